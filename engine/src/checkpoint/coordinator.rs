@@ -1,0 +1,238 @@
+//! One worker's end of the checkpoint protocol, run between two steps of timely.
+//!
+//! It carries: closed epochs to the checkpoint thread, the thread's answers to the leader, the
+//! leader's word to the operators, committed epochs back to the thread for publishing.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tidemill_state::{Manifest, StateEntry, WorkerEntry};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::InputHandle;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::Input;
+use timely::worker::Worker;
+
+use super::leader::{Action, Chain, Leader};
+use super::protocol::{Message, Packet};
+use super::thread::{Answer, CheckpointThread, Command};
+use crate::context::Shared;
+use crate::error::JobError;
+use crate::sink::SinkTask;
+use crate::time::Epoch;
+
+/// The name of the blob that tells up to which epoch a worker had published its output.
+pub(crate) const PUBLISHED_BLOB: &str = "worker/published";
+/// How long a worker parks at most: signals and failures of other threads do not wake it.
+const MAX_PARK: Duration = Duration::from_millis(20);
+
+type Inbox = Rc<RefCell<VecDeque<Message>>>;
+type PacketInput = InputHandle<u64, CapacityContainerBuilder<Vec<Packet>>>;
+
+/// What goes into each manifest besides the chains.
+#[derive(Clone, Debug)]
+pub(crate) struct ManifestHead {
+    pub(crate) job: String,
+    pub(crate) incarnation: u64,
+    pub(crate) key_groups: u16,
+    pub(crate) states: Vec<StateEntry>,
+}
+
+pub(crate) struct Coordinator {
+    context: Shared,
+    thread: CheckpointThread,
+    head: ManifestHead,
+    leader: Option<Leader>,
+    input: Option<PacketInput>,
+    inbox: Inbox,
+    publishes: BTreeMap<Epoch, Vec<(String, SinkTask)>>,
+    published: Epoch,
+    told_exhausted: bool,
+    told_stop: bool,
+    ended: BTreeMap<Epoch, Instant>,
+}
+
+impl Coordinator {
+    /// Builds the message dataflow on this worker.
+    pub(crate) fn new(
+        worker: &mut Worker,
+        context: &Shared,
+        thread: CheckpointThread,
+        head: ManifestHead,
+        interval: Duration,
+    ) -> Self {
+        let inbox = Inbox::default();
+        let delivered = Rc::clone(&inbox);
+        let input = worker.dataflow_named::<u64, _, _>("checkpoints", |scope| {
+            let (input, packets) = scope.new_input::<Vec<Packet>>();
+            packets.sink(Exchange::new(|p: &Packet| u64::from(p.to)), "deliver", move |(input, _)| {
+                input.for_each(|_, packets| delivered.borrow_mut().extend(packets.drain(..).map(|p| p.message)));
+            });
+            input
+        });
+        let leader = (context.worker == 0)
+            .then(|| Leader::new(context.workers, interval, context.first_epoch, Instant::now()));
+        Self {
+            context: Rc::clone(context),
+            thread,
+            head,
+            leader,
+            input: Some(input),
+            inbox,
+            publishes: BTreeMap::new(),
+            published: Epoch(0),
+            told_exhausted: false,
+            told_stop: false,
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// Moves everything one step on. Returns how long the worker may park.
+    pub(crate) fn turn(&mut self) -> Result<Duration, JobError> {
+        self.hand_over_closed_epochs();
+        self.take_answers()?;
+        self.read_inbox();
+        self.tell_leader();
+        self.acknowledge();
+        self.lead();
+        if let Some(input) = &mut self.input {
+            input.flush();
+        }
+        let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(Instant::now()));
+        Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
+    }
+
+    /// Whether the last epoch is committed and published here.
+    pub(crate) fn is_finished(&self) -> bool {
+        let finish = self.context.epochs.borrow().finish();
+        finish.is_some_and(|finish| self.published >= finish.last)
+    }
+
+    /// Lets the message dataflow end.
+    pub(crate) fn close(&mut self) {
+        self.input = None;
+    }
+
+    fn hand_over_closed_epochs(&mut self) {
+        for (epoch, mut contribution) in self.context.epochs.borrow_mut().take_complete() {
+            contribution.delta.set_blob(PUBLISHED_BLOB.to_owned(), self.published.0.to_le_bytes().to_vec());
+            self.publishes.insert(epoch, contribution.publishes);
+            let (delta, flushes) = (Box::new(contribution.delta), contribution.flushes);
+            self.thread.send(Command::Write { epoch, delta, flushes });
+        }
+    }
+
+    fn take_answers(&mut self) -> Result<(), JobError> {
+        let answers: Vec<Answer> = self.thread.answers().collect();
+        for answer in answers {
+            match answer {
+                Answer::Durable(durable) => self.send(0, Message::Durable(durable)),
+                Answer::Published(epoch) => self.published = epoch,
+                Answer::Committed(epoch) => {
+                    if let Some(ended) = self.ended.remove(&epoch) {
+                        let took = u64::try_from(ended.elapsed().as_micros()).unwrap_or(u64::MAX);
+                        self.context.process.progress.checkpoint_time.record(took);
+                    }
+                    if let Some(action) = self.leader.as_mut().map(|leader| leader.committed(epoch)) {
+                        self.act(action);
+                    }
+                }
+                Answer::Failed(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_inbox(&mut self) {
+        let messages: Vec<Message> = self.inbox.borrow_mut().drain(..).collect();
+        let progress = &self.context.process.progress;
+        for message in messages {
+            match message {
+                Message::Tick(epoch) => {
+                    progress.running_epoch.store(epoch.0, Ordering::Relaxed);
+                    self.context.epochs.borrow_mut().tick(epoch);
+                }
+                Message::Finish(finish) => self.context.epochs.borrow_mut().finish_at(finish),
+                Message::Committed(epoch) => {
+                    progress.committed_epoch.store(epoch.0, Ordering::Relaxed);
+                    let tasks = self.publishes.remove(&epoch).unwrap_or_default();
+                    self.thread.send(Command::Publish { epoch, tasks });
+                }
+                Message::Acknowledge { records } => self.context.process.budget.release(records as usize),
+                told @ (Message::Durable(_) | Message::Exhausted { .. } | Message::Stop) => {
+                    if let Some(leader) = &mut self.leader {
+                        leader.hear(told);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_leader(&mut self) {
+        if !self.told_exhausted && self.context.epochs.borrow().all_exhausted() {
+            self.told_exhausted = true;
+            self.send(0, Message::Exhausted { worker: self.context.worker as u32 });
+        }
+        if !self.told_stop && self.context.process.stop.load(Ordering::Relaxed) {
+            self.told_stop = true;
+            self.send(0, Message::Stop);
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let threads = self.context.threads;
+        let counts: Vec<usize> = self.context.acknowledge.borrow_mut().iter_mut().map(std::mem::take).collect();
+        for (process, records) in counts.into_iter().enumerate().filter(|(_, records)| *records > 0) {
+            self.send((process * threads) as u32, Message::Acknowledge { records: records as u64 });
+        }
+    }
+
+    fn lead(&mut self) {
+        while let Some(action) = self.leader.as_mut().and_then(|leader| leader.decide(Instant::now())) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Broadcast(message) => {
+                match &message {
+                    Message::Tick(epoch) => drop(self.ended.insert(Epoch(epoch.0 - 1), Instant::now())),
+                    Message::Finish(finish) => drop(self.ended.insert(finish.last, Instant::now())),
+                    _ => {}
+                }
+                (0..self.context.workers).for_each(|worker| self.send(worker as u32, message.clone()));
+            }
+            Action::Commit { epoch, drained, chains } => {
+                let manifest = self.manifest(epoch, drained, chains);
+                self.thread.send(Command::Commit(Box::new(manifest)));
+            }
+        }
+    }
+
+    fn manifest(&self, epoch: Epoch, drained: bool, chains: Vec<Chain>) -> Manifest {
+        let ManifestHead { job, incarnation, key_groups, states } = self.head.clone();
+        let workers = chains.into_iter().map(|Chain { base, deltas }| WorkerEntry { base, deltas }).collect();
+        Manifest {
+            format_version: Manifest::FORMAT_VERSION,
+            job,
+            epoch: epoch.0,
+            incarnation,
+            created_ms: self.context.process.clock.now_ms(),
+            key_groups,
+            states,
+            workers,
+            finished: drained,
+        }
+    }
+
+    fn send(&mut self, to: u32, message: Message) {
+        if let Some(input) = &mut self.input {
+            input.send(Packet { to, message });
+        }
+    }
+}

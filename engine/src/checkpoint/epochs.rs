@@ -1,0 +1,154 @@
+//! One worker's side of the epochs: who still has to close which epoch, and what was contributed.
+//!
+//! ```text
+//! source: positions ─┐
+//! shell:  sealed state ─┼─▶ Contribution of epoch e ── all participants closed e ─▶ checkpoint thread
+//! sink:   staged output ┘
+//! ```
+//! Everything here is local to a worker thread; the coordinator carries messages between workers.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tidemill_state::Delta;
+use timely::scheduling::Activator;
+
+use crate::shell::align::Finish;
+use crate::sink::SinkTask;
+use crate::time::Epoch;
+
+/// What this worker has for one epoch.
+pub(crate) struct Contribution {
+    /// State changes and small whole values.
+    pub(crate) delta: Delta,
+    /// Makes prepared output durable, before the delta is written; with the sink it is of.
+    pub(crate) flushes: Vec<(String, SinkTask)>,
+    /// Makes output visible, after the commit.
+    pub(crate) publishes: Vec<(String, SinkTask)>,
+    closed_by: usize,
+}
+
+/// The epochs of one worker.
+pub(crate) struct Epochs {
+    worker: usize,
+    participants: usize,
+    sources: Vec<Source>,
+    open: BTreeMap<Epoch, Contribution>,
+    complete: Vec<(Epoch, Contribution)>,
+    running: Epoch,
+    running_since: Instant,
+    finish: Option<Finish>,
+}
+
+struct Source {
+    activator: Activator,
+    exhausted: bool,
+}
+
+/// Names a source of this worker among its sources.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceId(usize);
+
+impl Epochs {
+    pub(crate) fn new(worker: usize, first: Epoch) -> Self {
+        Self {
+            worker,
+            participants: 0,
+            sources: Vec::new(),
+            open: BTreeMap::new(),
+            complete: Vec::new(),
+            running: first,
+            running_since: Instant::now(),
+            finish: None,
+        }
+    }
+
+    /// An operator that will close each epoch once joins, before the job starts.
+    pub(crate) fn join(&mut self) {
+        self.participants += 1;
+    }
+
+    /// A source joins; `activator` wakes it when the epoch ticks.
+    pub(crate) fn join_source(&mut self, activator: Activator) -> SourceId {
+        self.join();
+        self.sources.push(Source { activator, exhausted: false });
+        SourceId(self.sources.len() - 1)
+    }
+
+    /// The epoch that sources read for now.
+    pub(crate) fn running(&self) -> Epoch {
+        self.running
+    }
+
+    /// When that epoch began here.
+    pub(crate) fn running_since(&self) -> Instant {
+        self.running_since
+    }
+
+    /// How the job ends, once that is known.
+    pub(crate) fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+
+    /// The clock ticked: sources end their epoch and begin `epoch`.
+    pub(crate) fn tick(&mut self, epoch: Epoch) {
+        self.running = epoch;
+        self.running_since = Instant::now();
+        self.wake_sources();
+    }
+
+    /// The job ends: sources end `finish.last` and give up their capabilities.
+    pub(crate) fn finish_at(&mut self, finish: Finish) {
+        self.finish = Some(finish);
+        self.wake_sources();
+    }
+
+    fn wake_sources(&self) {
+        self.sources.iter().for_each(|source| source.activator.activate());
+    }
+
+    /// A source has handed out everything. Returns whether all of this worker's have.
+    pub(crate) fn exhausted(&mut self, source: SourceId) {
+        if let Some(source) = self.sources.get_mut(source.0) {
+            source.exhausted = true;
+        }
+    }
+
+    /// Whether there is anything to read.
+    pub(crate) fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// Whether all sources of this worker have handed out everything.
+    pub(crate) fn all_exhausted(&self) -> bool {
+        self.sources.iter().all(|source| source.exhausted)
+    }
+
+    /// A participant closes `epoch`, adding what it has.
+    pub(crate) fn close<E>(
+        &mut self,
+        epoch: Epoch,
+        contribute: impl FnOnce(&mut Contribution) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let contribution = self.open.entry(epoch).or_insert_with(|| Contribution {
+            delta: Delta::new(epoch.0, self.worker as u32),
+            flushes: Vec::new(),
+            publishes: Vec::new(),
+            closed_by: 0,
+        });
+        contribute(contribution)?;
+        contribution.closed_by += 1;
+        debug_assert!(contribution.closed_by <= self.participants, "epoch {epoch} closed twice by someone");
+        if contribution.closed_by == self.participants
+            && let Some(contribution) = self.open.remove(&epoch)
+        {
+            self.complete.push((epoch, contribution));
+        }
+        Ok(())
+    }
+
+    /// The epochs that every participant has closed since the last call, in order.
+    pub(crate) fn take_complete(&mut self) -> Vec<(Epoch, Contribution)> {
+        std::mem::take(&mut self.complete)
+    }
+}

@@ -1,0 +1,220 @@
+//! The leader's decisions: when epochs tick, when one is committed, when the job ends. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use tidemill_state::{BaseEntry, DeltaEntry};
+
+use super::protocol::{Durable, Message};
+use crate::shell::align::Finish;
+use crate::time::Epoch;
+
+/// What the leader wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Broadcast(Message),
+    /// Write the manifest of this epoch; then call [`Leader::committed`].
+    Commit { epoch: Epoch, drained: bool, chains: Vec<Chain> },
+}
+
+/// The files that hold one worker's state and unpublished output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) base: Option<BaseEntry>,
+    pub(crate) deltas: Vec<DeltaEntry>,
+}
+
+impl Chain {
+    /// Adds what became durable and drops what it makes needless: deltas before the base, unless
+    /// their output may still have to be published.
+    fn extend(&mut self, durable: Durable) {
+        let Durable { worker: _, epoch: _, delta, base, published } = durable;
+        self.deltas.extend(delta);
+        if base.is_some() {
+            self.base = base;
+        }
+        let base_epoch = self.base.as_ref().map_or(0, |base| base.epoch);
+        self.deltas.retain(|delta| delta.epoch >= base_epoch || delta.epoch > published.0);
+    }
+}
+
+/// The state of the leader.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    workers: usize,
+    interval: Duration,
+    running: Epoch,
+    running_since: Instant,
+    committed: Option<Epoch>,
+    first: Epoch,
+    writing: bool,
+    exhausted: BTreeSet<u32>,
+    stop: bool,
+    finish: Option<Finish>,
+    durable: BTreeMap<Epoch, Vec<Durable>>,
+    chains: Vec<Chain>,
+}
+
+impl Leader {
+    /// The most epochs that may be open: ended by the sources and not committed, or running.
+    const MAX_OPEN: u64 = 4;
+
+    pub(crate) fn new(workers: usize, interval: Duration, first: Epoch, now: Instant) -> Self {
+        Self {
+            workers,
+            interval,
+            running: first,
+            running_since: now,
+            committed: None,
+            first,
+            writing: false,
+            exhausted: BTreeSet::new(),
+            stop: false,
+            finish: None,
+            durable: BTreeMap::new(),
+            chains: vec![Chain::default(); workers],
+        }
+    }
+
+    /// Takes in what a worker says.
+    pub(crate) fn hear(&mut self, message: Message) {
+        match message {
+            Message::Durable(durable) => self.durable.entry(durable.epoch).or_default().push(durable),
+            Message::Exhausted { worker } => drop(self.exhausted.insert(worker)),
+            Message::Stop => self.stop = true,
+            Message::Tick(_) | Message::Finish(_) | Message::Committed(_) | Message::Acknowledge { .. } => {}
+        }
+    }
+
+    /// The manifest of `epoch` is there.
+    pub(crate) fn committed(&mut self, epoch: Epoch) -> Action {
+        self.writing = false;
+        self.committed = Some(epoch);
+        Action::Broadcast(Message::Committed(epoch))
+    }
+
+    /// The next thing to do, if there is one now.
+    pub(crate) fn decide(&mut self, now: Instant) -> Option<Action> {
+        self.commit().or_else(|| self.end()).or_else(|| self.tick(now))
+    }
+
+    /// When the clock ticks next, for whoever waits.
+    pub(crate) fn next_tick(&self, now: Instant) -> Option<Duration> {
+        let may_tick = self.finish.is_none() && self.open_epochs() < Self::MAX_OPEN;
+        may_tick.then(|| (self.running_since + self.interval).saturating_duration_since(now))
+    }
+
+    fn open_epochs(&self) -> u64 {
+        self.running.0 + 1 - self.next_commit().0
+    }
+
+    fn next_commit(&self) -> Epoch {
+        self.committed.map_or(self.first, Epoch::next)
+    }
+
+    fn commit(&mut self) -> Option<Action> {
+        let epoch = self.next_commit();
+        let complete = self.durable.get(&epoch).is_some_and(|parts| parts.len() == self.workers);
+        if self.writing || !complete {
+            return None;
+        }
+        for part in self.durable.remove(&epoch)? {
+            self.chains.get_mut(part.worker as usize)?.extend(part);
+        }
+        self.writing = true;
+        let drained = self.finish.is_some_and(|finish| finish.drain && finish.last == epoch);
+        Some(Action::Commit { epoch, drained, chains: self.chains.clone() })
+    }
+
+    fn end(&mut self) -> Option<Action> {
+        let drained = self.exhausted.len() == self.workers;
+        if self.finish.is_some() || !(drained || self.stop) {
+            return None;
+        }
+        let finish = Finish { last: self.running, drain: drained };
+        self.finish = Some(finish);
+        Some(Action::Broadcast(Message::Finish(finish)))
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Action> {
+        if self.next_tick(now)? > Duration::ZERO {
+            return None;
+        }
+        self.running = self.running.next();
+        self.running_since = now;
+        Some(Action::Broadcast(Message::Tick(self.running)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn durable(worker: u32, epoch: u64) -> Message {
+        let delta = DeltaEntry { epoch, file: format!("{epoch}-{worker}"), len: 1, crc32: 0 };
+        Message::Durable(Durable { worker, epoch: Epoch(epoch), delta: Some(delta), base: None, published: Epoch(0) })
+    }
+
+    fn leader(now: Instant) -> Leader {
+        Leader::new(2, Duration::from_secs(1), Epoch(1), now)
+    }
+
+    #[test]
+    fn an_epoch_is_committed_when_every_worker_is_durable_and_in_order() {
+        let now = Instant::now();
+        let mut leader = leader(now);
+        leader.hear(durable(0, 2));
+        leader.hear(durable(1, 2));
+        leader.hear(durable(0, 1));
+        assert_eq!(leader.decide(now), None);
+        leader.hear(durable(1, 1));
+        assert!(matches!(leader.decide(now), Some(Action::Commit { epoch: Epoch(1), .. })));
+        assert_eq!(leader.decide(now), None, "one manifest at a time");
+        assert_eq!(leader.committed(Epoch(1)), Action::Broadcast(Message::Committed(Epoch(1))));
+        assert!(matches!(leader.decide(now), Some(Action::Commit { epoch: Epoch(2), .. })));
+    }
+
+    #[test]
+    fn the_clock_stops_while_commits_lag() {
+        let mut now = Instant::now();
+        let mut leader = leader(now);
+        for epoch in 2..=4 {
+            now += Duration::from_secs(1);
+            assert_eq!(leader.decide(now), Some(Action::Broadcast(Message::Tick(Epoch(epoch)))));
+        }
+        now += Duration::from_secs(10);
+        assert_eq!(leader.decide(now), None);
+    }
+
+    #[test]
+    fn the_end_comes_when_all_sources_are_exhausted_and_drains() {
+        let now = Instant::now();
+        let mut leader = leader(now);
+        leader.hear(Message::Exhausted { worker: 0 });
+        assert_eq!(leader.decide(now), None);
+        leader.hear(Message::Exhausted { worker: 1 });
+        let finish = Finish { last: Epoch(1), drain: true };
+        assert_eq!(leader.decide(now), Some(Action::Broadcast(Message::Finish(finish))));
+        assert_eq!(leader.decide(now + Duration::from_secs(9)), None, "no tick after the finish");
+    }
+
+    #[test]
+    fn a_stop_does_not_drain() {
+        let now = Instant::now();
+        let mut leader = leader(now);
+        leader.hear(Message::Stop);
+        let finish = Finish { last: Epoch(1), drain: false };
+        assert_eq!(leader.decide(now), Some(Action::Broadcast(Message::Finish(finish))));
+    }
+
+    #[test]
+    fn a_base_makes_older_deltas_needless_unless_their_output_is_unpublished() {
+        let entry = |epoch| DeltaEntry { epoch, file: epoch.to_string(), len: 1, crc32: 0 };
+        let base = BaseEntry { epoch: 3, dir: "base".to_owned(), files: Vec::new() };
+        let mut chain = Chain { base: None, deltas: vec![entry(1), entry(2)] };
+        let published = Epoch(1);
+        chain.extend(Durable { worker: 0, epoch: Epoch(3), delta: Some(entry(3)), base: Some(base), published });
+        let kept: Vec<u64> = chain.deltas.iter().map(|d| d.epoch).collect();
+        assert_eq!(kept, [2, 3]);
+    }
+}

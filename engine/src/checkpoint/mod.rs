@@ -1,0 +1,20 @@
+//! Checkpoints: how an epoch that every operator has closed becomes a commit.
+//!
+//! ```text
+//! leader (worker 0)        worker w                          checkpoint thread of w
+//!   tick e+1 ──────────────▶ sources end e
+//!                            operators close e ─▶ epochs.rs
+//!                            coordinator.rs ───────────────▶ flush sinks, write delta of e
+//!   durable(e) from all ◀────────────────────────────────── thread.rs
+//!   manifest of e ─────────────────────────────────────────▶ create-only put: the commit point
+//!   committed(e) ──────────▶ coordinator.rs ───────────────▶ publish what was staged for e
+//! ```
+//! `leader.rs` decides and does no I/O; messages travel in a small timely dataflow of their own, so
+//! they cross processes as records do.
+
+pub(crate) mod coordinator;
+pub(crate) mod epochs;
+pub(crate) mod leader;
+pub(crate) mod protocol;
+pub(crate) mod restore;
+pub(crate) mod thread;

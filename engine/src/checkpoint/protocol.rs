@@ -1,0 +1,45 @@
+//! What coordinators tell each other.
+
+use serde::{Deserialize, Serialize};
+use tidemill_state::{BaseEntry, DeltaEntry};
+
+use crate::shell::align::Finish;
+use crate::time::Epoch;
+
+/// A message on its way to one worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Packet {
+    pub(crate) to: u32,
+    pub(crate) message: Message,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Message {
+    /// To the leader: this worker's part of an epoch is durable.
+    Durable(Durable),
+    /// To the leader: this worker's sources have handed out everything.
+    Exhausted { worker: u32 },
+    /// To the leader: somebody asked the job to stop.
+    Stop,
+    /// To all: the epoch before this one ends.
+    Tick(Epoch),
+    /// To all: the job ends after an epoch.
+    Finish(Finish),
+    /// To all: the manifest of this epoch is there.
+    Committed(Epoch),
+    /// To a worker of another process: this many of its process's records were consumed.
+    Acknowledge { records: u64 },
+}
+
+/// One worker's part of an epoch, durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Durable {
+    pub(crate) worker: u32,
+    pub(crate) epoch: Epoch,
+    /// The delta file; none in a job without checkpoints.
+    pub(crate) delta: Option<DeltaEntry>,
+    /// A base snapshot that was taken with it.
+    pub(crate) base: Option<BaseEntry>,
+    /// The newest epoch whose output this worker had published by then.
+    pub(crate) published: Epoch,
+}

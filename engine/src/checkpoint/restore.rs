@@ -1,0 +1,94 @@
+//! What a start takes out of the checkpoint store, before the workers run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tidemill_state::{CheckpointStore, LocalStore, Manifest, RestoreFrom, RestorePlan, Retention, blobs_of};
+
+use super::coordinator::PUBLISHED_BLOB;
+use super::thread::Target;
+use crate::error::JobError;
+use crate::settings::JobArgs;
+use crate::time::Epoch;
+
+/// Blobs by name, one per old worker that wrote it.
+pub(crate) type Blobs = BTreeMap<String, Vec<Vec<u8>>>;
+
+/// Where the job starts.
+#[derive(Clone)]
+pub(crate) struct Start {
+    pub(crate) target: Option<Target>,
+    pub(crate) manifest: Option<Arc<Manifest>>,
+    pub(crate) blobs: Arc<Blobs>,
+}
+
+impl Start {
+    /// The first epoch of this incarnation.
+    pub(crate) fn first_epoch(&self) -> Epoch {
+        self.manifest.as_ref().map_or(Epoch(1), |manifest| Epoch(manifest.epoch + 1))
+    }
+}
+
+/// Opens the store and decides what to start from. Reads only.
+pub(crate) fn prepare(job: &str, args: &JobArgs, incarnation: u64) -> Result<Start, JobError> {
+    let Some(dir) = &args.checkpoint_dir else {
+        if !matches!(args.restore, RestoreFrom::Auto | RestoreFrom::None) {
+            return Err(JobError::Invalid(
+                "--restore names a checkpoint, but there is no --checkpoint-dir to restore from and go on in".to_owned(),
+            ));
+        }
+        return Ok(Start { target: None, manifest: None, blobs: Arc::default() });
+    };
+    let store: Arc<dyn CheckpointStore> = Arc::new(LocalStore::open(dir)?);
+    let manifest = match tidemill_state::plan_restore(store.as_ref(), &args.restore, job, args.key_groups)? {
+        RestorePlan::StartEmpty => None,
+        RestorePlan::From(manifest) => Some(Arc::new(*manifest)),
+    };
+    let blobs = match &manifest {
+        Some(manifest) => read_blobs(store.as_ref(), manifest)?,
+        None => Blobs::new(),
+    };
+    let retention = Retention { keep: args.retain_checkpoints };
+    let target = Target { store, retention, incarnation };
+    Ok(Start { target: Some(target), manifest, blobs: Arc::new(blobs) })
+}
+
+/// The blobs of the restored epoch, and the staged output of older ones that may be unpublished.
+fn read_blobs(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Blobs, JobError> {
+    let mut blobs = Blobs::new();
+    for worker in &manifest.workers {
+        let published = worker
+            .deltas
+            .iter()
+            .find(|delta| delta.epoch == manifest.epoch)
+            .map(|delta| blobs_of(store, delta))
+            .transpose()?
+            .and_then(|own| own.into_iter().find(|(name, _)| name == PUBLISHED_BLOB))
+            .and_then(|(_, value)| value.as_slice().try_into().ok().map(u64::from_le_bytes))
+            .unwrap_or(0);
+        for delta in worker.deltas.iter().filter(|d| d.epoch > published || d.epoch == manifest.epoch) {
+            let newest = delta.epoch == manifest.epoch;
+            for (name, value) in blobs_of(store, delta)? {
+                if newest || is_staged_output(&name) {
+                    blobs.entry(name).or_default().push(value);
+                }
+            }
+        }
+    }
+    Ok(blobs)
+}
+
+fn is_staged_output(name: &str) -> bool {
+    name.starts_with("sink/")
+}
+
+/// Where a worker's RocksDB works.
+pub(crate) fn working_dir(args: &JobArgs, incarnation: u64, worker: usize) -> std::path::PathBuf {
+    let root = match (&args.checkpoint_dir, &args.state_dir) {
+        (Some(dir), _) => dir.join("local"),
+        (None, Some(dir)) => dir.clone(),
+        (None, None) => std::env::temp_dir().join("tidemill"),
+    };
+    Path::new(&root).join(format!("{incarnation:016x}")).join(format!("w{worker:03}"))
+}

@@ -1,0 +1,59 @@
+//! The one door to the wall clock, so that tests and replays can set it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::record::Arrival;
+
+/// Tells the wall-clock time of a job. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Clock(Option<Arc<AtomicU64>>);
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(None)
+    }
+
+    /// A clock that stands at `micros` (since the Unix epoch) until [`set`](Self::set) moves it.
+    #[must_use]
+    pub fn manual(micros: u64) -> Self {
+        Self(Some(Arc::new(AtomicU64::new(micros))))
+    }
+
+    /// Moves a manual clock; does nothing to the system's.
+    pub fn set(&self, micros: u64) {
+        if let Some(manual) = &self.0 {
+            manual.store(micros, Ordering::Relaxed);
+        }
+    }
+
+    /// Microseconds since the Unix epoch, UTC.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    pub fn now(&self) -> Arrival {
+        let micros = match &self.0 {
+            Some(manual) => manual.load(Ordering::Relaxed),
+            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64),
+        };
+        Arrival(micros)
+    }
+
+    /// Milliseconds since the Unix epoch, UTC.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        (self.now().0 / 1000) as i64
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            None => f.write_str("Clock::system"),
+            Some(_) => write!(f, "Clock::manual({})", self.now().0),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What the operators of one worker share, and what the workers of one process share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tidemill_state::Backend;
+
+use crate::budget::Budget;
+use crate::checkpoint::epochs::Epochs;
+use crate::clock::Clock;
+use crate::error::JobError;
+use crate::metrics::{Distribution, Metrics};
+use crate::record::DeadLetter;
+use crate::time::{Epoch, EventTime};
+
+/// Shared by the worker threads of a process.
+pub(crate) struct Process {
+    pub(crate) clock: Clock,
+    pub(crate) budget: Budget,
+    pub(crate) metrics: Metrics,
+    pub(crate) source_clocks: SourceClocks,
+    pub(crate) failure: Failure,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) progress: JobProgress,
+}
+
+/// Where the job stands, for whoever looks.
+pub(crate) struct JobProgress {
+    pub(crate) running_epoch: AtomicU64,
+    /// 0: none yet.
+    pub(crate) committed_epoch: AtomicU64,
+    pub(crate) delta_bytes: Arc<AtomicU64>,
+    pub(crate) checkpoint_time: Distribution,
+}
+
+/// The first error of a process; later ones are its echoes.
+#[derive(Default)]
+pub(crate) struct Failure {
+    failed: AtomicBool,
+    first: Mutex<Option<JobError>>,
+}
+
+impl Failure {
+    pub(crate) fn set(&self, error: JobError) {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.failed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take(&self) -> Option<JobError> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// How far each source instance of the process has come in event time.
+#[derive(Default)]
+pub(crate) struct SourceClocks(RwLock<Vec<Arc<SourceClock>>>);
+
+/// One source instance.
+pub(crate) struct SourceClock {
+    watermark: AtomicI64,
+    activity: AtomicU8,
+}
+
+/// Whether a source instance counts for watermark alignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Activity {
+    Active,
+    Idle,
+    Done,
+}
+
+impl SourceClock {
+    pub(crate) fn set(&self, watermark: EventTime, activity: Activity) {
+        self.watermark.store(watermark.0, Ordering::Relaxed);
+        self.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    fn active_watermark(&self) -> Option<EventTime> {
+        (self.activity.load(Ordering::Relaxed) == Activity::Active as u8)
+            .then(|| EventTime(self.watermark.load(Ordering::Relaxed)))
+    }
+}
+
+impl SourceClocks {
+    pub(crate) fn register(&self, watermark: EventTime) -> Arc<SourceClock> {
+        let clock = Arc::new(SourceClock {
+            watermark: AtomicI64::new(watermark.0),
+            activity: AtomicU8::new(Activity::Active as u8),
+        });
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&clock));
+        clock
+    }
+
+    /// The least watermark of the active source instances; `None` when none is active.
+    pub(crate) fn least_active(&self) -> Option<EventTime> {
+        let clocks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        clocks.iter().filter_map(|clock| clock.active_watermark()).min()
+    }
+
+    /// The greatest watermark of all source instances that are not done.
+    pub(crate) fn greatest(&self) -> Option<EventTime> {
+        let clocks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let open = clocks.iter().filter(|c| c.activity.load(Ordering::Relaxed) != Activity::Done as u8);
+        open.map(|c| EventTime(c.watermark.load(Ordering::Relaxed))).max()
+    }
+}
+
+/// Shared by the operators of a worker.
+pub(crate) struct WorkerContext {
+    pub(crate) process: Arc<Process>,
+    /// Index among all workers, and their number.
+    pub(crate) worker: usize,
+    pub(crate) workers: usize,
+    /// Workers per process.
+    pub(crate) threads: usize,
+    pub(crate) incarnation: u64,
+    /// The first epoch of this incarnation.
+    pub(crate) first_epoch: Epoch,
+    pub(crate) backend: RefCell<Backend>,
+    pub(crate) epochs: RefCell<Epochs>,
+    /// Blobs of the restored epoch, by name, one per old worker that wrote it.
+    pub(crate) restored: Arc<BTreeMap<String, Vec<Vec<u8>>>>,
+    /// Records that came from other processes and were consumed, by process: to be acknowledged.
+    pub(crate) acknowledge: RefCell<Vec<usize>>,
+    pub(crate) dead_letters_logged: Cell<u64>,
+}
+
+impl WorkerContext {
+    const DEAD_LETTERS_LOGGED: u64 = 10;
+
+    /// The blobs that all old workers left under `name`.
+    pub(crate) fn restored_blobs(&self, name: &str) -> &[Vec<u8>] {
+        self.restored.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which process a worker is in.
+    pub(crate) fn process_of(&self, worker: usize) -> usize {
+        worker / self.threads
+    }
+
+    /// Records sent by `from` were consumed here.
+    pub(crate) fn consumed(&self, from: usize, records: usize) {
+        let process = self.process_of(from);
+        if process == self.process_of(self.worker) {
+            self.process.budget.release(records);
+        } else if let Some(count) = self.acknowledge.borrow_mut().get_mut(process) {
+            *count += records;
+        }
+    }
+
+    /// Runs `f`; an error stops the job. Returns whether it went well.
+    pub(crate) fn guard<T>(&self, result: Result<T, JobError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.process.failure.set(error);
+                None
+            }
+        }
+    }
+
+    /// Logs the first dead letters; the rest is counted only.
+    pub(crate) fn log_dead_letter(&self, letter: &DeadLetter) {
+        let logged = self.dead_letters_logged.get();
+        if logged < Self::DEAD_LETTERS_LOGGED {
+            self.dead_letters_logged.set(logged + 1);
+            let DeadLetter { operator, origin, reason, content } = letter;
+            tracing::warn!(operator, origin, reason, content, "dead letter");
+        }
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.process.failure.is_set()
+    }
+}
+
+/// The worker's context as operators hold it.
+pub(crate) type Shared = Rc<WorkerContext>;

@@ -1,0 +1,245 @@
+//! The source operator: reads, stamps, paces, and notes positions at the end of each epoch.
+//!
+//! ```text
+//! turn:  epoch ticked? ─▶ note position, lower the capability to the next epoch
+//!        job finishes? ─▶ note position, give the capability up
+//!        over budget, or ahead of the slowest source? ─▶ look again a little later
+//!        read ─▶ send the batch ─▶ lower the capability to its watermark
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
+
+use crate::checkpoint::epochs::SourceId;
+use crate::context::{Activity, Shared, SourceClock};
+use crate::error::{ConnectorError, JobError};
+use crate::metrics::OperatorMetrics;
+use crate::record::{Arrival, DeadLetter, Record};
+use crate::shell::operator::Port;
+use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
+use crate::stream::{Flow, Stream};
+use crate::time::{Epoch, EventTime, Moment};
+
+/// How far a source instance may run ahead of the slowest one, in event time. Small, because what
+/// runs ahead waits in the memory of event-time ordered operators; more than a batch, to be cheap.
+const MAX_DRIFT_MS: i64 = 10_000;
+/// When a held-back source looks again.
+const HOLD: Duration = Duration::from_micros(200);
+
+/// Builds the operator on this worker.
+pub(crate) fn source<'s, S: Source>(
+    flow: &Flow<'s>,
+    name: &str,
+    source: &S,
+) -> Result<Stream<'s, S::Item>, JobError> {
+    let context = flow.claim_name(name)?;
+    let reader = source
+        .open(SourceContext {
+            name: name.to_owned(),
+            worker: context.worker,
+            workers: context.workers,
+            restored: context.restored_blobs(&position_blob(name)).to_vec(),
+            clock: context.process.clock.clone(),
+        })
+        .map_err(|source| connector_error(name, source))?;
+    let metrics = context.process.metrics.operator(name, "source", context.worker);
+    let watermark = restored_watermark(&context, name);
+    let clock = context.process.source_clocks.register(watermark);
+
+    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
+    let (main, main_stream) = builder.new_output();
+    let (dead, dead_stream) = builder.new_output();
+    let activator = flow.scope().activator_for(builder.operator_info().address);
+    let id = context.epochs.borrow_mut().join_source(flow.scope().activator_for(builder.operator_info().address));
+    activator.activate();
+
+    builder.build(move |mut capabilities| {
+        let start = Moment::new(context.first_epoch, watermark);
+        let dead_cap = capabilities.pop();
+        let main_cap = capabilities.pop();
+        let mut ingest = Ingest {
+            name: name.to_owned(),
+            id,
+            reader,
+            batch: Batch::new(Arrival(0)),
+            at: start,
+            state: State::Reading,
+            main: Port::new(main, main_cap, start),
+            dead: Port::new(dead, dead_cap, start),
+            letters: Vec::new(),
+            clock,
+            metrics,
+            activator,
+            context,
+        };
+        move |_| {
+            if !ingest.context.failed() {
+                let result = ingest.turn();
+                ingest.context.guard(result);
+            }
+        }
+    });
+    flow.add_dead_letters(dead_stream);
+    Ok(flow.stream(main_stream))
+}
+
+fn position_blob(name: &str) -> String {
+    format!("source/{name}/position")
+}
+
+fn watermark_blob(name: &str) -> String {
+    format!("source/{name}/watermark")
+}
+
+/// The least of the old workers' watermarks: what they had promised still holds for everyone.
+fn restored_watermark(context: &Shared, name: &str) -> EventTime {
+    let blobs = context.restored_blobs(&watermark_blob(name)).iter();
+    let times = blobs.filter_map(|blob| blob.as_slice().try_into().ok()).map(i64::from_le_bytes);
+    EventTime(times.min().unwrap_or(i64::MIN))
+}
+
+pub(crate) fn connector_error(name: &str, source: ConnectorError) -> JobError {
+    JobError::Connector { operator: name.to_owned(), source }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// Everything was handed out; epochs still tick until all sources are there.
+    Exhausted,
+    /// The capabilities are gone.
+    Finished,
+}
+
+struct Ingest<R: SourceReader> {
+    name: String,
+    id: SourceId,
+    reader: R,
+    batch: Batch<R::Item>,
+    at: Moment,
+    state: State,
+    main: Port<R::Item>,
+    dead: Port<DeadLetter>,
+    letters: Vec<Record<DeadLetter>>,
+    clock: Arc<SourceClock>,
+    metrics: Arc<OperatorMetrics>,
+    activator: Activator,
+    context: Shared,
+}
+
+impl<R: SourceReader> Ingest<R> {
+    fn turn(&mut self) -> Result<(), JobError> {
+        if self.state == State::Finished {
+            return Ok(());
+        }
+        self.follow_epochs()?;
+        if self.state != State::Reading {
+            return Ok(());
+        }
+        if self.must_hold() {
+            self.activator.activate_after(HOLD);
+            return Ok(());
+        }
+        self.batch.reset(self.context.process.clock.now());
+        let next = self.reader.read(&mut self.batch).map_err(|e| connector_error(&self.name, e))?;
+        self.send();
+        match next {
+            Next::Now => self.activator.activate(),
+            Next::After(wait) => self.activator.activate_after(wait),
+            Next::Done => {
+                self.state = State::Exhausted;
+                self.context.epochs.borrow_mut().exhausted(self.id);
+            }
+        }
+        self.follow_watermark(next);
+        Ok(())
+    }
+
+    /// Ends the epochs that the clock has ended, and the job when it is over.
+    fn follow_epochs(&mut self) -> Result<(), JobError> {
+        let (running, finish) = {
+            let epochs = self.context.epochs.borrow();
+            (epochs.running(), epochs.finish())
+        };
+        while self.at.epoch < running {
+            self.close(self.at.epoch)?;
+            self.at.epoch = self.at.epoch.next();
+            self.lower(Some(self.at));
+        }
+        if finish.is_some_and(|finish| self.at.epoch == finish.last) {
+            self.close(self.at.epoch)?;
+            self.lower(None);
+            self.clock.set(EventTime::MAX, Activity::Done);
+            self.state = State::Finished;
+        }
+        Ok(())
+    }
+
+    /// Notes where reading stands at the end of `epoch`.
+    fn close(&self, epoch: Epoch) -> Result<(), JobError> {
+        let position = self.reader.position().map_err(|e| connector_error(&self.name, e))?;
+        let watermark = self.at.watermark.0.to_le_bytes().to_vec();
+        self.context.epochs.borrow_mut().close(epoch, |contribution| {
+            contribution.delta.set_blob(position_blob(&self.name), position);
+            contribution.delta.set_blob(watermark_blob(&self.name), watermark);
+            Ok(())
+        })
+    }
+
+    fn must_hold(&self) -> bool {
+        let least = self.context.process.source_clocks.least_active();
+        let ahead = least.is_some_and(|least| self.at.watermark > least.plus_ms(MAX_DRIFT_MS));
+        ahead || self.context.process.budget.is_spent()
+    }
+
+    fn send(&mut self) {
+        let Batch { records, dead_letters, now, .. } = &mut self.batch;
+        self.metrics.records_in.add(records.len() as u64);
+        self.metrics.records_out.add(records.len() as u64);
+        self.metrics.dead_letters.add(dead_letters.len() as u64);
+        let late = records.iter().filter(|record| record.event_time < self.at.watermark).count();
+        self.metrics.late.add(late as u64);
+        self.main.send(records);
+        for letter in dead_letters.drain(..) {
+            self.context.log_dead_letter(&letter);
+            self.letters.push(Record { event_time: self.at.watermark, arrival: *now, data: letter });
+        }
+        self.dead.send(&mut self.letters);
+    }
+
+    /// Moves the watermark: by the reader's promise, or along with the others while idle.
+    fn follow_watermark(&mut self, next: Next) {
+        let clocks = &self.context.process.source_clocks;
+        let activity = match (next, self.batch.idle) {
+            (Next::Done, _) => Activity::Done,
+            (_, true) => Activity::Idle,
+            (_, false) => Activity::Active,
+        };
+        let mut watermark = self.at.watermark.max(self.batch.watermark.unwrap_or(EventTime::MIN));
+        self.clock.set(watermark, activity);
+        if activity != Activity::Active {
+            // Nothing of its own to wait for: it goes where the active ones are, or, when none is,
+            // where the furthest is, so that what has been read is not held for ever.
+            let others = clocks.least_active().or_else(|| clocks.greatest());
+            watermark = watermark.max(others.unwrap_or(EventTime::MIN));
+        }
+        if watermark > self.at.watermark {
+            self.at.watermark = watermark;
+            self.clock.set(watermark, activity);
+            self.metrics.watermark.set(watermark.0);
+            self.lower(Some(self.at));
+        }
+        if activity != Activity::Active {
+            // Followers look again: nobody tells them that the others went on.
+            self.activator.activate_after(Duration::from_millis(5));
+        }
+    }
+
+    fn lower(&mut self, moment: Option<Moment>) {
+        self.main.lower(moment);
+        self.dead.lower(moment);
+    }
+}

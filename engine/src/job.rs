@@ -1,0 +1,298 @@
+//! A job: the settings, the workers, and what happens between start and end.
+//!
+//! ```text
+//! Job::run ─ check settings ─ plan the restore ─ start workers ─┬─ worker 0: build graph, step, step, …
+//!              (no record is read before all of this is right)  └─ worker n: the same
+//!         ◀─ report, or the first error ─ join ◀── end of input · SIGINT/SIGTERM · failure
+//! ```
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidemill_state::{Backend, BackendConfig, KeyGroups, RestoredWorker};
+use timely::CommunicationConfig;
+use timely::WorkerConfig;
+use timely::worker::Worker;
+
+use crate::budget::Budget;
+use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
+use crate::checkpoint::epochs::Epochs;
+use crate::checkpoint::restore::{Start, prepare, working_dir};
+use crate::checkpoint::thread::CheckpointThread;
+use crate::clock::Clock;
+use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, WorkerContext};
+use crate::error::JobError;
+use crate::http;
+use crate::metrics::{Distribution, Metrics, Snapshot};
+use crate::settings::JobArgs;
+use crate::stream::Flow;
+
+/// A dataflow program with a name and settings.
+#[derive(Clone, Debug)]
+pub struct Job {
+    name: String,
+    args: JobArgs,
+    clock: Clock,
+}
+
+impl Job {
+    /// A job. The name is part of its checkpoints: a checkpoint of another job is refused.
+    #[must_use]
+    pub fn new(name: &str, args: JobArgs) -> Self {
+        Self { name: name.to_owned(), args, clock: Clock::system() }
+    }
+
+    /// Runs by another clock (tests, replays).
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Builds the graph with `build` on every worker and runs it until its input ends or it is asked
+    /// to stop (SIGINT, SIGTERM: the epoch is finished and a checkpoint left behind).
+    ///
+    /// # Errors
+    /// The first error of any worker, before or while it runs. What was committed stays committed: the
+    /// job can be run again and goes on from there.
+    pub fn run<F>(self, build: F) -> Result<Snapshot, JobError>
+    where
+        F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    {
+        let Self { name, args, clock } = self;
+        args.check()?;
+        start_logging(&args.log_level)?;
+        let incarnation = draw_incarnation(&clock);
+        let start = prepare(&name, &args, incarnation)?;
+        let stop = stop_on_signals()?;
+        let process = Arc::new(Process {
+            budget: Budget::new(args.max_in_flight),
+            metrics: Metrics::default(),
+            source_clocks: SourceClocks::default(),
+            failure: Failure::default(),
+            stop,
+            progress: JobProgress {
+                running_epoch: AtomicU64::new(start.first_epoch().0),
+                committed_epoch: AtomicU64::new(start.first_epoch().0 - 1),
+                delta_bytes: Arc::new(AtomicU64::new(0)),
+                checkpoint_time: Distribution::new(),
+            },
+            clock,
+        });
+        let run = Arc::new(Run { name, args, incarnation, start, process, started: Instant::now() });
+        if run.start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
+            tracing::info!(
+                "the restored checkpoint is of a finished job: its input had ended and everything was published; nothing to do"
+            );
+            return Ok(run.snapshot("finished"));
+        }
+        let page = run.args.http.map(|address| http::serve(address, Arc::clone(&run))).transpose()?;
+        let result = run_workers(&run, build);
+        drop(page);
+        let ended = if run.process.stop.load(Ordering::Relaxed) { "stopped" } else { "finished" };
+        result.map(|()| run.snapshot(ended))
+    }
+}
+
+/// One execution of a job in this process.
+pub(crate) struct Run {
+    name: String,
+    args: JobArgs,
+    incarnation: u64,
+    start: Start,
+    process: Arc<Process>,
+    started: Instant,
+}
+
+impl Run {
+    /// What the job is doing right now.
+    pub(crate) fn snapshot(&self, state: &str) -> Snapshot {
+        let progress = &self.process.progress;
+        let committed = progress.committed_epoch.load(Ordering::Relaxed);
+        Snapshot {
+            job: self.name.clone(),
+            state: state.to_owned(),
+            workers: self.args.all_workers(),
+            elapsed_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            now_ms: self.process.clock.now_ms(),
+            restored_epoch: self.start.manifest.as_ref().map(|manifest| manifest.epoch),
+            epoch: progress.running_epoch.load(Ordering::Relaxed),
+            committed_epoch: (committed > 0).then_some(committed),
+            in_flight: self.process.budget.in_flight(),
+            checkpoint_us: progress.checkpoint_time.percentiles(),
+            delta_bytes: progress.delta_bytes.load(Ordering::Relaxed),
+            operators: self.process.metrics.snapshot(),
+        }
+    }
+}
+
+fn start_logging(level: &str) -> Result<(), JobError> {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(level)
+        .map_err(|e| JobError::Invalid(format!("--log-level \"{level}\" is not a level or filter: {e}")))?;
+    // A second job of the process, or a program with its own subscriber, keeps the one that is there.
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
+    Ok(())
+}
+
+/// A number no other start of the job has: names of scratch files are made of it.
+fn draw_incarnation(clock: &Clock) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one((clock.now(), std::process::id()))
+}
+
+/// The first SIGINT or SIGTERM asks the job to stop; the second one ends the process at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, JobError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in signal_hook::consts::TERM_SIGNALS {
+        signal_hook::flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(*signal, Arc::clone(&stop)))
+            .map_err(|source| JobError::Io { what: "listen for SIGINT and SIGTERM".to_owned(), source })?;
+    }
+    Ok(stop)
+}
+
+fn run_workers<F>(run: &Arc<Run>, build: F) -> Result<(), JobError>
+where
+    F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+{
+    let JobArgs { workers, hosts, process, .. } = &run.args;
+    let communication = match (hosts.len(), workers) {
+        (0 | 1, 1) => CommunicationConfig::Thread,
+        (0 | 1, workers) => CommunicationConfig::Process(*workers),
+        (_, workers) => CommunicationConfig::Cluster {
+            threads: *workers,
+            process: *process,
+            addresses: hosts.clone(),
+            report: false,
+            zerocopy: false,
+        },
+    };
+    let (allocators, others) = communication.try_build().map_err(JobError::Cluster)?;
+    let shared = Arc::clone(run);
+    let guards = timely::communication::initialize_from(allocators, others, move |allocator| {
+        let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(Instant::now()));
+        let index = worker.index();
+        // Timely reports a lost peer by a panic, and users' code may panic: this is the one place
+        // that catches it, so that the other workers hear of it and the caller gets an error.
+        let outcome = catch_unwind(AssertUnwindSafe(|| run_worker(&mut worker, &shared, &build)));
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => shared.process.failure.set(error),
+            Err(panic) => {
+                shared.process.failure.set(JobError::Panicked { worker: index, message: panic_message(&*panic) });
+            }
+        }
+    })
+    .map_err(JobError::Cluster)?;
+    for outcome in guards.join() {
+        if let Err(message) = outcome {
+            run.process.failure.set(JobError::Cluster(format!("a worker thread was lost: {message}")));
+        }
+    }
+    run.process.failure.take().map_or(Ok(()), Err)
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+/// Builds the graph on this worker and steps it to its end.
+fn run_worker<F>(worker: &mut Worker, run: &Run, build: &F) -> Result<(), JobError>
+where
+    F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError>,
+{
+    let context = open_context(worker, run)?;
+    let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
+    let mut coordinator = match built.and_then(|()| open_coordinator(worker, run, &context)) {
+        Ok(coordinator) => coordinator,
+        Err(error) => {
+            drop_dataflows(worker);
+            return Err(error);
+        }
+    };
+    let result = step_to_the_end(worker, &context, &mut coordinator);
+    drop_dataflows(worker);
+    result
+}
+
+fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
+    let (index, workers) = (worker.index(), worker.peers());
+    let config = BackendConfig {
+        dir: working_dir(&run.args, run.incarnation, index),
+        key_groups: KeyGroups::new(run.args.key_groups),
+        worker: index,
+        workers,
+        memory_limit_bytes: run.args.state_memory.map(|bytes| bytes / run.args.workers as u64),
+        durable: run.start.target.is_some(),
+    };
+    let restored = match (&run.start.manifest, &run.start.target) {
+        (Some(manifest), Some(target)) => {
+            Some(RestoredWorker { manifest: Arc::clone(manifest), store: Arc::clone(&target.store) })
+        }
+        _ => None,
+    };
+    let first_epoch = run.start.first_epoch();
+    Ok(Rc::new(WorkerContext {
+        process: Arc::clone(&run.process),
+        worker: index,
+        workers,
+        threads: run.args.workers,
+        incarnation: run.incarnation,
+        first_epoch,
+        backend: RefCell::new(Backend::open(config, restored)?),
+        epochs: RefCell::new(Epochs::new(index, first_epoch)),
+        restored: Arc::clone(&run.start.blobs),
+        acknowledge: RefCell::new(vec![0; run.args.hosts.len().max(1)]),
+        dead_letters_logged: Cell::new(0),
+    }))
+}
+
+fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<Coordinator, JobError> {
+    if !context.epochs.borrow().has_sources() {
+        return Err(JobError::Invalid(format!("job \"{}\" has no source: it would never do anything", run.name)));
+    }
+    let backend = context.backend.borrow();
+    backend.check_all_claimed()?;
+    let thread = CheckpointThread::start(
+        context.worker as u32,
+        backend.db(),
+        run.start.target.clone(),
+        run.start.manifest.is_some(),
+        Arc::clone(&run.process.progress.delta_bytes),
+    )?;
+    let head = ManifestHead {
+        job: run.name.clone(),
+        incarnation: run.incarnation,
+        key_groups: run.args.key_groups,
+        states: backend.states(),
+    };
+    Ok(Coordinator::new(worker, context, thread, head, run.args.checkpoint_interval))
+}
+
+fn step_to_the_end(worker: &mut Worker, context: &Shared, coordinator: &mut Coordinator) -> Result<(), JobError> {
+    while !coordinator.is_finished() {
+        if context.failed() {
+            return Ok(());
+        }
+        let park = coordinator.turn()?;
+        worker.step_or_park(Some(park));
+    }
+    coordinator.close();
+    while worker.has_dataflows() && !context.failed() {
+        worker.step_or_park(Some(std::time::Duration::from_millis(20)));
+    }
+    Ok(())
+}
+
+fn drop_dataflows(worker: &mut Worker) {
+    for dataflow in worker.installed_dataflows() {
+        worker.drop_dataflow(dataflow);
+    }
+}

@@ -1,0 +1,34 @@
+//! The engine of Tidemill: time, streams, the operator shell, checkpoints, jobs and their metrics.
+//!
+//! ```text
+//! job ─▶ stream (the graph) ─▶ ingest · exchange · shell · egress  (timely operators)
+//!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ context, budget, metrics
+//! leaves: time, record, clock, error
+//! ```
+
+mod budget;
+mod checkpoint;
+pub mod clock;
+mod context;
+mod egress;
+pub mod error;
+mod exchange;
+mod http;
+mod ingest;
+pub mod job;
+pub mod metrics;
+pub mod record;
+pub mod settings;
+pub mod shell;
+pub mod sink;
+pub mod source;
+pub mod stream;
+pub mod time;
+
+pub use clock::Clock;
+pub use error::{ConnectorError, ErrorKind, JobError};
+pub use job::Job;
+pub use record::{Arrival, Data, DeadLetter, Record};
+pub use settings::JobArgs;
+pub use stream::{Either, Flow, KeyedStream, Stream};
+pub use time::{Epoch, EventTime};

@@ -1,0 +1,148 @@
+//! Typed handles to keyed state, as logic holds them.
+//!
+//! A handle reads and writes the value *of the context's key*. Values live decoded in memory; what
+//! changed in an epoch goes into its delta once, when the epoch closes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use tidemill_state::{
+    Backend, Key, Log, LogTable, StateError, StateName, StateSpec, Ttl, Value, ValueTable,
+};
+
+use super::context::Context;
+use crate::error::JobError;
+
+/// Opens the states of one operator, when the job is built.
+pub struct States<'a, K> {
+    backend: &'a mut Backend,
+    operator: &'a str,
+    key: PhantomData<K>,
+}
+
+impl<'a, K: Key> States<'a, K> {
+    /// The version of states that say nothing else.
+    const FIRST_VERSION: u8 = 1;
+
+    pub(crate) fn new(backend: &'a mut Backend, operator: &'a str) -> Self {
+        Self { backend, operator, key: PhantomData }
+    }
+
+    pub(crate) fn spec(operator: &str, state: &str) -> StateSpec {
+        let name = StateName { operator: operator.to_owned(), state: state.to_owned() };
+        StateSpec { name, version: Self::FIRST_VERSION, ttl: None }
+    }
+
+    /// One value per key. `name` is unique within the operator and names the state in checkpoints.
+    ///
+    /// # Errors
+    /// When the name is taken, or what the checkpoint holds under it cannot be read.
+    pub fn value<V: Value>(&mut self, name: &str) -> Result<ValueState<K, V>, JobError> {
+        Ok(ValueState(self.backend.value_table(Self::spec(self.operator, name))?))
+    }
+
+    /// One value per key that is forgotten some time after it was last written.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value).
+    pub fn value_with_ttl<V: Value>(&mut self, name: &str, ttl: Ttl) -> Result<ValueState<K, V>, JobError> {
+        let spec = StateSpec { ttl: Some(ttl), ..Self::spec(self.operator, name) };
+        Ok(ValueState(self.backend.value_table(spec)?))
+    }
+
+    /// A list per key, appended at its end and taken from at its front.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value).
+    pub fn list<V: Value>(&mut self, name: &str) -> Result<ListState<K, V>, JobError> {
+        Ok(ListState(self.backend.log_table(Self::spec(self.operator, name))?))
+    }
+
+    /// An ordered map per key. Known limit: an epoch that changes one entry writes the key's whole map.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value).
+    pub fn map<K2: Key, V: Value>(&mut self, name: &str) -> Result<MapState<K, K2, V>, JobError> {
+        self.value(name)
+    }
+}
+
+/// One value per key. For a reducing state, [`update`](Self::update) with the fold.
+pub struct ValueState<K, V>(Rc<RefCell<ValueTable<K, V>>>);
+
+impl<K: Key, V: Value> ValueState<K, V> {
+    /// Reads the value of the key at hand.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn read<O, S, R>(
+        &self,
+        ctx: &Context<'_, K, O, S>,
+        f: impl FnOnce(Option<&V>) -> R,
+    ) -> Result<R, StateError> {
+        Ok(f(self.0.borrow_mut().get(ctx.hash, ctx.key)?))
+    }
+
+    /// A copy of the value of the key at hand.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn get<O, S>(&self, ctx: &Context<'_, K, O, S>) -> Result<Option<V>, StateError>
+    where
+        V: Clone,
+    {
+        self.read(ctx, |value| value.cloned())
+    }
+
+    /// Changes the value of the key at hand, starting from `default` where there is none.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn update<O, S, R>(
+        &self,
+        ctx: &Context<'_, K, O, S>,
+        default: impl FnOnce() -> V,
+        f: impl FnOnce(&mut V) -> R,
+    ) -> Result<R, StateError> {
+        Ok(f(self.0.borrow_mut().get_or_insert_with(ctx.hash, ctx.key, default)?))
+    }
+
+    /// Sets the value of the key at hand.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn put<O, S>(&self, ctx: &Context<'_, K, O, S>, value: V) -> Result<(), StateError> {
+        self.0.borrow_mut().put(ctx.hash, ctx.key, value)?;
+        Ok(())
+    }
+
+    /// Removes the value of the key at hand and returns it.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn remove<O, S>(&self, ctx: &Context<'_, K, O, S>) -> Result<Option<V>, StateError> {
+        self.0.borrow_mut().remove(ctx.hash, ctx.key)
+    }
+}
+
+/// An ordered map per key.
+pub type MapState<K, K2, V> = ValueState<K, BTreeMap<K2, V>>;
+
+/// A list per key.
+pub struct ListState<K, V>(Rc<RefCell<LogTable<K, V>>>);
+
+impl<K: Key, V: Value> ListState<K, V> {
+    /// Works with the list of the key at hand.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn with<O, S, R>(
+        &self,
+        ctx: &Context<'_, K, O, S>,
+        f: impl FnOnce(&mut Log<V>) -> R,
+    ) -> Result<R, StateError> {
+        Ok(f(self.0.borrow_mut().log(ctx.hash, ctx.key)?))
+    }
+}

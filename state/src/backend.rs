@@ -1,0 +1,287 @@
+//! All state of one worker: opening, restoring, sealing.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::db::Db;
+use crate::delta::Delta;
+use crate::error::StateError;
+use crate::held::OrderBuffer;
+use crate::key::{Key, KeyGroups, Value};
+use crate::log::LogTable;
+use crate::manifest::{Manifest, StateEntry, WorkerEntry};
+use crate::spec::{Persistent, StateSpec};
+use crate::store::CheckpointStore;
+use crate::table::{MemoryUse, Table};
+use crate::timers::TimerTable;
+use crate::value::ValueTable;
+
+/// Where and how one worker keeps its state.
+#[derive(Clone, Debug)]
+pub struct BackendConfig {
+    /// The folder RocksDB works in; its own, removed at the end.
+    pub dir: PathBuf,
+    /// Key groups of the job.
+    pub key_groups: KeyGroups,
+    /// Index of this worker, `0..workers`.
+    pub worker: usize,
+    /// Number of workers.
+    pub workers: usize,
+    /// Memory for hot state of this worker, bytes (estimated). What an epoch has changed stays in
+    /// memory until its delta is in RocksDB, also beyond the limit.
+    pub memory_limit_bytes: Option<u64>,
+    /// Whether epochs end up in a checkpoint store.
+    pub durable: bool,
+}
+
+/// The checkpoint to restore.
+pub struct RestoredWorker {
+    /// What it consists of.
+    pub manifest: Arc<Manifest>,
+    /// Where its files are.
+    pub store: Arc<dyn CheckpointStore>,
+}
+
+/// All state of one worker.
+pub struct Backend {
+    config: BackendConfig,
+    db: Arc<Db>,
+    memory: MemoryUse,
+    restored: BTreeMap<String, StateEntry>,
+    states: BTreeMap<String, Rc<RefCell<dyn Persistent>>>,
+    by_operator: BTreeMap<String, Vec<Rc<RefCell<dyn Persistent>>>>,
+    _workplace: Workplace,
+}
+
+impl Backend {
+    /// Opens the state, restored or empty.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or the checkpoint's files are not as its manifest says.
+    pub fn open(config: BackendConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
+        let workplace = Workplace::claim(&config.dir)?;
+        let keeps = config.durable || config.memory_limit_bytes.is_some();
+        let (db, states) = match restored {
+            None => (Db::open(&config.dir, 0, keeps)?, Vec::new()),
+            Some(restored) => (restore(&config, &restored, keeps)?, restored.manifest.states.clone()),
+        };
+        Ok(Self {
+            memory: MemoryUse::new(config.memory_limit_bytes),
+            db: Arc::new(db),
+            config,
+            restored: states.into_iter().map(|state| (state.name.clone(), state)).collect(),
+            states: BTreeMap::new(),
+            by_operator: BTreeMap::new(),
+            _workplace: workplace,
+        })
+    }
+
+    /// Key groups of the job.
+    #[must_use]
+    pub fn key_groups(&self) -> KeyGroups {
+        self.config.key_groups
+    }
+
+    /// RocksDB, for the checkpoint thread.
+    #[must_use]
+    pub fn db(&self) -> Arc<Db> {
+        Arc::clone(&self.db)
+    }
+
+    /// One value per key.
+    ///
+    /// # Errors
+    /// When the name is taken, or what the checkpoint holds under it does not fit or cannot be read.
+    pub fn value_table<K: Key, V: Value>(&mut self, spec: StateSpec) -> Result<Rc<RefCell<ValueTable<K, V>>>, StateError> {
+        self.register(spec, "value", |this, spec| {
+            Table::open(spec, this.config.key_groups, this.db(), this.memory.clone())
+        })
+    }
+
+    /// A queue per key.
+    ///
+    /// # Errors
+    /// As [`value_table`](Self::value_table).
+    pub fn log_table<K: Key, V: Value>(&mut self, spec: StateSpec) -> Result<Rc<RefCell<LogTable<K, V>>>, StateError> {
+        self.register(spec, "log", |this, spec| {
+            Table::open(spec, this.config.key_groups, this.db(), this.memory.clone())
+        })
+    }
+
+    /// Timers.
+    ///
+    /// # Errors
+    /// As [`value_table`](Self::value_table).
+    pub fn timer_table<K: Key>(&mut self, spec: StateSpec) -> Result<Rc<RefCell<TimerTable<K>>>, StateError> {
+        self.register(spec, "timers", |this, spec| TimerTable::open(spec, this.config.key_groups, &this.db))
+    }
+
+    /// Records that wait for the watermark.
+    ///
+    /// # Errors
+    /// As [`value_table`](Self::value_table).
+    pub fn order_buffer<T: Value>(&mut self, spec: StateSpec) -> Result<Rc<RefCell<OrderBuffer<T>>>, StateError> {
+        self.register(spec, "held", |this, spec| OrderBuffer::open(spec, &this.db))
+    }
+
+    fn register<T: Persistent + 'static>(
+        &mut self,
+        spec: StateSpec,
+        kind: &str,
+        open: impl FnOnce(&Self, StateSpec) -> Result<T, StateError>,
+    ) -> Result<Rc<RefCell<T>>, StateError> {
+        let (name, operator) = (spec.name.to_string(), spec.name.operator.clone());
+        if self.states.contains_key(&name) {
+            return Err(StateError::Invalid(format!("state \"{name}\" is registered twice: give each state of an operator its own name")));
+        }
+        if let Some(stored) = self.restored.get(&name)
+            && (stored.version != spec.version || stored.kind != kind)
+        {
+            return Err(StateError::Mismatch {
+                found: format!("a {} state of version {}", stored.kind, stored.version),
+                expected: format!("a {kind} state of version {}", spec.version),
+                state: name,
+            });
+        }
+        let table = Rc::new(RefCell::new(open(self, spec)?));
+        let erased: Rc<RefCell<dyn Persistent>> = Rc::clone(&table) as _;
+        self.states.insert(name, Rc::clone(&erased));
+        self.by_operator.entry(operator).or_default().push(erased);
+        Ok(table)
+    }
+
+    /// The registered states, for manifests.
+    #[must_use]
+    pub fn states(&self) -> Vec<StateEntry> {
+        let entry = |(name, state): (&String, &Rc<RefCell<dyn Persistent>>)| {
+            let state = state.borrow();
+            StateEntry { name: name.clone(), version: state.spec().version, kind: state.kind().to_owned() }
+        };
+        self.states.iter().map(entry).collect()
+    }
+
+    /// Checks that the program has an operator for every state of the restored checkpoint.
+    ///
+    /// # Errors
+    /// When a state would be lost, naming it.
+    pub fn check_all_claimed(&self) -> Result<(), StateError> {
+        let lost: Vec<&str> =
+            self.restored.keys().filter(|name| !self.states.contains_key(*name)).map(String::as_str).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        Err(StateError::Invalid(format!(
+            "the checkpoint holds state that no operator of this program has: {}; run the program that wrote it, or start with --restore none in an empty checkpoint directory",
+            lost.join(", ")
+        )))
+    }
+
+    /// Writes what an operator's states changed in `epoch` into its delta.
+    ///
+    /// # Errors
+    /// When a value refuses to be encoded.
+    pub fn seal_operator(&mut self, operator: &str, epoch: u64, delta: &mut Delta) -> Result<(), StateError> {
+        for state in self.by_operator.get(operator).into_iter().flatten() {
+            let mut state = state.borrow_mut();
+            let name = state.spec().name.to_string();
+            state.seal(epoch, delta.section(&name))?;
+        }
+        Ok(())
+    }
+
+    /// Tells an operator's states the time.
+    pub fn set_now(&self, operator: &str, event_time_ms: i64, processing_time_ms: i64) {
+        for state in self.by_operator.get(operator).into_iter().flatten() {
+            state.borrow_mut().set_now(event_time_ms, processing_time_ms);
+        }
+    }
+
+    /// Memory that hot state takes, bytes (estimated).
+    #[must_use]
+    pub fn memory_used(&self) -> u64 {
+        self.memory.used()
+    }
+}
+
+/// Brings the checkpoint's state of this worker's key groups into a fresh RocksDB.
+fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
+    let RestoredWorker { manifest, store } = restored;
+    let owned = config.key_groups.owned(config.worker, config.workers);
+    let same = manifest.workers.len() == config.workers;
+    let own = manifest.workers.get(config.worker).filter(|_| same);
+    // The same number of workers means the same key groups: the old base is this worker's own.
+    if let Some(base) = own.and_then(|own| own.base.as_ref()) {
+        store.fetch(base, &config.dir)?;
+    }
+    let db = Db::open(&config.dir, manifest.epoch, keeps)?;
+    let sources: Vec<&WorkerEntry> = own.map_or_else(|| manifest.workers.iter().collect(), |own| vec![own]);
+    for worker in sources {
+        if let (None, Some(base)) = (own, &worker.base) {
+            let folder = config.dir.with_extension("old");
+            store.fetch(base, &folder)?;
+            db.copy_from(&Db::open(&folder, base.epoch, false)?, |group| owned.contains(&group))?;
+            fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
+        }
+        for entry in worker.deltas_to_apply() {
+            db.apply(&Delta::load(store.as_ref(), entry)?, |group| owned.contains(&group))?;
+        }
+    }
+    Ok(db)
+}
+
+/// A worker's folder with a lock beside it, so that a later start can tell a dead one's leftovers.
+struct Workplace {
+    dir: PathBuf,
+    lock: PathBuf,
+    _held: File,
+}
+
+impl Workplace {
+    fn claim(dir: &Path) -> Result<Self, StateError> {
+        let parent = dir.parent().unwrap_or(dir);
+        fs::create_dir_all(parent).map_err(StateError::io("create", parent))?;
+        let lock = dir.with_extension("lock");
+        let held = File::create(&lock).map_err(StateError::io("create", &lock))?;
+        held.lock().map_err(StateError::io("lock", &lock))?;
+        remove_dead(parent)?;
+        fs::create_dir_all(dir).map_err(StateError::io("create", dir))?;
+        Ok(Self { dir: dir.to_owned(), lock, _held: held })
+    }
+
+    fn remove(dir: &Path, lock: &Path) -> std::io::Result<()> {
+        for leftover in [dir.to_owned(), dir.with_extension("snapshot"), dir.with_extension("old")] {
+            if leftover.exists() {
+                fs::remove_dir_all(leftover)?;
+            }
+        }
+        fs::remove_file(lock)
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        if let Err(error) = Self::remove(&self.dir, &self.lock) {
+            tracing::warn!(%error, dir = %self.dir.display(), "could not remove the working folder");
+        }
+    }
+}
+
+/// Removes the folders whose owner no longer holds the lock: it was killed.
+fn remove_dead(parent: &Path) -> Result<(), StateError> {
+    for entry in fs::read_dir(parent).map_err(StateError::io("list", parent))? {
+        let lock = entry.map_err(StateError::io("list", parent))?.path();
+        if lock.extension().is_none_or(|extension| extension != "lock") {
+            continue;
+        }
+        // Someone else may be removing it at the same moment; then it is gone, which is as well.
+        let dead = File::open(&lock).is_ok_and(|file| file.try_lock().is_ok());
+        if dead && let Err(error) = Workplace::remove(&lock.with_extension(""), &lock) {
+            tracing::debug!(%error, lock = %lock.display(), "a dead worker's folder is left over");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! How keys, values and rows are encoded.
+//!
+//! ```text
+//! row key    [key group u16 BE][length of key u32 BE][key, bincode][suffix: nothing, or a sequence number u64 BE]
+//! ordered    [key group u16 BE][time i64 BE, sign flipped][rest]              (timers, held records)
+//! value      [version u8][expiry i64 LE, only in states with a TTL][bincode]
+//! ```
+//! bincode 2, standard configuration, through serde.
+
+use bincode::config::{Configuration, standard};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::key::KeyGroup;
+
+const CONFIG: Configuration = standard();
+
+/// Why bytes could not be decoded.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct DecodeError(pub(crate) String);
+
+/// Appends `value`. Encoding into memory fails only for types that refuse to be serialised.
+pub(crate) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    bincode::serde::encode_into_std_write(value, out, CONFIG).map_err(|e| DecodeError(e.to_string()))?;
+    Ok(())
+}
+
+/// Decodes all of `bytes`.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (value, read) =
+        bincode::serde::decode_from_slice(bytes, CONFIG).map_err(|e| DecodeError(e.to_string()))?;
+    if read == bytes.len() {
+        Ok(value)
+    } else {
+        Err(DecodeError(format!("{} bytes are left over", bytes.len() - read)))
+    }
+}
+
+/// Writes the row key of `key` without a suffix.
+pub(crate) fn row_key<K: Serialize>(group: KeyGroup, key: &K, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    out.clear();
+    out.extend_from_slice(&group.0.to_be_bytes());
+    out.extend_from_slice(&[0; 4]);
+    encode(key, out)?;
+    let len = (out.len() - 6) as u32;
+    out[2..6].copy_from_slice(&len.to_be_bytes());
+    Ok(())
+}
+
+/// Splits a row key into group, key bytes and suffix.
+pub(crate) fn split_row_key(row: &[u8]) -> Result<(KeyGroup, &[u8], &[u8]), DecodeError> {
+    let short = || DecodeError("the row key is too short".to_owned());
+    let (group, rest) = row.split_first_chunk::<2>().ok_or_else(short)?;
+    let (len, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
+    let (key, suffix) = rest.split_at_checked(u32::from_be_bytes(*len) as usize).ok_or_else(short)?;
+    Ok((KeyGroup(u16::from_be_bytes(*group)), key, suffix))
+}
+
+/// The key group of any row.
+pub(crate) fn group_of_row(row: &[u8]) -> u16 {
+    row.first_chunk::<2>().map_or(u16::MAX, |group| u16::from_be_bytes(*group))
+}
+
+/// A time whose bytes sort as the time does.
+pub(crate) fn ordered_time(time: i64) -> [u8; 8] {
+    ((time as u64) ^ (1 << 63)).to_be_bytes()
+}
+
+/// The time that [`ordered_time`] encoded.
+pub(crate) fn time_of(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordered_times_sort_as_times_do() {
+        let times = [i64::MIN, -5, 0, 7, i64::MAX];
+        assert!(times.windows(2).all(|pair| ordered_time(pair[0]) < ordered_time(pair[1])));
+        assert!(times.iter().all(|t| time_of(ordered_time(*t)) == *t));
+    }
+
+    #[test]
+    fn row_keys_split_into_what_they_were_made_of() {
+        let mut row = Vec::new();
+        row_key(KeyGroup(300), &"abc", &mut row).unwrap();
+        row.extend_from_slice(b"suffix");
+        let (group, key, suffix) = split_row_key(&row).unwrap();
+        assert_eq!((group, decode::<String>(key).unwrap().as_str(), suffix), (KeyGroup(300), "abc", &b"suffix"[..]));
+        assert!(split_row_key(&row[..4]).is_err());
+    }
+}

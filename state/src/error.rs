@@ -1,0 +1,119 @@
+//! What can go wrong with state and checkpoints, sorted by what its user does about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the user does about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The program or its settings are wrong: fix the call.
+    Invalid,
+    /// Something outside is not there right now: try again.
+    Unavailable,
+    /// Stored data is damaged or does not fit: restore another checkpoint.
+    Data,
+    /// Another incarnation of the job has taken over: stop.
+    Fenced,
+    /// A bug of the engine's: report it.
+    Internal,
+}
+
+/// An error of the state store or the checkpoint store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// A call that cannot work.
+    #[error("{0}")]
+    Invalid(String),
+    /// A state was stored by a program that knew another version or kind of it.
+    #[error("state \"{state}\": the checkpoint has {found}, this program has {expected}; run the program that wrote it, or start with --restore none in an empty checkpoint directory")]
+    Mismatch {
+        /// `operator/state`.
+        state: String,
+        /// What is stored.
+        found: String,
+        /// What the program registers.
+        expected: String,
+    },
+    /// A stored value cannot be decoded.
+    #[error("state \"{state}\", key group {group}: a stored value cannot be decoded: {reason}; restore an older checkpoint with --restore EPOCH")]
+    Value {
+        /// `operator/state`.
+        state: String,
+        /// The key group it is in.
+        group: u16,
+        /// Why.
+        reason: String,
+    },
+    /// A file of a checkpoint is damaged.
+    #[error("checkpoint file \"{file}\" is damaged: {reason}; nothing was changed, restore an older checkpoint with --restore EPOCH")]
+    Corrupt {
+        /// Its name in the checkpoint store.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Files of a checkpoint are missing or have another length than its manifest says.
+    #[error("checkpoint of epoch {epoch} is incomplete: {}; nothing was changed, restore an older checkpoint with --restore EPOCH (there are: {})", .missing.join(", "), list(.others))]
+    Incomplete {
+        /// The epoch that was to be restored.
+        epoch: u64,
+        /// The files and what is wrong with each.
+        missing: Vec<String>,
+        /// The other epochs that the store lists.
+        others: Vec<u64>,
+    },
+    /// Another incarnation has committed the same epoch.
+    #[error("\"{file}\" exists already: another incarnation of this job has committed this epoch and goes on; this one stops")]
+    Fenced {
+        /// The manifest that was there first.
+        file: String,
+    },
+    /// The file system refused something.
+    #[error("could not {what} \"{}\"", .path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// RocksDB refused something.
+    #[error("RocksDB in \"{}\" could not {what}", .path.display())]
+    Rocks {
+        /// What was tried.
+        what: &'static str,
+        /// Its folder.
+        path: PathBuf,
+        /// Its reason.
+        #[source]
+        source: rocksdb::Error,
+    },
+}
+
+fn list(epochs: &[u64]) -> String {
+    if epochs.is_empty() {
+        return "none".to_owned();
+    }
+    epochs.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl StateError {
+    /// What the user does about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Mismatch { .. } | Self::Value { .. } | Self::Corrupt { .. } | Self::Incomplete { .. } => ErrorKind::Data,
+            Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::Io { .. } | Self::Rocks { .. } => ErrorKind::Unavailable,
+        }
+    }
+
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+}

@@ -1,0 +1,39 @@
+//! Keyed state of Tidemill: hot tables, RocksDB behind them, deltas and the checkpoint store.
+//!
+//! ```text
+//! operators ──▶ value · log · timers · held  (decoded, in memory)      worker thread
+//!                 │ seal, once an epoch
+//!                 ▼
+//!               Delta ──▶ CheckpointStore (file)                       checkpoint thread
+//!                 └─────▶ Db (RocksDB) ──▶ base snapshots
+//!               Manifest names base and deltas of every worker = a checkpoint
+//! ```
+
+mod backend;
+mod codec;
+mod db;
+mod delta;
+mod error;
+mod held;
+mod key;
+mod log;
+mod manifest;
+mod spec;
+mod store;
+mod table;
+mod timers;
+mod value;
+
+pub use backend::{Backend, BackendConfig, RestoredWorker};
+pub use db::Db;
+pub use delta::{Delta, DeltaEntry, Op, Ops, blobs_of};
+pub use error::{ErrorKind, StateError};
+pub use held::OrderBuffer;
+pub use key::{DEFAULT_KEY_GROUPS, Key, KeyGroup, KeyGroups, Value, hash_key};
+pub use log::{Log, LogTable};
+pub use manifest::{Manifest, RestoreFrom, RestorePlan, Retention, StateEntry, WorkerEntry, plan_restore};
+pub use spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};
+pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore};
+pub use table::{Entry, MemoryUse, Table};
+pub use timers::TimerTable;
+pub use value::{Single, ValueTable};

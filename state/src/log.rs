@@ -1,0 +1,160 @@
+//! Log state: per key a queue that is appended at its end and cut at its front.
+//!
+//! Each element is a row of its own, `[row key][sequence number u64 BE]`, so an epoch writes what was
+//! appended and one range delete for what was cut, never the whole queue.
+
+use std::collections::VecDeque;
+
+use crate::codec::{self, DecodeError};
+use crate::delta::Ops;
+use crate::error::StateError;
+use crate::key::{Key, Value};
+use crate::table::{Entry, Table};
+
+/// A queue per key.
+pub type LogTable<K, V> = Table<K, Log<V>>;
+
+/// The queue of one key. Elements have consecutive sequence numbers that never change.
+pub struct Log<V> {
+    elements: VecDeque<V>,
+    /// Sequence number of the front element.
+    head: u64,
+    /// What deltas have: everything from `stored_head` up to and without `stored_tail`.
+    stored_head: u64,
+    stored_tail: u64,
+}
+
+impl<V> Default for Log<V> {
+    fn default() -> Self {
+        Self { elements: VecDeque::new(), head: 0, stored_head: 0, stored_tail: 0 }
+    }
+}
+
+impl<V> Log<V> {
+    /// Appends an element.
+    pub fn push_back(&mut self, value: V) {
+        self.elements.push_back(value);
+    }
+
+    /// Cuts the front element off.
+    pub fn pop_front(&mut self) -> Option<V> {
+        let value = self.elements.pop_front();
+        self.head += u64::from(value.is_some());
+        value
+    }
+
+    /// The front element.
+    #[must_use]
+    pub fn front(&self) -> Option<&V> {
+        self.elements.front()
+    }
+
+    /// The element with this sequence number.
+    #[must_use]
+    pub fn get(&self, sequence: u64) -> Option<&V> {
+        let index = sequence.checked_sub(self.head)?;
+        self.elements.get(usize::try_from(index).ok()?)
+    }
+
+    /// Sequence number of the front element.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Sequence number after the last element.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.head + self.elements.len() as u64
+    }
+
+    /// The elements, front first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &V> {
+        self.elements.iter()
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+}
+
+fn with_sequence<R>(row: &mut Vec<u8>, sequence: u64, f: impl FnOnce(&[u8]) -> R) -> R {
+    let len = row.len();
+    row.extend_from_slice(&sequence.to_be_bytes());
+    let result = f(row);
+    row.truncate(len);
+    result
+}
+
+fn delete_range(row: &mut Vec<u8>, from: u64, to: u64, ops: &mut Ops) {
+    let from = with_sequence(row, from, <[u8]>::to_vec);
+    with_sequence(row, to, |to| ops.delete_range(&from, to));
+}
+
+impl<V: Value> Entry for Log<V> {
+    const KIND: &'static str = "log";
+    const SINGLE_ROW: bool = false;
+
+    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], ops: &mut Ops) -> Result<(), DecodeError> {
+        let tail = self.tail();
+        let cut = self.head.min(self.stored_tail);
+        if cut > self.stored_head {
+            delete_range(row, self.stored_head, cut, ops);
+        }
+        let first_new = self.stored_tail.max(self.head);
+        let skip = (first_new - self.head) as usize;
+        for (sequence, value) in (first_new..).zip(self.elements.iter().skip(skip)) {
+            with_sequence(row, sequence, |row| {
+                ops.put_with(row, |out| {
+                    out.extend_from_slice(header);
+                    codec::encode(value, out)
+                })
+            })?;
+        }
+        (self.stored_head, self.stored_tail) = (self.head, tail);
+        Ok(())
+    }
+
+    fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops) {
+        delete_range(row, 0, u64::MAX, ops);
+    }
+
+    fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError> {
+        let sequence = suffix.try_into().map(u64::from_be_bytes);
+        let sequence = sequence.map_err(|_| DecodeError("its row has no sequence number".to_owned()))?;
+        let log = entry.get_or_insert_with(|| Self { head: sequence, stored_head: sequence, stored_tail: sequence, ..Self::default() });
+        if sequence != log.stored_tail {
+            return Err(DecodeError(format!("element {} is missing", log.stored_tail)));
+        }
+        log.elements.push_back(codec::decode(value)?);
+        log.stored_tail += 1;
+        Ok(())
+    }
+}
+
+impl<K: Key, V: Value> LogTable<K, V> {
+    /// The queue of `key`, to be read and changed.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn log(&mut self, hash: u64, key: &K) -> Result<&mut Log<V>, StateError> {
+        self.entry_or_insert(hash, key, Log::default)
+    }
+
+    /// Removes the queue of `key`.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn remove(&mut self, hash: u64, key: &K) -> Result<(), StateError> {
+        self.take(hash, key)?;
+        Ok(())
+    }
+}

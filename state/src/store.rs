@@ -1,0 +1,248 @@
+//! Where checkpoints are kept: named files, a create-only put, and base snapshots.
+//!
+//! ```text
+//! manifests/{epoch}.json                     the commit of an epoch: created once, never changed
+//! deltas/{epoch}-w{worker}-{incarnation}.delta
+//! bases/{epoch}-w{worker}-{incarnation}/     a RocksDB checkpoint: SST files, CURRENT, MANIFEST-…
+//! ```
+
+use std::fs::{self, File};
+use std::io::{ErrorKind as IoKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::StateError;
+
+/// A file of a base snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseFile {
+    /// Its name within the snapshot.
+    pub name: String,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// A base snapshot as a manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseEntry {
+    /// The epoch whose state it holds.
+    pub epoch: u64,
+    /// Its folder in the checkpoint store.
+    pub dir: String,
+    /// Its files.
+    pub files: Vec<BaseFile>,
+}
+
+/// A place for checkpoints. What a call has written is durable when it returns.
+pub trait CheckpointStore: Send + Sync {
+    /// Creates a file; never replaces one.
+    ///
+    /// # Errors
+    /// [`StateError::Fenced`] when it exists.
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StateError>;
+
+    /// Writes a file whose name nobody else uses.
+    ///
+    /// # Errors
+    /// When the place cannot take it.
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StateError>;
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it is not there or not readable.
+    fn get(&self, name: &str) -> Result<Vec<u8>, StateError>;
+
+    /// The length of a file, or `None` when it is not there.
+    ///
+    /// # Errors
+    /// When the place cannot be asked.
+    fn len(&self, name: &str) -> Result<Option<u64>, StateError>;
+
+    /// The names directly under a folder, sorted.
+    ///
+    /// # Errors
+    /// When the place cannot be asked.
+    fn list(&self, folder: &str) -> Result<Vec<String>, StateError>;
+
+    /// Deletes a file or folder; one that is not there is no error.
+    ///
+    /// # Errors
+    /// When the place refuses.
+    fn delete(&self, name: &str) -> Result<(), StateError>;
+
+    /// Takes over a local folder as a base snapshot.
+    ///
+    /// # Errors
+    /// When the place cannot take it.
+    fn adopt(&self, name: &str, folder: &Path) -> Result<Vec<BaseFile>, StateError>;
+
+    /// Brings a base snapshot to a new local folder, where RocksDB may go on from it.
+    ///
+    /// # Errors
+    /// When a file is not there or cannot be brought.
+    fn fetch(&self, base: &BaseEntry, folder: &Path) -> Result<(), StateError>;
+
+    /// Where a name is, for messages.
+    fn locate(&self, name: &str) -> String;
+}
+
+/// Checkpoints in a folder of a local (or network) file system.
+#[derive(Debug)]
+pub struct LocalStore {
+    root: PathBuf,
+    temporaries: AtomicU64,
+}
+
+impl LocalStore {
+    /// Opens or creates the folder.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn open(root: &Path) -> Result<Self, StateError> {
+        for folder in ["manifests", "deltas", "bases", "local"] {
+            let folder = root.join(folder);
+            fs::create_dir_all(&folder).map_err(StateError::io("create", &folder))?;
+        }
+        Ok(Self { root: root.to_owned(), temporaries: AtomicU64::new(0) })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Writes a temporary file next to where `name` will be, durably.
+    fn write_temporary(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StateError> {
+        let n = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        let path = self.path(&format!("{name}.{}-{n}.tmp", std::process::id()));
+        let mut file = File::create(&path).map_err(StateError::io("create", &path))?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_data());
+        written.map_err(|source| {
+            // A full disk: do not keep the half that fitted.
+            drop(fs::remove_file(&path));
+            StateError::Io { what: "write", path: path.clone(), source }
+        })?;
+        Ok(path)
+    }
+
+    fn sync_folder_of(path: &Path) -> Result<(), StateError> {
+        let folder = path.parent().unwrap_or(path);
+        File::open(folder).and_then(|f| f.sync_all()).map_err(StateError::io("make durable", folder))
+    }
+}
+
+impl CheckpointStore for LocalStore {
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let (temporary, path) = (self.write_temporary(name, bytes)?, self.path(name));
+        // A hard link is the create-only put of a file system: unlike a rename it never replaces.
+        let linked = fs::hard_link(&temporary, &path);
+        fs::remove_file(&temporary).map_err(StateError::io("remove", &temporary))?;
+        linked.map_err(|source| match source.kind() {
+            IoKind::AlreadyExists => StateError::Fenced { file: path.display().to_string() },
+            _ => StateError::Io { what: "create", path: path.clone(), source },
+        })?;
+        Self::sync_folder_of(&path)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let (temporary, path) = (self.write_temporary(name, bytes)?, self.path(name));
+        fs::rename(&temporary, &path).map_err(StateError::io("create", &path))?;
+        Self::sync_folder_of(&path)
+    }
+
+    fn get(&self, name: &str) -> Result<Vec<u8>, StateError> {
+        let path = self.path(name);
+        fs::read(&path).map_err(StateError::io("read checkpoint file", &path))
+    }
+
+    fn len(&self, name: &str) -> Result<Option<u64>, StateError> {
+        let path = self.path(name);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(e) if e.kind() == IoKind::NotFound => Ok(None),
+            Err(source) => Err(StateError::Io { what: "look at", path, source }),
+        }
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<String>, StateError> {
+        let path = self.path(folder);
+        let list = || -> std::io::Result<Vec<String>> {
+            let names = fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            names.collect()
+        };
+        let mut names = list().map_err(StateError::io("list", &path))?;
+        names.retain(|name| !name.ends_with(".tmp"));
+        names.sort();
+        Ok(names)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), StateError> {
+        let path = self.path(name);
+        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match gone {
+            Err(source) if source.kind() != IoKind::NotFound => Err(StateError::Io { what: "delete", path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    fn adopt(&self, name: &str, folder: &Path) -> Result<Vec<BaseFile>, StateError> {
+        let io = |what| StateError::io(what, folder);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder).map_err(io("list"))? {
+            let entry = entry.map_err(io("list"))?;
+            let path = entry.path();
+            // SST files were made durable by RocksDB; the small ones beside them were just written.
+            File::open(&path).and_then(|f| f.sync_data()).map_err(StateError::io("make durable", &path))?;
+            let len = entry.metadata().map_err(io("look at"))?.len();
+            files.push(BaseFile { name: entry.file_name().to_string_lossy().into_owned(), len });
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let path = self.path(name);
+        fs::rename(folder, &path).map_err(StateError::io("create", &path))?;
+        Self::sync_folder_of(&path)?;
+        Ok(files)
+    }
+
+    fn fetch(&self, base: &BaseEntry, folder: &Path) -> Result<(), StateError> {
+        fs::create_dir_all(folder).map_err(StateError::io("create", folder))?;
+        for file in &base.files {
+            let (from, to) = (self.path(&base.dir).join(&file.name), folder.join(&file.name));
+            // SST files never change and can be shared; RocksDB appends to the others.
+            let linked = Path::new(&file.name).extension().is_some_and(|e| e == "sst") && fs::hard_link(&from, &to).is_ok();
+            if !linked {
+                fs::copy(&from, &to).map_err(StateError::io("copy checkpoint file", &from))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn locate(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn of_two_that_create_a_file_one_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalStore::open(dir.path()).unwrap());
+        let threads: Vec<_> = (0..8)
+            .map(|n: u8| {
+                let store = Arc::clone(&store);
+                std::thread::spawn(move || store.put_new("manifests/1", &[n; 1000]).is_ok())
+            })
+            .collect();
+        let won = threads.into_iter().map(|t| t.join().unwrap()).filter(|won| *won).count();
+        assert_eq!(won, 1);
+        let bytes = store.get("manifests/1").unwrap();
+        assert!(bytes.len() == 1000 && bytes.iter().all(|b| *b == bytes[0]));
+        assert_eq!(store.list("manifests").unwrap(), ["1"], "no temporary is left");
+    }
+}

@@ -1,0 +1,487 @@
+//! The hot table: decoded entries of one state, by key, in front of RocksDB.
+//!
+//! ```text
+//! index (hash table of slot numbers) ──▶ slots: [key, entry, dirty?, sealed in epoch …]
+//! record path: one lookup, no serialisation          dirty list ──▶ seal: encode each once an epoch
+//! ```
+//! Invariants: a slot is in the dirty list exactly when it is dirty. A slot may be evicted only when it
+//! is clean and RocksDB has applied the epoch it was last sealed in. While `complete`, every key that
+//! exists has a slot, so a miss is an answer.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use crate::codec::{self, DecodeError};
+use crate::db::Db;
+use crate::delta::Ops;
+use crate::error::StateError;
+use crate::key::{Key, KeyGroup, KeyGroups};
+use crate::spec::{Persistent, StateSpec, TtlClock};
+
+/// What a table keeps under a key, and how it becomes rows.
+pub trait Entry: Sized + 'static {
+    /// Names the kind in manifests.
+    const KIND: &'static str;
+
+    /// Writes what changed since the last call. `row` is the row key without a suffix; it may be
+    /// extended and must be left as it was. `header` starts each value.
+    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], ops: &mut Ops) -> Result<(), DecodeError>;
+
+    /// Writes that the whole entry is gone.
+    fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops);
+
+    /// Takes in one stored row (in key order) of the entry.
+    fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError>;
+
+    /// Whether an entry is exactly one row, found by its key.
+    const SINGLE_ROW: bool;
+}
+
+struct Slot<K, E> {
+    hash: u64,
+    key: K,
+    /// `None`: removed, but not yet so in RocksDB.
+    entry: Option<E>,
+    dirty: bool,
+    /// Whether a delta or RocksDB holds rows of it.
+    stored: bool,
+    /// Whether stored rows of an entry that was removed since have to go first.
+    removed: bool,
+    touched: bool,
+    sealed_epoch: u64,
+    bytes: u32,
+    /// When it expires, by the clock of the TTL.
+    expires: i64,
+}
+
+/// Memory of all tables of a worker, against its limit.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryUse {
+    used: Rc<Cell<u64>>,
+    limit: Option<u64>,
+}
+
+impl MemoryUse {
+    /// Counts against `limit` bytes, or without one.
+    #[must_use]
+    pub fn new(limit: Option<u64>) -> Self {
+        Self { used: Rc::default(), limit }
+    }
+
+    fn add(&self, bytes: u64) {
+        self.used.set(self.used.get() + bytes);
+    }
+
+    fn sub(&self, bytes: u64) {
+        self.used.set(self.used.get().saturating_sub(bytes));
+    }
+
+    /// Whether the tables together hold more than they may.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.limit.is_some_and(|limit| self.used.get() > limit)
+    }
+
+    /// Bytes held, estimated.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.used.get()
+    }
+}
+
+/// The hot table of one state.
+pub struct Table<K, E> {
+    spec: StateSpec,
+    name: String,
+    key_groups: KeyGroups,
+    db: Arc<Db>,
+    memory: MemoryUse,
+    index: HashTable<u32>,
+    slots: Vec<Option<Slot<K, E>>>,
+    free: Vec<u32>,
+    dirty: Vec<u32>,
+    complete: bool,
+    hand: usize,
+    now: i64,
+}
+
+impl<K: Key, E: Entry> Table<K, E> {
+    /// Slots looked at per seal for expired entries: bounded work, everything within some epochs.
+    const EXPIRY_SWEEP: usize = 4096;
+
+    /// Opens the table and loads what RocksDB holds, as far as memory goes.
+    pub(crate) fn open(spec: StateSpec, key_groups: KeyGroups, db: Arc<Db>, memory: MemoryUse) -> Result<Self, StateError> {
+        let name = spec.name.to_string();
+        db.ensure_family(&name)?;
+        let mut table = Self {
+            spec,
+            name,
+            key_groups,
+            db,
+            memory,
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            complete: true,
+            hand: 0,
+            now: i64::MIN,
+        };
+        table.load_all()?;
+        Ok(table)
+    }
+
+    fn load_all(&mut self) -> Result<(), StateError> {
+        let db = Arc::clone(&self.db);
+        let mut current: Option<(Vec<u8>, Loading<E>)> = None;
+        db.scan(&self.name.clone(), &[], |row, value| {
+            let (_, key, suffix) = codec::split_row_key(row).map_err(|e| self.bad_value(row, &e))?;
+            let same = current.as_ref().is_some_and(|(known, _)| row.starts_with(known));
+            if !same {
+                if let Some((row, loading)) = current.take() {
+                    self.insert_loaded(&row, loading)?;
+                }
+                if self.memory.is_over() {
+                    self.complete = false;
+                    return Ok(false);
+                }
+                let prefix = row[..6 + key.len()].to_vec();
+                current = Some((prefix, Loading { entry: None, bytes: 0, expires: i64::MAX }));
+            }
+            if let Some((_, loading)) = &mut current {
+                self.absorb(loading, row, suffix, value)?;
+            }
+            Ok(true)
+        })?;
+        if let Some((row, loading)) = current {
+            self.insert_loaded(&row, loading)?;
+        }
+        Ok(())
+    }
+
+    fn absorb(&self, loading: &mut Loading<E>, row: &[u8], suffix: &[u8], value: &[u8]) -> Result<(), StateError> {
+        let body = self.strip_header(value, &mut loading.expires).map_err(|e| self.bad_value(row, &e))?;
+        loading.bytes += (row.len() + value.len()) as u32;
+        E::absorb(&mut loading.entry, suffix, body).map_err(|e| self.bad_value(row, &e))
+    }
+
+    fn insert_loaded(&mut self, row: &[u8], loading: Loading<E>) -> Result<(), StateError> {
+        let (_, key, _) = codec::split_row_key(row).map_err(|e| self.bad_value(row, &e))?;
+        let key: K = codec::decode(key).map_err(|e| self.bad_value(row, &e))?;
+        let hash = crate::key::hash_key(&key);
+        let slot = self.new_slot(hash, key, loading.entry);
+        if let Some(Some(slot)) = self.slots.get_mut(slot as usize) {
+            (slot.stored, slot.sealed_epoch, slot.expires) = (true, self.db.applied(), loading.expires);
+        }
+        self.account(slot, loading.bytes);
+        Ok(())
+    }
+
+    /// The slot of `key`, loading it from RocksDB when it may be there. One hash lookup when it is hot.
+    fn find(&mut self, hash: u64, key: &K) -> Result<Option<u32>, StateError> {
+        let slots = &self.slots;
+        let hot = self.index.find(hash, |slot| slots[*slot as usize].as_ref().is_some_and(|s| s.key == *key));
+        if let Some(slot) = hot.copied() {
+            return Ok(Some(slot));
+        }
+        if self.complete { Ok(None) } else { self.load_one(hash, key) }
+    }
+
+    #[cold]
+    fn load_one(&mut self, hash: u64, key: &K) -> Result<Option<u32>, StateError> {
+        let mut row = Vec::new();
+        codec::row_key(self.key_groups.of_hash(hash), key, &mut row).map_err(|e| self.bad_value(&[], &e))?;
+        let mut loading = Loading { entry: None, bytes: 0, expires: i64::MAX };
+        if E::SINGLE_ROW {
+            if let Some(value) = self.db.get(&self.name, &row)? {
+                self.absorb(&mut loading, &row, &[], &value)?;
+            }
+        } else {
+            let db = Arc::clone(&self.db);
+            db.scan(&self.name, &row, |full, value| {
+                self.absorb(&mut loading, full, &full[row.len()..], value)?;
+                Ok(true)
+            })?;
+        }
+        if loading.entry.is_none() {
+            return Ok(None);
+        }
+        let slot = self.new_slot(hash, key.clone(), loading.entry);
+        if let Some(Some(slot)) = self.slots.get_mut(slot as usize) {
+            (slot.stored, slot.sealed_epoch, slot.expires) = (true, self.db.applied(), loading.expires);
+        }
+        self.account(slot, loading.bytes);
+        Ok(Some(slot))
+    }
+
+    /// The entry of `key`, to read.
+    pub(crate) fn entry(&mut self, hash: u64, key: &K) -> Result<Option<&mut E>, StateError> {
+        let Some(slot) = self.find(hash, key)? else { return Ok(None) };
+        let now = self.now;
+        let Some(Some(slot)) = self.slots.get_mut(slot as usize) else { return Ok(None) };
+        slot.touched = true;
+        Ok(if slot.expires <= now { None } else { slot.entry.as_mut() })
+    }
+
+    /// The entry of `key`, to change; `make` where there is none.
+    pub(crate) fn entry_or_insert(&mut self, hash: u64, key: &K, make: impl FnOnce() -> E) -> Result<&mut E, StateError> {
+        let slot = match self.find(hash, key)? {
+            Some(slot) => slot,
+            None => self.new_slot(hash, key.clone(), None),
+        };
+        self.mark_dirty(slot);
+        let now = self.now;
+        let Some(Some(slot)) = self.slots.get_mut(slot as usize) else {
+            return Err(StateError::Invalid(format!("state \"{}\": a slot was lost, which is a bug", self.name)));
+        };
+        if slot.expires <= now {
+            slot.removed |= slot.entry.take().is_some() && slot.stored;
+        }
+        slot.expires = expiry(&self.spec, now);
+        Ok(slot.entry.get_or_insert_with(make))
+    }
+
+    /// Removes the entry of `key`.
+    pub(crate) fn take(&mut self, hash: u64, key: &K) -> Result<Option<E>, StateError> {
+        let Some(slot) = self.find(hash, key)? else { return Ok(None) };
+        let Some(Some(found)) = self.slots.get_mut(slot as usize) else { return Ok(None) };
+        let expired = found.expires <= self.now;
+        let entry = found.entry.take();
+        found.removed |= found.stored;
+        if found.stored {
+            self.mark_dirty(slot);
+        } else {
+            self.forget(slot);
+        }
+        Ok(entry.filter(|_| !expired))
+    }
+
+    /// Keys that are in memory.
+    #[must_use]
+    pub fn hot_len(&self) -> usize {
+        self.index.len()
+    }
+
+    fn mark_dirty(&mut self, slot: u32) {
+        if let Some(Some(found)) = self.slots.get_mut(slot as usize) {
+            found.touched = true;
+            if !found.dirty {
+                found.dirty = true;
+                self.dirty.push(slot);
+            }
+        }
+    }
+
+    fn new_slot(&mut self, hash: u64, key: K, entry: Option<E>) -> u32 {
+        let slot = Slot {
+            hash,
+            key,
+            entry,
+            dirty: false,
+            stored: false,
+            removed: false,
+            touched: true,
+            sealed_epoch: 0,
+            bytes: 0,
+            expires: i64::MAX,
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.slots[number as usize] = Some(slot);
+                number
+            }
+            None => {
+                self.slots.push(Some(slot));
+                (self.slots.len() - 1) as u32
+            }
+        };
+        let slots = &self.slots;
+        self.index.insert_unique(hash, number, |slot| slots[*slot as usize].as_ref().map_or(0, |s| s.hash));
+        self.account(number, 0);
+        number
+    }
+
+    /// Sets what a slot is estimated to hold, beyond the slot itself.
+    fn account(&mut self, slot: u32, bytes: u32) {
+        let fixed = size_of::<Slot<K, E>>() as u32 + 16;
+        if let Some(Some(slot)) = self.slots.get_mut(slot as usize) {
+            self.memory.sub(u64::from(slot.bytes));
+            slot.bytes = fixed + bytes;
+            self.memory.add(u64::from(slot.bytes));
+        }
+    }
+
+    fn forget(&mut self, slot: u32) {
+        let Some(found) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.memory.sub(u64::from(found.bytes));
+        if let Ok(entry) = self.index.find_entry(found.hash, |other| *other == slot) {
+            entry.remove();
+        }
+        // A slot in the dirty list must not be used again before the list is worked off.
+        if !found.dirty {
+            self.free.push(slot);
+        }
+    }
+
+    fn seal_slot(&mut self, number: u32, epoch: u64, row: &mut Vec<u8>, ops: &mut Ops) -> Result<(), StateError> {
+        let Some(Some(slot)) = self.slots.get_mut(number as usize) else {
+            self.free.push(number);
+            return Ok(());
+        };
+        slot.dirty = false;
+        let group = self.key_groups.of_hash(slot.hash);
+        let name = &self.name;
+        let bad = |e: DecodeError| bad_value(name, group, &e);
+        codec::row_key(group, &slot.key, row).map_err(bad)?;
+        let before = ops.len();
+        match &mut slot.entry {
+            Some(entry) => {
+                let mut header = [self.spec.version; 9];
+                header[1..].copy_from_slice(&slot.expires.to_le_bytes());
+                if std::mem::take(&mut slot.removed) {
+                    E::seal_removed(row, ops);
+                }
+                let header = if self.spec.ttl.is_some() { &header[..] } else { &header[..1] };
+                entry.seal(row, header, ops).map_err(bad)?;
+                (slot.stored, slot.sealed_epoch) = (true, epoch);
+                let grown = (ops.len() - before) as u32;
+                // Kinds that write changes only keep what was counted before.
+                let bytes = if E::SINGLE_ROW { grown } else { slot.bytes.saturating_sub(size_of::<Slot<K, E>>() as u32 + 16) + grown };
+                self.account(number, bytes);
+            }
+            None if slot.stored => {
+                E::seal_removed(row, ops);
+                (slot.stored, slot.removed, slot.sealed_epoch) = (false, false, epoch);
+                // Without it a miss would find the rows that RocksDB still has.
+                if self.complete {
+                    self.forget(number);
+                }
+            }
+            None => self.forget(number),
+        }
+        Ok(())
+    }
+
+    /// Marks entries that have expired as removed, a part of the table at a time.
+    fn sweep_expired(&mut self) {
+        if self.spec.ttl.is_none() || self.slots.is_empty() {
+            return;
+        }
+        for _ in 0..Self::EXPIRY_SWEEP.min(self.slots.len()) {
+            self.hand = (self.hand + 1) % self.slots.len();
+            let number = self.hand as u32;
+            if let Some(Some(slot)) = self.slots.get_mut(self.hand)
+                && slot.expires <= self.now
+                && slot.entry.take().is_some()
+            {
+                slot.removed |= slot.stored;
+                self.mark_dirty(number);
+            }
+        }
+    }
+
+    /// Drops clean entries that RocksDB has, coldest first (a clock hand over the slots).
+    fn evict(&mut self) {
+        if !self.memory.is_over() {
+            return;
+        }
+        self.db.apply_eagerly();
+        let applied = self.db.applied();
+        for _ in 0..self.slots.len() * 2 {
+            if !self.memory.is_over() {
+                return;
+            }
+            self.hand = (self.hand + 1) % self.slots.len();
+            let Some(Some(slot)) = self.slots.get_mut(self.hand) else { continue };
+            if slot.dirty || slot.sealed_epoch > applied {
+                continue;
+            }
+            if std::mem::take(&mut slot.touched) {
+                continue;
+            }
+            self.complete = false;
+            self.forget(self.hand as u32);
+        }
+    }
+
+    fn strip_header<'v>(&self, value: &'v [u8], expires: &mut i64) -> Result<&'v [u8], DecodeError> {
+        let short = || DecodeError("it is too short".to_owned());
+        let (version, rest) = value.split_first().ok_or_else(short)?;
+        if *version != self.spec.version {
+            return Err(DecodeError(format!("it is of version {version}, this program reads {}", self.spec.version)));
+        }
+        if self.spec.ttl.is_none() {
+            return Ok(rest);
+        }
+        let (at, rest) = rest.split_first_chunk().ok_or_else(short)?;
+        *expires = i64::from_le_bytes(*at);
+        Ok(rest)
+    }
+
+    fn bad_value(&self, row: &[u8], error: &DecodeError) -> StateError {
+        bad_value(&self.name, KeyGroup(codec::group_of_row(row)), error)
+    }
+}
+
+struct Loading<E> {
+    entry: Option<E>,
+    bytes: u32,
+    expires: i64,
+}
+
+fn bad_value(state: &str, group: KeyGroup, error: &DecodeError) -> StateError {
+    StateError::Value { state: state.to_owned(), group: group.0, reason: error.0.clone() }
+}
+
+fn expiry(spec: &StateSpec, now: i64) -> i64 {
+    spec.ttl.map_or(i64::MAX, |ttl| now.saturating_add(ttl.after_ms))
+}
+
+impl<K: Key, E: Entry> Persistent for Table<K, E> {
+    fn seal(&mut self, epoch: u64, ops: &mut Ops) -> Result<(), StateError> {
+        self.sweep_expired();
+        let dirty = std::mem::take(&mut self.dirty);
+        if self.db.keeps() {
+            let mut row = Vec::new();
+            for number in &dirty {
+                self.seal_slot(*number, epoch, &mut row, ops)?;
+            }
+            self.evict();
+        } else {
+            // Nothing outlives this process and everything fits: there is nothing to write.
+            for number in &dirty {
+                match self.slots.get_mut(*number as usize) {
+                    Some(Some(slot)) if slot.entry.is_some() => slot.dirty = false,
+                    Some(Some(slot)) => {
+                        slot.dirty = false;
+                        self.forget(*number);
+                    }
+                    _ => self.free.push(*number),
+                }
+            }
+        }
+        self.dirty = dirty;
+        self.dirty.clear();
+        Ok(())
+    }
+
+    fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64) {
+        if let Some(ttl) = self.spec.ttl {
+            self.now = match ttl.clock {
+                TtlClock::EventTime => event_time_ms,
+                TtlClock::ProcessingTime => processing_time_ms,
+            };
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        E::KIND
+    }
+
+    fn spec(&self) -> &StateSpec {
+        &self.spec
+    }
+}
