@@ -1,0 +1,10 @@
+//! Sources and sinks of Tidemill.
+
+pub mod dealt;
+pub mod file;
+pub mod generator;
+pub mod memory;
+
+pub use file::{FileSink, FileSource};
+pub use generator::Generator;
+pub use memory::{CollectSink, NullSink, vec_source};

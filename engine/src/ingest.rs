@@ -132,7 +132,7 @@ struct Ingest<R: SourceReader> {
 
 impl<R: SourceReader> Ingest<R> {
     fn turn(&mut self) -> Result<(), JobError> {
-        if self.state == State::Finished {
+        if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
             return Ok(());
         }
         self.follow_epochs()?;

@@ -17,7 +17,7 @@ const CONFIG: Configuration = standard();
 /// Why bytes could not be decoded.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct DecodeError(pub(crate) String);
+pub struct DecodeError(pub(crate) String);
 
 /// Appends `value`. Encoding into memory fails only for types that refuse to be serialised.
 pub(crate) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), DecodeError> {

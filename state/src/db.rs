@@ -54,10 +54,6 @@ impl Db {
         move |source| StateError::Rocks { what, path, source }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The last epoch whose changes are in RocksDB.
     #[must_use]
     pub fn applied(&self) -> u64 {

@@ -201,7 +201,9 @@ impl Coordinator {
         match action {
             Action::Broadcast(message) => {
                 match &message {
-                    Message::Tick(epoch) => drop(self.ended.insert(Epoch(epoch.0 - 1), Instant::now())),
+                    Message::Tick(epoch) if *epoch > self.context.first_epoch => {
+                        self.ended.insert(Epoch(epoch.0 - 1), Instant::now());
+                    }
                     Message::Finish(finish) => drop(self.ended.insert(finish.last, Instant::now())),
                     _ => {}
                 }

@@ -8,7 +8,6 @@
 //! Everything here is local to a worker thread; the coordinator carries messages between workers.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use tidemill_state::Delta;
 use timely::scheduling::Activator;
@@ -36,7 +35,7 @@ pub(crate) struct Epochs {
     open: BTreeMap<Epoch, Contribution>,
     complete: Vec<(Epoch, Contribution)>,
     running: Epoch,
-    running_since: Instant,
+    started: bool,
     finish: Option<Finish>,
 }
 
@@ -58,7 +57,7 @@ impl Epochs {
             open: BTreeMap::new(),
             complete: Vec::new(),
             running: first,
-            running_since: Instant::now(),
+            started: false,
             finish: None,
         }
     }
@@ -80,9 +79,9 @@ impl Epochs {
         self.running
     }
 
-    /// When that epoch began here.
-    pub(crate) fn running_since(&self) -> Instant {
-        self.running_since
+    /// Whether sources may read: every worker has built its graph, and sinks have recovered.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started
     }
 
     /// How the job ends, once that is known.
@@ -92,8 +91,8 @@ impl Epochs {
 
     /// The clock ticked: sources end their epoch and begin `epoch`.
     pub(crate) fn tick(&mut self, epoch: Epoch) {
+        self.started = true;
         self.running = epoch;
-        self.running_since = Instant::now();
         self.wake_sources();
     }
 

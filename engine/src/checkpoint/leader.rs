@@ -48,6 +48,7 @@ pub(crate) struct Leader {
     committed: Option<Epoch>,
     first: Epoch,
     writing: bool,
+    started: bool,
     exhausted: BTreeSet<u32>,
     stop: bool,
     finish: Option<Finish>,
@@ -68,6 +69,7 @@ impl Leader {
             committed: None,
             first,
             writing: false,
+            started: false,
             exhausted: BTreeSet::new(),
             stop: false,
             finish: None,
@@ -95,7 +97,13 @@ impl Leader {
 
     /// The next thing to do, if there is one now.
     pub(crate) fn decide(&mut self, now: Instant) -> Option<Action> {
-        self.commit().or_else(|| self.end()).or_else(|| self.tick(now))
+        self.start().or_else(|| self.commit()).or_else(|| self.end()).or_else(|| self.tick(now))
+    }
+
+    /// The first tick tells the sources to begin: whatever worker 0 recovers was recovered before.
+    fn start(&mut self) -> Option<Action> {
+        let first = !std::mem::replace(&mut self.started, true);
+        first.then_some(Action::Broadcast(Message::Tick(self.first)))
     }
 
     /// When the clock ticks next, for whoever waits.
@@ -156,7 +164,9 @@ mod tests {
     }
 
     fn leader(now: Instant) -> Leader {
-        Leader::new(2, Duration::from_secs(1), Epoch(1), now)
+        let mut leader = Leader::new(2, Duration::from_secs(1), Epoch(1), now);
+        assert_eq!(leader.decide(now), Some(Action::Broadcast(Message::Tick(Epoch(1)))), "sources may begin");
+        leader
     }
 
     #[test]

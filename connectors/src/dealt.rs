@@ -1,0 +1,123 @@
+//! Dealing numbered pieces of work (chunks, rows, generated records) out among the workers.
+//!
+//! Piece `k` goes to worker `k mod workers`. What was done is kept as one share per worker of each
+//! past run, so that a restore with another number of workers deals exactly the rest.
+
+use serde::{Deserialize, Serialize};
+
+/// Of the pieces `k ≡ residue (mod modulus)`, those below `end` are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Share {
+    modulus: u64,
+    residue: u64,
+    end: u64,
+}
+
+impl Share {
+    fn covers(&self, piece: u64) -> bool {
+        piece < self.end && piece % self.modulus == self.residue
+    }
+}
+
+/// What is done, as one worker knows it. Part of positions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealtPosition {
+    /// Everything below is done.
+    floor: u64,
+    shares: Vec<Share>,
+}
+
+/// One worker's hand.
+#[derive(Clone, Debug)]
+pub struct Dealt {
+    before: DealtPosition,
+    own: Share,
+}
+
+impl Dealt {
+    /// Deals the rest of what `done` (the positions of all workers of the last run) leaves to
+    /// `worker` of `workers`.
+    #[must_use]
+    pub fn new<'a>(worker: usize, workers: usize, done: impl IntoIterator<Item = &'a DealtPosition>) -> Self {
+        let mut before = DealtPosition::default();
+        for position in done {
+            before.floor = before.floor.max(position.floor);
+            before.shares.extend(&position.shares);
+        }
+        before.shares.sort_unstable();
+        before.shares.dedup();
+        while before.shares.iter().any(|share| share.covers(before.floor)) {
+            before.floor += 1;
+        }
+        before.shares.retain(|share| share.end > before.floor);
+        let (modulus, residue) = (workers as u64, worker as u64);
+        let mut dealt = Self { before, own: Share { modulus, residue, end: 0 } };
+        dealt.own.end = dealt.first_undone(0);
+        dealt
+    }
+
+    /// The piece this worker does next.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.own.end
+    }
+
+    /// That piece is done.
+    pub fn advance(&mut self) {
+        self.own.end = self.first_undone(self.own.end + 1);
+    }
+
+    /// The first piece of this worker's, from `from` on, that no past run has done.
+    fn first_undone(&self, from: u64) -> u64 {
+        let Share { modulus, residue, .. } = self.own;
+        let from = from.max(self.before.floor);
+        let mut piece = from + (residue + modulus - from % modulus) % modulus;
+        while self.before.shares.iter().any(|share| share.covers(piece)) {
+            piece += modulus;
+        }
+        piece
+    }
+
+    /// What is done, as far as this worker knows.
+    #[must_use]
+    pub fn position(&self) -> DealtPosition {
+        let mut position = self.before.clone();
+        position.shares.push(self.own);
+        position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Runs with changing numbers of workers, each doing some pieces: every piece exactly once.
+        #[test]
+        fn every_piece_is_done_exactly_once(runs in prop::collection::vec(prop::collection::vec(0..20usize, 1..5), 1..6)) {
+            let mut positions: Vec<DealtPosition> = Vec::new();
+            let mut done = BTreeSet::new();
+            for steps in runs {
+                let mut hands: Vec<Dealt> =
+                    (0..steps.len()).map(|worker| Dealt::new(worker, steps.len(), &positions)).collect();
+                for (hand, steps) in hands.iter_mut().zip(&steps) {
+                    for _ in 0..*steps {
+                        prop_assert!(done.insert(hand.next()), "piece {} was done twice", hand.next());
+                        hand.advance();
+                    }
+                }
+                positions = hands.iter().map(Dealt::position).collect();
+            }
+            let mut rest = Dealt::new(0, 1, &positions);
+            while done.insert(rest.next()) {
+                rest.advance();
+                if rest.next() > 200 { break; }
+            }
+            prop_assert!((0..rest.next()).all(|piece| done.contains(&piece)), "a piece was left out");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The file sink: parts that appear, whole, when their epoch commits.
+//!
+//! ```text
+//! epoch runs    .part-e7-w0.{incarnation}.inprogress     hidden, being written
+//! epoch closes  sync; the delta holds {temporary name, final name, length}
+//! committed     rename ▶ part-e7-w0.jsonl                idempotent: the name is the marker
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
+use tidemill_engine::{ConnectorError, Data, Epoch, ErrorKind, Record};
+
+/// Writes each record as one line of JSON into parts of a folder, exactly once.
+///
+/// * Guarantee: exactly once. Lines of an epoch appear together, when its checkpoint is committed.
+///   What is in a part never changes. `ls *.jsonl` never shows a part that may be taken back.
+/// * Without a checkpoint directory parts appear at the same pace, but a restart begins anew.
+pub struct FileSink<T> {
+    folder: PathBuf,
+    record: PhantomData<fn(T)>,
+}
+
+const EXTENSION: &str = "jsonl";
+const IN_PROGRESS: &str = "inprogress";
+const TOKEN_VERSION: u8 = 1;
+/// Bytes gathered before they are handed to the system.
+const WRITE_SIZE: usize = 256 * 1024;
+
+impl<T: Data> FileSink<T> {
+    /// Writes into `folder`, which is created if it is not there.
+    pub fn json_lines(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), record: PhantomData }
+    }
+}
+
+/// A part that waits for its epoch's commit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Part {
+    version: u8,
+    temporary: String,
+    name: String,
+    len: u64,
+}
+
+fn failed(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> ConnectorError {
+    let message = format!("could not {what} \"{}\"", path.display());
+    move |e| ConnectorError::caused(ErrorKind::Unavailable, message, e)
+}
+
+fn sync_folder(folder: &Path) -> Result<(), ConnectorError> {
+    File::open(folder).and_then(|f| f.sync_all()).map_err(failed("make durable", folder))
+}
+
+fn len_of(path: &Path) -> Result<Option<u64>, ConnectorError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed("look at", path)(e)),
+    }
+}
+
+impl Part {
+    /// Makes the part visible, if it is not yet.
+    fn publish(&self, folder: &Path) -> Result<(), ConnectorError> {
+        let (temporary, path) = (folder.join(&self.temporary), folder.join(&self.name));
+        let wrong = |path: &Path, len: u64| {
+            let (path, expected) = (path.display(), self.len);
+            ConnectorError::new(
+                ErrorKind::Data,
+                format!("\"{path}\" has {len} bytes, the checkpoint says {expected}: it was changed by someone else; nothing was overwritten"),
+            )
+        };
+        match (len_of(&path)?, len_of(&temporary)?) {
+            (Some(len), _) if len == self.len => Ok(()),
+            (Some(len), _) => Err(wrong(&path, len)),
+            (None, Some(len)) if len == self.len => {
+                fs::rename(&temporary, &path).map_err(failed("publish", &path))?;
+                sync_folder(folder)
+            }
+            (None, Some(len)) => Err(wrong(&temporary, len)),
+            (None, None) => {
+                // The temporary leaves only by its rename: the part was published and taken away.
+                tracing::warn!(part = %path.display(), "a part of the checkpoint is gone; it had been published");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<T: Data> Sink for FileSink<T> {
+    type Item = T;
+    type Writer = FileWriter<T>;
+
+    fn open(&self, context: SinkContext) -> Result<Self::Writer, ConnectorError> {
+        fs::create_dir_all(&self.folder).map_err(failed("create", &self.folder))?;
+        Ok(FileWriter {
+            folder: self.folder.clone(),
+            worker: context.worker,
+            incarnation: context.incarnation,
+            part: 0,
+            file: None,
+            buffer: Vec::with_capacity(WRITE_SIZE * 2),
+            len: 0,
+            record: PhantomData,
+        })
+    }
+
+    fn recover(&self, _context: &SinkContext, tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
+        fs::create_dir_all(&self.folder).map_err(failed("create", &self.folder))?;
+        for StagedToken { epoch, token } in tokens {
+            let part: Part = serde_json::from_slice(&token).map_err(|e| {
+                ConnectorError::caused(ErrorKind::Data, format!("what the checkpoint staged in epoch {epoch} is not a part file"), e)
+            })?;
+            part.publish(&self.folder)?;
+        }
+        remove_unnamed(&self.folder)
+    }
+}
+
+/// Removes what epochs that never committed left behind; everything named was published before.
+fn remove_unnamed(folder: &Path) -> Result<(), ConnectorError> {
+    let mut unnamed = BTreeSet::new();
+    for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
+        let path = entry.map_err(failed("list", folder))?.path();
+        if path.extension().is_some_and(|extension| extension == IN_PROGRESS) {
+            unnamed.insert(path);
+        }
+    }
+    unnamed.iter().try_for_each(|path| match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", path)(e)),
+        _ => Ok(()),
+    })
+}
+
+/// One worker's parts.
+pub struct FileWriter<T> {
+    folder: PathBuf,
+    worker: usize,
+    incarnation: u64,
+    /// Temporaries are numbered: their epoch is known only when it closes.
+    part: u64,
+    file: Option<(PathBuf, File)>,
+    buffer: Vec<u8>,
+    len: u64,
+    record: PhantomData<fn(T)>,
+}
+
+impl<T> FileWriter<T> {
+    fn write_out(&mut self) -> Result<(), ConnectorError> {
+        let (path, file) = match &mut self.file {
+            Some(open) => open,
+            none => {
+                let Self { worker, incarnation, part, .. } = self;
+                let path = self.folder.join(format!(".part-w{worker:03}-{incarnation:016x}-{part}.{IN_PROGRESS}"));
+                *part += 1;
+                let file = File::create(&path).map_err(failed("create", &path))?;
+                none.insert((path, file))
+            }
+        };
+        file.write_all(&self.buffer).map_err(failed("write", path))?;
+        self.len += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl<T: Data> SinkWriter for FileWriter<T> {
+    type Item = T;
+
+    fn write(&mut self, record: &Record<T>) -> Result<(), ConnectorError> {
+        let before = self.buffer.len();
+        if let Err(e) = serde_json::to_writer(&mut self.buffer, &record.data) {
+            self.buffer.truncate(before);
+            return Err(ConnectorError::caused(ErrorKind::Invalid, format!("a record cannot be written as JSON: {:?}", record.data), e));
+        }
+        self.buffer.push(b'\n');
+        if self.buffer.len() >= WRITE_SIZE { self.write_out() } else { Ok(()) }
+    }
+
+    fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
+        if self.buffer.is_empty() && self.file.is_none() {
+            return Ok(None);
+        }
+        self.write_out()?;
+        let Some((path, file)) = self.file.take() else { return Ok(None) };
+        let temporary = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = format!("part-e{:010}-w{:03}.{EXTENSION}", epoch.0, self.worker);
+        let part = Part { version: TOKEN_VERSION, temporary, name, len: std::mem::take(&mut self.len) };
+        let token = serde_json::to_vec(&part)
+            .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "a part's token cannot be encoded", e))?;
+        let folder = self.folder.clone();
+        Ok(Some(Staged {
+            token,
+            flush: Box::new(move || file.sync_data().map_err(failed("make durable", &path))),
+            publish: Box::new(move || part.publish(&folder)),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidemill_engine::{Arrival, Clock, EventTime};
+
+    fn context(incarnation: u64) -> SinkContext {
+        SinkContext { name: "out".to_owned(), worker: 0, workers: 1, incarnation, clock: Clock::manual(0) }
+    }
+
+    fn record(n: u32) -> Record<u32> {
+        Record { event_time: EventTime(0), arrival: Arrival(0), data: n }
+    }
+
+    fn visible(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_part_appears_when_it_is_published_and_not_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = FileSink::<u32>::json_lines(dir.path());
+        let mut writer = sink.open(context(1)).unwrap();
+        assert!(writer.stage(Epoch(1)).unwrap().is_none(), "no part for nothing");
+        writer.write(&record(7)).unwrap();
+        let staged = writer.stage(Epoch(2)).unwrap().unwrap();
+        (staged.flush)().unwrap();
+        assert_eq!(visible(dir.path()), [""; 0]);
+        (staged.publish)().unwrap();
+        assert_eq!(visible(dir.path()), ["part-e0000000002-w000.jsonl"]);
+        assert_eq!(fs::read_to_string(dir.path().join("part-e0000000002-w000.jsonl")).unwrap(), "7\n");
+    }
+
+    #[test]
+    fn recovery_publishes_what_was_staged_and_clears_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = FileSink::<u32>::json_lines(dir.path());
+        let mut writer = sink.open(context(1)).unwrap();
+        writer.write(&record(1)).unwrap();
+        let staged = writer.stage(Epoch(1)).unwrap().unwrap();
+        writer.write(&record(2)).unwrap();
+        drop(writer.stage(Epoch(2)).unwrap());
+        drop(writer);
+        let token = StagedToken { epoch: Epoch(1), token: staged.token };
+        for _ in 0..2 {
+            sink.recover(&context(2), vec![token.clone()]).unwrap();
+            assert_eq!(visible(dir.path()), ["part-e0000000001-w000.jsonl"]);
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
+        fs::write(dir.path().join("part-e0000000001-w000.jsonl"), "changed").unwrap();
+        assert!(sink.recover(&context(3), vec![token]).unwrap_err().to_string().contains("changed by someone else"));
+    }
+}

@@ -1,0 +1,168 @@
+//! A rate-controlled generator: open loop, so what is late is counted and not hidden.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
+use tidemill_engine::{Arrival, Clock, ConnectorError, Data, ErrorKind, EventTime};
+
+use crate::dealt::{Dealt, DealtPosition};
+
+/// Records that are dealt out and generated at a time.
+const PIECE: u64 = 64;
+
+type Make<T> = Arc<dyn Fn(u64) -> (EventTime, T) + Send + Sync>;
+
+/// Makes record `i` of `0..count` by a pure function of `i`, so that a restore makes the same ones.
+///
+/// * Time: at a rate, record `i` is due `i / rate` after the start, and counts as arrived then, also
+///   when the job is too slow to take it then. After a restore the next record is due at once.
+/// * Order: event times must not fall with `i` by more than the out-of-orderness.
+#[derive(Clone)]
+pub struct Generator<T> {
+    make: Make<T>,
+    count: u64,
+    per_second: Option<f64>,
+    out_of_orderness_ms: i64,
+}
+
+impl<T: Data> Generator<T> {
+    /// Makes `count` records with `make`, as fast as they are taken.
+    pub fn new(count: u64, make: impl Fn(u64) -> (EventTime, T) + Send + Sync + 'static) -> Self {
+        Self { make: Arc::new(make), count, per_second: None, out_of_orderness_ms: 0 }
+    }
+
+    /// Makes this many records per second, over all workers.
+    #[must_use]
+    pub fn rate(mut self, per_second: f64) -> Self {
+        self.per_second = (per_second > 0.0).then_some(per_second);
+        self
+    }
+
+    /// How far behind the latest event time a record may be without being late. Default: not at all.
+    #[must_use]
+    pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
+        self.out_of_orderness_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
+        self
+    }
+}
+
+impl<T: Data> Source for Generator<T> {
+    type Item = T;
+    type Reader = GeneratorReader<T>;
+
+    fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
+        let restored: Result<Vec<DealtPosition>, _> = context.restored.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
+        let restored = restored
+            .map_err(|e| ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a generator's", e))?;
+        let dealt = Dealt::new(context.worker, context.workers, &restored);
+        let workers = context.workers as u64;
+        Ok(GeneratorReader {
+            generator: self.clone(),
+            first: dealt.next() / workers * workers * PIECE,
+            dealt,
+            started: context.clock.now(),
+            clock: context.clock,
+        })
+    }
+}
+
+/// One worker's share of a generator.
+pub struct GeneratorReader<T> {
+    generator: Generator<T>,
+    dealt: Dealt,
+    /// The record that is due when this run starts.
+    first: u64,
+    started: Arrival,
+    clock: Clock,
+}
+
+impl<T: Data> GeneratorReader<T> {
+    /// When record `index` is due; right now without a rate.
+    fn due(&self, index: u64, now: Arrival) -> Arrival {
+        self.generator.per_second.map_or(now, |rate| {
+            let micros = index.saturating_sub(self.first) as f64 * 1e6 / rate;
+            Arrival(self.started.0 + micros as u64)
+        })
+    }
+}
+
+impl<T: Data> SourceReader for GeneratorReader<T> {
+    type Item = T;
+
+    fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
+        let now = self.clock.now();
+        while batch.records().len() < Batch::<T>::LIMIT {
+            let first = self.dealt.next() * PIECE;
+            let end = (first + PIECE).min(self.generator.count);
+            if first >= end {
+                return Ok(Next::Done);
+            }
+            // A piece is handed out when its last record is due; each counts from when it was due itself.
+            let last_due = self.due(end - 1, now);
+            if last_due > now {
+                return Ok(Next::After(Duration::from_micros(last_due.0 - now.0)));
+            }
+            let mut latest = EventTime::MIN;
+            for index in first..end {
+                let (event_time, record) = (self.generator.make)(index);
+                latest = latest.max(event_time);
+                batch.push_arrived(event_time, self.due(index, now), record);
+            }
+            batch.advance_watermark(latest.plus_ms(-self.generator.out_of_orderness_ms));
+            self.dealt.advance();
+        }
+        Ok(Next::Now)
+    }
+
+    fn position(&self) -> Result<Vec<u8>, ConnectorError> {
+        serde_json::to_vec(&self.dealt.position())
+            .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(generator: &Generator<u64>, worker: usize, workers: usize, restored: Vec<Vec<u8>>, clock: &Clock) -> GeneratorReader<u64> {
+        let context = SourceContext { name: "g".to_owned(), worker, workers, restored, clock: clock.clone() };
+        generator.open(context).unwrap()
+    }
+
+    #[test]
+    fn records_come_when_they_are_due_and_count_from_then() {
+        let clock = Clock::manual(1_000_000);
+        let generator = Generator::new(1000, |i| (EventTime(i as i64), i)).rate(64_000.0);
+        let mut reader = open(&generator, 0, 1, Vec::new(), &clock);
+        let mut batch = Batch::new(clock.now());
+        assert!(matches!(reader.read(&mut batch).unwrap(), Next::After(_)));
+        assert!(batch.records().is_empty());
+        clock.set(1_000_000 + 1_000_000);
+        assert_eq!(reader.read(&mut batch).unwrap(), Next::Done);
+        assert_eq!(batch.records().len(), 1000);
+        assert_eq!(batch.records()[640].arrival, Arrival(1_000_000 + 10_000), "not when it was read");
+    }
+
+    #[test]
+    fn a_restore_by_other_workers_makes_the_rest() {
+        let clock = Clock::manual(0);
+        let generator = Generator::new(1000, |i| (EventTime(i as i64), i));
+        let mut seen: Vec<u64> = Vec::new();
+        let mut read = |reader: &mut GeneratorReader<u64>, seen: &mut Vec<u64>| {
+            let mut batch = Batch::new(clock.now());
+            let next = reader.read(&mut batch).unwrap();
+            seen.extend(batch.records().iter().map(|record| record.data));
+            next
+        };
+        let mut two: Vec<_> = (0..2).map(|w| open(&generator, w, 2, Vec::new(), &clock)).collect();
+        read(&mut two[0], &mut seen);
+        let positions: Vec<_> = two.iter().map(|reader| reader.position().unwrap()).collect();
+        for worker in 0..3 {
+            let mut reader = open(&generator, worker, 3, positions.clone(), &clock);
+            while read(&mut reader, &mut seen) != Next::Done {}
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,118 @@
+//! Sources and sinks in memory, for tests and small programs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidemill_engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
+use tidemill_engine::{ConnectorError, Data, Epoch, EventTime, Record};
+
+use crate::generator::Generator;
+
+/// The records of a vector, dealt out among the workers; each is late by at most what `out_of_order`
+/// says of the vector.
+#[must_use]
+pub fn vec_source<T: Data + Sync>(records: Vec<(EventTime, T)>) -> Generator<T> {
+    let records = Arc::new(records);
+    Generator::new(records.len() as u64, move |index| records[index as usize].clone())
+}
+
+/// Gathers committed records, of all workers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CollectSink<T> {
+    committed: Arc<Mutex<Vec<Record<T>>>>,
+}
+
+impl<T> Default for CollectSink<T> {
+    fn default() -> Self {
+        Self { committed: Arc::default() }
+    }
+}
+
+impl<T: Data> CollectSink<T> {
+    /// What was committed so far.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record<T>> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was committed so far, without times.
+    #[must_use]
+    pub fn data(&self) -> Vec<T> {
+        self.records().into_iter().map(|record| record.data).collect()
+    }
+}
+
+impl<T: Data> Sink for CollectSink<T> {
+    type Item = T;
+    type Writer = CollectWriter<T>;
+
+    fn open(&self, _context: SinkContext) -> Result<Self::Writer, ConnectorError> {
+        Ok(CollectWriter { staged: Vec::new(), committed: Arc::clone(&self.committed) })
+    }
+
+    /// Memory outlives no process: what was committed and not published before a crash is gone.
+    fn recover(&self, _context: &SinkContext, _tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+/// One worker's side of a [`CollectSink`].
+pub struct CollectWriter<T> {
+    staged: Vec<Record<T>>,
+    committed: Arc<Mutex<Vec<Record<T>>>>,
+}
+
+impl<T: Data> SinkWriter for CollectWriter<T> {
+    type Item = T;
+
+    fn write(&mut self, record: &Record<T>) -> Result<(), ConnectorError> {
+        self.staged.push(record.clone());
+        Ok(())
+    }
+
+    fn stage(&mut self, _epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
+        let (records, committed) = (std::mem::take(&mut self.staged), Arc::clone(&self.committed));
+        Ok(Some(Staged {
+            token: Vec::new(),
+            flush: Box::new(|| Ok(())),
+            publish: Box::new(move || {
+                committed.lock().unwrap_or_else(PoisonError::into_inner).extend(records);
+                Ok(())
+            }),
+        }))
+    }
+}
+
+/// Takes records and forgets them: what a pipeline costs without its output.
+#[derive(Clone, Copy, Debug)]
+pub struct NullSink<T>(std::marker::PhantomData<fn(T)>);
+
+impl<T> Default for NullSink<T> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<T: Data> Sink for NullSink<T> {
+    type Item = T;
+    type Writer = Self;
+
+    fn open(&self, _context: SinkContext) -> Result<Self, ConnectorError> {
+        Ok(Self::default())
+    }
+
+    fn recover(&self, _context: &SinkContext, _tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+impl<T: Data> SinkWriter for NullSink<T> {
+    type Item = T;
+
+    fn write(&mut self, _record: &Record<T>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn stage(&mut self, _epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,119 @@
+//! Rolling aggregates per event over (t − W, t], for several W at once.
+//!
+//! ```text
+//! events of a key   e0 e1 e2 e3 e4 e5 e6 ◀─ t         each kept once, seen once per W when it leaves
+//! W = 5m                        └──────┘  count 2
+//! W = 1d               └───────────────┘  count 5     count, sum: what each W holds right now
+//! ```
+//! Cost: one step per event that enters or leaves a window. An event leaves the log with the widest
+//! window. Under event-time order the answers are exact; under arrival order a record that comes
+//! behind another one of its key is counted from when it comes, in place of when it happened.
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::shell::{Context, ListState, States, ValueState};
+use tidemill_engine::{EventTime, JobError};
+use tidemill_state::{Key, StateError};
+
+/// What one window holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Number of events.
+    pub count: u64,
+    /// Sum of their values.
+    pub sum: f64,
+}
+
+impl Totals {
+    /// The mean value; 0 of no events.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.sum / self.count as f64 }
+    }
+
+    fn enter(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+    }
+
+    fn leave(&mut self, value: f64) {
+        self.count -= 1;
+        // An empty window is exactly 0, whatever rounding the sum has seen.
+        self.sum = if self.count == 0 { 0.0 } else { self.sum - value };
+    }
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Event {
+    time: i64,
+    value: f64,
+}
+
+/// Rolling count and sum of a value, per key, over windows (t − W, t].
+pub struct Rolling<K> {
+    windows_ms: Vec<i64>,
+    events: ListState<K, Event>,
+    totals: ValueState<K, Vec<Totals>>,
+}
+
+impl<K: Key> Rolling<K> {
+    /// Opens the state under `name`, for windows of these lengths in milliseconds.
+    ///
+    /// # Errors
+    /// When a length is not positive, or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, name: &str, windows_ms: &[i64]) -> Result<Self, JobError> {
+        if windows_ms.is_empty() || windows_ms.iter().any(|w| *w <= 0) {
+            return Err(JobError::Invalid(format!("rolling \"{name}\": windows {windows_ms:?} ms must be one or more, each above 0")));
+        }
+        Ok(Self {
+            windows_ms: windows_ms.to_vec(),
+            events: states.list(&format!("{name}-events"))?,
+            totals: states.value(&format!("{name}-totals"))?,
+        })
+    }
+
+    /// Counts an event of the context's key at the time at hand and returns what each window holds,
+    /// this event included, in the order the windows were given.
+    ///
+    /// # Errors
+    /// When state cannot be read.
+    pub fn add<O, S>(&self, ctx: &Context<'_, K, O, S>, value: f64) -> Result<Vec<Totals>, StateError> {
+        self.step(ctx, Some(value))
+    }
+
+    /// What each window of the context's key holds at the time at hand.
+    ///
+    /// # Errors
+    /// When state cannot be read.
+    pub fn read<O, S>(&self, ctx: &Context<'_, K, O, S>) -> Result<Vec<Totals>, StateError> {
+        self.step(ctx, None)
+    }
+
+    fn step<O, S>(&self, ctx: &Context<'_, K, O, S>, value: Option<f64>) -> Result<Vec<Totals>, StateError> {
+        let EventTime(now) = ctx.event_time();
+        let windows = self.windows_ms.len();
+        self.events.with(ctx, |events| {
+            self.totals.update(ctx, || vec![Totals::default(); windows], |totals| {
+                if let Some(value) = value {
+                    events.push_back(Event { time: now, value });
+                    totals.iter_mut().for_each(|window| window.enter(value));
+                }
+                let mut widest = 0;
+                for (window, length) in totals.iter_mut().zip(&self.windows_ms) {
+                    let left = now.saturating_sub(*length);
+                    // A window holds the last `count` events: the oldest of them is where it begins.
+                    while window.count > 0
+                        && let Some(oldest) = events.get(events.tail() - window.count)
+                        && oldest.time <= left
+                    {
+                        window.leave(oldest.value);
+                    }
+                    widest = widest.max(window.count);
+                }
+                while events.len() as u64 > widest {
+                    events.pop_front();
+                }
+                totals.clone()
+            })
+        })?
+    }
+}
