@@ -1,0 +1,56 @@
+//! Tidemill: a stream-processing engine for **predictions on data in motion**.
+//!
+//! A program reads events, builds features from keyed, windowed state, scores them with a model that
+//! is an operator of the graph, and acts while the event still matters. It runs on timely dataflow,
+//! keeps its state in checkpoints, and gives each answer exactly once, whatever dies when.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use tidemill::prelude::*;
+//!
+//! #[derive(Clone, Debug, Serialize, Deserialize)]
+//! struct Reading { machine: String, celsius: f64 }
+//!
+//! # fn main() -> Result<(), JobError> {
+//! let readings = (0..100).map(|n| (EventTime(n * 500), Reading { machine: "pump".into(), celsius: 60.0 + n as f64 }));
+//! let source = vec_source(readings.collect());
+//! let hot = CollectSink::default();
+//! let sink = hot.clone();
+//! Job::new("overheating", JobArgs { log_level: "warn".into(), ..JobArgs::default() }).run(move |flow| {
+//!     flow.source("readings", &source)?
+//!         .key_by(|reading| reading.machine.clone())
+//!         .window("10s", Assigner::tumbling(10_000))
+//!         .aggregate(stats_of(|reading: &Reading| reading.celsius))?
+//!         .results
+//!         .filter(|window| window.value.mean() > 120.0)
+//!         .sink("hot", &sink)
+//! })?;
+//! assert_eq!(hot.data().len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The crates behind this face: [`engine`] (time, streams, checkpoints, jobs), [`state`] (keyed state,
+//! RocksDB), [`operators`] (windows, rolling aggregates, inference) and [`connectors`] (sources, sinks).
+
+pub use tidemill_connectors as connectors;
+pub use tidemill_engine as engine;
+pub use tidemill_operators as operators;
+pub use tidemill_operators::features;
+pub use tidemill_state as state;
+
+/// What a dataflow program needs.
+pub mod prelude {
+    pub use tidemill_connectors::{CollectSink, FileSink, FileSource, Generator, NullSink, vec_source};
+    pub use tidemill_engine::shell::{
+        Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState,
+    };
+    pub use tidemill_engine::{
+        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, Record, Stream,
+    };
+    pub use tidemill_operators::features;
+    pub use tidemill_operators::infer::{Features, InferExt, InferSettings, Model, ModelInfo, Scored};
+    pub use tidemill_operators::rolling::{Rolling, Totals};
+    pub use tidemill_operators::window::{Aggregate, Assigner, Stats, Window, WindowExt, Windowed, stats_of};
+    pub use tidemill_state::{Key, Ttl, Value};
+}

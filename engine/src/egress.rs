@@ -35,6 +35,7 @@ pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -
         name: name.to_owned(),
         worker: context.worker,
         workers: context.workers,
+        restored_epoch: Epoch(context.first_epoch.0 - 1),
         incarnation: context.incarnation,
         clock: context.process.clock.clone(),
     };

@@ -42,6 +42,9 @@ pub enum JobError {
     /// The program or its settings cannot run as they are.
     #[error("{0}")]
     Invalid(String),
+    /// The program could not set the job up: a model, a table, a service it needs.
+    #[error(transparent)]
+    Setup(Box<dyn std::error::Error + Send + Sync>),
     /// State or a checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
@@ -86,11 +89,16 @@ pub enum JobError {
 }
 
 impl JobError {
+    /// An error of the program's own while it sets the job up.
+    pub fn setup(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Setup(error.into())
+    }
+
     /// What the user does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) | Self::Operator { .. } => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::Setup(_) | Self::Operator { .. } => ErrorKind::Invalid,
             Self::State(e) => e.kind(),
             Self::Connector { source, .. } => source.kind(),
             Self::Panicked { .. } => ErrorKind::Internal,

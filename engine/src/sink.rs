@@ -57,6 +57,8 @@ pub struct SinkContext {
     pub worker: usize,
     /// Number of workers over all processes.
     pub workers: usize,
+    /// The epoch this run goes on from; 0 on a fresh start. Output of later epochs is not of this job's past.
+    pub restored_epoch: Epoch,
     /// Drawn anew at each start: two incarnations of a job never write to the same scratch names.
     pub incarnation: u64,
     /// The job's clock.

@@ -19,26 +19,43 @@ use tidemill_state::{Key, StateError};
 pub struct Totals {
     /// Number of events.
     pub count: u64,
-    /// Sum of their values.
-    pub sum: f64,
+    sum: f64,
+    /// What rounding took from `sum`: together they are exact for values of usual size, so that what
+    /// leaves takes away exactly what it brought (TwoSum; Knuth, The Art of Computer Programming 2, 4.2.2).
+    rounded: f64,
 }
 
 impl Totals {
+    /// Sum of the values.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.sum + self.rounded
+    }
+
     /// The mean value; 0 of no events.
     #[must_use]
     pub fn mean(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.sum / self.count as f64 }
+        if self.count == 0 { 0.0 } else { self.sum() / self.count as f64 }
+    }
+
+    fn shift(&mut self, value: f64) {
+        let sum = self.sum + value;
+        let of_value = sum - self.sum;
+        self.rounded += (self.sum - (sum - of_value)) + (value - of_value);
+        self.sum = sum;
     }
 
     fn enter(&mut self, value: f64) {
         self.count += 1;
-        self.sum += value;
+        self.shift(value);
     }
 
     fn leave(&mut self, value: f64) {
         self.count -= 1;
-        // An empty window is exactly 0, whatever rounding the sum has seen.
-        self.sum = if self.count == 0 { 0.0 } else { self.sum - value };
+        self.shift(-value);
+        if self.count == 0 {
+            *self = Self::default();
+        }
     }
 }
 

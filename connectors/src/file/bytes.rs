@@ -89,6 +89,9 @@ impl Bytes {
         // One byte more in front tells whether a line begins at the chunk's first byte.
         let (start, end) = (k * CHUNK + skip, (k + 1) * CHUNK);
         let lead = u64::from(start > 0);
+        if let Self::Stream(stream) = self {
+            stream.forget_before(start - lead)?;
+        }
         self.range(start - lead, end, out)?;
         if out.len() as u64 <= lead {
             return Ok(None);
@@ -151,27 +154,36 @@ impl Bytes {
 }
 
 impl Stream {
-    fn range(&mut self, from: u64, to: u64, out: &mut Vec<u8>) -> io::Result<()> {
-        if from < self.base {
-            return Err(io::Error::other("a compressed file was read backwards, which is a bug"));
+    /// Decompresses up to `to`, or to the end.
+    fn fill(&mut self, to: u64) -> io::Result<()> {
+        while !self.ended && self.base + (self.window.len() as u64) < to {
+            self.ended = self.decoder.by_ref().take(1 << 17).read_to_end(&mut self.window)? == 0;
         }
-        loop {
-            // What lies before `from` is never asked for again.
-            let passed = ((from - self.base) as usize).min(self.window.len());
+        Ok(())
+    }
+
+    /// Drops what lies before `offset`: it is never asked for again.
+    fn forget_before(&mut self, offset: u64) -> io::Result<()> {
+        while self.base < offset {
+            let passed = ((offset - self.base) as usize).min(self.window.len());
             self.newlines_before_base += memchr::memchr_iter(b'\n', &self.window[..passed]).count() as u64;
             self.window.drain(..passed);
             self.base += passed as u64;
-            if self.ended || self.base + self.window.len() as u64 >= to {
+            self.fill(self.base + 1)?;
+            if self.window.is_empty() {
                 break;
             }
-            let before = self.window.len();
-            let read = self.decoder.by_ref().take(1 << 17).read_to_end(&mut self.window)?;
-            self.ended = read == 0 && self.window.len() == before;
         }
-        let available = &self.window[..((to - self.base) as usize).min(self.window.len())];
-        if self.base == from {
-            out.extend_from_slice(available);
-        }
+        Ok(())
+    }
+
+    fn range(&mut self, from: u64, to: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        let Some(start) = from.checked_sub(self.base) else {
+            return Err(io::Error::other("a compressed file was read backwards, which is a bug"));
+        };
+        self.fill(to)?;
+        let (start, end) = (start as usize, ((to - self.base) as usize).min(self.window.len()));
+        out.extend_from_slice(self.window.get(start..end).unwrap_or_default());
         Ok(())
     }
 

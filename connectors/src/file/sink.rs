@@ -6,7 +6,6 @@
 //! committed     rename ▶ part-e7-w0.jsonl                idempotent: the name is the marker
 //! ```
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::marker::PhantomData;
@@ -26,7 +25,7 @@ pub struct FileSink<T> {
     record: PhantomData<fn(T)>,
 }
 
-const EXTENSION: &str = "jsonl";
+const EXTENSION: &str = ".jsonl";
 const IN_PROGRESS: &str = "inprogress";
 const TOKEN_VERSION: u8 = 1;
 /// Bytes gathered before they are handed to the system.
@@ -111,8 +110,9 @@ impl<T: Data> Sink for FileSink<T> {
         })
     }
 
-    fn recover(&self, _context: &SinkContext, tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
+    fn recover(&self, context: &SinkContext, tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
         fs::create_dir_all(&self.folder).map_err(failed("create", &self.folder))?;
+        refuse_later_parts(&self.folder, context.restored_epoch)?;
         for StagedToken { epoch, token } in tokens {
             let part: Part = serde_json::from_slice(&token).map_err(|e| {
                 ConnectorError::caused(ErrorKind::Data, format!("what the checkpoint staged in epoch {epoch} is not a part file"), e)
@@ -123,17 +123,40 @@ impl<T: Data> Sink for FileSink<T> {
     }
 }
 
+fn names_in(folder: &Path) -> Result<Vec<String>, ConnectorError> {
+    let entries = fs::read_dir(folder).map_err(failed("list", folder))?;
+    entries.map(|entry| Ok(entry.map_err(failed("list", folder))?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// The epoch in the name of a published part.
+fn epoch_of(name: &str) -> Option<u64> {
+    name.strip_prefix("part-e")?.strip_suffix(EXTENSION)?.split_once("-w")?.0.parse().ok()
+}
+
+/// Parts of epochs that this job has not run yet are another run's: its lines would be there twice.
+fn refuse_later_parts(folder: &Path, restored: Epoch) -> Result<(), ConnectorError> {
+    let Some(name) = names_in(folder)?.into_iter().find(|name| epoch_of(name).is_some_and(|epoch| epoch > restored.0)) else {
+        return Ok(());
+    };
+    let started = match restored.0 {
+        0 => "this run starts anew".to_owned(),
+        epoch => format!("this run goes on from epoch {epoch}"),
+    };
+    let folder = folder.display();
+    Err(ConnectorError::new(
+        ErrorKind::Invalid,
+        format!(
+            "folder \"{folder}\" has \"{name}\" of another run, and {started}: what is published is not taken back; \
+             restore that run's checkpoint, or write to an empty folder"
+        ),
+    ))
+}
+
 /// Removes what epochs that never committed left behind; everything named was published before.
 fn remove_unnamed(folder: &Path) -> Result<(), ConnectorError> {
-    let mut unnamed = BTreeSet::new();
-    for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
-        let path = entry.map_err(failed("list", folder))?.path();
-        if path.extension().is_some_and(|extension| extension == IN_PROGRESS) {
-            unnamed.insert(path);
-        }
-    }
-    unnamed.iter().try_for_each(|path| match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", path)(e)),
+    let unnamed = names_in(folder)?.into_iter().filter(|name| name.ends_with(IN_PROGRESS)).map(|name| folder.join(name));
+    unnamed.into_iter().try_for_each(|path| match fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &path)(e)),
         _ => Ok(()),
     })
 }
@@ -190,7 +213,7 @@ impl<T: Data> SinkWriter for FileWriter<T> {
         self.write_out()?;
         let Some((path, file)) = self.file.take() else { return Ok(None) };
         let temporary = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = format!("part-e{:010}-w{:03}.{EXTENSION}", epoch.0, self.worker);
+        let name = format!("part-e{:010}-w{:03}{EXTENSION}", epoch.0, self.worker);
         let part = Part { version: TOKEN_VERSION, temporary, name, len: std::mem::take(&mut self.len) };
         let token = serde_json::to_vec(&part)
             .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "a part's token cannot be encoded", e))?;
@@ -209,7 +232,7 @@ mod tests {
     use tidemill_engine::{Arrival, Clock, EventTime};
 
     fn context(incarnation: u64) -> SinkContext {
-        SinkContext { name: "out".to_owned(), worker: 0, workers: 1, incarnation, clock: Clock::manual(0) }
+        SinkContext { name: "out".to_owned(), worker: 0, workers: 1, restored_epoch: Epoch(1), incarnation, clock: Clock::manual(0) }
     }
 
     fn record(n: u32) -> Record<u32> {
@@ -254,6 +277,8 @@ mod tests {
             assert_eq!(visible(dir.path()), ["part-e0000000001-w000.jsonl"]);
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         }
+        let fresh = SinkContext { restored_epoch: Epoch(0), ..context(3) };
+        assert!(sink.recover(&fresh, Vec::new()).unwrap_err().to_string().contains("of another run"));
         fs::write(dir.path().join("part-e0000000001-w000.jsonl"), "changed").unwrap();
         assert!(sink.recover(&context(3), vec![token]).unwrap_err().to_string().contains("changed by someone else"));
     }

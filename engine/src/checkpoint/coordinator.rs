@@ -48,6 +48,8 @@ pub(crate) struct Coordinator {
     head: ManifestHead,
     leader: Option<Leader>,
     input: Option<PacketInput>,
+    /// Whether packets were sent that timely may still hold back.
+    unsent: bool,
     inbox: Inbox,
     publishes: BTreeMap<Epoch, Vec<(String, SinkTask)>>,
     published: Epoch,
@@ -82,6 +84,7 @@ impl Coordinator {
             head,
             leader,
             input: Some(input),
+            unsent: false,
             inbox,
             publishes: BTreeMap::new(),
             published: Epoch(0),
@@ -99,8 +102,11 @@ impl Coordinator {
         self.tell_leader();
         self.acknowledge();
         self.lead();
-        if let Some(input) = &mut self.input {
-            input.flush();
+        if std::mem::take(&mut self.unsent)
+            && let Some(input) = &mut self.input
+        {
+            // Only a step of its time makes timely push packets out to other workers.
+            input.advance_to(input.time() + 1);
         }
         let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(Instant::now()));
         Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
@@ -235,6 +241,7 @@ impl Coordinator {
     fn send(&mut self, to: u32, message: Message) {
         if let Some(input) = &mut self.input {
             input.send(Packet { to, message });
+            self.unsent = true;
         }
     }
 }

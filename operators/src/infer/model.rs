@@ -1,7 +1,7 @@
 //! An ONNX model: loaded, named by its hash, and checked against the feature spec before the job runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ort::environment::Environment;
 use ort::session::Session;
@@ -20,6 +20,12 @@ pub struct ModelInfo {
     pub hash: String,
 }
 
+impl std::fmt::Display for ModelInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.name, self.hash)
+    }
+}
+
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +38,14 @@ pub enum ModelError {
         /// The system's reason.
         #[source]
         source: std::io::Error,
+    },
+    /// ONNX Runtime itself cannot be loaded.
+    #[error("cannot load ONNX Runtime from \"{path}\": {reason}; set ORT_DYLIB_PATH to libonnxruntime.so 1.24 or later (`cargo xtask setup` fetches one)")]
+    NoRuntime {
+        /// Where it was looked for.
+        path: String,
+        /// The loader's reason.
+        reason: String,
     },
     /// ONNX Runtime refused.
     #[error("ONNX Runtime could not {what} the model \"{}\"", .path.display())]
@@ -64,6 +78,17 @@ pub enum ModelError {
         /// What there is.
         found: String,
     },
+}
+
+/// ONNX Runtime, loaded once: it allows one environment in a process.
+fn environment() -> Result<&'static Environment, ModelError> {
+    static ENVIRONMENT: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
+    let loaded = ENVIRONMENT.get_or_init(|| {
+        let path = std::env::var("ORT_DYLIB_PATH").unwrap_or_else(|_| "libonnxruntime.so".to_owned());
+        let environment = ort::init_from(&path).map_err(|error| error.to_string());
+        environment.and_then(|builder| builder.build().map_err(|error| error.to_string())).map_err(|error| (path, error))
+    });
+    loaded.as_ref().map_err(|(path, reason)| ModelError::NoRuntime { path: path.clone(), reason: reason.clone() })
 }
 
 /// A loaded and checked model. Cheap to clone; every worker makes its own session of it.
@@ -121,8 +146,7 @@ impl Model {
 
     fn session(&self) -> Result<Session, ModelError> {
         let failed = self.runtime("load");
-        let environment = Environment::current().map_err(&failed)?;
-        let builder = Session::builder(&environment).map_err(&failed)?;
+        let builder = Session::builder(environment()?).map_err(&failed)?;
         // A worker is a thread of its own: ONNX Runtime adds none.
         let mut builder = builder.with_intra_threads(1).map_err(|e| failed(e.into()))?;
         builder.commit_from_memory(&self.bytes).map_err(&failed)

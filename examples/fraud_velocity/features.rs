@@ -1,0 +1,162 @@
+//! What is computed of a transaction before it is scored: velocity of the card, risk of the terminal.
+
+use serde::{Deserialize, Serialize};
+use tidemill::features;
+use tidemill::prelude::*;
+
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+/// How long after a transaction its charge-back, or that there is none, becomes known.
+pub const CHARGE_BACK_DELAY_MS: i64 = 7 * DAY;
+
+/// A line of the input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transaction {
+    pub tx_id: u64,
+    /// Event time, ms since the Unix epoch.
+    pub ts: i64,
+    pub card_id: u64,
+    pub terminal_id: u64,
+    pub amount: f64,
+    /// Known only 7 days later: used for charge-backs, never for the features of this transaction.
+    pub is_fraud: u8,
+}
+
+impl Transaction {
+    pub fn event_time(&self) -> EventTime {
+        EventTime(self.ts)
+    }
+}
+
+/// What becomes known of a transaction 7 days after it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChargeBack {
+    pub known_at: i64,
+    pub terminal_id: u64,
+    pub is_fraud: u8,
+}
+
+impl From<Transaction> for ChargeBack {
+    fn from(transaction: Transaction) -> Self {
+        let Transaction { ts, terminal_id, is_fraud, .. } = transaction;
+        Self { known_at: ts.saturating_add(CHARGE_BACK_DELAY_MS), terminal_id, is_fraud }
+    }
+}
+
+features! {
+    /// What the model sees of a transaction. Windows are (t − W, t], this transaction included; those
+    /// of the terminal lie 7 days back.
+    pub struct FraudFeatures {
+        amount, is_weekend, is_night,
+        card_count_5m, card_mean_5m, card_count_1d, card_mean_1d, card_count_7d, card_mean_7d,
+        card_count_30d, card_mean_30d, seconds_since_last,
+        terminal_count_1d, terminal_risk_1d, terminal_count_7d, terminal_risk_7d,
+        terminal_count_30d, terminal_risk_30d,
+    }
+}
+
+/// A transaction with its features.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Featured {
+    pub transaction: Transaction,
+    pub features: FraudFeatures,
+}
+
+/// Per card: how often and how much, over four windows.
+pub struct CardVelocity {
+    spent: Rolling<u64>,
+    last: ValueState<u64, i64>,
+}
+
+impl CardVelocity {
+    pub fn open(states: &mut States<'_, u64>) -> Result<Self, JobError> {
+        let spent = Rolling::open(states, "spent", &[5 * MINUTE, DAY, 7 * DAY, 30 * DAY])?;
+        Ok(Self { spent, last: states.value("last")? })
+    }
+}
+
+impl KeyedLogic for CardVelocity {
+    type Key = u64;
+    type In = Transaction;
+    type Out = Featured;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u64, Featured, ()>, record: Record<Transaction>) -> Result<(), LogicError> {
+        let transaction = record.data;
+        let Transaction { ts, amount, .. } = transaction;
+        if !amount.is_finite() {
+            return Err(LogicError::record(format!("transaction {}: amount {amount} is no number", transaction.tx_id)));
+        }
+        let spent = self.spent.add(ctx, amount)?;
+        let previous = self.last.update(ctx, || i64::MIN, |last| std::mem::replace(last, ts.max(*last)))?;
+        let (day, hour) = (ts.div_euclid(DAY), ts.rem_euclid(DAY) / (60 * MINUTE));
+        let features = FraudFeatures {
+            amount,
+            // 1970-01-01 was a Thursday.
+            is_weekend: f64::from((day + 3).rem_euclid(7) >= 5),
+            is_night: f64::from(hour <= 6),
+            card_count_5m: spent[0].count as f64,
+            card_mean_5m: spent[0].mean(),
+            card_count_1d: spent[1].count as f64,
+            card_mean_1d: spent[1].mean(),
+            card_count_7d: spent[2].count as f64,
+            card_mean_7d: spent[2].mean(),
+            card_count_30d: spent[3].count as f64,
+            card_mean_30d: spent[3].mean(),
+            seconds_since_last: if previous == i64::MIN { -1.0 } else { ts.saturating_sub(previous) as f64 / 1000.0 },
+            ..FraudFeatures::default()
+        };
+        ctx.emit(Featured { transaction, features });
+        Ok(())
+    }
+
+    fn tie_break(transaction: &Transaction) -> u64 {
+        transaction.tx_id
+    }
+}
+
+/// Per terminal: how many of its transactions turned out to be frauds, as far as is known.
+pub struct TerminalRisk {
+    known: Rolling<u64>,
+}
+
+impl TerminalRisk {
+    pub fn open(states: &mut States<'_, u64>) -> Result<Self, JobError> {
+        Ok(Self { known: Rolling::open(states, "known", &[DAY, 7 * DAY, 30 * DAY])? })
+    }
+}
+
+impl KeyedLogic for TerminalRisk {
+    type Key = u64;
+    type In = Either<Featured, ChargeBack>;
+    type Out = Featured;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u64, Featured, ()>, record: Record<Self::In>) -> Result<(), LogicError> {
+        match record.data {
+            Either::Second(charge_back) => {
+                self.known.add(ctx, f64::from(charge_back.is_fraud))?;
+            }
+            Either::First(mut featured) => {
+                let known = self.known.read(ctx)?;
+                let features = &mut featured.features;
+                features.terminal_count_1d = known[0].count as f64;
+                features.terminal_risk_1d = known[0].mean();
+                features.terminal_count_7d = known[1].count as f64;
+                features.terminal_risk_7d = known[1].mean();
+                features.terminal_count_30d = known[2].count as f64;
+                features.terminal_risk_30d = known[2].mean();
+                ctx.emit(featured);
+            }
+        }
+        Ok(())
+    }
+
+    /// What becomes known at t counts for a transaction at t.
+    fn tie_break(record: &Self::In) -> u64 {
+        match record {
+            Either::Second(_) => 0,
+            Either::First(featured) => featured.transaction.tx_id.saturating_add(1),
+        }
+    }
+}
