@@ -133,7 +133,9 @@ impl Run {
 
 fn start_logging(level: &str) -> Result<(), JobError> {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(level)
+    // ONNX Runtime tells its whole life at `info`.
+    let quiet = if level.contains("ort=") { level.to_owned() } else { format!("ort=warn,{level}") };
+    let filter = EnvFilter::try_new(quiet)
         .map_err(|e| JobError::Invalid(format!("--log-level \"{level}\" is not a level or filter: {e}")))?;
     // A second job of the process, or a program with its own subscriber, keeps the one that is there.
     drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());

@@ -31,6 +31,15 @@ macro_rules! features {
             $(#[doc = concat!("Feature `", stringify!($field), "`.")] pub $field: f64),+
         }
 
+        impl $name {
+            /// The features from their values, in order; those that are missing are 0.
+            #[allow(dead_code)]
+            $vis fn from_values(values: impl IntoIterator<Item = f64>) -> Self {
+                let mut values = values.into_iter();
+                Self { $($field: values.next().unwrap_or_default()),+ }
+            }
+        }
+
         impl $crate::infer::Features for $name {
             const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
 

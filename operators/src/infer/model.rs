@@ -1,7 +1,7 @@
 //! An ONNX model: loaded, named by its hash, and checked against the feature spec before the job runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::session::Session;
@@ -101,6 +101,8 @@ pub struct Model {
     input: String,
     output: String,
     column: usize,
+    /// The session the model was checked with, for the first worker: loading a large one takes seconds.
+    checked: Arc<Mutex<Option<Session>>>,
 }
 
 impl Model {
@@ -122,6 +124,7 @@ impl Model {
             input: String::new(),
             output: output.to_owned(),
             column,
+            checked: Arc::default(),
         };
         let session = model.session()?;
         model.check_input(&session, F::NAMES)?;
@@ -130,6 +133,7 @@ impl Model {
         if let Some(name) = metadata.custom("model_name") {
             model.info.name = name;
         }
+        *model.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
         Ok(model)
     }
 
@@ -190,7 +194,9 @@ impl Model {
 
     /// A session of one worker, warmed up with a full batch.
     pub(crate) fn open(&self, max_batch_size: usize) -> Result<Scorer, ModelError> {
-        let mut scorer = Scorer { session: self.session()?, model: self.clone() };
+        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let session = checked.map_or_else(|| self.session(), Ok)?;
+        let mut scorer = Scorer { session, model: self.clone() };
         let warm_up = vec![0.0; max_batch_size * self.width];
         let mut scores = Vec::new();
         for rows in [1, max_batch_size] {

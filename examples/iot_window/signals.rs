@@ -1,0 +1,105 @@
+//! What is measured of a machine, and what is made of it over a window.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use tidemill::features;
+use tidemill::prelude::*;
+
+/// A line of the input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    pub machine_id: CompactString,
+    /// Event time, ms since the Unix epoch.
+    pub ts: i64,
+    /// g.
+    pub accelerometer_1: f64,
+    /// g.
+    pub accelerometer_2: f64,
+    /// A.
+    pub current: f64,
+    /// bar.
+    pub pressure: f64,
+    /// °C, of the engine.
+    pub temperature: f64,
+    /// °C, of the fluid.
+    pub thermocouple: f64,
+    /// V.
+    pub voltage: f64,
+    /// l/min.
+    pub flow_rate: f64,
+    /// What people found out later; no part of the features.
+    pub anomaly: u8,
+}
+
+impl Reading {
+    pub fn event_time(&self) -> EventTime {
+        EventTime(self.ts)
+    }
+
+    /// The signals, in the order of the features.
+    fn signals(&self) -> [f64; 8] {
+        let Self { accelerometer_1, accelerometer_2, current, pressure, temperature, thermocouple, voltage, flow_rate, .. } = *self;
+        [accelerometer_1, accelerometer_2, current, pressure, temperature, thermocouple, voltage, flow_rate]
+    }
+}
+
+features! {
+    /// What the model sees of a window: of each signal mean, population standard deviation, maximum, minimum.
+    pub struct WindowFeatures {
+        accelerometer_1_mean, accelerometer_1_std, accelerometer_1_max, accelerometer_1_min,
+        accelerometer_2_mean, accelerometer_2_std, accelerometer_2_max, accelerometer_2_min,
+        current_mean, current_std, current_max, current_min,
+        pressure_mean, pressure_std, pressure_max, pressure_min,
+        temperature_mean, temperature_std, temperature_max, temperature_min,
+        thermocouple_mean, thermocouple_std, thermocouple_max, thermocouple_min,
+        voltage_mean, voltage_std, voltage_max, voltage_min,
+        flow_rate_mean, flow_rate_std, flow_rate_max, flow_rate_min,
+    }
+}
+
+/// The result of one window of a machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Summary {
+    pub count: u64,
+    #[serde(flatten)]
+    pub signals: WindowFeatures,
+    /// Whether any reading was marked: for training only.
+    #[serde(skip)]
+    pub anomaly: u8,
+}
+
+/// What a window keeps of its readings.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Gathered {
+    signals: [Stats; 8],
+    anomaly: u8,
+}
+
+/// Aggregates the eight signals of a machine.
+pub struct Signals;
+
+impl Aggregate for Signals {
+    type In = Reading;
+    type Accumulator = Gathered;
+    type Out = Summary;
+
+    fn empty(&self) -> Gathered {
+        Gathered::default()
+    }
+
+    fn add(&self, gathered: &mut Gathered, reading: &Reading) {
+        gathered.signals.iter_mut().zip(reading.signals()).for_each(|(stats, value)| stats.add(value));
+        gathered.anomaly |= reading.anomaly;
+    }
+
+    fn merge(&self, into: &mut Gathered, other: &Gathered) {
+        into.signals.iter_mut().zip(&other.signals).for_each(|(stats, other)| stats.merge(other));
+        into.anomaly |= other.anomaly;
+    }
+
+    fn finish(&self, gathered: &Gathered) -> Summary {
+        let Gathered { signals, anomaly } = gathered;
+        let values = signals.iter().flat_map(|stats| [stats.mean(), stats.std(), stats.max(), stats.min()]);
+        Summary { count: signals[0].count(), signals: WindowFeatures::from_values(values), anomaly: *anomaly }
+    }
+}

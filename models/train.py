@@ -1,0 +1,138 @@
+"""Trains the models of the examples on features that the examples themselves computed.
+
+Called by `cargo xtask models`; the environment is pinned in requirements.txt. Writes the .onnx file
+and its model card. The same features give the same file, byte for byte.
+"""
+
+import argparse
+import glob
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+
+import numpy as np
+import onnx
+import onnxruntime
+from skl2onnx.common.data_types import FloatTensorType as SklFloat
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+DAY = 86_400_000
+
+
+def read_lines(folder):
+    lines = []
+    for part in sorted(glob.glob(f"{folder}/part-*.jsonl")):
+        with open(part) as file:
+            lines.extend(json.loads(line) for line in file)
+    return lines
+
+
+def matrix(lines, names):
+    return np.array([[line["features"][name] for name in names] for line in lines], dtype=np.float32)
+
+
+def save(model, path, name, features):
+    """Adds what the engine checks at start (names, in order) and writes the file."""
+    model.doc_string = ""
+    model.graph.name = name
+    for key, value in (("model_name", name), ("feature_names", ",".join(features))):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    onnx.checker.check_model(model)
+    data = model.SerializeToString(deterministic=True)
+    with open(path, "wb") as file:
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def score(path, rows, output, column):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run([output], {session.get_inputs()[0].name: rows})[0].reshape(len(rows), -1)[:, column]
+
+
+def card(path, title, digest, facts, features):
+    packages = ("numpy", "scikit-learn", "xgboost", "onnx", "onnxmltools", "skl2onnx", "onnxruntime")
+    with open(path, "w") as file:
+        file.write(f"# Model card: {title}\n\nWritten by `cargo xtask models`; do not edit.\n\n")
+        file.write("".join(f"- **{name}**: {value}\n" for name, value in facts.items()))
+        file.write(f"- **SHA-256 of the .onnx file**: `{digest}`\n")
+        made = ", ".join(f"{package} {version(package)}" for package in packages)
+        file.write(f"- **Made with**: Python {platform.python_version()}, {made}\n\n")
+        file.write("## Features, in order\n\n" + ", ".join(f"`{name}`" for name in features) + "\n")
+
+
+def fraud(arguments):
+    import xgboost
+    from onnxmltools import convert_xgboost
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    lines = sorted(read_lines(arguments.features), key=lambda line: (line["ts"], line["tx_id"]))
+    names = list(lines[0]["features"])
+    rows, fraud = matrix(lines, names), np.array([line["is_fraud"] for line in lines])
+    day = (np.array([line["ts"] for line in lines]) - lines[0]["ts"]) // DAY
+    # Windows of 30 days that lie 7 days back are full after 37 days. The last 7 days are the test;
+    # the 7 days before it are left out, since their charge-backs would not be known yet.
+    last = day.max()
+    train, test = (day >= 37) & (day < last - 14), day >= last - 7
+    classifier = xgboost.XGBClassifier(n_estimators=100, max_depth=6, learning_rate=0.1, n_jobs=2, tree_method="hist", random_state=0)
+    classifier.fit(rows[train], fraud[train])
+    model = convert_xgboost(classifier, initial_types=[("features", FloatTensorType([None, len(names)]))], target_opset=15)
+    digest = save(model, arguments.model, "fraud_velocity", names)
+    scores = score(arguments.model, rows[test], "probabilities", 1)
+    alerts = scores > 0.85
+    facts = {
+        "What it does": "scores a card transaction by the chance that it is a fraud, 0 to 1 (output `probabilities`, column 1)",
+        "Method": "XGBoost, 100 trees, depth 6, learning rate 0.1, all else default",
+        "Data": arguments.data,
+        "Trained on": f"{train.sum():,} transactions, {fraud[train].mean():.2%} frauds; days 37 to {last - 15}",
+        "Tested on": f"{test.sum():,} transactions, {fraud[test].mean():.2%} frauds; days {last - 7} to {last}",
+        "ROC AUC": f"{roc_auc_score(fraud[test], scores):.3f}",
+        "Average precision": f"{average_precision_score(fraud[test], scores):.3f}",
+        "Alerts above 0.85": f"{alerts.sum():,}, of which {fraud[test][alerts].mean() if alerts.any() else 0:.1%} are frauds; "
+        f"{fraud[test][alerts].sum() / max(fraud[test].sum(), 1):.1%} of all frauds are found",
+        "Limits": "a demonstration: train your own on your own transactions before you act on a score",
+    }
+    card(arguments.card, "fraud_velocity", digest, facts, names)
+
+
+def iot(arguments):
+    from sklearn.ensemble import IsolationForest
+    from skl2onnx import to_onnx
+
+    lines = sorted(read_lines(arguments.features), key=lambda line: (line["window_start"], line["machine_id"]))
+    names = [name for name in lines[0]["features"] if name != "count"]
+    rows = matrix(lines, names)
+    bad = np.array([line["anomaly"] for line in lines]) > 0
+    # 50 trees: the time ONNX Runtime takes to load a converted forest grows with the square of their number.
+    forest = IsolationForest(n_estimators=50, contamination=0.01, random_state=0, n_jobs=1)
+    starts = np.array([line["window_start"] for line in lines])
+    train, test = starts < np.median(starts), starts >= np.median(starts)
+    forest.fit(rows[train & ~bad])
+    model = to_onnx(forest, initial_types=[("features", SklFloat([None, len(names)]))], target_opset={"": 15, "ai.onnx.ml": 3})
+    digest = save(model, arguments.model, "iot_window", names)
+    normal_trained = (train & ~bad).sum()
+    scores, bad = score(arguments.model, rows[test], "scores", 0), bad[test]
+    facts = {
+        "What it does": "scores a 10-second window of a machine; below 0 is an anomaly (output `scores`: the forest's decision function)",
+        "Method": "isolation forest, 50 trees of 256 windows, contamination 0.01",
+        "Data": arguments.data,
+        "Trained on": f"{normal_trained:,} windows without an anomaly, of the first half of the time",
+        "Tested on": f"the {test.sum():,} windows of the second half, {bad.sum():,} of them with an anomaly",
+        "ROC AUC": f"{roc_auc_score(bad, -scores):.3f}" if bad.any() else "no anomaly in the data",
+        "Alerts below 0": f"{(scores < 0).sum():,}; {bad[scores < 0].mean() if (scores < 0).any() else 0:.1%} of them have an anomaly, "
+        f"{(scores[bad] < 0).mean() if bad.any() else 0:.1%} of the anomalies are found",
+        "Limits": "a demonstration: train your own on your own machines, of the kind they are",
+    }
+    card(arguments.card, "iot_window", digest, facts, names)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("which", choices=["fraud", "iot"])
+    parser.add_argument("--features", required=True, help="folder of part-*.jsonl with features and labels")
+    parser.add_argument("--data", required=True, help="what the data is, for the card")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--card", required=True)
+    arguments = parser.parse_args()
+    {"fraud": fraud, "iot": iot}[arguments.which](arguments)
