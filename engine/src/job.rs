@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidemill_state::{Backend, BackendConfig, KeyGroups, RestoredWorker};
+use tidemill_state::{Backend, BackendConfig, KeyGroups, RestoredWorker, Workplace};
 use timely::CommunicationConfig;
 use timely::WorkerConfig;
 use timely::worker::Worker;
@@ -22,7 +22,7 @@ use timely::worker::Worker;
 use crate::budget::Budget;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::epochs::Epochs;
-use crate::checkpoint::restore::{Start, prepare, working_dir};
+use crate::checkpoint::restore::{Start, prepare, working_root};
 use crate::checkpoint::thread::CheckpointThread;
 use crate::clock::Clock;
 use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, WorkerContext};
@@ -84,7 +84,8 @@ impl Job {
             },
             clock,
         });
-        let run = Arc::new(Run { name, args, incarnation, start, process, started: Instant::now() });
+        let workplace = Workplace::claim(&working_root(&args), &format!("{incarnation:016x}"))?;
+        let run = Arc::new(Run { name, args, incarnation, start, process, workplace, started: Instant::now() });
         if run.start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
             tracing::info!(
                 "the restored checkpoint is of a finished job: its input had ended and everything was published; nothing to do"
@@ -106,6 +107,7 @@ pub(crate) struct Run {
     incarnation: u64,
     start: Start,
     process: Arc<Process>,
+    workplace: Workplace,
     started: Instant,
 }
 
@@ -227,7 +229,7 @@ where
 fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
     let (index, workers) = (worker.index(), worker.peers());
     let config = BackendConfig {
-        dir: working_dir(&run.args, run.incarnation, index),
+        dir: run.workplace.worker(index),
         key_groups: KeyGroups::new(run.args.key_groups),
         worker: index,
         workers,

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::value::ValueTable;
 /// Where and how one worker keeps its state.
 #[derive(Clone, Debug)]
 pub struct BackendConfig {
-    /// The folder RocksDB works in; its own, removed at the end.
+    /// The folder RocksDB works in; its own.
     pub dir: PathBuf,
     /// Key groups of the job.
     pub key_groups: KeyGroups,
@@ -54,7 +54,6 @@ pub struct Backend {
     restored: BTreeMap<String, StateEntry>,
     states: BTreeMap<String, Rc<RefCell<dyn Persistent>>>,
     by_operator: BTreeMap<String, Vec<Rc<RefCell<dyn Persistent>>>>,
-    _workplace: Workplace,
 }
 
 impl Backend {
@@ -63,7 +62,6 @@ impl Backend {
     /// # Errors
     /// When the folder cannot be used, or the checkpoint's files are not as its manifest says.
     pub fn open(config: BackendConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
-        let workplace = Workplace::claim(&config.dir)?;
         let keeps = config.durable || config.memory_limit_bytes.is_some();
         let (db, states) = match restored {
             None => (Db::open(&config.dir, 0, keeps)?, Vec::new()),
@@ -76,7 +74,6 @@ impl Backend {
             restored: states.into_iter().map(|state| (state.name.clone(), state)).collect(),
             states: BTreeMap::new(),
             by_operator: BTreeMap::new(),
-            _workplace: workplace,
         })
     }
 
@@ -231,57 +228,4 @@ fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Re
         }
     }
     Ok(db)
-}
-
-/// A worker's folder with a lock beside it, so that a later start can tell a dead one's leftovers.
-struct Workplace {
-    dir: PathBuf,
-    lock: PathBuf,
-    _held: File,
-}
-
-impl Workplace {
-    fn claim(dir: &Path) -> Result<Self, StateError> {
-        let parent = dir.parent().unwrap_or(dir);
-        fs::create_dir_all(parent).map_err(StateError::io("create", parent))?;
-        let lock = dir.with_extension("lock");
-        let held = File::create(&lock).map_err(StateError::io("create", &lock))?;
-        held.lock().map_err(StateError::io("lock", &lock))?;
-        remove_dead(parent)?;
-        fs::create_dir_all(dir).map_err(StateError::io("create", dir))?;
-        Ok(Self { dir: dir.to_owned(), lock, _held: held })
-    }
-
-    fn remove(dir: &Path, lock: &Path) -> std::io::Result<()> {
-        for leftover in [dir.to_owned(), dir.with_extension("snapshot"), dir.with_extension("old")] {
-            if leftover.exists() {
-                fs::remove_dir_all(leftover)?;
-            }
-        }
-        fs::remove_file(lock)
-    }
-}
-
-impl Drop for Workplace {
-    fn drop(&mut self) {
-        if let Err(error) = Self::remove(&self.dir, &self.lock) {
-            tracing::warn!(%error, dir = %self.dir.display(), "could not remove the working folder");
-        }
-    }
-}
-
-/// Removes the folders whose owner no longer holds the lock: it was killed.
-fn remove_dead(parent: &Path) -> Result<(), StateError> {
-    for entry in fs::read_dir(parent).map_err(StateError::io("list", parent))? {
-        let lock = entry.map_err(StateError::io("list", parent))?.path();
-        if lock.extension().is_none_or(|extension| extension != "lock") {
-            continue;
-        }
-        // Someone else may be removing it at the same moment; then it is gone, which is as well.
-        let dead = File::open(&lock).is_ok_and(|file| file.try_lock().is_ok());
-        if dead && let Err(error) = Workplace::remove(&lock.with_extension(""), &lock) {
-            tracing::debug!(%error, lock = %lock.display(), "a dead worker's folder is left over");
-        }
-    }
-    Ok(())
 }

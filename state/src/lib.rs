@@ -23,6 +23,7 @@ mod store;
 mod table;
 mod timers;
 mod value;
+mod workplace;
 
 pub use backend::{Backend, BackendConfig, RestoredWorker};
 pub use db::Db;
@@ -37,3 +38,4 @@ pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore};
 pub use table::{Entry, MemoryUse, Table};
 pub use timers::TimerTable;
 pub use value::{Single, ValueTable};
+pub use workplace::Workplace;

@@ -1,7 +1,7 @@
 //! What a start takes out of the checkpoint store, before the workers run.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidemill_state::{CheckpointStore, LocalStore, Manifest, RestoreFrom, RestorePlan, Retention, blobs_of};
@@ -83,12 +83,11 @@ fn is_staged_output(name: &str) -> bool {
     name.starts_with("sink/")
 }
 
-/// Where a worker's RocksDB works.
-pub(crate) fn working_dir(args: &JobArgs, incarnation: u64, worker: usize) -> std::path::PathBuf {
-    let root = match (&args.checkpoint_dir, &args.state_dir) {
+/// Where the workers' RocksDBs work.
+pub(crate) fn working_root(args: &JobArgs) -> PathBuf {
+    match (&args.checkpoint_dir, &args.state_dir) {
         (Some(dir), _) => dir.join("local"),
         (None, Some(dir)) => dir.clone(),
         (None, None) => std::env::temp_dir().join("tidemill"),
-    };
-    Path::new(&root).join(format!("{incarnation:016x}")).join(format!("w{worker:03}"))
+    }
 }

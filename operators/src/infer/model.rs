@@ -129,10 +129,8 @@ impl Model {
         let session = model.session()?;
         model.check_input(&session, F::NAMES)?;
         model.check_output(&session)?;
-        let metadata = session.metadata().map_err(model.runtime("read the metadata of"))?;
-        if let Some(name) = metadata.custom("model_name") {
-            model.info.name = name;
-        }
+        let named = session.metadata().map_err(model.runtime("read the metadata of"))?.custom("model_name");
+        model.info.name = named.unwrap_or(model.info.name);
         *model.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
         Ok(model)
     }
