@@ -1,0 +1,89 @@
+//! SIGKILL at random moments: what is committed is there once, nothing is missing, nothing twice.
+
+mod common;
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use common::{data, example, finish, lines, seed};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const SIGKILL: i32 = 9;
+
+/// Runs `job` again and again, each time killed at a random moment and perhaps with another number of
+/// workers, then to its end. Returns how many were killed.
+fn run_with_kills(kills: usize, longest: Duration, chance: &mut ChaCha8Rng, job: impl Fn(usize) -> Command) -> usize {
+    let (mut killed, mut workers) = (0, 2);
+    for _ in 0..kills {
+        if chance.random_bool(0.3) {
+            workers = chance.random_range(1..=4);
+        }
+        let mut child = job(workers).spawn().expect("the program starts");
+        wait(longest.mul_f64(chance.random()));
+        // It may have come to its end by itself; killing it then is no error.
+        child.kill().expect("a child can be killed");
+        let output = child.wait_with_output().expect("a child ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let was_killed = output.status.signal() == Some(SIGKILL);
+        assert!(was_killed || output.status.success(), "{workers} workers ended with {}: {errors}", output.status);
+        killed += usize::from(was_killed);
+    }
+    finish(&mut job(workers));
+    killed
+}
+
+#[expect(clippy::disallowed_methods, reason = "the moment of the kill is real time")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn fraud(input: &Path, to: &Path) -> Command {
+    let mut command = example("fraud_velocity");
+    command.arg("--input").arg(input).arg("--predictions").arg(to.join("predictions")).arg("--alerts").arg(to.join("alerts"));
+    command
+}
+
+#[test]
+fn forty_kills_leave_every_prediction_once() {
+    let Some(input) = data("transactions.csv.gz") else { return };
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let (calm, stormy) = (scratch.path().join("calm"), scratch.path().join("stormy"));
+    let mut chance = ChaCha8Rng::seed_from_u64(seed());
+    let killed = run_with_kills(40, Duration::from_millis(1500), &mut chance, |workers| {
+        let mut command = fraud(&input, &stormy);
+        command.args(["--checkpoint-interval", "100ms", "--workers", &workers.to_string()]);
+        command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
+        command
+    });
+    finish(&mut fraud(&input, &calm));
+    println!("{killed} of 40 runs were killed before their end");
+    assert!(killed >= 10, "only {killed} runs were killed: the machine is too fast for this test to mean much");
+    for output in ["predictions", "alerts"] {
+        let (calm, stormy) = (lines(&calm.join(output)), lines(&stormy.join(output)));
+        assert_eq!(calm.len(), stormy.len(), "number of {output}");
+        assert!(calm == stormy, "{output} differ");
+    }
+}
+
+#[test]
+fn kills_of_a_windowed_job_leave_every_window_once() {
+    let Some(input) = data("sensors.csv.gz") else { return };
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let job = |to: &str| {
+        let mut command = example("iot_window");
+        command.arg("--input").arg(&input).arg("--features").arg(scratch.path().join(to));
+        command
+    };
+    let mut chance = ChaCha8Rng::seed_from_u64(seed());
+    run_with_kills(20, Duration::from_millis(250), &mut chance, |workers| {
+        let mut command = job("stormy");
+        command.args(["--checkpoint-interval", "20ms", "--workers", &workers.to_string()]);
+        command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
+        command
+    });
+    finish(&mut job("calm"));
+    assert!(lines(&scratch.path().join("calm")) == lines(&scratch.path().join("stormy")), "windows differ");
+}

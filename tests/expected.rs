@@ -1,0 +1,133 @@
+//! The examples on real data: every feature and window equals what an independent program computed,
+//! at any number of workers, in any order within the watermark's bound; scores equal ONNX Runtime's.
+
+mod common;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use common::{agree, data, example, finish, lines, rows, seed};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+
+fn check_fraud_features(folder: &Path, expected: &Path) -> Vec<String> {
+    let found = lines(folder);
+    let by_id: HashMap<u64, Value> = found
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"))
+        .map(|value| (value["tx_id"].as_u64().expect("a tx_id"), value))
+        .collect();
+    assert_eq!(by_id.len(), found.len(), "a transaction came out twice");
+    let expected = rows(expected);
+    assert_eq!(expected.len(), 19_209);
+    for row in &expected {
+        let id: u64 = row["tx_id"].parse().expect("a tx_id");
+        let features = &by_id.get(&id).unwrap_or_else(|| panic!("transaction {id} did not come out"))["features"];
+        for (name, value) in row.iter().filter(|(name, _)| *name != "tx_id") {
+            let exact = name.contains("_count_") || name.starts_with("is_") || name == "seconds_since_last";
+            // The expected file has nine digits.
+            let relative = if exact { 0.0 } else { 1e-8 };
+            assert!(agree(&features[name], value, relative), "transaction {id}: {name} is {}, expected {value}", features[name]);
+        }
+    }
+    found
+}
+
+#[test]
+fn fraud_features_and_scores_are_the_same_at_any_number_of_workers() {
+    let (Some(input), Some(expected)) = (data("transactions.csv.gz"), data("transactions_expected_features.csv.gz")) else { return };
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let mut first: Option<Vec<String>> = None;
+    for workers in ["1", "2", "4"] {
+        let folder = scratch.path().join(workers);
+        finish(example("fraud_velocity").args(["--workers", workers]).arg("--input").arg(&input).arg("--predictions").arg(&folder));
+        let found = check_fraud_features(&folder, &expected);
+        assert_eq!(found.len(), 940_312);
+        match &first {
+            None => first = Some(found),
+            Some(first) => assert!(*first == found, "{workers} workers gave other lines than 1"),
+        }
+    }
+    check_scores(&scratch.path().join("1"), "models/fraud_velocity.onnx", "probabilities", "1");
+}
+
+#[test]
+fn fraud_features_do_not_depend_on_order_within_the_bound() {
+    let (Some(input), Some(expected)) = (data("transactions.csv.gz"), data("transactions_expected_features.csv.gz")) else { return };
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let shuffled = scratch.path().join("shuffled.csv");
+    shuffle(&input, &shuffled, 600_000, &mut ChaCha8Rng::seed_from_u64(seed()));
+    let folder = scratch.path().join("features");
+    let mut command = example("fraud_velocity");
+    command.args(["--workers", "2", "--max-out-of-orderness", "10min"]).arg("--input").arg(&shuffled);
+    finish(command.arg("--features").arg(&folder));
+    check_fraud_features(&folder, &expected);
+}
+
+/// Moves each line by up to `bound_ms` of event time.
+fn shuffle(input: &Path, output: &Path, bound_ms: i64, chance: &mut ChaCha8Rng) {
+    let file = File::open(input).expect("data that can be read");
+    let mut reader = csv::Reader::from_reader(flate2::read::GzDecoder::new(file));
+    let header = reader.byte_headers().expect("a header").clone();
+    let mut lines: Vec<(i64, csv::ByteRecord)> = reader
+        .byte_records()
+        .map(|record| record.expect("a row"))
+        .map(|record| {
+            let ts: i64 = std::str::from_utf8(&record[1]).expect("text").parse().expect("a time");
+            (ts + chance.random_range(0..=bound_ms), record)
+        })
+        .collect();
+    lines.sort_by_key(|(place, _)| *place);
+    let mut writer = csv::Writer::from_writer(BufWriter::new(File::create(output).expect("a scratch file")));
+    writer.write_byte_record(&header).expect("room");
+    lines.iter().for_each(|(_, record)| writer.write_byte_record(record).expect("room"));
+    writer.flush().expect("room");
+}
+
+#[test]
+fn iot_windows_and_scores_are_as_expected() {
+    let (Some(input), Some(expected)) = (data("sensors.csv.gz"), data("sensors_expected_windows.csv.gz")) else { return };
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let expected = rows(&expected);
+    assert_eq!(expected.len(), 4519);
+    for workers in ["1", "2", "4"] {
+        let folder = scratch.path().join(workers);
+        finish(example("iot_window").args(["--workers", workers]).arg("--input").arg(&input).arg("--predictions").arg(&folder));
+        let found = lines(&folder);
+        assert_eq!(found.len(), expected.len());
+        let by_window: HashMap<(String, String), Value> = found
+            .iter()
+            .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"))
+            .map(|value| ((value["machine_id"].as_str().unwrap_or_default().to_owned(), value["window_start"].to_string()), value))
+            .collect();
+        for row in &expected {
+            let features = &by_window[&(row["machine_id"].clone(), row["window_start"].clone())]["features"];
+            for (name, value) in row.iter().filter(|(name, _)| !["machine_id", "window_start", "anomaly"].contains(&name.as_str())) {
+                let found = &features[name];
+                let near = found.as_f64().zip(value.parse::<f64>().ok()).is_some_and(|(a, b)| (a - b).abs() <= 1e-6);
+                // The expected file has nine digits.
+                let fits = agree(found, value, if name == "count" { 0.0 } else { 1e-8 }) || name.ends_with("_std") && near;
+                assert!(fits, "{} {}: {name} is {found}, expected {value}", row["machine_id"], row["window_start"]);
+            }
+        }
+    }
+    check_scores(&scratch.path().join("1"), "models/iot_window.onnx", "scores", "0");
+}
+
+/// Every score equals ONNX Runtime's in Python on the same features, to 1e-6.
+fn check_scores(folder: &Path, model: &str, output: &str, column: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join(".cache/venv/bin/python");
+    assert!(python.exists(), "\"{}\" is not there: run `cargo xtask setup`", python.display());
+    let mut child = std::process::Command::new(python)
+        .arg(root.join("tests/scores.py"))
+        .args([folder.as_os_str(), root.join(model).as_os_str(), output.as_ref(), column.as_ref()])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    assert!(child.wait().expect("Python ends").success(), "the scores of {model} differ from ONNX Runtime's in Python");
+    std::io::stdout().flush().expect("stdout");
+}
