@@ -42,7 +42,13 @@ fn wait(time: Duration) {
 
 fn fraud(input: &Path, to: &Path) -> Command {
     let mut command = example("fraud_velocity");
-    command.arg("--input").arg(input).arg("--predictions").arg(to.join("predictions")).arg("--alerts").arg(to.join("alerts"));
+    command
+        .arg("--input")
+        .arg(input)
+        .arg("--predictions")
+        .arg(to.join("predictions"))
+        .arg("--alerts")
+        .arg(to.join("alerts"));
     command
 }
 

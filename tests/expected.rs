@@ -30,7 +30,11 @@ fn check_fraud_features(folder: &Path, expected: &Path) -> Vec<String> {
             let exact = name.contains("_count_") || name.starts_with("is_") || name == "seconds_since_last";
             // The expected file has nine digits.
             let relative = if exact { 0.0 } else { 1e-8 };
-            assert!(agree(&features[name], value, relative), "transaction {id}: {name} is {}, expected {value}", features[name]);
+            assert!(
+                agree(&features[name], value, relative),
+                "transaction {id}: {name} is {}, expected {value}",
+                features[name]
+            );
         }
     }
     found
@@ -38,12 +42,22 @@ fn check_fraud_features(folder: &Path, expected: &Path) -> Vec<String> {
 
 #[test]
 fn fraud_features_and_scores_are_the_same_at_any_number_of_workers() {
-    let (Some(input), Some(expected)) = (data("transactions.csv.gz"), data("transactions_expected_features.csv.gz")) else { return };
+    let (Some(input), Some(expected)) = (data("transactions.csv.gz"), data("transactions_expected_features.csv.gz"))
+    else {
+        return;
+    };
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let mut first: Option<Vec<String>> = None;
     for workers in ["1", "2", "4"] {
         let folder = scratch.path().join(workers);
-        finish(example("fraud_velocity").args(["--workers", workers]).arg("--input").arg(&input).arg("--predictions").arg(&folder));
+        finish(
+            example("fraud_velocity")
+                .args(["--workers", workers])
+                .arg("--input")
+                .arg(&input)
+                .arg("--predictions")
+                .arg(&folder),
+        );
         let found = check_fraud_features(&folder, &expected);
         assert_eq!(found.len(), 940_312);
         match &first {
@@ -56,7 +70,10 @@ fn fraud_features_and_scores_are_the_same_at_any_number_of_workers() {
 
 #[test]
 fn fraud_features_do_not_depend_on_order_within_the_bound() {
-    let (Some(input), Some(expected)) = (data("transactions.csv.gz"), data("transactions_expected_features.csv.gz")) else { return };
+    let (Some(input), Some(expected)) = (data("transactions.csv.gz"), data("transactions_expected_features.csv.gz"))
+    else {
+        return;
+    };
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let shuffled = scratch.path().join("shuffled.csv");
     shuffle(&input, &shuffled, 600_000, &mut ChaCha8Rng::seed_from_u64(seed()));
@@ -89,27 +106,44 @@ fn shuffle(input: &Path, output: &Path, bound_ms: i64, chance: &mut ChaCha8Rng) 
 
 #[test]
 fn iot_windows_and_scores_are_as_expected() {
-    let (Some(input), Some(expected)) = (data("sensors.csv.gz"), data("sensors_expected_windows.csv.gz")) else { return };
+    let (Some(input), Some(expected)) = (data("sensors.csv.gz"), data("sensors_expected_windows.csv.gz")) else {
+        return;
+    };
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let expected = rows(&expected);
     assert_eq!(expected.len(), 4519);
     for workers in ["1", "2", "4"] {
         let folder = scratch.path().join(workers);
-        finish(example("iot_window").args(["--workers", workers]).arg("--input").arg(&input).arg("--predictions").arg(&folder));
+        finish(
+            example("iot_window")
+                .args(["--workers", workers])
+                .arg("--input")
+                .arg(&input)
+                .arg("--predictions")
+                .arg(&folder),
+        );
         let found = lines(&folder);
         assert_eq!(found.len(), expected.len());
         let by_window: HashMap<(String, String), Value> = found
             .iter()
             .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"))
-            .map(|value| ((value["machine_id"].as_str().unwrap_or_default().to_owned(), value["window_start"].to_string()), value))
+            .map(|value| {
+                (
+                    (value["machine_id"].as_str().unwrap_or_default().to_owned(), value["window_start"].to_string()),
+                    value,
+                )
+            })
             .collect();
         for row in &expected {
             let features = &by_window[&(row["machine_id"].clone(), row["window_start"].clone())]["features"];
-            for (name, value) in row.iter().filter(|(name, _)| !["machine_id", "window_start", "anomaly"].contains(&name.as_str())) {
+            for (name, value) in
+                row.iter().filter(|(name, _)| !["machine_id", "window_start", "anomaly"].contains(&name.as_str()))
+            {
                 let found = &features[name];
                 let near = found.as_f64().zip(value.parse::<f64>().ok()).is_some_and(|(a, b)| (a - b).abs() <= 1e-6);
                 // The expected file has nine digits.
-                let fits = agree(found, value, if name == "count" { 0.0 } else { 1e-8 }) || name.ends_with("_std") && near;
+                let fits =
+                    agree(found, value, if name == "count" { 0.0 } else { 1e-8 }) || name.ends_with("_std") && near;
                 assert!(fits, "{} {}: {name} is {found}, expected {value}", row["machine_id"], row["window_start"]);
             }
         }

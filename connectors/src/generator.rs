@@ -52,9 +52,11 @@ impl<T: Data> Source for Generator<T> {
     type Reader = GeneratorReader<T>;
 
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
-        let restored: Result<Vec<DealtPosition>, _> = context.restored.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
-        let restored = restored
-            .map_err(|e| ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a generator's", e))?;
+        let restored: Result<Vec<DealtPosition>, _> =
+            context.restored.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
+        let restored = restored.map_err(|e| {
+            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a generator's", e)
+        })?;
         let dealt = Dealt::new(context.worker, context.workers, &restored);
         let workers = context.workers as u64;
         Ok(GeneratorReader {
@@ -125,7 +127,13 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
 mod tests {
     use super::*;
 
-    fn open(generator: &Generator<u64>, worker: usize, workers: usize, restored: Vec<Vec<u8>>, clock: &Clock) -> GeneratorReader<u64> {
+    fn open(
+        generator: &Generator<u64>,
+        worker: usize,
+        workers: usize,
+        restored: Vec<Vec<u8>>,
+        clock: &Clock,
+    ) -> GeneratorReader<u64> {
         let context = SourceContext { name: "g".to_owned(), worker, workers, restored, clock: clock.clone() };
         generator.open(context).unwrap()
     }

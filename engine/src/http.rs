@@ -82,7 +82,11 @@ fn prometheus(snapshot: &Snapshot) -> String {
     let registry = root.sub_registry_with_prefix("tidemill");
     let gauge = |value: i64| ConstGauge::new(value);
     registry.register("epoch", "The epoch that runs", gauge(snapshot.epoch as i64));
-    registry.register("committed_epoch", "The newest committed epoch", gauge(snapshot.committed_epoch.unwrap_or(0) as i64));
+    registry.register(
+        "committed_epoch",
+        "The newest committed epoch",
+        gauge(snapshot.committed_epoch.unwrap_or(0) as i64),
+    );
     registry.register("in_flight_records", "Records under way in this process", gauge(snapshot.in_flight));
     registry.register("delta_bytes", "Bytes of deltas written", ConstCounter::new(snapshot.delta_bytes));
     let checkpoint = snapshot.checkpoint_us;

@@ -30,11 +30,7 @@ const MAX_DRIFT_MS: i64 = 10_000;
 const HOLD: Duration = Duration::from_micros(200);
 
 /// Builds the operator on this worker.
-pub(crate) fn source<'s, S: Source>(
-    flow: &Flow<'s>,
-    name: &str,
-    source: &S,
-) -> Result<Stream<'s, S::Item>, JobError> {
+pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
     let context = flow.claim_name(name)?;
     let reader = source
         .open(SourceContext {

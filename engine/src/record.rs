@@ -20,9 +20,7 @@ impl<T: Clone + Debug + Send + Serialize + DeserializeOwned + 'static> Data for 
 ///
 /// It travels with the record and with what is derived from it, so that a sink can tell how long the
 /// answer took. Results do not depend on it.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Arrival(pub u64);
 

@@ -19,9 +19,7 @@ use timely::progress::timestamp::{PathSummary, Refines, Timestamp};
 /// Milliseconds since the Unix epoch, UTC: when a thing happened, as its record says.
 ///
 /// Not `SystemTime`: the wall clock is another thing.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventTime(pub i64);
 
@@ -55,9 +53,7 @@ impl fmt::Display for EventTime {
 }
 
 /// Number of a consistent cut: +1 per tick of the checkpoint clock, never used again once committed.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
@@ -94,10 +90,7 @@ impl Moment {
     /// The greatest moment that is at or before both.
     #[must_use]
     pub fn meet(self, other: Self) -> Self {
-        Self {
-            epoch: self.epoch.min(other.epoch),
-            watermark: self.watermark.min(other.watermark),
-        }
+        Self { epoch: self.epoch.min(other.epoch), watermark: self.watermark.min(other.watermark) }
     }
 
     /// The meet of a frontier, or `None` of an empty one: nothing can come any more.

@@ -81,7 +81,11 @@ impl KeyedLogic for CardVelocity {
     type Out = Featured;
     type Side = ();
 
-    fn on_record(&mut self, ctx: &mut Context<'_, u64, Featured, ()>, record: Record<Transaction>) -> Result<(), LogicError> {
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, u64, Featured, ()>,
+        record: Record<Transaction>,
+    ) -> Result<(), LogicError> {
         let transaction = record.data;
         let Transaction { ts, amount, .. } = transaction;
         if !amount.is_finite() {
@@ -132,7 +136,11 @@ impl KeyedLogic for TerminalRisk {
     type Out = Featured;
     type Side = ();
 
-    fn on_record(&mut self, ctx: &mut Context<'_, u64, Featured, ()>, record: Record<Self::In>) -> Result<(), LogicError> {
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, u64, Featured, ()>,
+        record: Record<Self::In>,
+    ) -> Result<(), LogicError> {
         match record.data {
             Either::Second(charge_back) => {
                 self.known.add(ctx, f64::from(charge_back.is_fraud))?;

@@ -160,17 +160,24 @@ fn build(flow: &Flow<'_>, args: &Args, model: Option<&Model>) -> Result<(), JobE
         .main;
 
     if let Some(model) = model {
-        let settings = InferSettings { max_batch_size: args.max_batch_size, max_delay: args.max_delay, ..InferSettings::default() };
+        let settings = InferSettings {
+            max_batch_size: args.max_batch_size,
+            max_delay: args.max_delay,
+            ..InferSettings::default()
+        };
         let name = model.info().to_string();
-        let predictions = featured.infer("score", model, &settings, |featured: &Featured| &featured.features)?.map(move |scored| {
-            let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = scored.record;
-            Prediction { tx_id, ts, card_id, score: scored.score, model: name.clone(), features }
-        });
+        let predictions =
+            featured.infer("score", model, &settings, |featured: &Featured| &featured.features)?.map(move |scored| {
+                let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = scored.record;
+                Prediction { tx_id, ts, card_id, score: scored.score, model: name.clone(), features }
+            });
         let threshold = args.threshold;
         write(predictions.clone().filter(move |p| p.score > threshold), "alerts", args.alerts.as_deref())?;
         write(predictions, "predictions", args.predictions.as_deref())?;
     } else {
-        let examples = featured.map(|Featured { transaction: Transaction { tx_id, ts, is_fraud, .. }, features }| Example { tx_id, ts, is_fraud, features });
+        let examples = featured.map(|Featured { transaction: Transaction { tx_id, ts, is_fraud, .. }, features }| {
+            Example { tx_id, ts, is_fraud, features }
+        });
         write(examples, "features", args.features.as_deref())?;
     }
     write(flow.dead_letters(), "dead-letters", args.dead_letters.as_deref())
@@ -197,7 +204,8 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args) -> Result<Sources<'s>, JobError> {
         return Ok((flow.source("transactions", &transactions)?, flow.source("charge-backs", &charge_backs)?));
     }
     let mut transactions = FileSource::new(&args.input, Transaction::event_time).max_out_of_orderness(bound);
-    let mut charge_backs = FileSource::converted(&args.input, |line: Transaction| ChargeBack::from(line), known_at).max_out_of_orderness(bound);
+    let mut charge_backs = FileSource::converted(&args.input, |line: Transaction| ChargeBack::from(line), known_at)
+        .max_out_of_orderness(bound);
     if args.follow {
         (transactions, charge_backs) = (transactions.follow(), charge_backs.follow());
     }

@@ -89,7 +89,8 @@ impl City {
         };
         let mut near = |place: i64| (place + chance.random_range(-REACH..=REACH)).clamp(0, GRID - 1);
         let terminal_id = (near(card.place.0) * GRID + near(card.place.1)) as u64;
-        let usual = Normal::new(card.mean_amount, card.mean_amount / 2.0).map_or(card.mean_amount, |n| n.sample(&mut chance));
+        let usual =
+            Normal::new(card.mean_amount, card.mean_amount / 2.0).map_or(card.mean_amount, |n| n.sample(&mut chance));
         let mut amount = if usual < 0.0 { chance.random_range(0.0..2.0 * card.mean_amount) } else { usual };
         let mut is_fraud = self.compromised(1 << 40, terminal_id, day, 28, COMPROMISED_TERMINALS);
         if self.compromised(1 << 41, card_id, day, 14, COMPROMISED_CARDS) && chance.random_bool(1.0 / 3.0) {

@@ -164,9 +164,16 @@ fn build(flow: &Flow<'_>, args: &Args, model: Option<&Model>) -> Result<(), JobE
     write(windows.late, "late", args.late.as_deref())?;
 
     if let Some(model) = model {
-        let settings = InferSettings { max_batch_size: args.max_batch_size, max_delay: args.max_delay, ..InferSettings::default() };
+        let settings = InferSettings {
+            max_batch_size: args.max_batch_size,
+            max_delay: args.max_delay,
+            ..InferSettings::default()
+        };
         let name = model.info().to_string();
-        let scored = windows.results.infer("score", model, &settings, |window: &Windowed<CompactString, Summary>| &window.value.signals)?;
+        let scored =
+            windows
+                .results
+                .infer("score", model, &settings, |window: &Windowed<CompactString, Summary>| &window.value.signals)?;
         let predictions = scored.map(move |Scored { record, score, .. }| {
             let Windowed { key: machine_id, window, value: features } = record;
             Prediction { machine_id, window_start: window.start.0, score, model: name.clone(), features }

@@ -38,7 +38,17 @@ impl Reading {
 
     /// The signals, in the order of the features.
     fn signals(&self) -> [f64; 8] {
-        let Self { accelerometer_1, accelerometer_2, current, pressure, temperature, thermocouple, voltage, flow_rate, .. } = *self;
+        let Self {
+            accelerometer_1,
+            accelerometer_2,
+            current,
+            pressure,
+            temperature,
+            thermocouple,
+            voltage,
+            flow_rate,
+            ..
+        } = *self;
         [accelerometer_1, accelerometer_2, current, pressure, temperature, thermocouple, voltage, flow_rate]
     }
 }

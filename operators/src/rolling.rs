@@ -79,7 +79,9 @@ impl<K: Key> Rolling<K> {
     /// When a length is not positive, or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, name: &str, windows_ms: &[i64]) -> Result<Self, JobError> {
         if windows_ms.is_empty() || windows_ms.iter().any(|w| *w <= 0) {
-            return Err(JobError::Invalid(format!("rolling \"{name}\": windows {windows_ms:?} ms must be one or more, each above 0")));
+            return Err(JobError::Invalid(format!(
+                "rolling \"{name}\": windows {windows_ms:?} ms must be one or more, each above 0"
+            )));
         }
         Ok(Self {
             windows_ms: windows_ms.to_vec(),
@@ -109,28 +111,32 @@ impl<K: Key> Rolling<K> {
         let EventTime(now) = ctx.event_time();
         let windows = self.windows_ms.len();
         self.events.with(ctx, |events| {
-            self.totals.update(ctx, || vec![Totals::default(); windows], |totals| {
-                if let Some(value) = value {
-                    events.push_back(Event { time: now, value });
-                    totals.iter_mut().for_each(|window| window.enter(value));
-                }
-                let mut widest = 0;
-                for (window, length) in totals.iter_mut().zip(&self.windows_ms) {
-                    let left = now.saturating_sub(*length);
-                    // A window holds the last `count` events: the oldest of them is where it begins.
-                    while window.count > 0
-                        && let Some(oldest) = events.get(events.tail() - window.count)
-                        && oldest.time <= left
-                    {
-                        window.leave(oldest.value);
+            self.totals.update(
+                ctx,
+                || vec![Totals::default(); windows],
+                |totals| {
+                    if let Some(value) = value {
+                        events.push_back(Event { time: now, value });
+                        totals.iter_mut().for_each(|window| window.enter(value));
                     }
-                    widest = widest.max(window.count);
-                }
-                while events.len() as u64 > widest {
-                    events.pop_front();
-                }
-                totals.clone()
-            })
+                    let mut widest = 0;
+                    for (window, length) in totals.iter_mut().zip(&self.windows_ms) {
+                        let left = now.saturating_sub(*length);
+                        // A window holds the last `count` events: the oldest of them is where it begins.
+                        while window.count > 0
+                            && let Some(oldest) = events.get(events.tail() - window.count)
+                            && oldest.time <= left
+                        {
+                            window.leave(oldest.value);
+                        }
+                        widest = widest.max(window.count);
+                    }
+                    while events.len() as u64 > widest {
+                        events.pop_front();
+                    }
+                    totals.clone()
+                },
+            )
         })?
     }
 }

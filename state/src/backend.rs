@@ -93,7 +93,10 @@ impl Backend {
     ///
     /// # Errors
     /// When the name is taken, or what the checkpoint holds under it does not fit or cannot be read.
-    pub fn value_table<K: Key, V: Value>(&mut self, spec: StateSpec) -> Result<Rc<RefCell<ValueTable<K, V>>>, StateError> {
+    pub fn value_table<K: Key, V: Value>(
+        &mut self,
+        spec: StateSpec,
+    ) -> Result<Rc<RefCell<ValueTable<K, V>>>, StateError> {
         self.register(spec, "value", |this, spec| {
             Table::open(spec, this.config.key_groups, this.db(), this.memory.clone())
         })
@@ -133,7 +136,9 @@ impl Backend {
     ) -> Result<Rc<RefCell<T>>, StateError> {
         let (name, operator) = (spec.name.to_string(), spec.name.operator.clone());
         if self.states.contains_key(&name) {
-            return Err(StateError::Invalid(format!("state \"{name}\" is registered twice: give each state of an operator its own name")));
+            return Err(StateError::Invalid(format!(
+                "state \"{name}\" is registered twice: give each state of an operator its own name"
+            )));
         }
         if let Some(stored) = self.restored.get(&name)
             && (stored.version != spec.version || stored.kind != kind)

@@ -37,8 +37,11 @@ impl Db {
         let options = options();
         let known = DB::list_cf(&options, path).unwrap_or_default();
         let families = known.into_iter().map(|name| ColumnFamilyDescriptor::new(name, family_options()));
-        let rocks = DB::open_cf_descriptors(&options, path, families)
-            .map_err(|source| StateError::Rocks { what: "open", path: path.to_owned(), source })?;
+        let rocks = DB::open_cf_descriptors(&options, path, families).map_err(|source| StateError::Rocks {
+            what: "open",
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Self {
             path: path.to_owned(),
             rocks: RwLock::new(rocks),

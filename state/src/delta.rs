@@ -64,7 +64,11 @@ impl Ops {
     const DELETE_RANGE: u8 = 3;
 
     /// Adds a put whose value is written by `value`.
-    pub(crate) fn put_with<E>(&mut self, key: &[u8], value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn put_with<E>(
+        &mut self,
+        key: &[u8],
+        value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.0.push(Self::PUT);
         push_bytes(&mut self.0, key);
         let at = self.0.len();
@@ -306,11 +310,14 @@ mod tests {
         let delta = sample();
         assert_eq!(Delta::decode(&delta.encode()), Ok(delta.clone()));
         let ops: Vec<Op> = delta.sections["sum/total"].iter().map(Option::unwrap).collect();
-        assert_eq!(ops, [
-            Op::Put { key: b"k1", value: b"value" },
-            Op::Delete { key: b"k2" },
-            Op::DeleteRange { from: b"k3", to: b"k4" }
-        ]);
+        assert_eq!(
+            ops,
+            [
+                Op::Put { key: b"k1", value: b"value" },
+                Op::Delete { key: b"k2" },
+                Op::DeleteRange { from: b"k3", to: b"k4" }
+            ]
+        );
     }
 
     proptest! {

@@ -26,7 +26,9 @@ pub enum StateError {
     #[error("{0}")]
     Invalid(String),
     /// A state was stored by a program that knew another version or kind of it.
-    #[error("state \"{state}\": the checkpoint has {found}, this program has {expected}; run the program that wrote it, or start with --restore none in an empty checkpoint directory")]
+    #[error(
+        "state \"{state}\": the checkpoint has {found}, this program has {expected}; run the program that wrote it, or start with --restore none in an empty checkpoint directory"
+    )]
     Mismatch {
         /// `operator/state`.
         state: String,
@@ -36,7 +38,9 @@ pub enum StateError {
         expected: String,
     },
     /// A stored value cannot be decoded.
-    #[error("state \"{state}\", key group {group}: a stored value cannot be decoded: {reason}; restore an older checkpoint with --restore EPOCH")]
+    #[error(
+        "state \"{state}\", key group {group}: a stored value cannot be decoded: {reason}; restore an older checkpoint with --restore EPOCH"
+    )]
     Value {
         /// `operator/state`.
         state: String,
@@ -46,7 +50,9 @@ pub enum StateError {
         reason: String,
     },
     /// A file of a checkpoint is damaged.
-    #[error("checkpoint file \"{file}\" is damaged: {reason}; nothing was changed, restore an older checkpoint with --restore EPOCH")]
+    #[error(
+        "checkpoint file \"{file}\" is damaged: {reason}; nothing was changed, restore an older checkpoint with --restore EPOCH"
+    )]
     Corrupt {
         /// Its name in the checkpoint store.
         file: String,
@@ -64,7 +70,9 @@ pub enum StateError {
         others: Vec<u64>,
     },
     /// Another incarnation has committed the same epoch.
-    #[error("\"{file}\" exists already: another incarnation of this job has committed this epoch and goes on; this one stops")]
+    #[error(
+        "\"{file}\" exists already: another incarnation of this job has committed this epoch and goes on; this one stops"
+    )]
     Fenced {
         /// The manifest that was there first.
         file: String,
@@ -106,7 +114,9 @@ impl StateError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) => ErrorKind::Invalid,
-            Self::Mismatch { .. } | Self::Value { .. } | Self::Corrupt { .. } | Self::Incomplete { .. } => ErrorKind::Data,
+            Self::Mismatch { .. } | Self::Value { .. } | Self::Corrupt { .. } | Self::Incomplete { .. } => {
+                ErrorKind::Data
+            }
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Io { .. } | Self::Rocks { .. } => ErrorKind::Unavailable,
         }

@@ -191,7 +191,11 @@ impl<T: Value> Persistent for OrderBuffer<T> {
                     out.push(version);
                     codec::encode(&(held.tie, &held.item), out)
                 })
-                .map_err(|e: DecodeError| StateError::Value { state: name.clone(), group: held.group, reason: e.0 })?;
+                .map_err(|e: DecodeError| StateError::Value {
+                    state: name.clone(),
+                    group: held.group,
+                    reason: e.0,
+                })?;
                 held.stored = true;
             }
             run.unsealed = false;

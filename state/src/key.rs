@@ -96,8 +96,7 @@ mod tests {
             let groups = KeyGroups::new(count);
             for group in 0..count {
                 let owner = groups.worker_of(KeyGroup(group), workers);
-                let owners: Vec<usize> =
-                    (0..workers).filter(|w| groups.owned(*w, workers).contains(&group)).collect();
+                let owners: Vec<usize> = (0..workers).filter(|w| groups.owned(*w, workers).contains(&group)).collect();
                 assert_eq!(owners, [owner], "group {group} of {count}, {workers} workers");
             }
         }

@@ -130,7 +130,12 @@ impl<V: Value> Entry for Log<V> {
     fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError> {
         let sequence = suffix.try_into().map(u64::from_be_bytes);
         let sequence = sequence.map_err(|_| DecodeError("its row has no sequence number".to_owned()))?;
-        let log = entry.get_or_insert_with(|| Self { head: sequence, stored_head: sequence, stored_tail: sequence, ..Self::default() });
+        let log = entry.get_or_insert_with(|| Self {
+            head: sequence,
+            stored_head: sequence,
+            stored_tail: sequence,
+            ..Self::default()
+        });
         if sequence != log.stored_tail {
             return Err(DecodeError(format!("element {} is missing", log.stored_tail)));
         }

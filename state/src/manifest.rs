@@ -98,9 +98,10 @@ impl Manifest {
     fn files(&self) -> impl Iterator<Item = (String, u64)> {
         self.workers.iter().flat_map(|worker| {
             let deltas = worker.deltas.iter().map(|delta| (delta.file.clone(), delta.len));
-            let bases = worker.base.iter().flat_map(|base| {
-                base.files.iter().map(move |file| (format!("{}/{}", base.dir, file.name), file.len))
-            });
+            let bases = worker
+                .base
+                .iter()
+                .flat_map(|base| base.files.iter().map(move |file| (format!("{}/{}", base.dir, file.name), file.len)));
             deltas.chain(bases)
         })
     }
@@ -337,7 +338,9 @@ mod tests {
         let store = LocalStore::open(dir.path()).unwrap();
         let good = manifest(&store, 1);
         assert!(plan_restore(&store, &RestoreFrom::Auto, "other", 128).unwrap_err().to_string().contains("\"job\""));
-        assert!(plan_restore(&store, &RestoreFrom::Auto, "job", 64).unwrap_err().to_string().contains("128 key groups"));
+        assert!(
+            plan_restore(&store, &RestoreFrom::Auto, "job", 64).unwrap_err().to_string().contains("128 key groups")
+        );
         let delta = &good.workers[0].deltas[0].file;
         std::fs::remove_file(dir.path().join(delta)).unwrap();
         assert!(plan(&store, "auto").unwrap_err().to_string().contains(delta));
@@ -352,7 +355,10 @@ mod tests {
         let bytes = std::fs::read(&file).unwrap();
         std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
         let error = plan(&store, "auto").unwrap_err();
-        assert!(matches!(&error, StateError::Corrupt { file, .. } if file.ends_with("00000000000000000001.json")), "{error}");
+        assert!(
+            matches!(&error, StateError::Corrupt { file, .. } if file.ends_with("00000000000000000001.json")),
+            "{error}"
+        );
         assert_eq!(std::fs::read(&file).unwrap().len(), bytes.len() / 2, "nothing is overwritten");
     }
 

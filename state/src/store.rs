@@ -210,7 +210,8 @@ impl CheckpointStore for LocalStore {
         for file in &base.files {
             let (from, to) = (self.path(&base.dir).join(&file.name), folder.join(&file.name));
             // SST files never change and can be shared; RocksDB appends to the others.
-            let linked = Path::new(&file.name).extension().is_some_and(|e| e == "sst") && fs::hard_link(&from, &to).is_ok();
+            let linked =
+                Path::new(&file.name).extension().is_some_and(|e| e == "sst") && fs::hard_link(&from, &to).is_ok();
             if !linked {
                 fs::copy(&from, &to).map_err(StateError::io("copy checkpoint file", &from))?;
             }

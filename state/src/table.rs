@@ -113,7 +113,12 @@ impl<K: Key, E: Entry> Table<K, E> {
     const EXPIRY_SWEEP: usize = 4096;
 
     /// Opens the table and loads what RocksDB holds, as far as memory goes.
-    pub(crate) fn open(spec: StateSpec, key_groups: KeyGroups, db: Arc<Db>, memory: MemoryUse) -> Result<Self, StateError> {
+    pub(crate) fn open(
+        spec: StateSpec,
+        key_groups: KeyGroups,
+        db: Arc<Db>,
+        memory: MemoryUse,
+    ) -> Result<Self, StateError> {
         let name = spec.name.to_string();
         db.ensure_family(&name)?;
         let mut table = Self {
@@ -227,7 +232,12 @@ impl<K: Key, E: Entry> Table<K, E> {
     }
 
     /// The entry of `key`, to change; `make` where there is none.
-    pub(crate) fn entry_or_insert(&mut self, hash: u64, key: &K, make: impl FnOnce() -> E) -> Result<&mut E, StateError> {
+    pub(crate) fn entry_or_insert(
+        &mut self,
+        hash: u64,
+        key: &K,
+        make: impl FnOnce() -> E,
+    ) -> Result<&mut E, StateError> {
         let slot = match self.find(hash, key)? {
             Some(slot) => slot,
             None => self.new_slot(hash, key.clone(), None),
@@ -349,7 +359,11 @@ impl<K: Key, E: Entry> Table<K, E> {
                 (slot.stored, slot.sealed_epoch) = (true, epoch);
                 let grown = (ops.len() - before) as u32;
                 // Kinds that write changes only keep what was counted before.
-                let bytes = if E::SINGLE_ROW { grown } else { slot.bytes.saturating_sub(size_of::<Slot<K, E>>() as u32 + 16) + grown };
+                let bytes = if E::SINGLE_ROW {
+                    grown
+                } else {
+                    slot.bytes.saturating_sub(size_of::<Slot<K, E>>() as u32 + 16) + grown
+                };
                 self.account(number, bytes);
             }
             None if slot.stored => {

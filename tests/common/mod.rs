@@ -14,7 +14,11 @@ pub fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows its own path");
     let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>").join("examples");
     let path = folder.join(name);
-    assert!(path.exists(), "\"{}\" is not built: run `cargo xtask test`, or `cargo build --release --examples`", path.display());
+    assert!(
+        path.exists(),
+        "\"{}\" is not built: run `cargo xtask test`, or `cargo build --release --examples`",
+        path.display()
+    );
     let mut command = Command::new(path);
     command.args(["--log-level", "warn"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -53,9 +57,9 @@ pub fn fail(command: &mut Command) -> String {
 /// The lines of all visible parts of a folder, sorted.
 pub fn lines(folder: &Path) -> Vec<String> {
     let parts = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let visible = parts.map(|part| part.expect("a folder that can be listed").path()).filter(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-"))
-    });
+    let visible = parts
+        .map(|part| part.expect("a folder that can be listed").path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-")));
     let texts: Vec<String> = visible.map(|part| fs::read_to_string(part).expect("a part that can be read")).collect();
     let mut lines: Vec<String> = texts.iter().flat_map(|text| text.lines().map(str::to_owned)).collect();
     lines.sort_unstable();

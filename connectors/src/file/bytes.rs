@@ -54,7 +54,9 @@ impl Bytes {
         let file = File::open(path)?;
         let decoder: Box<dyn Read> = match compression {
             Compression::None => return Ok(Self::Plain { file, counted: Counted::default() }),
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file))),
+            Compression::Gzip => {
+                Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file)))
+            }
             Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
         };
         Ok(Self::Stream(Stream { decoder, window: Vec::new(), base: 0, newlines_before_base: 0, ended: false }))

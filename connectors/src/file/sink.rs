@@ -72,7 +72,9 @@ impl Part {
             let (path, expected) = (path.display(), self.len);
             ConnectorError::new(
                 ErrorKind::Data,
-                format!("\"{path}\" has {len} bytes, the checkpoint says {expected}: it was changed by someone else; nothing was overwritten"),
+                format!(
+                    "\"{path}\" has {len} bytes, the checkpoint says {expected}: it was changed by someone else; nothing was overwritten"
+                ),
             )
         };
         match (len_of(&path)?, len_of(&temporary)?) {
@@ -115,7 +117,11 @@ impl<T: Data> Sink for FileSink<T> {
         refuse_later_parts(&self.folder, context.restored_epoch)?;
         for StagedToken { epoch, token } in tokens {
             let part: Part = serde_json::from_slice(&token).map_err(|e| {
-                ConnectorError::caused(ErrorKind::Data, format!("what the checkpoint staged in epoch {epoch} is not a part file"), e)
+                ConnectorError::caused(
+                    ErrorKind::Data,
+                    format!("what the checkpoint staged in epoch {epoch} is not a part file"),
+                    e,
+                )
             })?;
             part.publish(&self.folder)?;
         }
@@ -135,7 +141,8 @@ fn epoch_of(name: &str) -> Option<u64> {
 
 /// Parts of epochs that this job has not run yet are another run's: its lines would be there twice.
 fn refuse_later_parts(folder: &Path, restored: Epoch) -> Result<(), ConnectorError> {
-    let Some(name) = names_in(folder)?.into_iter().find(|name| epoch_of(name).is_some_and(|epoch| epoch > restored.0)) else {
+    let Some(name) = names_in(folder)?.into_iter().find(|name| epoch_of(name).is_some_and(|epoch| epoch > restored.0))
+    else {
         return Ok(());
     };
     let started = match restored.0 {
@@ -154,7 +161,8 @@ fn refuse_later_parts(folder: &Path, restored: Epoch) -> Result<(), ConnectorErr
 
 /// Removes what epochs that never committed left behind; everything named was published before.
 fn remove_unnamed(folder: &Path) -> Result<(), ConnectorError> {
-    let unnamed = names_in(folder)?.into_iter().filter(|name| name.ends_with(IN_PROGRESS)).map(|name| folder.join(name));
+    let unnamed =
+        names_in(folder)?.into_iter().filter(|name| name.ends_with(IN_PROGRESS)).map(|name| folder.join(name));
     unnamed.into_iter().try_for_each(|path| match fs::remove_file(&path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &path)(e)),
         _ => Ok(()),
@@ -200,7 +208,11 @@ impl<T: Data> SinkWriter for FileWriter<T> {
         let before = self.buffer.len();
         if let Err(e) = serde_json::to_writer(&mut self.buffer, &record.data) {
             self.buffer.truncate(before);
-            return Err(ConnectorError::caused(ErrorKind::Invalid, format!("a record cannot be written as JSON: {:?}", record.data), e));
+            return Err(ConnectorError::caused(
+                ErrorKind::Invalid,
+                format!("a record cannot be written as JSON: {:?}", record.data),
+                e,
+            ));
         }
         self.buffer.push(b'\n');
         if self.buffer.len() >= WRITE_SIZE { self.write_out() } else { Ok(()) }
@@ -232,7 +244,14 @@ mod tests {
     use tidemill_engine::{Arrival, Clock, EventTime};
 
     fn context(incarnation: u64) -> SinkContext {
-        SinkContext { name: "out".to_owned(), worker: 0, workers: 1, restored_epoch: Epoch(1), incarnation, clock: Clock::manual(0) }
+        SinkContext {
+            name: "out".to_owned(),
+            worker: 0,
+            workers: 1,
+            restored_epoch: Epoch(1),
+            incarnation,
+            clock: Clock::manual(0),
+        }
     }
 
     fn record(n: u32) -> Record<u32> {

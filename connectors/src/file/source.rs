@@ -123,7 +123,10 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
         let restored = restored_files(&context, &self.paths)?;
         let files = self.paths.iter().zip(restored).map(|(path, restored)| {
             let kind = by_extension(path).ok_or_else(|| {
-                invalid(path, "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst")
+                invalid(
+                    path,
+                    "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst",
+                )
             })?;
             if self.follow && kind.1 != Compression::None {
                 return Err(invalid(path, "a compressed file cannot be followed"));
@@ -167,7 +170,10 @@ fn restored_files(context: &SourceContext, paths: &[PathBuf]) -> Result<Vec<Vec<
             let index = paths.iter().position(|path| path.to_string_lossy() == file.path).ok_or_else(|| {
                 ConnectorError::new(
                     ErrorKind::Invalid,
-                    format!("the checkpoint was reading \"{}\", which this run does not: name the same files", file.path),
+                    format!(
+                        "the checkpoint was reading \"{}\", which this run does not: name the same files",
+                        file.path
+                    ),
                 )
             })?;
             restored[index].push(file);
@@ -198,7 +204,8 @@ impl OneFile {
         context: &SourceContext,
         restored: Vec<FilePosition>,
     ) -> Result<Self, ConnectorError> {
-        let unreadable = |e| ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e);
+        let unreadable =
+            |e| ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e);
         let mut bytes = Bytes::open(path, compression).map_err(unreadable)?;
         let (parser, header) = match format {
             Format::JsonLines => (LineParser::JsonLines, 0),
@@ -244,7 +251,11 @@ impl OneFile {
         let chunk = self.dealt.next();
         ConnectorError::caused(
             ErrorKind::Data,
-            format!("reading \"{}\" failed near byte {} (decompressed): it may be cut off or damaged", self.path.display(), chunk * CHUNK),
+            format!(
+                "reading \"{}\" failed near byte {} (decompressed): it may be cut off or damaged",
+                self.path.display(),
+                chunk * CHUNK
+            ),
             error,
         )
     }
@@ -264,7 +275,10 @@ fn read_header<L: DeserializeOwned>(path: &Path, bytes: &mut Bytes) -> Result<(L
     let second = memchr::memchr(b'\n', &first[header..]).map_or(first.len(), |newline| header + newline + 1);
     parser.parse::<L>(&first[header..second], |_, line| missing = line.err().filter(|e| e.contains("missing field")));
     match missing {
-        Some(reason) => Err(invalid(path, &format!("the header \"{}\" does not fit: {reason}", String::from_utf8_lossy(text).trim_end()))),
+        Some(reason) => Err(invalid(
+            path,
+            &format!("the header \"{}\" does not fit: {reason}", String::from_utf8_lossy(text).trim_end()),
+        )),
         None => Ok((parser, header as u64)),
     }
 }
@@ -315,7 +329,11 @@ impl<T: Data, L: DeserializeOwned + 'static> FileReader<T, L> {
         });
         for (offset, reason) in bad {
             let line = bytes.line_number(found.offset + offset).map_err(|e| {
-                ConnectorError::caused(ErrorKind::Unavailable, format!("cannot count the lines of \"{}\"", path.display()), e)
+                ConnectorError::caused(
+                    ErrorKind::Unavailable,
+                    format!("cannot count the lines of \"{}\"", path.display()),
+                    e,
+                )
             })?;
             let rest = &self.lines[offset as usize..];
             let content = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];
@@ -324,7 +342,10 @@ impl<T: Data, L: DeserializeOwned + 'static> FileReader<T, L> {
             if self.malformed > self.max_malformed {
                 return Err(ConnectorError::new(
                     ErrorKind::Data,
-                    format!("more than {} lines could not be decoded, the last one at {origin}: {reason}", self.max_malformed),
+                    format!(
+                        "more than {} lines could not be decoded, the last one at {origin}: {reason}",
+                        self.max_malformed
+                    ),
                 ));
             }
             batch.dead_letter(DeadLetter::new(&self.name, origin, reason, content));

@@ -13,8 +13,8 @@ use tidemill_state::{Manifest, StateEntry, WorkerEntry};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::Input;
+use timely::dataflow::operators::generic::Operator;
 use timely::worker::Worker;
 
 use super::leader::{Action, Chain, Leader};
@@ -76,8 +76,8 @@ impl Coordinator {
             });
             input
         });
-        let leader = (context.worker == 0)
-            .then(|| Leader::new(context.workers, interval, context.first_epoch, Instant::now()));
+        let leader =
+            (context.worker == 0).then(|| Leader::new(context.workers, interval, context.first_epoch, Instant::now()));
         Self {
             context: Rc::clone(context),
             thread,

@@ -14,7 +14,11 @@ use crate::time::Epoch;
 pub(crate) enum Action {
     Broadcast(Message),
     /// Write the manifest of this epoch; then call [`Leader::committed`].
-    Commit { epoch: Epoch, drained: bool, chains: Vec<Chain> },
+    Commit {
+        epoch: Epoch,
+        drained: bool,
+        chains: Vec<Chain>,
+    },
 }
 
 /// The files that hold one worker's state and unpublished output.

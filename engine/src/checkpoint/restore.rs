@@ -35,7 +35,8 @@ pub(crate) fn prepare(job: &str, args: &JobArgs, incarnation: u64) -> Result<Sta
     let Some(dir) = &args.checkpoint_dir else {
         if !matches!(args.restore, RestoreFrom::Auto | RestoreFrom::None) {
             return Err(JobError::Invalid(
-                "--restore names a checkpoint, but there is no --checkpoint-dir to restore from and go on in".to_owned(),
+                "--restore names a checkpoint, but there is no --checkpoint-dir to restore from and go on in"
+                    .to_owned(),
             ));
         }
         return Ok(Start { target: None, manifest: None, blobs: Arc::default() });

@@ -65,10 +65,8 @@ impl<B> Aligner<B> {
         if moment.epoch <= self.current.epoch {
             return Some(batch);
         }
-        let stashed = self
-            .stash
-            .entry(moment.epoch)
-            .or_insert(Stashed { watermark: EventTime::MAX, batches: Vec::new() });
+        let stashed =
+            self.stash.entry(moment.epoch).or_insert(Stashed { watermark: EventTime::MAX, batches: Vec::new() });
         stashed.watermark = stashed.watermark.min(moment.watermark);
         stashed.batches.push(batch);
         None

@@ -14,8 +14,8 @@ use std::vec::Drain;
 
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::channels::pushers::Output;
-use timely::dataflow::operators::{Capability, InputCapability};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Capability, InputCapability};
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
@@ -142,11 +142,7 @@ struct BatchShell<L: BatchLogic> {
 
 impl<L: BatchLogic> BatchShell<L> {
     /// Adds a message's records to the pending batch and runs the batches that are full.
-    fn take(
-        &mut self,
-        capability: &InputCapability<Moment>,
-        records: &mut Vec<Record<L::In>>,
-    ) -> Result<(), JobError> {
+    fn take(&mut self, capability: &InputCapability<Moment>, records: &mut Vec<Record<L::In>>) -> Result<(), JobError> {
         let Some(&moment) = capability.stamp().elements().first() else { return Ok(()) };
         self.metrics.records_in.add(records.len() as u64);
         // Results belong to the epoch of their records, so a batch never spans two.
@@ -187,10 +183,9 @@ impl<L: BatchLogic> BatchShell<L> {
             self.batches.add(1);
             self.sizes.record(size as u64);
             let batch = pending.records.drain(..size);
-            self.logic.run(batch, &mut self.output).map_err(|source| JobError::Operator {
-                operator: self.name.clone(),
-                source,
-            })?;
+            self.logic
+                .run(batch, &mut self.output)
+                .map_err(|source| JobError::Operator { operator: self.name.clone(), source })?;
         }
         self.metrics.records_out.add(self.output.records.len() as u64);
         self.metrics.dead_letters.add(self.output.dead_letters.len() as u64);

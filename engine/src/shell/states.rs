@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use tidemill_state::{
-    Backend, Key, Log, LogTable, StateError, StateName, StateSpec, Ttl, Value, ValueTable,
-};
+use tidemill_state::{Backend, Key, Log, LogTable, StateError, StateName, StateSpec, Ttl, Value, ValueTable};
 
 use super::context::Context;
 use crate::error::JobError;
@@ -77,11 +75,7 @@ impl<K: Key, V: Value> ValueState<K, V> {
     ///
     /// # Errors
     /// When what RocksDB holds cannot be read.
-    pub fn read<O, S, R>(
-        &self,
-        ctx: &Context<'_, K, O, S>,
-        f: impl FnOnce(Option<&V>) -> R,
-    ) -> Result<R, StateError> {
+    pub fn read<O, S, R>(&self, ctx: &Context<'_, K, O, S>, f: impl FnOnce(Option<&V>) -> R) -> Result<R, StateError> {
         Ok(f(self.0.borrow_mut().get(ctx.hash, ctx.key)?))
     }
 
@@ -138,11 +132,7 @@ impl<K: Key, V: Value> ListState<K, V> {
     ///
     /// # Errors
     /// When what RocksDB holds cannot be read.
-    pub fn with<O, S, R>(
-        &self,
-        ctx: &Context<'_, K, O, S>,
-        f: impl FnOnce(&mut Log<V>) -> R,
-    ) -> Result<R, StateError> {
+    pub fn with<O, S, R>(&self, ctx: &Context<'_, K, O, S>, f: impl FnOnce(&mut Log<V>) -> R) -> Result<R, StateError> {
         Ok(f(self.0.borrow_mut().log(ctx.hash, ctx.key)?))
     }
 }

@@ -40,7 +40,9 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// ONNX Runtime itself cannot be loaded.
-    #[error("cannot load ONNX Runtime from \"{path}\": {reason}; set ORT_DYLIB_PATH to libonnxruntime.so 1.24 or later (`cargo xtask setup` fetches one)")]
+    #[error(
+        "cannot load ONNX Runtime from \"{path}\": {reason}; set ORT_DYLIB_PATH to libonnxruntime.so 1.24 or later (`cargo xtask setup` fetches one)"
+    )]
     NoRuntime {
         /// Where it was looked for.
         path: String,
@@ -86,7 +88,9 @@ fn environment() -> Result<&'static Environment, ModelError> {
     let loaded = ENVIRONMENT.get_or_init(|| {
         let path = std::env::var("ORT_DYLIB_PATH").unwrap_or_else(|_| "libonnxruntime.so".to_owned());
         let environment = ort::init_from(&path).map_err(|error| error.to_string());
-        environment.and_then(|builder| builder.build().map_err(|error| error.to_string())).map_err(|error| (path, error))
+        environment
+            .and_then(|builder| builder.build().map_err(|error| error.to_string()))
+            .map_err(|error| (path, error))
     });
     loaded.as_ref().map_err(|(path, reason)| ModelError::NoRuntime { path: path.clone(), reason: reason.clone() })
 }
@@ -113,7 +117,8 @@ impl Model {
     /// When the file cannot be read or is no model, or when inputs or outputs do not fit; both sides
     /// are printed.
     pub fn load<F: Features>(path: &Path, output: &str, column: usize) -> Result<Self, ModelError> {
-        let bytes: Arc<[u8]> = std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?.into();
+        let bytes: Arc<[u8]> =
+            std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?.into();
         let hash = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let mut model = Self {
@@ -226,7 +231,9 @@ impl Scorer {
         let (shape, values) = value.try_extract_tensor::<f32>()?;
         let columns = values.len() / rows.max(1);
         if columns * rows != values.len() || *column >= columns {
-            return Err(wrong(format!("output \"{output}\" has shape {shape:?} for {rows} rows; column {column} was asked for")));
+            return Err(wrong(format!(
+                "output \"{output}\" has shape {shape:?} for {rows} rows; column {column} was asked for"
+            )));
         }
         scores.extend(values.iter().skip(*column).step_by(columns));
         Ok(())

@@ -163,7 +163,9 @@ impl<D: Data, W: Fn(&D, &mut [f32]) + 'static> BatchLogic for Infer<D, W> {
         for (index, (record, score)) in batch.zip(&self.scores).enumerate() {
             let failure = failures.next_if(|(at, _)| *at == index);
             match (failure, self.settings.fallback) {
-                (None, _) => output.records.push(record.with(|record| Scored { record, score: *score, fallback: false })),
+                (None, _) => {
+                    output.records.push(record.with(|record| Scored { record, score: *score, fallback: false }))
+                }
                 (Some(_), Some(fallback)) => {
                     self.fallbacks.add(1);
                     output.records.push(record.with(|record| Scored { record, score: fallback, fallback: true }));
@@ -171,7 +173,9 @@ impl<D: Data, W: Fn(&D, &mut [f32]) + 'static> BatchLogic for Infer<D, W> {
                 (Some((_, reason)), None) => {
                     let origin = format!("{} at {}", self.name, record.event_time);
                     let content = format!("{:?}", record.data);
-                    output.dead_letters.push(record.with(|_| DeadLetter::new(&self.name, origin, reason, content.as_bytes())));
+                    output
+                        .dead_letters
+                        .push(record.with(|_| DeadLetter::new(&self.name, origin, reason, content.as_bytes())));
                 }
             }
         }

@@ -218,7 +218,9 @@ where
             let lost = self.assigner.merges() && self.forgotten_at(window) <= ctx.watermark();
             let touches = lost
                 && self.open.read(ctx, |open| {
-                    open.is_some_and(|open| open.iter().any(|o| o.window.start <= window.end && window.start <= o.window.end))
+                    open.is_some_and(|open| {
+                        open.iter().any(|o| o.window.start <= window.end && window.start <= o.window.end)
+                    })
                 })?;
             if !lost || touches {
                 taken |= self.add(ctx, window, &record.data)?;
