@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidemill_state::{Key, KeyGroups, OrderBuffer, TimerTable, hash_key};
+use tidemill_state::{KeyGroups, OrderBuffer, TimerTable, hash_key};
 use timely::dataflow::Stream as TimelyStream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::channels::pushers::Output;
@@ -156,10 +156,6 @@ impl<D: 'static> Port<D> {
             (None, capability) => *capability = None,
             (Some(_), None) => {}
         }
-    }
-
-    pub(crate) fn capability(&self) -> Option<&Capability<Moment>> {
-        self.capability.as_ref()
     }
 }
 

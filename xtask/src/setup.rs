@@ -1,0 +1,93 @@
+//! What the project needs on the machine besides Rust, a C compiler and Python.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cache, check, root};
+
+/// ONNX Runtime, and what it is used from in Python (for the reference scores of tests).
+const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
+
+pub fn run() -> Result<()> {
+    clang()?;
+    python()?;
+    onnx_runtime()
+}
+
+/// RocksDB's bindings are made with libclang, when RocksDB is built.
+fn clang() -> Result<()> {
+    if has_libclang() {
+        return Ok(());
+    }
+    println!("setup: libclang is not here; installing clang");
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0\n"));
+    let packages = ["clang", "libclang-dev", "cmake"];
+    for arguments in [&["update"][..], &[&["install", "-y", "--no-install-recommends"][..], &packages].concat()] {
+        let mut apt = if root { Command::new("apt-get") } else { Command::new("sudo") };
+        if !root {
+            apt.args(["-n", "apt-get"]);
+        }
+        let done = apt.args(arguments).stdout(Stdio::null()).status();
+        if !done.is_ok_and(|status| status.success()) {
+            bail!(
+                "cannot install {}: install them with your system's package manager, then run this again",
+                packages.join(", ")
+            );
+        }
+    }
+    Ok(())
+}
+
+fn has_libclang() -> bool {
+    if std::env::var_os("LIBCLANG_PATH").is_some() {
+        return true;
+    }
+    let is_libclang =
+        |path: PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libclang"));
+    let holds =
+        |folder: &Path| fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|e| is_libclang(e.path())));
+    let llvm = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("lib"));
+    let plain = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+    plain.iter().map(PathBuf::from).chain(llvm).any(|folder| holds(&folder))
+}
+
+/// The Python of a virtual environment of the project's own.
+pub fn python() -> Result<PathBuf> {
+    let python = cache("venv").join("bin/python");
+    if !python.exists() {
+        println!("setup: a virtual environment in .cache/venv");
+        check(Command::new("python3").args(["-m", "venv"]).arg(cache("venv")))
+            .context("Python 3 with its venv module is needed (Debian: python3-venv)")?;
+    }
+    Ok(python)
+}
+
+fn onnx_runtime() -> Result<()> {
+    let library = cache("onnxruntime").join("libonnxruntime.so");
+    let python = python()?;
+    let importable = Command::new(&python).args(["-c", "import onnxruntime, numpy"]).stderr(Stdio::null()).status();
+    if !importable.is_ok_and(|status| status.success()) {
+        println!("setup: {}", PACKAGES.join(", "));
+        check(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    }
+    if !library.exists() {
+        let told = Command::new(&python)
+            .args(["-c", "import onnxruntime, os; print(os.path.dirname(onnxruntime.__file__))"])
+            .output()
+            .context("cannot ask Python where ONNX Runtime is")?;
+        let folder = PathBuf::from(String::from_utf8(told.stdout)?.trim()).join("capi");
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        let found = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so")))
+            .with_context(|| format!("no libonnxruntime.so in {}", folder.display()))?;
+        fs::create_dir_all(cache("onnxruntime"))?;
+        fs::copy(found, &library)?;
+        println!("setup: {}", library.strip_prefix(root()).unwrap_or(&library).display());
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! Every test, and plainly what was run.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use anyhow::{Result, bail};
+
+use crate::{build_examples, cargo, setup};
+
+pub fn run() -> Result<()> {
+    setup::run()?;
+    build_examples()?;
+    // Tests of whole programs each want the machine for themselves: kills and timings are theirs.
+    let tests = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"];
+    let mut child = cargo().args(tests).stdout(Stdio::piped()).spawn()?;
+    let (mut passed, mut failed, mut programs, mut not_run) = (0, 0, 0, Vec::new());
+    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
+        let line = line?;
+        writeln!(std::io::stdout(), "{line}")?;
+        let number = |what: &str| -> u64 {
+            let before = line.split(what).next().unwrap_or_default().trim_end();
+            before.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+        };
+        if line.starts_with("test result:") {
+            passed += number("passed");
+            failed += number("failed");
+            programs += 1;
+        } else if line.contains("NOT RUN:") {
+            not_run.push(line);
+        }
+    }
+    let status = child.wait()?;
+    println!("\n{passed} tests passed and {failed} failed, in {programs} test programs");
+    println!("servers: none started; no connector of this version talks to one");
+    if not_run.is_empty() {
+        println!("nothing was skipped");
+    } else {
+        println!("{} tests were NOT RUN:\n{}", not_run.len(), not_run.join("\n"));
+    }
+    if !status.success() {
+        bail!("tests failed");
+    }
+    Ok(())
+}
