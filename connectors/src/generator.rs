@@ -157,7 +157,7 @@ mod tests {
         let clock = Clock::manual(0);
         let generator = Generator::new(1000, |i| (EventTime(i as i64), i));
         let mut seen: Vec<u64> = Vec::new();
-        let mut read = |reader: &mut GeneratorReader<u64>, seen: &mut Vec<u64>| {
+        let read = |reader: &mut GeneratorReader<u64>, seen: &mut Vec<u64>| {
             let mut batch = Batch::new(clock.now());
             let next = reader.read(&mut batch).unwrap();
             seen.extend(batch.records().iter().map(|record| record.data));

@@ -299,7 +299,11 @@ mod tests {
         let mut delta = Delta::new(7, 2);
         delta.set_blob("source/a/position".to_owned(), vec![1, 2, 3]);
         let ops = delta.section("sum/total");
-        ops.put_with(b"k1", |out| Ok::<_, ()>(out.extend_from_slice(b"value"))).unwrap();
+        ops.put_with(b"k1", |out| {
+            out.extend_from_slice(b"value");
+            Ok::<_, ()>(())
+        })
+        .unwrap();
         ops.delete(b"k2");
         ops.delete_range(b"k3", b"k4");
         delta

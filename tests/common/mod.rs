@@ -1,6 +1,7 @@
 //! What the tests that run whole programs share: programs, data, folders of parts.
 
 #![allow(dead_code, reason = "each test uses some of it")]
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;

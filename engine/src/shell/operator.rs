@@ -40,7 +40,7 @@ pub struct KeyedOutput<'s, O: crate::record::Data, S: crate::record::Data> {
 pub(crate) fn keyed<'s, L: KeyedLogic>(
     flow: &Flow<'s>,
     routed: TimelyStream<'s, Moment, Vec<Routed<L::In>>>,
-    key_of: Rc<dyn Fn(&L::In) -> L::Key>,
+    key_of: KeyOf<L>,
     name: &str,
     order: Order,
     logic: impl FnOnce(&mut States<'_, L::Key>) -> Result<L, JobError>,
@@ -159,6 +159,11 @@ impl<D: 'static> Port<D> {
     }
 }
 
+/// Takes the key out of a record.
+type KeyOf<L> = Rc<dyn Fn(&<L as KeyedLogic>::In) -> <L as KeyedLogic>::Key>;
+/// Records that wait for the watermark.
+type Held<D> = Rc<RefCell<OrderBuffer<Record<D>>>>;
+
 struct Ports<O, S> {
     main: Port<O>,
     side: Port<S>,
@@ -179,7 +184,7 @@ struct Parts<L: KeyedLogic> {
     timers: Rc<RefCell<TimerTable<L::Key>>>,
     processing_timers: Rc<RefCell<TimerTable<L::Key>>>,
     /// Records that wait for the watermark, under [`Order::EventTime`].
-    held: Option<Rc<RefCell<OrderBuffer<Record<L::In>>>>>,
+    held: Option<Held<L::In>>,
     key_groups: KeyGroups,
 }
 
@@ -212,7 +217,7 @@ struct Buffers<I, O, S> {
 
 struct Shell<L: KeyedLogic> {
     name: String,
-    key_of: Rc<dyn Fn(&L::In) -> L::Key>,
+    key_of: KeyOf<L>,
     aligner: Aligner<Routed<L::In>>,
     /// The watermark that records are late against: that before the step that releases them.
     lateness: EventTime,
