@@ -166,17 +166,17 @@ impl Model {
             let all: Vec<&str> = session.inputs().iter().map(|input| input.name()).collect();
             return Err(mismatch(format!("{} inputs: {}", all.len(), all.join(", "))));
         };
+        let metadata = session.metadata().map_err(self.runtime("read the metadata of"))?;
+        let trained_on = metadata.custom("feature_names");
         let width = names.len() as i64;
         let fits = matches!(input.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, shape, .. }
             if shape.len() == 2 && (shape[1] == width || shape[1] == -1) && shape[0] == -1);
-        if !fits {
-            return Err(mismatch(format!("input \"{}\": {:?}", input.name(), input.dtype())));
-        }
-        let metadata = session.metadata().map_err(self.runtime("read the metadata of"))?;
-        if let Some(known) = metadata.custom("feature_names")
-            && !known.split(',').map(str::trim).eq(names.iter().copied())
-        {
-            return Err(mismatch(format!("input \"{}\", trained on: {known}", input.name())));
+        let same_names =
+            trained_on.as_ref().is_none_or(|known| known.split(',').map(str::trim).eq(names.iter().copied()));
+        if !fits || !same_names {
+            let (name, dtype) = (input.name(), shown(input.dtype()));
+            let names = trained_on.map(|known| format!(": {}", known.replace(',', ", "))).unwrap_or_default();
+            return Err(mismatch(format!("input \"{name}\", {dtype}{names}")));
         }
         self.input = input.name().to_owned();
         Ok(())
@@ -190,8 +190,11 @@ impl Model {
         if fits {
             return Ok(());
         }
-        let found: Vec<String> =
-            session.outputs().iter().map(|output| format!("\"{}\" ({:?})", output.name(), output.dtype())).collect();
+        let found: Vec<String> = session
+            .outputs()
+            .iter()
+            .map(|output| format!("\"{}\" ({})", output.name(), shown(output.dtype())))
+            .collect();
         Err(ModelError::Output { path: self.path.clone(), wanted: self.output.clone(), found: found.join(", ") })
     }
 
@@ -207,6 +210,18 @@ impl Model {
         }
         Ok(scorer)
     }
+}
+
+/// A type as people write it: `f32 [n, 18]`.
+fn shown(dtype: &ValueType) -> String {
+    let ValueType::Tensor { ty, shape, .. } = dtype else { return format!("{dtype:?}") };
+    let sizes: Vec<String> =
+        shape.iter().map(|size| if *size < 0 { "n".to_owned() } else { size.to_string() }).collect();
+    let ty = match ty {
+        TensorElementType::Float32 => "f32".to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    format!("{ty} [{}]", sizes.join(", "))
 }
 
 /// A model as one worker uses it.

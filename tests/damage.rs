@@ -1,0 +1,245 @@
+//! What is broken stops the job with an error that names it and says what to do. Nothing is overwritten.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{example, fail, finish, lines};
+use serde_json::Value;
+
+/// Scores simulated transactions at a steady pace; ends only when it is told to, or at `count`.
+fn job(folder: &Path, count: u64) -> Command {
+    let mut command = example("fraud_velocity");
+    command.args(["--rate", "20000", "--checkpoint-interval", "50ms", "--count", &count.to_string()]);
+    command
+        .arg("--checkpoint-dir")
+        .arg(folder.join("checkpoints"))
+        .arg("--predictions")
+        .arg(folder.join("predictions"));
+    command
+}
+
+const FOR_EVER: u64 = 1_000_000_000;
+
+fn manifests(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder.join("checkpoints/manifests")).into_iter().flatten().flatten();
+    let mut manifests: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    manifests.sort();
+    manifests
+}
+
+#[expect(clippy::disallowed_methods, reason = "waits for another process")]
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what} did not happen in a minute");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs the job until it has left some checkpoints, and stops it as an operator would: SIGTERM.
+fn run_a_while(folder: &Path) {
+    let before = manifests(folder).pop();
+    let mut child = job(folder, FOR_EVER).spawn().expect("the program starts");
+    let newer =
+        || manifests(folder).into_iter().filter(|path| before.as_ref().is_none_or(|before| path > before)).count();
+    wait_until("a third checkpoint", || newer() >= 3 || child.try_wait().expect("a child").is_some());
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill").success());
+    let output = child.wait_with_output().expect("a child ends");
+    assert!(
+        output.status.success(),
+        "SIGTERM ended it with {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A folder with checkpoints that have a base and deltas.
+fn with_checkpoints() -> (tempfile::TempDir, Value) {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    run_a_while(folder.path());
+    run_a_while(folder.path());
+    let newest = manifests(folder.path()).pop().expect("a manifest");
+    let manifest = serde_json::from_slice(&fs::read(newest).expect("a manifest")).expect("JSON");
+    (folder, manifest)
+}
+
+/// All files below the checkpoints but those of running processes, with their bytes.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.join("checkpoints")];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.file_name().is_some_and(|name| name == "local") {
+                continue;
+            }
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.insert(path.clone(), fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    found
+}
+
+fn must_name(errors: &str, file: &Path) {
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    assert!(errors.contains(&name), "the error does not name {name}: {errors}");
+    println!("{errors}");
+}
+
+/// Breaks a file with `harm` and expects the next start to name it and to leave everything as it is.
+fn broken(pick: impl Fn(&Path, &Value) -> PathBuf, harm: impl Fn(&Path)) {
+    let (folder, manifest) = with_checkpoints();
+    let file = pick(folder.path(), &manifest);
+    harm(&file);
+    let before = contents(folder.path());
+    let errors = fail(&mut job(folder.path(), FOR_EVER));
+    must_name(&errors, &file);
+    assert!(contents(folder.path()) == before, "the checkpoints were changed");
+}
+
+fn newest_delta(folder: &Path, manifest: &Value) -> PathBuf {
+    let deltas = manifest["workers"][0]["deltas"].as_array().expect("deltas");
+    let file = deltas.last().and_then(|delta| delta["file"].as_str()).expect("a delta");
+    folder.join("checkpoints").join(file)
+}
+
+#[test]
+fn a_corrupt_delta_is_named() {
+    broken(newest_delta, |file| {
+        let mut bytes = fs::read(file).expect("a delta");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(file, bytes).expect("room");
+    });
+}
+
+#[test]
+fn a_missing_delta_is_named() {
+    broken(newest_delta, |file| fs::remove_file(file).expect("a delta"));
+}
+
+#[test]
+fn a_truncated_manifest_is_named() {
+    broken(
+        |folder, _| manifests(folder).pop().expect("a manifest"),
+        |file| {
+            let bytes = fs::read(file).expect("a manifest");
+            fs::write(file, &bytes[..bytes.len() / 2]).expect("room");
+        },
+    );
+}
+
+#[test]
+fn a_missing_sst_is_named() {
+    broken(
+        |folder, manifest| {
+            let base = &manifest["workers"][0]["base"];
+            let names = base["files"].as_array().expect("a base").iter().filter_map(|file| file["name"].as_str());
+            let sst = names.into_iter().find(|name| name.ends_with(".sst")).expect("an SST");
+            folder.join("checkpoints").join(base["dir"].as_str().expect("a folder")).join(sst)
+        },
+        |file| fs::remove_file(file).expect("an SST"),
+    );
+}
+
+#[test]
+fn a_checkpoint_of_another_program_is_refused() {
+    let (folder, _) = with_checkpoints();
+    let before = contents(folder.path());
+    let errors = fail(example("iot_window").arg("--checkpoint-dir").arg(folder.path().join("checkpoints")));
+    assert!(errors.contains("fraud_velocity") && errors.contains("iot_window"), "{errors}");
+    assert!(contents(folder.path()) == before, "the checkpoints were changed");
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_refused_with_both_sides() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/iot_window.onnx");
+    let errors = fail(example("fraud_velocity").arg("--model").arg(model));
+    assert!(errors.contains("temperature_mean") && errors.contains("terminal_risk_7d"), "{errors}");
+    let errors = fail(example("fraud_velocity").args(["--model", "no/such.onnx"]));
+    assert!(errors.contains("no/such.onnx"), "{errors}");
+}
+
+#[test]
+fn a_fresh_start_does_not_write_among_the_parts_of_another_run() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    finish(&mut job(folder.path(), 5000));
+    let before = lines(&folder.path().join("predictions"));
+    fs::remove_dir_all(folder.path().join("checkpoints")).expect("checkpoints");
+    let errors = fail(&mut job(folder.path(), 5000));
+    assert!(errors.contains("another run"), "{errors}");
+    assert_eq!(lines(&folder.path().join("predictions")), before);
+}
+
+#[test]
+fn a_stop_and_a_restart_leave_every_prediction_once() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    run_a_while(folder.path());
+    let done = lines(&folder.path().join("predictions")).len() as u64;
+    assert!(done > 0, "nothing was published before the stop ended");
+    finish(&mut job(folder.path(), done + 30_000));
+    let found = lines(&folder.path().join("predictions"));
+    let id = |line: &String| serde_json::from_str::<Value>(line).expect("JSON")["tx_id"].as_u64().expect("a tx_id");
+    let mut ids: Vec<u64> = found.iter().map(id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..done + 30_000).collect::<Vec<_>>());
+    // The job has come to its end: another start has nothing to do.
+    finish(&mut job(folder.path(), done + 30_000));
+    assert_eq!(lines(&folder.path().join("predictions")), found);
+}
+
+/// A file system of a few MiB; unmounted at the end.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder.path())
+            .output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        assert!(std::env::var_os("CI").is_none(), "CI must be able to mount a small file system");
+        println!("NOT RUN: a full disk: this user cannot mount a small file system");
+        None
+    }
+
+    fn grow(&self, size: &str) {
+        let remounted = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0.path()).status();
+        assert!(remounted.is_ok_and(|status| status.success()), "remount");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(self.0.path()).status());
+    }
+}
+
+#[test]
+fn a_full_disk_stops_the_job_and_costs_nothing() {
+    let Some(disk) = SmallDisk::mount("12m") else { return };
+    let folder = disk.0.path();
+    let count = 100_000;
+    let errors = fail(&mut job(folder, count));
+    assert!(errors.contains("No space left on device"), "{errors}");
+    println!("{errors}");
+    disk.grow("1g");
+    finish(&mut job(folder, count));
+    let found = lines(&folder.join("predictions"));
+    let ids: std::collections::BTreeSet<u64> = found
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["tx_id"].as_u64().expect("a tx_id"))
+        .collect();
+    assert_eq!((found.len() as u64, ids.len() as u64), (count, count));
+}
