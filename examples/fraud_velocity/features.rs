@@ -91,25 +91,20 @@ impl KeyedLogic for CardVelocity {
         if !amount.is_finite() {
             return Err(LogicError::record(format!("transaction {}: amount {amount} is no number", transaction.tx_id)));
         }
-        let spent = self.spent.add(ctx, amount)?;
+        let mut features = FraudFeatures { amount, ..FraudFeatures::default() };
+        self.spent.add(ctx, amount, |spent| {
+            (features.card_count_5m, features.card_mean_5m) = (spent[0].count as f64, spent[0].mean());
+            (features.card_count_1d, features.card_mean_1d) = (spent[1].count as f64, spent[1].mean());
+            (features.card_count_7d, features.card_mean_7d) = (spent[2].count as f64, spent[2].mean());
+            (features.card_count_30d, features.card_mean_30d) = (spent[3].count as f64, spent[3].mean());
+        })?;
         let previous = self.last.update(ctx, || i64::MIN, |last| std::mem::replace(last, ts.max(*last)))?;
         let (day, hour) = (ts.div_euclid(DAY), ts.rem_euclid(DAY) / (60 * MINUTE));
-        let features = FraudFeatures {
-            amount,
-            // 1970-01-01 was a Thursday.
-            is_weekend: f64::from((day + 3).rem_euclid(7) >= 5),
-            is_night: f64::from(hour <= 6),
-            card_count_5m: spent[0].count as f64,
-            card_mean_5m: spent[0].mean(),
-            card_count_1d: spent[1].count as f64,
-            card_mean_1d: spent[1].mean(),
-            card_count_7d: spent[2].count as f64,
-            card_mean_7d: spent[2].mean(),
-            card_count_30d: spent[3].count as f64,
-            card_mean_30d: spent[3].mean(),
-            seconds_since_last: if previous == i64::MIN { -1.0 } else { ts.saturating_sub(previous) as f64 / 1000.0 },
-            ..FraudFeatures::default()
-        };
+        // 1970-01-01 was a Thursday.
+        features.is_weekend = f64::from((day + 3).rem_euclid(7) >= 5);
+        features.is_night = f64::from(hour <= 6);
+        features.seconds_since_last =
+            if previous == i64::MIN { -1.0 } else { ts.saturating_sub(previous) as f64 / 1000.0 };
         ctx.emit(Featured { transaction, features });
         Ok(())
     }
@@ -143,17 +138,16 @@ impl KeyedLogic for TerminalRisk {
     ) -> Result<(), LogicError> {
         match record.data {
             Either::Second(charge_back) => {
-                self.known.add(ctx, f64::from(charge_back.is_fraud))?;
+                self.known.add(ctx, f64::from(charge_back.is_fraud), |_| ())?;
             }
             Either::First(mut featured) => {
-                let known = self.known.read(ctx)?;
                 let features = &mut featured.features;
-                features.terminal_count_1d = known[0].count as f64;
-                features.terminal_risk_1d = known[0].mean();
-                features.terminal_count_7d = known[1].count as f64;
-                features.terminal_risk_7d = known[1].mean();
-                features.terminal_count_30d = known[2].count as f64;
-                features.terminal_risk_30d = known[2].mean();
+                self.known.read(ctx, |known| {
+                    (features.terminal_count_1d, features.terminal_risk_1d) = (known[0].count as f64, known[0].mean());
+                    (features.terminal_count_7d, features.terminal_risk_7d) = (known[1].count as f64, known[1].mean());
+                    (features.terminal_count_30d, features.terminal_risk_30d) =
+                        (known[2].count as f64, known[2].mean());
+                })?;
                 ctx.emit(featured);
             }
         }

@@ -61,7 +61,8 @@ fn main() -> Result<()> {
         None => None,
     };
     let model = args.model.as_ref().zip(environment.as_ref());
-    let model = model.map(|(path, environment)| Scorer::open(environment, path, output, column, args.batch)).transpose()?;
+    let model =
+        model.map(|(path, environment)| Scorer::open(environment, path, output, column, args.batch)).transpose()?;
     let started = Instant::now();
     let (records, checksum) = match args.which {
         Which::Fraud => fraud(&args, model)?,
@@ -84,7 +85,13 @@ struct Scorer {
 }
 
 impl Scorer {
-    fn open(environment: &Environment, path: &PathBuf, output: &'static str, column: usize, batch: usize) -> Result<Self> {
+    fn open(
+        environment: &Environment,
+        path: &PathBuf,
+        output: &'static str,
+        column: usize,
+        batch: usize,
+    ) -> Result<Self> {
         let builder = Session::builder(environment)?.with_intra_threads(1).map_err(|e| e.to_string())?;
         let session = { builder }.commit_from_file(path)?;
         let input = session.inputs()[0].name().to_owned();

@@ -10,7 +10,8 @@
 //! behind another one of its key is counted from when it comes, in place of when it happened.
 
 use serde::{Deserialize, Serialize};
-use tidemill_engine::shell::{Context, ListState, States, ValueState};
+use smallvec::SmallVec;
+use tidemill_engine::shell::{Context, ListState, States};
 use tidemill_engine::{EventTime, JobError};
 use tidemill_state::{Key, StateError};
 
@@ -65,11 +66,13 @@ struct Event {
     value: f64,
 }
 
+/// What all windows of a key hold; four fit beside the list without a pointer to follow.
+type AllTotals = SmallVec<[Totals; 4]>;
+
 /// Rolling count and sum of a value, per key, over windows (t − W, t].
 pub struct Rolling<K> {
     windows_ms: Vec<i64>,
-    events: ListState<K, Event>,
-    totals: ValueState<K, Vec<Totals>>,
+    events: ListState<K, Event, AllTotals>,
 }
 
 impl<K: Key> Rolling<K> {
@@ -79,64 +82,73 @@ impl<K: Key> Rolling<K> {
     /// When a length is not positive, or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, name: &str, windows_ms: &[i64]) -> Result<Self, JobError> {
         if windows_ms.is_empty() || windows_ms.iter().any(|w| *w <= 0) {
-            return Err(JobError::Invalid(format!(
-                "rolling \"{name}\": windows {windows_ms:?} ms must be one or more, each above 0"
-            )));
+            let fault = format!("rolling \"{name}\": windows {windows_ms:?} ms must be one or more, each above 0");
+            return Err(JobError::Invalid(fault));
         }
-        Ok(Self {
-            windows_ms: windows_ms.to_vec(),
-            events: states.list(&format!("{name}-events"))?,
-            totals: states.value(&format!("{name}-totals"))?,
-        })
+        Ok(Self { windows_ms: windows_ms.to_vec(), events: states.list_with_header(name)? })
     }
 
-    /// Counts an event of the context's key at the time at hand and returns what each window holds,
-    /// this event included, in the order the windows were given.
+    /// Counts an event of the context's key at the time at hand and reads what each window holds, this
+    /// event included, in the order the windows were given.
     ///
     /// # Errors
     /// When state cannot be read.
-    pub fn add<O, S>(&self, ctx: &Context<'_, K, O, S>, value: f64) -> Result<Vec<Totals>, StateError> {
-        self.step(ctx, Some(value))
+    pub fn add<O, S, R>(
+        &self,
+        ctx: &Context<'_, K, O, S>,
+        value: f64,
+        read: impl FnOnce(&[Totals]) -> R,
+    ) -> Result<R, StateError> {
+        self.step(ctx, Some(value), read)
     }
 
-    /// What each window of the context's key holds at the time at hand.
+    /// Reads what each window of the context's key holds at the time at hand.
     ///
     /// # Errors
     /// When state cannot be read.
-    pub fn read<O, S>(&self, ctx: &Context<'_, K, O, S>) -> Result<Vec<Totals>, StateError> {
-        self.step(ctx, None)
+    pub fn read<O, S, R>(
+        &self,
+        ctx: &Context<'_, K, O, S>,
+        read: impl FnOnce(&[Totals]) -> R,
+    ) -> Result<R, StateError> {
+        self.step(ctx, None, read)
     }
 
-    fn step<O, S>(&self, ctx: &Context<'_, K, O, S>, value: Option<f64>) -> Result<Vec<Totals>, StateError> {
+    fn step<O, S, R>(
+        &self,
+        ctx: &Context<'_, K, O, S>,
+        value: Option<f64>,
+        read: impl FnOnce(&[Totals]) -> R,
+    ) -> Result<R, StateError> {
         let EventTime(now) = ctx.event_time();
-        let windows = self.windows_ms.len();
         self.events.with(ctx, |events| {
-            self.totals.update(
-                ctx,
-                || vec![Totals::default(); windows],
-                |totals| {
-                    if let Some(value) = value {
-                        events.push_back(Event { time: now, value });
-                        totals.iter_mut().for_each(|window| window.enter(value));
-                    }
-                    let mut widest = 0;
-                    for (window, length) in totals.iter_mut().zip(&self.windows_ms) {
-                        let left = now.saturating_sub(*length);
-                        // A window holds the last `count` events: the oldest of them is where it begins.
-                        while window.count > 0
-                            && let Some(oldest) = events.get(events.tail() - window.count)
-                            && oldest.time <= left
-                        {
-                            window.leave(oldest.value);
-                        }
-                        widest = widest.max(window.count);
-                    }
-                    while events.len() as u64 > widest {
-                        events.pop_front();
-                    }
-                    totals.clone()
-                },
-            )
-        })?
+            if let Some(value) = value {
+                events.push_back(Event { time: now, value });
+            }
+            // Taken out while events are read.
+            let mut totals = std::mem::take(events.header_mut());
+            totals.resize(self.windows_ms.len(), Totals::default());
+            if let Some(value) = value {
+                totals.iter_mut().for_each(|window| window.enter(value));
+            }
+            let mut widest = 0;
+            for (window, length) in totals.iter_mut().zip(&self.windows_ms) {
+                let left = now.saturating_sub(*length);
+                // A window holds the last `count` events: the oldest of them is where it begins.
+                while window.count > 0
+                    && let Some(oldest) = events.get(events.tail() - window.count)
+                    && oldest.time <= left
+                {
+                    window.leave(oldest.value);
+                }
+                widest = widest.max(window.count);
+            }
+            while events.len() as u64 > widest {
+                events.pop_front();
+            }
+            let result = read(&totals);
+            *events.header_mut() = totals;
+            result
+        })
     }
 }

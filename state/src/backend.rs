@@ -102,11 +102,14 @@ impl Backend {
         })
     }
 
-    /// A queue per key.
+    /// A queue per key, with a header.
     ///
     /// # Errors
     /// As [`value_table`](Self::value_table).
-    pub fn log_table<K: Key, V: Value>(&mut self, spec: StateSpec) -> Result<Rc<RefCell<LogTable<K, V>>>, StateError> {
+    pub fn log_table<K: Key, V: Value, H: Value + Default>(
+        &mut self,
+        spec: StateSpec,
+    ) -> Result<Rc<RefCell<LogTable<K, V, H>>>, StateError> {
         self.register(spec, "log", |this, spec| {
             Table::open(spec, this.config.key_groups, this.db(), this.memory.clone())
         })

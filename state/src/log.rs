@@ -1,7 +1,11 @@
 //! Log state: per key a queue that is appended at its end and cut at its front.
 //!
-//! Each element is a row of its own, `[row key][sequence number u64 BE]`, so an epoch writes what was
-//! appended and one range delete for what was cut, never the whole queue.
+//! ```text
+//! [row key]                            the header: one small value beside the queue, e.g. its totals
+//! [row key][sequence number u64 BE]    an element each
+//! ```
+//! So an epoch writes what was appended, one range delete for what was cut, and the header if it
+//! changed, never the whole queue.
 
 use std::collections::VecDeque;
 
@@ -11,11 +15,13 @@ use crate::error::StateError;
 use crate::key::{Key, Value};
 use crate::table::{Entry, Table};
 
-/// A queue per key.
-pub type LogTable<K, V> = Table<K, Log<V>>;
+/// A queue per key, with a header.
+pub type LogTable<K, V, H = ()> = Table<K, Log<V, H>>;
 
 /// The queue of one key. Elements have consecutive sequence numbers that never change.
-pub struct Log<V> {
+pub struct Log<V, H = ()> {
+    header: H,
+    header_changed: bool,
     elements: VecDeque<V>,
     /// Sequence number of the front element.
     head: u64,
@@ -24,13 +30,32 @@ pub struct Log<V> {
     stored_tail: u64,
 }
 
-impl<V> Default for Log<V> {
+impl<V, H: Default> Default for Log<V, H> {
     fn default() -> Self {
-        Self { elements: VecDeque::new(), head: 0, stored_head: 0, stored_tail: 0 }
+        Self {
+            header: H::default(),
+            header_changed: false,
+            elements: VecDeque::new(),
+            head: 0,
+            stored_head: 0,
+            stored_tail: 0,
+        }
     }
 }
 
-impl<V> Log<V> {
+impl<V, H> Log<V, H> {
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &H {
+        &self.header
+    }
+
+    /// The header, to change.
+    pub fn header_mut(&mut self) -> &mut H {
+        self.header_changed = true;
+        &mut self.header
+    }
+
     /// Appends an element.
     pub fn push_back(&mut self, value: V) {
         self.elements.push_back(value);
@@ -99,11 +124,17 @@ fn delete_range(row: &mut Vec<u8>, from: u64, to: u64, ops: &mut Ops) {
     with_sequence(row, to, |to| ops.delete_range(&from, to));
 }
 
-impl<V: Value> Entry for Log<V> {
+impl<V: Value, H: Value + Default> Entry for Log<V, H> {
     const KIND: &'static str = "log";
     const SINGLE_ROW: bool = false;
 
     fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], ops: &mut Ops) -> Result<(), DecodeError> {
+        if std::mem::take(&mut self.header_changed) {
+            ops.put_with(row, |out| {
+                out.extend_from_slice(header);
+                codec::encode(&self.header, out)
+            })?;
+        }
         let tail = self.tail();
         let cut = self.head.min(self.stored_tail);
         if cut > self.stored_head {
@@ -124,18 +155,21 @@ impl<V: Value> Entry for Log<V> {
     }
 
     fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops) {
+        ops.delete(row);
         delete_range(row, 0, u64::MAX, ops);
     }
 
     fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError> {
+        let log = entry.get_or_insert_with(Self::default);
+        if suffix.is_empty() {
+            log.header = codec::decode(value)?;
+            return Ok(());
+        }
         let sequence = suffix.try_into().map(u64::from_be_bytes);
         let sequence = sequence.map_err(|_| DecodeError("its row has no sequence number".to_owned()))?;
-        let log = entry.get_or_insert_with(|| Self {
-            head: sequence,
-            stored_head: sequence,
-            stored_tail: sequence,
-            ..Self::default()
-        });
+        if log.elements.is_empty() {
+            (log.head, log.stored_head, log.stored_tail) = (sequence, sequence, sequence);
+        }
         if sequence != log.stored_tail {
             return Err(DecodeError(format!("element {} is missing", log.stored_tail)));
         }
@@ -145,12 +179,12 @@ impl<V: Value> Entry for Log<V> {
     }
 }
 
-impl<K: Key, V: Value> LogTable<K, V> {
+impl<K: Key, V: Value, H: Value + Default> LogTable<K, V, H> {
     /// The queue of `key`, to be read and changed.
     ///
     /// # Errors
     /// When what RocksDB holds cannot be read.
-    pub fn log(&mut self, hash: u64, key: &K) -> Result<&mut Log<V>, StateError> {
+    pub fn log(&mut self, hash: u64, key: &K) -> Result<&mut Log<V, H>, StateError> {
         self.entry_or_insert(hash, key, Log::default)
     }
 

@@ -55,6 +55,17 @@ impl<'a, K: Key> States<'a, K> {
     /// # Errors
     /// As [`value`](Self::value).
     pub fn list<V: Value>(&mut self, name: &str) -> Result<ListState<K, V>, JobError> {
+        self.list_with_header(name)
+    }
+
+    /// A list per key with one small value beside it, for what is kept up to date along with the list.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value).
+    pub fn list_with_header<V: Value, H: Value + Default>(
+        &mut self,
+        name: &str,
+    ) -> Result<ListState<K, V, H>, JobError> {
         Ok(ListState(self.backend.log_table(Self::spec(self.operator, name))?))
     }
 
@@ -125,14 +136,18 @@ impl<K: Key, V: Value> ValueState<K, V> {
 pub type MapState<K, K2, V> = ValueState<K, BTreeMap<K2, V>>;
 
 /// A list per key.
-pub struct ListState<K, V>(Rc<RefCell<LogTable<K, V>>>);
+pub struct ListState<K, V, H = ()>(Rc<RefCell<LogTable<K, V, H>>>);
 
-impl<K: Key, V: Value> ListState<K, V> {
+impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
     /// Works with the list of the key at hand.
     ///
     /// # Errors
     /// When what RocksDB holds cannot be read.
-    pub fn with<O, S, R>(&self, ctx: &Context<'_, K, O, S>, f: impl FnOnce(&mut Log<V>) -> R) -> Result<R, StateError> {
+    pub fn with<O, S, R>(
+        &self,
+        ctx: &Context<'_, K, O, S>,
+        f: impl FnOnce(&mut Log<V, H>) -> R,
+    ) -> Result<R, StateError> {
         Ok(f(self.0.borrow_mut().log(ctx.hash, ctx.key)?))
     }
 }
