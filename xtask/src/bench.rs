@@ -1,10 +1,151 @@
-//! The examples against a plain loop without an engine.
+//! The examples against a plain loop without an engine: medians, all in one call.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::{build_examples, cache, check, example, root, setup};
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Runs of each row; the median counts.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Writes the table to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
 
-pub fn run(_: &Args) -> Result<()> {
-    anyhow::bail!("to come")
+const RECORDS: u64 = 1_000_000;
+const LATENCY_SECONDS: u64 = 10;
+const CHECKPOINTS: [(&str, Option<&str>); 3] = [("off", None), ("1 s", Some("1s")), ("100 ms", Some("100ms"))];
+
+pub fn run(args: &Args) -> Result<()> {
+    if args.runs == 0 {
+        bail!("--runs is 0: nothing would be measured");
+    }
+    setup::run()?;
+    build_examples()?;
+    let folder = cache("bench");
+    std::fs::create_dir_all(&folder)?;
+    let mut rows = Vec::new();
+    let fraud = input(&folder, "fraud_velocity", &["--count", &RECORDS.to_string()])?;
+    let iot = input(&folder, "iot_window", &["--machines", "10000", "--seconds", &(RECORDS / 10_000).to_string()])?;
+    println!("\n{RECORDS} records from a CSV file, medians of {} runs, no output written", args.runs);
+    println!("{:<16} {:<22} {:>12} {:>10} {:>16}", "", "", "records/s", "of limit", "limit per core");
+    throughput(args, &folder, "fraud_velocity", ("fraud", "96"), &fraud, &mut rows)?;
+    throughput(args, &folder, "iot_window", ("iot", "512"), &iot, &mut rows)?;
+    println!("\nfraud_velocity, open loop, 2 workers, epochs of 1 s: ms from arrival to prediction");
+    println!("{:<16} {:<22} {:>12} {:>10} {:>10}", "tx/s", "checkpoints", "p50", "p99", "p99.9");
+    for rate in [25_000, 50_000, 100_000] {
+        for (name, interval) in [CHECKPOINTS[0], CHECKPOINTS[1]] {
+            rows.push(latency(args, &folder, rate, name, interval)?);
+        }
+    }
+    if let Some(path) = &args.json {
+        std::fs::write(path, serde_json::to_string_pretty(&rows)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn input(folder: &Path, name: &str, size: &[&str]) -> Result<PathBuf> {
+    let path = folder.join(format!("{name}.csv"));
+    check(example(name)?.args(size).arg("--write-input").arg(&path))?;
+    Ok(path)
+}
+
+fn output(command: &mut std::process::Command) -> Result<Value> {
+    let library = std::env::var_os("ORT_DYLIB_PATH").unwrap_or_else(|| cache("onnxruntime/libonnxruntime.so").into());
+    let output = command.env("ORT_DYLIB_PATH", library).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", output.status);
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// One run of an example; a checkpoint folder is its own and removed after.
+fn job(folder: &Path, name: &str, arguments: &[&str], interval: Option<&str>) -> Result<Value> {
+    let checkpoints = folder.join("checkpoints");
+    drop(std::fs::remove_dir_all(&checkpoints));
+    let mut command = example(name)?;
+    command.args(["--log-level", "warn", "--report"]).args(arguments);
+    if let Some(interval) = interval {
+        command.arg("--checkpoint-dir").arg(&checkpoints).args(["--checkpoint-interval", interval]);
+    }
+    let report = output(&mut command);
+    drop(std::fs::remove_dir_all(&checkpoints));
+    report
+}
+
+fn throughput(
+    args: &Args,
+    folder: &Path,
+    name: &str,
+    (which, batch): (&str, &str),
+    input: &Path,
+    rows: &mut Vec<Value>,
+) -> Result<()> {
+    let input_text = input.to_string_lossy().into_owned();
+    let model = root().join(format!("models/{name}.onnx"));
+    // Row by row in turn, so that a slow minute of the machine meets them all.
+    let mut speeds: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
+    for _ in 0..args.runs {
+        let limit =
+            output(example("limit")?.args([which, "--input", &input_text, "--batch", batch, "--model"]).arg(&model))?;
+        let seconds = limit["seconds"].as_f64().context("the limit says how long it took")?;
+        speeds.entry((0, 0)).or_default().push(RECORDS as f64 / seconds);
+        for workers in [1, 2] {
+            for (at, (_, interval)) in CHECKPOINTS.iter().enumerate() {
+                let arguments = ["--workers", &workers.to_string(), "--input", &input_text, "--max-batch-size", batch];
+                let report = job(folder, name, &arguments, *interval)?;
+                let ms = report["elapsed_ms"].as_f64().context("a report says how long it took")?;
+                speeds.entry((workers, at)).or_default().push(RECORDS as f64 / ms * 1000.0);
+            }
+        }
+    }
+    let limit = median(speeds.get(&(0, 0)).cloned().unwrap_or_default());
+    for ((workers, at), speeds) in speeds {
+        let (speed, checkpoints) = (median(speeds), CHECKPOINTS[at].0);
+        let row = match workers {
+            0 => "the limit, 1 thread".to_owned(),
+            workers => format!("{workers} workers, {checkpoints}"),
+        };
+        let (of_limit, per_core) = (speed / limit, speed / limit / workers.max(1) as f64);
+        println!("{name:<16} {row:<22} {speed:>12.0} {of_limit:>10.2} {per_core:>16.2}");
+        rows.push(json!({
+            "example": name, "row": row, "workers": workers, "checkpoints": checkpoints,
+            "records_per_second": speed, "of_limit": of_limit, "of_limit_per_core": per_core, "runs": args.runs,
+        }));
+    }
+    Ok(())
+}
+
+fn latency(args: &Args, folder: &Path, rate: u64, name: &str, interval: Option<&str>) -> Result<Value> {
+    let mut percentiles: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..args.runs {
+        let (count, rate) = ((rate * LATENCY_SECONDS).to_string(), rate.to_string());
+        let report = job(folder, "fraud_velocity", &["--workers", "2", "--count", &count, "--rate", &rate], interval)?;
+        let operators = report["operators"].as_array().context("a report has operators")?;
+        let sink =
+            operators.iter().find(|operator| operator["name"] == "predictions").context("a sink of predictions")?;
+        for percentile in ["p50", "p99", "p999"] {
+            let us = sink["distributions"]["latency_us"][percentile].as_f64().context("a latency")?;
+            percentiles.entry(percentile).or_default().push(us / 1000.0);
+        }
+    }
+    let of = |percentile: &str| median(percentiles.get(percentile).cloned().unwrap_or_default());
+    let (p50, p99, p999) = (of("p50"), of("p99"), of("p999"));
+    println!("{rate:<16} {name:<22} {p50:>12.2} {p99:>10.2} {p999:>10.2}");
+    Ok(
+        json!({ "example": "fraud_velocity", "rate": rate, "checkpoints": name, "p50_ms": p50, "p99_ms": p99, "p999_ms": p999 }),
+    )
 }
