@@ -142,10 +142,10 @@ impl<const N: usize> Windows<N> {
                 self.sums[at] += value;
             }
         }
-        for at in 0..N {
+        for (at, length) in lengths.iter().enumerate() {
             while self.counts[at] > 0 {
                 let (time, value) = self.events[self.events.len() - self.counts[at]];
-                if time > now - lengths[at] {
+                if time > now - length {
                     break;
                 }
                 self.counts[at] -= 1;

@@ -20,6 +20,9 @@ use crate::table::{MemoryUse, Table};
 use crate::timers::TimerTable;
 use crate::value::ValueTable;
 
+/// A log table as its operator and the backend hold it.
+type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
+
 /// Where and how one worker keeps its state.
 #[derive(Clone, Debug)]
 pub struct BackendConfig {
@@ -109,7 +112,7 @@ impl Backend {
     pub fn log_table<K: Key, V: Value, H: Value + Default>(
         &mut self,
         spec: StateSpec,
-    ) -> Result<Rc<RefCell<LogTable<K, V, H>>>, StateError> {
+    ) -> Result<SharedLog<K, V, H>, StateError> {
         self.register(spec, "log", |this, spec| {
             Table::open(spec, this.config.key_groups, this.db(), this.memory.clone())
         })
