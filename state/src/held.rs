@@ -8,8 +8,6 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
@@ -50,13 +48,6 @@ impl<T> Held<T> {
     fn order(&self) -> (i64, u64) {
         (self.time, self.tie)
     }
-}
-
-/// The stored form of the value.
-#[derive(Serialize, Deserialize)]
-struct Stored<T> {
-    tie: u64,
-    item: T,
 }
 
 impl<T: Value> OrderBuffer<T> {
@@ -165,7 +156,7 @@ fn read_row<T: Value>(row: &[u8], value: &[u8], version: u8) -> Result<Held<T>, 
     if *found != version {
         return Err(DecodeError(format!("it is of version {found}, this program reads {version}")));
     }
-    let Stored { tie, item } = codec::decode(value)?;
+    let (tie, item) = codec::decode(value)?;
     let (group, time) = (u16::from_be_bytes(*group), codec::time_of(*time));
     Ok(Held { time, tie, group, sequence, stored: true, item })
 }

@@ -189,6 +189,7 @@ impl<L: BatchLogic> BatchShell<L> {
         }
         self.metrics.records_out.add(self.output.records.len() as u64);
         self.metrics.dead_letters.add(self.output.dead_letters.len() as u64);
+        self.output.dead_letters.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));
         self.main.activate().give(&pending.main, &mut self.output.records);
         self.dead.activate().give(&pending.dead, &mut self.output.dead_letters);
         self.output.records.clear();

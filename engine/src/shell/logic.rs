@@ -1,5 +1,6 @@
 //! The written contract between the shell and the logic above it.
 
+use clap::ValueEnum;
 use tidemill_state::{Key, StateError};
 
 use super::context::Context;
@@ -7,12 +8,15 @@ use crate::record::{Data, Record};
 use crate::time::EventTime;
 
 /// In which order a keyed operator sees its records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The first line of each is the help of a flag of this type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Order {
-    /// By event time (then by [`KeyedLogic::tie_break`]): a record is held until the watermark has
-    /// passed it. Answers are exact, and the same in any replay at any number of workers.
+    /// A record waits until the watermark has passed it: exact, and the same in any replay.
+    ///
+    /// Records come by event time, then by [`KeyedLogic::tie_break`], at any number of workers.
     EventTime,
-    /// As they come: nothing is held, and what has not arrived is not counted. A replay may differ.
+    /// Nothing waits, and what has not arrived is not counted: a replay may differ.
     Arrival,
 }
 

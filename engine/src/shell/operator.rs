@@ -301,6 +301,7 @@ impl<L: KeyedLogic> Shell<L> {
                 self.metrics.dead_letters.add(1);
                 let origin = format!("{} at {at}", self.name);
                 let letter = DeadLetter::new(&self.name, origin, reason, format!("key {key:?}").as_bytes());
+                self.context.log_dead_letter(&letter);
                 self.buffers.dead.push(Record { event_time: at, arrival: self.now, data: letter });
                 Ok(())
             }
