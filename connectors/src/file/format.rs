@@ -1,4 +1,4 @@
-//! Formats of lines and how a line becomes a record.
+//! Formats of files, and how a line becomes a record.
 
 use std::path::Path;
 
@@ -112,11 +112,11 @@ pub(crate) fn csv_reason(error: &csv::Error, headers: &ByteRecord) -> String {
 }
 
 /// Learns the field names of a struct from its `Deserialize`.
-mod fields {
+pub(crate) mod fields {
     use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 
     /// The field names of `T`, if it is a struct.
-    pub(super) fn of<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
+    pub(crate) fn of<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
         let mut fields = None;
         // Always an error: only what it asks for is of interest.
         drop(T::deserialize(Probe(&mut fields)));

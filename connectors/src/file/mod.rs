@@ -1,7 +1,15 @@
-//! Files: CSV and JSON lines in, plain, gzip or zstd, bounded or followed; JSON lines out, exactly once.
+//! Files: CSV, JSON lines and Parquet in, bounded or (lines) followed; JSON lines out, exactly once.
+//!
+//! ```text
+//! source ── merges files by watermark ─▶ content ─┬─ lines: bytes ─▶ format     plain, gzip, zstd
+//!                                                 └─ rows: Parquet
+//! ```
 
 mod bytes;
+mod content;
 mod format;
+mod lines;
+mod rows;
 mod sink;
 mod source;
 

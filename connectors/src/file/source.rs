@@ -1,6 +1,6 @@
-//! The file source: one or more files, read together in chunks dealt out among the workers.
+//! The file source: one or more files, read together in pieces dealt out among the workers.
 //!
-//! Every worker reads its chunks of every file, always next from the file whose watermark is lowest,
+//! Every worker reads its pieces of every file, always next from the file whose watermark is lowest,
 //! so files that cover the same time, or one after the other, are merged and nothing piles up.
 
 use std::marker::PhantomData;
@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill_engine::{ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
 
-use super::bytes::{Bytes, CHUNK};
-use super::format::{Compression, Format, LineParser, by_extension};
+use super::content::{Content, Malformed, Read};
 use crate::dealt::{Dealt, DealtPosition};
 
 /// How often a followed file is looked at when it has not grown.
@@ -23,12 +22,12 @@ const POLL: Duration = Duration::from_millis(100);
 type TimeOf<T> = Arc<dyn Fn(&T) -> EventTime + Send + Sync>;
 type Convert<L, T> = Arc<dyn Fn(L) -> T + Send + Sync>;
 
-/// Reads records of type `T`, each from a line of type `L`.
+/// Reads records of type `T`, each from a line (or a Parquet row) of type `L`.
 ///
 /// * Time, order: per file, the watermark is the greatest event time seen minus
 ///   [`max_out_of_orderness`](Self::max_out_of_orderness); of the source, the least over its files.
 /// * Guarantee: positions are exact; after a restore each line is read once, by any number of workers.
-/// * A line that cannot be decoded is a dead letter with file, line number and reason.
+/// * A line that cannot be decoded is a dead letter with file, line (or row) number and reason.
 pub struct FileSource<T, L = T> {
     paths: Vec<PathBuf>,
     event_time: TimeOf<T>,
@@ -40,7 +39,7 @@ pub struct FileSource<T, L = T> {
 }
 
 impl<T: Data> FileSource<T> {
-    /// Reads `paths`; the extensions say how ([`by_extension`]). `event_time` tells when a record happened.
+    /// Reads `paths`; the extensions say how ([`by_extension`](super::by_extension)). `event_time` tells when a record happened.
     pub fn new<P: Into<PathBuf>>(
         paths: impl IntoIterator<Item = P>,
         event_time: impl Fn(&T) -> EventTime + Send + Sync + 'static,
@@ -121,22 +120,11 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
             return Err(ConnectorError::new(ErrorKind::Invalid, "no file to read was given"));
         }
         let restored = restored_files(&context, &self.paths)?;
-        let files = self.paths.iter().zip(restored).map(|(path, restored)| {
-            let kind = by_extension(path).ok_or_else(|| {
-                invalid(
-                    path,
-                    "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst",
-                )
-            })?;
-            if self.follow && kind.1 != Compression::None {
-                return Err(invalid(path, "a compressed file cannot be followed"));
-            }
-            OneFile::open::<L>(path, kind, &context, restored)
-        });
+        let files = self.paths.iter().zip(restored);
+        let files = files.map(|(path, restored)| OneFile::open::<L>(path, self.follow, &context, &restored));
         Ok(FileReader {
             name: context.name.clone(),
             files: files.collect::<Result<_, _>>()?,
-            lines: Vec::new(),
             event_time: Arc::clone(&self.event_time),
             convert: Arc::clone(&self.convert),
             out_of_orderness: self.max_out_of_orderness_ms,
@@ -146,10 +134,6 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
             line: PhantomData,
         })
     }
-}
-
-fn invalid(path: &Path, what: &str) -> ConnectorError {
-    ConnectorError::new(ErrorKind::Invalid, format!("\"{}\": {what}", path.display()))
 }
 
 /// The old workers' entries for each file.
@@ -185,14 +169,8 @@ fn restored_files(context: &SourceContext, paths: &[PathBuf]) -> Result<Vec<Vec<
 /// One file as one worker reads it.
 struct OneFile {
     path: PathBuf,
-    bytes: Bytes,
-    parser: LineParser,
-    /// Bytes of the header line.
-    header: u64,
+    content: Content,
     dealt: Dealt,
-    /// Of the next chunk: how much of it was read.
-    partial: u64,
-    inherited_partials: Vec<(u64, u64)>,
     watermark: EventTime,
     finished: bool,
 }
@@ -200,86 +178,29 @@ struct OneFile {
 impl OneFile {
     fn open<L: DeserializeOwned>(
         path: &Path,
-        (format, compression): (Format, Compression),
+        follow: bool,
         context: &SourceContext,
-        restored: Vec<FilePosition>,
+        restored: &[FilePosition],
     ) -> Result<Self, ConnectorError> {
-        let unreadable =
-            |e| ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e);
-        let mut bytes = Bytes::open(path, compression).map_err(unreadable)?;
-        let (parser, header) = match format {
-            Format::JsonLines => (LineParser::JsonLines, 0),
-            Format::Parquet => return Err(invalid(path, "Parquet is not read yet: convert it to CSV or JSON lines")),
-            Format::Csv => read_header::<L>(path, &mut bytes)?,
-        };
         let dealt = Dealt::new(context.worker, context.workers, restored.iter().map(|file| &file.done));
-        let inherited_partials: Vec<(u64, u64)> = restored.iter().flat_map(|file| file.partial.clone()).collect();
-        let mut file = Self {
+        let partials = restored.iter().flat_map(|file| file.partial.clone()).collect();
+        Ok(Self {
             path: path.to_owned(),
-            bytes,
-            parser,
-            header,
-            partial: 0,
-            inherited_partials,
+            content: Content::open::<L>(path, follow, &dealt, partials)?,
+            dealt,
             watermark: EventTime(restored.iter().map(|file| file.watermark).min().unwrap_or(i64::MIN)),
             finished: !restored.is_empty() && restored.iter().all(|file| file.finished),
-            dealt,
-        };
-        file.partial = file.partial_of(file.dealt.next());
-        Ok(file)
-    }
-
-    /// How much of a chunk an old worker had read.
-    fn partial_of(&self, chunk: u64) -> u64 {
-        self.inherited_partials.iter().filter(|(k, _)| *k == chunk).map(|(_, read)| *read).max().unwrap_or(0)
+        })
     }
 
     fn position(&self) -> FilePosition {
-        let next = self.dealt.next();
-        let mut partial: Vec<(u64, u64)> = self.inherited_partials.iter().filter(|(k, _)| *k > next).copied().collect();
-        partial.push((next, self.partial));
         FilePosition {
             path: self.path.to_string_lossy().into_owned(),
             done: self.dealt.position(),
-            partial,
+            partial: self.content.partials(self.dealt.next()),
             watermark: self.watermark.0,
             finished: self.finished,
         }
-    }
-
-    fn read_error(&self, error: std::io::Error) -> ConnectorError {
-        let chunk = self.dealt.next();
-        ConnectorError::caused(
-            ErrorKind::Data,
-            format!(
-                "reading \"{}\" failed near byte {} (decompressed): it may be cut off or damaged",
-                self.path.display(),
-                chunk * CHUNK
-            ),
-            error,
-        )
-    }
-}
-
-fn read_header<L: DeserializeOwned>(path: &Path, bytes: &mut Bytes) -> Result<(LineParser, u64), ConnectorError> {
-    let data = |what: &str, e: Box<dyn std::error::Error + Send + Sync>| {
-        ConnectorError::caused(ErrorKind::Data, format!("\"{}\": {what}", path.display()), e)
-    };
-    let mut first = Vec::new();
-    bytes.chunk(0, 0, &mut first).map_err(|e| data("its first bytes cannot be read", e.into()))?;
-    let header = memchr::memchr(b'\n', &first).map_or(first.len(), |newline| newline + 1);
-    let text = first[..header].strip_prefix(b"\xef\xbb\xbf").unwrap_or(&first[..header]);
-    let parser = LineParser::csv::<L>(text).map_err(|e| data("its header line cannot be read", e.into()))?;
-    // A column that is missing is missing in every line: say so before the job starts.
-    let mut missing = None;
-    let second = memchr::memchr(b'\n', &first[header..]).map_or(first.len(), |newline| header + newline + 1);
-    parser.parse::<L>(&first[header..second], |_, line| missing = line.err().filter(|e| e.contains("missing field")));
-    match missing {
-        Some(reason) => Err(invalid(
-            path,
-            &format!("the header \"{}\" does not fit: {reason}", String::from_utf8_lossy(text).trim_end()),
-        )),
-        None => Ok((parser, header as u64)),
     }
 }
 
@@ -287,7 +208,6 @@ fn read_header<L: DeserializeOwned>(path: &Path, bytes: &mut Bytes) -> Result<(L
 pub struct FileReader<T, L> {
     name: String,
     files: Vec<OneFile>,
-    lines: Vec<u8>,
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
     out_of_orderness: i64,
@@ -298,46 +218,22 @@ pub struct FileReader<T, L> {
 }
 
 impl<T: Data, L: DeserializeOwned + 'static> FileReader<T, L> {
-    /// Reads the next chunk of a file. Returns whether there was one.
-    fn read_chunk(&mut self, index: usize, batch: &mut Batch<T>) -> Result<bool, ConnectorError> {
+    /// Reads the next piece of a file. Returns whether there was one.
+    fn read_piece(&mut self, index: usize, batch: &mut Batch<T>) -> Result<bool, ConnectorError> {
         let Some(file) = self.files.get_mut(index) else { return Ok(false) };
-        let chunk = file.dealt.next();
-        let skip = if chunk == 0 { file.partial.max(file.header) } else { file.partial };
-        let found = file.bytes.chunk(chunk, skip, &mut self.lines);
-        let Some(found) = found.map_err(|e| file.read_error(e))? else {
-            file.finished = !self.follow;
-            return Ok(false);
-        };
-        if self.follow && found.last {
-            // The last line may still be written: it is read once its newline is there.
-            let whole = memchr::memrchr(b'\n', &self.lines).map_or(0, |newline| newline + 1);
-            self.lines.truncate(whole);
-            if whole == 0 {
-                return Ok(false);
-            }
-        }
-        let OneFile { parser, bytes, path, .. } = file;
-        let (mut latest, mut bad) = (file.watermark.plus_ms(self.out_of_orderness), Vec::new());
-        parser.parse::<L>(&self.lines, |offset, line| match line {
+        let mut latest = file.watermark.plus_ms(self.out_of_orderness);
+        let mut malformed = Vec::new();
+        let read = file.content.read::<L>(file.dealt.next(), |line| match line {
             Ok(line) => {
                 let record = (self.convert)(line);
                 let event_time = (self.event_time)(&record);
                 latest = latest.max(event_time);
                 batch.push(event_time, record);
             }
-            Err(reason) => bad.push((offset, reason)),
-        });
-        for (offset, reason) in bad {
-            let line = bytes.line_number(found.offset + offset).map_err(|e| {
-                ConnectorError::caused(
-                    ErrorKind::Unavailable,
-                    format!("cannot count the lines of \"{}\"", path.display()),
-                    e,
-                )
-            })?;
-            let rest = &self.lines[offset as usize..];
-            let content = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];
-            let origin = format!("{}:{line}", path.display());
+            Err(line) => malformed.push(line),
+        })?;
+        for Malformed { number, reason, content } in malformed {
+            let origin = format!("{}:{number}", file.path.display());
             self.malformed += 1;
             if self.malformed > self.max_malformed {
                 return Err(ConnectorError::new(
@@ -348,17 +244,19 @@ impl<T: Data, L: DeserializeOwned + 'static> FileReader<T, L> {
                     ),
                 ));
             }
-            batch.dead_letter(DeadLetter::new(&self.name, origin, reason, content));
+            batch.dead_letter(DeadLetter::new(&self.name, origin, reason, &content));
         }
         file.watermark = latest.plus_ms(-self.out_of_orderness).max(file.watermark);
-        if self.follow && found.last {
-            file.partial = found.offset + self.lines.len() as u64 - chunk * CHUNK;
-        } else {
-            file.dealt.advance();
-            file.partial = file.partial_of(file.dealt.next());
-            file.finished = found.last && !self.follow;
+        match read {
+            Read::Whole { last } => {
+                file.dealt.advance();
+                file.content.begin(file.dealt.next());
+                file.finished = last && !self.follow;
+            }
+            Read::Part => {}
+            Read::Nothing => file.finished = !self.follow,
         }
-        Ok(true)
+        Ok(read != Read::Nothing)
     }
 }
 
@@ -370,7 +268,7 @@ impl<T: Data, L: DeserializeOwned + 'static> SourceReader for FileReader<T, L> {
         order.sort_by_key(|i| self.files[*i].watermark);
         let mut read = false;
         for index in order {
-            if self.read_chunk(index, batch)? {
+            if self.read_piece(index, batch)? {
                 read = true;
                 break;
             }

@@ -1,0 +1,102 @@
+//! What a file holds, in pieces that are dealt out among the workers.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use tidemill_engine::{ConnectorError, ErrorKind};
+
+use super::format::{Compression, Format, by_extension};
+use super::lines::LineFile;
+use super::rows::RowFile;
+use crate::dealt::Dealt;
+
+/// A file by what it is made of.
+pub(crate) enum Content {
+    Lines(LineFile),
+    Rows(RowFile),
+}
+
+/// What reading a piece came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// It was read; whether the file ends with it.
+    Whole { last: bool },
+    /// A part was read; the rest of it is not written yet.
+    Part,
+    /// There is nothing of it.
+    Nothing,
+}
+
+/// A line or row that could not be decoded.
+pub(crate) struct Malformed {
+    /// Its number in the file, from 1.
+    pub(crate) number: u64,
+    pub(crate) reason: String,
+    pub(crate) content: Vec<u8>,
+}
+
+/// How much of a piece was read, by piece.
+pub(crate) type Partials = Vec<(u64, u64)>;
+
+impl Content {
+    /// Opens what `path` holds, by its extension, to go on where `dealt` and `partials` say.
+    pub(crate) fn open<L: DeserializeOwned>(
+        path: &Path,
+        follow: bool,
+        dealt: &Dealt,
+        partials: Partials,
+    ) -> Result<Self, ConnectorError> {
+        let (format, compression) = by_extension(path).ok_or_else(|| {
+            invalid(
+                path,
+                "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst, or .parquet",
+            )
+        })?;
+        if follow && (compression != Compression::None || format == Format::Parquet) {
+            return Err(invalid(path, "only plain CSV and JSON lines can be followed as they grow"));
+        }
+        match format {
+            Format::Parquet => RowFile::open::<L>(path, dealt).map(Self::Rows),
+            lines => LineFile::open::<L>(path, lines, compression, follow, dealt.next(), partials).map(Self::Lines),
+        }
+    }
+
+    /// Reads `piece`, which is the one that `dealt` has next.
+    pub(crate) fn read<L: DeserializeOwned>(
+        &mut self,
+        piece: u64,
+        found: impl FnMut(Result<L, Malformed>),
+    ) -> Result<Read, ConnectorError> {
+        match self {
+            Self::Lines(lines) => lines.read(piece, found),
+            Self::Rows(rows) => rows.read(piece, found),
+        }
+    }
+
+    /// The piece that is read next is another one.
+    pub(crate) fn begin(&mut self, piece: u64) {
+        if let Self::Lines(lines) = self {
+            lines.begin(piece);
+        }
+    }
+
+    /// How much was read of `next` and of pieces after it.
+    pub(crate) fn partials(&self, next: u64) -> Partials {
+        match self {
+            Self::Lines(lines) => lines.partials(next),
+            Self::Rows(_) => Partials::new(),
+        }
+    }
+}
+
+pub(crate) fn invalid(path: &Path, what: &str) -> ConnectorError {
+    ConnectorError::new(ErrorKind::Invalid, format!("\"{}\": {what}", path.display()))
+}
+
+pub(crate) fn unreadable(
+    path: &Path,
+    what: &str,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> ConnectorError {
+    ConnectorError::caused(ErrorKind::Data, format!("\"{}\": {what}", path.display()), cause)
+}

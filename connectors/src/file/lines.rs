@@ -1,0 +1,117 @@
+//! A file of lines, in chunks of bytes.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use tidemill_engine::{ConnectorError, ErrorKind};
+
+use super::bytes::{Bytes, CHUNK};
+use super::content::{Malformed, Partials, Read, invalid, unreadable};
+use super::format::{Compression, Format, LineParser};
+
+/// One file as one worker reads it.
+pub(crate) struct LineFile {
+    path: PathBuf,
+    bytes: Bytes,
+    parser: LineParser,
+    follow: bool,
+    /// Bytes of the header line.
+    header: u64,
+    /// Of the chunk at hand: how much of it was read.
+    partial: u64,
+    /// What old workers had read of their chunks.
+    inherited: Partials,
+    /// The lines of the chunk at hand.
+    lines: Vec<u8>,
+}
+
+impl LineFile {
+    pub(crate) fn open<L: DeserializeOwned>(
+        path: &Path,
+        format: Format,
+        compression: Compression,
+        follow: bool,
+        next: u64,
+        inherited: Partials,
+    ) -> Result<Self, ConnectorError> {
+        let mut bytes = Bytes::open(path, compression).map_err(|e| {
+            ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e)
+        })?;
+        let (parser, header) = match format {
+            Format::Csv => read_header::<L>(path, &mut bytes)?,
+            _ => (LineParser::JsonLines, 0),
+        };
+        let path = path.to_owned();
+        let mut file = Self { path, bytes, parser, follow, header, partial: 0, inherited, lines: Vec::new() };
+        file.begin(next);
+        Ok(file)
+    }
+
+    pub(crate) fn begin(&mut self, chunk: u64) {
+        let of_chunk = self.inherited.iter().filter(|(k, _)| *k == chunk);
+        self.partial = of_chunk.map(|(_, read)| *read).max().unwrap_or(0);
+    }
+
+    pub(crate) fn partials(&self, next: u64) -> Partials {
+        let mut partials: Partials = self.inherited.iter().filter(|(k, _)| *k > next).copied().collect();
+        partials.push((next, self.partial));
+        partials
+    }
+
+    pub(crate) fn read<L: DeserializeOwned>(
+        &mut self,
+        chunk: u64,
+        mut found: impl FnMut(Result<L, Malformed>),
+    ) -> Result<Read, ConnectorError> {
+        let skip = if chunk == 0 { self.partial.max(self.header) } else { self.partial };
+        let damaged = |path: &Path, e| {
+            let what = format!("reading failed near byte {}, decompressed: is it cut off or damaged?", chunk * CHUNK);
+            unreadable(path, &what, e)
+        };
+        let chunk_read = self.bytes.chunk(chunk, skip, &mut self.lines).map_err(|e| damaged(&self.path, e))?;
+        let Some(lines) = chunk_read else { return Ok(Read::Nothing) };
+        if self.follow && lines.last {
+            // The last line may still be written: it is read once its newline is there.
+            let whole = memchr::memrchr(b'\n', &self.lines).map_or(0, |newline| newline + 1);
+            self.lines.truncate(whole);
+            if whole == 0 {
+                return Ok(Read::Nothing);
+            }
+        }
+        let mut bad = Vec::new();
+        self.parser.parse::<L>(&self.lines, |offset, line| match line {
+            Ok(line) => found(Ok(line)),
+            Err(reason) => bad.push((offset, reason)),
+        });
+        for (offset, reason) in bad {
+            let number = self.bytes.line_number(lines.offset + offset).map_err(|e| damaged(&self.path, e))?;
+            let rest = &self.lines[offset as usize..];
+            let content = rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())].to_vec();
+            found(Err(Malformed { number, reason, content }));
+        }
+        if self.follow && lines.last {
+            self.partial = lines.offset + self.lines.len() as u64 - chunk * CHUNK;
+            return Ok(Read::Part);
+        }
+        Ok(Read::Whole { last: lines.last })
+    }
+}
+
+fn read_header<L: DeserializeOwned>(path: &Path, bytes: &mut Bytes) -> Result<(LineParser, u64), ConnectorError> {
+    let mut first = Vec::new();
+    bytes.chunk(0, 0, &mut first).map_err(|e| unreadable(path, "its first bytes cannot be read", e))?;
+    let header = memchr::memchr(b'\n', &first).map_or(first.len(), |newline| newline + 1);
+    let text = first[..header].strip_prefix(b"\xef\xbb\xbf").unwrap_or(&first[..header]);
+    let parser = LineParser::csv::<L>(text).map_err(|e| unreadable(path, "its header line cannot be read", e))?;
+    // A column that is missing is missing in every line: say so before the job starts.
+    let mut missing = None;
+    let second = memchr::memchr(b'\n', &first[header..]).map_or(first.len(), |newline| header + newline + 1);
+    parser.parse::<L>(&first[header..second], |_, line| missing = line.err().filter(|e| e.contains("missing field")));
+    match missing {
+        Some(reason) => Err(invalid(
+            path,
+            &format!("the header \"{}\" does not fit: {reason}", String::from_utf8_lossy(text).trim_end()),
+        )),
+        None => Ok((parser, header as u64)),
+    }
+}

@@ -1,0 +1,116 @@
+//! A Parquet file, in pieces of rows.
+//!
+//! Every worker reads its own pieces and skips the others (Parquet's row selection), so that workers
+//! stay side by side in event time, whatever the size of row groups. Only the columns that the record's
+//! type names are decoded. Known limit: a column has to be of the kind of its field, floats for an `f64`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy, RowSelector,
+};
+use parquet::errors::ParquetError;
+use serde::de::DeserializeOwned;
+use serde_arrow::Deserializer;
+use tidemill_engine::{ConnectorError, ErrorKind};
+
+use super::content::{Malformed, Read, invalid, unreadable};
+use super::format::fields;
+use crate::dealt::Dealt;
+
+/// Rows of a piece: about as many as a source hands out at a time.
+const PIECE: u64 = 1024;
+
+/// One file as one worker reads it.
+pub(crate) struct RowFile {
+    path: PathBuf,
+    rows: u64,
+    reader: ParquetRecordBatchReader,
+}
+
+impl RowFile {
+    pub(crate) fn open<L: DeserializeOwned>(path: &Path, dealt: &Dealt) -> Result<Self, ConnectorError> {
+        let damaged = |e: ParquetError| unreadable(path, "it cannot be read as Parquet: is it cut off or damaged?", e);
+        let file = || {
+            File::open(path).map_err(|e| {
+                ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e)
+            })
+        };
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file()?).map_err(damaged)?;
+        let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let columns: Vec<String> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let wanted = |name: &str| fields::of::<L>().is_none_or(|fields| fields.contains(&name));
+        let roots = columns.iter().enumerate().filter(|(_, name)| wanted(name)).map(|(index, _)| index);
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+
+        // A column that is missing, or of a type that does not do, is so in every row: say it before the job starts.
+        let first = ParquetRecordBatchReaderBuilder::try_new(file()?).map_err(damaged)?;
+        let mut first = first.with_projection(mask.clone()).with_limit(1).build().map_err(damaged)?;
+        if let Some(batch) = first.next() {
+            let batch = batch.map_err(|e| damaged(e.into()))?;
+            let rows = Deserializer::from_record_batch(&batch).map_err(|e| invalid(path, &e.to_string()))?;
+            let error = rows.get(0).and_then(|row| L::deserialize(row).err()).map(|e| e.to_string());
+            let of_every_row = |reason: &String| reason.contains("missing field") || reason.contains("not implement");
+            if let Some(reason) = error.filter(of_every_row) {
+                let columns = columns.join(", ");
+                return Err(invalid(path, &format!("its columns {columns} do not fit: {reason}")));
+            }
+        }
+        let reader = builder
+            .with_projection(mask)
+            .with_batch_size(PIECE as usize)
+            .with_row_selection_policy(RowSelectionPolicy::Selectors)
+            .with_row_selection(selection(dealt, rows))
+            .build()
+            .map_err(damaged)?;
+        Ok(Self { path: path.to_owned(), rows, reader })
+    }
+
+    pub(crate) fn read<L: DeserializeOwned>(
+        &mut self,
+        piece: u64,
+        mut found: impl FnMut(Result<L, Malformed>),
+    ) -> Result<Read, ConnectorError> {
+        let first = piece * PIECE;
+        if first >= self.rows {
+            return Ok(Read::Nothing);
+        }
+        let damaged = |what: &str| format!("rows from {} on cannot be read: {what}", first + 1);
+        let batch = self.reader.next().ok_or_else(|| invalid(&self.path, &damaged("there are no more")))?;
+        let batch = batch.map_err(|e| unreadable(&self.path, &damaged("is it damaged?"), e))?;
+        let expected = PIECE.min(self.rows - first);
+        if batch.num_rows() as u64 != expected {
+            let what = format!("{} came in place of {expected}", batch.num_rows());
+            return Err(invalid(&self.path, &damaged(&what)));
+        }
+        let rows =
+            Deserializer::from_record_batch(&batch).map_err(|e| unreadable(&self.path, &damaged("of a type"), e))?;
+        for (number, row) in (first + 1..).zip(&rows) {
+            found(L::deserialize(row).map_err(|error| {
+                let row = rows.get((number - first - 1) as usize);
+                let shown = row.and_then(|row| <serde_json::Value as serde::Deserialize>::deserialize(row).ok());
+                let content = shown.map(|row| row.to_string()).unwrap_or_default().into_bytes();
+                Malformed { number, reason: error.to_string(), content }
+            }));
+        }
+        Ok(Read::Whole { last: first + expected == self.rows })
+    }
+}
+
+/// The rows of the pieces that `dealt` has still to do.
+fn selection(dealt: &Dealt, rows: u64) -> RowSelection {
+    let (mut dealt, mut at, mut selectors) = (dealt.clone(), 0, Vec::new());
+    while dealt.next() * PIECE < rows {
+        let first = dealt.next() * PIECE;
+        let end = (first + PIECE).min(rows);
+        if first > at {
+            selectors.push(RowSelector::skip((first - at) as usize));
+        }
+        selectors.push(RowSelector::select((end - first) as usize));
+        at = end;
+        dealt.advance();
+    }
+    selectors.into()
+}
