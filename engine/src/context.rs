@@ -53,14 +53,23 @@ impl Failure {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// What went wrong in this process, unless it only heard of it from another one.
+    pub(crate) fn of_this_process(&self) -> Option<String> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.as_ref().filter(|error| !matches!(error, JobError::Cluster(_))).map(JobError::report)
+    }
+
     pub(crate) fn take(&self) -> Option<JobError> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// How far each source instance of the process has come in event time.
-#[derive(Default)]
-pub(crate) struct SourceClocks(RwLock<Vec<Arc<SourceClock>>>);
+/// How far each source instance of the process has come in event time, and other processes as a whole.
+pub(crate) struct SourceClocks {
+    here: RwLock<Vec<Arc<SourceClock>>>,
+    /// By process: what it last told of its slowest; idle until it tells anything.
+    elsewhere: Vec<SourceClock>,
+}
 
 /// One source instance.
 pub(crate) struct SourceClock {
@@ -78,6 +87,10 @@ pub(crate) enum Activity {
 }
 
 impl SourceClock {
+    fn new(watermark: EventTime, activity: Activity) -> Self {
+        Self { watermark: AtomicI64::new(watermark.0), activity: AtomicU8::new(activity as u8) }
+    }
+
     pub(crate) fn set(&self, watermark: EventTime, activity: Activity) {
         self.watermark.store(watermark.0, Ordering::Relaxed);
         self.activity.store(activity as u8, Ordering::Relaxed);
@@ -90,24 +103,40 @@ impl SourceClock {
 }
 
 impl SourceClocks {
+    pub(crate) fn new(processes: usize) -> Self {
+        let elsewhere = (0..processes).map(|_| SourceClock::new(EventTime::MIN, Activity::Idle)).collect();
+        Self { here: RwLock::default(), elsewhere }
+    }
+
     pub(crate) fn register(&self, watermark: EventTime) -> Arc<SourceClock> {
-        let clock = Arc::new(SourceClock {
-            watermark: AtomicI64::new(watermark.0),
-            activity: AtomicU8::new(Activity::Active as u8),
-        });
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&clock));
+        let clock = Arc::new(SourceClock::new(watermark, Activity::Active));
+        self.here.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&clock));
         clock
     }
 
-    /// The least watermark of the active source instances; `None` when none is active.
-    pub(crate) fn least_active(&self) -> Option<EventTime> {
-        let clocks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+    /// The least watermark of the active source instances of this process; `None` when none is active.
+    pub(crate) fn least_active_here(&self) -> Option<EventTime> {
+        let clocks = self.here.read().unwrap_or_else(PoisonError::into_inner);
         clocks.iter().filter_map(|clock| clock.active_watermark()).min()
     }
 
-    /// The greatest watermark of all source instances that are not done.
+    /// The least watermark of all active source instances, as far as is known here.
+    pub(crate) fn least_active(&self) -> Option<EventTime> {
+        let elsewhere = self.elsewhere.iter().filter_map(SourceClock::active_watermark);
+        elsewhere.chain(self.least_active_here()).min()
+    }
+
+    /// Another process told of its slowest active source instance, or that none is active.
+    pub(crate) fn hear(&self, process: usize, least: Option<EventTime>) {
+        if let Some(clock) = self.elsewhere.get(process) {
+            let activity = if least.is_some() { Activity::Active } else { Activity::Idle };
+            clock.set(least.unwrap_or(EventTime::MIN), activity);
+        }
+    }
+
+    /// The greatest watermark of all source instances of this process that are not done.
     pub(crate) fn greatest(&self) -> Option<EventTime> {
-        let clocks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let clocks = self.here.read().unwrap_or_else(PoisonError::into_inner);
         let open = clocks.iter().filter(|c| c.activity.load(Ordering::Relaxed) != Activity::Done as u8);
         open.map(|c| EventTime(c.watermark.load(Ordering::Relaxed))).max()
     }

@@ -6,16 +6,13 @@
 //!         ◀─ report, or the first error ─ join ◀── end of input · SIGINT/SIGTERM · failure
 //! ```
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use tidemill_state::{Backend, BackendConfig, KeyGroups, RestoredWorker, Workplace};
-use timely::CommunicationConfig;
 use timely::WorkerConfig;
 use timely::worker::Worker;
 
@@ -25,6 +22,7 @@ use crate::checkpoint::epochs::Epochs;
 use crate::checkpoint::restore::{Start, prepare, working_root};
 use crate::checkpoint::thread::CheckpointThread;
 use crate::clock::Clock;
+use crate::cluster;
 use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, WorkerContext};
 use crate::error::JobError;
 use crate::http;
@@ -73,7 +71,7 @@ impl Job {
         let process = Arc::new(Process {
             budget: Budget::new(args.max_in_flight),
             metrics: Metrics::default(),
-            source_clocks: SourceClocks::default(),
+            source_clocks: SourceClocks::new(args.hosts.len().max(1)),
             failure: Failure::default(),
             stop,
             progress: JobProgress {
@@ -165,32 +163,17 @@ fn run_workers<F>(run: &Arc<Run>, build: F) -> Result<(), JobError>
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
 {
-    let JobArgs { workers, hosts, process, .. } = &run.args;
-    let communication = match (hosts.len(), workers) {
-        (0 | 1, 1) => CommunicationConfig::Thread,
-        (0 | 1, workers) => CommunicationConfig::Process(*workers),
-        (_, workers) => CommunicationConfig::Cluster {
-            threads: *workers,
-            process: *process,
-            addresses: hosts.clone(),
-            report: false,
-            zerocopy: false,
-        },
-    };
-    let (allocators, others) = communication.try_build().map_err(JobError::Cluster)?;
+    let (allocators, connections) = cluster::communication(&run.args).try_build().map_err(JobError::Cluster)?;
     let shared = Arc::clone(run);
-    let guards = timely::communication::initialize_from(allocators, others, move |allocator| {
+    let guards = timely::communication::initialize_from(allocators, Box::new(()), move |allocator| {
         let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(Instant::now()));
         let index = worker.index();
-        // Timely reports a lost peer by a panic, and users' code may panic: this is the one place
-        // that catches it, so that the other workers hear of it and the caller gets an error.
-        let outcome = catch_unwind(AssertUnwindSafe(|| run_worker(&mut worker, &shared, &build)));
-        match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => shared.process.failure.set(error),
-            Err(panic) => {
-                shared.process.failure.set(JobError::Panicked { worker: index, message: panic_message(&*panic) });
-            }
+        // Users' code may panic: it is caught so that the other workers hear of it and the caller gets an error.
+        if let Err(error) = cluster::caught(index, || run_worker(&mut worker, &shared, &build)) {
+            shared.process.failure.set(error);
+        }
+        if shared.process.failure.is_set() {
+            cluster::abandon(worker);
         }
     })
     .map_err(JobError::Cluster)?;
@@ -199,12 +182,11 @@ where
             run.process.failure.set(JobError::Cluster(format!("a worker thread was lost: {message}")));
         }
     }
-    run.process.failure.take().map_or(Ok(()), Err)
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    let failure = run.process.failure.take();
+    if failure.is_some() {
+        cluster::abandon(connections);
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Builds the graph on this worker and steps it to its end.
@@ -221,9 +203,19 @@ where
             return Err(error);
         }
     };
-    let result = step_to_the_end(worker, &context, &mut coordinator);
+    if let Err(error) = step_to_the_end(worker, &context, &mut coordinator) {
+        run.process.failure.set(error);
+    }
+    if let Some(reason) = run.process.failure.of_this_process()
+        && run.args.hosts.len() > 1
+    {
+        coordinator.tell_failure(&reason);
+        for _ in 0..cluster::STEPS_TO_TELL {
+            worker.step_or_park(Some(cluster::STEP));
+        }
+    }
     drop_dataflows(worker);
-    result
+    Ok(())
 }
 
 fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {

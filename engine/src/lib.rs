@@ -3,12 +3,13 @@
 //! ```text
 //! job ─▶ stream (the graph) ─▶ ingest · exchange · shell · egress  (timely operators)
 //!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ context, budget, metrics
-//! leaves: time, record, clock, error
+//! leaves: time, record, clock, error, cluster
 //! ```
 
 mod budget;
 mod checkpoint;
 pub mod clock;
+mod cluster;
 mod context;
 mod egress;
 pub mod error;

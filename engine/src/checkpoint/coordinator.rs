@@ -20,10 +20,11 @@ use timely::worker::Worker;
 use super::leader::{Action, Chain, Leader};
 use super::protocol::{Message, Packet};
 use super::thread::{Answer, CheckpointThread, Command};
+use crate::cluster;
 use crate::context::Shared;
 use crate::error::JobError;
 use crate::sink::SinkTask;
-use crate::time::Epoch;
+use crate::time::{Epoch, EventTime};
 
 /// The name of the blob that tells up to which epoch a worker had published its output.
 pub(crate) const PUBLISHED_BLOB: &str = "worker/published";
@@ -55,6 +56,8 @@ pub(crate) struct Coordinator {
     published: Epoch,
     told_exhausted: bool,
     told_stop: bool,
+    /// What the other processes were last told of the sources here.
+    told_sources: Option<Option<EventTime>>,
     ended: BTreeMap<Epoch, Instant>,
 }
 
@@ -90,6 +93,7 @@ impl Coordinator {
             published: Epoch(0),
             told_exhausted: false,
             told_stop: false,
+            told_sources: None,
             ended: BTreeMap::new(),
         }
     }
@@ -98,16 +102,12 @@ impl Coordinator {
     pub(crate) fn turn(&mut self) -> Result<Duration, JobError> {
         self.hand_over_closed_epochs();
         self.take_answers()?;
-        self.read_inbox();
+        self.read_inbox()?;
         self.tell_leader();
         self.acknowledge();
+        self.tell_sources();
         self.lead();
-        if std::mem::take(&mut self.unsent)
-            && let Some(input) = &mut self.input
-        {
-            // Only a step of its time makes timely push packets out to other workers.
-            input.advance_to(input.time() + 1);
-        }
+        self.push_out();
         let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(Instant::now()));
         Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
     }
@@ -116,6 +116,25 @@ impl Coordinator {
     pub(crate) fn is_finished(&self) -> bool {
         let finish = self.context.epochs.borrow().finish();
         finish.is_some_and(|finish| self.published >= finish.last)
+    }
+
+    /// Tells all other processes that this one is lost to them.
+    pub(crate) fn tell_failure(&mut self, reason: &str) {
+        let process = self.context.process_of(self.context.worker);
+        let others = (0..self.context.workers).filter(|worker| self.context.process_of(*worker) != process);
+        for to in others.collect::<Vec<_>>() {
+            self.send(to as u32, Message::Failed { process, reason: reason.to_owned() });
+        }
+        self.push_out();
+    }
+
+    fn push_out(&mut self) {
+        if std::mem::take(&mut self.unsent)
+            && let Some(input) = &mut self.input
+        {
+            // Only a step of its time makes timely push packets out to other workers.
+            input.advance_to(input.time() + 1);
+        }
     }
 
     /// Lets the message dataflow end.
@@ -153,7 +172,7 @@ impl Coordinator {
         Ok(())
     }
 
-    fn read_inbox(&mut self) {
+    fn read_inbox(&mut self) -> Result<(), JobError> {
         let messages: Vec<Message> = self.inbox.borrow_mut().drain(..).collect();
         let progress = &self.context.process.progress;
         for message in messages {
@@ -168,6 +187,8 @@ impl Coordinator {
                     let tasks = self.publishes.remove(&epoch).unwrap_or_default();
                     self.thread.send(Command::Publish { epoch, tasks });
                 }
+                Message::Failed { process, reason } => return Err(cluster::failed_there(process, &reason)),
+                Message::Sources { process, least } => self.context.process.source_clocks.hear(process, least),
                 Message::Acknowledge { records } => self.context.process.budget.release(records as usize),
                 told @ (Message::Durable(_) | Message::Exhausted { .. } | Message::Stop) => {
                     if let Some(leader) = &mut self.leader {
@@ -176,6 +197,7 @@ impl Coordinator {
                 }
             }
         }
+        Ok(())
     }
 
     fn tell_leader(&mut self) {
@@ -194,6 +216,20 @@ impl Coordinator {
         let counts: Vec<usize> = self.context.acknowledge.borrow_mut().iter_mut().map(std::mem::take).collect();
         for (process, records) in counts.into_iter().enumerate().filter(|(_, records)| *records > 0) {
             self.send((process * threads) as u32, Message::Acknowledge { records: records as u64 });
+        }
+    }
+
+    /// Tells the other processes how far the sources of this one are, so that none runs ahead.
+    fn tell_sources(&mut self) {
+        let (threads, process) = (self.context.threads, self.context.process_of(self.context.worker));
+        if !self.context.worker.is_multiple_of(threads) || threads == self.context.workers {
+            return;
+        }
+        let least = self.context.process.source_clocks.least_active_here();
+        if self.told_sources != Some(least) {
+            self.told_sources = Some(least);
+            let others = (0..self.context.workers / threads).filter(|other| *other != process);
+            others.for_each(|other| self.send((other * threads) as u32, Message::Sources { process, least }));
         }
     }
 

@@ -88,7 +88,12 @@ impl Leader {
             Message::Durable(durable) => self.durable.entry(durable.epoch).or_default().push(durable),
             Message::Exhausted { worker } => drop(self.exhausted.insert(worker)),
             Message::Stop => self.stop = true,
-            Message::Tick(_) | Message::Finish(_) | Message::Committed(_) | Message::Acknowledge { .. } => {}
+            Message::Tick(_)
+            | Message::Finish(_)
+            | Message::Committed(_)
+            | Message::Failed { .. }
+            | Message::Sources { .. }
+            | Message::Acknowledge { .. } => {}
         }
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_state::{BaseEntry, DeltaEntry};
 
 use crate::shell::align::Finish;
-use crate::time::Epoch;
+use crate::time::{Epoch, EventTime};
 
 /// A message on its way to one worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub(crate) enum Message {
     Finish(Finish),
     /// To all: the manifest of this epoch is there.
     Committed(Epoch),
+    /// To all: a worker failed, and what it said. The job is over, without another checkpoint.
+    Failed { process: usize, reason: String },
+    /// To a worker of another process: how far the slowest active source of this one is; none when idle.
+    Sources { process: usize, least: Option<EventTime> },
     /// To a worker of another process: this many of its process's records were consumed.
     Acknowledge { records: u64 },
 }

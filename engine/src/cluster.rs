@@ -1,0 +1,100 @@
+//! Several processes: how they connect, and what is said when one is lost.
+//!
+//! Timely reports a lost peer by panics: of the thread that reads or writes its socket, of every worker
+//! that sends to it next, and once more when all of that is dropped. They become one error here.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::time::Duration;
+
+use timely::CommunicationConfig;
+
+use crate::error::JobError;
+use crate::settings::JobArgs;
+
+/// How the panics of a lost connection begin in timely 0.32.
+const LOST: [&str; 4] = ["timely communication error", "MergeQueue poisoned", "Send thread panic", "Recv thread panic"];
+
+/// How many steps, of how long, are taken to tell the others of a failure before giving up on that.
+pub(crate) const STEPS_TO_TELL: usize = 10;
+pub(crate) const STEP: Duration = Duration::from_millis(20);
+
+pub(crate) fn communication(args: &JobArgs) -> CommunicationConfig {
+    let JobArgs { workers, hosts, process, .. } = args;
+    match (hosts.len(), workers) {
+        (0 | 1, 1) => CommunicationConfig::Thread,
+        (0 | 1, workers) => CommunicationConfig::Process(*workers),
+        (_, workers) => {
+            silence_lost_connections();
+            CommunicationConfig::Cluster {
+                threads: *workers,
+                process: *process,
+                addresses: hosts.clone(),
+                report: false,
+                zerocopy: false,
+            }
+        }
+    }
+}
+
+/// Runs `f`; a panic in it becomes an error: of the connection if it says so, of worker `index` otherwise.
+pub(crate) fn caught<T>(index: usize, f: impl FnOnce() -> Result<T, JobError>) -> Result<T, JobError> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let message = panic_message(&*panic);
+        Err(if is_lost(&message) { lost(&message) } else { JobError::Panicked { worker: index, message } })
+    })
+}
+
+/// Leaves connections (or a worker, which holds ends of them) as they are. To drop them would tell the
+/// other processes that all is well, and wait until they, too, are done; that the process ends tells them
+/// that it is not.
+pub(crate) fn abandon<T>(connections: T) {
+    std::mem::forget(connections);
+}
+
+/// Another process failed, as it says.
+pub(crate) fn failed_there(process: usize, reason: &str) -> JobError {
+    JobError::Cluster(format!("process {process} of the job failed: {reason}"))
+}
+
+fn lost(what: &str) -> JobError {
+    JobError::Cluster(format!(
+        "the connection to another process of the job was lost ({what}); start all processes again: they go on from the last checkpoint"
+    ))
+}
+
+fn is_lost(message: &str) -> bool {
+    LOST.iter().any(|known| message.starts_with(known))
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+/// The error says it once; the panics below it would bury it.
+fn silence_lost_connections() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let message = panic_message(info.payload());
+            if is_lost(&message) { tracing::debug!(message, "lost connection") } else { others(info) }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_the_error_it_means() {
+        let caught = |message: &'static str| caught::<()>(3, || panic::resume_unwind(Box::new(message))).unwrap_err();
+        let lost = caught("timely communication error: reading data: socket closed");
+        assert!(matches!(&lost, JobError::Cluster(text) if text.contains("socket closed")), "{lost}");
+        let own = caught("index out of bounds");
+        assert!(matches!(&own, JobError::Panicked { worker: 3, message } if message == "index out of bounds"), "{own}");
+    }
+}
