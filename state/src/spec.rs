@@ -43,7 +43,7 @@ pub struct Ttl {
 /// The clock of a TTL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlClock {
-    /// The operator's watermark: the same in any replay.
+    /// The event time of the record or timer that reads or writes: the same in any replay.
     EventTime,
     /// The wall clock.
     ProcessingTime,
@@ -57,7 +57,8 @@ pub trait Persistent {
     /// When a value refuses to be encoded.
     fn seal(&mut self, epoch: u64, ops: &mut Ops) -> Result<(), StateError>;
 
-    /// Tells the time, for values with a TTL.
+    /// Tells the time of what comes next, for values with a TTL: of a record, or (before a seal) the watermark,
+    /// by which what has expired can go.
     fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64);
 
     /// Names the kind in manifests.

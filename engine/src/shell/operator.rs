@@ -335,6 +335,8 @@ impl<L: KeyedLogic> Shell<L> {
                 }
             }
         }
+        // Late records may have set timers that the watermark has passed already.
+        self.fire_timers(self.lateness)?;
         self.fire_processing_timers()?;
         self.flush(ports);
         Ok(())

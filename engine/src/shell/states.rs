@@ -3,12 +3,14 @@
 //! A handle reads and writes the value *of the context's key*. Values live decoded in memory; what
 //! changed in an epoch goes into its delta once, when the epoch closes.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use tidemill_state::{Backend, Key, Log, LogTable, StateError, StateName, StateSpec, Ttl, Value, ValueTable};
+use tidemill_state::{
+    Backend, Key, Log, LogTable, Persistent as _, StateError, StateName, StateSpec, Ttl, Value, ValueTable,
+};
 
 use super::context::Context;
 use crate::error::JobError;
@@ -82,12 +84,19 @@ impl<'a, K: Key> States<'a, K> {
 pub struct ValueState<K, V>(Rc<RefCell<ValueTable<K, V>>>);
 
 impl<K: Key, V: Value> ValueState<K, V> {
+    /// The table, at the time of the record at hand: by that values expire.
+    fn table<O, S>(&self, ctx: &Context<'_, K, O, S>) -> RefMut<'_, ValueTable<K, V>> {
+        let mut table = self.0.borrow_mut();
+        table.set_now(ctx.event_time.0, ctx.now_ms);
+        table
+    }
+
     /// Reads the value of the key at hand.
     ///
     /// # Errors
     /// When what RocksDB holds cannot be read.
     pub fn read<O, S, R>(&self, ctx: &Context<'_, K, O, S>, f: impl FnOnce(Option<&V>) -> R) -> Result<R, StateError> {
-        Ok(f(self.0.borrow_mut().get(ctx.hash, ctx.key)?))
+        Ok(f(self.table(ctx).get(ctx.hash, ctx.key)?))
     }
 
     /// A copy of the value of the key at hand.
@@ -111,7 +120,7 @@ impl<K: Key, V: Value> ValueState<K, V> {
         default: impl FnOnce() -> V,
         f: impl FnOnce(&mut V) -> R,
     ) -> Result<R, StateError> {
-        Ok(f(self.0.borrow_mut().get_or_insert_with(ctx.hash, ctx.key, default)?))
+        Ok(f(self.table(ctx).get_or_insert_with(ctx.hash, ctx.key, default)?))
     }
 
     /// Sets the value of the key at hand.
@@ -119,7 +128,7 @@ impl<K: Key, V: Value> ValueState<K, V> {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn put<O, S>(&self, ctx: &Context<'_, K, O, S>, value: V) -> Result<(), StateError> {
-        self.0.borrow_mut().put(ctx.hash, ctx.key, value)?;
+        self.table(ctx).put(ctx.hash, ctx.key, value)?;
         Ok(())
     }
 
@@ -128,7 +137,7 @@ impl<K: Key, V: Value> ValueState<K, V> {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn remove<O, S>(&self, ctx: &Context<'_, K, O, S>) -> Result<Option<V>, StateError> {
-        self.0.borrow_mut().remove(ctx.hash, ctx.key)
+        self.table(ctx).remove(ctx.hash, ctx.key)
     }
 }
 
