@@ -33,7 +33,17 @@ pub(crate) struct JobProgress {
     /// 0: none yet.
     pub(crate) committed_epoch: AtomicU64,
     pub(crate) delta_bytes: Arc<AtomicU64>,
+    /// By worker of this process.
+    pub(crate) state: Vec<StateUse>,
     pub(crate) checkpoint_time: Distribution,
+}
+
+/// What the keyed state of a worker takes.
+#[derive(Default)]
+pub(crate) struct StateUse {
+    pub(crate) bytes: AtomicU64,
+    /// Whether that is all it may: sources wait until something was evicted.
+    pub(crate) full: AtomicBool,
 }
 
 /// The first error of a process; later ones are its echoes.

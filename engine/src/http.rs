@@ -89,6 +89,8 @@ fn prometheus(snapshot: &Snapshot) -> String {
     );
     registry.register("in_flight_records", "Records under way in this process", gauge(snapshot.in_flight));
     registry.register("delta_bytes", "Bytes of deltas written", ConstCounter::new(snapshot.delta_bytes));
+    let state_bytes = i64::try_from(snapshot.state_bytes).unwrap_or(i64::MAX);
+    registry.register("state_bytes", "Memory of keyed state in this process, estimated", gauge(state_bytes));
     let checkpoint = snapshot.checkpoint_us;
     for (quantile, value) in [("0.5", checkpoint.p50), ("0.99", checkpoint.p99), ("0.999", checkpoint.p999)] {
         let labelled = registry.sub_registry_with_label(("quantile".into(), quantile.to_owned().into()));

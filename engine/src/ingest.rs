@@ -3,11 +3,12 @@
 //! ```text
 //! turn:  epoch ticked? ─▶ note position, lower the capability to the next epoch
 //!        job finishes? ─▶ note position, give the capability up
-//!        over budget, or ahead of the slowest source? ─▶ look again a little later
+//!        over budget, state full, or ahead of the slowest source? ─▶ look again a little later
 //!        read ─▶ send the batch ─▶ lower the capability to its watermark
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -188,7 +189,8 @@ impl<R: SourceReader> Ingest<R> {
     fn must_hold(&self) -> bool {
         let least = self.context.process.source_clocks.least_active();
         let ahead = least.is_some_and(|least| self.at.watermark > least.plus_ms(MAX_DRIFT_MS));
-        ahead || self.context.process.budget.is_spent()
+        let full = self.context.process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
+        ahead || full || self.context.process.budget.is_spent()
     }
 
     fn send(&mut self) {

@@ -23,7 +23,7 @@ use crate::checkpoint::restore::{Start, prepare, working_root};
 use crate::checkpoint::thread::CheckpointThread;
 use crate::clock::Clock;
 use crate::cluster;
-use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, WorkerContext};
+use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, StateUse, WorkerContext};
 use crate::error::JobError;
 use crate::http;
 use crate::metrics::{Distribution, Metrics, Snapshot};
@@ -78,6 +78,7 @@ impl Job {
                 running_epoch: AtomicU64::new(start.first_epoch().0),
                 committed_epoch: AtomicU64::new(start.first_epoch().0 - 1),
                 delta_bytes: Arc::new(AtomicU64::new(0)),
+                state: (0..args.workers).map(|_| StateUse::default()).collect(),
                 checkpoint_time: Distribution::new(),
             },
             clock,
@@ -126,6 +127,7 @@ impl Run {
             in_flight: self.process.budget.in_flight(),
             checkpoint_us: progress.checkpoint_time.percentiles(),
             delta_bytes: progress.delta_bytes.load(Ordering::Relaxed),
+            state_bytes: progress.state.iter().map(|state| state.bytes.load(Ordering::Relaxed)).sum(),
             operators: self.process.metrics.snapshot(),
         }
     }

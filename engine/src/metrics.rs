@@ -314,6 +314,8 @@ pub struct Snapshot {
     pub checkpoint_us: Percentiles,
     /// Bytes of deltas written by this process.
     pub delta_bytes: u64,
+    /// Memory that keyed state takes in this process, bytes, estimated.
+    pub state_bytes: u64,
     /// The operators of this process.
     pub operators: Vec<OperatorSnapshot>,
 }

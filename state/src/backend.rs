@@ -54,6 +54,8 @@ pub struct Backend {
     config: BackendConfig,
     db: Arc<Db>,
     memory: MemoryUse,
+    /// When entries were last evicted: the epoch that RocksDB was at, and the memory that was left.
+    relieved: (u64, u64),
     restored: BTreeMap<String, StateEntry>,
     states: BTreeMap<String, Rc<RefCell<dyn Persistent>>>,
     by_operator: BTreeMap<String, Vec<Rc<RefCell<dyn Persistent>>>>,
@@ -72,6 +74,7 @@ impl Backend {
         };
         Ok(Self {
             memory: MemoryUse::new(config.memory_limit_bytes),
+            relieved: (0, 0),
             db: Arc::new(db),
             config,
             restored: states.into_iter().map(|state| (state.name.clone(), state)).collect(),
@@ -206,6 +209,30 @@ impl Backend {
         for state in self.by_operator.get(operator).into_iter().flatten() {
             state.borrow_mut().set_now(event_time_ms, processing_time_ms);
         }
+    }
+
+    /// Evicts if it is time to, and if there may be something to evict: when RocksDB took in an epoch since
+    /// the last call, or much was read.
+    pub fn relieve(&mut self) {
+        if !self.memory.is_high() {
+            return;
+        }
+        self.db.apply_eagerly();
+        let (applied, used) = (self.db.applied(), self.memory.used());
+        let grown = self.config.memory_limit_bytes.is_some_and(|limit| used > self.relieved.1 + limit / 8);
+        if applied == self.relieved.0 && !grown {
+            return;
+        }
+        for state in self.states.values() {
+            state.borrow_mut().evict();
+        }
+        self.relieved = (applied, self.memory.used());
+    }
+
+    /// Whether state takes all the memory it may: nothing should come in until some of it went.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.memory.is_full()
     }
 
     /// Memory that hot state takes, bytes (estimated).

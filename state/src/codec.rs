@@ -55,6 +55,18 @@ pub(crate) fn split_row_key(row: &[u8]) -> Result<(KeyGroup, &[u8], &[u8]), Deco
     Ok((KeyGroup(u16::from_be_bytes(*group)), key, suffix))
 }
 
+/// The part of a row key that all rows of its entry share. Of a row of another kind, any part that depends on
+/// nothing but its first bytes.
+pub(crate) fn entry_of_row(row: &[u8]) -> &[u8] {
+    let len = row.get(2..6).and_then(|len| len.try_into().ok()).map(u32::from_be_bytes);
+    len.and_then(|len| row.get(..6 + len as usize)).unwrap_or(row)
+}
+
+/// When a value of a state with a TTL expires: after its version, as `Table` writes it.
+pub(crate) fn expiry_of_value(value: &[u8]) -> Option<i64> {
+    value.get(1..9)?.try_into().ok().map(i64::from_le_bytes)
+}
+
 /// The key group of any row.
 pub(crate) fn group_of_row(row: &[u8]) -> u16 {
     row.first_chunk::<2>().map_or(u16::MAX, |group| u16::from_be_bytes(*group))

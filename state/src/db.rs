@@ -4,26 +4,67 @@
 //! [`Db::applied`]. Deltas wait in memory until somebody needs them here: a base snapshot, or a table
 //! that wants to evict.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rocksdb::checkpoint::Checkpoint;
+use rocksdb::compaction_filter::Decision as CompactionDecision;
 use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
+    PrefixRange, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
 };
 
+use crate::codec;
 use crate::delta::{Delta, Op};
 use crate::error::StateError;
+use crate::log::with_sequence;
 use crate::store::{BaseEntry, CheckpointStore};
+
+/// What all states of a worker together may take in RocksDB's write buffers before they are flushed, and in
+/// its block cache. Both are beyond the memory limit of hot state.
+const WRITE_BUFFER_BYTES: usize = 32 << 20;
+const BLOCK_CACHE_BYTES: usize = 32 << 20;
+
+/// Up to when values of a state with a TTL have expired.
+#[derive(Default)]
+struct Expiry {
+    /// By state: what compaction goes by.
+    effective: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
+    /// What holds at the end of epochs that RocksDB has not reached: a restore would still read by it.
+    noted: Mutex<VecDeque<(u64, String, i64)>>,
+}
+
+impl Expiry {
+    fn of(&self, state: &str) -> Arc<AtomicI64> {
+        let mut effective = self.effective.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(effective.entry(state.to_owned()).or_insert_with(|| Arc::new(AtomicI64::new(i64::MIN))))
+    }
+
+    fn note(&self, state: &str, epoch: u64, before: i64) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.push_back((epoch, state.to_owned(), before));
+    }
+
+    fn applied(&self, epoch: u64) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((_, state, before)) = noted.pop_front_if(|(of, _, _)| *of <= epoch) {
+            self.of(&state).store(before, Ordering::Relaxed);
+        }
+    }
+}
 
 /// One worker's RocksDB.
 pub struct Db {
     path: PathBuf,
     /// The lock is written only when a state's column family is created.
     rocks: RwLock<DB>,
+    /// Options of the families created later: they own the compaction filters, and `create_cf` does not
+    /// keep them. Dropped after `rocks`.
+    created: Mutex<Vec<Options>>,
+    cache: Cache,
+    expiry: Expiry,
     pending: Mutex<VecDeque<Arc<Delta>>>,
     applied: AtomicU64,
     eager: AtomicBool,
@@ -36,7 +77,12 @@ impl Db {
     pub(crate) fn open(path: &Path, applied: u64, keeps: bool) -> Result<Self, StateError> {
         let options = options();
         let known = DB::list_cf(&options, path).unwrap_or_default();
-        let families = known.into_iter().map(|name| ColumnFamilyDescriptor::new(name, family_options()));
+        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let expiry = Expiry::default();
+        let families = known.into_iter().map(|name| {
+            let options = family_options(&cache, expiry.of(&name));
+            ColumnFamilyDescriptor::new(name, options)
+        });
         let rocks = DB::open_cf_descriptors(&options, path, families).map_err(|source| StateError::Rocks {
             what: "open",
             path: path.to_owned(),
@@ -45,6 +91,9 @@ impl Db {
         Ok(Self {
             path: path.to_owned(),
             rocks: RwLock::new(rocks),
+            created: Mutex::default(),
+            cache,
+            expiry,
             pending: Mutex::default(),
             applied: AtomicU64::new(applied),
             eager: AtomicBool::new(false),
@@ -85,6 +134,12 @@ impl Db {
         if self.eager.load(Ordering::Relaxed) { self.apply_pending() } else { Ok(()) }
     }
 
+    /// At the end of `epoch` every value of `state` that expires up to `before` has expired: compaction may
+    /// drop it once RocksDB is there.
+    pub(crate) fn expires(&self, state: &str, epoch: u64, before: i64) {
+        self.expiry.note(state, epoch, before);
+    }
+
     /// Brings RocksDB up to the last delta.
     ///
     /// # Errors
@@ -95,6 +150,7 @@ impl Db {
             let Some(delta) = next else { return Ok(()) };
             self.apply(&delta, |_| true)?;
             self.applied.store(delta.epoch(), Ordering::Release);
+            self.expiry.applied(delta.epoch());
         }
     }
 
@@ -107,11 +163,17 @@ impl Db {
         let mut batch = WriteBatch::default();
         for (state, ops) in delta.sections() {
             let Some(family) = rocks.cf_handle(state) else { continue };
-            for op in ops.iter().flatten().filter(|op| owned(crate::codec::group_of_row(op.key()))) {
+            for op in ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key()))) {
                 match op {
                     Op::Put { key, value } => batch.put_cf(&family, key, value),
                     Op::Delete { key } => batch.delete_cf(&family, key),
                     Op::DeleteRange { from, to } => batch.delete_range_cf(&family, from, to),
+                    Op::DeleteElements { row, from, to } => {
+                        let mut row = row.to_vec();
+                        for element in from..to {
+                            with_sequence(&mut row, element, |row| batch.delete_cf(&family, row));
+                        }
+                    }
                 }
             }
         }
@@ -124,7 +186,10 @@ impl Db {
             return Ok(());
         }
         let mut rocks = self.rocks.write().unwrap_or_else(PoisonError::into_inner);
-        rocks.create_cf(state, &family_options()).map_err(self.error("create a column family"))
+        let options = family_options(&self.cache, self.expiry.of(state));
+        rocks.create_cf(state, &options).map_err(self.error("create a column family"))?;
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).push(options);
+        Ok(())
     }
 
     /// All rows of a state whose key begins with `prefix`, in order, until `visit` says stop (false).
@@ -136,9 +201,13 @@ impl Db {
     ) -> Result<(), StateError> {
         let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
         let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
-        for row in rocks.iterator_cf(&family, IteratorMode::From(prefix, Direction::Forward)) {
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(PrefixRange(prefix));
+        options.set_total_order_seek(prefix.is_empty());
+        options.set_prefix_same_as_start(!prefix.is_empty());
+        for row in rocks.iterator_cf_opt(&family, options, IteratorMode::From(prefix, Direction::Forward)) {
             let (key, value) = row.map_err(self.error("read"))?;
-            if !key.starts_with(prefix) || !visit(&key, &value)? {
+            if !visit(&key, &value)? {
                 break;
             }
         }
@@ -168,7 +237,7 @@ impl Db {
             let Some(family) = rocks.cf_handle(&state) else { continue };
             let mut batch = WriteBatch::default();
             other.scan(&state, &[], |key, value| {
-                if owned(crate::codec::group_of_row(key)) {
+                if owned(codec::group_of_row(key)) {
                     batch.put_cf(&family, key, value);
                 }
                 if batch.len() >= ROWS_PER_BATCH {
@@ -210,16 +279,27 @@ fn options() -> Options {
     options.create_if_missing(true);
     // The state is what the deltas say: nothing of RocksDB's own log is needed.
     options.set_max_background_jobs(2);
+    options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_keep_log_file_num(2);
     options
 }
 
-fn family_options() -> Options {
+fn family_options(cache: &Cache, expired: Arc<AtomicI64>) -> Options {
     let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
     blocks.set_bloom_filter(10.0, false);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);
+    // A read of one entry's rows passes by every buffer and file that has none of them.
+    options.set_compaction_filter("expired", move |_, _, value| {
+        let before = expired.load(Ordering::Relaxed);
+        let expires = (before > i64::MIN).then(|| codec::expiry_of_value(value)).flatten();
+        if expires.is_some_and(|at| at <= before) { CompactionDecision::Remove } else { CompactionDecision::Keep }
+    });
+    options.set_prefix_extractor(SliceTransform::create("row", codec::entry_of_row, None));
+    options.set_memtable_prefix_bloom_ratio(0.1);
+    options.set_memtable_whole_key_filtering(true);
     options
 }
 
@@ -227,4 +307,50 @@ fn without_log() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.disable_wal(true);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compaction_drops_what_had_expired_at_the_epoch_rocksdb_is_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), 0, true).unwrap();
+        let rows = |state: &str| {
+            db.rocks.read().unwrap().compact_range_cf(
+                db.rocks.read().unwrap().cf_handle(state).unwrap(),
+                None::<&[u8]>,
+                None::<&[u8]>,
+            );
+            let mut rows = 0;
+            db.scan(state, &[], |_, _| {
+                rows += 1;
+                Ok(true)
+            })
+            .unwrap();
+            rows
+        };
+        let mut delta = Delta::new(1, 0);
+        for state in ["mortal", "immortal"] {
+            for n in 0..100_u8 {
+                let value = [&[1][..], &i64::from(n).to_le_bytes(), b"value"].concat();
+                delta
+                    .section(state)
+                    .put_with(&[0, 0, 0, 0, 0, 1, n], |out| {
+                        out.extend_from_slice(&value);
+                        Ok::<_, StateError>(())
+                    })
+                    .unwrap();
+            }
+        }
+        db.expires("mortal", 1, 9);
+        db.expires("mortal", 2, 49);
+        db.push(Arc::new(delta)).unwrap();
+        db.apply_pending().unwrap();
+        assert_eq!((rows("mortal"), rows("immortal")), (90, 100));
+        db.push(Arc::new(Delta::new(2, 0))).unwrap();
+        db.apply_pending().unwrap();
+        assert_eq!((rows("mortal"), rows("immortal")), (50, 100));
+    }
 }

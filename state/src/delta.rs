@@ -6,7 +6,8 @@
 //!          [blobs u32]    { [name: len u32, bytes] [value: len u32, bytes] } …
 //!          [sections u32] { [state: len u32, bytes] [ops: len u32, bytes] } …
 //! ops      1 put [key: len u32, bytes] [value: len u32, bytes]
-//!          2 delete [key]      3 delete range [from] [to]      (all integers little-endian)
+//!          2 delete [key]      3 delete range [from] [to]      4 delete elements [row] [from u64] [to u64]
+//! (all integers little-endian)
 //! ```
 //! Keys are rows as in `codec.rs`; every key of a range is in one key group. Decoding never panics:
 //! the checksum is verified before anything is read.
@@ -42,6 +43,15 @@ pub enum Op<'a> {
         /// Row key after the last.
         to: &'a [u8],
     },
+    /// These elements of a list are gone. Not a range of rows: RocksDB reads slowly where many were deleted.
+    DeleteElements {
+        /// Row key of the list, without a sequence number.
+        row: &'a [u8],
+        /// First sequence number.
+        from: u64,
+        /// Sequence number after the last.
+        to: u64,
+    },
 }
 
 impl<'a> Op<'a> {
@@ -49,7 +59,10 @@ impl<'a> Op<'a> {
     #[must_use]
     pub fn key(&self) -> &'a [u8] {
         match self {
-            Self::Put { key, .. } | Self::Delete { key } | Self::DeleteRange { from: key, .. } => key,
+            Self::Put { key, .. }
+            | Self::Delete { key }
+            | Self::DeleteRange { from: key, .. }
+            | Self::DeleteElements { row: key, .. } => key,
         }
     }
 }
@@ -62,6 +75,7 @@ impl Ops {
     const PUT: u8 = 1;
     const DELETE: u8 = 2;
     const DELETE_RANGE: u8 = 3;
+    const DELETE_ELEMENTS: u8 = 4;
 
     /// Adds a put whose value is written by `value`.
     pub(crate) fn put_with<E>(
@@ -90,6 +104,13 @@ impl Ops {
         push_bytes(&mut self.0, to);
     }
 
+    pub(crate) fn delete_elements(&mut self, row: &[u8], from: u64, to: u64) {
+        self.0.push(Self::DELETE_ELEMENTS);
+        push_bytes(&mut self.0, row);
+        self.0.extend_from_slice(&from.to_le_bytes());
+        self.0.extend_from_slice(&to.to_le_bytes());
+    }
+
     /// The changes in order; `None` in the place of one that cannot be read.
     pub fn iter(&self) -> impl Iterator<Item = Option<Op<'_>>> {
         let mut rest = self.0.as_slice();
@@ -100,6 +121,7 @@ impl Ops {
                 Self::PUT => reader.bytes().zip(reader.bytes()).map(|(key, value)| Op::Put { key, value }),
                 Self::DELETE => reader.bytes().map(|key| Op::Delete { key }),
                 Self::DELETE_RANGE => reader.bytes().zip(reader.bytes()).map(|(from, to)| Op::DeleteRange { from, to }),
+                Self::DELETE_ELEMENTS => reader.elements(),
                 _ => None,
             };
             rest = if op.is_some() { reader.0 } else { &[] };
@@ -282,6 +304,12 @@ impl<'a> Reader<'a> {
         let (bytes, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(bytes)
+    }
+
+    fn elements(&mut self) -> Option<Op<'a>> {
+        let row = self.bytes()?;
+        let (from, to) = (u64::from_le_bytes(self.array()?), u64::from_le_bytes(self.array()?));
+        Some(Op::DeleteElements { row, from, to })
     }
 
     fn text(&mut self) -> Option<String> {

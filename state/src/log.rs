@@ -4,7 +4,7 @@
 //! [row key]                            the header: one small value beside the queue, e.g. its totals
 //! [row key][sequence number u64 BE]    an element each
 //! ```
-//! So an epoch writes what was appended, one range delete for what was cut, and the header if it
+//! So an epoch writes what was appended, from where to where was cut, and the header if it
 //! changed, never the whole queue.
 
 use std::collections::VecDeque;
@@ -111,17 +111,13 @@ impl<V, H> Log<V, H> {
     }
 }
 
-fn with_sequence<R>(row: &mut Vec<u8>, sequence: u64, f: impl FnOnce(&[u8]) -> R) -> R {
+/// Lengthens `row` by the sequence number of an element for the time of `f`.
+pub(crate) fn with_sequence<R>(row: &mut Vec<u8>, sequence: u64, f: impl FnOnce(&[u8]) -> R) -> R {
     let len = row.len();
     row.extend_from_slice(&sequence.to_be_bytes());
     let result = f(row);
     row.truncate(len);
     result
-}
-
-fn delete_range(row: &mut Vec<u8>, from: u64, to: u64, ops: &mut Ops) {
-    let from = with_sequence(row, from, <[u8]>::to_vec);
-    with_sequence(row, to, |to| ops.delete_range(&from, to));
 }
 
 impl<V: Value, H: Value + Default> Entry for Log<V, H> {
@@ -138,7 +134,7 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
         let tail = self.tail();
         let cut = self.head.min(self.stored_tail);
         if cut > self.stored_head {
-            delete_range(row, self.stored_head, cut, ops);
+            ops.delete_elements(row, self.stored_head, cut);
         }
         let first_new = self.stored_tail.max(self.head);
         let skip = (first_new - self.head) as usize;
@@ -154,9 +150,14 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
         Ok(())
     }
 
+    fn heap_bytes(&self, _encoded: usize) -> usize {
+        self.elements.capacity() * size_of::<V>()
+    }
+
     fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops) {
         ops.delete(row);
-        delete_range(row, 0, u64::MAX, ops);
+        let first = with_sequence(row, 0, <[u8]>::to_vec);
+        with_sequence(row, u64::MAX, |end| ops.delete_range(&first, end));
     }
 
     fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError> {

@@ -61,6 +61,9 @@ pub trait Persistent {
     /// by which what has expired can go.
     fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64);
 
+    /// Drops from memory what RocksDB has, until enough is free or nothing is left to drop.
+    fn evict(&mut self) {}
+
     /// Names the kind in manifests.
     fn kind(&self) -> &'static str;
 

@@ -38,7 +38,14 @@ pub trait Entry: Sized + 'static {
 
     /// Whether an entry is exactly one row, found by its key.
     const SINGLE_ROW: bool;
+
+    /// Memory it takes besides itself, bytes, estimated. `encoded`: how many bytes were last written or
+    /// read of it; 0 where nothing was.
+    fn heap_bytes(&self, encoded: usize) -> usize;
 }
+
+/// What the index takes for a slot, about.
+const INDEX_BYTES: usize = 16;
 
 struct Slot<K, E> {
     hash: u64,
@@ -79,10 +86,24 @@ impl MemoryUse {
         self.used.set(self.used.get().saturating_sub(bytes));
     }
 
-    /// Whether the tables together hold more than they may.
+    /// Whether the tables together hold more than they may: nothing should come in until some of it went.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.limit.is_some_and(|limit| self.used.get() > limit)
+    pub fn is_full(&self) -> bool {
+        self.exceeds(4)
+    }
+
+    /// Whether it is time to evict.
+    pub(crate) fn is_high(&self) -> bool {
+        self.exceeds(3)
+    }
+
+    /// Whether enough was evicted: so much is free that it lasts for a while.
+    fn is_low(&self) -> bool {
+        !self.exceeds(2)
+    }
+
+    fn exceeds(&self, quarters: u64) -> bool {
+        self.limit.is_some_and(|limit| self.used.get() > limit / 4 * quarters)
     }
 
     /// Bytes held, estimated.
@@ -149,7 +170,7 @@ impl<K: Key, E: Entry> Table<K, E> {
                 if let Some((row, loading)) = current.take() {
                     self.insert_loaded(&row, loading)?;
                 }
-                if self.memory.is_over() {
+                if self.memory.is_high() {
                     self.complete = false;
                     return Ok(false);
                 }
@@ -169,7 +190,7 @@ impl<K: Key, E: Entry> Table<K, E> {
 
     fn absorb(&self, loading: &mut Loading<E>, row: &[u8], suffix: &[u8], value: &[u8]) -> Result<(), StateError> {
         let body = self.strip_header(value, &mut loading.expires).map_err(|e| self.bad_value(row, &e))?;
-        loading.bytes += (row.len() + value.len()) as u32;
+        loading.bytes += row.len() + value.len();
         E::absorb(&mut loading.entry, suffix, body).map_err(|e| self.bad_value(row, &e))
     }
 
@@ -314,12 +335,12 @@ impl<K: Key, E: Entry> Table<K, E> {
         number
     }
 
-    /// Sets what a slot is estimated to hold, beyond the slot itself.
-    fn account(&mut self, slot: u32, bytes: u32) {
-        let fixed = size_of::<Slot<K, E>>() as u32 + 16;
+    /// Counts what a slot holds now; `encoded` is how many bytes were last written or read of it.
+    fn account(&mut self, slot: u32, encoded: usize) {
         if let Some(Some(slot)) = self.slots.get_mut(slot as usize) {
+            let heap = slot.entry.as_ref().map_or(0, |entry| entry.heap_bytes(encoded));
             self.memory.sub(u64::from(slot.bytes));
-            slot.bytes = fixed + bytes;
+            slot.bytes = u32::try_from(size_of::<Slot<K, E>>() + INDEX_BYTES + heap).unwrap_or(u32::MAX);
             self.memory.add(u64::from(slot.bytes));
         }
     }
@@ -357,14 +378,7 @@ impl<K: Key, E: Entry> Table<K, E> {
                 let header = if self.spec.ttl.is_some() { &header[..] } else { &header[..1] };
                 entry.seal(row, header, ops).map_err(bad)?;
                 (slot.stored, slot.sealed_epoch) = (true, epoch);
-                let grown = (ops.len() - before) as u32;
-                // Kinds that write changes only keep what was counted before.
-                let bytes = if E::SINGLE_ROW {
-                    grown
-                } else {
-                    slot.bytes.saturating_sub(size_of::<Slot<K, E>>() as u32 + 16) + grown
-                };
-                self.account(number, bytes);
+                self.account(number, ops.len() - before);
             }
             None if slot.stored => {
                 E::seal_removed(row, ops);
@@ -397,30 +411,6 @@ impl<K: Key, E: Entry> Table<K, E> {
         }
     }
 
-    /// Drops clean entries that RocksDB has, coldest first (a clock hand over the slots).
-    fn evict(&mut self) {
-        if !self.memory.is_over() {
-            return;
-        }
-        self.db.apply_eagerly();
-        let applied = self.db.applied();
-        for _ in 0..self.slots.len() * 2 {
-            if !self.memory.is_over() {
-                return;
-            }
-            self.hand = (self.hand + 1) % self.slots.len();
-            let Some(Some(slot)) = self.slots.get_mut(self.hand) else { continue };
-            if slot.dirty || slot.sealed_epoch > applied {
-                continue;
-            }
-            if std::mem::take(&mut slot.touched) {
-                continue;
-            }
-            self.complete = false;
-            self.forget(self.hand as u32);
-        }
-    }
-
     fn strip_header<'v>(&self, value: &'v [u8], expires: &mut i64) -> Result<&'v [u8], DecodeError> {
         let short = || DecodeError("it is too short".to_owned());
         let (version, rest) = value.split_first().ok_or_else(short)?;
@@ -442,7 +432,7 @@ impl<K: Key, E: Entry> Table<K, E> {
 
 struct Loading<E> {
     entry: Option<E>,
-    bytes: u32,
+    bytes: usize,
     expires: i64,
 }
 
@@ -463,12 +453,17 @@ impl<K: Key, E: Entry> Persistent for Table<K, E> {
             for number in &dirty {
                 self.seal_slot(*number, epoch, &mut row, ops)?;
             }
-            self.evict();
+            if self.spec.ttl.is_some() {
+                self.db.expires(&self.name, epoch, self.now);
+            }
         } else {
             // Nothing outlives this process and everything fits: there is nothing to write.
             for number in &dirty {
                 match self.slots.get_mut(*number as usize) {
-                    Some(Some(slot)) if slot.entry.is_some() => slot.dirty = false,
+                    Some(Some(slot)) if slot.entry.is_some() => {
+                        slot.dirty = false;
+                        self.account(*number, 0);
+                    }
                     Some(Some(slot)) => {
                         slot.dirty = false;
                         self.forget(*number);
@@ -480,6 +475,23 @@ impl<K: Key, E: Entry> Persistent for Table<K, E> {
         self.dirty = dirty;
         self.dirty.clear();
         Ok(())
+    }
+
+    /// The coldest go first (a clock hand over the slots).
+    fn evict(&mut self) {
+        let applied = self.db.applied();
+        for _ in 0..self.slots.len() * 2 {
+            if self.memory.is_low() {
+                return;
+            }
+            self.hand = (self.hand + 1) % self.slots.len();
+            let Some(Some(slot)) = self.slots.get_mut(self.hand) else { continue };
+            if slot.dirty || slot.sealed_epoch > applied || std::mem::take(&mut slot.touched) {
+                continue;
+            }
+            self.complete = false;
+            self.forget(self.hand as u32);
+        }
     }
 
     fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64) {

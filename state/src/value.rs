@@ -23,6 +23,10 @@ impl<V: Value> Entry for Single<V> {
         })
     }
 
+    fn heap_bytes(&self, encoded: usize) -> usize {
+        encoded
+    }
+
     fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops) {
         ops.delete(row);
     }

@@ -108,8 +108,18 @@ impl Coordinator {
         self.tell_sources();
         self.lead();
         self.push_out();
+        self.relieve_memory();
         let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(Instant::now()));
         Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
+    }
+
+    /// Keeps the state within its memory, and tells the sources when it is not.
+    fn relieve_memory(&mut self) {
+        let mut backend = self.context.backend.borrow_mut();
+        backend.relieve();
+        let state = &self.context.process.progress.state[self.context.worker % self.context.threads];
+        state.bytes.store(backend.memory_used(), Ordering::Relaxed);
+        state.full.store(backend.is_full(), Ordering::Relaxed);
     }
 
     /// Whether the last epoch is committed and published here.

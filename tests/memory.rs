@@ -1,0 +1,116 @@
+//! State larger than the memory it is given: the same answers, from RocksDB.
+
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tidemill::engine::metrics::Snapshot;
+use tidemill::prelude::*;
+
+const KEYS: u64 = 200_000;
+const RECORDS: u64 = 1_000_000;
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Seen {
+    key: u64,
+    value: u64,
+}
+
+/// Scattered over the keys, some of which come much more often than others, as customers do.
+fn seen(index: u64) -> (EventTime, Seen) {
+    let scattered = index.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let share = (scattered >> 11) as f64 / (1_u64 << 53) as f64;
+    (EventTime((index / 10) as i64), Seen { key: (KEYS as f64 * share * share) as u64, value: index })
+}
+
+/// Per key: how often, which values last, how much in the last 5 s.
+struct Profile {
+    count: ValueState<u64, u64>,
+    last: ListState<u64, u64>,
+    recent: Rolling<u64>,
+}
+
+type Line = (u64, u64, u64, u64);
+
+impl KeyedLogic for Profile {
+    type Key = u64;
+    type In = Seen;
+    type Out = Line;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u64, Line, ()>, record: Record<Seen>) -> Result<(), LogicError> {
+        let Seen { key, value } = record.data;
+        let count = self.count.update(
+            ctx,
+            || 0,
+            |count| {
+                *count += 1;
+                *count
+            },
+        )?;
+        let oldest = self.last.with(ctx, |last| {
+            last.push_back(value);
+            if last.len() > 10 { last.pop_front() } else { last.front().copied() }
+        })?;
+        let recent = self.recent.add(ctx, 1.0, |totals| totals[0].count)?;
+        ctx.emit((key, count, oldest.unwrap_or(0), recent));
+        Ok(())
+    }
+
+    fn tie_break(seen: &Seen) -> u64 {
+        seen.value
+    }
+}
+
+/// Runs it; the last line of each key, a checksum of all, the report, and how long it took.
+fn run(state_memory: Option<u64>) -> (BTreeMap<u64, Line>, u64, Snapshot, Duration) {
+    let lines = CollectSink::default();
+    let sink = lines.clone();
+    let args = JobArgs {
+        state_memory,
+        checkpoint_interval: Duration::from_millis(100),
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    };
+    let started = Instant::now();
+    let report = Job::new("profiles", args).run(move |flow| {
+        flow.source("seen", &Generator::new(RECORDS, seen))?
+            .key_by(|seen| seen.key)
+            .process("profile", Order::EventTime, |states| {
+                let recent = Rolling::open(states, "recent", &[5000])?;
+                Ok(Profile { count: states.value("count")?, last: states.list("last")?, recent })
+            })?
+            .main
+            .sink("lines", &sink)
+    });
+    let took = started.elapsed();
+    let (mut of_keys, mut checksum) = (BTreeMap::new(), 0_u64);
+    for line @ (key, count, oldest, recent) in lines.data() {
+        of_keys.insert(key, line);
+        let mixed = [key, count, oldest, recent].iter().fold(0_u64, |sum, n| sum.wrapping_mul(31).wrapping_add(*n));
+        checksum = checksum.wrapping_add(mixed);
+    }
+    (of_keys, checksum, report.expect("a good end"), took)
+}
+
+#[test]
+fn a_tenth_of_the_memory_gives_the_same_answers() {
+    let (whole, checksum, report, took) = run(None);
+    let all = report.state_bytes;
+    assert!(all > 20 << 20, "only {all} bytes of state: the test means nothing");
+    let (part, part_checksum, part_report, part_took) = run(Some(all / 10));
+    println!(
+        "{} keys, {} MiB of state; with a limit of {} MiB: {} MiB in the end, {:.1} times as long ({:.1} s, was {:.1} s)",
+        whole.len(),
+        all >> 20,
+        (all / 10) >> 20,
+        part_report.state_bytes >> 20,
+        part_took.as_secs_f64() / took.as_secs_f64(),
+        part_took.as_secs_f64(),
+        took.as_secs_f64(),
+    );
+    assert!(checksum == part_checksum && whole == part, "other answers");
+    assert!(part_report.state_bytes < all / 5, "{} bytes were kept of {all}", part_report.state_bytes);
+}
