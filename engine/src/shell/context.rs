@@ -76,7 +76,8 @@ impl<K: Key, O, S> Context<'_, K, O, S> {
         self.timers.cancel(at.0, self.key)
     }
 
-    /// Sets a processing-time timer (wall clock, ms since the Unix epoch) for the key at hand.
+    /// Sets a processing-time timer (wall clock, ms since the Unix epoch) for the key at hand. One that is
+    /// still ahead when a bounded input ends does not fire; one ahead when the job stops is kept.
     pub fn set_processing_timer(&mut self, at_ms: i64) {
         self.processing_timers.set(at_ms, self.key);
     }
