@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use tidemill_state::Backend;
 
@@ -29,6 +30,8 @@ pub(crate) struct Process {
 
 /// Where the job stands, for whoever looks.
 pub(crate) struct JobProgress {
+    /// When the first epoch began: all workers were ready.
+    pub(crate) began: OnceLock<Instant>,
     pub(crate) running_epoch: AtomicU64,
     /// 0: none yet.
     pub(crate) committed_epoch: AtomicU64,

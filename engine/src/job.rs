@@ -8,8 +8,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use tidemill_state::{Backend, BackendConfig, KeyGroups, RestoredWorker, Workplace};
@@ -75,6 +75,7 @@ impl Job {
             failure: Failure::default(),
             stop,
             progress: JobProgress {
+                began: OnceLock::new(),
                 running_epoch: AtomicU64::new(start.first_epoch().0),
                 committed_epoch: AtomicU64::new(start.first_epoch().0 - 1),
                 delta_bytes: Arc::new(AtomicU64::new(0)),
@@ -84,7 +85,7 @@ impl Job {
             clock,
         });
         let workplace = Workplace::claim(&working_root(&args), &format!("{incarnation:016x}"))?;
-        let run = Arc::new(Run { name, args, incarnation, start, process, workplace, started: Instant::now() });
+        let run = Arc::new(Run { name, args, incarnation, start, process, workplace });
         if run.start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
             tracing::info!(
                 "the restored checkpoint is of a finished job: its input had ended and everything was published; nothing to do"
@@ -107,7 +108,6 @@ pub(crate) struct Run {
     start: Start,
     process: Arc<Process>,
     workplace: Workplace,
-    started: Instant,
 }
 
 impl Run {
@@ -119,7 +119,10 @@ impl Run {
             job: self.name.clone(),
             state: state.to_owned(),
             workers: self.args.all_workers(),
-            elapsed_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            elapsed_ms: progress
+                .began
+                .get()
+                .map_or(0, |began| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
             now_ms: self.process.clock.now_ms(),
             restored_epoch: self.start.manifest.as_ref().map(|manifest| manifest.epoch),
             epoch: progress.running_epoch.load(Ordering::Relaxed),

@@ -298,7 +298,7 @@ pub struct Snapshot {
     pub state: String,
     /// Worker threads over all processes.
     pub workers: usize,
-    /// Milliseconds since the workers started.
+    /// Milliseconds since all workers were ready and the first epoch began.
     pub elapsed_ms: u64,
     /// The job's clock, ms since the Unix epoch.
     pub now_ms: i64,
