@@ -298,7 +298,8 @@ fn family_options(cache: &Cache, expired: Arc<AtomicI64>) -> Options {
         if expires.is_some_and(|at| at <= before) { CompactionDecision::Remove } else { CompactionDecision::Keep }
     });
     options.set_prefix_extractor(SliceTransform::create("row", codec::entry_of_row, None));
-    options.set_memtable_prefix_bloom_ratio(0.1);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES / 2);
+    options.set_memtable_prefix_bloom_ratio(0.05);
     options.set_memtable_whole_key_filtering(true);
     options
 }

@@ -1,7 +1,8 @@
 //! Held records: what waits for the watermark, in event-time order.
 //!
 //! ```text
-//! push ──▶ incoming ── release ──▶ sorted runs, merged geometrically ──▶ all with time < watermark
+//! push ──▶ slab (the records, moved once in and once out; places are reused while they are in the cache)
+//!     └──▶ incoming keys ── release ──▶ sorted runs of keys, merged geometrically ──▶ due: all before the watermark
 //! ```
 //! A few sorted runs instead of a heap: input is nearly sorted and leaves nearly at once, which the
 //! standard sort takes in one pass; a big backlog is not looked at again at each small step.
@@ -19,9 +20,13 @@ use crate::spec::{Persistent, StateSpec};
 pub struct OrderBuffer<T> {
     spec: StateSpec,
     keeps: bool,
-    incoming: Vec<Held<T>>,
-    /// Each sorted by (time, tie); lengths fall from first to last.
-    runs: Vec<Run<T>>,
+    slab: Vec<Option<Held<T>>>,
+    free: Vec<u32>,
+    incoming: Vec<Place>,
+    /// Each sorted; lengths fall from first to last.
+    runs: Vec<Run>,
+    /// What is being released, in order.
+    due: VecDeque<Place>,
     next_sequence: u64,
     /// Everything before it was released.
     released: i64,
@@ -29,48 +34,60 @@ pub struct OrderBuffer<T> {
     released_groups: Vec<u16>,
 }
 
-struct Run<T> {
-    held: VecDeque<Held<T>>,
+struct Run {
+    places: VecDeque<Place>,
     /// Whether some of it is in no delta yet.
     unsealed: bool,
 }
 
-struct Held<T> {
+/// When a record is due, and where it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
     time: i64,
     tie: u64,
-    group: u16,
-    sequence: u64,
-    stored: bool,
-    item: T,
+    slot: u32,
 }
 
-impl<T> Held<T> {
+impl Place {
     fn order(&self) -> (i64, u64) {
         (self.time, self.tie)
     }
 }
 
+struct Held<T> {
+    group: u16,
+    stored: bool,
+    sequence: u64,
+    item: T,
+}
+
 impl<T: Value> OrderBuffer<T> {
+    /// A slab of more places than this is given back once it is empty.
+    const KEPT_PLACES: usize = 1 << 16;
+
     pub(crate) fn open(spec: StateSpec, db: &Db) -> Result<Self, StateError> {
         let name = spec.name.to_string();
         db.ensure_family(&name)?;
         let mut buffer = Self {
             spec,
             keeps: db.keeps(),
+            slab: Vec::new(),
+            free: Vec::new(),
             incoming: Vec::new(),
             runs: Vec::new(),
+            due: VecDeque::new(),
             next_sequence: 0,
             released: i64::MIN,
             released_groups: Vec::new(),
         };
         db.scan(&name, &[], |row, value| {
-            let held = read_row(row, value, buffer.spec.version).map_err(|e| StateError::Value {
+            let ((time, tie), held) = read_row(row, value, buffer.spec.version).map_err(|e| StateError::Value {
                 state: name.clone(),
                 group: codec::group_of_row(row),
                 reason: e.0,
             })?;
             buffer.next_sequence = buffer.next_sequence.max(held.sequence + 1);
-            buffer.incoming.push(held);
+            buffer.put(time, tie, held);
             Ok(true)
         })?;
         buffer.sort_incoming();
@@ -81,37 +98,54 @@ impl<T: Value> OrderBuffer<T> {
     pub fn push(&mut self, group: KeyGroup, time: i64, tie: u64, item: T) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.incoming.push(Held { time, tie, group: group.0, sequence, stored: false, item });
+        self.put(time, tie, Held { group: group.0, stored: false, sequence, item });
     }
 
-    /// Appends everything before `watermark` to `out`, by (time, tie).
-    pub fn release_before(&mut self, watermark: i64, out: &mut Vec<(i64, T)>) {
+    fn put(&mut self, time: i64, tie: u64, held: Held<T>) {
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slab[slot as usize] = Some(held);
+                slot
+            }
+            None => {
+                self.slab.push(Some(held));
+                (self.slab.len() - 1) as u32
+            }
+        };
+        self.incoming.push(Place { time, tie, slot });
+    }
+
+    /// Makes everything before `watermark` due: to be taken with [`next_due`](Self::next_due).
+    pub fn release_before(&mut self, watermark: i64) {
         self.sort_incoming();
         self.released = self.released.max(watermark);
-        let mut due: Vec<Held<T>> = Vec::new();
-        let mut sources = 0;
+        let mut sources = usize::from(!self.due.is_empty());
         for run in &mut self.runs {
-            let count = run.held.partition_point(|held| held.time < watermark);
+            let count = run.places.partition_point(|place| place.time < watermark);
             sources += usize::from(count > 0);
-            due.extend(run.held.drain(..count));
+            self.due.extend(run.places.drain(..count));
         }
-        self.runs.retain(|run| !run.held.is_empty());
+        self.runs.retain(|run| !run.places.is_empty());
         if sources > 1 {
-            due.sort_by_key(Held::order);
+            self.due.make_contiguous().sort_by_key(Place::order);
         }
-        out.reserve(due.len());
-        for held in due {
-            if held.stored && self.released_groups.last() != Some(&held.group) {
-                self.released_groups.push(held.group);
-            }
-            out.push((held.time, held.item));
+    }
+
+    /// Takes the next due record, by (time, tie), and its time.
+    pub fn next_due(&mut self) -> Option<(i64, T)> {
+        let Place { time, slot, .. } = self.due.pop_front()?;
+        let Held { group, stored, item, .. } = self.slab.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        if stored && self.released_groups.last() != Some(&group) {
+            self.released_groups.push(group);
         }
+        Some((time, item))
     }
 
     /// Number of records that wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.incoming.len() + self.runs.iter().map(|run| run.held.len()).sum::<usize>()
+        self.slab.len() - self.free.len()
     }
 
     /// Whether nothing waits.
@@ -124,30 +158,33 @@ impl<T: Value> OrderBuffer<T> {
         if self.incoming.is_empty() {
             return;
         }
-        self.incoming.sort_by_key(Held::order);
-        let unsealed = self.incoming.iter().any(|held| !held.stored);
-        self.runs.push(Run { held: std::mem::take(&mut self.incoming).into(), unsealed });
+        self.incoming.sort_by_key(Place::order);
+        let unsealed =
+            self.incoming.iter().any(|place| self.slab[place.slot as usize].as_ref().is_some_and(|h| !h.stored));
+        let places = self.incoming.drain(..).collect();
+        self.runs.push(Run { places, unsealed });
         while let [.., before, last] = &self.runs[..]
-            && last.held.len() * 2 > before.held.len()
+            && last.places.len() * 2 > before.places.len()
         {
             let Some(last) = self.runs.pop() else { return };
             let Some(before) = self.runs.last_mut() else { return };
             before.unsealed |= last.unsealed;
-            before.held.extend(last.held);
+            before.places.extend(last.places);
             // Two sorted runs one after the other: the standard sort merges them.
-            before.held.make_contiguous().sort_by_key(Held::order);
+            before.places.make_contiguous().sort_by_key(Place::order);
         }
     }
 }
 
-fn write_row<T>(held: &Held<T>, row: &mut Vec<u8>) {
+fn write_row<T>(time: i64, held: &Held<T>, row: &mut Vec<u8>) {
     row.clear();
     row.extend_from_slice(&held.group.to_be_bytes());
-    row.extend_from_slice(&codec::ordered_time(held.time));
+    row.extend_from_slice(&codec::ordered_time(time));
     row.extend_from_slice(&held.sequence.to_be_bytes());
 }
 
-fn read_row<T: Value>(row: &[u8], value: &[u8], version: u8) -> Result<Held<T>, DecodeError> {
+/// A stored record, and its time and tie.
+fn read_row<T: Value>(row: &[u8], value: &[u8], version: u8) -> Result<((i64, u64), Held<T>), DecodeError> {
     let short = || DecodeError("a held record's row is too short".to_owned());
     let (group, rest) = row.split_first_chunk::<2>().ok_or_else(short)?;
     let (time, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
@@ -158,11 +195,14 @@ fn read_row<T: Value>(row: &[u8], value: &[u8], version: u8) -> Result<Held<T>, 
     }
     let (tie, item) = codec::decode(value)?;
     let (group, time) = (u16::from_be_bytes(*group), codec::time_of(*time));
-    Ok(Held { time, tie, group, sequence, stored: true, item })
+    Ok(((time, tie), Held { group, stored: true, sequence, item }))
 }
 
 impl<T: Value> Persistent for OrderBuffer<T> {
     fn seal(&mut self, _epoch: u64, ops: &mut Ops) -> Result<(), StateError> {
+        if self.is_empty() && self.slab.len() > Self::KEPT_PLACES {
+            (self.slab, self.free) = (Vec::new(), Vec::new());
+        }
         if !self.keeps {
             return Ok(());
         }
@@ -176,18 +216,21 @@ impl<T: Value> Persistent for OrderBuffer<T> {
         let (name, version) = (self.spec.name.to_string(), self.spec.version);
         let mut row = Vec::new();
         for run in self.runs.iter_mut().filter(|run| run.unsealed) {
-            for held in run.held.iter_mut().filter(|held| !held.stored) {
-                write_row(held, &mut row);
+            for Place { time, tie, slot } in &run.places {
+                let Some(Some(held)) = self.slab.get_mut(*slot as usize) else { continue };
+                if std::mem::replace(&mut held.stored, true) {
+                    continue;
+                }
+                write_row(*time, held, &mut row);
                 ops.put_with(&row, |out| {
                     out.push(version);
-                    codec::encode(&(held.tie, &held.item), out)
+                    codec::encode(&(tie, &held.item), out)
                 })
                 .map_err(|e: DecodeError| StateError::Value {
                     state: name.clone(),
                     group: held.group,
                     reason: e.0,
                 })?;
-                held.stored = true;
             }
             run.unsealed = false;
         }

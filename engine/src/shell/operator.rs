@@ -73,7 +73,7 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
             aligner: Aligner::new(start.epoch, start.watermark),
             lateness: start.watermark,
             now: context.process.clock.now(),
-            buffers: Buffers { out: Vec::new(), side: Vec::new(), dead: Vec::new(), ready: Vec::new() },
+            buffers: Buffers { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
             parts: shell_parts,
             metrics,
             activator,
@@ -208,11 +208,10 @@ impl<L: KeyedLogic> Parts<L> {
     }
 }
 
-struct Buffers<I, O, S> {
+struct Buffers<O, S> {
     out: Vec<Record<O>>,
     side: Vec<Record<S>>,
     dead: Vec<Record<DeadLetter>>,
-    ready: Vec<(i64, Record<I>)>,
 }
 
 struct Shell<L: KeyedLogic> {
@@ -222,7 +221,7 @@ struct Shell<L: KeyedLogic> {
     /// The watermark that records are late against: that before the step that releases them.
     lateness: EventTime,
     now: Arrival,
-    buffers: Buffers<L::In, L::Out, L::Side>,
+    buffers: Buffers<L::Out, L::Side>,
     parts: Parts<L>,
     metrics: std::sync::Arc<OperatorMetrics>,
     activator: Activator,
@@ -344,14 +343,13 @@ impl<L: KeyedLogic> Shell<L> {
 
     /// Releases the records before `watermark` and fires the timers up to it, in event-time order.
     fn pass(&mut self, watermark: EventTime) -> Result<(), JobError> {
-        if let Some(held) = &self.parts.held {
-            let mut ready = std::mem::take(&mut self.buffers.ready);
-            held.borrow_mut().release_before(watermark.0, &mut ready);
-            for (time, record) in ready.drain(..) {
+        if let Some(held) = self.parts.held.clone() {
+            held.borrow_mut().release_before(watermark.0);
+            let next = || held.borrow_mut().next_due();
+            while let Some((time, record)) = next() {
                 self.fire_timers(EventTime(time))?;
                 self.apply(record)?;
             }
-            self.buffers.ready = ready;
         }
         self.lateness = watermark;
         self.fire_timers(watermark)
