@@ -63,7 +63,7 @@ impl<T: Data> Source for Generator<T> {
             generator: self.clone(),
             first: dealt.next() / workers * workers * PIECE,
             dealt,
-            started: context.clock.now(),
+            started: None,
             clock: context.clock,
         })
     }
@@ -75,7 +75,8 @@ pub struct GeneratorReader<T> {
     dealt: Dealt,
     /// The record that is due when this run starts.
     first: u64,
-    started: Arrival,
+    /// When the first record was asked for: what comes before, such as loading models, makes nothing late.
+    started: Option<Arrival>,
     clock: Clock,
 }
 
@@ -84,7 +85,7 @@ impl<T: Data> GeneratorReader<T> {
     fn due(&self, index: u64, now: Arrival) -> Arrival {
         self.generator.per_second.map_or(now, |rate| {
             let micros = index.saturating_sub(self.first) as f64 * 1e6 / rate;
-            Arrival(self.started.0 + micros as u64)
+            Arrival(self.started.unwrap_or(now).0 + micros as u64)
         })
     }
 }
@@ -94,6 +95,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
 
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
         let now = self.clock.now();
+        self.started.get_or_insert(now);
         while batch.records().len() < Batch::<T>::LIMIT {
             let first = self.dealt.next() * PIECE;
             let end = (first + PIECE).min(self.generator.count);

@@ -9,7 +9,8 @@
 //!        shell:   charge what is stashed for a later epoch, release when it is applied
 //!        sink:    charge what waits for a slow writer, release when it is written
 //! ```
-//! What an event-time order waits for is not charged: it can only leave when the sources go on.
+//! What an event-time order waits for is not charged: it can only leave when the slowest source goes on. It is
+//! counted, and the other sources wait when it is much.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -21,6 +21,10 @@ use crate::time::{Epoch, EventTime};
 pub(crate) struct Process {
     pub(crate) clock: Clock,
     pub(crate) budget: Budget,
+    /// Records that wait for the watermark in event-time ordered operators.
+    pub(crate) held: AtomicI64,
+    /// How far a source may be ahead of the slowest one.
+    pub(crate) max_drift_ms: Option<i64>,
     pub(crate) metrics: Metrics,
     pub(crate) source_clocks: SourceClocks,
     pub(crate) failure: Failure,

@@ -88,6 +88,7 @@ fn prometheus(snapshot: &Snapshot) -> String {
         gauge(snapshot.committed_epoch.unwrap_or(0) as i64),
     );
     registry.register("in_flight_records", "Records under way in this process", gauge(snapshot.in_flight));
+    registry.register("held_records", "Records that wait for the watermark in this process", gauge(snapshot.held));
     registry.register("delta_bytes", "Bytes of deltas written", ConstCounter::new(snapshot.delta_bytes));
     let state_bytes = i64::try_from(snapshot.state_bytes).unwrap_or(i64::MAX);
     registry.register("state_bytes", "Memory of keyed state in this process, estimated", gauge(state_bytes));

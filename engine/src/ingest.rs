@@ -24,9 +24,9 @@ use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
 use crate::stream::{Flow, Stream};
 use crate::time::{Epoch, EventTime, Moment};
 
-/// How far a source instance may run ahead of the slowest one, in event time. Small, because what
-/// runs ahead waits in the memory of event-time ordered operators; more than a batch, to be cheap.
-const MAX_DRIFT_MS: i64 = 10_000;
+/// Records of this process that may wait for the watermark before sources that are ahead of the slowest
+/// one have to wait for it. Some batches, so that they need not go in step.
+const MAX_HELD: i64 = 10_000;
 /// When a held-back source looks again.
 const HOLD: Duration = Duration::from_micros(200);
 
@@ -187,10 +187,14 @@ impl<R: SourceReader> Ingest<R> {
     }
 
     fn must_hold(&self) -> bool {
-        let least = self.context.process.source_clocks.least_active();
-        let ahead = least.is_some_and(|least| self.at.watermark > least.plus_ms(MAX_DRIFT_MS));
-        let full = self.context.process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
-        ahead || full || self.context.process.budget.is_spent()
+        let process = &self.context.process;
+        // The slowest one never waits for the others: what is held can only leave when it goes on.
+        let least = process.source_clocks.least_active();
+        let ahead_ms = least.map_or(0, |least| self.at.watermark.ms_since(least));
+        let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
+        let ahead = ahead_ms > 0 && (too_far || process.held.load(Ordering::Relaxed) >= MAX_HELD);
+        let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
+        ahead || full || process.budget.is_spent()
     }
 
     fn send(&mut self) {

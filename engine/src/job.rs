@@ -8,7 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -70,6 +70,8 @@ impl Job {
         let stop = stop_on_signals()?;
         let process = Arc::new(Process {
             budget: Budget::new(args.max_in_flight),
+            held: AtomicI64::new(0),
+            max_drift_ms: args.max_drift.map(|drift| i64::try_from(drift.as_millis()).unwrap_or(i64::MAX)),
             metrics: Metrics::default(),
             source_clocks: SourceClocks::new(args.hosts.len().max(1)),
             failure: Failure::default(),
@@ -128,6 +130,7 @@ impl Run {
             epoch: progress.running_epoch.load(Ordering::Relaxed),
             committed_epoch: (committed > 0).then_some(committed),
             in_flight: self.process.budget.in_flight(),
+            held: self.process.held.load(Ordering::Relaxed),
             checkpoint_us: progress.checkpoint_time.percentiles(),
             delta_bytes: progress.delta_bytes.load(Ordering::Relaxed),
             state_bytes: progress.state.iter().map(|state| state.bytes.load(Ordering::Relaxed)).sum(),

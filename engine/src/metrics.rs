@@ -310,6 +310,8 @@ pub struct Snapshot {
     pub committed_epoch: Option<u64>,
     /// Records under way in this process.
     pub in_flight: i64,
+    /// Records that wait for the watermark in event-time ordered operators of this process.
+    pub held: i64,
     /// From the tick that ends an epoch to its commit, microseconds.
     pub checkpoint_us: Percentiles,
     /// Bytes of deltas written by this process.

@@ -44,6 +44,10 @@ pub struct JobArgs {
     /// Records that may be under way in this process before sources wait.
     #[arg(long, default_value_t = 100_000, value_name = "RECORDS")]
     pub max_in_flight: usize,
+    /// How far in event time a source may be ahead of the slowest one (watermark alignment). Without it
+    /// sources that are ahead wait only while thousands of records wait for the watermark.
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub max_drift: Option<Duration>,
     /// Key groups: the unit of placement, fixed for the life of a job's checkpoints.
     #[arg(long, default_value_t = DEFAULT_KEY_GROUPS, value_name = "N")]
     pub key_groups: u16,
@@ -68,6 +72,7 @@ impl Default for JobArgs {
             state_memory: None,
             state_dir: None,
             max_in_flight: 100_000,
+            max_drift: None,
             key_groups: DEFAULT_KEY_GROUPS,
             http: None,
             log_level: "info".to_owned(),

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidemill_state::{KeyGroups, OrderBuffer, TimerTable, hash_key};
@@ -73,6 +74,7 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
             aligner: Aligner::new(start.epoch, start.watermark),
             lateness: start.watermark,
             now: context.process.clock.now(),
+            told_held: 0,
             buffers: Buffers { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
             parts: shell_parts,
             metrics,
@@ -221,6 +223,7 @@ struct Shell<L: KeyedLogic> {
     /// The watermark that records are late against: that before the step that releases them.
     lateness: EventTime,
     now: Arrival,
+    told_held: i64,
     buffers: Buffers<L::Out, L::Side>,
     parts: Parts<L>,
     metrics: std::sync::Arc<OperatorMetrics>,
@@ -338,6 +341,7 @@ impl<L: KeyedLogic> Shell<L> {
         self.fire_timers(self.lateness)?;
         self.fire_processing_timers()?;
         self.flush(ports);
+        self.tell_held();
         Ok(())
     }
 
@@ -385,6 +389,13 @@ impl<L: KeyedLogic> Shell<L> {
             self.activator.activate_after(Duration::from_millis(wait));
         }
         Ok(())
+    }
+
+    /// Counts the records that wait here for the watermark, so that sources that are ahead wait for it too.
+    fn tell_held(&mut self) {
+        let held = self.parts.held.as_ref().map_or(0, |held| held.borrow().len() as i64);
+        self.context.process.held.fetch_add(held - self.told_held, Ordering::Relaxed);
+        self.told_held = held;
     }
 
     fn flush(&mut self, ports: &mut Ports<L::Out, L::Side>) {
