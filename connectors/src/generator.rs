@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill_engine::{Arrival, Clock, ConnectorError, Data, ErrorKind, EventTime};
+use tidemill_engine::{Arrival, ConnectorError, Data, ErrorKind, EventTime};
 
 use crate::dealt::{Dealt, DealtPosition};
 
@@ -15,7 +15,7 @@ type Make<T> = Arc<dyn Fn(u64) -> (EventTime, T) + Send + Sync>;
 
 /// Makes record `i` of `0..count` by a pure function of `i`, so that a restore makes the same ones.
 ///
-/// * Time: at a rate, record `i` is due `i / rate` after the start, and counts as arrived then, also
+/// * Time: at a rate, record `i` is due `i / rate` after the job began, and counts as arrived then, also
 ///   when the job is too slow to take it then. After a restore the next record is due at once.
 /// * Order: event times must not fall with `i` by more than the out-of-orderness.
 #[derive(Clone)]
@@ -59,13 +59,7 @@ impl<T: Data> Source for Generator<T> {
         })?;
         let dealt = Dealt::new(context.worker, context.workers, &restored);
         let workers = context.workers as u64;
-        Ok(GeneratorReader {
-            generator: self.clone(),
-            first: dealt.next() / workers * workers * PIECE,
-            dealt,
-            started: None,
-            clock: context.clock,
-        })
+        Ok(GeneratorReader { generator: self.clone(), first: dealt.next() / workers * workers * PIECE, dealt })
     }
 }
 
@@ -75,17 +69,14 @@ pub struct GeneratorReader<T> {
     dealt: Dealt,
     /// The record that is due when this run starts.
     first: u64,
-    /// When the first record was asked for: what comes before, such as loading models, makes nothing late.
-    started: Option<Arrival>,
-    clock: Clock,
 }
 
 impl<T: Data> GeneratorReader<T> {
     /// When record `index` is due; right now without a rate.
-    fn due(&self, index: u64, now: Arrival) -> Arrival {
-        self.generator.per_second.map_or(now, |rate| {
+    fn due(&self, index: u64, batch: &Batch<T>) -> Arrival {
+        self.generator.per_second.map_or(batch.now(), |rate| {
             let micros = index.saturating_sub(self.first) as f64 * 1e6 / rate;
-            Arrival(self.started.unwrap_or(now).0 + micros as u64)
+            Arrival(batch.began().0 + micros as u64)
         })
     }
 }
@@ -94,8 +85,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
     type Item = T;
 
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
-        let now = self.clock.now();
-        self.started.get_or_insert(now);
+        let now = batch.now();
         while batch.records().len() < Batch::<T>::LIMIT {
             let first = self.dealt.next() * PIECE;
             let end = (first + PIECE).min(self.generator.count);
@@ -103,7 +93,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
                 return Ok(Next::Done);
             }
             // A piece is handed out when its last record is due; each counts from when it was due itself.
-            let last_due = self.due(end - 1, now);
+            let last_due = self.due(end - 1, batch);
             if last_due > now {
                 return Ok(Next::After(Duration::from_micros(last_due.0 - now.0)));
             }
@@ -111,7 +101,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
             for index in first..end {
                 let (event_time, record) = (self.generator.make)(index);
                 latest = latest.max(event_time);
-                batch.push_arrived(event_time, self.due(index, now), record);
+                batch.push_arrived(event_time, self.due(index, batch), record);
             }
             batch.advance_watermark(latest.plus_ms(-self.generator.out_of_orderness_ms));
             self.dealt.advance();
@@ -127,6 +117,8 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_engine::Clock;
+
     use super::*;
 
     fn open(
@@ -149,6 +141,7 @@ mod tests {
         assert!(matches!(reader.read(&mut batch).unwrap(), Next::After(_)));
         assert!(batch.records().is_empty());
         clock.set(1_000_000 + 1_000_000);
+        batch.reset(clock.now());
         assert_eq!(reader.read(&mut batch).unwrap(), Next::Done);
         assert_eq!(batch.records().len(), 1000);
         assert_eq!(batch.records()[640].arrival, Arrival(1_000_000 + 10_000), "not when it was read");

@@ -14,7 +14,7 @@ use crate::checkpoint::epochs::Epochs;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::metrics::{Distribution, Metrics};
-use crate::record::DeadLetter;
+use crate::record::{Arrival, DeadLetter};
 use crate::time::{Epoch, EventTime};
 
 /// Shared by the worker threads of a process.
@@ -34,8 +34,8 @@ pub(crate) struct Process {
 
 /// Where the job stands, for whoever looks.
 pub(crate) struct JobProgress {
-    /// When the first epoch began: all workers were ready.
-    pub(crate) began: OnceLock<Instant>,
+    /// When the first epoch began: all workers were ready. By the job's clock, too.
+    pub(crate) began: OnceLock<(Instant, Arrival)>,
     pub(crate) running_epoch: AtomicU64,
     /// 0: none yet.
     pub(crate) committed_epoch: AtomicU64,

@@ -141,6 +141,7 @@ impl<R: SourceReader> Ingest<R> {
             return Ok(());
         }
         self.batch.reset(self.context.process.clock.now());
+        self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
         let next = self.reader.read(&mut self.batch).map_err(|e| connector_error(&self.name, e))?;
         self.send();
         match next {

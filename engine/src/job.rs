@@ -124,7 +124,7 @@ impl Run {
             elapsed_ms: progress
                 .began
                 .get()
-                .map_or(0, |began| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
+                .map_or(0, |began| u64::try_from(began.0.elapsed().as_millis()).unwrap_or(u64::MAX)),
             now_ms: self.process.clock.now_ms(),
             restored_epoch: self.start.manifest.as_ref().map(|manifest| manifest.epoch),
             epoch: progress.running_epoch.load(Ordering::Relaxed),

@@ -87,6 +87,7 @@ pub struct Batch<T> {
     pub(crate) watermark: Option<EventTime>,
     pub(crate) idle: bool,
     pub(crate) now: Arrival,
+    pub(crate) began: Arrival,
 }
 
 impl<T> Batch<T> {
@@ -97,7 +98,7 @@ impl<T> Batch<T> {
     /// An empty batch. Readers are given one; tests of readers make their own.
     #[must_use]
     pub fn new(now: Arrival) -> Self {
-        Self { records: Vec::new(), dead_letters: Vec::new(), watermark: None, idle: false, now }
+        Self { records: Vec::new(), dead_letters: Vec::new(), watermark: None, idle: false, now, began: now }
     }
 
     /// Empties the batch for the next `read`.
@@ -107,6 +108,18 @@ impl<T> Batch<T> {
         self.watermark = None;
         self.idle = false;
         self.now = now;
+    }
+
+    /// The time of this `read`, by the job's clock.
+    #[must_use]
+    pub fn now(&self) -> Arrival {
+        self.now
+    }
+
+    /// When the job began in this process: all workers were ready, and nothing had been read.
+    #[must_use]
+    pub fn began(&self) -> Arrival {
+        self.began
     }
 
     /// Hands out a record that arrived just now.

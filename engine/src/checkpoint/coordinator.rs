@@ -188,7 +188,7 @@ impl Coordinator {
         for message in messages {
             match message {
                 Message::Tick(epoch) => {
-                    progress.began.get_or_init(Instant::now);
+                    progress.began.get_or_init(|| (Instant::now(), self.context.process.clock.now()));
                     progress.running_epoch.store(epoch.0, Ordering::Relaxed);
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
