@@ -168,6 +168,12 @@ impl Db {
                     Op::Put { key, value } => batch.put_cf(&family, key, value),
                     Op::Delete { key } => batch.delete_cf(&family, key),
                     Op::DeleteRange { from, to } => batch.delete_range_cf(&family, from, to),
+                    Op::PutElements { row, from, values } => {
+                        let mut row = row.to_vec();
+                        for (element, value) in (from..).zip(values) {
+                            with_sequence(&mut row, element, |row| batch.put_cf(&family, row, value));
+                        }
+                    }
                     Op::DeleteElements { row, from, to } => {
                         let mut row = row.to_vec();
                         for element in from..to {

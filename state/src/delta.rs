@@ -7,6 +7,7 @@
 //!          [sections u32] { [state: len u32, bytes] [ops: len u32, bytes] } …
 //! ops      1 put [key: len u32, bytes] [value: len u32, bytes]
 //!          2 delete [key]      3 delete range [from] [to]      4 delete elements [row] [from u64] [to u64]
+//!          5 put elements [row] [from u64] [values: len u32, { [value: len u32, bytes] } …]
 //! (all integers little-endian)
 //! ```
 //! Keys are rows as in `codec.rs`; every key of a range is in one key group. Decoding never panics:
@@ -43,6 +44,15 @@ pub enum Op<'a> {
         /// Row key after the last.
         to: &'a [u8],
     },
+    /// These elements were appended to a list: one row each.
+    PutElements {
+        /// Row key of the list, without a sequence number.
+        row: &'a [u8],
+        /// Sequence number of the first.
+        from: u64,
+        /// Their encoded values.
+        values: Elements<'a>,
+    },
     /// These elements of a list are gone. Not a range of rows: RocksDB reads slowly where many were deleted.
     DeleteElements {
         /// Row key of the list, without a sequence number.
@@ -62,8 +72,24 @@ impl<'a> Op<'a> {
             Self::Put { key, .. }
             | Self::Delete { key }
             | Self::DeleteRange { from: key, .. }
+            | Self::PutElements { row: key, .. }
             | Self::DeleteElements { row: key, .. } => key,
         }
+    }
+}
+
+/// The encoded values of some elements, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elements<'a>(&'a [u8]);
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let mut reader = Reader(self.0);
+        let value = reader.bytes();
+        self.0 = reader.0;
+        value
     }
 }
 
@@ -76,6 +102,7 @@ impl Ops {
     const DELETE: u8 = 2;
     const DELETE_RANGE: u8 = 3;
     const DELETE_ELEMENTS: u8 = 4;
+    const PUT_ELEMENTS: u8 = 5;
 
     /// Adds a put whose value is written by `value`.
     pub(crate) fn put_with<E>(
@@ -85,12 +112,21 @@ impl Ops {
     ) -> Result<(), E> {
         self.0.push(Self::PUT);
         push_bytes(&mut self.0, key);
-        let at = self.0.len();
-        self.0.extend_from_slice(&[0; 4]);
-        value(&mut self.0)?;
-        let len = (self.0.len() - at - 4) as u32;
-        self.0[at..at + 4].copy_from_slice(&len.to_le_bytes());
-        Ok(())
+        push_with(&mut self.0, value)
+    }
+
+    /// Adds the elements of a list from sequence number `from` on; `value` writes each.
+    pub(crate) fn put_elements<V, E>(
+        &mut self,
+        row: &[u8],
+        from: u64,
+        values: impl Iterator<Item = V>,
+        mut value: impl FnMut(V, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.0.push(Self::PUT_ELEMENTS);
+        push_bytes(&mut self.0, row);
+        self.0.extend_from_slice(&from.to_le_bytes());
+        push_with(&mut self.0, |out| values.into_iter().try_for_each(|v| push_with(out, |out| value(v, out))))
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) {
@@ -121,7 +157,8 @@ impl Ops {
                 Self::PUT => reader.bytes().zip(reader.bytes()).map(|(key, value)| Op::Put { key, value }),
                 Self::DELETE => reader.bytes().map(|key| Op::Delete { key }),
                 Self::DELETE_RANGE => reader.bytes().zip(reader.bytes()).map(|(from, to)| Op::DeleteRange { from, to }),
-                Self::DELETE_ELEMENTS => reader.elements(),
+                Self::PUT_ELEMENTS => reader.put_elements(),
+                Self::DELETE_ELEMENTS => reader.delete_elements(),
                 _ => None,
             };
             rest = if op.is_some() { reader.0 } else { &[] };
@@ -290,6 +327,16 @@ fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Adds what `write` writes, its length in front.
+fn push_with<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out)?;
+    let len = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+    Ok(())
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -306,7 +353,13 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    fn elements(&mut self) -> Option<Op<'a>> {
+    fn put_elements(&mut self) -> Option<Op<'a>> {
+        let row = self.bytes()?;
+        let from = u64::from_le_bytes(self.array()?);
+        Some(Op::PutElements { row, from, values: Elements(self.bytes()?) })
+    }
+
+    fn delete_elements(&mut self) -> Option<Op<'a>> {
         let row = self.bytes()?;
         let (from, to) = (u64::from_le_bytes(self.array()?), u64::from_le_bytes(self.array()?));
         Some(Op::DeleteElements { row, from, to })
@@ -334,6 +387,12 @@ mod tests {
         .unwrap();
         ops.delete(b"k2");
         ops.delete_range(b"k3", b"k4");
+        ops.delete_elements(b"k5", 3, 5);
+        ops.put_elements(b"k5", 7, ["a", "", "bc"].iter(), |value, out| {
+            out.extend_from_slice(value.as_bytes());
+            Ok::<_, ()>(())
+        })
+        .unwrap();
         delta
     }
 
@@ -347,9 +406,13 @@ mod tests {
             [
                 Op::Put { key: b"k1", value: b"value" },
                 Op::Delete { key: b"k2" },
-                Op::DeleteRange { from: b"k3", to: b"k4" }
+                Op::DeleteRange { from: b"k3", to: b"k4" },
+                Op::DeleteElements { row: b"k5", from: 3, to: 5 },
+                ops[4],
             ]
         );
+        let Op::PutElements { row: b"k5", from: 7, values } = ops[4] else { panic!("{:?}", ops[4]) };
+        assert_eq!(values.collect::<Vec<_>>(), [&b"a"[..], b"", b"bc"]);
     }
 
     proptest! {

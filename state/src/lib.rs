@@ -27,7 +27,7 @@ mod workplace;
 
 pub use backend::{Backend, BackendConfig, RestoredWorker};
 pub use db::Db;
-pub use delta::{Delta, DeltaEntry, Op, Ops, blobs_of};
+pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};
 pub use held::OrderBuffer;
 pub use key::{DEFAULT_KEY_GROUPS, Key, KeyGroup, KeyGroups, Value, hash_key};

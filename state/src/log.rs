@@ -138,12 +138,10 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
         }
         let first_new = self.stored_tail.max(self.head);
         let skip = (first_new - self.head) as usize;
-        for (sequence, value) in (first_new..).zip(self.elements.iter().skip(skip)) {
-            with_sequence(row, sequence, |row| {
-                ops.put_with(row, |out| {
-                    out.extend_from_slice(header);
-                    codec::encode(value, out)
-                })
+        if first_new < tail {
+            ops.put_elements(row, first_new, self.elements.range(skip..), |value, out| {
+                out.extend_from_slice(header);
+                codec::encode(value, out)
             })?;
         }
         (self.stored_head, self.stored_tail) = (self.head, tail);
