@@ -28,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Scores card transactions: velocity of the card, risk of the terminal, an XGBoost model.
 #[derive(Clone, Debug, Parser)]
 struct Args {
-    /// Transactions to read: .csv or .jsonl, also .gz or .zst. Without it they are simulated.
+    /// Transactions to read: .csv or .jsonl, also .gz or .zst, or .parquet. Without it they are simulated.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     input: Vec<PathBuf>,
     /// How many transactions are simulated.

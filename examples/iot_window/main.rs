@@ -32,7 +32,7 @@ const WINDOW_MS: i64 = 10_000;
 /// Watches machines: 10-second windows of eight signals, scored by an isolation forest.
 #[derive(Clone, Debug, Parser)]
 struct Args {
-    /// Readings to read: .csv or .jsonl, also .gz or .zst. Without it they are simulated.
+    /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet. Without it they are simulated.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     input: Vec<PathBuf>,
     /// How long after its end a window still takes late readings, each of which scores it again.
