@@ -1,7 +1,6 @@
 //! RocksDB behind the hot tables: the deltas of a worker, materialised in the order of epochs.
 //!
-//! Written by the checkpoint thread only, so it always holds exactly the state at the end of epoch
-//! [`Db::applied`]. Deltas wait in memory until somebody needs them here: a base snapshot, or a table
+//! It always holds exactly the state at the end of epoch [`Db::applied`]. Deltas wait in memory until somebody needs them here: a base snapshot, or a table
 //! that wants to evict.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -66,6 +65,8 @@ pub struct Db {
     cache: Cache,
     expiry: Expiry,
     pending: Mutex<VecDeque<Arc<Delta>>>,
+    /// Held while deltas are applied: they have an order.
+    applying: Mutex<()>,
     applied: AtomicU64,
     eager: AtomicBool,
     keeps: bool,
@@ -95,6 +96,7 @@ impl Db {
             cache,
             expiry,
             pending: Mutex::default(),
+            applying: Mutex::default(),
             applied: AtomicU64::new(applied),
             eager: AtomicBool::new(false),
             keeps,
@@ -140,18 +142,26 @@ impl Db {
         self.expiry.note(state, epoch, before);
     }
 
-    /// Brings RocksDB up to the last delta.
+    /// Brings RocksDB up to the last delta that is there now.
     ///
     /// # Errors
     /// When RocksDB refuses.
     pub fn apply_pending(&self) -> Result<(), StateError> {
-        loop {
-            let next = self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let _in_order = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.apply_in_order()
+    }
+
+    fn apply_in_order(&self) -> Result<(), StateError> {
+        let pending = || self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = pending().len();
+        for _ in 0..there {
+            let next = pending().pop_front();
             let Some(delta) = next else { return Ok(()) };
             self.apply(&delta, |_| true)?;
             self.applied.store(delta.epoch(), Ordering::Release);
             self.expiry.applied(delta.epoch());
         }
+        Ok(())
     }
 
     /// Writes the changes of `delta` whose key group `owned` holds for.
@@ -256,27 +266,46 @@ impl Db {
         Ok(())
     }
 
-    /// Takes a base snapshot of the state at the end of `epoch`, which must be the last one pushed.
+    /// Takes a base snapshot of the state at the end of the last epoch that was pushed. Epochs can be pushed
+    /// meanwhile; they are not in it.
     ///
     /// # Errors
-    /// When RocksDB or the store refuses.
-    pub fn snapshot(
-        &self,
-        store: &dyn CheckpointStore,
-        epoch: u64,
-        worker: u32,
-        incarnation: u64,
-    ) -> Result<BaseEntry, StateError> {
-        self.apply_pending()?;
-        debug_assert_eq!(self.applied(), epoch);
+    /// When RocksDB refuses.
+    pub fn snapshot(&self) -> Result<Snapshot, StateError> {
+        let _in_order = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.apply_in_order()?;
         let folder = self.path.with_extension("snapshot");
         let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
         let checkpoint = Checkpoint::new(&rocks).map_err(self.error("prepare a snapshot"))?;
         // RocksDB flushes its memtables first; SST files become hard links.
         checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;
+        Ok(Snapshot { epoch: self.applied(), folder })
+    }
+}
+
+/// A base snapshot that is not in the checkpoint store yet.
+pub struct Snapshot {
+    epoch: u64,
+    folder: PathBuf,
+}
+
+impl Snapshot {
+    /// Moves the snapshot into the store. `epoch`: the one that runs, of which the file is; it must not be
+    /// committed yet, or the file may be taken for one that nobody needs.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub fn store(
+        self,
+        store: &dyn CheckpointStore,
+        epoch: u64,
+        worker: u32,
+        incarnation: u64,
+    ) -> Result<BaseEntry, StateError> {
+        debug_assert!(self.epoch <= epoch);
         let dir = format!("bases/{epoch:020}-w{worker:03}-{incarnation:016x}");
-        let files = store.adopt(&dir, &folder)?;
-        Ok(BaseEntry { epoch, dir, files })
+        let files = store.adopt(&dir, &self.folder)?;
+        Ok(BaseEntry { epoch: self.epoch, dir, files })
     }
 }
 

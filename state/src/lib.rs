@@ -26,7 +26,7 @@ mod value;
 mod workplace;
 
 pub use backend::{Backend, BackendConfig, RestoredWorker};
-pub use db::Db;
+pub use db::{Db, Snapshot};
 pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};
 pub use held::OrderBuffer;

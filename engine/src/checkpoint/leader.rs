@@ -31,7 +31,7 @@ pub(crate) struct Chain {
 impl Chain {
     /// Adds what became durable and drops what it makes needless: deltas before the base, unless
     /// their output may still have to be published.
-    fn extend(&mut self, durable: Durable) {
+    pub(crate) fn extend(&mut self, durable: Durable) {
         let Durable { worker: _, epoch: _, delta, base, published } = durable;
         self.deltas.extend(delta);
         if base.is_some() {

@@ -9,7 +9,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use tidemill_state::{BaseEntry, CheckpointStore, Db, Delta, DeltaEntry, Manifest, Retention};
+use tidemill_state::{BaseEntry, CheckpointStore, Db, Delta, DeltaEntry, Manifest, Retention, Snapshot, StateError};
 
 use super::protocol::Durable;
 use crate::error::JobError;
@@ -85,6 +85,7 @@ impl CheckpointThread {
             base_due: restored,
             since_base: 0,
             base_taken: Instant::now(),
+            taking: None,
             policy: BasePolicy::default(),
             published: Epoch(0),
             delta_bytes,
@@ -139,6 +140,7 @@ struct CheckpointWork {
     base_due: bool,
     since_base: u64,
     base_taken: Instant,
+    taking: Option<JoinHandle<Result<Snapshot, StateError>>>,
     policy: BasePolicy,
     published: Epoch,
     delta_bytes: Arc<AtomicU64>,
@@ -152,8 +154,12 @@ impl CheckpointWork {
             let failed = matches!(answer, Answer::Failed(_));
             self.answer.give(answer);
             if failed {
-                return;
+                break;
             }
+        }
+        // It works in a folder that is removed when the job ends.
+        if let Some(taking) = self.taking.take() {
+            drop(taking.join());
         }
     }
 
@@ -183,15 +189,28 @@ impl CheckpointWork {
         Ok(durable)
     }
 
+    /// A base snapshot to go with `epoch`: of its own end for the first one after a restore; otherwise of an
+    /// earlier end, because it is taken on a thread beside the epochs, which are committed meanwhile.
     fn base_if_due(&mut self, epoch: Epoch) -> Result<Option<BaseEntry>, JobError> {
         let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(None) };
-        let grown = self.since_base >= self.policy.delta_bytes && self.base_taken.elapsed() >= self.policy.min_interval;
-        if !(self.base_due || grown) {
+        let finished = self.taking.take_if(|taking| taking.is_finished());
+        let snapshot = if std::mem::take(&mut self.base_due) {
+            self.db.snapshot()?
+        } else if let Some(taken) = finished {
+            taken.join().map_err(|_| JobError::Invalid("the snapshot thread panicked, which is a bug".to_owned()))??
+        } else {
+            let grown = self.since_base >= self.policy.delta_bytes;
+            if self.taking.is_none() && grown && self.base_taken.elapsed() >= self.policy.min_interval {
+                let db = Arc::clone(&self.db);
+                let taking = std::thread::Builder::new().name(format!("snapshot-{}", self.worker));
+                let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
+                self.taking = Some(taking.spawn(move || db.snapshot()).map_err(failed)?);
+                (self.since_base, self.base_taken) = (0, Instant::now());
+            }
             return Ok(None);
-        }
-        let base = self.db.snapshot(store.as_ref(), epoch.0, self.worker, *incarnation)?;
-        tracing::debug!(epoch = epoch.0, worker = self.worker, files = base.files.len(), "base snapshot");
-        (self.base_due, self.since_base, self.base_taken) = (false, 0, Instant::now());
+        };
+        let base = snapshot.store(store.as_ref(), epoch.0, self.worker, *incarnation)?;
+        tracing::debug!(of = base.epoch, epoch = epoch.0, worker = self.worker, "base snapshot");
         Ok(Some(base))
     }
 
@@ -206,4 +225,92 @@ impl CheckpointWork {
 
 fn run(tasks: Vec<(String, SinkTask)>) -> Result<(), JobError> {
     tasks.into_iter().try_for_each(|(sink, task)| task().map_err(|e| connector_error(&sink, e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_state::{
+        Backend, BackendConfig, KeyGroups, LocalStore, RestoredWorker, StateName, StateSpec, WorkerEntry, hash_key,
+    };
+
+    use super::*;
+    use crate::checkpoint::leader::Chain;
+
+    fn config(dir: &std::path::Path) -> BackendConfig {
+        BackendConfig {
+            dir: dir.to_owned(),
+            key_groups: KeyGroups::new(8),
+            worker: 0,
+            workers: 1,
+            memory_limit_bytes: None,
+            durable: true,
+        }
+    }
+
+    fn spec() -> StateSpec {
+        let name = StateName { operator: "op".to_owned(), state: "sums".to_owned() };
+        StateSpec { name, version: 1, ttl: None }
+    }
+
+    /// Epochs go on while bases are taken; whichever epoch is restored, its state is as it was.
+    #[test]
+    fn a_base_beside_the_epochs_restores_each_of_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store: Arc<dyn CheckpointStore> = Arc::new(LocalStore::open(&scratch.path().join("store")).unwrap());
+        let mut backend = Backend::open(config(&scratch.path().join("work")), None).unwrap();
+        let table = backend.value_table::<u64, u64>(spec()).unwrap();
+        let (answer, _answers) = crossbeam_channel::unbounded();
+        let mut thread = CheckpointWork {
+            worker: 0,
+            db: backend.db(),
+            target: Some(Target { store: Arc::clone(&store), retention: Retention { keep: 1000 }, incarnation: 7 }),
+            base_due: false,
+            since_base: 0,
+            base_taken: Instant::now(),
+            taking: None,
+            policy: BasePolicy { delta_bytes: 1, min_interval: Duration::ZERO },
+            published: Epoch(0),
+            delta_bytes: Arc::default(),
+            answer: Answers { answer, wake: std::thread::current() },
+        };
+        let (mut chain, mut bases, mut manifests) = (Chain::default(), 0, Vec::new());
+        for epoch in 1..=400 {
+            for key in 0..20 {
+                *table.borrow_mut().get_or_insert_with(hash_key(&key), &key, || 0).unwrap() += epoch * key;
+            }
+            let mut delta = Delta::new(epoch, 0);
+            backend.seal_operator("op", epoch, &mut delta).unwrap();
+            thread.published = Epoch(epoch - 1);
+            let durable = thread.write(Epoch(epoch), delta, Vec::new()).unwrap();
+            if let Some(base) = &durable.base {
+                assert!(base.epoch <= epoch);
+                bases += 1;
+            }
+            chain.extend(durable);
+            let Chain { base, deltas } = chain.clone();
+            manifests.push(Manifest {
+                format_version: Manifest::FORMAT_VERSION,
+                job: "job".to_owned(),
+                epoch,
+                incarnation: 7,
+                created_ms: 0,
+                key_groups: 8,
+                states: backend.states(),
+                workers: vec![WorkerEntry { base, deltas }],
+                finished: false,
+            });
+        }
+        assert!(bases >= 2, "only {bases} bases");
+        for manifest in manifests.into_iter().step_by(37) {
+            let epoch = manifest.epoch;
+            let dir = scratch.path().join(format!("restored-{epoch}"));
+            let restored = RestoredWorker { manifest: Arc::new(manifest), store: Arc::clone(&store) };
+            let mut backend = Backend::open(config(&dir), Some(restored)).unwrap();
+            let table = backend.value_table::<u64, u64>(spec()).unwrap();
+            for key in 0..20 {
+                let sum = table.borrow_mut().get(hash_key(&key), &key).unwrap().copied();
+                assert_eq!(sum, Some((1..=epoch).sum::<u64>() * key), "key {key} at epoch {epoch}");
+            }
+        }
+    }
 }
