@@ -50,6 +50,9 @@ impl Default for BasePolicy {
     }
 }
 
+/// By how much `nice` is raised: to the end of its scale.
+const LOWEST_PRIORITY: i32 = 19;
+
 /// Where checkpoints go; none in a job without them.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -204,7 +207,14 @@ impl CheckpointWork {
                 let db = Arc::clone(&self.db);
                 let taking = std::thread::Builder::new().name(format!("snapshot-{}", self.worker));
                 let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
-                self.taking = Some(taking.spawn(move || db.snapshot()).map_err(failed)?);
+                let take = move || {
+                    // Records go first: this only uses what they leave of the processors.
+                    if let Err(error) = rustix::process::nice(LOWEST_PRIORITY) {
+                        tracing::debug!(%error, "the snapshot thread keeps its priority");
+                    }
+                    db.snapshot()
+                };
+                self.taking = Some(taking.spawn(take).map_err(failed)?);
                 (self.since_base, self.base_taken) = (0, Instant::now());
             }
             return Ok(None);
