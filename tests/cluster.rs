@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use common::{example, finish, lines};
+use common::{example, finish, same_lines};
 
 const COUNT: &str = "400000";
 
@@ -69,7 +69,7 @@ fn two_processes_give_what_one_gives_whichever_dies() {
         let output = process.wait_with_output().expect("a child ends");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    assert!(lines(&one.join("predictions")) == lines(&two.join("predictions")), "two processes gave other lines");
+    same_lines(&one.join("predictions"), &two.join("predictions"));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn what_two_processes_began_one_can_finish() {
         process.wait().expect("a child ends");
     }
     finish(job(&two).args(["--workers", "3"]));
-    assert!(lines(&one.join("predictions")) == lines(&two.join("predictions")), "the lines differ");
+    same_lines(&one.join("predictions"), &two.join("predictions"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{data, example, finish, lines, seed};
+use common::{data, example, finish, same_lines, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -68,9 +68,7 @@ fn forty_kills_leave_every_prediction_once() {
     println!("{killed} of 40 runs were killed before their end");
     assert!(killed >= 10, "only {killed} runs were killed: the machine is too fast for this test to mean much");
     for output in ["predictions", "alerts"] {
-        let (calm, stormy) = (lines(&calm.join(output)), lines(&stormy.join(output)));
-        assert_eq!(calm.len(), stormy.len(), "number of {output}");
-        assert!(calm == stormy, "{output} differ");
+        same_lines(&calm.join(output), &stormy.join(output));
     }
 }
 
@@ -91,5 +89,5 @@ fn kills_of_a_windowed_job_leave_every_window_once() {
         command
     });
     finish(&mut job("calm"));
-    assert!(lines(&scratch.path().join("calm")) == lines(&scratch.path().join("stormy")), "windows differ");
+    same_lines(&scratch.path().join("calm"), &scratch.path().join("stormy"));
 }

@@ -88,12 +88,6 @@ impl Job {
         });
         let workplace = Workplace::claim(&working_root(&args), &format!("{incarnation:016x}"))?;
         let run = Arc::new(Run { name, args, incarnation, start, process, workplace });
-        if run.start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
-            tracing::info!(
-                "the restored checkpoint is of a finished job: its input had ended and everything was published; nothing to do"
-            );
-            return Ok(run.snapshot("finished"));
-        }
         let page = run.args.http.map(|address| http::serve(address, Arc::clone(&run))).transpose()?;
         let result = run_workers(&run, build);
         drop(page);
@@ -204,6 +198,14 @@ where
 {
     let context = open_context(worker, run)?;
     let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
+    if run.start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
+        tracing::info!(
+            "the restored checkpoint is of a finished job: its input had ended; its last output is published, and nothing more is to do"
+        );
+        // Sinks have published, while the graph was built, what the job had not when it was killed at its end.
+        drop_dataflows(worker);
+        return built;
+    }
     let mut coordinator = match built.and_then(|()| open_coordinator(worker, run, &context)) {
         Ok(coordinator) => coordinator,
         Err(error) => {

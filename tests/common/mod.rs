@@ -67,6 +67,28 @@ pub fn lines(folder: &Path) -> Vec<String> {
     lines
 }
 
+/// Both folders hold the same lines, each as often.
+pub fn same_lines(expected: &Path, found: &Path) {
+    let (expected, found) = (lines(expected), lines(found));
+    let count = |lines: &[String]| {
+        let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+        lines.iter().for_each(|line| *counts.entry(line.clone()).or_default() += 1);
+        counts
+    };
+    let (mut differences, found_counts) = (count(&expected), count(&found));
+    found_counts.into_iter().for_each(|(line, times)| *differences.entry(line).or_default() -= times);
+    differences.retain(|_, times| *times != 0);
+    let first: Vec<String> = differences.iter().take(6).map(|(line, times)| format!("{times:+} {line}")).collect();
+    assert!(
+        differences.is_empty(),
+        "{} lines expected, {} found; {} differ (+ missing, - too many):\n{}",
+        expected.len(),
+        found.len(),
+        differences.len(),
+        first.join("\n")
+    );
+}
+
 /// The rows of a gzipped CSV file, by column.
 pub fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
     let file = fs::File::open(path).expect("data that can be read");
