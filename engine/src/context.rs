@@ -23,6 +23,8 @@ pub(crate) struct Process {
     pub(crate) budget: Budget,
     /// Records that wait for the watermark in event-time ordered operators.
     pub(crate) held: AtomicI64,
+    /// How many of them there may be before sources that are ahead of the slowest one wait for it.
+    pub(crate) max_held: i64,
     /// How far a source may be ahead of the slowest one.
     pub(crate) max_drift_ms: Option<i64>,
     pub(crate) metrics: Metrics,

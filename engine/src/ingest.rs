@@ -24,9 +24,6 @@ use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
 use crate::stream::{Flow, Stream};
 use crate::time::{Epoch, EventTime, Moment};
 
-/// Records of this process that may wait for the watermark before sources that are ahead of the slowest
-/// one have to wait for it. Some batches, so that they need not go in step.
-const MAX_HELD: i64 = 10_000;
 /// When a held-back source looks again.
 const HOLD: Duration = Duration::from_micros(200);
 
@@ -193,7 +190,7 @@ impl<R: SourceReader> Ingest<R> {
         let least = process.source_clocks.least_active();
         let ahead_ms = least.map_or(0, |least| self.at.watermark.ms_since(least));
         let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
-        let ahead = ahead_ms > 0 && (too_far || process.held.load(Ordering::Relaxed) >= MAX_HELD);
+        let ahead = ahead_ms > 0 && (too_far || process.held.load(Ordering::Relaxed) >= process.max_held);
         let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
         ahead || full || process.budget.is_spent()
     }

@@ -45,7 +45,7 @@ pub struct JobArgs {
     #[arg(long, default_value_t = 100_000, value_name = "RECORDS")]
     pub max_in_flight: usize,
     /// How far in event time a source may be ahead of the slowest one (watermark alignment). Without it
-    /// sources that are ahead wait only while thousands of records wait for the watermark.
+    /// sources that are ahead wait only while records, a tenth of --max-in-flight, wait for the watermark.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub max_drift: Option<Duration>,
     /// Key groups: the unit of placement, fixed for the life of a job's checkpoints.
