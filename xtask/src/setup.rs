@@ -45,13 +45,19 @@ fn has_libclang() -> bool {
     if std::env::var_os("LIBCLANG_PATH").is_some() {
         return true;
     }
-    let is_libclang =
-        |path: PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libclang"));
-    let holds =
-        |folder: &Path| fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|e| is_libclang(e.path())));
+    let holds = |folder: &Path| {
+        fs::read_dir(folder)
+            .is_ok_and(|entries| entries.flatten().any(|entry| is_libclang(&entry.file_name().to_string_lossy())))
+    };
     let llvm = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("lib"));
     let plain = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
     plain.iter().map(PathBuf::from).chain(llvm).any(|folder| holds(&folder))
+}
+
+/// `libclang.so`, `libclang-14.so.1`, …; not `libclang-cpp.so.14`, which is another library and no help to bindgen.
+fn is_libclang(file: &str) -> bool {
+    let rest = file.strip_prefix("libclang").unwrap_or_default();
+    (rest.starts_with(".so") || rest.starts_with('-') && rest.contains(".so")) && !rest.starts_with("-cpp")
 }
 
 /// The Python of a virtual environment of the project's own.
@@ -90,4 +96,21 @@ fn onnx_runtime() -> Result<()> {
         println!("setup: {}", library.strip_prefix(root()).unwrap_or(&library).display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_libclang;
+
+    #[test]
+    fn libclang_is_told_from_what_is_named_like_it() {
+        assert!(
+            ["libclang.so", "libclang.so.1", "libclang-14.so", "libclang-14.so.14.0.6"]
+                .map(is_libclang)
+                .iter()
+                .all(|is| *is)
+        );
+        let others = ["libclang-cpp.so.14", "libclang-cpp.so", "libclangAST.a", "libclang_rt.asan.so", "libclc.so"];
+        assert!(others.map(is_libclang).iter().all(|is| !*is));
+    }
 }
