@@ -7,29 +7,36 @@
 //!        read ─▶ send the batch ─▶ lower the capability to its watermark
 //! ```
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use crate::checkpoint::epochs::SourceId;
 use crate::context::{Activity, Shared, SourceClock};
+use crate::crash;
 use crate::error::{ConnectorError, JobError};
 use crate::metrics::OperatorMetrics;
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::shell::operator::Port;
-use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
+use crate::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use crate::stream::{Flow, Stream};
 use crate::time::{Epoch, EventTime, Moment};
 
 /// When a held-back source looks again.
 const HOLD: Duration = Duration::from_micros(200);
+/// When a source that follows the watermark of the others looks where they are.
+const FOLLOW: Duration = Duration::from_millis(5);
 
 /// Builds the operator on this worker.
 pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
     let context = flow.claim_name(name)?;
+    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
+    let metrics = context.process.metrics.operator(name, "source", context.worker);
+    let wake = flow.scope().worker().sync_activator_for(builder.operator_info().address.to_vec());
     let reader = source
         .open(SourceContext {
             name: name.to_owned(),
@@ -37,13 +44,14 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             workers: context.workers,
             restored: context.restored_blobs(&position_blob(name)).to_vec(),
             clock: context.process.clock.clone(),
+            // A worker that is gone has nothing to be woken for.
+            waker: Waker::new(move || _ = wake.activate()),
+            metrics: Arc::clone(&metrics),
         })
         .map_err(|source| connector_error(name, source))?;
-    let metrics = context.process.metrics.operator(name, "source", context.worker);
     let watermark = restored_watermark(&context, name);
     let clock = context.process.source_clocks.register(watermark);
 
-    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
     let (main, main_stream) = builder.new_output();
     let (dead, dead_stream) = builder.new_output();
     let activator = flow.scope().activator_for(builder.operator_info().address);
@@ -64,6 +72,8 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             main: Port::new(main, main_cap, start),
             dead: Port::new(dead, dead_cap, start),
             letters: Vec::new(),
+            ended: VecDeque::new(),
+            next_look: None,
             clock,
             metrics,
             activator,
@@ -118,6 +128,10 @@ struct Ingest<R: SourceReader> {
     main: Port<R::Item>,
     dead: Port<DeadLetter>,
     letters: Vec<Record<DeadLetter>>,
+    /// Positions at the ends of epochs that are not known to be committed.
+    ended: VecDeque<(Epoch, Vec<u8>)>,
+    /// When it was last asked to be called again.
+    next_look: Option<Instant>,
     clock: Arc<SourceClock>,
     metrics: Arc<OperatorMetrics>,
     activator: Activator,
@@ -129,21 +143,30 @@ impl<R: SourceReader> Ingest<R> {
         if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
             return Ok(());
         }
+        self.tell_committed();
         self.follow_epochs()?;
+        if self.state == State::Exhausted {
+            // Others may go on for long: what this one will never send is not waited for.
+            self.batch.reset(self.context.process.clock.now());
+            self.follow_watermark(Next::Done);
+        }
         if self.state != State::Reading {
             return Ok(());
         }
         if self.must_hold() {
-            self.activator.activate_after(HOLD);
+            self.look_again(HOLD);
             return Ok(());
         }
         self.batch.reset(self.context.process.clock.now());
         self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
         let next = self.reader.read(&mut self.batch).map_err(|e| connector_error(&self.name, e))?;
         self.send();
+        if !self.batch.idle {
+            crash::point("mid-epoch", self.at.epoch, self.context.worker);
+        }
         match next {
             Next::Now => self.activator.activate(),
-            Next::After(wait) => self.activator.activate_after(wait),
+            Next::After(wait) => self.look_again(wait),
             Next::Done => {
                 self.state = State::Exhausted;
                 self.context.epochs.borrow_mut().exhausted(self.id);
@@ -174,14 +197,37 @@ impl<R: SourceReader> Ingest<R> {
     }
 
     /// Notes where reading stands at the end of `epoch`.
-    fn close(&self, epoch: Epoch) -> Result<(), JobError> {
+    fn close(&mut self, epoch: Epoch) -> Result<(), JobError> {
         let position = self.reader.position().map_err(|e| connector_error(&self.name, e))?;
         let watermark = self.at.watermark.0.to_le_bytes().to_vec();
+        self.ended.push_back((epoch, position.clone()));
         self.context.epochs.borrow_mut().close(epoch, |contribution| {
             contribution.delta.set_blob(position_blob(&self.name), position);
             contribution.delta.set_blob(watermark_blob(&self.name), watermark);
             Ok(())
         })
+    }
+
+    /// Tells the reader of the newest epoch of its that was committed since the last call.
+    fn tell_committed(&mut self) {
+        let committed = self.context.process.progress.committed_epoch.load(Ordering::Relaxed);
+        let mut newest = None;
+        while self.ended.front().is_some_and(|(epoch, _)| epoch.0 <= committed) {
+            newest = self.ended.pop_front();
+        }
+        if let Some((_, position)) = newest {
+            self.reader.committed(&position);
+        }
+    }
+
+    /// Has itself called after `wait`, unless it will be before that anyway: each call of its own would
+    /// otherwise add one that never ends.
+    fn look_again(&mut self, wait: Duration) {
+        let (now, at) = (Instant::now(), Instant::now() + wait);
+        if self.next_look.is_none_or(|planned| planned <= now || planned > at) {
+            self.next_look = Some(at);
+            self.activator.activate_after(wait);
+        }
     }
 
     fn must_hold(&self) -> bool {
@@ -234,7 +280,7 @@ impl<R: SourceReader> Ingest<R> {
         }
         if activity != Activity::Active {
             // Followers look again: nobody tells them that the others went on.
-            self.activator.activate_after(Duration::from_millis(5));
+            self.look_again(FOLLOW);
         }
     }
 
