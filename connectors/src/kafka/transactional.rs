@@ -7,13 +7,16 @@
 //! ```
 //! Order: a worker's messages of one key are produced in the order they were written, also when an epoch has to
 //! be produced again: no message of e+1 is sent before e is committed.
+//!
+//! At the end of a job the writer goes before the last epoch is published: the thread lives until nobody is left
+//! who could ask it to publish.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rdkafka::error::KafkaError;
 use tidemill_engine::sink::Staged;
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
@@ -48,19 +51,43 @@ pub(super) struct Writer {
     chunk: Vec<u8>,
     epoch: Vec<Chunk>,
     orders: Sender<Order>,
-    publishes: Sender<Publish>,
+    publisher: Arc<Publisher>,
     queued: Arc<AtomicUsize>,
-    /// Tells the thread that the job ends, also while it waits for a commit that will not come.
-    stop: Option<Sender<()>>,
+}
+
+/// Whoever may ask the thread to publish. When the last one is gone the thread gives up what is open, and ends.
+struct Publisher {
+    publishes: Option<Sender<Publish>>,
     ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Publisher {
+    /// Has the thread publish an epoch, and waits for it.
+    fn publish(&self, epoch: Epoch) -> Result<(), ConnectorError> {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let publishes = self.publishes.as_ref().ok_or_else(gone)?;
+        publishes.send(Publish { epoch, answer }).map_err(|_| gone())?;
+        answered.recv().unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.publishes = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that produces to Kafka panicked");
+        }
+    }
 }
 
 impl Writer {
     pub(super) fn start(identity: Identity, head: TokenHead) -> Result<Self, ConnectorError> {
         let (orders, ordered) = crossbeam_channel::unbounded();
         let (publishes, to_publish) = crossbeam_channel::unbounded();
-        let (stop, stopped) = crossbeam_channel::bounded(0);
         let queued = Arc::new(AtomicUsize::new(0));
         let ending = Arc::clone(&identity.ending);
         let mut work = Work {
@@ -70,24 +97,14 @@ impl Writer {
             epoch: Vec::new(),
             ordered,
             to_publish,
-            stopped,
             queued: Arc::clone(&queued),
         };
         let name = format!("kafka-{}", head.worker);
         let thread = std::thread::Builder::new().name(name).spawn(move || work.serve()).map_err(|e| {
             ConnectorError::caused(ErrorKind::Unavailable, "could not start the thread that produces to Kafka", e)
         })?;
-        Ok(Self {
-            head,
-            chunk: Vec::with_capacity(CHUNK * 2),
-            epoch: Vec::new(),
-            orders,
-            publishes,
-            queued,
-            stop: Some(stop),
-            ending,
-            thread: Some(thread),
-        })
+        let publisher = Arc::new(Publisher { publishes: Some(publishes), ending, thread: Some(thread) });
+        Ok(Self { head, chunk: Vec::with_capacity(CHUNK * 2), epoch: Vec::new(), orders, publisher, queued })
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -119,33 +136,14 @@ impl Writer {
         }
         self.tell(Order::Close(epoch))?;
         let token = token::encode(&self.head, &std::mem::take(&mut self.epoch))?;
-        let publishes = self.publishes.clone();
+        let publisher = Arc::clone(&self.publisher);
         // The token is the output: durable when the delta is.
-        Ok(Some(Staged { token, flush: Box::new(|| Ok(())), publish: Box::new(move || ask(&publishes, epoch)) }))
+        Ok(Some(Staged { token, flush: Box::new(|| Ok(())), publish: Box::new(move || publisher.publish(epoch)) }))
     }
-}
-
-/// Has the thread publish an epoch, and waits for it.
-fn ask(publishes: &Sender<Publish>, epoch: Epoch) -> Result<(), ConnectorError> {
-    let (answer, answered) = crossbeam_channel::bounded(1);
-    publishes.send(Publish { epoch, answer }).map_err(|_| gone())?;
-    answered.recv().unwrap_or_else(|_| Err(gone()))
 }
 
 fn gone() -> ConnectorError {
     ConnectorError::new(ErrorKind::Internal, "the thread that produces to Kafka has ended")
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.ending.store(true, Ordering::Relaxed);
-        self.stop = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that produces to Kafka panicked");
-        }
-    }
 }
 
 /// The thread's side.
@@ -158,42 +156,31 @@ struct Work {
     epoch: Vec<Chunk>,
     ordered: Receiver<Order>,
     to_publish: Receiver<Publish>,
-    stopped: Receiver<()>,
     queued: Arc<AtomicUsize>,
 }
 
 impl Work {
-    /// Until the job ends or an epoch cannot be published.
+    /// Until nobody is left who could ask for anything.
     fn serve(&mut self) {
         loop {
-            crossbeam_channel::select! {
-                recv(self.ordered) -> order => match order {
-                    Ok(Order::Produce(chunk)) => self.produce(chunk),
-                    Ok(Order::Close(epoch)) => {
-                        self.prepare(epoch);
-                        if !self.await_publish() {
-                            return;
-                        }
+            match self.ordered.recv_timeout(POLL) {
+                Ok(Order::Produce(chunk)) => self.produce(chunk),
+                Ok(Order::Close(epoch)) => {
+                    self.prepare(epoch);
+                    let Ok(Publish { epoch, answer }) = self.to_publish.recv() else { return };
+                    let result = self.publish(epoch);
+                    let failed = result.is_err();
+                    drop(answer.send(result));
+                    if failed {
+                        // The job stops with that error; the worker must not meet another one meanwhile.
+                        let _ = self.to_publish.recv();
+                        return;
                     }
-                    Err(_) => return,
-                },
-                recv(self.stopped) -> _ => return,
-                default(POLL) => self.session.iter().for_each(Session::poll),
+                }
+                Err(RecvTimeoutError::Timeout) => self.session.iter().for_each(Session::poll),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
-    }
-
-    /// Waits for the commit of the epoch that was prepared, and publishes it. Returns whether to go on.
-    fn await_publish(&mut self) -> bool {
-        let publish = crossbeam_channel::select! {
-            recv(self.to_publish) -> publish => publish.ok(),
-            recv(self.stopped) -> _ => None,
-        };
-        let Some(Publish { epoch, answer }) = publish else { return false };
-        let result = self.publish(epoch);
-        let published = result.is_ok();
-        drop(answer.send(result));
-        published
     }
 
     /// Produces into the open transaction. What fails is told when the epoch is to be published: until then
