@@ -8,12 +8,12 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::scheduling::Activator;
+use timely::scheduling::{Activator, SyncActivator};
 
 use crate::checkpoint::epochs::SourceId;
 use crate::context::{Activity, Shared, SourceClock};
@@ -34,9 +34,10 @@ const FOLLOW: Duration = Duration::from_millis(5);
 /// Builds the operator on this worker.
 pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
     let context = flow.claim_name(name)?;
-    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
     let metrics = context.process.metrics.operator(name, "source", context.worker);
-    let wake = flow.scope().worker().sync_activator_for(builder.operator_info().address.to_vec());
+    // The operator has an address only once the source is open: a builder may not be given up.
+    let wake: Arc<OnceLock<SyncActivator>> = Arc::default();
+    let woken = Arc::clone(&wake);
     let reader = source
         .open(SourceContext {
             name: name.to_owned(),
@@ -45,17 +46,20 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             restored: context.restored_blobs(&position_blob(name)).to_vec(),
             clock: context.process.clock.clone(),
             // A worker that is gone has nothing to be woken for.
-            waker: Waker::new(move || _ = wake.activate()),
+            waker: Waker::new(move || _ = woken.get().map(SyncActivator::activate)),
             metrics: Arc::clone(&metrics),
         })
         .map_err(|source| connector_error(name, source))?;
     let watermark = restored_watermark(&context, name);
-    let clock = context.process.source_clocks.register(watermark);
+    let lead_ms = source.lead_ms();
+    let clock = context.process.source_clocks.register(watermark.plus_ms(-lead_ms));
 
+    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
     let (main, main_stream) = builder.new_output();
     let (dead, dead_stream) = builder.new_output();
     let activator = flow.scope().activator_for(builder.operator_info().address);
     let id = context.epochs.borrow_mut().join_source(flow.scope().activator_for(builder.operator_info().address));
+    wake.get_or_init(|| flow.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
     activator.activate();
 
     builder.build(move |mut capabilities| {
@@ -74,6 +78,7 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             letters: Vec::new(),
             ended: VecDeque::new(),
             next_look: None,
+            lead_ms,
             clock,
             metrics,
             activator,
@@ -132,6 +137,8 @@ struct Ingest<R: SourceReader> {
     ended: VecDeque<(Epoch, Vec<u8>)>,
     /// When it was last asked to be called again.
     next_look: Option<Instant>,
+    /// [`Source::lead_ms`]; the clock stands at the watermark without it.
+    lead_ms: i64,
     clock: Arc<SourceClock>,
     metrics: Arc<OperatorMetrics>,
     activator: Activator,
@@ -234,7 +241,7 @@ impl<R: SourceReader> Ingest<R> {
         let process = &self.context.process;
         // The slowest one never waits for the others: what is held can only leave when it goes on.
         let least = process.source_clocks.least_active();
-        let ahead_ms = least.map_or(0, |least| self.at.watermark.ms_since(least));
+        let ahead_ms = least.map_or(0, |least| self.at.watermark.plus_ms(-self.lead_ms).ms_since(least));
         let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
         let ahead = ahead_ms > 0 && (too_far || process.held.load(Ordering::Relaxed) >= process.max_held);
         let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
@@ -265,16 +272,16 @@ impl<R: SourceReader> Ingest<R> {
             (_, false) => Activity::Active,
         };
         let mut watermark = self.at.watermark.max(self.batch.watermark.unwrap_or(EventTime::MIN));
-        self.clock.set(watermark, activity);
+        self.clock.set(watermark.plus_ms(-self.lead_ms), activity);
         if activity != Activity::Active {
             // Nothing of its own to wait for: it goes where the active ones are, or, when none is,
             // where the furthest is, so that what has been read is not held for ever.
             let others = clocks.least_active().or_else(|| clocks.greatest());
-            watermark = watermark.max(others.unwrap_or(EventTime::MIN));
+            watermark = watermark.max(others.map_or(EventTime::MIN, |others| others.plus_ms(self.lead_ms)));
         }
         if watermark > self.at.watermark {
             self.at.watermark = watermark;
-            self.clock.set(watermark, activity);
+            self.clock.set(watermark.plus_ms(-self.lead_ms), activity);
             self.metrics.watermark.set(watermark.0);
             self.lower(Some(self.at));
         }

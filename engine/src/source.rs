@@ -29,6 +29,12 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// When the source is not there or not readable, or when a restored position does not fit it.
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError>;
+
+    /// By how many ms its event times are ahead of those of other sources, by nature: what becomes known a week
+    /// later is a week ahead. Sources that are aligned, or follow others while idle, are compared without it.
+    fn lead_ms(&self) -> i64 {
+        0
+    }
 }
 
 /// What a source knows about the worker that opens it.

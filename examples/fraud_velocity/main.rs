@@ -13,13 +13,14 @@ mod simulate;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
 use common::{CommonArgs, Input, Place, exit, topic_source, write, write_dead_letters};
-use features::{CardVelocity, ChargeBack, Featured, FraudFeatures, TerminalRisk, Transaction};
+use features::{CHARGE_BACK_DELAY_MS, CardVelocity, ChargeBack, Featured, FraudFeatures, TerminalRisk, Transaction};
 use simulate::City;
 
 #[global_allocator]
@@ -181,6 +182,8 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
         Input::Topic(url) => {
             let transactions = topic_source(url, |line: Transaction| line, Transaction::event_time)?;
             let charge_backs = topic_source(url, |line: Transaction| ChargeBack::from(line), known_at)?;
+            let delay = Duration::from_millis(CHARGE_BACK_DELAY_MS.unsigned_abs());
+            let charge_backs = charge_backs.lead(delay);
             Ok((
                 flow.source("transactions", &common.configure_topic(transactions))?,
                 flow.source("charge-backs", &common.configure_topic(charge_backs))?,

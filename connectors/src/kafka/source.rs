@@ -65,6 +65,7 @@ struct Settings {
     discovery: Duration,
     until_end: bool,
     max_malformed: u64,
+    lead_ms: i64,
 }
 
 fn ms(duration: Duration) -> i64 {
@@ -94,6 +95,7 @@ impl<T: Data> KafkaSource<T> {
             discovery: Duration::from_secs(5),
             until_end: false,
             max_malformed: Self::MAX_MALFORMED,
+            lead_ms: 0,
         };
         Self { settings, decode: Arc::new(decode), event_time: Arc::new(event_time) }
     }
@@ -142,6 +144,14 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
+    /// By how much its event times are ahead of those of the job's other sources, by nature
+    /// ([`Source::lead_ms`]). Default: not at all.
+    #[must_use]
+    pub fn lead(mut self, lead: Duration) -> Self {
+        self.settings.lead_ms = ms(lead);
+        self
+    }
+
     /// Stops at the end that each partition has when the job starts.
     #[must_use]
     pub fn until_end(mut self) -> Self {
@@ -160,6 +170,10 @@ impl<T: Data> KafkaSource<T> {
 impl<T: Data> Source for KafkaSource<T> {
     type Item = T;
     type Reader = KafkaReader<T>;
+
+    fn lead_ms(&self) -> i64 {
+        self.settings.lead_ms
+    }
 
     fn open(&self, context: SourceContext) -> Result<KafkaReader<T>, ConnectorError> {
         let settings = self.settings.clone();
