@@ -54,3 +54,8 @@ pub mod prelude {
     pub use tidemill_operators::window::{Aggregate, Assigner, Stats, Window, WindowExt, Windowed, stats_of};
     pub use tidemill_state::{Key, Ttl, Value};
 }
+
+/// The programs in the pages are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/kafka.md")]
+struct KafkaPage;
