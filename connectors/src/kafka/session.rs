@@ -141,6 +141,15 @@ impl Session {
         Ok(Self { identity: identity.clone(), producer, marker, open_since: None })
     }
 
+    /// The same for the worker that writes, after this start of the job has taken over all ids. A newer start may
+    /// have done so since, and must not be fenced: whoever is asleep between the two looks learns it from the second.
+    pub(super) fn join(identity: &Identity) -> Result<Self, ConnectorError> {
+        check_ours(identity, &identity.marker()?)?;
+        let session = Self::open(identity)?;
+        check_ours(identity, &session.marker)?;
+        Ok(session)
+    }
+
     /// The marker, once nothing is in doubt.
     pub(super) fn read_marker(&self) -> Result<Option<Marked>, ConnectorError> {
         read_marker(&self.identity, &self.marker)
@@ -254,18 +263,17 @@ impl Session {
     pub(super) fn reopen(mut self, error: &KafkaError) -> Result<Self, ConnectorError> {
         let expired = self.open_since.is_some_and(|since| since.elapsed() >= self.identity.transaction_timeout);
         if is_fenced(error) && !expired {
-            return Err(fenced(&self.identity, error));
+            return Err(fenced(&self.identity, Some(error)));
         }
-        let marked = self.read_marker()?;
-        if marked.as_ref().is_some_and(|marked| !self.marker.is_of_this_incarnation(marked)) {
-            return Err(fenced(&self.identity, error));
-        }
+        check_ours(&self.identity, &self.marker)?;
         tracing::warn!(%error, id = self.marker.group(), expired, "Kafka: the transaction is begun anew");
         if is_fenced(error) {
             // It is over already.
             self.open_since = None;
         }
-        self.retake()
+        let identity = self.identity.clone();
+        drop(self);
+        Self::join(&identity)
     }
 }
 
@@ -336,12 +344,23 @@ pub(super) fn is_fenced(error: &KafkaError) -> bool {
         .is_some_and(|code| matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch))
 }
 
-fn fenced(identity: &Identity, error: &KafkaError) -> ConnectorError {
+/// Whether the marker still names this start of the job.
+fn check_ours(identity: &Identity, marker: &Marker) -> Result<(), ConnectorError> {
+    match read_marker(identity, marker)? {
+        Some(marked) if marker.is_of_this_incarnation(&marked) => Ok(()),
+        _ => Err(fenced(identity, None)),
+    }
+}
+
+fn fenced(identity: &Identity, error: Option<&KafkaError>) -> ConnectorError {
     let message = format!(
         "another start of the job has taken over transactional id \"{}\": this one stops; its output since the last checkpoint is not published here",
         identity.id()
     );
-    ConnectorError::caused(ErrorKind::Fenced, message, error.clone())
+    match error {
+        Some(error) => ConnectorError::caused(ErrorKind::Fenced, message, error.clone()),
+        None => ConnectorError::new(ErrorKind::Fenced, message),
+    }
 }
 
 fn timeout_refused(identity: &Identity, error: ConnectorError) -> ConnectorError {

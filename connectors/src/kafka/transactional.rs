@@ -193,7 +193,7 @@ impl Work {
         }
         let session = match &mut self.session {
             Some(session) => session,
-            none => match Session::open(&self.identity) {
+            none => match Session::join(&self.identity) {
                 Ok(session) => none.insert(session),
                 Err(error) => {
                     // Publishing opens it again, and says what is wrong.
@@ -232,7 +232,7 @@ impl Work {
             }
             let session = match self.session.take() {
                 Some(session) => session.reopen(&error)?,
-                None => Session::open(&self.identity)?,
+                None => Session::join(&self.identity)?,
             };
             let session = self.session.insert(session);
             if session.read_marker()?.is_some_and(|marked| marked.epoch >= epoch) {
