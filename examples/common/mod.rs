@@ -38,6 +38,9 @@ pub struct CommonArgs {
     /// Writes what would be simulated, or is in the .csv files of --input, to this .csv file or topic, and stops.
     #[arg(long, value_name = "FILE|KAFKA")]
     pub write_input: Option<Place>,
+    /// When record 0 of a topic is due, in microseconds since the Unix epoch; at once by default.
+    #[arg(long, requires = "write_input", value_name = "MICROSECONDS")]
+    pub start_at_us: Option<u64>,
     /// How long a record waits at most for its batch to fill.
     #[arg(long, default_value = "1ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub max_delay: Duration,
@@ -113,7 +116,7 @@ impl CommonArgs {
             let records = read.into_iter().flatten().chain(simulated);
             return match place {
                 Place::Path(path) => produce::to_csv(path, records),
-                Place::Kafka(url) => produce::to_topic(url, self.rate, records, key),
+                Place::Kafka(url) => produce::to_topic(url, self.rate, self.start_at_us, records, key),
             };
         }
         let snapshot = Job::new(name, self.job.clone()).run(build)?;

@@ -61,6 +61,7 @@ impl ProducerContext for Lost {
 pub fn to_topic<R: Serialize>(
     url: &KafkaUrl,
     rate: Option<f64>,
+    start_at_us: Option<u64>,
     records: impl Iterator<Item = R>,
     key: impl Fn(&R) -> String,
 ) -> Result<(), JobError> {
@@ -74,7 +75,10 @@ pub fn to_topic<R: Serialize>(
     let producer: ThreadedProducer<Lost> = config.create_with_context(Lost::default()).map_err(failed)?;
     producer.client().fetch_metadata(Some(&url.topic), Duration::from_secs(30)).map_err(failed)?;
 
-    println!("started_us {}", Clock::system().now().0);
+    let clock = Clock::system();
+    let ahead_us = start_at_us.map_or(0, |start| start.saturating_sub(clock.now().0));
+    wait_until(Instant::now() + Duration::from_micros(ahead_us));
+    println!("started_us {}", clock.now().0);
     let (started, mut count) = (Instant::now(), 0_u64);
     for record in records {
         if let Some(rate) = rate {
