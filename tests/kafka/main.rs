@@ -14,6 +14,7 @@ mod cluster;
 mod common;
 mod crash;
 mod job;
+mod library;
 mod limits;
 mod mock;
 mod partitions;

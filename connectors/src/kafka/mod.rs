@@ -1,7 +1,7 @@
 //! Kafka: topics in, each partition with its own watermark; topics out, exactly once through any crash.
 //!
 //! ```text
-//! source ─ topics (which, discovery) ─ start (from where) ─ partition (watermark, idle, order) ─ payload (decode)
+//! source ─ topics (which, discovery) ─ start (from where) ─ partition (watermark, idle, order) ─ payload (decode, registry)
 //! sink ─┬─ direct: at least once                            position (what a checkpoint notes)
 //!       └─ transactional: a thread ─ session (one producer) ─ marker (what is published)
 //!          recovery (at start) ─ token (what a checkpoint stages) ─ outgoing (encoding)
@@ -19,6 +19,7 @@ mod partition;
 mod payload;
 mod position;
 mod recovery;
+mod registry;
 mod session;
 mod sink;
 mod source;
@@ -30,7 +31,8 @@ mod url;
 
 pub use client::Connection;
 pub use outgoing::Outgoing;
-pub use payload::{Decode, Incoming, NotDecoded, json, raw};
+pub use payload::{Decode, Incoming, NotDecoded, avro, framed_protobuf, json, protobuf, raw};
+pub use registry::SchemaRegistry;
 pub use sink::{Delivery, KafkaSink, KafkaWriter, LostMarker};
 pub use source::{KafkaReader, KafkaSource};
 pub use start::Start;

@@ -344,11 +344,12 @@ pub(super) fn is_fenced(error: &KafkaError) -> bool {
         .is_some_and(|code| matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch))
 }
 
-/// Whether the marker still names this start of the job.
+/// Whether the marker still names this start of the job. Where there is none, nobody has taken over: whoever does
+/// writes one first.
 fn check_ours(identity: &Identity, marker: &Marker) -> Result<(), ConnectorError> {
     match read_marker(identity, marker)? {
-        Some(marked) if marker.is_of_this_incarnation(&marked) => Ok(()),
-        _ => Err(fenced(identity, None)),
+        Some(marked) if !marker.is_of_this_incarnation(&marked) => Err(fenced(identity, None)),
+        _ => Ok(()),
     }
 }
 
