@@ -144,7 +144,7 @@ impl Cluster {
     pub fn committed_offsets(&self, group: &str, topic: &str, partitions: i32) -> Vec<i64> {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
         let mut list = TopicPartitionList::new();
-        (0..partitions).for_each(|partition| drop(list.add_partition(topic, partition)));
+        list.add_partition_range(topic, 0, partitions - 1);
         let committed = consumer.committed_offsets(list, Duration::from_secs(30)).unwrap();
         committed.elements().iter().map(|element| element.offset().to_raw().unwrap_or(0).max(0)).collect()
     }
