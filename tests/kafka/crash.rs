@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::broker::Broker;
-use crate::cluster::{Cluster, cluster};
+use crate::cluster::{Cluster, alone, cluster};
 use crate::common::{finish, seed};
 use crate::job::{self, SIGKILL, dies_at, exactly_once_and_in_order, expected, job, transactions, wait};
 
@@ -33,6 +33,7 @@ const PLACES: [&str; 11] = [
 
 #[test]
 fn a_crash_at_any_place_leaves_each_prediction_once() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, expected) = (transactions(&cluster, COUNT, 4), expected(COUNT, scratch.path()));
@@ -78,6 +79,7 @@ fn run_two(command: impl Fn() -> Command, dies: Option<(usize, &str)>) -> bool {
 
 #[test]
 fn of_two_processes_either_may_crash_at_any_place() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, expected) = (transactions(&cluster, COUNT, 4), expected(COUNT, scratch.path()));
@@ -110,6 +112,7 @@ fn own_broker(folder: &Path) -> Option<Broker> {
 /// `TIDEMILL_KILLS` kills (10 by default, over 300,000 transactions; from 100 on over a million).
 #[test]
 fn random_kills_of_job_and_broker_leave_each_prediction_once() {
+    let _alone = alone();
     let scratch = tempfile::tempdir().unwrap();
     let Some(mut broker) = own_broker(&scratch.path().join("broker")) else { return };
     let kills = std::env::var("TIDEMILL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
@@ -131,24 +134,26 @@ fn random_kills_of_job_and_broker_leave_each_prediction_once() {
         }
         let mut child = command(workers).spawn().unwrap();
         // The start takes over the old transactions: some die in it, most after it.
-        wait(Duration::from_millis(chance.random_range(100..2500)));
+        wait(Duration::from_millis(chance.random_range(100..2000)));
         if chance.random_bool(0.3) && child.try_wait().unwrap().is_none() {
             broker.kill().unwrap();
             wait(Duration::from_millis(chance.random_range(0..1500)));
             broker.resume().unwrap();
             broker_kills += 1;
-            wait(Duration::from_millis(chance.random_range(500..3000)));
+            wait(Duration::from_millis(chance.random_range(500..2500)));
         }
         child.kill().unwrap();
         let ended = child.wait_with_output().unwrap();
         let killed = ended.status.signal() == Some(SIGKILL);
-        assert!(killed || ended.status.success(), "{}", job::errors(&ended));
+        // One that starts while the broker is down gives up after half a minute, and says why.
+        let gave_up = job::errors(&ended).contains("no broker answered");
+        assert!(killed || gave_up || ended.status.success(), "{}", job::errors(&ended));
         job_kills += usize::from(killed);
-        if !killed {
+        println!("{job_kills} kills of the job, {broker_kills} of the broker");
+        if ended.status.success() {
             break;
         }
     }
-    println!("{job_kills} kills of the job, {broker_kills} of the broker");
     assert!(job_kills + broker_kills >= kills / 2, "it was over too soon for this to mean much");
     finish(&mut command(2));
     exactly_once_and_in_order(&output.committed(), &expected, "random kills");

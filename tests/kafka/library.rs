@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidemill::connectors::kafka::{Connection, Incoming, NotDecoded, Start, Topics};
 use tidemill::prelude::*;
 
-use crate::cluster::{Cluster, cluster};
+use crate::cluster::{Cluster, alone, cluster};
 use crate::job::{live_job, stop, transactions, until};
 
 fn number(message: Incoming<'_>) -> Result<u64, NotDecoded> {
@@ -37,6 +37,7 @@ fn message(partition: i32, n: u64) -> (i32, String, String) {
 
 #[test]
 fn topics_by_pattern_and_every_way_to_start() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let (first, second, other) = (cluster.topic("pattern", 3), cluster.topic("pattern", 1), cluster.topic("other", 1));
     first.produce((0..300).map(|n| message((n % 3) as i32, n)));
@@ -59,6 +60,7 @@ fn topics_by_pattern_and_every_way_to_start() {
 
 #[test]
 fn offsets_are_committed_for_lag_monitors() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (transactions(&cluster, 1000, 2), cluster.topic("predictions", 1));

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::cluster::cluster;
+use crate::cluster::{alone, cluster};
 use crate::common::{example, fail, finish};
 use crate::job::{dies_at, job, transactions};
 
@@ -14,6 +14,7 @@ fn simulated(output: &str) -> Command {
 
 #[test]
 fn timeouts_that_cannot_work_are_refused_with_both_numbers() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let (scratch, output) = (tempfile::tempdir().unwrap(), cluster.topic("predictions", 1));
     let with = |options: &str, more: &[&str]| {
@@ -31,6 +32,7 @@ fn timeouts_that_cannot_work_are_refused_with_both_numbers() {
 
 #[test]
 fn what_is_not_there_is_named() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let url = |topic: &str| format!("kafka://{}/{topic}", cluster.address);
@@ -46,6 +48,7 @@ fn what_is_not_there_is_named() {
 
 #[test]
 fn a_record_too_large_for_the_topic_stops_the_job_and_says_so() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let output = cluster.topic_with("predictions", 1, &[("max.message.bytes", "400")]);
@@ -59,6 +62,7 @@ fn a_record_too_large_for_the_topic_stops_the_job_and_says_so() {
 
 #[test]
 fn poison_goes_to_a_topic_with_where_it_was() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, dead) = (transactions(&cluster, 1000, 2), cluster.topic("dead", 1));
@@ -81,6 +85,7 @@ fn poison_goes_to_a_topic_with_where_it_was() {
 
 #[test]
 fn what_is_published_is_not_published_again_by_a_run_that_starts_anew() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (transactions(&cluster, 2000, 2), cluster.topic("predictions", 1));
@@ -94,6 +99,7 @@ fn what_is_published_is_not_published_again_by_a_run_that_starts_anew() {
 
 #[test]
 fn records_that_retention_took_unread_are_an_error() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (transactions(&cluster, 40_000, 1), cluster.topic("predictions", 1));
@@ -108,6 +114,7 @@ fn records_that_retention_took_unread_are_an_error() {
 
 #[test]
 fn at_least_once_is_complete() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (transactions(&cluster, 40_000, 2), cluster.topic("predictions", 2));

@@ -3,7 +3,7 @@
 
 use rdkafka::mocking::MockCluster;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, alone};
 use crate::common::{example, finish};
 use crate::job::{exactly_once_and_in_order, expected};
 
@@ -11,6 +11,7 @@ const COUNT: usize = 5000;
 
 #[test]
 fn the_job_runs_on_the_mock_cluster() {
+    let _alone = alone();
     let mock = MockCluster::new(1).unwrap();
     let cluster = Cluster { address: mock.bootstrap_servers() };
     let scratch = tempfile::tempdir().unwrap();

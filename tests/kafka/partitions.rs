@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::json;
 
-use crate::cluster::cluster;
+use crate::cluster::{alone, cluster};
 use crate::common::finish;
 use crate::job::{counter, job, live_job, status, stop, until};
 
@@ -29,6 +29,7 @@ fn rising(partitions: &[i32], range: std::ops::Range<usize>) -> Vec<(i32, String
 
 #[test]
 fn a_silent_partition_does_not_stop_the_watermark() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (cluster.topic("transactions", 3), cluster.topic("predictions", 1));
@@ -49,6 +50,7 @@ fn a_silent_partition_does_not_stop_the_watermark() {
 
 #[test]
 fn a_partition_ten_minutes_behind_loses_nothing() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (cluster.topic("transactions", 2), cluster.topic("predictions", 1));
@@ -69,6 +71,7 @@ fn a_partition_ten_minutes_behind_loses_nothing() {
 
 #[test]
 fn a_partition_added_while_running_is_read_from_its_first_record() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (cluster.topic("transactions", 2), cluster.topic("predictions", 1));

@@ -1,6 +1,6 @@
 //! Jobs that are stopped like a paused machine: transactions that time out, and a zombie that wakes up.
 
-use crate::cluster::cluster;
+use crate::cluster::{alone, cluster};
 use crate::common::finish;
 use crate::job::{errors, exactly_once_and_in_order, expected, job, live_job, signal, transactions, until, wait};
 
@@ -8,6 +8,7 @@ const COUNT: usize = 200_000;
 
 #[test]
 fn a_transaction_that_timed_out_is_published_from_memory() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, expected) = (transactions(&cluster, COUNT, 4), expected(COUNT, scratch.path()));
@@ -32,6 +33,7 @@ fn a_transaction_that_timed_out_is_published_from_memory() {
 
 #[test]
 fn a_zombie_that_wakes_up_stops_and_takes_nothing_with_it() {
+    let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, expected) = (transactions(&cluster, COUNT, 4), expected(COUNT, scratch.path()));

@@ -8,9 +8,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use tidemill_engine::{Arrival, ConnectorError, ErrorKind};
 
-use super::client::{ASK, failed, pause};
+use super::client::{ASK, failed, pause, verdict};
 use super::position::{PartitionId, Place, Places};
 use super::topics::Topics;
+
+/// How often a partition's offsets are asked for, half a minute each time.
+const TRIES: u32 = 10;
 
 /// Where a job without a checkpoint begins. A restored one goes on where its checkpoint says; partitions
 /// that came to be since are read from their first record.
@@ -89,14 +92,31 @@ fn bounds<C: ConsumerContext>(
 ) -> Result<(i64, i64), ConnectorError> {
     let mut tries = 0;
     loop {
-        let (first, end) = consumer
-            .fetch_watermarks(&id.topic, id.partition, ASK)
-            .map_err(|e| failed(format!("ask for the offsets of {id}"), e))?;
+        let (first, end) = watermarks(consumer, id)?;
         if tries == 20 || noted.is_none_or(|place| place.next <= end) {
             return Ok((first, end));
         }
         tries += 1;
         pause(Duration::from_millis(500));
+    }
+}
+
+/// Brokers that have told of the partition are there: should they be lost just now, they are waited for.
+fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) -> Result<(i64, i64), ConnectorError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match consumer.fetch_watermarks(&id.topic, id.partition, ASK) {
+            Ok(bounds) => return Ok(bounds),
+            Err(error)
+                if tries < TRIES
+                    && error.rdkafka_error_code().is_some_and(|code| verdict(code).0 == ErrorKind::Unavailable) =>
+            {
+                tracing::warn!(partition = %id, %error, "Kafka: waiting for the partition's offsets");
+                pause(Duration::from_secs(1));
+            }
+            Err(error) => return Err(failed(format!("ask for the offsets of {id}"), error)),
+        }
     }
 }
 
@@ -156,9 +176,7 @@ fn asked_offsets<C: ConsumerContext>(
             Offset::Offset(offset) => drop(asked.insert(id, offset)),
             // No record is as late as that.
             Offset::End => {
-                let (_, end) = consumer
-                    .fetch_watermarks(&id.topic, id.partition, ASK)
-                    .map_err(|e| failed(format!("ask for the end of {id}"), e))?;
+                let (_, end) = watermarks(consumer, &id)?;
                 asked.insert(id, end);
             }
             // Nothing was committed: at its first record.
