@@ -27,13 +27,14 @@ fn clang() -> Result<()> {
     install(&["clang", "libclang-dev", "cmake"])
 }
 
-/// librdkafka does TLS with it.
+/// librdkafka is built with make, and does TLS with OpenSSL.
 fn openssl() -> Result<()> {
-    let there = Command::new("pkg-config").args(["--exists", "openssl", "zlib"]).status();
-    if there.is_ok_and(|status| status.success()) {
+    let works = |command: &mut Command| command.stdout(Stdio::null()).status().is_ok_and(|status| status.success());
+    if works(Command::new("pkg-config").args(["--exists", "openssl", "zlib"])) && works(Command::new("make").arg("-v"))
+    {
         return Ok(());
     }
-    println!("setup: OpenSSL's headers are not here; installing them");
+    println!("setup: make or OpenSSL's headers are not here; installing them");
     install(&["libssl-dev", "zlib1g-dev", "pkg-config", "make"])
 }
 
