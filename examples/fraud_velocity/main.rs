@@ -13,13 +13,14 @@ mod simulate;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
 use common::{CommonArgs, exit, write};
-use features::{CardVelocity, ChargeBack, Featured, FraudFeatures, TerminalRisk, Transaction};
+use features::{CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction};
 use simulate::City;
 
 #[global_allocator]
@@ -54,8 +55,8 @@ struct Prediction {
     ts: i64,
     card_id: u64,
     score: f32,
-    /// Name and hash of the model.
-    model: String,
+    /// Name and hash of the model; shared, as every prediction has it.
+    model: Arc<str>,
     features: FraudFeatures,
 }
 
@@ -97,11 +98,11 @@ fn build(flow: &Flow<'_>, args: &Args, model: Option<&Model>) -> Result<(), JobE
             max_delay: common.max_delay,
             ..InferSettings::default()
         };
-        let name = model.info().to_string();
+        let name: Arc<str> = model.info().to_string().into();
         let predictions =
             featured.infer("score", model, &settings, |featured: &Featured| &featured.features)?.map(move |scored| {
                 let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = scored.record;
-                Prediction { tx_id, ts, card_id, score: scored.score, model: name.clone(), features }
+                Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
             });
         let threshold = args.threshold;
         write(predictions.clone().filter(move |p| p.score > threshold), "alerts", common.alerts.as_deref())?;
@@ -136,7 +137,7 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args) -> Result<Sources<'s>, JobError> {
         return Ok((flow.source("transactions", &transactions)?, flow.source("charge-backs", &charge_backs)?));
     }
     let transactions = FileSource::new(&args.input, Transaction::event_time);
-    let charge_backs = FileSource::converted(&args.input, |line: Transaction| ChargeBack::from(line), known_at);
+    let charge_backs = FileSource::converted(&args.input, |line: ChargeBackLine| ChargeBack::from(line), known_at);
     Ok((
         flow.source("transactions", &common.configure(transactions))?,
         flow.source("charge-backs", &common.configure(charge_backs))?,
