@@ -41,7 +41,9 @@ pub use tidemill_state as state;
 
 /// What a dataflow program needs.
 pub mod prelude {
-    pub use tidemill_connectors::{CollectSink, FileSink, FileSource, Generator, NullSink, vec_source};
+    pub use tidemill_connectors::{
+        CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, NullSink, vec_source,
+    };
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
     pub use tidemill_engine::{
         Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, Record, Stream,
@@ -52,3 +54,8 @@ pub mod prelude {
     pub use tidemill_operators::window::{Aggregate, Assigner, Stats, Window, WindowExt, Windowed, stats_of};
     pub use tidemill_state::{Key, Ttl, Value};
 }
+
+/// The programs in the pages are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/kafka.md")]
+struct KafkaPage;

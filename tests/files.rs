@@ -13,7 +13,8 @@ use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_arrow::schema::{SchemaLike, SerdeArrowSchema, TracingOptions};
-use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader};
+use tidemill::engine::metrics::Metrics;
+use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use tidemill::engine::{ConnectorError, DeadLetter};
 use tidemill::prelude::*;
 
@@ -92,6 +93,8 @@ fn open<S: Source>(
         workers,
         restored: restored.to_vec(),
         clock: Clock::manual(0),
+        waker: Waker::default(),
+        metrics: Metrics::default().operator("sales", "source", worker),
     };
     source.open(context)
 }

@@ -118,6 +118,8 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
 #[cfg(test)]
 mod tests {
     use tidemill_engine::Clock;
+    use tidemill_engine::metrics::Metrics;
+    use tidemill_engine::source::Waker;
 
     use super::*;
 
@@ -128,7 +130,15 @@ mod tests {
         restored: Vec<Vec<u8>>,
         clock: &Clock,
     ) -> GeneratorReader<u64> {
-        let context = SourceContext { name: "g".to_owned(), worker, workers, restored, clock: clock.clone() };
+        let context = SourceContext {
+            name: "g".to_owned(),
+            worker,
+            workers,
+            restored,
+            clock: clock.clone(),
+            waker: Waker::default(),
+            metrics: Metrics::default().operator("g", "source", worker),
+        };
         generator.open(context).unwrap()
     }
 

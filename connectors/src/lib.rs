@@ -3,8 +3,10 @@
 pub mod dealt;
 pub mod file;
 pub mod generator;
+pub mod kafka;
 pub mod memory;
 
 pub use file::{FileSink, FileSource};
 pub use generator::Generator;
+pub use kafka::{KafkaSink, KafkaSource};
 pub use memory::{CollectSink, NullSink, vec_source};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidemill_state::Backend;
 
@@ -170,6 +170,8 @@ pub(crate) struct WorkerContext {
     /// Workers per process.
     pub(crate) threads: usize,
     pub(crate) incarnation: u64,
+    /// How long an epoch is; nothing in a job without checkpoints.
+    pub(crate) checkpoint_interval: Option<Duration>,
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
     pub(crate) backend: RefCell<Backend>,

@@ -31,6 +31,7 @@ const VISIBLE_SAMPLE: usize = 16;
 pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Result<(), JobError> {
     let Stream { flow, inner } = stream;
     let context = flow.claim_name(name)?;
+    let metrics = flow.metrics(name, "sink");
     let sink_context = SinkContext {
         name: name.to_owned(),
         worker: context.worker,
@@ -38,13 +39,14 @@ pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -
         restored_epoch: Epoch(context.first_epoch.0 - 1),
         incarnation: context.incarnation,
         clock: context.process.clock.clone(),
+        checkpoint_interval: context.checkpoint_interval,
+        metrics: Arc::clone(&metrics),
     };
     if context.worker == 0 {
         let tokens = restored_tokens(&context, name)?;
         sink.recover(&sink_context, tokens).map_err(|e| connector_error(name, e))?;
     }
     let writer = sink.open(sink_context).map_err(|e| connector_error(name, e))?;
-    let metrics = flow.metrics(name, "sink");
     context.epochs.borrow_mut().join();
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());

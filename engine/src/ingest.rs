@@ -7,29 +7,37 @@
 //!        read ─▶ send the batch ─▶ lower the capability to its watermark
 //! ```
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::scheduling::Activator;
+use timely::scheduling::{Activator, SyncActivator};
 
 use crate::checkpoint::epochs::SourceId;
 use crate::context::{Activity, Shared, SourceClock};
+use crate::crash;
 use crate::error::{ConnectorError, JobError};
 use crate::metrics::OperatorMetrics;
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::shell::operator::Port;
-use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
+use crate::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use crate::stream::{Flow, Stream};
 use crate::time::{Epoch, EventTime, Moment};
 
 /// When a held-back source looks again.
 const HOLD: Duration = Duration::from_micros(200);
+/// When a source that follows the watermark of the others looks where they are.
+const FOLLOW: Duration = Duration::from_millis(5);
 
 /// Builds the operator on this worker.
 pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
     let context = flow.claim_name(name)?;
+    let metrics = context.process.metrics.operator(name, "source", context.worker);
+    // The operator has an address only once the source is open: a builder may not be given up.
+    let wake: Arc<OnceLock<SyncActivator>> = Arc::default();
+    let woken = Arc::clone(&wake);
     let reader = source
         .open(SourceContext {
             name: name.to_owned(),
@@ -37,17 +45,21 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             workers: context.workers,
             restored: context.restored_blobs(&position_blob(name)).to_vec(),
             clock: context.process.clock.clone(),
+            // A worker that is gone has nothing to be woken for.
+            waker: Waker::new(move || _ = woken.get().map(SyncActivator::activate)),
+            metrics: Arc::clone(&metrics),
         })
         .map_err(|source| connector_error(name, source))?;
-    let metrics = context.process.metrics.operator(name, "source", context.worker);
     let watermark = restored_watermark(&context, name);
-    let clock = context.process.source_clocks.register(watermark);
+    let lead_ms = source.lead_ms();
+    let clock = context.process.source_clocks.register(watermark.plus_ms(-lead_ms));
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
     let (main, main_stream) = builder.new_output();
     let (dead, dead_stream) = builder.new_output();
     let activator = flow.scope().activator_for(builder.operator_info().address);
     let id = context.epochs.borrow_mut().join_source(flow.scope().activator_for(builder.operator_info().address));
+    wake.get_or_init(|| flow.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
     activator.activate();
 
     builder.build(move |mut capabilities| {
@@ -64,6 +76,9 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             main: Port::new(main, main_cap, start),
             dead: Port::new(dead, dead_cap, start),
             letters: Vec::new(),
+            ended: VecDeque::new(),
+            next_look: None,
+            lead_ms,
             clock,
             metrics,
             activator,
@@ -118,6 +133,12 @@ struct Ingest<R: SourceReader> {
     main: Port<R::Item>,
     dead: Port<DeadLetter>,
     letters: Vec<Record<DeadLetter>>,
+    /// Positions at the ends of epochs that are not known to be committed.
+    ended: VecDeque<(Epoch, Vec<u8>)>,
+    /// When it was last asked to be called again.
+    next_look: Option<Instant>,
+    /// [`Source::lead_ms`]; the clock stands at the watermark without it.
+    lead_ms: i64,
     clock: Arc<SourceClock>,
     metrics: Arc<OperatorMetrics>,
     activator: Activator,
@@ -129,21 +150,30 @@ impl<R: SourceReader> Ingest<R> {
         if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
             return Ok(());
         }
+        self.tell_committed();
         self.follow_epochs()?;
+        if self.state == State::Exhausted {
+            // Others may go on for long: what this one will never send is not waited for.
+            self.batch.reset(self.context.process.clock.now());
+            self.follow_watermark(Next::Done);
+        }
         if self.state != State::Reading {
             return Ok(());
         }
         if self.must_hold() {
-            self.activator.activate_after(HOLD);
+            self.look_again(HOLD);
             return Ok(());
         }
         self.batch.reset(self.context.process.clock.now());
         self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
         let next = self.reader.read(&mut self.batch).map_err(|e| connector_error(&self.name, e))?;
         self.send();
+        if !self.batch.idle {
+            crash::point("mid-epoch", self.at.epoch, self.context.worker);
+        }
         match next {
             Next::Now => self.activator.activate(),
-            Next::After(wait) => self.activator.activate_after(wait),
+            Next::After(wait) => self.look_again(wait),
             Next::Done => {
                 self.state = State::Exhausted;
                 self.context.epochs.borrow_mut().exhausted(self.id);
@@ -174,9 +204,10 @@ impl<R: SourceReader> Ingest<R> {
     }
 
     /// Notes where reading stands at the end of `epoch`.
-    fn close(&self, epoch: Epoch) -> Result<(), JobError> {
+    fn close(&mut self, epoch: Epoch) -> Result<(), JobError> {
         let position = self.reader.position().map_err(|e| connector_error(&self.name, e))?;
         let watermark = self.at.watermark.0.to_le_bytes().to_vec();
+        self.ended.push_back((epoch, position.clone()));
         self.context.epochs.borrow_mut().close(epoch, |contribution| {
             contribution.delta.set_blob(position_blob(&self.name), position);
             contribution.delta.set_blob(watermark_blob(&self.name), watermark);
@@ -184,11 +215,33 @@ impl<R: SourceReader> Ingest<R> {
         })
     }
 
+    /// Tells the reader of the newest epoch of its that was committed since the last call.
+    fn tell_committed(&mut self) {
+        let committed = self.context.process.progress.committed_epoch.load(Ordering::Relaxed);
+        let mut newest = None;
+        while self.ended.front().is_some_and(|(epoch, _)| epoch.0 <= committed) {
+            newest = self.ended.pop_front();
+        }
+        if let Some((_, position)) = newest {
+            self.reader.committed(&position);
+        }
+    }
+
+    /// Has itself called after `wait`, unless it will be before that anyway: each call of its own would
+    /// otherwise add one that never ends.
+    fn look_again(&mut self, wait: Duration) {
+        let (now, at) = (Instant::now(), Instant::now() + wait);
+        if self.next_look.is_none_or(|planned| planned <= now || planned > at) {
+            self.next_look = Some(at);
+            self.activator.activate_after(wait);
+        }
+    }
+
     fn must_hold(&self) -> bool {
         let process = &self.context.process;
         // The slowest one never waits for the others: what is held can only leave when it goes on.
         let least = process.source_clocks.least_active();
-        let ahead_ms = least.map_or(0, |least| self.at.watermark.ms_since(least));
+        let ahead_ms = least.map_or(0, |least| self.at.watermark.plus_ms(-self.lead_ms).ms_since(least));
         let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
         let ahead = ahead_ms > 0 && (too_far || process.held.load(Ordering::Relaxed) >= process.max_held);
         let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
@@ -219,22 +272,22 @@ impl<R: SourceReader> Ingest<R> {
             (_, false) => Activity::Active,
         };
         let mut watermark = self.at.watermark.max(self.batch.watermark.unwrap_or(EventTime::MIN));
-        self.clock.set(watermark, activity);
+        self.clock.set(watermark.plus_ms(-self.lead_ms), activity);
         if activity != Activity::Active {
             // Nothing of its own to wait for: it goes where the active ones are, or, when none is,
             // where the furthest is, so that what has been read is not held for ever.
             let others = clocks.least_active().or_else(|| clocks.greatest());
-            watermark = watermark.max(others.unwrap_or(EventTime::MIN));
+            watermark = watermark.max(others.map_or(EventTime::MIN, |others| others.plus_ms(self.lead_ms)));
         }
         if watermark > self.at.watermark {
             self.at.watermark = watermark;
-            self.clock.set(watermark, activity);
+            self.clock.set(watermark.plus_ms(-self.lead_ms), activity);
             self.metrics.watermark.set(watermark.0);
             self.lower(Some(self.at));
         }
         if activity != Activity::Active {
             // Followers look again: nobody tells them that the others went on.
-            self.activator.activate_after(Duration::from_millis(5));
+            self.look_again(FOLLOW);
         }
     }
 

@@ -24,6 +24,7 @@ use crate::checkpoint::thread::CheckpointThread;
 use crate::clock::Clock;
 use crate::cluster;
 use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, StateUse, WorkerContext};
+use crate::crash;
 use crate::error::JobError;
 use crate::http;
 use crate::metrics::{Distribution, Metrics, Snapshot};
@@ -64,6 +65,7 @@ impl Job {
     {
         let Self { name, args, clock } = self;
         args.check()?;
+        crash::plan()?;
         start_logging(&args.log_level)?;
         let incarnation = draw_incarnation(&clock);
         let start = prepare(&name, &args, incarnation)?;
@@ -253,6 +255,7 @@ fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
         workers,
         threads: run.args.workers,
         incarnation: run.incarnation,
+        checkpoint_interval: run.start.target.as_ref().map(|_| run.args.checkpoint_interval),
         first_epoch,
         backend: RefCell::new(Backend::open(config, restored)?),
         epochs: RefCell::new(Epochs::new(index, first_epoch)),

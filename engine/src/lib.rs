@@ -11,6 +11,7 @@ mod checkpoint;
 pub mod clock;
 mod cluster;
 mod context;
+pub mod crash;
 mod egress;
 pub mod error;
 mod exchange;

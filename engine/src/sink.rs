@@ -10,8 +10,12 @@
 //! `publish` and `recover` are idempotent by epoch: after a crash between manifest and publish the
 //! new incarnation finds the token in the delta and finishes the work.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::clock::Clock;
 use crate::error::ConnectorError;
+use crate::metrics::OperatorMetrics;
 use crate::record::{Data, Record};
 use crate::time::Epoch;
 
@@ -31,8 +35,8 @@ pub trait Sink: Send + Sync + 'static {
     /// Finishes what the restored checkpoint staged: publishes each token that was not yet, and
     /// clears away what no token names (output of epochs that never committed).
     ///
-    /// Called once per start, on worker 0, before any worker opens a writer; also on a fresh start,
-    /// with no tokens. `tokens` is in the order of epochs and holds those of all workers.
+    /// Called once per start, on worker 0, before any record is written; also on a fresh start, with no
+    /// tokens. Other workers may be opening their writers meanwhile. `tokens` is in the order of epochs and holds those of all workers.
     ///
     /// # Errors
     /// When staged output is not as the checkpoint says. Nothing is overwritten.
@@ -63,6 +67,10 @@ pub struct SinkContext {
     pub incarnation: u64,
     /// The job's clock.
     pub clock: Clock,
+    /// How long an epoch is; nothing in a job without checkpoints.
+    pub checkpoint_interval: Option<Duration>,
+    /// What the sink counts on this worker.
+    pub metrics: Arc<OperatorMetrics>,
 }
 
 /// One worker's side of a sink.

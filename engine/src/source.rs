@@ -7,10 +7,13 @@
 //! ```
 //! The engine owns capabilities, epochs, flow control and metrics; a reader only reads.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::ConnectorError;
+use crate::metrics::OperatorMetrics;
 use crate::record::{Arrival, Data, DeadLetter, Record};
 use crate::time::EventTime;
 
@@ -26,6 +29,12 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// When the source is not there or not readable, or when a restored position does not fit it.
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError>;
+
+    /// By how many ms its event times are ahead of those of other sources, by nature: what becomes known a week
+    /// later is a week ahead. Sources that are aligned, or follow others while idle, are compared without it.
+    fn lead_ms(&self) -> i64 {
+        0
+    }
 }
 
 /// What a source knows about the worker that opens it.
@@ -42,6 +51,34 @@ pub struct SourceContext {
     pub restored: Vec<Vec<u8>>,
     /// The job's clock.
     pub clock: Clock,
+    /// Has the reader called, from any thread: records are there before [`Next::After`] has passed.
+    pub waker: Waker,
+    /// What the source counts on this worker.
+    pub metrics: Arc<OperatorMetrics>,
+}
+
+/// Has a reader called again soon. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Waker(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl Waker {
+    /// A waker that calls `wake`.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(wake)))
+    }
+
+    /// There is something to read.
+    pub fn wake(&self) {
+        if let Some(wake) = &self.0 {
+            wake();
+        }
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
 }
 
 /// One worker's share of a source.
@@ -66,6 +103,12 @@ pub trait SourceReader: 'static {
     /// # Errors
     /// When the position cannot be told.
     fn position(&self) -> Result<Vec<u8>, ConnectorError>;
+
+    /// The epoch that ended at `position` is committed: whoever wants to know outside may be told.
+    /// Nothing may rely on it: the checkpoint alone says where a restore goes on.
+    fn committed(&mut self, position: &[u8]) {
+        let _ = position;
+    }
 }
 
 /// What the engine does after a [`SourceReader::read`].

@@ -1,6 +1,9 @@
 //! What the examples have in common: the flags both take, where output goes, how they end.
 
-use std::path::{Path, PathBuf};
+mod place;
+mod produce;
+
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,45 +12,53 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidemill::prelude::*;
 
+pub use place::{Input, Place, topic_source, write, write_dead_letters};
+
 /// The flags of both examples, the job's own among them.
 #[derive(Clone, Debug, Args)]
 pub struct CommonArgs {
-    /// Go on reading as the input grows, until stopped.
+    /// Go on reading as the input grows, until stopped. Topics are always followed.
     #[arg(long, requires = "input")]
     pub follow: bool,
+    /// Stop at the end that the partitions of a topic have when the job starts.
+    #[arg(long, requires = "input", conflicts_with = "follow")]
+    pub until_end: bool,
     /// How far out of order the input may come without being late.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub max_out_of_orderness: Duration,
     /// How many lines of the input may be malformed before the job stops, per worker.
     #[arg(long, default_value_t = FileSource::<()>::MAX_MALFORMED, value_name = "N")]
     pub max_malformed: u64,
-    /// How many records a second are simulated, open loop; as many as are taken by default.
+    /// How many records a second are simulated or produced, open loop; as many as are taken by default.
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
     /// Chance of the simulation.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
-    /// Writes what would be simulated to this .csv file and stops.
-    #[arg(long, value_name = "FILE")]
-    pub write_input: Option<PathBuf>,
+    /// Writes what would be simulated, or is in the .csv files of --input, to this .csv file or topic, and stops.
+    #[arg(long, value_name = "FILE|KAFKA")]
+    pub write_input: Option<Place>,
+    /// When record 0 of a topic is due, in microseconds since the Unix epoch; at once by default.
+    #[arg(long, requires = "write_input", value_name = "MICROSECONDS")]
+    pub start_at_us: Option<u64>,
     /// How long a record waits at most for its batch to fill.
     #[arg(long, default_value = "1ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub max_delay: Duration,
-    /// In which order a key sees its records; event-time by default.
-    #[arg(long, value_enum, default_value_t = Order::EventTime)]
-    pub order: Order,
-    /// Where predictions go, as parts of JSON lines; nowhere by default.
-    #[arg(long, value_name = "DIR")]
-    pub predictions: Option<PathBuf>,
+    /// In which order a key sees its records; by default arrival for topics, event-time for everything else.
+    #[arg(long, value_enum)]
+    pub order: Option<Order>,
+    /// Where predictions go: a folder, as parts of JSON lines, or kafka://host:port/topic; nowhere by default.
+    #[arg(long, value_name = "DIR|KAFKA")]
+    pub predictions: Option<Place>,
     /// Where alerts go.
-    #[arg(long, value_name = "DIR")]
-    pub alerts: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|KAFKA")]
+    pub alerts: Option<Place>,
     /// Where lines and records that cannot be used go, with the reason.
-    #[arg(long, value_name = "DIR")]
-    pub dead_letters: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|KAFKA")]
+    pub dead_letters: Option<Place>,
     /// Writes features and label here, for training; nothing is scored.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["predictions", "alerts"])]
-    pub features: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|KAFKA", conflicts_with_all = ["predictions", "alerts"])]
+    pub features: Option<Place>,
     /// Prints what the job counted, as JSON, when it ends.
     #[arg(long)]
     pub report: bool,
@@ -70,38 +81,49 @@ impl CommonArgs {
         if self.follow { files.follow() } else { files }
     }
 
-    /// Writes the simulated records to a file if that is asked for, or runs the job.
-    pub fn run<R: Serialize>(
+    /// The same for a topic.
+    pub fn configure_topic<T: Data>(&self, topic: KafkaSource<T>) -> KafkaSource<T> {
+        let topic = topic.max_out_of_orderness(self.max_out_of_orderness).max_malformed(self.max_malformed);
+        if self.until_end { topic.until_end() } else { topic }
+    }
+
+    /// In which order a key sees its records.
+    pub fn order(&self, input: &Input) -> Order {
+        let usual = if matches!(input, Input::Topic(_)) { Order::Arrival } else { Order::EventTime };
+        self.order.unwrap_or(usual)
+    }
+
+    /// Writes the input to a file or topic if that is asked for, or runs the job.
+    pub fn run<R: Serialize + DeserializeOwned>(
         &self,
         name: &str,
-        records: impl Iterator<Item = R>,
+        input: &Input,
+        simulated: impl Iterator<Item = R>,
+        key: impl Fn(&R) -> String,
         build: impl Fn(&Flow<'_>) -> Result<(), JobError> + Send + Sync + 'static,
     ) -> Result<(), JobError> {
-        if let Some(path) = &self.write_input {
-            return write_csv(path, records)
-                .map_err(|e| JobError::Invalid(format!("cannot write \"{}\": {e}", path.display())));
+        if let Some(place) = &self.write_input {
+            let read = match input {
+                Input::Simulated => None,
+                Input::Files(paths) => Some(produce::from_csv(paths)?.into_iter()),
+                Input::Topic(url) => {
+                    return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
+                }
+            };
+            // One of the two is empty.
+            let is_simulated = read.is_none();
+            let simulated = simulated.take_while(move |_| is_simulated);
+            let records = read.into_iter().flatten().chain(simulated);
+            return match place {
+                Place::Path(path) => produce::to_csv(path, records),
+                Place::Kafka(url) => produce::to_topic(url, self.rate, self.start_at_us, records, key),
+            };
         }
         let snapshot = Job::new(name, self.job.clone()).run(build)?;
         if self.report {
             println!("{}", serde_json::to_string_pretty(&snapshot).map_err(JobError::setup)?);
         }
         Ok(())
-    }
-}
-
-fn write_csv<R: Serialize>(path: &Path, records: impl Iterator<Item = R>) -> Result<(), csv::Error> {
-    let mut writer = csv::Writer::from_path(path)?;
-    for record in records {
-        writer.serialize(record)?;
-    }
-    Ok(writer.flush()?)
-}
-
-/// Writes a stream to a folder, or nowhere.
-pub fn write<D: Data>(stream: Stream<'_, D>, name: &str, folder: Option<&Path>) -> Result<(), JobError> {
-    match folder {
-        Some(folder) => stream.sink(name, &FileSink::json_lines(folder)),
-        None => stream.sink(name, &NullSink::default()),
     }
 }
 

@@ -14,13 +14,16 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
-use common::{CommonArgs, exit, write};
-use features::{CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction};
+use common::{CommonArgs, Input, Place, exit, topic_source, write, write_dead_letters};
+use features::{
+    CHARGE_BACK_DELAY_MS, CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction,
+};
 use simulate::City;
 
 #[global_allocator]
@@ -29,9 +32,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Scores card transactions: velocity of the card, risk of the terminal, an XGBoost model.
 #[derive(Clone, Debug, Parser)]
 struct Args {
-    /// Transactions to read: .csv or .jsonl, also .gz or .zst, or .parquet. Without it they are simulated.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    input: Vec<PathBuf>,
+    /// Transactions to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic of JSON.
+    /// Without it they are simulated.
+    #[arg(long, value_name = "FILE|KAFKA", num_args = 1..)]
+    input: Vec<Place>,
     /// How many transactions are simulated.
     #[arg(long, default_value_t = 2_000_000, value_name = "N")]
     count: u64,
@@ -77,12 +81,16 @@ fn run(args: Args) -> Result<(), JobError> {
     let model = args.common.load_model::<FraudFeatures>(&args.model, "probabilities", 1)?;
     let (common, city) = (args.common.clone(), City::new(args.common.seed));
     let transactions = (0..args.count).map(|index| city.transaction(index));
-    common.run("fraud_velocity", transactions, move |flow| build(flow, &args, model.as_ref()))
+    let input = Input::of(&args.input)?;
+    let card = |transaction: &Transaction| transaction.card_id.to_string();
+    common.run("fraud_velocity", &input, transactions, card, move |flow| {
+        build(flow, &args, &Input::of(&args.input)?, model.as_ref())
+    })
 }
 
-fn build(flow: &Flow<'_>, args: &Args, model: Option<&Model>) -> Result<(), JobError> {
-    let (order, common) = (args.common.order, &args.common);
-    let (transactions, charge_backs) = sources(flow, args)?;
+fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> Result<(), JobError> {
+    let (order, common) = (args.common.order(input), &args.common);
+    let (transactions, charge_backs) = sources(flow, args, input)?;
     let featured = transactions
         .key_by(|transaction| transaction.card_id)
         .process("card-velocity", order, CardVelocity::open)?
@@ -104,42 +112,85 @@ fn build(flow: &Flow<'_>, args: &Args, model: Option<&Model>) -> Result<(), JobE
                 let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = scored.record;
                 Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
             });
+        // They come from the workers of their terminals: a topic shall have those of a card in order.
+        let predictions = match &common.predictions {
+            Some(Place::Kafka(_)) => predictions.key_by(|p| p.card_id).process("by-card", order, |_| Ok(InOrder))?.main,
+            _ => predictions,
+        };
         let threshold = args.threshold;
-        write(predictions.clone().filter(move |p| p.score > threshold), "alerts", common.alerts.as_deref())?;
-        write(predictions, "predictions", common.predictions.as_deref())?;
+        let card = |prediction: &Prediction| prediction.card_id.to_string();
+        write(predictions.clone().filter(move |p| p.score > threshold), "alerts", common.alerts.as_ref(), card)?;
+        write(predictions, "predictions", common.predictions.as_ref(), card)?;
     } else {
         let examples = featured.map(|Featured { transaction: Transaction { tx_id, ts, is_fraud, .. }, features }| {
             Example { tx_id, ts, is_fraud, features }
         });
-        write(examples, "features", common.features.as_deref())?;
+        write(examples, "features", common.features.as_ref(), |example| example.tx_id.to_string())?;
     }
-    write(flow.dead_letters(), "dead-letters", common.dead_letters.as_deref())
+    write_dead_letters(flow.dead_letters(), common.dead_letters.as_ref())
+}
+
+/// Hands predictions on, each card's on one worker, in order.
+struct InOrder;
+
+impl KeyedLogic for InOrder {
+    type Key = u64;
+    type In = Prediction;
+    type Out = Prediction;
+    type Side = ();
+
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, u64, Prediction, ()>,
+        record: Record<Prediction>,
+    ) -> Result<(), LogicError> {
+        ctx.emit(record.data);
+        Ok(())
+    }
+
+    fn tie_break(prediction: &Prediction) -> u64 {
+        prediction.tx_id
+    }
 }
 
 type Sources<'s> = (Stream<'s, Transaction>, Stream<'s, ChargeBack>);
 
 /// Transactions, and their charge-backs, which are known 7 days later: the same events twice, at two times.
-fn sources<'s>(flow: &Flow<'s>, args: &Args) -> Result<Sources<'s>, JobError> {
+fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s>, JobError> {
     let known_at = |charge_back: &ChargeBack| EventTime(charge_back.known_at);
     let common = &args.common;
-    if args.input.is_empty() {
-        let city = City::new(common.seed);
-        let same_city = city.clone();
-        let transactions = Generator::new(args.count, move |index| {
-            let transaction = city.transaction(index);
-            (transaction.event_time(), transaction)
-        });
-        let charge_backs = Generator::new(args.count, move |index| {
-            let charge_back = ChargeBack::from(same_city.transaction(index));
-            (known_at(&charge_back), charge_back)
-        });
-        let transactions = transactions.rate(common.rate.unwrap_or(0.0));
-        return Ok((flow.source("transactions", &transactions)?, flow.source("charge-backs", &charge_backs)?));
+    match input {
+        Input::Simulated => {
+            let city = City::new(common.seed);
+            let same_city = city.clone();
+            let transactions = Generator::new(args.count, move |index| {
+                let transaction = city.transaction(index);
+                (transaction.event_time(), transaction)
+            });
+            let charge_backs = Generator::new(args.count, move |index| {
+                let charge_back = ChargeBack::from(same_city.transaction(index));
+                (known_at(&charge_back), charge_back)
+            });
+            let transactions = transactions.rate(common.rate.unwrap_or(0.0));
+            Ok((flow.source("transactions", &transactions)?, flow.source("charge-backs", &charge_backs)?))
+        }
+        Input::Files(paths) => {
+            let transactions = FileSource::new(paths, Transaction::event_time);
+            let charge_backs = FileSource::converted(paths, |line: ChargeBackLine| ChargeBack::from(line), known_at);
+            Ok((
+                flow.source("transactions", &common.configure(transactions))?,
+                flow.source("charge-backs", &common.configure(charge_backs))?,
+            ))
+        }
+        Input::Topic(url) => {
+            let transactions = topic_source(url, |line: Transaction| line, Transaction::event_time)?;
+            let charge_backs = topic_source(url, |line: ChargeBackLine| ChargeBack::from(line), known_at)?;
+            let delay = Duration::from_millis(CHARGE_BACK_DELAY_MS.unsigned_abs());
+            let charge_backs = charge_backs.lead(delay);
+            Ok((
+                flow.source("transactions", &common.configure_topic(transactions))?,
+                flow.source("charge-backs", &common.configure_topic(charge_backs))?,
+            ))
+        }
     }
-    let transactions = FileSource::new(&args.input, Transaction::event_time);
-    let charge_backs = FileSource::converted(&args.input, |line: ChargeBackLine| ChargeBack::from(line), known_at);
-    Ok((
-        flow.source("transactions", &common.configure(transactions))?,
-        flow.source("charge-backs", &common.configure(charge_backs))?,
-    ))
 }

@@ -21,7 +21,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
-use common::{CommonArgs, exit, write};
+use common::{CommonArgs, Input, Place, exit, topic_source, write, write_dead_letters};
 use signals::{Reading, Signals, Summary, WindowFeatures};
 use simulate::Factory;
 
@@ -33,9 +33,10 @@ const WINDOW_MS: i64 = 10_000;
 /// Watches machines: 10-second windows of eight signals, scored by an isolation forest.
 #[derive(Clone, Debug, Parser)]
 struct Args {
-    /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet. Without it they are simulated.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    input: Vec<PathBuf>,
+    /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic of JSON.
+    /// Without it they are simulated.
+    #[arg(long, value_name = "FILE|KAFKA", num_args = 1..)]
+    input: Vec<Place>,
     /// How long after its end a window still takes late readings, each of which scores it again.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     allowed_lateness: Duration,
@@ -55,8 +56,8 @@ struct Args {
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     threshold: f32,
     /// Where readings go that came after their window was forgotten.
-    #[arg(long, value_name = "DIR")]
-    late: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|KAFKA")]
+    late: Option<Place>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -89,19 +90,23 @@ fn run(args: Args) -> Result<(), JobError> {
     let model = args.common.load_model::<WindowFeatures>(&args.model, "scores", 0)?;
     let (common, factory) = (args.common.clone(), Factory::new(args.common.seed, args.machines));
     let readings = (0..args.machines * args.seconds).map(|index| factory.reading(index));
-    common.run("iot_window", readings, move |flow| build(flow, &args, model.as_ref()))
+    let input = Input::of(&args.input)?;
+    let machine = |reading: &Reading| reading.machine_id.to_string();
+    common.run("iot_window", &input, readings, machine, move |flow| {
+        build(flow, &args, &Input::of(&args.input)?, model.as_ref())
+    })
 }
 
-fn build(flow: &Flow<'_>, args: &Args, model: Option<&Model>) -> Result<(), JobError> {
+fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> Result<(), JobError> {
     let common = &args.common;
     let lateness = i64::try_from(args.allowed_lateness.as_millis()).unwrap_or(i64::MAX);
-    let windows = readings(flow, args)?
+    let windows = readings(flow, args, input)?
         .key_by(|reading| reading.machine_id.clone())
         .window("windows", Assigner::tumbling(WINDOW_MS))
         .allowed_lateness_ms(lateness)
-        .order(common.order)
+        .order(common.order(input))
         .aggregate(Signals)?;
-    write(windows.late, "late", args.late.as_deref())?;
+    write(windows.late, "late", args.late.as_ref(), |late| late.machine_id.to_string())?;
 
     if let Some(model) = model {
         let settings = InferSettings {
@@ -119,8 +124,9 @@ fn build(flow: &Flow<'_>, args: &Args, model: Option<&Model>) -> Result<(), JobE
             Prediction { machine_id, window_start: window.start.0, score, model: Arc::clone(&name), features }
         });
         let threshold = args.threshold;
-        write(predictions.clone().filter(move |p| p.score < threshold), "alerts", common.alerts.as_deref())?;
-        write(predictions, "predictions", common.predictions.as_deref())?;
+        let machine = |prediction: &Prediction| prediction.machine_id.to_string();
+        write(predictions.clone().filter(move |p| p.score < threshold), "alerts", common.alerts.as_ref(), machine)?;
+        write(predictions, "predictions", common.predictions.as_ref(), machine)?;
     } else {
         let examples = windows.results.map(|Windowed { key: machine_id, window, value: features }| Example {
             machine_id,
@@ -128,20 +134,28 @@ fn build(flow: &Flow<'_>, args: &Args, model: Option<&Model>) -> Result<(), JobE
             anomaly: features.anomaly,
             features,
         });
-        write(examples, "features", common.features.as_deref())?;
+        write(examples, "features", common.features.as_ref(), |example| example.machine_id.to_string())?;
     }
-    write(flow.dead_letters(), "dead-letters", common.dead_letters.as_deref())
+    write_dead_letters(flow.dead_letters(), common.dead_letters.as_ref())
 }
 
-fn readings<'s>(flow: &Flow<'s>, args: &Args) -> Result<Stream<'s, Reading>, JobError> {
-    if args.input.is_empty() {
-        let factory = Factory::new(args.common.seed, args.machines);
-        let generator = Generator::new(args.machines * args.seconds, move |index| {
-            let reading = factory.reading(index);
-            (reading.event_time(), reading)
-        });
-        return flow.source("readings", &generator.rate(args.common.rate.unwrap_or(0.0)));
+fn readings<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Stream<'s, Reading>, JobError> {
+    match input {
+        Input::Simulated => {
+            let factory = Factory::new(args.common.seed, args.machines);
+            let generator = Generator::new(args.machines * args.seconds, move |index| {
+                let reading = factory.reading(index);
+                (reading.event_time(), reading)
+            });
+            flow.source("readings", &generator.rate(args.common.rate.unwrap_or(0.0)))
+        }
+        Input::Files(paths) => {
+            let files = FileSource::new(paths, Reading::event_time);
+            flow.source("readings", &args.common.configure(files))
+        }
+        Input::Topic(url) => {
+            let topic = topic_source(url, |reading: Reading| reading, Reading::event_time)?;
+            flow.source("readings", &args.common.configure_topic(topic))
+        }
     }
-    let files = FileSource::new(&args.input, Reading::event_time);
-    flow.source("readings", &args.common.configure(files))
 }

@@ -78,7 +78,17 @@ impl Manifest {
     pub fn commit(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
         let json = serde_json::to_vec_pretty(self)
             .map_err(|e| StateError::Invalid(format!("a manifest cannot be written as JSON: {e}")))?;
-        store.put_new(&Self::file(self.epoch), &json)
+        store.put_new(&Self::file(self.epoch), &json)?;
+        // SUBTLE: the place of a zombie's epoch may be free because another incarnation committed it, went on and
+        // pruned it. Then a newer one is there by now: looking before would miss one that comes in between.
+        let newer = list_epochs(store)?.into_iter().rfind(|epoch| *epoch > self.epoch);
+        match newer {
+            None => Ok(()),
+            Some(newer) => {
+                store.delete(&Self::file(self.epoch))?;
+                Err(StateError::Fenced { file: store.locate(&Self::file(newer)) })
+            }
+        }
     }
 
     fn load(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
@@ -298,9 +308,9 @@ mod tests {
     use crate::delta::Delta;
     use crate::store::LocalStore;
 
-    fn manifest(store: &dyn CheckpointStore, epoch: u64) -> Manifest {
+    fn manifest_of(store: &dyn CheckpointStore, epoch: u64) -> Manifest {
         let delta = Delta::new(epoch, 0).store(store, 9).unwrap();
-        let manifest = Manifest {
+        Manifest {
             format_version: Manifest::FORMAT_VERSION,
             job: "job".to_owned(),
             epoch,
@@ -310,7 +320,11 @@ mod tests {
             states: Vec::new(),
             workers: vec![WorkerEntry { base: None, deltas: vec![delta] }],
             finished: false,
-        };
+        }
+    }
+
+    fn manifest(store: &dyn CheckpointStore, epoch: u64) -> Manifest {
+        let manifest = manifest_of(store, epoch);
         manifest.commit(store).unwrap();
         manifest
     }
@@ -372,5 +386,18 @@ mod tests {
         assert_eq!(list_epochs(&store).unwrap(), [4, 5]);
         assert_eq!(store.list("deltas").unwrap().len(), 3);
         assert!(plan(&store, "4").is_ok());
+    }
+
+    #[test]
+    fn a_zombie_is_fenced_also_where_its_epoch_was_pruned() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(scratch.path()).unwrap();
+        let late = manifest_of(&store, 1);
+        for epoch in 1..=6 {
+            manifest(&store, epoch);
+        }
+        Retention { keep: 2 }.prune(&store).unwrap();
+        assert!(matches!(late.commit(&store), Err(StateError::Fenced { .. })));
+        assert_eq!(list_epochs(&store).unwrap(), [5, 6]);
     }
 }

@@ -7,10 +7,13 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::{build_examples, cache, check, example, root, setup};
+use crate::{bench_kafka, build_examples, cache, check, example, root, setup};
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// What: the examples on files and simulated input, or on Kafka.
+    #[arg(value_enum, default_value_t = What::Engine)]
+    what: What,
     /// Runs of each row; the median counts.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -23,9 +26,18 @@ const RECORDS: u64 = 1_000_000;
 const LATENCY_SECONDS: u64 = 10;
 const CHECKPOINTS: [(&str, Option<&str>); 3] = [("off", None), ("1 s", Some("1s")), ("100 ms", Some("100ms"))];
 
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    Engine,
+    Kafka,
+}
+
 pub fn run(args: &Args) -> Result<()> {
     if args.runs == 0 {
         bail!("--runs is 0: nothing would be measured");
+    }
+    if args.what == What::Kafka {
+        return bench_kafka::run(args.runs, args.json.as_deref());
     }
     setup::run()?;
     build_examples()?;
@@ -71,7 +83,7 @@ fn output(command: &mut Command) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

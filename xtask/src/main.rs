@@ -1,7 +1,10 @@
-//! The chores of Tidemill: `cargo xtask demo | test | bench | models | setup`.
+//! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | models | setup`.
 
 mod bench;
+mod bench_kafka;
+mod broker;
 mod demo;
+mod kafka;
 mod models;
 mod setup;
 mod test;
@@ -22,6 +25,12 @@ enum Chore {
     Test,
     /// Measure the examples against a plain loop without an engine.
     Bench(bench::Args),
+    /// Run an Apache Kafka broker on loopback.
+    Kafka(kafka::Args),
+    /// Write an example's input to a topic, at a set rate.
+    Produce(kafka::ProduceArgs),
+    /// Print the committed messages of a topic.
+    Consume(kafka::ConsumeArgs),
     /// Train the models that the examples ship with.
     Models(models::Args),
     /// Only the set-up: what has to be on the machine, ONNX Runtime.
@@ -33,6 +42,9 @@ fn main() -> Result<()> {
         Chore::Demo(args) => demo::run(&args),
         Chore::Test => test::run(),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Kafka(args) => kafka::run(&args),
+        Chore::Produce(args) => kafka::produce(&args),
+        Chore::Consume(args) => kafka::consume(&args),
         Chore::Models(args) => models::run(&args),
         Chore::Setup => setup::run(),
     }

@@ -13,6 +13,7 @@ const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
 
 pub fn run() -> Result<()> {
     clang()?;
+    openssl()?;
     python()?;
     onnx_runtime()
 }
@@ -23,9 +24,23 @@ fn clang() -> Result<()> {
         return Ok(());
     }
     println!("setup: libclang is not here; installing clang");
+    install(&["clang", "libclang-dev", "cmake"])
+}
+
+/// librdkafka does TLS with it.
+fn openssl() -> Result<()> {
+    let there = Command::new("pkg-config").args(["--exists", "openssl", "zlib"]).status();
+    if there.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    println!("setup: OpenSSL's headers are not here; installing them");
+    install(&["libssl-dev", "zlib1g-dev", "pkg-config", "make"])
+}
+
+/// Installs packages of Debian's, where that is possible.
+pub fn install(packages: &[&str]) -> Result<()> {
     let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0\n"));
-    let packages = ["clang", "libclang-dev", "cmake"];
-    for arguments in [&["update"][..], &[&["install", "-y", "--no-install-recommends"][..], &packages].concat()] {
+    for arguments in [&["update"][..], &[&["install", "-y", "--no-install-recommends"][..], packages].concat()] {
         let mut apt = if root { Command::new("apt-get") } else { Command::new("sudo") };
         if !root {
             apt.args(["-n", "apt-get"]);

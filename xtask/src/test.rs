@@ -5,14 +5,19 @@ use std::process::Stdio;
 
 use anyhow::{Result, bail};
 
-use crate::{build_examples, cargo, setup};
+use crate::broker::Broker;
+use crate::{build_examples, cargo, kafka, scratch, setup};
 
 pub fn run() -> Result<()> {
     setup::run()?;
     build_examples()?;
+    let libs = kafka::libs()?;
+    let broker = Broker::start(&libs, &scratch("kafka-test")?)?;
     // Tests of whole programs each want the machine for themselves: kills and timings are theirs.
     let tests = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"];
-    let mut child = cargo().args(tests).stdout(Stdio::piped()).spawn()?;
+    let mut command = cargo();
+    command.env("TIDEMILL_KAFKA", &broker.address).env("TIDEMILL_KAFKA_LIBS", &libs);
+    let mut child = command.args(tests).stdout(Stdio::piped()).spawn()?;
     let (mut passed, mut failed, mut programs, mut not_run) = (0, 0, 0, Vec::new());
     for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
         let line = line?;
@@ -31,7 +36,7 @@ pub fn run() -> Result<()> {
     }
     let status = child.wait()?;
     println!("\n{passed} tests passed and {failed} failed, in {programs} test programs");
-    println!("servers: none started; no connector of this version talks to one");
+    println!("servers: Apache Kafka at {}, and others that tests killed", broker.address);
     if not_run.is_empty() {
         println!("nothing was skipped");
     } else {

@@ -241,6 +241,7 @@ impl<T: Data> SinkWriter for FileWriter<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidemill_engine::metrics::Metrics;
     use tidemill_engine::{Arrival, Clock, EventTime};
 
     fn context(incarnation: u64) -> SinkContext {
@@ -251,6 +252,8 @@ mod tests {
             restored_epoch: Epoch(1),
             incarnation,
             clock: Clock::manual(0),
+            checkpoint_interval: None,
+            metrics: Metrics::default().operator("out", "sink", 0),
         }
     }
 

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use tidemill_state::{BaseEntry, CheckpointStore, Db, Delta, DeltaEntry, Manifest, Retention, Snapshot, StateError};
 
 use super::protocol::Durable;
+use crate::crash;
 use crate::error::JobError;
 use crate::ingest::connector_error;
 use crate::sink::SinkTask;
@@ -170,7 +171,10 @@ impl CheckpointWork {
         match command {
             Command::Write { epoch, delta, flushes } => self.write(epoch, *delta, flushes).map(Answer::Durable),
             Command::Publish { epoch, tasks } => {
-                run(tasks)?;
+                for task in tasks {
+                    run(vec![task])?;
+                    crash::point("after-publish", epoch, self.worker as usize);
+                }
                 self.published = epoch;
                 Ok(Answer::Published(epoch))
             }
@@ -186,6 +190,7 @@ impl CheckpointWork {
             self.delta_bytes.fetch_add(entry.len, Ordering::Relaxed);
             self.since_base += entry.len;
             durable.delta = Some(entry);
+            crash::point("after-delta", epoch, self.worker as usize);
         }
         self.db.push(Arc::new(delta))?;
         durable.base = self.base_if_due(epoch)?;
@@ -226,7 +231,9 @@ impl CheckpointWork {
 
     fn commit(&self, manifest: &Manifest) -> Result<Answer, JobError> {
         if let Some(Target { store, retention, .. }) = &self.target {
+            crash::point("before-manifest", Epoch(manifest.epoch), self.worker as usize);
             manifest.commit(store.as_ref())?;
+            crash::point("after-manifest", Epoch(manifest.epoch), self.worker as usize);
             retention.prune(store.as_ref())?;
         }
         Ok(Answer::Committed(Epoch(manifest.epoch)))

@@ -1,0 +1,181 @@
+//! What every client of librdkafka here has in common: the connection, the log, the errors.
+
+use std::fmt;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tidemill_engine::metrics::Counter;
+use tidemill_engine::{ConnectorError, ErrorKind};
+
+/// How long one question to the brokers may take while a source or a sink opens.
+pub(super) const ASK: Duration = Duration::from_secs(30);
+
+/// A cluster, and how to talk to it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// `host:port`, separated by commas.
+    pub brokers: String,
+    /// librdkafka's properties, passed through: TLS, SASL, and anything else it knows.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Connection {
+    /// Talks to `brokers` (`host:port`, separated by commas), without TLS.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self { brokers: brokers.into(), properties: Vec::new() }
+    }
+
+    /// Sets a property of librdkafka's: `security.protocol`, `sasl.username`, `ssl.ca.location`, …
+    #[must_use]
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.push((name.into(), value.into()));
+        self
+    }
+
+    /// `fixed` are the properties that guarantees rest on. Whoever sets another value is told so.
+    pub(super) fn config(
+        &self,
+        defaults: &[(&str, &str)],
+        fixed: &[(&str, &str)],
+    ) -> Result<ClientConfig, ConnectorError> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("client.id", "tidemill");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.properties {
+            if let Some((_, ours)) = fixed.iter().find(|(fixed, _)| fixed == name) {
+                let message = format!(
+                    "property {name} cannot be set to \"{value}\": what is promised rests on its being \"{ours}\""
+                );
+                return Err(ConnectorError::new(ErrorKind::Invalid, message));
+            }
+            config.set(name, value);
+        }
+        for (name, value) in fixed {
+            config.set(*name, *value);
+        }
+        config.set_log_level(RDKafkaLogLevel::Info);
+        Ok(config)
+    }
+}
+
+impl fmt::Debug for Connection {
+    /// Without values of properties: there may be a password among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.properties.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Connection").field("brokers", &self.brokers).field("properties", &names).finish()
+    }
+}
+
+/// Takes librdkafka's log and its errors, which come from its own threads.
+#[derive(Clone, Default)]
+pub(super) struct Log {
+    /// Errors that librdkafka waits out by itself: connections lost, brokers away.
+    pub(super) errors: Counter,
+}
+
+impl ClientContext for Log {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.errors.add(1);
+        tracing::warn!(%error, reason, "Kafka");
+    }
+}
+
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(facility, message, "librdkafka");
+        }
+        // What it calls errors are mostly connections lost; what matters comes as an error of a call.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "librdkafka"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::debug!(facility, message, "librdkafka"),
+        RDKafkaLogLevel::Debug => tracing::trace!(facility, message, "librdkafka"),
+    }
+}
+
+/// Waits, on a thread that has nothing else to do.
+pub(super) fn pause(time: Duration) {
+    // Nothing ever comes: the channel has no sender.
+    let _ = crossbeam_channel::never::<()>().recv_timeout(time);
+}
+
+/// An error of a call, with what was tried and what the user does about it.
+pub(super) fn failed(what: impl fmt::Display, error: KafkaError) -> ConnectorError {
+    let code = error.rdkafka_error_code();
+    let (kind, advice) = code.map_or((kind_of_config(&error), ""), verdict);
+    let advice = if advice.is_empty() { String::new() } else { format!(": {advice}") };
+    ConnectorError::caused(kind, format!("could not {what}{advice}"), error)
+}
+
+fn kind_of_config(error: &KafkaError) -> ErrorKind {
+    match error {
+        KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_) => ErrorKind::Invalid,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+/// What an error code means for the user, and what to do.
+pub(super) fn verdict(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed => {
+            (ErrorKind::Invalid, "this user may not: have the rights given to it on the cluster")
+        }
+        Code::SaslAuthenticationFailed | Code::Authentication => {
+            (ErrorKind::Invalid, "the cluster does not know this user: look at the sasl.* and ssl.* properties")
+        }
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+            (ErrorKind::Unavailable, "the topic or partition is not there: create it, or correct the name")
+        }
+        Code::AutoOffsetReset | Code::OffsetOutOfRange => (
+            ErrorKind::Data,
+            "the records to read next are not there any more: retention deleted them before they were read, or the topic was made anew; restore a newer checkpoint, or start with --restore none in an empty checkpoint directory",
+        ),
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize => (
+            ErrorKind::Invalid,
+            "the record is too large: raise max.message.bytes of the topic and message.max.bytes of the connection",
+        ),
+        Code::InvalidTransactionTimeout => {
+            (ErrorKind::Invalid, "the transaction time-out is above the broker's transaction.max.timeout.ms")
+        }
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => {
+            (ErrorKind::Fenced, "another incarnation of the job has taken over its transactions")
+        }
+        Code::UnsupportedFeature | Code::UnsupportedVersion => (ErrorKind::Invalid, "the brokers are too old for this"),
+        Code::AllBrokersDown | Code::BrokerTransportFailure | Code::OperationTimedOut | Code::Resolve => {
+            (ErrorKind::Unavailable, "no broker answered: is the address right, and does Kafka run there?")
+        }
+        _ => (ErrorKind::Unavailable, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_that_a_promise_rests_on_cannot_be_changed() {
+        let connection = Connection::new("a:1").property("enable.idempotence", "false").property("linger.ms", "7");
+        let error = connection.config(&[], &[("enable.idempotence", "true")]).unwrap_err();
+        assert!(error.to_string().contains("enable.idempotence"), "{error}");
+        let config = connection.config(&[("linger.ms", "5")], &[]).unwrap();
+        assert_eq!(config.get("linger.ms"), Some("7"));
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let connection = Connection::new("a:1").property("sasl.password", "secret");
+        assert!(!format!("{connection:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,135 @@
+//! What cannot work is refused before the first record, with both numbers.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tidemill_engine::{ConnectorError, ErrorKind};
+
+use super::client::{ASK, Log, failed};
+use super::sink::{Delivery, Settings};
+
+/// librdkafka's default of `message.max.bytes`.
+const CLIENT_LIMIT: usize = 1_000_000;
+/// What a batch adds to a message.
+const OVERHEAD: usize = 100;
+
+/// What the settings alone tell.
+pub(super) fn check_settings(settings: &Settings, interval: Option<Duration>) -> Result<(), ConnectorError> {
+    if settings.delivery == Delivery::AtLeastOnce {
+        return Ok(());
+    }
+    let refuse = |message: String| Err(ConnectorError::new(ErrorKind::Invalid, message));
+    let topic = &settings.topic;
+    let Some(interval) = interval else {
+        return refuse(format!(
+            "writing to topic \"{topic}\" exactly once needs checkpoints: give --checkpoint-dir, or write at least once"
+        ));
+    };
+    let timeout = settings.transaction_timeout;
+    if interval * 2 > timeout {
+        return refuse(format!(
+            "a transaction of topic \"{topic}\" is open for an epoch and until it is committed, up to twice the checkpoint interval of {} ms, but times out after {} ms: lengthen the transaction time-out, or shorten the checkpoint interval",
+            interval.as_millis(),
+            timeout.as_millis()
+        ));
+    }
+    Ok(())
+}
+
+/// What the cluster says: the topic is there, and takes transactions as long as these.
+pub(super) fn check_cluster(settings: &Settings) -> Result<(), ConnectorError> {
+    let config = settings.connection.config(&[], &[("allow.auto.create.topics", "false")])?;
+    let client: BaseConsumer<Log> =
+        config.create_with_context(Log::default()).map_err(|e| failed("make a Kafka client", e))?;
+    let topic = &settings.topic;
+    let metadata =
+        client.fetch_metadata(Some(topic), ASK).map_err(|e| failed(format!("look for topic \"{topic}\""), e))?;
+    if !metadata.topics().iter().any(|found| found.error().is_none() && !found.partitions().is_empty()) {
+        let message = format!("there is no topic \"{topic}\" to write to: create it, or correct the name");
+        return Err(ConnectorError::new(ErrorKind::Invalid, message));
+    }
+    if settings.delivery == Delivery::AtLeastOnce {
+        return Ok(());
+    }
+    let Some(broker) = metadata.brokers().first().map(|broker| broker.id()) else { return Ok(()) };
+    let most = number(settings, &ResourceSpecifier::Broker(broker), "transaction.max.timeout.ms")?;
+    let timeout = settings.transaction_timeout.as_millis();
+    match most {
+        Some(most) if timeout > u128::from(most) => Err(ConnectorError::new(
+            ErrorKind::Invalid,
+            format!(
+                "the transaction time-out of {timeout} ms is above the broker's transaction.max.timeout.ms of {most} ms: lower it, or raise the broker's"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The largest message the topic and the client take.
+pub(super) fn largest_message(settings: &Settings) -> Result<usize, ConnectorError> {
+    let own = settings.connection.properties.iter().find(|(name, _)| name == "message.max.bytes");
+    let client = own.and_then(|(_, value)| value.parse().ok()).unwrap_or(CLIENT_LIMIT);
+    let topic = number(settings, &ResourceSpecifier::Topic(&settings.topic), "max.message.bytes")?;
+    let topic = topic.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+    Ok(client.min(topic).saturating_sub(OVERHEAD))
+}
+
+pub(super) fn too_large(topic: &str, size: usize, largest: usize) -> ConnectorError {
+    ConnectorError::new(
+        ErrorKind::Invalid,
+        format!(
+            "a record of {size} bytes is too large for topic \"{topic}\", which takes {largest}: raise max.message.bytes of the topic and message.max.bytes of the connection, or filter such records out"
+        ),
+    )
+}
+
+/// A number among the settings of a broker or a topic; none where we may not ask, or the broker does not say.
+fn number(settings: &Settings, of: &ResourceSpecifier<'_>, name: &str) -> Result<Option<u64>, ConnectorError> {
+    let config = settings.connection.config(&[], &[])?;
+    let admin: AdminClient<Log> =
+        config.create_with_context(Log::default()).map_err(|e| failed("make a Kafka client", e))?;
+    // Not every cluster answers this; what matters is refused by others all the same.
+    let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
+    let answer = pollster::block_on(admin.describe_configs([of], &options));
+    let described: Option<ConfigResource> = answer.ok().and_then(|all| all.into_iter().next()).and_then(Result::ok);
+    if described.is_none() {
+        tracing::debug!(?of, name, "the cluster does not tell");
+    }
+    let value = described.as_ref().and_then(|config| config.get(name)).and_then(|entry| entry.value.clone());
+    Ok(value.and_then(|value| value.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::client::Connection;
+    use crate::kafka::sink::LostMarker;
+
+    fn settings(delivery: Delivery, timeout: Duration) -> Settings {
+        Settings {
+            connection: Connection::new("a:1"),
+            topic: "alerts".to_owned(),
+            delivery,
+            prefix: None,
+            transaction_timeout: timeout,
+            patience: Duration::from_secs(1),
+            lost_marker: LostMarker::Refuse,
+        }
+    }
+
+    #[test]
+    fn timeouts_that_cannot_work_are_refused_with_both_numbers() {
+        let settings = settings(Delivery::ExactlyOnce, Duration::from_secs(3));
+        assert!(check_settings(&settings, Some(Duration::from_millis(1500))).is_ok());
+        let error = check_settings(&settings, Some(Duration::from_millis(1501))).unwrap_err().to_string();
+        assert!(error.contains("1501 ms") && error.contains("3000 ms"), "{error}");
+    }
+
+    #[test]
+    fn exactly_once_needs_checkpoints() {
+        let error = check_settings(&settings(Delivery::ExactlyOnce, Duration::from_secs(60)), None).unwrap_err();
+        assert!(error.to_string().contains("--checkpoint-dir"), "{error}");
+        assert!(check_settings(&settings(Delivery::AtLeastOnce, Duration::from_secs(60)), None).is_ok());
+    }
+}

@@ -1,0 +1,40 @@
+//! Kafka: topics in, each partition with its own watermark; topics out, exactly once through any crash.
+//!
+//! ```text
+//! source ─ topics (which, discovery) ─ start (from where) ─ partition (watermark, idle, order) ─ payload (decode, registry)
+//! sink ─┬─ direct: at least once                            position (what a checkpoint notes)
+//!       └─ transactional: a thread ─ session (one producer) ─ marker (what is published)
+//!          recovery (at start) ─ token (what a checkpoint stages) ─ outgoing (encoding)
+//! leaves: client, url, limits
+//! ```
+//! What each mode guarantees, and what it cannot, is in `docs/kafka.md`.
+
+mod client;
+mod dead_letter;
+mod direct;
+mod limits;
+mod marker;
+mod outgoing;
+mod partition;
+mod payload;
+mod position;
+mod recovery;
+mod registry;
+mod session;
+mod sink;
+mod source;
+mod start;
+mod token;
+mod topics;
+mod transactional;
+mod url;
+
+pub use client::Connection;
+pub use outgoing::Outgoing;
+pub use payload::{Decode, Incoming, NotDecoded, avro, framed_protobuf, json, protobuf, raw};
+pub use registry::SchemaRegistry;
+pub use sink::{Delivery, KafkaSink, KafkaWriter, LostMarker};
+pub use source::{KafkaReader, KafkaSource};
+pub use start::Start;
+pub use topics::Topics;
+pub use url::{KafkaUrl, KafkaUrlError};

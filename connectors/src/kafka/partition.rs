@@ -1,0 +1,238 @@
+//! What is known of one partition while it is read: its watermark, whether it is idle, whether it is done.
+//! And of several: which one is read next. No I/O.
+//!
+//! ```text
+//! busy ── broker: nothing after what was read, for `idle_after` ──▶ idle     (the watermark does not wait for it)
+//!   ◀────────────── a record, or the broker says there is one ────────┘
+//! ```
+//! Invariant: a partition with records waiting at the broker is busy, however long it has given none.
+
+use std::time::Duration;
+
+use tidemill_engine::{Arrival, EventTime};
+
+use super::position::Place;
+
+/// What the broker last said of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BrokersWord {
+    /// The offset that would be fetched next: everything before has been fetched.
+    pub(super) fetched: i64,
+    /// The end of what can be read.
+    pub(super) end: i64,
+    /// Whether its leader is connected. What a broker said before it was lost is not to be trusted.
+    pub(super) connected: bool,
+    /// When it was said, by the job's clock.
+    pub(super) at: Arrival,
+}
+
+/// One partition.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    next: i64,
+    watermark: EventTime,
+    out_of_orderness_ms: i64,
+    /// Reading stops here, in a bounded read.
+    end: Option<i64>,
+    /// Everything was read when the broker last said so, and nothing has come since.
+    at_end: bool,
+    quiet_since: Arrival,
+    idle: bool,
+}
+
+impl Progress {
+    pub(super) fn new(place: Place, out_of_orderness_ms: i64, end: Option<i64>) -> Self {
+        Self {
+            next: place.next,
+            watermark: EventTime(place.watermark),
+            out_of_orderness_ms,
+            end,
+            at_end: false,
+            quiet_since: Arrival(place.quiet_since),
+            idle: false,
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place { next: self.next, watermark: self.watermark.0, quiet_since: self.quiet_since.0 }
+    }
+
+    /// A record at `offset` was read; one that could not be decoded has no time.
+    pub(super) fn read(&mut self, offset: i64, event_time: Option<EventTime>, now: Arrival) {
+        self.next = offset + 1;
+        if let Some(event_time) = event_time {
+            self.watermark = self.watermark.max(event_time.plus_ms(-self.out_of_orderness_ms));
+        }
+        (self.at_end, self.idle, self.quiet_since) = (false, false, now);
+    }
+
+    /// The broker says that there is nothing after what was read.
+    pub(super) fn reached_end(&mut self) {
+        self.at_end = true;
+        if let Some(end) = self.end {
+            self.next = self.next.max(end);
+        }
+    }
+
+    /// Whether a record at `offset` is beyond a bounded read.
+    pub(super) fn is_beyond(&self, offset: i64) -> bool {
+        self.end.is_some_and(|end| offset >= end)
+    }
+
+    /// Nothing before the end of a bounded read is left.
+    pub(super) fn pass_end(&mut self) {
+        if let Some(end) = self.end {
+            self.next = self.next.max(end);
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.end.is_some_and(|end| self.next >= end)
+    }
+
+    /// Judges anew whether it is idle.
+    pub(super) fn judge(&mut self, now: Arrival, idle_after: Duration, word: Option<BrokersWord>) {
+        let quiet_us = now.0.saturating_sub(self.quiet_since.0);
+        let quiet = u128::from(quiet_us) >= idle_after.as_micros();
+        let nothing_waits =
+            word.is_some_and(|word| word.connected && word.at >= self.quiet_since && word.fetched >= word.end);
+        self.idle = self.at_end && quiet && nothing_waits;
+    }
+
+    /// What the source's watermark has to wait for.
+    pub(super) fn holds(&self) -> Option<EventTime> {
+        (!self.idle && !self.is_done()).then_some(self.watermark)
+    }
+
+    pub(super) fn watermark(&self) -> EventTime {
+        self.watermark
+    }
+
+    /// Whether the broker may have records for it that others should wait for.
+    fn may_have_records(&self) -> bool {
+        !self.at_end && !self.is_done()
+    }
+}
+
+/// In which order partitions are asked for records: the one that is furthest behind first. Those that are
+/// more than `max_drift_ms` ahead of one that may have records are left alone.
+pub(super) fn reading_order<'a>(
+    partitions: impl Iterator<Item = &'a Progress> + Clone,
+    max_drift_ms: i64,
+    order: &mut Vec<usize>,
+) {
+    let behind = partitions.clone().filter(|p| p.may_have_records()).map(Progress::watermark).min();
+    let may = |p: &Progress| {
+        behind.is_none_or(|behind| p.watermark <= behind || p.watermark.ms_since(behind) <= max_drift_ms)
+    };
+    let mut found: Vec<(EventTime, usize)> =
+        partitions.enumerate().filter(|(_, p)| !p.is_done() && may(p)).map(|(index, p)| (p.watermark, index)).collect();
+    found.sort_unstable();
+    order.clear();
+    order.extend(found.into_iter().map(|(_, index)| index));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+    const IDLE_AFTER: Duration = Duration::from_secs(5);
+
+    fn at(next: i64) -> Progress {
+        Progress::new(Place { next, watermark: i64::MIN, quiet_since: 0 }, 0, None)
+    }
+
+    fn word(fetched: i64, end: i64, second: u64) -> Option<BrokersWord> {
+        Some(BrokersWord { fetched, end, connected: true, at: Arrival(second * SECOND) })
+    }
+
+    #[test]
+    fn a_partition_with_records_waiting_is_busy_however_long_it_is_silent() {
+        let mut partition = at(7);
+        partition.judge(Arrival(1000 * SECOND), IDLE_AFTER, word(7, 8, 999));
+        assert_eq!(partition.holds(), Some(EventTime::MIN), "the end was never reached");
+        partition.reached_end();
+        partition.judge(Arrival(1000 * SECOND), IDLE_AFTER, word(7, 8, 999));
+        assert!(partition.holds().is_some(), "the broker has one more");
+        partition.judge(Arrival(1000 * SECOND), IDLE_AFTER, None);
+        assert!(partition.holds().is_some(), "the broker has said nothing");
+        let lost = word(7, 7, 999).map(|word| BrokersWord { connected: false, ..word });
+        partition.judge(Arrival(1000 * SECOND), IDLE_AFTER, lost);
+        assert!(partition.holds().is_some(), "its leader is lost");
+        partition.judge(Arrival(1000 * SECOND), IDLE_AFTER, word(7, 7, 999));
+        assert_eq!(partition.holds(), None, "idle");
+    }
+
+    #[test]
+    fn idleness_takes_its_time_and_ends_with_a_record() {
+        let mut partition = at(0);
+        partition.read(0, Some(EventTime(70)), Arrival(10 * SECOND));
+        partition.reached_end();
+        partition.judge(Arrival(14 * SECOND), IDLE_AFTER, word(1, 1, 13));
+        assert_eq!(partition.holds(), Some(EventTime(70)), "not long enough");
+        partition.judge(Arrival(15 * SECOND), IDLE_AFTER, word(1, 1, 9));
+        assert!(partition.holds().is_some(), "said before the last record came");
+        partition.judge(Arrival(15 * SECOND), IDLE_AFTER, word(1, 1, 15));
+        assert_eq!(partition.holds(), None);
+        partition.read(1, Some(EventTime(60)), Arrival(16 * SECOND));
+        assert_eq!(partition.holds(), Some(EventTime(70)), "busy again, and no step back");
+    }
+
+    #[test]
+    fn transactions_markers_at_the_end_are_not_waited_for() {
+        // The last record is at 9, a commit marker at 10: the consumer goes on at 11 without having seen 10.
+        let mut partition = at(10);
+        partition.reached_end();
+        partition.judge(Arrival(60 * SECOND), IDLE_AFTER, word(11, 11, 59));
+        assert_eq!(partition.holds(), None);
+    }
+
+    #[test]
+    fn a_bounded_read_ends_at_its_end_also_where_the_last_offsets_hold_no_record() {
+        let bounded = |next| Progress::new(Place { next, watermark: 0, quiet_since: 0 }, 0, Some(10));
+        assert!(bounded(10).is_done());
+        let mut partition = bounded(8);
+        partition.read(8, None, Arrival(0));
+        assert!(!partition.is_done() && partition.is_beyond(10) && !partition.is_beyond(9));
+        partition.reached_end();
+        assert!(partition.is_done());
+        assert_eq!(partition.place().next, 10);
+    }
+
+    #[test]
+    fn the_one_behind_comes_first_and_others_wait_for_it_only_while_it_may_have_records() {
+        let with = |watermark| Progress::new(Place { next: 0, watermark, quiet_since: 0 }, 0, None);
+        let mut all = [with(600_000), with(0), with(30_000)];
+        let mut order = Vec::new();
+        reading_order(all.iter(), 60_000, &mut order);
+        assert_eq!(order, [1, 2], "ten minutes ahead is left alone");
+        all[1].reached_end();
+        all[2].reached_end();
+        reading_order(all.iter(), 60_000, &mut order);
+        assert_eq!(order, [1, 2, 0], "nobody has anything to catch up");
+    }
+
+    proptest! {
+        /// However far apart: someone who may have records is always asked, so reading never gets stuck.
+        #[test]
+        fn whoever_may_have_records_and_is_furthest_behind_is_always_asked(
+            partitions in prop::collection::vec((any::<i64>(), any::<bool>()), 1..10), drift in 0..i64::MAX,
+        ) {
+            let partitions: Vec<Progress> = partitions.into_iter().map(|(watermark, ended)| {
+                let mut partition = Progress::new(Place { next: 0, watermark, quiet_since: 0 }, 0, None);
+                if ended { partition.reached_end(); }
+                partition
+            }).collect();
+            let mut order = Vec::new();
+            reading_order(partitions.iter(), drift, &mut order);
+            let waiting = (0..partitions.len()).filter(|i| partitions[*i].may_have_records());
+            match waiting.min_by_key(|i| partitions[*i].watermark) {
+                Some(behind) => prop_assert!(order.contains(&behind)),
+                None => prop_assert_eq!(order.len(), partitions.len()),
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! How a message becomes a record.
+
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use serde::de::DeserializeOwned;
+use tidemill_engine::ConnectorError;
+
+use super::registry::{SchemaRegistry, framed};
+
+/// A message as a decoder sees it.
+#[derive(Clone, Copy)]
+pub struct Incoming<'a> {
+    message: &'a BorrowedMessage<'a>,
+}
+
+impl<'a> Incoming<'a> {
+    pub(super) fn new(message: &'a BorrowedMessage<'a>) -> Self {
+        Self { message }
+    }
+
+    /// The topic it was read from.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        self.message.topic()
+    }
+
+    /// The partition it was read from.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.message.partition()
+    }
+
+    /// Its offset there.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.message.offset()
+    }
+
+    /// Milliseconds since the Unix epoch: when the producer made it, or the broker took it, as the topic is set.
+    #[must_use]
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        self.message.timestamp().to_millis()
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.message.key()
+    }
+
+    /// Its payload; none in a tombstone.
+    #[must_use]
+    pub fn payload(&self) -> Option<&'a [u8]> {
+        self.message.payload()
+    }
+
+    /// The value of its first header of that name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        let headers = self.message.headers()?;
+        headers.iter().find(|header| header.key == name).and_then(|header| header.value)
+    }
+}
+
+/// Why a message is no record.
+#[derive(Debug)]
+pub enum NotDecoded {
+    /// It never will be: it becomes a dead letter with this reason.
+    Poison(String),
+    /// What is needed to decode it (a schema registry) is not to be had: the job stops and can be restored.
+    Stop(ConnectorError),
+}
+
+impl NotDecoded {
+    /// The message is at fault.
+    pub fn poison(reason: impl std::fmt::Display) -> Self {
+        Self::Poison(reason.to_string())
+    }
+}
+
+/// Turns messages into records. Shared by all workers of a process; closures are decoders.
+pub trait Decode<T>: Send + Sync + 'static {
+    /// Decodes one message. It may call a registry the first time it meets a schema, and must not block otherwise.
+    ///
+    /// # Errors
+    /// When the message is no `T`.
+    fn decode(&self, message: Incoming<'_>) -> Result<T, NotDecoded>;
+}
+
+impl<T, F: Fn(Incoming<'_>) -> Result<T, NotDecoded> + Send + Sync + 'static> Decode<T> for F {
+    fn decode(&self, message: Incoming<'_>) -> Result<T, NotDecoded> {
+        self(message)
+    }
+}
+
+fn payload<'a>(message: Incoming<'a>) -> Result<&'a [u8], NotDecoded> {
+    message.payload().ok_or_else(|| NotDecoded::poison("it has no payload (a tombstone)"))
+}
+
+/// Payloads of JSON.
+pub fn json<T: DeserializeOwned + 'static>() -> impl Decode<T> {
+    |message: Incoming<'_>| serde_json::from_slice(payload(message)?).map_err(NotDecoded::poison)
+}
+
+/// Payloads as they are.
+pub fn raw() -> impl Decode<Vec<u8>> {
+    |message: Incoming<'_>| payload(message).map(<[u8]>::to_vec)
+}
+
+/// Payloads of Avro in Confluent's wire format: a zero, the id of the writer's schema in `registry`, the record.
+pub fn avro<T: DeserializeOwned + 'static>(registry: SchemaRegistry) -> impl Decode<T> {
+    move |message: Incoming<'_>| decode_avro(&registry, payload(message)?)
+}
+
+pub(super) fn decode_avro<T: DeserializeOwned>(registry: &SchemaRegistry, payload: &[u8]) -> Result<T, NotDecoded> {
+    let (id, mut rest) = framed(payload)?;
+    let schema = registry.avro(id)?;
+    let value = apache_avro::from_avro_datum(&schema, &mut rest, None).map_err(NotDecoded::poison)?;
+    apache_avro::from_value(&value).map_err(NotDecoded::poison)
+}
+
+/// Payloads of Protobuf, without any framing.
+pub fn protobuf<T: prost::Message + Default + 'static>() -> impl Decode<T> {
+    |message: Incoming<'_>| T::decode(payload(message)?).map_err(NotDecoded::poison)
+}
+
+/// Payloads of Protobuf in Confluent's wire format: a zero, the schema's id, the path to the message's type in the
+/// schema, the message. The type is `T`: neither id nor path are looked up.
+pub fn framed_protobuf<T: prost::Message + Default + 'static>() -> impl Decode<T> {
+    |message: Incoming<'_>| decode_framed_protobuf(payload(message)?)
+}
+
+fn decode_framed_protobuf<T: prost::Message + Default>(payload: &[u8]) -> Result<T, NotDecoded> {
+    let (_, mut rest) = framed(payload)?;
+    // Zigzag numbers: how many, then each. None stands for the first type.
+    let number = |rest: &mut &[u8]| {
+        let zigzag = prost::encoding::decode_varint(rest).map_err(NotDecoded::poison)?;
+        Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+    };
+    for _ in 0..number(&mut rest)? {
+        number(&mut rest)?;
+    }
+    T::decode(rest).map_err(NotDecoded::poison)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn protobuf_is_found_behind_its_frame() {
+        // Protobuf's own StringValue: a message with a string.
+        let value = "a card".to_owned();
+        let message = value.encode_to_vec();
+        for path in [&[0][..], &[4, 2, 0], &[2, 6]] {
+            let payload = [&[0, 0, 0, 0, 7], path, &message].concat();
+            assert_eq!(decode_framed_protobuf::<String>(&payload).unwrap(), value);
+        }
+        for wrong in [&b""[..], b"\0\0\0\0\x07", b"\0\0\0\0\x07\xff\xff", b"\0\0\0\0\x07\0\x0a\x09c"] {
+            assert!(matches!(decode_framed_protobuf::<String>(wrong), Err(NotDecoded::Poison(_))), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a Kafka source notes in each epoch: the next offset of every partition, and its watermark.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::{ConnectorError, ErrorKind};
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct PartitionId {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+}
+
+impl PartitionId {
+    /// The worker that reads it: the same in every run with as many workers.
+    pub(super) fn owner(&self, workers: usize) -> usize {
+        // FNV-1a, so that partition 0 of many topics is not all on worker 0.
+        let hash = self
+            .topic
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        let partition = u64::from(self.partition.unsigned_abs());
+        ((hash >> 32).wrapping_add(partition) % workers.max(1) as u64) as usize
+    }
+}
+
+impl std::fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+/// Where reading a partition goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// The offset to read next.
+    pub(super) next: i64,
+    /// Its watermark, event time in ms.
+    pub(super) watermark: i64,
+    /// Since when it had given nothing, by the job's clock in microseconds.
+    pub(super) quiet_since: u64,
+}
+
+/// By partition.
+pub(super) type Places = BTreeMap<PartitionId, Place>;
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u8,
+    partitions: Vec<(PartitionId, Place)>,
+}
+
+const VERSION: u8 = 1;
+
+pub(super) fn encode(places: impl Iterator<Item = (PartitionId, Place)>) -> Result<Vec<u8>, ConnectorError> {
+    serde_json::to_vec(&Stored { version: VERSION, partitions: places.collect() })
+        .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+}
+
+/// The places that all workers of the last run noted. Each partition had one reader.
+pub(super) fn merge(positions: &[Vec<u8>]) -> Result<Places, ConnectorError> {
+    let mut places = Places::new();
+    for bytes in positions {
+        let stored: Stored = serde_json::from_slice(bytes).map_err(|e| {
+            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a Kafka source's", e)
+        })?;
+        if stored.version != VERSION {
+            let found = stored.version;
+            let message = format!("the position in the checkpoint is of version {found}, this build reads {VERSION}");
+            return Err(ConnectorError::new(ErrorKind::Data, message));
+        }
+        for (id, place) in stored.partitions {
+            if let Some(other) = places.insert(id.clone(), place) {
+                let message = format!(
+                    "the checkpoint has two positions for {id}: offsets {} and {}; it is damaged",
+                    other.next, place.next
+                );
+                return Err(ConnectorError::new(ErrorKind::Data, message));
+            }
+        }
+    }
+    Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn places() -> impl Strategy<Value = Places> {
+        let id = ("[a-c]", 0..20).prop_map(|(topic, partition)| PartitionId { topic, partition });
+        let place = (0..i64::MAX, any::<i64>(), any::<u64>());
+        let place = place.prop_map(|(next, watermark, quiet_since)| Place { next, watermark, quiet_since });
+        prop::collection::btree_map(id, place, 0..30)
+    }
+
+    proptest! {
+        /// Dealt out among any number of workers, noted by each, and merged: nothing is lost or doubled.
+        #[test]
+        fn what_the_workers_noted_is_what_there_was(places in places(), workers in 1..6_usize) {
+            let of = |worker| places.clone().into_iter().filter(move |(id, _)| id.owner(workers) == worker);
+            let noted: Vec<Vec<u8>> = (0..workers).map(|worker| encode(of(worker)).unwrap()).collect();
+            prop_assert_eq!(merge(&noted).unwrap(), places);
+        }
+    }
+
+    #[test]
+    fn partitions_are_spread() {
+        for topic in ["payments", "charge-backs", "a"] {
+            let mut counts = [0; 4];
+            for partition in 0..40 {
+                counts[PartitionId { topic: topic.to_owned(), partition }.owner(4)] += 1;
+            }
+            assert_eq!(counts, [10; 4]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_position_is_an_error() {
+        for (bytes, reason) in
+            [(&b"{}"[..], "not a Kafka source's"), (br#"{"version":9,"partitions":[]}"#, "version 9")]
+        {
+            let error = merge(&[bytes.to_vec()]).unwrap_err();
+            assert!(error.kind() == ErrorKind::Data && error.to_string().contains(reason), "{error}");
+        }
+        let id = PartitionId { topic: "t".to_owned(), partition: 0 };
+        let twice = encode([(id, Place { next: 1, watermark: 0, quiet_since: 0 })].into_iter()).unwrap();
+        assert!(merge(&[twice.clone(), twice]).unwrap_err().to_string().contains("two positions for t/0"));
+    }
+}

@@ -1,0 +1,189 @@
+//! A schema registry (Confluent's REST interface): a schema by its id, asked for once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tidemill_engine::{ConnectorError, ErrorKind};
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+
+use super::client::pause;
+use super::payload::NotDecoded;
+
+/// How long one answer may take; a worker waits for it.
+const ASK: Duration = Duration::from_secs(5);
+/// How often it is asked before the job stops.
+const TRIES: u32 = 4;
+
+/// Where schemas are kept. Cheap to clone; clones share what was fetched.
+#[derive(Clone)]
+pub struct SchemaRegistry {
+    url: String,
+    authorization: Option<String>,
+    agent: ureq::Agent,
+    schemas: Arc<RwLock<HashMap<u32, Arc<apache_avro::Schema>>>>,
+}
+
+impl SchemaRegistry {
+    /// The registry at `url`, e.g. `http://127.0.0.1:8081`.
+    pub fn new(url: impl Into<String>) -> Self {
+        // The system's OpenSSL and its certificates, as for the brokers.
+        let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(RootCerts::PlatformVerifier).build();
+        let config =
+            ureq::Agent::config_builder().timeout_global(Some(ASK)).http_status_as_error(false).tls_config(tls);
+        let url = url.into().trim_end_matches('/').to_owned();
+        Self { url, authorization: None, agent: config.build().new_agent(), schemas: Arc::default() }
+    }
+
+    /// Sends this as `Authorization` header: `Basic …`, `Bearer …`.
+    #[must_use]
+    pub fn authorization(mut self, value: impl Into<String>) -> Self {
+        self.authorization = Some(value.into());
+        self
+    }
+
+    /// The Avro schema of this id.
+    pub(super) fn avro(&self, id: u32) -> Result<Arc<apache_avro::Schema>, NotDecoded> {
+        if let Some(schema) = self.schemas.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return Ok(Arc::clone(schema));
+        }
+        let text = self.fetch(id)?;
+        let schema = apache_avro::Schema::parse_str(&text)
+            .map_err(|e| NotDecoded::poison(format!("schema {id} of the registry is no Avro schema: {e}")))?;
+        let schema = Arc::new(schema);
+        self.schemas.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    fn fetch(&self, id: u32) -> Result<String, NotDecoded> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.ask(id) {
+                Ok(answer) => return answer,
+                Err(_) if tries < TRIES => pause(Duration::from_millis(100) * 4_u32.pow(tries)),
+                Err(reason) => return Err(NotDecoded::Stop(ConnectorError::new(ErrorKind::Unavailable, reason))),
+            }
+        }
+    }
+
+    /// The answer, or why there is none; in it the schema, or that there is no such schema.
+    fn ask(&self, id: u32) -> Result<Result<String, NotDecoded>, String> {
+        let url = format!("{}/schemas/ids/{id}", self.url);
+        let failed = |reason: &dyn std::fmt::Display| format!("the schema registry does not answer at {url}: {reason}");
+        let mut request = self.agent.get(&url);
+        if let Some(value) = &self.authorization {
+            request = request.header("Authorization", value);
+        }
+        let mut response = request.call().map_err(|e| failed(&e))?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().read_to_string().map_err(|e| failed(&e))?;
+        match status {
+            200 => {
+                let Answer { schema, kind } = serde_json::from_str(&body).map_err(|e| failed(&e))?;
+                match kind.as_deref() {
+                    None | Some("AVRO") => Ok(Ok(schema)),
+                    Some(kind) => Ok(Err(NotDecoded::poison(format!("schema {id} is of kind {kind}, not Avro")))),
+                }
+            }
+            404 => Ok(Err(NotDecoded::poison(format!("the schema registry knows no schema {id}")))),
+            _ => Err(failed(&format!("{status} {body}"))),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    schema: String,
+    #[serde(rename = "schemaType")]
+    kind: Option<String>,
+}
+
+/// A payload in Confluent's wire format: a zero, the schema's id, and the rest.
+pub(super) fn framed(payload: &[u8]) -> Result<(u32, &[u8]), NotDecoded> {
+    match payload.split_first() {
+        Some((0, rest)) => match rest.split_first_chunk::<4>() {
+            Some((id, rest)) => Ok((u32::from_be_bytes(*id), rest)),
+            None => Err(NotDecoded::poison("it is cut off before its schema's id")),
+        },
+        Some((first, _)) => {
+            Err(NotDecoded::poison(format!("it begins with byte {first}, not with the 0 of a schema's id")))
+        }
+        None => Err(NotDecoded::poison("it is empty")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::kafka::payload::decode_avro;
+
+    /// A registry that gives these answers (status, body), one after the other, and counts the questions.
+    fn registry(answers: Vec<(u16, &'static str)>) -> (SchemaRegistry, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serve = move || {
+            let mut asked = Vec::new();
+            for (status, body) in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 2048];
+                let read = stream.read(&mut request).unwrap();
+                asked.push(String::from_utf8_lossy(&request[..read]).lines().next().unwrap().to_owned());
+                let head =
+                    format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                stream.write_all((head + body).as_bytes()).unwrap();
+            }
+            asked
+        };
+        (SchemaRegistry::new(url), std::thread::spawn(serve))
+    }
+
+    #[derive(Debug, PartialEq, serde::Serialize, Deserialize)]
+    struct Payment {
+        card: String,
+        cents: i64,
+    }
+
+    const SCHEMA: &str = r#"{"type":"record","name":"Payment","fields":[{"name":"card","type":"string"},{"name":"cents","type":"long"}]}"#;
+
+    fn payload(id: u32, payment: &Payment) -> Vec<u8> {
+        let schema = apache_avro::Schema::parse_str(SCHEMA).unwrap();
+        let value = apache_avro::to_value(payment).unwrap().resolve(&schema).unwrap();
+        [&[0][..], &id.to_be_bytes(), &apache_avro::to_avro_datum(&schema, value).unwrap()].concat()
+    }
+
+    #[test]
+    fn a_schema_is_asked_for_once_and_decodes() {
+        let answer = r#"{"schema":"{\"type\":\"record\",\"name\":\"Payment\",\"fields\":[{\"name\":\"card\",\"type\":\"string\"},{\"name\":\"cents\",\"type\":\"long\"}]}"}"#;
+        let (registry, server) = registry(vec![(500, "not yet"), (200, answer)]);
+        for cents in [7, -7_000_000_000] {
+            let payment = Payment { card: "c".to_owned(), cents };
+            let decoded: Payment = decode_avro(&registry, &payload(42, &payment)).unwrap();
+            assert_eq!(decoded, payment);
+        }
+        assert_eq!(
+            server.join().unwrap(),
+            ["GET /schemas/ids/42 HTTP/1.1"; 2],
+            "one try that failed, one that did not"
+        );
+    }
+
+    #[test]
+    fn an_unknown_schema_is_the_messages_fault_and_a_registry_that_is_away_is_not() {
+        let (registry, server) = registry(vec![(404, "{}")]);
+        let payment = Payment { card: "c".to_owned(), cents: 1 };
+        let result: Result<Payment, _> = decode_avro(&registry, &payload(9, &payment));
+        assert!(matches!(result, Err(NotDecoded::Poison(reason)) if reason.contains("no schema 9")));
+        server.join().unwrap();
+        let result: Result<Payment, _> = decode_avro(&registry, &payload(10, &payment));
+        assert!(matches!(result, Err(NotDecoded::Stop(error)) if error.kind() == ErrorKind::Unavailable));
+        for (bytes, reason) in [(&b""[..], "empty"), (b"{}", "begins with byte 123"), (b"\0\0\0", "cut off")] {
+            let result: Result<Payment, _> = decode_avro(&registry, bytes);
+            assert!(matches!(result, Err(NotDecoded::Poison(found)) if found.contains(reason)));
+        }
+    }
+}

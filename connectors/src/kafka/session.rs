@@ -1,0 +1,381 @@
+//! A transactional producer and what can go wrong with it.
+//!
+//! ```text
+//! begin ─▶ produce … ─▶ flush, marker ──(manifest)──▶ commit ─▶ Published::Yes
+//!                                                       ├─ aborted: No ─────┐
+//!                                                       └─ no answer: Unknown ┴─▶ reopen, read the marker:
+//!                                                            at the epoch: done; below it: publish from memory
+//! ```
+//! SUBTLE: who may reopen. `init_transactions` fences every other producer of the same id, so a zombie that
+//! reopened would fence its successor. A producer is fenced by a successor, or because the broker gave up a
+//! transaction that was open for too long. Only when this one's transaction was, and the marker still names this
+//! incarnation, it is the latter; a successor writes its incarnation into the marker before anything else.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
+
+use super::client::{Connection, Log, failed, pause};
+use super::marker::{Marked, Marker};
+use super::outgoing::messages;
+
+/// How long one call to the brokers may take before it is tried again.
+const CALL: Duration = Duration::from_secs(10);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Whether output is visible.
+#[derive(Debug)]
+pub(super) enum Published {
+    Yes,
+    /// The transaction was aborted.
+    No(KafkaError),
+    /// The answer did not come, or came from someone who cannot know: read the marker, never guess.
+    Unknown(KafkaError),
+}
+
+/// What identifies a worker's output, and how long things may take.
+#[derive(Clone)]
+pub(super) struct Identity {
+    pub(super) connection: Connection,
+    pub(super) topic: String,
+    pub(super) prefix: String,
+    pub(super) worker: usize,
+    pub(super) incarnation: u64,
+    pub(super) transaction_timeout: Duration,
+    /// How long brokers may be away before the job stops.
+    pub(super) patience: Duration,
+    pub(super) log: Log,
+    /// The job ends: nothing is waited for any more.
+    pub(super) ending: Arc<AtomicBool>,
+}
+
+impl Identity {
+    fn may_wait(&self, until: Instant) -> bool {
+        Instant::now() < until && !self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Transactional id and marker group.
+    pub(super) fn id(&self) -> String {
+        format!("{}.w{}", self.prefix, self.worker)
+    }
+
+    pub(super) fn marker(&self) -> Result<Marker, ConnectorError> {
+        Marker::open(&self.connection, &self.topic, &self.id(), self.incarnation, self.log.clone())
+    }
+
+    fn producer(&self) -> Result<BaseProducer<Deliveries>, ConnectorError> {
+        let timeout = self.transaction_timeout.as_millis().to_string();
+        let id = self.id();
+        let fixed = [
+            ("transactional.id", id.as_str()),
+            ("transaction.timeout.ms", timeout.as_str()),
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+        ];
+        let config = self.connection.config(&PRODUCER_DEFAULTS, &fixed)?;
+        let deliveries = Deliveries { log: self.log.clone(), first_error: Arc::default() };
+        config.create_with_context(deliveries).map_err(|e| failed("make a Kafka producer", e))
+    }
+}
+
+/// As Kafka's own clients partition; little lingering, because an epoch waits for it.
+pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 3] =
+    [("partitioner", "murmur2_random"), ("linger.ms", "2"), ("queue.buffering.max.kbytes", "131072")];
+
+/// Hears what became of each message.
+#[derive(Clone)]
+pub(super) struct Deliveries {
+    pub(super) log: Log,
+    pub(super) first_error: Arc<Mutex<Option<KafkaError>>>,
+}
+
+impl Deliveries {
+    pub(super) fn error(&self) -> Option<KafkaError> {
+        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.log.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+/// An initialised transactional producer: earlier ones of the same id are fenced.
+pub(super) struct Session {
+    identity: Identity,
+    producer: BaseProducer<Deliveries>,
+    marker: Marker,
+    /// Since when a transaction is open.
+    open_since: Option<Instant>,
+}
+
+impl Session {
+    /// Takes the id over. Waits for brokers that are away, and for transactions that are being completed.
+    pub(super) fn open(identity: &Identity) -> Result<Self, ConnectorError> {
+        let (producer, marker) = (identity.producer()?, identity.marker()?);
+        let what = format!("begin to write as transactional id \"{}\"", identity.id());
+        patiently(identity, &what, || producer.init_transactions(CALL)).map_err(|e| timeout_refused(identity, e))?;
+        Ok(Self { identity: identity.clone(), producer, marker, open_since: None })
+    }
+
+    /// The same for the worker that writes, after this start of the job has taken over all ids. A newer start may
+    /// have done so since, and must not be fenced: whoever is asleep between the two looks learns it from the second.
+    pub(super) fn join(identity: &Identity) -> Result<Self, ConnectorError> {
+        check_ours(identity, &identity.marker()?)?;
+        let session = Self::open(identity)?;
+        check_ours(identity, &session.marker)?;
+        Ok(session)
+    }
+
+    /// The marker, once nothing is in doubt.
+    pub(super) fn read_marker(&self) -> Result<Option<Marked>, ConnectorError> {
+        read_marker(&self.identity, &self.marker)
+    }
+
+    /// Produces a chunk into the open transaction, which begins if there is none.
+    pub(super) fn produce(&mut self, chunk: &[u8]) -> Result<(), KafkaError> {
+        self.begin()?;
+        for message in messages(chunk).flatten() {
+            let mut record = message.record(&self.identity.topic);
+            let mut tries = 0;
+            while let Err((error, same)) = self.producer.send(record) {
+                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                if !full || self.producer.context().error().is_some() || tries > 3000 {
+                    return Err(error);
+                }
+                self.producer.poll(Duration::from_millis(10));
+                (record, tries) = (same, tries + 1);
+            }
+        }
+        self.poll();
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), KafkaError> {
+        if self.open_since.is_none() {
+            self.producer.begin_transaction()?;
+            self.open_since = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Lets librdkafka tell what became of messages.
+    pub(super) fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    /// Has everything delivered, and the marker of `epoch` put into the transaction: only the commit is left.
+    pub(super) fn prepare(&mut self, epoch: Epoch) -> Result<(), KafkaError> {
+        self.begin()?;
+        self.producer.flush(self.identity.transaction_timeout)?;
+        if let Some(error) = self.producer.context().error() {
+            return Err(error);
+        }
+        crash::point("before-marker", epoch, self.identity.worker);
+        let (offsets, group) = self.marker.offsets(epoch).map_err(|_| KafkaError::Canceled)?;
+        let give_up = Instant::now() + self.identity.transaction_timeout;
+        loop {
+            match self.producer.send_offsets_to_transaction(&offsets, &group, CALL) {
+                Err(error) if is_retriable(&error) && self.identity.may_wait(give_up) => pause(RETRY),
+                result => {
+                    crash::point("after-marker", epoch, self.identity.worker);
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// Commits what was prepared.
+    pub(super) fn commit(&mut self, epoch: Epoch) -> Published {
+        crash::point("before-commit", epoch, self.identity.worker);
+        let give_up = Instant::now() + self.identity.patience;
+        loop {
+            match self.producer.commit_transaction(CALL) {
+                Ok(()) => {
+                    self.open_since = None;
+                    crash::point("after-commit", epoch, self.identity.worker);
+                    return Published::Yes;
+                }
+                // librdkafka goes on with the same commit: it is not sent twice.
+                Err(error) if is_retriable(&error) && self.identity.may_wait(give_up) => {
+                    tracing::warn!(%epoch, %error, "Kafka: the commit is tried again");
+                    pause(RETRY);
+                }
+                Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
+                    return Published::No(KafkaError::Transaction(error));
+                }
+                Err(error) => return Published::Unknown(error),
+            }
+        }
+    }
+
+    /// Publishes `chunks` with the marker of `epoch`, in one transaction.
+    pub(super) fn publish<'a>(&mut self, epoch: Epoch, mut chunks: impl Iterator<Item = &'a [u8]>) -> Published {
+        let prepared = chunks.try_for_each(|chunk| self.produce(chunk)).and_then(|()| self.prepare(epoch));
+        match prepared {
+            Ok(()) => self.commit(epoch),
+            // Nothing was committed, and nothing will be: the transaction ends with the producer.
+            Err(error) => Published::No(error),
+        }
+    }
+
+    /// Gives up the open transaction, so that readers need not wait for the broker to do so.
+    pub(super) fn abandon(&mut self) {
+        if self.open_since.take().is_some()
+            && let Err(error) = self.producer.abort_transaction(Duration::from_secs(2))
+        {
+            tracing::debug!(%error, "the open transaction was not aborted: the broker does so after its time-out");
+        }
+    }
+
+    /// Takes the id over again, with a new producer.
+    pub(super) fn retake(self) -> Result<Self, ConnectorError> {
+        let identity = self.identity.clone();
+        // Two of the same id in one process would fence each other.
+        drop(self);
+        Self::open(&identity)
+    }
+
+    /// After `error`: takes the id over again, unless a newer start of the job has done so.
+    pub(super) fn reopen(mut self, error: &KafkaError) -> Result<Self, ConnectorError> {
+        let expired = self.open_since.is_some_and(|since| since.elapsed() >= self.identity.transaction_timeout);
+        if is_fenced(error) && !expired {
+            return Err(fenced(&self.identity, Some(error)));
+        }
+        check_ours(&self.identity, &self.marker)?;
+        tracing::warn!(%error, id = self.marker.group(), expired, "Kafka: the transaction is begun anew");
+        if is_fenced(error) {
+            // It is over already.
+            self.open_since = None;
+        }
+        let identity = self.identity.clone();
+        drop(self);
+        Self::join(&identity)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+/// Reads the marker, waiting for brokers that are away and for a commit that is under way.
+pub(super) fn read_marker(identity: &Identity, marker: &Marker) -> Result<Option<Marked>, ConnectorError> {
+    patiently(identity, &format!("read the marker of group \"{}\"", marker.group()), || marker.read())
+}
+
+/// Tries until it works, or fails for good, or patience ends.
+pub(super) fn patiently<T>(
+    identity: &Identity,
+    what: &str,
+    mut call: impl FnMut() -> Result<T, KafkaError>,
+) -> Result<T, ConnectorError> {
+    let give_up = Instant::now() + identity.patience;
+    let mut warned = false;
+    loop {
+        match call() {
+            Ok(value) => return Ok(value),
+            Err(error) if is_retriable(&error) && identity.may_wait(give_up) => {
+                if !std::mem::replace(&mut warned, true) {
+                    tracing::warn!(what, %error, "Kafka: waiting");
+                }
+                pause(RETRY);
+            }
+            Err(error) => return Err(failed(what, error)),
+        }
+    }
+}
+
+fn is_retriable(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    if let KafkaError::Transaction(error) = error {
+        return error.is_retriable();
+    }
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| {
+        matches!(
+            code,
+            Code::OperationTimedOut
+                | Code::RequestTimedOut
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::Resolve
+                | Code::TimedOutQueue
+                | Code::WaitingForCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::NotCoordinator
+                | Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::UnstableOffsetCommit
+                | Code::NetworkException
+        )
+    })
+}
+
+pub(super) fn is_fenced(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    error
+        .rdkafka_error_code()
+        .is_some_and(|code| matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch))
+}
+
+/// Whether the marker still names this start of the job. Where there is none, nobody has taken over: whoever does
+/// writes one first.
+fn check_ours(identity: &Identity, marker: &Marker) -> Result<(), ConnectorError> {
+    match read_marker(identity, marker)? {
+        Some(marked) if !marker.is_of_this_incarnation(&marked) => Err(fenced(identity, None)),
+        _ => Ok(()),
+    }
+}
+
+fn fenced(identity: &Identity, error: Option<&KafkaError>) -> ConnectorError {
+    let message = format!(
+        "another start of the job has taken over transactional id \"{}\": this one stops; its output since the last checkpoint is not published here",
+        identity.id()
+    );
+    match error {
+        Some(error) => ConnectorError::caused(ErrorKind::Fenced, message, error.clone()),
+        None => ConnectorError::new(ErrorKind::Fenced, message),
+    }
+}
+
+fn timeout_refused(identity: &Identity, error: ConnectorError) -> ConnectorError {
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<KafkaError>());
+    let refused = cause.and_then(KafkaError::rdkafka_error_code) == Some(RDKafkaErrorCode::InvalidTransactionTimeout);
+    if !refused {
+        return error;
+    }
+    let asked = identity.transaction_timeout.as_millis();
+    ConnectorError::caused(
+        ErrorKind::Invalid,
+        format!(
+            "the transaction time-out of {asked} ms is above the broker's transaction.max.timeout.ms: lower it, or raise the broker's"
+        ),
+        error,
+    )
+}

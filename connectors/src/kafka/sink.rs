@@ -1,0 +1,255 @@
+//! The Kafka sink: its settings, what is checked before anything is written, and recovery.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
+use tidemill_engine::{ConnectorError, Data, DeadLetter, Epoch, ErrorKind, Record};
+
+use super::client::{Connection, Log};
+use super::dead_letter;
+use super::limits;
+use super::outgoing::Outgoing;
+use super::recovery;
+use super::session::Identity;
+use super::token::TokenHead;
+use super::{direct, transactional};
+
+/// What a [`KafkaSink`] promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Messages are acknowledged by all replicas before their epoch counts as durable. After a crash those since
+    /// the last checkpoint are produced again. They are visible at once.
+    AtLeastOnce,
+    /// A consumer that reads `read_committed` sees each message once, whatever dies when. They are visible when
+    /// their epoch is committed. Needs a checkpoint directory.
+    ExactlyOnce,
+}
+
+type Encode<T> = Arc<dyn Fn(&Record<T>, &mut Outgoing) -> Result<(), String> + Send + Sync>;
+
+/// Writes records as messages of a topic.
+///
+/// * Order: messages of one key that come from one worker stay in order.
+/// * Guarantee: as [`Delivery`] says. A record that cannot be encoded, or is too large for the topic, stops the job.
+/// * Exactly once: messages of an epoch are produced into one transaction per worker while the epoch runs, and
+///   staged in its delta; the transaction commits after the manifest, together with a marker of its epoch (see
+///   `docs/kafka.md`). Transactional ids and marker groups are `{prefix}.w{worker}`.
+pub struct KafkaSink<T> {
+    settings: Settings,
+    encode: Encode<T>,
+    record: PhantomData<fn(T)>,
+}
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) connection: Connection,
+    pub(super) topic: String,
+    pub(super) delivery: Delivery,
+    pub(super) prefix: Option<String>,
+    pub(super) transaction_timeout: Duration,
+    pub(super) patience: Duration,
+    pub(super) lost_marker: LostMarker,
+}
+
+/// What a restart does when output is staged and its marker is gone, so that nobody can tell whether it was
+/// published. Brokers forget a marker when nothing was committed for `offsets.retention.minutes` (7 days).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LostMarker {
+    /// Stop, and say so.
+    #[default]
+    Refuse,
+    /// Publish it: it may be there twice.
+    Publish,
+    /// Leave it out: it may be missing.
+    Skip,
+}
+
+impl<T: Data> KafkaSink<T> {
+    /// Writes to `topic` what `encode` makes of each record.
+    pub fn new(
+        connection: Connection,
+        topic: impl Into<String>,
+        delivery: Delivery,
+        encode: impl Fn(&Record<T>, &mut Outgoing) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        let settings = Settings {
+            connection,
+            topic: topic.into(),
+            delivery,
+            prefix: None,
+            transaction_timeout: Duration::from_secs(60),
+            patience: Duration::from_secs(300),
+            lost_marker: LostMarker::Refuse,
+        };
+        Self { settings, encode: Arc::new(encode), record: PhantomData }
+    }
+
+    /// Writes each record as JSON, under `key`.
+    pub fn json(
+        connection: Connection,
+        topic: impl Into<String>,
+        delivery: Delivery,
+        key: impl Fn(&T) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(connection, topic, delivery, move |record, message| {
+            message.key = Some(key(&record.data));
+            message.payload = Some(serde_json::to_vec(&record.data).map_err(|e| e.to_string())?);
+            Ok(())
+        })
+    }
+
+    /// What transactional ids and marker groups begin with: the same in every start of the job, and no other job's.
+    /// Default: `tidemill.{topic}.{name of the sink}`.
+    #[must_use]
+    pub fn transactional_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.prefix = Some(prefix.into());
+        self
+    }
+
+    /// How long the broker keeps a transaction open that does not go on. At least twice the checkpoint interval,
+    /// at most the broker's `transaction.max.timeout.ms`. Default: 1 min.
+    #[must_use]
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.transaction_timeout = timeout;
+        self
+    }
+
+    /// How long brokers may be away before the job stops (nothing is lost then). Default: 5 min.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
+    /// What a restart does when it cannot tell what was published. Default: it stops.
+    #[must_use]
+    pub fn lost_marker(mut self, lost_marker: LostMarker) -> Self {
+        self.settings.lost_marker = lost_marker;
+        self
+    }
+}
+
+impl KafkaSink<DeadLetter> {
+    /// Writes dead letters: what it was as the payload; operator, reason, and (of a message of Kafka's) topic,
+    /// partition and offset as headers.
+    pub fn dead_letters(connection: Connection, topic: impl Into<String>, delivery: Delivery) -> Self {
+        Self::new(connection, topic, delivery, |record, message| {
+            dead_letter::encode(&record.data, message);
+            Ok(())
+        })
+    }
+}
+
+impl Settings {
+    pub(super) fn prefix(&self, sink: &str) -> String {
+        self.prefix.clone().unwrap_or_else(|| format!("tidemill.{}.{sink}", self.topic))
+    }
+
+    pub(super) fn identity(&self, context: &SinkContext, prefix: &str, worker: usize) -> Identity {
+        Identity {
+            connection: self.connection.clone(),
+            topic: self.topic.clone(),
+            prefix: prefix.to_owned(),
+            worker,
+            incarnation: context.incarnation,
+            transaction_timeout: self.transaction_timeout,
+            patience: self.patience,
+            log: self.log(context),
+            ending: Arc::default(),
+        }
+    }
+
+    pub(super) fn log(&self, context: &SinkContext) -> Log {
+        Log { errors: context.metrics.counter("broker_errors") }
+    }
+}
+
+impl<T: Data> Sink for KafkaSink<T> {
+    type Item = T;
+    type Writer = KafkaWriter<T>;
+
+    fn open(&self, context: SinkContext) -> Result<KafkaWriter<T>, ConnectorError> {
+        let settings = &self.settings;
+        limits::check_settings(settings, context.checkpoint_interval)?;
+        let prefix = settings.prefix(&context.name);
+        let way = match settings.delivery {
+            Delivery::AtLeastOnce => {
+                let log = settings.log(&context);
+                Way::Direct(direct::Writer::open(&settings.connection, &settings.topic, settings.patience, log)?)
+            }
+            Delivery::ExactlyOnce => {
+                let (worker, workers) = (context.worker, context.workers);
+                let head = TokenHead { topic: settings.topic.clone(), prefix: prefix.clone(), worker, workers };
+                Way::Transactional(transactional::Writer::start(settings.identity(&context, &prefix, worker), head)?)
+            }
+        };
+        Ok(KafkaWriter {
+            topic: settings.topic.clone(),
+            largest: limits::largest_message(settings)?,
+            encode: Arc::clone(&self.encode),
+            message: Outgoing::default(),
+            way,
+            record: PhantomData,
+        })
+    }
+
+    fn recover(&self, context: &SinkContext, tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
+        limits::check_settings(&self.settings, context.checkpoint_interval)?;
+        limits::check_cluster(&self.settings)?;
+        recovery::recover(&self.settings, context, tokens)
+    }
+}
+
+/// One worker's side of a [`KafkaSink`].
+pub struct KafkaWriter<T> {
+    topic: String,
+    largest: usize,
+    encode: Encode<T>,
+    message: Outgoing,
+    way: Way,
+    record: PhantomData<fn(T)>,
+}
+
+enum Way {
+    Direct(direct::Writer),
+    Transactional(transactional::Writer),
+}
+
+impl<T: Data> SinkWriter for KafkaWriter<T> {
+    type Item = T;
+
+    fn write(&mut self, record: &Record<T>) -> Result<(), ConnectorError> {
+        self.message.clear();
+        (self.encode)(record, &mut self.message).map_err(|reason| {
+            let message =
+                format!("a record cannot be written to topic \"{}\": {reason}: {:?}", self.topic, record.data);
+            ConnectorError::new(ErrorKind::Invalid, message)
+        })?;
+        if self.message.size() > self.largest {
+            return Err(limits::too_large(&self.topic, self.message.size(), self.largest));
+        }
+        match &mut self.way {
+            Way::Direct(writer) => writer.write(&self.message),
+            Way::Transactional(writer) => writer.write(&self.message),
+        }
+    }
+
+    fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
+        match &mut self.way {
+            Way::Direct(writer) => Ok(Some(writer.stage())),
+            Way::Transactional(writer) => writer.stage(epoch),
+        }
+    }
+
+    fn ready(&mut self) -> bool {
+        match &mut self.way {
+            Way::Direct(writer) => writer.is_ready(),
+            Way::Transactional(writer) => writer.is_ready(),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Where each partition is read from when a source opens: as the checkpoint says, or as the settings say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::{Offset, TopicPartitionList};
+use tidemill_engine::{Arrival, ConnectorError, ErrorKind};
+
+use super::client::{ASK, failed, pause, verdict};
+use super::position::{PartitionId, Place, Places};
+use super::topics::Topics;
+
+/// How often a partition's offsets are asked for, half a minute each time.
+const TRIES: u32 = 10;
+
+/// Where a job without a checkpoint begins. A restored one goes on where its checkpoint says; partitions
+/// that came to be since are read from their first record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the first record there is.
+    #[default]
+    Earliest,
+    /// Behind the last one there is.
+    Latest,
+    /// At the first record with this timestamp or a later one, in ms since the Unix epoch.
+    Timestamp(i64),
+    /// Where the source's group was last committed; partitions that were not, at their first record.
+    Committed,
+    /// At these offsets, by topic and partition; partitions that are not named, at their first record.
+    Offsets(BTreeMap<(String, i32), i64>),
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    /// `earliest`, `latest`, `committed`, or ms since the Unix epoch.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            "committed" => Ok(Self::Committed),
+            number => number.parse().map(Self::Timestamp).map_err(|_| {
+                format!("start \"{number}\" is not earliest, latest, committed or a time in ms since the Unix epoch")
+            }),
+        }
+    }
+}
+
+/// A partition to be read: from where, and what the broker has of it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Opening {
+    pub(super) place: Place,
+    /// The end of what can be read now.
+    pub(super) end: i64,
+}
+
+/// Where each of `mine` is read from. Nothing is guessed: a place that the topic does not have is an error.
+pub(super) fn places<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    mine: &BTreeSet<PartitionId>,
+    restored: Option<&Places>,
+    start: &Start,
+    now: Arrival,
+) -> Result<BTreeMap<PartitionId, Opening>, ConnectorError> {
+    let asked = if restored.is_none() { asked_offsets(consumer, mine, start)? } else { BTreeMap::new() };
+    let mut openings = BTreeMap::new();
+    for id in mine {
+        let noted = restored.and_then(|places| places.get(id));
+        let (first, end) = bounds(consumer, id, noted)?;
+        let place = match noted {
+            Some(place) => check(id, *place, first, end)?,
+            None => {
+                let at_end = restored.is_none() && *start == Start::Latest;
+                let next = if at_end { end } else { asked.get(id).copied().unwrap_or(first) };
+                let place = Place { next, watermark: i64::MIN, quiet_since: now.0 };
+                check(id, place, first, end)?
+            }
+        };
+        openings.insert(id.clone(), Opening { place, end });
+    }
+    Ok(openings)
+}
+
+/// The first offset of a partition and its end. A broker that has just come back may not know the end yet:
+/// where the checkpoint has seen more, it is asked again for some seconds.
+fn bounds<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    id: &PartitionId,
+    noted: Option<&Place>,
+) -> Result<(i64, i64), ConnectorError> {
+    let mut tries = 0;
+    loop {
+        let (first, end) = watermarks(consumer, id)?;
+        if tries == 20 || noted.is_none_or(|place| place.next <= end) {
+            return Ok((first, end));
+        }
+        tries += 1;
+        pause(Duration::from_millis(500));
+    }
+}
+
+/// Brokers that have told of the partition are there: should they be lost just now, they are waited for.
+fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) -> Result<(i64, i64), ConnectorError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match consumer.fetch_watermarks(&id.topic, id.partition, ASK) {
+            Ok(bounds) => return Ok(bounds),
+            Err(error)
+                if tries < TRIES
+                    && error.rdkafka_error_code().is_some_and(|code| verdict(code).0 == ErrorKind::Unavailable) =>
+            {
+                tracing::warn!(partition = %id, %error, "Kafka: waiting for the partition's offsets");
+                pause(Duration::from_secs(1));
+            }
+            Err(error) => return Err(failed(format!("ask for the offsets of {id}"), error)),
+        }
+    }
+}
+
+/// Retention may have deleted what is to be read next, and a topic may have been made anew.
+fn check(id: &PartitionId, place: Place, first: i64, end: i64) -> Result<Place, ConnectorError> {
+    let wrong = |what: String| {
+        let advice = "restore another checkpoint, or start anew in an empty checkpoint directory";
+        Err(ConnectorError::new(
+            ErrorKind::Data,
+            format!("{id} is to be read from offset {}, but {what}: {advice}", place.next),
+        ))
+    };
+    if place.next < first {
+        return wrong(format!("its first record is at {first}: those before were deleted by retention, unread"));
+    }
+    if place.next > end {
+        return wrong(format!("it ends at {end}: the topic was made anew, or lost records"));
+    }
+    Ok(place)
+}
+
+/// The offsets that the settings ask for.
+fn asked_offsets<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    mine: &BTreeSet<PartitionId>,
+    start: &Start,
+) -> Result<BTreeMap<PartitionId, i64>, ConnectorError> {
+    let list = |offset: Offset| {
+        let mut list = TopicPartitionList::new();
+        for id in mine {
+            list.add_partition_offset(&id.topic, id.partition, offset)
+                .map_err(|e| failed(format!("ask for offsets of {id}"), e))?;
+        }
+        Ok(list)
+    };
+    if mine.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let answer = match start {
+        Start::Earliest | Start::Latest => return Ok(BTreeMap::new()),
+        Start::Offsets(offsets) => {
+            let of = |id: &PartitionId| offsets.get(&(id.topic.clone(), id.partition)).copied();
+            return Ok(mine.iter().filter_map(|id| Some((id.clone(), of(id)?))).collect());
+        }
+        Start::Timestamp(ms) => consumer
+            .offsets_for_times(list(Offset::Offset(*ms))?, ASK)
+            .map_err(|e| failed("ask for the offsets of a time", e))?,
+        Start::Committed => consumer
+            .committed_offsets(list(Offset::Invalid)?, ASK)
+            .map_err(|e| failed("ask for the offsets the group committed", e))?,
+    };
+    let mut asked = BTreeMap::new();
+    for element in answer.elements() {
+        let id = PartitionId { topic: element.topic().to_owned(), partition: element.partition() };
+        element.error().map_err(|e| failed(format!("ask for the offset of {id} to start from"), e))?;
+        match element.offset() {
+            Offset::Offset(offset) => drop(asked.insert(id, offset)),
+            // No record is as late as that.
+            Offset::End => {
+                let (_, end) = watermarks(consumer, &id)?;
+                asked.insert(id, end);
+            }
+            // Nothing was committed: at its first record.
+            _ => {}
+        }
+    }
+    Ok(asked)
+}
+
+/// What the checkpoint was reading must still be read, and be there.
+pub(super) fn check_restored(
+    restored: &Places,
+    topics: &Topics,
+    there: &BTreeSet<PartitionId>,
+) -> Result<(), ConnectorError> {
+    if let Some(id) = restored.keys().find(|id| !topics.reads(&id.topic)) {
+        let message = format!(
+            "the checkpoint was reading topic \"{}\", which this run does not ({topics}): name the same topics",
+            id.topic
+        );
+        return Err(ConnectorError::new(ErrorKind::Invalid, message));
+    }
+    match restored.keys().find(|id| !there.contains(id)) {
+        None => Ok(()),
+        Some(id) => Err(ConnectorError::new(
+            ErrorKind::Data,
+            format!("the checkpoint was reading {id} up to offset {}, and it is not there any more", restored[id].next),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_not_there_is_an_error() {
+        let id = PartitionId { topic: "t".to_owned(), partition: 3 };
+        let place = |next| Place { next, watermark: 0, quiet_since: 0 };
+        assert!(check(&id, place(5), 5, 9).is_ok() && check(&id, place(9), 5, 9).is_ok());
+        for (next, reason) in [(4, "deleted by retention"), (10, "made anew")] {
+            let error = check(&id, place(next), 5, 9).unwrap_err();
+            assert!(error.kind() == ErrorKind::Data && error.to_string().contains(reason), "{error}");
+            assert!(error.to_string().contains("t/3"), "{error}");
+        }
+    }
+
+    #[test]
+    fn another_topic_or_a_lost_partition_is_not_passed_over() {
+        let id = |partition| PartitionId { topic: "t".to_owned(), partition };
+        let restored: Places = [(id(0), Place { next: 7, watermark: 0, quiet_since: 0 })].into();
+        assert!(check_restored(&restored, &Topics::named("t"), &[id(0), id(1)].into()).is_ok());
+        let error = check_restored(&restored, &Topics::named("u"), &[id(0)].into()).unwrap_err();
+        assert!(error.to_string().contains("name the same topics"), "{error}");
+        let error = check_restored(&restored, &Topics::named("t"), &[id(1)].into()).unwrap_err();
+        assert!(error.to_string().contains("t/0 up to offset 7"), "{error}");
+    }
+
+    #[test]
+    fn starts_are_read_from_text() {
+        assert_eq!("latest".parse(), Ok(Start::Latest));
+        assert_eq!("1700000000000".parse(), Ok(Start::Timestamp(1_700_000_000_000)));
+        assert!("yesterday".parse::<Start>().is_err());
+    }
+}

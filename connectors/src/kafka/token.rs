@@ -1,0 +1,91 @@
+//! What an exactly-once sink stages in an epoch's delta: whose output it is, and the output itself.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::{ConnectorError, Epoch, ErrorKind};
+
+use super::outgoing::messages;
+
+/// Encoded messages, one after the other. Shared by the token, the producer and whoever must produce them again.
+pub(super) type Chunk = Arc<Vec<u8>>;
+
+/// Whose output it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TokenHead {
+    pub(super) topic: String,
+    /// Transactional ids and marker groups begin with it.
+    pub(super) prefix: String,
+    pub(super) worker: usize,
+    /// How many workers there were: each may have left an open transaction.
+    pub(super) workers: usize,
+}
+
+/// One worker's output of one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) head: TokenHead,
+    pub(super) messages: Vec<u8>,
+}
+
+const VERSION: u8 = 1;
+
+/// version u8 · length of the head u32 · head as JSON · messages
+pub(super) fn encode(head: &TokenHead, chunks: &[Chunk]) -> Result<Vec<u8>, ConnectorError> {
+    let head = serde_json::to_vec(head)
+        .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "a token's head cannot be encoded", e))?;
+    let len: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+    let mut bytes = Vec::with_capacity(5 + head.len() + len);
+    bytes.push(VERSION);
+    bytes.extend((head.len() as u32).to_le_bytes());
+    bytes.extend(head);
+    chunks.iter().for_each(|chunk| bytes.extend(chunk.iter()));
+    Ok(bytes)
+}
+
+pub(super) fn decode(epoch: Epoch, bytes: &[u8]) -> Result<Token, ConnectorError> {
+    let wrong = |what: String| {
+        ConnectorError::new(
+            ErrorKind::Data,
+            format!("what the checkpoint staged in epoch {epoch} {what}; nothing was published"),
+        )
+    };
+    let (version, rest) = bytes.split_first().ok_or_else(|| wrong("is empty".to_owned()))?;
+    if *version != VERSION {
+        return Err(wrong(format!("is of version {version}, this build reads {VERSION}")));
+    }
+    let (len, rest) = rest.split_first_chunk::<4>().ok_or_else(|| wrong("is cut off".to_owned()))?;
+    let (head, staged) =
+        rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or_else(|| wrong("is cut off".to_owned()))?;
+    let head = serde_json::from_slice(head).map_err(|e| wrong(format!("is not a Kafka sink's ({e})")))?;
+    if messages(staged).any(|message| message.is_none()) {
+        return Err(wrong("is damaged".to_owned()));
+    }
+    Ok(Token { head, messages: staged.to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::outgoing::Outgoing;
+
+    fn head() -> TokenHead {
+        TokenHead { topic: "t".to_owned(), prefix: "p".to_owned(), worker: 1, workers: 2 }
+    }
+
+    #[test]
+    fn a_token_comes_out_as_it_went_in_and_damage_is_told() {
+        let mut chunk = Vec::new();
+        Outgoing { payload: Some(b"hello".to_vec()), ..Outgoing::default() }.encode(&mut chunk);
+        let chunks = [Arc::new(chunk.clone()), Arc::new(chunk.clone())];
+        let bytes = encode(&head(), &chunks).unwrap();
+        let token = decode(Epoch(3), &bytes).unwrap();
+        assert_eq!(token, Token { head: head(), messages: [chunk.clone(), chunk].concat() });
+        for cut in [0, 3, 9, bytes.len() - 1] {
+            let error = decode(Epoch(3), &bytes[..cut]).unwrap_err();
+            assert!(error.kind() == ErrorKind::Data && error.to_string().contains("epoch 3"), "{error}");
+        }
+        let newer = [&[9], &bytes[1..]].concat();
+        assert!(decode(Epoch(3), &newer).unwrap_err().to_string().contains("version 9"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Which topics are read, which partitions they have, and the thread that finds new ones while the job runs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::metadata::Metadata;
+use regex::Regex;
+use tidemill_engine::source::Waker;
+use tidemill_engine::{ConnectorError, ErrorKind};
+
+use super::client::{ASK, failed};
+use super::position::PartitionId;
+
+/// The topics a source reads.
+#[derive(Clone, Debug)]
+pub enum Topics {
+    /// These.
+    Named(Vec<String>),
+    /// All whose whole name matches, also those that come to be while the job runs.
+    Pattern(Regex),
+}
+
+impl Topics {
+    /// One topic, by name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::Named(vec![name.into()])
+    }
+
+    /// All topics whose whole name matches the regular expression.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn pattern(pattern: &str) -> Result<Self, ConnectorError> {
+        Regex::new(&format!("^(?:{pattern})$")).map(Self::Pattern).map_err(|e| {
+            ConnectorError::caused(ErrorKind::Invalid, format!("\"{pattern}\" is not a regular expression"), e)
+        })
+    }
+
+    pub(super) fn reads(&self, topic: &str) -> bool {
+        match self {
+            Self::Named(names) => names.iter().any(|name| name == topic),
+            Self::Pattern(pattern) => pattern.is_match(topic),
+        }
+    }
+}
+
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(names) => f.write_str(&names.join(", ")),
+            Self::Pattern(pattern) => write!(f, "/{pattern}/"),
+        }
+    }
+}
+
+/// The partitions that `topics` have now.
+pub(super) fn list<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topics: &Topics,
+) -> Result<BTreeSet<PartitionId>, ConnectorError> {
+    let ask = |topic: Option<&str>| {
+        consumer.fetch_metadata(topic, ASK).map_err(|e| failed(format!("list the partitions of {topics}"), e))
+    };
+    match topics {
+        Topics::Pattern(_) => {
+            let metadata = ask(None)?;
+            Ok(partitions(&metadata, topics).collect())
+        }
+        Topics::Named(names) => {
+            let mut found = BTreeSet::new();
+            for name in names {
+                found.extend(partitions(&ask(Some(name))?, topics));
+            }
+            Ok(found)
+        }
+    }
+}
+
+fn partitions<'a>(metadata: &'a Metadata, topics: &'a Topics) -> impl Iterator<Item = PartitionId> + 'a {
+    let read = metadata.topics().iter().filter(|topic| topic.error().is_none() && topics.reads(topic.name()));
+    read.flat_map(|topic| {
+        let id = |partition| PartitionId { topic: topic.name().to_owned(), partition };
+        topic.partitions().iter().map(move |partition| id(partition.id()))
+    })
+}
+
+/// A partition that came to be while the job runs, and its first offset.
+pub(super) type Found = (PartitionId, i64);
+
+/// Looks for new partitions now and then, on a thread of its own, because asking blocks.
+pub(super) struct Scout {
+    pub(super) found: Receiver<Found>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Scout {
+    /// Looks every `interval` for partitions of `topics` that are `mine` and not `known`.
+    pub(super) fn start<C: ConsumerContext + 'static>(
+        consumer: Arc<BaseConsumer<C>>,
+        topics: Topics,
+        mut known: BTreeSet<PartitionId>,
+        mine: impl Fn(&PartitionId) -> bool + Send + 'static,
+        interval: Duration,
+        waker: Waker,
+    ) -> Result<Self, ConnectorError> {
+        let (tell, found) = crossbeam_channel::unbounded();
+        let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+        let look = move || {
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = look_once(&consumer, &topics, &mut known, &mine, &tell, &waker) {
+                    // The brokers are away: reading says so, and the next look may find them.
+                    tracing::debug!(%error, "could not look for new partitions");
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("kafka-scout".to_owned()).spawn(look).map_err(|e| {
+            ConnectorError::caused(
+                ErrorKind::Unavailable,
+                "could not start the thread that looks for new partitions",
+                e,
+            )
+        })?;
+        Ok(Self { found, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+fn look_once<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topics: &Topics,
+    known: &mut BTreeSet<PartitionId>,
+    mine: &impl Fn(&PartitionId) -> bool,
+    tell: &Sender<Found>,
+    waker: &Waker,
+) -> Result<(), ConnectorError> {
+    for id in list(consumer, topics)? {
+        if !mine(&id) || known.contains(&id) {
+            continue;
+        }
+        let (first, _) = consumer
+            .fetch_watermarks(&id.topic, id.partition, ASK)
+            .map_err(|e| failed(format!("ask for the first offset of {id}"), e))?;
+        known.insert(id.clone());
+        drop(tell.send((id, first)));
+        waker.wake();
+    }
+    Ok(())
+}
+
+impl Drop for Scout {
+    fn drop(&mut self) {
+        self.stop = None;
+        // It may be waiting for an answer that does not come: it ends by itself.
+        if let Some(thread) = self.thread.take().filter(|thread| thread.is_finished()) {
+            drop(thread.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_whole_names() {
+        let topics = Topics::pattern("payments|refunds-.*").unwrap();
+        assert!(topics.reads("payments") && topics.reads("refunds-eu"));
+        assert!(!topics.reads("old-payments") && !topics.reads("payments2"));
+        assert!(Topics::pattern("(").unwrap_err().to_string().contains("not a regular expression"));
+    }
+}

@@ -1,0 +1,114 @@
+//! Writes an example's input, simulated or out of a CSV file, to a CSV file or, at a set rate, to a topic.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidemill::connectors::kafka::KafkaUrl;
+use tidemill::prelude::*;
+
+pub fn to_csv<R: Serialize>(path: &Path, records: impl Iterator<Item = R>) -> Result<(), JobError> {
+    let failed = |e: &dyn std::fmt::Display| JobError::Invalid(format!("cannot write \"{}\": {e}", path.display()));
+    let mut writer = csv::Writer::from_path(path).map_err(|e| failed(&e))?;
+    for record in records {
+        writer.serialize(record).map_err(|e| failed(&e))?;
+    }
+    writer.flush().map_err(|e| failed(&e))
+}
+
+/// The rows of .csv and .csv.gz files.
+pub fn from_csv<R: DeserializeOwned>(paths: &[std::path::PathBuf]) -> Result<Vec<R>, JobError> {
+    let mut rows = Vec::new();
+    for path in paths {
+        let failed = |e: &dyn std::fmt::Display| JobError::Invalid(format!("cannot read \"{}\": {e}", path.display()));
+        let file = std::fs::File::open(path).map_err(|e| failed(&e))?;
+        let gzipped = path.extension().is_some_and(|extension| extension == "gz");
+        let bytes: Box<dyn Read> =
+            if gzipped { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
+        let mut reader = csv::Reader::from_reader(bytes);
+        for row in reader.deserialize() {
+            rows.push(row.map_err(|e| failed(&e))?);
+        }
+    }
+    Ok(rows)
+}
+
+/// Counts what the brokers did not take.
+#[derive(Default)]
+struct Lost(std::sync::atomic::AtomicU64);
+
+impl rdkafka::ClientContext for Lost {}
+
+impl ProducerContext for Lost {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result
+            && self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0
+        {
+            eprintln!("not delivered: {error}");
+        }
+    }
+}
+
+/// Produces each record as JSON. At a rate it is open loop: record `i` is due `i / rate` after the start, and
+/// when it is late the next ones are not put off. Prints when it started, in microseconds since the Unix epoch.
+pub fn to_topic<R: Serialize>(
+    url: &KafkaUrl,
+    rate: Option<f64>,
+    start_at_us: Option<u64>,
+    records: impl Iterator<Item = R>,
+    key: impl Fn(&R) -> String,
+) -> Result<(), JobError> {
+    let failed = |e: rdkafka::error::KafkaError| JobError::Invalid(format!("cannot produce to {url}: {e}"));
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &url.connection.brokers).set("enable.idempotence", "true");
+    config.set("partitioner", "murmur2_random").set("linger.ms", "2").set("allow.auto.create.topics", "false");
+    for (name, value) in &url.connection.properties {
+        config.set(name, value);
+    }
+    let producer: ThreadedProducer<Lost> = config.create_with_context(Lost::default()).map_err(failed)?;
+    producer.client().fetch_metadata(Some(&url.topic), Duration::from_secs(30)).map_err(failed)?;
+
+    let clock = Clock::system();
+    let ahead_us = start_at_us.map_or(0, |start| start.saturating_sub(clock.now().0));
+    wait_until(Instant::now() + Duration::from_micros(ahead_us));
+    println!("started_us {}", clock.now().0);
+    let (started, mut count) = (Instant::now(), 0_u64);
+    for record in records {
+        if let Some(rate) = rate {
+            wait_until(started + Duration::from_secs_f64(count as f64 / rate));
+        }
+        let (key, payload) = (key(&record), serde_json::to_vec(&record).map_err(JobError::setup)?);
+        let mut message = BaseRecord::to(&url.topic).key(&key).payload(&payload);
+        while let Err((error, same)) = producer.send(message) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(failed(error));
+            }
+            wait_until(Instant::now() + Duration::from_millis(1));
+            message = same;
+        }
+        count += 1;
+    }
+    producer.flush(Duration::from_secs(300)).map_err(failed)?;
+    let lost = producer.context().0.load(std::sync::atomic::Ordering::Relaxed);
+    println!("produced {count} in {:.1} s", started.elapsed().as_secs_f64());
+    if lost > 0 {
+        return Err(JobError::Invalid(format!("{lost} of {count} messages were not delivered to {url}")));
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a load generator has nothing else to do")]
+fn wait_until(due: Instant) {
+    let left = due.saturating_duration_since(Instant::now());
+    // Sleeping is late by some 50 µs: what is due within that goes at once.
+    if left > Duration::from_micros(100) {
+        std::thread::sleep(left);
+    }
+}

@@ -1,0 +1,81 @@
+//! Measures when predictions become visible: reads a topic as `read_committed` and compares with when each
+//! transaction was due to be produced. `cargo xtask bench kafka` runs it beside producer, broker and job.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde::Deserialize;
+use tidemill::connectors::kafka::KafkaUrl;
+use tidemill::prelude::*;
+
+/// How long nothing may come before it is over.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// Reads predictions and prints percentiles of their latency as JSON, in ms.
+#[derive(Parser)]
+struct Args {
+    /// The predictions: kafka://host:port/topic.
+    topic: KafkaUrl,
+    /// When transaction 0 was due, in microseconds since the Unix epoch.
+    #[arg(long, value_name = "MICROSECONDS")]
+    start_at_us: u64,
+    /// Transactions a second.
+    #[arg(long)]
+    rate: f64,
+    /// How many predictions come.
+    #[arg(long)]
+    count: u64,
+}
+
+#[derive(Deserialize)]
+struct Prediction {
+    tx_id: u64,
+}
+
+fn main() -> ExitCode {
+    match measure(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &args.topic.connection.brokers)
+        .set("group.id", "latency")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "20")
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(&args.topic.topic), Duration::from_secs(30))?;
+    let mut list = TopicPartitionList::new();
+    for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
+        list.add_partition_offset(&args.topic.topic, partition.id(), Offset::Beginning)?;
+    }
+    consumer.assign(&list)?;
+    let (clock, mut last) = (Clock::system(), Instant::now());
+    let mut latencies = Vec::new();
+    while (latencies.len() as u64) < args.count && last.elapsed() < QUIET + Duration::from_secs(5) {
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let message = message?;
+        last = Instant::now();
+        let Prediction { tx_id } = serde_json::from_slice(message.payload().unwrap_or_default())?;
+        let due = args.start_at_us + (tx_id as f64 * 1e6 / args.rate) as u64;
+        latencies.push(clock.now().0.saturating_sub(due));
+    }
+    latencies.sort_unstable();
+    let at = |share: f64| {
+        let index = (latencies.len() as f64 * share) as usize;
+        latencies.get(index.min(latencies.len().saturating_sub(1))).map_or(0.0, |us| *us as f64 / 1000.0)
+    };
+    let report = serde_json::json!({ "seen": latencies.len(), "p50": at(0.5), "p99": at(0.99), "max": at(1.0) });
+    println!("{report}");
+    Ok(())
+}

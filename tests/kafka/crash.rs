@@ -1,0 +1,160 @@
+//! SIGKILL at every named place, and at random: of the job, and of the broker.
+
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::broker::Broker;
+use crate::cluster::{Cluster, alone, cluster};
+use crate::common::{finish, seed};
+use crate::job::{self, SIGKILL, dies_at, exactly_once_and_in_order, expected, job, transactions, wait};
+
+const COUNT: usize = 40_000;
+
+/// In the order of an epoch. `after-commit:3:0`: worker 0 has published epoch 3, the other may not have.
+const PLACES: [&str; 11] = [
+    "mid-epoch:3",
+    "after-delta:3",
+    "before-manifest:3",
+    "after-manifest:3",
+    "mid-produce:3",
+    "before-marker:3",
+    "after-marker:3",
+    "before-commit:3",
+    "after-commit:3:0",
+    "after-commit:3:1",
+    "after-publish:3",
+];
+
+#[test]
+fn a_crash_at_any_place_leaves_each_prediction_once() {
+    let _alone = alone();
+    let Some(cluster) = cluster() else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let (input, expected) = (transactions(&cluster, COUNT, 4), expected(COUNT, scratch.path()));
+    for place in PLACES {
+        let (output, checkpoints) = (cluster.topic("predictions", 3), scratch.path().join(place));
+        dies_at(&mut job(&input, &output.url(), &checkpoints, 2), place);
+        // What it left is finished by another number of workers.
+        finish(&mut job(&input, &output.url(), &checkpoints, 2 + place.len() % 2));
+        exactly_once_and_in_order(&output.committed(), &expected, place);
+    }
+}
+
+/// Two processes' addresses, free a moment ago.
+fn hosts() -> String {
+    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().to_string()).join(",")
+}
+
+/// Both processes of the job; the one that is to die is told where. Whether both ended well.
+fn run_two(command: impl Fn() -> Command, dies: Option<(usize, &str)>) -> bool {
+    let hosts = hosts();
+    let children = [0, 1].map(|process| {
+        let mut command = command();
+        command.args(["--hosts", &hosts, "--process", &process.to_string()]);
+        if let Some((_, place)) = dies.filter(|(victim, _)| *victim == process) {
+            command.env("TIDEMILL_CRASH_AT", place);
+        }
+        command.spawn().unwrap()
+    });
+    let outputs = children.map(|child| child.wait_with_output().unwrap());
+    for (process, output) in outputs.iter().enumerate() {
+        let errors = job::errors(output);
+        match dies {
+            Some((victim, place)) if victim == process => {
+                assert_eq!(output.status.signal(), Some(SIGKILL), "it did not come to {place}: {errors}");
+            }
+            Some(_) => assert_eq!(output.status.code(), Some(1), "it does not notice that the other is gone: {errors}"),
+            None => assert!(output.status.success(), "{errors}"),
+        }
+    }
+    outputs.iter().all(|output| output.status.success())
+}
+
+#[test]
+fn of_two_processes_either_may_crash_at_any_place() {
+    let _alone = alone();
+    let Some(cluster) = cluster() else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let (input, expected) = (transactions(&cluster, COUNT, 4), expected(COUNT, scratch.path()));
+    for (turn, place) in PLACES.into_iter().enumerate() {
+        // Manifests are written by process 0; what names a worker is to die there.
+        let victim = match place.rsplit(':').next() {
+            Some("0") => 0,
+            Some("1") => 1,
+            _ if place.contains("manifest") => 0,
+            _ => turn % 2,
+        };
+        let (output, checkpoints) = (cluster.topic("predictions", 3), scratch.path().join(place));
+        let command = || job(&input, &output.url(), &checkpoints, 1);
+        run_two(command, Some((victim, place)));
+        assert!(run_two(command, None));
+        exactly_once_and_in_order(&output.committed(), &expected, &format!("{place} in process {victim}"));
+    }
+}
+
+/// A broker of the test's own, to be killed.
+fn own_broker(folder: &Path) -> Option<Broker> {
+    let Some(libs) = std::env::var_os("TIDEMILL_KAFKA_LIBS") else {
+        assert!(std::env::var_os("CI").is_none(), "TIDEMILL_KAFKA_LIBS is not set, and CI must have Kafka");
+        eprintln!("NOT RUN: `cargo xtask test` sets TIDEMILL_KAFKA_LIBS to the folder of Kafka's jars");
+        return None;
+    };
+    Some(Broker::start(Path::new(&libs), folder).unwrap())
+}
+
+/// `TIDEMILL_KILLS` kills (10 by default, over 300,000 transactions; from 100 on over a million).
+#[test]
+fn random_kills_of_job_and_broker_leave_each_prediction_once() {
+    let _alone = alone();
+    let scratch = tempfile::tempdir().unwrap();
+    let Some(mut broker) = own_broker(&scratch.path().join("broker")) else { return };
+    let kills = std::env::var("TIDEMILL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let count = if kills >= 100 { 1_000_000 } else { 300_000 };
+    let mut chance = ChaCha8Rng::seed_from_u64(seed());
+    let cluster = Cluster { address: broker.address.clone() };
+    let (input, expected) = (transactions(&cluster, count, 4), expected(count, scratch.path()));
+    let output = cluster.topic("predictions", 3);
+    let command = |workers: usize| {
+        let mut command = job(&input, &output.url(), &scratch.path().join("checkpoints"), workers);
+        // Slow enough to be killed often.
+        command.args(["--max-in-flight", "2000"]);
+        command
+    };
+    let (mut job_kills, mut broker_kills, mut workers) = (0, 0, 2);
+    while job_kills + broker_kills < kills {
+        if chance.random_bool(0.3) {
+            workers = chance.random_range(1..=3);
+        }
+        let mut child = command(workers).spawn().unwrap();
+        // The start takes over the old transactions: some die in it, most after it.
+        wait(Duration::from_millis(chance.random_range(100..2000)));
+        if chance.random_bool(0.3) && child.try_wait().unwrap().is_none() {
+            broker.kill().unwrap();
+            wait(Duration::from_millis(chance.random_range(0..1500)));
+            broker.resume().unwrap();
+            broker_kills += 1;
+            wait(Duration::from_millis(chance.random_range(500..2500)));
+        }
+        child.kill().unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let killed = ended.status.signal() == Some(SIGKILL);
+        // One that starts while the broker is down gives up after half a minute, and says why.
+        let gave_up = job::errors(&ended).contains("no broker answered");
+        assert!(killed || gave_up || ended.status.success(), "{}", job::errors(&ended));
+        job_kills += usize::from(killed);
+        println!("{job_kills} kills of the job, {broker_kills} of the broker");
+        if ended.status.success() {
+            break;
+        }
+    }
+    assert!(job_kills + broker_kills >= kills / 2, "it was over too soon for this to mean much");
+    finish(&mut command(2));
+    exactly_once_and_in_order(&output.committed(), &expected, "random kills");
+}

@@ -1,0 +1,21 @@
+//! The examples on a real Apache Kafka (`TIDEMILL_KAFKA`, as `cargo xtask test` starts it), and on librdkafka's mock.
+//!
+//! Proves: a `read_committed` consumer sees each prediction exactly once, each card's in order, whatever was killed
+//! when; partitions that are new, silent or behind lose nothing; what cannot work is refused with its numbers.
+//! Waits are shortened by settings (`idle-after=1s`, `discovery=200ms`) and no time is asserted.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../../xtask/src/broker.rs"]
+#[allow(dead_code, reason = "xtask uses the rest")]
+mod broker;
+mod cluster;
+#[path = "../common/mod.rs"]
+mod common;
+mod crash;
+mod job;
+mod library;
+mod limits;
+mod mock;
+mod partitions;
+mod zombie;

@@ -1,0 +1,143 @@
+//! One Apache Kafka broker (KRaft, its own controller) on loopback, for tests, the README and the bench.
+//!
+//! Shared by `cargo xtask` and `tests/kafka.rs`, so it uses the standard library alone. Known limit: when the
+//! process that started it is killed with SIGKILL, the broker is left running.
+
+use std::fs;
+use std::io::{self, Error};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a broker may take to start.
+const START: Duration = Duration::from_secs(90);
+/// Any will do: the folder is new each time.
+const CLUSTER_ID: &str = "dGlkZW1pbGwtdGVzdHMtMQ";
+
+/// A running broker; stopped when it is dropped.
+pub struct Broker {
+    libs: PathBuf,
+    folder: PathBuf,
+    /// `127.0.0.1:port`.
+    pub address: String,
+    child: Option<Child>,
+}
+
+impl Broker {
+    /// Starts a broker with Kafka's jars in `libs` and its data in `folder`, on free ports.
+    pub fn start(libs: &Path, folder: &Path) -> io::Result<Self> {
+        let [port, controller] = free_ports()?;
+        Self::start_on(libs, folder, port, controller)
+    }
+
+    /// The same on a given port.
+    pub fn start_on(libs: &Path, folder: &Path, port: u16, controller: u16) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let address = format!("127.0.0.1:{port}");
+        fs::write(folder.join("server.properties"), properties(folder, &address, controller))?;
+        let mut broker = Self { libs: libs.to_owned(), folder: folder.to_owned(), address, child: None };
+        if !folder.join("data/meta.properties").exists() {
+            let settings = folder.join("server.properties");
+            let arguments = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"];
+            let output = broker.java("64m").args(arguments).arg(settings).output()?;
+            if !output.status.success() {
+                return Err(Error::other(format!(
+                    "Kafka's storage tool failed: {}",
+                    String::from_utf8_lossy(&output.stderr)
+                )));
+            }
+        }
+        broker.resume()?;
+        Ok(broker)
+    }
+
+    /// Java with Kafka's jars.
+    pub fn java(&self, heap: &str) -> Command {
+        java(&self.libs, heap)
+    }
+
+    /// Starts it again after [`kill`](Self::kill), on the same port and data.
+    pub fn resume(&mut self) -> io::Result<()> {
+        let log = fs::File::options().create(true).append(true).open(self.folder.join("broker.log"))?;
+        let settings = self.folder.join("server.properties");
+        let mut command = self.java("768m");
+        command.arg("kafka.Kafka").arg(settings).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn()?);
+        let started = Instant::now();
+        while TcpStream::connect(&self.address).is_err() {
+            let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if ended.is_some() || started.elapsed() > START {
+                let log = fs::read_to_string(self.folder.join("broker.log")).unwrap_or_default();
+                return Err(Error::other(format!("Kafka did not start ({ended:?}): {log}")));
+            }
+            pause();
+        }
+        Ok(())
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) -> io::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> io::Result<()> {
+        self.child.as_mut().map(Child::wait).transpose().map(drop)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        drop(self.kill());
+    }
+}
+
+/// Java with the jars in `libs`.
+pub fn java(libs: &Path, heap: &str) -> Command {
+    let mut java = Command::new("java");
+    java.arg(format!("-Xmx{heap}")).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+    java.arg("-cp").arg(libs.join("*"));
+    java
+}
+
+#[expect(clippy::disallowed_methods, reason = "a broker that starts tells nobody")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(100));
+}
+
+fn free_ports() -> io::Result<[u16; 2]> {
+    // Both are held until both are known, so that they differ.
+    let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+    Ok([listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port()])
+}
+
+fn properties(folder: &Path, address: &str, controller: u16) -> String {
+    let data = folder.join("data");
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://{address},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{address}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={}
+num.partitions=4
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+# A transaction that timed out is given up soon: tests wait for it.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+group.initial.rebalance.delay.ms=0
+",
+        data.display()
+    )
+}
