@@ -50,7 +50,7 @@ pub mod prelude {
     };
     pub use tidemill_operators::features;
     pub use tidemill_operators::infer::{Features, InferExt, InferSettings, Model, ModelInfo, Scored};
-    pub use tidemill_operators::rolling::{Rolling, Totals};
+    pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
     pub use tidemill_operators::window::{Aggregate, Assigner, Stats, Window, WindowExt, Windowed, stats_of};
     pub use tidemill_state::{Key, Ttl, Value};
 }

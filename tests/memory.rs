@@ -54,7 +54,7 @@ impl KeyedLogic for Profile {
             last.push_back(value);
             if last.len() > 10 { last.pop_front() } else { last.front().copied() }
         })?;
-        let recent = self.recent.add(ctx, 1.0, |totals| totals[0].count)?;
+        let recent = self.recent.add(ctx, 1.0, |rolled| rolled.windows[0].count)?;
         ctx.emit((key, count, oldest.unwrap_or(0), recent));
         Ok(())
     }

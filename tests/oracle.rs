@@ -131,7 +131,7 @@ impl KeyedLogic for Sums {
     type Side = ();
 
     fn on_record(&mut self, ctx: &mut Context<'_, u8, Self::Out, ()>, record: Record<Event>) -> Result<(), LogicError> {
-        let read = |totals: &[Totals]| totals.iter().map(|total| (total.count, total.sum())).collect();
+        let read = |rolled: Rolled<'_>| rolled.windows.iter().map(|total| (total.count, total.sum())).collect();
         let sums = self.0.add(ctx, f64::from(record.data.value), read)?;
         ctx.emit((record.data.id, sums));
         Ok(())

@@ -28,6 +28,14 @@ impl Transaction {
     }
 }
 
+/// The columns of a transaction that its charge-back is made of.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ChargeBackLine {
+    ts: i64,
+    terminal_id: u64,
+    is_fraud: u8,
+}
+
 /// What becomes known of a transaction 7 days after it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChargeBack {
@@ -39,6 +47,12 @@ pub struct ChargeBack {
 impl From<Transaction> for ChargeBack {
     fn from(transaction: Transaction) -> Self {
         let Transaction { ts, terminal_id, is_fraud, .. } = transaction;
+        ChargeBackLine { ts, terminal_id, is_fraud }.into()
+    }
+}
+
+impl From<ChargeBackLine> for ChargeBack {
+    fn from(ChargeBackLine { ts, terminal_id, is_fraud }: ChargeBackLine) -> Self {
         Self { known_at: ts.saturating_add(CHARGE_BACK_DELAY_MS), terminal_id, is_fraud }
     }
 }
@@ -65,13 +79,11 @@ pub struct Featured {
 /// Per card: how often and how much, over four windows.
 pub struct CardVelocity {
     spent: Rolling<u64>,
-    last: ValueState<u64, i64>,
 }
 
 impl CardVelocity {
     pub fn open(states: &mut States<'_, u64>) -> Result<Self, JobError> {
-        let spent = Rolling::open(states, "spent", &[5 * MINUTE, DAY, 7 * DAY, 30 * DAY])?;
-        Ok(Self { spent, last: states.value("last")? })
+        Ok(Self { spent: Rolling::open(states, "spent", &[5 * MINUTE, DAY, 7 * DAY, 30 * DAY])? })
     }
 }
 
@@ -92,19 +104,19 @@ impl KeyedLogic for CardVelocity {
             return Err(LogicError::record(format!("transaction {}: amount {amount} is no number", transaction.tx_id)));
         }
         let mut features = FraudFeatures { amount, ..FraudFeatures::default() };
-        self.spent.add(ctx, amount, |spent| {
+        let previous = self.spent.add(ctx, amount, |Rolled { windows: spent, previous }| {
             (features.card_count_5m, features.card_mean_5m) = (spent[0].count as f64, spent[0].mean());
             (features.card_count_1d, features.card_mean_1d) = (spent[1].count as f64, spent[1].mean());
             (features.card_count_7d, features.card_mean_7d) = (spent[2].count as f64, spent[2].mean());
             (features.card_count_30d, features.card_mean_30d) = (spent[3].count as f64, spent[3].mean());
+            previous
         })?;
-        let previous = self.last.update(ctx, || i64::MIN, |last| std::mem::replace(last, ts.max(*last)))?;
         let (day, hour) = (ts.div_euclid(DAY), ts.rem_euclid(DAY) / (60 * MINUTE));
         // 1970-01-01 was a Thursday.
         features.is_weekend = f64::from((day + 3).rem_euclid(7) >= 5);
         features.is_night = f64::from(hour <= 6);
         features.seconds_since_last =
-            if previous == i64::MIN { -1.0 } else { ts.saturating_sub(previous) as f64 / 1000.0 };
+            previous.map_or(-1.0, |previous| record.event_time.ms_since(previous) as f64 / 1000.0);
         ctx.emit(Featured { transaction, features });
         Ok(())
     }
@@ -142,7 +154,7 @@ impl KeyedLogic for TerminalRisk {
             }
             Either::First(mut featured) => {
                 let features = &mut featured.features;
-                self.known.read(ctx, |known| {
+                self.known.read(ctx, |Rolled { windows: known, .. }| {
                     (features.terminal_count_1d, features.terminal_risk_1d) = (known[0].count as f64, known[0].mean());
                     (features.terminal_count_7d, features.terminal_risk_7d) = (known[1].count as f64, known[1].mean());
                     (features.terminal_count_30d, features.terminal_risk_30d) =

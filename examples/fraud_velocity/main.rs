@@ -13,6 +13,7 @@ mod simulate;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -20,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
 use common::{CommonArgs, Input, Place, exit, topic_source, write, write_dead_letters};
-use features::{CHARGE_BACK_DELAY_MS, CardVelocity, ChargeBack, Featured, FraudFeatures, TerminalRisk, Transaction};
+use features::{
+    CHARGE_BACK_DELAY_MS, CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction,
+};
 use simulate::City;
 
 #[global_allocator]
@@ -56,8 +59,8 @@ struct Prediction {
     ts: i64,
     card_id: u64,
     score: f32,
-    /// Name and hash of the model.
-    model: String,
+    /// Name and hash of the model; shared, as every prediction has it.
+    model: Arc<str>,
     features: FraudFeatures,
 }
 
@@ -103,11 +106,11 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
             max_delay: common.max_delay,
             ..InferSettings::default()
         };
-        let name = model.info().to_string();
+        let name: Arc<str> = model.info().to_string().into();
         let predictions =
             featured.infer("score", model, &settings, |featured: &Featured| &featured.features)?.map(move |scored| {
                 let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = scored.record;
-                Prediction { tx_id, ts, card_id, score: scored.score, model: name.clone(), features }
+                Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
             });
         // They come from the workers of their terminals: a topic shall have those of a card in order.
         let predictions = match &common.predictions {
@@ -173,7 +176,7 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
         }
         Input::Files(paths) => {
             let transactions = FileSource::new(paths, Transaction::event_time);
-            let charge_backs = FileSource::converted(paths, |line: Transaction| ChargeBack::from(line), known_at);
+            let charge_backs = FileSource::converted(paths, |line: ChargeBackLine| ChargeBack::from(line), known_at);
             Ok((
                 flow.source("transactions", &common.configure(transactions))?,
                 flow.source("charge-backs", &common.configure(charge_backs))?,
@@ -181,7 +184,7 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
         }
         Input::Topic(url) => {
             let transactions = topic_source(url, |line: Transaction| line, Transaction::event_time)?;
-            let charge_backs = topic_source(url, |line: Transaction| ChargeBack::from(line), known_at)?;
+            let charge_backs = topic_source(url, |line: ChargeBackLine| ChargeBack::from(line), known_at)?;
             let delay = Duration::from_millis(CHARGE_BACK_DELAY_MS.unsigned_abs());
             let charge_backs = charge_backs.lead(delay);
             Ok((

@@ -13,6 +13,7 @@ mod simulate;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -67,8 +68,8 @@ struct Prediction {
     machine_id: CompactString,
     window_start: i64,
     score: f32,
-    /// Name and hash of the model.
-    model: String,
+    /// Name and hash of the model; shared, as every prediction has it.
+    model: Arc<str>,
     features: Summary,
 }
 
@@ -113,14 +114,14 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
             max_delay: common.max_delay,
             ..InferSettings::default()
         };
-        let name = model.info().to_string();
+        let name: Arc<str> = model.info().to_string().into();
         let scored =
             windows
                 .results
                 .infer("score", model, &settings, |window: &Windowed<CompactString, Summary>| &window.value.signals)?;
         let predictions = scored.map(move |Scored { record, score, .. }| {
             let Windowed { key: machine_id, window, value: features } = record;
-            Prediction { machine_id, window_start: window.start.0, score, model: name.clone(), features }
+            Prediction { machine_id, window_start: window.start.0, score, model: Arc::clone(&name), features }
         });
         let threshold = args.threshold;
         let machine = |prediction: &Prediction| prediction.machine_id.to_string();

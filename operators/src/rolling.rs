@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tidemill_engine::shell::{Context, ListState, States};
 use tidemill_engine::{EventTime, JobError};
-use tidemill_state::{Key, StateError};
+use tidemill_state::{Key, Queue, StateError};
 
 /// What one window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,14 @@ pub struct Totals {
     /// What rounding took from `sum`: together they are exact for values of usual size, so that what
     /// leaves takes away exactly what it brought (TwoSum; Knuth, The Art of Computer Programming 2, 4.2.2).
     rounded: f64,
+    /// Time of the oldest event it holds, so that the event itself is looked at only when it leaves. Not stored:
+    /// after a restore it is so old that the event is looked at.
+    #[serde(skip, default = "unknown_time")]
+    oldest: i64,
+}
+
+fn unknown_time() -> i64 {
+    i64::MIN
 }
 
 impl Totals {
@@ -46,14 +54,30 @@ impl Totals {
         self.sum = sum;
     }
 
-    fn enter(&mut self, value: f64) {
+    fn enter(&mut self, event: Event) {
+        if self.count == 0 {
+            self.oldest = event.time;
+        }
         self.count += 1;
-        self.shift(value);
+        self.shift(event.value);
     }
 
-    fn leave(&mut self, value: f64) {
-        self.count -= 1;
-        self.shift(-value);
+    /// Lets go of the events of up to `left`. It holds the last `count` ones of `events`.
+    fn leave(&mut self, left: i64, events: &Queue<Event>) {
+        while self.count > 0 && self.oldest <= left {
+            let mut held = (events.tail() - self.count..).map_while(|sequence| events.get(sequence));
+            match held.next() {
+                Some(oldest) if oldest.time <= left => {
+                    self.count -= 1;
+                    self.shift(-oldest.value);
+                    self.oldest = held.next().map_or(i64::MIN, |next| next.time);
+                }
+                oldest => {
+                    self.oldest = oldest.map_or(i64::MIN, |oldest| oldest.time);
+                    break;
+                }
+            }
+        }
         if self.count == 0 {
             *self = Self::default();
         }
@@ -66,13 +90,27 @@ struct Event {
     value: f64,
 }
 
-/// What all windows of a key hold; four fit beside the list without a pointer to follow.
-type AllTotals = SmallVec<[Totals; 4]>;
+/// What is known of a key besides its events.
+#[derive(Default, Serialize, Deserialize)]
+struct Known {
+    /// What each window holds; four fit beside the list without a pointer to follow.
+    windows: SmallVec<[Totals; 4]>,
+    latest: Option<EventTime>,
+}
+
+/// What [`Rolling`] tells of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Rolled<'a> {
+    /// What each window holds, in the order they were given.
+    pub windows: &'a [Totals],
+    /// The latest time of the key's events before the one at hand, also when it has left every window.
+    pub previous: Option<EventTime>,
+}
 
 /// Rolling count and sum of a value, per key, over windows (t − W, t].
 pub struct Rolling<K> {
     windows_ms: Vec<i64>,
-    events: ListState<K, Event, AllTotals>,
+    events: ListState<K, Event, Known>,
 }
 
 impl<K: Key> Rolling<K> {
@@ -85,11 +123,17 @@ impl<K: Key> Rolling<K> {
             let fault = format!("rolling \"{name}\": windows {windows_ms:?} ms must be one or more, each above 0");
             return Err(JobError::Invalid(fault));
         }
-        Ok(Self { windows_ms: windows_ms.to_vec(), events: states.list_with_header(name)? })
+        let events: ListState<K, Event, Known> = states.list_with_header(name)?;
+        // The events that leave next lie apart from each other and from the totals.
+        events.warm_with(|log| {
+            let first = |window: &Totals| log.get(log.tail() - window.count).map_or(0, |event| event.time);
+            std::hint::black_box(log.header().windows.iter().map(first).fold(0, i64::wrapping_add));
+        });
+        Ok(Self { windows_ms: windows_ms.to_vec(), events })
     }
 
     /// Counts an event of the context's key at the time at hand and reads what each window holds, this
-    /// event included, in the order the windows were given.
+    /// event included.
     ///
     /// # Errors
     /// When state cannot be read.
@@ -97,7 +141,7 @@ impl<K: Key> Rolling<K> {
         &self,
         ctx: &Context<'_, K, O, S>,
         value: f64,
-        read: impl FnOnce(&[Totals]) -> R,
+        read: impl FnOnce(Rolled<'_>) -> R,
     ) -> Result<R, StateError> {
         self.step(ctx, Some(value), read)
     }
@@ -109,7 +153,7 @@ impl<K: Key> Rolling<K> {
     pub fn read<O, S, R>(
         &self,
         ctx: &Context<'_, K, O, S>,
-        read: impl FnOnce(&[Totals]) -> R,
+        read: impl FnOnce(Rolled<'_>) -> R,
     ) -> Result<R, StateError> {
         self.step(ctx, None, read)
     }
@@ -118,37 +162,30 @@ impl<K: Key> Rolling<K> {
         &self,
         ctx: &Context<'_, K, O, S>,
         value: Option<f64>,
-        read: impl FnOnce(&[Totals]) -> R,
+        read: impl FnOnce(Rolled<'_>) -> R,
     ) -> Result<R, StateError> {
         let EventTime(now) = ctx.event_time();
-        self.events.with(ctx, |events| {
-            if let Some(value) = value {
-                events.push_back(Event { time: now, value });
+        self.events.with(ctx, |log| {
+            let (Known { windows, latest }, events) = log.parts();
+            if windows.len() != self.windows_ms.len() {
+                windows.resize(self.windows_ms.len(), Totals::default());
             }
-            // Taken out while events are read.
-            let mut totals = std::mem::take(events.header_mut());
-            totals.resize(self.windows_ms.len(), Totals::default());
+            let previous = *latest;
             if let Some(value) = value {
-                totals.iter_mut().for_each(|window| window.enter(value));
+                let event = Event { time: now, value };
+                events.push_back(event);
+                windows.iter_mut().for_each(|window| window.enter(event));
+                *latest = previous.max(Some(EventTime(now)));
             }
             let mut widest = 0;
-            for (window, length) in totals.iter_mut().zip(&self.windows_ms) {
-                let left = now.saturating_sub(*length);
-                // A window holds the last `count` events: the oldest of them is where it begins.
-                while window.count > 0
-                    && let Some(oldest) = events.get(events.tail() - window.count)
-                    && oldest.time <= left
-                {
-                    window.leave(oldest.value);
-                }
+            for (window, length) in windows.iter_mut().zip(&self.windows_ms) {
+                window.leave(now.saturating_sub(*length), events);
                 widest = widest.max(window.count);
             }
             while events.len() as u64 > widest {
                 events.pop_front();
             }
-            let result = read(&totals);
-            *events.header_mut() = totals;
-            result
+            read(Rolled { windows, previous })
         })
     }
 }

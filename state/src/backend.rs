@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::db::Db;
 use crate::delta::Delta;
 use crate::error::StateError;
-use crate::held::OrderBuffer;
+use crate::held::{HashOf, OrderBuffer};
 use crate::key::{Key, KeyGroups, Value};
 use crate::log::LogTable;
 use crate::manifest::{Manifest, StateEntry, WorkerEntry};
@@ -22,6 +22,9 @@ use crate::value::ValueTable;
 
 /// A log table as its operator and the backend hold it.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
+
+/// Any state, as the backend holds it.
+type SharedState = Rc<RefCell<dyn Persistent>>;
 
 /// Where and how one worker keeps its state.
 #[derive(Clone, Debug)]
@@ -57,8 +60,9 @@ pub struct Backend {
     /// When entries were last evicted: the epoch that RocksDB was at, and the memory that was left.
     relieved: (u64, u64),
     restored: BTreeMap<String, StateEntry>,
-    states: BTreeMap<String, Rc<RefCell<dyn Persistent>>>,
-    by_operator: BTreeMap<String, Vec<Rc<RefCell<dyn Persistent>>>>,
+    states: BTreeMap<String, SharedState>,
+    /// Until their operator takes them.
+    by_operator: BTreeMap<String, Vec<SharedState>>,
 }
 
 impl Backend {
@@ -133,8 +137,12 @@ impl Backend {
     ///
     /// # Errors
     /// As [`value_table`](Self::value_table).
-    pub fn order_buffer<T: Value>(&mut self, spec: StateSpec) -> Result<Rc<RefCell<OrderBuffer<T>>>, StateError> {
-        self.register(spec, "held", |this, spec| OrderBuffer::open(spec, &this.db))
+    pub fn order_buffer<T: Value>(
+        &mut self,
+        spec: StateSpec,
+        hash_of: HashOf<T>,
+    ) -> Result<Rc<RefCell<OrderBuffer<T>>>, StateError> {
+        self.register(spec, "held", |this, spec| OrderBuffer::open(spec, this.config.key_groups, hash_of, &this.db))
     }
 
     fn register<T: Persistent + 'static>(
@@ -159,7 +167,7 @@ impl Backend {
             });
         }
         let table = Rc::new(RefCell::new(open(self, spec)?));
-        let erased: Rc<RefCell<dyn Persistent>> = Rc::clone(&table) as _;
+        let erased: SharedState = Rc::clone(&table) as _;
         self.states.insert(name, Rc::clone(&erased));
         self.by_operator.entry(operator).or_default().push(erased);
         Ok(table)
@@ -168,7 +176,7 @@ impl Backend {
     /// The registered states, for manifests.
     #[must_use]
     pub fn states(&self) -> Vec<StateEntry> {
-        let entry = |(name, state): (&String, &Rc<RefCell<dyn Persistent>>)| {
+        let entry = |(name, state): (&String, &SharedState)| {
             let state = state.borrow();
             StateEntry { name: name.clone(), version: state.spec().version, kind: state.kind().to_owned() }
         };
@@ -191,24 +199,10 @@ impl Backend {
         )))
     }
 
-    /// Writes what an operator's states changed in `epoch` into its delta.
-    ///
-    /// # Errors
-    /// When a value refuses to be encoded.
-    pub fn seal_operator(&mut self, operator: &str, epoch: u64, delta: &mut Delta) -> Result<(), StateError> {
-        for state in self.by_operator.get(operator).into_iter().flatten() {
-            let mut state = state.borrow_mut();
-            let name = state.spec().name.to_string();
-            state.seal(epoch, delta.section(&name))?;
-        }
-        Ok(())
-    }
-
-    /// Tells an operator's states the time.
-    pub fn set_now(&self, operator: &str, event_time_ms: i64, processing_time_ms: i64) {
-        for state in self.by_operator.get(operator).into_iter().flatten() {
-            state.borrow_mut().set_now(event_time_ms, processing_time_ms);
-        }
+    /// The states that an operator has registered, for its shell.
+    pub fn operator(&mut self, operator: &str) -> OperatorStates {
+        let states = self.by_operator.remove(operator).unwrap_or_default();
+        OperatorStates { states, unsealed: 0 }
     }
 
     /// Evicts if it is time to, and if there may be something to evict: when RocksDB took in an epoch since
@@ -239,6 +233,48 @@ impl Backend {
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.memory.used()
+    }
+}
+
+/// All states of one operator.
+pub struct OperatorStates {
+    states: Vec<SharedState>,
+    /// How many of them, from the front, have not written all of the epoch that is sealed.
+    unsealed: usize,
+}
+
+impl OperatorStates {
+    /// Begins to write what changed in `epoch`: to be gone on with by [`seal_on`](Self::seal_on), while records of
+    /// the next epoch may be applied. The times are by which what has expired goes.
+    ///
+    /// # Errors
+    /// When a value refuses to be encoded.
+    pub fn begin_seal(&mut self, epoch: u64, event_time_ms: i64, processing_time_ms: i64) -> Result<(), StateError> {
+        self.unsealed = self.states.len();
+        self.states.iter().try_for_each(|state| {
+            let mut state = state.borrow_mut();
+            state.set_now(event_time_ms, processing_time_ms);
+            state.begin_seal(epoch)
+        })
+    }
+
+    /// Goes on writing into the epoch's delta, about `entries` entries. Returns whether everything is written.
+    ///
+    /// # Errors
+    /// When a value refuses to be encoded.
+    pub fn seal_on(&mut self, entries: usize, delta: &mut Delta) -> Result<bool, StateError> {
+        while let Some(state) = self.states[..self.unsealed].last() {
+            let mut state = state.borrow_mut();
+            let Some(ops) = state.seal_on(entries)? else { return Ok(false) };
+            delta.set_section(state.spec().name.to_string(), ops);
+            self.unsealed -= 1;
+        }
+        Ok(true)
+    }
+
+    /// Brings the entries with these hashes into the processor's caches.
+    pub fn warm(&self, hashes: &[u64]) {
+        self.states.iter().for_each(|state| state.borrow().warm(hashes));
     }
 }
 

@@ -219,6 +219,11 @@ impl Delta {
         self.blobs.insert(name, value);
     }
 
+    pub(crate) fn set_section(&mut self, state: String, ops: Ops) {
+        self.sections.insert(state, ops);
+    }
+
+    #[cfg(test)]
     pub(crate) fn section(&mut self, state: &str) -> &mut Ops {
         self.sections.entry(state.to_owned()).or_default()
     }

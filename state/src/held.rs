@@ -13,14 +13,21 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::key::{KeyGroup, Value};
+use crate::key::{KeyGroup, KeyGroups, Value};
 use crate::spec::{Persistent, StateSpec};
+
+/// Tells the hash of a record's key.
+pub type HashOf<T> = Box<dyn Fn(&T) -> u64>;
 
 /// Records that wait for the watermark.
 pub struct OrderBuffer<T> {
     spec: StateSpec,
+    key_groups: KeyGroups,
+    hash_of: HashOf<T>,
     keeps: bool,
-    slab: Vec<Option<Held<T>>>,
+    /// The records, and beside them what is known of each: a record is moved once in and once out.
+    slab: Vec<Option<T>>,
+    known: Vec<Known>,
     free: Vec<u32>,
     incoming: Vec<Place>,
     /// Each sorted; lengths fall from first to last.
@@ -32,6 +39,7 @@ pub struct OrderBuffer<T> {
     released: i64,
     /// Groups of which stored records were released since the last seal.
     released_groups: Vec<u16>,
+    sealed: Ops,
 }
 
 struct Run {
@@ -54,24 +62,33 @@ impl Place {
     }
 }
 
-struct Held<T> {
-    group: u16,
-    stored: bool,
+/// Of a record that waits: the hash of its key, its number, and whether a delta has it.
+#[derive(Clone, Copy)]
+struct Known {
+    hash: u64,
     sequence: u64,
-    item: T,
+    stored: bool,
 }
 
 impl<T: Value> OrderBuffer<T> {
     /// A slab of more places than this is given back once it is empty.
     const KEPT_PLACES: usize = 1 << 16;
 
-    pub(crate) fn open(spec: StateSpec, db: &Db) -> Result<Self, StateError> {
+    pub(crate) fn open(
+        spec: StateSpec,
+        key_groups: KeyGroups,
+        hash_of: HashOf<T>,
+        db: &Db,
+    ) -> Result<Self, StateError> {
         let name = spec.name.to_string();
         db.ensure_family(&name)?;
         let mut buffer = Self {
             spec,
+            key_groups,
+            hash_of,
             keeps: db.keeps(),
             slab: Vec::new(),
+            known: Vec::new(),
             free: Vec::new(),
             incoming: Vec::new(),
             runs: Vec::new(),
@@ -79,15 +96,14 @@ impl<T: Value> OrderBuffer<T> {
             next_sequence: 0,
             released: i64::MIN,
             released_groups: Vec::new(),
+            sealed: Ops::default(),
         };
         db.scan(&name, &[], |row, value| {
-            let ((time, tie), held) = read_row(row, value, buffer.spec.version).map_err(|e| StateError::Value {
-                state: name.clone(),
-                group: codec::group_of_row(row),
-                reason: e.0,
-            })?;
-            buffer.next_sequence = buffer.next_sequence.max(held.sequence + 1);
-            buffer.put(time, tie, held);
+            let Stored { time, sequence, tie, item } = read_row(row, value, buffer.spec.version)
+                .map_err(|e| StateError::Value { state: name.clone(), group: codec::group_of_row(row), reason: e.0 })?;
+            buffer.next_sequence = buffer.next_sequence.max(sequence + 1);
+            let hash = (buffer.hash_of)(&item);
+            buffer.put(time, tie, Known { hash, sequence, stored: true }, item);
             Ok(true)
         })?;
         buffer.sort_incoming();
@@ -95,20 +111,23 @@ impl<T: Value> OrderBuffer<T> {
     }
 
     /// Holds `item` until the watermark has passed `time`.
-    pub fn push(&mut self, group: KeyGroup, time: i64, tie: u64, item: T) {
+    pub fn push(&mut self, time: i64, tie: u64, item: T) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.put(time, tie, Held { group: group.0, stored: false, sequence, item });
+        let hash = (self.hash_of)(&item);
+        self.put(time, tie, Known { hash, sequence, stored: false }, item);
     }
 
-    fn put(&mut self, time: i64, tie: u64, held: Held<T>) {
+    fn put(&mut self, time: i64, tie: u64, known: Known, item: T) {
         let slot = match self.free.pop() {
             Some(slot) => {
-                self.slab[slot as usize] = Some(held);
+                self.slab[slot as usize] = Some(item);
+                self.known[slot as usize] = known;
                 slot
             }
             None => {
-                self.slab.push(Some(held));
+                self.slab.push(Some(item));
+                self.known.push(known);
                 (self.slab.len() - 1) as u32
             }
         };
@@ -131,15 +150,24 @@ impl<T: Value> OrderBuffer<T> {
         }
     }
 
-    /// Takes the next due record, by (time, tie), and its time.
-    pub fn next_due(&mut self) -> Option<(i64, T)> {
+    /// Hashes of the keys of the records that are taken next.
+    pub fn due_hashes(&self) -> impl Iterator<Item = u64> {
+        self.due.iter().map(|place| self.known[place.slot as usize].hash)
+    }
+
+    /// Takes the next due record, by (time, tie): its time, the hash of its key, and itself.
+    pub fn next_due(&mut self) -> Option<(i64, u64, T)> {
         let Place { time, slot, .. } = self.due.pop_front()?;
-        let Held { group, stored, item, .. } = self.slab.get_mut(slot as usize)?.take()?;
+        let item = self.slab.get_mut(slot as usize)?.take()?;
+        let Known { hash, stored, .. } = self.known[slot as usize];
         self.free.push(slot);
-        if stored && self.released_groups.last() != Some(&group) {
-            self.released_groups.push(group);
+        if stored {
+            let KeyGroup(group) = self.key_groups.of_hash(hash);
+            if self.released_groups.last() != Some(&group) {
+                self.released_groups.push(group);
+            }
         }
-        Some((time, item))
+        Some((time, hash, item))
     }
 
     /// Number of records that wait.
@@ -159,8 +187,7 @@ impl<T: Value> OrderBuffer<T> {
             return;
         }
         self.incoming.sort_by_key(Place::order);
-        let unsealed =
-            self.incoming.iter().any(|place| self.slab[place.slot as usize].as_ref().is_some_and(|h| !h.stored));
+        let unsealed = self.incoming.iter().any(|place| !self.known[place.slot as usize].stored);
         let places = self.incoming.drain(..).collect();
         self.runs.push(Run { places, unsealed });
         while let [.., before, last] = &self.runs[..]
@@ -176,17 +203,24 @@ impl<T: Value> OrderBuffer<T> {
     }
 }
 
-fn write_row<T>(time: i64, held: &Held<T>, row: &mut Vec<u8>) {
+fn write_row(KeyGroup(group): KeyGroup, time: i64, sequence: u64, row: &mut Vec<u8>) {
     row.clear();
-    row.extend_from_slice(&held.group.to_be_bytes());
+    row.extend_from_slice(&group.to_be_bytes());
     row.extend_from_slice(&codec::ordered_time(time));
-    row.extend_from_slice(&held.sequence.to_be_bytes());
+    row.extend_from_slice(&sequence.to_be_bytes());
 }
 
-/// A stored record, and its time and tie.
-fn read_row<T: Value>(row: &[u8], value: &[u8], version: u8) -> Result<((i64, u64), Held<T>), DecodeError> {
+/// A record as a delta or RocksDB has it.
+struct Stored<T> {
+    time: i64,
+    sequence: u64,
+    tie: u64,
+    item: T,
+}
+
+fn read_row<T: Value>(row: &[u8], value: &[u8], version: u8) -> Result<Stored<T>, DecodeError> {
     let short = || DecodeError("a held record's row is too short".to_owned());
-    let (group, rest) = row.split_first_chunk::<2>().ok_or_else(short)?;
+    let (_, rest) = row.split_first_chunk::<2>().ok_or_else(short)?;
     let (time, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
     let sequence = rest.try_into().map(u64::from_be_bytes).map_err(|_| short())?;
     let (found, value) = value.split_first().ok_or_else(short)?;
@@ -194,14 +228,13 @@ fn read_row<T: Value>(row: &[u8], value: &[u8], version: u8) -> Result<((i64, u6
         return Err(DecodeError(format!("it is of version {found}, this program reads {version}")));
     }
     let (tie, item) = codec::decode(value)?;
-    let (group, time) = (u16::from_be_bytes(*group), codec::time_of(*time));
-    Ok(((time, tie), Held { group, stored: true, sequence, item }))
+    Ok(Stored { time: codec::time_of(*time), sequence, tie, item })
 }
 
 impl<T: Value> Persistent for OrderBuffer<T> {
-    fn seal(&mut self, _epoch: u64, ops: &mut Ops) -> Result<(), StateError> {
+    fn begin_seal(&mut self, _epoch: u64) -> Result<(), StateError> {
         if self.is_empty() && self.slab.len() > Self::KEPT_PLACES {
-            (self.slab, self.free) = (Vec::new(), Vec::new());
+            (self.slab, self.known, self.free) = (Vec::new(), Vec::new(), Vec::new());
         }
         if !self.keeps {
             return Ok(());
@@ -209,6 +242,7 @@ impl<T: Value> Persistent for OrderBuffer<T> {
         self.sort_incoming();
         self.released_groups.sort_unstable();
         self.released_groups.dedup();
+        let mut ops = Ops::default();
         let range = |group: u16, time: i64| [&group.to_be_bytes()[..], &codec::ordered_time(time)].concat();
         for group in self.released_groups.drain(..) {
             ops.delete_range(&range(group, i64::MIN), &range(group, self.released));
@@ -217,24 +251,31 @@ impl<T: Value> Persistent for OrderBuffer<T> {
         let mut row = Vec::new();
         for run in self.runs.iter_mut().filter(|run| run.unsealed) {
             for Place { time, tie, slot } in &run.places {
-                let Some(Some(held)) = self.slab.get_mut(*slot as usize) else { continue };
-                if std::mem::replace(&mut held.stored, true) {
+                let known = &mut self.known[*slot as usize];
+                let Some(Some(item)) = self.slab.get(*slot as usize) else { continue };
+                if std::mem::replace(&mut known.stored, true) {
                     continue;
                 }
-                write_row(*time, held, &mut row);
+                let group = self.key_groups.of_hash(known.hash);
+                write_row(group, *time, known.sequence, &mut row);
                 ops.put_with(&row, |out| {
                     out.push(version);
-                    codec::encode(&(tie, &held.item), out)
+                    codec::encode(&(tie, item), out)
                 })
                 .map_err(|e: DecodeError| StateError::Value {
                     state: name.clone(),
-                    group: held.group,
+                    group: group.0,
                     reason: e.0,
                 })?;
             }
             run.unsealed = false;
         }
+        self.sealed = ops;
         Ok(())
+    }
+
+    fn seal_on(&mut self, _entries: usize) -> Result<Option<Ops>, StateError> {
+        Ok(Some(std::mem::take(&mut self.sealed)))
     }
 
     fn set_now(&mut self, _event_time_ms: i64, _processing_time_ms: i64) {}

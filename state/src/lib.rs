@@ -25,13 +25,13 @@ mod timers;
 mod value;
 mod workplace;
 
-pub use backend::{Backend, BackendConfig, RestoredWorker};
+pub use backend::{Backend, BackendConfig, OperatorStates, RestoredWorker};
 pub use db::{Db, Snapshot};
 pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};
-pub use held::OrderBuffer;
+pub use held::{HashOf, OrderBuffer};
 pub use key::{DEFAULT_KEY_GROUPS, Key, KeyGroup, KeyGroups, Value, hash_key};
-pub use log::{Log, LogTable};
+pub use log::{Log, LogTable, Queue};
 pub use manifest::{Manifest, RestoreFrom, RestorePlan, Retention, StateEntry, WorkerEntry, plan_restore};
 pub use spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};
 pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore};

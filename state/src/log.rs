@@ -8,6 +8,7 @@
 //! changed, never the whole queue.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 
 use crate::codec::{self, DecodeError};
 use crate::delta::Ops;
@@ -18,10 +19,15 @@ use crate::table::{Entry, Table};
 /// A queue per key, with a header.
 pub type LogTable<K, V, H = ()> = Table<K, Log<V, H>>;
 
-/// The queue of one key. Elements have consecutive sequence numbers that never change.
+/// What one key has: a queue, and the header beside it.
 pub struct Log<V, H = ()> {
     header: H,
     header_changed: bool,
+    queue: Queue<V>,
+}
+
+/// Elements with consecutive sequence numbers that never change.
+pub struct Queue<V> {
     elements: VecDeque<V>,
     /// Sequence number of the front element.
     head: u64,
@@ -32,30 +38,40 @@ pub struct Log<V, H = ()> {
 
 impl<V, H: Default> Default for Log<V, H> {
     fn default() -> Self {
-        Self {
-            header: H::default(),
-            header_changed: false,
-            elements: VecDeque::new(),
-            head: 0,
-            stored_head: 0,
-            stored_tail: 0,
-        }
+        let queue = Queue { elements: VecDeque::new(), head: 0, stored_head: 0, stored_tail: 0 };
+        Self { header: H::default(), header_changed: false, queue }
     }
 }
 
 impl<V, H> Log<V, H> {
+    /// The header, to change, and the queue.
+    pub fn parts(&mut self) -> (&mut H, &mut Queue<V>) {
+        self.header_changed = true;
+        (&mut self.header, &mut self.queue)
+    }
+
     /// The header.
     #[must_use]
     pub fn header(&self) -> &H {
         &self.header
     }
+}
 
-    /// The header, to change.
-    pub fn header_mut(&mut self) -> &mut H {
-        self.header_changed = true;
-        &mut self.header
+impl<V, H> Deref for Log<V, H> {
+    type Target = Queue<V>;
+
+    fn deref(&self) -> &Queue<V> {
+        &self.queue
     }
+}
 
+impl<V, H> DerefMut for Log<V, H> {
+    fn deref_mut(&mut self) -> &mut Queue<V> {
+        &mut self.queue
+    }
+}
+
+impl<V> Queue<V> {
     /// Appends an element.
     pub fn push_back(&mut self, value: V) {
         self.elements.push_back(value);
@@ -131,25 +147,26 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
                 codec::encode(&self.header, out)
             })?;
         }
-        let tail = self.tail();
-        let cut = self.head.min(self.stored_tail);
-        if cut > self.stored_head {
-            ops.delete_elements(row, self.stored_head, cut);
+        let Queue { elements, head, stored_head, stored_tail } = &mut self.queue;
+        let tail = *head + elements.len() as u64;
+        let cut = (*head).min(*stored_tail);
+        if cut > *stored_head {
+            ops.delete_elements(row, *stored_head, cut);
         }
-        let first_new = self.stored_tail.max(self.head);
-        let skip = (first_new - self.head) as usize;
+        let first_new = (*stored_tail).max(*head);
+        let skip = (first_new - *head) as usize;
         if first_new < tail {
-            ops.put_elements(row, first_new, self.elements.range(skip..), |value, out| {
+            ops.put_elements(row, first_new, elements.range(skip..), |value, out| {
                 out.extend_from_slice(header);
                 codec::encode(value, out)
             })?;
         }
-        (self.stored_head, self.stored_tail) = (self.head, tail);
+        (*stored_head, *stored_tail) = (*head, tail);
         Ok(())
     }
 
     fn heap_bytes(&self, _encoded: usize) -> usize {
-        self.elements.capacity() * size_of::<V>()
+        self.queue.elements.capacity() * size_of::<V>()
     }
 
     fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops) {
@@ -164,6 +181,7 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
             log.header = codec::decode(value)?;
             return Ok(());
         }
+        let log = &mut log.queue;
         let sequence = suffix.try_into().map(u64::from_be_bytes);
         let sequence = sequence.map_err(|_| DecodeError("its row has no sequence number".to_owned()))?;
         if log.elements.is_empty() {

@@ -51,15 +51,27 @@ pub enum TtlClock {
 
 /// A state as the end of an epoch sees it.
 pub trait Persistent {
-    /// Writes every change since the last call.
+    /// Begins to write what changed since the last call. What changes from now on is of the next epoch.
     ///
     /// # Errors
     /// When a value refuses to be encoded.
-    fn seal(&mut self, epoch: u64, ops: &mut Ops) -> Result<(), StateError>;
+    fn begin_seal(&mut self, epoch: u64) -> Result<(), StateError>;
+
+    /// Goes on writing, about so many entries. Gives the changes of the epoch when all are written.
+    ///
+    /// # Errors
+    /// When a value refuses to be encoded.
+    fn seal_on(&mut self, entries: usize) -> Result<Option<Ops>, StateError>;
 
     /// Tells the time of what comes next, for values with a TTL: of a record, or (before a seal) the watermark,
     /// by which what has expired can go.
     fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64);
+
+    /// Looks at the entries with these hashes, for nothing but to have them in the processor's caches: their turn is
+    /// next, and misses that do not depend on each other are waited for together.
+    fn warm(&self, hashes: &[u64]) {
+        let _ = hashes;
+    }
 
     /// Drops from memory what RocksDB has, until enough is free or nothing is left to drop.
     fn evict(&mut self) {}

@@ -1,18 +1,22 @@
 //! The hot table: decoded entries of one state, by key, in front of RocksDB.
 //!
 //! ```text
-//! index (hash table of slot numbers) ──▶ slots: [key, entry, dirty?, sealed in epoch …]
+//! index (hash table of slot numbers) ──▶ slots: [key, entry, dirty in, sealed in epoch …]
 //! record path: one lookup, no serialisation          dirty list ──▶ seal: encode each once an epoch
 //! ```
-//! Invariants: a slot is in the dirty list exactly when it is dirty. A slot may be evicted only when it
-//! is clean and RocksDB has applied the epoch it was last sealed in. While `complete`, every key that
-//! exists has a slot, so a miss is an answer.
+//! An epoch is sealed a slice at a time, while records of the next one are already applied: a slot that is
+//! about to change and not sealed yet is sealed first, on the spot. So nobody waits for all of it.
+//!
+//! Invariants: a slot is in the dirty list of the generation it is dirty in, and perhaps in the one before, which
+//! then passes it by. A slot may be evicted only when it is clean and RocksDB has applied the epoch it was last
+//! sealed in. While `complete`, every key that exists has a slot, so a miss is an answer.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use crate::codec::{self, DecodeError};
 use crate::db::Db;
@@ -46,13 +50,16 @@ pub trait Entry: Sized + 'static {
 
 /// What the index takes for a slot, about.
 const INDEX_BYTES: usize = 16;
+/// A slot that no seal waits for.
+const CLEAN: u64 = 0;
 
 struct Slot<K, E> {
     hash: u64,
     key: K,
     /// `None`: removed, but not yet so in RocksDB.
     entry: Option<E>,
-    dirty: bool,
+    /// The generation whose seal it waits for; [`CLEAN`] when for none.
+    dirty_in: u64,
     /// Whether a delta or RocksDB holds rows of it.
     stored: bool,
     /// Whether stored rows of an entry that was removed since have to go first.
@@ -113,6 +120,16 @@ impl MemoryUse {
     }
 }
 
+/// The seal of an epoch that is under way.
+struct Sealing {
+    epoch: u64,
+    generation: u64,
+    /// What was dirty when the epoch ended, and how many of that were looked at.
+    slots: Vec<u32>,
+    done: usize,
+    ops: Ops,
+}
+
 /// The hot table of one state.
 pub struct Table<K, E> {
     spec: StateSpec,
@@ -123,11 +140,22 @@ pub struct Table<K, E> {
     index: HashTable<u32>,
     slots: Vec<Option<Slot<K, E>>>,
     free: Vec<u32>,
+    /// Of the epoch that runs. Its generation is +1 per seal.
     dirty: Vec<u32>,
+    generation: u64,
+    sealing: Option<Sealing>,
+    /// A row key while it is made.
+    row: Vec<u8>,
     complete: bool,
+    /// The last epoch in which a removed entry's slot was let go of because a miss was an answer.
+    forgotten_in: u64,
     hand: usize,
     now: i64,
+    look: Option<Look<E>>,
 }
+
+/// Looks at an entry ahead of its turn.
+type Look<E> = Box<dyn Fn(&E)>;
 
 impl<K: Key, E: Entry> Table<K, E> {
     /// Slots looked at per seal for expired entries: bounded work, everything within some epochs.
@@ -152,9 +180,14 @@ impl<K: Key, E: Entry> Table<K, E> {
             slots: Vec::new(),
             free: Vec::new(),
             dirty: Vec::new(),
+            generation: CLEAN + 1,
+            sealing: None,
+            row: Vec::new(),
             complete: true,
+            forgotten_in: 0,
             hand: 0,
             now: i64::MIN,
+            look: None,
         };
         table.load_all()?;
         Ok(table)
@@ -263,7 +296,7 @@ impl<K: Key, E: Entry> Table<K, E> {
             Some(slot) => slot,
             None => self.new_slot(hash, key.clone(), None),
         };
-        self.mark_dirty(slot);
+        self.mark_dirty(slot)?;
         let now = self.now;
         let Some(Some(slot)) = self.slots.get_mut(slot as usize) else {
             return Err(StateError::Invalid(format!("state \"{}\": a slot was lost, which is a bug", self.name)));
@@ -277,17 +310,18 @@ impl<K: Key, E: Entry> Table<K, E> {
 
     /// Removes the entry of `key`.
     pub(crate) fn take(&mut self, hash: u64, key: &K) -> Result<Option<E>, StateError> {
-        let Some(slot) = self.find(hash, key)? else { return Ok(None) };
-        let Some(Some(found)) = self.slots.get_mut(slot as usize) else { return Ok(None) };
-        let expired = found.expires <= self.now;
-        let entry = found.entry.take();
-        found.removed |= found.stored;
-        if found.stored {
-            self.mark_dirty(slot);
-        } else {
-            self.forget(slot);
-        }
+        let Some(number) = self.find(hash, key)? else { return Ok(None) };
+        self.mark_dirty(number)?;
+        let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(None) };
+        let expired = slot.expires <= self.now;
+        let entry = slot.entry.take();
+        slot.removed |= slot.stored;
         Ok(entry.filter(|_| !expired))
+    }
+
+    /// Says how an entry is looked at ahead of its turn.
+    pub fn warm_with(&mut self, look: impl Fn(&E) + 'static) {
+        self.look = Some(Box::new(look));
     }
 
     /// Keys that are in memory.
@@ -296,14 +330,25 @@ impl<K: Key, E: Entry> Table<K, E> {
         self.index.len()
     }
 
-    fn mark_dirty(&mut self, slot: u32) {
-        if let Some(Some(found)) = self.slots.get_mut(slot as usize) {
-            found.touched = true;
-            if !found.dirty {
-                found.dirty = true;
-                self.dirty.push(slot);
-            }
+    /// To be called before a slot changes: what it was belongs to the seal that is under way, if there is one.
+    fn mark_dirty(&mut self, number: u32) -> Result<(), StateError> {
+        let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(()) };
+        slot.touched = true;
+        if slot.dirty_in == self.generation {
+            return Ok(());
         }
+        if slot.dirty_in != CLEAN
+            && let Some(mut sealing) = self.sealing.take()
+        {
+            let sealed = self.seal_slot(number, &mut sealing);
+            self.sealing = Some(sealing);
+            sealed?;
+        }
+        if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
+            slot.dirty_in = self.generation;
+        }
+        self.dirty.push(number);
+        Ok(())
     }
 
     fn new_slot(&mut self, hash: u64, key: K, entry: Option<E>) -> u32 {
@@ -311,7 +356,7 @@ impl<K: Key, E: Entry> Table<K, E> {
             hash,
             key,
             entry,
-            dirty: false,
+            dirty_in: CLEAN,
             stored: false,
             removed: false,
             touched: true,
@@ -345,58 +390,66 @@ impl<K: Key, E: Entry> Table<K, E> {
         }
     }
 
-    fn forget(&mut self, slot: u32) {
-        let Some(found) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.memory.sub(u64::from(found.bytes));
-        if let Ok(entry) = self.index.find_entry(found.hash, |other| *other == slot) {
+    /// Lets go of a clean slot.
+    fn forget(&mut self, number: u32) {
+        let Some(slot) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
+        debug_assert!(slot.dirty_in == CLEAN, "a dirty list has the slot");
+        self.memory.sub(u64::from(slot.bytes));
+        if let Ok(entry) = self.index.find_entry(slot.hash, |other| *other == number) {
             entry.remove();
         }
-        // A slot in the dirty list must not be used again before the list is worked off.
-        if !found.dirty {
-            self.free.push(slot);
-        }
+        self.free.push(number);
     }
 
-    fn seal_slot(&mut self, number: u32, epoch: u64, row: &mut Vec<u8>, ops: &mut Ops) -> Result<(), StateError> {
-        let Some(Some(slot)) = self.slots.get_mut(number as usize) else {
-            self.free.push(number);
+    /// Seals a slot of the dirty list, unless it changed meanwhile: then that was done before it did.
+    fn seal_listed(&mut self, number: u32, sealing: &mut Sealing) -> Result<(), StateError> {
+        let listed = |slot: &Slot<K, E>| slot.dirty_in == sealing.generation;
+        if !self.slots.get(number as usize).is_some_and(|slot| slot.as_ref().is_some_and(listed)) {
             return Ok(());
-        };
-        slot.dirty = false;
-        let group = self.key_groups.of_hash(slot.hash);
-        let name = &self.name;
-        let bad = |e: DecodeError| bad_value(name, group, &e);
-        codec::row_key(group, &slot.key, row).map_err(bad)?;
-        let before = ops.len();
-        match &mut slot.entry {
-            Some(entry) => {
-                let mut header = [self.spec.version; 9];
-                header[1..].copy_from_slice(&slot.expires.to_le_bytes());
-                if std::mem::take(&mut slot.removed) {
-                    E::seal_removed(row, ops);
-                }
-                let header = if self.spec.ttl.is_some() { &header[..] } else { &header[..1] };
-                entry.seal(row, header, ops).map_err(bad)?;
-                (slot.stored, slot.sealed_epoch) = (true, epoch);
-                self.account(number, ops.len() - before);
-            }
-            None if slot.stored => {
-                E::seal_removed(row, ops);
-                (slot.stored, slot.removed, slot.sealed_epoch) = (false, false, epoch);
-                // Without it a miss would find the rows that RocksDB still has.
-                if self.complete {
-                    self.forget(number);
-                }
-            }
-            None => self.forget(number),
+        }
+        self.seal_slot(number, sealing)?;
+        // Without the slot a miss is the answer. Not so once RocksDB is asked, which has the old rows for a while.
+        let gone = matches!(self.slots.get(number as usize), Some(Some(slot)) if slot.entry.is_none());
+        if gone && self.complete && !self.memory.is_high() {
+            self.forget(number);
+            self.forgotten_in = sealing.epoch;
         }
         Ok(())
     }
 
+    /// Writes what a slot holds as of the end of the sealed epoch.
+    fn seal_slot(&mut self, number: u32, sealing: &mut Sealing) -> Result<(), StateError> {
+        let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(()) };
+        slot.dirty_in = CLEAN;
+        let Sealing { epoch, ops, .. } = sealing;
+        let before = ops.len();
+        if self.db.keeps() {
+            let group = self.key_groups.of_hash(slot.hash);
+            let name = &self.name;
+            let bad = |e: DecodeError| bad_value(name, group, &e);
+            if slot.entry.is_some() || slot.stored {
+                codec::row_key(group, &slot.key, &mut self.row).map_err(bad)?;
+            }
+            if std::mem::take(&mut slot.removed) {
+                E::seal_removed(&mut self.row, ops);
+            }
+            if let Some(entry) = &mut slot.entry {
+                let mut header = [self.spec.version; 9];
+                header[1..].copy_from_slice(&slot.expires.to_le_bytes());
+                let header = if self.spec.ttl.is_some() { &header[..] } else { &header[..1] };
+                entry.seal(&mut self.row, header, ops).map_err(bad)?;
+            }
+            (slot.stored, slot.sealed_epoch) = (slot.entry.is_some(), *epoch);
+        }
+        let encoded = ops.len() - before;
+        self.account(number, encoded);
+        Ok(())
+    }
+
     /// Marks entries that have expired as removed, a part of the table at a time.
-    fn sweep_expired(&mut self) {
+    fn sweep_expired(&mut self) -> Result<(), StateError> {
         if self.spec.ttl.is_none() || self.slots.is_empty() {
-            return;
+            return Ok(());
         }
         for _ in 0..Self::EXPIRY_SWEEP.min(self.slots.len()) {
             self.hand = (self.hand + 1) % self.slots.len();
@@ -406,9 +459,10 @@ impl<K: Key, E: Entry> Table<K, E> {
                 && slot.entry.take().is_some()
             {
                 slot.removed |= slot.stored;
-                self.mark_dirty(number);
+                self.mark_dirty(number)?;
             }
         }
+        Ok(())
     }
 
     fn strip_header<'v>(&self, value: &'v [u8], expires: &mut i64) -> Result<&'v [u8], DecodeError> {
@@ -445,48 +499,56 @@ fn expiry(spec: &StateSpec, now: i64) -> i64 {
 }
 
 impl<K: Key, E: Entry> Persistent for Table<K, E> {
-    fn seal(&mut self, epoch: u64, ops: &mut Ops) -> Result<(), StateError> {
-        self.sweep_expired();
-        let dirty = std::mem::take(&mut self.dirty);
-        if self.db.keeps() {
-            let mut row = Vec::new();
-            for number in &dirty {
-                self.seal_slot(*number, epoch, &mut row, ops)?;
-            }
-            if self.spec.ttl.is_some() {
-                self.db.expires(&self.name, epoch, self.now);
-            }
-        } else {
-            // Nothing outlives this process and everything fits: there is nothing to write.
-            for number in &dirty {
-                match self.slots.get_mut(*number as usize) {
-                    Some(Some(slot)) if slot.entry.is_some() => {
-                        slot.dirty = false;
-                        self.account(*number, 0);
-                    }
-                    Some(Some(slot)) => {
-                        slot.dirty = false;
-                        self.forget(*number);
-                    }
-                    _ => self.free.push(*number),
-                }
-            }
+    fn begin_seal(&mut self, epoch: u64) -> Result<(), StateError> {
+        debug_assert!(self.sealing.is_none(), "one epoch is sealed after the other");
+        self.sweep_expired()?;
+        if self.db.keeps() && self.spec.ttl.is_some() {
+            self.db.expires(&self.name, epoch, self.now);
         }
-        self.dirty = dirty;
-        self.dirty.clear();
+        let slots = std::mem::take(&mut self.dirty);
+        self.sealing = Some(Sealing { epoch, generation: self.generation, slots, done: 0, ops: Ops::default() });
+        self.generation += 1;
         Ok(())
+    }
+
+    fn seal_on(&mut self, entries: usize) -> Result<Option<Ops>, StateError> {
+        let Some(mut sealing) = self.sealing.take() else { return Ok(Some(Ops::default())) };
+        let end = sealing.slots.len().min(sealing.done.saturating_add(entries));
+        for at in sealing.done..end {
+            self.seal_listed(sealing.slots[at], &mut sealing)?;
+        }
+        sealing.done = end;
+        if end < sealing.slots.len() {
+            self.sealing = Some(sealing);
+            return Ok(None);
+        }
+        Ok(Some(sealing.ops))
+    }
+
+    fn warm(&self, hashes: &[u64]) {
+        let slot = |number: &u32| self.slots[*number as usize].as_ref();
+        let find = |hash: &u64| self.index.find(*hash, |number| slot(number).is_some_and(|slot| slot.hash == *hash));
+        let found: SmallVec<[&Slot<K, E>; 16]> = hashes.iter().filter_map(find).filter_map(slot).collect();
+        std::hint::black_box(found.iter().fold(0, |all, slot| all ^ slot.dirty_in));
+        if let Some(look) = &self.look {
+            found.iter().filter_map(|slot| slot.entry.as_ref()).for_each(look);
+        }
     }
 
     /// The coldest go first (a clock hand over the slots).
     fn evict(&mut self) {
         let applied = self.db.applied();
+        if self.complete && applied < self.forgotten_in {
+            // A miss would find rows that are gone: RocksDB has to hear of that first.
+            return;
+        }
         for _ in 0..self.slots.len() * 2 {
             if self.memory.is_low() {
                 return;
             }
             self.hand = (self.hand + 1) % self.slots.len();
             let Some(Some(slot)) = self.slots.get_mut(self.hand) else { continue };
-            if slot.dirty || slot.sealed_epoch > applied || std::mem::take(&mut slot.touched) {
+            if slot.dirty_in != CLEAN || slot.sealed_epoch > applied || std::mem::take(&mut slot.touched) {
                 continue;
             }
             self.complete = false;
@@ -511,3 +573,6 @@ impl<K: Key, E: Entry> Persistent for Table<K, E> {
         &self.spec
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,7 @@ pub struct TimerTable<K> {
     added: Vec<(i64, K)>,
     /// Stored ones that are gone since the last seal.
     removed: Vec<(i64, K)>,
+    sealed: Ops,
 }
 
 impl<K: Key> TimerTable<K> {
@@ -40,7 +41,15 @@ impl<K: Key> TimerTable<K> {
             timers.entry(time).or_default().insert(key, true);
             Ok(true)
         })?;
-        Ok(Self { spec, key_groups, keeps: db.keeps(), timers, added: Vec::new(), removed: Vec::new() })
+        Ok(Self {
+            spec,
+            key_groups,
+            keeps: db.keeps(),
+            timers,
+            added: Vec::new(),
+            removed: Vec::new(),
+            sealed: Ops::default(),
+        })
     }
 
     /// Sets a timer; whether it is a new one.
@@ -107,7 +116,8 @@ fn split_row<K: Key>(row: &[u8]) -> Result<(i64, K), DecodeError> {
 }
 
 impl<K: Key> Persistent for TimerTable<K> {
-    fn seal(&mut self, _epoch: u64, ops: &mut Ops) -> Result<(), StateError> {
+    fn begin_seal(&mut self, _epoch: u64) -> Result<(), StateError> {
+        let ops = &mut std::mem::take(&mut self.sealed);
         let name = self.spec.name.to_string();
         let bad = |e: DecodeError| StateError::Value { state: name.clone(), group: KeyGroup(0).0, reason: e.0 };
         let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
@@ -126,7 +136,12 @@ impl<K: Key> Persistent for TimerTable<K> {
         (self.added, self.removed) = (added, removed);
         self.added.clear();
         self.removed.clear();
+        self.sealed = std::mem::take(ops);
         Ok(())
+    }
+
+    fn seal_on(&mut self, _entries: usize) -> Result<Option<Ops>, StateError> {
+        Ok(Some(std::mem::take(&mut self.sealed)))
     }
 
     fn set_now(&mut self, _event_time_ms: i64, _processing_time_ms: i64) {}

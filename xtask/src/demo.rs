@@ -337,7 +337,10 @@ impl Screen {
     }
 
     fn close(&mut self) {
-        if let Self::Terminal(_) = self {
+        if let Self::Terminal(terminal) = self {
+            // What is said after it goes below it, not over it.
+            let last_row = terminal.get_frame().area().bottom().saturating_sub(1);
+            drop(terminal.set_cursor_position((0, last_row)));
             ratatui::restore();
             println!();
         }

@@ -47,9 +47,27 @@ pub fn by_extension(path: &Path) -> Option<(Format, Compression)> {
     Some((format, compression))
 }
 
+/// How the fields of a CSV line become those of a record.
+pub(crate) struct CsvParser {
+    /// Columns of the file.
+    width: usize,
+    /// The names of what is deserialised: of all columns, or of those that the record's type has.
+    names: ByteRecord,
+    fields: Fields,
+}
+
+enum Fields {
+    /// All columns, in the order of the type's fields.
+    AsTheyCome,
+    /// These columns, in the order of the type's fields: no name is compared, and the others are not parsed.
+    Columns(Vec<usize>),
+    /// The type's fields are not known, or not all there: names are compared in each line.
+    ByName,
+}
+
 /// Turns lines into records.
 pub(crate) enum LineParser {
-    Csv { headers: ByteRecord, by_position: bool },
+    Csv(CsvParser),
     JsonLines,
 }
 
@@ -59,10 +77,15 @@ impl LineParser {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(header);
         let mut headers = ByteRecord::new();
         reader.read_byte_record(&mut headers)?;
-        // By position costs no comparison of names per record; it needs the columns in the order of
-        // the fields.
-        let by_position = fields::of::<T>().is_some_and(|f| f.iter().map(|f| f.as_bytes()).eq(headers.iter()));
-        Ok(Self::Csv { headers, by_position })
+        let width = headers.len();
+        let column = |field: &&str| headers.iter().position(|header| header == field.as_bytes());
+        let columns = fields::of::<T>().and_then(|fields| fields.iter().map(column).collect::<Option<Vec<usize>>>());
+        let (names, fields) = match columns {
+            None => (headers, Fields::ByName),
+            Some(columns) if columns.iter().copied().eq(0..width) => (headers, Fields::AsTheyCome),
+            Some(columns) => (columns.iter().map(|column| &headers[*column]).collect(), Fields::Columns(columns)),
+        };
+        Ok(Self::Csv(CsvParser { width, names, fields }))
     }
 
     /// Hands each line of `lines` to `found`, parsed or with the reason why not, and its offset.
@@ -77,35 +100,46 @@ impl LineParser {
                     offset += line.len() as u64;
                 }
             }
-            Self::Csv { headers, by_position } => {
-                let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(lines);
-                let mut record = ByteRecord::new();
-                loop {
-                    let offset = reader.position().byte();
-                    match reader.read_byte_record(&mut record) {
-                        Ok(false) => break,
-                        Ok(true) => {
-                            let offset = record.position().map_or(offset, csv::Position::byte);
-                            if record.len() != headers.len() {
-                                let reason = format!("{} fields, the header has {}", record.len(), headers.len());
-                                found(offset, Err(reason));
-                                continue;
-                            }
-                            let parsed = record.deserialize((!by_position).then_some(headers));
-                            found(offset, parsed.map_err(|e: csv::Error| csv_reason(&e, headers)));
-                        }
-                        Err(e) => found(offset, Err(e.to_string())),
+            Self::Csv(csv) => csv.parse(lines, found),
+        }
+    }
+}
+
+impl CsvParser {
+    fn parse<T: DeserializeOwned>(&self, lines: &[u8], mut found: impl FnMut(u64, Result<T, String>)) {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(lines);
+        let (mut line, mut wanted) = (ByteRecord::new(), ByteRecord::new());
+        loop {
+            let offset = reader.position().byte();
+            match reader.read_byte_record(&mut line) {
+                Ok(false) => break,
+                Ok(true) => {
+                    let offset = line.position().map_or(offset, csv::Position::byte);
+                    if line.len() != self.width {
+                        found(offset, Err(format!("{} fields, the header has {}", line.len(), self.width)));
+                        continue;
                     }
+                    let parsed = match &self.fields {
+                        Fields::AsTheyCome => line.deserialize(None),
+                        Fields::ByName => line.deserialize(Some(&self.names)),
+                        Fields::Columns(columns) => {
+                            wanted.clear();
+                            columns.iter().for_each(|column| wanted.push_field(&line[*column]));
+                            wanted.deserialize(None)
+                        }
+                    };
+                    found(offset, parsed.map_err(|e: csv::Error| csv_reason(&e, &self.names)));
                 }
+                Err(e) => found(offset, Err(e.to_string())),
             }
         }
     }
 }
 
 /// What is wrong with a line, with the column's name.
-pub(crate) fn csv_reason(error: &csv::Error, headers: &ByteRecord) -> String {
+pub(crate) fn csv_reason(error: &csv::Error, names: &ByteRecord) -> String {
     let csv::ErrorKind::Deserialize { err, .. } = error.kind() else { return error.to_string() };
-    match err.field().and_then(|field| headers.get(field as usize)) {
+    match err.field().and_then(|field| names.get(field as usize)) {
         Some(column) => format!("column \"{}\": {}", String::from_utf8_lossy(column), err.kind()),
         None => err.kind().to_string(),
     }
@@ -169,7 +203,9 @@ mod tests {
 
     #[test]
     fn csv_columns_are_found_by_name_in_any_order() {
-        for (header, line) in [("id,name\n", "7,\"a, b\"\r\n"), ("name,id\n", "\"a, b\",7\n")] {
+        let cases =
+            [("id,name\n", "7,\"a, b\"\r\n"), ("name,id\n", "\"a, b\",7\n"), ("name,other,id\n", "\"a, b\",,7\n")];
+        for (header, line) in cases {
             let parser = LineParser::csv::<Row>(header.as_bytes()).unwrap();
             assert_eq!(parse(&parser, line), [(0, Ok(Row { id: 7, name: "a, b".to_owned() }))]);
         }
@@ -182,6 +218,8 @@ mod tests {
         assert_eq!((rows[0].0, rows[1].0, rows[2].0), (0, 4, 8));
         assert!(rows[0].1.as_ref().unwrap_err().contains("column \"id\""), "{rows:?}");
         assert!(rows[2].1.as_ref().unwrap_err().contains("1 fields"), "{rows:?}");
+        let parser = LineParser::csv::<Row>(b"other,name,id\n").unwrap();
+        assert!(parse(&parser, "7,b,x\n")[0].1.as_ref().unwrap_err().contains("column \"id\""));
         let rows = parse(&LineParser::JsonLines, "{\"id\":1,\"name\":\"a\"}\n\n{oops\n");
         assert_eq!((rows.len(), rows[1].0), (2, 21));
     }

@@ -123,22 +123,33 @@ impl Epochs {
         self.sources.iter().all(|source| source.exhausted)
     }
 
+    /// The delta of an epoch that is still open, for a participant that writes it little by little.
+    pub(crate) fn delta(&mut self, epoch: Epoch) -> &mut Delta {
+        &mut self.contribution(epoch).delta
+    }
+
+    fn contribution(&mut self, epoch: Epoch) -> &mut Contribution {
+        let worker = self.worker as u32;
+        self.open.entry(epoch).or_insert_with(|| Contribution {
+            delta: Delta::new(epoch.0, worker),
+            flushes: Vec::new(),
+            publishes: Vec::new(),
+            closed_by: 0,
+        })
+    }
+
     /// A participant closes `epoch`, adding what it has.
     pub(crate) fn close<E>(
         &mut self,
         epoch: Epoch,
         contribute: impl FnOnce(&mut Contribution) -> Result<(), E>,
     ) -> Result<(), E> {
-        let contribution = self.open.entry(epoch).or_insert_with(|| Contribution {
-            delta: Delta::new(epoch.0, self.worker as u32),
-            flushes: Vec::new(),
-            publishes: Vec::new(),
-            closed_by: 0,
-        });
+        let participants = self.participants;
+        let contribution = self.contribution(epoch);
         contribute(contribution)?;
         contribution.closed_by += 1;
-        debug_assert!(contribution.closed_by <= self.participants, "epoch {epoch} closed twice by someone");
-        if contribution.closed_by == self.participants
+        debug_assert!(contribution.closed_by <= participants, "epoch {epoch} closed twice by someone");
+        if contribution.closed_by == participants
             && let Some(contribution) = self.open.remove(&epoch)
         {
             self.complete.push((epoch, contribution));

@@ -276,6 +276,7 @@ mod tests {
         let store: Arc<dyn CheckpointStore> = Arc::new(LocalStore::open(&scratch.path().join("store")).unwrap());
         let mut backend = Backend::open(config(&scratch.path().join("work")), None).unwrap();
         let table = backend.value_table::<u64, u64>(spec()).unwrap();
+        let mut states = backend.operator("op");
         let (answer, _answers) = crossbeam_channel::unbounded();
         let mut thread = CheckpointWork {
             worker: 0,
@@ -296,7 +297,8 @@ mod tests {
                 *table.borrow_mut().get_or_insert_with(hash_key(&key), &key, || 0).unwrap() += epoch * key;
             }
             let mut delta = Delta::new(epoch, 0);
-            backend.seal_operator("op", epoch, &mut delta).unwrap();
+            states.begin_seal(epoch, 0, 0).unwrap();
+            assert!(states.seal_on(usize::MAX, &mut delta).unwrap());
             thread.published = Epoch(epoch - 1);
             let durable = thread.write(Epoch(epoch), delta, Vec::new()).unwrap();
             if let Some(base) = &durable.base {

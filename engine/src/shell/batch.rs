@@ -147,46 +147,52 @@ impl<L: BatchLogic> BatchShell<L> {
         self.metrics.records_in.add(records.len() as u64);
         // Results belong to the epoch of their records, so a batch never spans two.
         if self.pending.as_ref().is_some_and(|p| p.main.time().epoch != moment.epoch) {
-            self.run(1)?;
+            self.run()?;
         }
-        let pending = self.pending.get_or_insert_with(|| Pending {
-            main: capability.delayed(&moment, 0),
-            dead: capability.delayed(&moment, 1),
-            since: Instant::now(),
-            records: std::mem::take(&mut self.spare),
-        });
-        // The least watermark of the batch's messages: results are not late because of the batch.
-        if moment.watermark < pending.main.time().watermark {
-            pending.main = capability.delayed(&moment, 0);
-            pending.dead = capability.delayed(&moment, 1);
+        let max_batch_size = self.logic.max_batch_size();
+        let mut records = records.drain(..);
+        while !records.as_slice().is_empty() {
+            let pending = self.pending.get_or_insert_with(|| Pending {
+                main: capability.delayed(&moment, 0),
+                dead: capability.delayed(&moment, 1),
+                since: Instant::now(),
+                records: std::mem::take(&mut self.spare),
+            });
+            // The least watermark of the batch's messages: results are not late because of the batch.
+            if moment.watermark < pending.main.time().watermark {
+                pending.main = capability.delayed(&moment, 0);
+                pending.dead = capability.delayed(&moment, 1);
+            }
+            let room = max_batch_size.saturating_sub(pending.records.len());
+            pending.records.extend(records.by_ref().take(room));
+            if pending.records.len() >= max_batch_size {
+                self.run()?;
+            }
         }
-        pending.records.append(records);
-        self.run(self.logic.max_batch_size())
+        Ok(())
     }
 
     /// Runs what is left when nothing more is coming at the moment, or when it has waited too long.
     fn close_if_due(&mut self, idle: bool) -> Result<(), JobError> {
         let Some(pending) = &self.pending else { return Ok(()) };
         if idle || pending.since.elapsed() >= self.logic.max_delay() {
-            return self.run(1);
+            return self.run();
         }
         // One more turn: if it brings no input, the worker has nothing better to do.
         self.activator.activate();
         Ok(())
     }
 
-    /// Runs batches as long as at least `least` records wait.
-    fn run(&mut self, least: usize) -> Result<(), JobError> {
+    /// Runs the pending batch.
+    fn run(&mut self) -> Result<(), JobError> {
         let Some(mut pending) = self.pending.take() else { return Ok(()) };
-        while pending.records.len() >= least.max(1) {
-            let size = pending.records.len().min(self.logic.max_batch_size());
-            self.batches.add(1);
-            self.sizes.record(size as u64);
-            let batch = pending.records.drain(..size);
-            self.logic
-                .run(batch, &mut self.output)
-                .map_err(|source| JobError::Operator { operator: self.name.clone(), source })?;
-        }
+        let size = pending.records.len();
+        self.batches.add(1);
+        self.sizes.record(size as u64);
+        self.output.records.reserve(size);
+        self.logic
+            .run(pending.records.drain(..), &mut self.output)
+            .map_err(|source| JobError::Operator { operator: self.name.clone(), source })?;
         self.metrics.records_out.add(self.output.records.len() as u64);
         self.metrics.dead_letters.add(self.output.dead_letters.len() as u64);
         self.output.dead_letters.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));
@@ -194,11 +200,7 @@ impl<L: BatchLogic> BatchShell<L> {
         self.dead.activate().give(&pending.dead, &mut self.output.dead_letters);
         self.output.records.clear();
         self.output.dead_letters.clear();
-        if pending.records.is_empty() {
-            self.spare = pending.records;
-        } else {
-            self.pending = Some(pending);
-        }
+        self.spare = pending.records;
         Ok(())
     }
 }

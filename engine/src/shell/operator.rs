@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidemill_state::{KeyGroups, OrderBuffer, TimerTable, hash_key};
+use tidemill_state::{OperatorStates, OrderBuffer, TimerTable, hash_key};
 use timely::dataflow::Stream as TimelyStream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::channels::pushers::Output;
@@ -29,6 +29,12 @@ use crate::record::{Arrival, DeadLetter, Record};
 use crate::stream::{Flow, Stream};
 use crate::time::{Epoch, EventTime, Moment};
 
+/// Entries of state that are written in one turn when an epoch has ended: records wait no longer than that takes.
+const SEAL_SLICE: usize = 512;
+
+/// Records whose state is looked for together, ahead of their turn.
+const BLOCK: usize = 16;
+
 /// The outputs of a keyed operator.
 pub struct KeyedOutput<'s, O: crate::record::Data, S: crate::record::Data> {
     /// Results.
@@ -47,7 +53,7 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
     logic: impl FnOnce(&mut States<'_, L::Key>) -> Result<L, JobError>,
 ) -> Result<KeyedOutput<'s, L::Out, L::Side>, JobError> {
     let context = flow.claim_name(name)?;
-    let shell_parts = Parts::open(&context, name, order, logic)?;
+    let shell_parts = Parts::open(&context, name, order, &key_of, logic)?;
     let metrics = context.process.metrics.operator(name, "keyed", context.worker);
     context.epochs.borrow_mut().join();
 
@@ -75,6 +81,8 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
             lateness: start.watermark,
             now: context.process.clock.now(),
             told_held: 0,
+            hashes: Vec::with_capacity(BLOCK),
+            sealing: None,
             buffers: Buffers { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
             parts: shell_parts,
             metrics,
@@ -146,8 +154,11 @@ impl<D: 'static> Port<D> {
         if let Some(capability) = &self.capability
             && !records.is_empty()
         {
+            let sent = records.len();
             self.output.activate().give(capability, records);
             records.clear();
+            // What comes next is likely as much: one allocation, where timely has not given one back.
+            records.reserve(sent);
         }
     }
 
@@ -187,7 +198,7 @@ struct Parts<L: KeyedLogic> {
     processing_timers: Rc<RefCell<TimerTable<L::Key>>>,
     /// Records that wait for the watermark, under [`Order::EventTime`].
     held: Option<Held<L::In>>,
-    key_groups: KeyGroups,
+    states: OperatorStates,
 }
 
 impl<L: KeyedLogic> Parts<L> {
@@ -195,18 +206,22 @@ impl<L: KeyedLogic> Parts<L> {
         context: &Shared,
         name: &str,
         order: Order,
+        key_of: &KeyOf<L>,
         logic: impl FnOnce(&mut States<'_, L::Key>) -> Result<L, JobError>,
     ) -> Result<Self, JobError> {
         let mut backend = context.backend.borrow_mut();
         let timers = backend.timer_table(States::<L::Key>::spec(name, "timers"))?;
         let processing_timers = backend.timer_table(States::<L::Key>::spec(name, "processing-timers"))?;
         let held = match order {
-            Order::EventTime => Some(backend.order_buffer(States::<L::Key>::spec(name, "held"))?),
+            Order::EventTime => {
+                let key_of = Rc::clone(key_of);
+                let hash_of = Box::new(move |record: &Record<L::In>| hash_key(&key_of(&record.data)));
+                Some(backend.order_buffer(States::<L::Key>::spec(name, "held"), hash_of)?)
+            }
             Order::Arrival => None,
         };
-        let key_groups = backend.key_groups();
         let logic = logic(&mut States::new(&mut backend, name))?;
-        Ok(Self { logic, timers, processing_timers, held, key_groups })
+        Ok(Self { logic, timers, processing_timers, held, states: backend.operator(name) })
     }
 }
 
@@ -224,6 +239,10 @@ struct Shell<L: KeyedLogic> {
     lateness: EventTime,
     now: Arrival,
     told_held: i64,
+    /// Of the block of records that is applied.
+    hashes: Vec<u64>,
+    /// The epoch whose changes are not all written yet, and the watermark it ended with.
+    sealing: Option<(Epoch, EventTime)>,
     buffers: Buffers<L::Out, L::Side>,
     parts: Parts<L>,
     metrics: std::sync::Arc<OperatorMetrics>,
@@ -239,20 +258,26 @@ impl<L: KeyedLogic> Shell<L> {
         let mut late = 0;
         match self.parts.held.clone() {
             None => {
-                for record in batch.records {
-                    late += u64::from(record.event_time < self.lateness);
-                    self.apply(record)?;
+                let mut records = batch.records.into_iter();
+                while !records.as_slice().is_empty() {
+                    let block = records.as_slice().iter().take(BLOCK);
+                    self.hashes.clear();
+                    self.hashes.extend(block.map(|record| hash_key(&(self.key_of)(&record.data))));
+                    self.parts.states.warm(&self.hashes);
+                    for (at, record) in records.by_ref().take(BLOCK).enumerate() {
+                        late += u64::from(record.event_time < self.lateness);
+                        self.apply(self.hashes[at], record)?;
+                    }
                 }
             }
             Some(held) => {
                 for record in batch.records {
                     if record.event_time < self.lateness {
                         late += 1;
-                        self.apply(record)?;
+                        self.apply(hash_key(&(self.key_of)(&record.data)), record)?;
                     } else {
-                        let group = self.parts.key_groups.of_hash(hash_key(&(self.key_of)(&record.data)));
                         let tie = L::tie_break(&record.data);
-                        held.borrow_mut().push(group, record.event_time.0, tie, record);
+                        held.borrow_mut().push(record.event_time.0, tie, record);
                     }
                 }
             }
@@ -262,9 +287,8 @@ impl<L: KeyedLogic> Shell<L> {
         Ok(())
     }
 
-    fn apply(&mut self, record: Record<L::In>) -> Result<(), JobError> {
+    fn apply(&mut self, hash: u64, record: Record<L::In>) -> Result<(), JobError> {
         let key = (self.key_of)(&record.data);
-        let hash = hash_key(&key);
         let (event_time, arrival) = (record.event_time, record.arrival);
         let result = self.with_context(&key, hash, event_time, arrival, |logic, ctx| logic.on_record(ctx, record));
         self.settle(result, &key, event_time)
@@ -323,7 +347,7 @@ impl<L: KeyedLogic> Shell<L> {
                 }
                 Step::Close(epoch) => {
                     self.flush(ports);
-                    self.seal(epoch)?;
+                    self.begin_seal(epoch)?;
                     let stashed = self.aligner.begin_next();
                     ports.lower(Some(self.aligner.current()));
                     for batch in stashed {
@@ -332,11 +356,13 @@ impl<L: KeyedLogic> Shell<L> {
                 }
                 Step::Wait => break,
                 Step::Finished => {
+                    self.seal_on(usize::MAX)?;
                     ports.lower(None);
                     return Ok(());
                 }
             }
         }
+        self.seal_on(SEAL_SLICE)?;
         // Late records may have set timers that the watermark has passed already.
         self.fire_timers(self.lateness)?;
         self.fire_processing_timers()?;
@@ -349,10 +375,16 @@ impl<L: KeyedLogic> Shell<L> {
     fn pass(&mut self, watermark: EventTime) -> Result<(), JobError> {
         if let Some(held) = self.parts.held.clone() {
             held.borrow_mut().release_before(watermark.0);
-            let next = || held.borrow_mut().next_due();
-            while let Some((time, record)) = next() {
+            for at in 0.. {
+                if at % BLOCK == 0 {
+                    self.hashes.clear();
+                    self.hashes.extend(held.borrow().due_hashes().take(BLOCK));
+                    self.parts.states.warm(&self.hashes);
+                }
+                let next = held.borrow_mut().next_due();
+                let Some((time, hash, record)) = next else { break };
                 self.fire_timers(EventTime(time))?;
-                self.apply(record)?;
+                self.apply(hash, record)?;
             }
         }
         self.lateness = watermark;
@@ -365,10 +397,14 @@ impl<L: KeyedLogic> Shell<L> {
             let Some((at, keys)) = due else { return Ok(()) };
             debug_assert!(at <= up_to.0);
             let (at, now) = (EventTime(at), self.now);
-            for key in keys {
-                let hash = hash_key(&key);
-                let result = self.with_context(&key, hash, at, now, |logic, ctx| logic.on_timer(ctx, at));
-                self.settle(result, &key, at)?;
+            for keys in keys.chunks(BLOCK) {
+                let mut hashes = [0; BLOCK];
+                hashes.iter_mut().zip(keys).for_each(|(hash, key)| *hash = hash_key(key));
+                self.parts.states.warm(&hashes[..keys.len()]);
+                for (key, hash) in keys.iter().zip(hashes) {
+                    let result = self.with_context(key, hash, at, now, |logic, ctx| logic.on_timer(ctx, at));
+                    self.settle(result, key, at)?;
+                }
             }
         }
     }
@@ -405,15 +441,27 @@ impl<L: KeyedLogic> Shell<L> {
         ports.dead.send(&mut self.buffers.dead);
     }
 
-    /// Writes the operator's changes of `epoch` into the worker's delta.
-    fn seal(&mut self, epoch: Epoch) -> Result<(), JobError> {
-        let Self { name, context, aligner, .. } = self;
-        context.epochs.borrow_mut().close(epoch, |contribution| {
-            let mut backend = context.backend.borrow_mut();
-            backend.set_now(name, aligner.current().watermark.0, context.process.clock.now_ms());
-            backend.seal_operator(name, epoch.0, &mut contribution.delta)?;
-            let watermark = aligner.current().watermark.0.to_le_bytes().to_vec();
-            contribution.delta.set_blob(watermark_blob(name), watermark);
+    /// Ends `epoch` for the operator's state. What it changed is written into the worker's delta a slice at a time,
+    /// between records of the next epoch.
+    fn begin_seal(&mut self, epoch: Epoch) -> Result<(), JobError> {
+        self.seal_on(usize::MAX)?;
+        let watermark = self.aligner.current().watermark;
+        self.parts.states.begin_seal(epoch.0, watermark.0, self.context.process.clock.now_ms())?;
+        self.sealing = Some((epoch, watermark));
+        Ok(())
+    }
+
+    /// Goes on writing, about `entries` entries; the epoch is closed when everything is written.
+    fn seal_on(&mut self, entries: usize) -> Result<(), JobError> {
+        let Some((epoch, watermark)) = self.sealing else { return Ok(()) };
+        let mut epochs = self.context.epochs.borrow_mut();
+        if !self.parts.states.seal_on(entries, epochs.delta(epoch))? {
+            self.activator.activate();
+            return Ok(());
+        }
+        self.sealing = None;
+        epochs.close(epoch, |contribution| {
+            contribution.delta.set_blob(watermark_blob(&self.name), watermark.0.to_le_bytes().to_vec());
             Ok(())
         })
     }

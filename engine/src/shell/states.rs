@@ -148,6 +148,12 @@ pub type MapState<K, K2, V> = ValueState<K, BTreeMap<K2, V>>;
 pub struct ListState<K, V, H = ()>(Rc<RefCell<LogTable<K, V, H>>>);
 
 impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
+    /// Says what of a list is looked at when its key's turn comes. It is called a few records ahead, so that
+    /// cache misses of different keys are waited for together; results do not depend on it.
+    pub fn warm_with(&self, look: impl Fn(&Log<V, H>) + 'static) {
+        self.0.borrow_mut().warm_with(look);
+    }
+
     /// Works with the list of the key at hand.
     ///
     /// # Errors

@@ -126,10 +126,10 @@ where
             return Ok(false);
         }
         let watermark = ctx.watermark();
-        let (timers, cancelled, result) = self.open.update(ctx, Vec::new, |open| {
-            let mut cancelled = Vec::new();
-            let at = match self.assigner.merges() {
-                true => merge_touching(&self.aggregate, open, window, &mut cancelled),
+        let mut gone = Vec::new();
+        let (window, opened, result) = self.open.update(ctx, Vec::new, |open| {
+            let (at, opened) = match self.assigner.merges() {
+                true => (merge_touching(&self.aggregate, open, window, &mut gone), true),
                 false => find_or_open(&self.aggregate, open, window),
             };
             let slot = &mut open[at];
@@ -137,18 +137,16 @@ where
             // Behind the watermark: the window has fired already, or would have.
             let fires = slot.window.end <= watermark;
             slot.fired |= fires;
-            let value = fires.then(|| self.aggregate.finish(&slot.accumulator));
-            (slot.window, cancelled, value)
+            (slot.window, opened, fires.then(|| self.aggregate.finish(&slot.accumulator)))
         })?;
-        for gone in cancelled {
-            ctx.cancel_timer(gone.end);
-            ctx.cancel_timer(self.forgotten_at(gone));
+        for window in gone {
+            ctx.cancel_timer(window.end);
+            ctx.cancel_timer(self.forgotten_at(window));
         }
-        let window = timers;
         if let Some(value) = result {
             ctx.set_timer(self.forgotten_at(window));
             self.emit(ctx, window, value);
-        } else {
+        } else if opened {
             ctx.set_timer(window.end);
         }
         Ok(true)
@@ -160,15 +158,15 @@ where
     }
 }
 
-/// The place of `window` among the open ones, opened if it is not.
-fn find_or_open<A: Aggregate>(aggregate: &A, open: &mut Vec<Open<A::Accumulator>>, window: Window) -> usize {
+/// The place of `window` among the open ones, and whether it was opened for this.
+fn find_or_open<A: Aggregate>(aggregate: &A, open: &mut Vec<Open<A::Accumulator>>, window: Window) -> (usize, bool) {
     // The latest windows are the likely ones.
     let after = open.iter().rposition(|o| o.window <= window).map_or(0, |at| at + 1);
     if after > 0 && open[after - 1].window == window {
-        return after - 1;
+        return (after - 1, false);
     }
     open.insert(after, Open { window, fired: false, accumulator: aggregate.empty() });
-    after
+    (after, true)
 }
 
 /// Merges `window` with all open ones it touches; what they were goes to `gone`.
