@@ -76,7 +76,9 @@ proptest! {
         let mut states = backend.operator("op");
         let mirror = Arc::new(Db::open(mirror_dir.path(), 0, true).unwrap());
         let mut map: BTreeMap<u8, u32> = BTreeMap::new();
-        let (mut epoch, mut open): (u64, Option<(Delta, BTreeMap<u8, u32>)>) = (0, None);
+        let mut epoch = 0;
+        // The epoch that is being written, and what it ended with.
+        let mut open: Option<(Delta, BTreeMap<u8, u32>)> = None;
         let waiting = RefCell::new(VecDeque::new());
         let check = |delta: Delta, at_end: &BTreeMap<u8, u32>| {
             mirror.apply(&delta, |_| true).unwrap();
