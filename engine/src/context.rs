@@ -38,6 +38,8 @@ pub(crate) struct Process {
 pub(crate) struct JobProgress {
     /// When the first epoch began: all workers were ready. By the job's clock, too.
     pub(crate) began: OnceLock<(Instant, Arrival)>,
+    /// The incarnation of the process that leads, once the first epoch has begun.
+    pub(crate) leader: Arc<OnceLock<u64>>,
     pub(crate) running_epoch: AtomicU64,
     /// 0: none yet.
     pub(crate) committed_epoch: AtomicU64,

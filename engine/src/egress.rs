@@ -38,6 +38,7 @@ pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -
         workers: context.workers,
         restored_epoch: Epoch(context.first_epoch.0 - 1),
         incarnation: context.incarnation,
+        leader: Arc::clone(&context.process.progress.leader),
         clock: context.process.clock.clone(),
         checkpoint_interval: context.checkpoint_interval,
         metrics: Arc::clone(&metrics),

@@ -82,6 +82,7 @@ impl Job {
             stop,
             progress: JobProgress {
                 began: OnceLock::new(),
+                leader: Arc::default(),
                 running_epoch: AtomicU64::new(start.first_epoch().0),
                 committed_epoch: AtomicU64::new(start.first_epoch().0 - 1),
                 delta_bytes: Arc::new(AtomicU64::new(0)),

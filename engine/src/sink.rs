@@ -10,7 +10,7 @@
 //! `publish` and `recover` are idempotent by epoch: after a crash between manifest and publish the
 //! new incarnation finds the token in the delta and finishes the work.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -65,6 +65,9 @@ pub struct SinkContext {
     pub restored_epoch: Epoch,
     /// Drawn anew at each start: two incarnations of a job never write to the same scratch names.
     pub incarnation: u64,
+    /// The incarnation of the process that leads, and has recovered: the same in all processes of one start, and
+    /// known before the first record is written.
+    pub leader: Arc<OnceLock<u64>>,
     /// The job's clock.
     pub clock: Clock,
     /// How long an epoch is; nothing in a job without checkpoints.

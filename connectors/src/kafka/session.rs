@@ -12,7 +12,7 @@
 //! incarnation, it is the latter; a successor writes its incarnation into the marker before anything else.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -49,6 +49,8 @@ pub(super) struct Identity {
     pub(super) prefix: String,
     pub(super) worker: usize,
     pub(super) incarnation: u64,
+    /// The one that took all ids over, once the job has begun.
+    pub(super) leader: Arc<OnceLock<u64>>,
     pub(super) transaction_timeout: Duration,
     /// How long brokers may be away before the job stops.
     pub(super) patience: Duration,
@@ -68,7 +70,8 @@ impl Identity {
     }
 
     pub(super) fn marker(&self) -> Result<Marker, ConnectorError> {
-        Marker::open(&self.connection, &self.topic, &self.id(), self.incarnation, self.log.clone())
+        let incarnation = self.leader.get().copied().unwrap_or(self.incarnation);
+        Marker::open(&self.connection, &self.topic, &self.id(), incarnation, self.log.clone())
     }
 
     fn producer(&self) -> Result<BaseProducer<Deliveries>, ConnectorError> {

@@ -157,6 +157,7 @@ impl Settings {
             prefix: prefix.to_owned(),
             worker,
             incarnation: context.incarnation,
+            leader: Arc::clone(&context.leader),
             transaction_timeout: self.transaction_timeout,
             patience: self.patience,
             log: self.log(context),

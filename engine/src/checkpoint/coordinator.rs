@@ -192,6 +192,7 @@ impl Coordinator {
                     progress.running_epoch.store(epoch.0, Ordering::Relaxed);
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
+                Message::Leader { incarnation } => drop(progress.leader.set(incarnation)),
                 Message::Finish(finish) => self.context.epochs.borrow_mut().finish_at(finish),
                 Message::Committed(epoch) => {
                     progress.committed_epoch.store(epoch.0, Ordering::Relaxed);
@@ -260,7 +261,13 @@ impl Coordinator {
                     Message::Finish(finish) => drop(self.ended.insert(finish.last, Instant::now())),
                     _ => {}
                 }
-                (0..self.context.workers).for_each(|worker| self.send(worker as u32, message.clone()));
+                let first = message == Message::Tick(self.context.first_epoch);
+                for worker in 0..self.context.workers as u32 {
+                    if first {
+                        self.send(worker, Message::Leader { incarnation: self.head.incarnation });
+                    }
+                    self.send(worker, message.clone());
+                }
             }
             Action::Commit { epoch, drained, chains } => {
                 let manifest = self.manifest(epoch, drained, chains);

@@ -89,6 +89,7 @@ impl Leader {
             Message::Exhausted { worker } => drop(self.exhausted.insert(worker)),
             Message::Stop => self.stop = true,
             Message::Tick(_)
+            | Message::Leader { .. }
             | Message::Finish(_)
             | Message::Committed(_)
             | Message::Failed { .. }

@@ -21,6 +21,8 @@ pub(crate) enum Message {
     Exhausted { worker: u32 },
     /// To the leader: somebody asked the job to stop.
     Stop,
+    /// The start of the job that leads, told before the first tick: each process has an incarnation of its own.
+    Leader { incarnation: u64 },
     /// To all: the epoch before this one ends.
     Tick(Epoch),
     /// To all: the job ends after an epoch.
