@@ -30,7 +30,7 @@ use crate::stream::{Flow, Stream};
 use crate::time::{Epoch, EventTime, Moment};
 
 /// Entries of state that are written in one turn when an epoch has ended: records wait no longer than that takes.
-const SEAL_SLICE: usize = 512;
+const SEAL_SLICE: usize = 128;
 
 /// Records whose state is looked for together, ahead of their turn.
 const BLOCK: usize = 16;
