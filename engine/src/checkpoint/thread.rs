@@ -172,7 +172,7 @@ impl CheckpointWork {
             Command::Write { epoch, delta, flushes } => self.write(epoch, *delta, flushes).map(Answer::Durable),
             Command::Publish { epoch, tasks } => {
                 for task in tasks {
-                    run(vec![task])?;
+                    run([task])?;
                     crash::point("after-publish", epoch, self.worker as usize);
                 }
                 self.published = epoch;
@@ -240,7 +240,7 @@ impl CheckpointWork {
     }
 }
 
-fn run(tasks: Vec<(String, SinkTask)>) -> Result<(), JobError> {
+fn run(tasks: impl IntoIterator<Item = (String, SinkTask)>) -> Result<(), JobError> {
     tasks.into_iter().try_for_each(|(sink, task)| task().map_err(|e| connector_error(&sink, e)))
 }
 

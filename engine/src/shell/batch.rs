@@ -149,7 +149,8 @@ impl<L: BatchLogic> BatchShell<L> {
         if self.pending.as_ref().is_some_and(|p| p.main.time().epoch != moment.epoch) {
             self.run()?;
         }
-        let max_batch_size = self.logic.max_batch_size();
+        // A logic that says 0 gets one at a time, not an endless loop.
+        let max_batch_size = self.logic.max_batch_size().max(1);
         let mut records = records.drain(..);
         while !records.as_slice().is_empty() {
             let pending = self.pending.get_or_insert_with(|| Pending {
