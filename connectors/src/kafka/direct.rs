@@ -10,8 +10,8 @@ use tidemill_engine::sink::Staged;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::client::{Connection, Log, failed};
+use super::deliveries::{Deliveries, Outbound, PRODUCER_DEFAULTS, Undelivered, send, settle};
 use super::outgoing::Outgoing;
-use super::session::{Deliveries, PRODUCER_DEFAULTS};
 
 /// Messages that may wait for their acknowledgement before the sink's input waits.
 const IN_FLIGHT: i32 = 50_000;
@@ -20,6 +20,7 @@ const IN_FLIGHT: i32 = 50_000;
 pub(super) struct Writer {
     producer: Arc<BaseProducer<Deliveries>>,
     topic: Arc<str>,
+    epoch: Undelivered,
     patience: Duration,
 }
 
@@ -33,9 +34,9 @@ impl Writer {
         let timeout = patience.as_millis().to_string();
         let fixed = [("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", timeout.as_str())];
         let config = connection.config(&PRODUCER_DEFAULTS, &fixed)?;
-        let deliveries = Deliveries { log, first_error: Arc::default() };
-        let producer = config.create_with_context(deliveries).map_err(|e| failed("make a Kafka producer", e))?;
-        Ok(Self { producer: Arc::new(producer), topic: topic.into(), patience })
+        let producer =
+            config.create_with_context(Deliveries::new(log)).map_err(|e| failed("make a Kafka producer", e))?;
+        Ok(Self { producer: Arc::new(producer), topic: topic.into(), epoch: Undelivered::default(), patience })
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -47,7 +48,7 @@ impl Writer {
         if let Some(error) = self.producer.context().error() {
             return Err(undelivered(&self.topic, error));
         }
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
+        let mut record: Outbound<'_> = BaseRecord::with_opaque_to(&self.topic, Arc::clone(&self.epoch));
         record.key = message.key.as_deref();
         record.payload = message.payload.as_deref();
         record.timestamp = message.timestamp_ms;
@@ -57,11 +58,8 @@ impl Writer {
             };
             record.headers = Some(message.headers.iter().fold(OwnedHeaders::new(), add));
         }
-        while let Err((error, same)) = self.producer.send(record) {
-            // Many large messages fill librdkafka's memory before they are too many.
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                return Err(undelivered(&self.topic, error));
-            }
+        // Many large messages fill librdkafka's memory before they are too many.
+        while let Some(same) = send(&self.producer, record).map_err(|e| undelivered(&self.topic, e))? {
             self.producer.poll(Duration::from_millis(1));
             if let Some(error) = self.producer.context().error() {
                 return Err(undelivered(&self.topic, error));
@@ -72,22 +70,12 @@ impl Writer {
     }
 
     /// The token is empty: there is nothing to recover, a restore produces the epoch again.
-    pub(super) fn stage(&self) -> Staged {
-        let (producer, topic, patience) = (Arc::clone(&self.producer), Arc::clone(&self.topic), self.patience);
-        let flush = move || {
-            let give_up = Instant::now() + patience + Duration::from_secs(5);
-            loop {
-                let result = producer.flush(Duration::from_secs(1));
-                if let Some(error) = producer.context().error() {
-                    return Err(undelivered(&topic, error));
-                }
-                match result {
-                    Ok(()) => return Ok(()),
-                    Err(error) if Instant::now() > give_up => return Err(undelivered(&topic, error)),
-                    Err(_) => {}
-                }
-            }
-        };
+    pub(super) fn stage(&mut self) -> Staged {
+        let (producer, topic) = (Arc::clone(&self.producer), Arc::clone(&self.topic));
+        let epoch = std::mem::take(&mut self.epoch);
+        let patience = self.patience + Duration::from_secs(5);
+        let flush =
+            move || settle(&producer, &epoch, Instant::now() + patience).map_err(|error| undelivered(&topic, error));
         Staged { token: Vec::new(), flush: Box::new(flush), publish: Box::new(|| Ok(())) }
     }
 }

@@ -11,6 +11,7 @@
 
 mod client;
 mod dead_letter;
+mod deliveries;
 mod direct;
 mod limits;
 mod marker;

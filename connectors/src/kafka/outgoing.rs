@@ -5,8 +5,12 @@
 //! each of key, payload, name, value = length i32 (−1: none) · bytes            all little-endian
 //! ```
 
+use std::sync::Arc;
+
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
+
+use super::deliveries::{Outbound, Undelivered};
 
 /// A message to be produced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,8 +72,8 @@ pub(super) struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// For librdkafka, which takes a copy.
-    pub(super) fn record(&self, topic: &'a str) -> BaseRecord<'_, [u8], [u8]> {
-        let mut record = BaseRecord::to(topic);
+    pub(super) fn record(&self, topic: &'a str, epoch: &Undelivered) -> Outbound<'_> {
+        let mut record = BaseRecord::with_opaque_to(topic, Arc::clone(epoch));
         record.key = self.key;
         record.payload = self.payload;
         record.timestamp = self.timestamp_ms;

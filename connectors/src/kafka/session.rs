@@ -12,17 +12,15 @@
 //! incarnation, it is the latter; a successor writes its incarnation into the marker before anything else.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer};
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
 use super::client::{Connection, Log, failed, pause};
+use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
 use super::marker::{Marked, Marker};
 use super::outgoing::messages;
 
@@ -84,45 +82,7 @@ impl Identity {
             ("acks", "all"),
         ];
         let config = self.connection.config(&PRODUCER_DEFAULTS, &fixed)?;
-        let deliveries = Deliveries { log: self.log.clone(), first_error: Arc::default() };
-        config.create_with_context(deliveries).map_err(|e| failed("make a Kafka producer", e))
-    }
-}
-
-/// As Kafka's own clients partition; little lingering, because an epoch waits for it.
-pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 3] =
-    [("partitioner", "murmur2_random"), ("linger.ms", "2"), ("queue.buffering.max.kbytes", "131072")];
-
-/// Hears what became of each message.
-#[derive(Clone)]
-pub(super) struct Deliveries {
-    pub(super) log: Log,
-    pub(super) first_error: Arc<Mutex<Option<KafkaError>>>,
-}
-
-impl Deliveries {
-    pub(super) fn error(&self) -> Option<KafkaError> {
-        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::client::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.log.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
-        }
+        config.create_with_context(Deliveries::new(self.log.clone())).map_err(|e| failed("make a Kafka producer", e))
     }
 }
 
@@ -131,6 +91,7 @@ pub(super) struct Session {
     identity: Identity,
     producer: BaseProducer<Deliveries>,
     marker: Marker,
+    undelivered: Undelivered,
     /// Since when a transaction is open.
     open_since: Option<Instant>,
 }
@@ -141,7 +102,7 @@ impl Session {
         let (producer, marker) = (identity.producer()?, identity.marker()?);
         let what = format!("begin to write as transactional id \"{}\"", identity.id());
         patiently(identity, &what, || producer.init_transactions(CALL)).map_err(|e| timeout_refused(identity, e))?;
-        Ok(Self { identity: identity.clone(), producer, marker, open_since: None })
+        Ok(Self { identity: identity.clone(), producer, marker, undelivered: Undelivered::default(), open_since: None })
     }
 
     /// The same for the worker that writes, after this start of the job has taken over all ids. A newer start may
@@ -162,12 +123,14 @@ impl Session {
     pub(super) fn produce(&mut self, chunk: &[u8]) -> Result<(), KafkaError> {
         self.begin()?;
         for message in messages(chunk).flatten() {
-            let mut record = message.record(&self.identity.topic);
+            let mut record = message.record(&self.identity.topic, &self.undelivered);
             let mut tries = 0;
-            while let Err((error, same)) = self.producer.send(record) {
-                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                if !full || self.producer.context().error().is_some() || tries > 3000 {
+            while let Some(same) = send(&self.producer, record)? {
+                if let Some(error) = self.producer.context().error() {
                     return Err(error);
+                }
+                if tries > 3000 {
+                    return Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
                 }
                 self.producer.poll(Duration::from_millis(10));
                 (record, tries) = (same, tries + 1);
@@ -193,13 +156,10 @@ impl Session {
     /// Has everything delivered, and the marker of `epoch` put into the transaction: only the commit is left.
     pub(super) fn prepare(&mut self, epoch: Epoch) -> Result<(), KafkaError> {
         self.begin()?;
-        self.producer.flush(self.identity.transaction_timeout)?;
-        if let Some(error) = self.producer.context().error() {
-            return Err(error);
-        }
+        let give_up = Instant::now() + self.identity.transaction_timeout;
+        settle(&self.producer, &self.undelivered, give_up)?;
         crash::point("before-marker", epoch, self.identity.worker);
         let (offsets, group) = self.marker.offsets(epoch).map_err(|_| KafkaError::Canceled)?;
-        let give_up = Instant::now() + self.identity.transaction_timeout;
         loop {
             match self.producer.send_offsets_to_transaction(&offsets, &group, CALL) {
                 Err(error) if is_retriable(&error) && self.identity.may_wait(give_up) => pause(RETRY),

@@ -1,0 +1,100 @@
+//! What became of each message, and of all messages of an epoch.
+//!
+//! rdkafka's own `flush` waits for everything, also for messages of the next epoch, and looks every 100 ms.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+
+use super::client::Log;
+
+/// As Kafka's own clients partition; little lingering, because an epoch waits for it.
+pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 3] =
+    [("partitioner", "murmur2_random"), ("linger.ms", "2"), ("queue.buffering.max.kbytes", "131072")];
+
+/// How often it is looked whether all is delivered.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// A message with the epoch it is of.
+pub(super) type Outbound<'a> = BaseRecord<'a, [u8], [u8], Undelivered>;
+
+/// How many messages of one epoch are not acknowledged yet.
+pub(super) type Undelivered = Arc<AtomicUsize>;
+
+/// Hears what became of each message.
+#[derive(Clone)]
+pub(super) struct Deliveries {
+    log: Log,
+    first_error: Arc<Mutex<Option<KafkaError>>>,
+}
+
+impl Deliveries {
+    pub(super) fn new(log: Log) -> Self {
+        Self { log, first_error: Arc::default() }
+    }
+
+    /// Why a message was not delivered; the first one, of any epoch.
+    pub(super) fn error(&self) -> Option<KafkaError> {
+        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.log.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Undelivered;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, epoch: Undelivered) {
+        if let Err((error, _)) = result {
+            self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+        epoch.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Hands `record` to librdkafka. It is given back while librdkafka has too many.
+pub(super) fn send<'a>(
+    producer: &BaseProducer<Deliveries>,
+    record: Outbound<'a>,
+) -> Result<Option<Outbound<'a>>, KafkaError> {
+    let epoch = Arc::clone(&record.delivery_opaque);
+    epoch.fetch_add(1, Ordering::AcqRel);
+    let Err((error, same)) = producer.send(record) else { return Ok(None) };
+    epoch.fetch_sub(1, Ordering::AcqRel);
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) { Ok(Some(same)) } else { Err(error) }
+}
+
+/// Waits until every message of the epoch is acknowledged.
+pub(super) fn settle(
+    producer: &BaseProducer<Deliveries>,
+    epoch: &Undelivered,
+    give_up: Instant,
+) -> Result<(), KafkaError> {
+    loop {
+        producer.poll(Duration::ZERO);
+        if let Some(error) = producer.context().error() {
+            return Err(error);
+        }
+        if epoch.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        if Instant::now() > give_up {
+            return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+        }
+        producer.poll(LOOK);
+    }
+}
