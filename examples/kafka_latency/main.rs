@@ -62,19 +62,33 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     consumer.assign(&list)?;
     let (clock, mut last) = (Clock::system(), Instant::now());
     let mut latencies = Vec::new();
+    let mut seconds: Vec<Vec<u64>> = Vec::new();
     while (latencies.len() as u64) < args.count && last.elapsed() < QUIET + Duration::from_secs(5) {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
         let message = message?;
         last = Instant::now();
         let Prediction { tx_id } = serde_json::from_slice(message.payload().unwrap_or_default())?;
         let due = args.start_at_us + (tx_id as f64 * 1e6 / args.rate) as u64;
-        latencies.push(clock.now().0.saturating_sub(due));
+        let latency = clock.now().0.saturating_sub(due);
+        latencies.push(latency);
+        let second = (tx_id as f64 / args.rate) as usize;
+        seconds.resize_with(seconds.len().max(second + 1), Vec::new);
+        seconds[second].push(latency);
     }
     latencies.sort_unstable();
     let at = |share: f64| {
         let index = (latencies.len() as f64 * share) as usize;
         latencies.get(index.min(latencies.len().saturating_sub(1))).map_or(0.0, |us| *us as f64 / 1000.0)
     };
+    for (i, s) in seconds.iter_mut().enumerate() {
+        s.sort_unstable();
+        eprintln!(
+            "{i:>3} {:>8} p50 {:>8} p99 {:>8}",
+            s.len(),
+            s.get(s.len() / 2).unwrap_or(&0) / 1000,
+            s.get(s.len() * 99 / 100).unwrap_or(&0) / 1000
+        );
+    }
     let report = serde_json::json!({ "seen": latencies.len(), "p50": at(0.5), "p99": at(0.99), "max": at(1.0) });
     println!("{report}");
     Ok(())

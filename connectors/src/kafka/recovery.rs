@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! per worker of this run and of the old one, side by side:
-//!   fence the old producer ─▶ read its marker ─▶ publish staged epochs above it, in order ─▶ put our name there
+//!   fence the old producers ─▶ read its marker ─▶ publish staged epochs above it, in order ─▶ put our name there
 //! ```
 //! After this every marker is at the restored epoch and names this incarnation: a later start with staged output
 //! and no marker knows that it was lost, and a zombie that reads it knows that it is one.
@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use tidemill_engine::sink::{SinkContext, StagedToken};
-use tidemill_engine::{ConnectorError, Epoch, ErrorKind};
+use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
 use super::client::failed;
 use super::marker::{Recovery, plan};
@@ -80,7 +80,11 @@ fn take_over(
     restored: Epoch,
     staged: &[(Epoch, Token)],
 ) -> Result<(), ConnectorError> {
-    let mut session = Session::open(identity)?;
+    // Both are fenced before the marker is read: either may have moved it.
+    let [session, other] = identity.turns().map(|turn| Session::open(&turn));
+    drop(other?);
+    let mut session = session?;
+    crash::point("taken-over", restored, identity.worker);
     let marked = session.read_marker()?;
     let published = match plan(marked.as_ref(), !staged.is_empty(), restored) {
         Recovery::PublishAfter(epoch) => epoch,
@@ -90,6 +94,7 @@ fn take_over(
     for (epoch, token) in staged.iter().filter(|(epoch, _)| *epoch > published) {
         tracing::info!(%epoch, id = identity.id(), "Kafka: publishing what the checkpoint staged");
         session = publish(session, *epoch, &[&token.messages])?;
+        crash::point("republished", restored, identity.worker);
     }
     publish(session, restored, &[]).map(drop)
 }
@@ -115,7 +120,7 @@ fn publish(mut session: Session, epoch: Epoch, messages: &[&[u8]]) -> Result<Ses
 }
 
 fn ahead(identity: &Identity, marked: Epoch, restored: Epoch) -> ConnectorError {
-    let id = identity.id();
+    let id = identity.group();
     let run = match restored.0 {
         0 => "this run starts anew".to_owned(),
         epoch => format!("this run goes on from epoch {epoch}"),
@@ -137,7 +142,7 @@ fn lost(policy: LostMarker, identity: &Identity, restored: Epoch) -> Result<Epoc
             ErrorKind::Data,
             format!(
                 "group \"{}\", the marker of what was published, is gone (brokers forget groups after offsets.retention.minutes), and the checkpoint has output that may or may not be in topic \"{}\": look there, and set lost_marker to publish or to skip it",
-                identity.id(),
+                identity.group(),
                 identity.topic
             ),
         )),

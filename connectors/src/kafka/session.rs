@@ -29,6 +29,9 @@ const CALL: Duration = Duration::from_secs(10);
 /// Between two tries.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// Transactions of a worker: an epoch's output is sent while the one before is being committed.
+pub(super) const TURNS: usize = 2;
+
 /// Whether output is visible.
 #[derive(Debug)]
 pub(super) enum Published {
@@ -46,6 +49,8 @@ pub(super) struct Identity {
     pub(super) topic: String,
     pub(super) prefix: String,
     pub(super) worker: usize,
+    /// Which of the worker's transactions: one is filled while the other waits for its commit.
+    pub(super) turn: usize,
     pub(super) incarnation: u64,
     /// The one that took all ids over, once the job has begun.
     pub(super) leader: Arc<OnceLock<u64>>,
@@ -62,14 +67,29 @@ impl Identity {
         Instant::now() < until && !self.ending.load(Ordering::Relaxed)
     }
 
-    /// Transactional id and marker group.
-    pub(super) fn id(&self) -> String {
+    /// Whether the job has taken all ids over: before, whoever joins is fenced by that.
+    pub(super) fn has_begun(&self) -> bool {
+        self.leader.get().is_some()
+    }
+
+    /// The marker's group: one for both transactions, which are committed one after the other.
+    pub(super) fn group(&self) -> String {
         format!("{}.w{}", self.prefix, self.worker)
+    }
+
+    /// The transactional id.
+    pub(super) fn id(&self) -> String {
+        format!("{}.w{}.{}", self.prefix, self.worker, self.turn)
+    }
+
+    /// All transactions of the worker.
+    pub(super) fn turns(&self) -> [Self; TURNS] {
+        std::array::from_fn(|turn| Self { turn, ..self.clone() })
     }
 
     pub(super) fn marker(&self) -> Result<Marker, ConnectorError> {
         let incarnation = self.leader.get().copied().unwrap_or(self.incarnation);
-        Marker::open(&self.connection, &self.topic, &self.id(), incarnation, self.log.clone())
+        Marker::open(&self.connection, &self.topic, &self.group(), incarnation, self.log.clone())
     }
 
     fn producer(&self) -> Result<BaseProducer<Deliveries>, ConnectorError> {
@@ -206,7 +226,7 @@ impl Session {
     }
 
     /// Gives up the open transaction, so that readers need not wait for the broker to do so.
-    pub(super) fn abandon(&mut self) {
+    fn abandon(&mut self) {
         if self.open_since.take().is_some()
             && let Err(error) = self.producer.abort_transaction(Duration::from_secs(2))
         {
@@ -229,7 +249,7 @@ impl Session {
             return Err(fenced(&self.identity, Some(error)));
         }
         check_ours(&self.identity, &self.marker)?;
-        tracing::warn!(%error, id = self.marker.group(), expired, "Kafka: the transaction is begun anew");
+        tracing::warn!(%error, id = self.identity.id(), expired, "Kafka: the transaction is begun anew");
         if is_fenced(error) {
             // It is over already.
             self.open_since = None;

@@ -37,7 +37,7 @@ type Encode<T> = Arc<dyn Fn(&Record<T>, &mut Outgoing) -> Result<(), String> + S
 /// * Guarantee: as [`Delivery`] says. A record that cannot be encoded, or is too large for the topic, stops the job.
 /// * Exactly once: messages of an epoch are produced into one transaction per worker while the epoch runs, and
 ///   staged in its delta; the transaction commits after the manifest, together with a marker of its epoch (see
-///   `docs/kafka.md`). Transactional ids and marker groups are `{prefix}.w{worker}`.
+///   `docs/kafka.md`). Marker groups are `{prefix}.w{worker}`, transactional ids `{prefix}.w{worker}.0` and `.1`.
 pub struct KafkaSink<T> {
     settings: Settings,
     encode: Encode<T>,
@@ -156,6 +156,7 @@ impl Settings {
             topic: self.topic.clone(),
             prefix: prefix.to_owned(),
             worker,
+            turn: 0,
             incarnation: context.incarnation,
             leader: Arc::clone(&context.leader),
             transaction_timeout: self.transaction_timeout,

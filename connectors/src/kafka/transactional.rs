@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! worker      write ─▶ chunk ──┐ stage: the epoch's chunks are its token ─▶ delta
-//! thread                       └▶ transaction of e … marker e ── waits ── commit ─▶ transaction of e+1 …
-//! checkpoint                                              publish(e) ─▲      (chunks of e+1 wait meanwhile)
+//! thread                       └▶ transaction 0: of e … marker e ──── waits ──── commit ─▶ of e+2 …
+//!                                 transaction 1:                of e+1 … marker e+1 ── waits ──── commit ─▶
+//! checkpoint                                                        publish(e) ─▲   publish(e+1) ─▲
 //! ```
-//! Order: a worker's messages of one key are produced in the order they were written, also when an epoch has to
-//! be produced again: no message of e+1 is sent before e is committed.
+//! Two transactions in turn: otherwise a commit and what opening the next one takes would be added to each epoch.
+//!
+//! Order: a worker's messages of one key lie in the topic in the order they were written. All of e is there before the
+//! first of e+1 is sent; when e has to be sent again, what was sent of e+1 is given up, and sent again after it.
 //!
 //! At the end of a job the writer goes before the last epoch is published: the thread lives until nobody is left
 //! who could ask it to publish.
@@ -16,13 +19,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender, never, select};
 use rdkafka::error::KafkaError;
 use tidemill_engine::sink::Staged;
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
 use super::outgoing::Outgoing;
-use super::session::{Identity, Published, Session};
+use super::session::{Identity, Published, Session, TURNS};
 use super::token::{self, Chunk, TokenHead};
 
 /// Bytes gathered before they are handed to the thread.
@@ -91,10 +94,8 @@ impl Writer {
         let queued = Arc::new(AtomicUsize::new(0));
         let ending = Arc::clone(&identity.ending);
         let mut work = Work {
-            identity,
-            session: None,
-            broken: None,
-            epoch: Vec::new(),
+            turns: identity.turns().map(Turn::new),
+            filling: 0,
             ordered,
             to_publish,
             queued: Arc::clone(&queued),
@@ -146,81 +147,87 @@ fn gone() -> ConnectorError {
     ConnectorError::new(ErrorKind::Internal, "the thread that produces to Kafka has ended")
 }
 
-/// The thread's side.
-struct Work {
+/// A transaction and the epoch that goes into it.
+struct Turn {
     identity: Identity,
     session: Option<Session>,
-    /// Why the epoch at hand must be published from memory.
+    /// Why the epoch must be published from memory.
     broken: Option<KafkaError>,
-    /// The epoch at hand.
-    epoch: Vec<Chunk>,
-    ordered: Receiver<Order>,
-    to_publish: Receiver<Publish>,
-    queued: Arc<AtomicUsize>,
+    /// The epoch's output.
+    chunks: Vec<Chunk>,
+    /// The epoch, once it has no more.
+    closed: Option<Epoch>,
 }
 
-impl Work {
-    /// Until nobody is left who could ask for anything.
-    fn serve(&mut self) {
-        loop {
-            match self.ordered.recv_timeout(POLL) {
-                Ok(Order::Produce(chunk)) => self.produce(chunk),
-                Ok(Order::Close(epoch)) => {
-                    self.prepare(epoch);
-                    let Ok(Publish { epoch, answer }) = self.to_publish.recv() else { return };
-                    let result = self.publish(epoch);
-                    let failed = result.is_err();
-                    drop(answer.send(result));
-                    if failed {
-                        // The job stops with that error; the worker must not meet another one meanwhile.
-                        let _ = self.to_publish.recv();
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => self.session.iter().for_each(Session::poll),
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+impl Turn {
+    fn new(identity: Identity) -> Self {
+        Self { identity, session: None, broken: None, chunks: Vec::new(), closed: None }
+    }
+
+    /// Takes the transactional id over. SUBTLE: it reads the marker, which has no answer while another turn has put
+    /// one into its open transaction, so that none may be closed.
+    fn join(&mut self) {
+        if self.session.is_none() && self.broken.is_none() {
+            let joined = Session::join(&self.identity);
+            // Publishing opens it again, and says what is wrong.
+            let failed = |error| tracing::warn!(%error, "Kafka: could not begin to write");
+            self.session = joined.map_err(failed).ok();
         }
     }
 
     /// Produces into the open transaction. What fails is told when the epoch is to be published: until then
     /// the staged output is all that counts.
     fn produce(&mut self, chunk: Chunk) {
-        self.queued.fetch_sub(chunk.len(), Ordering::Relaxed);
-        self.epoch.push(Arc::clone(&chunk));
-        if self.broken.is_some() {
-            return;
+        if self.broken.is_none() {
+            self.broken = match &mut self.session {
+                Some(session) => session.produce(&chunk).err(),
+                None => Some(KafkaError::Canceled),
+            };
         }
-        let session = match &mut self.session {
-            Some(session) => session,
-            none => match Session::join(&self.identity) {
-                Ok(session) => none.insert(session),
-                Err(error) => {
-                    // Publishing opens it again, and says what is wrong.
-                    tracing::warn!(%error, "Kafka: could not begin to write");
-                    self.broken = Some(KafkaError::Canceled);
-                    return;
-                }
-            },
-        };
-        self.broken = session.produce(&chunk).err();
+        self.chunks.push(chunk);
     }
 
-    fn prepare(&mut self, epoch: Epoch) {
+    fn close(&mut self, epoch: Epoch) {
         crash::point("mid-produce", epoch, self.identity.worker);
         if let (None, Some(session)) = (&self.broken, &mut self.session) {
             self.broken = session.prepare(epoch).err();
         }
+        self.closed = Some(epoch);
     }
 
-    /// The epoch is committed: its output becomes visible, here or from memory.
-    fn publish(&mut self, epoch: Epoch) -> Result<(), ConnectorError> {
-        let chunks = std::mem::take(&mut self.epoch);
-        let mut outcome = match (self.broken.take(), &mut self.session) {
+    fn empty(&mut self) {
+        self.chunks.clear();
+        self.closed = None;
+    }
+
+    /// Commits what was prepared.
+    fn commit(&mut self, epoch: Epoch) -> Published {
+        match (self.broken.take(), &mut self.session) {
             (None, Some(session)) => session.commit(epoch),
             (Some(error), _) => Published::No(error),
             (None, None) => Published::No(KafkaError::Canceled),
-        };
+        }
+    }
+
+    /// Takes back what was sent: an earlier epoch has to be sent again, and comes before.
+    fn take_back(&mut self) {
+        // A producer gives up its open transaction when it goes.
+        (self.session, self.broken) = (None, None);
+    }
+
+    /// Sends again what was taken back.
+    fn send_again(&mut self) {
+        self.join();
+        for chunk in std::mem::take(&mut self.chunks) {
+            self.produce(chunk);
+        }
+        if let Some(epoch) = self.closed {
+            self.close(epoch);
+        }
+    }
+
+    /// Publishes the epoch from memory, after `outcome` of what was tried.
+    fn publish_again(&mut self, epoch: Epoch, mut outcome: Published) -> Result<(), ConnectorError> {
         let give_up = Instant::now() + self.identity.patience;
         loop {
             let error = match outcome {
@@ -239,13 +246,97 @@ impl Work {
                 return Ok(());
             }
             tracing::warn!(%epoch, %error, "Kafka: the epoch is published from memory");
-            outcome = session.publish(epoch, chunks.iter().map(|chunk| chunk.as_slice()));
+            outcome = session.publish(epoch, self.chunks.iter().map(|chunk| chunk.as_slice()));
             if let Published::No(error) = &outcome
                 && is_hopeless(error)
             {
                 return Err(super::client::failed(format!("publish epoch {epoch}"), error.clone()));
             }
         }
+    }
+}
+
+/// The thread's side.
+struct Work {
+    turns: [Turn; TURNS],
+    /// The turn that takes messages; the other one, if it is closed, is the epoch before.
+    filling: usize,
+    ordered: Receiver<Order>,
+    to_publish: Receiver<Publish>,
+    queued: Arc<AtomicUsize>,
+}
+
+impl Work {
+    /// Until nobody is left who could ask for anything.
+    fn serve(&mut self) {
+        let mut over = false;
+        loop {
+            let waiting = self.turns.iter().any(|turn| turn.closed.is_some());
+            if over && !waiting {
+                return;
+            }
+            let (no_orders, nothing_to_publish) = (never(), never());
+            let full = self.turns[self.filling].closed.is_some();
+            let orders = if over || full { &no_orders } else { &self.ordered };
+            let publishes = if waiting { &self.to_publish } else { &nothing_to_publish };
+            select! {
+                recv(publishes) -> asked => {
+                    let Ok(Publish { epoch, answer }) = asked else { return };
+                    let result = self.publish(epoch);
+                    let failed = result.is_err();
+                    drop(answer.send(result));
+                    if failed {
+                        // The job stops with that error; the worker must not meet another one meanwhile.
+                        let _ = self.to_publish.recv();
+                        return;
+                    }
+                }
+                recv(orders) -> order => match order {
+                    Ok(Order::Produce(chunk)) => {
+                        if !waiting {
+                            self.join();
+                        }
+                        self.queued.fetch_sub(chunk.len(), Ordering::Relaxed);
+                        self.turns[self.filling].produce(chunk);
+                    }
+                    Ok(Order::Close(epoch)) => {
+                        self.turns[self.filling].close(epoch);
+                        self.filling = (self.filling + 1) % TURNS;
+                    }
+                    Err(_) => over = true,
+                },
+                default(POLL) => {
+                    // Before the first message, so that it need not wait for it.
+                    if !waiting && self.turns[0].identity.has_begun() {
+                        self.join();
+                    }
+                    self.turns.iter().filter_map(|turn| turn.session.as_ref()).for_each(Session::poll);
+                }
+            }
+        }
+    }
+
+    fn join(&mut self) {
+        self.turns.iter_mut().for_each(Turn::join);
+    }
+
+    /// The epoch is committed: its output becomes visible.
+    fn publish(&mut self, epoch: Epoch) -> Result<(), ConnectorError> {
+        let index = self.turns.iter().position(|turn| turn.closed == Some(epoch)).ok_or_else(gone)?;
+        let outcome = self.turns[index].commit(epoch);
+        if matches!(outcome, Published::Yes) {
+            self.turns[index].empty();
+            return Ok(());
+        }
+        self.others(index).for_each(Turn::take_back);
+        self.turns[index].publish_again(epoch, outcome)?;
+        self.turns[index].empty();
+        self.others(index).for_each(Turn::send_again);
+        Ok(())
+    }
+
+    fn others(&mut self, than: usize) -> impl Iterator<Item = &mut Turn> {
+        self.turns.iter_mut().enumerate().filter(move |(index, _)| *index != than).map(|(_, turn)| turn)
     }
 }
 
