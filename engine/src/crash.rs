@@ -1,24 +1,36 @@
-//! Named places where a test has the process die, as by `kill -9`, exactly there.
+//! Named places where a test has the process die, as by `kill -9`, or stand still, exactly there.
 //!
 //! `TIDEMILL_CRASH_AT=after-manifest:7` kills the process when it comes to that place in epoch 7 or the
-//! first later one that gets there; `after-delta:7:1` waits for worker 1. The places, in the order of an epoch:
+//! first later one that gets there; `after-delta:7:1` waits for worker 1. `TIDEMILL_STOP_AT` sends SIGSTOP instead, so
+//! that a test can do something to the servers before it sends SIGCONT. The places, in the order of an epoch:
 //! ```text
 //! mid-epoch ─▶ after-delta ─▶ before-manifest ─▶ after-manifest ─▶ after-publish (each sink)
 //! Kafka, exactly once: mid-produce ─▶ before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
+//! Kafka, at a start, the epoch being the one that is restored: taken-over ─▶ republished
 //! ```
 //! Without the variable a place costs one look at a static.
 
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::Signal;
 
 use crate::error::JobError;
 use crate::time::Epoch;
 
-const VARIABLE: &str = "TIDEMILL_CRASH_AT";
+const CRASH: &str = "TIDEMILL_CRASH_AT";
+const STOP: &str = "TIDEMILL_STOP_AT";
 
-static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
+static PLANS: OnceLock<Plans> = OnceLock::new();
 
-/// Where to die.
+struct Plans {
+    crash: Option<Plan>,
+    stop: Option<Plan>,
+    stopped: AtomicBool,
+}
+
+/// Where to die or to stand still.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
     place: String,
@@ -36,7 +48,7 @@ impl FromStr for Plan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{VARIABLE}=\"{text}\" is not PLACE:EPOCH or PLACE:EPOCH:WORKER");
+        let wrong = || format!("\"{text}\" is not PLACE:EPOCH or PLACE:EPOCH:WORKER");
         let mut parts = text.split(':');
         let place = parts.next().filter(|place| !place.is_empty()).ok_or_else(wrong)?.to_owned();
         let epoch = parts.next().and_then(|epoch| epoch.parse().ok()).map(Epoch).ok_or_else(wrong)?;
@@ -45,24 +57,33 @@ impl FromStr for Plan {
     }
 }
 
-/// Reads the plan, once per process, before anything starts.
+/// Reads the plans, once per process, before anything starts.
 pub(crate) fn plan() -> Result<(), JobError> {
-    let plan = match std::env::var(VARIABLE) {
-        Ok(text) => Some(text.parse().map_err(JobError::Invalid)?),
-        Err(_) => None,
+    let read = |variable: &str| {
+        let parsed = std::env::var(variable).ok().map(|text| text.parse());
+        parsed.transpose().map_err(|e| JobError::Invalid(format!("{variable}={e}")))
     };
-    PLAN.get_or_init(|| plan);
+    let plans = Plans { crash: read(CRASH)?, stop: read(STOP)?, stopped: AtomicBool::new(false) };
+    PLANS.get_or_init(|| plans);
     Ok(())
 }
 
-/// Dies here if that is planned.
+/// Dies or stands still here if that is planned.
 pub fn point(place: &str, epoch: Epoch, worker: usize) {
-    if let Some(Some(plan)) = PLAN.get()
-        && plan.is_due(place, epoch, worker)
-    {
+    let Some(Plans { crash, stop, stopped }) = PLANS.get() else { return };
+    let is_due = |plan: &Option<Plan>| plan.as_ref().is_some_and(|plan| plan.is_due(place, epoch, worker));
+    if is_due(crash) {
         // Not `abort`: nothing may run after this, no handler and no destructor.
-        let died = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        tracing::error!(?died, place, "could not die here");
+        signal(Signal::KILL, place);
+    }
+    if is_due(stop) && !stopped.swap(true, Ordering::Relaxed) {
+        signal(Signal::STOP, place);
+    }
+}
+
+fn signal(signal: Signal, place: &str) {
+    if let Err(error) = rustix::process::kill_process(rustix::process::getpid(), signal) {
+        tracing::error!(%error, ?signal, place, "cannot be sent");
     }
 }
 

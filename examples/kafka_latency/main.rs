@@ -62,6 +62,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     consumer.assign(&list)?;
     let (clock, mut last) = (Clock::system(), Instant::now());
     let mut latencies = Vec::new();
+    // By the second in which a transaction was due: a slow start looks different from a backlog.
     let mut seconds: Vec<Vec<u64>> = Vec::new();
     while (latencies.len() as u64) < args.count && last.elapsed() < QUIET + Duration::from_secs(5) {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
@@ -75,21 +76,19 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         seconds.resize_with(seconds.len().max(second + 1), Vec::new);
         seconds[second].push(latency);
     }
-    latencies.sort_unstable();
-    let at = |share: f64| {
-        let index = (latencies.len() as f64 * share) as usize;
-        latencies.get(index.min(latencies.len().saturating_sub(1))).map_or(0.0, |us| *us as f64 / 1000.0)
-    };
-    for (i, s) in seconds.iter_mut().enumerate() {
-        s.sort_unstable();
-        eprintln!(
-            "{i:>3} {:>8} p50 {:>8} p99 {:>8}",
-            s.len(),
-            s.get(s.len() / 2).unwrap_or(&0) / 1000,
-            s.get(s.len() * 99 / 100).unwrap_or(&0) / 1000
-        );
-    }
-    let report = serde_json::json!({ "seen": latencies.len(), "p50": at(0.5), "p99": at(0.99), "max": at(1.0) });
+    let p99_by_second: Vec<f64> = seconds.iter_mut().map(|second| percentile(second, 0.99)).collect();
+    let (p50, p99, max) =
+        (percentile(&mut latencies, 0.5), percentile(&mut latencies, 0.99), percentile(&mut latencies, 1.0));
+    let report = serde_json::json!({
+        "seen": latencies.len(), "p50": p50, "p99": p99, "max": max, "p99_by_second": p99_by_second,
+    });
     println!("{report}");
     Ok(())
+}
+
+/// Of microseconds, in ms.
+fn percentile(latencies: &mut [u64], share: f64) -> f64 {
+    latencies.sort_unstable();
+    let index = (latencies.len() as f64 * share) as usize;
+    latencies.get(index.min(latencies.len().saturating_sub(1))).map_or(0.0, |us| *us as f64 / 1000.0)
 }

@@ -91,11 +91,11 @@ impl Topic {
     }
 
     /// Produces messages (partition, key, payload) and waits until they are there.
-    pub fn produce(&self, messages: impl IntoIterator<Item = (i32, String, String)>) {
+    pub fn produce<P: AsRef<[u8]>>(&self, messages: impl IntoIterator<Item = (i32, String, P)>) {
         let producer: BaseProducer =
             self.cluster.config().set("linger.ms", "2").set("allow.auto.create.topics", "false").create().unwrap();
         for (partition, key, payload) in messages {
-            let mut record = BaseRecord::to(&self.name).partition(partition).key(&key).payload(&payload);
+            let mut record = BaseRecord::to(&self.name).partition(partition).key(&key).payload(payload.as_ref());
             while let Err((error, same)) = producer.send(record) {
                 assert!(error.to_string().contains("QueueFull"), "{error}");
                 producer.poll(Duration::from_millis(10));

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::job::{self, SIGKILL, dies_at, exactly_once_and_in_order, expected, jo
 const COUNT: usize = 40_000;
 
 /// In the order of an epoch. `after-commit:3:0`: worker 0 has published epoch 3, the other may not have.
-const PLACES: [&str; 11] = [
+pub const PLACES: [&str; 11] = [
     "mid-epoch:3",
     "after-delta:3",
     "before-manifest:3",
@@ -99,14 +99,19 @@ fn of_two_processes_either_may_crash_at_any_place() {
     }
 }
 
-/// A broker of the test's own, to be killed.
-fn own_broker(folder: &Path) -> Option<Broker> {
-    let Some(libs) = std::env::var_os("TIDEMILL_KAFKA_LIBS") else {
+/// The folder of Kafka's jars. Where there is none the test says so, and fails in CI.
+pub fn kafka_libs() -> Option<PathBuf> {
+    let libs = std::env::var_os("TIDEMILL_KAFKA_LIBS").map(PathBuf::from);
+    if libs.is_none() {
         assert!(std::env::var_os("CI").is_none(), "TIDEMILL_KAFKA_LIBS is not set, and CI must have Kafka");
         eprintln!("NOT RUN: `cargo xtask test` sets TIDEMILL_KAFKA_LIBS to the folder of Kafka's jars");
-        return None;
-    };
-    Some(Broker::start(Path::new(&libs), folder).unwrap())
+    }
+    libs
+}
+
+/// A broker of the test's own, to be killed.
+pub fn own_broker(folder: &Path) -> Option<Broker> {
+    Some(Broker::start(&kafka_libs()?, folder).unwrap())
 }
 
 /// `TIDEMILL_KILLS` kills (10 by default, over 300,000 transactions; from 100 on over a million).

@@ -1,11 +1,18 @@
-//! The source as a library: topics by pattern, every way to start, keys and headers, offsets for lag monitors.
+//! The source as a library: topics by pattern, every way to start, keys and headers, Avro and Protobuf, offsets for
+//! lag monitors.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
 
-use tidemill::connectors::kafka::{Connection, Incoming, NotDecoded, Start, Topics};
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+use tidemill::connectors::kafka::{self, Connection, Incoming, NotDecoded, Start, Topics};
+use tidemill::engine::{ConnectorError, ErrorKind};
 use tidemill::prelude::*;
 
-use crate::cluster::{Cluster, alone, cluster};
+use crate::cluster::{Cluster, Topic, alone, cluster};
 use crate::job::{live_job, stop, transactions, until};
 
 fn number(message: Incoming<'_>) -> Result<u64, NotDecoded> {
@@ -70,4 +77,113 @@ fn offsets_are_committed_for_lag_monitors() {
         cluster.committed_offsets(&group, &input.name, 2).iter().sum::<i64>() == 1000
     });
     stop(child);
+}
+
+/// Reads numbers until one says stop: a job that follows topics has no other end.
+#[test]
+fn a_topic_that_appears_while_running_is_read_if_the_pattern_takes_it() {
+    let _alone = alone();
+    let Some(cluster) = cluster() else { return };
+    let first = cluster.topic("appears", 2);
+    let prefix = first.name.clone();
+    first.produce((0..100).map(|n| message((n % 2) as i32, n)));
+    let decode = |message: Incoming<'_>| match message.payload() {
+        Some(b"stop") => Err(NotDecoded::Stop(ConnectorError::new(ErrorKind::Unavailable, "told to stop"))),
+        _ => number(message),
+    };
+    let topics = Topics::pattern(&format!("{prefix}.*")).unwrap();
+    let source = KafkaSource::new(Connection::new(&cluster.address), topics, decode, |n| EventTime(*n as i64));
+    let source = source.discovery_interval(Duration::from_millis(200)).idle_after(Duration::from_secs(1));
+    let collected = CollectSink::default();
+    let sink = collected.clone();
+    let args = JobArgs { workers: 2, log_level: "error".to_owned(), ..JobArgs::default() };
+    let job = std::thread::spawn(move || {
+        Job::new("follow", args).run(move |flow| flow.source("numbers", &source)?.sink("collected", &sink))
+    });
+    until("what was there is read", || collected.data().len() == 100);
+    let later = cluster.topic(&prefix, 3);
+    later.produce((100..400).map(|n| message((n % 3) as i32, n)));
+    until("the new topic is read", || collected.data().len() == 400);
+    later.produce([(0, "k".to_owned(), "stop".to_owned())]);
+    let error = job.join().unwrap().unwrap_err();
+    assert!(format!("{error:?}").contains("told to stop"), "{error:?}");
+    let mut numbers = collected.data();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..400).collect::<Vec<_>>());
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Payment {
+    card: String,
+    cents: i64,
+}
+
+const SCHEMA: &str =
+    r#"{"type":"record","name":"Payment","fields":[{"name":"card","type":"string"},{"name":"cents","type":"long"}]}"#;
+
+/// Answers like a schema registry that has this schema, under any id but 404.
+fn registry() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 2048];
+            let read = stream.read(&mut request).unwrap();
+            let known = !String::from_utf8_lossy(&request[..read]).contains("/404");
+            let (status, body) = if known {
+                ("200 OK", serde_json::json!({ "schema": SCHEMA }))
+            } else {
+                ("404 Not Found", serde_json::json!({}))
+            };
+            let body = body.to_string();
+            let length = body.len();
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
+        }
+    });
+    url
+}
+
+/// Reads a topic to its end: records, and the reasons of dead letters.
+fn decoded<T: Data>(topic: &Topic, decode: impl kafka::Decode<T>) -> (Vec<T>, Vec<String>) {
+    let connection = Connection::new(topic.url().split('/').nth(2).unwrap());
+    let source = KafkaSource::new(connection, Topics::named(&topic.name), decode, |_| EventTime(0)).until_end();
+    let (records, letters) = (CollectSink::default(), CollectSink::default());
+    let sinks = (records.clone(), letters.clone());
+    let args = JobArgs { workers: 2, log_level: "error".to_owned(), ..JobArgs::default() };
+    let build = move |flow: &Flow<'_>| {
+        flow.source("payments", &source)?.sink("records", &sinks.0)?;
+        flow.dead_letters().sink("letters", &sinks.1)
+    };
+    Job::new("decode", args).run(build).unwrap();
+    (records.data(), letters.data().into_iter().map(|letter: DeadLetter| letter.reason).collect())
+}
+
+#[test]
+fn avro_and_protobuf_are_read_and_what_is_neither_is_a_dead_letter() {
+    let _alone = alone();
+    let Some(cluster) = cluster() else { return };
+    let schema = apache_avro::Schema::parse_str(SCHEMA).unwrap();
+    let avro = |id: u32, cents: i64| {
+        let value = apache_avro::to_value(Payment { card: "c".to_owned(), cents }).unwrap().resolve(&schema).unwrap();
+        [&[0][..], &id.to_be_bytes(), &apache_avro::to_avro_datum(&schema, value).unwrap()].concat()
+    };
+    let topic = cluster.topic("avro", 2);
+    topic.produce((0..100).map(|n| ((n % 2) as i32, "k".to_owned(), avro(7, n))));
+    topic.produce([(0, "k".to_owned(), avro(404, 1)), (1, "k".to_owned(), b"{}".to_vec())]);
+    let (mut payments, mut reasons) = decoded::<Payment>(&topic, kafka::avro(kafka::SchemaRegistry::new(registry())));
+    payments.sort_unstable_by_key(|payment| payment.cents);
+    assert_eq!(payments, (0..100).map(|cents| Payment { card: "c".to_owned(), cents }).collect::<Vec<_>>());
+    reasons.sort_unstable();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons[0].contains("begins with byte 123") && reasons[1].contains("no schema 404"), "{reasons:?}");
+
+    // Protobuf's own StringValue.
+    let topic = cluster.topic("protobuf", 1);
+    topic.produce((0..100).map(|n| (0, "k".to_owned(), format!("card {n:02}").encode_to_vec())));
+    topic.produce([(0, "k".to_owned(), b"\x0a\x7f".to_vec())]);
+    let (mut cards, reasons) = decoded::<String>(&topic, kafka::protobuf());
+    cards.sort_unstable();
+    assert_eq!(cards, (0..100).map(|n| format!("card {n:02}")).collect::<Vec<_>>());
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
 }

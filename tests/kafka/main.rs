@@ -1,7 +1,7 @@
 //! The examples on a real Apache Kafka (`TIDEMILL_KAFKA`, as `cargo xtask test` starts it), and on librdkafka's mock.
 //!
 //! Proves: a `read_committed` consumer sees each prediction exactly once, each card's in order, whatever was killed
-//! when; partitions that are new, silent or behind lose nothing; what cannot work is refused with its numbers.
+//! when, job or broker; partitions that are new, silent or behind lose nothing; what cannot work is refused with its numbers.
 //! Waits are shortened by settings (`idle-after=1s`, `discovery=200ms`) and no time is asserted.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
@@ -9,6 +9,7 @@
 #[path = "../../xtask/src/broker.rs"]
 #[allow(dead_code, reason = "xtask uses the rest")]
 mod broker;
+mod brokers;
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
@@ -18,4 +19,5 @@ mod library;
 mod limits;
 mod mock;
 mod partitions;
+mod windows;
 mod zombie;

@@ -33,14 +33,25 @@ impl Broker {
 
     /// The same on a given port.
     pub fn start_on(libs: &Path, folder: &Path, port: u16, controller: u16) -> io::Result<Self> {
+        Self::start_with(libs, folder, [port, controller], "", &[])
+    }
+
+    /// The same with more properties, which override, and more arguments of the storage tool's `format`.
+    pub fn start_with(
+        libs: &Path,
+        folder: &Path,
+        [port, controller]: [u16; 2],
+        more: &str,
+        format: &[&str],
+    ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let address = format!("127.0.0.1:{port}");
-        fs::write(folder.join("server.properties"), properties(folder, &address, controller))?;
+        fs::write(folder.join("server.properties"), properties(folder, &address, controller) + more)?;
         let mut broker = Self { libs: libs.to_owned(), folder: folder.to_owned(), address, child: None };
         if !folder.join("data/meta.properties").exists() {
             let settings = folder.join("server.properties");
             let arguments = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"];
-            let output = broker.java("64m").args(arguments).arg(settings).output()?;
+            let output = broker.java("64m").args(arguments).arg(settings).args(format).output()?;
             if !output.status.success() {
                 return Err(Error::other(format!(
                     "Kafka's storage tool failed: {}",
@@ -110,10 +121,15 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(100));
 }
 
-fn free_ports() -> io::Result<[u16; 2]> {
-    // Both are held until both are known, so that they differ.
-    let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-    Ok([listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port()])
+/// Ports that were free a moment ago.
+pub fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
+    // All are held until all are known, so that they differ.
+    let listeners = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<Vec<_>>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
 }
 
 fn properties(folder: &Path, address: &str, controller: u16) -> String {
