@@ -1,0 +1,297 @@
+//! One worker's partitions, and what it reads of them.
+//!
+//! Known limit: the first payload of an unknown Avro schema waits for the registry, on the worker.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use tidemill_engine::metrics::Gauge;
+use tidemill_engine::source::{Batch, Next, SourceContext, SourceReader, Waker};
+use tidemill_engine::{Arrival, Clock, ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
+
+use super::client::{failed, verdict};
+use super::partition::{Progress, reading_order};
+use super::payload::{Decode, Incoming, NotDecoded};
+use super::position::{self, PartitionId, Place};
+use super::source::Settings;
+use super::start::Opening;
+use super::topics::Scout;
+use super::watch::Watch;
+
+/// How often the reader looks when nobody wakes it: events of the consumer (errors, statistics) do not.
+const LOOK: Duration = Duration::from_millis(50);
+/// Records read of one partition before the next one is chosen.
+const STRIDE: usize = 128;
+/// How long a partition may be reported missing before that is believed: brokers that come back say so too.
+const MISSING: Duration = Duration::from_secs(60);
+
+/// A partition as a worker reads it.
+struct Lane {
+    id: PartitionId,
+    progress: Progress,
+    queue: PartitionQueue<Watch>,
+    missing_since: Option<Arrival>,
+}
+
+/// One worker's partitions.
+pub struct KafkaReader<T> {
+    name: String,
+    settings: Settings,
+    decode: Arc<dyn Decode<T>>,
+    event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
+    // Before the consumer: queues end before it does.
+    lanes: Vec<Lane>,
+    consumer: Arc<BaseConsumer<Watch>>,
+    scout: Option<Scout>,
+    waker: Waker,
+    clock: Clock,
+    order: Vec<usize>,
+    malformed: u64,
+    partitions: Gauge,
+    lag: Gauge,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T: Data> KafkaReader<T> {
+    pub(super) fn new(
+        settings: Settings,
+        decode: Arc<dyn Decode<T>>,
+        event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
+        consumer: Arc<BaseConsumer<Watch>>,
+        scout: Option<Scout>,
+        context: SourceContext,
+    ) -> Self {
+        Self {
+            name: context.name,
+            settings,
+            decode,
+            event_time,
+            lanes: Vec::new(),
+            consumer,
+            scout,
+            waker: context.waker,
+            clock: context.clock,
+            order: Vec::new(),
+            malformed: 0,
+            partitions: context.metrics.gauge("partitions"),
+            lag: context.metrics.gauge("lag_records"),
+            record: PhantomData,
+        }
+    }
+
+    /// Begins to read partitions.
+    pub(super) fn assign(&mut self, openings: BTreeMap<PartitionId, Opening>) -> Result<(), ConnectorError> {
+        let mut list = TopicPartitionList::new();
+        for (id, Opening { place, end }) in openings {
+            let progress =
+                Progress::new(place, self.settings.out_of_orderness_ms, self.settings.until_end.then_some(end));
+            if progress.is_done() {
+                // Nothing to read, but its place is noted like any other.
+                tracing::debug!(partition = %id, "nothing to read");
+            }
+            list.add_partition_offset(&id.topic, id.partition, Offset::Offset(place.next))
+                .map_err(|e| failed(format!("read {id} from offset {}", place.next), e))?;
+            // Before it is assigned, so that no message goes by another way.
+            let mut queue = self.consumer.split_partition_queue(&id.topic, id.partition).ok_or_else(|| {
+                ConnectorError::new(ErrorKind::Internal, format!("librdkafka gave no queue for {id}"))
+            })?;
+            let waker = self.waker.clone();
+            queue.set_nonempty_callback(move || waker.wake());
+            tracing::debug!(partition = %id, next = place.next, "reads");
+            self.lanes.push(Lane { id, progress, queue, missing_since: None });
+        }
+        if list.count() > 0 {
+            self.consumer.incremental_assign(&list).map_err(|e| failed("read partitions", e))?;
+        }
+        self.partitions.set(self.lanes.len() as i64);
+        Ok(())
+    }
+
+    fn take_discoveries(&mut self) -> Result<(), ConnectorError> {
+        let found: Vec<_> = self.scout.iter().flat_map(|scout| scout.found.try_iter()).collect();
+        for (id, next) in found {
+            tracing::info!(partition = %id, from = next, "a new partition");
+            let place = Place { next, watermark: i64::MIN, quiet_since: self.clock.now().0 };
+            self.assign([(id, Opening { place, end: next })].into())?;
+        }
+        Ok(())
+    }
+
+    /// Serves the consumer's events: its errors, statistics, commits.
+    fn serve(&mut self) -> Result<(), ConnectorError> {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            match event {
+                Ok(message) => {
+                    let id = PartitionId { topic: message.topic().to_owned(), partition: message.partition() };
+                    let message = format!("librdkafka gave offset {} of {id} by the wrong queue", message.offset());
+                    return Err(ConnectorError::new(ErrorKind::Internal, message));
+                }
+                Err(error) => self.judge("read", &error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// An error that librdkafka does not wait out by itself stops the job.
+    fn judge(&self, what: &str, error: &KafkaError) -> Result<(), ConnectorError> {
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        if !fatal && verdict(code).0 == ErrorKind::Unavailable {
+            tracing::warn!(%error, "Kafka: waiting");
+            return Ok(());
+        }
+        Err(failed(what, error.clone()))
+    }
+
+    /// Reads up to a stride of one partition. Returns how many messages there were.
+    fn drain(&mut self, index: usize, batch: &mut Batch<T>) -> Result<usize, ConnectorError> {
+        let Some(lane) = self.lanes.get_mut(index) else { return Ok(0) };
+        let mut read = 0;
+        while read < STRIDE {
+            match lane.queue.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    read += 1;
+                    let offset = message.offset();
+                    if lane.progress.is_beyond(offset) {
+                        lane.progress.pass_end();
+                        break;
+                    }
+                    lane.missing_since = None;
+                    match self.decode.decode(Incoming::new(&message)) {
+                        Ok(record) => {
+                            let event_time = (self.event_time)(&record);
+                            lane.progress.read(offset, Some(event_time), batch.now());
+                            batch.push(event_time, record);
+                        }
+                        Err(NotDecoded::Poison(reason)) => {
+                            lane.progress.read(offset, None, batch.now());
+                            let origin = format!("{}@{offset}", lane.id);
+                            self.malformed += 1;
+                            if self.malformed > self.settings.max_malformed {
+                                return Err(too_many(self.settings.max_malformed, &origin, &reason));
+                            }
+                            let content = message.payload().unwrap_or_default();
+                            batch.dead_letter(DeadLetter::new(&self.name, origin, reason, content));
+                        }
+                        Err(NotDecoded::Stop(error)) => return Err(error),
+                    }
+                    if lane.progress.is_done() {
+                        break;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => lane.progress.reached_end(),
+                Some(Err(error)) => {
+                    let what = format!("read {}", lane.id);
+                    let missing = error.rdkafka_error_code().is_some_and(is_missing);
+                    let now = batch.now();
+                    let since = *lane.missing_since.get_or_insert(now);
+                    if missing && u128::from(now.0.saturating_sub(since.0)) > MISSING.as_micros() {
+                        return Err(failed(what, error));
+                    }
+                    return self.judge(&what, &error).map(|()| read);
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    /// Reads about a batch, always next from the partition that is furthest behind.
+    fn fill(&mut self, batch: &mut Batch<T>) -> Result<(), ConnectorError> {
+        let mut order = std::mem::take(&mut self.order);
+        let mut result = Ok(());
+        'batch: while batch.records().len() + batch.dead_letters().len() < Batch::<T>::LIMIT {
+            reading_order(self.lanes.iter().map(|lane| &lane.progress), self.settings.max_drift_ms, &mut order);
+            for index in &order {
+                match self.drain(*index, batch) {
+                    Ok(0) => {}
+                    Ok(_) => continue 'batch,
+                    Err(error) => {
+                        result = Err(error);
+                        break 'batch;
+                    }
+                }
+            }
+            break;
+        }
+        self.order = order;
+        result
+    }
+
+    /// Judges which partitions are idle, and promises a watermark for the others.
+    fn promise(&mut self, batch: &mut Batch<T>) {
+        let now = batch.now();
+        let mut lag = 0;
+        {
+            let words = self.consumer.context().words();
+            for lane in &mut self.lanes {
+                let word = words.get(&lane.id).copied();
+                lag += word.map_or(0, |word| (word.end - lane.progress.place().next).max(0));
+                lane.progress.judge(now, self.settings.idle_after, word);
+            }
+        }
+        self.lag.set(lag);
+        match self.lanes.iter().filter_map(|lane| lane.progress.holds()).min() {
+            Some(watermark) => batch.advance_watermark(watermark),
+            None => {
+                // What was read up to now counts, should everyone be idle.
+                if let Some(latest) = self.lanes.iter().map(|lane| lane.progress.watermark()).max() {
+                    batch.advance_watermark(latest);
+                }
+                batch.mark_idle();
+            }
+        }
+    }
+}
+
+fn is_missing(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition)
+}
+
+fn too_many(most: u64, origin: &str, reason: &str) -> ConnectorError {
+    let message = format!("more than {most} messages could not be decoded, the last one at {origin}: {reason}");
+    ConnectorError::new(ErrorKind::Data, message)
+}
+
+impl<T: Data> SourceReader for KafkaReader<T> {
+    type Item = T;
+
+    fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
+        self.take_discoveries()?;
+        self.serve()?;
+        self.fill(batch)?;
+        self.promise(batch);
+        if self.settings.until_end && self.lanes.iter().all(|lane| lane.progress.is_done()) {
+            return Ok(Next::Done);
+        }
+        let full = batch.records().len() + batch.dead_letters().len() >= Batch::<T>::LIMIT;
+        Ok(if full { Next::Now } else { Next::After(LOOK) })
+    }
+
+    fn position(&self) -> Result<Vec<u8>, ConnectorError> {
+        position::encode(self.lanes.iter().map(|lane| (lane.id.clone(), lane.progress.place())))
+    }
+
+    fn committed(&mut self, position: &[u8]) {
+        if self.settings.group.is_none() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for (id, place) in position::merge(&[position.to_vec()]).unwrap_or_default() {
+            drop(list.add_partition_offset(&id.topic, id.partition, Offset::Offset(place.next)));
+        }
+        if list.count() > 0
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+        {
+            tracing::warn!(%error, "offsets were not committed to the group; only lag monitors miss them");
+        }
+    }
+}
