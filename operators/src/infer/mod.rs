@@ -4,6 +4,7 @@ mod backend;
 mod error;
 mod features;
 mod model;
+pub mod server;
 mod session;
 mod tensor;
 
