@@ -79,7 +79,9 @@ pub(super) fn fill(
 ) -> Result<(), CallError> {
     let sizes: Option<Vec<usize>> = shape.iter().map(|size| usize::try_from(*size).ok()).collect();
     let answer = sizes.as_deref().and_then(<[usize]>::split_first).and_then(|(batch, row)| {
-        let answer = Tensor { shape: row.to_vec(), elements };
+        // MLServer gives a column for a number a row: [n, 1] for [n].
+        let flat = spec.shape.is_empty() && row.iter().all(|size| *size == 1);
+        let answer = Tensor { shape: if flat { Vec::new() } else { row.to_vec() }, elements };
         (*batch == rows && spec.holds(rows, &answer)).then_some(answer)
     });
     *output = answer.ok_or_else(|| {
@@ -200,6 +202,9 @@ mod tests {
         let mut output = Tensor::empty(&spec);
         let values = || Elements::F32(vec![1.0, 2.0, 3.0, 4.0]);
         assert!(fill(&mut output, &spec, 2, &[2, 2], values()).is_ok());
+        let number = TensorSpec::fixed("y", ElementType::F32, []);
+        assert!(fill(&mut output, &number, 4, &[4, 1], values()).is_ok() && output.shape.is_empty());
+        assert!(fill(&mut output, &number, 2, &[2, 2], values()).is_err());
         for (rows, shape) in [(4, &[4][..]), (1, &[1, 4]), (2, &[2, 3]), (2, &[-1, 2]), (4, &[]), (4, &[2, 2])] {
             assert!(fill(&mut output, &spec, rows, shape, values()).is_err(), "{shape:?}");
         }
