@@ -47,15 +47,19 @@ struct Args {
         value_name = "FILE"
     )]
     model: PathBuf,
-    /// The model on a model server instead, as in oip+grpc://127.0.0.1:8501/ranking: `cargo xtask servers` runs some.
-    #[arg(long, value_name = "URL", conflicts_with = "model")]
+    /// The same model on a model server, as in oip+grpc://127.0.0.1:8501/ranking (`cargo xtask servers` runs some).
+    /// What it does not score in time, --model does here.
+    #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// How long a call of the model server may take.
+    /// How long the model server may take for a batch, further tries among it.
     #[arg(long, default_value = "250ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     deadline: Duration,
-    /// Posts ranked at a time, at most.
-    #[arg(long, default_value = "128", value_name = "N")]
-    max_batch_size: NonZeroUsize,
+    /// How long the model server is waited for at the start.
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    start_timeout: Duration,
+    /// Posts ranked at a time, at most; auto:N to have the best number up to N measured.
+    #[arg(long, default_value = "128", value_name = "N|auto:N")]
+    max_batch_size: BatchSize,
     /// Where posts that were shown go a minute later, with whether they were clicked.
     #[arg(long, value_name = "DIR|KAFKA")]
     examples: Option<Place>,
@@ -74,15 +78,29 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), JobError> {
+    let models = models(&args)?;
     let (common, world) = (args.common.clone(), World::new(args.common.seed));
     let scrolls = (0..args.count).map(|index| world.scroll(index));
     let input = Input::of(&args.input)?;
     let user = |scroll: &Scroll| scroll.user_id.to_string();
-    common
-        .run("content_recommendation", &input, scrolls, user, move |flow| build(flow, &args, &Input::of(&args.input)?))
+    common.run("content_recommendation", &input, scrolls, user, move |flow| {
+        build(flow, &args, &Input::of(&args.input)?, models.as_ref())
+    })
 }
 
-fn build(flow: &Flow<'_>, args: &Args, input: &Input) -> Result<(), JobError> {
+/// The model, checked before anything starts; none when posts are ranked by chance.
+fn models(args: &Args) -> Result<Option<Models>, JobError> {
+    let Some(model) = args.common.load_model::<RankFeatures>(&args.model, "probabilities", 1)? else {
+        return Ok(None);
+    };
+    let Some(url) = &args.server else { return Ok(Some(Models::of(model))) };
+    let (deadline, start_timeout) = (args.deadline, args.start_timeout);
+    let settings = ServerSettings { deadline, start_timeout, ..ServerSettings::default() };
+    let served = ServedModel::scoring::<RankFeatures>(url, "features", ("probabilities", 2, 1), &settings);
+    Ok(Some(Models::of(served.map_err(JobError::setup)?).or(model)))
+}
+
+fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -> Result<(), JobError> {
     let (order, common, world) = (args.common.order(input), &args.common, World::new(args.common.seed));
     let (scrolls, clicks) = sources(flow, args, input, &world)?;
     let clicks = clicks.filter(|click| click.post_id > 0);
@@ -91,8 +109,19 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input) -> Result<(), JobError> {
         .connect(clicks.clone().key_by(|click| click.user_id))
         .process("interests", order, move |states| Interests::open(world.clone(), states))?
         .main;
-    // The first model is trained on what users click of posts chosen by chance.
-    let ranked = candidates.map(by_chance);
+    let ranked = match models {
+        // The first model is trained on what users click of posts chosen by chance.
+        None => candidates.map(by_chance),
+        Some(models) => {
+            let settings = common.infer_settings(args.max_batch_size);
+            let scored = candidates.infer("rank", models, &settings, |candidate: &Candidate| &candidate.features)?;
+            scored.map(|Scored { record: candidate, score, source, .. }| Ranked {
+                candidate,
+                score,
+                fallback: source != Source::Model,
+            })
+        }
+    };
     let n = args.top.get();
     let shown = ranked
         .key_by(|ranked| ranked.candidate.user_id)

@@ -33,7 +33,7 @@ pub struct Candidate {
 pub struct Ranked {
     pub candidate: Candidate,
     pub score: f32,
-    /// Whether the score is the fallback.
+    /// Whether the model server did not make it.
     pub fallback: bool,
 }
 
@@ -120,7 +120,7 @@ pub struct Recommendation {
     pub user_id: u64,
     /// The best first.
     pub posts: Vec<Shown>,
-    /// How many of the candidates could not be scored, and have the fallback.
+    /// How many of the candidates the model server did not score.
     pub fallbacks: u32,
 }
 

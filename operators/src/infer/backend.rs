@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use tidemill_engine::metrics::OperatorMetrics;
 
 use super::error::ModelError;
 use super::tensor::{Tensor, TensorSpec};
@@ -50,6 +51,16 @@ pub trait ModelSource: Send + Sync {
     /// Whether a run waits for others (a server): such a model never runs in line on a worker.
     fn blocks(&self) -> bool {
         false
+    }
+
+    /// Whether its backends try again by themselves: then the operator does not.
+    fn tries_again(&self) -> bool {
+        false
+    }
+
+    /// Adds what it counts to an operator's metrics.
+    fn meter(&self, metrics: &OperatorMetrics) {
+        let _ = metrics;
     }
 
     /// A backend for one thread.

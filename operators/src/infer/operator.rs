@@ -218,11 +218,12 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
         let failed = |source: ModelError| JobError::Operator { operator: operator.clone(), source: source.into() };
         models.check().map_err(failed)?;
         let (retried, bisections) = (metrics.counter("retries"), metrics.counter("bisections"));
+        models.model.meter(metrics);
         let blocks = models.model.blocks() || models.fallback.as_ref().is_some_and(|model| model.blocks());
         let pool = settings.pool.clone().or_else(|| blocks.then(Default::default));
         let retries = match &pool {
-            Some(_) => Retries { times: settings.retries, backoff: settings.backoff },
-            None => Retries::NEVER,
+            Some(_) if !models.model.tries_again() => Retries { times: settings.retries, backoff: settings.backoff },
+            _ => Retries::NEVER,
         };
         let ladder_models = models.clone();
         let ladder = move || {

@@ -23,7 +23,8 @@ pub struct InferSettings {
     pub latency_target: Option<Duration>,
     /// Threads for the model. Without one it runs on the worker, unless it waits for a server.
     pub pool: Option<PoolSettings>,
-    /// How often a batch is tried again when the model cannot be had; default 2. In line it never is.
+    /// How often a batch is tried again when the model cannot be had; default 2. In line it never is, and a model
+    /// server is called as its own settings say.
     pub retries: u32,
     /// The pause before the first retry, twice as long before each further one; default 20 ms.
     #[serde(with = "humantime_serde")]

@@ -1,10 +1,11 @@
 //! One batch, one call: tried again inside its deadline, kept back by the circuit breaker and by the calls under way.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use tidemill_engine::metrics::{Counter, Gauge, OperatorMetrics};
 
 use super::breaker::{Admission, Breaker, Circuit};
 use super::settings::{ServerErrors, ServerSettings};
@@ -56,12 +57,24 @@ pub struct ServerCounts {
     pub closed: u64,
 }
 
+/// The same among an operator's metrics.
+struct Meters {
+    calls: Counter,
+    failed: Counter,
+    kept_back: Counter,
+    opened: Counter,
+    closed: Counter,
+    open: Gauge,
+}
+
 /// What all clients of a model in this process share.
 pub(super) struct Caller {
     settings: ServerSettings,
     /// For messages.
     url: String,
     breaker: Mutex<(Breaker, ServerCounts)>,
+    /// Of the first worker whose operator asks: they count for all.
+    meters: OnceLock<Meters>,
     /// As many as calls may be under way.
     permits: (Sender<()>, Receiver<()>),
 }
@@ -73,7 +86,22 @@ impl Caller {
             let _ = permits.0.try_send(());
         }
         let breaker = Mutex::new((Breaker::new(settings.circuit.clone()), ServerCounts::default()));
-        Self { settings, url, breaker, permits }
+        Self { settings, url, breaker, meters: OnceLock::new(), permits }
+    }
+
+    pub(super) fn meter(&self, metrics: &OperatorMetrics) {
+        self.meters.get_or_init(|| Meters {
+            calls: metrics.counter("server_calls"),
+            failed: metrics.counter("server_failures"),
+            kept_back: metrics.counter("server_kept_back"),
+            opened: metrics.counter("circuit_opened"),
+            closed: metrics.counter("circuit_closed"),
+            open: metrics.gauge("circuit_open"),
+        });
+    }
+
+    fn count(&self, add: impl Fn(&Meters)) {
+        self.meters.get().into_iter().for_each(add);
     }
 
     fn lock(&self) -> MutexGuard<'_, (Breaker, ServerCounts)> {
@@ -146,10 +174,12 @@ impl Caller {
         match breaker.admit(Instant::now()) {
             Ok(admission) => {
                 counts.calls += 1;
+                self.count(|meters| meters.calls.add(1));
                 Ok(Admitted { caller: self, admission: Some(admission) })
             }
             Err(left) => {
                 counts.kept_back += 1;
+                self.count(|meters| meters.kept_back.add(1));
                 let when = if left.is_zero() {
                     "one call is under way to see whether it is back".to_owned()
                 } else {
@@ -185,15 +215,24 @@ impl Admitted<'_> {
         let Some(admission) = self.admission.take() else { return };
         let (breaker, counts) = &mut *self.caller.lock();
         counts.failed += u64::from(!good);
+        self.caller.count(|meters| meters.failed.add(u64::from(!good)));
         if !breaker.done(admission, Instant::now(), good) {
             return;
         }
         let (url, error) = (&self.caller.url, error.map(ToString::to_string).unwrap_or_default());
         if breaker.circuit() == Circuit::Closed {
             counts.closed += 1;
+            self.caller.count(|meters| {
+                meters.closed.add(1);
+                meters.open.set(0);
+            });
             tracing::info!(%url, "the model server is back: the circuit is closed");
         } else {
             counts.opened += 1;
+            self.caller.count(|meters| {
+                meters.opened.add(1);
+                meters.open.set(1);
+            });
             tracing::warn!(%url, %error, "the model server fails: the circuit is open");
         }
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidemill_engine::metrics::OperatorMetrics;
+
 use super::breaker::Circuit;
 use super::call::{CallError, Caller, ServerCounts, pause};
 use super::check::{check, listed};
@@ -183,6 +185,14 @@ impl ModelSource for ServedModel {
 
     fn blocks(&self) -> bool {
         true
+    }
+
+    fn tries_again(&self) -> bool {
+        true
+    }
+
+    fn meter(&self, metrics: &OperatorMetrics) {
+        self.caller.meter(metrics);
     }
 
     fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
