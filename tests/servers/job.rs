@@ -48,7 +48,7 @@ fn killed_for_a_minute_and_slowed_under_load() {
     // 10 s well, 10 s slow, 10 s well, 60 s gone, 20 s well.
     let count = (110 * RATE).to_string();
     let mut command = example("content_recommendation");
-    command.args(["--server", &format!("oip+grpc://{}/{MODEL}", proxy.address), "--log-level", "info"]);
+    command.args(["--server", &format!("oip+grpc://{}/{MODEL}", proxy.address)]);
     command.args(["--count", &count, "--rate", &RATE.to_string(), "--print", "0", "--report"]);
     command.args(["--workers", "2", "--predictions"]).arg(&predictions).arg("--examples").arg(&examples);
     command.arg("--checkpoint-dir").arg(folder.path().join("checkpoints"));

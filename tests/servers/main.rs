@@ -16,5 +16,6 @@ mod job;
 mod model_server;
 mod protocols;
 mod proxy;
+mod recommend;
 mod refused;
 mod setting;
