@@ -49,7 +49,9 @@ pub mod prelude {
         Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, Record, Stream,
     };
     pub use tidemill_operators::features;
-    pub use tidemill_operators::infer::{Features, InferExt, InferSettings, Model, ModelInfo, Scored};
+    pub use tidemill_operators::infer::{
+        BatchSize, Features, InferExt, InferSettings, Model, ModelInfo, Models, PoolSettings, Scored, Source,
+    };
     pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
     pub use tidemill_operators::window::{Aggregate, Assigner, Stats, Window, WindowExt, Windowed, stats_of};
     pub use tidemill_state::{Key, Ttl, Value};
@@ -59,3 +61,7 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../docs/kafka.md")]
 struct KafkaPage;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/model-servers.md")]
+struct ModelServersPage;

@@ -114,6 +114,7 @@ struct More {
     counters: Vec<(&'static str, Counter)>,
     gauges: Vec<(&'static str, Gauge)>,
     distributions: Vec<(&'static str, Distribution)>,
+    details: BTreeMap<&'static str, serde_json::Value>,
 }
 
 impl OperatorMetrics {
@@ -140,6 +141,11 @@ impl OperatorMetrics {
         let distribution = Distribution::new();
         self.more().distributions.push((name, distribution.clone()));
         distribution
+    }
+
+    /// Something else to know of this operator, for the status page; it replaces what was told under `name` before.
+    pub fn detail(&self, name: &'static str, value: serde_json::Value) {
+        self.more().details.insert(name, value);
     }
 }
 
@@ -202,6 +208,9 @@ pub struct OperatorSnapshot {
     pub gauges: BTreeMap<String, i64>,
     /// Percentiles of what the operator measures.
     pub distributions: BTreeMap<String, Percentiles>,
+    /// What else there is to know, by worker of this process where workers differ: what was measured at the start, ….
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, Vec<serde_json::Value>>,
 }
 
 /// Percentiles of a distribution, in the unit its name ends in.
@@ -250,6 +259,7 @@ impl Merge {
                 counters: BTreeMap::new(),
                 gauges: BTreeMap::new(),
                 distributions: BTreeMap::new(),
+                details: BTreeMap::new(),
             },
             histograms: BTreeMap::new(),
             watermark: i64::MAX,
@@ -276,6 +286,12 @@ impl Merge {
             match self.histograms.get_mut(name) {
                 Some(into) => into.add(&*from).unwrap_or_else(|e| tracing::warn!(%e, name, "histograms differ")),
                 None => drop(self.histograms.insert(name, from.clone())),
+            }
+        }
+        for (name, value) in &more.details {
+            let values = self.snapshot.details.entry((*name).to_owned()).or_default();
+            if !values.contains(value) {
+                values.push(value.clone());
             }
         }
         self.watermark = self.watermark.min(operator.watermark.get());

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidemill_state::Key;
@@ -16,7 +17,7 @@ use crate::context::Shared;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, DeadLetter, Record};
-use crate::shell::batch::{BatchLogic, batch};
+use crate::shell::batch::{BatchLogic, Execution, batch};
 use crate::shell::logic::{KeyedLogic, Order};
 use crate::shell::operator::{KeyedOutput, keyed};
 use crate::shell::states::States;
@@ -70,7 +71,7 @@ impl<'s> Flow<'s> {
 
     /// Counters of an operator that is built outside the engine.
     #[must_use]
-    pub fn metrics(&self, name: &str, kind: &'static str) -> std::sync::Arc<OperatorMetrics> {
+    pub fn metrics(&self, name: &str, kind: &'static str) -> Arc<OperatorMetrics> {
         self.context.process.metrics.operator(name, kind, self.context.worker)
     }
 
@@ -179,14 +180,15 @@ impl<'s, D: Data> Stream<'s, D> {
         KeyedStream { stream: self, key_of: Rc::new(key) }
     }
 
-    /// Runs batch logic (inference, lookups) over the stream, on the worker the records are on.
+    /// Runs batch logic (inference, lookups) over the stream, on the worker the records are on or on threads
+    /// beside it.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// When the name is taken, or `logic` cannot be made.
     pub fn batch<L: BatchLogic<In = D>>(
         self,
         name: &str,
-        logic: impl FnOnce(&OperatorMetrics) -> Result<L, JobError>,
+        logic: impl FnOnce(&Arc<OperatorMetrics>) -> Result<(L, Execution<L::Work>), JobError>,
     ) -> Result<Stream<'s, L::Out>, JobError> {
         batch(self, name, logic)
     }

@@ -3,6 +3,7 @@
 mod place;
 mod produce;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,6 +45,12 @@ pub struct CommonArgs {
     /// How long a record waits at most for its batch to fill.
     #[arg(long, default_value = "1ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub max_delay: Duration,
+    /// Has batches only as large as hold this p99 of the model's operator.
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub latency_target: Option<Duration>,
+    /// Scores on this many threads beside each worker; on the worker itself by default.
+    #[arg(long, value_name = "N")]
+    pub inference_threads: Option<NonZeroUsize>,
     /// In which order a key sees its records; by default arrival for topics, event-time for everything else.
     #[arg(long, value_enum)]
     pub order: Option<Order>,
@@ -72,6 +79,17 @@ impl CommonArgs {
         match self.features {
             Some(_) => Ok(None),
             None => Model::load::<F>(path, output, column).map(Some).map_err(JobError::setup),
+        }
+    }
+
+    /// How records are scored.
+    pub fn infer_settings(&self, max_batch_size: BatchSize) -> InferSettings {
+        InferSettings {
+            max_batch_size,
+            max_delay: self.max_delay,
+            latency_target: self.latency_target,
+            pool: self.inference_threads.map(|threads| PoolSettings { threads, ..PoolSettings::default() }),
+            ..InferSettings::default()
         }
     }
 

@@ -10,7 +10,6 @@ mod common;
 mod features;
 mod simulate;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,9 +41,9 @@ struct Args {
     /// The model.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/models/fraud_velocity.onnx"), value_name = "FILE")]
     model: PathBuf,
-    /// Transactions scored at a time, at most.
-    #[arg(long, default_value = "96", value_name = "N")]
-    max_batch_size: NonZeroUsize,
+    /// Transactions scored at a time, at most; auto:N to have the best number up to N measured.
+    #[arg(long, default_value = "96", value_name = "N|auto:N")]
+    max_batch_size: BatchSize,
     /// A score above this is an alert.
     #[arg(long, default_value_t = 0.85)]
     threshold: f32,
@@ -101,11 +100,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         .main;
 
     if let Some(model) = model {
-        let settings = InferSettings {
-            max_batch_size: args.max_batch_size,
-            max_delay: common.max_delay,
-            ..InferSettings::default()
-        };
+        let settings = common.infer_settings(args.max_batch_size);
         let name: Arc<str> = model.info().to_string().into();
         let predictions =
             featured.infer("score", model, &settings, |featured: &Featured| &featured.features)?.map(move |scored| {

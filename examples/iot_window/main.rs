@@ -10,7 +10,6 @@ mod common;
 mod signals;
 mod simulate;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,9 +48,9 @@ struct Args {
     /// The model.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iot_window.onnx"), value_name = "FILE")]
     model: PathBuf,
-    /// Windows scored at a time, at most.
-    #[arg(long, default_value = "512", value_name = "N")]
-    max_batch_size: NonZeroUsize,
+    /// Windows scored at a time, at most; auto:N to have the best number up to N measured.
+    #[arg(long, default_value = "512", value_name = "N|auto:N")]
+    max_batch_size: BatchSize,
     /// A score below this is an alert: the isolation forest's decision function is negative for outliers.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     threshold: f32,
@@ -109,11 +108,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
     write(windows.late, "late", args.late.as_ref(), |late| late.machine_id.to_string())?;
 
     if let Some(model) = model {
-        let settings = InferSettings {
-            max_batch_size: args.max_batch_size,
-            max_delay: common.max_delay,
-            ..InferSettings::default()
-        };
+        let settings = common.infer_settings(args.max_batch_size);
         let name: Arc<str> = model.info().to_string().into();
         let scored =
             windows

@@ -1,11 +1,14 @@
-//! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | models | setup`.
+//! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | servers | models | setup`.
 
 mod bench;
 mod bench_kafka;
 mod broker;
 mod demo;
 mod kafka;
+#[allow(dead_code, reason = "tests use the rest")]
+mod model_server;
 mod models;
+mod servers;
 mod setup;
 mod test;
 
@@ -31,6 +34,8 @@ enum Chore {
     Produce(kafka::ProduceArgs),
     /// Print the committed messages of a topic.
     Consume(kafka::ConsumeArgs),
+    /// Run model servers on loopback: Triton, MLServer, KServe, and one of TensorFlow Serving's protocol.
+    Servers(servers::Args),
     /// Train the models that the examples ship with.
     Models(models::Args),
     /// Only the set-up: what has to be on the machine, ONNX Runtime.
@@ -45,6 +50,7 @@ fn main() -> Result<()> {
         Chore::Kafka(args) => kafka::run(&args),
         Chore::Produce(args) => kafka::produce(&args),
         Chore::Consume(args) => kafka::consume(&args),
+        Chore::Servers(args) => servers::run(&args),
         Chore::Models(args) => models::run(&args),
         Chore::Setup => setup::run(),
     }

@@ -15,6 +15,9 @@ pub struct Args {
     /// Readings to train on, columns as `iot_window --input` takes them; simulated by default.
     #[arg(long, value_name = "FILE")]
     readings: Option<PathBuf>,
+    /// Scrolls to train on, columns as `content_recommendation --input` takes them; simulated by default.
+    #[arg(long, value_name = "FILE")]
+    scrolls: Option<PathBuf>,
     /// Where the models and their cards go; those the project ships by default.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -34,7 +37,9 @@ pub fn run(args: &Args) -> Result<()> {
     let simulated = ["--count", "1200000"];
     train(&python, args, "fraud", "fraud_velocity", args.transactions.as_deref(), &simulated, &features)?;
     let simulated = ["--machines", "200", "--seconds", "3000"];
-    train(&python, args, "iot", "iot_window", args.readings.as_deref(), &simulated, &features)
+    train(&python, args, "iot", "iot_window", args.readings.as_deref(), &simulated, &features)?;
+    let simulated = ["--count", "100000", "--print", "0"];
+    train(&python, args, "recommendation", "content_recommendation", args.scrolls.as_deref(), &simulated, &features)
 }
 
 fn train(

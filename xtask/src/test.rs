@@ -6,17 +6,23 @@ use std::process::Stdio;
 use anyhow::{Result, bail};
 
 use crate::broker::Broker;
-use crate::{build_examples, cargo, kafka, scratch, setup};
+use crate::model_server::Kind;
+use crate::{build_examples, cargo, kafka, scratch, servers, setup};
 
 pub fn run() -> Result<()> {
     setup::run()?;
     build_examples()?;
+    let no_server = servers::set_up(&Kind::ALL)?;
+    if !no_server.is_empty() && std::env::var_os("CI").is_some() {
+        bail!("CI must have every model server: {}", no_server.join("\n"));
+    }
     let libs = kafka::libs()?;
     let broker = Broker::start(&libs, &scratch("kafka-test")?)?;
     // Tests of whole programs each want the machine for themselves: kills and timings are theirs.
     let tests = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"];
     let mut command = cargo();
     command.env("TIDEMILL_KAFKA", &broker.address).env("TIDEMILL_KAFKA_LIBS", &libs);
+    command.env("TIDEMILL_SERVERS", servers::venvs());
     let mut child = command.args(tests).stdout(Stdio::piped()).spawn()?;
     let (mut passed, mut failed, mut programs, mut not_run) = (0, 0, 0, Vec::new());
     for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
@@ -37,6 +43,8 @@ pub fn run() -> Result<()> {
     let status = child.wait()?;
     println!("\n{passed} tests passed and {failed} failed, in {programs} test programs");
     println!("servers: Apache Kafka at {}, and others that tests killed", broker.address);
+    println!("model servers: {}, started by their tests", Kind::ALL.map(Kind::name).join(", "));
+    not_run.extend(no_server.into_iter().map(|reason| format!("NOT RUN: {reason}")));
     if not_run.is_empty() {
         println!("nothing was skipped");
     } else {

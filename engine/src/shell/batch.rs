@@ -1,14 +1,19 @@
 //! The shell of operators that work in batches across keys: inference, bulk lookups.
 //!
 //! ```text
-//! records of one epoch ──▶ pending batch ──▶ BatchLogic::run ──▶ results, dead letters
-//!                            closes when full, when its oldest record is max_delay old,
-//!                            or when the worker has had a turn without new input (idle)
+//! records of one epoch ─▶ gathered ─▶ prepare ─▶ run, in line or on a thread ─▶ finish ─▶ results, dead letters
+//!                            closes when full, when its oldest record is max_delay old, when a record of
+//!                            another epoch comes, or when the worker has had a turn without new input (idle)
 //! ```
-//! Work-conserving: waiting is only ever for what would have waited anyway. The batch keeps the
-//! capability it came with, so neither the epoch nor the watermark passes before its results are out.
+//! Work-conserving: waiting is only ever for what would have waited anyway. With threads a batch that is not full
+//! closes only when one is free: it could not run before. A batch keeps the capability it came with until its
+//! results are out, so neither the epoch nor the watermark passes before. An epoch is never waited for: a turn
+//! without input closes its last batch. A watermark waits for `max_delay` at most: it moves on with every read of a
+//! source, so a batch that closed for it would hold no more than a read.
 
+use std::collections::VecDeque;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec::Drain;
 
@@ -19,14 +24,15 @@ use timely::dataflow::operators::{Capability, InputCapability};
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
+use super::pool::{Done, Pool};
 use crate::context::Shared;
 use crate::error::JobError;
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Data, DeadLetter, Record};
 use crate::stream::Stream;
 use crate::time::Moment;
 
-/// What an operator does with a batch of records of any keys.
+/// What an operator does with a batch of records of any keys, on the worker: before and after the run.
 ///
 /// # Contract (the shell relies on it)
 /// * It keeps nothing between batches that a result depends on: a restore brings nothing back.
@@ -36,22 +42,73 @@ pub trait BatchLogic: 'static {
     type In: Data;
     /// What goes out.
     type Out: Data;
+    /// A batch as it is run: its buffers, which are used again and again.
+    type Work: Default + Send + 'static;
 
-    /// The most records one [`run`](Self::run) is given.
+    /// The most records one batch has. It may change from batch to batch.
     fn max_batch_size(&self) -> usize;
 
     /// How long a record may wait for its batch to fill while the worker is busy with other input.
     fn max_delay(&self) -> Duration;
 
-    /// Handles `batch`: between one record and [`max_batch_size`](Self::max_batch_size) of them.
+    /// Makes the work of `records`, between one and [`max_batch_size`](Self::max_batch_size) of them.
+    fn prepare(&mut self, records: &[Record<Self::In>], work: &mut Self::Work);
+
+    /// Marks prepared work that a thread was lost with: `reason` says how. Whether to run what is left to try.
+    fn give_up(&mut self, records: &[Record<Self::In>], work: &mut Self::Work, reason: String) -> bool;
+
+    /// Makes results of the work that was run.
     ///
     /// # Errors
     /// What cannot be helped record by record stops the job.
-    fn run(
+    fn finish(
         &mut self,
         batch: Drain<'_, Record<Self::In>>,
+        work: &mut Self::Work,
+        times: BatchTimes,
         output: &mut BatchOutput<Self::Out>,
     ) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+/// Where a batch's time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchTimes {
+    /// From its first record until it was closed and prepared.
+    pub gathered: Duration,
+    /// From then until it was run: it waited for a thread.
+    pub queued: Duration,
+    /// Its run.
+    pub ran: Duration,
+    /// From its first record until its results are made: all of these, and the way back from the thread.
+    pub total: Duration,
+}
+
+/// Runs prepared work; one per thread. It may block where it is on a thread of its own.
+pub trait BatchRunner<W>: Send + 'static {
+    /// Runs it. What goes wrong is noted in the work; a panic loses it.
+    fn run(&mut self, work: &mut W);
+}
+
+/// Where batches are run.
+pub enum Execution<W> {
+    /// On the worker, whose other operators wait meanwhile: for what is cheaper than the hop.
+    InLine(Box<dyn BatchRunner<W>>),
+    /// On threads beside the worker.
+    Pool(PoolSpec<W>),
+}
+
+/// Threads to run batches on.
+pub struct PoolSpec<W> {
+    /// One for each thread.
+    pub runners: Vec<Box<dyn BatchRunner<W>>>,
+    /// Another one, for a thread in the place of one that was lost.
+    pub open: Arc<dyn Fn() -> Box<dyn BatchRunner<W>> + Send + Sync>,
+    /// The most batches that are with the threads at a time. Others wait, and sources with them.
+    pub max_in_flight: usize,
+    /// Whether results leave in the order their records came.
+    pub ordered: bool,
+    /// After this a thread is given up, and its batch with it.
+    pub deadline: Option<Duration>,
 }
 
 /// Where a batch's records go.
@@ -67,40 +124,64 @@ pub struct BatchOutput<O> {
 pub(crate) fn batch<'s, L: BatchLogic>(
     stream: Stream<'s, L::In>,
     name: &str,
-    logic: impl FnOnce(&OperatorMetrics) -> Result<L, JobError>,
+    logic: impl FnOnce(&Arc<OperatorMetrics>) -> Result<(L, Execution<L::Work>), JobError>,
 ) -> Result<Stream<'s, L::Out>, JobError> {
     let Stream { flow, inner } = stream;
     let context = flow.claim_name(name)?;
     let metrics = flow.metrics(name, "batch");
-    let logic = logic(&metrics)?;
+    let (logic, execution) = logic(&metrics)?;
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
     let mut input = builder.new_input(inner, Pipeline);
     builder.set_notify_for(0, FrontierInterest::Never);
     let (main, main_stream) = builder.new_output();
     let (dead, dead_stream) = builder.new_output();
-    let activator = flow.scope().activator_for(builder.operator_info().address);
+    let address = builder.operator_info().address;
+    let activator = flow.scope().activator_for(address.clone());
+    let executor = match execution {
+        Execution::InLine(runner) => Ok(Executor::InLine(runner)),
+        Execution::Pool(spec) => {
+            let wake = flow.scope().worker().sync_activator_for(address.to_vec());
+            Pool::start(name, spec, wake).map(Executor::Pool)
+        }
+    };
+    // A builder may not be given up: what went wrong stops the job in the operator's first turn.
+    let (executor, mut failure) = match executor {
+        Ok(executor) => (Some(executor), None),
+        Err(error) => (None, Some(error)),
+    };
+    if failure.is_some() {
+        activator.activate();
+    }
 
     builder.build(move |_| {
-        let mut shell = BatchShell {
+        let mut shell = executor.map(|executor| BatchShell {
             name: name.to_owned(),
-            pending: None,
+            gathered: VecDeque::new(),
+            flights: VecDeque::new(),
             output: BatchOutput { records: Vec::new(), dead_letters: Vec::new() },
             spare: Vec::new(),
+            spare_work: Vec::new(),
+            next_look: None,
             batches: metrics.counter("batches"),
             sizes: metrics.distribution("batch_size_records"),
             main,
             dead,
+            executor,
             logic,
             metrics,
             activator,
-            context,
-        };
+            context: Shared::clone(&context),
+        });
         move |_| {
-            if shell.context.failed() {
+            if context.failed() {
                 return;
             }
-            let mut result = Ok(());
+            let Some(shell) = &mut shell else {
+                context.guard(failure.take().map_or(Ok(()), Err));
+                return;
+            };
+            let mut result = shell.collect();
             let mut idle = true;
             input.for_each(|capability, records| {
                 idle = false;
@@ -108,100 +189,281 @@ pub(crate) fn batch<'s, L: BatchLogic>(
                     result = shell.take(&capability, records);
                 }
             });
-            let result = result.and_then(|()| shell.close_if_due(idle));
-            shell.context.guard(result);
+            let result = result.and_then(|()| shell.work_off(idle));
+            context.guard(result);
         }
     });
     flow.add_dead_letters(dead_stream);
     Ok(flow.stream(main_stream))
 }
 
-/// Records of one epoch that wait for their batch, and the capabilities to send what becomes of them.
-struct Pending<I> {
+/// Records of one epoch, and the capabilities to send what becomes of them.
+struct Gathered<I> {
     main: Capability<Moment>,
     dead: Capability<Moment>,
     since: Instant,
     records: Vec<Record<I>>,
 }
 
+/// A batch that is with the threads.
+struct Flight<I, W> {
+    ticket: u64,
+    batch: Gathered<I>,
+    gathered: Duration,
+    submitted: Instant,
+    done: Option<Landed<W>>,
+}
+
+struct Landed<W> {
+    work: W,
+    queued: Duration,
+    ran: Duration,
+}
+
+enum Executor<W> {
+    InLine(Box<dyn BatchRunner<W>>),
+    Pool(Pool<W>),
+}
+
 struct BatchShell<L: BatchLogic> {
     name: String,
-    pending: Option<Pending<L::In>>,
+    /// Batches that are not run yet; only the last one is open, the others are full or of another epoch.
+    gathered: VecDeque<Gathered<L::In>>,
+    /// Batches with the threads, in the order they were gathered.
+    flights: VecDeque<Flight<L::In, L::Work>>,
     output: BatchOutput<L::Out>,
-    /// The allocation of the last batch, for the next one.
-    spare: Vec<Record<L::In>>,
-    batches: crate::metrics::Counter,
-    sizes: crate::metrics::Distribution,
+    /// Allocations of batches that are done, for the next ones.
+    spare: Vec<Vec<Record<L::In>>>,
+    spare_work: Vec<L::Work>,
+    /// When it was last asked to be called again for overdue threads.
+    next_look: Option<Instant>,
+    batches: Counter,
+    sizes: Distribution,
     main: Output<Moment, Vec<Record<L::Out>>>,
     dead: Output<Moment, Vec<Record<DeadLetter>>>,
+    executor: Executor<L::Work>,
     logic: L,
-    metrics: std::sync::Arc<OperatorMetrics>,
+    metrics: Arc<OperatorMetrics>,
     activator: Activator,
     context: Shared,
 }
 
 impl<L: BatchLogic> BatchShell<L> {
-    /// Adds a message's records to the pending batch and runs the batches that are full.
+    /// Gathers a message's records; in line, the batches that are full are run.
     fn take(&mut self, capability: &InputCapability<Moment>, records: &mut Vec<Record<L::In>>) -> Result<(), JobError> {
         let Some(&moment) = capability.stamp().elements().first() else { return Ok(()) };
         self.metrics.records_in.add(records.len() as u64);
-        // Results belong to the epoch of their records, so a batch never spans two.
-        if self.pending.as_ref().is_some_and(|p| p.main.time().epoch != moment.epoch) {
-            self.run()?;
+        if matches!(self.executor, Executor::Pool(_)) {
+            // They wait for a slow model, and sources wait for them.
+            self.context.process.budget.charge(records.len());
         }
         // A logic that says 0 gets one at a time, not an endless loop.
         let max_batch_size = self.logic.max_batch_size().max(1);
         let mut records = records.drain(..);
         while !records.as_slice().is_empty() {
-            let pending = self.pending.get_or_insert_with(|| Pending {
-                main: capability.delayed(&moment, 0),
-                dead: capability.delayed(&moment, 1),
-                since: Instant::now(),
-                records: std::mem::take(&mut self.spare),
-            });
+            // Results belong to the epoch of their records, so a batch never spans two.
+            let fits =
+                |open: &Gathered<L::In>| open.main.time().epoch == moment.epoch && open.records.len() < max_batch_size;
+            if !self.gathered.back().is_some_and(fits) {
+                self.run_in_line()?;
+                self.gathered.push_back(Gathered {
+                    main: capability.delayed(&moment, 0),
+                    dead: capability.delayed(&moment, 1),
+                    since: Instant::now(),
+                    records: self.spare.pop().unwrap_or_default(),
+                });
+            }
+            let Some(open) = self.gathered.back_mut() else { continue };
             // The least watermark of the batch's messages: results are not late because of the batch.
-            if moment.watermark < pending.main.time().watermark {
-                pending.main = capability.delayed(&moment, 0);
-                pending.dead = capability.delayed(&moment, 1);
+            if moment.watermark < open.main.time().watermark {
+                open.main = capability.delayed(&moment, 0);
+                open.dead = capability.delayed(&moment, 1);
             }
-            let room = max_batch_size.saturating_sub(pending.records.len());
-            pending.records.extend(records.by_ref().take(room));
-            if pending.records.len() >= max_batch_size {
-                self.run()?;
+            let room = max_batch_size - open.records.len();
+            open.records.extend(records.by_ref().take(room));
+            if open.records.len() >= max_batch_size {
+                self.run_in_line()?;
             }
         }
         Ok(())
     }
 
-    /// Runs what is left when nothing more is coming at the moment, or when it has waited too long.
-    fn close_if_due(&mut self, idle: bool) -> Result<(), JobError> {
-        let Some(pending) = &self.pending else { return Ok(()) };
-        if idle || pending.since.elapsed() >= self.logic.max_delay() {
-            return self.run();
+    /// In line: runs what is gathered.
+    fn run_in_line(&mut self) -> Result<(), JobError> {
+        while let Executor::InLine(runner) = &mut self.executor
+            && let Some(batch) = self.gathered.pop_front()
+        {
+            let mut work = self.spare_work.pop().unwrap_or_default();
+            self.logic.prepare(&batch.records, &mut work);
+            let closed = Instant::now();
+            runner.run(&mut work);
+            let times = BatchTimes {
+                gathered: closed - batch.since,
+                queued: Duration::ZERO,
+                ran: closed.elapsed(),
+                total: batch.since.elapsed(),
+            };
+            self.finish(batch, work, times)?;
         }
-        // One more turn: if it brings no input, the worker has nothing better to do.
-        self.activator.activate();
         Ok(())
     }
 
-    /// Runs the pending batch.
-    fn run(&mut self) -> Result<(), JobError> {
-        let Some(mut pending) = self.pending.take() else { return Ok(()) };
-        let size = pending.records.len();
+    /// Runs what is due, or hands it to the threads, and sends what they have done.
+    fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
+        if let Executor::Pool(_) = self.executor {
+            self.submit_due(idle)?;
+            return self.look_for_overdue();
+        }
+        if let Some(open) = self.gathered.back() {
+            if idle || open.since.elapsed() >= self.logic.max_delay() {
+                return self.run_in_line();
+            }
+            // One more turn: if it brings no input, the worker has nothing better to do.
+            self.activator.activate();
+        }
+        Ok(())
+    }
+
+    /// Hands batches to the threads: closed ones while there is room, the open one when it is due and a thread free.
+    fn submit_due(&mut self, idle: bool) -> Result<(), JobError> {
+        while let Executor::Pool(pool) = &mut self.executor
+            && let Some(first) = self.gathered.front()
+        {
+            if pool.is_dead() {
+                let Some(batch) = self.gathered.pop_front() else { break };
+                self.lose(batch, "all threads are overdue".to_owned())?;
+                continue;
+            }
+            let closed = self.gathered.len() > 1 || first.records.len() >= self.logic.max_batch_size().max(1);
+            if !closed && pool.has_free_thread() && !idle && first.since.elapsed() < self.logic.max_delay() {
+                // One more turn: if it brings no input, the worker has nothing better to do.
+                self.activator.activate();
+                break;
+            }
+            // A thread that ends its run wakes this operator.
+            let may_go = if closed { pool.has_room() } else { pool.has_free_thread() && pool.has_room() };
+            if !may_go {
+                break;
+            }
+            let Some(batch) = self.gathered.pop_front() else { break };
+            let mut work = self.spare_work.pop().unwrap_or_default();
+            self.logic.prepare(&batch.records, &mut work);
+            let gathered = batch.since.elapsed();
+            let ticket = pool.submit(work);
+            self.flights.push_back(Flight { ticket, batch, gathered, submitted: Instant::now(), done: None });
+        }
+        Ok(())
+    }
+
+    /// Takes what the threads have done.
+    fn collect(&mut self) -> Result<(), JobError> {
+        while let Executor::Pool(pool) = &mut self.executor
+            && let Some(Done { ticket, work, queued, ran }) = pool.collect()?
+        {
+            let Some(at) = self.flights.iter().position(|flight| flight.ticket == ticket) else { continue };
+            match work {
+                Ok(work) => {
+                    if let Some(flight) = self.flights.get_mut(at) {
+                        flight.done = Some(Landed { work, queued, ran });
+                    }
+                }
+                Err(reason) => self.give_up(at, format!("the thread that ran it panicked: {reason}"))?,
+            }
+        }
+        self.land()
+    }
+
+    /// Sends the results of batches that are done: all of them, or those that no earlier one is waited for.
+    fn land(&mut self) -> Result<(), JobError> {
+        let Executor::Pool(pool) = &self.executor else { return Ok(()) };
+        let ordered = pool.ordered();
+        let mut at = 0;
+        while let Some(flight) = self.flights.get(at) {
+            if flight.done.is_none() {
+                if ordered {
+                    break;
+                }
+                at += 1;
+                continue;
+            }
+            let Some(Flight { batch, gathered, done: Some(done), .. }) = self.flights.remove(at) else { break };
+            let Landed { work, queued, ran } = done;
+            let times = BatchTimes { gathered, queued, ran, total: batch.since.elapsed() };
+            self.finish(batch, work, times)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up threads that are overdue, and has itself called when the next one would be.
+    fn look_for_overdue(&mut self) -> Result<(), JobError> {
+        loop {
+            let Executor::Pool(pool) = &mut self.executor else { return Ok(()) };
+            let Some(deadline) = pool.deadline() else { return Ok(()) };
+            let in_the_air = |flight: &Flight<_, _>| flight.done.is_none();
+            let Some(at) = self.flights.iter().position(in_the_air) else { return Ok(()) };
+            let Some(flight) = self.flights.get(at) else { return Ok(()) };
+            let left = deadline.saturating_sub(flight.submitted.elapsed());
+            if !left.is_zero() {
+                let (now, then) = (Instant::now(), Instant::now() + left);
+                if self.next_look.is_none_or(|planned| planned <= now || planned > then) {
+                    self.next_look = Some(then);
+                    self.activator.activate_after(left);
+                }
+                return Ok(());
+            }
+            pool.give_up(flight.ticket)?;
+            self.give_up(at, format!("no answer within {deadline:?}"))?;
+            self.land()?;
+        }
+    }
+
+    /// The work of a flight is lost; its records are here. What can still be tried is handed to another thread.
+    fn give_up(&mut self, at: usize, reason: String) -> Result<(), JobError> {
+        let Executor::Pool(pool) = &mut self.executor else { return Ok(()) };
+        let Some(flight) = self.flights.get_mut(at) else { return Ok(()) };
+        let mut work = L::Work::default();
+        self.logic.prepare(&flight.batch.records, &mut work);
+        let more = self.logic.give_up(&flight.batch.records, &mut work, reason);
+        if more && !pool.is_dead() && pool.has_room() {
+            flight.ticket = pool.submit(work);
+            flight.submitted = Instant::now();
+        } else {
+            let ran = flight.submitted.elapsed();
+            flight.done = Some(Landed { work, queued: Duration::ZERO, ran });
+        }
+        Ok(())
+    }
+
+    /// A batch that no thread is there for.
+    fn lose(&mut self, batch: Gathered<L::In>, reason: String) -> Result<(), JobError> {
+        let mut work = L::Work::default();
+        self.logic.prepare(&batch.records, &mut work);
+        self.logic.give_up(&batch.records, &mut work, reason);
+        let gathered = batch.since.elapsed();
+        self.finish(batch, work, BatchTimes { gathered, total: gathered, ..BatchTimes::default() })
+    }
+
+    /// Makes and sends the results of a batch.
+    fn finish(&mut self, mut batch: Gathered<L::In>, mut work: L::Work, times: BatchTimes) -> Result<(), JobError> {
+        let size = batch.records.len();
         self.batches.add(1);
         self.sizes.record(size as u64);
         self.output.records.reserve(size);
         self.logic
-            .run(pending.records.drain(..), &mut self.output)
+            .finish(batch.records.drain(..), &mut work, times, &mut self.output)
             .map_err(|source| JobError::Operator { operator: self.name.clone(), source })?;
         self.metrics.records_out.add(self.output.records.len() as u64);
         self.metrics.dead_letters.add(self.output.dead_letters.len() as u64);
         self.output.dead_letters.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));
-        self.main.activate().give(&pending.main, &mut self.output.records);
-        self.dead.activate().give(&pending.dead, &mut self.output.dead_letters);
+        self.main.activate().give(&batch.main, &mut self.output.records);
+        self.dead.activate().give(&batch.dead, &mut self.output.dead_letters);
         self.output.records.clear();
         self.output.dead_letters.clear();
-        self.spare = pending.records;
+        if matches!(self.executor, Executor::Pool(_)) {
+            self.context.process.budget.release(size);
+        }
+        self.spare.push(batch.records);
+        self.spare_work.push(work);
         Ok(())
     }
 }

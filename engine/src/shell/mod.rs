@@ -15,9 +15,10 @@ pub mod batch;
 pub mod context;
 pub mod logic;
 pub(crate) mod operator;
+mod pool;
 pub mod states;
 
-pub use batch::{BatchLogic, BatchOutput};
+pub use batch::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};
 pub use context::Context;
 pub use logic::{KeyedLogic, LogicError, Order};
 pub use states::{ListState, MapState, States, ValueState};

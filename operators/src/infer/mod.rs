@@ -1,15 +1,32 @@
 //! Inference: a model as an operator of the graph, fed in batches.
 //!
 //! ```text
-//! records ─▶ features.rs: write features into the tensor ─▶ model.rs: session ─▶ records + score
-//!                                     └─ a batch that fails is cut in halves until the bad record is alone:
-//!                                        that one gets the fallback score, or becomes a dead letter
+//! records ─▶ codec.rs: rows of tensors (work.rs) ─▶ ladder.rs: backend, in line or on a thread ─▶ records + score
+//!              │ size.rs: how many at a time          └─ retry · halves · fallback model
+//!              └─ operator.rs: what all of them failed on gets the default score, or becomes a dead letter
+//! backend.rs: what scores a batch  ·  model.rs, session.rs: an ONNX model is one
 //! ```
 
+mod backend;
+mod codec;
+mod error;
 mod features;
+mod ladder;
 mod model;
 mod operator;
+pub mod server;
+mod session;
+mod settings;
+mod size;
+mod tensor;
+mod work;
 
+pub use backend::{Backend, ModelInfo, ModelSource, RunError};
+pub use codec::{OutputRow, Row};
+pub use error::ModelError;
 pub use features::Features;
-pub use model::{Model, ModelError, ModelInfo};
-pub use operator::{InferExt, InferSettings, Scored};
+pub use model::Model;
+pub use operator::{InferExt, Models, Scored, Source};
+pub use session::{Provider, SessionSettings};
+pub use settings::{BatchSize, InferSettings, PoolSettings};
+pub use tensor::{ElementType, Elements, Tensor, TensorSpec};

@@ -1,111 +1,29 @@
-//! An ONNX model: loaded, named by its hash, and checked against the feature spec before the job runs.
+//! An ONNX model: loaded, named by its hash, and checked against the program before the job runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use ort::environment::Environment;
 use ort::session::Session;
-use ort::value::{TensorElementType, TensorRef, ValueType};
-use serde::{Deserialize, Serialize};
+use ort::value::{Outlet, TensorElementType, ValueType};
 use sha2::{Digest, Sha256};
 
+use super::backend::{Backend, ModelInfo, ModelSource};
+use super::error::ModelError;
 use super::features::Features;
+use super::session::{OnnxBackend, SessionSettings, build};
+use super::tensor::{ElementType, TensorSpec};
 
-/// Which model made a score.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelInfo {
-    /// The model's name: its metadata's, or the file's.
-    pub name: String,
-    /// The first 16 hexadecimal digits of the SHA-256 of its file.
-    pub hash: String,
-}
-
-impl std::fmt::Display for ModelInfo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@{}", self.name, self.hash)
-    }
-}
-
-/// Why a model cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// The file cannot be read.
-    #[error("cannot read the model \"{}\"", .path.display())]
-    Read {
-        /// The model's file.
-        path: PathBuf,
-        /// The system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// ONNX Runtime itself cannot be loaded.
-    #[error(
-        "cannot load ONNX Runtime from \"{path}\": {reason}; set ORT_DYLIB_PATH to libonnxruntime.so 1.24 or later (`cargo xtask setup` fetches one)"
-    )]
-    NoRuntime {
-        /// Where it was looked for.
-        path: String,
-        /// The loader's reason.
-        reason: String,
-    },
-    /// ONNX Runtime refused.
-    #[error("ONNX Runtime could not {what} the model \"{}\"", .path.display())]
-    Runtime {
-        /// What was tried.
-        what: &'static str,
-        /// The model's file.
-        path: PathBuf,
-        /// Its reason.
-        #[source]
-        source: ort::Error,
-    },
-    /// The model does not fit the features.
-    #[error("model \"{}\" does not fit the features\n  the model:   {model}\n  the program: {program}", .path.display())]
-    Schema {
-        /// The model's file.
-        path: PathBuf,
-        /// What the model takes.
-        model: String,
-        /// What the program gives.
-        program: String,
-    },
-    /// The model has no such output.
-    #[error("model \"{}\" has no output \"{wanted}\" of scores: it has {found}", .path.display())]
-    Output {
-        /// The model's file.
-        path: PathBuf,
-        /// The output asked for.
-        wanted: String,
-        /// What there is.
-        found: String,
-    },
-}
-
-/// ONNX Runtime, loaded once: it allows one environment in a process.
-fn environment() -> Result<&'static Environment, ModelError> {
-    static ENVIRONMENT: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
-    let loaded = ENVIRONMENT.get_or_init(|| {
-        let path = std::env::var("ORT_DYLIB_PATH").unwrap_or_else(|_| "libonnxruntime.so".to_owned());
-        let environment = ort::init_from(&path).map_err(|error| error.to_string());
-        environment
-            .and_then(|builder| builder.build().map_err(|error| error.to_string()))
-            .map_err(|error| (path, error))
-    });
-    loaded.as_ref().map_err(|(path, reason)| ModelError::NoRuntime { path: path.clone(), reason: reason.clone() })
-}
-
-/// A loaded and checked model. Cheap to clone; every worker makes its own session of it.
+/// A loaded and checked model. Cheap to clone; every thread that scores makes its own session of it.
 #[derive(Clone, Debug)]
 pub struct Model {
     path: PathBuf,
     bytes: Arc<[u8]>,
     info: ModelInfo,
-    width: usize,
-    input: String,
-    output: String,
+    settings: SessionSettings,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
     column: usize,
-    /// The session the model was checked with, for the first worker: loading a large one takes seconds.
+    /// The session the model was checked with, for the first thread: loading a large one takes seconds.
     checked: Arc<Mutex<Option<Session>>>,
 }
 
@@ -117,27 +35,94 @@ impl Model {
     /// When the file cannot be read or is no model, or when inputs or outputs do not fit; both sides
     /// are printed.
     pub fn load<F: Features>(path: &Path, output: &str, column: usize) -> Result<Self, ModelError> {
-        let bytes: Arc<[u8]> =
-            std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?.into();
-        let hash = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut model = Self {
-            path: path.to_owned(),
-            bytes,
-            info: ModelInfo { name: stem, hash },
-            width: F::NAMES.len(),
-            input: String::new(),
-            output: output.to_owned(),
-            column,
-            checked: Arc::default(),
+        Self::load_with::<F>(path, output, column, &SessionSettings::default())
+    }
+
+    /// The same, with settings of ONNX Runtime: execution providers, threads.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and when an execution provider is not there.
+    pub fn load_with<F: Features>(
+        path: &Path,
+        output: &str,
+        column: usize,
+        settings: &SessionSettings,
+    ) -> Result<Self, ModelError> {
+        let (mut model, session) = Self::read(path, settings)?;
+        let trained_on = session.metadata().map_err(model.runtime("read the metadata of"))?.custom("feature_names");
+        let row = TensorSpec::fixed("", ElementType::F32, [F::NAMES.len()]);
+        let names = F::NAMES.join(", ");
+        let same_names =
+            trained_on.as_ref().is_none_or(|known| known.split(',').map(str::trim).eq(F::NAMES.iter().copied()));
+        let found = specs(session.inputs());
+        match &found[..] {
+            [Some(input)] if input.fits(&row) && same_names => {
+                model.inputs = vec![TensorSpec { name: input.name.clone(), ..row }]
+            }
+            _ => {
+                let names_known = trained_on.map(|known| format!(": {}", known.replace(',', ", "))).unwrap_or_default();
+                return Err(ModelError::Schema {
+                    model: model.shown(),
+                    found: format!("{}{names_known}", shown(session.inputs())),
+                    program: format!("one input, f32 [n, {}]: {names}", F::NAMES.len()),
+                });
+            }
+        }
+        let scores = specs(session.outputs())
+            .into_iter()
+            .flatten()
+            .find(|found| found.name == output && found.element == ElementType::F32 && found.shape.len() <= 1);
+        let Some(scores) = scores else {
+            let wanted = format!("\"{output}\" of scores, f32 [n] or [n, columns]");
+            return Err(ModelError::Output { model: model.shown(), wanted, found: shown(session.outputs()) });
         };
-        let session = model.session()?;
-        model.check_input(&session, F::NAMES)?;
-        model.check_output(&session)?;
-        let named = session.metadata().map_err(model.runtime("read the metadata of"))?.custom("model_name");
-        model.info.name = named.unwrap_or(model.info.name);
-        *model.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
-        Ok(model)
+        if let [Some(columns)] = scores.shape[..]
+            && column >= columns
+        {
+            let wanted = format!("\"{output}\" with a column {column}");
+            return Err(ModelError::Output { model: model.shown(), wanted, found: scores.to_string() });
+        }
+        model.outputs = vec![scores];
+        model.column = column;
+        Ok(model.keep(session))
+    }
+
+    /// Loads `path` and checks that it has the inputs `inputs` (all it has, in any order) and the outputs
+    /// `outputs` (some it has), by name, type and shape.
+    ///
+    /// # Errors
+    /// As [`load_with`](Self::load_with).
+    pub fn load_tensors(
+        path: &Path,
+        inputs: Vec<TensorSpec>,
+        outputs: Vec<TensorSpec>,
+        settings: &SessionSettings,
+    ) -> Result<Self, ModelError> {
+        let (mut model, session) = Self::read(path, settings)?;
+        let found: Vec<TensorSpec> = specs(session.inputs()).into_iter().flatten().collect();
+        let has = |there: &[TensorSpec], wanted: &TensorSpec| {
+            there.iter().any(|found| found.name == wanted.name && found.fits(wanted))
+        };
+        if inputs.len() != session.inputs().len() || !inputs.iter().all(|wanted| has(&found, wanted)) {
+            let program: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            return Err(ModelError::Schema {
+                model: model.shown(),
+                found: shown(session.inputs()),
+                program: program.join(", "),
+            });
+        }
+        let found: Vec<TensorSpec> = specs(session.outputs()).into_iter().flatten().collect();
+        if let Some(missing) = outputs.iter().find(|wanted| !has(&found, wanted)) {
+            let wanted = missing.to_string();
+            return Err(ModelError::Output { model: model.shown(), wanted, found: shown(session.outputs()) });
+        }
+        if outputs.is_empty() {
+            let reason = "no output was asked for: name at least one".to_owned();
+            return Err(ModelError::Unusable { model: model.shown(), reason });
+        }
+        model.inputs = inputs;
+        model.outputs = outputs;
+        Ok(model.keep(session))
     }
 
     /// Which model this is.
@@ -146,111 +131,92 @@ impl Model {
         &self.info
     }
 
+    /// The file, named; inputs and outputs are still to be checked.
+    fn read(path: &Path, settings: &SessionSettings) -> Result<(Self, Session), ModelError> {
+        let bytes: Arc<[u8]> =
+            std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?.into();
+        let hash = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut model = Self {
+            path: path.to_owned(),
+            bytes,
+            info: ModelInfo { name: stem, hash },
+            settings: settings.clone(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            column: 0,
+            checked: Arc::default(),
+        };
+        let session = build(&model.path, &model.bytes, &model.settings)?;
+        let named = session.metadata().map_err(model.runtime("read the metadata of"))?.custom("model_name");
+        model.info.name = named.unwrap_or(model.info.name);
+        Ok((model, session))
+    }
+
+    fn keep(self, session: Session) -> Self {
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        self
+    }
+
+    fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn runtime(&self, what: &'static str) -> impl Fn(ort::Error) -> ModelError + use<> {
         let path = self.path.clone();
         move |source| ModelError::Runtime { what, path: path.clone(), source }
     }
+}
 
-    fn session(&self) -> Result<Session, ModelError> {
-        let failed = self.runtime("load");
-        let builder = Session::builder(environment()?).map_err(&failed)?;
-        // A worker is a thread of its own: ONNX Runtime adds none.
-        let mut builder = builder.with_intra_threads(1).map_err(|e| failed(e.into()))?;
-        builder.commit_from_memory(&self.bytes).map_err(&failed)
+impl ModelSource for Model {
+    fn info(&self) -> &ModelInfo {
+        &self.info
     }
 
-    fn check_input(&mut self, session: &Session, names: &[&str]) -> Result<(), ModelError> {
-        let given = format!("one input, f32 [n, {}]: {}", names.len(), names.join(", "));
-        let mismatch = |model: String| ModelError::Schema { path: self.path.clone(), model, program: given.clone() };
-        let [input] = session.inputs() else {
-            let all: Vec<&str> = session.inputs().iter().map(|input| input.name()).collect();
-            return Err(mismatch(format!("{} inputs: {}", all.len(), all.join(", "))));
-        };
-        let metadata = session.metadata().map_err(self.runtime("read the metadata of"))?;
-        let trained_on = metadata.custom("feature_names");
-        let width = names.len() as i64;
-        let fits = matches!(input.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, shape, .. }
-            if shape.len() == 2 && (shape[1] == width || shape[1] == -1) && shape[0] == -1);
-        let same_names =
-            trained_on.as_ref().is_none_or(|known| known.split(',').map(str::trim).eq(names.iter().copied()));
-        if !fits || !same_names {
-            let (name, dtype) = (input.name(), shown(input.dtype()));
-            let names = trained_on.map(|known| format!(": {}", known.replace(',', ", "))).unwrap_or_default();
-            return Err(mismatch(format!("input \"{name}\", {dtype}{names}")));
-        }
-        self.input = input.name().to_owned();
-        Ok(())
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
     }
 
-    fn check_output(&self, session: &Session) -> Result<(), ModelError> {
-        let fits = session.outputs().iter().any(|output| {
-            output.name() == self.output
-                && matches!(output.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, .. })
-        });
-        if fits {
-            return Ok(());
-        }
-        let found: Vec<String> = session
-            .outputs()
-            .iter()
-            .map(|output| format!("\"{}\" ({})", output.name(), shown(output.dtype())))
-            .collect();
-        Err(ModelError::Output { path: self.path.clone(), wanted: self.output.clone(), found: found.join(", ") })
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
     }
 
-    /// A session of one worker, warmed up with a full batch.
-    pub(crate) fn open(&self, max_batch_size: usize) -> Result<Scorer, ModelError> {
+    fn score_column(&self) -> usize {
+        self.column
+    }
+
+    fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
         let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let session = checked.map_or_else(|| self.session(), Ok)?;
-        let mut scorer = Scorer { session, model: self.clone() };
-        let warm_up = vec![0.0; max_batch_size * self.width];
-        let mut scores = Vec::new();
-        for rows in [1, max_batch_size] {
-            scorer.score(&warm_up[..rows * self.width], &mut scores).map_err(self.runtime("warm up"))?;
-        }
-        Ok(scorer)
+        let session = checked.map_or_else(|| build(&self.path, &self.bytes, &self.settings), Ok)?;
+        Ok(Box::new(OnnxBackend::new(session, &self.inputs, &self.outputs)))
     }
 }
 
-/// A type as people write it: `f32 [n, 18]`.
-fn shown(dtype: &ValueType) -> String {
-    let ValueType::Tensor { ty, shape, .. } = dtype else { return format!("{dtype:?}") };
-    let sizes: Vec<String> =
-        shape.iter().map(|size| if *size < 0 { "n".to_owned() } else { size.to_string() }).collect();
-    let ty = match ty {
-        TensorElementType::Float32 => "f32".to_owned(),
-        other => format!("{other:?}").to_lowercase(),
+/// What a model says of its inputs or outputs; `None` for what is no batch of tensors we know.
+fn specs(outlets: &[Outlet]) -> Vec<Option<TensorSpec>> {
+    let spec = |outlet: &Outlet| {
+        let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else { return None };
+        let element = match ty {
+            TensorElementType::Float32 => ElementType::F32,
+            TensorElementType::Float64 => ElementType::F64,
+            TensorElementType::Int64 => ElementType::I64,
+            TensorElementType::Bool => ElementType::Bool,
+            TensorElementType::String => ElementType::Text,
+            _ => return None,
+        };
+        // A fixed number of rows cannot be fed batches.
+        let (rows, sizes) = shape.split_first()?;
+        (*rows < 0)
+            .then(|| TensorSpec::dynamic(outlet.name(), element, sizes.iter().map(|size| usize::try_from(*size).ok())))
     };
-    format!("{ty} [{}]", sizes.join(", "))
+    outlets.iter().map(spec).collect()
 }
 
-/// A model as one worker uses it.
-pub(crate) struct Scorer {
-    session: Session,
-    model: Model,
-}
-
-impl Scorer {
-    pub(crate) fn width(&self) -> usize {
-        self.model.width
-    }
-
-    /// Scores rows of features, `[n, width]`, appending one score per row.
-    pub(crate) fn score(&mut self, features: &[f32], scores: &mut Vec<f32>) -> Result<(), ort::Error> {
-        let Model { width, input, output, column, .. } = &self.model;
-        let rows = features.len() / width;
-        let tensor = TensorRef::from_array_view(([rows, *width], features))?;
-        let outputs = self.session.run(ort::inputs![input.as_str() => tensor])?;
-        let wrong = |what: String| ort::Error::new(what);
-        let value = outputs.get(output.as_str()).ok_or_else(|| wrong(format!("no output \"{output}\"")))?;
-        let (shape, values) = value.try_extract_tensor::<f32>()?;
-        let columns = values.len() / rows.max(1);
-        if columns * rows != values.len() || *column >= columns {
-            return Err(wrong(format!(
-                "output \"{output}\" has shape {shape:?} for {rows} rows; column {column} was asked for"
-            )));
-        }
-        scores.extend(values.iter().skip(*column).step_by(columns));
-        Ok(())
-    }
+/// Inputs or outputs as people write them: `"features" f32 [n, 18]`.
+fn shown(outlets: &[Outlet]) -> String {
+    let one = |(outlet, spec): (&Outlet, Option<TensorSpec>)| match spec {
+        Some(spec) => spec.to_string(),
+        None => format!("\"{}\" {}", outlet.name(), outlet.dtype()),
+    };
+    outlets.iter().zip(specs(outlets)).map(one).collect::<Vec<_>>().join(", ")
 }

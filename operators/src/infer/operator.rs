@@ -1,183 +1,459 @@
-//! Scoring a stream in batches, on the worker the records are on.
+//! Scoring a stream in batches: the part that is on the worker.
 
 use std::error::Error;
-use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec::Drain;
 
 use serde::{Deserialize, Serialize};
-use tidemill_engine::metrics::{Counter, Distribution, OperatorMetrics};
-use tidemill_engine::shell::{BatchLogic, BatchOutput};
+use tidemill_engine::metrics::{Counter, Distribution, Gauge, OperatorMetrics};
+use tidemill_engine::shell::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};
 use tidemill_engine::{Data, DeadLetter, JobError, Record, Stream};
 
+use super::backend::{ModelInfo, ModelSource};
+use super::codec::{Codec, OutputRow, Row};
+use super::error::ModelError;
 use super::features::Features;
-use super::model::{Model, ModelError, Scorer};
-
-/// How records are gathered into batches, and what becomes of those that cannot be scored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct InferSettings {
-    /// Records of a batch at most; default 64.
-    pub max_batch_size: NonZeroUsize,
-    /// How long a record waits at most for its batch to fill while the worker has other work;
-    /// default 1 ms. It never waits when the worker has nothing else to do.
-    #[serde(with = "humantime_serde")]
-    pub max_delay: Duration,
-    /// The score of a record the model fails on, marked as a fallback. Without one such a record
-    /// becomes a dead letter.
-    pub fallback: Option<f32>,
-}
-
-impl Default for InferSettings {
-    fn default() -> Self {
-        let max_batch_size = NonZeroUsize::MIN.saturating_add(63);
-        Self { max_batch_size, max_delay: Duration::from_millis(1), fallback: None }
-    }
-}
+use super::ladder::{Ladder, Retries};
+use super::settings::{BatchSize, InferSettings};
+use super::size::{BatchLimit, Calibration, calibrate, warm_up};
+use super::tensor::{Tensor, TensorSpec};
+use super::work::{Place, Work};
 
 /// A record with its score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Scored<D> {
+pub struct Scored<D, S = f32> {
     /// The record.
     pub record: D,
     /// Its score.
-    pub score: f32,
-    /// Whether the model failed on it and the score is the fallback.
-    pub fallback: bool,
+    pub score: S,
+    /// How the score came about.
+    pub source: Source,
+    /// The model that made it; none of a default.
+    pub model: Option<Arc<ModelInfo>>,
+}
+
+/// How a score came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The model made it.
+    Model,
+    /// The model failed, the fallback model made it.
+    FallbackModel,
+    /// All models failed: it is the default.
+    Default,
+}
+
+/// The model of an operator and, perhaps, the one to ask when it fails.
+#[derive(Clone)]
+pub struct Models {
+    model: Arc<dyn ModelSource>,
+    fallback: Option<Arc<dyn ModelSource>>,
+}
+
+impl Models {
+    /// A model alone.
+    pub fn of(model: impl ModelSource + 'static) -> Self {
+        Self { model: Arc::new(model), fallback: None }
+    }
+
+    /// Asks `fallback` for the records that the model fails on. It takes the same inputs, in the same order, and
+    /// gives the same outputs.
+    #[must_use]
+    pub fn or(self, fallback: impl ModelSource + 'static) -> Self {
+        Self { fallback: Some(Arc::new(fallback)), ..self }
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        let Some(fallback) = &self.fallback else { return Ok(()) };
+        let same = |a: &[TensorSpec], b: &[TensorSpec]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.fits(b));
+        let list = |specs: &[TensorSpec]| specs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let shown = |m: &Arc<dyn ModelSource>| format!("{} to {}", list(m.inputs()), list(m.outputs()));
+        if same(self.model.inputs(), fallback.inputs()) && same(self.model.outputs(), fallback.outputs()) {
+            return Ok(());
+        }
+        Err(ModelError::Schema {
+            model: fallback.info().to_string(),
+            found: shown(fallback),
+            program: format!("{} (as the model it stands in for)", shown(&self.model)),
+        })
+    }
+}
+
+impl<M: ModelSource + Clone + 'static> From<&M> for Models {
+    fn from(model: &M) -> Self {
+        Self::of(model.clone())
+    }
+}
+
+impl From<&Models> for Models {
+    fn from(models: &Models) -> Self {
+        models.clone()
+    }
 }
 
 /// Adds inference to streams.
 pub trait InferExt<'s, D: Data> {
-    /// Scores each record with `model`, in batches.
+    /// Scores each record with a model, in batches.
     /// * Shapes: features `[n, width]` f32, `1 ≤ n ≤ max_batch_size`; one f32 score each.
-    /// * Time, order: keeps event time and order; waits as [`InferSettings::max_delay`] says.
-    /// * Guarantee: every record comes out once, as scored, fallback or dead letter; after a restore
+    /// * Time, order: keeps event time; keeps order unless the pool says otherwise; waits as
+    ///   [`InferSettings::max_delay`] says.
+    /// * Guarantee: every record comes out once, as scored, default or dead letter; after a restore
     ///   records since the last checkpoint are scored again.
     ///
     /// # Errors
-    /// When the name is taken or the model cannot be started.
+    /// When the name is taken or a model cannot be started.
     fn infer<F: Features>(
         self,
         name: &str,
-        model: &Model,
+        model: impl Into<Models>,
         settings: &InferSettings,
         features: impl Fn(&D) -> &F + 'static,
     ) -> Result<Stream<'s, Scored<D>>, JobError>;
+
+    /// The same for models with inputs and outputs of any number, type and shape: `encode` fills a row of each
+    /// input, `decode` makes the score of a row of each output; a record it makes none of is a dead letter.
+    /// Records whose rows have different shapes are run apart. [`InferSettings::default_score`] counts for nothing:
+    /// `default` is in its place.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer).
+    fn infer_tensors<S: Data>(
+        self,
+        name: &str,
+        model: impl Into<Models>,
+        settings: &InferSettings,
+        encode: impl Fn(&D, &mut Row<'_>) + 'static,
+        decode: impl Fn(&OutputRow<'_>) -> Result<S, String> + 'static,
+        default: Option<S>,
+    ) -> Result<Stream<'s, Scored<D, S>>, JobError>;
 }
 
 impl<'s, D: Data> InferExt<'s, D> for Stream<'s, D> {
     fn infer<F: Features>(
         self,
         name: &str,
-        model: &Model,
+        model: impl Into<Models>,
         settings: &InferSettings,
         features: impl Fn(&D) -> &F + 'static,
     ) -> Result<Stream<'s, Scored<D>>, JobError> {
-        self.batch(name, |metrics: &OperatorMetrics| {
-            let failed = |source: ModelError| JobError::Operator { operator: name.to_owned(), source: source.into() };
-            Ok(Infer {
-                name: name.to_owned(),
-                scorer: model.open(settings.max_batch_size.get()).map_err(failed)?,
-                settings: settings.clone(),
-                write: move |record: &D, row: &mut [f32]| features(record).write(row),
-                rows: Vec::new(),
-                scores: Vec::new(),
-                failures: Vec::new(),
-                fallbacks: metrics.counter("fallbacks"),
-                model_ns: metrics.counter("model_ns"),
-                batch_us: metrics.distribution("model_batch_us"),
-                record: std::marker::PhantomData::<fn(D)>,
-            })
-        })
+        let models: Models = model.into();
+        let column = models.model.score_column();
+        let codec = FeatureCodec { features, column };
+        build(self, name, models, settings, codec, settings.default_score)
+    }
+
+    fn infer_tensors<S: Data>(
+        self,
+        name: &str,
+        model: impl Into<Models>,
+        settings: &InferSettings,
+        encode: impl Fn(&D, &mut Row<'_>) + 'static,
+        decode: impl Fn(&OutputRow<'_>) -> Result<S, String> + 'static,
+        default: Option<S>,
+    ) -> Result<Stream<'s, Scored<D, S>>, JobError> {
+        build(self, name, model.into(), settings, TensorCodec { encode, decode }, default)
     }
 }
 
-struct Infer<D, W> {
+/// One f32 input of named columns, one score.
+struct FeatureCodec<W> {
+    features: W,
+    column: usize,
+}
+
+impl<D, F: Features, W: Fn(&D) -> &F + 'static> Codec<D> for FeatureCodec<W> {
+    type Score = f32;
+
+    fn encode(&self, record: &D, row: &mut Row<'_>) {
+        (self.features)(record).write(row.zeros(0, F::NAMES.len()));
+    }
+
+    fn decode(&self, row: &OutputRow<'_>) -> Result<f32, String> {
+        // Of an output `[n]` a row has no dimensions, and one value.
+        let values = row.f32(0);
+        values.get(self.column).copied().ok_or_else(|| {
+            format!("the model gave {} scores a row; column {} was asked for", values.len(), self.column)
+        })
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        F::NAMES
+    }
+}
+
+/// Whatever the program says.
+struct TensorCodec<E, O> {
+    encode: E,
+    decode: O,
+}
+
+impl<D, S, E, O> Codec<D> for TensorCodec<E, O>
+where
+    E: Fn(&D, &mut Row<'_>) + 'static,
+    O: Fn(&OutputRow<'_>) -> Result<S, String> + 'static,
+{
+    type Score = S;
+
+    fn encode(&self, record: &D, row: &mut Row<'_>) {
+        (self.encode)(record, row);
+    }
+
+    fn decode(&self, row: &OutputRow<'_>) -> Result<S, String> {
+        (self.decode)(row)
+    }
+}
+
+fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
+    stream: Stream<'s, D>,
+    name: &str,
+    models: Models,
+    settings: &InferSettings,
+    codec: C,
+    default: Option<S>,
+) -> Result<Stream<'s, Scored<D, S>>, JobError> {
+    let operator = name.to_owned();
+    stream.batch(name, |metrics| {
+        let failed = |source: ModelError| JobError::Operator { operator: operator.clone(), source: source.into() };
+        models.check().map_err(failed)?;
+        let (retried, bisections) = (metrics.counter("retries"), metrics.counter("bisections"));
+        models.model.meter(metrics);
+        let blocks = models.model.blocks() || models.fallback.as_ref().is_some_and(|model| model.blocks());
+        let pool = settings.pool.clone().or_else(|| blocks.then(Default::default));
+        let retries = match &pool {
+            Some(_) if !models.model.tries_again() => Retries { times: settings.retries, backoff: settings.backoff },
+            _ => Retries::NEVER,
+        };
+        let ladder_models = models.clone();
+        let ladder = move || {
+            let Models { model, fallback } = &ladder_models;
+            Ladder::closed(model, fallback.as_ref(), retries, retried.clone(), bisections.clone())
+        };
+        let mut first = ladder().open().map_err(failed)?;
+        let calibration = start(&mut first, &*models.model, settings, &operator, metrics);
+        let execution = match pool {
+            None => Execution::InLine(Box::new(first)),
+            Some(pool) => {
+                let mut runners: Vec<Box<dyn BatchRunner<Work>>> = vec![Box::new(first)];
+                for _ in 1..pool.threads.get() {
+                    runners.push(Box::new(ladder().open().map_err(failed)?));
+                }
+                Execution::Pool(PoolSpec {
+                    max_in_flight: pool.max_in_flight.map_or(runners.len() * 2, |most| most.get()),
+                    runners,
+                    open: Arc::new(move || Box::new(ladder())),
+                    ordered: pool.ordered,
+                    deadline: pool.deadline,
+                })
+            }
+        };
+        Ok((Infer::new(operator, models, settings, codec, default, calibration.as_ref(), metrics), execution))
+    })
+}
+
+/// Warms the model up, and measures it if that is asked for.
+fn start(
+    ladder: &mut Ladder,
+    model: &dyn ModelSource,
+    settings: &InferSettings,
+    operator: &str,
+    metrics: &OperatorMetrics,
+) -> Option<Calibration> {
+    let mut outputs = Work::outputs_of(model);
+    let mut run = |rows: usize, inputs: &[Tensor]| ladder.probe(rows, inputs, &mut outputs);
+    let BatchSize::Calibrated { up_to } = settings.max_batch_size else {
+        // The first run of a session is slow. A server needs none, and made-up values may not be what it takes.
+        if !model.blocks()
+            && let Err(error) = warm_up(settings.max_batch_size.limit(), model.inputs(), run)
+        {
+            tracing::debug!(operator, %error, "made-up values do not warm the model up");
+        }
+        return None;
+    };
+    match calibrate(up_to.get(), model.inputs(), &mut run) {
+        Ok(calibration) => {
+            let costs: Vec<String> =
+                calibration.measured.iter().map(|c| format!("{}: {} ns", c.batch_size, c.ns_per_record)).collect();
+            let (best, costs) = (calibration.best, costs.join(", "));
+            tracing::info!(operator, model = %model.info(), best, costs, "batch size measured, ns a record");
+            metrics.detail("calibration", serde_json::to_value(&calibration).unwrap_or_default());
+            Some(calibration)
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            tracing::warn!(operator, reason, "the batch size could not be measured, the largest one is taken");
+            None
+        }
+    }
+}
+
+struct Infer<D, C, S> {
     name: String,
-    scorer: Scorer,
-    settings: InferSettings,
-    write: W,
-    /// The tensor, reused from batch to batch.
-    rows: Vec<f32>,
-    scores: Vec<f32>,
-    /// Rows the model failed on, with its reason.
-    failures: Vec<(usize, String)>,
-    fallbacks: Counter,
-    model_ns: Counter,
-    batch_us: Distribution,
+    models: Models,
+    model: Arc<ModelInfo>,
+    fallback: Option<Arc<ModelInfo>>,
+    codec: C,
+    default: Option<S>,
+    limit: BatchLimit,
+    max_delay: Duration,
+    counts: Counts,
     record: std::marker::PhantomData<fn(D)>,
 }
 
-impl<D, W> Infer<D, W> {
-    /// Scores rows `from..to`. A failing batch is cut in halves until the bad rows are alone.
-    fn score(&mut self, from: usize, to: usize) {
-        let width = self.scorer.width();
-        let before = self.scores.len();
-        let result = self.scorer.score(&self.rows[from * width..to * width], &mut self.scores);
-        let Err(error) = result else { return };
-        self.scores.truncate(before);
-        if to - from == 1 {
-            self.failures.push((from, error.to_string()));
-            self.scores.push(f32::NAN);
-        } else {
-            let middle = from + (to - from) / 2;
-            self.score(from, middle);
-            self.score(middle, to);
+/// Every record is counted once as scored, fallback, default or (by the engine) dead letter.
+struct Counts {
+    scored: Counter,
+    fallbacks: Counter,
+    defaults: Counter,
+    encode_ns: Counter,
+    gather_ns: Counter,
+    queue_ns: Counter,
+    model_ns: Counter,
+    decode_ns: Counter,
+    batch_us: Distribution,
+    latency_us: Distribution,
+    size: Gauge,
+}
+
+impl<D, C, S> Infer<D, C, S> {
+    fn new(
+        name: String,
+        models: Models,
+        settings: &InferSettings,
+        codec: C,
+        default: Option<S>,
+        calibration: Option<&Calibration>,
+        metrics: &OperatorMetrics,
+    ) -> Self {
+        let largest = match calibration {
+            // What holds a target may well be more than what is cheapest.
+            Some(calibration) if settings.latency_target.is_none() => calibration.best,
+            _ => settings.max_batch_size.limit(),
+        };
+        let limit = BatchLimit::new(largest, settings.latency_target, calibration);
+        let counts = Counts {
+            scored: metrics.counter("scored"),
+            fallbacks: metrics.counter("fallbacks"),
+            defaults: metrics.counter("defaults"),
+            encode_ns: metrics.counter("encode_ns"),
+            gather_ns: metrics.counter("gather_ns"),
+            queue_ns: metrics.counter("queue_ns"),
+            model_ns: metrics.counter("model_ns"),
+            decode_ns: metrics.counter("decode_ns"),
+            batch_us: metrics.distribution("model_batch_us"),
+            latency_us: metrics.distribution("batch_latency_us"),
+            size: metrics.gauge("batch_size_limit"),
+        };
+        counts.size.set(limit.now() as i64);
+        let target = settings.latency_target.map_or(Duration::MAX, |target| target / 2);
+        Self {
+            model: Arc::new(models.model.info().clone()),
+            fallback: models.fallback.as_ref().map(|model| Arc::new(model.info().clone())),
+            name,
+            models,
+            codec,
+            default,
+            limit,
+            max_delay: settings.max_delay.min(target),
+            counts,
+            record: std::marker::PhantomData,
         }
     }
 }
 
-impl<D: Data, W: Fn(&D, &mut [f32]) + 'static> BatchLogic for Infer<D, W> {
+impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
+    /// What has no score: the default, or a dead letter with all there is to know.
+    fn fail(&self, at: usize, record: Record<D>, reason: String, work: &Work, output: &mut BatchOutput<Scored<D, S>>) {
+        if let Some(default) = &self.default {
+            self.counts.defaults.add(1);
+            let score = default.clone();
+            output.records.push(record.with(|record| Scored { record, score, source: Source::Default, model: None }));
+            return;
+        }
+        let origin = format!("{} at {}, model {}", self.name, record.event_time, self.model);
+        let features = work.features(at, self.models.model.inputs(), self.codec.columns());
+        let content = if features.is_empty() { format!("{:?}", record.data) } else { features };
+        output.dead_letters.push(record.with(|_| DeadLetter::new(&self.name, origin, reason, content.as_bytes())));
+    }
+}
+
+impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
     type In = D;
-    type Out = Scored<D>;
+    type Out = Scored<D, S>;
+    type Work = Work;
 
     fn max_batch_size(&self) -> usize {
-        self.settings.max_batch_size.get()
+        self.limit.now()
     }
 
     fn max_delay(&self) -> Duration {
-        self.settings.max_delay
+        self.max_delay
     }
 
-    fn run(
+    fn prepare(&mut self, records: &[Record<D>], work: &mut Work) {
+        let started = Instant::now();
+        work.encode(&self.codec, self.models.model.inputs(), records.len(), |at| &records[at].data);
+        self.counts.encode_ns.add(started.elapsed().as_nanos() as u64);
+    }
+
+    fn give_up(&mut self, _: &[Record<D>], work: &mut Work, reason: String) -> bool {
+        work.give_up(reason);
+        self.models.fallback.is_some()
+    }
+
+    fn finish(
         &mut self,
         batch: Drain<'_, Record<D>>,
-        output: &mut BatchOutput<Scored<D>>,
+        work: &mut Work,
+        times: BatchTimes,
+        output: &mut BatchOutput<Scored<D, S>>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let records = batch.as_slice();
-        let width = self.scorer.width();
-        self.rows.resize(records.len() * width, 0.0);
-        for (record, row) in records.iter().zip(self.rows.chunks_exact_mut(width)) {
-            (self.write)(&record.data, row);
-        }
-        self.scores.clear();
-        self.failures.clear();
-        let count = records.len();
         let started = Instant::now();
-        self.score(0, count);
-        let took = started.elapsed();
-        self.model_ns.add(took.as_nanos() as u64);
-        self.batch_us.record(took.as_micros() as u64);
-
-        let mut failures = self.failures.drain(..).peekable();
-        for (index, (record, score)) in batch.zip(&self.scores).enumerate() {
-            let failure = failures.next_if(|(at, _)| *at == index);
-            match (failure, self.settings.fallback) {
-                (None, _) => {
-                    output.records.push(record.with(|record| Scored { record, score: *score, fallback: false }))
+        let (mut scored, mut fallbacks) = (0, 0);
+        let len = batch.len();
+        for (at, record) in batch.enumerate() {
+            let (by_fallback, part, row) = match work.place(at) {
+                Place::Scored { by_fallback, part, row } => (by_fallback, part, row),
+                Place::Failed(failure) => {
+                    let reason = work.failures.get(failure).cloned().unwrap_or_default();
+                    self.fail(at, record, reason, work, output);
+                    continue;
                 }
-                (Some(_), Some(fallback)) => {
-                    self.fallbacks.add(1);
-                    output.records.push(record.with(|record| Scored { record, score: fallback, fallback: true }));
+                Place::Open => {
+                    self.fail(at, record, "it was not run".to_owned(), work, output);
+                    continue;
                 }
-                (Some((_, reason)), None) => {
-                    let origin = format!("{} at {}", self.name, record.event_time);
-                    let content = format!("{:?}", record.data);
-                    output
-                        .dead_letters
-                        .push(record.with(|_| DeadLetter::new(&self.name, origin, reason, content.as_bytes())));
+            };
+            let score = match self.codec.decode(&work.output(part, row)) {
+                Ok(score) => score,
+                Err(reason) => {
+                    self.fail(at, record, reason, work, output);
+                    continue;
                 }
-            }
+            };
+            let (source, model) = if by_fallback {
+                fallbacks += 1;
+                (Source::FallbackModel, self.fallback.clone())
+            } else {
+                scored += 1;
+                (Source::Model, Some(Arc::clone(&self.model)))
+            };
+            output.records.push(record.with(|record| Scored { record, score, source, model }));
+        }
+        let counts = &self.counts;
+        counts.scored.add(scored);
+        counts.fallbacks.add(fallbacks);
+        counts.gather_ns.add(times.gathered.as_nanos() as u64);
+        counts.queue_ns.add(times.queued.as_nanos() as u64);
+        counts.model_ns.add(times.ran.as_nanos() as u64);
+        counts.batch_us.record(times.ran.as_micros() as u64);
+        let decoding = started.elapsed();
+        counts.decode_ns.add(decoding.as_nanos() as u64);
+        // Of its oldest record: no other one took longer.
+        counts.latency_us.record((times.total + decoding).as_micros() as u64);
+        if self.limit.saw(len, times) {
+            counts.size.set(self.limit.now() as i64);
         }
         Ok(())
     }

@@ -1,0 +1,188 @@
+//! From records to rows of tensors, and from rows of tensors to scores.
+
+use super::tensor::{Elements, Tensor, TensorSpec};
+
+/// How a program's records become rows and the model's rows become scores.
+pub(super) trait Codec<D>: 'static {
+    type Score;
+
+    fn encode(&self, record: &D, row: &mut Row<'_>);
+
+    fn decode(&self, row: &OutputRow<'_>) -> Result<Self::Score, String>;
+
+    /// The names of the first input's columns, where it has names.
+    fn columns(&self) -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// One row of each input, to be filled once each. Values are copied straight into the batch's tensors.
+#[derive(Debug)]
+pub struct Row<'a> {
+    pub(super) specs: &'a [TensorSpec],
+    pub(super) inputs: &'a mut [Tensor],
+    /// Rows that are complete.
+    pub(super) rows: usize,
+    /// Whether it has another shape than the rows before it: it goes into another tensor.
+    pub(super) other_shape: bool,
+    pub(super) fault: Option<String>,
+}
+
+/// The same for each kind of elements.
+macro_rules! fill {
+    ($(#[$doc:meta])* $name:ident, $kind:ident, $value:ty) => {
+        $(#[$doc])*
+        pub fn $name(&mut self, input: usize, values: &[$value]) {
+            if self.fits(input, values.len()) {
+                match self.inputs.get_mut(input).map(|input| &mut input.elements) {
+                    Some(Elements::$kind(to)) => to.extend_from_slice(values),
+                    _ => self.wrong(input, concat!("is no tensor of ", stringify!($value))),
+                }
+            }
+        }
+    };
+}
+
+impl Row<'_> {
+    fill!(
+        /// Fills the row of input `input`. A size of its rows that may be any is as large as the values need.
+        f32, F32, f32
+    );
+    fill!(
+        /// As [`f32`](Self::f32).
+        f64, F64, f64
+    );
+    fill!(
+        /// As [`f32`](Self::f32).
+        i64, I64, i64
+    );
+    fill!(
+        /// As [`f32`](Self::f32).
+        bool, Bool, bool
+    );
+
+    /// As [`f32`](Self::f32); the strings are copied.
+    pub fn text(&mut self, input: usize, values: &[&str]) {
+        if self.fits(input, values.len()) {
+            match self.inputs.get_mut(input).map(|input| &mut input.elements) {
+                Some(Elements::Text(to)) => to.extend(values.iter().map(|text| (*text).to_owned())),
+                _ => self.wrong(input, "is no tensor of text"),
+            }
+        }
+    }
+
+    /// The next `len` zeros of an f32 input with rows of that size, to be written in place.
+    pub(super) fn zeros(&mut self, input: usize, len: usize) -> &mut [f32] {
+        match self.inputs.get_mut(input).map(|input| &mut input.elements) {
+            Some(Elements::F32(to)) => {
+                let from = to.len();
+                to.resize(from + len, 0.0);
+                &mut to[from..]
+            }
+            _ => &mut [],
+        }
+    }
+
+    /// Says the shape of this row of input `input`, before it is filled: where more than one size may be any.
+    pub fn shape(&mut self, input: usize, shape: &[usize]) {
+        let Some((spec, tensor)) = self.specs.get(input).zip(self.inputs.get_mut(input)) else {
+            return self.wrong(input, "does not exist");
+        };
+        let sizes = spec.shape.iter().zip(shape);
+        if spec.shape.len() != shape.len() || !{ sizes }.all(|(wanted, found)| wanted.is_none_or(|w| w == *found)) {
+            self.wrong(input, &format!("takes {spec}, not rows of {shape:?}"));
+        } else if self.rows == 0 {
+            tensor.shape.clear();
+            tensor.shape.extend_from_slice(shape);
+        } else if tensor.shape != shape {
+            self.other_shape = true;
+        }
+    }
+
+    /// Whether `len` values are a row of the input.
+    fn fits(&mut self, input: usize, len: usize) -> bool {
+        if self.other_shape {
+            return false;
+        }
+        let Some((spec, tensor)) = self.specs.get(input).zip(self.inputs.get_mut(input)) else {
+            self.wrong(input, "does not exist");
+            return false;
+        };
+        if tensor.row_len() == len {
+            return true;
+        }
+        // The one size that may be any follows from the number of values.
+        let known: usize = spec.shape.iter().flatten().product();
+        let any = spec.shape.iter().filter(|size| size.is_none()).count();
+        if any == 1 && known > 0 && len.is_multiple_of(known) {
+            if self.rows == 0 {
+                tensor.shape.clear();
+                tensor.shape.extend(spec.shape.iter().map(|size| size.unwrap_or(len / known)));
+            } else {
+                self.other_shape = true;
+            }
+            return self.rows == 0;
+        }
+        if any > 1 && self.rows > 0 {
+            self.other_shape = true;
+            return false;
+        }
+        self.wrong(input, &format!("takes {spec}, not rows of {len} values"));
+        false
+    }
+
+    fn wrong(&mut self, input: usize, what: &str) {
+        self.fault.get_or_insert_with(|| format!("the program's features do not fit: input {input} {what}"));
+    }
+}
+
+/// One row of each output.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputRow<'a> {
+    pub(super) outputs: &'a [Tensor],
+    pub(super) row: usize,
+}
+
+/// The same for each kind of elements.
+macro_rules! slice {
+    ($(#[$doc:meta])* $name:ident, $kind:ident, $value:ty) => {
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(&self, output: usize) -> &'a [$value] {
+            let Some(Tensor { elements: Elements::$kind(values), shape }) = self.outputs.get(output) else {
+                return &[];
+            };
+            let len: usize = shape.iter().product();
+            values.get(self.row * len..(self.row + 1) * len).unwrap_or_default()
+        }
+    };
+}
+
+impl<'a> OutputRow<'a> {
+    slice!(
+        /// The values of output `output`, in row-major order; none when it is of another type.
+        f32, F32, f32
+    );
+    slice!(
+        /// As [`f32`](Self::f32).
+        f64, F64, f64
+    );
+    slice!(
+        /// As [`f32`](Self::f32).
+        i64, I64, i64
+    );
+    slice!(
+        /// As [`f32`](Self::f32).
+        bool, Bool, bool
+    );
+    slice!(
+        /// As [`f32`](Self::f32).
+        text, Text, String
+    );
+
+    /// The dimensions of the row of output `output`.
+    #[must_use]
+    pub fn shape(&self, output: usize) -> &'a [usize] {
+        self.outputs.get(output).map_or(&[], |output| &output.shape)
+    }
+}

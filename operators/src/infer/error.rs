@@ -1,0 +1,90 @@
+//! Why a model cannot be used.
+
+use std::path::PathBuf;
+
+/// Why a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The file cannot be read.
+    #[error("cannot read the model \"{}\"", .path.display())]
+    Read {
+        /// The model's file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// ONNX Runtime itself cannot be loaded.
+    #[error(
+        "cannot load ONNX Runtime from \"{path}\": {reason}; set ORT_DYLIB_PATH to libonnxruntime.so 1.24 or later (`cargo xtask setup` fetches one)"
+    )]
+    NoRuntime {
+        /// Where it was looked for.
+        path: String,
+        /// The loader's reason.
+        reason: String,
+    },
+    /// The ONNX Runtime that is loaded cannot run models where it was told to.
+    #[error(
+        "the model \"{}\" shall run on {wanted}, but {reason}; \
+         this ONNX Runtime has: {available}. Set ORT_DYLIB_PATH to one built with it, or take it out of the providers", .path.display()
+    )]
+    NoProvider {
+        /// The model's file.
+        path: PathBuf,
+        /// The execution provider that was asked for.
+        wanted: String,
+        /// Why not.
+        reason: String,
+        /// What there is.
+        available: String,
+    },
+    /// ONNX Runtime refused.
+    #[error("ONNX Runtime could not {what} the model \"{}\"", .path.display())]
+    Runtime {
+        /// What was tried.
+        what: &'static str,
+        /// The model's file.
+        path: PathBuf,
+        /// Its reason.
+        #[source]
+        source: ort::Error,
+    },
+    /// The model does not fit the features.
+    #[error("model \"{model}\" does not fit the features\n  the model:   {found}\n  the program: {program}")]
+    Schema {
+        /// The model's file or address.
+        model: String,
+        /// What the model takes.
+        found: String,
+        /// What the program gives.
+        program: String,
+    },
+    /// The model has no such output.
+    #[error("model \"{model}\" has no output {wanted}: it has {found}")]
+    Output {
+        /// The model's file or address.
+        model: String,
+        /// The output asked for.
+        wanted: String,
+        /// What there is.
+        found: String,
+    },
+    /// The model cannot be had now: its server does not answer, a thread for it cannot be started.
+    #[error("model \"{model}\" cannot be had: {reason}")]
+    Unavailable {
+        /// The model's file or address.
+        model: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The model was reached, and cannot do what is asked of it.
+    #[error("model \"{model}\": {reason}")]
+    Unusable {
+        /// The model's file or address.
+        model: String,
+        /// What does not fit, and what to do.
+        reason: String,
+    },
+}

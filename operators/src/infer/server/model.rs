@@ -1,0 +1,215 @@
+//! A model on a server: checked before the job starts, then called.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidemill_engine::metrics::OperatorMetrics;
+
+use super::breaker::Circuit;
+use super::call::{CallError, Caller, ServerCounts, pause};
+use super::check::{check, listed};
+use super::protocol::{Protocol, Target};
+use super::settings::{ServerSettings, ServerUrl};
+use crate::infer::{
+    Backend, ElementType, Elements, Features, ModelError, ModelInfo, ModelSource, RunError, Tensor, TensorSpec,
+};
+
+/// A model on a model server. Cheap to clone; all clones share one circuit breaker and one limit of calls.
+///
+/// Addresses are `oip+grpc://host:port/model` and `oip+http://…` (Open Inference Protocol: Triton, MLServer, KServe),
+/// `tfs+grpc://…` and `tfs+http://…` (TensorFlow Serving), each with `/version` behind the model where one is wanted.
+/// * Shapes: as the program says; each batch goes out as `[rows, shape…]`.
+/// * Time: a batch takes [`ServerSettings::deadline`] at most, whatever the server does.
+/// * Errors while the job runs: what the server refuses (400) is bisected, so that it costs the records at fault;
+///   everything else is [`RunError::Unavailable`] and goes to the fallback.
+///
+/// See `docs/model-servers.md`.
+#[derive(Clone)]
+pub struct ServedModel {
+    info: ModelInfo,
+    target: Target,
+    column: usize,
+    caller: Arc<Caller>,
+}
+
+impl ServedModel {
+    /// Waits until the server is ready ([`ServerSettings::start_timeout`]) and checks that the model has these inputs,
+    /// all of them and no others, and these outputs.
+    ///
+    /// A server that tells nothing of its models (some of TensorFlow Serving's protocol) is asked to score one row of
+    /// zeros instead.
+    ///
+    /// # Errors
+    /// When address or settings are wrong, the server is not ready in time, or the model does not fit: then both sides
+    /// are printed.
+    pub fn connect(
+        url: &str,
+        inputs: impl IntoIterator<Item = TensorSpec>,
+        outputs: impl IntoIterator<Item = TensorSpec>,
+        settings: &ServerSettings,
+    ) -> Result<Self, ModelError> {
+        let unusable = |reason: String| ModelError::Unusable { model: url.to_owned(), reason };
+        let (inputs, outputs) = (inputs.into_iter().collect(), outputs.into_iter().collect());
+        let faults = settings.faults();
+        if !faults.is_empty() {
+            return Err(unusable(format!("settings that cannot work: {}", faults.join("; "))));
+        }
+        let parsed: ServerUrl = url.parse().map_err(unusable)?;
+        let target = Target { url: parsed, settings: settings.clone(), inputs, outputs };
+        let mut client = target.open().map_err(unusable)?;
+        let version = wait_until_ready(&mut *client, &target)?;
+        let version = target.url.version.clone().or(version).unwrap_or_else(|| "unversioned".to_owned());
+        Ok(Self {
+            info: ModelInfo { name: target.url.model.clone(), hash: version },
+            caller: Arc::new(Caller::new(target.url.to_string(), settings.clone())),
+            target,
+            column: 0,
+        })
+    }
+
+    /// A model that takes the features `F` as `input`, f32 `[n, features]`, and whose score of a row is column `column`
+    /// of `output`, f32 `[n, columns]`. Servers do not know the names of features: their order is not checked.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn scoring<F: Features>(
+        url: &str,
+        input: &str,
+        (output, columns, column): (&str, usize, usize),
+        settings: &ServerSettings,
+    ) -> Result<Self, ModelError> {
+        if column >= columns {
+            let reason = format!("column {column} of {columns} was asked for");
+            return Err(ModelError::Unusable { model: url.to_owned(), reason });
+        }
+        let input = TensorSpec::fixed(input, ElementType::F32, [F::NAMES.len()]);
+        let output = TensorSpec::fixed(output, ElementType::F32, [columns]);
+        Ok(Self { column, ..Self::connect(url, [input], [output], settings)? })
+    }
+
+    /// What all its clients in this process counted so far.
+    #[must_use]
+    pub fn counts(&self) -> ServerCounts {
+        self.caller.state().1
+    }
+
+    /// Where its circuit is.
+    #[must_use]
+    pub fn circuit(&self) -> Circuit {
+        self.caller.state().0
+    }
+}
+
+/// How long it waits before it asks again whether the server is ready.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How long one question may take before the job starts: some servers load a model when they are first asked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The model's version, when the server says one; an error when it does not fit.
+fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Option<String>, ModelError> {
+    let give_up = Instant::now() + target.settings.start_timeout;
+    loop {
+        let error = match try_once(client, target) {
+            Ok(result) => return result,
+            Err(error) => error,
+        };
+        let unknown = matches!(error, CallError::Unimplemented(_));
+        if Instant::now() + AGAIN >= give_up {
+            let model = target.url.to_string();
+            let waited = target.settings.start_timeout;
+            let advice =
+                if unknown { "Is the model's name right, and does the server speak this?" } else { "Is it up?" };
+            let reason = format!("{error}. Tried again for {waited:?}. {advice}");
+            return Err(ModelError::Unavailable { model, reason });
+        }
+        pause(AGAIN);
+    }
+}
+
+/// The outer error: ask again later.
+fn try_once(client: &mut dyn Protocol, target: &Target) -> Result<Result<Option<String>, ModelError>, CallError> {
+    let deadline = || Instant::now() + PATIENCE.max(target.settings.deadline);
+    client.ready(deadline())?;
+    let model = target.url.to_string();
+    match client.describe(deadline())? {
+        Some(found) => {
+            let fits = check(&model, &found, &target.inputs, &target.outputs);
+            Ok(fits.map(|()| found.versions.last().cloned()))
+        }
+        None => Ok(match score_zeros(client, target, deadline()) {
+            Ok(()) => Ok(None),
+            Err(CallError::Unavailable(reason)) => return Err(CallError::Unavailable(reason)),
+            Err(error) => Err(ModelError::Schema {
+                model,
+                found: format!("it says nothing of itself, and to a row of zeros: {error}"),
+                program: format!("{} in, {} out", listed(&target.inputs), listed(&target.outputs)),
+            }),
+        }),
+    }
+}
+
+fn score_zeros(client: &mut dyn Protocol, target: &Target, deadline: Instant) -> Result<(), CallError> {
+    let zeros = |spec: &TensorSpec| {
+        let shape: Vec<usize> = spec.shape.iter().map(|size| size.unwrap_or(1)).collect();
+        let len = shape.iter().product();
+        let elements = match spec.element {
+            ElementType::F32 => Elements::F32(vec![0.0; len]),
+            ElementType::F64 => Elements::F64(vec![0.0; len]),
+            ElementType::I64 => Elements::I64(vec![0; len]),
+            ElementType::Bool => Elements::Bool(vec![false; len]),
+            ElementType::Text => Elements::Text(vec![String::new(); len]),
+        };
+        Tensor { shape, elements }
+    };
+    let inputs: Vec<Tensor> = target.inputs.iter().map(zeros).collect();
+    let mut outputs: Vec<Tensor> = target.outputs.iter().map(Tensor::empty).collect();
+    client.infer(1, &inputs, &mut outputs, deadline)
+}
+
+impl ModelSource for ServedModel {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.target.inputs
+    }
+
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.target.outputs
+    }
+
+    fn score_column(&self) -> usize {
+        self.column
+    }
+
+    fn blocks(&self) -> bool {
+        true
+    }
+
+    fn tries_again(&self) -> bool {
+        true
+    }
+
+    fn meter(&self, metrics: &OperatorMetrics) {
+        self.caller.meter(metrics);
+    }
+
+    fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
+        let failed = |reason| ModelError::Unavailable { model: self.target.url.to_string(), reason };
+        Ok(Box::new(Served { client: self.target.open().map_err(failed)?, caller: Arc::clone(&self.caller) }))
+    }
+}
+
+/// The client of one thread.
+struct Served {
+    client: Box<dyn Protocol>,
+    caller: Arc<Caller>,
+}
+
+impl Backend for Served {
+    fn run(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        let client = &mut self.client;
+        self.caller.run(|deadline| client.infer(rows, inputs, outputs, deadline))
+    }
+}

@@ -1,0 +1,97 @@
+//! The Open Inference Protocol, version 2, over REST.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::call::CallError;
+use super::check::{Described, Description};
+use super::elements::{element_of, fill, from_json, missing, write_flat};
+use super::oip_grpc::datatype;
+use super::protocol::{Protocol, Target};
+use super::rest::RestClient;
+use crate::infer::Tensor;
+
+pub(super) struct Client {
+    rest: RestClient,
+    target: Target,
+    /// Of model and version.
+    path: String,
+}
+
+impl Client {
+    pub(super) fn new(target: Target) -> Self {
+        let url = &target.url;
+        let version = url.version.as_ref().map(|version| format!("/versions/{version}")).unwrap_or_default();
+        let path = format!("/v2/models/{}{version}", url.model);
+        Self { rest: RestClient::new(&url.authority, target.settings.deadline), path, target }
+    }
+
+    /// Written by hand, so that numbers go from the tensor to the text without a value for each.
+    fn request(&self, rows: usize, from: &[Tensor]) -> Result<Vec<u8>, CallError> {
+        let mut body = b"{\"inputs\":[".to_vec();
+        for (at, (spec, tensor)) in self.target.inputs.iter().zip(from).enumerate() {
+            let shape: Vec<usize> = std::iter::once(rows).chain(tensor.shape.iter().copied()).collect();
+            let comma = if at == 0 { "" } else { "," };
+            let (name, datatype) = (json!(spec.name), datatype(spec.element));
+            let head =
+                format!("{comma}{{\"name\":{name},\"datatype\":\"{datatype}\",\"shape\":{},\"data\":", json!(shape));
+            body.extend(head.as_bytes());
+            write_flat(&mut body, &tensor.elements)?;
+            body.push(b'}');
+        }
+        let outputs: Vec<Value> = self.target.outputs.iter().map(|spec| json!({ "name": spec.name })).collect();
+        body.extend(format!("],\"outputs\":{}}}", json!(outputs)).as_bytes());
+        Ok(body)
+    }
+}
+
+impl Protocol for Client {
+    fn ready(&mut self, deadline: Instant) -> Result<(), CallError> {
+        let answer = self.rest.get(&format!("{}/ready", self.path), deadline)?;
+        // An empty answer is what the protocol has; some say {"ready": …}.
+        match answer.get("ready") {
+            Some(Value::Bool(false)) => Err(CallError::Unavailable("the model is not ready".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn describe(&mut self, deadline: Instant) -> Result<Option<Description>, CallError> {
+        let answer = match self.rest.get(&self.path, deadline) {
+            Err(CallError::Unimplemented(_)) => return Ok(None),
+            answer => answer?,
+        };
+        let all =
+            |which: &str| answer[which].as_array().into_iter().flatten().map(described).collect::<Option<Vec<_>>>();
+        let (Some(inputs), Some(outputs)) = (all("inputs"), all("outputs")) else {
+            return Err(CallError::Failed(format!("the metadata cannot be read: {answer}")));
+        };
+        let versions = answer["versions"].as_array().into_iter().flatten();
+        let versions = versions.filter_map(|version| version.as_str().map(str::to_owned)).collect();
+        // Servers that were not told answer with nothing.
+        Ok((!inputs.is_empty() && !outputs.is_empty()).then_some(Description { versions, inputs, outputs }))
+    }
+
+    fn infer(&mut self, rows: usize, from: &[Tensor], to: &mut [Tensor], deadline: Instant) -> Result<(), CallError> {
+        let answer = self.rest.post(&format!("{}/infer", self.path), &self.request(rows, from)?, deadline)?;
+        let outputs = answer["outputs"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for (spec, output) in self.target.outputs.iter().zip(to) {
+            let found = outputs.iter().find(|output| output["name"] == spec.name.as_str());
+            let found = found.ok_or_else(|| missing(spec))?;
+            let shape: Option<Vec<i64>> =
+                found["shape"].as_array().and_then(|sizes| sizes.iter().map(Value::as_i64).collect());
+            let elements = from_json(spec.element, &found["data"]);
+            let (Some(shape), Some(elements)) = (shape, elements) else {
+                return Err(CallError::Failed(format!("the answer's \"{}\" is not {spec}", spec.name)));
+            };
+            fill(output, spec, rows, &shape, elements)?;
+        }
+        Ok(())
+    }
+}
+
+fn described(tensor: &Value) -> Option<Described> {
+    let shape = tensor["shape"].as_array()?.iter().map(Value::as_i64).collect::<Option<_>>()?;
+    let (name, datatype) = (tensor["name"].as_str()?.to_owned(), tensor["datatype"].as_str()?.to_owned());
+    Some(Described { name, element: element_of(&datatype), datatype, shape: Some(shape) })
+}

@@ -1,0 +1,42 @@
+//! What the four ways to speak to a server have in common.
+
+use std::time::Instant;
+
+use super::call::CallError;
+use super::check::Description;
+use super::settings::{ServerSettings, ServerUrl, Spoken};
+use super::{oip_grpc, oip_rest, tfs_grpc, tfs_rest};
+use crate::infer::{Tensor, TensorSpec};
+
+/// A client of one thread. Every call ends at its deadline.
+pub(super) trait Protocol: Send {
+    /// Whether the server can score with the model now.
+    fn ready(&mut self, deadline: Instant) -> Result<(), CallError>;
+
+    /// What the server says of the model; none when it says nothing.
+    fn describe(&mut self, deadline: Instant) -> Result<Option<Description>, CallError>;
+
+    /// Scores a batch.
+    fn infer(&mut self, rows: usize, from: &[Tensor], to: &mut [Tensor], deadline: Instant) -> Result<(), CallError>;
+}
+
+/// What a client is made of.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) url: ServerUrl,
+    pub(super) settings: ServerSettings,
+    pub(super) inputs: Vec<TensorSpec>,
+    pub(super) outputs: Vec<TensorSpec>,
+}
+
+impl Target {
+    pub(super) fn open(&self) -> Result<Box<dyn Protocol>, String> {
+        let target = self.clone();
+        Ok(match self.url.spoken {
+            Spoken::OpenInferenceGrpc => Box::new(oip_grpc::Client::new(target)?),
+            Spoken::OpenInferenceRest => Box::new(oip_rest::Client::new(target)),
+            Spoken::TensorFlowGrpc => Box::new(tfs_grpc::Client::new(target)?),
+            Spoken::TensorFlowRest => Box::new(tfs_rest::Client::new(target)),
+        })
+    }
+}

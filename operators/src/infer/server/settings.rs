@@ -1,0 +1,211 @@
+//! How a model server is called, and its address.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::breaker::CircuitSettings;
+
+/// How a model server is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// How long a batch may take in all: waiting for its turn, every try, every pause between them; default 250 ms.
+    /// What is not scored by then goes to the fallback.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// How many more times a call is tried that failed; default 2, and never beyond the deadline.
+    pub retries: usize,
+    /// How long it waits before the second try; default 10 ms. Each further pause is twice as long; to each up to as
+    /// much again is added by chance, so that clients that failed together do not come back together.
+    #[serde(with = "humantime_serde")]
+    pub backoff: Duration,
+    /// The longest pause, without what chance adds; default 100 ms.
+    #[serde(with = "humantime_serde")]
+    pub max_backoff: Duration,
+    /// How many calls are under way at a time at most, over all threads of this process; default 8.
+    pub max_concurrent_calls: NonZeroUsize,
+    /// When calls are given up for a while.
+    pub circuit: CircuitSettings,
+    /// What an error of the server's own means (HTTP 500; `INTERNAL` and `UNKNOWN` of gRPC); default: the server fails.
+    pub server_errors: ServerErrors,
+    /// How long the server may take to become ready before the job starts; default 30 s.
+    #[serde(with = "humantime_serde")]
+    pub start_timeout: Duration,
+}
+
+/// What an error of the server's own means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerErrors {
+    /// The server fails: the whole batch goes to the fallback, and the circuit may open.
+    #[default]
+    Unavailable,
+    /// Some servers answer so to a record they cannot take: the batch is bisected, and the circuit is left as it is.
+    Batch,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_millis(250),
+            retries: 2,
+            backoff: Duration::from_millis(10),
+            max_backoff: Duration::from_millis(100),
+            max_concurrent_calls: NonZeroUsize::MIN.saturating_add(7),
+            circuit: CircuitSettings::default(),
+            server_errors: ServerErrors::default(),
+            start_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ServerSettings {
+    /// What is wrong with them.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let circuit = &self.circuit;
+        let times = [("deadline", self.deadline), ("backoff", self.backoff), ("circuit.open_for", circuit.open_for)];
+        let zero = times.iter().filter(|(_, time)| time.is_zero()).map(|(name, _)| format!("{name} is 0"));
+        faults.extend(zero);
+        if circuit.failures == 0 || circuit.failures > circuit.window {
+            let CircuitSettings { failures, window, .. } = circuit;
+            faults.push(format!(
+                "circuit.failures is {failures} of {window}: it must be 1 or more, and not above window"
+            ));
+        }
+        if circuit.probes == 0 {
+            faults.push("circuit.probes is 0".to_owned());
+        }
+        if circuit.max_open_for < circuit.open_for {
+            faults.push("circuit.max_open_for is below circuit.open_for".to_owned());
+        }
+        if self.max_backoff < self.backoff {
+            faults.push("max_backoff is below backoff".to_owned());
+        }
+        faults
+    }
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    OpenInferenceGrpc,
+    OpenInferenceRest,
+    TensorFlowGrpc,
+    TensorFlowRest,
+}
+
+/// Schemes of addresses.
+const SCHEMES: [(&str, Spoken); 4] = [
+    ("oip+grpc", Spoken::OpenInferenceGrpc),
+    ("oip+http", Spoken::OpenInferenceRest),
+    ("tfs+grpc", Spoken::TensorFlowGrpc),
+    ("tfs+http", Spoken::TensorFlowRest),
+];
+
+/// Where a served model is: `oip+grpc://host:port/model`, `…/model/version`, `tfs+…?signature=name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServerUrl {
+    pub(super) spoken: Spoken,
+    /// `host:port`.
+    pub(super) authority: String,
+    pub(super) model: String,
+    /// None: the one the server chooses.
+    pub(super) version: Option<String>,
+    /// Of TensorFlow Serving.
+    pub(super) signature: String,
+}
+
+impl FromStr for ServerUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = "oip+grpc, oip+http, tfs+grpc or tfs+http, as in oip+grpc://host:port/model";
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("no address of a model server: {wanted}"))?;
+        let known = SCHEMES.into_iter().find(|(name, _)| *name == scheme);
+        let (_, spoken) = known.ok_or_else(|| format!("\"{scheme}\" is not known: {wanted}"))?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let tensorflow = matches!(spoken, Spoken::TensorFlowGrpc | Spoken::TensorFlowRest);
+        let signature = match query.split_once('=') {
+            None if query.is_empty() => "serving_default",
+            Some(("signature", name)) if tensorflow && !name.is_empty() => name,
+            _ => return Err(format!("\"?{query}\" is not known: tfs+… takes ?signature=name, others nothing")),
+        };
+        let mut parts = path.split('/');
+        let authority = parts.next().unwrap_or_default();
+        let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+        if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+            return Err(format!("\"{authority}\" is no host:port"));
+        }
+        let allowed =
+            |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        let model = parts.next().filter(allowed).ok_or("no model is named after host:port/")?;
+        let version = parts.next().map(|version| {
+            // TensorFlow Serving numbers its versions.
+            let is_number = version.parse::<u32>().is_ok();
+            let fits = allowed(&version) && (is_number || !tensorflow);
+            if fits { Ok(version.to_owned()) } else { Err(format!("\"{version}\" is no version")) }
+        });
+        if parts.next().is_some() {
+            return Err("there is more than host:port/model/version".to_owned());
+        }
+        Ok(Self {
+            spoken,
+            authority: authority.to_owned(),
+            model: model.to_owned(),
+            version: version.transpose()?,
+            signature: signature.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = SCHEMES.iter().find(|(_, spoken)| *spoken == self.spoken).map_or("", |(name, _)| name);
+        write!(f, "{scheme}://{}/{}", self.authority, self.model)?;
+        self.version.iter().try_for_each(|version| write!(f, "/{version}"))?;
+        if self.signature == "serving_default" { Ok(()) } else { write!(f, "?signature={}", self.signature) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_shown() {
+        for text in [
+            "oip+grpc://a:1/m",
+            "oip+http://a.b:65535/m-1/v2",
+            "tfs+grpc://[::1]:8500/m/3?signature=s",
+            "tfs+http://h:1/m",
+        ] {
+            assert_eq!(text.parse::<ServerUrl>().map(|url| url.to_string()), Ok(text.to_owned()));
+        }
+        for (text, reason) in [
+            ("http://a:1/m", "not known"),
+            ("a:1/m", "no address"),
+            ("oip+grpc://a/m", "host:port"),
+            ("oip+grpc://a:1", "no model"),
+            ("oip+grpc://a:1/m/1/2", "more than"),
+            ("oip+grpc://a:1/m?signature=x", "not known"),
+            ("tfs+grpc://a:1/m/two", "no version"),
+            ("oip+http://a:1/m%2f..", "no model"),
+        ] {
+            let error = text.parse::<ServerUrl>().unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_all_named() {
+        assert_eq!(ServerSettings::default().faults(), Vec::<String>::new());
+        let circuit = CircuitSettings { failures: 11, probes: 0, ..CircuitSettings::default() };
+        let settings = ServerSettings { deadline: Duration::ZERO, circuit, ..ServerSettings::default() };
+        assert_eq!(settings.faults().len(), 3, "{:?}", settings.faults());
+    }
+}

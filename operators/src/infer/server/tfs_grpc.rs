@@ -1,0 +1,298 @@
+//! TensorFlow Serving over gRPC: `Predict`, `GetModelMetadata`, `GetModelStatus`.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::call::CallError;
+use super::check::{Described, Description};
+use super::elements::{fill, from_raw, missing, to_raw};
+use super::grpc::GrpcClient;
+use super::protocol::{Protocol, Target};
+use super::wire::{Malformed, Message, Value, fields};
+use crate::infer::{ElementType, Elements, Tensor};
+
+const STATUS: &str = "/tensorflow.serving.ModelService/GetModelStatus";
+const METADATA: &str = "/tensorflow.serving.PredictionService/GetModelMetadata";
+const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
+/// `ModelVersionStatus.State`
+const AVAILABLE: i64 = 30;
+
+/// `DataType`: number, name, and what the Open Inference Protocol calls it.
+const TYPES: [(i64, &str, &str); 11] = [
+    (1, "DT_FLOAT", "FP32"),
+    (2, "DT_DOUBLE", "FP64"),
+    (3, "DT_INT32", "INT32"),
+    (4, "DT_UINT8", "UINT8"),
+    (5, "DT_INT16", "INT16"),
+    (6, "DT_INT8", "INT8"),
+    (7, "DT_STRING", "BYTES"),
+    (9, "DT_INT64", "INT64"),
+    (10, "DT_BOOL", "BOOL"),
+    (17, "DT_UINT16", "UINT16"),
+    (22, "DT_UINT32", "UINT32"),
+];
+
+fn number(element: ElementType) -> i64 {
+    match element {
+        ElementType::F32 => 1,
+        ElementType::F64 => 2,
+        ElementType::I64 => 9,
+        ElementType::Bool => 10,
+        ElementType::Text => 7,
+    }
+}
+
+/// An input or output by the number or name of its type.
+pub(super) fn described(name: String, dtype: Result<i64, &str>, shape: Option<Vec<i64>>) -> Described {
+    let known = TYPES.into_iter().find(|(number, name, _)| dtype.map_or_else(|text| text == *name, |n| n == *number));
+    let element = known.and_then(|(_, _, datatype)| super::elements::element_of(datatype));
+    let datatype = dtype.map_or_else(str::to_owned, |number| format!("type {number}"));
+    Described { name, element, datatype: known.map_or(datatype, |(_, name, _)| name.to_owned()), shape }
+}
+
+pub(super) struct Client {
+    grpc: GrpcClient,
+    target: Target,
+}
+
+impl Client {
+    pub(super) fn new(target: Target) -> Result<Self, String> {
+        Ok(Self { grpc: GrpcClient::new(&target.url.authority, target.settings.deadline)?, target })
+    }
+
+    /// ModelSpec { name = 1, version = 2 (Int64Value { value = 1 }), signature_name = 3 }, field 1 of every request.
+    fn named(&self, with_signature: bool) -> Message {
+        let mut spec = Message::default().text(1, &self.target.url.model);
+        if let Some(version) = self.target.url.version.as_ref().and_then(|version| version.parse().ok()) {
+            spec = spec.message(2, Message::default().int(1, version));
+        }
+        if with_signature {
+            spec = spec.text(3, &self.target.url.signature);
+        }
+        Message::default().message(1, spec)
+    }
+}
+
+impl Protocol for Client {
+    fn ready(&mut self, deadline: Instant) -> Result<(), CallError> {
+        let answer = match self.grpc.unary(STATUS, self.named(false).finish(), deadline) {
+            // It answers, and has no such call.
+            Err(CallError::Unimplemented(_)) => return Ok(()),
+            answer => answer?,
+        };
+        // GetModelStatusResponse { model_version_status = 1 { version = 1, state = 2 } }
+        for status in fields(&answer) {
+            let status = status?.1.message()?;
+            if fields(status).any(|field| field == Ok((2, Value::Int(AVAILABLE.cast_unsigned())))) {
+                return Ok(());
+            }
+        }
+        Err(CallError::Unavailable("no version of the model is available".to_owned()))
+    }
+
+    fn describe(&mut self, deadline: Instant) -> Result<Option<Description>, CallError> {
+        // GetModelMetadataRequest { model_spec = 1, metadata_field = 2 }
+        let request = self.named(false).text(2, "signature_def").finish();
+        let answer = match self.grpc.unary(METADATA, request, deadline) {
+            Err(CallError::Unimplemented(_)) => return Ok(None),
+            answer => answer?,
+        };
+        let signature = &self.target.url.signature;
+        signature_of(&answer, signature)?.map(Some).ok_or_else(|| {
+            CallError::Unimplemented(format!(
+                "the model has no signature \"{signature}\" (?signature=name sets another)"
+            ))
+        })
+    }
+
+    fn infer(&mut self, rows: usize, from: &[Tensor], to: &mut [Tensor], deadline: Instant) -> Result<(), CallError> {
+        let answer = self.grpc.unary(PREDICT, self.request(rows, from), deadline)?;
+        // PredictResponse { outputs = 1 }
+        let mut answers = Vec::new();
+        for field in fields(&answer) {
+            if let (1, output) = field? {
+                let (name, tensor) = output.entry()?;
+                answers.push((name, read(tensor)?));
+            }
+        }
+        for (spec, output) in self.target.outputs.iter().zip(to) {
+            let at = answers.iter().position(|(name, _)| *name == spec.name).ok_or_else(|| missing(spec))?;
+            let (_, (shape, elements)) = answers.swap_remove(at);
+            let unreadable = || CallError::Failed(format!("the answer's \"{}\" is of a type unknown here", spec.name));
+            fill(output, spec, rows, &shape, elements.ok_or_else(unreadable)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    /// PredictRequest { model_spec = 1, inputs = 2, output_filter = 3 }, TensorProto { dtype = 1, tensor_shape = 2,
+    /// tensor_content = 4, string_val = 8 }, TensorShapeProto { dim = 2 { size = 1 } }
+    fn request(&self, rows: usize, from: &[Tensor]) -> Bytes {
+        let mut message = self.named(true);
+        for (spec, tensor) in self.target.inputs.iter().zip(from) {
+            let sizes = std::iter::once(rows).chain(tensor.shape.iter().copied());
+            let shape =
+                sizes.fold(Message::default(), |shape, size| shape.message(2, Message::default().int(1, size as i64)));
+            let proto = Message::default().int(1, number(spec.element)).message(2, shape);
+            let proto = match &tensor.elements {
+                Elements::Text(texts) => texts.iter().fold(proto, |proto, text| proto.text(8, text)),
+                numbers => proto.bytes(4, &to_raw(numbers)),
+            };
+            message = message.entry(2, &spec.name, proto);
+        }
+        self.target.outputs.iter().fold(message, |message, spec| message.text(3, &spec.name)).finish()
+    }
+}
+
+/// Sizes of a TensorShapeProto { dim = 2 { size = 1 }, unknown_rank = 3 }.
+fn shape_of(shape: &[u8]) -> Result<Option<Vec<i64>>, Malformed> {
+    let mut sizes = Vec::new();
+    for field in fields(shape) {
+        match field? {
+            (2, dimension) => {
+                let mut size = 0;
+                for field in fields(dimension.message()?) {
+                    if let (1, value) = field? {
+                        size = value.int()?;
+                    }
+                }
+                sizes.push(size);
+            }
+            (3, Value::Int(1)) => return Ok(None),
+            _ => {}
+        }
+    }
+    Ok(Some(sizes))
+}
+
+/// Shape and elements of a TensorProto { dtype = 1, tensor_shape = 2, tensor_content = 4, float_val = 5,
+/// double_val = 6, int_val = 7, string_val = 8, int64_val = 10, bool_val = 11, uint32_val = 16 }. Of a list that is
+/// short the last value goes on to the end.
+fn read(tensor: &[u8]) -> Result<(Vec<i64>, Option<Elements>), Malformed> {
+    let (mut dtype, mut shape, mut raw) = (0, Vec::new(), Vec::new());
+    let (mut ints, mut texts) = (Vec::new(), Vec::new());
+    for field in fields(tensor) {
+        match field? {
+            (1, value) => dtype = value.int()?,
+            (2, value) => shape = shape_of(value.message()?)?.unwrap_or_default(),
+            (4, value) => raw = value.message()?.to_vec(),
+            (5 | 6, values) => values.floats(&mut raw)?,
+            (7 | 10 | 11 | 16, values) => values.ints(&mut ints)?,
+            (8, text) => texts.push(text.text()?),
+            _ => {}
+        }
+    }
+    let Some((_, _, datatype)) = TYPES.into_iter().find(|(number, ..)| *number == dtype) else {
+        return Ok((shape, None));
+    };
+    let mut elements = match datatype {
+        "BYTES" => Some(Elements::Text(texts)),
+        "BOOL" if !ints.is_empty() => Some(Elements::Bool(ints.iter().map(|int| *int != 0).collect())),
+        _ if !ints.is_empty() => Some(Elements::I64(ints)),
+        datatype => from_raw(datatype, &raw),
+    };
+    // Never above what a row of the program's can be: the shape is checked next.
+    let wanted = shape.iter().try_fold(1_usize, |all, size| all.checked_mul(usize::try_from(*size).ok()?));
+    if let (Some(elements), Some(wanted @ ..=MOST)) = (&mut elements, wanted) {
+        repeat_last(elements, wanted);
+    }
+    Ok((shape, elements))
+}
+
+/// The most elements that a short list is filled up to.
+const MOST: usize = 1 << 26;
+
+fn repeat_last(elements: &mut Elements, len: usize) {
+    fn fill_up<T: Clone>(values: &mut Vec<T>, len: usize) {
+        if let Some(last) = values.last().cloned().filter(|_| values.len() < len) {
+            values.resize(len, last);
+        }
+    }
+    match elements {
+        Elements::F32(values) => fill_up(values, len),
+        Elements::F64(values) => fill_up(values, len),
+        Elements::I64(values) => fill_up(values, len),
+        Elements::Bool(values) => fill_up(values, len),
+        Elements::Text(values) => fill_up(values, len),
+    }
+}
+
+/// GetModelMetadataResponse { model_spec = 1 { version = 2 }, metadata = 2 { "signature_def": Any { value = 2 } } },
+/// SignatureDefMap { signature_def = 1 }, SignatureDef { inputs = 1, outputs = 2 }, TensorInfo { dtype = 2,
+/// tensor_shape = 3 }
+fn signature_of(answer: &[u8], signature: &str) -> Result<Option<Description>, Malformed> {
+    let (mut found, mut versions) = (None, Vec::new());
+    for field in fields(answer) {
+        match field? {
+            (1, spec) => {
+                for field in fields(spec.message()?) {
+                    if let (2, version) = field? {
+                        let number = fields(version.message()?).find_map(|field| match field {
+                            Ok((1, number)) => number.int().ok(),
+                            _ => None,
+                        });
+                        versions.extend(number.map(|number| number.to_string()));
+                    }
+                }
+            }
+            (2, metadata) => {
+                let (name, any) = metadata.entry()?;
+                for field in fields(any).filter(|_| name == "signature_def") {
+                    let (2, map) = field? else { continue };
+                    for entry in fields(map.message()?) {
+                        let (1, entry) = entry? else { continue };
+                        let (name, definition) = entry.entry()?;
+                        if name == signature {
+                            found = Some(definition);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let Some(definition) = found else { return Ok(None) };
+    let mut description = Description { versions, ..Description::default() };
+    for field in fields(definition) {
+        match field? {
+            (1, input) => description.inputs.push(tensor_info(input)?),
+            (2, output) => description.outputs.push(tensor_info(output)?),
+            _ => {}
+        }
+    }
+    Ok(Some(description))
+}
+
+fn tensor_info(entry: Value<'_>) -> Result<Described, Malformed> {
+    let (name, info) = entry.entry()?;
+    let (mut dtype, mut shape) = (0, None);
+    for field in fields(info) {
+        match field? {
+            (2, value) => dtype = value.int()?,
+            (3, value) => shape = shape_of(value.message()?)?,
+            _ => {}
+        }
+    }
+    Ok(described(name, Ok(dtype), shape))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_in_every_form() {
+        let shape = || Message::default().message(2, Message::default().int(1, 3));
+        let proto = |dtype| Message::default().int(1, dtype).message(2, shape());
+        let read = |message: Message| read(&message.finish()).unwrap();
+        let floats = [1.5_f32, 2.5].iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+        assert_eq!(read(proto(1).bytes(5, &floats)), (vec![3], Some(Elements::F32(vec![1.5, 2.5, 2.5]))));
+        assert_eq!(read(proto(3).ints(7, [4, -5, 6])), (vec![3], Some(Elements::I64(vec![4, -5, 6]))));
+        assert_eq!(read(proto(10).int(11, 1)), (vec![3], Some(Elements::Bool(vec![true; 3]))));
+        let texts = proto(7).text(8, "a").text(8, "b").text(8, "");
+        assert_eq!(read(texts), (vec![3], Some(Elements::Text(vec!["a".into(), "b".into(), String::new()]))));
+        assert_eq!(read(proto(14)), (vec![3], None));
+    }
+}

@@ -1,0 +1,119 @@
+//! TensorFlow Serving's REST API, in its row format; KServe's V1 protocol is the same for predictions.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::call::CallError;
+use super::check::Description;
+use super::elements::{fill, from_json, missing, shape_of, write_row};
+use super::protocol::{Protocol, Target};
+use super::rest::RestClient;
+use super::tfs_grpc::described;
+use crate::infer::Tensor;
+
+pub(super) struct Client {
+    rest: RestClient,
+    target: Target,
+    /// Of model and version.
+    path: String,
+}
+
+impl Client {
+    pub(super) fn new(target: Target) -> Self {
+        let url = &target.url;
+        let version = url.version.as_ref().map(|version| format!("/versions/{version}")).unwrap_or_default();
+        let path = format!("/v1/models/{}{version}", url.model);
+        Self { rest: RestClient::new(&url.authority, target.settings.deadline), path, target }
+    }
+
+    /// `{"signature_name": …, "instances": [row, …]}`: a row is the only input's value, or an object of them.
+    fn request(&self, rows: usize, from: &[Tensor]) -> Result<Vec<u8>, CallError> {
+        let mut body =
+            format!("{{\"signature_name\":{},\"instances\":[", json!(self.target.url.signature)).into_bytes();
+        for row in 0..rows {
+            if row > 0 {
+                body.push(b',');
+            }
+            if let [only] = from {
+                write_row(&mut body, only, row)?;
+                continue;
+            }
+            for (at, (spec, tensor)) in self.target.inputs.iter().zip(from).enumerate() {
+                body.extend(format!("{}{}:", if at == 0 { "{" } else { "," }, json!(spec.name)).as_bytes());
+                write_row(&mut body, tensor, row)?;
+            }
+            body.push(b'}');
+        }
+        body.extend(b"]}");
+        Ok(body)
+    }
+}
+
+impl Protocol for Client {
+    fn ready(&mut self, deadline: Instant) -> Result<(), CallError> {
+        let answer = self.rest.get(&self.path, deadline)?;
+        let statuses = answer["model_version_status"].as_array();
+        let available = statuses.is_none_or(|all| all.iter().any(|status| status["state"] == "AVAILABLE"));
+        // KServe says it in its own way.
+        if available && answer["ready"] != false {
+            return Ok(());
+        }
+        Err(CallError::Unavailable(format!("no version of the model is available: {answer}")))
+    }
+
+    fn describe(&mut self, deadline: Instant) -> Result<Option<Description>, CallError> {
+        let answer = match self.rest.get(&format!("{}/metadata", self.path), deadline) {
+            Err(CallError::Unimplemented(_)) => return Ok(None),
+            answer => answer?,
+        };
+        let signature = &self.target.url.signature;
+        let found = &answer["metadata"]["signature_def"]["signature_def"][signature];
+        if found.is_null() {
+            let text = format!("the model has no signature \"{signature}\" (?signature=name sets another)");
+            return Err(CallError::Unimplemented(text));
+        }
+        let all = |which: &str| {
+            let all = found[which].as_object().into_iter().flatten();
+            all.map(|(name, info)| {
+                let dtype = info["dtype"].as_str().unwrap_or("no type");
+                described(name.clone(), Err(dtype), sizes(&info["tensor_shape"]))
+            })
+            .collect()
+        };
+        let version = answer["model_spec"]["version"].as_str().map(str::to_owned);
+        Ok(Some(Description {
+            versions: version.into_iter().collect(),
+            inputs: all("inputs"),
+            outputs: all("outputs"),
+        }))
+    }
+
+    fn infer(&mut self, rows: usize, from: &[Tensor], to: &mut [Tensor], deadline: Instant) -> Result<(), CallError> {
+        let answer = self.rest.post(&format!("{}:predict", self.path), &self.request(rows, from)?, deadline)?;
+        let predictions = answer["predictions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let only = self.target.outputs.len() == 1;
+        for (spec, output) in self.target.outputs.iter().zip(to) {
+            // A model with one output gives it bare.
+            let value = |row: &Value| match row {
+                Value::Object(outputs) => outputs.get(&spec.name).cloned(),
+                bare => only.then(|| bare.clone()),
+            };
+            let rows_found: Option<Vec<Value>> = predictions.iter().map(value).collect();
+            let rows_found = Value::Array(rows_found.ok_or_else(|| missing(spec))?);
+            let elements = from_json(spec.element, &rows_found);
+            let unreadable = || CallError::Failed(format!("the answer's \"{}\" is not {spec}", spec.name));
+            fill(output, spec, rows, &shape_of(&rows_found), elements.ok_or_else(unreadable)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// `{"dim": [{"size": "-1"}, …], "unknown_rank": false}`: 64-bit integers are texts in the JSON of Protocol Buffers.
+fn sizes(shape: &Value) -> Option<Vec<i64>> {
+    if shape["unknown_rank"] == true {
+        return None;
+    }
+    let size = |size: &Value| size["size"].as_str().map_or_else(|| size["size"].as_i64(), |text| text.parse().ok());
+    shape["dim"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(size).collect()
+}

@@ -1,0 +1,208 @@
+//! A session of ONNX Runtime as a backend, and where it runs.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, Shape, Tensor as OnnxTensor, TensorRef};
+use serde::{Deserialize, Serialize};
+
+use super::backend::{Backend, RunError};
+use super::error::ModelError;
+use super::tensor::{Elements, Tensor, TensorSpec};
+
+/// How ONNX Runtime runs a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSettings {
+    /// Where it runs: the first that has a kernel for an operation of the model takes it, the CPU what is left.
+    /// Default: the CPU alone.
+    pub providers: Vec<Provider>,
+    /// Threads of one run; default 1: workers and inference threads are threads of their own.
+    pub intra_threads: NonZeroUsize,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { providers: Vec::new(), intra_threads: NonZeroUsize::MIN }
+    }
+}
+
+/// An execution provider of ONNX Runtime. The library that is loaded must have been built with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda {
+        /// Which one.
+        device: i32,
+    },
+    /// An NVIDIA GPU, the model compiled for it when it is loaded.
+    TensorRt {
+        /// Which one.
+        device: i32,
+    },
+    /// Intel's CPUs, GPUs and NPUs.
+    OpenVino {
+        /// `CPU`, `GPU`, `NPU`, `AUTO`, …
+        device: String,
+    },
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("the CPU"),
+            Self::Cuda { device } => write!(f, "CUDA (device {device})"),
+            Self::TensorRt { device } => write!(f, "TensorRT (device {device})"),
+            Self::OpenVino { device } => write!(f, "OpenVINO ({device})"),
+        }
+    }
+}
+
+impl Provider {
+    fn is_built_in(&self) -> bool {
+        let known = match self {
+            Self::Cpu => Ok(true),
+            Self::Cuda { .. } => ep::CUDA::is_available(),
+            Self::TensorRt { .. } => ep::TensorRT::is_available(),
+            Self::OpenVino { .. } => ep::OpenVINO::is_available(),
+        };
+        known.unwrap_or(false)
+    }
+
+    fn dispatch(&self) -> ExecutionProviderDispatch {
+        let provider = match self {
+            Self::Cpu => ep::CPU::default().build(),
+            Self::Cuda { device } => ep::CUDA::default().with_device_id(*device).build(),
+            Self::TensorRt { device } => ep::TensorRT::default().with_device_id(*device).build(),
+            Self::OpenVino { device } => ep::OpenVINO::default().with_device_type(device).build(),
+        };
+        provider.error_on_failure()
+    }
+
+    /// Those that the loaded ONNX Runtime was built with, by name.
+    fn available() -> String {
+        let all = [
+            ("CPU", Self::Cpu),
+            ("CUDA", Self::Cuda { device: 0 }),
+            ("TensorRT", Self::TensorRt { device: 0 }),
+            ("OpenVINO", Self::OpenVino { device: String::new() }),
+        ];
+        all.iter().filter(|(_, p)| p.is_built_in()).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// ONNX Runtime, loaded once: it allows one environment in a process.
+fn environment() -> Result<&'static Environment, ModelError> {
+    static ENVIRONMENT: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
+    let loaded = ENVIRONMENT.get_or_init(|| {
+        let path = std::env::var("ORT_DYLIB_PATH").unwrap_or_else(|_| "libonnxruntime.so".to_owned());
+        let environment = ort::init_from(&path).map_err(|error| error.to_string());
+        environment
+            .and_then(|builder| builder.build().map_err(|error| error.to_string()))
+            .map_err(|error| (path, error))
+    });
+    loaded.as_ref().map_err(|(path, reason)| ModelError::NoRuntime { path: path.clone(), reason: reason.clone() })
+}
+
+/// A session of the model in `bytes`.
+pub(super) fn build(path: &Path, bytes: &[u8], settings: &SessionSettings) -> Result<Session, ModelError> {
+    let failed = |source| ModelError::Runtime { what: "load", path: path.to_owned(), source };
+    let mut builder = Session::builder(environment()?).map_err(failed)?;
+    for provider in &settings.providers {
+        let no_provider = |reason: String| ModelError::NoProvider {
+            path: path.to_owned(),
+            wanted: provider.to_string(),
+            reason,
+            available: Provider::available(),
+        };
+        if !provider.is_built_in() {
+            return Err(no_provider("this ONNX Runtime was built without it".to_owned()));
+        }
+        // Built in is not enough: its own libraries and the device have to be there.
+        provider.dispatch().register(&mut builder).map_err(|error| no_provider(error.to_string()))?;
+    }
+    let mut builder = builder.with_intra_threads(settings.intra_threads.get()).map_err(|e| failed(e.into()))?;
+    builder.commit_from_memory(bytes).map_err(failed)
+}
+
+/// A session, and which of its inputs and outputs the program's are.
+pub(super) struct OnnxBackend {
+    session: Session,
+    /// By input of the session: the place of the program's.
+    inputs: Vec<usize>,
+    /// By output of the program: its name.
+    outputs: Vec<String>,
+}
+
+impl OnnxBackend {
+    pub(super) fn new(session: Session, inputs: &[TensorSpec], outputs: &[TensorSpec]) -> Self {
+        let place = |name: &str| inputs.iter().position(|spec| spec.name == name).unwrap_or(usize::MAX);
+        let inputs = session.inputs().iter().map(|input| place(input.name())).collect();
+        let outputs = outputs.iter().map(|spec| spec.name.clone()).collect();
+        Self { session, inputs, outputs }
+    }
+}
+
+/// Only ONNX Runtime knows whether an error is the data's: it counts as such.
+fn batch_error(error: ort::Error) -> RunError {
+    RunError::Batch(format!("ONNX Runtime: {error}"))
+}
+
+impl Backend for OnnxBackend {
+    fn run(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        let mut values = Vec::with_capacity(self.inputs.len());
+        for place in &self.inputs {
+            let missing = || RunError::Unavailable("the program does not give all inputs of the model".to_owned());
+            let input = inputs.get(*place).ok_or_else(missing)?;
+            values.push(view(rows, input).map_err(batch_error)?);
+        }
+        let found = self.session.run(&values[..]).map_err(batch_error)?;
+        for (name, output) in self.outputs.iter().zip(outputs) {
+            let value = found.get(name).ok_or_else(|| RunError::Batch(format!("the model gave no \"{name}\"")))?;
+            copy(name, value, rows, output)?;
+        }
+        Ok(())
+    }
+}
+
+/// An input of the session without a copy, strings excepted.
+fn view(rows: usize, input: &Tensor) -> ort::Result<SessionInputValue<'_>> {
+    let shape = Shape::new(std::iter::once(rows).chain(input.shape.iter().copied()).map(|size| size as i64));
+    Ok(match &input.elements {
+        Elements::F32(values) => TensorRef::from_array_view((shape, &values[..]))?.into(),
+        Elements::F64(values) => TensorRef::from_array_view((shape, &values[..]))?.into(),
+        Elements::I64(values) => TensorRef::from_array_view((shape, &values[..]))?.into(),
+        Elements::Bool(values) => TensorRef::from_array_view((shape, &values[..]))?.into(),
+        Elements::Text(values) => OnnxTensor::from_string_array((shape, &values[..]))?.into(),
+    })
+}
+
+fn copy(name: &str, value: &DynValue, rows: usize, output: &mut Tensor) -> Result<(), RunError> {
+    let dimensions = value.shape();
+    if dimensions.first().and_then(|found| usize::try_from(*found).ok()) != Some(rows) {
+        return Err(RunError::Batch(format!("the model gave \"{name}\" as {dimensions:?} for {rows} rows")));
+    }
+    output.shape.clear();
+    output.shape.extend(dimensions.iter().skip(1).map(|size| usize::try_from(*size).unwrap_or(0)));
+    match &mut output.elements {
+        Elements::F32(to) => refill(to, value.try_extract_tensor().map_err(batch_error)?.1),
+        Elements::F64(to) => refill(to, value.try_extract_tensor().map_err(batch_error)?.1),
+        Elements::I64(to) => refill(to, value.try_extract_tensor().map_err(batch_error)?.1),
+        Elements::Bool(to) => refill(to, value.try_extract_tensor().map_err(batch_error)?.1),
+        Elements::Text(to) => *to = value.try_extract_strings().map_err(batch_error)?.1,
+    }
+    Ok(())
+}
+
+fn refill<T: Copy>(to: &mut Vec<T>, from: &[T]) {
+    to.clear();
+    to.extend_from_slice(from);
+}

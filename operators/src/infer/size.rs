@@ -1,0 +1,216 @@
+//! How large batches are: what was measured at the start, and what the latency allows.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tidemill_engine::shell::BatchTimes;
+
+use super::backend::RunError;
+use super::tensor::{Elements, Tensor, TensorSpec};
+
+/// What batches of each size cost, and which is the best.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Calibration {
+    pub(super) best: usize,
+    pub(super) measured: Vec<Cost>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Cost {
+    pub(super) batch_size: usize,
+    pub(super) ns_per_record: u64,
+}
+
+/// A larger batch has to be this much better: records wait for it.
+const WORTH_WAITING: f64 = 0.97;
+/// Each size is measured at least so long, and at least so often.
+const MEASURE: (Duration, usize) = (Duration::from_millis(8), 3);
+/// The size of a dimension that may be any.
+const ANY: usize = 8;
+
+/// Measures batches of 1, 2, 4 … `up_to` rows of made-up values.
+pub(super) fn calibrate(
+    up_to: usize,
+    specs: &[TensorSpec],
+    mut run: impl FnMut(usize, &[Tensor]) -> Result<(), RunError>,
+) -> Result<Calibration, RunError> {
+    let powers = std::iter::successors(Some(1_usize), |size| size.checked_mul(2)).take_while(|size| *size < up_to);
+    let mut measured = Vec::new();
+    for batch_size in powers.chain([up_to]) {
+        let inputs: Vec<Tensor> = specs.iter().map(|spec| made_up(spec, batch_size)).collect();
+        run(batch_size, &inputs)?;
+        let (mut times, began) = (Vec::new(), Instant::now());
+        while times.len() < MEASURE.1 || began.elapsed() < MEASURE.0 {
+            let started = Instant::now();
+            run(batch_size, &inputs)?;
+            times.push(started.elapsed());
+        }
+        times.sort_unstable();
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        let ns_per_record = u64::try_from(median.as_nanos()).unwrap_or(u64::MAX) / batch_size as u64;
+        measured.push(Cost { batch_size, ns_per_record });
+    }
+    Ok(Calibration { best: best_of(&measured), measured })
+}
+
+/// A run of a full batch of made-up values.
+pub(super) fn warm_up(
+    rows: usize,
+    specs: &[TensorSpec],
+    mut run: impl FnMut(usize, &[Tensor]) -> Result<(), RunError>,
+) -> Result<(), RunError> {
+    let inputs: Vec<Tensor> = specs.iter().map(|spec| made_up(spec, rows)).collect();
+    run(rows, &inputs)
+}
+
+/// The smallest size that no larger one is much better than.
+fn best_of(measured: &[Cost]) -> usize {
+    let least = measured.iter().map(|cost| cost.ns_per_record).min().unwrap_or(0) as f64;
+    let good = |cost: &&Cost| cost.ns_per_record as f64 * WORTH_WAITING <= least;
+    measured.iter().find(good).map_or(1, |cost| cost.batch_size)
+}
+
+/// Rows that differ, the same ones each time.
+fn made_up(spec: &TensorSpec, rows: usize) -> Tensor {
+    let shape: Vec<usize> = spec.shape.iter().map(|size| size.unwrap_or(ANY)).collect();
+    let len = rows * shape.iter().product::<usize>();
+    let mut state = 7_u64;
+    // Knuth's MMIX generator; its upper bits are good enough to send rows down different branches of a tree.
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u64 << 24) as f32
+    };
+    let mut elements = Elements::new(spec.element);
+    match &mut elements {
+        Elements::F32(to) => to.extend((0..len).map(|_| next())),
+        Elements::F64(to) => to.extend((0..len).map(|_| f64::from(next()))),
+        Elements::I64(to) => to.extend((0..len).map(|_| i64::from(next() > 0.5))),
+        Elements::Bool(to) => to.extend((0..len).map(|_| next() > 0.5)),
+        Elements::Text(to) => to.extend((0..len).map(|_| String::new())),
+    }
+    Tensor { shape, elements }
+}
+
+/// Batches between two looks at the latency.
+const LOOK_EVERY: usize = 64;
+
+/// The size of batches as the latency allows it.
+#[derive(Debug)]
+pub(super) struct BatchLimit {
+    now: usize,
+    largest: usize,
+    target: Option<Duration>,
+    /// Records, total and queued time of the batches since the last look.
+    seen: Vec<(Duration, Duration, usize)>,
+}
+
+impl BatchLimit {
+    pub(super) fn new(largest: usize, target: Option<Duration>, calibration: Option<&Calibration>) -> Self {
+        let fits = |target: Duration| {
+            let cheap =
+                |cost: &&Cost| u128::from(cost.ns_per_record) * cost.batch_size as u128 * 2 <= target.as_nanos();
+            let sizes = calibration?.measured.iter().filter(|cost| cost.batch_size <= largest).filter(cheap);
+            sizes.map(|cost| cost.batch_size).max()
+        };
+        let now = target.and_then(fits).unwrap_or(largest).max(1);
+        Self { now, largest: largest.max(1), target, seen: Vec::with_capacity(LOOK_EVERY) }
+    }
+
+    pub(super) fn now(&self) -> usize {
+        self.now
+    }
+
+    /// Looks at a batch; true when the size changed.
+    pub(super) fn saw(&mut self, records: usize, times: BatchTimes) -> bool {
+        let Some(target) = self.target else { return false };
+        self.seen.push((times.total, times.queued, records));
+        if self.seen.len() < LOOK_EVERY {
+            return false;
+        }
+        self.seen.sort_unstable();
+        let all: usize = self.seen.iter().map(|(_, _, records)| records).sum();
+        let mut before = 0;
+        let at_p99 = self.seen.iter().find(|(_, _, records)| {
+            before += records;
+            before * 100 >= all * 99
+        });
+        let (p99, queued, _) = at_p99.copied().unwrap_or_default();
+        let was_full = self.seen.iter().any(|(_, _, records)| *records >= self.now);
+        let next = if p99 > target && queued > p99 / 2 {
+            // The threads do not keep up: larger batches do more in the same time.
+            self.now * 2
+        } else if p99 > target {
+            self.now * 3 / 4
+        } else if was_full && p99 < target * 7 / 10 {
+            self.now + (self.now / 8).max(1)
+        } else {
+            self.now
+        };
+        self.seen.clear();
+        let next = next.clamp(1, self.largest);
+        std::mem::replace(&mut self.now, next) != next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::infer::tensor::ElementType;
+
+    fn costs(measured: &[(usize, u64)]) -> Vec<Cost> {
+        measured.iter().map(|&(batch_size, ns_per_record)| Cost { batch_size, ns_per_record }).collect()
+    }
+
+    #[test]
+    fn the_smallest_of_the_good_sizes_is_the_best() {
+        assert_eq!(best_of(&costs(&[(1, 5000), (2, 3000), (4, 1000), (8, 990), (16, 1500)])), 4);
+        assert_eq!(best_of(&costs(&[(1, 5000), (2, 2500), (4, 1200), (8, 600)])), 8);
+        assert_eq!(best_of(&costs(&[(1, 10)])), 1);
+    }
+
+    #[test]
+    fn each_size_is_measured_on_rows_of_the_spec() {
+        let specs = [TensorSpec::dynamic("x", ElementType::I64, [Some(3), None])];
+        let mut sizes = Vec::new();
+        let result = calibrate(6, &specs, |rows, inputs| {
+            assert!(specs[0].holds(rows, &inputs[0]));
+            sizes.push(rows);
+            Ok(())
+        });
+        sizes.dedup();
+        assert_eq!((sizes, result.unwrap().measured.len()), (vec![1, 2, 4, 6], 4));
+    }
+
+    /// A model that takes 1 ms and 10 µs a record.
+    fn settle(mut limit: BatchLimit, queued: Duration) -> usize {
+        for _ in 0..LOOK_EVERY * 200 {
+            let size = limit.now();
+            let ran = Duration::from_micros(1000 + 10 * size as u64);
+            limit.saw(size, BatchTimes { total: ran + queued, queued, ran, ..BatchTimes::default() });
+        }
+        limit.now()
+    }
+
+    #[test]
+    fn the_size_is_the_largest_that_holds_the_target() {
+        let target = Some(Duration::from_millis(4));
+        let size = settle(BatchLimit::new(1024, target, None), Duration::ZERO);
+        assert!((150..=300).contains(&size), "{size}");
+        let slow_start = settle(
+            BatchLimit::new(1024, target, Some(&Calibration { best: 1, measured: costs(&[(1, 10)]) })),
+            Duration::ZERO,
+        );
+        assert!((150..=300).contains(&slow_start), "{slow_start}");
+        assert_eq!(settle(BatchLimit::new(1024, None, None), Duration::ZERO), 1024);
+    }
+
+    #[test]
+    fn a_queue_calls_for_larger_batches() {
+        let limit = BatchLimit::new(
+            1024,
+            Some(Duration::from_millis(40)),
+            Some(&Calibration { best: 8, measured: costs(&[(8, 100)]) }),
+        );
+        assert_eq!(settle(limit, Duration::from_millis(80)), 1024);
+    }
+}

@@ -1,0 +1,280 @@
+//! Tensors: what goes into a model and comes out of it, a batch at a time.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// Elements of a tensor, row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Elements {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// 64-bit floats.
+    F64(Vec<f64>),
+    /// 64-bit integers.
+    I64(Vec<i64>),
+    /// Booleans.
+    Bool(Vec<bool>),
+    /// Strings, UTF-8.
+    Text(Vec<String>),
+}
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ElementType {
+    /// 32-bit floats.
+    F32,
+    /// 64-bit floats.
+    F64,
+    /// 64-bit integers.
+    I64,
+    /// Booleans.
+    Bool,
+    /// Strings, UTF-8.
+    Text,
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::I64 => "i64",
+            Self::Bool => "bool",
+            Self::Text => "text",
+        })
+    }
+}
+
+/// The same for each kind of elements.
+macro_rules! each {
+    ($elements:expr, $values:ident => $body:expr) => {
+        match $elements {
+            Elements::F32($values) => $body,
+            Elements::F64($values) => $body,
+            Elements::I64($values) => $body,
+            Elements::Bool($values) => $body,
+            Elements::Text($values) => $body,
+        }
+    };
+}
+
+impl Elements {
+    /// None yet.
+    #[must_use]
+    pub fn new(element: ElementType) -> Self {
+        match element {
+            ElementType::F32 => Self::F32(Vec::new()),
+            ElementType::F64 => Self::F64(Vec::new()),
+            ElementType::I64 => Self::I64(Vec::new()),
+            ElementType::Bool => Self::Bool(Vec::new()),
+            ElementType::Text => Self::Text(Vec::new()),
+        }
+    }
+
+    /// Their type.
+    #[must_use]
+    pub fn element_type(&self) -> ElementType {
+        match self {
+            Self::F32(_) => ElementType::F32,
+            Self::F64(_) => ElementType::F64,
+            Self::I64(_) => ElementType::I64,
+            Self::Bool(_) => ElementType::Bool,
+            Self::Text(_) => ElementType::Text,
+        }
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        each!(self, values => values.len())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes all; the memory stays.
+    pub fn clear(&mut self) {
+        each!(self, values => values.clear());
+    }
+
+    /// Keeps the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        each!(self, values => values.truncate(len));
+    }
+
+    /// Appends those of `other` that are in `range`; nothing when types or range do not fit.
+    fn extend_from(&mut self, other: &Self, range: Range<usize>) {
+        match (self, other) {
+            (Self::F32(to), Self::F32(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
+            (Self::F64(to), Self::F64(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
+            (Self::I64(to), Self::I64(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
+            (Self::Bool(to), Self::Bool(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
+            (Self::Text(to), Self::Text(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
+            _ => debug_assert!(false, "tensors of two types"),
+        }
+    }
+
+    /// One of them as people read it.
+    fn shown(&self, at: usize) -> String {
+        match self {
+            Self::F32(values) => values.get(at).map(ToString::to_string),
+            Self::F64(values) => values.get(at).map(ToString::to_string),
+            Self::I64(values) => values.get(at).map(ToString::to_string),
+            Self::Bool(values) => values.get(at).map(ToString::to_string),
+            Self::Text(values) => values.get(at).map(|text| format!("{text:?}")),
+        }
+        .unwrap_or_else(|| "?".to_owned())
+    }
+}
+
+/// A batch of one input or output: `[rows, shape…]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// The dimensions of one row, without the batch dimension.
+    pub shape: Vec<usize>,
+    /// The elements of all rows.
+    pub elements: Elements,
+}
+
+impl Tensor {
+    /// No rows yet. Dimensions that may be any are 0 until a row says what they are.
+    #[must_use]
+    pub fn empty(spec: &TensorSpec) -> Self {
+        let shape = spec.shape.iter().map(|size| size.unwrap_or(0)).collect();
+        Self { shape, elements: Elements::new(spec.element) }
+    }
+
+    /// Elements of one row.
+    #[must_use]
+    pub fn row_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Removes all rows; the memory stays.
+    pub fn clear(&mut self) {
+        self.elements.clear();
+    }
+
+    /// Appends row `row` of `other`, whose rows have the same shape.
+    pub fn push_row(&mut self, other: &Self, row: usize) {
+        let len = other.row_len();
+        self.elements.extend_from(&other.elements, row * len..(row + 1) * len);
+    }
+
+    /// The elements of one row as people read them: `3.5`, or `[1, 2]`.
+    pub(crate) fn shown_row(&self, row: usize) -> String {
+        let len = self.row_len();
+        let cells: Vec<String> = (row * len..(row + 1) * len).map(|at| self.elements.shown(at)).collect();
+        match &cells[..] {
+            [cell] => cell.clone(),
+            _ => format!("[{}]", cells.join(", ")),
+        }
+    }
+
+    /// One cell of a row as people read it.
+    pub(crate) fn shown_cell(&self, row: usize, column: usize) -> String {
+        self.elements.shown(row * self.row_len() + column)
+    }
+}
+
+/// What a model, or a program, says of an input or output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorSpec {
+    /// Its name.
+    pub name: String,
+    /// The type of its elements.
+    pub element: ElementType,
+    /// The dimensions of one row, without the batch dimension; `None`: any.
+    pub shape: Vec<Option<usize>>,
+}
+
+impl TensorSpec {
+    /// Rows of a fixed shape.
+    #[must_use]
+    pub fn fixed(name: impl Into<String>, element: ElementType, shape: impl IntoIterator<Item = usize>) -> Self {
+        Self { name: name.into(), element, shape: shape.into_iter().map(Some).collect() }
+    }
+
+    /// Rows of a shape with dimensions that may be any (`None`), and other ones from batch to batch.
+    #[must_use]
+    pub fn dynamic(
+        name: impl Into<String>,
+        element: ElementType,
+        shape: impl IntoIterator<Item = Option<usize>>,
+    ) -> Self {
+        Self { name: name.into(), element, shape: shape.into_iter().collect() }
+    }
+
+    /// Whether all dimensions of a row are known.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        self.shape.iter().all(Option::is_some)
+    }
+
+    /// Whether rows of `other` are rows of this: the same type and rank, and the same size wherever both say one.
+    #[must_use]
+    pub fn fits(&self, other: &Self) -> bool {
+        let sizes = self.shape.iter().zip(&other.shape);
+        self.element == other.element
+            && self.shape.len() == other.shape.len()
+            && sizes.into_iter().all(|(a, b)| a.is_none() || b.is_none() || a == b)
+    }
+
+    /// Whether `tensor` is `rows` rows of this.
+    #[must_use]
+    pub fn holds(&self, rows: usize, tensor: &Tensor) -> bool {
+        let sizes = self.shape.iter().zip(&tensor.shape);
+        self.element == tensor.elements.element_type()
+            && self.shape.len() == tensor.shape.len()
+            && sizes.into_iter().all(|(wanted, found)| wanted.is_none_or(|wanted| wanted == *found))
+            && tensor.elements.len() == rows * tensor.row_len()
+    }
+}
+
+/// `"scores" f32 [n, 2]`
+impl fmt::Display for TensorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" {} [n", self.name, self.element)?;
+        for size in &self.shape {
+            match size {
+                Some(size) => write!(f, ", {size}")?,
+                None => f.write_str(", ?")?,
+            }
+        }
+        f.write_str("]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs_fit_where_both_say_the_same() {
+        let any = TensorSpec::dynamic("x", ElementType::F32, [None]);
+        let three = TensorSpec::fixed("y", ElementType::F32, [3]);
+        assert!(any.fits(&three) && three.fits(&any));
+        assert!(!three.fits(&TensorSpec::fixed("y", ElementType::F32, [4])));
+        assert!(!three.fits(&TensorSpec::fixed("y", ElementType::F64, [3])));
+        assert!(!three.fits(&TensorSpec::fixed("y", ElementType::F32, [3, 1])));
+        assert_eq!(TensorSpec::dynamic("x", ElementType::Text, [Some(2), None]).to_string(), "\"x\" text [n, 2, ?]");
+    }
+
+    #[test]
+    fn rows_are_copied_and_shown() {
+        let spec = TensorSpec::fixed("x", ElementType::I64, [2]);
+        let mut tensor = Tensor::empty(&spec);
+        tensor.elements = Elements::I64(vec![1, 2, 3, 4]);
+        assert!(spec.holds(2, &tensor) && !spec.holds(3, &tensor));
+        let mut other = Tensor::empty(&spec);
+        other.push_row(&tensor, 1);
+        assert_eq!(other.elements, Elements::I64(vec![3, 4]));
+        assert_eq!((tensor.shown_row(0), tensor.shown_cell(1, 0)), ("[1, 2]".to_owned(), "3".to_owned()));
+    }
+}

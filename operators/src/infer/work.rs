@@ -1,0 +1,171 @@
+//! A batch on its way: the rows of its records, and what became of each.
+
+use super::backend::ModelSource;
+use super::codec::{Codec, OutputRow, Row};
+use super::tensor::{Tensor, TensorSpec};
+
+/// Which step of the ladder a record ended on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Not known yet.
+    Open,
+    /// A row of the outputs of a run.
+    Scored { by_fallback: bool, part: usize, row: usize },
+    /// Of these failures.
+    Failed(usize),
+}
+
+/// Records whose rows have the same shape.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) inputs: Vec<Tensor>,
+    /// The place of each row's record in the batch.
+    pub(super) records: Vec<usize>,
+}
+
+/// The buffers of one batch; they are used again, so that a record allocates nothing.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) len: usize,
+    /// The first `used` are of this batch.
+    groups: Vec<Group>,
+    used: usize,
+    /// The outputs of each run that gave some; the first one stays for the next batch.
+    pub(super) parts: Vec<Vec<Tensor>>,
+    /// By record; empty when all are rows of the first part, in order, scored by the model.
+    pub(super) places: Vec<Place>,
+    pub(super) failures: Vec<String>,
+    /// Why the model is not to be run: it did not come back with this batch before.
+    pub(super) given_up: Option<String>,
+    /// Records that could not be encoded have to be looked for.
+    pub(super) has_faults: bool,
+    deferred: Vec<usize>,
+}
+
+impl Work {
+    /// The groups of this batch.
+    pub(super) fn groups(&self) -> &[Group] {
+        self.groups.get(..self.used).unwrap_or_default()
+    }
+
+    /// Writes the records' rows.
+    pub(super) fn encode<'r, D: 'r, C: Codec<D>>(
+        &mut self,
+        codec: &C,
+        specs: &[TensorSpec],
+        len: usize,
+        record: impl Fn(usize) -> &'r D,
+    ) {
+        self.len = len;
+        self.used = 0;
+        self.places.clear();
+        self.failures.clear();
+        self.given_up = None;
+        self.has_faults = false;
+        self.deferred.clear();
+        self.encode_group(codec, specs, 0..len, &record);
+        while !self.deferred.is_empty() {
+            let rest = std::mem::take(&mut self.deferred);
+            self.encode_group(codec, specs, rest.iter().copied(), &record);
+        }
+    }
+
+    /// Writes the rows that have the shape of the first one; others are deferred.
+    fn encode_group<'r, D: 'r, C: Codec<D>>(
+        &mut self,
+        codec: &C,
+        specs: &[TensorSpec],
+        records: impl Iterator<Item = usize>,
+        record: &impl Fn(usize) -> &'r D,
+    ) {
+        if self.groups.len() == self.used {
+            let inputs = specs.iter().map(Tensor::empty).collect();
+            self.groups.push(Group { inputs, records: Vec::new() });
+        }
+        let Some(group) = self.groups.get_mut(self.used) else { return };
+        group.records.clear();
+        for (spec, input) in specs.iter().zip(&mut group.inputs) {
+            input.clear();
+            if spec.shape.iter().filter(|size| size.is_none()).count() > 1 {
+                // The program has to say it again.
+                input.shape.fill(0);
+            }
+        }
+        for index in records {
+            let rows = group.records.len();
+            let mut row = Row { specs, inputs: &mut group.inputs, rows, other_shape: false, fault: None };
+            codec.encode(record(index), &mut row);
+            let Row { other_shape, mut fault, .. } = row;
+            let incomplete = |(spec, input): (&TensorSpec, &Tensor)| !spec.holds(rows + 1, input);
+            if fault.is_none() && !other_shape && specs.iter().zip(&group.inputs).any(incomplete) {
+                fault = Some("the program's features do not fit: it does not fill each input once".to_owned());
+            }
+            if fault.is_none() && !other_shape {
+                group.records.push(index);
+                continue;
+            }
+            for input in &mut group.inputs {
+                let len = rows * input.row_len();
+                input.elements.truncate(len);
+            }
+            if let Some(fault) = fault {
+                self.has_faults = true;
+                self.failures.push(fault);
+                self.places.resize(self.len, Place::Open);
+                if let Some(place) = self.places.get_mut(index) {
+                    *place = Place::Failed(self.failures.len() - 1);
+                }
+            } else {
+                self.deferred.push(index);
+            }
+        }
+        self.used += usize::from(!group.records.is_empty());
+    }
+
+    /// The model did not come back with it: nothing of it is scored, and the model is not to be asked again.
+    pub(super) fn give_up(&mut self, reason: String) {
+        self.places.resize(self.len, Place::Open);
+        self.failures.push(reason.clone());
+        let failure = Place::Failed(self.failures.len() - 1);
+        self.places.iter_mut().filter(|place| **place == Place::Open).for_each(|place| *place = failure);
+        self.given_up = Some(reason);
+    }
+
+    /// Whether the batch is one tensor of all its records.
+    pub(super) fn is_plain(&self) -> bool {
+        self.used == 1 && !self.has_faults && self.given_up.is_none()
+    }
+
+    /// Buffers for the outputs of a run of `model`.
+    pub(super) fn outputs_of(model: &dyn ModelSource) -> Vec<Tensor> {
+        model.outputs().iter().map(Tensor::empty).collect()
+    }
+
+    /// What became of a record.
+    pub(super) fn place(&self, record: usize) -> Place {
+        let all_scored = Place::Scored { by_fallback: false, part: 0, row: record };
+        if self.places.is_empty() { all_scored } else { self.places.get(record).copied().unwrap_or(Place::Open) }
+    }
+
+    /// A row of the outputs of a run.
+    pub(super) fn output(&self, part: usize, row: usize) -> OutputRow<'_> {
+        OutputRow { outputs: self.parts.get(part).map_or(&[], Vec::as_slice), row }
+    }
+
+    /// The features of a record as people read them: `amount=3.5, is_night=0`.
+    pub(super) fn features(&self, record: usize, specs: &[TensorSpec], columns: &[&str]) -> String {
+        let found =
+            self.groups().iter().find_map(|group| group.records.binary_search(&record).ok().map(|row| (group, row)));
+        let Some((group, row)) = found else { return String::new() };
+        let mut cells = Vec::new();
+        for (at, (spec, input)) in specs.iter().zip(&group.inputs).enumerate() {
+            if at == 0 && columns.len() == input.row_len() {
+                cells
+                    .extend(columns.iter().enumerate().map(|(c, name)| format!("{name}={}", input.shown_cell(row, c))));
+            } else {
+                cells.push(format!("{}={}", spec.name, input.shown_row(row)));
+            }
+        }
+        cells.join(", ")
+    }
+}

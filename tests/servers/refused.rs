@@ -1,0 +1,97 @@
+//! What does not fit is refused before the first event; what a server refuses costs the records at fault.
+
+use std::time::Duration;
+
+use tidemill::operators::infer::server::{Circuit, ServedModel, ServerSettings};
+use tidemill::operators::infer::{ElementType, ModelSource, RunError, TensorSpec};
+
+use crate::common::{example, fail};
+use crate::model_server::{Kind, MODEL};
+use crate::setting::{RankFeatures, WIDTH, expected, features_spec, patient, probabilities, rows, same, score, server};
+
+/// What the error says when a job shall start with these.
+fn refusal(url: &str, input: TensorSpec, output: TensorSpec) -> String {
+    let settings = ServerSettings { start_timeout: Duration::from_secs(2), ..patient() };
+    ServedModel::connect(url, [input], [output], &settings)
+        .map(|model| model.info().to_string())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn a_model_that_does_not_fit_stops_the_job_before_the_first_event() {
+    let Some(running) = server(Kind::MlServer) else { return };
+    let (rest, grpc) = (&running.server.rest, &running.server.grpc);
+    for url in [format!("oip+http://{rest}/{MODEL}"), format!("oip+grpc://{grpc}/{MODEL}")] {
+        let error = refusal(&url, features_spec(WIDTH + 1), probabilities());
+        assert!(error.contains("the model:   \"features\" f32 [n, 6]"), "{error}");
+        assert!(error.contains("the program: \"features\" f32 [n, 7]"), "{error}");
+        let error = refusal(&url, TensorSpec::fixed("features", ElementType::F64, [WIDTH]), probabilities());
+        assert!(error.contains("the program: \"features\" f64 [n, 6]"), "{error}");
+        let error = refusal(&url, features_spec(WIDTH), TensorSpec::fixed("scores", ElementType::F32, []));
+        assert!(
+            error.contains("has no output \"scores\" f32 [n]: it has \"label\" i64 [n], \"probabilities\""),
+            "{error}"
+        );
+        let error = refusal(&format!("{url}x"), features_spec(WIDTH), probabilities());
+        assert!(error.contains("cannot be had"), "{error}");
+    }
+    // A whole program, and its words.
+    let error = fail(
+        example("content_recommendation")
+            .args(["--server", &format!("oip+grpc://{rest}/{MODEL}")])
+            .args(["--start-timeout", "1s"]),
+    );
+    assert!(error.contains("cannot be had"), "{error}");
+}
+
+#[test]
+fn a_server_that_says_nothing_of_its_model_is_asked_to_score_a_row() {
+    let Some(running) = server(Kind::TfServing) else { return };
+    let url = format!("tfs+grpc://{}/{MODEL}", running.server.grpc);
+    // pythie-serving wants every feature as an input.
+    let error = refusal(&url, features_spec(WIDTH), probabilities());
+    assert!(error.contains("to a row of zeros") && error.contains("the program: \"features\" f32 [n, 6]"), "{error}");
+}
+
+#[test]
+fn no_server_is_waited_for_and_then_said_so() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for scheme in ["oip+grpc", "oip+http", "tfs+grpc", "tfs+http"] {
+        let error = refusal(&format!("{scheme}://{nobody}/{MODEL}"), features_spec(WIDTH), probabilities());
+        assert!(error.contains("cannot be had") && error.contains("Is it up?"), "{error}");
+    }
+}
+
+#[test]
+fn what_a_server_refuses_is_the_batchs_fault_and_the_circuit_stays_closed() {
+    for kind in [Kind::Triton, Kind::MlServer, Kind::KServe] {
+        let Some(running) = server(kind) else { return };
+        let (rest, grpc) = (&running.server.rest, &running.server.grpc);
+        for url in [format!("oip+http://{rest}/{MODEL}"), format!("oip+grpc://{grpc}/{MODEL}")] {
+            let model =
+                ServedModel::scoring::<RankFeatures>(&url, "features", ("probabilities", 2, 1), &patient()).unwrap();
+            let mut backend = model.open().unwrap();
+            let mut found = vec![tidemill::operators::infer::Tensor::empty(&model.outputs()[0])];
+            let mut wrong = crate::setting::tensor(&rows(5, 1));
+            // 30 numbers as rows of 5: the model takes 6.
+            wrong.shape = vec![5];
+            for _ in 0..20 {
+                let refused = backend.run(6, &[wrong.clone()], &mut found);
+                assert!(matches!(refused, Err(RunError::Batch(_))), "{url}: {refused:?}");
+            }
+            assert_eq!((model.circuit(), model.counts().calls), (Circuit::Closed, 20), "{url}");
+            // The same client goes on.
+            let rows = rows(9, 6);
+            same(&score(&mut *backend, &rows, model.outputs()).unwrap(), &expected(&rows), 1e-6, &url);
+        }
+        // JSON has no NaN: the record that has it is to blame, not the server.
+        let url = format!("oip+http://{rest}/{MODEL}");
+        let model =
+            ServedModel::scoring::<RankFeatures>(&url, "features", ("probabilities", 2, 1), &patient()).unwrap();
+        let mut nan = rows(3, 7);
+        nan[8] = f32::NAN;
+        let refused = score(&mut *model.open().unwrap(), &nan, model.outputs());
+        assert!(matches!(&refused, Err(RunError::Batch(reason)) if reason.contains("NaN")), "{url}: {refused:?}");
+    }
+}

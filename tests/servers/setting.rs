@@ -1,0 +1,109 @@
+//! Servers, batches and what their scores must be.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tempfile::TempDir;
+use tidemill::features;
+use tidemill::operators::infer::server::ServerSettings;
+use tidemill::operators::infer::{Backend, ElementType, Elements, Model, ModelSource, Tensor, TensorSpec};
+
+use crate::model_server::{Kind, ModelServer};
+
+features! {
+    /// Those of the example.
+    pub struct RankFeatures { affinity, recent_affinity, recent_clicks, popularity, age_hours, time_of_day }
+}
+
+/// How many.
+pub const WIDTH: usize = 6;
+
+pub fn model_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/content_recommendation.onnx")
+}
+
+/// A running server and its folder.
+pub struct Running {
+    pub server: ModelServer,
+    // Tests that run servers are run one at a time: two cores are not many.
+    _alone: MutexGuard<'static, ()>,
+    _folder: TempDir,
+}
+
+/// Starts a server. Where there are none, the test says so, and fails in CI.
+pub fn server(kind: Kind) -> Option<Running> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let Some(venvs) = std::env::var_os("TIDEMILL_SERVERS").map(PathBuf::from) else {
+        assert!(std::env::var_os("CI").is_none(), "CI must have model servers (TIDEMILL_SERVERS)");
+        eprintln!("NOT RUN: {} is not here; `cargo xtask test` sets it up", kind.name());
+        return None;
+    };
+    if !venvs.join(kind.name()).join("installed.txt").exists() {
+        assert!(std::env::var_os("CI").is_none(), "CI must have {}", kind.name());
+        eprintln!("NOT RUN: {} could not be set up", kind.name());
+        return None;
+    }
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let server = ModelServer::start(kind, project, &venvs, folder.path(), &model_file()).unwrap();
+    Some(Running { server, _alone: alone, _folder: folder })
+}
+
+/// Long deadlines: what is tested is what comes out, on a machine that may be busy.
+pub fn patient() -> ServerSettings {
+    ServerSettings { deadline: Duration::from_secs(20), ..ServerSettings::default() }
+}
+
+pub fn features_spec(width: usize) -> TensorSpec {
+    TensorSpec::fixed("features", ElementType::F32, [width])
+}
+
+pub fn probabilities() -> TensorSpec {
+    TensorSpec::fixed("probabilities", ElementType::F32, [2])
+}
+
+/// Rows like those of the example.
+pub fn rows(count: usize, seed: u64) -> Vec<f32> {
+    let mut chance = ChaCha8Rng::seed_from_u64(seed);
+    let ranges = [-1.0..1.0, -1.0..1.0, 0.0..9.0, -3.0..3.0, 0.0..48.0, -1.0..1.0_f32];
+    (0..count * WIDTH).map(|at| chance.random_range(ranges[at % WIDTH].clone())).collect()
+}
+
+pub fn tensor(rows: &[f32]) -> Tensor {
+    Tensor { shape: vec![WIDTH], elements: Elements::F32(rows.to_vec()) }
+}
+
+/// What ONNX Runtime says in this process: the chance of a click, one per row.
+pub fn expected(rows: &[f32]) -> Vec<f32> {
+    let model = Model::load::<RankFeatures>(&model_file(), "probabilities", 1).unwrap();
+    let mut backend = model.open().unwrap();
+    score(&mut *backend, rows, model.outputs()).unwrap()
+}
+
+/// The scores of a backend that takes features and gives probabilities.
+pub fn score(
+    backend: &mut dyn Backend,
+    rows: &[f32],
+    outputs: &[TensorSpec],
+) -> Result<Vec<f32>, tidemill::operators::infer::RunError> {
+    let mut found: Vec<Tensor> = outputs.iter().map(Tensor::empty).collect();
+    backend.run(rows.len() / WIDTH, &[tensor(rows)], &mut found)?;
+    Ok(column(&found[0], 1))
+}
+
+pub fn column(tensor: &Tensor, column: usize) -> Vec<f32> {
+    let Elements::F32(values) = &tensor.elements else { panic!("{tensor:?}") };
+    values.iter().skip(column).step_by(tensor.row_len().max(1)).copied().collect()
+}
+
+/// Fails when a score is another one.
+pub fn same(found: &[f32], expected: &[f32], tolerance: f32, where_: &str) {
+    assert_eq!(found.len(), expected.len(), "{where_}");
+    for (row, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() <= tolerance, "{where_}: row {row} is {found}, and {expected} here");
+    }
+}

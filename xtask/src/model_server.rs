@@ -1,0 +1,254 @@
+//! A real model server on loopback, for tests and by hand: Triton, MLServer, KServe, and pythie-serving for TensorFlow
+//! Serving's protocol.
+//!
+//! Shared by `cargo xtask` and `tests/servers`, so it uses the standard library alone. Known limits: when the process
+//! that started it is killed with SIGKILL, the server is left running; KServe and pythie-serving listen on all
+//! interfaces, which they let nobody change.
+
+use std::fs::{self, File};
+use std::io::{self, Error};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(120);
+/// What the model is called on every server.
+pub const MODEL: &str = "ranking";
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// NVIDIA Triton, the binary in the package `nvidia-pytriton`.
+    Triton,
+    /// Seldon's MLServer.
+    MlServer,
+    /// KServe's Python server; its V1 protocol is TensorFlow Serving's REST API, for predictions.
+    KServe,
+    /// pythie-serving: TensorFlow Serving's gRPC `Predict` for LightGBM.
+    TfServing,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Triton, Self::MlServer, Self::KServe, Self::TfServing];
+
+    /// The name of its requirements and of its virtual environment.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Triton => "triton",
+            Self::MlServer => "mlserver",
+            Self::KServe => "kserve",
+            Self::TfServing => "tfserving",
+        }
+    }
+}
+
+/// A running server; stopped when it is dropped.
+pub struct ModelServer {
+    pub kind: Kind,
+    /// The project's folder `xtask/servers`.
+    scripts: PathBuf,
+    /// The virtual environment.
+    venv: PathBuf,
+    /// Where it writes.
+    folder: PathBuf,
+    /// The model, without `.onnx` or `.txt`.
+    model: PathBuf,
+    /// `127.0.0.1:port`; pythie-serving has none.
+    pub rest: String,
+    /// `127.0.0.1:port`.
+    pub grpc: String,
+    child: Option<Child>,
+}
+
+impl ModelServer {
+    /// Starts a server with `model`.onnx (pythie-serving: .txt), whose virtual environment is in `venvs`, on free ports.
+    pub fn start(kind: Kind, project: &Path, venvs: &Path, folder: &Path, model: &Path) -> io::Result<Self> {
+        let [rest, grpc] = free_ports()?.map(|port| format!("127.0.0.1:{port}"));
+        Self::start_on(kind, project, venvs, folder, model, rest, grpc)
+    }
+
+    /// The same on given addresses.
+    pub fn start_on(
+        kind: Kind,
+        project: &Path,
+        venvs: &Path,
+        folder: &Path,
+        model: &Path,
+        rest: String,
+        grpc: String,
+    ) -> io::Result<Self> {
+        let (scripts, venv) = (project.join("xtask/servers"), venvs.join(kind.name()));
+        let (folder, model) = (folder.join(kind.name()), model.to_owned());
+        fs::create_dir_all(&folder)?;
+        let mut server = Self { kind, scripts, venv, folder, model, rest, grpc, child: None };
+        server.prepare()?;
+        server.resume()?;
+        Ok(server)
+    }
+
+    /// What has to be on the disk before it starts.
+    fn prepare(&self) -> io::Result<()> {
+        match self.kind {
+            Kind::Triton => {
+                let repository = self.folder.join("repository").join(MODEL);
+                fs::create_dir_all(repository.join("1"))?;
+                for file in ["config.pbtxt", "1/model.py"] {
+                    fs::copy(self.scripts.join("triton").join(file), repository.join(file))?;
+                }
+                // The package keeps a starter of Python programs for every version of Python.
+                let (version, triton) = (self.python("print('%d.%d' % sys.version_info[:2])")?, self.triton()?);
+                let starter = triton.join("backends/python/triton_python_backend_stub");
+                if fs::symlink_metadata(&starter).is_err() {
+                    symlink(
+                        triton.join("python_backend_stubs").join(version).join("triton_python_backend_stub"),
+                        starter,
+                    )?;
+                }
+            }
+            Kind::TfServing => {
+                let model = self.model.with_extension("txt");
+                let pickle = self.folder.join(MODEL).with_extension("pickled");
+                let make = "import lightgbm, pickle; \
+                            pickle.dump(lightgbm.Booster(model_file=sys.argv[1]), open(sys.argv[2], 'wb'))";
+                self.python_with(make, &[model, pickle])?;
+                fs::write(self.folder.join("metadata.json"), "{}")?;
+                let config = format!(
+                    "model_config_list: {{ config: {{ name: '{MODEL}', base_path: '{}', model_platform: 'lightgbm' }} }}",
+                    self.folder.display()
+                );
+                fs::write(self.folder.join("models.config"), config)?;
+            }
+            Kind::MlServer | Kind::KServe => {}
+        }
+        Ok(())
+    }
+
+    fn python(&self, program: &str) -> io::Result<String> {
+        self.python_with(program, &[])
+    }
+
+    fn python_with(&self, program: &str, arguments: &[PathBuf]) -> io::Result<String> {
+        let mut python = Command::new(self.venv.join("bin/python"));
+        let output = python.args(["-c", &format!("import sys; {program}")]).args(arguments).output()?;
+        if !output.status.success() {
+            return Err(Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    fn packages(&self) -> io::Result<PathBuf> {
+        self.python("import sysconfig; print(sysconfig.get_path('purelib'))").map(PathBuf::from)
+    }
+
+    fn triton(&self) -> io::Result<PathBuf> {
+        Ok(self.packages()?.join("pytriton/tritonserver"))
+    }
+
+    fn command(&self) -> io::Result<Command> {
+        let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
+        let (rest, grpc) = (port(&self.rest), port(&self.grpc));
+        let mut command = match self.kind {
+            Kind::Triton => {
+                let triton = self.triton()?;
+                let mut command = Command::new(triton.join("bin/tritonserver"));
+                command.arg("--model-repository").arg(self.folder.join("repository"));
+                command.arg("--backend-directory").arg(triton.join("backends"));
+                command.args(["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--allow-metrics=false"]);
+                command.arg(format!("--http-port={rest}")).arg(format!("--grpc-port={grpc}"));
+                // Python itself, and what is installed for it.
+                command.env(
+                    "LD_LIBRARY_PATH",
+                    self.python("import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")?,
+                );
+                command.env("TIDEMILL_SITE_PACKAGES", self.packages()?);
+                command
+            }
+            Kind::MlServer => {
+                let [metrics, _] = free_ports()?;
+                let mut command = Command::new(self.venv.join("bin/mlserver"));
+                command.arg("start").arg(self.scripts.join("mlserver")).env("MLSERVER_HOST", "127.0.0.1");
+                command.env("MLSERVER_HTTP_PORT", rest).env("MLSERVER_GRPC_PORT", grpc);
+                command.env("MLSERVER_METRICS_PORT", metrics.to_string()).env("MLSERVER_PARALLEL_WORKERS", "0");
+                command
+            }
+            Kind::KServe => {
+                let mut command = Command::new(self.venv.join("bin/python"));
+                command.arg(self.scripts.join("kserve_model.py")).args([
+                    "--enable_grpc",
+                    "true",
+                    "--enable_docs_url",
+                    "false",
+                ]);
+                command.args(["--http_port", &rest, "--grpc_port", &grpc]);
+                command
+            }
+            Kind::TfServing => {
+                let mut command = Command::new(self.venv.join("bin/python"));
+                command.args(["-m", "pythie_serving.run"]).arg(self.folder.join("models.config"));
+                command.args(["--port", &grpc, "--worker-count", "4", "--maximum-concurrent-rpcs", "-1"]);
+                command.env("VERBOSITY_LEVEL", "0").env("LGBM_NTHREAD", "1");
+                command
+            }
+        };
+        command.current_dir(&self.folder).env("TIDEMILL_ONNX", self.model.with_extension("onnx"));
+        Ok(command)
+    }
+
+    /// Starts it again after [`kill`](Self::kill), on the same ports.
+    pub fn resume(&mut self) -> io::Result<()> {
+        let log = File::options().create(true).append(true).open(self.folder.join("server.log"))?;
+        let mut command = self.command()?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn()?);
+        let addresses: Vec<String> = match self.kind {
+            Kind::TfServing => vec![self.grpc.clone()],
+            _ => vec![self.rest.clone(), self.grpc.clone()],
+        };
+        let started = Instant::now();
+        while addresses.iter().any(|address| TcpStream::connect(address).is_err()) {
+            let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if ended.is_some() || started.elapsed() > START {
+                let log = fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(30).collect();
+                let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+                return Err(Error::other(format!("{} did not start ({ended:?}): {last}", self.kind.name())));
+            }
+            pause();
+        }
+        Ok(())
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) -> io::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> io::Result<()> {
+        self.child.as_mut().map(Child::wait).transpose().map(drop)
+    }
+}
+
+impl Drop for ModelServer {
+    fn drop(&mut self) {
+        drop(self.kill());
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a server that starts tells nobody")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(100));
+}
+
+fn free_ports() -> io::Result<[u16; 2]> {
+    // Both are held until both are known, so that they differ.
+    let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+    Ok([listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port()])
+}

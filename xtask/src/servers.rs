@@ -1,0 +1,117 @@
+//! Real model servers on loopback, from PyPI, each in a virtual environment of its own: their pins conflict.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::model_server::{Kind, MODEL, ModelServer};
+use crate::{cache, root, scratch};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which: triton, mlserver, kserve, tfserving; all by default.
+    #[arg(value_name = "SERVER")]
+    which: Vec<String>,
+    /// The model they serve, an .onnx file; tfserving takes the .txt file beside it.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// The first port: each server takes two of them, for REST and gRPC.
+    #[arg(long, default_value_t = 8500)]
+    port: u16,
+}
+
+/// Runs servers until they are interrupted.
+pub fn run(args: &Args) -> Result<()> {
+    let unknown = args.which.iter().find(|name| Kind::ALL.iter().all(|kind| kind.name() != *name));
+    if let Some(unknown) = unknown {
+        bail!("no server \"{unknown}\": there are {}", Kind::ALL.map(Kind::name).join(", "));
+    }
+    let wanted = |kind: &Kind| args.which.is_empty() || args.which.iter().any(|name| name == kind.name());
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
+    let failed = set_up(&kinds)?;
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n"));
+    }
+    let model = args.model.clone().unwrap_or_else(|| root().join("models/content_recommendation.onnx"));
+    let model = fs::canonicalize(&model).with_context(|| format!("no model \"{}\"", model.display()))?;
+    let folder = scratch("servers/run")?;
+    let mut servers = Vec::new();
+    for (kind, port) in kinds.into_iter().zip((args.port..).step_by(2)) {
+        let addresses = [port, port + 1].map(|port| format!("127.0.0.1:{port}"));
+        let [rest, grpc] = addresses;
+        let server = ModelServer::start_on(kind, root(), &venvs(), &folder, &model, rest, grpc)?;
+        for url in urls(&server) {
+            println!("{:10} {url}", kind.name());
+        }
+        servers.push(server);
+    }
+    println!("Ctrl-C stops them");
+    servers.iter_mut().try_for_each(ModelServer::wait)?;
+    Ok(())
+}
+
+/// What a job calls the model by.
+fn urls(server: &ModelServer) -> Vec<String> {
+    let (rest, grpc) = (&server.rest, &server.grpc);
+    match server.kind {
+        Kind::Triton | Kind::MlServer => {
+            vec![format!("oip+http://{rest}/{MODEL}"), format!("oip+grpc://{grpc}/{MODEL}")]
+        }
+        Kind::KServe => vec![
+            format!("oip+http://{rest}/{MODEL}"),
+            format!("oip+grpc://{grpc}/{MODEL}"),
+            format!("tfs+http://{rest}/{MODEL}"),
+        ],
+        Kind::TfServing => vec![format!("tfs+grpc://{grpc}/{MODEL}")],
+    }
+}
+
+/// The folder of the virtual environments.
+pub fn venvs() -> PathBuf {
+    cache("servers")
+}
+
+/// Installs what is not there yet, all at once; why some could not be.
+pub fn set_up(kinds: &[Kind]) -> Result<Vec<String>> {
+    fs::create_dir_all(venvs())?;
+    let failures = std::thread::scope(|scope| {
+        let running: Vec<_> = kinds.iter().map(|kind| scope.spawn(|| install(*kind))).collect();
+        running.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+    });
+    let mut failed = Vec::new();
+    for (kind, result) in kinds.iter().zip(failures) {
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failed.push(format!("{} cannot be had: {error:#}", kind.name())),
+            Err(_) => failed.push(format!("{} cannot be had: its set-up panicked", kind.name())),
+        }
+    }
+    Ok(failed)
+}
+
+fn install(kind: Kind) -> Result<()> {
+    let (venv, requirements) = (venvs().join(kind.name()), root().join(format!("xtask/servers/{}.txt", kind.name())));
+    // Copied there when all is installed: a half-filled folder would pass for a whole one.
+    let done = venv.join("installed.txt");
+    let wanted = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    if fs::read(&done).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    println!("setup: {}, in .cache/servers", kind.name());
+    quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
+        .context("Python 3.11 with its venv module is needed (Debian: python3-venv)")?;
+    quiet(Command::new(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements))?;
+    fs::write(done, wanted)?;
+    Ok(())
+}
+
+/// Runs it out of sight; an error, with what it said, when it fails.
+fn quiet(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
