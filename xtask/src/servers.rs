@@ -68,9 +68,9 @@ fn urls(server: &ModelServer) -> Vec<String> {
     }
 }
 
-/// The folder of the virtual environments.
+/// The folder of the virtual environments: of `TIDEMILL_SERVERS`, which may outlive a clone.
 pub fn venvs() -> PathBuf {
-    cache("servers")
+    std::env::var_os("TIDEMILL_SERVERS").map_or_else(|| cache("servers"), PathBuf::from)
 }
 
 /// Installs what is not there yet, all at once; why some could not be.
@@ -99,7 +99,7 @@ fn install(kind: Kind) -> Result<()> {
     if fs::read(&done).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    println!("setup: {}, in .cache/servers", kind.name());
+    println!("setup: {}, in {}", kind.name(), venvs().display());
     quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
         .context("Python 3.11 with its venv module is needed (Debian: python3-venv)")?;
     quiet(Command::new(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements))?;
