@@ -61,3 +61,7 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../docs/kafka.md")]
 struct KafkaPage;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/inference.md")]
+struct InferencePage;
