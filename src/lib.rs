@@ -63,5 +63,9 @@ pub mod prelude {
 struct KafkaPage;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/inference.md")]
+struct InferencePage;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/model-servers.md")]
 struct ModelServersPage;

@@ -54,19 +54,29 @@ fn fraud(input: &Path, to: &Path) -> Command {
 
 #[test]
 fn forty_kills_leave_every_prediction_once() {
+    kills_leave_every_prediction_once(40, &[]);
+}
+
+#[test]
+fn kills_with_batches_on_threads_leave_every_prediction_once() {
+    kills_leave_every_prediction_once(20, &["--inference-threads", "2"]);
+}
+
+fn kills_leave_every_prediction_once(kills: usize, more: &[&str]) {
     let Some(input) = data("transactions.csv.gz") else { return };
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let (calm, stormy) = (scratch.path().join("calm"), scratch.path().join("stormy"));
     let mut chance = ChaCha8Rng::seed_from_u64(seed());
-    let killed = run_with_kills(40, Duration::from_millis(1500), &mut chance, |workers| {
+    let killed = run_with_kills(kills, Duration::from_millis(1500), &mut chance, |workers| {
         let mut command = fraud(&input, &stormy);
+        command.args(more);
         command.args(["--checkpoint-interval", "100ms", "--workers", &workers.to_string()]);
         command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
         command
     });
     finish(&mut fraud(&input, &calm));
-    println!("{killed} of 40 runs were killed before their end");
-    assert!(killed >= 10, "only {killed} runs were killed: the machine is too fast for this test to mean much");
+    println!("{killed} of {kills} runs were killed before their end");
+    assert!(killed >= kills / 4, "only {killed} runs were killed: the machine is too fast for this test to mean much");
     for output in ["predictions", "alerts"] {
         same_lines(&calm.join(output), &stormy.join(output));
     }

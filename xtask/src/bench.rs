@@ -7,11 +7,11 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::{bench_kafka, build_examples, cache, check, example, root, setup};
+use crate::{bench_infer, bench_kafka, build_examples, cache, check, example, root, setup};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What: the examples on files and simulated input, or on Kafka.
+    /// What: the examples on files and simulated input, on Kafka, or the inference operator alone.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -30,6 +30,7 @@ const CHECKPOINTS: [(&str, Option<&str>); 3] = [("off", None), ("1 s", Some("1s"
 enum What {
     Engine,
     Kafka,
+    Infer,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -41,6 +42,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     setup::run()?;
     build_examples()?;
+    if args.what == What::Infer {
+        return bench_infer::run(args.runs, args.json.as_deref());
+    }
     let folder = cache("bench");
     std::fs::create_dir_all(&folder)?;
     let mut rows = Vec::new();
@@ -75,7 +79,7 @@ fn with_runtime(command: &mut Command) -> &mut Command {
     command.env("ORT_DYLIB_PATH", library).stderr(Stdio::inherit())
 }
 
-fn output(command: &mut Command) -> Result<Value> {
+pub fn output(command: &mut Command) -> Result<Value> {
     let output = with_runtime(command).output()?;
     if !output.status.success() {
         bail!("{command:?} failed: {}", output.status);

@@ -1,6 +1,7 @@
 //! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | servers | models | setup`.
 
 mod bench;
+mod bench_infer;
 mod bench_kafka;
 mod broker;
 mod demo;

@@ -221,11 +221,16 @@ impl ModelServer {
         Ok(())
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills it with SIGKILL, and the programs it started: Triton's Python would not always notice.
     pub fn kill(&mut self) -> io::Result<()> {
         if let Some(mut child) = self.child.take() {
+            let its_own = started_by(child.id());
             child.kill()?;
             child.wait()?;
+            if !its_own.is_empty() {
+                // Most end by themselves meanwhile, and are no longer there.
+                Command::new("kill").arg("-KILL").args(its_own).stderr(Stdio::null()).status()?;
+            }
         }
         Ok(())
     }
@@ -240,6 +245,13 @@ impl Drop for ModelServer {
     fn drop(&mut self) {
         drop(self.kill());
     }
+}
+
+/// The processes that a process started.
+fn started_by(id: u32) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    children.flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a server that starts tells nobody")]

@@ -142,7 +142,7 @@ pub(crate) fn batch<'s, L: BatchLogic>(
         Execution::InLine(runner) => Ok(Executor::InLine(runner)),
         Execution::Pool(spec) => {
             let wake = flow.scope().worker().sync_activator_for(address.to_vec());
-            Pool::start(name, spec, wake).map(Executor::Pool)
+            Pool::start(name, spec, wake).map(|pool| Executor::Pool(Box::new(pool)))
         }
     };
     // A builder may not be given up: what went wrong stops the job in the operator's first turn.
@@ -222,7 +222,7 @@ struct Landed<W> {
 
 enum Executor<W> {
     InLine(Box<dyn BatchRunner<W>>),
-    Pool(Pool<W>),
+    Pool(Box<Pool<W>>),
 }
 
 struct BatchShell<L: BatchLogic> {
@@ -312,7 +312,11 @@ impl<L: BatchLogic> BatchShell<L> {
     fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
         if let Executor::Pool(_) = self.executor {
             self.submit_due(idle)?;
-            return self.look_for_overdue();
+            // What was given up leaves room for others, and no thread will wake this operator for them.
+            while self.look_for_overdue()? {
+                self.submit_due(idle)?;
+            }
+            return self.land();
         }
         if let Some(open) = self.gathered.back() {
             if idle || open.since.elapsed() >= self.logic.max_delay() {
@@ -331,7 +335,7 @@ impl<L: BatchLogic> BatchShell<L> {
         {
             if pool.is_dead() {
                 let Some(batch) = self.gathered.pop_front() else { break };
-                self.lose(batch, "all threads are overdue".to_owned())?;
+                self.lose(batch, "all threads are overdue".to_owned());
                 continue;
             }
             let closed = self.gathered.len() > 1 || first.records.len() >= self.logic.max_batch_size().max(1);
@@ -394,27 +398,24 @@ impl<L: BatchLogic> BatchShell<L> {
         Ok(())
     }
 
-    /// Gives up threads that are overdue, and has itself called when the next one would be.
-    fn look_for_overdue(&mut self) -> Result<(), JobError> {
-        loop {
-            let Executor::Pool(pool) = &mut self.executor else { return Ok(()) };
-            let Some(deadline) = pool.deadline() else { return Ok(()) };
-            let in_the_air = |flight: &Flight<_, _>| flight.done.is_none();
-            let Some(at) = self.flights.iter().position(in_the_air) else { return Ok(()) };
-            let Some(flight) = self.flights.get(at) else { return Ok(()) };
-            let left = deadline.saturating_sub(flight.submitted.elapsed());
-            if !left.is_zero() {
-                let (now, then) = (Instant::now(), Instant::now() + left);
-                if self.next_look.is_none_or(|planned| planned <= now || planned > then) {
-                    self.next_look = Some(then);
-                    self.activator.activate_after(left);
-                }
-                return Ok(());
-            }
+    /// Gives up a thread that is overdue; when none is, has itself called when the next one would be.
+    fn look_for_overdue(&mut self) -> Result<bool, JobError> {
+        let Executor::Pool(pool) = &mut self.executor else { return Ok(false) };
+        let Some(deadline) = pool.deadline() else { return Ok(false) };
+        let in_the_air = |(_, flight): &(usize, &Flight<_, _>)| flight.done.is_none();
+        let Some((at, flight)) = self.flights.iter().enumerate().find(in_the_air) else { return Ok(false) };
+        let left = deadline.saturating_sub(flight.submitted.elapsed());
+        if left.is_zero() {
             pool.give_up(flight.ticket)?;
             self.give_up(at, format!("no answer within {deadline:?}"))?;
-            self.land()?;
+            return Ok(true);
         }
+        let (now, then) = (Instant::now(), Instant::now() + left);
+        if self.next_look.is_none_or(|planned| planned <= now || planned > then) {
+            self.next_look = Some(then);
+            self.activator.activate_after(left);
+        }
+        Ok(false)
     }
 
     /// The work of a flight is lost; its records are here. What can still be tried is handed to another thread.
@@ -434,13 +435,14 @@ impl<L: BatchLogic> BatchShell<L> {
         Ok(())
     }
 
-    /// A batch that no thread is there for.
-    fn lose(&mut self, batch: Gathered<L::In>, reason: String) -> Result<(), JobError> {
+    /// A batch that no thread is there for; it leaves in its turn.
+    fn lose(&mut self, batch: Gathered<L::In>, reason: String) {
         let mut work = L::Work::default();
         self.logic.prepare(&batch.records, &mut work);
         self.logic.give_up(&batch.records, &mut work, reason);
-        let gathered = batch.since.elapsed();
-        self.finish(batch, work, BatchTimes { gathered, total: gathered, ..BatchTimes::default() })
+        let (gathered, submitted) = (batch.since.elapsed(), Instant::now());
+        let done = Some(Landed { work, queued: Duration::ZERO, ran: Duration::ZERO });
+        self.flights.push_back(Flight { ticket: 0, batch, gathered, submitted, done });
     }
 
     /// Makes and sends the results of a batch.

@@ -57,6 +57,8 @@ pub(super) struct Pool<W> {
     overdue: Vec<(u64, Thread)>,
     /// Orders that were given up before a thread had come to them.
     expired: Vec<u64>,
+    /// The newest of them. All older ones that still wait are given up too: they have waited longer.
+    expired_up_to: Arc<AtomicU64>,
     last_ticket: u64,
     /// Orders that are with threads or wait for one.
     running: usize,
@@ -86,6 +88,7 @@ impl<W: Send + 'static> Pool<W> {
             threads: Vec::new(),
             overdue: Vec::new(),
             expired: Vec::new(),
+            expired_up_to: Arc::new(AtomicU64::new(NONE)),
             last_ticket: NONE,
             running: 0,
             orders: Some(orders),
@@ -102,11 +105,16 @@ impl<W: Send + 'static> Pool<W> {
 
     fn spawn(&mut self, runner: Box<dyn BatchRunner<W>>) -> Result<(), JobError> {
         let current = Arc::new(AtomicU64::new(NONE));
-        let (own, taken, report, wake) =
-            (Arc::clone(&current), self.taken.clone(), self.report.clone(), self.wake.clone());
+        let desk = Desk {
+            current: Arc::clone(&current),
+            expired_up_to: Arc::clone(&self.expired_up_to),
+            orders: self.taken.clone(),
+            report: self.report.clone(),
+            wake: self.wake.clone(),
+        };
         let handle = std::thread::Builder::new()
             .name(format!("{}-pool", self.name))
-            .spawn(move || work_off(runner, &own, &taken, &report, &wake))
+            .spawn(move || desk.work_off(runner))
             .map_err(|source| JobError::Io { what: format!("start a thread of \"{}\"", self.name), source })?;
         self.threads.push(Thread { current, handle });
         Ok(())
@@ -174,8 +182,11 @@ impl<W: Send + 'static> Pool<W> {
     /// Gives up the batch `ticket`, and the thread that has it, which is replaced.
     pub(super) fn give_up(&mut self, ticket: u64) -> Result<(), JobError> {
         self.running = self.running.saturating_sub(1);
-        let Some(at) = self.threads.iter().position(|thread| thread.current.load(Ordering::Acquire) == ticket) else {
-            // No thread had come to it: one will, for nothing.
+        // Before the look at the threads: one that takes it after that look sees this, and skips it.
+        let waited_as_long = self.expired_up_to.load(Ordering::SeqCst).max(ticket);
+        self.expired_up_to.store(waited_as_long, Ordering::SeqCst);
+        let has_it = |thread: &Thread| thread.current.load(Ordering::SeqCst) == ticket;
+        let Some(at) = self.threads.iter().position(has_it) else {
             self.expired.push(ticket);
             return Ok(());
         };
@@ -193,27 +204,36 @@ impl<W: Send + 'static> Pool<W> {
     }
 }
 
-/// A thread's life.
-fn work_off<W: 'static>(
-    mut runner: Box<dyn BatchRunner<W>>,
-    current: &AtomicU64,
-    orders: &Receiver<Order<W>>,
-    report: &Sender<Done<W>>,
-    wake: &SyncActivator,
-) {
-    while let Ok(Order { ticket, mut work, sent }) = orders.recv() {
-        current.store(ticket, Ordering::Release);
-        let queued = sent.elapsed();
-        let started = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| runner.run(&mut work)));
-        let lost = outcome.is_err();
-        let work = outcome.map(|()| work).map_err(|panic| message(&*panic));
-        current.store(if lost { ENDED } else { NONE }, Ordering::Release);
-        let sent = report.send(Done { ticket, work, queued, ran: started.elapsed() });
-        // A worker that is gone has nothing to be woken for.
-        _ = wake.activate();
-        if lost || sent.is_err() {
-            return;
+/// What a thread has of the pool.
+struct Desk<W> {
+    current: Arc<AtomicU64>,
+    expired_up_to: Arc<AtomicU64>,
+    orders: Receiver<Order<W>>,
+    report: Sender<Done<W>>,
+    wake: SyncActivator,
+}
+
+impl<W: 'static> Desk<W> {
+    /// A thread's life.
+    fn work_off(self, mut runner: Box<dyn BatchRunner<W>>) {
+        while let Ok(Order { ticket, mut work, sent }) = self.orders.recv() {
+            self.current.store(ticket, Ordering::SeqCst);
+            let (queued, started) = (sent.elapsed(), Instant::now());
+            let is_given_up = ticket <= self.expired_up_to.load(Ordering::SeqCst);
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                if !is_given_up {
+                    runner.run(&mut work);
+                }
+            }));
+            let lost = outcome.is_err();
+            let work = outcome.map(|()| work).map_err(|panic| message(&*panic));
+            self.current.store(if lost { ENDED } else { NONE }, Ordering::SeqCst);
+            let sent = self.report.send(Done { ticket, work, queued, ran: started.elapsed() });
+            // A worker that is gone has nothing to be woken for.
+            _ = self.wake.activate();
+            if lost || sent.is_err() {
+                return;
+            }
         }
     }
 }

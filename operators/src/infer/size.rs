@@ -100,8 +100,8 @@ pub(super) struct BatchLimit {
     now: usize,
     largest: usize,
     target: Option<Duration>,
-    /// Records, total and queued time of the batches since the last look.
-    seen: Vec<(Duration, Duration, usize)>,
+    /// The batches since the last look, and their records.
+    seen: Vec<(BatchTimes, usize)>,
 }
 
 impl BatchLimit {
@@ -123,27 +123,29 @@ impl BatchLimit {
     /// Looks at a batch; true when the size changed.
     pub(super) fn saw(&mut self, records: usize, times: BatchTimes) -> bool {
         let Some(target) = self.target else { return false };
-        self.seen.push((times.total, times.queued, records));
+        self.seen.push((times, records));
         if self.seen.len() < LOOK_EVERY {
             return false;
         }
-        self.seen.sort_unstable();
-        let all: usize = self.seen.iter().map(|(_, _, records)| records).sum();
+        self.seen.sort_unstable_by_key(|(times, _)| times.total);
+        let all: usize = self.seen.iter().map(|(_, records)| records).sum();
         let mut before = 0;
-        let at_p99 = self.seen.iter().find(|(_, _, records)| {
+        let at_p99 = self.seen.iter().find(|(_, records)| {
             before += records;
             before * 100 >= all * 99
         });
-        let (p99, queued, _) = at_p99.copied().unwrap_or_default();
-        let was_full = self.seen.iter().any(|(_, _, records)| *records >= self.now);
-        let next = if p99 > target && queued > p99 / 2 {
+        let (at_p99, _) = at_p99.copied().unwrap_or_default();
+        let p99 = at_p99.total;
+        let was_full = self.seen.iter().any(|(_, records)| *records >= self.now);
+        let next = if p99 > target && at_p99.queued > p99 / 2 {
             // The threads do not keep up: larger batches do more in the same time.
             self.now * 2
-        } else if p99 > target {
+        } else if p99 > target && at_p99.ran > p99 / 4 {
             self.now * 3 / 4
         } else if was_full && p99 < target * 7 / 10 {
             self.now + (self.now / 8).max(1)
         } else {
+            // Also where it is the worker's other operators that take the time: smaller batches give none back.
             self.now
         };
         self.seen.clear();
@@ -202,6 +204,17 @@ mod tests {
         );
         assert!((150..=300).contains(&slow_start), "{slow_start}");
         assert_eq!(settle(BatchLimit::new(1024, None, None), Duration::ZERO), 1024);
+    }
+
+    #[test]
+    fn smaller_batches_do_not_make_the_rest_of_the_worker_faster() {
+        let mut limit = BatchLimit::new(64, Some(Duration::from_micros(500)), None);
+        for _ in 0..LOOK_EVERY * 50 {
+            let ran = Duration::from_micros(4 * limit.now() as u64);
+            let gathered = Duration::from_millis(2);
+            limit.saw(limit.now(), BatchTimes { total: ran + gathered, gathered, ran, ..BatchTimes::default() });
+        }
+        assert_eq!(limit.now(), 64);
     }
 
     #[test]

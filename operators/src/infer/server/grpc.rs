@@ -67,12 +67,18 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+fn source_of(status: &Status) -> Option<&(dyn std::error::Error + 'static)> {
+    std::error::Error::source(status)
+}
+
 /// What a status says of server and batch.
 fn sort(status: &Status) -> CallError {
-    let source = std::error::Error::source(status).map(with_causes);
+    let source = source_of(status).map(with_causes);
     let text =
         format!("{:?}: {}{}", status.code(), status.message(), source.map(|s| format!(" ({s})")).unwrap_or_default());
     match status.code() {
+        // What a server sent has no cause: this one was made here, of a connection that broke.
+        _ if source_of(status).is_some() => CallError::Unavailable(text),
         Code::InvalidArgument | Code::OutOfRange => CallError::Refused(text),
         Code::Internal | Code::Unknown | Code::DataLoss => CallError::Failed(text),
         Code::Unimplemented => CallError::Unimplemented(text),

@@ -81,12 +81,8 @@ impl Protocol for Client {
             Err(CallError::Unimplemented(_)) => return Ok(()),
             answer => answer?,
         };
-        // GetModelStatusResponse { model_version_status = 1 { version = 1, state = 2 } }
-        for status in fields(&answer) {
-            let status = status?.1.message()?;
-            if fields(status).any(|field| field == Ok((2, Value::Int(AVAILABLE.cast_unsigned())))) {
-                return Ok(());
-            }
+        if is_available(&answer)? {
+            return Ok(());
         }
         Err(CallError::Unavailable("no version of the model is available".to_owned()))
     }
@@ -144,6 +140,17 @@ impl Client {
         }
         self.target.outputs.iter().fold(message, |message, spec| message.text(3, &spec.name)).finish()
     }
+}
+
+/// GetModelStatusResponse { model_version_status = 1 { version = 1, state = 2 } }
+fn is_available(answer: &[u8]) -> Result<bool, Malformed> {
+    for status in fields(answer) {
+        let status = status?.1.message()?;
+        if fields(status).any(|field| field == Ok((2, Value::Int(AVAILABLE.cast_unsigned())))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Sizes of a TensorShapeProto { dim = 2 { size = 1 }, unknown_rank = 3 }.
@@ -281,6 +288,34 @@ fn tensor_info(entry: Value<'_>) -> Result<Described, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// Messages that TensorFlow's own classes serialized.
+    #[test]
+    fn metadata_and_status_are_those_of_tensorflow_serving() {
+        let answer = bytes(concat!(
+            "0a0a0a0468616c661202087b12e6010a0d7369676e61747572655f64656612d4010a36747970652e676f6f676c65617069732e63",
+            "6f6d2f74656e736f72666c6f772e73657276696e672e5369676e61747572654465664d61701299010a120a056f7468657212090a",
+            "070a017a120210020a82010a0f73657276696e675f64656661756c74126f0a1f0a0178121a0a03783a3010011a11120b08ffffff",
+            "ffffffffffff01120208060a130a046e6f7465120b0a036e3a3010071a021801121b0a017912160a03793a3010091a0d120b08ff",
+            "ffffffffffffffff011a1a74656e736f72666c6f772f73657276696e672f70726564696374"
+        ));
+        let found = signature_of(&answer, "serving_default").unwrap().unwrap();
+        let shown = |all: &[Described]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(found.versions, ["123"]);
+        assert_eq!(shown(&found.inputs), ["\"x\" f32 [n, 6]", "\"note\" text […]"]);
+        assert_eq!(shown(&found.outputs), ["\"y\" i64 [n]"]);
+        assert_eq!(signature_of(&answer, "none"), Ok(None));
+        for end in 0..answer.len() {
+            // Cut off anywhere, it is refused or says less; it is never a panic.
+            drop(signature_of(&answer[..end], "serving_default"));
+        }
+        assert_eq!(is_available(&bytes("0a04080110320a040802101e")), Ok(true));
+        assert_eq!(is_available(&bytes("0a0408011032")), Ok(false));
+    }
 
     #[test]
     fn lists_are_read_in_every_form() {

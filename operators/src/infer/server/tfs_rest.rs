@@ -68,25 +68,11 @@ impl Protocol for Client {
             answer => answer?,
         };
         let signature = &self.target.url.signature;
-        let found = &answer["metadata"]["signature_def"]["signature_def"][signature];
-        if found.is_null() {
-            let text = format!("the model has no signature \"{signature}\" (?signature=name sets another)");
-            return Err(CallError::Unimplemented(text));
-        }
-        let all = |which: &str| {
-            let all = found[which].as_object().into_iter().flatten();
-            all.map(|(name, info)| {
-                let dtype = info["dtype"].as_str().unwrap_or("no type");
-                described(name.clone(), Err(dtype), sizes(&info["tensor_shape"]))
-            })
-            .collect()
-        };
-        let version = answer["model_spec"]["version"].as_str().map(str::to_owned);
-        Ok(Some(Description {
-            versions: version.into_iter().collect(),
-            inputs: all("inputs"),
-            outputs: all("outputs"),
-        }))
+        described_by(&answer, signature).map(Some).ok_or_else(|| {
+            CallError::Unimplemented(format!(
+                "the model has no signature \"{signature}\" (?signature=name sets another)"
+            ))
+        })
     }
 
     fn infer(&mut self, rows: usize, from: &[Tensor], to: &mut [Tensor], deadline: Instant) -> Result<(), CallError> {
@@ -109,6 +95,20 @@ impl Protocol for Client {
     }
 }
 
+/// A signature in the answer of `/metadata`.
+fn described_by(answer: &Value, signature: &str) -> Option<Description> {
+    let found = answer["metadata"]["signature_def"]["signature_def"].get(signature)?;
+    let all = |which: &str| {
+        let all = found[which].as_object().into_iter().flatten();
+        let one = |(name, info): (&String, &Value)| {
+            described(name.clone(), Err(info["dtype"].as_str().unwrap_or("no type")), sizes(&info["tensor_shape"]))
+        };
+        all.map(one).collect()
+    };
+    let version = answer["model_spec"]["version"].as_str().map(str::to_owned);
+    Some(Description { versions: version.into_iter().collect(), inputs: all("inputs"), outputs: all("outputs") })
+}
+
 /// `{"dim": [{"size": "-1"}, …], "unknown_rank": false}`: 64-bit integers are texts in the JSON of Protocol Buffers.
 fn sizes(shape: &Value) -> Option<Vec<i64>> {
     if shape["unknown_rank"] == true {
@@ -116,4 +116,37 @@ fn sizes(shape: &Value) -> Option<Vec<i64>> {
     }
     let size = |size: &Value| size["size"].as_str().map_or_else(|| size["size"].as_i64(), |text| text.parse().ok());
     shape["dim"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(size).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What TensorFlow's own classes print.
+    #[test]
+    fn metadata_are_those_of_tensorflow_serving() {
+        let answer = json!({
+            "model_spec": { "name": "half", "signature_name": "", "version": "123" },
+            "metadata": { "signature_def": { "signature_def": {
+                "serving_default": {
+                    "inputs": {
+                        "note": { "name": "n:0", "dtype": "DT_STRING", "tensor_shape": { "unknown_rank": true, "dim": [] } },
+                        "x": { "name": "x:0", "dtype": "DT_FLOAT", "tensor_shape": {
+                            "dim": [{ "size": "-1", "name": "" }, { "size": "6", "name": "" }], "unknown_rank": false
+                        } }
+                    },
+                    "outputs": { "y": { "name": "y:0", "dtype": "DT_HALF", "tensor_shape": {
+                        "dim": [{ "size": "-1", "name": "" }], "unknown_rank": false
+                    } } },
+                    "method_name": "tensorflow/serving/predict"
+                }
+            } } }
+        });
+        let found = described_by(&answer, "serving_default").unwrap();
+        let shown = |all: &[super::super::check::Described]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(found.versions, ["123"]);
+        assert_eq!(shown(&found.inputs), ["\"note\" text […]", "\"x\" f32 [n, 6]"]);
+        assert_eq!(shown(&found.outputs), ["\"y\" DT_HALF [n]"]);
+        assert_eq!(described_by(&answer, "none"), None);
+    }
 }

@@ -1,0 +1,200 @@
+//! A model that does what its records ask for.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidemill::operators::infer::{
+    Backend, ElementType, Elements, ModelError, ModelInfo, ModelSource, RunError, Tensor, TensorSpec,
+};
+use tidemill::prelude::*;
+
+/// What the model does with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Act {
+    Score = 0,
+    /// Fails every batch it is in.
+    Poison = 1,
+    Panic = 2,
+    /// The model does not answer before [`Gate::open`].
+    Hang = 3,
+    Unavailable = 4,
+    /// The model takes 20 ms.
+    Slow = 5,
+}
+
+features! {
+    /// What the fake sees.
+    pub struct Wish { id, act }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    pub id: u64,
+    pub act: Act,
+    pub wish: Wish,
+}
+
+pub fn item(id: u64, act: Act) -> Item {
+    Item { id, act, wish: Wish { id: id as f64, act: f64::from(act as u8) } }
+}
+
+/// What hangs waits here.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    /// Whether it was opened within 30 s.
+    pub fn wait(&self) -> bool {
+        let opened = self.0.0.lock().unwrap();
+        *self.0.1.wait_timeout_while(opened, Duration::from_secs(30), |open| !*open).unwrap().0
+    }
+}
+
+/// Scores twice the id, plus what it adds.
+#[derive(Clone)]
+pub struct Fake {
+    info: ModelInfo,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+    plus: f32,
+    /// Acts this one obeys; it scores all others.
+    obeys: Vec<Act>,
+    pub gate: Gate,
+    pub runs: Arc<AtomicUsize>,
+    pub opened: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    pub fn new(name: &str, plus: f32, obeys: &[Act]) -> Self {
+        Self {
+            info: ModelInfo { name: name.to_owned(), hash: "0".to_owned() },
+            inputs: vec![TensorSpec::fixed("wish", ElementType::F32, [2])],
+            outputs: vec![TensorSpec::fixed("score", ElementType::F32, [])],
+            plus,
+            obeys: obeys.to_vec(),
+            gate: Gate::default(),
+            runs: Arc::default(),
+            opened: Arc::default(),
+        }
+    }
+}
+
+impl ModelSource for Fake {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Backend for Fake {
+    fn run(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        let [Tensor { elements: Elements::F32(cells), .. }] = inputs else { panic!("one input of f32") };
+        let [Tensor { elements: Elements::F32(scores), .. }] = outputs else { panic!("one output of f32") };
+        assert_eq!(cells.len(), rows * 2);
+        let asked = |act: Act| self.obeys.contains(&act) && cells.chunks(2).any(|row| row[1] == f32::from(act as u8));
+        if asked(Act::Slow) {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        if asked(Act::Hang) {
+            self.gate.wait();
+        }
+        if asked(Act::Unavailable) {
+            return Err(RunError::Unavailable("out for lunch".to_owned()));
+        }
+        if asked(Act::Poison) {
+            return Err(RunError::Batch("poison in the batch".to_owned()));
+        }
+        assert!(!asked(Act::Panic), "asked to panic");
+        scores.extend(cells.chunks(2).map(|row| row[0] * 2.0 + self.plus));
+        Ok(())
+    }
+}
+
+/// What a job made of its items.
+pub struct Ran {
+    pub scored: Vec<Scored<Item>>,
+    pub dead: Vec<DeadLetter>,
+    counters: std::collections::BTreeMap<String, u64>,
+}
+
+impl Ran {
+    pub fn count(&self, counter: &str) -> u64 {
+        self.counters[counter]
+    }
+
+    /// Ids of those scored that way, sorted.
+    pub fn ids(&self, source: Source) -> Vec<u64> {
+        let mut ids: Vec<u64> = self.scored.iter().filter(|s| s.source == source).map(|s| s.record.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Ids of dead letters, out of the features they carry, sorted.
+    pub fn dead_ids(&self) -> Vec<u64> {
+        let id = |letter: &DeadLetter| -> u64 {
+            let features = letter.content.strip_prefix("id=").unwrap_or_else(|| panic!("{letter:?}"));
+            features.split(',').next().unwrap().parse().unwrap()
+        };
+        let mut ids: Vec<u64> = self.dead.iter().map(id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+pub fn args(workers: usize) -> JobArgs {
+    JobArgs { workers, log_level: "off".to_owned(), ..JobArgs::default() }
+}
+
+/// Scores the items.
+pub fn run(items: Vec<Item>, workers: usize, models: impl Into<Models>, settings: &InferSettings) -> Ran {
+    let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (models, settings) = (models.into(), settings.clone());
+    let source = vec_source(items.into_iter().map(|item| (EventTime(item.id as i64), item)).collect());
+    let (scored, dead) = (CollectSink::default(), CollectSink::default());
+    let (scored_sink, dead_sink) = (scored.clone(), dead.clone());
+    let report = Job::new("infer", args(workers))
+        .run(move |flow| {
+            flow.source("items", &source)?
+                .infer("score", &models, &settings, |item: &Item| &item.wish)?
+                .sink("scored", &scored_sink)?;
+            flow.dead_letters().sink("dead", &dead_sink)
+        })
+        .unwrap();
+    assert_eq!(report.in_flight, 0, "what was charged was released");
+    let operator = report.operators.into_iter().find(|operator| operator.name == "score").unwrap();
+    Ran { scored: scored.data(), dead: dead.data(), counters: operator.counters }
+}
+
+/// Batches of this size at most, on threads or in line.
+pub fn settings(batch: usize, pool: Option<PoolSettings>) -> InferSettings {
+    InferSettings {
+        max_batch_size: BatchSize::Fixed(batch.try_into().unwrap()),
+        pool,
+        backoff: Duration::from_millis(1),
+        ..InferSettings::default()
+    }
+}
+
+pub fn threads(threads: usize, ordered: bool) -> Option<PoolSettings> {
+    Some(PoolSettings { threads: threads.try_into().unwrap(), ordered, ..PoolSettings::default() })
+}

@@ -1,0 +1,24 @@
+//! The inference operator through the public API: what becomes of records when models fail, are slow, hang or
+//! panic; models with tensors of all types; nothing lost or twice when a job stops with batches in flight.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod allocations;
+mod fake;
+mod ladder;
+mod poison;
+mod pool;
+mod restore;
+mod tensors;
+
+use std::alloc::System;
+use std::sync::RwLock;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// Counts what all threads of this process allocate.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The test that looks at what was allocated runs alone.
+static ALONE: RwLock<()> = RwLock::new(());

@@ -1,0 +1,79 @@
+//! The inference operator on the shipped models, against ONNX Runtime alone in full batches: medians, in turn.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::bench::{median, output};
+use crate::example;
+
+/// By model: records a run, and a run of single records.
+const MODELS: [(&str, &str, &str); 2] = [("fraud", "800000", "100000"), ("iot", "60000", "4000")];
+
+const ROWS: [(&str, &[&str]); 8] = [
+    ("batches of one", &["--max-batch-size", "1"]),
+    ("batches of 16", &["--max-batch-size", "16"]),
+    ("batches of 64", &["--max-batch-size", "64"]),
+    ("batches of 256", &["--max-batch-size", "256"]),
+    ("batches of 1024", &["--max-batch-size", "1024"]),
+    ("calibrated", &["--max-batch-size", "auto:1024"]),
+    ("p99 of 2 ms", &["--max-batch-size", "auto:1024", "--latency-target", "2ms"]),
+    ("calibrated, a thread", &["--max-batch-size", "auto:1024", "--inference-threads", "1"]),
+];
+
+pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
+    let mut rows = Vec::new();
+    for (model, count, few) in MODELS {
+        // The size that the calibration chooses here is that of the limit, too.
+        let chosen = job(model, few, ROWS[5].1)?;
+        let best = chosen["batch_size"].as_u64().context("a batch size")?.to_string();
+        let mut speeds: Vec<Vec<Value>> = vec![Vec::new(); ROWS.len() + 1];
+        for _ in 0..runs {
+            speeds[0].push(job(model, count, &["--alone", &best])?);
+            for (at, (name, arguments)) in ROWS.iter().enumerate() {
+                let count = if *name == "batches of one" { few } else { count };
+                speeds[at + 1].push(job(model, count, arguments)?);
+            }
+        }
+        let costs = |told: &Value| told["details"]["calibration"][0]["measured"].clone();
+        println!("\n{model}: measured at the start: {}", costs(&chosen));
+        println!(
+            "{:<22} {:>6} {:>11} {:>9} {:>9}   ns a record: gathered, encoded, queued, ONNX Runtime, decoded",
+            "", "size", "records/s", "of limit", "p99 us"
+        );
+        let speed = |runs: &[Value]| {
+            let of = |told: &Value| told["records"].as_f64().zip(told["seconds"].as_f64()).map(|(n, s)| n / s);
+            median(runs.iter().filter_map(of).collect())
+        };
+        let limit = speed(&speeds[0]);
+        let names = std::iter::once("ONNX Runtime alone").chain(ROWS.iter().map(|(name, _)| *name));
+        for (name, runs) in names.zip(&speeds) {
+            let (speed, told) = (speed(runs), runs.last().context("a run")?);
+            let records = told["records"].as_f64().unwrap_or(1.0);
+            let parts = ["gather_ns", "encode_ns", "queue_ns", "model_ns", "decode_ns"]
+                .map(|name| told["counters"][name].as_f64().unwrap_or(0.0))
+                .map(|ns| format!("{:.0}", ns / records));
+            let p99 = median(runs.iter().filter_map(|told| told["p99_us"].as_f64()).chain([0.0]).collect());
+            println!(
+                "{name:<22} {:>6} {speed:>11.0} {:>9.2} {p99:>9.0}   {}",
+                told["batch_size"],
+                speed / limit,
+                parts.join(", ")
+            );
+            rows.push(json!({
+                "model": model, "row": name, "batch_size": told["batch_size"], "records_per_second": speed,
+                "of_limit": speed / limit, "p99_us": p99, "runs": runs.len(), "last": told,
+            }));
+        }
+    }
+    if let Some(path) = json {
+        std::fs::write(path, serde_json::to_string_pretty(&rows)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn job(model: &str, count: &str, arguments: &[&str]) -> Result<Value> {
+    output(example("infer")?.arg(model).args(["--count", count]).args(arguments))
+}
