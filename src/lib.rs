@@ -35,6 +35,7 @@
 
 pub use tidemill_connectors as connectors;
 pub use tidemill_engine as engine;
+pub use tidemill_engine::testing;
 pub use tidemill_operators as operators;
 pub use tidemill_operators::features;
 pub use tidemill_state as state;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::compaction_filter::Decision as CompactionDecision;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, Env, IteratorMode, Options,
     PrefixRange, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
 };
 
@@ -76,15 +76,27 @@ impl Db {
     /// Opens `path` with all column families it has. `keeps`: whether deltas are wanted at all (a
     /// checkpoint directory or a memory limit is set).
     pub(crate) fn open(path: &Path, applied: u64, keeps: bool) -> Result<Self, StateError> {
-        let options = options();
-        let known = DB::list_cf(&options, path).unwrap_or_default();
+        Self::open_with(&options(), path, applied, keeps)
+    }
+
+    /// An empty one whose files are in memory, and gone with it.
+    pub(crate) fn in_memory(applied: u64) -> Result<Self, StateError> {
+        let path = Path::new("/memory");
+        let env = Env::mem_env().map_err(|source| StateError::Rocks { what: "open", path: path.to_owned(), source })?;
+        let mut options = options();
+        options.set_env(&env);
+        Self::open_with(&options, path, applied, true)
+    }
+
+    fn open_with(options: &Options, path: &Path, applied: u64, keeps: bool) -> Result<Self, StateError> {
+        let known = DB::list_cf(options, path).unwrap_or_default();
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         let expiry = Expiry::default();
         let families = known.into_iter().map(|name| {
             let options = family_options(&cache, expiry.of(&name));
             ColumnFamilyDescriptor::new(name, options)
         });
-        let rocks = DB::open_cf_descriptors(&options, path, families).map_err(|source| StateError::Rocks {
+        let rocks = DB::open_cf_descriptors(options, path, families).map_err(|source| StateError::Rocks {
             what: "open",
             path: path.to_owned(),
             source,
