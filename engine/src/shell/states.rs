@@ -165,4 +165,12 @@ impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
     ) -> Result<R, StateError> {
         Ok(f(self.0.borrow_mut().log(ctx.hash, ctx.key)?))
     }
+
+    /// Removes the list of the key at hand, and its header.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with).
+    pub fn remove<O, S>(&self, ctx: &Context<'_, K, O, S>) -> Result<(), StateError> {
+        self.0.borrow_mut().remove(ctx.hash, ctx.key)
+    }
 }
