@@ -5,6 +5,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod joins;
+mod late;
 mod programs;
+mod rest;
 mod script;
 mod windows;

@@ -82,3 +82,27 @@ pub fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
     items.sort_unstable();
     items
 }
+
+/// What an operator in event-time order sees: each record, the watermark then, whether it is late. `first` are records
+/// that come before others of the same time.
+pub fn seen(steps: &[Step], first: impl Fn(&Event) -> bool) -> Vec<(Event, i64, bool)> {
+    let (mut held, mut seen, mut watermark) = (Vec::new(), Vec::new(), i64::MIN);
+    let end = Step::Watermark(i64::MAX);
+    for step in steps.iter().chain([&end]) {
+        match *step {
+            Step::Event(event) if event.time < watermark || watermark == i64::MAX => {
+                seen.push((event, watermark, true))
+            }
+            Step::Event(event) => held.push(event),
+            Step::Watermark(next) if next > watermark => {
+                let mut due: Vec<Event> =
+                    held.extract_if(.., |event: &mut Event| event.time < next || next == i64::MAX).collect();
+                due.sort_by_key(|event| (event.time, !first(event)));
+                seen.extend(due.into_iter().map(|event| (event, watermark, false)));
+                watermark = next;
+            }
+            _ => {}
+        }
+    }
+    seen
+}

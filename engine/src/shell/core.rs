@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tidemill_state::{Backend, OperatorStates, OrderBuffer, TimerTable, hash_key};
 
-use super::context::Context;
+use super::context::{Context, is_late};
 use super::logic::{KeyedLogic, LogicError, Order};
 use super::states::States;
 use crate::error::JobError;
@@ -122,14 +122,14 @@ impl<L: KeyedLogic> Core<L> {
                     self.hashes.extend(block.map(|record| hash_key(&(self.key_of)(&record.data))));
                     self.parts.states.warm(&self.hashes);
                     for (at, record) in records.by_ref().take(BLOCK).enumerate() {
-                        late += u64::from(record.event_time < self.lateness);
+                        late += u64::from(is_late(record.event_time, self.lateness));
                         self.apply(self.hashes[at], record)?;
                     }
                 }
             }
             Some(held) => {
                 for record in records {
-                    if record.event_time < self.lateness {
+                    if is_late(record.event_time, self.lateness) {
                         late += 1;
                         self.apply(hash_key(&(self.key_of)(&record.data)), record)?;
                     } else {
@@ -189,7 +189,8 @@ impl<L: KeyedLogic> Core<L> {
         }
     }
 
-    /// Releases the records before `watermark` and fires the timers up to it, in event-time order.
+    /// Releases the records before `watermark` and fires the timers up to it, in event-time order. Timers at the end of
+    /// time fire after the records there: nothing can come after those.
     pub(crate) fn pass(&mut self, watermark: EventTime) -> Result<(), JobError> {
         if let Some(held) = self.parts.held.clone() {
             held.borrow_mut().release_before(watermark.0);
@@ -201,7 +202,7 @@ impl<L: KeyedLogic> Core<L> {
                 }
                 let next = held.borrow_mut().next_due();
                 let Some((time, hash, record)) = next else { break };
-                self.fire_timers(EventTime(time))?;
+                self.fire_timers(EventTime(time.min(i64::MAX - 1)))?;
                 self.apply(hash, record)?;
             }
         }

@@ -154,7 +154,19 @@ impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
         self.0.borrow_mut().warm_with(look);
     }
 
-    /// Works with the list of the key at hand.
+    /// Reads the list of the key at hand, if there is one.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn read<O, S, R>(
+        &self,
+        ctx: &Context<'_, K, O, S>,
+        f: impl FnOnce(Option<&Log<V, H>>) -> R,
+    ) -> Result<R, StateError> {
+        Ok(f(self.0.borrow_mut().get(ctx.hash, ctx.key)?))
+    }
+
+    /// Works with the list of the key at hand; makes one where there is none.
     ///
     /// # Errors
     /// When what RocksDB holds cannot be read.

@@ -30,9 +30,9 @@ impl<T: 'static, V: Hash + 'static, F: Fn(&T) -> V + 'static> Aggregate for Dist
     fn empty(&self) -> Self::Accumulator {
         CardinalityEstimator::new()
     }
-    /// By the hash that keys have: it is the same in any process.
+    /// By the hash that keys have, which is the same in any process, hashed again: its bits alone are not even enough.
     fn add(&self, accumulator: &mut Self::Accumulator, record: &T) {
-        accumulator.insert_hash(hash_key(&(self.value)(record)));
+        accumulator.insert(&hash_key(&(self.value)(record)));
     }
     fn merge(&self, into: &mut Self::Accumulator, other: &Self::Accumulator) {
         into.merge(other);

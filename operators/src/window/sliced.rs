@@ -12,6 +12,8 @@
 //! Invariant: slices of the queue come one after the other in time, all before `closed`; `open` ones come after.
 //! Known limit: accumulators that grow with their records are merged anew for each result.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{ListState, LogicError, States};
 use tidemill_engine::{Data, EventTime, JobError, Record};
@@ -32,9 +34,9 @@ struct Slice<A> {
 #[serde(bound = "A: Serialize + serde::de::DeserializeOwned")]
 struct Beside<A> {
     /// Not yet in any result, by time.
-    open: Vec<Slice<A>>,
+    open: VecDeque<Slice<A>>,
     /// What came into closed slices, by time.
-    late: Vec<Slice<A>>,
+    late: VecDeque<Slice<A>>,
     /// Up to here slices are closed.
     closed: EventTime,
     /// When the next window ends that has something in it, or else when what is left is forgotten.
@@ -45,7 +47,7 @@ struct Beside<A> {
 
 impl<A> Default for Beside<A> {
     fn default() -> Self {
-        Self { open: Vec::new(), late: Vec::new(), closed: EventTime::MIN, next: None, stacks: Stacks::new() }
+        Self { open: VecDeque::new(), late: VecDeque::new(), closed: EventTime::MIN, next: None, stacks: Stacks::new() }
     }
 }
 
@@ -100,7 +102,7 @@ where
         let (timer, told) = self.state.with(ctx, |log| {
             let (beside, queue) = log.parts();
             // Most records are of the latest slice, whose windows are looked after already.
-            if let Some(latest) = beside.open.last_mut()
+            if let Some(latest) = beside.open.back_mut()
                 && latest.window.start <= time
                 && time < latest.window.end
             {
@@ -129,7 +131,7 @@ where
         Ok(())
     }
 
-    fn add(&self, slices: &mut Vec<Slice<A::Accumulator>>, window: Window, record: &A::In) {
+    fn add(&self, slices: &mut VecDeque<Slice<A::Accumulator>>, window: Window, record: &A::In) {
         // The latest slices are the likely ones.
         let after = slices.iter().rposition(|s| s.window <= window).map_or(0, |at| at + 1);
         if after == 0 || slices[after - 1].window != window {
@@ -207,8 +209,9 @@ where
         queue: &mut Queue<Slice<A::Accumulator>>,
         window: Window,
     ) -> Option<A::Out> {
-        let count = beside.open.partition_point(|slice| slice.window.end <= window.end);
-        beside.open.drain(..count).for_each(|slice| queue.push_back(slice));
+        while let Some(slice) = beside.open.pop_front_if(|slice| slice.window.end <= window.end) {
+            queue.push_back(slice);
+        }
         beside.closed = beside.closed.max(window.end);
         let first = first_where(queue, |slice| slice.start >= window.start);
         let late = beside.late.iter().filter(|slice| slice.window.start >= window.start);
@@ -269,8 +272,8 @@ where
         while queue.front().is_some_and(over) {
             queue.pop_front();
         }
-        beside.late.retain(|slice| !over(slice));
-        beside.open.retain(|slice| !over(slice));
+        while beside.late.pop_front_if(|slice| over(slice)).is_some() {}
+        while beside.open.pop_front_if(|slice| over(slice)).is_some() {}
     }
 
     /// When there is something to do next.
@@ -283,12 +286,12 @@ where
         let window = |slice: &Slice<A::Accumulator>| slice.window;
         // What comes later in time ends later: the first slice of each kind will do.
         let to_come = |slice: Window| self.slices.last_end_of(slice) > at;
-        let first_to_come = |slices: &[Slice<A::Accumulator>]| slices.iter().map(window).find(|s| to_come(*s));
+        let first_to_come = |slices: &VecDeque<Slice<A::Accumulator>>| slices.iter().map(window).find(|s| to_come(*s));
         let closed = queue.get(first_where(queue, to_come)).map(window);
         let firsts = [closed, first_to_come(&beside.late), first_to_come(&beside.open)];
         let end = firsts.into_iter().flatten().map(|slice| self.slices.first_end_after(at, slice)).min();
         // Any slice's last window is to come, or else it waits to be forgotten.
-        let oldest = [queue.front(), beside.late.first(), beside.open.first()];
+        let oldest = [queue.front(), beside.late.front(), beside.open.front()];
         end.or_else(|| oldest.into_iter().flatten().map(|slice| self.forgotten_at(slice.window)).min())
     }
 }
