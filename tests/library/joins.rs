@@ -17,7 +17,7 @@ type Sides = Either<Event, Event>;
 
 /// Every other record is of the right stream.
 pub fn side(event: Event) -> Sides {
-    if event.id % 2 == 0 { Either::First(event) } else { Either::Second(event) }
+    if event.id.is_multiple_of(2) { Either::First(event) } else { Either::Second(event) }
 }
 
 pub fn key(sides: &Sides) -> u8 {

@@ -115,7 +115,7 @@ proptest! {
         if distinct.len() == all.len() {
             prop_assert_eq!(gaps(&found), gaps(&one_then_two(&all, WITHIN_MS, false)));
         }
-        let priced = sinks.priced.output().into_iter().map(|(event, row)| (event, row)).collect();
+        let priced = sinks.priced.output();
         let expected = all.iter().map(|event| (*event, Some((event.key, i32::from(event.key) * 7)))).collect();
         prop_assert_eq!(sorted(priced), sorted(expected));
     }

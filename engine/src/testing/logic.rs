@@ -52,7 +52,7 @@ use crate::time::EventTime;
 pub struct LogicTest<L: KeyedLogic> {
     order: Order,
     key_of: KeyOf<L>,
-    open: Box<dyn Fn(&mut States<'_, L::Key>) -> Result<L, JobError>>,
+    open: Open<L>,
     state_memory: Option<u64>,
     workers: Vec<TestWorker<L>>,
     at: Times,
@@ -62,6 +62,9 @@ pub struct LogicTest<L: KeyedLogic> {
     since: Vec<Step<L::In>>,
     committed: Committed<L>,
 }
+
+/// Opens the logic on a worker.
+type Open<L> = Box<dyn Fn(&mut States<'_, <L as KeyedLogic>::Key>) -> Result<L, JobError>>;
 
 #[derive(Clone, Copy)]
 struct Times {

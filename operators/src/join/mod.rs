@@ -70,6 +70,12 @@ pub struct JoinOutput<'s, O: Data, L: Data> {
     pub late: Stream<'s, L>,
 }
 
+/// What comes out of a join of two streams.
+pub type PairsOutput<'s, A, B> = JoinOutput<'s, Joined<A, B>, Either<A, B>>;
+
+/// What comes out of a join with a table: each record, and its row if there was one.
+pub type RowsOutput<'s, A, V> = JoinOutput<'s, (A, Option<V>), Either<A, V>>;
+
 /// Joins keyed streams.
 pub trait JoinExt<'s, K: Key + Data, A: Data> {
     /// Pairs what falls into the same window, once the window is over. Event time: the last millisecond of the window.
@@ -83,7 +89,7 @@ pub trait JoinExt<'s, K: Key + Data, A: Data> {
         right: KeyedStream<'s, K, B>,
         assigner: Assigner,
         kind: JoinKind,
-    ) -> Result<JoinOutput<'s, Joined<A, B>, Either<A, B>>, JobError>;
+    ) -> Result<PairsOutput<'s, A, B>, JobError>;
 
     /// Pairs each record with those of `right` that are within `between` of it. A pair comes with its later record and
     /// has its time; a record without a partner when none can come any more.
@@ -96,7 +102,7 @@ pub trait JoinExt<'s, K: Key + Data, A: Data> {
         right: KeyedStream<'s, K, B>,
         between: Between,
         kind: JoinKind,
-    ) -> Result<JoinOutput<'s, Joined<A, B>, Either<A, B>>, JobError>;
+    ) -> Result<PairsOutput<'s, A, B>, JobError>;
 
     /// Joins each record with the row of its key as it was at the record's time: the latest version up to then.
     ///
@@ -107,7 +113,7 @@ pub trait JoinExt<'s, K: Key + Data, A: Data> {
         name: &str,
         versions: KeyedStream<'s, K, V>,
         table: TemporalTable<V>,
-    ) -> Result<JoinOutput<'s, (A, Option<V>), Either<A, V>>, JobError>;
+    ) -> Result<RowsOutput<'s, A, V>, JobError>;
 }
 
 impl<'s, K: Key + Data, A: Data> JoinExt<'s, K, A> for KeyedStream<'s, K, A> {
@@ -117,7 +123,7 @@ impl<'s, K: Key + Data, A: Data> JoinExt<'s, K, A> for KeyedStream<'s, K, A> {
         right: KeyedStream<'s, K, B>,
         assigner: Assigner,
         kind: JoinKind,
-    ) -> Result<JoinOutput<'s, Joined<A, B>, Either<A, B>>, JobError> {
+    ) -> Result<PairsOutput<'s, A, B>, JobError> {
         let windows = self.connect(right).window(name, assigner).order(Order::EventTime).aggregate(pairs(kind))?;
         let results = windows.results.flat_map(|window: Windowed<K, Vec<Joined<A, B>>>| window.value);
         Ok(JoinOutput { results, late: windows.late })
@@ -129,7 +135,7 @@ impl<'s, K: Key + Data, A: Data> JoinExt<'s, K, A> for KeyedStream<'s, K, A> {
         right: KeyedStream<'s, K, B>,
         between: Between,
         kind: JoinKind,
-    ) -> Result<JoinOutput<'s, Joined<A, B>, Either<A, B>>, JobError> {
+    ) -> Result<PairsOutput<'s, A, B>, JobError> {
         let open = move |states: &mut States<'_, K>| IntervalJoinLogic::open(states, between, kind);
         let output = self.connect(right).process(name, Order::EventTime, open)?;
         Ok(JoinOutput { results: output.main, late: output.side })
@@ -140,7 +146,7 @@ impl<'s, K: Key + Data, A: Data> JoinExt<'s, K, A> for KeyedStream<'s, K, A> {
         name: &str,
         versions: KeyedStream<'s, K, V>,
         table: TemporalTable<V>,
-    ) -> Result<JoinOutput<'s, (A, Option<V>), Either<A, V>>, JobError> {
+    ) -> Result<RowsOutput<'s, A, V>, JobError> {
         let open = move |states: &mut States<'_, K>| TemporalJoinLogic::open(states, table);
         let output = self.connect(versions).process(name, Order::EventTime, open)?;
         Ok(JoinOutput { results: output.main, late: output.side })

@@ -11,11 +11,14 @@ use tidemill_engine::stream::Either;
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::Key;
 
+/// Says whether a version deletes its row.
+type Deletes<V> = Rc<dyn Fn(&V) -> bool>;
+
 /// What is to be known of a versioned table.
 #[derive(Clone)]
 pub struct TemporalTable<V> {
     history_ms: i64,
-    deletes: Option<Rc<dyn Fn(&V) -> bool>>,
+    deletes: Option<Deletes<V>>,
 }
 
 impl<V> Default for TemporalTable<V> {
