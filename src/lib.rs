@@ -31,10 +31,11 @@
 //! ```
 //!
 //! The crates behind this face: [`engine`] (time, streams, checkpoints, jobs), [`state`] (keyed state,
-//! RocksDB), [`operators`] (windows, rolling aggregates, inference) and [`connectors`] (sources, sinks).
+//! RocksDB), [`operators`] (windows, joins, patterns, inference) and [`connectors`] (sources, sinks).
 
 pub use tidemill_connectors as connectors;
 pub use tidemill_engine as engine;
+pub use tidemill_engine::testing;
 pub use tidemill_operators as operators;
 pub use tidemill_operators::features;
 pub use tidemill_state as state;
@@ -48,12 +49,22 @@ pub mod prelude {
     pub use tidemill_engine::{
         Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, Record, Stream,
     };
+    pub use tidemill_operators::deduplicate::{DeduplicateExt, Deduplicated};
     pub use tidemill_operators::features;
     pub use tidemill_operators::infer::{
         BatchSize, Features, InferExt, InferSettings, Model, ModelInfo, Models, PoolSettings, Scored, Source,
     };
+    pub use tidemill_operators::join::{
+        Between, BroadcastExt, JoinExt, JoinKind, JoinOutput, Joined, LookupExt, LookupSettings, TemporalTable,
+    };
+    pub use tidemill_operators::pattern::{Pattern, PatternExt};
     pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
-    pub use tidemill_operators::window::{Aggregate, Assigner, Stats, Window, WindowExt, Windowed, stats_of};
+    pub use tidemill_operators::sample::SampleExt;
+    pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
+    pub use tidemill_operators::window::{
+        Aggregate, Assigner, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt, Windowed,
+        counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
+    };
     pub use tidemill_state::{Key, Ttl, Value};
 }
 
@@ -69,3 +80,34 @@ struct InferencePage;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/model-servers.md")]
 struct ModelServersPage;
+
+/// A module per page, so that each program is a test with the page's name.
+#[cfg(doctest)]
+mod operator_pages {
+    #[doc = include_str!("../docs/operators/testing.md")]
+    mod testing {}
+    #[doc = include_str!("../docs/operators/streams.md")]
+    mod streams {}
+    #[doc = include_str!("../docs/operators/process.md")]
+    mod process {}
+    #[doc = include_str!("../docs/operators/windows.md")]
+    mod windows {}
+    #[doc = include_str!("../docs/operators/aggregates.md")]
+    mod aggregates {}
+    #[doc = include_str!("../docs/operators/window_join.md")]
+    mod window_join {}
+    #[doc = include_str!("../docs/operators/interval_join.md")]
+    mod interval_join {}
+    #[doc = include_str!("../docs/operators/temporal_join.md")]
+    mod temporal_join {}
+    #[doc = include_str!("../docs/operators/broadcast_join.md")]
+    mod broadcast_join {}
+    #[doc = include_str!("../docs/operators/lookup_join.md")]
+    mod lookup_join {}
+    #[doc = include_str!("../docs/operators/deduplicate.md")]
+    mod deduplicate {}
+    #[doc = include_str!("../docs/operators/throttle.md")]
+    mod throttle {}
+    #[doc = include_str!("../docs/operators/pattern.md")]
+    mod pattern {}
+}

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill::engine::{ConnectorError, ErrorKind};
+use tidemill::operators::window::Firing;
 use tidemill::prelude::*;
 use tidemill::state::TtlClock;
 
@@ -235,7 +236,10 @@ fn oracle(events: &[Event]) -> BTreeMap<&'static str, Vec<String>> {
         }
         let mut window = |name: &'static str, start: i64, end: i64, value: Four| {
             let window = Window { start: EventTime(start), end: EventTime(end) };
-            line(name, json(&|| serde_json::to_value(Windowed { key: *key, window, value }).unwrap()));
+            line(
+                name,
+                json(&|| serde_json::to_value(Windowed { key: *key, window, firing: Firing::OnTime, value }).unwrap()),
+            );
         };
         for (name, size, slide) in [("tumbling", TUMBLING_MS, TUMBLING_MS), ("sliding", SLIDING_MS.0, SLIDING_MS.1)] {
             let starts: BTreeSet<i64> = events

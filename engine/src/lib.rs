@@ -3,6 +3,7 @@
 //! ```text
 //! job ─▶ stream (the graph) ─▶ ingest · exchange · shell · egress  (timely operators)
 //!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ context, budget, metrics
+//! testing: drives the shell, or a whole job, from a test
 //! leaves: time, record, clock, error, cluster
 //! ```
 
@@ -25,6 +26,7 @@ pub mod shell;
 pub mod sink;
 pub mod source;
 pub mod stream;
+pub mod testing;
 pub mod time;
 
 pub use clock::Clock;

@@ -115,7 +115,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
                 .results
                 .infer("score", model, &settings, |window: &Windowed<CompactString, Summary>| &window.value.signals)?;
         let predictions = scored.map(move |Scored { record, score, .. }| {
-            let Windowed { key: machine_id, window, value: features } = record;
+            let Windowed { key: machine_id, window, value: features, .. } = record;
             Prediction { machine_id, window_start: window.start.0, score, model: Arc::clone(&name), features }
         });
         let threshold = args.threshold;
@@ -123,7 +123,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         write(predictions.clone().filter(move |p| p.score < threshold), "alerts", common.alerts.as_ref(), machine)?;
         write(predictions, "predictions", common.predictions.as_ref(), machine)?;
     } else {
-        let examples = windows.results.map(|Windowed { key: machine_id, window, value: features }| Example {
+        let examples = windows.results.map(|Windowed { key: machine_id, window, value: features, .. }| Example {
             machine_id,
             window_start: window.start.0,
             anomaly: features.anomaly,

@@ -52,6 +52,28 @@ pub struct RestoredWorker {
     pub store: Arc<dyn CheckpointStore>,
 }
 
+/// A checkpoint in memory: the deltas of all workers, in the order of epochs.
+#[derive(Clone, Default)]
+pub struct MemoryCheckpoint {
+    epoch: u64,
+    states: Vec<StateEntry>,
+    deltas: Vec<Arc<Delta>>,
+}
+
+impl MemoryCheckpoint {
+    /// The epoch it is of; 0 when it is empty.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Adds an epoch: what each worker changed in it. `states` are those of the program now.
+    pub fn commit(&mut self, epoch: u64, states: Vec<StateEntry>, deltas: impl IntoIterator<Item = Arc<Delta>>) {
+        (self.epoch, self.states) = (epoch, states);
+        self.deltas.extend(deltas);
+    }
+}
+
 /// All state of one worker.
 pub struct Backend {
     config: BackendConfig,
@@ -76,15 +98,30 @@ impl Backend {
             None => (Db::open(&config.dir, 0, keeps)?, Vec::new()),
             Some(restored) => (restore(&config, &restored, keeps)?, restored.manifest.states.clone()),
         };
-        Ok(Self {
+        Ok(Self::new(config, db, states))
+    }
+
+    /// Opens the state as a checkpoint in memory has it, without any file: for tests of logic.
+    ///
+    /// # Errors
+    /// When RocksDB refuses.
+    pub fn in_memory(config: BackendConfig, from: &MemoryCheckpoint) -> Result<Self, StateError> {
+        let owned = config.key_groups.owned(config.worker, config.workers);
+        let db = Db::in_memory(from.epoch)?;
+        from.deltas.iter().try_for_each(|delta| db.apply(delta, |group| owned.contains(&group)))?;
+        Ok(Self::new(config, db, from.states.clone()))
+    }
+
+    fn new(config: BackendConfig, db: Db, restored: Vec<StateEntry>) -> Self {
+        Self {
             memory: MemoryUse::new(config.memory_limit_bytes),
             relieved: (0, 0),
             db: Arc::new(db),
             config,
-            restored: states.into_iter().map(|state| (state.name.clone(), state)).collect(),
+            restored: restored.into_iter().map(|state| (state.name.clone(), state)).collect(),
             states: BTreeMap::new(),
             by_operator: BTreeMap::new(),
-        })
+        }
     }
 
     /// Key groups of the job.

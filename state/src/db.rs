@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::compaction_filter::Decision as CompactionDecision;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, Env, IteratorMode, Options,
     PrefixRange, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
 };
 
@@ -70,21 +70,42 @@ pub struct Db {
     applied: AtomicU64,
     eager: AtomicBool,
     keeps: bool,
+    /// Of each state.
+    write_buffer_bytes: usize,
 }
 
 impl Db {
     /// Opens `path` with all column families it has. `keeps`: whether deltas are wanted at all (a
     /// checkpoint directory or a memory limit is set).
     pub(crate) fn open(path: &Path, applied: u64, keeps: bool) -> Result<Self, StateError> {
-        let options = options();
-        let known = DB::list_cf(&options, path).unwrap_or_default();
+        Self::open_with(&options(), path, applied, keeps, WRITE_BUFFER_BYTES / 2)
+    }
+
+    /// An empty one whose files are in memory, and gone with it.
+    pub(crate) fn in_memory(applied: u64) -> Result<Self, StateError> {
+        let path = Path::new("/memory");
+        let env = Env::mem_env().map_err(|source| StateError::Rocks { what: "open", path: path.to_owned(), source })?;
+        let mut options = options();
+        options.set_env(&env);
+        // A test opens many: memory for what it never writes would take most of its time.
+        Self::open_with(&options, path, applied, true, 64 << 10)
+    }
+
+    fn open_with(
+        options: &Options,
+        path: &Path,
+        applied: u64,
+        keeps: bool,
+        write_buffer_bytes: usize,
+    ) -> Result<Self, StateError> {
+        let known = DB::list_cf(options, path).unwrap_or_default();
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         let expiry = Expiry::default();
         let families = known.into_iter().map(|name| {
-            let options = family_options(&cache, expiry.of(&name));
+            let options = family_options(&cache, expiry.of(&name), write_buffer_bytes);
             ColumnFamilyDescriptor::new(name, options)
         });
-        let rocks = DB::open_cf_descriptors(&options, path, families).map_err(|source| StateError::Rocks {
+        let rocks = DB::open_cf_descriptors(options, path, families).map_err(|source| StateError::Rocks {
             what: "open",
             path: path.to_owned(),
             source,
@@ -100,6 +121,7 @@ impl Db {
             applied: AtomicU64::new(applied),
             eager: AtomicBool::new(false),
             keeps,
+            write_buffer_bytes,
         })
     }
 
@@ -202,7 +224,7 @@ impl Db {
             return Ok(());
         }
         let mut rocks = self.rocks.write().unwrap_or_else(PoisonError::into_inner);
-        let options = family_options(&self.cache, self.expiry.of(state));
+        let options = family_options(&self.cache, self.expiry.of(state), self.write_buffer_bytes);
         rocks.create_cf(state, &options).map_err(self.error("create a column family"))?;
         self.created.lock().unwrap_or_else(PoisonError::into_inner).push(options);
         Ok(())
@@ -319,7 +341,7 @@ fn options() -> Options {
     options
 }
 
-fn family_options(cache: &Cache, expired: Arc<AtomicI64>) -> Options {
+fn family_options(cache: &Cache, expired: Arc<AtomicI64>, write_buffer_bytes: usize) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_bloom_filter(10.0, false);
@@ -333,7 +355,7 @@ fn family_options(cache: &Cache, expired: Arc<AtomicI64>) -> Options {
         if expires.is_some_and(|at| at <= before) { CompactionDecision::Remove } else { CompactionDecision::Keep }
     });
     options.set_prefix_extractor(SliceTransform::create("row", codec::entry_of_row, None));
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES / 2);
+    options.set_write_buffer_size(write_buffer_bytes);
     options.set_memtable_prefix_bloom_ratio(0.05);
     options.set_memtable_whole_key_filtering(true);
     options

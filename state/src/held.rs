@@ -134,13 +134,15 @@ impl<T: Value> OrderBuffer<T> {
         self.incoming.push(Place { time, tie, slot });
     }
 
-    /// Makes everything before `watermark` due: to be taken with [`next_due`](Self::next_due).
+    /// Makes everything before `watermark` due: to be taken with [`next_due`](Self::next_due). At the end of
+    /// time nothing more can come, and what is of that very moment is due as well.
     pub fn release_before(&mut self, watermark: i64) {
         self.sort_incoming();
         self.released = self.released.max(watermark);
+        let is_due = |place: &Place| place.time < watermark || watermark == i64::MAX;
         let mut sources = usize::from(!self.due.is_empty());
         for run in &mut self.runs {
-            let count = run.places.partition_point(|place| place.time < watermark);
+            let count = run.places.partition_point(is_due);
             sources += usize::from(count > 0);
             self.due.extend(run.places.drain(..count));
         }
@@ -245,7 +247,12 @@ impl<T: Value> Persistent for OrderBuffer<T> {
         let mut ops = Ops::default();
         let range = |group: u16, time: i64| [&group.to_be_bytes()[..], &codec::ordered_time(time)].concat();
         for group in self.released_groups.drain(..) {
-            ops.delete_range(&range(group, i64::MIN), &range(group, self.released));
+            // The next key group's first row is behind all of this one's.
+            let end = match self.released {
+                i64::MAX => range(group + 1, i64::MIN),
+                released => range(group, released),
+            };
+            ops.delete_range(&range(group, i64::MIN), &end);
         }
         let (name, version) = (self.spec.name.to_string(), self.spec.version);
         let mut row = Vec::new();

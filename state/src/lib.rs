@@ -25,7 +25,7 @@ mod timers;
 mod value;
 mod workplace;
 
-pub use backend::{Backend, BackendConfig, OperatorStates, RestoredWorker};
+pub use backend::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};
 pub use db::{Db, Snapshot};
 pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};

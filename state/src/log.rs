@@ -205,6 +205,14 @@ impl<K: Key, V: Value, H: Value + Default> LogTable<K, V, H> {
         self.entry_or_insert(hash, key, Log::default)
     }
 
+    /// The queue of `key`, to be read, if there is one.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn get(&mut self, hash: u64, key: &K) -> Result<Option<&Log<V, H>>, StateError> {
+        Ok(self.entry(hash, key)?.map(|log| &*log))
+    }
+
     /// Removes the queue of `key`.
     ///
     /// # Errors

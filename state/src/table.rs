@@ -558,10 +558,12 @@ impl<K: Key, E: Entry> Persistent for Table<K, E> {
 
     fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64) {
         if let Some(ttl) = self.spec.ttl {
-            self.now = match ttl.clock {
+            let now = match ttl.clock {
                 TtlClock::EventTime => event_time_ms,
                 TtlClock::ProcessingTime => processing_time_ms,
             };
+            // What lives up to the end of time lives through it.
+            self.now = now.min(i64::MAX - 1);
         }
     }
 

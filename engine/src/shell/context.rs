@@ -5,6 +5,10 @@ use tidemill_state::{Key, TimerTable};
 use crate::record::{Arrival, Record};
 use crate::time::EventTime;
 
+pub(crate) fn is_late(event_time: EventTime, watermark: EventTime) -> bool {
+    event_time < watermark || watermark == EventTime::MAX
+}
+
 /// The key at hand, its times, its timers and where results go.
 pub struct Context<'a, K: Key, O, S> {
     pub(crate) key: &'a K,
@@ -38,10 +42,10 @@ impl<K: Key, O, S> Context<'_, K, O, S> {
         self.watermark
     }
 
-    /// Whether the record at hand came behind the watermark.
+    /// Whether the record at hand came behind the watermark. After the end of time everything does.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        self.event_time < self.watermark
+        is_late(self.event_time, self.watermark)
     }
 
     /// The job's clock, ms since the Unix epoch. Answers that use it differ from replay to replay.

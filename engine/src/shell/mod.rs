@@ -1,7 +1,7 @@
 //! The operator shell: frontier, stash, order, timers, state and metrics of every keyed operator.
 //!
 //! ```text
-//!              ┌──────────────── shell (operator.rs) ────────────────┐
+//!              ┌──────────── shell (operator.rs, core.rs) ───────────┐
 //! exchange ──▶ │ align.rs: this epoch or later                       │
 //!              │   └▶ order: arrival, or held until the watermark    │──▶ results
 //!              │        └▶ KeyedLogic::on_record / on_timer ─────────│──▶ side output
@@ -13,6 +13,7 @@
 pub(crate) mod align;
 pub mod batch;
 pub mod context;
+pub(crate) mod core;
 pub mod logic;
 pub(crate) mod operator;
 mod pool;

@@ -154,7 +154,19 @@ impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
         self.0.borrow_mut().warm_with(look);
     }
 
-    /// Works with the list of the key at hand.
+    /// Reads the list of the key at hand, if there is one.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn read<O, S, R>(
+        &self,
+        ctx: &Context<'_, K, O, S>,
+        f: impl FnOnce(Option<&Log<V, H>>) -> R,
+    ) -> Result<R, StateError> {
+        Ok(f(self.0.borrow_mut().get(ctx.hash, ctx.key)?))
+    }
+
+    /// Works with the list of the key at hand; makes one where there is none.
     ///
     /// # Errors
     /// When what RocksDB holds cannot be read.
@@ -164,5 +176,13 @@ impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
         f: impl FnOnce(&mut Log<V, H>) -> R,
     ) -> Result<R, StateError> {
         Ok(f(self.0.borrow_mut().log(ctx.hash, ctx.key)?))
+    }
+
+    /// Removes the list of the key at hand, and its header.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with).
+    pub fn remove<O, S>(&self, ctx: &Context<'_, K, O, S>) -> Result<(), StateError> {
+        self.0.borrow_mut().remove(ctx.hash, ctx.key)
     }
 }

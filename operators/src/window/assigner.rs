@@ -1,9 +1,10 @@
-//! Which windows an event time belongs to.
+//! Which windows a time belongs to, and how sliding ones share slices.
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::EventTime;
 
-/// A window [start, end) of event time.
+/// A window [start, end) of time. Next to the ends of `i64` it is as long as there is time: what is at
+/// [`EventTime::MAX`] belongs to the window that ends there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Window {
     /// First moment in it.
@@ -12,25 +13,47 @@ pub struct Window {
     pub end: EventTime,
 }
 
-/// How event time is cut into windows.
+impl Window {
+    /// All of time.
+    pub const ALL: Self = Self { start: EventTime::MIN, end: EventTime::MAX };
+
+    pub(crate) fn touches(self, other: Self) -> bool {
+        self.start <= other.end && other.start <= self.end
+    }
+}
+
+/// How time is cut into windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assigner {
-    /// One after the other: [k·size, (k+1)·size).
+    /// One after the other: [k·size + offset, (k+1)·size + offset).
     Tumbling {
         /// Length, ms.
         size_ms: i64,
+        /// Start of one of them, ms: days of a time zone, weeks that begin on a Monday.
+        offset_ms: i64,
     },
-    /// Of one length, a new one every `slide_ms`: [k·slide, k·slide + size).
+    /// Of one length, a new one every `slide_ms`: [k·slide + offset, k·slide + offset + size).
     Sliding {
         /// Length, ms.
         size_ms: i64,
         /// From start to start, ms.
         slide_ms: i64,
+        /// Start of one of them, ms.
+        offset_ms: i64,
     },
     /// From the first event of a key until none came for `gap_ms`; windows that touch are merged.
     Session {
         /// Silence that ends a session, ms.
         gap_ms: i64,
+    },
+    /// One window that never ends but with the input: to be used with a trigger.
+    Global,
+    /// So many records of a key, and a new window every so many: told when full. What is not full when input ends is not told.
+    Count {
+        /// Records in a window.
+        size: u64,
+        /// Records from start to start. Cost: each record goes into size / every windows.
+        every: u64,
     },
 }
 
@@ -38,13 +61,13 @@ impl Assigner {
     /// Tumbling windows of this length.
     #[must_use]
     pub const fn tumbling(size_ms: i64) -> Self {
-        Self::Tumbling { size_ms }
+        Self::Tumbling { size_ms, offset_ms: 0 }
     }
 
     /// Sliding windows of this length, a new one every `slide_ms`.
     #[must_use]
     pub const fn sliding(size_ms: i64, slide_ms: i64) -> Self {
-        Self::Sliding { size_ms, slide_ms }
+        Self::Sliding { size_ms, slide_ms, offset_ms: 0 }
     }
 
     /// Session windows with this gap.
@@ -53,14 +76,33 @@ impl Assigner {
         Self::Session { gap_ms }
     }
 
+    /// Windows of so many records, one after the other.
+    #[must_use]
+    pub const fn count(size: u64) -> Self {
+        Self::Count { size, every: size }
+    }
+
+    /// The same windows, moved by so much. Only tumbling and sliding ones can be.
+    #[must_use]
+    pub const fn offset_ms(self, offset_ms: i64) -> Self {
+        match self {
+            Self::Tumbling { size_ms, .. } => Self::Tumbling { size_ms, offset_ms },
+            Self::Sliding { size_ms, slide_ms, .. } => Self::Sliding { size_ms, slide_ms, offset_ms },
+            other => other,
+        }
+    }
+
     /// Whether the lengths make sense.
     pub(crate) fn check(self) -> Result<(), String> {
         match self {
-            Self::Tumbling { size_ms } if size_ms <= 0 => Err(format!("tumbling windows of {size_ms} ms")),
-            Self::Sliding { size_ms, slide_ms } if slide_ms <= 0 || size_ms < slide_ms => {
+            Self::Tumbling { size_ms, .. } if size_ms <= 0 => Err(format!("tumbling windows of {size_ms} ms")),
+            Self::Sliding { size_ms, slide_ms, .. } if slide_ms <= 0 || size_ms < slide_ms => {
                 Err(format!("sliding windows of {size_ms} ms every {slide_ms} ms: 0 < slide ≤ size"))
             }
             Self::Session { gap_ms } if gap_ms <= 0 => Err(format!("sessions with a gap of {gap_ms} ms")),
+            Self::Count { size, every } if every == 0 || size < every => {
+                Err(format!("windows of {size} records every {every}: 0 < every ≤ size"))
+            }
             _ => Ok(()),
         }
     }
@@ -73,27 +115,100 @@ impl Assigner {
     /// Hands each window of `time` to `found`, the earliest first.
     pub(crate) fn assign(self, time: EventTime, mut found: impl FnMut(Window)) {
         match self {
-            Self::Tumbling { size_ms } => found(aligned(time, size_ms, size_ms)),
+            Self::Tumbling { size_ms, offset_ms } => {
+                let start = grid_before(time, size_ms, offset_ms);
+                found(window(start, size_ms));
+            }
             Self::Session { gap_ms } => found(Window { start: time, end: time.plus_ms(gap_ms) }),
-            Self::Sliding { size_ms, slide_ms } => {
-                let last = aligned(time, slide_ms, size_ms);
-                let count = (size_ms + slide_ms - 1) / slide_ms;
-                for back in (0..count).rev() {
-                    let start = last.start.plus_ms(-back.saturating_mul(slide_ms));
-                    let window = Window { start, end: start.plus_ms(size_ms) };
-                    if window.end > time {
-                        found(window);
-                    }
+            Self::Global | Self::Count { .. } => found(Window::ALL),
+            Self::Sliding { size_ms, slide_ms, offset_ms } => {
+                let last = grid_before(time, slide_ms, offset_ms);
+                let earlier = (i128::from(size_ms) - 1 - (i128::from(time.0) - last)) / i128::from(slide_ms);
+                for back in (0..=earlier).rev() {
+                    found(window(last - back * i128::from(slide_ms), size_ms));
                 }
             }
         }
     }
 }
 
-/// The window of length `size_ms` that begins at the last multiple of `step_ms` up to `time`.
-fn aligned(time: EventTime, step_ms: i64, size_ms: i64) -> Window {
-    let start = EventTime(time.0.saturating_sub(time.0.rem_euclid(step_ms)));
-    Window { start, end: start.plus_ms(size_ms) }
+/// The last time of the grid {k·step + offset} up to `time`. Beyond `i64` there is more of the grid.
+fn grid_before(time: EventTime, step_ms: i64, offset_ms: i64) -> i128 {
+    // Division of 128 bits takes several times as long, and is only for the ends of time.
+    let since = match time.0.checked_sub(offset_ms) {
+        Some(since) => i128::from(since.rem_euclid(step_ms)),
+        None => (i128::from(time.0) - i128::from(offset_ms)).rem_euclid(step_ms.into()),
+    };
+    i128::from(time.0) - since
+}
+
+fn clamp(time: i128) -> EventTime {
+    EventTime(time.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+}
+
+fn window(start: i128, size_ms: i64) -> Window {
+    Window { start: clamp(start), end: clamp(start + i128::from(size_ms)) }
+}
+
+/// The first time of the grid of multiples of `step_ms` after `time`.
+pub(crate) fn next_multiple(time: EventTime, step_ms: i64) -> EventTime {
+    clamp(grid_before(time, step_ms, 0) + i128::from(step_ms))
+}
+
+/// Sliding windows, as slices that they share: a new one begins wherever a window begins or ends.
+///
+/// Two slices a slide at most, whatever the lengths (the "paired windows" of Krishnamurthy, Wu and Franklin,
+/// "On-the-fly sharing for streamed aggregation", 2006).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slices {
+    pub(crate) size_ms: i64,
+    pub(crate) slide_ms: i64,
+    pub(crate) offset_ms: i64,
+}
+
+impl Slices {
+    /// The slice of `time`. Never longer than what lies between two edges, also at the ends of `i64`.
+    pub(crate) fn of(self, time: EventTime) -> Window {
+        let start = grid_before(time, self.slide_ms, self.offset_ms);
+        let inner = start + i128::from(self.size_ms % self.slide_ms);
+        let next = start + i128::from(self.slide_ms);
+        let (start, end) = if i128::from(time.0) < inner { (start, inner) } else { (inner.max(start), next) };
+        Window { start: clamp(start), end: clamp(end) }
+    }
+
+    /// The end of the first window that ends after `time`, and ends no earlier than `slice` does.
+    pub(crate) fn first_end_after(self, time: EventTime, slice: Window) -> EventTime {
+        // The first window that holds the slice ends at the first edge of that kind at or after the slice's end.
+        let first = self.ends_from(i128::from(slice.end.0) - 1);
+        clamp(first.max(self.ends_from(time.0.into())))
+    }
+
+    /// The end of the last window that holds a slice.
+    pub(crate) fn last_end_of(self, slice: Window) -> EventTime {
+        clamp(grid_before(slice.start, self.slide_ms, self.offset_ms) + i128::from(self.size_ms))
+    }
+
+    /// The window that ends at `end`.
+    pub(crate) fn ending_at(self, end: EventTime) -> Window {
+        if end == EventTime::MAX {
+            // Where it would end is beyond time; it begins where the last edge leaves room for it.
+            let end = self.ends_from(i128::from(i64::MAX) - 1);
+            return window(end - i128::from(self.size_ms), self.size_ms);
+        }
+        window(i128::from(end.0) - i128::from(self.size_ms), self.size_ms)
+    }
+
+    /// The end of the window after the one that ends at `end`.
+    pub(crate) fn end_after(self, end: EventTime) -> EventTime {
+        end.plus_ms(self.slide_ms)
+    }
+
+    /// The first end of a window after `time`.
+    fn ends_from(self, time: i128) -> i128 {
+        let (size, slide, offset) = (i128::from(self.size_ms), i128::from(self.slide_ms), i128::from(self.offset_ms));
+        let since = (time - offset - size).rem_euclid(slide);
+        time - since + slide
+    }
 }
 
 #[cfg(test)]
@@ -112,26 +227,63 @@ mod tests {
     fn windows_are_aligned_to_the_epoch_also_before_it() {
         assert_eq!(windows(Assigner::tumbling(10), 25), [(20, 30)]);
         assert_eq!(windows(Assigner::tumbling(10), -1), [(-10, 0)]);
+        assert_eq!(windows(Assigner::tumbling(10).offset_ms(3), 22), [(13, 23)]);
+        assert_eq!(windows(Assigner::tumbling(10).offset_ms(-7), 23), [(23, 33)]);
         assert_eq!(windows(Assigner::sliding(10, 5), 12), [(5, 15), (10, 20)]);
         assert_eq!(windows(Assigner::sliding(10, 4), 9), [(0, 10), (4, 14), (8, 18)]);
     }
 
+    #[test]
+    fn at_the_ends_of_time_windows_are_shorter() {
+        let (start, end) = windows(Assigner::tumbling(10), i64::MIN)[0];
+        assert_eq!((start, end), (i64::MIN, i64::MIN + 8), "-9223372036854775808 is 8 ms before a multiple of 10");
+        assert_eq!(windows(Assigner::tumbling(10), i64::MIN + 8), [(i64::MIN + 8, i64::MIN + 18)]);
+        assert_eq!(windows(Assigner::tumbling(10), i64::MAX), [(i64::MAX - 7, i64::MAX)]);
+    }
+
     proptest! {
         #[test]
-        fn exactly_the_windows_that_hold_the_time_are_found(time in -10_000..10_000i64, slide in 1..50i64, more in 0..200i64) {
+        fn exactly_the_windows_that_hold_the_time_are_found(
+            time in -10_000..10_000i64, slide in 1..50i64, more in 0..200i64, offset in -100..100i64,
+        ) {
             let size = slide + more;
-            let found = windows(Assigner::sliding(size, slide), time);
-            let expected: Vec<(i64, i64)> = (-1000..1000)
-                .map(|k| (k * slide, k * slide + size))
+            let found = windows(Assigner::sliding(size, slide).offset_ms(offset), time);
+            let reach = (time.abs() + size + 100) / slide + 2;
+            let expected: Vec<(i64, i64)> = (-reach..=reach)
+                .map(|k| (k * slide + offset, k * slide + offset + size))
                 .filter(|(start, end)| *start <= time && time < *end)
                 .collect();
-            let expected: Vec<_> = expected.into_iter().filter(|(s, _)| s.abs() <= 1000 * slide).collect();
-            if (time.abs() + size) / slide < 999 { prop_assert_eq!(found, expected); }
+            prop_assert_eq!(found, expected);
         }
 
         #[test]
-        fn no_time_makes_it_panic(time: i64, size in 1..i64::MAX) {
-            prop_assert_eq!(windows(Assigner::tumbling(size), time).len(), 1);
+        fn a_window_is_the_slices_in_it(
+            time in -1000..1000i64, slide in 1..20i64, more in 0..60i64, offset in -30..30i64,
+        ) {
+            let size = slide + more;
+            let slices = Slices { size_ms: size, slide_ms: slide, offset_ms: offset };
+            let slice = slices.of(EventTime(time));
+            prop_assert!(slice.start.0 <= time && time < slice.end.0);
+            // All times of a slice are in the same windows, and the edges outside are not.
+            let of = |time: i64| windows(Assigner::sliding(size, slide).offset_ms(offset), time);
+            (slice.start.0..slice.end.0).for_each(|other| assert_eq!(of(other), of(time)));
+            prop_assert_ne!(of(slice.end.0), of(time));
+            let ends: Vec<i64> = of(time).iter().map(|(_, end)| *end).collect();
+            prop_assert_eq!(slices.first_end_after(EventTime(-9999), slice).0, ends[0]);
+            prop_assert_eq!(slices.last_end_of(slice).0, *ends.last().unwrap());
+            prop_assert_eq!(slices.first_end_after(EventTime(ends[0]), slice).0, ends[0] + slide);
+        }
+
+        #[test]
+        fn no_time_makes_it_panic(time: i64, size in 1..i64::MAX, slide in 1..i64::MAX, offset: i64) {
+            let found = windows(Assigner::tumbling(size).offset_ms(offset), time);
+            prop_assert!(matches!(found[..], [(start, end)] if start <= time && (time < end || end == i64::MAX)));
+            let slices = Slices { size_ms: size.max(slide), slide_ms: slide.min(size), offset_ms: offset };
+            let slice = slices.of(EventTime(time));
+            prop_assert!(slice.start.0 <= time && (time < slice.end.0 || slice.end.0 == i64::MAX));
+            let end = slices.first_end_after(EventTime::MIN, slice);
+            let window = slices.ending_at(end);
+            prop_assert!(end >= slice.end && window.start <= slice.start && slices.last_end_of(slice) >= end);
         }
     }
 }

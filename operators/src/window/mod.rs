@@ -1,33 +1,48 @@
-//! Windows of event time over keyed streams: tumbling, sliding, session.
+//! Windows over keyed streams: tumbling, sliding, session, global and count windows, by event or processing time.
 //!
 //! ```text
-//! records ─▶ assign windows ─▶ accumulate ─▶ timer at window end ─▶ result
-//!    │                            └─ kept for the allowed lateness: a late record gives a new result
-//!    └─ later than every window's end + allowed lateness ─▶ side output
+//! keyed stream ─▶ window(assigner) ─▶ trigger, mode, allowed lateness ─▶ aggregate ─┬─▶ results
+//!                                                                                   └─▶ late records
+//! each.rs     an accumulator per window          sliced.rs    sliding windows share slices
+//! counted.rs  so many records                    functions.rs, sketches.rs    what is aggregated
 //! ```
-//! Invariant: a window of a key has a timer at its end until it fired, then one at the end of its
-//! allowed lateness, where it is forgotten. Known limit: an epoch that changes one window of a key
-//! writes all open windows of that key, so very many overlapping windows cost more.
+//! The logic is plain [`KeyedLogic`]: [`WindowLogic`] runs in a test without a dataflow.
 
 mod aggregate;
 mod assigner;
+mod counted;
+mod each;
+mod functions;
+mod sketches;
+mod sliced;
+mod spec;
 
 pub use aggregate::{Aggregate, Stats, StatsOf, stats_of};
 pub use assigner::{Assigner, Window};
+pub use functions::{Counting, FullWindow, TopN, counting, full_window, top_n};
+pub use sketches::{DistinctOf, Quantiles, QuantilesOf, distinct_of, quantiles_of};
+pub use spec::{Firing, Mode, TimeDomain, Trigger, WindowSpec};
 
 use serde::{Deserialize, Serialize};
-use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
+use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States};
 use tidemill_engine::stream::KeyedStream;
 use tidemill_engine::{Data, EventTime, JobError, Record, Stream};
 use tidemill_state::Key;
+
+use assigner::Slices;
+use counted::CountedWindows;
+use each::EachWindow;
+use sliced::SlicedWindows;
 
 /// The result of one window of one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Windowed<K, T> {
     /// The key.
     pub key: K,
-    /// The window. Its result has the event time of its last millisecond.
+    /// The window. Its result has the event time of its last millisecond; by processing time, that of the watermark.
     pub window: Window,
+    /// Why it was told.
+    pub firing: Firing,
     /// The aggregate.
     pub value: T,
 }
@@ -48,7 +63,9 @@ pub trait WindowExt<'s, K: Key + Data, D: Data> {
 
 impl<'s, K: Key + Data, D: Data> WindowExt<'s, K, D> for KeyedStream<'s, K, D> {
     fn window(self, name: &str, assigner: Assigner) -> Windows<'s, K, D> {
-        Windows { stream: self, name: name.to_owned(), assigner, allowed_lateness_ms: 0, order: Order::Arrival }
+        // Count windows are of whichever records come first: only by event time is that the same in any replay.
+        let order = if matches!(assigner, Assigner::Count { .. }) { Order::EventTime } else { Order::Arrival };
+        Windows { stream: self, name: name.to_owned(), spec: WindowSpec::new(assigner), order }
     }
 }
 
@@ -56,8 +73,7 @@ impl<'s, K: Key + Data, D: Data> WindowExt<'s, K, D> for KeyedStream<'s, K, D> {
 pub struct Windows<'s, K: Key, D: Data> {
     stream: KeyedStream<'s, K, D>,
     name: String,
-    assigner: Assigner,
-    allowed_lateness_ms: i64,
+    spec: WindowSpec,
     order: Order,
 }
 
@@ -66,16 +82,38 @@ impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
     /// Default: not at all.
     #[must_use]
     pub fn allowed_lateness_ms(mut self, lateness: i64) -> Self {
-        self.allowed_lateness_ms = lateness.max(0);
+        self.spec.allowed_lateness_ms = lateness.max(0);
         self
     }
 
     /// In which order records are taken in. Default: as they come, since a window holds its result
-    /// until the watermark anyway; by event time, sums of floating-point values are the same to the
-    /// last digit in any replay.
+    /// until the watermark anyway (count windows: by event time); by event time, sums of floating-point values are
+    /// the same to the last digit in any replay, and so are early results.
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
+        self
+    }
+
+    /// When windows tell their results. Default: on time, and with each late record.
+    #[must_use]
+    pub fn trigger(mut self, trigger: Trigger) -> Self {
+        self.spec.trigger = trigger;
+        self
+    }
+
+    /// What a window that tells more than once makes of what it has told. Default: [`Mode::Accumulating`].
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.spec.mode = mode;
+        self
+    }
+
+    /// Windows of the wall clock, in place of event time.
+    #[must_use]
+    pub fn processing_time(mut self) -> Self {
+        self.spec.clock = TimeDomain::Processing;
+        self.order = Order::Arrival;
         self
     }
 
@@ -84,114 +122,74 @@ impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
     /// # Errors
     /// When the lengths make no sense, the name is taken, or the state cannot be opened.
     pub fn aggregate<A: Aggregate<In = D>>(self, aggregate: A) -> Result<WindowOutput<'s, K, A::Out, D>, JobError> {
-        let Self { stream, name, assigner, allowed_lateness_ms, order } = self;
-        assigner.check().map_err(|fault| JobError::Invalid(format!("operator \"{name}\": {fault}")))?;
-        let output = stream.process(&name, order, |states: &mut States<'_, K>| {
-            let open = states.value("windows")?;
-            Ok(WindowLogic { assigner, allowed_lateness_ms, aggregate, open })
-        })?;
+        let Self { stream, name, spec, order } = self;
+        let at_fault = |error| match error {
+            JobError::Invalid(fault) => JobError::Invalid(format!("operator \"{name}\": {fault}")),
+            other => other,
+        };
+        spec.check().map_err(JobError::Invalid).map_err(at_fault)?;
+        let output = stream.process(&name, order, |states| WindowLogic::open(states, spec, aggregate))?;
         Ok(WindowOutput { results: output.main, late: output.side })
     }
 }
 
-/// An open window of a key.
-#[derive(Clone, Serialize, Deserialize)]
-struct Open<A> {
-    window: Window,
-    fired: bool,
-    accumulator: A,
-}
+/// The logic of every window operator. Late records go to the side output.
+pub struct WindowLogic<K: Key, A: Aggregate>(Kind<K, A>);
 
-struct WindowLogic<K: Key, A: Aggregate> {
-    assigner: Assigner,
-    allowed_lateness_ms: i64,
-    aggregate: A,
-    /// By start.
-    open: ValueState<K, Vec<Open<A::Accumulator>>>,
+enum Kind<K: Key, A: Aggregate> {
+    Each(EachWindow<K, A>),
+    Sliced(TimeDomain, SlicedWindows<K, A>),
+    Counted(CountedWindows<K, A>),
 }
-
-type WindowContext<'a, K, A> = Context<'a, K, Windowed<K, <A as Aggregate>::Out>, <A as Aggregate>::In>;
 
 impl<K: Key + Data, A: Aggregate> WindowLogic<K, A>
 where
     A::In: Data,
 {
-    fn forgotten_at(&self, window: Window) -> EventTime {
-        window.end.plus_ms(self.allowed_lateness_ms)
+    /// Opens the state of windows as `spec` has them.
+    ///
+    /// # Errors
+    /// When the lengths make no sense, or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, spec: WindowSpec, aggregate: A) -> Result<Self, JobError> {
+        spec.check().map_err(JobError::Invalid)?;
+        Ok(Self(match spec.assigner {
+            Assigner::Count { size, every } => {
+                Kind::Counted(CountedWindows::open(states, (size, every), spec.clock, aggregate)?)
+            }
+            Assigner::Sliding { size_ms, slide_ms, offset_ms } if spec.shares_slices() => {
+                let slices = Slices { size_ms, slide_ms, offset_ms };
+                Kind::Sliced(spec.clock, SlicedWindows::open(states, spec, slices, aggregate)?)
+            }
+            _ => Kind::Each(EachWindow::open(states, spec, aggregate)?),
+        }))
     }
 
-    /// Adds the record to one window. Returns false when that was forgotten long ago.
-    fn add(&self, ctx: &mut WindowContext<'_, K, A>, window: Window, record: &A::In) -> Result<bool, LogicError> {
-        if self.forgotten_at(window) <= ctx.watermark() && !self.assigner.merges() {
-            return Ok(false);
+    fn on_time(&self, ctx: &mut WindowContext<'_, K, A>, of: TimeDomain, at: EventTime) -> Result<(), LogicError> {
+        match &self.0 {
+            Kind::Each(windows) => windows.on_time(ctx, of, at),
+            // At the end of event time nothing is left to wait for, by whatever clock.
+            Kind::Sliced(clock, windows) if *clock == of || at == EventTime::MAX => windows.on_time(ctx, at),
+            Kind::Sliced(..) | Kind::Counted(_) => Ok(()),
         }
-        let watermark = ctx.watermark();
-        let mut gone = Vec::new();
-        let (window, opened, result) = self.open.update(ctx, Vec::new, |open| {
-            let (at, opened) = match self.assigner.merges() {
-                true => (merge_touching(&self.aggregate, open, window, &mut gone), true),
-                false => find_or_open(&self.aggregate, open, window),
-            };
-            let slot = &mut open[at];
-            self.aggregate.add(&mut slot.accumulator, record);
-            // Behind the watermark: the window has fired already, or would have.
-            let fires = slot.window.end <= watermark;
-            slot.fired |= fires;
-            (slot.window, opened, fires.then(|| self.aggregate.finish(&slot.accumulator)))
-        })?;
-        for window in gone {
-            ctx.cancel_timer(window.end);
-            ctx.cancel_timer(self.forgotten_at(window));
-        }
-        if let Some(value) = result {
-            ctx.set_timer(self.forgotten_at(window));
-            self.emit(ctx, window, value);
-        } else if opened {
-            ctx.set_timer(window.end);
-        }
-        Ok(true)
-    }
-
-    fn emit(&self, ctx: &mut WindowContext<'_, K, A>, window: Window, value: A::Out) {
-        let key = ctx.key().clone();
-        ctx.emit_at(window.end.plus_ms(-1), Windowed { key, window, value });
     }
 }
 
-/// The place of `window` among the open ones, and whether it was opened for this.
-fn find_or_open<A: Aggregate>(aggregate: &A, open: &mut Vec<Open<A::Accumulator>>, window: Window) -> (usize, bool) {
-    // The latest windows are the likely ones.
-    let after = open.iter().rposition(|o| o.window <= window).map_or(0, |at| at + 1);
-    if after > 0 && open[after - 1].window == window {
-        return (after - 1, false);
-    }
-    open.insert(after, Open { window, fired: false, accumulator: aggregate.empty() });
-    (after, true)
-}
+/// What window logic sees of the world.
+type WindowContext<'a, K, A> = Context<'a, K, Windowed<K, <A as Aggregate>::Out>, <A as Aggregate>::In>;
 
-/// Merges `window` with all open ones it touches; what they were goes to `gone`.
-fn merge_touching<A: Aggregate>(
-    aggregate: &A,
-    open: &mut Vec<Open<A::Accumulator>>,
+fn tell<K: Key + Data, T: Data, D>(
+    ctx: &mut Context<'_, K, Windowed<K, T>, D>,
+    clock: TimeDomain,
     window: Window,
-    gone: &mut Vec<Window>,
-) -> usize {
-    let mut merged = Open { window, fired: false, accumulator: aggregate.empty() };
-    let mut kept = Vec::with_capacity(open.len() + 1);
-    for other in open.drain(..) {
-        if other.window.start <= merged.window.end && merged.window.start <= other.window.end {
-            gone.push(other.window);
-            merged.window.start = merged.window.start.min(other.window.start);
-            merged.window.end = merged.window.end.max(other.window.end);
-            aggregate.merge(&mut merged.accumulator, &other.accumulator);
-        } else {
-            kept.push(other);
-        }
-    }
-    let at = kept.partition_point(|other| other.window < merged.window);
-    kept.insert(at, merged);
-    *open = kept;
-    at
+    firing: Firing,
+    value: T,
+) {
+    let at = match clock {
+        TimeDomain::Event => window.end.plus_ms(-1),
+        TimeDomain::Processing => ctx.watermark(),
+    };
+    let key = ctx.key().clone();
+    ctx.emit_at(at, Windowed { key, window, firing, value });
 }
 
 impl<K: Key + Data, A: Aggregate> KeyedLogic for WindowLogic<K, A>
@@ -204,52 +202,18 @@ where
     type Side = A::In;
 
     fn on_record(&mut self, ctx: &mut WindowContext<'_, K, A>, record: Record<A::In>) -> Result<(), LogicError> {
-        let mut windows = [None; 1];
-        let mut more = Vec::new();
-        self.assigner.assign(record.event_time, |window| match &mut windows[0] {
-            none @ None => *none = Some(window),
-            Some(_) => more.push(window),
-        });
-        let mut taken = false;
-        for window in windows.into_iter().flatten().chain(more) {
-            // A session of a late record may still touch an open one; on its own it would be gone.
-            let lost = self.assigner.merges() && self.forgotten_at(window) <= ctx.watermark();
-            let touches = lost
-                && self.open.read(ctx, |open| {
-                    open.is_some_and(|open| {
-                        open.iter().any(|o| o.window.start <= window.end && window.start <= o.window.end)
-                    })
-                })?;
-            if !lost || touches {
-                taken |= self.add(ctx, window, &record.data)?;
-            }
+        match &self.0 {
+            Kind::Each(windows) => windows.on_record(ctx, record),
+            Kind::Sliced(_, windows) => windows.on_record(ctx, record),
+            Kind::Counted(windows) => windows.on_record(ctx, record),
         }
-        if !taken {
-            ctx.side(record.data);
-        }
-        Ok(())
     }
 
     fn on_timer(&mut self, ctx: &mut WindowContext<'_, K, A>, at: EventTime) -> Result<(), LogicError> {
-        let lateness = self.allowed_lateness_ms;
-        let (fired, empty) = self.open.update(ctx, Vec::new, |open| {
-            let mut fired = Vec::new();
-            for slot in open.iter_mut().filter(|slot| !slot.fired && slot.window.end <= at) {
-                slot.fired = true;
-                fired.push((slot.window, self.aggregate.finish(&slot.accumulator)));
-            }
-            open.retain(|slot| slot.window.end.plus_ms(lateness) > at);
-            (fired, open.is_empty())
-        })?;
-        if empty {
-            self.open.remove(ctx)?;
-        }
-        for (window, value) in fired {
-            if lateness > 0 {
-                ctx.set_timer(self.forgotten_at(window));
-            }
-            self.emit(ctx, window, value);
-        }
-        Ok(())
+        self.on_time(ctx, TimeDomain::Event, at)
+    }
+
+    fn on_processing_timer(&mut self, ctx: &mut WindowContext<'_, K, A>, at_ms: i64) -> Result<(), LogicError> {
+        self.on_time(ctx, TimeDomain::Processing, EventTime(at_ms))
     }
 }

@@ -1,0 +1,246 @@
+//! The shell without timely: order, timers, state and dead letters of one keyed operator on one worker.
+//!
+//! `operator.rs` drives it by timely's frontier, [`LogicTest`](crate::testing::LogicTest) by a test's steps:
+//! what a test sees is what runs.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tidemill_state::{Backend, OperatorStates, OrderBuffer, TimerTable, hash_key};
+
+use super::context::{Context, is_late};
+use super::logic::{KeyedLogic, LogicError, Order};
+use super::states::States;
+use crate::error::JobError;
+use crate::metrics::OperatorMetrics;
+use crate::record::{Arrival, DeadLetter, Record};
+use crate::time::EventTime;
+
+/// Records whose state is looked for together, ahead of their turn.
+const BLOCK: usize = 16;
+
+/// Takes the key out of a record.
+pub(crate) type KeyOf<L> = Rc<dyn Fn(&<L as KeyedLogic>::In) -> <L as KeyedLogic>::Key>;
+/// Records that wait for the watermark.
+type Held<D> = Rc<RefCell<OrderBuffer<Record<D>>>>;
+
+/// The logic and everything of it that is in the state store.
+pub(crate) struct Parts<L: KeyedLogic> {
+    logic: L,
+    timers: Rc<RefCell<TimerTable<L::Key>>>,
+    processing_timers: Rc<RefCell<TimerTable<L::Key>>>,
+    /// Records that wait for the watermark, under [`Order::EventTime`].
+    held: Option<Held<L::In>>,
+    states: OperatorStates,
+}
+
+impl<L: KeyedLogic> Parts<L> {
+    pub(crate) fn open(
+        backend: &mut Backend,
+        name: &str,
+        order: Order,
+        key_of: &KeyOf<L>,
+        logic: impl FnOnce(&mut States<'_, L::Key>) -> Result<L, JobError>,
+    ) -> Result<Self, JobError> {
+        let timers = backend.timer_table(States::<L::Key>::spec(name, "timers"))?;
+        let processing_timers = backend.timer_table(States::<L::Key>::spec(name, "processing-timers"))?;
+        let held = match order {
+            Order::EventTime => {
+                let key_of = Rc::clone(key_of);
+                let hash_of = Box::new(move |record: &Record<L::In>| hash_key(&key_of(&record.data)));
+                Some(backend.order_buffer(States::<L::Key>::spec(name, "held"), hash_of)?)
+            }
+            Order::Arrival => None,
+        };
+        let logic = logic(&mut States::new(backend, name))?;
+        Ok(Self { logic, timers, processing_timers, held, states: backend.operator(name) })
+    }
+}
+
+/// What has been sent and not yet been taken on.
+pub(crate) struct Buffers<O, S> {
+    pub(crate) out: Vec<Record<O>>,
+    pub(crate) side: Vec<Record<S>>,
+    pub(crate) dead: Vec<Record<DeadLetter>>,
+}
+
+pub(crate) struct Core<L: KeyedLogic> {
+    name: String,
+    key_of: KeyOf<L>,
+    /// The watermark that records are late against: that before the step that releases them.
+    pub(crate) lateness: EventTime,
+    pub(crate) now: Arrival,
+    /// Of the block of records that is applied.
+    hashes: Vec<u64>,
+    pub(crate) buffers: Buffers<L::Out, L::Side>,
+    parts: Parts<L>,
+    pub(crate) metrics: Arc<OperatorMetrics>,
+}
+
+impl<L: KeyedLogic> Core<L> {
+    pub(crate) fn new(
+        name: &str,
+        key_of: KeyOf<L>,
+        parts: Parts<L>,
+        watermark: EventTime,
+        now: Arrival,
+        metrics: Arc<OperatorMetrics>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            key_of,
+            lateness: watermark,
+            now,
+            hashes: Vec::with_capacity(BLOCK),
+            buffers: Buffers { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
+            parts,
+            metrics,
+        }
+    }
+
+    /// The operator's states, to be sealed.
+    pub(crate) fn states(&mut self) -> &mut OperatorStates {
+        &mut self.parts.states
+    }
+
+    /// Records that wait for the watermark.
+    pub(crate) fn held(&self) -> usize {
+        self.parts.held.as_ref().map_or(0, |held| held.borrow().len())
+    }
+
+    /// Applies records, or holds them until the watermark has passed them.
+    pub(crate) fn take(&mut self, records: Vec<Record<L::In>>) -> Result<(), JobError> {
+        self.metrics.records_in.add(records.len() as u64);
+        let mut late = 0;
+        match self.parts.held.clone() {
+            None => {
+                let mut records = records.into_iter();
+                while !records.as_slice().is_empty() {
+                    let block = records.as_slice().iter().take(BLOCK);
+                    self.hashes.clear();
+                    self.hashes.extend(block.map(|record| hash_key(&(self.key_of)(&record.data))));
+                    self.parts.states.warm(&self.hashes);
+                    for (at, record) in records.by_ref().take(BLOCK).enumerate() {
+                        late += u64::from(is_late(record.event_time, self.lateness));
+                        self.apply(self.hashes[at], record)?;
+                    }
+                }
+            }
+            Some(held) => {
+                for record in records {
+                    if is_late(record.event_time, self.lateness) {
+                        late += 1;
+                        self.apply(hash_key(&(self.key_of)(&record.data)), record)?;
+                    } else {
+                        let tie = L::tie_break(&record.data);
+                        held.borrow_mut().push(record.event_time.0, tie, record);
+                    }
+                }
+            }
+        }
+        self.metrics.late.add(late);
+        Ok(())
+    }
+
+    fn apply(&mut self, hash: u64, record: Record<L::In>) -> Result<(), JobError> {
+        let key = (self.key_of)(&record.data);
+        let (event_time, arrival) = (record.event_time, record.arrival);
+        let result = self.with_context(&key, hash, event_time, arrival, |logic, ctx| logic.on_record(ctx, record));
+        self.settle(result, &key, event_time)
+    }
+
+    fn with_context<R>(
+        &mut self,
+        key: &L::Key,
+        hash: u64,
+        event_time: EventTime,
+        arrival: Arrival,
+        f: impl FnOnce(&mut L, &mut Context<'_, L::Key, L::Out, L::Side>) -> R,
+    ) -> R {
+        let Parts { logic, timers, processing_timers, .. } = &mut self.parts;
+        let mut context = Context {
+            key,
+            hash,
+            event_time,
+            arrival,
+            watermark: self.lateness,
+            now_ms: (self.now.0 / 1000) as i64,
+            timers: &mut timers.borrow_mut(),
+            processing_timers: &mut processing_timers.borrow_mut(),
+            out: &mut self.buffers.out,
+            side: &mut self.buffers.side,
+        };
+        f(logic, &mut context)
+    }
+
+    /// A record the logic cannot use becomes a dead letter; anything else stops the job.
+    fn settle(&mut self, result: Result<(), LogicError>, key: &L::Key, at: EventTime) -> Result<(), JobError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(LogicError::State(error)) => Err(error.into()),
+            Err(LogicError::Record(reason)) => {
+                self.metrics.dead_letters.add(1);
+                let origin = format!("{} at {at}", self.name);
+                let letter = DeadLetter::new(&self.name, origin, reason, format!("key {key:?}").as_bytes());
+                self.buffers.dead.push(Record { event_time: at, arrival: self.now, data: letter });
+                Ok(())
+            }
+        }
+    }
+
+    /// Releases the records before `watermark` and fires the timers up to it, in event-time order. Timers at the end of
+    /// time fire after the records there: nothing can come after those.
+    pub(crate) fn pass(&mut self, watermark: EventTime) -> Result<(), JobError> {
+        if let Some(held) = self.parts.held.clone() {
+            held.borrow_mut().release_before(watermark.0);
+            for at in 0.. {
+                if at % BLOCK == 0 {
+                    self.hashes.clear();
+                    self.hashes.extend(held.borrow().due_hashes().take(BLOCK));
+                    self.parts.states.warm(&self.hashes);
+                }
+                let next = held.borrow_mut().next_due();
+                let Some((time, hash, record)) = next else { break };
+                self.fire_timers(EventTime(time.min(i64::MAX - 1)))?;
+                self.apply(hash, record)?;
+            }
+        }
+        self.lateness = watermark;
+        self.fire_timers(watermark)
+    }
+
+    /// Fires the timers up to `up_to`, also those that timers set.
+    pub(crate) fn fire_timers(&mut self, up_to: EventTime) -> Result<(), JobError> {
+        loop {
+            let due = self.parts.timers.borrow_mut().pop_due(up_to.0);
+            let Some((at, keys)) = due else { return Ok(()) };
+            debug_assert!(at <= up_to.0);
+            let (at, now) = (EventTime(at), self.now);
+            for keys in keys.chunks(BLOCK) {
+                let mut hashes = [0; BLOCK];
+                hashes.iter_mut().zip(keys).for_each(|(hash, key)| *hash = hash_key(key));
+                self.parts.states.warm(&hashes[..keys.len()]);
+                for (key, hash) in keys.iter().zip(hashes) {
+                    let result = self.with_context(key, hash, at, now, |logic, ctx| logic.on_timer(ctx, at));
+                    self.settle(result, key, at)?;
+                }
+            }
+        }
+    }
+
+    /// Fires the processing-time timers that are due; when the next one is.
+    pub(crate) fn fire_processing_timers(&mut self) -> Result<Option<i64>, JobError> {
+        let now_ms = (self.now.0 / 1000) as i64;
+        loop {
+            let due = self.parts.processing_timers.borrow_mut().pop_due(now_ms);
+            let Some((at, keys)) = due else { break };
+            for key in keys {
+                let (hash, time, now) = (hash_key(&key), self.lateness, self.now);
+                let result = self.with_context(&key, hash, time, now, |l, ctx| l.on_processing_timer(ctx, at));
+                self.settle(result, &key, time)?;
+            }
+        }
+        Ok(self.parts.processing_timers.borrow().next_time())
+    }
+}

@@ -1,0 +1,313 @@
+//! One keyed operator without a dataflow: the shell's core and its state, driven by steps.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tidemill_state::{
+    Backend, BackendConfig, DEFAULT_KEY_GROUPS, Delta, KeyGroups, MemoryCheckpoint, StateEntry, hash_key,
+};
+
+use super::must;
+use crate::error::JobError;
+use crate::metrics::Metrics;
+use crate::record::{Arrival, DeadLetter, Record};
+use crate::shell::core::{Core, KeyOf, Parts};
+use crate::shell::{KeyedLogic, Order, States};
+use crate::time::EventTime;
+
+/// Drives one keyed operator by hand: the shell, state and timers that a job would use, without threads and files.
+///
+/// * Time: nothing moves but by [`watermark`](Self::watermark) and [`clock_ms`](Self::clock_ms).
+/// * Order: as the operator's [`Order`] says; results of different keys come worker by worker.
+/// * Guarantee: [`output`](Self::output) is what is committed: each result once, whatever crashed.
+///
+/// ```
+/// use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, ValueState};
+/// use tidemill_engine::testing::LogicTest;
+/// use tidemill_engine::Record;
+///
+/// struct Total(ValueState<u8, i64>);
+/// impl KeyedLogic for Total {
+///     type Key = u8;
+///     type In = (u8, i64);
+///     type Out = i64;
+///     type Side = ();
+///     fn on_record(&mut self, ctx: &mut Context<'_, u8, i64, ()>, record: Record<(u8, i64)>) -> Result<(), LogicError> {
+///         let total = self.0.update(ctx, || 0, |total| { *total += record.data.1; *total })?;
+///         ctx.emit(total);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut test = LogicTest::new(Order::EventTime, |r: &(u8, i64)| r.0, |states| Ok(Total(states.value("total")?)));
+/// test.push(20, (1, 5));
+/// test.push(10, (1, 3)); // came later, happened earlier
+/// test.watermark(21);
+/// assert_eq!(test.output(), [3, 8]);
+/// test.crash(3); // and goes on with three workers
+/// test.push(30, (1, 1));
+/// test.finish();
+/// assert_eq!(test.output(), [9]);
+/// ```
+pub struct LogicTest<L: KeyedLogic> {
+    order: Order,
+    key_of: KeyOf<L>,
+    open: Open<L>,
+    state_memory: Option<u64>,
+    workers: Vec<TestWorker<L>>,
+    at: Times,
+    checkpoint: MemoryCheckpoint,
+    /// The times at the checkpoint, and what was done since.
+    checkpoint_at: Times,
+    since: Vec<Step<L::In>>,
+    committed: Committed<L>,
+}
+
+/// Opens the logic on a worker.
+type Open<L> = Box<dyn Fn(&mut States<'_, <L as KeyedLogic>::Key>) -> Result<L, JobError>>;
+
+#[derive(Clone, Copy)]
+struct Times {
+    watermark: EventTime,
+    now_us: u64,
+}
+
+#[derive(Clone)]
+enum Step<D> {
+    Record(EventTime, D),
+    Watermark(EventTime),
+    Clock(u64),
+}
+
+struct TestWorker<L: KeyedLogic> {
+    backend: Backend,
+    core: Core<L>,
+}
+
+struct Committed<L: KeyedLogic> {
+    out: Vec<Record<L::Out>>,
+    side: Vec<Record<L::Side>>,
+    dead: Vec<DeadLetter>,
+}
+
+impl<L: KeyedLogic> LogicTest<L> {
+    const NAME: &'static str = "logic";
+
+    /// Opens the logic on one worker. The arguments are those of [`KeyedStream::process`](crate::KeyedStream::process)
+    /// and `key_by`. The clock stands at 0.
+    ///
+    /// # Panics
+    /// When the logic's state cannot be opened.
+    #[track_caller]
+    pub fn new(
+        order: Order,
+        key: impl Fn(&L::In) -> L::Key + 'static,
+        open: impl Fn(&mut States<'_, L::Key>) -> Result<L, JobError> + 'static,
+    ) -> Self {
+        let start = Times { watermark: EventTime::MIN, now_us: 0 };
+        let mut test = Self {
+            order,
+            key_of: Rc::new(key),
+            open: Box::new(open),
+            state_memory: None,
+            workers: Vec::new(),
+            at: start,
+            checkpoint: MemoryCheckpoint::default(),
+            checkpoint_at: start,
+            since: Vec::new(),
+            committed: Committed { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
+        };
+        test.restore(1);
+        test
+    }
+
+    /// From the next restore on, each worker may keep only so much state in memory; the rest is in RocksDB.
+    pub fn state_memory(&mut self, bytes: Option<u64>) {
+        self.state_memory = bytes;
+    }
+
+    /// A record comes in.
+    ///
+    /// # Panics
+    /// When the logic stops the job.
+    #[track_caller]
+    pub fn push(&mut self, event_time: i64, data: L::In) {
+        self.step(Step::Record(EventTime(event_time), data));
+    }
+
+    /// The watermark moves on to here. A step back is ignored.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    #[track_caller]
+    pub fn watermark(&mut self, watermark: i64) {
+        self.step(Step::Watermark(EventTime(watermark)));
+    }
+
+    /// The wall clock moves to here, in ms since the Unix epoch. A step back is ignored.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    #[track_caller]
+    pub fn clock_ms(&mut self, ms: u64) {
+        self.step(Step::Clock(ms.saturating_mul(1000)));
+    }
+
+    /// Input ends: event time runs out, as at the end of a bounded input.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    #[track_caller]
+    pub fn finish(&mut self) {
+        self.watermark(i64::MAX);
+    }
+
+    /// Commits everything up to here.
+    ///
+    /// # Panics
+    /// When state cannot be written.
+    #[track_caller]
+    pub fn checkpoint(&mut self) {
+        must(self.try_checkpoint());
+    }
+
+    /// Loses everything since the last checkpoint, and goes on from there with so many workers: what was done since is
+    /// done again. Equal to what would be without the crash, or the logic keeps something outside its state.
+    ///
+    /// # Panics
+    /// When the checkpoint cannot be restored.
+    #[track_caller]
+    pub fn crash(&mut self, workers: usize) {
+        self.restore(workers);
+        let since = std::mem::take(&mut self.since);
+        since.into_iter().for_each(|step| self.step(step));
+    }
+
+    /// The results since the last call, all committed by this.
+    ///
+    /// # Panics
+    /// As [`checkpoint`](Self::checkpoint).
+    #[track_caller]
+    pub fn output(&mut self) -> Vec<L::Out> {
+        self.records().into_iter().map(|record| record.data).collect()
+    }
+
+    /// As [`output`](Self::output), with their times.
+    ///
+    /// # Panics
+    /// As [`checkpoint`](Self::checkpoint).
+    #[track_caller]
+    pub fn records(&mut self) -> Vec<Record<L::Out>> {
+        self.checkpoint();
+        std::mem::take(&mut self.committed.out)
+    }
+
+    /// What went to the side output since the last call, all committed by this.
+    ///
+    /// # Panics
+    /// As [`checkpoint`](Self::checkpoint).
+    #[track_caller]
+    pub fn side(&mut self) -> Vec<L::Side> {
+        self.checkpoint();
+        std::mem::take(&mut self.committed.side).into_iter().map(|record| record.data).collect()
+    }
+
+    /// The dead letters since the last call, all committed by this.
+    ///
+    /// # Panics
+    /// As [`checkpoint`](Self::checkpoint).
+    #[track_caller]
+    pub fn dead_letters(&mut self) -> Vec<DeadLetter> {
+        self.checkpoint();
+        std::mem::take(&mut self.committed.dead)
+    }
+
+    /// Keys and lists that state holds in memory, timers and waiting records not counted: nothing, where everything
+    /// was forgotten that will not be needed again.
+    ///
+    /// # Panics
+    /// As [`checkpoint`](Self::checkpoint).
+    #[track_caller]
+    pub fn state_bytes(&mut self) -> u64 {
+        self.checkpoint();
+        self.workers.iter().map(|worker| worker.backend.memory_used()).sum()
+    }
+
+    #[track_caller]
+    fn step(&mut self, step: Step<L::In>) {
+        self.since.push(step.clone());
+        must(self.try_step(step));
+    }
+
+    fn try_step(&mut self, step: Step<L::In>) -> Result<(), JobError> {
+        match step {
+            Step::Record(event_time, data) => {
+                let group = KeyGroups::new(DEFAULT_KEY_GROUPS).of_hash(hash_key(&(self.key_of)(&data)));
+                let owner = KeyGroups::new(DEFAULT_KEY_GROUPS).worker_of(group, self.workers.len());
+                let record = Record { event_time, arrival: Arrival(self.at.now_us), data };
+                self.workers[owner].core.take(vec![record])?;
+            }
+            Step::Watermark(watermark) if watermark > self.at.watermark => {
+                self.at.watermark = watermark;
+                self.workers.iter_mut().try_for_each(|worker| worker.core.pass(watermark))?;
+            }
+            Step::Clock(now_us) => self.at.now_us = self.at.now_us.max(now_us),
+            Step::Watermark(_) => {}
+        }
+        for TestWorker { core, .. } in &mut self.workers {
+            core.now = Arrival(self.at.now_us);
+            core.fire_timers(core.lateness)?;
+            core.fire_processing_timers()?;
+        }
+        Ok(())
+    }
+
+    fn try_checkpoint(&mut self) -> Result<(), JobError> {
+        let epoch = self.checkpoint.epoch() + 1;
+        let (watermark, now_ms) = (self.at.watermark.0, (self.at.now_us / 1000) as i64);
+        let mut deltas = Vec::new();
+        let mut states: Vec<StateEntry> = Vec::new();
+        for (index, TestWorker { backend, core }) in self.workers.iter_mut().enumerate() {
+            let mut delta = Delta::new(epoch, index as u32);
+            core.states().begin_seal(epoch, watermark, now_ms)?;
+            core.states().seal_on(usize::MAX, &mut delta)?;
+            let delta = Arc::new(delta);
+            backend.db().push(Arc::clone(&delta))?;
+            backend.db().apply_pending()?;
+            backend.relieve();
+            deltas.push(delta);
+            states = backend.states();
+            self.committed.out.append(&mut core.buffers.out);
+            self.committed.side.append(&mut core.buffers.side);
+            self.committed.dead.extend(core.buffers.dead.drain(..).map(|record| record.data));
+        }
+        self.checkpoint.commit(epoch, states, deltas);
+        self.checkpoint_at = self.at;
+        self.since.clear();
+        Ok(())
+    }
+
+    #[track_caller]
+    fn restore(&mut self, workers: usize) {
+        self.at = self.checkpoint_at;
+        self.workers = (0..workers.max(1)).map(|worker| must(self.open_worker(worker, workers.max(1)))).collect();
+    }
+
+    fn open_worker(&self, worker: usize, workers: usize) -> Result<TestWorker<L>, JobError> {
+        let config = BackendConfig {
+            dir: Default::default(),
+            key_groups: KeyGroups::new(DEFAULT_KEY_GROUPS),
+            worker,
+            workers,
+            memory_limit_bytes: self.state_memory,
+            durable: true,
+        };
+        let mut backend = Backend::in_memory(config, &self.checkpoint)?;
+        let parts = Parts::open(&mut backend, Self::NAME, self.order, &self.key_of, &self.open)?;
+        backend.check_all_claimed()?;
+        let metrics = Metrics::default().operator(Self::NAME, "keyed", worker);
+        let key_of = Rc::clone(&self.key_of);
+        let core = Core::new(Self::NAME, key_of, parts, self.at.watermark, Arrival(self.at.now_us), metrics);
+        Ok(TestWorker { backend, core })
+    }
+}

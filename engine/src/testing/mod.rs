@@ -1,0 +1,32 @@
+//! A kit for tests: logic, or a whole program, on virtual time, with crashes and restores.
+//!
+//! ```text
+//! LogicTest    one keyed operator, no threads, no files, microseconds a step     logic.rs
+//! ProgramTest  a whole job on the real engine, some 10 ms a look at its output   program.rs · source.rs · sink.rs
+//! ```
+//! Both are driven by the same verbs: [`push`](LogicTest::push) records, move the [`watermark`](LogicTest::watermark)
+//! and the [`clock`](LogicTest::clock_ms), take a checkpoint, crash (also to another number of workers), look at the
+//! output. Output is what is committed, so a crash neither loses nor doubles any of it; what was pushed since
+//! the last checkpoint is pushed again by itself, as a source would.
+//!
+//! Everything here panics where a job would stop with an error: that is how a test fails.
+
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+mod logic;
+mod program;
+mod sink;
+mod source;
+
+pub use logic::LogicTest;
+pub use program::ProgramTest;
+pub use sink::TestSink;
+pub use source::TestSource;
+
+use crate::error::JobError;
+
+/// The value, or the end of the test with everything that is known of the error.
+#[track_caller]
+fn must<T>(result: Result<T, JobError>) -> T {
+    result.unwrap_or_else(|error| panic!("{}", error.report()))
+}

@@ -1,0 +1,91 @@
+//! What a record costs in windows of one hour: tumbling, and sliding every second. Runs take turns, so that their ratio
+//! holds on a machine that does other things as well.
+//!
+//! A sliding window has a result per key and second, so the ratio depends on how many records share one: that is the
+//! last column. The aim is twice at most, where records outnumber results.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use tidemill::prelude::*;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const HOUR_MS: i64 = 3_600_000;
+const SECOND_MS: i64 = 1_000;
+
+/// Compares the cost of a record in tumbling and in sliding windows.
+#[derive(Parser)]
+struct Args {
+    /// Records of each run.
+    #[arg(long, default_value_t = 4_000_000)]
+    count: u64,
+    /// Keys.
+    #[arg(long, default_value_t = 10)]
+    keys: u64,
+    /// Runs of each; the median counts.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+}
+
+fn main() -> Result<(), JobError> {
+    let Args { count, keys, runs } = Args::parse();
+    println!(
+        "{count} records, {keys} keys, one worker, no checkpoints, ns of processor time per record; medians of {runs}"
+    );
+    println!("{:>24} {:>10} {:>10} {:>10} {:>8}", "records per key and s", "no window", "tumbling", "sliding", "ratio");
+    for per_second in [1, 10, 100, 1_000] {
+        let mut times = [const { Vec::new() }; 3];
+        for _ in 0..runs.max(1) {
+            let windows = [None, Some(Assigner::tumbling(HOUR_MS)), Some(Assigner::sliding(HOUR_MS, SECOND_MS))];
+            for (times, assigner) in times.iter_mut().zip(windows) {
+                times.push(run(count, keys, per_second, assigner)?.as_nanos() as f64 / count as f64);
+            }
+        }
+        let [without, tumbling, sliding] = times.map(median);
+        let ratio = sliding / tumbling;
+        println!("{per_second:>24} {without:>10.0} {tumbling:>10.0} {sliding:>10.0} {ratio:>8.2}");
+    }
+    Ok(())
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Processor time of a run from the first record to the last.
+fn run(count: u64, keys: u64, per_second: u64, assigner: Option<Assigner>) -> Result<Duration, JobError> {
+    // Record i is of key i % keys, and keys * per_second of them share a second.
+    let source = Generator::new(count, move |i| {
+        let time = i * SECOND_MS as u64 / (keys * per_second);
+        (EventTime(time as i64), (i % keys, i as f64))
+    });
+    let before = processor_time();
+    let args = JobArgs { log_level: "warn".to_owned(), ..JobArgs::default() };
+    Job::new("window_cost", args).run(move |flow| {
+        let records = flow.source("records", &source)?;
+        let Some(assigner) = assigner else { return records.sink("none", &NullSink::default()) };
+        records
+            .key_by(|record| record.0)
+            .window("windows", assigner)
+            .aggregate(stats_of(|record: &(u64, f64)| record.1))?
+            .results
+            .sink("none", &NullSink::default())
+    })?;
+    Ok(processor_time().saturating_sub(before))
+}
+
+/// Of this process so far: what Linux tells in hundredths of a second. Elsewhere the time that passed.
+fn processor_time() -> Duration {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let start = START.get_or_init(Instant::now);
+    let told = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
+        // The name, in brackets, may have spaces in it; user and system time are the 12th and 13th field after it.
+        let fields = stat.rsplit(')').next()?.split_ascii_whitespace().skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>()
+    });
+    told.map_or_else(|| start.elapsed(), |ticks| Duration::from_millis(ticks * 10))
+}

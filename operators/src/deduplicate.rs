@@ -1,0 +1,78 @@
+//! Deduplication: the first record of a key within a horizon, by event time.
+
+use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
+use tidemill_engine::stream::KeyedStream;
+use tidemill_engine::{Data, JobError, Record, Stream};
+use tidemill_state::{Key, Ttl, TtlClock};
+
+/// What comes out of a deduplication.
+pub struct Deduplicated<'s, D: Data> {
+    /// The first record of each key, and again the first one at least the horizon after it.
+    pub first: Stream<'s, D>,
+    /// The others.
+    pub duplicates: Stream<'s, D>,
+}
+
+/// Deduplicates keyed streams.
+pub trait DeduplicateExt<'s, D: Data> {
+    /// Lets one record of a key pass, and takes those that are less than `horizon_ms` from it for duplicates. Key the
+    /// stream by what makes two records the same. State of a key lives as long as the horizon.
+    ///
+    /// # Errors
+    /// When the horizon is not positive, the name is taken, or the state cannot be opened.
+    fn deduplicate(self, name: &str, horizon_ms: i64) -> Result<Deduplicated<'s, D>, JobError>;
+}
+
+impl<'s, K: Key, D: Data> DeduplicateExt<'s, D> for KeyedStream<'s, K, D> {
+    fn deduplicate(self, name: &str, horizon_ms: i64) -> Result<Deduplicated<'s, D>, JobError> {
+        let open = move |states: &mut States<'_, K>| DeduplicateLogic::open(states, horizon_ms);
+        let output = self.process(name, Order::EventTime, open)?;
+        Ok(Deduplicated { first: output.main, duplicates: output.side })
+    }
+}
+
+/// The logic of a deduplication. Duplicates go to the side output.
+pub struct DeduplicateLogic<K, D> {
+    horizon_ms: i64,
+    /// When the last record passed.
+    passed: ValueState<K, i64>,
+    record: std::marker::PhantomData<fn(D)>,
+}
+
+impl<K: Key, D: Data> DeduplicateLogic<K, D> {
+    /// Opens the state.
+    ///
+    /// # Errors
+    /// When the horizon is not positive or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, horizon_ms: i64) -> Result<Self, JobError> {
+        if horizon_ms <= 0 {
+            return Err(JobError::Invalid(format!("deduplication within {horizon_ms} ms: it must be above 0")));
+        }
+        let ttl = Ttl { after_ms: horizon_ms, clock: TtlClock::EventTime };
+        Ok(Self { horizon_ms, passed: states.value_with_ttl("passed", ttl)?, record: std::marker::PhantomData })
+    }
+}
+
+impl<K: Key, D: Data> KeyedLogic for DeduplicateLogic<K, D> {
+    type Key = K;
+    type In = D;
+    type Out = D;
+    type Side = D;
+
+    fn on_record(&mut self, ctx: &mut Context<'_, K, D, D>, record: Record<D>) -> Result<(), LogicError> {
+        let time = record.event_time.0;
+        // What has expired by the watermark may be forgotten already, or not: it does not count.
+        let alive = |passed: &i64| passed.saturating_add(self.horizon_ms) > ctx.watermark().0;
+        let passed = self.passed.get(ctx)?.filter(alive);
+        if passed.is_some_and(|passed| passed.abs_diff(time) < self.horizon_ms.unsigned_abs()) {
+            ctx.side(record.data);
+            return Ok(());
+        }
+        // One that is late by more than the horizon passes, but does not make the next one pass.
+        if passed.is_none_or(|passed| passed < time) {
+            self.passed.put(ctx, time)?;
+        }
+        ctx.emit(record.data);
+        Ok(())
+    }
+}

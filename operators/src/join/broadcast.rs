@@ -1,0 +1,109 @@
+//! Broadcast join: every record meets all of a small, changing set, as it was at the record's time.
+//!
+//! ```text
+//! rules ───▶ a copy for each slot ──┐
+//! records ─▶ slot of their key ─────┴▶ by event time, rules first ─▶ results
+//! ```
+//! Slots are keys like any others: they are dealt out among the workers, and restored by any number of them.
+//! Known limit: no more workers than slots have work, and each slot holds a copy of the set.
+
+use std::hash::Hash;
+use std::marker::PhantomData;
+
+use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
+use tidemill_engine::stream::Either;
+use tidemill_engine::{Data, JobError, Record, Stream};
+use tidemill_state::{Value, hash_key};
+
+/// Into how many parts the records are dealt out.
+pub const SLOTS: u16 = 16;
+
+/// Joins a stream with a broadcast one.
+pub trait BroadcastExt<'s, A: Data> {
+    /// Joins each record with the set that `rules` has built up until its time. Records of the same `key` stay in
+    /// order.
+    ///
+    /// * `apply` puts a rule into the set: it adds, replaces or removes. Rules of the same time come in any order.
+    /// * `join` makes results of a record and the set.
+    /// * Time, order: by event time. Rules and records that come late are taken as they come.
+    ///
+    /// # Errors
+    /// When the name is taken or the state cannot be opened.
+    fn broadcast_join<K: Hash + 'static, R: Data, S: Value + Default, O: Data, I: IntoIterator<Item = O>>(
+        self,
+        name: &str,
+        key: impl Fn(&A) -> K + 'static,
+        rules: Stream<'s, R>,
+        apply: impl Fn(&mut S, R) + 'static,
+        join: impl Fn(&S, A) -> I + 'static,
+    ) -> Result<Stream<'s, O>, JobError>;
+}
+
+impl<'s, A: Data> BroadcastExt<'s, A> for Stream<'s, A> {
+    fn broadcast_join<K: Hash + 'static, R: Data, S: Value + Default, O: Data, I: IntoIterator<Item = O>>(
+        self,
+        name: &str,
+        key: impl Fn(&A) -> K + 'static,
+        rules: Stream<'s, R>,
+        apply: impl Fn(&mut S, R) + 'static,
+        join: impl Fn(&S, A) -> I + 'static,
+    ) -> Result<Stream<'s, O>, JobError> {
+        let records = self.key_by(move |record| (hash_key(&key(record)) % u64::from(SLOTS)) as u16);
+        let rules = rules.flat_map(|rule: R| (0..SLOTS).map(move |slot| (slot, rule.clone()))).key_by(|rule| rule.0);
+        let open = move |states: &mut States<'_, u16>| BroadcastLogic::open(states, apply, join);
+        Ok(records.connect(rules).process(name, Order::EventTime, open)?.main)
+    }
+}
+
+/// The logic of a broadcast join, on one slot.
+pub struct BroadcastLogic<A, R, S, F, G> {
+    apply: F,
+    join: G,
+    set: ValueState<u16, S>,
+    records: PhantomData<fn(A, R)>,
+}
+
+impl<A: Data, R: Data, S: Value + Default, F, G> BroadcastLogic<A, R, S, F, G> {
+    /// Opens the set.
+    ///
+    /// # Errors
+    /// When the state cannot be opened.
+    pub fn open(states: &mut States<'_, u16>, apply: F, join: G) -> Result<Self, JobError> {
+        Ok(Self { apply, join, set: states.value("set")?, records: PhantomData })
+    }
+}
+
+impl<A, R, S, F, G, O, I> KeyedLogic for BroadcastLogic<A, R, S, F, G>
+where
+    A: Data,
+    R: Data,
+    S: Value + Default,
+    O: Data,
+    I: IntoIterator<Item = O>,
+    F: Fn(&mut S, R) + 'static,
+    G: Fn(&S, A) -> I + 'static,
+{
+    type Key = u16;
+    type In = Either<A, (u16, R)>;
+    type Out = O;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u16, O, ()>, record: Record<Self::In>) -> Result<(), LogicError> {
+        match record.data {
+            Either::First(data) => {
+                let results = self.set.read(ctx, |set| match set {
+                    Some(set) => (self.join)(set, data),
+                    None => (self.join)(&S::default(), data),
+                })?;
+                results.into_iter().for_each(|result| ctx.emit(result));
+            }
+            Either::Second((_, rule)) => self.set.update(ctx, S::default, |set| (self.apply)(set, rule))?,
+        }
+        Ok(())
+    }
+
+    /// A rule holds for the records of its own time.
+    fn tie_break(record: &Self::In) -> u64 {
+        u64::from(matches!(record, Either::First(_)))
+    }
+}

@@ -1,0 +1,202 @@
+//! Interval join: pairs of records whose times are within bounds of each other.
+//!
+//! ```text
+//! left  at t ─▶ pairs with what is kept of the right in [t + lower, t + upper], and is kept until t + upper is over
+//! right at t ─▶ pairs with what is kept of the left in [t − upper, t − lower], and is kept until t − lower is over
+//! ```
+//! Records come in event-time order, so each side is a queue: appended at its end, cut at its front by the watermark.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, States};
+use tidemill_engine::stream::Either;
+use tidemill_engine::{Data, EventTime, JobError, Record};
+use tidemill_state::{Key, Queue, StateError};
+
+use super::{JoinKind, Joined};
+
+/// How far in time a record of the right may be from one of the left, both bounds included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Between {
+    /// The earliest, ms; below zero for before.
+    pub lower_ms: i64,
+    /// The latest, ms.
+    pub upper_ms: i64,
+}
+
+impl Between {
+    /// From `lower_ms` to `upper_ms` after the left record.
+    #[must_use]
+    pub const fn ms(lower_ms: i64, upper_ms: i64) -> Self {
+        Self { lower_ms, upper_ms }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Timed<T> {
+    time: i64,
+    data: T,
+}
+
+/// Whether each record of a queue has found a partner; empty where nobody asks.
+type Matched = VecDeque<bool>;
+
+/// What is kept of one stream.
+struct Side<K: Key, T: Data> {
+    kept: ListState<K, Timed<T>, Matched>,
+    /// Whether records without a partner come out.
+    outer: bool,
+    /// How long after its own time a partner may come, ms.
+    reach_ms: i64,
+}
+
+/// The logic of an interval join. Late records go to the side output.
+pub struct IntervalJoinLogic<K: Key, A: Data, B: Data> {
+    left: Side<K, A>,
+    right: Side<K, B>,
+}
+
+type JoinContext<'a, K, A, B> = Context<'a, K, Joined<A, B>, Either<A, B>>;
+
+impl<K: Key, A: Data, B: Data> IntervalJoinLogic<K, A, B> {
+    /// Opens the state of the join.
+    ///
+    /// # Errors
+    /// When the bounds make no sense, or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, between: Between, kind: JoinKind) -> Result<Self, JobError> {
+        let Between { lower_ms, upper_ms } = between;
+        if lower_ms > upper_ms || lower_ms == i64::MIN {
+            let fault = format!("an interval join between {lower_ms} and {upper_ms} ms: -2^63 < lower ≤ upper");
+            return Err(JobError::Invalid(fault));
+        }
+        Ok(Self {
+            left: Side { kept: states.list_with_header("left")?, outer: kind.keeps_left(), reach_ms: upper_ms },
+            right: Side { kept: states.list_with_header("right")?, outer: kind.keeps_right(), reach_ms: -lower_ms },
+        })
+    }
+}
+
+/// Number of the first kept record that `holds` is true of, and of all after it.
+fn first_where<T>(queue: &Queue<Timed<T>>, holds: impl Fn(i128) -> bool) -> u64 {
+    let (mut from, mut to) = (queue.head(), queue.tail());
+    while from < to {
+        let middle = from + (to - from) / 2;
+        match queue.get(middle) {
+            Some(kept) if !holds(kept.time.into()) => from = middle + 1,
+            _ => to = middle,
+        }
+    }
+    from
+}
+
+impl<K: Key, T: Data> Side<K, T> {
+    /// What is kept from `from_ms` to `to_ms` after the time at hand, in order. Marks it as matched.
+    fn partners<O, S>(&self, ctx: &Context<'_, K, O, S>, from_ms: i64, to_ms: i64) -> Result<Vec<T>, StateError> {
+        // In 128 bits: a bound beyond the ends of time must not fall together with what is at them.
+        let now = i128::from(ctx.event_time().0);
+        let (from, to) = (now + i128::from(from_ms), now + i128::from(to_ms));
+        let (range, found) = self.kept.read(ctx, |log| {
+            let Some(log) = log else { return (0..0, Vec::new()) };
+            let (from, to) = (first_where(log, |time| time >= from), first_where(log, |time| time > to));
+            let found = (from..to).filter_map(|at| log.get(at)).map(|kept| kept.data.clone()).collect();
+            let (from, to) = ((from - log.head()) as usize, (to.max(from) - log.head()) as usize);
+            (from..to, found)
+        })?;
+        if self.outer && !range.is_empty() {
+            self.kept.with(ctx, |log| log.parts().0.range_mut(range).for_each(|matched| *matched = true))?;
+        }
+        Ok(found)
+    }
+
+    /// Keeps a record for partners to come; gives it back if none can.
+    fn keep<O, S>(&self, ctx: &mut Context<'_, K, O, S>, data: T, found: bool) -> Result<Option<T>, StateError> {
+        if self.reach_ms < 0 {
+            return Ok((self.outer && !found).then_some(data));
+        }
+        let time = ctx.event_time().0;
+        self.kept.with(ctx, |log| {
+            if self.outer {
+                log.parts().0.push_back(found);
+            }
+            log.push_back(Timed { time, data });
+        })?;
+        ctx.set_timer(self.over_at(time));
+        Ok(None)
+    }
+
+    /// When all partners of a record at `time` have come.
+    fn over_at(&self, time: i64) -> EventTime {
+        EventTime(time).plus_ms(self.reach_ms).plus_ms(1)
+    }
+
+    /// Lets go of what no partner can come for any more; those that found none, with the last time one could have come.
+    fn forget<O, S>(&self, ctx: &Context<'_, K, O, S>, at: EventTime) -> Result<Vec<(EventTime, T)>, StateError> {
+        if self.kept.read(ctx, |log| log.is_none())? {
+            return Ok(Vec::new());
+        }
+        let (alone, empty) = self.kept.with(ctx, |log| {
+            let mut alone = Vec::new();
+            while log.front().is_some_and(|kept| self.over_at(kept.time) <= at) {
+                let matched = !self.outer || log.parts().0.pop_front().unwrap_or(true);
+                if let Some(kept) = log.pop_front()
+                    && !matched
+                {
+                    alone.push((EventTime(kept.time).plus_ms(self.reach_ms), kept.data));
+                }
+            }
+            (alone, log.is_empty())
+        })?;
+        if empty {
+            self.kept.remove(ctx)?;
+        }
+        Ok(alone)
+    }
+}
+
+impl<K: Key, A: Data, B: Data> KeyedLogic for IntervalJoinLogic<K, A, B> {
+    type Key = K;
+    type In = Either<A, B>;
+    type Out = Joined<A, B>;
+    type Side = Either<A, B>;
+
+    fn on_record(
+        &mut self,
+        ctx: &mut JoinContext<'_, K, A, B>,
+        record: Record<Either<A, B>>,
+    ) -> Result<(), LogicError> {
+        if ctx.is_late() {
+            ctx.side(record.data);
+            return Ok(());
+        }
+        match record.data {
+            Either::First(a) => {
+                let partners = self.right.partners(ctx, -self.right.reach_ms, self.left.reach_ms)?;
+                let found = !partners.is_empty();
+                partners.into_iter().for_each(|b| ctx.emit(Joined::Both(a.clone(), b)));
+                if let Some(alone) = self.left.keep(ctx, a, found)? {
+                    ctx.emit(Joined::Left(alone));
+                }
+            }
+            Either::Second(b) => {
+                let partners = self.left.partners(ctx, -self.left.reach_ms, self.right.reach_ms)?;
+                let found = !partners.is_empty();
+                partners.into_iter().for_each(|a| ctx.emit(Joined::Both(a, b.clone())));
+                if let Some(alone) = self.right.keep(ctx, b, found)? {
+                    ctx.emit(Joined::Right(alone));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, ctx: &mut JoinContext<'_, K, A, B>, at: EventTime) -> Result<(), LogicError> {
+        for (time, a) in self.left.forget(ctx, at)? {
+            ctx.emit_at(time, Joined::Left(a));
+        }
+        for (time, b) in self.right.forget(ctx, at)? {
+            ctx.emit_at(time, Joined::Right(b));
+        }
+        Ok(())
+    }
+}

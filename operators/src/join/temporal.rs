@@ -1,0 +1,130 @@
+//! Temporal join: each record with the version of its row that held at the record's time.
+//!
+//! Records and versions come in event-time order, versions first, so the latest version is the one that holds. Older ones
+//! are kept as long as late records are to find them.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tidemill_engine::shell::{Context, KeyedLogic, LogicError, MapState, States};
+use tidemill_engine::stream::Either;
+use tidemill_engine::{Data, EventTime, JobError, Record};
+use tidemill_state::Key;
+
+/// Says whether a version deletes its row.
+type Deletes<V> = Rc<dyn Fn(&V) -> bool>;
+
+/// What is to be known of a versioned table.
+#[derive(Clone)]
+pub struct TemporalTable<V> {
+    history_ms: i64,
+    deletes: Option<Deletes<V>>,
+}
+
+impl<V> Default for TemporalTable<V> {
+    fn default() -> Self {
+        Self { history_ms: 0, deletes: None }
+    }
+}
+
+impl<V> TemporalTable<V> {
+    /// A table whose rows are replaced, never deleted, and which late records and late versions do not reach.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps versions so long behind the watermark, for records that come late. What comes later goes to the side.
+    #[must_use]
+    pub fn history_ms(mut self, history_ms: i64) -> Self {
+        self.history_ms = history_ms.max(0);
+        self
+    }
+
+    /// Says of which versions the row is gone.
+    #[must_use]
+    pub fn deleted_by(mut self, deletes: impl Fn(&V) -> bool + 'static) -> Self {
+        self.deletes = Some(Rc::new(deletes));
+        self
+    }
+}
+
+/// The logic of a temporal join. What comes too late goes to the side output. Of two versions of the same time either may
+/// win.
+pub struct TemporalJoinLogic<K: Key, A, V: Data> {
+    table: TemporalTable<V>,
+    /// By the time they hold from; `None`: the row is gone.
+    versions: MapState<K, i64, Option<V>>,
+    record: std::marker::PhantomData<fn(A)>,
+}
+
+impl<K: Key, A: Data, V: Data> TemporalJoinLogic<K, A, V> {
+    /// Opens the state of the join.
+    ///
+    /// # Errors
+    /// When the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, table: TemporalTable<V>) -> Result<Self, JobError> {
+        Ok(Self { table, versions: states.map("versions")?, record: std::marker::PhantomData })
+    }
+
+    /// Takes a version in, and lets go of those that none can ask for any more.
+    fn update(
+        &self,
+        ctx: &Context<'_, K, (A, Option<V>), Either<A, V>>,
+        version: V,
+        horizon: EventTime,
+    ) -> Result<(), LogicError> {
+        let gone = self.table.deletes.as_ref().is_some_and(|deletes| deletes(&version));
+        let empty = self.versions.update(ctx, BTreeMap::new, |versions| {
+            versions.insert(ctx.event_time().0, (!gone).then_some(version));
+            let holds = versions.range(..=horizon.0).next_back().map(|(time, _)| *time);
+            if let Some(holds) = holds {
+                *versions = versions.split_off(&holds);
+            }
+            while versions.first_key_value().is_some_and(|(time, row)| row.is_none() && *time <= horizon.0) {
+                versions.pop_first();
+            }
+            versions.is_empty()
+        })?;
+        if empty {
+            self.versions.remove(ctx)?;
+        }
+        Ok(())
+    }
+}
+
+impl<K: Key, A: Data, V: Data> KeyedLogic for TemporalJoinLogic<K, A, V> {
+    type Key = K;
+    type In = Either<A, V>;
+    type Out = (A, Option<V>);
+    type Side = Either<A, V>;
+
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, K, (A, Option<V>), Either<A, V>>,
+        record: Record<Either<A, V>>,
+    ) -> Result<(), LogicError> {
+        // Records that are still to come are not before this.
+        let horizon = ctx.watermark().plus_ms(-self.table.history_ms);
+        if record.event_time < horizon {
+            ctx.side(record.data);
+            return Ok(());
+        }
+        match record.data {
+            Either::First(data) => {
+                let time = record.event_time.0;
+                let row = self.versions.read(ctx, |versions| {
+                    versions.and_then(|versions| versions.range(..=time).next_back()?.1.clone())
+                })?;
+                ctx.emit((data, row));
+                Ok(())
+            }
+            Either::Second(version) => self.update(ctx, version, horizon),
+        }
+    }
+
+    /// A version holds for the records of its own time.
+    fn tie_break(record: &Either<A, V>) -> u64 {
+        u64::from(matches!(record, Either::First(_)))
+    }
+}

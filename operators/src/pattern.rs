@@ -1,0 +1,221 @@
+//! Patterns: "a, then b within ten minutes, and no c between them", per key, by event time.
+//!
+//! ```text
+//! a record that fits the first step begins a run; each run waits for its next step:
+//!   fits what must not come ─▶ the run is over      fits the step ─▶ the run takes it, the last one makes a match
+//!   fits neither ─▶ passed over                     `within` after its beginning ─▶ the run is over
+//! ```
+//! A run takes the first record that fits ("skip till next match": Agrawal, Diao, Gyllstrom, Immerman, "Efficient pattern
+//! matching over event streams", 2008). Records of the same time come one after the other in no particular order.
+//! Known limit: each record that begins a run is kept until its time is over; all runs of a key are written together.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
+use tidemill_engine::stream::KeyedStream;
+use tidemill_engine::{Data, EventTime, JobError, Record, Stream};
+use tidemill_state::Key;
+
+type Fits<T> = Rc<dyn Fn(&T) -> bool>;
+
+/// A sequence of records of a key.
+#[derive(Clone)]
+pub struct Pattern<T> {
+    steps: Vec<Step<T>>,
+    /// What must not come after the last step, until the time is over.
+    never_after: Option<Fits<T>>,
+    within_ms: i64,
+}
+
+#[derive(Clone)]
+struct Step<T> {
+    fits: Fits<T>,
+    /// What must not come between the step before and this one.
+    unless: Option<Fits<T>>,
+}
+
+impl<T> Pattern<T> {
+    /// A match begins with a record like this, and ends no later than `within_ms` after it.
+    pub fn begin(within_ms: i64, fits: impl Fn(&T) -> bool + 'static) -> Self {
+        Self { steps: vec![Step { fits: Rc::new(fits), unless: None }], never_after: None, within_ms }
+    }
+
+    /// Then comes one like this, with whatever between.
+    #[must_use]
+    pub fn followed_by(mut self, fits: impl Fn(&T) -> bool + 'static) -> Self {
+        self.steps.push(Step { fits: Rc::new(fits), unless: None });
+        self
+    }
+
+    /// Then comes one like `fits`, and none like `unless` before it.
+    #[must_use]
+    pub fn followed_by_unless(
+        mut self,
+        fits: impl Fn(&T) -> bool + 'static,
+        unless: impl Fn(&T) -> bool + 'static,
+    ) -> Self {
+        self.steps.push(Step { fits: Rc::new(fits), unless: Some(Rc::new(unless)) });
+        self
+    }
+
+    /// Then none like this comes within the time. Matches are told when it is over.
+    #[must_use]
+    pub fn never_followed_by(mut self, fits: impl Fn(&T) -> bool + 'static) -> Self {
+        self.never_after = Some(Rc::new(fits));
+        self
+    }
+}
+
+/// What comes out of pattern matching.
+pub struct Matches<'s, T: Data> {
+    /// Matches: the record of each step. At the time of the last one, or of the end of the time in which something must not
+    /// come.
+    pub matches: Stream<'s, Vec<T>>,
+    /// Records that came too late to be matched.
+    pub late: Stream<'s, T>,
+}
+
+/// Finds patterns in keyed streams.
+pub trait PatternExt<'s, T: Data> {
+    /// Finds all matches of `pattern` among the records of each key.
+    ///
+    /// # Errors
+    /// When the pattern's time is negative, the name is taken, or the state cannot be opened.
+    fn find(self, name: &str, pattern: Pattern<T>) -> Result<Matches<'s, T>, JobError>;
+}
+
+impl<'s, K: Key, T: Data> PatternExt<'s, T> for KeyedStream<'s, K, T> {
+    fn find(self, name: &str, pattern: Pattern<T>) -> Result<Matches<'s, T>, JobError> {
+        let open = move |states: &mut States<'_, K>| PatternLogic::open(states, pattern);
+        let output = self.process(name, Order::EventTime, open)?;
+        Ok(Matches { matches: output.main, late: output.side })
+    }
+}
+
+/// A beginning of a match.
+#[derive(Clone, Serialize, Deserialize)]
+struct Run<T> {
+    began: i64,
+    taken: Vec<T>,
+}
+
+/// The logic of pattern matching. Late records go to the side output.
+pub struct PatternLogic<K, T> {
+    pattern: Pattern<T>,
+    runs: ValueState<K, Vec<Run<T>>>,
+}
+
+impl<K: Key, T: Data> PatternLogic<K, T> {
+    /// Opens the state.
+    ///
+    /// # Errors
+    /// When the pattern's time is negative or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, pattern: Pattern<T>) -> Result<Self, JobError> {
+        if pattern.within_ms < 0 {
+            return Err(JobError::Invalid(format!(
+                "a pattern within {} ms: it must not be below 0",
+                pattern.within_ms
+            )));
+        }
+        Ok(Self { pattern, runs: states.value("runs")? })
+    }
+
+    /// The last moment of a run.
+    fn last(&self, began: i64) -> EventTime {
+        EventTime(began).plus_ms(self.pattern.within_ms)
+    }
+
+    /// What becomes of a run when `record` comes: it stays, ends, or is complete.
+    fn advance(&self, run: &mut Run<T>, record: &T) -> Fate {
+        match self.pattern.steps.get(run.taken.len()) {
+            Some(step) if step.unless.as_ref().is_some_and(|unless| unless(record)) => Fate::Ends,
+            Some(step) if (step.fits)(record) => {
+                run.taken.push(record.clone());
+                let complete = run.taken.len() == self.pattern.steps.len() && self.pattern.never_after.is_none();
+                if complete { Fate::Complete } else { Fate::Stays }
+            }
+            None if self.pattern.never_after.as_ref().is_some_and(|never| never(record)) => Fate::Ends,
+            _ => Fate::Stays,
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Fate {
+    Stays,
+    Ends,
+    Complete,
+}
+
+impl<K: Key, T: Data> KeyedLogic for PatternLogic<K, T> {
+    type Key = K;
+    type In = T;
+    type Out = Vec<T>;
+    type Side = T;
+
+    fn on_record(&mut self, ctx: &mut Context<'_, K, Vec<T>, T>, record: Record<T>) -> Result<(), LogicError> {
+        if ctx.is_late() {
+            ctx.side(record.data);
+            return Ok(());
+        }
+        let begins = self.pattern.steps.first().is_some_and(|first| (first.fits)(&record.data));
+        if !begins && self.runs.read(ctx, |runs| runs.is_none())? {
+            return Ok(());
+        }
+        let time = record.event_time.0;
+        let (matches, kept) = self.runs.update(ctx, Vec::new, |runs| {
+            let mut matches = Vec::new();
+            runs.retain_mut(|run| {
+                // Over by time; its timer has not come yet, or not been set.
+                if self.last(run.began).0 < time {
+                    return true;
+                }
+                let fate = self.advance(run, &record.data);
+                if fate == Fate::Complete {
+                    matches.push(std::mem::take(&mut run.taken));
+                }
+                fate == Fate::Stays
+            });
+            if begins {
+                let run = Run { began: time, taken: vec![record.data.clone()] };
+                match self.pattern.steps.len() == 1 && self.pattern.never_after.is_none() {
+                    true => matches.push(run.taken),
+                    false => runs.push(run),
+                }
+            }
+            (matches, runs.len())
+        })?;
+        if kept == 0 {
+            self.runs.remove(ctx)?;
+        } else if begins {
+            ctx.set_timer(self.last(time).plus_ms(1));
+        }
+        matches.into_iter().for_each(|found| ctx.emit(found));
+        Ok(())
+    }
+
+    /// Runs whose time is over end; those that have all their steps are matches of what never came.
+    fn on_timer(&mut self, ctx: &mut Context<'_, K, Vec<T>, T>, at: EventTime) -> Result<(), LogicError> {
+        if self.runs.read(ctx, |runs| runs.is_none())? {
+            return Ok(());
+        }
+        let (matches, empty) = self.runs.update(ctx, Vec::new, |runs| {
+            let mut matches = Vec::new();
+            runs.retain_mut(|run| {
+                let last = self.last(run.began);
+                let over = last.plus_ms(1) <= at;
+                if over && run.taken.len() == self.pattern.steps.len() {
+                    matches.push((last, std::mem::take(&mut run.taken)));
+                }
+                !over
+            });
+            (matches, runs.is_empty())
+        })?;
+        if empty {
+            self.runs.remove(ctx)?;
+        }
+        matches.into_iter().for_each(|(last, found)| ctx.emit_at(last, found));
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Throttle: so many records of a key in some time.
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
+use tidemill_engine::stream::KeyedStream;
+use tidemill_engine::{Data, EventTime, JobError, Record, Stream};
+use tidemill_state::Key;
+
+use crate::window::TimeDomain;
+
+/// How many records of a key pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// So many,
+    pub records: u64,
+    /// in so many ms from the first of them,
+    pub per_ms: i64,
+    /// by this clock.
+    pub clock: TimeDomain,
+}
+
+/// What comes out of a throttle.
+pub struct Throttled<'s, D: Data> {
+    /// Records that passed.
+    pub passed: Stream<'s, D>,
+    /// Records that were too many.
+    pub excess: Stream<'s, D>,
+}
+
+/// Throttles keyed streams.
+pub trait ThrottleExt<'s, D: Data> {
+    /// Lets so many records of a key pass, counted anew from the first record after the time is over.
+    ///
+    /// # Errors
+    /// When the rate makes no sense, the name is taken, or the state cannot be opened.
+    fn throttle(self, name: &str, rate: Rate) -> Result<Throttled<'s, D>, JobError>;
+}
+
+impl<'s, K: Key, D: Data> ThrottleExt<'s, D> for KeyedStream<'s, K, D> {
+    fn throttle(self, name: &str, rate: Rate) -> Result<Throttled<'s, D>, JobError> {
+        let order = match rate.clock {
+            TimeDomain::Event => Order::EventTime,
+            TimeDomain::Processing => Order::Arrival,
+        };
+        let output = self.process(name, order, move |states: &mut States<'_, K>| ThrottleLogic::open(states, rate))?;
+        Ok(Throttled { passed: output.main, excess: output.side })
+    }
+}
+
+/// What passed of a key since `since`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Passed {
+    since: i64,
+    records: u64,
+}
+
+/// The logic of a throttle. What is too many goes to the side output.
+pub struct ThrottleLogic<K, D> {
+    rate: Rate,
+    passed: ValueState<K, Passed>,
+    record: std::marker::PhantomData<fn(D)>,
+}
+
+impl<K: Key, D: Data> ThrottleLogic<K, D> {
+    /// Opens the state.
+    ///
+    /// # Errors
+    /// When the rate makes no sense or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, rate: Rate) -> Result<Self, JobError> {
+        let Rate { records, per_ms, clock: _ } = rate;
+        if records == 0 || per_ms <= 0 {
+            return Err(JobError::Invalid(format!(
+                "a throttle of {records} records in {per_ms} ms: both must be above 0"
+            )));
+        }
+        Ok(Self { rate, passed: states.value("passed")?, record: std::marker::PhantomData })
+    }
+}
+
+impl<K: Key, D: Data> ThrottleLogic<K, D> {
+    /// Lets go of what is over.
+    fn forget(&self, ctx: &Context<'_, K, D, D>, at: i64) -> Result<(), LogicError> {
+        let since = self.passed.read(ctx, |passed| passed.map(|passed| passed.since))?;
+        if since.is_some_and(|since| since.saturating_add(self.rate.per_ms) <= at) {
+            self.passed.remove(ctx)?;
+        }
+        Ok(())
+    }
+}
+
+impl<K: Key, D: Data> KeyedLogic for ThrottleLogic<K, D> {
+    type Key = K;
+    type In = D;
+    type Out = D;
+    type Side = D;
+
+    fn on_record(&mut self, ctx: &mut Context<'_, K, D, D>, record: Record<D>) -> Result<(), LogicError> {
+        let time = self.rate.clock.of_record(ctx).0;
+        // What is over by now does not count, not even for late records.
+        let now = time.max(self.rate.clock.now(ctx).0);
+        let running = self.passed.get(ctx)?.filter(|passed| now.saturating_sub(passed.since) < self.rate.per_ms);
+        let Passed { since, records } = running.unwrap_or(Passed { since: time, records: 0 });
+        if records < self.rate.records {
+            self.passed.put(ctx, Passed { since, records: records + 1 })?;
+            if records == 0 {
+                self.rate.clock.set_timer(ctx, EventTime(since).plus_ms(self.rate.per_ms));
+            }
+            ctx.emit(record.data);
+        } else {
+            ctx.side(record.data);
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, ctx: &mut Context<'_, K, D, D>, at: EventTime) -> Result<(), LogicError> {
+        self.forget(ctx, at.0)
+    }
+
+    fn on_processing_timer(&mut self, ctx: &mut Context<'_, K, D, D>, at_ms: i64) -> Result<(), LogicError> {
+        self.forget(ctx, at_ms)
+    }
+}

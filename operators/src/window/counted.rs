@@ -1,0 +1,76 @@
+//! Windows of so many records. Bounds of a window are the times of its first record and just after its last.
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::shell::{LogicError, States, ValueState};
+use tidemill_engine::{Data, EventTime, JobError, Record};
+use tidemill_state::Key;
+
+use super::assigner::Window;
+use super::spec::{Firing, TimeDomain};
+use super::{Aggregate, WindowContext, tell};
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Counted<A> {
+    records: u64,
+    first: EventTime,
+    last: EventTime,
+    accumulator: A,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Open<A> {
+    /// Records until the next window begins.
+    wait: u64,
+    windows: Vec<Counted<A>>,
+}
+
+pub(super) struct CountedWindows<K: Key, A: Aggregate> {
+    size: u64,
+    every: u64,
+    clock: TimeDomain,
+    aggregate: A,
+    open: ValueState<K, Open<A::Accumulator>>,
+}
+
+impl<K: Key + Data, A: Aggregate> CountedWindows<K, A>
+where
+    A::In: Data,
+{
+    pub(super) fn open(
+        states: &mut States<'_, K>,
+        (size, every): (u64, u64),
+        clock: TimeDomain,
+        aggregate: A,
+    ) -> Result<Self, JobError> {
+        Ok(Self { size, every, clock, aggregate, open: states.value("counted")? })
+    }
+
+    pub(super) fn on_record(&self, ctx: &mut WindowContext<'_, K, A>, record: Record<A::In>) -> Result<(), LogicError> {
+        let time = self.clock.of_record(ctx);
+        let full = self.open.update(
+            ctx,
+            || Open { wait: 0, windows: Vec::new() },
+            |open| {
+                if open.wait == 0 {
+                    open.wait = self.every;
+                    let accumulator = self.aggregate.empty();
+                    open.windows.push(Counted { records: 0, first: time, last: time, accumulator });
+                }
+                open.wait -= 1;
+                for window in &mut open.windows {
+                    window.records += 1;
+                    (window.first, window.last) = (window.first.min(time), window.last.max(time));
+                    self.aggregate.add(&mut window.accumulator, &record.data);
+                }
+                // The oldest is the fullest.
+                let full = open.windows.first().is_some_and(|window| window.records == self.size);
+                full.then(|| open.windows.remove(0))
+            },
+        )?;
+        if let Some(Counted { first, last, accumulator, .. }) = full {
+            let window = Window { start: first, end: last.plus_ms(1) };
+            tell(ctx, self.clock, window, Firing::OnTime, self.aggregate.finish(&accumulator));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! Windows with an accumulator each: tumbling, session and global ones, and sliding ones with a trigger of their own.
+//!
+//! ```text
+//! records ─▶ assign windows ─▶ accumulate ─▶ timer at window end ─▶ result
+//!    │            │               ├─ early: timers of the trigger, or every n records ─▶ result so far
+//!    │            │               └─ kept for the allowed lateness: late records give new results
+//!    └─ later than every window's end + allowed lateness ─▶ side output
+//! ```
+//! Invariant: a window of a key has a timer at its end until it fired, then one at the end of its allowed lateness,
+//! where it is forgotten. Known limit: an epoch that changes one window of a key writes all open windows of that key.
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::shell::{LogicError, States, ValueState};
+use tidemill_engine::{Data, EventTime, JobError, Record};
+use tidemill_state::Key;
+
+use super::assigner::{Window, next_multiple};
+use super::spec::{Firing, Mode, TimeDomain, WindowSpec};
+use super::{Aggregate, WindowContext, tell};
+
+/// An open window of a key.
+#[derive(Clone, Serialize, Deserialize)]
+struct Open<A, O> {
+    window: Window,
+    /// Whether time has passed its end.
+    fired: bool,
+    /// Records since it last told.
+    untold: u64,
+    /// When it tells early.
+    early_at: Option<EventTime>,
+    /// What it last told, where that may have to be taken back.
+    told: Option<O>,
+    accumulator: A,
+}
+
+impl<A, O> Open<A, O> {
+    /// Whether it needs the key's timer at `at`.
+    fn needs(&self, at: EventTime, forgotten_at: EventTime) -> bool {
+        (!self.fired && self.window.end == at) || (self.fired && forgotten_at == at) || self.early_at == Some(at)
+    }
+}
+
+type OpenOf<A> = Open<<A as Aggregate>::Accumulator, <A as Aggregate>::Out>;
+type Told<A> = Vec<(Window, Firing, <A as Aggregate>::Out)>;
+
+pub(super) struct EachWindow<K: Key, A: Aggregate> {
+    spec: WindowSpec,
+    aggregate: A,
+    /// By start.
+    open: ValueState<K, Vec<OpenOf<A>>>,
+}
+
+impl<K: Key + Data, A: Aggregate> EachWindow<K, A>
+where
+    A::In: Data,
+{
+    pub(super) fn open(states: &mut States<'_, K>, spec: WindowSpec, aggregate: A) -> Result<Self, JobError> {
+        Ok(Self { spec, aggregate, open: states.value("windows")? })
+    }
+
+    fn forgotten_at(&self, window: Window) -> EventTime {
+        window.end.plus_ms(self.spec.allowed_lateness_ms)
+    }
+
+    pub(super) fn on_record(&self, ctx: &mut WindowContext<'_, K, A>, record: Record<A::In>) -> Result<(), LogicError> {
+        let (mut first, mut more) = (None, Vec::new());
+        self.spec.assigner.assign(self.spec.clock.of_record(ctx), |window| match &mut first {
+            none @ None => *none = Some(window),
+            Some(_) => more.push(window),
+        });
+        let mut taken = false;
+        for window in first.into_iter().chain(more) {
+            let over = self.forgotten_at(window) <= self.spec.clock.now(ctx);
+            // A session of a late record may still touch an open one.
+            if !over || (self.spec.assigner.merges() && self.touches_open(ctx, window)?) {
+                self.add(ctx, window, &record.data)?;
+                taken = true;
+            }
+        }
+        if !taken {
+            ctx.side(record.data);
+        }
+        Ok(())
+    }
+
+    fn touches_open(&self, ctx: &WindowContext<'_, K, A>, window: Window) -> Result<bool, LogicError> {
+        Ok(self.open.read(ctx, |open| open.is_some_and(|open| open.iter().any(|o| o.window.touches(window))))?)
+    }
+
+    fn add(&self, ctx: &mut WindowContext<'_, K, A>, window: Window, record: &A::In) -> Result<(), LogicError> {
+        let (clock, trigger) = (self.spec.clock, self.spec.trigger);
+        let (now, time) = (clock.now(ctx), clock.of_record(ctx));
+        let (mut told, mut needless) = (Vec::new(), Vec::new());
+        let processing = EventTime(ctx.processing_time_ms());
+        let (timer, early_timer) = self.open.update(ctx, Vec::new, |open| {
+            let (at, mut opened) = match self.spec.assigner.merges() {
+                true => self.merge_touching(open, window, &mut told, &mut needless),
+                false => self.find_or_open(open, window),
+            };
+            let slot = &mut open[at];
+            self.aggregate.add(&mut slot.accumulator, record);
+            slot.untold += 1;
+            let (mut timer, mut early_timer) = (slot.window.end, None);
+            if slot.window.end <= now {
+                opened |= !slot.fired;
+                slot.fired = true;
+                timer = self.forgotten_at(slot.window);
+                if !trigger.late_at_end {
+                    self.fire(slot, Firing::Late, &mut told);
+                }
+            } else {
+                if trigger.records.is_some_and(|records| slot.untold >= records.get()) {
+                    self.fire(slot, Firing::Early, &mut told);
+                }
+                if let Some((every_ms, of)) = trigger.early
+                    && slot.early_at.is_none()
+                    && slot.untold > 0
+                {
+                    let next = next_multiple(if of == clock { now.max(time) } else { processing }, every_ms);
+                    // At its end it tells anyway.
+                    slot.early_at = (of != clock || next < slot.window.end).then_some(next);
+                    early_timer = slot.early_at.map(|at| (of, at));
+                }
+            }
+            needless.retain(|at| !open.iter().any(|o| o.needs(*at, self.forgotten_at(o.window))));
+            (opened.then_some(timer), early_timer)
+        })?;
+        needless.into_iter().for_each(|at| clock.cancel_timer(ctx, at));
+        if let Some(at) = timer {
+            clock.set_timer(ctx, at);
+        }
+        if let Some((of, at)) = early_timer {
+            match of {
+                TimeDomain::Event => ctx.set_timer(at),
+                TimeDomain::Processing => ctx.set_processing_timer(at.0),
+            }
+        }
+        self.tell(ctx, told);
+        Ok(())
+    }
+
+    /// The place of `window` among the open ones, and whether it was opened for this.
+    fn find_or_open(&self, open: &mut Vec<OpenOf<A>>, window: Window) -> (usize, bool) {
+        // The latest windows are the likely ones.
+        let after = open.iter().rposition(|o| o.window <= window).map_or(0, |at| at + 1);
+        if after > 0 && open[after - 1].window == window {
+            return (after - 1, false);
+        }
+        open.insert(after, self.empty(window));
+        (after, true)
+    }
+
+    fn empty(&self, window: Window) -> OpenOf<A> {
+        let accumulator = self.aggregate.empty();
+        Open { window, fired: false, untold: 0, early_at: None, told: None, accumulator }
+    }
+
+    /// Merges `window` with all open ones it touches. Times of theirs that may need no timer any more go to `needless`.
+    fn merge_touching(
+        &self,
+        open: &mut Vec<OpenOf<A>>,
+        window: Window,
+        told: &mut Told<A>,
+        needless: &mut Vec<EventTime>,
+    ) -> (usize, bool) {
+        // They are apart from each other, so those that it touches lie side by side.
+        let first = open.iter().position(|o| o.window.touches(window));
+        let Some(first) = first else {
+            let at = open.partition_point(|other| other.window < window);
+            open.insert(at, self.empty(window));
+            return (at, true);
+        };
+        let count = open[first..].iter().take_while(|o| o.window.touches(window)).count();
+        let mut rest = open.drain(first + 1..first + count).collect::<Vec<_>>();
+        let merged = &mut open[first];
+        let before = merged.window;
+        let end = rest.last().map_or(before.end, |last| last.window.end).max(before.end).max(window.end);
+        let after = Window { start: before.start.min(window.start), end };
+        if after == before {
+            return (first, false);
+        }
+        for (other, fired) in std::iter::once((before, merged.fired)).chain(rest.iter().map(|o| (o.window, o.fired))) {
+            needless.push(if fired { self.forgotten_at(other) } else { other.end });
+        }
+        if let Some(value) = merged.told.take() {
+            told.push((before, Firing::Retraction, value));
+        }
+        for other in &mut rest {
+            if let Some(value) = other.told.take() {
+                told.push((other.window, Firing::Retraction, value));
+            }
+            self.aggregate.merge(&mut merged.accumulator, &other.accumulator);
+            merged.untold += other.untold;
+            merged.early_at = [merged.early_at, other.early_at].into_iter().flatten().min();
+        }
+        (merged.window, merged.fired) = (after, false);
+        (first, true)
+    }
+
+    fn fire(&self, slot: &mut OpenOf<A>, firing: Firing, told: &mut Told<A>) {
+        let value = self.aggregate.finish(&slot.accumulator);
+        match self.spec.mode {
+            Mode::Accumulating => {}
+            Mode::Discarding => slot.accumulator = self.aggregate.empty(),
+            Mode::Retracting => {
+                let before = slot.told.replace(value.clone());
+                told.extend(before.map(|before| (slot.window, Firing::Retraction, before)));
+            }
+        }
+        slot.untold = 0;
+        told.push((slot.window, firing, value));
+    }
+
+    fn tell(&self, ctx: &mut WindowContext<'_, K, A>, told: Told<A>) {
+        told.into_iter().for_each(|(window, firing, value)| tell(ctx, self.spec.clock, window, firing, value));
+    }
+
+    /// Time has come to `at` by the clock of `of`.
+    pub(super) fn on_time(
+        &self,
+        ctx: &mut WindowContext<'_, K, A>,
+        of: TimeDomain,
+        at: EventTime,
+    ) -> Result<(), LogicError> {
+        // At the end of event time nothing is left to wait for, by whatever clock.
+        let ends = of == self.spec.clock || at == EventTime::MAX;
+        let early = self.spec.trigger.early.is_some_and(|(_, clock)| clock == of);
+        let accumulating = self.spec.mode == Mode::Accumulating;
+        let (told, timers, empty) = self.open.update(ctx, Vec::new, |open| {
+            let (mut told, mut timers) = (Vec::new(), Vec::new());
+            for slot in open.iter_mut() {
+                let ended = ends && slot.window.end <= at;
+                if early && slot.early_at.is_some_and(|early| early <= at) {
+                    slot.early_at = None;
+                    if !ended && !slot.fired && slot.untold > 0 {
+                        self.fire(slot, Firing::Early, &mut told);
+                    }
+                }
+                if ended && !slot.fired {
+                    slot.fired = true;
+                    timers.push(self.forgotten_at(slot.window));
+                    // What adds up has nothing to add when nothing came.
+                    if accumulating || slot.untold > 0 {
+                        self.fire(slot, Firing::OnTime, &mut told);
+                    }
+                } else if ended && slot.untold > 0 && self.forgotten_at(slot.window) <= at {
+                    self.fire(slot, Firing::Late, &mut told);
+                }
+            }
+            open.retain(|slot| !(ends && self.forgotten_at(slot.window) <= at));
+            (told, timers, open.is_empty())
+        })?;
+        if empty {
+            self.open.remove(ctx)?;
+        }
+        for timer in timers.into_iter().filter(|timer| *timer > at) {
+            self.spec.clock.set_timer(ctx, timer);
+        }
+        self.tell(ctx, told);
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! What can be said of a window operator: by which clock, when it tells, what it tells, how late records may be.
+
+use std::num::NonZeroU64;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::EventTime;
+use tidemill_engine::shell::Context;
+use tidemill_state::Key;
+
+use super::assigner::Assigner;
+
+/// The clock that windows go by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeDomain {
+    /// The records' own time, and the watermark: the same answers in any replay.
+    #[default]
+    Event,
+    /// The wall clock: answers differ from replay to replay. What is open when a bounded input ends is told then.
+    Processing,
+}
+
+impl TimeDomain {
+    /// The time that the record at hand counts at.
+    pub(crate) fn of_record<K: Key, O, S>(self, ctx: &Context<'_, K, O, S>) -> EventTime {
+        match self {
+            Self::Event => ctx.event_time(),
+            Self::Processing => EventTime(ctx.processing_time_ms()),
+        }
+    }
+
+    /// How far time has come: before it nothing comes but late.
+    pub(crate) fn now<K: Key, O, S>(self, ctx: &Context<'_, K, O, S>) -> EventTime {
+        match self {
+            Self::Event => ctx.watermark(),
+            Self::Processing => EventTime(ctx.processing_time_ms()),
+        }
+    }
+
+    pub(crate) fn set_timer<K: Key, O, S>(self, ctx: &mut Context<'_, K, O, S>, at: EventTime) {
+        match self {
+            Self::Event => ctx.set_timer(at),
+            Self::Processing => {
+                ctx.set_processing_timer(at.0);
+                // Processing time does not run out with the input; event time does.
+                ctx.set_timer(EventTime::MAX);
+            }
+        }
+    }
+
+    pub(crate) fn cancel_timer<K: Key, O, S>(self, ctx: &mut Context<'_, K, O, S>, at: EventTime) {
+        match self {
+            Self::Event => ctx.cancel_timer(at),
+            Self::Processing => ctx.cancel_processing_timer(at.0),
+        };
+    }
+}
+
+/// When a window tells its result besides on time, when the watermark passes its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trigger {
+    pub(crate) early: Option<(i64, TimeDomain)>,
+    pub(crate) records: Option<NonZeroU64>,
+    pub(crate) late_at_end: bool,
+}
+
+impl Trigger {
+    /// Only on time, and again with each late record within the allowed lateness.
+    #[must_use]
+    pub const fn on_watermark() -> Self {
+        Self { early: None, records: None, late_at_end: false }
+    }
+
+    /// Also early, at each multiple of `every_ms` in this clock, if something came since.
+    #[must_use]
+    pub const fn early_every_ms(mut self, every_ms: i64, clock: TimeDomain) -> Self {
+        self.early = Some((every_ms, clock));
+        self
+    }
+
+    /// Also early, whenever so many records came since it last told. 0 is taken as 1.
+    #[must_use]
+    pub const fn every_records(mut self, records: u64) -> Self {
+        self.records = NonZeroU64::new(if records == 0 { 1 } else { records });
+        self
+    }
+
+    /// Late records together, when the allowed lateness is over, in place of each at once.
+    #[must_use]
+    pub const fn late_at_end(mut self) -> Self {
+        self.late_at_end = true;
+        self
+    }
+}
+
+/// What a window that tells more than once makes of what it has told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Each result is of all records so far and replaces the one before.
+    #[default]
+    Accumulating,
+    /// Each result is of the records since the one before: to be added up downstream.
+    Discarding,
+    /// As accumulating, and the result before is taken back first ([`Firing::Retraction`]).
+    Retracting,
+}
+
+/// Why a window told a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Firing {
+    /// Its trigger said so before its time.
+    Early,
+    /// The watermark passed its end, or (count windows) it is full.
+    OnTime,
+    /// Late records came.
+    Late,
+    /// An earlier result of the window does not hold any more.
+    Retraction,
+}
+
+/// All that can be said of a window operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// How time is cut.
+    pub assigner: Assigner,
+    /// By which clock.
+    pub clock: TimeDomain,
+    /// How long after its end a window still takes late records, ms.
+    pub allowed_lateness_ms: i64,
+    /// When it tells.
+    pub trigger: Trigger,
+    /// What it tells.
+    pub mode: Mode,
+}
+
+impl WindowSpec {
+    /// Windows of event time, told on time, without allowed lateness.
+    #[must_use]
+    pub const fn new(assigner: Assigner) -> Self {
+        Self {
+            assigner,
+            clock: TimeDomain::Event,
+            allowed_lateness_ms: 0,
+            trigger: Trigger::on_watermark(),
+            mode: Mode::Accumulating,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.assigner.check()?;
+        if let Some((every_ms, _)) = self.trigger.early
+            && every_ms <= 0
+        {
+            return Err(format!("a trigger every {every_ms} ms"));
+        }
+        let counted = matches!(self.assigner, Assigner::Count { .. });
+        if counted && (self.trigger != Trigger::on_watermark() || self.mode != Mode::Accumulating) {
+            return Err("count windows tell when they are full: they take no trigger and no mode".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether windows may share slices: each tells on time only, or once more with each late record.
+    pub(crate) fn shares_slices(&self) -> bool {
+        self.trigger == Trigger::on_watermark() && self.mode == Mode::Accumulating
+    }
+}

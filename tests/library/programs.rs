@@ -1,0 +1,185 @@
+//! Whole programs on the real engine, of any number of workers, that crash and go on with another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+use tidemill::prelude::*;
+use tidemill::testing::{ProgramTest, TestSink, TestSource};
+
+use crate::joins::{all_pairs, ids};
+use crate::rest::one_then_two;
+use crate::script::{Event, cases, sorted};
+use crate::windows::{Ids, windows_of};
+
+const BETWEEN: Between = Between::ms(-10, 25);
+const WITHIN_MS: i64 = 40;
+const SLIDING: Assigner = Assigner::sliding(50, 15);
+
+/// The outputs of the program, one sink each.
+#[derive(Clone)]
+struct Sinks {
+    windows: TestSink<Windowed<u8, Vec<u32>>>,
+    joined: TestSink<Joined<Event, Event>>,
+    matches: TestSink<Vec<Event>>,
+    priced: TestSink<(Event, Option<(u8, i32)>)>,
+}
+
+fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks) -> Result<(), JobError> {
+    let events = flow.source("events", source)?;
+    let keyed = || events.clone().key_by(|event| event.key);
+    keyed().window("sliding", SLIDING).aggregate(Ids)?.results.sink("windows", &sinks.windows)?;
+    let (left, right) = events.clone().split(|event| event.id % 2 == 0);
+    left.key_by(|e| e.key)
+        .interval_join("join", right.key_by(|e| e.key), BETWEEN, JoinKind::Full)?
+        .results
+        .sink("joined", &sinks.joined)?;
+    let pattern = Pattern::begin(WITHIN_MS, |e: &Event| e.value == 1).followed_by(|e| e.value == 2);
+    keyed().find("pattern", pattern)?.matches.sink("matches", &sinks.matches)?;
+    // Preloaded: rows of the beginning of time are there before the first record.
+    let prices =
+        flow.source("prices", &vec_source((0..3_u8).map(|k| (EventTime::MIN, (k, i32::from(k) * 7))).collect()))?;
+    let priced = keyed().temporal_join("prices-join", prices.key_by(|price| price.0), TemporalTable::new())?;
+    priced.results.sink("priced", &sinks.priced)
+}
+
+/// Events of two partitions, each out of order by less than 20 ms.
+fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
+    let event = (0..8_i64, 0..20_i64, 0..3_u8, 0..4_i32);
+    prop::collection::vec(event, 20..400).prop_map(|events| {
+        let mut now = -300;
+        let mut placed: Vec<(i64, Event)> = (0..)
+            .zip(events)
+            .map(|(id, (step, early, key, value))| {
+                now += step;
+                (now + early, Event { time: now, id, key, value })
+            })
+            .collect();
+        placed.sort_by_key(|(place, _)| *place);
+        placed
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(24) })]
+
+    #[test]
+    fn a_program_that_crashes_gives_what_a_loop_gives(
+        events in events(),
+        crashes in prop::collection::vec((any::<prop::sample::Index>(), 1..5_usize, any::<bool>()), 0..4),
+        workers in 1..5_usize,
+        state_memory in prop::option::of(4_000..100_000_u64),
+    ) {
+        let mut test = ProgramTest::new();
+        test.state_memory(state_memory);
+        let source = test.source();
+        let sinks = Sinks { windows: test.sink(), joined: test.sink(), matches: test.sink(), priced: test.sink() };
+        let (from, to) = (source.clone(), sinks.clone());
+        test.start(workers, move |flow| build(flow, &from, &to));
+        source.idle(2); // a partition that never has anything
+        for (at, (place, event)) in events.iter().enumerate() {
+            source.push_to(event.id as usize % 2, event.time, *event);
+            if at % 40 == 39 {
+                (0..2).for_each(|partition| source.watermark_of(partition, place - 20));
+            }
+            for (crash, workers, settled) in &crashes {
+                if crash.index(events.len()) == at {
+                    if *settled {
+                        test.settle();
+                    }
+                    test.crash(*workers);
+                }
+            }
+        }
+        test.finish();
+
+        let mut all: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
+        all.sort();
+        let mut windows: BTreeMap<(u8, Window), Vec<u32>> = BTreeMap::new();
+        for event in &all {
+            for window in windows_of(SLIDING, event.time) {
+                windows.entry((event.key, window)).or_default().push(event.id);
+            }
+        }
+        let windows = windows.into_iter().map(|((key, window), ids)| (key, window, sorted(ids))).collect::<Vec<_>>();
+        let told = sinks.windows.output().into_iter().map(|w| (w.key, w.window, w.value)).collect();
+        prop_assert_eq!(sorted(told), sorted(windows));
+        let together = |a: &Event, b: &Event| (BETWEEN.lower_ms..=BETWEEN.upper_ms).contains(&(b.time - a.time));
+        let joined = sinks.joined.output().into_iter().map(ids).collect();
+        prop_assert_eq!(sorted(joined), all_pairs(&all, JoinKind::Full, together));
+        // Which of two records of the same time comes first is not promised here: lengths of time are.
+        let gaps = |found: &[Vec<u32>]| sorted(found.iter().map(|m| m[0]).collect::<Vec<u32>>());
+        let distinct: std::collections::BTreeSet<(u8, i64)> = all.iter().map(|e| (e.key, e.time)).collect();
+        let found: Vec<Vec<u32>> = sinks.matches.output().iter().map(|m| m.iter().map(|e| e.id).collect()).collect();
+        if distinct.len() == all.len() {
+            prop_assert_eq!(gaps(&found), gaps(&one_then_two(&all, WITHIN_MS, false)));
+        }
+        let priced = sinks.priced.output();
+        let expected = all.iter().map(|event| (*event, Some((event.key, i32::from(event.key) * 7)))).collect();
+        prop_assert_eq!(sorted(priced), sorted(expected));
+    }
+}
+
+#[test]
+fn a_lookup_is_cached_expires_and_its_failures_are_dead_letters() {
+    let mut test = ProgramTest::new();
+    let (source, found, letters) = (test.source::<u32>(), test.sink::<(u32, Option<u32>)>(), test.sink::<DeadLetter>());
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let clock = Clock::manual(0);
+    let (from, to, dead, count, by) =
+        (source.clone(), found.clone(), letters.clone(), Arc::clone(&fetched), clock.clone());
+    test.start(1, move |flow| {
+        let settings = LookupSettings { clock: by.clone(), cache_rows: 3, ..LookupSettings::default() };
+        let count = Arc::clone(&count);
+        let fetch = move |keys: &[u32]| -> Result<Vec<Option<u32>>, std::io::Error> {
+            count.fetch_add(keys.len(), Ordering::Relaxed);
+            if keys.contains(&13) {
+                return Err(std::io::Error::other("13 is down"));
+            }
+            Ok(keys.iter().map(|key| (key % 2 == 0).then_some(key * 10)).collect())
+        };
+        flow.source("keys", &from)?.lookup_join("rows", &settings, |key| *key, fetch)?.sink("found", &to)?;
+        flow.dead_letters().sink("letters", &dead)
+    });
+    let push = |keys: &[u32]| {
+        keys.iter().for_each(|key| source.push(0, *key));
+        sorted(found.output())
+    };
+    assert_eq!(push(&[2, 3, 2]), [(2, Some(20)), (2, Some(20)), (3, None)]);
+    assert_eq!(push(&[3, 2]), [(2, Some(20)), (3, None)]);
+    assert_eq!(fetched.load(Ordering::Relaxed), 2, "a row that is not there is cached as well");
+    clock.set(60_000_000);
+    assert_eq!(push(&[2]), [(2, Some(20))]);
+    assert_eq!(fetched.load(Ordering::Relaxed), 3, "after a minute it is fetched again");
+    assert_eq!(push(&[13]), []);
+    let letters = letters.output();
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].reason.contains("13 is down"), "{letters:?}");
+    assert_eq!(push(&[4, 6, 8]), [(4, Some(40)), (6, Some(60)), (8, Some(80))]);
+    assert_eq!(push(&[2]), [(2, Some(20))]);
+    assert_eq!(fetched.load(Ordering::Relaxed), 8, "the oldest of four rows made room");
+}
+
+#[test]
+fn rules_reach_every_key_and_a_split_and_sampled_stream_comes_together() {
+    let mut test = ProgramTest::new();
+    let (source, rules, out) = (test.source::<(u32, u64)>(), test.source::<u64>(), test.sink::<(u32, u64)>());
+    let (from, limits, to) = (source.clone(), rules.clone(), out.clone());
+    test.start(3, move |flow| {
+        let amounts = flow.source("amounts", &from)?;
+        let limits = flow.source("limits", &limits)?;
+        let over = |limit: &u64, (key, amount): (u32, u64)| (amount > *limit).then_some((key, amount));
+        amounts.broadcast_join("limit", |a| a.0, limits, |limit: &mut u64, new| *limit = new, over)?.sink("over", &to)
+    });
+    rules.push(0, 10);
+    rules.push(50, 30);
+    (0..40).for_each(|key| source.push(i64::from(key * 2), (key, u64::from(key))));
+    test.crash(2);
+    rules.watermark(1_000);
+    source.watermark(1_000);
+    // Up to 50 ms what is above 10, from then on (keys 25 and more) what is above 30.
+    let expected: Vec<(u32, u64)> = (11..25).chain(31..40).map(|key| (key, u64::from(key))).collect();
+    assert_eq!(sorted(out.output()), expected);
+    test.finish();
+}

@@ -1,0 +1,107 @@
+//! Deduplication, throttling and patterns, against plain loops.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use tidemill::operators::deduplicate::DeduplicateLogic;
+use tidemill::operators::pattern::PatternLogic;
+use tidemill::operators::throttle::ThrottleLogic;
+use tidemill::prelude::*;
+use tidemill::testing::LogicTest;
+
+use crate::script::{Event, cases, play, seen, sorted, steps};
+
+fn numbers(events: Vec<Event>) -> Vec<u32> {
+    sorted(events.into_iter().map(|event| event.id).collect())
+}
+
+/// All matches that begin with value 1: the first 2 after it within the time, if no 3 is between them.
+pub fn one_then_two(events: &[Event], within: i64, unless_three: bool) -> Vec<Vec<u32>> {
+    let mut matches = Vec::new();
+    for (at, first) in events.iter().enumerate().filter(|(_, event)| event.value == 1) {
+        let after = events[at + 1..].iter().filter(|event| event.key == first.key);
+        let mut after = after.take_while(|event| event.time <= first.time.saturating_add(within));
+        let next = after.find(|event| event.value == 2 || (unless_three && event.value == 3));
+        matches.extend(next.filter(|event| event.value == 2).map(|second| vec![first.id, second.id]));
+    }
+    sorted(matches)
+}
+
+proptest! {
+    #![proptest_config(cases(1000))]
+
+    #[test]
+    fn deduplicate(steps in steps(), horizon in 1..60i64) {
+        let open = move |states: &mut States<'_, u8>| DeduplicateLogic::open(states, horizon);
+        let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
+        play(&mut test, &steps, |event| event);
+        let (mut passed, mut first, mut duplicates) = (BTreeMap::<u8, i64>::new(), Vec::new(), Vec::new());
+        for (event, watermark, _) in seen(&steps, |_| false) {
+            let last = passed.get(&event.key).copied().filter(|last| last.saturating_add(horizon) > watermark);
+            if last.is_some_and(|last| (i128::from(last) - i128::from(event.time)).abs() < i128::from(horizon)) {
+                duplicates.push(event.id);
+            } else {
+                first.push(event.id);
+                passed.insert(event.key, last.map_or(event.time, |last| last.max(event.time)));
+            }
+        }
+        prop_assert_eq!(numbers(test.output()), sorted(first));
+        prop_assert_eq!(numbers(test.side()), sorted(duplicates));
+    }
+
+    #[test]
+    fn throttle(steps in steps(), records in 1..4u64, per_ms in 1..60i64) {
+        let rate = Rate { records, per_ms, clock: TimeDomain::Event };
+        let open = move |states: &mut States<'_, u8>| ThrottleLogic::open(states, rate);
+        let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
+        play(&mut test, &steps, |event| event);
+        let (mut running, mut passed, mut excess) = (BTreeMap::<u8, (i64, u64)>::new(), Vec::new(), Vec::new());
+        for (event, watermark, _) in seen(&steps, |_| false) {
+            let now = event.time.max(watermark);
+            let window = running.entry(event.key).or_insert((event.time, 0));
+            // The second part differs at the end of time only: a window that would end after it ends there.
+            if now.saturating_sub(window.0) >= per_ms || window.0.saturating_add(per_ms) <= watermark {
+                *window = (event.time, 0);
+            }
+            window.1 += 1;
+            if window.1 <= records { passed.push(event.id) } else { excess.push(event.id) }
+        }
+        prop_assert_eq!(numbers(test.output()), sorted(passed));
+        prop_assert_eq!(numbers(test.side()), sorted(excess));
+    }
+
+    #[test]
+    fn followed_by(steps in steps(), within in 0..60i64, unless: bool) {
+        let pattern = move || {
+            let begin = Pattern::begin(within, |event: &Event| event.value == 1);
+            let (two, three) = (|event: &Event| event.value == 2, |event: &Event| event.value == 3);
+            if unless { begin.followed_by_unless(two, three) } else { begin.followed_by(two) }
+        };
+        let open = move |states: &mut States<'_, u8>| PatternLogic::open(states, pattern());
+        let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
+        play(&mut test, &steps, |event| event);
+        let seen = seen(&steps, |_| false);
+        let on_time: Vec<Event> = seen.iter().filter(|(_, _, late)| !late).map(|(event, ..)| *event).collect();
+        let found = test.output().into_iter().map(|records| records.iter().map(|e| e.id).collect::<Vec<_>>()).collect();
+        prop_assert_eq!(sorted(found), one_then_two(&on_time, within, unless));
+        let late = seen.iter().filter(|(_, _, late)| *late).map(|(event, ..)| event.id).collect();
+        prop_assert_eq!(numbers(test.side()), sorted(late));
+        prop_assert_eq!(test.state_bytes(), 0);
+    }
+
+    #[test]
+    fn never_followed_by(steps in steps(), within in 0..60i64) {
+        let pattern = move || {
+            Pattern::begin(within, |event: &Event| event.value == 1).never_followed_by(|event| event.value == 2)
+        };
+        let open = move |states: &mut States<'_, u8>| PatternLogic::open(states, pattern());
+        let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
+        play(&mut test, &steps, |event| event);
+        let on_time: Vec<Event> = seen(&steps, |_| false).iter().filter(|(_, _, late)| !late).map(|(e, ..)| *e).collect();
+        let answered: Vec<u32> = one_then_two(&on_time, within, false).iter().map(|found| found[0]).collect();
+        let alone = on_time.iter().filter(|event| event.value == 1 && !answered.contains(&event.id));
+        let expected = sorted(alone.map(|event| vec![event.id]).collect());
+        let found = test.output().into_iter().map(|records| records.iter().map(|e| e.id).collect::<Vec<_>>()).collect();
+        prop_assert_eq!(sorted(found), expected);
+    }
+}

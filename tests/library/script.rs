@@ -1,0 +1,108 @@
+//! Random scripts: what comes in, how time moves, when it crashes.
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use tidemill::engine::shell::KeyedLogic;
+use tidemill::testing::LogicTest;
+
+/// A record: its number in the script, its key, its time, and something to aggregate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Event {
+    pub time: i64,
+    pub id: u32,
+    pub key: u8,
+    pub value: i32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    Event(Event),
+    Watermark(i64),
+    Clock(u64),
+    Checkpoint,
+    Crash(usize),
+}
+
+/// A script whose records lie in some hundred ms after a random start; input ends after it.
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let start = prop_oneof![
+        4 => Just(0_i64),
+        4 => -1000..0_i64,
+        1 => Just(i64::MIN),
+        1 => Just(i64::MAX - 260),
+    ];
+    let step = prop_oneof![
+        24 => (0..60_i64, 0..3_u8, -3..4_i32).prop_map(|(ahead, key, value)| (0, ahead, key, value)),
+        8 => (0..40_i64).prop_map(|on| (1, on, 0, 0)),
+        1 => (0..120_i64).prop_map(|on| (2, on, 0, 0)),
+        1 => Just((3, 0, 0, 0)),
+        1 => (1..5_i64).prop_map(|workers| (4, workers, 0, 0)),
+    ];
+    (start, prop::collection::vec(step, 1..80)).prop_map(|(start, steps)| {
+        let (mut watermark, mut clock) = (start, 0);
+        let steps = (0..).zip(steps).map(|(id, (what, number, key, value))| match what {
+            // Up to 20 behind the watermark.
+            0 => Step::Event(Event { time: watermark.saturating_add(number - 20), id, key, value }),
+            1 => {
+                watermark = watermark.saturating_add(number);
+                Step::Watermark(watermark)
+            }
+            2 => {
+                clock += number as u64;
+                Step::Clock(clock)
+            }
+            3 => Step::Checkpoint,
+            _ => Step::Crash(number as usize),
+        });
+        steps.collect()
+    })
+}
+
+/// The cases of a test at the logic's level.
+pub fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Does what the script says, up to the end of input.
+pub fn play<L: KeyedLogic>(test: &mut LogicTest<L>, steps: &[Step], input: impl Fn(Event) -> L::In) {
+    for step in steps {
+        match *step {
+            Step::Event(event) => test.push(event.time, input(event)),
+            Step::Watermark(watermark) => test.watermark(watermark),
+            Step::Clock(ms) => test.clock_ms(ms),
+            Step::Checkpoint => test.checkpoint(),
+            Step::Crash(workers) => test.crash(workers),
+        }
+    }
+    test.finish();
+}
+
+/// Sorted, to be compared where the order of different keys is not promised.
+pub fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort_unstable();
+    items
+}
+
+/// What an operator in event-time order sees: each record, the watermark then, whether it is late. `first` are records
+/// that come before others of the same time.
+pub fn seen(steps: &[Step], first: impl Fn(&Event) -> bool) -> Vec<(Event, i64, bool)> {
+    let (mut held, mut seen, mut watermark) = (Vec::new(), Vec::new(), i64::MIN);
+    let end = Step::Watermark(i64::MAX);
+    for step in steps.iter().chain([&end]) {
+        match *step {
+            Step::Event(event) if event.time < watermark || watermark == i64::MAX => {
+                seen.push((event, watermark, true))
+            }
+            Step::Event(event) => held.push(event),
+            Step::Watermark(next) if next > watermark => {
+                let mut due: Vec<Event> =
+                    held.extract_if(.., |event: &mut Event| event.time < next || next == i64::MAX).collect();
+                due.sort_by_key(|event| (event.time, !first(event)));
+                seen.extend(due.into_iter().map(|event| (event, watermark, false)));
+                watermark = next;
+            }
+            _ => {}
+        }
+    }
+    seen
+}

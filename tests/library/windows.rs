@@ -1,0 +1,434 @@
+//! Windows of all kinds, against lists of the records of each window.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use tidemill::operators::window::{WindowLogic, WindowSpec};
+use tidemill::prelude::*;
+use tidemill::testing::LogicTest;
+
+use crate::script::{Event, Step, cases, play, sorted, steps};
+
+/// The numbers of a window's records: what was counted, and nothing twice.
+pub struct Ids;
+
+impl Aggregate for Ids {
+    type In = Event;
+    type Accumulator = Vec<u32>;
+    type Out = Vec<u32>;
+
+    fn empty(&self) -> Vec<u32> {
+        Vec::new()
+    }
+    fn add(&self, ids: &mut Vec<u32>, event: &Event) {
+        ids.push(event.id);
+    }
+    fn merge(&self, into: &mut Vec<u32>, other: &Vec<u32>) {
+        into.extend(other);
+    }
+    fn finish(&self, ids: &Vec<u32>) -> Vec<u32> {
+        sorted(ids.clone())
+    }
+}
+
+type Told = (u8, Window, Firing, Vec<u32>);
+
+fn window(start: i128, end: i128) -> Window {
+    let clamp = |time: i128| EventTime(time.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+    Window { start: clamp(start), end: clamp(end) }
+}
+
+/// All windows of a time, by trying.
+pub fn windows_of(assigner: Assigner, time: i64) -> Vec<Window> {
+    let (size, slide, offset) = match assigner {
+        Assigner::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms),
+        Assigner::Sliding { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms),
+        other => panic!("{other:?}"),
+    };
+    let (time, size, slide, offset) = (i128::from(time), i128::from(size), i128::from(slide), i128::from(offset));
+    let near = (time - offset) / slide;
+    let starts = (near - size / slide - 2..near + 2).map(|k| k * slide + offset);
+    let mut windows: Vec<Window> =
+        starts.filter(|start| *start <= time && time < start + size).map(|start| window(start, start + size)).collect();
+    // Of sliding windows that would end after the end of time there is one.
+    let last = windows.iter().position(|window| window.end == EventTime::MAX);
+    windows.truncate(last.map_or(windows.len(), |last| last + 1));
+    windows
+}
+
+/// What an operator does, with a list for each window. Its watermark starts before all of time.
+#[derive(Default)]
+struct Naive {
+    windows: BTreeMap<(u8, Window), Vec<u32>>,
+    told: Vec<Told>,
+    late: Vec<u32>,
+}
+
+impl Naive {
+    /// Windows of fixed times.
+    fn fixed(steps: &[Step], assigner: Assigner, lateness: i64) -> Self {
+        let (mut naive, mut watermark) = (Self::default(), i64::MIN);
+        let end = Step::Watermark(i64::MAX);
+        for step in steps.iter().chain([&end]) {
+            match *step {
+                Step::Event(Event { time, id, key, .. }) => {
+                    let open: Vec<Window> = windows_of(assigner, time)
+                        .into_iter()
+                        .filter(|window| window.end.plus_ms(lateness).0 > watermark)
+                        .collect();
+                    if open.is_empty() {
+                        naive.late.push(id);
+                    }
+                    for window in open {
+                        let ids = naive.windows.entry((key, window)).or_default();
+                        ids.push(id);
+                        if window.end.0 <= watermark {
+                            naive.told.push((key, window, Firing::Late, ids.clone()));
+                        }
+                    }
+                }
+                Step::Watermark(next) if next > watermark => {
+                    for ((key, window), ids) in &naive.windows {
+                        if watermark < window.end.0 && window.end.0 <= next {
+                            naive.told.push((*key, *window, Firing::OnTime, ids.clone()));
+                        }
+                    }
+                    watermark = next;
+                    naive.windows.retain(|(_, window), _| window.end.plus_ms(lateness).0 > watermark);
+                }
+                _ => {}
+            }
+        }
+        naive
+    }
+
+    /// Windows of fixed times with a trigger, none of which ends after the end of time.
+    fn triggered(
+        steps: &[Step],
+        spec: WindowSpec,
+        early_ms: Option<i64>,
+        records: Option<usize>,
+        at_end: bool,
+    ) -> Self {
+        #[derive(Default)]
+        struct Open {
+            ids: Vec<u32>,
+            untold: Vec<u32>,
+            told: Option<Vec<u32>>,
+            early_at: Option<i64>,
+        }
+        let mut open: BTreeMap<(u8, Window), Open> = BTreeMap::new();
+        let (mut naive, mut watermark) = (Self::default(), i64::MIN);
+        let tell = |told: &mut Vec<Told>, (key, window): (u8, Window), open: &mut Open, firing: Firing| {
+            let untold = std::mem::take(&mut open.untold);
+            match spec.mode {
+                Mode::Discarding => return told.push((key, window, firing, sorted(untold))),
+                Mode::Retracting => {
+                    told.extend(open.told.take().map(|before| (key, window, Firing::Retraction, before)));
+                    open.told = Some(sorted(open.ids.clone()));
+                }
+                Mode::Accumulating => {}
+            }
+            told.push((key, window, firing, sorted(open.ids.clone())));
+        };
+        let end = Step::Watermark(i64::MAX);
+        for step in steps.iter().chain([&end]) {
+            match *step {
+                Step::Event(Event { time, id, key, .. }) => {
+                    let alive = |window: &Window| window.end.plus_ms(spec.allowed_lateness_ms).0 > watermark;
+                    let windows: Vec<Window> = windows_of(spec.assigner, time).into_iter().filter(alive).collect();
+                    if windows.is_empty() {
+                        naive.late.push(id);
+                    }
+                    for window in windows {
+                        let slot = open.entry((key, window)).or_default();
+                        slot.ids.push(id);
+                        slot.untold.push(id);
+                        if window.end.0 <= watermark {
+                            if !at_end {
+                                tell(&mut naive.told, (key, window), slot, Firing::Late);
+                            }
+                            continue;
+                        }
+                        if records.is_some_and(|records| slot.untold.len() >= records) {
+                            tell(&mut naive.told, (key, window), slot, Firing::Early);
+                        }
+                        if let Some(every) = early_ms
+                            && slot.early_at.is_none()
+                            && !slot.untold.is_empty()
+                        {
+                            let next = (time.max(watermark).div_euclid(every) + 1) * every;
+                            slot.early_at = (next < window.end.0).then_some(next);
+                        }
+                    }
+                }
+                Step::Watermark(next) if next > watermark => {
+                    for (window, slot) in &mut open {
+                        if slot.early_at.is_some_and(|at| at <= next) {
+                            slot.early_at = None;
+                            if !slot.untold.is_empty() {
+                                tell(&mut naive.told, *window, slot, Firing::Early);
+                            }
+                        }
+                        let ends = watermark < window.1.end.0 && window.1.end.0 <= next;
+                        if ends && (spec.mode == Mode::Accumulating || !slot.untold.is_empty()) {
+                            tell(&mut naive.told, *window, slot, Firing::OnTime);
+                        }
+                        let over = window.1.end.plus_ms(spec.allowed_lateness_ms).0 <= next;
+                        if over && !slot.untold.is_empty() {
+                            tell(&mut naive.told, *window, slot, Firing::Late);
+                        }
+                    }
+                    watermark = next;
+                    open.retain(|(_, window), _| window.end.plus_ms(spec.allowed_lateness_ms).0 > watermark);
+                }
+                _ => {}
+            }
+        }
+        naive
+    }
+
+    /// Sessions: the records of a key that are not forgotten, cut where nothing came for the gap.
+    fn sessions(steps: &[Step], gap: i64, lateness: i64) -> Self {
+        let (mut naive, mut watermark) = (Self::default(), i64::MIN);
+        let mut kept: BTreeMap<u8, BTreeSet<(i64, u32)>> = BTreeMap::new();
+        let cut = |events: &BTreeSet<(i64, u32)>| -> Vec<(Window, Vec<u32>)> {
+            let events: Vec<(i64, u32)> = events.iter().copied().collect();
+            let sessions = events.chunk_by(|one, next| next.0 <= one.0.saturating_add(gap));
+            let session = |events: &[(i64, u32)]| {
+                let (first, last) = (events[0].0, events[events.len() - 1].0);
+                let window = Window { start: EventTime(first), end: EventTime(last).plus_ms(gap) };
+                (window, sorted(events.iter().map(|(_, id)| *id).collect()))
+            };
+            sessions.map(session).collect()
+        };
+        let end = Step::Watermark(i64::MAX);
+        for step in steps.iter().chain([&end]) {
+            match *step {
+                Step::Event(Event { time, id, key, .. }) => {
+                    let events = kept.entry(key).or_default();
+                    let own = Window { start: EventTime(time), end: EventTime(time).plus_ms(gap) };
+                    let touches = |(w, _): &(Window, Vec<u32>)| w.start <= own.end && own.start <= w.end;
+                    if own.end.plus_ms(lateness).0 <= watermark && !cut(events).iter().any(touches) {
+                        naive.late.push(id);
+                        continue;
+                    }
+                    events.insert((time, id));
+                    let (window, ids) = cut(events).into_iter().find(|(_, ids)| ids.contains(&id)).unwrap();
+                    if window.end.0 <= watermark {
+                        naive.told.push((key, window, Firing::Late, ids));
+                    }
+                }
+                Step::Watermark(next) if next > watermark => {
+                    for (key, events) in &mut kept {
+                        for (window, ids) in cut(events) {
+                            if watermark < window.end.0 && window.end.0 <= next {
+                                naive.told.push((*key, window, Firing::OnTime, ids.clone()));
+                            }
+                            if window.end.plus_ms(lateness).0 <= next {
+                                events.retain(|(_, id)| !ids.contains(id));
+                            }
+                        }
+                    }
+                    watermark = next;
+                }
+                _ => {}
+            }
+        }
+        naive
+    }
+}
+
+/// Runs the operator and compares; nothing may be left of its state.
+fn check(steps: &[Step], spec: WindowSpec, expected: Naive) -> Result<(), TestCaseError> {
+    let mut test =
+        LogicTest::new(Order::Arrival, |event: &Event| event.key, move |states| WindowLogic::open(states, spec, Ids));
+    play(&mut test, steps, |event| event);
+    let told = |w: Windowed<u8, Vec<u32>>| (w.key, w.window, w.firing, w.value);
+    prop_assert_eq!(sorted(test.output().into_iter().map(told).collect()), sorted(expected.told));
+    prop_assert_eq!(sorted(test.side().iter().map(|event| event.id).collect()), sorted(expected.late));
+    prop_assert_eq!(test.state_bytes(), 0, "state is left");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(1000))]
+
+    #[test]
+    fn tumbling(steps in steps(), size in 1..70i64, offset in -80..80i64, lateness in prop_oneof![Just(0), 1..60i64]) {
+        let assigner = Assigner::tumbling(size).offset_ms(offset);
+        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(assigner) };
+        check(&steps, spec, Naive::fixed(&steps, assigner, lateness))?;
+    }
+
+    #[test]
+    fn sliding(
+        steps in steps(), slide in 1..30i64, more in 0..90i64, offset in -80..80i64,
+        lateness in prop_oneof![Just(0), 1..60i64],
+    ) {
+        let assigner = Assigner::sliding(slide + more, slide).offset_ms(offset);
+        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(assigner) };
+        let near_the_end = |step: &Step| matches!(step, Step::Event(event) if event.time > i64::MAX - 200);
+        if !steps.iter().any(near_the_end) {
+            return check(&steps, spec, Naive::fixed(&steps, assigner, lateness));
+        }
+        // Windows that would end after the end of time are told as one: nothing is lost.
+        let mut test = LogicTest::new(Order::Arrival, |e: &Event| e.key, move |s| WindowLogic::open(s, spec, Ids));
+        play(&mut test, &steps, |event| event);
+        let told: BTreeSet<u32> = test.output().into_iter().flat_map(|window| window.value).collect();
+        let late: BTreeSet<u32> = test.side().iter().map(|event| event.id).collect();
+        let all = |id: &u32| told.contains(id) != late.contains(id);
+        prop_assert!(steps.iter().all(|step| !matches!(step, Step::Event(event) if !all(&event.id))));
+        prop_assert_eq!(test.state_bytes(), 0);
+    }
+
+    #[test]
+    fn sessions(steps in steps(), gap in 1..25i64, lateness in prop_oneof![Just(0), 1..60i64]) {
+        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(Assigner::session(gap)) };
+        check(&steps, spec, Naive::sessions(&steps, gap, lateness))?;
+    }
+
+    #[test]
+    fn triggers_and_modes(
+        steps in steps(), slide in 5..30i64, more in 0..40i64, lateness in prop_oneof![Just(0), 1..60i64],
+        early in prop::option::of(3..25i64), records in prop::option::of(1..4u64), at_end: bool,
+        mode in prop_oneof![Just(Mode::Accumulating), Just(Mode::Discarding), Just(Mode::Retracting)],
+    ) {
+        // The ends of time are for the tests above: here windows would tell early and on time at once.
+        let steps: Vec<Step> = steps.into_iter().filter(|step| match step {
+            Step::Event(event) => event.time.unsigned_abs() < 1 << 62,
+            Step::Watermark(watermark) => watermark.unsigned_abs() < 1 << 62,
+            _ => true,
+        }).collect();
+        let mut trigger = Trigger::on_watermark();
+        if let Some(every_ms) = early {
+            trigger = trigger.early_every_ms(every_ms, TimeDomain::Event);
+        }
+        if let Some(records) = records {
+            trigger = trigger.every_records(records);
+        }
+        if at_end {
+            trigger = trigger.late_at_end();
+        }
+        let assigner = if more == 0 { Assigner::tumbling(slide) } else { Assigner::sliding(slide + more, slide) };
+        let spec = WindowSpec { allowed_lateness_ms: lateness, trigger, mode, ..WindowSpec::new(assigner) };
+        let expected = Naive::triggered(&steps, spec, early, records.map(|records| records as usize), at_end);
+        check(&steps, spec, expected)?;
+    }
+
+    #[test]
+    fn count_windows(steps in steps(), every in 1..5u64, more in 0..6u64) {
+        let size = every + more;
+        let spec = WindowSpec::new(Assigner::Count { size, every });
+        let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, Ids);
+        let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
+        play(&mut test, &steps, |event| event);
+        let mut by_key: BTreeMap<u8, Vec<Event>> = BTreeMap::new();
+        crate::script::seen(&steps, |_| false).iter().for_each(|(e, ..)| by_key.entry(e.key).or_default().push(*e));
+        let mut expected = Vec::new();
+        for (key, events) in by_key {
+            for window in events.windows(size as usize).step_by(every as usize) {
+                let times = || window.iter().map(|event| EventTime(event.time));
+                let bounds = Window { start: times().min().unwrap(), end: times().max().unwrap().plus_ms(1) };
+                expected.push((key, bounds, Firing::OnTime, sorted(window.iter().map(|e| e.id).collect())));
+            }
+        }
+        let told = |w: Windowed<u8, Vec<u32>>| (w.key, w.window, w.firing, w.value);
+        prop_assert_eq!(sorted(test.output().into_iter().map(told).collect()), sorted(expected));
+    }
+
+    #[test]
+    fn aggregates_of_sliding_windows(steps in steps(), slide in 1..30i64, more in 0..60i64) {
+        let spec = WindowSpec::new(Assigner::sliding(slide + more, slide));
+        let sketches = || {
+            (distinct_of(|e: &Event| (e.value, e.id % 2)), quantiles_of(&[0.0, 0.5, 1.0], |e: &Event| f64::from(e.value)))
+        };
+        let best = || top_n(3, |event: &Event| (event.value, event.id));
+        let key = |event: &Event| event.key;
+        // Those that grow and those that do not take different ways through shared slices.
+        let mut whole = LogicTest::new(Order::Arrival, key, move |s| WindowLogic::open(s, spec, full_window(|e: &[Event]| sorted(e.to_vec()))));
+        let mut parts = LogicTest::new(Order::Arrival, key, move |s| WindowLogic::open(s, spec, ((counting(), best()), sketches())));
+        play(&mut whole, &steps, |event| event);
+        play(&mut parts, &steps, |event| event);
+        let whole: BTreeMap<(u8, Window), Vec<Event>> = whole.output().into_iter().map(|w| ((w.key, w.window), w.value)).collect();
+        let parts = parts.output();
+        prop_assert_eq!(whole.len(), parts.len());
+        for Windowed { key, window, value: ((count, best), (distinct, quantiles)), .. } in parts {
+            let events = &whole[&(key, window)];
+            prop_assert_eq!(count, events.len() as u64);
+            let mut by_score: Vec<Event> = events.clone();
+            by_score.sort_by_key(|event| std::cmp::Reverse((event.value, event.id)));
+            by_score.truncate(3);
+            prop_assert_eq!(best, by_score);
+            let different: BTreeSet<(i32, u32)> = events.iter().map(|e| (e.value, e.id % 2)).collect();
+            prop_assert_eq!(distinct, different.len() as u64, "few are counted exactly");
+            let mut values: Vec<f64> = events.iter().map(|e| f64::from(e.value)).collect();
+            values.sort_by(f64::total_cmp);
+            let middle = (values.len() - 1) / 2;
+            prop_assert_eq!(quantiles.count, count);
+            for (found, exact) in quantiles.values.iter().zip([values[0], values[middle], values[values.len() - 1]]) {
+                prop_assert!((found - exact).abs() <= 0.011 * exact.abs(), "{} for {}", found, exact);
+            }
+        }
+    }
+}
+
+#[test]
+fn sketches_stay_within_what_they_promise() {
+    let (distinct, quantiles) =
+        (distinct_of(|n: &u64| *n % 50_000), quantiles_of(&[0.01, 0.5, 0.99], |n: &u64| *n as f64));
+    let (mut parts, mut values) = (Vec::new(), quantiles.empty());
+    for part in 0..10_u64 {
+        let mut own = distinct.empty();
+        (part * 10_000..(part + 1) * 10_000).for_each(|n| distinct.add(&mut own, &n));
+        (part * 10_000..(part + 1) * 10_000).for_each(|n| quantiles.add(&mut values, &n));
+        parts.push(own);
+    }
+    let mut all = distinct.empty();
+    parts.iter().for_each(|part| distinct.merge(&mut all, part));
+    let estimate = distinct.finish(&all) as f64;
+    assert!((estimate - 50_000.0).abs() < 0.05 * 50_000.0, "{estimate}");
+    for (found, exact) in quantiles.finish(&values).values.iter().zip([1_000.0, 50_000.0, 99_000.0]) {
+        assert!((found - exact).abs() < 0.02 * exact, "{found} for {exact}");
+    }
+}
+
+#[test]
+fn windows_of_the_wall_clock_end_by_it_and_with_the_input() {
+    let spec = WindowSpec { clock: TimeDomain::Processing, ..WindowSpec::new(Assigner::tumbling(100)) };
+    for spec in [spec, WindowSpec { assigner: Assigner::sliding(100, 100), ..spec }] {
+        let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
+        let mut test = LogicTest::new(Order::Arrival, |n: &u8| *n % 2, open);
+        test.push(5_000, 1);
+        test.clock_ms(99);
+        test.push(3, 3);
+        test.watermark(10_000);
+        assert!(test.output().is_empty(), "event time does not matter");
+        test.crash(2);
+        test.clock_ms(100);
+        test.push(1, 5);
+        assert_eq!(test.output().iter().map(|w| (w.window.end.0, w.value)).collect::<Vec<_>>(), [(100, 2)]);
+        test.finish();
+        assert_eq!(test.output().iter().map(|w| (w.window.end.0, w.value)).collect::<Vec<_>>(), [(200, 1)]);
+    }
+}
+
+#[test]
+fn a_global_window_tells_by_its_trigger_and_at_the_end() {
+    let trigger = Trigger::on_watermark().every_records(2).early_every_ms(60_000, TimeDomain::Processing);
+    let spec = WindowSpec { trigger, ..WindowSpec::new(Assigner::Global) };
+    let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
+    let mut test = LogicTest::new(Order::Arrival, |_: &u8| 0_u8, open);
+    (0..5).for_each(|n| test.push(i64::MAX - 10 + n, 0));
+    test.crash(3);
+    assert_eq!(
+        test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(),
+        [(Firing::Early, 2), (Firing::Early, 4)]
+    );
+    test.clock_ms(59_999);
+    assert!(test.output().is_empty());
+    test.clock_ms(60_000);
+    assert_eq!(test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(), [(Firing::Early, 5)]);
+    test.finish();
+    assert_eq!(test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(), [(Firing::OnTime, 5)]);
+}
