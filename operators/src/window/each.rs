@@ -14,7 +14,7 @@ use tidemill_engine::shell::{LogicError, States, ValueState};
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::Key;
 
-use super::assigner::{Window, next_multiple};
+use super::assigner::{Assigner, Window, next_multiple};
 use super::spec::{Firing, Mode, TimeDomain, WindowSpec};
 use super::{Aggregate, WindowContext, tell};
 
@@ -28,8 +28,8 @@ struct Open<A, O> {
     untold: u64,
     /// When it tells early.
     early_at: Option<EventTime>,
-    /// What it last told, where that may have to be taken back.
-    told: Option<O>,
+    /// What it last told, where that may have to be taken back. Apart, since most windows have none of it to carry along.
+    told: Option<Box<O>>,
     accumulator: A,
 }
 
@@ -63,6 +63,9 @@ where
     }
 
     pub(super) fn on_record(&self, ctx: &mut WindowContext<'_, K, A>, record: Record<A::In>) -> Result<(), LogicError> {
+        if self.add_to_latest(ctx, &record.data)? {
+            return Ok(());
+        }
         let (mut first, mut more) = (None, Vec::new());
         self.spec.assigner.assign(self.spec.clock.of_record(ctx), |window| match &mut first {
             none @ None => *none = Some(window),
@@ -81,6 +84,28 @@ where
             ctx.side(record.data);
         }
         Ok(())
+    }
+
+    /// Most records are of their key's latest window, and nothing comes of them but a change of its accumulator.
+    fn add_to_latest(&self, ctx: &WindowContext<'_, K, A>, record: &A::In) -> Result<bool, LogicError> {
+        let (time, trigger) = (self.spec.clock.of_record(ctx), self.spec.trigger);
+        let simple = matches!(self.spec.assigner, Assigner::Tumbling { .. });
+        if !simple || trigger.records.is_some() || trigger.early.is_some() {
+            return Ok(false);
+        }
+        // One that may be late may be of a window that is forgotten.
+        let now = self.spec.clock.now(ctx);
+        if time < now || now == EventTime::MAX {
+            return Ok(false);
+        }
+        Ok(self.open.update(ctx, Vec::new, |open| {
+            let latest = open.last_mut().filter(|slot| slot.window.start <= time && time < slot.window.end);
+            latest.is_some_and(|slot| {
+                self.aggregate.add(&mut slot.accumulator, record);
+                slot.untold += 1;
+                true
+            })
+        })?)
     }
 
     fn touches_open(&self, ctx: &WindowContext<'_, K, A>, window: Window) -> Result<bool, LogicError> {
@@ -183,11 +208,11 @@ where
             needless.push(if fired { self.forgotten_at(other) } else { other.end });
         }
         if let Some(value) = merged.told.take() {
-            told.push((before, Firing::Retraction, value));
+            told.push((before, Firing::Retraction, *value));
         }
         for other in &mut rest {
             if let Some(value) = other.told.take() {
-                told.push((other.window, Firing::Retraction, value));
+                told.push((other.window, Firing::Retraction, *value));
             }
             self.aggregate.merge(&mut merged.accumulator, &other.accumulator);
             merged.untold += other.untold;
@@ -203,8 +228,8 @@ where
             Mode::Accumulating => {}
             Mode::Discarding => slot.accumulator = self.aggregate.empty(),
             Mode::Retracting => {
-                let before = slot.told.replace(value.clone());
-                told.extend(before.map(|before| (slot.window, Firing::Retraction, before)));
+                let before = slot.told.replace(Box::new(value.clone()));
+                told.extend(before.map(|before| (slot.window, Firing::Retraction, *before)));
             }
         }
         slot.untold = 0;
