@@ -108,9 +108,11 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
                 Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
             });
         // They come from the workers of their terminals: a topic shall have those of a card in order.
-        let predictions = match &common.predictions {
-            Some(Place::Kafka(_)) => predictions.key_by(|p| p.card_id).process("by-card", order, |_| Ok(InOrder))?.main,
-            _ => predictions,
+        let to_topic = |place: &Option<Place>| matches!(place, Some(Place::Kafka(_)));
+        let predictions = if to_topic(&common.predictions) || to_topic(&common.alerts) {
+            predictions.key_by(|p| p.card_id).process("by-card", order, |_| Ok(InOrder))?.main
+        } else {
+            predictions
         };
         let threshold = args.threshold;
         let card = |prediction: &Prediction| prediction.card_id.to_string();
