@@ -22,6 +22,8 @@ pub enum Act {
     Unavailable = 4,
     /// The model takes 20 ms.
     Slow = 5,
+    /// The model cannot be had twice, and then it can.
+    Recovers = 6,
 }
 
 features! {
@@ -69,6 +71,7 @@ pub struct Fake {
     pub gate: Gate,
     pub runs: Arc<AtomicUsize>,
     pub opened: Arc<AtomicUsize>,
+    refusals: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -82,6 +85,7 @@ impl Fake {
             gate: Gate::default(),
             runs: Arc::default(),
             opened: Arc::default(),
+            refusals: Arc::default(),
         }
     }
 }
@@ -118,7 +122,8 @@ impl Backend for Fake {
         if asked(Act::Hang) {
             self.gate.wait();
         }
-        if asked(Act::Unavailable) {
+        let refuses = asked(Act::Recovers) && self.refusals.fetch_add(1, Ordering::Relaxed) < 2;
+        if refuses || asked(Act::Unavailable) {
             return Err(RunError::Unavailable("out for lunch".to_owned()));
         }
         if asked(Act::Poison) {

@@ -63,6 +63,17 @@ fn an_unavailable_model_is_tried_again_and_not_bisected() {
 }
 
 #[test]
+fn a_model_that_recovers_while_it_is_tried_again_scores_everything() {
+    for (retries, by_model) in [(1, 0), (2, 100)] {
+        let models = Models::of(Fake::new("model", 0.0, &[Act::Recovers])).or(Fake::new("spare", 0.5, &[]));
+        let items = (0..100).map(|id| item(id, Act::Recovers)).collect();
+        let ran = run(items, 1, &models, &InferSettings { retries, ..settings(100, threads(1, true)) });
+        assert_eq!((ran.ids(Source::Model).len(), ran.count("retries")), (by_model, u64::from(retries)));
+        assert_eq!(ran.ids(Source::FallbackModel).len(), 100 - by_model);
+    }
+}
+
+#[test]
 fn a_panic_makes_the_model_unavailable_and_has_it_opened_again() {
     for pool in [None, threads(2, true)] {
         let model = Fake::new("model", 0.0, &[Act::Panic]);
