@@ -7,13 +7,14 @@ use crate::cluster::{Topic, alone, cluster};
 use crate::common::{example, finish, lines};
 use crate::job::dies_at;
 
-const SIMULATED: [&str; 4] = ["--machines", "300", "--seconds", "200"];
+const SIMULATED: [&str; 4] = ["--machines", "300", "--seconds", "1000"];
 
 fn job(input: &Topic, output: &Topic, checkpoints: &Path, workers: &str) -> Command {
     let mut command = example("iot_window");
     command.args(["--input", &input.url(), "--until-end", "--order", "event-time", "--workers", workers]);
-    command.args(["--predictions", &output.url(), "--checkpoint-interval", "50ms", "--checkpoint-dir"]);
-    command.arg(checkpoints);
+    // Slow enough to be in the middle of it after a few epochs.
+    command.args(["--max-in-flight", "2000", "--checkpoint-interval", "20ms"]);
+    command.args(["--predictions", &output.url(), "--checkpoint-dir"]).arg(checkpoints);
     command
 }
 
@@ -25,7 +26,7 @@ fn windows_from_topic_to_topic_are_those_of_a_file_whatever_crashes() {
     let folder = scratch.path().join("expected");
     finish(example("iot_window").args(SIMULATED).arg("--predictions").arg(&folder));
     let expected = lines(&folder);
-    assert_eq!(expected.len(), 300 * 20);
+    assert_eq!(expected.len(), 300 * 100);
     let input = cluster.topic("readings", 4);
     finish(example("iot_window").args(SIMULATED).args(["--write-input", &input.url()]));
     for place in ["mid-epoch:3", "after-manifest:2", "after-commit:2"] {
