@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, Producer};
 use tidemill_engine::sink::Staged;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::client::{Connection, Log, failed};
-use super::deliveries::{Deliveries, Outbound, PRODUCER_DEFAULTS, Undelivered, send, settle};
-use super::outgoing::Outgoing;
+use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
+use super::outgoing::{Message, Outgoing};
 
 /// Messages that may wait for their acknowledgement before the sink's input waits.
 const IN_FLIGHT: i32 = 50_000;
@@ -48,16 +47,8 @@ impl Writer {
         if let Some(error) = self.producer.context().error() {
             return Err(undelivered(&self.topic, error));
         }
-        let mut record: Outbound<'_> = BaseRecord::with_opaque_to(&self.topic, Arc::clone(&self.epoch));
-        record.key = message.key.as_deref();
-        record.payload = message.payload.as_deref();
-        record.timestamp = message.timestamp_ms;
-        if !message.headers.is_empty() {
-            let add = |headers: OwnedHeaders, (key, value): &(String, Vec<u8>)| {
-                headers.insert(Header { key, value: Some(value) })
-            };
-            record.headers = Some(message.headers.iter().fold(OwnedHeaders::new(), add));
-        }
+        let message = Message::from(message);
+        let mut record = message.record(&self.topic, &self.epoch);
         // Many large messages fill librdkafka's memory before they are too many.
         while let Some(same) = send(&self.producer, record).map_err(|e| undelivered(&self.topic, e))? {
             self.producer.poll(Duration::from_millis(1));

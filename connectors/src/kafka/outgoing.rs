@@ -70,6 +70,17 @@ pub(super) struct Message<'a> {
     headers: Vec<(&'a str, &'a [u8])>,
 }
 
+impl<'a> From<&'a Outgoing> for Message<'a> {
+    fn from(message: &'a Outgoing) -> Self {
+        Self {
+            key: message.key.as_deref(),
+            payload: message.payload.as_deref(),
+            timestamp_ms: message.timestamp_ms,
+            headers: message.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect(),
+        }
+    }
+}
+
 impl<'a> Message<'a> {
     /// For librdkafka, which takes a copy.
     pub(super) fn record(&self, topic: &'a str, epoch: &Undelivered) -> Outbound<'_> {
