@@ -52,12 +52,14 @@ pub mod prelude {
     pub use tidemill_operators::deduplicate::{DeduplicateExt, Deduplicated};
     pub use tidemill_operators::features;
     pub use tidemill_operators::infer::{
-        BatchSize, Features, InferExt, InferSettings, Model, ModelInfo, Models, PoolSettings, Scored, Source,
+        BatchSize, Features, InferExt, InferSettings, Model, ModelInfo, Models, Scored, Source,
     };
     pub use tidemill_operators::join::{
-        Between, BroadcastExt, JoinExt, JoinKind, JoinOutput, Joined, LookupExt, LookupSettings, TemporalTable,
+        Between, BroadcastExt, FetchSettings, JoinExt, JoinKind, JoinOutput, Joined, LookupExt, LookupSettings,
+        TemporalTable,
     };
     pub use tidemill_operators::pattern::{Pattern, PatternExt};
+    pub use tidemill_operators::pool::PoolSettings;
     pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
     pub use tidemill_operators::sample::SampleExt;
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};

@@ -73,6 +73,7 @@ pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -
             if egress.context.failed() {
                 return false;
             }
+            let _busy = egress.metrics.busy();
             input.for_each(|capability, records| {
                 let Some(&moment) = capability.stamp().elements().first() else { return };
                 let records = std::mem::take(records);

@@ -4,6 +4,7 @@
 //! (batch, receiver), and the receiver knows the sender, which flow control needs.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidemill_state::{Key, hash_key};
@@ -12,6 +13,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
+use crate::metrics::OperatorMetrics;
 use crate::record::{Data, Record};
 use crate::stream::Stream;
 use crate::time::Moment;
@@ -24,10 +26,12 @@ pub(crate) struct Routed<D> {
     pub(crate) records: Vec<Record<D>>,
 }
 
-/// Sends each record towards the worker that owns the key group of its key.
+/// Sends each record towards the worker that owns the key group of its key. The time it takes is the operator's that
+/// the records are for.
 pub(crate) fn route<'s, K: Key, D: Data>(
     input: Stream<'s, D>,
     key_of: &Rc<dyn Fn(&D) -> K>,
+    metrics: Arc<OperatorMetrics>,
 ) -> TimelyStream<'s, Moment, Vec<Routed<D>>> {
     let Stream { flow, inner } = input;
     let context = Rc::clone(flow.context());
@@ -43,6 +47,7 @@ pub(crate) fn route<'s, K: Key, D: Data>(
         let mut targets: Vec<Vec<Record<D>>> = (0..workers).map(|_| Vec::new()).collect();
         let mut routed = Vec::new();
         move |_| {
+            let _busy = metrics.busy();
             let mut session = output.activate();
             input.for_each(|capability, records| {
                 context.process.budget.charge(records.len());

@@ -86,6 +86,7 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
         };
         move |_| {
             if !ingest.context.failed() {
+                let _busy = ingest.metrics.busy();
                 let result = ingest.turn();
                 ingest.context.guard(result);
             }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,8 @@ pub struct OperatorMetrics {
     pub late: Counter,
     /// Records given up, with a reason each.
     pub dead_letters: Counter,
+    /// Nanoseconds that the worker was in this operator; threads beside it are not counted.
+    pub busy_ns: Counter,
     /// Event time reached, ms since the Unix epoch.
     pub watermark: Gauge,
     more: Mutex<More>,
@@ -117,7 +120,24 @@ struct More {
     details: BTreeMap<&'static str, serde_json::Value>,
 }
 
+/// The operator has the worker as long as this lives.
+pub(crate) struct Busy {
+    counter: Counter,
+    since: Instant,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.counter.add(u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    }
+}
+
 impl OperatorMetrics {
+    /// To be held through a turn of the operator.
+    pub(crate) fn busy(&self) -> Busy {
+        Busy { counter: self.busy_ns.clone(), since: Instant::now() }
+    }
+
     fn more(&self) -> MutexGuard<'_, More> {
         self.more.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,6 +186,7 @@ impl Metrics {
             records_out: Counter::default(),
             late: Counter::default(),
             dead_letters: Counter::default(),
+            busy_ns: Counter::default(),
             watermark: Gauge::default(),
             more: Mutex::default(),
         });
@@ -200,9 +221,12 @@ pub struct OperatorSnapshot {
     pub name: String,
     /// What it is.
     pub kind: String,
+    /// On how many workers of the process.
+    #[serde(default)]
+    pub workers: usize,
     /// Event time reached by the slowest worker, ms since the Unix epoch; absent before the first watermark.
     pub watermark_ms: Option<i64>,
-    /// `records_in`, `records_out`, `late`, `dead_letters` and the operator's own.
+    /// `records_in`, `records_out`, `late`, `dead_letters`, `busy_ns` and the operator's own.
     pub counters: BTreeMap<String, u64>,
     /// The operator's own gauges, summed over the workers.
     pub gauges: BTreeMap<String, i64>,
@@ -255,6 +279,7 @@ impl Merge {
             snapshot: OperatorSnapshot {
                 name: operator.name.clone(),
                 kind: operator.kind.to_owned(),
+                workers: 0,
                 watermark_ms: None,
                 counters: BTreeMap::new(),
                 gauges: BTreeMap::new(),
@@ -267,11 +292,13 @@ impl Merge {
     }
 
     fn add(&mut self, operator: &OperatorMetrics) {
+        self.snapshot.workers += 1;
         let common = [
             ("records_in", &operator.records_in),
             ("records_out", &operator.records_out),
             ("late", &operator.late),
             ("dead_letters", &operator.dead_letters),
+            ("busy_ns", &operator.busy_ns),
         ];
         let more = operator.more();
         let own = more.counters.iter().map(|(name, counter)| (*name, counter));

@@ -217,6 +217,7 @@ impl<'s, D: Data> Stream<'s, D> {
         builder.build(move |_| {
             let mut out = Vec::new();
             move |_| {
+                let _busy = metrics.busy();
                 let mut session = output.activate();
                 input.for_each(|capability, records| {
                     metrics.records_in.add(records.len() as u64);
@@ -250,9 +251,7 @@ impl<'s, K: Key, D: Data> KeyedStream<'s, K, D> {
         order: Order,
         logic: impl FnOnce(&mut States<'_, K>) -> Result<L, JobError>,
     ) -> Result<KeyedOutput<'s, L::Out, L::Side>, JobError> {
-        let flow = self.stream.flow.clone();
-        let routed = crate::exchange::route(self.stream, &self.key_of);
-        keyed(&flow, routed, self.key_of, name, order, logic)
+        keyed(self.stream, self.key_of, name, order, logic)
     }
 
     /// This keyed stream and another one under the same key, for logic with two inputs. The key's

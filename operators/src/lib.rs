@@ -4,6 +4,7 @@ pub mod deduplicate;
 pub mod infer;
 pub mod join;
 pub mod pattern;
+pub mod pool;
 pub mod rolling;
 pub mod sample;
 pub mod throttle;

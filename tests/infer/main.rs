@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod allocations;
+mod closing;
 mod fake;
 mod ladder;
 mod poison;

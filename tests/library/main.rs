@@ -7,7 +7,9 @@
 
 mod joins;
 mod late;
+mod lookup;
 mod programs;
 mod rest;
+mod sample;
 mod script;
 mod windows;

@@ -1,8 +1,6 @@
 //! Whole programs on the real engine, of any number of workers, that crash and go on with another.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use tidemill::prelude::*;
@@ -119,46 +117,6 @@ proptest! {
         let expected = all.iter().map(|event| (*event, Some((event.key, i32::from(event.key) * 7)))).collect();
         prop_assert_eq!(sorted(priced), sorted(expected));
     }
-}
-
-#[test]
-fn a_lookup_is_cached_expires_and_its_failures_are_dead_letters() {
-    let mut test = ProgramTest::new();
-    let (source, found, letters) = (test.source::<u32>(), test.sink::<(u32, Option<u32>)>(), test.sink::<DeadLetter>());
-    let fetched = Arc::new(AtomicUsize::new(0));
-    let clock = Clock::manual(0);
-    let (from, to, dead, count, by) =
-        (source.clone(), found.clone(), letters.clone(), Arc::clone(&fetched), clock.clone());
-    test.start(1, move |flow| {
-        let settings = LookupSettings { clock: by.clone(), cache_rows: 3, ..LookupSettings::default() };
-        let count = Arc::clone(&count);
-        let fetch = move |keys: &[u32]| -> Result<Vec<Option<u32>>, std::io::Error> {
-            count.fetch_add(keys.len(), Ordering::Relaxed);
-            if keys.contains(&13) {
-                return Err(std::io::Error::other("13 is down"));
-            }
-            Ok(keys.iter().map(|key| (key % 2 == 0).then_some(key * 10)).collect())
-        };
-        flow.source("keys", &from)?.lookup_join("rows", &settings, |key| *key, fetch)?.sink("found", &to)?;
-        flow.dead_letters().sink("letters", &dead)
-    });
-    let push = |keys: &[u32]| {
-        keys.iter().for_each(|key| source.push(0, *key));
-        sorted(found.output())
-    };
-    assert_eq!(push(&[2, 3, 2]), [(2, Some(20)), (2, Some(20)), (3, None)]);
-    assert_eq!(push(&[3, 2]), [(2, Some(20)), (3, None)]);
-    assert_eq!(fetched.load(Ordering::Relaxed), 2, "a row that is not there is cached as well");
-    clock.set(60_000_000);
-    assert_eq!(push(&[2]), [(2, Some(20))]);
-    assert_eq!(fetched.load(Ordering::Relaxed), 3, "after a minute it is fetched again");
-    assert_eq!(push(&[13]), []);
-    let letters = letters.output();
-    assert_eq!(letters.len(), 1);
-    assert!(letters[0].reason.contains("13 is down"), "{letters:?}");
-    assert_eq!(push(&[4, 6, 8]), [(4, Some(40)), (6, Some(60)), (8, Some(80))]);
-    assert_eq!(push(&[2]), [(2, Some(20))]);
-    assert_eq!(fetched.load(Ordering::Relaxed), 8, "the oldest of four rows made room");
 }
 
 #[test]

@@ -68,7 +68,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn input(folder: &Path, name: &str, size: &[&str]) -> Result<PathBuf> {
+/// An example's input as a file.
+pub fn input(folder: &Path, name: &str, size: &[&str]) -> Result<PathBuf> {
     let path = folder.join(format!("{name}.csv"));
     check(example(name)?.args(size).arg("--write-input").arg(&path))?;
     Ok(path)
@@ -93,7 +94,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// One run of an example; a checkpoint folder is its own and removed after.
-fn job(folder: &Path, name: &str, arguments: &[&str], interval: Option<&str>) -> Result<Value> {
+pub fn job(folder: &Path, name: &str, arguments: &[&str], interval: Option<&str>) -> Result<Value> {
     let checkpoints = folder.join("checkpoints");
     drop(std::fs::remove_dir_all(&checkpoints));
     let mut command = example(name)?;

@@ -1,12 +1,13 @@
-//! The inference operator on the shipped models, against ONNX Runtime alone in full batches: medians, in turn.
+//! The inference operator on the shipped models, against ONNX Runtime alone in full batches: medians, in turn. And where the
+//! time of a whole job goes.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::bench::{median, output};
-use crate::example;
+use crate::bench::{self, median, output};
+use crate::{cache, example};
 
 /// By model: records a run, and a run of single records.
 const MODELS: [(&str, &str, &str); 2] = [("fraud", "800000", "100000"), ("iot", "60000", "4000")];
@@ -67,6 +68,7 @@ pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
             }));
         }
     }
+    rows.extend(layout(runs)?);
     if let Some(path) = json {
         std::fs::write(path, serde_json::to_string_pretty(&rows)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -76,4 +78,52 @@ pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
 
 fn job(model: &str, count: &str, arguments: &[&str]) -> Result<Value> {
     output(example("infer")?.arg(model).args(["--count", count]).args(arguments))
+}
+
+/// Where the time of `fraud_velocity` goes, state and all: nanoseconds a transaction, one worker.
+fn layout(runs: usize) -> Result<Vec<Value>> {
+    const COUNT: u64 = 600_000;
+    let folder = cache("bench");
+    std::fs::create_dir_all(&folder)?;
+    let input = bench::input(&folder, "fraud_velocity", &["--count", &COUNT.to_string()])?;
+    let input = input.to_string_lossy();
+    println!(
+        "\nfraud_velocity, {COUNT} transactions from a CSV file, one worker, epochs of 1 s: ns of the worker a transaction"
+    );
+    let columns = ["sources", "state", "encode", "model", "decode", "batching", "output", "the rest"];
+    println!("{:<16} {}", "", columns.map(|column| format!("{column:>9}")).join(""));
+    let mut rows = Vec::new();
+    for batch in ["1", "96", "1024"] {
+        let mut layouts: Vec<Vec<f64>> = vec![Vec::new(); columns.len()];
+        for _ in 0..runs {
+            let told =
+                bench::job(&folder, "fraud_velocity", &["--input", &input, "--max-batch-size", batch], Some("1s"))?;
+            for (all, part) in layouts.iter_mut().zip(parts(&told)?) {
+                all.push(part / COUNT as f64);
+            }
+        }
+        let layout = layouts.into_iter().map(median).collect::<Vec<_>>();
+        let shown = layout.iter().map(|ns| format!("{ns:>9.0}")).collect::<String>();
+        println!("{:<16} {shown}", format!("batches of {batch}"));
+        rows.push(json!({ "model": "fraud_velocity", "row": "layout", "batch_size": batch, "columns": columns, "ns": layout, "runs": runs }));
+    }
+    Ok(rows)
+}
+
+/// The parts of one run, in the order of the columns. The operators' own count what they were busy with; the rest is
+/// timely, sealing of epochs and waiting.
+fn parts(told: &Value) -> Result<[f64; 8]> {
+    let operators = told["operators"].as_array().context("a report has operators")?;
+    let count = |operator: &Value, counter: &str| operator["counters"][counter].as_f64().unwrap_or(0.0);
+    let busy = |kinds: &[&str]| -> f64 {
+        let of_kind = |operator: &&Value| operator["kind"].as_str().is_some_and(|kind| kinds.contains(&kind));
+        operators.iter().filter(of_kind).map(|operator| count(operator, "busy_ns")).sum()
+    };
+    let score = operators.iter().find(|operator| operator["kind"] == "batch").context("a model")?;
+    let [encode, model, decode] = ["encode_ns", "model_ns", "decode_ns"].map(|counter| count(score, counter));
+    let batching = busy(&["batch"]) - encode - model - decode;
+    let (sources, state, output) = (busy(&["source"]), busy(&["keyed"]), busy(&["map", "filter", "sink"]));
+    let all = told["elapsed_ms"].as_f64().context("a report says how long it took")? * 1e6;
+    let rest = all - sources - state - busy(&["batch"]) - output;
+    Ok([sources, state, encode, model, decode, batching, output, rest])
 }

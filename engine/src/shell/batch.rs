@@ -2,14 +2,13 @@
 //!
 //! ```text
 //! records of one epoch ─▶ gathered ─▶ prepare ─▶ run, in line or on a thread ─▶ finish ─▶ results, dead letters
-//!                            closes when full, when its oldest record is max_delay old, when a record of
-//!                            another epoch comes, or when the worker has had a turn without new input (idle)
+//!                            closes when full, when its oldest record is max_delay old, when its epoch is over,
+//!                            when it held the watermark back for max_watermark_delay, or when the worker has had a
+//!                            turn without new input (idle)
 //! ```
 //! Work-conserving: waiting is only ever for what would have waited anyway. With threads a batch that is not full
 //! closes only when one is free: it could not run before. A batch keeps the capability it came with until its
-//! results are out, so neither the epoch nor the watermark passes before. An epoch is never waited for: a turn
-//! without input closes its last batch. A watermark waits for `max_delay` at most: it moves on with every read of a
-//! source, so a batch that closed for it would hold no more than a read.
+//! results are out, so neither the epoch nor the watermark passes before.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -50,6 +49,12 @@ pub trait BatchLogic: 'static {
 
     /// How long a record may wait for its batch to fill while the worker is busy with other input.
     fn max_delay(&self) -> Duration;
+
+    /// The same for a batch that holds the watermark back: that of the input has passed it. A source moves its
+    /// watermark with every read, so with nothing here a batch has no more records than a read.
+    fn max_watermark_delay(&self) -> Duration {
+        self.max_delay()
+    }
 
     /// Makes the work of `records`, between one and [`max_batch_size`](Self::max_batch_size) of them.
     fn prepare(&mut self, records: &[Record<Self::In>], work: &mut Self::Work);
@@ -133,7 +138,7 @@ pub(crate) fn batch<'s, L: BatchLogic>(
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
     let mut input = builder.new_input(inner, Pipeline);
-    builder.set_notify_for(0, FrontierInterest::Never);
+    builder.set_notify_for(0, FrontierInterest::IfCapability);
     let (main, main_stream) = builder.new_output();
     let (dead, dead_stream) = builder.new_output();
     let address = builder.operator_info().address;
@@ -163,6 +168,7 @@ pub(crate) fn batch<'s, L: BatchLogic>(
             spare: Vec::new(),
             spare_work: Vec::new(),
             next_look: None,
+            meet: None,
             batches: metrics.counter("batches"),
             sizes: metrics.distribution("batch_size_records"),
             main,
@@ -173,7 +179,7 @@ pub(crate) fn batch<'s, L: BatchLogic>(
             activator,
             context: Shared::clone(&context),
         });
-        move |_| {
+        move |frontiers| {
             if context.failed() {
                 return;
             }
@@ -181,6 +187,8 @@ pub(crate) fn batch<'s, L: BatchLogic>(
                 context.guard(failure.take().map_or(Ok(()), Err));
                 return;
             };
+            let _busy = shell.metrics.busy();
+            shell.meet = Moment::meet_of(&frontiers[0].frontier());
             let mut result = shell.collect();
             let mut idle = true;
             input.for_each(|capability, records| {
@@ -237,6 +245,8 @@ struct BatchShell<L: BatchLogic> {
     spare_work: Vec<L::Work>,
     /// When it was last asked to be called again for overdue threads.
     next_look: Option<Instant>,
+    /// Of the input's frontier; nothing can come any more without one.
+    meet: Option<Moment>,
     batches: Counter,
     sizes: Distribution,
     main: Output<Moment, Vec<Record<L::Out>>>,
@@ -319,7 +329,7 @@ impl<L: BatchLogic> BatchShell<L> {
             return self.land();
         }
         if let Some(open) = self.gathered.back() {
-            if idle || open.since.elapsed() >= self.logic.max_delay() {
+            if idle || self.is_due(open) {
                 return self.run_in_line();
             }
             // One more turn: if it brings no input, the worker has nothing better to do.
@@ -328,18 +338,27 @@ impl<L: BatchLogic> BatchShell<L> {
         Ok(())
     }
 
+    /// Whether an open batch is not to be filled any longer.
+    fn is_due(&self, open: &Gathered<L::In>) -> bool {
+        let at = open.main.time();
+        let Some(meet) = self.meet.filter(|meet| meet.epoch <= at.epoch) else { return true };
+        let overtaken = meet.watermark > at.watermark;
+        let delay = self.logic.max_delay();
+        open.since.elapsed() >= if overtaken { self.logic.max_watermark_delay().min(delay) } else { delay }
+    }
+
     /// Hands batches to the threads: closed ones while there is room, the open one when it is due and a thread free.
     fn submit_due(&mut self, idle: bool) -> Result<(), JobError> {
-        while let Executor::Pool(pool) = &mut self.executor
-            && let Some(first) = self.gathered.front()
-        {
+        while let Some(first) = self.gathered.front() {
+            let due = idle || self.is_due(first);
+            let Executor::Pool(pool) = &mut self.executor else { break };
             if pool.is_dead() {
                 let Some(batch) = self.gathered.pop_front() else { break };
                 self.lose(batch, "all threads are overdue".to_owned());
                 continue;
             }
             let closed = self.gathered.len() > 1 || first.records.len() >= self.logic.max_batch_size().max(1);
-            if !closed && pool.has_free_thread() && !idle && first.since.elapsed() < self.logic.max_delay() {
+            if !closed && pool.has_free_thread() && !due {
                 // One more turn: if it brings no input, the worker has nothing better to do.
                 self.activator.activate();
                 break;

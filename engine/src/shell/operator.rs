@@ -3,10 +3,10 @@
 //! One capability per output stands at the moment that was worked off: it is lowered only after the
 //! records and timers up to there were handled, so a downstream watermark never runs ahead of results.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use timely::dataflow::Stream as TimelyStream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::Capability;
@@ -20,9 +20,9 @@ use super::logic::{KeyedLogic, Order};
 use super::states::States;
 use crate::context::Shared;
 use crate::error::JobError;
-use crate::exchange::Routed;
+use crate::exchange::{Routed, route};
 use crate::record::{DeadLetter, Record};
-use crate::stream::{Flow, Stream};
+use crate::stream::Stream;
 use crate::time::{Epoch, EventTime, Moment};
 
 /// Entries of state that are written in one turn when an epoch has ended: records wait no longer than that takes.
@@ -38,17 +38,18 @@ pub struct KeyedOutput<'s, O: crate::record::Data, S: crate::record::Data> {
 
 /// Builds the operator on this worker.
 pub(crate) fn keyed<'s, L: KeyedLogic>(
-    flow: &Flow<'s>,
-    routed: TimelyStream<'s, Moment, Vec<Routed<L::In>>>,
+    stream: Stream<'s, L::In>,
     key_of: KeyOf<L>,
     name: &str,
     order: Order,
     logic: impl FnOnce(&mut States<'_, L::Key>) -> Result<L, JobError>,
 ) -> Result<KeyedOutput<'s, L::Out, L::Side>, JobError> {
+    let flow = stream.flow.clone();
     let context = flow.claim_name(name)?;
     let parts = Parts::open(&mut context.backend.borrow_mut(), name, order, &key_of, logic)?;
     let metrics = context.process.metrics.operator(name, "keyed", context.worker);
     context.epochs.borrow_mut().join();
+    let routed = route(stream, &key_of, Arc::clone(&metrics));
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
     let mut input = builder.new_input(routed, Exchange::new(|batch: &Routed<L::In>| u64::from(batch.target)));
@@ -80,6 +81,7 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
             if shell.context.failed() {
                 return;
             }
+            let _busy = shell.core.metrics.busy();
             shell.core.now = shell.context.process.clock.now();
             let mut result = Ok(());
             input.for_each(|capability, batches| {

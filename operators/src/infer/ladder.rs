@@ -10,7 +10,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::shell::BatchRunner;
@@ -19,6 +18,7 @@ use super::backend::{Backend, ModelSource, RunError};
 use super::error::ModelError;
 use super::tensor::{Elements, Tensor, TensorSpec};
 use super::work::{Group, Place, Work};
+use crate::pool::Retries;
 
 /// A model of one thread.
 struct Loaded {
@@ -70,31 +70,12 @@ fn report(error: &ModelError) -> String {
     text
 }
 
-/// How often to try again, and after how long.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Retries {
-    pub(super) times: u32,
-    pub(super) backoff: Duration,
-}
-
-impl Retries {
-    const LONGEST: Duration = Duration::from_secs(10);
-
-    /// In line nobody may wait.
-    pub(super) const NEVER: Self = Self { times: 0, backoff: Duration::ZERO };
-
-    fn pause(self, retry: u32) -> Duration {
-        self.backoff.saturating_mul(1 << retry.min(16)).min(Self::LONGEST)
-    }
-}
-
 /// The ladder of one thread.
 pub(super) struct Ladder {
     model: Loaded,
     fallback: Option<Loaded>,
-    retries: Retries,
-    /// Runs beyond one a batch, of any kind.
-    retried: Counter,
+    /// In line nobody may wait.
+    retries: Option<Retries>,
     bisections: Counter,
 }
 
@@ -103,12 +84,11 @@ impl Ladder {
     pub(super) fn closed(
         model: &Arc<dyn ModelSource>,
         fallback: Option<&Arc<dyn ModelSource>>,
-        retries: Retries,
-        retried: Counter,
+        retries: Option<Retries>,
         bisections: Counter,
     ) -> Self {
         let closed = |source: &Arc<dyn ModelSource>| Loaded { source: Arc::clone(source), backend: None };
-        Self { model: closed(model), fallback: fallback.map(closed), retries, retried, bisections }
+        Self { model: closed(model), fallback: fallback.map(closed), retries, bisections }
     }
 
     /// Opens them now.
@@ -134,16 +114,12 @@ impl Ladder {
     ) -> Result<(), RunError> {
         let model = if by_fallback { self.fallback.as_mut() } else { Some(&mut self.model) };
         let Some(model) = model else { return Err(RunError::Unavailable("there is no fallback".to_owned())) };
-        for retry in 0..=self.retries.times {
-            match model.run(rows, inputs, outputs) {
-                Err(RunError::Unavailable(_)) if retry < self.retries.times => {
-                    self.retried.add(1);
-                    std::thread::park_timeout(self.retries.pause(retry));
-                }
-                result => return result,
+        match &self.retries {
+            None => model.run(rows, inputs, outputs),
+            Some(retries) => {
+                retries.run(|| model.run(rows, inputs, outputs), |error| matches!(error, RunError::Unavailable(_)))
             }
         }
-        Ok(())
     }
 
     /// Everything but the one good run of all records.

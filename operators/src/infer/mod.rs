@@ -28,5 +28,5 @@ pub use features::Features;
 pub use model::Model;
 pub use operator::{InferExt, Models, Scored, Source};
 pub use session::{Provider, SessionSettings};
-pub use settings::{BatchSize, InferSettings, PoolSettings};
+pub use settings::{BatchSize, InferSettings};
 pub use tensor::{ElementType, Elements, Tensor, TensorSpec};

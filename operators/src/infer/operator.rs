@@ -7,18 +7,19 @@ use std::vec::Drain;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::{Counter, Distribution, Gauge, OperatorMetrics};
-use tidemill_engine::shell::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};
+use tidemill_engine::shell::{BatchLogic, BatchOutput, BatchTimes, Execution};
 use tidemill_engine::{Data, DeadLetter, JobError, Record, Stream};
 
 use super::backend::{ModelInfo, ModelSource};
 use super::codec::{Codec, OutputRow, Row};
 use super::error::ModelError;
 use super::features::Features;
-use super::ladder::{Ladder, Retries};
+use super::ladder::Ladder;
 use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
 use super::tensor::{Tensor, TensorSpec};
 use super::work::{Place, Work};
+use crate::pool::Retries;
 
 /// A record with its score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -221,32 +222,19 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
         models.model.meter(metrics);
         let blocks = models.model.blocks() || models.fallback.as_ref().is_some_and(|model| model.blocks());
         let pool = settings.pool.clone().or_else(|| blocks.then(Default::default));
-        let retries = match &pool {
-            Some(_) if !models.model.tries_again() => Retries { times: settings.retries, backoff: settings.backoff },
-            _ => Retries::NEVER,
-        };
+        // A client of a server tries again by itself.
+        let retries = (pool.is_some() && !models.model.tries_again())
+            .then(|| Retries::new(settings.retries, settings.backoff, retried));
         let ladder_models = models.clone();
         let ladder = move || {
             let Models { model, fallback } = &ladder_models;
-            Ladder::closed(model, fallback.as_ref(), retries, retried.clone(), bisections.clone())
+            Ladder::closed(model, fallback.as_ref(), retries.clone(), bisections.clone())
         };
         let mut first = ladder().open().map_err(failed)?;
         let calibration = start(&mut first, &*models.model, settings, &operator, metrics);
         let execution = match pool {
             None => Execution::InLine(Box::new(first)),
-            Some(pool) => {
-                let mut runners: Vec<Box<dyn BatchRunner<Work>>> = vec![Box::new(first)];
-                for _ in 1..pool.threads.get() {
-                    runners.push(Box::new(ladder().open().map_err(failed)?));
-                }
-                Execution::Pool(PoolSpec {
-                    max_in_flight: pool.max_in_flight.map_or(runners.len() * 2, |most| most.get()),
-                    runners,
-                    open: Arc::new(move || Box::new(ladder())),
-                    ordered: pool.ordered,
-                    deadline: pool.deadline,
-                })
-            }
+            Some(pool) => pool.execution(first, ladder, |ladder| ladder.open().map_err(failed))?,
         };
         Ok((Infer::new(operator, models, settings, codec, default, calibration.as_ref(), metrics), execution))
     })
@@ -297,6 +285,7 @@ struct Infer<D, C, S> {
     default: Option<S>,
     limit: BatchLimit,
     max_delay: Duration,
+    max_watermark_delay: Duration,
     counts: Counts,
     record: std::marker::PhantomData<fn(D)>,
 }
@@ -356,6 +345,7 @@ impl<D, C, S> Infer<D, C, S> {
             default,
             limit,
             max_delay: settings.max_delay.min(target),
+            max_watermark_delay: settings.max_watermark_delay.unwrap_or(settings.max_delay),
             counts,
             record: std::marker::PhantomData,
         }
@@ -389,6 +379,10 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
 
     fn max_delay(&self) -> Duration {
         self.max_delay
+    }
+
+    fn max_watermark_delay(&self) -> Duration {
+        self.max_watermark_delay
     }
 
     fn prepare(&mut self, records: &[Record<D>], work: &mut Work) {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pool::PoolSettings;
+
 /// The settings of an inference operator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +19,11 @@ pub struct InferSettings {
     /// default 1 ms. It never waits when the worker has nothing else to do.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
+    /// How long a batch may hold the watermark back while it fills; default as `max_delay`. With nothing, a batch is
+    /// run as soon as the watermark of its input has passed it: for what waits for the watermark downstream, and
+    /// costs more a record where a source's reads are smaller than a batch.
+    #[serde(with = "humantime_serde")]
+    pub max_watermark_delay: Option<Duration>,
     /// The p99 to hold, from a record's coming to the operator until it leaves: batches are as large as that
     /// allows. Without one they are as large as [`max_batch_size`](Self::max_batch_size) says.
     #[serde(with = "humantime_serde")]
@@ -39,6 +46,7 @@ impl Default for InferSettings {
         Self {
             max_batch_size: BatchSize::Fixed(NonZeroUsize::MIN.saturating_add(63)),
             max_delay: Duration::from_millis(1),
+            max_watermark_delay: None,
             latency_target: None,
             pool: None,
             retries: 2,
@@ -110,29 +118,6 @@ impl TryFrom<String> for BatchSize {
 impl From<BatchSize> for String {
     fn from(size: BatchSize) -> Self {
         size.to_string()
-    }
-}
-
-/// Threads beside each worker, each with a session of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PoolSettings {
-    /// How many for each worker; default 2.
-    pub threads: NonZeroUsize,
-    /// Batches that are with the threads at a time; default two for each thread. Records beyond that wait, and
-    /// count for the job's `--max-in-flight`: sources wait with them.
-    pub max_in_flight: Option<NonZeroUsize>,
-    /// Whether results leave in the order their records came (default), or as they are ready.
-    pub ordered: bool,
-    /// How long a thread may take for a batch, retries and all. After that the thread is given up and another one
-    /// takes its place; its records go on as if the model could not be had. Without one a thread may take for ever.
-    #[serde(with = "humantime_serde")]
-    pub deadline: Option<Duration>,
-}
-
-impl Default for PoolSettings {
-    fn default() -> Self {
-        Self { threads: NonZeroUsize::MIN.saturating_add(1), max_in_flight: None, ordered: true, deadline: None }
     }
 }
 

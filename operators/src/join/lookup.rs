@@ -1,7 +1,7 @@
-//! Lookup join: rows of a service outside, a batch of keys at a time, through a cache.
+//! Lookup join: rows of a service outside, a batch of keys at a time, through a cache; on the worker, or on threads.
 //!
-//! Known limits: `fetch` runs on the worker, so it should take microseconds, or milliseconds where the job can wait; and a
-//! replay may find other rows than the first time, since the service does not go by event time.
+//! Known limits: a replay may find other rows than the first time, since the service does not go by event time; batches that
+//! are under way at the same time may each fetch the same key.
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
@@ -10,9 +10,11 @@ use std::marker::PhantomData;
 use std::time::Duration;
 use std::vec::Drain;
 
-use tidemill_engine::metrics::Counter;
+use tidemill_engine::metrics::{Counter, OperatorMetrics};
 use tidemill_engine::shell::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution};
 use tidemill_engine::{Arrival, Clock, Data, DeadLetter, JobError, Record, Stream};
+
+use crate::pool::{PoolSettings, Retries};
 
 /// How rows are fetched and kept.
 #[derive(Clone, Debug)]
@@ -41,10 +43,27 @@ impl Default for LookupSettings {
     }
 }
 
+/// Threads that fetch, and how often they try.
+#[derive(Clone, Debug)]
+pub struct FetchSettings {
+    /// The threads; each fetches a batch at a time. [`deadline`](PoolSettings::deadline) is the timeout of a batch.
+    pub pool: PoolSettings,
+    /// How often a batch is tried again when `fetch` fails; default 2.
+    pub retries: u32,
+    /// The pause before the first retry, twice as long before each further one, with jitter; default 20 ms.
+    pub backoff: Duration,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self { pool: PoolSettings::default(), retries: 2, backoff: Duration::from_millis(20) }
+    }
+}
+
 /// Looks rows up for a stream.
-pub trait LookupExt<'s, A: Data> {
+pub trait LookupExt<'s, A: Data>: Sized {
     /// Adds to each record the row that `fetch` finds for its key. `fetch` gets different keys, and gives as many rows
-    /// in the same order.
+    /// in the same order. It runs on the worker: for what takes microseconds, or where the job can wait.
     ///
     /// * Order, time: stay.
     /// * Errors of `fetch`: each record that asked becomes a dead letter; nothing is cached.
@@ -62,6 +81,28 @@ pub trait LookupExt<'s, A: Data> {
         K: Hash + Eq + Clone + Send + 'static,
         V: Data,
         E: Error + 'static;
+
+    /// The same on threads beside the worker, for what takes milliseconds: `open` makes what a thread fetches with (a
+    /// connection of its own).
+    ///
+    /// * Order: stays, unless the pool says otherwise; time stays.
+    /// * Errors of `fetch`, panics, timeouts: as [`FetchSettings`] says; then each record that asked becomes a dead letter.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    fn lookup_join_async<K, V, E, F>(
+        self,
+        name: &str,
+        settings: &LookupSettings,
+        fetching: &FetchSettings,
+        key: impl Fn(&A) -> K + 'static,
+        open: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Result<Stream<'s, (A, Option<V>)>, JobError>
+    where
+        K: Hash + Eq + Clone + Send + 'static,
+        V: Data,
+        E: Error + 'static,
+        F: FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static;
 }
 
 impl<'s, A: Data> LookupExt<'s, A> for Stream<'s, A> {
@@ -77,19 +118,31 @@ impl<'s, A: Data> LookupExt<'s, A> for Stream<'s, A> {
         V: Data,
         E: Error + 'static,
     {
-        let (operator, settings) = (name.to_owned(), settings.clone());
-        self.batch(name, move |metrics| {
-            let fetched = metrics.counter("rows_fetched");
-            let lookup = Lookup {
-                operator,
-                settings,
-                key,
-                cache: HashMap::new(),
-                oldest: VecDeque::new(),
-                fetched,
-                records: PhantomData,
-            };
-            Ok((lookup, Execution::InLine(Box::new(Fetch(fetch)))))
+        self.batch(name, |metrics| {
+            let fetch = Fetch { fetch, retries: None };
+            Ok((Lookup::new(name, settings, key, metrics), Execution::InLine(Box::new(fetch))))
+        })
+    }
+
+    fn lookup_join_async<K, V, E, F>(
+        self,
+        name: &str,
+        settings: &LookupSettings,
+        fetching: &FetchSettings,
+        key: impl Fn(&A) -> K + 'static,
+        open: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Result<Stream<'s, (A, Option<V>)>, JobError>
+    where
+        K: Hash + Eq + Clone + Send + 'static,
+        V: Data,
+        E: Error + 'static,
+        F: FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static,
+    {
+        self.batch(name, |metrics| {
+            let retries = Retries::new(fetching.retries, fetching.backoff, metrics.counter("retries"));
+            let open = move || Fetch { fetch: open(), retries: Some(retries.clone()) };
+            let execution = fetching.pool.execution(open(), open, Ok::<_, JobError>)?;
+            Ok((Lookup::new(name, settings, key, metrics), execution))
         })
     }
 }
@@ -102,25 +155,37 @@ struct Lookup<A, K, V, F> {
     cache: HashMap<K, (Option<V>, Arrival)>,
     /// The keys in the order they were fetched.
     oldest: VecDeque<(K, Arrival)>,
+    /// Where among a batch's missing keys one is, while it is prepared.
+    places: HashMap<K, usize>,
     fetched: Counter,
     records: PhantomData<fn(A)>,
 }
 
-/// A batch: its records' keys, those of them that are not cached, and the rows of these.
+/// A batch: what is known of its records' rows, the keys of those that are not cached, and the rows of these.
 struct Batch<K, V> {
-    keys: Vec<K>,
+    known: Vec<Known<V>>,
     missing: Vec<K>,
     rows: Result<Vec<Option<V>>, String>,
 }
 
+/// A record's row: as it was cached when the batch was prepared, or its place among the missing ones.
+enum Known<V> {
+    Cached(Option<V>),
+    Missing(usize),
+}
+
 impl<K, V> Default for Batch<K, V> {
     fn default() -> Self {
-        Self { keys: Vec::new(), missing: Vec::new(), rows: Ok(Vec::new()) }
+        Self { known: Vec::new(), missing: Vec::new(), rows: Ok(Vec::new()) }
     }
 }
 
 /// Asks for what is missing.
-struct Fetch<G>(G);
+struct Fetch<G> {
+    fetch: G,
+    /// On the worker nobody may wait.
+    retries: Option<Retries>,
+}
 
 impl<K, V, E, G> BatchRunner<Batch<K, V>> for Fetch<G>
 where
@@ -132,14 +197,32 @@ where
         if missing.is_empty() {
             return;
         }
-        *rows = (self.0)(missing).map_err(|e| e.to_string()).and_then(|rows| {
+        let mut once = || {
+            let rows = (self.fetch)(missing).map_err(|e| e.to_string())?;
             let (found, wanted) = (rows.len(), missing.len());
             if found == wanted { Ok(rows) } else { Err(format!("the lookup gave {found} rows for {wanted} keys")) }
-        });
+        };
+        *rows = match &self.retries {
+            None => once(),
+            Some(retries) => retries.run(once, |_| true),
+        };
     }
 }
 
 impl<A, K: Hash + Eq + Clone, V: Data, F> Lookup<A, K, V, F> {
+    fn new(name: &str, settings: &LookupSettings, key: F, metrics: &OperatorMetrics) -> Self {
+        Self {
+            operator: name.to_owned(),
+            settings: settings.clone(),
+            key,
+            cache: HashMap::new(),
+            oldest: VecDeque::new(),
+            places: HashMap::new(),
+            fetched: metrics.counter("rows_fetched"),
+            records: PhantomData,
+        }
+    }
+
     /// Lets go of what is too old, and of what is too much.
     fn expire(&mut self, now: Arrival) {
         let ttl = self.settings.ttl.as_micros();
@@ -177,16 +260,21 @@ where
 
     fn prepare(&mut self, records: &[Record<A>], batch: &mut Batch<K, V>) {
         self.expire(self.settings.clock.now());
-        let Batch { keys, missing, rows } = batch;
-        keys.clear();
-        keys.extend(records.iter().map(|record| (self.key)(&record.data)));
+        let Batch { known, missing, rows } = batch;
+        known.clear();
         missing.clear();
-        for key in keys.iter() {
-            if !self.cache.contains_key(key) && !missing.contains(key) {
-                missing.push(key.clone());
-            }
-        }
         *rows = Ok(Vec::new());
+        self.places.clear();
+        for record in records {
+            let key = (self.key)(&record.data);
+            known.push(match self.cache.get(&key) {
+                Some((row, _)) => Known::Cached(row.clone()),
+                None => Known::Missing(*self.places.entry(key).or_insert_with_key(|key| {
+                    missing.push(key.clone());
+                    missing.len() - 1
+                })),
+            });
+        }
     }
 
     fn give_up(&mut self, _: &[Record<A>], batch: &mut Batch<K, V>, reason: String) -> bool {
@@ -202,25 +290,27 @@ where
         output: &mut BatchOutput<Self::Out>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let now = self.settings.clock.now();
-        let mut fault = None;
-        match std::mem::replace(&mut batch.rows, Ok(Vec::new())) {
-            Ok(rows) => {
-                self.fetched.add(rows.len() as u64);
-                for (key, row) in batch.missing.drain(..).zip(rows) {
-                    self.oldest.push_back((key.clone(), now));
-                    self.cache.insert(key, (row, now));
-                }
+        let rows = std::mem::replace(&mut batch.rows, Ok(Vec::new()));
+        if let Ok(rows) = &rows {
+            self.fetched.add(rows.len() as u64);
+            for (key, row) in batch.missing.drain(..).zip(rows) {
+                self.oldest.push_back((key.clone(), now));
+                self.cache.insert(key, (row.clone(), now));
             }
-            Err(reason) => fault = Some(reason),
         }
-        for (key, record) in batch.keys.drain(..).zip(records) {
-            match (self.cache.get(&key), &fault) {
-                (Some((row, _)), _) => output.records.push(record.with(|data| (data, row.clone()))),
-                (None, fault) => {
-                    let reason = fault.clone().unwrap_or_else(|| "the lookup lost its row".to_owned());
+        for (known, record) in batch.known.drain(..).zip(records) {
+            let row = match (known, &rows) {
+                (Known::Cached(row), _) => Ok(row),
+                // There are as many rows as keys were missing.
+                (Known::Missing(at), Ok(rows)) => Ok(rows.get(at).cloned().flatten()),
+                (Known::Missing(_), Err(reason)) => Err(reason),
+            };
+            match row {
+                Ok(row) => output.records.push(record.with(|data| (data, row))),
+                Err(reason) => {
                     let origin = format!("{} at {}", self.operator, record.event_time);
                     let content = format!("{:?}", record.data);
-                    let letter = DeadLetter::new(&self.operator, origin, reason, content.as_bytes());
+                    let letter = DeadLetter::new(&self.operator, origin, reason.clone(), content.as_bytes());
                     output.dead_letters.push(record.with(|_| letter));
                 }
             }

@@ -161,12 +161,19 @@ pub(crate) fn next_multiple(time: EventTime, step_ms: i64) -> EventTime {
 /// "On-the-fly sharing for streamed aggregation", 2006).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slices {
-    pub(crate) size_ms: i64,
-    pub(crate) slide_ms: i64,
-    pub(crate) offset_ms: i64,
+    size_ms: i64,
+    slide_ms: i64,
+    offset_ms: i64,
+    /// The same for the grid of the ends.
+    ends_offset_ms: i64,
 }
 
 impl Slices {
+    pub(crate) fn new(size_ms: i64, slide_ms: i64, offset_ms: i64) -> Self {
+        let ends = (i128::from(offset_ms) + i128::from(size_ms)).rem_euclid(slide_ms.into());
+        Self { size_ms, slide_ms, offset_ms, ends_offset_ms: ends as i64 }
+    }
+
     /// The slice of `time`. Never longer than what lies between two edges, also at the ends of `i64`.
     pub(crate) fn of(self, time: EventTime) -> Window {
         let start = grid_before(time, self.slide_ms, self.offset_ms);
@@ -179,8 +186,8 @@ impl Slices {
     /// The end of the first window that ends after `time`, and ends no earlier than `slice` does.
     pub(crate) fn first_end_after(self, time: EventTime, slice: Window) -> EventTime {
         // The first window that holds the slice ends at the first edge of that kind at or after the slice's end.
-        let first = self.ends_from(i128::from(slice.end.0) - 1);
-        clamp(first.max(self.ends_from(time.0.into())))
+        let before = i128::from(slice.end.0) - 1;
+        clamp(self.ends_from(before.max(time.0.into())))
     }
 
     /// The end of the last window that holds a slice.
@@ -205,9 +212,11 @@ impl Slices {
 
     /// The first end of a window after `time`.
     fn ends_from(self, time: i128) -> i128 {
-        let (size, slide, offset) = (i128::from(self.size_ms), i128::from(self.slide_ms), i128::from(self.offset_ms));
-        let since = (time - offset - size).rem_euclid(slide);
-        time - since + slide
+        let slide = i128::from(self.slide_ms);
+        match i64::try_from(time) {
+            Ok(time) => grid_before(EventTime(time), self.slide_ms, self.ends_offset_ms) + slide,
+            Err(_) => time - (time - i128::from(self.ends_offset_ms)).rem_euclid(slide) + slide,
+        }
     }
 }
 
@@ -261,7 +270,7 @@ mod tests {
             time in -1000..1000i64, slide in 1..20i64, more in 0..60i64, offset in -30..30i64,
         ) {
             let size = slide + more;
-            let slices = Slices { size_ms: size, slide_ms: slide, offset_ms: offset };
+            let slices = Slices::new(size, slide, offset);
             let slice = slices.of(EventTime(time));
             prop_assert!(slice.start.0 <= time && time < slice.end.0);
             // All times of a slice are in the same windows, and the edges outside are not.
@@ -278,7 +287,7 @@ mod tests {
         fn no_time_makes_it_panic(time: i64, size in 1..i64::MAX, slide in 1..i64::MAX, offset: i64) {
             let found = windows(Assigner::tumbling(size).offset_ms(offset), time);
             prop_assert!(matches!(found[..], [(start, end)] if start <= time && (time < end || end == i64::MAX)));
-            let slices = Slices { size_ms: size.max(slide), slide_ms: slide.min(size), offset_ms: offset };
+            let slices = Slices::new(size.max(slide), slide.min(size), offset);
             let slice = slices.of(EventTime(time));
             prop_assert!(slice.start.0 <= time && (time < slice.end.0 || slice.end.0 == i64::MAX));
             let end = slices.first_end_after(EventTime::MIN, slice);

@@ -157,7 +157,7 @@ where
                 Kind::Counted(CountedWindows::open(states, (size, every), spec.clock, aggregate)?)
             }
             Assigner::Sliding { size_ms, slide_ms, offset_ms } if spec.shares_slices() => {
-                let slices = Slices { size_ms, slide_ms, offset_ms };
+                let slices = Slices::new(size_ms, slide_ms, offset_ms);
                 Kind::Sliced(spec.clock, SlicedWindows::open(states, spec, slices, aggregate)?)
             }
             _ => Kind::Each(EachWindow::open(states, spec, aggregate)?),

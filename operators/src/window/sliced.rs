@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use tidemill_engine::shell::{ListState, LogicError, States};
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::{Key, Queue};
@@ -181,7 +182,8 @@ where
     pub(super) fn on_time(&self, ctx: &mut WindowContext<'_, K, A>, at: EventTime) -> Result<(), LogicError> {
         let clock = self.spec.clock;
         let (told, next) = self.state.with(ctx, |log| {
-            let mut told = Vec::new();
+            // Nearly always one.
+            let mut told = SmallVec::<[_; 1]>::new();
             while let Some(due) = log.header().next.filter(|next| *next <= at) {
                 let (beside, queue) = log.parts();
                 let window = self.slices.ending_at(due);
@@ -296,9 +298,17 @@ where
     }
 }
 
-/// Number of the first slice that `holds` is true of, which must be so of all after it.
+/// Number of the first slice that `holds` is true of, which must be so of all after it. It is likely among the first.
 fn first_where<A>(queue: &Queue<Slice<A>>, holds: impl Fn(Window) -> bool) -> u64 {
-    let (mut from, mut to) = (queue.head(), queue.tail());
+    let (mut from, mut to, mut step) = (queue.head(), queue.tail(), 1);
+    while let Some(slice) = queue.get(from + step - 1) {
+        if holds(slice.window) {
+            to = from + step - 1;
+            break;
+        }
+        from += step;
+        step *= 2;
+    }
     while from < to {
         let middle = from + (to - from) / 2;
         match queue.get(middle) {

@@ -1,0 +1,105 @@
+//! When batches close that never fill, on a worker that is never idle.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tidemill::engine::source::{Batch, Next, Source as RecordSource, SourceContext, SourceReader};
+use tidemill::engine::{ConnectorError, EventTime};
+use tidemill::prelude::*;
+
+use crate::fake::{Act, Fake, Item, args, item, settings, threads};
+
+/// Has something each time it is asked, until something has come out of the job, or for 20 s.
+#[derive(Clone)]
+struct Busy {
+    out: Arc<AtomicU64>,
+    since: Instant,
+    next: u64,
+}
+
+impl RecordSource for Busy {
+    type Item = Item;
+    type Reader = Self;
+
+    fn open(&self, _: SourceContext) -> Result<Self, ConnectorError> {
+        Ok(self.clone())
+    }
+}
+
+impl SourceReader for Busy {
+    type Item = Item;
+
+    fn read(&mut self, batch: &mut Batch<Item>) -> Result<Next, ConnectorError> {
+        if self.out.load(Ordering::Relaxed) > 0 || self.since.elapsed() > Duration::from_secs(20) {
+            return Ok(Next::Done);
+        }
+        for _ in 0..2 {
+            batch.push(EventTime(self.next as i64), item(self.next, Act::Score));
+            self.next += 1;
+        }
+        batch.advance_watermark(EventTime(self.next as i64));
+        Ok(Next::Now)
+    }
+
+    fn position(&self) -> Result<Vec<u8>, ConnectorError> {
+        Ok(self.next.to_le_bytes().to_vec())
+    }
+}
+
+/// Records that had come in when the first came out, and when the source gave up.
+fn first_result(job: JobArgs, settings: InferSettings) -> (u64, u64) {
+    let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (out, read) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let first = Arc::new(AtomicU64::new(0));
+    let (seen, counted, told) = (Arc::clone(&out), Arc::clone(&read), Arc::clone(&first));
+    Job::new("busy", job)
+        .run(move |flow| {
+            let source = Busy { out: Arc::clone(&seen), since: Instant::now(), next: 0 };
+            let (seen, counted, read, told) =
+                (Arc::clone(&seen), Arc::clone(&counted), Arc::clone(&counted), Arc::clone(&told));
+            flow.source("items", &source)?
+                .inspect(move |_| _ = counted.fetch_add(1, Ordering::Relaxed))
+                .infer("score", &Fake::new("model", 0.0, &[]), &settings, |item: &Item| &item.wish)?
+                .inspect(move |_| {
+                    if seen.fetch_add(1, Ordering::Relaxed) == 0 {
+                        told.store(read.load(Ordering::Relaxed), Ordering::Relaxed);
+                    }
+                })
+                .sink("out", &NullSink::default())
+        })
+        .unwrap();
+    assert_eq!(out.load(Ordering::Relaxed), read.load(Ordering::Relaxed), "nothing is lost");
+    (first.load(Ordering::Relaxed), read.load(Ordering::Relaxed))
+}
+
+/// More than come in a few epochs.
+const LARGE: usize = 1 << 20;
+
+/// Batches that neither fill nor grow old.
+fn never_full(pool: Option<PoolSettings>, max_watermark_delay: Option<Duration>) -> InferSettings {
+    InferSettings { max_delay: Duration::from_secs(3600), max_watermark_delay, ..settings(LARGE, pool) }
+}
+
+#[test]
+fn an_epoch_never_waits_for_a_batch_to_fill() {
+    for pool in [None, threads(1, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let job = JobArgs {
+            checkpoint_dir: Some(folder.path().to_owned()),
+            checkpoint_interval: Duration::from_millis(50),
+            ..args(1)
+        };
+        let (first, read) = first_result(job, never_full(pool, None));
+        // Of the first epoch: more than a read, and long before the batch is full or the source gives up.
+        assert!(first > 2 && first < LARGE as u64, "{first} of {read}");
+    }
+}
+
+#[test]
+fn a_watermark_waits_no_longer_than_it_is_allowed_to() {
+    for pool in [None, threads(1, true)] {
+        let (first, read) = first_result(args(1), never_full(pool, Some(Duration::ZERO)));
+        assert!(first > 0 && first < LARGE as u64, "{first} of {read}");
+    }
+}
