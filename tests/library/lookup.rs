@@ -147,6 +147,30 @@ fn a_thread_that_hangs_or_panics_costs_its_batch() {
 }
 
 #[test]
+fn preloaded_rows_are_there_before_the_first_record() {
+    let run = |load: fn() -> Result<Vec<(u32, Option<u32>)>, std::io::Error>| {
+        let (found, fetched) = (CollectSink::default(), Arc::new(AtomicUsize::new(0)));
+        let (to, count) = (found.clone(), Arc::clone(&fetched));
+        let source = vec_source((0..6_u32).map(|key| (EventTime(0), key)).collect());
+        let result =
+            Job::new("lookups", JobArgs { log_level: "off".to_owned(), ..JobArgs::default() }).run(move |flow| {
+                let count = Arc::clone(&count);
+                let fetch = move |keys: &[u32]| {
+                    count.fetch_add(keys.len(), Ordering::Relaxed);
+                    Ok::<_, std::io::Error>(keys.iter().map(|key| row(*key)).collect::<Rows>())
+                };
+                let cache = LookupSettings { cache_rows: 4, ..LookupSettings::default() }.preloaded(load);
+                flow.source("keys", &source)?.lookup_join("rows", cache, |key| *key, fetch)?.sink("found", &to)
+            });
+        result.map(|_| (sorted(found.data()), fetched.load(Ordering::Relaxed)))
+    };
+    let ten_times = [(0, None), (1, Some(10)), (2, Some(20)), (3, Some(30)), (4, Some(40)), (5, None)];
+    assert_eq!(run(|| Ok((0..10).map(|key| (key, row(key))).collect())).unwrap(), (ten_times.to_vec(), 2));
+    let error = run(|| Err(std::io::Error::other("no such table"))).unwrap_err();
+    assert!(error.report().contains("cannot be preloaded: no such table"), "{}", error.report());
+}
+
+#[test]
 fn a_lookup_is_cached_expires_and_its_failures_are_dead_letters() {
     let mut test = ProgramTest::new();
     let (source, found, letters) = (test.source::<u32>(), test.sink::<(u32, Option<u32>)>(), test.sink::<DeadLetter>());

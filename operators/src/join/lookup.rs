@@ -43,6 +43,31 @@ impl Default for LookupSettings {
     }
 }
 
+impl LookupSettings {
+    /// The same, with a cache that has rows in it before the first record: those that `load` gives, as if they were
+    /// fetched when the job starts. Each worker loads them; what is beyond `cache_rows` is not kept.
+    pub fn preloaded<K, V, E: Error>(
+        &self,
+        load: impl FnOnce() -> Result<Vec<(K, Option<V>)>, E> + 'static,
+    ) -> LookupCache<K, V> {
+        LookupCache { settings: self.clone(), preload: Some(Box::new(|| load().map_err(|e| e.to_string()))) }
+    }
+}
+
+/// How rows are fetched and kept, and which are there from the start.
+pub struct LookupCache<K, V> {
+    settings: LookupSettings,
+    preload: Option<Preload<K, V>>,
+}
+
+type Preload<K, V> = Box<dyn FnOnce() -> Result<Vec<(K, Option<V>)>, String>>;
+
+impl<K, V> From<&LookupSettings> for LookupCache<K, V> {
+    fn from(settings: &LookupSettings) -> Self {
+        Self { settings: settings.clone(), preload: None }
+    }
+}
+
 /// Threads that fetch, and how often they try.
 #[derive(Clone, Debug)]
 pub struct FetchSettings {
@@ -69,11 +94,11 @@ pub trait LookupExt<'s, A: Data>: Sized {
     /// * Errors of `fetch`: each record that asked becomes a dead letter; nothing is cached.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// When the name is taken, or rows cannot be preloaded.
     fn lookup_join<K, V, E>(
         self,
         name: &str,
-        settings: &LookupSettings,
+        cache: impl Into<LookupCache<K, V>>,
         key: impl Fn(&A) -> K + 'static,
         fetch: impl FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static,
     ) -> Result<Stream<'s, (A, Option<V>)>, JobError>
@@ -89,11 +114,11 @@ pub trait LookupExt<'s, A: Data>: Sized {
     /// * Errors of `fetch`, panics, timeouts: as [`FetchSettings`] says; then each record that asked becomes a dead letter.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// When the name is taken, or rows cannot be preloaded.
     fn lookup_join_async<K, V, E, F>(
         self,
         name: &str,
-        settings: &LookupSettings,
+        cache: impl Into<LookupCache<K, V>>,
         fetching: &FetchSettings,
         key: impl Fn(&A) -> K + 'static,
         open: impl Fn() -> F + Send + Sync + 'static,
@@ -109,7 +134,7 @@ impl<'s, A: Data> LookupExt<'s, A> for Stream<'s, A> {
     fn lookup_join<K, V, E>(
         self,
         name: &str,
-        settings: &LookupSettings,
+        cache: impl Into<LookupCache<K, V>>,
         key: impl Fn(&A) -> K + 'static,
         fetch: impl FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static,
     ) -> Result<Stream<'s, (A, Option<V>)>, JobError>
@@ -120,14 +145,14 @@ impl<'s, A: Data> LookupExt<'s, A> for Stream<'s, A> {
     {
         self.batch(name, |metrics| {
             let fetch = Fetch { fetch, retries: None };
-            Ok((Lookup::new(name, settings, key, metrics), Execution::InLine(Box::new(fetch))))
+            Ok((Lookup::open(name, cache.into(), key, metrics)?, Execution::InLine(Box::new(fetch))))
         })
     }
 
     fn lookup_join_async<K, V, E, F>(
         self,
         name: &str,
-        settings: &LookupSettings,
+        cache: impl Into<LookupCache<K, V>>,
         fetching: &FetchSettings,
         key: impl Fn(&A) -> K + 'static,
         open: impl Fn() -> F + Send + Sync + 'static,
@@ -142,7 +167,7 @@ impl<'s, A: Data> LookupExt<'s, A> for Stream<'s, A> {
             let retries = Retries::new(fetching.retries, fetching.backoff, metrics.counter("retries"));
             let open = move || Fetch { fetch: open(), retries: Some(retries.clone()) };
             let execution = fetching.pool.execution(open(), open, Ok::<_, JobError>)?;
-            Ok((Lookup::new(name, settings, key, metrics), execution))
+            Ok((Lookup::open(name, cache.into(), key, metrics)?, execution))
         })
     }
 }
@@ -210,17 +235,32 @@ where
 }
 
 impl<A, K: Hash + Eq + Clone, V: Data, F> Lookup<A, K, V, F> {
-    fn new(name: &str, settings: &LookupSettings, key: F, metrics: &OperatorMetrics) -> Self {
-        Self {
+    fn open(name: &str, cache: LookupCache<K, V>, key: F, metrics: &OperatorMetrics) -> Result<Self, JobError> {
+        let LookupCache { settings, preload } = cache;
+        let mut lookup = Self {
             operator: name.to_owned(),
-            settings: settings.clone(),
+            settings,
             key,
             cache: HashMap::new(),
             oldest: VecDeque::new(),
             places: HashMap::new(),
             fetched: metrics.counter("rows_fetched"),
             records: PhantomData,
+        };
+        let rows = preload.map_or(Ok(Vec::new()), |load| load()).map_err(|reason| JobError::Operator {
+            operator: name.to_owned(),
+            source: format!("its rows cannot be preloaded: {reason}").into(),
+        })?;
+        let now = lookup.settings.clock.now();
+        for (key, row) in rows.into_iter().take(lookup.settings.cache_rows) {
+            lookup.keep(key, row, now);
         }
+        Ok(lookup)
+    }
+
+    fn keep(&mut self, key: K, row: Option<V>, now: Arrival) {
+        self.oldest.push_back((key.clone(), now));
+        self.cache.insert(key, (row, now));
     }
 
     /// Lets go of what is too old, and of what is too much.
@@ -294,8 +334,7 @@ where
         if let Ok(rows) = &rows {
             self.fetched.add(rows.len() as u64);
             for (key, row) in batch.missing.drain(..).zip(rows) {
-                self.oldest.push_back((key.clone(), now));
-                self.cache.insert(key, (row.clone(), now));
+                self.keep(key, row.clone(), now);
             }
         }
         for (known, record) in batch.known.drain(..).zip(records) {

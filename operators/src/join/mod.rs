@@ -16,7 +16,7 @@ mod window;
 
 pub use broadcast::{BroadcastExt, BroadcastLogic, SLOTS};
 pub use interval::{Between, IntervalJoinLogic};
-pub use lookup::{FetchSettings, LookupExt, LookupSettings};
+pub use lookup::{FetchSettings, LookupCache, LookupExt, LookupSettings};
 pub use temporal::{TemporalJoinLogic, TemporalTable};
 pub use window::{Pairs, pairs};
 
