@@ -120,6 +120,14 @@ pub(super) struct ServerUrl {
     pub(super) signature: String,
 }
 
+impl ServerUrl {
+    /// The path of the model, and its version where one is wanted, under `models`: both REST protocols have it so.
+    pub(super) fn rest_path(&self, models: &str) -> String {
+        let version = self.version.as_ref().map(|version| format!("/versions/{version}")).unwrap_or_default();
+        format!("{models}/{}{version}", self.model)
+    }
+}
+
 impl FromStr for ServerUrl {
     type Err = String;
 

@@ -21,10 +21,8 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(target: Target) -> Self {
-        let url = &target.url;
-        let version = url.version.as_ref().map(|version| format!("/versions/{version}")).unwrap_or_default();
-        let path = format!("/v1/models/{}{version}", url.model);
-        Self { rest: RestClient::new(&url.authority, target.settings.deadline), path, target }
+        let path = target.url.rest_path("/v1/models");
+        Self { rest: RestClient::new(&target.url.authority, target.settings.deadline), path, target }
     }
 
     /// `{"signature_name": …, "instances": [row, …]}`: a row is the only input's value, or an object of them.
