@@ -16,10 +16,10 @@ use rocksdb::{
 };
 
 use crate::codec;
-use crate::delta::{Delta, Op};
+use crate::delta::{Delta, Op, Ops};
 use crate::error::StateError;
 use crate::log::with_sequence;
-use crate::store::{BaseEntry, CheckpointStore};
+use crate::store::{BaseEntry, BaseFile, CheckpointStore};
 
 /// What all states of a worker together may take in RocksDB's write buffers before they are flushed, and in
 /// its block cache. Both are beyond the memory limit of hot state.
@@ -61,7 +61,7 @@ pub struct Db {
     rocks: RwLock<DB>,
     /// Options of the families created later: they own the compaction filters, and `create_cf` does not
     /// keep them. Dropped after `rocks`.
-    created: Mutex<Vec<Options>>,
+    created: Mutex<Vec<(String, Options)>>,
     cache: Cache,
     expiry: Expiry,
     pending: Mutex<VecDeque<Arc<Delta>>>,
@@ -70,6 +70,7 @@ pub struct Db {
     applied: AtomicU64,
     eager: AtomicBool,
     keeps: bool,
+    in_memory: bool,
     /// Of each state.
     write_buffer_bytes: usize,
 }
@@ -88,7 +89,8 @@ impl Db {
         let mut options = options();
         options.set_env(&env);
         // A test opens many: memory for what it never writes would take most of its time.
-        Self::open_with(&options, path, applied, true, 64 << 10)
+        let db = Self::open_with(&options, path, applied, true, 64 << 10)?;
+        Ok(Self { in_memory: true, ..db })
     }
 
     fn open_with(
@@ -121,6 +123,7 @@ impl Db {
             applied: AtomicU64::new(applied),
             eager: AtomicBool::new(false),
             keeps,
+            in_memory: false,
             write_buffer_bytes,
         })
     }
@@ -226,7 +229,7 @@ impl Db {
         let mut rocks = self.rocks.write().unwrap_or_else(PoisonError::into_inner);
         let options = family_options(&self.cache, self.expiry.of(state), self.write_buffer_bytes);
         rocks.create_cf(state, &options).map_err(self.error("create a column family"))?;
-        self.created.lock().unwrap_or_else(PoisonError::into_inner).push(options);
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).push((state.to_owned(), options));
         Ok(())
     }
 
@@ -296,22 +299,52 @@ impl Db {
     pub fn snapshot(&self) -> Result<Snapshot, StateError> {
         let _in_order = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         self.apply_in_order()?;
+        if self.in_memory {
+            return Ok(Snapshot { epoch: self.applied(), content: Content::Rows(self.rows()?) });
+        }
         let folder = self.path.with_extension("snapshot");
         let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
         let checkpoint = Checkpoint::new(&rocks).map_err(self.error("prepare a snapshot"))?;
         // RocksDB flushes its memtables first; SST files become hard links.
         checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;
-        Ok(Snapshot { epoch: self.applied(), folder })
+        Ok(Snapshot { epoch: self.applied(), content: Content::Folder(folder) })
+    }
+
+    /// All rows, of one that is in memory: a snapshot of its files would be in memory as well.
+    fn rows(&self) -> Result<Delta, StateError> {
+        let mut rows = Delta::new(self.applied(), 0);
+        let states: Vec<String> = self.created.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(state, _)| state.clone()).collect();
+        for state in states {
+            let mut ops = Ops::default();
+            self.scan(&state, &[], |key, value| {
+                ops.put_with(key, |out| {
+                    out.extend_from_slice(value);
+                    Ok::<_, StateError>(())
+                })?;
+                Ok(true)
+            })?;
+            rows.set_section(state, ops);
+        }
+        Ok(rows)
     }
 }
 
 /// A base snapshot that is not in the checkpoint store yet.
 pub struct Snapshot {
     epoch: u64,
-    folder: PathBuf,
+    content: Content,
+}
+
+enum Content {
+    /// A RocksDB checkpoint.
+    Folder(PathBuf),
+    /// All there is, of a RocksDB in memory.
+    Rows(Delta),
 }
 
 impl Snapshot {
+    const ROWS: &str = "rows";
+
     /// Moves the snapshot into the store. `epoch`: the one that runs, of which the file is; it must not be
     /// committed yet, or the file may be taken for one that nobody needs.
     ///
@@ -326,8 +359,19 @@ impl Snapshot {
     ) -> Result<BaseEntry, StateError> {
         debug_assert!(self.epoch <= epoch);
         let dir = format!("bases/{epoch:020}-w{worker:03}-{incarnation:016x}");
-        let files = store.adopt(&dir, &self.folder)?;
+        let files = match self.content {
+            Content::Folder(folder) => store.adopt(&dir, &folder)?,
+            Content::Rows(rows) => {
+                let len = rows.put(store, &format!("{dir}/{}", Self::ROWS))?;
+                vec![BaseFile { name: Self::ROWS.to_owned(), len }]
+            }
+        };
         Ok(BaseEntry { epoch: self.epoch, dir, files })
+    }
+
+    /// The rows of a base snapshot that was taken of a RocksDB in memory.
+    pub(crate) fn rows(store: &dyn CheckpointStore, base: &BaseEntry) -> Result<Delta, StateError> {
+        Delta::get(store, &format!("{}/{}", base.dir, Self::ROWS))
     }
 }
 

@@ -34,7 +34,7 @@ pub use key::{DEFAULT_KEY_GROUPS, Key, KeyGroup, KeyGroups, Value, hash_key};
 pub use log::{Log, LogTable, Queue};
 pub use manifest::{Manifest, RestoreFrom, RestorePlan, Retention, StateEntry, WorkerEntry, plan_restore};
 pub use spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};
-pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore};
+pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
 pub use table::{Entry, MemoryUse, Table};
 pub use timers::TimerTable;
 pub use value::{Single, ValueTable};

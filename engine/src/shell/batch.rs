@@ -31,6 +31,7 @@ use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Data, DeadLetter, Record};
 use crate::stream::Stream;
 use crate::time::Moment;
+use crate::turns;
 
 /// What an operator does with a batch of records of any keys, on the worker: before and after the run.
 ///
@@ -269,7 +270,7 @@ impl<L: BatchLogic> BatchShell<L> {
                 self.gathered.push_back(Gathered {
                     main: capability.delayed(&moment, 0),
                     dead: capability.delayed(&moment, 1),
-                    since: Instant::now(),
+                    since: turns::now(),
                     records: self.spare.pop().unwrap_or_default(),
                 });
             }
@@ -295,13 +296,13 @@ impl<L: BatchLogic> BatchShell<L> {
         {
             let mut work = self.spare_work.pop().unwrap_or_default();
             self.logic.prepare(&batch.records, &mut work);
-            let closed = Instant::now();
+            let closed = turns::now();
             runner.run(&mut work);
             let times = BatchTimes {
                 gathered: closed - batch.since,
                 queued: Duration::ZERO,
-                ran: closed.elapsed(),
-                total: batch.since.elapsed(),
+                ran: turns::since(closed),
+                total: turns::since(batch.since),
             };
             self.finish(batch, work, times)?;
         }
@@ -319,7 +320,7 @@ impl<L: BatchLogic> BatchShell<L> {
             return self.land();
         }
         if let Some(open) = self.gathered.back() {
-            if idle || open.since.elapsed() >= self.logic.max_delay() {
+            if idle || turns::since(open.since) >= self.logic.max_delay() {
                 return self.run_in_line();
             }
             // One more turn: if it brings no input, the worker has nothing better to do.
@@ -339,7 +340,7 @@ impl<L: BatchLogic> BatchShell<L> {
                 continue;
             }
             let closed = self.gathered.len() > 1 || first.records.len() >= self.logic.max_batch_size().max(1);
-            if !closed && pool.has_free_thread() && !idle && first.since.elapsed() < self.logic.max_delay() {
+            if !closed && pool.has_free_thread() && !idle && turns::since(first.since) < self.logic.max_delay() {
                 // One more turn: if it brings no input, the worker has nothing better to do.
                 self.activator.activate();
                 break;
@@ -352,9 +353,9 @@ impl<L: BatchLogic> BatchShell<L> {
             let Some(batch) = self.gathered.pop_front() else { break };
             let mut work = self.spare_work.pop().unwrap_or_default();
             self.logic.prepare(&batch.records, &mut work);
-            let gathered = batch.since.elapsed();
+            let gathered = turns::since(batch.since);
             let ticket = pool.submit(work);
-            self.flights.push_back(Flight { ticket, batch, gathered, submitted: Instant::now(), done: None });
+            self.flights.push_back(Flight { ticket, batch, gathered, submitted: turns::now(), done: None });
         }
         Ok(())
     }
@@ -392,7 +393,7 @@ impl<L: BatchLogic> BatchShell<L> {
             }
             let Some(Flight { batch, gathered, done: Some(done), .. }) = self.flights.remove(at) else { break };
             let Landed { work, queued, ran } = done;
-            let times = BatchTimes { gathered, queued, ran, total: batch.since.elapsed() };
+            let times = BatchTimes { gathered, queued, ran, total: turns::since(batch.since) };
             self.finish(batch, work, times)?;
         }
         Ok(())
@@ -404,16 +405,17 @@ impl<L: BatchLogic> BatchShell<L> {
         let Some(deadline) = pool.deadline() else { return Ok(false) };
         let in_the_air = |(_, flight): &(usize, &Flight<_, _>)| flight.done.is_none();
         let Some((at, flight)) = self.flights.iter().enumerate().find(in_the_air) else { return Ok(false) };
-        let left = deadline.saturating_sub(flight.submitted.elapsed());
+        let left = deadline.saturating_sub(turns::since(flight.submitted));
         if left.is_zero() {
             pool.give_up(flight.ticket)?;
             self.give_up(at, format!("no answer within {deadline:?}"))?;
             return Ok(true);
         }
-        let (now, then) = (Instant::now(), Instant::now() + left);
+        let now = turns::now();
+        let then = now + left;
         if self.next_look.is_none_or(|planned| planned <= now || planned > then) {
             self.next_look = Some(then);
-            self.activator.activate_after(left);
+            self.context.wake_after(&self.activator, left);
         }
         Ok(false)
     }
@@ -427,9 +429,9 @@ impl<L: BatchLogic> BatchShell<L> {
         let more = self.logic.give_up(&flight.batch.records, &mut work, reason);
         if more && !pool.is_dead() && pool.has_room() {
             flight.ticket = pool.submit(work);
-            flight.submitted = Instant::now();
+            flight.submitted = turns::now();
         } else {
-            let ran = flight.submitted.elapsed();
+            let ran = turns::since(flight.submitted);
             flight.done = Some(Landed { work, queued: Duration::ZERO, ran });
         }
         Ok(())
@@ -440,7 +442,7 @@ impl<L: BatchLogic> BatchShell<L> {
         let mut work = L::Work::default();
         self.logic.prepare(&batch.records, &mut work);
         self.logic.give_up(&batch.records, &mut work, reason);
-        let (gathered, submitted) = (batch.since.elapsed(), Instant::now());
+        let (gathered, submitted) = (turns::since(batch.since), turns::now());
         let done = Some(Landed { work, queued: Duration::ZERO, ran: Duration::ZERO });
         self.flights.push_back(Flight { ticket: 0, batch, gathered, submitted, done });
     }

@@ -1,0 +1,21 @@
+//! Whole programs in a simulated world: one seed, one run.
+//!
+//! ```text
+//! run.rs         the test's handle · seeds.rs: many of them       outside.rs   calls that are slow or fail
+//! schedule.rs    whose turn it is, and what time (turns.rs is the door)     weather.rs · settings.rs   what is drawn
+//! ```
+
+mod outside;
+mod run;
+mod schedule;
+mod seeds;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod weather;
+
+pub use outside::{Outside, OutsideError};
+pub use run::{Simulated, Simulation};
+pub(super) use schedule::Schedule;
+pub use seeds::Found;
+pub use settings::SimulationSettings;
