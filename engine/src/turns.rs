@@ -95,7 +95,8 @@ pub(crate) fn spawn<T: Send + 'static>(
     name: String,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<Handle<T>> {
-    let seated = seated().map(|Seated { director, seat }| Seated { seat: director.announce(Some(seat), &name), director });
+    let seated =
+        seated().map(|Seated { director, seat }| Seated { seat: director.announce(Some(seat), &name), director });
     let seat = seated.clone();
     let work = move || {
         let _seat = seat.map(|Seated { director, seat }| sit(&director, seat));

@@ -29,7 +29,7 @@ type SharedState = Rc<RefCell<dyn Persistent>>;
 /// Where and how one worker keeps its state.
 #[derive(Clone, Debug)]
 pub struct BackendConfig {
-    /// The folder RocksDB works in; its own. Without one RocksDB is in memory.
+    /// The folder RocksDB works in; its own. Without one the job is simulated: rows are kept in memory.
     pub dir: Option<PathBuf>,
     /// Key groups of the job.
     pub key_groups: KeyGroups,
@@ -96,9 +96,9 @@ impl Backend {
         let keeps = config.durable || config.memory_limit_bytes.is_some();
         let (db, states) = match (&config.dir, &restored) {
             (Some(dir), None) => (Db::open(dir, 0, keeps)?, Vec::new()),
-            (None, None) => (Db::in_memory(0)?, Vec::new()),
+            (None, None) => (Db::simulated(0), Vec::new()),
             (Some(dir), Some(restored)) => (restore(&config, dir, restored, keeps)?, restored.manifest.states.clone()),
-            (None, Some(restored)) => (restore_in_memory(&config, restored)?, restored.manifest.states.clone()),
+            (None, Some(restored)) => (restore_simulated(&config, restored)?, restored.manifest.states.clone()),
         };
         Ok(Self::new(config, db, states))
     }
@@ -344,10 +344,10 @@ fn restore(config: &BackendConfig, dir: &Path, restored: &RestoredWorker, keeps:
 }
 
 /// The same without files.
-fn restore_in_memory(config: &BackendConfig, restored: &RestoredWorker) -> Result<Db, StateError> {
+fn restore_simulated(config: &BackendConfig, restored: &RestoredWorker) -> Result<Db, StateError> {
     let RestoredWorker { manifest, store } = restored;
     let owned = config.key_groups.owned(config.worker, config.workers);
-    let db = Db::in_memory(manifest.epoch)?;
+    let db = Db::simulated(manifest.epoch);
     for worker in &manifest.workers {
         if let Some(base) = &worker.base {
             db.apply(&Snapshot::rows(store.as_ref(), base)?, |group| owned.contains(&group))?;

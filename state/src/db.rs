@@ -16,9 +16,10 @@ use rocksdb::{
 };
 
 use crate::codec;
-use crate::delta::{Delta, Op, Ops};
+use crate::delta::{Delta, Op};
 use crate::error::StateError;
 use crate::log::with_sequence;
+use crate::rows::Rows;
 use crate::store::{BaseEntry, BaseFile, CheckpointStore};
 
 /// What all states of a worker together may take in RocksDB's write buffers before they are flushed, and in
@@ -54,15 +55,20 @@ impl Expiry {
     }
 }
 
+/// Where the rows are.
+enum Content {
+    /// The lock is written only when a state's column family is created.
+    Rocks(RwLock<DB>, Cache),
+    Rows(RwLock<Rows>),
+}
+
 /// One worker's RocksDB.
 pub struct Db {
     path: PathBuf,
-    /// The lock is written only when a state's column family is created.
-    rocks: RwLock<DB>,
+    content: Content,
     /// Options of the families created later: they own the compaction filters, and `create_cf` does not
-    /// keep them. Dropped after `rocks`.
-    created: Mutex<Vec<(String, Options)>>,
-    cache: Cache,
+    /// keep them. Dropped after `content`.
+    created: Mutex<Vec<Options>>,
     expiry: Expiry,
     pending: Mutex<VecDeque<Arc<Delta>>>,
     /// Held while deltas are applied: they have an order.
@@ -70,7 +76,6 @@ pub struct Db {
     applied: AtomicU64,
     eager: AtomicBool,
     keeps: bool,
-    in_memory: bool,
     /// Of each state.
     write_buffer_bytes: usize,
 }
@@ -89,8 +94,13 @@ impl Db {
         let mut options = options();
         options.set_env(&env);
         // A test opens many: memory for what it never writes would take most of its time.
-        let db = Self::open_with(&options, path, applied, true, 64 << 10)?;
-        Ok(Self { in_memory: true, ..db })
+        Self::open_with(&options, path, applied, true, 64 << 10)
+    }
+
+    /// An empty one without RocksDB.
+    pub(crate) fn simulated(applied: u64) -> Self {
+        let rows = Content::Rows(RwLock::default());
+        Self::new(rows, Path::new("/simulated").to_owned(), Expiry::default(), applied, true, 0)
     }
 
     fn open_with(
@@ -112,20 +122,30 @@ impl Db {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self {
-            path: path.to_owned(),
-            rocks: RwLock::new(rocks),
+        let rocks = Content::Rocks(RwLock::new(rocks), cache);
+        Ok(Self::new(rocks, path.to_owned(), expiry, applied, keeps, write_buffer_bytes))
+    }
+
+    fn new(
+        content: Content,
+        path: PathBuf,
+        expiry: Expiry,
+        applied: u64,
+        keeps: bool,
+        write_buffer_bytes: usize,
+    ) -> Self {
+        Self {
+            path,
+            content,
             created: Mutex::default(),
-            cache,
             expiry,
             pending: Mutex::default(),
             applying: Mutex::default(),
             applied: AtomicU64::new(applied),
             eager: AtomicBool::new(false),
             keeps,
-            in_memory: false,
             write_buffer_bytes,
-        })
+        }
     }
 
     fn error(&self, what: &'static str) -> impl FnOnce(rocksdb::Error) -> StateError {
@@ -191,10 +211,21 @@ impl Db {
 
     /// Writes the changes of `delta` whose key group `owned` holds for.
     pub(crate) fn apply(&self, delta: &Delta, owned: impl Fn(u16) -> bool) -> Result<(), StateError> {
+        let rocks = match &self.content {
+            Content::Rocks(rocks, _) => rocks,
+            Content::Rows(rows) => {
+                let mut rows = rows.write().unwrap_or_else(PoisonError::into_inner);
+                for (state, ops) in delta.sections() {
+                    let ops = ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key())));
+                    ops.for_each(|op| rows.change(state, op));
+                }
+                return Ok(());
+            }
+        };
         for (state, _) in delta.sections() {
             self.ensure_family(state)?;
         }
-        let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
         let mut batch = WriteBatch::default();
         for (state, ops) in delta.sections() {
             let Some(family) = rocks.cf_handle(state) else { continue };
@@ -223,13 +254,14 @@ impl Db {
 
     /// Makes sure that a state has its column family.
     pub(crate) fn ensure_family(&self, state: &str) -> Result<(), StateError> {
-        if self.rocks.read().unwrap_or_else(PoisonError::into_inner).cf_handle(state).is_some() {
+        let Content::Rocks(rocks, cache) = &self.content else { return Ok(()) };
+        if rocks.read().unwrap_or_else(PoisonError::into_inner).cf_handle(state).is_some() {
             return Ok(());
         }
-        let mut rocks = self.rocks.write().unwrap_or_else(PoisonError::into_inner);
-        let options = family_options(&self.cache, self.expiry.of(state), self.write_buffer_bytes);
+        let mut rocks = rocks.write().unwrap_or_else(PoisonError::into_inner);
+        let options = family_options(cache, self.expiry.of(state), self.write_buffer_bytes);
         rocks.create_cf(state, &options).map_err(self.error("create a column family"))?;
-        self.created.lock().unwrap_or_else(PoisonError::into_inner).push((state.to_owned(), options));
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).push(options);
         Ok(())
     }
 
@@ -240,7 +272,13 @@ impl Db {
         prefix: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
     ) -> Result<(), StateError> {
-        let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = match &self.content {
+            Content::Rocks(rocks, _) => rocks,
+            Content::Rows(rows) => {
+                return rows.read().unwrap_or_else(PoisonError::into_inner).scan(state, prefix, visit);
+            }
+        };
+        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
         let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
         let mut options = ReadOptions::default();
         options.set_iterate_range(PrefixRange(prefix));
@@ -257,7 +295,14 @@ impl Db {
 
     /// One row.
     pub(crate) fn get(&self, state: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = match &self.content {
+            Content::Rocks(rocks, _) => rocks,
+            Content::Rows(rows) => {
+                let rows = rows.read().unwrap_or_else(PoisonError::into_inner);
+                return Ok(rows.get(state, key).map(<[u8]>::to_vec));
+            }
+        };
+        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
         let Some(family) = rocks.cf_handle(state) else { return Ok(None) };
         rocks.get_cf(&family, key).map_err(self.error("read"))
     }
@@ -274,7 +319,8 @@ impl Db {
         const ROWS_PER_BATCH: usize = 10_000;
         for state in other.families()? {
             self.ensure_family(&state)?;
-            let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+            let Content::Rocks(rocks, _) = &self.content else { return Ok(()) };
+            let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
             let Some(family) = rocks.cf_handle(&state) else { continue };
             let mut batch = WriteBatch::default();
             other.scan(&state, &[], |key, value| {
@@ -299,46 +345,32 @@ impl Db {
     pub fn snapshot(&self) -> Result<Snapshot, StateError> {
         let _in_order = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         self.apply_in_order()?;
-        if self.in_memory {
-            return Ok(Snapshot { epoch: self.applied(), content: Content::Rows(self.rows()?) });
-        }
+        let rocks = match &self.content {
+            Content::Rocks(rocks, _) => rocks,
+            Content::Rows(rows) => {
+                let rows = rows.read().unwrap_or_else(PoisonError::into_inner).to_delta(self.applied())?;
+                return Ok(Snapshot { epoch: self.applied(), files: Files::Rows(rows) });
+            }
+        };
         let folder = self.path.with_extension("snapshot");
-        let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
         let checkpoint = Checkpoint::new(&rocks).map_err(self.error("prepare a snapshot"))?;
         // RocksDB flushes its memtables first; SST files become hard links.
         checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;
-        Ok(Snapshot { epoch: self.applied(), content: Content::Folder(folder) })
-    }
-
-    /// All rows, of one that is in memory: a snapshot of its files would be in memory as well.
-    fn rows(&self) -> Result<Delta, StateError> {
-        let mut rows = Delta::new(self.applied(), 0);
-        let states: Vec<String> = self.created.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(state, _)| state.clone()).collect();
-        for state in states {
-            let mut ops = Ops::default();
-            self.scan(&state, &[], |key, value| {
-                ops.put_with(key, |out| {
-                    out.extend_from_slice(value);
-                    Ok::<_, StateError>(())
-                })?;
-                Ok(true)
-            })?;
-            rows.set_section(state, ops);
-        }
-        Ok(rows)
+        Ok(Snapshot { epoch: self.applied(), files: Files::Folder(folder) })
     }
 }
 
 /// A base snapshot that is not in the checkpoint store yet.
 pub struct Snapshot {
     epoch: u64,
-    content: Content,
+    files: Files,
 }
 
-enum Content {
+enum Files {
     /// A RocksDB checkpoint.
     Folder(PathBuf),
-    /// All there is, of a RocksDB in memory.
+    /// One file, of a simulated one.
     Rows(Delta),
 }
 
@@ -359,9 +391,9 @@ impl Snapshot {
     ) -> Result<BaseEntry, StateError> {
         debug_assert!(self.epoch <= epoch);
         let dir = format!("bases/{epoch:020}-w{worker:03}-{incarnation:016x}");
-        let files = match self.content {
-            Content::Folder(folder) => store.adopt(&dir, &folder)?,
-            Content::Rows(rows) => {
+        let files = match self.files {
+            Files::Folder(folder) => store.adopt(&dir, &folder)?,
+            Files::Rows(rows) => {
                 let len = rows.put(store, &format!("{dir}/{}", Self::ROWS))?;
                 vec![BaseFile { name: Self::ROWS.to_owned(), len }]
             }
@@ -369,7 +401,7 @@ impl Snapshot {
         Ok(BaseEntry { epoch: self.epoch, dir, files })
     }
 
-    /// The rows of a base snapshot that was taken of a RocksDB in memory.
+    /// The rows of a base snapshot that was taken of a simulated one.
     pub(crate) fn rows(store: &dyn CheckpointStore, base: &BaseEntry) -> Result<Delta, StateError> {
         Delta::get(store, &format!("{}/{}", base.dir, Self::ROWS))
     }
@@ -419,9 +451,10 @@ mod tests {
     fn compaction_drops_what_had_expired_at_the_epoch_rocksdb_is_at() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path(), 0, true).unwrap();
+        let Content::Rocks(rocks, _) = &db.content else { panic!("not a RocksDB") };
         let rows = |state: &str| {
-            db.rocks.read().unwrap().compact_range_cf(
-                db.rocks.read().unwrap().cf_handle(state).unwrap(),
+            rocks.read().unwrap().compact_range_cf(
+                rocks.read().unwrap().cf_handle(state).unwrap(),
                 None::<&[u8]>,
                 None::<&[u8]>,
             );

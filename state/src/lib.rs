@@ -18,6 +18,7 @@ mod held;
 mod key;
 mod log;
 mod manifest;
+mod rows;
 mod spec;
 mod store;
 mod table;

@@ -261,7 +261,10 @@ impl Stage {
 
     #[track_caller]
     pub(super) fn settle_if_time_moved(&self) {
-        assert!(self.schedule.as_ref().is_none_or(|s| !s.has_begun()), "the simulation has run: nothing comes in any more");
+        assert!(
+            self.schedule.as_ref().is_none_or(|s| !s.has_begun()),
+            "the simulation has run: nothing comes in any more"
+        );
         if self.schedule.is_none() && self.time_moved.load(Ordering::Relaxed) {
             self.settle();
         }

@@ -170,7 +170,10 @@ impl Schedule {
         self.world(table);
         let next = loop {
             let now = self.now();
-            table.seats.iter_mut().for_each(|place| place.stalled_until = place.stalled_until.filter(|until| *until > now));
+            table
+                .seats
+                .iter_mut()
+                .for_each(|place| place.stalled_until = place.stalled_until.filter(|until| *until > now));
             let ready: Vec<usize> = (0..table.seats.len()).filter(|seat| table.is_ready(*seat, now)).collect();
             if let Some(next) = table.pick(&ready, last) {
                 break next;

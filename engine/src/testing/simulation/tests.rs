@@ -1,6 +1,8 @@
 //! The simulation itself: a seed is a run, whatever the process; and a planted fault is found.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use super::{Simulated, Simulation};
 use crate::EventTime;
@@ -19,11 +21,7 @@ impl Burst {
     const LENGTH_MS: i64 = 50;
 
     fn open(states: &mut States<'_, u8>, forgetful: bool) -> Result<Self, crate::JobError> {
-        Ok(Self {
-            count: states.value("count")?,
-            due: states.value("due")?,
-            forgetful: forgetful.then(BTreeMap::new),
-        })
+        Ok(Self { count: states.value("count")?, due: states.value("due")?, forgetful: forgetful.then(BTreeMap::new) })
     }
 }
 
@@ -38,10 +36,14 @@ impl KeyedLogic for Burst {
         ctx: &mut Context<'_, u8, Self::Out, ()>,
         record: Record<Self::In>,
     ) -> Result<(), LogicError> {
-        let count = self.count.update(ctx, || 0, |count| {
-            *count += 1;
-            *count
-        })?;
+        let count = self.count.update(
+            ctx,
+            || 0,
+            |count| {
+                *count += 1;
+                *count
+            },
+        )?;
         if count == 1 {
             let due = record.event_time.plus_ms(Self::LENGTH_MS);
             ctx.set_timer(due);
@@ -100,17 +102,94 @@ fn bursts(sim: &mut Simulation, forgetful: bool) -> Simulated {
     expected.sort_unstable();
     let mut told = sink.output();
     told.sort_unstable();
-    if told != expected { eprintln!("DEBUG {simulated:?}"); }
     assert_eq!(told, expected);
     simulated
 }
 
 #[test]
 fn a_program_in_any_world_gives_what_a_loop_gives() {
-    let seen = std::cell::RefCell::new(Vec::new());
-    Simulation::check(1000, |sim| seen.borrow_mut().push(bursts(sim, false)));
-    let seen = seen.into_inner();
-    let sum = |of: fn(&Simulated) -> u64| seen.iter().map(of).sum::<u64>();
-    println!("{} runs, {} starts, {} crashes, {} stops, {} turns, {} ms simulated",
-        seen.len(), sum(|s| u64::from(s.starts)), sum(|s| u64::from(s.crashes)), sum(|s| u64::from(s.stops)), sum(|s| s.turns), sum(|s| s.elapsed.as_millis() as u64));
+    let mut all = Simulated::default();
+    let seen = RefCell::new(&mut all);
+    Simulation::check(1000, |sim| {
+        let one = bursts(sim, false);
+        let mut all = seen.borrow_mut();
+        all.starts += one.starts;
+        all.crashes += one.crashes;
+        all.stops += one.stops;
+        all.turns += one.turns;
+        all.elapsed += one.elapsed;
+    });
+    println!("{all:?}");
+    // A test that nothing happened in would prove nothing.
+    let alone = std::env::var_os("TIDEMILL_SEED").is_some();
+    assert!(alone || (all.crashes > 200 && all.stops > 50 && all.turns > 100_000), "{all:?}");
+}
+
+/// The brief of this module: an operator that forgets a timer on restore.
+#[test]
+fn a_planted_fault_is_found_and_its_seed_finds_it_again() {
+    let found =
+        Simulation::find(0..1000, |sim| drop(bursts(sim, true))).expect("a seed with a crash in the wrong place");
+    println!("found with seed {} after {} that passed", found.seed, found.passed);
+    assert!(found.passed < 100, "it takes {} seeds to find it", found.passed);
+    for _ in 0..3 {
+        let again = Simulation::find([found.seed], |sim| drop(bursts(sim, true)));
+        assert_eq!(again.map(|again| again.message), Some(found.message.clone()));
+    }
+    assert_eq!(
+        Simulation::find(0..=found.seed, |sim| drop(bursts(sim, false))),
+        None,
+        "the right one passes these seeds"
+    );
+}
+
+#[test]
+fn a_failing_check_tells_its_seed() {
+    if std::env::var_os("TIDEMILL_SEED").is_some() {
+        return;
+    }
+    let failed = std::panic::catch_unwind(|| Simulation::check(1000, |sim| assert!(sim.draw(0..10) < 8, "too much")));
+    let message = *failed.unwrap_err().downcast::<String>().unwrap();
+    let seed = message.split("TIDEMILL_SEED=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(message.contains("too much"), "{message}");
+    assert!(Simulation::new(seed).draw(0..10) >= 8);
+}
+
+/// Prints what came of some seeds: for the test below, and whoever looks.
+#[test]
+fn digests() {
+    for seed in 0..20 {
+        println!("digest of {seed}: {:?}", bursts(&mut Simulation::new(seed), false));
+    }
+}
+
+#[test]
+fn a_seed_is_the_same_run_in_every_process() {
+    let lines = |text: &str| -> Vec<String> {
+        // The test's own name stands before the first of them.
+        text.lines().filter_map(|line| line.find("digest of").map(|at| line[at..].to_owned())).collect()
+    };
+    let run = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", "testing::simulation::tests::digests", "--nocapture"]).output().unwrap();
+        assert!(output.status.success());
+        lines(&String::from_utf8(output.stdout).unwrap())
+    };
+    let here: Vec<String> =
+        (0..20).map(|seed| format!("digest of {seed}: {:?}", bursts(&mut Simulation::new(seed), false))).collect();
+    assert_eq!(run(), here);
+    assert_eq!(run(), here);
+    let digests: BTreeSet<&str> = here.iter().filter_map(|line| line.split("digest: ").nth(1)).collect();
+    assert_eq!(digests.len(), here.len(), "each seed is a run of its own");
+}
+
+/// Whoever waits for what never comes is told of, and the test goes on.
+#[test]
+fn a_job_that_does_not_come_to_its_end_is_an_error() {
+    let found = Simulation::find([3], |sim| {
+        sim.settings().max_turns = 30;
+        bursts(sim, false);
+    });
+    let message = found.expect("30 turns are too few").message;
+    assert!(message.contains("stuck after 30 turns") && message.contains("worker 0: "), "{message}");
 }
