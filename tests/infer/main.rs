@@ -9,6 +9,7 @@ mod ladder;
 mod poison;
 mod pool;
 mod restore;
+mod simulated;
 mod tensors;
 
 use std::alloc::System;

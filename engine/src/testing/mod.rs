@@ -22,7 +22,7 @@ mod source;
 
 pub use logic::LogicTest;
 pub use program::ProgramTest;
-pub use simulation::{Found, Outside, OutsideError, Simulated, Simulation, SimulationSettings};
+pub use simulation::{Found, Outside, OutsideError, Simulation, SimulationReport, SimulationSettings};
 pub use sink::TestSink;
 pub use source::TestSource;
 

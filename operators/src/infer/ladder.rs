@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::shell::BatchRunner;
+use tidemill_engine::turns;
 
 use super::backend::{Backend, ModelSource, RunError};
 use super::error::ModelError;
@@ -138,7 +139,7 @@ impl Ladder {
             match model.run(rows, inputs, outputs) {
                 Err(RunError::Unavailable(_)) if retry < self.retries.times => {
                     self.retried.add(1);
-                    std::thread::park_timeout(self.retries.pause(retry));
+                    turns::pause(self.retries.pause(retry));
                 }
                 result => return result,
             }

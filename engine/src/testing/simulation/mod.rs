@@ -15,7 +15,7 @@ mod tests;
 mod weather;
 
 pub use outside::{Outside, OutsideError};
-pub use run::{Simulated, Simulation};
+pub use run::{Simulation, SimulationReport};
 pub(super) use schedule::Schedule;
 pub use seeds::Found;
 pub use settings::SimulationSettings;

@@ -53,12 +53,12 @@ pub struct Simulation {
     schedule: Arc<Schedule>,
     stage: Arc<Stage>,
     state_memory: Option<u64>,
-    simulated: Simulated,
+    simulated: SimulationReport,
 }
 
 /// What happened in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Simulated {
+pub struct SimulationReport {
     /// How often the job was started.
     pub starts: u32,
     /// How many of these it crashed in.
@@ -88,7 +88,7 @@ impl Simulation {
             clock,
             schedule,
             state_memory: None,
-            simulated: Simulated::default(),
+            simulated: SimulationReport::default(),
         }
     }
 
@@ -142,7 +142,7 @@ impl Simulation {
     /// # Panics
     /// When the job stops with an error, or does not come to its end: what it waits for is told.
     #[track_caller]
-    pub fn run<F>(&mut self, build: F) -> Simulated
+    pub fn run<F>(&mut self, build: F) -> SimulationReport
     where
         F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
     {

@@ -55,7 +55,7 @@ struct Place {
     stalled_until: Option<Instant>,
     /// Another thread did something since the last turn.
     stirred: bool,
-    /// Somebody waits for it to end.
+    /// Somebody waits for it to end, or its worker has ended.
     hurried: bool,
 }
 
@@ -358,6 +358,8 @@ impl Director for Schedule {
         if let Some(place) = table.seats.get_mut(seat) {
             place.state = State::Ended;
         }
+        // A thread that was given up outlives its worker: it is to see that nobody sends any more.
+        table.seats.iter_mut().filter(|place| place.owner == Some(seat)).for_each(|place| place.hurried = true);
         self.hand_on(&mut table, seat);
     }
 

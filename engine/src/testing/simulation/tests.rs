@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use super::{Simulated, Simulation};
+use super::{Simulation, SimulationReport};
 use crate::EventTime;
 use crate::record::Record;
 use crate::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
@@ -70,7 +70,7 @@ impl KeyedLogic for Burst {
 }
 
 /// Random records, the program, and what a loop says of them.
-fn bursts(sim: &mut Simulation, forgetful: bool) -> Simulated {
+fn bursts(sim: &mut Simulation, forgetful: bool) -> SimulationReport {
     sim.settings().reorder_ms = 30;
     let (source, sink) = (sim.source(), sim.sink());
     let mut records = Vec::new();
@@ -108,7 +108,7 @@ fn bursts(sim: &mut Simulation, forgetful: bool) -> Simulated {
 
 #[test]
 fn a_program_in_any_world_gives_what_a_loop_gives() {
-    let mut all = Simulated::default();
+    let mut all = SimulationReport::default();
     let seen = RefCell::new(&mut all);
     Simulation::check(1000, |sim| {
         let one = bursts(sim, false);
@@ -128,16 +128,16 @@ fn a_program_in_any_world_gives_what_a_loop_gives() {
 /// The brief of this module: an operator that forgets a timer on restore.
 #[test]
 fn a_planted_fault_is_found_and_its_seed_finds_it_again() {
-    let found =
-        Simulation::find(0..1000, |sim| drop(bursts(sim, true))).expect("a seed with a crash in the wrong place");
+    let forgetful = |sim: &mut Simulation| _ = bursts(sim, true);
+    let found = Simulation::find(0..1000, forgetful).expect("a seed with a crash in the wrong place");
     println!("found with seed {} after {} that passed", found.seed, found.passed);
     assert!(found.passed < 100, "it takes {} seeds to find it", found.passed);
     for _ in 0..3 {
-        let again = Simulation::find([found.seed], |sim| drop(bursts(sim, true)));
+        let again = Simulation::find([found.seed], forgetful);
         assert_eq!(again.map(|again| again.message), Some(found.message.clone()));
     }
     assert_eq!(
-        Simulation::find(0..=found.seed, |sim| drop(bursts(sim, false))),
+        Simulation::find(0..=found.seed, |sim| _ = bursts(sim, false)),
         None,
         "the right one passes these seeds"
     );

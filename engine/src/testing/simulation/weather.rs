@@ -30,8 +30,8 @@ pub(super) struct Weather {
 }
 
 impl Weather {
-    /// A fate that is to come comes by this turn, or, after a shorter run, never.
-    const TURNS: u64 = 2000;
+    /// A fate that is to come comes by this power of two of turns, or, after a shorter run, never.
+    const LATEST: u32 = 12;
 
     pub(super) fn new(mut chance: ChaCha8Rng, settings: SimulationSettings) -> Self {
         Self {
@@ -66,8 +66,8 @@ impl Weather {
             Fate::Crash => self.crashes -= 1,
             _ => self.stops -= 1,
         }
-        // Half of them at any turn, half of them early, when there is most to get wrong.
-        let by = if self.chance.random() { Self::TURNS } else { 1 << self.chance.random_range(1..10) };
+        // However long the run is: some come early, when there is most to get wrong, some late, some never.
+        let by = 1 << self.chance.random_range(4..=Self::LATEST);
         (fate, self.chance.random_range(1..=by))
     }
 
