@@ -403,8 +403,11 @@ impl<L: BatchLogic> BatchShell<L> {
     fn look_for_overdue(&mut self) -> Result<bool, JobError> {
         let Executor::Pool(pool) = &mut self.executor else { return Ok(false) };
         let Some(deadline) = pool.deadline() else { return Ok(false) };
-        let in_the_air = |(_, flight): &(usize, &Flight<_, _>)| flight.done.is_none();
-        let Some((at, flight)) = self.flights.iter().enumerate().find(in_the_air) else { return Ok(false) };
+        // SUBTLE: the one that was submitted first, not the first in line: that one may have been submitted again, and the
+        // threads skip what was submitted before a batch that was given up.
+        let in_the_air = self.flights.iter().enumerate().filter(|(_, flight)| flight.done.is_none());
+        let first = in_the_air.min_by_key(|(_, flight)| (flight.submitted, flight.ticket));
+        let Some((at, flight)) = first else { return Ok(false) };
         let left = deadline.saturating_sub(turns::since(flight.submitted));
         if left.is_zero() {
             pool.give_up(flight.ticket)?;
