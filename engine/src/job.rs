@@ -21,7 +21,7 @@ use crate::budget::Budget;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::epochs::Epochs;
 use crate::checkpoint::restore::{Start, prepare, working_root};
-use crate::checkpoint::thread::CheckpointThread;
+use crate::checkpoint::thread::{BasePolicy, CheckpointThread};
 use crate::clock::Clock;
 use crate::cluster;
 use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, StateUse, WorkerContext};
@@ -74,6 +74,7 @@ impl Job {
             clock: clock.clone(),
             incarnation: draw_incarnation(clock),
             store: args.checkpoint_dir.as_ref().map(store).transpose()?,
+            bases: BasePolicy::default(),
             stop: stop_on_signals()?,
             director: None,
         };
@@ -96,7 +97,7 @@ impl Job {
 
     fn prepare(self, world: World) -> Result<Arc<Run>, JobError> {
         let Self { name, args, .. } = self;
-        let World { clock, incarnation, store, stop, director } = world;
+        let World { clock, incarnation, store, bases, stop, director } = world;
         let start = prepare(&name, &args, incarnation, store)?;
         let process = Arc::new(Process {
             budget: Budget::new(args.max_in_flight),
@@ -123,7 +124,7 @@ impl Job {
             None => Some(Workplace::claim(&working_root(&args), &format!("{incarnation:016x}"))?),
             Some(_) => None,
         };
-        Ok(Arc::new(Run { name, args, incarnation, start, process, workplace, director }))
+        Ok(Arc::new(Run { name, args, incarnation, start, process, workplace, bases, director }))
     }
 }
 
@@ -133,6 +134,7 @@ pub(crate) struct World {
     /// A number no other start of the job has.
     pub(crate) incarnation: u64,
     pub(crate) store: Option<Arc<dyn CheckpointStore>>,
+    pub(crate) bases: BasePolicy,
     /// Set by whoever wants the job to stop.
     pub(crate) stop: Arc<AtomicBool>,
     /// Whoever simulates all this. Then the workers' RocksDBs are in memory.
@@ -148,6 +150,7 @@ pub(crate) struct Run {
     process: Arc<Process>,
     /// Where RocksDB works; none in memory.
     workplace: Option<Workplace>,
+    bases: BasePolicy,
     director: Option<Arc<dyn Director>>,
 }
 
@@ -323,6 +326,7 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         backend.db(),
         run.start.target.clone(),
         run.start.manifest.is_some(),
+        run.bases,
         Arc::clone(&run.process.progress.delta_bytes),
     )?;
     let head = ManifestHead {

@@ -178,6 +178,18 @@ pub fn pause(time: Duration) {
     }
 }
 
+/// Has this thread use only what others leave of the processors.
+pub(crate) fn step_back() {
+    /// By how much `nice` is raised: to the end of its scale.
+    const LOWEST_PRIORITY: i32 = 19;
+    // Where threads take turns, all would wait for it.
+    if seated().is_none()
+        && let Err(error) = rustix::process::nice(LOWEST_PRIORITY)
+    {
+        tracing::debug!(%error, "a thread keeps its priority");
+    }
+}
+
 /// Lets the operators of `worker` work, or waits up to `park` for there to be something to do.
 ///
 /// # Errors

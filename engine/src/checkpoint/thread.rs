@@ -52,9 +52,6 @@ impl Default for BasePolicy {
     }
 }
 
-/// By how much `nice` is raised: to the end of its scale.
-const LOWEST_PRIORITY: i32 = 19;
-
 /// Where checkpoints go; none in a job without them.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -77,6 +74,7 @@ impl CheckpointThread {
         db: Arc<Db>,
         target: Option<Target>,
         restored: bool,
+        policy: BasePolicy,
         delta_bytes: Arc<AtomicU64>,
     ) -> Result<Self, JobError> {
         let (commands, queue) = crossbeam_channel::unbounded();
@@ -91,7 +89,7 @@ impl CheckpointThread {
             since_base: 0,
             base_taken: turns::now(),
             taking: None,
-            policy: BasePolicy::default(),
+            policy,
             published: Epoch(0),
             delta_bytes,
             answer: Answers { answer, wake: std::thread::current() },
@@ -212,10 +210,7 @@ impl CheckpointWork {
                 let db = Arc::clone(&self.db);
                 let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
                 let take = move || {
-                    // Records go first: this only uses what they leave of the processors.
-                    if let Err(error) = rustix::process::nice(LOWEST_PRIORITY) {
-                        tracing::debug!(%error, "the snapshot thread keeps its priority");
-                    }
+                    turns::step_back();
                     db.snapshot()
                 };
                 self.taking = Some(turns::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);

@@ -13,6 +13,7 @@ use super::super::program::{Build, Stage};
 use super::schedule::{Ended, Schedule};
 use super::weather::{Fate, Weather};
 use super::{Outside, SimulationSettings};
+use crate::checkpoint::thread::BasePolicy;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::job::{Job, World};
@@ -161,12 +162,15 @@ impl Simulation {
             state_memory: self.state_memory,
             ..JobArgs::default()
         };
+        // A run has a few KiB of state.
+        let bases = BasePolicy { delta_bytes: 1 << chance.random_range(6..16), min_interval: Duration::ZERO };
         loop {
             let args = JobArgs { workers: chance.random_range(self.settings.workers.clone()), ..args.clone() };
             let world = World {
                 clock: self.clock.clone(),
                 incarnation: chance.random(),
                 store: Some(Arc::clone(&store) as _),
+                bases,
                 stop: self.schedule.restart(),
                 director: Some(Arc::clone(&self.schedule) as _),
             };

@@ -26,18 +26,24 @@ impl Simulation {
     /// When the case panics with one. The message has its seed.
     #[track_caller]
     pub fn check(cases: u64, case: impl Fn(&mut Self)) {
-        let again = std::env::var(VARIABLE).ok().map(|text| text.parse::<u64>());
-        let found = match again {
-            Some(Ok(seed)) => Self::find([seed], case),
+        let wanted = std::env::var(VARIABLE).ok().map(|text| text.parse::<u64>());
+        let found = match wanted {
+            Some(Ok(seed)) => Self::find([seed], &case),
             Some(Err(error)) => panic!("{VARIABLE} is no seed: {error}"),
             None => {
                 let first = RandomState::new().hash_one("first seed");
-                Self::find((0..cases).map(|n| first.wrapping_add(n)), case)
+                Self::find((0..cases).map(|n| first.wrapping_add(n)), &case)
             }
         };
-        if let Some(Found { seed, passed, message }) = found {
-            panic!("after {passed} seeds that passed: {message}\n{VARIABLE}={seed} repeats this one");
-        }
+        let Some(Found { seed, passed, message }) = found else { return };
+        let again = match Self::find([seed], &case) {
+            Some(again) if again.message == message => "repeats this one",
+            _ => {
+                "does not repeat this one: the program goes by something that is not the seed's (the order of a HashMap, \
+                 the machine's clock, a thread of its own)"
+            }
+        };
+        panic!("after {passed} seeds that passed: {message}\n{VARIABLE}={seed} {again}");
     }
 
     /// Runs `case` with each seed until it panics with one.
