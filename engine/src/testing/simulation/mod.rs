@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! run.rs         the test's handle · seeds.rs: many of them       outside.rs   calls that are slow or fail
-//! schedule.rs    whose turn it is, and what time (turns.rs is the door)     weather.rs · settings.rs   what is drawn
+//! schedule.rs    whose turn it is, and what time (turns.rs is the door) · table.rs: who waits for what
+//! weather.rs     what is drawn, within settings.rs
 //! ```
 
 mod outside;
@@ -10,6 +11,7 @@ mod run;
 mod schedule;
 mod seeds;
 mod settings;
+mod table;
 #[cfg(test)]
 mod tests;
 mod weather;

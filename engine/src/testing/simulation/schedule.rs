@@ -9,11 +9,11 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use super::table::{Place, State, Table};
 use super::weather::{Fate, Weather};
 use crate::clock::Clock;
 use crate::turns::{Director, Rest};
@@ -29,41 +29,6 @@ pub(in crate::testing) struct Schedule {
     current: AtomicUsize,
     table: Mutex<Table>,
     all_ended: Condvar,
-}
-
-struct Table {
-    weather: Weather,
-    begun: bool,
-    seats: Vec<Place>,
-    turns: u64,
-    digest: DefaultHasher,
-    fate: (Fate, u64),
-    /// The fate has come.
-    fated: bool,
-    /// Nothing may be done any more: by a crash, or because of what is said here.
-    lost: bool,
-    stuck: Option<String>,
-    stop: Arc<AtomicBool>,
-}
-
-struct Place {
-    name: String,
-    /// Whose thread it is beside; of a worker none.
-    owner: Option<usize>,
-    thread: Option<Thread>,
-    state: State,
-    stalled_until: Option<Instant>,
-    /// Another thread did something since the last turn.
-    stirred: bool,
-    /// Somebody waits for it to end, or its worker has ended.
-    hurried: bool,
-}
-
-enum State {
-    Announced,
-    Running,
-    Resting(Rest),
-    Ended,
 }
 
 /// What came of a start.
@@ -225,85 +190,6 @@ impl Schedule {
         while self.current.load(Ordering::Acquire) != seat {
             std::thread::park();
         }
-    }
-}
-
-impl Table {
-    fn is_ready(&self, seat: usize, now: Instant) -> bool {
-        let Some(place) = self.seats.get(seat) else { return false };
-        if !self.lost && place.stalled_until.is_some() {
-            return false;
-        }
-        match &place.state {
-            State::Ended | State::Running => false,
-            State::Announced | State::Resting(Rest::Busy) => true,
-            State::Resting(Rest::End(other)) => {
-                self.seats.get(*other).is_none_or(|other| matches!(other.state, State::Ended))
-            }
-            State::Resting(_) if self.lost => true,
-            State::Resting(Rest::Idle { until }) => place.stirred || *until <= now,
-            State::Resting(Rest::Until(until)) => *until <= now,
-            State::Resting(Rest::Queue(ready)) => place.hurried || ready(),
-        }
-    }
-
-    fn pick(&mut self, ready: &[usize], last: usize) -> Option<usize> {
-        if ready.contains(&last) && self.weather.persists() {
-            return Some(last);
-        }
-        (!ready.is_empty()).then(|| ready[self.weather.chance.random_range(0..ready.len())])
-    }
-
-    /// The next time at which something that waits for time can go on.
-    fn due(&self) -> Option<Instant> {
-        let due = |place: &Place| {
-            let resting = match &place.state {
-                State::Resting(Rest::Idle { until } | Rest::Until(until)) => Some(*until),
-                _ => None,
-            };
-            match (&place.state, place.stalled_until) {
-                (State::Ended, _) => None,
-                (State::Resting(Rest::Until(until)), Some(stalled)) => Some(stalled.max(*until)),
-                (State::Resting(Rest::Idle { until }), Some(stalled)) if !place.stirred => Some(stalled.max(*until)),
-                (_, stalled) => stalled.or(resting),
-            }
-        };
-        self.seats.iter().filter_map(due).min()
-    }
-
-    /// The job does not come to its end.
-    fn give_up(&mut self, why: &str) {
-        let waiting = self.seats.iter().filter(|place| !matches!(place.state, State::Ended)).map(Place::describe);
-        let waiting = waiting.collect::<Vec<_>>().join("\n  ");
-        self.stuck = Some(format!("the job is stuck after {} turns: {why}\n  {waiting}", self.turns));
-        self.lost = true;
-    }
-
-    /// A turn of `seat` did something: who may have waited for that looks again.
-    fn stir(&mut self, seat: usize) {
-        let owner = self.seats.get(seat).and_then(|place| place.owner);
-        for (at, place) in self.seats.iter_mut().enumerate() {
-            place.stirred |= match owner {
-                None => place.owner.is_none() && at != seat,
-                Some(owner) => at == owner,
-            };
-        }
-    }
-}
-
-impl Place {
-    fn describe(&self) -> String {
-        let state = match &self.state {
-            State::Announced => "has not begun",
-            State::Running => "has the turn",
-            State::Ended => "has ended",
-            State::Resting(Rest::Busy) => "could go on",
-            State::Resting(Rest::Idle { .. }) => "has nothing to do",
-            State::Resting(Rest::Until(_)) => "waits for time",
-            State::Resting(Rest::Queue(_)) => "waits for a message, or for room for one",
-            State::Resting(Rest::End(_)) => "waits for a thread to end",
-        };
-        format!("{}: {state}", self.name)
     }
 }
 
