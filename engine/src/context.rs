@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tidemill_state::Backend;
+use timely::scheduling::Activator;
 
 use crate::budget::Budget;
 use crate::checkpoint::epochs::Epochs;
@@ -16,6 +17,7 @@ use crate::error::JobError;
 use crate::metrics::{Distribution, Metrics};
 use crate::record::{Arrival, DeadLetter};
 use crate::time::{Epoch, EventTime};
+use crate::turns;
 
 /// Shared by the worker threads of a process.
 pub(crate) struct Process {
@@ -183,6 +185,7 @@ pub(crate) struct WorkerContext {
     /// Records that came from other processes and were consumed, by process: to be acknowledged.
     pub(crate) acknowledge: RefCell<Vec<usize>>,
     pub(crate) dead_letters_logged: Cell<u64>,
+    pub(crate) alarms: RefCell<Alarms>,
 }
 
 impl WorkerContext {
@@ -205,6 +208,14 @@ impl WorkerContext {
             self.process.budget.release(records);
         } else if let Some(count) = self.acknowledge.borrow_mut().get_mut(process) {
             *count += records;
+        }
+    }
+
+    /// Has an operator called again after `wait`. Timely's own alarms go by the machine's clock, whatever a simulation says.
+    pub(crate) fn wake_after(&self, activator: &Activator, wait: Duration) {
+        // What is further away than clocks go is never.
+        if let Some(at) = turns::now().checked_add(wait) {
+            self.alarms.borrow_mut().set(at, activator.clone());
         }
     }
 
@@ -231,6 +242,32 @@ impl WorkerContext {
 
     pub(crate) fn failed(&self) -> bool {
         self.process.failure.is_set()
+    }
+}
+
+/// When operators of a worker want to be called again.
+#[derive(Default)]
+pub(crate) struct Alarms {
+    /// By when, and how many were set before.
+    set: BTreeMap<(Instant, u64), Activator>,
+    count: u64,
+}
+
+impl Alarms {
+    fn set(&mut self, at: Instant, activator: Activator) {
+        self.count += 1;
+        self.set.insert((at, self.count), activator);
+    }
+
+    /// Calls the operators whose time has come. Returns how long it is until the next one's has.
+    pub(crate) fn ring(&mut self) -> Option<Duration> {
+        let (first, _) = self.set.first_key_value()?;
+        let now = turns::now();
+        if first.0 <= now {
+            let later = self.set.split_off(&(now, u64::MAX));
+            std::mem::replace(&mut self.set, later).into_values().for_each(|activator| activator.activate());
+        }
+        self.set.first_key_value().map(|((at, _), _)| at.saturating_duration_since(now))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -19,6 +19,7 @@ use crate::shell::align::{Aligner, Step};
 use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::stream::Stream;
 use crate::time::{Epoch, EventTime, Moment};
+use crate::turns;
 
 /// The longest a writer is called in one turn: other operators of the worker wait meanwhile.
 const TURN: Duration = Duration::from_millis(5);
@@ -130,7 +131,7 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
     fn turn(&mut self, meet: Option<Moment>) -> Result<bool, JobError> {
         loop {
             if !self.write_waiting()? {
-                self.activator.activate_after(Duration::from_micros(200));
+                self.context.wake_after(&self.activator, Duration::from_micros(200));
                 return Ok(false);
             }
             let finish = self.context.epochs.borrow().finish();
@@ -148,14 +149,14 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
 
     /// Hands records to the writer; false when it cannot take more now or its turn is over.
     fn write_waiting(&mut self) -> Result<bool, JobError> {
-        let started = Instant::now();
+        let started = turns::now();
         while let Some(records) = self.waiting.front_mut() {
             let mut written = 0;
             let mut result = Ok(());
             let now = self.context.process.clock.now();
             let slice = records.make_contiguous();
             for stride in slice.chunks(STRIDE) {
-                if !self.writer.ready() || started.elapsed() > TURN {
+                if !self.writer.ready() || turns::since(started) > TURN {
                     break;
                 }
                 for record in stride {

@@ -25,6 +25,7 @@ use crate::shell::operator::Port;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use crate::stream::{Flow, Stream};
 use crate::time::{Epoch, EventTime, Moment};
+use crate::turns;
 
 /// When a held-back source looks again.
 const HOLD: Duration = Duration::from_micros(200);
@@ -120,6 +121,9 @@ enum State {
     Reading,
     /// Everything was handed out; epochs still tick until all sources are there.
     Exhausted,
+    /// The job stops before the end of its input. What was not read is not late to whoever reads it after the restore: the
+    /// capabilities stay where event time stands here, until every operator of every worker has closed the last epoch.
+    Stopped,
     /// The capabilities are gone.
     Finished,
 }
@@ -195,10 +199,16 @@ impl<R: SourceReader> Ingest<R> {
             self.at.epoch = self.at.epoch.next();
             self.lower(Some(self.at));
         }
-        if finish.is_some_and(|finish| self.at.epoch == finish.last) {
+        let Some(finish) = finish else { return Ok(()) };
+        if self.at.epoch == finish.last {
             self.close(self.at.epoch)?;
-            self.lower(None);
+            self.at.epoch = self.at.epoch.next();
+            self.lower(Some(self.at));
             self.clock.set(EventTime::MAX, Activity::Done);
+            self.state = State::Stopped;
+        }
+        if finish.drain || self.context.process.progress.committed_epoch.load(Ordering::Relaxed) >= finish.last.0 {
+            self.lower(None);
             self.state = State::Finished;
         }
         Ok(())
@@ -231,10 +241,11 @@ impl<R: SourceReader> Ingest<R> {
     /// Has itself called after `wait`, unless it will be before that anyway: each call of its own would
     /// otherwise add one that never ends.
     fn look_again(&mut self, wait: Duration) {
-        let (now, at) = (Instant::now(), Instant::now() + wait);
+        let now = turns::now();
+        let at = now + wait;
         if self.next_look.is_none_or(|planned| planned <= now || planned > at) {
             self.next_look = Some(at);
-            self.activator.activate_after(wait);
+            self.context.wake_after(&self.activator, wait);
         }
     }
 

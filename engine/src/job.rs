@@ -7,12 +7,13 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tidemill_state::{Backend, BackendConfig, KeyGroups, RestoredWorker, Workplace};
+use tidemill_state::{Backend, BackendConfig, CheckpointStore, KeyGroups, LocalStore, RestoredWorker, Workplace};
 use timely::WorkerConfig;
 use timely::worker::Worker;
 
@@ -20,7 +21,7 @@ use crate::budget::Budget;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::epochs::Epochs;
 use crate::checkpoint::restore::{Start, prepare, working_root};
-use crate::checkpoint::thread::CheckpointThread;
+use crate::checkpoint::thread::{BasePolicy, CheckpointThread};
 use crate::clock::Clock;
 use crate::cluster;
 use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, StateUse, WorkerContext};
@@ -30,6 +31,7 @@ use crate::http;
 use crate::metrics::{Distribution, Metrics, Snapshot};
 use crate::settings::JobArgs;
 use crate::stream::Flow;
+use crate::turns::{self, Director};
 
 /// A dataflow program with a name and settings.
 #[derive(Clone, Debug)]
@@ -63,13 +65,40 @@ impl Job {
     where
         F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
     {
-        let Self { name, args, clock } = self;
+        let Self { args, clock, .. } = &self;
         args.check()?;
         crash::plan()?;
         start_logging(&args.log_level)?;
-        let incarnation = draw_incarnation(&clock);
-        let start = prepare(&name, &args, incarnation)?;
-        let stop = stop_on_signals()?;
+        let store = |dir: &PathBuf| LocalStore::open(dir).map(|store| Arc::new(store) as Arc<dyn CheckpointStore>);
+        let world = World {
+            clock: clock.clone(),
+            incarnation: draw_incarnation(clock),
+            store: args.checkpoint_dir.as_ref().map(store).transpose()?,
+            bases: BasePolicy::default(),
+            stop: stop_on_signals()?,
+            director: None,
+        };
+        let run = self.prepare(world)?;
+        let page = run.args.http.map(|address| http::serve(address, Arc::clone(&run))).transpose()?;
+        let result = run_workers(&run, build);
+        drop(page);
+        let ended = if run.process.stop.load(Ordering::Relaxed) { "stopped" } else { "finished" };
+        result.map(|()| run.snapshot(ended))
+    }
+
+    /// Runs in a simulated world, all in memory.
+    pub(crate) fn simulate<F>(self, world: World, build: F) -> Result<(), JobError>
+    where
+        F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    {
+        self.args.check()?;
+        run_workers(&self.prepare(world)?, build)
+    }
+
+    fn prepare(self, world: World) -> Result<Arc<Run>, JobError> {
+        let Self { name, args, .. } = self;
+        let World { clock, incarnation, store, bases, stop, director } = world;
+        let start = prepare(&name, &args, incarnation, store)?;
         let process = Arc::new(Process {
             budget: Budget::new(args.max_in_flight),
             held: AtomicI64::new(0),
@@ -91,14 +120,25 @@ impl Job {
             },
             clock,
         });
-        let workplace = Workplace::claim(&working_root(&args), &format!("{incarnation:016x}"))?;
-        let run = Arc::new(Run { name, args, incarnation, start, process, workplace });
-        let page = run.args.http.map(|address| http::serve(address, Arc::clone(&run))).transpose()?;
-        let result = run_workers(&run, build);
-        drop(page);
-        let ended = if run.process.stop.load(Ordering::Relaxed) { "stopped" } else { "finished" };
-        result.map(|()| run.snapshot(ended))
+        let workplace = match director {
+            None => Some(Workplace::claim(&working_root(&args), &format!("{incarnation:016x}"))?),
+            Some(_) => None,
+        };
+        Ok(Arc::new(Run { name, args, incarnation, start, process, workplace, bases, director }))
     }
+}
+
+/// What a job has to do with that is not its own.
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    /// A number no other start of the job has.
+    pub(crate) incarnation: u64,
+    pub(crate) store: Option<Arc<dyn CheckpointStore>>,
+    pub(crate) bases: BasePolicy,
+    /// Set by whoever wants the job to stop.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// Whoever simulates all this. Then the workers' RocksDBs are in memory.
+    pub(crate) director: Option<Arc<dyn Director>>,
 }
 
 /// One execution of a job in this process.
@@ -108,7 +148,10 @@ pub(crate) struct Run {
     incarnation: u64,
     start: Start,
     process: Arc<Process>,
-    workplace: Workplace,
+    /// Where RocksDB works; none in memory.
+    workplace: Option<Workplace>,
+    bases: BasePolicy,
+    director: Option<Arc<dyn Director>>,
 }
 
 impl Run {
@@ -123,7 +166,7 @@ impl Run {
             elapsed_ms: progress
                 .began
                 .get()
-                .map_or(0, |began| u64::try_from(began.0.elapsed().as_millis()).unwrap_or(u64::MAX)),
+                .map_or(0, |began| u64::try_from(turns::since(began.0).as_millis()).unwrap_or(u64::MAX)),
             now_ms: self.process.clock.now_ms(),
             restored_epoch: self.start.manifest.as_ref().map(|manifest| manifest.epoch),
             epoch: progress.running_epoch.load(Ordering::Relaxed),
@@ -172,14 +215,19 @@ where
 {
     let (allocators, connections) = cluster::communication(&run.args).try_build().map_err(JobError::Cluster)?;
     let shared = Arc::clone(run);
+    if let Some(director) = &run.director {
+        // All seats are there before anyone takes one.
+        (0..run.args.workers).for_each(|worker| _ = director.announce(None, &format!("worker {worker}")));
+    }
     let guards = timely::communication::initialize_from(allocators, Box::new(()), move |allocator| {
+        let _seat = shared.director.as_ref().map(|director| turns::sit(director, allocator.index()));
         let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(Instant::now()));
         let index = worker.index();
         // Users' code may panic: it is caught so that the other workers hear of it and the caller gets an error.
         if let Err(error) = cluster::caught(index, || run_worker(&mut worker, &shared, &build)) {
             shared.process.failure.set(error);
         }
-        if shared.process.failure.is_set() {
+        if shared.process.failure.is_set() && shared.director.is_none() {
             cluster::abandon(worker);
         }
     })
@@ -236,7 +284,7 @@ where
 fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
     let (index, workers) = (worker.index(), worker.peers());
     let config = BackendConfig {
-        dir: run.workplace.worker(index),
+        dir: run.workplace.as_ref().map(|workplace| workplace.worker(index)),
         key_groups: KeyGroups::new(run.args.key_groups),
         worker: index,
         workers,
@@ -263,6 +311,7 @@ fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
         restored: Arc::clone(&run.start.blobs),
         acknowledge: RefCell::new(vec![0; run.args.hosts.len().max(1)]),
         dead_letters_logged: Cell::new(0),
+        alarms: RefCell::default(),
     }))
 }
 
@@ -277,6 +326,7 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         backend.db(),
         run.start.target.clone(),
         run.start.manifest.is_some(),
+        run.bases,
         Arc::clone(&run.process.progress.delta_bytes),
     )?;
     let head = ManifestHead {
@@ -294,17 +344,24 @@ fn step_to_the_end(worker: &mut Worker, context: &Shared, coordinator: &mut Coor
             return Ok(());
         }
         let park = coordinator.turn()?;
-        worker.step_or_park(Some(park));
+        step(worker, context, park)?;
     }
     coordinator.close();
     while worker.has_dataflows() && !context.failed() {
-        worker.step_or_park(Some(std::time::Duration::from_millis(20)));
+        step(worker, context, Duration::from_millis(20))?;
     }
     Ok(())
 }
 
+fn step(worker: &mut Worker, context: &Shared, park: Duration) -> Result<(), JobError> {
+    let alarm = context.alarms.borrow_mut().ring();
+    turns::step(worker, alarm.map_or(park, |alarm| alarm.min(park)))
+}
+
 fn drop_dataflows(worker: &mut Worker) {
-    for dataflow in worker.installed_dataflows() {
+    let mut dataflows = worker.installed_dataflows();
+    dataflows.sort_unstable();
+    for dataflow in dataflows {
         worker.drop_dataflow(dataflow);
     }
 }

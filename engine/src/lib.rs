@@ -4,7 +4,7 @@
 //! job ─▶ stream (the graph) ─▶ ingest · exchange · shell · egress  (timely operators)
 //!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ context, budget, metrics
 //! testing: drives the shell, or a whole job, from a test
-//! leaves: time, record, clock, error, cluster
+//! leaves: time, record, clock, error, cluster, turns
 //! ```
 
 mod budget;
@@ -28,6 +28,7 @@ pub mod source;
 pub mod stream;
 pub mod testing;
 pub mod time;
+pub mod turns;
 
 pub use clock::Clock;
 pub use error::{ConnectorError, ErrorKind, JobError};

@@ -8,6 +8,7 @@ use backon::{BlockingRetryable, ExponentialBuilder};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::shell::{BatchRunner, Execution, PoolSpec};
+use tidemill_engine::turns;
 
 /// Threads beside each worker, each with a model session or client of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +73,8 @@ impl Retries {
         Self { times, backoff, retried }
     }
 
-    /// Tries until it works, or fails with what another try does not better. It waits where it is: for threads only.
+    /// Tries until it works, or fails with what another try does not better. It waits where it is: for threads only. No
+    /// jitter: a simulation shall repeat itself.
     pub(crate) fn run<T, E>(
         &self,
         attempt: impl FnMut() -> Result<T, E>,
@@ -80,8 +82,8 @@ impl Retries {
     ) -> Result<T, E> {
         let pauses = ExponentialBuilder::default().with_min_delay(self.backoff).with_max_delay(Self::LONGEST);
         attempt
-            .retry(pauses.with_jitter().with_max_times(self.times as usize))
-            .sleep(std::thread::park_timeout)
+            .retry(pauses.with_max_times(self.times as usize))
+            .sleep(turns::pause)
             .when(again)
             .notify(|_, _| self.retried.add(1))
             .call()

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::db::Db;
+use crate::db::{Db, Snapshot};
 use crate::delta::Delta;
 use crate::error::StateError;
 use crate::held::{HashOf, OrderBuffer};
@@ -29,8 +29,8 @@ type SharedState = Rc<RefCell<dyn Persistent>>;
 /// Where and how one worker keeps its state.
 #[derive(Clone, Debug)]
 pub struct BackendConfig {
-    /// The folder RocksDB works in; its own.
-    pub dir: PathBuf,
+    /// The folder RocksDB works in; its own. Without one the job is simulated: rows are kept in memory.
+    pub dir: Option<PathBuf>,
     /// Key groups of the job.
     pub key_groups: KeyGroups,
     /// Index of this worker, `0..workers`.
@@ -94,9 +94,11 @@ impl Backend {
     /// When the folder cannot be used, or the checkpoint's files are not as its manifest says.
     pub fn open(config: BackendConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
         let keeps = config.durable || config.memory_limit_bytes.is_some();
-        let (db, states) = match restored {
-            None => (Db::open(&config.dir, 0, keeps)?, Vec::new()),
-            Some(restored) => (restore(&config, &restored, keeps)?, restored.manifest.states.clone()),
+        let (db, states) = match (&config.dir, &restored) {
+            (Some(dir), None) => (Db::open(dir, 0, keeps)?, Vec::new()),
+            (None, None) => (Db::simulated(0), Vec::new()),
+            (Some(dir), Some(restored)) => (restore(&config, dir, restored, keeps)?, restored.manifest.states.clone()),
+            (None, Some(restored)) => (restore_simulated(&config, restored)?, restored.manifest.states.clone()),
         };
         Ok(Self::new(config, db, states))
     }
@@ -316,23 +318,39 @@ impl OperatorStates {
 }
 
 /// Brings the checkpoint's state of this worker's key groups into a fresh RocksDB.
-fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
+fn restore(config: &BackendConfig, dir: &Path, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
     let RestoredWorker { manifest, store } = restored;
     let owned = config.key_groups.owned(config.worker, config.workers);
     let same = manifest.workers.len() == config.workers;
     let own = manifest.workers.get(config.worker).filter(|_| same);
     // The same number of workers means the same key groups: the old base is this worker's own.
     if let Some(base) = own.and_then(|own| own.base.as_ref()) {
-        store.fetch(base, &config.dir)?;
+        store.fetch(base, dir)?;
     }
-    let db = Db::open(&config.dir, manifest.epoch, keeps)?;
+    let db = Db::open(dir, manifest.epoch, keeps)?;
     let sources: Vec<&WorkerEntry> = own.map_or_else(|| manifest.workers.iter().collect(), |own| vec![own]);
     for worker in sources {
         if let (None, Some(base)) = (own, &worker.base) {
-            let folder = config.dir.with_extension("old");
+            let folder = dir.with_extension("old");
             store.fetch(base, &folder)?;
             db.copy_from(&Db::open(&folder, base.epoch, false)?, |group| owned.contains(&group))?;
             fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
+        }
+        for entry in worker.deltas_to_apply() {
+            db.apply(&Delta::load(store.as_ref(), entry)?, |group| owned.contains(&group))?;
+        }
+    }
+    Ok(db)
+}
+
+/// The same without files.
+fn restore_simulated(config: &BackendConfig, restored: &RestoredWorker) -> Result<Db, StateError> {
+    let RestoredWorker { manifest, store } = restored;
+    let owned = config.key_groups.owned(config.worker, config.workers);
+    let db = Db::simulated(manifest.epoch);
+    for worker in &manifest.workers {
+        if let Some(base) = &worker.base {
+            db.apply(&Snapshot::rows(store.as_ref(), base)?, |group| owned.contains(&group))?;
         }
         for entry in worker.deltas_to_apply() {
             db.apply(&Delta::load(store.as_ref(), entry)?, |group| owned.contains(&group))?;

@@ -19,7 +19,8 @@ use crate::codec;
 use crate::delta::{Delta, Op};
 use crate::error::StateError;
 use crate::log::with_sequence;
-use crate::store::{BaseEntry, CheckpointStore};
+use crate::rows::Rows;
+use crate::store::{BaseEntry, BaseFile, CheckpointStore};
 
 /// What all states of a worker together may take in RocksDB's write buffers before they are flushed, and in
 /// its block cache. Both are beyond the memory limit of hot state.
@@ -54,15 +55,20 @@ impl Expiry {
     }
 }
 
+/// Where the rows are.
+enum Content {
+    /// The lock is written only when a state's column family is created.
+    Rocks(RwLock<DB>, Cache),
+    Rows(RwLock<Rows>),
+}
+
 /// One worker's RocksDB.
 pub struct Db {
     path: PathBuf,
-    /// The lock is written only when a state's column family is created.
-    rocks: RwLock<DB>,
+    content: Content,
     /// Options of the families created later: they own the compaction filters, and `create_cf` does not
-    /// keep them. Dropped after `rocks`.
+    /// keep them. Dropped after `content`.
     created: Mutex<Vec<Options>>,
-    cache: Cache,
     expiry: Expiry,
     pending: Mutex<VecDeque<Arc<Delta>>>,
     /// Held while deltas are applied: they have an order.
@@ -91,6 +97,12 @@ impl Db {
         Self::open_with(&options, path, applied, true, 64 << 10)
     }
 
+    /// An empty one without RocksDB.
+    pub(crate) fn simulated(applied: u64) -> Self {
+        let rows = Content::Rows(RwLock::default());
+        Self::new(rows, Path::new("/simulated").to_owned(), Expiry::default(), applied, true, 0)
+    }
+
     fn open_with(
         options: &Options,
         path: &Path,
@@ -110,11 +122,22 @@ impl Db {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self {
-            path: path.to_owned(),
-            rocks: RwLock::new(rocks),
+        let rocks = Content::Rocks(RwLock::new(rocks), cache);
+        Ok(Self::new(rocks, path.to_owned(), expiry, applied, keeps, write_buffer_bytes))
+    }
+
+    fn new(
+        content: Content,
+        path: PathBuf,
+        expiry: Expiry,
+        applied: u64,
+        keeps: bool,
+        write_buffer_bytes: usize,
+    ) -> Self {
+        Self {
+            path,
+            content,
             created: Mutex::default(),
-            cache,
             expiry,
             pending: Mutex::default(),
             applying: Mutex::default(),
@@ -122,7 +145,7 @@ impl Db {
             eager: AtomicBool::new(false),
             keeps,
             write_buffer_bytes,
-        })
+        }
     }
 
     fn error(&self, what: &'static str) -> impl FnOnce(rocksdb::Error) -> StateError {
@@ -188,10 +211,21 @@ impl Db {
 
     /// Writes the changes of `delta` whose key group `owned` holds for.
     pub(crate) fn apply(&self, delta: &Delta, owned: impl Fn(u16) -> bool) -> Result<(), StateError> {
+        let rocks = match &self.content {
+            Content::Rocks(rocks, _) => rocks,
+            Content::Rows(rows) => {
+                let mut rows = rows.write().unwrap_or_else(PoisonError::into_inner);
+                for (state, ops) in delta.sections() {
+                    let ops = ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key())));
+                    ops.for_each(|op| rows.change(state, op));
+                }
+                return Ok(());
+            }
+        };
         for (state, _) in delta.sections() {
             self.ensure_family(state)?;
         }
-        let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
         let mut batch = WriteBatch::default();
         for (state, ops) in delta.sections() {
             let Some(family) = rocks.cf_handle(state) else { continue };
@@ -220,11 +254,12 @@ impl Db {
 
     /// Makes sure that a state has its column family.
     pub(crate) fn ensure_family(&self, state: &str) -> Result<(), StateError> {
-        if self.rocks.read().unwrap_or_else(PoisonError::into_inner).cf_handle(state).is_some() {
+        let Content::Rocks(rocks, cache) = &self.content else { return Ok(()) };
+        if rocks.read().unwrap_or_else(PoisonError::into_inner).cf_handle(state).is_some() {
             return Ok(());
         }
-        let mut rocks = self.rocks.write().unwrap_or_else(PoisonError::into_inner);
-        let options = family_options(&self.cache, self.expiry.of(state), self.write_buffer_bytes);
+        let mut rocks = rocks.write().unwrap_or_else(PoisonError::into_inner);
+        let options = family_options(cache, self.expiry.of(state), self.write_buffer_bytes);
         rocks.create_cf(state, &options).map_err(self.error("create a column family"))?;
         self.created.lock().unwrap_or_else(PoisonError::into_inner).push(options);
         Ok(())
@@ -237,7 +272,13 @@ impl Db {
         prefix: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
     ) -> Result<(), StateError> {
-        let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = match &self.content {
+            Content::Rocks(rocks, _) => rocks,
+            Content::Rows(rows) => {
+                return rows.read().unwrap_or_else(PoisonError::into_inner).scan(state, prefix, visit);
+            }
+        };
+        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
         let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
         let mut options = ReadOptions::default();
         options.set_iterate_range(PrefixRange(prefix));
@@ -254,7 +295,14 @@ impl Db {
 
     /// One row.
     pub(crate) fn get(&self, state: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = match &self.content {
+            Content::Rocks(rocks, _) => rocks,
+            Content::Rows(rows) => {
+                let rows = rows.read().unwrap_or_else(PoisonError::into_inner);
+                return Ok(rows.get(state, key).map(<[u8]>::to_vec));
+            }
+        };
+        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
         let Some(family) = rocks.cf_handle(state) else { return Ok(None) };
         rocks.get_cf(&family, key).map_err(self.error("read"))
     }
@@ -271,7 +319,8 @@ impl Db {
         const ROWS_PER_BATCH: usize = 10_000;
         for state in other.families()? {
             self.ensure_family(&state)?;
-            let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+            let Content::Rocks(rocks, _) = &self.content else { return Ok(()) };
+            let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
             let Some(family) = rocks.cf_handle(&state) else { continue };
             let mut batch = WriteBatch::default();
             other.scan(&state, &[], |key, value| {
@@ -296,22 +345,38 @@ impl Db {
     pub fn snapshot(&self) -> Result<Snapshot, StateError> {
         let _in_order = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         self.apply_in_order()?;
+        let rocks = match &self.content {
+            Content::Rocks(rocks, _) => rocks,
+            Content::Rows(rows) => {
+                let rows = rows.read().unwrap_or_else(PoisonError::into_inner).to_delta(self.applied())?;
+                return Ok(Snapshot { epoch: self.applied(), files: Files::Rows(rows) });
+            }
+        };
         let folder = self.path.with_extension("snapshot");
-        let rocks = self.rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
         let checkpoint = Checkpoint::new(&rocks).map_err(self.error("prepare a snapshot"))?;
         // RocksDB flushes its memtables first; SST files become hard links.
         checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;
-        Ok(Snapshot { epoch: self.applied(), folder })
+        Ok(Snapshot { epoch: self.applied(), files: Files::Folder(folder) })
     }
 }
 
 /// A base snapshot that is not in the checkpoint store yet.
 pub struct Snapshot {
     epoch: u64,
-    folder: PathBuf,
+    files: Files,
+}
+
+enum Files {
+    /// A RocksDB checkpoint.
+    Folder(PathBuf),
+    /// One file, of a simulated one.
+    Rows(Delta),
 }
 
 impl Snapshot {
+    const ROWS: &str = "rows";
+
     /// Moves the snapshot into the store. `epoch`: the one that runs, of which the file is; it must not be
     /// committed yet, or the file may be taken for one that nobody needs.
     ///
@@ -326,8 +391,19 @@ impl Snapshot {
     ) -> Result<BaseEntry, StateError> {
         debug_assert!(self.epoch <= epoch);
         let dir = format!("bases/{epoch:020}-w{worker:03}-{incarnation:016x}");
-        let files = store.adopt(&dir, &self.folder)?;
+        let files = match self.files {
+            Files::Folder(folder) => store.adopt(&dir, &folder)?,
+            Files::Rows(rows) => {
+                let len = rows.put(store, &format!("{dir}/{}", Self::ROWS))?;
+                vec![BaseFile { name: Self::ROWS.to_owned(), len }]
+            }
+        };
         Ok(BaseEntry { epoch: self.epoch, dir, files })
+    }
+
+    /// The rows of a base snapshot that was taken of a simulated one.
+    pub(crate) fn rows(store: &dyn CheckpointStore, base: &BaseEntry) -> Result<Delta, StateError> {
+        Delta::get(store, &format!("{}/{}", base.dir, Self::ROWS))
     }
 }
 
@@ -375,9 +451,10 @@ mod tests {
     fn compaction_drops_what_had_expired_at_the_epoch_rocksdb_is_at() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path(), 0, true).unwrap();
+        let Content::Rocks(rocks, _) = &db.content else { panic!("not a RocksDB") };
         let rows = |state: &str| {
-            db.rocks.read().unwrap().compact_range_cf(
-                db.rocks.read().unwrap().cf_handle(state).unwrap(),
+            rocks.read().unwrap().compact_range_cf(
+                rocks.read().unwrap().cf_handle(state).unwrap(),
                 None::<&[u8]>,
                 None::<&[u8]>,
             );

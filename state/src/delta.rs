@@ -304,6 +304,19 @@ impl Delta {
         Ok(DeltaEntry { epoch: self.epoch, file, len: bytes.len() as u64, crc32: crc32fast::hash(&bytes) })
     }
 
+    /// Writes it under a name of its own. Returns the length of the file.
+    pub(crate) fn put(&self, store: &dyn CheckpointStore, file: &str) -> Result<u64, StateError> {
+        let bytes = self.encode();
+        store.put(file, &bytes)?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Reads what [`put`](Self::put) wrote.
+    pub(crate) fn get(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
+        let corrupt = |reason: &str| StateError::Corrupt { file: file.to_owned(), reason: reason.to_owned() };
+        Self::decode(&store.get(file)?).map_err(corrupt)
+    }
+
     /// Reads the file that a manifest names.
     ///
     /// # Errors

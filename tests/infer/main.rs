@@ -10,6 +10,7 @@ mod ladder;
 mod poison;
 mod pool;
 mod restore;
+mod simulated;
 mod tensors;
 
 use std::alloc::System;

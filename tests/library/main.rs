@@ -1,10 +1,12 @@
 //! Every operator of the library against a naive loop in memory, on random data: out of order, late, at the same time, before
 //! 1970, at the ends of time; with crashes and restores to another number of workers in between.
 //!
-//! Most cases run the logic in the test kit (`LogicTest`), some the whole engine (`ProgramTest`).
+//! Most cases run the logic in the test kit (`LogicTest`), others the whole engine, in a simulated world (`Simulation`) or on
+//! real threads (`ProgramTest`).
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod connectors;
 mod joins;
 mod late;
 mod lookup;

@@ -1,10 +1,10 @@
-//! Whole programs on the real engine, of any number of workers, that crash and go on with another.
+//! Whole programs of any number of workers, that crash and go on with another: most in a simulated world, some on real threads.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tidemill::prelude::*;
-use tidemill::testing::{ProgramTest, TestSink, TestSource};
+use tidemill::testing::{ProgramTest, Simulation, TestSink, TestSource};
 
 use crate::joins::{all_pairs, ids};
 use crate::rest::one_then_two;
@@ -59,9 +59,69 @@ fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
     })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(24) })]
+/// What the sinks hold is what a loop over all events gives.
+fn check(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
+    let mut all: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
+    all.sort();
+    let mut windows: BTreeMap<(u8, Window), Vec<u32>> = BTreeMap::new();
+    for event in &all {
+        for window in windows_of(SLIDING, event.time) {
+            windows.entry((event.key, window)).or_default().push(event.id);
+        }
+    }
+    let windows = windows.into_iter().map(|((key, window), ids)| (key, window, sorted(ids))).collect::<Vec<_>>();
+    let told = sinks.windows.output().into_iter().map(|w| (w.key, w.window, w.value)).collect();
+    prop_assert_eq!(sorted(told), sorted(windows));
+    let together = |a: &Event, b: &Event| (BETWEEN.lower_ms..=BETWEEN.upper_ms).contains(&(b.time - a.time));
+    let joined = sinks.joined.output().into_iter().map(ids).collect();
+    prop_assert_eq!(sorted(joined), all_pairs(&all, JoinKind::Full, together));
+    // Which of two records of the same time comes first is not promised here: lengths of time are.
+    let gaps = |found: &[Vec<u32>]| sorted(found.iter().map(|m| m[0]).collect::<Vec<u32>>());
+    let distinct: std::collections::BTreeSet<(u8, i64)> = all.iter().map(|e| (e.key, e.time)).collect();
+    let found: Vec<Vec<u32>> = sinks.matches.output().iter().map(|m| m.iter().map(|e| e.id).collect()).collect();
+    if distinct.len() == all.len() {
+        prop_assert_eq!(gaps(&found), gaps(&one_then_two(&all, WITHIN_MS, false)));
+    }
+    let priced = sinks.priced.output();
+    let expected = all.iter().map(|event| (*event, Some((event.key, i32::from(event.key) * 7)))).collect();
+    prop_assert_eq!(sorted(priced), sorted(expected));
+    Ok(())
+}
 
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(1000) })]
+
+    /// In a world that a seed decides everything of.
+    #[test]
+    fn a_simulated_program_gives_what_a_loop_gives(
+        events in events(),
+        seed: u64,
+        state_memory in prop::option::of(4_000..100_000_u64),
+    ) {
+        let mut sim = Simulation::new(seed);
+        sim.state_memory(state_memory);
+        // Less than a watermark is behind.
+        sim.settings().reorder_ms = 15;
+        let source = sim.source();
+        let sinks = Sinks { windows: sim.sink(), joined: sim.sink(), matches: sim.sink(), priced: sim.sink() };
+        source.idle(2); // a partition that never has anything
+        let every = sim.draw(3..50);
+        for (at, (place, event)) in events.iter().enumerate() {
+            source.push_to(event.id as usize % 2, event.time, *event);
+            if at % every == every - 1 {
+                (0..2).for_each(|partition| source.watermark_of(partition, place - 20));
+            }
+        }
+        let (from, to) = (source.clone(), sinks.clone());
+        sim.run(move |flow| build(flow, &from, &to));
+        check(&events, &sinks)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(8) })]
+
+    /// On real threads, files and clocks.
     #[test]
     fn a_program_that_crashes_gives_what_a_loop_gives(
         events in events(),
@@ -91,31 +151,7 @@ proptest! {
             }
         }
         test.finish();
-
-        let mut all: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
-        all.sort();
-        let mut windows: BTreeMap<(u8, Window), Vec<u32>> = BTreeMap::new();
-        for event in &all {
-            for window in windows_of(SLIDING, event.time) {
-                windows.entry((event.key, window)).or_default().push(event.id);
-            }
-        }
-        let windows = windows.into_iter().map(|((key, window), ids)| (key, window, sorted(ids))).collect::<Vec<_>>();
-        let told = sinks.windows.output().into_iter().map(|w| (w.key, w.window, w.value)).collect();
-        prop_assert_eq!(sorted(told), sorted(windows));
-        let together = |a: &Event, b: &Event| (BETWEEN.lower_ms..=BETWEEN.upper_ms).contains(&(b.time - a.time));
-        let joined = sinks.joined.output().into_iter().map(ids).collect();
-        prop_assert_eq!(sorted(joined), all_pairs(&all, JoinKind::Full, together));
-        // Which of two records of the same time comes first is not promised here: lengths of time are.
-        let gaps = |found: &[Vec<u32>]| sorted(found.iter().map(|m| m[0]).collect::<Vec<u32>>());
-        let distinct: std::collections::BTreeSet<(u8, i64)> = all.iter().map(|e| (e.key, e.time)).collect();
-        let found: Vec<Vec<u32>> = sinks.matches.output().iter().map(|m| m.iter().map(|e| e.id).collect()).collect();
-        if distinct.len() == all.len() {
-            prop_assert_eq!(gaps(&found), gaps(&one_then_two(&all, WITHIN_MS, false)));
-        }
-        let priced = sinks.priced.output();
-        let expected = all.iter().map(|event| (*event, Some((event.key, i32::from(event.key) * 7)))).collect();
-        prop_assert_eq!(sorted(priced), sorted(expected));
+        check(&events, &sinks)?;
     }
 }
 

@@ -25,6 +25,7 @@ use crate::context::Shared;
 use crate::error::JobError;
 use crate::sink::SinkTask;
 use crate::time::{Epoch, EventTime};
+use crate::turns;
 
 /// The name of the blob that tells up to which epoch a worker had published its output.
 pub(crate) const PUBLISHED_BLOB: &str = "worker/published";
@@ -80,7 +81,7 @@ impl Coordinator {
             input
         });
         let leader =
-            (context.worker == 0).then(|| Leader::new(context.workers, interval, context.first_epoch, Instant::now()));
+            (context.worker == 0).then(|| Leader::new(context.workers, interval, context.first_epoch, turns::now()));
         Self {
             context: Rc::clone(context),
             thread,
@@ -109,7 +110,7 @@ impl Coordinator {
         self.lead();
         self.push_out();
         self.relieve_memory();
-        let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(Instant::now()));
+        let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(turns::now()));
         Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
     }
 
@@ -169,7 +170,7 @@ impl Coordinator {
                 Answer::Published(epoch) => self.published = epoch,
                 Answer::Committed(epoch) => {
                     if let Some(ended) = self.ended.remove(&epoch) {
-                        let took = u64::try_from(ended.elapsed().as_micros()).unwrap_or(u64::MAX);
+                        let took = u64::try_from(turns::since(ended).as_micros()).unwrap_or(u64::MAX);
                         self.context.process.progress.checkpoint_time.record(took);
                     }
                     if let Some(action) = self.leader.as_mut().map(|leader| leader.committed(epoch)) {
@@ -188,7 +189,7 @@ impl Coordinator {
         for message in messages {
             match message {
                 Message::Tick(epoch) => {
-                    progress.began.get_or_init(|| (Instant::now(), self.context.process.clock.now()));
+                    progress.began.get_or_init(|| (turns::now(), self.context.process.clock.now()));
                     progress.running_epoch.store(epoch.0, Ordering::Relaxed);
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
@@ -196,6 +197,7 @@ impl Coordinator {
                 Message::Finish(finish) => self.context.epochs.borrow_mut().finish_at(finish),
                 Message::Committed(epoch) => {
                     progress.committed_epoch.store(epoch.0, Ordering::Relaxed);
+                    self.context.epochs.borrow().committed(epoch);
                     let tasks = self.publishes.remove(&epoch).unwrap_or_default();
                     self.thread.send(Command::Publish { epoch, tasks });
                 }
@@ -246,7 +248,7 @@ impl Coordinator {
     }
 
     fn lead(&mut self) {
-        while let Some(action) = self.leader.as_mut().and_then(|leader| leader.decide(Instant::now())) {
+        while let Some(action) = self.leader.as_mut().and_then(|leader| leader.decide(turns::now())) {
             self.act(action);
         }
     }
@@ -256,9 +258,9 @@ impl Coordinator {
             Action::Broadcast(message) => {
                 match &message {
                     Message::Tick(epoch) if *epoch > self.context.first_epoch => {
-                        self.ended.insert(Epoch(epoch.0 - 1), Instant::now());
+                        self.ended.insert(Epoch(epoch.0 - 1), turns::now());
                     }
-                    Message::Finish(finish) => drop(self.ended.insert(finish.last, Instant::now())),
+                    Message::Finish(finish) => drop(self.ended.insert(finish.last, turns::now())),
                     _ => {}
                 }
                 let first = message == Message::Tick(self.context.first_epoch);

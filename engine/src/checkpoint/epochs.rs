@@ -102,6 +102,13 @@ impl Epochs {
         self.wake_sources();
     }
 
+    /// The manifest of this epoch is there: after the last one sources let go of what they held.
+    pub(crate) fn committed(&self, epoch: Epoch) {
+        if self.finish.is_some_and(|finish| finish.last == epoch) {
+            self.wake_sources();
+        }
+    }
+
     fn wake_sources(&self) {
         self.sources.iter().for_each(|source| source.activator.activate());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidemill_state::{CheckpointStore, LocalStore, Manifest, RestoreFrom, RestorePlan, Retention, blobs_of};
+use tidemill_state::{CheckpointStore, Manifest, RestoreFrom, RestorePlan, Retention, blobs_of};
 
 use super::coordinator::PUBLISHED_BLOB;
 use super::thread::Target;
@@ -30,9 +30,14 @@ impl Start {
     }
 }
 
-/// Opens the store and decides what to start from. Reads only.
-pub(crate) fn prepare(job: &str, args: &JobArgs, incarnation: u64) -> Result<Start, JobError> {
-    let Some(dir) = &args.checkpoint_dir else {
+/// Decides what to start from. Reads only.
+pub(crate) fn prepare(
+    job: &str,
+    args: &JobArgs,
+    incarnation: u64,
+    store: Option<Arc<dyn CheckpointStore>>,
+) -> Result<Start, JobError> {
+    let Some(store) = store else {
         if !matches!(args.restore, RestoreFrom::Auto | RestoreFrom::None) {
             return Err(JobError::Invalid(
                 "--restore names a checkpoint, but there is no --checkpoint-dir to restore from and go on in"
@@ -41,7 +46,6 @@ pub(crate) fn prepare(job: &str, args: &JobArgs, incarnation: u64) -> Result<Sta
         }
         return Ok(Start { target: None, manifest: None, blobs: Arc::default() });
     };
-    let store: Arc<dyn CheckpointStore> = Arc::new(LocalStore::open(dir)?);
     let manifest = match tidemill_state::plan_restore(store.as_ref(), &args.restore, job, args.key_groups)? {
         RestorePlan::StartEmpty => None,
         RestorePlan::From(manifest) => Some(Arc::new(*manifest)),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{JoinHandle, Thread};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -17,6 +17,7 @@ use crate::error::JobError;
 use crate::ingest::connector_error;
 use crate::sink::SinkTask;
 use crate::time::Epoch;
+use crate::turns;
 
 /// What the worker asks for.
 pub(crate) enum Command {
@@ -51,9 +52,6 @@ impl Default for BasePolicy {
     }
 }
 
-/// By how much `nice` is raised: to the end of its scale.
-const LOWEST_PRIORITY: i32 = 19;
-
 /// Where checkpoints go; none in a job without them.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -66,7 +64,7 @@ pub(crate) struct Target {
 pub(crate) struct CheckpointThread {
     commands: Option<Sender<Command>>,
     answers: Receiver<Answer>,
-    handle: Option<JoinHandle<()>>,
+    handle: Option<turns::Handle<()>>,
 }
 
 impl CheckpointThread {
@@ -76,6 +74,7 @@ impl CheckpointThread {
         db: Arc<Db>,
         target: Option<Target>,
         restored: bool,
+        policy: BasePolicy,
         delta_bytes: Arc<AtomicU64>,
     ) -> Result<Self, JobError> {
         let (commands, queue) = crossbeam_channel::unbounded();
@@ -88,16 +87,14 @@ impl CheckpointThread {
             // the first epoch makes a base of its own.
             base_due: restored,
             since_base: 0,
-            base_taken: Instant::now(),
+            base_taken: turns::now(),
             taking: None,
-            policy: BasePolicy::default(),
+            policy,
             published: Epoch(0),
             delta_bytes,
             answer: Answers { answer, wake: std::thread::current() },
         };
-        let handle = std::thread::Builder::new()
-            .name(format!("checkpoint-{worker}"))
-            .spawn(move || thread.serve(&queue))
+        let handle = turns::spawn(format!("checkpoint-{worker}"), move || thread.serve(&queue))
             .map_err(|source| JobError::Io { what: "start the checkpoint thread".to_owned(), source })?;
         Ok(Self { commands: Some(commands), answers, handle: Some(handle) })
     }
@@ -144,7 +141,7 @@ struct CheckpointWork {
     base_due: bool,
     since_base: u64,
     base_taken: Instant,
-    taking: Option<JoinHandle<Result<Snapshot, StateError>>>,
+    taking: Option<turns::Handle<Result<Snapshot, StateError>>>,
     policy: BasePolicy,
     published: Epoch,
     delta_bytes: Arc<AtomicU64>,
@@ -153,7 +150,7 @@ struct CheckpointWork {
 
 impl CheckpointWork {
     fn serve(&mut self, queue: &Receiver<Command>) {
-        for command in queue {
+        while let Some(command) = turns::receive(queue) {
             let answer = self.handle(command).unwrap_or_else(Answer::Failed);
             let failed = matches!(answer, Answer::Failed(_));
             self.answer.give(answer);
@@ -172,6 +169,7 @@ impl CheckpointWork {
             Command::Write { epoch, delta, flushes } => self.write(epoch, *delta, flushes).map(Answer::Durable),
             Command::Publish { epoch, tasks } => {
                 for task in tasks {
+                    turns::may_crash()?;
                     run([task])?;
                     crash::point("after-publish", epoch, self.worker as usize);
                 }
@@ -208,19 +206,15 @@ impl CheckpointWork {
             taken.join().map_err(|_| JobError::Invalid("the snapshot thread panicked, which is a bug".to_owned()))??
         } else {
             let grown = self.since_base >= self.policy.delta_bytes;
-            if self.taking.is_none() && grown && self.base_taken.elapsed() >= self.policy.min_interval {
+            if self.taking.is_none() && grown && turns::since(self.base_taken) >= self.policy.min_interval {
                 let db = Arc::clone(&self.db);
-                let taking = std::thread::Builder::new().name(format!("snapshot-{}", self.worker));
                 let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
                 let take = move || {
-                    // Records go first: this only uses what they leave of the processors.
-                    if let Err(error) = rustix::process::nice(LOWEST_PRIORITY) {
-                        tracing::debug!(%error, "the snapshot thread keeps its priority");
-                    }
+                    turns::step_back();
                     db.snapshot()
                 };
-                self.taking = Some(taking.spawn(take).map_err(failed)?);
-                (self.since_base, self.base_taken) = (0, Instant::now());
+                self.taking = Some(turns::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);
+                (self.since_base, self.base_taken) = (0, turns::now());
             }
             return Ok(None);
         };
@@ -255,7 +249,7 @@ mod tests {
 
     fn config(dir: &std::path::Path) -> BackendConfig {
         BackendConfig {
-            dir: dir.to_owned(),
+            dir: Some(dir.to_owned()),
             key_groups: KeyGroups::new(8),
             worker: 0,
             workers: 1,

@@ -236,7 +236,7 @@ impl<L: KeyedLogic> Shell<L> {
         if let Some(next) = self.core.fire_processing_timers()? {
             let now_ms = (self.core.now.0 / 1000) as i64;
             let wait = u64::try_from(next.saturating_sub(now_ms)).unwrap_or(0);
-            self.activator.activate_after(Duration::from_millis(wait));
+            self.context.wake_after(&self.activator, Duration::from_millis(wait));
         }
         Ok(())
     }

@@ -9,7 +9,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -17,6 +16,7 @@ use timely::scheduling::SyncActivator;
 
 use super::batch::{BatchRunner, PoolSpec};
 use crate::error::JobError;
+use crate::turns;
 
 /// Overdue threads, as multiples of the pool's size, before no more are started in their place.
 const OVERDUE_LIMIT: usize = 4;
@@ -45,7 +45,7 @@ pub(super) struct Done<W> {
 struct Thread {
     /// The ticket it works on.
     current: Arc<AtomicU64>,
-    handle: JoinHandle<()>,
+    handle: turns::Handle<()>,
 }
 
 pub(super) struct Pool<W> {
@@ -112,9 +112,7 @@ impl<W: Send + 'static> Pool<W> {
             report: self.report.clone(),
             wake: self.wake.clone(),
         };
-        let handle = std::thread::Builder::new()
-            .name(format!("{}-pool", self.name))
-            .spawn(move || desk.work_off(runner))
+        let handle = turns::spawn(format!("{}-pool", self.name), move || desk.work_off(runner))
             .map_err(|source| JobError::Io { what: format!("start a thread of \"{}\"", self.name), source })?;
         self.threads.push(Thread { current, handle });
         Ok(())
@@ -147,7 +145,7 @@ impl<W: Send + 'static> Pool<W> {
     /// Hands a batch to the threads; [`has_room`](Self::has_room) held.
     pub(super) fn submit(&mut self, work: W) -> u64 {
         self.last_ticket += 1;
-        let order = Order { ticket: self.last_ticket, work, sent: Instant::now() };
+        let order = Order { ticket: self.last_ticket, work, sent: turns::now() };
         let sent = self.orders.as_ref().map(|orders| orders.try_send(order).is_ok());
         debug_assert_eq!(sent, Some(true), "only where there is room");
         self.running += 1;
@@ -213,12 +211,13 @@ struct Desk<W> {
     wake: SyncActivator,
 }
 
-impl<W: 'static> Desk<W> {
+impl<W: Send + 'static> Desk<W> {
     /// A thread's life.
     fn work_off(self, mut runner: Box<dyn BatchRunner<W>>) {
-        while let Ok(Order { ticket, mut work, sent }) = self.orders.recv() {
+        while let Some(Order { ticket, mut work, sent }) = turns::receive(&self.orders) {
             self.current.store(ticket, Ordering::SeqCst);
-            let (queued, started) = (sent.elapsed(), Instant::now());
+            let started = turns::now();
+            let queued = started.saturating_duration_since(sent);
             let is_given_up = ticket <= self.expired_up_to.load(Ordering::SeqCst);
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 if !is_given_up {
@@ -228,10 +227,10 @@ impl<W: 'static> Desk<W> {
             let lost = outcome.is_err();
             let work = outcome.map(|()| work).map_err(|panic| message(&*panic));
             self.current.store(if lost { ENDED } else { NONE }, Ordering::SeqCst);
-            let sent = self.report.send(Done { ticket, work, queued, ran: started.elapsed() });
+            let sent = turns::send(&self.report, Done { ticket, work, queued, ran: turns::since(started) });
             // A worker that is gone has nothing to be woken for.
             _ = self.wake.activate();
-            if lost || sent.is_err() {
+            if lost || !sent {
                 return;
             }
         }
@@ -247,11 +246,11 @@ impl<W> Drop for Pool<W> {
     fn drop(&mut self) {
         self.orders = None;
         while self.taken.try_recv().is_ok() {}
-        let until = Instant::now() + LAST_RUN;
+        let until = turns::now() + LAST_RUN;
         for thread in self.threads.drain(..) {
-            while !thread.handle.is_finished() && Instant::now() < until {
+            while !thread.handle.is_finished() && turns::now() < until {
                 while self.done.try_recv().is_ok() {}
-                std::thread::park_timeout(Duration::from_micros(200));
+                turns::pause(Duration::from_micros(200));
             }
             if thread.handle.is_finished() {
                 drop(thread.handle.join());

@@ -295,7 +295,7 @@ impl<L: KeyedLogic> LogicTest<L> {
 
     fn open_worker(&self, worker: usize, workers: usize) -> Result<TestWorker<L>, JobError> {
         let config = BackendConfig {
-            dir: Default::default(),
+            dir: None,
             key_groups: KeyGroups::new(DEFAULT_KEY_GROUPS),
             worker,
             workers,

@@ -6,6 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rand_chacha::ChaCha8Rng;
+
+use super::simulation::Schedule;
 use super::{TestSink, TestSource, must};
 use crate::clock::Clock;
 use crate::error::JobError;
@@ -14,7 +17,7 @@ use crate::record::Data;
 use crate::settings::JobArgs;
 use crate::stream::Flow;
 
-type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
+pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
 
 /// Runs a whole program and lets a test do everything that the world does to it.
 ///
@@ -155,6 +158,8 @@ pub(super) trait Driven: Send + Sync {
     fn is_committed(&self) -> bool;
     fn end(&self);
     fn set_crashed(&self, crashed: bool);
+    /// Records that are no further apart than this in event time, and not parted by a watermark, change places.
+    fn reorder(&self, within_ms: i64, chance: &mut ChaCha8Rng);
 }
 
 /// What the stage knows of a sink.
@@ -173,6 +178,8 @@ pub(super) struct Stage {
     changed: Condvar,
     /// Held by who waits; nothing is in it.
     waiting: Mutex<()>,
+    /// In a simulation: then the job runs from its start to its end at once, and nobody waits.
+    schedule: Option<Arc<Schedule>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -183,6 +190,8 @@ impl Stage {
     /// A job that gets nothing done for so long is stuck.
     const PATIENCE: Duration = Duration::from_secs(120);
     const LOOK: Duration = Duration::from_millis(5);
+    /// When a reader looks for new steps.
+    const POLL: Duration = Duration::from_millis(1);
 
     fn new() -> Self {
         Self {
@@ -193,6 +202,38 @@ impl Stage {
             time_moved: AtomicBool::new(false),
             changed: Condvar::new(),
             waiting: Mutex::new(()),
+            schedule: None,
+        }
+    }
+
+    /// For a simulation.
+    pub(super) fn simulated(clock: Clock, schedule: Arc<Schedule>) -> Self {
+        Self { clock, schedule: Some(schedule), ..Self::new() }
+    }
+
+    /// How many of the next `left` steps of a partition are there to be read.
+    pub(super) fn arrived(&self, left: usize) -> usize {
+        self.schedule.as_ref().map_or(left, |schedule| schedule.arrived(left))
+    }
+
+    /// When a reader looks again.
+    pub(super) fn gap(&self) -> Duration {
+        self.schedule.as_ref().map_or(Self::POLL, |schedule| schedule.gap())
+    }
+
+    /// These records are published.
+    pub(super) fn published(&self, records: &[impl std::fmt::Debug]) {
+        if let Some(schedule) = &self.schedule {
+            schedule.note(&format!("{records:?}"));
+        }
+        self.changed.notify_all();
+    }
+
+    /// The sources end where they are, and begin in an order of records that is drawn.
+    pub(super) fn prepare(&self, within_ms: i64, chance: &mut ChaCha8Rng) {
+        for source in &*lock(&self.sources) {
+            source.reorder(within_ms, chance);
+            source.end();
         }
     }
 
@@ -220,13 +261,20 @@ impl Stage {
 
     #[track_caller]
     pub(super) fn settle_if_time_moved(&self) {
-        if self.time_moved.load(Ordering::Relaxed) {
+        assert!(
+            self.schedule.as_ref().is_none_or(|s| !s.has_begun()),
+            "the simulation has run: nothing comes in any more"
+        );
+        if self.schedule.is_none() && self.time_moved.load(Ordering::Relaxed) {
             self.settle();
         }
     }
 
     #[track_caller]
     pub(super) fn settle(&self) {
+        if self.schedule.is_some() {
+            return;
+        }
         // Processing-time timers fire in the epoch after the one in which the clock was moved.
         let epochs = 1 + usize::from(self.time_moved.swap(false, Ordering::Relaxed));
         for _ in 0..epochs {

@@ -31,9 +31,10 @@ impl<T> Shelf<T> {
     }
 }
 
-impl<T> Output<T> {
-    fn publish(&mut self, token: u64) {
+impl<T: Data> Output<T> {
+    fn publish(&mut self, token: u64, stage: &Stage) {
         if let Some(records) = self.staged.remove(&token) {
+            stage.published(&records);
             self.published.extend(records);
         }
     }
@@ -88,7 +89,7 @@ impl<T: Data> Sink for TestSink<T> {
             let token = token
                 .try_into()
                 .map_err(|_| ConnectorError::new(ErrorKind::Data, "a token in the checkpoint is not a test sink's"))?;
-            output.publish(u64::from_le_bytes(token));
+            output.publish(u64::from_le_bytes(token), &self.stage);
         }
         output.staged.clear();
         Ok(())
@@ -126,8 +127,7 @@ impl<T: Data> SinkWriter for TestWriter<T> {
             token: token.to_le_bytes().to_vec(),
             flush: Box::new(|| Ok(())),
             publish: Box::new(move || {
-                shelf.lock().publish(token);
-                stage.notify();
+                shelf.lock().publish(token, &stage);
                 Ok(())
             }),
         }))

@@ -1,8 +1,9 @@
 //! A source that a test fills by hand: partitions of steps, read again from the committed position after a crash.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::program::{Driven, Stage};
@@ -10,9 +11,6 @@ use crate::error::{ConnectorError, ErrorKind};
 use crate::record::Data;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
 use crate::time::EventTime;
-
-/// When a reader looks for new steps.
-const POLL: Duration = Duration::from_millis(1);
 
 /// A source that a test fills by hand. Cheap to clone: one clone goes into the program, one stays with the test.
 ///
@@ -75,6 +73,25 @@ impl<T: Data> Driven for Script<T> {
 
     fn set_crashed(&self, crashed: bool) {
         self.lock().crashed = crashed;
+    }
+
+    /// By neighbours that change places, so that each two that did are as near.
+    fn reorder(&self, within_ms: i64, chance: &mut ChaCha8Rng) {
+        const ROUNDS: usize = 8;
+        if within_ms <= 0 {
+            return;
+        }
+        for steps in &mut self.lock().partitions {
+            let len = steps.len();
+            for at in (0..ROUNDS).flat_map(|_| 1..len) {
+                if let (Step::Record(a, _), Step::Record(b, _)) = (&steps[at - 1], &steps[at])
+                    && a.0.abs_diff(b.0) <= within_ms.unsigned_abs()
+                    && chance.random()
+                {
+                    steps.swap(at - 1, at);
+                }
+            }
+        }
     }
 }
 
@@ -144,14 +161,17 @@ impl<T: Data> Source for TestSource<T> {
             })?;
             restored.extend(places);
         }
-        Ok(TestReader {
+        let mut reader = TestReader {
             script: Arc::clone(&self.script),
             stage: Arc::clone(&self.stage),
             worker: context.worker,
             workers: context.workers,
             restored,
             places: Vec::new(),
-        })
+        };
+        // An epoch may end before anything is read in it.
+        reader.discover(self.script.lock().partitions.len());
+        Ok(reader)
     }
 }
 
@@ -165,6 +185,18 @@ pub struct TestReader<T> {
     places: Vec<Place>,
 }
 
+impl<T> TestReader<T> {
+    /// Takes on those of so many partitions that are this worker's.
+    fn discover(&mut self, partitions: usize) {
+        let known = self.places.len() * self.workers + self.worker;
+        for partition in (known..partitions).step_by(self.workers) {
+            let found = self.restored.iter().find(|place| place.partition == partition);
+            let new = Place { partition, done: 0, watermark: EventTime::MIN, idle: false };
+            self.places.push(found.copied().unwrap_or(new));
+        }
+    }
+}
+
 impl<T: Data> SourceReader for TestReader<T> {
     type Item = T;
 
@@ -175,16 +207,12 @@ impl<T: Data> SourceReader for TestReader<T> {
         if steps.crashed {
             return Err(ConnectorError::new(ErrorKind::Unavailable, "the test crashed the job"));
         }
-        let known = self.places.len() * self.workers + self.worker;
-        for partition in (known..steps.partitions.len()).step_by(self.workers) {
-            let found = self.restored.iter().find(|place| place.partition == partition);
-            let new = Place { partition, done: 0, watermark: EventTime::MIN, idle: false };
-            self.places.push(found.copied().unwrap_or(new));
-        }
+        self.discover(steps.partitions.len());
         let mut more = false;
         'partitions: for place in &mut self.places {
             let left = steps.partitions[place.partition].get(place.done..).unwrap_or_default();
-            for step in left.iter().take(Batch::<T>::LIMIT) {
+            let arrived = self.stage.arrived(left.len());
+            for step in left.iter().take(arrived.min(Batch::<T>::LIMIT)) {
                 place.done += 1;
                 place.idle = matches!(step, Step::Idle) || (place.idle && matches!(step, Step::Mark));
                 match step {
@@ -206,7 +234,7 @@ impl<T: Data> SourceReader for TestReader<T> {
         Ok(match (steps.ended && all_done, more) {
             (true, _) => Next::Done,
             (false, true) => Next::Now,
-            (false, false) => Next::After(POLL),
+            (false, false) => Next::After(self.stage.gap()),
         })
     }
 

@@ -4,7 +4,7 @@
 //! records ─▶ codec.rs: rows of tensors (work.rs) ─▶ ladder.rs: backend, in line or on a thread ─▶ records + score
 //!              │ size.rs: how many at a time          └─ retry · halves · fallback model
 //!              └─ operator.rs: what all of them failed on gets the default score, or becomes a dead letter
-//! backend.rs: what scores a batch  ·  model.rs, session.rs: an ONNX model is one
+//! backend.rs: what scores a batch  ·  model.rs, session.rs: an ONNX model is one  ·  simulated.rs: one that is slow, or fails
 //! ```
 
 mod backend;
@@ -17,6 +17,7 @@ mod operator;
 pub mod server;
 mod session;
 mod settings;
+mod simulated;
 mod size;
 mod tensor;
 mod work;
@@ -29,4 +30,5 @@ pub use model::Model;
 pub use operator::{InferExt, Models, Scored, Source};
 pub use session::{Provider, SessionSettings};
 pub use settings::{BatchSize, InferSettings};
+pub use simulated::Simulated;
 pub use tensor::{ElementType, Elements, Tensor, TensorSpec};

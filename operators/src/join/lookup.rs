@@ -75,7 +75,7 @@ pub struct FetchSettings {
     pub pool: PoolSettings,
     /// How often a batch is tried again when `fetch` fails; default 2.
     pub retries: u32,
-    /// The pause before the first retry, twice as long before each further one, with jitter; default 20 ms.
+    /// The pause before the first retry, twice as long before each further one; default 20 ms.
     pub backoff: Duration,
 }
 

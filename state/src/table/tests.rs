@@ -63,7 +63,7 @@ proptest! {
         let (dir, mirror_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut backend = Backend::open(
             BackendConfig {
-                dir: dir.path().to_owned(),
+                dir: Some(dir.path().to_owned()),
                 key_groups: KeyGroups::new(4),
                 worker: 0,
                 workers: 1,

@@ -6,12 +6,16 @@
 //! bases/{epoch}-w{worker}-{incarnation}/     a RocksDB checkpoint: SST files, CURRENT, MANIFEST-…
 //! ```
 
+mod memory;
+
 use std::fs::{self, File};
 use std::io::{ErrorKind as IoKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
+
+pub use memory::MemoryStore;
 
 use crate::error::StateError;
 

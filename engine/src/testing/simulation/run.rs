@@ -1,0 +1,201 @@
+//! The test's handle on a simulation, and the run from the first start to the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::distr::uniform::{SampleRange, SampleUniform};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tidemill_state::MemoryStore;
+
+use super::super::must;
+use super::super::program::{Build, Stage};
+use super::schedule::{Ended, Schedule};
+use super::weather::{Fate, Weather};
+use super::{Outside, SimulationSettings};
+use crate::checkpoint::thread::BasePolicy;
+use crate::clock::Clock;
+use crate::error::JobError;
+use crate::job::{Job, World};
+use crate::record::Data;
+use crate::settings::JobArgs;
+use crate::stream::Flow;
+use crate::testing::{TestSink, TestSource};
+use crate::turns::CRASHED;
+
+/// Runs a whole program in a simulated world, that the seed decides everything of: which thread goes on when, what time it is,
+/// when input arrives, when the job crashes or is asked to stop, with how many workers it goes on, how long calls outside
+/// take. The same seed gives the same run.
+///
+/// * Threads take turns: a worker's is one step, a checkpoint thread's is one command. All that is inside a turn is as it would
+///   be in a job; nothing is seen of what two processors do to the same memory at a time.
+/// * Time: the job's [`clock`](Self::clock) begins at 0 and goes on by what turns take; when nobody has anything to do it
+///   goes to what is due next. Nobody waits for real.
+/// * State, checkpoints: in memory. Guarantee: outputs of [`TestSink`]s are exactly those of a job that was never disturbed.
+///
+/// ```
+/// use tidemill_engine::testing::Simulation;
+///
+/// Simulation::check(20, |sim| {
+///     let (numbers, large) = (sim.source::<i64>(), sim.sink::<i64>());
+///     for time in 0..100 {
+///         numbers.push_to(time as usize % 2, time, sim.draw(0..20));
+///     }
+///     let (from, to) = (numbers.clone(), large.clone());
+///     sim.run(move |flow| flow.source("numbers", &from)?.filter(|n| *n > 10).sink("large", &to));
+///     assert!(large.output().iter().all(|n| *n > 10));
+/// });
+/// ```
+pub struct Simulation {
+    seed: u64,
+    settings: SimulationSettings,
+    chance: ChaCha8Rng,
+    clock: Clock,
+    schedule: Arc<Schedule>,
+    stage: Arc<Stage>,
+    state_memory: Option<u64>,
+    simulated: SimulationReport,
+}
+
+/// What happened in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SimulationReport {
+    /// How often the job was started.
+    pub starts: u32,
+    /// How many of these it crashed in.
+    pub crashes: u32,
+    /// How many of these it was asked to stop in.
+    pub stops: u32,
+    /// Turns of all threads.
+    pub turns: u64,
+    /// By the simulation's clock.
+    pub elapsed: Duration,
+    /// A hash over who had each turn, at what time, and what was published: two runs with the same are the same.
+    pub digest: u64,
+}
+
+impl Simulation {
+    /// The world of a seed, as the default settings allow it.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let clock = Clock::manual(0);
+        let weather = Weather::new(stream(seed, 1), SimulationSettings::default());
+        let schedule = Arc::new(Schedule::new(clock.clone(), weather));
+        Self {
+            seed,
+            settings: SimulationSettings::default(),
+            chance: stream(seed, 0),
+            stage: Arc::new(Stage::simulated(clock.clone(), Arc::clone(&schedule))),
+            clock,
+            schedule,
+            state_memory: None,
+            simulated: SimulationReport::default(),
+        }
+    }
+
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What the world may do. To be changed before [`run`](Self::run).
+    pub fn settings(&mut self) -> &mut SimulationSettings {
+        &mut self.settings
+    }
+
+    /// Memory for keyed state: what is beyond it is in RocksDB.
+    pub fn state_memory(&mut self, bytes: Option<u64>) {
+        self.state_memory = bytes;
+    }
+
+    /// Draws a number from the seed, for the test's own data. What the world does is drawn apart from it.
+    pub fn draw<T: SampleUniform, R: SampleRange<T>>(&mut self, range: R) -> T {
+        self.chance.random_range(range)
+    }
+
+    /// The job's clock.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// Calls outside, for stand-ins of models and services.
+    #[must_use]
+    pub fn outside(&self) -> Outside {
+        Outside { schedule: Arc::clone(&self.schedule) }
+    }
+
+    /// A source to be filled by hand, before [`run`](Self::run). Its input ends with what is in it.
+    #[must_use]
+    pub fn source<T: Data>(&self) -> TestSource<T> {
+        TestSource::new(Arc::clone(&self.stage))
+    }
+
+    /// A sink to be looked at, after [`run`](Self::run).
+    #[must_use]
+    pub fn sink<T: Data>(&self) -> TestSink<T> {
+        TestSink::new(Arc::clone(&self.stage))
+    }
+
+    /// Runs the program from its start to the end of its input, through whatever the world does to it. Once.
+    ///
+    /// # Panics
+    /// When the job stops with an error, or does not come to its end: what it waits for is told.
+    #[track_caller]
+    pub fn run<F>(&mut self, build: F) -> SimulationReport
+    where
+        F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    {
+        assert_eq!(self.simulated.starts, 0, "a simulation runs once");
+        must(self.try_run(Arc::new(build)));
+        self.simulated
+    }
+
+    fn try_run(&mut self, build: Build) -> Result<(), JobError> {
+        let mut chance = stream(self.seed, 2);
+        self.schedule.set_out(Weather::new(stream(self.seed, 1), self.settings.clone()));
+        self.stage.prepare(self.settings.reorder_ms, &mut chance);
+        let store = Arc::new(MemoryStore::default());
+        let args = JobArgs {
+            checkpoint_interval: self.schedule.draw(|w| w.time(&w.settings().checkpoint_interval.clone())),
+            state_memory: self.state_memory,
+            ..JobArgs::default()
+        };
+        // A run has a few KiB of state.
+        let bases = BasePolicy { delta_bytes: 1 << chance.random_range(6..16), min_interval: Duration::ZERO };
+        loop {
+            let args = JobArgs { workers: chance.random_range(self.settings.workers.clone()), ..args.clone() };
+            let world = World {
+                clock: self.clock.clone(),
+                incarnation: chance.random(),
+                store: Some(Arc::clone(&store) as _),
+                bases,
+                stop: self.schedule.restart(),
+                director: Some(Arc::clone(&self.schedule) as _),
+            };
+            let build = Arc::clone(&build);
+            let result = Job::new("simulation", args).simulate(world, move |flow| build(flow));
+            let Ended { fate, turns, stuck } = self.schedule.ended();
+            let so_far = &mut self.simulated;
+            so_far.starts += 1;
+            so_far.crashes += u32::from(fate == Fate::Crash);
+            so_far.stops += u32::from(fate == Fate::Stop);
+            so_far.turns += turns;
+            (so_far.elapsed, so_far.digest) = (self.schedule.elapsed(), self.schedule.digest());
+            match (result, stuck) {
+                (_, Some(stuck)) => return Err(JobError::Invalid(stuck)),
+                (Ok(()), None) if fate == Fate::End => return Ok(()),
+                (Err(JobError::Invalid(text)), None) if text == CRASHED => {}
+                (result, None) => result?,
+            }
+        }
+    }
+}
+
+/// Numbers that are the seed's, apart from those of its other streams.
+fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut chance = ChaCha8Rng::seed_from_u64(seed);
+    chance.set_stream(stream);
+    chance
+}

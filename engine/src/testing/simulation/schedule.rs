@@ -1,0 +1,262 @@
+//! The schedule: which thread has the next turn, and what time it is.
+//!
+//! ```text
+//! a thread rests ─▶ its turn took a while ─▶ does the start's fate come now? ─▶ who can go on? ─▶ the seed picks one
+//!                                                                                 └─ nobody: time goes to what is due next
+//! ```
+//! One thread has the turn, and all others wait for it, so whatever threads do to each other is done in the order of turns.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+
+use super::table::{Place, State, Table};
+use super::weather::{Fate, Weather};
+use crate::clock::Clock;
+use crate::turns::{Director, Rest};
+
+/// Nobody has the turn.
+const NOBODY: usize = usize::MAX;
+
+pub(in crate::testing) struct Schedule {
+    clock: Clock,
+    /// An instant to count from: it is never looked at but for what lies between two.
+    start: Instant,
+    micros: AtomicU64,
+    current: AtomicUsize,
+    table: Mutex<Table>,
+    all_ended: Condvar,
+}
+
+/// What came of a start.
+pub(super) struct Ended {
+    pub(super) fate: Fate,
+    pub(super) turns: u64,
+    pub(super) stuck: Option<String>,
+}
+
+impl Schedule {
+    pub(super) fn new(clock: Clock, weather: Weather) -> Self {
+        let table = Table {
+            weather,
+            begun: false,
+            seats: Vec::new(),
+            turns: 0,
+            digest: DefaultHasher::new(),
+            fate: (Fate::End, u64::MAX),
+            fated: false,
+            lost: false,
+            stuck: None,
+            stop: Arc::default(),
+        };
+        Self {
+            clock,
+            start: Instant::now(),
+            micros: AtomicU64::new(0),
+            current: AtomicUsize::new(NOBODY),
+            table: Mutex::new(table),
+            all_ended: Condvar::new(),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The world of the run that begins.
+    pub(super) fn set_out(&self, weather: Weather) {
+        let mut table = self.table();
+        (table.weather, table.begun) = (weather, true);
+    }
+
+    pub(in crate::testing) fn has_begun(&self) -> bool {
+        self.table().begun
+    }
+
+    pub(in crate::testing) fn arrived(&self, left: usize) -> usize {
+        self.draw(|weather| weather.arrived(left))
+    }
+
+    pub(in crate::testing) fn gap(&self) -> Duration {
+        self.draw(Weather::gap)
+    }
+
+    /// Draws something.
+    pub(super) fn draw<T>(&self, draw: impl FnOnce(&mut Weather) -> T) -> T {
+        draw(&mut self.table().weather)
+    }
+
+    /// Adds to what the digest is of.
+    pub(in crate::testing) fn note(&self, what: &impl Hash) {
+        what.hash(&mut self.table().digest);
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        self.table().digest.finish()
+    }
+
+    /// The job will be started; it looks at the flag that is returned.
+    pub(super) fn restart(&self) -> Arc<AtomicBool> {
+        let mut table = self.table();
+        table.fate = table.weather.fate();
+        table.seats.clear();
+        (table.turns, table.fated, table.lost, table.stop) = (0, false, false, Arc::default());
+        Arc::clone(&table.stop)
+    }
+
+    /// Waits until all threads of the start have ended.
+    pub(super) fn ended(&self) -> Ended {
+        let mut table = self.table();
+        while table.seats.iter().any(|place| !matches!(place.state, State::Ended)) {
+            table = self.all_ended.wait(table).unwrap_or_else(PoisonError::into_inner);
+        }
+        let fate = if table.fated { table.fate.0 } else { Fate::End };
+        Ended { fate, turns: table.turns, stuck: table.stuck.take() }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.micros.load(Ordering::Relaxed))
+    }
+
+    fn pass(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let now = self.micros.fetch_add(micros, Ordering::Relaxed) + micros;
+        self.clock.set(now);
+    }
+
+    /// Ends a turn, and gives the next one to somebody.
+    fn hand_on(&self, table: &mut Table, last: usize) {
+        let took = table.weather.turn();
+        self.pass(took);
+        table.turns += 1;
+        self.world(table);
+        let next = loop {
+            let now = self.now();
+            table
+                .seats
+                .iter_mut()
+                .for_each(|place| place.stalled_until = place.stalled_until.filter(|until| *until > now));
+            let ready: Vec<usize> = (0..table.seats.len()).filter(|seat| table.is_ready(*seat, now)).collect();
+            if let Some(next) = table.pick(&ready, last) {
+                break next;
+            }
+            match table.due().map(|due| due.saturating_duration_since(now)) {
+                // At least a microsecond: what is due between two of them is due at the second.
+                Some(wait) => self.pass(wait.max(Duration::from_micros(1))),
+                None if table.seats.iter().all(|place| matches!(place.state, State::Ended)) => break NOBODY,
+                None if table.lost => break NOBODY,
+                None => table.give_up("every thread waits for another one"),
+            }
+        };
+        (next, self.micros.load(Ordering::Relaxed)).hash(&mut table.digest);
+        self.current.store(next, Ordering::Release);
+        match table.seats.get_mut(next) {
+            None => self.all_ended.notify_all(),
+            Some(place) => {
+                (place.state, place.stirred) = (State::Running, false);
+                // One that has not taken its seat yet finds that it is its turn.
+                if let Some(thread) = place.thread.as_ref().filter(|_| next != last) {
+                    thread.unpark();
+                }
+            }
+        }
+    }
+
+    /// What the world does to the job now.
+    fn world(&self, table: &mut Table) {
+        if table.turns >= table.fate.1 && !table.fated {
+            table.fated = true;
+            match table.fate.0 {
+                Fate::Crash => table.lost = true,
+                Fate::Stop => table.stop.store(true, Ordering::Relaxed),
+                Fate::End => {}
+            }
+        }
+        if table.turns >= table.weather.settings().max_turns && table.stuck.is_none() {
+            table.give_up("it has had all turns there are, and goes on");
+        }
+        if let Some(time) = table.weather.stall() {
+            let seats = table.seats.len();
+            let until = self.now() + time;
+            let at = table.weather.chance.random_range(0..seats);
+            table.seats[at].stalled_until = Some(until);
+        }
+    }
+
+    fn wait_for_turn(&self, seat: usize) {
+        while self.current.load(Ordering::Acquire) != seat {
+            std::thread::park();
+        }
+    }
+}
+
+impl Director for Schedule {
+    fn announce(&self, by: Option<usize>, name: &str) -> usize {
+        let mut table = self.table();
+        // A thread of a worker's thread is the worker's.
+        let owner = by.map(|by| table.seats.get(by).and_then(|place| place.owner).unwrap_or(by));
+        table.seats.push(Place {
+            name: name.to_owned(),
+            owner,
+            thread: None,
+            state: State::Announced,
+            stalled_until: None,
+            stirred: false,
+            hurried: false,
+        });
+        table.seats.len() - 1
+    }
+
+    fn begin(&self, seat: usize) {
+        let mut table = self.table();
+        if let Some(place) = table.seats.get_mut(seat) {
+            place.thread = Some(std::thread::current());
+        }
+        // The last worker to take its seat opens the round.
+        let all_here = table.seats.iter().all(|place| place.thread.is_some());
+        if all_here && table.turns == 0 && self.current.load(Ordering::Acquire) == NOBODY {
+            self.hand_on(&mut table, NOBODY);
+        }
+        drop(table);
+        self.wait_for_turn(seat);
+    }
+
+    fn rest(&self, seat: usize, rest: Rest) -> bool {
+        let mut table = self.table();
+        if !matches!(rest, Rest::Idle { .. }) {
+            table.stir(seat);
+        }
+        if let Some(place) = table.seats.get_mut(seat) {
+            place.state = State::Resting(rest);
+        }
+        self.hand_on(&mut table, seat);
+        drop(table);
+        self.wait_for_turn(seat);
+        !self.table().lost
+    }
+
+    fn end(&self, seat: usize) {
+        let mut table = self.table();
+        table.stir(seat);
+        if let Some(place) = table.seats.get_mut(seat) {
+            place.state = State::Ended;
+        }
+        // A thread that was given up outlives its worker: it is to see that nobody sends any more.
+        table.seats.iter_mut().filter(|place| place.owner == Some(seat)).for_each(|place| place.hurried = true);
+        self.hand_on(&mut table, seat);
+    }
+
+    fn ends(&self, seat: usize) -> bool {
+        let mut table = self.table();
+        let Some(place) = table.seats.get_mut(seat) else { return true };
+        place.hurried = true;
+        matches!(place.state, State::Ended)
+    }
+
+    fn now(&self) -> Instant {
+        self.start + self.elapsed()
+    }
+}

@@ -1,0 +1,59 @@
+//! Many seeds: until one fails, which is told so that it can be run again.
+
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Simulation;
+
+const VARIABLE: &str = "TIDEMILL_SEED";
+
+/// A seed that a case failed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The seed.
+    pub seed: u64,
+    /// How many had passed before it.
+    pub passed: u64,
+    /// What the panic said.
+    pub message: String,
+}
+
+impl Simulation {
+    /// Runs `case` with so many seeds, other ones each time; with that of the environment's `TIDEMILL_SEED` alone, if it is
+    /// set.
+    ///
+    /// # Panics
+    /// When the case panics with one. The message has its seed.
+    #[track_caller]
+    pub fn check(cases: u64, case: impl Fn(&mut Self)) {
+        let wanted = std::env::var(VARIABLE).ok().map(|text| text.parse::<u64>());
+        let found = match wanted {
+            Some(Ok(seed)) => Self::find([seed], &case),
+            Some(Err(error)) => panic!("{VARIABLE} is no seed: {error}"),
+            None => {
+                let first = RandomState::new().hash_one("first seed");
+                Self::find((0..cases).map(|n| first.wrapping_add(n)), &case)
+            }
+        };
+        let Some(Found { seed, passed, message }) = found else { return };
+        let again = match Self::find([seed], &case) {
+            Some(again) if again.message == message => "repeats this one",
+            _ => {
+                "does not repeat this one: the program goes by something that is not the seed's (the order of a HashMap, \
+                 the machine's clock, a thread of its own)"
+            }
+        };
+        panic!("after {passed} seeds that passed: {message}\n{VARIABLE}={seed} {again}");
+    }
+
+    /// Runs `case` with each seed until it panics with one.
+    pub fn find(seeds: impl IntoIterator<Item = u64>, case: impl Fn(&mut Self)) -> Option<Found> {
+        (0..).zip(seeds).find_map(|(passed, seed)| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut Self::new(seed))));
+            let panic = outcome.err()?;
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Some(Found { seed, passed, message })
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! Who sits where, what each waits for, and who of them can go on.
+
+use std::hash::DefaultHasher;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::Thread;
+use std::time::Instant;
+
+use rand::Rng;
+
+use super::weather::{Fate, Weather};
+use crate::turns::Rest;
+
+pub(super) struct Table {
+    pub(super) weather: Weather,
+    pub(super) begun: bool,
+    pub(super) seats: Vec<Place>,
+    pub(super) turns: u64,
+    pub(super) digest: DefaultHasher,
+    pub(super) fate: (Fate, u64),
+    /// The fate has come.
+    pub(super) fated: bool,
+    /// Nothing may be done any more: by a crash, or because of what is said here.
+    pub(super) lost: bool,
+    pub(super) stuck: Option<String>,
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+pub(super) struct Place {
+    pub(super) name: String,
+    /// Whose thread it is beside; of a worker none.
+    pub(super) owner: Option<usize>,
+    pub(super) thread: Option<Thread>,
+    pub(super) state: State,
+    pub(super) stalled_until: Option<Instant>,
+    /// Another thread did something since the last turn.
+    pub(super) stirred: bool,
+    /// Somebody waits for it to end, or its worker has ended.
+    pub(super) hurried: bool,
+}
+
+pub(super) enum State {
+    Announced,
+    Running,
+    Resting(Rest),
+    Ended,
+}
+
+impl Table {
+    pub(super) fn is_ready(&self, seat: usize, now: Instant) -> bool {
+        let Some(place) = self.seats.get(seat) else { return false };
+        if !self.lost && place.stalled_until.is_some() {
+            return false;
+        }
+        match &place.state {
+            State::Ended | State::Running => false,
+            State::Announced | State::Resting(Rest::Busy) => true,
+            State::Resting(Rest::End(other)) => {
+                self.seats.get(*other).is_none_or(|other| matches!(other.state, State::Ended))
+            }
+            State::Resting(_) if self.lost => true,
+            State::Resting(Rest::Idle { until }) => place.stirred || *until <= now,
+            State::Resting(Rest::Until(until)) => *until <= now,
+            State::Resting(Rest::Queue(ready)) => place.hurried || ready(),
+        }
+    }
+
+    pub(super) fn pick(&mut self, ready: &[usize], last: usize) -> Option<usize> {
+        if ready.contains(&last) && self.weather.persists() {
+            return Some(last);
+        }
+        (!ready.is_empty()).then(|| ready[self.weather.chance.random_range(0..ready.len())])
+    }
+
+    /// The next time at which something that waits for time can go on.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let due = |place: &Place| {
+            let resting = match &place.state {
+                State::Resting(Rest::Idle { until } | Rest::Until(until)) => Some(*until),
+                _ => None,
+            };
+            match (&place.state, place.stalled_until) {
+                (State::Ended, _) => None,
+                (State::Resting(Rest::Until(until)), Some(stalled)) => Some(stalled.max(*until)),
+                (State::Resting(Rest::Idle { until }), Some(stalled)) if !place.stirred => Some(stalled.max(*until)),
+                (_, stalled) => stalled.or(resting),
+            }
+        };
+        self.seats.iter().filter_map(due).min()
+    }
+
+    /// The job does not come to its end.
+    pub(super) fn give_up(&mut self, why: &str) {
+        let waiting = self.seats.iter().filter(|place| !matches!(place.state, State::Ended)).map(Place::describe);
+        let waiting = waiting.collect::<Vec<_>>().join("\n  ");
+        self.stuck = Some(format!("the job is stuck after {} turns: {why}\n  {waiting}", self.turns));
+        self.lost = true;
+    }
+
+    /// A turn of `seat` did something: who may have waited for that looks again.
+    pub(super) fn stir(&mut self, seat: usize) {
+        let owner = self.seats.get(seat).and_then(|place| place.owner);
+        for (at, place) in self.seats.iter_mut().enumerate() {
+            place.stirred |= match owner {
+                None => place.owner.is_none() && at != seat,
+                Some(owner) => at == owner,
+            };
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn describe(&self) -> String {
+        let state = match &self.state {
+            State::Announced => "has not begun",
+            State::Running => "has the turn",
+            State::Ended => "has ended",
+            State::Resting(Rest::Busy) => "could go on",
+            State::Resting(Rest::Idle { .. }) => "has nothing to do",
+            State::Resting(Rest::Until(_)) => "waits for time",
+            State::Resting(Rest::Queue(_)) => "waits for a message, or for room for one",
+            State::Resting(Rest::End(_)) => "waits for a thread to end",
+        };
+        format!("{}: {state}", self.name)
+    }
+}

@@ -1,0 +1,195 @@
+//! The simulation itself: a seed is a run, whatever the process; and a planted fault is found.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use super::{Simulation, SimulationReport};
+use crate::EventTime;
+use crate::record::Record;
+use crate::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
+
+/// Counts the records of a key from its first one on, and tells how many after 50 ms.
+struct Burst {
+    count: ValueState<u8, u64>,
+    due: ValueState<u8, EventTime>,
+    /// The planted fault: when it is due, where a restore brings nothing back.
+    forgetful: Option<BTreeMap<u8, EventTime>>,
+}
+
+impl Burst {
+    const LENGTH_MS: i64 = 50;
+
+    fn open(states: &mut States<'_, u8>, forgetful: bool) -> Result<Self, crate::JobError> {
+        Ok(Self { count: states.value("count")?, due: states.value("due")?, forgetful: forgetful.then(BTreeMap::new) })
+    }
+}
+
+impl KeyedLogic for Burst {
+    type Key = u8;
+    type In = (u8, u64);
+    type Out = (u8, i64, u64);
+    type Side = ();
+
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, u8, Self::Out, ()>,
+        record: Record<Self::In>,
+    ) -> Result<(), LogicError> {
+        let count = self.count.update(
+            ctx,
+            || 0,
+            |count| {
+                *count += 1;
+                *count
+            },
+        )?;
+        if count == 1 {
+            let due = record.event_time.plus_ms(Self::LENGTH_MS);
+            ctx.set_timer(due);
+            match &mut self.forgetful {
+                Some(kept) => drop(kept.insert(*ctx.key(), due)),
+                None => self.due.put(ctx, due)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, ctx: &mut Context<'_, u8, Self::Out, ()>, at: EventTime) -> Result<(), LogicError> {
+        let due = match &self.forgetful {
+            Some(kept) => kept.get(ctx.key()).copied(),
+            None => self.due.get(ctx)?,
+        };
+        if due == Some(at) {
+            let count = self.count.get(ctx)?.unwrap_or(0);
+            self.count.remove(ctx)?;
+            ctx.emit((*ctx.key(), at.0, count));
+        }
+        Ok(())
+    }
+}
+
+/// Random records, the program, and what a loop says of them.
+fn bursts(sim: &mut Simulation, forgetful: bool) -> SimulationReport {
+    sim.settings().reorder_ms = 30;
+    let (source, sink) = (sim.source(), sim.sink());
+    let mut records = Vec::new();
+    let mut time = 0;
+    for id in 0..sim.draw(20..200_u64) {
+        time += sim.draw(0..8_i64);
+        let key = sim.draw(0..5_u8);
+        records.push((time, key));
+        source.push_to(usize::from(sim.draw(0..3_u8)), time, (key, id));
+        if sim.draw(0..10) == 0 {
+            (0..3).for_each(|partition| source.watermark_of(partition, time - 20));
+        }
+    }
+    let (from, to) = (source.clone(), sink.clone());
+    let simulated = sim.run(move |flow| {
+        let keyed = flow.source("records", &from)?.key_by(|record| record.0);
+        keyed.process("bursts", Order::EventTime, move |states| Burst::open(states, forgetful))?.main.sink("out", &to)
+    });
+    let mut expected = Vec::new();
+    let mut open: BTreeMap<u8, (i64, u64)> = BTreeMap::new();
+    for (time, key) in records {
+        if let Some((due, count)) = open.get(&key).copied().filter(|(due, _)| *due <= time) {
+            expected.push((key, due, count));
+            open.remove(&key);
+        }
+        open.entry(key).or_insert((time + Burst::LENGTH_MS, 0)).1 += 1;
+    }
+    expected.extend(open.into_iter().map(|(key, (due, count))| (key, due, count)));
+    expected.sort_unstable();
+    let mut told = sink.output();
+    told.sort_unstable();
+    assert_eq!(told, expected);
+    simulated
+}
+
+#[test]
+fn a_program_in_any_world_gives_what_a_loop_gives() {
+    let mut all = SimulationReport::default();
+    let seen = RefCell::new(&mut all);
+    Simulation::check(1000, |sim| {
+        let one = bursts(sim, false);
+        let mut all = seen.borrow_mut();
+        all.starts += one.starts;
+        all.crashes += one.crashes;
+        all.stops += one.stops;
+        all.turns += one.turns;
+        all.elapsed += one.elapsed;
+    });
+    println!("{all:?}");
+    // A test that nothing happened in would prove nothing.
+    let alone = std::env::var_os("TIDEMILL_SEED").is_some();
+    assert!(alone || (all.crashes > 200 && all.stops > 50 && all.turns > 100_000), "{all:?}");
+}
+
+/// The brief of this module: an operator that forgets a timer on restore.
+#[test]
+fn a_planted_fault_is_found_and_its_seed_finds_it_again() {
+    let forgetful = |sim: &mut Simulation| _ = bursts(sim, true);
+    let found = Simulation::find(0..1000, forgetful).expect("a seed with a crash in the wrong place");
+    println!("found with seed {} after {} that passed", found.seed, found.passed);
+    assert!(found.passed < 100, "it takes {} seeds to find it", found.passed);
+    for _ in 0..3 {
+        let again = Simulation::find([found.seed], forgetful);
+        assert_eq!(again.map(|again| again.message), Some(found.message.clone()));
+    }
+    assert_eq!(
+        Simulation::find(0..=found.seed, |sim| _ = bursts(sim, false)),
+        None,
+        "the right one passes these seeds"
+    );
+}
+
+#[test]
+fn a_failing_check_tells_its_seed() {
+    if std::env::var_os("TIDEMILL_SEED").is_some() {
+        return;
+    }
+    let failed = std::panic::catch_unwind(|| Simulation::check(1000, |sim| assert!(sim.draw(0..10) < 8, "too much")));
+    let message = *failed.unwrap_err().downcast::<String>().unwrap();
+    let seed = message.split("TIDEMILL_SEED=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(message.contains("too much"), "{message}");
+    assert!(Simulation::new(seed).draw(0..10) >= 8);
+}
+
+/// Prints what came of some seeds: for the test below, and whoever looks.
+#[test]
+fn digests() {
+    for seed in 0..20 {
+        println!("digest of {seed}: {:?}", bursts(&mut Simulation::new(seed), false));
+    }
+}
+
+#[test]
+fn a_seed_is_the_same_run_in_every_process() {
+    let lines = |text: &str| -> Vec<String> {
+        // The test's own name stands before the first of them.
+        text.lines().filter_map(|line| line.find("digest of").map(|at| line[at..].to_owned())).collect()
+    };
+    let run = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", "testing::simulation::tests::digests", "--nocapture"]).output().unwrap();
+        assert!(output.status.success());
+        lines(&String::from_utf8(output.stdout).unwrap())
+    };
+    let here: Vec<String> =
+        (0..20).map(|seed| format!("digest of {seed}: {:?}", bursts(&mut Simulation::new(seed), false))).collect();
+    assert_eq!(run(), here);
+    assert_eq!(run(), here);
+    let digests: BTreeSet<&str> = here.iter().filter_map(|line| line.split("digest: ").nth(1)).collect();
+    assert_eq!(digests.len(), here.len(), "each seed is a run of its own");
+}
+
+/// Whoever waits for what never comes is told of, and the test goes on.
+#[test]
+fn a_job_that_does_not_come_to_its_end_is_an_error() {
+    let found = Simulation::find([3], |sim| {
+        sim.settings().max_turns = 30;
+        bursts(sim, false);
+    });
+    let message = found.expect("30 turns are too few").message;
+    assert!(message.contains("stuck after 30 turns") && message.contains("worker 0: "), "{message}");
+}

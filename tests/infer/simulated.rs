@@ -1,0 +1,78 @@
+//! Models that are slow, time out and fail in a simulated world, with crashes and other numbers of workers in between.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tidemill::operators::infer::Simulated;
+use tidemill::prelude::*;
+use tidemill::testing::Simulation;
+
+use crate::fake::{Act, Fake, Item, item, settings, threads};
+
+/// What became of the records of all runs: a test that nothing failed in would prove nothing.
+#[derive(Default)]
+struct Seen {
+    scored: AtomicU64,
+    by_fallback: AtomicU64,
+    overdue: AtomicU64,
+    failed: AtomicU64,
+}
+
+#[test]
+fn every_record_comes_out_once_whatever_the_model_does() {
+    let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let seen = Seen::default();
+    Simulation::check(500, |sim| one_run(sim, &seen));
+    let Seen { scored, by_fallback, overdue, failed } = seen;
+    let all = [scored, by_fallback, overdue, failed].map(AtomicU64::into_inner);
+    println!("scored, by the fallback model, overdue, failed: {all:?}");
+    let alone = std::env::var_os("TIDEMILL_SEED").is_some();
+    assert!(alone || all.iter().all(|count| *count > 100), "{all:?}");
+}
+
+fn one_run(sim: &mut Simulation, seen: &Seen) {
+    let count = sim.draw(10..300_u64);
+    let (source, scored, letters) = (sim.source(), sim.sink::<Scored<Item>>(), sim.sink::<DeadLetter>());
+    let mut acts = BTreeMap::new();
+    for id in 0..count {
+        let act = if sim.draw(0..40) == 0 { Act::Poison } else { Act::Score };
+        acts.insert(id, act);
+        source.push_to(sim.draw(0..2), id as i64, item(id, act));
+        if sim.draw(0..20) == 0 {
+            (0..2).for_each(|partition| source.watermark_of(partition, id as i64));
+        }
+    }
+    let model = Simulated::new(Fake::new("model", 0.0, &[Act::Poison]), sim.outside());
+    let fallback = Simulated::new(Fake::new("fallback", 1.0, &[Act::Poison]), sim.outside());
+    let models = if sim.draw(0..2) == 0 { Models::of(model) } else { Models::of(model).or(fallback) };
+    let mut pool = threads(sim.draw(1..4), sim.draw(0..2) == 0).unwrap();
+    pool.deadline = (sim.draw(0..4) > 0).then(|| Duration::from_millis(sim.draw(5..200)));
+    let settings = InferSettings { retries: sim.draw(0..3), ..settings(sim.draw(1..40), Some(pool)) };
+    let (from, to, dead) = (source.clone(), scored.clone(), letters.clone());
+    sim.run(move |flow| {
+        let items = flow.source("items", &from)?;
+        items.infer("score", &models, &settings, |item: &Item| &item.wish)?.sink("scored", &to)?;
+        flow.dead_letters().sink("dead", &dead)
+    });
+    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    for Scored { record, score, source, .. } in scored.output() {
+        *times.entry(record.id).or_default() += 1;
+        assert_eq!(acts[&record.id], Act::Score);
+        let (plus, count) = match source {
+            Source::Model => (0.0, &seen.scored),
+            Source::FallbackModel => (1.0, &seen.by_fallback),
+            Source::Default => panic!("there is no default"),
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(score, record.id as f32 * 2.0 + plus);
+    }
+    for DeadLetter { reason, content, .. } in letters.output() {
+        let id = content.strip_prefix("id=").and_then(|rest| rest.split(',').next()).unwrap();
+        *times.entry(id.parse().unwrap()).or_default() += 1;
+        let overdue = reason.contains("no answer within") || reason.contains("all threads are overdue");
+        let count = if overdue { &seen.overdue } else { &seen.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    assert_eq!(times.into_iter().collect::<Vec<_>>(), (0..count).map(|id| (id, 1)).collect::<Vec<_>>());
+}
