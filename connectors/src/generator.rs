@@ -11,7 +11,7 @@ use crate::dealt::{Dealt, DealtPosition};
 /// Records that are dealt out and generated at a time.
 const PIECE: u64 = 64;
 
-type Make<T> = Arc<dyn Fn(u64) -> (EventTime, T) + Send + Sync>;
+type Make<T> = Box<dyn FnMut(u64) -> (EventTime, T)>;
 
 /// Makes record `i` of `0..count` by a pure function of `i`, so that a restore makes the same ones.
 ///
@@ -20,7 +20,7 @@ type Make<T> = Arc<dyn Fn(u64) -> (EventTime, T) + Send + Sync>;
 /// * Order: event times must not fall with `i` by more than the out-of-orderness.
 #[derive(Clone)]
 pub struct Generator<T> {
-    make: Make<T>,
+    start: Arc<dyn Fn() -> Make<T> + Send + Sync>,
     count: u64,
     per_second: Option<f64>,
     out_of_orderness_ms: i64,
@@ -29,7 +29,21 @@ pub struct Generator<T> {
 impl<T: Data> Generator<T> {
     /// Makes `count` records with `make`, as fast as they are taken.
     pub fn new(count: u64, make: impl Fn(u64) -> (EventTime, T) + Send + Sync + 'static) -> Self {
-        Self { make: Arc::new(make), count, per_second: None, out_of_orderness_ms: 0 }
+        let make = Arc::new(make);
+        Self::per_worker(count, move || {
+            let make = Arc::clone(&make);
+            move |index| make(index)
+        })
+    }
+
+    /// The same with a maker of each worker's own, which `start` makes: it may keep what makes the next record cheap, as
+    /// long as record `i` stays a function of `i`. A worker asks for ever higher ones, in runs.
+    pub fn per_worker<M: FnMut(u64) -> (EventTime, T) + 'static>(
+        count: u64,
+        start: impl Fn() -> M + Send + Sync + 'static,
+    ) -> Self {
+        let start = Arc::new(move || Box::new(start()) as Make<T>);
+        Self { start, count, per_second: None, out_of_orderness_ms: 0 }
     }
 
     /// Makes this many records per second, over all workers.
@@ -59,13 +73,15 @@ impl<T: Data> Source for Generator<T> {
         })?;
         let dealt = Dealt::new(context.worker, context.workers, &restored);
         let workers = context.workers as u64;
-        Ok(GeneratorReader { generator: self.clone(), first: dealt.next() / workers * workers * PIECE, dealt })
+        let first = dealt.next() / workers * workers * PIECE;
+        Ok(GeneratorReader { generator: self.clone(), make: (self.start)(), first, dealt })
     }
 }
 
 /// One worker's share of a generator.
 pub struct GeneratorReader<T> {
     generator: Generator<T>,
+    make: Make<T>,
     dealt: Dealt,
     /// The record that is due when this run starts.
     first: u64,
@@ -99,7 +115,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
             }
             let mut latest = EventTime::MIN;
             for index in first..end {
-                let (event_time, record) = (self.generator.make)(index);
+                let (event_time, record) = (self.make)(index);
                 latest = latest.max(event_time);
                 batch.push_arrived(event_time, self.due(index, batch), record);
             }
@@ -177,5 +193,25 @@ mod tests {
         }
         seen.sort_unstable();
         assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn each_worker_has_a_maker_of_its_own_that_is_asked_for_ever_higher_records() {
+        let clock = Clock::manual(0);
+        let generator = Generator::per_worker(1000, || {
+            let (mut before, mut calls) = (None, 0);
+            move |index: u64| {
+                assert!(before.replace(index) < Some(index));
+                calls += 1;
+                (EventTime(0), calls)
+            }
+        });
+        for worker in 0..3 {
+            let mut reader = open(&generator, worker, 3, Vec::new(), &clock);
+            let mut batch = Batch::new(clock.now());
+            while reader.read(&mut batch).unwrap() != Next::Done {}
+            let calls: Vec<u64> = batch.records().iter().map(|record| record.data).collect();
+            assert_eq!(calls, (1..=calls.len() as u64).collect::<Vec<_>>());
+        }
     }
 }

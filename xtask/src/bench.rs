@@ -7,11 +7,12 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::bench_nexmark::{self, NexmarkArgs};
 use crate::{bench_infer, bench_kafka, build_examples, cache, check, example, root, setup};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What: the examples on files and simulated input, on Kafka, or the inference operator alone.
+    /// What: the examples on files and simulated input, on Kafka, the inference operator alone, or the Nexmark queries.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -20,6 +21,8 @@ pub struct Args {
     /// Writes the table to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    nexmark: NexmarkArgs,
 }
 
 const RECORDS: u64 = 1_000_000;
@@ -31,14 +34,22 @@ enum What {
     Engine,
     Kafka,
     Infer,
+    Nexmark,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     if args.runs == 0 {
         bail!("--runs is 0: nothing would be measured");
     }
+    if args.nexmark.are_given() && args.what != What::Nexmark {
+        bail!("--events and --workers are for `bench nexmark`: the others have their own");
+    }
     if args.what == What::Kafka {
         return bench_kafka::run(args.runs, args.json.as_deref());
+    }
+    if args.what == What::Nexmark {
+        build_examples()?;
+        return bench_nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
     }
     setup::run()?;
     build_examples()?;

@@ -3,6 +3,7 @@
 mod bench;
 mod bench_infer;
 mod bench_kafka;
+mod bench_nexmark;
 mod broker;
 mod demo;
 mod kafka;

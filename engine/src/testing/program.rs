@@ -111,7 +111,8 @@ impl ProgramTest {
         self.run(workers);
     }
 
-    /// The wall clock moves to here, in ms since the Unix epoch. A step back is ignored.
+    /// The wall clock moves to here, in ms since the Unix epoch. A step back is ignored. What was pushed and is not worked
+    /// off yet sees the new time: [`settle`](Self::settle) first where it must not.
     pub fn clock_ms(&self, ms: u64) {
         self.stage.set_clock(ms.saturating_mul(1000));
     }

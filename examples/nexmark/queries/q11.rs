@@ -1,0 +1,33 @@
+//! User sessions: how many bids a bidder makes until silent for more than ten seconds.
+//! ```text
+//! SELECT bidder, COUNT(*) AS bid_count, starttime, endtime FROM SESSION(bid, 10 s) GROUP BY bidder, starttime, endtime
+//! ```
+//! Two bids exactly ten seconds apart are of one session, as in Flink; it ends ten seconds after the last.
+
+use serde::{Deserialize, Serialize};
+use tidemill::prelude::*;
+
+use crate::events::{Event, bids};
+
+const GAP_MS: i64 = 10_000;
+
+/// Also what q12 gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BidCount {
+    pub bidder: usize,
+    pub bid_count: u64,
+    pub starttime: EventTime,
+    pub endtime: EventTime,
+}
+
+impl From<Windowed<usize, u64>> for BidCount {
+    fn from(Windowed { key: bidder, window, value: bid_count, .. }: Windowed<usize, u64>) -> Self {
+        Self { bidder, bid_count, starttime: window.start, endtime: window.end }
+    }
+}
+
+pub fn q11(events: Stream<'_, Event>) -> Result<Stream<'_, BidCount>, JobError> {
+    let bidders = bids(events).map(|bid| bid.bidder).key_by(|bidder| *bidder);
+    let sessions = bidders.window("sessions", Assigner::session(GAP_MS)).aggregate(counting())?.results;
+    Ok(sessions.map(BidCount::from))
+}

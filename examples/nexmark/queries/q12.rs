@@ -1,0 +1,19 @@
+//! Processing-time windows: how many bids of a bidder come in ten seconds of the wall clock.
+//! ```text
+//! SELECT bidder, COUNT(*) AS bid_count, starttime, endtime FROM TUMBLE(bid by processing time, 10 s)
+//! GROUP BY bidder, starttime, endtime
+//! ```
+//! What is open when input ends is told. Another run counts otherwise; over all windows it counts the same.
+
+use tidemill::prelude::*;
+
+use super::q11::BidCount;
+use crate::events::{Event, bids};
+
+const SIZE_MS: i64 = 10_000;
+
+pub fn q12(events: Stream<'_, Event>) -> Result<Stream<'_, BidCount>, JobError> {
+    let bidders = bids(events).map(|bid| bid.bidder).key_by(|bidder| *bidder);
+    let windows = bidders.window("windows", Assigner::tumbling(SIZE_MS)).processing_time();
+    Ok(windows.aggregate(counting())?.results.map(BidCount::from))
+}

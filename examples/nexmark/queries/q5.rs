@@ -1,0 +1,48 @@
+//! Hot items: every two seconds, the auctions with the most bids in the last ten.
+//! ```text
+//! SELECT auction, num, starttime, endtime FROM
+//!   (SELECT auction, COUNT(*) AS num, starttime, endtime,
+//!           MAX(COUNT(*)) OVER (PARTITION BY endtime) AS most
+//!    FROM HOP(bid, 2 s, 10 s) GROUP BY auction, starttime, endtime)
+//! WHERE num = most
+//! ```
+//! Auctions that share the first place all come.
+
+use serde::{Deserialize, Serialize};
+use tidemill::prelude::*;
+
+use super::highest::highest;
+use crate::events::{Event, bids};
+
+const SIZE_MS: i64 = 10_000;
+const SLIDE_MS: i64 = 2_000;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HotItem {
+    auction: usize,
+    num: u64,
+    starttime: EventTime,
+    endtime: EventTime,
+}
+
+pub fn q5(events: Stream<'_, Event>) -> Result<Stream<'_, HotItem>, JobError> {
+    let counts = bids(events)
+        .map(|bid| bid.auction)
+        .key_by(|auction| *auction)
+        .window("bids", Assigner::sliding(SIZE_MS, SLIDE_MS))
+        .aggregate(counting())?
+        .results;
+    let items = counts.map(|Windowed { key: auction, window, value: num, .. }| HotItem {
+        auction,
+        num,
+        starttime: window.start,
+        endtime: window.end,
+    });
+    // A count has the last millisecond of its window: all of one window, and none of another, meet in a slide.
+    let hottest = items
+        .key_by(|item| item.endtime)
+        .window("hottest", Assigner::tumbling(SLIDE_MS))
+        .aggregate(highest(|item: &HotItem| item.num))?
+        .results;
+    Ok(hottest.flat_map(|window| window.value))
+}

@@ -1,0 +1,206 @@
+//! The Nexmark queries against SQLite: the same output, as often, whatever the number of workers, and when the program is
+//! killed at named places and goes on with another number of them. Each run has other events (`TIDEMILL_SEED`).
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../../examples/nexmark/events.rs"]
+#[allow(dead_code, reason = "the source is the program's")]
+mod events;
+mod processing_time;
+#[path = "../../examples/nexmark/queries/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "most are tested as programs")]
+mod queries;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use clap::Parser;
+use common::{example, finish, lines, same_lines, seed};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use events::EventArgs;
+
+const SIGKILL: i32 = 9;
+/// Some 3,300 auctions that close.
+const EVENTS: usize = 60_000;
+/// Events a second of event time. One each 5 ms: thirty tumbling windows, 150 sliding ones, sessions that end at the very
+/// millisecond. Two each ms: bids in the very millisecond in which their auction opens or closes.
+const EVENT_RATES: [u32; 2] = [200, 2_000];
+
+/// The flags of the program that say which events.
+#[derive(Parser)]
+struct EventFlags {
+    #[command(flatten)]
+    args: EventArgs,
+}
+
+/// Events, and what SQLite makes of them.
+struct Expected {
+    folder: TempDir,
+    flags: Vec<String>,
+}
+
+impl Expected {
+    /// The events go to a file without the engine, and from there into SQLite.
+    fn new(event_rate: u32, seed: u64) -> Self {
+        let flags = [
+            ("--events", EVENTS.to_string()),
+            ("--event-rate", event_rate.to_string()),
+            ("--out-of-order-group", "400".to_owned()),
+            ("--seed", (seed as u32).to_string()),
+        ];
+        let flags: Vec<String> = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let args = EventFlags::parse_from(std::iter::once("nexmark").chain(flags.iter().map(String::as_str))).args;
+        let mut text = String::new();
+        for event in args.generator().take(EVENTS) {
+            writeln!(text, "{}", serde_json::to_string(&event).unwrap()).unwrap();
+        }
+        fs::write(folder.path().join("events.jsonl"), text).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nexmark/expected.py");
+        finish(Command::new("python3").arg(script).arg(folder.path()));
+        Self { folder, flags }
+    }
+
+    /// The rows of a query, by SQLite.
+    fn rows(&self, query: &str) -> Vec<String> {
+        let rows = fs::read_to_string(self.folder.path().join(format!("{query}.jsonl"))).unwrap();
+        let rows = canonical(rows.lines().map(str::to_owned));
+        assert!(!rows.is_empty(), "{query} gives nothing on these events: the test would mean nothing");
+        rows
+    }
+
+    fn program(&self, query: &str, workers: usize, output: &Path) -> Command {
+        let mut command = example("nexmark");
+        command.args(["--query", query, "--workers", &workers.to_string()]).args(&self.flags);
+        command.arg("--output").arg(output);
+        command
+    }
+}
+
+/// The events of this run, the same for all queries: of each rate some.
+fn expected() -> &'static (u64, [Expected; 2]) {
+    static EXPECTED: OnceLock<(u64, [Expected; 2])> = OnceLock::new();
+    EXPECTED.get_or_init(|| {
+        let seed = seed();
+        (seed, EVENT_RATES.map(|event_rate| Expected::new(event_rate, seed)))
+    })
+}
+
+/// Sorted rows as they are written here: SQLite's come with other blanks.
+fn canonical(rows: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut rows: Vec<String> =
+        rows.into_iter().map(|row| serde_json::from_str::<Value>(&row).unwrap().to_string()).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// The program's rows in `output` are those of SQLite, once `of` has made of them what SQLite was asked for.
+fn compare(what: &str, expected: &[String], output: &Path, of: impl Fn(Vec<String>) -> Vec<String>) {
+    let rows = lines(output);
+    println!("{what}: {} rows, SQLite has {}", rows.len(), expected.len());
+    let scratch = tempfile::tempdir().unwrap();
+    let [expected_rows, found] = [("SQLite", expected), ("program", &canonical(of(rows)))].map(|(name, rows)| {
+        let folder = scratch.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("part-0.jsonl"), rows.join("\n")).unwrap();
+        folder
+    });
+    same_lines(&expected_rows, &found);
+}
+
+/// Runs `query` on all events with 1, 2 and 3 workers, and once more on some of them, killed twice.
+fn check(query: &str, of: impl Fn(Vec<String>) -> Vec<String>) {
+    let (seed, expected) = expected();
+    let scratch = tempfile::tempdir().unwrap();
+    for (given, event_rate) in expected.iter().zip(EVENT_RATES) {
+        let rows = given.rows(query);
+        for workers in 1..=3 {
+            let what = format!("{query}, {event_rate} events a second, {workers} workers");
+            let output = scratch.path().join(&what);
+            finish(&mut given.program(query, workers, &output));
+            compare(&what, &rows, &output, &of);
+        }
+    }
+
+    // Each query is killed at other places.
+    let number: u64 = query.trim_start_matches('q').parse().unwrap();
+    let mut chance = ChaCha8Rng::seed_from_u64(seed.wrapping_add(number));
+    let given = &expected[chance.random_range(0..expected.len())];
+    let output = scratch.path().join("killed");
+    let job = |workers| {
+        // A second long, so that there are epochs to be killed in.
+        let mut command = given.program(query, workers, &output);
+        command.args(["--rate", "60000", "--checkpoint-interval", "40ms"]);
+        command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
+        command
+    };
+    let places = ["mid-epoch", "after-delta", "before-manifest", "after-manifest"];
+    for (workers, epochs) in [(2, 2..6), (3, 6..10)] {
+        let place = format!("{}:{}", places[chance.random_range(0..places.len())], chance.random_range(epochs));
+        println!("{query}, {workers} workers: killed at {place}");
+        let ended = job(workers).env("TIDEMILL_CRASH_AT", &place).output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.signal(), Some(SIGKILL), "{query} was to be killed at {place}: {errors}");
+    }
+    finish(&mut job(1));
+    compare(&format!("{query}, killed twice"), &given.rows(query), &output, of);
+}
+
+/// The rows themselves.
+fn rows(rows: Vec<String>) -> Vec<String> {
+    rows
+}
+
+/// Of windows, the bids of each bidder; and each window is one that there is, and is told once.
+fn bids_of_bidders(rows: Vec<String>) -> Vec<String> {
+    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut windows = Vec::new();
+    for row in rows {
+        let row: Value = serde_json::from_str(&row).unwrap();
+        let [bidder, count] = ["bidder", "bid_count"].map(|name| row[name].as_u64().unwrap());
+        let [start, end] = ["starttime", "endtime"].map(|name| row[name].as_i64().unwrap());
+        assert!(start % 10_000 == 0 && end == start + 10_000 && count > 0, "{row}");
+        *counts.entry(bidder).or_default() += count;
+        windows.push((bidder, start));
+    }
+    let told = windows.len();
+    windows.sort_unstable();
+    windows.dedup();
+    assert_eq!(windows.len(), told, "a window was told twice");
+    counts
+        .into_iter()
+        .map(|(bidder, bid_count)| json!({ "bidder": bidder, "bid_count": bid_count }).to_string())
+        .collect()
+}
+
+macro_rules! queries {
+    ($($query:ident: $of:ident),+ $(,)?) => { $(
+        #[test]
+        fn $query() {
+            check(stringify!($query), $of);
+        }
+    )+ };
+}
+
+queries! {
+    q0: rows, q1: rows, q2: rows, q3: rows, q4: rows, q5: rows, q6: rows, q7: rows, q8: rows, q11: rows,
+    q12: bids_of_bidders, q13: rows,
+}
+
+#[test]
+fn a_group_that_cannot_be_permuted_is_refused() {
+    let mut command = example("nexmark");
+    let said = common::fail(command.args(["--query", "q0", "--events", "10", "--out-of-order-group", "1906"]));
+    assert!(said.contains("--out-of-order-group is 1906"), "{said}");
+}
