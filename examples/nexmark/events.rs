@@ -49,6 +49,12 @@ impl EventArgs {
         Ok(())
     }
 
+    /// What tells these events from others; there may be more of the same.
+    pub fn identity(&self) -> String {
+        let Self { events: _, rate: _, event_rate, out_of_order_group, seed } = self;
+        format!("{event_rate}-{out_of_order_group}-{seed}")
+    }
+
     /// All events, in the order in which they come.
     pub fn generator(&self) -> EventGenerator {
         let rate = self.event_rate.get() as usize;

@@ -78,8 +78,8 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<(), JobError> {
     args.events.check()?;
     let (job, report) = (args.job.clone(), args.report);
-    // Each query is a job of its own: a checkpoint of another one is refused.
-    let name = format!("nexmark-{:?}", args.query).to_lowercase();
+    // A checkpoint of another query, or of other events, is refused as that of another job.
+    let name = format!("nexmark-{:?}-{}", args.query, args.events.identity()).to_lowercase();
     let snapshot = Job::new(&name, job).run(move |flow| build(flow, &args))?;
     if report {
         println!("{}", serde_json::to_string_pretty(&snapshot).map_err(JobError::setup)?);

@@ -204,3 +204,16 @@ fn a_group_that_cannot_be_permuted_is_refused() {
     let said = common::fail(command.args(["--query", "q0", "--events", "10", "--out-of-order-group", "1906"]));
     assert!(said.contains("--out-of-order-group is 1906"), "{said}");
 }
+
+#[test]
+fn a_checkpoint_of_other_events_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |seed: &str| {
+        let mut command = example("nexmark");
+        command.args(["--query", "q0", "--events", "100", "--seed", seed, "--checkpoint-dir"]).arg(scratch.path());
+        command
+    };
+    finish(&mut run("1"));
+    let said = common::fail(&mut run("2"));
+    assert!(said.contains("nexmark-q0-10000-1-1") && said.contains("nexmark-q0-10000-1-2"), "{said}");
+}
