@@ -193,3 +193,24 @@ fn a_job_that_does_not_come_to_its_end_is_an_error() {
     let message = found.expect("30 turns are too few").message;
     assert!(message.contains("stuck after 30 turns") && message.contains("worker 0: "), "{message}");
 }
+
+#[test]
+fn an_error_of_the_job_is_an_error_of_the_test() {
+    let two_of_a_name = |sim: &mut Simulation| {
+        sim.settings().workers = 2..=4;
+        let (source, sink) = (sim.source::<u8>(), sim.sink::<u8>());
+        sim.run(move |flow| {
+            flow.source("numbers", &source)?.sink("out", &sink)?;
+            flow.source("numbers", &source)?.sink("too", &sink)
+        });
+    };
+    let message = Simulation::find([1], two_of_a_name).map(|found| found.message);
+    assert!(message.as_ref().is_some_and(|text| text.contains("\"numbers\" is used twice")), "{message:?}");
+    let panics = |sim: &mut Simulation| {
+        let (source, sink) = (sim.source::<u8>(), sim.sink::<u8>());
+        (0..20).for_each(|n| source.push(0, n));
+        sim.run(move |flow| flow.source("numbers", &source)?.map(|n| 10 / (10 - n.min(10))).sink("out", &sink));
+    };
+    let message = Simulation::find(0..50, panics).map(|found| found.message);
+    assert!(message.as_ref().is_some_and(|text| text.contains("panicked")), "{message:?}");
+}
