@@ -2,7 +2,8 @@
 //! ```text
 //! SELECT seller, id, expires, AVG(price) OVER (PARTITION BY seller ORDER BY expires, id ROWS 9 PRECEDING) FROM closed
 //! ```
-//! The original in CQL: a result with each auction that closes. (Flink has this query, and cannot run it.)
+//! The original in CQL: a result with each auction that closes. (Flink's cannot be run there; it is of eleven auctions, in the
+//! order of their highest bids.)
 
 use std::collections::VecDeque;
 

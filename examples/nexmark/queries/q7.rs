@@ -4,7 +4,8 @@
 //!   (SELECT *, MAX(price) OVER (PARTITION BY endtime) AS most FROM TUMBLE(bid, 10 s))
 //! WHERE price = most
 //! ```
-//! Bids that share the first place all come. First by auction, so that all workers have a part in it, then of those.
+//! Bids that share the first place all come; one at the end of a window belongs to the next, not to both as in Flink's.
+//! First by auction, so that all workers have a part in it, then of those.
 
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
