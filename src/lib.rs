@@ -65,7 +65,7 @@ pub mod prelude {
         Aggregate, Assigner, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt, Windowed,
         counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
     };
-    pub use tidemill_state::{Key, Ttl, Value};
+    pub use tidemill_state::{Key, Ttl, Value, Versions};
 }
 
 /// The programs in the pages are compiled.

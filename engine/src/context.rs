@@ -1,7 +1,7 @@
 //! What the operators of one worker share, and what the workers of one process share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -180,6 +180,8 @@ pub(crate) struct WorkerContext {
     pub(crate) epochs: RefCell<Epochs>,
     /// Blobs of the restored epoch, by name, one per old worker that wrote it.
     pub(crate) restored: Arc<BTreeMap<String, Vec<Vec<u8>>>>,
+    /// Those of them that somebody asked for.
+    pub(crate) taken: RefCell<BTreeSet<String>>,
     /// Records that came from other processes and were consumed, by process: to be acknowledged.
     pub(crate) acknowledge: RefCell<Vec<usize>>,
     pub(crate) dead_letters_logged: Cell<u64>,
@@ -190,6 +192,7 @@ impl WorkerContext {
 
     /// The blobs that all old workers left under `name`.
     pub(crate) fn restored_blobs(&self, name: &str) -> &[Vec<u8>] {
+        self.taken.borrow_mut().insert(name.to_owned());
         self.restored.get(name).map_or(&[], Vec::as_slice)
     }
 

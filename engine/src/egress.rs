@@ -101,6 +101,7 @@ fn restored_tokens(context: &Shared, name: &str) -> Result<Vec<StagedToken>, Job
         let epoch = blob[prefix.len()..].parse().map_err(|_| {
             JobError::Invalid(format!("checkpoint has a staged output under \"{blob}\", which names no epoch"))
         })?;
+        context.taken.borrow_mut().insert(blob.clone());
         tokens.extend(values.iter().map(|token| StagedToken { epoch: Epoch(epoch), token: token.clone() }));
     }
     tokens.sort_by_key(|token| token.epoch);

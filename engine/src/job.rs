@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use tidemill_state::{Backend, BackendConfig, KeyGroups, RestoredWorker, Workplace};
+use tidemill_state::{Backend, BackendConfig, KeyGroups, Rename, RestoredWorker, Workplace};
 use timely::WorkerConfig;
 use timely::worker::Worker;
 
 use crate::budget::Budget;
+use crate::checkpoint::claims;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::epochs::Epochs;
 use crate::checkpoint::restore::{Start, prepare, working_root};
@@ -50,6 +51,14 @@ impl Job {
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// What is called `new` in this program (an operator, a source, a sink, or a state as `operator/state`) is called `old` in
+    /// the checkpoint of an earlier one: as `--renamed`.
+    #[must_use]
+    pub fn renamed(mut self, old: &str, new: &str) -> Self {
+        self.args.renamed.push(Rename { old: old.to_owned(), new: new.to_owned() });
         self
     }
 
@@ -203,6 +212,7 @@ where
 {
     let context = open_context(worker, run)?;
     let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
+    let built = built.and_then(|()| claims::check(&context));
     if run.start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
         tracing::info!(
             "the restored checkpoint is of a finished job: its input had ended; its last output is published, and nothing more is to do"
@@ -245,7 +255,8 @@ fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
     };
     let restored = match (&run.start.manifest, &run.start.target) {
         (Some(manifest), Some(target)) => {
-            Some(RestoredWorker { manifest: Arc::clone(manifest), store: Arc::clone(&target.store) })
+            let changes = run.args.changes();
+            Some(RestoredWorker { manifest: Arc::clone(manifest), changes, store: Arc::clone(&target.store) })
         }
         _ => None,
     };
@@ -261,6 +272,7 @@ fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
         backend: RefCell::new(Backend::open(config, restored)?),
         epochs: RefCell::new(Epochs::new(index, first_epoch)),
         restored: Arc::clone(&run.start.blobs),
+        taken: RefCell::default(),
         acknowledge: RefCell::new(vec![0; run.args.hosts.len().max(1)]),
         dead_letters_logged: Cell::new(0),
     }))
@@ -271,7 +283,6 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         return Err(JobError::Invalid(format!("job \"{}\" has no source: it would never do anything", run.name)));
     }
     let backend = context.backend.borrow();
-    backend.check_all_claimed()?;
     let thread = CheckpointThread::start(
         context.worker as u32,
         backend.db(),

@@ -5,6 +5,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
+mod evolution;
 mod joins;
 mod late;
 mod programs;

@@ -1,0 +1,39 @@
+//! Nothing of a restored checkpoint is lost unseen: what no operator of the program takes stops the job.
+
+use super::restore::BlobName;
+use crate::context::WorkerContext;
+use crate::error::JobError;
+
+/// Checks that the program, whose graph is built, has an operator for everything in the checkpoint it restored.
+///
+/// # Errors
+/// What would be lost, by name.
+pub(crate) fn check(context: &WorkerContext) -> Result<(), JobError> {
+    let mut lost: Vec<String> = Vec::new();
+    // Only the first worker looks at all of what sinks have staged, and all workers have the same operators.
+    if context.worker == 0 {
+        let taken = context.taken.borrow();
+        let left = context.restored.keys().filter(|blob| !taken.contains(*blob));
+        // The watermark of an operator without state of its own is nothing that could be missed.
+        let left = left.filter(|blob| BlobName::of(blob).is_some_and(|name| name.kind != "operator"));
+        // A source's watermark goes with its position.
+        lost.extend(left.filter(|blob| !blob.ends_with("/watermark")).map(|blob| BlobName::describe(blob)));
+    }
+    all_claimed(&context.backend.borrow().unclaimed(), lost)
+}
+
+/// Refuses to lose these states, and these other things.
+///
+/// # Errors
+/// Where there are any.
+pub(crate) fn all_claimed(states: &[&str], others: Vec<String>) -> Result<(), JobError> {
+    let states = states.iter().map(|state| format!("state \"{state}\""));
+    let lost: Vec<String> = states.chain(others).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(JobError::Invalid(format!(
+        "the checkpoint holds what no operator of this program has: {}; if something has another name now, say --renamed OLD=NEW; if it was removed on purpose, --drop-state NAME gives up what it kept; or run the program that wrote it, or start with --restore none in an empty checkpoint directory",
+        lost.join(", ")
+    )))
+}
