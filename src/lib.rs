@@ -108,6 +108,8 @@ mod operator_pages {
     mod deduplicate {}
     #[doc = include_str!("../docs/operators/throttle.md")]
     mod throttle {}
+    #[doc = include_str!("../docs/operators/evolution.md")]
+    mod evolution {}
     #[doc = include_str!("../docs/operators/pattern.md")]
     mod pattern {}
 }

@@ -180,8 +180,8 @@ pub(crate) struct WorkerContext {
     pub(crate) epochs: RefCell<Epochs>,
     /// Blobs of the restored epoch, by name, one per old worker that wrote it.
     pub(crate) restored: Arc<BTreeMap<String, Vec<Vec<u8>>>>,
-    /// Those of them that somebody asked for.
-    pub(crate) taken: RefCell<BTreeSet<String>>,
+    /// The sources and sinks of this program: `source/name`, `sink/name`.
+    pub(crate) ends: RefCell<BTreeSet<String>>,
     /// Records that came from other processes and were consumed, by process: to be acknowledged.
     pub(crate) acknowledge: RefCell<Vec<usize>>,
     pub(crate) dead_letters_logged: Cell<u64>,
@@ -192,7 +192,6 @@ impl WorkerContext {
 
     /// The blobs that all old workers left under `name`.
     pub(crate) fn restored_blobs(&self, name: &str) -> &[Vec<u8>] {
-        self.taken.borrow_mut().insert(name.to_owned());
         self.restored.get(name).map_or(&[], Vec::as_slice)
     }
 

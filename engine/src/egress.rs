@@ -31,6 +31,7 @@ const VISIBLE_SAMPLE: usize = 16;
 pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Result<(), JobError> {
     let Stream { flow, inner } = stream;
     let context = flow.claim_name(name)?;
+    context.ends.borrow_mut().insert(format!("sink/{name}"));
     let metrics = flow.metrics(name, "sink");
     let sink_context = SinkContext {
         name: name.to_owned(),
@@ -101,7 +102,6 @@ fn restored_tokens(context: &Shared, name: &str) -> Result<Vec<StagedToken>, Job
         let epoch = blob[prefix.len()..].parse().map_err(|_| {
             JobError::Invalid(format!("checkpoint has a staged output under \"{blob}\", which names no epoch"))
         })?;
-        context.taken.borrow_mut().insert(blob.clone());
         tokens.extend(values.iter().map(|token| StagedToken { epoch: Epoch(epoch), token: token.clone() }));
     }
     tokens.sort_by_key(|token| token.epoch);

@@ -272,7 +272,7 @@ fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
         backend: RefCell::new(Backend::open(config, restored)?),
         epochs: RefCell::new(Epochs::new(index, first_epoch)),
         restored: Arc::clone(&run.start.blobs),
-        taken: RefCell::default(),
+        ends: RefCell::default(),
         acknowledge: RefCell::new(vec![0; run.args.hosts.len().max(1)]),
         dead_letters_logged: Cell::new(0),
     }))

@@ -2,28 +2,32 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::changes::Changes;
-use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::{Delta, Ops};
 use crate::error::StateError;
 use crate::held::{HashOf, OrderBuffer};
 use crate::key::{Key, KeyGroups, Value};
 use crate::log::LogTable;
-use crate::manifest::{Manifest, StateEntry, WorkerEntry};
-use crate::rows::{Fit, Layout, LogRows, Misfit, PassingRows, Rows, ValueRows, fit};
+use crate::manifest::{Manifest, StateEntry};
+use crate::rows::{Layout, LogRows, PassingRows, Rows, ValueRows};
 use crate::spec::{Persistent, StateSpec};
 use crate::store::CheckpointStore;
 use crate::table::{MemoryUse, Table};
 use crate::timers::TimerTable;
 use crate::value::ValueTable;
 use crate::versions::Versions;
+
+mod memory;
+mod restore;
+
+pub use memory::MemoryCheckpoint;
+use restore::restore;
 
 /// A log table as its operator and the backend hold it.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
@@ -57,33 +61,6 @@ pub struct RestoredWorker {
     pub changes: Changes,
     /// Where its files are.
     pub store: Arc<dyn CheckpointStore>,
-}
-
-/// A checkpoint in memory: of all workers a base, and the deltas after it in the order of epochs.
-#[derive(Clone, Default)]
-pub struct MemoryCheckpoint {
-    epoch: u64,
-    states: Vec<StateEntry>,
-    deltas: Vec<Arc<Delta>>,
-}
-
-impl MemoryCheckpoint {
-    /// The epoch it is of; 0 when it is empty.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// Adds an epoch: what each worker changed in it. `states` are those of the program now.
-    pub fn commit(&mut self, epoch: u64, states: Vec<StateEntry>, deltas: impl IntoIterator<Item = Arc<Delta>>) {
-        (self.epoch, self.states) = (epoch, states);
-        self.deltas.extend(deltas);
-    }
-
-    /// Has `bases` take the place of all deltas: each a worker's whole state at the end of the last epoch.
-    pub fn rebase(&mut self, bases: impl IntoIterator<Item = Arc<Delta>>) {
-        self.deltas = bases.into_iter().collect();
-    }
 }
 
 /// All state of one worker.
@@ -129,7 +106,8 @@ impl Backend {
     }
 
     fn new(config: BackendConfig, db: Db, restored: Vec<StateEntry>, changes: Changes) -> Self {
-        let named = |state: StateEntry| changes.state(&state.name).map(|name| (name.clone(), StateEntry { name, ..state }));
+        let named =
+            |state: StateEntry| changes.state(&state.name).map(|name| (name.clone(), StateEntry { name, ..state }));
         Self {
             memory: MemoryUse::new(config.memory_limit_bytes),
             relieved: (0, 0),
@@ -269,31 +247,6 @@ impl Backend {
         Ok(table)
     }
 
-    /// Has what the checkpoint holds of a state be as the program reads it, or says why it cannot be.
-    fn make_fit(&self, name: &str, rows: &dyn Rows) -> Result<(), StateError> {
-        let Some(stored) = self.restored.get(name) else { return Ok(()) };
-        match fit(stored, rows) {
-            Fit::Same => Ok(()),
-            Fit::No(_) if rows.pass_by() && self.db.is_empty(name)? => Ok(()),
-            Fit::No(Misfit { found, expected, advice }) => {
-                Err(StateError::Mismatch { state: name.to_owned(), found, expected, advice })
-            }
-            Fit::Upgrade(from) => {
-                let (to, _) = rows.versions();
-                let upgraded = self.db.rewrite(name, |row, value, out| {
-                    out.push(to as u8);
-                    upgrade(rows, from, row, value, out).map_err(|e| StateError::Value {
-                        state: name.to_owned(),
-                        group: codec::group_of_row(row),
-                        reason: format!("to become version {to}: {}", e.0),
-                    })
-                })?;
-                tracing::info!(state = name, from, to, rows = upgraded, worker = self.config.worker, "state upgraded");
-                Ok(())
-            }
-        }
-    }
-
     /// The registered states, for manifests.
     #[must_use]
     pub fn states(&self) -> Vec<StateEntry> {
@@ -414,41 +367,4 @@ impl OperatorStates {
     pub fn warm(&self, hashes: &[u64]) {
         self.states.iter().for_each(|state| state.borrow().warm(hashes));
     }
-}
-
-/// Writes what follows the version of a row's value, in the newest version.
-fn upgrade(rows: &dyn Rows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
-    match value.split_first() {
-        Some((found, body)) if u32::from(*found) == from => rows.upgrade(from, row, body, out),
-        Some((found, _)) => Err(DecodeError(format!("it is of version {found}, its checkpoint says {from}"))),
-        None => Err(DecodeError("it is too short".to_owned())),
-    }
-}
-
-/// Brings the checkpoint's state of this worker's key groups into a fresh RocksDB.
-fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
-    let RestoredWorker { manifest, changes, store } = restored;
-    let name = |state: &str| changes.state(state);
-    let owned = config.key_groups.owned(config.worker, config.workers);
-    let same = manifest.workers.len() == config.workers;
-    let own = manifest.workers.get(config.worker).filter(|_| same);
-    // The same number of workers means the same key groups: the old base is this worker's own.
-    if let Some(base) = own.and_then(|own| own.base.as_ref()) {
-        store.fetch(base, &config.dir)?;
-    }
-    let db = Db::open(&config.dir, manifest.epoch, keeps)?;
-    db.rename(name)?;
-    let sources: Vec<&WorkerEntry> = own.map_or_else(|| manifest.workers.iter().collect(), |own| vec![own]);
-    for worker in sources {
-        if let (None, Some(base)) = (own, &worker.base) {
-            let folder = config.dir.with_extension("old");
-            store.fetch(base, &folder)?;
-            db.copy_from(&Db::open(&folder, base.epoch, false)?, |group| owned.contains(&group), name)?;
-            fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
-        }
-        for entry in worker.deltas_to_apply() {
-            db.apply(&Delta::load(store.as_ref(), entry)?.with_names(name), |group| owned.contains(&group))?;
-        }
-    }
-    Ok(db)
 }

@@ -32,8 +32,11 @@ pub struct Layout {
 impl Layout {
     /// What rows of this layout have that rows as `now` reads them have not, and the other way round.
     fn difference(&self, now: &Self) -> Option<(String, String)> {
-        let parts =
-            [("keys", &self.key, &now.key), ("values", &self.value, &now.value), ("headers", &self.header, &now.header)];
+        let parts = [
+            ("keys", &self.key, &now.key),
+            ("values", &self.value, &now.value),
+            ("headers", &self.header, &now.header),
+        ];
         for (what, stored, known) in parts {
             if let (Some(stored), Some(known)) = (stored, known)
                 && !stored.is_read_by(known)
@@ -41,7 +44,8 @@ impl Layout {
                 return Some((format!("{what} {stored}"), format!("{what} {known}")));
             }
         }
-        let lives = |ttl: &Option<String>| ttl.as_ref().map_or("no TTL".to_owned(), |clock| format!("a TTL by {clock}"));
+        let lives =
+            |ttl: &Option<String>| ttl.as_ref().map_or("no TTL".to_owned(), |clock| format!("a TTL by {clock}"));
         (self.ttl != now.ttl).then(|| (lives(&self.ttl), lives(&now.ttl)))
     }
 }
@@ -107,7 +111,8 @@ const OTHER_RECORDS: &str = "timers and records that wait for the watermark keep
 pub(crate) fn fit(stored: &StateEntry, rows: &dyn Rows) -> Fit {
     let (newest, oldest) = rows.versions();
     let version = u32::from(stored.version);
-    let (kind, reads) = (rows.kind(), if oldest < newest { format!(" (and reads {oldest} on)") } else { String::new() });
+    let (kind, reads) =
+        (rows.kind(), if oldest < newest { format!(" (and reads {oldest} on)") } else { String::new() });
     let of = |kind: &str, version: u32| format!("a {kind} state of version {version}");
     let misfit = |found, expected, advice| Fit::No(Misfit { found, expected, advice });
     let known = of(kind, newest) + &reads;

@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer as _, MapAccess, SeqAccess,
-    VariantAccess, Visitor, value::Error,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer as _, MapAccess,
+    SeqAccess, VariantAccess, Visitor, value::Error,
 };
 use serde::forward_to_deserialize_any;
 
@@ -395,11 +395,7 @@ impl<'de> VariantAccess<'de> for Tracer<'_> {
         self.deserialize_tuple(len, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        names: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn struct_variant<V: Visitor<'de>>(self, names: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
         let (node, look) = self.enter()?;
         visitor.visit_seq(Parts { nodes: fields(node, names).into_iter(), look })
     }

@@ -163,8 +163,10 @@ fn a_type_that_changed_without_a_new_version_stops_with_both_shapes() {
 fn a_version_that_is_not_read_stops_with_both_versions() {
     let newer = ["the checkpoint has a value state of version 2", "has a value state of version 1", "newer program"];
     says(&refusal(second, plain::<Old>), &newer);
-    let only_third: Open<Old> = |states| Ok(Tally(states.evolving("kept", &Versions::since(2).then(|new: New| Old { sum: new.sum }))?));
-    let older = ["the checkpoint has a value state of version 1", "version 3 (and reads 2 on)", "still reads the old version"];
+    let only_third: Open<Old> =
+        |states| Ok(Tally(states.evolving("kept", &Versions::since(2).then(|new: New| Old { sum: new.sum }))?));
+    let older =
+        ["the checkpoint has a value state of version 1", "version 3 (and reads 2 on)", "still reads the old version"];
     says(&refusal(plain::<Old>, only_third), &older);
 }
 
@@ -241,7 +243,8 @@ fn first_run(test: &mut ProgramTest, ends: &Ends, workers: usize) {
     (0..40).for_each(|key| ends.source.push(0, (key, 10)));
     ends.source.watermark(50);
     test.settle();
-    test.crash(workers); // the next checkpoint has a base
+    test.crash(workers);
+    test.settle(); // the first checkpoint after a restore is a base, the next ones are deltas
     ends.source.push(60, (1, 1));
     ends.source.push(200, (2, 2));
     ends.source.watermark(61);
@@ -267,7 +270,10 @@ fn an_operator_a_source_and_a_sink_get_other_names() {
         first_run(&mut test, &ends, 2);
         let named = || tally(&ends, ["input", "sums", "output"], plain::<Old>);
         let error = test.refused(workers, named()).report();
-        says(&error, &["state \"tally/held\", state \"tally/kept\"", "state \"tally/timers\", the position of source \"in\""]);
+        says(
+            &error,
+            &["state \"tally/held\", state \"tally/kept\"", "state \"tally/timers\", the position of source \"in\""],
+        );
         says(&error, &["--renamed OLD=NEW", "--drop-state NAME"]);
 
         test.changes(&[("in", "input"), ("tally", "sums"), ("out", "output")], &[]);
@@ -307,10 +313,13 @@ fn a_name_that_would_mean_two_things_is_refused() {
     refused(&[("tally", "in")], &[], &["has both, \"tally\" and \"in\""]);
     refused(&[("tally", "a/b")], &[], &["an operator's name on one side"]);
     refused(&[("tally", "sums")], &[], &["state \"sums/kept\""]);
-    refused(&[], &["sums"], &["--drop-state sums", "nothing of that name", "there are: in, out, tally, tally/held"]);
+    refused(
+        &[],
+        &["sums"],
+        &["--drop-state sums", "nothing of that name", "there are: in, ", "tally, tally/held, tally/kept"],
+    );
     refused(&[], &["tally/kept"], &["state \"tally/kept\" is to be dropped, but this program has it"]);
     refused(&[], &["in"], &["\"in\" is to be dropped, but this program has it"]);
-    refused(&[], &["out"], &["\"out\" is to be dropped, but this program has it"]);
     test.changes(&[], &[]);
     test.crash(1);
     rest_of(&mut test, &ends);
@@ -321,7 +330,8 @@ fn what_was_removed_is_given_up_by_name_only() {
     let mut test = ProgramTest::new();
     let (kept, gone) = (ends(&test), ends(&test));
     let both = {
-        let (kept, gone) = (tally(&kept, NAMES, plain::<Old>), tally(&gone, ["gone in", "gone", "gone out"], plain::<Old>));
+        let (kept, gone) =
+            (tally(&kept, NAMES, plain::<Old>), tally(&gone, ["gone in", "gone", "gone out"], plain::<Old>));
         move |flow: &Flow<'_>| kept(flow).and_then(|()| gone(flow))
     };
     test.start(2, both);
@@ -334,14 +344,17 @@ fn what_was_removed_is_given_up_by_name_only() {
     gone.source.remove();
     gone.sink.remove();
     let without = || tally(&kept, NAMES, plain::<Old>);
-    let lost = ["state \"gone/held\", state \"gone/kept\"", "state \"gone/timers\", the position of source \"gone in\""];
+    let lost =
+        ["state \"gone/held\", state \"gone/kept\"", "state \"gone/timers\", the position of source \"gone in\""];
     says(&test.refused(2, without()).report(), &lost);
     test.changes(&[], &["gone"]);
     let error = test.refused(2, without()).report();
     says(&error, &["the position of source \"gone in\""]);
     assert!(!error.contains("state \"gone"), "{error}");
     test.changes(&[], &["gone/kept", "gone in"]);
-    let left = ["no operator of this program has: state \"gone/held\", state \"gone/processing-timers\", state \"gone/timers\";"];
+    let left = [
+        "no operator of this program has: state \"gone/held\", state \"gone/processing-timers\", state \"gone/timers\";",
+    ];
     says(&test.refused(1, without()).report(), &left);
     test.changes(&[], &["gone", "gone in"]);
     test.upgrade(3, without());
@@ -366,10 +379,14 @@ impl<K: Key + Sync + Send, I: Data> KeyedLogic for Count<K, I> {
     type Side = ();
 
     fn on_record(&mut self, ctx: &mut Context<'_, K, u64, ()>, _: Record<I>) -> Result<(), LogicError> {
-        let count = self.0.update(ctx, || 0, |count| {
-            *count += 1;
-            *count
-        })?;
+        let count = self.0.update(
+            ctx,
+            || 0,
+            |count| {
+                *count += 1;
+                *count
+            },
+        )?;
         ctx.emit(count);
         Ok(())
     }
@@ -385,7 +402,8 @@ fn count<K: Key + Sync + Send, I: Data>(
     let (source, sink) = (source.clone(), sink.clone());
     move |flow| {
         let inputs = flow.source("in", &source)?.map(change).key_by(key);
-        let counts = inputs.process("count", Order::EventTime, |states| Ok(Count(states.value("count")?, PhantomData)))?;
+        let counts =
+            inputs.process("count", Order::EventTime, |states| Ok(Count(states.value("count")?, PhantomData)))?;
         counts.main.sink("out", &sink)
     }
 }
@@ -458,7 +476,10 @@ fn types_within_the_librarys_operators_are_guarded_too() {
     let mut test = LogicTest::new(Order::Arrival, |input: &Input| input.0, open::<Old>);
     test.push(0, (1, 5));
     test.checkpoint();
-    says(&test.upgrade(1, open::<New>).err().unwrap().report(), &["state \"logic/", "{sum: i64}", "{sum: i64, best: i64}"]);
+    says(
+        &test.upgrade(1, open::<New>).err().unwrap().report(),
+        &["state \"logic/", "{sum: i64}", "{sum: i64, best: i64}"],
+    );
 }
 
 #[test]
@@ -564,13 +585,22 @@ impl SinkWriter for FragileWriter {
             shelf.published.extend(output);
             Ok(())
         };
-        Ok(Some(Staged { token: epoch.0.to_le_bytes().to_vec(), flush: Box::new(|| Ok(())), publish: Box::new(publish) }))
+        Ok(Some(Staged {
+            token: epoch.0.to_le_bytes().to_vec(),
+            flush: Box::new(|| Ok(())),
+            publish: Box::new(publish),
+        }))
     }
 }
 
 fn args(folder: &Path) -> JobArgs {
     let checkpoint_interval = std::time::Duration::from_millis(20);
-    JobArgs { checkpoint_dir: Some(folder.to_owned()), checkpoint_interval, log_level: "error".into(), ..JobArgs::default() }
+    JobArgs {
+        checkpoint_dir: Some(folder.to_owned()),
+        checkpoint_interval,
+        log_level: "error".into(),
+        ..JobArgs::default()
+    }
 }
 
 #[test]
@@ -590,8 +620,9 @@ fn output_of_a_removed_sink_is_neither_lost_unseen_nor_out_of_reach() {
         &run("other", args(folder.path())).unwrap_err().report(),
         &["output of sink \"out\" of epoch", "which may not have been published", "--drop-state NAME"],
     );
-    let dropped = JobArgs { drop_state: vec!["out".to_owned()], ..args(folder.path()) };
-    run("other", dropped).unwrap();
+    let dropped = || JobArgs { drop_state: vec!["out".to_owned()], ..args(folder.path()) };
+    says(&run("out", dropped()).unwrap_err().report(), &["\"out\" is to be dropped, but this program has it"]);
+    run("other", dropped()).unwrap();
     assert!(sink.0.lock().unwrap().published.is_empty());
     let renamed = JobArgs { renamed: vec!["out=other".parse().unwrap()], ..args(folder.path()) };
     run("other", renamed).unwrap();
@@ -606,9 +637,9 @@ fn flags_without_a_checkpoint_are_refused_or_do_nothing() {
         job.run(move |flow| flow.source("in", &vec_source(numbers.clone()))?.sink("out", &NullSink::default()))
     };
     let folder = tempfile::tempdir().unwrap();
-    let dropping = |args| JobArgs { drop_state: vec!["old".to_owned()], ..args };
+    let dropping = |args| JobArgs { drop_state: vec!["gone".to_owned()], ..args };
     for args in [args(folder.path()), JobArgs { log_level: "error".into(), ..JobArgs::default() }] {
-        says(&run(dropping(args.clone())).unwrap_err().report(), &["--drop-state old", "there is no checkpoint"]);
+        says(&run(dropping(args.clone())).unwrap_err().report(), &["--drop-state gone", "there is no checkpoint"]);
         run(args).unwrap();
     }
     let bad = Job::new("job", JobArgs::default()).renamed("a", "b/c").run(|_| Ok(()));

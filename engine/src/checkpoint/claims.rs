@@ -9,17 +9,14 @@ use crate::error::JobError;
 /// # Errors
 /// What would be lost, by name.
 pub(crate) fn check(context: &WorkerContext) -> Result<(), JobError> {
-    let mut lost: Vec<String> = Vec::new();
-    // Only the first worker looks at all of what sinks have staged, and all workers have the same operators.
-    if context.worker == 0 {
-        let taken = context.taken.borrow();
-        let left = context.restored.keys().filter(|blob| !taken.contains(*blob));
-        // The watermark of an operator without state of its own is nothing that could be missed.
-        let left = left.filter(|blob| BlobName::of(blob).is_some_and(|name| name.kind != "operator"));
-        // A source's watermark goes with its position.
-        lost.extend(left.filter(|blob| !blob.ends_with("/watermark")).map(|blob| BlobName::describe(blob)));
-    }
-    all_claimed(&context.backend.borrow().unclaimed(), lost)
+    let ends = context.ends.borrow();
+    // The watermark of an operator goes with its states, that of a source with its position.
+    let whose = |blob: &String| {
+        let BlobName { kind, operator, rest } = BlobName::of(blob)?;
+        (kind != "operator" && rest != "watermark").then(|| format!("{kind}/{operator}"))
+    };
+    let lost = context.restored.keys().filter(|blob| whose(blob).is_some_and(|end| !ends.contains(&end)));
+    all_claimed(&context.backend.borrow().unclaimed(), lost.map(|blob| BlobName::describe(blob)).collect())
 }
 
 /// Refuses to lose these states, and these other things.

@@ -247,7 +247,8 @@ fn run(tasks: impl IntoIterator<Item = (String, SinkTask)>) -> Result<(), JobErr
 #[cfg(test)]
 mod tests {
     use tidemill_state::{
-        Backend, BackendConfig, Changes, KeyGroups, LocalStore, RestoredWorker, StateName, StateSpec, WorkerEntry, hash_key,
+        Backend, BackendConfig, Changes, KeyGroups, LocalStore, RestoredWorker, StateName, StateSpec, WorkerEntry,
+        hash_key,
     };
 
     use super::*;

@@ -9,8 +9,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use tidemill_state::{
-    Backend, Key, Log, LogTable, Persistent as _, StateError, StateName, StateSpec, Ttl, Value, ValueTable,
-    Versions,
+    Backend, Key, Log, LogTable, Persistent as _, StateError, StateName, StateSpec, Ttl, Value, ValueTable, Versions,
 };
 
 use super::context::Context;
@@ -115,11 +114,7 @@ impl<'a, K: Key> States<'a, K> {
     ///
     /// # Errors
     /// As [`evolving`](Self::evolving).
-    pub fn evolving_list<V: Value>(
-        &mut self,
-        name: &str,
-        elements: &Versions<V>,
-    ) -> Result<ListState<K, V>, JobError> {
+    pub fn evolving_list<V: Value>(&mut self, name: &str, elements: &Versions<V>) -> Result<ListState<K, V>, JobError> {
         self.evolving_list_with_header(name, elements, &elements.of_nothing())
     }
 

@@ -68,7 +68,8 @@ impl<T: Data> Driven for Script<T> {
 
     fn is_committed(&self) -> bool {
         let steps = self.lock();
-        steps.removed || steps.partitions.iter().zip(&steps.committed).all(|(steps, committed)| *committed >= steps.len())
+        steps.removed
+            || steps.partitions.iter().zip(&steps.committed).all(|(steps, committed)| *committed >= steps.len())
     }
 
     fn end(&self) {
@@ -82,7 +83,8 @@ impl<T: Data> Driven for Script<T> {
 
 impl<T: Data> TestSource<T> {
     pub(super) fn new(stage: Arc<Stage>) -> Self {
-        let steps = Steps { partitions: vec![Vec::new()], committed: vec![0], ended: false, crashed: false, removed: false };
+        let steps =
+            Steps { partitions: vec![Vec::new()], committed: vec![0], ended: false, crashed: false, removed: false };
         let script = Arc::new(Script(Mutex::new(steps)));
         stage.drive(Arc::clone(&script) as _);
         Self { script, stage }
