@@ -67,7 +67,7 @@ pub mod prelude {
         Aggregate, Assigner, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt, Windowed,
         counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
     };
-    pub use tidemill_state::{Key, Ttl, Value};
+    pub use tidemill_state::{Key, Ttl, Value, Versions};
 }
 
 /// The programs in the pages are compiled.
@@ -110,6 +110,8 @@ mod operator_pages {
     mod deduplicate {}
     #[doc = include_str!("../docs/operators/throttle.md")]
     mod throttle {}
+    #[doc = include_str!("../docs/operators/evolution.md")]
+    mod evolution {}
     #[doc = include_str!("../docs/operators/pattern.md")]
     mod pattern {}
 }

@@ -1,7 +1,7 @@
 //! What the operators of one worker share, and what the workers of one process share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -182,6 +182,8 @@ pub(crate) struct WorkerContext {
     pub(crate) epochs: RefCell<Epochs>,
     /// Blobs of the restored epoch, by name, one per old worker that wrote it.
     pub(crate) restored: Arc<BTreeMap<String, Vec<Vec<u8>>>>,
+    /// The sources and sinks of this program: `source/name`, `sink/name`.
+    pub(crate) ends: RefCell<BTreeSet<String>>,
     /// Records that came from other processes and were consumed, by process: to be acknowledged.
     pub(crate) acknowledge: RefCell<Vec<usize>>,
     pub(crate) dead_letters_logged: Cell<u64>,

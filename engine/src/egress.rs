@@ -32,6 +32,7 @@ const VISIBLE_SAMPLE: usize = 16;
 pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Result<(), JobError> {
     let Stream { flow, inner } = stream;
     let context = flow.claim_name(name)?;
+    context.ends.borrow_mut().insert(format!("sink/{name}"));
     let metrics = flow.metrics(name, "sink");
     let sink_context = SinkContext {
         name: name.to_owned(),

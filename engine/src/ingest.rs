@@ -35,6 +35,7 @@ const FOLLOW: Duration = Duration::from_millis(5);
 /// Builds the operator on this worker.
 pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
     let context = flow.claim_name(name)?;
+    context.ends.borrow_mut().insert(format!("source/{name}"));
     let metrics = context.process.metrics.operator(name, "source", context.worker);
     // The operator has an address only once the source is open: a builder may not be given up.
     let wake: Arc<OnceLock<SyncActivator>> = Arc::default();

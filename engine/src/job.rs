@@ -13,11 +13,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tidemill_state::{Backend, BackendConfig, CheckpointStore, KeyGroups, LocalStore, RestoredWorker, Workplace};
+use tidemill_state::{
+    Backend, BackendConfig, CheckpointStore, KeyGroups, LocalStore, Rename, RestoredWorker, Workplace,
+};
 use timely::WorkerConfig;
 use timely::worker::Worker;
 
 use crate::budget::Budget;
+use crate::checkpoint::claims;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::epochs::Epochs;
 use crate::checkpoint::restore::{Start, prepare, working_root};
@@ -52,6 +55,14 @@ impl Job {
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// What is called `new` in this program (an operator, a source, a sink, or a state as `operator/state`) is called `old` in
+    /// the checkpoint of an earlier one: as `--renamed`.
+    #[must_use]
+    pub fn renamed(mut self, old: &str, new: &str) -> Self {
+        self.args.renamed.push(Rename { old: old.to_owned(), new: new.to_owned() });
         self
     }
 
@@ -251,6 +262,7 @@ where
 {
     let context = open_context(worker, run)?;
     let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
+    let built = built.and_then(|()| claims::check(&context));
     if run.start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
         tracing::info!(
             "the restored checkpoint is of a finished job: its input had ended; its last output is published, and nothing more is to do"
@@ -293,7 +305,8 @@ fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
     };
     let restored = match (&run.start.manifest, &run.start.target) {
         (Some(manifest), Some(target)) => {
-            Some(RestoredWorker { manifest: Arc::clone(manifest), store: Arc::clone(&target.store) })
+            let changes = run.args.changes();
+            Some(RestoredWorker { manifest: Arc::clone(manifest), changes, store: Arc::clone(&target.store) })
         }
         _ => None,
     };
@@ -309,6 +322,7 @@ fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
         backend: RefCell::new(Backend::open(config, restored)?),
         epochs: RefCell::new(Epochs::new(index, first_epoch)),
         restored: Arc::clone(&run.start.blobs),
+        ends: RefCell::default(),
         acknowledge: RefCell::new(vec![0; run.args.hosts.len().max(1)]),
         dead_letters_logged: Cell::new(0),
         alarms: RefCell::default(),
@@ -320,7 +334,6 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         return Err(JobError::Invalid(format!("job \"{}\" has no source: it would never do anything", run.name)));
     }
     let backend = context.backend.borrow();
-    backend.check_all_claimed()?;
     let thread = CheckpointThread::start(
         context.worker as u32,
         backend.db(),

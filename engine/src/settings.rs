@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tidemill_state::{DEFAULT_KEY_GROUPS, RestoreFrom};
+use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom};
 
 use crate::error::JobError;
 
@@ -31,6 +31,14 @@ pub struct JobArgs {
     /// What to start from: auto (go on where the last run stopped), none, an epoch, or a manifest's path.
     #[arg(long, default_value = "auto", value_name = "auto|none|EPOCH|PATH")]
     pub restore: RestoreFrom,
+    /// An operator, a source, a sink, or a state (operator/state) that is called OLD in the checkpoint and NEW in the
+    /// program. May be given several times, and stay: once it is done it does nothing.
+    #[arg(long, value_name = "OLD=NEW")]
+    pub renamed: Vec<Rename>,
+    /// What of the checkpoint the program has no more, and may be lost: all of an operator, a source or a sink, or one
+    /// state. May be given several times; what is not there is an error.
+    #[arg(long, value_name = "OPERATOR[/STATE]")]
+    pub drop_state: Vec<String>,
     /// How many checkpoints are kept.
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub retain_checkpoints: usize,
@@ -68,6 +76,8 @@ impl Default for JobArgs {
             checkpoint_dir: None,
             checkpoint_interval: Duration::from_secs(1),
             restore: RestoreFrom::Auto,
+            renamed: Vec::new(),
+            drop_state: Vec::new(),
             retain_checkpoints: 3,
             state_memory: None,
             state_dir: None,
@@ -116,10 +126,15 @@ impl JobArgs {
                 self.all_workers()
             ));
         }
+        faults.extend(self.renamed.iter().filter_map(|rename| Some(format!("--renamed: {}", rename.check().err()?))));
         if self.retain_checkpoints == 0 {
             faults.push("--retain-checkpoints is 0: the newest one has to be kept".to_owned());
         }
         if faults.is_empty() { Ok(()) } else { Err(JobError::Invalid(faults.join("\n"))) }
+    }
+
+    pub(crate) fn changes(&self) -> Changes {
+        Changes { renamed: self.renamed.clone(), dropped: self.drop_state.clone() }
     }
 
     /// Workers over all processes.

@@ -2,23 +2,32 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::db::{Db, Snapshot};
-use crate::delta::Delta;
+use crate::changes::Changes;
+use crate::db::Db;
+use crate::delta::{Delta, Ops};
 use crate::error::StateError;
 use crate::held::{HashOf, OrderBuffer};
 use crate::key::{Key, KeyGroups, Value};
 use crate::log::LogTable;
-use crate::manifest::{Manifest, StateEntry, WorkerEntry};
+use crate::manifest::{Manifest, StateEntry};
+use crate::rows::{Layout, LogRows, PassingRows, Rows, ValueRows};
 use crate::spec::{Persistent, StateSpec};
 use crate::store::CheckpointStore;
 use crate::table::{MemoryUse, Table};
 use crate::timers::TimerTable;
 use crate::value::ValueTable;
+use crate::versions::Versions;
+
+mod memory;
+mod restore;
+
+pub use memory::MemoryCheckpoint;
+use restore::restore;
 
 /// A log table as its operator and the backend hold it.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
@@ -46,32 +55,12 @@ pub struct BackendConfig {
 
 /// The checkpoint to restore.
 pub struct RestoredWorker {
-    /// What it consists of.
+    /// What it consists of, by the names it was written with.
     pub manifest: Arc<Manifest>,
+    /// What has other names now, or is gone.
+    pub changes: Changes,
     /// Where its files are.
     pub store: Arc<dyn CheckpointStore>,
-}
-
-/// A checkpoint in memory: the deltas of all workers, in the order of epochs.
-#[derive(Clone, Default)]
-pub struct MemoryCheckpoint {
-    epoch: u64,
-    states: Vec<StateEntry>,
-    deltas: Vec<Arc<Delta>>,
-}
-
-impl MemoryCheckpoint {
-    /// The epoch it is of; 0 when it is empty.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// Adds an epoch: what each worker changed in it. `states` are those of the program now.
-    pub fn commit(&mut self, epoch: u64, states: Vec<StateEntry>, deltas: impl IntoIterator<Item = Arc<Delta>>) {
-        (self.epoch, self.states) = (epoch, states);
-        self.deltas.extend(deltas);
-    }
 }
 
 /// All state of one worker.
@@ -82,7 +71,8 @@ pub struct Backend {
     /// When entries were last evicted: the epoch that RocksDB was at, and the memory that was left.
     relieved: (u64, u64),
     restored: BTreeMap<String, StateEntry>,
-    states: BTreeMap<String, SharedState>,
+    changes: Changes,
+    states: BTreeMap<String, (SharedState, Layout)>,
     /// Until their operator takes them.
     by_operator: BTreeMap<String, Vec<SharedState>>,
 }
@@ -94,13 +84,17 @@ impl Backend {
     /// When the folder cannot be used, or the checkpoint's files are not as its manifest says.
     pub fn open(config: BackendConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
         let keeps = config.durable || config.memory_limit_bytes.is_some();
-        let (db, states) = match (&config.dir, &restored) {
-            (Some(dir), None) => (Db::open(dir, 0, keeps)?, Vec::new()),
-            (None, None) => (Db::simulated(0), Vec::new()),
-            (Some(dir), Some(restored)) => (restore(&config, dir, restored, keeps)?, restored.manifest.states.clone()),
-            (None, Some(restored)) => (restore_simulated(&config, restored)?, restored.manifest.states.clone()),
+        let (db, states, changes) = match restored {
+            None => {
+                let db = config.dir.as_ref().map_or_else(|| Ok(Db::simulated(0)), |dir| Db::open(dir, 0, keeps))?;
+                (db, Vec::new(), Changes::default())
+            }
+            Some(restored) => {
+                let db = restore(&config, &restored, keeps)?;
+                (db, restored.manifest.states.clone(), restored.changes)
+            }
         };
-        Ok(Self::new(config, db, states))
+        Ok(Self::new(config, db, states, changes))
     }
 
     /// Opens the state as a checkpoint in memory has it, without any file: for tests of logic.
@@ -111,16 +105,19 @@ impl Backend {
         let owned = config.key_groups.owned(config.worker, config.workers);
         let db = Db::in_memory(from.epoch)?;
         from.deltas.iter().try_for_each(|delta| db.apply(delta, |group| owned.contains(&group)))?;
-        Ok(Self::new(config, db, from.states.clone()))
+        Ok(Self::new(config, db, from.states.clone(), Changes::default()))
     }
 
-    fn new(config: BackendConfig, db: Db, restored: Vec<StateEntry>) -> Self {
+    fn new(config: BackendConfig, db: Db, restored: Vec<StateEntry>, changes: Changes) -> Self {
+        let named =
+            |state: StateEntry| changes.state(&state.name).map(|name| (name.clone(), StateEntry { name, ..state }));
         Self {
             memory: MemoryUse::new(config.memory_limit_bytes),
             relieved: (0, 0),
             db: Arc::new(db),
             config,
-            restored: restored.into_iter().map(|state| (state.name.clone(), state)).collect(),
+            restored: restored.into_iter().filter_map(named).collect(),
+            changes,
             states: BTreeMap::new(),
             by_operator: BTreeMap::new(),
         }
@@ -138,7 +135,7 @@ impl Backend {
         Arc::clone(&self.db)
     }
 
-    /// One value per key.
+    /// One value per key, of the spec's version and no older one.
     ///
     /// # Errors
     /// When the name is taken, or what the checkpoint holds under it does not fit or cannot be read.
@@ -146,12 +143,26 @@ impl Backend {
         &mut self,
         spec: StateSpec,
     ) -> Result<Rc<RefCell<ValueTable<K, V>>>, StateError> {
-        self.register(spec, "value", |this, spec| {
+        let versions = Versions::since(spec.version);
+        self.evolving_value_table(spec, &versions)
+    }
+
+    /// One value per key, of the newest of these versions. What the checkpoint holds of older ones becomes of that one.
+    ///
+    /// # Errors
+    /// As [`value_table`](Self::value_table).
+    pub fn evolving_value_table<K: Key, V: Value>(
+        &mut self,
+        spec: StateSpec,
+        versions: &Versions<V>,
+    ) -> Result<Rc<RefCell<ValueTable<K, V>>>, StateError> {
+        let rows = ValueRows { versions, ttl: spec.ttl, key: PhantomData::<K> };
+        self.register(spec, &rows, |this, spec| {
             Table::open(spec, this.config.key_groups, this.db(), this.memory.clone())
         })
     }
 
-    /// A queue per key, with a header.
+    /// A queue per key, with a header, of the spec's version and no older one.
     ///
     /// # Errors
     /// As [`value_table`](Self::value_table).
@@ -159,7 +170,31 @@ impl Backend {
         &mut self,
         spec: StateSpec,
     ) -> Result<SharedLog<K, V, H>, StateError> {
-        self.register(spec, "log", |this, spec| {
+        let (elements, headers) = (Versions::since(spec.version), Versions::since(spec.version));
+        self.evolving_log_table(spec, &elements, &headers)
+    }
+
+    /// A queue per key, with a header, of the newest of these versions. What the checkpoint holds of older ones becomes
+    /// of that one.
+    ///
+    /// # Errors
+    /// As [`value_table`](Self::value_table), and when elements and headers are not of the same version.
+    pub fn evolving_log_table<K: Key, V: Value, H: Value + Default>(
+        &mut self,
+        spec: StateSpec,
+        elements: &Versions<V>,
+        headers: &Versions<H>,
+    ) -> Result<SharedLog<K, V, H>, StateError> {
+        if elements.version() != headers.version() {
+            return Err(StateError::Invalid(format!(
+                "state \"{}\": its elements are of version {}, its header is of version {}: a list has one version; where only one of them changed, the other is `unchanged`",
+                spec.name,
+                elements.version(),
+                headers.version()
+            )));
+        }
+        let rows = LogRows { elements, headers, ttl: spec.ttl, key: PhantomData::<K> };
+        self.register(spec, &rows, |this, spec| {
             Table::open(spec, this.config.key_groups, this.db(), this.memory.clone())
         })
     }
@@ -169,7 +204,8 @@ impl Backend {
     /// # Errors
     /// As [`value_table`](Self::value_table).
     pub fn timer_table<K: Key>(&mut self, spec: StateSpec) -> Result<Rc<RefCell<TimerTable<K>>>, StateError> {
-        self.register(spec, "timers", |this, spec| TimerTable::open(spec, this.config.key_groups, &this.db))
+        let rows = PassingRows::timers::<K>(spec.version);
+        self.register(spec, &rows, |this, spec| TimerTable::open(spec, this.config.key_groups, &this.db))
     }
 
     /// Records that wait for the watermark.
@@ -181,13 +217,14 @@ impl Backend {
         spec: StateSpec,
         hash_of: HashOf<T>,
     ) -> Result<Rc<RefCell<OrderBuffer<T>>>, StateError> {
-        self.register(spec, "held", |this, spec| OrderBuffer::open(spec, this.config.key_groups, hash_of, &this.db))
+        let rows = PassingRows::held::<T>(spec.version);
+        self.register(spec, &rows, |this, spec| OrderBuffer::open(spec, this.config.key_groups, hash_of, &this.db))
     }
 
     fn register<T: Persistent + 'static>(
         &mut self,
-        spec: StateSpec,
-        kind: &str,
+        mut spec: StateSpec,
+        rows: &dyn Rows,
         open: impl FnOnce(&Self, StateSpec) -> Result<T, StateError>,
     ) -> Result<Rc<RefCell<T>>, StateError> {
         let (name, operator) = (spec.name.to_string(), spec.name.operator.clone());
@@ -196,18 +233,19 @@ impl Backend {
                 "state \"{name}\" is registered twice: give each state of an operator its own name"
             )));
         }
-        if let Some(stored) = self.restored.get(&name)
-            && (stored.version != spec.version || stored.kind != kind)
-        {
-            return Err(StateError::Mismatch {
-                found: format!("a {} state of version {}", stored.kind, stored.version),
-                expected: format!("a {kind} state of version {}", spec.version),
-                state: name,
-            });
+        if self.drops(&name) {
+            return Err(StateError::Invalid(format!(
+                "state \"{name}\" is to be dropped, but this program has it: to begin it anew, give it another name in the program; or take --drop-state away"
+            )));
         }
+        let (version, _) = rows.versions();
+        spec.version = u8::try_from(version).ok().filter(|version| *version > 0).ok_or_else(|| {
+            StateError::Invalid(format!("state \"{name}\": its version is {version}, versions are 1 to 255"))
+        })?;
+        self.make_fit(&name, rows)?;
         let table = Rc::new(RefCell::new(open(self, spec)?));
         let erased: SharedState = Rc::clone(&table) as _;
-        self.states.insert(name, Rc::clone(&erased));
+        self.states.insert(name, (Rc::clone(&erased), rows.layout(version)));
         self.by_operator.entry(operator).or_default().push(erased);
         Ok(table)
     }
@@ -215,27 +253,44 @@ impl Backend {
     /// The registered states, for manifests.
     #[must_use]
     pub fn states(&self) -> Vec<StateEntry> {
-        let entry = |(name, state): (&String, &SharedState)| {
+        let entry = |(name, (state, layout)): (&String, &(SharedState, Layout))| {
             let state = state.borrow();
-            StateEntry { name: name.clone(), version: state.spec().version, kind: state.kind().to_owned() }
+            let (version, kind) = (state.spec().version, state.kind().to_owned());
+            StateEntry { name: name.clone(), version, kind, layout: Some(layout.clone()) }
         };
         self.states.iter().map(entry).collect()
     }
 
-    /// Checks that the program has an operator for every state of the restored checkpoint.
+    /// Whether an operator, or a state of it, is given up: the program should not have it.
+    #[must_use]
+    pub fn drops(&self, name: &str) -> bool {
+        self.changes.drops(name)
+    }
+
+    /// The states of the restored checkpoint that no operator has: they would be lost.
+    #[must_use]
+    pub fn unclaimed(&self) -> Vec<&str> {
+        self.restored.keys().filter(|name| !self.states.contains_key(*name)).map(String::as_str).collect()
+    }
+
+    /// All that this worker's RocksDB holds, as one delta.
     ///
     /// # Errors
-    /// When a state would be lost, naming it.
-    pub fn check_all_claimed(&self) -> Result<(), StateError> {
-        let lost: Vec<&str> =
-            self.restored.keys().filter(|name| !self.states.contains_key(*name)).map(String::as_str).collect();
-        if lost.is_empty() {
-            return Ok(());
+    /// When RocksDB refuses.
+    pub fn whole(&self) -> Result<Delta, StateError> {
+        let mut delta = Delta::new(self.db.applied(), self.config.worker as u32);
+        for name in self.states.keys() {
+            let mut ops = Ops::default();
+            self.db.scan(name, &[], |row, value| {
+                ops.put_with(row, |out| {
+                    out.extend_from_slice(value);
+                    Ok::<_, StateError>(())
+                })?;
+                Ok(true)
+            })?;
+            delta.set_section(name.clone(), ops);
         }
-        Err(StateError::Invalid(format!(
-            "the checkpoint holds state that no operator of this program has: {}; run the program that wrote it, or start with --restore none in an empty checkpoint directory",
-            lost.join(", ")
-        )))
+        Ok(delta)
     }
 
     /// The states that an operator has registered, for its shell.
@@ -256,7 +311,7 @@ impl Backend {
         if applied == self.relieved.0 && !grown {
             return;
         }
-        for state in self.states.values() {
+        for (state, _) in self.states.values() {
             state.borrow_mut().evict();
         }
         self.relieved = (applied, self.memory.used());
@@ -315,46 +370,4 @@ impl OperatorStates {
     pub fn warm(&self, hashes: &[u64]) {
         self.states.iter().for_each(|state| state.borrow().warm(hashes));
     }
-}
-
-/// Brings the checkpoint's state of this worker's key groups into a fresh RocksDB.
-fn restore(config: &BackendConfig, dir: &Path, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
-    let RestoredWorker { manifest, store } = restored;
-    let owned = config.key_groups.owned(config.worker, config.workers);
-    let same = manifest.workers.len() == config.workers;
-    let own = manifest.workers.get(config.worker).filter(|_| same);
-    // The same number of workers means the same key groups: the old base is this worker's own.
-    if let Some(base) = own.and_then(|own| own.base.as_ref()) {
-        store.fetch(base, dir)?;
-    }
-    let db = Db::open(dir, manifest.epoch, keeps)?;
-    let sources: Vec<&WorkerEntry> = own.map_or_else(|| manifest.workers.iter().collect(), |own| vec![own]);
-    for worker in sources {
-        if let (None, Some(base)) = (own, &worker.base) {
-            let folder = dir.with_extension("old");
-            store.fetch(base, &folder)?;
-            db.copy_from(&Db::open(&folder, base.epoch, false)?, |group| owned.contains(&group))?;
-            fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
-        }
-        for entry in worker.deltas_to_apply() {
-            db.apply(&Delta::load(store.as_ref(), entry)?, |group| owned.contains(&group))?;
-        }
-    }
-    Ok(db)
-}
-
-/// The same without files.
-fn restore_simulated(config: &BackendConfig, restored: &RestoredWorker) -> Result<Db, StateError> {
-    let RestoredWorker { manifest, store } = restored;
-    let owned = config.key_groups.owned(config.worker, config.workers);
-    let db = Db::simulated(manifest.epoch);
-    for worker in &manifest.workers {
-        if let Some(base) = &worker.base {
-            db.apply(&Snapshot::rows(store.as_ref(), base)?, |group| owned.contains(&group))?;
-        }
-        for entry in worker.deltas_to_apply() {
-            db.apply(&Delta::load(store.as_ref(), entry)?, |group| owned.contains(&group))?;
-        }
-    }
-    Ok(db)
 }

@@ -19,8 +19,12 @@ use crate::codec;
 use crate::delta::{Delta, Op};
 use crate::error::StateError;
 use crate::log::with_sequence;
-use crate::rows::Rows;
 use crate::store::{BaseEntry, BaseFile, CheckpointStore};
+
+mod maps;
+mod rewrite;
+
+use maps::Maps;
 
 /// What all states of a worker together may take in RocksDB's write buffers before they are flushed, and in
 /// its block cache. Both are beyond the memory limit of hot state.
@@ -59,7 +63,7 @@ impl Expiry {
 enum Content {
     /// The lock is written only when a state's column family is created.
     Rocks(RwLock<DB>, Cache),
-    Rows(RwLock<Rows>),
+    Maps(RwLock<Maps>),
 }
 
 /// One worker's RocksDB.
@@ -99,7 +103,7 @@ impl Db {
 
     /// An empty one without RocksDB.
     pub(crate) fn simulated(applied: u64) -> Self {
-        let rows = Content::Rows(RwLock::default());
+        let rows = Content::Maps(RwLock::default());
         Self::new(rows, Path::new("/simulated").to_owned(), Expiry::default(), applied, true, 0)
     }
 
@@ -213,11 +217,11 @@ impl Db {
     pub(crate) fn apply(&self, delta: &Delta, owned: impl Fn(u16) -> bool) -> Result<(), StateError> {
         let rocks = match &self.content {
             Content::Rocks(rocks, _) => rocks,
-            Content::Rows(rows) => {
-                let mut rows = rows.write().unwrap_or_else(PoisonError::into_inner);
+            Content::Maps(maps) => {
+                let mut maps = maps.write().unwrap_or_else(PoisonError::into_inner);
                 for (state, ops) in delta.sections() {
                     let ops = ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key())));
-                    ops.for_each(|op| rows.change(state, op));
+                    ops.for_each(|op| maps.change(state, op));
                 }
                 return Ok(());
             }
@@ -270,15 +274,23 @@ impl Db {
         &self,
         state: &str,
         prefix: &[u8],
+        visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
+    ) -> Result<(), StateError> {
+        match &self.content {
+            Content::Rocks(rocks, _) => {
+                self.scan_in(&rocks.read().unwrap_or_else(PoisonError::into_inner), state, prefix, visit)
+            }
+            Content::Maps(maps) => maps.read().unwrap_or_else(PoisonError::into_inner).scan(state, prefix, visit),
+        }
+    }
+
+    fn scan_in(
+        &self,
+        rocks: &DB,
+        state: &str,
+        prefix: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
     ) -> Result<(), StateError> {
-        let rocks = match &self.content {
-            Content::Rocks(rocks, _) => rocks,
-            Content::Rows(rows) => {
-                return rows.read().unwrap_or_else(PoisonError::into_inner).scan(state, prefix, visit);
-            }
-        };
-        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
         let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
         let mut options = ReadOptions::default();
         options.set_iterate_range(PrefixRange(prefix));
@@ -297,9 +309,9 @@ impl Db {
     pub(crate) fn get(&self, state: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         let rocks = match &self.content {
             Content::Rocks(rocks, _) => rocks,
-            Content::Rows(rows) => {
-                let rows = rows.read().unwrap_or_else(PoisonError::into_inner);
-                return Ok(rows.get(state, key).map(<[u8]>::to_vec));
+            Content::Maps(maps) => {
+                let maps = maps.read().unwrap_or_else(PoisonError::into_inner);
+                return Ok(maps.get(state, key).map(<[u8]>::to_vec));
             }
         };
         let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
@@ -313,30 +325,6 @@ impl Db {
         Ok(names.into_iter().filter(|name| name != "default").collect())
     }
 
-    /// Writes rows of another RocksDB that `owned` holds for: part of a restore with another number of
-    /// workers.
-    pub(crate) fn copy_from(&self, other: &Self, owned: impl Fn(u16) -> bool) -> Result<(), StateError> {
-        const ROWS_PER_BATCH: usize = 10_000;
-        for state in other.families()? {
-            self.ensure_family(&state)?;
-            let Content::Rocks(rocks, _) = &self.content else { return Ok(()) };
-            let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(family) = rocks.cf_handle(&state) else { continue };
-            let mut batch = WriteBatch::default();
-            other.scan(&state, &[], |key, value| {
-                if owned(codec::group_of_row(key)) {
-                    batch.put_cf(&family, key, value);
-                }
-                if batch.len() >= ROWS_PER_BATCH {
-                    rocks.write_opt(std::mem::take(&mut batch), &without_log()).map_err(self.error("write"))?;
-                }
-                Ok(true)
-            })?;
-            rocks.write_opt(batch, &without_log()).map_err(self.error("write"))?;
-        }
-        Ok(())
-    }
-
     /// Takes a base snapshot of the state at the end of the last epoch that was pushed. Epochs can be pushed
     /// meanwhile; they are not in it.
     ///
@@ -347,8 +335,8 @@ impl Db {
         self.apply_in_order()?;
         let rocks = match &self.content {
             Content::Rocks(rocks, _) => rocks,
-            Content::Rows(rows) => {
-                let rows = rows.read().unwrap_or_else(PoisonError::into_inner).to_delta(self.applied())?;
+            Content::Maps(maps) => {
+                let rows = maps.read().unwrap_or_else(PoisonError::into_inner).to_delta(self.applied())?;
                 return Ok(Snapshot { epoch: self.applied(), files: Files::Rows(rows) });
             }
         };

@@ -223,6 +223,13 @@ impl Delta {
         self.sections.insert(state, ops);
     }
 
+    /// What a program with other names reads of it: each state by the name that `name` gives it, or not at all.
+    pub(crate) fn with_names(mut self, name: impl Fn(&str) -> Option<String>) -> Self {
+        let sections = std::mem::take(&mut self.sections).into_iter();
+        self.sections = sections.filter_map(|(state, ops)| Some((name(&state)?, ops))).collect();
+        self
+    }
+
     #[cfg(test)]
     pub(crate) fn section(&mut self, state: &str) -> &mut Ops {
         self.sections.entry(state.to_owned()).or_default()

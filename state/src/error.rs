@@ -25,9 +25,9 @@ pub enum StateError {
     /// A call that cannot work.
     #[error("{0}")]
     Invalid(String),
-    /// A state was stored by a program that knew another version or kind of it.
+    /// A state was stored by a program that knew another version, type or kind of it.
     #[error(
-        "state \"{state}\": the checkpoint has {found}, this program has {expected}; run the program that wrote it, or start with --restore none in an empty checkpoint directory"
+        "state \"{state}\": the checkpoint has {found}, this program has {expected}; {advice}; or run the program that wrote it, or start with --restore none in an empty checkpoint directory"
     )]
     Mismatch {
         /// `operator/state`.
@@ -36,6 +36,8 @@ pub enum StateError {
         found: String,
         /// What the program registers.
         expected: String,
+        /// What can be done in the program.
+        advice: &'static str,
     },
     /// A stored value cannot be decoded.
     #[error(

@@ -7,9 +7,12 @@
 //!               Delta ──▶ CheckpointStore (file)                       checkpoint thread
 //!                 └─────▶ Db (RocksDB) ──▶ base snapshots
 //!               Manifest names base and deltas of every worker = a checkpoint
+//!
+//! restore: changes (names) ─▶ rows (do the stored ones fit? shape, versions) ─▶ rewritten where they are older
 //! ```
 
 mod backend;
+mod changes;
 mod codec;
 mod db;
 mod delta;
@@ -19,14 +22,18 @@ mod key;
 mod log;
 mod manifest;
 mod rows;
+mod shape;
 mod spec;
 mod store;
 mod table;
 mod timers;
+mod trace;
 mod value;
+mod versions;
 mod workplace;
 
 pub use backend::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};
+pub use changes::{Changes, Rename};
 pub use db::{Db, Snapshot};
 pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};
@@ -34,9 +41,12 @@ pub use held::{HashOf, OrderBuffer};
 pub use key::{DEFAULT_KEY_GROUPS, Key, KeyGroup, KeyGroups, Value, hash_key};
 pub use log::{Log, LogTable, Queue};
 pub use manifest::{Manifest, RestoreFrom, RestorePlan, Retention, StateEntry, WorkerEntry, plan_restore};
+pub use rows::Layout;
+pub use shape::Shape;
 pub use spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};
 pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
 pub use table::{Entry, MemoryUse, Table};
 pub use timers::TimerTable;
 pub use value::{Single, ValueTable};
+pub use versions::Versions;
 pub use workplace::Workplace;

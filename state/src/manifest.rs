@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delta::DeltaEntry;
 use crate::error::StateError;
+use crate::rows::Layout;
 use crate::store::{BaseEntry, CheckpointStore};
 
 /// Everything that a checkpoint consists of. Its file is the commit point of the epoch.
@@ -44,6 +45,9 @@ pub struct StateEntry {
     pub version: u8,
     /// `value`, `log`, `timers`, `held`.
     pub kind: String,
+    /// What its rows look like; not told by manifests of 0.1.0 before states could evolve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
 }
 
 /// The files of one worker: its state is the base and the deltas after it.

@@ -6,7 +6,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
 mod connectors;
+mod evolution;
 mod joins;
 mod late;
 mod lookup;

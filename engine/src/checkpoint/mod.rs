@@ -12,6 +12,7 @@
 //! `leader.rs` decides and does no I/O; messages travel in a small timely dataflow of their own, so
 //! they cross processes as records do.
 
+pub(crate) mod claims;
 pub(crate) mod coordinator;
 pub(crate) mod epochs;
 pub(crate) mod leader;

@@ -1,10 +1,10 @@
 //! What a start takes out of the checkpoint store, before the workers run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidemill_state::{CheckpointStore, Manifest, RestoreFrom, RestorePlan, Retention, blobs_of};
+use tidemill_state::{Changes, CheckpointStore, Manifest, RestoreFrom, RestorePlan, Retention, blobs_of};
 
 use super::coordinator::PUBLISHED_BLOB;
 use super::thread::Target;
@@ -44,6 +44,7 @@ pub(crate) fn prepare(
                     .to_owned(),
             ));
         }
+        args.changes().check(&BTreeSet::new(), &BTreeSet::new())?;
         return Ok(Start { target: None, manifest: None, blobs: Arc::default() });
     };
     let manifest = match tidemill_state::plan_restore(store.as_ref(), &args.restore, job, args.key_groups)? {
@@ -51,8 +52,11 @@ pub(crate) fn prepare(
         RestorePlan::From(manifest) => Some(Arc::new(*manifest)),
     };
     let blobs = match &manifest {
-        Some(manifest) => read_blobs(store.as_ref(), manifest)?,
-        None => Blobs::new(),
+        Some(manifest) => renamed(&args.changes(), manifest, read_blobs(store.as_ref(), manifest)?)?,
+        None => {
+            args.changes().check(&BTreeSet::new(), &BTreeSet::new())?;
+            Blobs::new()
+        }
     };
     let retention = Retention { keep: args.retain_checkpoints };
     let target = Target { store, retention, incarnation };
@@ -82,6 +86,57 @@ fn read_blobs(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Blobs,
         }
     }
     Ok(blobs)
+}
+
+/// Checks what is said of names against a checkpoint, and gives its blobs the names of now. Says what is dropped.
+fn renamed(changes: &Changes, manifest: &Manifest, blobs: Blobs) -> Result<Blobs, JobError> {
+    let states: BTreeSet<String> = manifest.states.iter().map(|state| state.name.clone()).collect();
+    let in_states = states.iter().filter_map(|state| state.split('/').next());
+    let in_blobs = blobs.keys().filter_map(|blob| BlobName::of(blob)).map(|blob| blob.operator);
+    let operators = in_states.chain(in_blobs).map(str::to_owned).collect();
+    changes.check(&states, &operators)?;
+    for state in states.iter().filter(|state| changes.state(state).is_none()) {
+        tracing::warn!(state, "the state is dropped, as --drop-state says");
+    }
+    let mut renamed = Blobs::new();
+    for (blob, values) in blobs {
+        let Some(BlobName { kind, operator, rest }) = BlobName::of(&blob) else {
+            renamed.insert(blob, values);
+            continue;
+        };
+        match changes.operator(operator) {
+            Some(new) => drop(renamed.insert(format!("{kind}/{new}/{rest}"), values)),
+            None => tracing::warn!(what = BlobName::describe(&blob), "it is dropped, as --drop-state says"),
+        }
+    }
+    Ok(renamed)
+}
+
+/// The name of a blob that belongs to an operator, a source or a sink.
+pub(crate) struct BlobName<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) operator: &'a str,
+    pub(crate) rest: &'a str,
+}
+
+impl<'a> BlobName<'a> {
+    pub(crate) fn of(blob: &'a str) -> Option<Self> {
+        let (kind, name) = blob.split_once('/').filter(|(kind, _)| ["operator", "source", "sink"].contains(kind))?;
+        let (operator, rest) = name.split_once('/')?;
+        Some(Self { kind, operator, rest })
+    }
+
+    /// What a blob is to its user.
+    pub(crate) fn describe(blob: &'a str) -> String {
+        match Self::of(blob) {
+            Some(Self { kind: "sink", operator, rest }) => {
+                let epoch = rest.rsplit('/').next().unwrap_or(rest);
+                format!("output of sink \"{operator}\" of epoch {epoch}, which may not have been published")
+            }
+            Some(Self { kind, operator, rest }) => format!("the {rest} of {kind} \"{operator}\""),
+            None => format!("\"{blob}\""),
+        }
+    }
 }
 
 fn is_staged_output(name: &str) -> bool {

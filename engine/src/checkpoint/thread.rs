@@ -241,7 +241,8 @@ fn run(tasks: impl IntoIterator<Item = (String, SinkTask)>) -> Result<(), JobErr
 #[cfg(test)]
 mod tests {
     use tidemill_state::{
-        Backend, BackendConfig, KeyGroups, LocalStore, RestoredWorker, StateName, StateSpec, WorkerEntry, hash_key,
+        Backend, BackendConfig, Changes, KeyGroups, LocalStore, RestoredWorker, StateName, StateSpec, WorkerEntry,
+        hash_key,
     };
 
     use super::*;
@@ -317,7 +318,8 @@ mod tests {
         for manifest in manifests.into_iter().step_by(37) {
             let epoch = manifest.epoch;
             let dir = scratch.path().join(format!("restored-{epoch}"));
-            let restored = RestoredWorker { manifest: Arc::new(manifest), store: Arc::clone(&store) };
+            let (manifest, changes) = (Arc::new(manifest), Changes::default());
+            let restored = RestoredWorker { manifest, changes, store: Arc::clone(&store) };
             let mut backend = Backend::open(config(&dir), Some(restored)).unwrap();
             let table = backend.value_table::<u64, u64>(spec()).unwrap();
             for key in 0..20 {

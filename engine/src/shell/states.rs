@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use tidemill_state::{
-    Backend, Key, Log, LogTable, Persistent as _, StateError, StateName, StateSpec, Ttl, Value, ValueTable,
+    Backend, Key, Log, LogTable, Persistent as _, StateError, StateName, StateSpec, Ttl, Value, ValueTable, Versions,
 };
 
 use super::context::Context;
@@ -69,6 +69,67 @@ impl<'a, K: Key> States<'a, K> {
         name: &str,
     ) -> Result<ListState<K, V, H>, JobError> {
         Ok(ListState(self.backend.log_table(Self::spec(self.operator, name))?))
+    }
+
+    /// One value per key, whose type has changed since a checkpoint may have been written: what that holds of an older
+    /// version becomes a `V` before the first record. A map (of [`map`](Self::map)) is a `BTreeMap` here.
+    ///
+    /// ```
+    /// # use tidemill_engine::shell::{States, ValueState};
+    /// # use tidemill_state::Versions;
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct ProfileV1 { count: u64 } // as it was, in `states.value("profile")`
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Profile { count: u64, best: i64 }
+    ///
+    /// # fn open(states: &mut States<'_, u32>) -> Result<ValueState<u32, Profile>, tidemill_engine::JobError> {
+    /// let versions = Versions::<ProfileV1>::first().then(|old| Profile { count: old.count, best: 0 });
+    /// states.evolving("profile", &versions)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`value`](Self::value), and when the checkpoint has a version that is not read, or the type of a version is not the
+    /// one that wrote it: with both in the message.
+    pub fn evolving<V: Value>(&mut self, name: &str, versions: &Versions<V>) -> Result<ValueState<K, V>, JobError> {
+        Ok(ValueState(self.backend.evolving_value_table(Self::spec(self.operator, name), versions)?))
+    }
+
+    /// As [`evolving`](Self::evolving), of [`value_with_ttl`](Self::value_with_ttl). When a value expires stays as it was.
+    ///
+    /// # Errors
+    /// As [`evolving`](Self::evolving).
+    pub fn evolving_with_ttl<V: Value>(
+        &mut self,
+        name: &str,
+        ttl: Ttl,
+        versions: &Versions<V>,
+    ) -> Result<ValueState<K, V>, JobError> {
+        let spec = StateSpec { ttl: Some(ttl), ..Self::spec(self.operator, name) };
+        Ok(ValueState(self.backend.evolving_value_table(spec, versions)?))
+    }
+
+    /// As [`evolving`](Self::evolving), of [`list`](Self::list).
+    ///
+    /// # Errors
+    /// As [`evolving`](Self::evolving).
+    pub fn evolving_list<V: Value>(&mut self, name: &str, elements: &Versions<V>) -> Result<ListState<K, V>, JobError> {
+        self.evolving_list_with_header(name, elements, &elements.of_nothing())
+    }
+
+    /// As [`evolving`](Self::evolving), of [`list_with_header`](Self::list_with_header). A list has one version: where only
+    /// its elements have changed, or only its header, the other is [`unchanged`](Versions::unchanged).
+    ///
+    /// # Errors
+    /// As [`evolving`](Self::evolving), and when the versions of elements and header differ.
+    pub fn evolving_list_with_header<V: Value, H: Value + Default>(
+        &mut self,
+        name: &str,
+        elements: &Versions<V>,
+        headers: &Versions<H>,
+    ) -> Result<ListState<K, V, H>, JobError> {
+        Ok(ListState(self.backend.evolving_log_table(Self::spec(self.operator, name), elements, headers)?))
     }
 
     /// An ordered map per key. Known limit: an epoch that changes one entry writes the key's whole map.

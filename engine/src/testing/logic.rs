@@ -8,6 +8,7 @@ use tidemill_state::{
 };
 
 use super::must;
+use crate::checkpoint::claims;
 use crate::error::JobError;
 use crate::metrics::Metrics;
 use crate::record::{Arrival, DeadLetter, Record};
@@ -61,6 +62,8 @@ pub struct LogicTest<L: KeyedLogic> {
     checkpoint_at: Times,
     since: Vec<Step<L::In>>,
     committed: Committed<L>,
+    /// Whether the next checkpoint is whole, as a job's first one after a restore is.
+    base_due: bool,
 }
 
 /// Opens the logic on a worker.
@@ -116,8 +119,9 @@ impl<L: KeyedLogic> LogicTest<L> {
             checkpoint_at: start,
             since: Vec::new(),
             committed: Committed { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
+            base_due: false,
         };
-        test.restore(1);
+        must(test.restore(1));
         test
     }
 
@@ -178,9 +182,45 @@ impl<L: KeyedLogic> LogicTest<L> {
     /// When the checkpoint cannot be restored.
     #[track_caller]
     pub fn crash(&mut self, workers: usize) {
-        self.restore(workers);
+        must(self.restore(workers));
         let since = std::mem::take(&mut self.since);
         since.into_iter().for_each(|step| self.step(step));
+    }
+
+    /// As [`crash`](Self::crash), and goes on with another version of the logic: what was done since the last checkpoint is
+    /// done again by that one. `open` is what the program now gives to [`KeyedStream::process`](crate::KeyedStream::process).
+    ///
+    /// # Errors
+    /// Those that stop a job whose checkpoint does not fit the new logic. The old logic is gone then.
+    pub fn upgrade<M>(
+        self,
+        workers: usize,
+        open: impl Fn(&mut States<'_, L::Key>) -> Result<M, JobError> + 'static,
+    ) -> Result<LogicTest<M>, JobError>
+    where
+        M: KeyedLogic<Key = L::Key, In = L::In, Out = L::Out, Side = L::Side>,
+    {
+        let Self { order, key_of, state_memory, checkpoint, checkpoint_at, since, committed, .. } = self;
+        let Committed { out, side, dead } = committed;
+        let mut test = LogicTest {
+            order,
+            key_of,
+            open: Box::new(open),
+            state_memory,
+            workers: Vec::new(),
+            at: checkpoint_at,
+            checkpoint,
+            checkpoint_at,
+            since: Vec::new(),
+            committed: Committed { out, side, dead },
+            base_due: false,
+        };
+        test.restore(workers)?;
+        since.into_iter().try_for_each(|step| {
+            test.since.push(step.clone());
+            test.try_step(step)
+        })?;
+        Ok(test)
     }
 
     /// The results since the last call, all committed by this.
@@ -282,15 +322,21 @@ impl<L: KeyedLogic> LogicTest<L> {
             self.committed.dead.extend(core.buffers.dead.drain(..).map(|record| record.data));
         }
         self.checkpoint.commit(epoch, states, deltas);
+        if std::mem::take(&mut self.base_due) {
+            let bases = self.workers.iter().map(|worker| Ok(Arc::new(worker.backend.whole()?)));
+            self.checkpoint.rebase(bases.collect::<Result<Vec<_>, JobError>>()?);
+        }
         self.checkpoint_at = self.at;
         self.since.clear();
         Ok(())
     }
 
-    #[track_caller]
-    fn restore(&mut self, workers: usize) {
+    fn restore(&mut self, workers: usize) -> Result<(), JobError> {
+        let workers = workers.max(1);
         self.at = self.checkpoint_at;
-        self.workers = (0..workers.max(1)).map(|worker| must(self.open_worker(worker, workers.max(1)))).collect();
+        self.workers = (0..workers).map(|worker| self.open_worker(worker, workers)).collect::<Result<_, _>>()?;
+        self.base_due = self.checkpoint.epoch() > 0;
+        Ok(())
     }
 
     fn open_worker(&self, worker: usize, workers: usize) -> Result<TestWorker<L>, JobError> {
@@ -304,7 +350,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         };
         let mut backend = Backend::in_memory(config, &self.checkpoint)?;
         let parts = Parts::open(&mut backend, Self::NAME, self.order, &self.key_of, &self.open)?;
-        backend.check_all_claimed()?;
+        claims::all_claimed(&backend.unclaimed(), Vec::new())?;
         let metrics = Metrics::default().operator(Self::NAME, "keyed", worker);
         let key_of = Rc::clone(&self.key_of);
         let core = Core::new(Self::NAME, key_of, parts, self.at.watermark, Arrival(self.at.now_us), metrics);

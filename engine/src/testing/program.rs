@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
+use tidemill_state::Rename;
 
 use super::simulation::Schedule;
 use super::{TestSink, TestSource, must};
@@ -109,6 +110,44 @@ impl ProgramTest {
     pub fn crash(&mut self, workers: usize) {
         self.stage.crash();
         self.run(workers);
+    }
+
+    /// As [`crash`](Self::crash), and goes on with another program: the next version of it.
+    ///
+    /// # Panics
+    /// As [`crash`](Self::crash), when the new program is started.
+    #[track_caller]
+    pub fn upgrade<F>(&mut self, workers: usize, build: F)
+    where
+        F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    {
+        self.stage.crash();
+        self.build = Some(Arc::new(build));
+        self.run(workers);
+    }
+
+    /// As [`upgrade`](Self::upgrade) to a program that must not start, because the checkpoint does not fit it. Returns the error
+    /// that it ends with. [`crash`](Self::crash) goes on with the program before it.
+    ///
+    /// # Panics
+    /// When it starts.
+    #[track_caller]
+    pub fn refused<F>(&mut self, workers: usize, build: F) -> JobError
+    where
+        F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    {
+        self.stage.crash();
+        let before = self.build.replace(Arc::new(build));
+        self.run(workers);
+        self.build = before;
+        self.stage.refused()
+    }
+
+    /// What the next starts say of names in the checkpoint, as `--renamed OLD=NEW` and `--drop-state NAME`.
+    pub fn changes(&mut self, renamed: &[(&str, &str)], drop_state: &[&str]) {
+        let rename = |(old, new): &(&str, &str)| Rename { old: (*old).to_owned(), new: (*new).to_owned() };
+        self.args.renamed = renamed.iter().map(rename).collect();
+        self.args.drop_state = drop_state.iter().map(|name| (*name).to_owned()).collect();
     }
 
     /// The wall clock moves to here, in ms since the Unix epoch. A step back is ignored. What was pushed and is not worked
@@ -322,18 +361,34 @@ impl Stage {
     }
 
     #[track_caller]
+    fn refused(&self) -> JobError {
+        lock(&self.sources).iter().for_each(|source| source.mark());
+        let all_committed = || lock(&self.sources).iter().all(|source| source.is_committed());
+        match self.try_wait_until("a program to be refused", all_committed) {
+            Err(error) => error,
+            Ok(()) => panic!("the program was started, and is not refused"),
+        }
+    }
+
+    #[track_caller]
     fn wait_until(&self, what: &str, done: impl Fn() -> bool) {
+        must(self.try_wait_until(what, done));
+    }
+
+    #[track_caller]
+    fn try_wait_until(&self, what: &str, done: impl Fn() -> bool) -> Result<(), JobError> {
         let mut looks = Self::PATIENCE.as_millis() / Self::LOOK.as_millis();
         while !done() {
             let running = lock(&self.job).as_ref().is_some_and(|job| !job.is_finished());
             if !running {
                 // One that ended well has committed and published everything.
-                return must(self.join());
+                return self.join();
             }
             looks -= 1;
             assert!(looks > 0, "waited for {what} for {} s: the job is stuck", Self::PATIENCE.as_secs());
             let guard = lock(&self.waiting);
             drop(self.changed.wait_timeout(guard, Self::LOOK).unwrap_or_else(PoisonError::into_inner));
         }
+        Ok(())
     }
 }

@@ -23,6 +23,8 @@ struct Output<T> {
     staged: BTreeMap<u64, Vec<Record<T>>>,
     next_token: u64,
     published: Vec<Record<T>>,
+    /// In no program any more.
+    removed: bool,
 }
 
 impl<T> Shelf<T> {
@@ -42,16 +44,22 @@ impl<T: Data> Output<T> {
 
 impl<T: Data> Gathered for Shelf<T> {
     fn staged(&self) -> Vec<u64> {
-        self.lock().staged.keys().copied().collect()
+        let output = self.lock();
+        if output.removed { Vec::new() } else { output.staged.keys().copied().collect() }
     }
 }
 
 impl<T: Data> TestSink<T> {
     pub(super) fn new(stage: Arc<Stage>) -> Self {
-        let output = Output { staged: BTreeMap::new(), next_token: 0, published: Vec::new() };
+        let output = Output { staged: BTreeMap::new(), next_token: 0, published: Vec::new(), removed: false };
         let shelf = Arc::new(Shelf(Mutex::new(output)));
         stage.gather(Arc::clone(&shelf) as _);
         Self { shelf, stage }
+    }
+
+    /// The next program does not have this sink: nothing waits for what it has staged.
+    pub fn remove(&self) {
+        self.shelf.lock().removed = true;
     }
 
     /// Waits until everything that was done so far is worked off and committed, and takes the records that came since the

@@ -31,6 +31,8 @@ struct Steps<T> {
     committed: Vec<usize>,
     ended: bool,
     crashed: bool,
+    /// In no program any more.
+    removed: bool,
 }
 
 #[derive(Clone)]
@@ -64,7 +66,8 @@ impl<T: Data> Driven for Script<T> {
 
     fn is_committed(&self) -> bool {
         let steps = self.lock();
-        steps.partitions.iter().zip(&steps.committed).all(|(steps, committed)| *committed >= steps.len())
+        steps.removed
+            || steps.partitions.iter().zip(&steps.committed).all(|(steps, committed)| *committed >= steps.len())
     }
 
     fn end(&self) {
@@ -97,7 +100,8 @@ impl<T: Data> Driven for Script<T> {
 
 impl<T: Data> TestSource<T> {
     pub(super) fn new(stage: Arc<Stage>) -> Self {
-        let steps = Steps { partitions: vec![Vec::new()], committed: vec![0], ended: false, crashed: false };
+        let steps =
+            Steps { partitions: vec![Vec::new()], committed: vec![0], ended: false, crashed: false, removed: false };
         let script = Arc::new(Script(Mutex::new(steps)));
         stage.drive(Arc::clone(&script) as _);
         Self { script, stage }
@@ -131,6 +135,11 @@ impl<T: Data> TestSource<T> {
     pub fn watermark_of(&self, partition: usize, watermark: i64) {
         self.stage.time_moves();
         self.script.add(partition, Step::Watermark(EventTime(watermark)));
+    }
+
+    /// The next program does not have this source: nothing waits for it any more.
+    pub fn remove(&self) {
+        self.script.lock().removed = true;
     }
 
     /// This partition is idle: until its next record or watermark the others do not wait for it.

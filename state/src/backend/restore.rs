@@ -1,0 +1,91 @@
+//! How a worker's state becomes what a checkpoint says: its rows, by the names and in the versions of the program.
+
+use std::fs;
+
+use super::{Backend, BackendConfig, RestoredWorker};
+use crate::codec::{self, DecodeError};
+use crate::db::{Db, Snapshot};
+use crate::delta::Delta;
+use crate::error::StateError;
+use crate::manifest::WorkerEntry;
+use crate::rows::{Fit, Misfit, Rows, fit};
+
+impl Backend {
+    /// Has what the checkpoint holds of a state be as the program reads it, or says why it cannot be.
+    pub(super) fn make_fit(&self, name: &str, rows: &dyn Rows) -> Result<(), StateError> {
+        let Some(stored) = self.restored.get(name) else { return Ok(()) };
+        match fit(stored, rows) {
+            Fit::Same => Ok(()),
+            Fit::No(_) if rows.pass_by() && self.db.is_empty(name)? => Ok(()),
+            Fit::No(Misfit { found, expected, advice }) => {
+                Err(StateError::Mismatch { state: name.to_owned(), found, expected, advice })
+            }
+            Fit::Upgrade(from) => {
+                let (to, _) = rows.versions();
+                let upgraded = self.db.rewrite(name, |row, value, out| {
+                    out.push(to as u8);
+                    upgrade(rows, from, row, value, out).map_err(|e| StateError::Value {
+                        state: name.to_owned(),
+                        group: codec::group_of_row(row),
+                        reason: format!("to become version {to}: {}", e.0),
+                    })
+                })?;
+                tracing::info!(state = name, from, to, rows = upgraded, worker = self.config.worker, "state upgraded");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Writes what follows the version of a row's value, in the newest version.
+fn upgrade(rows: &dyn Rows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    match value.split_first() {
+        Some((found, body)) if u32::from(*found) == from => rows.upgrade(from, row, body, out),
+        Some((found, _)) => Err(DecodeError(format!("it is of version {found}, its checkpoint says {from}"))),
+        None => Err(DecodeError("it is too short".to_owned())),
+    }
+}
+
+/// Brings the checkpoint's state of this worker's key groups into a fresh RocksDB.
+pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
+    let Some(dir) = &config.dir else { return restore_simulated(config, restored) };
+    let RestoredWorker { manifest, changes, store } = restored;
+    let name = |state: &str| changes.state(state);
+    let owned = config.key_groups.owned(config.worker, config.workers);
+    let same = manifest.workers.len() == config.workers;
+    let own = manifest.workers.get(config.worker).filter(|_| same);
+    // The same number of workers means the same key groups: the old base is this worker's own.
+    if let Some(base) = own.and_then(|own| own.base.as_ref()) {
+        store.fetch(base, dir)?;
+    }
+    let db = Db::open(dir, manifest.epoch, keeps)?;
+    db.rename(name)?;
+    let sources: Vec<&WorkerEntry> = own.map_or_else(|| manifest.workers.iter().collect(), |own| vec![own]);
+    for worker in sources {
+        if let (None, Some(base)) = (own, &worker.base) {
+            let folder = dir.with_extension("old");
+            store.fetch(base, &folder)?;
+            db.copy_from(&Db::open(&folder, base.epoch, false)?, |group| owned.contains(&group), name)?;
+            fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
+        }
+        for entry in worker.deltas_to_apply() {
+            db.apply(&Delta::load(store.as_ref(), entry)?.with_names(name), |group| owned.contains(&group))?;
+        }
+    }
+    Ok(db)
+}
+
+/// The same without files.
+fn restore_simulated(config: &BackendConfig, restored: &RestoredWorker) -> Result<Db, StateError> {
+    let RestoredWorker { manifest, changes, store } = restored;
+    let name = |state: &str| changes.state(state);
+    let owned = config.key_groups.owned(config.worker, config.workers);
+    let db = Db::simulated(manifest.epoch);
+    for worker in &manifest.workers {
+        let base = worker.base.iter().map(|base| Snapshot::rows(store.as_ref(), base));
+        for delta in base.chain(worker.deltas_to_apply().map(|entry| Delta::load(store.as_ref(), entry))) {
+            db.apply(&delta?.with_names(name), |group| owned.contains(&group))?;
+        }
+    }
+    Ok(db)
+}

@@ -1,0 +1,218 @@
+//! How a program differs from the one that wrote the checkpoint, in names: what is called otherwise now, what is gone.
+//!
+//! Both are said by hand (`--renamed`, `--drop-state`): nothing is guessed from what is missing.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::StateError;
+
+/// An operator, a source, a sink, or one state that has another name now: `old=new`, `operator/old=operator/new`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rename {
+    /// What it is called in the checkpoint.
+    pub old: String,
+    /// What the program calls it.
+    pub new: String,
+}
+
+impl FromStr for Rename {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (old, new) = text.split_once('=').ok_or_else(|| format!("\"{text}\" is not OLD=NEW"))?;
+        let rename = Self { old: old.to_owned(), new: new.to_owned() };
+        rename.check().map(|()| rename)
+    }
+}
+
+impl fmt::Display for Rename {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.old, self.new)
+    }
+}
+
+impl Rename {
+    /// Says what is wrong with it, if anything is.
+    ///
+    /// # Errors
+    /// When a name is none, or one is of an operator and the other of a state.
+    pub fn check(&self) -> Result<(), String> {
+        check_name(&self.old)?;
+        check_name(&self.new)?;
+        if is_state(&self.old) != is_state(&self.new) {
+            return Err(format!("\"{self}\" is an operator's name on one side and a state's on the other"));
+        }
+        Ok(())
+    }
+}
+
+/// The name of an operator, or `operator/state`.
+fn check_name(name: &str) -> Result<(), String> {
+    let mut parts = name.split('/');
+    let good = parts.clone().count() <= 2 && parts.all(|part| !part.is_empty());
+    if good { Ok(()) } else { Err(format!("\"{name}\" is not the name of an operator or OPERATOR/STATE")) }
+}
+
+fn is_state(name: &str) -> bool {
+    name.contains('/')
+}
+
+fn operator_of(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name)
+}
+
+/// What a start says about names in the checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// What has another name now.
+    pub renamed: Vec<Rename>,
+    /// What is gone on purpose: an operator's name, or `operator/state`.
+    pub dropped: Vec<String>,
+}
+
+impl Changes {
+    /// What the program calls a state of the checkpoint; nothing if that is dropped.
+    #[must_use]
+    pub fn state(&self, name: &str) -> Option<String> {
+        if let Some(rename) = self.renamed.iter().find(|rename| rename.old == name) {
+            return Some(rename.new.clone());
+        }
+        if self.dropped.iter().any(|dropped| dropped == name) {
+            return None;
+        }
+        let (operator, state) = name.split_once('/')?;
+        self.operator(operator).map(|operator| format!("{operator}/{state}"))
+    }
+
+    /// What the program calls an operator of the checkpoint; nothing if that is dropped.
+    #[must_use]
+    pub fn operator<'n>(&'n self, name: &'n str) -> Option<&'n str> {
+        match self.renamed.iter().find(|rename| rename.old == name) {
+            Some(rename) => Some(&rename.new),
+            None => (!self.dropped.iter().any(|dropped| dropped == name)).then_some(name),
+        }
+    }
+
+    /// Whether the program gives up what it calls so itself.
+    pub(crate) fn drops(&self, name: &str) -> bool {
+        self.dropped.iter().any(|dropped| dropped == name || dropped == operator_of(name))
+    }
+
+    /// Checks them against the names in a checkpoint: `states`, and all `operators`, those without state included.
+    ///
+    /// A rename that was done already (the checkpoint has the new name only) is good: the same program is started again.
+    ///
+    /// # Errors
+    /// When something that is to be dropped is not there, or a name would mean two things.
+    pub fn check(&self, states: &BTreeSet<String>, operators: &BTreeSet<String>) -> Result<(), StateError> {
+        let has = |name: &str| if is_state(name) { states.contains(name) } else { operators.contains(name) };
+        for rename in &self.renamed {
+            let Rename { old, new } = rename;
+            rename.check().map_err(|e| invalid(format!("--renamed: {e}")))?;
+            if self.renamed.iter().filter(|other| other.old == *old || other.new == *new).count() > 1 {
+                return Err(invalid(format!("--renamed {rename}: another one names \"{old}\" or \"{new}\" as well")));
+            }
+            // Where the flag stays on the command line, the next start would drop what this one has renamed.
+            if self.dropped.iter().any(|dropped| dropped == old || dropped == new) {
+                return Err(invalid(format!(
+                    "--renamed {rename} and --drop-state of \"{old}\" or \"{new}\" exclude each other: do one of them, and the other after the next checkpoint"
+                )));
+            }
+            if has(old) && has(new) {
+                return Err(invalid(format!(
+                    "--renamed {rename}: the checkpoint has both, \"{old}\" and \"{new}\", and neither can be two; give the program's a name that the checkpoint does not have"
+                )));
+            }
+            if !has(old) {
+                tracing::info!(%rename, "the checkpoint has nothing of the old name: there is nothing to rename");
+            }
+        }
+        for dropped in &self.dropped {
+            check_name(dropped).map_err(|e| invalid(format!("--drop-state: {e}")))?;
+            if operators.is_empty() {
+                return Err(invalid(format!("--drop-state {dropped}: there is no checkpoint to drop anything of")));
+            }
+            if !has(dropped) {
+                let there: Vec<&str> = operators.iter().chain(states).map(String::as_str).collect();
+                return Err(invalid(format!(
+                    "--drop-state {dropped}: the checkpoint has nothing of that name, so there is nothing to drop; take the flag away, or correct it (there are: {})",
+                    there.join(", ")
+                )));
+            }
+        }
+        let mut names = BTreeSet::new();
+        match states.iter().filter_map(|state| self.state(state)).find(|new| !names.insert(new.clone())) {
+            Some(twice) => Err(invalid(format!("--renamed would make two states of the checkpoint \"{twice}\""))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn invalid(reason: String) -> StateError {
+    StateError::Invalid(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(renamed: &[&str], dropped: &[&str]) -> Changes {
+        Changes {
+            renamed: renamed.iter().map(|text| text.parse().unwrap()).collect(),
+            dropped: dropped.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn check(changes: &Changes) -> Result<(), String> {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let states = set(&["a/count", "a/timers", "b/sum"]);
+        changes.check(&states, &set(&["a", "b", "source"])).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn names_are_looked_up_from_the_most_exact_to_the_operators() {
+        let changes = changes(&["a=z", "a/count=b/count"], &["b/sum", "c"]);
+        let of = |name: &str| changes.state(name);
+        assert_eq!(of("a/count").as_deref(), Some("b/count"));
+        assert_eq!(of("a/timers").as_deref(), Some("z/timers"));
+        assert_eq!((of("b/sum"), of("c/any")), (None, None));
+        assert_eq!(of("b/other").as_deref(), Some("b/other"));
+        assert_eq!((changes.operator("a"), changes.operator("c"), changes.operator("d")), (Some("z"), None, Some("d")));
+    }
+
+    #[test]
+    fn what_can_be_done_is_and_again_after_a_restart() {
+        for good in [
+            changes(&[], &[]),
+            changes(&["a=z"], &["b"]),
+            changes(&["gone=a"], &[]),
+            changes(&["source=other"], &["a/timers"]),
+            changes(&["a/count=a/counts"], &[]),
+        ] {
+            assert_eq!(check(&good), Ok(()), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_ambiguous_or_is_not_there_is_refused_by_name() {
+        for (bad, says) in [
+            (changes(&["a=b"], &[]), "has both, \"a\" and \"b\""),
+            (changes(&["a=z", "b=z"], &[]), "another one names"),
+            (changes(&["a=z", "a=y"], &[]), "another one names"),
+            (changes(&["a=z"], &["z"]), "exclude each other"),
+            (changes(&["a/count=b/sum"], &[]), "has both"),
+            (changes(&[], &["c"]), "nothing of that name"),
+            (changes(&[], &["a/sum"]), "there are: a, b, source, a/count"),
+            (changes(&[], &["a/b/c"]), "is not the name"),
+            (changes(&["a=z", "b/sum=z/count"], &[]), "two states of the checkpoint \"z/count\""),
+        ] {
+            let error = check(&bad).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        for text in ["a", "a=", "=b", "a/x=b", "a//x=b/y", "a=b/c"] {
+            assert!(text.parse::<Rename>().is_err(), "{text}");
+        }
+    }
+}

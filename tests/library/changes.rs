@@ -1,0 +1,680 @@
+//! Programs that differ from the one that wrote the checkpoint: what is allowed goes on, what is not stops with a message that
+//! says both sides and what to do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+use tidemill::engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
+use tidemill::engine::{ConnectorError, Epoch, ErrorKind};
+use tidemill::operators::window::{WindowLogic, WindowSpec};
+use tidemill::prelude::*;
+use tidemill::state::TtlClock;
+use tidemill::testing::{LogicTest, ProgramTest, TestSink, TestSource};
+
+use crate::script::sorted;
+
+/// What is kept of a key.
+trait Kept: Value {
+    fn add(&mut self, n: i64);
+    fn tell(&self) -> (i64, i64);
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Old {
+    sum: i64,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct New {
+    sum: i64,
+    best: i64,
+}
+
+/// The same bytes as `New`, read the other way round.
+#[derive(Default, Serialize, Deserialize)]
+struct Swapped {
+    best: i64,
+    sum: i64,
+}
+
+impl Kept for Old {
+    fn add(&mut self, n: i64) {
+        self.sum += n;
+    }
+    fn tell(&self) -> (i64, i64) {
+        (self.sum, 0)
+    }
+}
+
+impl Kept for New {
+    fn add(&mut self, n: i64) {
+        self.sum += n;
+        self.best = self.best.max(n);
+    }
+    fn tell(&self) -> (i64, i64) {
+        (self.sum, self.best)
+    }
+}
+
+impl Kept for Swapped {
+    fn add(&mut self, n: i64) {
+        self.sum += n;
+        self.best = self.best.max(n);
+    }
+    fn tell(&self) -> (i64, i64) {
+        (self.sum, self.best)
+    }
+}
+
+type Input = (u8, i64);
+/// Key, sum, best.
+type Output = (u8, i64, i64);
+
+/// Tells, at each record and once after it, what is kept.
+struct Tally<V>(ValueState<u8, V>);
+
+impl<V: Kept + Default> KeyedLogic for Tally<V> {
+    type Key = u8;
+    type In = Input;
+    type Out = Output;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u8, Output, ()>, record: Record<Input>) -> Result<(), LogicError> {
+        let (sum, best) = self.0.update(ctx, V::default, |kept| {
+            kept.add(record.data.1);
+            kept.tell()
+        })?;
+        ctx.set_timer(record.event_time.plus_ms(100));
+        ctx.emit((record.data.0, sum, best));
+        Ok(())
+    }
+
+    fn on_timer(&mut self, ctx: &mut Context<'_, u8, Output, ()>, _: EventTime) -> Result<(), LogicError> {
+        let (sum, best) = self.0.read(ctx, |kept| kept.map_or((0, 0), Kept::tell))?;
+        ctx.emit((*ctx.key(), sum, best));
+        Ok(())
+    }
+}
+
+type Open<V> = fn(&mut States<'_, u8>) -> Result<Tally<V>, JobError>;
+
+fn plain<V: Kept + Default>(states: &mut States<'_, u8>) -> Result<Tally<V>, JobError> {
+    Ok(Tally(states.value("kept")?))
+}
+
+fn with_best(old: Old) -> New {
+    New { sum: old.sum, best: -1 }
+}
+
+fn second(states: &mut States<'_, u8>) -> Result<Tally<New>, JobError> {
+    Ok(Tally(states.evolving("kept", &Versions::first().then(with_best))?))
+}
+
+fn third(states: &mut States<'_, u8>) -> Result<Tally<Old>, JobError> {
+    let versions = Versions::first().then(with_best).then(|new| Old { sum: new.sum });
+    Ok(Tally(states.evolving("kept", &versions)?))
+}
+
+fn logic_test<V: Kept + Default>(order: Order, open: Open<V>) -> LogicTest<Tally<V>> {
+    let mut test = LogicTest::new(order, |input: &Input| input.0, open);
+    test.push(0, (1, 5));
+    test.checkpoint();
+    test
+}
+
+/// The message that an upgrade from one logic to another stops with.
+fn refusal<V: Kept + Default, W: Kept + Default>(from: Open<V>, to: Open<W>) -> String {
+    let refused = logic_test(Order::Arrival, from).upgrade(2, to).err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Data);
+    refused.report()
+}
+
+fn says(error: &str, parts: &[&str]) {
+    println!("{error}");
+    parts.iter().for_each(|part| assert!(error.contains(part), "not in it: {part}\n{error}"));
+}
+
+#[test]
+fn a_field_is_added_with_a_new_version() {
+    let mut test = logic_test(Order::Arrival, plain::<Old>).upgrade(2, second).unwrap();
+    test.push(1, (1, 2));
+    assert_eq!(test.output(), [(1, 5, 0), (1, 7, 2)]);
+    let mut test = test.upgrade(1, third).unwrap();
+    test.push(2, (1, 1));
+    assert_eq!(test.output(), [(1, 8, 0)]);
+}
+
+#[test]
+fn a_type_that_changed_without_a_new_version_stops_with_both_shapes() {
+    let advice = "give the changed type a new version";
+    let kept = "state \"logic/kept\"";
+    says(&refusal(plain::<Old>, plain::<New>), &[kept, "{sum: i64}", "{sum: i64, best: i64}", "version 1", advice]);
+    says(&refusal(plain::<New>, plain::<Old>), &[kept, "{sum: i64}", "{sum: i64, best: i64}", advice]);
+    says(&refusal(plain::<New>, plain::<Swapped>), &["{sum: i64, best: i64}", "{best: i64, sum: i64}", advice]);
+    // Also where the program has a new version, but says of the old one what it was not.
+    says(&refusal(plain::<New>, second), &["version 1 with values {sum: i64, best: i64}", "values {sum: i64}", advice]);
+}
+
+#[test]
+fn a_version_that_is_not_read_stops_with_both_versions() {
+    let newer = ["the checkpoint has a value state of version 2", "has a value state of version 1", "newer program"];
+    says(&refusal(second, plain::<Old>), &newer);
+    let only_third: Open<Old> =
+        |states| Ok(Tally(states.evolving("kept", &Versions::since(2).then(|new: New| Old { sum: new.sum }))?));
+    let older =
+        ["the checkpoint has a value state of version 1", "version 3 (and reads 2 on)", "still reads the old version"];
+    says(&refusal(plain::<Old>, only_third), &older);
+}
+
+#[test]
+fn an_upgrade_that_refuses_a_value_stops_the_start() {
+    let picky: Open<New> = |states| {
+        let refuse = |old: Old| if old.sum == 5 { Err("a sum of 5".to_owned()) } else { Ok(with_best(old)) };
+        Ok(Tally(states.evolving("kept", &Versions::first().try_then(refuse))?))
+    };
+    says(&refusal(plain::<Old>, picky), &["state \"logic/kept\", key group", "to become version 2: a sum of 5"]);
+}
+
+#[test]
+fn a_ttl_that_comes_or_goes_stops() {
+    let mortal: Open<Old> =
+        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after_ms: 10, clock: TtlClock::EventTime })?));
+    let by_the_wall: Open<Old> =
+        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after_ms: 10, clock: TtlClock::ProcessingTime })?));
+    says(&refusal(plain::<Old>, mortal), &["with no TTL", "with a TTL by event time"]);
+    says(&refusal(mortal, by_the_wall), &["with a TTL by event time", "with a TTL by processing time"]);
+}
+
+#[test]
+fn lists_and_versions_that_cannot_be_are_refused() {
+    struct List(#[expect(dead_code, reason = "opened only")] ListState<u8, New, Old>);
+    impl KeyedLogic for List {
+        type Key = u8;
+        type In = Input;
+        type Out = Output;
+        type Side = ();
+        fn on_record(&mut self, _: &mut Context<'_, u8, Output, ()>, _: Record<Input>) -> Result<(), LogicError> {
+            Ok(())
+        }
+    }
+    let unequal = logic_test(Order::Arrival, plain::<Old>).upgrade(1, |states| {
+        let elements = Versions::first().then(with_best);
+        Ok(List(states.evolving_list_with_header("list", &elements, &Versions::first())?))
+    });
+    says(&unequal.err().unwrap().report(), &["elements are of version 2", "header is of version 1", "`unchanged`"]);
+    let beyond: Open<Old> = |states| Ok(Tally(states.evolving("kept", &Versions::since(255).unchanged())?));
+    let error = logic_test(Order::Arrival, plain::<Old>).upgrade(1, beyond).err().unwrap();
+    says(&error.report(), &["its version is 256", "1 to 255"]);
+}
+
+/// What the programs of these tests read and write.
+#[derive(Clone)]
+struct Ends {
+    source: TestSource<Input>,
+    sink: TestSink<Output>,
+}
+
+fn ends(test: &ProgramTest) -> Ends {
+    Ends { source: test.source(), sink: test.sink() }
+}
+
+/// A program: names of source, operator and sink.
+fn tally<V: Kept + Default>(
+    ends: &Ends,
+    [from, name, to]: [&'static str; 3],
+    open: Open<V>,
+) -> impl for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static {
+    let Ends { source, sink } = ends.clone();
+    move |flow| {
+        let inputs = flow.source(from, &source)?.key_by(|input| input.0);
+        inputs.process(name, Order::EventTime, open)?.main.sink(to, &sink)
+    }
+}
+
+const NAMES: [&str; 3] = ["in", "tally", "out"];
+
+/// Runs the first program until there is a base, deltas after it, timers, and records that wait.
+fn first_run(test: &mut ProgramTest, ends: &Ends, workers: usize) {
+    test.start(workers, tally(ends, NAMES, plain::<Old>));
+    (0..40).for_each(|key| ends.source.push(0, (key, 10)));
+    ends.source.watermark(50);
+    test.settle();
+    test.crash(workers);
+    test.settle(); // the first checkpoint after a restore is a base, the next ones are deltas
+    ends.source.push(60, (1, 1));
+    ends.source.push(200, (2, 2));
+    ends.source.watermark(61);
+    let told = sorted(ends.sink.output());
+    let expected = (0..40).map(|key| (key, 10, 0)).chain([(1, 11, 0)]).collect();
+    assert_eq!(told, sorted(expected));
+}
+
+/// What comes after that in any program that has everything of the first one: timers at 100 and 160, the record that waits.
+fn rest_of(test: &mut ProgramTest, ends: &Ends) {
+    ends.source.push(300, (3, 3));
+    test.finish();
+    let at_100 = (0..40).map(|key| (key, if key == 1 { 11 } else { 10 }, 0));
+    let expected = at_100.chain([(1, 11, 0), (2, 12, 0), (2, 12, 0), (3, 13, 0), (3, 13, 0)]).collect();
+    assert_eq!(sorted(ends.sink.output()), sorted(expected));
+}
+
+#[test]
+fn an_operator_a_source_and_a_sink_get_other_names() {
+    for workers in [2, 3] {
+        let mut test = ProgramTest::new();
+        let ends = ends(&test);
+        first_run(&mut test, &ends, 2);
+        let named = || tally(&ends, ["input", "sums", "output"], plain::<Old>);
+        let error = test.refused(workers, named()).report();
+        says(
+            &error,
+            &["state \"tally/held\", state \"tally/kept\"", "state \"tally/timers\", the position of source \"in\""],
+        );
+        says(&error, &["--renamed OLD=NEW", "--drop-state NAME"]);
+
+        test.changes(&[("in", "input"), ("tally", "sums"), ("out", "output")], &[]);
+        test.upgrade(workers, named());
+        test.settle();
+        // Once more with the same flags, when it has been done.
+        test.crash(2);
+        rest_of(&mut test, &ends);
+    }
+}
+
+#[test]
+fn a_state_gets_another_name_and_another_version_at_once() {
+    let mut test = ProgramTest::new();
+    let ends = ends(&test);
+    first_run(&mut test, &ends, 2);
+    test.changes(&[("tally/kept", "tally/sums")], &[]);
+    let open: Open<New> = |states| Ok(Tally(states.evolving("sums", &Versions::first().then(with_best))?));
+    test.upgrade(1, tally(&ends, NAMES, open));
+    ends.source.push(300, (3, 3));
+    test.crash(4);
+    test.finish();
+    let at_100 = (0..40).map(|key| (key, if key == 1 { 11 } else { 10 }, -1));
+    let expected = at_100.chain([(1, 11, -1), (2, 12, 2), (2, 12, 2), (3, 13, 3), (3, 13, 3)]).collect();
+    assert_eq!(sorted(ends.sink.output()), sorted(expected));
+}
+
+#[test]
+fn a_name_that_would_mean_two_things_is_refused() {
+    let mut test = ProgramTest::new();
+    let ends = ends(&test);
+    first_run(&mut test, &ends, 1);
+    let mut refused = |renamed: &[(&str, &str)], dropped: &[&str], parts: &[&str]| {
+        test.changes(renamed, dropped);
+        says(&test.refused(1, tally(&ends, NAMES, plain::<Old>)).report(), parts);
+    };
+    refused(&[("tally", "in")], &[], &["has both, \"tally\" and \"in\""]);
+    refused(&[("tally", "a/b")], &[], &["an operator's name on one side"]);
+    refused(&[("tally", "sums")], &[], &["state \"sums/kept\""]);
+    refused(
+        &[],
+        &["sums"],
+        &["--drop-state sums", "nothing of that name", "there are: in, ", "tally, tally/held, tally/kept"],
+    );
+    refused(&[], &["tally/kept"], &["state \"tally/kept\" is to be dropped, but this program has it"]);
+    refused(&[], &["in"], &["\"in\" is to be dropped, but this program has it"]);
+    test.changes(&[], &[]);
+    test.crash(1);
+    rest_of(&mut test, &ends);
+}
+
+#[test]
+fn what_was_removed_is_given_up_by_name_only() {
+    let mut test = ProgramTest::new();
+    let (kept, gone) = (ends(&test), ends(&test));
+    let both = {
+        let (kept, gone) =
+            (tally(&kept, NAMES, plain::<Old>), tally(&gone, ["gone in", "gone", "gone out"], plain::<Old>));
+        move |flow: &Flow<'_>| kept(flow).and_then(|()| gone(flow))
+    };
+    test.start(2, both);
+    kept.source.push(0, (1, 5));
+    gone.source.push(0, (1, 7));
+    [&kept, &gone].iter().for_each(|ends| ends.source.watermark(10));
+    assert_eq!((kept.sink.output(), gone.sink.output()), (vec![(1, 5, 0)], vec![(1, 7, 0)]));
+    // Two checkpoints later all output is known to be published, and the sink has nothing that could be lost.
+    (0..2).for_each(|_| test.settle());
+    gone.source.remove();
+    gone.sink.remove();
+    let without = || tally(&kept, NAMES, plain::<Old>);
+    let lost =
+        ["state \"gone/held\", state \"gone/kept\"", "state \"gone/timers\", the position of source \"gone in\""];
+    says(&test.refused(2, without()).report(), &lost);
+    test.changes(&[], &["gone"]);
+    let error = test.refused(2, without()).report();
+    says(&error, &["the position of source \"gone in\""]);
+    assert!(!error.contains("state \"gone"), "{error}");
+    test.changes(&[], &["gone/kept", "gone in"]);
+    let left = [
+        "no operator of this program has: state \"gone/held\", state \"gone/processing-timers\", state \"gone/timers\";",
+    ];
+    says(&test.refused(1, without()).report(), &left);
+    test.changes(&[], &["gone", "gone in"]);
+    test.upgrade(3, without());
+    kept.source.push(20, (1, 1));
+    kept.source.watermark(30);
+    assert_eq!(kept.sink.output(), [(1, 6, 0)]);
+    // It is gone from the next checkpoints: nothing is to be said of it any more, and to say it is an error.
+    says(&test.refused(1, without()).report(), &["--drop-state gone", "nothing of that name"]);
+    test.changes(&[], &[]);
+    test.upgrade(1, without());
+    test.finish();
+    assert_eq!(kept.sink.output(), [(1, 6, 0), (1, 6, 0)]);
+}
+
+/// Counts records, whatever they are, by whatever key.
+struct Count<K, I>(ValueState<K, u64>, PhantomData<I>);
+
+impl<K: Key + Sync + Send, I: Data> KeyedLogic for Count<K, I> {
+    type Key = K;
+    type In = I;
+    type Out = u64;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, K, u64, ()>, _: Record<I>) -> Result<(), LogicError> {
+        let count = self.0.update(
+            ctx,
+            || 0,
+            |count| {
+                *count += 1;
+                *count
+            },
+        )?;
+        ctx.emit(count);
+        Ok(())
+    }
+}
+
+/// Counts the inputs, changed by `change`, by `key`.
+fn count<K: Key + Sync + Send, I: Data>(
+    source: &TestSource<Input>,
+    sink: &TestSink<u64>,
+    change: fn(Input) -> I,
+    key: fn(&I) -> K,
+) -> impl for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static {
+    let (source, sink) = (source.clone(), sink.clone());
+    move |flow| {
+        let inputs = flow.source("in", &source)?.map(change).key_by(key);
+        let counts =
+            inputs.process("count", Order::EventTime, |states| Ok(Count(states.value("count")?, PhantomData)))?;
+        counts.main.sink("out", &sink)
+    }
+}
+
+#[test]
+fn keys_and_records_that_wait_keep_their_types() {
+    let mut test = ProgramTest::new();
+    let (source, sink) = (test.source::<Input>(), test.sink::<u64>());
+    test.start(2, count(&source, &sink, |input| input, |input| input.0));
+    source.push(0, (1, 1));
+    source.push(100, (1, 1));
+    source.watermark(50);
+    assert_eq!(sink.output(), [1]);
+    let with_more = || count(&source, &sink, |(key, n)| (key, n, true), |input: &(u8, i64, bool)| input.0);
+    let error = test.refused(1, with_more()).report();
+    says(&error, &["state \"count/held\"", "data: (u8, i64)}", "data: (u8, i64, bool)}", "while there are any"]);
+    // Once none waits, records may be others; keys may not.
+    test.crash(2);
+    source.watermark(101);
+    assert_eq!(sink.output(), [2]);
+    let by_more = || count(&source, &sink, |(key, n)| (u16::from(key), n), |input: &(u16, i64)| input.0);
+    let error = test.refused(1, by_more()).report();
+    says(&error, &["state \"count/count\"", "with keys u8", "with keys u16", "the type of a key cannot change"]);
+    test.upgrade(1, with_more());
+    source.push(200, (1, 1));
+    test.finish();
+    assert_eq!(sink.output(), [3]);
+}
+
+#[test]
+fn timers_keep_the_type_of_their_key() {
+    let mut test = ProgramTest::new();
+    let ends = ends(&test);
+    first_run(&mut test, &ends, 1);
+    let Ends { source, .. } = &ends;
+    let counts = test.sink::<u64>();
+    let (from, to) = (source.clone(), counts.clone());
+    let error = test.refused(1, move |flow| {
+        let inputs = flow.source("in", &from)?.key_by(|input| u64::from(input.0));
+        let open = |states: &mut States<'_, u64>| Ok(Count(states.value("kept")?, PhantomData));
+        inputs.process("tally", Order::EventTime, open)?.main.sink("out", &to)
+    });
+    says(&error.report(), &["state \"tally/timers\"", "with keys u8", "with keys u64"]);
+}
+
+#[test]
+fn types_within_the_librarys_operators_are_guarded_too() {
+    #[derive(Clone)]
+    struct Sum<V>(PhantomData<V>);
+    impl<V: Kept + Default + Clone> Aggregate for Sum<V> {
+        type In = Input;
+        type Accumulator = V;
+        type Out = i64;
+        fn empty(&self) -> V {
+            V::default()
+        }
+        fn add(&self, accumulator: &mut V, record: &Input) {
+            accumulator.add(record.1);
+        }
+        fn merge(&self, into: &mut V, other: &V) {
+            into.add(other.tell().0);
+        }
+        fn finish(&self, accumulator: &V) -> i64 {
+            accumulator.tell().0
+        }
+    }
+    fn open<V: Kept + Default + Clone>(states: &mut States<'_, u8>) -> Result<WindowLogic<u8, Sum<V>>, JobError> {
+        WindowLogic::open(states, WindowSpec::new(Assigner::tumbling(100)), Sum(PhantomData))
+    }
+    let mut test = LogicTest::new(Order::Arrival, |input: &Input| input.0, open::<Old>);
+    test.push(0, (1, 5));
+    test.checkpoint();
+    says(
+        &test.upgrade(1, open::<New>).err().unwrap().report(),
+        &["state \"logic/", "{sum: i64}", "{sum: i64, best: i64}"],
+    );
+}
+
+#[test]
+fn an_enum_may_get_variants_at_its_end() {
+    #[derive(Serialize, Deserialize)]
+    enum OneWay {
+        Sum(i64),
+    }
+    #[derive(Serialize, Deserialize)]
+    enum TwoWays {
+        Sum(i64),
+        Best { sum: i64, best: i64 },
+    }
+    impl Default for OneWay {
+        fn default() -> Self {
+            Self::Sum(0)
+        }
+    }
+    impl Default for TwoWays {
+        fn default() -> Self {
+            Self::Sum(0)
+        }
+    }
+    impl Kept for OneWay {
+        fn add(&mut self, n: i64) {
+            let Self::Sum(sum) = self;
+            *sum += n;
+        }
+        fn tell(&self) -> (i64, i64) {
+            let Self::Sum(sum) = self;
+            (*sum, 0)
+        }
+    }
+    impl Kept for TwoWays {
+        fn add(&mut self, n: i64) {
+            let (sum, best) = self.tell();
+            *self = Self::Best { sum: sum + n, best: best.max(n) };
+        }
+        fn tell(&self) -> (i64, i64) {
+            match self {
+                Self::Sum(sum) => (*sum, 0),
+                Self::Best { sum, best } => (*sum, *best),
+            }
+        }
+    }
+    let mut test = logic_test(Order::Arrival, plain::<OneWay>).upgrade(2, plain::<TwoWays>).unwrap();
+    test.push(1, (1, 2));
+    assert_eq!(test.output(), [(1, 5, 0), (1, 7, 2)]);
+    says(&refusal(plain::<TwoWays>, plain::<OneWay>), &["<Sum(i64) | Best{sum: i64, best: i64}>", "<Sum(i64)>"]);
+}
+
+/// A sink that loses its way between the commit and what makes output visible, if it is told to.
+#[derive(Clone, Default)]
+struct Fragile(Arc<Mutex<Shelf>>);
+
+#[derive(Default)]
+struct Shelf {
+    staged: BTreeMap<u64, Vec<i64>>,
+    published: Vec<i64>,
+    breaks: bool,
+}
+
+struct FragileWriter(Fragile, Vec<i64>);
+
+impl Sink for Fragile {
+    type Item = i64;
+    type Writer = FragileWriter;
+
+    fn open(&self, _: SinkContext) -> Result<FragileWriter, ConnectorError> {
+        Ok(FragileWriter(self.clone(), Vec::new()))
+    }
+
+    fn recover(&self, _: &SinkContext, tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
+        let mut shelf = self.0.lock().unwrap();
+        for StagedToken { token, .. } in tokens {
+            let output = shelf.staged.remove(&u64::from_le_bytes(token.try_into().unwrap()));
+            shelf.published.extend(output.unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+impl SinkWriter for FragileWriter {
+    type Item = i64;
+
+    fn write(&mut self, record: &Record<i64>) -> Result<(), ConnectorError> {
+        self.1.push(record.data);
+        Ok(())
+    }
+
+    fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
+        if self.1.is_empty() {
+            return Ok(None);
+        }
+        self.0.0.lock().unwrap().staged.insert(epoch.0, std::mem::take(&mut self.1));
+        let shelf = Arc::clone(&self.0.0);
+        let publish = move || {
+            let mut shelf = shelf.lock().unwrap();
+            if shelf.breaks {
+                return Err(ConnectorError::new(ErrorKind::Unavailable, "it broke"));
+            }
+            let output = shelf.staged.remove(&epoch.0).unwrap_or_default();
+            shelf.published.extend(output);
+            Ok(())
+        };
+        Ok(Some(Staged {
+            token: epoch.0.to_le_bytes().to_vec(),
+            flush: Box::new(|| Ok(())),
+            publish: Box::new(publish),
+        }))
+    }
+}
+
+fn args(folder: &Path) -> JobArgs {
+    let checkpoint_interval = std::time::Duration::from_millis(20);
+    JobArgs {
+        checkpoint_dir: Some(folder.to_owned()),
+        checkpoint_interval,
+        log_level: "error".into(),
+        ..JobArgs::default()
+    }
+}
+
+#[test]
+fn output_of_a_removed_sink_is_neither_lost_unseen_nor_out_of_reach() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Fragile::default();
+    let run = |name: &'static str, args: JobArgs| {
+        let sink = sink.clone();
+        let numbers: Vec<(EventTime, i64)> = (1..4).map(|n| (EventTime(n), n)).collect();
+        Job::new("job", args).run(move |flow| flow.source("in", &vec_source(numbers.clone()))?.sink(name, &sink))
+    };
+    sink.0.lock().unwrap().breaks = true;
+    says(&run("out", args(folder.path())).unwrap_err().report(), &["it broke"]);
+    assert!(sink.0.lock().unwrap().published.is_empty());
+
+    says(
+        &run("other", args(folder.path())).unwrap_err().report(),
+        &["output of sink \"out\" of epoch", "which may not have been published", "--drop-state NAME"],
+    );
+    let dropped = || JobArgs { drop_state: vec!["out".to_owned()], ..args(folder.path()) };
+    says(&run("out", dropped()).unwrap_err().report(), &["\"out\" is to be dropped, but this program has it"]);
+    run("other", dropped()).unwrap();
+    assert!(sink.0.lock().unwrap().published.is_empty());
+    let renamed = JobArgs { renamed: vec!["out=other".parse().unwrap()], ..args(folder.path()) };
+    run("other", renamed).unwrap();
+    assert_eq!(sink.0.lock().unwrap().published, [1, 2, 3]);
+}
+
+#[test]
+fn flags_without_a_checkpoint_are_refused_or_do_nothing() {
+    let run = |args: JobArgs| {
+        let numbers: Vec<(EventTime, i64)> = (1..4).map(|n| (EventTime(n), n)).collect();
+        let job = Job::new("job", args).renamed("old", "in");
+        job.run(move |flow| flow.source("in", &vec_source(numbers.clone()))?.sink("out", &NullSink::default()))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let dropping = |args| JobArgs { drop_state: vec!["gone".to_owned()], ..args };
+    for args in [args(folder.path()), JobArgs { log_level: "error".into(), ..JobArgs::default() }] {
+        says(&run(dropping(args.clone())).unwrap_err().report(), &["--drop-state gone", "there is no checkpoint"]);
+        run(args).unwrap();
+    }
+    let bad = Job::new("job", JobArgs::default()).renamed("a", "b/c").run(|_| Ok(()));
+    says(&bad.unwrap_err().report(), &["--renamed", "an operator's name on one side"]);
+}
+
+/// Takes what a state's rows look like out of all manifests: as they were before that was told.
+fn forget_layouts(folder: &Path) {
+    for entry in fs::read_dir(folder.join("manifests")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let states = manifest["states"].as_array_mut().unwrap();
+        let kept = states.iter().find(|state| state["name"] == "tally/kept").unwrap();
+        assert_eq!(kept["layout"], serde_json::json!({ "key": "u8", "value": "{sum: i64}" }));
+        states.iter_mut().for_each(|state| drop(state.as_object_mut().unwrap().remove("layout").unwrap()));
+        fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_manifest_that_says_nothing_of_shapes_is_read() {
+    fn run<V: Kept + Default>(folder: &Path, open: Open<V>) -> Result<(), JobError> {
+        let inputs = vec![(EventTime(1), (1_u8, 5_i64))];
+        let program = move |flow: &Flow<'_>| {
+            let inputs = flow.source("in", &vec_source(inputs.clone()))?.key_by(|input| input.0);
+            inputs.process("tally", Order::EventTime, open)?.main.sink("out", &NullSink::default())
+        };
+        Job::new("job", args(folder)).run(program).map(drop)
+    }
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), plain::<Old>).unwrap();
+    says(&run(folder.path(), plain::<New>).unwrap_err().report(), &["{sum: i64}", "{sum: i64, best: i64}"]);
+    forget_layouts(folder.path());
+    run(folder.path(), plain::<Old>).unwrap();
+    run(folder.path(), second).unwrap();
+    // What bincode itself notices: there are too few bytes.
+    says(&run(folder.path(), plain::<New>).unwrap_err().report(), &["state \"tally/kept\"", "cannot be decoded"]);
+}

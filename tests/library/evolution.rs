@@ -1,0 +1,615 @@
+//! State that outlives the types it was written with: three versions of one logic, and a loop in memory that goes through
+//! the same versions at the same records. Values, maps, lists with a header, values with a TTL, timers and records that wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use tidemill::prelude::*;
+use tidemill::state::TtlClock;
+use tidemill::testing::{LogicTest, ProgramTest, TestSink, TestSource};
+
+use crate::script::{Event, Step, cases, steps};
+
+const TTL: Ttl = Ttl { after_ms: 30, clock: TtlClock::EventTime };
+const TIMER_MS: i64 = 25;
+/// Elements of a list.
+const KEPT: usize = 4;
+
+/// Something that is kept of a key, in one version.
+pub trait Kept: Value + Clone {
+    fn first() -> Self;
+    fn see(&mut self, event: &Event);
+    fn tell(&self) -> Vec<i64>;
+}
+
+macro_rules! kept {
+    ($name:ident { $($field:ident: $type:ty = $first:expr),* } $see:expr, $tell:expr) => {
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        pub struct $name { $($field: $type),* }
+
+        impl Kept for $name {
+            fn first() -> Self {
+                Self { $($field: $first),* }
+            }
+            fn see(&mut self, event: &Event) {
+                let see: fn(&mut Self, &Event) = $see;
+                see(self, event);
+            }
+            fn tell(&self) -> Vec<i64> {
+                let tell: fn(&Self) -> Vec<i64> = $tell;
+                tell(self)
+            }
+        }
+    };
+}
+
+// A value: fields are added, then moved.
+kept!(Count1 { n: u32 = 0 } | it, _ | it.n += 1, |it| vec![i64::from(it.n)]);
+kept!(
+    Count2 { n: u32 = 0, total: i64 = 0 } | it,
+    e | {
+        it.n += 1;
+        it.total += i64::from(e.value)
+    },
+    |it| vec![i64::from(it.n), it.total]
+);
+kept!(Count3 { best: Option<i32> = None, total: i64 = 0, n: u64 = 0 }
+    |it, e| { it.n += 1; it.total += i64::from(e.value); it.best = it.best.max(Some(e.value)) },
+    |it| vec![it.n as i64, it.total, it.best.map_or(99, i64::from)]);
+// An entry of a map.
+kept!(Entry1 { times: u8 = 0 } | it, _ | it.times = it.times.wrapping_add(1), |it| vec![i64::from(it.times)]);
+kept!(
+    Entry2 { times: u32 = 0, last: u32 = 7 } | it,
+    e | {
+        it.times += 1;
+        it.last = e.id
+    },
+    |it| vec![i64::from(it.times), i64::from(it.last)]
+);
+kept!(
+    Entry3 { last: u32 = 7, times: String = String::new() } | it,
+    e | {
+        it.times.push('x');
+        it.last = e.id
+    },
+    |it| vec![it.times.len() as i64, i64::from(it.last)]
+);
+// An element of a list.
+kept!(Element1 { value: i32 = 0 } | it, e | it.value = e.value, |it| vec![i64::from(it.value)]);
+kept!(
+    Element2 { id: u32 = 0, value: i32 = 0 } | it,
+    e | {
+        it.value = e.value;
+        it.id = e.id
+    },
+    |it| vec![i64::from(it.id), i64::from(it.value)]
+);
+kept!(Element3 { value: Vec<i64> = vec![], id: u32 = 0 }
+    |it, e| { it.value = vec![i64::from(e.value)]; it.id = e.id },
+    |it| it.value.iter().copied().chain([i64::from(it.id)]).collect());
+// The header of a list: there was none.
+kept!(Header2 { sum: i64 = 0 } | it, e | it.sum += i64::from(e.value), |it| vec![it.sum]);
+kept!(
+    Header3 { pushed: u16 = 0, sum: i64 = 0 } | it,
+    e | {
+        it.sum += i64::from(e.value);
+        it.pushed += 1
+    },
+    |it| vec![i64::from(it.pushed), it.sum]
+);
+// A value with a TTL.
+kept!(Recent1 { id: u32 = 0 } | it, e | it.id = e.id, |it| vec![i64::from(it.id)]);
+kept!(Recent2 { id: String = String::new() } | it, e | it.id = e.id.to_string(), |it| vec![it.id.parse().unwrap()]);
+
+impl Kept for () {
+    fn first() -> Self {}
+    fn see(&mut self, _: &Event) {}
+    fn tell(&self) -> Vec<i64> {
+        vec![]
+    }
+}
+
+impl Default for Header2 {
+    fn default() -> Self {
+        Self::first()
+    }
+}
+
+impl Default for Header3 {
+    fn default() -> Self {
+        Self::first()
+    }
+}
+
+fn count_2(old: Count1) -> Count2 {
+    Count2 { n: old.n, total: 1000 }
+}
+fn count_3(old: Count2) -> Count3 {
+    Count3 { best: None, total: old.total, n: u64::from(old.n) }
+}
+fn entry_2(old: Entry1) -> Entry2 {
+    Entry2 { times: u32::from(old.times), last: 7 }
+}
+fn entry_3(old: Entry2) -> Entry3 {
+    Entry3 { last: old.last, times: "x".repeat(old.times as usize) }
+}
+fn element_2(old: Element1) -> Element2 {
+    Element2 { id: 5, value: old.value }
+}
+fn element_3(old: Element2) -> Element3 {
+    Element3 { value: vec![i64::from(old.value)], id: old.id }
+}
+fn header_2((): ()) -> Header2 {
+    Header2 { sum: -1 }
+}
+fn header_3(old: Header2) -> Header3 {
+    Header3 { pushed: 3, sum: old.sum }
+}
+fn recent_2(old: Recent1) -> Recent2 {
+    Recent2 { id: old.id.to_string() }
+}
+
+/// The types of a version.
+pub trait Schema: 'static {
+    type Count: Kept;
+    type Entry: Kept;
+    type Element: Kept;
+    type Header: Kept + Default;
+    type Recent: Kept;
+    fn open(states: &mut States<'_, u8>) -> Result<Habits<Self>, JobError>
+    where
+        Self: Sized;
+}
+
+pub struct V1;
+pub struct V2;
+pub struct V3;
+
+impl Schema for V1 {
+    type Count = Count1;
+    type Entry = Entry1;
+    type Element = Element1;
+    type Header = ();
+    type Recent = Recent1;
+    /// As who never heard of versions.
+    fn open(states: &mut States<'_, u8>) -> Result<Habits<Self>, JobError> {
+        Ok(Habits {
+            count: states.value("count")?,
+            entries: states.map("entries")?,
+            list: states.list("list")?,
+            recent: states.value_with_ttl("recent", TTL)?,
+        })
+    }
+}
+
+impl Schema for V2 {
+    type Count = Count2;
+    type Entry = Entry2;
+    type Element = Element2;
+    type Header = Header2;
+    type Recent = Recent1;
+    fn open(states: &mut States<'_, u8>) -> Result<Habits<Self>, JobError> {
+        let headers = Versions::<()>::first().then(header_2);
+        Ok(Habits {
+            count: states.evolving("count", &Versions::first().then(count_2))?,
+            entries: states.evolving("entries", &Versions::first().then_each(entry_2))?,
+            list: states.evolving_list_with_header("list", &Versions::first().then(element_2), &headers)?,
+            recent: states.value_with_ttl("recent", TTL)?,
+        })
+    }
+}
+
+impl Schema for V3 {
+    type Count = Count3;
+    type Entry = Entry3;
+    type Element = Element3;
+    type Header = Header3;
+    type Recent = Recent2;
+    fn open(states: &mut States<'_, u8>) -> Result<Habits<Self>, JobError> {
+        let elements = Versions::first().then(element_2).then(element_3);
+        let headers = Versions::<()>::first().then(header_2).then(header_3);
+        Ok(Habits {
+            count: states.evolving("count", &Versions::first().then(count_2).then(count_3))?,
+            entries: states.evolving("entries", &Versions::first().then_each(entry_2).then_each(entry_3))?,
+            list: states.evolving_list_with_header("list", &elements, &headers)?,
+            recent: states.evolving_with_ttl("recent", TTL, &Versions::first().then(recent_2))?,
+        })
+    }
+}
+
+/// What is told of a record, or (with the id of no record) of a timer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    key: u8,
+    id: u32,
+    tells: Vec<i64>,
+}
+
+const TIMER: u32 = u32::MAX;
+
+pub struct Habits<S: Schema> {
+    count: ValueState<u8, S::Count>,
+    entries: MapState<u8, u8, S::Entry>,
+    list: ListState<u8, S::Element, S::Header>,
+    recent: ValueState<u8, S::Recent>,
+}
+
+fn place_of(event: &Event) -> u8 {
+    event.value.rem_euclid(3) as u8
+}
+
+impl<S: Schema> KeyedLogic for Habits<S> {
+    type Key = u8;
+    type In = Event;
+    type Out = Answer;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u8, Answer, ()>, record: Record<Event>) -> Result<(), LogicError> {
+        let event = record.data;
+        let mut tells = self.count.update(ctx, S::Count::first, |count| {
+            count.see(&event);
+            count.tell()
+        })?;
+        tells.extend(self.entries.update(ctx, BTreeMap::new, |entries| {
+            let entry = entries.entry(place_of(&event)).or_insert_with(S::Entry::first);
+            entry.see(&event);
+            entry.tell()
+        })?);
+        tells.extend(self.list.with(ctx, |list| {
+            let (header, queue) = list.parts();
+            header.see(&event);
+            let mut element = S::Element::first();
+            element.see(&event);
+            queue.push_back(element);
+            while queue.len() > KEPT {
+                queue.pop_front();
+            }
+            let elements: Vec<i64> = queue.iter().flat_map(Kept::tell).collect();
+            header.tell().into_iter().chain(elements).collect::<Vec<i64>>()
+        })?);
+        if !ctx.is_late() {
+            tells.extend(self.recent.read(ctx, |recent| recent.map(Kept::tell))?.unwrap_or_default());
+            let mut recent = S::Recent::first();
+            recent.see(&event);
+            self.recent.put(ctx, recent)?;
+        }
+        ctx.set_timer(event_time_plus(event.time));
+        ctx.emit(Answer { key: event.key, id: event.id, tells });
+        Ok(())
+    }
+
+    fn on_timer(&mut self, ctx: &mut Context<'_, u8, Answer, ()>, _: EventTime) -> Result<(), LogicError> {
+        let tells = self.count.read(ctx, |count| count.map(Kept::tell))?.unwrap_or_default();
+        ctx.emit(Answer { key: *ctx.key(), id: TIMER, tells });
+        Ok(())
+    }
+
+    fn tie_break(event: &Event) -> u64 {
+        u64::from(event.id)
+    }
+}
+
+fn event_time_plus(time: i64) -> EventTime {
+    EventTime(time.saturating_add(TIMER_MS))
+}
+
+/// What a loop in memory has of a key.
+struct Known<S: Schema> {
+    count: S::Count,
+    entries: BTreeMap<u8, S::Entry>,
+    list: Vec<S::Element>,
+    header: S::Header,
+    /// And when it expires.
+    recent: Option<(S::Recent, i64)>,
+}
+
+impl<S: Schema> Clone for Known<S> {
+    fn clone(&self) -> Self {
+        let Self { count, entries, list, header, recent } = self;
+        let (count, entries, list) = (count.clone(), entries.clone(), list.clone());
+        Self { count, entries, list, header: header.clone(), recent: recent.clone() }
+    }
+}
+
+/// The loop in memory.
+struct Model<S: Schema> {
+    order: Order,
+    keys: BTreeMap<u8, Known<S>>,
+    held: Vec<Event>,
+    timers: BTreeSet<(i64, u8)>,
+    watermark: i64,
+    answers: Vec<Answer>,
+}
+
+impl<S: Schema> Clone for Model<S> {
+    fn clone(&self) -> Self {
+        let Self { order, keys, held, timers, watermark, answers } = self;
+        let (keys, held, timers) = (keys.clone(), held.clone(), timers.clone());
+        Self { order: *order, keys, held, timers, watermark: *watermark, answers: answers.clone() }
+    }
+}
+
+impl<S: Schema> Model<S> {
+    fn new(order: Order) -> Self {
+        let (keys, held, timers) = (BTreeMap::new(), vec![], BTreeSet::new());
+        Self { order, keys, held, timers, watermark: i64::MIN, answers: vec![] }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Event(event) => {
+                let late = self.is_late(&event);
+                if self.order == Order::EventTime && !late { self.held.push(event) } else { self.apply(&event) }
+            }
+            Step::Watermark(watermark) if watermark > self.watermark => {
+                let is_due = |event: &mut Event| event.time < watermark || watermark == i64::MAX;
+                let mut due: Vec<Event> = self.held.extract_if(.., is_due).collect();
+                due.sort_by_key(|event| (event.time, event.id));
+                for event in due {
+                    self.fire(event.time.min(i64::MAX - 1));
+                    self.apply(&event);
+                }
+                self.watermark = watermark;
+            }
+            _ => {}
+        }
+        self.fire(self.watermark);
+    }
+
+    fn is_late(&self, event: &Event) -> bool {
+        event.time < self.watermark || self.watermark == i64::MAX
+    }
+
+    fn fire(&mut self, up_to: i64) {
+        while let Some((at, key)) = self.timers.first().copied().filter(|(at, _)| *at <= up_to) {
+            self.timers.remove(&(at, key));
+            let tells = self.keys.get(&key).map_or(vec![], |known| known.count.tell());
+            self.answers.push(Answer { key, id: TIMER, tells });
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        let late = self.is_late(event);
+        let known = self.keys.entry(event.key).or_insert_with(|| Known {
+            count: S::Count::first(),
+            entries: BTreeMap::new(),
+            list: vec![],
+            header: S::Header::default(),
+            recent: None,
+        });
+        known.count.see(event);
+        let mut tells = known.count.tell();
+        let entry = known.entries.entry(place_of(event)).or_insert_with(S::Entry::first);
+        entry.see(event);
+        tells.extend(entry.tell());
+        known.header.see(event);
+        let mut element = S::Element::first();
+        element.see(event);
+        known.list.push(element);
+        known.list.drain(..known.list.len().saturating_sub(KEPT));
+        tells.extend(known.header.tell());
+        tells.extend(known.list.iter().flat_map(Kept::tell));
+        if !late {
+            let now = event.time.min(i64::MAX - 1);
+            let living = known.recent.as_ref().filter(|(_, expires)| *expires > now);
+            tells.extend(living.map(|(recent, _)| recent.tell()).unwrap_or_default());
+            let mut recent = S::Recent::first();
+            recent.see(event);
+            known.recent = Some((recent, now.saturating_add(TTL.after_ms)));
+        }
+        self.timers.insert((event_time_plus(event.time).0, event.key));
+        self.answers.push(Answer { key: event.key, id: event.id, tells });
+    }
+
+    fn into<T: Schema>(self, upgrade: impl Fn(Known<S>) -> Known<T>) -> Model<T> {
+        let Self { order, keys, held, timers, watermark, answers } = self;
+        let keys = keys.into_iter().map(|(key, known)| (key, upgrade(known))).collect();
+        Model { order, keys, held, timers, watermark, answers }
+    }
+}
+
+fn known_2(old: Known<V1>) -> Known<V2> {
+    Known {
+        count: count_2(old.count),
+        entries: old.entries.into_iter().map(|(place, entry)| (place, entry_2(entry))).collect(),
+        list: old.list.into_iter().map(element_2).collect(),
+        header: header_2(old.header),
+        recent: old.recent,
+    }
+}
+
+fn known_3(old: Known<V2>) -> Known<V3> {
+    Known {
+        count: count_3(old.count),
+        entries: old.entries.into_iter().map(|(place, entry)| (place, entry_3(entry))).collect(),
+        list: old.list.into_iter().map(element_3).collect(),
+        header: header_3(old.header),
+        recent: old.recent.map(|(recent, expires)| (recent_2(recent), expires)),
+    }
+}
+
+/// The model at the last checkpoint, and what was done since: an upgrade does that again.
+struct Replay<S: Schema> {
+    now: Model<S>,
+    checkpoint: Model<S>,
+    since: Vec<Step>,
+}
+
+impl<S: Schema> Replay<S> {
+    fn new(order: Order) -> Self {
+        Self { now: Model::new(order), checkpoint: Model::new(order), since: vec![] }
+    }
+
+    fn play(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.now.step(step);
+            self.since.push(*step);
+            if matches!(step, Step::Checkpoint) {
+                self.checkpoint = self.now.clone();
+                self.since.clear();
+            }
+        }
+    }
+
+    fn upgrade<T: Schema>(self, upgrade: impl Fn(Known<S>) -> Known<T>) -> Replay<T> {
+        let checkpoint = self.checkpoint.into(upgrade);
+        let mut replay = Replay { now: checkpoint.clone(), checkpoint, since: vec![] };
+        // There is no checkpoint among them.
+        replay.play(&self.since);
+        replay
+    }
+}
+
+/// By key: the order of different keys is not promised.
+fn by_key(answers: Vec<Answer>) -> BTreeMap<u8, Vec<Answer>> {
+    let mut by_key: BTreeMap<u8, Vec<Answer>> = BTreeMap::new();
+    answers.into_iter().for_each(|answer| by_key.entry(answer.key).or_default().push(answer));
+    by_key
+}
+
+/// Does what a part of the script says.
+fn play<S: Schema>(test: &mut LogicTest<Habits<S>>, steps: &[Step]) {
+    for step in steps {
+        match *step {
+            Step::Event(event) => test.push(event.time, event),
+            Step::Watermark(watermark) => test.watermark(watermark),
+            Step::Clock(ms) => test.clock_ms(ms),
+            Step::Checkpoint => test.checkpoint(),
+            Step::Crash(workers) => test.crash(workers),
+        }
+    }
+}
+
+/// Deals the keys of a script out to more of them.
+fn spread(steps: Vec<Step>, by: u32) -> Vec<Step> {
+    let deal = |event: Event| Event { key: event.key + 3 * (event.id % by) as u8, ..event };
+    steps.into_iter().map(|step| if let Step::Event(event) = step { Step::Event(deal(event)) } else { step }).collect()
+}
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    #[test]
+    fn logic_that_changes_its_types_goes_on_where_the_old_one_was(
+        steps in steps(),
+        by in prop::sample::select(&[1_u32, 13][..]),
+        cut in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        workers in (1..5_usize, 1..5_usize, 1..5_usize),
+        state_memory in prop::option::of(500..20_000_u64),
+        order in prop::sample::select(&[Order::EventTime, Order::Arrival][..]),
+    ) {
+        let steps = spread(steps, by);
+        let cut = (cut.0.index(steps.len()), cut.1.index(steps.len()));
+        let (first, second) = (cut.0.min(cut.1), cut.0.max(cut.1));
+        let (one, two, three) = (&steps[..first], &steps[first..second], &steps[second..]);
+        let end = [Step::Watermark(i64::MAX)];
+
+        let mut test = LogicTest::new(order, |event: &Event| event.key, V1::open);
+        test.state_memory(state_memory);
+        test.crash(workers.0);
+        play(&mut test, one);
+        // Now and then a version is left out.
+        let mut test = if first == second {
+            test.upgrade(workers.2, V3::open).unwrap()
+        } else {
+            let mut test = test.upgrade(workers.1, V2::open).unwrap();
+            play(&mut test, two);
+            test.upgrade(workers.2, V3::open).unwrap()
+        };
+        play(&mut test, three);
+        play(&mut test, &end);
+
+        let mut expected = Replay::<V1>::new(order);
+        expected.play(one);
+        let mut expected = expected.upgrade(known_2);
+        expected.play(two);
+        let mut expected = expected.upgrade(known_3);
+        expected.play(three);
+        expected.play(&end);
+        prop_assert_eq!(by_key(test.output()), by_key(expected.now.answers));
+    }
+}
+
+/// Records, none of them late, watermarks, crashes, and a settled checkpoint now and then.
+fn engine_steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        20 => (0..60_i64, 0..3_u8, -3..4_i32).prop_map(|(ahead, key, value)| (0, ahead, key, value)),
+        2 => (0..40_i64).prop_map(|on| (1, on, 0, 0)),
+        1 => Just((3, 0, 0, 0)),
+        1 => (1..5_i64).prop_map(|workers| (4, workers, 0, 0)),
+    ];
+    prop::collection::vec(step, 20..150).prop_map(|steps| {
+        let mut watermark = 0;
+        let steps = (0..).zip(steps).map(|(id, (what, number, key, value))| match what {
+            0 => Step::Event(Event { time: watermark + number, id, key, value }),
+            1 => {
+                watermark += number;
+                Step::Watermark(watermark)
+            }
+            3 => Step::Checkpoint,
+            _ => Step::Crash(number as usize),
+        });
+        steps.collect()
+    })
+}
+
+/// A program with the logic of a version.
+fn program<S: Schema>(
+    source: &TestSource<Event>,
+    sink: &TestSink<Answer>,
+) -> impl for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static {
+    let (source, sink) = (source.clone(), sink.clone());
+    move |flow| {
+        let events = flow.source("events", &source)?.key_by(|event| event.key);
+        events.process("habits", Order::EventTime, S::open)?.main.sink("answers", &sink)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(24) })]
+
+    #[test]
+    fn a_program_that_changes_its_types_goes_on_where_the_old_one_was(
+        steps in engine_steps(),
+        cut in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        workers in (1..5_usize, 1..5_usize, 1..5_usize),
+        state_memory in prop::option::of(2_000..40_000_u64),
+    ) {
+        let steps = spread(steps, 13);
+        let cut = (cut.0.index(steps.len()), cut.1.index(steps.len()));
+        let (first, second) = (cut.0.min(cut.1), cut.0.max(cut.1));
+        let mut test = ProgramTest::new();
+        test.state_memory(state_memory);
+        let (source, sink) = (test.source::<Event>(), test.sink::<Answer>());
+        let play = |test: &mut ProgramTest, steps: &[Step]| {
+            for step in steps {
+                match *step {
+                    Step::Event(event) => source.push(event.time, event),
+                    Step::Watermark(watermark) => source.watermark(watermark),
+                    Step::Checkpoint | Step::Clock(_) => test.settle(),
+                    Step::Crash(workers) => test.crash(workers),
+                }
+            }
+            // What the next version finds is what this one has come to.
+            test.settle();
+        };
+        test.start(workers.0, program::<V1>(&source, &sink));
+        play(&mut test, &steps[..first]);
+        test.upgrade(workers.1, program::<V2>(&source, &sink));
+        play(&mut test, &steps[first..second]);
+        test.upgrade(workers.2, program::<V3>(&source, &sink));
+        play(&mut test, &steps[second..]);
+        test.finish();
+
+        let with_checkpoint = |steps: &[Step]| steps.iter().copied().chain([Step::Checkpoint]).collect::<Vec<Step>>();
+        let mut expected = Replay::<V1>::new(Order::EventTime);
+        expected.play(&with_checkpoint(&steps[..first]));
+        let mut expected = expected.upgrade(known_2);
+        expected.play(&with_checkpoint(&steps[first..second]));
+        let mut expected = expected.upgrade(known_3);
+        expected.play(&steps[second..]);
+        expected.play(&[Step::Watermark(i64::MAX)]);
+        prop_assert_eq!(by_key(sink.output()), by_key(expected.now.answers));
+    }
+}
