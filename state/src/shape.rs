@@ -89,7 +89,7 @@ mod tests {
         by: BTreeMap<u8, (i16, char)>,
         kind: Kind,
         #[serde(skip)]
-        left_out: u8,
+        _left_out: u8,
     }
 
     #[derive(Serialize, Deserialize)]

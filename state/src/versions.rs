@@ -40,8 +40,11 @@ pub struct Versions<V> {
 struct Older<V> {
     version: u32,
     shape: Shape,
-    read: Rc<dyn Fn(&[u8]) -> Result<V, DecodeError>>,
+    read: Read<V>,
 }
+
+/// Reads a stored value of an older version as what it is now.
+type Read<V> = Rc<dyn Fn(&[u8]) -> Result<V, DecodeError>>;
 
 impl<V: Value> Versions<V> {
     /// The version of a state that says nothing of versions: 1.
@@ -70,7 +73,7 @@ impl<V: Value> Versions<V> {
         let upgraded = |Older { version, shape, read }: Older<V>| {
             let upgrade = Rc::clone(&upgrade);
             let read = move |bytes: &[u8]| upgrade(read(bytes)?).map_err(DecodeError);
-            Older { version, shape, read: Rc::new(read) as Rc<dyn Fn(&[u8]) -> Result<W, DecodeError>> }
+            Older { version, shape, read: Rc::new(read) as Read<W> }
         };
         let older = self.older.into_iter().chain([own]).map(upgraded).collect();
         Versions { version: self.version + 1, older, current: PhantomData }

@@ -140,7 +140,7 @@ fn element_2(old: Element1) -> Element2 {
 fn element_3(old: Element2) -> Element3 {
     Element3 { value: vec![i64::from(old.value)], id: old.id }
 }
-fn header_2((): ()) -> Header2 {
+fn header_2() -> Header2 {
     Header2 { sum: -1 }
 }
 fn header_3(old: Header2) -> Header3 {
@@ -190,7 +190,7 @@ impl Schema for V2 {
     type Header = Header2;
     type Recent = Recent1;
     fn open(states: &mut States<'_, u8>) -> Result<Habits<Self>, JobError> {
-        let headers = Versions::<()>::first().then(header_2);
+        let headers = Versions::<()>::first().then(|()| header_2());
         Ok(Habits {
             count: states.evolving("count", &Versions::first().then(count_2))?,
             entries: states.evolving("entries", &Versions::first().then_each(entry_2))?,
@@ -208,7 +208,7 @@ impl Schema for V3 {
     type Recent = Recent2;
     fn open(states: &mut States<'_, u8>) -> Result<Habits<Self>, JobError> {
         let elements = Versions::first().then(element_2).then(element_3);
-        let headers = Versions::<()>::first().then(header_2).then(header_3);
+        let headers = Versions::<()>::first().then(|()| header_2()).then(header_3);
         Ok(Habits {
             count: states.evolving("count", &Versions::first().then(count_2).then(count_3))?,
             entries: states.evolving("entries", &Versions::first().then_each(entry_2).then_each(entry_3))?,
@@ -414,7 +414,7 @@ fn known_2(old: Known<V1>) -> Known<V2> {
         count: count_2(old.count),
         entries: old.entries.into_iter().map(|(place, entry)| (place, entry_2(entry))).collect(),
         list: old.list.into_iter().map(element_2).collect(),
-        header: header_2(old.header),
+        header: header_2(),
         recent: old.recent,
     }
 }

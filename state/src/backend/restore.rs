@@ -50,7 +50,9 @@ fn upgrade(rows: &dyn Rows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u
 pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
     let Some(dir) = &config.dir else { return restore_simulated(config, restored) };
     let RestoredWorker { manifest, changes, store } = restored;
-    let name = |state: &str| changes.state(state);
+    // What the manifest does not name is no state of the checkpoint, and must not come to one's rows.
+    let known = |state: &str| manifest.states.iter().any(|known| known.name == state);
+    let name = |state: &str| if known(state) { changes.state(state) } else { Some(state.to_owned()) };
     let owned = config.key_groups.owned(config.worker, config.workers);
     let same = manifest.workers.len() == config.workers;
     let own = manifest.workers.get(config.worker).filter(|_| same);
