@@ -37,7 +37,7 @@ pub use tidemill_connectors as connectors;
 pub use tidemill_engine as engine;
 pub use tidemill_engine::testing;
 pub use tidemill_operators as operators;
-pub use tidemill_operators::features;
+pub use tidemill_operators::{differential, features};
 pub use tidemill_state as state;
 
 /// What a dataflow program needs.
@@ -60,6 +60,7 @@ pub mod prelude {
     pub use tidemill_operators::pattern::{Pattern, PatternExt};
     pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
     pub use tidemill_operators::sample::SampleExt;
+    pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
     pub use tidemill_operators::window::{
         Aggregate, Assigner, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt, Windowed,

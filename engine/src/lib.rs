@@ -28,6 +28,7 @@ pub mod source;
 pub mod stream;
 pub mod testing;
 pub mod time;
+pub mod updates;
 
 pub use clock::Clock;
 pub use error::{ConnectorError, ErrorKind, JobError};

@@ -10,4 +10,5 @@ mod late;
 mod programs;
 mod rest;
 mod script;
+mod tables;
 mod windows;

@@ -109,6 +109,20 @@ impl<L: KeyedLogic> Core<L> {
         self.parts.held.as_ref().map_or(0, |held| held.borrow().len())
     }
 
+    /// The keys that the logic wants to be told of after a restore.
+    pub(crate) fn restored_keys(&self) -> Result<Vec<L::Key>, JobError> {
+        Ok(self.parts.logic.restored_keys()?)
+    }
+
+    /// Tells the logic of keys that a restore brought back.
+    pub(crate) fn bring_back(&mut self, keys: &[L::Key]) -> Result<(), JobError> {
+        let (watermark, now) = (self.lateness, self.now);
+        keys.iter().try_for_each(|key| {
+            let result = self.with_context(key, hash_key(key), watermark, now, |logic, ctx| logic.on_restored(ctx));
+            self.settle(result, key, watermark)
+        })
+    }
+
     /// Applies records, or holds them until the watermark has passed them.
     pub(crate) fn take(&mut self, records: Vec<Record<L::In>>) -> Result<(), JobError> {
         self.metrics.records_in.add(records.len() as u64);

@@ -307,7 +307,9 @@ impl<L: KeyedLogic> LogicTest<L> {
         backend.check_all_claimed()?;
         let metrics = Metrics::default().operator(Self::NAME, "keyed", worker);
         let key_of = Rc::clone(&self.key_of);
-        let core = Core::new(Self::NAME, key_of, parts, self.at.watermark, Arrival(self.at.now_us), metrics);
+        let mut core = Core::new(Self::NAME, key_of, parts, self.at.watermark, Arrival(self.at.now_us), metrics);
+        let restored = core.restored_keys()?;
+        core.bring_back(&restored)?;
         Ok(TestWorker { backend, core })
     }
 }
