@@ -19,7 +19,7 @@ use crate::metrics::OperatorMetrics;
 use crate::record::{Data, DeadLetter, Record};
 use crate::shell::batch::{BatchLogic, Execution, batch};
 use crate::shell::logic::{KeyedLogic, Order};
-use crate::shell::operator::{KeyedOutput, find_restored_watermark, keyed};
+use crate::shell::operator::{KeyedOutput, keyed, watermark_of};
 use crate::shell::states::States;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -79,7 +79,7 @@ impl<'s> Flow<'s> {
     /// the checkpoint does not know it, or there is none.
     #[must_use]
     pub fn restored_watermark(&self, operator: &str) -> Option<EventTime> {
-        find_restored_watermark(&self.context, operator)
+        watermark_of(&self.context, operator).into_iter().min()
     }
 
     /// Counters of an operator that is built outside the engine.

@@ -89,10 +89,7 @@ pub trait KeyedLogic: 'static {
     ///
     /// # Errors
     /// As [`on_record`](Self::on_record).
-    fn on_restored(
-        &mut self,
-        ctx: &mut Context<'_, Self::Key, Self::Out, Self::Side>,
-    ) -> Result<(), LogicError> {
+    fn on_restored(&mut self, ctx: &mut Context<'_, Self::Key, Self::Out, Self::Side>) -> Result<(), LogicError> {
         let _ = ctx;
         Ok(())
     }

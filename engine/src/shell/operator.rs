@@ -17,6 +17,7 @@ use timely::scheduling::Activator;
 use super::align::{Aligner, Step};
 use super::core::{Buffers, Core, KeyOf, Parts};
 use super::logic::{KeyedLogic, Order};
+use super::reached::{self, Reached};
 use super::states::States;
 use crate::context::Shared;
 use crate::error::JobError;
@@ -74,9 +75,10 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
             dead: Port::new(dead, dead_cap, first),
         };
         let mut begun = false;
+        let reached = Reached::restored(&context, name);
         let mut shell = Shell {
             name: name.to_owned(),
-            core: Core::new(name, key_of, parts, start.watermark, context.process.clock.now(), metrics),
+            core: Core::new(name, key_of, parts, (start.watermark, reached), context.process.clock.now(), metrics),
             aligner: Aligner::new(start.epoch, start.watermark),
             told_held: 0,
             sealing: None,
@@ -117,14 +119,14 @@ fn three(capabilities: &mut Vec<Capability<Moment>>) -> [Option<Capability<Momen
 
 /// The watermark of the slowest old worker: a restore moves nobody's back.
 fn restored_watermark(context: &Shared, name: &str) -> EventTime {
-    find_restored_watermark(context, name).unwrap_or(EventTime::MIN)
+    watermark_of(context, name).into_iter().min().unwrap_or(EventTime::MIN)
 }
 
-/// The same, or nothing where the checkpoint does not know the operator.
-pub(crate) fn find_restored_watermark(context: &Shared, name: &str) -> Option<EventTime> {
+/// The watermarks of all old workers, in their order; none where the checkpoint does not know the operator.
+pub(crate) fn watermark_of(context: &Shared, name: &str) -> Vec<EventTime> {
     let blobs = context.restored_blobs(&watermark_blob(name));
     let times = blobs.iter().filter_map(|blob| blob.as_slice().try_into().ok()).map(i64::from_le_bytes);
-    times.min().map(EventTime)
+    times.map(EventTime).collect()
 }
 
 fn watermark_blob(name: &str) -> String {
@@ -300,6 +302,9 @@ impl<L: KeyedLogic> Shell<L> {
         self.sealing = None;
         epochs.close(epoch, |contribution| {
             contribution.delta.set_blob(watermark_blob(&self.name), watermark.0.to_le_bytes().to_vec());
+            if let Some(ahead) = self.core.reached.ahead_of(watermark) {
+                contribution.delta.set_blob(reached::blob(&self.name), ahead);
+            }
             Ok(())
         })
     }

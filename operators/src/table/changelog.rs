@@ -134,11 +134,10 @@ impl<K: Row, V: Row> ChangelogLogic<K, V> {
     }
 }
 
-/// Forgets versions that were over at the horizon. Returns whether there is anything left to know.
-fn prune<V>(versions: &mut Vec<Version<V>>, horizon: EventTime) -> bool {
+/// Forgets versions that were over at the horizon.
+fn prune<V>(versions: &mut Vec<Version<V>>, horizon: EventTime) {
     let begun = versions.partition_point(|version| version.from <= horizon);
     versions.drain(..begun.saturating_sub(1));
-    !matches!(&versions[..], [] | [Version { row: None, .. }] if begun > 0 || versions.is_empty())
 }
 
 impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {

@@ -4,9 +4,8 @@
 //! changes of the view ─▶ gathered per event time ─▶ watermark passes it ─▶ net ─▶ rows now ─▶ what differs from told
 //! ```
 //! What is gathered is not stored: after a restore differential computes it again. Then a key's rows add up from nothing
-//! (another `run`), and what was told before is only compared with: nothing is told of event times before the last one
-//! told, and then what differs, which is nothing unless the program has changed. Keys that the new run never mentions are
-//! looked at by a timer.
+//! (another `run`), and what was told before is only compared with, once the watermark is where it was told: what differs is
+//! told, which is nothing unless the program has changed. Keys that the new run never mentions are looked at by a timer.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -14,10 +13,8 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, States, ValueState};
 use tidemill_engine::{EventTime, JobError, Record};
-use tidemill_engine::updates::Progress;
 use tidemill_state::StateError;
 
-use super::readers::next_look;
 use super::{Row, Upsert};
 
 /// A row that came or went.
@@ -91,42 +88,24 @@ struct Known<V> {
     /// The first epoch of the run that added the rows up.
     run: u64,
     rows: Multiset<V>,
-    /// What was told, where it is not the same.
+    /// What was told, where that is not known to be the same.
     told: Option<Multiset<V>>,
-    /// The event time it was told with.
-    told_at: EventTime,
 }
 
 impl<V: Row> Known<V> {
-    fn nothing(run: u64) -> Self {
-        Self { run, rows: Vec::new(), told: None, told_at: EventTime::MIN }
-    }
-
-    /// Adds the changes of an event time, and begins with nothing in a new run.
+    /// Adds the changes of an event time; in a new run, to nothing.
     fn add(&mut self, run: u64, changes: Multiset<V>) {
         if self.run != run {
             self.run = run;
             let rows = std::mem::take(&mut self.rows);
             self.told.get_or_insert(rows);
         }
-        if changes.is_empty() {
-            return;
+        if !changes.is_empty() {
+            let rows = &self.rows;
+            self.told.get_or_insert_with(|| rows.clone());
+            self.rows.extend(changes);
+            differential_dataflow::consolidation::consolidate(&mut self.rows);
         }
-        let before = self.rows.clone();
-        self.rows.extend(changes);
-        differential_dataflow::consolidation::consolidate(&mut self.rows);
-        if self.told.is_none() {
-            self.told = Some(before);
-        }
-    }
-
-    /// What was told, if that is not what is there.
-    fn differs(&self) -> Option<&Multiset<V>> {
-        self.told.as_ref().filter(|told| **told != self.rows)
-    }
-
-    fn is_nothing(&self) -> bool {
-        self.rows.is_empty() && self.told.as_ref().is_none_or(Vec::is_empty)
     }
 }
 
@@ -136,20 +115,19 @@ pub struct ToldLogic<K: Row, V: Row, T> {
     run: u64,
     /// Changes whose event time the watermark has not passed. Not stored: they come again.
     waiting: HashMap<K, Vec<(EventTime, V, isize)>>,
-    progress: Progress,
     told: PhantomData<T>,
 }
 
 type Ctx<'a, K, V, T> = Context<'a, K, <T as RowsTold<K, V>>::Out, ()>;
 
 impl<K: Row, V: Row, T: RowsTold<K, V>> ToldLogic<K, V, T> {
-    /// Opens the state of the output. `run` is the first epoch of this run, `progress` that of the output's stream.
+    /// Opens the state of the output. `run` is the first epoch of this run.
     ///
     /// # Errors
     /// When the state cannot be opened.
-    pub fn open(states: &mut States<'_, K>, run: u64, progress: Progress) -> Result<Self, JobError> {
+    pub fn open(states: &mut States<'_, K>, run: u64) -> Result<Self, JobError> {
         let known = states.value("told")?;
-        Ok(Self { known, run, waiting: HashMap::new(), progress, told: PhantomData })
+        Ok(Self { known, run, waiting: HashMap::new(), told: PhantomData })
     }
 
     /// Takes what waits of the key and holds from before `at` on, by event time.
@@ -169,39 +147,27 @@ impl<K: Row, V: Row, T: RowsTold<K, V>> ToldLogic<K, V, T> {
         if known.is_none() && changes.is_empty() {
             return Ok(());
         }
-        let mut known = known.unwrap_or_else(|| Known::nothing(self.run));
+        let mut known = known.unwrap_or_else(|| Known { run: self.run, rows: Vec::new(), told: None });
         known.add(self.run, changes);
         let mut outcome = Ok(());
-        if at < known.told_at {
-            // The run before told this together with what came after: that is computed again, and compared then.
-            ctx.set_timer(known.told_at.plus_ms(1));
-        } else if let Some(told) = known.differs() {
+        if at < ctx.reached() {
+            // The run before has told it, and what came after: that is computed again, and compared then.
+            ctx.set_timer(ctx.reached().plus_ms(1));
+        } else if let Some(told) = known.told.take()
+            && told != known.rows
+        {
             let key = ctx.key().clone();
-            outcome = T::tell(&key, told, &known.rows, |out| ctx.emit_at(at, out));
-            if outcome.is_ok() {
-                (known.told, known.told_at) = (None, at);
+            if let Err(reason) = T::tell(&key, &told, &known.rows, |out| ctx.emit_at(at, out)) {
+                outcome = Err(LogicError::Record(reason));
+                known.told = Some(told);
             }
-        } else {
-            known.told = None;
         }
-        if known.is_nothing() {
-            return self.forget(ctx, known, at);
-        }
-        self.known.put(ctx, known)?;
-        outcome.map_err(LogicError::Record)
-    }
-
-    /// Forgets a key that has no rows, once no restore can go back to before that was told.
-    fn forget(&self, ctx: &mut Ctx<'_, K, V, T>, known: Known<V>, at: EventTime) -> Result<(), LogicError> {
-        if self.progress.watermark() >= known.told_at {
+        if known.rows.is_empty() && known.told.as_ref().is_none_or(Vec::is_empty) {
             self.known.remove(ctx)?;
-            return Ok(());
+        } else {
+            self.known.put(ctx, known)?;
         }
-        // Timers before this one have been fired.
-        if let Some(next) = next_look(known.told_at, at.plus_ms(1)) {
-            ctx.set_timer(next);
-        }
-        Ok(self.known.put(ctx, known)?)
+        outcome
     }
 }
 
@@ -245,8 +211,7 @@ impl<K: Row, V: Row, T: RowsTold<K, V>> KeyedLogic for ToldLogic<K, V, T> {
 
     /// By then differential has computed the key again, or never will.
     fn on_restored(&mut self, ctx: &mut Ctx<'_, K, V, T>) -> Result<(), LogicError> {
-        let told_at = self.known.read(ctx, |known| known.map_or(EventTime::MIN, |known| known.told_at))?;
-        ctx.set_timer(told_at.max(ctx.watermark()).plus_ms(1));
+        ctx.set_timer(ctx.reached().max(ctx.watermark()).plus_ms(1));
         Ok(())
     }
 }

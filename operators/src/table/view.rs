@@ -105,7 +105,9 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         self.reduce(move |_, rows| {
             let mut ranked: Vec<_> = rows.iter().collect();
             ranked.sort_by_cached_key(|(row, _)| (Reverse(rank(row)), *row));
-            let each = ranked.into_iter().flat_map(|(row, count)| std::iter::repeat_n(*row, usize::try_from(*count).unwrap_or(0)));
+            let each = ranked
+                .into_iter()
+                .flat_map(|(row, count)| std::iter::repeat_n(*row, usize::try_from(*count).unwrap_or(0)));
             let best: Vec<V> = each.take(n).cloned().collect();
             (!best.is_empty()).then_some(best)
         })
@@ -143,10 +145,7 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         self
     }
 
-    fn over<K2: Row, V2: Row>(
-        self,
-        f: impl FnOnce(Rows<'s, (K, V)>) -> Rows<'s, (K2, V2)>,
-    ) -> Table<'s, K2, V2> {
+    fn over<K2: Row, V2: Row>(self, f: impl FnOnce(Rows<'s, (K, V)>) -> Rows<'s, (K2, V2)>) -> Table<'s, K2, V2> {
         let Self { flow, rows, lineage } = self;
         Table { flow, rows: f(rows), lineage }
     }
@@ -173,9 +172,9 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         let Self { flow, rows, lineage } = self;
         let told = Output::of(&flow, name, &lineage);
         let changes = flow.changes(rows, told.restored).key_by(|((key, _), _)| key.clone());
-        let (run, progress) = (flow.first_epoch().0, told.progress.clone());
-        let output = changes
-            .process(name, Order::Arrival, move |states| ToldLogic::<K, V, AsUpserts>::open(states, run, progress))?;
+        let run = flow.first_epoch().0;
+        let output =
+            changes.process(name, Order::Arrival, move |states| ToldLogic::<K, V, AsUpserts>::open(states, run))?;
         Ok(output.main.with_progress(&told.progress))
     }
 
@@ -191,10 +190,9 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         let Self { flow, rows, lineage } = self;
         let told = Output::of(&flow, name, &lineage);
         let changes = flow.changes(rows.map(|row| (row, ())), told.restored).key_by(|((row, ()), _)| row.clone());
-        let (run, progress) = (flow.first_epoch().0, told.progress.clone());
-        let output = changes.process(name, Order::Arrival, move |states| {
-            ToldLogic::<(K, V), (), AsChanges>::open(states, run, progress)
-        })?;
+        let run = flow.first_epoch().0;
+        let output = changes
+            .process(name, Order::Arrival, move |states| ToldLogic::<(K, V), (), AsChanges>::open(states, run))?;
         Ok(output.main.with_progress(&told.progress))
     }
 }
