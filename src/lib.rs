@@ -31,7 +31,7 @@
 //! ```
 //!
 //! The crates behind this face: [`engine`] (time, streams, checkpoints, jobs), [`state`] (keyed state,
-//! RocksDB), [`operators`] (windows, joins, patterns, inference) and [`connectors`] (sources, sinks).
+//! RocksDB), [`operators`] (windows, joins, tables, patterns, inference) and [`connectors`] (sources, sinks).
 
 pub use tidemill_connectors as connectors;
 pub use tidemill_engine as engine;
@@ -105,6 +105,8 @@ mod operator_pages {
     mod broadcast_join {}
     #[doc = include_str!("../docs/operators/lookup_join.md")]
     mod lookup_join {}
+    #[doc = include_str!("../docs/operators/tables.md")]
+    mod tables {}
     #[doc = include_str!("../docs/operators/deduplicate.md")]
     mod deduplicate {}
     #[doc = include_str!("../docs/operators/throttle.md")]

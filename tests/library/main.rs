@@ -10,5 +10,4 @@ mod late;
 mod programs;
 mod rest;
 mod script;
-mod tables;
 mod windows;

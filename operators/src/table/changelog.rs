@@ -1,6 +1,5 @@
 //! Changelogs become base tables: the row of each key, and what changes of it, at the time it changes.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -112,7 +111,6 @@ pub struct ChangelogLogic<K: Row, V: Row> {
     /// Sorted by `from`: the last one holds.
     versions: ValueState<K, Vec<Version<V>>>,
     readers: Readers,
-    row: PhantomData<fn(V)>,
 }
 
 type Ctx<'a, K, V> = Context<'a, K, ((K, V), isize), Upsert<K, V>>;
@@ -123,7 +121,7 @@ impl<K: Row, V: Row> ChangelogLogic<K, V> {
     /// # Errors
     /// When the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, readers: Readers) -> Result<Self, JobError> {
-        Ok(Self { versions: states.value("versions")?, readers, row: PhantomData })
+        Ok(Self { versions: states.value("versions")?, readers })
     }
 
     fn emit(ctx: &mut Ctx<'_, K, V>, at: EventTime, row: Option<V>, change: isize) {
@@ -149,8 +147,7 @@ impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {
     fn on_record(&mut self, ctx: &mut Ctx<'_, K, V>, record: Record<Versioned<K, V>>) -> Result<(), LogicError> {
         let Record { event_time: time, data: Versioned { key, sequence, row }, .. } = record;
         let last = self.versions.read(ctx, |versions| versions.and_then(|versions| versions.last().cloned()))?;
-        let mut from = time.max(ctx.watermark());
-        let mut before = None;
+        let (mut from, mut before, known) = (time.max(ctx.watermark()), None, last.is_some());
         if let Some(last) = last {
             if (time, sequence, &row) < (last.time, last.sequence, &last.row) {
                 ctx.side(Upsert { key, row });
@@ -161,12 +158,15 @@ impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {
             before = last.row;
         }
         if before == row {
-            // The row stays. Its new time tells what is superseded from now on.
-            return Ok(self.versions.update(ctx, Vec::new, |versions| {
-                if let Some(last) = versions.last_mut() {
-                    (last.time, last.sequence) = (time, sequence);
-                }
-            })?);
+            if known {
+                // The row stays. Its new time tells what is superseded from now on.
+                self.versions.update(ctx, Vec::new, |versions| {
+                    if let Some(last) = versions.last_mut() {
+                        (last.time, last.sequence) = (time, sequence);
+                    }
+                })?;
+            }
+            return Ok(());
         }
         Self::emit(ctx, from, before, -1);
         Self::emit(ctx, from, row.clone(), 1);

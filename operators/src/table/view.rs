@@ -103,11 +103,17 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
     #[must_use]
     pub fn top_n<R: Ord>(self, n: usize, rank: impl Fn(&V) -> R + 'static) -> Table<'s, K, Vec<V>> {
         self.reduce(move |_, rows| {
-            let mut ranked: Vec<_> = rows.iter().collect();
-            ranked.sort_by_cached_key(|(row, _)| (Reverse(rank(row)), *row));
-            let each = ranked
-                .into_iter()
-                .flat_map(|(row, count)| std::iter::repeat_n(*row, usize::try_from(*count).unwrap_or(0)));
+            // Sorted; what comes later is of a greater row, so it goes behind those of its rank.
+            let mut best: Vec<(Reverse<R>, &V, isize)> = Vec::with_capacity(n.saturating_add(1).min(rows.len()));
+            for (row, count) in rows.iter().filter(|(_, count)| *count > 0) {
+                let rank = Reverse(rank(row));
+                let place = best.partition_point(|(better, ..)| *better <= rank);
+                if place < n {
+                    best.insert(place, (rank, *row, *count));
+                    best.truncate(n);
+                }
+            }
+            let each = best.into_iter().flat_map(|(_, row, count)| std::iter::repeat_n(row, count.unsigned_abs()));
             let best: Vec<V> = each.take(n).cloned().collect();
             (!best.is_empty()).then_some(best)
         })

@@ -1,6 +1,8 @@
 //! Tables and their views, against the changelog applied in event-time order to a map, and each view computed from it
 //! anew at each event time.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,7 +13,11 @@ use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 use tidemill::testing::{ProgramTest, TestSink, TestSource};
 
-use crate::script::{cases, sorted};
+#[expect(dead_code, reason = "the steps are for the library's tests")]
+#[path = "../library/script.rs"]
+mod script;
+
+use script::{cases, sorted};
 
 /// A change of an account (the group it is in, what is on it) or of a group (its limit). Each has its place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -296,7 +302,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
     test.start(2, move |flow| {
         let output = flow.source("log", &from)?.table("scores", scores())?;
         output.superseded.sink("stale", &aside)?;
-        output.table.upserts("rows")?.sink("rows", &to)
+        output.table.upserts("told-rows")?.sink("rows", &to)
     });
     source.push(10, (1, Some(5)));
     source.watermark(100);
@@ -325,8 +331,8 @@ fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
         let least = limit.load(Ordering::Relaxed);
         let table = flow.source("log", &from)?.table("scores", scores())?.table;
         let view = table.filter(move |_, row| *row >= least).map(move |key, row| (key, row + least / 10));
-        view.clone().upserts("rows")?.sink("rows", &to)?;
-        view.changes("changes")?.sink("changes", &also)
+        view.clone().upserts("told-rows")?.sink("rows", &to)?;
+        view.changes("told-changes")?.sink("changes", &also)
     });
     source.push(1, (1, Some(5)));
     source.push(2, (2, Some(50)));
@@ -355,7 +361,7 @@ fn a_key_with_two_rows_is_a_dead_letter_of_upserts_and_what_was_told_stays() {
     let (from, to, dead) = (source.clone(), rows.clone(), letters.clone());
     test.start(2, move |flow| {
         let table = flow.source("log", &from)?.table("scores", scores())?.table;
-        table.map(|key, row| (key % 2, row)).upserts("rows")?.sink("rows", &to)?;
+        table.map(|key, row| (key % 2, row)).upserts("told-rows")?.sink("rows", &to)?;
         flow.dead_letters().sink("letters", &dead)
     });
     source.push(1, (1, Some(5)));
