@@ -31,13 +31,13 @@
 //! ```
 //!
 //! The crates behind this face: [`engine`] (time, streams, checkpoints, jobs), [`state`] (keyed state,
-//! RocksDB), [`operators`] (windows, joins, patterns, inference) and [`connectors`] (sources, sinks).
+//! RocksDB), [`operators`] (windows, joins, tables, patterns, inference) and [`connectors`] (sources, sinks).
 
 pub use tidemill_connectors as connectors;
 pub use tidemill_engine as engine;
 pub use tidemill_engine::testing;
 pub use tidemill_operators as operators;
-pub use tidemill_operators::features;
+pub use tidemill_operators::{differential, features};
 pub use tidemill_state as state;
 
 /// What a dataflow program needs.
@@ -62,6 +62,7 @@ pub mod prelude {
     pub use tidemill_operators::pool::PoolSettings;
     pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
     pub use tidemill_operators::sample::SampleExt;
+    pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
     pub use tidemill_operators::window::{
         Aggregate, Assigner, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt, Windowed,
@@ -106,6 +107,8 @@ mod operator_pages {
     mod broadcast_join {}
     #[doc = include_str!("../docs/operators/lookup_join.md")]
     mod lookup_join {}
+    #[doc = include_str!("../docs/operators/tables.md")]
+    mod tables {}
     #[doc = include_str!("../docs/operators/deduplicate.md")]
     mod deduplicate {}
     #[doc = include_str!("../docs/operators/throttle.md")]

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -68,6 +68,56 @@ fn fraud_features_and_scores_are_the_same_at_any_number_of_workers() {
         }
     }
     check_scores(&scratch.path().join("1"), "models/fraud_velocity.onnx", "probabilities", "1");
+}
+
+/// The list of the riskiest terminals each time it changes, counted with a loop.
+fn riskiest_lists(input: &Path) -> Vec<String> {
+    const DAY: i64 = 86_400_000;
+    let mut changes: BTreeMap<i64, Vec<(u64, i64)>> = BTreeMap::new();
+    for row in rows(input).iter().filter(|row| row["is_fraud"] == "1") {
+        let terminal: u64 = row["terminal_id"].parse().expect("a terminal");
+        let known_at = row["ts"].parse::<i64>().expect("a time") + 7 * DAY;
+        changes.entry(known_at).or_default().push((terminal, 1));
+        changes.entry(known_at + 30 * DAY).or_default().push((terminal, -1));
+    }
+    // By terminal: frauds that count, and when the last one was known.
+    let mut terminals: BTreeMap<u64, (i64, i64)> = BTreeMap::new();
+    let (mut lists, mut last) = (Vec::new(), Vec::new());
+    for (time, changes) in changes {
+        for (terminal, change) in changes {
+            let (frauds, known_at) = terminals.entry(terminal).or_default();
+            *frauds += change;
+            *known_at = if change > 0 { time } else { *known_at };
+        }
+        let mut list: Vec<_> = terminals.iter().filter(|(_, (frauds, _))| *frauds > 0).collect();
+        list.sort_by_key(|(terminal, (frauds, _))| (-frauds, **terminal));
+        list.truncate(10);
+        let listed = list.into_iter().map(|(terminal, (frauds, known_at))| {
+            format!(r#"{{"terminal_id":{terminal},"frauds":{frauds},"last_known_at":{known_at}}}"#)
+        });
+        let list: Vec<String> = listed.collect();
+        if list != last {
+            lists.push(format!(r#"{{"terminals":[{}]}}"#, list.join(",")));
+            last = list;
+        }
+    }
+    lists.sort_unstable();
+    lists
+}
+
+#[test]
+fn the_riskiest_terminals_are_those_with_the_most_frauds_of_thirty_days() {
+    let Some(input) = data("transactions.csv.gz") else { return };
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let expected = riskiest_lists(&input);
+    assert!(expected.len() > 1000, "the data has frauds: {}", expected.len());
+    for workers in ["1", "3"] {
+        let folder = |name: &str| scratch.path().join(format!("{name}-{workers}"));
+        let mut command = example("fraud_velocity");
+        command.args(["--workers", workers]).arg("--input").arg(&input);
+        finish(command.arg("--features").arg(folder("features")).arg("--riskiest").arg(folder("riskiest")));
+        assert!(lines(&folder("riskiest")) == expected, "{workers} workers gave other lists than the loop");
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub mod stream;
 pub mod testing;
 pub mod time;
 pub mod turns;
+pub mod updates;
 
 pub use clock::Clock;
 pub use error::{ConnectorError, ErrorKind, JobError};

@@ -19,11 +19,11 @@ use crate::metrics::OperatorMetrics;
 use crate::record::{Data, DeadLetter, Record};
 use crate::shell::batch::{BatchLogic, Execution, batch};
 use crate::shell::logic::{KeyedLogic, Order};
-use crate::shell::operator::{KeyedOutput, keyed};
+use crate::shell::operator::{KeyedOutput, keyed, watermark_of};
 use crate::shell::states::States;
 use crate::sink::Sink;
 use crate::source::Source;
-use crate::time::{EventTime, Moment};
+use crate::time::{Epoch, EventTime, Moment};
 
 type Inner<'s, D> = TimelyStream<'s, Moment, Vec<Record<D>>>;
 
@@ -67,6 +67,19 @@ impl<'s> Flow<'s> {
     #[must_use]
     pub fn worker(&self) -> usize {
         self.context.worker
+    }
+
+    /// The first epoch of this run: the number tells runs apart whose state is in a checkpoint.
+    #[must_use]
+    pub fn first_epoch(&self) -> Epoch {
+        self.context.first_epoch
+    }
+
+    /// Where the watermark of a keyed operator stood in the restored checkpoint, at its slowest worker; nothing where
+    /// the checkpoint does not know it, or there is none.
+    #[must_use]
+    pub fn restored_watermark(&self, operator: &str) -> Option<EventTime> {
+        watermark_of(&self.context, operator).into_iter().min()
     }
 
     /// Counters of an operator that is built outside the engine.
@@ -124,6 +137,12 @@ pub struct Stream<'s, D: 'static> {
 }
 
 impl<'s, D: Data> Stream<'s, D> {
+    /// The graph that the stream is part of.
+    #[must_use]
+    pub fn flow(&self) -> &Flow<'s> {
+        &self.flow
+    }
+
     /// Changes each record; its event time stays.
     pub fn map<E: Data>(self, mut f: impl FnMut(D) -> E + 'static) -> Stream<'s, E> {
         self.transform("map", move |record, out| out.push(record.with(&mut f)))

@@ -12,6 +12,7 @@
 
 use std::fmt;
 
+use differential_dataflow::lattice::Lattice;
 use serde::{Deserialize, Serialize};
 use timely::PartialOrder;
 use timely::progress::timestamp::{PathSummary, Refines, Timestamp};
@@ -112,7 +113,19 @@ impl PartialOrder for Moment {
     }
 }
 
-/// The only summary of a path: a moment passes unchanged (there are no loops over `Moment`).
+/// Each axis on its own: what differential dataflow computes with.
+impl Lattice for Moment {
+    fn join(&self, other: &Self) -> Self {
+        Self { epoch: self.epoch.max(other.epoch), watermark: self.watermark.max(other.watermark) }
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        Self::meet(*self, *other)
+    }
+}
+
+/// The only summary of a path: a moment passes unchanged (loops are in scopes of their own, with a
+/// counter beside it).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Unchanged;
 
@@ -166,6 +179,12 @@ mod tests {
         let frontier = [moment(2, 50), moment(1, 60)];
         assert_eq!(Moment::meet_of(&frontier), Some(moment(1, 50)));
         assert_eq!(Moment::meet_of(&[]), None);
+    }
+
+    #[test]
+    fn join_and_meet_bound_both_from_either_side() {
+        let (a, b) = (moment(2, 50), moment(1, 60));
+        assert_eq!((a.join(&b), Lattice::meet(&a, &b)), (moment(2, 60), moment(1, 50)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use tidemill::features;
 use tidemill::prelude::*;
 
 const MINUTE: i64 = 60_000;
-const DAY: i64 = 24 * 60 * MINUTE;
+pub const DAY: i64 = 24 * 60 * MINUTE;
 /// How long after a transaction its charge-back, or that there is none, becomes known.
 pub const CHARGE_BACK_DELAY_MS: i64 = 7 * DAY;
 

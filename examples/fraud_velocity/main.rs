@@ -3,11 +3,13 @@
 //! ```text
 //! transactions ─▶ by card: velocity ─▶ by terminal: risk ─▶ score ─┬─▶ predictions
 //! charge-backs, 7 days later ─────────────────┘                    └─▶ alerts
+//!        └─▶ table: frauds by terminal ─▶ the riskiest ten ─▶ --riskiest, if asked for
 //! ```
 
 #[path = "../common/mod.rs"]
 mod common;
 mod features;
+mod riskiest;
 mod simulate;
 
 use std::path::PathBuf;
@@ -47,6 +49,9 @@ struct Args {
     /// A score above this is an alert.
     #[arg(long, default_value_t = 0.85)]
     threshold: f32,
+    /// Where the ten terminals with the most frauds go, whenever they change; they are not listed by default.
+    #[arg(long, value_name = "DIR|KAFKA")]
+    riskiest: Option<Place>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -90,6 +95,10 @@ fn run(args: Args) -> Result<(), JobError> {
 fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> Result<(), JobError> {
     let (order, common) = (args.common.order(input), &args.common);
     let (transactions, charge_backs) = sources(flow, args, input)?;
+    if args.riskiest.is_some() {
+        let list = riskiest::riskiest(charge_backs.clone())?;
+        write(list, "riskiest", args.riskiest.as_ref(), |_| "riskiest".to_owned())?;
+    }
     let featured = transactions
         .key_by(|transaction| transaction.card_id)
         .process("card-velocity", order, CardVelocity::open)?

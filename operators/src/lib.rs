@@ -1,4 +1,4 @@
-//! Windows, joins, rolling aggregates and inference, as plain logic above the engine's shell.
+//! Windows, joins, tables, rolling aggregates and inference, as plain logic above the engine's shell.
 
 pub mod deduplicate;
 pub mod infer;
@@ -7,5 +7,9 @@ pub mod pattern;
 pub mod pool;
 pub mod rolling;
 pub mod sample;
+pub mod table;
 pub mod throttle;
 pub mod window;
+
+/// Differential dataflow as tables are made of: for what [`table::Table`] has no method for.
+pub use differential_dataflow as differential;

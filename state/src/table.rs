@@ -324,6 +324,26 @@ impl<K: Key, E: Entry> Table<K, E> {
         self.look = Some(Box::new(look));
     }
 
+    /// The keys that RocksDB has: all of the restored checkpoint, as long as nothing was changed.
+    ///
+    /// # Errors
+    /// When a key cannot be read.
+    pub fn stored_keys(&self) -> Result<Vec<K>, StateError> {
+        let (mut keys, mut last) = (Vec::new(), Vec::new());
+        self.db.scan(&self.name, &[], |row, _| {
+            let (_, key, _) = codec::split_row_key(row).map_err(|e| self.bad_value(row, &e))?;
+            // An entry of several rows has them one after the other.
+            let entry = codec::entry_of_row(row);
+            if last != entry {
+                last.clear();
+                last.extend_from_slice(entry);
+                keys.push(codec::decode(key).map_err(|e| self.bad_value(row, &e))?);
+            }
+            Ok(true)
+        })?;
+        Ok(keys)
+    }
+
     /// Keys that are in memory.
     #[must_use]
     pub fn hot_len(&self) -> usize {

@@ -107,6 +107,7 @@ fn prove(count: u64, folder: &Path) -> Result<()> {
     let (twice, missing) = (lines - seen.len() as u64, (0..count).filter(|id| !seen.contains(id)).count());
     println!("{count} transactions, {lines} predictions: {missing} missing, {twice} twice");
     println!("look at them: {}", folder.join("alerts").display());
+    println!("and at the terminals with the most frauds: {}", folder.join("riskiest").display());
     if missing > 0 || twice > 0 {
         bail!("not every transaction was scored exactly once");
     }
@@ -135,9 +136,12 @@ impl RunningJob {
         let mut command = example("fraud_velocity")?;
         command.args(["--count", &args.count.to_string(), "--rate", &args.rate.to_string()]);
         command.args(["--workers", &args.workers.to_string(), "--http", &address]);
-        for (flag, name) in
-            [("--checkpoint-dir", "checkpoints"), ("--predictions", "predictions"), ("--alerts", "alerts")]
-        {
+        for (flag, name) in [
+            ("--checkpoint-dir", "checkpoints"),
+            ("--predictions", "predictions"),
+            ("--alerts", "alerts"),
+            ("--riskiest", "riskiest"),
+        ] {
             command.arg(flag).arg(folder.join(name));
         }
         let errors = fs::File::options().create(true).append(true).open(&log)?;

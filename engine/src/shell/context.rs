@@ -2,6 +2,7 @@
 
 use tidemill_state::{Key, TimerTable};
 
+use super::reached::Reached;
 use crate::record::{Arrival, Record};
 use crate::time::EventTime;
 
@@ -16,6 +17,7 @@ pub struct Context<'a, K: Key, O, S> {
     pub(crate) event_time: EventTime,
     pub(crate) arrival: Arrival,
     pub(crate) watermark: EventTime,
+    pub(crate) reached: &'a Reached,
     pub(crate) now_ms: i64,
     pub(crate) timers: &'a mut TimerTable<K>,
     pub(crate) processing_timers: &'a mut TimerTable<K>,
@@ -40,6 +42,14 @@ impl<K: Key, O, S> Context<'_, K, O, S> {
     #[must_use]
     pub fn watermark(&self) -> EventTime {
         self.watermark
+    }
+
+    /// The watermark that the state of the key at hand had reached in the run before. After a restore it may be ahead of
+    /// [`watermark`](Self::watermark), which is that of the slowest worker: what was to be told of event times before it
+    /// has been told.
+    #[must_use]
+    pub fn reached(&self) -> EventTime {
+        self.reached.of_hash(self.hash)
     }
 
     /// Whether the record at hand came behind the watermark. After the end of time everything does.

@@ -11,6 +11,7 @@ use tidemill_state::{Backend, OperatorStates, OrderBuffer, TimerTable, hash_key}
 
 use super::context::{Context, is_late};
 use super::logic::{KeyedLogic, LogicError, Order};
+use super::reached::Reached;
 use super::states::States;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
@@ -75,6 +76,7 @@ pub(crate) struct Core<L: KeyedLogic> {
     hashes: Vec<u64>,
     pub(crate) buffers: Buffers<L::Out, L::Side>,
     parts: Parts<L>,
+    pub(crate) reached: Reached,
     pub(crate) metrics: Arc<OperatorMetrics>,
 }
 
@@ -83,7 +85,7 @@ impl<L: KeyedLogic> Core<L> {
         name: &str,
         key_of: KeyOf<L>,
         parts: Parts<L>,
-        watermark: EventTime,
+        (watermark, reached): (EventTime, Reached),
         now: Arrival,
         metrics: Arc<OperatorMetrics>,
     ) -> Self {
@@ -95,6 +97,7 @@ impl<L: KeyedLogic> Core<L> {
             hashes: Vec::with_capacity(BLOCK),
             buffers: Buffers { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
             parts,
+            reached,
             metrics,
         }
     }
@@ -107,6 +110,20 @@ impl<L: KeyedLogic> Core<L> {
     /// Records that wait for the watermark.
     pub(crate) fn held(&self) -> usize {
         self.parts.held.as_ref().map_or(0, |held| held.borrow().len())
+    }
+
+    /// The keys that the logic wants to be told of after a restore.
+    pub(crate) fn restored_keys(&self) -> Result<Vec<L::Key>, JobError> {
+        Ok(self.parts.logic.restored_keys()?)
+    }
+
+    /// Tells the logic of keys that a restore brought back.
+    pub(crate) fn bring_back(&mut self, keys: &[L::Key]) -> Result<(), JobError> {
+        let (watermark, now) = (self.lateness, self.now);
+        keys.iter().try_for_each(|key| {
+            let result = self.with_context(key, hash_key(key), watermark, now, |logic, ctx| logic.on_restored(ctx));
+            self.settle(result, key, watermark)
+        })
     }
 
     /// Applies records, or holds them until the watermark has passed them.
@@ -165,6 +182,7 @@ impl<L: KeyedLogic> Core<L> {
             event_time,
             arrival,
             watermark: self.lateness,
+            reached: &self.reached,
             now_ms: (self.now.0 / 1000) as i64,
             timers: &mut timers.borrow_mut(),
             processing_timers: &mut processing_timers.borrow_mut(),

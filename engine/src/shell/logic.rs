@@ -75,6 +75,25 @@ pub trait KeyedLogic: 'static {
         Ok(())
     }
 
+    /// The keys to be told of by [`on_restored`](Self::on_restored): usually all that a state has
+    /// ([`ValueState::stored_keys`](super::ValueState::stored_keys)). Asked once, before the first record.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read: the job stops.
+    fn restored_keys(&self) -> Result<Vec<Self::Key>, StateError> {
+        Ok(Vec::new())
+    }
+
+    /// Handles a key that a restore brought back, before the first record. Downstream of the operator event time has not
+    /// begun: what is sent may have any event time, also one behind the watermark.
+    ///
+    /// # Errors
+    /// As [`on_record`](Self::on_record).
+    fn on_restored(&mut self, ctx: &mut Context<'_, Self::Key, Self::Out, Self::Side>) -> Result<(), LogicError> {
+        let _ = ctx;
+        Ok(())
+    }
+
     /// Orders records of the same event time under [`Order::EventTime`]; equal ones are in no
     /// particular order.
     fn tie_break(record: &Self::In) -> u64 {

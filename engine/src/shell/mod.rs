@@ -17,6 +17,7 @@ pub(crate) mod core;
 pub mod logic;
 pub(crate) mod operator;
 mod pool;
+pub(crate) mod reached;
 pub mod states;
 
 pub use batch::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};

@@ -17,6 +17,7 @@ use timely::scheduling::Activator;
 use super::align::{Aligner, Step};
 use super::core::{Buffers, Core, KeyOf, Parts};
 use super::logic::{KeyedLogic, Order};
+use super::reached::{self, Reached};
 use super::states::States;
 use crate::context::Shared;
 use crate::error::JobError;
@@ -25,6 +26,8 @@ use crate::record::{DeadLetter, Record};
 use crate::stream::Stream;
 use crate::time::{Epoch, EventTime, Moment};
 
+/// Keys that are told to the logic after a restore before what they gave is sent on.
+const RESTORE_SLICE: usize = 1024;
 /// Entries of state that are written in one turn when an epoch has ended: records wait no longer than that takes.
 const SEAL_SLICE: usize = 128;
 
@@ -59,18 +62,24 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
     let (dead, dead_stream) = builder.new_output();
     let activator = flow.scope().activator_for(builder.operator_info().address);
 
+    activator.activate();
+
     builder.build(move |mut capabilities| {
         let restored = restored_watermark(&context, name);
         let start = Moment::new(context.first_epoch, restored);
+        // What the logic makes of restored keys may have any event time; then the ports go to where it starts.
+        let first = Moment::new(context.first_epoch, EventTime::MIN);
         let [main_cap, side_cap, dead_cap] = three(&mut capabilities);
         let mut ports = Ports {
-            main: Port::new(main, main_cap, start),
-            side: Port::new(side, side_cap, start),
-            dead: Port::new(dead, dead_cap, start),
+            main: Port::new(main, main_cap, first),
+            side: Port::new(side, side_cap, first),
+            dead: Port::new(dead, dead_cap, first),
         };
+        let mut begun = false;
+        let reached = Reached::restored(&context, name);
         let mut shell = Shell {
             name: name.to_owned(),
-            core: Core::new(name, key_of, parts, start.watermark, context.process.clock.now(), metrics),
+            core: Core::new(name, key_of, parts, (start.watermark, reached), context.process.clock.now(), metrics),
             aligner: Aligner::new(start.epoch, start.watermark),
             told_held: 0,
             sealing: None,
@@ -83,7 +92,7 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
             }
             let _busy = shell.core.metrics.busy();
             shell.core.now = shell.context.process.clock.now();
-            let mut result = Ok(());
+            let mut result = if std::mem::replace(&mut begun, true) { Ok(()) } else { shell.bring_back(&mut ports) };
             input.for_each(|capability, batches| {
                 let Some(&moment) = capability.stamp().elements().first() else { return };
                 for batch in batches.drain(..) {
@@ -112,9 +121,14 @@ fn three(capabilities: &mut Vec<Capability<Moment>>) -> [Option<Capability<Momen
 
 /// The watermark of the slowest old worker: a restore moves nobody's back.
 fn restored_watermark(context: &Shared, name: &str) -> EventTime {
+    watermark_of(context, name).into_iter().min().unwrap_or(EventTime::MIN)
+}
+
+/// The watermarks of all old workers, in their order; none where the checkpoint does not know the operator.
+pub(crate) fn watermark_of(context: &Shared, name: &str) -> Vec<EventTime> {
     let blobs = context.restored_blobs(&watermark_blob(name));
     let times = blobs.iter().filter_map(|blob| blob.as_slice().try_into().ok()).map(i64::from_le_bytes);
-    EventTime(times.min().unwrap_or(i64::MIN))
+    times.map(EventTime).collect()
 }
 
 fn watermark_blob(name: &str) -> String {
@@ -187,6 +201,16 @@ struct Shell<L: KeyedLogic> {
 }
 
 impl<L: KeyedLogic> Shell<L> {
+    /// Tells the logic of what a restore brought back, before anything else.
+    fn bring_back(&mut self, ports: &mut Ports<L::Out, L::Side>) -> Result<(), JobError> {
+        for keys in self.core.restored_keys()?.chunks(RESTORE_SLICE) {
+            self.core.bring_back(keys)?;
+            self.flush(ports);
+        }
+        ports.lower(Some(self.aligner.current()));
+        Ok(())
+    }
+
     /// Applies a batch of the current epoch, or holds its records until the watermark has passed them.
     fn apply_batch(&mut self, batch: Routed<L::In>) -> Result<(), JobError> {
         let (from, count) = (batch.from as usize, batch.records.len());
@@ -207,6 +231,8 @@ impl<L: KeyedLogic> Shell<L> {
                     ports.lower(Some(self.aligner.current()));
                 }
                 Step::Close(epoch) => {
+                    // Late records may have set timers that the watermark has passed already: they are of this epoch.
+                    self.core.fire_timers(self.core.lateness)?;
                     self.flush(ports);
                     self.begin_seal(epoch)?;
                     let stashed = self.aligner.begin_next();
@@ -278,6 +304,9 @@ impl<L: KeyedLogic> Shell<L> {
         self.sealing = None;
         epochs.close(epoch, |contribution| {
             contribution.delta.set_blob(watermark_blob(&self.name), watermark.0.to_le_bytes().to_vec());
+            if let Some(ahead) = self.core.reached.ahead_of(watermark) {
+                contribution.delta.set_blob(reached::blob(&self.name), ahead);
+            }
             Ok(())
         })
     }

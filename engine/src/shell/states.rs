@@ -152,6 +152,15 @@ impl<K: Key, V: Value> ValueState<K, V> {
         table
     }
 
+    /// The keys that have a value in the restored checkpoint, of those this worker owns. To be asked before the first
+    /// record ([`KeyedLogic::restored_keys`](super::KeyedLogic::restored_keys)): later changes are not in it.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn stored_keys(&self) -> Result<Vec<K>, StateError> {
+        self.0.borrow().stored_keys()
+    }
+
     /// Reads the value of the key at hand.
     ///
     /// # Errors

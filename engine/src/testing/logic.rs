@@ -13,6 +13,7 @@ use crate::error::JobError;
 use crate::metrics::Metrics;
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::shell::core::{Core, KeyOf, Parts};
+use crate::shell::reached::Reached;
 use crate::shell::{KeyedLogic, Order, States};
 use crate::time::EventTime;
 
@@ -353,7 +354,11 @@ impl<L: KeyedLogic> LogicTest<L> {
         claims::all_claimed(&backend.unclaimed(), Vec::new())?;
         let metrics = Metrics::default().operator(Self::NAME, "keyed", worker);
         let key_of = Rc::clone(&self.key_of);
-        let core = Core::new(Self::NAME, key_of, parts, self.at.watermark, Arrival(self.at.now_us), metrics);
+        // All workers have the same watermark.
+        let start = (self.at.watermark, Reached::nothing(KeyGroups::new(DEFAULT_KEY_GROUPS)));
+        let mut core = Core::new(Self::NAME, key_of, parts, start, Arrival(self.at.now_us), metrics);
+        let restored = core.restored_keys()?;
+        core.bring_back(&restored)?;
         Ok(TestWorker { backend, core })
     }
 }

@@ -1,0 +1,222 @@
+//! Changelogs become base tables: the row of each key, and what changes of it, at the time it changes.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
+use tidemill_engine::{Data, EventTime, JobError, Record, Stream};
+use tidemill_state::StateError;
+
+use super::readers::{Lineage, Readers, next_look};
+use super::{Row, Table, Upsert};
+
+type Convert<D, K, V> = Arc<dyn Fn(D) -> Upsert<K, V>>;
+type Sequence<D> = Arc<dyn Fn(&D) -> u64>;
+
+/// How records change a table.
+pub struct Changelog<D, K, V> {
+    upsert: Convert<D, K, V>,
+    sequence: Sequence<D>,
+}
+
+impl<D, K, V> Changelog<D, K, V> {
+    /// Each record is a change of one row.
+    pub fn new(upsert: impl Fn(D) -> Upsert<K, V> + 'static) -> Self {
+        Self { upsert: Arc::new(upsert), sequence: Arc::new(|_| 0) }
+    }
+
+    /// Tells which of two changes of a key comes later when their event times are the same: the one with the greater
+    /// number. Without it, or where that is the same too, the greater row wins, and any row over a deletion.
+    #[must_use]
+    pub fn in_sequence(mut self, sequence: impl Fn(&D) -> u64 + 'static) -> Self {
+        self.sequence = Arc::new(sequence);
+        self
+    }
+}
+
+/// What a changelog becomes.
+pub struct TableOutput<'s, K: Row, V: Row> {
+    /// The rows.
+    pub table: Table<'s, K, V>,
+    /// Changes that came when a later one of their key held already.
+    pub superseded: Stream<'s, Upsert<K, V>>,
+}
+
+/// Makes tables of streams.
+pub trait TableExt<'s, D: Data> {
+    /// Takes the stream for a changelog: each record says what the row of its key is from its event time on.
+    ///
+    /// * Time, order: changes of a key count in the order of their event times, once the watermark has passed them; of
+    ///   the same time, as [`Changelog::in_sequence`] says. One that comes late holds from the watermark on, unless one
+    ///   with a later event time holds already: then it is `superseded`, and so is the loser of two of the same time.
+    /// * Guarantee: rows are keyed state. After a restore the table and all its views are as they were.
+    ///
+    /// # Errors
+    /// When the name is taken or the state cannot be opened.
+    fn table<K: Row, V: Row>(
+        self,
+        name: &str,
+        changelog: Changelog<D, K, V>,
+    ) -> Result<TableOutput<'s, K, V>, JobError>;
+}
+
+impl<'s, D: Data> TableExt<'s, D> for Stream<'s, D> {
+    fn table<K: Row, V: Row>(
+        self,
+        name: &str,
+        changelog: Changelog<D, K, V>,
+    ) -> Result<TableOutput<'s, K, V>, JobError> {
+        let (flow, readers) = (self.flow().clone(), Readers::default());
+        let Changelog { upsert, sequence } = changelog;
+        let versioned = self.map(move |record| {
+            let sequence = sequence(&record);
+            let Upsert { key, row } = upsert(record);
+            Versioned { key, sequence, row }
+        });
+        let read = readers.clone();
+        let output = versioned.key_by(|versioned| versioned.key.clone()).process(
+            name,
+            Order::EventTime,
+            |states: &mut States<'_, K>| ChangelogLogic::open(states, read),
+        )?;
+        let table = Table::new(flow, output.main.into_rows(), Lineage::of(readers));
+        Ok(TableOutput { table, superseded: output.side })
+    }
+}
+
+/// A change of a row with its place among those of the same time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versioned<K, V> {
+    /// Whose row.
+    pub key: K,
+    /// The greater one comes later.
+    pub sequence: u64,
+    /// The row; `None`: it is deleted.
+    pub row: Option<V>,
+}
+
+/// A row as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Version<V> {
+    /// From when on it holds in the table.
+    from: EventTime,
+    /// What its change said. That of a late one is before `from`.
+    time: EventTime,
+    sequence: u64,
+    row: Option<V>,
+}
+
+/// The logic of a base table. Results are rows that come (+1) and go (−1), at the time they do.
+pub struct ChangelogLogic<K: Row, V: Row> {
+    /// Sorted by `from`: the last one holds.
+    versions: ValueState<K, Vec<Version<V>>>,
+    readers: Readers,
+}
+
+type Ctx<'a, K, V> = Context<'a, K, ((K, V), isize), Upsert<K, V>>;
+
+impl<K: Row, V: Row> ChangelogLogic<K, V> {
+    /// Opens the state of the table.
+    ///
+    /// # Errors
+    /// When the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, readers: Readers) -> Result<Self, JobError> {
+        Ok(Self { versions: states.value("versions")?, readers })
+    }
+
+    fn emit(ctx: &mut Ctx<'_, K, V>, at: EventTime, row: Option<V>, change: isize) {
+        if let Some(row) = row {
+            let key = ctx.key().clone();
+            ctx.emit_at(at, ((key, row), change));
+        }
+    }
+}
+
+/// Forgets versions that were over at the horizon.
+fn prune<V>(versions: &mut Vec<Version<V>>, horizon: EventTime) {
+    let begun = versions.partition_point(|version| version.from <= horizon);
+    versions.drain(..begun.saturating_sub(1));
+}
+
+impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {
+    type Key = K;
+    type In = Versioned<K, V>;
+    type Out = ((K, V), isize);
+    type Side = Upsert<K, V>;
+
+    fn on_record(&mut self, ctx: &mut Ctx<'_, K, V>, record: Record<Versioned<K, V>>) -> Result<(), LogicError> {
+        let Record { event_time: time, data: Versioned { key, sequence, row }, .. } = record;
+        let last = self.versions.read(ctx, |versions| versions.and_then(|versions| versions.last().cloned()))?;
+        let (mut from, mut before, known) = (time.max(ctx.watermark()), None, last.is_some());
+        if let Some(last) = last {
+            if (time, sequence, &row) < (last.time, last.sequence, &last.row) {
+                ctx.side(Upsert { key, row });
+                return Ok(());
+            }
+            // A late one may hold from a watermark that this worker has not reached again since a restore.
+            from = from.max(last.from);
+            before = last.row;
+        }
+        if before == row {
+            if known {
+                // The row stays. Its new time tells what is superseded from now on.
+                self.versions.update(ctx, Vec::new, |versions| {
+                    if let Some(last) = versions.last_mut() {
+                        (last.time, last.sequence) = (time, sequence);
+                    }
+                })?;
+            }
+            return Ok(());
+        }
+        Self::emit(ctx, from, before, -1);
+        Self::emit(ctx, from, row.clone(), 1);
+        let (horizon, is_gone) = (self.readers.horizon(ctx.watermark()), row.is_none());
+        self.versions.update(ctx, Vec::new, |versions| {
+            versions.retain(|version| version.from < from);
+            versions.push(Version { from, time, sequence, row });
+            prune(versions, horizon);
+        })?;
+        if is_gone {
+            // Once nobody can be restored to before it, the key is forgotten.
+            ctx.set_timer(from.plus_ms(1));
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_, K, V>, at: EventTime) -> Result<(), LogicError> {
+        let gone_from = self.versions.read(ctx, |versions| {
+            let last = versions.and_then(|versions| versions.last())?;
+            last.row.is_none().then_some(last.from)
+        })?;
+        let Some(gone_from) = gone_from else { return Ok(()) };
+        if self.readers.horizon(ctx.watermark()) >= gone_from {
+            self.versions.remove(ctx)?;
+        } else if let Some(next) = next_look(gone_from, at) {
+            ctx.set_timer(next);
+        }
+        Ok(())
+    }
+
+    fn restored_keys(&self) -> Result<Vec<K>, StateError> {
+        self.versions.stored_keys()
+    }
+
+    /// Gives the views their rows again, from where they go on.
+    fn on_restored(&mut self, ctx: &mut Ctx<'_, K, V>) -> Result<(), LogicError> {
+        let floor = self.readers.floor(ctx.watermark());
+        let mut versions = self.versions.get(ctx)?.unwrap_or_default();
+        prune(&mut versions, floor);
+        let mut before = None;
+        for Version { from, row, .. } in versions {
+            let at = from.max(floor);
+            Self::emit(ctx, at, before, -1);
+            Self::emit(ctx, at, row.clone(), 1);
+            before = row;
+        }
+        Ok(())
+    }
+
+    fn tie_break(versioned: &Versioned<K, V>) -> u64 {
+        versioned.sequence
+    }
+}

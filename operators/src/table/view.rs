@@ -1,0 +1,220 @@
+//! Views: tables made of tables, kept true as those change.
+
+use std::cmp::Reverse;
+
+use differential_dataflow::VecCollection;
+use differential_dataflow::operators::iterate::Iterate;
+use tidemill_engine::shell::Order;
+use tidemill_engine::time::Moment;
+use tidemill_engine::updates::{Progress, Rows};
+use tidemill_engine::{EventTime, Flow, JobError, Stream};
+use timely::dataflow::scope::Iterative;
+use timely::order::Product;
+
+use super::readers::{Lineage, Reader};
+use super::told::{AsChanges, AsUpserts, ToldLogic};
+use super::{Change, Row, Upsert};
+
+/// Rows under keys, as they are at each event time. Cheap to clone: clones share what was computed so far.
+///
+/// A key may have many rows, and the same row more than once. Functions are called again and again, on any worker, in any
+/// order: they must depend on nothing but their arguments.
+#[derive(Clone)]
+pub struct Table<'s, K: Row, V: Row> {
+    flow: Flow<'s>,
+    rows: Rows<'s, (K, V)>,
+    lineage: Lineage,
+}
+
+/// Rows in the loop of [`Table::iterate`].
+pub type LoopRows<'i, K, V> = VecCollection<'i, Product<Moment, u64>, (K, V), isize>;
+
+impl<'s, K: Row, V: Row> Table<'s, K, V> {
+    pub(super) fn new(flow: Flow<'s>, rows: Rows<'s, (K, V)>, lineage: Lineage) -> Self {
+        Self { flow, rows, lineage }
+    }
+
+    /// The rows that `f` holds for.
+    #[must_use]
+    pub fn filter(self, f: impl Fn(&K, &V) -> bool + 'static) -> Self {
+        self.over(|rows| rows.filter(move |(key, row)| f(key, row)))
+    }
+
+    /// Changes each key and row. Rows that become the same are counted as many.
+    #[must_use]
+    pub fn map<K2: Row, V2: Row>(self, f: impl Fn(K, V) -> (K2, V2) + 'static) -> Table<'s, K2, V2> {
+        self.over(|rows| rows.map(move |(key, row)| f(key, row)))
+    }
+
+    /// Makes any number of rows out of each.
+    #[must_use]
+    pub fn flat_map<K2: Row, V2: Row, I: IntoIterator<Item = (K2, V2)> + 'static>(
+        self,
+        f: impl Fn(K, V) -> I + 'static,
+    ) -> Table<'s, K2, V2> {
+        self.over(|rows| rows.flat_map(move |(key, row)| f(key, row)))
+    }
+
+    /// The rows of both tables. What is in both is there twice.
+    #[must_use]
+    pub fn concat(self, other: Self) -> Self {
+        self.over_both(other, |rows, others| rows.concat(others))
+    }
+
+    /// Each row of this table with each row of the other one that has the same key.
+    #[must_use]
+    pub fn join<V2: Row>(self, other: Table<'s, K, V2>) -> Table<'s, K, (V, V2)> {
+        self.over_both(other, |rows, others| rows.join(others))
+    }
+
+    /// The rows whose key is in the other table.
+    #[must_use]
+    pub fn semijoin<V2: Row>(self, other: Table<'s, K, V2>) -> Self {
+        self.over_both(other, |rows, others| rows.semijoin(others.map(|(key, _)| key).distinct()))
+    }
+
+    /// The rows whose key is not in the other table.
+    #[must_use]
+    pub fn antijoin<V2: Row>(self, other: Table<'s, K, V2>) -> Self {
+        self.over_both(other, |rows, others| rows.antijoin(others.map(|(key, _)| key).distinct()))
+    }
+
+    /// Makes one row, or none, of all rows of a key. They come sorted, each with how often it is there; there is at least
+    /// one. A change of a key looks at all of its rows.
+    #[must_use]
+    pub fn reduce<V2: Row>(self, f: impl Fn(&K, &[(&V, isize)]) -> Option<V2> + 'static) -> Table<'s, K, V2> {
+        self.over(|rows| rows.reduce(move |key, rows, out| out.extend(f(key, rows).map(|row| (row, 1)))))
+    }
+
+    /// How many rows a key has. A key without rows has no count.
+    #[must_use]
+    pub fn count(self) -> Table<'s, K, i64> {
+        self.reduce(|_, rows| Some(rows.iter().map(|(_, count)| *count as i64).sum()))
+    }
+
+    /// Each row once.
+    #[must_use]
+    pub fn distinct(self) -> Self {
+        self.over(|rows| rows.distinct())
+    }
+
+    /// The `n` rows of each key with the greatest rank, the best one first, as one row; of the same rank the lesser row comes
+    /// first. For the best of all, give all rows the key `()`.
+    #[must_use]
+    pub fn top_n<R: Ord>(self, n: usize, rank: impl Fn(&V) -> R + 'static) -> Table<'s, K, Vec<V>> {
+        self.reduce(move |_, rows| {
+            // Sorted; what comes later is of a greater row, so it goes behind those of its rank.
+            let mut best: Vec<(Reverse<R>, &V, isize)> = Vec::with_capacity(n.saturating_add(1).min(rows.len()));
+            for (row, count) in rows.iter().filter(|(_, count)| *count > 0) {
+                let rank = Reverse(rank(row));
+                let place = best.partition_point(|(better, ..)| *better <= rank);
+                if place < n {
+                    best.insert(place, (rank, *row, *count));
+                    best.truncate(n);
+                }
+            }
+            let each = best.into_iter().flat_map(|(_, row, count)| std::iter::repeat_n(row, count.unsigned_abs()));
+            let best: Vec<V> = each.take(n).cloned().collect();
+            (!best.is_empty()).then_some(best)
+        })
+    }
+
+    /// Applies `step` to the rows, and again to what came of it, until nothing changes: transitive closures, shortest
+    /// paths, connected components. It is written in differential dataflow; other tables are brought in by
+    /// `table.rows().enter(scope)`, and what comes out must settle, usually by `distinct` or `reduce`.
+    #[must_use]
+    pub fn iterate<F>(self, step: F) -> Self
+    where
+        for<'i> F: FnOnce(Iterative<'i, Moment, u64>, LoopRows<'i, K, V>) -> LoopRows<'i, K, V>,
+    {
+        self.over(|rows| rows.iterate(step))
+    }
+
+    /// The rows as a collection of differential dataflow, for all that is not here. The way back is
+    /// [`derive`](Self::derive).
+    #[must_use]
+    pub fn rows(&self) -> Rows<'s, (K, V)> {
+        self.rows.clone()
+    }
+
+    /// The table of rows that were computed from this one's.
+    #[must_use]
+    pub fn derive<K2: Row, V2: Row>(&self, rows: Rows<'s, (K2, V2)>) -> Table<'s, K2, V2> {
+        Table { flow: self.flow.clone(), rows, lineage: self.lineage.clone() }
+    }
+
+    /// Says that this table was computed from the other one as well: whoever brought its [`rows`](Self::rows) in has to, or
+    /// a restore does not know how far the other one is read.
+    #[must_use]
+    pub fn derived_from<K2: Row, V2: Row>(mut self, other: &Table<'s, K2, V2>) -> Self {
+        self.lineage = self.lineage.and(other.lineage.clone());
+        self
+    }
+
+    fn over<K2: Row, V2: Row>(self, f: impl FnOnce(Rows<'s, (K, V)>) -> Rows<'s, (K2, V2)>) -> Table<'s, K2, V2> {
+        let Self { flow, rows, lineage } = self;
+        Table { flow, rows: f(rows), lineage }
+    }
+
+    fn over_both<K2: Row, V2: Row, K3: Row, V3: Row>(
+        self,
+        other: Table<'s, K2, V2>,
+        f: impl FnOnce(Rows<'s, (K, V)>, Rows<'s, (K2, V2)>) -> Rows<'s, (K3, V3)>,
+    ) -> Table<'s, K3, V3> {
+        let Self { flow, rows, lineage } = self;
+        Table { flow, rows: f(rows, other.rows), lineage: lineage.and(other.lineage) }
+    }
+
+    /// Tells how the row of each key changes, for views that have one row per key at most. A key with more at some event
+    /// time gives a dead letter then, and what was told of it stays.
+    ///
+    /// * Time, order: one upsert per key and event time at which its row changes, with that event time, once the watermark
+    ///   has passed it; those of a key in order.
+    /// * Guarantee: the same after any crash. A program that computes another view tells what differs.
+    ///
+    /// # Errors
+    /// When the name is taken or the state cannot be opened.
+    pub fn upserts(self, name: &str) -> Result<Stream<'s, Upsert<K, V>>, JobError> {
+        let Self { flow, rows, lineage } = self;
+        let told = Output::of(&flow, name, &lineage);
+        let changes = flow.changes(rows, told.restored).key_by(|((key, _), _)| key.clone());
+        let run = flow.first_epoch().0;
+        let output =
+            changes.process(name, Order::Arrival, move |states| ToldLogic::<K, V, AsUpserts>::open(states, run))?;
+        Ok(output.main.with_progress(&told.progress))
+    }
+
+    /// Tells which rows come and go, and how many of each.
+    ///
+    /// * Time, order: one change per row and event time, once the watermark has passed that; what comes and what goes at
+    ///   the same event time is in no particular order.
+    /// * Guarantee: as [`upserts`](Self::upserts).
+    ///
+    /// # Errors
+    /// When the name is taken or the state cannot be opened.
+    pub fn changes(self, name: &str) -> Result<Stream<'s, Change<K, V>>, JobError> {
+        let Self { flow, rows, lineage } = self;
+        let told = Output::of(&flow, name, &lineage);
+        let changes = flow.changes(rows.map(|row| (row, ())), told.restored).key_by(|((row, ()), _)| row.clone());
+        let run = flow.first_epoch().0;
+        let output = changes
+            .process(name, Order::Arrival, move |states| ToldLogic::<(K, V), (), AsChanges>::open(states, run))?;
+        Ok(output.main.with_progress(&told.progress))
+    }
+}
+
+/// An output of a view while it is built.
+struct Output {
+    progress: Progress,
+    /// Where it goes on.
+    restored: EventTime,
+}
+
+impl Output {
+    /// Registers it with the base tables.
+    fn of(flow: &Flow<'_>, name: &str, lineage: &Lineage) -> Self {
+        let (progress, restored) = (Progress::new(), flow.restored_watermark(name));
+        lineage.add(&Reader { progress: progress.clone(), restored });
+        Self { progress, restored: restored.unwrap_or(EventTime::MIN) }
+    }
+}

@@ -1,0 +1,376 @@
+//! Tables and their views, against the changelog applied in event-time order to a map, and each view computed from it
+//! anew at each event time.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use tidemill::prelude::*;
+use tidemill::testing::{ProgramTest, TestSink, TestSource};
+
+#[expect(dead_code, reason = "the steps are for the library's tests")]
+#[path = "../library/script.rs"]
+mod script;
+
+use script::{cases, sorted};
+
+/// A change of an account (the group it is in, what is on it) or of a group (its limit). Each has its place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Event {
+    time: i64,
+    id: u64,
+    is_account: bool,
+    key: u8,
+    row: Option<(u8, i32)>,
+}
+
+/// All views at one event time: rows, each with how often it is there.
+type View = BTreeMap<String, isize>;
+
+const VIEWS: [&str; 9] = ["rich", "sums", "joined", "counts", "distinct", "best", "within", "without", "reach"];
+
+/// What a row of a view looks like here: the same in the program and in the oracle.
+fn text(key: impl Debug, row: impl Debug) -> String {
+    format!("{key:?} {row:?}")
+}
+
+/// The outputs: changes as (view, row, how many), and what a stream saw of the sums.
+#[derive(Clone)]
+struct Sinks {
+    changes: TestSink<(String, String, isize)>,
+    upserts: TestSink<(String, u8, Option<String>)>,
+    looked_up: TestSink<(u64, Option<i64>)>,
+}
+
+fn told<'s, K: Debug + Key + Data, V: Debug + Key + Data>(
+    view: &'static str,
+    table: Table<'s, K, V>,
+) -> Result<Stream<'s, (String, String, isize)>, JobError> {
+    let changes = table.changes(view)?;
+    Ok(changes.map(move |change| (view.to_owned(), text(change.key, change.row), change.change as isize)))
+}
+
+fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks) -> Result<(), JobError> {
+    let events = flow.source("events", source)?;
+    let base = |name: &'static str, is_account: bool| {
+        let changelog = Changelog::new(|event: Event| Upsert { key: event.key, row: event.row });
+        let events = events.clone().filter(move |event| event.is_account == is_account);
+        events.table(name, changelog.in_sequence(|event| event.id))
+    };
+    let (accounts, groups) = (base("accounts", true)?.table, base("groups", false)?.table);
+    let by_group = accounts.clone().map(|account, (group, amount)| (group, (account, amount)));
+    let sums = by_group
+        .clone()
+        .reduce(|_, rows| Some(rows.iter().map(|((_, amount), n)| i64::from(*amount) * *n as i64).sum::<i64>()));
+    let counts = by_group.clone().count();
+    let best = by_group.clone().top_n(2, |(_, amount)| *amount);
+    // Who is reached from where, along account → group.
+    let edges = accounts.clone().map(|account, (group, _)| (account, group));
+    let reach = edges.clone().distinct().iterate(|scope, reach| {
+        let edges = edges.rows().enter(scope);
+        let onward = reach.clone().map(|(from, to)| (to, from)).join_map(edges, |_, from, to| (*from, *to));
+        reach.concat(onward).distinct()
+    });
+    told("rich", accounts.clone().filter(|_, (_, amount)| *amount > 1))?
+        .union(told("joined", by_group.clone().join(groups.clone()))?)
+        .union(told("distinct", accounts.map(|_, (group, amount)| (group, amount.abs())).distinct())?)
+        .union(told("within", by_group.clone().semijoin(groups.clone()))?)
+        .union(told("without", by_group.antijoin(groups))?)
+        .union(told("reach", reach)?)
+        .sink("changes", &sinks.changes)?;
+    let sums = sums.upserts("sums")?;
+    let name = |view: &'static str| move |key: u8, row: Option<String>| (view.to_owned(), key, row);
+    let (sums_of, counts_of, best_of) = (name("sums"), name("counts"), name("best"));
+    sums.clone()
+        .map(move |sum| sums_of(sum.key, sum.row.map(|row| format!("{row:?}"))))
+        .union(
+            counts.upserts("counts")?.map(move |count| counts_of(count.key, count.row.map(|row| format!("{row:?}")))),
+        )
+        .union(best.upserts("best")?.map(move |best| best_of(best.key, best.row.map(|row| format!("{row:?}")))))
+        .sink("upserts", &sinks.upserts)?;
+    let accounts = events.filter(|event| event.is_account && event.row.is_some());
+    let by_group = accounts.key_by(|event| event.row.map_or(0, |(group, _)| group));
+    let table = TemporalTable::new().deleted_by(|sum: &Upsert<u8, i64>| sum.row.is_none());
+    let looked_up = by_group.temporal_join("lookup", sums.key_by(|sum| sum.key), table)?.results;
+    looked_up.map(|(event, sum)| (event.id, sum.and_then(|sum| sum.row))).sink("looked-up", &sinks.looked_up)
+}
+
+/// The base tables at an event time.
+#[derive(Clone, Default)]
+struct Base {
+    accounts: BTreeMap<u8, (u8, i32)>,
+    groups: BTreeMap<u8, (u8, i32)>,
+}
+
+impl Base {
+    fn apply(&mut self, event: &Event) {
+        let table = if event.is_account { &mut self.accounts } else { &mut self.groups };
+        match event.row {
+            Some(row) => table.insert(event.key, row),
+            None => table.remove(&event.key),
+        };
+    }
+
+    fn by_group(&self) -> BTreeMap<u8, Vec<(u8, i32)>> {
+        let mut groups = BTreeMap::<u8, Vec<(u8, i32)>>::new();
+        self.accounts
+            .iter()
+            .for_each(|(account, (group, amount))| groups.entry(*group).or_default().push((*account, *amount)));
+        groups
+    }
+
+    fn sum(&self, group: u8) -> Option<i64> {
+        self.by_group().get(&group).map(|rows| rows.iter().map(|(_, amount)| i64::from(*amount)).sum())
+    }
+
+    /// A view, computed with loops.
+    fn view(&self, view: &str) -> View {
+        let mut rows = View::new();
+        let mut add = |row: String| *rows.entry(row).or_default() += 1;
+        match view {
+            "rich" => self.accounts.iter().filter(|(_, row)| row.1 > 1).for_each(|(key, row)| add(text(key, row))),
+            "sums" => self.by_group().keys().for_each(|group| add(text(group, self.sum(*group).unwrap()))),
+            "counts" => self.by_group().iter().for_each(|(group, rows)| add(text(group, rows.len()))),
+            "best" => self.by_group().into_iter().for_each(|(group, mut rows)| {
+                rows.sort_by_key(|(account, amount)| (-amount, *account));
+                rows.truncate(2);
+                add(text(group, rows));
+            }),
+            "distinct" => {
+                let rows: BTreeSet<(u8, i32)> =
+                    self.accounts.values().map(|(group, amount)| (*group, amount.abs())).collect();
+                rows.iter().for_each(|(group, amount)| add(text(group, amount)));
+            }
+            "reach" => {
+                for from in self.accounts.keys() {
+                    let (mut reached, mut at) = (BTreeSet::new(), *from);
+                    while let Some((to, _)) = self.accounts.get(&at)
+                        && reached.insert(*to)
+                    {
+                        at = *to;
+                    }
+                    reached.iter().for_each(|to| add(text(from, to)));
+                }
+            }
+            _ => self.by_group().iter().for_each(|(group, rows)| {
+                let limit = self.groups.get(group);
+                for row in rows {
+                    match (view, limit) {
+                        ("joined", Some(limit)) => add(text(group, (row, limit))),
+                        ("within", Some(_)) | ("without", None) => add(text(group, row)),
+                        _ => {}
+                    }
+                }
+            }),
+        }
+        rows
+    }
+}
+
+/// What is told of each view, and what each account's event finds: (event time, …).
+#[derive(Debug, Default, PartialEq)]
+struct Expected {
+    changes: Vec<(i64, (String, String, isize))>,
+    upserts: Vec<(i64, (String, u8, Option<String>))>,
+    looked_up: Vec<(i64, (u64, Option<i64>))>,
+}
+
+fn expected(log: &[Event]) -> Expected {
+    let mut log = log.to_vec();
+    log.sort_by_key(|event| (event.time, event.id));
+    let (mut base, mut expected) = (Base::default(), Expected::default());
+    for now in log.chunk_by(|a, b| a.time == b.time) {
+        let (time, before) = (now[0].time, base.clone());
+        now.iter().for_each(|event| base.apply(event));
+        for view in VIEWS {
+            let (old, new) = (before.view(view), base.view(view));
+            if ["sums", "counts", "best"].contains(&view) {
+                let row = |rows: &View, key: u8| {
+                    let prefix = format!("{key:?} ");
+                    rows.keys().find_map(|row| row.strip_prefix(&prefix).map(str::to_owned))
+                };
+                let changed = (0..=u8::MAX).filter(|key| row(&old, *key) != row(&new, *key));
+                expected.upserts.extend(changed.map(|key| (time, (view.to_owned(), key, row(&new, key)))));
+            } else {
+                let rows: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+                let count = |rows: &View, row: &String| rows.get(row).copied().unwrap_or(0);
+                let changed = rows.into_iter().filter(|row| count(&old, row) != count(&new, row));
+                expected.changes.extend(
+                    changed.map(|row| (time, (view.to_owned(), row.clone(), count(&new, row) - count(&old, row)))),
+                );
+            }
+        }
+        let accounts = now.iter().filter(|event| event.is_account);
+        let groups = accounts.filter_map(|event| event.row.map(|(group, _)| (event.id, group)));
+        expected.looked_up.extend(groups.map(|(id, group)| (time, (id, base.sum(group)))));
+    }
+    expected.changes.sort();
+    expected.upserts.sort();
+    expected.looked_up.sort();
+    expected
+}
+
+/// Events of two partitions, each out of order by less than 20 ms; many of the same time and key.
+fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
+    let row = prop::option::weighted(0.8, (0..4_u8, -3..5_i32));
+    let event = (prop_oneof![1 => Just(0_i64), 2 => 1..8_i64], 0..20_i64, prop::bool::weighted(0.8), 0..6_u8, row);
+    prop::collection::vec(event, 20..300).prop_map(|events| {
+        let mut now = -300;
+        let mut placed: Vec<(i64, Event)> = (0..)
+            .zip(events)
+            .map(|(id, (step, early, is_account, key, row))| {
+                now += step;
+                (now + early, Event { time: now, id, is_account, key, row })
+            })
+            .collect();
+        placed.sort_by_key(|(place, _)| *place);
+        placed
+    })
+}
+
+fn timed<T: Ord + Data>(sink: &TestSink<T>) -> Vec<(i64, T)> {
+    sorted(sink.records().into_iter().map(|record| (record.event_time.0, record.data)).collect())
+}
+
+/// What is in one of them only: found (+) or expected (−).
+fn differences<T: Ord + Debug>(found: Vec<T>, expected: Vec<T>) -> Vec<String> {
+    let mut counts = BTreeMap::<T, i32>::new();
+    found.into_iter().for_each(|row| *counts.entry(row).or_default() += 1);
+    expected.into_iter().for_each(|row| *counts.entry(row).or_default() -= 1);
+    counts.into_iter().filter(|(_, count)| *count != 0).map(|(row, count)| format!("{count:+} {row:?}")).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 60, ..cases(32) })]
+
+    #[test]
+    fn views_tell_what_a_loop_finds_through_crashes(
+        events in events(),
+        crashes in prop::collection::vec((any::<prop::sample::Index>(), 1..5_usize, any::<bool>()), 0..4),
+        workers in 1..5_usize,
+        state_memory in prop::option::of(4_000..100_000_u64),
+    ) {
+        let mut test = ProgramTest::new();
+        test.state_memory(state_memory);
+        let source = test.source();
+        let sinks = Sinks { changes: test.sink(), upserts: test.sink(), looked_up: test.sink() };
+        let (from, to) = (source.clone(), sinks.clone());
+        test.start(workers, move |flow| build(flow, &from, &to));
+        for (at, (place, event)) in events.iter().enumerate() {
+            source.push_to(event.id as usize % 2, event.time, *event);
+            if at % 20 == 19 {
+                (0..2).for_each(|partition| source.watermark_of(partition, place - 20));
+            }
+            for (crash, workers, settled) in &crashes {
+                if crash.index(events.len()) == at {
+                    if *settled {
+                        test.settle();
+                    }
+                    test.crash(*workers);
+                }
+            }
+        }
+        test.finish();
+        let log: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
+        let expected = expected(&log);
+        prop_assert_eq!(differences(timed(&sinks.changes), expected.changes), Vec::<String>::new());
+        prop_assert_eq!(differences(timed(&sinks.upserts), expected.upserts), Vec::<String>::new());
+        prop_assert_eq!(differences(timed(&sinks.looked_up), expected.looked_up), Vec::<String>::new());
+    }
+}
+
+type Score = (u8, Option<i32>);
+
+fn scores() -> Changelog<Score, u8, i32> {
+    Changelog::new(|(key, row)| Upsert { key, row })
+}
+
+fn put(key: u8, row: i32) -> Upsert<u8, i32> {
+    Upsert::put(key, row)
+}
+
+#[test]
+fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
+    let mut test = ProgramTest::new();
+    let (source, rows, stale) = (test.source::<Score>(), test.sink(), test.sink());
+    let (from, to, aside) = (source.clone(), rows.clone(), stale.clone());
+    test.start(2, move |flow| {
+        let output = flow.source("log", &from)?.table("scores", scores())?;
+        output.superseded.sink("stale", &aside)?;
+        output.table.upserts("told-rows")?.sink("rows", &to)
+    });
+    source.push(10, (1, Some(5)));
+    source.watermark(100);
+    source.push(50, (1, Some(6))); // late, and the newest of its key
+    source.push(30, (1, Some(7))); // older than that
+    source.push(60, (2, Some(8)));
+    source.push(60, (2, Some(8))); // the same again
+    test.crash(1);
+    source.push(40, (1, None));
+    source.push(110, (2, None));
+    source.push(110, (3, Some(1)));
+    source.push(110, (3, Some(2))); // of the same time the greater row wins
+    test.finish();
+    let expected = [(10, put(1, 5)), (100, put(1, 6)), (100, put(2, 8)), (110, Upsert::delete(2)), (110, put(3, 2))];
+    assert_eq!(timed(&rows), expected);
+    assert_eq!(sorted(stale.output()), [Upsert { key: 1, row: None }, put(1, 7)]);
+}
+
+#[test]
+fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
+    let mut test = ProgramTest::new();
+    let (source, rows, changes) = (test.source::<Score>(), test.sink(), test.sink());
+    let least = Arc::new(AtomicI32::new(0));
+    let (from, to, also, limit) = (source.clone(), rows.clone(), changes.clone(), Arc::clone(&least));
+    test.start(3, move |flow| {
+        let least = limit.load(Ordering::Relaxed);
+        let table = flow.source("log", &from)?.table("scores", scores())?.table;
+        let view = table.filter(move |_, row| *row >= least).map(move |key, row| (key, row + least / 10));
+        view.clone().upserts("told-rows")?.sink("rows", &to)?;
+        view.changes("told-changes")?.sink("changes", &also)
+    });
+    source.push(1, (1, Some(5)));
+    source.push(2, (2, Some(50)));
+    source.watermark(10);
+    assert_eq!(timed(&rows), [(1, put(1, 5)), (2, put(2, 50))]);
+    assert_eq!(changes.output().len(), 2);
+    test.crash(2);
+    source.watermark(20);
+    assert_eq!(timed(&rows), [], "the same view has nothing to tell");
+    assert_eq!(timed(&changes), []);
+    least.store(10, Ordering::Relaxed);
+    test.crash(4);
+    source.watermark(30);
+    assert_eq!(timed(&rows), [(20, Upsert::delete(1)), (20, put(2, 51))]);
+    let change = |key, row, change| (20, Change { key, row, change });
+    assert_eq!(timed(&changes), [change(1, 5, -1), change(2, 50, -1), change(2, 51, 1)]);
+    source.push(40, (1, Some(12)));
+    test.finish();
+    assert_eq!(timed(&rows), [(40, put(1, 13))]);
+}
+
+#[test]
+fn a_key_with_two_rows_is_a_dead_letter_of_upserts_and_what_was_told_stays() {
+    let mut test = ProgramTest::new();
+    let (source, rows, letters) = (test.source::<Score>(), test.sink(), test.sink::<DeadLetter>());
+    let (from, to, dead) = (source.clone(), rows.clone(), letters.clone());
+    test.start(2, move |flow| {
+        let table = flow.source("log", &from)?.table("scores", scores())?.table;
+        table.map(|key, row| (key % 2, row)).upserts("told-rows")?.sink("rows", &to)?;
+        flow.dead_letters().sink("letters", &dead)
+    });
+    source.push(1, (1, Some(5)));
+    source.push(2, (3, Some(6)));
+    source.watermark(10);
+    assert_eq!(timed(&rows), [(1, put(1, 5))]);
+    let letters = letters.output();
+    assert!(letters.len() == 1 && letters[0].reason.contains("2 rows of the key"), "{letters:?}");
+    source.push(20, (1, None));
+    test.finish();
+    assert_eq!(timed(&rows), [(20, put(1, 6))]);
+}
