@@ -144,14 +144,18 @@ impl<T: Data> Source for TestSource<T> {
             })?;
             restored.extend(places);
         }
-        Ok(TestReader {
+        let mut reader = TestReader {
             script: Arc::clone(&self.script),
             stage: Arc::clone(&self.stage),
             worker: context.worker,
             workers: context.workers,
             restored,
             places: Vec::new(),
-        })
+        };
+        // Now, not with the first read: an epoch may end before that, and its position has to know them.
+        let partitions = self.script.lock().partitions.len();
+        reader.take_up(partitions);
+        Ok(reader)
     }
 }
 
@@ -165,6 +169,18 @@ pub struct TestReader<T> {
     places: Vec<Place>,
 }
 
+impl<T> TestReader<T> {
+    /// Takes up this worker's share of so many partitions, where the checkpoint says.
+    fn take_up(&mut self, partitions: usize) {
+        let known = self.places.len() * self.workers + self.worker;
+        for partition in (known..partitions).step_by(self.workers) {
+            let found = self.restored.iter().find(|place| place.partition == partition);
+            let new = Place { partition, done: 0, watermark: EventTime::MIN, idle: false };
+            self.places.push(found.copied().unwrap_or(new));
+        }
+    }
+}
+
 impl<T: Data> SourceReader for TestReader<T> {
     type Item = T;
 
@@ -175,12 +191,7 @@ impl<T: Data> SourceReader for TestReader<T> {
         if steps.crashed {
             return Err(ConnectorError::new(ErrorKind::Unavailable, "the test crashed the job"));
         }
-        let known = self.places.len() * self.workers + self.worker;
-        for partition in (known..steps.partitions.len()).step_by(self.workers) {
-            let found = self.restored.iter().find(|place| place.partition == partition);
-            let new = Place { partition, done: 0, watermark: EventTime::MIN, idle: false };
-            self.places.push(found.copied().unwrap_or(new));
-        }
+        self.take_up(steps.partitions.len());
         let mut more = false;
         'partitions: for place in &mut self.places {
             let left = steps.partitions[place.partition].get(place.done..).unwrap_or_default();
