@@ -39,11 +39,14 @@ fn text(key: impl Debug, row: impl Debug) -> String {
     format!("{key:?} {row:?}")
 }
 
+/// A row of a view as upserts tell it: the view, the key, the row.
+type ToldRow = (String, u8, Option<String>);
+
 /// The outputs: changes as (view, row, how many), and what a stream saw of the sums.
 #[derive(Clone)]
 struct Sinks {
     changes: TestSink<(String, String, isize)>,
-    upserts: TestSink<(String, u8, Option<String>)>,
+    upserts: TestSink<ToldRow>,
     looked_up: TestSink<(u64, Option<i64>)>,
 }
 
@@ -176,7 +179,7 @@ impl Base {
 #[derive(Debug, Default, PartialEq)]
 struct Expected {
     changes: Vec<(i64, (String, String, isize))>,
-    upserts: Vec<(i64, (String, u8, Option<String>))>,
+    upserts: Vec<(i64, ToldRow)>,
     looked_up: Vec<(i64, (u64, Option<i64>))>,
 }
 
