@@ -97,6 +97,8 @@ mod operator_pages {
     mod windows {}
     #[doc = include_str!("../docs/operators/aggregates.md")]
     mod aggregates {}
+    #[doc = include_str!("../docs/operators/rolling.md")]
+    mod rolling {}
     #[doc = include_str!("../docs/operators/window_join.md")]
     mod window_join {}
     #[doc = include_str!("../docs/operators/interval_join.md")]

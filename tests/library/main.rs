@@ -14,6 +14,7 @@ mod late;
 mod lookup;
 mod programs;
 mod rest;
+mod rolling;
 mod sample;
 mod script;
 mod windows;

@@ -1,0 +1,76 @@
+//! Rolling aggregates, against what is counted anew at each event.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use tidemill::prelude::*;
+use tidemill::testing::LogicTest;
+
+use crate::script::{Event, cases, play, seen, sorted, steps};
+
+/// The event, and count, sum and greatest time before it, for each window.
+type Told = (u32, Vec<(u64, i64)>, Option<i64>);
+
+struct Counts(Rolling<u8>);
+
+impl KeyedLogic for Counts {
+    type Key = u8;
+    type In = Event;
+    type Out = Told;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u8, Told, ()>, record: Record<Event>) -> Result<(), LogicError> {
+        let Event { id, value, .. } = record.data;
+        let told = self.0.add(ctx, f64::from(value), |rolled| {
+            let windows = rolled.windows.iter().map(|totals| (totals.count, totals.sum() as i64));
+            (id, windows.collect(), rolled.previous.map(|time| time.0))
+        })?;
+        ctx.emit(told);
+        Ok(())
+    }
+}
+
+/// Of the events that a key has seen, the last one at hand: those in (t − W, t].
+fn within(seen: &[Event], length: i64) -> (u64, i64) {
+    let Some(now) = seen.last() else { return (0, 0) };
+    let inside = seen.iter().filter(|event| event.time > now.time.saturating_sub(length) && event.time <= now.time);
+    inside.fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
+}
+
+/// With late ones among them: an event leaves once it and all that came before it were outside, at the time of some event.
+fn within_late(seen: &[Event], length: i64) -> (u64, i64) {
+    let mut first = 0;
+    for (at, now) in seen.iter().enumerate() {
+        while first <= at && seen[first].time <= now.time.saturating_sub(length) {
+            first += 1;
+        }
+    }
+    seen[first..].iter().fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
+}
+
+proptest! {
+    #![proptest_config(cases(1000))]
+
+    #[test]
+    fn rolling(steps in steps(), lengths in prop::collection::vec(1..80_i64, 1..4)) {
+        let windows = lengths.clone();
+        let open = move |states: &mut States<'_, u8>| Ok(Counts(Rolling::open(states, "counts", &windows)?));
+        let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
+        play(&mut test, &steps, |event| event);
+        let mut keys: BTreeMap<u8, (Vec<Event>, bool)> = BTreeMap::new();
+        let mut expected: Vec<Told> = Vec::new();
+        for (event, _, late) in seen(&steps, |_| false) {
+            let (seen, any_late) = keys.entry(event.key).or_default();
+            let previous = seen.iter().map(|event| event.time).max();
+            seen.push(event);
+            *any_late |= late;
+            let windows: Vec<_> = lengths.iter().map(|length| within_late(seen, *length)).collect();
+            if !*any_late {
+                let exact: Vec<_> = lengths.iter().map(|length| within(seen, *length)).collect();
+                prop_assert_eq!(&windows, &exact);
+            }
+            expected.push((event.id, windows, previous));
+        }
+        prop_assert_eq!(sorted(test.output()), sorted(expected));
+    }
+}
