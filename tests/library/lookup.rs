@@ -13,6 +13,7 @@ use tidemill::testing::ProgramTest;
 use crate::script::{cases, sorted};
 
 type Rows = Vec<Option<u32>>;
+type Loaded = Vec<(u32, Option<u32>)>;
 
 /// A service that answers as its keys ask for: of the multiples of 5 there is no row; the multiples of 7 fail each time
 /// they are asked for, those of 11 twice. It tells which keys it failed for good with.
@@ -47,7 +48,7 @@ impl Service {
 }
 
 fn row(key: u32) -> Option<u32> {
-    (key % 5 != 0).then_some(key * 10)
+    (!key.is_multiple_of(5)).then_some(key * 10)
 }
 
 proptest! {
@@ -148,7 +149,7 @@ fn a_thread_that_hangs_or_panics_costs_its_batch() {
 
 #[test]
 fn preloaded_rows_are_there_before_the_first_record() {
-    let run = |load: fn() -> Result<Vec<(u32, Option<u32>)>, std::io::Error>| {
+    let run = |load: fn() -> Result<Loaded, std::io::Error>| {
         let (found, fetched) = (CollectSink::default(), Arc::new(AtomicUsize::new(0)));
         let (to, count) = (found.clone(), Arc::clone(&fetched));
         let source = vec_source((0..6_u32).map(|key| (EventTime(0), key)).collect());
