@@ -372,6 +372,7 @@ fn step(worker: &mut Worker, context: &Shared, park: Duration) -> Result<(), Job
 }
 
 fn drop_dataflows(worker: &mut Worker) {
+    // Timely hands them out in no particular order.
     let mut dataflows = worker.installed_dataflows();
     dataflows.sort_unstable();
     for dataflow in dataflows {

@@ -109,11 +109,7 @@ impl<'s> Flow<'s> {
         if name.is_empty() || name.contains('/') {
             return Err(JobError::Invalid(format!("operator name \"{name}\" is empty or has a \"/\" in it")));
         }
-        if self.context.backend.borrow().drops(name) {
-            return Err(JobError::Invalid(format!(
-                "\"{name}\" is to be dropped, but this program has it: to begin it anew, give it another name in the program; or take --drop-state away"
-            )));
-        }
+        self.context.backend.borrow().check_kept(name, "")?;
         if !self.parts.borrow_mut().names.insert(name.to_owned()) {
             return Err(JobError::Invalid(format!(
                 "operator name \"{name}\" is used twice: names tell states apart in checkpoints, give each operator its own"

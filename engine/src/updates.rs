@@ -33,10 +33,22 @@ type Changes<D> = (EventTime, Vec<Record<(D, isize)>>);
 pub struct Progress(probe::Handle<Moment>);
 
 impl Progress {
+    /// To be handed to [`Stream::with_progress`]; until then nothing has come anywhere.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(probe::Handle::new())
+    }
+
     /// The watermark there; the end of time where nothing can come any more.
     #[must_use]
     pub fn watermark(&self) -> EventTime {
         self.0.with_frontier(|frontier| Moment::meet_of(&frontier).map_or(EventTime::MAX, |meet| meet.watermark))
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -46,20 +58,6 @@ impl<'s, D: Data> Stream<'s, D> {
     pub fn with_progress(self, progress: &Progress) -> Self {
         let Self { flow, inner } = self;
         flow.stream(inner.probe_with(&progress.0))
-    }
-}
-
-impl Progress {
-    /// To be handed to [`Stream::with_progress`]; until then nothing has come anywhere.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(probe::Handle::new())
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -233,11 +233,7 @@ impl Backend {
                 "state \"{name}\" is registered twice: give each state of an operator its own name"
             )));
         }
-        if self.drops(&name) {
-            return Err(StateError::Invalid(format!(
-                "state \"{name}\" is to be dropped, but this program has it: to begin it anew, give it another name in the program; or take --drop-state away"
-            )));
-        }
+        self.check_kept(&name, "state ")?;
         let (version, _) = rows.versions();
         spec.version = u8::try_from(version).ok().filter(|version| *version > 0).ok_or_else(|| {
             StateError::Invalid(format!("state \"{name}\": its version is {version}, versions are 1 to 255"))
@@ -261,10 +257,17 @@ impl Backend {
         self.states.iter().map(entry).collect()
     }
 
-    /// Whether an operator, or a state of it, is given up: the program should not have it.
-    #[must_use]
-    pub fn drops(&self, name: &str) -> bool {
-        self.changes.drops(name)
+    /// Checks that what the program has (`what` it is, and its name) is not to be dropped.
+    ///
+    /// # Errors
+    /// When it is.
+    pub fn check_kept(&self, name: &str, what: &str) -> Result<(), StateError> {
+        if self.changes.drops(name) {
+            return Err(StateError::Invalid(format!(
+                "{what}\"{name}\" is to be dropped, but this program has it: to begin it anew, give it another name in the program; or take --drop-state away"
+            )));
+        }
+        Ok(())
     }
 
     /// The states of the restored checkpoint that no operator has: they would be lost.
@@ -282,10 +285,7 @@ impl Backend {
         for name in self.states.keys() {
             let mut ops = Ops::default();
             self.db.scan(name, &[], |row, value| {
-                ops.put_with(row, |out| {
-                    out.extend_from_slice(value);
-                    Ok::<_, StateError>(())
-                })?;
+                ops.put(row, value);
                 Ok(true)
             })?;
             delta.set_section(name.clone(), ops);

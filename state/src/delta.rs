@@ -104,6 +104,13 @@ impl Ops {
     const DELETE_ELEMENTS: u8 = 4;
     const PUT_ELEMENTS: u8 = 5;
 
+    /// Adds a put.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.0.push(Self::PUT);
+        push_bytes(&mut self.0, key);
+        push_bytes(&mut self.0, value);
+    }
+
     /// Adds a put whose value is written by `value`.
     pub(crate) fn put_with<E>(
         &mut self,
@@ -405,11 +412,7 @@ mod tests {
         let mut delta = Delta::new(7, 2);
         delta.set_blob("source/a/position".to_owned(), vec![1, 2, 3]);
         let ops = delta.section("sum/total");
-        ops.put_with(b"k1", |out| {
-            out.extend_from_slice(b"value");
-            Ok::<_, ()>(())
-        })
-        .unwrap();
+        ops.put(b"k1", b"value");
         ops.delete(b"k2");
         ops.delete_range(b"k3", b"k4");
         ops.delete_elements(b"k5", 3, 5);

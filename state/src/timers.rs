@@ -130,7 +130,7 @@ impl<K: Key> Persistent for TimerTable<K> {
             self.row(*time, key, &mut row).map_err(bad)?;
             if let Some(stored) = self.timers.get_mut(time).and_then(|keys| keys.get_mut(key)) {
                 *stored = true;
-                ops.put_with(&row, |_| Ok::<_, StateError>(()))?;
+                ops.put(&row, &[]);
             }
         }
         (self.added, self.removed) = (added, removed);

@@ -9,9 +9,11 @@
 mod changes;
 mod connectors;
 mod evolution;
+mod habits;
 mod joins;
 mod late;
 mod lookup;
+mod names;
 mod programs;
 mod rest;
 mod rolling;

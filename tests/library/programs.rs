@@ -8,7 +8,7 @@ use tidemill::testing::{ProgramTest, Simulation, TestSink, TestSource};
 
 use crate::joins::{all_pairs, ids};
 use crate::rest::one_then_two;
-use crate::script::{Event, cases, sorted};
+use crate::script::{Event, cases, crash_at, crashes, feed, sorted};
 use crate::windows::{Ids, windows_of};
 
 const BETWEEN: Between = Between::ms(-10, 25);
@@ -59,6 +59,11 @@ fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
     })
 }
 
+/// Partition and time.
+fn place_of(event: &Event) -> (usize, i64) {
+    (event.id as usize % 2, event.time)
+}
+
 /// What the sinks hold is what a loop over all events gives.
 fn check(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
     let mut all: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
@@ -106,12 +111,7 @@ proptest! {
         let sinks = Sinks { windows: sim.sink(), joined: sim.sink(), matches: sim.sink(), priced: sim.sink() };
         source.idle(2); // a partition that never has anything
         let every = sim.draw(3..50);
-        for (at, (place, event)) in events.iter().enumerate() {
-            source.push_to(event.id as usize % 2, event.time, *event);
-            if at % every == every - 1 {
-                (0..2).for_each(|partition| source.watermark_of(partition, place - 20));
-            }
-        }
+        feed(&source, &events, every, place_of, |_| ());
         let (from, to) = (source.clone(), sinks.clone());
         sim.run(move |flow| build(flow, &from, &to));
         check(&events, &sinks)?;
@@ -125,7 +125,7 @@ proptest! {
     #[test]
     fn a_program_that_crashes_gives_what_a_loop_gives(
         events in events(),
-        crashes in prop::collection::vec((any::<prop::sample::Index>(), 1..5_usize, any::<bool>()), 0..4),
+        crashes in crashes(),
         workers in 1..5_usize,
         state_memory in prop::option::of(4_000..100_000_u64),
     ) {
@@ -136,20 +136,7 @@ proptest! {
         let (from, to) = (source.clone(), sinks.clone());
         test.start(workers, move |flow| build(flow, &from, &to));
         source.idle(2); // a partition that never has anything
-        for (at, (place, event)) in events.iter().enumerate() {
-            source.push_to(event.id as usize % 2, event.time, *event);
-            if at % 40 == 39 {
-                (0..2).for_each(|partition| source.watermark_of(partition, place - 20));
-            }
-            for (crash, workers, settled) in &crashes {
-                if crash.index(events.len()) == at {
-                    if *settled {
-                        test.settle();
-                    }
-                    test.crash(*workers);
-                }
-            }
-        }
+        feed(&source, &events, 40, place_of, |at| crash_at(&mut test, &crashes, at, events.len()));
         test.finish();
         check(&events, &sinks)?;
     }

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tidemill::engine::shell::KeyedLogic;
-use tidemill::testing::LogicTest;
+use tidemill::prelude::Data;
+use tidemill::testing::{LogicTest, ProgramTest, TestSource};
 
 /// A record: its number in the script, its key, its time, and something to aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,6 +66,12 @@ pub fn cases(cases: u32) -> ProptestConfig {
 
 /// Does what the script says, up to the end of input.
 pub fn play<L: KeyedLogic>(test: &mut LogicTest<L>, steps: &[Step], input: impl Fn(Event) -> L::In) {
+    play_part(test, steps, input);
+    test.finish();
+}
+
+/// Does what a part of the script says.
+pub fn play_part<L: KeyedLogic>(test: &mut LogicTest<L>, steps: &[Step], input: impl Fn(Event) -> L::In) {
     for step in steps {
         match *step {
             Step::Event(event) => test.push(event.time, input(event)),
@@ -74,7 +81,44 @@ pub fn play<L: KeyedLogic>(test: &mut LogicTest<L>, steps: &[Step], input: impl 
             Step::Crash(workers) => test.crash(workers),
         }
     }
-    test.finish();
+}
+
+/// Pushes what comes, each where `of` says its partition and its time are, to a source of two partitions. Each time `every` of
+/// them have come, watermarks follow 20 ms behind the place of the last one. `then` is called after each.
+pub fn feed<T: Data>(
+    source: &TestSource<T>,
+    events: &[(i64, T)],
+    every: usize,
+    of: impl Fn(&T) -> (usize, i64),
+    mut then: impl FnMut(usize),
+) {
+    for (at, (place, event)) in events.iter().enumerate() {
+        let (partition, time) = of(event);
+        source.push_to(partition, time, event.clone());
+        if at % every == every - 1 {
+            (0..2).for_each(|partition| source.watermark_of(partition, place - 20));
+        }
+        then(at);
+    }
+}
+
+/// After which record a program crashes, with how many workers it goes on, and whether all before is committed.
+pub type Crash = (prop::sample::Index, usize, bool);
+
+pub fn crashes() -> impl Strategy<Value = Vec<Crash>> {
+    prop::collection::vec((any::<prop::sample::Index>(), 1..5_usize, any::<bool>()), 0..4)
+}
+
+/// Crashes, if it is to after the record `at` of `events`.
+pub fn crash_at(test: &mut ProgramTest, crashes: &[Crash], at: usize, events: usize) {
+    for (crash, workers, settled) in crashes {
+        if crash.index(events) == at {
+            if *settled {
+                test.settle();
+            }
+            test.crash(*workers);
+        }
+    }
 }
 
 /// Sorted, to be compared where the order of different keys is not promised.

@@ -17,7 +17,7 @@ use tidemill::testing::{ProgramTest, Simulation, TestSink, TestSource};
 #[path = "../library/script.rs"]
 mod script;
 
-use script::{cases, sorted};
+use script::{cases, crash_at, crashes, feed, sorted};
 
 /// A change of an account (the group it is in, what is on it) or of a group (its limit). Each has its place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,6 +236,11 @@ fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
     })
 }
 
+/// Partition and time.
+fn place_of(event: &Event) -> (usize, i64) {
+    (event.id as usize % 2, event.time)
+}
+
 fn timed<T: Ord + Data>(sink: &TestSink<T>) -> Vec<(i64, T)> {
     sorted(sink.records().into_iter().map(|record| (record.event_time.0, record.data)).collect())
 }
@@ -277,7 +282,7 @@ proptest! {
     #[test]
     fn views_tell_what_a_loop_finds_through_crashes(
         events in events(),
-        crashes in prop::collection::vec((any::<prop::sample::Index>(), 1..5_usize, any::<bool>()), 0..4),
+        crashes in crashes(),
         workers in 1..5_usize,
         state_memory in prop::option::of(4_000..100_000_u64),
     ) {
@@ -287,20 +292,7 @@ proptest! {
         let sinks = Sinks { changes: test.sink(), upserts: test.sink(), looked_up: test.sink() };
         let (from, to) = (source.clone(), sinks.clone());
         test.start(workers, move |flow| build(flow, &from, &to));
-        for (at, (place, event)) in events.iter().enumerate() {
-            source.push_to(event.id as usize % 2, event.time, *event);
-            if at % 20 == 19 {
-                (0..2).for_each(|partition| source.watermark_of(partition, place - 20));
-            }
-            for (crash, workers, settled) in &crashes {
-                if crash.index(events.len()) == at {
-                    if *settled {
-                        test.settle();
-                    }
-                    test.crash(*workers);
-                }
-            }
-        }
+        feed(&source, &events, 20, place_of, |at| crash_at(&mut test, &crashes, at, events.len()));
         test.finish();
         check(&events, &sinks)?;
     }
@@ -318,12 +310,7 @@ proptest! {
         let source = sim.source();
         let sinks = Sinks { changes: sim.sink(), upserts: sim.sink(), looked_up: sim.sink() };
         let every = sim.draw(2..30);
-        for (at, (place, event)) in events.iter().enumerate() {
-            source.push_to(event.id as usize % 2, event.time, *event);
-            if at % every == every - 1 {
-                (0..2).for_each(|partition| source.watermark_of(partition, place - 20));
-            }
-        }
+        feed(&source, &events, every, place_of, |_| ());
         let (from, to) = (source.clone(), sinks.clone());
         sim.run(move |flow| build(flow, &from, &to));
         check(&events, &sinks)?;

@@ -185,7 +185,7 @@ impl<L: KeyedLogic> LogicTest<L> {
     pub fn crash(&mut self, workers: usize) {
         must(self.restore(workers));
         let since = std::mem::take(&mut self.since);
-        since.into_iter().for_each(|step| self.step(step));
+        must(self.replay(since));
     }
 
     /// As [`crash`](Self::crash), and goes on with another version of the logic: what was done since the last checkpoint is
@@ -217,10 +217,7 @@ impl<L: KeyedLogic> LogicTest<L> {
             base_due: false,
         };
         test.restore(workers)?;
-        since.into_iter().try_for_each(|step| {
-            test.since.push(step.clone());
-            test.try_step(step)
-        })?;
+        test.replay(since)?;
         Ok(test)
     }
 
@@ -276,8 +273,15 @@ impl<L: KeyedLogic> LogicTest<L> {
 
     #[track_caller]
     fn step(&mut self, step: Step<L::In>) {
-        self.since.push(step.clone());
-        must(self.try_step(step));
+        must(self.replay([step]));
+    }
+
+    /// Does these, and remembers them until the next checkpoint.
+    fn replay(&mut self, steps: impl IntoIterator<Item = Step<L::In>>) -> Result<(), JobError> {
+        steps.into_iter().try_for_each(|step| {
+            self.since.push(step.clone());
+            self.try_step(step)
+        })
     }
 
     fn try_step(&mut self, step: Step<L::In>) -> Result<(), JobError> {

@@ -121,9 +121,8 @@ impl ProgramTest {
     where
         F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
     {
-        self.stage.crash();
         self.build = Some(Arc::new(build));
-        self.run(workers);
+        self.crash(workers);
     }
 
     /// As [`upgrade`](Self::upgrade) to a program that must not start, because the checkpoint does not fit it. Returns the error
@@ -136,9 +135,8 @@ impl ProgramTest {
     where
         F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
     {
-        self.stage.crash();
         let before = self.build.replace(Arc::new(build));
-        self.run(workers);
+        self.crash(workers);
         self.build = before;
         self.stage.refused()
     }

@@ -72,18 +72,13 @@ impl Maps {
     }
 
     /// The changes that make all this of nothing.
-    pub(crate) fn to_delta(&self, epoch: u64) -> Result<Delta, StateError> {
+    pub(crate) fn to_delta(&self, epoch: u64) -> Delta {
         let mut delta = Delta::new(epoch, 0);
         for (state, rows) in &self.0 {
             let mut ops = Ops::default();
-            for (key, value) in rows {
-                ops.put_with(key, |out| {
-                    out.extend_from_slice(value);
-                    Ok::<_, StateError>(())
-                })?;
-            }
+            rows.iter().for_each(|(key, value)| ops.put(key, value));
             delta.set_section(state.clone(), ops);
         }
-        Ok(delta)
+        delta
     }
 }
