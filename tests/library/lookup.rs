@@ -52,7 +52,7 @@ fn row(key: u32) -> Option<u32> {
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(cases(1000))]
 
     /// Each record comes out once: with the row of its key, or dead, and then its key was in a batch that failed.
     #[test]

@@ -17,12 +17,25 @@ type Sequence<D> = Arc<dyn Fn(&D) -> u64>;
 pub struct Changelog<D, K, V> {
     upsert: Convert<D, K, V>,
     sequence: Sequence<D>,
+    deletions_ms: i64,
 }
 
 impl<D, K, V> Changelog<D, K, V> {
+    /// A day, as Kafka's `delete.retention.ms`.
+    const DELETIONS_MS: i64 = 24 * 3600 * 1000;
+
     /// Each record is a change of one row.
     pub fn new(upsert: impl Fn(D) -> Upsert<K, V> + 'static) -> Self {
-        Self { upsert: Arc::new(upsert), sequence: Arc::new(|_| 0) }
+        Self { upsert: Arc::new(upsert), sequence: Arc::new(|_| 0), deletions_ms: Self::DELETIONS_MS }
+    }
+
+    /// For how long, in ms of event time, a key whose row was deleted is remembered; a day, if nothing is said. An older
+    /// change that comes while it is, is superseded; one that comes after, holds from the watermark on, as the first of a
+    /// new key does.
+    #[must_use]
+    pub fn remember_deletions_ms(mut self, ms: u32) -> Self {
+        self.deletions_ms = i64::from(ms);
+        self
     }
 
     /// Tells which of two changes of a key comes later when their event times are the same: the one with the greater
@@ -67,7 +80,7 @@ impl<'s, D: Data> TableExt<'s, D> for Stream<'s, D> {
         changelog: Changelog<D, K, V>,
     ) -> Result<TableOutput<'s, K, V>, JobError> {
         let (flow, readers) = (self.flow().clone(), Readers::default());
-        let Changelog { upsert, sequence } = changelog;
+        let Changelog { upsert, sequence, deletions_ms } = changelog;
         let versioned = self.map(move |record| {
             let sequence = sequence(&record);
             let Upsert { key, row } = upsert(record);
@@ -77,7 +90,7 @@ impl<'s, D: Data> TableExt<'s, D> for Stream<'s, D> {
         let output = versioned.key_by(|versioned| versioned.key.clone()).process(
             name,
             Order::EventTime,
-            |states: &mut States<'_, K>| ChangelogLogic::open(states, read),
+            |states: &mut States<'_, K>| ChangelogLogic::open(states, read, deletions_ms),
         )?;
         let table = Table::new(flow, output.main.into_rows(), Lineage::of(readers));
         Ok(TableOutput { table, superseded: output.side })
@@ -111,17 +124,18 @@ pub struct ChangelogLogic<K: Row, V: Row> {
     /// Sorted by `from`: the last one holds.
     versions: ValueState<K, Vec<Version<V>>>,
     readers: Readers,
+    deletions_ms: i64,
 }
 
 type Ctx<'a, K, V> = Context<'a, K, ((K, V), isize), Upsert<K, V>>;
 
 impl<K: Row, V: Row> ChangelogLogic<K, V> {
-    /// Opens the state of the table.
+    /// Opens the state of the table. Deletions are remembered for `deletions_ms`.
     ///
     /// # Errors
     /// When the state cannot be opened.
-    pub fn open(states: &mut States<'_, K>, readers: Readers) -> Result<Self, JobError> {
-        Ok(Self { versions: states.value("versions")?, readers })
+    pub fn open(states: &mut States<'_, K>, readers: Readers, deletions_ms: i64) -> Result<Self, JobError> {
+        Ok(Self { versions: states.value("versions")?, readers, deletions_ms })
     }
 
     fn emit(ctx: &mut Ctx<'_, K, V>, at: EventTime, row: Option<V>, change: isize) {
@@ -157,15 +171,13 @@ impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {
             from = from.max(last.from);
             before = last.row;
         }
-        if before == row {
-            if known {
-                // The row stays. Its new time tells what is superseded from now on.
-                self.versions.update(ctx, Vec::new, |versions| {
-                    if let Some(last) = versions.last_mut() {
-                        (last.time, last.sequence) = (time, sequence);
-                    }
-                })?;
-            }
+        if known && before == row {
+            // The row stays. Its new time tells what is superseded from now on.
+            self.versions.update(ctx, Vec::new, |versions| {
+                if let Some(last) = versions.last_mut() {
+                    (last.time, last.sequence) = (time, sequence);
+                }
+            })?;
             return Ok(());
         }
         Self::emit(ctx, from, before, -1);
@@ -177,8 +189,8 @@ impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {
             prune(versions, horizon);
         })?;
         if is_gone {
-            // Once nobody can be restored to before it, the key is forgotten.
-            ctx.set_timer(from.plus_ms(1));
+            // Once nobody can be restored to before it, the key may be forgotten.
+            ctx.set_timer(from.plus_ms(self.deletions_ms).plus_ms(1));
         }
         Ok(())
     }
@@ -189,9 +201,10 @@ impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {
             last.row.is_none().then_some(last.from)
         })?;
         let Some(gone_from) = gone_from else { return Ok(()) };
-        if self.readers.horizon(ctx.watermark()) >= gone_from {
+        let forgotten_at = gone_from.plus_ms(self.deletions_ms);
+        if self.readers.horizon(ctx.watermark()) >= forgotten_at {
             self.versions.remove(ctx)?;
-        } else if let Some(next) = next_look(gone_from, at) {
+        } else if let Some(next) = next_look(forgotten_at, at) {
             ctx.set_timer(next);
         }
         Ok(())

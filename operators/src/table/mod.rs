@@ -14,11 +14,15 @@
 
 mod changelog;
 mod readers;
+mod reduction;
+mod relation;
 mod told;
 mod view;
 
 pub use changelog::{Changelog, ChangelogLogic, TableExt, TableOutput, Versioned};
 pub use readers::Readers;
+pub use reduction::Time;
+pub use relation::Relation;
 pub use told::{Change, ChangesLogic, RowsTold, UpsertsLogic};
 pub use view::Table;
 

@@ -1,8 +1,5 @@
 //! Views: tables made of tables, kept true as those change.
 
-use std::cmp::Reverse;
-
-use differential_dataflow::VecCollection;
 use differential_dataflow::operators::iterate::Iterate;
 use tidemill_engine::shell::Order;
 use tidemill_engine::time::Moment;
@@ -12,6 +9,7 @@ use timely::dataflow::scope::Iterative;
 use timely::order::Product;
 
 use super::readers::{Lineage, Reader};
+use super::relation::Relation;
 use super::told::{AsChanges, AsUpserts, ToldLogic};
 use super::{Change, Row, Upsert};
 
@@ -22,28 +20,28 @@ use super::{Change, Row, Upsert};
 #[derive(Clone)]
 pub struct Table<'s, K: Row, V: Row> {
     flow: Flow<'s>,
-    rows: Rows<'s, (K, V)>,
+    rows: Relation<'s, Moment, K, V>,
     lineage: Lineage,
 }
 
 /// Rows in the loop of [`Table::iterate`].
-pub type LoopRows<'i, K, V> = VecCollection<'i, Product<Moment, u64>, (K, V), isize>;
+pub type LoopRows<'i, K, V> = Relation<'i, Product<Moment, u64>, K, V>;
 
 impl<'s, K: Row, V: Row> Table<'s, K, V> {
     pub(super) fn new(flow: Flow<'s>, rows: Rows<'s, (K, V)>, lineage: Lineage) -> Self {
-        Self { flow, rows, lineage }
+        Self { flow, rows: Relation::new(rows), lineage }
     }
 
     /// The rows that `f` holds for.
     #[must_use]
     pub fn filter(self, f: impl Fn(&K, &V) -> bool + 'static) -> Self {
-        self.over(|rows| rows.filter(move |(key, row)| f(key, row)))
+        self.over(|rows| rows.filter(f))
     }
 
     /// Changes each key and row. Rows that become the same are counted as many.
     #[must_use]
     pub fn map<K2: Row, V2: Row>(self, f: impl Fn(K, V) -> (K2, V2) + 'static) -> Table<'s, K2, V2> {
-        self.over(|rows| rows.map(move |(key, row)| f(key, row)))
+        self.over(|rows| rows.map(f))
     }
 
     /// Makes any number of rows out of each.
@@ -52,95 +50,90 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         self,
         f: impl Fn(K, V) -> I + 'static,
     ) -> Table<'s, K2, V2> {
-        self.over(|rows| rows.flat_map(move |(key, row)| f(key, row)))
+        self.over(|rows| rows.flat_map(f))
     }
 
     /// The rows of both tables. What is in both is there twice.
     #[must_use]
     pub fn concat(self, other: Self) -> Self {
-        self.over_both(other, |rows, others| rows.concat(others))
+        self.over_both(other, Relation::concat)
     }
 
     /// Each row of this table with each row of the other one that has the same key.
     #[must_use]
     pub fn join<V2: Row>(self, other: Table<'s, K, V2>) -> Table<'s, K, (V, V2)> {
-        self.over_both(other, |rows, others| rows.join(others))
+        self.over_both(other, Relation::join)
     }
 
     /// The rows whose key is in the other table.
     #[must_use]
     pub fn semijoin<V2: Row>(self, other: Table<'s, K, V2>) -> Self {
-        self.over_both(other, |rows, others| rows.semijoin(others.map(|(key, _)| key).distinct()))
+        self.over_both(other, Relation::semijoin)
     }
 
     /// The rows whose key is not in the other table.
     #[must_use]
     pub fn antijoin<V2: Row>(self, other: Table<'s, K, V2>) -> Self {
-        self.over_both(other, |rows, others| rows.antijoin(others.map(|(key, _)| key).distinct()))
+        self.over_both(other, Relation::antijoin)
     }
 
     /// Makes one row, or none, of all rows of a key. They come sorted, each with how often it is there; there is at least
     /// one. A change of a key looks at all of its rows.
     #[must_use]
     pub fn reduce<V2: Row>(self, f: impl Fn(&K, &[(&V, isize)]) -> Option<V2> + 'static) -> Table<'s, K, V2> {
-        self.over(|rows| rows.reduce(move |key, rows, out| out.extend(f(key, rows).map(|row| (row, 1)))))
+        self.over(|rows| rows.reduce(f))
     }
 
     /// How many rows a key has. A key without rows has no count.
     #[must_use]
     pub fn count(self) -> Table<'s, K, i64> {
-        self.reduce(|_, rows| Some(rows.iter().map(|(_, count)| *count as i64).sum()))
+        self.over(Relation::count)
     }
 
     /// Each row once.
     #[must_use]
     pub fn distinct(self) -> Self {
-        self.over(|rows| rows.distinct())
+        self.over(Relation::distinct)
     }
 
     /// The `n` rows of each key with the greatest rank, the best one first, as one row; of the same rank the lesser row comes
     /// first. For the best of all, give all rows the key `()`.
     #[must_use]
     pub fn top_n<R: Ord>(self, n: usize, rank: impl Fn(&V) -> R + 'static) -> Table<'s, K, Vec<V>> {
-        self.reduce(move |_, rows| {
-            // Sorted; what comes later is of a greater row, so it goes behind those of its rank.
-            let mut best: Vec<(Reverse<R>, &V, isize)> = Vec::with_capacity(n.saturating_add(1).min(rows.len()));
-            for (row, count) in rows.iter().filter(|(_, count)| *count > 0) {
-                let rank = Reverse(rank(row));
-                let place = best.partition_point(|(better, ..)| *better <= rank);
-                if place < n {
-                    best.insert(place, (rank, *row, *count));
-                    best.truncate(n);
-                }
-            }
-            let each = best.into_iter().flat_map(|(_, row, count)| std::iter::repeat_n(row, count.unsigned_abs()));
-            let best: Vec<V> = each.take(n).cloned().collect();
-            (!best.is_empty()).then_some(best)
-        })
+        self.over(|rows| rows.top_n(n, rank))
     }
 
     /// Applies `step` to the rows, and again to what came of it, until nothing changes: transitive closures, shortest
-    /// paths, connected components. It is written in differential dataflow; other tables are brought in by
-    /// `table.rows().enter(scope)`, and what comes out must settle, usually by `distinct` or `reduce`.
+    /// paths, connected components. Other tables are brought in by [`enter`](Self::enter), and what comes out must settle,
+    /// usually by `distinct` or `reduce`.
     #[must_use]
     pub fn iterate<F>(self, step: F) -> Self
     where
         for<'i> F: FnOnce(Iterative<'i, Moment, u64>, LoopRows<'i, K, V>) -> LoopRows<'i, K, V>,
     {
-        self.over(|rows| rows.iterate(step))
+        self.over(|rows| {
+            Relation::new(rows.into_rows().iterate(|scope, rows| step(scope, Relation::new(rows)).into_rows()))
+        })
     }
 
-    /// The rows as a collection of differential dataflow, for all that is not here. The way back is
-    /// [`derive`](Self::derive).
+    /// The rows in the loop of another table's [`iterate`](Self::iterate), which is then
+    /// [`derived_from`](Self::derived_from) this one.
+    #[must_use]
+    pub fn enter<'i>(&self, scope: Iterative<'i, Moment, u64>) -> LoopRows<'i, K, V> {
+        Relation::new(self.rows().enter(scope))
+    }
+
+    /// The rows as a collection of differential dataflow, for all that is not here, but see [`Relation::into_rows`]. The way
+    /// back is [`derive`](Self::derive).
     #[must_use]
     pub fn rows(&self) -> Rows<'s, (K, V)> {
-        self.rows.clone()
+        self.rows.clone().into_rows()
     }
 
     /// The table of rows that were computed from this one's.
     #[must_use]
     pub fn derive<K2: Row, V2: Row>(&self, rows: Rows<'s, (K2, V2)>) -> Table<'s, K2, V2> {
-        Table { flow: self.flow.clone(), rows, lineage: self.lineage.clone() }
+        Table { flow: self.flow.clone(), rows: Relation::new(rows), lineage: self.lineage.clone() }
     }
 
     /// Says that this table was computed from the other one as well: whoever brought its [`rows`](Self::rows) in has to, or
@@ -151,7 +144,10 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         self
     }
 
-    fn over<K2: Row, V2: Row>(self, f: impl FnOnce(Rows<'s, (K, V)>) -> Rows<'s, (K2, V2)>) -> Table<'s, K2, V2> {
+    fn over<K2: Row, V2: Row>(
+        self,
+        f: impl FnOnce(Relation<'s, Moment, K, V>) -> Relation<'s, Moment, K2, V2>,
+    ) -> Table<'s, K2, V2> {
         let Self { flow, rows, lineage } = self;
         Table { flow, rows: f(rows), lineage }
     }
@@ -159,7 +155,7 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
     fn over_both<K2: Row, V2: Row, K3: Row, V3: Row>(
         self,
         other: Table<'s, K2, V2>,
-        f: impl FnOnce(Rows<'s, (K, V)>, Rows<'s, (K2, V2)>) -> Rows<'s, (K3, V3)>,
+        f: impl FnOnce(Relation<'s, Moment, K, V>, Relation<'s, Moment, K2, V2>) -> Relation<'s, Moment, K3, V3>,
     ) -> Table<'s, K3, V3> {
         let Self { flow, rows, lineage } = self;
         Table { flow, rows: f(rows, other.rows), lineage: lineage.and(other.lineage) }
@@ -177,7 +173,7 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
     pub fn upserts(self, name: &str) -> Result<Stream<'s, Upsert<K, V>>, JobError> {
         let Self { flow, rows, lineage } = self;
         let told = Output::of(&flow, name, &lineage);
-        let changes = flow.changes(rows, told.restored).key_by(|((key, _), _)| key.clone());
+        let changes = flow.changes(rows.into_rows(), told.restored).key_by(|((key, _), _)| key.clone());
         let run = flow.first_epoch().0;
         let output =
             changes.process(name, Order::Arrival, move |states| ToldLogic::<K, V, AsUpserts>::open(states, run))?;
@@ -195,7 +191,8 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
     pub fn changes(self, name: &str) -> Result<Stream<'s, Change<K, V>>, JobError> {
         let Self { flow, rows, lineage } = self;
         let told = Output::of(&flow, name, &lineage);
-        let changes = flow.changes(rows.map(|row| (row, ())), told.restored).key_by(|((row, ()), _)| row.clone());
+        let changes =
+            flow.changes(rows.into_rows().map(|row| (row, ())), told.restored).key_by(|((row, ()), _)| row.clone());
         let run = flow.first_epoch().0;
         let output = changes
             .process(name, Order::Arrival, move |states| ToldLogic::<(K, V), (), AsChanges>::open(states, run))?;
