@@ -43,7 +43,8 @@ pub use tidemill_state as state;
 /// What a dataflow program needs.
 pub mod prelude {
     pub use tidemill_connectors::{
-        CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, NullSink, vec_source,
+        CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, NullSink, ReferenceExt, ReferenceFile,
+        vec_source,
     };
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
     pub use tidemill_engine::{
@@ -109,6 +110,8 @@ mod operator_pages {
     mod broadcast_join {}
     #[doc = include_str!("../docs/operators/lookup_join.md")]
     mod lookup_join {}
+    #[doc = include_str!("../docs/operators/reference_file.md")]
+    mod reference_file {}
     #[doc = include_str!("../docs/operators/tables.md")]
     mod tables {}
     #[doc = include_str!("../docs/operators/deduplicate.md")]

@@ -79,6 +79,7 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             dead: Port::new(dead, dead_cap, start),
             letters: Vec::new(),
             ended: VecDeque::new(),
+            has_begun: false,
             next_look: None,
             lead_ms,
             clock,
@@ -141,6 +142,8 @@ struct Ingest<R: SourceReader> {
     letters: Vec<Record<DeadLetter>>,
     /// Positions at the ends of epochs that are not known to be committed.
     ended: VecDeque<(Epoch, Vec<u8>)>,
+    /// Whether there was more to read at once when it was last read.
+    has_begun: bool,
     /// When it was last asked to be called again.
     next_look: Option<Instant>,
     /// [`Source::lead_ms`]; the clock stands at the watermark without it.
@@ -171,6 +174,7 @@ impl<R: SourceReader> Ingest<R> {
             return Ok(());
         }
         self.batch.reset(self.context.process.clock.now());
+        self.batch.reached = self.at.watermark;
         self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
         let next = self.reader.read(&mut self.batch).map_err(|e| connector_error(&self.name, e))?;
         self.send();
@@ -180,11 +184,17 @@ impl<R: SourceReader> Ingest<R> {
         match next {
             Next::Now => self.activator.activate(),
             Next::After(wait) => self.look_again(wait),
+            Next::Accompany(wait) => {
+                self.context.epochs.borrow_mut().exhausted(self.id);
+                let is_over = self.context.epochs.borrow().finish().is_some();
+                self.look_again(if is_over { Duration::ZERO } else { wait });
+            }
             Next::Done => {
                 self.state = State::Exhausted;
                 self.context.epochs.borrow_mut().exhausted(self.id);
             }
         }
+        self.has_begun = next == Next::Now;
         self.follow_watermark(next);
         Ok(())
     }
@@ -201,6 +211,10 @@ impl<R: SourceReader> Ingest<R> {
             self.lower(Some(self.at));
         }
         let Some(finish) = finish else { return Ok(()) };
+        if finish.drain && self.state == State::Reading && self.has_begun {
+            // It accompanies the others, which have ended; what it has begun it brings to its end.
+            return Ok(());
+        }
         if self.at.epoch == finish.last {
             self.close(self.at.epoch)?;
             self.at.epoch = self.at.epoch.next();

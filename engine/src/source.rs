@@ -118,6 +118,9 @@ pub enum Next {
     Now,
     /// Nothing right now: call again after this long.
     After(Duration),
+    /// Nothing right now, and nothing that the job has to wait for: it ends when all other sources have. Until then, call
+    /// again after this long. What was begun by then (a [`Now`](Self::Now)) is brought to its end.
+    Accompany(Duration),
     /// Everything was handed out and nothing will ever come.
     Done,
 }
@@ -131,6 +134,7 @@ pub struct Batch<T> {
     pub(crate) idle: bool,
     pub(crate) now: Arrival,
     pub(crate) began: Arrival,
+    pub(crate) reached: EventTime,
 }
 
 impl<T> Batch<T> {
@@ -141,7 +145,8 @@ impl<T> Batch<T> {
     /// An empty batch. Readers are given one; tests of readers make their own.
     #[must_use]
     pub fn new(now: Arrival) -> Self {
-        Self { records: Vec::new(), dead_letters: Vec::new(), watermark: None, idle: false, now, began: now }
+        let reached = EventTime::MIN;
+        Self { records: Vec::new(), dead_letters: Vec::new(), watermark: None, idle: false, now, began: now, reached }
     }
 
     /// Empties the batch for the next `read`.
@@ -163,6 +168,13 @@ impl<T> Batch<T> {
     #[must_use]
     pub fn began(&self) -> Arrival {
         self.began
+    }
+
+    /// Where the watermark of this share stands: as far as it was promised, or as others went while it was idle. A record
+    /// of this `read` is late before it.
+    #[must_use]
+    pub fn reached(&self) -> EventTime {
+        self.reached
     }
 
     /// Hands out a record that arrived just now.

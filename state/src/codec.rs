@@ -10,7 +10,7 @@
 use bincode::config::{Configuration, standard};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::key::KeyGroup;
+use crate::key::{KeyGroup, hash_key};
 
 const CONFIG: Configuration = standard();
 
@@ -33,6 +33,16 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError
     } else {
         Err(DecodeError(format!("{} bytes are left over", bytes.len() - read)))
     }
+}
+
+/// The hash of a value as it is stored, the same in every process of every run. `buffer` is where it is encoded.
+///
+/// # Errors
+/// The reason of a type that refuses to be serialised.
+pub fn hash_value<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<u64, String> {
+    buffer.clear();
+    encode(value, buffer).map_err(|DecodeError(reason)| reason)?;
+    Ok(hash_key(buffer.as_slice()))
 }
 
 /// Writes the row key of `key` without a suffix.

@@ -34,6 +34,7 @@ mod workplace;
 
 pub use backend::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};
 pub use changes::{Changes, Rename};
+pub use codec::hash_value;
 pub use db::{Db, Snapshot};
 pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};

@@ -15,6 +15,7 @@ mod late;
 mod lookup;
 mod names;
 mod programs;
+mod reference;
 mod rest;
 mod rolling;
 mod sample;

@@ -80,6 +80,14 @@ impl Content {
         }
     }
 
+    /// What shows of the piece read last that the file was cut.
+    pub(crate) fn cut(&self) -> Option<&'static str> {
+        match self {
+            Self::Lines(lines) => lines.cut(),
+            Self::Rows(_) => None,
+        }
+    }
+
     /// How much was read of `next` and of pieces after it.
     pub(crate) fn partials(&self, next: u64) -> Partials {
         match self {

@@ -17,6 +17,8 @@ pub(crate) struct LineFile {
     follow: bool,
     /// Bytes of the header line.
     header: u64,
+    /// Whether it ends with a newline.
+    is_header_whole: bool,
     /// Of the chunk at hand: how much of it was read.
     partial: u64,
     /// What old workers had read of their chunks.
@@ -37,12 +39,13 @@ impl LineFile {
         let mut bytes = Bytes::open(path, compression).map_err(|e| {
             ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e)
         })?;
-        let (parser, header) = match format {
+        let (parser, header, is_header_whole) = match format {
             Format::Csv => read_header::<L>(path, &mut bytes)?,
-            _ => (LineParser::JsonLines, 0),
+            _ => (LineParser::JsonLines, 0, true),
         };
         let path = path.to_owned();
-        let mut file = Self { path, bytes, parser, follow, header, partial: 0, inherited, lines: Vec::new() };
+        let lines = Vec::new();
+        let mut file = Self { path, bytes, parser, follow, header, is_header_whole, partial: 0, inherited, lines };
         file.begin(next);
         Ok(file)
     }
@@ -58,6 +61,19 @@ impl LineFile {
         partials
     }
 
+    /// What shows of the piece read last that the file was cut: nothing does where each line is whole or nothing (JSON).
+    pub(crate) fn cut(&self) -> Option<&'static str> {
+        match self.parser {
+            LineParser::JsonLines => None,
+            LineParser::Csv(_) if self.header == 0 => Some("it has no header line"),
+            LineParser::Csv(_) if !self.is_header_whole => Some("its header line does not end with a newline"),
+            LineParser::Csv(_) => {
+                let is_open = self.lines.last().is_some_and(|byte| *byte != b'\n');
+                is_open.then_some("its last line does not end with a newline")
+            }
+        }
+    }
+
     pub(crate) fn read<L: DeserializeOwned>(
         &mut self,
         chunk: u64,
@@ -69,7 +85,10 @@ impl LineFile {
             unreadable(path, &what, e)
         };
         let chunk_read = self.bytes.chunk(chunk, skip, &mut self.lines).map_err(|e| damaged(&self.path, e))?;
-        let Some(lines) = chunk_read else { return Ok(Read::Nothing) };
+        let Some(lines) = chunk_read else {
+            self.lines.clear();
+            return Ok(Read::Nothing);
+        };
         if self.follow && lines.last {
             // The last line may still be written: it is read once its newline is there.
             let whole = memchr::memrchr(b'\n', &self.lines).map_or(0, |newline| newline + 1);
@@ -97,7 +116,8 @@ impl LineFile {
     }
 }
 
-fn read_header<L: DeserializeOwned>(path: &Path, bytes: &mut Bytes) -> Result<(LineParser, u64), ConnectorError> {
+/// The parser, the bytes of the header line, whether it ends with a newline.
+fn read_header<L: DeserializeOwned>(path: &Path, bytes: &mut Bytes) -> Result<(LineParser, u64, bool), ConnectorError> {
     let mut first = Vec::new();
     bytes.chunk(0, 0, &mut first).map_err(|e| unreadable(path, "its first bytes cannot be read", e))?;
     let header = memchr::memchr(b'\n', &first).map_or(first.len(), |newline| newline + 1);
@@ -112,6 +132,6 @@ fn read_header<L: DeserializeOwned>(path: &Path, bytes: &mut Bytes) -> Result<(L
             path,
             &format!("the header \"{}\" does not fit: {reason}", String::from_utf8_lossy(text).trim_end()),
         )),
-        None => Ok((parser, header as u64)),
+        None => Ok((parser, header as u64, first[..header].ends_with(b"\n"))),
     }
 }

@@ -3,16 +3,19 @@
 //! ```text
 //! source ── merges files by watermark ─▶ content ─┬─ lines: bytes ─▶ format     plain, gzip, zstd
 //!                                                 └─ rows: Parquet
+//! reference ── a file that is replaced as a whole, read again when it has changed: what differs, by key
 //! ```
 
 mod bytes;
 mod content;
 mod format;
 mod lines;
+mod reference;
 mod rows;
 mod sink;
 mod source;
 
 pub use format::{Compression, Format, by_extension};
+pub use reference::{ReferenceExt, ReferenceFile, Version};
 pub use sink::{FileSink, FileWriter};
 pub use source::{FileReader, FileSource};

@@ -1,0 +1,288 @@
+//! Looks at the file, and hands its versions out.
+
+use std::error::Error;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tidemill_engine::metrics::{Counter, Gauge};
+use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
+use tidemill_engine::{Arrival, ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
+use tidemill_state::Key;
+
+use super::rows::{BUCKETS, Bucket};
+use super::version::{Loading, Refusal, Stamp};
+use super::{ReferenceFile, Version};
+use crate::file::by_extension;
+use crate::file::content::invalid;
+
+/// The versions of a file, each as all buckets of its rows.
+pub(super) struct Versions<K, V, L>(pub(super) ReferenceFile<K, V, L>);
+
+/// What is stored. All workers but the one that reads have nothing.
+#[derive(Default, Serialize, Deserialize)]
+struct Position {
+    version: u8,
+    /// The last version that was handed out whole.
+    told: Option<Told>,
+    /// The event time of the one that was being handed out.
+    begun: Option<EventTime>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Told {
+    event_time: EventTime,
+    rows: u64,
+}
+
+const POSITION_VERSION: u8 = 1;
+
+impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for Versions<K, V, L> {
+    type Item = Bucket<K, V>;
+    type Reader = ReferenceReader<K, V, L>;
+
+    fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
+        let Self(file) = self;
+        if by_extension(&file.path).is_none() {
+            return Err(invalid(&file.path, "its name does not tell the format, as .csv, .jsonl or .parquet do"));
+        }
+        let Position { told, begun, .. } = restored(&context.restored)?;
+        let is_fresh = told.is_none() && begun.is_none();
+        let print = is_fresh.then(|| Bucket::<K, V>::print(&[]));
+        Ok(ReferenceReader {
+            file: file.clone(),
+            name: context.name,
+            is_reading: context.worker == 0,
+            told,
+            begun,
+            state: State::Waiting,
+            sent: vec![print; usize::from(BUCKETS)],
+            next_look: Arrival(0),
+            looked: None,
+            taken: None,
+            refused: None,
+            said: None,
+            versions: context.metrics.counter("versions"),
+            refused_versions: context.metrics.counter("refused_versions"),
+            rows: context.metrics.gauge("rows"),
+        })
+    }
+}
+
+/// The position of the one worker that had read.
+fn restored(positions: &[Vec<u8>]) -> Result<Position, ConnectorError> {
+    let mut found = Position::default();
+    for bytes in positions {
+        let position: Position = serde_json::from_slice(bytes).map_err(|e| {
+            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a reference file's", e)
+        })?;
+        if position.version != POSITION_VERSION {
+            let what = format!(
+                "the position in the checkpoint is of version {}, this build reads {POSITION_VERSION}",
+                position.version
+            );
+            return Err(ConnectorError::new(ErrorKind::Data, what));
+        }
+        if position.told.is_some() || position.begun.is_some() {
+            found = position;
+        }
+    }
+    Ok(found)
+}
+
+/// The buckets of a version that are still to be sent, each with its print.
+type Buckets<K, V> = Box<dyn Iterator<Item = (Bucket<K, V>, u64)>>;
+
+enum State<K, V> {
+    Waiting,
+    Loading(Box<Loading<K, V>>),
+    Sending { version: Told, buckets: Buckets<K, V> },
+}
+
+/// One worker's share: all, or nothing.
+pub(crate) struct ReferenceReader<K, V, L> {
+    file: ReferenceFile<K, V, L>,
+    name: String,
+    is_reading: bool,
+    told: Option<Told>,
+    /// Part of a version of this time was handed out, or may have been.
+    begun: Option<EventTime>,
+    state: State<K, V>,
+    /// The print of what was sent last of each bucket, in this run.
+    sent: Vec<Option<u64>>,
+    next_look: Arrival,
+    /// What the last look found, the version that was taken last, the one that was refused last.
+    looked: Option<Stamp>,
+    taken: Option<Stamp>,
+    refused: Option<Stamp>,
+    /// What was said last of a file that cannot be read.
+    said: Option<String>,
+    versions: Counter,
+    refused_versions: Counter,
+    rows: Gauge,
+}
+
+impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V, L> {
+    /// Whether what was told is a whole version.
+    fn is_whole(&self) -> bool {
+        self.told.is_some() && self.begun.is_none()
+    }
+
+    /// Looks at the file when it is time to, and begins to read it if it is another one.
+    fn look(&mut self, batch: &mut Batch<Bucket<K, V>>) -> Result<(), ConnectorError> {
+        if batch.now() < self.next_look {
+            return Ok(());
+        }
+        let every = u64::try_from(self.file.reload_every.as_micros()).unwrap_or(u64::MAX);
+        let is_first = self.next_look == Arrival(0);
+        self.next_look = Arrival(batch.now().0.saturating_add(every.max(1)));
+        let stamp = match Stamp::of(&self.file.path) {
+            Ok(stamp) => stamp,
+            Err(e) => return self.refuse(Refusal::unreadable(&self.file.path, e), batch),
+        };
+        let is_still = self.looked.replace(stamp) == Some(stamp);
+        if self.taken == Some(stamp) {
+            self.said = None;
+            return Ok(());
+        }
+        if self.refused == Some(stamp) || !(is_still || is_first) {
+            return Ok(());
+        }
+        match Loading::open::<L>(&self.file.path, stamp) {
+            Ok(loading) => self.state = State::Loading(Box::new(loading)),
+            Err(refusal) => {
+                self.refused = refusal.is_lasting().then_some(stamp);
+                self.refuse(refusal, batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads on; at the end of the file its version can be handed out, unless it has changed meanwhile.
+    fn load(&mut self, mut loading: Box<Loading<K, V>>, batch: &mut Batch<Bucket<K, V>>) -> Result<(), ConnectorError> {
+        let stamp = loading.stamp;
+        let rows_before = self.told.map_or(0, |told| told.rows);
+        let result = loading.step(&self.file, rows_before);
+        if matches!(result, Ok(false)) {
+            self.state = State::Loading(loading);
+            return Ok(());
+        }
+        match Stamp::of(&self.file.path) {
+            // Whatever was read is of no version.
+            Ok(now) if now != stamp => {
+                tracing::debug!(source = self.name, "the reference file was written to while it was read");
+                self.looked = Some(now);
+                return Ok(());
+            }
+            Ok(_) => {}
+            Err(e) => return self.refuse(Refusal::unreadable(&self.file.path, e), batch),
+        }
+        if let Err(refusal) = result {
+            self.refused = refusal.is_lasting().then_some(stamp);
+            return self.refuse(refusal, batch);
+        }
+        (self.taken, self.refused, self.said) = (Some(stamp), None, None);
+        let version = Told { event_time: self.event_time(stamp, batch), rows: loading.rows };
+        self.begun = Some(version.event_time);
+        self.state = State::Sending { version, buckets: Box::new(loading.into_buckets()) };
+        Ok(())
+    }
+
+    /// From when on a version holds that is handed out from now on.
+    fn event_time(&self, stamp: Stamp, batch: &Batch<Bucket<K, V>>) -> EventTime {
+        let read = EventTime((batch.now().0 / 1000) as i64);
+        let wished = match (self.begun, self.told) {
+            // The rest of a version whose time has come already.
+            (Some(begun), _) => begun.plus_ms(1),
+            (None, told) => {
+                let version = Version { first: told.is_none(), read, modified: stamp.modified() };
+                let after = told.map_or(EventTime::MIN, |told| told.event_time.plus_ms(1));
+                (self.file.as_of)(&version).max(after)
+            }
+        };
+        wished.max(batch.reached())
+    }
+
+    /// Hands out what has changed of a version, as far as this run knows.
+    fn send(&mut self, version: Told, mut buckets: Buckets<K, V>, batch: &mut Batch<Bucket<K, V>>) {
+        let mut rows = 0;
+        while batch.records().len() < Batch::<V>::LIMIT && rows < Batch::<V>::LIMIT {
+            let Some((bucket, print)) = buckets.next() else {
+                (self.told, self.begun) = (Some(version), None);
+                self.versions.add(1);
+                self.rows.set(i64::try_from(version.rows).unwrap_or(i64::MAX));
+                return;
+            };
+            if self.sent[usize::from(bucket.bucket)].replace(print) != Some(print) {
+                rows += bucket.rows.len();
+                batch.push(version.event_time, bucket);
+            }
+        }
+        self.state = State::Sending { version, buckets };
+    }
+
+    /// The version before stays; where there is none, the job cannot go on.
+    fn refuse(&mut self, refusal: Refusal, batch: &mut Batch<Bucket<K, V>>) -> Result<(), ConnectorError> {
+        let reason = reason(&refusal.error);
+        if !self.is_whole() {
+            let what = if self.begun.is_some() {
+                "a part of a version was told when the job ended, and the file is no whole one now: put one there, and start \
+                 the job again"
+            } else {
+                "no version of the file was read before, so there is none to go on with: put a whole one there, and start the \
+                 job again"
+            };
+            return Err(ConnectorError::caused(refusal.error.kind(), what, refusal.error));
+        }
+        if refusal.is_lasting() || self.said.as_ref() != Some(&reason) {
+            tracing::warn!(
+                source = self.name,
+                reason,
+                "a version of the reference file is refused, the one before stays"
+            );
+            self.refused_versions.add(1);
+            batch.dead_letter(DeadLetter::new(&self.name, refusal.origin, reason.clone(), &refusal.content));
+        }
+        self.said = Some(reason);
+        Ok(())
+    }
+}
+
+/// An error with its causes.
+fn reason(error: &ConnectorError) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> SourceReader for ReferenceReader<K, V, L> {
+    type Item = Bucket<K, V>;
+
+    fn read(&mut self, batch: &mut Batch<Bucket<K, V>>) -> Result<Next, ConnectorError> {
+        if !self.is_reading {
+            return Ok(Next::Done);
+        }
+        match std::mem::replace(&mut self.state, State::Waiting) {
+            State::Waiting => self.look(batch)?,
+            State::Loading(loading) => self.load(loading, batch)?,
+            State::Sending { version, buckets } => self.send(version, buckets, batch),
+        }
+        if self.is_whole() {
+            batch.mark_idle();
+        }
+        let wait = std::time::Duration::from_micros(self.next_look.0.saturating_sub(batch.now().0));
+        Ok(match self.state {
+            State::Loading(_) | State::Sending { .. } => Next::Now,
+            State::Waiting if self.is_whole() => Next::Accompany(wait),
+            State::Waiting => Next::After(wait),
+        })
+    }
+
+    fn position(&self) -> Result<Vec<u8>, ConnectorError> {
+        let Self { told, begun, .. } = self;
+        serde_json::to_vec(&Position { version: POSITION_VERSION, told: *told, begun: *begun })
+            .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+    }
+}

@@ -1,0 +1,98 @@
+//! What differs between a version of the file and what was told before: state per bucket of keys.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::shell::{Context, KeyedLogic, LogicError, States, ValueState};
+use tidemill_engine::{Data, JobError, Record};
+use tidemill_state::{Key, hash_key};
+
+/// Into how many buckets the keys are dealt. A part of what checkpoints mean: it never changes.
+///
+/// A bucket that changes is sent, and written in its epoch, whole; a restore sends all, also empty ones. With a million rows a
+/// bucket has 977.
+pub(super) const BUCKETS: u16 = 1024;
+
+/// The bucket of a key.
+pub(super) fn bucket_of<K: Key>(key: &K) -> u16 {
+    (hash_key(key) % u64::from(BUCKETS)) as u16
+}
+
+/// A row with its key and its hash.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Row<K, V> {
+    pub(super) key: K,
+    pub(super) row: V,
+    pub(super) hash: u64,
+}
+
+/// All rows that a version has in a bucket, sorted by key, each key once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Bucket<K, V> {
+    pub(super) bucket: u16,
+    pub(super) rows: Vec<Row<K, V>>,
+}
+
+impl<K: Key, V> Bucket<K, V> {
+    /// A hash over the keys and rows.
+    pub(super) fn print(rows: &[Row<K, V>]) -> u64 {
+        let rows: Vec<(&K, u64)> = rows.iter().map(|row| (&row.key, row.hash)).collect();
+        hash_key(&rows)
+    }
+}
+
+/// Tells what differs.
+pub(crate) struct RowsLogic<K, V> {
+    /// Keys and hashes of the rows that were told, sorted by key.
+    told: ValueState<u16, Vec<(K, u64)>>,
+    row: std::marker::PhantomData<fn() -> V>,
+}
+
+impl<K: Key, V> RowsLogic<K, V> {
+    pub(super) fn open(states: &mut States<'_, u16>) -> Result<Self, JobError> {
+        Ok(Self { told: states.value("told")?, row: std::marker::PhantomData })
+    }
+}
+
+impl<K: Key + Data, V: Data> KeyedLogic for RowsLogic<K, V> {
+    type Key = u16;
+    type In = Bucket<K, V>;
+    type Out = (K, Option<V>);
+    type Side = ();
+
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, u16, (K, Option<V>), ()>,
+        record: Record<Bucket<K, V>>,
+    ) -> Result<(), LogicError> {
+        let rows = record.data.rows;
+        let now: Vec<(K, u64)> = rows.iter().map(|row| (row.key.clone(), row.hash)).collect();
+        let changes = self.told.read(ctx, |told| differences(told.map_or(&[], Vec::as_slice), rows))?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        changes.into_iter().for_each(|change| ctx.emit(change));
+        if now.is_empty() {
+            self.told.remove(ctx)?;
+        } else {
+            self.told.put(ctx, now)?;
+        }
+        Ok(())
+    }
+}
+
+/// What makes the rows of what was told. Both are sorted by key.
+pub(super) fn differences<K: Key, V>(told: &[(K, u64)], rows: Vec<Row<K, V>>) -> Vec<(K, Option<V>)> {
+    let (mut changes, mut told) = (Vec::new(), told.iter().peekable());
+    for Row { key, row, hash } in rows {
+        while let Some((gone, _)) = told.next_if(|(known, _)| known.cmp(&key) == Ordering::Less) {
+            changes.push((gone.clone(), None));
+        }
+        let before = told.next_if(|(known, _)| *known == key);
+        if before.is_none_or(|(_, before)| *before != hash) {
+            changes.push((key, Some(row)));
+        }
+    }
+    changes.extend(told.map(|(gone, _)| (gone.clone(), None)));
+    changes
+}
