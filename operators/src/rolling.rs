@@ -179,7 +179,10 @@ impl<K: Key> Rolling<K> {
             }
             let mut widest = 0;
             for (window, length) in windows.iter_mut().zip(&self.windows_ms) {
-                window.leave(now.saturating_sub(*length), events);
+                // Where t − W is before time begins, nothing has left yet.
+                if let Some(left) = now.checked_sub(*length) {
+                    window.leave(left, events);
+                }
                 widest = widest.max(window.count);
             }
             while events.len() as u64 > widest {

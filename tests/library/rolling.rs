@@ -30,10 +30,15 @@ impl KeyedLogic for Counts {
     }
 }
 
+/// The t − W of an event, which may be before time begins.
+fn begin(now: &Event, length: i64) -> i128 {
+    i128::from(now.time) - i128::from(length)
+}
+
 /// Of the events that a key has seen, the last one at hand: those in (t − W, t].
 fn within(seen: &[Event], length: i64) -> (u64, i64) {
     let Some(now) = seen.last() else { return (0, 0) };
-    let inside = seen.iter().filter(|event| event.time > now.time.saturating_sub(length) && event.time <= now.time);
+    let inside = seen.iter().filter(|event| i128::from(event.time) > begin(now, length) && event.time <= now.time);
     inside.fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
 }
 
@@ -41,7 +46,7 @@ fn within(seen: &[Event], length: i64) -> (u64, i64) {
 fn within_late(seen: &[Event], length: i64) -> (u64, i64) {
     let mut first = 0;
     for (at, now) in seen.iter().enumerate() {
-        while first <= at && seen[first].time <= now.time.saturating_sub(length) {
+        while first <= at && i128::from(seen[first].time) <= begin(now, length) {
             first += 1;
         }
     }

@@ -24,7 +24,8 @@ pub enum Step {
     Crash(usize),
 }
 
-/// A script whose records lie in some hundred ms after a random start; input ends after it.
+/// A script whose records lie in some hundred ms after a random start; input ends after it. It begins with some number of
+/// workers, and most have a crash that goes on from a checkpoint with records in it.
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let start = prop_oneof![
         4 => Just(0_i64),
@@ -39,24 +40,34 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just((3, 0, 0, 0)),
         1 => (1..5_i64).prop_map(|workers| (4, workers, 0, 0)),
     ];
-    (start, prop::collection::vec(step, 1..80)).prop_map(|(start, steps)| {
-        let (mut watermark, mut clock) = (start, 0);
-        let steps = (0..).zip(steps).map(|(id, (what, number, key, value))| match what {
-            // Up to 20 behind the watermark.
-            0 => Step::Event(Event { time: watermark.saturating_add(number - 20), id, key, value }),
-            1 => {
-                watermark = watermark.saturating_add(number);
-                Step::Watermark(watermark)
+    // How many workers it begins with; where it is cut for a checkpoint and, later, a crash, in how many of 3 scripts.
+    let crash = (1..5_i64, 0..3_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..5_i64);
+    (start, prop::collection::vec(step, 1..80), crash).prop_map(
+        |(start, mut steps, (first, cut, one, other, workers))| {
+            if cut > 0 {
+                let (one, other) = (one.index(steps.len()), other.index(steps.len()));
+                steps.insert(one.max(other), (4, workers, 0, 0));
+                steps.insert(one.min(other), (3, 0, 0, 0));
             }
-            2 => {
-                clock += number as u64;
-                Step::Clock(clock)
-            }
-            3 => Step::Checkpoint,
-            _ => Step::Crash(number as usize),
-        });
-        steps.collect()
-    })
+            steps.insert(0, (4, first, 0, 0));
+            let (mut watermark, mut clock) = (start, 0);
+            let steps = (0..).zip(steps).map(|(id, (what, number, key, value))| match what {
+                // Up to 20 behind the watermark.
+                0 => Step::Event(Event { time: watermark.saturating_add(number - 20), id, key, value }),
+                1 => {
+                    watermark = watermark.saturating_add(number);
+                    Step::Watermark(watermark)
+                }
+                2 => {
+                    clock += number as u64;
+                    Step::Clock(clock)
+                }
+                3 => Step::Checkpoint,
+                _ => Step::Crash(number as usize),
+            });
+            steps.collect()
+        },
+    )
 }
 
 /// The cases of a test at the logic's level.

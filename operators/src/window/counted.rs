@@ -47,7 +47,7 @@ where
 
     pub(super) fn on_record(&self, ctx: &mut WindowContext<'_, K, A>, record: Record<A::In>) -> Result<(), LogicError> {
         let time = self.clock.of_record(ctx);
-        let full = self.open.update(
+        let (full, is_over) = self.open.update(
             ctx,
             || Open { wait: 0, windows: Vec::new() },
             |open| {
@@ -64,9 +64,13 @@ where
                 }
                 // The oldest is the fullest.
                 let full = open.windows.first().is_some_and(|window| window.records == self.size);
-                full.then(|| open.windows.remove(0))
+                let full = full.then(|| open.windows.remove(0));
+                (full, open.windows.is_empty() && open.wait == 0)
             },
         )?;
+        if is_over {
+            self.open.remove(ctx)?;
+        }
         if let Some(Counted { first, last, accumulator, .. }) = full {
             let window = Window { start: first, end: last.plus_ms(1) };
             tell(ctx, self.clock, window, Firing::OnTime, self.aggregate.finish(&accumulator));

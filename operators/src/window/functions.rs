@@ -43,8 +43,9 @@ pub struct FullWindow<T, F> {
     record: PhantomData<fn(&T)>,
 }
 
-/// Keeps all records of a window and hands them to `function`, in the order they were taken in: for what no incremental
-/// aggregate can do. State grows with the records.
+/// Keeps all records of a window and hands them to `function`: for what no incremental aggregate can do. They are in the order
+/// they were taken in; of sliding windows and sessions, which are put together, in that of the parts. State grows with the
+/// records.
 pub fn full_window<T: Data, O: Data, F: Fn(&[T]) -> O + 'static>(function: F) -> FullWindow<T, F> {
     FullWindow { function, record: PhantomData }
 }
@@ -76,8 +77,8 @@ pub struct TopN<T, S, F> {
     record: PhantomData<fn(&T) -> S>,
 }
 
-/// Keeps the `n` records of the highest score, highest first. Of records of the same score those that came first stay: put
-/// what tells them apart into the score where a replay must give the same ones.
+/// Keeps the `n` records of the highest score, highest first. Of records of the same score those that were taken in
+/// first stay: put what tells them apart into the score where a replay must give the same ones.
 pub fn top_n<T: Data, S: Ord, F: Fn(&T) -> S + 'static>(n: usize, score: F) -> TopN<T, S, F> {
     TopN { n, score, record: PhantomData }
 }

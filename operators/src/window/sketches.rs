@@ -59,7 +59,8 @@ pub struct Quantiles {
 }
 
 /// Estimates quantiles (0 to 1; others are taken as the nearest of these) of the value that `value` takes out of each
-/// record, within 1 % of the value (DDSketch: Masson, Rim, Lee, VLDB 2019). Values that are not finite do not count.
+/// record, within 1 % of the value (DDSketch: Masson, Rim, Lee, VLDB 2019). A sketch has 2048 bins: of values that
+/// span more than some 17 orders of magnitude the least ones are told too high. Values that are not finite do not count.
 pub fn quantiles_of<T, F: Fn(&T) -> f64>(quantiles: &[f64], value: F) -> QuantilesOf<T, F> {
     let quantiles = quantiles.iter().map(|q| q.clamp(0.0, 1.0)).collect();
     QuantilesOf { value, quantiles, record: PhantomData }

@@ -152,6 +152,11 @@ impl WindowSpec {
         {
             return Err(format!("a trigger every {every_ms} ms"));
         }
+        if self.clock == TimeDomain::Processing && matches!(self.trigger.early, Some((_, TimeDomain::Event))) {
+            return Err(
+                "windows of processing time tell early by processing time: event time says nothing of them".into()
+            );
+        }
         let counted = matches!(self.assigner, Assigner::Count { .. });
         if counted && (self.trigger != Trigger::on_watermark() || self.mode != Mode::Accumulating) {
             return Err("count windows tell when they are full: they take no trigger and no mode".to_owned());
@@ -162,5 +167,27 @@ impl WindowSpec {
     /// Whether windows may share slices: each tells on time only, or once more with each late record.
     pub(crate) fn shares_slices(&self) -> bool {
         self.trigger == Trigger::on_watermark() && self.mode == Mode::Accumulating
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_of_processing_time_do_not_tell_early_by_event_time() {
+        let early = |clock, of| WindowSpec {
+            clock,
+            trigger: Trigger::on_watermark().early_every_ms(10, of),
+            ..WindowSpec::new(Assigner::tumbling(100))
+        };
+        assert!(early(TimeDomain::Processing, TimeDomain::Event).check().is_err());
+        for (clock, of) in [
+            (TimeDomain::Event, TimeDomain::Event),
+            (TimeDomain::Event, TimeDomain::Processing),
+            (TimeDomain::Processing, TimeDomain::Processing),
+        ] {
+            assert_eq!(early(clock, of).check(), Ok(()));
+        }
     }
 }

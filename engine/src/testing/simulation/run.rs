@@ -104,7 +104,7 @@ impl Simulation {
         &mut self.settings
     }
 
-    /// Memory for keyed state: what is beyond it is in RocksDB.
+    /// Memory for keyed state: what is beyond it is where a job has RocksDB, and here a sorted map.
     pub fn state_memory(&mut self, bytes: Option<u64>) {
         self.state_memory = bytes;
     }
