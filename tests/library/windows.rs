@@ -326,7 +326,7 @@ proptest! {
         let mut by_key: BTreeMap<u8, Vec<Event>> = BTreeMap::new();
         crate::script::seen(&steps, |_| false).iter().for_each(|(e, ..)| by_key.entry(e.key).or_default().push(*e));
         // Windows that are full leave nothing.
-        let is_over = by_key.values().all(|events| events.len() as u64 % size == 0);
+        let is_over = by_key.values().all(|events| (events.len() as u64).is_multiple_of(size));
         prop_assert!(more > 0 || (test.state_bytes() == 0) == is_over);
         let mut expected = Vec::new();
         for (key, events) in by_key {
