@@ -32,7 +32,7 @@ pub mod turns;
 pub mod updates;
 
 pub use clock::Clock;
-pub use error::{ConnectorError, ErrorKind, JobError};
+pub use error::{ConnectorError, ErrorKind, JobError, with_causes};
 pub use job::Job;
 pub use record::{Arrival, Data, DeadLetter, Record};
 pub use settings::JobArgs;

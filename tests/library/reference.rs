@@ -250,21 +250,6 @@ fn tables_are_whole_versions_in_simulated_worlds() {
             table(flow, &file)?.sink("out", &to)
         });
         let (changes, mut told) = (timed(&out), Rows::new());
-        if std::env::var("DBG").is_ok() {
-            let chains =
-                |rows: &Rows| rows.iter().filter(|(k, _)| *k % 60 == 0).map(|(k, v)| (k / 60, *v)).collect::<Vec<_>>();
-            for v in &versions {
-                eprintln!("version {} {:?}", v.len(), chains(v));
-            }
-            for now in sorted(changes.clone()).chunk_by(|a, b| a.0 == b.0) {
-                eprintln!(
-                    "at {}: {} puts {} deletes",
-                    now[0].0,
-                    now.iter().filter(|c| c.1.row.is_some()).count(),
-                    now.iter().filter(|c| c.1.row.is_none()).count()
-                );
-            }
-        }
         seen.fetch_add(u64::from(changes.iter().any(|(time, _)| *time > i64::MIN + 1)), Ordering::Relaxed);
         add_up(&mut told, changes, &versions, i64::from(starts) - 1);
         assert!(versions.contains(&told), "{told:?}");

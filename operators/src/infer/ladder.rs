@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::shell::BatchRunner;
+use tidemill_engine::with_causes;
 
 use super::backend::{Backend, ModelSource, RunError};
 use super::error::ModelError;
@@ -33,7 +34,7 @@ impl Loaded {
         let backend = match &mut self.backend {
             Some(backend) => backend,
             closed => {
-                let opened = self.source.open().map_err(|error| RunError::Unavailable(report(&error)))?;
+                let opened = self.source.open().map_err(|error| RunError::Unavailable(with_causes(&error)))?;
                 closed.insert(opened)
             }
         };
@@ -57,17 +58,6 @@ impl Loaded {
             ))),
         }
     }
-}
-
-fn report(error: &ModelError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// The ladder of one thread.

@@ -5,6 +5,8 @@
 //!                └ keyed state: each row, and versions     └▶ told.rs: what a view was told to have ─▶ upserts, changes
 //!                  that a view may still be asked for            └ keyed state, compared with after a restore
 //! ```
+//! What can be done with rows is in `relation.rs`, for tables and for loops; `reduction.rs` reduces them by key.
+//!
 //! Differential dataflow itself is not in a checkpoint. After a restore it is given the rows of the base tables again and
 //! computes every view anew; `told.rs` takes that in silence, and goes on where it was. For that the base tables keep,
 //! beside the row that holds, those that held since the slowest reader's watermark (`readers.rs`).

@@ -1,12 +1,10 @@
 //! Looks at the file, and hands its versions out.
 
-use std::error::Error;
-
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::{Counter, Gauge};
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill_engine::{Arrival, ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
+use tidemill_engine::{Arrival, ConnectorError, Data, DeadLetter, ErrorKind, EventTime, with_causes};
 use tidemill_state::Key;
 
 use super::rows::{BUCKETS, Bucket};
@@ -222,7 +220,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
 
     /// The version before stays; where there is none, the job cannot go on.
     fn refuse(&mut self, refusal: Refusal, batch: &mut Batch<Bucket<K, V>>) -> Result<(), ConnectorError> {
-        let reason = reason(&refusal.error);
+        let reason = with_causes(&refusal.error);
         if !self.is_whole() {
             let what = if self.begun.is_some() {
                 "a part of a version was told when the job ended, and the file is no whole one now: put one there, and start \
@@ -245,16 +243,6 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
         self.said = Some(reason);
         Ok(())
     }
-}
-
-/// An error with its causes.
-fn reason(error: &ConnectorError) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> SourceReader for ReferenceReader<K, V, L> {
