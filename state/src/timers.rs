@@ -13,13 +13,21 @@ use crate::error::StateError;
 use crate::key::{Key, KeyGroup, KeyGroups, hash_key};
 use crate::spec::{Persistent, StateSpec};
 
+/// So many keys of one time at most are room that is kept.
+const SPARE_KEYS: usize = 1024;
+
+/// The keys with a timer at one time, and whether a delta has it.
+type KeysAt<K> = HashMap<K, bool, foldhash::fast::FixedState>;
+
 /// The timers of one operator on one clock.
 pub struct TimerTable<K> {
     spec: StateSpec,
     key_groups: KeyGroups,
     keeps: bool,
     /// By time, then by key: whether a delta has it.
-    timers: BTreeMap<i64, HashMap<K, bool, foldhash::fast::FixedState>>,
+    timers: BTreeMap<i64, KeysAt<K>>,
+    /// The allocation of a time that was taken out, for the next one.
+    spare: KeysAt<K>,
     /// Set since the last seal; some of them may be gone again.
     added: Vec<(i64, K)>,
     /// Stored ones that are gone since the last seal.
@@ -31,7 +39,7 @@ impl<K: Key> TimerTable<K> {
     pub(crate) fn open(spec: StateSpec, key_groups: KeyGroups, db: &Db) -> Result<Self, StateError> {
         let name = spec.name.to_string();
         db.ensure_family(&name)?;
-        let mut timers: BTreeMap<i64, HashMap<K, bool, _>> = BTreeMap::new();
+        let mut timers: BTreeMap<i64, KeysAt<K>> = BTreeMap::new();
         db.scan(&name, &[], |row, _| {
             let (time, key) = split_row(row).map_err(|e| StateError::Value {
                 state: name.clone(),
@@ -46,6 +54,7 @@ impl<K: Key> TimerTable<K> {
             key_groups,
             keeps: db.keeps(),
             timers,
+            spare: KeysAt::default(),
             added: Vec::new(),
             removed: Vec::new(),
             sealed: Ops::default(),
@@ -54,7 +63,7 @@ impl<K: Key> TimerTable<K> {
 
     /// Sets a timer; whether it is a new one.
     pub fn set(&mut self, time: i64, key: &K) -> bool {
-        let keys = self.timers.entry(time).or_default();
+        let keys = self.timers.entry(time).or_insert_with(|| std::mem::take(&mut self.spare));
         if keys.contains_key(key) {
             return false;
         }
@@ -88,15 +97,19 @@ impl<K: Key> TimerTable<K> {
     /// that they fire in the same order in any replay.
     pub fn pop_due(&mut self, up_to: i64) -> Option<(i64, Vec<K>)> {
         let first = self.timers.first_entry().filter(|first| *first.key() <= up_to)?;
-        let (time, keys) = first.remove_entry();
+        let (time, mut keys) = first.remove_entry();
         let mut due = Vec::with_capacity(keys.len());
-        for (key, stored) in keys {
+        for (key, stored) in keys.drain() {
             if stored {
                 self.removed.push((time, key.clone()));
             }
             due.push(key);
         }
         due.sort_unstable();
+        // A time with many keys is not to be remembered for ever.
+        if keys.capacity() <= SPARE_KEYS {
+            self.spare = keys;
+        }
         Some((time, due))
     }
 
