@@ -142,6 +142,15 @@ fn grid_before(time: EventTime, step_ms: i64, offset_ms: i64) -> i128 {
     i128::from(time.0) - since
 }
 
+/// The first time of that grid after `time`.
+fn grid_after(time: i128, step_ms: i64, offset_ms: i64) -> i128 {
+    let step = i128::from(step_ms);
+    match i64::try_from(time) {
+        Ok(time) => grid_before(EventTime(time), step_ms, offset_ms) + step,
+        Err(_) => time - (time - i128::from(offset_ms)).rem_euclid(step) + step,
+    }
+}
+
 fn clamp(time: i128) -> EventTime {
     EventTime(time.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
 }
@@ -152,7 +161,7 @@ fn window(start: i128, size_ms: i64) -> Window {
 
 /// The first time of the grid of multiples of `step_ms` after `time`.
 pub(crate) fn next_multiple(time: EventTime, step_ms: i64) -> EventTime {
-    clamp(grid_before(time, step_ms, 0) + i128::from(step_ms))
+    clamp(grid_after(time.0.into(), step_ms, 0))
 }
 
 /// Sliding windows, as slices that they share: a new one begins wherever a window begins or ends.
@@ -195,6 +204,16 @@ impl Slices {
         clamp(grid_before(slice.start, self.slide_ms, self.offset_ms) + i128::from(self.size_ms))
     }
 
+    /// The start of the first slice that is in a window which ends after `time`, or has so much lateness left then.
+    /// It may lie beyond `i64`; at the end of time it is after all slices.
+    pub(crate) fn first_held_after(self, time: EventTime, lateness_ms: i64) -> i128 {
+        if time == EventTime::MAX {
+            return i128::MAX;
+        }
+        let last_over = i128::from(time.0) - i128::from(lateness_ms) - i128::from(self.size_ms);
+        grid_after(last_over, self.slide_ms, self.offset_ms)
+    }
+
     /// The window that ends at `end`.
     pub(crate) fn ending_at(self, end: EventTime) -> Window {
         if end == EventTime::MAX {
@@ -212,11 +231,7 @@ impl Slices {
 
     /// The first end of a window after `time`.
     fn ends_from(self, time: i128) -> i128 {
-        let slide = i128::from(self.slide_ms);
-        match i64::try_from(time) {
-            Ok(time) => grid_before(EventTime(time), self.slide_ms, self.ends_offset_ms) + slide,
-            Err(_) => time - (time - i128::from(self.ends_offset_ms)).rem_euclid(slide) + slide,
-        }
+        grid_after(time, self.slide_ms, self.ends_offset_ms)
     }
 }
 
@@ -281,10 +296,16 @@ mod tests {
             prop_assert_eq!(slices.first_end_after(EventTime(-9999), slice).0, ends[0]);
             prop_assert_eq!(slices.last_end_of(slice).0, *ends.last().unwrap());
             prop_assert_eq!(slices.first_end_after(EventTime(ends[0]), slice).0, ends[0] + slide);
+            for lateness in [0, 7] {
+                for at in [*ends.last().unwrap() + lateness - 1, *ends.last().unwrap() + lateness, time] {
+                    let is_held = slices.last_end_of(slice).0 + lateness > at;
+                    prop_assert_eq!(i128::from(slice.start.0) >= slices.first_held_after(EventTime(at), lateness), is_held);
+                }
+            }
         }
 
         #[test]
-        fn no_time_makes_it_panic(time: i64, size in 1..i64::MAX, slide in 1..i64::MAX, offset: i64) {
+        fn no_time_makes_it_panic(time: i64, size in 1..i64::MAX, slide in 1..i64::MAX, offset: i64, at: i64) {
             let found = windows(Assigner::tumbling(size).offset_ms(offset), time);
             prop_assert!(matches!(found[..], [(start, end)] if start <= time && (time < end || end == i64::MAX)));
             let slices = Slices::new(size.max(slide), slide.min(size), offset);
@@ -293,6 +314,8 @@ mod tests {
             let end = slices.first_end_after(EventTime::MIN, slice);
             let window = slices.ending_at(end);
             prop_assert!(end >= slice.end && window.start <= slice.start && slices.last_end_of(slice) >= end);
+            let is_held = slices.last_end_of(slice).plus_ms(slide) > EventTime(at);
+            prop_assert_eq!(i128::from(slice.start.0) >= slices.first_held_after(EventTime(at), slide), is_held);
         }
     }
 }

@@ -114,22 +114,30 @@ where
             let slice = self.slices.of(time);
             let closed = slice.start < beside.closed;
             self.add(if closed { &mut beside.late } else { &mut beside.open }, slice, &record.data);
-            // The next window that tells of it; when all have ended, it is kept for its lateness.
-            let next = match self.slices.last_end_of(slice) > now {
-                true => self.slices.first_end_after(now, slice),
-                false => self.forgotten_at(slice),
+            // No window tells of it before its end: that is likely looked after already.
+            let sooner = match beside.next {
+                Some(planned) if planned <= slice.end => None,
+                planned => {
+                    Some(self.next_after(now, slice)).filter(|next| planned.is_none_or(|planned| *next < planned))
+                }
             };
-            let sooner = beside.next.is_none_or(|planned| next < planned);
-            if sooner {
-                beside.next = Some(next);
-            }
-            (sooner.then_some(next), self.ended_windows(beside, queue, slice, now))
+            beside.next = sooner.or(beside.next);
+            (sooner, self.ended_windows(beside, queue, slice, now))
         })?;
         if let Some(at) = timer {
             clock.set_timer(ctx, at);
         }
         told.into_iter().for_each(|(window, value)| tell(ctx, clock, window, Firing::Late, value));
         Ok(())
+    }
+
+    /// When the next window after `now` ends that tells of `slice`; when all have ended, it is kept for its lateness.
+    fn next_after(&self, now: EventTime, slice: Window) -> EventTime {
+        if self.slices.last_end_of(slice) > now {
+            self.slices.first_end_after(now, slice)
+        } else {
+            self.forgotten_at(slice)
+        }
     }
 
     fn add(&self, slices: &mut VecDeque<Slice<A::Accumulator>>, window: Window, record: &A::In) {
@@ -187,7 +195,10 @@ where
             while let Some(due) = log.header().next.filter(|next| *next <= at) {
                 let (beside, queue) = log.parts();
                 let window = self.slices.ending_at(due);
-                if due == EventTime::MAX || self.slices.first_end_after(due.plus_ms(-1), window) == due {
+                if self.spec.allowed_lateness_ms == 0
+                    || due == EventTime::MAX
+                    || self.slices.first_end_after(due.plus_ms(-1), window) == due
+                {
                     told.extend(self.close(beside, queue, window).map(|value| (window, value)));
                 }
                 self.forget(beside, queue, due);
@@ -270,7 +281,8 @@ where
 
     /// Lets go of slices that no window will tell of any more.
     fn forget(&self, beside: &mut Beside<A::Accumulator>, queue: &mut Queue<Slice<A::Accumulator>>, at: EventTime) {
-        let over = |slice: &Slice<A::Accumulator>| self.forgotten_at(slice.window) <= at;
+        let kept_from = self.slices.first_held_after(at, self.spec.allowed_lateness_ms);
+        let over = |slice: &Slice<A::Accumulator>| i128::from(slice.window.start.0) < kept_from;
         while queue.front().is_some_and(over) {
             queue.pop_front();
         }
@@ -285,13 +297,15 @@ where
         queue: &Queue<Slice<A::Accumulator>>,
         at: EventTime,
     ) -> Option<EventTime> {
+        let from = self.slices.first_held_after(at, 0);
         let window = |slice: &Slice<A::Accumulator>| slice.window;
         // What comes later in time ends later: the first slice of each kind will do.
-        let to_come = |slice: Window| self.slices.last_end_of(slice) > at;
+        let to_come = |slice: Window| i128::from(slice.start.0) >= from;
         let first_to_come = |slices: &VecDeque<Slice<A::Accumulator>>| slices.iter().map(window).find(|s| to_come(*s));
         let closed = queue.get(first_where(queue, to_come)).map(window);
         let firsts = [closed, first_to_come(&beside.late), first_to_come(&beside.open)];
-        let end = firsts.into_iter().flatten().map(|slice| self.slices.first_end_after(at, slice)).min();
+        let first = firsts.into_iter().flatten().min_by_key(|slice| slice.end);
+        let end = first.map(|slice| self.slices.first_end_after(at, slice));
         // Any slice's last window is to come, or else it waits to be forgotten.
         let oldest = [queue.front(), beside.late.front(), beside.open.front()];
         end.or_else(|| oldest.into_iter().flatten().map(|slice| self.forgotten_at(slice.window)).min())
