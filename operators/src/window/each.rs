@@ -7,7 +7,10 @@
 //!    └─ later than every window's end + allowed lateness ─▶ side output
 //! ```
 //! Invariant: a window of a key has a timer at its end until it fired, then one at the end of its allowed lateness,
-//! where it is forgotten. Known limit: an epoch that changes one window of a key writes all open windows of that key.
+//! where it is forgotten. The windows of a key are sorted, by start as by end.
+//! Known limit: an epoch that changes one window of a key writes all open windows of that key.
+
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{LogicError, States, ValueState};
@@ -46,8 +49,7 @@ type Told<A> = Vec<(Window, Firing, <A as Aggregate>::Out)>;
 pub(super) struct EachWindow<K: Key, A: Aggregate> {
     spec: WindowSpec,
     aggregate: A,
-    /// By start.
-    open: ValueState<K, Vec<OpenOf<A>>>,
+    open: ValueState<K, VecDeque<OpenOf<A>>>,
 }
 
 impl<K: Key + Data, A: Aggregate> EachWindow<K, A>
@@ -98,8 +100,8 @@ where
         if time < now || now == EventTime::MAX {
             return Ok(false);
         }
-        Ok(self.open.update(ctx, Vec::new, |open| {
-            let latest = open.last_mut().filter(|slot| slot.window.start <= time && time < slot.window.end);
+        Ok(self.open.update(ctx, VecDeque::new, |open| {
+            let latest = open.back_mut().filter(|slot| slot.window.start <= time && time < slot.window.end);
             latest.is_some_and(|slot| {
                 self.aggregate.add(&mut slot.accumulator, record);
                 slot.untold += 1;
@@ -117,7 +119,7 @@ where
         let (now, time) = (clock.now(ctx), clock.of_record(ctx));
         let (mut told, mut needless) = (Vec::new(), Vec::new());
         let processing = EventTime(ctx.processing_time_ms());
-        let (timer, early_timer) = self.open.update(ctx, Vec::new, |open| {
+        let (timer, early_timer) = self.open.update(ctx, VecDeque::new, |open| {
             let (at, mut opened) = match self.spec.assigner.merges() {
                 true => self.merge_touching(open, window, &mut told, &mut needless),
                 false => self.find_or_open(open, window),
@@ -165,7 +167,7 @@ where
     }
 
     /// The place of `window` among the open ones, and whether it was opened for this.
-    fn find_or_open(&self, open: &mut Vec<OpenOf<A>>, window: Window) -> (usize, bool) {
+    fn find_or_open(&self, open: &mut VecDeque<OpenOf<A>>, window: Window) -> (usize, bool) {
         // The latest windows are the likely ones.
         let after = open.iter().rposition(|o| o.window <= window).map_or(0, |at| at + 1);
         if after > 0 && open[after - 1].window == window {
@@ -183,19 +185,18 @@ where
     /// Merges `window` with all open ones it touches. Times of theirs that may need no timer any more go to `needless`.
     fn merge_touching(
         &self,
-        open: &mut Vec<OpenOf<A>>,
+        open: &mut VecDeque<OpenOf<A>>,
         window: Window,
         told: &mut Told<A>,
         needless: &mut Vec<EventTime>,
     ) -> (usize, bool) {
         // They are apart from each other, so those that it touches lie side by side.
-        let first = open.iter().position(|o| o.window.touches(window));
-        let Some(first) = first else {
-            let at = open.partition_point(|other| other.window < window);
-            open.insert(at, self.empty(window));
-            return (at, true);
-        };
-        let count = open[first..].iter().take_while(|o| o.window.touches(window)).count();
+        let first = open.partition_point(|other| other.window.end < window.start);
+        let count = open.range(first..).take_while(|other| other.window.touches(window)).count();
+        if count == 0 {
+            open.insert(first, self.empty(window));
+            return (first, true);
+        }
         let mut rest = open.drain(first + 1..first + count).collect::<Vec<_>>();
         let merged = &mut open[first];
         let before = merged.window;
@@ -251,28 +252,34 @@ where
         let ends = of == self.spec.clock || at == EventTime::MAX;
         let early = self.spec.trigger.early.is_some_and(|(_, clock)| clock == of);
         let accumulating = self.spec.mode == Mode::Accumulating;
-        let (told, timers, empty) = self.open.update(ctx, Vec::new, |open| {
+        let (told, timers, empty) = self.open.update(ctx, VecDeque::new, |open| {
             let (mut told, mut timers) = (Vec::new(), Vec::new());
-            for slot in open.iter_mut() {
-                let ended = ends && slot.window.end <= at;
-                if early && slot.early_at.is_some_and(|early| early <= at) {
+            if early {
+                for slot in open.iter_mut().filter(|slot| slot.early_at.is_some_and(|early| early <= at)) {
                     slot.early_at = None;
+                    let ended = ends && slot.window.end <= at;
                     if !ended && !slot.fired && slot.untold > 0 {
                         self.fire(slot, Firing::Early, &mut told);
                     }
                 }
-                if ended && !slot.fired {
+            }
+            if ends {
+                // SUBTLE: those that fired are not all before the others. After a restore a slower worker's watermark holds, and a
+                // record opens a window between two that have fired.
+                for slot in open.iter_mut().take_while(|slot| slot.window.end <= at).filter(|slot| !slot.fired) {
                     slot.fired = true;
                     timers.push(self.forgotten_at(slot.window));
                     // What adds up has nothing to add when nothing came.
                     if accumulating || slot.untold > 0 {
                         self.fire(slot, Firing::OnTime, &mut told);
                     }
-                } else if ended && slot.untold > 0 && self.forgotten_at(slot.window) <= at {
-                    self.fire(slot, Firing::Late, &mut told);
+                }
+                while let Some(mut slot) = open.pop_front_if(|slot| self.forgotten_at(slot.window) <= at) {
+                    if slot.untold > 0 {
+                        self.fire(&mut slot, Firing::Late, &mut told);
+                    }
                 }
             }
-            open.retain(|slot| !(ends && self.forgotten_at(slot.window) <= at));
             (told, timers, open.is_empty())
         })?;
         if empty {
