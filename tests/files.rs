@@ -17,6 +17,7 @@ use tidemill::engine::metrics::Metrics;
 use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use tidemill::engine::{ConnectorError, DeadLetter};
 use tidemill::prelude::*;
+use tidemill::testing::ProgramTest;
 
 #[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 struct Sale {
@@ -301,4 +302,57 @@ fn a_followed_file_is_read_as_it_grows() {
         }
         assert_eq!(more, [sale(100), sale(101)]);
     }
+}
+
+#[test]
+fn a_reference_file_may_be_parquet_and_a_damaged_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shops.parquet");
+    let replace = |rows: &[(u64, &str)], cut: usize| {
+        let next = folder.path().join("next.parquet");
+        write_parquet(
+            &next,
+            &rows.iter().map(|(id, shop)| Shop { id: *id, shop: (*shop).to_owned() }).collect::<Vec<_>>(),
+        );
+        let whole = fs::read(&next).unwrap();
+        fs::write(&next, &whole[..whole.len() - cut]).unwrap();
+        fs::rename(&next, &path).unwrap();
+    };
+    replace(&[(1, "Graz"), (2, "Wien"), (3, "Linz")], 0);
+    let mut test = ProgramTest::new();
+    let (told, letters) = (test.sink(), test.sink());
+    let (to, to_letters) = (told.clone(), letters.clone());
+    let file = ReferenceFile::new(&path, |shop: &Shop| shop.id).reload_every(Duration::from_millis(10));
+    let ticks = test.source::<u8>();
+    test.start(2, move |flow| {
+        flow.source("ticks", &ticks)?.sink("ticks-out", &NullSink::default())?;
+        flow.reference("shops", &file)?.map(|(id, row)| (id, row.map(|row| row.shop))).sink("told", &to)?;
+        flow.dead_letters().map(|letter| letter.reason).sink("letters", &to_letters)
+    });
+    let look = |at: u64| {
+        for clock in [at, at + 10] {
+            test.clock_ms(clock);
+            test.settle();
+        }
+        let mut told = told.output();
+        told.sort();
+        told
+    };
+    let shop = |name: &str| Some(name.to_owned());
+    assert_eq!(look(20), [(1, shop("Graz")), (2, shop("Wien")), (3, shop("Linz"))]);
+    replace(&[(1, "Graz"), (3, "Steyr"), (4, "Wels")], 0);
+    assert_eq!(look(40), [(2, None), (3, shop("Steyr")), (4, shop("Wels"))]);
+    replace(&[(1, "Enns")], 100);
+    assert_eq!(look(60), []);
+    let letters = letters.output();
+    assert!(matches!(&letters[..], [letter] if letter.contains("is it cut off or damaged?")), "{letters:?}");
+    replace(&[(1, "Graz"), (3, "Steyr"), (4, "Enns")], 0);
+    assert_eq!(look(80), [(4, shop("Enns"))]);
+    test.finish();
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+struct Shop {
+    id: u64,
+    shop: String,
 }
