@@ -16,6 +16,7 @@ mod lookup;
 mod names;
 mod programs;
 mod reference;
+mod reference_kills;
 mod rest;
 mod rolling;
 mod sample;

@@ -16,16 +16,16 @@ use tidemill::testing::{ProgramTest, Simulation, SimulationReport, TestSink};
 use crate::script::{cases, sorted};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-struct Shop {
-    id: u32,
-    risk: u8,
+pub struct Shop {
+    pub id: u32,
+    pub risk: u8,
 }
 
-type Rows = BTreeMap<u32, u8>;
-type Told = Upsert<u32, Shop>;
+pub type Rows = BTreeMap<u32, u8>;
+pub type Told = Upsert<u32, Shop>;
 
 /// Another file takes the name of `path`.
-fn replace(path: &Path, rows: &Rows) {
+pub fn replace(path: &Path, rows: &Rows) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let lines: String = rows.iter().map(|(id, risk)| format!("{id},{risk}\n")).collect();
     let next = path.with_extension(format!("next-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -33,7 +33,7 @@ fn replace(path: &Path, rows: &Rows) {
     fs::rename(&next, path).unwrap();
 }
 
-fn shops(path: &Path) -> ReferenceFile<u32, Shop> {
+pub fn shops(path: &Path) -> ReferenceFile<u32, Shop> {
     ReferenceFile::new(path, |shop: &Shop| shop.id).min_share(0.0)
 }
 
@@ -149,7 +149,7 @@ fn add(told: &mut Rows, change: &Told) {
 
 /// Adds changes up by event time. At each they are a version, but where a crash has cut one: what was left of it holds from
 /// 1 ms later.
-fn add_up(told: &mut Rows, changes: Vec<(i64, Told)>, versions: &[Rows], crashes: i64) {
+pub fn add_up(told: &mut Rows, changes: Vec<(i64, Told)>, versions: &[Rows], crashes: i64) {
     let changes = sorted(changes);
     for now in changes.chunk_by(|a, b| a.0 == b.0) {
         now.iter().for_each(|(_, change)| add(told, change));
@@ -163,7 +163,7 @@ fn timed(sink: &TestSink<Told>) -> Vec<(i64, Told)> {
 }
 
 /// Shops of chains: so many that a version is sent in several batches.
-fn chains(chains: Rows) -> Rows {
+pub fn chains(chains: Rows) -> Rows {
     let shops = |(chain, risk): (u32, u8)| (0..60).map(move |n| (chain * 60 + n, risk));
     chains.into_iter().flat_map(shops).collect()
 }

@@ -1,0 +1,158 @@
+//! A job with a reference file, killed by SIGKILL again and again while the file is replaced.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tidemill::prelude::*;
+
+use crate::reference::{Rows, Shop, Told, add_up, chains, replace, shops};
+
+/// Tells a process of this test that it is the job: the folder to work in, and how many workers.
+const FOLDER: &str = "TIDEMILL_REFERENCE_JOB";
+const WORKERS: &str = "TIDEMILL_REFERENCE_WORKERS";
+const SIGKILL: i32 = 9;
+/// What the file tells, and what a table that follows it tells.
+const OUTPUTS: [&str; 2] = ["rows", "view"];
+const KILLS: i64 = 25;
+/// What a version needs to come out, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Writes each change with its event time.
+struct Timed;
+
+impl KeyedLogic for Timed {
+    type Key = u32;
+    type In = Told;
+    type Out = (i64, Told);
+    type Side = ();
+
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, u32, (i64, Told), ()>,
+        record: Record<Told>,
+    ) -> Result<(), LogicError> {
+        ctx.emit((record.event_time.0, record.data));
+        Ok(())
+    }
+}
+
+/// The job: until it is killed.
+fn run(folder: &Path, workers: usize) {
+    let args = JobArgs {
+        workers,
+        checkpoint_dir: Some(folder.join("checkpoints")),
+        checkpoint_interval: Duration::from_millis(20),
+        log_level: "warn".to_owned(),
+        ..JobArgs::default()
+    };
+    let file = shops(&folder.join("shops.csv")).reload_every(Duration::from_millis(10));
+    // Event time goes on by the clock, as in a job that is fed all the time.
+    let clock = Clock::system();
+    let ticks = Generator::new(u64::MAX, move |_| (EventTime(clock.now_ms()), ())).rate(6_400.0);
+    let to = OUTPUTS.map(|output| FileSink::json_lines(folder.join(output)));
+    let result = Job::new("shops", args).run(move |flow| {
+        flow.source("ticks", &ticks)?.sink("ticks-out", &NullSink::default())?;
+        let rows = flow.reference("shops", &file)?.map(|(key, row)| Upsert { key, row });
+        let view = rows.clone().table("table", Changelog::new(|row| row))?.table.upserts("view")?;
+        OUTPUTS.into_iter().zip([rows, view]).zip(&to).try_for_each(|((output, changes), to)| {
+            let changes = changes.key_by(|change| change.key);
+            let timed = changes.process(&format!("timed {output}"), Order::Arrival, |_| Ok(Timed))?.main;
+            timed.sink(&format!("sink {output}"), to)
+        })
+    });
+    panic!("the job ended by itself: {:?}", result.map_err(|error| error.report()));
+}
+
+fn start(folder: &Path, workers: usize) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.stdout(Stdio::null());
+    command.args(["--exact", "reference_kills::a_killed_job_tells_each_change_of_its_file_once", "--nocapture"]);
+    command.env(FOLDER, folder).env(WORKERS, workers.to_string());
+    command.spawn().unwrap()
+}
+
+/// It was there until now, and is no more.
+fn kill(mut child: Child) {
+    assert!(child.try_wait().unwrap().is_none(), "the job ended by itself");
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL));
+}
+
+#[expect(clippy::disallowed_methods, reason = "the moments of kills and of new versions are real time")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// What is committed: all changes, in the order of their event times.
+fn told(folder: &Path, output: &str) -> Vec<(i64, Told)> {
+    let Ok(parts) = fs::read_dir(folder.join(output)) else { return Vec::new() };
+    let paths = parts.map(|part| part.unwrap().path());
+    let visible = paths.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    let texts: Vec<String> = visible.map(|part| fs::read_to_string(part).unwrap()).collect();
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let mut changes: Vec<(i64, Told)> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    changes.sort();
+    changes
+}
+
+fn rows_of(changes: &[(i64, Told)]) -> Rows {
+    let rows: BTreeMap<u32, Option<Shop>> = changes.iter().map(|(_, change)| (change.key, change.row)).collect();
+    rows.into_iter().filter_map(|(id, row)| Some((id, row?.risk))).collect()
+}
+
+#[test]
+fn a_killed_job_tells_each_change_of_its_file_once() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return run(Path::new(&folder), std::env::var(WORKERS).unwrap().parse().unwrap());
+    }
+    let seed = std::env::var("TIDEMILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("TIDEMILL_SEED={seed}");
+    let mut chance = ChaCha8Rng::seed_from_u64(seed);
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let mut versions: Vec<Rows> = Vec::new();
+    let mut next = |chance: &mut ChaCha8Rng| {
+        let chain = |chance: &mut ChaCha8Rng| (chance.random_range(0..50), chance.random_range(0..4));
+        versions.push(chains((0..40).map(|_| chain(chance)).collect()));
+        replace(&folder.join("shops.csv"), versions.last().unwrap());
+        versions.last().unwrap().clone()
+    };
+    next(&mut chance);
+    let mut workers = 2;
+    for _ in 0..KILLS {
+        if chance.random_bool(0.3) {
+            workers = chance.random_range(1..=4);
+        }
+        let job = start(folder, workers);
+        for _ in 0..chance.random_range(0..4) {
+            wait(Duration::from_millis(chance.random_range(0..300)));
+            next(&mut chance);
+        }
+        wait(Duration::from_millis(chance.random_range(0..100)));
+        kill(job);
+    }
+    let last = next(&mut chance);
+    let job = start(folder, workers);
+    let since = Instant::now();
+    while OUTPUTS.iter().any(|output| rows_of(&told(folder, output)) != last) {
+        assert!(since.elapsed() < PATIENCE, "the last version is not told");
+        wait(Duration::from_millis(50));
+    }
+    wait(Duration::from_millis(500));
+    kill(job);
+    for output in OUTPUTS {
+        let changes = told(folder, output);
+        let times = changes.chunk_by(|a, b| a.0 == b.0).count();
+        println!("{output}: {} changes at {times} times, of {} versions", changes.len(), versions.len());
+        assert!(times > 5, "{times} versions were told: the jobs were killed too soon for this test to mean much");
+        let mut rows = Rows::new();
+        add_up(&mut rows, changes, &versions, KILLS);
+        assert_eq!(rows, last);
+    }
+}
