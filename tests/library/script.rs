@@ -70,6 +70,17 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
+/// A script at an end of time goes to the middle of it: what ends after the end of time is not for every oracle.
+pub fn from_the_ends(steps: Vec<Step>) -> Vec<Step> {
+    let moved = |time: i64| if time.unsigned_abs() < 1 << 62 { time } else { time.wrapping_add(i64::MIN) };
+    let steps = steps.into_iter().map(|step| match step {
+        Step::Event(event) => Step::Event(Event { time: moved(event.time), ..event }),
+        Step::Watermark(watermark) => Step::Watermark(moved(watermark)),
+        other => other,
+    });
+    steps.collect()
+}
+
 /// The cases of a test at the logic's level.
 pub fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }
@@ -79,6 +90,28 @@ pub fn cases(cases: u32) -> ProptestConfig {
 pub fn play<L: KeyedLogic>(test: &mut LogicTest<L>, steps: &[Step], input: impl Fn(Event) -> L::In) {
     play_part(test, steps, input);
     test.finish();
+}
+
+/// As [`play`]; before the end of input the watermark passes all that is in the script by `by` ms, and then no state may be
+/// left. Where time ends before that, input does.
+pub fn play_freed<L: KeyedLogic>(
+    test: &mut LogicTest<L>,
+    steps: &[Step],
+    by: i64,
+    input: impl Fn(Event) -> L::In,
+) -> Result<(), TestCaseError> {
+    play_part(test, steps, input);
+    let last = steps.iter().filter_map(|step| match step {
+        Step::Event(event) => Some(event.time),
+        Step::Watermark(watermark) => Some(*watermark),
+        _ => None,
+    });
+    if let Some(passed) = last.max().and_then(|last| last.checked_add(by)) {
+        test.watermark(passed);
+        prop_assert_eq!(test.state_bytes(), 0, "the watermark is at {}, and state is left", passed);
+    }
+    test.finish();
+    Ok(())
 }
 
 /// Does what a part of the script says.

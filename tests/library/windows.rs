@@ -1,6 +1,7 @@
 //! Windows of all kinds, against lists of the records of each window.
 
 mod naive;
+mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +10,10 @@ use tidemill::operators::window::{WindowLogic, WindowSpec};
 use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 
-use crate::script::{Event, Step, cases, play, sorted, steps};
-use naive::Naive;
-pub use naive::windows_of;
+use crate::script::{Event, Step, cases, from_the_ends, play, play_freed, sorted, steps};
+pub use naive::{Naive, windows_of};
+use naive::{Tells, Told};
+use sessions::Sessions;
 
 /// The numbers of a window's records: what was counted, and nothing twice.
 pub struct Ids;
@@ -35,16 +37,52 @@ impl Aggregate for Ids {
     }
 }
 
-/// Runs the operator and compares; nothing may be left of its state.
+/// Runs the operator and compares; the watermark leaves nothing of its state.
 fn check(steps: &[Step], spec: WindowSpec, expected: Naive) -> Result<(), TestCaseError> {
     let mut test =
         LogicTest::new(Order::Arrival, |event: &Event| event.key, move |states| WindowLogic::open(states, spec, Ids));
-    play(&mut test, steps, |event| event);
-    let told = |w: Windowed<u8, Vec<u32>>| (w.key, w.window, w.firing, w.value);
-    prop_assert_eq!(sorted(test.output().into_iter().map(told).collect()), sorted(expected.told));
+    play_freed(&mut test, steps, 500, |event| event)?;
+    let told: Vec<Told> = test.output().into_iter().map(|w| (w.key, w.window, w.firing, w.value)).collect();
+    for key in 0..3 {
+        let of_key: Vec<&Told> = told.iter().filter(|told| told.0 == key).collect();
+        taken_back_in_order(&of_key, spec)?;
+    }
+    prop_assert_eq!(sorted(told), sorted(expected.told));
     prop_assert_eq!(sorted(test.side().iter().map(|event| event.id).collect()), sorted(expected.late));
     prop_assert_eq!(test.state_bytes(), 0, "state is left");
     Ok(())
+}
+
+/// What a key was told, in the order it was told: each result of a window takes the place of one that was taken back directly
+/// before it. Sessions grow: what they told before is taken back, and what takes its place is of a window around it.
+fn taken_back_in_order(told: &[&Told], spec: WindowSpec) -> Result<(), TestCaseError> {
+    let (mut standing, mut grown) = (BTreeMap::<Window, &Vec<u32>>::new(), Vec::<Window>::new());
+    for (at, (_, window, firing, value)) in told.iter().enumerate() {
+        if *firing == Firing::Retraction {
+            prop_assert_eq!(standing.remove(window), Some(value), "what does not stand is taken back");
+            let replaced = told.get(at + 1).is_some_and(|next| next.1 == *window && next.2 != Firing::Retraction);
+            if !replaced {
+                prop_assert!(matches!(spec.assigner, Assigner::Session { .. }), "nothing follows");
+                grown.push(*window);
+            }
+        } else if spec.mode == Mode::Retracting {
+            prop_assert!(!grown.contains(window), "told of what has grown");
+            prop_assert_eq!(standing.insert(*window, value), None, "told twice, and not taken back");
+            grown.retain(|inner| inner.start < window.start || window.end < inner.end);
+        }
+    }
+    prop_assert_eq!(grown, [], "nothing took their place");
+    Ok(())
+}
+
+fn tells() -> impl Strategy<Value = Tells> {
+    let clock = prop_oneof![3 => Just(TimeDomain::Event), 1 => Just(TimeDomain::Processing)];
+    let parts = (prop::option::of((3..25i64, clock)), prop::option::of(1..4_usize), any::<bool>());
+    parts.prop_map(|(early, records, late_at_end)| Tells { early, records, late_at_end })
+}
+
+fn modes() -> impl Strategy<Value = Mode> {
+    prop_oneof![Just(Mode::Accumulating), Just(Mode::Discarding), Just(Mode::Retracting)]
 }
 
 proptest! {
@@ -81,35 +119,30 @@ proptest! {
     #[test]
     fn sessions(steps in steps(), gap in 1..25i64, lateness in prop_oneof![Just(0), 1..60i64]) {
         let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(Assigner::session(gap)) };
-        check(&steps, spec, Naive::sessions(&steps, gap, lateness))?;
+        check(&steps, spec, Sessions::told(&steps, spec, Tells::default()))?;
     }
 
+    // The ends of time are for the tests above: at them windows would tell early and on time at once.
     #[test]
     fn triggers_and_modes(
         steps in steps(), slide in 5..30i64, more in 0..40i64, lateness in prop_oneof![Just(0), 1..60i64],
-        early in prop::option::of(3..25i64), records in prop::option::of(1..4u64), at_end: bool,
-        mode in prop_oneof![Just(Mode::Accumulating), Just(Mode::Discarding), Just(Mode::Retracting)],
+        tells in tells(), mode in modes(),
     ) {
-        // The ends of time are for the tests above: here windows would tell early and on time at once.
-        let steps: Vec<Step> = steps.into_iter().filter(|step| match step {
-            Step::Event(event) => event.time.unsigned_abs() < 1 << 62,
-            Step::Watermark(watermark) => watermark.unsigned_abs() < 1 << 62,
-            _ => true,
-        }).collect();
-        let mut trigger = Trigger::on_watermark();
-        if let Some(every_ms) = early {
-            trigger = trigger.early_every_ms(every_ms, TimeDomain::Event);
-        }
-        if let Some(records) = records {
-            trigger = trigger.every_records(records);
-        }
-        if at_end {
-            trigger = trigger.late_at_end();
-        }
+        let steps = from_the_ends(steps);
         let assigner = if more == 0 { Assigner::tumbling(slide) } else { Assigner::sliding(slide + more, slide) };
+        let trigger = tells.trigger();
         let spec = WindowSpec { allowed_lateness_ms: lateness, trigger, mode, ..WindowSpec::new(assigner) };
-        let expected = Naive::triggered(&steps, spec, early, records.map(|records| records as usize), at_end);
-        check(&steps, spec, expected)?;
+        check(&steps, spec, Naive::triggered(&steps, spec, tells))?;
+    }
+
+    #[test]
+    fn triggers_and_modes_of_sessions(
+        steps in steps(), gap in 1..25i64, lateness in prop_oneof![Just(0), 1..60i64], tells in tells(), mode in modes(),
+    ) {
+        let steps = from_the_ends(steps);
+        let trigger = tells.trigger();
+        let spec = WindowSpec { allowed_lateness_ms: lateness, trigger, mode, ..WindowSpec::new(Assigner::session(gap)) };
+        check(&steps, spec, Sessions::told(&steps, spec, tells))?;
     }
 
     #[test]
@@ -230,4 +263,22 @@ fn a_global_window_tells_by_its_trigger_and_at_the_end() {
     assert_eq!(test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(), [(Firing::Early, 5)]);
     test.finish();
     assert_eq!(test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(), [(Firing::OnTime, 5)]);
+}
+
+#[test]
+fn records_exactly_the_gap_apart_are_of_one_session_until_the_watermark_stands_there() {
+    let ends = |order: Order, lateness: i64, watermark: i64| {
+        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(Assigner::session(10)) };
+        let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
+        let mut test = LogicTest::new(order, |_: &u8| 0_u8, open);
+        test.push(0, 0);
+        test.watermark(watermark);
+        test.push(10, 0);
+        test.finish();
+        test.output().iter().map(|w| (w.window.start.0, w.window.end.0, w.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(Order::Arrival, 0, 9), [(0, 20, 2)]);
+    assert_eq!(ends(Order::Arrival, 0, 10), [(0, 10, 1), (10, 20, 1)]);
+    assert_eq!(ends(Order::EventTime, 0, 9), [(0, 10, 1), (10, 20, 1)]);
+    assert_eq!(ends(Order::EventTime, 1, 9), [(0, 10, 1), (0, 20, 2)]);
 }

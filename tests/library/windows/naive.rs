@@ -1,13 +1,50 @@
 //! What windows tell, by lists of their records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tidemill::operators::window::WindowSpec;
 use tidemill::prelude::*;
 
+use super::sessions::Sessions;
 use crate::script::{Event, Step, sorted};
 
 pub type Told = (u8, Window, Firing, Vec<u32>);
+
+/// When a window tells besides on time: what a [`Trigger`] is made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tells {
+    pub early: Option<(i64, TimeDomain)>,
+    pub records: Option<usize>,
+    pub late_at_end: bool,
+}
+
+impl Tells {
+    pub fn trigger(self) -> Trigger {
+        let mut trigger = Trigger::on_watermark();
+        if let Some((every_ms, of)) = self.early {
+            trigger = trigger.early_every_ms(every_ms, of);
+        }
+        if let Some(records) = self.records {
+            trigger = trigger.every_records(records as u64);
+        }
+        if self.late_at_end { trigger.late_at_end() } else { trigger }
+    }
+
+    /// When a window tells early that now has something to tell, if before its end.
+    pub fn early_at(self, event_time: i64, clock: u64, end: EventTime) -> Option<i64> {
+        let next = |time: i64, every: i64| (time.div_euclid(every) + 1) * every;
+        match self.early? {
+            (every, TimeDomain::Event) => Some(next(event_time, every)).filter(|at| *at < end.0),
+            // Its end may come sooner or later by this clock.
+            (every, TimeDomain::Processing) => Some(next(clock as i64, every)),
+        }
+    }
+
+    /// Whether an early result planned for `at` is due when that clock comes to `now`.
+    pub fn is_due(self, of: TimeDomain, at: i64, now: i64) -> bool {
+        self.early.is_some_and(|(_, clock)| clock == of) && at <= now
+    }
+}
 
 fn window(start: i128, end: i128) -> Window {
     let clamp = |time: i128| EventTime(time.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
@@ -41,6 +78,14 @@ pub struct Naive {
 }
 
 impl Naive {
+    /// Windows of time of any kind, with the default trigger and mode.
+    pub fn told(steps: &[Step], spec: WindowSpec) -> Self {
+        match spec.assigner {
+            Assigner::Session { .. } => Sessions::told(steps, spec, Tells::default()),
+            assigner => Self::fixed(steps, assigner, spec.allowed_lateness_ms),
+        }
+    }
+
     /// Windows of fixed times.
     pub fn fixed(steps: &[Step], assigner: Assigner, lateness: i64) -> Self {
         let (mut naive, mut watermark) = (Self::default(), i64::MIN);
@@ -79,13 +124,7 @@ impl Naive {
     }
 
     /// Windows of fixed times with a trigger, none of which ends after the end of time.
-    pub fn triggered(
-        steps: &[Step],
-        spec: WindowSpec,
-        early_ms: Option<i64>,
-        records: Option<usize>,
-        at_end: bool,
-    ) -> Self {
+    pub fn triggered(steps: &[Step], spec: WindowSpec, tells: Tells) -> Self {
         #[derive(Default)]
         struct Open {
             ids: Vec<u32>,
@@ -94,7 +133,7 @@ impl Naive {
             early_at: Option<i64>,
         }
         let mut open: BTreeMap<(u8, Window), Open> = BTreeMap::new();
-        let (mut naive, mut watermark) = (Self::default(), i64::MIN);
+        let (mut naive, mut watermark, mut clock) = (Self::default(), i64::MIN, 0);
         let tell = |told: &mut Vec<Told>, (key, window): (u8, Window), open: &mut Open, firing: Firing| {
             let untold = std::mem::take(&mut open.untold);
             match spec.mode {
@@ -121,27 +160,33 @@ impl Naive {
                         slot.ids.push(id);
                         slot.untold.push(id);
                         if window.end.0 <= watermark {
-                            if !at_end {
+                            if !tells.late_at_end {
                                 tell(&mut naive.told, (key, window), slot, Firing::Late);
                             }
                             continue;
                         }
-                        if records.is_some_and(|records| slot.untold.len() >= records) {
+                        if tells.records.is_some_and(|records| slot.untold.len() >= records) {
                             tell(&mut naive.told, (key, window), slot, Firing::Early);
                         }
-                        if let Some(every) = early_ms
-                            && slot.early_at.is_none()
+                        if slot.early_at.is_none() && !slot.untold.is_empty() {
+                            slot.early_at = tells.early_at(time.max(watermark), clock, window.end);
+                        }
+                    }
+                }
+                Step::Clock(now) => {
+                    clock = now;
+                    for (window, slot) in &mut open {
+                        if slot.early_at.take_if(|at| tells.is_due(TimeDomain::Processing, *at, now as i64)).is_some()
+                            && watermark < window.1.end.0
                             && !slot.untold.is_empty()
                         {
-                            let next = (time.max(watermark).div_euclid(every) + 1) * every;
-                            slot.early_at = (next < window.end.0).then_some(next);
+                            tell(&mut naive.told, *window, slot, Firing::Early);
                         }
                     }
                 }
                 Step::Watermark(next) if next > watermark => {
                     for (window, slot) in &mut open {
-                        if slot.early_at.is_some_and(|at| at <= next) {
-                            slot.early_at = None;
+                        if slot.early_at.take_if(|at| tells.is_due(TimeDomain::Event, *at, next)).is_some() {
                             if !slot.untold.is_empty() {
                                 tell(&mut naive.told, *window, slot, Firing::Early);
                             }
@@ -157,56 +202,6 @@ impl Naive {
                     }
                     watermark = next;
                     open.retain(|(_, window), _| window.end.plus_ms(spec.allowed_lateness_ms).0 > watermark);
-                }
-                _ => {}
-            }
-        }
-        naive
-    }
-
-    /// Sessions: the records of a key that are not forgotten, cut where nothing came for the gap.
-    pub fn sessions(steps: &[Step], gap: i64, lateness: i64) -> Self {
-        let (mut naive, mut watermark) = (Self::default(), i64::MIN);
-        let mut kept: BTreeMap<u8, BTreeSet<(i64, u32)>> = BTreeMap::new();
-        let cut = |events: &BTreeSet<(i64, u32)>| -> Vec<(Window, Vec<u32>)> {
-            let events: Vec<(i64, u32)> = events.iter().copied().collect();
-            let sessions = events.chunk_by(|one, next| next.0 <= one.0.saturating_add(gap));
-            let session = |events: &[(i64, u32)]| {
-                let (first, last) = (events[0].0, events[events.len() - 1].0);
-                let window = Window { start: EventTime(first), end: EventTime(last).plus_ms(gap) };
-                (window, sorted(events.iter().map(|(_, id)| *id).collect()))
-            };
-            sessions.map(session).collect()
-        };
-        let end = Step::Watermark(i64::MAX);
-        for step in steps.iter().chain([&end]) {
-            match *step {
-                Step::Event(Event { time, id, key, .. }) => {
-                    let events = kept.entry(key).or_default();
-                    let own = Window { start: EventTime(time), end: EventTime(time).plus_ms(gap) };
-                    let touches = |(w, _): &(Window, Vec<u32>)| w.start <= own.end && own.start <= w.end;
-                    if own.end.plus_ms(lateness).0 <= watermark && !cut(events).iter().any(touches) {
-                        naive.late.push(id);
-                        continue;
-                    }
-                    events.insert((time, id));
-                    let (window, ids) = cut(events).into_iter().find(|(_, ids)| ids.contains(&id)).unwrap();
-                    if window.end.0 <= watermark {
-                        naive.told.push((key, window, Firing::Late, ids));
-                    }
-                }
-                Step::Watermark(next) if next > watermark => {
-                    for (key, events) in &mut kept {
-                        for (window, ids) in cut(events) {
-                            if watermark < window.end.0 && window.end.0 <= next {
-                                naive.told.push((*key, window, Firing::OnTime, ids.clone()));
-                            }
-                            if window.end.plus_ms(lateness).0 <= next {
-                                events.retain(|(_, id)| !ids.contains(id));
-                            }
-                        }
-                    }
-                    watermark = next;
                 }
                 _ => {}
             }

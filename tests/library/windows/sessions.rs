@@ -1,0 +1,171 @@
+//! What session windows tell, by cutting the records of each key anew at each step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidemill::operators::window::WindowSpec;
+use tidemill::prelude::*;
+
+use super::naive::{Naive, Tells};
+use crate::script::{Event, Step, sorted};
+
+type Session = (Window, Vec<u32>);
+
+/// A key's records that are not forgotten, and what was told of them.
+#[derive(Default)]
+struct Kept {
+    events: BTreeSet<(i64, u32)>,
+    untold: BTreeSet<u32>,
+    /// What is to be taken back when it does not hold any more.
+    standing: BTreeMap<Window, Vec<u32>>,
+    /// When sessions tell early.
+    early_at: BTreeMap<Window, i64>,
+}
+
+impl Kept {
+    /// Sessions end where nothing came for the gap.
+    fn sessions(&self, gap: i64) -> Vec<Session> {
+        let events: Vec<(i64, u32)> = self.events.iter().copied().collect();
+        let sessions = events.chunk_by(|one, next| next.0 <= one.0.saturating_add(gap));
+        let session = |events: &[(i64, u32)]| {
+            let (first, last) = (events[0].0, events[events.len() - 1].0);
+            let window = Window { start: EventTime(first), end: EventTime(last).plus_ms(gap) };
+            (window, sorted(events.iter().map(|(_, id)| *id).collect()))
+        };
+        sessions.map(session).collect()
+    }
+
+    fn untold(&self, ids: &[u32]) -> Vec<u32> {
+        ids.iter().copied().filter(|id| self.untold.contains(id)).collect()
+    }
+
+    /// Takes out of `of` what there is of sessions within `window`.
+    fn within<T>(of: &mut BTreeMap<Window, T>, window: Window) -> Vec<(Window, T)> {
+        of.extract_if(.., |inner, _| window.start <= inner.start && inner.end <= window.end).collect()
+    }
+}
+
+pub struct Sessions {
+    spec: WindowSpec,
+    gap: i64,
+    tells: Tells,
+    keys: BTreeMap<u8, Kept>,
+    watermark: i64,
+    clock: u64,
+    naive: Naive,
+}
+
+impl Sessions {
+    /// What sessions as `spec` has them tell, with the trigger of `tells`.
+    pub fn told(steps: &[Step], spec: WindowSpec, tells: Tells) -> Naive {
+        let Assigner::Session { gap_ms: gap } = spec.assigner else { panic!("{:?}", spec.assigner) };
+        let (keys, naive) = Default::default();
+        let mut sessions = Self { spec, gap, tells, keys, watermark: i64::MIN, clock: 0, naive };
+        for step in steps.iter().chain([&Step::Watermark(i64::MAX)]) {
+            match *step {
+                Step::Event(event) => sessions.on_event(event),
+                Step::Watermark(next) if next > sessions.watermark => sessions.on_watermark(next),
+                Step::Clock(now) => sessions.on_clock(now),
+                _ => {}
+            }
+        }
+        sessions.naive
+    }
+
+    fn forgotten_at(&self, window: Window) -> i64 {
+        window.end.plus_ms(self.spec.allowed_lateness_ms).0
+    }
+
+    fn on_event(&mut self, Event { time, id, key, .. }: Event) {
+        let own = Window { start: EventTime(time), end: EventTime(time).plus_ms(self.gap) };
+        let over = self.forgotten_at(own) <= self.watermark;
+        let kept = self.keys.entry(key).or_default();
+        let touches = |(window, _): &Session| window.start <= own.end && own.start <= window.end;
+        if over && !kept.sessions(self.gap).iter().any(touches) {
+            return self.naive.late.push(id);
+        }
+        kept.events.insert((time, id));
+        kept.untold.insert(id);
+        let (window, ids) = kept.sessions(self.gap).into_iter().find(|(_, ids)| ids.contains(&id)).unwrap();
+        // What was told of a session that has grown does not hold any more; with those that it was merged from it tells
+        // as soon as the first of them would have.
+        if let Some(early_at) = Kept::within(&mut kept.early_at, window).into_iter().map(|(_, at)| at).min() {
+            kept.early_at.insert(window, early_at);
+        }
+        let same = kept.standing.remove_entry(&window);
+        for (grown, before) in Kept::within(&mut kept.standing, window) {
+            self.naive.told.push((key, grown, Firing::Retraction, before));
+        }
+        kept.standing.extend(same);
+        let is_full = self.tells.records.is_some_and(|records| kept.untold(&ids).len() >= records);
+        if window.end.0 <= self.watermark {
+            if !self.tells.late_at_end {
+                self.tell(key, window, &ids, Firing::Late);
+            }
+        } else if is_full {
+            self.tell(key, window, &ids, Firing::Early);
+        } else if !kept.early_at.contains_key(&window)
+            && let Some(at) = self.tells.early_at(time.max(self.watermark), self.clock, window.end)
+        {
+            kept.early_at.insert(window, at);
+        }
+    }
+
+    fn tell(&mut self, key: u8, window: Window, ids: &[u32], firing: Firing) {
+        let kept = self.keys.get_mut(&key).unwrap();
+        let untold = kept.untold(ids);
+        untold.iter().for_each(|id| _ = kept.untold.remove(id));
+        let told = if self.spec.mode == Mode::Discarding { untold } else { ids.to_vec() };
+        if self.spec.mode == Mode::Retracting {
+            let before = kept.standing.insert(window, told.clone());
+            self.naive.told.extend(before.map(|before| (key, window, Firing::Retraction, before)));
+        }
+        self.naive.told.push((key, window, firing, told));
+    }
+
+    /// All sessions, by key.
+    fn all(&self) -> Vec<(u8, Session)> {
+        let of_key = |(key, kept): (&u8, &Kept)| -> Vec<(u8, Session)> {
+            kept.sessions(self.gap).into_iter().map(|session| (*key, session)).collect()
+        };
+        self.keys.iter().flat_map(of_key).collect()
+    }
+
+    /// Tells early, if there is something to tell, and the session has not ended.
+    fn early(&mut self, of: TimeDomain, now: i64) {
+        for (key, (window, ids)) in self.all() {
+            let kept = self.keys.get_mut(&key).unwrap();
+            let is_due = kept.early_at.get(&window).is_some_and(|at| self.tells.is_due(of, *at, now));
+            if is_due {
+                kept.early_at.remove(&window);
+                if self.watermark < window.end.0 && !kept.untold(&ids).is_empty() {
+                    self.tell(key, window, &ids, Firing::Early);
+                }
+            }
+        }
+    }
+
+    fn on_clock(&mut self, now: u64) {
+        self.clock = now;
+        self.early(TimeDomain::Processing, now as i64);
+    }
+
+    fn on_watermark(&mut self, next: i64) {
+        self.early(TimeDomain::Event, next);
+        for (key, (window, ids)) in self.all() {
+            let ends = self.watermark < window.end.0 && window.end.0 <= next;
+            if ends && (self.spec.mode == Mode::Accumulating || !self.keys[&key].untold(&ids).is_empty()) {
+                self.tell(key, window, &ids, Firing::OnTime);
+            }
+            if self.forgotten_at(window) <= next {
+                if !self.keys[&key].untold(&ids).is_empty() {
+                    self.tell(key, window, &ids, Firing::Late);
+                }
+                let kept = self.keys.get_mut(&key).unwrap();
+                kept.events.retain(|(_, id)| !ids.contains(id));
+                Kept::within(&mut kept.standing, window);
+                Kept::within(&mut kept.early_at, window);
+            }
+        }
+        self.watermark = next;
+    }
+}
