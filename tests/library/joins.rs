@@ -10,8 +10,8 @@ use tidemill::prelude::*;
 use tidemill::state::hash_key;
 use tidemill::testing::LogicTest;
 
-use crate::script::{Event, Step, cases, play, seen, sorted, steps};
-use crate::windows::windows_of;
+use crate::script::{Event, Step, cases, from_the_ends, play, play_freed, seen, sorted, steps};
+use crate::windows::Naive;
 
 type Sides = Either<Event, Event>;
 
@@ -27,6 +27,24 @@ pub fn key(sides: &Sides) -> u8 {
 
 fn kinds() -> impl Strategy<Value = JoinKind> {
     prop_oneof![Just(JoinKind::Inner), Just(JoinKind::Left), Just(JoinKind::Right), Just(JoinKind::Full)]
+}
+
+fn assigners() -> impl Strategy<Value = Assigner> {
+    prop_oneof![
+        (1..60i64).prop_map(Assigner::tumbling),
+        (1..30i64, 0..60i64).prop_map(|(slide, more)| Assigner::sliding(slide + more, slide)),
+        (1..25i64).prop_map(Assigner::session),
+    ]
+}
+
+/// The script as an operator in event-time order sees it: time has come to each record when that is taken in, but to the
+/// end of time only after the records there.
+fn by_event_time(steps: &[Step]) -> Vec<Step> {
+    let seen = seen(steps, |_| false).into_iter().flat_map(|(event, watermark, late)| {
+        let now = if late { watermark } else { event.time.min(i64::MAX - 1) };
+        [Step::Watermark(now), Step::Event(event)]
+    });
+    seen.collect()
 }
 
 /// All pairs of `events` that belong together, and the records that are in none.
@@ -61,7 +79,7 @@ proptest! {
     fn interval_join(steps in steps(), lower in -40..30i64, wide in 0..50i64, kind in kinds()) {
         let between = Between::ms(lower, lower + wide);
         let mut test = LogicTest::new(Order::EventTime, key, move |states| IntervalJoinLogic::open(states, between, kind));
-        play(&mut test, &steps, side);
+        play_freed(&mut test, &steps, 500, side)?;
         let seen = seen(&steps, |_| false);
         let on_time: Vec<Event> = seen.iter().filter(|(_, _, late)| !late).map(|(event, ..)| *event).collect();
         let late: Vec<u32> = seen.iter().filter(|(_, _, late)| *late).map(|(event, ..)| event.id).collect();
@@ -81,17 +99,30 @@ proptest! {
     }
 
     #[test]
-    fn window_join(steps in steps(), size in 1..60i64, kind in kinds()) {
-        let assigner = Assigner::tumbling(size);
-        let spec = WindowSpec::new(assigner);
+    fn window_join(
+        steps in steps(), assigner in assigners(), lateness in prop_oneof![Just(0), 1..60i64], kind in kinds(),
+    ) {
+        // Windows that would end after the end of time are for the tests of windows.
+        let steps = if matches!(assigner, Assigner::Sliding { .. }) { from_the_ends(steps) } else { steps };
+        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(assigner) };
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, pairs(kind));
         let mut test = LogicTest::new(Order::EventTime, key, open);
-        play(&mut test, &steps, side);
-        let window = |event: &Event| windows_of(assigner, event.time)[0];
-        let in_time = |(event, watermark, _): &&(Event, i64, bool)| window(event).end.0 > *watermark;
-        let events: Vec<Event> = seen(&steps, |_| false).iter().filter(in_time).map(|(event, ..)| *event).collect();
-        let found = test.output().into_iter().flat_map(|window| window.value).map(ids).collect();
-        prop_assert_eq!(sorted(found), all_pairs(&events, kind, |a, b| window(a) == window(b)));
+        play_freed(&mut test, &steps, 500, side)?;
+        let events: BTreeMap<u32, Event> = steps.iter().filter_map(|step| match step {
+            Step::Event(event) => Some((event.id, *event)),
+            _ => None,
+        }).collect();
+        let naive = Naive::told(&by_event_time(&steps), spec);
+        let expected = naive.told.into_iter().map(|(key, window, firing, ids)| {
+            let together: Vec<Event> = ids.iter().map(|id| events[id]).collect();
+            (key, window, firing, all_pairs(&together, kind, |_, _| true))
+        });
+        let found = test.output().into_iter().map(|w| {
+            (w.key, w.window, w.firing, sorted(w.value.into_iter().map(ids).collect()))
+        });
+        prop_assert_eq!(sorted(found.collect()), sorted(expected.collect()));
+        let late = test.side().into_iter().map(|(Either::First(event) | Either::Second(event))| event.id);
+        prop_assert_eq!(sorted(late.collect()), sorted(naive.late));
         prop_assert_eq!(test.state_bytes(), 0);
     }
 
