@@ -1,26 +1,45 @@
 //! Rolling aggregates, against what is counted anew at each event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 
-use crate::script::{Event, cases, play, seen, sorted, steps};
+use crate::script::{Event, Step, cases, play_part, seen, sorted, steps};
 
 /// The event, and count, sum and greatest time before it, for each window.
 type Told = (u32, Vec<(u64, i64)>, Option<i64>);
 
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Asked {
+    Add(Event),
+    /// Of a key: to look only, so that what has left is let go of.
+    Read(u8),
+}
+
 struct Counts(Rolling<u8>);
+
+impl Counts {
+    fn test(lengths: &[i64]) -> LogicTest<Self> {
+        let windows = lengths.to_vec();
+        let open = move |states: &mut States<'_, u8>| Ok(Self(Rolling::open(states, "counts", &windows)?));
+        let key = |asked: &Asked| match asked {
+            Asked::Add(Event { key, .. }) | Asked::Read(key) => *key,
+        };
+        LogicTest::new(Order::EventTime, key, open)
+    }
+}
 
 impl KeyedLogic for Counts {
     type Key = u8;
-    type In = Event;
+    type In = Asked;
     type Out = Told;
     type Side = ();
 
-    fn on_record(&mut self, ctx: &mut Context<'_, u8, Told, ()>, record: Record<Event>) -> Result<(), LogicError> {
-        let Event { id, value, .. } = record.data;
+    fn on_record(&mut self, ctx: &mut Context<'_, u8, Told, ()>, record: Record<Asked>) -> Result<(), LogicError> {
+        let Asked::Add(Event { id, value, .. }) = record.data else { return Ok(self.0.read(ctx, |_| ())?) };
         let told = self.0.add(ctx, f64::from(value), |rolled| {
             let windows = rolled.windows.iter().map(|totals| (totals.count, totals.sum() as i64));
             (id, windows.collect(), rolled.previous.map(|time| time.0))
@@ -58,10 +77,28 @@ proptest! {
 
     #[test]
     fn rolling(steps in steps(), lengths in prop::collection::vec(1..80_i64, 1..4)) {
-        let windows = lengths.clone();
-        let open = move |states: &mut States<'_, u8>| Ok(Counts(Rolling::open(states, "counts", &windows)?));
-        let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
-        play(&mut test, &steps, |event| event);
+        let mut test = Counts::test(&lengths);
+        play_part(&mut test, &steps, Asked::Add);
+        let latest = steps.iter().filter_map(|step| match step {
+            Step::Event(event) => Some((event.key, event.time)),
+            Step::Watermark(watermark) => Some((0, *watermark)),
+            _ => None,
+        });
+        // What is asked for later than all windows finds nothing in them, and leaves nothing of them in what is stored.
+        if let Some(later) = latest.clone().map(|(_, time)| time).max().filter(|time| *time < i64::MAX - 200) {
+            let later = later + 100;
+            let mut untouched = Counts::test(&lengths);
+            let keys: BTreeSet<u8> = latest.map(|(key, _)| key).collect();
+            let read = |test: &mut LogicTest<Counts>, time: i64| {
+                keys.iter().for_each(|key| test.push(time, Asked::Read(*key)));
+                test.watermark(time + 1);
+                test.state_bytes()
+            };
+            read(&mut test, later);
+            test.crash(1);
+            prop_assert_eq!(read(&mut test, later + 1), read(&mut untouched, later), "events are left");
+        }
+        test.finish();
         let mut keys: BTreeMap<u8, (Vec<Event>, bool)> = BTreeMap::new();
         let mut expected: Vec<Told> = Vec::new();
         for (event, _, late) in seen(&steps, |_| false) {
