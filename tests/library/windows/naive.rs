@@ -186,10 +186,10 @@ impl Naive {
                 }
                 Step::Watermark(next) if next > watermark => {
                     for (window, slot) in &mut open {
-                        if slot.early_at.take_if(|at| tells.is_due(TimeDomain::Event, *at, next)).is_some() {
-                            if !slot.untold.is_empty() {
-                                tell(&mut naive.told, *window, slot, Firing::Early);
-                            }
+                        if slot.early_at.take_if(|at| tells.is_due(TimeDomain::Event, *at, next)).is_some()
+                            && !slot.untold.is_empty()
+                        {
+                            tell(&mut naive.told, *window, slot, Firing::Early);
                         }
                         let ends = watermark < window.1.end.0 && window.1.end.0 <= next;
                         if ends && (spec.mode == Mode::Accumulating || !slot.untold.is_empty()) {
