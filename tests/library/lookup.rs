@@ -1,5 +1,7 @@
 //! Lookups: on the worker and on threads, with a service that is slow, fails, hangs or panics.
 
+mod simulated;
+
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tidemill::prelude::*;
-use tidemill::testing::{ProgramTest, Simulation};
+use tidemill::testing::ProgramTest;
 
 use crate::script::{cases, sorted};
 
@@ -108,74 +110,6 @@ proptest! {
             prop_assert!(service.rows.load(Ordering::Relaxed) <= different * workers, "fetched once, then cached");
         }
     }
-}
-
-/// What became of the records of all simulated runs.
-#[derive(Default)]
-struct Seen {
-    found: AtomicUsize,
-    dead: AtomicUsize,
-    restarts: AtomicUsize,
-}
-
-/// A service that is slow and fails, on the worker or on threads, through crashes, stops and other numbers of workers: what was
-/// under way is asked again, and each record comes out once, with its row or dead.
-#[test]
-fn every_record_comes_out_once_in_simulated_worlds() {
-    let seen = Seen::default();
-    Simulation::check(1000, |sim| simulated(sim, &seen));
-    let Seen { found, dead, restarts } = seen;
-    let all = [found, dead, restarts].map(AtomicUsize::into_inner);
-    let alone = std::env::var_os("TIDEMILL_SEED").is_some();
-    assert!(alone || all.iter().all(|count| *count > 500), "found, dead, restarts: {all:?}");
-}
-
-fn simulated(sim: &mut Simulation, seen: &Seen) {
-    let (source, rows, letters) = (sim.source::<u32>(), sim.sink(), sim.sink::<DeadLetter>());
-    let keys: Vec<u32> = (0..sim.draw(0..200)).map(|_| sim.draw(0..60)).collect();
-    for (time, key) in (0..).zip(&keys) {
-        source.push_to(sim.draw(0..2), time, *key);
-        if sim.draw(0..20) == 0 {
-            (0..2).for_each(|partition| source.watermark_of(partition, time));
-        }
-    }
-    let settings = LookupSettings {
-        max_batch_size: sim.draw(1..40),
-        cache_rows: sim.draw(0..80),
-        ttl: Duration::from_millis(sim.draw(1..100)),
-        clock: sim.clock(),
-        ..LookupSettings::default()
-    };
-    let pool = PoolSettings {
-        threads: NonZeroUsize::new(sim.draw(1..4)).unwrap(),
-        max_in_flight: NonZeroUsize::new(sim.draw(0..4)),
-        ordered: sim.draw(0..2) == 0,
-        deadline: (sim.draw(0..2) == 0).then(|| Duration::from_millis(sim.draw(5..200))),
-    };
-    let fetching = FetchSettings { pool, retries: sim.draw(0..3), backoff: Duration::from_millis(1) };
-    let (in_line, outside) = (sim.draw(0..4) == 0, sim.outside());
-    let (from, to, dead) = (source, rows.clone(), letters.clone());
-    let report = sim.run(move |flow| {
-        let keys = flow.source("keys", &from)?;
-        let outside = outside.clone();
-        let open = move || {
-            let outside = outside.clone();
-            move |keys: &[u32]| outside.call().map(|()| keys.iter().map(|key| row(*key)).collect::<Rows>())
-        };
-        let found = match in_line {
-            true => keys.lookup_join("rows", &settings, |key| *key, open())?,
-            false => keys.lookup_join_async("rows", &settings, &fetching, |key| *key, open)?,
-        };
-        found.sink("found", &to)?;
-        flow.dead_letters().sink("letters", &dead)
-    });
-    let found: Vec<(u32, Option<u32>)> = rows.output();
-    assert!(found.iter().all(|(key, value)| *value == row(*key)), "{found:?}");
-    let dead: Vec<u32> = letters.output().iter().map(|letter| letter.content.parse().unwrap()).collect();
-    seen.found.fetch_add(found.len(), Ordering::Relaxed);
-    seen.dead.fetch_add(dead.len(), Ordering::Relaxed);
-    seen.restarts.fetch_add(report.starts as usize - 1, Ordering::Relaxed);
-    assert_eq!(sorted(found.into_iter().map(|(key, _)| key).chain(dead).collect()), sorted(keys));
 }
 
 #[test]
