@@ -23,7 +23,7 @@ struct Seen {
 fn every_record_comes_out_once_whatever_the_model_does() {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let seen = Seen::default();
-    Simulation::check(500, |sim| one_run(sim, &seen));
+    Simulation::check(1000, |sim| one_run(sim, &seen));
     let Seen { scored, by_fallback, overdue, failed } = seen;
     let all = [scored, by_fallback, overdue, failed].map(AtomicU64::into_inner);
     println!("scored, by the fallback model, overdue, failed: {all:?}");

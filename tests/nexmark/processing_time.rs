@@ -36,7 +36,7 @@ fn bid(bidder: usize) -> Event {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn bids_are_counted_in_windows_of_the_wall_clock(steps in steps(), workers in 1..4_usize) {

@@ -167,6 +167,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
         #[test]
         fn merging_is_adding(values in prop::collection::vec(-1e6..1e6f64, 1..100), cut in any::<prop::sample::Index>()) {
             let cut = cut.index(values.len());
