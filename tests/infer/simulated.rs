@@ -1,12 +1,12 @@
 //! Models that are slow, time out and fail in a simulated world, with crashes and other numbers of workers in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidemill::operators::infer::Simulated;
 use tidemill::prelude::*;
-use tidemill::testing::Simulation;
+use tidemill::testing::{Simulation, SimulationReport};
 
 use crate::fake::{Act, Fake, Item, item, settings, threads};
 
@@ -23,7 +23,7 @@ struct Seen {
 fn every_record_comes_out_once_whatever_the_model_does() {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let seen = Seen::default();
-    Simulation::check(1000, |sim| one_run(sim, &seen));
+    Simulation::check(1000, |sim| _ = one_run(sim, &seen));
     let Seen { scored, by_fallback, overdue, failed } = seen;
     let all = [scored, by_fallback, overdue, failed].map(AtomicU64::into_inner);
     println!("scored, by the fallback model, overdue, failed: {all:?}");
@@ -31,7 +31,23 @@ fn every_record_comes_out_once_whatever_the_model_does() {
     assert!(alone || all.iter().all(|count| *count > 100), "{all:?}");
 }
 
-fn one_run(sim: &mut Simulation, seen: &Seen) {
+/// The threads of models have their turns like any other: in an order that the seed decides.
+#[test]
+fn a_seed_is_the_same_run_with_models_on_threads() {
+    let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let run = |seed: u64| one_run(&mut Simulation::new(seed), &Seen::default());
+    let runs: Vec<_> = (0..40).map(run).collect();
+    let again: Vec<_> = (0..40).map(run).collect();
+    assert_eq!(runs, again);
+    let digests: BTreeSet<u64> = runs.iter().map(|(report, ..)| report.digest).collect();
+    assert_eq!(digests.len(), runs.len(), "each seed is a run of its own");
+    assert!(runs.iter().any(|(_, _, letters)| !letters.is_empty()));
+}
+
+/// What happened, the results with what they came by, and the reasons of dead letters.
+type Run = (SimulationReport, Vec<(u64, f32)>, Vec<String>);
+
+fn one_run(sim: &mut Simulation, seen: &Seen) -> Run {
     let count = sim.draw(10..300_u64);
     let (source, scored, letters) = (sim.source(), sim.sink::<Scored<Item>>(), sim.sink::<DeadLetter>());
     let mut acts = BTreeMap::new();
@@ -50,13 +66,14 @@ fn one_run(sim: &mut Simulation, seen: &Seen) {
     pool.deadline = (sim.draw(0..4) > 0).then(|| Duration::from_millis(sim.draw(5..200)));
     let settings = InferSettings { retries: sim.draw(0..3), ..settings(sim.draw(1..40), Some(pool)) };
     let (from, to, dead) = (source.clone(), scored.clone(), letters.clone());
-    sim.run(move |flow| {
+    let report = sim.run(move |flow| {
         let items = flow.source("items", &from)?;
         items.infer("score", &models, &settings, |item: &Item| &item.wish)?.sink("scored", &to)?;
         flow.dead_letters().sink("dead", &dead)
     });
-    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    let (mut times, mut scores, mut reasons): (BTreeMap<u64, u32>, _, _) = (BTreeMap::new(), Vec::new(), Vec::new());
     for Scored { record, score, source, .. } in scored.output() {
+        scores.push((record.id, score));
         *times.entry(record.id).or_default() += 1;
         assert_eq!(acts[&record.id], Act::Score);
         let (plus, count) = match source {
@@ -73,6 +90,8 @@ fn one_run(sim: &mut Simulation, seen: &Seen) {
         let overdue = reason.contains("no answer within") || reason.contains("all threads are overdue");
         let count = if overdue { &seen.overdue } else { &seen.failed };
         count.fetch_add(1, Ordering::Relaxed);
+        reasons.push(reason);
     }
     assert_eq!(times.into_iter().collect::<Vec<_>>(), (0..count).map(|id| (id, 1)).collect::<Vec<_>>());
+    (report, scores, reasons)
 }
