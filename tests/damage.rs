@@ -160,6 +160,36 @@ fn a_checkpoint_of_another_program_is_refused() {
 }
 
 #[test]
+fn a_start_from_an_older_checkpoint_that_is_refused_gives_up_no_later_one() {
+    let (folder, _) = with_checkpoints();
+    let before = manifests(folder.path());
+    let older = before[0].file_stem().and_then(|epoch| epoch.to_str()?.parse::<u64>().ok()).expect("an epoch");
+    let from_older = |more: &[&str]| {
+        let mut command = job(folder.path(), FOR_EVER);
+        command.args(["--restore", &older.to_string()]).args(more);
+        command
+    };
+    let refused = |more: &[&str], wanted: &str| {
+        let contents_before = contents(folder.path());
+        let errors = fail(&mut from_older(more));
+        assert!(errors.contains(wanted), "wanted \"{wanted}\": {errors}");
+        assert!(contents(folder.path()) == contents_before, "{more:?} changed the checkpoints");
+    };
+    refused(&["--drop-state", "no-such"], "nothing of that name");
+    refused(&[], "what is published is not taken back");
+    fs::rename(folder.path().join("predictions"), folder.path().join("before")).expect("a folder");
+    refused(&["--renamed", "terminal-risk=station-risk"], "what no operator of this program has");
+    assert!(before.len() > 1);
+    let mut child = from_older(&[]).spawn().expect("the program starts");
+    wait_until("giving up the later ones", || {
+        !manifests(folder.path()).contains(&before[before.len() - 1]) || child.try_wait().expect("a child").is_some()
+    });
+    child.kill().expect("a child can be killed");
+    let output = child.wait_with_output().expect("a child ends");
+    assert!(output.status.code().is_none(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_model_that_does_not_fit_is_refused_with_both_sides() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/iot_window.onnx");
     let errors = fail(example("fraud_velocity").arg("--model").arg(model));

@@ -333,6 +333,10 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
     if !context.epochs.borrow().has_sources() {
         return Err(JobError::Invalid(format!("job \"{}\" has no source: it would never do anything", run.name)));
     }
+    // Nothing is left that may stop the start, and worker 0 will commit what comes next.
+    if let (0, Some(manifest), Some(target)) = (context.worker, &run.start.manifest, &run.start.target) {
+        manifest.give_up_later(target.store.as_ref())?;
+    }
     let backend = context.backend.borrow();
     let thread = CheckpointThread::start(
         context.worker as u32,

@@ -95,6 +95,18 @@ impl Manifest {
         }
     }
 
+    /// Going on from an older epoch gives the later ones up: their numbers are used again. To be called when nothing can
+    /// be said against the start any more.
+    ///
+    /// # Errors
+    /// When the store cannot be listed or refuses.
+    pub fn give_up_later(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
+        list_epochs(store)?.into_iter().filter(|later| *later > self.epoch).try_for_each(|later| {
+            tracing::warn!(epoch = later, "a later checkpoint is given up, because an older one is restored");
+            store.delete(&Self::file(later))
+        })
+    }
+
     fn load(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
         let corrupt = |reason: String| StateError::Corrupt { file: store.locate(file), reason };
         let bytes = store.get(file)?;
@@ -206,16 +218,7 @@ pub fn plan_restore(
     let manifest = Manifest::load(store, &Manifest::file(epoch))?;
     check_fits(&manifest, job, key_groups, &store.locate(&Manifest::file(epoch)))?;
     check_whole(store, &manifest, &epochs)?;
-    discard_after(store, epoch, &epochs)?;
     Ok(RestorePlan::From(Box::new(manifest)))
-}
-
-/// Going back to an older epoch gives the later ones up: their numbers are used again.
-fn discard_after(store: &dyn CheckpointStore, epoch: u64, epochs: &[u64]) -> Result<(), StateError> {
-    epochs.iter().filter(|later| **later > epoch).try_for_each(|later| {
-        tracing::warn!(epoch = later, "a later checkpoint is given up, because an older one is restored");
-        store.delete(&Manifest::file(*later))
-    })
 }
 
 fn list_epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
@@ -344,8 +347,10 @@ mod tests {
         assert_eq!(plan(&store, "auto").unwrap(), RestorePlan::StartEmpty);
         let first = manifest(&store, 1);
         let second = manifest(&store, 2);
-        assert_eq!(plan(&store, "auto").unwrap(), RestorePlan::From(Box::new(second)));
-        assert_eq!(plan(&store, "1").unwrap(), RestorePlan::From(Box::new(first)));
+        assert_eq!(plan(&store, "auto").unwrap(), RestorePlan::From(Box::new(second.clone())));
+        assert_eq!(plan(&store, "1").unwrap(), RestorePlan::From(Box::new(first.clone())));
+        assert_eq!(plan(&store, "2").unwrap(), RestorePlan::From(Box::new(second.clone())), "plans only read");
+        first.give_up_later(&store).unwrap();
         assert!(plan(&store, "2").is_err(), "going back to 1 gave 2 up");
         assert!(plan(&store, "none").unwrap_err().to_string().contains("--restore auto"));
     }
