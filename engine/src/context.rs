@@ -12,6 +12,7 @@ use timely::scheduling::Activator;
 
 use crate::budget::Budget;
 use crate::checkpoint::epochs::Epochs;
+use crate::checkpoint::restore::BlobName;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::metrics::{Distribution, Metrics};
@@ -196,6 +197,12 @@ impl WorkerContext {
     /// The blobs that all old workers left under `name`.
     pub(crate) fn restored_blobs(&self, name: &str) -> &[Vec<u8>] {
         self.restored.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The operators that old workers left something of besides their states.
+    pub(crate) fn restored_operators(&self) -> impl Iterator<Item = &str> {
+        let names = self.restored.keys().filter_map(|blob| BlobName::of(blob)).filter(|name| name.kind == "operator");
+        names.map(|name| name.operator)
     }
 
     /// Which process a worker is in.

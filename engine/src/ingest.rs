@@ -22,6 +22,7 @@ use crate::error::{ConnectorError, JobError};
 use crate::metrics::OperatorMetrics;
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::shell::operator::Port;
+use crate::shell::reached;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use crate::stream::{Flow, Stream};
 use crate::time::{Epoch, EventTime, Moment};
@@ -74,6 +75,7 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             reader,
             batch: Batch::new(Arrival(0)),
             at: start,
+            furthest: reached::furthest(&context),
             state: State::Reading,
             main: Port::new(main, main_cap, start),
             dead: Port::new(dead, dead_cap, start),
@@ -136,6 +138,8 @@ struct Ingest<R: SourceReader> {
     reader: R,
     batch: Batch<R::Item>,
     at: Moment,
+    /// How far the state of any operator had come before the restore.
+    furthest: EventTime,
     state: State,
     main: Port<R::Item>,
     dead: Port<DeadLetter>,
@@ -174,7 +178,7 @@ impl<R: SourceReader> Ingest<R> {
             return Ok(());
         }
         self.batch.reset(self.context.process.clock.now());
-        self.batch.reached = self.at.watermark;
+        self.batch.reached = self.at.watermark.max(self.furthest);
         self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
         let next = self.reader.read(&mut self.batch).map_err(|e| connector_error(&self.name, e))?;
         self.send();

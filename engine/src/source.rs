@@ -170,8 +170,8 @@ impl<T> Batch<T> {
         self.began
     }
 
-    /// Where the watermark of this share stands: as far as it was promised, or as others went while it was idle. A record
-    /// of this `read` is late before it.
+    /// Where the watermark of this share stands: as far as it was promised, or as others went while it was idle; after a restore
+    /// also as far as any operator had come. A record of this `read` may be late if it is before it, and is not otherwise.
     #[must_use]
     pub fn reached(&self) -> EventTime {
         self.reached

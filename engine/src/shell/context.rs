@@ -38,15 +38,15 @@ impl<K: Key, O, S> Context<'_, K, O, S> {
         self.event_time
     }
 
-    /// The operator's watermark: no record before it is still to come, late ones excepted.
+    /// The watermark of the key at hand: no record before it is still to come, late ones excepted. It is the operator's, or,
+    /// after a restore, the one that the key's state has [`reached`](Self::reached), if that is further.
     #[must_use]
     pub fn watermark(&self) -> EventTime {
         self.watermark
     }
 
     /// The watermark that the state of the key at hand had reached in the run before. After a restore it may be ahead of
-    /// [`watermark`](Self::watermark), which is that of the slowest worker: what was to be told of event times before it
-    /// has been told.
+    /// the operator's, which is that of the slowest worker: what was to be told of event times before it has been told.
     #[must_use]
     pub fn reached(&self) -> EventTime {
         self.reached.of_hash(self.hash)

@@ -121,7 +121,11 @@ impl<L: KeyedLogic> Core<L> {
     pub(crate) fn bring_back(&mut self, keys: &[L::Key]) -> Result<(), JobError> {
         let (watermark, now) = (self.lateness, self.now);
         keys.iter().try_for_each(|key| {
-            let result = self.with_context(key, hash_key(key), watermark, now, |logic, ctx| logic.on_restored(ctx));
+            let result = self.with_context(key, hash_key(key), watermark, now, |logic, ctx| {
+                // Whoever is downstream begins there, with all keys.
+                ctx.watermark = watermark;
+                logic.on_restored(ctx)
+            });
             self.settle(result, key, watermark)
         })
     }
@@ -139,16 +143,22 @@ impl<L: KeyedLogic> Core<L> {
                     self.hashes.extend(block.map(|record| hash_key(&(self.key_of)(&record.data))));
                     self.parts.states.warm(&self.hashes);
                     for (at, record) in records.by_ref().take(BLOCK).enumerate() {
-                        late += u64::from(is_late(record.event_time, self.lateness));
-                        self.apply(self.hashes[at], record)?;
+                        let hash = self.hashes[at];
+                        late += u64::from(is_late(record.event_time, self.watermark_of(hash)));
+                        self.apply(hash, record)?;
                     }
                 }
             }
             Some(held) => {
                 for record in records {
-                    if is_late(record.event_time, self.lateness) {
+                    let hash = || hash_key(&(self.key_of)(&record.data));
+                    let time = record.event_time;
+                    // Most runs have no key that is ahead: then its hash is not asked for.
+                    let behind = is_late(time, self.lateness)
+                        || (self.reached.is_ahead() && is_late(time, self.watermark_of(hash())));
+                    if behind {
                         late += 1;
-                        self.apply(hash_key(&(self.key_of)(&record.data)), record)?;
+                        self.apply(hash(), record)?;
                     } else {
                         let tie = L::tie_break(&record.data);
                         held.borrow_mut().push(record.event_time.0, tie, record);
@@ -158,6 +168,11 @@ impl<L: KeyedLogic> Core<L> {
         }
         self.metrics.late.add(late);
         Ok(())
+    }
+
+    /// The watermark of a key. After a restore its state may be ahead of the operator: timers up to there have fired.
+    fn watermark_of(&self, hash: u64) -> EventTime {
+        if L::COMES_AGAIN { self.lateness } else { self.lateness.max(self.reached.of_hash(hash)) }
     }
 
     fn apply(&mut self, hash: u64, record: Record<L::In>) -> Result<(), JobError> {
@@ -175,13 +190,14 @@ impl<L: KeyedLogic> Core<L> {
         arrival: Arrival,
         f: impl FnOnce(&mut L, &mut Context<'_, L::Key, L::Out, L::Side>) -> R,
     ) -> R {
+        let watermark = self.watermark_of(hash);
         let Parts { logic, timers, processing_timers, .. } = &mut self.parts;
         let mut context = Context {
             key,
             hash,
             event_time,
             arrival,
-            watermark: self.lateness,
+            watermark,
             reached: &self.reached,
             now_ms: (self.now.0 / 1000) as i64,
             timers: &mut timers.borrow_mut(),

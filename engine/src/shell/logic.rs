@@ -38,6 +38,10 @@ pub trait KeyedLogic: 'static {
     /// What goes out at the side (late records, rejected ones, …).
     type Side: Data;
 
+    /// Whether records that the run before has seen come again after a restore, as those of a view do, which is computed anew.
+    /// If so, a key's watermark is the operator's, though its state may have reached a further one ([`Context::reached`]).
+    const COMES_AGAIN: bool = false;
+
     /// Handles one record of the context's key.
     ///
     /// # Errors
@@ -85,7 +89,7 @@ pub trait KeyedLogic: 'static {
     }
 
     /// Handles a key that a restore brought back, before the first record. Downstream of the operator event time has not
-    /// begun: what is sent may have any event time, also one behind the watermark.
+    /// begun: what is sent may have any event time, also one behind the watermark, which is the operator's here.
     ///
     /// # Errors
     /// As [`on_record`](Self::on_record).

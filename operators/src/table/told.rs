@@ -176,6 +176,7 @@ impl<K: Row, V: Row, T: RowsTold<K, V>> KeyedLogic for ToldLogic<K, V, T> {
     type In = ((K, V), isize);
     type Out = T::Out;
     type Side = ();
+    const COMES_AGAIN: bool = true;
 
     fn on_record(&mut self, ctx: &mut Ctx<'_, K, V, T>, record: Record<Self::In>) -> Result<(), LogicError> {
         let Record { event_time, data: ((key, row), change), .. } = record;
