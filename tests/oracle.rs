@@ -254,7 +254,7 @@ fn oracle(events: &[Event]) -> BTreeMap<&'static str, Vec<String>> {
                 window(name, start, start + size, four(&mut inside.into_iter()));
             }
         }
-        for session in events.chunk_by(|one, next| next.ts <= one.ts + GAP_MS) {
+        for session in events.chunk_by(|one, next| next.ts < one.ts + GAP_MS) {
             let (first, last) = (session[0].ts, session[session.len() - 1].ts);
             window("sessions", first, last + GAP_MS, four(&mut session.iter()));
         }

@@ -14,6 +14,7 @@ use crate::script::{Event, Step, cases, from_the_ends, play, play_freed, sorted,
 pub use naive::{Naive, windows_of};
 use naive::{Tells, Told};
 use sessions::Sessions;
+pub use sessions::sessions_of;
 
 /// The numbers of a window's records: what was counted, and nothing twice.
 pub struct Ids;

@@ -56,7 +56,7 @@ QUERIES = {
         ),
         numbered AS (
             SELECT bidder, date_time,
-                   SUM(gap > 10000) OVER (PARTITION BY bidder ORDER BY date_time RANGE UNBOUNDED PRECEDING) AS session
+                   SUM(gap >= 10000) OVER (PARTITION BY bidder ORDER BY date_time RANGE UNBOUNDED PRECEDING) AS session
             FROM gaps
         )
         SELECT bidder, COUNT(*) AS bid_count, MIN(date_time) AS starttime, MAX(date_time) + 10000 AS endtime

@@ -1,8 +1,9 @@
-//! User sessions: how many bids a bidder makes until silent for more than ten seconds.
+//! User sessions: how many bids a bidder makes until silent for ten seconds.
 //! ```text
 //! SELECT bidder, COUNT(*) AS bid_count, starttime, endtime FROM SESSION(bid, 10 s) GROUP BY bidder, starttime, endtime
 //! ```
-//! Two bids exactly ten seconds apart are of one session, as in Flink; it ends ten seconds after the last.
+//! A session ends ten seconds after its last bid: one exactly ten seconds apart begins the next. (In Flink it is of the same
+//! session, unless that has been told by then.)
 
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;

@@ -17,8 +17,10 @@ impl Window {
     /// All of time.
     pub const ALL: Self = Self { start: EventTime::MIN, end: EventTime::MAX };
 
-    pub(crate) fn touches(self, other: Self) -> bool {
-        self.start <= other.end && other.start <= self.end
+    /// Whether there is a time in both; those that end at the end of time have that. Where one only begins as the other ends, the
+    /// other may have been told already, and nothing that is on time is to change that.
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        (self.start < other.end && other.start < self.end) || (self.end == other.end && self.end == EventTime::MAX)
     }
 }
 
@@ -41,7 +43,7 @@ pub enum Assigner {
         /// Start of one of them, ms.
         offset_ms: i64,
     },
-    /// From the first event of a key until none came for `gap_ms`; windows that touch are merged.
+    /// From the first event of a key until none came for `gap_ms`; windows that overlap are merged.
     Session {
         /// Silence that ends a session, ms.
         gap_ms: i64,
@@ -107,7 +109,7 @@ impl Assigner {
         }
     }
 
-    /// Whether windows of a key that touch are one.
+    /// Whether windows of a key that overlap are one.
     pub(crate) fn merges(self) -> bool {
         matches!(self, Self::Session { .. })
     }

@@ -76,8 +76,8 @@ where
         let mut taken = false;
         for window in first.into_iter().chain(more) {
             let over = self.forgotten_at(window) <= self.spec.clock.now(ctx);
-            // A session of a late record may still touch an open one.
-            if !over || (self.spec.assigner.merges() && self.touches_open(ctx, window)?) {
+            // A session of a late record may still overlap an open one.
+            if !over || (self.spec.assigner.merges() && self.overlaps_open(ctx, window)?) {
                 self.add(ctx, window, &record.data)?;
                 taken = true;
             }
@@ -110,8 +110,8 @@ where
         })?)
     }
 
-    fn touches_open(&self, ctx: &WindowContext<'_, K, A>, window: Window) -> Result<bool, LogicError> {
-        Ok(self.open.read(ctx, |open| open.is_some_and(|open| open.iter().any(|o| o.window.touches(window))))?)
+    fn overlaps_open(&self, ctx: &WindowContext<'_, K, A>, window: Window) -> Result<bool, LogicError> {
+        Ok(self.open.read(ctx, |open| open.is_some_and(|open| open.iter().any(|o| o.window.overlaps(window))))?)
     }
 
     fn add(&self, ctx: &mut WindowContext<'_, K, A>, window: Window, record: &A::In) -> Result<(), LogicError> {
@@ -121,7 +121,7 @@ where
         let processing = EventTime(ctx.processing_time_ms());
         let (timer, early_timer) = self.open.update(ctx, VecDeque::new, |open| {
             let (at, mut opened) = match self.spec.assigner.merges() {
-                true => self.merge_touching(open, window, &mut told, &mut needless),
+                true => self.merge_overlapping(open, window, &mut told, &mut needless),
                 false => self.find_or_open(open, window),
             };
             let slot = &mut open[at];
@@ -182,17 +182,18 @@ where
         Open { window, fired: false, untold: 0, early_at: None, told: None, accumulator }
     }
 
-    /// Merges `window` with all open ones it touches. Times of theirs that may need no timer any more go to `needless`.
-    fn merge_touching(
+    /// Merges `window` with all open ones it overlaps. Times of theirs that may need no timer any more go to `needless`.
+    fn merge_overlapping(
         &self,
         open: &mut VecDeque<OpenOf<A>>,
         window: Window,
         told: &mut Told<A>,
         needless: &mut Vec<EventTime>,
     ) -> (usize, bool) {
-        // They are apart from each other, so those that it touches lie side by side.
-        let first = open.partition_point(|other| other.window.end < window.start);
-        let count = open.range(first..).take_while(|other| other.window.touches(window)).count();
+        // They are apart from each other, so those that it overlaps lie side by side.
+        let is_before = |other: &OpenOf<A>| other.window.end <= window.start && !other.window.overlaps(window);
+        let first = open.partition_point(is_before);
+        let count = open.range(first..).take_while(|other| other.window.overlaps(window)).count();
         if count == 0 {
             open.insert(first, self.empty(window));
             return (first, true);

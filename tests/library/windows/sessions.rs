@@ -10,6 +10,20 @@ use crate::script::{Event, Step, sorted};
 
 type Session = (Window, Vec<u32>);
 
+/// The sessions of a key's records (time, number), and their numbers: they end where nothing came for the gap, or at the end of
+/// time.
+pub fn sessions_of(events: &BTreeSet<(i64, u32)>, gap: i64) -> Vec<Session> {
+    let events: Vec<(i64, u32)> = events.iter().copied().collect();
+    let sessions =
+        events.chunk_by(|one, next| next.0 < one.0.saturating_add(gap) || one.0.saturating_add(gap) == i64::MAX);
+    let session = |events: &[(i64, u32)]| {
+        let (first, last) = (events[0].0, events[events.len() - 1].0);
+        let window = Window { start: EventTime(first), end: EventTime(last).plus_ms(gap) };
+        (window, sorted(events.iter().map(|(_, id)| *id).collect()))
+    };
+    sessions.map(session).collect()
+}
+
 /// A key's records that are not forgotten, and what was told of them.
 #[derive(Default)]
 struct Kept {
@@ -22,16 +36,8 @@ struct Kept {
 }
 
 impl Kept {
-    /// Sessions end where nothing came for the gap.
     fn sessions(&self, gap: i64) -> Vec<Session> {
-        let events: Vec<(i64, u32)> = self.events.iter().copied().collect();
-        let sessions = events.chunk_by(|one, next| next.0 <= one.0.saturating_add(gap));
-        let session = |events: &[(i64, u32)]| {
-            let (first, last) = (events[0].0, events[events.len() - 1].0);
-            let window = Window { start: EventTime(first), end: EventTime(last).plus_ms(gap) };
-            (window, sorted(events.iter().map(|(_, id)| *id).collect()))
-        };
-        sessions.map(session).collect()
+        sessions_of(&self.events, gap)
     }
 
     fn untold(&self, ids: &[u32]) -> Vec<u32> {
@@ -79,8 +85,10 @@ impl Sessions {
         let own = Window { start: EventTime(time), end: EventTime(time).plus_ms(self.gap) };
         let over = self.forgotten_at(own) <= self.watermark;
         let kept = self.keys.entry(key).or_default();
-        let touches = |(window, _): &Session| window.start <= own.end && own.start <= window.end;
-        if over && !kept.sessions(self.gap).iter().any(touches) {
+        let overlaps = |(window, _): &Session| {
+            (window.start < own.end && own.start < window.end) || window.end.min(own.end) == EventTime::MAX
+        };
+        if over && !kept.sessions(self.gap).iter().any(overlaps) {
             return self.naive.late.push(id);
         }
         kept.events.insert((time, id));
