@@ -21,4 +21,5 @@ mod rest;
 mod rolling;
 mod sample;
 mod script;
+mod whole;
 mod windows;

@@ -221,7 +221,7 @@ proptest! {
 fn tables_are_whole_versions_in_simulated_worlds() {
     let later = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&later);
-    Simulation::check(300, move |sim| {
+    Simulation::check(1000, move |sim| {
         let (_folder, path) = scratch();
         let rows = |sim: &mut Simulation| -> Rows {
             chains((0..sim.draw(0..40_u8)).map(|_| (sim.draw(0..50_u32), sim.draw(0..4_u8))).collect())
@@ -255,5 +255,6 @@ fn tables_are_whole_versions_in_simulated_worlds() {
         assert!(versions.contains(&told), "{told:?}");
     });
     let later = later.load(Ordering::Relaxed);
-    assert!(later > 50, "a later version came in {later} of 300 worlds only");
+    let alone = std::env::var_os("TIDEMILL_SEED").is_some();
+    assert!(alone || later > 150, "a later version came in {later} of 1000 worlds only");
 }

@@ -27,6 +27,25 @@ pub fn one_then_two(events: &[Event], within: i64, unless_three: bool) -> Vec<Ve
     sorted(matches)
 }
 
+/// All matches of a 1, a 2 or more after it, an odd number below 0 after that and no 0 before it, all within the time; if
+/// `alone`, those that no 2 or 3 comes after within the time.
+fn three_steps(events: &[Event], within: i64, alone: bool) -> Vec<Vec<u32>> {
+    let mut matches = Vec::new();
+    for (at, first) in events.iter().enumerate().filter(|(_, event)| event.value == 1) {
+        let last = first.time.saturating_add(within);
+        let after = events[at + 1..].iter().filter(|event| event.key == first.key && event.time <= last);
+        let after: Vec<&Event> = after.collect();
+        let Some(second) = after.iter().position(|event| event.value >= 2) else { continue };
+        let mut rest = after[second + 1..].iter();
+        let third = rest.find(|event| [-3, -1, 0].contains(&event.value)).filter(|event| event.value != 0);
+        let is_answered = rest.any(|event| event.value >= 2);
+        if !(alone && is_answered) {
+            matches.extend(third.map(|third| vec![first.id, after[second].id, third.id]));
+        }
+    }
+    sorted(matches)
+}
+
 proptest! {
     #![proptest_config(cases(1000))]
 
@@ -103,5 +122,21 @@ proptest! {
         let expected = sorted(alone.map(|event| vec![event.id]).collect());
         let found = test.output().into_iter().map(|records| records.iter().map(|e| e.id).collect::<Vec<_>>()).collect();
         prop_assert_eq!(sorted(found), expected);
+    }
+
+    #[test]
+    fn three_steps_one_after_the_other(steps in steps(), within in 0..120i64, alone: bool) {
+        let pattern = move || {
+            let begin = Pattern::begin(within, |event: &Event| event.value == 1).followed_by(|event| event.value >= 2);
+            let three = begin.followed_by_unless(|event| [-3, -1].contains(&event.value), |event| event.value == 0);
+            if alone { three.never_followed_by(|event| event.value >= 2) } else { three }
+        };
+        let open = move |states: &mut States<'_, u8>| PatternLogic::open(states, pattern());
+        let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
+        play(&mut test, &steps, |event| event);
+        let on_time: Vec<Event> = seen(&steps, |_| false).iter().filter(|(_, _, late)| !late).map(|(e, ..)| *e).collect();
+        let found = test.output().into_iter().map(|records| records.iter().map(|e| e.id).collect::<Vec<_>>()).collect();
+        prop_assert_eq!(sorted(found), three_steps(&on_time, within, alone));
+        prop_assert_eq!(test.state_bytes(), 0);
     }
 }

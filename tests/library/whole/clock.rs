@@ -1,0 +1,224 @@
+//! Windows and a throttle of processing time. What the clock says when an operator sees a record is the schedule's: each record
+//! has with it what it said a little before, each result what it said a little after.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use tidemill::prelude::*;
+use tidemill::testing::{TestSink, TestSource};
+
+use super::{Script, grouped, scripts, world};
+use crate::script::{Event, cases, sorted};
+
+/// Longer than any run.
+const DAY_MS: i64 = 86_400_000;
+
+/// A record, and the clock before the operator saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Seen {
+    id: u32,
+    key: u8,
+    came: i64,
+}
+
+/// A result, and the clock after it was told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Told<T> {
+    told: i64,
+    what: T,
+}
+
+type Results = TestSink<Told<Windowed<u8, Vec<Seen>>>>;
+type Passed = TestSink<Told<Seen>>;
+
+/// What the program is told.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    size_ms: i64,
+    slide_ms: i64,
+    overlap: i64,
+    gap_ms: i64,
+    rate: Rate,
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let length = || prop_oneof![4 => 1..60_i64, 1 => Just(DAY_MS)];
+    (length(), 1..30_i64, 1..5_i64, length(), 1..5_u64, length()).prop_map(
+        |(size_ms, slide_ms, overlap, gap_ms, records, per_ms)| Settings {
+            size_ms,
+            slide_ms,
+            overlap,
+            gap_ms,
+            rate: Rate { records, per_ms, clock: TimeDomain::Processing },
+        },
+    )
+}
+
+/// The outputs of the program, one sink each.
+#[derive(Clone)]
+struct Sinks {
+    tumbling: Results,
+    sliding: Results,
+    sessions: Results,
+    late: TestSink<Seen>,
+    passed: Passed,
+    excess: Passed,
+}
+
+fn build(
+    flow: &Flow<'_>,
+    source: &TestSource<Event>,
+    sinks: &Sinks,
+    clock: &Clock,
+    settings: Settings,
+) -> Result<(), JobError> {
+    let Settings { size_ms, slide_ms, overlap, gap_ms, rate } = settings;
+    let before = clock.clone();
+    let seen = move |event: Event| Seen { id: event.id, key: event.key, came: before.now_ms() };
+    let events = flow.source("events", source)?.map(seen);
+    let windows = |name: &str, assigner: Assigner, sink: &Results| {
+        let windows = events.clone().key_by(|seen| seen.key).window(name, assigner).processing_time();
+        let windows = windows.aggregate(full_window(|seen: &[Seen]| seen.to_vec()))?;
+        let after = clock.clone();
+        windows.results.map(move |what| Told { told: after.now_ms(), what }).sink(&format!("{name}-out"), sink)?;
+        Ok::<_, JobError>(windows.late)
+    };
+    windows("tumbling", Assigner::tumbling(size_ms), &sinks.tumbling)?
+        .union(windows("sliding", Assigner::sliding(slide_ms * overlap, slide_ms), &sinks.sliding)?)
+        .union(windows("sessions", Assigner::session(gap_ms), &sinks.sessions)?)
+        .sink("late", &sinks.late)?;
+    let throttled = events.clone().key_by(|seen| seen.key).throttle("throttle", rate)?;
+    for (name, stream, sink) in
+        [("passed", throttled.passed, &sinks.passed), ("excess", throttled.excess, &sinks.excess)]
+    {
+        let after = clock.clone();
+        stream.map(move |what| Told { told: after.now_ms(), what }).sink(name, sink)?;
+    }
+    Ok(())
+}
+
+/// Each record is in so many windows, none of which had ended before it came, or began after it was told.
+fn check_windows(
+    script: &Script,
+    results: Vec<Told<Windowed<u8, Vec<Seen>>>>,
+    overlap: i64,
+) -> Result<BTreeMap<u32, Vec<Window>>, TestCaseError> {
+    let all = script.all();
+    let last = results.iter().flat_map(|result| &result.what.value).map(|seen| seen.came).max();
+    let (mut windows, mut told_of) = (BTreeMap::<u32, Vec<Window>>::new(), BTreeSet::new());
+    for Told { told, what: Windowed { key, window, firing, value } } in results {
+        prop_assert!(told_of.insert((key, window)), "{:?} of {} twice", window, key);
+        prop_assert_eq!(firing, Firing::OnTime);
+        // Before its end a window is told where input ends only.
+        prop_assert!(window.end.0 <= told || last.is_none_or(|last| last <= told), "{:?} told at {}", window, told);
+        prop_assert!(window.start.0 <= told, "{:?} told at {}", window, told);
+        prop_assert!(!value.is_empty());
+        for seen in value {
+            prop_assert_eq!((seen.key, all[seen.id as usize].key), (key, key));
+            prop_assert!(seen.came < window.end.0, "{:?} in {:?}", seen, window);
+            windows.entry(seen.id).or_default().push(window);
+        }
+    }
+    prop_assert_eq!(windows.keys().copied().collect::<Vec<_>>(), (0..all.len() as u32).collect::<Vec<_>>());
+    prop_assert!(windows.values().all(|windows| windows.len() as i64 == overlap), "{:?}", windows);
+    Ok(windows)
+}
+
+fn check_fixed(script: &Script, sinks: &Sinks, settings: Settings) -> Result<(), TestCaseError> {
+    let Settings { size_ms, slide_ms, overlap, .. } = settings;
+    let tumbling = check_windows(script, sinks.tumbling.output(), 1)?;
+    for window in tumbling.values().flatten() {
+        prop_assert!(window.start.0 % size_ms == 0 && window.end.0 - window.start.0 == size_ms, "{:?}", window);
+    }
+    if size_ms == DAY_MS {
+        let day = Window { start: EventTime(0), end: EventTime(DAY_MS) };
+        prop_assert!(tumbling.values().flatten().all(|window| *window == day));
+    }
+    for (id, windows) in check_windows(script, sinks.sliding.output(), overlap)? {
+        for (at, window) in (0..).zip(sorted(windows.clone())) {
+            prop_assert!(window.start.0 % slide_ms == 0, "{} in {:?}", id, windows);
+            prop_assert!(window.end.0 - window.start.0 == slide_ms * overlap, "{} in {:?}", id, windows);
+            // No gaps: there is a time that is in all of them.
+            let first = windows.iter().min().map(|first| first.start.0);
+            prop_assert_eq!(first.map(|first| first + at * slide_ms), Some(window.start.0));
+        }
+    }
+    Ok(())
+}
+
+fn check_sessions(script: &Script, sinks: &Sinks, gap_ms: i64) -> Result<(), TestCaseError> {
+    let results = sinks.sessions.output();
+    check_windows(script, results.clone(), 1)?;
+    for (_, mut told) in grouped(results, |result| result.what.key) {
+        told.sort_by_key(|result| result.what.window);
+        for Told { told, what } in &told {
+            let (start, last) = (what.window.start.0, what.window.end.0 - gap_ms);
+            // The first and the last of them came at the ends of the session.
+            let came = || what.value.iter().map(|seen| seen.came);
+            prop_assert!(came().min().is_some_and(|first| first <= start), "{:?}", what);
+            prop_assert!(came().max().is_some_and(|came| came <= last) && last <= *told, "{:?} at {}", what, told);
+            prop_assert!(gap_ms < DAY_MS || (0..DAY_MS).contains(&start));
+        }
+        for pair in told.windows(2) {
+            prop_assert!(pair[0].what.window.end <= pair[1].what.window.start, "{:?}", pair);
+        }
+        prop_assert!(gap_ms < DAY_MS || told.len() == 1, "{:?}", told);
+    }
+    Ok(())
+}
+
+/// Each record passes or is too much. Not more pass than are to, and none is held where that was not so.
+fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), TestCaseError> {
+    let (passed, excess) = (sinks.passed.output(), sinks.excess.output());
+    let ids = passed.iter().chain(&excess).map(|told| told.what.id).collect();
+    prop_assert_eq!(sorted(ids), (0..script.events.len() as u32).collect::<Vec<_>>());
+    let (records, mut excess) = (rate.records as usize, grouped(excess, |told| told.what.key));
+    for (key, passed) in grouped(passed, |told| told.what.key) {
+        let excess = excess.remove(&key).unwrap_or_default();
+        if rate.per_ms == DAY_MS {
+            prop_assert_eq!(passed.len(), records.min(passed.len() + excess.len()));
+        }
+        // Two times so many are of two lengths of time, and there is one in between: but for one alone, which begins its own.
+        let apart = if records == 1 { 1 } else { 2 * records };
+        for far in passed.windows(apart + 1) {
+            prop_assert!(far[apart].told - far[0].what.came >= rate.per_ms, "{:?}", far);
+        }
+        for Told { told, what } in excess {
+            let near = |other: &&Told<Seen>| other.what.came <= told && what.came - rate.per_ms < other.told;
+            prop_assert!(passed.iter().filter(near).count() >= records, "{:?} after {:?}", what, passed);
+        }
+    }
+    prop_assert!(excess.is_empty());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(1000) })]
+
+    #[test]
+    fn windows_and_throttles_of_the_clock_have_each_record_once(
+        script in scripts(),
+        settings in settings(),
+        seed: u64,
+        state_memory in prop::option::of(4_000..100_000_u64),
+    ) {
+        let mut sim = world(seed, state_memory);
+        let (source, clock) = (sim.source(), sim.clock());
+        let sinks = Sinks {
+            tumbling: sim.sink(),
+            sliding: sim.sink(),
+            sessions: sim.sink(),
+            late: sim.sink(),
+            passed: sim.sink(),
+            excess: sim.sink(),
+        };
+        script.feed(std::slice::from_ref(&source));
+        let to = sinks.clone();
+        sim.run(move |flow| build(flow, &source, &to, &clock, settings));
+        check_fixed(&script, &sinks, settings)?;
+        check_sessions(&script, &sinks, settings.gap_ms)?;
+        check_throttle(&script, &sinks, settings.rate)?;
+        prop_assert_eq!(sinks.late.output(), []);
+    }
+}

@@ -1,0 +1,181 @@
+//! Two sources as one, split in two, and logic of its own that has both as its inputs.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use tidemill::prelude::*;
+use tidemill::testing::{TestSink, TestSource};
+
+use super::{Script, grouped, scripts, world};
+use crate::script::{Event, cases, sorted};
+
+/// What is told of a key, with how much was told of it before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Told {
+    key: u8,
+    before: u32,
+    what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum What {
+    /// An answer, and the questions that waited for one.
+    Answer(u32, Vec<u32>),
+    /// Nobody has answered these in time.
+    Silence(Vec<u32>),
+}
+
+/// Gathers the questions of a key until an answer comes, or for so long.
+struct Answers {
+    patience_ms: i64,
+    waiting: ValueState<u8, Vec<Event>>,
+    told: ValueState<u8, u32>,
+}
+
+impl Answers {
+    fn open(states: &mut States<'_, u8>, patience_ms: i64) -> Result<Self, JobError> {
+        Ok(Self { patience_ms, waiting: states.value("waiting")?, told: states.value("told")? })
+    }
+
+    fn due(&self, question: &Event) -> EventTime {
+        EventTime(question.time).plus_ms(self.patience_ms)
+    }
+
+    fn tell(&self, ctx: &mut Context<'_, u8, Told, Event>, what: What) -> Result<(), LogicError> {
+        let before = self.told.update(ctx, || 0, |told| std::mem::replace(told, *told + 1))?;
+        ctx.emit(Told { key: *ctx.key(), before, what });
+        Ok(())
+    }
+}
+
+impl KeyedLogic for Answers {
+    type Key = u8;
+    type In = Either<Event, Event>;
+    type Out = Told;
+    type Side = Event;
+
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, u8, Told, Event>,
+        record: Record<Self::In>,
+    ) -> Result<(), LogicError> {
+        match record.data {
+            Either::First(late) | Either::Second(late) if ctx.is_late() => ctx.side(late),
+            Either::First(question) => {
+                self.waiting.update(ctx, Vec::new, |waiting| waiting.push(question))?;
+                ctx.set_timer(self.due(&question));
+            }
+            Either::Second(answer) => {
+                let waiting = self.waiting.remove(ctx)?.unwrap_or_default();
+                waiting.iter().for_each(|question| _ = ctx.cancel_timer(self.due(question)));
+                self.tell(ctx, What::Answer(answer.id, ids(&waiting)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A timer that was taken back, and fires, is told too: of nobody.
+    fn on_timer(&mut self, ctx: &mut Context<'_, u8, Told, Event>, at: EventTime) -> Result<(), LogicError> {
+        let waiting = self.waiting.remove(ctx)?.unwrap_or_default();
+        let (over, left): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|question| self.due(question) <= at);
+        if !left.is_empty() {
+            self.waiting.put(ctx, left)?;
+        }
+        self.tell(ctx, What::Silence(ids(&over)))
+    }
+
+    fn tie_break(record: &Self::In) -> u64 {
+        let (Either::First(event) | Either::Second(event)) = record;
+        event.id.into()
+    }
+}
+
+fn ids(events: &[Event]) -> Vec<u32> {
+    events.iter().map(|event| event.id).collect()
+}
+
+fn is_question(event: &Event) -> bool {
+    event.value < 2
+}
+
+/// What is to be told of the events of a key that are not late, and when.
+fn naive(events: &[Event], patience_ms: i64) -> Vec<(i64, What)> {
+    let (mut told, mut waiting) = (Vec::new(), Vec::<Event>::new());
+    let due = |question: &Event| question.time.saturating_add(patience_ms);
+    let silence = |waiting: &mut Vec<Event>, told: &mut Vec<_>, up_to: i64| {
+        while let Some(at) = waiting.first().map(due).filter(|at| *at <= up_to) {
+            let over: Vec<Event> = waiting.extract_if(.., |question| due(question) <= at).collect();
+            told.push((at, What::Silence(ids(&over))));
+        }
+    };
+    for event in events {
+        // Nothing comes after the records at the end of time but what is told of these.
+        silence(&mut waiting, &mut told, event.time.min(i64::MAX - 1));
+        match is_question(event) {
+            true => waiting.push(*event),
+            false => told.push((event.time, What::Answer(event.id, ids(&std::mem::take(&mut waiting))))),
+        }
+    }
+    silence(&mut waiting, &mut told, i64::MAX);
+    told
+}
+
+/// The outputs of the program, one sink each.
+#[derive(Clone)]
+struct Sinks {
+    told: TestSink<Told>,
+    late: TestSink<Event>,
+    questions: TestSink<Event>,
+}
+
+fn build(flow: &Flow<'_>, sources: &[TestSource<Event>], sinks: &Sinks, patience_ms: i64) -> Result<(), JobError> {
+    let events = flow.source("one", &sources[0])?.union(flow.source("other", &sources[1])?);
+    let (questions, answers) = events.split(is_question);
+    questions.clone().sink("questions", &sinks.questions)?;
+    let both = questions.key_by(|event| event.key).connect(answers.key_by(|event| event.key));
+    let output = both.process("answers", Order::EventTime, |states| Answers::open(states, patience_ms))?;
+    output.side.sink("late", &sinks.late)?;
+    output.main.sink("told", &sinks.told)
+}
+
+/// Which events are late is the schedule's, where some may be; what is told of the others, when and in what order, is not.
+fn check(script: &Script, may_be_late: &BTreeSet<u32>, sinks: &Sinks, patience_ms: i64) -> Result<(), TestCaseError> {
+    let all = script.all();
+    let questions: Vec<Event> = all.iter().filter(|event| is_question(event)).copied().collect();
+    prop_assert_eq!(sorted(sinks.questions.output()), questions);
+    let late = sorted(sinks.late.output());
+    let late_ids: BTreeSet<u32> = ids(&late).into_iter().collect();
+    prop_assert_eq!(late_ids.len(), late.len(), "late twice: {:?}", late);
+    prop_assert!(late_ids.is_subset(may_be_late), "on time: {:?}", late_ids.difference(may_be_late));
+    let told = grouped(sinks.told.records(), |told| told.data.key);
+    for (key, events) in grouped(all, |event| event.key) {
+        let on_time: Vec<Event> = events.into_iter().filter(|event| !late_ids.contains(&event.id)).collect();
+        let expected = (0..).zip(naive(&on_time, patience_ms));
+        let expected = expected.map(|(before, (time, what))| (time, Told { key, before, what }));
+        let found = told.get(&key).into_iter().flatten();
+        let found: Vec<(i64, Told)> = found.map(|record| (record.event_time.0, record.data.clone())).collect();
+        prop_assert_eq!(found, expected.collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(1000) })]
+
+    #[test]
+    fn a_function_of_two_inputs_tells_what_a_loop_tells(
+        script in scripts(),
+        patience_ms in 1..60_i64,
+        seed: u64,
+        state_memory in prop::option::of(4_000..100_000_u64),
+    ) {
+        let mut sim = world(seed, state_memory);
+        let sources = [sim.source(), sim.source()];
+        let sinks = Sinks { told: sim.sink(), late: sim.sink(), questions: sim.sink() };
+        let may_be_late = script.feed(&sources);
+        let (from, to) = (sources, sinks.clone());
+        sim.run(move |flow| build(flow, &from, &to, patience_ms));
+        check(&script, &may_be_late, &sinks, patience_ms)?;
+    }
+}
