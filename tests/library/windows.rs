@@ -267,19 +267,21 @@ fn a_global_window_tells_by_its_trigger_and_at_the_end() {
 }
 
 #[test]
-fn records_exactly_the_gap_apart_are_of_one_session_until_the_watermark_stands_there() {
-    let ends = |order: Order, lateness: i64, watermark: i64| {
+fn records_exactly_the_gap_apart_are_of_two_sessions_wherever_the_watermark_stands() {
+    let ends = |order: Order, lateness: i64, watermark: i64, second: i64| {
         let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(Assigner::session(10)) };
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
         let mut test = LogicTest::new(order, |_: &u8| 0_u8, open);
         test.push(0, 0);
         test.watermark(watermark);
-        test.push(10, 0);
+        test.push(second, 0);
         test.finish();
         test.output().iter().map(|w| (w.window.start.0, w.window.end.0, w.value)).collect::<Vec<_>>()
     };
-    assert_eq!(ends(Order::Arrival, 0, 9), [(0, 20, 2)]);
-    assert_eq!(ends(Order::Arrival, 0, 10), [(0, 10, 1), (10, 20, 1)]);
-    assert_eq!(ends(Order::EventTime, 0, 9), [(0, 10, 1), (10, 20, 1)]);
-    assert_eq!(ends(Order::EventTime, 1, 9), [(0, 10, 1), (0, 20, 2)]);
+    for order in [Order::Arrival, Order::EventTime] {
+        for (lateness, watermark) in [(0, 9), (0, 10), (1, 9), (1, 10)] {
+            assert_eq!(ends(order, lateness, watermark, 10), [(0, 10, 1), (10, 20, 1)], "{order:?}");
+        }
+        assert_eq!(ends(order, 0, 9, 9), [(0, 19, 2)], "{order:?}");
+    }
 }
