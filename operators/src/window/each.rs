@@ -265,8 +265,7 @@ where
                 }
             }
             if ends {
-                // SUBTLE: those that fired are not all before the others. After a restore a slower worker's watermark holds, and a
-                // record opens a window between two that have fired.
+                // Those that fired before are in their allowed lateness.
                 for slot in open.iter_mut().take_while(|slot| slot.window.end <= at).filter(|slot| !slot.fired) {
                     slot.fired = true;
                     timers.push(self.forgotten_at(slot.window));
