@@ -7,6 +7,8 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod changes;
+#[path = "../common/mod.rs"]
+mod common;
 mod connectors;
 mod evolution;
 mod habits;
