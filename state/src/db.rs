@@ -336,7 +336,7 @@ impl Db {
         let rocks = match &self.content {
             Content::Rocks(rocks, _) => rocks,
             Content::Maps(maps) => {
-                let rows = maps.read().unwrap_or_else(PoisonError::into_inner).to_delta(self.applied());
+                let rows = maps.read().unwrap_or_else(PoisonError::into_inner).to_delta(self.applied())?;
                 return Ok(Snapshot { epoch: self.applied(), files: Files::Rows(rows) });
             }
         };
@@ -458,7 +458,7 @@ mod tests {
         for state in ["mortal", "immortal"] {
             for n in 0..100_u8 {
                 let value = [&[1][..], &i64::from(n).to_le_bytes(), b"value"].concat();
-                delta.section(state).put(&[0, 0, 0, 0, 0, 1, n], &value);
+                delta.section(state).put(&[0, 0, 0, 0, 0, 1, n], &value).unwrap();
             }
         }
         db.expires("mortal", 1, 9);

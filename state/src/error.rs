@@ -51,6 +51,16 @@ pub enum StateError {
         /// Why.
         reason: String,
     },
+    /// An entry cannot be kept: it refuses to be serialised, or is too large.
+    #[error("state \"{state}\", key group {group}: an entry cannot be written: {reason}")]
+    Unwritable {
+        /// `operator/state`.
+        state: String,
+        /// The key group it is in.
+        group: u16,
+        /// Why.
+        reason: String,
+    },
     /// A file of a checkpoint is damaged.
     #[error(
         "checkpoint file \"{file}\" is damaged: {reason}; nothing was changed, restore an older checkpoint with --restore EPOCH"
@@ -115,7 +125,7 @@ impl StateError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::Unwritable { .. } => ErrorKind::Invalid,
             Self::Mismatch { .. } | Self::Value { .. } | Self::Corrupt { .. } | Self::Incomplete { .. } => {
                 ErrorKind::Data
             }

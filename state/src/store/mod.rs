@@ -53,6 +53,14 @@ pub trait CheckpointStore: Send + Sync {
     /// When the place cannot take it.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StateError>;
 
+    /// As [`put`](Self::put), of bytes that are in several places.
+    ///
+    /// # Errors
+    /// When the place cannot take it.
+    fn put_pieces(&self, name: &str, pieces: &[&[u8]]) -> Result<(), StateError> {
+        self.put(name, &pieces.concat())
+    }
+
     /// Reads a file.
     ///
     /// # Errors
