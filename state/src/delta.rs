@@ -150,4 +150,3 @@ impl DeltaEntry {
 pub fn blobs_of(store: &dyn CheckpointStore, entry: &DeltaEntry) -> Result<BTreeMap<String, Vec<u8>>, StateError> {
     Delta::load(store, entry).map(|delta| delta.blobs)
 }
-

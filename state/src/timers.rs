@@ -10,7 +10,7 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::key::{Key, KeyGroup, KeyGroups, hash_key};
+use crate::key::{Key, KeyGroups, hash_key};
 use crate::spec::{Persistent, StateSpec};
 
 /// So many keys of one time at most are room that is kept.
@@ -134,7 +134,10 @@ impl<K: Key> Persistent for TimerTable<K> {
         let ops = &mut std::mem::take(&mut self.sealed);
         let name = self.spec.name.to_string();
         let group = |key: &K| self.key_groups.of_hash(hash_key(key)).0;
-        let bad = |key: &K| { let (state, group) = (name.clone(), group(key)); move |e: DecodeError| StateError::Unwritable { state, group, reason: e.0 } };
+        let bad = |key: &K| {
+            let (state, group) = (name.clone(), group(key));
+            move |e: DecodeError| StateError::Unwritable { state, group, reason: e.0 }
+        };
         let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
         let mut row = Vec::new();
         for (time, key) in &removed {

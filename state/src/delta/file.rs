@@ -89,7 +89,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Delta, String> {
     if magic != Some(*MAGIC) && magic != Some(*old::MAGIC) {
         return Err("it does not begin as a delta of this format".to_owned());
     }
-    let len = file.array().map(u64::from_le_bytes).ok_or_else(|| format!("it is cut off in its head, at {}", bytes.len()))?;
+    let len =
+        file.array().map(u64::from_le_bytes).ok_or_else(|| format!("it is cut off in its head, at {}", bytes.len()))?;
     let body = file.take(len).ok_or_else(|| {
         format!("it is cut off: its body has {len} bytes from {HEAD_BYTES} on, the file ends at {}", bytes.len())
     })?;

@@ -55,10 +55,7 @@ pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends what `write` writes, its length in front. Returns the length. What `write` fails at leaves nothing.
-pub(crate) fn push_with<E>(
-    out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<usize, E> {
+pub(crate) fn push_with<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<usize, E> {
     let at = out.len();
     // Most values are short: one byte for the length, and nothing is moved.
     out.push(0);

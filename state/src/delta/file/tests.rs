@@ -95,8 +95,11 @@ fn changes() -> impl Strategy<Value = Change> {
         (bytes(), bytes()).prop_map(|(key, value)| Change::Put(key, value)),
         bytes().prop_map(Change::Delete),
         (bytes(), bytes()).prop_map(|(from, to)| Change::DeleteRange(from, to)),
-        (bytes(), any::<u32>(), any::<u32>())
-            .prop_map(|(row, from, more)| Change::DeleteElements(row, from.into(), u64::from(from) + u64::from(more))),
+        (bytes(), any::<u32>(), any::<u32>()).prop_map(|(row, from, more)| Change::DeleteElements(
+            row,
+            from.into(),
+            u64::from(from) + u64::from(more)
+        )),
         (bytes(), any::<u32>(), prop::collection::vec(bytes(), 0..5))
             .prop_map(|(row, from, values)| Change::PutElements(row, from.into(), values)),
     ]
@@ -160,7 +163,8 @@ fn output_of_more_than_4_gib_is_written_and_found_whole() {
     delta.set_blob("sink/b/7".to_owned(), b"after it".to_vec());
     delta.section("sum/total").put(b"key", b"value").unwrap();
     let file = DeltaFile::of(&delta);
-    let small: usize = file.pieces.iter().map(|piece| if let Cow::Owned(owned) = piece { owned.len() } else { 0 }).sum();
+    let small: usize =
+        file.pieces.iter().map(|piece| if let Cow::Owned(owned) = piece { owned.len() } else { 0 }).sum();
     assert_eq!(file.len, (LARGE + small) as u64);
     // The file as it lies on a disk, without its zeros.
     let mut bytes = vec![0; LARGE + small];
