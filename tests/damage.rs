@@ -94,15 +94,49 @@ fn must_name(errors: &str, file: &Path) {
     println!("{errors}");
 }
 
-/// Breaks a file with `harm` and expects the next start to name it and to leave everything as it is.
+/// Breaks a file with `harm` and expects the next start to name it, to leave everything as it is, and to advise exactly the
+/// checkpoints that do not need it.
 fn broken(pick: impl Fn(&Path, &Value) -> PathBuf, harm: impl Fn(&Path)) {
     let (folder, manifest) = with_checkpoints();
     let file = pick(folder.path(), &manifest);
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let needs_it =
+        |manifest: &PathBuf| *manifest == file || fs::read_to_string(manifest).is_ok_and(|m| m.contains(&name));
+    let whole: Vec<String> = manifests(folder.path())
+        .iter()
+        .rev()
+        .filter(|manifest| !needs_it(manifest))
+        .map(|manifest| epoch_of(manifest).to_string())
+        .collect();
     harm(&file);
     let before = contents(folder.path());
     let errors = fail(&mut job(folder.path(), FOR_EVER));
     must_name(&errors, &file);
+    let advice = if whole.is_empty() {
+        "no checkpoint here is whole".to_owned()
+    } else {
+        format!("whole, and to be restored with --restore EPOCH: {}\n", whole.join(", "))
+    };
+    assert!(errors.contains(&advice), "wanted \"{advice}\": {errors}");
     assert!(contents(folder.path()) == before, "the checkpoints were changed");
+}
+
+fn epoch_of(manifest: &Path) -> u64 {
+    manifest.file_stem().and_then(|epoch| epoch.to_str()?.parse().ok()).expect("an epoch")
+}
+
+fn read_manifest(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("a manifest")).expect("JSON")
+}
+
+/// The files that a manifest names.
+fn named(manifest: &Value) -> Vec<String> {
+    let worker = &manifest["workers"][0];
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let deltas = worker["deltas"].as_array().expect("deltas").iter().map(|delta| text(&delta["file"]));
+    let base = &worker["base"];
+    let of_base = base["files"].as_array().into_iter().flatten();
+    deltas.chain(of_base.map(|file| format!("{}/{}", text(&base["dir"]), text(&file["name"])))).collect()
 }
 
 fn newest_delta(folder: &Path, manifest: &Value) -> PathBuf {
@@ -124,6 +158,92 @@ fn a_corrupt_delta_is_named() {
 #[test]
 fn a_missing_delta_is_named() {
     broken(newest_delta, |file| fs::remove_file(file).expect("a delta"));
+}
+
+/// What somebody's clean-up does to a job that runs: all of it is made good while it does, and costs no record.
+#[test]
+fn files_removed_under_a_running_job_are_noticed_and_replaced() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    run_a_while(folder.path());
+    let checkpoints = folder.path().join("checkpoints");
+    let newest = || manifests(folder.path()).pop();
+    let mut child = job(folder.path(), FOR_EVER).spawn().expect("the program starts");
+    let before = newest();
+    let mut wait = |what: &str, mut holds: Box<dyn FnMut() -> bool + '_>| {
+        wait_until(what, || child.try_wait().expect("a child").is_some() || holds());
+        assert!(child.try_wait().expect("a child").is_none(), "the job ended while waiting for {what}");
+    };
+    let base_of = |manifest: &Path| read_manifest(manifest)["workers"][0]["base"]["dir"].as_str().map(str::to_owned);
+    wait("a checkpoint with a base", Box::new(|| newest() > before && newest().is_some_and(|m| base_of(&m).is_some())));
+    for what in ["a delta", "an SST", "deltas", "bases", "manifests"] {
+        let manifest = newest().expect("a manifest");
+        let (epoch, files) = (epoch_of(&manifest), named(&read_manifest(&manifest)));
+        let end = if what == "an SST" { ".sst" } else { ".delta" };
+        let gone = match what {
+            "a delta" | "an SST" => files.iter().find(|file| file.ends_with(end)).expect(what),
+            folder => folder,
+        };
+        let path = checkpoints.join(gone);
+        let remove = || if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        // The job may put a file into a folder while it is being emptied.
+        while remove().is_err_and(|e| e.kind() == std::io::ErrorKind::DirectoryNotEmpty) {}
+        // Two epochs may have been written by then.
+        let whole = || {
+            let later = newest().filter(|newest| epoch_of(newest) > epoch + 2);
+            let there = |file: &String| checkpoints.join(file).exists();
+            later
+                .and_then(|newest| fs::read(newest).ok())
+                .is_some_and(|manifest| named(&serde_json::from_slice(&manifest).expect("JSON")).iter().all(there))
+        };
+        wait(&format!("a whole checkpoint after {what} was removed"), Box::new(whole));
+    }
+    child.kill().expect("a child can be killed");
+    let output = child.wait_with_output().expect("a child ends");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    for text in ["checkpoint files were removed or cut while the job runs", "manifests were removed or damaged"] {
+        assert!(errors.contains(text), "wanted \"{text}\": {errors}");
+    }
+    let done = lines(&folder.path().join("predictions")).len() as u64;
+    finish(&mut job(folder.path(), done + 30_000));
+    let found = lines(&folder.path().join("predictions"));
+    let id = |line: &String| serde_json::from_str::<Value>(line).expect("JSON")["tx_id"].as_u64().expect("a tx_id");
+    let mut ids: Vec<u64> = found.iter().map(id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..done + 30_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_job_whose_checkpoint_directory_goes_away_stops_and_goes_on_when_it_is_back() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let (checkpoints, away) = (folder.path().join("checkpoints"), folder.path().join("away"));
+    let mut child = job(folder.path(), FOR_EVER).spawn().expect("the program starts");
+    wait_until("a third checkpoint", || {
+        manifests(folder.path()).len() >= 3 || child.try_wait().expect("a child").is_some()
+    });
+    fs::rename(&checkpoints, &away).expect("a folder");
+    // As it is when a volume is unmounted.
+    fs::create_dir(&checkpoints).expect("room");
+    let output = child.wait_with_output().expect("a child ends");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("was removed, replaced or unmounted while the job ran"), "{errors}");
+    assert_eq!(fs::read_dir(&checkpoints).expect("a folder").count(), 0, "something was written to another place");
+    fs::remove_dir(&checkpoints).expect("a folder");
+    fs::rename(&away, &checkpoints).expect("a folder");
+    let done = lines(&folder.path().join("predictions")).len() as u64;
+    finish(&mut job(folder.path(), done + 10_000));
+    let found = lines(&folder.path().join("predictions"));
+    let id = |line: &String| serde_json::from_str::<Value>(line).expect("JSON")["tx_id"].as_u64().expect("a tx_id");
+    let ids: std::collections::BTreeSet<u64> = found.iter().map(id).collect();
+    assert_eq!((found.len() as u64, ids.len() as u64), (done + 10_000, done + 10_000));
+}
+
+#[test]
+fn manifests_that_are_all_gone_are_no_fresh_start() {
+    let (folder, _) = with_checkpoints();
+    fs::remove_dir_all(folder.path().join("checkpoints/manifests")).expect("manifests");
+    let errors = fail(&mut job(folder.path(), FOR_EVER));
+    assert!(errors.contains("there is no manifest, but") && errors.contains("--restore none"), "{errors}");
 }
 
 #[test]

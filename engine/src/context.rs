@@ -13,6 +13,7 @@ use timely::scheduling::Activator;
 use crate::budget::Budget;
 use crate::checkpoint::epochs::Epochs;
 use crate::checkpoint::restore::BlobName;
+use crate::checkpoint::thread::Written;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::metrics::{Distribution, Metrics};
@@ -46,7 +47,7 @@ pub(crate) struct JobProgress {
     pub(crate) running_epoch: AtomicU64,
     /// 0: none yet.
     pub(crate) committed_epoch: AtomicU64,
-    pub(crate) delta_bytes: Arc<AtomicU64>,
+    pub(crate) written: Written,
     /// By worker of this process.
     pub(crate) state: Vec<StateUse>,
     pub(crate) checkpoint_time: Distribution,

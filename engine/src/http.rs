@@ -90,6 +90,11 @@ fn prometheus(snapshot: &Snapshot) -> String {
     registry.register("in_flight_records", "Records under way in this process", gauge(snapshot.in_flight));
     registry.register("held_records", "Records that wait for the watermark in this process", gauge(snapshot.held));
     registry.register("delta_bytes", "Bytes of deltas written", ConstCounter::new(snapshot.delta_bytes));
+    registry.register(
+        "checkpoint_files_lost",
+        "Checkpoint files that others removed or cut while the job ran",
+        ConstCounter::new(snapshot.checkpoint_files_lost),
+    );
     let state_bytes = i64::try_from(snapshot.state_bytes).unwrap_or(i64::MAX);
     registry.register("state_bytes", "Memory of keyed state in this process, estimated", gauge(state_bytes));
     let checkpoint = snapshot.checkpoint_us;

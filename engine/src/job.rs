@@ -24,7 +24,7 @@ use crate::checkpoint::claims;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::epochs::Epochs;
 use crate::checkpoint::restore::{Start, prepare, working_root};
-use crate::checkpoint::thread::{BasePolicy, CheckpointThread};
+use crate::checkpoint::thread::{BasePolicy, CheckpointThread, Written};
 use crate::clock::Clock;
 use crate::cluster;
 use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, StateUse, WorkerContext};
@@ -125,7 +125,7 @@ impl Job {
                 leader: Arc::default(),
                 running_epoch: AtomicU64::new(start.first_epoch().0),
                 committed_epoch: AtomicU64::new(start.first_epoch().0 - 1),
-                delta_bytes: Arc::new(AtomicU64::new(0)),
+                written: Written::default(),
                 state: (0..args.workers).map(|_| StateUse::default()).collect(),
                 checkpoint_time: Distribution::new(),
             },
@@ -185,7 +185,8 @@ impl Run {
             in_flight: self.process.budget.in_flight(),
             held: self.process.held.load(Ordering::Relaxed),
             checkpoint_us: progress.checkpoint_time.percentiles(),
-            delta_bytes: progress.delta_bytes.load(Ordering::Relaxed),
+            delta_bytes: progress.written.delta_bytes.load(Ordering::Relaxed),
+            checkpoint_files_lost: progress.written.lost_files.load(Ordering::Relaxed),
             state_bytes: progress.state.iter().map(|state| state.bytes.load(Ordering::Relaxed)).sum(),
             operators: self.process.metrics.snapshot(),
         }
@@ -344,7 +345,7 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         run.start.target.clone(),
         run.start.manifest.is_some(),
         run.bases,
-        Arc::clone(&run.process.progress.delta_bytes),
+        run.process.progress.written.clone(),
     )?;
     let head = ManifestHead {
         job: run.name.clone(),

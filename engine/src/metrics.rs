@@ -359,6 +359,10 @@ pub struct Snapshot {
     pub checkpoint_us: Percentiles,
     /// Bytes of deltas written by this process.
     pub delta_bytes: u64,
+    /// Checkpoint files that were removed or cut by others while the job ran, and were noticed. The first thing to look at when
+    /// it is not 0: whoever removes files below the checkpoint directory.
+    #[serde(default)]
+    pub checkpoint_files_lost: u64,
     /// Memory that keyed state takes in this process, bytes, estimated.
     pub state_bytes: u64,
     /// The operators of this process.

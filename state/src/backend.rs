@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::changes::Changes;
+use crate::codec;
 use crate::db::Db;
 use crate::delta::{Delta, Ops};
 use crate::error::StateError;
@@ -285,7 +286,11 @@ impl Backend {
         for name in self.states.keys() {
             let mut ops = Ops::default();
             self.db.scan(name, &[], |row, value| {
-                ops.put(row, value);
+                ops.put(row, value).map_err(|e| StateError::Unwritable {
+                    state: name.clone(),
+                    group: codec::group_of_row(row),
+                    reason: e.0,
+                })?;
                 Ok(true)
             })?;
             delta.set_section(name.clone(), ops);

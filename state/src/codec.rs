@@ -7,14 +7,16 @@
 //! ```
 //! bincode 2, standard configuration, through serde.
 
-use bincode::config::{Configuration, standard};
+use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::delta::{MAX_ROW_BYTES, row_too_long};
 use crate::key::{KeyGroup, hash_key};
 
-const CONFIG: Configuration = standard();
+/// Nothing that is stored is longer than a row: a length beyond that is damage, not to be made room for.
+const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_ROW_BYTES>> = standard().with_limit::<MAX_ROW_BYTES>();
 
-/// Why bytes could not be decoded.
+/// Why bytes could not be decoded, or a value not encoded.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct DecodeError(pub(crate) String);
@@ -46,14 +48,23 @@ pub fn hash_value<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<u64, 
 }
 
 /// Writes the row key of `key` without a suffix.
+///
+/// # Errors
+/// Also when it is too long for any row.
 pub(crate) fn row_key<K: Serialize>(group: KeyGroup, key: &K, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     out.clear();
     out.extend_from_slice(&group.0.to_be_bytes());
     out.extend_from_slice(&[0; 4]);
     encode(key, out)?;
-    let len = (out.len() - 6) as u32;
+    check_row_key(out)?;
+    let len = u32::try_from(out.len() - 6).map_err(|_| DecodeError("its key is too long".to_owned()))?;
     out[2..6].copy_from_slice(&len.to_be_bytes());
     Ok(())
+}
+
+/// Refuses a row key that is too long for any row.
+pub(crate) fn check_row_key(row: &[u8]) -> Result<(), DecodeError> {
+    row_too_long(row.len(), 0).map_or(Ok(()), |reason| Err(DecodeError(reason)))
 }
 
 /// Splits a row key into group, key bytes and suffix.

@@ -4,6 +4,7 @@
 //! that wants to evict.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -30,6 +31,11 @@ use maps::Maps;
 /// its block cache. Both are beyond the memory limit of hot state.
 const WRITE_BUFFER_BYTES: usize = 32 << 20;
 const BLOCK_CACHE_BYTES: usize = 32 << 20;
+/// What is written into RocksDB at a time, about.
+const MAX_BATCH_BYTES: usize = 64 << 20;
+/// Its own lists of files and its log are begun anew at these sizes: each base has a copy of the first.
+const MAX_LIST_BYTES: usize = 1 << 20;
+const MAX_LOG_BYTES: usize = 4 << 20;
 
 /// Up to when values of a state with a TTL have expired.
 #[derive(Default)]
@@ -234,6 +240,11 @@ impl Db {
         for (state, ops) in delta.sections() {
             let Some(family) = rocks.cf_handle(state) else { continue };
             for op in ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key()))) {
+                // In parts, because RocksDB counts rows in 32 bits, and memory is to be had. Nobody sees a part: a row is read
+                // here only when no delta has it that is not applied.
+                if batch.size_in_bytes() >= MAX_BATCH_BYTES {
+                    rocks.write_opt(std::mem::take(&mut batch), &without_log()).map_err(self.error("write"))?;
+                }
                 match op {
                     Op::Put { key, value } => batch.put_cf(&family, key, value),
                     Op::Delete { key } => batch.delete_cf(&family, key),
@@ -336,7 +347,7 @@ impl Db {
         let rocks = match &self.content {
             Content::Rocks(rocks, _) => rocks,
             Content::Maps(maps) => {
-                let rows = maps.read().unwrap_or_else(PoisonError::into_inner).to_delta(self.applied());
+                let rows = maps.read().unwrap_or_else(PoisonError::into_inner).to_delta(self.applied())?;
                 return Ok(Snapshot { epoch: self.applied(), files: Files::Rows(rows) });
             }
         };
@@ -345,7 +356,29 @@ impl Db {
         let checkpoint = Checkpoint::new(&rocks).map_err(self.error("prepare a snapshot"))?;
         // RocksDB flushes its memtables first; SST files become hard links.
         checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;
+        self.check_links(&rocks, &folder)?;
         Ok(Snapshot { epoch: self.applied(), files: Files::Folder(folder) })
+    }
+
+    /// Whether the files of a snapshot are as long as RocksDB wrote them. They are links to its own, and those of older bases
+    /// are, too: who cuts one cuts it everywhere.
+    fn check_links(&self, rocks: &DB, folder: &Path) -> Result<(), StateError> {
+        for live in rocks.live_files().map_err(self.error("list its files"))? {
+            let path = folder.join(live.name.trim_start_matches('/'));
+            // One that came since is not in the snapshot.
+            let Ok(found) = fs::metadata(&path) else { continue };
+            if found.len() != live.size as u64 {
+                return Err(StateError::Corrupt {
+                    file: self.path.join(live.name.trim_start_matches('/')).display().to_string(),
+                    reason: format!(
+                        "it has {} bytes instead of {}: somebody cut it, or a file of a base that is the same one, while the job ran; no base snapshot can be taken with it",
+                        found.len(),
+                        live.size
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -364,6 +397,17 @@ enum Files {
 
 impl Snapshot {
     const ROWS: &str = "rows";
+
+    /// Gives it up.
+    ///
+    /// # Errors
+    /// When its files cannot be removed.
+    pub fn discard(self) -> Result<(), StateError> {
+        match self.files {
+            Files::Folder(folder) => fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder)),
+            Files::Rows(_) => Ok(()),
+        }
+    }
 
     /// Moves the snapshot into the store. `epoch`: the one that runs, of which the file is; it must not be
     /// committed yet, or the file may be taken for one that nobody needs.
@@ -402,6 +446,8 @@ fn options() -> Options {
     options.set_max_background_jobs(2);
     options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(MAX_LOG_BYTES);
+    options.set_max_manifest_file_size(MAX_LIST_BYTES);
     options
 }
 
@@ -458,7 +504,7 @@ mod tests {
         for state in ["mortal", "immortal"] {
             for n in 0..100_u8 {
                 let value = [&[1][..], &i64::from(n).to_le_bytes(), b"value"].concat();
-                delta.section(state).put(&[0, 0, 0, 0, 0, 1, n], &value);
+                delta.section(state).put(&[0, 0, 0, 0, 0, 1, n], &value).unwrap();
             }
         }
         db.expires("mortal", 1, 9);
@@ -469,5 +515,24 @@ mod tests {
         db.push(Arc::new(Delta::new(2, 0))).unwrap();
         db.apply_pending().unwrap();
         assert_eq!((rows("mortal"), rows("immortal")), (50, 100));
+    }
+
+    /// Bases share files with the working RocksDB: who cuts one there has cut it here.
+    #[test]
+    fn no_base_is_taken_of_a_file_that_was_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::store::LocalStore::open(&dir.path().join("store")).unwrap();
+        let db = Db::open(&dir.path().join("work"), 0, true).unwrap();
+        let mut delta = Delta::new(1, 0);
+        delta.section("state").put(&[0, 0, 0, 0, 0, 1, 7], b"value").unwrap();
+        db.push(Arc::new(delta)).unwrap();
+        let base = db.snapshot().unwrap().store(&store, 1, 0, 9).unwrap();
+        let sst = base.files.iter().find(|file| file.name.ends_with(".sst")).unwrap();
+        let path = dir.path().join("store").join(&base.dir).join(&sst.name);
+        db.snapshot().unwrap().discard().unwrap();
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(sst.len - 1).unwrap();
+        let error = db.snapshot().err().unwrap().to_string();
+        let lengths = format!("it has {} bytes instead of {}", sst.len - 1, sst.len);
+        assert!(error.contains(&sst.name) && error.contains(&lengths), "{error}");
     }
 }

@@ -51,25 +51,41 @@ pub enum StateError {
         /// Why.
         reason: String,
     },
+    /// An entry cannot be kept: it refuses to be serialised, or is too large.
+    #[error("state \"{state}\", key group {group}: an entry cannot be written: {reason}")]
+    Unwritable {
+        /// `operator/state`.
+        state: String,
+        /// The key group it is in.
+        group: u16,
+        /// Why.
+        reason: String,
+    },
     /// A file of a checkpoint is damaged.
-    #[error(
-        "checkpoint file \"{file}\" is damaged: {reason}; nothing was changed, restore an older checkpoint with --restore EPOCH"
-    )]
+    #[error("checkpoint file \"{file}\" is damaged: {reason}")]
     Corrupt {
         /// Its name in the checkpoint store.
         file: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// Files of a checkpoint are missing or have another length than its manifest says.
-    #[error("checkpoint of epoch {epoch} is incomplete: {}; nothing was changed, restore an older checkpoint with --restore EPOCH (there are: {})", .missing.join(", "), list(.others))]
+    /// A checkpoint is not whole: files of it are missing, cut or damaged.
+    #[error("the checkpoint of epoch {epoch} is incomplete: {}; nothing was changed; {}", .missing.join("; "), advice(.others))]
     Incomplete {
         /// The epoch that was to be restored.
         epoch: u64,
         /// The files and what is wrong with each.
         missing: Vec<String>,
-        /// The other epochs that the store lists.
+        /// The other epochs of the store whose files are all there and as they were written.
         others: Vec<u64>,
+    },
+    /// The place of the checkpoints is not what it was when the job began.
+    #[error(
+        "the checkpoint directory \"{}\" was removed, replaced or unmounted while the job ran, and nothing is written to what may be another place: bring it back and start the job again, which goes on from its newest checkpoint there; if it is lost, start with --restore none and an empty --checkpoint-dir", .path.display()
+    )]
+    Gone {
+        /// The directory.
+        path: PathBuf,
     },
     /// Another incarnation has committed the same epoch.
     #[error(
@@ -103,11 +119,14 @@ pub enum StateError {
     },
 }
 
-fn list(epochs: &[u64]) -> String {
-    if epochs.is_empty() {
-        return "none".to_owned();
+/// What can be restored instead.
+pub(crate) fn advice(whole: &[u64]) -> String {
+    if whole.is_empty() {
+        return "no checkpoint here is whole: bring the files back, or start with --restore none and an empty --checkpoint-dir"
+            .to_owned();
     }
-    epochs.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+    let epochs: Vec<String> = whole.iter().map(u64::to_string).collect();
+    format!("whole, and to be restored with --restore EPOCH: {}", epochs.join(", "))
 }
 
 impl StateError {
@@ -115,13 +134,17 @@ impl StateError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::Unwritable { .. } => ErrorKind::Invalid,
             Self::Mismatch { .. } | Self::Value { .. } | Self::Corrupt { .. } | Self::Incomplete { .. } => {
                 ErrorKind::Data
             }
             Self::Fenced { .. } => ErrorKind::Fenced,
-            Self::Io { .. } | Self::Rocks { .. } => ErrorKind::Unavailable,
+            Self::Io { .. } | Self::Rocks { .. } | Self::Gone { .. } => ErrorKind::Unavailable,
         }
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

@@ -269,10 +269,10 @@ impl<T: Value> Persistent for OrderBuffer<T> {
                     out.push(version);
                     codec::encode(&(tie, item), out)
                 })
-                .map_err(|e: DecodeError| StateError::Value {
+                .map_err(|DecodeError(reason)| StateError::Unwritable {
                     state: name.clone(),
                     group: group.0,
-                    reason: e.0,
+                    reason,
                 })?;
             }
             run.unsealed = false;

@@ -41,7 +41,9 @@ pub use error::{ErrorKind, StateError};
 pub use held::{HashOf, OrderBuffer};
 pub use key::{DEFAULT_KEY_GROUPS, Key, KeyGroup, KeyGroups, Value, hash_key};
 pub use log::{Log, LogTable, Queue};
-pub use manifest::{Manifest, RestoreFrom, RestorePlan, Retention, StateEntry, WorkerEntry, plan_restore};
+pub use manifest::{
+    LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, StateEntry, Watch, WorkerEntry, plan_restore,
+};
 pub use rows::Layout;
 pub use shape::Shape;
 pub use spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};

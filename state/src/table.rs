@@ -446,7 +446,7 @@ impl<K: Key, E: Entry> Table<K, E> {
         if self.db.keeps() {
             let group = self.key_groups.of_hash(slot.hash);
             let name = &self.name;
-            let bad = |e: DecodeError| bad_value(name, group, &e);
+            let bad = |DecodeError(reason)| StateError::Unwritable { state: name.clone(), group: group.0, reason };
             if slot.entry.is_some() || slot.stored {
                 codec::row_key(group, &slot.key, &mut self.row).map_err(bad)?;
             }

@@ -10,7 +10,7 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::key::{Key, KeyGroup, KeyGroups, hash_key};
+use crate::key::{Key, KeyGroups, hash_key};
 use crate::spec::{Persistent, StateSpec};
 
 /// So many keys of one time at most are room that is kept.
@@ -117,7 +117,8 @@ impl<K: Key> TimerTable<K> {
         row.clear();
         row.extend_from_slice(&self.key_groups.of_hash(hash_key(key)).0.to_be_bytes());
         row.extend_from_slice(&codec::ordered_time(time));
-        codec::encode(key, row)
+        codec::encode(key, row)?;
+        codec::check_row_key(row)
     }
 }
 
@@ -132,18 +133,22 @@ impl<K: Key> Persistent for TimerTable<K> {
     fn begin_seal(&mut self, _epoch: u64) -> Result<(), StateError> {
         let ops = &mut std::mem::take(&mut self.sealed);
         let name = self.spec.name.to_string();
-        let bad = |e: DecodeError| StateError::Value { state: name.clone(), group: KeyGroup(0).0, reason: e.0 };
+        let group = |key: &K| self.key_groups.of_hash(hash_key(key)).0;
+        let bad = |key: &K| {
+            let (state, group) = (name.clone(), group(key));
+            move |e: DecodeError| StateError::Unwritable { state, group, reason: e.0 }
+        };
         let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
         let mut row = Vec::new();
         for (time, key) in &removed {
-            self.row(*time, key, &mut row).map_err(bad)?;
+            self.row(*time, key, &mut row).map_err(bad(key))?;
             ops.delete(&row);
         }
         for (time, key) in &added {
-            self.row(*time, key, &mut row).map_err(bad)?;
+            self.row(*time, key, &mut row).map_err(bad(key))?;
             if let Some(stored) = self.timers.get_mut(time).and_then(|keys| keys.get_mut(key)) {
                 *stored = true;
-                ops.put(&row, &[]);
+                ops.put(&row, &[]).map_err(bad(key))?;
             }
         }
         (self.added, self.removed) = (added, removed);

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! message = key · payload · timestamp i64 · number of headers u16 · (name · value)*
+//! number of headers 65,535 = the number follows as u64
 //! each of key, payload, name, value = length i32 (−1: none) · bytes            all little-endian
 //! ```
+//! librdkafka takes no message of more than 1,000,000,000 bytes, and a sink none of more than its topic takes: no length is
+//! beyond an i32.
 
 use std::sync::Arc;
 
@@ -26,6 +29,8 @@ pub struct Outgoing {
 }
 
 const NO_TIMESTAMP: i64 = i64::MIN;
+/// Says that the number of headers follows: a message of less than a megabyte has room for more than a u16 counts.
+const MANY_HEADERS: u16 = u16::MAX;
 
 impl Outgoing {
     /// Empties it for the next record.
@@ -47,8 +52,14 @@ impl Outgoing {
         put(into, key.as_deref());
         put(into, payload.as_deref());
         into.extend(timestamp_ms.unwrap_or(NO_TIMESTAMP).to_le_bytes());
-        into.extend(u16::try_from(headers.len()).unwrap_or(u16::MAX).to_le_bytes());
-        for (name, value) in headers.iter().take(usize::from(u16::MAX)) {
+        match u16::try_from(headers.len()) {
+            Ok(count) if count < MANY_HEADERS => into.extend(count.to_le_bytes()),
+            _ => {
+                into.extend(MANY_HEADERS.to_le_bytes());
+                into.extend((headers.len() as u64).to_le_bytes());
+            }
+        }
+        for (name, value) in headers {
             put(into, Some(name.as_bytes()));
             put(into, Some(value));
         }
@@ -116,7 +127,10 @@ pub(super) fn messages(mut chunk: &[u8]) -> impl Iterator<Item = Option<Message<
 fn take_message<'a>(from: &mut &'a [u8]) -> Option<Message<'a>> {
     let (key, payload) = (take(from)?, take(from)?);
     let timestamp = i64::from_le_bytes(take_array(from)?);
-    let count = u16::from_le_bytes(take_array(from)?);
+    let count = match u16::from_le_bytes(take_array(from)?) {
+        MANY_HEADERS => u64::from_le_bytes(take_array(from)?),
+        count => count.into(),
+    };
     let mut headers = Vec::new();
     for _ in 0..count {
         headers.push((std::str::from_utf8(take(from)??).ok()?, take(from)??));
@@ -152,6 +166,20 @@ mod tests {
         let headers = prop::collection::vec(("[a-z]{0,8}", bytes()), 0..4);
         (prop::option::of(bytes()), prop::option::of(bytes()), prop::option::of(0..i64::MAX), headers)
             .prop_map(|(key, payload, timestamp_ms, headers)| Outgoing { key, payload, timestamp_ms, headers })
+    }
+
+    #[test]
+    fn all_headers_come_out_however_many_there_are() {
+        for count in [0, 1, 65_534, 65_535, 65_536, 70_000] {
+            let headers: Vec<_> = (0..count).map(|n: u32| (String::new(), n.to_le_bytes().to_vec())).collect();
+            let message = Outgoing { headers, ..Outgoing::default() };
+            let mut chunk = Vec::new();
+            message.encode(&mut chunk);
+            Outgoing::default().encode(&mut chunk);
+            let out: Vec<Message<'_>> = messages(&chunk).map(|message| message.expect("not damaged")).collect();
+            assert_eq!(out.len(), 2, "with {count} headers");
+            assert_eq!(out[0], Message::from(&message), "with {count} headers");
+        }
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tidemill_state::{Manifest, StateEntry, WorkerEntry};
+use tidemill_state::{Manifest, StateEntry};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 use timely::dataflow::channels::pact::Exchange;
@@ -280,7 +280,7 @@ impl Coordinator {
 
     fn manifest(&self, epoch: Epoch, drained: bool, chains: Vec<Chain>) -> Manifest {
         let ManifestHead { job, incarnation, key_groups, states } = self.head.clone();
-        let workers = chains.into_iter().map(|Chain { base, deltas }| WorkerEntry { base, deltas }).collect();
+        let workers = chains.into_iter().map(|Chain(files)| files).collect();
         Manifest {
             format_version: Manifest::FORMAT_VERSION,
             job,

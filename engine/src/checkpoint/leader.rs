@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use tidemill_state::{BaseEntry, DeltaEntry};
+use tidemill_state::{Manifest, WorkerEntry};
 
 use super::protocol::{Durable, Message};
 use crate::shell::align::Finish;
@@ -23,22 +23,20 @@ pub(crate) enum Action {
 
 /// The files that hold one worker's state and unpublished output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Chain {
-    pub(crate) base: Option<BaseEntry>,
-    pub(crate) deltas: Vec<DeltaEntry>,
-}
+pub(crate) struct Chain(pub(crate) WorkerEntry);
 
 impl Chain {
     /// Adds what became durable and drops what it makes needless: deltas before the base, unless
     /// their output may still have to be published.
     pub(crate) fn extend(&mut self, durable: Durable) {
         let Durable { worker: _, epoch: _, delta, base, published } = durable;
-        self.deltas.extend(delta);
+        let Self(WorkerEntry { base: known, deltas }) = self;
+        deltas.extend(delta);
         if base.is_some() {
-            self.base = base;
+            *known = base;
         }
-        let base_epoch = self.base.as_ref().map_or(0, |base| base.epoch);
-        self.deltas.retain(|delta| delta.epoch >= base_epoch || delta.epoch > published.0);
+        let base_epoch = known.as_ref().map_or(0, |base| base.epoch);
+        deltas.retain(|delta| delta.epoch >= base_epoch || delta.epoch > published.0);
     }
 }
 
@@ -61,8 +59,7 @@ pub(crate) struct Leader {
 }
 
 impl Leader {
-    /// The most epochs that may be open: ended by the sources and not committed, or running.
-    const MAX_OPEN: u64 = 4;
+    const MAX_OPEN: u64 = Manifest::MAX_OPEN_EPOCHS;
 
     pub(crate) fn new(workers: usize, interval: Duration, first: Epoch, now: Instant) -> Self {
         Self {
@@ -166,6 +163,8 @@ impl Leader {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_state::{BaseEntry, DeltaEntry};
+
     use super::*;
 
     fn durable(worker: u32, epoch: u64) -> Message {
@@ -231,10 +230,10 @@ mod tests {
     fn a_base_makes_older_deltas_needless_unless_their_output_is_unpublished() {
         let entry = |epoch| DeltaEntry { epoch, file: epoch.to_string(), len: 1, crc32: 0 };
         let base = BaseEntry { epoch: 3, dir: "base".to_owned(), files: Vec::new() };
-        let mut chain = Chain { base: None, deltas: vec![entry(1), entry(2)] };
+        let mut chain = Chain(WorkerEntry { base: None, deltas: vec![entry(1), entry(2)] });
         let published = Epoch(1);
         chain.extend(Durable { worker: 0, epoch: Epoch(3), delta: Some(entry(3)), base: Some(base), published });
-        let kept: Vec<u64> = chain.deltas.iter().map(|d| d.epoch).collect();
+        let kept: Vec<u64> = chain.0.deltas.iter().map(|d| d.epoch).collect();
         assert_eq!(kept, [2, 3]);
     }
 }

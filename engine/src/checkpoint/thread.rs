@@ -2,15 +2,23 @@
 //!
 //! One thread per worker, one queue, so that deltas reach RocksDB in the order of epochs and output
 //! is published in the order of commits.
+//!
+//! Who removes files of the checkpoints while the job runs takes the next restore away, not the state: that is whole in memory
+//! and RocksDB. So the thread looks, at each epoch, whether what its chain names is there; where it is not, it warns, counts, and
+//! writes a base (and deltas with unpublished output) anew, with the same epoch.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use tidemill_state::{BaseEntry, CheckpointStore, Db, Delta, DeltaEntry, Manifest, Retention, Snapshot, StateError};
+use tidemill_state::{
+    BaseEntry, CheckpointStore, Db, Delta, DeltaEntry, Manifest, Pruning, Retention, Snapshot, StateError, Watch,
+};
 
+use super::leader::Chain;
 use super::protocol::Durable;
 use crate::crash;
 use crate::error::JobError;
@@ -38,17 +46,48 @@ pub(crate) enum Answer {
 }
 
 /// When a worker takes a base snapshot instead of adding delta to delta.
+///
+/// Every delta since the last base is a file that each manifest names, so their number is limited, too. A base costs RocksDB
+/// what a flush costs, and larger states a compaction now and then: those wait for the interval.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BasePolicy {
-    /// Once the deltas since the last base have this many bytes (or as many as the base has).
+    /// Once the deltas since the last base have this many bytes,
     pub(crate) delta_bytes: u64,
-    /// And no more often than this.
+    /// or there are this many of them.
+    pub(crate) deltas: usize,
+    /// No more often than this,
     pub(crate) min_interval: Duration,
+    /// unless base and deltas together have no more bytes than this.
+    pub(crate) small: u64,
 }
 
 impl Default for BasePolicy {
     fn default() -> Self {
-        Self { delta_bytes: 64 << 20, min_interval: Duration::from_secs(10) }
+        Self { delta_bytes: 64 << 20, deltas: 64, min_interval: Duration::from_secs(10), small: 16 << 20 }
+    }
+}
+
+impl BasePolicy {
+    fn asks_for_one(&self, since: &SinceBase) -> bool {
+        let large = since.delta_bytes >= self.delta_bytes;
+        let many = since.deltas >= self.deltas;
+        let small = since.base_bytes + since.delta_bytes <= self.small;
+        (large || many) && ((many && small) || turns::since(since.begun) >= self.min_interval)
+    }
+}
+
+/// What there is since a base was begun.
+struct SinceBase {
+    begun: Instant,
+    deltas: usize,
+    delta_bytes: u64,
+    /// Bytes of the base before.
+    base_bytes: u64,
+}
+
+impl SinceBase {
+    fn now(base_bytes: u64) -> Self {
+        Self { begun: turns::now(), deltas: 0, delta_bytes: 0, base_bytes }
     }
 }
 
@@ -75,10 +114,11 @@ impl CheckpointThread {
         target: Option<Target>,
         restored: bool,
         policy: BasePolicy,
-        delta_bytes: Arc<AtomicU64>,
+        written: Written,
     ) -> Result<Self, JobError> {
         let (commands, queue) = crossbeam_channel::unbounded();
         let (answer, answers) = crossbeam_channel::unbounded();
+        let pruning = target.as_ref().map(|target| Pruning::new(target.retention));
         let mut thread = CheckpointWork {
             worker,
             db,
@@ -86,12 +126,15 @@ impl CheckpointThread {
             // The files of a restored checkpoint belong to other workers, of another number perhaps:
             // the first epoch makes a base of its own.
             base_due: restored,
-            since_base: 0,
-            base_taken: turns::now(),
+            since_base: SinceBase::now(0),
             taking: None,
             policy,
             published: Epoch(0),
-            delta_bytes,
+            chain: Chain::default(),
+            unpublished: VecDeque::new(),
+            watch: Watch::default(),
+            pruning,
+            written,
             answer: Answers { answer, wake: std::thread::current() },
         };
         let handle = turns::spawn(format!("checkpoint-{worker}"), move || thread.serve(&queue))
@@ -134,26 +177,49 @@ impl Answers {
     }
 }
 
+/// What the threads of a process have written, for whoever looks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    /// Bytes of deltas.
+    pub(crate) delta_bytes: Arc<AtomicU64>,
+    /// Files of checkpoints that were gone or cut while the job ran.
+    pub(crate) lost_files: Arc<AtomicU64>,
+}
+
 struct CheckpointWork {
     worker: u32,
     db: Arc<Db>,
     target: Option<Target>,
     base_due: bool,
-    since_base: u64,
-    base_taken: Instant,
+    since_base: SinceBase,
     taking: Option<turns::Handle<Result<Snapshot, StateError>>>,
     policy: BasePolicy,
     published: Epoch,
-    delta_bytes: Arc<AtomicU64>,
+    /// The files that this worker's next checkpoint consists of, as the leader has them.
+    chain: Chain,
+    /// The deltas with output that may be unpublished. A base does not have that.
+    unpublished: VecDeque<Arc<Delta>>,
+    watch: Watch,
+    pruning: Option<Pruning>,
+    written: Written,
     answer: Answers,
 }
 
 impl CheckpointWork {
     fn serve(&mut self, queue: &Receiver<Command>) {
         while let Some(command) = turns::receive(queue) {
+            let commits = matches!(command, Command::Commit(_));
             let answer = self.handle(command).unwrap_or_else(Answer::Failed);
-            let failed = matches!(answer, Answer::Failed(_));
+            let mut failed = matches!(answer, Answer::Failed(_));
             self.answer.give(answer);
+            // Nobody waits for this.
+            if commits
+                && !failed
+                && let Err(error) = self.prune()
+            {
+                failed = true;
+                self.answer.give(Answer::Failed(error));
+            }
             if failed {
                 break;
             }
@@ -183,55 +249,120 @@ impl CheckpointWork {
     fn write(&mut self, epoch: Epoch, delta: Delta, flushes: Vec<(String, SinkTask)>) -> Result<Durable, JobError> {
         run(flushes)?;
         let mut durable = Durable { worker: self.worker, epoch, delta: None, base: None, published: self.published };
-        if let Some(Target { store, incarnation, .. }) = &self.target {
-            let entry: DeltaEntry = delta.store(store.as_ref(), *incarnation)?;
-            self.delta_bytes.fetch_add(entry.len, Ordering::Relaxed);
-            self.since_base += entry.len;
-            durable.delta = Some(entry);
-            crash::point("after-delta", epoch, self.worker as usize);
-        }
-        self.db.push(Arc::new(delta))?;
+        let delta = Arc::new(delta);
+        self.db.push(Arc::clone(&delta))?;
+        let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(durable) };
+        let entry: DeltaEntry = delta.store(store.as_ref(), *incarnation)?;
+        crash::point("after-delta", epoch, self.worker as usize);
+        self.written.delta_bytes.fetch_add(entry.len, Ordering::Relaxed);
+        self.since_base.delta_bytes += entry.len;
+        self.since_base.deltas += 1;
+        durable.delta = Some(entry);
+        self.unpublished.push_back(delta);
+        let published = self.published.0;
+        self.unpublished.retain(|delta| delta.epoch() > published);
+        self.replace_lost_files(epoch)?;
         durable.base = self.base_if_due(epoch)?;
+        self.chain.extend(durable.clone());
         Ok(durable)
     }
 
-    /// A base snapshot to go with `epoch`: of its own end for the first one after a restore; otherwise of an
-    /// earlier end, because it is taken on a thread beside the epochs, which are committed meanwhile.
+    /// Sees to it that the checkpoint of `epoch` will be whole, also where somebody removed or cut files of it.
+    fn replace_lost_files(&mut self, epoch: Epoch) -> Result<(), JobError> {
+        let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(()) };
+        let lost = self.watch.look(store.as_ref(), &self.chain.0)?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let files: Vec<&str> = lost.iter().map(|lost| lost.what.as_str()).collect();
+        tracing::warn!(
+            epoch = epoch.0,
+            worker = self.worker,
+            files = files.join("; "),
+            "checkpoint files were removed or cut while the job runs: checkpoints before this epoch may not be whole; a new base snapshot takes the place of these files"
+        );
+        self.written.lost_files.fetch_add(lost.len() as u64, Ordering::Relaxed);
+        for delta in &self.unpublished {
+            if lost.iter().any(|lost| lost.delta_of == Some(delta.epoch())) {
+                // The same bytes under the same name.
+                delta.store(store.as_ref(), *incarnation)?;
+            }
+        }
+        self.base_due = true;
+        Ok(())
+    }
+
+    /// A base snapshot to go with `epoch`: of its own end for the first one after a restore, or where files were lost;
+    /// otherwise of an earlier end, because it is taken on a thread beside the epochs, which are committed meanwhile.
     fn base_if_due(&mut self, epoch: Epoch) -> Result<Option<BaseEntry>, JobError> {
         let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(None) };
-        let finished = self.taking.take_if(|taking| taking.is_finished());
-        let snapshot = if std::mem::take(&mut self.base_due) {
-            self.db.snapshot()?
-        } else if let Some(taken) = finished {
-            taken.join().map_err(|_| JobError::Invalid("the snapshot thread panicked, which is a bug".to_owned()))??
-        } else {
-            let grown = self.since_base >= self.policy.delta_bytes;
-            if self.taking.is_none() && grown && turns::since(self.base_taken) >= self.policy.min_interval {
-                let db = Arc::clone(&self.db);
-                let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
-                let take = move || {
-                    turns::step_back();
-                    db.snapshot()
-                };
-                self.taking = Some(turns::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);
-                (self.since_base, self.base_taken) = (0, turns::now());
+        let due = std::mem::take(&mut self.base_due);
+        let taken = self.taking.take_if(|taking| due || taking.is_finished()).map(joined).transpose()?;
+        let snapshot = match taken {
+            Some(earlier) if due => {
+                // Of an epoch whose later deltas may be among the lost.
+                earlier.discard()?;
+                self.db.snapshot()?
             }
-            return Ok(None);
+            None if due => self.db.snapshot()?,
+            Some(taken) => taken,
+            None => {
+                self.begin_base_if_asked()?;
+                return Ok(None);
+            }
         };
         let base = snapshot.store(store.as_ref(), epoch.0, self.worker, *incarnation)?;
         tracing::debug!(of = base.epoch, epoch = epoch.0, worker = self.worker, "base snapshot");
+        let bytes = base.files.iter().map(|file| file.len).sum();
+        if due {
+            self.since_base = SinceBase::now(bytes);
+        }
+        self.since_base.base_bytes = bytes;
         Ok(Some(base))
     }
 
+    fn begin_base_if_asked(&mut self) -> Result<(), JobError> {
+        if self.taking.is_some() || !self.policy.asks_for_one(&self.since_base) {
+            return Ok(());
+        }
+        let db = Arc::clone(&self.db);
+        let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
+        let take = move || {
+            turns::step_back();
+            db.snapshot()
+        };
+        self.taking = Some(turns::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);
+        self.since_base = SinceBase::now(self.since_base.base_bytes);
+        Ok(())
+    }
+
     fn commit(&self, manifest: &Manifest) -> Result<Answer, JobError> {
-        if let Some(Target { store, retention, .. }) = &self.target {
+        if let Some(Target { store, .. }) = &self.target {
             crash::point("before-manifest", Epoch(manifest.epoch), self.worker as usize);
             manifest.commit(store.as_ref())?;
             crash::point("after-manifest", Epoch(manifest.epoch), self.worker as usize);
-            retention.prune(store.as_ref())?;
         }
         Ok(Answer::Committed(Epoch(manifest.epoch)))
     }
+
+    /// Deletes what is older than what is kept, and says which of that is gone already.
+    fn prune(&mut self) -> Result<(), JobError> {
+        let (Some(Target { store, .. }), Some(pruning)) = (&self.target, &mut self.pruning) else { return Ok(()) };
+        let lost = pruning.prune(store.as_ref())?;
+        if !lost.is_empty() {
+            tracing::warn!(
+                epochs = ?lost,
+                "manifests were removed or damaged while the job runs: these epochs can no longer be restored"
+            );
+            self.written.lost_files.fetch_add(lost.len() as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn joined(taking: turns::Handle<Result<Snapshot, StateError>>) -> Result<Snapshot, JobError> {
+    let panicked = |_| JobError::Invalid("the snapshot thread panicked, which is a bug".to_owned());
+    Ok(taking.join().map_err(panicked)??)
 }
 
 fn run(tasks: impl IntoIterator<Item = (String, SinkTask)>) -> Result<(), JobError> {
@@ -239,93 +370,4 @@ fn run(tasks: impl IntoIterator<Item = (String, SinkTask)>) -> Result<(), JobErr
 }
 
 #[cfg(test)]
-mod tests {
-    use tidemill_state::{
-        Backend, BackendConfig, Changes, KeyGroups, LocalStore, RestoredWorker, StateName, StateSpec, WorkerEntry,
-        hash_key,
-    };
-
-    use super::*;
-    use crate::checkpoint::leader::Chain;
-
-    fn config(dir: &std::path::Path) -> BackendConfig {
-        BackendConfig {
-            dir: Some(dir.to_owned()),
-            key_groups: KeyGroups::new(8),
-            worker: 0,
-            workers: 1,
-            memory_limit_bytes: None,
-            durable: true,
-        }
-    }
-
-    fn spec() -> StateSpec {
-        let name = StateName { operator: "op".to_owned(), state: "sums".to_owned() };
-        StateSpec { name, version: 1, ttl: None }
-    }
-
-    /// Epochs go on while bases are taken; whichever epoch is restored, its state is as it was.
-    #[test]
-    fn a_base_beside_the_epochs_restores_each_of_them() {
-        let scratch = tempfile::tempdir().unwrap();
-        let store: Arc<dyn CheckpointStore> = Arc::new(LocalStore::open(&scratch.path().join("store")).unwrap());
-        let mut backend = Backend::open(config(&scratch.path().join("work")), None).unwrap();
-        let table = backend.value_table::<u64, u64>(spec()).unwrap();
-        let mut states = backend.operator("op");
-        let (answer, _answers) = crossbeam_channel::unbounded();
-        let mut thread = CheckpointWork {
-            worker: 0,
-            db: backend.db(),
-            target: Some(Target { store: Arc::clone(&store), retention: Retention { keep: 1000 }, incarnation: 7 }),
-            base_due: false,
-            since_base: 0,
-            base_taken: Instant::now(),
-            taking: None,
-            policy: BasePolicy { delta_bytes: 1, min_interval: Duration::ZERO },
-            published: Epoch(0),
-            delta_bytes: Arc::default(),
-            answer: Answers { answer, wake: std::thread::current() },
-        };
-        let (mut chain, mut bases, mut manifests) = (Chain::default(), 0, Vec::new());
-        for epoch in 1..=400 {
-            for key in 0..20 {
-                *table.borrow_mut().get_or_insert_with(hash_key(&key), &key, || 0).unwrap() += epoch * key;
-            }
-            let mut delta = Delta::new(epoch, 0);
-            states.begin_seal(epoch, 0, 0).unwrap();
-            assert!(states.seal_on(usize::MAX, &mut delta).unwrap());
-            thread.published = Epoch(epoch - 1);
-            let durable = thread.write(Epoch(epoch), delta, Vec::new()).unwrap();
-            if let Some(base) = &durable.base {
-                assert!(base.epoch <= epoch);
-                bases += 1;
-            }
-            chain.extend(durable);
-            let Chain { base, deltas } = chain.clone();
-            manifests.push(Manifest {
-                format_version: Manifest::FORMAT_VERSION,
-                job: "job".to_owned(),
-                epoch,
-                incarnation: 7,
-                created_ms: 0,
-                key_groups: 8,
-                states: backend.states(),
-                workers: vec![WorkerEntry { base, deltas }],
-                finished: false,
-            });
-        }
-        assert!(bases >= 2, "only {bases} bases");
-        for manifest in manifests.into_iter().step_by(37) {
-            let epoch = manifest.epoch;
-            let dir = scratch.path().join(format!("restored-{epoch}"));
-            let (manifest, changes) = (Arc::new(manifest), Changes::default());
-            let restored = RestoredWorker { manifest, changes, store: Arc::clone(&store) };
-            let mut backend = Backend::open(config(&dir), Some(restored)).unwrap();
-            let table = backend.value_table::<u64, u64>(spec()).unwrap();
-            for key in 0..20 {
-                let sum = table.borrow_mut().get(hash_key(&key), &key).unwrap().copied();
-                assert_eq!(sum, Some((1..=epoch).sum::<u64>() * key), "key {key} at epoch {epoch}");
-            }
-        }
-    }
-}
+mod tests;

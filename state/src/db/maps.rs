@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::codec::{self, DecodeError};
 use crate::delta::{Delta, Op, Ops};
 use crate::error::StateError;
 use crate::log::with_sequence;
@@ -72,13 +73,20 @@ impl Maps {
     }
 
     /// The changes that make all this of nothing.
-    pub(crate) fn to_delta(&self, epoch: u64) -> Delta {
+    pub(crate) fn to_delta(&self, epoch: u64) -> Result<Delta, StateError> {
         let mut delta = Delta::new(epoch, 0);
         for (state, rows) in &self.0 {
             let mut ops = Ops::default();
-            rows.iter().for_each(|(key, value)| ops.put(key, value));
+            for (key, value) in rows {
+                let unwritable = |e: DecodeError| StateError::Unwritable {
+                    state: state.clone(),
+                    group: codec::group_of_row(key),
+                    reason: e.0,
+                };
+                ops.put(key, value).map_err(unwritable)?;
+            }
             delta.set_section(state.clone(), ops);
         }
-        delta
+        Ok(delta)
     }
 }

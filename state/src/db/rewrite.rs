@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 
 use rocksdb::{DB, WriteBatch};
 
-use super::{Content, Db, without_log};
+use super::{Content, Db, MAX_BATCH_BYTES, without_log};
 use crate::codec;
+use crate::delta::row_too_long;
 use crate::error::StateError;
 
 impl Db {
@@ -111,10 +112,18 @@ impl RowWriter<'_> {
     const ROWS_PER_BATCH: usize = 10_000;
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StateError> {
+        if let Some(reason) = row_too_long(key.len(), value.len()) {
+            let (state, group) = (self.state.to_owned(), codec::group_of_row(key));
+            return Err(StateError::Unwritable { state, group, reason });
+        }
         if let Some(family) = self.rocks.cf_handle(self.state) {
             self.batch.put_cf(&family, key, value);
         }
-        if self.batch.len() >= Self::ROWS_PER_BATCH { self.flush() } else { Ok(()) }
+        if self.batch.len() >= Self::ROWS_PER_BATCH || self.batch.size_in_bytes() >= MAX_BATCH_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), StateError> {

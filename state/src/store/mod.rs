@@ -9,7 +9,8 @@
 mod memory;
 
 use std::fs::{self, File};
-use std::io::{ErrorKind as IoKind, Write};
+use std::io::{BufWriter, ErrorKind as IoKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,6 +54,14 @@ pub trait CheckpointStore: Send + Sync {
     /// When the place cannot take it.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StateError>;
 
+    /// As [`put`](Self::put), of bytes that are in several places.
+    ///
+    /// # Errors
+    /// When the place cannot take it.
+    fn put_pieces(&self, name: &str, pieces: &[&[u8]]) -> Result<(), StateError> {
+        self.put(name, &pieces.concat())
+    }
+
     /// Reads a file.
     ///
     /// # Errors
@@ -64,6 +73,25 @@ pub trait CheckpointStore: Send + Sync {
     /// # Errors
     /// When the place cannot be asked.
     fn len(&self, name: &str) -> Result<Option<u64>, StateError>;
+
+    /// The length and the checksum (crc32) of a file, or `None` when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn checksum(&self, name: &str) -> Result<Option<(u64, u32)>, StateError> {
+        match self.len(name)? {
+            None => Ok(None),
+            Some(_) => self.get(name).map(|bytes| Some((bytes.len() as u64, crc32fast::hash(&bytes)))),
+        }
+    }
+
+    /// Makes sure that this is the place that was opened, and not what another one left there.
+    ///
+    /// # Errors
+    /// [`StateError::Gone`] when it is not.
+    fn check_place(&self) -> Result<(), StateError> {
+        Ok(())
+    }
 
     /// The names directly under a folder, sorted.
     ///
@@ -97,6 +125,8 @@ pub trait CheckpointStore: Send + Sync {
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,
+    /// Device and inode of the folder that was opened.
+    place: (u64, u64),
     temporaries: AtomicU64,
 }
 
@@ -110,19 +140,38 @@ impl LocalStore {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).map_err(StateError::io("create", &folder))?;
         }
-        Ok(Self { root: root.to_owned(), temporaries: AtomicU64::new(0) })
+        let place = place_of(root).map_err(StateError::io("look at", root))?;
+        Ok(Self { root: root.to_owned(), place, temporaries: AtomicU64::new(0) })
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
+    /// Writes `path`. Where somebody has removed its folder meanwhile, that is made anew and it is written again.
+    fn within_folder<T>(&self, path: &Path, write: impl Fn() -> Result<T, StateError>) -> Result<T, StateError> {
+        match write() {
+            Err(error) if error.is_not_found() => {
+                // Not where the whole place is gone: a volume that is not mounted, for one, is no place for checkpoints.
+                self.check_place()?;
+                let folder = path.parent().unwrap_or(path);
+                tracing::warn!(folder = %folder.display(), "a folder of checkpoints was removed while the job runs: it is made anew");
+                fs::create_dir_all(folder).map_err(StateError::io("create", folder))?;
+                Self::sync_folder_of(folder)?;
+                write()
+            }
+            written => written,
+        }
+    }
+
     /// Writes a temporary file next to where `name` will be, durably.
-    fn write_temporary(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StateError> {
+    fn write_temporary(&self, name: &str, pieces: &[&[u8]]) -> Result<PathBuf, StateError> {
         let n = self.temporaries.fetch_add(1, Ordering::Relaxed);
         let path = self.path(&format!("{name}.{}-{n}.tmp", std::process::id()));
-        let mut file = File::create(&path).map_err(StateError::io("create", &path))?;
-        let written = file.write_all(bytes).and_then(|()| file.sync_data());
+        // Small pieces are written together, large ones from where they are.
+        let mut file = BufWriter::new(File::create(&path).map_err(StateError::io("create", &path))?);
+        let mut written = pieces.iter().try_for_each(|piece| file.write_all(piece));
+        written = written.and_then(|()| file.flush()).and_then(|()| file.get_ref().sync_data());
         written.map_err(|source| {
             // A full disk: do not keep the half that fitted.
             drop(fs::remove_file(&path));
@@ -137,23 +186,37 @@ impl LocalStore {
     }
 }
 
+fn place_of(root: &Path) -> std::io::Result<(u64, u64)> {
+    fs::metadata(root).map(|folder| (folder.dev(), folder.ino()))
+}
+
 impl CheckpointStore for LocalStore {
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-        let (temporary, path) = (self.write_temporary(name, bytes)?, self.path(name));
-        // A hard link is the create-only put of a file system: unlike a rename it never replaces.
-        let linked = fs::hard_link(&temporary, &path);
-        fs::remove_file(&temporary).map_err(StateError::io("remove", &temporary))?;
-        linked.map_err(|source| match source.kind() {
-            IoKind::AlreadyExists => StateError::Fenced { file: path.display().to_string() },
-            _ => StateError::Io { what: "create", path: path.clone(), source },
-        })?;
-        Self::sync_folder_of(&path)
+        let path = self.path(name);
+        self.within_folder(&path, || {
+            let temporary = self.write_temporary(name, &[bytes])?;
+            // A hard link is the create-only put of a file system: unlike a rename it never replaces.
+            let linked = fs::hard_link(&temporary, &path);
+            fs::remove_file(&temporary).map_err(StateError::io("remove", &temporary))?;
+            linked.map_err(|source| match source.kind() {
+                IoKind::AlreadyExists => StateError::Fenced { file: path.display().to_string() },
+                _ => StateError::Io { what: "create", path: path.clone(), source },
+            })?;
+            Self::sync_folder_of(&path)
+        })
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-        let (temporary, path) = (self.write_temporary(name, bytes)?, self.path(name));
-        fs::rename(&temporary, &path).map_err(StateError::io("create", &path))?;
-        Self::sync_folder_of(&path)
+        self.put_pieces(name, &[bytes])
+    }
+
+    fn put_pieces(&self, name: &str, pieces: &[&[u8]]) -> Result<(), StateError> {
+        let path = self.path(name);
+        self.within_folder(&path, || {
+            let temporary = self.write_temporary(name, pieces)?;
+            fs::rename(&temporary, &path).map_err(StateError::io("create", &path))?;
+            Self::sync_folder_of(&path)
+        })
     }
 
     fn get(&self, name: &str) -> Result<Vec<u8>, StateError> {
@@ -170,13 +233,42 @@ impl CheckpointStore for LocalStore {
         }
     }
 
+    fn checksum(&self, name: &str) -> Result<Option<(u64, u32)>, StateError> {
+        let path = self.path(name);
+        let mut file = match File::open(&path) {
+            Err(e) if e.kind() == IoKind::NotFound => return Ok(None),
+            opened => opened.map_err(StateError::io("read checkpoint file", &path))?,
+        };
+        let (mut hasher, mut len, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 18]);
+        loop {
+            let read = file.read(&mut buffer).map_err(StateError::io("read checkpoint file", &path))?;
+            if read == 0 {
+                return Ok(Some((len, hasher.finalize())));
+            }
+            hasher.update(buffer.get(..read).unwrap_or_default());
+            len += read as u64;
+        }
+    }
+
+    fn check_place(&self) -> Result<(), StateError> {
+        match place_of(&self.root) {
+            Ok(place) if place == self.place => Ok(()),
+            Err(source) if source.kind() != IoKind::NotFound => Err(StateError::io("look at", &self.root)(source)),
+            _ => Err(StateError::Gone { path: self.root.clone() }),
+        }
+    }
+
     fn list(&self, folder: &str) -> Result<Vec<String>, StateError> {
         let path = self.path(folder);
         let list = || -> std::io::Result<Vec<String>> {
             let names = fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
             names.collect()
         };
-        let mut names = list().map_err(StateError::io("list", &path))?;
+        let mut names = match list() {
+            // Somebody removed it: the next file that is written makes it anew.
+            Err(e) if e.kind() == IoKind::NotFound => self.check_place().map(|()| Vec::new())?,
+            listed => listed.map_err(StateError::io("list", &path))?,
+        };
         names.retain(|name| !name.ends_with(".tmp"));
         names.sort();
         Ok(names)
@@ -204,7 +296,7 @@ impl CheckpointStore for LocalStore {
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let path = self.path(name);
-        fs::rename(folder, &path).map_err(StateError::io("create", &path))?;
+        self.within_folder(&path, || fs::rename(folder, &path).map_err(StateError::io("create", &path)))?;
         Self::sync_folder_of(&path)?;
         Ok(files)
     }
@@ -249,5 +341,33 @@ mod tests {
         let bytes = store.get("manifests/1").unwrap();
         assert!(bytes.len() == 1000 && bytes.iter().all(|b| *b == bytes[0]));
         assert_eq!(store.list("manifests").unwrap(), ["1"], "no temporary is left");
+    }
+
+    #[test]
+    fn a_removed_folder_is_made_anew_but_another_place_is_not_written_to() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("store");
+        let store = LocalStore::open(&root).unwrap();
+        store.put("deltas/1", b"one").unwrap();
+        fs::remove_dir_all(root.join("deltas")).unwrap();
+        fs::remove_dir_all(root.join("manifests")).unwrap();
+        fs::remove_dir_all(root.join("bases")).unwrap();
+        assert_eq!(store.list("deltas").unwrap(), [""; 0]);
+        store.put_pieces("deltas/2", &[b"t", &vec![b'w'; 1 << 20], b"o"]).unwrap();
+        store.put_new("manifests/2", b"{}").unwrap();
+        let snapshot = scratch.path().join("snapshot");
+        fs::create_dir(&snapshot).unwrap();
+        store.adopt("bases/2", &snapshot).unwrap();
+        let bytes = store.get("deltas/2").unwrap();
+        assert_eq!(store.checksum("deltas/2").unwrap(), Some(((1 << 20) + 2, crc32fast::hash(&bytes))));
+        assert_eq!(store.checksum("deltas/1").unwrap(), None);
+        store.check_place().unwrap();
+        // As it is when a volume is no longer mounted: what is there now is another folder.
+        fs::rename(&root, scratch.path().join("away")).unwrap();
+        let gone = |result: Result<(), StateError>| matches!(result, Err(StateError::Gone { .. }));
+        assert!(gone(store.check_place()) && gone(store.put("deltas/3", b"")) && gone(store.list("deltas").map(drop)));
+        fs::create_dir(&root).unwrap();
+        assert!(gone(store.check_place()) && gone(store.put("deltas/3", b"")) && gone(store.list("deltas").map(drop)));
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "nothing was written there");
     }
 }

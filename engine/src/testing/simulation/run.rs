@@ -163,7 +163,12 @@ impl Simulation {
             ..JobArgs::default()
         };
         // A run has a few KiB of state.
-        let bases = BasePolicy { delta_bytes: 1 << chance.random_range(6..16), min_interval: Duration::ZERO };
+        let bases = BasePolicy {
+            delta_bytes: 1 << chance.random_range(6..16),
+            deltas: stream(self.seed, 3).random_range(2..40),
+            min_interval: Duration::ZERO,
+            small: 0,
+        };
         loop {
             let args = JobArgs { workers: chance.random_range(self.settings.workers.clone()), ..args.clone() };
             let world = World {

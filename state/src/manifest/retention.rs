@@ -1,0 +1,126 @@
+//! Which checkpoints are kept, and which files go with the others.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::{Manifest, list_epochs};
+use crate::error::StateError;
+use crate::store::CheckpointStore;
+
+/// How many checkpoints are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// The newest this many.
+    pub keep: usize,
+}
+
+impl Retention {
+    /// Deletes older manifests, then every file below the newest epoch that no kept manifest names. A
+    /// crash in between leaves files that the next call deletes.
+    ///
+    /// # Errors
+    /// When the store cannot be listed or refuses.
+    pub fn prune(self, store: &dyn CheckpointStore) -> Result<(), StateError> {
+        Pruning::new(self).prune(store).map(drop)
+    }
+}
+
+/// Prunes after each commit. Knows which files the kept manifests name, so that it reads each of them once.
+#[derive(Debug)]
+pub struct Pruning {
+    retention: Retention,
+    /// By epoch: deltas, and folders of bases.
+    kept: BTreeMap<u64, Vec<String>>,
+    /// How many of the kept ones name a file.
+    named: BTreeMap<String, usize>,
+}
+
+impl Pruning {
+    /// Keeps as many.
+    #[must_use]
+    pub fn new(retention: Retention) -> Self {
+        Self { retention, kept: BTreeMap::new(), named: BTreeMap::new() }
+    }
+
+    /// As [`Retention::prune`]. Returns the epochs whose manifests are gone or damaged although they were to be kept.
+    ///
+    /// # Errors
+    /// When the store cannot be listed or refuses.
+    pub fn prune(&mut self, store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
+        let epochs = list_epochs(store)?;
+        let (old, kept) = epochs.split_at(epochs.len().saturating_sub(self.retention.keep));
+        let Some(newest) = kept.last() else { return Ok(self.forget_all_but(kept)) };
+        let mut lost = self.forget_all_but(kept);
+        lost.retain(|epoch| !old.contains(epoch));
+        lost.extend(self.read_new_ones(store, kept)?);
+        if old.is_empty() {
+            return Ok(lost);
+        }
+        for epoch in old {
+            store.delete(&Manifest::file(*epoch))?;
+        }
+        for folder in ["deltas", "bases"] {
+            for name in store.list(folder)? {
+                let path = format!("{folder}/{name}");
+                // Files of later epochs are being written, and no manifest names them yet.
+                let is_older = epoch_of_file(&name).is_some_and(|epoch| epoch <= *newest);
+                if is_older && !self.named.contains_key(&path) {
+                    store.delete(&path)?;
+                }
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Returns which of those it had known are not to be kept or not there.
+    fn forget_all_but(&mut self, kept: &[u64]) -> Vec<u64> {
+        let gone: Vec<u64> = self.kept.keys().copied().filter(|epoch| !kept.contains(epoch)).collect();
+        for file in gone.iter().filter_map(|epoch| self.kept.remove(epoch)).flatten() {
+            if let Entry::Occupied(mut naming) = self.named.entry(file) {
+                *naming.get_mut() -= 1;
+                if *naming.get() == 0 {
+                    naming.remove();
+                }
+            }
+        }
+        gone
+    }
+
+    /// Returns which of those it reads for the first time are damaged or gone: they keep nothing.
+    fn read_new_ones(&mut self, store: &dyn CheckpointStore, kept: &[u64]) -> Result<Vec<u64>, StateError> {
+        let mut damaged = Vec::new();
+        for epoch in kept {
+            if self.kept.contains_key(epoch) {
+                continue;
+            }
+            let named = match Manifest::load(store, *epoch) {
+                Ok(manifest) => names_of(manifest),
+                Err(StateError::Corrupt { .. }) => {
+                    damaged.push(*epoch);
+                    Vec::new()
+                }
+                // It was removed since it was listed.
+                Err(error) if error.is_not_found() => {
+                    damaged.push(*epoch);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            named.iter().for_each(|file| *self.named.entry(file.clone()).or_default() += 1);
+            self.kept.insert(*epoch, named);
+        }
+        Ok(damaged)
+    }
+}
+
+fn names_of(manifest: Manifest) -> Vec<String> {
+    let of_worker = |worker: super::WorkerEntry| {
+        worker.deltas.into_iter().map(|delta| delta.file).chain(worker.base.map(|base| base.dir))
+    };
+    manifest.workers.into_iter().flat_map(of_worker).collect()
+}
+
+/// The epoch in the name of a delta or of a base's folder.
+pub(super) fn epoch_of_file(name: &str) -> Option<u64> {
+    name.split('-').next()?.parse().ok()
+}
