@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::{Activator, SyncActivator};
 
 use crate::checkpoint::epochs::SourceId;
-use crate::context::{Activity, Shared, SourceClock};
+use crate::context::{Activity, Reach, Shared, SourceClock};
 use crate::crash;
 use crate::error::{ConnectorError, JobError};
 use crate::metrics::OperatorMetrics;
@@ -54,8 +54,11 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
         })
         .map_err(|source| connector_error(name, source))?;
     let watermark = restored_watermark(&context, name);
-    let lead_ms = source.lead_ms();
-    let clock = context.process.source_clocks.register(watermark.plus_ms(-lead_ms));
+    let nature = Nature {
+        lead_ms: source.lead_ms(),
+        out_of_orderness_ms: i64::try_from(source.out_of_orderness().as_millis()).unwrap_or(i64::MAX),
+    };
+    let clock = context.process.source_clocks.register(nature.reach(watermark));
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
     let (main, main_stream) = builder.new_output();
@@ -83,7 +86,7 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             ended: VecDeque::new(),
             has_begun: false,
             next_look: None,
-            lead_ms,
+            nature,
             clock,
             metrics,
             activator,
@@ -132,6 +135,21 @@ enum State {
     Finished,
 }
 
+/// What a source says of its event times.
+#[derive(Clone, Copy)]
+struct Nature {
+    lead_ms: i64,
+    out_of_orderness_ms: i64,
+}
+
+impl Nature {
+    /// How far a source has come at `watermark`, to be compared with others.
+    fn reach(self, watermark: EventTime) -> Reach {
+        let watermark = watermark.plus_ms(-self.lead_ms);
+        Reach { watermark, latest: watermark.plus_ms(self.out_of_orderness_ms) }
+    }
+}
+
 struct Ingest<R: SourceReader> {
     name: String,
     id: SourceId,
@@ -150,8 +168,7 @@ struct Ingest<R: SourceReader> {
     has_begun: bool,
     /// When it was last asked to be called again.
     next_look: Option<Instant>,
-    /// [`Source::lead_ms`]; the clock stands at the watermark without it.
-    lead_ms: i64,
+    nature: Nature,
     clock: Arc<SourceClock>,
     metrics: Arc<OperatorMetrics>,
     activator: Activator,
@@ -223,7 +240,7 @@ impl<R: SourceReader> Ingest<R> {
             self.close(self.at.epoch)?;
             self.at.epoch = self.at.epoch.next();
             self.lower(Some(self.at));
-            self.clock.set(EventTime::MAX, Activity::Done);
+            self.clock.set(self.nature.reach(EventTime::MAX), Activity::Done);
             self.state = State::Stopped;
         }
         if finish.drain || self.context.process.progress.committed_epoch.load(Ordering::Relaxed) >= finish.last.0 {
@@ -272,7 +289,8 @@ impl<R: SourceReader> Ingest<R> {
         let process = &self.context.process;
         // The slowest one never waits for the others: what is held can only leave when it goes on.
         let least = process.source_clocks.least_active();
-        let ahead_ms = least.map_or(0, |least| self.at.watermark.plus_ms(-self.lead_ms).ms_since(least));
+        let own = self.nature.reach(self.at.watermark).watermark;
+        let ahead_ms = least.map_or(0, |least| own.ms_since(least.watermark));
         let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
         let ahead = ahead_ms > 0 && (too_far || process.held.load(Ordering::Relaxed) >= process.max_held);
         let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
@@ -303,16 +321,17 @@ impl<R: SourceReader> Ingest<R> {
             (_, false) => Activity::Active,
         };
         let mut watermark = self.at.watermark.max(self.batch.watermark.unwrap_or(EventTime::MIN));
-        self.clock.set(watermark.plus_ms(-self.lead_ms), activity);
-        if activity != Activity::Active {
-            // Nothing of its own to wait for: it goes where the active ones are, or, when none is,
-            // where the furthest is, so that what has been read is not held for ever.
-            let others = clocks.least_active().or_else(|| clocks.greatest());
-            watermark = watermark.max(others.map_or(EventTime::MIN, |others| others.plus_ms(self.lead_ms)));
-        }
+        self.clock.set(self.nature.reach(watermark), activity);
+        let others = match activity {
+            Activity::Active => None,
+            Activity::Idle => clocks.followed_within(self.nature.out_of_orderness_ms),
+            // Nothing will come of it, in whatever order.
+            Activity::Done => clocks.followed_within(0),
+        };
+        watermark = watermark.max(others.map_or(EventTime::MIN, |others| others.plus_ms(self.nature.lead_ms)));
         if watermark > self.at.watermark {
             self.at.watermark = watermark;
-            self.clock.set(watermark.plus_ms(-self.lead_ms), activity);
+            self.clock.set(self.nature.reach(watermark), activity);
             self.metrics.watermark.set(watermark.0);
             self.lower(Some(self.at));
         }

@@ -35,6 +35,13 @@ pub trait Source: Send + Sync + 'static {
     fn lead_ms(&self) -> i64 {
         0
     }
+
+    /// How far behind the latest event time its records may be without being late: by this its watermark stays behind. While it
+    /// is idle its watermark follows those of other sources, and stays as far behind *their* latest event times, so that
+    /// records that it has then are not late either. Default: not at all.
+    fn out_of_orderness(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// What a source knows about the worker that opens it.

@@ -160,6 +160,10 @@ impl<T: Data> Source for KafkaSource<T> {
         self.settings.lead_ms
     }
 
+    fn out_of_orderness(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.settings.out_of_orderness_ms).unwrap_or(0))
+    }
+
     fn open(&self, context: SourceContext) -> Result<KafkaReader<T>, ConnectorError> {
         let settings = self.settings.clone();
         let consumer = Arc::new(consumer(&settings, &context)?);

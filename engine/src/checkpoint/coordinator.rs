@@ -21,10 +21,10 @@ use super::leader::{Action, Chain, Leader};
 use super::protocol::{Message, Packet};
 use super::thread::{Answer, CheckpointThread, Command};
 use crate::cluster;
-use crate::context::Shared;
+use crate::context::{Reach, Shared};
 use crate::error::JobError;
 use crate::sink::SinkTask;
-use crate::time::{Epoch, EventTime};
+use crate::time::Epoch;
 use crate::turns;
 
 /// The name of the blob that tells up to which epoch a worker had published its output.
@@ -58,7 +58,7 @@ pub(crate) struct Coordinator {
     told_exhausted: bool,
     told_stop: bool,
     /// What the other processes were last told of the sources here.
-    told_sources: Option<Option<EventTime>>,
+    told_sources: Option<Option<Reach>>,
     ended: BTreeMap<Epoch, Instant>,
 }
 

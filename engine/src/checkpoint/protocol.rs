@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tidemill_state::{BaseEntry, DeltaEntry};
 
+use crate::context::Reach;
 use crate::shell::align::Finish;
-use crate::time::{Epoch, EventTime};
+use crate::time::Epoch;
 
 /// A message on its way to one worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,7 +33,7 @@ pub(crate) enum Message {
     /// To all: a worker failed, and what it said. The job is over, without another checkpoint.
     Failed { process: usize, reason: String },
     /// To a worker of another process: how far the slowest active source of this one is; none when idle.
-    Sources { process: usize, least: Option<EventTime> },
+    Sources { process: usize, least: Option<Reach> },
     /// To a worker of another process: this many of its process's records were consumed.
     Acknowledge { records: u64 },
 }
