@@ -10,6 +10,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
+use super::identity::{LOGS, TopicIds};
+
 /// How long one question to the brokers may take while a source or a sink opens.
 pub(super) const ASK: Duration = Duration::from_secs(30);
 
@@ -58,7 +60,10 @@ impl Connection {
         for (name, value) in fixed {
             config.set(*name, *value);
         }
-        config.set_log_level(RDKafkaLogLevel::Info);
+        // Ids of topics are told in librdkafka's log; what it has to say besides is filtered with ours.
+        let debug = config.get("debug").map_or_else(|| LOGS.to_owned(), |asked| format!("{asked},{LOGS}"));
+        config.set("debug", debug);
+        config.set_log_level(RDKafkaLogLevel::Debug);
         Ok(config)
     }
 }
@@ -76,10 +81,13 @@ impl fmt::Debug for Connection {
 pub(super) struct Log {
     /// Errors that librdkafka waits out by itself: connections lost, brokers away.
     pub(super) errors: Counter,
+    /// The topics it speaks of.
+    pub(super) topic_ids: TopicIds,
 }
 
 impl ClientContext for Log {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.topic_ids.hear(message);
         log(level, facility, message);
     }
 

@@ -5,7 +5,7 @@
 //! sink ─┬─ direct: at least once                            position (what a checkpoint notes)
 //!       └─ transactional: a thread ─ session (one producer) ─ marker (what is published)
 //!          recovery (at start) ─ token (what a checkpoint stages) ─ outgoing (encoding)
-//! leaves: client, url, limits
+//! leaves: client, identity (which topic a name stands for), url, limits
 //! ```
 //! What each mode guarantees, and what it cannot, is in `docs/kafka.md`.
 
@@ -13,6 +13,7 @@ mod client;
 mod dead_letter;
 mod deliveries;
 mod direct;
+mod identity;
 mod limits;
 mod marker;
 mod outgoing;
@@ -33,6 +34,7 @@ mod url;
 mod watch;
 
 pub use client::Connection;
+pub use identity::RecreatedTopic;
 pub use outgoing::Outgoing;
 pub use payload::{Decode, Incoming, NotDecoded, avro, framed_protobuf, json, protobuf, raw};
 pub use reader::KafkaReader;

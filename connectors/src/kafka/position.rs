@@ -1,6 +1,6 @@
-//! What a Kafka source notes in each epoch: the next offset of every partition, and its watermark.
+//! What a Kafka source notes in each epoch: the next offset of every partition, its watermark, and which topics they are of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{ConnectorError, ErrorKind};
@@ -45,22 +45,46 @@ pub(super) struct Place {
 /// By partition.
 pub(super) type Places = BTreeMap<PartitionId, Place>;
 
+/// What the workers of a run noted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Noted {
+    pub(super) places: Places,
+    /// The ids that topics had; more than one where a topic was made anew between the notes of two workers. None in
+    /// checkpoints of earlier versions, or where the brokers did not tell.
+    pub(super) topic_ids: BTreeMap<String, BTreeSet<String>>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u8,
     partitions: Vec<(PartitionId, Place)>,
+    #[serde(default)]
+    topic_ids: BTreeMap<String, String>,
 }
 
 const VERSION: u8 = 1;
 
-pub(super) fn encode(places: impl Iterator<Item = (PartitionId, Place)>) -> Result<Vec<u8>, ConnectorError> {
-    serde_json::to_vec(&Stored { version: VERSION, partitions: places.collect() })
+/// `topic_id` knows the ids of topics.
+pub(super) fn encode(
+    places: impl Iterator<Item = (PartitionId, Place)>,
+    topic_id: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<u8>, ConnectorError> {
+    let partitions: Vec<(PartitionId, Place)> = places.collect();
+    let mut topic_ids = BTreeMap::new();
+    for (PartitionId { topic, .. }, _) in &partitions {
+        if !topic_ids.contains_key(topic)
+            && let Some(id) = topic_id(topic)
+        {
+            topic_ids.insert(topic.clone(), id);
+        }
+    }
+    serde_json::to_vec(&Stored { version: VERSION, partitions, topic_ids })
         .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
 }
 
-/// The places that all workers of the last run noted. Each partition had one reader.
-pub(super) fn merge(positions: &[Vec<u8>]) -> Result<Places, ConnectorError> {
-    let mut places = Places::new();
+/// What all workers of the last run noted. Each partition had one reader.
+pub(super) fn merge(positions: &[Vec<u8>]) -> Result<Noted, ConnectorError> {
+    let Noted { mut places, mut topic_ids } = Noted::default();
     for bytes in positions {
         let stored: Stored = serde_json::from_slice(bytes).map_err(|e| {
             ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a Kafka source's", e)
@@ -69,6 +93,9 @@ pub(super) fn merge(positions: &[Vec<u8>]) -> Result<Places, ConnectorError> {
             let found = stored.version;
             let message = format!("the position in the checkpoint is of version {found}, this build reads {VERSION}");
             return Err(ConnectorError::new(ErrorKind::Data, message));
+        }
+        for (topic, id) in stored.topic_ids {
+            topic_ids.entry(topic).or_default().insert(id);
         }
         for (id, place) in stored.partitions {
             if let Some(other) = places.insert(id.clone(), place) {
@@ -80,7 +107,7 @@ pub(super) fn merge(positions: &[Vec<u8>]) -> Result<Places, ConnectorError> {
             }
         }
     }
-    Ok(places)
+    Ok(Noted { places, topic_ids })
 }
 
 #[cfg(test)]
@@ -96,13 +123,21 @@ mod tests {
         prop::collection::btree_map(id, place, 0..30)
     }
 
+    /// The brokers tell of two of them.
+    fn id_of(topic: &str) -> Option<String> {
+        (topic != "c").then(|| format!("id of {topic}"))
+    }
+
     proptest! {
         /// Dealt out among any number of workers, noted by each, and merged: nothing is lost or doubled.
         #[test]
         fn what_the_workers_noted_is_what_there_was(places in places(), workers in 1..6_usize) {
             let of = |worker| places.clone().into_iter().filter(move |(id, _)| id.owner(workers) == worker);
-            let noted: Vec<Vec<u8>> = (0..workers).map(|worker| encode(of(worker)).unwrap()).collect();
-            prop_assert_eq!(merge(&noted).unwrap(), places);
+            let noted: Vec<Vec<u8>> = (0..workers).map(|worker| encode(of(worker), id_of).unwrap()).collect();
+            let merged = merge(&noted).unwrap();
+            let ids = places.keys().filter_map(|id| Some((id.topic.clone(), [id_of(&id.topic)?].into())));
+            prop_assert_eq!(merged.topic_ids, ids.collect());
+            prop_assert_eq!(merged.places, places);
         }
     }
 
@@ -118,6 +153,13 @@ mod tests {
     }
 
     #[test]
+    fn positions_of_earlier_versions_have_no_ids() {
+        let old = br#"{"version":1,"partitions":[[{"topic":"t","partition":0},{"next":1,"watermark":0,"quiet_since":0}]]}"#;
+        let noted = merge(&[old.to_vec()]).unwrap();
+        assert_eq!((noted.places.len(), noted.topic_ids.len()), (1, 0));
+    }
+
+    #[test]
     fn what_is_no_position_is_an_error() {
         for (bytes, reason) in
             [(&b"{}"[..], "not a Kafka source's"), (br#"{"version":9,"partitions":[]}"#, "version 9")]
@@ -126,7 +168,7 @@ mod tests {
             assert!(error.kind() == ErrorKind::Data && error.to_string().contains(reason), "{error}");
         }
         let id = PartitionId { topic: "t".to_owned(), partition: 0 };
-        let twice = encode([(id, Place { next: 1, watermark: 0, quiet_since: 0 })].into_iter()).unwrap();
+        let twice = encode([(id, Place { next: 1, watermark: 0, quiet_since: 0 })].into_iter(), id_of).unwrap();
         assert!(merge(&[twice.clone(), twice]).unwrap_err().to_string().contains("two positions for t/0"));
     }
 }

@@ -268,6 +268,10 @@ impl<T: Data> SourceReader for KafkaReader<T> {
         self.take_discoveries()?;
         self.serve()?;
         self.fill(batch)?;
+        // After the messages were taken: what was taken of a new topic in place of the old one is not handed out.
+        if let Some(remade) = self.consumer.context().topic_ids.remade() {
+            return Err(remade.while_reading());
+        }
         self.promise(batch);
         if self.settings.until_end && self.lanes.iter().all(|lane| lane.progress.is_done()) {
             return Ok(Next::Done);
@@ -277,7 +281,9 @@ impl<T: Data> SourceReader for KafkaReader<T> {
     }
 
     fn position(&self) -> Result<Vec<u8>, ConnectorError> {
-        position::encode(self.lanes.iter().map(|lane| (lane.id.clone(), lane.progress.place())))
+        let topic_ids = &self.consumer.context().topic_ids;
+        let places = self.lanes.iter().map(|lane| (lane.id.clone(), lane.progress.place()));
+        position::encode(places, |topic| topic_ids.of(topic))
     }
 
     fn committed(&mut self, position: &[u8]) {
@@ -285,7 +291,7 @@ impl<T: Data> SourceReader for KafkaReader<T> {
             return;
         }
         let mut list = TopicPartitionList::new();
-        for (id, place) in position::merge(&[position.to_vec()]).unwrap_or_default() {
+        for (id, place) in position::merge(&[position.to_vec()]).unwrap_or_default().places {
             drop(list.add_partition_offset(&id.topic, id.partition, Offset::Offset(place.next)));
         }
         if list.count() > 0

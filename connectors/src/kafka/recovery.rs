@@ -141,7 +141,7 @@ fn lost(policy: LostMarker, identity: &Identity, restored: Epoch) -> Result<Epoc
         LostMarker::Refuse => Err(ConnectorError::new(
             ErrorKind::Data,
             format!(
-                "group \"{}\", the marker of what was published, is gone (brokers forget groups after offsets.retention.minutes), and the checkpoint has output that may or may not be in topic \"{}\": look there, and set lost_marker to publish or to skip it",
+                "group \"{}\", the marker of what was published, is gone (brokers forget groups after offsets.retention.minutes, and markers with the topic when that is deleted, also if it is made anew), and the checkpoint has output that may or may not be in topic \"{}\": look there, and set lost_marker to publish or to skip it",
                 identity.group(),
                 identity.topic
             ),

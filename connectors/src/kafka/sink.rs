@@ -10,6 +10,7 @@ use tidemill_engine::{ConnectorError, Data, DeadLetter, Epoch, ErrorKind, Record
 
 use super::client::{Connection, Log};
 use super::dead_letter;
+use super::identity::TopicIds;
 use super::limits;
 use super::outgoing::Outgoing;
 use super::recovery;
@@ -167,7 +168,7 @@ impl Settings {
     }
 
     pub(super) fn log(&self, context: &SinkContext) -> Log {
-        Log { errors: context.metrics.counter("broker_errors") }
+        Log { errors: context.metrics.counter("broker_errors"), ..Log::default() }
     }
 }
 
@@ -179,15 +180,19 @@ impl<T: Data> Sink for KafkaSink<T> {
         let settings = &self.settings;
         limits::check_settings(settings, context.checkpoint_interval)?;
         let prefix = settings.prefix(&context.name);
-        let way = match settings.delivery {
+        let (way, topic_ids) = match settings.delivery {
             Delivery::AtLeastOnce => {
                 let log = settings.log(&context);
-                Way::Direct(direct::Writer::open(&settings.connection, &settings.topic, settings.patience, log)?)
+                let topic_ids = log.topic_ids.clone();
+                let way = Way::Direct(direct::Writer::open(&settings.connection, &settings.topic, settings.patience, log)?);
+                (way, topic_ids)
             }
             Delivery::ExactlyOnce => {
                 let (worker, workers) = (context.worker, context.workers);
                 let head = TokenHead { topic: settings.topic.clone(), prefix: prefix.clone(), worker, workers };
-                Way::Transactional(transactional::Writer::start(settings.identity(&context, &prefix, worker), head)?)
+                let identity = settings.identity(&context, &prefix, worker);
+                let topic_ids = identity.log.topic_ids.clone();
+                (Way::Transactional(transactional::Writer::start(identity, head)?), topic_ids)
             }
         };
         Ok(KafkaWriter {
@@ -196,6 +201,7 @@ impl<T: Data> Sink for KafkaSink<T> {
             encode: Arc::clone(&self.encode),
             message: Outgoing::default(),
             way,
+            topic_ids,
             record: PhantomData,
         })
     }
@@ -214,6 +220,7 @@ pub struct KafkaWriter<T> {
     encode: Encode<T>,
     message: Outgoing,
     way: Way,
+    topic_ids: TopicIds,
     record: PhantomData<fn(T)>,
 }
 
@@ -242,6 +249,9 @@ impl<T: Data> SinkWriter for KafkaWriter<T> {
     }
 
     fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
+        if let Some(remade) = self.topic_ids.remade() {
+            return Err(remade.while_writing());
+        }
         match &mut self.way {
             Way::Direct(writer) => Ok(Some(writer.stage())),
             Way::Transactional(writer) => writer.stage(epoch),

@@ -11,11 +11,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidemill_engine::source::{Source, SourceContext};
 use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime};
 
 use super::client::{Connection, failed};
+use super::identity::{self, RecreatedTopic};
 use super::payload::Decode;
 use super::position::{self, PartitionId};
 use super::reader::KafkaReader;
@@ -51,6 +52,7 @@ pub(super) struct Settings {
     pub(super) until_end: bool,
     pub(super) max_malformed: u64,
     pub(super) lead_ms: i64,
+    pub(super) recreated_topic: RecreatedTopic,
 }
 
 fn ms(duration: Duration) -> i64 {
@@ -81,6 +83,7 @@ impl<T: Data> KafkaSource<T> {
             until_end: false,
             max_malformed: Self::MAX_MALFORMED,
             lead_ms: 0,
+            recreated_topic: RecreatedTopic::Refuse,
         };
         Self { settings, decode: Arc::new(decode), event_time: Arc::new(event_time) }
     }
@@ -137,6 +140,14 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
+    /// What a restore does with a topic that was deleted and made anew since its checkpoint. Default: it refuses. A job that is
+    /// running when that happens stops whatever is set here.
+    #[must_use]
+    pub fn recreated_topic(mut self, policy: RecreatedTopic) -> Self {
+        self.settings.recreated_topic = policy;
+        self
+    }
+
     /// Stops at the end that each partition has when the job starts.
     #[must_use]
     pub fn until_end(mut self) -> Self {
@@ -169,10 +180,13 @@ impl<T: Data> Source for KafkaSource<T> {
         let consumer = Arc::new(consumer(&settings, &context)?);
         let there = topics::list(consumer.as_ref(), &settings.topics)?;
         check_topics(&settings.topics, &there)?;
-        let restored = (!context.restored.is_empty()).then(|| position::merge(&context.restored)).transpose()?;
-        if let Some(restored) = &restored {
-            start::check_restored(restored, &settings.topics, &there)?;
+        topics::identify(consumer.as_ref(), &settings.topics, &there)?;
+        let mut noted = (!context.restored.is_empty()).then(|| position::merge(&context.restored)).transpose()?;
+        if let Some(noted) = &mut noted {
+            identity::reconcile(noted, &consumer.context().topic_ids, settings.recreated_topic)?;
+            start::check_restored(&noted.places, &settings.topics, &there)?;
         }
+        let restored = noted.map(|noted| noted.places);
         let (worker, workers) = (context.worker, context.workers);
         let mine: BTreeSet<PartitionId> = there.iter().filter(|id| id.owner(workers) == worker).cloned().collect();
         let now = context.clock.now();

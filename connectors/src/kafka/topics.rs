@@ -81,6 +81,22 @@ pub(super) fn list<C: ConsumerContext>(
     }
 }
 
+/// Has librdkafka ask for each topic by name, which is what makes it tell their ids: a list of all topics does not.
+pub(super) fn identify<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topics: &Topics,
+    there: &BTreeSet<PartitionId>,
+) -> Result<(), ConnectorError> {
+    if matches!(topics, Topics::Named(_)) {
+        return Ok(());
+    }
+    let names: BTreeSet<&str> = there.iter().map(|id| id.topic.as_str()).collect();
+    for name in names {
+        consumer.fetch_metadata(Some(name), ASK).map_err(|e| failed(format!("ask for topic \"{name}\""), e))?;
+    }
+    Ok(())
+}
+
 fn partitions<'a>(metadata: &'a Metadata, topics: &'a Topics) -> impl Iterator<Item = PartitionId> + 'a {
     let read = metadata.topics().iter().filter(|topic| topic.error().is_none() && topics.reads(topic.name()));
     read.flat_map(|topic| {

@@ -14,6 +14,7 @@ use tidemill_engine::metrics::Counter;
 use tidemill_engine::source::{SourceContext, Waker};
 
 use super::client;
+use super::identity::TopicIds;
 use super::partition::BrokersWord;
 use super::position::PartitionId;
 
@@ -23,6 +24,7 @@ pub(super) struct Watch {
     words: Mutex<BTreeMap<PartitionId, BrokersWord>>,
     errors: Counter,
     waker: Waker,
+    pub(super) topic_ids: TopicIds,
 }
 
 impl Watch {
@@ -32,6 +34,7 @@ impl Watch {
             words: Mutex::default(),
             errors: context.metrics.counter("broker_errors"),
             waker: context.waker.clone(),
+            topic_ids: TopicIds::default(),
         }
     }
 
@@ -43,6 +46,7 @@ impl Watch {
 
 impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.topic_ids.hear(message);
         client::log(level, facility, message);
     }
 

@@ -1,0 +1,207 @@
+//! Which topic a name stands for. Kafka gives each topic an id when it is made, and another one when it is deleted and
+//! made anew (KIP-516, brokers from 2.8 on). An offset belongs to an id: under another one it is another record's.
+//!
+//! ```text
+//! librdkafka's log ─▶ "Topic t changed id from A to B" ─▶ the first time: t is B
+//!                                                       └▶ later: t was made anew
+//! ```
+//! librdkafka learns ids with its metadata and has no call for them that rdkafka wraps, but it logs each change, the first
+//! one included. SUBTLE: it does so before it sends a fetch with the new id, so whoever looks here after having taken
+//! messages takes none of the new topic for one of the old. (Brokers before 3.1 are fetched from by name: what came between
+//! the making anew and the next look at the metadata was read by then; the job stops all the same.)
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::{ConnectorError, ErrorKind};
+
+use super::position::Noted;
+
+/// What librdkafka has to log (its property `debug`) so that ids are heard.
+pub(super) const LOGS: &str = "metadata";
+
+/// What a restore does with a topic that was deleted and made anew since its checkpoint: the offsets that the checkpoint
+/// noted are those of the old one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecreatedTopic {
+    /// Stop, and say so.
+    #[default]
+    Refuse,
+    /// Read the new one from its first record. What the checkpoint had not read of the old one is lost; records before the
+    /// watermark of the checkpoint are late.
+    FromFirst,
+    /// Go on at the same offsets: the topic is a copy (moved to another cluster, restored from a backup) that kept them.
+    SameOffsets,
+}
+
+/// A topic that is not the one it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remade {
+    topic: String,
+    was: String,
+    is: String,
+}
+
+impl Remade {
+    /// The error that stops a job which reads the topic.
+    pub(super) fn while_reading(&self) -> ConnectorError {
+        self.error("while the job reads it", "start it again with `recreated_topic` set to how the new one is to be read")
+    }
+
+    /// The error that stops a job which writes to the topic.
+    pub(super) fn while_writing(&self) -> ConnectorError {
+        self.error(
+            "while the job writes to it",
+            "what was published before is gone with the old one, and perhaps a part of the last epochs; restore a checkpoint, or start anew, for what is to be written again",
+        )
+    }
+
+    fn since_checkpoint(&self) -> ConnectorError {
+        self.error(
+            "since the checkpoint",
+            "the offsets in it are those of the old one; set `recreated_topic` to read the new one from its first record or, where it is a copy, at the same offsets; or start anew in an empty checkpoint directory",
+        )
+    }
+
+    fn error(&self, when: &str, advice: &str) -> ConnectorError {
+        let Self { topic, was, is } = self;
+        let message = format!("topic \"{topic}\" was deleted and made anew {when} (its id was {was} and is {is}): {advice}");
+        ConnectorError::new(ErrorKind::Data, message)
+    }
+}
+
+/// The ids of topics as one client hears them. Cheap to clone; clones hear and know the same.
+#[derive(Clone, Default)]
+pub(super) struct TopicIds(Arc<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    known: Mutex<Known>,
+    /// Whether `known` has something remade, so that nobody has to lock it to learn that not.
+    is_remade: AtomicBool,
+}
+
+#[derive(Default)]
+struct Known {
+    ids: BTreeMap<String, String>,
+    remade: Option<Remade>,
+}
+
+impl TopicIds {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a line of librdkafka's log.
+    pub(super) fn hear(&self, line: &str) {
+        let Some((topic, id)) = told(line) else { return };
+        let mut known = self.known();
+        match known.ids.get(topic) {
+            None => drop(known.ids.insert(topic.to_owned(), id.to_owned())),
+            Some(was) if was == id => {}
+            Some(was) => {
+                known.remade = Some(Remade { topic: topic.to_owned(), was: was.clone(), is: id.to_owned() });
+                self.0.is_remade.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// The id of a topic; none where the brokers do not tell.
+    pub(super) fn of(&self, topic: &str) -> Option<String> {
+        self.known().ids.get(topic).cloned()
+    }
+
+    /// A topic that was made anew since it was first heard of.
+    pub(super) fn remade(&self) -> Option<Remade> {
+        self.0.is_remade.load(Ordering::Acquire).then(|| self.known().remade.clone()).flatten()
+    }
+}
+
+/// The topic and its new id in a line that tells one.
+fn told(line: &str) -> Option<(&str, &str)> {
+    // Names of topics have no spaces.
+    let (before, after) = line.split_once(" changed id from ")?;
+    let topic = before.rsplit_once("Topic ")?.1;
+    let id = after.split_once(" to ")?.1.trim();
+    // All zero: the broker that answered is too old to know.
+    let is_zero = id.trim_end_matches('=').bytes().all(|byte| byte == b'A');
+    (!is_zero).then_some((topic, id))
+}
+
+/// Compares the topics of the checkpoint with those that are there, and does as `policy` says about those made anew.
+pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopic) -> Result<(), ConnectorError> {
+    let topics: BTreeSet<String> = noted.places.keys().map(|id| id.topic.clone()).collect();
+    for topic in topics {
+        let was = noted.topic_ids.get(&topic);
+        let (Some(was), Some(is)) = (was, ids.of(&topic)) else {
+            let reason = if was.is_none() { "the checkpoint has no id of it" } else { "the brokers do not tell its id" };
+            tracing::info!(topic, reason, "whether the topic was deleted and made anew since the checkpoint cannot be seen");
+            continue;
+        };
+        let Some(was) = was.iter().find(|was| **was != is).cloned() else { continue };
+        let remade = Remade { topic, was, is };
+        match policy {
+            RecreatedTopic::Refuse => return Err(remade.since_checkpoint()),
+            RecreatedTopic::FromFirst => {
+                tracing::warn!(?remade, "the topic was made anew: it is read from its first record");
+                noted.places.retain(|id, _| id.topic != remade.topic);
+            }
+            RecreatedTopic::SameOffsets => {
+                tracing::warn!(?remade, "the topic was made anew: it is read on at the same offsets");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::position::{PartitionId, Place};
+    use super::*;
+
+    const ZERO: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+    fn line(topic: &str, from: &str, to: &str) -> String {
+        format!("[thrd:main]: Topic {topic} changed id from {from} to {to}")
+    }
+
+    #[test]
+    fn the_first_id_is_the_topics_and_another_one_is_another_topic() {
+        let ids = TopicIds::default();
+        ids.hear("[thrd:main]: Topic t [0] Leader 1 Epoch 0");
+        ids.hear(&line("t", ZERO, "one"));
+        // Another handle of the same topic starts at zero again; a broker that is too old tells zero.
+        ids.hear(&line("t", ZERO, "one"));
+        ids.hear(&line("t", "one", ZERO));
+        assert_eq!((ids.of("t").as_deref(), ids.of("u"), ids.remade()), (Some("one"), None, None));
+        ids.hear(&line("t", "one", "two"));
+        let error = ids.remade().unwrap().while_reading().to_string();
+        assert!(error.contains("\"t\"") && error.contains("was one and is two"), "{error}");
+    }
+
+    fn noted(topic_id: Option<&str>) -> Noted {
+        let id = |topic: &str| PartitionId { topic: topic.to_owned(), partition: 0 };
+        let place = Place { next: 7, watermark: 0, quiet_since: 0 };
+        let topic_ids = topic_id.map(|is| ("t".to_owned(), [is.to_owned()].into()));
+        Noted { places: [(id("t"), place), (id("u"), place)].into(), topic_ids: topic_ids.into_iter().collect() }
+    }
+
+    #[test]
+    fn a_restore_compares_ids_and_does_as_it_is_told() {
+        let ids = TopicIds::default();
+        ids.hear(&line("t", ZERO, "two"));
+        let after = |was: Option<&str>, policy| {
+            let mut noted = noted(was);
+            reconcile(&mut noted, &ids, policy).map(|()| noted.places.len())
+        };
+        assert_eq!(after(Some("two"), RecreatedTopic::Refuse).unwrap(), 2);
+        assert_eq!(after(None, RecreatedTopic::Refuse).unwrap(), 2, "an old checkpoint");
+        let error = after(Some("one"), RecreatedTopic::Refuse).unwrap_err();
+        assert!(error.kind() == ErrorKind::Data && error.to_string().contains("was one and is two"), "{error}");
+        assert_eq!(after(Some("one"), RecreatedTopic::FromFirst).unwrap(), 1);
+        assert_eq!(after(Some("one"), RecreatedTopic::SameOffsets).unwrap(), 2);
+    }
+}
