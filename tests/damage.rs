@@ -27,7 +27,8 @@ const FOR_EVER: u64 = 1_000_000_000;
 
 fn manifests(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder.join("checkpoints/manifests")).into_iter().flatten().flatten();
-    let mut manifests: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    let is_manifest = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    let mut manifests: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_manifest).collect();
     manifests.sort();
     manifests
 }
@@ -125,8 +126,10 @@ fn epoch_of(manifest: &Path) -> u64 {
     manifest.file_stem().and_then(|epoch| epoch.to_str()?.parse().ok()).expect("an epoch")
 }
 
-fn read_manifest(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).expect("a manifest")).expect("JSON")
+/// The newest manifest of a job that runs, which may prune it at any moment.
+fn read_newest(folder: &Path) -> Option<Value> {
+    let json = fs::read(manifests(folder).pop()?).ok()?;
+    Some(serde_json::from_slice(&json).expect("JSON"))
 }
 
 /// The files that a manifest names.
@@ -166,18 +169,22 @@ fn files_removed_under_a_running_job_are_noticed_and_replaced() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     run_a_while(folder.path());
     let checkpoints = folder.path().join("checkpoints");
-    let newest = || manifests(folder.path()).pop();
+    let newest = || read_newest(folder.path());
+    let epoch_in = |manifest: &Value| manifest["epoch"].as_u64().expect("an epoch");
+    let before = newest().as_ref().map(epoch_in);
     let mut child = job(folder.path(), FOR_EVER).spawn().expect("the program starts");
-    let before = newest();
-    let mut wait = |what: &str, mut holds: Box<dyn FnMut() -> bool + '_>| {
-        wait_until(what, || child.try_wait().expect("a child").is_some() || holds());
-        assert!(child.try_wait().expect("a child").is_none(), "the job ended while waiting for {what}");
+    let mut wait = |what: &str, holds: &dyn Fn(&Value) -> bool| {
+        let mut found = None;
+        wait_until(what, || {
+            found = newest().filter(holds);
+            found.is_some() || child.try_wait().expect("a child").is_some()
+        });
+        found.unwrap_or_else(|| panic!("the job ended while waiting for {what}"))
     };
-    let base_of = |manifest: &Path| read_manifest(manifest)["workers"][0]["base"]["dir"].as_str().map(str::to_owned);
-    wait("a checkpoint with a base", Box::new(|| newest() > before && newest().is_some_and(|m| base_of(&m).is_some())));
+    let is_new = |manifest: &Value| Some(epoch_in(manifest)) > before && !manifest["workers"][0]["base"].is_null();
+    let mut manifest = wait("a checkpoint with a base", &is_new);
     for what in ["a delta", "an SST", "deltas", "bases", "manifests"] {
-        let manifest = newest().expect("a manifest");
-        let (epoch, files) = (epoch_of(&manifest), named(&read_manifest(&manifest)));
+        let (epoch, files) = (epoch_in(&manifest), named(&manifest));
         let end = if what == "an SST" { ".sst" } else { ".delta" };
         let gone = match what {
             "a delta" | "an SST" => files.iter().find(|file| file.ends_with(end)).expect(what),
@@ -188,14 +195,9 @@ fn files_removed_under_a_running_job_are_noticed_and_replaced() {
         // The job may put a file into a folder while it is being emptied.
         while remove().is_err_and(|e| e.kind() == std::io::ErrorKind::DirectoryNotEmpty) {}
         // Two epochs may have been written by then.
-        let whole = || {
-            let later = newest().filter(|newest| epoch_of(newest) > epoch + 2);
-            let there = |file: &String| checkpoints.join(file).exists();
-            later
-                .and_then(|newest| fs::read(newest).ok())
-                .is_some_and(|manifest| named(&serde_json::from_slice(&manifest).expect("JSON")).iter().all(there))
-        };
-        wait(&format!("a whole checkpoint after {what} was removed"), Box::new(whole));
+        let there = |file: &String| checkpoints.join(file).exists();
+        let whole = |manifest: &Value| epoch_in(manifest) > epoch + 2 && named(manifest).iter().all(there);
+        manifest = wait(&format!("a whole checkpoint after {what} was removed"), &whole);
     }
     child.kill().expect("a child can be killed");
     let output = child.wait_with_output().expect("a child ends");

@@ -139,6 +139,7 @@ impl StateError {
                 ErrorKind::Data
             }
             Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::Rocks { source, .. } if source.kind() == rocksdb::ErrorKind::Corruption => ErrorKind::Data,
             Self::Io { .. } | Self::Rocks { .. } | Self::Gone { .. } => ErrorKind::Unavailable,
         }
     }

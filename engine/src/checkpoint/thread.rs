@@ -336,11 +336,12 @@ impl CheckpointWork {
         Ok(())
     }
 
-    fn commit(&self, manifest: &Manifest) -> Result<Answer, JobError> {
+    fn commit(&mut self, manifest: &Manifest) -> Result<Answer, JobError> {
         if let Some(Target { store, .. }) = &self.target {
             crash::point("before-manifest", Epoch(manifest.epoch), self.worker as usize);
             manifest.commit(store.as_ref())?;
             crash::point("after-manifest", Epoch(manifest.epoch), self.worker as usize);
+            self.pruning.iter_mut().for_each(|pruning| pruning.committed(manifest));
         }
         Ok(Answer::Committed(Epoch(manifest.epoch)))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::{Manifest, list_epochs};
+use super::{Manifest, WorkerEntry, list_epochs};
 use crate::error::StateError;
 use crate::store::CheckpointStore;
 
@@ -42,6 +42,18 @@ impl Pruning {
         Self { retention, kept: BTreeMap::new(), named: BTreeMap::new() }
     }
 
+    /// Takes in what was just committed, which then need not be read.
+    pub fn committed(&mut self, manifest: &Manifest) {
+        if !self.kept.contains_key(&manifest.epoch) {
+            self.keep(manifest.epoch, names_of(manifest));
+        }
+    }
+
+    fn keep(&mut self, epoch: u64, files: Vec<String>) {
+        files.iter().for_each(|file| *self.named.entry(file.clone()).or_default() += 1);
+        self.kept.insert(epoch, files);
+    }
+
     /// As [`Retention::prune`]. Returns the epochs whose manifests are gone or damaged although they were to be kept.
     ///
     /// # Errors
@@ -74,7 +86,7 @@ impl Pruning {
 
     /// Returns which of those it had known are not to be kept or not there.
     fn forget_all_but(&mut self, kept: &[u64]) -> Vec<u64> {
-        let gone: Vec<u64> = self.kept.keys().copied().filter(|epoch| !kept.contains(epoch)).collect();
+        let gone: Vec<u64> = self.kept.keys().copied().filter(|epoch| kept.binary_search(epoch).is_err()).collect();
         for file in gone.iter().filter_map(|epoch| self.kept.remove(epoch)).flatten() {
             if let Entry::Occupied(mut naming) = self.named.entry(file) {
                 *naming.get_mut() -= 1;
@@ -94,7 +106,7 @@ impl Pruning {
                 continue;
             }
             let named = match Manifest::load(store, *epoch) {
-                Ok(manifest) => names_of(manifest),
+                Ok(manifest) => names_of(&manifest),
                 Err(StateError::Corrupt { .. }) => {
                     damaged.push(*epoch);
                     Vec::new()
@@ -106,18 +118,18 @@ impl Pruning {
                 }
                 Err(error) => return Err(error),
             };
-            named.iter().for_each(|file| *self.named.entry(file.clone()).or_default() += 1);
-            self.kept.insert(*epoch, named);
+            self.keep(*epoch, named);
         }
         Ok(damaged)
     }
 }
 
-fn names_of(manifest: Manifest) -> Vec<String> {
-    let of_worker = |worker: super::WorkerEntry| {
-        worker.deltas.into_iter().map(|delta| delta.file).chain(worker.base.map(|base| base.dir))
+fn names_of(manifest: &Manifest) -> Vec<String> {
+    let of_worker = |worker: &WorkerEntry| {
+        let base = worker.base.iter().map(|base| base.dir.clone());
+        worker.deltas.iter().map(|delta| delta.file.clone()).chain(base).collect::<Vec<_>>()
     };
-    manifest.workers.into_iter().flat_map(of_worker).collect()
+    manifest.workers.iter().flat_map(of_worker).collect()
 }
 
 /// The epoch in the name of a delta or of a base's folder.

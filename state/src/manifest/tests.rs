@@ -175,6 +175,9 @@ fn stored(epochs: u64, bases: &BTreeSet<u64>, keep: usize) -> (MemoryStore, Vec<
         }
         let manifest = Manifest { workers: workers.clone(), ..empty_manifest(epoch) };
         manifest.commit(&store).unwrap();
+        if epoch % 2 == 0 {
+            pruning.committed(&manifest);
+        }
         assert_eq!(pruning.prune(&store).unwrap(), [0; 0]);
     }
     (store, (epochs.saturating_sub(keep as u64) + 1..=epochs).collect())

@@ -170,7 +170,7 @@ fn ten_keys_have_few_files_and_a_short_manifest_however_long_the_job_runs() {
     let mut worker = Worker::new(Arc::clone(&store) as _, None, keep, BasePolicy::default());
     let deltas = BasePolicy::default().deltas;
     let (mut most_files, mut most_bytes) = (0, 0);
-    for epoch in 1..=5000_u64 {
+    for epoch in 1..=3000_u64 {
         let manifest = worker.epoch((0..10).map(|key| (key, epoch)), epoch - 1);
         assert!(manifest.workers[0].deltas.len() <= deltas + 3, "{} deltas", manifest.workers[0].deltas.len());
         worker.settle();
