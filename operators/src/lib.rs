@@ -7,6 +7,7 @@ pub mod pattern;
 pub mod pool;
 pub mod rolling;
 pub mod sample;
+mod sum;
 pub mod table;
 pub mod throttle;
 pub mod window;

@@ -8,6 +8,9 @@
 //! Cost: one step per event that enters or leaves a window. An event leaves the log with the widest
 //! window. Under event-time order the answers are exact; under arrival order a record that comes
 //! behind another one of its key is counted from when it comes, in place of when it happened.
+//!
+//! Invariant: a window's two floats are its sum to the last bit, or say that they are not. Then the sum is kept beside them,
+//! made of the events in the log, which are all that a checkpoint needs to have.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -15,14 +18,20 @@ use tidemill_engine::shell::{Context, ListState, States};
 use tidemill_engine::{EventTime, JobError};
 use tidemill_state::{Key, Queue, StateError};
 
+use crate::sum::Pair;
+
+mod exact;
+
+use exact::ExactTotals;
+
 /// What one window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     /// Number of events.
     pub count: u64,
     sum: f64,
-    /// What rounding took from `sum`: together they are exact for values of usual size, so that what
-    /// leaves takes away exactly what it brought (TwoSum; Knuth, The Art of Computer Programming 2, 4.2.2).
+    /// What rounding took from `sum`; NaN where the two together are not exact. Beside a sum that is beyond the floats, of
+    /// values that are not: their mean.
     rounded: f64,
     /// Time of the oldest event it holds, so that the event itself is looked at only when it leaves. Not stored:
     /// after a restore it is so old that the event is looked at.
@@ -35,23 +44,31 @@ fn unknown_time() -> i64 {
 }
 
 impl Totals {
-    /// Sum of the values.
+    /// Sum of the values the window holds: the exact one, rounded once. It is NaN while a NaN is among them, or infinities of both
+    /// signs; infinite while one of them is, or while it is beyond the largest float.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        self.sum + self.rounded
+        if self.sum.is_infinite() { self.sum } else { self.pair().value() }
     }
 
-    /// The mean value; 0 of no events.
+    /// The mean value; 0 of no events. It is NaN or infinite where a value is.
     #[must_use]
     pub fn mean(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.sum() / self.count as f64 }
+        if self.count == 0 {
+            0.0
+        } else if self.sum.is_infinite() && self.rounded.is_finite() {
+            self.rounded
+        } else {
+            self.sum() / self.count as f64
+        }
+    }
+
+    fn pair(&self) -> Pair {
+        Pair { sum: self.sum, low: self.rounded }
     }
 
     fn shift(&mut self, value: f64) {
-        let sum = self.sum + value;
-        let of_value = sum - self.sum;
-        self.rounded += (self.sum - (sum - of_value)) + (value - of_value);
-        self.sum = sum;
+        Pair { sum: self.sum, low: self.rounded } = self.pair().plus(value);
     }
 
     fn enter(&mut self, event: Event) {
@@ -96,6 +113,9 @@ struct Known {
     /// What each window holds; four fit beside the list without a pointer to follow.
     windows: SmallVec<[Totals; 4]>,
     latest: Option<EventTime>,
+    /// Sums that have no place in `windows`, of few keys. Not stored: the events are there to make them of.
+    #[serde(skip)]
+    exact: Option<Box<ExactTotals>>,
 }
 
 /// What [`Rolling`] tells of a key.
@@ -158,6 +178,14 @@ impl<K: Key> Rolling<K> {
         self.step(ctx, None, read)
     }
 
+    /// Drops what is kept of the context's key: its events, and the time of the latest one.
+    ///
+    /// # Errors
+    /// When state cannot be read.
+    pub fn forget<O, S>(&self, ctx: &Context<'_, K, O, S>) -> Result<(), StateError> {
+        self.events.remove(ctx)
+    }
+
     fn step<O, S, R>(
         &self,
         ctx: &Context<'_, K, O, S>,
@@ -166,7 +194,7 @@ impl<K: Key> Rolling<K> {
     ) -> Result<R, StateError> {
         let EventTime(now) = ctx.event_time();
         self.events.with(ctx, |log| {
-            let (Known { windows, latest }, events) = log.parts();
+            let (Known { windows, latest, exact }, events) = log.parts();
             if windows.len() != self.windows_ms.len() {
                 windows.resize(self.windows_ms.len(), Totals::default());
             }
@@ -184,6 +212,9 @@ impl<K: Key> Rolling<K> {
                     window.leave(left, events);
                 }
                 widest = widest.max(window.count);
+            }
+            if exact.is_some() || windows.iter().any(|window| !window.pair().is_exact()) {
+                exact::sum_up(windows, exact, events);
             }
             while events.len() as u64 > widest {
                 events.pop_front();

@@ -11,6 +11,8 @@ mod changes;
 mod common;
 mod connectors;
 mod evolution;
+#[path = "../../operators/src/sum/oracle.rs"]
+mod exact;
 mod habits;
 mod joins;
 mod late;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 
-use crate::script::{Event, Step, cases, play_part, seen, sorted, steps};
+use crate::exact;
+use crate::script::{Event, Step, cases, play, play_part, seen, sorted, steps};
 
 /// The event, and count, sum and greatest time before it, for each window.
 type Told = (u32, Vec<(u64, i64)>, Option<i64>);
@@ -63,13 +64,38 @@ fn within(seen: &[Event], length: i64) -> (u64, i64) {
 
 /// With late ones among them: an event leaves once it and all that came before it were outside, at the time of some event.
 fn within_late(seen: &[Event], length: i64) -> (u64, i64) {
+    held(seen, length).iter().fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
+}
+
+fn held(seen: &[Event], length: i64) -> &[Event] {
     let mut first = 0;
     for (at, now) in seen.iter().enumerate() {
         while first <= at && i128::from(seen[first].time) <= begin(now, length) {
             first += 1;
         }
     }
-    seen[first..].iter().fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
+    &seen[first..]
+}
+
+/// An event, and for each window count, sum and mean.
+type AnyTold = (u32, Vec<(u64, f64, f64)>);
+
+struct Sums(Rolling<u8>);
+
+impl KeyedLogic for Sums {
+    type Key = u8;
+    type In = (Event, f64);
+    type Out = AnyTold;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u8, AnyTold, ()>, record: Record<Self::In>) -> Result<(), LogicError> {
+        let (event, value) = record.data;
+        let told = self.0.add(ctx, value, |rolled| {
+            rolled.windows.iter().map(|totals| (totals.count, totals.sum(), totals.mean())).collect()
+        })?;
+        ctx.emit((event.id, told));
+        Ok(())
+    }
 }
 
 proptest! {
@@ -114,5 +140,58 @@ proptest! {
             expected.push((event.id, windows, previous));
         }
         prop_assert_eq!(sorted(test.output()), sorted(expected));
+    }
+
+    /// Sums are exact, rounded once: of NaN, infinities, subnormals and the largest floats, which come and go, and through restores.
+    #[test]
+    fn rolling_sums_of_any_floats(
+        steps in steps(),
+        lengths in prop::collection::vec(1..80_i64, 1..4),
+        values in prop::collection::vec(exact::value(), 82),
+    ) {
+        let value = |event: &Event| values[event.id as usize % values.len()];
+        let windows = lengths.clone();
+        let open = move |states: &mut States<'_, u8>| Ok(Sums(Rolling::open(states, "sums", &windows)?));
+        let mut test = LogicTest::new(Order::EventTime, |(event, _): &(Event, f64)| event.key, open);
+        play(&mut test, &steps, |event| (event, value(&event)));
+        let mut told: BTreeMap<u32, _> = test.output().into_iter().collect();
+        let mut keys: BTreeMap<u8, Vec<Event>> = BTreeMap::new();
+        for (event, _, _) in seen(&steps, |_| false) {
+            let seen = keys.entry(event.key).or_default();
+            seen.push(event);
+            let told = told.remove(&event.id).unwrap();
+            for ((count, sum, mean), length) in told.into_iter().zip(&lengths) {
+                let held: Vec<f64> = held(seen, *length).iter().map(value).collect();
+                let (right, n) = (exact::sum(&held), held.len() as f64);
+                prop_assert_eq!(count, held.len() as u64);
+                prop_assert!(exact::same(sum, right), "{} is not {}, of {:?}", sum, right, held);
+                let halves: Vec<f64> = held.iter().map(|value| value / 1024.0).collect();
+                let (right, scaled) = (right / n, exact::sum(&halves) / n * 1024.0);
+                let beyond = sum.is_infinite() && held.iter().all(|value| value.is_finite());
+                prop_assert!(exact::same(mean, if beyond { scaled } else { right }), "mean {} of {:?}", mean, held);
+            }
+        }
+        prop_assert!(told.is_empty());
+    }
+}
+
+/// What was found first: one value that leaves has to leave the sum as well.
+#[test]
+fn what_is_no_number_leaves_the_sum_with_its_event() {
+    let big = f64::MAX / 1.5;
+    for (values, sums) in [
+        ([f64::NAN, 2.0, 3.0, 4.0], [f64::NAN, f64::NAN, 5.0, 7.0]),
+        ([f64::INFINITY, f64::NEG_INFINITY, 3.0, 4.0], [f64::INFINITY, f64::NAN, f64::NEG_INFINITY, 7.0]),
+        ([big, big, -big, -big], [big, f64::INFINITY, 0.0, -2.0 * big]),
+        ([1e300, 1.0, 2.0, 4.0], [1e300, 1e300, 3.0, 6.0]),
+    ] {
+        let open = |states: &mut States<'_, u8>| Ok(Sums(Rolling::open(states, "sums", &[2])?));
+        let mut test = LogicTest::new(Order::EventTime, |(event, _): &(Event, f64)| event.key, open);
+        for (time, value) in (0..).zip(values) {
+            test.push(time, (Event { time, id: time as u32, key: 0, value: 0 }, value));
+        }
+        test.finish();
+        let told: Vec<f64> = test.output().iter().map(|(_, windows)| windows[0].1).collect();
+        assert!(told.iter().zip(sums).all(|(told, right)| exact::same(*told, right)), "{told:?} is not {sums:?}");
     }
 }

@@ -4,7 +4,7 @@
 //! keyed stream ─▶ window(assigner) ─▶ trigger, mode, allowed lateness ─▶ aggregate ─┬─▶ results
 //!                                                                                   └─▶ late records
 //! each.rs     an accumulator per window          sliced.rs    sliding windows share slices
-//! counted.rs  so many records                    functions.rs, sketches.rs    what is aggregated
+//! counted.rs  so many records                    stats.rs, functions.rs, sketches.rs    what is aggregated
 //! ```
 //! The logic is plain [`KeyedLogic`]: [`WindowLogic`] runs in a test without a dataflow.
 
@@ -16,12 +16,14 @@ mod functions;
 mod sketches;
 mod sliced;
 mod spec;
+mod stats;
 
-pub use aggregate::{Aggregate, Stats, StatsOf, stats_of};
+pub use aggregate::Aggregate;
 pub use assigner::{Assigner, Window};
 pub use functions::{Counting, FullWindow, TopN, counting, full_window, top_n};
 pub use sketches::{DistinctOf, Quantiles, QuantilesOf, distinct_of, quantiles_of};
 pub use spec::{Firing, Mode, TimeDomain, Trigger, WindowSpec};
+pub use stats::{ExactStats, Stats, StatsOf, stats_of};
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States};

@@ -1,0 +1,47 @@
+//! Quantiles of any values against the sorted values.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::sum::oracle::{same, value};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn quantiles_are_those_of_the_sorted_values(
+        values in prop::collection::vec(value(), 0..40),
+        cut in any::<Index>(),
+        quantiles in prop::collection::vec(0.0..=1.0_f64, 3),
+    ) {
+        let quantiles = [vec![0.0, 1.0], quantiles].concat();
+        let aggregate = quantiles_of(&quantiles, |value: &f64| *value);
+        let cut = cut.index(values.len() + 1);
+        let [mut sketch, other] = [&values[..cut], &values[cut..]].map(|values| {
+            let mut sketch = aggregate.empty();
+            values.iter().for_each(|value| aggregate.add(&mut sketch, value));
+            sketch
+        });
+        aggregate.merge(&mut sketch, &other);
+        let told = aggregate.finish(&sketch);
+        prop_assert_eq!(told.count, values.len() as u64);
+        prop_assert_eq!(told.values.len(), if values.is_empty() { 0 } else { quantiles.len() });
+        let mut sorted = values.clone();
+        sorted.sort_by(f64::total_cmp);
+        for (q, told) in quantiles.iter().zip(told.values) {
+            let right = match values.iter().any(|value| value.is_nan()) {
+                true => f64::NAN,
+                false => sorted[(q * (sorted.len() - 1) as f64) as usize],
+            };
+            // Beyond so many orders of magnitude the least ones are told too high: of those it is only sure that they are among the values.
+            let magnitudes = values.iter().filter(|v| v.is_finite() && v.abs() >= f64::MIN_POSITIVE).map(|v| v.abs().log10());
+            let span = magnitudes.clone().fold(f64::MIN, f64::max) - magnitudes.fold(f64::MAX, f64::min);
+            let near = (told - right).abs() <= 0.0101 * right.abs() + f64::MIN_POSITIVE;
+            let finite: Vec<f64> = sorted.iter().copied().filter(|v| v.is_finite()).collect();
+            let among = || told >= finite[0] && told <= finite[finite.len() - 1];
+            prop_assert!(same(told, right) || near || (right.is_finite() && span > 17.0 && among()),
+                "{} of {:?} is not {} but {}", q, values, right, told);
+        }
+    }
+}
