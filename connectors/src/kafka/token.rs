@@ -37,7 +37,10 @@ pub(super) fn encode(head: &TokenHead, chunks: &[Chunk]) -> Result<Vec<u8>, Conn
     let len: usize = chunks.iter().map(|chunk| chunk.len()).sum();
     let mut bytes = Vec::with_capacity(5 + head.len() + len);
     bytes.push(VERSION);
-    bytes.extend((head.len() as u32).to_le_bytes());
+    let head_len = u32::try_from(head.len()).map_err(|e| {
+        ConnectorError::caused(ErrorKind::Invalid, "the names of a topic and its transactions are too long", e)
+    })?;
+    bytes.extend(head_len.to_le_bytes());
     bytes.extend(head);
     chunks.iter().for_each(|chunk| bytes.extend(chunk.iter()));
     Ok(bytes)

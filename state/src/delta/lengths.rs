@@ -65,11 +65,13 @@ pub(crate) fn push_with<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -
     }
     let len = out.len() - at - 1;
     let encoded = Encoded::of(len as u64);
-    if encoded.len == 1 {
-        out[at] = encoded.bytes[0];
-    } else {
-        out.splice(at..=at, encoded.as_slice().iter().copied());
+    let content = at + encoded.len;
+    if content > at + 1 {
+        // Room for the rest of the length, by moving the content on.
+        out.resize(content + len, 0);
+        out.copy_within(at + 1..at + 1 + len, content);
     }
+    out[at..content].copy_from_slice(encoded.as_slice());
     Ok(len)
 }
 
