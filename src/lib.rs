@@ -37,6 +37,7 @@ pub use tidemill_connectors as connectors;
 pub use tidemill_engine as engine;
 pub use tidemill_engine::testing;
 pub use tidemill_operators as operators;
+pub use tidemill_operators::infer::nan_as_null;
 pub use tidemill_operators::{differential, features};
 pub use tidemill_state as state;
 

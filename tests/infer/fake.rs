@@ -24,6 +24,24 @@ pub enum Act {
     Slow = 5,
     /// The model cannot be had twice, and then it can.
     Recovers = 6,
+    /// The score is NaN.
+    NotANumber = 7,
+    /// The score is infinite.
+    Infinite = 8,
+    /// The score is infinite, below.
+    Below = 9,
+}
+
+impl Act {
+    /// What a model that obeys gives in place of `score`.
+    pub fn score(act: f32, score: f32) -> f32 {
+        match act {
+            7.0 => f32::NAN,
+            8.0 => f32::INFINITY,
+            9.0 => f32::NEG_INFINITY,
+            _ => score,
+        }
+    }
 }
 
 features! {
@@ -130,7 +148,8 @@ impl Backend for Fake {
             return Err(RunError::Batch("poison in the batch".to_owned()));
         }
         assert!(!asked(Act::Panic), "asked to panic");
-        scores.extend(cells.chunks(2).map(|row| row[0] * 2.0 + self.plus));
+        let of = |act: f32| if self.obeys.iter().any(|obeyed| f32::from(*obeyed as u8) == act) { act } else { 0.0 };
+        scores.extend(cells.chunks(2).map(|row| Act::score(of(row[1]), row[0] * 2.0 + self.plus)));
         Ok(())
     }
 }

@@ -5,13 +5,20 @@
 
 mod allocations;
 mod closing;
+mod exact;
 mod fake;
+mod finite;
 mod ladder;
+mod logs;
+mod missing;
+mod onnx;
 mod poison;
 mod pool;
 mod restore;
+mod served;
 mod simulated;
 mod tensors;
+mod types;
 
 use std::alloc::System;
 use std::sync::RwLock;

@@ -48,6 +48,12 @@ pub trait ModelSource: Send + Sync {
         0
     }
 
+    /// The only number of rows that its backends can be run with, where there is one: a batch is cut into such runs, the
+    /// last filled up with rows of its own.
+    fn batch_rows(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether a run waits for others (a server): such a model never runs in line on a worker.
     fn blocks(&self) -> bool {
         false
@@ -75,7 +81,8 @@ pub trait ModelSource: Send + Sync {
 pub struct ModelInfo {
     /// The model's name: its metadata's, or the file's.
     pub name: String,
-    /// The first 16 hexadecimal digits of the SHA-256 of its file; of a served model, its version.
+    /// The first 16 hexadecimal digits of the SHA-256 of its file, and of those with weights beside it; of a served
+    /// model, its version.
     pub hash: String,
 }
 

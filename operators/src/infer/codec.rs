@@ -1,6 +1,9 @@
 //! From records to rows of tensors, and from rows of tensors to scores.
 
-use super::tensor::{Elements, Tensor, TensorSpec};
+use half::{bf16, f16};
+
+use super::element::{Elements, each_number};
+use super::tensor::{Tensor, TensorSpec};
 
 /// How a program's records become rows and the model's rows become scores.
 pub(super) trait Codec<D>: 'static {
@@ -16,6 +19,17 @@ pub(super) trait Codec<D>: 'static {
     }
 }
 
+/// The nearest f32; none for a number that is beyond what an f32 holds. NaN and infinities are the same in both.
+pub(super) fn narrow(value: f64) -> Option<f32> {
+    let narrowed = value as f32;
+    (narrowed.is_finite() || !value.is_finite()).then_some(narrowed)
+}
+
+/// Says that [`narrow`] gave none.
+pub(super) fn beyond(what: &str, value: f64) -> String {
+    format!("{what} is {value:e}: an f32 holds no more than {:e}", f32::MAX)
+}
+
 /// One row of each input, to be filled once each. Values are copied straight into the batch's tensors.
 #[derive(Debug)]
 pub struct Row<'a> {
@@ -28,38 +42,44 @@ pub struct Row<'a> {
     pub(super) fault: Option<String>,
 }
 
-/// The same for each kind of elements.
 macro_rules! fill {
-    ($(#[$doc:meta])* $name:ident, $kind:ident, $value:ty) => {
-        $(#[$doc])*
-        pub fn $name(&mut self, input: usize, values: &[$value]) {
-            if self.fits(input, values.len()) {
-                match self.inputs.get_mut(input).map(|input| &mut input.elements) {
-                    Some(Elements::$kind(to)) => to.extend_from_slice(values),
-                    _ => self.wrong(input, concat!("is no tensor of ", stringify!($value))),
+    ($(($what:literal, $variant:ident, $value:ident, $onnx:ident, $datatype:literal)),+ $(,)?) => {
+        impl Row<'_> {
+            $(
+                #[doc = concat!("Fills the row of input `input` with ", stringify!($value),
+                    "s. A size of its rows that may be any is as large as the values need.")]
+                pub fn $value(&mut self, input: usize, values: &[$value]) {
+                    if self.fits(input, values.len()) {
+                        match self.inputs.get_mut(input).map(|input| &mut input.elements) {
+                            Some(Elements::$variant(to)) => to.extend_from_slice(values),
+                            _ => self.wrong(input, concat!("is no tensor of ", stringify!($value))),
+                        }
+                    }
                 }
-            }
+            )+
         }
     };
 }
+each_number!(fill);
 
 impl Row<'_> {
-    fill!(
-        /// Fills the row of input `input`. A size of its rows that may be any is as large as the values need.
-        f32, F32, f32
-    );
-    fill!(
-        /// As [`f32`](Self::f32).
-        f64, F64, f64
-    );
-    fill!(
-        /// As [`f32`](Self::f32).
-        i64, I64, i64
-    );
-    fill!(
-        /// As [`f32`](Self::f32).
-        bool, Bool, bool
-    );
+    /// Fills the row of input `input` with f32s, each the nearest to the f64 given. One that is beyond what an f32 holds
+    /// refuses the record.
+    pub fn f32_from(&mut self, input: usize, values: &[f64]) {
+        let mut narrowed = Vec::with_capacity(values.len());
+        for (at, value) in values.iter().enumerate() {
+            match narrow(*value) {
+                Some(value) => narrowed.push(value),
+                None => return self.refuse(beyond(&format!("value {at} of input {input}"), *value)),
+            }
+        }
+        self.f32(input, &narrowed);
+    }
+
+    /// The record cannot be scored: it goes to the default score, or is a dead letter with this reason.
+    pub fn refuse(&mut self, reason: impl Into<String>) {
+        self.fault.get_or_insert_with(|| reason.into());
+    }
 
     /// As [`f32`](Self::f32); the strings are copied.
     pub fn text(&mut self, input: usize, values: &[&str]) {
@@ -143,42 +163,39 @@ pub struct OutputRow<'a> {
     pub(super) row: usize,
 }
 
-/// The same for each kind of elements.
 macro_rules! slice {
-    ($(#[$doc:meta])* $name:ident, $kind:ident, $value:ty) => {
-        $(#[$doc])*
-        #[must_use]
-        pub fn $name(&self, output: usize) -> &'a [$value] {
-            let Some(Tensor { elements: Elements::$kind(values), shape }) = self.outputs.get(output) else {
-                return &[];
-            };
-            let len: usize = shape.iter().product();
-            values.get(self.row * len..(self.row + 1) * len).unwrap_or_default()
+    ($(($what:literal, $variant:ident, $value:ident, $onnx:ident, $datatype:literal)),+ $(,)?) => {
+        impl<'a> OutputRow<'a> {
+            $(
+                #[doc = concat!("The values of output `output` in row-major order; none where it is no tensor of ",
+                    stringify!($value), ".")]
+                #[must_use]
+                pub fn $value(&self, output: usize) -> &'a [$value] {
+                    match self.outputs.get(output) {
+                        Some(Tensor { elements: Elements::$variant(values), shape }) => self.slice(values, shape),
+                        _ => &[],
+                    }
+                }
+            )+
         }
     };
 }
+each_number!(slice);
 
 impl<'a> OutputRow<'a> {
-    slice!(
-        /// The values of output `output`, in row-major order; none when it is of another type.
-        f32, F32, f32
-    );
-    slice!(
-        /// As [`f32`](Self::f32).
-        f64, F64, f64
-    );
-    slice!(
-        /// As [`f32`](Self::f32).
-        i64, I64, i64
-    );
-    slice!(
-        /// As [`f32`](Self::f32).
-        bool, Bool, bool
-    );
-    slice!(
-        /// As [`f32`](Self::f32).
-        text, Text, String
-    );
+    /// The texts of output `output` in row-major order; none where it is no tensor of text.
+    #[must_use]
+    pub fn text(&self, output: usize) -> &'a [String] {
+        match self.outputs.get(output) {
+            Some(Tensor { elements: Elements::Text(values), shape }) => self.slice(values, shape),
+            _ => &[],
+        }
+    }
+
+    fn slice<T>(&self, values: &'a [T], shape: &[usize]) -> &'a [T] {
+        let len: usize = shape.iter().product();
+        values.get(self.row * len..(self.row + 1) * len).unwrap_or_default()
+    }
 
     /// The dimensions of the row of output `output`.
     #[must_use]

@@ -15,6 +15,17 @@ pub enum ModelError {
         #[source]
         source: std::io::Error,
     },
+    /// A file in which the model keeps weights cannot be read.
+    #[error("the model \"{}\" keeps weights in \"{}\", which cannot be read", .path.display(), .file.display())]
+    Weights {
+        /// The model's file.
+        path: PathBuf,
+        /// The file beside it.
+        file: PathBuf,
+        /// The system's reason, or why it is not asked.
+        #[source]
+        source: std::io::Error,
+    },
     /// ONNX Runtime itself cannot be loaded.
     #[error(
         "cannot load ONNX Runtime from \"{path}\": {reason}; set ORT_DYLIB_PATH to libonnxruntime.so 1.24 or later (`cargo xtask setup` fetches one)"

@@ -1,4 +1,7 @@
-//! The feature spec: which features a record has, in which order they go into the model.
+//! The feature spec: which features a record has, in which order they go into the model, and what stands for one that
+//! is missing.
+
+use super::codec::{beyond, narrow};
 
 /// A record's features, as a model takes them.
 ///
@@ -9,34 +12,113 @@ pub trait Features {
 
     /// Writes them into one row of the tensor, `NAMES.len()` wide.
     fn write(&self, row: &mut [f32]);
+
+    /// The same, where a feature that cannot be written refuses the record.
+    ///
+    /// # Errors
+    /// The feature by name, and why; such a record gets the default score, or is a dead letter.
+    fn try_write(&self, row: &mut [f32]) -> Result<(), String> {
+        self.write(row);
+        Ok(())
+    }
+}
+
+/// A feature as an f32 has it: the nearest one.
+///
+/// # Errors
+/// When it is finite and beyond what an f32 holds: with its name and value. NaN and infinities are what they are.
+pub fn narrowed(name: &str, value: f64) -> Result<f32, String> {
+    narrow(value).ok_or_else(|| beyond(&format!("feature {name}"), value))
+}
+
+/// What a field of [`features!`](crate::features) can be.
+#[doc(hidden)]
+pub trait FeatureValue: Copy {
+    /// Of a list of values that may be too short.
+    fn of(value: Option<f64>) -> Self;
+
+    /// What the model gets.
+    fn or_missing(self, missing: f64) -> f64;
+}
+
+impl FeatureValue for f64 {
+    fn of(value: Option<f64>) -> Self {
+        value.unwrap_or_default()
+    }
+
+    fn or_missing(self, _: f64) -> f64 {
+        self
+    }
+}
+
+impl FeatureValue for Option<f64> {
+    fn of(value: Option<f64>) -> Self {
+        value
+    }
+
+    /// NaN is missing as well: in JSON they are written the same.
+    fn or_missing(self, missing: f64) -> f64 {
+        self.filter(|value| !value.is_nan()).unwrap_or(missing)
+    }
 }
 
 /// Declares a struct of `f64` features in the order of a model's columns, with [`Features`],
 /// `Serialize` (an object of name and value) and `Deserialize`. The crate that uses it depends on `serde`.
 ///
+/// A feature that may be missing says what the model gets instead; its field is an `Option<f64>`. `or NaN` is for
+/// models that were trained with missing values, as XGBoost and LightGBM can be.
+///
 /// ```
 /// tidemill_operators::features! {
 ///     /// What the model sees of a payment.
-///     pub struct PaymentFeatures { amount, seconds_since_last }
+///     pub struct PaymentFeatures {
+///         amount,
+///         seconds_since_last or NaN,
+///         age or 40.0,
+///     }
 /// }
 /// use tidemill_operators::infer::Features;
-/// assert_eq!(PaymentFeatures::NAMES, ["amount", "seconds_since_last"]);
+/// assert_eq!(PaymentFeatures::NAMES, ["amount", "seconds_since_last", "age"]);
+/// let first = PaymentFeatures { amount: 12.5, seconds_since_last: None, age: None };
+/// let mut row = [0.0; 3];
+/// first.write(&mut row);
+/// assert!(row[0] == 12.5 && row[1].is_nan() && row[2] == 40.0);
+///
+/// // Absent and null are missing; NaN is written as null, and is read again.
+/// # fn main() -> Result<(), serde_json::Error> {
+/// let read: PaymentFeatures = serde_json::from_str(r#"{"amount": null, "age": null}"#)?;
+/// assert!(read.amount.is_nan() && read.seconds_since_last.is_none() && read.age.is_none());
+/// assert!(serde_json::from_str::<PaymentFeatures>(r#"{"age": 3}"#).is_err(), "amount has to be there");
+/// # Ok(())
+/// # }
 /// ```
+///
+/// | the feature is | `amount` | `age or 40.0` |
+/// |---|---|---|
+/// | absent from the JSON, or no column of the file | an error: the record is malformed | missing: 40.0 |
+/// | `null`, or an empty cell | NaN (a cell: an error) | missing: 40.0 |
+/// | NaN | NaN | missing: 40.0 |
+/// | infinite | infinite; JSON: `"Infinity"` | the same |
+/// | finite, beyond an f32 | the record is refused: default score, or dead letter | the same |
 #[macro_export]
 macro_rules! features {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident),+ $(,)? }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident $(or $missing:expr)?),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
         $vis struct $name {
-            $(#[doc = concat!("Feature `", stringify!($field), "`.")] pub $field: f64),+
+            $(
+                #[doc = concat!("Feature `", stringify!($field), "`.")]
+                $(#[doc = concat!("Where it is missing the model gets `", stringify!($missing), "`.")])?
+                pub $field: $crate::__feature_type!($($missing)?)
+            ),+
         }
 
         impl $name {
-            /// The features from their values, in order; those that are missing are 0.
+            /// The features from their values, in order; those that are missing are 0, or `None`.
             #[allow(dead_code)]
             $vis fn from_values(values: impl IntoIterator<Item = f64>) -> Self {
                 let mut values = values.into_iter();
-                Self { $($field: values.next().unwrap_or_default()),+ }
+                Self { $($field: $crate::infer::FeatureValue::of(values.next())),+ }
             }
         }
 
@@ -44,10 +126,164 @@ macro_rules! features {
             const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
 
             fn write(&self, row: &mut [f32]) {
-                for (cell, value) in row.iter_mut().zip([$(self.$field),+]) {
+                let values = [$($crate::infer::FeatureValue::or_missing(
+                    self.$field, $crate::__feature_missing!($($missing)?))),+];
+                for (cell, value) in row.iter_mut().zip(values) {
                     *cell = value as f32;
                 }
             }
+
+            fn try_write(&self, row: &mut [f32]) -> ::core::result::Result<(), ::std::string::String> {
+                let values = [$((stringify!($field), $crate::infer::FeatureValue::or_missing(
+                    self.$field, $crate::__feature_missing!($($missing)?)))),+];
+                for (cell, (name, value)) in row.iter_mut().zip(values) {
+                    *cell = $crate::infer::narrowed(name, value)?;
+                }
+                ::core::result::Result::Ok(())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> ::core::result::Result<S::Ok, S::Error> {
+                use serde::ser::SerializeStruct as _;
+                let count = <Self as $crate::infer::Features>::NAMES.len();
+                let mut fields = serializer.serialize_struct(stringify!($name), count)?;
+                $(fields.serialize_field(stringify!($field), &$crate::infer::nan_as_null::Number(self.$field))?;)+
+                fields.end()
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> ::core::result::Result<Self, D::Error> {
+                // Another struct of the same name: how the fields are read goes by their type.
+                fn read<'de, D: serde::Deserializer<'de>>(
+                    deserializer: D,
+                ) -> ::core::result::Result<($($crate::__feature_type!($($missing)?),)+), D::Error> {
+                    #[derive(serde::Deserialize)]
+                    struct $name { $($field: $crate::infer::nan_as_null::Number<$crate::__feature_type!($($missing)?)>),+ }
+                    let read: $name = serde::Deserialize::deserialize(deserializer)?;
+                    ::core::result::Result::Ok(($(read.$field.0,)+))
+                }
+                let ($($field,)+) = read(deserializer)?;
+                ::core::result::Result::Ok(Self { $($field),+ })
+            }
         }
     };
+}
+
+/// The type of a field of [`features!`](crate::features).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __feature_type {
+    () => { f64 };
+    ($missing:expr) => { ::core::option::Option<f64> };
+}
+
+/// What the model gets for a field of [`features!`](crate::features) that is missing.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __feature_missing {
+    () => {
+        f64::NAN
+    };
+    ($missing:expr) => {{
+        #[allow(non_upper_case_globals, dead_code)]
+        const NaN: f64 = f64::NAN;
+        #[allow(clippy::unnecessary_cast)]
+        let missing = $missing as f64;
+        missing
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    crate::features! {
+        /// All there is.
+        struct Mixed { plain, age or 40.0, seen or NaN, below or -1 }
+    }
+
+    fn row(features: &Mixed) -> Result<[f32; 4], String> {
+        let mut row = [0.0; 4];
+        features.try_write(&mut row).map(|()| row)
+    }
+
+    #[test]
+    fn what_is_missing_is_what_it_says() {
+        let Ok([plain, age, seen, below]) = row(&Mixed { plain: f64::NAN, ..Mixed::default() }) else { panic!() };
+        assert!(plain.is_nan() && seen.is_nan());
+        assert_eq!((age, below), (40.0, -1.0));
+        let there = Mixed { plain: 1.0, age: Some(f64::NAN), seen: Some(2.0), below: Some(f64::INFINITY) };
+        assert_eq!(row(&there), Ok([1.0, 40.0, 2.0, f32::INFINITY]));
+        assert_eq!(Mixed::from_values([3.0, 4.0]), Mixed { plain: 3.0, age: Some(4.0), seen: None, below: None });
+        assert_eq!(Mixed::from_values([]), Mixed::default());
+    }
+
+    #[test]
+    fn what_is_beyond_an_f32_is_named() {
+        let large = Mixed { seen: Some(-1e39), ..Mixed::default() };
+        assert_eq!(row(&large), Err("feature seen is -1e39: an f32 holds no more than 3.4028235e38".to_owned()));
+    }
+
+    #[test]
+    fn absent_and_null_are_told_apart_where_it_matters() {
+        let read = |text: &str| serde_json::from_str::<Mixed>(text);
+        let found = read(r#"{"plain": null, "age": null, "seen": "NaN", "below": "-Infinity", "other": [1]}"#).unwrap();
+        assert!(found.plain.is_nan() && found.age.is_none() && found.seen.is_some_and(f64::is_nan));
+        assert_eq!(found.below, Some(f64::NEG_INFINITY));
+        assert_eq!(read(r#"{"plain": 3}"#).unwrap(), Mixed { plain: 3.0, ..Mixed::default() });
+        let missing = read(r#"{"age": 3}"#).unwrap_err().to_string();
+        assert!(missing.contains("missing field `plain`"), "{missing}");
+        assert!(read(r#"{"plain": true}"#).is_err() && read(r#"{"plain": "many"}"#).is_err());
+    }
+
+    fn any_f64() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            -1e3..1e3,
+            Just(f64::from(f32::MAX)),
+            Just(f64::INFINITY),
+            Just(0.0)
+        ]
+    }
+
+    fn same(a: f64, b: f64) -> bool {
+        a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+    }
+
+    proptest! {
+        /// Against the definition: the nearest f32, ties to the even one, and none beyond half a step above the largest.
+        #[test]
+        fn narrowing_is_rounding_or_refused(value in any_f64()) {
+            let limit = f64::from(f32::MAX) + f64::exp2(103.0);
+            match narrowed("x", value) {
+                Ok(narrow) if value.is_finite() => {
+                    prop_assert!(narrow.is_finite() && value.abs() < limit);
+                    let error = (f64::from(narrow) - value).abs();
+                    for other in [narrow.next_up(), narrow.next_down()].into_iter().filter(|other| other.is_finite()) {
+                        prop_assert!(error <= (f64::from(other) - value).abs(), "{value}: {narrow} or {other}");
+                    }
+                }
+                Ok(narrow) => prop_assert!(same(f64::from(narrow), value)),
+                Err(_) => prop_assert!(value.is_finite() && value.abs() >= limit),
+            }
+        }
+
+        /// Whatever it is: as JSON, and as state and messages between workers have it.
+        #[test]
+        fn what_is_written_is_read_again(plain in any_f64(), age in proptest::option::of(any_f64())) {
+            let written = Mixed { plain, age, seen: None, below: Some(0.5) };
+            let read: Mixed = serde_json::from_str(&serde_json::to_string(&written).unwrap()).unwrap();
+            prop_assert!(same(read.plain, plain));
+            // In JSON a missing feature is a NaN; to the model they are the same.
+            prop_assert!(same(read.age.unwrap_or(f64::NAN), age.unwrap_or(f64::NAN)));
+            prop_assert_eq!((read.seen, read.below), (None, Some(0.5)));
+            let bytes = bincode::serde::encode_to_vec(written, bincode::config::standard()).unwrap();
+            let (read, used): (Mixed, usize) = bincode::serde::decode_from_slice(&bytes, bincode::config::standard()).unwrap();
+            prop_assert!(same(read.plain, plain) && same(read.age.unwrap_or(1.0), age.unwrap_or(1.0)) && used == bytes.len());
+        }
+    }
 }

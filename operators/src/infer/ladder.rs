@@ -2,89 +2,67 @@
 //!
 //! ```text
 //! model ── Ok ─▶ scored
+//!   │   └─ NaN, infinity ─▶ those records go on, without another run
 //!   ├─ Unavailable ─▶ retry, with backoff (on threads only) ─▶ all its records go on
 //!   └─ Batch ─▶ halves, down to the bad records alone ─▶ those go on
 //!        └─▶ fallback model, the same way ─▶ scored by the fallback
 //!              └─▶ default score, or dead letter: the operator decides
 //! ```
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::shell::BatchRunner;
-use tidemill_engine::with_causes;
 
-use super::backend::{Backend, ModelSource, RunError};
+use super::backend::{ModelSource, RunError};
+use super::element::Elements;
 use super::error::ModelError;
-use super::tensor::{Elements, Tensor, TensorSpec};
+use super::finite::{Finite, same_bits};
+use super::loaded::Loaded;
+use super::size::made_up;
+use super::tensor::Tensor;
 use super::work::{Group, Place, Work};
 use crate::pool::Retries;
 
-/// A model of one thread.
-struct Loaded {
-    source: Arc<dyn ModelSource>,
-    /// None before it is opened, and after a panic.
-    backend: Option<Box<dyn Backend>>,
-}
-
-impl Loaded {
-    /// A run whose outputs are what they should be. A panic makes the model unavailable, and has it opened again.
-    fn run(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
-        let backend = match &mut self.backend {
-            Some(backend) => backend,
-            closed => {
-                let opened = self.source.open().map_err(|error| RunError::Unavailable(with_causes(&error)))?;
-                closed.insert(opened)
-            }
-        };
-        outputs.iter_mut().for_each(Tensor::clear);
-        match catch_unwind(AssertUnwindSafe(|| backend.run(rows, inputs, outputs))) {
-            Ok(result) => result?,
-            Err(panic) => {
-                self.backend = None;
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                return Err(RunError::Unavailable(format!("it panicked: {text}")));
-            }
-        }
-        let wrong = |(spec, output): &(&TensorSpec, &Tensor)| !spec.holds(rows, output);
-        match self.source.outputs().iter().zip(&*outputs).find(wrong) {
-            None => Ok(()),
-            Some((spec, Tensor { shape, elements })) => Err(RunError::Batch(format!(
-                "the model gave {} values of {} in rows of {shape:?} for {rows} rows of {spec}",
-                elements.len(),
-                elements.element_type()
-            ))),
-        }
-    }
+/// What the ladder is to do with what models give.
+#[derive(Clone)]
+pub(super) struct Rungs {
+    /// In line nobody may wait.
+    pub(super) retries: Option<Retries>,
+    /// What of a row has to be finite.
+    pub(super) finite: Finite,
+    /// The rows of each run, where all are to have as many.
+    pub(super) exact_rows: Option<usize>,
+    pub(super) bisections: Counter,
+    pub(super) not_finite: Counter,
 }
 
 /// The ladder of one thread.
 pub(super) struct Ladder {
     model: Loaded,
     fallback: Option<Loaded>,
-    /// In line nobody may wait.
-    retries: Option<Retries>,
-    bisections: Counter,
+    rungs: Rungs,
+}
+
+/// What is known of a group of records before it is looked at.
+enum Known {
+    /// The run of all failed.
+    Failed(RunError),
+    /// The outputs of the run of all are the first part.
+    Ran,
 }
 
 impl Ladder {
     /// Models that are opened at their first use.
-    pub(super) fn closed(
-        model: &Arc<dyn ModelSource>,
-        fallback: Option<&Arc<dyn ModelSource>>,
-        retries: Option<Retries>,
-        bisections: Counter,
-    ) -> Self {
-        let closed = |source: &Arc<dyn ModelSource>| Loaded { source: Arc::clone(source), backend: None };
-        Self { model: closed(model), fallback: fallback.map(closed), retries, bisections }
+    pub(super) fn closed(model: &Arc<dyn ModelSource>, fallback: Option<&Arc<dyn ModelSource>>, rungs: Rungs) -> Self {
+        let closed = |source: &Arc<dyn ModelSource>| Loaded::closed(source, rungs.exact_rows);
+        Self { model: closed(model), fallback: fallback.map(closed), rungs }
     }
 
     /// Opens them now.
     pub(super) fn open(mut self) -> Result<Self, ModelError> {
         for model in std::iter::once(&mut self.model).chain(&mut self.fallback) {
-            model.backend = Some(model.source.open()?);
+            model.open()?;
         }
         Ok(self)
     }
@@ -92,6 +70,29 @@ impl Ladder {
     /// A run of the model alone, to measure it.
     pub(super) fn probe(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
         self.model.run(rows, inputs, outputs)
+    }
+
+    /// Whether a row gets the same score wherever it stands in a run of `rows` made-up rows.
+    pub(super) fn is_exact(&mut self, rows: usize) -> Result<bool, RunError> {
+        if rows == 1 {
+            return Ok(true);
+        }
+        for model in std::iter::once(&mut self.model).chain(&mut self.fallback) {
+            let source = Arc::clone(model.source());
+            let inputs: Vec<Tensor> = source.inputs().iter().map(|spec| made_up(spec, rows)).collect();
+            let turned = |by: usize| move |row: usize| (row + by) % rows;
+            let mut first = Work::outputs_of(&*source);
+            model.run(rows, &inputs, &mut first)?;
+            for by in [1, rows / 2, rows - 1] {
+                let order: Vec<usize> = (0..rows).map(turned(rows - by)).collect();
+                let mut again = Work::outputs_of(&*source);
+                model.run(rows, &part_of(&inputs, &order), &mut again)?;
+                if !same_bits(&first, &again, rows, turned(by)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// A run of one of the models, again while it cannot be had and may be tried.
@@ -104,7 +105,7 @@ impl Ladder {
     ) -> Result<(), RunError> {
         let model = if by_fallback { self.fallback.as_mut() } else { Some(&mut self.model) };
         let Some(model) = model else { return Err(RunError::Unavailable("there is no fallback".to_owned())) };
-        match &self.retries {
+        match &self.rungs.retries {
             None => model.run(rows, inputs, outputs),
             Some(retries) => {
                 retries.run(|| model.run(rows, inputs, outputs), |error| matches!(error, RunError::Unavailable(_)))
@@ -113,7 +114,7 @@ impl Ladder {
     }
 
     /// Everything but the one good run of all records.
-    fn climb(&mut self, work: &mut Work, mut known: Option<RunError>) {
+    fn climb(&mut self, work: &mut Work, mut known: Option<Known>) {
         let len = work.len;
         work.places.resize(len, Place::Open);
         let mut out = Outcome {
@@ -140,30 +141,44 @@ impl Ladder {
     }
 
     /// Runs rows of a group; when the batch fails, each half of them.
-    fn bisect(&mut self, by_fallback: bool, group: &Group, rows: &[usize], known: Option<RunError>, out: &mut Outcome) {
+    fn bisect(&mut self, by_fallback: bool, group: &Group, rows: &[usize], known: Option<Known>, out: &mut Outcome) {
         let result = match known {
-            Some(error) => Err(error),
+            Some(Known::Failed(error)) => Err(error),
+            Some(Known::Ran) => Ok(0),
             None => {
                 let source = if by_fallback { self.fallback.as_ref() } else { Some(&self.model) };
-                let mut outputs = source.map_or_else(Vec::new, |model| Work::outputs_of(&*model.source));
-                self.attempt(by_fallback, rows.len(), &part_of(&group.inputs, rows), &mut outputs).map(|()| outputs)
+                let mut outputs = source.map_or_else(Vec::new, |model| Work::outputs_of(&**model.source()));
+                let run = self.attempt(by_fallback, rows.len(), &part_of(&group.inputs, rows), &mut outputs);
+                run.map(|()| {
+                    out.parts.push(outputs);
+                    out.parts.len() - 1
+                })
             }
         };
         match result {
-            Ok(outputs) => {
-                out.parts.push(outputs);
-                let part = out.parts.len() - 1;
-                for (row, place) in rows.iter().enumerate() {
-                    out.places[group.records[*place]] = Place::Scored { by_fallback, part, row };
-                }
-            }
+            Ok(part) => self.settle(by_fallback, group, rows, part, out),
             Err(RunError::Batch(_)) if rows.len() > 1 => {
-                self.bisections.add(1);
+                self.rungs.bisections.add(1);
                 let (first, second) = rows.split_at(rows.len() / 2);
                 self.bisect(by_fallback, group, first, None, out);
                 self.bisect(by_fallback, group, second, None, out);
             }
             Err(RunError::Batch(reason) | RunError::Unavailable(reason)) => out.fail(group, rows, &reason, by_fallback),
+        }
+    }
+
+    /// The rows of a run are scored, but for those that have no finite score.
+    fn settle(&self, by_fallback: bool, group: &Group, rows: &[usize], part: usize, out: &mut Outcome) {
+        let source = if by_fallback { self.fallback.as_ref() } else { Some(&self.model) };
+        let specs = source.map_or(&[][..], |model| model.source().outputs());
+        let faults = self.rungs.finite.faults(specs, rows.len(), out.parts.get(part).map_or(&[], Vec::as_slice));
+        self.rungs.not_finite.add(faults.len() as u64);
+        let mut faults = faults.into_iter().peekable();
+        for (row, place) in rows.iter().enumerate() {
+            match faults.next_if(|(at, _)| *at == row) {
+                Some((_, reason)) => out.fail(group, &[*place], &reason, by_fallback),
+                None => out.places[group.records[*place]] = Place::Scored { by_fallback, part, row },
+            }
         }
     }
 }
@@ -212,15 +227,23 @@ impl BatchRunner<Work> for Ladder {
             return self.climb(work, None);
         }
         if work.parts.is_empty() {
-            work.parts.push(Work::outputs_of(&*self.model.source));
+            work.parts.push(Work::outputs_of(&**self.model.source()));
         }
         work.parts.truncate(1);
         let mut outputs = work.parts.pop().unwrap_or_default();
         let Some(group) = work.groups().first() else { return };
-        let result = self.attempt(false, group.records.len(), &group.inputs, &mut outputs);
+        let rows = group.records.len();
+        let result = self.attempt(false, rows, &group.inputs, &mut outputs);
+        let known = match result {
+            Err(error) => Some(Known::Failed(error)),
+            Ok(()) => {
+                let faults = self.rungs.finite.faults(self.model.source().outputs(), rows, &outputs);
+                (!faults.is_empty()).then_some(Known::Ran)
+            }
+        };
         work.parts.push(outputs);
-        if let Err(error) = result {
-            self.climb(work, Some(error));
+        if known.is_some() {
+            self.climb(work, known);
         }
     }
 }

@@ -2,33 +2,46 @@
 //!
 //! ```text
 //! records ─▶ codec.rs: rows of tensors (work.rs) ─▶ ladder.rs: backend, in line or on a thread ─▶ records + score
-//!              │ size.rs: how many at a time          └─ retry · halves · fallback model
+//!              │ size.rs: how many at a time          └─ NaN · retry · halves · fallback model; loaded.rs: one model
 //!              └─ operator.rs: what all of them failed on gets the default score, or becomes a dead letter
 //! backend.rs: what scores a batch  ·  model.rs, session.rs: an ONNX model is one  ·  simulated.rs: one that is slow, or fails
+//! outlets.rs: what an ONNX model says of itself  ·  external.rs: its weights elsewhere  ·  onnx_log.rs: what it logs
 //! ```
 
 mod backend;
 mod codec;
+mod element;
 mod error;
+mod external;
 mod features;
+mod finite;
 mod ladder;
+mod loaded;
 mod model;
+pub mod nan_as_null;
+mod onnx_log;
 mod operator;
+mod outlets;
 pub mod server;
 mod session;
 mod settings;
 mod simulated;
 mod size;
 mod tensor;
+mod wire;
 mod work;
 
 pub use backend::{Backend, ModelInfo, ModelSource, RunError};
 pub use codec::{OutputRow, Row};
+pub use element::{ElementType, Elements};
 pub use error::ModelError;
-pub use features::Features;
+#[doc(hidden)]
+pub use features::FeatureValue;
+pub use features::{Features, narrowed};
+pub use half::{bf16, f16};
 pub use model::Model;
 pub use operator::{InferExt, Models, Scored, Source};
 pub use session::{Provider, SessionSettings};
 pub use settings::{BatchSize, InferSettings};
 pub use simulated::Simulated;
-pub use tensor::{ElementType, Elements, Tensor, TensorSpec};
+pub use tensor::{Tensor, TensorSpec};

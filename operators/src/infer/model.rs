@@ -1,28 +1,38 @@
 //! An ONNX model: loaded, named by its hash, and checked against the program before the job runs.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::session::Session;
-use ort::value::{Outlet, TensorElementType, ValueType};
 use sha2::{Digest, Sha256};
 
 use super::backend::{Backend, ModelInfo, ModelSource};
+use super::element::ElementType;
 use super::error::ModelError;
+use super::external::Weights;
 use super::features::Features;
+use super::onnx_log;
+use super::outlets::{Found, export_any_rows, found, hint, rows_of, shown};
 use super::session::{OnnxBackend, SessionSettings, build};
-use super::tensor::{ElementType, TensorSpec};
+use super::tensor::TensorSpec;
 
 /// A loaded and checked model. Cheap to clone; every thread that scores makes its own session of it.
 #[derive(Clone, Debug)]
 pub struct Model {
     path: PathBuf,
     bytes: Arc<[u8]>,
+    /// The files beside it.
+    weights: Arc<Weights>,
     info: ModelInfo,
     settings: SessionSettings,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
     column: usize,
+    /// The only number of rows it takes.
+    rows: Option<usize>,
+    /// Whether it was said that it takes no others.
+    told: Arc<AtomicBool>,
     /// The session the model was checked with, for the first thread: loading a large one takes seconds.
     checked: Arc<Mutex<Option<Session>>>,
 }
@@ -54,10 +64,10 @@ impl Model {
         let names = F::NAMES.join(", ");
         let same_names =
             trained_on.as_ref().is_none_or(|known| known.split(',').map(str::trim).eq(F::NAMES.iter().copied()));
-        let found = specs(session.inputs());
-        match &found[..] {
-            [Some(input)] if input.fits(&row) && same_names => {
-                model.inputs = vec![TensorSpec { name: input.name.clone(), ..row }]
+        let inputs: Vec<Option<Found>> = session.inputs().iter().map(found).collect();
+        match &inputs[..] {
+            [Some(Found { spec, .. })] if spec.fits(&row) && same_names => {
+                model.inputs = vec![TensorSpec { name: spec.name.clone(), ..row }]
             }
             _ => {
                 let names_known = trained_on.map(|known| format!(": {}", known.replace(',', ", "))).unwrap_or_default();
@@ -68,13 +78,14 @@ impl Model {
                 });
             }
         }
-        let scores = specs(session.outputs())
-            .into_iter()
-            .flatten()
+        let scores = session
+            .outputs()
+            .iter()
+            .filter_map(|outlet| found(outlet).map(|found| found.spec))
             .find(|found| found.name == output && found.element == ElementType::F32 && found.shape.len() <= 1);
         let Some(scores) = scores else {
             let wanted = format!("\"{output}\" of scores, f32 [n] or [n, columns]");
-            return Err(ModelError::Output { model: model.shown(), wanted, found: shown(session.outputs()) });
+            return Err(model.no_output(&session, output, wanted));
         };
         if let [Some(columns)] = scores.shape[..]
             && column >= columns
@@ -99,11 +110,11 @@ impl Model {
         settings: &SessionSettings,
     ) -> Result<Self, ModelError> {
         let (mut model, session) = Self::read(path, settings)?;
-        let found: Vec<TensorSpec> = specs(session.inputs()).into_iter().flatten().collect();
+        let inputs_found: Vec<TensorSpec> = session.inputs().iter().filter_map(found).map(|found| found.spec).collect();
         let has = |there: &[TensorSpec], wanted: &TensorSpec| {
             there.iter().any(|found| found.name == wanted.name && found.fits(wanted))
         };
-        if inputs.len() != session.inputs().len() || !inputs.iter().all(|wanted| has(&found, wanted)) {
+        if inputs.len() != session.inputs().len() || !inputs.iter().all(|wanted| has(&inputs_found, wanted)) {
             let program: Vec<String> = inputs.iter().map(ToString::to_string).collect();
             return Err(ModelError::Schema {
                 model: model.shown(),
@@ -111,10 +122,10 @@ impl Model {
                 program: program.join(", "),
             });
         }
-        let found: Vec<TensorSpec> = specs(session.outputs()).into_iter().flatten().collect();
-        if let Some(missing) = outputs.iter().find(|wanted| !has(&found, wanted)) {
-            let wanted = missing.to_string();
-            return Err(ModelError::Output { model: model.shown(), wanted, found: shown(session.outputs()) });
+        let outputs_found: Vec<TensorSpec> =
+            session.outputs().iter().filter_map(found).map(|found| found.spec).collect();
+        if let Some(missing) = outputs.iter().find(|wanted| !has(&outputs_found, wanted)) {
+            return Err(model.no_output(&session, &missing.name, missing.to_string()));
         }
         if outputs.is_empty() {
             let reason = "no output was asked for: name at least one".to_owned();
@@ -135,19 +146,28 @@ impl Model {
     fn read(path: &Path, settings: &SessionSettings) -> Result<(Self, Session), ModelError> {
         let bytes: Arc<[u8]> =
             std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?.into();
-        let hash = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let mut hash = Sha256::new_with_prefix(&bytes);
+        // ONNX Runtime looks for weights where the model is, whatever the working folder is by then.
+        let path = std::path::absolute(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        let weights = Weights::find(&path, &bytes, &mut hash)?;
+        let hash = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let mut model = Self {
-            path: path.to_owned(),
+            path,
             bytes,
+            weights: Arc::new(weights),
             info: ModelInfo { name: stem, hash },
             settings: settings.clone(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             column: 0,
+            rows: None,
+            told: Arc::default(),
             checked: Arc::default(),
         };
-        let session = build(&model.path, &model.bytes, &model.settings)?;
+        let session = model.session()?;
+        let unusable = |reason| ModelError::Unusable { model: model.shown(), reason };
+        model.rows = rows_of(&session).map_err(unusable)?;
         let named = session.metadata().map_err(model.runtime("read the metadata of"))?.custom("model_name");
         model.info.name = named.unwrap_or(model.info.name);
         Ok((model, session))
@@ -158,8 +178,17 @@ impl Model {
         self
     }
 
+    fn session(&self) -> Result<Session, ModelError> {
+        build(&self.path, &self.bytes, &self.weights, &self.settings)
+    }
+
     fn shown(&self) -> String {
         self.path.display().to_string()
+    }
+
+    fn no_output(&self, session: &Session, name: &str, wanted: String) -> ModelError {
+        let found = format!("{}{}", shown(session.outputs()), hint(session.outputs(), name));
+        ModelError::Output { model: self.shown(), wanted, found }
     }
 
     fn runtime(&self, what: &'static str) -> impl Fn(ort::Error) -> ModelError + use<> {
@@ -185,38 +214,21 @@ impl ModelSource for Model {
         self.column
     }
 
+    fn batch_rows(&self) -> Option<usize> {
+        self.rows
+    }
+
     fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
         let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let session = checked.map_or_else(|| build(&self.path, &self.bytes, &self.settings), Ok)?;
-        Ok(Box::new(OnnxBackend::new(session, &self.inputs, &self.outputs)))
+        let session = checked.map_or_else(|| self.session(), Ok)?;
+        onnx_log::catch_up();
+        if let Some(rows) = self.rows
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            let advice = export_any_rows(self.inputs.first().map_or("input", |input| &input.name));
+            tracing::warn!(model = %self.path.display(), rows, "the model takes so many rows at a time, and no more or fewer. {advice}");
+        }
+        let backend = OnnxBackend::new(session, &self.inputs, &self.outputs).map_err(self.runtime("set up runs of"))?;
+        Ok(Box::new(backend))
     }
-}
-
-/// What a model says of its inputs or outputs; `None` for what is no batch of tensors we know.
-fn specs(outlets: &[Outlet]) -> Vec<Option<TensorSpec>> {
-    let spec = |outlet: &Outlet| {
-        let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else { return None };
-        let element = match ty {
-            TensorElementType::Float32 => ElementType::F32,
-            TensorElementType::Float64 => ElementType::F64,
-            TensorElementType::Int64 => ElementType::I64,
-            TensorElementType::Bool => ElementType::Bool,
-            TensorElementType::String => ElementType::Text,
-            _ => return None,
-        };
-        // A fixed number of rows cannot be fed batches.
-        let (rows, sizes) = shape.split_first()?;
-        (*rows < 0)
-            .then(|| TensorSpec::dynamic(outlet.name(), element, sizes.iter().map(|size| usize::try_from(*size).ok())))
-    };
-    outlets.iter().map(spec).collect()
-}
-
-/// Inputs or outputs as people write them: `"features" f32 [n, 18]`.
-fn shown(outlets: &[Outlet]) -> String {
-    let one = |(outlet, spec): (&Outlet, Option<TensorSpec>)| match spec {
-        Some(spec) => spec.to_string(),
-        None => format!("\"{}\" {}", outlet.name(), outlet.dtype()),
-    };
-    outlets.iter().zip(specs(outlets)).map(one).collect::<Vec<_>>().join(", ")
 }

@@ -14,7 +14,8 @@ use super::backend::{ModelInfo, ModelSource};
 use super::codec::{Codec, OutputRow, Row};
 use super::error::ModelError;
 use super::features::Features;
-use super::ladder::Ladder;
+use super::finite::Finite;
+use super::ladder::{Ladder, Rungs};
 use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
 use super::tensor::{Tensor, TensorSpec};
@@ -142,7 +143,7 @@ impl<'s, D: Data> InferExt<'s, D> for Stream<'s, D> {
         let models: Models = model.into();
         let column = models.model.score_column();
         let codec = FeatureCodec { features, column };
-        build(self, name, models, settings, codec, settings.default_score)
+        build(self, name, models, settings, (codec, Finite::Column(column)), settings.default_score)
     }
 
     fn infer_tensors<S: Data>(
@@ -154,7 +155,8 @@ impl<'s, D: Data> InferExt<'s, D> for Stream<'s, D> {
         decode: impl Fn(&OutputRow<'_>) -> Result<S, String> + 'static,
         default: Option<S>,
     ) -> Result<Stream<'s, Scored<D, S>>, JobError> {
-        build(self, name, model.into(), settings, TensorCodec { encode, decode }, default)
+        let codec = TensorCodec { encode, decode };
+        build(self, name, model.into(), settings, (codec, Finite::Everything), default)
     }
 }
 
@@ -168,7 +170,9 @@ impl<D, F: Features, W: Fn(&D) -> &F + 'static> Codec<D> for FeatureCodec<W> {
     type Score = f32;
 
     fn encode(&self, record: &D, row: &mut Row<'_>) {
-        (self.features)(record).write(row.zeros(0, F::NAMES.len()));
+        if let Err(reason) = (self.features)(record).try_write(row.zeros(0, F::NAMES.len())) {
+            row.refuse(reason);
+        }
     }
 
     fn decode(&self, row: &OutputRow<'_>) -> Result<f32, String> {
@@ -211,27 +215,37 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
     name: &str,
     models: Models,
     settings: &InferSettings,
-    codec: C,
+    (codec, finite): (C, Finite),
     default: Option<S>,
 ) -> Result<Stream<'s, Scored<D, S>>, JobError> {
     let operator = name.to_owned();
     stream.batch(name, |metrics| {
         let failed = |source: ModelError| JobError::Operator { operator: operator.clone(), source: source.into() };
         models.check().map_err(failed)?;
-        let (retried, bisections) = (metrics.counter("retries"), metrics.counter("bisections"));
+        let retried = metrics.counter("retries");
         models.model.meter(metrics);
         let blocks = models.model.blocks() || models.fallback.as_ref().is_some_and(|model| model.blocks());
         let pool = settings.pool.clone().or_else(|| blocks.then(Default::default));
         // A client of a server tries again by itself.
         let retries = (pool.is_some() && !models.model.tries_again())
             .then(|| Retries::new(settings.retries, settings.backoff, retried));
+        let rungs = Rungs {
+            retries,
+            finite: if settings.finite_scores { finite } else { Finite::Nothing },
+            exact_rows: settings.batch_exact.then(|| settings.max_batch_size.limit()),
+            bisections: metrics.counter("bisections"),
+            not_finite: metrics.counter("not_finite"),
+        };
         let ladder_models = models.clone();
         let ladder = move || {
             let Models { model, fallback } = &ladder_models;
-            Ladder::closed(model, fallback.as_ref(), retries.clone(), bisections.clone())
+            Ladder::closed(model, fallback.as_ref(), rungs.clone())
         };
         let mut first = ladder().open().map_err(failed)?;
         let calibration = start(&mut first, &*models.model, settings, &operator, metrics);
+        if settings.batch_exact && !blocks {
+            check_exact(&mut first, &*models.model, settings.max_batch_size.limit(), &operator).map_err(failed)?;
+        }
         let execution = match pool {
             None => Execution::InLine(Box::new(first)),
             Some(pool) => pool.execution(first, ladder, |ladder| ladder.open().map_err(failed))?,
@@ -272,6 +286,24 @@ fn start(
             let reason = error.to_string();
             tracing::warn!(operator, reason, "the batch size could not be measured, the largest one is taken");
             None
+        }
+    }
+}
+
+/// Refuses a model whose scores depend on where in a batch a record is: batches of one size do not help there.
+fn check_exact(ladder: &mut Ladder, model: &dyn ModelSource, rows: usize, operator: &str) -> Result<(), ModelError> {
+    match ladder.is_exact(rows) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let reason = format!(
+                "batch_exact is set, and in runs of {rows} rows a score depends on the row's place among them. Set \
+                 max_batch_size to 1, or intra_threads to 1"
+            );
+            Err(ModelError::Unusable { model: model.info().to_string(), reason })
+        }
+        Err(error) => {
+            tracing::debug!(operator, %error, "made-up values do not show whether scores depend on the batch");
+            Ok(())
         }
     }
 }

@@ -5,15 +5,18 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use ort::environment::Environment;
+use ort::environment::{Environment, EnvironmentBuilder};
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
-use ort::session::{Session, SessionInputValue};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Shape, Tensor as OnnxTensor, TensorRef};
 use serde::{Deserialize, Serialize};
 
 use super::backend::{Backend, RunError};
+use super::element::{Elements, each_number};
 use super::error::ModelError;
-use super::tensor::{Elements, Tensor, TensorSpec};
+use super::external::Weights;
+use super::onnx_log;
+use super::tensor::{Tensor, TensorSpec};
 
 /// How ONNX Runtime runs a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,15 +108,20 @@ fn environment() -> Result<&'static Environment, ModelError> {
     let loaded = ENVIRONMENT.get_or_init(|| {
         let path = std::env::var("ORT_DYLIB_PATH").unwrap_or_else(|_| "libonnxruntime.so".to_owned());
         let environment = ort::init_from(&path).map_err(|error| error.to_string());
-        environment
-            .and_then(|builder| builder.build().map_err(|error| error.to_string()))
-            .map_err(|error| (path, error))
+        let build = |builder: EnvironmentBuilder| builder.with_logger(onnx_log::logger()).build();
+        let environment = environment.and_then(|builder| build(builder).map_err(|error| error.to_string()));
+        environment.inspect(|environment| environment.set_log_level(onnx_log::level())).map_err(|error| (path, error))
     });
     loaded.as_ref().map_err(|(path, reason)| ModelError::NoRuntime { path: path.clone(), reason: reason.clone() })
 }
 
-/// A session of the model in `bytes`.
-pub(super) fn build(path: &Path, bytes: &[u8], settings: &SessionSettings) -> Result<Session, ModelError> {
+/// A session of the model in `bytes`, which were read from `path`.
+pub(super) fn build(
+    path: &Path,
+    bytes: &[u8],
+    weights: &Weights,
+    settings: &SessionSettings,
+) -> Result<Session, ModelError> {
     let failed = |source| ModelError::Runtime { what: "load", path: path.to_owned(), source };
     let mut builder = Session::builder(environment()?).map_err(failed)?;
     for provider in &settings.providers {
@@ -129,8 +137,16 @@ pub(super) fn build(path: &Path, bytes: &[u8], settings: &SessionSettings) -> Re
         // Built in is not enough: its own libraries and the device have to be there.
         provider.dispatch().register(&mut builder).map_err(|error| no_provider(error.to_string()))?;
     }
-    let mut builder = builder.with_intra_threads(settings.intra_threads.get()).map_err(|e| failed(e.into()))?;
-    builder.commit_from_memory(bytes).map_err(failed)
+    let builder = builder.with_intra_threads(settings.intra_threads.get()).map_err(|e| failed(e.into()))?;
+    let mut builder = builder.with_log_id(path.display().to_string()).map_err(|e| failed(e.into()))?;
+    if weights.is_empty() {
+        return builder.commit_from_memory(bytes).map_err(failed);
+    }
+    // From the file: weights may be larger than memory, and ONNX Runtime maps them.
+    weights.check(path)?;
+    let session = builder.commit_from_file(path).map_err(failed)?;
+    weights.check(path)?;
+    Ok(session)
 }
 
 /// A session, and which of its inputs and outputs the program's are.
@@ -140,14 +156,18 @@ pub(super) struct OnnxBackend {
     inputs: Vec<usize>,
     /// By output of the program: its name.
     outputs: Vec<String>,
+    /// Only the program's outputs are computed, as far as that spares something.
+    options: RunOptions<HasSelectedOutputs>,
 }
 
 impl OnnxBackend {
-    pub(super) fn new(session: Session, inputs: &[TensorSpec], outputs: &[TensorSpec]) -> Self {
+    pub(super) fn new(session: Session, inputs: &[TensorSpec], outputs: &[TensorSpec]) -> ort::Result<Self> {
         let place = |name: &str| inputs.iter().position(|spec| spec.name == name).unwrap_or(usize::MAX);
         let inputs = session.inputs().iter().map(|input| place(input.name())).collect();
+        let selected = outputs.iter().fold(OutputSelector::no_default(), |all, spec| all.with(&spec.name));
+        let options = RunOptions::new()?.with_tag(onnx_log::RUN)?.with_outputs(selected);
         let outputs = outputs.iter().map(|spec| spec.name.clone()).collect();
-        Self { session, inputs, outputs }
+        Ok(Self { session, inputs, outputs, options })
     }
 }
 
@@ -164,7 +184,7 @@ impl Backend for OnnxBackend {
             let input = inputs.get(*place).ok_or_else(missing)?;
             values.push(view(rows, input).map_err(batch_error)?);
         }
-        let found = self.session.run(&values[..]).map_err(batch_error)?;
+        let found = self.session.run_with_options(&values[..], &self.options).map_err(batch_error)?;
         for (name, output) in self.outputs.iter().zip(outputs) {
             let value = found.get(name).ok_or_else(|| RunError::Batch(format!("the model gave no \"{name}\"")))?;
             copy(name, value, rows, output)?;
@@ -176,13 +196,15 @@ impl Backend for OnnxBackend {
 /// An input of the session without a copy, strings excepted.
 fn view(rows: usize, input: &Tensor) -> ort::Result<SessionInputValue<'_>> {
     let shape = Shape::new(std::iter::once(rows).chain(input.shape.iter().copied()).map(|size| size as i64));
-    Ok(match &input.elements {
-        Elements::F32(values) => TensorRef::from_array_view((shape, &values[..]))?.into(),
-        Elements::F64(values) => TensorRef::from_array_view((shape, &values[..]))?.into(),
-        Elements::I64(values) => TensorRef::from_array_view((shape, &values[..]))?.into(),
-        Elements::Bool(values) => TensorRef::from_array_view((shape, &values[..]))?.into(),
-        Elements::Text(values) => OnnxTensor::from_string_array((shape, &values[..]))?.into(),
-    })
+    macro_rules! view {
+        ($(($what:literal, $variant:ident, $value:ident, $onnx:ident, $datatype:literal)),+ $(,)?) => {
+            match &input.elements {
+                $(Elements::$variant(values) => TensorRef::from_array_view((shape, &values[..]))?.into(),)+
+                Elements::Text(values) => OnnxTensor::from_string_array((shape, &values[..]))?.into(),
+            }
+        };
+    }
+    Ok(each_number!(view))
 }
 
 fn copy(name: &str, value: &DynValue, rows: usize, output: &mut Tensor) -> Result<(), RunError> {
@@ -192,13 +214,15 @@ fn copy(name: &str, value: &DynValue, rows: usize, output: &mut Tensor) -> Resul
     }
     output.shape.clear();
     output.shape.extend(dimensions.iter().skip(1).map(|size| usize::try_from(*size).unwrap_or(0)));
-    match &mut output.elements {
-        Elements::F32(to) => refill(to, value.try_extract_tensor().map_err(batch_error)?.1),
-        Elements::F64(to) => refill(to, value.try_extract_tensor().map_err(batch_error)?.1),
-        Elements::I64(to) => refill(to, value.try_extract_tensor().map_err(batch_error)?.1),
-        Elements::Bool(to) => refill(to, value.try_extract_tensor().map_err(batch_error)?.1),
-        Elements::Text(to) => *to = value.try_extract_strings().map_err(batch_error)?.1,
+    macro_rules! refill {
+        ($(($what:literal, $variant:ident, $value:ident, $onnx:ident, $datatype:literal)),+ $(,)?) => {
+            match &mut output.elements {
+                $(Elements::$variant(to) => refill(to, value.try_extract_tensor().map_err(batch_error)?.1),)+
+                Elements::Text(to) => *to = value.try_extract_strings().map_err(batch_error)?.1,
+            }
+        };
     }
+    each_number!(refill);
     Ok(())
 }
 

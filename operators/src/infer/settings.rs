@@ -39,6 +39,16 @@ pub struct InferSettings {
     /// The score of a record that all models failed on, marked as [`Source::Default`](super::Source::Default).
     /// Without one such a record becomes a dead letter.
     pub default_score: Option<f32>,
+    /// Whether NaN and infinities are no scores (default): such a record goes to the fallback model, then to the default
+    /// score, or else is a dead letter; it is counted as `not_finite`, and costs the others of its batch nothing. What
+    /// counts is the score that was asked for; with [`infer_tensors`](super::InferExt::infer_tensors) every float of the
+    /// outputs that the model was loaded with.
+    pub finite_scores: bool,
+    /// Whether all runs of the model have as many rows, [`max_batch_size`](Self::max_batch_size) (with `auto:N` N): a batch
+    /// that is smaller is filled up. Then the last bits of a score do not depend on what else was in its batch, and a
+    /// replay gives the same bits, on the same machine with the same ONNX Runtime and settings. Default: off. Not for
+    /// what a model server does with its batches.
+    pub batch_exact: bool,
 }
 
 impl Default for InferSettings {
@@ -52,6 +62,8 @@ impl Default for InferSettings {
             retries: 2,
             backoff: Duration::from_millis(20),
             default_score: None,
+            finite_scores: true,
+            batch_exact: false,
         }
     }
 }

@@ -40,6 +40,10 @@ impl<M: ModelSource> ModelSource for Simulated<M> {
         self.model.score_column()
     }
 
+    fn batch_rows(&self) -> Option<usize> {
+        self.model.batch_rows()
+    }
+
     fn blocks(&self) -> bool {
         true
     }

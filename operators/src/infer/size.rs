@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use half::{bf16, f16};
 use serde::Serialize;
 use tidemill_engine::shell::BatchTimes;
 
 use super::backend::RunError;
-use super::tensor::{Elements, Tensor, TensorSpec};
+use super::element::Elements;
+use super::tensor::{Tensor, TensorSpec};
 
 /// What batches of each size cost, and which is the best.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -71,7 +73,7 @@ fn best_of(measured: &[Cost]) -> usize {
 }
 
 /// Rows that differ, the same ones each time.
-fn made_up(spec: &TensorSpec, rows: usize) -> Tensor {
+pub(super) fn made_up(spec: &TensorSpec, rows: usize) -> Tensor {
     let shape: Vec<usize> = spec.shape.iter().map(|size| size.unwrap_or(ANY)).collect();
     let len = rows * shape.iter().product::<usize>();
     let mut state = 7_u64;
@@ -80,13 +82,17 @@ fn made_up(spec: &TensorSpec, rows: usize) -> Tensor {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1_u64 << 24) as f32
     };
-    let mut elements = Elements::new(spec.element);
+    let mut elements = Elements::zeros(spec.element, len);
     match &mut elements {
-        Elements::F32(to) => to.extend((0..len).map(|_| next())),
-        Elements::F64(to) => to.extend((0..len).map(|_| f64::from(next()))),
-        Elements::I64(to) => to.extend((0..len).map(|_| i64::from(next() > 0.5))),
-        Elements::Bool(to) => to.extend((0..len).map(|_| next() > 0.5)),
-        Elements::Text(to) => to.extend((0..len).map(|_| String::new())),
+        Elements::F32(to) => to.fill_with(next),
+        Elements::F64(to) => to.fill_with(|| next().into()),
+        Elements::F16(to) => to.fill_with(|| f16::from_f32(next())),
+        Elements::BF16(to) => to.fill_with(|| bf16::from_f32(next())),
+        Elements::I64(to) => to.fill_with(|| i64::from(next() > 0.5)),
+        Elements::I32(to) => to.fill_with(|| i32::from(next() > 0.5)),
+        Elements::Bool(to) => to.fill_with(|| next() > 0.5),
+        // Small integers are mostly codes: 0 is one of them. Texts may be anything.
+        _ => {}
     }
     Tensor { shape, elements }
 }
@@ -157,7 +163,7 @@ impl BatchLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infer::tensor::ElementType;
+    use crate::infer::element::ElementType;
 
     fn costs(measured: &[(usize, u64)]) -> Vec<Cost> {
         measured.iter().map(|&(batch_size, ns_per_record)| Cost { batch_size, ns_per_record }).collect()

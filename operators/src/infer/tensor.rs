@@ -5,133 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Elements of a tensor, row by row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Elements {
-    /// 32-bit floats.
-    F32(Vec<f32>),
-    /// 64-bit floats.
-    F64(Vec<f64>),
-    /// 64-bit integers.
-    I64(Vec<i64>),
-    /// Booleans.
-    Bool(Vec<bool>),
-    /// Strings, UTF-8.
-    Text(Vec<String>),
-}
-
-/// The type of a tensor's elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ElementType {
-    /// 32-bit floats.
-    F32,
-    /// 64-bit floats.
-    F64,
-    /// 64-bit integers.
-    I64,
-    /// Booleans.
-    Bool,
-    /// Strings, UTF-8.
-    Text,
-}
-
-impl fmt::Display for ElementType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-            Self::I64 => "i64",
-            Self::Bool => "bool",
-            Self::Text => "text",
-        })
-    }
-}
-
-/// The same for each kind of elements.
-macro_rules! each {
-    ($elements:expr, $values:ident => $body:expr) => {
-        match $elements {
-            Elements::F32($values) => $body,
-            Elements::F64($values) => $body,
-            Elements::I64($values) => $body,
-            Elements::Bool($values) => $body,
-            Elements::Text($values) => $body,
-        }
-    };
-}
-
-impl Elements {
-    /// None yet.
-    #[must_use]
-    pub fn new(element: ElementType) -> Self {
-        match element {
-            ElementType::F32 => Self::F32(Vec::new()),
-            ElementType::F64 => Self::F64(Vec::new()),
-            ElementType::I64 => Self::I64(Vec::new()),
-            ElementType::Bool => Self::Bool(Vec::new()),
-            ElementType::Text => Self::Text(Vec::new()),
-        }
-    }
-
-    /// Their type.
-    #[must_use]
-    pub fn element_type(&self) -> ElementType {
-        match self {
-            Self::F32(_) => ElementType::F32,
-            Self::F64(_) => ElementType::F64,
-            Self::I64(_) => ElementType::I64,
-            Self::Bool(_) => ElementType::Bool,
-            Self::Text(_) => ElementType::Text,
-        }
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        each!(self, values => values.len())
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Removes all; the memory stays.
-    pub fn clear(&mut self) {
-        each!(self, values => values.clear());
-    }
-
-    /// Keeps the first `len`.
-    pub fn truncate(&mut self, len: usize) {
-        each!(self, values => values.truncate(len));
-    }
-
-    /// Appends those of `other` that are in `range`; nothing when types or range do not fit.
-    fn extend_from(&mut self, other: &Self, range: Range<usize>) {
-        match (self, other) {
-            (Self::F32(to), Self::F32(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
-            (Self::F64(to), Self::F64(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
-            (Self::I64(to), Self::I64(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
-            (Self::Bool(to), Self::Bool(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
-            (Self::Text(to), Self::Text(from)) => to.extend_from_slice(from.get(range).unwrap_or_default()),
-            _ => debug_assert!(false, "tensors of two types"),
-        }
-    }
-
-    /// One of them as people read it.
-    fn shown(&self, at: usize) -> String {
-        match self {
-            Self::F32(values) => values.get(at).map(ToString::to_string),
-            Self::F64(values) => values.get(at).map(ToString::to_string),
-            Self::I64(values) => values.get(at).map(ToString::to_string),
-            Self::Bool(values) => values.get(at).map(ToString::to_string),
-            Self::Text(values) => values.get(at).map(|text| format!("{text:?}")),
-        }
-        .unwrap_or_else(|| "?".to_owned())
-    }
-}
+use super::element::{ElementType, Elements};
 
 /// A batch of one input or output: `[rows, shape…]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,8 +37,13 @@ impl Tensor {
 
     /// Appends row `row` of `other`, whose rows have the same shape.
     pub fn push_row(&mut self, other: &Self, row: usize) {
+        self.push_rows(other, row..row + 1);
+    }
+
+    /// Appends rows of `other`, whose rows have the same shape.
+    pub(crate) fn push_rows(&mut self, other: &Self, rows: Range<usize>) {
         let len = other.row_len();
-        self.elements.extend_from(&other.elements, row * len..(row + 1) * len);
+        self.elements.extend_from(&other.elements, rows.start * len..rows.end * len);
     }
 
     /// The elements of one row as people read them: `3.5`, or `[1, 2]`.

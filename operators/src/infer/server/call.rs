@@ -34,8 +34,8 @@ impl CallError {
     }
 }
 
-impl From<super::wire::Malformed> for CallError {
-    fn from(error: super::wire::Malformed) -> Self {
+impl From<crate::infer::wire::Malformed> for CallError {
+    fn from(error: crate::infer::wire::Malformed) -> Self {
         Self::Failed(error.to_string())
     }
 }

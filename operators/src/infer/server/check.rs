@@ -1,6 +1,7 @@
 //! What a server says of its model, held against what the program gives and wants.
 
-use crate::infer::{ElementType, ModelError, TensorSpec};
+use crate::infer::outlets::export_any_rows;
+use crate::infer::{ElementType, Elements, ModelError, TensorSpec};
 
 /// An input or output as a server describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +38,28 @@ impl std::fmt::Display for Described {
 }
 
 impl Described {
-    /// Whether rows of `spec` are rows of this.
-    fn fits(&self, spec: &TensorSpec) -> bool {
-        let Some(shape) = &self.shape else { return self.element == Some(spec.element) };
-        let Some((batch, row)) = shape.split_first() else { return false };
+    /// Whether it takes rows of `spec`.
+    fn takes(&self, spec: &TensorSpec) -> bool {
+        self.element == Some(spec.element) && self.has_rows_of(spec)
+    }
+
+    /// Whether it gives rows of `spec`: of a type that holds all values of this one's.
+    fn gives(&self, spec: &TensorSpec) -> bool {
+        let widened = self.element.and_then(|element| Elements::new(element).widened(spec.element));
+        widened.is_some() && self.has_rows_of(spec)
+    }
+
+    fn has_rows_of(&self, spec: &TensorSpec) -> bool {
+        let Some(shape) = &self.shape else { return true };
+        let Some((_, row)) = shape.split_first() else { return false };
         let sizes = row.iter().zip(&spec.shape);
-        self.element == Some(spec.element)
-            && *batch < 0
-            && row.len() == spec.shape.len()
+        row.len() == spec.shape.len()
             && sizes.into_iter().all(|(found, given)| *found < 0 || given.is_none_or(|given| given as i64 == *found))
+    }
+
+    /// The only number of rows it says it takes.
+    fn rows(&self) -> Option<i64> {
+        self.shape.as_ref()?.first().copied().filter(|rows| *rows >= 0)
     }
 
     fn named(all: &[Self], name: &str) -> Option<Self> {
@@ -57,14 +71,15 @@ pub(super) fn listed<T: ToString>(all: &[T]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The error with both sides, when the program does not fit the model.
+/// The only number of rows that the model takes, where it says one; the error with both sides, when the program does not
+/// fit the model.
 pub(super) fn check(
     model: &str,
     found: &Description,
     inputs: &[TensorSpec],
     outputs: &[TensorSpec],
-) -> Result<(), ModelError> {
-    let fits = |spec: &TensorSpec| Described::named(&found.inputs, &spec.name).is_some_and(|input| input.fits(spec));
+) -> Result<Option<usize>, ModelError> {
+    let fits = |spec: &TensorSpec| Described::named(&found.inputs, &spec.name).is_some_and(|input| input.takes(spec));
     let all_given = found.inputs.iter().all(|input| inputs.iter().any(|spec| spec.name == input.name));
     if !all_given || !inputs.iter().all(fits) {
         return Err(ModelError::Schema {
@@ -74,15 +89,21 @@ pub(super) fn check(
         });
     }
     let fits =
-        |spec: &&TensorSpec| !Described::named(&found.outputs, &spec.name).is_some_and(|output| output.fits(spec));
-    match outputs.iter().find(fits) {
-        None => Ok(()),
-        Some(wanted) => Err(ModelError::Output {
-            model: model.to_owned(),
-            wanted: wanted.to_string(),
-            found: listed(&found.outputs),
-        }),
+        |spec: &&TensorSpec| !Described::named(&found.outputs, &spec.name).is_some_and(|output| output.gives(spec));
+    if let Some(wanted) = outputs.iter().find(fits) {
+        let (model, wanted) = (model.to_owned(), wanted.to_string());
+        return Err(ModelError::Output { model, wanted, found: listed(&found.outputs) });
     }
+    let rows = found.inputs.first().and_then(Described::rows);
+    if found.inputs.iter().all(|input| input.rows() == rows) && rows != Some(0) {
+        return Ok(rows.and_then(|rows| usize::try_from(rows).ok()));
+    }
+    let reason = format!(
+        "its inputs are {}: their first dimensions, the rows of a batch, are not the same. {}",
+        listed(&found.inputs),
+        export_any_rows(found.inputs.first().map_or("input", |input| &input.name))
+    );
+    Err(ModelError::Unusable { model: model.to_owned(), reason })
 }
 
 #[cfg(test)]
@@ -103,7 +124,7 @@ mod tests {
         let f32s = |name: &str, shape: &[usize]| TensorSpec::fixed(name, ElementType::F32, shape.iter().copied());
         let (inputs, outputs) = ([f32s("x", &[3]), f32s("any", &[4, 4])], [f32s("y", &[]), f32s("more", &[2])]);
         assert!(check("m", &found, &inputs, &outputs).is_ok());
-        let of = |result: Result<(), ModelError>| result.unwrap_err().to_string();
+        let of = |result: Result<Option<usize>, ModelError>| result.unwrap_err().to_string();
 
         let error = of(check("m", &found, &inputs[..1], &outputs));
         assert!(error.contains("the model:   \"x\" f32 [n, 3], \"any\" f32 […]"), "{error}");
@@ -119,8 +140,23 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_takes_one_batch_size_only_does_not_fit() {
-        let found = Description { inputs: vec![described("x", Some(vec![8, 3]))], ..Description::default() };
-        assert!(check("m", &found, &[TensorSpec::fixed("x", ElementType::F32, [3])], &[]).is_err());
+    fn a_model_that_takes_so_many_rows_only_says_how_many() {
+        let input = |rows: i64| described("x", Some(vec![rows, 3]));
+        let spec = |name: &str| TensorSpec::fixed(name, ElementType::F32, [3]);
+        let found = |inputs: Vec<Described>| Description { inputs, ..Description::default() };
+        assert_eq!(check("m", &found(vec![input(8)]), &[spec("x")], &[]).unwrap(), Some(8));
+        assert_eq!(check("m", &found(vec![input(-1)]), &[spec("x")], &[]).unwrap(), None);
+        let other = Described { name: "y".to_owned(), ..input(-1) };
+        let error = check("m", &found(vec![input(8), other]), &[spec("x"), spec("y")], &[]).unwrap_err().to_string();
+        assert!(error.contains("\"x\" f32 [8, 3], \"y\" f32 [n, 3]") && error.contains("dynamic_axes"), "{error}");
+    }
+
+    #[test]
+    fn small_types_are_taken_as_they_are_and_given_as_larger_ones() {
+        let small = Described { element: Some(ElementType::U8), ..described("x", Some(vec![-1])) };
+        let spec = |element| TensorSpec::fixed("x", element, []);
+        assert!(small.takes(&spec(ElementType::U8)) && !small.takes(&spec(ElementType::I64)));
+        assert!(small.gives(&spec(ElementType::U8)) && small.gives(&spec(ElementType::I64)));
+        assert!(!small.gives(&spec(ElementType::F32)));
     }
 }

@@ -82,7 +82,7 @@ fn sort(status: &Status) -> CallError {
     }
 }
 
-/// Messages as they are: [`super::wire`] makes and reads them.
+/// Messages as they are: `wire.rs` makes and reads them.
 struct BytesCodec;
 
 impl Codec for BytesCodec {

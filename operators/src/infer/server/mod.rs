@@ -15,6 +15,7 @@ mod call;
 mod check;
 mod elements;
 mod grpc;
+mod json;
 mod model;
 mod oip_grpc;
 mod oip_rest;
@@ -23,7 +24,6 @@ mod rest;
 mod settings;
 mod tfs_grpc;
 mod tfs_rest;
-mod wire;
 
 pub use breaker::{Circuit, CircuitSettings};
 pub use call::ServerCounts;

@@ -29,6 +29,8 @@ pub struct ServedModel {
     info: ModelInfo,
     target: Target,
     column: usize,
+    /// The only number of rows it takes.
+    rows: Option<usize>,
     caller: Arc<Caller>,
 }
 
@@ -57,13 +59,14 @@ impl ServedModel {
         let parsed: ServerUrl = url.parse().map_err(unusable)?;
         let target = Target { url: parsed, settings: settings.clone(), inputs, outputs };
         let mut client = target.open().map_err(unusable)?;
-        let version = wait_until_ready(&mut *client, &target)?;
+        let (version, rows) = wait_until_ready(&mut *client, &target)?;
         let version = target.url.version.clone().or(version).unwrap_or_else(|| "unversioned".to_owned());
         Ok(Self {
             info: ModelInfo { name: target.url.model.clone(), hash: version },
             caller: Arc::new(Caller::new(target.url.to_string(), settings.clone())),
             target,
             column: 0,
+            rows,
         })
     }
 
@@ -105,8 +108,11 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// How long one question may take before the job starts: some servers load a model when they are first asked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The model's version, when the server says one; an error when it does not fit.
-fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Option<String>, ModelError> {
+/// The model's version, and the only number of rows it takes, where the server says so.
+type Told = (Option<String>, Option<usize>);
+
+/// What the server says of the model; an error when it does not fit.
+fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Told, ModelError> {
     let give_up = Instant::now() + target.settings.start_timeout;
     loop {
         let error = match try_once(client, target) {
@@ -127,17 +133,17 @@ fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Option
 }
 
 /// The outer error: ask again later.
-fn try_once(client: &mut dyn Protocol, target: &Target) -> Result<Result<Option<String>, ModelError>, CallError> {
+fn try_once(client: &mut dyn Protocol, target: &Target) -> Result<Result<Told, ModelError>, CallError> {
     let deadline = || Instant::now() + PATIENCE.max(target.settings.deadline);
     client.ready(deadline())?;
     let model = target.url.to_string();
     match client.describe(deadline())? {
         Some(found) => {
             let fits = check(&model, &found, &target.inputs, &target.outputs);
-            Ok(fits.map(|()| found.versions.last().cloned()))
+            Ok(fits.map(|rows| (found.versions.last().cloned(), rows)))
         }
         None => Ok(match score_zeros(client, target, deadline()) {
-            Ok(()) => Ok(None),
+            Ok(()) => Ok((None, None)),
             Err(CallError::Unavailable(reason)) => return Err(CallError::Unavailable(reason)),
             Err(error) => Err(ModelError::Schema {
                 model,
@@ -152,13 +158,7 @@ fn score_zeros(client: &mut dyn Protocol, target: &Target, deadline: Instant) ->
     let zeros = |spec: &TensorSpec| {
         let shape: Vec<usize> = spec.shape.iter().map(|size| size.unwrap_or(1)).collect();
         let len = shape.iter().product();
-        let elements = match spec.element {
-            ElementType::F32 => Elements::F32(vec![0.0; len]),
-            ElementType::F64 => Elements::F64(vec![0.0; len]),
-            ElementType::I64 => Elements::I64(vec![0; len]),
-            ElementType::Bool => Elements::Bool(vec![false; len]),
-            ElementType::Text => Elements::Text(vec![String::new(); len]),
-        };
+        let elements = Elements::zeros(spec.element, len);
         Tensor { shape, elements }
     };
     let inputs: Vec<Tensor> = target.inputs.iter().map(zeros).collect();
@@ -181,6 +181,10 @@ impl ModelSource for ServedModel {
 
     fn score_column(&self) -> usize {
         self.column
+    }
+
+    fn batch_rows(&self) -> Option<usize> {
+        self.rows
     }
 
     fn blocks(&self) -> bool {

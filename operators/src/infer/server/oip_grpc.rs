@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::call::CallError;
 use super::check::{Described, Description};
-use super::elements::{element_of, fill, from_raw, missing, to_raw};
+use super::elements::{fill, from_ints, from_raw, missing, to_raw};
 use super::grpc::GrpcClient;
 use super::protocol::{Protocol, Target};
-use super::wire::{Malformed, Message, Value, fields};
-use crate::infer::{ElementType, Tensor};
+use crate::infer::wire::{Malformed, Message, Value, fields};
+use crate::infer::{ElementType, Elements, Tensor};
 
 const READY: &str = "/inference.GRPCInferenceService/ModelReady";
 const METADATA: &str = "/inference.GRPCInferenceService/ModelMetadata";
@@ -19,16 +19,6 @@ const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 pub(super) struct Client {
     grpc: GrpcClient,
     target: Target,
-}
-
-pub(super) fn datatype(element: ElementType) -> &'static str {
-    match element {
-        ElementType::F32 => "FP32",
-        ElementType::F64 => "FP64",
-        ElementType::I64 => "INT64",
-        ElementType::Bool => "BOOL",
-        ElementType::Text => "BYTES",
-    }
 }
 
 impl Client {
@@ -87,7 +77,7 @@ fn described(value: Value<'_>) -> Result<Described, Malformed> {
             _ => {}
         }
     }
-    Ok(Described { name, element: element_of(&datatype), datatype, shape: Some(shape) })
+    Ok(Described { name, element: ElementType::of_datatype(&datatype), datatype, shape: Some(shape) })
 }
 
 impl Client {
@@ -97,7 +87,7 @@ impl Client {
         let mut message = self.named();
         for (spec, tensor) in self.target.inputs.iter().zip(from) {
             let shape = std::iter::once(rows).chain(tensor.shape.iter().copied()).map(|size| size as i64);
-            let input = Message::default().text(1, &spec.name).text(2, datatype(spec.element)).ints(3, shape);
+            let input = Message::default().text(1, &spec.name).text(2, spec.element.datatype()).ints(3, shape);
             message = message.message(5, input);
         }
         for spec in &self.target.outputs {
@@ -123,9 +113,10 @@ impl Client {
         let mut answers = Vec::new();
         for (at, output) in outputs.into_iter().enumerate() {
             let described = described(output)?;
-            let elements = match raw.get(at) {
-                Some(raw) => from_raw(&described.datatype, raw),
-                None => contents(&described.datatype, output)?,
+            let elements = match (described.element, raw.get(at)) {
+                (Some(element), Some(raw)) => from_raw(element, raw),
+                (Some(element), None) => contents(element, output)?,
+                (None, _) => None,
             };
             answers.push((described, elements));
         }
@@ -142,7 +133,7 @@ impl Client {
 
 /// The contents of an output that came as lists: InferTensorContents { bool = 1, int = 2, int64 = 3, uint = 4,
 /// uint64 = 5, fp32 = 6, fp64 = 7, bytes = 8 }.
-fn contents(datatype: &str, output: Value<'_>) -> Result<Option<crate::infer::Elements>, Malformed> {
+fn contents(element: ElementType, output: Value<'_>) -> Result<Option<Elements>, Malformed> {
     let (mut ints, mut floats, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     let lists = fields(output.message()?).filter(|field| matches!(field, Ok((5, _)) | Err(_)));
     for list in lists {
@@ -155,11 +146,9 @@ fn contents(datatype: &str, output: Value<'_>) -> Result<Option<crate::infer::El
             }
         }
     }
-    Ok(match element_of(datatype) {
-        Some(ElementType::F32 | ElementType::F64) => from_raw(datatype, &floats),
-        Some(ElementType::Bool) => Some(crate::infer::Elements::Bool(ints.iter().map(|int| *int != 0).collect())),
-        Some(ElementType::I64) => Some(crate::infer::Elements::I64(ints)),
-        Some(ElementType::Text) => Some(crate::infer::Elements::Text(texts)),
-        None => None,
+    Ok(match element {
+        ElementType::F32 | ElementType::F64 => from_raw(element, &floats),
+        ElementType::Text => Some(Elements::Text(texts)),
+        element => from_ints(element, ints),
     })
 }

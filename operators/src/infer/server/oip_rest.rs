@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::call::CallError;
 use super::check::{Described, Description};
-use super::elements::{element_of, fill, from_json, missing, write_flat};
-use super::oip_grpc::datatype;
+use super::elements::{fill, missing};
+use super::json::{from_json, write_flat};
 use super::protocol::{Protocol, Target};
 use super::rest::RestClient;
-use crate::infer::Tensor;
+use crate::infer::{ElementType, Tensor};
 
 pub(super) struct Client {
     rest: RestClient,
@@ -31,7 +31,7 @@ impl Client {
         for (at, (spec, tensor)) in self.target.inputs.iter().zip(from).enumerate() {
             let shape: Vec<usize> = std::iter::once(rows).chain(tensor.shape.iter().copied()).collect();
             let comma = if at == 0 { "" } else { "," };
-            let (name, datatype) = (json!(spec.name), datatype(spec.element));
+            let (name, datatype) = (json!(spec.name), spec.element.datatype());
             let head =
                 format!("{comma}{{\"name\":{name},\"datatype\":\"{datatype}\",\"shape\":{},\"data\":", json!(shape));
             body.extend(head.as_bytes());
@@ -78,11 +78,9 @@ impl Protocol for Client {
             let found = found.ok_or_else(|| missing(spec))?;
             let shape: Option<Vec<i64>> =
                 found["shape"].as_array().and_then(|sizes| sizes.iter().map(Value::as_i64).collect());
-            let elements = from_json(spec.element, &found["data"]);
-            let (Some(shape), Some(elements)) = (shape, elements) else {
-                return Err(CallError::Failed(format!("the answer's \"{}\" is not {spec}", spec.name)));
-            };
-            fill(output, spec, rows, &shape, elements)?;
+            let shape =
+                shape.ok_or_else(|| CallError::Failed(format!("the answer's \"{}\" has no shape", spec.name)))?;
+            fill(output, spec, rows, &shape, from_json(spec, &found["data"], &shape)?)?;
         }
         Ok(())
     }
@@ -91,5 +89,5 @@ impl Protocol for Client {
 fn described(tensor: &Value) -> Option<Described> {
     let shape = tensor["shape"].as_array()?.iter().map(Value::as_i64).collect::<Option<_>>()?;
     let (name, datatype) = (tensor["name"].as_str()?.to_owned(), tensor["datatype"].as_str()?.to_owned());
-    Some(Described { name, element: element_of(&datatype), datatype, shape: Some(shape) })
+    Some(Described { name, element: ElementType::of_datatype(&datatype), datatype, shape: Some(shape) })
 }

@@ -6,6 +6,7 @@ use ureq::http::StatusCode;
 use ureq::{Agent, Body};
 
 use super::call::CallError;
+use super::json;
 
 /// The largest answer that is taken.
 const MAX_ANSWER: u64 = 256 << 20;
@@ -57,7 +58,7 @@ fn answer(answer: Result<ureq::http::Response<Body>, ureq::Error>) -> Result<ser
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(serde_json::Value::Null);
     }
-    serde_json::from_slice(&body).map_err(|e| CallError::Failed(format!("the answer is not JSON: {e}")))
+    json::parse(&body)
 }
 
 /// What a status says of server and batch.

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::call::CallError;
 use super::check::{Described, Description};
-use super::elements::{fill, from_raw, missing, to_raw};
+use super::elements::{fill, from_ints, from_raw, missing, to_raw};
 use super::grpc::GrpcClient;
 use super::protocol::{Protocol, Target};
-use super::wire::{Malformed, Message, Value, fields};
+use crate::infer::wire::{Malformed, Message, Value, fields};
 use crate::infer::{ElementType, Elements, Tensor};
 
 const STATUS: &str = "/tensorflow.serving.ModelService/GetModelStatus";
@@ -19,7 +19,7 @@ const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
 const AVAILABLE: i64 = 30;
 
 /// `DataType`: number, name, and what the Open Inference Protocol calls it.
-const TYPES: [(i64, &str, &str); 11] = [
+const TYPES: [(i64, &str, &str); 14] = [
     (1, "DT_FLOAT", "FP32"),
     (2, "DT_DOUBLE", "FP64"),
     (3, "DT_INT32", "INT32"),
@@ -29,24 +29,22 @@ const TYPES: [(i64, &str, &str); 11] = [
     (7, "DT_STRING", "BYTES"),
     (9, "DT_INT64", "INT64"),
     (10, "DT_BOOL", "BOOL"),
+    (14, "DT_BFLOAT16", "BF16"),
     (17, "DT_UINT16", "UINT16"),
+    (19, "DT_HALF", "FP16"),
     (22, "DT_UINT32", "UINT32"),
+    (23, "DT_UINT64", "UINT64"),
 ];
 
 fn number(element: ElementType) -> i64 {
-    match element {
-        ElementType::F32 => 1,
-        ElementType::F64 => 2,
-        ElementType::I64 => 9,
-        ElementType::Bool => 10,
-        ElementType::Text => 7,
-    }
+    // 0 is DT_INVALID; there is none without a number.
+    TYPES.into_iter().find(|(_, _, datatype)| *datatype == element.datatype()).map_or(0, |(number, ..)| number)
 }
 
 /// An input or output by the number or name of its type.
 pub(super) fn described(name: String, dtype: Result<i64, &str>, shape: Option<Vec<i64>>) -> Described {
     let known = TYPES.into_iter().find(|(number, name, _)| dtype.map_or_else(|text| text == *name, |n| n == *number));
-    let element = known.and_then(|(_, _, datatype)| super::elements::element_of(datatype));
+    let element = known.and_then(|(_, _, datatype)| ElementType::of_datatype(datatype));
     let datatype = dtype.map_or_else(str::to_owned, |number| format!("type {number}"));
     Described { name, element, datatype: known.map_or(datatype, |(_, name, _)| name.to_owned()), shape }
 }
@@ -175,8 +173,8 @@ fn shape_of(shape: &[u8]) -> Result<Option<Vec<i64>>, Malformed> {
 }
 
 /// Shape and elements of a TensorProto { dtype = 1, tensor_shape = 2, tensor_content = 4, float_val = 5,
-/// double_val = 6, int_val = 7, string_val = 8, int64_val = 10, bool_val = 11, uint32_val = 16 }. Of a list that is
-/// short the last value goes on to the end.
+/// double_val = 6, int_val = 7, string_val = 8, int64_val = 10, bool_val = 11, half_val = 13, uint32_val = 16,
+/// uint64_val = 17 }. Of a list that is short the last value goes on to the end.
 fn read(tensor: &[u8]) -> Result<(Vec<i64>, Option<Elements>), Malformed> {
     let (mut dtype, mut shape, mut raw) = (0, Vec::new(), Vec::new());
     let (mut ints, mut texts) = (Vec::new(), Vec::new());
@@ -186,45 +184,30 @@ fn read(tensor: &[u8]) -> Result<(Vec<i64>, Option<Elements>), Malformed> {
             (2, value) => shape = shape_of(value.message()?)?.unwrap_or_default(),
             (4, value) => raw = value.message()?.to_vec(),
             (5 | 6, values) => values.floats(&mut raw)?,
-            (7 | 10 | 11 | 16, values) => values.ints(&mut ints)?,
+            (7 | 10 | 11 | 13 | 16 | 17, values) => values.ints(&mut ints)?,
             (8, text) => texts.push(text.text()?),
             _ => {}
         }
     }
-    let Some((_, _, datatype)) = TYPES.into_iter().find(|(number, ..)| *number == dtype) else {
+    let known = TYPES.into_iter().find(|(number, ..)| *number == dtype);
+    let Some(element) = known.and_then(|(_, _, datatype)| ElementType::of_datatype(datatype)) else {
         return Ok((shape, None));
     };
-    let mut elements = match datatype {
-        "BYTES" => Some(Elements::Text(texts)),
-        "BOOL" if !ints.is_empty() => Some(Elements::Bool(ints.iter().map(|int| *int != 0).collect())),
-        _ if !ints.is_empty() => Some(Elements::I64(ints)),
-        datatype => from_raw(datatype, &raw),
+    let mut elements = match element {
+        ElementType::Text => Some(Elements::Text(texts)),
+        element if !ints.is_empty() => from_ints(element, ints),
+        element => from_raw(element, &raw),
     };
     // Never above what a row of the program's can be: the shape is checked next.
     let wanted = shape.iter().try_fold(1_usize, |all, size| all.checked_mul(usize::try_from(*size).ok()?));
     if let (Some(elements), Some(wanted @ ..=MOST)) = (&mut elements, wanted) {
-        repeat_last(elements, wanted);
+        elements.repeat_last(wanted);
     }
     Ok((shape, elements))
 }
 
 /// The most elements that a short list is filled up to.
 const MOST: usize = 1 << 26;
-
-fn repeat_last(elements: &mut Elements, len: usize) {
-    fn fill_up<T: Clone>(values: &mut Vec<T>, len: usize) {
-        if let Some(last) = values.last().cloned().filter(|_| values.len() < len) {
-            values.resize(len, last);
-        }
-    }
-    match elements {
-        Elements::F32(values) => fill_up(values, len),
-        Elements::F64(values) => fill_up(values, len),
-        Elements::I64(values) => fill_up(values, len),
-        Elements::Bool(values) => fill_up(values, len),
-        Elements::Text(values) => fill_up(values, len),
-    }
-}
 
 /// GetModelMetadataResponse { model_spec = 1 { version = 2 }, metadata = 2 { "signature_def": Any { value = 2 } } },
 /// SignatureDefMap { signature_def = 1 }, SignatureDef { inputs = 1, outputs = 2 }, TensorInfo { dtype = 2,
@@ -324,10 +307,14 @@ mod tests {
         let read = |message: Message| read(&message.finish()).unwrap();
         let floats = [1.5_f32, 2.5].iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
         assert_eq!(read(proto(1).bytes(5, &floats)), (vec![3], Some(Elements::F32(vec![1.5, 2.5, 2.5]))));
-        assert_eq!(read(proto(3).ints(7, [4, -5, 6])), (vec![3], Some(Elements::I64(vec![4, -5, 6]))));
+        assert_eq!(read(proto(3).ints(7, [4, -5, 6])), (vec![3], Some(Elements::I32(vec![4, -5, 6]))));
         assert_eq!(read(proto(10).int(11, 1)), (vec![3], Some(Elements::Bool(vec![true; 3]))));
         let texts = proto(7).text(8, "a").text(8, "b").text(8, "");
         assert_eq!(read(texts), (vec![3], Some(Elements::Text(vec!["a".into(), "b".into(), String::new()]))));
-        assert_eq!(read(proto(14)), (vec![3], None));
+        let halves = [half::f16::ONE, half::f16::NAN].map(|half| i64::from(half.to_bits()));
+        let (_, Some(Elements::F16(found))) = read(proto(19).ints(13, halves)) else { panic!() };
+        assert!(found[0] == half::f16::ONE && found[1].is_nan() && found[2].is_nan());
+        assert_eq!(read(proto(23).ints(17, [-1])), (vec![3], Some(Elements::U64(vec![u64::MAX; 3]))));
+        assert_eq!(read(proto(8)), (vec![3], None));
     }
 }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::call::CallError;
 use super::check::Description;
-use super::elements::{fill, from_json, missing, shape_of, write_row};
+use super::elements::{fill, missing};
+use super::json::{from_json, shape_of, write_row};
 use super::protocol::{Protocol, Target};
 use super::rest::RestClient;
 use super::tfs_grpc::described;
@@ -81,13 +82,13 @@ impl Protocol for Client {
             // A model with one output gives it bare.
             let value = |row: &Value| match row {
                 Value::Object(outputs) => outputs.get(&spec.name).cloned(),
+                Value::Null => Some(Value::Null),
                 bare => only.then(|| bare.clone()),
             };
             let rows_found: Option<Vec<Value>> = predictions.iter().map(value).collect();
             let rows_found = Value::Array(rows_found.ok_or_else(|| missing(spec))?);
-            let elements = from_json(spec.element, &rows_found);
-            let unreadable = || CallError::Failed(format!("the answer's \"{}\" is not {spec}", spec.name));
-            fill(output, spec, rows, &shape_of(&rows_found), elements.ok_or_else(unreadable)?)?;
+            let shape = shape_of(&rows_found, spec);
+            fill(output, spec, rows, &shape, from_json(spec, &rows_found, &shape)?)?;
         }
         Ok(())
     }
@@ -144,7 +145,7 @@ mod tests {
         let shown = |all: &[super::super::check::Described]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(found.versions, ["123"]);
         assert_eq!(shown(&found.inputs), ["\"note\" text […]", "\"x\" f32 [n, 6]"]);
-        assert_eq!(shown(&found.outputs), ["\"y\" DT_HALF [n]"]);
+        assert_eq!(shown(&found.outputs), ["\"y\" f16 [n]"]);
         assert_eq!(described_by(&answer, "none"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The wire format of Protocol Buffers, as far as the messages of model servers need it.
+//! The wire format of Protocol Buffers, as far as the messages of model servers, and the files of models, need it.
 //!
 //! By hand, not derived: prost's derive macro (and with it tonic-prost) makes bindgen, and by that RocksDB, compile
 //! anew in every build folder, for a dozen fields. Field numbers stand where messages are written and read.

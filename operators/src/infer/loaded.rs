@@ -1,0 +1,110 @@
+//! A model of one thread: opened when it is needed, given as many rows at a time as it takes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tidemill_engine::with_causes;
+
+use super::backend::{Backend, ModelSource, RunError};
+use super::error::ModelError;
+use super::tensor::{Tensor, TensorSpec};
+use super::work::Work;
+
+pub(super) struct Loaded {
+    source: Arc<dyn ModelSource>,
+    /// None before it is opened, and after a panic.
+    backend: Option<Box<dyn Backend>>,
+    /// The rows of each run, where all have as many.
+    rows: Option<usize>,
+    /// Inputs and outputs of a run that is not as large as the batch.
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+}
+
+impl Loaded {
+    /// A model that is opened at its first use. All its runs have as many rows as it says, or else `exact_rows`.
+    pub(super) fn closed(source: &Arc<dyn ModelSource>, exact_rows: Option<usize>) -> Self {
+        Self {
+            rows: source.batch_rows().or(exact_rows),
+            inputs: source.inputs().iter().map(Tensor::empty).collect(),
+            outputs: Work::outputs_of(&**source),
+            source: Arc::clone(source),
+            backend: None,
+        }
+    }
+
+    pub(super) fn source(&self) -> &Arc<dyn ModelSource> {
+        &self.source
+    }
+
+    pub(super) fn open(&mut self) -> Result<(), ModelError> {
+        self.backend = Some(self.source.open()?);
+        Ok(())
+    }
+
+    /// A run whose outputs are what they should be. A panic makes the model unavailable, and has it opened again.
+    pub(super) fn run(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        match self.rows {
+            Some(size) if size != rows => self.run_cut(size, rows, inputs, outputs),
+            _ => self.run_whole(rows, inputs, outputs),
+        }
+    }
+
+    /// Runs of `size` rows. The last is filled up with its own first row: nothing new can go wrong with that.
+    fn run_cut(&mut self, size: usize, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        outputs.iter_mut().for_each(Tensor::clear);
+        let (mut part, mut found) = (std::mem::take(&mut self.inputs), std::mem::take(&mut self.outputs));
+        let mut result = Ok(());
+        for from in (0..rows).step_by(size) {
+            let until = rows.min(from + size);
+            for (to, input) in part.iter_mut().zip(inputs) {
+                to.clear();
+                to.shape.clone_from(&input.shape);
+                to.push_rows(input, from..until);
+                (until..from + size).for_each(|_| to.push_row(input, from));
+            }
+            result = self.run_whole(size, &part, &mut found);
+            if result.is_err() {
+                break;
+            }
+            for (to, output) in outputs.iter_mut().zip(&found) {
+                if from > 0 && to.shape != output.shape {
+                    result = Err(RunError::Batch("the rows of an output are not all of one shape".to_owned()));
+                }
+                to.shape.clone_from(&output.shape);
+                to.push_rows(output, 0..until - from);
+            }
+        }
+        (self.inputs, self.outputs) = (part, found);
+        result
+    }
+
+    fn run_whole(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        let backend = match &mut self.backend {
+            Some(backend) => backend,
+            closed => {
+                let opened = self.source.open().map_err(|error| RunError::Unavailable(with_causes(&error)))?;
+                closed.insert(opened)
+            }
+        };
+        outputs.iter_mut().for_each(Tensor::clear);
+        match catch_unwind(AssertUnwindSafe(|| backend.run(rows, inputs, outputs))) {
+            Ok(result) => result?,
+            Err(panic) => {
+                self.backend = None;
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                return Err(RunError::Unavailable(format!("it panicked: {text}")));
+            }
+        }
+        let wrong = |(spec, output): &(&TensorSpec, &Tensor)| !spec.holds(rows, output);
+        match self.source.outputs().iter().zip(&*outputs).find(wrong) {
+            None => Ok(()),
+            Some((spec, Tensor { shape, elements })) => Err(RunError::Batch(format!(
+                "the model gave {} values of {} in rows of {shape:?} for {rows} rows of {spec}",
+                elements.len(),
+                elements.element_type()
+            ))),
+        }
+    }
+}

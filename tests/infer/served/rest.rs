@@ -1,0 +1,87 @@
+//! Servers over REST, as far as the tests need them.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tiny_http::{Response, Server};
+
+use super::score;
+
+/// How NaN, infinity and minus infinity are written: by Python and RapidJSON; by those that have only JSON; as texts;
+/// by C.
+pub const WRITTEN: [[&str; 3]; 4] = [
+    ["NaN", "Infinity", "-Infinity"],
+    ["null", "null", "null"],
+    ["\"NaN\"", "\"Infinity\"", "\"-Infinity\""],
+    ["-nan", "inf", "-inf"],
+];
+
+/// Answers as `answer` says, given path and body, until the process ends.
+pub fn serve(answer: impl Fn(&str, &[u8]) -> Option<String> + Send + Sync + 'static) -> u16 {
+    let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
+    let port = server.server_addr().to_ip().unwrap().port();
+    let answer = Arc::new(answer);
+    for _ in 0..2 {
+        let (server, answer) = (Arc::clone(&server), Arc::clone(&answer));
+        std::thread::spawn(move || {
+            while let Ok(mut request) = server.recv() {
+                let mut body = Vec::new();
+                request.as_reader().read_to_end(&mut body).unwrap();
+                let text = answer(request.url(), &body);
+                let status = if text.is_some() { 200 } else { 404 };
+                let _ = request.respond(Response::from_string(text.unwrap_or_default()).with_status_code(status));
+            }
+        });
+    }
+    port
+}
+
+fn written(score: f32, [nan, above, below]: [&str; 3]) -> String {
+    match score {
+        score if score.is_nan() => nan.to_owned(),
+        f32::INFINITY => above.to_owned(),
+        f32::NEG_INFINITY => below.to_owned(),
+        // As Python writes it.
+        score => json!(f64::from(score)).to_string(),
+    }
+}
+
+fn scores(cells: &[Value], how: [&str; 3]) -> String {
+    let cells: Vec<f32> = cells.iter().map(|cell| cell.as_f64().unwrap() as f32).collect();
+    cells.chunks(2).map(|row| written(score(row), how)).collect::<Vec<_>>().join(", ")
+}
+
+/// The Open Inference Protocol. Its texts have in them what must not be taken for numbers.
+/// Where it takes so many rows and no others, it says so.
+pub fn oip(path: &str, body: &[u8], how: [&str; 3], rows: i64) -> Option<String> {
+    if path.ends_with("/ready") {
+        return Some(String::new());
+    }
+    if !path.ends_with("/infer") {
+        let tensor = |name: &str, shape: &[i64]| json!({ "name": name, "datatype": "FP32", "shape": shape });
+        let (wish, score) = (tensor("wish", &[rows, 2]), tensor("score", &[-1]));
+        return Some(json!({ "name": "m", "versions": ["1"], "inputs": [wish], "outputs": [score] }).to_string());
+    }
+    let request: Value = serde_json::from_slice(body).unwrap();
+    let cells = request["inputs"][0]["data"].as_array().unwrap();
+    if rows >= 0 && request["inputs"][0]["shape"] != json!([rows, 2]) {
+        return None;
+    }
+    let (rows, scores) = (cells.len() / 2, scores(cells, how));
+    Some(format!(
+        r#"{{"model_name": "NaN, \"-inf\\", "outputs": [{{"name": "score", "datatype": "FP32", "shape": [{rows}, 1], "data": [{scores}]}}]}}"#
+    ))
+}
+
+/// TensorFlow Serving's.
+pub fn tfs(path: &str, body: &[u8], how: [&str; 3]) -> Option<String> {
+    if path.ends_with("/metadata") {
+        return None;
+    }
+    if !path.ends_with(":predict") {
+        return Some("{}".to_owned());
+    }
+    let request: Value = serde_json::from_slice(body).unwrap();
+    let rows = request["instances"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap().clone());
+    Some(format!("{{\"predictions\": [{}\n]}}", scores(&rows.collect::<Vec<_>>(), how)))
+}
