@@ -10,6 +10,8 @@
 //! The order must be the product order. With A at (e+1, 50) and B at (e, 60) the lexicographic least
 //! element is (e, 60), so 60 would pass for the watermark while A may still send 55; the meet is (e, 50).
 
+mod text;
+
 use std::fmt;
 
 use differential_dataflow::lattice::Lattice;
@@ -17,10 +19,16 @@ use serde::{Deserialize, Serialize};
 use timely::PartialOrder;
 use timely::progress::timestamp::{PathSummary, Refines, Timestamp};
 
+pub use text::TimeTextError;
+
 /// Milliseconds since the Unix epoch, UTC: when a thing happened, as its record says.
 ///
 /// Not `SystemTime`: the wall clock is another thing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// As a field of what a source reads it takes milliseconds, RFC 3339 text with an offset (`2025-01-31T12:00:00+01:00`), and
+/// times of Parquet in any unit; text without an offset by [`deserialize_in`](Self::deserialize_in). It is written as
+/// milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct EventTime(pub i64);
 

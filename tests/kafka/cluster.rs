@@ -92,17 +92,17 @@ impl Topic {
 
     /// Produces messages (partition, key, payload) and waits until they are there.
     pub fn produce<P: AsRef<[u8]>>(&self, messages: impl IntoIterator<Item = (i32, String, P)>) {
-        let producer: BaseProducer =
-            self.cluster.config().set("linger.ms", "2").set("allow.auto.create.topics", "false").create().unwrap();
-        for (partition, key, payload) in messages {
-            let mut record = BaseRecord::to(&self.name).partition(partition).key(&key).payload(payload.as_ref());
-            while let Err((error, same)) = producer.send(record) {
-                assert!(error.to_string().contains("QueueFull"), "{error}");
-                producer.poll(Duration::from_millis(10));
-                record = same;
-            }
-        }
-        producer.flush(Duration::from_secs(60)).unwrap();
+        self.cluster.produce(&self.name, messages);
+    }
+
+    /// Deletes it and makes it anew.
+    pub fn recreate(&self, partitions: i32) {
+        let admin = self.cluster.admin();
+        let deleted = pollster::block_on(admin.delete_topics(&[&self.name], &AdminOptions::new())).unwrap();
+        deleted.into_iter().for_each(|result| drop(result.unwrap()));
+        // Until the name is free.
+        crate::job::until("the topic is made anew", || self.cluster.try_create(&self.name, partitions, &[]).is_ok());
+        self.cluster.wait_for(&self.name, partitions);
     }
 }
 
@@ -131,20 +131,46 @@ impl Cluster {
 
     pub fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Topic {
         let name = format!("{name}-{:08x}", rand::random::<u32>());
-        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        self.try_create(&name, partitions, settings).unwrap();
+        self.wait_for(&name, partitions);
+        Topic { cluster: self.clone(), name }
+    }
+
+    fn try_create(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<(), String> {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
         let answer = pollster::block_on(self.admin().create_topics([&topic], &AdminOptions::new()));
-        answer.unwrap().into_iter().for_each(|result| drop(result.unwrap()));
-        // It is made; until the broker tells of it, clients would be told that it is not there.
+        answer.unwrap().into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code.to_string()))
+    }
+
+    /// It is made; until the broker tells of it, clients would be told that it is not there.
+    fn wait_for(&self, name: &str, partitions: i32) {
         let consumer: BaseConsumer = self.config().create().unwrap();
         let is_there = || {
-            let metadata = consumer.fetch_metadata(Some(&name), Duration::from_secs(30)).unwrap();
+            let metadata = consumer.fetch_metadata(Some(name), Duration::from_secs(30)).unwrap();
             metadata.topics()[0].partitions().len() == partitions as usize && metadata.topics()[0].error().is_none()
         };
         crate::job::until("the topic is there", is_there);
-        Topic { cluster: self.clone(), name }
+    }
+
+    /// Produces messages (partition, key, payload; an empty payload is a tombstone) and waits until they are there.
+    pub fn produce<P: AsRef<[u8]>>(&self, topic: &str, messages: impl IntoIterator<Item = (i32, String, P)>) {
+        let producer: BaseProducer =
+            self.config().set("linger.ms", "2").set("allow.auto.create.topics", "false").create().unwrap();
+        for (partition, key, payload) in messages {
+            let mut record = BaseRecord::to(topic).partition(partition).key(&key);
+            if !payload.as_ref().is_empty() {
+                record = record.payload(payload.as_ref());
+            }
+            while let Err((error, same)) = producer.send(record) {
+                assert!(error.to_string().contains("QueueFull"), "{error}");
+                producer.poll(Duration::from_millis(10));
+                record = same;
+            }
+        }
+        producer.flush(Duration::from_secs(60)).unwrap();
     }
 
     /// What a group has committed of each partition; 0 where nothing was.

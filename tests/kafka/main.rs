@@ -19,5 +19,6 @@ mod library;
 mod limits;
 mod mock;
 mod partitions;
+mod recreated;
 mod windows;
 mod zombie;

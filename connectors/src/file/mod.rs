@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! source ── merges files by watermark ─▶ content ─┬─ lines: bytes ─▶ format     plain, gzip, zstd
-//!                                                 └─ rows: Parquet
+//!                                                 └─ rows: Parquet ─▶ times, as fields ask for them (asked)
 //! reference ── a file that is replaced as a whole, read again when it has changed: what differs, by key
 //! ```
 
+mod asked;
 mod bytes;
 mod content;
 mod format;
@@ -14,6 +15,7 @@ mod reference;
 mod rows;
 mod sink;
 mod source;
+mod times;
 
 pub use format::{Compression, Format, by_extension};
 pub use reference::{ReferenceExt, ReferenceFile, Version};

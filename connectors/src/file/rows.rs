@@ -2,15 +2,19 @@
 //!
 //! Every worker reads its own pieces and skips the others (Parquet's row selection), so that workers
 //! stay side by side in event time, whatever the size of row groups. Only the columns that the record's
-//! type names are decoded. Known limit: a column has to be of the kind of its field, floats for an `f64`.
+//! type names are decoded, times among them by their logical type ([`super::times`]). Known limit: a column has to be of
+//! the kind of its field, floats for an `f64`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow_schema::{DataType, Schema, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy, RowSelector,
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy, RowSelector,
 };
+use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use serde::de::DeserializeOwned;
 use serde_arrow::Deserializer;
@@ -18,6 +22,7 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::content::{Malformed, Read, invalid, unreadable};
 use super::format::fields;
+use super::times::Times;
 use crate::dealt::Dealt;
 
 /// Rows of a piece: about as many as a source hands out at a time.
@@ -28,28 +33,26 @@ pub(crate) struct RowFile {
     path: PathBuf,
     rows: u64,
     reader: ParquetRecordBatchReader,
+    times: Times,
 }
 
 impl RowFile {
     pub(crate) fn open<L: DeserializeOwned>(path: &Path, dealt: &Dealt) -> Result<Self, ConnectorError> {
         let damaged = |e: ParquetError| unreadable(path, "it cannot be read as Parquet: is it cut off or damaged?", e);
-        let file = || {
-            File::open(path).map_err(|e| {
-                ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e)
-            })
-        };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file()?).map_err(damaged)?;
+        let builder = builder(path)?;
         let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let columns: Vec<String> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
         let wanted = |name: &str| fields::of::<L>().is_none_or(|fields| fields.contains(&name));
         let roots = columns.iter().enumerate().filter(|(_, name)| wanted(name)).map(|(index, _)| index);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+        let read: Vec<usize> = roots.collect();
+        let schema = builder.schema().project(&read).map_err(|e| damaged(e.into()))?;
+        let times = Times::plan::<L>(schema.fields()).map_err(|reason| invalid(path, &reason))?;
+        let mask = ProjectionMask::roots(builder.parquet_schema(), read);
 
         // A column that is missing, or of a type that does not do, is so in every row: say it before the job starts.
-        let first = ParquetRecordBatchReaderBuilder::try_new(file()?).map_err(damaged)?;
-        let mut first = first.with_projection(mask.clone()).with_limit(1).build().map_err(damaged)?;
+        let mut first = self::builder(path)?.with_projection(mask.clone()).with_limit(1).build().map_err(damaged)?;
         if let Some(batch) = first.next() {
-            let batch = batch.map_err(|e| damaged(e.into()))?;
+            let batch = batch.and_then(|batch| times.convert(batch)).map_err(|e| damaged(e.into()))?;
             let rows = Deserializer::from_record_batch(&batch).map_err(|e| invalid(path, &e.to_string()))?;
             let error = rows.get(0).and_then(|row| L::deserialize(row).err()).map(|e| e.to_string());
             let of_every_row = |reason: &String| reason.contains("missing field") || reason.contains("not implement");
@@ -65,7 +68,7 @@ impl RowFile {
             .with_row_selection(selection(dealt, rows))
             .build()
             .map_err(damaged)?;
-        Ok(Self { path: path.to_owned(), rows, reader })
+        Ok(Self { path: path.to_owned(), rows, reader, times })
     }
 
     pub(crate) fn read<L: DeserializeOwned>(
@@ -79,6 +82,7 @@ impl RowFile {
         }
         let damaged = |what: &str| format!("rows from {} on cannot be read: {what}", first + 1);
         let batch = self.reader.next().ok_or_else(|| invalid(&self.path, &damaged("there are no more")))?;
+        let batch = batch.and_then(|batch| self.times.convert(batch));
         let batch = batch.map_err(|e| unreadable(&self.path, &damaged("is it damaged?"), e))?;
         let expected = PIECE.min(self.rows - first);
         if batch.num_rows() as u64 != expected {
@@ -97,6 +101,34 @@ impl RowFile {
         }
         Ok(Read::Whole { last: first + expected == self.rows })
     }
+}
+
+/// A reader of `path`, to be told what of it is wanted.
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, ConnectorError> {
+    let damaged = |e: ParquetError| unreadable(path, "it cannot be read as Parquet: is it cut off or damaged?", e);
+    let file = || {
+        File::open(path).map_err(|e| {
+            ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e)
+        })
+    };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file()?).map_err(damaged)?;
+    let columns = builder.parquet_schema().columns();
+    let old_times = columns.iter().filter(|c| c.physical_type() == Type::INT96 && c.path().parts().len() == 1);
+    let old_times: Vec<&str> = old_times.map(|column| column.name()).collect();
+    if old_times.is_empty() {
+        return Ok(builder);
+    }
+    // Times of 96 bits would come in nanoseconds, which end in 2262: what is beyond would be another time.
+    let microseconds = |field: &Arc<arrow_schema::Field>| {
+        if old_times.contains(&field.name().as_str()) {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None)))
+        } else {
+            Arc::clone(field)
+        }
+    };
+    let fields: arrow_schema::Fields = builder.schema().fields().iter().map(microseconds).collect();
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    ParquetRecordBatchReaderBuilder::try_new_with_options(file()?, options).map_err(damaged)
 }
 
 /// The rows of the pieces that `dealt` has still to do.

@@ -1,0 +1,233 @@
+//! Event times as people and other systems write them: RFC 3339 text, with an offset or in a given time zone.
+//!
+//! ```text
+//! 1738321200000 · "2025-01-31T12:00:00+01:00" · "2025-01-31T11:00:00Z"  ─▶ EventTime
+//! "2025-01-31T12:00:00" ─▶ refused; in a given zone ─▶ EventTime, but where clocks are set back or forward
+//! ```
+//! Nothing is guessed: a text without an offset is no point in time, and one that a zone has twice, or never, is not either.
+
+use std::fmt;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use super::EventTime;
+
+/// The name under which an [`EventTime`] asks for its value, so that a format that knows times can tell it from a number.
+const NAME: &str = "EventTime";
+
+/// Why a text is no point in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is no event time: {reason}")]
+pub struct TimeTextError {
+    text: String,
+    reason: String,
+}
+
+impl EventTime {
+    /// Reads RFC 3339 with an offset: `2025-01-31T12:00:00+01:00`, `2025-01-31 11:00:00.123456Z`. What is finer than a
+    /// millisecond is cut off, towards the past.
+    ///
+    /// # Errors
+    /// When it is not, or has no offset.
+    pub fn parse(text: &str) -> Result<Self, TimeTextError> {
+        let refuse = |reason: String| TimeTextError { text: text.to_owned(), reason };
+        match text.trim().parse::<Timestamp>() {
+            Ok(timestamp) => Ok(Self::from(timestamp)),
+            Err(_) if text.trim().parse::<DateTime>().is_ok() => Err(refuse(
+                "it has no time zone: write an offset (Z, +01:00), or say which zone it is in (EventTime::deserialize_in)"
+                    .to_owned(),
+            )),
+            Err(error) => Err(refuse(error.to_string())),
+        }
+    }
+
+    /// The same for text without an offset, `2025-01-31T12:00:00` or `2025-01-31`, as clocks in `zone` (an IANA name,
+    /// `Europe/Vienna`) show it. A text with an offset means what it says. The zones' rules are built in.
+    ///
+    /// # Errors
+    /// When it is not, when there is no such zone, and when clocks in the zone show that time twice, or never.
+    pub fn parse_in(zone: &str, text: &str) -> Result<Self, TimeTextError> {
+        let refuse = |reason: String| TimeTextError { text: text.to_owned(), reason };
+        let Ok(local) = text.trim().parse::<DateTime>() else { return Self::parse(text) };
+        if let Ok(timestamp) = text.trim().parse::<Timestamp>() {
+            return Ok(Self::from(timestamp));
+        }
+        let zone_rules = TimeZone::get(zone).map_err(|error| refuse(error.to_string()))?;
+        let ambiguous = zone_rules.to_ambiguous_timestamp(local);
+        let reason = match ambiguous.offset() {
+            tz::AmbiguousOffset::Unambiguous { .. } => None,
+            tz::AmbiguousOffset::Gap { .. } => Some("clocks are set forward over it"),
+            tz::AmbiguousOffset::Fold { .. } => Some("clocks are set back and show it twice"),
+        };
+        if let Some(reason) = reason {
+            return Err(refuse(format!("in {zone} {reason}: write an offset")));
+        }
+        ambiguous.unambiguous().map(Self::from).map_err(|error| refuse(error.to_string()))
+    }
+
+    /// Deserializes milliseconds, or text of which what has no offset is in `zone`:
+    ///
+    /// ```
+    /// use tidemill_engine::EventTime;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Sale {
+    ///     #[serde(deserialize_with = "vienna")]
+    ///     at: EventTime,
+    /// }
+    /// fn vienna<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<EventTime, D::Error> {
+    ///     EventTime::deserialize_in("Europe/Vienna", deserializer)
+    /// }
+    /// let sale: Sale = serde_json::from_str(r#"{"at": "2025-01-31T12:00:00"}"#)?;
+    /// assert_eq!(sale.at, EventTime::parse("2025-01-31T11:00:00Z")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When it is neither, as [`parse_in`](Self::parse_in).
+    pub fn deserialize_in<'de, D: Deserializer<'de>>(zone: &str, deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(NAME, TimeVisitor { zone: Some(zone) })
+    }
+}
+
+impl From<Timestamp> for EventTime {
+    fn from(timestamp: Timestamp) -> Self {
+        // Within the years that jiff has, some ten thousand, milliseconds fit.
+        Self(i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).unwrap_or(i64::MAX))
+    }
+}
+
+/// Formats for people may have text. Those of state and of the wire (bincode) have the number alone, and are not asked.
+impl<'de> Deserialize<'de> for EventTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_newtype_struct(NAME, TimeVisitor { zone: None })
+        } else {
+            i64::deserialize(deserializer).map(Self)
+        }
+    }
+}
+
+struct TimeVisitor<'a> {
+    zone: Option<&'a str>,
+}
+
+impl<'de> Visitor<'de> for TimeVisitor<'_> {
+    type Value = EventTime;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("milliseconds since the Unix epoch, or RFC 3339 text")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<EventTime, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_i64<E: de::Error>(self, ms: i64) -> Result<EventTime, E> {
+        Ok(EventTime(ms))
+    }
+
+    fn visit_u64<E: de::Error>(self, ms: u64) -> Result<EventTime, E> {
+        let wrong = || E::invalid_value(de::Unexpected::Unsigned(ms), &self);
+        i64::try_from(ms).map(EventTime).map_err(|_| wrong())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<EventTime, E> {
+        match self.zone {
+            None => EventTime::parse(text),
+            Some(zone) => EventTime::parse_in(zone, text),
+        }
+        .map_err(E::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOON: EventTime = EventTime(1_738_324_800_000);
+
+    #[test]
+    fn text_with_an_offset_is_a_point_in_time_and_text_without_is_refused() {
+        for text in
+            ["2025-01-31T12:00:00Z", "2025-01-31T13:00:00+01:00", "2025-01-31 12:00:00.000999Z", " 2025-01-31T04:30:00-07:30 "]
+        {
+            assert_eq!(EventTime::parse(text), Ok(NOON));
+            assert_eq!(EventTime::parse_in("Asia/Tokyo", text), Ok(NOON), "the offset counts");
+        }
+        assert_eq!(EventTime::parse("1969-12-31T23:59:59.9995Z"), Ok(EventTime(-1)), "towards the past");
+        for (text, reason) in [
+            ("2025-01-31T12:00:00", "has no time zone"),
+            ("2025-01-31", "has no time zone"),
+            ("2025-02-30T12:00:00Z", "2025-02-30"),
+            ("noon", "noon"),
+            ("", "no event time"),
+        ] {
+            let error = EventTime::parse(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn text_in_a_zone_is_refused_where_its_clocks_are_set() {
+        let vienna = |text: &str| EventTime::parse_in("Europe/Vienna", text);
+        assert_eq!(vienna("2025-01-31T13:00:00"), Ok(NOON));
+        assert_eq!(vienna("2025-07-01T02:00"), EventTime::parse("2025-07-01T00:00:00Z"));
+        assert_eq!(vienna("2025-07-01"), EventTime::parse("2025-06-30T22:00:00Z"));
+        for (text, reason) in [("2025-03-30T02:30:00", "set forward"), ("2025-10-26T02:30:00", "twice")] {
+            let error = vienna(text).unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains("Europe/Vienna"), "{error}");
+        }
+        assert_eq!(vienna("2025-10-26T02:30:00+01:00"), EventTime::parse("2025-10-26T01:30:00Z"));
+        assert!(EventTime::parse_in("Europe/Wien", "2025-01-31T13:00:00").unwrap_err().to_string().contains("Wien"));
+    }
+
+    proptest! {
+        /// Written by jiff in any zone, with the offset or, where it is not ambiguous, without.
+        #[test]
+        fn what_is_written_is_read(ms in -60_000_000_000_000..250_000_000_000_000_i64, zone in prop::sample::select(
+            vec!["Europe/Vienna", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"],
+        )) {
+            let at = Timestamp::from_millisecond(ms).unwrap().to_zoned(TimeZone::get(zone).unwrap());
+            let local = at.datetime();
+            let offset = at.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string();
+            // Offsets of old times have seconds, which RFC 3339 has not.
+            if at.offset().seconds() % 60 == 0 {
+                prop_assert_eq!(EventTime::parse(&offset), Ok(EventTime(ms)));
+            }
+            match EventTime::parse_in(zone, &local.to_string()) {
+                Ok(read) => prop_assert_eq!(read, EventTime(ms)),
+                Err(error) => prop_assert!(error.to_string().contains("twice"), "{}", error),
+            }
+        }
+    }
+
+    #[test]
+    fn state_and_wire_have_the_number_alone() {
+        use tidemill_state::Shape;
+        assert_eq!(Shape::of::<EventTime>(), Shape::of::<i64>());
+    }
+
+    #[test]
+    fn numbers_and_text_are_taken() {
+        let of = |json: &str| serde_json::from_str::<EventTime>(json).map_err(|e| e.to_string());
+        assert_eq!(of("1738324800000"), Ok(NOON));
+        assert_eq!(of("-1"), Ok(EventTime(-1)));
+        assert_eq!(of("\"2025-01-31T12:00:00Z\""), Ok(NOON));
+        for (json, reason) in [
+            ("\"2025-01-31T12:00:00\"", "has no time zone"),
+            ("18446744073709551615", "milliseconds"),
+            ("1.5", "milliseconds"),
+            ("null", "milliseconds"),
+        ] {
+            let error = of(json).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert_eq!(serde_json::to_string(&NOON).unwrap(), "1738324800000");
+    }
+}

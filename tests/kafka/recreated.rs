@@ -1,0 +1,170 @@
+//! A topic that is deleted and made anew with more records, while the job is stopped and while it runs: an offset of the
+//! old one is never taken for one of the new one.
+//!
+//! Two mock clusters stand for the old topic and the new one where the job is stopped: same name, another id.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rdkafka::mocking::MockCluster;
+use tidemill::connectors::kafka::{self, Connection, Delivery, RecreatedTopic, Topics};
+use tidemill::prelude::*;
+
+use crate::cluster::{Cluster, alone, cluster};
+use crate::job::until;
+
+type Numbers = CollectSink<u64>;
+
+fn source(address: &str, topics: Topics, policy: RecreatedTopic) -> KafkaSource<u64> {
+    // Looked at often, so that the test need not wait half a minute.
+    let connection = Connection::new(address).property("topic.metadata.refresh.interval.ms", "500");
+    KafkaSource::new(connection, topics, kafka::json(), |n: &u64| EventTime(*n as i64))
+        .recreated_topic(policy)
+        .max_out_of_orderness(Duration::from_secs(3600))
+}
+
+fn args(checkpoints: &Path) -> JobArgs {
+    let checkpoint_dir = Some(checkpoints.to_owned());
+    let checkpoint_interval = Duration::from_millis(50);
+    JobArgs { checkpoint_dir, checkpoint_interval, workers: 2, log_level: "warn".to_owned(), ..JobArgs::default() }
+}
+
+/// Reads on from the checkpoint. What it read, sorted, or why not.
+fn run(source: KafkaSource<u64>, checkpoints: &Path) -> Result<Vec<u64>, String> {
+    let collected = Numbers::default();
+    let sink = collected.clone();
+    let result = Job::new("recreated", args(checkpoints))
+        .run(move |flow| flow.source("numbers", &source)?.sink("collected", &sink));
+    result.map_err(|error| error.report())?;
+    let mut numbers = collected.data();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Numbers `from..to` of each partition, told apart by partition.
+fn numbers(partitions: i32, from: u64, to: u64) -> Vec<(i32, String, String)> {
+    let of = |partition| (from..to).map(move |n| (partition, n.to_string(), number(partition, n).to_string()));
+    (0..partitions).flat_map(of).collect()
+}
+
+fn number(partition: i32, n: u64) -> u64 {
+    partition as u64 * 1_000_000 + n
+}
+
+fn all(partitions: i32, from: u64, to: u64) -> Vec<u64> {
+    (0..partitions).flat_map(|partition| (from..to).map(move |n| number(partition, n))).collect()
+}
+
+fn mock(partitions: i32) -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, Cluster) {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic("numbers", partitions, 1).unwrap();
+    let cluster = Cluster { address: mock.bootstrap_servers() };
+    (mock, cluster)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 0, ..ProptestConfig::default() })]
+
+    /// The second run reads what was not read, or says why not; with whatever is in the new topic, if it is one.
+    #[test]
+    fn a_restore_reads_what_is_right_or_refuses(
+        partitions in 1..4i32, before in 1..30u64, more in 0..30u64, is_new: bool, by_pattern: bool,
+        policy in prop::sample::select(vec![RecreatedTopic::Refuse, RecreatedTopic::FromFirst, RecreatedTopic::SameOffsets]),
+    ) {
+        let _alone = alone();
+        let checkpoints = tempfile::tempdir().unwrap();
+        let topics = if by_pattern { Topics::pattern("numb.*").unwrap() } else { Topics::named("numbers") };
+        let (_old, old) = mock(partitions);
+        old.produce("numbers", numbers(partitions, 0, before));
+        let first = run(source(&old.address, topics.clone(), policy).until_end(), checkpoints.path());
+        prop_assert_eq!(first.unwrap(), all(partitions, 0, before));
+
+        let total = before + more;
+        let (_new, new) = if is_new { mock(partitions) } else { (MockCluster::new(1).unwrap(), old) };
+        new.produce("numbers", numbers(partitions, if is_new { 0 } else { before }, total));
+        let second = run(source(&new.address, topics, policy).until_end(), checkpoints.path());
+        match (is_new, policy) {
+            (true, RecreatedTopic::Refuse) => {
+                let error = second.unwrap_err();
+                prop_assert!(error.contains("topic \"numbers\" was deleted and made anew since the checkpoint"), "{}", error);
+            }
+            (true, RecreatedTopic::FromFirst) => prop_assert_eq!(second.unwrap(), all(partitions, 0, total)),
+            _ => prop_assert_eq!(second.unwrap(), all(partitions, before, total)),
+        }
+    }
+}
+
+/// The new one has fewer partitions: it is refused for being new, and read where that is asked for.
+#[test]
+fn a_topic_made_anew_with_fewer_partitions() {
+    let _alone = alone();
+    let checkpoints = tempfile::tempdir().unwrap();
+    let ((_old, old), (_new, new)) = (mock(3), mock(2));
+    old.produce("numbers", numbers(3, 0, 10));
+    new.produce("numbers", numbers(2, 0, 10));
+    let read = |cluster: &Cluster, policy| {
+        run(source(&cluster.address, Topics::named("numbers"), policy).until_end(), checkpoints.path())
+    };
+    read(&old, RecreatedTopic::Refuse).unwrap();
+    assert!(read(&new, RecreatedTopic::Refuse).unwrap_err().contains("made anew since the checkpoint"));
+    assert!(read(&new, RecreatedTopic::SameOffsets).unwrap_err().contains("numbers/2"), "it is not there any more");
+    assert_eq!(read(&new, RecreatedTopic::FromFirst).unwrap(), all(2, 0, 10));
+}
+
+#[test]
+fn a_topic_made_anew_while_the_job_is_stopped_or_runs_is_not_read_from_the_old_offset() {
+    let _alone = alone();
+    let Some(cluster) = cluster() else { return };
+    let (topic, checkpoints) = (cluster.topic("numbers", 2), tempfile::tempdir().unwrap());
+    let with = |policy| source(&cluster.address, Topics::named(&topic.name), policy);
+    topic.produce(numbers(2, 0, 20));
+
+    let (live, collected) = (with(RecreatedTopic::FromFirst), Numbers::default());
+    let (sink, at) = (collected.clone(), args(checkpoints.path()));
+    let job = std::thread::spawn(move || {
+        let build = move |flow: &Flow<'_>| flow.source("numbers", &live)?.sink("collected", &sink);
+        Job::new("recreated", at).run(build).unwrap_err().report()
+    });
+    until("all is read", || collected.data().len() == 40);
+    topic.recreate(2);
+    topic.produce(numbers(2, 1000, 1100));
+    until("the job stops", || job.is_finished());
+    let error = job.join().unwrap();
+    assert!(error.contains("was deleted and made anew while the job reads it"), "{error}");
+    assert!(collected.data().iter().all(|n| n % 1_000_000 < 1000), "nothing of the new topic is taken for the old one's");
+
+    let refused = run(with(RecreatedTopic::Refuse).until_end(), checkpoints.path()).unwrap_err();
+    assert!(refused.contains("was deleted and made anew since the checkpoint"), "{refused}");
+    let read = run(with(RecreatedTopic::FromFirst).until_end(), checkpoints.path()).unwrap();
+    assert_eq!(read, all(2, 1000, 1100));
+    // From then on it is the one that is read, and the checkpoint knows it.
+    topic.produce(numbers(2, 1100, 1110));
+    let read = run(with(RecreatedTopic::Refuse).until_end(), checkpoints.path()).unwrap();
+    assert_eq!(read, all(2, 1100, 1110));
+}
+
+#[test]
+fn an_output_topic_made_anew_under_a_running_job_stops_it() {
+    let _alone = alone();
+    let Some(cluster) = cluster() else { return };
+    for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
+        let (input, output) = (cluster.topic("numbers", 1), cluster.topic("out", 1));
+        let checkpoints = tempfile::tempdir().unwrap();
+        input.produce(numbers(1, 0, 20));
+        let live = source(&cluster.address, Topics::named(&input.name), RecreatedTopic::Refuse);
+        let connection = Connection::new(&cluster.address).property("topic.metadata.refresh.interval.ms", "500");
+        let sink = KafkaSink::json(connection, &output.name, delivery, |n: &u64| n.to_string().into_bytes());
+        let at = args(checkpoints.path());
+        let job = std::thread::spawn(move || {
+            let build = move |flow: &Flow<'_>| flow.source("numbers", &live)?.sink("out", &sink);
+            Job::new("written", at).run(build).unwrap_err().report()
+        });
+        until("it writes", || output.committed().len() == 20);
+        output.recreate(1);
+        input.produce(numbers(1, 20, 40));
+        until("the job stops", || job.is_finished());
+        let error = job.join().unwrap();
+        assert!(error.contains("was deleted and made anew while the job writes to it"), "{delivery:?}: {error}");
+    }
+}
