@@ -23,7 +23,7 @@ use super::position::{self, PartitionId, Place};
 use super::source::Settings;
 use super::start::Opening;
 use super::topics::Scout;
-use super::watch::Watch;
+use super::watch::{Watch, take_events};
 
 /// How often the reader looks when nobody wakes it: events of the consumer (errors, statistics) do not.
 const LOOK: Duration = Duration::from_millis(50);
@@ -125,18 +125,15 @@ impl<T: Data> KafkaReader<T> {
     }
 
     /// Serves the consumer's events: its errors, statistics, commits.
-    fn serve(&mut self) -> Result<(), ConnectorError> {
-        while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            match event {
-                Ok(message) => {
-                    let id = PartitionId { topic: message.topic().to_owned(), partition: message.partition() };
-                    let message = format!("librdkafka gave offset {} of {id} by the wrong queue", message.offset());
-                    return Err(ConnectorError::new(ErrorKind::Internal, message));
-                }
-                Err(error) => self.judge("read", &error)?,
+    fn serve(&self) -> Result<(), ConnectorError> {
+        take_events(&self.consumer, |event| match event {
+            Ok(message) => {
+                let id = PartitionId { topic: message.topic().to_owned(), partition: message.partition() };
+                let message = format!("librdkafka gave offset {} of {id} by the wrong queue", message.offset());
+                Err(ConnectorError::new(ErrorKind::Internal, message))
             }
-        }
-        Ok(())
+            Err(error) => self.judge("read", &error),
+        })
     }
 
     /// An error that librdkafka does not wait out by itself stops the job.
@@ -266,9 +263,9 @@ impl<T: Data> SourceReader for KafkaReader<T> {
 
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
         self.take_discoveries()?;
-        self.serve()?;
         self.fill(batch)?;
         // After the messages were taken: what was taken of a new topic in place of the old one is not handed out.
+        self.serve()?;
         if let Some(remade) = self.consumer.context().topic_ids.remade() {
             return Err(remade.while_reading());
         }

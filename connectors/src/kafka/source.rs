@@ -22,7 +22,7 @@ use super::position::{self, PartitionId};
 use super::reader::KafkaReader;
 use super::start::{self, Start};
 use super::topics::{self, Scout, Topics};
-use super::watch::Watch;
+use super::watch::{self, Watch};
 
 /// Reads records of type `T` from topics.
 ///
@@ -177,6 +177,8 @@ impl<T: Data> Source for KafkaSource<T> {
         let there = topics::list(consumer.as_ref(), &settings.topics)?;
         check_topics(&settings.topics, &there)?;
         topics::identify(consumer.as_ref(), &settings.topics, &there)?;
+        // Nothing is assigned yet, and what goes wrong is told where it matters.
+        watch::take_events(&consumer, |_| Ok(()))?;
         let mut noted = (!context.restored.is_empty()).then(|| position::merge(&context.restored)).transpose()?;
         if let Some(noted) = &mut noted {
             identity::reconcile(noted, &consumer.context().topic_ids, settings.recreated_topic)?;
@@ -223,6 +225,7 @@ fn consumer(settings: &Settings, context: &SourceContext) -> Result<BaseConsumer
     let mut config = settings.connection.config(&defaults, &fixed)?;
     // Without a group librdkafka assigns nothing; this one is never joined, nor committed to unless asked for.
     let unused = format!("tidemill-{}", context.name);
+    identity::listen(&mut config);
     config.set("group.id", settings.group.as_deref().unwrap_or(&unused));
     let watch = Watch::new(context);
     config.create_with_context(watch).map_err(|e| failed("make a Kafka consumer", e))
