@@ -23,6 +23,7 @@ use super::reader::KafkaReader;
 use super::start::{self, Start};
 use super::topics::{self, Scout, Topics};
 use super::watch::{self, Watch};
+use crate::malformed::MaxMalformed;
 
 /// Reads records of type `T` from topics.
 ///
@@ -31,7 +32,8 @@ use super::watch::{self, Watch};
 ///   not idle. Order is kept per partition.
 /// * Guarantee: positions are exact; after a restore each record is read once, by any number of workers.
 ///   Only committed records of transactions are read.
-/// * A message that cannot be decoded is a dead letter with topic, partition, offset and reason.
+/// * A message that cannot be decoded is a dead letter with topic, partition, offset and reason. So is a tombstone, unless
+///   the decoder makes something of it ([`json_or_deleted`](super::json_or_deleted)); tombstones are no fault and stop no job.
 pub struct KafkaSource<T> {
     settings: Settings,
     decode: Arc<dyn Decode<T>>,
@@ -50,8 +52,9 @@ pub(super) struct Settings {
     pub(super) max_drift_ms: i64,
     pub(super) discovery: Duration,
     pub(super) until_end: bool,
-    pub(super) max_malformed: u64,
+    pub(super) max_malformed: MaxMalformed,
     pub(super) lead_ms: i64,
+    pub(super) max_ahead_ms: Option<i64>,
     pub(super) recreated_topic: RecreatedTopic,
 }
 
@@ -60,7 +63,7 @@ fn ms(duration: Duration) -> i64 {
 }
 
 impl<T: Data> KafkaSource<T> {
-    /// Messages of a partition beyond this many that cannot be decoded stop the job, per worker.
+    /// More messages than this, of the last 10,000, that cannot be decoded stop the job, per worker.
     pub const MAX_MALFORMED: u64 = 1000;
 
     /// Reads `topics`; `decode` makes records of messages ([`json`](super::json) and others), `event_time` tells
@@ -81,8 +84,9 @@ impl<T: Data> KafkaSource<T> {
             max_drift_ms: 60_000,
             discovery: Duration::from_secs(5),
             until_end: false,
-            max_malformed: Self::MAX_MALFORMED,
+            max_malformed: MaxMalformed::default(),
             lead_ms: 0,
+            max_ahead_ms: None,
             recreated_topic: RecreatedTopic::Refuse,
         };
         Self { settings, decode: Arc::new(decode), event_time: Arc::new(event_time) }
@@ -140,6 +144,14 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
+    /// How far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
+    /// job says (`--max-ahead`).
+    #[must_use]
+    pub fn max_ahead(mut self, bound: Duration) -> Self {
+        self.settings.max_ahead_ms = Some(ms(bound));
+        self
+    }
+
     /// What a restore does with a topic that was deleted and made anew since its checkpoint. Default: it refuses. A job that is
     /// running when that happens stops whatever is set here.
     #[must_use]
@@ -155,10 +167,17 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How many messages a worker may find malformed before the job stops.
+    /// How many messages a worker may find malformed, since the start, before the job stops. Default: no such total, but
+    /// [`MaxMalformed::default`].
     #[must_use]
-    pub fn max_malformed(mut self, messages: u64) -> Self {
-        self.settings.max_malformed = messages;
+    pub fn max_malformed(self, messages: u64) -> Self {
+        self.malformed_limit(MaxMalformed::total(messages))
+    }
+
+    /// When malformed messages stop the job: a total, a share of what was read last, both, or never. Tombstones do not count.
+    #[must_use]
+    pub fn malformed_limit(mut self, limit: MaxMalformed) -> Self {
+        self.settings.max_malformed = limit;
         self
     }
 }
@@ -169,6 +188,10 @@ impl<T: Data> Source for KafkaSource<T> {
 
     fn lead_ms(&self) -> i64 {
         self.settings.lead_ms
+    }
+
+    fn max_ahead_ms(&self) -> Option<i64> {
+        self.settings.max_ahead_ms
     }
 
     fn open(&self, context: SourceContext) -> Result<KafkaReader<T>, ConnectorError> {
