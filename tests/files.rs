@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "files/ahead.rs"]
+mod ahead;
 #[path = "files/times.rs"]
 mod times;
 

@@ -4,9 +4,11 @@ pub mod dealt;
 pub mod file;
 pub mod generator;
 pub mod kafka;
+mod malformed;
 pub mod memory;
 
 pub use file::{FileSink, FileSource, ReferenceExt, ReferenceFile};
 pub use generator::Generator;
 pub use kafka::{KafkaSink, KafkaSource};
+pub use malformed::MaxMalformed;
 pub use memory::{CollectSink, NullSink, vec_source};

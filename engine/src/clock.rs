@@ -24,6 +24,11 @@ impl Clock {
         Self(Some(Arc::new(AtomicU64::new(micros))))
     }
 
+    /// Whether it is the machine's.
+    pub(crate) fn is_system(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Moves a manual clock; does nothing to the system's.
     pub fn set(&self, micros: u64) {
         if let Some(manual) = &self.0 {

@@ -32,6 +32,8 @@ pub(crate) struct Process {
     pub(crate) max_held: i64,
     /// How far a source may be ahead of the slowest one.
     pub(crate) max_drift_ms: Option<i64>,
+    /// How far an event time may be ahead of the clock, where its source does not say.
+    pub(crate) max_ahead_ms: Option<i64>,
     pub(crate) metrics: Metrics,
     pub(crate) source_clocks: SourceClocks,
     pub(crate) failure: Failure,

@@ -19,7 +19,7 @@ use crate::checkpoint::epochs::SourceId;
 use crate::context::{Activity, Reach, Shared, SourceClock};
 use crate::crash;
 use crate::error::{ConnectorError, JobError};
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{Counter, OperatorMetrics};
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::shell::operator::Port;
 use crate::shell::reached;
@@ -32,6 +32,8 @@ use crate::turns;
 const HOLD: Duration = Duration::from_micros(200);
 /// When a source that follows the watermark of the others looks where they are.
 const FOLLOW: Duration = Duration::from_millis(5);
+/// How far ahead of the clock a watermark is remarkable, in ms: a day, as clocks of all zones are within it.
+const REMARKABLE: i64 = 86_400_000;
 
 /// Builds the operator on this worker.
 pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
@@ -58,6 +60,8 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
         lead_ms: source.lead_ms(),
         out_of_orderness_ms: i64::try_from(source.out_of_orderness().as_millis()).unwrap_or(i64::MAX),
     };
+    let max_ahead_ms = source.max_ahead_ms().or(context.process.max_ahead_ms);
+    let ahead = max_ahead_ms.map(|ms| (ms, metrics.counter("too_far_ahead")));
     let clock = context.process.source_clocks.register(nature.reach(watermark));
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
@@ -87,6 +91,9 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             has_begun: false,
             next_look: None,
             nature,
+            ahead,
+            read_up_to: EventTime::MIN,
+            is_remarked: false,
             clock,
             metrics,
             activator,
@@ -169,6 +176,12 @@ struct Ingest<R: SourceReader> {
     /// When it was last asked to be called again.
     next_look: Option<Instant>,
     nature: Nature,
+    /// [`Source::max_ahead_ms`], and how many records were beyond.
+    ahead: Option<(i64, Counter)>,
+    /// The latest event time of the last batch.
+    read_up_to: EventTime,
+    /// Whether it was said that the watermark is far ahead of the clock.
+    is_remarked: bool,
     clock: Arc<SourceClock>,
     metrics: Arc<OperatorMetrics>,
     activator: Activator,
@@ -195,6 +208,7 @@ impl<R: SourceReader> Ingest<R> {
             return Ok(());
         }
         self.batch.reset(self.context.process.clock.now());
+        self.batch.latest = self.latest();
         self.batch.reached = self.at.watermark.max(self.furthest);
         self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
         let next = self.reader.read(&mut self.batch).map_err(|e| connector_error(&self.name, e))?;
@@ -298,12 +312,14 @@ impl<R: SourceReader> Ingest<R> {
     }
 
     fn send(&mut self) {
+        self.refuse_ahead();
         let Batch { records, dead_letters, now, .. } = &mut self.batch;
         self.metrics.records_in.add(records.len() as u64);
         self.metrics.records_out.add(records.len() as u64);
         self.metrics.dead_letters.add(dead_letters.len() as u64);
         let late = records.iter().filter(|record| record.event_time < self.at.watermark).count();
-        self.metrics.late.add(late as u64);
+        self.metrics.count_late(late as u64, records.len() as u64);
+        self.read_up_to = records.iter().map(|record| record.event_time).max().unwrap_or(self.read_up_to);
         self.main.send(records);
         for letter in dead_letters.drain(..) {
             self.context.log_dead_letter(&letter);
@@ -312,16 +328,64 @@ impl<R: SourceReader> Ingest<R> {
         self.dead.send(&mut self.letters);
     }
 
+    /// The latest event time that is not too far ahead of the clock.
+    fn latest(&self) -> EventTime {
+        let now = EventTime(self.context.process.clock.now_ms());
+        self.ahead.as_ref().map_or(EventTime::MAX, |(ms, _)| now.plus_ms(self.nature.lead_ms).plus_ms(*ms))
+    }
+
+    /// Makes dead letters of the records that are too far ahead.
+    fn refuse_ahead(&mut self) {
+        let Some((max_ahead_ms, count)) = &self.ahead else { return };
+        let now = EventTime((self.batch.now.0 / 1000) as i64).plus_ms(self.nature.lead_ms);
+        count.add(self.batch.ahead.len() as u64);
+        for (record, origin) in self.batch.ahead.drain(..) {
+            let reason = format!(
+                "its event time {} is {} s ahead of the clock, and {} s are allowed (max_ahead)",
+                record.event_time.readable(),
+                record.event_time.ms_since(now) / 1000,
+                max_ahead_ms / 1000
+            );
+            let origin = if origin.is_empty() { self.name.clone() } else { origin };
+            let content = format!("{:?}", record.data);
+            self.batch.dead_letters.push(DeadLetter::new(&self.name, origin, reason, content.as_bytes()));
+        }
+    }
+
+    /// Says once when what was read has moved the watermark far ahead of the clock.
+    fn remark(&mut self, to: EventTime) {
+        let clock = &self.context.process.clock;
+        let ahead_ms = to.plus_ms(-self.nature.lead_ms).ms_since(EventTime(clock.now_ms()));
+        if self.is_remarked || !clock.is_system() || ahead_ms < REMARKABLE || to == EventTime::MAX {
+            return;
+        }
+        self.is_remarked = true;
+        tracing::warn!(
+            source = self.name,
+            worker = self.context.worker,
+            watermark = to.readable(),
+            ahead = %humantime::format_duration(Duration::from_secs(ahead_ms.unsigned_abs() / 1000)),
+            event_time = self.read_up_to.readable(),
+            "the watermark is far ahead of the clock, by a record of this event time: what comes behind it is late; `max_ahead` makes dead letters of such records instead"
+        );
+    }
+
     /// Moves the watermark: by the reader's promise, or along with the others while idle.
     fn follow_watermark(&mut self, next: Next) {
-        let clocks = &self.context.process.source_clocks;
         let activity = match (next, self.batch.idle) {
             (Next::Done, _) => Activity::Done,
             (_, true) => Activity::Idle,
             (_, false) => Activity::Active,
         };
-        let mut watermark = self.at.watermark.max(self.batch.watermark.unwrap_or(EventTime::MIN));
+        // A reader that does not ask the batch may promise what it was not let hand out.
+        let promised = self.batch.watermark.unwrap_or(EventTime::MIN).min(self.batch.latest);
+        let mut watermark = self.at.watermark.max(promised);
+        if watermark > self.at.watermark {
+            self.metrics.moved(self.at.watermark, watermark, self.read_up_to);
+            self.remark(watermark);
+        }
         self.clock.set(self.nature.reach(watermark), activity);
+        let clocks = &self.context.process.source_clocks;
         let others = match activity {
             Activity::Active => None,
             Activity::Idle => clocks.followed_within(self.nature.out_of_orderness_ms),

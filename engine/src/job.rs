@@ -115,6 +115,7 @@ impl Job {
             held: AtomicI64::new(0),
             // Some batches by default, so that sources need not go in step.
             max_held: i64::try_from(args.max_in_flight / 10).unwrap_or(i64::MAX),
+            max_ahead_ms: args.max_ahead.map(|ahead| i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)),
             max_drift_ms: args.max_drift.map(|drift| i64::try_from(drift.as_millis()).unwrap_or(i64::MAX)),
             metrics: Metrics::default(),
             source_clocks: SourceClocks::new(args.hosts.len().max(1)),

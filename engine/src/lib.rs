@@ -19,6 +19,7 @@ mod exchange;
 mod http;
 mod ingest;
 pub mod job;
+mod lateness;
 pub mod metrics;
 pub mod record;
 pub mod settings;

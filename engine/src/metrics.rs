@@ -11,7 +11,9 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::lateness::{Jump, Jumps, LateShare};
 use crate::record::Arrival;
+use crate::time::EventTime;
 
 /// A number that only grows. Cheap to clone, shared with the registry.
 #[derive(Clone, Debug, Default)]
@@ -109,6 +111,8 @@ pub struct OperatorMetrics {
     pub busy_ns: Counter,
     /// Event time reached, ms since the Unix epoch.
     pub watermark: Gauge,
+    late_share: LateShare,
+    jumps: Arc<Jumps>,
     more: Mutex<More>,
 }
 
@@ -136,6 +140,25 @@ impl OperatorMetrics {
     /// To be held through a turn of the operator.
     pub(crate) fn busy(&self) -> Busy {
         Busy { counter: self.busy_ns.clone(), since: Instant::now() }
+    }
+
+    /// Of `of` records that came in, `late` were late. When most are, it says so, and where that may come from.
+    pub(crate) fn count_late(&self, late: u64, of: u64) {
+        self.late.add(late);
+        let Some((late, of)) = self.late_share.add(late, of) else { return };
+        let (operator, worker, watermark) = (&self.name, self.worker, EventTime(self.watermark.get()).readable());
+        match self.jumps.widest() {
+            Some(Jump { source, from, to, by }) => tracing::warn!(
+                operator, worker, late, of, watermark, source, from = from.readable(), to = to.readable(), event_time = by.readable(),
+                "most records are late: the widest step of a watermark was that of this source, by a record of this event time; `max_ahead` keeps records of the future out"
+            ),
+            None => tracing::warn!(operator, worker, late, of, watermark, "most records are late"),
+        }
+    }
+
+    /// The watermark of this source was moved by what was read, of which `by` is the latest event time.
+    pub(crate) fn moved(&self, from: EventTime, to: EventTime, by: EventTime) {
+        self.jumps.note(from, to, || Jump { source: self.name.clone(), from, to, by });
     }
 
     fn more(&self) -> MutexGuard<'_, More> {
@@ -173,6 +196,7 @@ impl OperatorMetrics {
 #[derive(Debug, Default)]
 pub struct Metrics {
     operators: Mutex<Vec<Arc<OperatorMetrics>>>,
+    jumps: Arc<Jumps>,
 }
 
 impl Metrics {
@@ -188,6 +212,8 @@ impl Metrics {
             dead_letters: Counter::default(),
             busy_ns: Counter::default(),
             watermark: Gauge::default(),
+            late_share: LateShare::default(),
+            jumps: Arc::clone(&self.jumps),
             more: Mutex::default(),
         });
         metrics.watermark.set(i64::MIN);

@@ -56,6 +56,10 @@ pub struct JobArgs {
     /// sources that are ahead wait only while records, a tenth of --max-in-flight, wait for the watermark.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub max_drift: Option<Duration>,
+    /// How far an event time may be ahead of the clock. What is further in the future is a dead letter and moves no watermark.
+    /// Without it one event in the future makes all that follow late.
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub max_ahead: Option<Duration>,
     /// Key groups: the unit of placement, fixed for the life of a job's checkpoints.
     #[arg(long, default_value_t = DEFAULT_KEY_GROUPS, value_name = "N")]
     pub key_groups: u16,
@@ -83,6 +87,7 @@ impl Default for JobArgs {
             state_dir: None,
             max_in_flight: 100_000,
             max_drift: None,
+            max_ahead: None,
             key_groups: DEFAULT_KEY_GROUPS,
             http: None,
             log_level: "info".to_owned(),

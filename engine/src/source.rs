@@ -42,6 +42,12 @@ pub trait Source: Send + Sync + 'static {
     fn out_of_orderness(&self) -> Duration {
         Duration::ZERO
     }
+
+    /// How many ms ahead of the job's clock (and of its [lead](Self::lead_ms)) an event time may be. What is further ahead is
+    /// a dead letter and moves no watermark. `None`: as the job says (`--max-ahead`).
+    fn max_ahead_ms(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// What a source knows about the worker that opens it.
@@ -137,6 +143,10 @@ pub enum Next {
 pub struct Batch<T> {
     pub(crate) records: Vec<Record<T>>,
     pub(crate) dead_letters: Vec<DeadLetter>,
+    /// Records of the future, with where they came from.
+    pub(crate) ahead: Vec<(Record<T>, String)>,
+    /// What is after this is of the future.
+    pub(crate) latest: EventTime,
     pub(crate) watermark: Option<EventTime>,
     pub(crate) idle: bool,
     pub(crate) now: Arrival,
@@ -152,14 +162,24 @@ impl<T> Batch<T> {
     /// An empty batch. Readers are given one; tests of readers make their own.
     #[must_use]
     pub fn new(now: Arrival) -> Self {
-        let reached = EventTime::MIN;
-        Self { records: Vec::new(), dead_letters: Vec::new(), watermark: None, idle: false, now, began: now, reached }
+        Self {
+            records: Vec::new(),
+            dead_letters: Vec::new(),
+            ahead: Vec::new(),
+            latest: EventTime::MAX,
+            watermark: None,
+            idle: false,
+            now,
+            began: now,
+            reached: EventTime::MIN,
+        }
     }
 
     /// Empties the batch for the next `read`.
     pub fn reset(&mut self, now: Arrival) {
         self.records.clear();
         self.dead_letters.clear();
+        self.ahead.clear();
         self.watermark = None;
         self.idle = false;
         self.now = now;
@@ -186,12 +206,31 @@ impl<T> Batch<T> {
 
     /// Hands out a record that arrived just now.
     pub fn push(&mut self, event_time: EventTime, data: T) {
-        self.records.push(Record { event_time, arrival: self.now, data });
+        self.push_arrived(event_time, self.now, data);
+    }
+
+    /// Hands out a record that arrived just now, unless it is further in the future than the job allows
+    /// ([`Source::max_ahead_ms`]): then it becomes a dead letter that names `origin`. Returns whether it was handed out. A
+    /// reader that promises a watermark asks here first: an event time that was not handed out must not move it.
+    #[must_use]
+    pub fn admit(&mut self, event_time: EventTime, data: T, origin: impl FnOnce() -> String) -> bool {
+        let record = Record { event_time, arrival: self.now, data };
+        if event_time > self.latest {
+            self.ahead.push((record, origin()));
+            return false;
+        }
+        self.records.push(record);
+        true
     }
 
     /// Hands out a record that arrived at `arrival` (an open-loop generator counts from when it was due).
     pub fn push_arrived(&mut self, event_time: EventTime, arrival: Arrival, data: T) {
-        self.records.push(Record { event_time, arrival, data });
+        let record = Record { event_time, arrival, data };
+        if event_time > self.latest {
+            self.ahead.push((record, String::new()));
+        } else {
+            self.records.push(record);
+        }
     }
 
     /// Promises that after this batch no record before `watermark` will come (one that does is late).

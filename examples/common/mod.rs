@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tidemill::connectors::MaxMalformed;
 use tidemill::prelude::*;
 
 pub use place::{Input, Place, topic_source, write, write_dead_letters};
@@ -27,9 +28,9 @@ pub struct CommonArgs {
     /// How far out of order the input may come without being late.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub max_out_of_orderness: Duration,
-    /// How many lines of the input may be malformed before the job stops, per worker.
-    #[arg(long, default_value_t = FileSource::<()>::MAX_MALFORMED, value_name = "N")]
-    pub max_malformed: u64,
+    /// How many lines of the input may be malformed before the job stops, per worker; by default 1,000 of the last 10,000.
+    #[arg(long, value_name = "N")]
+    pub max_malformed: Option<u64>,
     /// How many records a second are simulated or produced, open loop; as many as are taken by default.
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
@@ -93,15 +94,19 @@ impl CommonArgs {
         }
     }
 
+    fn malformed_limit(&self) -> MaxMalformed {
+        self.max_malformed.map_or_else(MaxMalformed::default, MaxMalformed::total)
+    }
+
     /// A file source with the settings of the command line.
     pub fn configure<T: Data, L: DeserializeOwned + 'static>(&self, files: FileSource<T, L>) -> FileSource<T, L> {
-        let files = files.max_out_of_orderness(self.max_out_of_orderness).max_malformed(self.max_malformed);
+        let files = files.max_out_of_orderness(self.max_out_of_orderness).malformed_limit(self.malformed_limit());
         if self.follow { files.follow() } else { files }
     }
 
     /// The same for a topic.
     pub fn configure_topic<T: Data>(&self, topic: KafkaSource<T>) -> KafkaSource<T> {
-        let topic = topic.max_out_of_orderness(self.max_out_of_orderness).max_malformed(self.max_malformed);
+        let topic = topic.max_out_of_orderness(self.max_out_of_orderness).malformed_limit(self.malformed_limit());
         if self.until_end { topic.until_end() } else { topic }
     }
 

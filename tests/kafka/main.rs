@@ -20,5 +20,6 @@ mod limits;
 mod mock;
 mod partitions;
 mod recreated;
+mod tombstones;
 mod windows;
 mod zombie;

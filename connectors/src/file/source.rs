@@ -15,6 +15,7 @@ use tidemill_engine::{ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
 
 use super::content::{Content, Malformed, Read};
 use crate::dealt::{Dealt, DealtPosition};
+use crate::malformed::{MaxMalformed, Tolerated};
 
 /// How often a followed file is looked at when it has not grown.
 const POLL: Duration = Duration::from_millis(100);
@@ -33,7 +34,8 @@ pub struct FileSource<T, L = T> {
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
     max_out_of_orderness_ms: i64,
-    max_malformed: u64,
+    max_malformed: MaxMalformed,
+    max_ahead_ms: Option<i64>,
     follow: bool,
     line: PhantomData<fn() -> L>,
 }
@@ -49,7 +51,7 @@ impl<T: Data> FileSource<T> {
 }
 
 impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
-    /// Lines beyond this many that cannot be decoded stop the job, per worker.
+    /// More lines than this, of the last 10,000, that cannot be decoded stop the job, per worker.
     pub const MAX_MALFORMED: u64 = 1000;
 
     /// As [`new`](FileSource::new), with a conversion from the line's type to the record's.
@@ -63,7 +65,8 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
             event_time: Arc::new(event_time),
             convert: Arc::new(convert),
             max_out_of_orderness_ms: 0,
-            max_malformed: Self::MAX_MALFORMED,
+            max_malformed: MaxMalformed::default(),
+            max_ahead_ms: None,
             follow: false,
             line: PhantomData,
         }
@@ -76,10 +79,25 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         self
     }
 
-    /// How many lines of a worker may be malformed before the job stops.
+    /// How many lines of a worker may be malformed, since the start, before the job stops. Default: no such total, but
+    /// [`MaxMalformed::default`].
     #[must_use]
-    pub fn max_malformed(mut self, lines: u64) -> Self {
-        self.max_malformed = lines;
+    pub fn max_malformed(self, lines: u64) -> Self {
+        self.malformed_limit(MaxMalformed::total(lines))
+    }
+
+    /// When malformed lines stop the job: a total, a share of what was read last, both, or never.
+    #[must_use]
+    pub fn malformed_limit(mut self, limit: MaxMalformed) -> Self {
+        self.max_malformed = limit;
+        self
+    }
+
+    /// How far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
+    /// job says (`--max-ahead`).
+    #[must_use]
+    pub fn max_ahead(mut self, bound: Duration) -> Self {
+        self.max_ahead_ms = Some(i64::try_from(bound.as_millis()).unwrap_or(i64::MAX));
         self
     }
 
@@ -115,6 +133,10 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
     type Item = T;
     type Reader = FileReader<T, L>;
 
+    fn max_ahead_ms(&self) -> Option<i64> {
+        self.max_ahead_ms
+    }
+
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
         if self.paths.is_empty() {
             return Err(ConnectorError::new(ErrorKind::Invalid, "no file to read was given"));
@@ -128,8 +150,7 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
             event_time: Arc::clone(&self.event_time),
             convert: Arc::clone(&self.convert),
             out_of_orderness: self.max_out_of_orderness_ms,
-            max_malformed: self.max_malformed,
-            malformed: 0,
+            malformed: Tolerated::new(self.max_malformed, "lines"),
             follow: self.follow,
             line: PhantomData,
         })
@@ -211,8 +232,7 @@ pub struct FileReader<T, L> {
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
     out_of_orderness: i64,
-    max_malformed: u64,
-    malformed: u64,
+    malformed: Tolerated,
     follow: bool,
     line: PhantomData<fn() -> L>,
 }
@@ -222,28 +242,21 @@ impl<T: Data, L: DeserializeOwned + 'static> FileReader<T, L> {
     fn read_piece(&mut self, index: usize, batch: &mut Batch<T>) -> Result<bool, ConnectorError> {
         let Some(file) = self.files.get_mut(index) else { return Ok(false) };
         let mut latest = file.watermark.plus_ms(self.out_of_orderness);
-        let mut malformed = Vec::new();
+        let (mut malformed, before) = (Vec::new(), batch.records().len());
         let read = file.content.read::<L>(file.dealt.next(), |line| match line {
             Ok(line) => {
                 let record = (self.convert)(line);
                 let event_time = (self.event_time)(&record);
-                latest = latest.max(event_time);
-                batch.push(event_time, record);
+                if batch.admit(event_time, record, || file.path.display().to_string()) {
+                    latest = latest.max(event_time);
+                }
             }
             Err(line) => malformed.push(line),
         })?;
+        self.malformed.read((batch.records().len() - before) as u64);
         for Malformed { number, reason, content } in malformed {
             let origin = format!("{}:{number}", file.path.display());
-            self.malformed += 1;
-            if self.malformed > self.max_malformed {
-                return Err(ConnectorError::new(
-                    ErrorKind::Data,
-                    format!(
-                        "more than {} lines could not be decoded, the last one at {origin}: {reason}",
-                        self.max_malformed
-                    ),
-                ));
-            }
+            self.malformed.malformed(&origin, &reason)?;
             batch.dead_letter(DeadLetter::new(&self.name, origin, reason, &content));
         }
         file.watermark = latest.plus_ms(-self.out_of_orderness).max(file.watermark);

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::identity::{LOGS, TopicIds};
+use super::identity::TopicIds;
 
 /// How long one question to the brokers may take while a source or a sink opens.
 pub(super) const ASK: Duration = Duration::from_secs(30);
@@ -60,10 +60,7 @@ impl Connection {
         for (name, value) in fixed {
             config.set(*name, *value);
         }
-        // Ids of topics are told in librdkafka's log; what it has to say besides is filtered with ours.
-        let debug = config.get("debug").map_or_else(|| LOGS.to_owned(), |asked| format!("{asked},{LOGS}"));
-        config.set("debug", debug);
-        config.set_log_level(RDKafkaLogLevel::Debug);
+        config.set_log_level(RDKafkaLogLevel::Info);
         Ok(config)
     }
 }

@@ -15,8 +15,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use super::client::Log;
 
 /// As Kafka's own clients partition; little lingering, because an epoch waits for it.
-pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 3] =
-    [("partitioner", "murmur2_random"), ("linger.ms", "2"), ("queue.buffering.max.kbytes", "131072")];
+pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 4] = [
+    ("partitioner", "murmur2_random"),
+    ("linger.ms", "2"),
+    ("queue.buffering.max.kbytes", "131072"),
+    // How soon it is seen that the topic was made anew.
+    ("topic.metadata.refresh.interval.ms", "30000"),
+];
 
 /// How often it is looked whether all is delivered.
 const LOOK: Duration = Duration::from_millis(1);

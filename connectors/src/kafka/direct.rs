@@ -9,6 +9,7 @@ use tidemill_engine::sink::Staged;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::client::{Connection, Log, failed};
+use super::identity;
 use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
 use super::outgoing::{Message, Outgoing};
 
@@ -32,7 +33,8 @@ impl Writer {
     ) -> Result<Self, ConnectorError> {
         let timeout = patience.as_millis().to_string();
         let fixed = [("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", timeout.as_str())];
-        let config = connection.config(&PRODUCER_DEFAULTS, &fixed)?;
+        let mut config = connection.config(&PRODUCER_DEFAULTS, &fixed)?;
+        identity::listen(&mut config);
         let producer =
             config.create_with_context(Deliveries::new(log)).map_err(|e| failed("make a Kafka producer", e))?;
         Ok(Self { producer: Arc::new(producer), topic: topic.into(), epoch: Undelivered::default(), patience })

@@ -6,21 +6,26 @@
 //!                                                       └▶ later: t was made anew
 //! ```
 //! librdkafka learns ids with its metadata and has no call for them that rdkafka wraps, but it logs each change, the first
-//! one included. SUBTLE: it does so before it sends a fetch with the new id, so whoever looks here after having taken
-//! messages takes none of the new topic for one of the old. (Brokers before 3.1 are fetched from by name: what came between
+//! one included, in the queue of the client's events. SUBTLE: it does so before it sends a fetch with the new id, so whoever
+//! takes messages, then takes all events, and then looks here, takes no message of the new topic for one of the old. (Brokers before 3.1 are fetched from by name: what came between
 //! the making anew and the next look at the metadata was read by then; the job stops all the same.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::position::Noted;
 
-/// What librdkafka has to log (its property `debug`) so that ids are heard.
-pub(super) const LOGS: &str = "metadata";
+/// Has a client log what tells ids. For clients that are polled alone: the log of others would pile up in their queues.
+pub(super) fn listen(config: &mut ClientConfig) {
+    let debug = config.get("debug").map_or_else(|| "metadata".to_owned(), |asked| format!("{asked},metadata"));
+    config.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
+}
 
 /// What a restore does with a topic that was deleted and made anew since its checkpoint: the offsets that the checkpoint
 /// noted are those of the old one.

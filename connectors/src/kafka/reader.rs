@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use tidemill_engine::metrics::Gauge;
+use tidemill_engine::metrics::{Counter, Gauge};
 use tidemill_engine::source::{Batch, Next, SourceContext, SourceReader, Waker};
 use tidemill_engine::{Arrival, Clock, ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
 
@@ -23,7 +23,8 @@ use super::position::{self, PartitionId, Place};
 use super::source::Settings;
 use super::start::Opening;
 use super::topics::Scout;
-use super::watch::Watch;
+use super::watch::{Watch, take_events};
+use crate::malformed::Tolerated;
 
 /// How often the reader looks when nobody wakes it: events of the consumer (errors, statistics) do not.
 const LOOK: Duration = Duration::from_millis(50);
@@ -31,6 +32,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const STRIDE: usize = 128;
 /// How long a partition may be reported missing before that is believed: brokers that come back say so too.
 const MISSING: Duration = Duration::from_secs(60);
+/// Why a tombstone is a dead letter; the content is its key.
+const TOMBSTONE: &str = "a tombstone: its key was deleted, which this decoder has no record for (json_or_deleted has)";
 
 /// A partition as a worker reads it.
 struct Lane {
@@ -53,7 +56,8 @@ pub struct KafkaReader<T> {
     waker: Waker,
     clock: Clock,
     order: Vec<usize>,
-    malformed: u64,
+    malformed: Tolerated,
+    tombstones: Counter,
     partitions: Gauge,
     lag: Gauge,
     record: PhantomData<fn() -> T>,
@@ -70,6 +74,8 @@ impl<T: Data> KafkaReader<T> {
     ) -> Self {
         Self {
             name: context.name,
+            malformed: Tolerated::new(settings.max_malformed, "messages"),
+            tombstones: context.metrics.counter("tombstones"),
             settings,
             decode,
             event_time,
@@ -79,7 +85,6 @@ impl<T: Data> KafkaReader<T> {
             waker: context.waker,
             clock: context.clock,
             order: Vec::new(),
-            malformed: 0,
             partitions: context.metrics.gauge("partitions"),
             lag: context.metrics.gauge("lag_records"),
             record: PhantomData,
@@ -125,18 +130,15 @@ impl<T: Data> KafkaReader<T> {
     }
 
     /// Serves the consumer's events: its errors, statistics, commits.
-    fn serve(&mut self) -> Result<(), ConnectorError> {
-        while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            match event {
-                Ok(message) => {
-                    let id = PartitionId { topic: message.topic().to_owned(), partition: message.partition() };
-                    let message = format!("librdkafka gave offset {} of {id} by the wrong queue", message.offset());
-                    return Err(ConnectorError::new(ErrorKind::Internal, message));
-                }
-                Err(error) => self.judge("read", &error)?,
+    fn serve(&self) -> Result<(), ConnectorError> {
+        take_events(&self.consumer, |event| match event {
+            Ok(message) => {
+                let id = PartitionId { topic: message.topic().to_owned(), partition: message.partition() };
+                let message = format!("librdkafka gave offset {} of {id} by the wrong queue", message.offset());
+                Err(ConnectorError::new(ErrorKind::Internal, message))
             }
-        }
-        Ok(())
+            Err(error) => self.judge("read", &error),
+        })
     }
 
     /// An error that librdkafka does not wait out by itself stops the job.
@@ -168,18 +170,24 @@ impl<T: Data> KafkaReader<T> {
                     match self.decode.decode(Incoming::new(&message)) {
                         Ok(record) => {
                             let event_time = (self.event_time)(&record);
-                            lane.progress.read(offset, Some(event_time), batch.now());
-                            batch.push(event_time, record);
+                            self.malformed.read(1);
+                            let admitted = batch.admit(event_time, record, || format!("{}@{offset}", lane.id));
+                            lane.progress.read(offset, admitted.then_some(event_time), batch.now());
                         }
                         Err(NotDecoded::Poison(reason)) => {
                             lane.progress.read(offset, None, batch.now());
                             let origin = format!("{}@{offset}", lane.id);
-                            self.malformed += 1;
-                            if self.malformed > self.settings.max_malformed {
-                                return Err(too_many(self.settings.max_malformed, &origin, &reason));
-                            }
+                            self.malformed.malformed(&origin, &reason)?;
                             let content = message.payload().unwrap_or_default();
                             batch.dead_letter(DeadLetter::new(&self.name, origin, reason, content));
+                        }
+                        Err(NotDecoded::Tombstone) => {
+                            lane.progress.read(offset, None, batch.now());
+                            self.malformed.read(1);
+                            self.tombstones.add(1);
+                            let origin = format!("{}@{offset}", lane.id);
+                            let content = message.key().unwrap_or_default();
+                            batch.dead_letter(DeadLetter::new(&self.name, origin, TOMBSTONE.to_owned(), content));
                         }
                         Err(NotDecoded::Stop(error)) => return Err(error),
                     }
@@ -256,19 +264,14 @@ fn is_missing(code: RDKafkaErrorCode) -> bool {
     matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition)
 }
 
-fn too_many(most: u64, origin: &str, reason: &str) -> ConnectorError {
-    let message = format!("more than {most} messages could not be decoded, the last one at {origin}: {reason}");
-    ConnectorError::new(ErrorKind::Data, message)
-}
-
 impl<T: Data> SourceReader for KafkaReader<T> {
     type Item = T;
 
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
         self.take_discoveries()?;
-        self.serve()?;
         self.fill(batch)?;
         // After the messages were taken: what was taken of a new topic in place of the old one is not handed out.
+        self.serve()?;
         if let Some(remade) = self.consumer.context().topic_ids.remade() {
             return Err(remade.while_reading());
         }

@@ -20,6 +20,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
 use super::client::{Connection, Log, failed, pause};
+use super::identity;
 use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
 use super::marker::{Marked, Marker};
 use super::outgoing::messages;
@@ -101,7 +102,8 @@ impl Identity {
             ("enable.idempotence", "true"),
             ("acks", "all"),
         ];
-        let config = self.connection.config(&PRODUCER_DEFAULTS, &fixed)?;
+        let mut config = self.connection.config(&PRODUCER_DEFAULTS, &fixed)?;
+        identity::listen(&mut config);
         config.create_with_context(Deliveries::new(self.log.clone())).map_err(|e| failed("make a Kafka producer", e))
     }
 }

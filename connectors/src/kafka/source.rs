@@ -22,7 +22,8 @@ use super::position::{self, PartitionId};
 use super::reader::KafkaReader;
 use super::start::{self, Start};
 use super::topics::{self, Scout, Topics};
-use super::watch::Watch;
+use super::watch::{self, Watch};
+use crate::malformed::MaxMalformed;
 
 /// Reads records of type `T` from topics.
 ///
@@ -31,7 +32,8 @@ use super::watch::Watch;
 ///   not idle. Order is kept per partition.
 /// * Guarantee: positions are exact; after a restore each record is read once, by any number of workers.
 ///   Only committed records of transactions are read.
-/// * A message that cannot be decoded is a dead letter with topic, partition, offset and reason.
+/// * A message that cannot be decoded is a dead letter with topic, partition, offset and reason. So is a tombstone, unless
+///   the decoder makes something of it ([`json_or_deleted`](super::json_or_deleted)); tombstones are no fault and stop no job.
 pub struct KafkaSource<T> {
     settings: Settings,
     decode: Arc<dyn Decode<T>>,
@@ -50,8 +52,9 @@ pub(super) struct Settings {
     pub(super) max_drift_ms: i64,
     pub(super) discovery: Duration,
     pub(super) until_end: bool,
-    pub(super) max_malformed: u64,
+    pub(super) max_malformed: MaxMalformed,
     pub(super) lead_ms: i64,
+    pub(super) max_ahead_ms: Option<i64>,
     pub(super) recreated_topic: RecreatedTopic,
 }
 
@@ -60,7 +63,7 @@ fn ms(duration: Duration) -> i64 {
 }
 
 impl<T: Data> KafkaSource<T> {
-    /// Messages of a partition beyond this many that cannot be decoded stop the job, per worker.
+    /// More messages than this, of the last 10,000, that cannot be decoded stop the job, per worker.
     pub const MAX_MALFORMED: u64 = 1000;
 
     /// Reads `topics`; `decode` makes records of messages ([`json`](super::json) and others), `event_time` tells
@@ -81,8 +84,9 @@ impl<T: Data> KafkaSource<T> {
             max_drift_ms: 60_000,
             discovery: Duration::from_secs(5),
             until_end: false,
-            max_malformed: Self::MAX_MALFORMED,
+            max_malformed: MaxMalformed::default(),
             lead_ms: 0,
+            max_ahead_ms: None,
             recreated_topic: RecreatedTopic::Refuse,
         };
         Self { settings, decode: Arc::new(decode), event_time: Arc::new(event_time) }
@@ -140,6 +144,14 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
+    /// How far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
+    /// job says (`--max-ahead`).
+    #[must_use]
+    pub fn max_ahead(mut self, bound: Duration) -> Self {
+        self.settings.max_ahead_ms = Some(ms(bound));
+        self
+    }
+
     /// What a restore does with a topic that was deleted and made anew since its checkpoint. Default: it refuses. A job that is
     /// running when that happens stops whatever is set here.
     #[must_use]
@@ -155,10 +167,17 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How many messages a worker may find malformed before the job stops.
+    /// How many messages a worker may find malformed, since the start, before the job stops. Default: no such total, but
+    /// [`MaxMalformed::default`].
     #[must_use]
-    pub fn max_malformed(mut self, messages: u64) -> Self {
-        self.settings.max_malformed = messages;
+    pub fn max_malformed(self, messages: u64) -> Self {
+        self.malformed_limit(MaxMalformed::total(messages))
+    }
+
+    /// When malformed messages stop the job: a total, a share of what was read last, both, or never. Tombstones do not count.
+    #[must_use]
+    pub fn malformed_limit(mut self, limit: MaxMalformed) -> Self {
+        self.settings.max_malformed = limit;
         self
     }
 }
@@ -175,12 +194,18 @@ impl<T: Data> Source for KafkaSource<T> {
         Duration::from_millis(u64::try_from(self.settings.out_of_orderness_ms).unwrap_or(0))
     }
 
+    fn max_ahead_ms(&self) -> Option<i64> {
+        self.settings.max_ahead_ms
+    }
+
     fn open(&self, context: SourceContext) -> Result<KafkaReader<T>, ConnectorError> {
         let settings = self.settings.clone();
         let consumer = Arc::new(consumer(&settings, &context)?);
         let there = topics::list(consumer.as_ref(), &settings.topics)?;
         check_topics(&settings.topics, &there)?;
         topics::identify(consumer.as_ref(), &settings.topics, &there)?;
+        // Nothing is assigned yet, and what goes wrong is told where it matters.
+        watch::take_events(&consumer, |_| Ok(()))?;
         let mut noted = (!context.restored.is_empty()).then(|| position::merge(&context.restored)).transpose()?;
         if let Some(noted) = &mut noted {
             identity::reconcile(noted, &consumer.context().topic_ids, settings.recreated_topic)?;
@@ -227,6 +252,7 @@ fn consumer(settings: &Settings, context: &SourceContext) -> Result<BaseConsumer
     let mut config = settings.connection.config(&defaults, &fixed)?;
     // Without a group librdkafka assigns nothing; this one is never joined, nor committed to unless asked for.
     let unused = format!("tidemill-{}", context.name);
+    identity::listen(&mut config);
     config.set("group.id", settings.group.as_deref().unwrap_or(&unused));
     let watch = Watch::new(context);
     config.create_with_context(watch).map_err(|e| failed("make a Kafka consumer", e))

@@ -1,15 +1,18 @@
 //! What librdkafka says of the partitions, from its threads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
-use tidemill_engine::Clock;
+use tidemill_engine::{Clock, ConnectorError};
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::source::{SourceContext, Waker};
 
@@ -25,6 +28,8 @@ pub(super) struct Watch {
     errors: Counter,
     waker: Waker,
     pub(super) topic_ids: TopicIds,
+    /// How many events were taken from its queue.
+    events: AtomicU64,
 }
 
 impl Watch {
@@ -35,7 +40,12 @@ impl Watch {
             errors: context.metrics.counter("broker_errors"),
             waker: context.waker.clone(),
             topic_ids: TopicIds::default(),
+            events: AtomicU64::new(0),
         }
+    }
+
+    fn count(&self) {
+        self.events.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The last word on each partition.
@@ -46,11 +56,13 @@ impl Watch {
 
 impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.count();
         self.topic_ids.hear(message);
         client::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.count();
         // The end of a partition is told as an error.
         if !matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
             self.errors.add(1);
@@ -59,6 +71,7 @@ impl ClientContext for Watch {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.count();
         let connected: BTreeSet<i32> =
             statistics.brokers.values().filter(|broker| broker.state == "UP").map(|broker| broker.nodeid).collect();
         let at = self.clock.now();
@@ -79,8 +92,27 @@ impl ClientContext for Watch {
 
 impl ConsumerContext for Watch {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        self.count();
         if let Err(error) = result {
             tracing::warn!(%error, "offsets were not committed to the group; only lag monitors miss them");
+        }
+    }
+}
+
+/// Has the consumer's events (its log, errors, statistics, commits) heard by its [`Watch`], all that are there. What is none of
+/// these goes to `other`.
+pub(super) fn take_events(
+    consumer: &BaseConsumer<Watch>,
+    mut other: impl FnMut(KafkaResult<BorrowedMessage<'_>>) -> Result<(), ConnectorError>,
+) -> Result<(), ConnectorError> {
+    use rdkafka::consumer::Consumer;
+    loop {
+        let before = consumer.context().events.load(Ordering::Relaxed);
+        match consumer.poll(Duration::ZERO) {
+            Some(event) => other(event)?,
+            // rdkafka says nothing after an event that its context has heard, as it does when there is none.
+            None if consumer.context().events.load(Ordering::Relaxed) == before => return Ok(()),
+            None => {}
         }
     }
 }

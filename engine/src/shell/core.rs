@@ -132,7 +132,8 @@ impl<L: KeyedLogic> Core<L> {
 
     /// Applies records, or holds them until the watermark has passed them.
     pub(crate) fn take(&mut self, records: Vec<Record<L::In>>) -> Result<(), JobError> {
-        self.metrics.records_in.add(records.len() as u64);
+        let of = records.len() as u64;
+        self.metrics.records_in.add(of);
         let mut late = 0;
         match self.parts.held.clone() {
             None => {
@@ -166,7 +167,7 @@ impl<L: KeyedLogic> Core<L> {
                 }
             }
         }
-        self.metrics.late.add(late);
+        self.metrics.count_late(late, of);
         Ok(())
     }
 

@@ -68,6 +68,11 @@ impl EventTime {
         ambiguous.unambiguous().map(Self::from).map_err(|error| refuse(error.to_string()))
     }
 
+    /// As people read it, in UTC.
+    pub(crate) fn readable(self) -> String {
+        Timestamp::from_millisecond(self.0).map_or_else(|_| self.to_string(), |timestamp| timestamp.to_string())
+    }
+
     /// Deserializes milliseconds, or text of which what has no offset is in `zone`:
     ///
     /// ```

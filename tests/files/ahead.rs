@@ -1,0 +1,126 @@
+//! Events of the future: with `max_ahead` each is a dead letter and nothing else is late, at any number of workers; without
+//! it the log says what moved the watermark.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use tidemill::engine::DeadLetter;
+use tidemill::prelude::*;
+
+use common::{example, finish};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Line {
+    ts: i64,
+    key: u8,
+}
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+/// Windows (start, count) in order, the number of late records, and dead letters.
+fn run(path: &Path, workers: usize, args: JobArgs, max_ahead: Option<Duration>) -> (Vec<(i64, u64)>, usize, Vec<DeadLetter>) {
+    let mut source = FileSource::new([path], |line: &Line| EventTime(line.ts));
+    if let Some(bound) = max_ahead {
+        source = source.max_ahead(bound);
+    }
+    let (out, late, letters) = (CollectSink::default(), CollectSink::default(), CollectSink::default());
+    let (to, late_to, letters_to) = (out.clone(), late.clone(), letters.clone());
+    let args = JobArgs { workers, log_level: "error".to_owned(), ..args };
+    Job::new("ahead", args)
+        .run(move |flow| {
+            let lines = flow.source("lines", &source)?.key_by(|line: &Line| line.key);
+            let windows = lines.window("minute", Assigner::tumbling(MINUTE)).aggregate(counting())?;
+            windows.late.sink("late", &late_to)?;
+            windows.results.map(|w| (w.window.start.0, w.value)).sink("out", &to)?;
+            flow.dead_letters().sink("letters", &letters_to)
+        })
+        .unwrap();
+    let mut windows = out.data();
+    windows.sort_unstable();
+    (windows, late.data().len(), letters.data())
+}
+
+/// A record a second, up to an hour ago, and those of the future after as many of them.
+fn write(path: &Path, count: usize, future: &[(usize, i64)]) {
+    let now = Clock::system().now_ms();
+    let start = (now - HOUR) / MINUTE * MINUTE - count as i64 * 1000;
+    let mut text = b"ts,key\n".to_vec();
+    for n in 0..count {
+        for (_, ahead) in future.iter().filter(|(after, _)| *after == n) {
+            writeln!(text, "{},0", now + ahead).unwrap();
+        }
+        writeln!(text, "{},0", start + n as i64 * 1000).unwrap();
+    }
+    fs::write(path, text).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// However far ahead, wherever in the input, however many workers, whoever sets the bound.
+    #[test]
+    fn the_future_is_set_aside_and_nothing_is_late(
+        future in prop::collection::vec((0..9000usize, 2 * HOUR..100 * 365 * 24 * HOUR), 0..4),
+        workers in 1..4usize, by_job: bool,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines.csv");
+        write(&path, 9000, &future);
+        let bound = Some(Duration::from_secs(3600));
+        let (of_job, of_source) = if by_job { (bound, None) } else { (None, bound) };
+        let (windows, late, letters) = run(&path, workers, JobArgs { max_ahead: of_job, ..JobArgs::default() }, of_source);
+        prop_assert_eq!((windows.len(), late, letters.len()), (9000 / 60, 0, future.len()));
+        prop_assert!(windows.iter().all(|(_, count)| *count == 60), "{:?}", windows);
+        for letter in letters {
+            prop_assert!(letter.reason.contains("ahead of the clock, and 3600 s are allowed (max_ahead)"), "{:?}", letter);
+            prop_assert!(letter.origin.ends_with("lines.csv") && letter.content.contains("ts: "), "{:?}", letter);
+        }
+    }
+}
+
+/// What happens without a bound, and that what is within it is a record like any other.
+#[test]
+fn without_a_bound_the_future_is_where_the_watermark_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines.csv");
+    write(&path, 9000, &[(100, 48 * HOUR)]);
+    let (windows, late, letters) = run(&path, 1, JobArgs::default(), None);
+    assert!(late > 1000 && letters.is_empty(), "{late} late");
+    assert_eq!(windows.iter().map(|(_, count)| count).sum::<u64>() as usize + late, 9001);
+    let (windows, late, letters) = run(&path, 1, JobArgs::default(), Some(Duration::from_secs(72 * 3600)));
+    assert!(late > 1000 && letters.is_empty() && windows.last().unwrap().0 > Clock::system().now_ms());
+}
+
+#[test]
+fn the_log_says_what_moved_the_watermark_and_that_most_are_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("readings.jsonl");
+    let write = ["--machines", "200", "--seconds", "60", "--write-input"];
+    finish(example("iot_window").args(write).arg(&path));
+    let text = fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let mut reading: serde_json::Value = serde_json::from_str(&lines[300]).unwrap();
+    reading["ts"] = 4_070_908_800_000_i64.into();
+    lines.insert(300, reading.to_string());
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+
+    let job = || {
+        let mut command = example("iot_window");
+        command.arg("--input").arg(&path).arg("--predictions").arg(folder.path().join("out"));
+        command
+    };
+    let log = String::from_utf8(finish(&mut job()).stderr).unwrap();
+    for wanted in ["the watermark is far ahead of the clock", "most records are late", "2099-01-01T00:00:00Z"] {
+        assert!(log.contains(wanted), "{wanted}: {log}");
+    }
+    let log = String::from_utf8(finish(job().args(["--max-ahead", "1day"])).stderr).unwrap();
+    assert!(!log.contains("most records are late") && log.contains("ahead of the clock, and 86400 s are allowed"), "{log}");
+}
