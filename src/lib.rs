@@ -43,8 +43,8 @@ pub use tidemill_state as state;
 /// What a dataflow program needs.
 pub mod prelude {
     pub use tidemill_connectors::{
-        CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, NullSink, ReferenceExt, ReferenceFile,
-        vec_source,
+        CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, LostFile, NullSink, ReferenceExt,
+        ReferenceFile, vec_source,
     };
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
     pub use tidemill_engine::{

@@ -6,7 +6,7 @@ pub mod generator;
 pub mod kafka;
 pub mod memory;
 
-pub use file::{FileSink, FileSource, ReferenceExt, ReferenceFile};
+pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile};
 pub use generator::Generator;
 pub use kafka::{KafkaSink, KafkaSource};
 pub use memory::{CollectSink, NullSink, vec_source};

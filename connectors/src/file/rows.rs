@@ -4,7 +4,6 @@
 //! stay side by side in event time, whatever the size of row groups. Only the columns that the record's
 //! type names are decoded. Known limit: a column has to be of the kind of its field, floats for an `f64`.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use parquet::arrow::ProjectionMask;
@@ -14,31 +13,34 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use serde::de::DeserializeOwned;
 use serde_arrow::Deserializer;
-use tidemill_engine::{ConnectorError, ErrorKind};
+use tidemill_engine::ConnectorError;
 
 use super::content::{Malformed, Read, invalid, unreadable};
 use super::format::fields;
+use super::handle::Handle;
 use crate::dealt::Dealt;
 
 /// Rows of a piece: about as many as a source hands out at a time.
 const PIECE: u64 = 1024;
+/// First rows.
+const FIRST: usize = 32;
 
 /// One file as one worker reads it.
 pub(crate) struct RowFile {
     path: PathBuf,
     rows: u64,
+    first: Option<<ParquetRecordBatchReader as Iterator>::Item>,
     reader: ParquetRecordBatchReader,
 }
 
 impl RowFile {
-    pub(crate) fn open<L: DeserializeOwned>(path: &Path, dealt: &Dealt) -> Result<Self, ConnectorError> {
+    pub(crate) fn open<L: DeserializeOwned>(
+        path: &Path,
+        handle: Handle,
+        dealt: &Dealt,
+    ) -> Result<Self, ConnectorError> {
         let damaged = |e: ParquetError| unreadable(path, "it cannot be read as Parquet: is it cut off or damaged?", e);
-        let file = || {
-            File::open(path).map_err(|e| {
-                ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e)
-            })
-        };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file()?).map_err(damaged)?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(handle.clone()).map_err(damaged)?;
         let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let columns: Vec<String> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
         let wanted = |name: &str| fields::of::<L>().is_none_or(|fields| fields.contains(&name));
@@ -46,11 +48,11 @@ impl RowFile {
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
 
         // A column that is missing, or of a type that does not do, is so in every row: say it before the job starts.
-        let first = ParquetRecordBatchReaderBuilder::try_new(file()?).map_err(damaged)?;
-        let mut first = first.with_projection(mask.clone()).with_limit(1).build().map_err(damaged)?;
-        if let Some(batch) = first.next() {
-            let batch = batch.map_err(|e| damaged(e.into()))?;
-            let rows = Deserializer::from_record_batch(&batch).map_err(|e| invalid(path, &e.to_string()))?;
+        let first = ParquetRecordBatchReaderBuilder::try_new(handle).map_err(damaged)?;
+        let mut first = first.with_projection(mask.clone()).with_limit(FIRST).build().map_err(damaged)?;
+        let first = first.next().transpose().map_err(|e| damaged(e.into()))?;
+        if let Some(batch) = &first {
+            let rows = Deserializer::from_record_batch(batch).map_err(|e| invalid(path, &e.to_string()))?;
             let error = rows.get(0).and_then(|row| L::deserialize(row).err()).map(|e| e.to_string());
             let of_every_row = |reason: &String| reason.contains("missing field") || reason.contains("not implement");
             if let Some(reason) = error.filter(of_every_row) {
@@ -65,7 +67,14 @@ impl RowFile {
             .with_row_selection(selection(dealt, rows))
             .build()
             .map_err(damaged)?;
-        Ok(Self { path: path.to_owned(), rows, reader })
+        Ok(Self { path: path.to_owned(), rows, first: first.map(Ok), reader })
+    }
+
+    /// The first rows, or as many as could be decoded. Once.
+    pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Vec<L> {
+        let Some(Ok(batch)) = self.first.take() else { return Vec::new() };
+        let rows = Deserializer::from_record_batch(&batch);
+        rows.iter().flat_map(|rows| rows.iter().filter_map(|row| L::deserialize(row).ok())).collect()
     }
 
     pub(crate) fn read<L: DeserializeOwned>(
