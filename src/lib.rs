@@ -44,8 +44,8 @@ pub use tidemill_state as state;
 /// What a dataflow program needs.
 pub mod prelude {
     pub use tidemill_connectors::{
-        CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, NullSink, ReferenceExt, ReferenceFile,
-        vec_source,
+        CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, LostFile, NullSink, ReferenceExt,
+        ReferenceFile, vec_source,
     };
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
     pub use tidemill_engine::{
@@ -67,8 +67,8 @@ pub mod prelude {
     pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
     pub use tidemill_operators::window::{
-        Aggregate, Assigner, ExactStats, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt, Windowed,
-        counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
+        Aggregate, Assigner, ExactStats, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt,
+        Windowed, counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
     };
     pub use tidemill_state::{Key, Ttl, Value, Versions};
 }

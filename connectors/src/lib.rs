@@ -7,7 +7,7 @@ pub mod kafka;
 mod malformed;
 pub mod memory;
 
-pub use file::{FileSink, FileSource, ReferenceExt, ReferenceFile};
+pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile};
 pub use generator::Generator;
 pub use kafka::{KafkaSink, KafkaSource};
 pub use malformed::MaxMalformed;

@@ -26,7 +26,12 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
 /// Windows (start, count) in order, the number of late records, and dead letters.
-fn run(path: &Path, workers: usize, args: JobArgs, max_ahead: Option<Duration>) -> (Vec<(i64, u64)>, usize, Vec<DeadLetter>) {
+fn run(
+    path: &Path,
+    workers: usize,
+    args: JobArgs,
+    max_ahead: Option<Duration>,
+) -> (Vec<(i64, u64)>, usize, Vec<DeadLetter>) {
     let mut source = FileSource::new([path], |line: &Line| EventTime(line.ts));
     if let Some(bound) = max_ahead {
         source = source.max_ahead(bound);
@@ -122,5 +127,8 @@ fn the_log_says_what_moved_the_watermark_and_that_most_are_late() {
         assert!(log.contains(wanted), "{wanted}: {log}");
     }
     let log = String::from_utf8(finish(job().args(["--max-ahead", "1day"])).stderr).unwrap();
-    assert!(!log.contains("most records are late") && log.contains("ahead of the clock, and 86400 s are allowed"), "{log}");
+    assert!(
+        !log.contains("most records are late") && log.contains("ahead of the clock, and 86400 s are allowed"),
+        "{log}"
+    );
 }

@@ -88,7 +88,11 @@ impl KeyedLogic for Sums {
     type Out = AnyTold;
     type Side = ();
 
-    fn on_record(&mut self, ctx: &mut Context<'_, u8, AnyTold, ()>, record: Record<Self::In>) -> Result<(), LogicError> {
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, u8, AnyTold, ()>,
+        record: Record<Self::In>,
+    ) -> Result<(), LogicError> {
         let (event, value) = record.data;
         let told = self.0.add(ctx, value, |rolled| {
             rolled.windows.iter().map(|totals| (totals.count, totals.sum(), totals.mean())).collect()

@@ -7,12 +7,11 @@
 //! A plain file is read where it is needed. A compressed one is decompressed from its beginning by
 //! every worker, which keeps its own chunks: parsing costs more than inflating.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::format::Compression;
+use super::handle::Handle;
 
 /// How many bytes a chunk has.
 pub(crate) const CHUNK: u64 = 64 * 1024;
@@ -21,7 +20,7 @@ const MAX_LINE: usize = 16 << 20;
 
 /// The bytes of a file.
 pub(crate) enum Bytes {
-    Plain { file: File, counted: Counted },
+    Plain { file: Handle, counted: Counted },
     Stream(Stream),
 }
 
@@ -51,19 +50,22 @@ pub(crate) struct Lines {
 
 impl Bytes {
     pub(crate) fn open(path: &Path, compression: Compression) -> io::Result<Self> {
-        let file = File::open(path)?;
+        Self::of(Handle::open(path)?, compression)
+    }
+
+    pub(crate) fn of(file: Handle, compression: Compression) -> io::Result<Self> {
         let decoder: Box<dyn Read> = match compression {
             Compression::None => return Ok(Self::Plain { file, counted: Counted::default() }),
             Compression::Gzip => {
-                Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file)))
+                Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file.reader())))
             }
-            Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
+            Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(file.reader())?),
         };
         Ok(Self::Stream(Stream { decoder, window: Vec::new(), base: 0, newlines_before_base: 0, ended: false }))
     }
 
     /// Reads `from..to`, or less at the end of the file, into `out`.
-    fn range(&mut self, from: u64, to: u64, out: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn range(&mut self, from: u64, to: u64, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Plain { file, .. } => {
                 let start = out.len();
@@ -84,6 +86,14 @@ impl Bytes {
         }
     }
 
+    /// Nothing before `offset` will be asked for.
+    pub(crate) fn forget(&mut self, offset: u64) -> io::Result<()> {
+        match self {
+            Self::Plain { .. } => Ok(()),
+            Self::Stream(stream) => stream.forget_before(offset),
+        }
+    }
+
     /// Reads the lines that begin in chunk `k` (not before byte `skip` of it) into `out`, each with
     /// its newline but perhaps the last one of the file. `None` when the file ends before the chunk.
     pub(crate) fn chunk(&mut self, k: u64, skip: u64, out: &mut Vec<u8>) -> io::Result<Option<Lines>> {
@@ -91,9 +101,7 @@ impl Bytes {
         // One byte more in front tells whether a line begins at the chunk's first byte.
         let (start, end) = (k * CHUNK + skip, (k + 1) * CHUNK);
         let lead = u64::from(start > 0);
-        if let Self::Stream(stream) = self {
-            stream.forget_before(start - lead)?;
-        }
+        self.forget(start - lead)?;
         self.range(start - lead, end, out)?;
         if out.len() as u64 <= lead {
             return Ok(None);

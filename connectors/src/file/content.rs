@@ -1,11 +1,13 @@
 //! What a file holds, in pieces that are dealt out among the workers.
 
+use std::io;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::format::{Compression, Format, by_extension};
+use super::handle::Handle;
 use super::lines::LineFile;
 use super::rows::RowFile;
 use crate::dealt::Dealt;
@@ -42,22 +44,33 @@ impl Content {
     /// Opens what `path` holds, by its extension, to go on where `dealt` and `partials` say.
     pub(crate) fn open<L: DeserializeOwned>(
         path: &Path,
-        follow: bool,
         dealt: &Dealt,
         partials: Partials,
     ) -> Result<Self, ConnectorError> {
-        let (format, compression) = by_extension(path).ok_or_else(|| {
-            invalid(
-                path,
-                "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst, or .parquet",
-            )
-        })?;
-        if follow && (compression != Compression::None || format == Format::Parquet) {
-            return Err(invalid(path, "only plain CSV and JSON lines can be followed as they grow"));
+        let format = format_of(path)?;
+        let handle = Handle::open(path).map_err(|e| cannot_read(path, e))?;
+        Self::of::<L>(path, handle, format, dealt, partials)
+    }
+
+    /// The content of a file that was opened.
+    pub(crate) fn of<L: DeserializeOwned>(
+        path: &Path,
+        handle: Handle,
+        format: (Format, Compression),
+        dealt: &Dealt,
+        partials: Partials,
+    ) -> Result<Self, ConnectorError> {
+        match format.0 {
+            Format::Parquet => RowFile::open::<L>(path, handle, dealt).map(Self::Rows),
+            _ => LineFile::open::<L>(path, handle, format, false, dealt.next(), partials).map(Self::Lines),
         }
-        match format {
-            Format::Parquet => RowFile::open::<L>(path, dealt).map(Self::Rows),
-            lines => LineFile::open::<L>(path, lines, compression, follow, dealt.next(), partials).map(Self::Lines),
+    }
+
+    /// The first records, or as many as could be decoded.
+    pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
+        match self {
+            Self::Lines(lines) => lines.first(),
+            Self::Rows(rows) => Ok(rows.first()),
         }
     }
 
@@ -95,6 +108,20 @@ impl Content {
             Self::Rows(_) => Partials::new(),
         }
     }
+}
+
+/// What the extension of `path` says.
+pub(crate) fn format_of(path: &Path) -> Result<(Format, Compression), ConnectorError> {
+    by_extension(path).ok_or_else(|| {
+        invalid(
+            path,
+            "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst, or .parquet",
+        )
+    })
+}
+
+pub(crate) fn cannot_read(path: &Path, cause: io::Error) -> ConnectorError {
+    ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), cause)
 }
 
 pub(crate) fn invalid(path: &Path, what: &str) -> ConnectorError {

@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use tidemill_engine::{ConnectorError, ErrorKind};
+use tidemill_engine::ConnectorError;
 
 use super::bytes::{Bytes, CHUNK};
-use super::content::{Malformed, Partials, Read, invalid, unreadable};
+use super::content::{Malformed, Partials, Read, cannot_read, invalid, unreadable};
 use super::format::{Compression, Format, LineParser};
+use super::handle::Handle;
+
+/// Bytes of first lines.
+const FIRST: u64 = 4096;
 
 /// One file as one worker reads it.
 pub(crate) struct LineFile {
@@ -15,6 +19,7 @@ pub(crate) struct LineFile {
     bytes: Bytes,
     parser: LineParser,
     follow: bool,
+    takes_open_line: bool,
     /// Bytes of the header line.
     header: u64,
     /// Whether it ends with a newline.
@@ -30,22 +35,32 @@ pub(crate) struct LineFile {
 impl LineFile {
     pub(crate) fn open<L: DeserializeOwned>(
         path: &Path,
-        format: Format,
-        compression: Compression,
+        handle: Handle,
+        (format, compression): (Format, Compression),
         follow: bool,
         next: u64,
         inherited: Partials,
     ) -> Result<Self, ConnectorError> {
-        let mut bytes = Bytes::open(path, compression).map_err(|e| {
-            ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e)
-        })?;
+        let mut bytes = Bytes::of(handle, compression).map_err(|e| cannot_read(path, e))?;
         let (parser, header, is_header_whole) = match format {
             Format::Csv => read_header::<L>(path, &mut bytes)?,
             _ => (LineParser::JsonLines, 0, true),
         };
         let path = path.to_owned();
         let lines = Vec::new();
-        let mut file = Self { path, bytes, parser, follow, header, is_header_whole, partial: 0, inherited, lines };
+        let takes_open_line = false;
+        let mut file = Self {
+            path,
+            bytes,
+            parser,
+            follow,
+            takes_open_line,
+            header,
+            is_header_whole,
+            partial: 0,
+            inherited,
+            lines,
+        };
         file.begin(next);
         Ok(file)
     }
@@ -59,6 +74,23 @@ impl LineFile {
         let mut partials: Partials = self.inherited.iter().filter(|(k, _)| *k > next).copied().collect();
         partials.push((next, self.partial));
         partials
+    }
+
+    /// The first lines, or as many as could be decoded.
+    pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
+        let mut text = Vec::new();
+        self.bytes.range(0, self.header + FIRST, &mut text).map_err(|e| cannot_read(&self.path, e))?;
+        let is_all = (text.len() as u64) < self.header + FIRST;
+        let end = if is_all { text.len() } else { memchr::memrchr(b'\n', &text).map_or(0, |newline| newline + 1) };
+        let mut lines = Vec::new();
+        let text = text.get(self.header as usize..end).unwrap_or_default();
+        self.parser.parse::<L>(text, |_, line| lines.extend(line.ok()));
+        Ok(lines)
+    }
+
+    /// From now on what has no newline yet is a line, too: nobody will write its rest.
+    pub(crate) fn take_open_line(&mut self) {
+        self.takes_open_line = true;
     }
 
     /// What shows of the piece read last that the file was cut: nothing does where each line is whole or nothing (JSON).
@@ -91,7 +123,10 @@ impl LineFile {
         };
         if self.follow && lines.last {
             // The last line may still be written: it is read once its newline is there.
-            let whole = memchr::memrchr(b'\n', &self.lines).map_or(0, |newline| newline + 1);
+            let whole = match self.takes_open_line {
+                true => self.lines.len(),
+                false => memchr::memrchr(b'\n', &self.lines).map_or(0, |newline| newline + 1),
+            };
             self.lines.truncate(whole);
             if whole == 0 {
                 return Ok(Read::Nothing);

@@ -1,22 +1,32 @@
 //! Files: CSV, JSON lines and Parquet in, bounded or (lines) followed; JSON lines out, exactly once.
 //!
 //! ```text
-//! source ── merges files by watermark ─▶ content ─┬─ lines: bytes ─▶ format     plain, gzip, zstd
-//!                                                 └─ rows: Parquet ─▶ times, as fields ask for them (asked)
+//! source ─┬─ bounded ─▶ content ─┬─ lines: bytes ─▶ format     plain, gzip, zstd
+//!         │                      └─ rows: Parquet ─▶ times, as fields ask for them (asked)
+//!         └─ follow: what has the name, as files come and go ─▶ generation: one file ─▶ lines
+//!              siblings: what is beside it                 leaves: identity, position, handle (opens, and closes)
 //! reference ── a file that is replaced as a whole, read again when it has changed: what differs, by key
 //! ```
 
 mod asked;
+mod bounded;
 mod bytes;
 mod content;
+mod follow;
 mod format;
+mod generation;
+mod handle;
+mod identity;
 mod lines;
+mod position;
 mod reference;
 mod rows;
+mod siblings;
 mod sink;
 mod source;
 mod times;
 
+pub use follow::LostFile;
 pub use format::{Compression, Format, by_extension};
 pub use reference::{ReferenceExt, ReferenceFile, Version};
 pub use sink::{FileSink, FileWriter};

@@ -5,41 +5,49 @@
 //! type names are decoded, times among them by their logical type ([`super::times`]). Known limit: a column has to be of
 //! the kind of its field, floats for an `f64`.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Schema, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy, RowSelector,
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy,
+    RowSelector,
 };
 use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use serde::de::DeserializeOwned;
 use serde_arrow::Deserializer;
-use tidemill_engine::{ConnectorError, ErrorKind};
+use tidemill_engine::ConnectorError;
 
 use super::content::{Malformed, Read, invalid, unreadable};
 use super::format::fields;
+use super::handle::Handle;
 use super::times::Times;
 use crate::dealt::Dealt;
 
 /// Rows of a piece: about as many as a source hands out at a time.
 const PIECE: u64 = 1024;
+/// First rows.
+const FIRST: usize = 32;
 
 /// One file as one worker reads it.
 pub(crate) struct RowFile {
     path: PathBuf,
     rows: u64,
+    first: Option<<ParquetRecordBatchReader as Iterator>::Item>,
     reader: ParquetRecordBatchReader,
     times: Times,
 }
 
 impl RowFile {
-    pub(crate) fn open<L: DeserializeOwned>(path: &Path, dealt: &Dealt) -> Result<Self, ConnectorError> {
+    pub(crate) fn open<L: DeserializeOwned>(
+        path: &Path,
+        handle: Handle,
+        dealt: &Dealt,
+    ) -> Result<Self, ConnectorError> {
         let damaged = |e: ParquetError| unreadable(path, "it cannot be read as Parquet: is it cut off or damaged?", e);
-        let builder = builder(path)?;
+        let builder = builder(path, &handle)?;
         let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let columns: Vec<String> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
         let wanted = |name: &str| fields::of::<L>().is_none_or(|fields| fields.contains(&name));
@@ -50,10 +58,12 @@ impl RowFile {
         let mask = ProjectionMask::roots(builder.parquet_schema(), read);
 
         // A column that is missing, or of a type that does not do, is so in every row: say it before the job starts.
-        let mut first = self::builder(path)?.with_projection(mask.clone()).with_limit(1).build().map_err(damaged)?;
-        if let Some(batch) = first.next() {
-            let batch = batch.and_then(|batch| times.convert(batch)).map_err(|e| damaged(e.into()))?;
-            let rows = Deserializer::from_record_batch(&batch).map_err(|e| invalid(path, &e.to_string()))?;
+        let first = self::builder(path, &handle)?;
+        let mut first = first.with_projection(mask.clone()).with_limit(FIRST).build().map_err(damaged)?;
+        let first = first.next().map(|batch| batch.and_then(|batch| times.convert(batch)));
+        let first = first.transpose().map_err(|e| damaged(e.into()))?;
+        if let Some(batch) = &first {
+            let rows = Deserializer::from_record_batch(batch).map_err(|e| invalid(path, &e.to_string()))?;
             let error = rows.get(0).and_then(|row| L::deserialize(row).err()).map(|e| e.to_string());
             let of_every_row = |reason: &String| reason.contains("missing field") || reason.contains("not implement");
             if let Some(reason) = error.filter(of_every_row) {
@@ -68,7 +78,14 @@ impl RowFile {
             .with_row_selection(selection(dealt, rows))
             .build()
             .map_err(damaged)?;
-        Ok(Self { path: path.to_owned(), rows, reader, times })
+        Ok(Self { path: path.to_owned(), rows, first: first.map(Ok), reader, times })
+    }
+
+    /// The first rows, or as many as could be decoded. Once.
+    pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Vec<L> {
+        let Some(Ok(batch)) = self.first.take() else { return Vec::new() };
+        let rows = Deserializer::from_record_batch(&batch);
+        rows.iter().flat_map(|rows| rows.iter().filter_map(|row| L::deserialize(row).ok())).collect()
     }
 
     pub(crate) fn read<L: DeserializeOwned>(
@@ -104,14 +121,9 @@ impl RowFile {
 }
 
 /// A reader of `path`, to be told what of it is wanted.
-fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, ConnectorError> {
+fn builder(path: &Path, handle: &Handle) -> Result<ParquetRecordBatchReaderBuilder<Handle>, ConnectorError> {
     let damaged = |e: ParquetError| unreadable(path, "it cannot be read as Parquet: is it cut off or damaged?", e);
-    let file = || {
-        File::open(path).map_err(|e| {
-            ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), e)
-        })
-    };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file()?).map_err(damaged)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(handle.clone()).map_err(damaged)?;
     let columns = builder.parquet_schema().columns();
     let old_times = columns.iter().filter(|c| c.physical_type() == Type::INT96 && c.path().parts().len() == 1);
     let old_times: Vec<&str> = old_times.map(|column| column.name()).collect();
@@ -128,7 +140,7 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Connect
     };
     let fields: arrow_schema::Fields = builder.schema().fields().iter().map(microseconds).collect();
     let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
-    ParquetRecordBatchReaderBuilder::try_new_with_options(file()?, options).map_err(damaged)
+    ParquetRecordBatchReaderBuilder::try_new_with_options(handle.clone(), options).map_err(damaged)
 }
 
 /// The rows of the pieces that `dealt` has still to do.

@@ -1,7 +1,10 @@
-//! The file source: one or more files, read together in pieces dealt out among the workers.
+//! The file source: one or more files, read together.
 //!
-//! Every worker reads its pieces of every file, always next from the file whose watermark is lowest,
-//! so files that cover the same time, or one after the other, are merged and nothing piles up.
+//! ```text
+//! bounded    every worker reads its pieces of every file, always next from the file whose watermark is lowest:
+//!            files that cover the same time, or one after the other, are merged and nothing piles up
+//! followed   every file is read by one worker, in order; a file that has been silent for `idle_after` holds nobody
+//! ```
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -9,16 +12,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill_engine::{ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
 
-use super::content::{Content, Malformed, Read};
-use crate::dealt::{Dealt, DealtPosition};
+use super::bounded::Bounded;
+use super::content::Malformed;
+use super::follow::{Followed, Following, LostFile};
+use super::position::{self, FilePosition, Merged};
 use crate::malformed::{MaxMalformed, Tolerated};
 
-/// How often a followed file is looked at when it has not grown.
+/// How often followed files are looked at when none has grown.
 const POLL: Duration = Duration::from_millis(100);
+/// How many followed files that had nothing are looked at while another one has.
+const LOOKS: usize = 8;
+/// How many bounded files are left open from the start on until their turn comes.
+const LEFT_OPEN: usize = 32;
 
 type TimeOf<T> = Arc<dyn Fn(&T) -> EventTime + Send + Sync>;
 type Convert<L, T> = Arc<dyn Fn(L) -> T + Send + Sync>;
@@ -26,8 +34,10 @@ type Convert<L, T> = Arc<dyn Fn(L) -> T + Send + Sync>;
 /// Reads records of type `T`, each from a line (or a Parquet row) of type `L`.
 ///
 /// * Time, order: per file, the watermark is the greatest event time seen minus
-///   [`max_out_of_orderness`](Self::max_out_of_orderness); of the source, the least over its files.
-/// * Guarantee: positions are exact; after a restore each line is read once, by any number of workers.
+///   [`max_out_of_orderness`](Self::max_out_of_orderness); of the source, the least over its files, but for followed ones that
+///   are idle ([`idle_after`](Self::idle_after)). A followed file is read in order, by one worker.
+/// * Guarantee: positions are exact; after a restore each line is read once, by any number of workers. A position says which
+///   file it is of: another one of the same name is refused, or, if it is followed, read after the one before.
 /// * A line that cannot be decoded is a dead letter with file, line (or row) number and reason.
 pub struct FileSource<T, L = T> {
     paths: Vec<PathBuf>,
@@ -37,6 +47,8 @@ pub struct FileSource<T, L = T> {
     max_malformed: MaxMalformed,
     max_ahead_ms: Option<i64>,
     follow: bool,
+    idle_after: Duration,
+    lost_file: LostFile,
     line: PhantomData<fn() -> L>,
 }
 
@@ -68,6 +80,8 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
             max_malformed: MaxMalformed::default(),
             max_ahead_ms: None,
             follow: false,
+            idle_after: Duration::from_secs(5),
+            lost_file: LostFile::Stop,
             line: PhantomData,
         }
     }
@@ -102,32 +116,29 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
     }
 
     /// Goes on reading as the files grow, until the job is stopped. Uncompressed CSV and JSON lines
-    /// only. What is written last is read once its newline is there.
+    /// only. What is written last is read once its newline is there. When a file is rotated, the old one is read to its end, and
+    /// then the new one.
     #[must_use]
     pub fn follow(mut self) -> Self {
         self.follow = true;
         self
     }
-}
 
-/// What is stored of a worker's share; one entry per file, in the order of paths.
-#[derive(Serialize, Deserialize)]
-struct Position {
-    version: u8,
-    files: Vec<FilePosition>,
-}
+    /// How long a followed file must have given nothing, and have nothing more, before the watermark goes on without it.
+    /// A file that gives something more often than that is waited for. Default: 5 s.
+    #[must_use]
+    pub fn idle_after(mut self, time: Duration) -> Self {
+        self.idle_after = time;
+        self
+    }
 
-#[derive(Clone, Serialize, Deserialize)]
-struct FilePosition {
-    path: String,
-    done: DealtPosition,
-    /// Bytes of a chunk that were read while the file had no more, by chunk.
-    partial: Vec<(u64, u64)>,
-    watermark: i64,
-    finished: bool,
+    /// What to do when lines of a followed file may be lost that nobody has read. Default: the job stops.
+    #[must_use]
+    pub fn lost_file(mut self, then: LostFile) -> Self {
+        self.lost_file = then;
+        self
+    }
 }
-
-const POSITION_VERSION: u8 = 1;
 
 impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
     type Item = T;
@@ -137,139 +148,188 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
         self.max_ahead_ms
     }
 
+    fn out_of_orderness(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.max_out_of_orderness_ms).unwrap_or(0))
+    }
+
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
         if self.paths.is_empty() {
             return Err(ConnectorError::new(ErrorKind::Invalid, "no file to read was given"));
         }
-        let restored = restored_files(&context, &self.paths)?;
-        let files = self.paths.iter().zip(restored);
-        let files = files.map(|(path, restored)| OneFile::open::<L>(path, self.follow, &context, &restored));
-        Ok(FileReader {
+        let restored = position::restored(&context.restored, &self.paths)?;
+        let lines = Lines {
             name: context.name.clone(),
-            files: files.collect::<Result<_, _>>()?,
             event_time: Arc::clone(&self.event_time),
             convert: Arc::clone(&self.convert),
-            out_of_orderness: self.max_out_of_orderness_ms,
+            out_of_orderness_ms: self.max_out_of_orderness_ms,
             malformed: Tolerated::new(self.max_malformed, "lines"),
-            follow: self.follow,
-            line: PhantomData,
-        })
+        };
+        let files = if self.follow {
+            let following = Following {
+                idle_after: self.idle_after,
+                lost: self.lost_file,
+                lost_files: context.metrics.counter("lost_files"),
+                rotations: context.metrics.counter("rotations"),
+            };
+            let files = self.paths.iter().zip(restored).enumerate();
+            let own = files.filter(|(index, _)| index % context.workers == context.worker);
+            let open = |(_, (path, restored)): (usize, (&PathBuf, Vec<FilePosition>))| {
+                Followed::open(path, following.clone(), Merged::of(restored))
+            };
+            Files::Followed { files: own.map(open).collect::<Result<_, _>>()?, next_look: 0 }
+        } else {
+            let mut files = Vec::new();
+            for (path, restored) in self.paths.iter().zip(restored) {
+                let mut file = Bounded::open::<L>(path, &context, Merged::of(restored))?;
+                // One alone waits for no other.
+                if self.paths.len() > 1 {
+                    lines.look_ahead(&mut file)?;
+                }
+                if file.finished || files.len() >= LEFT_OPEN {
+                    file.close();
+                }
+                files.push(file);
+            }
+            Files::Bounded(files)
+        };
+        Ok(FileReader { lines, files })
     }
 }
 
-/// The old workers' entries for each file.
-fn restored_files(context: &SourceContext, paths: &[PathBuf]) -> Result<Vec<Vec<FilePosition>>, ConnectorError> {
-    let mut restored: Vec<Vec<FilePosition>> = vec![Vec::new(); paths.len()];
-    for bytes in &context.restored {
-        let position: Position = serde_json::from_slice(bytes).map_err(|e| {
-            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a file source's", e)
+/// What becomes of the lines that are read.
+struct Lines<T, L> {
+    name: String,
+    event_time: TimeOf<T>,
+    convert: Convert<L, T>,
+    out_of_orderness_ms: i64,
+    malformed: Tolerated,
+}
+
+impl<T: Data, L: DeserializeOwned> Lines<T, L> {
+    /// Hands out a record, unless it is too far ahead. Returns its event time.
+    fn push(&self, path: &Path, line: L, batch: &mut Batch<T>) -> Option<EventTime> {
+        let record = (self.convert)(line);
+        let event_time = (self.event_time)(&record);
+        batch.admit(event_time, record, || path.display().to_string()).then_some(event_time)
+    }
+
+    /// Hands out what could not be decoded.
+    fn refuse(&mut self, path: &Path, line: Malformed, batch: &mut Batch<T>) -> Result<(), ConnectorError> {
+        let Malformed { number, reason, content } = line;
+        let origin = format!("{}:{number}", path.display());
+        self.malformed.malformed(&origin, &reason)?;
+        batch.dead_letter(DeadLetter::new(&self.name, origin, reason, &content));
+        Ok(())
+    }
+
+    /// The watermark of a file that had `before`, after records up to `latest`.
+    fn watermark(&self, before: EventTime, latest: Option<EventTime>) -> EventTime {
+        latest.map_or(before, |latest| latest.plus_ms(-self.out_of_orderness_ms).max(before))
+    }
+
+    /// Finds out from when on a file has records, so that it need not be open before that.
+    fn look_ahead(&self, file: &mut Bounded) -> Result<(), ConnectorError> {
+        let first = file.first::<L>()?.into_iter().map(|line| (self.event_time)(&(self.convert)(line))).min();
+        file.watermark = self.watermark(file.watermark, first);
+        Ok(())
+    }
+
+    fn read_bounded(&mut self, file: &mut Bounded, batch: &mut Batch<T>) -> Result<bool, ConnectorError> {
+        let (mut latest, mut malformed, before) = (None, Vec::new(), batch.records().len());
+        let path = file.path().to_owned();
+        let read = file.read::<L>(|line| match line {
+            Ok(line) => latest = latest.max(self.push(&path, line, batch)),
+            Err(line) => malformed.push(line),
         })?;
-        if position.version != POSITION_VERSION {
-            let found = position.version;
-            return Err(ConnectorError::new(
-                ErrorKind::Data,
-                format!("the position in the checkpoint is of version {found}, this build reads {POSITION_VERSION}"),
-            ));
-        }
-        for file in position.files {
-            let index = paths.iter().position(|path| path.to_string_lossy() == file.path).ok_or_else(|| {
-                ConnectorError::new(
-                    ErrorKind::Invalid,
-                    format!(
-                        "the checkpoint was reading \"{}\", which this run does not: name the same files",
-                        file.path
-                    ),
-                )
-            })?;
-            restored[index].push(file);
-        }
+        self.malformed.read((batch.records().len() - before) as u64);
+        malformed.into_iter().try_for_each(|line| self.refuse(file.path(), line, batch))?;
+        file.watermark = self.watermark(file.watermark, latest);
+        Ok(read)
     }
-    Ok(restored)
+
+    fn read_followed(&mut self, file: &mut Followed, batch: &mut Batch<T>) -> Result<bool, ConnectorError> {
+        let mut found = Vec::new();
+        let read = file.read::<L>(&mut found, batch.now())?;
+        let (mut latest, before) = (None, batch.records().len());
+        for line in found {
+            match line {
+                Ok(line) => latest = latest.max(self.push(file.path(), line, batch)),
+                Err(line) => self.refuse(file.path(), line, batch)?,
+            }
+        }
+        self.malformed.read((batch.records().len() - before) as u64);
+        file.watermark = self.watermark(file.watermark, latest);
+        Ok(read)
+    }
 }
 
-/// One file as one worker reads it.
-struct OneFile {
-    path: PathBuf,
-    content: Content,
-    dealt: Dealt,
-    watermark: EventTime,
-    finished: bool,
-}
-
-impl OneFile {
-    fn open<L: DeserializeOwned>(
-        path: &Path,
-        follow: bool,
-        context: &SourceContext,
-        restored: &[FilePosition],
-    ) -> Result<Self, ConnectorError> {
-        let dealt = Dealt::new(context.worker, context.workers, restored.iter().map(|file| &file.done));
-        let partials = restored.iter().flat_map(|file| file.partial.clone()).collect();
-        Ok(Self {
-            path: path.to_owned(),
-            content: Content::open::<L>(path, follow, &dealt, partials)?,
-            dealt,
-            watermark: EventTime(restored.iter().map(|file| file.watermark).min().unwrap_or(i64::MIN)),
-            finished: !restored.is_empty() && restored.iter().all(|file| file.finished),
-        })
-    }
-
-    fn position(&self) -> FilePosition {
-        FilePosition {
-            path: self.path.to_string_lossy().into_owned(),
-            done: self.dealt.position(),
-            partial: self.content.partials(self.dealt.next()),
-            watermark: self.watermark.0,
-            finished: self.finished,
-        }
-    }
+enum Files {
+    Bounded(Vec<Bounded>),
+    /// And which of those that had nothing is looked at next.
+    Followed {
+        files: Vec<Followed>,
+        next_look: usize,
+    },
 }
 
 /// One worker's share of the files.
 pub struct FileReader<T, L> {
-    name: String,
-    files: Vec<OneFile>,
-    event_time: TimeOf<T>,
-    convert: Convert<L, T>,
-    out_of_orderness: i64,
-    malformed: Tolerated,
-    follow: bool,
-    line: PhantomData<fn() -> L>,
+    lines: Lines<T, L>,
+    files: Files,
 }
 
 impl<T: Data, L: DeserializeOwned + 'static> FileReader<T, L> {
-    /// Reads the next piece of a file. Returns whether there was one.
-    fn read_piece(&mut self, index: usize, batch: &mut Batch<T>) -> Result<bool, ConnectorError> {
-        let Some(file) = self.files.get_mut(index) else { return Ok(false) };
-        let mut latest = file.watermark.plus_ms(self.out_of_orderness);
-        let (mut malformed, before) = (Vec::new(), batch.records().len());
-        let read = file.content.read::<L>(file.dealt.next(), |line| match line {
-            Ok(line) => {
-                let record = (self.convert)(line);
-                let event_time = (self.event_time)(&record);
-                if batch.admit(event_time, record, || file.path.display().to_string()) {
-                    latest = latest.max(event_time);
+    fn read_bounded(
+        lines: &mut Lines<T, L>,
+        files: &mut [Bounded],
+        batch: &mut Batch<T>,
+    ) -> Result<Next, ConnectorError> {
+        while let Some(file) = files.iter_mut().filter(|file| !file.finished).min_by_key(|file| file.watermark) {
+            if lines.read_bounded(file, batch)? {
+                break;
+            }
+        }
+        let open = files.iter().filter(|file| !file.finished);
+        Ok(match open.map(|file| file.watermark).min() {
+            Some(watermark) => {
+                batch.advance_watermark(watermark);
+                Next::Now
+            }
+            None => Next::Done,
+        })
+    }
+
+    fn read_followed(
+        lines: &mut Lines<T, L>,
+        files: &mut [Followed],
+        next_look: &mut usize,
+        batch: &mut Batch<T>,
+    ) -> Result<Next, ConnectorError> {
+        // The one that is furthest behind of those that have something; and some of the others in turn.
+        let (had, mut order): (Vec<usize>, Vec<usize>) = (0..files.len()).partition(|index| files[*index].is_at_end());
+        let looks = if order.is_empty() { had.len() } else { LOOKS.min(had.len()) };
+        order.extend((0..looks).map(|n| had[(*next_look + n) % had.len()]));
+        *next_look = next_look.wrapping_add(looks);
+        order.sort_by_key(|index| files[*index].watermark);
+        let mut read = false;
+        for index in order {
+            read = lines.read_followed(&mut files[index], batch)?;
+            if read {
+                break;
+            }
+        }
+        match files.iter().filter_map(Followed::holds).min() {
+            Some(watermark) => batch.advance_watermark(watermark),
+            None => {
+                // What was read up to now counts, should everyone be idle.
+                if let Some(latest) = files.iter().map(|file| file.watermark).max() {
+                    batch.advance_watermark(latest);
                 }
+                batch.mark_idle();
             }
-            Err(line) => malformed.push(line),
-        })?;
-        self.malformed.read((batch.records().len() - before) as u64);
-        for Malformed { number, reason, content } in malformed {
-            let origin = format!("{}:{number}", file.path.display());
-            self.malformed.malformed(&origin, &reason)?;
-            batch.dead_letter(DeadLetter::new(&self.name, origin, reason, &content));
         }
-        file.watermark = latest.plus_ms(-self.out_of_orderness).max(file.watermark);
-        match read {
-            Read::Whole { last } => {
-                file.dealt.advance();
-                file.content.begin(file.dealt.next());
-                file.finished = last && !self.follow;
-            }
-            Read::Part => {}
-            Read::Nothing => file.finished = !self.follow,
-        }
-        Ok(read != Read::Nothing)
+        let may_have_more = files.iter().any(|file| !file.is_at_end());
+        Ok(if read || may_have_more { Next::Now } else { Next::After(POLL) })
     }
 }
 
@@ -277,31 +337,18 @@ impl<T: Data, L: DeserializeOwned + 'static> SourceReader for FileReader<T, L> {
     type Item = T;
 
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
-        let mut order: Vec<usize> = (0..self.files.len()).filter(|i| !self.files[*i].finished).collect();
-        order.sort_by_key(|i| self.files[*i].watermark);
-        let mut read = false;
-        for index in order {
-            if self.read_piece(index, batch)? {
-                read = true;
-                break;
-            }
+        match &mut self.files {
+            Files::Bounded(files) => Self::read_bounded(&mut self.lines, files, batch),
+            // Files are never dealt out anew.
+            Files::Followed { files, .. } if files.is_empty() => Ok(Next::Done),
+            Files::Followed { files, next_look } => Self::read_followed(&mut self.lines, files, next_look, batch),
         }
-        let open = self.files.iter().filter(|file| !file.finished);
-        if let Some(watermark) = open.map(|file| file.watermark).min() {
-            batch.advance_watermark(watermark);
-        } else {
-            return Ok(Next::Done);
-        }
-        if read {
-            return Ok(Next::Now);
-        }
-        batch.mark_idle();
-        Ok(if self.follow { Next::After(POLL) } else { Next::Now })
     }
 
     fn position(&self) -> Result<Vec<u8>, ConnectorError> {
-        let files = self.files.iter().map(OneFile::position).collect();
-        serde_json::to_vec(&Position { version: POSITION_VERSION, files })
-            .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+        position::encode(match &self.files {
+            Files::Bounded(files) => files.iter().map(Bounded::position).collect(),
+            Files::Followed { files, .. } => files.iter().map(Followed::position).collect(),
+        })
     }
 }

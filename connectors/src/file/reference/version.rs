@@ -86,7 +86,7 @@ pub(super) struct Loading<K, V> {
 impl<K: Key + Data, V: Data> Loading<K, V> {
     pub(super) fn open<L: DeserializeOwned>(path: &Path, stamp: Stamp) -> Result<Self, Refusal> {
         let dealt = Dealt::new(0, 1, []);
-        let content = Content::open::<L>(path, false, &dealt, Vec::new()).map_err(|e| Refusal::of(path, e))?;
+        let content = Content::open::<L>(path, &dealt, Vec::new()).map_err(|e| Refusal::of(path, e))?;
         Ok(Self {
             stamp,
             content,

@@ -1,0 +1,164 @@
+//! A file that is read to its end: opened when its turn comes, closed when it is done.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use tidemill_engine::source::SourceContext;
+use tidemill_engine::{ConnectorError, ErrorKind, EventTime};
+
+use super::bytes::Bytes;
+use super::content::{Content, Malformed, Partials, Read, cannot_read, format_of, unreadable};
+use super::format::{Compression, Format};
+use super::handle::Handle;
+use super::identity::{Identity, Seen, Stamp};
+use super::position::{FilePosition, Merged, Place, name};
+use crate::dealt::Dealt;
+
+/// One file as one worker reads it.
+pub(super) struct Bounded {
+    path: PathBuf,
+    handle: Handle,
+    format: (Format, Compression),
+    identity: Identity,
+    dealt: Dealt,
+    /// While it is not open.
+    partials: Partials,
+    content: Option<Content>,
+    /// Whether it was read before the restore.
+    is_begun: bool,
+    pub(super) watermark: EventTime,
+    pub(super) finished: bool,
+}
+
+impl Bounded {
+    /// Opens the file to see that it can be read, and how it begins.
+    pub(super) fn open<L: DeserializeOwned>(
+        path: &Path,
+        context: &SourceContext,
+        restored: Option<Merged>,
+    ) -> Result<Self, ConnectorError> {
+        let format = format_of(path)?;
+        let handle = Handle::open(path).map_err(|e| cannot_read(path, e))?;
+        let stamp = Stamp::of(&handle.metadata().map_err(|e| cannot_read(path, e))?);
+        let seen = Seen::up_to(&handle, stamp.length).map_err(|e| cannot_read(path, e))?;
+        let identity = seen.identity(stamp);
+        if let Some(restored) = &restored {
+            check(path, &handle, &identity, restored)?;
+        }
+        let is_begun = restored.is_some();
+        let (done, partials, watermark, finished) = match restored {
+            Some(Merged { done, partial, watermark, finished, .. }) => (done, partial, watermark, finished),
+            None => (Vec::new(), Partials::new(), i64::MIN, false),
+        };
+        let dealt = Dealt::new(context.worker, context.workers, &done);
+        let watermark = EventTime(watermark);
+        let path = path.to_owned();
+        let mut file =
+            Self { path, handle, format, identity, dealt, partials, content: None, is_begun, watermark, finished };
+        file.content::<L>()?;
+        Ok(file)
+    }
+
+    fn content<L: DeserializeOwned>(&mut self) -> Result<&mut Content, ConnectorError> {
+        let content = match self.content.take() {
+            Some(content) => content,
+            None => {
+                let partials = self.partials.clone();
+                Content::of::<L>(&self.path, self.handle.clone(), self.format, &self.dealt, partials)?
+            }
+        };
+        Ok(self.content.insert(content))
+    }
+
+    /// Its first records, if it was not read before: they tell when its turn comes.
+    pub(super) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
+        if self.is_begun || self.finished {
+            return Ok(Vec::new());
+        }
+        self.content::<L>()?.first()
+    }
+
+    /// Closes it until it is read again.
+    pub(super) fn close(&mut self) {
+        if let Some(content) = self.content.take() {
+            self.partials = content.partials(self.dealt.next());
+        }
+        self.handle.close();
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the next piece. Returns whether there was one.
+    pub(super) fn read<L: DeserializeOwned>(
+        &mut self,
+        found: impl FnMut(Result<L, Malformed>),
+    ) -> Result<bool, ConnectorError> {
+        let piece = self.dealt.next();
+        let read = self.content::<L>()?.read::<L>(piece, found)?;
+        match read {
+            Read::Whole { last } => {
+                self.dealt.advance();
+                let next = self.dealt.next();
+                self.content::<L>()?.begin(next);
+                self.finished = last;
+            }
+            Read::Part => {}
+            Read::Nothing => self.finished = true,
+        }
+        if self.finished {
+            self.finish()?;
+        }
+        Ok(read != Read::Nothing)
+    }
+
+    /// What was there when it was opened is all that there was.
+    fn finish(&mut self) -> Result<(), ConnectorError> {
+        let length = self.handle.metadata().map_err(|e| cannot_read(&self.path, e))?.len();
+        if length < self.identity.length {
+            let was = self.identity.length;
+            let what = format!(
+                "\"{}\": it had {was} bytes, and {length} when its end was read: it was cut while it was read",
+                self.path.display()
+            );
+            return Err(ConnectorError::new(ErrorKind::Data, what));
+        }
+        self.close();
+        Ok(())
+    }
+
+    pub(super) fn position(&self) -> FilePosition {
+        let next = self.dealt.next();
+        let partial = self.content.as_ref().map_or_else(|| self.partials.clone(), |content| content.partials(next));
+        let identity = Some(self.identity.clone());
+        FilePosition {
+            path: name(&self.path),
+            place: Place { done: self.dealt.position(), partial, identity },
+            watermark: self.watermark.0,
+            finished: self.finished,
+            followed: None,
+        }
+    }
+}
+
+/// The file must be the one that was read before the restore: the same bytes, as far as can be told without reading all.
+fn check(path: &Path, handle: &Handle, now: &Identity, restored: &Merged) -> Result<(), ConnectorError> {
+    for was in &restored.identities {
+        // What was followed may have grown.
+        let is_as_long = if restored.followed.is_some() { now.length >= was.length } else { now.length == was.length };
+        let bytes = Bytes::of(handle.clone(), Compression::None);
+        if is_as_long && bytes.and_then(|mut bytes| was.is_in(&mut bytes)).map_err(|e| unreadable(path, "", e))? {
+            continue;
+        }
+        let what = format!(
+            "\"{}\": it is not the file that was read before the restore: that had {}; this one has {}. Put that one back, or \
+             start without the checkpoint. (Files that grow or are rotated are read with `follow`.)",
+            path.display(),
+            was.describe(),
+            now.describe()
+        );
+        return Err(ConnectorError::new(ErrorKind::Data, what));
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! A followed file: what is read under a name as files come and go under it.
+//!
+//! ```text
+//! current ── at its end, and the name has another file that is not empty ──▶ before (read on as long as they are there)
+//!    │                                                                        the next one becomes current: what came
+//!    │                                                                        between, if anything did, or what the name has
+//!    └── cut or written over ──▶ its copy, from where it was read; then the name's file from its beginning
+//! ```
+//! Every line once. Where that cannot be, because lines may be gone that nobody has read, reading stops and says so.
+
+mod next;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tidemill_engine::metrics::Counter;
+use tidemill_engine::{Arrival, ConnectorError, EventTime};
+
+use crate::file::content::{Malformed, cannot_read, format_of, invalid};
+use crate::file::format::{Compression, Format};
+use crate::file::generation::{Begin, Generation, Outcome};
+use crate::file::handle::Handle;
+use crate::file::identity::{FileId, Stamp};
+use crate::file::position::{FilePosition, FollowedPosition, Merged, name};
+use crate::file::siblings::{self, Newest};
+
+/// Files that are remembered as read.
+const KNOWN: usize = 16;
+/// How many of them are still read, should somebody write to them.
+const READ_ON: usize = 4;
+
+/// What to do when a followed file is no longer what it was, and what it was is not beside it: lines that nobody has read may be
+/// lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LostFile {
+    /// The job stops, and says what was read.
+    #[default]
+    Stop,
+    /// The file of this name is read from its beginning. It is said in the log, and counted in `lost_files`.
+    ReadOn,
+}
+
+/// How files are followed.
+#[derive(Clone)]
+pub(super) struct Following {
+    pub(super) idle_after: Duration,
+    pub(super) lost: LostFile,
+    pub(super) lost_files: Counter,
+    pub(super) rotations: Counter,
+}
+
+/// One followed file.
+pub(super) struct Followed {
+    path: PathBuf,
+    format: Format,
+    following: Following,
+    /// What is read; nothing while the file is to come.
+    current: Option<Generation>,
+    /// What was read before it. Whoever has it open may still write to it.
+    before: Vec<Generation>,
+    /// What had the name at some look, and is read after the current one. Held open: it may go before there is anything in it.
+    held: Vec<Handle>,
+    after: Newest,
+    known: Vec<FileId>,
+    /// What the name had at the last look that found nothing.
+    looked: Option<Stamp>,
+    /// When the folder had changed that was looked through last, for what comes next, and for what was there before.
+    searched: Option<i64>,
+    looked_back: Option<i64>,
+    /// What is read has no name any more.
+    is_deleted: bool,
+    is_missing: bool,
+    pub(super) watermark: EventTime,
+    quiet_since: Option<Arrival>,
+    at_end: bool,
+    idle: bool,
+}
+
+impl Followed {
+    pub(super) fn open(path: &Path, following: Following, restored: Option<Merged>) -> Result<Self, ConnectorError> {
+        let (format, compression) = format_of(path)?;
+        if compression != Compression::None || format == Format::Parquet {
+            return Err(invalid(path, "only plain CSV and JSON lines can be followed as they grow"));
+        }
+        let mut file = Self {
+            path: path.to_owned(),
+            format,
+            following,
+            current: None,
+            before: Vec::new(),
+            held: Vec::new(),
+            after: Newest::default(),
+            known: Vec::new(),
+            looked: None,
+            searched: None,
+            looked_back: None,
+            is_deleted: false,
+            is_missing: false,
+            watermark: EventTime::MIN,
+            quiet_since: None,
+            at_end: false,
+            idle: false,
+        };
+        match restored {
+            Some(restored) => file.restore(restored)?,
+            None => {
+                let handle = Handle::open(path).map_err(|e| cannot_read(path, e))?;
+                file.begin(handle, Compression::None)?;
+            }
+        }
+        Ok(file)
+    }
+
+    fn generation(&self, handle: Handle, compression: Compression, begin: Begin) -> Result<Generation, ConnectorError> {
+        Generation::new(&self.path, handle, (self.format, compression), begin)
+    }
+
+    fn cannot_read(&self, cause: io::Error) -> ConnectorError {
+        cannot_read(&self.path, cause)
+    }
+
+    /// Reads the next piece of what there is to read. Returns whether there was one.
+    pub(super) fn read<L: DeserializeOwned>(
+        &mut self,
+        found: &mut Vec<Result<L, Malformed>>,
+        now: Arrival,
+    ) -> Result<bool, ConnectorError> {
+        self.quiet_since.get_or_insert(now);
+        let read = self.look(found, now)?;
+        if read {
+            self.quiet_since = Some(now);
+        }
+        self.at_end = !read;
+        // Only a look tells: what came since the last one waits, however long that is ago.
+        self.idle = self.at_end && self.is_quiet(now);
+        Ok(read)
+    }
+
+    fn look<L: DeserializeOwned>(
+        &mut self,
+        found: &mut Vec<Result<L, Malformed>>,
+        now: Arrival,
+    ) -> Result<bool, ConnectorError> {
+        loop {
+            let stamp = self.stamp()?;
+            if stamp.is_some() && stamp == self.looked {
+                return self.read_before(found, now);
+            }
+            self.looked = None;
+            if self.read_earlier(stamp)? {
+                continue;
+            }
+            match self.read_current(found)? {
+                Outcome::Lines => return Ok(true),
+                Outcome::Changed => {
+                    self.go_on_with_copy()?;
+                    continue;
+                }
+                Outcome::Nothing => {}
+            }
+            if stamp.is_some_and(|stamp| self.current.as_ref().is_some_and(|current| stamp.id == current.id())) {
+                self.looked = stamp;
+                return self.read_before(found, now);
+            }
+            let Some(next) = self.next(stamp).map_err(|e| self.cannot_read(e))? else {
+                return self.wait_for_next(stamp, found, now);
+            };
+            // Whoever writes has moved on, so what it wrote before is there by now.
+            match self.read_current(found)? {
+                Outcome::Lines => return Ok(true),
+                Outcome::Changed => self.go_on_with_copy()?,
+                Outcome::Nothing => {
+                    if self.read_before(found, now)? {
+                        return Ok(true);
+                    }
+                    self.move_on(next)?;
+                }
+            }
+        }
+    }
+
+    fn read_current<L: DeserializeOwned>(
+        &mut self,
+        found: &mut Vec<Result<L, Malformed>>,
+    ) -> Result<Outcome, ConnectorError> {
+        let Some(current) = &mut self.current else { return Ok(Outcome::Nothing) };
+        let outcome = current.read(found)?;
+        if outcome == Outcome::Nothing && current.is_compressed() && current.has_open_line() {
+            // Nobody writes to a compressed copy.
+            current.take_open_line();
+            return current.read(found);
+        }
+        Ok(outcome)
+    }
+
+    /// There is no next one yet.
+    fn wait_for_next<L: DeserializeOwned>(
+        &mut self,
+        stamp: Option<Stamp>,
+        found: &mut Vec<Result<L, Malformed>>,
+        now: Arrival,
+    ) -> Result<bool, ConnectorError> {
+        let is_quiet = self.is_quiet(now);
+        if let Some(current) = self.current.as_mut().filter(|_| stamp.is_none()) {
+            self.is_deleted = current.is_deleted();
+            if self.is_deleted && is_quiet && current.has_open_line() {
+                current.take_open_line();
+                return Ok(current.read(found)? == Outcome::Lines);
+            }
+        }
+        self.read_before(found, now)
+    }
+
+    /// What the name has now.
+    fn stamp(&mut self) -> Result<Option<Stamp>, ConnectorError> {
+        let stamp = Stamp::of_path(&self.path).map_err(|e| self.cannot_read(e))?;
+        if stamp.is_none() && !self.is_missing {
+            tracing::warn!(path = %self.path.display(), "is gone: what it had is read to its end, and the next one waited for");
+        }
+        self.is_missing = stamp.is_none();
+        Ok(stamp)
+    }
+
+    /// What came to the files before, after all.
+    fn read_before<L: DeserializeOwned>(
+        &mut self,
+        found: &mut Vec<Result<L, Malformed>>,
+        now: Arrival,
+    ) -> Result<bool, ConnectorError> {
+        let is_quiet = self.is_quiet(now);
+        for mut before in std::mem::take(&mut self.before) {
+            let mut outcome = if found.is_empty() { before.read(found)? } else { Outcome::Nothing };
+            if outcome == Outcome::Changed {
+                let Some(copy) = self.copy_of_before(&before)? else { continue };
+                before = copy;
+                outcome = before.read(found)?;
+            }
+            let is_over = outcome == Outcome::Nothing && (before.is_compressed() || before.is_deleted());
+            if outcome == Outcome::Nothing && before.has_open_line() && (is_over || is_quiet) {
+                before.take_open_line();
+                outcome = before.read(found)?;
+            }
+            if outcome == Outcome::Lines || !is_over {
+                self.before.push(before);
+            }
+        }
+        Ok(!found.is_empty())
+    }
+
+    /// A file before is gone. It had been read to its end, but a copy of it may have what came just before it was compressed.
+    fn copy_of_before(&mut self, before: &Generation) -> Result<Option<Generation>, ConnectorError> {
+        let (place, begin) = (before.place(), before.begin());
+        let failed = |e| cannot_read(&self.path, e);
+        let Some(identity) = place.identity else { return Ok(None) };
+        let Some(copy) = siblings::copy_of(&self.path, &identity, begin.offset()).map_err(failed)? else {
+            return Ok(None);
+        };
+        let handle = Handle::open(&copy.path).map_err(failed)?;
+        self.known.push(handle.id());
+        self.generation(handle, copy.compression(), begin).map(Some)
+    }
+
+    fn is_quiet(&self, now: Arrival) -> bool {
+        let since = self.quiet_since.unwrap_or(now);
+        u128::from(now.0.saturating_sub(since.0)) >= self.following.idle_after.as_micros()
+    }
+
+    /// What the source's watermark has to wait for.
+    pub(super) fn holds(&self) -> Option<EventTime> {
+        (!self.idle).then_some(self.watermark)
+    }
+
+    /// Whether there was nothing at the last look.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn is_read_and_deleted(&self, current: &Generation) -> bool {
+        self.is_deleted && current.stamp().length <= current.offset()
+    }
+
+    pub(super) fn position(&self) -> FilePosition {
+        // It will be found nowhere, and nobody misses it.
+        let current = self.current.as_ref().filter(|file| !(self.at_end && self.is_read_and_deleted(file)));
+        FilePosition {
+            path: name(&self.path),
+            place: current.map(Generation::place).unwrap_or_default(),
+            watermark: self.watermark.0,
+            finished: false,
+            followed: Some(FollowedPosition {
+                waits: current.is_none(),
+                quiet_since: self.quiet_since.map(|since| since.0),
+                after: self.after,
+                held: self.held.iter().map(Handle::id).collect(),
+                before: self.before.iter().map(Generation::place).collect(),
+                known: self.known.clone(),
+            }),
+        }
+    }
+}

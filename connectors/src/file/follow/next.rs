@@ -1,0 +1,179 @@
+//! Which file is read when another one has the name, or when what was read was cut.
+
+use std::io;
+
+use tidemill_engine::ConnectorError;
+
+use super::{Followed, KNOWN, READ_ON};
+use crate::file::content::cannot_read;
+use crate::file::format::Compression;
+use crate::file::generation::{Begin, Generation};
+use crate::file::handle::Handle;
+use crate::file::identity::{Stamp, modified};
+use crate::file::siblings::{self, Newest, Sibling};
+
+/// What is read after a file that was rotated away.
+pub(super) enum Successor {
+    /// What came after it, and was rotated away before anybody had seen it.
+    Between(Sibling),
+    /// What had the name at some look.
+    Held(Handle),
+}
+
+impl Followed {
+    /// Begins with a file from its first byte on.
+    pub(super) fn begin(&mut self, handle: Handle, compression: Compression) -> Result<(), ConnectorError> {
+        self.after = self.after_reading(&handle, compression).map_err(|e| cannot_read(&self.path, e))?;
+        self.current = Some(self.generation(handle, compression, Begin::default())?);
+        (self.searched, self.looked_back) = (None, None);
+        Ok(())
+    }
+
+    /// What the files came after that come after this one.
+    pub(super) fn after_reading(&self, handle: &Handle, compression: Compression) -> io::Result<Newest> {
+        let own = Newest::of_read(&handle.metadata()?, compression);
+        // All that is beside what has the name came before it.
+        let has_name = Stamp::of_path(&self.path)?.is_some_and(|stamp| stamp.id == handle.id());
+        let before = if has_name { siblings::newest(&self.path)? } else { self.after };
+        Ok(before.max(own))
+    }
+
+    /// What is read when the current one is at its end, and the name has another one: once there is something in it.
+    pub(super) fn next(&mut self, stamp: Option<Stamp>) -> io::Result<Option<Successor>> {
+        let held = self.hold(stamp)?;
+        let folder = siblings::folder_changed(&self.path)?;
+        if held.is_none() && self.searched == Some(folder) {
+            return Ok(None);
+        }
+        let between = self.between()?.into_iter().next();
+        let is_first = |sibling: &Sibling| held.is_none_or(|(_, written)| sibling.order().0 < written);
+        if let Some(sibling) = between.filter(is_first) {
+            return Ok(Some(Successor::Between(sibling)));
+        }
+        self.searched = Some(folder);
+        Ok(held.map(|(index, _)| Successor::Held(self.held.remove(index))))
+    }
+
+    /// Holds open what the name has, if that is not what is read: it may go before there is anything in it. Returns which one of
+    /// those that are held comes first and has something, and when that was written. What has the name comes last.
+    pub(super) fn hold(&mut self, stamp: Option<Stamp>) -> io::Result<Option<(usize, i64)>> {
+        let is_new = |stamp: &Stamp| !self.held.iter().any(|held| held.id() == stamp.id);
+        if stamp.as_ref().is_some_and(is_new) {
+            match Handle::open(&self.path) {
+                Ok(handle) => self.held.push(handle),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let mut written = None;
+        let mut kept = Vec::new();
+        for handle in self.held.drain(..) {
+            let metadata = match handle.metadata() {
+                Ok(metadata) => metadata,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(e),
+            };
+            let has_name = stamp.is_some_and(|stamp| stamp.id == handle.id());
+            let at = if has_name { i64::MAX } else { modified(&metadata) };
+            if metadata.len() > 0 && written.is_none_or(|(_, written)| at < written) {
+                written = Some((kept.len(), at));
+            }
+            kept.push(handle);
+        }
+        self.held = kept;
+        Ok(written)
+    }
+
+    /// Whether there was something else before anything of the current one was read, which was copied away and cut: nothing in
+    /// the current one tells. If so, that comes first.
+    pub(super) fn read_earlier(&mut self, stamp: Option<Stamp>) -> Result<bool, ConnectorError> {
+        let Some(current) = self.current.as_ref().filter(|current| current.offset() == 0) else { return Ok(false) };
+        let failed = |e| cannot_read(&self.path, e);
+        let folder = siblings::folder_changed(&self.path).map_err(failed)?;
+        let is_empty = stamp.is_some_and(|stamp| stamp.id == current.id() && stamp.length == 0);
+        if is_empty && self.looked_back == Some(folder) {
+            return Ok(false);
+        }
+        let Ok(metadata) = current.handle().metadata() else { return Ok(false) };
+        let earlier = self.between().map_err(failed)?.into_iter().next();
+        self.looked_back = Some(folder);
+        let Some(earlier) = earlier.filter(|earlier| earlier.order().0 <= modified(&metadata)) else {
+            return Ok(false);
+        };
+        self.held.push(current.handle().clone());
+        self.read_between(&earlier)?;
+        Ok(true)
+    }
+
+    fn read_between(&mut self, next: &Sibling) -> Result<(), ConnectorError> {
+        tracing::info!(path = %self.path.display(), next = %next.path.display(), "was rotated more than once");
+        let handle = Handle::open(&next.path).map_err(|e| cannot_read(&self.path, e))?;
+        self.begin(handle, next.compression())
+    }
+
+    /// What came after the current one, and was rotated away before it was seen.
+    pub(super) fn between(&self) -> io::Result<Vec<Sibling>> {
+        let read = self.current.iter().chain(&self.before).map(Generation::handle);
+        let open: Vec<&Handle> = read.chain(&self.held).collect();
+        siblings::between(&self.path, self.after, &self.known, &open)
+    }
+
+    /// What is read was cut or written over: its copy has the rest.
+    pub(super) fn go_on_with_copy(&mut self) -> Result<(), ConnectorError> {
+        let Some(current) = self.current.take() else { return Ok(()) };
+        if self.is_read_and_deleted(&current) {
+            // It was closed since: nobody else could read it either.
+            return Ok(());
+        }
+        let (place, begin) = (current.place(), current.begin());
+        let Some(identity) = place.identity else { return Ok(()) };
+        let offset = begin.offset();
+        let failed = |e| cannot_read(&self.path, e);
+        let copy = siblings::copy_of(&self.path, &identity, offset).map_err(failed)?;
+        let Some(copy) = copy else { return self.lose_current(&identity, offset) };
+        tracing::info!(path = %self.path.display(), copy = %copy.path.display(), offset, "was copied and cut");
+        self.following.rotations.add(1);
+        let handle = Handle::open(&copy.path).map_err(failed)?;
+        self.after = self.after_reading(&handle, copy.compression()).map_err(failed)?;
+        self.held.push(current.handle().clone());
+        self.current = Some(self.generation(handle, copy.compression(), begin)?);
+        Ok(())
+    }
+
+    /// There is nothing more in a file, unless somebody still writes to it.
+    fn leave(&mut self, old: Generation) {
+        self.known.push(old.id());
+        self.known.drain(..self.known.len().saturating_sub(KNOWN));
+        self.before.push(old);
+        self.before.drain(..self.before.len().saturating_sub(READ_ON));
+    }
+
+    /// The current one is at its end, and there is another one.
+    pub(super) fn move_on(&mut self, next: Successor) -> Result<(), ConnectorError> {
+        self.is_deleted = false;
+        if let Some(old) = self.current.take() {
+            tracing::info!(path = %self.path.display(), read = old.offset(), "was rotated, and read to its end");
+            self.following.rotations.add(1);
+            self.leave(old);
+        }
+        let next_id = match &next {
+            Successor::Held(handle) => handle.id(),
+            Successor::Between(sibling) => sibling.id(),
+        };
+        // Nothing was in those by now that were held and are not what has the name; something may come.
+        let named = Stamp::of_path(&self.path).map_err(|e| cannot_read(&self.path, e))?.map(|stamp| stamp.id);
+        for held in std::mem::take(&mut self.held) {
+            let is_empty = held.metadata().is_ok_and(|metadata| metadata.len() == 0);
+            if is_empty && named != Some(held.id()) && next_id != held.id() {
+                let held = self.generation(held, Compression::None, Begin::default())?;
+                self.leave(held);
+            } else {
+                self.held.push(held);
+            }
+        }
+        match next {
+            Successor::Held(handle) => self.begin(handle, Compression::None),
+            Successor::Between(next) => self.read_between(&next),
+        }
+    }
+}

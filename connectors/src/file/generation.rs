@@ -1,0 +1,215 @@
+//! One file that is followed as it grows, whatever it is called by now.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use tidemill_engine::ConnectorError;
+
+use super::bytes::CHUNK;
+use super::content::{Malformed, Partials, Read, cannot_read};
+use super::format::{Compression, Format};
+use super::handle::Handle;
+use super::identity::{FileId, Seen, Stamp};
+use super::lines::LineFile;
+use super::position::Place;
+use crate::dealt::{Dealt, DealtPosition};
+
+/// Bytes among which the end of a header line is looked for.
+const HEADER: usize = 1 << 20;
+
+/// One file, from when it was found on.
+pub(super) struct Generation {
+    /// The name it is followed under, for messages.
+    path: PathBuf,
+    handle: Handle,
+    format: (Format, Compression),
+    dealt: Dealt,
+    /// Until `lines` is there.
+    partials: Partials,
+    /// Nothing while the header line is not all there.
+    lines: Option<LineFile>,
+    takes_open_line: bool,
+    seen: Seen,
+    stamp: Stamp,
+}
+
+/// What came of reading on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Lines,
+    Nothing,
+    /// It is no longer what was read: it was cut, or written over.
+    Changed,
+}
+
+/// Where reading of a file begins.
+#[derive(Clone, Default)]
+pub(super) struct Begin {
+    pub(super) done: Vec<DealtPosition>,
+    pub(super) partial: Partials,
+}
+
+impl Begin {
+    /// Everything before it was read.
+    pub(super) fn offset(&self) -> u64 {
+        offset(&Dealt::new(0, 1, &self.done), &self.partial)
+    }
+}
+
+fn offset(dealt: &Dealt, partials: &Partials) -> u64 {
+    let of_chunk = partials.iter().filter(|(chunk, _)| *chunk == dealt.next()).map(|(_, read)| *read);
+    dealt.next() * CHUNK + of_chunk.max().unwrap_or(0)
+}
+
+impl Generation {
+    pub(super) fn new(
+        path: &Path,
+        handle: Handle,
+        format: (Format, Compression),
+        begin: Begin,
+    ) -> Result<Self, ConnectorError> {
+        let dealt = Dealt::new(0, 1, &begin.done);
+        let stamp = Stamp::of(&handle.metadata().map_err(|e| cannot_read(path, e))?);
+        let mut seen = Seen::default();
+        if format.1 == Compression::None {
+            seen.extend(&handle, begin.offset()).map_err(|e| cannot_read(path, e))?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            handle,
+            format,
+            dealt,
+            partials: begin.partial,
+            lines: None,
+            takes_open_line: false,
+            seen,
+            stamp,
+        })
+    }
+
+    pub(super) fn id(&self) -> FileId {
+        self.handle.id()
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether it is a copy that nobody writes to.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.format.1 != Compression::None
+    }
+
+    /// Everything before it was read.
+    pub(super) fn offset(&self) -> u64 {
+        offset(&self.dealt, &self.partials())
+    }
+
+    fn partials(&self) -> Partials {
+        self.lines.as_ref().map_or_else(|| self.partials.clone(), |lines| lines.partials(self.dealt.next()))
+    }
+
+    pub(super) fn begin(&self) -> Begin {
+        Begin { done: vec![self.dealt.position()], partial: self.partials() }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        let identity = Some(self.seen.identity(self.stamp));
+        Place { done: self.dealt.position(), partial: self.partials(), identity }
+    }
+
+    /// What it looked like when it was read last.
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Whether no name leads to it any more. What nobody can say is taken for a yes.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.handle.metadata().map_or(true, |metadata| metadata.nlink() == 0)
+    }
+
+    /// Whether there is something behind the last newline.
+    pub(super) fn has_open_line(&self) -> bool {
+        !self.takes_open_line && (self.is_compressed() || self.stamp.length > self.offset())
+    }
+
+    /// What has no newline is a line, too.
+    pub(super) fn take_open_line(&mut self) {
+        self.takes_open_line = true;
+        if let Some(lines) = &mut self.lines {
+            lines.take_open_line();
+        }
+    }
+
+    /// Reads the next piece. What is handed out was there before and after it was read.
+    pub(super) fn read<L: DeserializeOwned>(
+        &mut self,
+        found: &mut Vec<Result<L, Malformed>>,
+    ) -> Result<Outcome, ConnectorError> {
+        let metadata = match self.handle.metadata() {
+            Ok(metadata) => metadata,
+            // Nobody can read it any more.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Changed),
+            Err(e) => return Err(cannot_read(&self.path, e)),
+        };
+        let before = self.partials();
+        let piece = self.dealt.next();
+        if self.lines.is_none() {
+            self.open_lines::<L>()?;
+        }
+        let read = match &mut self.lines {
+            Some(lines) => lines.read::<L>(piece, |line| found.push(line))?,
+            None => Read::Nothing,
+        };
+        if !self.is_compressed() {
+            let is_cut = metadata.len() < offset(&self.dealt, &before);
+            let can_tell = self.seen.is_still_in(&self.handle).map_err(|e| cannot_read(&self.path, e))?;
+            if is_cut || !can_tell {
+                found.clear();
+                (self.lines, self.partials) = (None, before);
+                return Ok(Outcome::Changed);
+            }
+        }
+        self.stamp = Stamp::of(&metadata);
+        match read {
+            Read::Nothing => {
+                if self.offset() == 0 {
+                    // The header may become another one unseen, as long as nothing of the file was handed out.
+                    self.lines = None;
+                }
+                return Ok(Outcome::Nothing);
+            }
+            Read::Part => {}
+            Read::Whole { .. } => {
+                self.dealt.advance();
+                if let Some(lines) = &mut self.lines {
+                    lines.begin(self.dealt.next());
+                }
+            }
+        }
+        if !self.is_compressed() {
+            let offset = self.offset();
+            self.seen.extend(&self.handle, offset).map_err(|e| cannot_read(&self.path, e))?;
+        }
+        Ok(Outcome::Lines)
+    }
+
+    /// Opens the lines once the header is there.
+    fn open_lines<L: DeserializeOwned>(&mut self) -> Result<(), ConnectorError> {
+        if self.format.0 == Format::Csv && !self.is_compressed() {
+            let first = self.handle.bytes_at(0, HEADER).map_err(|e| cannot_read(&self.path, e))?;
+            if !first.contains(&b'\n') && first.len() < HEADER {
+                return Ok(());
+            }
+        }
+        let (next, partials) = (self.dealt.next(), self.partials.clone());
+        let mut lines = LineFile::open::<L>(&self.path, self.handle.clone(), self.format, true, next, partials)?;
+        if self.takes_open_line {
+            lines.take_open_line();
+        }
+        self.lines = Some(lines);
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! Files that are open only as long as they are read, so that there may be more of them than a process may have open.
+//!
+//! ```text
+//! Handle ─▶ Slot: path, identity, the file while it is open      all slots of the process: the one not used for longest
+//!                                                                is closed when there are too many, and opened again
+//! ```
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+use super::identity::FileId;
+use super::siblings;
+
+/// A file that can be read at any time, open or not. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle(Arc<Slot>);
+
+#[derive(Debug)]
+struct Slot {
+    path: Mutex<PathBuf>,
+    id: FileId,
+    /// How long it was when it was opened first.
+    length: u64,
+    file: Mutex<Option<Arc<File>>>,
+    /// When it was used last, in uses of all files.
+    used: AtomicU64,
+}
+
+/// All that were opened, as long as somebody has them.
+static SLOTS: Mutex<Vec<Weak<Slot>>> = Mutex::new(Vec::new());
+static USES: AtomicU64 = AtomicU64::new(0);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many files may be open: half of what the process may have. The rest is for checkpoints, state, connections.
+fn most_open() -> usize {
+    let soft = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(soft / 2).unwrap_or(usize::MAX).clamp(4, 8192)
+}
+
+fn make_room(most: usize) {
+    let mut slots = lock(&SLOTS);
+    slots.retain(|slot| slot.strong_count() > 0);
+    close_unused(slots.iter().filter_map(Weak::upgrade), most);
+}
+
+/// Closes those not used for longest, so that fewer than `most` are open. Some more, so that it is not needed for each.
+fn close_unused(slots: impl Iterator<Item = Arc<Slot>>, most: usize) {
+    // One that is locked is in use, or being opened.
+    let is_open = |slot: &Arc<Slot>| slot.file.try_lock().is_ok_and(|file| file.is_some());
+    let mut open: Vec<Arc<Slot>> = slots.filter(is_open).collect();
+    if open.len() < most {
+        return;
+    }
+    let close = (open.len() + 1 - most).max(most / 8);
+    open.sort_by_key(|slot| slot.used.load(Ordering::Relaxed));
+    for slot in open.iter().take(close) {
+        if let Ok(mut file) = slot.file.try_lock() {
+            *file = None;
+        }
+    }
+}
+
+/// Closes all files of a folder, as others may have them closed.
+#[cfg(test)]
+pub(crate) fn close_all_in(folder: &Path) {
+    let slots: Vec<Arc<Slot>> = lock(&SLOTS).iter().filter_map(Weak::upgrade).collect();
+    slots.iter().filter(|slot| lock(&slot.path).starts_with(folder)).for_each(|slot| *lock(&slot.file) = None);
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    make_room(most_open());
+    File::open(path).or_else(|error| {
+        let none_left = [Errno::MFILE, Errno::NFILE].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()));
+        if !none_left {
+            return Err(error);
+        }
+        // Others have more than their half.
+        make_room(1);
+        File::open(path)
+    })
+}
+
+impl Handle {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = open(path)?;
+        let metadata = file.metadata()?;
+        let slot = Arc::new(Slot {
+            path: Mutex::new(path.to_owned()),
+            id: FileId::of(&metadata),
+            length: metadata.len(),
+            file: Mutex::new(Some(Arc::new(file))),
+            used: AtomicU64::new(USES.fetch_add(1, Ordering::Relaxed)),
+        });
+        lock(&SLOTS).push(Arc::downgrade(&slot));
+        Ok(Self(slot))
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.0.id
+    }
+
+    /// How long it was when it was opened first.
+    pub(crate) fn first_length(&self) -> u64 {
+        self.0.length
+    }
+
+    /// What it was called when it was opened last.
+    pub(crate) fn path(&self) -> PathBuf {
+        lock(&self.0.path).clone()
+    }
+
+    /// Closes it until it is read again.
+    pub(crate) fn close(&self) {
+        *lock(&self.0.file) = None;
+    }
+
+    pub(crate) fn metadata(&self) -> io::Result<Metadata> {
+        self.file()?.metadata()
+    }
+
+    pub(crate) fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file()?.read_at(out, offset)
+    }
+
+    /// Up to `len` bytes from `offset` on: fewer at the end of the file.
+    pub(crate) fn bytes_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let mut filled = 0;
+        while filled < len {
+            match self.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Its bytes one after the other, from the first on.
+    pub(crate) fn reader(&self) -> HandleReader {
+        HandleReader { handle: self.clone(), offset: 0 }
+    }
+
+    fn file(&self) -> io::Result<Arc<File>> {
+        let slot = &*self.0;
+        slot.used.store(USES.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let mut file = lock(&slot.file);
+        if let Some(file) = &*file {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.path();
+        let again = reopen(&path, slot.id)?.map_or_else(
+            || {
+                // It may have another name by now.
+                let renamed = siblings::with_id(&path, slot.id)?;
+                let again = renamed.as_deref().map(|path| reopen(path, slot.id)).transpose()?.flatten();
+                Ok::<_, io::Error>(again.zip(renamed))
+            },
+            |again| Ok(Some((again, path.clone()))),
+        )?;
+        let Some((again, path)) = again else {
+            let what =
+                format!("\"{}\" was removed or replaced while it was read, and closed meanwhile", path.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, what));
+        };
+        *lock(&slot.path) = path;
+        let again = Arc::new(again);
+        *file = Some(Arc::clone(&again));
+        Ok(again)
+    }
+}
+
+/// The file of this name, if it is the one meant.
+fn reopen(path: &Path, id: FileId) -> io::Result<Option<File>> {
+    match open(path) {
+        Ok(file) => Ok((FileId::of(&file.metadata()?) == id).then_some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// A file from one byte on.
+pub(crate) struct HandleReader {
+    handle: Handle,
+    offset: u64,
+}
+
+impl Read for HandleReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.handle.read_at(out, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+impl Length for Handle {
+    fn len(&self) -> u64 {
+        self.0.length
+    }
+}
+
+impl ChunkReader for Handle {
+    type T = io::BufReader<HandleReader>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(io::BufReader::new(HandleReader { handle: self.clone(), offset: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let bytes = self.bytes_at(start, length)?;
+        if bytes.len() < length {
+            return Err(ParquetError::EOF(format!("{} bytes at {start} in place of {length}", bytes.len())));
+        }
+        Ok(bytes.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn is_open(handle: &Handle) -> bool {
+        lock(&handle.0.file).is_some()
+    }
+
+    #[test]
+    fn what_was_closed_is_opened_again_also_under_another_name_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "one").unwrap();
+        let handle = Handle::open(&path).unwrap();
+        handle.close();
+        assert!(!is_open(&handle));
+        assert_eq!(handle.bytes_at(1, 9).unwrap(), b"ne");
+        handle.close();
+        fs::rename(&path, folder.path().join("a.1")).unwrap();
+        fs::write(&path, "two").unwrap();
+        assert_eq!(handle.bytes_at(0, 9).unwrap(), b"one");
+        assert!(handle.path().ends_with("a.1"));
+        handle.close();
+        fs::remove_file(handle.path()).unwrap();
+        assert!(handle.bytes_at(0, 9).unwrap_err().to_string().contains("removed or replaced"));
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let handles: Vec<Handle> = (0..40)
+            .map(|n| {
+                let path = folder.path().join(n.to_string());
+                fs::write(&path, n.to_string()).unwrap();
+                Handle::open(&path).unwrap()
+            })
+            .collect();
+        handles[0].read_at(&mut [0], 0).unwrap();
+        close_unused(handles.iter().map(|handle| Arc::clone(&handle.0)), 8);
+        let open: Vec<usize> = (0..40).filter(|n| is_open(&handles[*n])).collect();
+        assert_eq!(open, [0, 34, 35, 36, 37, 38, 39]);
+        assert!((0..40).all(|n| handles[n].bytes_at(0, 9).unwrap() == n.to_string().as_bytes()));
+    }
+}

@@ -1,0 +1,193 @@
+//! What tells one file from another: by what the file system says, and by what is in it.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::bytes::Bytes;
+use super::handle::Handle;
+
+/// Bytes at the beginning of a file, and before where reading stands, that must be what they were.
+const HEAD: u64 = 4096;
+const TAIL: u64 = 256;
+
+/// A file, whatever its name. Numbers of inodes are given again; when it was made tells those apart, where that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+    born: Option<i64>,
+}
+
+impl FileId {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino(), born: born(metadata) }
+    }
+}
+
+/// When the file was made, in ns since 1970.
+pub(crate) fn born(metadata: &Metadata) -> Option<i64> {
+    let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok()
+}
+
+/// When the file was written to last, in ns since 1970.
+pub(crate) fn modified(metadata: &Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+}
+
+/// What a file looks like from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) id: FileId,
+    pub(crate) length: u64,
+    pub(crate) modified: i64,
+}
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self { id: FileId::of(metadata), length: metadata.len(), modified: modified(metadata) }
+    }
+
+    /// Of what has this name, if anything has.
+    pub(crate) fn of_path(path: &Path) -> io::Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(Self::of(&metadata))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Some bytes of a file, by their hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Sample {
+    from: u64,
+    len: u64,
+    hash: String,
+}
+
+impl Sample {
+    fn new(from: u64, bytes: &[u8]) -> Self {
+        // 128 bits of it are enough, and there is one of each file in every position.
+        let hash = Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Self { from, len: bytes.len() as u64, hash }
+    }
+}
+
+/// What a position says of a file, so that it is known again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) id: FileId,
+    pub(crate) length: u64,
+    pub(crate) modified: i64,
+    /// In the order they lie in.
+    samples: Vec<Sample>,
+}
+
+impl Identity {
+    /// Whether `bytes` have what was read of the file: in a file that may have grown since.
+    pub(crate) fn is_in(&self, bytes: &mut Bytes) -> io::Result<bool> {
+        let mut found = Vec::new();
+        for sample in &self.samples {
+            found.clear();
+            bytes.range(sample.from, sample.from + sample.len, &mut found)?;
+            if Sample::new(sample.from, &found) != *sample {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether anything in a file tells that it is this one: not if nothing of it was read.
+    pub(crate) fn has_samples(&self) -> bool {
+        !self.samples.is_empty()
+    }
+
+    /// How they differ, for a message.
+    pub(crate) fn describe(&self) -> String {
+        let head = self.samples.first().map_or("", |sample| sample.hash.get(..8).unwrap_or_default());
+        format!("{} bytes, inode {}, its first bytes hash to {head}", self.length, self.id.inode)
+    }
+}
+
+/// What was seen in a file up to where it was read.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    head: Vec<u8>,
+    tail: (u64, Vec<u8>),
+}
+
+impl Seen {
+    /// What there is up to `offset`.
+    pub(crate) fn up_to(handle: &Handle, offset: u64) -> io::Result<Self> {
+        let mut seen = Self::default();
+        seen.extend(handle, offset)?;
+        Ok(seen)
+    }
+
+    /// The file was read up to `offset`.
+    pub(crate) fn extend(&mut self, handle: &Handle, offset: u64) -> io::Result<()> {
+        let head = offset.min(HEAD) as usize;
+        if self.head.len() < head {
+            self.head = handle.bytes_at(0, head)?;
+        }
+        let from = offset.saturating_sub(TAIL).max(self.head.len() as u64);
+        self.tail = (from, handle.bytes_at(from, offset.saturating_sub(from) as usize)?);
+        Ok(())
+    }
+
+    /// Whether the file still has what was seen. If not, it was cut or written over.
+    pub(crate) fn is_still_in(&self, handle: &Handle) -> io::Result<bool> {
+        let (from, tail) = &self.tail;
+        Ok(handle.bytes_at(0, self.head.len())? == self.head && handle.bytes_at(*from, tail.len())? == *tail)
+    }
+
+    pub(crate) fn identity(&self, stamp: Stamp) -> Identity {
+        let (from, tail) = &self.tail;
+        let samples = [(0, &self.head), (*from, tail)].into_iter().filter(|(_, bytes)| !bytes.is_empty());
+        let samples = samples.map(|(from, bytes)| Sample::new(from, bytes)).collect();
+        Identity { id: stamp.id, length: stamp.length, modified: stamp.modified, samples }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::Compression;
+
+    #[test]
+    fn a_file_is_known_by_its_first_bytes_and_by_those_before_where_it_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let is_in = |identity: &Identity, text: &[u8]| {
+            let other = folder.path().join("b");
+            fs::write(&other, text).unwrap();
+            identity.is_in(&mut Bytes::open(&other, Compression::None).unwrap()).unwrap()
+        };
+        let text: Vec<u8> = (0..10_000u32).flat_map(|n| n.to_le_bytes()).collect();
+        for offset in [0, 1, 100, 4096, 4100, 20_000] {
+            fs::write(&path, &text).unwrap();
+            let handle = Handle::open(&path).unwrap();
+            let seen = Seen::up_to(&handle, offset as u64).unwrap();
+            let identity = seen.identity(Stamp::of(&handle.metadata().unwrap()));
+            assert!(is_in(&identity, &text) && is_in(&identity, &text[..offset]), "{offset}");
+            assert!(seen.is_still_in(&handle).unwrap());
+            if offset > 0 {
+                assert!(!is_in(&identity, &text[..offset - 1]), "{offset}: cut");
+                for at in [0, offset - 1] {
+                    let mut other = text.clone();
+                    other[at] ^= 1;
+                    assert!(!is_in(&identity, &other), "{offset}: another byte at {at}");
+                    fs::write(&path, &other).unwrap();
+                    assert!(!seen.is_still_in(&handle).unwrap(), "{offset}: another byte at {at}");
+                }
+            }
+        }
+    }
+}

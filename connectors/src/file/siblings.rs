@@ -1,0 +1,283 @@
+//! The files beside a followed one: what it was renamed to, copied to, and what came between.
+//!
+//! ```text
+//! a.jsonl   a.jsonl.1   a.jsonl-20261128.gz   a.2026-11-28.jsonl       logrotate, log4j, and others
+//! ```
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::bytes::Bytes;
+use super::format::Compression;
+use super::handle::Handle;
+use super::identity::{FileId, Identity, born, modified};
+
+/// How far ahead two files are compared in one go.
+const STEP: u64 = 64 * 1024;
+
+/// A file that is named after another one.
+pub(crate) struct Sibling {
+    pub(crate) path: PathBuf,
+    metadata: Metadata,
+}
+
+/// The newest of some files: when it was made, and when it was written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Newest {
+    born: Option<i64>,
+    modified: i64,
+}
+
+impl Newest {
+    fn of(metadata: &Metadata) -> Self {
+        Self { born: born(metadata), modified: modified(metadata) }
+    }
+
+    /// Of one that is read.
+    pub(crate) fn of_read(metadata: &Metadata, compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::of(metadata).made(),
+            // It was made whenever it was compressed.
+            _ => Self { born: None, modified: modified(metadata) },
+        }
+    }
+
+    /// What is before the files that came after it, whoever still writes to it.
+    fn made(self) -> Self {
+        Self { born: self.born, modified: self.born.unwrap_or(self.modified) }
+    }
+
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self { born: self.born.max(other.born), modified: self.modified.max(other.modified) }
+    }
+
+    /// Whether a file was made after these, and written to. The copy that compresses one is made later, but keeps its time.
+    fn is_before(self, other: Self) -> bool {
+        other.modified > self.modified && (self.born.is_none() || other.born.is_none() || other.born > self.born)
+    }
+}
+
+impl Sibling {
+    pub(crate) fn id(&self) -> FileId {
+        FileId::of(&self.metadata)
+    }
+
+    fn modified(&self) -> i64 {
+        modified(&self.metadata)
+    }
+
+    /// Its place among others: by when it was made, for whoever has it open may still write to it. One that is compressed was
+    /// made whenever that was done, but has the time of what it was made from.
+    pub(crate) fn order(&self) -> (i64, bool) {
+        match self.compression() {
+            Compression::None => (born(&self.metadata).unwrap_or_else(|| self.modified()), true),
+            _ => (self.modified(), false),
+        }
+    }
+
+    pub(crate) fn compression(&self) -> Compression {
+        compression_of(&self.path)
+    }
+
+    fn bytes(&self) -> io::Result<Bytes> {
+        Bytes::open(&self.path, self.compression())
+    }
+}
+
+pub(crate) fn compression_of(path: &Path) -> Compression {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Compression::Gzip,
+        Some("zst") => Compression::Zstd,
+        _ => Compression::None,
+    }
+}
+
+/// Where `path` leads to, if it is a link.
+fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The regular files in the folder of `path`, but not the one it names.
+fn others(path: &Path) -> io::Result<Vec<Sibling>> {
+    let real = real(path);
+    let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // What goes while it is looked at is not there.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.is_file() && path.file_name() != real.file_name() {
+            found.push(Sibling { path, metadata });
+        }
+    }
+    Ok(found)
+}
+
+/// The file beside `path` that is this very file.
+pub(crate) fn with_id(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
+    Ok(others(path)?.into_iter().find(|sibling| sibling.id() == id).map(|sibling| sibling.path))
+}
+
+/// Whether a name is what rotation makes of `name`: with a number, a date or `old` behind it or before its extension.
+pub(crate) fn is_rotated(name: &str, rotated: &str) -> bool {
+    let rotated = [".gz", ".zst"].iter().find_map(|suffix| rotated.strip_suffix(suffix)).unwrap_or(rotated);
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let behind = rotated.strip_prefix(name);
+    let within = rotated.strip_prefix(stem).and_then(|rest| rest.strip_suffix(extension)?.strip_suffix('.'));
+    [behind, within].into_iter().flatten().any(|mark| {
+        let is_number = |mark: &str| mark.contains(|c: char| c.is_ascii_digit()) && mark.chars().all(is_of_date);
+        mark.strip_prefix(['.', '-', '_']).is_some_and(|mark| is_number(mark) || ["old", "prev", "bak"].contains(&mark))
+    })
+}
+
+fn is_of_date(c: char) -> bool {
+    c.is_ascii_digit() || ".-_:TZ+".contains(c)
+}
+
+/// The files that are named as what `path` names may have been called when it was rotated.
+fn rotated(path: &Path) -> io::Result<Vec<Sibling>> {
+    let real = real(path);
+    let Some(name) = real.file_name().and_then(|name| name.to_str()) else { return Ok(Vec::new()) };
+    let name_of = |sibling: &Sibling| sibling.path.file_name().and_then(|name| name.to_str()).unwrap_or("").to_owned();
+    let mut found = others(path)?;
+    found.retain(|sibling| is_rotated(name, &name_of(sibling)));
+    // While a file is being compressed it is there twice.
+    let names: Vec<String> = found.iter().map(name_of).collect();
+    found.retain(|sibling| {
+        let name = name_of(sibling);
+        let plain = [".gz", ".zst"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        plain.is_none_or(|plain| !names.iter().any(|name| name == plain))
+    });
+    Ok(found)
+}
+
+/// When something was last made, renamed or removed in the folder of `path`.
+pub(crate) fn folder_changed(path: &Path) -> io::Result<i64> {
+    let real = real(path);
+    let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(modified(&fs::metadata(folder)?))
+}
+
+/// The newest of what is there of earlier files.
+pub(crate) fn newest(path: &Path) -> io::Result<Newest> {
+    Ok(rotated(path)?.iter().map(|sibling| Newest::of(&sibling.metadata)).fold(Newest::default(), Newest::max))
+}
+
+/// A copy of the file of this identity, made after it was read up to `offset`: the longest, for it was made last.
+pub(crate) fn copy_of(path: &Path, identity: &Identity, offset: u64) -> io::Result<Option<Sibling>> {
+    let mut candidates = rotated(path)?;
+    if !identity.has_samples() {
+        // Nothing was read that could be compared, but it was not written to since.
+        return Ok(candidates.into_iter().find(|sibling| sibling.modified() == identity.modified));
+    }
+    candidates.retain(|sibling| {
+        let is_whole = sibling.compression() != Compression::None || sibling.metadata.len() >= offset;
+        is_whole && modified(&sibling.metadata) >= identity.modified
+    });
+    candidates.sort_by_key(|sibling| (sibling.compression() != Compression::None, u64::MAX - sibling.metadata.len()));
+    for sibling in candidates {
+        // One that cannot be read is not it.
+        if sibling.bytes().and_then(|mut bytes| identity.is_in(&mut bytes)).unwrap_or(false) {
+            return Ok(Some(sibling));
+        }
+    }
+    Ok(None)
+}
+
+/// The files that came after those of `after` and were rotated away before they were seen, in order. None is one of `known`, or
+/// a copy of one that is `open`, or of what `path` names now.
+pub(crate) fn between(path: &Path, after: Newest, known: &[FileId], open: &[&Handle]) -> io::Result<Vec<Sibling>> {
+    let mut found = rotated(path)?;
+    found.retain(|sibling| {
+        after.is_before(Newest::of(&sibling.metadata))
+            && !known.contains(&sibling.id())
+            && !open.iter().any(|open| open.id() == sibling.id())
+    });
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let now = Handle::open(path).ok();
+    let mut ones = Vec::new();
+    for sibling in found {
+        let mut is_copy = false;
+        for of in open.iter().copied().chain(now.as_ref()) {
+            let mut of = Bytes::of(of.clone(), Compression::None)?;
+            is_copy |= match begins(&mut of, &mut sibling.bytes()?) {
+                // It was closed, and is gone.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+                is_copy => is_copy?,
+            };
+        }
+        if !is_copy {
+            ones.push(sibling);
+        }
+    }
+    ones.sort_by_key(Sibling::order);
+    Ok(ones)
+}
+
+/// Whether `whole` begins with all that `part` has, if that is anything.
+fn begins(whole: &mut Bytes, part: &mut Bytes) -> io::Result<bool> {
+    let (mut from, mut some, mut of_whole) = (0, Vec::new(), Vec::new());
+    loop {
+        some.clear();
+        of_whole.clear();
+        part.range(from, from + STEP, &mut some)?;
+        if some.is_empty() {
+            return Ok(from > 0);
+        }
+        whole.range(from, from + some.len() as u64, &mut of_whole)?;
+        if some != of_whole {
+            return Ok(false);
+        }
+        part.forget(from)?;
+        whole.forget(from)?;
+        from += some.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rotation() {
+        for yes in
+            ["a.jsonl.1", "a.jsonl.2.gz", "a.jsonl-20261128", "a.jsonl.old", "a.1.jsonl", "a-2026-11-28.jsonl.gz"]
+        {
+            assert!(is_rotated("a.jsonl", yes), "{yes}");
+        }
+        for no in [
+            "a.jsonl",
+            "ab.jsonl",
+            "a-errors.jsonl",
+            "a.csv",
+            "b.jsonl.1",
+            "a.jsonl2",
+            "aT.jsonl",
+            "a.jsonl.pos",
+            "a.jsonl.1.tmp",
+        ] {
+            assert!(!is_rotated("a.jsonl", no), "{no}");
+        }
+    }
+
+    #[test]
+    fn what_begins_as_another_file_is_a_copy_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let text: Vec<u8> = (0..60_000u32).flat_map(|n| n.to_le_bytes()).collect();
+        let begins_with = |part: &[u8]| {
+            let open = |name: &str, bytes: &[u8]| {
+                fs::write(folder.path().join(name), bytes).unwrap();
+                Bytes::open(&folder.path().join(name), Compression::None).unwrap()
+            };
+            begins(&mut open("whole", &text), &mut open("part", part)).unwrap()
+        };
+        assert!(begins_with(&text) && begins_with(&text[..200_000]) && !begins_with(b""));
+        let mut other = text.clone();
+        other[230_000] ^= 1;
+        assert!(!begins_with(&other) && begins_with(&other[..230_000]));
+        assert!(!begins_with(&[&text[..], b"x"].concat()));
+    }
+}
