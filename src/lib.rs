@@ -48,10 +48,12 @@ pub mod prelude {
     };
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
     pub use tidemill_engine::{
-        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, Record, Stream,
+        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, OperatorSnapshot,
+        Record, Snapshot, Stream,
     };
     pub use tidemill_operators::deduplicate::{DeduplicateExt, Deduplicated};
     pub use tidemill_operators::features;
+    pub use tidemill_operators::fold::FoldExt;
     pub use tidemill_operators::infer::{
         BatchSize, Features, InferExt, InferSettings, Model, ModelInfo, Models, Scored, Source,
     };
@@ -66,8 +68,8 @@ pub mod prelude {
     pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
     pub use tidemill_operators::window::{
-        Aggregate, Assigner, ExactStats, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt, Windowed,
-        counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
+        Aggregate, Assigner, ExactStats, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt,
+        Windowed, counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
     };
     pub use tidemill_state::{Key, Ttl, Value, Versions};
 }
@@ -92,6 +94,8 @@ mod operator_pages {
     mod testing {}
     #[doc = include_str!("../docs/operators/streams.md")]
     mod streams {}
+    #[doc = include_str!("../docs/operators/totals.md")]
+    mod totals {}
     #[doc = include_str!("../docs/operators/process.md")]
     mod process {}
     #[doc = include_str!("../docs/operators/windows.md")]

@@ -143,7 +143,8 @@ impl ExactSum {
     fn add_finite(&mut self, value: f64) {
         let bits = value.to_bits();
         let (exponent, fraction) = ((bits >> 52) & 0x7ff, bits & ((1 << 52) - 1));
-        let (mantissa, shift) = if exponent == 0 { (fraction, 0) } else { (fraction | (1 << 52), exponent as usize - 1) };
+        let (mantissa, shift) =
+            if exponent == 0 { (fraction, 0) } else { (fraction | (1 << 52), exponent as usize - 1) };
         let placed = u128::from(mantissa) << (shift % 64);
         let mut parts = [placed as u64, (placed >> 64) as u64].into_iter();
         let mut carry = false;
@@ -207,7 +208,8 @@ impl ExactSum {
         let Some((next, lower)) = below.split_last() else { return (sign * high as f64, UNIT) };
         // 64 bits from the highest one on. That others follow is all that rounding has to know of them.
         let shift = high.leading_zeros();
-        let (bits, cut) = if shift == 0 { (high, *next) } else { (high << shift | next >> (64 - shift), next << shift) };
+        let (bits, cut) =
+            if shift == 0 { (high, *next) } else { (high << shift | next >> (64 - shift), next << shift) };
         let more = cut != 0 || lower.iter().any(|limb| *limb != 0);
         let exponent = (top * 64) as i32 - shift as i32 + UNIT;
         (sign * (bits | u64::from(more)) as f64, exponent)

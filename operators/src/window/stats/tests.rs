@@ -34,7 +34,10 @@ fn check(stats: Stats, values: &[f64]) -> Result<(), TestCaseError> {
     let digits = values.iter().fold(1e-150, |most: f64, value| most.max(value.abs())) * 1e-14;
     prop_assert!(
         same(stats.std(), std) || (stats.std() - std).abs() <= 1e-6 * std + digits,
-        "std {} is not {}: {:?}", stats.std(), std, values
+        "std {} is not {}: {:?}",
+        stats.std(),
+        std,
+        values
     );
     Ok(())
 }
@@ -94,7 +97,10 @@ fn what_was_found_first() {
     assert_eq!(stats(&[1.7e308, 1.7e308, -1.7e308]).sum(), 1.7e308);
     for infinite in [[f64::INFINITY, 1.0], [1.0, f64::INFINITY]] {
         let stats = stats(&infinite);
-        assert_eq!((stats.sum(), stats.mean(), stats.min(), stats.max()), (f64::INFINITY, f64::INFINITY, 1.0, f64::INFINITY));
+        assert_eq!(
+            (stats.sum(), stats.mean(), stats.min(), stats.max()),
+            (f64::INFINITY, f64::INFINITY, 1.0, f64::INFINITY)
+        );
         assert!(stats.std().is_nan());
     }
     // A constant deviates from nothing, and is its own mean, though three times a tenth is no float.
