@@ -49,10 +49,12 @@ pub mod prelude {
     };
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
     pub use tidemill_engine::{
-        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, Record, Stream,
+        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, OperatorSnapshot,
+        Record, Snapshot, Stream,
     };
     pub use tidemill_operators::deduplicate::{DeduplicateExt, Deduplicated};
     pub use tidemill_operators::features;
+    pub use tidemill_operators::fold::FoldExt;
     pub use tidemill_operators::infer::{
         BatchSize, Features, InferExt, InferSettings, Model, ModelInfo, Models, Scored, Source,
     };
@@ -93,6 +95,8 @@ mod operator_pages {
     mod testing {}
     #[doc = include_str!("../docs/operators/streams.md")]
     mod streams {}
+    #[doc = include_str!("../docs/operators/totals.md")]
+    mod totals {}
     #[doc = include_str!("../docs/operators/process.md")]
     mod process {}
     #[doc = include_str!("../docs/operators/windows.md")]

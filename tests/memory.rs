@@ -114,3 +114,34 @@ fn a_tenth_of_the_memory_gives_the_same_answers() {
     assert!(checksum == part_checksum && whole == part, "other answers");
     assert!(part_report.state_bytes < all / 5, "{} bytes were kept of {all}", part_report.state_bytes);
 }
+
+/// Each id comes once, as fast as they can be read: 20 in a ms of event time, of which the last 1000 ms count. Returns the memory
+/// that state takes in the end.
+fn deduplicate(interval: Duration, checkpoints: bool) -> u64 {
+    let dir = tempfile::tempdir().expect("a folder");
+    let args = JobArgs {
+        checkpoint_dir: checkpoints.then(|| dir.path().to_owned()),
+        checkpoint_interval: interval,
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    };
+    let ids = Generator::new(400_000, |n| (EventTime(n as i64 / 20), n));
+    let report = Job::new("ids", args).run(move |flow| {
+        let output = flow.source("ids", &ids)?.key_by(|id| *id).deduplicate("unique", 1000)?;
+        output.duplicates.sink("again", &NullSink::default())?;
+        output.first.sink("first", &NullSink::default())
+    });
+    let report = report.expect("a good end");
+    let first = report.operator("first").map(|sink| sink.counter("records_in"));
+    assert_eq!(first, Some(400_000), "some were taken for others");
+    report.state_bytes
+}
+
+#[test]
+fn what_has_expired_leaves_memory_whatever_the_rate_and_the_epochs() {
+    // 20,000 live; an epoch's batch of them may wait for its delta.
+    for (interval, checkpoints) in [(3600, false), (3600, true), (1, true)] {
+        let bytes = deduplicate(Duration::from_secs(interval), checkpoints);
+        assert!(bytes < 8 << 20, "{bytes} bytes with epochs of {interval} s, checkpoints: {checkpoints}");
+    }
+}

@@ -69,6 +69,10 @@ impl Job {
     /// Builds the graph with `build` on every worker and runs it until its input ends or it is asked
     /// to stop (SIGINT, SIGTERM: the epoch is finished and a checkpoint left behind).
     ///
+    /// Returns the last report of the job, as the status page has it while the job runs: `state` is `finished` when input has
+    /// ended, `stopped` when the job was asked to; its operators have what they counted in this run and process
+    /// ([`Snapshot::operator`]). Results go to sinks.
+    ///
     /// # Errors
     /// The first error of any worker, before or while it runs. What was committed stays committed: the
     /// job can be run again and goes on from there.

@@ -371,7 +371,7 @@ impl Merge {
 pub struct Snapshot {
     /// The job's name.
     pub job: String,
-    /// `running` or `finished`.
+    /// `running`, `finished` (input has ended) or `stopped` (it was asked to).
     pub state: String,
     /// Worker threads over all processes.
     pub workers: usize,
@@ -401,6 +401,22 @@ pub struct Snapshot {
     pub state_bytes: u64,
     /// The operators of this process.
     pub operators: Vec<OperatorSnapshot>,
+}
+
+impl Snapshot {
+    /// The operator, source or sink of this name.
+    #[must_use]
+    pub fn operator(&self, name: &str) -> Option<&OperatorSnapshot> {
+        self.operators.iter().find(|operator| operator.name == name)
+    }
+}
+
+impl OperatorSnapshot {
+    /// What the operator counted under this name (`records_in`, `late`, …); 0 where it counts no such thing.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters.get(name).copied().unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use timely::dataflow::{Scope, Stream as TimelyStream};
 use timely::progress::operate::FrontierInterest;
 
 use crate::context::Shared;
+use crate::each::Each;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, DeadLetter, Record};
@@ -219,6 +220,18 @@ impl<'s, D: Data> Stream<'s, D> {
     /// When the name is taken or the sink cannot be opened.
     pub fn sink<S: Sink<Item = D>>(self, name: &str, sink: &S) -> Result<(), JobError> {
         crate::egress::sink(self, name, sink)
+    }
+
+    /// Calls `f` with each record, on the worker that has it, and ends the stream there. `name` is unique in the job. Each
+    /// worker has a function of its own: what they gather together is shared, an `Arc<Mutex<_>>` or a channel.
+    ///
+    /// Guarantee: at least once. `f` is called when a record comes, before its epoch is committed: after a crash the records
+    /// since the last checkpoint come again. A [`Sink`] of your own can do better. `f` must not block for long.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn for_each(self, name: &str, f: impl FnMut(&Record<D>) + Send + 'static) -> Result<(), JobError> {
+        self.sink(name, &Each::new(f))
     }
 
     /// One stateless operator: each record may leave any number of records behind.

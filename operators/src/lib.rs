@@ -1,6 +1,7 @@
 //! Windows, joins, tables, rolling aggregates and inference, as plain logic above the engine's shell.
 
 pub mod deduplicate;
+pub mod fold;
 pub mod infer;
 pub mod join;
 pub mod pattern;

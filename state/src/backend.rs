@@ -343,16 +343,21 @@ pub struct OperatorStates {
 }
 
 impl OperatorStates {
+    /// Time has passed for all keys of the operator: what has expired by then goes, little by little.
+    pub fn pass(&self, watermark_ms: i64, processing_time_ms: i64) {
+        self.states.iter().for_each(|state| state.borrow_mut().pass(watermark_ms, processing_time_ms));
+    }
+
     /// Begins to write what changed in `epoch`: to be gone on with by [`seal_on`](Self::seal_on), while records of
-    /// the next epoch may be applied. The times are by which what has expired goes.
+    /// the next epoch may be applied. The times are those of [`pass`](Self::pass).
     ///
     /// # Errors
     /// When a value refuses to be encoded.
-    pub fn begin_seal(&mut self, epoch: u64, event_time_ms: i64, processing_time_ms: i64) -> Result<(), StateError> {
+    pub fn begin_seal(&mut self, epoch: u64, watermark_ms: i64, processing_time_ms: i64) -> Result<(), StateError> {
         self.unsealed = self.states.len();
         self.states.iter().try_for_each(|state| {
             let mut state = state.borrow_mut();
-            state.set_now(event_time_ms, processing_time_ms);
+            state.pass(watermark_ms, processing_time_ms);
             state.begin_seal(epoch)
         })
     }

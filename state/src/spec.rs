@@ -63,9 +63,13 @@ pub trait Persistent {
     /// When a value refuses to be encoded.
     fn seal_on(&mut self, entries: usize) -> Result<Option<Ops>, StateError>;
 
-    /// Tells the time of what comes next, for values with a TTL: of a record, or (before a seal) the watermark,
-    /// by which what has expired can go.
+    /// Sets the time of what comes next, a record or a timer: values with a TTL are read and written by it.
     fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64);
+
+    /// Sets the time that has passed for all keys: what has expired by then can go.
+    fn pass(&mut self, watermark_ms: i64, processing_time_ms: i64) {
+        let _ = (watermark_ms, processing_time_ms);
+    }
 
     /// Looks at the entries with these hashes, for nothing but to have them in the processor's caches: their turn is
     /// next, and misses that do not depend on each other are waited for together.

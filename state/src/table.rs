@@ -9,10 +9,9 @@
 //!
 //! Invariants: a slot is in the dirty list of the generation it is dirty in, and perhaps in the one before, which
 //! then passes it by. A slot may be evicted only when it is clean and RocksDB has applied the epoch it was last
-//! sealed in. While `complete`, every key that exists has a slot, so a miss is an answer.
+//! sealed in. While `complete`, every key that exists has a slot, so a miss is an answer. With a TTL, every entry is in the
+//! expiry queue, and what has expired goes at once where no delta has it, or else with the next seal.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -24,6 +23,12 @@ use crate::delta::Ops;
 use crate::error::StateError;
 use crate::key::{Key, KeyGroup, KeyGroups};
 use crate::spec::{Persistent, StateSpec, TtlClock};
+
+mod expiry;
+mod memory;
+
+use expiry::ExpiryQueue;
+pub use memory::MemoryUse;
 
 /// What a table keeps under a key, and how it becomes rows.
 pub trait Entry: Sized + 'static {
@@ -71,55 +76,6 @@ struct Slot<K, E> {
     expires: i64,
 }
 
-/// Memory of all tables of a worker, against its limit.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryUse {
-    used: Rc<Cell<u64>>,
-    limit: Option<u64>,
-}
-
-impl MemoryUse {
-    /// Counts against `limit` bytes, or without one.
-    #[must_use]
-    pub fn new(limit: Option<u64>) -> Self {
-        Self { used: Rc::default(), limit }
-    }
-
-    fn add(&self, bytes: u64) {
-        self.used.set(self.used.get() + bytes);
-    }
-
-    fn sub(&self, bytes: u64) {
-        self.used.set(self.used.get().saturating_sub(bytes));
-    }
-
-    /// Whether the tables together hold more than they may: nothing should come in until some of it went.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.exceeds(4)
-    }
-
-    /// Whether it is time to evict.
-    pub(crate) fn is_high(&self) -> bool {
-        self.exceeds(3)
-    }
-
-    /// Whether enough was evicted: so much is free that it lasts for a while.
-    fn is_low(&self) -> bool {
-        !self.exceeds(2)
-    }
-
-    fn exceeds(&self, quarters: u64) -> bool {
-        self.limit.is_some_and(|limit| self.used.get() > limit / 4 * quarters)
-    }
-
-    /// Bytes held, estimated.
-    #[must_use]
-    pub fn used(&self) -> u64 {
-        self.used.get()
-    }
-}
-
 /// The seal of an epoch that is under way.
 struct Sealing {
     epoch: u64,
@@ -140,6 +96,8 @@ pub struct Table<K, E> {
     index: HashTable<u32>,
     slots: Vec<Option<Slot<K, E>>>,
     free: Vec<u32>,
+    /// Those that `dirty` has.
+    free_dirty: Vec<u32>,
     /// Of the epoch that runs. Its generation is +1 per seal.
     dirty: Vec<u32>,
     generation: u64,
@@ -151,6 +109,9 @@ pub struct Table<K, E> {
     forgotten_in: u64,
     hand: usize,
     now: i64,
+    /// Up to here time has passed for all keys: what has expired by then can go.
+    passed: i64,
+    expiry: Option<ExpiryQueue>,
     look: Option<Look<E>>,
 }
 
@@ -158,8 +119,10 @@ pub struct Table<K, E> {
 type Look<E> = Box<dyn Fn(&E)>;
 
 impl<K: Key, E: Entry> Table<K, E> {
-    /// Slots looked at per seal for expired entries: bounded work, everything within some epochs.
-    const EXPIRY_SWEEP: usize = 4096;
+    /// Slots looked at per write for expired entries. A write leaves one to be looked at, later.
+    const EXPIRED_PER_WRITE: usize = 4;
+    /// The same per seal, where nothing is written.
+    const EXPIRED_PER_SEAL: usize = 4096;
 
     /// Opens the table and loads what RocksDB holds, as far as memory goes.
     pub(crate) fn open(
@@ -169,6 +132,7 @@ impl<K: Key, E: Entry> Table<K, E> {
         memory: MemoryUse,
     ) -> Result<Self, StateError> {
         let name = spec.name.to_string();
+        let expiry = spec.ttl.map(|ttl| ExpiryQueue::new(ttl.after_ms));
         db.ensure_family(&name)?;
         let mut table = Self {
             spec,
@@ -179,6 +143,7 @@ impl<K: Key, E: Entry> Table<K, E> {
             index: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
+            free_dirty: Vec::new(),
             dirty: Vec::new(),
             generation: CLEAN + 1,
             sealing: None,
@@ -187,6 +152,8 @@ impl<K: Key, E: Entry> Table<K, E> {
             forgotten_in: 0,
             hand: 0,
             now: i64::MIN,
+            passed: i64::MIN,
+            expiry,
             look: None,
         };
         table.load_all()?;
@@ -231,12 +198,21 @@ impl<K: Key, E: Entry> Table<K, E> {
         let (_, key, _) = codec::split_row_key(row).map_err(|e| self.bad_value(row, &e))?;
         let key: K = codec::decode(key).map_err(|e| self.bad_value(row, &e))?;
         let hash = crate::key::hash_key(&key);
-        let slot = self.new_slot(hash, key, loading.entry);
-        if let Some(Some(slot)) = self.slots.get_mut(slot as usize) {
+        self.loaded_slot(hash, key, loading);
+        Ok(())
+    }
+
+    /// A slot for what RocksDB has.
+    fn loaded_slot(&mut self, hash: u64, key: K, loading: Loading<E>) -> u32 {
+        let number = self.new_slot(hash, key, loading.entry);
+        if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
             (slot.stored, slot.sealed_epoch, slot.expires) = (true, self.db.applied(), loading.expires);
         }
-        self.account(slot, loading.bytes);
-        Ok(())
+        if let Some(expiry) = &mut self.expiry {
+            expiry.list(number, loading.expires);
+        }
+        self.account(number, loading.bytes);
+        number
     }
 
     /// The slot of `key`, loading it from RocksDB when it may be there. One hash lookup when it is hot.
@@ -268,12 +244,7 @@ impl<K: Key, E: Entry> Table<K, E> {
         if loading.entry.is_none() {
             return Ok(None);
         }
-        let slot = self.new_slot(hash, key.clone(), loading.entry);
-        if let Some(Some(slot)) = self.slots.get_mut(slot as usize) {
-            (slot.stored, slot.sealed_epoch, slot.expires) = (true, self.db.applied(), loading.expires);
-        }
-        self.account(slot, loading.bytes);
-        Ok(Some(slot))
+        Ok(Some(self.loaded_slot(hash, key.clone(), loading)))
     }
 
     /// The entry of `key`, to read.
@@ -292,31 +263,48 @@ impl<K: Key, E: Entry> Table<K, E> {
         key: &K,
         make: impl FnOnce() -> E,
     ) -> Result<&mut E, StateError> {
-        let slot = match self.find(hash, key)? {
-            Some(slot) => slot,
+        if self.expiry.is_some() {
+            self.let_expired_go(Self::EXPIRED_PER_WRITE)?;
+        }
+        let number = match self.find(hash, key)? {
+            Some(number) => number,
             None => self.new_slot(hash, key.clone(), None),
         };
-        self.mark_dirty(slot)?;
+        self.mark_dirty(number)?;
         let now = self.now;
-        let Some(Some(slot)) = self.slots.get_mut(slot as usize) else {
+        let Some(Some(slot)) = self.slots.get_mut(number as usize) else {
             return Err(StateError::Invalid(format!("state \"{}\": a slot was lost, which is a bug", self.name)));
         };
         if slot.expires <= now {
             slot.removed |= slot.entry.take().is_some() && slot.stored;
         }
-        slot.expires = expiry(&self.spec, now);
+        if let (Some(ttl), Some(expiry)) = (self.spec.ttl, &mut self.expiry) {
+            slot.expires = now.saturating_add(ttl.after_ms);
+            expiry.list(number, slot.expires);
+        }
         Ok(slot.entry.get_or_insert_with(make))
     }
 
     /// Removes the entry of `key`.
     pub(crate) fn take(&mut self, hash: u64, key: &K) -> Result<Option<E>, StateError> {
         let Some(number) = self.find(hash, key)? else { return Ok(None) };
+        let Some(Some(slot)) = self.slots.get(number as usize) else { return Ok(None) };
+        let expired = slot.expires <= self.now;
+        Ok(self.clear(number)?.filter(|_| !expired))
+    }
+
+    /// Removes the entry of a slot: at once where no delta has it, or else with the next seal.
+    fn clear(&mut self, number: u32) -> Result<Option<E>, StateError> {
         self.mark_dirty(number)?;
         let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(None) };
-        let expired = slot.expires <= self.now;
         let entry = slot.entry.take();
         slot.removed |= slot.stored;
-        Ok(entry.filter(|_| !expired))
+        // Where RocksDB is asked, it may still have rows that were removed before this entry came.
+        if !slot.stored && (self.complete || slot.sealed_epoch <= self.db.applied()) {
+            self.forgotten_in = self.forgotten_in.max(slot.sealed_epoch);
+            self.forget(number);
+        }
+        Ok(entry)
     }
 
     /// Says how an entry is looked at ahead of its turn.
@@ -372,11 +360,13 @@ impl<K: Key, E: Entry> Table<K, E> {
     }
 
     fn new_slot(&mut self, hash: u64, key: K, entry: Option<E>) -> u32 {
+        // One without an entry is about to be changed. What is in the dirty list already need not go there again.
+        let dirty = if entry.is_none() { self.free_dirty.pop() } else { None };
         let slot = Slot {
             hash,
             key,
             entry,
-            dirty_in: CLEAN,
+            dirty_in: if dirty.is_some() { self.generation } else { CLEAN },
             stored: false,
             removed: false,
             touched: true,
@@ -384,7 +374,7 @@ impl<K: Key, E: Entry> Table<K, E> {
             bytes: 0,
             expires: i64::MAX,
         };
-        let number = match self.free.pop() {
+        let number = match dirty.or_else(|| self.free.pop()) {
             Some(number) => {
                 self.slots[number as usize] = Some(slot);
                 number
@@ -410,15 +400,15 @@ impl<K: Key, E: Entry> Table<K, E> {
         }
     }
 
-    /// Lets go of a clean slot.
+    /// Lets go of a slot that no seal waits for, or the next one only.
     fn forget(&mut self, number: u32) {
         let Some(slot) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
-        debug_assert!(slot.dirty_in == CLEAN, "a dirty list has the slot");
+        debug_assert!(slot.dirty_in == CLEAN || slot.dirty_in == self.generation, "it is to be sealed");
         self.memory.sub(u64::from(slot.bytes));
         if let Ok(entry) = self.index.find_entry(slot.hash, |other| *other == number) {
             entry.remove();
         }
-        self.free.push(number);
+        if slot.dirty_in == CLEAN { self.free.push(number) } else { self.free_dirty.push(number) }
     }
 
     /// Seals a slot of the dirty list, unless it changed meanwhile: then that was done before it did.
@@ -466,25 +456,6 @@ impl<K: Key, E: Entry> Table<K, E> {
         Ok(())
     }
 
-    /// Marks entries that have expired as removed, a part of the table at a time.
-    fn sweep_expired(&mut self) -> Result<(), StateError> {
-        if self.spec.ttl.is_none() || self.slots.is_empty() {
-            return Ok(());
-        }
-        for _ in 0..Self::EXPIRY_SWEEP.min(self.slots.len()) {
-            self.hand = (self.hand + 1) % self.slots.len();
-            let number = self.hand as u32;
-            if let Some(Some(slot)) = self.slots.get_mut(self.hand)
-                && slot.expires <= self.now
-                && slot.entry.take().is_some()
-            {
-                slot.removed |= slot.stored;
-                self.mark_dirty(number)?;
-            }
-        }
-        Ok(())
-    }
-
     fn strip_header<'v>(&self, value: &'v [u8], expires: &mut i64) -> Result<&'v [u8], DecodeError> {
         let short = || DecodeError("it is too short".to_owned());
         let (version, rest) = value.split_first().ok_or_else(short)?;
@@ -514,18 +485,15 @@ fn bad_value(state: &str, group: KeyGroup, error: &DecodeError) -> StateError {
     StateError::Value { state: state.to_owned(), group: group.0, reason: error.0.clone() }
 }
 
-fn expiry(spec: &StateSpec, now: i64) -> i64 {
-    spec.ttl.map_or(i64::MAX, |ttl| now.saturating_add(ttl.after_ms))
-}
-
 impl<K: Key, E: Entry> Persistent for Table<K, E> {
     fn begin_seal(&mut self, epoch: u64) -> Result<(), StateError> {
         debug_assert!(self.sealing.is_none(), "one epoch is sealed after the other");
-        self.sweep_expired()?;
+        self.let_expired_go(Self::EXPIRED_PER_SEAL)?;
         if self.db.keeps() && self.spec.ttl.is_some() {
-            self.db.expires(&self.name, epoch, self.now);
+            self.db.expires(&self.name, epoch, self.passed);
         }
         let slots = std::mem::take(&mut self.dirty);
+        self.free.append(&mut self.free_dirty);
         self.sealing = Some(Sealing { epoch, generation: self.generation, slots, done: 0, ops: Ops::default() });
         self.generation += 1;
         Ok(())
@@ -578,12 +546,25 @@ impl<K: Key, E: Entry> Persistent for Table<K, E> {
 
     fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64) {
         if let Some(ttl) = self.spec.ttl {
-            let now = match ttl.clock {
-                TtlClock::EventTime => event_time_ms,
+            // What lives up to the end of time lives through it.
+            match ttl.clock {
+                TtlClock::EventTime => self.now = event_time_ms.min(i64::MAX - 1),
+                // It is the same for all keys.
+                TtlClock::ProcessingTime => {
+                    self.now = processing_time_ms.min(i64::MAX - 1);
+                    self.passed = self.now;
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, watermark_ms: i64, processing_time_ms: i64) {
+        if let Some(ttl) = self.spec.ttl {
+            let passed = match ttl.clock {
+                TtlClock::EventTime => watermark_ms,
                 TtlClock::ProcessingTime => processing_time_ms,
             };
-            // What lives up to the end of time lives through it.
-            self.now = now.min(i64::MAX - 1);
+            self.passed = passed.min(i64::MAX - 1);
         }
     }
 

@@ -25,5 +25,6 @@ mod rest;
 mod rolling;
 mod sample;
 mod script;
+mod totals;
 mod whole;
 mod windows;

@@ -145,6 +145,10 @@ proptest! {
         }
         prop_assert_eq!(sorted(test.output()), sorted(expected));
     }
+}
+
+proptest! {
+    #![proptest_config(cases(250))]
 
     /// Sums are exact, rounded once: of NaN, infinities, subnormals and the largest floats, which come and go, and through restores.
     #[test]
@@ -198,4 +202,40 @@ fn what_is_no_number_leaves_the_sum_with_its_event() {
         let told: Vec<f64> = test.output().iter().map(|(_, windows)| windows[0].1).collect();
         assert!(told.iter().zip(sums).all(|(told, right)| exact::same(*told, right)), "{told:?} is not {sums:?}");
     }
+}
+
+/// Sums of the last 50 ms of keys that are forgotten when they have not come for as long.
+struct Forgetful(Rolling<u8>);
+
+impl KeyedLogic for Forgetful {
+    type Key = u8;
+    type In = u8;
+    type Out = (u64, bool);
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u8, Self::Out, ()>, _: Record<u8>) -> Result<(), LogicError> {
+        let told = self.0.add(ctx, 1.0, |rolled| (rolled.windows[0].count, rolled.previous.is_some()))?;
+        ctx.emit(told);
+        ctx.set_timer(ctx.event_time().plus_ms(50));
+        Ok(())
+    }
+
+    fn on_timer(&mut self, ctx: &mut Context<'_, u8, Self::Out, ()>, _: EventTime) -> Result<(), LogicError> {
+        if self.0.read(ctx, |rolled| rolled.windows[0].count == 0)? {
+            self.0.forget(ctx)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_key_that_is_forgotten_leaves_nothing() {
+    let open = |states: &mut States<'_, u8>| Ok(Forgetful(Rolling::open(states, "sums", &[50])?));
+    let mut test = LogicTest::new(Order::EventTime, |key: &u8| *key, open);
+    [(0, 1), (20, 1), (30, 2), (100, 1)].into_iter().for_each(|(time, key)| test.push(time, key));
+    test.watermark(101);
+    assert_eq!(test.output(), [(1, false), (2, true), (1, false), (1, false)]);
+    assert!(test.state_bytes() > 0);
+    test.watermark(151);
+    assert_eq!(test.state_bytes(), 0);
 }

@@ -242,7 +242,9 @@ impl<L: KeyedLogic> Core<L> {
             }
         }
         self.lateness = watermark;
-        self.fire_timers(watermark)
+        self.fire_timers(watermark)?;
+        self.parts.states.pass(watermark.0, (self.now.0 / 1000) as i64);
+        Ok(())
     }
 
     /// Fires the timers up to `up_to`, also those that timers set.

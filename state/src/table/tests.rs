@@ -141,3 +141,110 @@ proptest! {
         }
     }
 }
+
+/// What comes in a millisecond: so many new keys, and whether an old one is written again, or removed.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    new_per_ms: u32,
+    again: bool,
+    removed: bool,
+    /// By how much the watermark is behind, and records behind that may be.
+    behind_ms: i64,
+    after_ms: i64,
+    epoch_ms: i64,
+    durable: bool,
+    clock: TtlClock,
+}
+
+fn loads() -> impl Strategy<Value = Load> {
+    let clock = prop_oneof![Just(TtlClock::EventTime), Just(TtlClock::ProcessingTime)];
+    let times = (0..8_i64, prop_oneof![1..20_i64, 20..200_i64], prop_oneof![1..20_i64, 20..2_000_i64]);
+    (1..50_u32, any::<[bool; 3]>(), times, clock).prop_map(
+        |(new_per_ms, [again, removed, durable], (behind_ms, after_ms, epoch_ms), clock)| {
+            let behind_ms = if clock == TtlClock::EventTime { behind_ms } else { 0 };
+            Load { new_per_ms, again, removed, behind_ms, after_ms, epoch_ms, durable, clock }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Memory holds what lives, at any rate of new keys and with epochs of any length: what has expired goes as it comes. Each key
+    /// lives exactly as long as it should, and what is stored is what lives.
+    #[test]
+    fn with_a_ttl_memory_holds_what_lives(load in loads()) {
+        let Load { new_per_ms, again, removed, behind_ms, after_ms, epoch_ms, durable, clock } = load;
+        let dir = tempfile::tempdir().unwrap();
+        let config = BackendConfig {
+            dir: Some(dir.path().to_owned()),
+            key_groups: KeyGroups::new(4),
+            worker: 0,
+            workers: 1,
+            memory_limit_bytes: None,
+            durable,
+        };
+        let mut backend = Backend::open(config, None).unwrap();
+        let spec = StateSpec { ttl: Some(crate::spec::Ttl { after_ms, clock }), ..spec() };
+        let table = backend.value_table::<u32, i64>(spec).unwrap();
+        let mut states = backend.operator("op");
+        let (mut expires, mut next, mut epoch) = (BTreeMap::<u32, i64>::new(), 0_u32, 0);
+        let (mut lived, mut most, mut sealed) = (0, 0, 0);
+        let whole = 4 * after_ms + 2 * epoch_ms.min(4 * after_ms);
+        for now in 0..whole {
+            // Some records are as late as they may be.
+            let at = |n: u32| now - i64::from(n) % (behind_ms + 1);
+            let write = |key: u32, time: i64, expires: &mut BTreeMap<u32, i64>| {
+                let mut table = table.borrow_mut();
+                table.set_now(time, now);
+                table.put(hash_key(&key), &key, time).unwrap();
+                expires.insert(key, if clock == TtlClock::EventTime { time } else { now } + after_ms);
+            };
+            (next..next + new_per_ms).for_each(|key| write(key, at(key), &mut expires));
+            next += new_per_ms;
+            if again {
+                write(next.saturating_sub(new_per_ms * 3), now, &mut expires);
+            }
+            if removed {
+                let key = next.saturating_sub(7);
+                let mut table = table.borrow_mut();
+                table.set_now(now, now);
+                prop_assert!(table.remove(hash_key(&key), &key).unwrap().is_some());
+                expires.remove(&key);
+            }
+            let passed = now - behind_ms;
+            states.pass(passed, now);
+            expires.retain(|_, expires| *expires > passed);
+            lived = lived.max(expires.len());
+            // Of what a delta has and what has expired since, the next one has to say so.
+            most = most.max(table.borrow().hot_len() - if durable { sealed } else { 0 });
+            for key in [next - 1, next / 2, next.saturating_sub(new_per_ms * after_ms as u32)] {
+                table.borrow_mut().set_now(now, now);
+                let read = table.borrow_mut().get(hash_key(&key), &key).unwrap().is_some();
+                prop_assert_eq!(read, expires.get(&key).is_some_and(|expires| *expires > now), "key {}", key);
+            }
+            if now % epoch_ms == epoch_ms - 1 {
+                epoch += 1;
+                states.begin_seal(epoch, passed, now).unwrap();
+                let mut delta = Delta::new(epoch, 0);
+                states.seal_on(usize::MAX, &mut delta).unwrap();
+                backend.db().push(Arc::new(delta)).unwrap();
+                sealed = table.borrow().hot_len();
+            }
+        }
+        // One part in 32 more, and what comes while that is gone through.
+        let bound = lived + lived / 16 + new_per_ms as usize * 8 + 64;
+        prop_assert!(most <= bound, "{} entries are in memory, {} lived", most, lived);
+        if durable {
+            states.begin_seal(epoch + 1, whole - 1 - behind_ms, whole - 1).unwrap();
+            let mut delta = Delta::new(epoch + 1, 0);
+            states.seal_on(usize::MAX, &mut delta).unwrap();
+            backend.db().push(Arc::new(delta)).unwrap();
+            backend.db().apply_pending().unwrap();
+            let stored = table.borrow().stored_keys().unwrap();
+            let gone = |key: &&u32| !expires.contains_key(key);
+            prop_assert!(stored.iter().filter(gone).count() <= bound - lived, "{} rows, {} live", stored.len(), expires.len());
+            prop_assert!(expires.keys().all(|key| stored.contains(key)));
+        }
+    }
+}
