@@ -357,6 +357,7 @@ impl Db {
         // RocksDB flushes its memtables first; SST files become hard links.
         checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;
         self.check_links(&rocks, &folder)?;
+        make_durable(&folder)?;
         Ok(Snapshot { epoch: self.applied(), files: Files::Folder(folder) })
     }
 
@@ -380,6 +381,16 @@ impl Db {
         }
         Ok(())
     }
+}
+
+/// A snapshot is taken beside the epochs and stored in line with them: what the disk takes its time for is done here, so that
+/// it is quick there.
+fn make_durable(folder: &Path) -> Result<(), StateError> {
+    for entry in fs::read_dir(folder).map_err(StateError::io("list", folder))? {
+        let path = entry.map_err(StateError::io("list", folder))?.path();
+        fs::File::open(&path).and_then(|file| file.sync_data()).map_err(StateError::io("make durable", &path))?;
+    }
+    Ok(())
 }
 
 /// A base snapshot that is not in the checkpoint store yet.

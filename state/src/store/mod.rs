@@ -125,8 +125,8 @@ pub trait CheckpointStore: Send + Sync {
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,
-    /// Device and inode of the folder that was opened.
-    place: (u64, u64),
+    /// The folder that was opened. Some file systems give a folder another inode number once nobody holds it.
+    opened: File,
     temporaries: AtomicU64,
 }
 
@@ -140,8 +140,8 @@ impl LocalStore {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).map_err(StateError::io("create", &folder))?;
         }
-        let place = place_of(root).map_err(StateError::io("look at", root))?;
-        Ok(Self { root: root.to_owned(), place, temporaries: AtomicU64::new(0) })
+        let opened = File::open(root).map_err(StateError::io("open", root))?;
+        Ok(Self { root: root.to_owned(), opened, temporaries: AtomicU64::new(0) })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -184,10 +184,6 @@ impl LocalStore {
         let folder = path.parent().unwrap_or(path);
         File::open(folder).and_then(|f| f.sync_all()).map_err(StateError::io("make durable", folder))
     }
-}
-
-fn place_of(root: &Path) -> std::io::Result<(u64, u64)> {
-    fs::metadata(root).map(|folder| (folder.dev(), folder.ino()))
 }
 
 impl CheckpointStore for LocalStore {
@@ -251,8 +247,10 @@ impl CheckpointStore for LocalStore {
     }
 
     fn check_place(&self) -> Result<(), StateError> {
-        match place_of(&self.root) {
-            Ok(place) if place == self.place => Ok(()),
+        let place = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+        let opened = self.opened.metadata().map_err(StateError::io("look at", &self.root))?;
+        match fs::metadata(&self.root) {
+            Ok(found) if place(&found) == place(&opened) => Ok(()),
             Err(source) if source.kind() != IoKind::NotFound => Err(StateError::io("look at", &self.root)(source)),
             _ => Err(StateError::Gone { path: self.root.clone() }),
         }
