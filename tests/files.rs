@@ -4,6 +4,8 @@
 
 #[path = "files/ahead.rs"]
 mod ahead;
+#[path = "files/followed.rs"]
+mod followed;
 #[path = "files/times.rs"]
 mod times;
 
@@ -275,6 +277,114 @@ fn what_cannot_be_read_is_said_before_the_job_starts() {
     encoder.finish().unwrap();
     let error = run(source(&at("cut.jsonl.gz", &text[..text.len() / 2]))).unwrap_err().report();
     assert!(error.contains("cut.jsonl.gz") && error.contains("is it cut off or damaged?"), "{error}");
+}
+
+/// More files than may be open, which cover times one after the other and, some, the same.
+#[test]
+fn more_files_are_read_than_may_be_open() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(1024), ..limit }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> = (0..1500u64)
+        .map(|n| {
+            let path = folder.path().join(format!("{n:04}.jsonl"));
+            let ids = [n / 2, n / 2 + 700].map(|time| n + time * 10_000);
+            let lines =
+                ids.map(|id| serde_json::to_string(&Sale { ts: (id / 10_000) as i64, ..sale(id) }).unwrap() + "\n");
+            fs::write(&path, lines.concat()).unwrap();
+            path
+        })
+        .collect();
+    let source = || FileSource::new(&paths, |sale: &Sale| EventTime(sale.ts));
+    let (sales, letters) = run(source()).unwrap();
+    assert_eq!((sales.len(), letters.len()), (3000, 0));
+
+    // Each reader alone hands them out in order of their time, and after a restore with another number of them, too.
+    let mut reader = open(&source(), 0, 1, &[]).unwrap();
+    let mut found = Vec::new();
+    while found.len() < 1200 {
+        assert!(read(&mut reader, &mut found));
+    }
+    let position = reader.position().unwrap();
+    drop(reader);
+    for worker in 0..2 {
+        let mut reader = open(&source(), worker, 2, std::slice::from_ref(&position)).unwrap();
+        while read(&mut reader, &mut found) {}
+    }
+    found.sort_by_key(|sale| sale.id);
+    assert!(found.iter().eq(&sales), "each once");
+    // Also when all of them are followed.
+    let mut reader = open(&source().follow(), 0, 1, &[]).unwrap();
+    let mut found = Vec::new();
+    while found.len() < 3000 {
+        assert!(read(&mut reader, &mut found));
+    }
+    drop(reader);
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+#[test]
+fn files_are_merged_by_the_time_they_begin_with() {
+    let folder = tempfile::tempdir().unwrap();
+    // The first one named is the last in time.
+    let paths: Vec<PathBuf> = (0..50u64)
+        .map(|n| {
+            let path = folder.path().join(format!("{n:02}.jsonl"));
+            let lines = (0..20).map(|i| serde_json::to_string(&sale((49 - n) * 20 + i)).unwrap() + "\n");
+            fs::write(&path, lines.collect::<String>()).unwrap();
+            path
+        })
+        .collect();
+    let source = FileSource::new(&paths, |sale: &Sale| EventTime(sale.ts));
+    let mut reader = open(&source, 0, 1, &[]).unwrap();
+    let (mut found, mut watermark) = (Vec::new(), EventTime::MIN);
+    let mut batch = Batch::new(Clock::manual(0).now());
+    while reader.read(&mut batch).unwrap() != Next::Done {
+        assert!(batch.records().iter().all(|record| record.event_time >= watermark), "late");
+        found.extend(batch.records().iter().map(|record| record.data.id));
+        watermark = batch.watermark().unwrap();
+        batch.reset(Clock::manual(0).now());
+    }
+    found.extend(batch.records().iter().map(|record| record.data.id));
+    assert_eq!(found, (0..1000).collect::<Vec<_>>());
+}
+
+#[test]
+fn another_file_of_the_same_name_is_not_read_on() {
+    for kind in KINDS {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(folder.path(), kind, 5000);
+        let source = source(&path);
+        let mut reader = open(&source, 0, 2, &[]).unwrap();
+        let mut found = Vec::new();
+        read(&mut reader, &mut found);
+        let position = reader.position().unwrap();
+        drop(reader);
+        let bytes = fs::read(&path).unwrap();
+        // The same file, copied or brought back.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, &bytes).unwrap();
+        open(&source, 1, 3, std::slice::from_ref(&position)).unwrap();
+        let other = write(folder.path(), kind, 5001);
+        assert_eq!(other, path);
+        let error = open(&source, 1, 3, std::slice::from_ref(&position)).err().unwrap().to_string();
+        let both = error.contains(&format!("that had {} bytes", bytes.len()));
+        assert!(both && error.contains("not the file that was read before"), "{kind}: {error}");
+        // One that was cut while it was read, too.
+        let mut reader = open(&source, 0, 1, &[]).unwrap();
+        if kind == "jsonl" || kind == "csv" {
+            OpenOptions::new().write(true).open(&path).unwrap().set_len(100).unwrap();
+            let mut batch = Batch::new(Clock::manual(0).now());
+            let error = loop {
+                match reader.read(&mut batch) {
+                    Ok(next) => assert_ne!(next, Next::Done),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            assert!(error.contains("it was cut while it was read"), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -80,6 +80,16 @@ impl Sibling {
         compression_of(&self.path)
     }
 
+    /// Whether it has so many bytes, when it is decompressed.
+    fn has_length(&self, length: u64) -> io::Result<bool> {
+        let mut last = Vec::new();
+        let before = length.saturating_sub(1);
+        let mut bytes = self.bytes()?;
+        bytes.forget(before)?;
+        bytes.range(before, length + 1, &mut last)?;
+        Ok(last.len() as u64 == length - before)
+    }
+
     fn bytes(&self) -> io::Result<Bytes> {
         Bytes::open(&self.path, self.compression())
     }
@@ -98,17 +108,23 @@ fn real(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The regular files in the folder of `path`, but not the one it names.
-fn others(path: &Path) -> io::Result<Vec<Sibling>> {
+/// The regular files in the folder of `path` whose names will do, but not the one it names.
+fn others(path: &Path, will_do: impl Fn(&str, &str) -> bool) -> io::Result<Vec<Sibling>> {
     let real = real(path);
     let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let other = entry.file_name();
+        let other = other.to_string_lossy();
+        if *other == *name || !will_do(&name, &other) {
+            continue;
+        }
         // What goes while it is looked at is not there.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
-        if metadata.is_file() && path.file_name() != real.file_name() {
-            found.push(Sibling { path, metadata });
+        let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+        if metadata.is_file() {
+            found.push(Sibling { path: entry.path(), metadata });
         }
     }
     Ok(found)
@@ -116,7 +132,7 @@ fn others(path: &Path) -> io::Result<Vec<Sibling>> {
 
 /// The file beside `path` that is this very file.
 pub(crate) fn with_id(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
-    Ok(others(path)?.into_iter().find(|sibling| sibling.id() == id).map(|sibling| sibling.path))
+    Ok(others(path, |_, _| true)?.into_iter().find(|sibling| sibling.id() == id).map(|sibling| sibling.path))
 }
 
 /// Whether a name is what rotation makes of `name`: with a number, a date or `old` behind it or before its extension.
@@ -137,17 +153,11 @@ fn is_of_date(c: char) -> bool {
 
 /// The files that are named as what `path` names may have been called when it was rotated.
 fn rotated(path: &Path) -> io::Result<Vec<Sibling>> {
-    let real = real(path);
-    let Some(name) = real.file_name().and_then(|name| name.to_str()) else { return Ok(Vec::new()) };
-    let name_of = |sibling: &Sibling| sibling.path.file_name().and_then(|name| name.to_str()).unwrap_or("").to_owned();
-    let mut found = others(path)?;
-    found.retain(|sibling| is_rotated(name, &name_of(sibling)));
+    let mut found = others(path, is_rotated)?;
     // While a file is being compressed it is there twice.
-    let names: Vec<String> = found.iter().map(name_of).collect();
+    let plain: Vec<PathBuf> = found.iter().map(|sibling| sibling.path.clone()).collect();
     found.retain(|sibling| {
-        let name = name_of(sibling);
-        let plain = [".gz", ".zst"].iter().find_map(|suffix| name.strip_suffix(suffix));
-        plain.is_none_or(|plain| !names.iter().any(|name| name == plain))
+        sibling.compression() == Compression::None || !plain.contains(&sibling.path.with_extension(""))
     });
     Ok(found)
 }
@@ -169,7 +179,13 @@ pub(crate) fn copy_of(path: &Path, identity: &Identity, offset: u64) -> io::Resu
     let mut candidates = rotated(path)?;
     if !identity.has_samples() {
         // Nothing was read that could be compared, but it was not written to since.
-        return Ok(candidates.into_iter().find(|sibling| sibling.modified() == identity.modified));
+        candidates.retain(|sibling| sibling.modified() == identity.modified);
+        for sibling in candidates {
+            if sibling.has_length(identity.length)? {
+                return Ok(Some(sibling));
+            }
+        }
+        return Ok(None);
     }
     candidates.retain(|sibling| {
         let is_whole = sibling.compression() != Compression::None || sibling.metadata.len() >= offset;

@@ -234,25 +234,32 @@ impl Followed {
     ) -> Result<bool, ConnectorError> {
         let is_quiet = self.is_quiet(now);
         for mut before in std::mem::take(&mut self.before) {
-            let mut outcome = if found.is_empty() { before.read(found)? } else { Outcome::Nothing };
-            if outcome == Outcome::Changed {
-                let Some(copy) = self.copy_of_before(&before)? else { continue };
-                before = copy;
-                outcome = before.read(found)?;
+            if !found.is_empty() {
+                // One at a time.
+                self.before.push(before);
+                continue;
             }
+            let mut outcome = before.read(found)?;
             let is_over = outcome == Outcome::Nothing && (before.is_compressed() || before.is_deleted());
             if outcome == Outcome::Nothing && before.has_open_line() && (is_over || is_quiet) {
                 before.take_open_line();
                 outcome = before.read(found)?;
             }
-            if outcome == Outcome::Lines || !is_over {
-                self.before.push(before);
+            match outcome {
+                Outcome::Nothing if is_over && before.is_compressed() => {}
+                Outcome::Nothing if !is_over => self.before.push(before),
+                Outcome::Lines => self.before.push(before),
+                _ => {
+                    let copy = self.copy_of_before(&before)?;
+                    self.before.extend(copy);
+                }
             }
         }
         Ok(!found.is_empty())
     }
 
-    /// A file before is gone. It had been read to its end, but a copy of it may have what came just before it was compressed.
+    /// A file before is gone. It had been read to its end, but its copy may have what came just before it was compressed, and is
+    /// no other file.
     fn copy_of_before(&mut self, before: &Generation) -> Result<Option<Generation>, ConnectorError> {
         let (place, begin) = (before.place(), before.begin());
         let failed = |e| cannot_read(&self.path, e);
