@@ -93,3 +93,18 @@ fn missing_is_what_the_features_say_and_is_read_again_where_it_was_written() {
         assert_eq!(run(&written(&out), &folder.path().join(format!("again-{which}"))), (wanted, vec![]));
     }
 }
+
+/// As the file source reads them.
+#[test]
+fn an_empty_cell_is_missing_where_something_may_be() {
+    let read =
+        |text: &str| csv::Reader::from_reader(text.as_bytes()).into_deserialize().collect::<Vec<Result<Seen, _>>>();
+    let rows = read("a,b\n,0.1\n1,2\n NaN ,3\n-inf, 4\n5,\n");
+    let rows: Vec<Option<Seen>> = rows.into_iter().map(Result::ok).collect();
+    let [Some(none), Some(there), Some(nan), Some(below), None] = rows[..] else { panic!("{rows:?}") };
+    assert_eq!((none, there), (Seen { a: None, b: 0.1 }, Seen { a: Some(1.0), b: 2.0 }));
+    assert!(nan.a.is_some_and(f64::is_nan) && below == Seen { a: Some(f64::NEG_INFINITY), b: 4.0 });
+    // Without the column.
+    assert_eq!(read("b\n7\n")[0].as_ref().ok(), Some(&Seen { a: None, b: 7.0 }));
+    assert!(read("a\n7\n")[0].is_err());
+}

@@ -121,6 +121,34 @@ fn the_hash_of_a_model_covers_its_weights() {
     }
 }
 
+/// As caches of downloaded models have it: links to files that are named by their hashes. ONNX Runtime takes none for
+/// weights of branches.
+#[test]
+fn weights_behind_links_are_found() {
+    let (files, links) = (copied(), tempfile::tempdir().unwrap());
+    let (blobs, snapshot) = (links.path().join("blobs"), links.path().join("snapshots/1"));
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir(&blobs).unwrap();
+    for (part, blob) in [("weights.onnx", "aa"), ("weights.data", "bb")] {
+        std::fs::copy(files.path().join(part), blobs.join(blob)).unwrap();
+        std::os::unix::fs::symlink(blobs.join(blob), snapshot.join(part)).unwrap();
+    }
+    std::fs::rename(files.path().join("parts"), snapshot.join("parts")).unwrap();
+    let model = Model::load::<Pair>(&snapshot.join("weights.onnx"), "score", 0).unwrap();
+    assert_eq!(run_once(&model, &[1.0, 1.0]), Ok(vec![27.0]));
+}
+
+/// What scores must be what the hash is of.
+#[test]
+fn weights_that_change_under_a_loaded_model_are_not_used() {
+    let folder = copied();
+    let model = Model::load::<Pair>(&folder.path().join("weights.onnx"), "score", 0).unwrap();
+    drop(model.open().unwrap());
+    std::fs::write(folder.path().join("weights.data"), [0; 12]).unwrap();
+    let error = model.open().err().unwrap().to_string();
+    assert!(error.contains("weights.data\" has changed"), "{error}");
+}
+
 #[test]
 fn weights_that_are_not_there_are_named() {
     let folder = copied();

@@ -31,6 +31,21 @@ pub fn narrowed(name: &str, value: f64) -> Result<f32, String> {
     narrow(value).ok_or_else(|| beyond(&format!("feature {name}"), value))
 }
 
+/// Writes features as f32s, or refuses them as [`narrowed`] does. It looks for a reason only where something is infinite.
+#[doc(hidden)]
+#[inline]
+pub fn narrow_all(names: &[&str], values: &[f64], row: &mut [f32]) -> Result<(), String> {
+    for (cell, value) in row.iter_mut().zip(values) {
+        *cell = *value as f32;
+    }
+    if row.iter().any(|cell| cell.is_infinite()) { all_fit(names, values) } else { Ok(()) }
+}
+
+#[cold]
+fn all_fit(names: &[&str], values: &[f64]) -> Result<(), String> {
+    names.iter().zip(values).try_for_each(|(name, value)| narrowed(name, *value).map(drop))
+}
+
 /// What a field of [`features!`](crate::features) can be.
 #[doc(hidden)]
 pub trait FeatureValue: Copy {
@@ -46,6 +61,7 @@ impl FeatureValue for f64 {
         value.unwrap_or_default()
     }
 
+    #[inline]
     fn or_missing(self, _: f64) -> f64 {
         self
     }
@@ -57,6 +73,7 @@ impl FeatureValue for Option<f64> {
     }
 
     /// NaN is missing as well: in JSON they are written the same.
+    #[inline]
     fn or_missing(self, missing: f64) -> f64 {
         self.filter(|value| !value.is_nan()).unwrap_or(missing)
     }
@@ -134,12 +151,9 @@ macro_rules! features {
             }
 
             fn try_write(&self, row: &mut [f32]) -> ::core::result::Result<(), ::std::string::String> {
-                let values = [$((stringify!($field), $crate::infer::FeatureValue::or_missing(
-                    self.$field, $crate::__feature_missing!($($missing)?)))),+];
-                for (cell, (name, value)) in row.iter_mut().zip(values) {
-                    *cell = $crate::infer::narrowed(name, value)?;
-                }
-                ::core::result::Result::Ok(())
+                let values = [$($crate::infer::FeatureValue::or_missing(
+                    self.$field, $crate::__feature_missing!($($missing)?))),+];
+                $crate::infer::narrow_all(<Self as $crate::infer::Features>::NAMES, &values, row)
             }
         }
 

@@ -36,7 +36,7 @@ pub use codec::{OutputRow, Row};
 pub use element::{ElementType, Elements};
 pub use error::ModelError;
 #[doc(hidden)]
-pub use features::FeatureValue;
+pub use features::{FeatureValue, narrow_all};
 pub use features::{Features, narrowed};
 pub use half::{bf16, f16};
 pub use model::Model;

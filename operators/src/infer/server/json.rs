@@ -1,7 +1,7 @@
 //! JSON as model servers take and give it.
 //!
 //! What JSON does not have is read where servers write it: NaN and infinities as Python's `json` and RapidJSON write them
-//! (`NaN`, `-Infinity`), as C does (`-nan`, `inf`), as texts (`"NaN"`), and as `null`. An answer that has them is the answer
+//! (`NaN`, `-Infinity`), as C does (`-nan`, `inf`), as texts (`"NaN"`), as `null`, and as nothing (`[1.5,,2]`). An answer that has them is the answer
 //! of a healthy server, to be read as a whole: one record of its batch has no score.
 
 use std::io::Write;
@@ -24,10 +24,11 @@ fn is_no_json(word: &str) -> bool {
     word.parse::<f64>().is_ok_and(|number| !number.is_finite())
 }
 
-/// The same with each such number as a text.
+/// The same with each such number as a text, and null where there is nothing: RapidJSON, told nothing else, writes a NaN
+/// as nothing between two commas.
 fn quoted(text: &[u8]) -> Vec<u8> {
     let mut to = Vec::with_capacity(text.len() + 64);
-    let mut rest = text;
+    let (mut rest, mut before) = (text, b' ');
     while let Some(first) = rest.first() {
         let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
         let len = match first {
@@ -36,12 +37,18 @@ fn quoted(text: &[u8]) -> Vec<u8> {
             _ => 1,
         };
         let (word, more) = rest.split_at(len);
+        if matches!((before, first), (b'[' | b',' | b':', b',') | (b',', b']') | (b':', b'}')) {
+            to.extend_from_slice(b"null");
+        }
         if std::str::from_utf8(word).is_ok_and(is_no_json) {
             to.push(b'"');
             to.extend_from_slice(word);
             to.push(b'"');
         } else {
             to.extend_from_slice(word);
+        }
+        if !first.is_ascii_whitespace() {
+            before = *first;
         }
         rest = more;
     }
@@ -131,6 +138,10 @@ pub(super) fn from_json(spec: &TensorSpec, value: &Value, shape: &[i64]) -> Resu
     let is_flat = value.as_array().is_some_and(|values| values.len() as i64 == len(shape));
     let mut leaves = Vec::new();
     flatten(value, if is_flat { &[] } else { shape }, &mut leaves);
+    if leaves.is_empty() && len(shape) == 1 {
+        // The only one was written as nothing.
+        leaves.push(&Value::Null);
+    }
     if let Some(elements) = elements(spec.element, &leaves) {
         return Ok(elements);
     }
@@ -223,6 +234,12 @@ mod tests {
         // They are left alone in texts, and what is no number is no JSON.
         let found = parse(br#"{"a\\": "NaN \" NaN", "b": [NaN], "c": "\\"}"#).unwrap();
         assert_eq!(found, json!({ "a\\": "NaN \" NaN", "b": ["NaN"], "c": "\\" }));
+        let found = parse(br#"{"a": [,1 , ,"x",], "b": , "c": [[],[ ,]], "d":}"#).unwrap();
+        let nothing = Value::Null;
+        assert_eq!(
+            found,
+            json!({ "a": [nothing, 1, nothing, "x", nothing], "b": nothing, "c": [[], [null, null]], "d": null })
+        );
         for text in ["[NaNa]", "[infinite, NaN]", "[NaN", "NaN]", "[\"NaN]", "\"\\"] {
             assert!(matches!(parse(text.as_bytes()), Err(CallError::Failed(_))), "{text}");
         }
@@ -239,15 +256,15 @@ mod tests {
             let refused = flat(element, text);
             assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
         }
-        for (element, text) in [
-            (ElementType::I64, "[1.5]"),
-            (ElementType::U8, "[256]"),
-            (ElementType::F32, "[\"many\"]"),
-            (ElementType::F32, "[[]]"),
-        ] {
+        for (element, text) in
+            [(ElementType::I64, "[1.5]"), (ElementType::U8, "[256]"), (ElementType::F32, "[\"many\"]")]
+        {
             let failed = flat(element, text);
-            assert!(matches!(failed, Err(CallError::Failed(_))) || failed == Ok(Elements::F32(vec![])), "{failed:?}");
+            assert!(matches!(failed, Err(CallError::Failed(_))), "{failed:?}");
         }
+        // One that was written as nothing.
+        let only = from_json(&TensorSpec::fixed("y", ElementType::F32, []), &json!([]), &[1, 1]);
+        assert!(matches!(only, Ok(Elements::F32(values)) if values.len() == 1 && values[0].is_nan()));
     }
 
     #[test]
@@ -295,7 +312,7 @@ mod tests {
             values in proptest::collection::vec((any::<f32>(), 0..3_usize), 0..40), text in ".*",
         ) {
             let written = |(value, how): &(f32, usize)| match value {
-                value if value.is_nan() => ["NaN", "null", "\"nan\""][*how].to_owned(),
+                value if value.is_nan() => ["NaN", "null", ""][*how].to_owned(),
                 value if value.is_infinite() && *value > 0.0 => ["Infinity", "inf", "\"Infinity\""][*how].to_owned(),
                 value if value.is_infinite() => ["-Infinity", "-inf", "-1e400"][*how].to_owned(),
                 value => [json!(value).to_string(), json!(f64::from(*value)).to_string(), format!("{value:e}")][*how].clone(),

@@ -61,13 +61,30 @@ fn answer(answer: Result<ureq::http::Response<Body>, ureq::Error>) -> Result<ser
     json::parse(&body)
 }
 
+/// What servers say that fail to write an answer because of a NaN in it: Python's json, OpenVINO Model Server.
+const UNWRITABLE: [&str; 2] = ["not JSON compliant", "cannot be serialized to JSON"];
+
 /// What a status says of server and batch.
 fn sort(status: StatusCode, text: String) -> CallError {
     match status.as_u16() {
         400 | 413 | 422 => CallError::Refused(text),
         404 | 405 | 501 => CallError::Unimplemented(text),
+        500 if UNWRITABLE.iter().any(|reason| text.contains(reason)) => CallError::Refused(text),
         502..=504 => CallError::Unavailable(text),
         500..=599 => CallError::Failed(text),
         _ => CallError::Unavailable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_cannot_write_a_nan_is_well() {
+        let sort = |text: &str| sort(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned());
+        let python = "500: {\"error\": \"ValueError: Out of range float values are not JSON compliant: nan\"}";
+        assert_eq!(sort(python), CallError::Refused(python.to_owned()));
+        assert_eq!(sort("500: out of memory"), CallError::Failed("500: out of memory".to_owned()));
     }
 }
