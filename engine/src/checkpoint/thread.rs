@@ -261,7 +261,7 @@ mod tests {
 
     fn spec() -> StateSpec {
         let name = StateName { operator: "op".to_owned(), state: "sums".to_owned() };
-        StateSpec { name, version: 1, ttl: None }
+        StateSpec { name, version: 1, ttl: None, parameters: None }
     }
 
     /// Epochs go on while bases are taken; whichever epoch is restored, its state is as it was.
