@@ -69,10 +69,10 @@ pub mod prelude {
     pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
     pub use tidemill_operators::window::{
-        Aggregate, Assigner, ExactStats, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Window, WindowExt,
-        Windowed, counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
+        Aggregate, Assigner, ExactStats, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Weekday, Window,
+        WindowAssigner, WindowExt, Windowed, counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
     };
-    pub use tidemill_state::{Key, Ttl, Value, Versions};
+    pub use tidemill_state::{Key, Parameters, Ttl, Value, Versions};
 }
 
 /// The programs in the pages are compiled.

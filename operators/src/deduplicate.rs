@@ -49,6 +49,8 @@ impl<K: Key, D: Data> DeduplicateLogic<K, D> {
             return Err(JobError::Invalid(format!("deduplication within {horizon_ms} ms: it must be above 0")));
         }
         let ttl = Ttl { after_ms: horizon_ms, clock: TtlClock::EventTime };
+        // A key that has been forgotten by one horizon would pass again within a longer one.
+        let mut states = states.with_parameters(format!("a horizon of {horizon_ms} ms"));
         Ok(Self { horizon_ms, passed: states.value_with_ttl("passed", ttl)?, record: std::marker::PhantomData })
     }
 }

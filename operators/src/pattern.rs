@@ -59,6 +59,16 @@ impl<T> Pattern<T> {
         self
     }
 
+    /// All that can be told of it. What records fit is known to the program only.
+    fn parameters(&self) -> String {
+        let Self { steps, never_after, within_ms } = self;
+        let step = |step: &Step<T>| if step.unless.is_some() { "unless" } else { "then" };
+        let mut words: Vec<&str> = steps.iter().skip(1).map(step).collect();
+        words.insert(0, "begin");
+        words.extend(never_after.as_ref().map(|_| "never"));
+        format!("a pattern of {} within {within_ms} ms", words.join(", "))
+    }
+
     /// Then none like this comes within the time. Matches are told when it is over.
     #[must_use]
     pub fn never_followed_by(mut self, fits: impl Fn(&T) -> bool + 'static) -> Self {
@@ -118,7 +128,8 @@ impl<K: Key, T: Data> PatternLogic<K, T> {
                 pattern.within_ms
             )));
         }
-        Ok(Self { pattern, runs: states.value("runs")? })
+        let runs = states.with_parameters(pattern.parameters()).value("runs")?;
+        Ok(Self { pattern, runs })
     }
 
     /// The last moment of a run.

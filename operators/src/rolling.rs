@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tidemill_engine::shell::{Context, ListState, States};
 use tidemill_engine::{EventTime, JobError};
-use tidemill_state::{Key, Queue, StateError};
+use tidemill_state::{Key, Log, Parameters, Queue, StateError, hash_key};
 
 use crate::sum::Pair;
 
@@ -110,6 +110,8 @@ struct Event {
 /// What is known of a key besides its events.
 #[derive(Default, Serialize, Deserialize)]
 struct Known {
+    /// Tells of which lengths the windows are: where that is not those of now, they are counted again.
+    lengths: u32,
     /// What each window holds; four fit beside the list without a pointer to follow.
     windows: SmallVec<[Totals; 4]>,
     latest: Option<EventTime>,
@@ -127,29 +129,60 @@ pub struct Rolled<'a> {
     pub previous: Option<EventTime>,
 }
 
+/// The events of a key are those of the longest window: shorter ones can be made of them.
+fn parameters(windows_ms: &[i64]) -> Parameters {
+    const BEFORE: &str = "rolling windows of [";
+    const AFTER: &str = "] ms";
+    let lengths: Vec<String> = windows_ms.iter().map(i64::to_string).collect();
+    let longest = windows_ms.iter().copied().max();
+    Parameters::new(format!("{BEFORE}{}{AFTER}", lengths.join(", "))).or_from(move |stored| {
+        let lengths = stored.strip_prefix(BEFORE).and_then(|stored| stored.strip_suffix(AFTER));
+        let stored = lengths.unwrap_or_default().split(", ").filter_map(|length| length.parse::<i64>().ok()).max();
+        longest <= stored
+    })
+}
+
 /// Rolling count and sum of a value, per key, over windows (t − W, t].
 pub struct Rolling<K> {
     windows_ms: Vec<i64>,
+    lengths: u32,
     events: ListState<K, Event, Known>,
 }
 
 impl<K: Key> Rolling<K> {
-    /// Opens the state under `name`, for windows of these lengths in milliseconds.
+    /// Opens the state under `name`, for windows of these lengths in milliseconds. Over a checkpoint they may be others, in any
+    /// order, as long as none is above the longest one before: events that old are not there.
     ///
     /// # Errors
-    /// When a length is not positive, or the state cannot be opened.
+    /// When a length is not positive, or above the longest one in the checkpoint, or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, name: &str, windows_ms: &[i64]) -> Result<Self, JobError> {
         if windows_ms.is_empty() || windows_ms.iter().any(|w| *w <= 0) {
             let fault = format!("rolling \"{name}\": windows {windows_ms:?} ms must be one or more, each above 0");
             return Err(JobError::Invalid(fault));
         }
-        let events: ListState<K, Event, Known> = states.list_with_header(name)?;
+        let events: ListState<K, Event, Known> =
+            states.with_parameters(parameters(windows_ms)).list_with_header(name)?;
         // The events that leave next lie apart from each other and from the totals.
         events.warm_with(|log| {
             let first = |window: &Totals| log.get(log.tail() - window.count).map_or(0, |event| event.time);
             std::hint::black_box(log.header().windows.iter().map(first).fold(0, i64::wrapping_add));
         });
-        Ok(Self { windows_ms: windows_ms.to_vec(), events })
+        // Not 0, which is that of a key without windows.
+        let lengths = (hash_key(&windows_ms) as u32).max(1);
+        Ok(Self { windows_ms: windows_ms.to_vec(), lengths, events })
+    }
+
+    /// Makes windows of these lengths out of the events of a key, as of its latest one.
+    fn count_again(&self, log: &mut Log<Event, Known>) {
+        let (Known { lengths, windows, latest, exact }, events) = log.parts();
+        (*lengths, *exact) = (self.lengths, None);
+        *windows = self.windows_ms.iter().map(|_| Totals::default()).collect();
+        for (window, length) in windows.iter_mut().zip(&self.windows_ms) {
+            events.iter().for_each(|event| window.enter(*event));
+            if let Some(left) = latest.and_then(|EventTime(latest)| latest.checked_sub(*length)) {
+                window.leave(left, events);
+            }
+        }
     }
 
     /// Counts an event of the context's key at the time at hand and reads what each window holds, this
@@ -194,10 +227,10 @@ impl<K: Key> Rolling<K> {
     ) -> Result<R, StateError> {
         let EventTime(now) = ctx.event_time();
         self.events.with(ctx, |log| {
-            let (Known { windows, latest, exact }, events) = log.parts();
-            if windows.len() != self.windows_ms.len() {
-                windows.resize(self.windows_ms.len(), Totals::default());
+            if log.header().lengths != self.lengths {
+                self.count_again(log);
             }
+            let (Known { windows, latest, exact, .. }, events) = log.parts();
             let previous = *latest;
             if let Some(value) = value {
                 let event = Event { time: now, value };

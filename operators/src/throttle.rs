@@ -67,12 +67,14 @@ impl<K: Key, D: Data> ThrottleLogic<K, D> {
     /// # Errors
     /// When the rate makes no sense or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, rate: Rate) -> Result<Self, JobError> {
-        let Rate { records, per_ms, clock: _ } = rate;
+        let Rate { records, per_ms, clock } = rate;
         if records == 0 || per_ms <= 0 {
             return Err(JobError::Invalid(format!(
                 "a throttle of {records} records in {per_ms} ms: both must be above 0"
             )));
         }
+        // How many may pass is no part of it: what has passed counts against the new number.
+        let mut states = states.with_parameters(format!("a rate per {per_ms} ms of {}", clock.name()));
         Ok(Self { rate, passed: states.value("passed")?, record: std::marker::PhantomData })
     }
 }

@@ -239,6 +239,7 @@ impl Backend {
         spec.version = u8::try_from(version).ok().filter(|version| *version > 0).ok_or_else(|| {
             StateError::Invalid(format!("state \"{name}\": its version is {version}, versions are 1 to 255"))
         })?;
+        self.check_parameters(&spec)?;
         self.make_fit(&name, rows)?;
         let table = Rc::new(RefCell::new(open(self, spec)?));
         let erased: SharedState = Rc::clone(&table) as _;
@@ -252,8 +253,9 @@ impl Backend {
     pub fn states(&self) -> Vec<StateEntry> {
         let entry = |(name, (state, layout)): (&String, &(SharedState, Layout))| {
             let state = state.borrow();
-            let (version, kind) = (state.spec().version, state.kind().to_owned());
-            StateEntry { name: name.clone(), version, kind, layout: Some(layout.clone()) }
+            let (spec, kind) = (state.spec(), state.kind().to_owned());
+            let parameters = spec.parameters.as_ref().map(ToString::to_string);
+            StateEntry { name: name.clone(), version: spec.version, kind, layout: Some(layout.clone()), parameters }
         };
         self.states.iter().map(entry).collect()
     }

@@ -21,6 +21,7 @@ mod held;
 mod key;
 mod log;
 mod manifest;
+mod parameters;
 mod rows;
 mod shape;
 mod spec;
@@ -44,6 +45,7 @@ pub use log::{Log, LogTable, Queue};
 pub use manifest::{
     LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, StateEntry, Watch, WorkerEntry, plan_restore,
 };
+pub use parameters::Parameters;
 pub use rows::Layout;
 pub use shape::Shape;
 pub use spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};

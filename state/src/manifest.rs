@@ -51,6 +51,9 @@ pub struct StateEntry {
     /// What its rows look like; not told by manifests of 0.1.0 before states could evolve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
+    /// The parameters it was made with, where its operator tells them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<String>,
 }
 
 /// The files of one worker: its state is the base and the deltas after it.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::delta::Ops;
 use crate::error::StateError;
+use crate::parameters::Parameters;
 
 /// The name of a state: unique within its job, the same in every run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +30,8 @@ pub struct StateSpec {
     pub version: u8,
     /// How long a value lives after it was last written; for ever by default.
     pub ttl: Option<Ttl>,
+    /// What it is made with, where that can be told.
+    pub parameters: Option<Parameters>,
 }
 
 /// How long a value lives after it was last written.

@@ -23,4 +23,4 @@ pub mod states;
 pub use batch::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};
 pub use context::Context;
 pub use logic::{KeyedLogic, LogicError, Order};
-pub use states::{ListState, MapState, States, ValueState};
+pub use states::{ListState, MapState, ParameterStates, States, ValueState};

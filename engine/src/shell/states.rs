@@ -9,7 +9,8 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use tidemill_state::{
-    Backend, Key, Log, LogTable, Persistent as _, StateError, StateName, StateSpec, Ttl, Value, ValueTable, Versions,
+    Backend, Key, Log, LogTable, Parameters, Persistent as _, StateError, StateName, StateSpec, Ttl, Value, ValueTable,
+    Versions,
 };
 
 use super::context::Context;
@@ -32,7 +33,31 @@ impl<'a, K: Key> States<'a, K> {
 
     pub(crate) fn spec(operator: &str, state: &str) -> StateSpec {
         let name = StateName { operator: operator.to_owned(), state: state.to_owned() };
-        StateSpec { name, version: Self::FIRST_VERSION, ttl: None }
+        StateSpec { name, version: Self::FIRST_VERSION, ttl: None, parameters: None }
+    }
+
+    /// For states that are right only with the parameters they were made with: a length, a bound, a number of parts. The
+    /// checkpoint keeps them, and a program that opens the state with others is refused at its start, with both.
+    ///
+    /// ```
+    /// # use tidemill_engine::shell::{States, ValueState};
+    /// # fn open(states: &mut States<'_, u32>, hours: u32) -> Result<ValueState<u32, u64>, tidemill_engine::JobError> {
+    /// states.with_parameters(format!("counts of {hours} hours")).value("counts")
+    /// # }
+    /// ```
+    ///
+    /// [`Parameters::or_from`] tells of other parameters that do no harm.
+    pub fn with_parameters(&mut self, parameters: impl Into<Parameters>) -> ParameterStates<'_, K> {
+        ParameterStates {
+            backend: &mut *self.backend,
+            operator: self.operator,
+            parameters: Some(parameters.into()),
+            key: PhantomData,
+        }
+    }
+
+    fn without_parameters(&mut self) -> ParameterStates<'_, K> {
+        ParameterStates { backend: &mut *self.backend, operator: self.operator, parameters: None, key: PhantomData }
     }
 
     /// One value per key. `name` is unique within the operator and names the state in checkpoints.
@@ -40,7 +65,7 @@ impl<'a, K: Key> States<'a, K> {
     /// # Errors
     /// When the name is taken, or what the checkpoint holds under it cannot be read.
     pub fn value<V: Value>(&mut self, name: &str) -> Result<ValueState<K, V>, JobError> {
-        Ok(ValueState(self.backend.value_table(Self::spec(self.operator, name))?))
+        self.without_parameters().value(name)
     }
 
     /// One value per key that is forgotten some time after it was last written.
@@ -48,8 +73,7 @@ impl<'a, K: Key> States<'a, K> {
     /// # Errors
     /// As [`value`](Self::value).
     pub fn value_with_ttl<V: Value>(&mut self, name: &str, ttl: Ttl) -> Result<ValueState<K, V>, JobError> {
-        let spec = StateSpec { ttl: Some(ttl), ..Self::spec(self.operator, name) };
-        Ok(ValueState(self.backend.value_table(spec)?))
+        self.without_parameters().value_with_ttl(name, ttl)
     }
 
     /// A list per key, appended at its end and taken from at its front.
@@ -68,7 +92,7 @@ impl<'a, K: Key> States<'a, K> {
         &mut self,
         name: &str,
     ) -> Result<ListState<K, V, H>, JobError> {
-        Ok(ListState(self.backend.log_table(Self::spec(self.operator, name))?))
+        self.without_parameters().list_with_header(name)
     }
 
     /// One value per key, whose type has changed since a checkpoint may have been written: what that holds of an older
@@ -93,7 +117,7 @@ impl<'a, K: Key> States<'a, K> {
     /// As [`value`](Self::value), and when the checkpoint has a version that is not read, or the type of a version is not the
     /// one that wrote it: with both in the message.
     pub fn evolving<V: Value>(&mut self, name: &str, versions: &Versions<V>) -> Result<ValueState<K, V>, JobError> {
-        Ok(ValueState(self.backend.evolving_value_table(Self::spec(self.operator, name), versions)?))
+        self.without_parameters().evolving(name, versions)
     }
 
     /// As [`evolving`](Self::evolving), of [`value_with_ttl`](Self::value_with_ttl). When a value expires stays as it was.
@@ -106,8 +130,7 @@ impl<'a, K: Key> States<'a, K> {
         ttl: Ttl,
         versions: &Versions<V>,
     ) -> Result<ValueState<K, V>, JobError> {
-        let spec = StateSpec { ttl: Some(ttl), ..Self::spec(self.operator, name) };
-        Ok(ValueState(self.backend.evolving_value_table(spec, versions)?))
+        self.without_parameters().evolving_with_ttl(name, ttl, versions)
     }
 
     /// As [`evolving`](Self::evolving), of [`list`](Self::list).
@@ -129,7 +152,7 @@ impl<'a, K: Key> States<'a, K> {
         elements: &Versions<V>,
         headers: &Versions<H>,
     ) -> Result<ListState<K, V, H>, JobError> {
-        Ok(ListState(self.backend.evolving_log_table(Self::spec(self.operator, name), elements, headers)?))
+        self.without_parameters().evolving_list_with_header(name, elements, headers)
     }
 
     /// An ordered map per key. Known limit: an epoch that changes one entry writes the key's whole map.
@@ -138,6 +161,75 @@ impl<'a, K: Key> States<'a, K> {
     /// As [`value`](Self::value).
     pub fn map<K2: Key, V: Value>(&mut self, name: &str) -> Result<MapState<K, K2, V>, JobError> {
         self.value(name)
+    }
+}
+
+/// Opens states of one operator that depend on its parameters: see [`States::with_parameters`]. Each method is that of
+/// [`States`] of the same name, and fails also when the checkpoint has the state with other parameters.
+#[allow(clippy::missing_errors_doc, reason = "they are those of `States`")]
+pub struct ParameterStates<'a, K> {
+    backend: &'a mut Backend,
+    operator: &'a str,
+    parameters: Option<Parameters>,
+    key: PhantomData<K>,
+}
+
+impl<K: Key> ParameterStates<'_, K> {
+    fn spec(&self, name: &str, ttl: Option<Ttl>) -> StateSpec {
+        StateSpec { ttl, parameters: self.parameters.clone(), ..States::<K>::spec(self.operator, name) }
+    }
+
+    /// See [`States::value`].
+    pub fn value<V: Value>(&mut self, name: &str) -> Result<ValueState<K, V>, JobError> {
+        Ok(ValueState(self.backend.value_table(self.spec(name, None))?))
+    }
+
+    /// See [`States::value_with_ttl`].
+    pub fn value_with_ttl<V: Value>(&mut self, name: &str, ttl: Ttl) -> Result<ValueState<K, V>, JobError> {
+        Ok(ValueState(self.backend.value_table(self.spec(name, Some(ttl)))?))
+    }
+
+    /// See [`States::map`].
+    pub fn map<K2: Key, V: Value>(&mut self, name: &str) -> Result<MapState<K, K2, V>, JobError> {
+        self.value(name)
+    }
+
+    /// See [`States::list`].
+    pub fn list<V: Value>(&mut self, name: &str) -> Result<ListState<K, V>, JobError> {
+        self.list_with_header(name)
+    }
+
+    /// See [`States::list_with_header`].
+    pub fn list_with_header<V: Value, H: Value + Default>(
+        &mut self,
+        name: &str,
+    ) -> Result<ListState<K, V, H>, JobError> {
+        Ok(ListState(self.backend.log_table(self.spec(name, None))?))
+    }
+
+    /// See [`States::evolving`].
+    pub fn evolving<V: Value>(&mut self, name: &str, versions: &Versions<V>) -> Result<ValueState<K, V>, JobError> {
+        Ok(ValueState(self.backend.evolving_value_table(self.spec(name, None), versions)?))
+    }
+
+    /// See [`States::evolving_with_ttl`].
+    pub fn evolving_with_ttl<V: Value>(
+        &mut self,
+        name: &str,
+        ttl: Ttl,
+        versions: &Versions<V>,
+    ) -> Result<ValueState<K, V>, JobError> {
+        Ok(ValueState(self.backend.evolving_value_table(self.spec(name, Some(ttl)), versions)?))
+    }
+
+    /// See [`States::evolving_list_with_header`].
+    pub fn evolving_list_with_header<V: Value, H: Value + Default>(
+        &mut self,
+        name: &str,
+        elements: &Versions<V>,
+        headers: &Versions<H>,
+    ) -> Result<ListState<K, V, H>, JobError> {
+        Ok(ListState(self.backend.evolving_log_table(self.spec(name, None), elements, headers)?))
     }
 }
 

@@ -154,7 +154,8 @@ impl ProgramTest {
         self.stage.set_clock(ms.saturating_mul(1000));
     }
 
-    /// Waits until everything that was done so far is worked off and committed.
+    /// Waits until everything that was done so far is worked off and committed. Records that wait for the watermark, as they do in
+    /// event-time order, are in the checkpoint as such: [`TestSource::pass`] first where an operator is to have taken them in.
     ///
     /// # Panics
     /// When the job has stopped with an error.

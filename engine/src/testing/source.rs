@@ -137,6 +137,21 @@ impl<T: Data> TestSource<T> {
         self.script.add(partition, Step::Watermark(EventTime(watermark)));
     }
 
+    /// The watermark moves past everything that was pushed so far, in all partitions. In event-time order an operator takes
+    /// records in only then: before, a checkpoint has them as records that wait, and nothing of them in the operator's state.
+    pub fn pass(&self) {
+        let (partitions, latest) = {
+            let steps = self.script.lock();
+            let times = steps.partitions.iter().flatten().filter_map(|step| match step {
+                Step::Record(event_time, _) => Some(*event_time),
+                Step::Watermark(_) | Step::Idle | Step::Mark => None,
+            });
+            (steps.partitions.len(), times.max())
+        };
+        let Some(latest) = latest else { return };
+        (0..partitions).for_each(|partition| self.watermark_of(partition, latest.plus_ms(1).0));
+    }
+
     /// The next program does not have this source: nothing waits for it any more.
     pub fn remove(&self) {
         self.script.lock().removed = true;

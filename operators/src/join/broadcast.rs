@@ -69,7 +69,8 @@ impl<A: Data, R: Data, S: Value + Default, F, G> BroadcastLogic<A, R, S, F, G> {
     /// # Errors
     /// When the state cannot be opened.
     pub fn open(states: &mut States<'_, u16>, apply: F, join: G) -> Result<Self, JobError> {
-        Ok(Self { apply, join, set: states.value("set")?, records: PhantomData })
+        let set = states.with_parameters(format!("a copy for each of {SLOTS} slots")).value("set")?;
+        Ok(Self { apply, join, set, records: PhantomData })
     }
 }
 

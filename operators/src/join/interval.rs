@@ -70,6 +70,9 @@ impl<K: Key, A: Data, B: Data> IntervalJoinLogic<K, A, B> {
             let fault = format!("an interval join between {lower_ms} and {upper_ms} ms: -2^63 < lower ≤ upper");
             return Err(JobError::Invalid(fault));
         }
+        // Who has found a partner is kept only where somebody asks, and records only as long as one can come.
+        let kind_of = kind.describe();
+        let mut states = states.with_parameters(format!("{kind_of} between {lower_ms} and {upper_ms} ms"));
         Ok(Self {
             left: Side { kept: states.list_with_header("left")?, outer: kind.keeps_left(), reach_ms: upper_ms },
             right: Side { kept: states.list_with_header("right")?, outer: kind.keeps_right(), reach_ms: -lower_ms },

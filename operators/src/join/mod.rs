@@ -43,6 +43,16 @@ pub enum JoinKind {
 }
 
 impl JoinKind {
+    /// For manifests and messages.
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Inner => "an inner join",
+            Self::Left => "a left join",
+            Self::Right => "a right join",
+            Self::Full => "a full join",
+        }
+    }
+
     fn keeps_left(self) -> bool {
         matches!(self, Self::Left | Self::Full)
     }
@@ -88,7 +98,7 @@ pub trait JoinExt<'s, K: Key + Data, A: Data> {
         self,
         name: &str,
         right: KeyedStream<'s, K, B>,
-        assigner: Assigner,
+        assigner: impl Into<Assigner>,
         kind: JoinKind,
     ) -> Result<PairsOutput<'s, A, B>, JobError>;
 
@@ -122,7 +132,7 @@ impl<'s, K: Key + Data, A: Data> JoinExt<'s, K, A> for KeyedStream<'s, K, A> {
         self,
         name: &str,
         right: KeyedStream<'s, K, B>,
-        assigner: Assigner,
+        assigner: impl Into<Assigner>,
         kind: JoinKind,
     ) -> Result<PairsOutput<'s, A, B>, JobError> {
         let windows = self.connect(right).window(name, assigner).order(Order::EventTime).aggregate(pairs(kind))?;

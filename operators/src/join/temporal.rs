@@ -41,6 +41,13 @@ impl<V> TemporalTable<V> {
         self
     }
 
+    /// All that can be told of it.
+    fn parameters(&self) -> String {
+        let Self { history_ms, deletes } = self;
+        let deletions = if deletes.is_some() { "with" } else { "without" };
+        format!("a table {deletions} deletions, and a history of {history_ms} ms")
+    }
+
     /// Says of which versions the row is gone.
     #[must_use]
     pub fn deleted_by(mut self, deletes: impl Fn(&V) -> bool + 'static) -> Self {
@@ -64,7 +71,8 @@ impl<K: Key, A: Data, V: Data> TemporalJoinLogic<K, A, V> {
     /// # Errors
     /// When the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, table: TemporalTable<V>) -> Result<Self, JobError> {
-        Ok(Self { table, versions: states.map("versions")?, record: std::marker::PhantomData })
+        let versions = states.with_parameters(table.parameters()).map("versions")?;
+        Ok(Self { table, versions, record: std::marker::PhantomData })
     }
 
     /// Takes a version in, and lets go of those that none can ask for any more.

@@ -135,7 +135,8 @@ impl<K: Row, V: Row> ChangelogLogic<K, V> {
     /// # Errors
     /// When the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, readers: Readers, deletions_ms: i64) -> Result<Self, JobError> {
-        Ok(Self { versions: states.value("versions")?, readers, deletions_ms })
+        let parameters = format!("a table that remembers deletions for {deletions_ms} ms");
+        Ok(Self { versions: states.with_parameters(parameters).value("versions")?, readers, deletions_ms })
     }
 
     fn emit(ctx: &mut Ctx<'_, K, V>, at: EventTime, row: Option<V>, change: isize) {

@@ -126,7 +126,8 @@ impl<K: Row, V: Row, T: RowsTold<K, V>> ToldLogic<K, V, T> {
     /// # Errors
     /// When the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, run: u64) -> Result<Self, JobError> {
-        let known = states.value("told")?;
+        // Any view may take the place of another: what differs is told.
+        let known = states.with_parameters("what was told of a view").value("told")?;
         Ok(Self { known, run, waiting: HashMap::new(), told: PhantomData })
     }
 

@@ -14,6 +14,12 @@ pub trait Aggregate: 'static {
     /// What comes out.
     type Out: Data;
 
+    /// What accumulators depend on beside the records, in words: how many are kept, how exact they are. A checkpoint keeps it,
+    /// and a program that says something else is refused. Nothing by default.
+    fn parameters(&self) -> String {
+        String::new()
+    }
+
     /// The accumulator of nothing.
     fn empty(&self) -> Self::Accumulator;
     /// Takes a record in.
@@ -31,6 +37,10 @@ impl<A: Aggregate, B: Aggregate<In = A::In>> Aggregate for (A, B) {
     type Accumulator = (A::Accumulator, B::Accumulator);
     type Out = (A::Out, B::Out);
 
+    fn parameters(&self) -> String {
+        let (first, second) = (self.0.parameters(), self.1.parameters());
+        if first.is_empty() && second.is_empty() { String::new() } else { format!("({first} | {second})") }
+    }
     fn empty(&self) -> Self::Accumulator {
         (self.0.empty(), self.1.empty())
     }

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tidemill_engine::EventTime;
 
+use super::calendar::{self, Period, Weekday, Zone};
+use super::own::Own;
+
 /// A window [start, end) of time. Next to the ends of `i64` it is as long as there is time: what is at
 /// [`EventTime::MAX`] belongs to the window that ends there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,6 +19,11 @@ pub struct Window {
 impl Window {
     /// All of time.
     pub const ALL: Self = Self { start: EventTime::MIN, end: EventTime::MAX };
+
+    /// Whether `time` is in it.
+    pub(crate) fn holds(self, time: EventTime) -> bool {
+        self.start <= time && (time < self.end || self.end == EventTime::MAX)
+    }
 
     /// Whether there is a time in both; those that end at the end of time have that. Where one only begins as the other ends, the
     /// other may have been told already, and nothing that is on time is to change that.
@@ -31,7 +39,7 @@ pub enum Assigner {
     Tumbling {
         /// Length, ms.
         size_ms: i64,
-        /// Start of one of them, ms: days of a time zone, weeks that begin on a Monday.
+        /// Start of one of them, ms: weeks of UTC that begin on a Monday. Days of a time zone are [`Assigner::days`].
         offset_ms: i64,
     },
     /// Of one length, a new one every `slide_ms`: [k·slide + offset, k·slide + offset + size).
@@ -57,6 +65,15 @@ pub enum Assigner {
         /// Records from start to start. Cost: each record goes into size / every windows.
         every: u64,
     },
+    /// Days, weeks, months or years of a time zone, one after the other.
+    Calendar {
+        /// Which of them.
+        period: Period,
+        /// Where.
+        zone: Zone,
+    },
+    /// As the program cuts them: made of a [`WindowAssigner`](super::WindowAssigner).
+    Own(Own),
 }
 
 impl Assigner {
@@ -84,6 +101,36 @@ impl Assigner {
         Self::Count { size, every: size }
     }
 
+    /// Days of a time zone, by its IANA name, from midnight to midnight: of 23 or 25 hours where clocks change.
+    #[must_use]
+    pub fn days(zone: impl AsRef<str>) -> Self {
+        Self::Calendar { period: Period::Day, zone: Zone::named(zone.as_ref()) }
+    }
+
+    /// Weeks of a time zone, from Monday on (ISO 8601).
+    #[must_use]
+    pub fn weeks(zone: impl AsRef<str>) -> Self {
+        Self::weeks_from(Weekday::Monday, zone)
+    }
+
+    /// Weeks of a time zone, from this day on.
+    #[must_use]
+    pub fn weeks_from(from: Weekday, zone: impl AsRef<str>) -> Self {
+        Self::Calendar { period: Period::Week { from }, zone: Zone::named(zone.as_ref()) }
+    }
+
+    /// Months of a time zone.
+    #[must_use]
+    pub fn months(zone: impl AsRef<str>) -> Self {
+        Self::Calendar { period: Period::Month, zone: Zone::named(zone.as_ref()) }
+    }
+
+    /// Years of a time zone.
+    #[must_use]
+    pub fn years(zone: impl AsRef<str>) -> Self {
+        Self::Calendar { period: Period::Year, zone: Zone::named(zone.as_ref()) }
+    }
+
     /// The same windows, moved by so much. Only tumbling and sliding ones can be.
     #[must_use]
     pub const fn offset_ms(self, offset_ms: i64) -> Self {
@@ -105,8 +152,36 @@ impl Assigner {
             Self::Count { size, every } if every == 0 || size < every => {
                 Err(format!("windows of {size} records every {every}: 0 < every ≤ size"))
             }
+            Self::Calendar { zone, period: _ } => calendar::check(zone),
+            Self::Own(own) => own.0.check(),
             _ => Ok(()),
         }
+    }
+
+    /// All that windows depend on, for manifests and messages.
+    pub(crate) fn parameters(self) -> String {
+        match self {
+            Self::Tumbling { size_ms, offset_ms } => format!("tumbling windows of {size_ms} ms{}", moved(offset_ms)),
+            Self::Sliding { size_ms, slide_ms, offset_ms } => {
+                format!("sliding windows of {size_ms} ms every {slide_ms} ms{}", moved(offset_ms))
+            }
+            Self::Session { gap_ms } => format!("sessions with a gap of {gap_ms} ms"),
+            Self::Global => "one window of all time".to_owned(),
+            Self::Count { size, every } if size == every => format!("windows of {size} records"),
+            Self::Count { size, every } => format!("windows of {size} records every {every}"),
+            Self::Calendar { period, zone } => period.describe(zone),
+            Self::Own(own) => own.0.parameters(),
+        }
+    }
+
+    /// Whether each time is in exactly one window, and that one ends before the next begins.
+    pub(crate) fn is_end_to_end(self) -> bool {
+        matches!(self, Self::Tumbling { .. } | Self::Calendar { .. })
+    }
+
+    /// Whether a window that begins later may end earlier.
+    pub(crate) fn nests(self) -> bool {
+        matches!(self, Self::Own(_))
     }
 
     /// Whether windows of a key that overlap are one.
@@ -123,6 +198,8 @@ impl Assigner {
             }
             Self::Session { gap_ms } => found(Window { start: time, end: time.plus_ms(gap_ms) }),
             Self::Global | Self::Count { .. } => found(Window::ALL),
+            Self::Calendar { period, zone } => found(period.window(zone, time)),
+            Self::Own(own) => own.0.assign(time, &mut found),
             Self::Sliding { size_ms, slide_ms, offset_ms } => {
                 let last = grid_before(time, slide_ms, offset_ms);
                 let earlier = (i128::from(size_ms) - 1 - (i128::from(time.0) - last)) / i128::from(slide_ms);
@@ -132,6 +209,11 @@ impl Assigner {
             }
         }
     }
+}
+
+/// Where a grid of windows begins, if that is told.
+fn moved(offset_ms: i64) -> String {
+    if offset_ms == 0 { String::new() } else { format!(" from {offset_ms} ms on") }
 }
 
 /// The last time of the grid {k·step + offset} up to `time`. Beyond `i64` there is more of the grid.

@@ -1,7 +1,7 @@
 //! Windows of so many records. Bounds of a window are the times of its first record and just after its last.
 
 use serde::{Deserialize, Serialize};
-use tidemill_engine::shell::{LogicError, States, ValueState};
+use tidemill_engine::shell::{LogicError, ParameterStates, ValueState};
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::Key;
 
@@ -37,7 +37,7 @@ where
     A::In: Data,
 {
     pub(super) fn open(
-        states: &mut States<'_, K>,
+        states: &mut ParameterStates<'_, K>,
         (size, every): (u64, u64),
         clock: TimeDomain,
         aggregate: A,

@@ -7,17 +7,17 @@
 //!    └─ later than every window's end + allowed lateness ─▶ side output
 //! ```
 //! Invariant: a window of a key has a timer at its end until it fired, then one at the end of its allowed lateness,
-//! where it is forgotten. The windows of a key are sorted, by start as by end.
+//! where it is forgotten. The windows of a key are sorted by start, and, but for those of a program's own assigner, by end.
 //! Known limit: an epoch that changes one window of a key writes all open windows of that key.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
-use tidemill_engine::shell::{LogicError, States, ValueState};
+use tidemill_engine::shell::{LogicError, ParameterStates, ValueState};
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::Key;
 
-use super::assigner::{Assigner, Window, next_multiple};
+use super::assigner::{Window, next_multiple};
 use super::spec::{Firing, Mode, TimeDomain, WindowSpec};
 use super::{Aggregate, WindowContext, tell};
 
@@ -56,7 +56,7 @@ impl<K: Key + Data, A: Aggregate> EachWindow<K, A>
 where
     A::In: Data,
 {
-    pub(super) fn open(states: &mut States<'_, K>, spec: WindowSpec, aggregate: A) -> Result<Self, JobError> {
+    pub(super) fn open(states: &mut ParameterStates<'_, K>, spec: WindowSpec, aggregate: A) -> Result<Self, JobError> {
         Ok(Self { spec, aggregate, open: states.value("windows")? })
     }
 
@@ -69,10 +69,19 @@ where
             return Ok(());
         }
         let (mut first, mut more) = (None, Vec::new());
-        self.spec.assigner.assign(self.spec.clock.of_record(ctx), |window| match &mut first {
+        let time = self.spec.clock.of_record(ctx);
+        self.spec.assigner.assign(time, |window| match &mut first {
             none @ None => *none = Some(window),
             Some(_) => more.push(window),
         });
+        // Those of the library are right by its tests.
+        if self.spec.assigner.nests()
+            && let Some(Window { start, end }) = first.iter().chain(&more).find(|window| !window.holds(time))
+        {
+            let parameters = self.spec.assigner.parameters();
+            let reason = format!("its assigner ({parameters}) gave the window [{start}, {end}) for {time}");
+            return Err(LogicError::Record(reason));
+        }
         let mut taken = false;
         for window in first.into_iter().chain(more) {
             let over = self.forgotten_at(window) <= self.spec.clock.now(ctx);
@@ -91,8 +100,7 @@ where
     /// Most records are of their key's latest window, and nothing comes of them but a change of its accumulator.
     fn add_to_latest(&self, ctx: &WindowContext<'_, K, A>, record: &A::In) -> Result<bool, LogicError> {
         let (time, trigger) = (self.spec.clock.of_record(ctx), self.spec.trigger);
-        let simple = matches!(self.spec.assigner, Assigner::Tumbling { .. });
-        if !simple || trigger.records.is_some() || trigger.early.is_some() {
+        if !self.spec.assigner.is_end_to_end() || trigger.records.is_some() || trigger.early.is_some() {
             return Ok(false);
         }
         // One that may be late may be of a window that is forgotten.
@@ -265,8 +273,11 @@ where
                 }
             }
             if ends {
+                let nests = self.spec.assigner.nests();
+                let ended = |window: Window| window.end <= at;
                 // Those that fired before are in their allowed lateness.
-                for slot in open.iter_mut().take_while(|slot| slot.window.end <= at).filter(|slot| !slot.fired) {
+                let due = open.iter_mut().take_while(|slot| nests || ended(slot.window));
+                for slot in due.filter(|slot| !slot.fired && ended(slot.window)) {
                     slot.fired = true;
                     timers.push(self.forgotten_at(slot.window));
                     // What adds up has nothing to add when nothing came.
@@ -274,7 +285,8 @@ where
                         self.fire(slot, Firing::OnTime, &mut told);
                     }
                 }
-                while let Some(mut slot) = open.pop_front_if(|slot| self.forgotten_at(slot.window) <= at) {
+                let over = |slot: &OpenOf<A>| self.forgotten_at(slot.window) <= at;
+                while let Some(mut slot) = take_first_if(open, nests, over) {
                     if slot.untold > 0 {
                         self.fire(&mut slot, Firing::Late, &mut told);
                     }
@@ -290,5 +302,14 @@ where
         }
         self.tell(ctx, told);
         Ok(())
+    }
+}
+
+/// Takes the first of these out that `over` holds for: if one of them can be, where they do not nest, the first one is.
+fn take_first_if<T>(open: &mut VecDeque<T>, nests: bool, over: impl Fn(&T) -> bool) -> Option<T> {
+    if nests {
+        open.iter().position(over).and_then(|at| open.remove(at))
+    } else {
+        open.pop_front_if(|first| over(first))
     }
 }

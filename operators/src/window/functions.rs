@@ -105,6 +105,9 @@ impl<T: Data, S: Ord + Clone + Value, F: Fn(&T) -> S + 'static> Aggregate for To
     type Accumulator = Vec<Ranked<T, S>>;
     type Out = Vec<T>;
 
+    fn parameters(&self) -> String {
+        format!("the best {}", self.n)
+    }
     fn empty(&self) -> Self::Accumulator {
         Vec::new()
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! keyed stream ─▶ window(assigner) ─▶ trigger, mode, allowed lateness ─▶ aggregate ─┬─▶ results
 //!                                                                                   └─▶ late records
+//! assigner.rs, calendar.rs, own.rs    how time is cut
 //! each.rs     an accumulator per window          sliced.rs    sliding windows share slices
 //! counted.rs  so many records                    stats.rs, functions.rs, sketches.rs    what is aggregated
 //! ```
@@ -10,9 +11,11 @@
 
 mod aggregate;
 mod assigner;
+mod calendar;
 mod counted;
 mod each;
 mod functions;
+mod own;
 mod sketches;
 mod sliced;
 mod spec;
@@ -20,7 +23,9 @@ mod stats;
 
 pub use aggregate::Aggregate;
 pub use assigner::{Assigner, Window};
+pub use calendar::{Period, Weekday, Zone, tzdata_version};
 pub use functions::{Counting, FullWindow, TopN, counting, full_window, top_n};
+pub use own::{Own, WindowAssigner};
 pub use sketches::{DistinctOf, Quantiles, QuantilesOf, distinct_of, quantiles_of};
 pub use spec::{Firing, Mode, TimeDomain, Trigger, WindowSpec};
 pub use stats::{ExactStats, Stats, StatsOf, stats_of};
@@ -60,11 +65,13 @@ pub struct WindowOutput<'s, K: Key + Data, T: Data, D: Data> {
 /// Adds windows to keyed streams.
 pub trait WindowExt<'s, K: Key + Data, D: Data> {
     /// Cuts the stream into windows; `name` names the operator's state in checkpoints.
-    fn window(self, name: &str, assigner: Assigner) -> Windows<'s, K, D>;
+    /// How time is cut is an [`Assigner`], or a [`WindowAssigner`] of the program.
+    fn window(self, name: &str, assigner: impl Into<Assigner>) -> Windows<'s, K, D>;
 }
 
 impl<'s, K: Key + Data, D: Data> WindowExt<'s, K, D> for KeyedStream<'s, K, D> {
-    fn window(self, name: &str, assigner: Assigner) -> Windows<'s, K, D> {
+    fn window(self, name: &str, assigner: impl Into<Assigner>) -> Windows<'s, K, D> {
+        let assigner = assigner.into();
         // Count windows are of whichever records come first: only by event time is that the same in any replay.
         let order = if matches!(assigner, Assigner::Count { .. }) { Order::EventTime } else { Order::Arrival };
         Windows { stream: self, name: name.to_owned(), spec: WindowSpec::new(assigner), order }
@@ -154,6 +161,8 @@ where
     /// When the lengths make no sense, or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, spec: WindowSpec, aggregate: A) -> Result<Self, JobError> {
         spec.check().map_err(JobError::Invalid)?;
+        let mut states = states.with_parameters(spec.state_parameters(&aggregate.parameters()));
+        let states = &mut states;
         Ok(Self(match spec.assigner {
             Assigner::Count { size, every } => {
                 Kind::Counted(CountedWindows::open(states, (size, every), spec.clock, aggregate)?)

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use tidemill_engine::shell::{ListState, LogicError, States};
+use tidemill_engine::shell::{ListState, LogicError, ParameterStates};
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::{Key, Queue};
 
@@ -80,7 +80,7 @@ where
     A::In: Data,
 {
     pub(super) fn open(
-        states: &mut States<'_, K>,
+        states: &mut ParameterStates<'_, K>,
         spec: WindowSpec,
         slices: Slices,
         aggregate: A,

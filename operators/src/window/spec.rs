@@ -1,13 +1,15 @@
 //! What can be said of a window operator: by which clock, when it tells, what it tells, how late records may be.
 
+use std::fmt;
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::EventTime;
 use tidemill_engine::shell::Context;
-use tidemill_state::Key;
+use tidemill_state::{Key, Parameters};
 
 use super::assigner::Assigner;
+use super::calendar::tzdata_version;
 
 /// The clock that windows go by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,14 @@ pub enum TimeDomain {
 }
 
 impl TimeDomain {
+    /// For manifests and messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event time",
+            Self::Processing => "processing time",
+        }
+    }
+
     /// The time that the record at hand counts at.
     pub(crate) fn of_record<K: Key, O, S>(self, ctx: &Context<'_, K, O, S>) -> EventTime {
         match self {
@@ -92,6 +102,20 @@ impl Trigger {
     }
 }
 
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { early, records, late_at_end } = self;
+        f.write_str("on time")?;
+        if let Some((every_ms, clock)) = early {
+            write!(f, ", early every {every_ms} ms of {}", clock.name())?;
+        }
+        if let Some(records) = records {
+            write!(f, ", early every {records} records")?;
+        }
+        f.write_str(if *late_at_end { ", late ones together" } else { "" })
+    }
+}
+
 /// What a window that tells more than once makes of what it has told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -143,6 +167,28 @@ impl WindowSpec {
             trigger: Trigger::on_watermark(),
             mode: Mode::Accumulating,
         }
+    }
+
+    /// Everything that is kept of windows depends on all of this: when their timers are set, what has been told, which records
+    /// are in them.
+    fn describe(&self, aggregate: &str) -> String {
+        let Self { assigner, clock, allowed_lateness_ms, trigger, mode } = self;
+        let (windows, clock) = (assigner.parameters(), clock.name());
+        let of = if aggregate.is_empty() { String::new() } else { format!(", {aggregate}") };
+        format!("{windows} of {clock}, allowed lateness {allowed_lateness_ms} ms, told {trigger}, {mode:?}{of}")
+    }
+
+    /// What the state of the windows was made with. `aggregate` is what is to be known of the aggregate.
+    pub(crate) fn state_parameters(&self, aggregate: &str) -> Parameters {
+        const STATES: &[&str] = &["windows", "slices", "counted"];
+        let text = self.describe(aggregate);
+        if !matches!(self.assigner, Assigner::Calendar { .. }) {
+            return Parameters::new(text).of_one_of(STATES);
+        }
+        // Time zones change their rules now and then, for times to come. Windows that are open keep the bounds they have.
+        let rules = |version: &str| format!("{text} (tzdata {version})");
+        let (now, prefix) = (rules(tzdata_version()), format!("{text} (tzdata "));
+        Parameters::new(now).or_from(move |stored| stored.starts_with(&prefix)).of_one_of(STATES)
     }
 
     pub(crate) fn check(&self) -> Result<(), String> {

@@ -9,8 +9,28 @@ use crate::delta::Delta;
 use crate::error::StateError;
 use crate::manifest::WorkerEntry;
 use crate::rows::{Fit, Misfit, Rows, fit};
+use crate::spec::StateSpec;
+
+const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
+                                and the old one up with --drop-state";
 
 impl Backend {
+    /// Checks that what the checkpoint holds was made with the parameters that the program has now, or with others that do
+    /// no harm. Where either side does not tell any, nothing is known.
+    pub(super) fn check_parameters(&self, spec: &StateSpec) -> Result<(), StateError> {
+        let Some(parameters) = &spec.parameters else { return Ok(()) };
+        let operator = &spec.name.operator;
+        let others = parameters.one_of().iter().map(|state| format!("{operator}/{state}"));
+        for state in std::iter::once(spec.name.to_string()).chain(others) {
+            let stored = self.restored.get(&state).and_then(|entry| entry.parameters.clone());
+            if let Some(found) = stored.filter(|stored| !parameters.read(stored)) {
+                let expected = parameters.to_string();
+                return Err(StateError::Mismatch { state, found, expected, advice: OTHER_PARAMETERS });
+            }
+        }
+        Ok(())
+    }
+
     /// Has what the checkpoint holds of a state be as the program reads it, or says why it cannot be.
     pub(super) fn make_fit(&self, name: &str, rows: &dyn Rows) -> Result<(), StateError> {
         let Some(stored) = self.restored.get(name) else { return Ok(()) };

@@ -310,7 +310,7 @@ proptest! {
     fn a_flipped_byte_of_a_manifest_is_an_error_or_changes_nothing_but_states(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
         let (store, _) = stored(9, &[4].into(), 9);
         let mut manifest = Manifest::load(&store, 9).unwrap();
-        manifest.states = vec![StateEntry { name: "op/count".to_owned(), version: 3, kind: "value".to_owned(), layout: None }];
+        manifest.states = vec![StateEntry { name: "op/count".to_owned(), version: 3, kind: "value".to_owned(), layout: None, parameters: None }];
         let mut bytes = json::encode(&manifest).unwrap().into_bytes();
         prop_assert_eq!(json::decode(&bytes), Ok(manifest.clone()));
         let at = at.index(bytes.len());

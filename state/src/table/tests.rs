@@ -42,7 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn spec() -> StateSpec {
     let name = StateName { operator: "op".to_owned(), state: "values".to_owned() };
-    StateSpec { name, version: 1, ttl: None }
+    StateSpec { name, version: 1, ttl: None, parameters: None }
 }
 
 /// What a table opened on a RocksDB holds.

@@ -30,7 +30,7 @@ fn config(dir: Option<&Path>) -> BackendConfig {
 
 fn spec() -> StateSpec {
     let name = StateName { operator: "op".to_owned(), state: "sums".to_owned() };
-    StateSpec { name, version: 1, ttl: None }
+    StateSpec { name, version: 1, ttl: None, parameters: None }
 }
 
 /// A worker with a state of sums, its checkpoint thread's work, and the leader's part of it.

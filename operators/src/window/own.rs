@@ -1,0 +1,84 @@
+//! Windows that a program cuts itself.
+
+use std::fmt;
+
+use tidemill_engine::EventTime;
+
+use super::assigner::{Assigner, Window};
+
+/// Cuts time into windows as a program needs them: shifts of a factory, the opening hours of a market, the days of another
+/// calendar.
+///
+/// ```
+/// use tidemill_engine::EventTime;
+/// use tidemill_operators::window::{Assigner, Window, WindowAssigner};
+///
+/// /// Three shifts a day, in UTC, and the day as a whole.
+/// struct Shifts;
+///
+/// impl WindowAssigner for Shifts {
+///     fn assign(&self, time: EventTime, found: &mut dyn FnMut(Window)) {
+///         for hours in [8, 24] {
+///             let length = hours * 3_600_000;
+///             let start = EventTime(time.0 - time.0.rem_euclid(length));
+///             found(Window { start, end: start.plus_ms(length) });
+///         }
+///     }
+///
+///     fn parameters(&self) -> String {
+///         "three shifts and the day".to_owned()
+///     }
+/// }
+///
+/// let assigner: Assigner = Shifts.into(); // or `.window("shifts", Shifts)`
+/// ```
+///
+/// # Contract
+/// * The same time has the same windows, at any worker and after any restart: nothing but `self` and `time` may count.
+/// * Each window holds the time: `start ≤ time < end`. A record for whose time another one is given is a dead letter.
+/// * There may be several, also some within others, or none: then the record goes to the `late` output, as one that no window
+///   takes.
+///
+/// Known limits: windows do not merge (sessions do), and sliding ones do not share slices: each has an accumulator.
+pub trait WindowAssigner: Send + Sync + 'static {
+    /// Hands each window of `time` to `found`.
+    fn assign(&self, time: EventTime, found: &mut dyn FnMut(Window));
+
+    /// How windows are cut, in words, with every number that matters. A checkpoint keeps it, and a program with another text is
+    /// refused: its windows would be others.
+    fn parameters(&self) -> String;
+
+    /// Says why it makes no sense, when the program is built.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A [`WindowAssigner`] as an [`Assigner`] holds it. It lives as long as the process.
+#[derive(Clone, Copy)]
+pub struct Own(pub(super) &'static dyn WindowAssigner);
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Own({:?})", self.0.parameters())
+    }
+}
+
+/// By their parameters.
+impl PartialEq for Own {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.parameters() == other.0.parameters()
+    }
+}
+
+impl Eq for Own {}
+
+impl<W: WindowAssigner> From<W> for Assigner {
+    /// The assigner is kept for the life of the process: it is to be made once for each operator, not for each record.
+    fn from(assigner: W) -> Self {
+        Self::Own(Own(Box::leak(Box::new(assigner))))
+    }
+}
