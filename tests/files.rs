@@ -26,6 +26,9 @@ use tidemill::engine::{ConnectorError, DeadLetter};
 use tidemill::prelude::*;
 use tidemill::testing::ProgramTest;
 
+#[path = "files/lines.rs"]
+mod lines;
+
 #[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 struct Sale {
     id: u64,

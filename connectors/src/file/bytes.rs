@@ -7,16 +7,30 @@
 //! A plain file is read where it is needed. A compressed one is decompressed from its beginning by
 //! every worker, which keeps its own chunks: parsing costs more than inflating.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::format::Compression;
+use super::gzip::Members;
 use super::handle::Handle;
+use super::quotes::{count_ends, line_end, open_line};
 
-/// How many bytes a chunk has.
-pub(crate) const CHUNK: u64 = 64 * 1024;
-/// A line longer than this is taken for damage.
-const MAX_LINE: usize = 16 << 20;
+/// What a file is cut into. Positions count chunks: their size is a part of what checkpoints mean.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) chunk: u64,
+    /// Of the longest line that is read.
+    pub(crate) line: usize,
+    /// Of the longest CSV record with newlines in it.
+    pub(crate) record: usize,
+}
+
+impl Sizes {
+    pub(crate) const OF_FILES: Self = Self { chunk: 64 << 10, line: 16 << 20, record: 64 << 10 };
+}
+
+/// How much is kept of a line that is too long.
+const KEPT: usize = 64 << 10;
 
 /// The bytes of a file.
 pub(crate) enum Bytes {
@@ -24,19 +38,27 @@ pub(crate) enum Bytes {
     Stream(Stream),
 }
 
-/// How many newlines there are before an offset.
+/// How many lines end before an offset.
 #[derive(Default)]
 pub(crate) struct Counted {
     offset: u64,
-    newlines: u64,
+    lines: u64,
+    last: u8,
+}
+
+impl Counted {
+    fn add(&mut self, bytes: &[u8]) {
+        self.lines += count_ends(self.last, bytes);
+        self.last = bytes.last().copied().unwrap_or(self.last);
+        self.offset += bytes.len() as u64;
+    }
 }
 
 pub(crate) struct Stream {
     decoder: Box<dyn Read>,
-    /// Decompressed bytes from `base` on.
+    /// Decompressed bytes from where `passed` ends.
     window: Vec<u8>,
-    base: u64,
-    newlines_before_base: u64,
+    passed: Counted,
     ended: bool,
 }
 
@@ -46,6 +68,8 @@ pub(crate) struct Lines {
     pub(crate) offset: u64,
     /// Whether the file ends with them.
     pub(crate) last: bool,
+    /// The line behind them, which is too long: where it begins, and what it begins with.
+    pub(crate) too_long: Option<(u64, Vec<u8>)>,
 }
 
 impl Bytes {
@@ -56,15 +80,25 @@ impl Bytes {
     pub(crate) fn of(file: Handle, compression: Compression) -> io::Result<Self> {
         let decoder: Box<dyn Read> = match compression {
             Compression::None => return Ok(Self::Plain { file, counted: Counted::default() }),
-            Compression::Gzip => {
-                Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file.reader())))
-            }
+            Compression::Gzip => Box::new(Members::new(file.reader())),
             Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(file.reader())?),
         };
-        Ok(Self::Stream(Stream { decoder, window: Vec::new(), base: 0, newlines_before_base: 0, ended: false }))
+        Ok(Self::Stream(Stream { decoder, window: Vec::new(), passed: Counted::default(), ended: false }))
     }
 
-    /// Reads `from..to`, or less at the end of the file, into `out`.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    /// Nothing before `offset` is asked for again.
+    pub(crate) fn forget(&mut self, offset: u64) -> io::Result<()> {
+        match self {
+            Self::Plain { .. } => Ok(()),
+            Self::Stream(stream) => stream.forget_before(offset),
+        }
+    }
+
+    /// Reads `from..to`, or less at the end of the file, behind what is in `out`.
     pub(crate) fn range(&mut self, from: u64, to: u64, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Plain { file, .. } => {
@@ -86,63 +120,68 @@ impl Bytes {
         }
     }
 
-    /// Nothing before `offset` will be asked for.
-    pub(crate) fn forget(&mut self, offset: u64) -> io::Result<()> {
-        match self {
-            Self::Plain { .. } => Ok(()),
-            Self::Stream(stream) => stream.forget_before(offset),
-        }
-    }
-
     /// Reads the lines that begin in chunk `k` (not before byte `skip` of it) into `out`, each with
-    /// its newline but perhaps the last one of the file. `None` when the file ends before the chunk.
-    pub(crate) fn chunk(&mut self, k: u64, skip: u64, out: &mut Vec<u8>) -> io::Result<Option<Lines>> {
+    /// its end but perhaps the last one of the file. `None` when the file ends before the chunk.
+    pub(crate) fn chunk(&mut self, sizes: Sizes, k: u64, skip: u64, out: &mut Vec<u8>) -> io::Result<Option<Lines>> {
         out.clear();
         // One byte more in front tells whether a line begins at the chunk's first byte.
-        let (start, end) = (k * CHUNK + skip, (k + 1) * CHUNK);
+        let (start, end) = (k * sizes.chunk + skip, (k + 1) * sizes.chunk);
         let lead = u64::from(start > 0);
-        self.forget(start - lead)?;
-        self.range(start - lead, end, out)?;
+        let first = start - lead;
+        if start >= end {
+            // A header that is longer.
+            return Ok(Some(Lines { offset: end, last: false, too_long: None }));
+        }
+        self.range(first, end, out)?;
         if out.len() as u64 <= lead {
             return Ok(None);
         }
-        let mut last = ((start - lead) + out.len() as u64) < end;
+        let last = first + (out.len() as u64) < end;
         let begin = match lead {
             0 => 0,
-            _ => memchr::memchr(b'\n', out).map_or(out.len(), |newline| newline + 1),
+            _ => line_end(out).unwrap_or(out.len()),
         };
         if begin == out.len() && !last {
             // The line that began earlier reaches beyond this chunk: no line begins in it.
             out.clear();
-            return Ok(Some(Lines { offset: end, last: false }));
-        }
-        while !last && out.last() != Some(&b'\n') {
-            let at = (start - lead) + out.len() as u64;
-            let before = out.len();
-            self.range(at, at + 4096, out)?;
-            last = out.len() - before < 4096;
-            match memchr::memchr(b'\n', &out[before..]) {
-                Some(newline) => {
-                    last = false;
-                    out.truncate(before + newline + 1);
-                }
-                None if out.len() > MAX_LINE => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        format!("a line has more than {MAX_LINE} bytes: is this a file of lines?"),
-                    ));
-                }
-                None => {}
-            }
+            return Ok(Some(Lines { offset: end, last: false, too_long: None }));
         }
         out.drain(..begin);
-        Ok(Some(Lines { offset: (start - lead) + begin as u64, last }))
+        let offset = first + begin as u64;
+        let mut lines = Lines { offset, last, too_long: None };
+        self.end_last_line(sizes, &mut lines, out)?;
+        Ok(Some(lines))
+    }
+
+    /// Reads on to the end of the last line, unless it is too long.
+    fn end_last_line(&mut self, sizes: Sizes, lines: &mut Lines, out: &mut Vec<u8>) -> io::Result<()> {
+        let begin = open_line(out);
+        let mut step = 4096;
+        while begin < out.len() && !lines.last && out.len() - begin <= sizes.line {
+            let before = out.len();
+            let at = lines.offset + before as u64;
+            self.range(at, at + step, out)?;
+            lines.last = ((out.len() - before) as u64) < step;
+            if let Some(end) = line_end(&out[before..]) {
+                lines.last = false;
+                out.truncate(before + end);
+                break;
+            }
+            step = (2 * step).min(1 << 20);
+        }
+        if out.len() - begin > sizes.line {
+            let kept = out[begin..].iter().take(KEPT).copied().collect();
+            lines.too_long = Some((lines.offset + begin as u64, kept));
+            out.truncate(begin);
+            out.shrink_to(1 << 20);
+        }
+        Ok(())
     }
 
     /// The number of the line (from 1) that begins at `offset`. Counts only when asked.
     pub(crate) fn line_number(&mut self, offset: u64) -> io::Result<u64> {
         match self {
-            Self::Stream(stream) => Ok(stream.newlines_before(offset) + 1),
+            Self::Stream(stream) => Ok(stream.lines_before(offset) + 1),
             Self::Plain { file, counted } => {
                 if counted.offset > offset {
                     *counted = Counted::default();
@@ -154,10 +193,9 @@ impl Bytes {
                     if read == 0 {
                         break;
                     }
-                    counted.newlines += memchr::memchr_iter(b'\n', &piece[..read]).count() as u64;
-                    counted.offset += read as u64;
+                    counted.add(&piece[..read]);
                 }
-                Ok(counted.newlines + 1)
+                Ok(counted.lines + 1)
             }
         }
     }
@@ -166,20 +204,19 @@ impl Bytes {
 impl Stream {
     /// Decompresses up to `to`, or to the end.
     fn fill(&mut self, to: u64) -> io::Result<()> {
-        while !self.ended && self.base + (self.window.len() as u64) < to {
+        while !self.ended && self.passed.offset + (self.window.len() as u64) < to {
             self.ended = self.decoder.by_ref().take(1 << 17).read_to_end(&mut self.window)? == 0;
         }
         Ok(())
     }
 
-    /// Drops what lies before `offset`: it is never asked for again.
     fn forget_before(&mut self, offset: u64) -> io::Result<()> {
-        while self.base < offset {
-            let passed = ((offset - self.base) as usize).min(self.window.len());
-            self.newlines_before_base += memchr::memchr_iter(b'\n', &self.window[..passed]).count() as u64;
+        while self.passed.offset < offset {
+            let passed = ((offset - self.passed.offset) as usize).min(self.window.len());
+            self.passed.add(&self.window[..passed]);
             self.window.drain(..passed);
-            self.base += passed as u64;
-            self.fill(self.base + 1)?;
+            self.window.shrink_to(1 << 20);
+            self.fill(self.passed.offset + 1)?;
             if self.window.is_empty() {
                 break;
             }
@@ -188,18 +225,19 @@ impl Stream {
     }
 
     fn range(&mut self, from: u64, to: u64, out: &mut Vec<u8>) -> io::Result<()> {
-        let Some(start) = from.checked_sub(self.base) else {
+        let base = self.passed.offset;
+        let Some(start) = from.checked_sub(base) else {
             return Err(io::Error::other("a compressed file was read backwards, which is a bug"));
         };
         self.fill(to)?;
-        let (start, end) = (start as usize, ((to - self.base) as usize).min(self.window.len()));
+        let (start, end) = (start as usize, ((to - base) as usize).min(self.window.len()));
         out.extend_from_slice(self.window.get(start..end).unwrap_or_default());
         Ok(())
     }
 
-    fn newlines_before(&self, offset: u64) -> u64 {
-        let len = (offset.saturating_sub(self.base) as usize).min(self.window.len());
-        self.newlines_before_base + memchr::memchr_iter(b'\n', &self.window[..len]).count() as u64
+    fn lines_before(&self, offset: u64) -> u64 {
+        let len = (offset.saturating_sub(self.passed.offset) as usize).min(self.window.len());
+        self.passed.lines + count_ends(self.passed.last, &self.window[..len])
     }
 }
 
@@ -216,7 +254,8 @@ mod tests {
         for worker in 0..workers {
             let mut bytes = Bytes::open(path, compression).unwrap();
             let (mut k, mut out) = (worker, Vec::new());
-            while let Some(found) = bytes.chunk(k, 0, &mut out).unwrap() {
+            while let Some(found) = bytes.chunk(Sizes::OF_FILES, k, 0, &mut out).unwrap() {
+                bytes.forget((k * Sizes::OF_FILES.chunk).saturating_sub(1)).unwrap();
                 let mut offset = found.offset;
                 for line in out.split_inclusive(|b| *b == b'\n') {
                     lines.push((bytes.line_number(offset).unwrap(), line.to_vec()));

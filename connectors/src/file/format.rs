@@ -1,15 +1,18 @@
 //! Formats of files, and how a line becomes a record.
 
+use std::ops::Range;
 use std::path::Path;
 
-use csv::ByteRecord;
 use serde::de::DeserializeOwned;
+
+use super::csv::{CsvParser, Piece};
+use super::quotes::first_line;
 
 /// What is in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated values with a header line. Quoted fields may contain commas and quotes, but no
-    /// newlines: files are read in chunks of lines.
+    /// Comma-separated values with a header line. Quoted fields may contain commas, quotes and, where the file is not
+    /// followed, newlines, in records of up to 64 KiB. Fields are trimmed where they are not quoted.
     Csv,
     /// One JSON object a line.
     JsonLines,
@@ -47,24 +50,6 @@ pub fn by_extension(path: &Path) -> Option<(Format, Compression)> {
     Some((format, compression))
 }
 
-/// How the fields of a CSV line become those of a record.
-pub(crate) struct CsvParser {
-    /// Columns of the file.
-    width: usize,
-    /// The names of what is deserialised: of all columns, or of those that the record's type has.
-    names: ByteRecord,
-    fields: Fields,
-}
-
-enum Fields {
-    /// All columns, in the order of the type's fields.
-    AsTheyCome,
-    /// These columns, in the order of the type's fields: no name is compared, and the others are not parsed.
-    Columns(Vec<usize>),
-    /// The type's fields are not known, or not all there: names are compared in each line.
-    ByName,
-}
-
 /// Turns lines into records.
 pub(crate) enum LineParser {
     Csv(CsvParser),
@@ -72,78 +57,41 @@ pub(crate) enum LineParser {
 }
 
 impl LineParser {
-    /// A parser for lines under this header line.
-    pub(crate) fn csv<T: DeserializeOwned>(header: &[u8]) -> Result<Self, csv::Error> {
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(header);
-        let mut headers = ByteRecord::new();
-        reader.read_byte_record(&mut headers)?;
-        let width = headers.len();
-        let column = |field: &&str| headers.iter().position(|header| header == field.as_bytes());
-        let columns = fields::of::<T>().and_then(|fields| fields.iter().map(column).collect::<Option<Vec<usize>>>());
-        let (names, fields) = match columns {
-            None => (headers, Fields::ByName),
-            Some(columns) if columns.iter().copied().eq(0..width) => (headers, Fields::AsTheyCome),
-            Some(columns) => (columns.iter().map(|column| &headers[*column]).collect(), Fields::Columns(columns)),
-        };
-        Ok(Self::Csv(CsvParser { width, names, fields }))
-    }
-
-    /// Hands each line of `lines` to `found`, parsed or with the reason why not, and its offset.
-    pub(crate) fn parse<T: DeserializeOwned>(&self, lines: &[u8], mut found: impl FnMut(u64, Result<T, String>)) {
-        match self {
-            Self::JsonLines => {
-                let mut offset = 0;
-                for line in lines.split_inclusive(|b| *b == b'\n') {
-                    if !line.trim_ascii().is_empty() {
-                        found(offset, serde_json::from_slice(line).map_err(|e| e.to_string()));
-                    }
-                    offset += line.len() as u64;
-                }
+    /// Hands out each record of `piece`, or the bytes that are none and the reason.
+    pub(crate) fn parse<T: DeserializeOwned>(
+        &mut self,
+        piece: &Piece<'_>,
+        mut found: impl FnMut(Range<usize>, Result<T, String>),
+    ) {
+        if let Self::Csv(csv) = self {
+            return csv.parse(piece, found);
+        }
+        let mut at = piece.own.start;
+        while at < piece.own.end {
+            let line = first_line(&piece.bytes[at..piece.own.end]);
+            if !line.trim_ascii().is_empty() {
+                found(at..at + line.len(), serde_json::from_slice(line).map_err(|e| e.to_string()));
             }
-            Self::Csv(csv) => csv.parse(lines, found),
+            at += line.len();
         }
     }
 }
 
-impl CsvParser {
-    fn parse<T: DeserializeOwned>(&self, lines: &[u8], mut found: impl FnMut(u64, Result<T, String>)) {
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(lines);
-        let (mut line, mut wanted) = (ByteRecord::new(), ByteRecord::new());
-        loop {
-            let offset = reader.position().byte();
-            match reader.read_byte_record(&mut line) {
-                Ok(false) => break,
-                Ok(true) => {
-                    let offset = line.position().map_or(offset, csv::Position::byte);
-                    if line.len() != self.width {
-                        found(offset, Err(format!("{} fields, the header has {}", line.len(), self.width)));
-                        continue;
-                    }
-                    let parsed = match &self.fields {
-                        Fields::AsTheyCome => line.deserialize(None),
-                        Fields::ByName => line.deserialize(Some(&self.names)),
-                        Fields::Columns(columns) => {
-                            wanted.clear();
-                            columns.iter().for_each(|column| wanted.push_field(&line[*column]));
-                            wanted.deserialize(None)
-                        }
-                    };
-                    found(offset, parsed.map_err(|e: csv::Error| csv_reason(&e, &self.names)));
-                }
-                Err(e) => found(offset, Err(e.to_string())),
-            }
-        }
-    }
+/// What the first bytes of a file say, against its name: no line of it could be read.
+pub(crate) fn not_text(first: &[u8]) -> Option<&'static str> {
+    let is = |magic: &[u8]| first.starts_with(magic);
+    Some(match () {
+        () if is(b"\xff\xfe") || is(b"\xfe\xff") => "it is UTF-16 by its byte order mark: convert it to UTF-8",
+        () if is(b"\0\0\xfe\xff") => "it is UTF-32 by its byte order mark: convert it to UTF-8",
+        () if is(b"\x1f\x8b") => "it is gzip: let its name end in .gz, once for each time it was compressed",
+        () if is(b"\x28\xb5\x2f\xfd") => "it is Zstandard: let its name end in .zst",
+        () if is(b"PAR1") => "it is Parquet: let its name end in .parquet",
+        () => return None,
+    })
 }
 
-/// What is wrong with a line, with the column's name.
-pub(crate) fn csv_reason(error: &csv::Error, names: &ByteRecord) -> String {
-    let csv::ErrorKind::Deserialize { err, .. } = error.kind() else { return error.to_string() };
-    match err.field().and_then(|field| names.get(field as usize)) {
-        Some(column) => format!("column \"{}\": {}", String::from_utf8_lossy(column), err.kind()),
-        None => err.kind().to_string(),
-    }
-}
+/// UTF-8's byte order mark: no part of the first line.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Learns the field names of a struct from its `Deserialize`.
 pub(crate) mod fields {
@@ -185,44 +133,7 @@ pub(crate) mod fields {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
-
-    #[derive(Debug, PartialEq, Deserialize)]
-    struct Row {
-        id: u32,
-        name: String,
-    }
-
-    fn parse(parser: &LineParser, lines: &str) -> Vec<(u64, Result<Row, String>)> {
-        let mut rows = Vec::new();
-        parser.parse(lines.as_bytes(), |offset, row| rows.push((offset, row)));
-        rows
-    }
-
-    #[test]
-    fn csv_columns_are_found_by_name_in_any_order() {
-        let cases =
-            [("id,name\n", "7,\"a, b\"\r\n"), ("name,id\n", "\"a, b\",7\n"), ("name,other,id\n", "\"a, b\",,7\n")];
-        for (header, line) in cases {
-            let parser = LineParser::csv::<Row>(header.as_bytes()).unwrap();
-            assert_eq!(parse(&parser, line), [(0, Ok(Row { id: 7, name: "a, b".to_owned() }))]);
-        }
-    }
-
-    #[test]
-    fn bad_lines_say_where_and_why() {
-        let parser = LineParser::csv::<Row>(b"id,name\n").unwrap();
-        let rows = parse(&parser, "x,a\n1,b\n2\n");
-        assert_eq!((rows[0].0, rows[1].0, rows[2].0), (0, 4, 8));
-        assert!(rows[0].1.as_ref().unwrap_err().contains("column \"id\""), "{rows:?}");
-        assert!(rows[2].1.as_ref().unwrap_err().contains("1 fields"), "{rows:?}");
-        let parser = LineParser::csv::<Row>(b"other,name,id\n").unwrap();
-        assert!(parse(&parser, "7,b,x\n")[0].1.as_ref().unwrap_err().contains("column \"id\""));
-        let rows = parse(&LineParser::JsonLines, "{\"id\":1,\"name\":\"a\"}\n\n{oops\n");
-        assert_eq!((rows.len(), rows[1].0), (2, 21));
-    }
 
     #[test]
     fn extensions_tell_format_and_compression() {

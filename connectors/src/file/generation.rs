@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use tidemill_engine::ConnectorError;
 
-use super::bytes::CHUNK;
+use super::bytes::Sizes;
 use super::content::{Malformed, Partials, Read, cannot_read};
 use super::format::{Compression, Format};
 use super::handle::Handle;
@@ -15,9 +15,6 @@ use super::identity::{FileId, Seen, Stamp};
 use super::lines::LineFile;
 use super::position::Place;
 use crate::dealt::{Dealt, DealtPosition};
-
-/// Bytes among which the end of a header line is looked for.
-const HEADER: usize = 1 << 20;
 
 /// One file, from when it was found on.
 pub(super) struct Generation {
@@ -60,7 +57,7 @@ impl Begin {
 
 fn offset(dealt: &Dealt, partials: &Partials) -> u64 {
     let of_chunk = partials.iter().filter(|(chunk, _)| *chunk == dealt.next()).map(|(_, read)| *read);
-    dealt.next() * CHUNK + of_chunk.max().unwrap_or(0)
+    dealt.next() * Sizes::OF_FILES.chunk + of_chunk.max().unwrap_or(0)
 }
 
 impl Generation {
@@ -196,14 +193,8 @@ impl Generation {
         Ok(Outcome::Lines)
     }
 
-    /// Opens the lines once the header is there.
+    /// Opens the lines. Where the header is not there yet they look for it again.
     fn open_lines<L: DeserializeOwned>(&mut self) -> Result<(), ConnectorError> {
-        if self.format.0 == Format::Csv && !self.is_compressed() {
-            let first = self.handle.bytes_at(0, HEADER).map_err(|e| cannot_read(&self.path, e))?;
-            if !first.contains(&b'\n') && first.len() < HEADER {
-                return Ok(());
-            }
-        }
         let (next, partials) = (self.dealt.next(), self.partials.clone());
         let mut lines = LineFile::open::<L>(&self.path, self.handle.clone(), self.format, true, next, partials)?;
         if self.takes_open_line {

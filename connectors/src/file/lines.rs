@@ -1,14 +1,19 @@
 //! A file of lines, in chunks of bytes.
 
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use tidemill_engine::ConnectorError;
 
-use super::bytes::{Bytes, CHUNK};
+use super::bytes::{Bytes, Lines, Sizes};
 use super::content::{Malformed, Partials, Read, cannot_read, invalid, unreadable};
-use super::format::{Compression, Format, LineParser};
+use super::csv::{CsvParser, Piece};
+use super::format::{BYTE_ORDER_MARK, Compression, Format, LineParser, not_text};
 use super::handle::Handle;
+use super::quotes::{first_line, line_end, open_line, reaches_into, without_end};
+use super::starts::Starts;
 
 /// Bytes of first lines.
 const FIRST: u64 = 4096;
@@ -17,19 +22,32 @@ const FIRST: u64 = 4096;
 pub(crate) struct LineFile {
     path: PathBuf,
     bytes: Bytes,
-    parser: LineParser,
+    sizes: Sizes,
+    format: Format,
     follow: bool,
+    /// Whether what has no end is a line, too.
     takes_open_line: bool,
-    /// Bytes of the header line.
-    header: u64,
-    /// Whether it ends with a newline.
-    is_header_whole: bool,
+    /// What its begin says; nothing where a followed file has no header yet.
+    layout: Option<Layout>,
     /// Of the chunk at hand: how much of it was read.
     partial: u64,
     /// What old workers had read of their chunks.
     inherited: Partials,
-    /// The lines of the chunk at hand.
+    /// The lines of the chunk at hand, and what is around them.
     lines: Vec<u8>,
+    /// Whether the last of them has no end.
+    is_open: bool,
+}
+
+/// What the begin of a file says.
+struct Layout {
+    parser: LineParser,
+    /// Bytes before the first record.
+    header: u64,
+    /// Whether the header line has an end.
+    is_header_whole: bool,
+    /// Where records begin, if they may have newlines in them.
+    starts: Option<Starts>,
 }
 
 impl LineFile {
@@ -41,26 +59,32 @@ impl LineFile {
         next: u64,
         inherited: Partials,
     ) -> Result<Self, ConnectorError> {
-        let mut bytes = Bytes::of(handle, compression).map_err(|e| cannot_read(path, e))?;
-        let (parser, header, is_header_whole) = match format {
-            Format::Csv => read_header::<L>(path, &mut bytes)?,
-            _ => (LineParser::JsonLines, 0, true),
-        };
-        let path = path.to_owned();
-        let lines = Vec::new();
-        let takes_open_line = false;
+        Self::open_in::<L>(Sizes::OF_FILES, path, handle, (format, compression), follow, next, inherited)
+    }
+
+    fn open_in<L: DeserializeOwned>(
+        sizes: Sizes,
+        path: &Path,
+        handle: Handle,
+        (format, compression): (Format, Compression),
+        follow: bool,
+        next: u64,
+        inherited: Partials,
+    ) -> Result<Self, ConnectorError> {
         let mut file = Self {
-            path,
-            bytes,
-            parser,
+            path: path.to_owned(),
+            bytes: Bytes::of(handle, compression).map_err(|e| cannot_read(path, e))?,
+            sizes,
+            format,
             follow,
-            takes_open_line,
-            header,
-            is_header_whole,
+            takes_open_line: false,
+            layout: None,
             partial: 0,
             inherited,
-            lines,
+            lines: Vec::new(),
+            is_open: false,
         };
+        file.layout = file.read_begin::<L>()?;
         file.begin(next);
         Ok(file)
     }
@@ -78,13 +102,15 @@ impl LineFile {
 
     /// The first lines, or as many as could be decoded.
     pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
+        let Some(layout) = &self.layout else { return Ok(Vec::new()) };
+        let (begin, wanted) = (layout.header as usize, layout.header + FIRST);
         let mut text = Vec::new();
-        self.bytes.range(0, self.header + FIRST, &mut text).map_err(|e| cannot_read(&self.path, e))?;
-        let is_all = (text.len() as u64) < self.header + FIRST;
-        let end = if is_all { text.len() } else { memchr::memrchr(b'\n', &text).map_or(0, |newline| newline + 1) };
+        self.bytes.range(0, wanted, &mut text).map_err(|e| cannot_read(&self.path, e))?;
+        let end = if (text.len() as u64) < wanted { text.len() } else { open_line(&text) };
+        let own = begin.min(end)..end;
+        let piece = Piece { bytes: &text, own, record: self.sizes.record, joins: layout.starts.is_some() };
         let mut lines = Vec::new();
-        let text = text.get(self.header as usize..end).unwrap_or_default();
-        self.parser.parse::<L>(text, |_, line| lines.extend(line.ok()));
+        layout.parser.parse::<L>(&piece, |_, line| lines.extend(line.ok()));
         Ok(lines)
     }
 
@@ -95,78 +121,172 @@ impl LineFile {
 
     /// What shows of the piece read last that the file was cut: nothing does where each line is whole or nothing (JSON).
     pub(crate) fn cut(&self) -> Option<&'static str> {
-        match self.parser {
-            LineParser::JsonLines => None,
-            LineParser::Csv(_) if self.header == 0 => Some("it has no header line"),
-            LineParser::Csv(_) if !self.is_header_whole => Some("its header line does not end with a newline"),
-            LineParser::Csv(_) => {
-                let is_open = self.lines.last().is_some_and(|byte| *byte != b'\n');
-                is_open.then_some("its last line does not end with a newline")
-            }
+        if self.format != Format::Csv {
+            return None;
+        }
+        match &self.layout {
+            None | Some(Layout { header: 0, .. }) => Some("it has no header line"),
+            Some(Layout { is_header_whole: false, .. }) => Some("its header line does not end with a newline"),
+            Some(_) => self.is_open.then_some("its last line does not end with a newline"),
         }
     }
 
     pub(crate) fn read<L: DeserializeOwned>(
         &mut self,
         chunk: u64,
-        mut found: impl FnMut(Result<L, Malformed>),
+        found: impl FnMut(Result<L, Malformed>),
     ) -> Result<Read, ConnectorError> {
-        let skip = if chunk == 0 { self.partial.max(self.header) } else { self.partial };
-        let damaged = |path: &Path, e| {
-            let what = format!("reading failed near byte {}, decompressed: is it cut off or damaged?", chunk * CHUNK);
-            unreadable(path, &what, e)
-        };
-        let chunk_read = self.bytes.chunk(chunk, skip, &mut self.lines).map_err(|e| damaged(&self.path, e))?;
-        let Some(lines) = chunk_read else {
-            self.lines.clear();
+        if self.layout.is_none() {
+            self.layout = self.read_begin::<L>()?;
+        }
+        let Some(lines) = self.read_lines(chunk).map_err(|e| self.damaged(chunk, e))? else {
             return Ok(Read::Nothing);
         };
-        if self.follow && lines.last {
-            // The last line may still be written: it is read once its newline is there.
-            let whole = match self.takes_open_line {
-                true => self.lines.len(),
-                false => memchr::memrchr(b'\n', &self.lines).map_or(0, |newline| newline + 1),
-            };
-            self.lines.truncate(whole);
-            if whole == 0 {
-                return Ok(Read::Nothing);
-            }
+        let (is_last, read) = (lines.last, lines.offset + self.lines.len() as u64);
+        let own = self.own_lines(chunk, &lines).map_err(|e| self.damaged(chunk, e))?;
+        if self.follow && is_last && own.is_empty() {
+            return Ok(Read::Nothing);
         }
-        let mut bad = Vec::new();
-        self.parser.parse::<L>(&self.lines, |offset, line| match line {
-            Ok(line) => found(Ok(line)),
-            Err(reason) => bad.push((offset, reason)),
-        });
-        for (offset, reason) in bad {
-            let number = self.bytes.line_number(lines.offset + offset).map_err(|e| damaged(&self.path, e))?;
-            let rest = &self.lines[offset as usize..];
-            let content = rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())].to_vec();
-            found(Err(Malformed { number, reason, content }));
-        }
-        if self.follow && lines.last {
-            self.partial = lines.offset + self.lines.len() as u64 - chunk * CHUNK;
+        self.hand_out(chunk, own, lines, found)?;
+        if self.follow && is_last {
+            self.partial = read - chunk * self.sizes.chunk;
             return Ok(Read::Part);
         }
-        Ok(Read::Whole { last: lines.last })
+        Ok(Read::Whole { last: is_last })
+    }
+
+    /// Reads the lines that begin in the chunk, and what is known of records that reach into it.
+    fn read_lines(&mut self, chunk: u64) -> io::Result<Option<Lines>> {
+        self.lines.clear();
+        self.is_open = false;
+        let Some(layout) = &mut self.layout else { return Ok(None) };
+        let skip = if chunk == 0 { self.partial.max(layout.header) } else { self.partial };
+        let begin = chunk * self.sizes.chunk + skip;
+        match &mut layout.starts {
+            Some(starts) => starts.pass(&mut self.bytes, chunk)?,
+            // A quote in front of the lines is looked for as far back as a record may be long.
+            None => self.bytes.forget(begin.saturating_sub(1 + self.sizes.record as u64))?,
+        }
+        let Some(lines) = self.bytes.chunk(self.sizes, chunk, skip, &mut self.lines)? else { return Ok(None) };
+        self.is_open = open_line(&self.lines) < self.lines.len();
+        if self.follow && lines.last && !self.takes_open_line {
+            // The last line may still be written: it is read once its end is there.
+            self.lines.truncate(open_line(&self.lines));
+        }
+        Ok(Some(lines))
+    }
+
+    /// Those of the lines that no earlier record reaches into, and behind or before them what is needed to tell.
+    fn own_lines(&mut self, chunk: u64, lines: &Lines) -> io::Result<Range<usize>> {
+        let Some(layout) = &mut self.layout else { return Ok(0..0) };
+        let all = 0..self.lines.len();
+        if self.format != Format::Csv {
+            let is_marked = lines.offset == 0 && self.lines.starts_with(BYTE_ORDER_MARK);
+            return Ok(if is_marked { BYTE_ORDER_MARK.len()..all.end } else { all });
+        }
+        let (record, quoted) = (self.sizes.record as u64, memchr::memchr(b'"', &self.lines).is_some());
+        let Some(starts) = &mut layout.starts else {
+            if !quoted {
+                return Ok(all);
+            }
+            let mut before = Vec::new();
+            let from = lines.offset.saturating_sub(record).max(layout.header).min(lines.offset);
+            self.bytes.range(from, lines.offset, &mut before)?;
+            let own = before.len()..before.len() + all.end;
+            self.lines.splice(..0, before);
+            return Ok(own);
+        };
+        let begins_chunk = chunk > 0 && self.partial == 0;
+        let is_sure = !begins_chunk || !quoted && self.sizes.chunk >= record;
+        let mut first = Some(lines.offset);
+        if all.is_empty() && lines.too_long.is_none() {
+            starts.learn_none(chunk);
+        } else if is_sure || reaches_into(&self.lines, self.sizes.record) == Some(false) {
+            starts.learn(chunk, lines.offset);
+        } else {
+            first = starts.first(&mut self.bytes, chunk)?;
+        }
+        if quoted && !lines.last {
+            let end = lines.offset + all.end as u64;
+            self.bytes.range(end, end + record + 2, &mut self.lines)?;
+        }
+        let passed = first.map_or(all.end, |first| (first - lines.offset) as usize).min(all.end);
+        Ok(passed..all.end)
+    }
+
+    fn hand_out<L: DeserializeOwned>(
+        &mut self,
+        chunk: u64,
+        own: Range<usize>,
+        lines: Lines,
+        mut found: impl FnMut(Result<L, Malformed>),
+    ) -> Result<(), ConnectorError> {
+        let Some(layout) = &mut self.layout else { return Ok(()) };
+        let before = if layout.starts.is_none() { own.start } else { 0 };
+        let joins = layout.starts.is_some();
+        let piece = Piece { bytes: &self.lines, own, record: self.sizes.record, joins };
+        let mut bad = Vec::new();
+        layout.parser.parse::<L>(&piece, |range, line| match line {
+            Ok(line) => found(Ok(line)),
+            Err(reason) => {
+                let content = without_end(&self.lines[range.clone()]).to_vec();
+                bad.push((lines.offset + (range.start - before) as u64, reason, content));
+            }
+        });
+        bad.extend(lines.too_long.map(|(offset, begin)| {
+            (offset, format!("it has more than {} bytes: is this a file of lines?", self.sizes.line), begin)
+        }));
+        for (offset, reason, content) in bad {
+            let number = self.bytes.line_number(offset).map_err(|e| self.damaged(chunk, e))?;
+            found(Err(Malformed { number, reason, content }));
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, chunk: u64, e: io::Error) -> ConnectorError {
+        let at = chunk * self.sizes.chunk;
+        let what = format!("reading failed near byte {at}, decompressed: is it cut off or damaged?");
+        unreadable(&self.path, &what, e)
+    }
+
+    /// What the begin of the file says. Nothing yet, where it is followed and its first line is not all there.
+    fn read_begin<L: DeserializeOwned>(&mut self) -> Result<Option<Layout>, ConnectorError> {
+        let unreadable = |e| unreadable(&self.path, "its first bytes cannot be read", e);
+        let mut first = Vec::new();
+        let lines = self.bytes.chunk(self.sizes, 0, 0, &mut first).map_err(unreadable)?;
+        let too_long = lines.and_then(|lines| lines.too_long).filter(|_| first.is_empty());
+        let is_too_long = too_long.is_some();
+        first.extend(too_long.into_iter().flat_map(|(_, begin)| begin));
+        if let Some(what) = not_text(&first) {
+            return Err(invalid(&self.path, what));
+        }
+        let is_whole = line_end(&first).is_some();
+        if self.follow && !self.takes_open_line && !is_whole && !is_too_long {
+            return Ok(None);
+        }
+        if self.format == Format::JsonLines {
+            let (parser, starts) = (LineParser::JsonLines, None);
+            return Ok(Some(Layout { parser, header: 0, is_header_whole: true, starts }));
+        }
+        let line = first_line(&first);
+        let (header, text) = (line.len() as u64, line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line));
+        if is_too_long || (!line.is_empty() && text.trim_ascii().is_empty()) {
+            return Err(invalid(&self.path, "its first line, which should be the header, is empty or has no end"));
+        }
+        let mut parser = CsvParser::new::<L>(text).map_err(|what| invalid(&self.path, &what))?;
+        let starts = (!self.follow).then(|| Starts::new(self.sizes, parser.width(), header));
+        // A column that is missing is missing in every line: say so before the job starts.
+        let second = line.len()..line.len() + first_line(&first[line.len()..]).len();
+        let mut missing = None;
+        let piece = Piece { bytes: &first[..second.end], own: second, record: self.sizes.record, joins: false };
+        parser.parse::<L>(&piece, |_, line| missing = line.err().filter(|e| e.contains("missing field")));
+        if let Some(reason) = missing {
+            let shown: String = String::from_utf8_lossy(text).trim_end().chars().take(1000).collect();
+            return Err(invalid(&self.path, &format!("the header \"{shown}\" does not fit: {reason}")));
+        }
+        Ok(Some(Layout { parser: LineParser::Csv(parser), header, is_header_whole: is_whole, starts }))
     }
 }
 
-/// The parser, the bytes of the header line, whether it ends with a newline.
-fn read_header<L: DeserializeOwned>(path: &Path, bytes: &mut Bytes) -> Result<(LineParser, u64, bool), ConnectorError> {
-    let mut first = Vec::new();
-    bytes.chunk(0, 0, &mut first).map_err(|e| unreadable(path, "its first bytes cannot be read", e))?;
-    let header = memchr::memchr(b'\n', &first).map_or(first.len(), |newline| newline + 1);
-    let text = first[..header].strip_prefix(b"\xef\xbb\xbf").unwrap_or(&first[..header]);
-    let parser = LineParser::csv::<L>(text).map_err(|e| unreadable(path, "its header line cannot be read", e))?;
-    // A column that is missing is missing in every line: say so before the job starts.
-    let mut missing = None;
-    let second = memchr::memchr(b'\n', &first[header..]).map_or(first.len(), |newline| header + newline + 1);
-    parser.parse::<L>(&first[header..second], |_, line| missing = line.err().filter(|e| e.contains("missing field")));
-    match missing {
-        Some(reason) => Err(invalid(
-            path,
-            &format!("the header \"{}\" does not fit: {reason}", String::from_utf8_lossy(text).trim_end()),
-        )),
-        None => Ok((parser, header as u64, first[..header].ends_with(b"\n"))),
-    }
-}
+#[cfg(test)]
+mod tests;

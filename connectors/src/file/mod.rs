@@ -1,7 +1,7 @@
 //! Files: CSV, JSON lines and Parquet in, bounded or (lines) followed; JSON lines out, exactly once.
 //!
 //! ```text
-//! source ─┬─ bounded ─▶ content ─┬─ lines: bytes ─▶ format     plain, gzip, zstd
+//! source ─┬─ bounded ─▶ content ─┬─ lines: bytes ─▶ quotes ─▶ format     plain, gzip, zstd
 //!         │                      └─ rows: Parquet ─▶ times, as fields ask for them (asked)
 //!         └─ follow: what has the name, as files come and go ─▶ generation: one file ─▶ lines
 //!              siblings: what is beside it                 leaves: identity, position, handle (opens, and closes)
@@ -12,18 +12,22 @@ mod asked;
 mod bounded;
 mod bytes;
 mod content;
+mod csv;
 mod follow;
 mod format;
 mod generation;
+mod gzip;
 mod handle;
 mod identity;
 mod lines;
 mod position;
+mod quotes;
 mod reference;
 mod rows;
 mod siblings;
 mod sink;
 mod source;
+mod starts;
 mod times;
 
 pub use follow::LostFile;

@@ -342,6 +342,10 @@ fn a_version_that_is_refused_says_where_and_why_once_and_the_one_before_stays() 
         ("id,city,risk\n1,Graz,0.5\n2\n3\n", "shops.csv:3", "and 1 more"),
         ("id,city,risk\n1,Graz,0.5\n2,Wien,0.5\n3,Lin", "shops.csv", "does not end with a newline"),
         ("id,city,risk\n1,Graz,0.5\n2,Wien,0.5\n1,Linz,0.5\n", "shops.csv", "the key 1 has two rows"),
+        ("id,city,risk\n1,Graz,0.5\n2,\"Wien,0.5\n3,Linz,0.5\n", "shops.csv:3", "does not end on its line"),
+        // By its quotes one row with a newline in it, and without row 2.
+        ("id,city,risk\n1,\"Graz,0.5\n2,Wien\",0.5\n3,Linz,0.5\n", "shops.csv:2", "part of a record of 2 lines"),
+        ("id,city,risk\n1,Graz,0.5\n2,\"Wien,0.5\n", "shops.csv:3", "does not end on its line"),
         ("id,city,risk\n1,Graz,0.5\n", "shops.csv", "it has 1 rows, the version before had 3"),
         ("id,city,risk\n", "shops.csv", "it has 0 rows"),
         ("", "shops.csv", "it has no header line"),
@@ -365,6 +369,17 @@ fn a_version_that_is_refused_says_where_and_why_once_and_the_one_before_stays() 
         world.checkpoint().unwrap();
         assert_eq!((world.told, world.letters.len()), (before, 2));
     }
+}
+
+#[test]
+fn any_line_ends_and_newlines_in_quotes_are_read_as_by_the_file_source() {
+    let mut world = settled("shops.csv", &THREE.replace('\n', "\r"));
+    assert_eq!(world.told.len(), 3);
+    world.write(Some("id,city,risk\r\n1,\"Graz\r\nWest\",0.5\r\n2,Wien,0.5\r\n3, Linz ,0.5\r\n"), false);
+    world.settle().unwrap();
+    world.checkpoint().unwrap();
+    assert_eq!((world.told.len(), world.letters.len()), (3, 0), "{:?}", world.letters);
+    assert_eq!((world.told[&1].city.as_str(), world.told[&3].city.as_str()), ("Graz\r\nWest", "Linz"));
 }
 
 #[test]
