@@ -102,7 +102,7 @@ impl LineFile {
 
     /// The first lines, or as many as could be decoded.
     pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
-        let Some(layout) = &self.layout else { return Ok(Vec::new()) };
+        let Some(layout) = &mut self.layout else { return Ok(Vec::new()) };
         let (begin, wanted) = (layout.header as usize, layout.header + FIRST);
         let mut text = Vec::new();
         self.bytes.range(0, wanted, &mut text).map_err(|e| cannot_read(&self.path, e))?;
