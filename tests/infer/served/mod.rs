@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use tidemill::operators::infer::server::{Circuit, ServedModel, ServerCounts, ServerSettings};
-use tidemill::operators::infer::{ElementType, TensorSpec};
+use tidemill::operators::infer::{ElementType, OutputRow, Row, TensorSpec};
 use tidemill::prelude::*;
 
 use crate::fake::{Act, run, settings, threads};
@@ -76,4 +77,66 @@ fn a_served_model_that_takes_four_rows_is_given_four() {
     let ran = run(items, 1, &model, &settings(7, threads(1, true)));
     assert_eq!(ran.ids(Source::Model), (0..50).collect::<Vec<u64>>(), "{:?}", ran.dead);
     assert!(ran.scored.iter().all(|scored| scored.score == score(&[scored.record.id as f32, 0.0])));
+}
+
+#[test]
+fn small_types_go_to_a_server_and_come_back() {
+    let port = rest::serve(|path, body| {
+        if path.ends_with("/ready") {
+            return Some(String::new());
+        }
+        let tensor = |name: &str, datatype: &str| json!({ "name": name, "datatype": datatype, "shape": [-1] });
+        if !path.ends_with("/infer") {
+            let (inputs, outputs) = ([tensor("x", "INT32")], [tensor("half", "FP16"), tensor("code", "UINT8")]);
+            return Some(json!({ "name": "m", "versions": ["1"], "inputs": inputs, "outputs": outputs }).to_string());
+        }
+        let request: Value = serde_json::from_slice(body).unwrap();
+        let input = &request["inputs"][0];
+        assert_eq!(input["datatype"], "INT32");
+        let numbers: Vec<i64> = input["data"].as_array().unwrap().iter().map(|n| n.as_i64().unwrap()).collect();
+        let of = |name: &str, datatype: &str, data: Vec<Value>| json!({ "name": name, "datatype": datatype, "shape": [data.len()], "data": data });
+        // 70000 is beyond a 16-bit float, and the code of 7 is not known.
+        let halves = numbers.iter().map(|n| json!(if *n == 5 { 70_000.0 } else { *n as f64 / 2.0 })).collect();
+        let codes = numbers.iter().map(|n| if *n == 7 { Value::Null } else { json!(n % 3) }).collect();
+        Some(json!({ "outputs": [of("half", "FP16", halves), of("code", "UINT8", codes)] }).to_string())
+    });
+    let spec = |name: &str, element| TensorSpec::fixed(name, element, []);
+    let url = format!("oip+http://127.0.0.1:{port}/m");
+    let settings = ServerSettings { deadline: Duration::from_secs(20), ..ServerSettings::default() };
+    let connect = |input, half, code| {
+        ServedModel::connect(&url, [spec("x", input)], [spec("half", half), spec("code", code)], &settings)
+    };
+    // As it is, or as what holds all of it; not the other way, and an input only as it is.
+    assert!(connect(ElementType::I64, ElementType::F16, ElementType::U8).is_err());
+    assert!(connect(ElementType::I32, ElementType::F16, ElementType::I8).is_err());
+    assert!(connect(ElementType::I32, ElementType::F32, ElementType::I64).is_ok());
+    let model = connect(ElementType::I32, ElementType::F16, ElementType::U8).unwrap();
+    let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let source = vec_source((0..20).map(|n| (EventTime(n), n)).collect());
+    let (out, dead) = (CollectSink::<Scored<i64, (f32, u8)>>::default(), CollectSink::<DeadLetter>::default());
+    let (out_sink, dead_sink, served) = (out.clone(), dead.clone(), model.clone());
+    Job::new("small", crate::fake::args(1))
+        .run(move |flow| {
+            let encode = |n: &i64, row: &mut Row<'_>| row.i32(0, &[*n as i32]);
+            let decode = |row: &OutputRow<'_>| match (row.f16(0), row.u8(1)) {
+                ([half], [code]) => Ok((half.to_f32(), *code)),
+                _ => Err("not one of each".to_owned()),
+            };
+            flow.source("numbers", &source)?
+                .infer_tensors("small", &served, &crate::fake::settings(20, None), encode, decode, None)?
+                .sink("out", &out_sink)?;
+            flow.dead_letters().sink("dead", &dead_sink)
+        })
+        .unwrap();
+    let mut found: Vec<_> = out.data().into_iter().map(|scored| (scored.record, scored.score)).collect();
+    found.sort_by_key(|(n, _)| *n);
+    let good = (0..20).filter(|n| ![5, 7].contains(n)).map(|n| (n, (n as f32 / 2.0, (n % 3) as u8)));
+    assert_eq!(found, good.collect::<Vec<_>>());
+    let mut reasons: Vec<String> = dead.data().into_iter().map(|letter| letter.reason).collect();
+    reasons.sort();
+    assert_eq!(
+        reasons,
+        ["the answer's \"code\" has a null or a NaN, which no u8 is", "the model gave inf in \"half\""]
+    );
+    assert_eq!(model.circuit(), Circuit::Closed);
 }
