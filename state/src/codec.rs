@@ -105,6 +105,8 @@ pub(crate) fn time_of(bytes: [u8; 8]) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -122,5 +124,27 @@ mod tests {
         let (group, key, suffix) = split_row_key(&row).unwrap();
         assert_eq!((group, decode::<String>(key).unwrap().as_str(), suffix), (KeyGroup(300), "abc", &b"suffix"[..]));
         assert!(split_row_key(&row[..4]).is_err());
+    }
+
+    type Nested = (u8, Option<String>, Vec<(u64, Vec<u8>)>, std::collections::BTreeMap<String, Vec<f64>>);
+
+    #[test]
+    fn a_length_that_nothing_can_have_is_an_error() {
+        for length in [1 << 20, MAX_ROW_BYTES as u64 + 1, 1 << 40, u64::MAX] {
+            let bytes = [&[253][..], &length.to_le_bytes(), b"some"].concat();
+            assert!(decode::<String>(&bytes).is_err() && decode::<Vec<u8>>(&bytes).is_err(), "{length}");
+            assert!(decode::<Vec<u64>>(&bytes).is_err() && decode::<Vec<String>>(&bytes).is_err(), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_bytes_decoding_ends(bytes in prop::collection::vec(any::<u8>(), 0..60), whole in any::<bool>()) {
+            let bytes = if whole { [&[1, 1, 253][..], &bytes].concat() } else { bytes };
+            let _ = decode::<Nested>(&bytes);
+            let _ = decode::<String>(&bytes);
+            let _ = split_row_key(&bytes);
+            prop_assert!(entry_of_row(&bytes).len() <= bytes.len());
+        }
     }
 }
