@@ -81,6 +81,10 @@ pub mod prelude {
 struct KafkaPage;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/files.md")]
+struct FilesPage;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/inference.md")]
 struct InferencePage;
 

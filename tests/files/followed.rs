@@ -80,7 +80,7 @@ fn a_file_that_is_rotated_in_any_way_is_read_once_through_crashes_with_other_wor
     come(&out, 1);
 }
 
-/// Two followed files in one source or in one each, `b` with this bound. Returns all records, results and late ones.
+/// Two followed files in one source or in one each, counted by second.
 struct Bursts {
     test: ProgramTest,
     a: PathBuf,
@@ -95,7 +95,7 @@ impl Bursts {
     fn start(one: bool, workers: usize, bound_of_b: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
-        [&a, &b].map(|path| fs::write(path, "").unwrap());
+        [&a, &b].into_iter().for_each(|path| fs::write(path, "").unwrap());
         let mut test = ProgramTest::new();
         let (ticks, raw, windows, late) = (test.source::<u8>(), test.sink(), test.sink(), test.sink());
         // It has no part in event time.
