@@ -149,7 +149,15 @@ impl OperatorMetrics {
         let (operator, worker, watermark) = (&self.name, self.worker, EventTime(self.watermark.get()).readable());
         match self.jumps.widest() {
             Some(Jump { source, from, to, by }) => tracing::warn!(
-                operator, worker, late, of, watermark, source, from = from.readable(), to = to.readable(), event_time = by.readable(),
+                operator,
+                worker,
+                late,
+                of,
+                watermark,
+                source,
+                from = from.readable(),
+                to = to.readable(),
+                event_time = by.readable(),
                 "most records are late: the widest step of a watermark was that of this source, by a record of this event time; `max_ahead` keeps records of the future out"
             ),
             None => tracing::warn!(operator, worker, late, of, watermark, "most records are late"),

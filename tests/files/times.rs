@@ -132,7 +132,10 @@ fn date_times_of_libraries_take_their_text_or_are_refused() {
     for column in columns(&[NS], None) {
         write(&path, column);
         assert_eq!(all::<DateTime>(&path)[0].date(), Date::constant(2025, 1, 31));
-        refused::<jiff::Timestamp>(&path, "without a zone, told as \"1970-01-01T00:00:00\", which its field does not take");
+        refused::<jiff::Timestamp>(
+            &path,
+            "without a zone, told as \"1970-01-01T00:00:00\", which its field does not take",
+        );
     }
     write(&path, Arc::new(Date32Array::from(vec![20_119, 0, -1])));
     assert_eq!(all::<Date>(&path), ["1969-12-31", "1970-01-01", "2025-01-31"].map(|date| date.parse().unwrap()));
@@ -206,7 +209,13 @@ struct Local(#[serde(deserialize_with = "vienna")] EventTime);
 fn text_is_a_time_with_an_offset_or_in_a_zone_and_a_dead_letter_else() {
     let folder = tempfile::tempdir().unwrap();
     let noon = EventTime(1_738_324_800_000);
-    let lines = ["1738324800000", "2025-01-31T12:00:00Z", "2025-01-31 13:00:00+01:00", "2025-01-31T13:00:00", "2025-10-26T02:30:00"];
+    let lines = [
+        "1738324800000",
+        "2025-01-31T12:00:00Z",
+        "2025-01-31 13:00:00+01:00",
+        "2025-01-31T13:00:00",
+        "2025-10-26T02:30:00",
+    ];
     let quoted = |line: &str| if line.starts_with("17") { line.to_owned() } else { format!("\"{line}\"") };
     let json = lines.map(|line| format!("{{\"at\":{}}}\n", quoted(line))).concat();
     for (name, text) in [("times.csv", format!("at\n{}\n", lines.join("\n"))), ("times.jsonl", json)] {

@@ -176,7 +176,10 @@ fn a_topic_made_anew_while_the_job_is_stopped_or_runs_is_not_read_from_the_old_o
     until("the job stops", || job.is_finished());
     let error = job.join().unwrap();
     assert!(error.contains("was deleted and made anew while the job reads it"), "{error}");
-    assert!(collected.data().iter().all(|n| n % 1_000_000 < 1000), "nothing of the new topic is taken for the old one's");
+    assert!(
+        collected.data().iter().all(|n| n % 1_000_000 < 1000),
+        "nothing of the new topic is taken for the old one's"
+    );
 
     let refused = run(with(RecreatedTopic::Refuse).until_end(), checkpoints.path()).unwrap_err();
     assert!(refused.contains("was deleted and made anew since the checkpoint"), "{refused}");

@@ -78,8 +78,10 @@ fn plan_type<L: DeserializeOwned>(data_type: &DataType, path: &mut Vec<Step>) ->
         }
         DataType::Timestamp(unit, zone) => {
             let sample = if zone.is_some() { "1970-01-01T00:00:00Z" } else { "1970-01-01T00:00:00" };
-            let what = format!("a timestamp in {}{}", short(*unit), if zone.is_some() { "" } else { " without a zone" });
-            let as_it_is = if zone.as_deref().is_some_and(|zone| zone != "UTC") { Convert::Utc } else { Convert::Nothing };
+            let what =
+                format!("a timestamp in {}{}", short(*unit), if zone.is_some() { "" } else { " without a zone" });
+            let as_it_is =
+                if zone.as_deref().is_some_and(|zone| zone != "UTC") { Convert::Utc } else { Convert::Nothing };
             match asked::<L>(path, sample) {
                 Some(Asked::EventTime) => Ok(Convert::Millis),
                 Some(Asked::Number) if *unit == TimeUnit::Millisecond => Ok(as_it_is),
@@ -192,7 +194,9 @@ fn millis(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(match array.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => by::<TimestampSecondType>(array, |s| s.saturating_mul(1000)),
         DataType::Timestamp(TimeUnit::Millisecond, _) => by::<TimestampMillisecondType>(array, |ms| ms),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => by::<TimestampMicrosecondType>(array, |us| us.div_euclid(1000)),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            by::<TimestampMicrosecondType>(array, |us| us.div_euclid(1000))
+        }
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
             by::<TimestampNanosecondType>(array, |ns| ns.div_euclid(1_000_000))
         }

@@ -9,8 +9,8 @@ use tidemill_engine::sink::Staged;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::client::{Connection, Log, failed};
-use super::identity;
 use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
+use super::identity;
 use super::outgoing::{Message, Outgoing};
 
 /// Messages that may wait for their acknowledgement before the sink's input waits.

@@ -53,7 +53,10 @@ pub(super) struct Remade {
 impl Remade {
     /// The error that stops a job which reads the topic.
     pub(super) fn while_reading(&self) -> ConnectorError {
-        self.error("while the job reads it", "start it again with `recreated_topic` set to how the new one is to be read")
+        self.error(
+            "while the job reads it",
+            "start it again with `recreated_topic` set to how the new one is to be read",
+        )
     }
 
     /// The error that stops a job which writes to the topic.
@@ -73,7 +76,8 @@ impl Remade {
 
     fn error(&self, when: &str, advice: &str) -> ConnectorError {
         let Self { topic, was, is } = self;
-        let message = format!("topic \"{topic}\" was deleted and made anew {when} (its id was {was} and is {is}): {advice}");
+        let message =
+            format!("topic \"{topic}\" was deleted and made anew {when} (its id was {was} and is {is}): {advice}");
         ConnectorError::new(ErrorKind::Data, message)
     }
 }
@@ -142,8 +146,13 @@ pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopi
     for topic in topics {
         let was = noted.topic_ids.get(&topic);
         let (Some(was), Some(is)) = (was, ids.of(&topic)) else {
-            let reason = if was.is_none() { "the checkpoint has no id of it" } else { "the brokers do not tell its id" };
-            tracing::info!(topic, reason, "whether the topic was deleted and made anew since the checkpoint cannot be seen");
+            let reason =
+                if was.is_none() { "the checkpoint has no id of it" } else { "the brokers do not tell its id" };
+            tracing::info!(
+                topic,
+                reason,
+                "whether the topic was deleted and made anew since the checkpoint cannot be seen"
+            );
             continue;
         };
         let Some(was) = was.iter().find(|was| **was != is).cloned() else { continue };

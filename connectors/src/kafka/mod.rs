@@ -37,8 +37,8 @@ pub use client::Connection;
 pub use identity::RecreatedTopic;
 pub use outgoing::Outgoing;
 pub use payload::{
-    Decode, Incoming, KeyedRow, NotDecoded, avro, framed_protobuf, json, json_key, json_or_deleted, or_deleted, protobuf, raw,
-    text_key,
+    Decode, Incoming, KeyedRow, NotDecoded, avro, framed_protobuf, json, json_key, json_or_deleted, or_deleted,
+    protobuf, raw, text_key,
 };
 pub use reader::KafkaReader;
 pub use registry::SchemaRegistry;

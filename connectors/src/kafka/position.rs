@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn positions_of_earlier_versions_have_no_ids() {
-        let old = br#"{"version":1,"partitions":[[{"topic":"t","partition":0},{"next":1,"watermark":0,"quiet_since":0}]]}"#;
+        let old =
+            br#"{"version":1,"partitions":[[{"topic":"t","partition":0},{"next":1,"watermark":0,"quiet_since":0}]]}"#;
         let noted = merge(&[old.to_vec()]).unwrap();
         assert_eq!((noted.places.len(), noted.topic_ids.len()), (1, 0));
     }

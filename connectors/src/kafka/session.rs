@@ -20,8 +20,8 @@ use rdkafka::producer::{BaseProducer, Producer};
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
 use super::client::{Connection, Log, failed, pause};
-use super::identity;
 use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
+use super::identity;
 use super::marker::{Marked, Marker};
 use super::outgoing::messages;
 

@@ -184,7 +184,8 @@ impl<T: Data> Sink for KafkaSink<T> {
             Delivery::AtLeastOnce => {
                 let log = settings.log(&context);
                 let topic_ids = log.topic_ids.clone();
-                let way = Way::Direct(direct::Writer::open(&settings.connection, &settings.topic, settings.patience, log)?);
+                let way =
+                    Way::Direct(direct::Writer::open(&settings.connection, &settings.topic, settings.patience, log)?);
                 (way, topic_ids)
             }
             Delivery::ExactlyOnce => {

@@ -12,9 +12,9 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
-use tidemill_engine::{Clock, ConnectorError};
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::source::{SourceContext, Waker};
+use tidemill_engine::{Clock, ConnectorError};
 
 use super::client;
 use super::identity::TopicIds;

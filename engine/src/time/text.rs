@@ -159,9 +159,12 @@ mod tests {
 
     #[test]
     fn text_with_an_offset_is_a_point_in_time_and_text_without_is_refused() {
-        for text in
-            ["2025-01-31T12:00:00Z", "2025-01-31T13:00:00+01:00", "2025-01-31 12:00:00.000999Z", " 2025-01-31T04:30:00-07:30 "]
-        {
+        for text in [
+            "2025-01-31T12:00:00Z",
+            "2025-01-31T13:00:00+01:00",
+            "2025-01-31 12:00:00.000999Z",
+            " 2025-01-31T04:30:00-07:30 ",
+        ] {
             assert_eq!(EventTime::parse(text), Ok(NOON));
             assert_eq!(EventTime::parse_in("Asia/Tokyo", text), Ok(NOON), "the offset counts");
         }
