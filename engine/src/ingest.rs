@@ -92,7 +92,7 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             next_look: None,
             nature,
             ahead,
-            read_up_to: EventTime::MIN,
+            read: (EventTime::MIN, EventTime::MIN),
             is_remarked: false,
             clock,
             metrics,
@@ -178,8 +178,8 @@ struct Ingest<R: SourceReader> {
     nature: Nature,
     /// [`Source::max_ahead_ms`], and how many records were beyond.
     ahead: Option<(i64, Counter)>,
-    /// The latest event time of the last batch.
-    read_up_to: EventTime,
+    /// The earliest and the latest event time of the last batch that had any.
+    read: (EventTime, EventTime),
     /// Whether it was said that the watermark is far ahead of the clock.
     is_remarked: bool,
     clock: Arc<SourceClock>,
@@ -319,7 +319,12 @@ impl<R: SourceReader> Ingest<R> {
         self.metrics.dead_letters.add(dead_letters.len() as u64);
         let late = records.iter().filter(|record| record.event_time < self.at.watermark).count();
         self.metrics.count_late(late as u64, records.len() as u64);
-        self.read_up_to = records.iter().map(|record| record.event_time).max().unwrap_or(self.read_up_to);
+        let times = records.iter().map(|record| record.event_time);
+        let span = times.fold(None, |span: Option<(EventTime, EventTime)>, time| {
+            let (first, last) = span.unwrap_or((time, time));
+            Some((first.min(time), last.max(time)))
+        });
+        self.read = span.unwrap_or(self.read);
         self.main.send(records);
         for letter in dead_letters.drain(..) {
             self.context.log_dead_letter(&letter);
@@ -365,7 +370,7 @@ impl<R: SourceReader> Ingest<R> {
             worker = self.context.worker,
             watermark = to.readable(),
             ahead = %humantime::format_duration(Duration::from_secs(ahead_ms.unsigned_abs() / 1000)),
-            event_time = self.read_up_to.readable(),
+            event_time = self.read.1.readable(),
             "the watermark is far ahead of the clock, by a record of this event time: what comes behind it is late; `max_ahead` makes dead letters of such records instead"
         );
     }
@@ -381,7 +386,9 @@ impl<R: SourceReader> Ingest<R> {
         let promised = self.batch.watermark.unwrap_or(EventTime::MIN).min(self.batch.latest);
         let mut watermark = self.at.watermark.max(promised);
         if watermark > self.at.watermark {
-            self.metrics.moved(self.at.watermark, watermark, self.read_up_to);
+            // The first step is from the first event, not from before all time.
+            let from = if self.at.watermark == EventTime::MIN { self.read.0 } else { self.at.watermark };
+            self.metrics.moved(from, watermark, self.read.1);
             self.remark(watermark);
         }
         self.clock.set(self.nature.reach(watermark), activity);

@@ -54,7 +54,7 @@ pub(crate) struct Jumps {
 }
 
 impl Jumps {
-    /// Takes note of a step, made by `jump` if it is the widest so far. The first step of a source is from nowhere, and none.
+    /// Takes note of a step, made by `jump` if it is the widest so far. One from before all time, or to the end of it, is none.
     pub(crate) fn note(&self, from: EventTime, to: EventTime, jump: impl FnOnce() -> Jump) {
         let ms = to.ms_since(from).unsigned_abs();
         if from > EventTime::MIN && to < EventTime::MAX && ms > self.widest_ms.fetch_max(ms, Ordering::Relaxed) {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_widest_step_is_kept_and_the_first_is_none() {
+    fn the_widest_step_is_kept() {
         let jumps = Jumps::default();
         let note = |from: i64, to: i64| {
             let (from, to) = (EventTime(from), EventTime(to));
