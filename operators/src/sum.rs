@@ -42,11 +42,14 @@ impl Pair {
     }
 
     /// Adds a value. What has no place in two floats is rounded away; what is not finite is added by IEEE 754.
+    #[inline]
     pub(crate) fn plus_rounded(self, value: f64) -> Self {
         let exact = self.plus(value);
-        if exact.is_exact() {
-            return exact;
-        }
+        if exact.low.is_nan() { self.plus_roughly(value) } else { exact }
+    }
+
+    #[cold]
+    fn plus_roughly(self, value: f64) -> Self {
         let Self { sum, low } = two_sum(self.sum, value);
         if sum.is_finite() { Self { sum, low: self.low + low } } else { Self { sum: self.value() + value, low: 0.0 } }
     }

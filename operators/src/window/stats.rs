@@ -41,16 +41,15 @@ impl Default for Stats {
 impl Stats {
     /// Takes a value in.
     pub fn add(&mut self, value: f64) {
-        let sum = self.pair().plus_rounded(value);
+        Pair { sum: self.sum, low: self.rounded } = self.pair().plus_rounded(value);
         self.add_all_but_sum(value);
-        self.set_sum(sum);
     }
 
     /// Takes the values of another one in.
     pub fn merge(&mut self, other: &Self) {
         let sum = self.pair().plus_rounded(other.sum).plus_rounded(other.rounded);
+        Pair { sum: self.sum, low: self.rounded } = sum;
         self.merge_all_but_sum(other);
-        self.set_sum(sum);
     }
 
     fn pair(&self) -> Pair {
@@ -62,13 +61,33 @@ impl Stats {
         self.rounded = if sum.is_exact() { sum.low } else { 0.0 };
     }
 
+    #[inline]
     fn add_all_but_sum(&mut self, value: f64) {
         self.count += 1;
         let from_old = value - self.mean;
-        self.mean = moved(self.mean, value, from_old, 1.0 / self.count as f64);
+        let mean = self.mean + from_old / self.count as f64;
+        if mean.is_finite() {
+            self.mean = mean;
+        } else {
+            self.add_unusual(value);
+        }
         self.squares += from_old * (value - self.mean);
-        self.min = least(self.min, value);
-        self.max = greatest(self.max, value);
+        // Not of NaN, neither of one that is there nor of one that comes.
+        if value < self.min {
+            self.min = value;
+        }
+        if value > self.max {
+            self.max = value;
+        }
+    }
+
+    /// The mean goes to where a value takes it that is not finite, or further away than floats go.
+    #[cold]
+    fn add_unusual(&mut self, value: f64) {
+        self.mean = between(self.mean, value, 1.0 / self.count as f64);
+        if value.is_nan() {
+            (self.min, self.max) = (f64::NAN, f64::NAN);
+        }
     }
 
     fn merge_all_but_sum(&mut self, other: &Self) {
@@ -79,7 +98,8 @@ impl Stats {
         self.count += other.count;
         let apart = other.mean - self.mean;
         let share = other.count as f64 / self.count as f64;
-        self.mean = moved(self.mean, other.mean, apart, share);
+        let mean = self.mean + apart * share;
+        self.mean = if mean.is_finite() { mean } else { between(self.mean, other.mean, share) };
         // Of none there is nothing to be apart from.
         self.squares += if own == 0.0 { other.squares } else { other.squares + apart * apart * (own * share) };
         self.min = least(self.min, other.min);
@@ -135,9 +155,9 @@ impl Stats {
     }
 }
 
-/// `mean`, moved by a share of its distance `apart` from `other`.
-fn moved(mean: f64, other: f64, apart: f64, share: f64) -> f64 {
-    if apart.is_finite() { mean + apart * share } else { mean * (1.0 - share) + other * share }
+/// The mean of two, of which the second has this share.
+fn between(mean: f64, other: f64, share: f64) -> f64 {
+    mean * (1.0 - share) + other * share
 }
 
 /// The lesser one; NaN where one is.
@@ -164,7 +184,7 @@ impl ExactStats {
         let sum = self.stats.pair().plus(value);
         self.stats.add_all_but_sum(value);
         if self.exact.is_none() && sum.is_exact() {
-            self.stats.set_sum(sum);
+            Pair { sum: self.stats.sum, low: self.stats.rounded } = sum;
         } else {
             self.add_exactly(&Self::of_sum(Pair { sum: value, low: 0.0 }));
         }
