@@ -18,6 +18,7 @@ mod joins;
 mod late;
 mod lookup;
 mod names;
+mod parameters;
 mod programs;
 mod reference;
 mod reference_kills;

@@ -285,3 +285,131 @@ fn records_exactly_the_gap_apart_are_of_two_sessions_wherever_the_watermark_stan
         assert_eq!(ends(order, 0, 9, 9), [(0, 19, 2)], "{order:?}");
     }
 }
+
+/// Days of Vienna around both changes of its clocks, in 2025.
+#[test]
+fn days_of_a_time_zone_are_as_long_as_they_are() {
+    const HOUR: i64 = 3_600_000;
+    for (first_midnight, hours) in [(1_743_202_800_000, [24, 23, 24]), (1_761_343_200_000, [24, 25, 24])] {
+        let spec = WindowSpec { allowed_lateness_ms: HOUR, ..WindowSpec::new(Assigner::days("Europe/Vienna")) };
+        let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
+        let mut test = LogicTest::new(Order::Arrival, |_: &i64| 0, open);
+        let all = hours.iter().sum::<i64>();
+        (0..all).for_each(|hour| test.push(first_midnight + hour * HOUR, hour));
+        test.crash(2);
+        test.watermark(first_midnight + all * HOUR);
+        let told: Vec<_> = test.output().into_iter().map(|w| (w.window.start.0, w.window.end.0, w.value)).collect();
+        let mut start = first_midnight;
+        let expected = hours.map(|hours| {
+            start += hours * HOUR;
+            (start - hours * HOUR, start, hours as u64)
+        });
+        assert_eq!(told, expected);
+        test.push(first_midnight + (all - 1) * HOUR, 0);
+        assert_eq!(test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(), [(Firing::Late, 25)]);
+        test.push(first_midnight, 1);
+        assert_eq!(test.side(), [1]);
+    }
+}
+
+#[test]
+fn a_time_zone_that_is_not_known_is_refused_when_the_program_is_built() {
+    let open = |states: &mut States<'_, u8>| {
+        WindowLogic::open(states, WindowSpec::new(Assigner::weeks("Mars/Olympus")), counting::<i64>())
+    };
+    let test = LogicTest::new(
+        Order::Arrival,
+        |_: &i64| 0,
+        |states| WindowLogic::open(states, WindowSpec::new(Assigner::weeks("UTC")), counting::<i64>()),
+    );
+    let error = test.upgrade(1, open).err().unwrap().report();
+    assert!(error.contains("no time zone \"Mars/Olympus\"") && error.contains("Europe/Vienna"), "{error}");
+}
+
+/// Windows of a second and of three of them, the one in the other; and none where the clock shows a multiple of ten seconds.
+struct Nested;
+
+impl WindowAssigner for Nested {
+    fn assign(&self, time: EventTime, found: &mut dyn FnMut(Window)) {
+        if time.0.rem_euclid(10_000) < 1_000 {
+            return;
+        }
+        for length in [3_000, 1_000] {
+            let start = EventTime(time.0.div_euclid(length) * length);
+            found(Window { start, end: start.plus_ms(length) });
+        }
+    }
+
+    fn parameters(&self) -> String {
+        "one and three seconds".to_owned()
+    }
+}
+
+/// Its windows do not hold the times it gives them for.
+struct Wrong;
+
+impl WindowAssigner for Wrong {
+    fn assign(&self, time: EventTime, found: &mut dyn FnMut(Window)) {
+        found(Window { start: time.plus_ms(1), end: time.plus_ms(5) });
+    }
+
+    fn parameters(&self) -> String {
+        "tomorrow".to_owned()
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn windows_of_ones_own_hold_what_falls_into_them(
+        times in prop::collection::vec(0..30_000_i64, 1..60),
+        lateness in prop::sample::select(&[0_i64, 2_000][..]),
+        workers in 1..4_usize,
+    ) {
+        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(Nested.into()) };
+        let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
+        let mut test = LogicTest::new(Order::Arrival, |_: &i64| 0, open);
+        let mut sorted = times.clone();
+        sorted.sort_unstable();
+        let (mut last, mut told) = (0, BTreeMap::new());
+        for time in &sorted {
+            test.push(*time, *time);
+            if *time / 2_000 > last {
+                last = *time / 2_000;
+                test.watermark(*time);
+                // Each is told as soon as its time has come, also those within one that is still open.
+                for window in test.output() {
+                    prop_assert!(window.window.end.0 <= *time);
+                    told.insert((window.window.start.0, window.window.end.0), window.value);
+                }
+                test.crash(workers);
+            }
+        }
+        test.finish();
+        told.extend(test.output().into_iter().map(|w| ((w.window.start.0, w.window.end.0), w.value)));
+        let mut expected = BTreeMap::new();
+        let (none, some): (Vec<i64>, Vec<i64>) = sorted.iter().copied().partition(|time| *time % 10_000 < 1_000);
+        for time in some {
+            for length in [1_000, 3_000] {
+                let start = time / length * length;
+                *expected.entry((start, start + length)).or_insert(0) += 1_u64;
+            }
+        }
+        prop_assert_eq!(told, expected);
+        prop_assert_eq!(test.side(), none);
+        prop_assert_eq!(test.state_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_window_that_does_not_hold_its_time_is_a_dead_letter() {
+    let spec = WindowSpec::new(Wrong.into());
+    let mut test =
+        LogicTest::new(Order::Arrival, |_: &i64| 0, move |states| WindowLogic::open(states, spec, counting::<i64>()));
+    test.push(7, 7);
+    test.finish();
+    assert!(test.output().is_empty() && test.side().is_empty());
+    let letters = test.dead_letters();
+    assert!(letters.len() == 1 && letters[0].reason.contains("(tomorrow)"), "{letters:?}");
+}

@@ -1,0 +1,573 @@
+//! A program that has other parameters over old state: each parameter of each operator of the library. It is refused with both
+//! sides, before the first record, or its answers are right.
+
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+use tidemill::operators::deduplicate::DeduplicateLogic;
+use tidemill::operators::join::{IntervalJoinLogic, TemporalJoinLogic};
+use tidemill::operators::pattern::PatternLogic;
+use tidemill::operators::table::{ChangelogLogic, Readers, Versioned};
+use tidemill::operators::throttle::ThrottleLogic;
+use tidemill::operators::window::{WindowLogic, WindowSpec};
+use tidemill::prelude::*;
+use tidemill::testing::{LogicTest, ProgramTest, TestSink, TestSource};
+
+use crate::changes::says;
+use crate::script::cases;
+
+/// A key and something in it.
+type Input = (u8, i64);
+
+/// Opens an operator's logic with some parameters.
+type Open<L> = Box<dyn Fn(&mut States<'_, u8>) -> Result<L, JobError>>;
+
+/// What a change is to, what the message says of the one and of the other.
+type Change<P> = (P, &'static str, &'static str);
+
+/// Records, one a millisecond, of a few keys.
+fn inputs<T>(make: impl Fn(u8, i64) -> T) -> Vec<(i64, T)> {
+    (0..60_i64).map(|n| (n, make((n % 3) as u8, n))).collect()
+}
+
+/// Feeds the first half, or the second one.
+fn feed<L: KeyedLogic>(test: &mut LogicTest<L>, inputs: &[(i64, L::In)]) {
+    for (time, input) in inputs {
+        test.push(*time, input.clone());
+        if time % 7 == 0 {
+            test.watermark(time - 3);
+        }
+    }
+}
+
+/// The results of all of it.
+fn all<L: KeyedLogic>(mut test: LogicTest<L>, rest: &[(i64, L::In)]) -> Vec<String>
+where
+    L::Out: Debug,
+    L::Side: Debug,
+{
+    feed(&mut test, rest);
+    test.finish();
+    let results = test.output().into_iter().map(|result| format!("{result:?}"));
+    let mut all: Vec<String> = results.collect();
+    all.extend(test.side().into_iter().map(|record| format!("at the side: {record:?}")));
+    all.sort();
+    all
+}
+
+/// Over the state of `base`, all `changes` are refused, and those back; nothing else is.
+fn check<L, P>(
+    key: fn(&L::In) -> u8,
+    inputs: &[(i64, L::In)],
+    open: fn(P) -> Open<L>,
+    base: P,
+    changes: Vec<Change<P>>,
+    harmless: Vec<P>,
+) where
+    L: KeyedLogic<Key = u8>,
+    L::Out: Debug,
+    L::Side: Debug,
+    P: Clone,
+{
+    let (first, second) = inputs.split_at(inputs.len() / 2);
+    let begun = |parameters: &P| {
+        let mut test = LogicTest::new(Order::EventTime, key, open(parameters.clone()));
+        feed(&mut test, first);
+        test.checkpoint();
+        test
+    };
+    let unchanged = |parameters: &P| {
+        let whole = all(begun(parameters), second);
+        let again = begun(parameters).upgrade(2, open(parameters.clone())).unwrap();
+        assert_eq!(all(again, second), whole);
+        assert!(!whole.is_empty(), "a test of nothing");
+    };
+    unchanged(&base);
+    for (changed, of_base, of_changed) in changes {
+        unchanged(&changed);
+        for (before, after) in [(&base, &changed), (&changed, &base)] {
+            let error = begun(before).upgrade(1, open(after.clone())).err().expect("a refusal").report();
+            says(&error, &["the checkpoint has", of_base, of_changed, "state \"logic/", "--drop-state"]);
+        }
+    }
+    for changed in harmless {
+        begun(&base).upgrade(1, open(changed)).unwrap();
+    }
+}
+
+/// Hours that begin at some minute.
+struct Hours(i64);
+
+impl WindowAssigner for Hours {
+    fn assign(&self, time: EventTime, found: &mut dyn FnMut(Window)) {
+        let start = EventTime((time.0 - self.0).div_euclid(3600) * 3600 + self.0);
+        found(Window { start, end: start.plus_ms(3600) });
+    }
+
+    fn parameters(&self) -> String {
+        format!("hours that begin at {}", self.0)
+    }
+}
+
+/// All fields are named, so that a new one has to be thought of here.
+fn spec(change: impl FnOnce(&mut WindowSpec)) -> WindowSpec {
+    let WindowSpec { assigner: _, clock: _, allowed_lateness_ms: _, trigger: _, mode: _ } = BASE;
+    let mut spec = BASE;
+    change(&mut spec);
+    spec
+}
+
+const BASE: WindowSpec = WindowSpec::new(Assigner::tumbling(20));
+
+fn of(assigner: Assigner) -> WindowSpec {
+    WindowSpec::new(assigner)
+}
+
+#[test]
+fn windows() {
+    const TUMBLING: &str = "tumbling windows of 20 ms of event time";
+    let open = |spec: WindowSpec| -> Open<_> { Box::new(move |s| WindowLogic::open(s, spec, counting::<Input>())) };
+    let key = |input: &Input| input.0;
+    let early = Trigger::on_watermark();
+    let changes = vec![
+        (of(Assigner::tumbling(30)), TUMBLING, "tumbling windows of 30 ms"),
+        (of(Assigner::tumbling(20).offset_ms(5)), TUMBLING, "tumbling windows of 20 ms from 5 ms on"),
+        (of(Assigner::sliding(20, 10)), TUMBLING, "sliding windows of 20 ms every 10 ms"),
+        (of(Assigner::session(20)), TUMBLING, "sessions with a gap of 20 ms"),
+        (of(Assigner::count(20)), TUMBLING, "windows of 20 records"),
+        (of(Assigner::Global), TUMBLING, "one window of all time"),
+        (of(Assigner::days("Europe/Vienna")), TUMBLING, "days of Europe/Vienna"),
+        (of(Hours(1).into()), TUMBLING, "hours that begin at 1"),
+        (spec(|spec| spec.clock = TimeDomain::Processing), TUMBLING, "of 20 ms of processing time"),
+        (spec(|spec| spec.allowed_lateness_ms = 5), "allowed lateness 0 ms", "allowed lateness 5 ms"),
+        (spec(|spec| spec.mode = Mode::Discarding), "Accumulating", "Discarding"),
+        (spec(|spec| spec.mode = Mode::Retracting), "Accumulating", "Retracting"),
+        (
+            spec(|spec| spec.trigger = early.every_records(2)),
+            "told on time, Acc",
+            "told on time, early every 2 records",
+        ),
+        (spec(|spec| spec.trigger = early.late_at_end()), "told on time, Acc", "told on time, late ones together"),
+        (
+            spec(|spec| spec.trigger = early.early_every_ms(5, TimeDomain::Event)),
+            "told on time, Acc",
+            "told on time, early every 5 ms of event time",
+        ),
+    ];
+    check(key, &inputs(|key, n| (key, n)), open, BASE, changes, vec![]);
+
+    let sliding = |size, slide| of(Assigner::sliding(size, slide));
+    let changes = vec![
+        (sliding(21, 10), "of 20 ms every 10 ms", "of 21 ms every 10 ms"),
+        (sliding(20, 5), "of 20 ms every 10 ms", "of 20 ms every 5 ms"),
+        (of(Assigner::sliding(20, 10).offset_ms(3)), "every 10 ms of event", "every 10 ms from 3 ms on"),
+    ];
+    check(key, &inputs(|key, n| (key, n)), open, sliding(20, 10), changes, vec![]);
+    let changes = vec![
+        (of(Assigner::count(3)), "windows of 5 records of", "windows of 3 records of"),
+        (of(Assigner::Count { size: 5, every: 2 }), "windows of 5 records of", "windows of 5 records every 2"),
+    ];
+    check(key, &inputs(|key, n| (key, n)), open, of(Assigner::count(5)), changes, vec![]);
+    let changes = vec![(of(Assigner::session(4)), "a gap of 3 ms", "a gap of 4 ms")];
+    check(key, &inputs(|key, n| (key, n)), open, of(Assigner::session(3)), changes, vec![]);
+    let changes = vec![(of(Hours(2).into()), "hours that begin at 1", "hours that begin at 2")];
+    check(key, &inputs(|key, n| (key, n)), open, of(Hours(1).into()), changes, vec![]);
+    let changes = vec![
+        (of(Assigner::days("Europe/Dublin")), "days of Europe/Vienna", "days of Europe/Dublin"),
+        (of(Assigner::weeks("Europe/Vienna")), "days of Europe/Vienna", "weeks of Europe/Vienna from Monday on"),
+        (of(Assigner::weeks_from(Weekday::Sunday, "UTC")), "days of Europe/Vienna", "weeks of UTC from Sunday on"),
+        (of(Assigner::months("Europe/Vienna")), "days of Europe/Vienna", "months of Europe/Vienna"),
+        (of(Assigner::years("Europe/Vienna")), "days of Europe/Vienna", "years of Europe/Vienna"),
+    ];
+    let same = vec![of(Assigner::days("europe/vienna"))];
+    check(key, &inputs(|key, n| (key, n)), open, of(Assigner::days("Europe/Vienna")), changes, same);
+}
+
+#[test]
+fn aggregates_of_windows() {
+    let open = |n: usize| -> Open<_> {
+        Box::new(move |states| WindowLogic::open(states, BASE, top_n(n, |input: &Input| input.1)))
+    };
+    check(|input| input.0, &inputs(|key, n| (key, n)), open, 2, vec![(3, "the best 2", "the best 3")], vec![]);
+    let open = |n: usize| -> Open<_> {
+        let aggregate = move || (counting(), top_n(n, |input: &Input| input.1));
+        Box::new(move |states| WindowLogic::open(states, BASE, aggregate()))
+    };
+    check(|input| input.0, &inputs(|key, n| (key, n)), open, 2, vec![(3, "the best 2", "the best 3")], vec![]);
+}
+
+#[test]
+fn deduplication() {
+    let open = |horizon_ms: i64| -> Open<_> { Box::new(move |states| DeduplicateLogic::open(states, horizon_ms)) };
+    let changes = vec![(8, "a horizon of 10 ms", "a horizon of 8 ms"), (12, "of 10 ms", "of 12 ms")];
+    check(|input: &Input| input.0, &inputs(|key, n| (key, n)), open, 10, changes, vec![]);
+}
+
+#[test]
+fn throttles() {
+    let open = |rate: Rate| -> Open<_> { Box::new(move |states| ThrottleLogic::open(states, rate)) };
+    let base = Rate { records: 2, per_ms: 10, clock: TimeDomain::Event };
+    let Rate { records: _, per_ms: _, clock: _ } = base;
+    let changes = vec![
+        (Rate { per_ms: 20, ..base }, "a rate per 10 ms of event time", "a rate per 20 ms of event time"),
+        (Rate { clock: TimeDomain::Processing, ..base }, "per 10 ms of event", "per 10 ms of processing time"),
+    ];
+    let more = vec![Rate { records: 3, ..base }, Rate { records: 1, ..base }];
+    check(|input: &Input| input.0, &inputs(|key, n| (key, n)), open, base, changes, more);
+}
+
+#[test]
+fn the_number_of_a_throttle_counts_from_the_restart_on() {
+    let rate = |records| Rate { records, per_ms: 100, clock: TimeDomain::Event };
+    for (after, passed) in [(3, vec![2]), (2, vec![]), (1, vec![])] {
+        let open = |records| move |states: &mut States<'_, u8>| ThrottleLogic::<u8, i64>::open(states, rate(records));
+        let mut test = LogicTest::new(Order::EventTime, |_: &i64| 0, open(2));
+        (0..2).for_each(|n| test.push(n, n));
+        test.watermark(2);
+        assert_eq!(test.output(), [0, 1]);
+        let mut test = test.upgrade(1, open(after)).unwrap();
+        (2..5).for_each(|n| test.push(n, n));
+        test.watermark(5);
+        assert_eq!(test.output(), passed);
+        test.push(100, 100);
+        test.finish();
+        assert_eq!(test.output(), [100]);
+    }
+}
+
+#[test]
+fn patterns() {
+    let begin = |within_ms| Pattern::begin(within_ms, |input: &Input| input.1 % 5 == 0);
+    let two = begin(20).followed_by(|input| input.1 % 7 == 0);
+    let open =
+        |pattern: Pattern<Input>| -> Open<_> { Box::new(move |states| PatternLogic::open(states, pattern.clone())) };
+    let longer = begin(30).followed_by(|input| input.1 % 7 == 0);
+    let three = two.clone().followed_by(|input| input.1 % 2 == 0);
+    let unless = begin(20).followed_by_unless(|input| input.1 % 7 == 0, |input| input.1 % 11 == 0);
+    let never = begin(20).never_followed_by(|input| input.1 % 7 == 0);
+    let changes = vec![
+        (longer, "a pattern of begin, then within 20 ms", "a pattern of begin, then within 30 ms"),
+        (three, "begin, then within", "begin, then, then within"),
+        (unless, "begin, then within", "begin, unless within"),
+        (never, "begin, then within", "begin, never within"),
+    ];
+    check(|input: &Input| input.0, &inputs(|key, n| (key, n)), open, two, changes, vec![]);
+}
+
+type Sides = Either<Input, Input>;
+
+/// Alternating.
+fn either(key: u8, n: i64) -> Sides {
+    if n % 2 == 0 { Either::First((key, n)) } else { Either::Second((key, n)) }
+}
+
+fn key_of(either: &Sides) -> u8 {
+    let (Either::First(input) | Either::Second(input)) = either;
+    input.0
+}
+
+#[test]
+fn interval_joins() {
+    type Parameters = (Between, JoinKind);
+    let open = |(between, kind): Parameters| -> Open<_> {
+        Box::new(move |states| IntervalJoinLogic::<u8, Input, Input>::open(states, between, kind))
+    };
+    let base = Between::ms(-10, 20);
+    let Between { lower_ms: _, upper_ms: _ } = base;
+    const BOTH: &str = "an inner join between -10 and 20 ms";
+    let changes = vec![
+        ((Between::ms(-11, 20), JoinKind::Inner), BOTH, "an inner join between -11 and 20 ms"),
+        ((Between::ms(-10, 15), JoinKind::Inner), BOTH, "an inner join between -10 and 15 ms"),
+        ((base, JoinKind::Left), BOTH, "a left join"),
+        ((base, JoinKind::Right), BOTH, "a right join"),
+        ((base, JoinKind::Full), BOTH, "a full join"),
+    ];
+    check(key_of, &inputs(either), open, (base, JoinKind::Inner), changes, vec![]);
+}
+
+#[test]
+fn temporal_joins() {
+    let open = |table: TemporalTable<Input>| -> Open<_> {
+        Box::new(move |states| TemporalJoinLogic::<u8, Input, Input>::open(states, table.clone()))
+    };
+    let base = TemporalTable::<Input>::new().history_ms(5);
+    let changes = vec![
+        (base.clone().history_ms(10), "a history of 5 ms", "a history of 10 ms"),
+        (base.clone().deleted_by(|version| version.1 % 9 == 0), "without deletions", "with deletions"),
+    ];
+    check(key_of, &inputs(either), open, base, changes, vec![]);
+}
+
+/// After a restore a table gives its rows once more, to its views.
+#[test]
+fn tables() {
+    let open = |deletions_ms: i64| {
+        move |states: &mut States<'_, u8>| ChangelogLogic::<u8, i64>::open(states, Readers::default(), deletions_ms)
+    };
+    let inputs = inputs(|key, n| Versioned { key, sequence: 0, row: (n % 4 > 0).then_some(n) });
+    for (before, after) in [(10, 20), (20, 10), (10, 10)] {
+        let mut test = LogicTest::new(Order::EventTime, |versioned: &Versioned<u8, i64>| versioned.key, open(before));
+        feed(&mut test, &inputs);
+        test.checkpoint();
+        let upgraded = test.upgrade(2, open(after));
+        if before == after {
+            upgraded.unwrap();
+            continue;
+        }
+        let error = upgraded.err().expect("a refusal").report();
+        says(&error, &[&format!("deletions for {before} ms"), &format!("deletions for {after} ms"), "logic/versions"]);
+    }
+}
+
+/// It has no parameters.
+#[test]
+fn a_broadcast_join_goes_on() {
+    let mut test = ProgramTest::new();
+    let (source, rules, out) = (test.source::<Input>(), test.source::<i64>(), test.sink::<i64>());
+    let program = || {
+        let (from, with, to) = (source.clone(), rules.clone(), out.clone());
+        move |flow: &Flow<'_>| {
+            let rules = flow.source("rules", &with)?;
+            let records = flow.source("records", &from)?;
+            let sum = |total: &mut i64, rule: i64| *total += rule;
+            records.broadcast_join("sums", |r| r.0, rules, sum, |total, r| [*total + r.1])?.sink("out", &to)
+        }
+    };
+    test.start(1, program());
+    rules.push(0, 100);
+    rules.watermark(1);
+    source.watermark(1);
+    test.settle();
+    test.upgrade(2, program());
+    source.push(5, (1, 7));
+    test.finish();
+    assert_eq!(out.output(), [107]);
+}
+
+/// Counts and sums of one value.
+struct Spent(Rolling<u8>);
+
+impl KeyedLogic for Spent {
+    type Key = u8;
+    type In = Input;
+    type Out = (Input, Vec<(u64, f64)>);
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u8, Self::Out, ()>, record: Record<Input>) -> Result<(), LogicError> {
+        let totals = |rolled: Rolled<'_>| rolled.windows.iter().map(|w| (w.count, w.sum())).collect::<Vec<_>>();
+        let totals = self.0.add(ctx, record.data.1 as f64, totals)?;
+        ctx.emit((record.data, totals));
+        Ok(())
+    }
+}
+
+fn lengths() -> impl Strategy<Value = Vec<i64>> {
+    prop::collection::vec(1..40_i64, 1..5)
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn rolling_windows_of_other_lengths_are_right_or_refused(
+        steps in prop::collection::vec((1..8_i64, 0..2_u8), 1..80),
+        lengths in (lengths(), lengths(), lengths()),
+        cuts in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+    ) {
+        let open = |lengths: Vec<i64>| {
+            move |states: &mut States<'_, u8>| Ok(Spent(Rolling::open(states, "spent", &lengths)?))
+        };
+        let mut now = 0;
+        let events: Vec<(i64, Input)> = (0..).zip(steps).map(|(n, (on, key))| {
+            now += on;
+            (now, (key, n))
+        }).collect();
+        let (one, two) = (cuts.0.index(events.len()), cuts.1.index(events.len()));
+        let parts = [0..one.min(two), one.min(two)..one.max(two), one.max(two)..events.len()];
+        let lengths = [lengths.0, lengths.1, lengths.2];
+        let (mut before, mut allowed) = (None::<LogicTest<Spent>>, None);
+        for (part, lengths) in parts.into_iter().zip(&lengths) {
+            let longest = lengths.iter().max();
+            let mut test = match before {
+                None => LogicTest::new(Order::EventTime, |input: &Input| input.0, open(lengths.clone())),
+                Some(before) => match before.upgrade(2, open(lengths.clone())) {
+                    Ok(_) if longest > allowed => panic!("{lengths:?} after {allowed:?}"),
+                    Ok(test) => test,
+                    Err(error) => {
+                        prop_assert!(longest > allowed);
+                        says(&error.report(), &["state \"logic/spent\"", &format!("rolling windows of {lengths:?} ms")]);
+                        return Ok(());
+                    }
+                },
+            };
+            allowed = longest;
+            events[part.clone()].iter().for_each(|(time, input)| test.push(*time, *input));
+            test.watermark(events[..part.end].last().map_or(0, |(time, _)| *time));
+            for ((key, n), totals) in test.output() {
+                let at = events[n as usize].0;
+                let expected: Vec<(u64, f64)> = lengths.iter().map(|length| {
+                    let held = events[..=n as usize].iter().filter(|(time, input)| input.0 == key && *time > at - length);
+                    held.fold((0, 0.0), |(count, sum), (_, input)| (count + 1, sum + input.1 as f64))
+                }).collect();
+                prop_assert_eq!(totals, expected, "{:?} of {:?}", (key, n), lengths);
+            }
+            before = Some(test);
+        }
+    }
+}
+
+/// Specifications of windows that may be the same.
+fn specs() -> impl Strategy<Value = WindowSpec> {
+    let small = || prop::sample::select(&[10_i64, 20][..]);
+    let assigner = prop_oneof![
+        small().prop_map(Assigner::tumbling),
+        (small(), prop::sample::select(&[5_i64, 10][..])).prop_map(|(size, slide)| Assigner::sliding(size, slide)),
+        small().prop_map(Assigner::session),
+        prop::sample::select(&[2_u64, 3][..]).prop_map(Assigner::count),
+        prop::sample::select(&["UTC", "Asia/Kathmandu"][..]).prop_map(Assigner::days),
+    ];
+    let mode = prop::sample::select(&[Mode::Accumulating, Mode::Discarding, Mode::Retracting][..]);
+    let trigger = prop::sample::select(&[0_u64, 0, 2, 3][..]);
+    (assigner, mode, trigger, prop::sample::select(&[0_i64, 0, 15][..])).prop_map(
+        |(assigner, mode, records, lateness)| {
+            let counted = matches!(assigner, Assigner::Count { .. });
+            WindowSpec {
+                mode: if counted { Mode::Accumulating } else { mode },
+                trigger: match records {
+                    1.. if !counted => Trigger::on_watermark().every_records(records),
+                    _ => Trigger::on_watermark(),
+                },
+                allowed_lateness_ms: lateness,
+                ..WindowSpec::new(assigner)
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn windows_over_old_state_are_the_same_windows_or_none(
+        specs in prop_oneof![specs().prop_map(|spec| (spec, spec)), (specs(), specs())],
+        steps in prop::collection::vec((-20..20_i64, 0..3_u8), 1..60),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let open = |spec: WindowSpec| move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
+        let inputs: Vec<(i64, Input)> =
+            (0..).zip(steps).map(|(n, (off, key))| (3 * n + off, (key, n))).collect();
+        let (first, second) = inputs.split_at(cut.index(inputs.len()));
+        let begun = || {
+            let mut test = LogicTest::new(Order::EventTime, |input: &Input| input.0, open(specs.0));
+            feed(&mut test, first);
+            test.checkpoint();
+            test
+        };
+        match begun().upgrade(3, open(specs.1)) {
+            Ok(test) => prop_assert_eq!((specs.0, all(test, second)), (specs.1, all(begun(), second))),
+            // Without a record there is a checkpoint, too.
+            Err(error) => {
+                prop_assert_ne!(specs.0, specs.1);
+                says(&error.report(), &["the checkpoint has", "this program has", "state \"logic/"]);
+            }
+        }
+    }
+}
+
+fn program(
+    source: &TestSource<i64>,
+    sink: &TestSink<Windowed<u8, u64>>,
+    name: &'static str,
+    assigner: Assigner,
+) -> impl for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static {
+    let (source, sink) = (source.clone(), sink.clone());
+    move |flow| {
+        let windows = flow.source("source", &source)?.key_by(|_| 0_u8).window(name, assigner);
+        windows.aggregate(counting())?.results.sink("out", &sink)
+    }
+}
+
+/// Those that the field sent.
+#[test]
+fn a_program_with_other_windows_is_refused_and_goes_on_with_the_old_ones_or_under_another_name() {
+    let of = [
+        (Assigner::count(5), Assigner::count(3), "windows of 5 records of", "windows of 3 records of"),
+        (Assigner::count(3), Assigner::count(5), "windows of 3 records of", "windows of 5 records of"),
+        (Assigner::sliding(60, 20), Assigner::sliding(60, 30), "of 60 ms every 20 ms", "of 60 ms every 30 ms"),
+        (Assigner::sliding(60, 20), Assigner::sliding(40, 20), "of 60 ms every 20 ms", "of 40 ms every 20 ms"),
+        (Assigner::tumbling(60), Assigner::tumbling(20), "tumbling windows of 60 ms", "tumbling windows of 20 ms"),
+        (Assigner::tumbling(60), Assigner::count(3), "tumbling windows of 60 ms", "windows of 3 records"),
+    ];
+    for (before, after, old, new) in of {
+        let mut test = ProgramTest::new();
+        let (source, out) = (test.source(), test.sink());
+        test.start(1, program(&source, &out, "windows", before));
+        [1, 15, 25, 31].into_iter().for_each(|time| source.push(time, time));
+        source.pass();
+        let told = out.output().iter().map(|told| told.value).sum::<u64>();
+        let error = test.refused(1, program(&source, &out, "windows", after)).report();
+        says(&error, &["state \"windows/", old, new, "--drop-state", "another name"]);
+        // Nothing has changed for the old program.
+        test.crash(2);
+        source.push(35, 35);
+        let told = told + out.output().iter().map(|told| told.value).sum::<u64>();
+        test.changes(&[], &["windows"]);
+        test.upgrade(1, program(&source, &out, "other windows", after));
+        (40..46).for_each(|time| source.push(time, time));
+        test.finish();
+        let told_after: u64 = out.output().iter().map(|told| told.value).sum();
+        assert!(told_after > 0 && told <= 5, "{told} {told_after}");
+    }
+}
+
+/// Logic of a user's own says what its state depends on, if it likes.
+#[test]
+fn parameters_of_logic_of_ones_own() {
+    struct Sum(ValueState<u8, i64>);
+    impl KeyedLogic for Sum {
+        type Key = u8;
+        type In = Input;
+        type Out = i64;
+        type Side = ();
+        fn on_record(&mut self, ctx: &mut Context<'_, u8, i64, ()>, record: Record<Input>) -> Result<(), LogicError> {
+            let sum = self.0.update(
+                ctx,
+                || 0,
+                |sum| {
+                    *sum += record.data.1;
+                    *sum
+                },
+            )?;
+            ctx.emit(sum);
+            Ok(())
+        }
+    }
+    type Says = Option<&'static str>;
+    fn open(says: Says) -> impl Fn(&mut States<'_, u8>) -> Result<Sum, JobError> {
+        move |states| {
+            Ok(Sum(match says {
+                Some(says) => states.with_parameters(says).value("sum")?,
+                None => states.value("sum")?,
+            }))
+        }
+    }
+    let begun = |says: Says| {
+        let mut test = LogicTest::new(Order::EventTime, |input: &Input| input.0, open(says));
+        test.push(1, (1, 5));
+        test.watermark(2);
+        test.checkpoint();
+        test
+    };
+    let goes_on = |test: Result<LogicTest<Sum>, JobError>| {
+        let mut test = test.unwrap();
+        test.push(3, (1, 2));
+        test.finish();
+        assert_eq!(test.output(), [5, 7]);
+    };
+    let error = begun(Some("in cents")).upgrade(1, open(Some("in euros"))).err().unwrap().report();
+    says(&error, &["state \"logic/sum\"", "in cents", "in euros"]);
+    goes_on(begun(Some("in cents")).upgrade(2, open(Some("in cents"))));
+    // Where one side says nothing, nothing is known.
+    goes_on(begun(None).upgrade(1, open(Some("in cents"))));
+    goes_on(begun(Some("in cents")).upgrade(1, open(None)));
+}
