@@ -103,9 +103,11 @@ impl LineFile {
     /// The first lines, or as many as could be decoded.
     pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
         let Some(layout) = &mut self.layout else { return Ok(Vec::new()) };
-        let (begin, wanted) = (layout.header as usize, layout.header + FIRST);
+        let wanted = layout.header + FIRST;
         let mut text = Vec::new();
         self.bytes.range(0, wanted, &mut text).map_err(|e| cannot_read(&self.path, e))?;
+        let mark = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        let begin = mark.max(layout.header as usize);
         let end = if (text.len() as u64) < wanted { text.len() } else { open_line(&text) };
         let own = begin.min(end)..end;
         let piece = Piece { bytes: &text, own, record: self.sizes.record, joins: layout.starts.is_some() };
