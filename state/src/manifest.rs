@@ -11,6 +11,7 @@ use crate::delta::DeltaEntry;
 use crate::error::StateError;
 use crate::rows::Layout;
 use crate::store::{BaseEntry, CheckpointStore};
+use crate::take_over;
 
 /// Everything that a checkpoint consists of. Its file is the commit point of the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ impl Manifest {
     /// What this build writes and reads.
     pub const FORMAT_VERSION: u32 = 1;
 
-    fn file(epoch: u64) -> String {
+    pub(crate) fn file(epoch: u64) -> String {
         format!("manifests/{epoch:020}.json")
     }
 
@@ -82,42 +83,44 @@ impl Manifest {
     pub fn commit(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
         let json = serde_json::to_vec_pretty(self)
             .map_err(|e| StateError::Invalid(format!("a manifest cannot be written as JSON: {e}")))?;
-        store.put_new(&Self::file(self.epoch), &json)?;
+        let file = Self::file(self.epoch);
+        store.put_new(&file, &json).map_err(|error| error.by(|file| take_over::describe(store, file), &file))?;
         // SUBTLE: the place of a zombie's epoch may be free because another incarnation committed it, went on and
         // pruned it. Then a newer one is there by now: looking before would miss one that comes in between.
         let newer = list_epochs(store)?.into_iter().rfind(|epoch| *epoch > self.epoch);
         match newer {
             None => Ok(()),
             Some(newer) => {
-                store.delete(&Self::file(self.epoch))?;
-                Err(StateError::Fenced { file: store.locate(&Self::file(newer)) })
+                store.delete(&file)?;
+                let newer = Self::file(newer);
+                Err(StateError::Fenced { file: store.locate(&newer), by: take_over::describe(store, &newer) })
             }
         }
     }
 
-    /// Going on from an older epoch gives the later ones up: their numbers are used again. To be called when nothing can
-    /// be said against the start any more.
-    ///
-    /// # Errors
-    /// When the store cannot be listed or refuses.
-    pub fn give_up_later(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
-        list_epochs(store)?.into_iter().filter(|later| *later > self.epoch).try_for_each(|later| {
-            tracing::warn!(epoch = later, "a later checkpoint is given up, because an older one is restored");
-            store.delete(&Self::file(later))
-        })
+    fn load(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
+        Self::decode(&store.get(file)?).map_err(|reason| StateError::Corrupt { file: store.locate(file), reason })
     }
 
-    fn load(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
-        let corrupt = |reason: String| StateError::Corrupt { file: store.locate(file), reason };
-        let bytes = store.get(file)?;
-        let value: serde_json::Value = serde_json::from_slice(&bytes)
-            .map_err(|e| corrupt(format!("it is not the JSON that was written ({} bytes: {e})", bytes.len())))?;
+    /// What is in a file: a manifest, or the claim of a start, which has the one that it goes on from.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        if let Some(claimed) = take_over::claimed(bytes) {
+            return claimed;
+        }
+        let value: serde_json::Value = serde_json::from_slice(bytes)
+            .map_err(|e| format!("it is not the JSON that was written ({} bytes: {e})", bytes.len()))?;
         let version = value.get("format_version").and_then(serde_json::Value::as_u64);
         if version != Some(u64::from(Self::FORMAT_VERSION)) {
             let found = version.map_or("none".to_owned(), |v| v.to_string());
-            return Err(corrupt(format!("its format version is {found}, this build reads {}", Self::FORMAT_VERSION)));
+            return Err(format!("its format version is {found}, this build reads {}", Self::FORMAT_VERSION));
         }
-        serde_json::from_value(value).map_err(|e| corrupt(format!("it is not a manifest: {e}")))
+        serde_json::from_value(value).map_err(|e| format!("it is not a manifest: {e}"))
+    }
+
+    /// As what was read from its file says.
+    pub(crate) fn read(store: &dyn CheckpointStore, number: u64, bytes: &[u8]) -> Result<Self, StateError> {
+        let file = || store.locate(&Self::file(number));
+        Self::decode(bytes).map_err(|reason| StateError::Corrupt { file: file(), reason })
     }
 
     /// Every file it names, with its length.
@@ -189,7 +192,7 @@ pub fn plan_restore(
     job: &str,
     key_groups: u16,
 ) -> Result<RestorePlan, StateError> {
-    let epochs = list_epochs(store)?;
+    let epochs = take_over::checkpoints(store)?;
     let newest = epochs.last().copied();
     let epoch = match (from, newest) {
         (RestoreFrom::Auto | RestoreFrom::None, None) => return Ok(RestorePlan::StartEmpty),
@@ -221,7 +224,7 @@ pub fn plan_restore(
     Ok(RestorePlan::From(Box::new(manifest)))
 }
 
-fn list_epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
+pub(crate) fn list_epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
     let names = store.list("manifests")?;
     let mut epochs: Vec<u64> = names.iter().filter_map(|name| epoch_of(name.as_ref())).collect();
     epochs.sort_unstable();
@@ -278,29 +281,40 @@ impl Retention {
     /// # Errors
     /// When the store cannot be listed or refuses.
     pub fn prune(self, store: &dyn CheckpointStore) -> Result<(), StateError> {
-        let epochs = list_epochs(store)?;
-        let (old, kept) = epochs.split_at(epochs.len().saturating_sub(self.keep));
-        let Some(newest) = kept.last() else { return Ok(()) };
-        if old.is_empty() {
+        let numbers = list_epochs(store)?;
+        if numbers.len() <= self.keep {
             return Ok(());
         }
+        let (mut claims, epochs) = take_over::part_claims(store, numbers, |_| false);
+        let Some(newest) = epochs.last().copied() else { return Ok(()) };
+        // Another start's, that this run has not noticed yet; it may be withdrawn, and then this one goes on.
+        let later = claims.split_off(claims.partition_point(|claim| *claim < newest));
+        let (old, kept) = epochs.split_at(epochs.len().saturating_sub(self.keep));
         let mut named = BTreeSet::new();
-        for epoch in kept {
-            let manifest = Manifest::load(store, &Manifest::file(*epoch))?;
+        for epoch in kept.iter().chain(&later) {
+            let file = Manifest::file(*epoch);
+            let manifest = match Manifest::load(store, &file) {
+                // Withdrawn, or taken back by a run that was fenced, since it was listed.
+                Err(_) if store.len(&file)?.is_none() => continue,
+                loaded => loaded?,
+            };
             for worker in manifest.workers {
                 named.extend(worker.deltas.into_iter().map(|delta| delta.file));
                 named.extend(worker.base.map(|base| base.dir));
             }
         }
-        for epoch in old {
+        for epoch in claims.iter().chain(old) {
             store.delete(&Manifest::file(*epoch))?;
+        }
+        if old.is_empty() {
+            return Ok(());
         }
         for folder in ["deltas", "bases"] {
             for name in store.list(folder)? {
                 let path = format!("{folder}/{name}");
                 // Files of later epochs are being written, and no manifest names them yet.
                 let epoch = name.split('-').next().and_then(|epoch| epoch.parse::<u64>().ok());
-                if epoch.is_some_and(|epoch| epoch <= *newest) && !named.contains(&path) {
+                if epoch.is_some_and(|epoch| epoch <= newest) && !named.contains(&path) {
                     store.delete(&path)?;
                 }
             }
@@ -350,8 +364,6 @@ mod tests {
         assert_eq!(plan(&store, "auto").unwrap(), RestorePlan::From(Box::new(second.clone())));
         assert_eq!(plan(&store, "1").unwrap(), RestorePlan::From(Box::new(first.clone())));
         assert_eq!(plan(&store, "2").unwrap(), RestorePlan::From(Box::new(second.clone())), "plans only read");
-        first.give_up_later(&store).unwrap();
-        assert!(plan(&store, "2").is_err(), "going back to 1 gave 2 up");
         assert!(plan(&store, "none").unwrap_err().to_string().contains("--restore auto"));
     }
 
