@@ -2,12 +2,14 @@
 
 mod common;
 
-use std::net::TcpListener;
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use common::{example, finish, same_lines};
+use common::{example, finish, lines, same_lines};
 
 const COUNT: &str = "400000";
 
@@ -115,4 +117,137 @@ fn a_process_that_cannot_start_does_not_leave_the_others_waiting() {
     let [first, second] = processes.map(failed);
     assert!(first.contains("the connection to another process"), "{first}");
     assert!(second.contains("cannot read \"/nowhere/transactions.csv\""), "{second}");
+}
+
+/// Keeps trying until somebody listens there.
+fn knock(address: &str) -> TcpStream {
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => return stream,
+            Err(_) => wait(Duration::from_millis(20)),
+        }
+    }
+}
+
+#[test]
+fn strangers_do_not_keep_the_processes_from_each_other() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let (one, two) = (scratch.path().join("one"), scratch.path().join("two"));
+    finish(&mut job(&one));
+    let hosts = hosts();
+    let address = hosts.split(',').next().expect("a host");
+    let start = |process: usize| {
+        let mut command = job(&two);
+        command.args(["--hosts", &hosts, "--process", &process.to_string()]);
+        command.spawn().expect("the program starts")
+    };
+    let first = start(0);
+    // A port scan, garbage, a health probe, what timely would take for process 9 and for process 1, and half a greeting.
+    let mut open = vec![knock(address)];
+    open.clear();
+    let (nine, peer) = (9_u64.to_be_bytes(), 1_u64.to_be_bytes());
+    let words: [&[u8]; 5] = [b"\x16\x03\x01\x02", b"GET /healthz HTTP/1.1\r\n\r\n", &nine, &peer, b"TDML\0\x01\0\0"];
+    for word in words {
+        let mut stranger = knock(address);
+        stranger.write_all(word).expect("somebody who listens");
+        open.push(stranger);
+    }
+    // And many that say nothing.
+    open.extend((0..100).map(|_| knock(address)));
+    for process in [start(1), first] {
+        let output = process.wait_with_output().expect("a child ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {errors}", output.status);
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("awaiting"), "timely talks on stdout");
+    }
+    drop(open);
+    same_lines(&one.join("predictions"), &two.join("predictions"));
+}
+
+#[test]
+fn processes_with_different_checkpoint_directories_do_not_start() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let elsewhere = scratch.path().join("elsewhere");
+    let processes = start_two(scratch.path(), |process, command| {
+        if process == 1 {
+            command.args(["--restore", "auto"]);
+            replace_directory(command, &elsewhere);
+        }
+    });
+    for errors in processes.map(failed) {
+        assert!(errors.contains("need the same --checkpoint-dir"), "{errors}");
+        assert!(errors.contains("elsewhere/manifests") && errors.contains("SHA-256"), "{errors}");
+    }
+}
+
+/// Clap refuses a flag that is given twice.
+fn replace_directory(command: &mut Command, to: &Path) {
+    let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let mut changed = Command::new(command.get_program());
+    let mut is_next = false;
+    for arg in args {
+        changed.arg(if is_next { to.as_os_str() } else { &arg });
+        is_next = arg == "--checkpoint-dir";
+    }
+    changed.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    *command = changed;
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(status.expect("kill").success());
+}
+
+/// Scores as many transactions at a steady pace, in this folder.
+fn steady(to: &Path, count: u64, interval: &str) -> Command {
+    let mut command = example("fraud_velocity");
+    command.args(["--rate", "20000", "--count", &count.to_string(), "--checkpoint-interval", interval]);
+    command.arg("--predictions").arg(to.join("predictions")).arg("--checkpoint-dir").arg(to.join("checkpoints"));
+    command
+}
+
+const FOR_EVER: u64 = 1_000_000_000;
+
+fn each_once(to: &Path, count: u64) {
+    let id = |line: &String| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["tx_id"].as_u64();
+    let mut ids: Vec<u64> = lines(&to.join("predictions")).iter().map(|line| id(line).expect("a tx_id")).collect();
+    ids.sort_unstable();
+    assert!(ids == (0..count).collect::<Vec<_>>(), "{} predictions of {count}", ids.len());
+}
+
+/// A job that stands still right before a commit, like a virtual machine that is paused, and wakes up after it was
+/// started again elsewhere: the new one goes on.
+#[test]
+fn a_job_that_wakes_up_before_the_first_commit_of_its_successor_stops() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let mut command = steady(scratch.path(), FOR_EVER, "100ms");
+    let old = command.env("TIDEMILL_STOP_AT", "before-manifest:3").spawn().expect("the program starts");
+    let state = || fs::read_to_string(format!("/proc/{}/stat", old.id())).unwrap_or_default();
+    while !state().contains(" T ") {
+        wait(Duration::from_millis(20));
+    }
+    // Its first commit is far away.
+    let mut command = steady(scratch.path(), 60_000, "2s");
+    let new = command.spawn().expect("the program starts");
+    wait(Duration::from_secs(1));
+    signal(&old, "CONT");
+    let errors = failed(old);
+    let output = new.wait_with_output().expect("a child ends");
+    assert!(output.status.success(), "the new one lost: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(errors.contains("another run of this job, started at "), "{errors}");
+    each_once(scratch.path(), 60_000);
+}
+
+#[test]
+fn of_two_runs_over_one_directory_the_first_says_that_there_is_a_second() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let first = steady(scratch.path(), FOR_EVER, "100ms").spawn().expect("the program starts");
+    while fs::read_dir(scratch.path().join("predictions")).map_or(0, Iterator::count) < 3 {
+        wait(Duration::from_millis(20));
+    }
+    let count = 400_000;
+    finish(&mut job(scratch.path()));
+    let errors = failed(first);
+    assert!(errors.contains("another run of this job, started at ") && errors.contains("stop one of them"), "{errors}");
+    each_once(scratch.path(), count);
 }

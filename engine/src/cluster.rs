@@ -4,13 +4,20 @@
 //! that sends to it next, and once more when all of that is dropped. They become one error here.
 
 use std::any::Any;
+use std::fs::File;
+use std::io::Read;
+use std::net::TcpStream;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::time::Duration;
 
 use timely::CommunicationConfig;
+use timely::communication::Hooks;
+use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
 use crate::error::JobError;
+use crate::mesh::Identity;
 use crate::settings::JobArgs;
 
 /// How the panics of a lost connection begin in timely 0.32.
@@ -20,22 +27,67 @@ const LOST: [&str; 4] = ["timely communication error", "MergeQueue poisoned", "S
 pub(crate) const STEPS_TO_TELL: usize = 10;
 pub(crate) const STEP: Duration = Duration::from_millis(20);
 
-pub(crate) fn communication(args: &JobArgs) -> CommunicationConfig {
-    let JobArgs { workers, hosts, process, .. } = args;
-    match (hosts.len(), workers) {
-        (0 | 1, 1) => CommunicationConfig::Thread,
-        (0 | 1, workers) => CommunicationConfig::Process(*workers),
-        (_, workers) => {
+/// What makes the workers of this process, and holds its connections.
+type Communication = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
+
+/// Has timely connect the workers: of one process, or over the connections to the others.
+pub(crate) fn communication(args: &JobArgs, sockets: Vec<Option<TcpStream>>) -> Result<Communication, JobError> {
+    let (threads, process) = (args.workers, args.process);
+    match (sockets.len(), threads) {
+        (0 | 1, 1) => CommunicationConfig::Thread.try_build().map_err(JobError::Cluster),
+        (0 | 1, threads) => CommunicationConfig::Process(threads).try_build().map_err(JobError::Cluster),
+        _ => {
             silence_lost_connections();
-            CommunicationConfig::Cluster {
-                threads: *workers,
-                process: *process,
-                addresses: hosts.clone(),
-                report: false,
-                zerocopy: false,
-            }
+            let hooks = Hooks::default();
+            let inner = ProcessBuilder::new_typed_vector(threads, hooks.refill.clone(), hooks.spill.clone());
+            let (builders, connections) =
+                initialize_networking_from_sockets(inner, sockets, process, threads, hooks)
+                    .map_err(|source| JobError::Io { what: "start the threads of the mesh".to_owned(), source })?;
+            Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(connections)))
         }
     }
+}
+
+/// What has to be the same in all processes of the job.
+pub(crate) fn identity(job: &str, args: &JobArgs) -> Identity {
+    let list = |items: &mut dyn Iterator<Item = String>| {
+        let items: Vec<String> = items.collect();
+        if items.is_empty() { "none".to_owned() } else { items.join(" ") }
+    };
+    let flag = |name: &str, value: String| (name.to_owned(), value);
+    Identity {
+        job: job.to_owned(),
+        processes: args.hosts.len(),
+        restore: args.restore.to_string(),
+        program: program(),
+        settings: vec![
+            flag("Tidemill", env!("CARGO_PKG_VERSION").to_owned()),
+            flag("--workers", args.workers.to_string()),
+            flag("--key-groups", args.key_groups.to_string()),
+            flag("--checkpoint-dir", if args.checkpoint_dir.is_some() { "given" } else { "none" }.to_owned()),
+            flag("--renamed", list(&mut args.renamed.iter().map(ToString::to_string))),
+            flag("--drop-state", list(&mut args.drop_state.iter().cloned())),
+        ],
+    }
+}
+
+/// Length and checksum of the program's file. Of two builds the graphs may differ, and timely would not notice.
+fn program() -> String {
+    let read = || -> std::io::Result<String> {
+        // The file that runs, also where another one has been put in its place.
+        let mut file = File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;
+        let (mut hash, mut buffer, mut len) = (crc32fast::Hasher::new(), vec![0; 1 << 20], 0);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(format!("{len} bytes, CRC-32 {:08x}", hash.finalize())),
+                read => {
+                    len += read;
+                    hash.update(buffer.get(..read).unwrap_or_default());
+                }
+            }
+        }
+    };
+    read().unwrap_or_default()
 }
 
 /// Runs `f`; a panic in it becomes an error: of the connection if it says so, of worker `index` otherwise.

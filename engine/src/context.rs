@@ -13,7 +13,7 @@ use timely::scheduling::Activator;
 
 use crate::budget::Budget;
 use crate::checkpoint::epochs::Epochs;
-use crate::checkpoint::restore::BlobName;
+use crate::checkpoint::restore::{BlobName, Start};
 use crate::checkpoint::thread::Written;
 use crate::clock::Clock;
 use crate::error::JobError;
@@ -47,6 +47,8 @@ pub(crate) struct JobProgress {
     pub(crate) began: OnceLock<(Instant, Arrival)>,
     /// The incarnation of the process that leads, once the first epoch has begun.
     pub(crate) leader: Arc<OnceLock<u64>>,
+    /// 0: nothing was restored, or it is not known yet what is.
+    pub(crate) restored_epoch: AtomicU64,
     pub(crate) running_epoch: AtomicU64,
     /// 0: none yet.
     pub(crate) committed_epoch: AtomicU64,
@@ -221,6 +223,7 @@ pub(crate) struct WorkerContext {
     pub(crate) first_epoch: Epoch,
     pub(crate) backend: RefCell<Backend>,
     pub(crate) epochs: RefCell<Epochs>,
+    pub(crate) start: Arc<Start>,
     /// Blobs of the restored epoch, by name, one per old worker that wrote it.
     pub(crate) restored: Arc<BTreeMap<String, Vec<Vec<u8>>>>,
     /// The sources and sinks of this program: `source/name`, `sink/name`.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use timely::dataflow::channels::pact::Pipeline;
@@ -38,7 +39,7 @@ pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -
         name: name.to_owned(),
         worker: context.worker,
         workers: context.workers,
-        restored_epoch: Epoch(context.first_epoch.0 - 1),
+        restored_epoch: context.start.restored_epoch(),
         incarnation: context.incarnation,
         leader: Arc::clone(&context.process.progress.leader),
         clock: context.process.clock.clone(),
@@ -47,6 +48,7 @@ pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -
     };
     if context.worker == 0 {
         let tokens = restored_tokens(&context, name)?;
+        context.start.recovering.store(true, Ordering::Relaxed);
         sink.recover(&sink_context, tokens).map_err(|e| connector_error(name, e))?;
     }
     let writer = sink.open(sink_context).map_err(|e| connector_error(name, e))?;

@@ -102,6 +102,11 @@ fn prometheus(snapshot: &Snapshot) -> String {
         let labelled = registry.sub_registry_with_label(("quantile".into(), quantile.to_owned().into()));
         labelled.register("checkpoint_us", "From tick to commit, microseconds", gauge(value as i64));
     }
+    for (reason, count) in &snapshot.mesh_refused {
+        let labelled = registry.sub_registry_with_label(("reason".into(), reason.clone().into()));
+        let help = "Connections refused while the processes of the job connected";
+        labelled.register("mesh_refused", help, ConstCounter::new(*count));
+    }
     for operator in &snapshot.operators {
         let labels = [("operator", &operator.name), ("kind", &operator.kind)];
         let labels = labels.into_iter().map(|(k, v)| (k.into(), v.clone().into()));

@@ -1,12 +1,13 @@
 //! A job: the settings, the workers, and what happens between start and end.
 //!
 //! ```text
-//! Job::run ─ check settings ─ plan the restore ─ start workers ─┬─ worker 0: build graph, step, step, …
-//!              (no record is read before all of this is right)  └─ worker n: the same
+//! Job::run ─ check settings ─ connect processes ─ plan the restore, take over ─ start workers ─┬─ worker 0: build graph, step, …
+//!              (no record is read before all of this is right)                                └─ worker n: the same
 //!         ◀─ report, or the first error ─ join ◀── end of input · SIGINT/SIGTERM · failure
 //! ```
 
 use std::cell::{Cell, RefCell};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -23,7 +24,7 @@ use crate::budget::Budget;
 use crate::checkpoint::claims;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::epochs::Epochs;
-use crate::checkpoint::restore::{Start, prepare, working_root};
+use crate::checkpoint::restore::{self, Start, Starting, working_root};
 use crate::checkpoint::thread::{BasePolicy, CheckpointThread, Written};
 use crate::clock::Clock;
 use crate::cluster;
@@ -31,10 +32,14 @@ use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, StateU
 use crate::crash;
 use crate::error::JobError;
 use crate::http;
+use crate::mesh::{self, Agreement, Mesh, Refusals};
 use crate::metrics::{Distribution, Metrics, Snapshot};
 use crate::settings::JobArgs;
 use crate::stream::Flow;
 use crate::turns::{self, Director};
+
+/// Connections to the other processes, by process; none in a job of one.
+type Sockets = Vec<Option<TcpStream>>;
 
 /// A dataflow program with a name and settings.
 #[derive(Clone, Debug)]
@@ -95,7 +100,7 @@ impl Job {
         };
         let run = self.prepare(world)?;
         let page = run.args.http.map(|address| http::serve(address, Arc::clone(&run))).transpose()?;
-        let result = run_workers(&run, build);
+        let result = run.execute(build);
         drop(page);
         let ended = if run.process.stop.load(Ordering::Relaxed) { "stopped" } else { "finished" };
         result.map(|()| run.snapshot(ended))
@@ -107,13 +112,12 @@ impl Job {
         F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
     {
         self.args.check()?;
-        run_workers(&self.prepare(world)?, build)
+        self.prepare(world)?.execute(build)
     }
 
     fn prepare(self, world: World) -> Result<Arc<Run>, JobError> {
         let Self { name, args, .. } = self;
         let World { clock, incarnation, store, bases, stop, director } = world;
-        let start = prepare(&name, &args, incarnation, store)?;
         let process = Arc::new(Process {
             budget: Budget::new(args.max_in_flight),
             held: AtomicI64::new(0),
@@ -128,8 +132,9 @@ impl Job {
             progress: JobProgress {
                 began: OnceLock::new(),
                 leader: Arc::default(),
-                running_epoch: AtomicU64::new(start.first_epoch().0),
-                committed_epoch: AtomicU64::new(start.first_epoch().0 - 1),
+                restored_epoch: AtomicU64::new(0),
+                running_epoch: AtomicU64::new(0),
+                committed_epoch: AtomicU64::new(0),
                 written: Written::default(),
                 state: (0..args.workers).map(|_| StateUse::default()).collect(),
                 checkpoint_time: Distribution::new(),
@@ -140,7 +145,8 @@ impl Job {
             None => Some(Workplace::claim(&working_root(&args), &format!("{incarnation:016x}"))?),
             Some(_) => None,
         };
-        Ok(Arc::new(Run { name, args, incarnation, start, process, workplace, bases, director }))
+        let refusals = Arc::default();
+        Ok(Arc::new(Run { name, args, incarnation, store, process, workplace, bases, director, refusals }))
     }
 }
 
@@ -162,15 +168,80 @@ pub(crate) struct Run {
     name: String,
     args: JobArgs,
     incarnation: u64,
-    start: Start,
+    store: Option<Arc<dyn CheckpointStore>>,
     process: Arc<Process>,
     /// Where RocksDB works; none in memory.
     workplace: Option<Workplace>,
     bases: BasePolicy,
     director: Option<Arc<dyn Director>>,
+    /// Who was refused while the processes of the job connected.
+    refusals: Arc<Refusals>,
 }
 
 impl Run {
+    fn execute<F>(self: &Arc<Self>, build: F) -> Result<(), JobError>
+    where
+        F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    {
+        // Kept where the error comes later, from another process.
+        let mut decided = None;
+        let result = self.begin(&mut decided).and_then(|sockets| match &decided {
+            Some(start) => run_workers(self, start, sockets, build),
+            None => Ok(()),
+        });
+        if let (Err(_), Some(start)) = (&result, &decided) {
+            start.give_back(self.workplace.as_ref().is_none_or(|workplace| workplace.is_the_only_one()));
+        }
+        result
+    }
+
+    /// Connects the processes of the job, and decides with them what they start from.
+    fn begin(&self, decided: &mut Option<Arc<Start>>) -> Result<Sockets, JobError> {
+        let starting = Starting {
+            job: &self.name,
+            args: &self.args,
+            incarnation: self.incarnation,
+            now_ms: self.process.clock.now_ms(),
+            store: self.store.clone(),
+        };
+        let mut decide = |agreement: Option<&Agreement>| {
+            let start = match agreement {
+                None => restore::lead(&starting)?,
+                Some(agreement) => restore::follow(&starting, agreement)?,
+            };
+            let agreement = start.agreement(self.incarnation);
+            *decided = Some(Arc::new(start));
+            Ok((agreement, ()))
+        };
+        let sockets = if self.args.hosts.len() > 1 {
+            mesh::form(&self.mesh(), decide)?.0
+        } else {
+            decide(None)?;
+            Sockets::new()
+        };
+        if let Some(start) = decided {
+            let progress = &self.process.progress;
+            progress.restored_epoch.store(start.restored_epoch().0, Ordering::Relaxed);
+            progress.committed_epoch.store(start.restored_epoch().0, Ordering::Relaxed);
+            progress.running_epoch.store(start.first_epoch.0, Ordering::Relaxed);
+        }
+        Ok(sockets)
+    }
+
+    fn mesh(&self) -> Mesh {
+        let JobArgs { hosts, process, mesh_timeout, .. } = &self.args;
+        Mesh {
+            hosts: hosts.clone(),
+            me: *process,
+            identity: cluster::identity(&self.name, &self.args),
+            run: self.incarnation,
+            timeout: *mesh_timeout,
+            hope: Duration::from_secs(10),
+            stop: Arc::clone(&self.process.stop),
+            refusals: Arc::clone(&self.refusals),
+        }
+    }
+
     /// What the job is doing right now.
     pub(crate) fn snapshot(&self, state: &str) -> Snapshot {
         let progress = &self.process.progress;
@@ -184,7 +255,7 @@ impl Run {
                 .get()
                 .map_or(0, |began| u64::try_from(turns::since(began.0).as_millis()).unwrap_or(u64::MAX)),
             now_ms: self.process.clock.now_ms(),
-            restored_epoch: self.start.manifest.as_ref().map(|manifest| manifest.epoch),
+            restored_epoch: Some(progress.restored_epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0),
             epoch: progress.running_epoch.load(Ordering::Relaxed),
             committed_epoch: (committed > 0).then_some(committed),
             in_flight: self.process.budget.in_flight(),
@@ -193,6 +264,7 @@ impl Run {
             delta_bytes: progress.written.delta_bytes.load(Ordering::Relaxed),
             checkpoint_files_lost: progress.written.lost_files.load(Ordering::Relaxed),
             state_bytes: progress.state.iter().map(|state| state.bytes.load(Ordering::Relaxed)).sum(),
+            mesh_refused: self.refusals.counts(),
             operators: self.process.metrics.snapshot(),
         }
     }
@@ -226,12 +298,12 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, JobError> {
     Ok(stop)
 }
 
-fn run_workers<F>(run: &Arc<Run>, build: F) -> Result<(), JobError>
+fn run_workers<F>(run: &Arc<Run>, start: &Arc<Start>, sockets: Sockets, build: F) -> Result<(), JobError>
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
 {
-    let (allocators, connections) = cluster::communication(&run.args).try_build().map_err(JobError::Cluster)?;
-    let shared = Arc::clone(run);
+    let (allocators, connections) = cluster::communication(&run.args, sockets)?;
+    let (shared, start) = (Arc::clone(run), Arc::clone(start));
     if let Some(director) = &run.director {
         // All seats are there before anyone takes one.
         (0..run.args.workers).for_each(|worker| _ = director.announce(None, &format!("worker {worker}")));
@@ -241,7 +313,7 @@ where
         let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(Instant::now()));
         let index = worker.index();
         // Users' code may panic: it is caught so that the other workers hear of it and the caller gets an error.
-        if let Err(error) = cluster::caught(index, || run_worker(&mut worker, &shared, &build)) {
+        if let Err(error) = cluster::caught(index, || run_worker(&mut worker, &shared, &start, &build)) {
             shared.process.failure.set(error);
         }
         if shared.process.failure.is_set() && shared.director.is_none() {
@@ -262,14 +334,14 @@ where
 }
 
 /// Builds the graph on this worker and steps it to its end.
-fn run_worker<F>(worker: &mut Worker, run: &Run, build: &F) -> Result<(), JobError>
+fn run_worker<F>(worker: &mut Worker, run: &Run, start: &Arc<Start>, build: &F) -> Result<(), JobError>
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError>,
 {
-    let context = open_context(worker, run)?;
+    let context = open_context(worker, run, start)?;
     let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
     let built = built.and_then(|()| claims::check(&context));
-    if run.start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
+    if start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
         tracing::info!(
             "the restored checkpoint is of a finished job: its input had ended; its last output is published, and nothing more is to do"
         );
@@ -299,7 +371,7 @@ where
     Ok(())
 }
 
-fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
+fn open_context(worker: &Worker, run: &Run, start: &Arc<Start>) -> Result<Shared, JobError> {
     let (index, workers) = (worker.index(), worker.peers());
     let config = BackendConfig {
         dir: run.workplace.as_ref().map(|workplace| workplace.worker(index)),
@@ -307,27 +379,28 @@ fn open_context(worker: &Worker, run: &Run) -> Result<Shared, JobError> {
         worker: index,
         workers,
         memory_limit_bytes: run.args.state_memory.map(|bytes| bytes / run.args.workers as u64),
-        durable: run.start.target.is_some(),
+        durable: start.target.is_some(),
     };
-    let restored = match (&run.start.manifest, &run.start.target) {
+    let restored = match (&start.manifest, &start.target) {
         (Some(manifest), Some(target)) => {
             let changes = run.args.changes();
             Some(RestoredWorker { manifest: Arc::clone(manifest), changes, store: Arc::clone(&target.store) })
         }
         _ => None,
     };
-    let first_epoch = run.start.first_epoch();
+    let first_epoch = start.first_epoch;
     Ok(Rc::new(WorkerContext {
         process: Arc::clone(&run.process),
         worker: index,
         workers,
         threads: run.args.workers,
         incarnation: run.incarnation,
-        checkpoint_interval: run.start.target.as_ref().map(|_| run.args.checkpoint_interval),
+        checkpoint_interval: start.target.as_ref().map(|_| run.args.checkpoint_interval),
         first_epoch,
         backend: RefCell::new(Backend::open(config, restored)?),
         epochs: RefCell::new(Epochs::new(index, first_epoch)),
-        restored: Arc::clone(&run.start.blobs),
+        start: Arc::clone(start),
+        restored: Arc::clone(&start.blobs),
         ends: RefCell::default(),
         acknowledge: RefCell::new(vec![0; run.args.hosts.len().max(1)]),
         dead_letters_logged: Cell::new(0),
@@ -340,15 +413,15 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         return Err(JobError::Invalid(format!("job \"{}\" has no source: it would never do anything", run.name)));
     }
     // Nothing is left that may stop the start, and worker 0 will commit what comes next.
-    if let (0, Some(manifest), Some(target)) = (context.worker, &run.start.manifest, &run.start.target) {
-        manifest.give_up_later(target.store.as_ref())?;
+    if context.worker == 0 {
+        context.start.begin()?;
     }
     let backend = context.backend.borrow();
     let thread = CheckpointThread::start(
         context.worker as u32,
         backend.db(),
-        run.start.target.clone(),
-        run.start.manifest.is_some(),
+        context.start.target.clone(),
+        context.start.manifest.is_some(),
         run.bases,
         run.process.progress.written.clone(),
     )?;

@@ -4,7 +4,7 @@
 //! job ─▶ stream (the graph) ─▶ ingest · exchange · shell · egress  (timely operators)
 //!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ context, budget, metrics
 //! testing: drives the shell, or a whole job, from a test
-//! leaves: time, record, clock, error, cluster, turns
+//! mesh: how several processes find each other · leaves: time, record, clock, error, cluster, turns
 //! ```
 
 mod budget;
@@ -21,6 +21,7 @@ mod http;
 mod ingest;
 pub mod job;
 mod lateness;
+mod mesh;
 pub mod metrics;
 pub mod record;
 pub mod settings;

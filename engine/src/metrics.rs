@@ -399,6 +399,9 @@ pub struct Snapshot {
     pub checkpoint_files_lost: u64,
     /// Memory that keyed state takes in this process, bytes, estimated.
     pub state_bytes: u64,
+    /// Connections that this process refused while the processes of the job connected, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mesh_refused: BTreeMap<String, u64>,
     /// The operators of this process.
     pub operators: Vec<OperatorSnapshot>,
 }

@@ -22,13 +22,17 @@ pub struct JobArgs {
     /// Which of the hosts this process is.
     #[arg(long, default_value_t = 0, value_name = "INDEX")]
     pub process: usize,
+    /// How long this process waits for the others when the job starts.
+    #[arg(long, default_value = "5m", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub mesh_timeout: Duration,
     /// Where checkpoints are kept (shared by all processes). Without it nothing survives the job.
     #[arg(long, value_name = "DIR")]
     pub checkpoint_dir: Option<PathBuf>,
     /// The checkpoint clock: how long an epoch is. From 20ms.
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub checkpoint_interval: Duration,
-    /// What to start from: auto (go on where the last run stopped), none, an epoch, or a manifest's path.
+    /// What to start from: auto (go on where the last run stopped), none, an epoch, or a manifest's path. Of several
+    /// processes number 0 decides: the others may leave it out.
     #[arg(long, default_value = "auto", value_name = "auto|none|EPOCH|PATH")]
     pub restore: RestoreFrom,
     /// An operator, a source, a sink, or a state (operator/state) that is called OLD in the checkpoint and NEW in the
@@ -77,6 +81,7 @@ impl Default for JobArgs {
             workers: 1,
             hosts: Vec::new(),
             process: 0,
+            mesh_timeout: Duration::from_secs(300),
             checkpoint_dir: None,
             checkpoint_interval: Duration::from_secs(1),
             restore: RestoreFrom::Auto,

@@ -87,13 +87,15 @@ pub enum StateError {
         /// The directory.
         path: PathBuf,
     },
-    /// Another incarnation has committed the same epoch.
+    /// Another run of the job has taken over.
     #[error(
-        "\"{file}\" exists already: another incarnation of this job has committed this epoch and goes on; this one stops"
+        "\"{file}\" exists already: another run of this job, {by}, has taken over and goes on; this one stops. Was it started while this one was still running? Then stop one of them, or give each its own --checkpoint-dir: of two runs over one directory the one that started last goes on"
     )]
     Fenced {
         /// The manifest that was there first.
         file: String,
+        /// What is known of that run.
+        by: String,
     },
     /// The file system refused something.
     #[error("could not {what} \"{}\"", .path.display())]
@@ -146,6 +148,14 @@ impl StateError {
 
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Adds who was there first.
+    pub(crate) fn by(self, describe: impl FnOnce(&str) -> String, name: &str) -> Self {
+        match self {
+            Self::Fenced { file, .. } => Self::Fenced { file, by: describe(name) },
+            other => other,
+        }
     }
 
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

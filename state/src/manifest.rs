@@ -1,6 +1,6 @@
 //! The manifest of an epoch: what a checkpoint consists of, and what a start makes of it.
 
-mod json;
+pub(crate) mod json;
 mod plan;
 mod retention;
 mod whole;
@@ -14,6 +14,7 @@ use crate::delta::DeltaEntry;
 use crate::error::StateError;
 use crate::rows::Layout;
 use crate::store::{BaseEntry, CheckpointStore};
+use crate::take_over;
 
 /// Everything that a checkpoint consists of. Its file is the commit point of the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +80,7 @@ impl Manifest {
     /// The most epochs that may be open: ended by the sources and not committed, or running.
     pub const MAX_OPEN_EPOCHS: u64 = 4;
 
-    fn file(epoch: u64) -> String {
+    pub(crate) fn file(epoch: u64) -> String {
         format!("manifests/{epoch:020}.json")
     }
 
@@ -88,41 +89,40 @@ impl Manifest {
     /// # Errors
     /// [`StateError::Fenced`] when another incarnation has committed this epoch.
     pub fn commit(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
-        store.put_new(&Self::file(self.epoch), json::encode(self)?.as_bytes())?;
+        let (json, file) = (json::encode(self)?, Self::file(self.epoch));
+        store
+            .put_new(&file, json.as_bytes())
+            .map_err(|error| error.by(|file| take_over::describe(store, file), &file))?;
         // SUBTLE: the place of a zombie's epoch may be free because another incarnation committed it, went on and
         // pruned it. Then a newer one is there by now: looking before would miss one that comes in between.
         let newer = list_epochs(store)?.into_iter().rfind(|epoch| *epoch > self.epoch);
         match newer {
             None => Ok(()),
             Some(newer) => {
-                store.delete(&Self::file(self.epoch))?;
-                Err(StateError::Fenced { file: store.locate(&Self::file(newer)) })
+                store.delete(&file)?;
+                let newer = Self::file(newer);
+                Err(StateError::Fenced { file: store.locate(&newer), by: take_over::describe(store, &newer) })
             }
         }
     }
 
-    /// Going on from an older epoch gives the later ones up: their numbers are used again. To be called when nothing can
-    /// be said against the start any more.
-    ///
-    /// # Errors
-    /// When the store cannot be listed or refuses.
-    pub fn give_up_later(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
-        list_epochs(store)?.into_iter().filter(|later| *later > self.epoch).try_for_each(|later| {
-            tracing::warn!(epoch = later, "a later checkpoint is given up, because an older one is restored");
-            store.delete(&Self::file(later))
-        })
+    /// Reads what `manifests/` has under a number: a manifest, or a start's claim, which has the one that it goes on from.
+    fn load(store: &dyn CheckpointStore, number: u64) -> Result<Self, StateError> {
+        Self::read(store, number, &store.get(&Self::file(number))?)
     }
 
-    /// Reads the manifest of an epoch.
-    fn load(store: &dyn CheckpointStore, epoch: u64) -> Result<Self, StateError> {
-        let file = Self::file(epoch);
-        let corrupt = |reason: String| StateError::Corrupt { file: store.locate(&file), reason };
-        let manifest = json::decode(&store.get(&file)?).map_err(corrupt)?;
-        if manifest.epoch == epoch { Ok(manifest) } else { Err(corrupt(format!("it is of epoch {}", manifest.epoch))) }
+    /// As [`load`](Self::load), of what was read from the file.
+    pub(crate) fn read(store: &dyn CheckpointStore, number: u64, bytes: &[u8]) -> Result<Self, StateError> {
+        let corrupt = |reason: String| StateError::Corrupt { file: store.locate(&Self::file(number)), reason };
+        if let Some(claimed) = take_over::claimed(bytes) {
+            return claimed.map_err(corrupt);
+        }
+        let manifest = json::decode(bytes).map_err(corrupt)?;
+        if manifest.epoch == number { Ok(manifest) } else { Err(corrupt(format!("it is of epoch {}", manifest.epoch))) }
     }
 }
 
-fn list_epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
+pub(crate) fn list_epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
     let names = store.list("manifests")?;
     let mut epochs: Vec<u64> = names.iter().filter_map(|name| epoch_of(name.as_ref())).collect();
     epochs.sort_unstable();

@@ -41,6 +41,16 @@ impl Workplace {
         Ok(Self { dir, lock, _held: held })
     }
 
+    /// Whether no other process is at work beside this one, as far as can be seen: on this machine, mostly.
+    #[must_use]
+    pub fn is_the_only_one(&self) -> bool {
+        let Some(entries) = self.lock.parent().and_then(|root| fs::read_dir(root).ok()) else { return false };
+        let locks = entries.flatten().map(|entry| entry.path());
+        let others = locks.filter(|path| path.extension().is_some_and(|e| e == "lock") && *path != self.lock);
+        // Whoever works holds its lock; one that is gone was its owner's to remove.
+        others.filter_map(|path| File::open(path).ok()).all(|file| file.try_lock().is_ok())
+    }
+
     /// The folder of one worker. It is for the worker to create.
     #[must_use]
     pub fn worker(&self, index: usize) -> PathBuf {

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidemill_state::{Changes, CheckpointStore, Manifest, RestoreFrom, RestorePlan, Retention, blobs_of};
+use tidemill_state::{Changes, CheckpointStore, Manifest, RestoreFrom, Retention, Starter, Taken, blobs_of};
 
 use super::coordinator::PUBLISHED_BLOB;
 use super::thread::Target;
-use crate::error::JobError;
+use crate::error::{JobError, with_causes};
+use crate::mesh::Agreement;
 use crate::settings::JobArgs;
 use crate::time::Epoch;
 
@@ -16,27 +18,71 @@ use crate::time::Epoch;
 pub(crate) type Blobs = BTreeMap<String, Vec<Vec<u8>>>;
 
 /// Where the job starts.
-#[derive(Clone)]
 pub(crate) struct Start {
     pub(crate) target: Option<Target>,
     pub(crate) manifest: Option<Arc<Manifest>>,
     pub(crate) blobs: Arc<Blobs>,
+    /// The first epoch of this incarnation.
+    pub(crate) first_epoch: Epoch,
+    /// What this process has claimed, if it is the one that decides.
+    taken: Option<Taken>,
+    /// Whether sinks have begun to clear away what the last run left.
+    pub(crate) recovering: AtomicBool,
+    /// Whether nothing is left that may stop the start.
+    pub(crate) begun: AtomicBool,
+}
+
+/// What a start is told of the job.
+pub(crate) struct Starting<'a> {
+    pub(crate) job: &'a str,
+    pub(crate) args: &'a JobArgs,
+    pub(crate) incarnation: u64,
+    pub(crate) now_ms: i64,
+    pub(crate) store: Option<Arc<dyn CheckpointStore>>,
 }
 
 impl Start {
-    /// The first epoch of this incarnation.
-    pub(crate) fn first_epoch(&self) -> Epoch {
-        self.manifest.as_ref().map_or(Epoch(1), |manifest| Epoch(manifest.epoch + 1))
+    /// The epoch whose state is restored; 0 on a fresh start.
+    pub(crate) fn restored_epoch(&self) -> Epoch {
+        Epoch(self.manifest.as_ref().map_or(0, |manifest| manifest.epoch))
+    }
+
+    /// What the other processes have to start from, too.
+    pub(crate) fn agreement(&self, run: u64) -> Agreement {
+        let found = self.taken.as_ref().map(|taken| taken.found.clone());
+        Agreement { run, first_epoch: self.first_epoch.0, found }
+    }
+
+    /// Nothing is left that may stop the start: later epochs are given up.
+    pub(crate) fn begin(&self) -> Result<(), JobError> {
+        if let (Some(taken), Some(target)) = (&self.taken, &self.target) {
+            taken.give_up_later(target.store.as_ref())?;
+        }
+        self.begun.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The start was refused: whoever ran before may go on, unless what it has not committed may be gone.
+    pub(crate) fn give_back(&self, is_alone: bool) {
+        let (Some(taken), Some(target)) = (&self.taken, &self.target) else { return };
+        let touched = self.recovering.load(Ordering::Relaxed);
+        if self.begun.load(Ordering::Relaxed) || (touched && !is_alone) {
+            return;
+        }
+        let store = target.store.as_ref();
+        let given_back = match touched && taken.is_followed(store).unwrap_or(true) {
+            true => Ok(()),
+            false => taken.withdraw(store),
+        };
+        if let Err(error) = given_back {
+            tracing::warn!(error = with_causes(&error), "the claim of a start that was refused stays");
+        }
     }
 }
 
-/// Decides what to start from. Reads only.
-pub(crate) fn prepare(
-    job: &str,
-    args: &JobArgs,
-    incarnation: u64,
-    store: Option<Arc<dyn CheckpointStore>>,
-) -> Result<Start, JobError> {
+/// Decides what to start from, and takes over from whoever was running. Where it is refused it has changed nothing.
+pub(crate) fn lead(starting: &Starting<'_>) -> Result<Start, JobError> {
+    let Starting { job, args, incarnation, now_ms, store } = starting;
     let Some(store) = store else {
         if !matches!(args.restore, RestoreFrom::Auto | RestoreFrom::None) {
             return Err(JobError::Invalid(
@@ -44,23 +90,47 @@ pub(crate) fn prepare(
                     .to_owned(),
             ));
         }
-        args.changes().check(&BTreeSet::new(), &BTreeSet::new())?;
-        return Ok(Start { target: None, manifest: None, blobs: Arc::default() });
+        return starting.from(None, Epoch(1), None);
     };
-    let manifest = match tidemill_state::plan_restore(store.as_ref(), &args.restore, job, args.key_groups)? {
-        RestorePlan::StartEmpty => None,
-        RestorePlan::From(manifest) => Some(Arc::new(*manifest)),
+    let (key_groups, incarnation, now_ms) = (args.key_groups, *incarnation, *now_ms);
+    let starter = Starter { job, key_groups, incarnation, now_ms };
+    let taken = tidemill_state::take_over(store.as_ref(), &args.restore, &starter)?;
+    let (manifest, first_epoch) = (taken.manifest.clone(), Epoch(taken.first_epoch));
+    starting.from(manifest, first_epoch, Some(taken.clone())).inspect_err(|_| drop(taken.withdraw(store.as_ref())))
+}
+
+/// Starts from what the leader has decided.
+pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<Start, JobError> {
+    let manifest = match (&starting.store, &agreement.found) {
+        (Some(store), Some(found)) => tidemill_state::follow(store.as_ref(), found)?,
+        (None, None) => None,
+        _ => return Err(JobError::Invalid("--checkpoint-dir must be given to all processes or to none".to_owned())),
     };
-    let blobs = match &manifest {
-        Some(manifest) => renamed(&args.changes(), manifest, read_blobs(store.as_ref(), manifest)?)?,
-        None => {
-            args.changes().check(&BTreeSet::new(), &BTreeSet::new())?;
-            Blobs::new()
-        }
-    };
-    let retention = Retention { keep: args.retain_checkpoints };
-    let target = Target { store, retention, incarnation };
-    Ok(Start { target: Some(target), manifest, blobs: Arc::new(blobs) })
+    starting.from(manifest, Epoch(agreement.first_epoch), None)
+}
+
+impl Starting<'_> {
+    fn from(&self, manifest: Option<Manifest>, first_epoch: Epoch, taken: Option<Taken>) -> Result<Start, JobError> {
+        let Self { args, incarnation, store, .. } = self;
+        let blobs = match (&manifest, store) {
+            (Some(manifest), Some(store)) => renamed(&args.changes(), manifest, read_blobs(store.as_ref(), manifest)?)?,
+            _ => {
+                args.changes().check(&BTreeSet::new(), &BTreeSet::new())?;
+                Blobs::new()
+            }
+        };
+        let retention = Retention { keep: args.retain_checkpoints };
+        let target = store.clone().map(|store| Target { store, retention, incarnation: *incarnation });
+        Ok(Start {
+            target,
+            manifest: manifest.map(Arc::new),
+            blobs: Arc::new(blobs),
+            first_epoch,
+            taken,
+            recovering: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
+        })
+    }
 }
 
 /// The blobs of the restored epoch, and the staged output of older ones that may be unpublished.

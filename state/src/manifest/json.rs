@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Manifest;
@@ -14,10 +15,11 @@ const CHECKSUM: &str = "crc32";
 const STATES: &str = "states";
 const FIRST_WITH_CHECKSUM: u64 = 2;
 
-pub(super) fn encode(manifest: &Manifest) -> Result<String, StateError> {
+/// A manifest, or the claim of a start, with its checksum.
+pub(crate) fn encode<T: Serialize>(what: &T) -> Result<String, StateError> {
     let refused = |e| StateError::Invalid(format!("a manifest cannot be written as JSON: {e}"));
-    let mut json = serde_json::to_string_pretty(manifest).map_err(refused)?;
-    let value = serde_json::to_value(manifest).map_err(refused)?;
+    let mut json = serde_json::to_string_pretty(what).map_err(refused)?;
+    let value = serde_json::to_value(what).map_err(refused)?;
     let crc32 = value.as_object().map_or(0, checksum);
     json.truncate(json.strip_suffix("\n}").unwrap_or(&json).len());
     // Writing into a String does not fail.
@@ -25,7 +27,7 @@ pub(super) fn encode(manifest: &Manifest) -> Result<String, StateError> {
     Ok(json)
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
     let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|e| format!("it is not the JSON that was written ({} bytes: {e})", bytes.len()))?;
     let version = value.get("format_version").and_then(Value::as_u64);
@@ -37,14 +39,20 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
     if version >= FIRST_WITH_CHECKSUM
         && let Some(fields) = value.as_object_mut()
     {
-        let wanted = fields.remove(CHECKSUM);
-        let found = checksum(fields);
-        if wanted.as_ref().and_then(Value::as_u64) != Some(found.into()) {
-            let wanted = wanted.map_or("none".to_owned(), |wanted| wanted.to_string());
-            return Err(format!("its checksum is {found}, it says {wanted}: it is not what was written"));
-        }
+        verify(fields)?;
     }
     serde_json::from_value(value).map_err(|e| format!("it is not a manifest: {e}"))
+}
+
+/// Takes the checksum out, and compares it.
+pub(crate) fn verify(fields: &mut Map<String, Value>) -> Result<(), String> {
+    let wanted = fields.remove(CHECKSUM);
+    let found = checksum(fields);
+    if wanted.as_ref().and_then(Value::as_u64) == Some(found.into()) {
+        return Ok(());
+    }
+    let wanted = wanted.map_or("none".to_owned(), |wanted| wanted.to_string());
+    Err(format!("its checksum is {found}, it says {wanted}: it is not what was written"))
 }
 
 /// Of all fields but the states, however they are laid out.

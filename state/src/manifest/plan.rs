@@ -9,6 +9,7 @@ use super::whole::Inspection;
 use super::{Manifest, epoch_of, list_epochs};
 use crate::error::{StateError, advice};
 use crate::store::CheckpointStore;
+use crate::take_over;
 
 /// What to start from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub fn plan_restore(
     job: &str,
     key_groups: u16,
 ) -> Result<RestorePlan, StateError> {
-    let epochs = list_epochs(store)?;
+    let epochs = take_over::checkpoints(store)?;
     let mut inspection = Inspection::of(store);
     let epoch = match (from, epochs.last().copied()) {
         (RestoreFrom::Auto, None) => return check_never_committed(store).map(|()| RestorePlan::StartEmpty),
@@ -118,10 +119,12 @@ pub fn plan_restore(
 }
 
 /// Without a manifest there was no commit, unless there are files of an epoch that is only begun once another is committed.
+/// Starts that found nothing have claimed numbers, too.
 fn check_never_committed(store: &dyn CheckpointStore) -> Result<(), StateError> {
+    let claimed = list_epochs(store)?.last().copied().unwrap_or(0);
     for folder in ["bases", "deltas"] {
         let newest = store.list(folder)?.into_iter().filter_map(|name| Some((epoch_of_file(&name)?, name))).max();
-        if let Some((epoch, name)) = newest.filter(|(epoch, _)| *epoch > Manifest::MAX_OPEN_EPOCHS) {
+        if let Some((epoch, name)) = newest.filter(|(epoch, _)| *epoch > claimed + Manifest::MAX_OPEN_EPOCHS) {
             return Err(StateError::Corrupt {
                 file: store.locate("manifests"),
                 reason: format!(

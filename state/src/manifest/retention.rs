@@ -1,11 +1,12 @@
 //! Which checkpoints are kept, and which files go with the others.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Manifest, WorkerEntry, list_epochs};
 use crate::error::StateError;
 use crate::store::CheckpointStore;
+use crate::take_over;
 
 /// How many checkpoints are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,24 +60,29 @@ impl Pruning {
     /// # Errors
     /// When the store cannot be listed or refuses.
     pub fn prune(&mut self, store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
-        let epochs = list_epochs(store)?;
+        let is_known = |number| self.kept.contains_key(&number);
+        let (mut claims, epochs) = take_over::part_claims(store, list_epochs(store)?, is_known);
         let (old, kept) = epochs.split_at(epochs.len().saturating_sub(self.retention.keep));
         let Some(newest) = kept.last() else { return Ok(self.forget_all_but(kept)) };
+        // Another start's, that this run has not noticed yet; it may be withdrawn, and then this one goes on.
+        let later = claims.split_off(claims.partition_point(|claim| claim < newest));
         let mut lost = self.forget_all_but(kept);
         lost.retain(|epoch| !old.contains(epoch));
         lost.extend(self.read_new_ones(store, kept)?);
+        for number in claims.iter().chain(old) {
+            store.delete(&Manifest::file(*number))?;
+        }
         if old.is_empty() {
             return Ok(lost);
         }
-        for epoch in old {
-            store.delete(&Manifest::file(*epoch))?;
-        }
+        let claimed: BTreeSet<String> =
+            later.iter().filter_map(|claim| Manifest::load(store, *claim).ok()).flat_map(|of| names_of(&of)).collect();
         for folder in ["deltas", "bases"] {
             for name in store.list(folder)? {
                 let path = format!("{folder}/{name}");
                 // Files of later epochs are being written, and no manifest names them yet.
                 let is_older = epoch_of_file(&name).is_some_and(|epoch| epoch <= *newest);
-                if is_older && !self.named.contains_key(&path) {
+                if is_older && !self.named.contains_key(&path) && !claimed.contains(&path) {
                     store.delete(&path)?;
                 }
             }

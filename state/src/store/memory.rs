@@ -31,7 +31,7 @@ impl CheckpointStore for MemoryStore {
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         let mut files = self.files();
         if files.contains_key(name) {
-            return Err(StateError::Fenced { file: self.locate(name) });
+            return Err(StateError::Fenced { file: self.locate(name), by: "unknown".to_owned() });
         }
         files.insert(name.to_owned(), bytes.into());
         Ok(())

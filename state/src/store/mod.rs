@@ -1,7 +1,7 @@
 //! Where checkpoints are kept: named files, a create-only put, and base snapshots.
 //!
 //! ```text
-//! manifests/{epoch}.json                     the commit of an epoch: created once, never changed
+//! manifests/{epoch}.json                     the commit of an epoch, or a start's claim: created once, never changed
 //! deltas/{epoch}-w{worker}-{incarnation}.delta
 //! bases/{epoch}-w{worker}-{incarnation}/     a RocksDB checkpoint: SST files, CURRENT, MANIFEST-…
 //! ```
@@ -195,7 +195,9 @@ impl CheckpointStore for LocalStore {
             let linked = fs::hard_link(&temporary, &path);
             fs::remove_file(&temporary).map_err(StateError::io("remove", &temporary))?;
             linked.map_err(|source| match source.kind() {
-                IoKind::AlreadyExists => StateError::Fenced { file: path.display().to_string() },
+                IoKind::AlreadyExists => {
+                    StateError::Fenced { file: path.display().to_string(), by: "unknown".to_owned() }
+                }
                 _ => StateError::Io { what: "create", path: path.clone(), source },
             })?;
             Self::sync_folder_of(&path)

@@ -1,0 +1,356 @@
+//! Who goes on from a checkpoint: of two runs of a job over one checkpoint directory, the one that started last.
+//!
+//! ```text
+//! manifests/  …  6  7  │ 8: claim of 7 │  9  10 …
+//!                      └ a start puts it before it does anything else; its first epoch is 9
+//! ```
+//! A file of `manifests/` is created once, and runs commit their epochs in order. So whoever was running before, and is
+//! paused or cut off, has to create number 8 before any later one, finds it taken, and stops: it is fenced. A claim holds a
+//! copy of the manifest that it goes on from (or of nothing), so that whoever starts next finds what it needs in it, too.
+//!
+//! SUBTLE: a start that is refused withdraws its claim, and the number is free again. A second start that has built on it
+//! meanwhile looks, once its own claim is there, whether what is below is still what it read; if not, it plans anew. What
+//! comes below later sees the newer number and gives up (`Manifest::commit`).
+//!
+//! Known limit: a run that is fenced notices when it commits next, not before. Until then it works for nothing.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::StateError;
+use crate::manifest::{Manifest, RestoreFrom, RestorePlan, json, list_epochs, plan_restore};
+use crate::store::CheckpointStore;
+
+/// How often a start plans anew, because a run that goes on has committed meanwhile.
+const TRIES: usize = 100;
+
+/// A start of a job, as its claims name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Starter<'a> {
+    /// The job.
+    pub job: &'a str,
+    /// Its key groups.
+    pub key_groups: u16,
+    /// Drawn anew at each start.
+    pub incarnation: u64,
+    /// When it starts, ms since the Unix epoch.
+    pub now_ms: i64,
+}
+
+/// What a start goes on from. Dropping it changes nothing.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// What is restored; nothing on a fresh start.
+    pub manifest: Option<Manifest>,
+    /// The first epoch that this start commits. Numbers are never used again.
+    pub first_epoch: u64,
+    /// The file of `manifests/` that holds what is restored, for other processes of the job.
+    pub found: Found,
+    claim: Option<u64>,
+    /// The claim that gives up later epochs, once nothing can stop the start.
+    gives_up: Option<Claim>,
+    incarnation: u64,
+}
+
+/// A file of `manifests/` and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Its number.
+    pub number: u64,
+    /// SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// The file of a claim.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claim {
+    format_version: u32,
+    /// Its own number: that of the epoch which nobody commits any more.
+    claim: u64,
+    incarnation: u64,
+    created_ms: i64,
+    of: Manifest,
+}
+
+impl Claim {
+    const FORMAT_VERSION: u32 = 1;
+
+    fn new(starter: &Starter<'_>, claim: u64, of: Option<Manifest>) -> Self {
+        let (incarnation, created_ms) = (starter.incarnation, starter.now_ms);
+        let of = of.unwrap_or_else(|| nothing(starter));
+        Self { format_version: Self::FORMAT_VERSION, claim, incarnation, created_ms, of }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, StateError> {
+        json::encode(self).map(String::into_bytes)
+    }
+
+    /// Creates its file.
+    fn put(&self, store: &dyn CheckpointStore) -> Result<Found, StateError> {
+        let bytes = self.encode()?;
+        let file = Manifest::file(self.claim);
+        store.put_new(&file, &bytes).map_err(|error| error.by(|file| describe(store, file), &file))?;
+        Ok(Found { number: self.claim, sha256: sha256(&bytes) })
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What is in a file of `manifests/` if it is a claim: the manifest that was gone on from.
+pub(crate) fn claimed(bytes: &[u8]) -> Option<Result<Manifest, String>> {
+    claim_in(bytes).map(|claim| claim.map(|claim| claim.of))
+}
+
+fn claim_in(bytes: &[u8]) -> Option<Result<Claim, String>> {
+    let mut value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    value.get("claim")?;
+    let version = value.get("format_version").and_then(serde_json::Value::as_u64);
+    if version != Some(u64::from(Claim::FORMAT_VERSION)) {
+        let found = version.map_or("none".to_owned(), |v| v.to_string());
+        return Some(Err(format!("its format version is {found}, this build reads {}", Claim::FORMAT_VERSION)));
+    }
+    if let Some(Err(reason)) = value.as_object_mut().map(json::verify) {
+        return Some(Err(reason));
+    }
+    Some(serde_json::from_value(value).map_err(|e| format!("it is not a start's claim: {e}")))
+}
+
+/// Who made a file of `manifests/`, for whoever finds a number taken.
+pub(crate) fn describe(store: &dyn CheckpointStore, file: &str) -> String {
+    let at = |ms: i64| {
+        let since = u64::try_from(ms).ok().map(std::time::Duration::from_millis);
+        let at = since.and_then(|since| std::time::UNIX_EPOCH.checked_add(since));
+        at.map_or("an unknown time".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
+    };
+    let Ok(bytes) = store.get(file) else { return "of which nothing is there any more".to_owned() };
+    match (claim_in(&bytes), json::decode(&bytes)) {
+        (Some(Ok(claim)), _) => format!("started at {}", at(claim.created_ms)),
+        (_, Ok(manifest)) => format!("which committed this epoch at {}", at(manifest.created_ms)),
+        _ => "whose file cannot be read".to_owned(),
+    }
+}
+
+/// Parts the claims of starts from the checkpoints among numbers of `manifests/`; `known` ones are checkpoints.
+pub(crate) fn part_claims(
+    store: &dyn CheckpointStore,
+    numbers: Vec<u64>,
+    known: impl Fn(u64) -> bool,
+) -> (Vec<u64>, Vec<u64>) {
+    numbers.into_iter().partition(|number| {
+        !known(*number) && store.get(&Manifest::file(*number)).is_ok_and(|bytes| claim_in(&bytes).is_some())
+    })
+}
+
+/// The epochs that a start can go on from: what `manifests/` lists, without the claims of starts that found nothing.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub(crate) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
+    let mut epochs = list_epochs(store)?;
+    let of_nothing = |number: &u64| {
+        let claimed = store.get(&Manifest::file(*number)).ok().and_then(|bytes| claimed(&bytes));
+        claimed.is_some_and(|of| of.is_ok_and(|of| of.epoch == 0))
+    };
+    let skip = epochs.iter().take_while(|number| of_nothing(number)).count();
+    Ok(epochs.split_off(skip))
+}
+
+/// Decides what is restored, and claims the next number: from now on no run that started earlier commits anything.
+///
+/// # Errors
+/// As [`plan_restore`]: then nothing is changed.
+pub fn take_over(store: &dyn CheckpointStore, from: &RestoreFrom, starter: &Starter<'_>) -> Result<Taken, StateError> {
+    let mut lost = None;
+    for _ in 0..TRIES {
+        let newest = list_epochs(store)?.last().copied();
+        match try_to_take(store, from, starter, newest) {
+            Ok(Some(taken)) => return Ok(taken),
+            Ok(None) => {}
+            Err(fenced @ StateError::Fenced { .. }) => lost = Some(fenced),
+            // What was read may be what another start has just put aside.
+            Err(error) if list_epochs(store)?.last().copied() == newest => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Err(lost.unwrap_or_else(|| {
+        StateError::Invalid(format!(
+            "other starts of job \"{}\" claim \"{}\" again and again: start it once",
+            starter.job,
+            store.locate("manifests")
+        ))
+    }))
+}
+
+/// Nothing when somebody else was there first or what was read is no longer so: to be tried again.
+fn try_to_take(
+    store: &dyn CheckpointStore,
+    from: &RestoreFrom,
+    starter: &Starter<'_>,
+    newest: Option<u64>,
+) -> Result<Option<Taken>, StateError> {
+    let below = newest.map(|newest| store.get(&Manifest::file(newest))).transpose()?;
+    let restored = match plan_restore(store, from, starter.job, starter.key_groups)? {
+        RestorePlan::StartEmpty => None,
+        RestorePlan::From(manifest) => Some(*manifest),
+    };
+    let newest_state = match (&below, newest) {
+        (Some(bytes), Some(newest)) => Manifest::read(store, newest, bytes).ok(),
+        _ => None,
+    };
+    let claim = newest.map_or(0, |newest| newest + 1);
+    let goes_back = restored.is_some() && restored != newest_state;
+    // Until nothing can stop the start, the newest stays what it was, unless it cannot be read.
+    let of = newest_state.filter(|_| goes_back).or_else(|| restored.clone());
+    let incarnation = starter.incarnation;
+    if let Some(manifest) = restored.as_ref().filter(|manifest| manifest.finished) {
+        // Nothing comes after it, of whatever run.
+        let (number, bytes) = match (newest, below) {
+            (Some(newest), Some(bytes)) if !goes_back => (newest, bytes),
+            _ => (manifest.epoch, store.get(&Manifest::file(manifest.epoch))?),
+        };
+        let found = Found { number, sha256: sha256(&bytes) };
+        let (claim, gives_up) = (None, None);
+        return Ok(Some(Taken { manifest: restored, first_epoch: number + 1, found, claim, gives_up, incarnation }));
+    }
+    let found = Claim::new(starter, claim, of).put(store)?;
+    let gives_up = goes_back.then(|| Claim::new(starter, claim + 1, restored.clone()));
+    let first_epoch = claim + 1 + u64::from(goes_back);
+    let taken = Taken { manifest: restored, first_epoch, found, claim: Some(claim), gives_up, incarnation };
+    if still_below(store, claim, newest, below.as_deref())? {
+        return taken.with_file_of_restored(store).map(Some);
+    }
+    taken.withdraw(store)?;
+    Ok(None)
+}
+
+fn nothing(starter: &Starter<'_>) -> Manifest {
+    Manifest {
+        format_version: Manifest::FORMAT_VERSION,
+        job: starter.job.to_owned(),
+        epoch: 0,
+        incarnation: starter.incarnation,
+        created_ms: starter.now_ms,
+        key_groups: starter.key_groups,
+        states: Vec::new(),
+        workers: Vec::new(),
+        finished: false,
+    }
+}
+
+/// Whether `claim` is the newest number, and what is below it is what was read.
+fn still_below(
+    store: &dyn CheckpointStore,
+    claim: u64,
+    newest: Option<u64>,
+    read: Option<&[u8]>,
+) -> Result<bool, StateError> {
+    let (below, above): (Vec<u64>, Vec<u64>) =
+        list_epochs(store)?.into_iter().filter(|number| *number != claim).partition(|number| *number < claim);
+    if !above.is_empty() || below.last().is_some_and(|last| Some(*last) > newest) {
+        return Ok(false);
+    }
+    // One that is no longer there was withdrawn or pruned; nobody can come in its place without seeing this claim.
+    match newest.filter(|newest| below.contains(newest)) {
+        Some(newest) => Ok(store.get(&Manifest::file(newest)).ok().is_none_or(|bytes| Some(bytes.as_slice()) == read)),
+        None => Ok(true),
+    }
+}
+
+impl Taken {
+    /// Going back: what is restored is in its own file, not in the claim.
+    fn with_file_of_restored(mut self, store: &dyn CheckpointStore) -> Result<Self, StateError> {
+        if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest) {
+            let file_of = |number: &u64| -> Option<Found> {
+                let bytes = store.get(&Manifest::file(*number)).ok()?;
+                let same = Manifest::read(store, *number, &bytes).is_ok_and(|found| found == *manifest);
+                same.then(|| Found { number: *number, sha256: sha256(&bytes) })
+            };
+            self.found = list_epochs(store)?.iter().find_map(file_of).unwrap_or(self.found);
+        }
+        Ok(self)
+    }
+
+    /// The epoch whose state is restored; 0 on a fresh start.
+    #[must_use]
+    pub fn restored_epoch(&self) -> u64 {
+        self.manifest.as_ref().map_or(0, |manifest| manifest.epoch)
+    }
+
+    /// Going on from an older epoch gives the later ones up. To be called when nothing can be said against the start any
+    /// more.
+    ///
+    /// # Errors
+    /// When another start has taken over meanwhile, or the store refuses.
+    pub fn give_up_later(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
+        let Some(claim) = &self.gives_up else { return Ok(()) };
+        claim.put(store)?;
+        let given_up =
+            list_epochs(store)?.into_iter().filter(|later| (claim.of.epoch + 1..claim.claim).contains(later));
+        given_up.filter(|later| *later != self.found.number).try_for_each(|later| {
+            tracing::warn!(epoch = later, "a later checkpoint is given up, because an older one is restored");
+            store.delete(&Manifest::file(later))
+        })
+    }
+
+    /// Whether there is anything of epochs that come after the restored one, and are not this start's: a run that was
+    /// killed, or one that goes on, had begun them.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub fn is_followed(&self, store: &dyn CheckpointStore) -> Result<bool, StateError> {
+        let epoch_of = |name: &String| name.split('-').next().and_then(|epoch| epoch.parse::<u64>().ok());
+        let names = store.list("deltas")?;
+        let last = list_epochs(store)?.into_iter().rfind(|number| Some(*number) != self.claim);
+        let last = last.unwrap_or(0).max(self.restored_epoch());
+        Ok(names.iter().filter_map(epoch_of).any(|epoch| epoch > last))
+    }
+
+    /// The start was refused and has changed nothing else: its claim is taken back, and whoever ran before may go on.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub fn withdraw(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
+        let Some(file) = self.claim.map(Manifest::file) else { return Ok(()) };
+        let claim = store.get(&file).ok().and_then(|bytes| claim_in(&bytes)?.ok());
+        match claim {
+            Some(claim) if claim.incarnation == self.incarnation => store.delete(&file),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a process restores that does not decide: exactly what the leader says, which must be in this one's checkpoint
+/// directory as well.
+///
+/// # Errors
+/// When the file is not there, or another.
+pub fn follow(store: &dyn CheckpointStore, found: &Found) -> Result<Option<Manifest>, StateError> {
+    let file = Manifest::file(found.number);
+    let differs = |here: String| {
+        StateError::Invalid(format!(
+            "the leader restores \"{file}\" of its --checkpoint-dir (SHA-256 {}), and \"{}\" here {here}: all processes of a job need the same --checkpoint-dir, shared by all",
+            found.sha256,
+            store.locate(&file)
+        ))
+    };
+    if store.len(&file)?.is_none() {
+        return Err(differs("is not there".to_owned()));
+    }
+    let bytes = store.get(&file)?;
+    let here = sha256(&bytes);
+    if here != found.sha256 {
+        return Err(differs(format!("is another file (SHA-256 {here})")));
+    }
+    let manifest = Manifest::read(store, found.number, &bytes)?;
+    Ok((manifest.epoch > 0).then_some(manifest))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,386 @@
+//! Runs of a job over one checkpoint directory, in every order of what they do to it: there is one line of history, and
+//! whoever started last goes on.
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::manifest::{Retention, StateEntry, WorkerEntry};
+use crate::store::{BaseEntry, BaseFile, LocalStore, MemoryStore};
+
+fn starter(incarnation: u64) -> Starter<'static> {
+    Starter { job: "job", key_groups: 128, incarnation, now_ms: 1_764_300_000_000 }
+}
+
+/// A checkpoint with a line of history for its state: who committed what.
+fn manifest(incarnation: u64, epoch: u64, line: &[String]) -> Manifest {
+    let entry = |name: &String| StateEntry { name: name.clone(), version: 1, kind: "value".to_owned(), layout: None };
+    Manifest {
+        incarnation,
+        epoch,
+        states: line.iter().map(entry).collect(),
+        workers: vec![WorkerEntry::default()],
+        ..nothing(&starter(incarnation))
+    }
+}
+
+fn line_of(manifest: Option<&Manifest>) -> Vec<String> {
+    manifest.into_iter().flat_map(|manifest| manifest.states.iter().map(|state| state.name.clone())).collect()
+}
+
+/// Says which of some threads does its next thing to the store.
+#[derive(Default)]
+struct Turns {
+    state: Mutex<TurnState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct TurnState {
+    turn: Option<usize>,
+    waiting: Vec<bool>,
+    done: Vec<bool>,
+}
+
+impl Turns {
+    fn wait(&self, who: usize) {
+        let mut state = self.state.lock().unwrap();
+        state.waiting[who] = true;
+        self.changed.notify_all();
+        let mut state = self.changed.wait_while(state, |state| state.turn != Some(who)).unwrap();
+        (state.turn, state.waiting[who]) = (None, false);
+    }
+
+    fn done(&self, who: usize) {
+        self.state.lock().unwrap().done[who] = true;
+        self.changed.notify_all();
+    }
+
+    /// Has all go on, one at a time, until they are done. `choose` gets the number of those that can.
+    fn conduct(&self, mut choose: impl FnMut(usize) -> usize) {
+        loop {
+            let is_moving = |state: &mut TurnState| {
+                state.turn.is_some() || state.waiting.iter().zip(&state.done).any(|(waiting, done)| !waiting && !done)
+            };
+            let mut state = self.changed.wait_while(self.state.lock().unwrap(), is_moving).unwrap();
+            let able: Vec<usize> = (0..state.done.len()).filter(|who| !state.done[*who]).collect();
+            if able.is_empty() {
+                return;
+            }
+            state.turn = Some(able[choose(able.len())]);
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// The store as one of the runs sees it.
+struct Seen {
+    store: Arc<MemoryStore>,
+    turns: Arc<Turns>,
+    who: usize,
+}
+
+impl Seen {
+    fn turn(&self) -> &MemoryStore {
+        self.turns.wait(self.who);
+        &self.store
+    }
+}
+
+impl CheckpointStore for Seen {
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.turn().put_new(name, bytes)
+    }
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.turn().put(name, bytes)
+    }
+    fn get(&self, name: &str) -> Result<Vec<u8>, StateError> {
+        self.turn().get(name)
+    }
+    fn len(&self, name: &str) -> Result<Option<u64>, StateError> {
+        self.turn().len(name)
+    }
+    fn list(&self, folder: &str) -> Result<Vec<String>, StateError> {
+        self.turn().list(folder)
+    }
+    fn delete(&self, name: &str) -> Result<(), StateError> {
+        self.turn().delete(name)
+    }
+    fn adopt(&self, name: &str, folder: &Path) -> Result<Vec<BaseFile>, StateError> {
+        self.turn().adopt(name, folder)
+    }
+    fn fetch(&self, base: &BaseEntry, folder: &Path) -> Result<(), StateError> {
+        self.turn().fetch(base, folder)
+    }
+    fn locate(&self, name: &str) -> String {
+        self.store.locate(name)
+    }
+}
+
+/// What a run does.
+#[derive(Clone, Copy, Debug)]
+struct Role {
+    /// Whether it runs already, having committed epoch 1; otherwise it starts.
+    runs: bool,
+    /// Whether its start is refused, before it has changed anything but its claim.
+    refused: bool,
+    commits: u64,
+    /// How many checkpoints it keeps.
+    keeps: usize,
+}
+
+const RUNS: Role = Role { runs: true, refused: false, commits: 2, keeps: 9 };
+const STARTS: Role = Role { runs: false, refused: false, commits: 1, keeps: 9 };
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Event {
+    Claimed(usize),
+    Withdrew(usize),
+    /// Made visible what came of this line of commits.
+    Published(usize, Vec<String>),
+    Fenced(usize),
+}
+
+fn play(role: Role, who: usize, store: &Seen, events: &Mutex<Vec<Event>>) -> Result<(), StateError> {
+    let told = |event| events.lock().unwrap().push(event);
+    let incarnation = who as u64 + 1;
+    let (first, mut line) = if role.runs {
+        (2, vec!["0@1".to_owned()])
+    } else {
+        let taken = take_over(store, &RestoreFrom::Auto, &starter(incarnation))?;
+        told(Event::Claimed(who));
+        if role.refused {
+            taken.withdraw(store)?;
+            told(Event::Withdrew(who));
+            return Ok(());
+        }
+        let line = line_of(taken.manifest.as_ref());
+        told(Event::Published(who, line.clone()));
+        (taken.first_epoch, line)
+    };
+    for epoch in first..first + role.commits {
+        line.push(format!("{who}@{epoch}"));
+        match manifest(incarnation, epoch, &line).commit(store) {
+            Ok(()) => told(Event::Published(who, line.clone())),
+            Err(StateError::Fenced { .. }) => {
+                told(Event::Fenced(who));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        Retention { keep: role.keeps }.prune(store)?;
+    }
+    Ok(())
+}
+
+/// Has the roles play in the order that `choose` says, and checks what came of it.
+fn run(roles: &[Role], empty: bool, choose: impl FnMut(usize) -> usize) -> Vec<Event> {
+    let store = Arc::new(MemoryStore::default());
+    if !empty {
+        manifest(1, 1, &["0@1".to_owned()]).commit(store.as_ref()).unwrap();
+    }
+    let turns = Arc::new(Turns::default());
+    {
+        let mut state = turns.state.lock().unwrap();
+        (state.waiting, state.done) = (vec![false; roles.len()], vec![false; roles.len()]);
+    }
+    let events = Mutex::default();
+    let ends = std::thread::scope(|scope| {
+        let players: Vec<_> = roles
+            .iter()
+            .enumerate()
+            .map(|(who, role)| {
+                let seen = Seen { store: Arc::clone(&store), turns: Arc::clone(&turns), who };
+                let events = &events;
+                scope.spawn(move || {
+                    let end = play(*role, who, &seen, events);
+                    seen.turns.done(who);
+                    end
+                })
+            })
+            .collect();
+        turns.conduct(choose);
+        players.into_iter().map(|player| player.join().unwrap()).collect::<Vec<_>>()
+    });
+    let events = events.into_inner().unwrap();
+    for end in ends {
+        assert!(end.is_ok(), "{end:?} in {events:?}");
+    }
+    check(&events);
+    let last = take_over(store.as_ref(), &RestoreFrom::Auto, &starter(99)).unwrap();
+    let line = line_of(last.manifest.as_ref());
+    for event in &events {
+        if let Event::Published(_, published) = event {
+            assert!(line.starts_with(published), "{published:?} was published, {line:?} is restored: {events:?}");
+        }
+    }
+    events
+}
+
+fn check(events: &[Event]) {
+    let stays = |who: usize| !events.contains(&Event::Withdrew(who));
+    for (at, event) in events.iter().enumerate() {
+        match event {
+            // Whoever goes on after a start is that start, or a later one.
+            Event::Claimed(new) if stays(*new) => {
+                let mut going_on = vec![*new];
+                for later in &events[at..] {
+                    match later {
+                        Event::Claimed(who) => going_on.push(*who),
+                        Event::Published(who, _) => assert!(going_on.contains(who), "{who} after {new}: {events:?}"),
+                        _ => {}
+                    }
+                }
+            }
+            // And it stops only for a later one.
+            Event::Fenced(who) => {
+                let since = events.iter().position(|event| *event == Event::Claimed(*who)).unwrap_or(0);
+                let by_a_later = |event: &Event| matches!(event, Event::Claimed(other) if other != who);
+                assert!(events[since..at].iter().any(by_a_later) || events[at..].iter().any(by_a_later), "{events:?}");
+                let earlier = events[since..].iter().any(by_a_later);
+                assert!(earlier, "{who} lost to a run that started before: {events:?}");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Every order there is.
+fn exhaust(roles: &[Role], empty: bool) -> usize {
+    let (mut prefix, mut orders): (Vec<usize>, usize) = (Vec::new(), 0);
+    loop {
+        let mut made: Vec<(usize, usize)> = Vec::new();
+        run(roles, empty, |able| {
+            let choice = prefix.get(made.len()).copied().unwrap_or(0);
+            made.push((choice, able));
+            choice
+        });
+        orders += 1;
+        while made.last().is_some_and(|(choice, able)| choice + 1 == *able) {
+            made.pop();
+        }
+        let Some((last, _)) = made.pop() else { return orders };
+        prefix = made.into_iter().map(|(choice, _)| choice).collect();
+        prefix.push(last + 1);
+    }
+}
+
+#[test]
+fn in_every_order_of_a_run_and_a_start_the_start_goes_on() {
+    // With two commits of the run there are 200,474 orders, which take minutes.
+    let orders = exhaust(&[Role { commits: 1, ..RUNS }, STARTS], false);
+    assert!(orders > 200, "{orders} orders");
+    println!("{orders} orders");
+}
+
+#[test]
+fn in_every_order_of_a_run_and_a_start_that_is_refused_there_is_one_history() {
+    let orders = exhaust(&[Role { commits: 1, ..RUNS }, Role { refused: true, ..STARTS }], false);
+    println!("{orders} orders");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(600) })]
+
+    #[test]
+    fn in_any_order_of_many_runs_and_starts_there_is_one_history(
+        roles in prop::collection::vec((any::<bool>(), 0..4_u64, 1..4_usize), 1..4),
+        runs in any::<bool>(),
+        order in any::<u64>(),
+    ) {
+        let mut all: Vec<Role> = roles.into_iter().map(|(refused, commits, keeps)| Role { runs: false, refused, commits, keeps }).collect();
+        if runs {
+            all.insert(0, Role { commits: 4, keeps: 1, ..RUNS });
+        }
+        let mut order = order | 1;
+        run(&all, !runs, |able| {
+            order ^= order << 13;
+            order ^= order >> 7;
+            order ^= order << 17;
+            (order >> 33) as usize % able
+        });
+    }
+}
+
+#[test]
+fn a_claim_goes_on_from_what_was_there_and_says_who_made_it() {
+    let store = MemoryStore::default();
+    let fresh = take_over(&store, &RestoreFrom::None, &starter(1)).unwrap();
+    assert_eq!((fresh.first_epoch, fresh.restored_epoch()), (1, 0));
+    // Also nothing is found in the same place by all.
+    assert_eq!(follow(&store, &fresh.found).unwrap(), None);
+    manifest(1, 1, &["a".to_owned()]).commit(&store).unwrap();
+    let next = take_over(&store, &RestoreFrom::Auto, &starter(2)).unwrap();
+    assert_eq!((next.first_epoch, next.restored_epoch()), (3, 1));
+    assert_eq!(follow(&store, &next.found).unwrap(), next.manifest);
+    let late = manifest(1, 2, &[]).commit(&store).unwrap_err().to_string();
+    assert!(late.contains("another run of this job, started at 2025-11-28T03:20:00Z, has taken over"), "{late}");
+    assert!(late.contains("--checkpoint-dir of its own") || late.contains("its own --checkpoint-dir"), "{late}");
+    // A start over a start goes on from the same.
+    let again = take_over(&store, &RestoreFrom::Auto, &starter(3)).unwrap();
+    assert_eq!((again.first_epoch, again.restored_epoch()), (4, 1));
+    manifest(3, 4, &["b".to_owned()]).commit(&store).unwrap();
+    Retention { keep: 2 }.prune(&store).unwrap();
+    assert_eq!(list_epochs(&store).unwrap(), [1, 4], "claims are no checkpoints: they do not count, and do not stay");
+}
+
+#[test]
+fn going_back_gives_up_later_epochs_only_when_the_start_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path()).unwrap();
+    for epoch in 1..=3 {
+        manifest(1, epoch, &[epoch.to_string()]).commit(&store).unwrap();
+    }
+    let auto = |incarnation| take_over(&store, &RestoreFrom::Auto, &starter(incarnation)).unwrap();
+    let back = take_over(&store, &RestoreFrom::Epoch(1), &starter(2)).unwrap();
+    assert_eq!((back.restored_epoch(), back.first_epoch), (1, 6));
+    assert_eq!(follow(&store, &back.found).unwrap(), back.manifest, "it is in the file of epoch 1");
+    back.withdraw(&store).unwrap();
+    assert_eq!(list_epochs(&store).unwrap(), [1, 2, 3]);
+    // One that died there leaves the newest what it was.
+    let back = take_over(&store, &RestoreFrom::Epoch(1), &starter(3)).unwrap();
+    assert_eq!(auto(4).restored_epoch(), 3);
+    assert!(matches!(back.give_up_later(&store), Err(StateError::Fenced { .. })), "the later start goes on");
+    let back = take_over(&store, &RestoreFrom::Epoch(1), &starter(5)).unwrap();
+    back.give_up_later(&store).unwrap();
+    assert_eq!(auto(6).restored_epoch(), 1);
+    assert!(!list_epochs(&store).unwrap().contains(&3), "going back to 1 gave 3 up");
+    assert!(matches!(manifest(1, 4, &[]).commit(&store), Err(StateError::Fenced { .. })));
+}
+
+#[test]
+fn a_finished_job_is_not_claimed() {
+    let store = MemoryStore::default();
+    let last = Manifest { finished: true, ..manifest(1, 1, &[]) };
+    last.commit(&store).unwrap();
+    for _ in 0..2 {
+        let taken = take_over(&store, &RestoreFrom::Auto, &starter(2)).unwrap();
+        assert_eq!(taken.manifest.as_ref(), Some(&last));
+        assert_eq!(follow(&store, &taken.found).unwrap().as_ref(), Some(&last));
+    }
+    assert_eq!(list_epochs(&store).unwrap(), [1]);
+}
+
+#[test]
+fn who_has_another_directory_is_told_with_both_sides() {
+    let dirs = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let stores = [0, 1].map(|at: usize| LocalStore::open(dirs[at].path()).unwrap());
+    let taken = take_over(&stores[0], &RestoreFrom::Auto, &starter(1)).unwrap();
+    let error = follow(&stores[1], &taken.found).unwrap_err().to_string();
+    assert!(error.contains("is not there") && error.contains("--checkpoint-dir"), "{error}");
+    take_over(&stores[1], &RestoreFrom::Auto, &starter(2)).unwrap();
+    let error = follow(&stores[1], &taken.found).unwrap_err().to_string();
+    assert!(error.contains(&taken.found.sha256) && error.contains("is another file"), "{error}");
+}
+
+#[test]
+fn a_start_that_does_not_fit_claims_nothing() {
+    let store = MemoryStore::default();
+    manifest(1, 1, &[]).commit(&store).unwrap();
+    let other = Starter { job: "other", ..starter(2) };
+    assert!(take_over(&store, &RestoreFrom::Auto, &other).unwrap_err().to_string().contains("\"job\""));
+    assert!(take_over(&store, &RestoreFrom::Epoch(7), &starter(2)).is_err());
+    assert_eq!(list_epochs(&store).unwrap(), [1]);
+}
