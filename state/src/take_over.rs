@@ -165,16 +165,16 @@ pub(crate) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, State
 /// # Errors
 /// As [`plan_restore`]: then nothing is changed.
 pub fn take_over(store: &dyn CheckpointStore, from: &RestoreFrom, starter: &Starter<'_>) -> Result<Taken, StateError> {
-    let mut lost = None;
+    let (mut lost, mut refused) = (None, None);
     for _ in 0..TRIES {
         let newest = list_epochs(store)?.last().copied();
         match try_to_take(store, from, starter, newest) {
             Ok(Some(taken)) => return Ok(taken),
             Ok(None) => {}
             Err(fenced @ StateError::Fenced { .. }) => lost = Some(fenced),
-            // What was read may be what another start has just put aside.
-            Err(error) if list_epochs(store)?.last().copied() == newest => return Err(error),
-            Err(_) => {}
+            // What was listed may be what another start has just withdrawn: what is refused twice is refused.
+            Err(error) if refused.as_ref() == Some(&error.to_string()) => return Err(error),
+            Err(error) => refused = Some(error.to_string()),
         }
     }
     Err(lost.unwrap_or_else(|| {
