@@ -21,6 +21,8 @@ use crate::error::StateError;
 use crate::manifest::{Manifest, RestoreFrom, RestorePlan, list_epochs, plan_restore};
 use crate::store::CheckpointStore;
 
+/// How often a start looks again, because what it found missing may have been withdrawn meanwhile.
+const REFUSALS: u32 = 4;
 /// How often a start plans anew, because a run that goes on has committed meanwhile.
 const TRIES: usize = 100;
 
@@ -165,16 +167,16 @@ pub(crate) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, State
 /// # Errors
 /// As [`plan_restore`]: then nothing is changed.
 pub fn take_over(store: &dyn CheckpointStore, from: &RestoreFrom, starter: &Starter<'_>) -> Result<Taken, StateError> {
-    let (mut lost, mut refused) = (None, None);
+    let (mut lost, mut refused) = (None, 0);
     for _ in 0..TRIES {
         let newest = list_epochs(store)?.last().copied();
         match try_to_take(store, from, starter, newest) {
             Ok(Some(taken)) => return Ok(taken),
             Ok(None) => {}
             Err(fenced @ StateError::Fenced { .. }) => lost = Some(fenced),
-            // What was listed may be what another start has just withdrawn: what is refused twice is refused.
-            Err(error) if refused.as_ref() == Some(&error.to_string()) => return Err(error),
-            Err(error) => refused = Some(error.to_string()),
+            // What was listed may be what another start has just withdrawn.
+            Err(_) if refused < REFUSALS => refused += 1,
+            Err(error) => return Err(error),
         }
     }
     Err(lost.unwrap_or_else(|| {
