@@ -21,6 +21,8 @@ use crate::error::StateError;
 use crate::manifest::{Manifest, RestoreFrom, RestorePlan, json, list_epochs, plan_restore};
 use crate::store::CheckpointStore;
 
+/// How often a start looks again, because what it found missing may have been withdrawn meanwhile.
+const REFUSALS: u32 = 4;
 /// How often a start plans anew, because a run that goes on has committed meanwhile.
 const TRIES: usize = 100;
 
@@ -167,16 +169,16 @@ pub(crate) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, State
 /// # Errors
 /// As [`plan_restore`]: then nothing is changed.
 pub fn take_over(store: &dyn CheckpointStore, from: &RestoreFrom, starter: &Starter<'_>) -> Result<Taken, StateError> {
-    let mut lost = None;
+    let (mut lost, mut refused) = (None, 0);
     for _ in 0..TRIES {
         let newest = list_epochs(store)?.last().copied();
         match try_to_take(store, from, starter, newest) {
             Ok(Some(taken)) => return Ok(taken),
             Ok(None) => {}
             Err(fenced @ StateError::Fenced { .. }) => lost = Some(fenced),
-            // What was read may be what another start has just put aside.
-            Err(error) if list_epochs(store)?.last().copied() == newest => return Err(error),
-            Err(_) => {}
+            // What was listed may be what another start has just withdrawn.
+            Err(_) if refused < REFUSALS => refused += 1,
+            Err(error) => return Err(error),
         }
     }
     Err(lost.unwrap_or_else(|| {
