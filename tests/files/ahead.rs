@@ -117,18 +117,18 @@ fn the_log_says_what_moved_the_watermark_and_that_most_are_late() {
     lines.insert(300, reading.join(","));
     fs::write(&path, lines.join("\n") + "\n").unwrap();
 
-    let job = || {
+    let job = |out: &str| {
         let mut command = example("iot_window");
-        command.arg("--input").arg(&path).arg("--predictions").arg(folder.path().join("out"));
+        command.arg("--input").arg(&path).arg("--predictions").arg(folder.path().join(out));
         command
     };
-    let log = String::from_utf8(finish(&mut job()).stderr).unwrap();
+    let log = String::from_utf8(finish(&mut job("poisoned")).stderr).unwrap();
     for wanted in
         ["the watermark is far ahead of the clock", "most records are late: the widest step of a watermark was that of"]
     {
         assert!(log.contains(wanted) && log.contains("2099-01-01T00:00:00Z"), "{wanted}: {log}");
     }
-    let log = String::from_utf8(finish(job().args(["--max-ahead", "1day"])).stderr).unwrap();
+    let log = String::from_utf8(finish(job("bounded").args(["--max-ahead", "1day"])).stderr).unwrap();
     assert!(
         !log.contains("most records are late") && log.contains("ahead of the clock, and 86400 s are allowed"),
         "{log}"
