@@ -55,3 +55,42 @@ pub fn run() -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use crate::root;
+
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                sources(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text.push_str(&fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    /// The page says what tests hold: a row whose test is gone, or has another name, is only a claim.
+    #[test]
+    fn each_row_of_bad_input_names_a_test_that_is_there() {
+        let mut code = String::new();
+        ["tests", "connectors/src", "engine/src", "operators/src", "state/src"]
+            .iter()
+            .for_each(|folder| sources(&root().join(folder), &mut code));
+        let page = fs::read_to_string(root().join("docs/operate/bad-input.md")).unwrap();
+        let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Input"));
+        let (mut missing, mut count) = (Vec::new(), 0);
+        for row in rows {
+            let test = row.trim_end_matches([' ', '|']).rsplit("| ").next().unwrap_or_default().trim_matches('`');
+            count += 1;
+            if test.is_empty() || !code.contains(&format!("fn {test}(")) {
+                missing.push(row);
+            }
+        }
+        assert!(missing.is_empty() && count > 40, "{count} rows, of which without a test: {missing:#?}");
+    }
+}
