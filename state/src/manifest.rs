@@ -285,7 +285,7 @@ impl Retention {
         if numbers.len() <= self.keep {
             return Ok(());
         }
-        let (mut claims, epochs) = take_over::part_claims(store, numbers, |_| false);
+        let (mut claims, epochs) = take_over::part_claims(store, numbers, |_| false)?;
         let Some(newest) = epochs.last().copied() else { return Ok(()) };
         // Another start's, that this run has not noticed yet; it may be withdrawn, and then this one goes on.
         let later = claims.split_off(claims.partition_point(|claim| *claim < newest));

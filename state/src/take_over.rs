@@ -137,15 +137,26 @@ pub(crate) fn describe(store: &dyn CheckpointStore, file: &str) -> String {
     }
 }
 
-/// Parts the claims of starts from the checkpoints among numbers of `manifests/`; `known` ones are checkpoints.
+/// Parts the claims of starts from the checkpoints among numbers of `manifests/`; `known` ones are checkpoints. What is
+/// withdrawn since it was listed is neither: it must not be counted among the checkpoints that are kept.
+///
+/// # Errors
+/// When the store cannot be asked.
 pub(crate) fn part_claims(
     store: &dyn CheckpointStore,
     numbers: Vec<u64>,
     known: impl Fn(u64) -> bool,
-) -> (Vec<u64>, Vec<u64>) {
-    numbers.into_iter().partition(|number| {
-        !known(*number) && store.get(&Manifest::file(*number)).is_ok_and(|bytes| claim_in(&bytes).is_some())
-    })
+) -> Result<(Vec<u64>, Vec<u64>), StateError> {
+    let (mut claims, mut checkpoints) = (Vec::new(), Vec::new());
+    for number in numbers {
+        let file = Manifest::file(number);
+        match if known(number) { None } else { Some(store.get(&file)) } {
+            Some(Ok(bytes)) if claim_in(&bytes).is_some() => claims.push(number),
+            Some(Err(_)) if store.len(&file)?.is_none() => {}
+            _ => checkpoints.push(number),
+        }
+    }
+    Ok((claims, checkpoints))
 }
 
 /// The epochs that a start can go on from: what `manifests/` lists, without the claims of starts that found nothing.
