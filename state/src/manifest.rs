@@ -98,7 +98,7 @@ impl Manifest {
         }
     }
 
-    fn load(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
+    pub(crate) fn load(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
         Self::decode(&store.get(file)?).map_err(|reason| StateError::Corrupt { file: store.locate(file), reason })
     }
 
@@ -202,7 +202,7 @@ pub fn plan_restore(
                 store.locate("manifests")
             )));
         }
-        (RestoreFrom::Auto, Some(newest)) => newest,
+        (RestoreFrom::Auto, Some(newest)) => take_over::newest_state(store, &epochs)?.unwrap_or(newest),
         (RestoreFrom::Epoch(epoch), _) => *epoch,
         (RestoreFrom::Path(path), _) => epoch_of(path).filter(|epoch| epochs.contains(epoch)).ok_or_else(|| {
             StateError::Invalid(format!(
