@@ -253,13 +253,10 @@ fn try_to_take(
     let incarnation = starter.incarnation;
     if let Some(manifest) = restored.as_ref().filter(|manifest| manifest.finished) {
         // Nothing comes after it, of whatever run.
-        let (number, bytes) = match (newest, below) {
-            (Some(newest), Some(bytes)) if !goes_back => (newest, bytes),
-            _ => (manifest.epoch, store.get(&Manifest::file(manifest.epoch))?),
-        };
-        let found = Found { number, sha256: sha256(&bytes) };
+        let Some(found) = file_of(store, manifest)? else { return Ok(None) };
+        let first_epoch = manifest.epoch + 1;
         let (claim, gives_up) = (None, None);
-        return Ok(Some(Taken { manifest: restored, first_epoch: number + 1, found, claim, gives_up, incarnation }));
+        return Ok(Some(Taken { manifest: restored, first_epoch, found, claim, gives_up, incarnation }));
     }
     let found = Claim::new(starter, claim, of).put(store)?;
     let gives_up = goes_back.then(|| Claim { gives_up: true, ..Claim::new(starter, claim + 1, restored.clone()) });
@@ -270,6 +267,16 @@ fn try_to_take(
     }
     taken.withdraw(store)?;
     Ok(None)
+}
+
+/// The file that has this manifest: its own, or a claim's.
+fn file_of(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Option<Found>, StateError> {
+    let found = |number: &u64| -> Option<Found> {
+        let bytes = store.get(&Manifest::file(*number)).ok()?;
+        let same = Manifest::decode(&bytes).is_ok_and(|found| found == *manifest);
+        same.then(|| Found { number: *number, sha256: sha256(&bytes) })
+    };
+    Ok(list_epochs(store)?.iter().find_map(found))
 }
 
 fn nothing(starter: &Starter<'_>) -> Manifest {
@@ -306,13 +313,10 @@ fn still_below(
 impl Taken {
     /// Going back: what is restored is in its own file, not in the claim.
     fn with_file_of_restored(mut self, store: &dyn CheckpointStore) -> Result<Self, StateError> {
-        if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest) {
-            let file_of = |number: &u64| -> Option<Found> {
-                let bytes = store.get(&Manifest::file(*number)).ok()?;
-                let same = Manifest::read(store, *number, &bytes).is_ok_and(|found| found == *manifest);
-                same.then(|| Found { number: *number, sha256: sha256(&bytes) })
-            };
-            self.found = list_epochs(store)?.iter().find_map(file_of).unwrap_or(self.found);
+        if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest)
+            && let Some(found) = file_of(store, manifest)?
+        {
+            self.found = found;
         }
         Ok(self)
     }
