@@ -70,7 +70,12 @@ impl<K: Key, D: Data, A: Data, F: Fn(&mut A, D) + 'static> FoldLogic<K, D, A, F>
     /// # Errors
     /// When the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, init: A, with: F) -> Result<Self, JobError> {
-        Ok(Self { init, with, value: states.value("value")?, record: std::marker::PhantomData })
+        Ok(Self {
+            init,
+            with,
+            value: states.with_parameters("a fold").value("value")?,
+            record: std::marker::PhantomData,
+        })
     }
 }
 

@@ -107,7 +107,7 @@ impl Manifest {
     }
 
     /// Reads what `manifests/` has under a number: a manifest, or a start's claim, which has the one that it goes on from.
-    fn load(store: &dyn CheckpointStore, number: u64) -> Result<Self, StateError> {
+    pub(crate) fn load(store: &dyn CheckpointStore, number: u64) -> Result<Self, StateError> {
         Self::read(store, number, &store.get(&Self::file(number))?)
     }
 

@@ -72,6 +72,8 @@ struct Claim {
     claim: u64,
     incarnation: u64,
     created_ms: i64,
+    /// Whether checkpoints between `of` and this number are given up.
+    gives_up: bool,
     of: Manifest,
 }
 
@@ -81,7 +83,7 @@ impl Claim {
     fn new(starter: &Starter<'_>, claim: u64, of: Option<Manifest>) -> Self {
         let (incarnation, created_ms) = (starter.incarnation, starter.now_ms);
         let of = of.unwrap_or_else(|| nothing(starter));
-        Self { format_version: Self::FORMAT_VERSION, claim, incarnation, created_ms, of }
+        Self { format_version: Self::FORMAT_VERSION, claim, incarnation, created_ms, gives_up: false, of }
     }
 
     fn encode(&self) -> Result<Vec<u8>, StateError> {
@@ -139,15 +141,26 @@ pub(crate) fn describe(store: &dyn CheckpointStore, file: &str) -> String {
     }
 }
 
-/// Parts the claims of starts from the checkpoints among numbers of `manifests/`; `known` ones are checkpoints.
+/// Parts the claims of starts from the checkpoints among numbers of `manifests/`; `known` ones are checkpoints. What is
+/// withdrawn since it was listed is neither: it must not be counted among the checkpoints that are kept.
+///
+/// # Errors
+/// When the store cannot be asked.
 pub(crate) fn part_claims(
     store: &dyn CheckpointStore,
     numbers: Vec<u64>,
     known: impl Fn(u64) -> bool,
-) -> (Vec<u64>, Vec<u64>) {
-    numbers.into_iter().partition(|number| {
-        !known(*number) && store.get(&Manifest::file(*number)).is_ok_and(|bytes| claim_in(&bytes).is_some())
-    })
+) -> Result<(Vec<u64>, Vec<u64>), StateError> {
+    let (mut claims, mut checkpoints) = (Vec::new(), Vec::new());
+    for number in numbers {
+        let file = Manifest::file(number);
+        match if known(number) { None } else { Some(store.get(&file)) } {
+            Some(Ok(bytes)) if claim_in(&bytes).is_some() => claims.push(number),
+            Some(Err(_)) if store.len(&file)?.is_none() => {}
+            _ => checkpoints.push(number),
+        }
+    }
+    Ok((claims, checkpoints))
 }
 
 /// The epochs that a start can go on from: what `manifests/` lists, without the claims of starts that found nothing.
@@ -162,6 +175,37 @@ pub(crate) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, State
     };
     let skip = epochs.iter().take_while(|number| of_nothing(number)).count();
     Ok(epochs.split_off(skip))
+}
+
+/// Which of these numbers has the newest state in its file.
+///
+/// SUBTLE: the claim of a start may be of what was the newest before a run that goes on committed (the start has not noticed yet
+/// that it has to plan anew, or died before it did). So a claim counts only where the checkpoint that it is of is gone: a
+/// run that was fenced takes its last one back.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub(crate) fn newest_state(store: &dyn CheckpointStore, numbers: &[u64]) -> Result<Option<u64>, StateError> {
+    let mut claimed: Option<(u64, u64)> = None;
+    for number in numbers.iter().rev().copied() {
+        let file = Manifest::file(number);
+        let claim = match store.get(&file) {
+            Ok(bytes) => claim_in(&bytes),
+            Err(_) if store.len(&file)?.is_none() => continue,
+            Err(error) => return Err(error),
+        };
+        let of = match claim {
+            Some(Ok(claim)) if !claim.gives_up => {
+                claimed = claimed.max(Some((claim.of.epoch, number)));
+                continue;
+            }
+            // Above it are claims of the same.
+            Some(Ok(_)) => return Ok(Some(number)),
+            _ => number,
+        };
+        return Ok(Some(claimed.filter(|(epoch, _)| *epoch > of).map_or(number, |(_, number)| number)));
+    }
+    Ok(claimed.map(|(_, number)| number))
 }
 
 /// Decides what is restored, and claims the next number: from now on no run that started earlier commits anything.
@@ -202,10 +246,8 @@ fn try_to_take(
         RestorePlan::StartEmpty => None,
         RestorePlan::From(manifest) => Some(*manifest),
     };
-    let newest_state = match (&below, newest) {
-        (Some(bytes), Some(newest)) => Manifest::read(store, newest, bytes).ok(),
-        _ => None,
-    };
+    let newest_state = newest_state(store, &checkpoints(store)?)?;
+    let newest_state = newest_state.and_then(|number| Manifest::load(store, number).ok());
     let claim = newest.map_or(0, |newest| newest + 1);
     let goes_back = restored.is_some() && restored != newest_state;
     // Until nothing can stop the start, the newest stays what it was, unless it cannot be read.
@@ -213,16 +255,13 @@ fn try_to_take(
     let incarnation = starter.incarnation;
     if let Some(manifest) = restored.as_ref().filter(|manifest| manifest.finished) {
         // Nothing comes after it, of whatever run.
-        let (number, bytes) = match (newest, below) {
-            (Some(newest), Some(bytes)) if !goes_back => (newest, bytes),
-            _ => (manifest.epoch, store.get(&Manifest::file(manifest.epoch))?),
-        };
-        let found = Found { number, sha256: sha256(&bytes) };
+        let Some(found) = file_of(store, manifest)? else { return Ok(None) };
+        let first_epoch = manifest.epoch + 1;
         let (claim, gives_up) = (None, None);
-        return Ok(Some(Taken { manifest: restored, first_epoch: number + 1, found, claim, gives_up, incarnation }));
+        return Ok(Some(Taken { manifest: restored, first_epoch, found, claim, gives_up, incarnation }));
     }
     let found = Claim::new(starter, claim, of).put(store)?;
-    let gives_up = goes_back.then(|| Claim::new(starter, claim + 1, restored.clone()));
+    let gives_up = goes_back.then(|| Claim { gives_up: true, ..Claim::new(starter, claim + 1, restored.clone()) });
     let first_epoch = claim + 1 + u64::from(goes_back);
     let taken = Taken { manifest: restored, first_epoch, found, claim: Some(claim), gives_up, incarnation };
     if still_below(store, claim, newest, below.as_deref())? {
@@ -230,6 +269,16 @@ fn try_to_take(
     }
     taken.withdraw(store)?;
     Ok(None)
+}
+
+/// The file that has this manifest: its own, or a claim's.
+fn file_of(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Option<Found>, StateError> {
+    let found = |number: &u64| -> Option<Found> {
+        let bytes = store.get(&Manifest::file(*number)).ok()?;
+        let same = Manifest::read(store, *number, &bytes).is_ok_and(|found| found == *manifest);
+        same.then(|| Found { number: *number, sha256: sha256(&bytes) })
+    };
+    Ok(list_epochs(store)?.iter().find_map(found))
 }
 
 fn nothing(starter: &Starter<'_>) -> Manifest {
@@ -258,23 +307,18 @@ fn still_below(
     if !above.is_empty() || below.last().is_some_and(|last| Some(*last) > newest) {
         return Ok(false);
     }
-    // One that is no longer there was withdrawn or pruned; nobody can come in its place without seeing this claim.
-    match newest.filter(|newest| below.contains(newest)) {
-        Some(newest) => Ok(store.get(&Manifest::file(newest)).ok().is_none_or(|bytes| Some(bytes.as_slice()) == read)),
-        None => Ok(true),
-    }
+    // Whoever comes below from now on sees this claim, and gives up.
+    let now = newest.map(|newest| store.get(&Manifest::file(newest)).ok()).map(Option::unwrap_or_default);
+    Ok(now.as_deref() == read)
 }
 
 impl Taken {
     /// Going back: what is restored is in its own file, not in the claim.
     fn with_file_of_restored(mut self, store: &dyn CheckpointStore) -> Result<Self, StateError> {
-        if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest) {
-            let file_of = |number: &u64| -> Option<Found> {
-                let bytes = store.get(&Manifest::file(*number)).ok()?;
-                let same = Manifest::read(store, *number, &bytes).is_ok_and(|found| found == *manifest);
-                same.then(|| Found { number: *number, sha256: sha256(&bytes) })
-            };
-            self.found = list_epochs(store)?.iter().find_map(file_of).unwrap_or(self.found);
+        if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest)
+            && let Some(found) = file_of(store, manifest)?
+        {
+            self.found = found;
         }
         Ok(self)
     }

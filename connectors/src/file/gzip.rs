@@ -10,7 +10,7 @@ pub(super) struct Members<R> {
 }
 
 enum State<R> {
-    Within(GzDecoder<BufReader<R>>),
+    Within(Box<GzDecoder<BufReader<R>>>),
     Between(BufReader<R>),
     Ended,
 }
@@ -18,7 +18,7 @@ enum State<R> {
 impl<R: Read> Members<R> {
     pub(super) fn new(file: R) -> Self {
         let file = BufReader::with_capacity(1 << 16, file);
-        Self { state: State::Within(GzDecoder::new(file)) }
+        Self { state: State::Within(Box::new(GzDecoder::new(file))) }
     }
 }
 
@@ -57,6 +57,6 @@ fn next_member<R: Read>(mut file: BufReader<R>) -> io::Result<State<R>> {
             let what = "behind its last member there is something that is no gzip: if it is garbage, cut it off";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        return Ok(State::Within(GzDecoder::new(file)));
+        return Ok(State::Within(Box::new(GzDecoder::new(file))));
     }
 }

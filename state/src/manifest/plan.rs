@@ -78,7 +78,7 @@ pub fn plan_restore(
                 store.locate("manifests")
             )));
         }
-        (RestoreFrom::Auto, Some(newest)) => newest,
+        (RestoreFrom::Auto, Some(newest)) => take_over::newest_state(store, &epochs)?.unwrap_or(newest),
         (RestoreFrom::Epoch(epoch), _) if epochs.contains(epoch) => *epoch,
         (RestoreFrom::Epoch(epoch), _) => {
             return Err(StateError::Invalid(format!(

@@ -61,7 +61,7 @@ impl Pruning {
     /// When the store cannot be listed or refuses.
     pub fn prune(&mut self, store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
         let is_known = |number| self.kept.contains_key(&number);
-        let (mut claims, epochs) = take_over::part_claims(store, list_epochs(store)?, is_known);
+        let (mut claims, epochs) = take_over::part_claims(store, list_epochs(store)?, is_known)?;
         let (old, kept) = epochs.split_at(epochs.len().saturating_sub(self.retention.keep));
         let Some(newest) = kept.last() else { return Ok(self.forget_all_but(kept)) };
         // Another start's, that this run has not noticed yet; it may be withdrawn, and then this one goes on.
