@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
 use proptest::prelude::*;
@@ -13,7 +13,12 @@ use crate::dealt::{Dealt, DealtPosition};
 use crate::file::quotes::{Quotes, follow, split};
 
 /// Python's `csv`, in a process that answers as often as it is asked.
-struct Python(ChildStdin, BufReader<ChildStdout>);
+struct Python {
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    /// Ends when its input does.
+    _process: Child,
+}
 
 static PYTHON: Mutex<Option<Python>> = Mutex::new(None);
 
@@ -27,7 +32,7 @@ while size := sys.stdin.buffer.readline():
 /// The rows that Python's `csv` reads.
 fn python(text: &str) -> Vec<Vec<String>> {
     let mut python = PYTHON.lock().unwrap();
-    let Python(input, output) = python.get_or_insert_with(|| {
+    let Python { input, output, .. } = python.get_or_insert_with(|| {
         let mut child = Command::new("python3")
             .args(["-c", SCRIPT])
             .stdin(Stdio::piped())
@@ -35,7 +40,7 @@ fn python(text: &str) -> Vec<Vec<String>> {
             .spawn()
             .expect("tests need python3");
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Python(input, BufReader::new(output))
+        Python { input, output: BufReader::new(output), _process: child }
     });
     write!(input, "{}\n{text}", text.len()).unwrap();
     input.flush().unwrap();
