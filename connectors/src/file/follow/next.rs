@@ -51,7 +51,7 @@ impl Followed {
             return Ok(Some(Successor::Between(sibling)));
         }
         self.searched = Some(folder);
-        Ok(held.map(|(index, _)| Successor::Held(self.held.remove(index))))
+        Ok(held.and_then(|(index, _)| self.held.get(index)).cloned().map(Successor::Held))
     }
 
     /// Holds open what the name has, if that is not what is read: it may go before there is anything in it. Returns which one of
@@ -162,9 +162,9 @@ impl Followed {
         };
         // Nothing was in those by now that were held and are not what has the name; something may come.
         let named = Stamp::of_path(&self.path).map_err(|e| cannot_read(&self.path, e))?.map(|stamp| stamp.id);
-        for held in std::mem::take(&mut self.held) {
+        for held in std::mem::take(&mut self.held).into_iter().filter(|held| held.id() != next_id) {
             let is_empty = held.metadata().is_ok_and(|metadata| metadata.len() == 0);
-            if is_empty && named != Some(held.id()) && next_id != held.id() {
+            if is_empty && named != Some(held.id()) {
                 let held = self.generation(held, Compression::None, Begin::default())?;
                 self.leave(held);
             } else {

@@ -570,3 +570,22 @@ proptest! {
         prop_assert_eq!(promises.promised, latest.map_or(none, |latest| EventTime(latest - BOUND_MS)));
     }
 }
+
+/// What comes next is not forgotten when something comes to a file before just then.
+#[test]
+fn what_had_the_name_is_read_also_if_the_file_before_is_written_to_when_its_turn_comes() {
+    let mut world = World::new(false, |source| source);
+    world.start(1).unwrap();
+    let acts = [
+        Act::Rotate(0),
+        Act::Start(1),
+        Act::CopyAndCut(0),
+        Act::Rotate(0),
+        Act::ReadAll,
+        Act::Straggle(0),
+        Act::Write(0, vec![0]),
+        Act::Rotate(0),
+    ];
+    play(&mut world, &acts).unwrap();
+    world.expect_all();
+}
