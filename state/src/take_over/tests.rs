@@ -16,7 +16,13 @@ fn starter(incarnation: u64) -> Starter<'static> {
 
 /// A checkpoint with a line of history for its state: who committed what.
 fn manifest(incarnation: u64, epoch: u64, line: &[String]) -> Manifest {
-    let entry = |name: &String| StateEntry { name: name.clone(), version: 1, kind: "value".to_owned(), layout: None };
+    let entry = |name: &String| StateEntry {
+        name: name.clone(),
+        version: 1,
+        kind: "value".to_owned(),
+        layout: None,
+        parameters: None,
+    };
     Manifest {
         incarnation,
         epoch,
