@@ -134,7 +134,7 @@ impl Bounded {
         let identity = Some(self.identity.clone());
         FilePosition {
             path: name(&self.path),
-            place: Place { done: self.dealt.position(), partial, identity },
+            place: Place { done: self.dealt.position(), partial, identity, is_all_read: false },
             watermark: self.watermark.0,
             finished: self.finished,
             followed: None,

@@ -28,6 +28,8 @@ pub(super) struct Generation {
     /// Nothing while the header line is not all there.
     lines: Option<LineFile>,
     takes_open_line: bool,
+    /// Whether there was nothing after what was read, at the last look.
+    is_all_read: bool,
     seen: Seen,
     stamp: Stamp,
 }
@@ -81,6 +83,7 @@ impl Generation {
             partials: begin.partial,
             lines: None,
             takes_open_line: false,
+            is_all_read: false,
             seen,
             stamp,
         })
@@ -114,7 +117,7 @@ impl Generation {
 
     pub(super) fn place(&self) -> Place {
         let identity = Some(self.seen.identity(self.stamp));
-        Place { done: self.dealt.position(), partial: self.partials(), identity }
+        Place { done: self.dealt.position(), partial: self.partials(), identity, is_all_read: self.is_all_read }
     }
 
     /// What it looked like when it was read last.
@@ -127,9 +130,14 @@ impl Generation {
         self.handle.metadata().map_or(true, |metadata| metadata.nlink() == 0)
     }
 
-    /// Whether there is something behind the last newline.
+    /// Whether there was nothing after what was read, at the last look.
+    pub(super) fn is_all_read(&self) -> bool {
+        self.is_all_read
+    }
+
+    /// Whether there is something behind the last newline of a file that is at its end.
     pub(super) fn has_open_line(&self) -> bool {
-        !self.takes_open_line && (self.is_compressed() || self.stamp.length > self.offset())
+        !self.takes_open_line && (self.is_compressed() || !self.is_all_read)
     }
 
     /// What has no newline is a line, too.
@@ -170,6 +178,7 @@ impl Generation {
             }
         }
         self.stamp = Stamp::of(&metadata);
+        self.is_all_read = read == Read::Nothing && self.ends_with_line(metadata.len())?;
         match read {
             Read::Nothing => {
                 if self.offset() == 0 {
@@ -191,6 +200,15 @@ impl Generation {
             self.seen.extend(&self.handle, offset).map_err(|e| cannot_read(&self.path, e))?;
         }
         Ok(Outcome::Lines)
+    }
+
+    /// Whether what is there ends with a whole line. It may begin before the place up to which everything was read.
+    fn ends_with_line(&self, length: u64) -> Result<bool, ConnectorError> {
+        if self.takes_open_line || length <= self.offset() || self.is_compressed() {
+            return Ok(true);
+        }
+        let last = self.handle.bytes_at(length - 1, 1).map_err(|e| cannot_read(&self.path, e))?;
+        Ok(last == b"\n" || last == b"\r")
     }
 
     /// Opens the lines. Where the header is not there yet they look for it again.

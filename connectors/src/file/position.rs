@@ -39,6 +39,9 @@ pub(super) struct Place {
     /// Not in positions of version 1.
     #[serde(default)]
     pub(super) identity: Option<Identity>,
+    /// Whether a followed file had nothing more.
+    #[serde(default)]
+    pub(super) is_all_read: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -118,7 +121,7 @@ impl Merged {
             finished: files.iter().all(|file| file.finished),
             followed: None,
         };
-        for FilePosition { place: Place { done, partial, identity }, followed, .. } in files {
+        for FilePosition { place: Place { done, partial, identity, .. }, followed, .. } in files {
             merged.done.push(done);
             merged.partial.extend(partial);
             merged.followed = merged.followed.or(followed);

@@ -38,8 +38,8 @@ impl Newest {
     pub(crate) fn of_read(metadata: &Metadata, compression: Compression) -> Self {
         match compression {
             Compression::None => Self::of(metadata).made(),
-            // It was made whenever it was compressed.
-            _ => Self { born: None, modified: modified(metadata) },
+            // It was made whenever it was compressed. A copy may be finished and its file cut in one tick of the clock.
+            _ => Self { born: None, modified: modified(metadata) - 1 },
         }
     }
 

@@ -25,8 +25,8 @@ use crate::malformed::{MaxMalformed, Tolerated};
 const POLL: Duration = Duration::from_millis(100);
 /// How many followed files that had nothing are looked at while another one has.
 const LOOKS: usize = 8;
-/// How many bounded files are left open from the start on until their turn comes.
-const LEFT_OPEN: usize = 32;
+/// How many bounded files are left open from the start on until their turn comes: to open one again costs as much as a piece of it.
+const LEFT_OPEN: usize = 256;
 
 type TimeOf<T> = Arc<dyn Fn(&T) -> EventTime + Send + Sync>;
 type Convert<L, T> = Arc<dyn Fn(L) -> T + Send + Sync>;

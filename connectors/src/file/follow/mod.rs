@@ -152,7 +152,12 @@ impl Followed {
                 return self.read_before(found, now);
             }
             self.looked = None;
-            if self.read_earlier(stamp)? {
+            let is_new = self.current.as_ref().is_some_and(|current| current.offset() == 0);
+            // Before others are looked for: copies of those before are then known.
+            if is_new && self.read_before(found, now)? {
+                return Ok(true);
+            }
+            if is_new && self.read_earlier(stamp)? {
                 continue;
             }
             match self.read_current(found)? {
@@ -166,6 +171,9 @@ impl Followed {
             if stamp.is_some_and(|stamp| self.current.as_ref().is_some_and(|current| stamp.id == current.id())) {
                 self.looked = stamp;
                 return self.read_before(found, now);
+            }
+            if self.read_before(found, now)? {
+                return Ok(true);
             }
             let Some(next) = self.next(stamp).map_err(|e| self.cannot_read(e))? else {
                 return self.wait_for_next(stamp, found, now);
@@ -292,7 +300,7 @@ impl Followed {
     }
 
     fn is_read_and_deleted(&self, current: &Generation) -> bool {
-        self.is_deleted && current.stamp().length <= current.offset()
+        self.is_deleted && current.is_all_read()
     }
 
     pub(super) fn position(&self) -> FilePosition {

@@ -94,13 +94,17 @@ impl Followed {
         if is_empty && self.looked_back == Some(folder) {
             return Ok(false);
         }
-        let Ok(metadata) = current.handle().metadata() else { return Ok(false) };
+        // It may be gone itself by now, compressed.
+        let written = current.handle().metadata().map_or(current.stamp().modified, |metadata| modified(&metadata));
         let earlier = self.between().map_err(failed)?.into_iter().next();
         self.looked_back = Some(folder);
-        let Some(earlier) = earlier.filter(|earlier| earlier.order().0 <= modified(&metadata)) else {
+        let Some(earlier) = earlier.filter(|earlier| earlier.order().0 <= written) else {
             return Ok(false);
         };
-        self.held.push(current.handle().clone());
+        if !current.is_compressed() {
+            // One that is will be found where it came in between.
+            self.held.push(current.handle().clone());
+        }
         self.read_between(&earlier)?;
         Ok(true)
     }

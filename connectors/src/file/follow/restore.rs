@@ -105,7 +105,7 @@ impl Followed {
 
     /// A file that was read before the one that is: it had been read to its end, so that it may be gone.
     fn restore_before(&mut self, place: Place) -> Result<(), ConnectorError> {
-        let Place { done, partial, identity: Some(identity) } = place else { return Ok(()) };
+        let Place { done, partial, identity: Some(identity), is_all_read } = place else { return Ok(()) };
         let begin = Begin { done: vec![done], partial };
         match self.find(false, &identity, &begin).map_err(|e| cannot_read(&self.path, e))? {
             Some(Found { handle, compression, .. }) => {
@@ -113,7 +113,7 @@ impl Followed {
                 self.before.push(self.generation(handle, compression, begin)?);
                 Ok(())
             }
-            None if begin.offset() < identity.length => self.lose(&identity, begin.offset()),
+            None if !is_all_read => self.lose(&identity, begin.offset()),
             None => Ok(()),
         }
     }

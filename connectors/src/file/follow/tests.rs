@@ -236,6 +236,8 @@ fn play(world: &mut World, acts: &[Act]) -> Result<(), ConnectorError> {
     // What was renamed last, and is still written to by those who have it open.
     let mut renamed = [false; FILES.len()];
     let mut closed = false;
+    // What was renamed while it was empty, and written to after that: nothing that was read tells it from others.
+    let mut unknown = [false; FILES.len()];
     for act in acts {
         match act {
             Act::Write(file, lines) => world.write(*file, "", lines),
@@ -258,11 +260,17 @@ fn play(world: &mut World, acts: &[Act]) -> Result<(), ConnectorError> {
                 world.copy_and_cut(*file);
                 renamed[*file] = false;
             }
+            // It is read at the next rotation then, in place of now.
+            Act::Compress(file) if unknown[*file] && world.readers.is_empty() => {}
             Act::Compress(file) => {
+                if std::mem::take(&mut unknown[*file]) {
+                    world.read_all()?;
+                }
                 world.compress(*file);
                 renamed[*file] = false;
             }
             Act::Straggle(file) if renamed[*file] && world.path(*file, ".1").exists() => {
+                unknown[*file] |= fs::metadata(world.path(*file, ".1")).unwrap().len() == 0;
                 world.write(*file, ".1", &[5]);
             }
             // Whoever has it open reads it to its end; nobody else can.
