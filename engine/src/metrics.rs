@@ -103,7 +103,8 @@ pub struct OperatorMetrics {
     pub records_in: Counter,
     /// Records that went out.
     pub records_out: Counter,
-    /// Records behind the watermark when they came.
+    /// Records behind the watermark when they came. Those of a source are behind its own, and shown as `behind_watermark`: whether they
+    /// are late is for the operators to say.
     pub late: Counter,
     /// Records given up, with a reason each.
     pub dead_letters: Counter,
@@ -330,7 +331,7 @@ impl Merge {
         let common = [
             ("records_in", &operator.records_in),
             ("records_out", &operator.records_out),
-            ("late", &operator.late),
+            (if operator.kind == "source" { "behind_watermark" } else { "late" }, &operator.late),
             ("dead_letters", &operator.dead_letters),
             ("busy_ns", &operator.busy_ns),
         ];

@@ -39,7 +39,7 @@ fn run(
     let (out, late, letters) = (CollectSink::default(), CollectSink::default(), CollectSink::default());
     let (to, late_to, letters_to) = (out.clone(), late.clone(), letters.clone());
     let args = JobArgs { workers, log_level: "error".to_owned(), ..args };
-    Job::new("ahead", args)
+    let snapshot = Job::new("ahead", args)
         .run(move |flow| {
             let lines = flow.source("lines", &source)?.key_by(|line: &Line| line.key);
             let windows = lines.window("minute", Assigner::tumbling(MINUTE)).aggregate(counting())?;
@@ -48,6 +48,13 @@ fn run(
             flow.dead_letters().sink("letters", &letters_to)
         })
         .unwrap();
+    let counted = |operator: &str, name: &str| snapshot.operator(operator).unwrap().counter(name);
+    assert!(counted("minute", "late") >= late.data().len() as u64, "too late for a window is late for its operator");
+    // One late record is not in the counts of two under one name.
+    assert_eq!(counted("lines", "late"), 0);
+    if workers == 1 {
+        assert_eq!(counted("lines", "behind_watermark"), counted("minute", "late"));
+    }
     let mut windows = out.data();
     windows.sort_unstable();
     (windows, late.data().len(), letters.data())

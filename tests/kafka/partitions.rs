@@ -43,7 +43,7 @@ fn a_silent_partition_does_not_stop_the_watermark() {
     input.produce(rising(&[0, 1], 3000..4000));
     until("those of partition 2 come too", || output.committed().len() >= 3900);
     let report = stop(child);
-    assert_eq!(counter(&report, "transactions", "late"), 0, "{report}");
+    assert_eq!(counter(&report, "transactions", "behind_watermark"), 0, "{report}");
     assert_eq!(counter(&report, "card-velocity", "late"), 0, "{report}");
     assert_eq!(counter(&report, "transactions", "records_in"), 4000);
 }
@@ -63,7 +63,7 @@ fn a_partition_ten_minutes_behind_loses_nothing() {
         let checkpoints = scratch.path().join(workers.to_string());
         let done = finish(&mut job(&input, &output.url(), &checkpoints, workers));
         let report = serde_json::from_slice(&done.stdout).unwrap();
-        assert_eq!(counter(&report, "transactions", "late"), 0, "{workers} workers: {report}");
+        assert_eq!(counter(&report, "transactions", "behind_watermark"), 0, "{workers} workers: {report}");
         assert_eq!(counter(&report, "card-velocity", "late"), 0, "{workers} workers: {report}");
         assert_eq!(output.committed().len(), 2 * EACH, "{workers} workers");
     }
@@ -91,7 +91,7 @@ fn a_partition_added_while_running_is_read_from_its_first_record() {
     input.produce(rising(&[0, 1, 2, 3], 1000..9000));
     until("their predictions come", || output.committed().len() >= 8900);
     let report = stop(child);
-    assert_eq!(counter(&report, "transactions", "late"), 0, "{report}");
+    assert_eq!(counter(&report, "transactions", "behind_watermark"), 0, "{report}");
     assert_eq!(counter(&report, "card-velocity", "late"), 0, "{report}");
     assert_eq!(counter(&report, "transactions", "records_in"), 9000);
     // The new ones are in the checkpoint: what comes while the job is down is read once.
