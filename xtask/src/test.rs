@@ -1,59 +1,168 @@
 //! Every test, and plainly what was run.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::broker::Broker;
 use crate::model_server::Kind;
-use crate::{build_examples, cargo, kafka, scratch, servers, setup};
+use crate::{cargo, kafka, root, scratch, servers, setup};
+
+/// How many of the slowest tests are named at the end.
+const SLOWEST: usize = 10;
 
 pub fn run() -> Result<()> {
     setup::run()?;
-    build_examples()?;
+    println!(
+        "building the tests (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
+    );
+    let programs = build()?;
     let no_server = servers::set_up(&Kind::ALL)?;
     if !no_server.is_empty() && std::env::var_os("CI").is_some() {
         bail!("CI must have every model server: {}", no_server.join("\n"));
     }
     let libs = kafka::libs()?;
     let broker = Broker::start(&libs, &scratch("kafka-test")?)?;
-    // Tests of whole programs each want the machine for themselves: kills and timings are theirs.
-    let tests = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"];
+    let with_servers = |command: &mut Command| {
+        command.env("TIDEMILL_KAFKA", &broker.address).env("TIDEMILL_KAFKA_LIBS", &libs);
+        command.env("TIDEMILL_SERVERS", servers::venvs());
+    };
+    let mut report = Report::default();
+    for program in &programs {
+        let mut command = Command::new(&program.path);
+        command.current_dir(&program.folder).env("CARGO_MANIFEST_DIR", &program.folder);
+        // The times of tests are not stable in the harness, and this is how to ask for them all the same.
+        command.env("RUSTC_BOOTSTRAP", "1").args(["-Z", "unstable-options", "--report-time", "--show-output"]);
+        with_servers(&mut command);
+        report.run(&program.name, &mut command)?;
+    }
+    let mut docs = checked_cargo(&["test", "--release", "--workspace", "--doc"]);
+    with_servers(&mut docs);
+    report.run("examples in the documentation", &mut docs)?;
+    report.print();
+    println!("servers: Apache Kafka at {}, and others that tests killed", broker.address);
+    println!("model servers: {}, started by their tests", Kind::ALL.map(Kind::name).join(", "));
+    report.not_run.extend(no_server.into_iter().map(|reason| format!("NOT RUN: {reason}")));
+    if report.not_run.is_empty() {
+        println!("nothing was skipped");
+    } else {
+        println!("{} tests were NOT RUN:\n{}", report.not_run.len(), report.not_run.join("\n"));
+    }
+    if !report.failures.is_empty() {
+        bail!("failed: {}", report.failures.join(", "));
+    }
+    Ok(())
+}
+
+/// Cargo, with the checks that tests have and other builds do not.
+fn checked_cargo(args: &[&str]) -> Command {
     let mut command = cargo();
-    command.env("TIDEMILL_KAFKA", &broker.address).env("TIDEMILL_KAFKA_LIBS", &libs);
-    command.env("TIDEMILL_SERVERS", servers::venvs());
-    let mut child = command.args(tests).stdout(Stdio::piped()).spawn()?;
-    let (mut passed, mut failed, mut programs, mut not_run) = (0, 0, 0, Vec::new());
+    command.args(["--config", "xtask/checked.toml"]).args(args);
+    command
+}
+
+/// A test program.
+struct Program {
+    name: String,
+    path: PathBuf,
+    /// That of its package: Cargo starts tests there.
+    folder: PathBuf,
+}
+
+/// Builds all test programs, and the examples that they run.
+fn build() -> Result<Vec<Program>> {
+    let args = ["test", "--release", "--workspace", "--no-run", "--message-format=json-render-diagnostics"];
+    let mut child = checked_cargo(&args).stdout(Stdio::piped()).spawn()?;
+    let mut programs = Vec::new();
     for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
-        let line = line?;
-        writeln!(std::io::stdout(), "{line}")?;
+        let message: Value = serde_json::from_str(&line?)?;
+        let Some(path) = message["executable"].as_str().filter(|_| message["profile"]["test"] == true) else {
+            continue;
+        };
+        let manifest = Path::new(message["manifest_path"].as_str().context("an artifact has a manifest")?);
+        let folder = manifest.parent().unwrap_or(root()).to_owned();
+        let source = Path::new(message["target"]["src_path"].as_str().context("a target has a source")?);
+        let name = source.strip_prefix(root()).unwrap_or(source).display().to_string();
+        programs.push(Program { name, path: path.into(), folder });
+    }
+    if !child.wait()?.success() {
+        bail!("the tests do not build");
+    }
+    programs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(programs)
+}
+
+/// What was run.
+#[derive(Default)]
+struct Report {
+    passed: u64,
+    failed: u64,
+    /// Programs and what they took.
+    programs: Vec<(String, Duration)>,
+    /// Tests and what they took.
+    tests: Vec<(String, f64)>,
+    not_run: Vec<String>,
+    failures: Vec<String>,
+}
+
+impl Report {
+    /// Runs a test program in sight of the user.
+    fn run(&mut self, name: &str, command: &mut Command) -> Result<()> {
+        println!("\n     Running {name}");
+        let begun = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {name}"))?;
+        for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
+            let line = line?;
+            writeln!(std::io::stdout(), "{line}")?;
+            self.read(name, &line);
+        }
+        if !child.wait()?.success() {
+            self.failures.push(name.to_owned());
+        }
+        self.programs.push((name.to_owned(), begun.elapsed()));
+        Ok(())
+    }
+
+    fn read(&mut self, program: &str, line: &str) {
         let number = |what: &str| -> u64 {
             let before = line.split(what).next().unwrap_or_default().trim_end();
             before.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0)
         };
         if line.starts_with("test result:") {
-            passed += number("passed");
-            failed += number("failed");
-            programs += 1;
+            self.passed += number("passed");
+            self.failed += number("failed");
         } else if line.contains("NOT RUN:") {
-            not_run.push(line);
+            self.not_run.push(line.to_owned());
+        } else if let Some(test) = timed(line) {
+            self.tests.push((format!("{program}: {}", test.0), test.1));
         }
     }
-    let status = child.wait()?;
-    println!("\n{passed} tests passed and {failed} failed, in {programs} test programs");
-    println!("servers: Apache Kafka at {}, and others that tests killed", broker.address);
-    println!("model servers: {}, started by their tests", Kind::ALL.map(Kind::name).join(", "));
-    not_run.extend(no_server.into_iter().map(|reason| format!("NOT RUN: {reason}")));
-    if not_run.is_empty() {
-        println!("nothing was skipped");
-    } else {
-        println!("{} tests were NOT RUN:\n{}", not_run.len(), not_run.join("\n"));
+
+    fn print(&mut self) {
+        self.programs.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+        self.tests.sort_by(|a, b| b.1.total_cmp(&a.1));
+        println!("\nTime of each program:");
+        for (name, took) in &self.programs {
+            println!("{:8.1} s  {name}", took.as_secs_f64());
+        }
+        println!("\nThe slowest tests:");
+        for (name, seconds) in self.tests.iter().take(SLOWEST) {
+            println!("{seconds:8.1} s  {name}");
+        }
+        let (passed, failed, programs) = (self.passed, self.failed, self.programs.len());
+        println!("\n{passed} tests passed and {failed} failed, in {programs} test programs");
     }
-    if !status.success() {
-        bail!("tests failed");
-    }
-    Ok(())
+}
+
+/// The name of a test and the seconds that it took, of a line `test NAME ... ok <1.234s>`.
+fn timed(line: &str) -> Option<(&str, f64)> {
+    let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let seconds = rest.rsplit_once('<')?.1.strip_suffix("s>")?;
+    Some((name, seconds.parse().ok()?))
 }
 
 #[cfg(test)]
