@@ -1,4 +1,4 @@
-//! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | servers | models | setup`.
+//! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models | setup`.
 
 mod bench;
 mod bench_infer;
@@ -10,8 +10,10 @@ mod kafka;
 #[allow(dead_code, reason = "tests use the rest")]
 mod model_server;
 mod models;
+mod programs;
 mod servers;
 mod setup;
+mod soak;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ enum Chore {
     Demo(demo::Args),
     /// Run every test.
     Test,
+    /// Run the long tests again and again, with other seeds each time, until the time is over.
+    Soak(soak::Args),
     /// Measure the examples against a plain loop without an engine.
     Bench(bench::Args),
     /// Run an Apache Kafka broker on loopback.
@@ -49,6 +53,7 @@ fn main() -> Result<()> {
     match Chore::parse() {
         Chore::Demo(args) => demo::run(&args),
         Chore::Test => test::run(),
+        Chore::Soak(args) => soak::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::Kafka(args) => kafka::run(&args),
         Chore::Produce(args) => kafka::produce(&args),

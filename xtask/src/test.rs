@@ -1,52 +1,31 @@
 //! Every test, and plainly what was run.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
-use crate::broker::Broker;
-use crate::model_server::Kind;
-use crate::{cargo, kafka, root, scratch, servers, setup};
+use crate::programs::{self, Servers};
+use crate::setup;
 
 /// How many of the slowest tests are named at the end.
 const SLOWEST: usize = 10;
 
 pub fn run() -> Result<()> {
     setup::run()?;
-    println!(
-        "building the tests (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
-    );
-    let programs = build()?;
-    let no_server = servers::set_up(&Kind::ALL)?;
-    if !no_server.is_empty() && std::env::var_os("CI").is_some() {
-        bail!("CI must have every model server: {}", no_server.join("\n"));
-    }
-    let libs = kafka::libs()?;
-    let broker = Broker::start(&libs, &scratch("kafka-test")?)?;
-    let with_servers = |command: &mut Command| {
-        command.env("TIDEMILL_KAFKA", &broker.address).env("TIDEMILL_KAFKA_LIBS", &libs);
-        command.env("TIDEMILL_SERVERS", servers::venvs());
-    };
+    let programs = programs::build()?;
+    let servers = Servers::start()?;
     let mut report = Report::default();
     for program in &programs {
-        let mut command = Command::new(&program.path);
-        command.current_dir(&program.folder).env("CARGO_MANIFEST_DIR", &program.folder);
-        // The times of tests are not stable in the harness, and this is how to ask for them all the same.
-        command.env("RUSTC_BOOTSTRAP", "1").args(["-Z", "unstable-options", "--report-time", "--show-output"]);
-        with_servers(&mut command);
-        report.run(&program.name, &mut command)?;
+        report.run(&program.name, &mut program.command(&servers))?;
     }
-    let mut docs = checked_cargo(&["test", "--release", "--workspace", "--doc"]);
-    with_servers(&mut docs);
+    let mut docs = programs::checked_cargo(&["test", "--release", "--workspace", "--doc"]);
+    servers.tell(&mut docs);
     report.run("examples in the documentation", &mut docs)?;
     report.print();
-    println!("servers: Apache Kafka at {}, and others that tests killed", broker.address);
-    println!("model servers: {}, started by their tests", Kind::ALL.map(Kind::name).join(", "));
-    report.not_run.extend(no_server.into_iter().map(|reason| format!("NOT RUN: {reason}")));
+    servers.print();
+    report.not_run.extend(servers.missing.iter().map(|reason| format!("NOT RUN: {reason}")));
     if report.not_run.is_empty() {
         println!("nothing was skipped");
     } else {
@@ -56,44 +35,6 @@ pub fn run() -> Result<()> {
         bail!("failed: {}", report.failures.join(", "));
     }
     Ok(())
-}
-
-/// Cargo, with the checks that tests have and other builds do not.
-fn checked_cargo(args: &[&str]) -> Command {
-    let mut command = cargo();
-    command.args(["--config", "xtask/checked.toml"]).args(args);
-    command
-}
-
-/// A test program.
-struct Program {
-    name: String,
-    path: PathBuf,
-    /// That of its package: Cargo starts tests there.
-    folder: PathBuf,
-}
-
-/// Builds all test programs, and the examples that they run.
-fn build() -> Result<Vec<Program>> {
-    let args = ["test", "--release", "--workspace", "--no-run", "--message-format=json-render-diagnostics"];
-    let mut child = checked_cargo(&args).stdout(Stdio::piped()).spawn()?;
-    let mut programs = Vec::new();
-    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
-        let message: Value = serde_json::from_str(&line?)?;
-        let Some(path) = message["executable"].as_str().filter(|_| message["profile"]["test"] == true) else {
-            continue;
-        };
-        let manifest = Path::new(message["manifest_path"].as_str().context("an artifact has a manifest")?);
-        let folder = manifest.parent().unwrap_or(root()).to_owned();
-        let source = Path::new(message["target"]["src_path"].as_str().context("a target has a source")?);
-        let name = source.strip_prefix(root()).unwrap_or(source).display().to_string();
-        programs.push(Program { name, path: path.into(), folder });
-    }
-    if !child.wait()?.success() {
-        bail!("the tests do not build");
-    }
-    programs.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(programs)
 }
 
 /// What was run.
@@ -128,14 +69,9 @@ impl Report {
     }
 
     fn read(&mut self, program: &str, line: &str) {
-        let number = |what: &str| -> u64 {
-            let before = line.split(what).next().unwrap_or_default().trim_end();
-            before.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0)
-        };
-        if line.starts_with("test result:") {
-            self.passed += number("passed");
-            self.failed += number("failed");
-        } else if line.contains("NOT RUN:") {
+        self.passed += programs::counted(line, "passed");
+        self.failed += programs::counted(line, "failed");
+        if line.contains("NOT RUN:") {
             self.not_run.push(line.to_owned());
         } else if let Some(test) = timed(line) {
             self.tests.push((format!("{program}: {}", test.0), test.1));
