@@ -1,29 +1,48 @@
 //! Every test, and plainly what was run.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::VecDeque;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
-use crate::programs::{self, Servers};
+use crate::programs::{self, Program, Servers};
 use crate::setup;
 
 /// How many of the slowest tests are named at the end.
 const SLOWEST: usize = 10;
+/// How many programs run side by side: many tests wait, for brokers, for jobs that they killed, for timeouts.
+const SIDE_BY_SIDE: usize = 2;
+/// Programs to begin with, as they take longest.
+const FIRST: [&str; 4] = ["tests/kafka/main.rs", "tests/library/main.rs", "connectors/src/lib.rs", "tests/expected.rs"];
 
 pub fn run() -> Result<()> {
     setup::run()?;
-    let programs = programs::build()?;
+    let mut programs = programs::build()?;
     let servers = Servers::start()?;
-    let mut report = Report::default();
-    for program in &programs {
-        report.run(&program.name, &mut program.command(&servers))?;
-    }
+    let begun = Instant::now();
+    let place = |program: &Program| FIRST.iter().position(|name| *name == program.name).unwrap_or(FIRST.len());
+    programs.sort_by_key(place);
+    let all: Mutex<VecDeque<Program>> = Mutex::new(programs.into());
+    let report = Mutex::new(Report::default());
+    let next = || lock(&all).pop_front();
+    std::thread::scope(|scope| {
+        let lane = || {
+            while let Some(program) = next() {
+                println!("{} begins", program.name);
+                run_one(&program.name, &mut program.command(&servers), &report)?;
+            }
+            anyhow::Ok(())
+        };
+        let lanes: Vec<_> = (0..SIDE_BY_SIDE).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| anyhow!("a panic while tests ran"))?)
+    })?;
     let mut docs = programs::checked_cargo(&["test", "--release", "--workspace", "--doc"]);
     servers.tell(&mut docs);
-    report.run("examples in the documentation", &mut docs)?;
-    report.print();
+    run_one("examples in the documentation", &mut docs, &report)?;
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.print(begun.elapsed());
     servers.print();
     report.not_run.extend(servers.missing.iter().map(|reason| format!("NOT RUN: {reason}")));
     if report.not_run.is_empty() {
@@ -34,6 +53,26 @@ pub fn run() -> Result<()> {
     if !report.failures.is_empty() {
         bail!("failed: {}", report.failures.join(", "));
     }
+    Ok(())
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a test program. What its tests say comes when one of them fails.
+fn run_one(name: &str, command: &mut Command, report: &Mutex<Report>) -> Result<()> {
+    let begun = Instant::now();
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {name}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut report = lock(report);
+    println!("\n     Running {name}");
+    let shown = |line: &&str| !output.status.success() || line.starts_with("test ");
+    text.lines().filter(shown).for_each(|line| println!("{line}"));
+    if !output.status.success() {
+        println!("{name}: {}", output.status);
+    }
+    report.add(name, &text, begun.elapsed(), output.status.success());
     Ok(())
 }
 
@@ -51,37 +90,22 @@ struct Report {
 }
 
 impl Report {
-    /// Runs a test program in sight of the user.
-    fn run(&mut self, name: &str, command: &mut Command) -> Result<()> {
-        println!("\n     Running {name}");
-        let begun = Instant::now();
-        let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {name}"))?;
-        for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
-            let line = line?;
-            writeln!(std::io::stdout(), "{line}")?;
-            self.read(name, &line);
-        }
-        if !child.wait()?.success() {
-            self.failures.push(name.to_owned());
-        }
-        self.programs.push((name.to_owned(), begun.elapsed()));
-        Ok(())
-    }
-
-    fn read(&mut self, program: &str, line: &str) {
-        self.passed += programs::counted(line, "passed");
-        self.failed += programs::counted(line, "failed");
-        if line.contains("NOT RUN:") {
-            self.not_run.push(line.to_owned());
-        } else if let Some(test) = timed(line) {
-            self.tests.push((format!("{program}: {}", test.0), test.1));
+    fn add(&mut self, program: &str, text: &str, took: Duration, well: bool) {
+        self.passed += programs::counted(text, "passed");
+        self.failed += programs::counted(text, "failed");
+        self.not_run.extend(text.lines().filter(|line| line.contains("NOT RUN:")).map(str::to_owned));
+        let times = text.lines().filter_map(timed);
+        self.tests.extend(times.map(|(test, seconds)| (format!("{program}: {test}"), seconds)));
+        self.programs.push((program.to_owned(), took));
+        if !well {
+            self.failures.push(program.to_owned());
         }
     }
 
-    fn print(&mut self) {
+    fn print(&mut self, took: Duration) {
         self.programs.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
         self.tests.sort_by(|a, b| b.1.total_cmp(&a.1));
-        println!("\nTime of each program:");
+        println!("\nTime of each program, {SIDE_BY_SIDE} side by side:");
         for (name, took) in &self.programs {
             println!("{:8.1} s  {name}", took.as_secs_f64());
         }
@@ -90,7 +114,8 @@ impl Report {
             println!("{seconds:8.1} s  {name}");
         }
         let (passed, failed, programs) = (self.passed, self.failed, self.programs.len());
-        println!("\n{passed} tests passed and {failed} failed, in {programs} test programs");
+        let seconds = took.as_secs_f64();
+        println!("\n{passed} tests passed and {failed} failed, in {programs} test programs, in {seconds:.0} s");
     }
 }
 
