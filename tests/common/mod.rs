@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 /// An example, as `cargo xtask test` built it beside the test.
@@ -100,6 +102,20 @@ pub fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
 pub fn agree(found: &Value, expected: &str, relative: f64) -> bool {
     let (Some(found), Ok(expected)) = (found.as_f64(), expected.parse::<f64>()) else { return false };
     (found - expected).abs() <= relative * expected.abs()
+}
+
+/// How many times the cases of a quick run there are: `TIDEMILL_SOAK`, which `cargo xtask soak` sets, or once.
+pub fn times() -> usize {
+    std::env::var("TIDEMILL_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Some of these, in their order, others each time; a soak takes more of them, or all.
+pub fn some<T>(of: impl IntoIterator<Item = T>, quick: usize) -> Vec<T> {
+    let mut chance = ChaCha8Rng::seed_from_u64(seed());
+    let all: Vec<T> = of.into_iter().collect();
+    let mut taken = rand::seq::index::sample(&mut chance, all.len(), (quick * times()).min(all.len())).into_vec();
+    taken.sort_unstable();
+    all.into_iter().enumerate().filter(|(at, _)| taken.binary_search(at).is_ok()).map(|(_, one)| one).collect()
 }
 
 /// A seed: `TIDEMILL_SEED` to run one again, or a new one. Printed with every failure.

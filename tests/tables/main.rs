@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 use tidemill::testing::{ProgramTest, Simulation, TestSink, TestSource};
 
+#[path = "../common/mod.rs"]
+mod common;
 #[expect(dead_code, reason = "the steps are for the library's tests")]
 #[path = "../library/script.rs"]
 mod script;
@@ -357,7 +359,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(1000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(200) })]
 
     /// Workers and outputs stand at different watermarks at a checkpoint more often here than on real threads.
     #[test]
@@ -376,7 +378,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(1000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(200) })]
 
     /// Events far behind the watermark, at the ends of time, and a partition that is idle now and then.
     #[test]
