@@ -173,7 +173,7 @@ fn versions() -> impl Strategy<Value = Vec<Rows>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(24) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(6) })]
 
     /// On real threads: each version comes to be told, whatever crashes before.
     #[test]
