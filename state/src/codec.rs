@@ -11,7 +11,8 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::delta::{MAX_ROW_BYTES, row_too_long};
-use crate::key::{KeyGroup, hash_key};
+use crate::ids::KeyGroup;
+use crate::key::hash_key;
 
 /// Nothing that is stored is longer than a row: a length beyond that is damage, not to be made room for.
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_ROW_BYTES>> = standard().with_limit::<MAX_ROW_BYTES>();

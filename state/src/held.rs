@@ -13,7 +13,8 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::key::{KeyGroup, KeyGroups, Value};
+use crate::ids::{KeyGroup, KeyGroups};
+use crate::key::Value;
 use crate::spec::{Persistent, StateSpec};
 
 /// Tells the hash of a record's key.

@@ -18,6 +18,7 @@ mod db;
 mod delta;
 mod error;
 mod held;
+mod ids;
 mod key;
 mod log;
 mod manifest;
@@ -41,7 +42,8 @@ pub use db::{Db, Snapshot};
 pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};
 pub use held::{HashOf, OrderBuffer};
-pub use key::{DEFAULT_KEY_GROUPS, Key, KeyGroup, KeyGroups, Value, hash_key};
+pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
+pub use key::{Key, Value, hash_key};
 pub use log::{Log, LogTable, Queue};
 pub use manifest::{
     LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, StateEntry, Watch, WorkerEntry, plan_restore,

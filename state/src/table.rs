@@ -21,7 +21,8 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::key::{Key, KeyGroup, KeyGroups};
+use crate::ids::{KeyGroup, KeyGroups};
+use crate::key::Key;
 use crate::spec::{Persistent, StateSpec, TtlClock};
 
 mod expiry;

@@ -10,7 +10,8 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::key::{Key, KeyGroups, hash_key};
+use crate::ids::KeyGroups;
+use crate::key::{Key, hash_key};
 use crate::spec::{Persistent, StateSpec};
 
 /// So many keys of one time at most are room that is kept.

@@ -10,7 +10,7 @@ use crate::backend::{Backend, BackendConfig, RestoredWorker};
 use crate::changes::Changes;
 use crate::db::Db;
 use crate::delta::Delta;
-use crate::key::KeyGroups;
+use crate::ids::KeyGroups;
 use crate::store::{LocalStore, MemoryStore};
 
 fn manifest_of(store: &dyn CheckpointStore, epoch: u64) -> Manifest {
