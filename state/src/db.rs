@@ -19,7 +19,6 @@ use rocksdb::{
 use crate::codec;
 use crate::delta::{Delta, Op};
 use crate::error::StateError;
-use crate::log::with_sequence;
 use crate::store::{BaseEntry, BaseFile, CheckpointStore};
 
 mod maps;
@@ -252,13 +251,13 @@ impl Db {
                     Op::PutElements { row, from, values } => {
                         let mut row = row.to_vec();
                         for (element, value) in (from..).zip(values) {
-                            with_sequence(&mut row, element, |row| batch.put_cf(&family, row, value));
+                            codec::with_sequence(&mut row, element, |row| batch.put_cf(&family, row, value));
                         }
                     }
                     Op::DeleteElements { row, from, to } => {
                         let mut row = row.to_vec();
                         for element in from..to {
-                            with_sequence(&mut row, element, |row| batch.delete_cf(&family, row));
+                            codec::with_sequence(&mut row, element, |row| batch.delete_cf(&family, row));
                         }
                     }
                 }

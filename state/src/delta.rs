@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 use file::DeltaFile;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::lengths::{MAX_ROW_BYTES, row_too_long};
 pub use self::ops::{Elements, Op, Ops};
 use crate::error::StateError;
 use crate::store::CheckpointStore;

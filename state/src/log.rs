@@ -127,15 +127,6 @@ impl<V> Queue<V> {
     }
 }
 
-/// Lengthens `row` by the sequence number of an element for the time of `f`.
-pub(crate) fn with_sequence<R>(row: &mut Vec<u8>, sequence: u64, f: impl FnOnce(&[u8]) -> R) -> R {
-    let len = row.len();
-    row.extend_from_slice(&sequence.to_be_bytes());
-    let result = f(row);
-    row.truncate(len);
-    result
-}
-
 impl<V: Value, H: Value + Default> Entry for Log<V, H> {
     const KIND: &'static str = "log";
     const SINGLE_ROW: bool = false;
@@ -171,8 +162,8 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
 
     fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops) {
         ops.delete(row);
-        let first = with_sequence(row, 0, <[u8]>::to_vec);
-        with_sequence(row, u64::MAX, |end| ops.delete_range(&first, end));
+        let first = codec::with_sequence(row, 0, <[u8]>::to_vec);
+        codec::with_sequence(row, u64::MAX, |end| ops.delete_range(&first, end));
     }
 
     fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError> {

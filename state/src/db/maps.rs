@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::codec::{self, DecodeError};
 use crate::delta::{Delta, Op, Ops};
 use crate::error::StateError;
-use crate::log::with_sequence;
 
 /// The rows of each state.
 #[derive(Debug, Default)]
@@ -24,13 +23,13 @@ impl Maps {
             Op::PutElements { row, from, values } => {
                 let mut row = row.to_vec();
                 for (element, value) in (from..).zip(values) {
-                    with_sequence(&mut row, element, |row| drop(rows.insert(row.to_vec(), value.to_vec())));
+                    codec::with_sequence(&mut row, element, |row| drop(rows.insert(row.to_vec(), value.to_vec())));
                 }
             }
             Op::DeleteElements { row, from, to } => {
                 let mut row = row.to_vec();
                 for element in from..to {
-                    with_sequence(&mut row, element, |row| drop(rows.remove(row)));
+                    codec::with_sequence(&mut row, element, |row| drop(rows.remove(row)));
                 }
             }
         }

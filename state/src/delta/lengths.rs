@@ -1,19 +1,5 @@
 //! Lengths and numbers in deltas: seven bits a byte, the lowest first, so that no length is too large to be written.
 
-/// The most bytes that a row may have, key and value together. RocksDB counts a row's bytes in 32 bits and advises not to
-/// go beyond 3 GB; what is longer it would refuse without telling our binding.
-pub(crate) const MAX_ROW_BYTES: usize = 3 << 30;
-
-/// Why a row with these parts cannot be kept; `None` where it can.
-pub(crate) fn row_too_long(key: usize, value: usize) -> Option<String> {
-    let bytes = key.saturating_add(value);
-    (bytes > MAX_ROW_BYTES).then(|| {
-        format!(
-            "its row has {bytes} bytes, and {MAX_ROW_BYTES} are the most that can be kept: keep what grows in a list, which has a row for each element"
-        )
-    })
-}
-
 /// A number as it is written.
 pub(crate) struct Encoded {
     bytes: [u8; Self::MOST],
@@ -132,15 +118,6 @@ mod tests {
     fn numbers() -> impl Strategy<Value = u64> {
         (0..=64_u32, -2..=2_i64)
             .prop_map(|(bits, off)| 1_u64.checked_shl(bits).unwrap_or(0).wrapping_add(off.cast_unsigned()))
-    }
-
-    #[test]
-    fn a_row_beyond_what_rocksdb_keeps_is_refused_and_one_at_the_limit_is_not() {
-        assert_eq!(row_too_long(10, MAX_ROW_BYTES - 10), None);
-        let reason = row_too_long(11, MAX_ROW_BYTES - 10).unwrap();
-        assert!(reason.contains("3221225473 bytes") && reason.contains("list"), "{reason}");
-        assert!(row_too_long(usize::MAX, usize::MAX).is_some());
-        assert!((MAX_ROW_BYTES as u64 + 1024) < u64::from(u32::MAX), "RocksDB adds some bytes, and counts in 32 bits");
     }
 
     proptest! {

@@ -7,8 +7,8 @@
 //! ```
 //! Keys are rows as in `codec.rs`, whose length is checked where they are made; every key of a range is in one key group.
 
-use super::lengths::{Reader, push_bytes, push_number, push_with, row_too_long};
-use crate::codec::DecodeError;
+use super::lengths::{Reader, push_bytes, push_number, push_with};
+use crate::codec::{DecodeError, row_too_long};
 
 /// What the sequence number of an element adds to its list's row key.
 const SEQUENCE_BYTES: usize = 8;
