@@ -7,23 +7,23 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::changes::Changes;
 use crate::codec;
 use crate::db::Db;
 use crate::delta::{Delta, Ops};
 use crate::error::StateError;
+use crate::evolve::changes::Changes;
+use crate::evolve::fit::{Layout, LogRows, PassingRows, Rows, ValueRows};
+use crate::evolve::spec::{Persistent, StateSpec};
+use crate::evolve::versions::Versions;
 use crate::held::{HashOf, OrderBuffer};
 use crate::ids::KeyGroups;
 use crate::key::{Key, Value};
 use crate::log::LogTable;
 use crate::manifest::{Manifest, StateEntry};
-use crate::rows::{Layout, LogRows, PassingRows, Rows, ValueRows};
-use crate::spec::{Persistent, StateSpec};
 use crate::store::CheckpointStore;
 use crate::table::{MemoryUse, Table};
 use crate::timers::TimerTable;
 use crate::value::ValueTable;
-use crate::versions::Versions;
 
 mod memory;
 mod restore;

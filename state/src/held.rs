@@ -13,9 +13,9 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
+use crate::evolve::spec::{Persistent, StateSpec};
 use crate::ids::{KeyGroup, KeyGroups};
 use crate::key::Value;
-use crate::spec::{Persistent, StateSpec};
 
 /// Tells the hash of a record's key.
 pub type HashOf<T> = Box<dyn Fn(&T) -> u64>;

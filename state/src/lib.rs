@@ -12,35 +12,34 @@
 //! ```
 
 mod backend;
-mod changes;
 mod codec;
 mod db;
 mod delta;
 mod error;
+mod evolve;
 mod held;
 mod ids;
 mod key;
 mod log;
 mod manifest;
-mod parameters;
-mod rows;
-mod shape;
-mod spec;
 mod store;
 mod table;
 mod take_over;
 mod timers;
-mod trace;
 mod value;
-mod versions;
 mod workplace;
 
 pub use backend::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};
-pub use changes::{Changes, Rename};
 pub use codec::hash_value;
 pub use db::{Db, Snapshot};
 pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};
+pub use evolve::changes::{Changes, Rename};
+pub use evolve::fit::Layout;
+pub use evolve::parameters::Parameters;
+pub use evolve::shape::Shape;
+pub use evolve::spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};
+pub use evolve::versions::Versions;
 pub use held::{HashOf, OrderBuffer};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 pub use key::{Key, Value, hash_key};
@@ -48,14 +47,9 @@ pub use log::{Log, LogTable, Queue};
 pub use manifest::{
     LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, StateEntry, Watch, WorkerEntry, plan_restore,
 };
-pub use parameters::Parameters;
-pub use rows::Layout;
-pub use shape::Shape;
-pub use spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};
 pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
 pub use table::{Entry, MemoryUse, Table};
 pub use take_over::{Found, Starter, Taken, follow, take_over};
 pub use timers::TimerTable;
 pub use value::{Single, ValueTable};
-pub use versions::Versions;
 pub use workplace::Workplace;

@@ -12,7 +12,7 @@ pub use self::retention::{Pruning, Retention};
 pub use self::whole::{LostFile, Watch};
 use crate::delta::DeltaEntry;
 use crate::error::StateError;
-use crate::rows::Layout;
+use crate::evolve::fit::Layout;
 use crate::store::{BaseEntry, CheckpointStore};
 use crate::take_over;
 

@@ -21,9 +21,9 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
+use crate::evolve::spec::{Persistent, StateSpec, TtlClock};
 use crate::ids::{KeyGroup, KeyGroups};
 use crate::key::Key;
-use crate::spec::{Persistent, StateSpec, TtlClock};
 
 mod expiry;
 mod memory;

@@ -10,9 +10,9 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
+use crate::evolve::spec::{Persistent, StateSpec};
 use crate::ids::KeyGroups;
 use crate::key::{Key, hash_key};
-use crate::spec::{Persistent, StateSpec};
 
 /// So many keys of one time at most are room that is kept.
 const SPARE_KEYS: usize = 1024;

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::{Backend, BackendConfig, RestoredWorker};
-use crate::changes::Changes;
 use crate::db::Db;
 use crate::delta::Delta;
+use crate::evolve::changes::Changes;
 use crate::ids::KeyGroups;
 use crate::store::{LocalStore, MemoryStore};
 

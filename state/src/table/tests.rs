@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::backend::{Backend, BackendConfig};
 use crate::delta::Delta;
+use crate::evolve::spec::StateName;
 use crate::key::hash_key;
-use crate::spec::StateName;
 use crate::value::ValueTable;
 
 #[derive(Clone, Debug)]
@@ -185,7 +185,7 @@ proptest! {
             durable,
         };
         let mut backend = Backend::open(config, None).unwrap();
-        let spec = StateSpec { ttl: Some(crate::spec::Ttl { after_ms, clock }), ..spec() };
+        let spec = StateSpec { ttl: Some(crate::evolve::spec::Ttl { after_ms, clock }), ..spec() };
         let table = backend.value_table::<u32, i64>(spec).unwrap();
         let mut states = backend.operator("op");
         let (mut expires, mut next, mut epoch) = (BTreeMap::<u32, i64>::new(), 0_u32, 0);

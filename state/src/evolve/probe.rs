@@ -55,12 +55,12 @@ impl Look {
 }
 
 /// The shape of `T` as text.
-pub(crate) fn trace<T: DeserializeOwned>() -> String {
+pub(crate) fn probe<T: DeserializeOwned>() -> String {
     let (mut node, look) = (Node::Unseen, Look::default());
     loop {
         look.within.borrow_mut().clear();
         // Users' code sees values that it never wrote. What it makes of them is dropped.
-        let ended = catch_unwind(AssertUnwindSafe(|| T::deserialize(Tracer { node: &mut node, look: &look }).is_ok()));
+        let ended = catch_unwind(AssertUnwindSafe(|| T::deserialize(Prober { node: &mut node, look: &look }).is_ok()));
         if ended.is_err() {
             tracing::debug!(r#type = std::any::type_name::<T>(), "its Deserialize panics at invented values");
         }
@@ -149,12 +149,12 @@ fn write_name(name: &str, out: &mut String) {
 }
 
 /// A deserializer that invents what it is asked for, and notes it.
-struct Tracer<'t> {
+struct Prober<'t> {
     node: &'t mut Node,
     look: &'t Look,
 }
 
-impl<'t> Tracer<'t> {
+impl<'t> Prober<'t> {
     fn enter(self) -> Result<(&'t mut Node, &'t Look), Error> {
         self.look.calls.set(self.look.calls.get() + 1);
         if self.look.calls.get() > Look::CALLS || self.look.within.borrow().len() > Look::DEPTH {
@@ -216,7 +216,7 @@ macro_rules! plain {
     };
 }
 
-impl<'de> Deserializer<'de> for Tracer<'_> {
+impl<'de> Deserializer<'de> for Prober<'_> {
     type Error = Error;
 
     plain! {
@@ -254,7 +254,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
             *node = Node::Option(Box::default());
         }
         let Node::Option(node) = node else { return visitor.visit_none() };
-        visitor.visit_some(Tracer { node, look })
+        visitor.visit_some(Prober { node, look })
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -267,7 +267,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
-        self.within(name, &[], |node, look| visitor.visit_newtype_struct(Tracer { node, look }))
+        self.within(name, &[], |node, look| visitor.visit_newtype_struct(Prober { node, look }))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -327,7 +327,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
             let index = open.or_else(|| variants.iter().position(|variant| variant.takes)).unwrap_or(0);
             let variant = variants.get_mut(index).ok_or_else(|| Error::custom("the enum has no variants"))?;
             variant.met = true;
-            let inner = Tracer { node: &mut variant.node, look };
+            let inner = Prober { node: &mut variant.node, look };
             let result = visitor.visit_enum(OneVariant { index: index as u32, inner });
             variant.takes = result.is_ok();
             result
@@ -350,7 +350,7 @@ impl<'de> SeqAccess<'de> for Parts<'_> {
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         let look = self.look;
-        self.nodes.next().map(|node| seed.deserialize(Tracer { node, look })).transpose()
+        self.nodes.next().map(|node| seed.deserialize(Prober { node, look })).transpose()
     }
 }
 
@@ -368,19 +368,19 @@ impl<'de> MapAccess<'de> for Parts<'_> {
 
 struct OneVariant<'t> {
     index: u32,
-    inner: Tracer<'t>,
+    inner: Prober<'t>,
 }
 
 impl<'de, 't> EnumAccess<'de> for OneVariant<'t> {
     type Error = Error;
-    type Variant = Tracer<'t>;
+    type Variant = Prober<'t>;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Tracer<'t>), Error> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Prober<'t>), Error> {
         Ok((seed.deserialize(self.index.into_deserializer())?, self.inner))
     }
 }
 
-impl<'de> VariantAccess<'de> for Tracer<'_> {
+impl<'de> VariantAccess<'de> for Prober<'_> {
     type Error = Error;
 
     fn unit_variant(self) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::parameters::Parameters;
+use crate::evolve::parameters::Parameters;
 
 /// The name of a state: unique within its job, the same in every run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

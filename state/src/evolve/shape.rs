@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::trace;
+use super::probe;
 
 /// The shape of a stored type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ impl Shape {
     /// The shape of `T`. Parts whose `Deserialize` is not derived and refuses invented values are not known.
     #[must_use]
     pub fn of<T: DeserializeOwned>() -> Self {
-        Self(trace::trace::<T>())
+        Self(probe::probe::<T>())
     }
 
     /// Whether what was written with this shape is read right with the `other` one: they are the same, up to variants that

@@ -6,11 +6,11 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError};
+use crate::evolve::shape::Shape;
+use crate::evolve::spec::{Ttl, TtlClock};
+use crate::evolve::versions::Versions;
 use crate::key::{Key, Value};
 use crate::manifest::StateEntry;
-use crate::shape::Shape;
-use crate::spec::{Ttl, TtlClock};
-use crate::versions::Versions;
 
 /// The layout of a state's rows, as manifests keep it: bytes that were written by another one would be read as garbage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,8 +14,8 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use crate::codec::{self, DecodeError};
+use crate::evolve::shape::Shape;
 use crate::key::{Key, Value};
-use crate::shape::Shape;
 
 /// The versions of a stored type `V` that a program reads: `V` itself, and older types that become one.
 ///
