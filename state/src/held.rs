@@ -13,7 +13,8 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::evolve::spec::{Persistent, StateSpec};
+use crate::evolve::spec::StateSpec;
+use crate::hot::persistent::Persistent;
 use crate::ids::{KeyGroup, KeyGroups};
 use crate::key::Value;
 

@@ -18,6 +18,7 @@ mod delta;
 mod error;
 mod evolve;
 mod held;
+mod hot;
 mod ids;
 mod key;
 mod log;
@@ -35,17 +36,17 @@ pub use db::{Db, Snapshot};
 pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};
 pub use evolve::changes::{Changes, Rename};
-pub use evolve::fit::Layout;
 pub use evolve::parameters::Parameters;
-pub use evolve::shape::Shape;
-pub use evolve::spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};
+pub use evolve::shape::{Layout, Shape};
+pub use evolve::spec::{StateEntry, StateName, StateSpec, Ttl, TtlClock};
 pub use evolve::versions::Versions;
 pub use held::{HashOf, OrderBuffer};
+pub use hot::persistent::Persistent;
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 pub use key::{Key, Value, hash_key};
 pub use log::{Log, LogTable, Queue};
 pub use manifest::{
-    LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, StateEntry, Watch, WorkerEntry, plan_restore,
+    LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, Watch, WorkerEntry, plan_restore,
 };
 pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
 pub use table::{Entry, MemoryUse, Table};

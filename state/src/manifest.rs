@@ -12,7 +12,7 @@ pub use self::retention::{Pruning, Retention};
 pub use self::whole::{LostFile, Watch};
 use crate::delta::DeltaEntry;
 use crate::error::StateError;
-use crate::evolve::fit::Layout;
+use crate::evolve::spec::StateEntry;
 use crate::store::{BaseEntry, CheckpointStore};
 use crate::take_over;
 
@@ -38,23 +38,6 @@ pub struct Manifest {
     pub workers: Vec<WorkerEntry>,
     /// Whether the job's input had ended and everything had fired.
     pub finished: bool,
-}
-
-/// A state in a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateEntry {
-    /// `operator/state`.
-    pub name: String,
-    /// Version of its values.
-    pub version: u8,
-    /// `value`, `log`, `timers`, `held`.
-    pub kind: String,
-    /// What its rows look like; not told by manifests of 0.1.0 before states could evolve.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub layout: Option<Layout>,
-    /// The parameters it was made with, where its operator tells them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<String>,
 }
 
 /// The files of one worker: its state is the base and the deltas after it.

@@ -21,7 +21,8 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::evolve::spec::{Persistent, StateSpec, TtlClock};
+use crate::evolve::spec::{StateSpec, TtlClock};
+use crate::hot::persistent::Persistent;
 use crate::ids::{KeyGroup, KeyGroups};
 use crate::key::Key;
 

@@ -10,7 +10,8 @@ use crate::codec::{self, DecodeError};
 use crate::db::Db;
 use crate::delta::Ops;
 use crate::error::StateError;
-use crate::evolve::spec::{Persistent, StateSpec};
+use crate::evolve::spec::StateSpec;
+use crate::hot::persistent::Persistent;
 use crate::ids::KeyGroups;
 use crate::key::{Key, hash_key};
 

@@ -3,52 +3,11 @@
 
 use std::marker::PhantomData;
 
-use serde::{Deserialize, Serialize};
-
 use crate::codec::{self, DecodeError};
-use crate::evolve::shape::Shape;
-use crate::evolve::spec::{Ttl, TtlClock};
+use crate::evolve::shape::{Layout, Shape};
+use crate::evolve::spec::{StateEntry, Ttl, TtlClock};
 use crate::evolve::versions::Versions;
 use crate::key::{Key, Value};
-use crate::manifest::StateEntry;
-
-/// The layout of a state's rows, as manifests keep it: bytes that were written by another one would be read as garbage.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layout {
-    /// Of the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<Shape>,
-    /// Of the value, of each element of a list, or of each record that waits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<Shape>,
-    /// Of the header of a list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub header: Option<Shape>,
-    /// The clock that values expire by, where they do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<String>,
-}
-
-impl Layout {
-    /// What rows of this layout have that rows as `now` reads them have not, and the other way round.
-    fn difference(&self, now: &Self) -> Option<(String, String)> {
-        let parts = [
-            ("keys", &self.key, &now.key),
-            ("values", &self.value, &now.value),
-            ("headers", &self.header, &now.header),
-        ];
-        for (what, stored, known) in parts {
-            if let (Some(stored), Some(known)) = (stored, known)
-                && !stored.is_read_by(known)
-            {
-                return Some((format!("{what} {stored}"), format!("{what} {known}")));
-            }
-        }
-        let lives =
-            |ttl: &Option<String>| ttl.as_ref().map_or("no TTL".to_owned(), |clock| format!("a TTL by {clock}"));
-        (self.ttl != now.ttl).then(|| (lives(&self.ttl), lives(&now.ttl)))
-    }
-}
 
 fn clock_of(ttl: Option<Ttl>) -> Option<String> {
     ttl.map(|ttl| match ttl.clock {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use proptest::prelude::*;
 
 use super::*;
-use crate::manifest::{Retention, StateEntry, WorkerEntry};
+use crate::evolve::spec::StateEntry;
+use crate::manifest::{Retention, WorkerEntry};
 use crate::store::{BaseEntry, BaseFile, LocalStore, MemoryStore};
 
 fn starter(incarnation: u64) -> Starter<'static> {
