@@ -13,8 +13,8 @@ use std::ops::{Deref, DerefMut};
 use crate::codec::{self, DecodeError};
 use crate::delta::Ops;
 use crate::error::StateError;
+use crate::hot::table::{Entry, Table};
 use crate::key::{Key, Value};
-use crate::table::{Entry, Table};
 
 /// A queue per key, with a header.
 pub type LogTable<K, V, H = ()> = Table<K, Log<V, H>>;

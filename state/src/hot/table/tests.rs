@@ -9,8 +9,8 @@ use super::*;
 use crate::backend::{Backend, BackendConfig};
 use crate::delta::Delta;
 use crate::evolve::spec::StateName;
+use crate::hot::value::ValueTable;
 use crate::key::hash_key;
-use crate::value::ValueTable;
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -3,8 +3,8 @@
 use crate::codec::{self, DecodeError};
 use crate::delta::Ops;
 use crate::error::StateError;
+use crate::hot::table::{Entry, Table};
 use crate::key::{Key, Value};
-use crate::table::{Entry, Table};
 
 /// One value per key.
 pub type ValueTable<K, V> = Table<K, Single<V>>;
