@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::checkpoint::delta::{Delta, Ops};
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::store::CheckpointStore;
 use crate::codec;
 use crate::db::Db;
-use crate::delta::{Delta, Ops};
 use crate::error::StateError;
 use crate::evolve::changes::Changes;
 use crate::evolve::fit::{LogRows, PassingRows, Rows, ValueRows};
@@ -24,8 +26,6 @@ use crate::hot::timers::TimerTable;
 use crate::hot::value::ValueTable;
 use crate::ids::KeyGroups;
 use crate::key::{Key, Value};
-use crate::manifest::Manifest;
-use crate::store::CheckpointStore;
 
 mod memory;
 mod restore;

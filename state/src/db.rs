@@ -16,10 +16,10 @@ use rocksdb::{
     PrefixRange, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
 };
 
+use crate::checkpoint::delta::{Delta, Op};
+use crate::checkpoint::store::{BaseEntry, BaseFile, CheckpointStore};
 use crate::codec;
-use crate::delta::{Delta, Op};
 use crate::error::StateError;
-use crate::store::{BaseEntry, BaseFile, CheckpointStore};
 
 mod maps;
 mod rewrite;
@@ -531,7 +531,7 @@ mod tests {
     #[test]
     fn no_base_is_taken_of_a_file_that_was_cut() {
         let dir = tempfile::tempdir().unwrap();
-        let store = crate::store::LocalStore::open(&dir.path().join("store")).unwrap();
+        let store = crate::checkpoint::store::LocalStore::open(&dir.path().join("store")).unwrap();
         let db = Db::open(&dir.path().join("work"), 0, true).unwrap();
         let mut delta = Delta::new(1, 0);
         delta.section("state").put(&[0, 0, 0, 0, 0, 1, 7], b"value").unwrap();

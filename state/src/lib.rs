@@ -12,23 +12,25 @@
 //! ```
 
 mod backend;
+mod checkpoint;
 mod codec;
 mod db;
-mod delta;
 mod error;
 mod evolve;
 mod hot;
 mod ids;
 mod key;
-mod manifest;
-mod store;
-mod take_over;
-mod workplace;
 
 pub use backend::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};
+pub use checkpoint::delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
+pub use checkpoint::manifest::{
+    LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, Watch, WorkerEntry, plan_restore,
+};
+pub use checkpoint::store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
+pub use checkpoint::take_over::{Found, Starter, Taken, follow, take_over};
+pub use checkpoint::work_dir::Workplace;
 pub use codec::hash_value;
 pub use db::{Db, Snapshot};
-pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};
 pub use evolve::changes::{Changes, Rename};
 pub use evolve::parameters::Parameters;
@@ -43,9 +45,3 @@ pub use hot::timers::TimerTable;
 pub use hot::value::{Single, ValueTable};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 pub use key::{Key, Value, hash_key};
-pub use manifest::{
-    LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, Watch, WorkerEntry, plan_restore,
-};
-pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
-pub use take_over::{Found, Starter, Taken, follow, take_over};
-pub use workplace::Workplace;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::delta::Delta;
+use crate::checkpoint::delta::Delta;
 use crate::evolve::spec::StateEntry;
 
 /// A checkpoint in memory: of all workers a base, and the deltas after it in the order of epochs.

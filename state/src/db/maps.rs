@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::checkpoint::delta::{Delta, Op, Ops};
 use crate::codec::{self, DecodeError};
-use crate::delta::{Delta, Op, Ops};
 use crate::error::StateError;
 
 /// The rows of each state.

@@ -10,8 +10,8 @@
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
+use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
-use crate::delta::Ops;
 use crate::error::StateError;
 use crate::hot::table::{Entry, Table};
 use crate::key::{Key, Value};

@@ -1,6 +1,6 @@
 //! What the end of an epoch asks of every state.
 
-use crate::delta::Ops;
+use crate::checkpoint::delta::Ops;
 use crate::error::StateError;
 use crate::evolve::spec::StateSpec;
 

@@ -17,9 +17,9 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::db::Db;
-use crate::delta::Ops;
 use crate::error::StateError;
 use crate::evolve::spec::{StateSpec, TtlClock};
 use crate::hot::persistent::Persistent;

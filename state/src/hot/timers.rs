@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
+use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::db::Db;
-use crate::delta::Ops;
 use crate::error::StateError;
 use crate::evolve::spec::StateSpec;
 use crate::hot::persistent::Persistent;

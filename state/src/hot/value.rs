@@ -1,7 +1,7 @@
 //! Value state: one value per key, one row each.
 
+use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
-use crate::delta::Ops;
 use crate::error::StateError;
 use crate::hot::table::{Entry, Table};
 use crate::key::{Key, Value};

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::{Backend, BackendConfig};
-use crate::delta::Delta;
+use crate::checkpoint::delta::Delta;
 use crate::evolve::spec::StateName;
 use crate::hot::value::ValueTable;
 use crate::key::hash_key;

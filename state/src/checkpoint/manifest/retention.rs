@@ -4,9 +4,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Manifest, WorkerEntry, list_epochs};
+use crate::checkpoint::store::CheckpointStore;
+use crate::checkpoint::take_over;
 use crate::error::StateError;
-use crate::store::CheckpointStore;
-use crate::take_over;
 
 /// How many checkpoints are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use proptest::prelude::*;
 
 use super::*;
+use crate::checkpoint::manifest::{Retention, WorkerEntry};
+use crate::checkpoint::store::{BaseEntry, BaseFile, LocalStore, MemoryStore};
 use crate::evolve::spec::StateEntry;
-use crate::manifest::{Retention, WorkerEntry};
-use crate::store::{BaseEntry, BaseFile, LocalStore, MemoryStore};
 
 fn starter(incarnation: u64) -> Starter<'static> {
     Starter { job: "job", key_groups: 128, incarnation, now_ms: 1_764_300_000_000 }

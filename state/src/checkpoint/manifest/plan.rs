@@ -7,9 +7,9 @@ use std::str::FromStr;
 use super::retention::epoch_of_file;
 use super::whole::Inspection;
 use super::{Manifest, epoch_of, list_epochs};
+use crate::checkpoint::store::CheckpointStore;
+use crate::checkpoint::take_over;
 use crate::error::{StateError, advice};
-use crate::store::CheckpointStore;
-use crate::take_over;
 
 /// What to start from.
 #[derive(Clone, Debug, PartialEq, Eq)]

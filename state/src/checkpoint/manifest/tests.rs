@@ -7,11 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::{Backend, BackendConfig, RestoredWorker};
+use crate::checkpoint::delta::Delta;
+use crate::checkpoint::store::{LocalStore, MemoryStore};
 use crate::db::Db;
-use crate::delta::Delta;
 use crate::evolve::changes::Changes;
 use crate::ids::KeyGroups;
-use crate::store::{LocalStore, MemoryStore};
 
 fn manifest_of(store: &dyn CheckpointStore, epoch: u64) -> Manifest {
     let delta = Delta::new(epoch, 0).store(store, 9).unwrap();

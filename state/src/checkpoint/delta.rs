@@ -21,8 +21,8 @@ use file::DeltaFile;
 use serde::{Deserialize, Serialize};
 
 pub use self::ops::{Elements, Op, Ops};
+use crate::checkpoint::store::CheckpointStore;
 use crate::error::StateError;
-use crate::store::CheckpointStore;
 
 /// What one worker changed in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Manifest, WorkerEntry};
-use crate::delta::DeltaEntry;
+use crate::checkpoint::delta::DeltaEntry;
+use crate::checkpoint::store::CheckpointStore;
 use crate::error::StateError;
-use crate::store::CheckpointStore;
 
 /// A file of a checkpoint, as a manifest names it.
 enum Named<'m> {

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 pub use self::plan::{RestoreFrom, RestorePlan, plan_restore};
 pub use self::retention::{Pruning, Retention};
 pub use self::whole::{LostFile, Watch};
-use crate::delta::DeltaEntry;
+use crate::checkpoint::delta::DeltaEntry;
+use crate::checkpoint::store::{BaseEntry, CheckpointStore};
+use crate::checkpoint::take_over;
 use crate::error::StateError;
 use crate::evolve::spec::StateEntry;
-use crate::store::{BaseEntry, CheckpointStore};
-use crate::take_over;
 
 /// Everything that a checkpoint consists of. Its file is the commit point of the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

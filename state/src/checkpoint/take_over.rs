@@ -17,9 +17,9 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::checkpoint::manifest::{Manifest, RestoreFrom, RestorePlan, json, list_epochs, plan_restore};
+use crate::checkpoint::store::CheckpointStore;
 use crate::error::StateError;
-use crate::manifest::{Manifest, RestoreFrom, RestorePlan, json, list_epochs, plan_restore};
-use crate::store::CheckpointStore;
 
 /// How often a start looks again, because what it found missing may have been withdrawn meanwhile.
 const REFUSALS: u32 = 4;
