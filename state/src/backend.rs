@@ -11,7 +11,6 @@ use crate::checkpoint::delta::{Delta, Ops};
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::store::CheckpointStore;
 use crate::codec;
-use crate::db::Db;
 use crate::error::StateError;
 use crate::evolve::changes::Changes;
 use crate::evolve::fit::{LogRows, PassingRows, Rows, ValueRows};
@@ -26,6 +25,7 @@ use crate::hot::timers::TimerTable;
 use crate::hot::value::ValueTable;
 use crate::ids::KeyGroups;
 use crate::key::{Key, Value};
+use crate::rows::db::Db;
 
 mod memory;
 mod restore;

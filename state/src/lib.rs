@@ -14,12 +14,12 @@
 mod backend;
 mod checkpoint;
 mod codec;
-mod db;
 mod error;
 mod evolve;
 mod hot;
 mod ids;
 mod key;
+mod rows;
 
 pub use backend::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};
 pub use checkpoint::delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
@@ -30,7 +30,6 @@ pub use checkpoint::store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, Me
 pub use checkpoint::take_over::{Found, Starter, Taken, follow, take_over};
 pub use checkpoint::work_dir::Workplace;
 pub use codec::hash_value;
-pub use db::{Db, Snapshot};
 pub use error::{ErrorKind, StateError};
 pub use evolve::changes::{Changes, Rename};
 pub use evolve::parameters::Parameters;
@@ -45,3 +44,4 @@ pub use hot::timers::TimerTable;
 pub use hot::value::{Single, ValueTable};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 pub use key::{Key, Value, hash_key};
+pub use rows::db::{Db, Snapshot};

@@ -6,10 +6,10 @@ use super::{Backend, BackendConfig, RestoredWorker};
 use crate::checkpoint::delta::Delta;
 use crate::checkpoint::manifest::WorkerEntry;
 use crate::codec::{self, DecodeError};
-use crate::db::{Db, Snapshot};
 use crate::error::StateError;
 use crate::evolve::fit::{Fit, Misfit, Rows, fit};
 use crate::evolve::spec::StateSpec;
+use crate::rows::db::{Db, Snapshot};
 
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
                                 and the old one up with --drop-state";

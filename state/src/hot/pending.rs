@@ -11,12 +11,12 @@ use std::collections::VecDeque;
 
 use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
-use crate::db::Db;
 use crate::error::StateError;
 use crate::evolve::spec::StateSpec;
 use crate::hot::persistent::Persistent;
 use crate::ids::{KeyGroup, KeyGroups};
 use crate::key::Value;
+use crate::rows::db::Db;
 
 /// Tells the hash of a record's key.
 pub type HashOf<T> = Box<dyn Fn(&T) -> u64>;

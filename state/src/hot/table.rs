@@ -19,12 +19,12 @@ use smallvec::SmallVec;
 
 use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
-use crate::db::Db;
 use crate::error::StateError;
 use crate::evolve::spec::{StateSpec, TtlClock};
 use crate::hot::persistent::Persistent;
 use crate::ids::{KeyGroup, KeyGroups};
 use crate::key::Key;
+use crate::rows::db::Db;
 
 mod expiry;
 mod memory;

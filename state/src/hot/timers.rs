@@ -8,12 +8,12 @@ use hashbrown::HashMap;
 
 use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
-use crate::db::Db;
 use crate::error::StateError;
 use crate::evolve::spec::StateSpec;
 use crate::hot::persistent::Persistent;
 use crate::ids::KeyGroups;
 use crate::key::{Key, hash_key};
+use crate::rows::db::Db;
 
 /// So many keys of one time at most are room that is kept.
 const SPARE_KEYS: usize = 1024;

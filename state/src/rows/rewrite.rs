@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use rocksdb::{DB, WriteBatch};
 
-use super::{Content, Db, MAX_BATCH_BYTES, without_log};
+use super::db::{Content, Db, MAX_BATCH_BYTES, without_log};
 use crate::codec::{self, row_too_long};
 use crate::error::StateError;
 

@@ -21,17 +21,14 @@ use crate::checkpoint::store::{BaseEntry, BaseFile, CheckpointStore};
 use crate::codec;
 use crate::error::StateError;
 
-mod maps;
-mod rewrite;
-
-use maps::Maps;
+use super::maps::Maps;
 
 /// What all states of a worker together may take in RocksDB's write buffers before they are flushed, and in
 /// its block cache. Both are beyond the memory limit of hot state.
 const WRITE_BUFFER_BYTES: usize = 32 << 20;
 const BLOCK_CACHE_BYTES: usize = 32 << 20;
 /// What is written into RocksDB at a time, about.
-const MAX_BATCH_BYTES: usize = 64 << 20;
+pub(super) const MAX_BATCH_BYTES: usize = 64 << 20;
 /// Its own lists of files and its log are begun anew at these sizes: each base has a copy of the first.
 const MAX_LIST_BYTES: usize = 1 << 20;
 const MAX_LOG_BYTES: usize = 4 << 20;
@@ -65,7 +62,7 @@ impl Expiry {
 }
 
 /// Where the rows are.
-enum Content {
+pub(super) enum Content {
     /// The lock is written only when a state's column family is created.
     Rocks(RwLock<DB>, Cache),
     Maps(RwLock<Maps>),
@@ -74,7 +71,7 @@ enum Content {
 /// One worker's RocksDB.
 pub struct Db {
     path: PathBuf,
-    content: Content,
+    pub(super) content: Content,
     /// Options of the families created later: they own the compaction filters, and `create_cf` does not
     /// keep them. Dropped after `content`.
     created: Mutex<Vec<Options>>,
@@ -157,7 +154,7 @@ impl Db {
         }
     }
 
-    fn error(&self, what: &'static str) -> impl FnOnce(rocksdb::Error) -> StateError {
+    pub(super) fn error(&self, what: &'static str) -> impl FnOnce(rocksdb::Error) -> StateError {
         let path = self.path.clone();
         move |source| StateError::Rocks { what, path, source }
     }
@@ -294,7 +291,7 @@ impl Db {
         }
     }
 
-    fn scan_in(
+    pub(super) fn scan_in(
         &self,
         rocks: &DB,
         state: &str,
@@ -481,7 +478,7 @@ fn family_options(cache: &Cache, expired: Arc<AtomicI64>, write_buffer_bytes: us
     options
 }
 
-fn without_log() -> WriteOptions {
+pub(super) fn without_log() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.disable_wal(true);
     options

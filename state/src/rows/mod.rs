@@ -1,0 +1,5 @@
+//! The rows of state behind what is in memory: in RocksDB, or in maps where a job is simulated.
+
+pub(crate) mod db;
+mod maps;
+mod rewrite;
