@@ -11,7 +11,6 @@
 //! restore: changes (names) ─▶ rows (do the stored ones fit? shape, versions) ─▶ rewritten where they are older
 //! ```
 
-mod backend;
 mod checkpoint;
 mod codec;
 mod error;
@@ -20,8 +19,8 @@ mod hot;
 mod ids;
 mod key;
 mod rows;
+mod worker;
 
-pub use backend::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};
 pub use checkpoint::delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use checkpoint::manifest::{
     LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, Watch, WorkerEntry, plan_restore,
@@ -45,3 +44,4 @@ pub use hot::value::{Single, ValueTable};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 pub use key::{Key, Value, hash_key};
 pub use rows::db::{Db, Snapshot};
+pub use worker::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::backend::{Backend, BackendConfig, RestoredWorker};
 use crate::checkpoint::delta::Delta;
 use crate::checkpoint::store::{LocalStore, MemoryStore};
 use crate::evolve::changes::Changes;
 use crate::ids::KeyGroups;
 use crate::rows::db::Db;
+use crate::worker::{Backend, BackendConfig, RestoredWorker};
 
 fn manifest_of(store: &dyn CheckpointStore, epoch: u64) -> Manifest {
     let delta = Delta::new(epoch, 0).store(store, 9).unwrap();

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::backend::{Backend, BackendConfig};
 use crate::checkpoint::delta::Delta;
 use crate::evolve::spec::StateName;
 use crate::hot::value::ValueTable;
 use crate::key::hash_key;
+use crate::worker::{Backend, BackendConfig};
 
 #[derive(Clone, Debug)]
 enum Step {
