@@ -21,12 +21,14 @@ mod key;
 mod rows;
 mod worker;
 
+pub use checkpoint::claim::{Found, Starter};
 pub use checkpoint::delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
-pub use checkpoint::manifest::{
-    LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, Watch, WorkerEntry, plan_restore,
-};
+pub use checkpoint::inspection::{LostFile, Watch};
+pub use checkpoint::manifest::{Manifest, WorkerEntry};
+pub use checkpoint::plan::{RestoreFrom, RestorePlan, plan_restore};
+pub use checkpoint::retention::{Pruning, Retention};
 pub use checkpoint::store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
-pub use checkpoint::take_over::{Found, Starter, Taken, follow, take_over};
+pub use checkpoint::take_over::{Taken, follow, take_over};
 pub use checkpoint::work_dir::Workplace;
 pub use codec::hash_value;
 pub use error::{ErrorKind, StateError};

@@ -1,19 +1,11 @@
-//! The manifest of an epoch: what a checkpoint consists of, and what a start makes of it.
-
-pub(crate) mod json;
-mod plan;
-mod retention;
-mod whole;
+//! The manifest of an epoch: what a checkpoint consists of.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-pub use self::plan::{RestoreFrom, RestorePlan, plan_restore};
-pub use self::retention::{Pruning, Retention};
-pub use self::whole::{LostFile, Watch};
-use crate::checkpoint::delta::DeltaEntry;
-use crate::checkpoint::store::{BaseEntry, CheckpointStore};
-use crate::checkpoint::take_over;
-use crate::error::StateError;
+use super::delta::DeltaEntry;
+use super::json;
+use super::store::BaseEntry;
 use crate::evolve::spec::StateEntry;
 
 /// Everything that a checkpoint consists of. Its file is the commit point of the epoch.
@@ -66,55 +58,25 @@ impl Manifest {
     pub(crate) fn file(epoch: u64) -> String {
         format!("manifests/{epoch:020}.json")
     }
-
-    /// Puts the manifest: from now on the epoch is committed.
-    ///
-    /// # Errors
-    /// [`StateError::Fenced`] when another incarnation has committed this epoch.
-    pub fn commit(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
-        let (json, file) = (json::encode(self)?, Self::file(self.epoch));
-        store
-            .put_new(&file, json.as_bytes())
-            .map_err(|error| error.by(|file| take_over::describe(store, file), &file))?;
-        // SUBTLE: the place of a zombie's epoch may be free because another incarnation committed it, went on and
-        // pruned it. Then a newer one is there by now: looking before would miss one that comes in between.
-        let newer = list_epochs(store)?.into_iter().rfind(|epoch| *epoch > self.epoch);
-        match newer {
-            None => Ok(()),
-            Some(newer) => {
-                store.delete(&file)?;
-                let newer = Self::file(newer);
-                Err(StateError::Fenced { file: store.locate(&newer), by: take_over::describe(store, &newer) })
-            }
-        }
-    }
-
-    /// Reads what `manifests/` has under a number: a manifest, or a start's claim, which has the one that it goes on from.
-    pub(crate) fn load(store: &dyn CheckpointStore, number: u64) -> Result<Self, StateError> {
-        Self::read(store, number, &store.get(&Self::file(number))?)
-    }
-
-    /// As [`load`](Self::load), of what was read from the file.
-    pub(crate) fn read(store: &dyn CheckpointStore, number: u64, bytes: &[u8]) -> Result<Self, StateError> {
-        let corrupt = |reason: String| StateError::Corrupt { file: store.locate(&Self::file(number)), reason };
-        if let Some(claimed) = take_over::claimed(bytes) {
-            return claimed.map_err(corrupt);
-        }
-        let manifest = json::decode(bytes).map_err(corrupt)?;
-        if manifest.epoch == number { Ok(manifest) } else { Err(corrupt(format!("it is of epoch {}", manifest.epoch))) }
-    }
 }
 
-pub(crate) fn list_epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
-    let names = store.list("manifests")?;
-    let mut epochs: Vec<u64> = names.iter().filter_map(|name| epoch_of(name.as_ref())).collect();
-    epochs.sort_unstable();
-    Ok(epochs)
-}
+/// The first version of the format that has a checksum.
+const FIRST_WITH_CHECKSUM: u64 = 2;
 
-fn epoch_of(path: &std::path::Path) -> Option<u64> {
-    path.extension().filter(|e| *e == "json").and(path.file_stem())?.to_str()?.parse().ok()
+/// The manifest in a file, or what is wrong with the file.
+pub(super) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
+    let mut value: Value = serde_json::from_slice(bytes)
+        .map_err(|e| format!("it is not the JSON that was written ({} bytes: {e})", bytes.len()))?;
+    let version = value.get("format_version").and_then(Value::as_u64);
+    let known = u64::from(Manifest::FORMAT_VERSION);
+    let version = version.filter(|version| (1..=known).contains(version)).ok_or_else(|| {
+        let found = version.map_or("none".to_owned(), |v| v.to_string());
+        format!("its format version is {found}, this build reads 1 to {known}")
+    })?;
+    if version >= FIRST_WITH_CHECKSUM
+        && let Some(fields) = value.as_object_mut()
+    {
+        json::verify(fields)?;
+    }
+    serde_json::from_value(value).map_err(|e| format!("it is not a manifest: {e}"))
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,30 +14,17 @@
 //!
 //! Known limit: a run that is fenced notices when it commits next, not before. Until then it works for nothing.
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-use crate::checkpoint::manifest::{Manifest, RestoreFrom, RestorePlan, json, list_epochs, plan_restore};
-use crate::checkpoint::store::CheckpointStore;
+use super::claim::{Claim, Found, Starter, claim_in, sha256};
+use super::history::{checkpoints, epoch_of_file, list_epochs, newest_state};
+use super::manifest::Manifest;
+use super::plan::{RestoreFrom, RestorePlan, plan_restore};
+use super::store::CheckpointStore;
 use crate::error::StateError;
 
 /// How often a start looks again, because what it found missing may have been withdrawn meanwhile.
 const REFUSALS: u32 = 4;
 /// How often a start plans anew, because a run that goes on has committed meanwhile.
 const TRIES: usize = 100;
-
-/// A start of a job, as its claims name it.
-#[derive(Clone, Copy, Debug)]
-pub struct Starter<'a> {
-    /// The job.
-    pub job: &'a str,
-    /// Its key groups.
-    pub key_groups: u16,
-    /// Drawn anew at each start.
-    pub incarnation: u64,
-    /// When it starts, ms since the Unix epoch.
-    pub now_ms: i64,
-}
 
 /// What a start goes on from. Dropping it changes nothing.
 #[derive(Clone, Debug)]
@@ -52,160 +39,6 @@ pub struct Taken {
     /// The claim that gives up later epochs, once nothing can stop the start.
     gives_up: Option<Claim>,
     incarnation: u64,
-}
-
-/// A file of `manifests/` and what is in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
-    /// Its number.
-    pub number: u64,
-    /// SHA-256 of its bytes, in hexadecimal digits.
-    pub sha256: String,
-}
-
-/// The file of a claim.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Claim {
-    format_version: u32,
-    /// Its own number: that of the epoch which nobody commits any more.
-    claim: u64,
-    incarnation: u64,
-    created_ms: i64,
-    /// Whether checkpoints between `of` and this number are given up.
-    gives_up: bool,
-    of: Manifest,
-}
-
-impl Claim {
-    const FORMAT_VERSION: u32 = 1;
-
-    fn new(starter: &Starter<'_>, claim: u64, of: Option<Manifest>) -> Self {
-        let (incarnation, created_ms) = (starter.incarnation, starter.now_ms);
-        let of = of.unwrap_or_else(|| nothing(starter));
-        Self { format_version: Self::FORMAT_VERSION, claim, incarnation, created_ms, gives_up: false, of }
-    }
-
-    fn encode(&self) -> Result<Vec<u8>, StateError> {
-        json::encode(self).map(String::into_bytes)
-    }
-
-    /// Creates its file.
-    fn put(&self, store: &dyn CheckpointStore) -> Result<Found, StateError> {
-        let bytes = self.encode()?;
-        let file = Manifest::file(self.claim);
-        store.put_new(&file, &bytes).map_err(|error| error.by(|file| describe(store, file), &file))?;
-        Ok(Found { number: self.claim, sha256: sha256(&bytes) })
-    }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// What is in a file of `manifests/` if it is a claim: the manifest that was gone on from.
-pub(crate) fn claimed(bytes: &[u8]) -> Option<Result<Manifest, String>> {
-    claim_in(bytes).map(|claim| claim.map(|claim| claim.of))
-}
-
-fn claim_in(bytes: &[u8]) -> Option<Result<Claim, String>> {
-    let mut value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
-    value.get("claim")?;
-    let version = value.get("format_version").and_then(serde_json::Value::as_u64);
-    if version != Some(u64::from(Claim::FORMAT_VERSION)) {
-        let found = version.map_or("none".to_owned(), |v| v.to_string());
-        return Some(Err(format!("its format version is {found}, this build reads {}", Claim::FORMAT_VERSION)));
-    }
-    if let Some(Err(reason)) = value.as_object_mut().map(json::verify) {
-        return Some(Err(reason));
-    }
-    Some(serde_json::from_value(value).map_err(|e| format!("it is not a start's claim: {e}")))
-}
-
-/// Who made a file of `manifests/`, for whoever finds a number taken.
-pub(crate) fn describe(store: &dyn CheckpointStore, file: &str) -> String {
-    let at = |ms: i64| {
-        let since = u64::try_from(ms).ok().map(std::time::Duration::from_millis);
-        let at = since.and_then(|since| std::time::UNIX_EPOCH.checked_add(since));
-        at.map_or("an unknown time".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
-    };
-    let Ok(bytes) = store.get(file) else { return "of which nothing is there any more".to_owned() };
-    match (claim_in(&bytes), json::decode(&bytes)) {
-        (Some(Ok(claim)), _) => format!("started at {}", at(claim.created_ms)),
-        (_, Ok(manifest)) => format!("which committed this epoch at {}", at(manifest.created_ms)),
-        _ => "whose file cannot be read".to_owned(),
-    }
-}
-
-/// Parts the claims of starts from the checkpoints among numbers of `manifests/`; `known` ones are checkpoints. What is
-/// withdrawn since it was listed is neither: it must not be counted among the checkpoints that are kept.
-///
-/// # Errors
-/// When the store cannot be asked.
-pub(crate) fn part_claims(
-    store: &dyn CheckpointStore,
-    numbers: Vec<u64>,
-    known: impl Fn(u64) -> bool,
-) -> Result<(Vec<u64>, Vec<u64>), StateError> {
-    let (mut claims, mut checkpoints) = (Vec::new(), Vec::new());
-    for number in numbers {
-        let file = Manifest::file(number);
-        match if known(number) { None } else { Some(store.get(&file)) } {
-            Some(Ok(bytes)) if claim_in(&bytes).is_some() => claims.push(number),
-            Some(Err(_)) if store.len(&file)?.is_none() => {}
-            _ => checkpoints.push(number),
-        }
-    }
-    Ok((claims, checkpoints))
-}
-
-/// The epochs that a start can go on from: what `manifests/` lists, without the claims of starts that found nothing.
-///
-/// # Errors
-/// When the store cannot be asked.
-pub(crate) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
-    let mut epochs = list_epochs(store)?;
-    let of_nothing = |number: &u64| {
-        let claimed = store.get(&Manifest::file(*number)).ok().and_then(|bytes| claimed(&bytes));
-        claimed.is_some_and(|of| of.is_ok_and(|of| of.epoch == 0))
-    };
-    let skip = epochs.iter().take_while(|number| of_nothing(number)).count();
-    Ok(epochs.split_off(skip))
-}
-
-/// Which of these numbers has the newest state in its file.
-///
-/// SUBTLE: the claim of a start may be of what was the newest before a run that goes on committed (the start has not noticed yet
-/// that it has to plan anew, or died before it did). So a claim counts only where the checkpoint that it is of is gone: a
-/// run that was fenced takes its last one back.
-///
-/// # Errors
-/// When the store cannot be asked.
-pub(crate) fn newest_state(store: &dyn CheckpointStore, numbers: &[u64]) -> Result<Option<u64>, StateError> {
-    let mut claimed: Option<(u64, u64)> = None;
-    for number in numbers.iter().rev().copied() {
-        let file = Manifest::file(number);
-        let claim = match store.get(&file) {
-            Ok(bytes) => claim_in(&bytes),
-            Err(_) if store.len(&file)?.is_none() => continue,
-            Err(error) => return Err(error),
-        };
-        let of = match claim {
-            Some(Ok(claim)) if !claim.gives_up => {
-                claimed = claimed.max(Some((claim.of.epoch, number)));
-                continue;
-            }
-            // Above it are claims of the same.
-            Some(Ok(_)) => return Ok(Some(number)),
-            _ => number,
-        };
-        return Ok(Some(claimed.filter(|(epoch, _)| *epoch > of).map_or(number, |(_, number)| number)));
-    }
-    Ok(claimed.map(|(_, number)| number))
 }
 
 /// Decides what is restored, and claims the next number: from now on no run that started earlier commits anything.
@@ -281,20 +114,6 @@ fn file_of(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Option<Fo
     Ok(list_epochs(store)?.iter().find_map(found))
 }
 
-fn nothing(starter: &Starter<'_>) -> Manifest {
-    Manifest {
-        format_version: Manifest::FORMAT_VERSION,
-        job: starter.job.to_owned(),
-        epoch: 0,
-        incarnation: starter.incarnation,
-        created_ms: starter.now_ms,
-        key_groups: starter.key_groups,
-        states: Vec::new(),
-        workers: Vec::new(),
-        finished: false,
-    }
-}
-
 /// Whether `claim` is the newest number, and what is below it is what was read.
 fn still_below(
     store: &dyn CheckpointStore,
@@ -351,11 +170,10 @@ impl Taken {
     /// # Errors
     /// When the store cannot be listed.
     pub fn is_followed(&self, store: &dyn CheckpointStore) -> Result<bool, StateError> {
-        let epoch_of = |name: &String| name.split('-').next().and_then(|epoch| epoch.parse::<u64>().ok());
         let names = store.list("deltas")?;
         let last = list_epochs(store)?.into_iter().rfind(|number| Some(*number) != self.claim);
         let last = last.unwrap_or(0).max(self.restored_epoch());
-        Ok(names.iter().filter_map(epoch_of).any(|epoch| epoch > last))
+        Ok(names.iter().filter_map(|name| epoch_of_file(name)).any(|epoch| epoch > last))
     }
 
     /// The start was refused and has changed nothing else: its claim is taken back, and whoever ran before may go on.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use proptest::prelude::*;
 
 use super::*;
-use crate::checkpoint::manifest::{Retention, WorkerEntry};
+use crate::checkpoint::claim::nothing;
+use crate::checkpoint::manifest::WorkerEntry;
+use crate::checkpoint::retention::Retention;
 use crate::checkpoint::store::{BaseEntry, BaseFile, LocalStore, MemoryStore};
 use crate::evolve::spec::StateEntry;
 

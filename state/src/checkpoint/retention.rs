@@ -3,9 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Manifest, WorkerEntry, list_epochs};
-use crate::checkpoint::store::CheckpointStore;
-use crate::checkpoint::take_over;
+use super::history::{epoch_of_file, list_epochs, part_claims};
+use super::manifest::{Manifest, WorkerEntry};
+use super::store::CheckpointStore;
 use crate::error::StateError;
 
 /// How many checkpoints are kept.
@@ -61,7 +61,7 @@ impl Pruning {
     /// When the store cannot be listed or refuses.
     pub fn prune(&mut self, store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
         let is_known = |number| self.kept.contains_key(&number);
-        let (mut claims, epochs) = take_over::part_claims(store, list_epochs(store)?, is_known)?;
+        let (mut claims, epochs) = part_claims(store, list_epochs(store)?, is_known)?;
         let (old, kept) = epochs.split_at(epochs.len().saturating_sub(self.retention.keep));
         let Some(newest) = kept.last() else { return Ok(self.forget_all_but(kept)) };
         // Another start's, that this run has not noticed yet; it may be withdrawn, and then this one goes on.
@@ -136,9 +136,4 @@ fn names_of(manifest: &Manifest) -> Vec<String> {
         worker.deltas.iter().map(|delta| delta.file.clone()).chain(base).collect::<Vec<_>>()
     };
     manifest.workers.iter().flat_map(of_worker).collect()
-}
-
-/// The epoch in the name of a delta or of a base's folder.
-pub(super) fn epoch_of_file(name: &str) -> Option<u64> {
-    name.split('-').next()?.parse().ok()
 }

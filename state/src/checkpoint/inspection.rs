@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Manifest, WorkerEntry};
-use crate::checkpoint::delta::DeltaEntry;
-use crate::checkpoint::store::CheckpointStore;
+use super::delta::DeltaEntry;
+use super::manifest::{Manifest, WorkerEntry};
+use super::store::CheckpointStore;
 use crate::error::StateError;
 
 /// A file of a checkpoint, as a manifest names it.

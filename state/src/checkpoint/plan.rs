@@ -4,11 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::retention::epoch_of_file;
-use super::whole::Inspection;
-use super::{Manifest, epoch_of, list_epochs};
-use crate::checkpoint::store::CheckpointStore;
-use crate::checkpoint::take_over;
+use super::history::{self, epoch_of, epoch_of_file, list_epochs};
+use super::inspection::Inspection;
+use super::manifest::Manifest;
+use super::store::CheckpointStore;
 use crate::error::{StateError, advice};
 
 /// What to start from.
@@ -67,7 +66,7 @@ pub fn plan_restore(
     job: &str,
     key_groups: u16,
 ) -> Result<RestorePlan, StateError> {
-    let epochs = take_over::checkpoints(store)?;
+    let epochs = history::checkpoints(store)?;
     let mut inspection = Inspection::of(store);
     let epoch = match (from, epochs.last().copied()) {
         (RestoreFrom::Auto, None) => return check_never_committed(store).map(|()| RestorePlan::StartEmpty),
@@ -78,7 +77,7 @@ pub fn plan_restore(
                 store.locate("manifests")
             )));
         }
-        (RestoreFrom::Auto, Some(newest)) => take_over::newest_state(store, &epochs)?.unwrap_or(newest),
+        (RestoreFrom::Auto, Some(newest)) => history::newest_state(store, &epochs)?.unwrap_or(newest),
         (RestoreFrom::Epoch(epoch), _) if epochs.contains(epoch) => *epoch,
         (RestoreFrom::Epoch(epoch), _) => {
             return Err(StateError::Invalid(format!(

@@ -6,17 +6,14 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Manifest;
 use crate::error::StateError;
 
 const CHECKSUM: &str = "crc32";
 /// Not in the checksum: what is said of states is compared with the program, one by one, and old programs are to read what
 /// newer ones say more of them.
 const STATES: &str = "states";
-const FIRST_WITH_CHECKSUM: u64 = 2;
-
 /// A manifest, or the claim of a start, with its checksum.
-pub(crate) fn encode<T: Serialize>(what: &T) -> Result<String, StateError> {
+pub(super) fn encode<T: Serialize>(what: &T) -> Result<String, StateError> {
     let refused = |e| StateError::Invalid(format!("a manifest cannot be written as JSON: {e}"));
     let mut json = serde_json::to_string_pretty(what).map_err(refused)?;
     let value = serde_json::to_value(what).map_err(refused)?;
@@ -27,25 +24,8 @@ pub(crate) fn encode<T: Serialize>(what: &T) -> Result<String, StateError> {
     Ok(json)
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
-    let mut value: Value = serde_json::from_slice(bytes)
-        .map_err(|e| format!("it is not the JSON that was written ({} bytes: {e})", bytes.len()))?;
-    let version = value.get("format_version").and_then(Value::as_u64);
-    let known = u64::from(Manifest::FORMAT_VERSION);
-    let version = version.filter(|version| (1..=known).contains(version)).ok_or_else(|| {
-        let found = version.map_or("none".to_owned(), |v| v.to_string());
-        format!("its format version is {found}, this build reads 1 to {known}")
-    })?;
-    if version >= FIRST_WITH_CHECKSUM
-        && let Some(fields) = value.as_object_mut()
-    {
-        verify(fields)?;
-    }
-    serde_json::from_value(value).map_err(|e| format!("it is not a manifest: {e}"))
-}
-
 /// Takes the checksum out, and compares it.
-pub(crate) fn verify(fields: &mut Map<String, Value>) -> Result<(), String> {
+pub(super) fn verify(fields: &mut Map<String, Value>) -> Result<(), String> {
     let wanted = fields.remove(CHECKSUM);
     let found = checksum(fields);
     if wanted.as_ref().and_then(Value::as_u64) == Some(found.into()) {

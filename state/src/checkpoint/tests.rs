@@ -5,10 +5,18 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::delta::DeltaEntry;
+use super::history::{epoch_of_file, list_epochs};
+use super::json;
+use super::manifest::{self, *};
+use super::plan::*;
+use super::retention::*;
+use super::store::CheckpointStore;
 use crate::checkpoint::delta::Delta;
 use crate::checkpoint::store::{LocalStore, MemoryStore};
+use crate::error::StateError;
 use crate::evolve::changes::Changes;
+use crate::evolve::spec::StateEntry;
 use crate::ids::KeyGroups;
 use crate::rows::db::Db;
 use crate::worker::{Backend, BackendConfig, RestoredWorker};
@@ -310,10 +318,10 @@ proptest! {
         let mut manifest = Manifest::load(&store, 9).unwrap();
         manifest.states = vec![StateEntry { name: "op/count".to_owned(), version: 3, kind: "value".to_owned(), layout: None, parameters: None }];
         let mut bytes = json::encode(&manifest).unwrap().into_bytes();
-        prop_assert_eq!(json::decode(&bytes), Ok(manifest.clone()));
+        prop_assert_eq!(manifest::decode(&bytes), Ok(manifest.clone()));
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        if let Ok(mut read) = json::decode(&bytes) {
+        if let Ok(mut read) = manifest::decode(&bytes) {
             read.states.clone_from(&manifest.states);
             prop_assert_eq!(read, manifest, "byte {}", at);
         }
@@ -323,14 +331,13 @@ proptest! {
     fn a_cut_manifest_or_any_bytes_are_an_error(cut in any::<prop::sample::Index>(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let json = json::encode(&empty_manifest(3)).unwrap();
         let cut = cut.index(json.len());
-        let reason = json::decode(&json.as_bytes()[..cut]).unwrap_err();
+        let reason = manifest::decode(&json.as_bytes()[..cut]).unwrap_err();
         prop_assert!(reason.contains(&format!("{cut} bytes")), "{}", reason);
-        prop_assert!(json::decode(&bytes).is_err());
+        prop_assert!(manifest::decode(&bytes).is_err());
     }
 }
 
 fn all_gone(store: &dyn CheckpointStore) -> bool {
-    let newest =
-        |folder: &str| store.list(folder).unwrap().iter().filter_map(|name| retention::epoch_of_file(name)).max();
+    let newest = |folder: &str| store.list(folder).unwrap().iter().filter_map(|name| epoch_of_file(name)).max();
     newest("deltas").max(newest("bases")).is_none_or(|epoch| epoch <= Manifest::MAX_OPEN_EPOCHS)
 }
