@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{BaseEntry, BaseFile, CheckpointStore};
+use super::contract::{BaseEntry, BaseFile, CheckpointStore};
 use crate::error::StateError;
 
 type Files = BTreeMap<String, Arc<[u8]>>;
