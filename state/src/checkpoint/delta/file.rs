@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::content::Delta;
 use super::lengths::{Reader, push_number};
-use super::{Delta, Ops, old};
+use super::old;
+use super::ops::Ops;
 
 const MAGIC: &[u8; 8] = b"TMDELTA2";
 /// What is in front of the body.

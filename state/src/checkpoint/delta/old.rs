@@ -10,7 +10,7 @@
 //! (all integers little-endian)
 //! ```
 
-use super::Delta;
+use super::content::Delta;
 use super::lengths::Reader;
 use super::ops::Ops;
 
