@@ -13,7 +13,8 @@ use std::ops::{Deref, DerefMut};
 use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
-use crate::hot::table::{Entry, Table};
+use crate::hot::entry::Entry;
+use crate::hot::table::Table;
 use crate::key::{Key, Value};
 
 /// A queue per key, with a header.

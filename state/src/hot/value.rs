@@ -3,7 +3,8 @@
 use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
-use crate::hot::table::{Entry, Table};
+use crate::hot::entry::Entry;
+use crate::hot::table::Table;
 use crate::key::{Key, Value};
 
 /// One value per key.

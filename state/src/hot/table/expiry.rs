@@ -10,10 +10,6 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, Table};
-use crate::error::StateError;
-use crate::key::Key;
-
 /// Not in any bucket.
 const NOWHERE: i64 = i64::MAX;
 
@@ -65,23 +61,5 @@ impl ExpiryQueue {
             }
             self.due = first.remove_entry();
         }
-    }
-}
-
-impl<K: Key, E: Entry> Table<K, E> {
-    /// Looks at some slots whose time may have come, and removes what has expired.
-    pub(super) fn let_expired_go(&mut self, most: usize) -> Result<(), StateError> {
-        for _ in 0..most {
-            let Some(expiry) = &mut self.expiry else { return Ok(()) };
-            let Some(number) = expiry.next_due(self.passed) else { return Ok(()) };
-            match self.slots.get(number as usize) {
-                Some(Some(slot)) if slot.entry.is_some() && slot.expires > self.passed => {
-                    expiry.list(number, slot.expires);
-                }
-                Some(Some(slot)) if slot.entry.is_some() => drop(self.clear(number)?),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 }

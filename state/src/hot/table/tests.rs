@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::checkpoint::delta::Delta;
-use crate::evolve::spec::StateName;
+use crate::evolve::spec::{StateName, TtlClock};
+use crate::hot::persistent::Persistent;
 use crate::hot::value::ValueTable;
 use crate::key::hash_key;
 use crate::worker::{Backend, BackendConfig};

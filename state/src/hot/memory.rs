@@ -17,11 +17,11 @@ impl MemoryUse {
         Self { used: Rc::default(), limit }
     }
 
-    pub(super) fn add(&self, bytes: u64) {
+    pub(crate) fn add(&self, bytes: u64) {
         self.used.set(self.used.get() + bytes);
     }
 
-    pub(super) fn sub(&self, bytes: u64) {
+    pub(crate) fn sub(&self, bytes: u64) {
         self.used.set(self.used.get().saturating_sub(bytes));
     }
 
@@ -37,7 +37,7 @@ impl MemoryUse {
     }
 
     /// Whether enough was evicted: so much is free that it lasts for a while.
-    pub(super) fn is_low(&self) -> bool {
+    pub(crate) fn is_low(&self) -> bool {
         !self.exceeds(2)
     }
 
