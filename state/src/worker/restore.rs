@@ -1,58 +1,57 @@
 //! How a worker's state becomes what a checkpoint says: its rows, by the names and in the versions of the program.
 
+use std::collections::BTreeMap;
 use std::fs;
 
-use super::{Backend, BackendConfig, RestoredWorker};
+use super::config::{BackendConfig, RestoredWorker};
 use crate::checkpoint::delta::Delta;
 use crate::checkpoint::manifest::WorkerEntry;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::evolve::fit::{Fit, Misfit, Rows, fit};
-use crate::evolve::spec::StateSpec;
+use crate::evolve::spec::{StateEntry, StateSpec};
 use crate::rows::db::{Db, Snapshot};
 
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
                                 and the old one up with --drop-state";
 
-impl Backend {
-    /// Checks that what the checkpoint holds was made with the parameters that the program has now, or with others that do
-    /// no harm. Where either side does not tell any, nothing is known.
-    pub(super) fn check_parameters(&self, spec: &StateSpec) -> Result<(), StateError> {
-        let Some(parameters) = &spec.parameters else { return Ok(()) };
-        let operator = &spec.name.operator;
-        let others = parameters.one_of().iter().map(|state| format!("{operator}/{state}"));
-        for state in std::iter::once(spec.name.to_string()).chain(others) {
-            let stored = self.restored.get(&state).and_then(|entry| entry.parameters.clone());
-            if let Some(found) = stored.filter(|stored| !parameters.read(stored)) {
-                let expected = parameters.to_string();
-                return Err(StateError::Mismatch { state, found, expected, advice: OTHER_PARAMETERS });
-            }
+/// Checks that what the checkpoint holds was made with the parameters that the program has now, or with others that do
+/// no harm. Where either side does not tell any, nothing is known.
+pub(super) fn check_parameters(restored: &BTreeMap<String, StateEntry>, spec: &StateSpec) -> Result<(), StateError> {
+    let Some(parameters) = &spec.parameters else { return Ok(()) };
+    let operator = &spec.name.operator;
+    let others = parameters.one_of().iter().map(|state| format!("{operator}/{state}"));
+    for state in std::iter::once(spec.name.to_string()).chain(others) {
+        let stored = restored.get(&state).and_then(|entry| entry.parameters.clone());
+        if let Some(found) = stored.filter(|stored| !parameters.read(stored)) {
+            let expected = parameters.to_string();
+            return Err(StateError::Mismatch { state, found, expected, advice: OTHER_PARAMETERS });
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Has what the checkpoint holds of a state be as the program reads it, or says why it cannot be.
-    pub(super) fn make_fit(&self, name: &str, rows: &dyn Rows) -> Result<(), StateError> {
-        let Some(stored) = self.restored.get(name) else { return Ok(()) };
-        match fit(stored, rows) {
-            Fit::Same => Ok(()),
-            Fit::No(_) if rows.pass_by() && self.db.is_empty(name)? => Ok(()),
-            Fit::No(Misfit { found, expected, advice }) => {
-                Err(StateError::Mismatch { state: name.to_owned(), found, expected, advice })
-            }
-            Fit::Upgrade(from) => {
-                let (to, _) = rows.versions();
-                let upgraded = self.db.rewrite(name, |row, value, out| {
-                    out.push(to as u8);
-                    upgrade(rows, from, row, value, out).map_err(|e| StateError::Value {
-                        state: name.to_owned(),
-                        group: codec::group_of_row(row),
-                        reason: format!("to become version {to}: {}", e.0),
-                    })
-                })?;
-                tracing::info!(state = name, from, to, rows = upgraded, worker = self.config.worker, "state upgraded");
-                Ok(())
-            }
+/// Has what the checkpoint holds of a state be as the program reads it, or says why it cannot be.
+pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn Rows, worker: usize) -> Result<(), StateError> {
+    let name = &stored.name;
+    match fit(stored, rows) {
+        Fit::Same => Ok(()),
+        Fit::No(_) if rows.pass_by() && db.is_empty(name)? => Ok(()),
+        Fit::No(Misfit { found, expected, advice }) => {
+            Err(StateError::Mismatch { state: name.to_owned(), found, expected, advice })
+        }
+        Fit::Upgrade(from) => {
+            let (to, _) = rows.versions();
+            let upgraded = db.rewrite(name, |row, value, out| {
+                out.push(to as u8);
+                upgrade(rows, from, row, value, out).map_err(|e| StateError::Value {
+                    state: name.to_owned(),
+                    group: codec::group_of_row(row),
+                    reason: format!("to become version {to}: {}", e.0),
+                })
+            })?;
+            tracing::info!(state = name, from, to, rows = upgraded, worker, "state upgraded");
+            Ok(())
         }
     }
 }

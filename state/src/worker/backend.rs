@@ -1,15 +1,12 @@
-//! All state of one worker: opening, restoring, sealing.
+//! All state of one worker: what it opens, what operators register, what it gives up of memory.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::checkpoint::delta::{Delta, Ops};
-use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::store::CheckpointStore;
 use crate::codec;
 use crate::error::StateError;
 use crate::evolve::changes::Changes;
@@ -28,45 +25,13 @@ use crate::ids::KeyGroups;
 use crate::key::{Key, Value};
 use crate::rows::db::Db;
 
-mod memory;
-mod restore;
-
-pub use memory::MemoryCheckpoint;
-use restore::restore;
+use super::config::{BackendConfig, RestoredWorker};
+use super::memory::MemoryCheckpoint;
+use super::operator::{OperatorStates, SharedState};
+use super::restore::{check_parameters, make_fit, restore};
 
 /// A log table as its operator and the backend hold it.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
-
-/// Any state, as the backend holds it.
-type SharedState = Rc<RefCell<dyn Persistent>>;
-
-/// Where and how one worker keeps its state.
-#[derive(Clone, Debug)]
-pub struct BackendConfig {
-    /// The folder RocksDB works in; its own. Without one the job is simulated: rows are kept in memory.
-    pub dir: Option<PathBuf>,
-    /// Key groups of the job.
-    pub key_groups: KeyGroups,
-    /// Index of this worker, `0..workers`.
-    pub worker: usize,
-    /// Number of workers.
-    pub workers: usize,
-    /// Memory for hot state of this worker, bytes (estimated). What an epoch has changed stays in
-    /// memory until its delta is in RocksDB, also beyond the limit.
-    pub memory_limit_bytes: Option<u64>,
-    /// Whether epochs end up in a checkpoint store.
-    pub durable: bool,
-}
-
-/// The checkpoint to restore.
-pub struct RestoredWorker {
-    /// What it consists of, by the names it was written with.
-    pub manifest: Arc<Manifest>,
-    /// What has other names now, or is gone.
-    pub changes: Changes,
-    /// Where its files are.
-    pub store: Arc<dyn CheckpointStore>,
-}
 
 /// All state of one worker.
 pub struct Backend {
@@ -243,8 +208,10 @@ impl Backend {
         spec.version = u8::try_from(version).ok().filter(|version| *version > 0).ok_or_else(|| {
             StateError::Invalid(format!("state \"{name}\": its version is {version}, versions are 1 to 255"))
         })?;
-        self.check_parameters(&spec)?;
-        self.make_fit(&name, rows)?;
+        check_parameters(&self.restored, &spec)?;
+        if let Some(stored) = self.restored.get(&name) {
+            make_fit(&self.db, stored, rows, self.config.worker)?;
+        }
         let table = Rc::new(RefCell::new(open(self, spec)?));
         let erased: SharedState = Rc::clone(&table) as _;
         self.states.insert(name, (Rc::clone(&erased), rows.layout(version)));
@@ -338,52 +305,5 @@ impl Backend {
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.memory.used()
-    }
-}
-
-/// All states of one operator.
-pub struct OperatorStates {
-    states: Vec<SharedState>,
-    /// How many of them, from the front, have not written all of the epoch that is sealed.
-    unsealed: usize,
-}
-
-impl OperatorStates {
-    /// Time has passed for all keys of the operator: what has expired by then goes, little by little.
-    pub fn pass(&self, watermark_ms: i64, processing_time_ms: i64) {
-        self.states.iter().for_each(|state| state.borrow_mut().pass(watermark_ms, processing_time_ms));
-    }
-
-    /// Begins to write what changed in `epoch`: to be gone on with by [`seal_on`](Self::seal_on), while records of
-    /// the next epoch may be applied. The times are those of [`pass`](Self::pass).
-    ///
-    /// # Errors
-    /// When a value refuses to be encoded.
-    pub fn begin_seal(&mut self, epoch: u64, watermark_ms: i64, processing_time_ms: i64) -> Result<(), StateError> {
-        self.unsealed = self.states.len();
-        self.states.iter().try_for_each(|state| {
-            let mut state = state.borrow_mut();
-            state.pass(watermark_ms, processing_time_ms);
-            state.begin_seal(epoch)
-        })
-    }
-
-    /// Goes on writing into the epoch's delta, about `entries` entries. Returns whether everything is written.
-    ///
-    /// # Errors
-    /// When a value refuses to be encoded.
-    pub fn seal_on(&mut self, entries: usize, delta: &mut Delta) -> Result<bool, StateError> {
-        while let Some(state) = self.states[..self.unsealed].last() {
-            let mut state = state.borrow_mut();
-            let Some(ops) = state.seal_on(entries)? else { return Ok(false) };
-            delta.set_section(state.spec().name.to_string(), ops);
-            self.unsealed -= 1;
-        }
-        Ok(true)
-    }
-
-    /// Brings the entries with these hashes into the processor's caches.
-    pub fn warm(&self, hashes: &[u64]) {
-        self.states.iter().for_each(|state| state.borrow().warm(hashes));
     }
 }
