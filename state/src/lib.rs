@@ -18,6 +18,7 @@ mod evolve;
 mod hot;
 mod ids;
 mod key;
+mod locks;
 mod rows;
 mod worker;
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::compaction_filter::Decision as CompactionDecision;
@@ -20,6 +20,7 @@ use crate::checkpoint::delta::{Delta, Op};
 use crate::checkpoint::store::{BaseEntry, BaseFile, CheckpointStore};
 use crate::codec;
 use crate::error::StateError;
+use crate::locks;
 
 use super::maps::Maps;
 
@@ -44,17 +45,17 @@ struct Expiry {
 
 impl Expiry {
     fn of(&self, state: &str) -> Arc<AtomicI64> {
-        let mut effective = self.effective.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut effective = locks::lock(&self.effective);
         Arc::clone(effective.entry(state.to_owned()).or_insert_with(|| Arc::new(AtomicI64::new(i64::MIN))))
     }
 
     fn note(&self, state: &str, epoch: u64, before: i64) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = locks::lock(&self.noted);
         noted.push_back((epoch, state.to_owned(), before));
     }
 
     fn applied(&self, epoch: u64) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = locks::lock(&self.noted);
         while let Some((_, state, before)) = noted.pop_front_if(|(of, _, _)| *of <= epoch) {
             self.of(&state).store(before, Ordering::Relaxed);
         }
@@ -183,7 +184,7 @@ impl Db {
         if !self.keeps {
             return Ok(());
         }
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push_back(delta);
+        locks::lock(&self.pending).push_back(delta);
         if self.eager.load(Ordering::Relaxed) { self.apply_pending() } else { Ok(()) }
     }
 
@@ -198,12 +199,12 @@ impl Db {
     /// # Errors
     /// When RocksDB refuses.
     pub fn apply_pending(&self) -> Result<(), StateError> {
-        let _in_order = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let _in_order = locks::lock(&self.applying);
         self.apply_in_order()
     }
 
     fn apply_in_order(&self) -> Result<(), StateError> {
-        let pending = || self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = || locks::lock(&self.pending);
         let there = pending().len();
         for _ in 0..there {
             let next = pending().pop_front();
@@ -220,7 +221,7 @@ impl Db {
         let rocks = match &self.content {
             Content::Rocks(rocks, _) => rocks,
             Content::Maps(maps) => {
-                let mut maps = maps.write().unwrap_or_else(PoisonError::into_inner);
+                let mut maps = locks::write(maps);
                 for (state, ops) in delta.sections() {
                     let ops = ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key())));
                     ops.for_each(|op| maps.change(state, op));
@@ -231,7 +232,7 @@ impl Db {
         for (state, _) in delta.sections() {
             self.ensure_family(state)?;
         }
-        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = locks::read(rocks);
         let mut batch = WriteBatch::default();
         for (state, ops) in delta.sections() {
             let Some(family) = rocks.cf_handle(state) else { continue };
@@ -266,13 +267,13 @@ impl Db {
     /// Makes sure that a state has its column family.
     pub(crate) fn ensure_family(&self, state: &str) -> Result<(), StateError> {
         let Content::Rocks(rocks, cache) = &self.content else { return Ok(()) };
-        if rocks.read().unwrap_or_else(PoisonError::into_inner).cf_handle(state).is_some() {
+        if locks::read(rocks).cf_handle(state).is_some() {
             return Ok(());
         }
-        let mut rocks = rocks.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rocks = locks::write(rocks);
         let options = family_options(cache, self.expiry.of(state), self.write_buffer_bytes);
         rocks.create_cf(state, &options).map_err(self.error("create a column family"))?;
-        self.created.lock().unwrap_or_else(PoisonError::into_inner).push(options);
+        locks::lock(&self.created).push(options);
         Ok(())
     }
 
@@ -284,10 +285,8 @@ impl Db {
         visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
     ) -> Result<(), StateError> {
         match &self.content {
-            Content::Rocks(rocks, _) => {
-                self.scan_in(&rocks.read().unwrap_or_else(PoisonError::into_inner), state, prefix, visit)
-            }
-            Content::Maps(maps) => maps.read().unwrap_or_else(PoisonError::into_inner).scan(state, prefix, visit),
+            Content::Rocks(rocks, _) => self.scan_in(&locks::read(rocks), state, prefix, visit),
+            Content::Maps(maps) => locks::read(maps).scan(state, prefix, visit),
         }
     }
 
@@ -317,11 +316,11 @@ impl Db {
         let rocks = match &self.content {
             Content::Rocks(rocks, _) => rocks,
             Content::Maps(maps) => {
-                let maps = maps.read().unwrap_or_else(PoisonError::into_inner);
+                let maps = locks::read(maps);
                 return Ok(maps.get(state, key).map(<[u8]>::to_vec));
             }
         };
-        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = locks::read(rocks);
         let Some(family) = rocks.cf_handle(state) else { return Ok(None) };
         rocks.get_cf(&family, key).map_err(self.error("read"))
     }
@@ -338,17 +337,17 @@ impl Db {
     /// # Errors
     /// When RocksDB refuses.
     pub fn snapshot(&self) -> Result<Snapshot, StateError> {
-        let _in_order = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let _in_order = locks::lock(&self.applying);
         self.apply_in_order()?;
         let rocks = match &self.content {
             Content::Rocks(rocks, _) => rocks,
             Content::Maps(maps) => {
-                let rows = maps.read().unwrap_or_else(PoisonError::into_inner).to_delta(self.applied())?;
+                let rows = locks::read(maps).to_delta(self.applied())?;
                 return Ok(Snapshot { epoch: self.applied(), files: Files::Rows(rows) });
             }
         };
         let folder = self.path.with_extension("snapshot");
-        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = locks::read(rocks);
         let checkpoint = Checkpoint::new(&rocks).map_err(self.error("prepare a snapshot"))?;
         // RocksDB flushes its memtables first; SST files become hard links.
         checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;

@@ -1,12 +1,11 @@
 //! What a restore writes into RocksDB besides deltas: rows of other workers, under other names, in a newer version.
 
-use std::sync::PoisonError;
-
 use rocksdb::{DB, WriteBatch};
 
 use super::db::{Content, Db, MAX_BATCH_BYTES, without_log};
 use crate::codec::{self, row_too_long};
 use crate::error::StateError;
+use crate::locks;
 
 impl Db {
     /// Writes rows of another RocksDB that `owned` holds for, each state under the name that `name` gives it, or not at
@@ -45,7 +44,7 @@ impl Db {
                 })?;
             }
             let Content::Rocks(rocks, _) = &self.content else { return Ok(()) };
-            let mut rocks = rocks.write().unwrap_or_else(PoisonError::into_inner);
+            let mut rocks = locks::write(rocks);
             rocks.drop_cf(&state).map_err(self.error("drop a column family"))?;
         }
         Ok(())
@@ -58,7 +57,7 @@ impl Db {
         mut value: impl FnMut(&[u8], &[u8], &mut Vec<u8>) -> Result<(), StateError>,
     ) -> Result<u64, StateError> {
         if let Content::Maps(maps) = &self.content {
-            return maps.write().unwrap_or_else(PoisonError::into_inner).rewrite(state, value);
+            return locks::write(maps).rewrite(state, value);
         }
         let (mut rows, mut new) = (0, Vec::new());
         self.write_rows(state, |write| {
@@ -92,7 +91,7 @@ impl Db {
     ) -> Result<(), StateError> {
         self.ensure_family(state)?;
         let Content::Rocks(rocks, _) = &self.content else { return Ok(()) };
-        let rocks = rocks.read().unwrap_or_else(PoisonError::into_inner);
+        let rocks = locks::read(rocks);
         let mut writer = RowWriter { db: self, rocks: &rocks, state, batch: WriteBatch::default() };
         fill(&mut writer)?;
         writer.flush()

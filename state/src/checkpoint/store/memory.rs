@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::contract::{BaseEntry, BaseFile, CheckpointStore};
 use crate::error::StateError;
+use crate::locks;
 
 type Files = BTreeMap<String, Arc<[u8]>>;
 
@@ -18,7 +19,7 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     fn files(&self) -> MutexGuard<'_, Files> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.files)
     }
 
     fn file(&self, name: &str) -> Result<Arc<[u8]>, StateError> {
