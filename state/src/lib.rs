@@ -20,6 +20,8 @@ mod ids;
 mod key;
 mod locks;
 mod rows;
+#[cfg(test)]
+mod soak;
 mod worker;
 
 pub use checkpoint::claim::{Found, Starter};
@@ -48,5 +50,6 @@ pub use hot::timers::TimerTable;
 pub use hot::value::{Single, ValueTable};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 pub use key::{Key, Value, hash_key};
-pub use rows::db::{Db, Snapshot};
+pub use rows::db::Db;
+pub use rows::snapshot::Snapshot;
 pub use worker::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};

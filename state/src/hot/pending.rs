@@ -83,7 +83,7 @@ impl<T: Value> OrderBuffer<T> {
         db: &Db,
     ) -> Result<Self, StateError> {
         let name = spec.name.to_string();
-        db.ensure_family(&name)?;
+        db.ensure(&name)?;
         let mut buffer = Self {
             spec,
             key_groups,

@@ -111,7 +111,7 @@ impl<K: Key, E: Entry> Table<K, E> {
     ) -> Result<Self, StateError> {
         let name = spec.name.to_string();
         let expiry = spec.ttl.map(|ttl| ExpiryQueue::new(ttl.after_ms));
-        db.ensure_family(&name)?;
+        db.ensure(&name)?;
         let mut table = Self {
             spec,
             name,

@@ -3,3 +3,9 @@
 pub(crate) mod db;
 mod maps;
 mod rewrite;
+mod rocks;
+pub(crate) mod snapshot;
+mod store;
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::evolve::fit::{Fit, Misfit, Rows, fit};
 use crate::evolve::spec::{StateEntry, StateSpec};
-use crate::rows::db::{Db, Snapshot};
+use crate::rows::db::Db;
+use crate::rows::snapshot::Snapshot;
 
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
                                 and the old one up with --drop-state";
@@ -65,13 +66,17 @@ fn upgrade(rows: &dyn Rows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u
     }
 }
 
+/// What the program calls a state whose rows are in the checkpoint; nothing if it is dropped. What the manifest does not name is no
+/// state of the checkpoint, and must not come to one's rows.
+fn name_of(restored: &RestoredWorker, state: &str) -> Option<String> {
+    let is_known = restored.manifest.states.iter().any(|known| known.name == state);
+    if is_known { restored.changes.state(state) } else { Some(state.to_owned()) }
+}
+
 /// Brings the checkpoint's state of this worker's key groups into a fresh RocksDB.
 pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
     let Some(dir) = &config.dir else { return restore_simulated(config, restored) };
-    let RestoredWorker { manifest, changes, store } = restored;
-    // What the manifest does not name is no state of the checkpoint, and must not come to one's rows.
-    let known = |state: &str| manifest.states.iter().any(|known| known.name == state);
-    let name = |state: &str| if known(state) { changes.state(state) } else { Some(state.to_owned()) };
+    let (RestoredWorker { manifest, store, .. }, name) = (restored, |state: &str| name_of(restored, state));
     let owned = config.key_groups.owned(config.worker, config.workers);
     let same = manifest.workers.len() == config.workers;
     let own = manifest.workers.get(config.worker).filter(|_| same);
@@ -98,8 +103,7 @@ pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: 
 
 /// The same without files.
 fn restore_simulated(config: &BackendConfig, restored: &RestoredWorker) -> Result<Db, StateError> {
-    let RestoredWorker { manifest, changes, store } = restored;
-    let name = |state: &str| changes.state(state);
+    let (RestoredWorker { manifest, store, .. }, name) = (restored, |state: &str| name_of(restored, state));
     let owned = config.key_groups.owned(config.worker, config.workers);
     let db = Db::simulated(manifest.epoch);
     for worker in &manifest.workers {

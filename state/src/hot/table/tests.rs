@@ -11,6 +11,7 @@ use crate::evolve::spec::{StateName, TtlClock};
 use crate::hot::persistent::Persistent;
 use crate::hot::value::ValueTable;
 use crate::key::hash_key;
+use crate::soak;
 use crate::worker::{Backend, BackendConfig};
 
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ fn stored(db: &Arc<Db>) -> BTreeMap<u8, u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(soak::times(32)))]
 
     /// What is read is what was written; and each delta brings RocksDB to the end of its epoch, whatever
     /// happened while it was written.
@@ -169,7 +170,7 @@ fn loads() -> impl Strategy<Value = Load> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(soak::times(24)))]
 
     /// Memory holds what lives, at any rate of new keys and with epochs of any length: what has expired goes as it comes. Each key
     /// lives exactly as long as it should, and what is stored is what lives.
