@@ -14,7 +14,7 @@ const CHECKSUM: &str = "crc32";
 const STATES: &str = "states";
 /// A manifest, or the claim of a start, with its checksum.
 pub(super) fn encode<T: Serialize>(what: &T) -> Result<String, StateError> {
-    let refused = |e| StateError::Invalid(format!("a manifest cannot be written as JSON: {e}"));
+    let refused = |e| StateError::Internal(format!("a manifest cannot be written as JSON: {e}"));
     let mut json = serde_json::to_string_pretty(what).map_err(refused)?;
     let value = serde_json::to_value(what).map_err(refused)?;
     let crc32 = value.as_object().map_or(0, checksum);

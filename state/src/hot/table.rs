@@ -174,7 +174,7 @@ impl<K: Key, E: Entry> Table<K, E> {
         self.mark_dirty(number)?;
         let now = self.now;
         let Some(Some(slot)) = self.slots.get_mut(number as usize) else {
-            return Err(StateError::Invalid(format!("state \"{}\": a slot was lost, which is a bug", self.name)));
+            return Err(StateError::Internal(format!("state \"{}\": a slot was lost", self.name)));
         };
         if slot.expires <= now {
             slot.removed |= slot.entry.take().is_some() && slot.stored;
