@@ -1,14 +1,24 @@
 //! Keyed state of Tidemill: hot tables, RocksDB behind them, deltas and the checkpoint store.
 //!
 //! ```text
-//! operators ──▶ value · log · timers · held  (decoded, in memory)      worker thread
+//! worker/      what one worker has of all this: opened or restored, registered, sealed, evicted
+//! hot/         in memory, decoded: value · log · timers · pending
+//! rows/        behind that: RowStore (RocksDB, or maps in a simulation), and the deltas on their way into it
+//! checkpoint/  delta · manifest · store · retention · take_over · work_dir
+//! evolve/      what a state is called and looks like, and how an older one becomes it
+//! ids · key · codec · error · locks
+//! ```
+//! Each knows only what is below it. An epoch goes:
+//!
+//! ```text
+//! operators ──▶ value · log · timers · pending  (decoded, in memory)   worker thread
 //!                 │ seal, once an epoch
 //!                 ▼
 //!               Delta ──▶ CheckpointStore (file)                       checkpoint thread
-//!                 └─────▶ Db (RocksDB) ──▶ base snapshots
+//!                 └─────▶ Db (RowStore) ──▶ base snapshots
 //!               Manifest names base and deltas of every worker = a checkpoint
 //!
-//! restore: changes (names) ─▶ rows (do the stored ones fit? shape, versions) ─▶ rewritten where they are older
+//! restore: changes (names) ─▶ fit (are the stored rows as the program reads them? shape, versions) ─▶ rewritten where older
 //! ```
 
 mod checkpoint;

@@ -1,7 +1,7 @@
-//! RocksDB behind the hot tables: the deltas of a worker, materialised in the order of epochs.
+//! What is behind a worker's hot tables: its deltas, materialised in the order of epochs.
 //!
-//! It always holds exactly the state at the end of epoch [`Db::applied`]. Deltas wait in memory until somebody needs them here: a base snapshot, or a table
-//! that wants to evict.
+//! It always holds exactly the state at the end of epoch [`Db::applied`]. Deltas wait in memory until they are needed here,
+//! for a base snapshot, or because a table wants to evict.
 
 use std::collections::VecDeque;
 use std::path::Path;

@@ -12,7 +12,7 @@ use crate::hot::persistent::Persistent;
 use crate::hot::value::ValueTable;
 use crate::key::hash_key;
 use crate::soak;
-use crate::worker::{Backend, BackendConfig};
+use crate::worker::{Backend, BackendConfig, MemoryCheckpoint};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -62,21 +62,20 @@ proptest! {
     /// happened while it was written.
     #[test]
     fn a_table_is_a_map_and_its_epochs_are_cuts(steps in steps(), limit in prop_oneof![Just(None), (300..3000_u64).prop_map(Some)]) {
-        let (dir, mirror_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut backend = Backend::open(
+        let mut backend = Backend::in_memory(
             BackendConfig {
-                dir: Some(dir.path().to_owned()),
+                dir: None,
                 key_groups: KeyGroups::new(4),
                 worker: 0,
                 workers: 1,
                 memory_limit_bytes: limit,
                 durable: true,
             },
-            None,
+            &MemoryCheckpoint::default(),
         ).unwrap();
         let table = backend.value_table::<u8, u32>(spec()).unwrap();
         let mut states = backend.operator("op");
-        let mirror = Arc::new(Db::open(mirror_dir.path(), 0, true).unwrap());
+        let mirror = Arc::new(Db::in_memory(0).unwrap());
         let mut map: BTreeMap<u8, u32> = BTreeMap::new();
         let mut epoch = 0;
         // The epoch that is being written, and what it ended with.
