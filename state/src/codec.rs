@@ -112,8 +112,8 @@ pub(crate) fn expiry_of_value(value: &[u8]) -> Option<i64> {
 }
 
 /// The key group of any row.
-pub(crate) fn group_of_row(row: &[u8]) -> u16 {
-    row.first_chunk::<2>().map_or(u16::MAX, |group| u16::from_be_bytes(*group))
+pub(crate) fn group_of_row(row: &[u8]) -> KeyGroup {
+    KeyGroup(row.first_chunk::<2>().map_or(u16::MAX, |group| u16::from_be_bytes(*group)))
 }
 
 /// A time whose bytes sort as the time does.

@@ -101,8 +101,9 @@ impl<T: Value> OrderBuffer<T> {
             sealed: Ops::default(),
         };
         db.scan(&name, &[], |row, value| {
-            let Stored { time, sequence, tie, item } = read_row(row, value, buffer.spec.version)
-                .map_err(|e| StateError::Value { state: name.clone(), group: codec::group_of_row(row), reason: e.0 })?;
+            let Stored { time, sequence, tie, item } = read_row(row, value, buffer.spec.version).map_err(|e| {
+                StateError::Value { state: name.clone(), group: codec::group_of_row(row).0, reason: e.0 }
+            })?;
             buffer.next_sequence = buffer.next_sequence.max(sequence + 1);
             let hash = (buffer.hash_of)(&item);
             buffer.put(time, tie, Known { hash, sequence, stored: true }, item);

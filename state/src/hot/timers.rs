@@ -45,7 +45,7 @@ impl<K: Key> TimerTable<K> {
         db.scan(&name, &[], |row, _| {
             let (time, key) = split_row(row).map_err(|e| StateError::Value {
                 state: name.clone(),
-                group: codec::group_of_row(row),
+                group: codec::group_of_row(row).0,
                 reason: e.0,
             })?;
             timers.entry(time).or_default().insert(key, true);

@@ -14,6 +14,7 @@ use super::snapshot::Snapshot;
 use super::store::RowStore;
 use crate::checkpoint::delta::Delta;
 use crate::error::StateError;
+use crate::ids::KeyGroup;
 use crate::locks;
 
 /// One worker's rows, and the deltas that are to come to them.
@@ -124,7 +125,7 @@ impl Db {
     }
 
     /// Writes the changes of `delta` whose key group `owned` holds for.
-    pub(crate) fn apply(&self, delta: &Delta, owned: impl Fn(u16) -> bool) -> Result<(), StateError> {
+    pub(crate) fn apply(&self, delta: &Delta, owned: impl Fn(KeyGroup) -> bool) -> Result<(), StateError> {
         self.rows.apply(delta, &owned)
     }
 

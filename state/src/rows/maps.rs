@@ -9,6 +9,7 @@ use super::store::{Put, Renew, RowStore, Visit, check_row};
 use crate::checkpoint::delta::{Delta, Op, Ops};
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
+use crate::ids::KeyGroup;
 use crate::locks;
 
 /// The rows of one state.
@@ -28,7 +29,7 @@ impl RowStore for Maps {
         locks::read(&self.0).keys().cloned().collect()
     }
 
-    fn apply(&self, delta: &Delta, owned: &dyn Fn(u16) -> bool) -> Result<(), StateError> {
+    fn apply(&self, delta: &Delta, owned: &dyn Fn(KeyGroup) -> bool) -> Result<(), StateError> {
         let mut maps = locks::write(&self.0);
         for (state, ops) in delta.sections() {
             let rows = maps.entry(state.to_owned()).or_default();
@@ -127,7 +128,7 @@ fn puts(state: &str, rows: &Rows) -> Result<Ops, StateError> {
     for (key, value) in rows {
         let unwritable = |e: DecodeError| StateError::Unwritable {
             state: state.to_owned(),
-            group: codec::group_of_row(key),
+            group: codec::group_of_row(key).0,
             reason: e.0,
         };
         ops.put(key, value).map_err(unwritable)?;

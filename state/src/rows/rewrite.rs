@@ -4,6 +4,7 @@ use super::db::Db;
 use super::store::Renew;
 use crate::codec;
 use crate::error::StateError;
+use crate::ids::KeyGroup;
 
 impl Db {
     /// Writes rows of another worker that `owned` holds for, each state under the name that `name` gives it, or not at
@@ -11,7 +12,7 @@ impl Db {
     pub(crate) fn copy_from(
         &self,
         other: &Self,
-        owned: impl Fn(u16) -> bool,
+        owned: impl Fn(KeyGroup) -> bool,
         name: impl Fn(&str) -> Option<String>,
     ) -> Result<(), StateError> {
         for state in other.rows.states() {

@@ -18,6 +18,7 @@ use super::store::{Put, Renew, RowStore, Visit, check_row};
 use crate::checkpoint::delta::{Delta, Op};
 use crate::codec;
 use crate::error::StateError;
+use crate::ids::KeyGroup;
 use crate::locks;
 
 /// What all states of a worker together may take in RocksDB's write buffers before they are flushed, and in
@@ -177,7 +178,7 @@ impl RowStore for Rocks {
         locks::lock(&self.expired).keys().cloned().collect()
     }
 
-    fn apply(&self, delta: &Delta, owned: &dyn Fn(u16) -> bool) -> Result<(), StateError> {
+    fn apply(&self, delta: &Delta, owned: &dyn Fn(KeyGroup) -> bool) -> Result<(), StateError> {
         delta.sections().try_for_each(|(state, _)| self.ensure(state))?;
         let rocks = locks::read(&self.rocks);
         let mut batch = WriteBatch::default();

@@ -8,6 +8,7 @@ use super::snapshot::Snapshot;
 use crate::checkpoint::delta::Delta;
 use crate::codec::{self, row_too_long};
 use crate::error::StateError;
+use crate::ids::KeyGroup;
 
 /// Gets a row's key and value. Says whether it wants more.
 pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StateError> + 'v;
@@ -26,7 +27,7 @@ pub(crate) trait RowStore: Send + Sync {
 
     /// Writes the changes of `delta` in the key groups that `owned` holds for, and makes its states known. The ends of a
     /// range are in order.
-    fn apply(&self, delta: &Delta, owned: &dyn Fn(u16) -> bool) -> Result<(), StateError>;
+    fn apply(&self, delta: &Delta, owned: &dyn Fn(KeyGroup) -> bool) -> Result<(), StateError>;
 
     /// Visits the rows of a state whose key begins with `prefix`, in order. `prefix` is empty, or all that the rows of an
     /// entry share ([`entry_of_row`](codec::entry_of_row)).
@@ -63,6 +64,6 @@ pub(crate) trait RowStore: Send + Sync {
 /// Refuses a row that cannot be kept.
 pub(super) fn check_row(state: &str, key: &[u8], value: &[u8]) -> Result<(), StateError> {
     row_too_long(key.len(), value.len()).map_or(Ok(()), |reason| {
-        Err(StateError::Unwritable { state: state.to_owned(), group: codec::group_of_row(key), reason })
+        Err(StateError::Unwritable { state: state.to_owned(), group: codec::group_of_row(key).0, reason })
     })
 }

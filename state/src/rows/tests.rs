@@ -137,7 +137,7 @@ fn answer(store: &dyn RowStore, call: &Call) -> Answer {
         Call::Ensure(state) => store.ensure(STATES[*state]).unwrap(),
         Call::Remove(state) => store.remove(STATES[*state]).unwrap(),
         Call::Apply(sections, owned) => {
-            store.apply(&delta_of(sections), &|group| owned[usize::from(group)]).unwrap();
+            store.apply(&delta_of(sections), &|group| owned[usize::from(group.0)]).unwrap();
         }
         Call::PutRows(state, rows) => {
             let fill = |put: &mut super::store::Put<'_>| rows.iter().try_for_each(|(key, value)| put(key, value));

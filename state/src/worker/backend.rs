@@ -74,7 +74,7 @@ impl Backend {
     pub fn in_memory(config: BackendConfig, from: &MemoryCheckpoint) -> Result<Self, StateError> {
         let owned = config.key_groups.owned(config.worker, config.workers);
         let db = Db::in_memory(from.epoch)?;
-        from.deltas.iter().try_for_each(|delta| db.apply(delta, |group| owned.contains(&group)))?;
+        from.deltas.iter().try_for_each(|delta| db.apply(delta, |group| owned.contains(&group.0)))?;
         Ok(Self::new(config, db, from.states.clone(), Changes::default()))
     }
 
@@ -261,7 +261,7 @@ impl Backend {
             self.db.scan(name, &[], |row, value| {
                 ops.put(row, value).map_err(|e| StateError::Unwritable {
                     state: name.clone(),
-                    group: codec::group_of_row(row),
+                    group: codec::group_of_row(row).0,
                     reason: e.0,
                 })?;
                 Ok(true)

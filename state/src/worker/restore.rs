@@ -47,7 +47,7 @@ pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn Rows, worker: us
                 out.push(to as u8);
                 upgrade(rows, from, row, value, out).map_err(|e| StateError::Value {
                     state: name.to_owned(),
-                    group: codec::group_of_row(row),
+                    group: codec::group_of_row(row).0,
                     reason: format!("to become version {to}: {}", e.0),
                 })
             })?;
@@ -91,11 +91,11 @@ pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: 
         if let (None, Some(base)) = (own, &worker.base) {
             let folder = dir.with_extension("old");
             store.fetch(base, &folder)?;
-            db.copy_from(&Db::open(&folder, base.epoch, false)?, |group| owned.contains(&group), name)?;
+            db.copy_from(&Db::open(&folder, base.epoch, false)?, |group| owned.contains(&group.0), name)?;
             fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
         }
         for entry in worker.deltas_to_apply() {
-            db.apply(&Delta::load(store.as_ref(), entry)?.with_names(name), |group| owned.contains(&group))?;
+            db.apply(&Delta::load(store.as_ref(), entry)?.with_names(name), |group| owned.contains(&group.0))?;
         }
     }
     Ok(db)
@@ -109,7 +109,7 @@ fn restore_simulated(config: &BackendConfig, restored: &RestoredWorker) -> Resul
     for worker in &manifest.workers {
         let base = worker.base.iter().map(|base| Snapshot::rows(store.as_ref(), base));
         for delta in base.chain(worker.deltas_to_apply().map(|entry| Delta::load(store.as_ref(), entry))) {
-            db.apply(&delta?.with_names(name), |group| owned.contains(&group))?;
+            db.apply(&delta?.with_names(name), |group| owned.contains(&group.0))?;
         }
     }
     Ok(db)

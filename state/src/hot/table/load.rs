@@ -129,7 +129,7 @@ impl<K: Key, E: Entry> Table<K, E> {
     }
 
     fn bad_value(&self, row: &[u8], error: &DecodeError) -> StateError {
-        bad_value(&self.name, KeyGroup(codec::group_of_row(row)), error)
+        bad_value(&self.name, codec::group_of_row(row), error)
     }
 }
 
