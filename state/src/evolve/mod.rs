@@ -2,6 +2,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod fit;
+mod node;
 pub(crate) mod parameters;
 mod probe;
 pub(crate) mod shape;

@@ -2,6 +2,7 @@
 
 pub(crate) mod db;
 mod maps;
+mod options;
 mod rewrite;
 mod rocks;
 pub(crate) mod snapshot;
