@@ -166,6 +166,9 @@ struct Point {
     events: Vec<Event>,
 }
 
+/// Gets what came of an order.
+type AtEnd = Box<dyn FnMut(&MemoryStore, &[Event])>;
+
 struct Orders {
     players: Vec<Player>,
     /// By role: rows of answers, and what it does after each.
@@ -173,7 +176,7 @@ struct Orders {
     longer: HashMap<(Row, Answer), Row>,
     /// In how many orders each point is gone on from.
     known: HashMap<Point, u64>,
-    at_end: Box<dyn FnMut(&MemoryStore, &[Event])>,
+    at_end: AtEnd,
 }
 
 impl Orders {
