@@ -9,7 +9,7 @@ use super::contract::{BaseEntry, BaseFile, CheckpointStore};
 use crate::error::StateError;
 use crate::locks;
 
-type Files = BTreeMap<String, Arc<[u8]>>;
+pub(crate) type Files = BTreeMap<String, Arc<[u8]>>;
 
 /// Checkpoints in memory.
 #[derive(Debug, Default)]
@@ -20,6 +20,17 @@ pub struct MemoryStore {
 impl MemoryStore {
     fn files(&self) -> MutexGuard<'_, Files> {
         locks::lock(&self.files)
+    }
+
+    /// All of it, to be put back with [`of`](Self::of).
+    #[cfg(test)]
+    pub(crate) fn contents(&self) -> Files {
+        self.files().clone()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(contents: Files) -> Self {
+        Self { files: Mutex::new(contents) }
     }
 
     fn file(&self, name: &str) -> Result<Arc<[u8]>, StateError> {

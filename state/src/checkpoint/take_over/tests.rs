@@ -1,7 +1,7 @@
 //! Runs of a job over one checkpoint directory, in every order of what they do to it: there is one line of history, and
 //! whoever started last goes on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -50,13 +50,15 @@ struct Role {
     runs: bool,
     /// Whether its start is refused, before it has changed anything but its claim.
     refused: bool,
+    /// Whether it has claimed already when all begin: then it is refused.
+    claimed: bool,
     commits: u64,
     /// How many checkpoints it keeps.
     keeps: usize,
 }
 
-const RUNS: Role = Role { runs: true, refused: false, commits: 2, keeps: 9 };
-const STARTS: Role = Role { runs: false, refused: false, commits: 1, keeps: 9 };
+const RUNS: Role = Role { runs: true, refused: false, claimed: false, commits: 2, keeps: 9 };
+const STARTS: Role = Role { runs: false, refused: false, claimed: false, commits: 1, keeps: 9 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Event {
@@ -69,6 +71,14 @@ enum Event {
 
 fn play(role: Role, who: usize, store: &dyn CheckpointStore, told: &dyn Fn(Event)) -> Result<(), StateError> {
     let incarnation = who as u64 + 1;
+    if role.claimed {
+        told(Event::Claimed(who));
+        let found = Found { number: 2, sha256: String::new() };
+        let (claim, gives_up) = (Some(found.number), None);
+        Taken { manifest: None, first_epoch: 3, found, claim, gives_up, incarnation }.withdraw(store)?;
+        told(Event::Withdrew(who));
+        return Ok(());
+    }
     let (first, mut line) = if role.runs {
         (2, vec!["0@1".to_owned()])
     } else {
@@ -98,35 +108,28 @@ fn play(role: Role, who: usize, store: &dyn CheckpointStore, told: &dyn Fn(Event
     Ok(())
 }
 
-/// The store in which roles play: with a first checkpoint, or empty.
-fn stage(empty: bool) -> MemoryStore {
+/// The store in which roles play: with a first checkpoint, or empty; and with the claims of those that have claimed.
+fn stage(roles: &[Role], empty: bool) -> MemoryStore {
     let store = MemoryStore::default();
     if !empty {
         manifest(1, 1, &["0@1".to_owned()]).commit(&store).unwrap();
     }
+    for (who, _) in roles.iter().enumerate().filter(|(_, role)| role.claimed) {
+        assert_eq!(take_over(&store, &RestoreFrom::Auto, &starter(who as u64 + 1)).unwrap().claim, Some(2));
+    }
     store
-}
-
-/// The files of a store, by name.
-type Files = Vec<(String, Arc<[u8]>)>;
-
-fn files_of(store: &MemoryStore) -> Files {
-    let files = ["manifests", "deltas", "bases"]
-        .into_iter()
-        .flat_map(|folder| store.list(folder).unwrap().into_iter().map(move |name| format!("{folder}/{name}")));
-    files.map(|name| (name.clone(), store.get(&name).unwrap().into())).collect()
 }
 
 /// What came of some roles' playing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct End {
-    files: Files,
+    files: BTreeMap<String, Arc<[u8]>>,
     events: Vec<Event>,
 }
 
 impl End {
     fn of(store: &MemoryStore, events: &[Event]) -> Self {
-        Self { files: files_of(store), events: events.to_vec() }
+        Self { files: store.contents(), events: events.to_vec() }
     }
 }
 
@@ -182,6 +185,14 @@ fn in_every_order_of_a_run_and_a_start_that_is_refused_there_is_one_history() {
     assert!(orders > 1_000_000, "{orders} orders");
 }
 
+/// A start may build on a claim that is withdrawn, and whose number the run commits then.
+#[test]
+fn in_every_order_of_a_run_a_start_that_withdraws_and_another_start_the_last_goes_on() {
+    let roles = [Role { commits: 1, ..RUNS }, Role { claimed: true, ..STARTS }, Role { commits: 0, ..STARTS }];
+    let orders = orders::check_every(&roles, false);
+    assert!(orders > 1_000_000, "{orders} orders");
+}
+
 /// What is followed once stands for all orders that come by: as many, with the same ends, as when each is played in threads.
 #[test]
 fn orders_that_are_followed_together_are_those_that_can_be_played() {
@@ -189,7 +200,7 @@ fn orders_that_are_followed_together_are_those_that_can_be_played() {
     let roles = [Role { keeps: 1, ..RUNS }, Role { commits: 1, keeps: 1, ..RUNS }];
     let (followed, played) = (orders::ends_of_every(&roles), turns::ends_of_every(&roles));
     assert!(played.1 > 100 && played.0.len() > 4, "{} orders, {} ends", played.1, played.0.len());
-    assert_eq!(followed.1, played.1, "orders");
+    assert_eq!(followed.1, u128::from(played.1), "orders");
     assert!(followed.0 == played.0, "{} ends and {}", followed.0.len(), played.0.len());
 }
 
@@ -202,7 +213,7 @@ proptest! {
         runs in any::<bool>(),
         order in any::<u64>(),
     ) {
-        let mut all: Vec<Role> = roles.into_iter().map(|(refused, commits, keeps)| Role { runs: false, refused, commits, keeps }).collect();
+        let mut all: Vec<Role> = roles.into_iter().map(|(refused, commits, keeps)| Role { refused, commits, keeps, ..STARTS }).collect();
         if runs {
             all.insert(0, Role { commits: 4, keeps: 1, ..RUNS });
         }

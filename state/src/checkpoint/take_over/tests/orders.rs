@@ -161,7 +161,7 @@ type Row = usize;
 /// Where all are between two things.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Point {
-    files: Files,
+    files: BTreeMap<String, Arc<[u8]>>,
     rows: Vec<Row>,
     events: Vec<Event>,
 }
@@ -175,7 +175,7 @@ struct Orders {
     rows: Vec<(Vec<Answer>, Rc<Next>)>,
     longer: HashMap<(Row, Answer), Row>,
     /// In how many orders each point is gone on from.
-    known: HashMap<Point, u64>,
+    known: HashMap<Point, u128>,
     at_end: AtEnd,
 }
 
@@ -187,7 +187,7 @@ impl Orders {
     }
 
     /// Follows every order from a point on. Returns how many there are.
-    fn follow(&mut self, point: Point) -> u64 {
+    fn follow(&mut self, point: Point) -> u128 {
         if let Some(orders) = self.known.get(&point) {
             return *orders;
         }
@@ -196,7 +196,7 @@ impl Orders {
             let row = point.rows[player];
             let next = Rc::clone(&self.rows[row].1);
             let Some(request) = &next.asks else { continue };
-            let store = store_of(&point.files);
+            let store = MemoryStore::of(point.files.clone());
             let answer = Answer::ask(&store, request);
             let longer = match self.longer.get(&(row, answer.clone())) {
                 Some(longer) => *longer,
@@ -207,13 +207,13 @@ impl Orders {
                     longer
                 }
             };
-            let mut after = Point { files: files_of(&store), ..point.clone() };
+            let mut after = Point { files: store.contents(), ..point.clone() };
             after.rows[player] = longer;
             after.events.extend_from_slice(&self.rows[longer].1.told[next.told.len()..]);
             orders += self.follow(after);
         }
         if orders == 0 {
-            (self.at_end)(&store_of(&point.files), &point.events);
+            (self.at_end)(&MemoryStore::of(point.files.clone()), &point.events);
             orders = 1;
         }
         self.known.insert(point, orders);
@@ -221,31 +221,26 @@ impl Orders {
     }
 }
 
-fn store_of(files: &Files) -> MemoryStore {
-    let store = MemoryStore::default();
-    files.iter().for_each(|(name, bytes)| store.put(name, bytes).unwrap());
-    store
-}
-
 /// Follows every order in which the roles can play. Returns how many there are.
-fn follow_every(roles: &[Role], empty: bool, at_end: impl FnMut(&MemoryStore, &[Event]) + 'static) -> u64 {
+fn follow_every(roles: &[Role], empty: bool, at_end: impl FnMut(&MemoryStore, &[Event]) + 'static) -> u128 {
     let players = roles.iter().enumerate().map(|(who, role)| Player { role: *role, who }).collect();
     let (rows, longer, known) = (Vec::new(), HashMap::new(), HashMap::new());
     let mut orders = Orders { players, rows, longer, known, at_end: Box::new(at_end) };
-    let rows = (0..roles.len()).map(|player| orders.row(player, Vec::new())).collect();
-    let files = files_of(&stage(empty));
-    let count = orders.follow(Point { files, rows, events: Vec::new() });
+    let rows: Vec<Row> = (0..roles.len()).map(|player| orders.row(player, Vec::new())).collect();
+    let events = rows.iter().flat_map(|row| orders.rows[*row].1.told.clone()).collect();
+    let files = stage(roles, empty).contents();
+    let count = orders.follow(Point { files, rows, events });
     println!("{count} orders over {} points, {} rows of answers", orders.known.len(), orders.rows.len());
     count
 }
 
 /// Checks what comes of every order in which the roles can play. Returns how many there are.
-pub(super) fn check_every(roles: &[Role], empty: bool) -> u64 {
+pub(super) fn check_every(roles: &[Role], empty: bool) -> u128 {
     follow_every(roles, empty, check_all)
 }
 
 /// What comes of every order, unchecked, and how many orders there are.
-pub(super) fn ends_of_every(roles: &[Role]) -> (HashSet<End>, u64) {
+pub(super) fn ends_of_every(roles: &[Role]) -> (HashSet<End>, u128) {
     let ends = Rc::new(RefCell::new(HashSet::new()));
     let into = Rc::clone(&ends);
     let count = follow_every(roles, false, move |store, events| {

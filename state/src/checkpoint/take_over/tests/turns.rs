@@ -101,7 +101,7 @@ impl<C: FnMut(usize) -> usize + Send> CheckpointStore for Seen<'_, C> {
 
 /// Has the roles play in the order that `choose` says: it gets the number of those that can. Returns what came of it.
 fn play_all(roles: &[Role], empty: bool, choose: impl FnMut(usize) -> usize + Send) -> (MemoryStore, Vec<Event>) {
-    let (store, turns) = (stage(empty), Turns::of(roles.len(), choose));
+    let (store, turns) = (stage(roles, empty), Turns::of(roles.len(), choose));
     let events = Mutex::new(Vec::new());
     let ends = std::thread::scope(|scope| {
         let players: Vec<_> = roles
