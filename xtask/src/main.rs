@@ -1,4 +1,4 @@
-//! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | servers | models | setup`.
+//! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | servers | models | layout | setup`.
 
 mod bench;
 mod bench_infer;
@@ -7,6 +7,7 @@ mod bench_nexmark;
 mod broker;
 mod demo;
 mod kafka;
+mod layout;
 #[allow(dead_code, reason = "tests use the rest")]
 mod model_server;
 mod models;
@@ -40,6 +41,8 @@ enum Chore {
     Servers(servers::Args),
     /// Train the models that the examples ship with.
     Models(models::Args),
+    /// How the source is laid out: files, circles of imports, long lines, crates compiled.
+    Layout,
     /// Only the set-up: what has to be on the machine, ONNX Runtime.
     Setup,
 }
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
         Chore::Consume(args) => kafka::consume(&args),
         Chore::Servers(args) => servers::run(&args),
         Chore::Models(args) => models::run(&args),
+        Chore::Layout => layout::run(),
         Chore::Setup => setup::run(),
     }
 }
