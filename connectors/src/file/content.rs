@@ -1,4 +1,4 @@
-//! What a file holds, in pieces that are dealt out among the workers.
+//! What a file holds, in pieces that are divided among the workers.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::format::{Compression, Format, by_extension};
 use super::handle::Handle;
 use super::lines::LineFile;
 use super::rows::RowFile;
-use crate::dealt::Dealt;
+use crate::splits::Splits;
 
 /// A file by what it is made of.
 pub(crate) enum Content {
@@ -41,15 +41,15 @@ pub(crate) struct Malformed {
 pub(crate) type Partials = Vec<(u64, u64)>;
 
 impl Content {
-    /// Opens what `path` holds, by its extension, to go on where `dealt` and `partials` say.
+    /// Opens what `path` holds, by its extension, to go on where `splits` and `partials` say.
     pub(crate) fn open<L: DeserializeOwned>(
         path: &Path,
-        dealt: &Dealt,
+        splits: &Splits,
         partials: Partials,
     ) -> Result<Self, ConnectorError> {
         let format = format_of(path)?;
         let handle = Handle::open(path).map_err(|e| cannot_read(path, e))?;
-        Self::of::<L>(path, handle, format, dealt, partials)
+        Self::of::<L>(path, handle, format, splits, partials)
     }
 
     /// The content of a file that was opened.
@@ -57,12 +57,12 @@ impl Content {
         path: &Path,
         handle: Handle,
         format: (Format, Compression),
-        dealt: &Dealt,
+        splits: &Splits,
         partials: Partials,
     ) -> Result<Self, ConnectorError> {
         match format.0 {
-            Format::Parquet => RowFile::open::<L>(path, handle, dealt).map(Self::Rows),
-            _ => LineFile::open::<L>(path, handle, format, false, dealt.next(), partials).map(Self::Lines),
+            Format::Parquet => RowFile::open::<L>(path, handle, splits).map(Self::Rows),
+            _ => LineFile::open::<L>(path, handle, format, false, splits.next(), partials).map(Self::Lines),
         }
     }
 
@@ -74,7 +74,7 @@ impl Content {
         }
     }
 
-    /// Reads `piece`, which is the one that `dealt` has next.
+    /// Reads `piece`, which is the one that `splits` has next.
     pub(crate) fn read<L: DeserializeOwned>(
         &mut self,
         piece: u64,

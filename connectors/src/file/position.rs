@@ -8,7 +8,7 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 use super::content::Partials;
 use super::identity::{FileId, Identity};
 use super::siblings::Newest;
-use crate::dealt::DealtPosition;
+use crate::splits::SplitsPosition;
 
 /// One entry per file that the worker has a share of.
 #[derive(Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub(super) struct FilePosition {
 /// How much of one file was read, and how to know it again.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Place {
-    pub(super) done: DealtPosition,
+    pub(super) done: SplitsPosition,
     /// Bytes of a chunk that were read while the file had no more, by chunk.
     pub(super) partial: Partials,
     /// Not in positions of version 1.
@@ -102,7 +102,7 @@ pub(super) fn name(path: &Path) -> String {
 
 /// What the old workers' shares of one file say together, if there are any.
 pub(super) struct Merged {
-    pub(super) done: Vec<DealtPosition>,
+    pub(super) done: Vec<SplitsPosition>,
     pub(super) partial: Partials,
     /// Each that differs from the others.
     pub(super) identities: Vec<Identity>,
@@ -144,7 +144,7 @@ mod tests {
         let merged = Merged::of(files.remove(0)).unwrap();
         assert_eq!((merged.partial, merged.watermark, merged.finished), (vec![(4, 7)], -3, false));
         assert!(merged.identities.is_empty() && merged.followed.is_none());
-        assert_eq!(crate::dealt::Dealt::new(0, 1, &merged.done).next(), 3);
+        assert_eq!(crate::splits::Splits::new(0, 1, &merged.done).next(), 3);
     }
 
     #[test]

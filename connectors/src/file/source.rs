@@ -339,7 +339,7 @@ impl<T: Data, L: DeserializeOwned + 'static> SourceReader for FileReader<T, L> {
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
         match &mut self.files {
             Files::Bounded(files) => Self::read_bounded(&mut self.lines, files, batch),
-            // Files are never dealt out anew.
+            // Files are never divided anew.
             Files::Followed { files, .. } if files.is_empty() => Ok(Next::Done),
             Files::Followed { files, next_look } => Self::read_followed(&mut self.lines, files, next_look, batch),
         }

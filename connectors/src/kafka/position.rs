@@ -129,7 +129,7 @@ mod tests {
     }
 
     proptest! {
-        /// Dealt out among any number of workers, noted by each, and merged: nothing is lost or doubled.
+        /// Splits out among any number of workers, noted by each, and merged: nothing is lost or doubled.
         #[test]
         fn what_the_workers_noted_is_what_there_was(places in places(), workers in 1..6_usize) {
             let of = |worker| places.clone().into_iter().filter(move |(id, _)| id.owner(workers) == worker);

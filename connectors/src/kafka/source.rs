@@ -1,4 +1,4 @@
-//! The Kafka source: partitions dealt out among the workers by the engine, each with a watermark of its own.
+//! The Kafka source: partitions divided among the workers, each with a watermark of its own.
 //!
 //! ```text
 //! topic/0 ─▶ queue ─┐                                        ┌─▶ records, dead letters
