@@ -7,10 +7,12 @@ use tidemill_engine::source::SourceContext;
 use tidemill_engine::{ConnectorError, ErrorKind, EventTime};
 
 use super::bytes::Bytes;
-use super::content::{Content, Malformed, Partials, Read, cannot_read, format_of, unreadable};
-use super::format::{Compression, Format};
+use super::content::Content;
+use super::error::{cannot_read, unreadable};
+use super::format::{Compression, Format, format_of};
 use super::handle::Handle;
 use super::identity::{Identity, Seen, Stamp};
+use super::piece::{Malformed, Partials, Read};
 use super::position::{FilePosition, Merged, Place, name};
 use crate::splits::Splits;
 

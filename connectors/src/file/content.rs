@@ -1,14 +1,15 @@
 //! What a file holds, in pieces that are divided among the workers.
 
-use std::io;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use tidemill_engine::{ConnectorError, ErrorKind};
+use tidemill_engine::ConnectorError;
 
-use super::format::{Compression, Format, by_extension};
+use super::error::cannot_read;
+use super::format::{Compression, Format, format_of};
 use super::handle::Handle;
 use super::lines::LineFile;
+use super::piece::{Malformed, Partials, Read};
 use super::rows::RowFile;
 use crate::splits::Splits;
 
@@ -17,28 +18,6 @@ pub(crate) enum Content {
     Lines(LineFile),
     Rows(RowFile),
 }
-
-/// What reading a piece came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Read {
-    /// It was read; whether the file ends with it.
-    Whole { last: bool },
-    /// A part was read; the rest of it is not written yet.
-    Part,
-    /// There is nothing of it.
-    Nothing,
-}
-
-/// A line or row that could not be decoded.
-pub(crate) struct Malformed {
-    /// Its number in the file, from 1.
-    pub(crate) number: u64,
-    pub(crate) reason: String,
-    pub(crate) content: Vec<u8>,
-}
-
-/// How much of a piece was read, by piece.
-pub(crate) type Partials = Vec<(u64, u64)>;
 
 impl Content {
     /// Opens what `path` holds, by its extension, to go on where `splits` and `partials` say.
@@ -108,30 +87,4 @@ impl Content {
             Self::Rows(_) => Partials::new(),
         }
     }
-}
-
-/// What the extension of `path` says.
-pub(crate) fn format_of(path: &Path) -> Result<(Format, Compression), ConnectorError> {
-    by_extension(path).ok_or_else(|| {
-        invalid(
-            path,
-            "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst, or .parquet",
-        )
-    })
-}
-
-pub(crate) fn cannot_read(path: &Path, cause: io::Error) -> ConnectorError {
-    ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), cause)
-}
-
-pub(crate) fn invalid(path: &Path, what: &str) -> ConnectorError {
-    ConnectorError::new(ErrorKind::Invalid, format!("\"{}\": {what}", path.display()))
-}
-
-pub(crate) fn unreadable(
-    path: &Path,
-    what: &str,
-    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> ConnectorError {
-    ConnectorError::caused(ErrorKind::Data, format!("\"{}\": {what}", path.display()), cause)
 }

@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use tidemill_engine::ConnectorError;
 
 use super::bytes::Sizes;
-use super::content::{Malformed, Partials, Read, cannot_read};
+use super::error::cannot_read;
 use super::format::{Compression, Format};
 use super::handle::Handle;
 use super::identity::{FileId, Seen, Stamp};
 use super::lines::LineFile;
+use super::piece::{Malformed, Partials, Read};
 use super::position::Place;
 use crate::splits::{Splits, SplitsPosition};
 

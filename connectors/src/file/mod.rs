@@ -4,7 +4,7 @@
 //! source ─┬─ bounded ─▶ content ─┬─ lines: bytes ─▶ quotes ─▶ format     plain, gzip, zstd
 //!         │                      └─ rows: Parquet ─▶ times, as fields ask for them (asked)
 //!         └─ follow: what has the name, as files come and go ─▶ generation: one file ─▶ lines
-//!              siblings: what is beside it                 leaves: identity, position, handle (opens, and closes)
+//!              siblings: what is beside it                 leaves: piece, error, identity, position, handle (opens, and closes)
 //! reference ── a file that is replaced as a whole, read again when it has changed: what differs, by key
 //! ```
 
@@ -13,6 +13,8 @@ mod bounded;
 mod bytes;
 mod content;
 mod csv;
+mod error;
+mod fields;
 mod follow;
 mod format;
 mod generation;
@@ -20,6 +22,7 @@ mod gzip;
 mod handle;
 mod identity;
 mod lines;
+mod piece;
 mod position;
 mod quotes;
 mod reference;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::content::Partials;
 use super::identity::{FileId, Identity};
+use super::piece::Partials;
 use super::siblings::Newest;
 use crate::splits::SplitsPosition;
 

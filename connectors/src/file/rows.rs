@@ -20,9 +20,10 @@ use serde::de::DeserializeOwned;
 use serde_arrow::Deserializer;
 use tidemill_engine::ConnectorError;
 
-use super::content::{Malformed, Read, invalid, unreadable};
-use super::format::fields;
+use super::error::{invalid, unreadable};
+use super::fields;
 use super::handle::Handle;
+use super::piece::{Malformed, Read};
 use super::times::Times;
 use crate::splits::Splits;
 

@@ -16,8 +16,8 @@ use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill_engine::{ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
 
 use super::bounded::Bounded;
-use super::content::Malformed;
 use super::follow::{Followed, Following, LostFile};
+use super::piece::Malformed;
 use super::position::{self, FilePosition, Merged};
 use crate::malformed::{MaxMalformed, Tolerated};
 

@@ -5,7 +5,7 @@ use std::io;
 use tidemill_engine::ConnectorError;
 
 use super::{Followed, KNOWN, READ_ON};
-use crate::file::content::cannot_read;
+use crate::file::error::cannot_read;
 use crate::file::format::Compression;
 use crate::file::generation::{Begin, Generation};
 use crate::file::handle::Handle;

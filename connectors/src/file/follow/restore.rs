@@ -6,7 +6,7 @@ use tidemill_engine::{Arrival, ConnectorError, ErrorKind, EventTime};
 
 use super::{Followed, LostFile};
 use crate::file::bytes::Bytes;
-use crate::file::content::{cannot_read, invalid};
+use crate::file::error::{cannot_read, invalid};
 use crate::file::format::{Compression, Format};
 use crate::file::generation::Begin;
 use crate::file::handle::Handle;

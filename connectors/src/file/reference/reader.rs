@@ -11,7 +11,7 @@ use super::rows::{BUCKETS, Bucket};
 use super::version::{Loading, Refusal, Stamp};
 use super::{ReferenceFile, Version};
 use crate::file::by_extension;
-use crate::file::content::invalid;
+use crate::file::error::invalid;
 
 /// The versions of a file, each as all buckets of its rows.
 pub(super) struct Versions<K, V, L>(pub(super) ReferenceFile<K, V, L>);

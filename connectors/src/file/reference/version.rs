@@ -11,7 +11,8 @@ use tidemill_state::{Key, hash_value};
 
 use super::ReferenceFile;
 use super::rows::{BUCKETS, Bucket, Row, bucket_of};
-use crate::file::content::{Content, Malformed, Read};
+use crate::file::content::Content;
+use crate::file::piece::{Malformed, Read};
 use crate::splits::Splits;
 
 /// Rows that are checked in a turn.
