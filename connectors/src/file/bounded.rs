@@ -11,9 +11,10 @@ use super::content::Content;
 use super::error::{cannot_read, unreadable};
 use super::format::{Compression, Format, format_of};
 use super::handle::Handle;
-use super::identity::{Identity, Seen, Stamp};
+use super::identity::{Identity, Seen};
 use super::piece::{Malformed, Partials, Read};
 use super::position::{FilePosition, Merged, Place, name};
+use super::stamp::Stamp;
 use crate::splits::Splits;
 
 /// One file as one worker reads it.

@@ -11,10 +11,11 @@ use super::bytes::Sizes;
 use super::error::cannot_read;
 use super::format::{Compression, Format};
 use super::handle::Handle;
-use super::identity::{FileId, Seen, Stamp};
+use super::identity::Seen;
 use super::lines::LineFile;
 use super::piece::{Malformed, Partials, Read};
 use super::position::Place;
+use super::stamp::{FileId, Stamp};
 use crate::splits::{Splits, SplitsPosition};
 
 /// One file, from when it was found on.

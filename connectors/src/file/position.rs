@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::identity::{FileId, Identity};
+use super::identity::Identity;
 use super::piece::Partials;
 use super::siblings::Newest;
+use super::stamp::FileId;
 use crate::splits::SplitsPosition;
 
 /// One entry per file that the worker has a share of.

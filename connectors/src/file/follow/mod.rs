@@ -25,10 +25,10 @@ use crate::file::error::{cannot_read, invalid};
 use crate::file::format::{Compression, Format, format_of};
 use crate::file::generation::{Begin, Generation, Outcome};
 use crate::file::handle::Handle;
-use crate::file::identity::{FileId, Stamp};
 use crate::file::piece::Malformed;
 use crate::file::position::{FilePosition, FollowedPosition, Merged, name};
 use crate::file::siblings::{self, Newest};
+use crate::file::stamp::{FileId, Stamp};
 
 /// Files that are remembered as read.
 const KNOWN: usize = 16;
