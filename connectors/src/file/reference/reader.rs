@@ -8,8 +8,8 @@ use tidemill_engine::{Arrival, ConnectorError, Data, DeadLetter, ErrorKind, Even
 use tidemill_state::Key;
 
 use super::rows::{BUCKETS, Bucket};
+use super::settings::{ReferenceFile, Version};
 use super::version::{Loading, Refusal, Stamp};
-use super::{ReferenceFile, Version};
 use crate::file::by_extension;
 use crate::file::error::invalid;
 

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime};
 use tidemill_state::{Key, hash_value};
 
-use super::ReferenceFile;
 use super::rows::{BUCKETS, Bucket, Row, bucket_of};
+use super::settings::ReferenceFile;
 use crate::file::content::Content;
 use crate::file::piece::{Malformed, Read};
 use crate::splits::Splits;
