@@ -5,7 +5,7 @@
 //! sink ─┬─ direct: at least once                            position (what a checkpoint notes)
 //!       └─ transactional: a thread ─ session (one producer) ─ marker (what is published)
 //!          recovery (at start) ─ token (what a checkpoint stages) ─ outgoing (encoding)
-//! leaves: client, identity (which topic a name stands for), url, limits
+//! leaves: settings, client, identity (which topic a name stands for), url, limits
 //! ```
 //! What each mode guarantees, and what it cannot, is in `docs/kafka.md`.
 
@@ -24,6 +24,7 @@ mod reader;
 mod recovery;
 mod registry;
 mod session;
+mod settings;
 mod sink;
 mod source;
 mod start;
@@ -42,7 +43,8 @@ pub use payload::{
 };
 pub use reader::KafkaReader;
 pub use registry::SchemaRegistry;
-pub use sink::{Delivery, KafkaSink, KafkaWriter, LostMarker};
+pub use settings::{Delivery, LostMarker};
+pub use sink::{KafkaSink, KafkaWriter};
 pub use source::KafkaSource;
 pub use start::Start;
 pub use topics::Topics;

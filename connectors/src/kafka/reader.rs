@@ -20,7 +20,7 @@ use super::client::{failed, verdict};
 use super::partition::{Progress, reading_order};
 use super::payload::{Decode, Incoming, NotDecoded};
 use super::position::{self, PartitionId, Place};
-use super::source::Settings;
+use super::settings::SourceSettings;
 use super::start::Opening;
 use super::topics::Scout;
 use super::watch::{Watch, take_events};
@@ -46,7 +46,7 @@ struct Lane {
 /// One worker's partitions.
 pub struct KafkaReader<T> {
     name: String,
-    settings: Settings,
+    settings: SourceSettings,
     decode: Arc<dyn Decode<T>>,
     event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
     // Before the consumer: queues end before it does.
@@ -65,7 +65,7 @@ pub struct KafkaReader<T> {
 
 impl<T: Data> KafkaReader<T> {
     pub(super) fn new(
-        settings: Settings,
+        settings: SourceSettings,
         decode: Arc<dyn Decode<T>>,
         event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
         consumer: Arc<BaseConsumer<Watch>>,
