@@ -17,8 +17,8 @@ use tidemill_engine::source::{Batch, Next, SourceContext, SourceReader, Waker};
 use tidemill_engine::{Arrival, Clock, ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
 
 use super::client::{failed, verdict};
+use super::decode::{Decode, Incoming, NotDecoded};
 use super::partition::{Progress, reading_order};
-use super::payload::{Decode, Incoming, NotDecoded};
 use super::position::{self, PartitionId, Place};
 use super::settings::SourceSettings;
 use super::start::Opening;

@@ -16,8 +16,8 @@ use tidemill_engine::source::{Source, SourceContext};
 use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime};
 
 use super::client::{Connection, failed};
+use super::decode::Decode;
 use super::identity::{self, RecreatedTopic};
-use super::payload::Decode;
 use super::position::{self, PartitionId};
 use super::reader::KafkaReader;
 use super::settings::SourceSettings;
