@@ -20,9 +20,11 @@ use tidemill_engine::shell::{ListState, LogicError, ParameterStates};
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::{Key, Queue};
 
-use super::assigner::{Slices, Window};
+use super::aggregate::Aggregate;
+use super::assigner::Slices;
+use super::result::{WindowContext, tell};
+use super::span::Window;
 use super::spec::{Firing, WindowSpec};
-use super::{Aggregate, WindowContext, tell};
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Slice<A> {
