@@ -14,7 +14,7 @@ use tidemill_engine::stream::Either;
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::{Key, Queue, StateError};
 
-use super::{JoinKind, Joined};
+use super::kind::{JoinKind, Joined};
 
 /// How far in time a record of the right may be from one of the left, both bounds included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
