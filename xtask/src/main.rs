@@ -1,9 +1,6 @@
 //! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | servers | models | layout | setup`.
 
 mod bench;
-mod bench_infer;
-mod bench_kafka;
-mod bench_nexmark;
 mod broker;
 mod demo;
 mod kafka;
@@ -14,12 +11,12 @@ mod models;
 mod servers;
 mod setup;
 mod test;
+mod tools;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Parser;
+
+use tools::{build_examples, cache, cargo, check, example, root, scratch};
 
 /// The chores of Tidemill. Each does its own set-up.
 #[derive(Parser)]
@@ -60,56 +57,4 @@ fn main() -> Result<()> {
         Chore::Layout => layout::run(),
         Chore::Setup => setup::run(),
     }
-}
-
-/// The project's folder.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
-}
-
-/// A folder for what can be made again.
-fn cache(name: &str) -> PathBuf {
-    root().join(".cache").join(name)
-}
-
-/// An empty folder for what can be made again.
-fn scratch(name: &str) -> Result<PathBuf> {
-    let folder = cache(name);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    Ok(folder)
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
-    command
-}
-
-/// Runs it in sight of the user; an error when it fails.
-fn check(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if !status.success() {
-        bail!("{command:?} failed: {status}");
-    }
-    Ok(())
-}
-
-/// Builds the examples, in sight of the user.
-fn build_examples() -> Result<()> {
-    println!(
-        "building the examples (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
-    );
-    check(cargo().args(["build", "--release", "--examples"]))
-}
-
-/// An example, which lies beside this program.
-fn example(name: &str) -> Result<Command> {
-    let own = std::env::current_exe()?;
-    let path = own.parent().context("a program lies in a folder")?.join("examples").join(name);
-    let mut command = Command::new(path);
-    command.current_dir(root());
-    Ok(command)
 }

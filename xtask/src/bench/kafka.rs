@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::bench::median;
+use super::measure::median;
 use crate::broker::Broker;
 use crate::{build_examples, check, example, kafka, scratch, setup};
 
