@@ -77,7 +77,7 @@ pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
 }
 
 fn job(model: &str, count: &str, arguments: &[&str]) -> Result<Value> {
-    output(example("infer")?.arg(model).args(["--count", count]).args(arguments))
+    output(example("infer_cost")?.arg(model).args(["--count", count]).args(arguments))
 }
 
 /// Where the time of `fraud_velocity` goes, state and all: nanoseconds a transaction, one worker.
