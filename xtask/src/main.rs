@@ -1,12 +1,9 @@
 //! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | servers | models | layout | setup`.
 
 mod bench;
-mod broker;
 mod demo;
 mod kafka;
 mod layout;
-#[allow(dead_code, reason = "tests use the rest")]
-mod model_server;
 mod models;
 mod servers;
 mod setup;
@@ -15,6 +12,7 @@ mod tools;
 
 use anyhow::Result;
 use clap::Parser;
+use testkit::{broker, model_server};
 
 use tools::{build_examples, cache, cargo, check, example, root, scratch};
 

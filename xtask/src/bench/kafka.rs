@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::measure::median;
-use crate::broker::Broker;
 use crate::{build_examples, check, example, kafka, scratch, setup};
+use testkit::broker::Broker;
 
 const SECONDS: u64 = 15;
 const RATES: [u64; 2] = [50_000, 100_000];

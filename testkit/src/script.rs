@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tidemill::engine::shell::KeyedLogic;
-use tidemill::prelude::Data;
-use tidemill::testing::{LogicTest, ProgramTest, TestSource};
+use tidemill_engine::Data;
+use tidemill_engine::shell::KeyedLogic;
+use tidemill_engine::testing::{LogicTest, ProgramTest, TestSource};
 
 /// A record: its number in the script, its key, its time, and something to aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
