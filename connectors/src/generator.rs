@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill_engine::{Arrival, ConnectorError, Data, ErrorKind, EventTime};
+use tidemill_engine::{Arrival, ConnectorError, Data, EventTime};
 
+use crate::position::{self, Position};
 use crate::splits::{Splits, SplitsPosition};
 
 /// Number of records in a split.
@@ -61,17 +63,25 @@ impl<T: Data> Generator<T> {
     }
 }
 
+/// What is stored of one worker's share.
+#[derive(Serialize, Deserialize)]
+struct Share {
+    done: SplitsPosition,
+}
+
+impl Position for Share {
+    const VERSION: u8 = 1;
+    const OF: &'static str = "a generator's";
+}
+
 impl<T: Data> Source for Generator<T> {
     type Item = T;
     type Reader = GeneratorReader<T>;
 
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
-        let restored: Result<Vec<SplitsPosition>, _> =
-            context.restored.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
-        let restored = restored.map_err(|e| {
-            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a generator's", e)
-        })?;
-        let splits = Splits::new(context.worker, context.workers, &restored);
+        let restored: Vec<Share> =
+            context.restored.iter().map(|bytes| position::decode(bytes)).collect::<Result<_, _>>()?;
+        let splits = Splits::new(context.worker, context.workers, restored.iter().map(|share| &share.done));
         let workers = context.workers as u64;
         let first = splits.next() / workers * workers * PIECE;
         Ok(GeneratorReader { generator: self.clone(), make: (self.start)(), first, splits })
@@ -126,8 +136,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
     }
 
     fn position(&self) -> Result<Vec<u8>, ConnectorError> {
-        serde_json::to_vec(&self.splits.position())
-            .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+        position::encode(&Share { done: self.splits.position() })
     }
 }
 

@@ -5,6 +5,7 @@ pub mod generator;
 pub mod kafka;
 mod malformed;
 pub mod memory;
+mod position;
 pub mod splits;
 
 pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile};

@@ -9,13 +9,19 @@ use super::identity::Identity;
 use super::piece::Partials;
 use super::siblings::Newest;
 use super::stamp::FileId;
+use crate::position::{self, Position};
 use crate::splits::SplitsPosition;
 
 /// One entry per file that the worker has a share of.
 #[derive(Serialize, Deserialize)]
-struct Position {
-    version: u8,
+struct Files {
     files: Vec<FilePosition>,
+}
+
+impl Position for Files {
+    /// Version 1 had no identities.
+    const VERSION: u8 = 2;
+    const OF: &'static str = "a file source's";
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,29 +67,15 @@ pub(super) struct FollowedPosition {
     pub(super) known: Vec<FileId>,
 }
 
-/// Version 1 had no identities.
-const VERSION: u8 = 2;
-
 pub(super) fn encode(files: Vec<FilePosition>) -> Result<Vec<u8>, ConnectorError> {
-    serde_json::to_vec(&Position { version: VERSION, files })
-        .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+    position::encode(&Files { files })
 }
 
 /// The old workers' entries for each file of `paths`.
 pub(super) fn restored(positions: &[Vec<u8>], paths: &[PathBuf]) -> Result<Vec<Vec<FilePosition>>, ConnectorError> {
     let mut restored: Vec<Vec<FilePosition>> = vec![Vec::new(); paths.len()];
     for bytes in positions {
-        let position: Position = serde_json::from_slice(bytes).map_err(|e| {
-            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a file source's", e)
-        })?;
-        if position.version == 0 || position.version > VERSION {
-            let found = position.version;
-            return Err(ConnectorError::new(
-                ErrorKind::Data,
-                format!("the position in the checkpoint is of version {found}, this build reads up to {VERSION}"),
-            ));
-        }
-        for file in position.files {
+        for file in position::decode::<Files>(bytes)?.files {
             let index = paths.iter().position(|path| name(path) == file.path).ok_or_else(|| {
                 let what = format!(
                     "the checkpoint was reading \"{}\", which this run does not: name the same files",
