@@ -73,8 +73,8 @@ impl<T: Data> KafkaReader<T> {
         context: SourceContext,
     ) -> Self {
         Self {
+            malformed: Tolerated::new(&context.name, settings.max_malformed, "messages"),
             name: context.name,
-            malformed: Tolerated::new(settings.max_malformed, "messages"),
             tombstones: context.metrics.counter("tombstones"),
             settings,
             decode,
@@ -177,9 +177,7 @@ impl<T: Data> KafkaReader<T> {
                         Err(NotDecoded::Poison(reason)) => {
                             lane.progress.read(offset, None, batch.now());
                             let origin = format!("{}@{offset}", lane.id);
-                            self.malformed.malformed(&origin, &reason)?;
-                            let content = message.payload().unwrap_or_default();
-                            batch.dead_letter(DeadLetter::new(&self.name, origin, reason, content));
+                            self.malformed.refuse(batch, origin, reason, message.payload().unwrap_or_default())?;
                         }
                         Err(NotDecoded::Tombstone) => {
                             lane.progress.read(offset, None, batch.now());
