@@ -1,7 +1,5 @@
 //! Several processes on one machine: the same answers as one, and what happens when one of them dies.
 
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use common::{example, finish, lines, same_lines};
+use testkit::{example, finish, lines, same_lines};
 
 const COUNT: &str = "400000";
 

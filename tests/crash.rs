@@ -1,15 +1,13 @@
 //! SIGKILL at random moments: what is committed is there once, nothing is missing, nothing twice.
 
-mod common;
-
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{data, example, finish, same_lines, seed, times};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use testkit::{data, example, finish, same_lines, seed, times};
 
 const SIGKILL: i32 = 9;
 

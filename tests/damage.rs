@@ -1,15 +1,13 @@
 //! What is broken stops the job with an error that names it and says what to do. Nothing is overwritten.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{example, fail, finish, lines};
 use serde_json::Value;
+use testkit::{example, fail, finish, lines};
 
 /// Scores simulated transactions at a steady pace; ends only when it is told to, or at `count`.
 fn job(folder: &Path, count: u64) -> Command {

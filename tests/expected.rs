@@ -3,17 +3,15 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
-
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use common::{agree, data, example, finish, lines, rows, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
+use testkit::{agree, data, example, finish, lines, rows, seed};
 
 fn check_fraud_features(folder: &Path, expected: &Path) -> Vec<String> {
     let found = lines(folder);

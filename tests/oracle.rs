@@ -3,17 +3,15 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use common::lines;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
+use testkit::lines;
 use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill::engine::{ConnectorError, ErrorKind};
 use tidemill::operators::window::Firing;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill_engine::{Arrival, ConnectorError, Data, ErrorKind, EventTime};
+use tidemill_engine::{Arrival, ConnectorError, Data, EventTime};
 
-use crate::dealt::{Dealt, DealtPosition};
+use crate::position::{self, Position};
+use crate::splits::{Splits, SplitsPosition};
 
-/// Records that are dealt out and generated at a time.
+/// Number of records in a split.
 const PIECE: u64 = 64;
 
 type Make<T> = Box<dyn FnMut(u64) -> (EventTime, T)>;
@@ -61,20 +63,28 @@ impl<T: Data> Generator<T> {
     }
 }
 
+/// What is stored of one worker's share.
+#[derive(Serialize, Deserialize)]
+struct Share {
+    done: SplitsPosition,
+}
+
+impl Position for Share {
+    const VERSION: u8 = 1;
+    const OF: &'static str = "a generator's";
+}
+
 impl<T: Data> Source for Generator<T> {
     type Item = T;
     type Reader = GeneratorReader<T>;
 
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
-        let restored: Result<Vec<DealtPosition>, _> =
-            context.restored.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
-        let restored = restored.map_err(|e| {
-            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a generator's", e)
-        })?;
-        let dealt = Dealt::new(context.worker, context.workers, &restored);
+        let restored: Vec<Share> =
+            context.restored.iter().map(|bytes| position::decode(bytes)).collect::<Result<_, _>>()?;
+        let splits = Splits::new(context.worker, context.workers, restored.iter().map(|share| &share.done));
         let workers = context.workers as u64;
-        let first = dealt.next() / workers * workers * PIECE;
-        Ok(GeneratorReader { generator: self.clone(), make: (self.start)(), first, dealt })
+        let first = splits.next() / workers * workers * PIECE;
+        Ok(GeneratorReader { generator: self.clone(), make: (self.start)(), first, splits })
     }
 }
 
@@ -82,7 +92,7 @@ impl<T: Data> Source for Generator<T> {
 pub struct GeneratorReader<T> {
     generator: Generator<T>,
     make: Make<T>,
-    dealt: Dealt,
+    splits: Splits,
     /// The record that is due when this run starts.
     first: u64,
 }
@@ -103,7 +113,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
         let now = batch.now();
         while batch.records().len() < Batch::<T>::LIMIT {
-            let first = self.dealt.next() * PIECE;
+            let first = self.splits.next() * PIECE;
             let end = (first + PIECE).min(self.generator.count);
             if first >= end {
                 return Ok(Next::Done);
@@ -120,14 +130,13 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
                 batch.push_arrived(event_time, self.due(index, batch), record);
             }
             batch.advance_watermark(latest.plus_ms(-self.generator.out_of_orderness_ms));
-            self.dealt.advance();
+            self.splits.advance();
         }
         Ok(Next::Now)
     }
 
     fn position(&self) -> Result<Vec<u8>, ConnectorError> {
-        serde_json::to_vec(&self.dealt.position())
-            .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+        position::encode(&Share { done: self.splits.position() })
     }
 }
 

@@ -1,11 +1,12 @@
 //! Sources and sinks of Tidemill.
 
-pub mod dealt;
 pub mod file;
 pub mod generator;
 pub mod kafka;
 mod malformed;
 pub mod memory;
+mod position;
+pub mod splits;
 
 pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile};
 pub use generator::Generator;

@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 
-use tidemill_engine::{ConnectorError, ErrorKind};
+use tidemill_engine::source::Batch;
+use tidemill_engine::{ConnectorError, DeadLetter, ErrorKind};
 
 /// When malformed records stop a job, per worker. All limits that are set hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ impl Default for MaxMalformed {
 
 /// What one worker has tolerated so far.
 pub(crate) struct Tolerated {
+    /// The source, as dead letters name it.
+    source: String,
     limit: MaxMalformed,
     /// What is counted, in the plural.
     what: &'static str,
@@ -67,8 +70,8 @@ pub(crate) struct Tolerated {
 }
 
 impl Tolerated {
-    pub(crate) fn new(limit: MaxMalformed, what: &'static str) -> Self {
-        Self { limit, what, read: 0, malformed: 0, recent: VecDeque::new() }
+    pub(crate) fn new(source: impl Into<String>, limit: MaxMalformed, what: &'static str) -> Self {
+        Self { source: source.into(), limit, what, read: 0, malformed: 0, recent: VecDeque::new() }
     }
 
     /// So many were read that are not malformed.
@@ -76,11 +79,23 @@ impl Tolerated {
         self.read += good;
     }
 
-    /// One more is malformed: the one at `origin`.
+    /// One more is malformed: the one at `origin`. It becomes a dead letter.
     ///
     /// # Errors
     /// When it is one too many.
-    pub(crate) fn malformed(&mut self, origin: &str, reason: &str) -> Result<(), ConnectorError> {
+    pub(crate) fn refuse<T>(
+        &mut self,
+        batch: &mut Batch<T>,
+        origin: String,
+        reason: String,
+        content: &[u8],
+    ) -> Result<(), ConnectorError> {
+        self.malformed(&origin, &reason)?;
+        batch.dead_letter(DeadLetter::new(&self.source, origin, reason, content));
+        Ok(())
+    }
+
+    fn malformed(&mut self, origin: &str, reason: &str) -> Result<(), ConnectorError> {
         self.read += 1;
         self.malformed += 1;
         if let Some(most) = self.limit.total
@@ -120,7 +135,7 @@ mod tests {
         /// It stops where counting by hand stops.
         #[test]
         fn it_stops_where_a_limit_is_passed(limit in limits(), bad in prop::collection::vec(any::<bool>(), 0..200)) {
-            let mut tolerated = Tolerated::new(limit, "lines");
+            let mut tolerated = Tolerated::new("s", limit, "lines");
             let stops = bad.iter().position(|bad| if *bad {
                 tolerated.malformed("here", "why").is_err()
             } else {
@@ -140,12 +155,12 @@ mod tests {
 
     #[test]
     fn by_default_a_trickle_never_stops_and_a_flood_does() {
-        let mut year = Tolerated::new(MaxMalformed::default(), "messages");
+        let mut year = Tolerated::new("s", MaxMalformed::default(), "messages");
         for _ in 0..100_000 {
             year.read(99);
             year.malformed("t/0@7", "poison").unwrap();
         }
-        let mut flood = Tolerated::new(MaxMalformed::default(), "messages");
+        let mut flood = Tolerated::new("s", MaxMalformed::default(), "messages");
         let stops = (0..5000).find_map(|_| flood.malformed("t/0@7", "poison").err()).unwrap();
         assert_eq!(flood.malformed, 1001);
         let wanted = "more than 1000 of the last 10000 messages could not be decoded, the last one at t/0@7: poison";

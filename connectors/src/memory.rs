@@ -7,8 +7,8 @@ use tidemill_engine::{ConnectorError, Data, Epoch, EventTime, Record};
 
 use crate::generator::Generator;
 
-/// The records of a vector, dealt out among the workers; each is late by at most what `out_of_order`
-/// says of the vector.
+/// The records of a vector, in its order, divided among the workers. A record that is behind one before it is late, unless
+/// the source is told how far that may be ([`Generator::max_out_of_orderness`]).
 #[must_use]
 pub fn vec_source<T: Data + Sync>(records: Vec<(EventTime, T)>) -> Generator<T> {
     let records = Arc::new(records);

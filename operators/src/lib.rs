@@ -8,6 +8,7 @@ pub mod pattern;
 pub mod pool;
 pub mod rolling;
 pub mod sample;
+mod search;
 mod sum;
 pub mod table;
 pub mod throttle;

@@ -227,6 +227,4 @@ fn scaled(mantissa: f64, exponent: i32) -> f64 {
 }
 
 #[cfg(test)]
-pub(crate) mod oracle;
-#[cfg(test)]
 mod tests;

@@ -1,9 +1,6 @@
 //! Events of the future: with `max_ahead` each is a dead letter and nothing else is late, at any number of workers; without
 //! it the log says what moved the watermark.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -14,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tidemill::engine::DeadLetter;
 use tidemill::prelude::*;
 
-use common::{example, finish};
+use testkit::{example, finish};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Line {

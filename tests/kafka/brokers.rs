@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use crate::broker::{Broker, free_ports};
 use crate::cluster::{Cluster, alone};
-use crate::common::{example, fail, finish, some};
 use crate::crash::{PLACES, own_broker};
 use crate::job::{self, exactly_once_and_in_order, expected, job, live_job, signal, transactions, until, wait};
+use testkit::broker::{Broker, free_ports};
+use testkit::{example, fail, finish, some};
 
 const COUNT: usize = 40_000;
 /// How many of the places a quick run takes.

@@ -9,10 +9,10 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::broker::Broker;
 use crate::cluster::{Cluster, alone, cluster};
-use crate::common::{finish, seed, some};
 use crate::job::{self, SIGKILL, dies_at, exactly_once_and_in_order, expected, job, transactions, wait};
+use testkit::broker::Broker;
+use testkit::{finish, seed, some};
 
 const COUNT: usize = 40_000;
 

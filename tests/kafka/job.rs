@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Seen, Topic};
-use crate::common::{example, finish, lines};
+use testkit::{example, finish, lines};
 
 pub const SIGKILL: i32 = 9;
 

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use crate::cluster::{alone, cluster};
-use crate::common::{example, fail, finish};
 use crate::job::{dies_at, job, transactions};
+use testkit::{example, fail, finish};
 
 fn simulated(output: &str) -> Command {
     let mut command = example("fraud_velocity");

@@ -6,13 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[path = "../../xtask/src/broker.rs"]
-#[allow(dead_code, reason = "xtask uses the rest")]
-mod broker;
 mod brokers;
 mod cluster;
-#[path = "../common/mod.rs"]
-mod common;
 mod crash;
 mod job;
 mod library;

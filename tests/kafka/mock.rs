@@ -4,8 +4,8 @@
 use rdkafka::mocking::MockCluster;
 
 use crate::cluster::{Cluster, alone};
-use crate::common::{example, finish};
 use crate::job::{exactly_once_and_in_order, expected};
+use testkit::{example, finish};
 
 const COUNT: usize = 5000;
 

@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use serde_json::json;
 
 use crate::cluster::{alone, cluster};
-use crate::common::finish;
 use crate::job::{counter, job, live_job, status, stop, until};
+use testkit::finish;
 
 const START_MS: i64 = 1_767_225_600_000;
 const MINUTE_MS: i64 = 60_000;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::cluster::{Topic, alone, cluster};
-use crate::common::{example, finish, lines};
 use crate::job::dies_at;
+use testkit::{example, finish, lines};
 
 const SIMULATED: [&str; 4] = ["--machines", "300", "--seconds", "1000"];
 

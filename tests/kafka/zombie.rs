@@ -1,8 +1,8 @@
 //! Jobs that are stopped like a paused machine: transactions that time out, and a zombie that wakes up.
 
 use crate::cluster::{alone, cluster};
-use crate::common::finish;
 use crate::job::{errors, exactly_once_and_in_order, expected, job, live_job, signal, transactions, until, wait};
+use testkit::finish;
 
 const COUNT: usize = 200_000;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use tidemill::prelude::*;
 use tidemill::testing::Simulation;
 
-use crate::script::{Event, sorted};
+use testkit::script::{Event, sorted};
 
 #[test]
 fn generated_records_come_once() {

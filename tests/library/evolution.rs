@@ -11,7 +11,7 @@ use crate::habits::{
     Answer, KEPT, Kept, Schema, TIMER, TIMER_MS, TTL, V1, V2, V3, count_2, count_3, element_2, element_3, entry_2,
     entry_3, header_2, header_3, place_of, recent_2,
 };
-use crate::script::{Event, Step, cases, play, play_part, steps};
+use testkit::script::{Event, Step, cases, play, play_part, steps};
 
 /// What a loop in memory has of a key.
 struct Known<S: Schema> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 use tidemill::state::TtlClock;
 
-use crate::script::Event;
+use testkit::script::Event;
 
 pub const TTL: Ttl = Ttl { after_ms: 30, clock: TtlClock::EventTime };
 pub const TIMER_MS: i64 = 25;

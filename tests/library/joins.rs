@@ -10,8 +10,8 @@ use tidemill::prelude::*;
 use tidemill::state::hash_key;
 use tidemill::testing::LogicTest;
 
-use crate::script::{Event, Step, cases, from_the_ends, play, play_freed, seen, sorted, steps};
 use crate::windows::Naive;
+use testkit::script::{Event, Step, cases, from_the_ends, play, play_freed, seen, sorted, steps};
 
 type Sides = Either<Event, Event>;
 

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use tidemill::prelude::*;
 use tidemill::testing::ProgramTest;
 
-use crate::script::{cases, sorted};
+use testkit::script::{cases, sorted};
 
 type Rows = Vec<Option<u32>>;
 type Loaded = Vec<(u32, Option<u32>)>;

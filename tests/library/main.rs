@@ -7,12 +7,8 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod changes;
-#[path = "../common/mod.rs"]
-mod common;
 mod connectors;
 mod evolution;
-#[path = "../../operators/src/sum/oracle.rs"]
-mod exact;
 mod habits;
 mod joins;
 mod late;
@@ -25,7 +21,6 @@ mod reference_kills;
 mod rest;
 mod rolling;
 mod sample;
-mod script;
 mod totals;
 mod whole;
 mod windows;

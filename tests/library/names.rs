@@ -9,7 +9,7 @@ use tidemill::prelude::*;
 use tidemill::testing::{ProgramTest, TestSink, TestSource};
 
 use crate::changes::{Input, Kept, New, Old, Open, Output, Tally, args, plain, says, with_best};
-use crate::script::sorted;
+use testkit::script::sorted;
 
 /// What the programs of these tests read and write.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use tidemill::prelude::*;
 use tidemill::testing::{LogicTest, ProgramTest, TestSink, TestSource};
 
 use crate::changes::says;
-use crate::script::cases;
+use testkit::script::cases;
 
 /// A key and something in it.
 type Input = (u8, i64);

@@ -8,8 +8,8 @@ use tidemill::testing::{ProgramTest, Simulation, TestSink, TestSource};
 
 use crate::joins::{all_pairs, ids};
 use crate::rest::one_then_two;
-use crate::script::{Event, cases, crash_at, crashes, feed, sorted};
 use crate::windows::{Ids, windows_of};
+use testkit::script::{Event, cases, crash_at, crashes, feed, sorted};
 
 const BETWEEN: Between = Between::ms(-10, 25);
 const WITHIN_MS: i64 = 40;

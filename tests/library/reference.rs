@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 use tidemill::testing::{ProgramTest, Simulation, SimulationReport, TestSink};
 
-use crate::script::{cases, sorted};
+use testkit::script::{cases, sorted};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Shop {

@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidemill::prelude::*;
 
-use crate::common::{lines, seed};
 use crate::reference::{Rows, Shop, Told, add_up, chains, replace, shops};
+use testkit::{lines, seed};
 
 /// Tells a process of this test that it is the job: the folder to work in, and how many workers.
 const FOLDER: &str = "TIDEMILL_REFERENCE_JOB";

@@ -9,7 +9,7 @@ use tidemill::operators::throttle::ThrottleLogic;
 use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 
-use crate::script::{Event, cases, play, seen, sorted, steps};
+use testkit::script::{Event, cases, play, seen, sorted, steps};
 
 fn numbers(events: Vec<Event>) -> Vec<u32> {
     sorted(events.into_iter().map(|event| event.id).collect())
@@ -53,7 +53,7 @@ proptest! {
     fn deduplicate(steps in steps(), horizon in 1..60i64) {
         let open = move |states: &mut States<'_, u8>| DeduplicateLogic::open(states, horizon);
         let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
-        crate::script::play_freed(&mut test, &steps, 100, |event| event)?;
+        testkit::script::play_freed(&mut test, &steps, 100, |event| event)?;
         let (mut passed, mut first, mut duplicates) = (BTreeMap::<u8, i64>::new(), Vec::new(), Vec::new());
         for (event, watermark, _) in seen(&steps, |_| false) {
             let last = passed.get(&event.key).copied().filter(|last| last.saturating_add(horizon) > watermark);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 
-use crate::exact;
-use crate::script::{Event, Step, cases, play, play_part, seen, sorted, steps};
+use testkit::exact;
+use testkit::script::{Event, Step, cases, play, play_part, seen, sorted, steps};
 
 /// The event, and count, sum and greatest time before it, for each window.
 type Told = (u32, Vec<(u64, i64)>, Option<i64>);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tidemill::prelude::*;
 use tidemill::testing::Simulation;
 
-use crate::script::{cases, sorted};
+use testkit::script::{cases, sorted};
 
 /// What is left of the records by samples of these fractions of the keys, in the world of a seed: its workers, crashes, stops.
 fn samples(records: &[(u16, u32)], fractions: [f64; 2], seed: u64) -> [Vec<(u16, u32)>; 2] {

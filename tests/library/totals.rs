@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tidemill::prelude::*;
 use tidemill::testing::Simulation;
 
-use crate::script::{cases, sorted};
+use testkit::script::{cases, sorted};
 
 /// Number of records, their sum, and the latest of them that came in event-time order.
 type Total = (u64, i64, i64);

@@ -10,11 +10,11 @@ use tidemill::operators::window::{WindowLogic, WindowSpec};
 use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 
-use crate::script::{Event, Step, cases, from_the_ends, play, play_freed, sorted, steps};
 pub use naive::{Naive, windows_of};
 use naive::{Tells, Told};
 use sessions::Sessions;
 pub use sessions::sessions_of;
+use testkit::script::{Event, Step, cases, from_the_ends, play, play_freed, sorted, steps};
 
 /// The numbers of a window's records: what was counted, and nothing twice.
 pub struct Ids;
@@ -154,7 +154,7 @@ proptest! {
         let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
         play(&mut test, &steps, |event| event);
         let mut by_key: BTreeMap<u8, Vec<Event>> = BTreeMap::new();
-        crate::script::seen(&steps, |_| false).iter().for_each(|(e, ..)| by_key.entry(e.key).or_default().push(*e));
+        testkit::script::seen(&steps, |_| false).iter().for_each(|(e, ..)| by_key.entry(e.key).or_default().push(*e));
         // Windows that are full leave nothing.
         let is_over = by_key.values().all(|events| (events.len() as u64).is_multiple_of(size));
         prop_assert!(more > 0 || (test.state_bytes() == 0) == is_over);

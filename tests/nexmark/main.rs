@@ -3,8 +3,6 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../common/mod.rs"]
-mod common;
 #[path = "../../examples/nexmark/events.rs"]
 #[allow(dead_code, reason = "the source is the program's")]
 mod events;
@@ -22,11 +20,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use clap::Parser;
-use common::{example, finish, lines, same_lines, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::{example, finish, lines, same_lines, seed};
 
 use events::EventArgs;
 
@@ -201,7 +199,7 @@ queries! {
 #[test]
 fn a_group_that_cannot_be_permuted_is_refused() {
     let mut command = example("nexmark");
-    let said = common::fail(command.args(["--query", "q0", "--events", "10", "--out-of-order-group", "1906"]));
+    let said = testkit::fail(command.args(["--query", "q0", "--events", "10", "--out-of-order-group", "1906"]));
     assert!(said.contains("--out-of-order-group is 1906"), "{said}");
 }
 
@@ -214,6 +212,6 @@ fn a_checkpoint_of_other_events_is_refused() {
         command
     };
     finish(&mut run("1"));
-    let said = common::fail(&mut run("2"));
+    let said = testkit::fail(&mut run("2"));
     assert!(said.contains("nexmark-q0-10000-1-1") && said.contains("nexmark-q0-10000-1-2"), "{said}");
 }

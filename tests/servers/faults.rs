@@ -6,9 +6,9 @@ use tidemill::operators::infer::server::{Circuit, CircuitSettings, ServedModel, 
 use tidemill::operators::infer::{Backend, ModelSource, RunError};
 
 use crate::job::until;
-use crate::model_server::{Kind, MODEL};
 use crate::proxy::Proxy;
 use crate::setting::{RankFeatures, WIDTH, expected, rows, same, score, server};
+use testkit::model_server::{Kind, MODEL};
 
 fn hurried() -> ServerSettings {
     let open_for = Duration::from_millis(100);

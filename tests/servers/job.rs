@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::common::{example, finish, lines};
-use crate::model_server::{Kind, MODEL};
 use crate::proxy::Proxy;
 use crate::setting::server;
+use testkit::model_server::{Kind, MODEL};
+use testkit::{example, finish, lines};
 
 /// Waits for what is sure to come; a test that waits a minute for it fails.
 pub fn until(what: &str, mut is: impl FnMut() -> bool) {

@@ -7,13 +7,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod faults;
 mod job;
-#[path = "../../xtask/src/model_server.rs"]
-#[allow(dead_code, reason = "xtask uses the rest")]
-mod model_server;
 mod protocols;
 mod proxy;
 mod recommend;

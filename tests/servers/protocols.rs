@@ -5,10 +5,10 @@ use std::time::Instant;
 use tidemill::operators::infer::server::ServedModel;
 use tidemill::operators::infer::{ElementType, Elements, ModelSource, Tensor, TensorSpec};
 
-use crate::model_server::{Kind, MODEL};
 use crate::setting::{
     RankFeatures, Running, WIDTH, column, expected, features_spec, patient, probabilities, rows, same, score, server,
 };
+use testkit::model_server::{Kind, MODEL};
 
 /// Batches of several sizes, the same client for all.
 fn scores_as_here(url: &str) {

@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::Value;
 use tidemill::operators::infer::Features;
 
-use crate::common::{example, finish, same_lines};
 use crate::job::parsed;
 use crate::setting::{RankFeatures, expected};
+use testkit::{example, finish, same_lines};
 
 const CLICK_DELAY_MS: i64 = 20_000;
 

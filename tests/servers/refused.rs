@@ -5,9 +5,9 @@ use std::time::Duration;
 use tidemill::operators::infer::server::{Circuit, ServedModel, ServerSettings};
 use tidemill::operators::infer::{ElementType, ModelSource, RunError, TensorSpec};
 
-use crate::common::{example, fail};
-use crate::model_server::{Kind, MODEL};
 use crate::setting::{RankFeatures, WIDTH, expected, features_spec, patient, probabilities, rows, same, score, server};
+use testkit::model_server::{Kind, MODEL};
+use testkit::{example, fail};
 
 /// What the error says when a job shall start with these.
 fn refusal(url: &str, input: TensorSpec, output: TensorSpec) -> String {

@@ -11,7 +11,7 @@ use tidemill::features;
 use tidemill::operators::infer::server::ServerSettings;
 use tidemill::operators::infer::{Backend, ElementType, Elements, Model, ModelSource, Tensor, TensorSpec};
 
-use crate::model_server::{Kind, ModelServer};
+use testkit::model_server::{Kind, ModelServer};
 
 features! {
     /// Those of the example.

@@ -13,13 +13,7 @@ use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 use tidemill::testing::{ProgramTest, Simulation, TestSink, TestSource};
 
-#[path = "../common/mod.rs"]
-mod common;
-#[expect(dead_code, reason = "the steps are for the library's tests")]
-#[path = "../library/script.rs"]
-mod script;
-
-use script::{cases, crash_at, crashes, feed, sorted};
+use testkit::script::{cases, crash_at, crashes, feed, sorted};
 
 /// A change of an account (the group it is in, what is on it) or of a group (its limit). Each has its place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

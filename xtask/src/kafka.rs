@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::broker::{self, Broker};
 use crate::{build_examples, cache, check, example, setup};
+use testkit::broker::{self, Broker};
 
 const VERSION: &str = "4.1.0";
 

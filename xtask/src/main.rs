@@ -1,27 +1,22 @@
-//! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models | setup`.
+//! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models | layout | setup`.
 
 mod bench;
-mod bench_infer;
-mod bench_kafka;
-mod bench_nexmark;
-mod broker;
 mod demo;
 mod kafka;
-#[allow(dead_code, reason = "tests use the rest")]
-mod model_server;
+mod layout;
 mod models;
 mod programs;
 mod servers;
 mod setup;
 mod soak;
 mod test;
+mod tools;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::LazyLock;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Parser;
+use testkit::{broker, model_server};
+
+use tools::{build_examples, cache, cargo, check, example, root, scratch};
 
 /// The chores of Tidemill. Each does its own set-up.
 #[derive(Parser)]
@@ -45,6 +40,8 @@ enum Chore {
     Servers(servers::Args),
     /// Train the models that the examples ship with.
     Models(models::Args),
+    /// How the source is laid out: files, circles of imports, long lines, crates compiled.
+    Layout,
     /// Only the set-up: what has to be on the machine, ONNX Runtime.
     Setup,
 }
@@ -60,62 +57,7 @@ fn main() -> Result<()> {
         Chore::Consume(args) => kafka::consume(&args),
         Chore::Servers(args) => servers::run(&args),
         Chore::Models(args) => models::run(&args),
+        Chore::Layout => layout::run(),
         Chore::Setup => setup::run(),
     }
-}
-
-/// The project's folder. Cargo says it when it starts this program: clones that share a target folder may share the program.
-fn root() -> &'static Path {
-    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
-        let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-        Path::new(&own).parent().unwrap_or(Path::new(".")).to_owned()
-    });
-    &ROOT
-}
-
-/// A folder for what can be made again.
-fn cache(name: &str) -> PathBuf {
-    root().join(".cache").join(name)
-}
-
-/// An empty folder for what can be made again.
-fn scratch(name: &str) -> Result<PathBuf> {
-    let folder = cache(name);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    Ok(folder)
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
-    command
-}
-
-/// Runs it in sight of the user; an error when it fails.
-fn check(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if !status.success() {
-        bail!("{command:?} failed: {status}");
-    }
-    Ok(())
-}
-
-/// Builds the examples, in sight of the user.
-fn build_examples() -> Result<()> {
-    println!(
-        "building the examples (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
-    );
-    check(cargo().args(["build", "--release", "--examples"]))
-}
-
-/// An example, which lies beside this program.
-fn example(name: &str) -> Result<Command> {
-    let own = std::env::current_exe()?;
-    let path = own.parent().context("a program lies in a folder")?.join("examples").join(name);
-    let mut command = Command::new(path);
-    command.current_dir(root());
-    Ok(command)
 }

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::model_server::{Kind, MODEL, ModelServer};
 use crate::{cache, root, scratch};
+use testkit::model_server::{Kind, MODEL, ModelServer};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -92,7 +92,7 @@ pub fn set_up(kinds: &[Kind]) -> Result<Vec<String>> {
 }
 
 fn install(kind: Kind) -> Result<()> {
-    let (venv, requirements) = (venvs().join(kind.name()), root().join(format!("xtask/servers/{}.txt", kind.name())));
+    let (venv, requirements) = (venvs().join(kind.name()), root().join(format!("testkit/servers/{}.txt", kind.name())));
     // Copied there when all is installed: a half-filled folder would pass for a whole one.
     let done = venv.join("installed.txt");
     let wanted = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;

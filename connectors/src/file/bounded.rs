@@ -7,12 +7,15 @@ use tidemill_engine::source::SourceContext;
 use tidemill_engine::{ConnectorError, ErrorKind, EventTime};
 
 use super::bytes::Bytes;
-use super::content::{Content, Malformed, Partials, Read, cannot_read, format_of, unreadable};
-use super::format::{Compression, Format};
+use super::content::Content;
+use super::error::{cannot_read, unreadable};
+use super::format::{Compression, Format, format_of};
 use super::handle::Handle;
-use super::identity::{Identity, Seen, Stamp};
+use super::identity::{Identity, Seen};
+use super::piece::{Malformed, Partials, Read};
 use super::position::{FilePosition, Merged, Place, name};
-use crate::dealt::Dealt;
+use super::stamp::Stamp;
+use crate::splits::Splits;
 
 /// One file as one worker reads it.
 pub(super) struct Bounded {
@@ -20,7 +23,7 @@ pub(super) struct Bounded {
     handle: Handle,
     format: (Format, Compression),
     identity: Identity,
-    dealt: Dealt,
+    splits: Splits,
     /// While it is not open.
     partials: Partials,
     content: Option<Content>,
@@ -50,11 +53,11 @@ impl Bounded {
             Some(Merged { done, partial, watermark, finished, .. }) => (done, partial, watermark, finished),
             None => (Vec::new(), Partials::new(), i64::MIN, false),
         };
-        let dealt = Dealt::new(context.worker, context.workers, &done);
+        let splits = Splits::new(context.worker, context.workers, &done);
         let watermark = EventTime(watermark);
         let path = path.to_owned();
         let mut file =
-            Self { path, handle, format, identity, dealt, partials, content: None, is_begun, watermark, finished };
+            Self { path, handle, format, identity, splits, partials, content: None, is_begun, watermark, finished };
         file.content::<L>()?;
         Ok(file)
     }
@@ -64,7 +67,7 @@ impl Bounded {
             Some(content) => content,
             None => {
                 let partials = self.partials.clone();
-                Content::of::<L>(&self.path, self.handle.clone(), self.format, &self.dealt, partials)?
+                Content::of::<L>(&self.path, self.handle.clone(), self.format, &self.splits, partials)?
             }
         };
         Ok(self.content.insert(content))
@@ -81,7 +84,7 @@ impl Bounded {
     /// Closes it until it is read again.
     pub(super) fn close(&mut self) {
         if let Some(content) = self.content.take() {
-            self.partials = content.partials(self.dealt.next());
+            self.partials = content.partials(self.splits.next());
         }
         self.handle.close();
     }
@@ -95,12 +98,12 @@ impl Bounded {
         &mut self,
         found: impl FnMut(Result<L, Malformed>),
     ) -> Result<bool, ConnectorError> {
-        let piece = self.dealt.next();
+        let piece = self.splits.next();
         let read = self.content::<L>()?.read::<L>(piece, found)?;
         match read {
             Read::Whole { last } => {
-                self.dealt.advance();
-                let next = self.dealt.next();
+                self.splits.advance();
+                let next = self.splits.next();
                 self.content::<L>()?.begin(next);
                 self.finished = last;
             }
@@ -129,12 +132,12 @@ impl Bounded {
     }
 
     pub(super) fn position(&self) -> FilePosition {
-        let next = self.dealt.next();
+        let next = self.splits.next();
         let partial = self.content.as_ref().map_or_else(|| self.partials.clone(), |content| content.partials(next));
         let identity = Some(self.identity.clone());
         FilePosition {
             path: name(&self.path),
-            place: Place { done: self.dealt.position(), partial, identity, is_all_read: false },
+            place: Place { done: self.splits.position(), partial, identity, is_all_read: false },
             watermark: self.watermark.0,
             finished: self.finished,
             followed: None,

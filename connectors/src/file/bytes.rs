@@ -1,4 +1,4 @@
-//! The bytes of a file by their offset, plain or decompressed, and the chunks they are dealt in.
+//! The bytes of a file by their offset, plain or decompressed, and the chunks they are read in.
 //!
 //! ```text
 //! bytes   …│ chunk k-1 │ chunk k │ chunk k+1 │…        64 KiB each

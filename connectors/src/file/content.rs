@@ -1,16 +1,17 @@
-//! What a file holds, in pieces that are dealt out among the workers.
+//! What a file holds, in pieces that are divided among the workers.
 
-use std::io;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use tidemill_engine::{ConnectorError, ErrorKind};
+use tidemill_engine::ConnectorError;
 
-use super::format::{Compression, Format, by_extension};
+use super::error::cannot_read;
+use super::format::{Compression, Format, format_of};
 use super::handle::Handle;
 use super::lines::LineFile;
+use super::piece::{Malformed, Partials, Read};
 use super::rows::RowFile;
-use crate::dealt::Dealt;
+use crate::splits::Splits;
 
 /// A file by what it is made of.
 pub(crate) enum Content {
@@ -18,38 +19,16 @@ pub(crate) enum Content {
     Rows(RowFile),
 }
 
-/// What reading a piece came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Read {
-    /// It was read; whether the file ends with it.
-    Whole { last: bool },
-    /// A part was read; the rest of it is not written yet.
-    Part,
-    /// There is nothing of it.
-    Nothing,
-}
-
-/// A line or row that could not be decoded.
-pub(crate) struct Malformed {
-    /// Its number in the file, from 1.
-    pub(crate) number: u64,
-    pub(crate) reason: String,
-    pub(crate) content: Vec<u8>,
-}
-
-/// How much of a piece was read, by piece.
-pub(crate) type Partials = Vec<(u64, u64)>;
-
 impl Content {
-    /// Opens what `path` holds, by its extension, to go on where `dealt` and `partials` say.
+    /// Opens what `path` holds, by its extension, to go on where `splits` and `partials` say.
     pub(crate) fn open<L: DeserializeOwned>(
         path: &Path,
-        dealt: &Dealt,
+        splits: &Splits,
         partials: Partials,
     ) -> Result<Self, ConnectorError> {
         let format = format_of(path)?;
         let handle = Handle::open(path).map_err(|e| cannot_read(path, e))?;
-        Self::of::<L>(path, handle, format, dealt, partials)
+        Self::of::<L>(path, handle, format, splits, partials)
     }
 
     /// The content of a file that was opened.
@@ -57,12 +36,12 @@ impl Content {
         path: &Path,
         handle: Handle,
         format: (Format, Compression),
-        dealt: &Dealt,
+        splits: &Splits,
         partials: Partials,
     ) -> Result<Self, ConnectorError> {
         match format.0 {
-            Format::Parquet => RowFile::open::<L>(path, handle, dealt).map(Self::Rows),
-            _ => LineFile::open::<L>(path, handle, format, false, dealt.next(), partials).map(Self::Lines),
+            Format::Parquet => RowFile::open::<L>(path, handle, splits).map(Self::Rows),
+            _ => LineFile::open::<L>(path, handle, format, false, splits.next(), partials).map(Self::Lines),
         }
     }
 
@@ -74,7 +53,7 @@ impl Content {
         }
     }
 
-    /// Reads `piece`, which is the one that `dealt` has next.
+    /// Reads `piece`, which is the one that `splits` has next.
     pub(crate) fn read<L: DeserializeOwned>(
         &mut self,
         piece: u64,
@@ -108,30 +87,4 @@ impl Content {
             Self::Rows(_) => Partials::new(),
         }
     }
-}
-
-/// What the extension of `path` says.
-pub(crate) fn format_of(path: &Path) -> Result<(Format, Compression), ConnectorError> {
-    by_extension(path).ok_or_else(|| {
-        invalid(
-            path,
-            "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst, or .parquet",
-        )
-    })
-}
-
-pub(crate) fn cannot_read(path: &Path, cause: io::Error) -> ConnectorError {
-    ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), cause)
-}
-
-pub(crate) fn invalid(path: &Path, what: &str) -> ConnectorError {
-    ConnectorError::new(ErrorKind::Invalid, format!("\"{}\": {what}", path.display()))
-}
-
-pub(crate) fn unreadable(
-    path: &Path,
-    what: &str,
-    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> ConnectorError {
-    ConnectorError::caused(ErrorKind::Data, format!("\"{}\": {what}", path.display()), cause)
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use csv::ByteRecord;
 use serde::de::DeserializeOwned;
 
-use super::format::fields;
+use super::fields;
 use super::quotes::{Extent, Quotes, extent, first_line, follow, open_line, split, without_end};
 
 /// How the fields of a line become those of a record.

@@ -4,8 +4,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use tidemill_engine::ConnectorError;
 
 use super::csv::{CsvParser, Piece};
+use super::error::invalid;
 use super::quotes::first_line;
 
 /// What is in a file.
@@ -50,6 +52,16 @@ pub fn by_extension(path: &Path) -> Option<(Format, Compression)> {
     Some((format, compression))
 }
 
+/// What the extension of `path` says.
+pub(crate) fn format_of(path: &Path) -> Result<(Format, Compression), ConnectorError> {
+    by_extension(path).ok_or_else(|| {
+        invalid(
+            path,
+            "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst, or .parquet",
+        )
+    })
+}
+
 /// Turns lines into records.
 pub(crate) enum LineParser {
     Csv(CsvParser),
@@ -92,44 +104,6 @@ pub(crate) fn not_text(first: &[u8]) -> Option<&'static str> {
 
 /// UTF-8's byte order mark: no part of the first line.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Learns the field names of a struct from its `Deserialize`.
-pub(crate) mod fields {
-    use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
-
-    /// The field names of `T`, if it is a struct.
-    pub(crate) fn of<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
-        let mut fields = None;
-        // Always an error: only what it asks for is of interest.
-        drop(T::deserialize(Probe(&mut fields)));
-        fields
-    }
-
-    struct Probe<'a>(&'a mut Option<&'static [&'static str]>);
-
-    impl<'de> Deserializer<'de> for Probe<'_> {
-        type Error = de::value::Error;
-
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-            Err(de::Error::custom("only probing"))
-        }
-
-        fn deserialize_struct<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            fields: &'static [&'static str],
-            _: V,
-        ) -> Result<V::Value, Self::Error> {
-            *self.0 = Some(fields);
-            Err(de::Error::custom("only probing"))
-        }
-
-        serde::forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
-            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

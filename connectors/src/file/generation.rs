@@ -8,13 +8,15 @@ use serde::de::DeserializeOwned;
 use tidemill_engine::ConnectorError;
 
 use super::bytes::Sizes;
-use super::content::{Malformed, Partials, Read, cannot_read};
+use super::error::cannot_read;
 use super::format::{Compression, Format};
 use super::handle::Handle;
-use super::identity::{FileId, Seen, Stamp};
+use super::identity::Seen;
 use super::lines::LineFile;
+use super::piece::{Malformed, Partials, Read};
 use super::position::Place;
-use crate::dealt::{Dealt, DealtPosition};
+use super::stamp::{FileId, Stamp};
+use crate::splits::{Splits, SplitsPosition};
 
 /// One file, from when it was found on.
 pub(super) struct Generation {
@@ -22,7 +24,7 @@ pub(super) struct Generation {
     path: PathBuf,
     handle: Handle,
     format: (Format, Compression),
-    dealt: Dealt,
+    splits: Splits,
     /// Until `lines` is there.
     partials: Partials,
     /// Nothing while the header line is not all there.
@@ -46,20 +48,20 @@ pub(super) enum Outcome {
 /// Where reading of a file begins.
 #[derive(Clone, Default)]
 pub(super) struct Begin {
-    pub(super) done: Vec<DealtPosition>,
+    pub(super) done: Vec<SplitsPosition>,
     pub(super) partial: Partials,
 }
 
 impl Begin {
     /// Everything before it was read.
     pub(super) fn offset(&self) -> u64 {
-        offset(&Dealt::new(0, 1, &self.done), &self.partial)
+        offset(&Splits::new(0, 1, &self.done), &self.partial)
     }
 }
 
-fn offset(dealt: &Dealt, partials: &Partials) -> u64 {
-    let of_chunk = partials.iter().filter(|(chunk, _)| *chunk == dealt.next()).map(|(_, read)| *read);
-    dealt.next() * Sizes::OF_FILES.chunk + of_chunk.max().unwrap_or(0)
+fn offset(splits: &Splits, partials: &Partials) -> u64 {
+    let of_chunk = partials.iter().filter(|(chunk, _)| *chunk == splits.next()).map(|(_, read)| *read);
+    splits.next() * Sizes::OF_FILES.chunk + of_chunk.max().unwrap_or(0)
 }
 
 impl Generation {
@@ -69,7 +71,7 @@ impl Generation {
         format: (Format, Compression),
         begin: Begin,
     ) -> Result<Self, ConnectorError> {
-        let dealt = Dealt::new(0, 1, &begin.done);
+        let splits = Splits::new(0, 1, &begin.done);
         let stamp = Stamp::of(&handle.metadata().map_err(|e| cannot_read(path, e))?);
         let mut seen = Seen::default();
         if format.1 == Compression::None {
@@ -79,7 +81,7 @@ impl Generation {
             path: path.to_owned(),
             handle,
             format,
-            dealt,
+            splits,
             partials: begin.partial,
             lines: None,
             takes_open_line: false,
@@ -104,20 +106,20 @@ impl Generation {
 
     /// Everything before it was read.
     pub(super) fn offset(&self) -> u64 {
-        offset(&self.dealt, &self.partials())
+        offset(&self.splits, &self.partials())
     }
 
     fn partials(&self) -> Partials {
-        self.lines.as_ref().map_or_else(|| self.partials.clone(), |lines| lines.partials(self.dealt.next()))
+        self.lines.as_ref().map_or_else(|| self.partials.clone(), |lines| lines.partials(self.splits.next()))
     }
 
     pub(super) fn begin(&self) -> Begin {
-        Begin { done: vec![self.dealt.position()], partial: self.partials() }
+        Begin { done: vec![self.splits.position()], partial: self.partials() }
     }
 
     pub(super) fn place(&self) -> Place {
         let identity = Some(self.seen.identity(self.stamp));
-        Place { done: self.dealt.position(), partial: self.partials(), identity, is_all_read: self.is_all_read }
+        Place { done: self.splits.position(), partial: self.partials(), identity, is_all_read: self.is_all_read }
     }
 
     /// What it looked like when it was read last.
@@ -160,7 +162,7 @@ impl Generation {
             Err(e) => return Err(cannot_read(&self.path, e)),
         };
         let before = self.partials();
-        let piece = self.dealt.next();
+        let piece = self.splits.next();
         if self.lines.is_none() {
             self.open_lines::<L>()?;
         }
@@ -169,7 +171,7 @@ impl Generation {
             None => Read::Nothing,
         };
         if !self.is_compressed() {
-            let is_cut = metadata.len() < offset(&self.dealt, &before);
+            let is_cut = metadata.len() < offset(&self.splits, &before);
             let can_tell = self.seen.is_still_in(&self.handle).map_err(|e| cannot_read(&self.path, e))?;
             if is_cut || !can_tell {
                 found.clear();
@@ -189,9 +191,9 @@ impl Generation {
             }
             Read::Part => {}
             Read::Whole { .. } => {
-                self.dealt.advance();
+                self.splits.advance();
                 if let Some(lines) = &mut self.lines {
-                    lines.begin(self.dealt.next());
+                    lines.begin(self.splits.next());
                 }
             }
         }
@@ -213,7 +215,7 @@ impl Generation {
 
     /// Opens the lines. Where the header is not there yet they look for it again.
     fn open_lines<L: DeserializeOwned>(&mut self) -> Result<(), ConnectorError> {
-        let (next, partials) = (self.dealt.next(), self.partials.clone());
+        let (next, partials) = (self.splits.next(), self.partials.clone());
         let mut lines = LineFile::open::<L>(&self.path, self.handle.clone(), self.format, true, next, partials)?;
         if self.takes_open_line {
             lines.take_open_line();

@@ -18,8 +18,8 @@ use parquet::file::reader::{ChunkReader, Length};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::identity::FileId;
-use super::siblings;
+use super::folder;
+use super::stamp::FileId;
 
 /// A file that can be read at any time, open or not. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -167,7 +167,7 @@ impl Handle {
         let again = reopen(&path, slot.id)?.map_or_else(
             || {
                 // It may have another name by now.
-                let renamed = siblings::with_id(&path, slot.id)?;
+                let renamed = folder::with_id(&path, slot.id)?;
                 let again = renamed.as_deref().map(|path| reopen(path, slot.id)).transpose()?.flatten();
                 Ok::<_, io::Error>(again.zip(renamed))
             },

@@ -1,68 +1,17 @@
-//! What tells one file from another: by what the file system says, and by what is in it.
+//! What tells one file from another by what is in it, beside what the file system says ([`super::stamp`]).
 
-use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
 use super::handle::Handle;
+use super::stamp::{FileId, Stamp};
 
 /// Bytes at the beginning of a file, and before where reading stands, that must be what they were.
 const HEAD: u64 = 4096;
 const TAIL: u64 = 256;
-
-/// A file, whatever its name. Numbers of inodes are given again; when it was made tells those apart, where that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FileId {
-    device: u64,
-    inode: u64,
-    born: Option<i64>,
-}
-
-impl FileId {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino(), born: born(metadata) }
-    }
-}
-
-/// When the file was made, in ns since 1970.
-pub(crate) fn born(metadata: &Metadata) -> Option<i64> {
-    let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_nanos()).ok()
-}
-
-/// When the file was written to last, in ns since 1970.
-pub(crate) fn modified(metadata: &Metadata) -> i64 {
-    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
-}
-
-/// What a file looks like from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    pub(crate) id: FileId,
-    pub(crate) length: u64,
-    pub(crate) modified: i64,
-}
-
-impl Stamp {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self { id: FileId::of(metadata), length: metadata.len(), modified: modified(metadata) }
-    }
-
-    /// Of what has this name, if anything has.
-    pub(crate) fn of_path(path: &Path) -> io::Result<Option<Self>> {
-        match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(Self::of(&metadata))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-}
 
 /// Some bytes of a file, by their hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +107,8 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::file::Compression;
 

@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 use tidemill_engine::ConnectorError;
 
 use super::bytes::{Bytes, Lines, Sizes};
-use super::content::{Malformed, Partials, Read, cannot_read, invalid, unreadable};
 use super::csv::{CsvParser, Piece};
+use super::error::{cannot_read, invalid, unreadable};
 use super::format::{BYTE_ORDER_MARK, Compression, Format, LineParser, not_text};
 use super::handle::Handle;
+use super::piece::{Malformed, Partials, Read};
 use super::quotes::{first_line, line_end, open_line, reaches_into, without_end};
 use super::starts::Starts;
 

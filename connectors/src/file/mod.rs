@@ -4,7 +4,8 @@
 //! source ─┬─ bounded ─▶ content ─┬─ lines: bytes ─▶ quotes ─▶ format     plain, gzip, zstd
 //!         │                      └─ rows: Parquet ─▶ times, as fields ask for them (asked)
 //!         └─ follow: what has the name, as files come and go ─▶ generation: one file ─▶ lines
-//!              siblings: what is beside it                 leaves: identity, position, handle (opens, and closes)
+//!              siblings: what it was rotated to            identity (what is in it), position
+//! leaves: piece, error, stamp (what the system says of a file), folder (what is beside it), handle (opens, and closes)
 //! reference ── a file that is replaced as a whole, read again when it has changed: what differs, by key
 //! ```
 
@@ -13,6 +14,9 @@ mod bounded;
 mod bytes;
 mod content;
 mod csv;
+mod error;
+mod fields;
+mod folder;
 mod follow;
 mod format;
 mod generation;
@@ -20,6 +24,7 @@ mod gzip;
 mod handle;
 mod identity;
 mod lines;
+mod piece;
 mod position;
 mod quotes;
 mod reference;
@@ -27,6 +32,7 @@ mod rows;
 mod siblings;
 mod sink;
 mod source;
+mod stamp;
 mod starts;
 mod times;
 

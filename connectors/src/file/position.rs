@@ -5,16 +5,23 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::content::Partials;
-use super::identity::{FileId, Identity};
+use super::identity::Identity;
+use super::piece::Partials;
 use super::siblings::Newest;
-use crate::dealt::DealtPosition;
+use super::stamp::FileId;
+use crate::position::{self, Position};
+use crate::splits::SplitsPosition;
 
 /// One entry per file that the worker has a share of.
 #[derive(Serialize, Deserialize)]
-struct Position {
-    version: u8,
+struct Files {
     files: Vec<FilePosition>,
+}
+
+impl Position for Files {
+    /// Version 1 had no identities.
+    const VERSION: u8 = 2;
+    const OF: &'static str = "a file source's";
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,7 +40,7 @@ pub(super) struct FilePosition {
 /// How much of one file was read, and how to know it again.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Place {
-    pub(super) done: DealtPosition,
+    pub(super) done: SplitsPosition,
     /// Bytes of a chunk that were read while the file had no more, by chunk.
     pub(super) partial: Partials,
     /// Not in positions of version 1.
@@ -60,29 +67,15 @@ pub(super) struct FollowedPosition {
     pub(super) known: Vec<FileId>,
 }
 
-/// Version 1 had no identities.
-const VERSION: u8 = 2;
-
 pub(super) fn encode(files: Vec<FilePosition>) -> Result<Vec<u8>, ConnectorError> {
-    serde_json::to_vec(&Position { version: VERSION, files })
-        .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+    position::encode(&Files { files })
 }
 
 /// The old workers' entries for each file of `paths`.
 pub(super) fn restored(positions: &[Vec<u8>], paths: &[PathBuf]) -> Result<Vec<Vec<FilePosition>>, ConnectorError> {
     let mut restored: Vec<Vec<FilePosition>> = vec![Vec::new(); paths.len()];
     for bytes in positions {
-        let position: Position = serde_json::from_slice(bytes).map_err(|e| {
-            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a file source's", e)
-        })?;
-        if position.version == 0 || position.version > VERSION {
-            let found = position.version;
-            return Err(ConnectorError::new(
-                ErrorKind::Data,
-                format!("the position in the checkpoint is of version {found}, this build reads up to {VERSION}"),
-            ));
-        }
-        for file in position.files {
+        for file in position::decode::<Files>(bytes)?.files {
             let index = paths.iter().position(|path| name(path) == file.path).ok_or_else(|| {
                 let what = format!(
                     "the checkpoint was reading \"{}\", which this run does not: name the same files",
@@ -102,7 +95,7 @@ pub(super) fn name(path: &Path) -> String {
 
 /// What the old workers' shares of one file say together, if there are any.
 pub(super) struct Merged {
-    pub(super) done: Vec<DealtPosition>,
+    pub(super) done: Vec<SplitsPosition>,
     pub(super) partial: Partials,
     /// Each that differs from the others.
     pub(super) identities: Vec<Identity>,
@@ -144,7 +137,7 @@ mod tests {
         let merged = Merged::of(files.remove(0)).unwrap();
         assert_eq!((merged.partial, merged.watermark, merged.finished), (vec![(4, 7)], -3, false));
         assert!(merged.identities.is_empty() && merged.followed.is_none());
-        assert_eq!(crate::dealt::Dealt::new(0, 1, &merged.done).next(), 3);
+        assert_eq!(crate::splits::Splits::new(0, 1, &merged.done).next(), 3);
     }
 
     #[test]

@@ -20,11 +20,12 @@ use serde::de::DeserializeOwned;
 use serde_arrow::Deserializer;
 use tidemill_engine::ConnectorError;
 
-use super::content::{Malformed, Read, invalid, unreadable};
-use super::format::fields;
+use super::error::{invalid, unreadable};
+use super::fields;
 use super::handle::Handle;
+use super::piece::{Malformed, Read};
 use super::times::Times;
-use crate::dealt::Dealt;
+use crate::splits::Splits;
 
 /// Rows of a piece: about as many as a source hands out at a time.
 const PIECE: u64 = 1024;
@@ -44,7 +45,7 @@ impl RowFile {
     pub(crate) fn open<L: DeserializeOwned>(
         path: &Path,
         handle: Handle,
-        dealt: &Dealt,
+        splits: &Splits,
     ) -> Result<Self, ConnectorError> {
         let damaged = |e: ParquetError| unreadable(path, "it cannot be read as Parquet: is it cut off or damaged?", e);
         let builder = builder(path, &handle)?;
@@ -75,7 +76,7 @@ impl RowFile {
             .with_projection(mask)
             .with_batch_size(PIECE as usize)
             .with_row_selection_policy(RowSelectionPolicy::Selectors)
-            .with_row_selection(selection(dealt, rows))
+            .with_row_selection(selection(splits, rows))
             .build()
             .map_err(damaged)?;
         Ok(Self { path: path.to_owned(), rows, first: first.map(Ok), reader, times })
@@ -143,18 +144,18 @@ fn builder(path: &Path, handle: &Handle) -> Result<ParquetRecordBatchReaderBuild
     ParquetRecordBatchReaderBuilder::try_new_with_options(handle.clone(), options).map_err(damaged)
 }
 
-/// The rows of the pieces that `dealt` has still to do.
-fn selection(dealt: &Dealt, rows: u64) -> RowSelection {
-    let (mut dealt, mut at, mut selectors) = (dealt.clone(), 0, Vec::new());
-    while dealt.next() * PIECE < rows {
-        let first = dealt.next() * PIECE;
+/// The rows of the pieces that `splits` has still to do.
+fn selection(splits: &Splits, rows: u64) -> RowSelection {
+    let (mut splits, mut at, mut selectors) = (splits.clone(), 0, Vec::new());
+    while splits.next() * PIECE < rows {
+        let first = splits.next() * PIECE;
         let end = (first + PIECE).min(rows);
         if first > at {
             selectors.push(RowSelector::skip((first - at) as usize));
         }
         selectors.push(RowSelector::select((end - first) as usize));
         at = end;
-        dealt.advance();
+        splits.advance();
     }
     selectors.into()
 }

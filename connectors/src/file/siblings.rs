@@ -4,23 +4,19 @@
 //! a.jsonl   a.jsonl.1   a.jsonl-20261128.gz   a.2026-11-28.jsonl       logrotate, log4j, and others
 //! ```
 
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
+use super::folder::{Sibling, others};
 use super::format::Compression;
 use super::handle::Handle;
-use super::identity::{FileId, Identity, born, modified};
+use super::identity::Identity;
+use super::stamp::{FileId, born, modified};
 
 /// How far ahead two files are compared in one go.
 const STEP: u64 = 64 * 1024;
-
-/// A file that is named after another one.
-pub(crate) struct Sibling {
-    pub(crate) path: PathBuf,
-    metadata: Metadata,
-}
 
 /// The newest of some files: when it was made, and when it was written to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,14 +55,6 @@ impl Newest {
 }
 
 impl Sibling {
-    pub(crate) fn id(&self) -> FileId {
-        FileId::of(&self.metadata)
-    }
-
-    fn modified(&self) -> i64 {
-        modified(&self.metadata)
-    }
-
     /// Its place among others: by when it was made, for whoever has it open may still write to it. One that is compressed was
     /// made whenever that was done, but has the time of what it was made from.
     pub(crate) fn order(&self) -> (i64, bool) {
@@ -103,38 +91,6 @@ pub(crate) fn compression_of(path: &Path) -> Compression {
     }
 }
 
-/// Where `path` leads to, if it is a link.
-fn real(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The regular files in the folder of `path` whose names will do, but not the one it names.
-fn others(path: &Path, will_do: impl Fn(&str, &str) -> bool) -> io::Result<Vec<Sibling>> {
-    let real = real(path);
-    let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let other = entry.file_name();
-        let other = other.to_string_lossy();
-        if *other == *name || !will_do(&name, &other) {
-            continue;
-        }
-        // What goes while it is looked at is not there.
-        let Ok(metadata) = fs::metadata(entry.path()) else { continue };
-        if metadata.is_file() {
-            found.push(Sibling { path: entry.path(), metadata });
-        }
-    }
-    Ok(found)
-}
-
-/// The file beside `path` that is this very file.
-pub(crate) fn with_id(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
-    Ok(others(path, |_, _| true)?.into_iter().find(|sibling| sibling.id() == id).map(|sibling| sibling.path))
-}
-
 /// Whether a name is what rotation makes of `name`: with a number, a date or `old` behind it or before its extension.
 pub(crate) fn is_rotated(name: &str, rotated: &str) -> bool {
     let rotated = [".gz", ".zst"].iter().find_map(|suffix| rotated.strip_suffix(suffix)).unwrap_or(rotated);
@@ -160,13 +116,6 @@ fn rotated(path: &Path) -> io::Result<Vec<Sibling>> {
         sibling.compression() == Compression::None || !plain.contains(&sibling.path.with_extension(""))
     });
     Ok(found)
-}
-
-/// When something was last made, renamed or removed in the folder of `path`.
-pub(crate) fn folder_changed(path: &Path) -> io::Result<i64> {
-    let real = real(path);
-    let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(modified(&fs::metadata(folder)?))
 }
 
 /// The newest of what is there of earlier files.
@@ -255,6 +204,8 @@ fn begins(whole: &mut Bytes, part: &mut Bytes) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,9 +1,10 @@
 //! The file sink: parts that appear, whole, when their epoch commits.
 //!
 //! ```text
-//! epoch runs    .part-e7-w0.{incarnation}.inprogress     hidden, being written
-//! epoch closes  sync; the delta holds {temporary name, final name, length}
-//! committed     rename ▶ part-e7-w0.jsonl                idempotent: the name is the marker
+//! epoch runs     .part-w000-{incarnation}-{n}.inprogress   hidden, being written: its epoch is known when it closes
+//! epoch closes   the delta holds {temporary name, final name, length}
+//! before commit  the file is synced
+//! committed      rename ▶ part-e0000000007-w000.jsonl      idempotent: the name is the marker
 //! ```
 
 use std::fs::{self, File};

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill_engine::{ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
+use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime};
 
 use super::bounded::Bounded;
-use super::content::Malformed;
 use super::follow::{Followed, Following, LostFile};
+use super::piece::Malformed;
 use super::position::{self, FilePosition, Merged};
 use crate::malformed::{MaxMalformed, Tolerated};
 
@@ -158,11 +158,10 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
         }
         let restored = position::restored(&context.restored, &self.paths)?;
         let lines = Lines {
-            name: context.name.clone(),
             event_time: Arc::clone(&self.event_time),
             convert: Arc::clone(&self.convert),
             out_of_orderness_ms: self.max_out_of_orderness_ms,
-            malformed: Tolerated::new(self.max_malformed, "lines"),
+            malformed: Tolerated::new(&context.name, self.max_malformed, "lines"),
         };
         let files = if self.follow {
             let following = Following {
@@ -198,7 +197,6 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
 
 /// What becomes of the lines that are read.
 struct Lines<T, L> {
-    name: String,
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
     out_of_orderness_ms: i64,
@@ -217,9 +215,7 @@ impl<T: Data, L: DeserializeOwned> Lines<T, L> {
     fn refuse(&mut self, path: &Path, line: Malformed, batch: &mut Batch<T>) -> Result<(), ConnectorError> {
         let Malformed { number, reason, content } = line;
         let origin = format!("{}:{number}", path.display());
-        self.malformed.malformed(&origin, &reason)?;
-        batch.dead_letter(DeadLetter::new(&self.name, origin, reason, &content));
-        Ok(())
+        self.malformed.refuse(batch, origin, reason, &content)
     }
 
     /// The watermark of a file that had `before`, after records up to `latest`.
@@ -339,7 +335,7 @@ impl<T: Data, L: DeserializeOwned + 'static> SourceReader for FileReader<T, L> {
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
         match &mut self.files {
             Files::Bounded(files) => Self::read_bounded(&mut self.lines, files, batch),
-            // Files are never dealt out anew.
+            // Files are never divided anew.
             Files::Followed { files, .. } if files.is_empty() => Ok(Next::Done),
             Files::Followed { files, next_look } => Self::read_followed(&mut self.lines, files, next_look, batch),
         }

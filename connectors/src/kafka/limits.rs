@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::client::{ASK, Log, failed};
-use super::sink::{Delivery, Settings};
+use super::settings::{Delivery, SinkSettings};
 
 /// librdkafka's default of `message.max.bytes`.
 const CLIENT_LIMIT: usize = 1_000_000;
@@ -15,7 +15,7 @@ const CLIENT_LIMIT: usize = 1_000_000;
 const OVERHEAD: usize = 100;
 
 /// What the settings alone tell.
-pub(super) fn check_settings(settings: &Settings, interval: Option<Duration>) -> Result<(), ConnectorError> {
+pub(super) fn check_settings(settings: &SinkSettings, interval: Option<Duration>) -> Result<(), ConnectorError> {
     if settings.delivery == Delivery::AtLeastOnce {
         return Ok(());
     }
@@ -38,7 +38,7 @@ pub(super) fn check_settings(settings: &Settings, interval: Option<Duration>) ->
 }
 
 /// What the cluster says: the topic is there, and takes transactions as long as these.
-pub(super) fn check_cluster(settings: &Settings) -> Result<(), ConnectorError> {
+pub(super) fn check_cluster(settings: &SinkSettings) -> Result<(), ConnectorError> {
     let config = settings.connection.config(&[], &[("allow.auto.create.topics", "false")])?;
     let client: BaseConsumer<Log> =
         config.create_with_context(Log::default()).map_err(|e| failed("make a Kafka client", e))?;
@@ -67,7 +67,7 @@ pub(super) fn check_cluster(settings: &Settings) -> Result<(), ConnectorError> {
 }
 
 /// The largest message the topic and the client take.
-pub(super) fn largest_message(settings: &Settings) -> Result<usize, ConnectorError> {
+pub(super) fn largest_message(settings: &SinkSettings) -> Result<usize, ConnectorError> {
     let own = settings.connection.properties.iter().find(|(name, _)| name == "message.max.bytes");
     let client = own.and_then(|(_, value)| value.parse().ok()).unwrap_or(CLIENT_LIMIT);
     let topic = number(settings, &ResourceSpecifier::Topic(&settings.topic), "max.message.bytes")?;
@@ -85,7 +85,7 @@ pub(super) fn too_large(topic: &str, size: usize, largest: usize) -> ConnectorEr
 }
 
 /// A number among the settings of a broker or a topic; none where we may not ask, or the broker does not say.
-fn number(settings: &Settings, of: &ResourceSpecifier<'_>, name: &str) -> Result<Option<u64>, ConnectorError> {
+fn number(settings: &SinkSettings, of: &ResourceSpecifier<'_>, name: &str) -> Result<Option<u64>, ConnectorError> {
     let config = settings.connection.config(&[], &[])?;
     let admin: AdminClient<Log> =
         config.create_with_context(Log::default()).map_err(|e| failed("make a Kafka client", e))?;
@@ -104,10 +104,10 @@ fn number(settings: &Settings, of: &ResourceSpecifier<'_>, name: &str) -> Result
 mod tests {
     use super::*;
     use crate::kafka::client::Connection;
-    use crate::kafka::sink::LostMarker;
+    use crate::kafka::settings::LostMarker;
 
-    fn settings(delivery: Delivery, timeout: Duration) -> Settings {
-        Settings {
+    fn settings(delivery: Delivery, timeout: Duration) -> SinkSettings {
+        SinkSettings {
             connection: Connection::new("a:1"),
             topic: "alerts".to_owned(),
             delivery,

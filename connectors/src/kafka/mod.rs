@@ -1,16 +1,17 @@
 //! Kafka: topics in, each partition with its own watermark; topics out, exactly once through any crash.
 //!
 //! ```text
-//! source ─ topics (which, discovery) ─ start (from where) ─ partition (watermark, idle, order) ─ payload (decode, registry)
+//! source ─ topics (which, discovery) ─ start (from where) ─ partition (watermark, idle, order) ─ payload (registry)
 //! sink ─┬─ direct: at least once                            position (what a checkpoint notes)
 //!       └─ transactional: a thread ─ session (one producer) ─ marker (what is published)
 //!          recovery (at start) ─ token (what a checkpoint stages) ─ outgoing (encoding)
-//! leaves: client, identity (which topic a name stands for), url, limits
+//! leaves: settings, decode, client, identity (which topic a name stands for), url, limits
 //! ```
 //! What each mode guarantees, and what it cannot, is in `docs/kafka.md`.
 
 mod client;
 mod dead_letter;
+mod decode;
 mod deliveries;
 mod direct;
 mod identity;
@@ -24,6 +25,7 @@ mod reader;
 mod recovery;
 mod registry;
 mod session;
+mod settings;
 mod sink;
 mod source;
 mod start;
@@ -34,15 +36,16 @@ mod url;
 mod watch;
 
 pub use client::Connection;
+pub use decode::{Decode, Incoming, NotDecoded};
 pub use identity::RecreatedTopic;
 pub use outgoing::Outgoing;
 pub use payload::{
-    Decode, Incoming, KeyedRow, NotDecoded, avro, framed_protobuf, json, json_key, json_or_deleted, or_deleted,
-    protobuf, raw, text_key,
+    KeyedRow, avro, framed_protobuf, json, json_key, json_or_deleted, or_deleted, protobuf, raw, text_key,
 };
 pub use reader::KafkaReader;
 pub use registry::SchemaRegistry;
-pub use sink::{Delivery, KafkaSink, KafkaWriter, LostMarker};
+pub use settings::{Delivery, LostMarker};
+pub use sink::{KafkaSink, KafkaWriter};
 pub use source::KafkaSource;
 pub use start::Start;
 pub use topics::Topics;

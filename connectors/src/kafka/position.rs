@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
+use crate::position::{self, Position};
+
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct PartitionId {
@@ -56,13 +58,15 @@ pub(super) struct Noted {
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
-    version: u8,
     partitions: Vec<(PartitionId, Place)>,
     #[serde(default)]
     topic_ids: BTreeMap<String, String>,
 }
 
-const VERSION: u8 = 1;
+impl Position for Stored {
+    const VERSION: u8 = 1;
+    const OF: &'static str = "a Kafka source's";
+}
 
 /// `topic_id` knows the ids of topics.
 pub(super) fn encode(
@@ -78,22 +82,14 @@ pub(super) fn encode(
             topic_ids.insert(topic.clone(), id);
         }
     }
-    serde_json::to_vec(&Stored { version: VERSION, partitions, topic_ids })
-        .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+    position::encode(&Stored { partitions, topic_ids })
 }
 
 /// What all workers of the last run noted. Each partition had one reader.
 pub(super) fn merge(positions: &[Vec<u8>]) -> Result<Noted, ConnectorError> {
     let Noted { mut places, mut topic_ids } = Noted::default();
     for bytes in positions {
-        let stored: Stored = serde_json::from_slice(bytes).map_err(|e| {
-            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a Kafka source's", e)
-        })?;
-        if stored.version != VERSION {
-            let found = stored.version;
-            let message = format!("the position in the checkpoint is of version {found}, this build reads {VERSION}");
-            return Err(ConnectorError::new(ErrorKind::Data, message));
-        }
+        let stored: Stored = position::decode(bytes)?;
         for (topic, id) in stored.topic_ids {
             topic_ids.entry(topic).or_default().insert(id);
         }
@@ -129,7 +125,7 @@ mod tests {
     }
 
     proptest! {
-        /// Dealt out among any number of workers, noted by each, and merged: nothing is lost or doubled.
+        /// Splits out among any number of workers, noted by each, and merged: nothing is lost or doubled.
         #[test]
         fn what_the_workers_noted_is_what_there_was(places in places(), workers in 1..6_usize) {
             let of = |worker| places.clone().into_iter().filter(move |(id, _)| id.owner(workers) == worker);

@@ -17,10 +17,10 @@ use tidemill_engine::source::{Batch, Next, SourceContext, SourceReader, Waker};
 use tidemill_engine::{Arrival, Clock, ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
 
 use super::client::{failed, verdict};
+use super::decode::{Decode, Incoming, NotDecoded};
 use super::partition::{Progress, reading_order};
-use super::payload::{Decode, Incoming, NotDecoded};
 use super::position::{self, PartitionId, Place};
-use super::source::Settings;
+use super::settings::SourceSettings;
 use super::start::Opening;
 use super::topics::Scout;
 use super::watch::{Watch, take_events};
@@ -46,7 +46,7 @@ struct Lane {
 /// One worker's partitions.
 pub struct KafkaReader<T> {
     name: String,
-    settings: Settings,
+    settings: SourceSettings,
     decode: Arc<dyn Decode<T>>,
     event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
     // Before the consumer: queues end before it does.
@@ -65,7 +65,7 @@ pub struct KafkaReader<T> {
 
 impl<T: Data> KafkaReader<T> {
     pub(super) fn new(
-        settings: Settings,
+        settings: SourceSettings,
         decode: Arc<dyn Decode<T>>,
         event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
         consumer: Arc<BaseConsumer<Watch>>,
@@ -73,8 +73,8 @@ impl<T: Data> KafkaReader<T> {
         context: SourceContext,
     ) -> Self {
         Self {
+            malformed: Tolerated::new(&context.name, settings.max_malformed, "messages"),
             name: context.name,
-            malformed: Tolerated::new(settings.max_malformed, "messages"),
             tombstones: context.metrics.counter("tombstones"),
             settings,
             decode,
@@ -177,9 +177,7 @@ impl<T: Data> KafkaReader<T> {
                         Err(NotDecoded::Poison(reason)) => {
                             lane.progress.read(offset, None, batch.now());
                             let origin = format!("{}@{offset}", lane.id);
-                            self.malformed.malformed(&origin, &reason)?;
-                            let content = message.payload().unwrap_or_default();
-                            batch.dead_letter(DeadLetter::new(&self.name, origin, reason, content));
+                            self.malformed.refuse(batch, origin, reason, message.payload().unwrap_or_default())?;
                         }
                         Err(NotDecoded::Tombstone) => {
                             lane.progress.read(offset, None, batch.now());

@@ -15,14 +15,14 @@ use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 use super::client::failed;
 use super::marker::{Recovery, plan};
 use super::session::{Identity, Published, Session, is_fenced};
-use super::sink::{Delivery, LostMarker, Settings};
+use super::settings::{Delivery, LostMarker, SinkSettings};
 use super::token::{self, Token};
 
 /// The staged epochs of each transactional id.
 type Staged = BTreeMap<(String, usize), Vec<(Epoch, Token)>>;
 
 pub(super) fn recover(
-    settings: &Settings,
+    settings: &SinkSettings,
     context: &SinkContext,
     tokens: Vec<StagedToken>,
 ) -> Result<(), ConnectorError> {
@@ -60,7 +60,7 @@ fn panicked() -> ConnectorError {
     ConnectorError::new(ErrorKind::Internal, "a thread that recovers Kafka output panicked")
 }
 
-fn check_topic(settings: &Settings, epoch: Epoch, token: &Token) -> Result<(), ConnectorError> {
+fn check_topic(settings: &SinkSettings, epoch: Epoch, token: &Token) -> Result<(), ConnectorError> {
     let (was, is) = (&token.head.topic, &settings.topic);
     if was == is {
         return Ok(());
@@ -75,7 +75,7 @@ fn check_topic(settings: &Settings, epoch: Epoch, token: &Token) -> Result<(), C
 
 /// Takes over what one worker of the last run wrote.
 fn take_over(
-    settings: &Settings,
+    settings: &SinkSettings,
     identity: &Identity,
     restored: Epoch,
     staged: &[(Epoch, Token)],

@@ -9,7 +9,7 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::client::pause;
-use super::payload::NotDecoded;
+use super::decode::NotDecoded;
 
 /// How long one answer may take; a worker waits for it.
 const ASK: Duration = Duration::from_secs(5);

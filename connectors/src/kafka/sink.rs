@@ -1,34 +1,21 @@
-//! The Kafka sink: its settings, what is checked before anything is written, and recovery.
+//! The Kafka sink: what is checked before anything is written, and the two ways to write.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tidemill_engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use tidemill_engine::{ConnectorError, Data, DeadLetter, Epoch, ErrorKind, Record};
 
-use super::client::{Connection, Log};
+use super::client::Connection;
 use super::dead_letter;
 use super::identity::TopicIds;
 use super::limits;
 use super::outgoing::Outgoing;
 use super::recovery;
-use super::session::Identity;
+use super::settings::{Delivery, LostMarker, SinkSettings};
 use super::token::TokenHead;
 use super::{direct, transactional};
-
-/// What a [`KafkaSink`] promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Delivery {
-    /// Messages are acknowledged by all replicas before their epoch counts as durable. After a crash those since
-    /// the last checkpoint are produced again. They are visible at once.
-    AtLeastOnce,
-    /// A consumer that reads `read_committed` sees each message once, whatever dies when. They are visible when
-    /// their epoch is committed. Needs a checkpoint directory.
-    ExactlyOnce,
-}
 
 type Encode<T> = Arc<dyn Fn(&Record<T>, &mut Outgoing) -> Result<(), String> + Send + Sync>;
 
@@ -40,34 +27,9 @@ type Encode<T> = Arc<dyn Fn(&Record<T>, &mut Outgoing) -> Result<(), String> + S
 ///   staged in its delta; the transaction commits after the manifest, together with a marker of its epoch (see
 ///   `docs/kafka.md`). Marker groups are `{prefix}.w{worker}`, transactional ids `{prefix}.w{worker}.0` and `.1`.
 pub struct KafkaSink<T> {
-    settings: Settings,
+    settings: SinkSettings,
     encode: Encode<T>,
     record: PhantomData<fn(T)>,
-}
-
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) connection: Connection,
-    pub(super) topic: String,
-    pub(super) delivery: Delivery,
-    pub(super) prefix: Option<String>,
-    pub(super) transaction_timeout: Duration,
-    pub(super) patience: Duration,
-    pub(super) lost_marker: LostMarker,
-}
-
-/// What a restart does when output is staged and its marker is gone, so that nobody can tell whether it was
-/// published. Brokers forget a marker when nothing was committed for `offsets.retention.minutes` (7 days).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LostMarker {
-    /// Stop, and say so.
-    #[default]
-    Refuse,
-    /// Publish it: it may be there twice.
-    Publish,
-    /// Leave it out: it may be missing.
-    Skip,
 }
 
 impl<T: Data> KafkaSink<T> {
@@ -78,7 +40,7 @@ impl<T: Data> KafkaSink<T> {
         delivery: Delivery,
         encode: impl Fn(&Record<T>, &mut Outgoing) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        let settings = Settings {
+        let settings = SinkSettings {
             connection,
             topic: topic.into(),
             delivery,
@@ -143,32 +105,6 @@ impl KafkaSink<DeadLetter> {
             dead_letter::encode(&record.data, message);
             Ok(())
         })
-    }
-}
-
-impl Settings {
-    pub(super) fn prefix(&self, sink: &str) -> String {
-        self.prefix.clone().unwrap_or_else(|| format!("tidemill.{}.{sink}", self.topic))
-    }
-
-    pub(super) fn identity(&self, context: &SinkContext, prefix: &str, worker: usize) -> Identity {
-        Identity {
-            connection: self.connection.clone(),
-            topic: self.topic.clone(),
-            prefix: prefix.to_owned(),
-            worker,
-            turn: 0,
-            incarnation: context.incarnation,
-            leader: Arc::clone(&context.leader),
-            transaction_timeout: self.transaction_timeout,
-            patience: self.patience,
-            log: self.log(context),
-            ending: Arc::default(),
-        }
-    }
-
-    pub(super) fn log(&self, context: &SinkContext) -> Log {
-        Log { errors: context.metrics.counter("broker_errors"), ..Log::default() }
     }
 }
 

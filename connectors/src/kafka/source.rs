@@ -1,4 +1,4 @@
-//! The Kafka source: partitions dealt out among the workers by the engine, each with a watermark of its own.
+//! The Kafka source: partitions divided among the workers, each with a watermark of its own.
 //!
 //! ```text
 //! topic/0 ─▶ queue ─┐                                        ┌─▶ records, dead letters
@@ -16,10 +16,11 @@ use tidemill_engine::source::{Source, SourceContext};
 use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime};
 
 use super::client::{Connection, failed};
+use super::decode::Decode;
 use super::identity::{self, RecreatedTopic};
-use super::payload::Decode;
 use super::position::{self, PartitionId};
 use super::reader::KafkaReader;
+use super::settings::SourceSettings;
 use super::start::{self, Start};
 use super::topics::{self, Scout, Topics};
 use super::watch::{self, Watch};
@@ -35,27 +36,9 @@ use crate::malformed::MaxMalformed;
 /// * A message that cannot be decoded is a dead letter with topic, partition, offset and reason. So is a tombstone, unless
 ///   the decoder makes something of it ([`json_or_deleted`](super::json_or_deleted)); tombstones are no fault and stop no job.
 pub struct KafkaSource<T> {
-    settings: Settings,
+    settings: SourceSettings,
     decode: Arc<dyn Decode<T>>,
     event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
-}
-
-/// How topics are read.
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) connection: Connection,
-    pub(super) topics: Topics,
-    pub(super) start: Start,
-    pub(super) group: Option<String>,
-    pub(super) out_of_orderness_ms: i64,
-    pub(super) idle_after: Duration,
-    pub(super) max_drift_ms: i64,
-    pub(super) discovery: Duration,
-    pub(super) until_end: bool,
-    pub(super) max_malformed: MaxMalformed,
-    pub(super) lead_ms: i64,
-    pub(super) max_ahead_ms: Option<i64>,
-    pub(super) recreated_topic: RecreatedTopic,
 }
 
 fn ms(duration: Duration) -> i64 {
@@ -74,7 +57,7 @@ impl<T: Data> KafkaSource<T> {
         decode: impl Decode<T>,
         event_time: impl Fn(&T) -> EventTime + Send + Sync + 'static,
     ) -> Self {
-        let settings = Settings {
+        let settings = SourceSettings {
             connection,
             topics,
             start: Start::Earliest,
@@ -230,7 +213,7 @@ impl<T: Data> Source for KafkaSource<T> {
     }
 }
 
-fn consumer(settings: &Settings, context: &SourceContext) -> Result<BaseConsumer<Watch>, ConnectorError> {
+fn consumer(settings: &SourceSettings, context: &SourceContext) -> Result<BaseConsumer<Watch>, ConnectorError> {
     let defaults = [
         // Little is kept ahead per partition: a worker may have hundreds.
         ("queued.min.messages", "20000"),

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, States};
 use tidemill_engine::stream::Either;
 use tidemill_engine::{Data, EventTime, JobError, Record};
-use tidemill_state::{Key, Queue, StateError};
+use tidemill_state::{Key, StateError};
 
-use super::{JoinKind, Joined};
+use super::kind::{JoinKind, Joined};
+use crate::search::first_where;
 
 /// How far in time a record of the right may be from one of the left, both bounds included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,19 +81,6 @@ impl<K: Key, A: Data, B: Data> IntervalJoinLogic<K, A, B> {
     }
 }
 
-/// Number of the first kept record that `holds` is true of, and of all after it.
-fn first_where<T>(queue: &Queue<Timed<T>>, holds: impl Fn(i128) -> bool) -> u64 {
-    let (mut from, mut to) = (queue.head(), queue.tail());
-    while from < to {
-        let middle = from + (to - from) / 2;
-        match queue.get(middle) {
-            Some(kept) if !holds(kept.time.into()) => from = middle + 1,
-            _ => to = middle,
-        }
-    }
-    from
-}
-
 impl<K: Key, T: Data> Side<K, T> {
     /// What is kept from `from_ms` to `to_ms` after the time at hand, in order. Marks it as matched.
     fn partners<O, S>(&self, ctx: &Context<'_, K, O, S>, from_ms: i64, to_ms: i64) -> Result<Vec<T>, StateError> {
@@ -101,7 +89,8 @@ impl<K: Key, T: Data> Side<K, T> {
         let (from, to) = (now + i128::from(from_ms), now + i128::from(to_ms));
         let (range, found) = self.kept.read(ctx, |log| {
             let Some(log) = log else { return (0..0, Vec::new()) };
-            let (from, to) = (first_where(log, |time| time >= from), first_where(log, |time| time > to));
+            let time = |kept: &Timed<T>| i128::from(kept.time);
+            let (from, to) = (first_where(log, |kept| time(kept) >= from), first_where(log, |kept| time(kept) > to));
             let found = (from..to).filter_map(|at| log.get(at)).map(|kept| kept.data.clone()).collect();
             let (from, to) = ((from - log.head()) as usize, (to.max(from) - log.head()) as usize);
             (from..to, found)

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use tidemill_engine::Data;
 use tidemill_engine::stream::Either;
 
-use super::{JoinKind, Joined};
+use super::kind::{JoinKind, Joined};
 use crate::window::Aggregate;
 
 /// All pairs of a window. Made by [`pairs`].

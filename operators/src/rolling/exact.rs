@@ -5,7 +5,7 @@
 
 use tidemill_state::Queue;
 
-use super::{Event, Totals};
+use super::totals::{Event, Totals};
 use crate::sum::{ExactSum, Pair};
 
 /// One for each window that is here.

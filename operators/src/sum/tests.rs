@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::oracle::{same, value};
 use super::*;
+use testkit::exact::{self as oracle, same, value};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]

@@ -19,7 +19,7 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan as _};
 use tidemill_engine::EventTime;
 
-use super::assigner::Window;
+use super::span::Window;
 
 /// A time zone by its IANA name.
 #[derive(Clone, Copy)]

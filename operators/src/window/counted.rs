@@ -5,9 +5,10 @@ use tidemill_engine::shell::{LogicError, ParameterStates, ValueState};
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::Key;
 
-use super::assigner::Window;
+use super::aggregate::Aggregate;
+use super::result::{WindowContext, tell};
+use super::span::Window;
 use super::spec::{Firing, TimeDomain};
-use super::{Aggregate, WindowContext, tell};
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Counted<A> {

@@ -17,9 +17,11 @@ use tidemill_engine::shell::{LogicError, ParameterStates, ValueState};
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::Key;
 
-use super::assigner::{Window, next_multiple};
+use super::aggregate::Aggregate;
+use super::assigner::next_multiple;
+use super::result::{WindowContext, tell};
+use super::span::Window;
 use super::spec::{Firing, Mode, TimeDomain, WindowSpec};
-use super::{Aggregate, WindowContext, tell};
 
 /// An open window of a key.
 #[derive(Clone, Serialize, Deserialize)]

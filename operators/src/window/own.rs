@@ -4,7 +4,7 @@ use std::fmt;
 
 use tidemill_engine::EventTime;
 
-use super::assigner::{Assigner, Window};
+use super::span::Window;
 
 /// Cuts time into windows as a program needs them: shifts of a factory, the opening hours of a market, the days of another
 /// calendar.
@@ -57,7 +57,7 @@ pub trait WindowAssigner: Send + Sync + 'static {
     }
 }
 
-/// A [`WindowAssigner`] as an [`Assigner`] holds it. It lives as long as the process.
+/// A [`WindowAssigner`] as an [`Assigner`](super::Assigner) holds it. It lives as long as the process.
 #[derive(Clone, Copy)]
 pub struct Own(pub(super) &'static dyn WindowAssigner);
 
@@ -75,10 +75,3 @@ impl PartialEq for Own {
 }
 
 impl Eq for Own {}
-
-impl<W: WindowAssigner> From<W> for Assigner {
-    /// The assigner is kept for the life of the process: it is to be made once for each operator, not for each record.
-    fn from(assigner: W) -> Self {
-        Self::Own(Own(Box::leak(Box::new(assigner))))
-    }
-}

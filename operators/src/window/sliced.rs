@@ -20,9 +20,12 @@ use tidemill_engine::shell::{ListState, LogicError, ParameterStates};
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::{Key, Queue};
 
-use super::assigner::{Slices, Window};
+use super::aggregate::Aggregate;
+use super::assigner::Slices;
+use super::result::{WindowContext, tell};
+use super::span::Window;
 use super::spec::{Firing, WindowSpec};
-use super::{Aggregate, WindowContext, tell};
+use crate::search::first_where;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Slice<A> {
@@ -226,7 +229,7 @@ where
             queue.push_back(slice);
         }
         beside.closed = beside.closed.max(window.end);
-        let first = first_where(queue, |slice| slice.start >= window.start);
+        let first = first_where(queue, |slice| slice.window.start >= window.start);
         let late = beside.late.iter().filter(|slice| slice.window.start >= window.start);
         let mut late = late.filter(|slice| slice.window.end <= window.end).peekable();
         if first == queue.tail() && late.peek().is_none() {
@@ -302,7 +305,7 @@ where
         // What comes later in time ends later: the first slice of each kind will do.
         let to_come = |slice: Window| i128::from(slice.start.0) >= from;
         let first_to_come = |slices: &VecDeque<Slice<A::Accumulator>>| slices.iter().map(window).find(|s| to_come(*s));
-        let closed = queue.get(first_where(queue, to_come)).map(window);
+        let closed = queue.get(first_where(queue, |slice| to_come(slice.window))).map(window);
         let firsts = [closed, first_to_come(&beside.late), first_to_come(&beside.open)];
         let first = firsts.into_iter().flatten().min_by_key(|slice| slice.end);
         let end = first.map(|slice| self.slices.first_end_after(at, slice));
@@ -310,25 +313,4 @@ where
         let oldest = [queue.front(), beside.late.front(), beside.open.front()];
         end.or_else(|| oldest.into_iter().flatten().map(|slice| self.forgotten_at(slice.window)).min())
     }
-}
-
-/// Number of the first slice that `holds` is true of, which must be so of all after it. It is likely among the first.
-fn first_where<A>(queue: &Queue<Slice<A>>, holds: impl Fn(Window) -> bool) -> u64 {
-    let (mut from, mut to, mut step) = (queue.head(), queue.tail(), 1);
-    while let Some(slice) = queue.get(from + step - 1) {
-        if holds(slice.window) {
-            to = from + step - 1;
-            break;
-        }
-        from += step;
-        step *= 2;
-    }
-    while from < to {
-        let middle = from + (to - from) / 2;
-        match queue.get(middle) {
-            Some(slice) if !holds(slice.window) => from = middle + 1,
-            _ => to = middle,
-        }
-    }
-    from
 }

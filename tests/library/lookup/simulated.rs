@@ -10,7 +10,7 @@ use tidemill::prelude::*;
 use tidemill::testing::{Outside, Simulation};
 
 use super::{Rows, row};
-use crate::script::sorted;
+use testkit::script::sorted;
 
 /// What became of the records of all simulated runs.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use tidemill::prelude::*;
 use tidemill::testing::{TestSink, TestSource};
 
 use super::{Script, grouped, scripts, world};
-use crate::script::{Event, cases, sorted};
+use testkit::script::{Event, cases, sorted};
 
 /// Longer than any run.
 const DAY_MS: i64 = 86_400_000;

@@ -8,7 +8,7 @@ use tidemill::prelude::*;
 use tidemill::testing::{TestSink, TestSource};
 
 use super::{Script, grouped, scripts, world};
-use crate::script::{Event, cases, sorted};
+use testkit::script::{Event, cases, sorted};
 
 /// What is told of a key, with how much was told of it before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use tidemill::testing::{Simulation, TestSource};
 
-use crate::script::Event;
+use testkit::script::Event;
 
 /// How far watermarks are behind the events.
 const BEHIND_MS: i64 = 20;

@@ -7,8 +7,8 @@ use tidemill::prelude::*;
 use tidemill::testing::{TestSink, TestSource};
 
 use super::{Script, grouped, scripts, world};
-use crate::script::{Event, cases, sorted};
 use crate::windows::{Ids, sessions_of};
+use testkit::script::{Event, cases, sorted};
 
 type Results = TestSink<Windowed<u8, Vec<u32>>>;
 

@@ -6,7 +6,7 @@ use tidemill::operators::window::WindowSpec;
 use tidemill::prelude::*;
 
 use super::sessions::Sessions;
-use crate::script::{Event, Step, sorted};
+use testkit::script::{Event, Step, sorted};
 
 pub type Told = (u8, Window, Firing, Vec<u32>);
 

@@ -6,7 +6,7 @@ use tidemill::operators::window::WindowSpec;
 use tidemill::prelude::*;
 
 use super::naive::{Naive, Tells};
-use crate::script::{Event, Step, sorted};
+use testkit::script::{Event, Step, sorted};
 
 type Session = (Window, Vec<u32>);
 

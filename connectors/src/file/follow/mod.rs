@@ -21,13 +21,14 @@ use serde::de::DeserializeOwned;
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::{Arrival, ConnectorError, EventTime};
 
-use crate::file::content::{Malformed, cannot_read, format_of, invalid};
-use crate::file::format::{Compression, Format};
+use crate::file::error::{cannot_read, invalid};
+use crate::file::format::{Compression, Format, format_of};
 use crate::file::generation::{Begin, Generation, Outcome};
 use crate::file::handle::Handle;
-use crate::file::identity::{FileId, Stamp};
+use crate::file::piece::Malformed;
 use crate::file::position::{FilePosition, FollowedPosition, Merged, name};
 use crate::file::siblings::{self, Newest};
+use crate::file::stamp::{FileId, Stamp};
 
 /// Files that are remembered as read.
 const KNOWN: usize = 16;

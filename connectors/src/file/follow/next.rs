@@ -5,12 +5,13 @@ use std::io;
 use tidemill_engine::ConnectorError;
 
 use super::{Followed, KNOWN, READ_ON};
-use crate::file::content::cannot_read;
+use crate::file::error::cannot_read;
+use crate::file::folder::{self, Sibling};
 use crate::file::format::Compression;
 use crate::file::generation::{Begin, Generation};
 use crate::file::handle::Handle;
-use crate::file::identity::{Stamp, modified};
-use crate::file::siblings::{self, Newest, Sibling};
+use crate::file::siblings::{self, Newest};
+use crate::file::stamp::{Stamp, modified};
 
 /// What is read after a file that was rotated away.
 pub(super) enum Successor {
@@ -41,7 +42,7 @@ impl Followed {
     /// What is read when the current one is at its end, and the name has another one: once there is something in it.
     pub(super) fn next(&mut self, stamp: Option<Stamp>) -> io::Result<Option<Successor>> {
         let held = self.hold(stamp)?;
-        let folder = siblings::folder_changed(&self.path)?;
+        let folder = folder::folder_changed(&self.path)?;
         if held.is_none() && self.searched == Some(folder) {
             return Ok(None);
         }
@@ -89,7 +90,7 @@ impl Followed {
     pub(super) fn read_earlier(&mut self, stamp: Option<Stamp>) -> Result<bool, ConnectorError> {
         let Some(current) = self.current.as_ref().filter(|current| current.offset() == 0) else { return Ok(false) };
         let failed = |e| cannot_read(&self.path, e);
-        let folder = siblings::folder_changed(&self.path).map_err(failed)?;
+        let folder = folder::folder_changed(&self.path).map_err(failed)?;
         let is_empty = stamp.is_some_and(|stamp| stamp.id == current.id() && stamp.length == 0);
         if is_empty && self.looked_back == Some(folder) {
             return Ok(false);

@@ -6,13 +6,15 @@ use tidemill_engine::{Arrival, ConnectorError, ErrorKind, EventTime};
 
 use super::{Followed, LostFile};
 use crate::file::bytes::Bytes;
-use crate::file::content::{cannot_read, invalid};
+use crate::file::error::{cannot_read, invalid};
+use crate::file::folder;
 use crate::file::format::{Compression, Format};
 use crate::file::generation::Begin;
 use crate::file::handle::Handle;
-use crate::file::identity::{Identity, Stamp};
+use crate::file::identity::Identity;
 use crate::file::position::{FollowedPosition, Merged, Place};
 use crate::file::siblings;
+use crate::file::stamp::Stamp;
 
 /// A header line is not longer than this.
 const HEADER: usize = 1 << 20;
@@ -59,7 +61,7 @@ impl Followed {
     fn restore_followed(&mut self, followed: FollowedPosition) -> Result<(), ConnectorError> {
         let failed = |e| cannot_read(&self.path, e);
         for held in followed.held {
-            if let Some(path) = siblings::with_id(&self.path, held).map_err(failed)? {
+            if let Some(path) = folder::with_id(&self.path, held).map_err(failed)? {
                 self.held.push(Handle::open(&path).map_err(failed)?);
             }
         }
@@ -139,7 +141,7 @@ impl Followed {
                 return itself(handle.clone(), Compression::None);
             }
             cut = Some(handle.clone());
-        } else if let Some(renamed) = siblings::with_id(&self.path, identity.id)? {
+        } else if let Some(renamed) = folder::with_id(&self.path, identity.id)? {
             let (handle, compression) = (Handle::open(&renamed)?, siblings::compression_of(&renamed));
             // Nobody writes to a compressed copy.
             if compression != Compression::None || has_all(&handle, identity, offset)? {

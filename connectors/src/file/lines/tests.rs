@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dealt::{Dealt, DealtPosition};
 use crate::file::quotes::{Quotes, follow, split};
+use crate::splits::{Splits, SplitsPosition};
 
 /// Python's `csv`, in a process that answers as often as it is asked.
 struct Python {
@@ -73,27 +73,27 @@ fn open(
 /// Reads a file by workers whose number changes after some turns of each.
 fn read_all(path: &Path, compression: Compression, sizes: Sizes, runs: &[(usize, usize)]) -> Found {
     let mut pieces: Vec<(u64, Vec<Pair>)> = Vec::new();
-    let (mut bad, mut done): (_, Vec<DealtPosition>) = (Vec::new(), Vec::new());
+    let (mut bad, mut done): (_, Vec<SplitsPosition>) = (Vec::new(), Vec::new());
     for (workers, turns) in runs.iter().copied().chain([(2, usize::MAX)]) {
         let mut next_done = Vec::new();
         for worker in 0..workers {
-            let mut dealt = Dealt::new(worker, workers, &done);
+            let mut splits = Splits::new(worker, workers, &done);
             let format = (Format::Csv, compression);
-            let mut file = open(sizes, path, format, false, dealt.next(), Vec::new());
+            let mut file = open(sizes, path, format, false, splits.next(), Vec::new());
             for _ in 0..turns {
                 let mut pairs = Vec::new();
-                let read = file.read::<Pair>(dealt.next(), |line| match line {
+                let read = file.read::<Pair>(splits.next(), |line| match line {
                     Ok(pair) => pairs.push(pair),
                     Err(line) => bad.push(line.number),
                 });
-                pieces.push((dealt.next(), pairs));
+                pieces.push((splits.next(), pairs));
                 if read.unwrap() == Read::Nothing {
                     break;
                 }
-                dealt.advance();
-                file.begin(dealt.next());
+                splits.advance();
+                file.begin(splits.next());
             }
-            next_done.push(dealt.position());
+            next_done.push(splits.position());
         }
         done = next_done;
     }

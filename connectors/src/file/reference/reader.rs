@@ -4,22 +4,22 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::{Counter, Gauge};
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill_engine::{Arrival, ConnectorError, Data, DeadLetter, ErrorKind, EventTime, with_causes};
+use tidemill_engine::{Arrival, ConnectorError, Data, DeadLetter, EventTime, with_causes};
 use tidemill_state::Key;
 
 use super::rows::{BUCKETS, Bucket};
+use super::settings::{ReferenceFile, Version};
 use super::version::{Loading, Refusal, Stamp};
-use super::{ReferenceFile, Version};
 use crate::file::by_extension;
-use crate::file::content::invalid;
+use crate::file::error::invalid;
+use crate::position::{self, Position};
 
 /// The versions of a file, each as all buckets of its rows.
 pub(super) struct Versions<K, V, L>(pub(super) ReferenceFile<K, V, L>);
 
 /// What is stored. All workers but the one that reads have nothing.
 #[derive(Default, Serialize, Deserialize)]
-struct Position {
-    version: u8,
+struct Share {
     /// The last version that was handed out whole.
     told: Option<Told>,
     /// The event time of the one that was being handed out.
@@ -32,7 +32,10 @@ struct Told {
     rows: u64,
 }
 
-const POSITION_VERSION: u8 = 1;
+impl Position for Share {
+    const VERSION: u8 = 1;
+    const OF: &'static str = "a reference file's";
+}
 
 impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for Versions<K, V, L> {
     type Item = Bucket<K, V>;
@@ -43,7 +46,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for Versions<
         if by_extension(&file.path).is_none() {
             return Err(invalid(&file.path, "its name does not tell the format, as .csv, .jsonl or .parquet do"));
         }
-        let Position { told, begun, .. } = restored(&context.restored)?;
+        let Share { told, begun } = restored(&context.restored)?;
         let is_fresh = told.is_none() && begun.is_none();
         let print = is_fresh.then(|| Bucket::<K, V>::print(&[]));
         Ok(ReferenceReader {
@@ -67,19 +70,10 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for Versions<
 }
 
 /// The position of the one worker that had read.
-fn restored(positions: &[Vec<u8>]) -> Result<Position, ConnectorError> {
-    let mut found = Position::default();
+fn restored(positions: &[Vec<u8>]) -> Result<Share, ConnectorError> {
+    let mut found = Share::default();
     for bytes in positions {
-        let position: Position = serde_json::from_slice(bytes).map_err(|e| {
-            ConnectorError::caused(ErrorKind::Data, "the position in the checkpoint is not a reference file's", e)
-        })?;
-        if position.version != POSITION_VERSION {
-            let what = format!(
-                "the position in the checkpoint is of version {}, this build reads {POSITION_VERSION}",
-                position.version
-            );
-            return Err(ConnectorError::new(ErrorKind::Data, what));
-        }
+        let position: Share = position::decode(bytes)?;
         if position.told.is_some() || position.begun.is_some() {
             found = position;
         }
@@ -270,7 +264,6 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> SourceReader for Ref
 
     fn position(&self) -> Result<Vec<u8>, ConnectorError> {
         let Self { told, begun, .. } = self;
-        serde_json::to_vec(&Position { version: POSITION_VERSION, told: *told, begun: *begun })
-            .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
+        position::encode(&Share { told: *told, begun: *begun })
     }
 }

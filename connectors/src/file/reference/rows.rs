@@ -7,7 +7,7 @@ use tidemill_engine::shell::{Context, KeyedLogic, LogicError, States, ValueState
 use tidemill_engine::{Data, JobError, Record};
 use tidemill_state::{Key, hash_key};
 
-/// Into how many buckets the keys are dealt. A part of what checkpoints mean: it never changes.
+/// Into how many buckets the keys are splits. A part of what checkpoints mean: it never changes.
 ///
 /// A bucket that changes is sent, and written in its epoch, whole; a restore sends all, also empty ones. With a million rows a
 /// bucket has 977.

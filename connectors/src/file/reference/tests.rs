@@ -13,11 +13,12 @@ use tidemill_engine::metrics::Metrics;
 use tidemill_engine::source::Waker;
 use tidemill_engine::testing::LogicTest;
 
-use super::reader::ReferenceReader;
-use super::rows::{Bucket, Row, differences};
-use super::*;
+use super::ReferenceFile;
+use super::reader::{ReferenceReader, Versions};
+use super::rows::{Bucket, Row, RowsLogic, differences};
+use tidemill_engine::shell::Order;
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill_engine::{ConnectorError, DeadLetter, Record};
+use tidemill_engine::{ConnectorError, DeadLetter, EventTime, Record};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Shop {

@@ -9,10 +9,11 @@ use serde::de::DeserializeOwned;
 use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime};
 use tidemill_state::{Key, hash_value};
 
-use super::ReferenceFile;
 use super::rows::{BUCKETS, Bucket, Row, bucket_of};
-use crate::dealt::Dealt;
-use crate::file::content::{Content, Malformed, Read};
+use super::settings::ReferenceFile;
+use crate::file::content::Content;
+use crate::file::piece::{Malformed, Read};
+use crate::splits::Splits;
 
 /// Rows that are checked in a turn.
 const CHECKED: usize = 4096;
@@ -71,7 +72,7 @@ impl Refusal {
 pub(super) struct Loading<K, V> {
     pub(super) stamp: Stamp,
     content: Content,
-    dealt: Dealt,
+    splits: Splits,
     buckets: Vec<Vec<Row<K, V>>>,
     malformed: u64,
     first_malformed: Option<Malformed>,
@@ -85,12 +86,12 @@ pub(super) struct Loading<K, V> {
 
 impl<K: Key + Data, V: Data> Loading<K, V> {
     pub(super) fn open<L: DeserializeOwned>(path: &Path, stamp: Stamp) -> Result<Self, Refusal> {
-        let dealt = Dealt::new(0, 1, []);
-        let content = Content::open::<L>(path, &dealt, Vec::new()).map_err(|e| Refusal::of(path, e))?;
+        let splits = Splits::new(0, 1, []);
+        let content = Content::open::<L>(path, &splits, Vec::new()).map_err(|e| Refusal::of(path, e))?;
         Ok(Self {
             stamp,
             content,
-            dealt,
+            splits,
             buckets: (0..BUCKETS).map(|_| Vec::new()).collect(),
             malformed: 0,
             first_malformed: None,
@@ -127,9 +128,9 @@ impl<K: Key + Data, V: Data> Loading<K, V> {
     }
 
     fn read_piece<L: DeserializeOwned + 'static>(&mut self, file: &ReferenceFile<K, V, L>) -> Result<(), Refusal> {
-        let Self { content, dealt, buckets, malformed, first_malformed, buffer, .. } = self;
+        let Self { content, splits, buckets, malformed, first_malformed, buffer, .. } = self;
         let mut refused = None;
-        let read = content.read::<L>(dealt.next(), |line| match line {
+        let read = content.read::<L>(splits.next(), |line| match line {
             Ok(line) => {
                 let (key, row) = (file.convert)(line);
                 match hash_value(&row, buffer) {
@@ -148,8 +149,8 @@ impl<K: Key + Data, V: Data> Loading<K, V> {
         }
         match read {
             Read::Whole { last: false } => {
-                dealt.advance();
-                content.begin(dealt.next());
+                splits.advance();
+                content.begin(splits.next());
             }
             Read::Whole { last: true } | Read::Part | Read::Nothing => self.is_read = true,
         }

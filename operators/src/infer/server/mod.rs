@@ -13,6 +13,7 @@
 mod breaker;
 mod call;
 mod check;
+mod connect;
 mod elements;
 mod grpc;
 mod json;

@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use super::call::CallError;
 use super::check::Description;
-use super::settings::{ServerSettings, ServerUrl, Spoken};
-use super::{oip_grpc, oip_rest, tfs_grpc, tfs_rest};
+use super::settings::{ServerSettings, ServerUrl};
 use crate::infer::{Tensor, TensorSpec};
 
 /// A client of one thread. Every call ends at its deadline.
@@ -27,16 +26,4 @@ pub(super) struct Target {
     pub(super) settings: ServerSettings,
     pub(super) inputs: Vec<TensorSpec>,
     pub(super) outputs: Vec<TensorSpec>,
-}
-
-impl Target {
-    pub(super) fn open(&self) -> Result<Box<dyn Protocol>, String> {
-        let target = self.clone();
-        Ok(match self.url.spoken {
-            Spoken::OpenInferenceGrpc => Box::new(oip_grpc::Client::new(target)?),
-            Spoken::OpenInferenceRest => Box::new(oip_rest::Client::new(target)),
-            Spoken::TensorFlowGrpc => Box::new(tfs_grpc::Client::new(target)?),
-            Spoken::TensorFlowRest => Box::new(tfs_rest::Client::new(target)),
-        })
-    }
 }

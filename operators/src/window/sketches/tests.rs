@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::sum::oracle::{same, value};
+use testkit::exact::{same, value};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]

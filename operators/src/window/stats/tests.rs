@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::sum::oracle::{self, same, value};
+use testkit::exact::{self as oracle, same, value};
 
 /// The rules of [`Stats`], of all values at once.
 fn check(stats: Stats, values: &[f64]) -> Result<(), TestCaseError> {

@@ -1,7 +1,7 @@
-//! Dealing numbered pieces of work (chunks, rows, generated records) out among the workers.
+//! Splits: numbered pieces of work (chunks, rows, generated records) that are divided among the workers.
 //!
 //! Piece `k` goes to worker `k mod workers`. What was done is kept as one share per worker of each
-//! past run, so that a restore with another number of workers deals exactly the rest.
+//! past run, so that a restore with another number of workers divides exactly the rest.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,25 +21,25 @@ impl Share {
 
 /// What is done, as one worker knows it. Part of positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DealtPosition {
+pub struct SplitsPosition {
     /// Everything below is done.
     floor: u64,
     shares: Vec<Share>,
 }
 
-/// One worker's hand.
+/// One worker's splits: which piece it does next.
 #[derive(Clone, Debug)]
-pub struct Dealt {
-    before: DealtPosition,
+pub struct Splits {
+    before: SplitsPosition,
     own: Share,
 }
 
-impl Dealt {
-    /// Deals the rest of what `done` (the positions of all workers of the last run) leaves to
-    /// `worker` of `workers`.
+impl Splits {
+    /// The splits of `worker` of `workers`, out of the rest that `done` (the positions of all workers of the last run)
+    /// leaves.
     #[must_use]
-    pub fn new<'a>(worker: usize, workers: usize, done: impl IntoIterator<Item = &'a DealtPosition>) -> Self {
-        let mut before = DealtPosition::default();
+    pub fn new<'a>(worker: usize, workers: usize, done: impl IntoIterator<Item = &'a SplitsPosition>) -> Self {
+        let mut before = SplitsPosition::default();
         for position in done {
             before.floor = before.floor.max(position.floor);
             before.shares.extend(&position.shares);
@@ -51,9 +51,9 @@ impl Dealt {
         }
         before.shares.retain(|share| share.end > before.floor);
         let (modulus, residue) = (workers as u64, worker as u64);
-        let mut dealt = Self { before, own: Share { modulus, residue, end: 0 } };
-        dealt.own.end = dealt.first_undone(0);
-        dealt
+        let mut splits = Self { before, own: Share { modulus, residue, end: 0 } };
+        splits.own.end = splits.first_undone(0);
+        splits
     }
 
     /// The piece this worker does next.
@@ -80,7 +80,7 @@ impl Dealt {
 
     /// What is done, as far as this worker knows.
     #[must_use]
-    pub fn position(&self) -> DealtPosition {
+    pub fn position(&self) -> SplitsPosition {
         let mut position = self.before.clone();
         position.shares.push(self.own);
         position
@@ -99,20 +99,20 @@ mod tests {
         /// Runs with changing numbers of workers, each doing some pieces: every piece exactly once.
         #[test]
         fn every_piece_is_done_exactly_once(runs in prop::collection::vec(prop::collection::vec(0..20usize, 1..5), 1..6)) {
-            let mut positions: Vec<DealtPosition> = Vec::new();
+            let mut positions: Vec<SplitsPosition> = Vec::new();
             let mut done = BTreeSet::new();
             for steps in runs {
-                let mut hands: Vec<Dealt> =
-                    (0..steps.len()).map(|worker| Dealt::new(worker, steps.len(), &positions)).collect();
-                for (hand, steps) in hands.iter_mut().zip(&steps) {
+                let mut workers: Vec<Splits> =
+                    (0..steps.len()).map(|worker| Splits::new(worker, steps.len(), &positions)).collect();
+                for (splits, steps) in workers.iter_mut().zip(&steps) {
                     for _ in 0..*steps {
-                        prop_assert!(done.insert(hand.next()), "piece {} was done twice", hand.next());
-                        hand.advance();
+                        prop_assert!(done.insert(splits.next()), "piece {} was done twice", splits.next());
+                        splits.advance();
                     }
                 }
-                positions = hands.iter().map(Dealt::position).collect();
+                positions = workers.iter().map(Splits::position).collect();
             }
-            let mut rest = Dealt::new(0, 1, &positions);
+            let mut rest = Splits::new(0, 1, &positions);
             while done.insert(rest.next()) {
                 rest.advance();
                 if rest.next() > 200 { break; }

@@ -1,10 +1,10 @@
 //! The limit: the same features and scores in a plain loop, without an engine. One thread, no checkpoints,
 //! no output; parse, hash map, ONNX Runtime in full batches. What an engine costs is measured against this.
 
-#[path = "../fraud_velocity/features.rs"]
+#[path = "../examples/fraud_velocity/features.rs"]
 #[allow(dead_code, reason = "the limit uses the types, not the operators")]
 mod features;
-#[path = "../iot_window/signals.rs"]
+#[path = "../examples/iot_window/signals.rs"]
 #[allow(dead_code, reason = "the limit uses the types, not the operators")]
 mod signals;
 

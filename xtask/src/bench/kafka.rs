@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::bench::median;
-use crate::broker::Broker;
+use super::measure::median;
 use crate::{build_examples, check, example, kafka, scratch, setup};
+use testkit::broker::Broker;
 
 const SECONDS: u64 = 15;
 const RATES: [u64; 2] = [50_000, 100_000];

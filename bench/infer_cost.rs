@@ -1,10 +1,10 @@
 //! The inference operator alone: made-up features in, scores out, or ONNX Runtime without an engine. For `cargo xtask
 //! bench infer`.
 
-#[path = "../fraud_velocity/features.rs"]
+#[path = "../examples/fraud_velocity/features.rs"]
 #[allow(dead_code, reason = "the types, not the operators")]
 mod features;
-#[path = "../iot_window/signals.rs"]
+#[path = "../examples/iot_window/signals.rs"]
 #[allow(dead_code, reason = "the types, not the operators")]
 mod signals;
 

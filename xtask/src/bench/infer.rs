@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::bench::{self, median, output};
+use super::measure::{self, median, output};
 use crate::{cache, example};
 
 /// By model: records a run, and a run of single records.
@@ -77,7 +77,7 @@ pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
 }
 
 fn job(model: &str, count: &str, arguments: &[&str]) -> Result<Value> {
-    output(example("infer")?.arg(model).args(["--count", count]).args(arguments))
+    output(example("infer_cost")?.arg(model).args(["--count", count]).args(arguments))
 }
 
 /// Where the time of `fraud_velocity` goes, state and all: nanoseconds a transaction, one worker.
@@ -85,7 +85,7 @@ fn layout(runs: usize) -> Result<Vec<Value>> {
     const COUNT: u64 = 600_000;
     let folder = cache("bench");
     std::fs::create_dir_all(&folder)?;
-    let input = bench::input(&folder, "fraud_velocity", &["--count", &COUNT.to_string()])?;
+    let input = measure::input(&folder, "fraud_velocity", &["--count", &COUNT.to_string()])?;
     let input = input.to_string_lossy();
     println!(
         "\nfraud_velocity, {COUNT} transactions from a CSV file, one worker, epochs of 1 s: ns of the worker a transaction"
@@ -97,7 +97,7 @@ fn layout(runs: usize) -> Result<Vec<Value>> {
         let mut layouts: Vec<Vec<f64>> = vec![Vec::new(); columns.len()];
         for _ in 0..runs {
             let told =
-                bench::job(&folder, "fraud_velocity", &["--input", &input, "--max-batch-size", batch], Some("1s"))?;
+                measure::job(&folder, "fraud_velocity", &["--input", &input, "--max-batch-size", batch], Some("1s"))?;
             for (all, part) in layouts.iter_mut().zip(parts(&told)?) {
                 all.push(part / COUNT as f64);
             }

@@ -1,125 +1,45 @@
-//! The examples against a plain loop without an engine: medians, all in one call.
+//! The examples against a plain loop without an engine.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::bench_nexmark::{self, NexmarkArgs};
-use crate::{bench_infer, bench_kafka, build_examples, cache, check, example, root, setup};
-
-#[derive(clap::Args)]
-pub struct Args {
-    /// What: the examples on files and simulated input, on Kafka, the inference operator alone, or the Nexmark queries.
-    #[arg(value_enum, default_value_t = What::Engine)]
-    what: What,
-    /// Runs of each row; the median counts.
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
-    /// Writes the table to this file, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    #[command(flatten)]
-    nexmark: NexmarkArgs,
-}
+use super::measure::{input, job, median, with_runtime};
+use crate::{cache, example, root};
 
 const RECORDS: u64 = 1_000_000;
 const LATENCY_SECONDS: u64 = 10;
 const CHECKPOINTS: [(&str, Option<&str>); 3] = [("off", None), ("1 s", Some("1s")), ("100 ms", Some("100ms"))];
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum What {
-    Engine,
-    Kafka,
-    Infer,
-    Nexmark,
-}
-
-pub fn run(args: &Args) -> Result<()> {
-    if args.runs == 0 {
-        bail!("--runs is 0: nothing would be measured");
-    }
-    if args.nexmark.are_given() && args.what != What::Nexmark {
-        bail!("--events and --workers are for `bench nexmark`: the others have their own");
-    }
-    if args.what == What::Kafka {
-        return bench_kafka::run(args.runs, args.json.as_deref());
-    }
-    if args.what == What::Nexmark {
-        build_examples()?;
-        return bench_nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
-    }
-    setup::run()?;
-    build_examples()?;
-    if args.what == What::Infer {
-        return bench_infer::run(args.runs, args.json.as_deref());
-    }
+pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
     let folder = cache("bench");
     std::fs::create_dir_all(&folder)?;
     let mut rows = Vec::new();
     let fraud = input(&folder, "fraud_velocity", &["--count", &RECORDS.to_string()])?;
     let iot = input(&folder, "iot_window", &["--machines", "10000", "--seconds", &(RECORDS / 10_000).to_string()])?;
-    println!("\n{RECORDS} records from a CSV file, medians of {} runs, no output written", args.runs);
+    println!("\n{RECORDS} records from a CSV file, medians of {} runs, no output written", runs);
     println!("{:<16} {:<22} {:>12} {:>22}", "", "", "records/s", "of the limit's cores");
-    throughput(args, &folder, "fraud_velocity", ("fraud", "96"), &fraud, &mut rows)?;
-    throughput(args, &folder, "iot_window", ("iot", "512"), &iot, &mut rows)?;
+    throughput(runs, &folder, "fraud_velocity", ("fraud", "96"), &fraud, &mut rows)?;
+    throughput(runs, &folder, "iot_window", ("iot", "512"), &iot, &mut rows)?;
     println!("\nfraud_velocity, open loop, 2 workers, from the first record on: ms from arrival to prediction");
     println!("{:<16} {:<22} {:>12} {:>10} {:>10}", "tx/s", "checkpoints", "p50", "p99", "p99.9");
     for rate in [25_000, 50_000, 100_000] {
         for (name, interval) in CHECKPOINTS {
-            rows.push(latency(args, &folder, rate, name, interval)?);
+            rows.push(latency(runs, &folder, rate, name, interval)?);
         }
     }
-    if let Some(path) = &args.json {
+    if let Some(path) = json {
         std::fs::write(path, serde_json::to_string_pretty(&rows)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
 
-/// An example's input as a file.
-pub fn input(folder: &Path, name: &str, size: &[&str]) -> Result<PathBuf> {
-    let path = folder.join(format!("{name}.csv"));
-    check(example(name)?.args(size).arg("--write-input").arg(&path))?;
-    Ok(path)
-}
-
-fn with_runtime(command: &mut Command) -> &mut Command {
-    let library = std::env::var_os("ORT_DYLIB_PATH").unwrap_or_else(|| cache("onnxruntime/libonnxruntime.so").into());
-    command.env("ORT_DYLIB_PATH", library).stderr(Stdio::inherit())
-}
-
-pub fn output(command: &mut Command) -> Result<Value> {
-    let output = with_runtime(command).output()?;
-    if !output.status.success() {
-        bail!("{command:?} failed: {}", output.status);
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// One run of an example; a checkpoint folder is its own and removed after.
-pub fn job(folder: &Path, name: &str, arguments: &[&str], interval: Option<&str>) -> Result<Value> {
-    let checkpoints = folder.join("checkpoints");
-    drop(std::fs::remove_dir_all(&checkpoints));
-    let mut command = example(name)?;
-    command.args(["--log-level", "warn", "--report"]).args(arguments);
-    if let Some(interval) = interval {
-        command.arg("--checkpoint-dir").arg(&checkpoints).args(["--checkpoint-interval", interval]);
-    }
-    let report = output(&mut command);
-    drop(std::fs::remove_dir_all(&checkpoints));
-    report
-}
-
 fn throughput(
-    args: &Args,
+    runs: usize,
     folder: &Path,
     name: &str,
     (which, batch): (&str, &str),
@@ -132,7 +52,7 @@ fn throughput(
     limit.args([which, "--input", &input_text, "--batch", batch, "--model"]).arg(&model);
     // Row by row in turn, so that a slow minute of the machine meets them all.
     let mut speeds: BTreeMap<(usize, Row), Vec<f64>> = BTreeMap::new();
-    for _ in 0..args.runs {
+    for _ in 0..runs {
         for cores in [1, 2] {
             speeds.entry((cores, Row::Limit)).or_default().push(limit_speed(&mut limit, cores)?);
             for (at, (_, interval)) in CHECKPOINTS.iter().enumerate() {
@@ -154,7 +74,7 @@ fn throughput(
         println!("{name:<16} {text:<22} {speed:>12.0} {of_limit:>22.2}");
         rows.push(json!({
             "example": name, "row": text, "cores": cores, "checkpoints": checkpoints,
-            "records_per_second": speed, "of_limit_on_as_many_cores": of_limit, "runs": args.runs,
+            "records_per_second": speed, "of_limit_on_as_many_cores": of_limit, "runs": runs,
         }));
     }
     Ok(())
@@ -181,9 +101,9 @@ fn limit_speed(limit: &mut Command, cores: usize) -> Result<f64> {
     Ok(speed)
 }
 
-fn latency(args: &Args, folder: &Path, rate: u64, name: &str, interval: Option<&str>) -> Result<Value> {
+fn latency(runs: usize, folder: &Path, rate: u64, name: &str, interval: Option<&str>) -> Result<Value> {
     let mut percentiles: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for _ in 0..args.runs {
+    for _ in 0..runs {
         let (count, rate) = ((rate * LATENCY_SECONDS).to_string(), rate.to_string());
         let report = job(folder, "fraud_velocity", &["--workers", "2", "--count", &count, "--rate", &rate], interval)?;
         let operators = report["operators"].as_array().context("a report has operators")?;

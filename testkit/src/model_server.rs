@@ -1,17 +1,18 @@
 //! A real model server on loopback, for tests and by hand: Triton, MLServer, KServe, and pythie-serving for TensorFlow
 //! Serving's protocol.
 //!
-//! Shared by `cargo xtask` and `tests/servers`, so it uses the standard library alone. Known limits: when the process
-//! that started it is killed with SIGKILL, the server is left running; KServe and pythie-serving listen on all
+//! Known limits: when the process that started it is killed with SIGKILL, the server is left running; KServe and pythie-serving listen on all
 //! interfaces, which they let nobody change.
 
 use std::fs::{self, File};
 use std::io::{self, Error};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::broker::free_ports;
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(120);
@@ -48,7 +49,7 @@ impl Kind {
 /// A running server; stopped when it is dropped.
 pub struct ModelServer {
     pub kind: Kind,
-    /// The project's folder `xtask/servers`.
+    /// The project's folder `testkit/servers`.
     scripts: PathBuf,
     /// The virtual environment.
     venv: PathBuf,
@@ -80,7 +81,7 @@ impl ModelServer {
         rest: String,
         grpc: String,
     ) -> io::Result<Self> {
-        let (scripts, venv) = (project.join("xtask/servers"), venvs.join(kind.name()));
+        let (scripts, venv) = (project.join("testkit/servers"), venvs.join(kind.name()));
         let (folder, model) = (folder.join(kind.name()), model.to_owned());
         fs::create_dir_all(&folder)?;
         let mut server = Self { kind, scripts, venv, folder, model, rest, grpc, child: None };
@@ -257,10 +258,4 @@ fn started_by(id: u32) -> Vec<String> {
 #[expect(clippy::disallowed_methods, reason = "a server that starts tells nobody")]
 fn pause() {
     std::thread::sleep(Duration::from_millis(100));
-}
-
-fn free_ports() -> io::Result<[u16; 2]> {
-    // Both are held until both are known, so that they differ.
-    let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-    Ok([listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port()])
 }

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tidemill::engine::shell::KeyedLogic;
-use tidemill::prelude::Data;
-use tidemill::testing::{LogicTest, ProgramTest, TestSource};
+use tidemill_engine::Data;
+use tidemill_engine::shell::KeyedLogic;
+use tidemill_engine::testing::{LogicTest, ProgramTest, TestSource};
 
 /// A record: its number in the script, its key, its time, and something to aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ pub fn from_the_ends(steps: Vec<Step>) -> Vec<Step> {
 
 /// So many cases of a test, in a quick run.
 pub fn cases(cases: u32) -> ProptestConfig {
-    let cases = cases * crate::common::times() as u32;
+    let cases = cases * crate::times() as u32;
     ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }
 }
 

@@ -1,7 +1,6 @@
 //! One Apache Kafka broker (KRaft, its own controller) on loopback, for tests, the README and the bench.
 //!
-//! Shared by `cargo xtask` and `tests/kafka.rs`, so it uses the standard library alone. Known limit: when the
-//! process that started it is killed with SIGKILL, the broker is left running.
+//! Known limit: when the process that started it is killed with SIGKILL, the broker is left running.
 
 use std::fs;
 use std::io::{self, Error};

@@ -1,16 +1,12 @@
-//! What the tests that run whole programs share: programs, data, folders of parts.
+//! Programs that tests run: the examples, as processes; and what a run needs: data, a seed.
 
-#![allow(dead_code, reason = "each test uses some of it")]
-#![allow(clippy::panic, reason = "a test fails by panicking")]
-
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
+
+use crate::times;
 
 /// An example, as `cargo xtask test` built it beside the test.
 pub fn example(name: &str) -> Command {
@@ -55,58 +51,6 @@ pub fn fail(command: &mut Command) -> String {
     assert_eq!(output.status.code(), Some(1), "{command:?}\nended with {}: {errors}", output.status);
     assert!(!errors.contains("panicked"), "{errors}");
     errors
-}
-
-/// The lines of all visible parts of a folder, sorted.
-pub fn lines(folder: &Path) -> Vec<String> {
-    let parts = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let visible = parts
-        .map(|part| part.expect("a folder that can be listed").path())
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-")));
-    let texts: Vec<String> = visible.map(|part| fs::read_to_string(part).expect("a part that can be read")).collect();
-    let mut lines: Vec<String> = texts.iter().flat_map(|text| text.lines().map(str::to_owned)).collect();
-    lines.sort_unstable();
-    lines
-}
-
-/// Both folders hold the same lines, each as often.
-pub fn same_lines(expected: &Path, found: &Path) {
-    let (expected, found) = (lines(expected), lines(found));
-    let count = |lines: &[String]| {
-        let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-        lines.iter().for_each(|line| *counts.entry(line.clone()).or_default() += 1);
-        counts
-    };
-    let (mut differences, found_counts) = (count(&expected), count(&found));
-    found_counts.into_iter().for_each(|(line, times)| *differences.entry(line).or_default() -= times);
-    differences.retain(|_, times| *times != 0);
-    let first: Vec<String> = differences.iter().take(6).map(|(line, times)| format!("{times:+} {line}")).collect();
-    assert!(
-        differences.is_empty(),
-        "{} lines expected, {} found; {} differ (+ missing, - too many):\n{}",
-        expected.len(),
-        found.len(),
-        differences.len(),
-        first.join("\n")
-    );
-}
-
-/// The rows of a gzipped CSV file, by column.
-pub fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
-    let file = fs::File::open(path).expect("data that can be read");
-    let mut reader = csv::Reader::from_reader(flate2::read::GzDecoder::new(file));
-    reader.deserialize().map(|row| row.expect("a row")).collect()
-}
-
-/// Whether the two numbers agree to `relative`.
-pub fn agree(found: &Value, expected: &str, relative: f64) -> bool {
-    let (Some(found), Ok(expected)) = (found.as_f64(), expected.parse::<f64>()) else { return false };
-    (found - expected).abs() <= relative * expected.abs()
-}
-
-/// How many times the cases of a quick run there are: `TIDEMILL_SOAK`, which `cargo xtask soak` sets, or once.
-pub fn times() -> usize {
-    std::env::var("TIDEMILL_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 /// Some of these, in their order, others each time; a soak takes more of them, or all.

@@ -1,0 +1,31 @@
+//! What tests share with each other and with `cargo xtask`: real servers, programs and what they write, random scripts.
+//!
+//! ```text
+//! broker, model_server     the standard library alone: xtask starts them, too
+//! program, parts           feature `programs`: examples as processes, and the parts that they published
+//! script, exact            feature `scripts`: what property tests play, and an oracle of sums
+//! ```
+
+#![allow(missing_docs, reason = "it is not published, and read beside the tests that use it")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+pub mod broker;
+#[cfg(feature = "scripts")]
+pub mod exact;
+pub mod model_server;
+#[cfg(feature = "programs")]
+mod parts;
+#[cfg(feature = "programs")]
+mod program;
+#[cfg(feature = "scripts")]
+pub mod script;
+
+#[cfg(feature = "programs")]
+pub use parts::{agree, lines, rows, same_lines};
+#[cfg(feature = "programs")]
+pub use program::{data, example, fail, finish, seed, some};
+
+/// How many times the cases of a quick run there are: `TIDEMILL_SOAK`, which `cargo xtask soak` sets, or once.
+pub fn times() -> usize {
+    std::env::var("TIDEMILL_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}

@@ -1,0 +1,54 @@
+//! What programs wrote: the parts that they published, and the numbers in them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+/// The lines of all visible parts of a folder, sorted.
+pub fn lines(folder: &Path) -> Vec<String> {
+    let parts = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let visible = parts
+        .map(|part| part.expect("a folder that can be listed").path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-")));
+    let texts: Vec<String> = visible.map(|part| fs::read_to_string(part).expect("a part that can be read")).collect();
+    let mut lines: Vec<String> = texts.iter().flat_map(|text| text.lines().map(str::to_owned)).collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Both folders hold the same lines, each as often.
+pub fn same_lines(expected: &Path, found: &Path) {
+    let (expected, found) = (lines(expected), lines(found));
+    let count = |lines: &[String]| {
+        let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+        lines.iter().for_each(|line| *counts.entry(line.clone()).or_default() += 1);
+        counts
+    };
+    let (mut differences, found_counts) = (count(&expected), count(&found));
+    found_counts.into_iter().for_each(|(line, times)| *differences.entry(line).or_default() -= times);
+    differences.retain(|_, times| *times != 0);
+    let first: Vec<String> = differences.iter().take(6).map(|(line, times)| format!("{times:+} {line}")).collect();
+    assert!(
+        differences.is_empty(),
+        "{} lines expected, {} found; {} differ (+ missing, - too many):\n{}",
+        expected.len(),
+        found.len(),
+        differences.len(),
+        first.join("\n")
+    );
+}
+
+/// The rows of a gzipped CSV file, by column.
+pub fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
+    let file = fs::File::open(path).expect("data that can be read");
+    let mut reader = csv::Reader::from_reader(flate2::read::GzDecoder::new(file));
+    reader.deserialize().map(|row| row.expect("a row")).collect()
+}
+
+/// Whether the two numbers agree to `relative`.
+pub fn agree(found: &Value, expected: &str, relative: f64) -> bool {
+    let (Some(found), Ok(expected)) = (found.as_f64(), expected.parse::<f64>()) else { return false };
+    (found - expected).abs() <= relative * expected.abs()
+}

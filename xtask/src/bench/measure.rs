@@ -1,0 +1,51 @@
+//! Runs of the examples, and their medians.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::{cache, check, example};
+
+/// An example's input as a file.
+pub fn input(folder: &Path, name: &str, size: &[&str]) -> Result<PathBuf> {
+    let path = folder.join(format!("{name}.csv"));
+    check(example(name)?.args(size).arg("--write-input").arg(&path))?;
+    Ok(path)
+}
+
+/// With ONNX Runtime where `cargo xtask setup` puts it.
+pub fn with_runtime(command: &mut Command) -> &mut Command {
+    let library = std::env::var_os("ORT_DYLIB_PATH").unwrap_or_else(|| cache("onnxruntime/libonnxruntime.so").into());
+    command.env("ORT_DYLIB_PATH", library).stderr(Stdio::inherit())
+}
+
+/// What it prints, as JSON.
+pub fn output(command: &mut Command) -> Result<Value> {
+    let output = with_runtime(command).output()?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", output.status);
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The median; of an even number of values, the upper one.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// One run of an example; a checkpoint folder is its own and removed after.
+pub fn job(folder: &Path, name: &str, arguments: &[&str], interval: Option<&str>) -> Result<Value> {
+    let checkpoints = folder.join("checkpoints");
+    drop(std::fs::remove_dir_all(&checkpoints));
+    let mut command = example(name)?;
+    command.args(["--log-level", "warn", "--report"]).args(arguments);
+    if let Some(interval) = interval {
+        command.arg("--checkpoint-dir").arg(&checkpoints).args(["--checkpoint-interval", interval]);
+    }
+    let report = output(&mut command);
+    drop(std::fs::remove_dir_all(&checkpoints));
+    report
+}

@@ -1,0 +1,60 @@
+//! Measurements: each against what it is compared with, medians, all in one call.
+
+mod engine;
+mod infer;
+mod kafka;
+mod measure;
+mod nexmark;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::{build_examples, setup};
+
+use nexmark::NexmarkArgs;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// What: the examples on files and simulated input, on Kafka, the inference operator alone, or the Nexmark queries.
+    #[arg(value_enum, default_value_t = What::Engine)]
+    what: What,
+    /// Runs of each row; the median counts.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Writes the table to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    nexmark: NexmarkArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    Engine,
+    Kafka,
+    Infer,
+    Nexmark,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    if args.runs == 0 {
+        bail!("--runs is 0: nothing would be measured");
+    }
+    if args.nexmark.are_given() && args.what != What::Nexmark {
+        bail!("--events and --workers are for `bench nexmark`: the others have their own");
+    }
+    if args.what == What::Kafka {
+        return kafka::run(args.runs, args.json.as_deref());
+    }
+    if args.what == What::Nexmark {
+        build_examples()?;
+        return nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
+    }
+    setup::run()?;
+    build_examples()?;
+    if args.what == What::Infer {
+        return infer::run(args.runs, args.json.as_deref());
+    }
+    engine::run(args.runs, args.json.as_deref())
+}

@@ -1,0 +1,64 @@
+//! What all chores use: the project's folders, cargo, and the examples.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result, bail};
+
+/// The project's folder. Cargo says it when it starts this program: clones that share a target folder may share the program.
+pub fn root() -> &'static Path {
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        Path::new(&own).parent().unwrap_or(Path::new(".")).to_owned()
+    });
+    &ROOT
+}
+
+/// A folder for what can be made again.
+pub fn cache(name: &str) -> PathBuf {
+    root().join(".cache").join(name)
+}
+
+/// An empty folder for what can be made again.
+pub fn scratch(name: &str) -> Result<PathBuf> {
+    let folder = cache(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Cargo, in the project's folder.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs it in sight of the user; an error when it fails.
+pub fn check(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{command:?} failed: {status}");
+    }
+    Ok(())
+}
+
+/// Builds the examples, in sight of the user.
+pub fn build_examples() -> Result<()> {
+    println!(
+        "building the examples (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
+    );
+    check(cargo().args(["build", "--release", "--examples"]))
+}
+
+/// An example, which lies beside this program.
+pub fn example(name: &str) -> Result<Command> {
+    let own = std::env::current_exe()?;
+    let path = own.parent().context("a program lies in a folder")?.join("examples").join(name);
+    let mut command = Command::new(path);
+    command.current_dir(root());
+    Ok(command)
+}
