@@ -23,4 +23,4 @@ pub mod script;
 #[cfg(feature = "programs")]
 pub use parts::{agree, lines, rows, same_lines};
 #[cfg(feature = "programs")]
-pub use program::{data, example, fail, finish, seed};
+pub use program::{data, example, fail, finish, is_error, seed};
