@@ -23,7 +23,7 @@ pub mod script;
 #[cfg(feature = "programs")]
 pub use parts::{agree, lines, rows, same_lines};
 #[cfg(feature = "programs")]
-pub use program::{data, example, fail, finish, seed, some};
+pub use program::{data, example, fail, finish, is_error, seed, some};
 
 /// How many times the cases of a quick run there are: `TIDEMILL_SOAK`, which `cargo xtask soak` sets, or once.
 pub fn times() -> usize {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use tidemill_engine::ErrorKind;
+
 use super::client::Connection;
 
 /// A topic and the cluster it is on: `kafka://host:port[,host:port…]/topic[?property=value&…]`.
@@ -25,6 +27,14 @@ pub struct KafkaUrl {
 pub struct KafkaUrlError {
     text: String,
     reason: String,
+}
+
+impl KafkaUrlError {
+    /// What the user does about it: corrects the text.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
 }
 
 impl KafkaUrl {

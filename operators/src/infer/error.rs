@@ -1,6 +1,9 @@
 //! Why a model cannot be used.
 
+use std::io;
 use std::path::PathBuf;
+
+use tidemill_engine::ErrorKind;
 
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +16,7 @@ pub enum ModelError {
         path: PathBuf,
         /// The system's reason.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file in which the model keeps weights cannot be read.
     #[error("the model \"{}\" keeps weights in \"{}\", which cannot be read", .path.display(), .file.display())]
@@ -24,7 +27,7 @@ pub enum ModelError {
         file: PathBuf,
         /// The system's reason, or why it is not asked.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// ONNX Runtime itself cannot be loaded.
     #[error(
@@ -98,4 +101,42 @@ pub enum ModelError {
         /// What does not fit, and what to do.
         reason: String,
     },
+}
+
+impl ModelError {
+    /// What the user does about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { source, .. } | Self::Weights { source, .. } => match source.kind() {
+                // A wrong name, or rights that are missing, do not pass by themselves.
+                io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::InvalidInput => ErrorKind::Invalid,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::NoRuntime { .. }
+            | Self::NoProvider { .. }
+            | Self::Runtime { .. }
+            | Self::Schema { .. }
+            | Self::Output { .. }
+            | Self::Unusable { .. } => ErrorKind::Invalid,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_for_the_user_to_mend_and_a_server_that_is_away_is_waited_for() {
+        let read = |kind: io::ErrorKind| ModelError::Read { path: PathBuf::from("m.onnx"), source: kind.into() };
+        assert_eq!(read(io::ErrorKind::NotFound).kind(), ErrorKind::Invalid);
+        assert_eq!(read(io::ErrorKind::TimedOut).kind(), ErrorKind::Unavailable);
+        let away = ModelError::Unavailable { model: "m".to_owned(), reason: "no answer".to_owned() };
+        assert_eq!(away.kind(), ErrorKind::Unavailable);
+    }
 }
