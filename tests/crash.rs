@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use testkit::{data, example, finish, same_lines, seed};
+use testkit::{data, example, finish, same_lines, seed, times};
 
 const SIGKILL: i32 = 9;
 
@@ -51,16 +51,16 @@ fn fraud(input: &Path, to: &Path) -> Command {
 }
 
 #[test]
-fn forty_kills_leave_every_prediction_once() {
-    kills_leave_every_prediction_once(40, &[]);
+fn kills_leave_every_prediction_once() {
+    kill_and_compare(15 * times(), &[]);
 }
 
 #[test]
 fn kills_with_batches_on_threads_leave_every_prediction_once() {
-    kills_leave_every_prediction_once(20, &["--inference-threads", "2"]);
+    kill_and_compare(8 * times(), &["--inference-threads", "2"]);
 }
 
-fn kills_leave_every_prediction_once(kills: usize, more: &[&str]) {
+fn kill_and_compare(kills: usize, more: &[&str]) {
     let Some(input) = data("transactions.csv.gz") else { return };
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let (calm, stormy) = (scratch.path().join("calm"), scratch.path().join("stormy"));
@@ -90,7 +90,7 @@ fn kills_of_a_windowed_job_leave_every_window_once() {
         command
     };
     let mut chance = ChaCha8Rng::seed_from_u64(seed());
-    run_with_kills(20, Duration::from_millis(250), &mut chance, |workers| {
+    run_with_kills(20 * times(), Duration::from_millis(250), &mut chance, |workers| {
         let mut command = job("stormy");
         command.args(["--checkpoint-interval", "20ms", "--workers", &workers.to_string()]);
         command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));

@@ -48,7 +48,7 @@ fn fraud_features_and_scores_are_the_same_at_any_number_of_workers() {
     };
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let mut first: Option<Vec<String>> = None;
-    for workers in ["1", "2", "4"] {
+    for workers in ["1", "4"] {
         let folder = scratch.path().join(workers);
         finish(
             example("fraud_velocity")
@@ -162,7 +162,7 @@ fn iot_windows_and_scores_are_as_expected() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let expected = rows(&expected);
     assert_eq!(expected.len(), 4519);
-    for workers in ["1", "2", "4"] {
+    for workers in ["1", "4"] {
         let folder = scratch.path().join(workers);
         finish(
             example("iot_window")

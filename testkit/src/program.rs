@@ -1,4 +1,4 @@
-//! Programs that tests run: the examples, as processes; and what a run needs: data, a seed.
+//! Programs that tests run: the examples, as processes; and the data they read.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -48,11 +48,4 @@ pub fn fail(command: &mut Command) -> String {
     assert_eq!(output.status.code(), Some(1), "{command:?}\nended with {}: {errors}", output.status);
     assert!(!errors.contains("panicked"), "{errors}");
     errors
-}
-
-/// A seed: `TIDEMILL_SEED` to run one again, or a new one. Printed with every failure.
-pub fn seed() -> u64 {
-    let seed = std::env::var("TIDEMILL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
-    println!("TIDEMILL_SEED={seed}");
-    seed
 }

@@ -81,8 +81,9 @@ pub fn from_the_ends(steps: Vec<Step>) -> Vec<Step> {
     steps.collect()
 }
 
-/// The cases of a test at the logic's level.
+/// So many cases of a test, in a quick run.
 pub fn cases(cases: u32) -> ProptestConfig {
+    let cases = cases * crate::times() as u32;
     ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }
 }
 

@@ -23,12 +23,12 @@ struct Seen {
 fn every_record_comes_out_once_whatever_the_model_does() {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let seen = Seen::default();
-    Simulation::check(1000, |sim| _ = one_run(sim, &seen));
+    Simulation::check(200, |sim| _ = one_run(sim, &seen));
     let Seen { scored, by_fallback, overdue, failed } = seen;
     let all = [scored, by_fallback, overdue, failed].map(AtomicU64::into_inner);
     println!("scored, by the fallback model, overdue, failed: {all:?}");
     let alone = std::env::var_os("TIDEMILL_SEED").is_some();
-    assert!(alone || all.iter().all(|count| *count > 100), "{all:?}");
+    assert!(alone || all.iter().all(|count| *count > 15), "{all:?}");
 }
 
 /// The threads of models have their turns like any other: in an order that the seed decides.

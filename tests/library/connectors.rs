@@ -11,7 +11,7 @@ use testkit::script::{Event, sorted};
 
 #[test]
 fn generated_records_come_once() {
-    Simulation::check(300, |sim| {
+    Simulation::check(100, |sim| {
         let (count, out) = (sim.draw(1..3000_u64), sim.sink::<u64>());
         let mut numbers = Generator::new(count, |n| (EventTime(n as i64), n));
         if sim.draw(0..2) == 0 {
@@ -34,7 +34,7 @@ fn counts_in(folder: &Path) -> Vec<(u8, i64, u64)> {
 /// Real files; the checkpoints are the simulation's.
 #[test]
 fn lines_of_files_are_counted_once() {
-    Simulation::check(100, |sim| {
+    Simulation::check(30, |sim| {
         let scratch = tempfile::tempdir().unwrap();
         let mut expected: BTreeMap<(u8, i64), u64> = BTreeMap::new();
         let paths = ["a.jsonl", "b.jsonl"].map(|name| scratch.path().join(name));

@@ -194,7 +194,7 @@ fn spread(steps: Vec<Step>, by: u32) -> Vec<Step> {
 }
 
 proptest! {
-    #![proptest_config(cases(500))]
+    #![proptest_config(cases(80))]
 
     #[test]
     fn logic_that_changes_its_types_goes_on_where_the_old_one_was(
@@ -272,7 +272,7 @@ fn program<S: Schema>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(24) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(6) })]
 
     #[test]
     fn a_program_that_changes_its_types_goes_on_where_the_old_one_was(

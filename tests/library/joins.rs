@@ -73,7 +73,7 @@ pub fn ids(joined: Joined<Event, Event>) -> Joined<u32, u32> {
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn interval_join(steps in steps(), lower in -40..30i64, wide in 0..50i64, kind in kinds()) {

@@ -54,7 +54,7 @@ fn row(key: u32) -> Option<u32> {
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(150))]
 
     /// Each record comes out once: with the row of its key, or dead, and then its key was in a batch that failed.
     #[test]

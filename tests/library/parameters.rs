@@ -366,7 +366,7 @@ fn lengths() -> impl Strategy<Value = Vec<i64>> {
 }
 
 proptest! {
-    #![proptest_config(cases(150))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn rolling_windows_of_other_lengths_are_right_or_refused(
@@ -445,7 +445,7 @@ fn specs() -> impl Strategy<Value = WindowSpec> {
 }
 
 proptest! {
-    #![proptest_config(cases(100))]
+    #![proptest_config(cases(30))]
 
     #[test]
     fn windows_over_old_state_are_the_same_windows_or_none(

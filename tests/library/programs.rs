@@ -94,7 +94,7 @@ fn check(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(1000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(200) })]
 
     /// In a world that a seed decides everything of.
     #[test]

@@ -173,7 +173,7 @@ fn versions() -> impl Strategy<Value = Vec<Rows>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(24) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(6) })]
 
     /// On real threads: each version comes to be told, whatever crashes before.
     #[test]
@@ -221,7 +221,7 @@ proptest! {
 fn tables_are_whole_versions_in_simulated_worlds() {
     let later = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&later);
-    Simulation::check(1000, move |sim| {
+    Simulation::check(200, move |sim| {
         let (_folder, path) = scratch();
         let rows = |sim: &mut Simulation| -> Rows {
             chains((0..sim.draw(0..40_u8)).map(|_| (sim.draw(0..50_u32), sim.draw(0..4_u8))).collect())
@@ -256,5 +256,5 @@ fn tables_are_whole_versions_in_simulated_worlds() {
     });
     let later = later.load(Ordering::Relaxed);
     let alone = std::env::var_os("TIDEMILL_SEED").is_some();
-    assert!(alone || later > 150, "a later version came in {later} of 1000 worlds only");
+    assert!(alone || later > 20, "a later version came in {later} worlds only");
 }

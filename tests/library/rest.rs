@@ -47,7 +47,7 @@ fn three_steps(events: &[Event], within: i64, alone: bool) -> Vec<Vec<u32>> {
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn deduplicate(steps in steps(), horizon in 1..60i64) {

@@ -103,7 +103,7 @@ impl KeyedLogic for Sums {
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn rolling(steps in steps(), lengths in prop::collection::vec(1..80_i64, 1..4)) {
@@ -148,7 +148,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(250))]
+    #![proptest_config(cases(80))]
 
     /// Sums are exact, rounded once: of NaN, infinities, subnormals and the largest floats, which come and go, and through restores.
     #[test]

@@ -24,7 +24,7 @@ fn samples(records: &[(u16, u32)], fractions: [f64; 2], seed: u64) -> [Vec<(u16,
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn a_sample_has_all_records_of_its_keys(

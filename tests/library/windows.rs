@@ -87,7 +87,7 @@ fn modes() -> impl Strategy<Value = Mode> {
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn tumbling(steps in steps(), size in 1..70i64, offset in -80..80i64, lateness in prop_oneof![Just(0), 1..60i64]) {

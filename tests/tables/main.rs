@@ -353,7 +353,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(1000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(200) })]
 
     /// Workers and outputs stand at different watermarks at a checkpoint more often here than on real threads.
     #[test]
@@ -372,7 +372,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(1000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(200) })]
 
     /// Events far behind the watermark, at the ends of time, and a partition that is idle now and then.
     #[test]

@@ -1,12 +1,14 @@
-//! The chores of Tidemill: `cargo xtask demo | test | bench | kafka | produce | consume | servers | models | layout | setup`.
+//! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models | layout | setup`.
 
 mod bench;
 mod demo;
 mod kafka;
 mod layout;
 mod models;
+mod programs;
 mod servers;
 mod setup;
+mod soak;
 mod test;
 mod tools;
 
@@ -24,6 +26,8 @@ enum Chore {
     Demo(demo::Args),
     /// Run every test.
     Test,
+    /// Run the long tests again and again, with other seeds each time, until the time is over.
+    Soak(soak::Args),
     /// Measure the examples against a plain loop without an engine.
     Bench(bench::Args),
     /// Run an Apache Kafka broker on loopback.
@@ -46,6 +50,7 @@ fn main() -> Result<()> {
     match Chore::parse() {
         Chore::Demo(args) => demo::run(&args),
         Chore::Test => test::run(),
+        Chore::Soak(args) => soak::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::Kafka(args) => kafka::run(&args),
         Chore::Produce(args) => kafka::produce(&args),

@@ -1,59 +1,129 @@
 //! Every test, and plainly what was run.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::collections::VecDeque;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
-use crate::broker::Broker;
-use crate::model_server::Kind;
-use crate::{build_examples, cargo, kafka, scratch, servers, setup};
+use crate::programs::{self, Program, Servers};
+use crate::setup;
+
+/// How many of the slowest tests are named at the end.
+const SLOWEST: usize = 10;
+/// How many programs run side by side: many tests wait, for brokers, for jobs that they killed, for timeouts.
+const SIDE_BY_SIDE: usize = 2;
+/// Programs to begin with, as they take longest.
+const FIRST: [&str; 4] = ["tests/kafka/main.rs", "tests/library/main.rs", "connectors/src/lib.rs", "tests/expected.rs"];
 
 pub fn run() -> Result<()> {
     setup::run()?;
-    build_examples()?;
-    let no_server = servers::set_up(&Kind::ALL)?;
-    if !no_server.is_empty() && std::env::var_os("CI").is_some() {
-        bail!("CI must have every model server: {}", no_server.join("\n"));
-    }
-    let libs = kafka::libs()?;
-    let broker = Broker::start(&libs, &scratch("kafka-test")?)?;
-    // Tests of whole programs each want the machine for themselves: kills and timings are theirs.
-    let tests = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"];
-    let mut command = cargo();
-    command.env("TIDEMILL_KAFKA", &broker.address).env("TIDEMILL_KAFKA_LIBS", &libs);
-    command.env("TIDEMILL_SERVERS", servers::venvs());
-    let mut child = command.args(tests).stdout(Stdio::piped()).spawn()?;
-    let (mut passed, mut failed, mut programs, mut not_run) = (0, 0, 0, Vec::new());
-    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
-        let line = line?;
-        writeln!(std::io::stdout(), "{line}")?;
-        let number = |what: &str| -> u64 {
-            let before = line.split(what).next().unwrap_or_default().trim_end();
-            before.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+    let mut programs = programs::build()?;
+    let servers = Servers::start()?;
+    let begun = Instant::now();
+    let place = |program: &Program| FIRST.iter().position(|name| *name == program.name).unwrap_or(FIRST.len());
+    programs.sort_by_key(place);
+    let all: Mutex<VecDeque<Program>> = Mutex::new(programs.into());
+    let report = Mutex::new(Report::default());
+    let next = || lock(&all).pop_front();
+    std::thread::scope(|scope| {
+        let lane = || {
+            while let Some(program) = next() {
+                println!("{} begins", program.name);
+                run_one(&program.name, &mut program.command(&servers), &report)?;
+            }
+            anyhow::Ok(())
         };
-        if line.starts_with("test result:") {
-            passed += number("passed");
-            failed += number("failed");
-            programs += 1;
-        } else if line.contains("NOT RUN:") {
-            not_run.push(line);
-        }
-    }
-    let status = child.wait()?;
-    println!("\n{passed} tests passed and {failed} failed, in {programs} test programs");
-    println!("servers: Apache Kafka at {}, and others that tests killed", broker.address);
-    println!("model servers: {}, started by their tests", Kind::ALL.map(Kind::name).join(", "));
-    not_run.extend(no_server.into_iter().map(|reason| format!("NOT RUN: {reason}")));
-    if not_run.is_empty() {
+        let lanes: Vec<_> = (0..SIDE_BY_SIDE).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| anyhow!("a panic while tests ran"))?)
+    })?;
+    let mut docs = programs::checked_cargo(&["test", "--release", "--workspace", "--doc"]);
+    servers.tell(&mut docs);
+    run_one("examples in the documentation", &mut docs, &report)?;
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.print(begun.elapsed());
+    servers.print();
+    report.not_run.extend(servers.missing.iter().map(|reason| format!("NOT RUN: {reason}")));
+    if report.not_run.is_empty() {
         println!("nothing was skipped");
     } else {
-        println!("{} tests were NOT RUN:\n{}", not_run.len(), not_run.join("\n"));
+        println!("{} tests were NOT RUN:\n{}", report.not_run.len(), report.not_run.join("\n"));
     }
-    if !status.success() {
-        bail!("tests failed");
+    if !report.failures.is_empty() {
+        bail!("failed: {}", report.failures.join(", "));
     }
     Ok(())
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a test program. What its tests say comes when one of them fails.
+fn run_one(name: &str, command: &mut Command, report: &Mutex<Report>) -> Result<()> {
+    let begun = Instant::now();
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {name}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut report = lock(report);
+    println!("\n     Running {name}");
+    let shown = |line: &&str| !output.status.success() || line.starts_with("test ");
+    text.lines().filter(shown).for_each(|line| println!("{line}"));
+    if !output.status.success() {
+        println!("{name}: {}", output.status);
+    }
+    report.add(name, &text, begun.elapsed(), output.status.success());
+    Ok(())
+}
+
+/// What was run.
+#[derive(Default)]
+struct Report {
+    passed: u64,
+    failed: u64,
+    /// Programs and what they took.
+    programs: Vec<(String, Duration)>,
+    /// Tests and what they took.
+    tests: Vec<(String, f64)>,
+    not_run: Vec<String>,
+    failures: Vec<String>,
+}
+
+impl Report {
+    fn add(&mut self, program: &str, text: &str, took: Duration, well: bool) {
+        self.passed += programs::counted(text, "passed");
+        self.failed += programs::counted(text, "failed");
+        self.not_run.extend(text.lines().filter(|line| line.contains("NOT RUN:")).map(str::to_owned));
+        let times = text.lines().filter_map(timed);
+        self.tests.extend(times.map(|(test, seconds)| (format!("{program}: {test}"), seconds)));
+        self.programs.push((program.to_owned(), took));
+        if !well {
+            self.failures.push(program.to_owned());
+        }
+    }
+
+    fn print(&mut self, took: Duration) {
+        self.programs.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+        self.tests.sort_by(|a, b| b.1.total_cmp(&a.1));
+        println!("\nTime of each program, {SIDE_BY_SIDE} side by side:");
+        for (name, took) in &self.programs {
+            println!("{:8.1} s  {name}", took.as_secs_f64());
+        }
+        println!("\nThe slowest tests:");
+        for (name, seconds) in self.tests.iter().take(SLOWEST) {
+            println!("{seconds:8.1} s  {name}");
+        }
+        let (passed, failed, programs) = (self.passed, self.failed, self.programs.len());
+        let seconds = took.as_secs_f64();
+        println!("\n{passed} tests passed and {failed} failed, in {programs} test programs, in {seconds:.0} s");
+    }
+}
+
+/// The name of a test and the seconds that it took, of a line `test NAME ... ok <1.234s>`.
+fn timed(line: &str) -> Option<(&str, f64)> {
+    let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let seconds = rest.rsplit_once('<')?.1.strip_suffix("s>")?;
+    Some((name, seconds.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -26,12 +26,12 @@ struct Seen {
 #[test]
 fn every_record_comes_out_once_in_simulated_worlds() {
     let seen = Seen::default();
-    Simulation::check(1000, |sim| simulated(sim, &seen));
+    Simulation::check(200, |sim| simulated(sim, &seen));
     let Seen { found, failed, overdue, restarts } = seen;
     let all = [found, failed, overdue, restarts].map(AtomicUsize::into_inner);
     println!("found, failed, overdue, restarts: {all:?}");
     let alone = std::env::var_os("TIDEMILL_SEED").is_some();
-    assert!(alone || all.iter().all(|count| *count > 500), "{all:?}");
+    assert!(alone || all.iter().all(|count| *count > 80), "{all:?}");
 }
 
 /// A record: its number, which goes up in each partition, and the key it asks with.

@@ -194,7 +194,7 @@ fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), Test
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(1000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(200) })]
 
     #[test]
     fn windows_and_throttles_of_the_clock_have_each_record_once(

@@ -161,7 +161,7 @@ fn check(script: &Script, may_be_late: &BTreeSet<u32>, sinks: &Sinks, patience_m
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(1000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(200) })]
 
     #[test]
     fn a_function_of_two_inputs_tells_what_a_loop_tells(

@@ -265,7 +265,7 @@ fn check_unique(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(1000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(200) })]
 
     #[test]
     fn windows_that_no_clock_cuts_hold_what_a_loop_finds(

@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Simulation;
 
 const VARIABLE: &str = "TIDEMILL_SEED";
+/// How many times as many seeds a long run takes.
+const TIMES: &str = "TIDEMILL_SOAK";
 
 /// A seed that a case failed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,19 +22,20 @@ pub struct Found {
 
 impl Simulation {
     /// Runs `case` with so many seeds, other ones each time; with that of the environment's `TIDEMILL_SEED` alone, if it is
-    /// set.
+    /// set. `TIDEMILL_SOAK=10` takes ten times as many.
     ///
     /// # Panics
     /// When the case panics with one. The message has its seed.
     #[track_caller]
     pub fn check(cases: u64, case: impl Fn(&mut Self)) {
+        let times = std::env::var(TIMES).ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);
         let wanted = std::env::var(VARIABLE).ok().map(|text| text.parse::<u64>());
         let found = match wanted {
             Some(Ok(seed)) => Self::find([seed], &case),
             Some(Err(error)) => panic!("{VARIABLE} is no seed: {error}"),
             None => {
                 let first = RandomState::new().hash_one("first seed");
-                Self::find((0..cases).map(|n| first.wrapping_add(n)), &case)
+                Self::find((0..cases.saturating_mul(times)).map(|n| first.wrapping_add(n)), &case)
             }
         };
         let Some(Found { seed, passed, message }) = found else { return };

@@ -110,7 +110,7 @@ fn bursts(sim: &mut Simulation, forgetful: bool) -> SimulationReport {
 fn a_program_in_any_world_gives_what_a_loop_gives() {
     let mut all = SimulationReport::default();
     let seen = RefCell::new(&mut all);
-    Simulation::check(1000, |sim| {
+    Simulation::check(200, |sim| {
         let one = bursts(sim, false);
         let mut all = seen.borrow_mut();
         all.starts += one.starts;
@@ -122,7 +122,7 @@ fn a_program_in_any_world_gives_what_a_loop_gives() {
     println!("{all:?}");
     // A test that nothing happened in would prove nothing.
     let alone = std::env::var_os("TIDEMILL_SEED").is_some();
-    assert!(alone || (all.crashes > 200 && all.stops > 50 && all.turns > 100_000), "{all:?}");
+    assert!(alone || (all.crashes > 40 && all.stops > 10 && all.turns > 20_000), "{all:?}");
 }
 
 /// The brief of this module: an operator that forgets a timer on restore.

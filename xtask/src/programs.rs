@@ -1,0 +1,106 @@
+//! The test programs, and the servers that they need.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::broker::Broker;
+use crate::model_server::Kind;
+use crate::{cargo, kafka, root, scratch, servers};
+
+/// Cargo, with the checks that tests have and other builds do not.
+pub fn checked_cargo(args: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["--config", "xtask/checked.toml"]).args(args);
+    command
+}
+
+/// A test program.
+pub struct Program {
+    /// Its source, from the project's folder.
+    pub name: String,
+    path: PathBuf,
+    /// That of its package: Cargo starts tests there.
+    folder: PathBuf,
+}
+
+/// Builds all test programs, and the examples that they run.
+pub fn build() -> Result<Vec<Program>> {
+    println!(
+        "building the tests (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
+    );
+    let args = ["test", "--release", "--workspace", "--no-run", "--message-format=json-render-diagnostics"];
+    let mut child = checked_cargo(&args).stdout(Stdio::piped()).spawn()?;
+    let mut programs = Vec::new();
+    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
+        let message: Value = serde_json::from_str(&line?)?;
+        let Some(path) = message["executable"].as_str().filter(|_| message["profile"]["test"] == true) else {
+            continue;
+        };
+        let manifest = Path::new(message["manifest_path"].as_str().context("an artifact has a manifest")?);
+        let folder = manifest.parent().unwrap_or(root()).to_owned();
+        let source = Path::new(message["target"]["src_path"].as_str().context("a target has a source")?);
+        let name = source.strip_prefix(root()).unwrap_or(source).display().to_string();
+        programs.push(Program { name, path: path.into(), folder });
+    }
+    if !child.wait()?.success() {
+        bail!("the tests do not build");
+    }
+    programs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(programs)
+}
+
+impl Program {
+    /// To run its tests, and to be told what each took.
+    pub fn command(&self, servers: &Servers) -> Command {
+        let mut command = Command::new(&self.path);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        // The times of tests are not stable in the harness, and this is how to ask for them all the same.
+        command.env("RUSTC_BOOTSTRAP", "1").args(["-Z", "unstable-options", "--report-time", "--show-output"]);
+        servers.tell(&mut command);
+        command
+    }
+}
+
+/// What tests connect to.
+pub struct Servers {
+    broker: Broker,
+    libs: PathBuf,
+    /// Why some model servers could not be set up.
+    pub missing: Vec<String>,
+}
+
+impl Servers {
+    /// Sets them up, and starts the broker. In CI none may be missing.
+    pub fn start() -> Result<Self> {
+        let missing = servers::set_up(&Kind::ALL)?;
+        if !missing.is_empty() && std::env::var_os("CI").is_some() {
+            bail!("CI must have every model server: {}", missing.join("\n"));
+        }
+        let libs = kafka::libs()?;
+        let broker = Broker::start(&libs, &scratch("kafka-test")?)?;
+        Ok(Self { broker, libs, missing })
+    }
+
+    /// Where they are.
+    pub fn tell(&self, command: &mut Command) {
+        command.env("TIDEMILL_KAFKA", &self.broker.address).env("TIDEMILL_KAFKA_LIBS", &self.libs);
+        command.env("TIDEMILL_SERVERS", servers::venvs());
+    }
+
+    /// In words.
+    pub fn print(&self) {
+        println!("servers: Apache Kafka at {}, and others that tests killed", self.broker.address);
+        println!("model servers: {}, started by their tests", Kind::ALL.map(Kind::name).join(", "));
+    }
+}
+
+/// How many tests `what` (`passed` or `failed`), of all lines `test result: …` in a text.
+pub fn counted(text: &str, what: &str) -> u64 {
+    let results = text.lines().filter(|line| line.starts_with("test result:"));
+    let number = |line: &str| line.split(what).next()?.trim_end().rsplit(' ').next()?.parse::<u64>().ok();
+    results.filter_map(number).sum()
+}

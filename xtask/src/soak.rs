@@ -1,0 +1,185 @@
+//! The long tests, again and again with other seeds, until the time is over.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::programs::{self, Program, Servers};
+use crate::setup;
+
+/// Tests that find more the longer they run.
+struct Marathon {
+    name: &'static str,
+    program: &'static str,
+    /// Parts of the tests' names; none: all tests of the program.
+    tests: &'static [&'static str],
+}
+
+const MARATHONS: &[Marathon] = &[
+    of("operators", "tests/library/main.rs", &["joins::", "rest::", "rolling::", "windows::", "totals::"]),
+    of("programs", "tests/library/main.rs", &["programs::", "whole::"]),
+    of("kills", "tests/crash.rs", &[]),
+    of("evolution", "tests/library/main.rs", &["evolution::"]),
+    of("take-overs", "state/src/lib.rs", &["take_over::", "manifest::", "table::"]),
+    of("references", "tests/library/main.rs", &["reference"]),
+    of("inference", "tests/infer/main.rs", &["simulated::", "poison::", "finite::", "exact::", "types::"]),
+    of("brokers", "tests/kafka/main.rs", &["crash::", "brokers::"]),
+    of("lookups", "tests/library/main.rs", &["lookup::"]),
+    of("tables", "tests/tables/main.rs", &[]),
+    of("files", "connectors/src/lib.rs", &["file::"]),
+    of("nexmark", "tests/nexmark/main.rs", &[]),
+    of("topics", "tests/kafka/main.rs", &["recreated::", "tombstones::"]),
+    of("processes", "tests/cluster.rs", &[]),
+    of("worlds", "engine/src/lib.rs", &["simulation::", "mesh::", "checkpoint::"]),
+    of("oracle", "tests/oracle.rs", &[]),
+];
+
+const fn of(name: &'static str, program: &'static str, tests: &'static [&'static str]) -> Marathon {
+    Marathon { name, program, tests }
+}
+
+/// The least time that is worth beginning with.
+const LEAST: Duration = Duration::from_secs(45);
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// When to stop: what runs then is cut off, and said to be.
+    #[arg(long = "for", default_value = "2h", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    time: Duration,
+    /// Those whose name has this in it, and no others.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Which comes first, by any text: a short run begins elsewhere for each commit.
+    #[arg(long, value_name = "TEXT")]
+    from: Option<String>,
+    /// How many times the cases of `cargo xtask test` one run of a test has.
+    #[arg(long, default_value_t = 10, value_name = "TIMES")]
+    times: u32,
+    /// Random kills of a job and its broker, in the test of that.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    kills: u32,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let mut chosen: Vec<&Marathon> =
+        MARATHONS.iter().filter(|one| args.only.as_ref().is_none_or(|name| one.name.contains(name))).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = MARATHONS.iter().map(|one| one.name).collect();
+        bail!("no long test has that name; there are: {}", names.join(", "));
+    }
+    if let Some(text) = &args.from {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let first = hasher.finish() % chosen.len() as u64;
+        chosen.rotate_left(first as usize);
+    }
+    setup::run()?;
+    let programs = programs::build()?;
+    let servers = Servers::start()?;
+    let end = Instant::now() + args.time;
+    let mut lines = Vec::new();
+    let mut failed = Vec::new();
+    for (at, marathon) in chosen.iter().enumerate() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left < LEAST && at > 0 {
+            break;
+        }
+        let share = (left / (chosen.len() - at) as u32).max(LEAST);
+        let got = marathon.run(args, &programs, &servers, share, end)?;
+        if got.failed > 0 {
+            failed.push(marathon.name);
+        }
+        lines.push(got.line(marathon.name));
+        println!("{}", lines[at]);
+    }
+    println!("\n{} of {} long tests had their turn:\n{}", lines.len(), chosen.len(), lines.join("\n"));
+    servers.print();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// What a marathon got through.
+#[derive(Default)]
+struct Got {
+    runs: u32,
+    passed: u64,
+    failed: u64,
+    cut_off: bool,
+    took: Duration,
+}
+
+impl Got {
+    fn line(&self, name: &str) -> String {
+        let cut_off = if self.cut_off { ", and one that was cut off" } else { "" };
+        let seconds = self.took.as_secs_f64();
+        format!("{seconds:8.1} s  {name}: {} runs{cut_off}; {} passed, {} failed", self.runs, self.passed, self.failed)
+    }
+}
+
+impl Marathon {
+    /// Runs it again until its share of the time is over. A run that has begun goes on until `end`.
+    fn run(&self, args: &Args, programs: &[Program], servers: &Servers, share: Duration, end: Instant) -> Result<Got> {
+        let program = programs.iter().find(|program| program.name == self.program);
+        let program = program.with_context(|| format!("{} is no test program", self.program))?;
+        let (begun, mut got) = (Instant::now(), Got::default());
+        println!("\n{} ({}): for {}", self.name, self.program, humantime::format_duration(share.max(LEAST)));
+        while begun.elapsed() < share && !got.cut_off && got.failed == 0 {
+            let mut command = program.command(servers);
+            command.args(self.tests);
+            command.env("TIDEMILL_SOAK", args.times.to_string()).env("TIDEMILL_KILLS", args.kills.to_string());
+            let (text, ended) = until(end, &mut command)?;
+            let [passed, failed] = ["passed", "failed"].map(|what| programs::counted(&text, what));
+            got.passed += passed;
+            got.failed += failed + u64::from(ended == Some(false) && failed == 0);
+            match ended {
+                None => got.cut_off = true,
+                Some(_) if passed + failed == 0 => bail!("{text}\n{} names no test", self.name),
+                Some(_) => got.runs += 1,
+            }
+            if got.failed > 0 {
+                println!("{text}");
+            }
+        }
+        got.took = begun.elapsed();
+        Ok(got)
+    }
+}
+
+/// What a program says until it ends, and whether well; it is ended when the time is over.
+fn until(end: Instant, command: &mut Command) -> Result<(String, Option<bool>)> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut output = child.stdout.take().context("the output is piped")?;
+    let (to, from) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = output.read_to_end(&mut bytes);
+        // Nobody listens any more when the time was over.
+        to.send(()).ok();
+        read.map(|_| String::from_utf8_lossy(&bytes).into_owned())
+    });
+    let over = from.recv_timeout(end.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout);
+    if over {
+        for id in with_children(child.id()) {
+            Command::new("kill").args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status()?;
+        }
+    }
+    let status = child.wait()?;
+    let text = reader.join().map_err(|_| anyhow::anyhow!("the output could not be read"))??;
+    Ok((text, (!over).then_some(status.success())))
+}
+
+/// A process and all that it started: jobs and brokers of a test hold its output open.
+fn with_children(id: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let children: Vec<u32> =
+        children.flat_map(|text| text.split(' ').filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect();
+    [id].into_iter().chain(children.into_iter().flat_map(with_children)).collect()
+}
