@@ -10,8 +10,22 @@
 use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::delta::{MAX_ROW_BYTES, row_too_long};
-use crate::key::{KeyGroup, hash_key};
+use crate::ids::KeyGroup;
+use crate::key::hash_key;
+
+/// The most bytes that a row may have, key and value together. RocksDB counts a row's bytes in 32 bits and advises not to
+/// go beyond 3 GB; what is longer it would refuse without telling our binding.
+pub(crate) const MAX_ROW_BYTES: usize = 3 << 30;
+
+/// Why a row with these parts cannot be kept; `None` where it can.
+pub(crate) fn row_too_long(key: usize, value: usize) -> Option<String> {
+    let bytes = key.saturating_add(value);
+    (bytes > MAX_ROW_BYTES).then(|| {
+        format!(
+            "its row has {bytes} bytes, and {MAX_ROW_BYTES} are the most that can be kept: keep what grows in a list, which has a row for each element"
+        )
+    })
+}
 
 /// Nothing that is stored is longer than a row: a length beyond that is damage, not to be made room for.
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_ROW_BYTES>> = standard().with_limit::<MAX_ROW_BYTES>();
@@ -76,6 +90,15 @@ pub(crate) fn split_row_key(row: &[u8]) -> Result<(KeyGroup, &[u8], &[u8]), Deco
     Ok((KeyGroup(u16::from_be_bytes(*group)), key, suffix))
 }
 
+/// Lengthens `row` by the sequence number of an element for the time of `f`.
+pub(crate) fn with_sequence<R>(row: &mut Vec<u8>, sequence: u64, f: impl FnOnce(&[u8]) -> R) -> R {
+    let len = row.len();
+    row.extend_from_slice(&sequence.to_be_bytes());
+    let result = f(row);
+    row.truncate(len);
+    result
+}
+
 /// The part of a row key that all rows of its entry share. Of a row of another kind, any part that depends on
 /// nothing but its first bytes.
 pub(crate) fn entry_of_row(row: &[u8]) -> &[u8] {
@@ -89,8 +112,8 @@ pub(crate) fn expiry_of_value(value: &[u8]) -> Option<i64> {
 }
 
 /// The key group of any row.
-pub(crate) fn group_of_row(row: &[u8]) -> u16 {
-    row.first_chunk::<2>().map_or(u16::MAX, |group| u16::from_be_bytes(*group))
+pub(crate) fn group_of_row(row: &[u8]) -> KeyGroup {
+    KeyGroup(row.first_chunk::<2>().map_or(u16::MAX, |group| u16::from_be_bytes(*group)))
 }
 
 /// A time whose bytes sort as the time does.
@@ -124,6 +147,15 @@ mod tests {
         let (group, key, suffix) = split_row_key(&row).unwrap();
         assert_eq!((group, decode::<String>(key).unwrap().as_str(), suffix), (KeyGroup(300), "abc", &b"suffix"[..]));
         assert!(split_row_key(&row[..4]).is_err());
+    }
+
+    #[test]
+    fn a_row_beyond_what_rocksdb_keeps_is_refused_and_one_at_the_limit_is_not() {
+        assert_eq!(row_too_long(10, MAX_ROW_BYTES - 10), None);
+        let reason = row_too_long(11, MAX_ROW_BYTES - 10).unwrap();
+        assert!(reason.contains("3221225473 bytes") && reason.contains("list"), "{reason}");
+        assert!(row_too_long(usize::MAX, usize::MAX).is_some());
+        assert!((MAX_ROW_BYTES as u64 + 1024) < u64::from(u32::MAX), "RocksDB adds some bytes, and counts in 32 bits");
     }
 
     type Nested = (u8, Option<String>, Vec<(u64, Vec<u8>)>, std::collections::BTreeMap<String, Vec<f64>>);

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What the user does about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the user does about an error. Every error of Tidemill's has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// The program or its settings are wrong: fix the call.
     Invalid,
@@ -14,7 +15,7 @@ pub enum ErrorKind {
     Data,
     /// Another incarnation of the job has taken over: stop.
     Fenced,
-    /// A bug of the engine's: report it.
+    /// A bug of Tidemill's: report it.
     Internal,
 }
 
@@ -25,6 +26,9 @@ pub enum StateError {
     /// A call that cannot work.
     #[error("{0}")]
     Invalid(String),
+    /// What cannot happen has happened.
+    #[error("{0}: this is a bug in Tidemill, please report it")]
+    Internal(String),
     /// A state was stored by a program that knew another version, type or kind of it.
     #[error(
         "state \"{state}\": the checkpoint has {found}, this program has {expected}; {advice}; or run the program that wrote it, or start with --restore none in an empty checkpoint directory"
@@ -141,8 +145,14 @@ impl StateError {
                 ErrorKind::Data
             }
             Self::Fenced { .. } => ErrorKind::Fenced,
-            Self::Rocks { source, .. } if source.kind() == rocksdb::ErrorKind::Corruption => ErrorKind::Data,
-            Self::Io { .. } | Self::Rocks { .. } | Self::Gone { .. } => ErrorKind::Unavailable,
+            Self::Internal(_) => ErrorKind::Internal,
+            Self::Rocks { source, .. } => match source.kind() {
+                rocksdb::ErrorKind::Corruption => ErrorKind::Data,
+                // It was called wrongly, and nobody but this crate calls it.
+                rocksdb::ErrorKind::InvalidArgument => ErrorKind::Internal,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::Io { .. } | Self::Gone { .. } => ErrorKind::Unavailable,
         }
     }
 
@@ -161,5 +171,66 @@ impl StateError {
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { what, path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::db::Db;
+
+    /// One of each variant after the other, with its kind: a new variant breaks the build here.
+    fn after(error: Option<&StateError>) -> Option<(StateError, ErrorKind)> {
+        let state = || "op/state".to_owned();
+        let text = || "text".to_owned();
+        let path = || PathBuf::from("a/path");
+        Some(match error {
+            None => (StateError::Invalid(text()), ErrorKind::Invalid),
+            Some(StateError::Invalid(_)) => (StateError::Internal(text()), ErrorKind::Internal),
+            Some(StateError::Internal(_)) => {
+                let mismatch = StateError::Mismatch { state: state(), found: text(), expected: text(), advice: "" };
+                (mismatch, ErrorKind::Data)
+            }
+            Some(StateError::Mismatch { .. }) => {
+                (StateError::Value { state: state(), group: 1, reason: text() }, ErrorKind::Data)
+            }
+            Some(StateError::Value { .. }) => {
+                (StateError::Unwritable { state: state(), group: 1, reason: text() }, ErrorKind::Invalid)
+            }
+            Some(StateError::Unwritable { .. }) => {
+                (StateError::Corrupt { file: text(), reason: text() }, ErrorKind::Data)
+            }
+            Some(StateError::Corrupt { .. }) => {
+                (StateError::Incomplete { epoch: 1, missing: vec![], others: vec![] }, ErrorKind::Data)
+            }
+            Some(StateError::Incomplete { .. }) => (StateError::Gone { path: path() }, ErrorKind::Unavailable),
+            Some(StateError::Gone { .. }) => (StateError::Fenced { file: text(), by: text() }, ErrorKind::Fenced),
+            Some(StateError::Fenced { .. }) => {
+                (StateError::io("read", &path())(io::ErrorKind::NotFound.into()), ErrorKind::Unavailable)
+            }
+            Some(StateError::Io { .. }) => (damaged_rocks(), ErrorKind::Data),
+            Some(StateError::Rocks { .. }) => return None,
+        })
+    }
+
+    fn damaged_rocks() -> StateError {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("CURRENT"), b"cut").unwrap();
+        Db::open(dir.path(), 0, true).err().unwrap()
+    }
+
+    #[test]
+    fn each_error_says_what_its_user_does() {
+        let (mut error, mut count) = (None, 0);
+        while let Some((next, kind)) = after(error.as_ref()) {
+            assert_eq!(next.kind(), kind, "{next:?}");
+            assert!(!next.to_string().is_empty());
+            (error, count) = (Some(next), count + 1);
+        }
+        assert_eq!(count, 11);
+        // A folder that cannot be made is RocksDB's trouble with what is outside.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Db::open(&file.path().join("folder"), 0, true).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     }
 }

@@ -1,59 +1,65 @@
 //! Keyed state of Tidemill: hot tables, RocksDB behind them, deltas and the checkpoint store.
 //!
 //! ```text
-//! operators ──▶ value · log · timers · held  (decoded, in memory)      worker thread
+//! worker/      what one worker has of all this: opened or restored, registered, sealed, evicted
+//! hot/         in memory, decoded: value · log · timers · pending
+//! rows/        behind that: RowStore (RocksDB, or maps in a simulation), and the deltas on their way into it
+//! checkpoint/  delta · manifest · store · retention · take_over · work_dir
+//! evolve/      what a state is called and looks like, and how an older one becomes it
+//! ids · key · codec · error · locks
+//! ```
+//! Each knows only what is below it. An epoch goes:
+//!
+//! ```text
+//! operators ──▶ value · log · timers · pending  (decoded, in memory)   worker thread
 //!                 │ seal, once an epoch
 //!                 ▼
 //!               Delta ──▶ CheckpointStore (file)                       checkpoint thread
-//!                 └─────▶ Db (RocksDB) ──▶ base snapshots
+//!                 └─────▶ Db (RowStore) ──▶ base snapshots
 //!               Manifest names base and deltas of every worker = a checkpoint
 //!
-//! restore: changes (names) ─▶ rows (do the stored ones fit? shape, versions) ─▶ rewritten where they are older
+//! restore: changes (names) ─▶ fit (are the stored rows as the program reads them? shape, versions) ─▶ rewritten where older
 //! ```
 
-mod backend;
-mod changes;
+mod checkpoint;
 mod codec;
-mod db;
-mod delta;
 mod error;
-mod held;
+mod evolve;
+mod hot;
+mod ids;
 mod key;
-mod log;
-mod manifest;
-mod parameters;
+mod locks;
 mod rows;
-mod shape;
-mod spec;
-mod store;
-mod table;
-mod take_over;
-mod timers;
-mod trace;
-mod value;
-mod versions;
-mod workplace;
+#[cfg(test)]
+mod soak;
+mod worker;
 
-pub use backend::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};
-pub use changes::{Changes, Rename};
+pub use checkpoint::claim::{Found, Starter};
+pub use checkpoint::delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
+pub use checkpoint::inspection::{LostFile, Watch};
+pub use checkpoint::manifest::{Manifest, WorkerEntry};
+pub use checkpoint::plan::{RestoreFrom, RestorePlan, plan_restore};
+pub use checkpoint::retention::{Pruning, Retention};
+pub use checkpoint::store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
+pub use checkpoint::take_over::{Taken, follow, take_over};
+pub use checkpoint::work_dir::Workplace;
 pub use codec::hash_value;
-pub use db::{Db, Snapshot};
-pub use delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
 pub use error::{ErrorKind, StateError};
-pub use held::{HashOf, OrderBuffer};
-pub use key::{DEFAULT_KEY_GROUPS, Key, KeyGroup, KeyGroups, Value, hash_key};
-pub use log::{Log, LogTable, Queue};
-pub use manifest::{
-    LostFile, Manifest, Pruning, RestoreFrom, RestorePlan, Retention, StateEntry, Watch, WorkerEntry, plan_restore,
-};
-pub use parameters::Parameters;
-pub use rows::Layout;
-pub use shape::Shape;
-pub use spec::{Persistent, StateName, StateSpec, Ttl, TtlClock};
-pub use store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
-pub use table::{Entry, MemoryUse, Table};
-pub use take_over::{Found, Starter, Taken, follow, take_over};
-pub use timers::TimerTable;
-pub use value::{Single, ValueTable};
-pub use versions::Versions;
-pub use workplace::Workplace;
+pub use evolve::changes::{Changes, Rename};
+pub use evolve::parameters::Parameters;
+pub use evolve::shape::{Layout, Shape};
+pub use evolve::spec::{StateEntry, StateName, StateSpec, Ttl, TtlClock};
+pub use evolve::versions::Versions;
+pub use hot::entry::Entry;
+pub use hot::log::{Log, LogTable, Queue};
+pub use hot::memory::MemoryUse;
+pub use hot::pending::{HashOf, OrderBuffer};
+pub use hot::persistent::Persistent;
+pub use hot::table::Table;
+pub use hot::timers::TimerTable;
+pub use hot::value::{Single, ValueTable};
+pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
+pub use key::{Key, Value, hash_key};
+pub use rows::db::Db;
+pub use rows::snapshot::Snapshot;
+pub use worker::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};

@@ -1,0 +1,120 @@
+//! The file by which a start claims a number of `manifests/`, so that no earlier start commits it.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::json;
+use super::manifest::{self, Manifest};
+use super::store::CheckpointStore;
+use crate::error::StateError;
+
+/// A start of a job, as its claims name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Starter<'a> {
+    /// The job.
+    pub job: &'a str,
+    /// Its key groups.
+    pub key_groups: u16,
+    /// Drawn anew at each start.
+    pub incarnation: u64,
+    /// When it starts, ms since the Unix epoch.
+    pub now_ms: i64,
+}
+
+/// A file of `manifests/` and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Its number.
+    pub number: u64,
+    /// SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// The file of a claim.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claim {
+    pub(super) format_version: u32,
+    /// Its own number: that of the epoch which nobody commits any more.
+    pub(super) claim: u64,
+    pub(super) incarnation: u64,
+    pub(super) created_ms: i64,
+    /// Whether checkpoints between `of` and this number are given up.
+    pub(super) gives_up: bool,
+    pub(super) of: Manifest,
+}
+
+impl Claim {
+    const FORMAT_VERSION: u32 = 1;
+
+    pub(super) fn new(starter: &Starter<'_>, claim: u64, of: Option<Manifest>) -> Self {
+        let (incarnation, created_ms) = (starter.incarnation, starter.now_ms);
+        let of = of.unwrap_or_else(|| nothing(starter));
+        Self { format_version: Self::FORMAT_VERSION, claim, incarnation, created_ms, gives_up: false, of }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, StateError> {
+        json::encode(self).map(String::into_bytes)
+    }
+
+    /// Creates its file.
+    pub(super) fn put(&self, store: &dyn CheckpointStore) -> Result<Found, StateError> {
+        let bytes = self.encode()?;
+        let file = Manifest::file(self.claim);
+        store.put_new(&file, &bytes).map_err(|error| error.by(|file| describe(store, file), &file))?;
+        Ok(Found { number: self.claim, sha256: sha256(&bytes) })
+    }
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The claim in a file of `manifests/`, where it is one.
+pub(super) fn claim_in(bytes: &[u8]) -> Option<Result<Claim, String>> {
+    let mut value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    value.get("claim")?;
+    let version = value.get("format_version").and_then(serde_json::Value::as_u64);
+    if version != Some(u64::from(Claim::FORMAT_VERSION)) {
+        let found = version.map_or("none".to_owned(), |v| v.to_string());
+        return Some(Err(format!("its format version is {found}, this build reads {}", Claim::FORMAT_VERSION)));
+    }
+    if let Some(Err(reason)) = value.as_object_mut().map(json::verify) {
+        return Some(Err(reason));
+    }
+    Some(serde_json::from_value(value).map_err(|e| format!("it is not a start's claim: {e}")))
+}
+
+/// Who made a file of `manifests/`, for whoever finds a number taken.
+pub(super) fn describe(store: &dyn CheckpointStore, file: &str) -> String {
+    let at = |ms: i64| {
+        let since = u64::try_from(ms).ok().map(std::time::Duration::from_millis);
+        let at = since.and_then(|since| std::time::UNIX_EPOCH.checked_add(since));
+        at.map_or("an unknown time".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
+    };
+    let Ok(bytes) = store.get(file) else { return "of which nothing is there any more".to_owned() };
+    match (claim_in(&bytes), manifest::decode(&bytes)) {
+        (Some(Ok(claim)), _) => format!("started at {}", at(claim.created_ms)),
+        (_, Ok(manifest)) => format!("which committed this epoch at {}", at(manifest.created_ms)),
+        _ => "whose file cannot be read".to_owned(),
+    }
+}
+
+/// The manifest of a start that found nothing to go on from.
+pub(super) fn nothing(starter: &Starter<'_>) -> Manifest {
+    Manifest {
+        format_version: Manifest::FORMAT_VERSION,
+        job: starter.job.to_owned(),
+        epoch: 0,
+        incarnation: starter.incarnation,
+        created_ms: starter.now_ms,
+        key_groups: starter.key_groups,
+        states: Vec::new(),
+        workers: Vec::new(),
+        finished: false,
+    }
+}

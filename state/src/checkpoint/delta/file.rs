@@ -1,0 +1,151 @@
+//! A delta as the bytes of its file.
+
+use std::borrow::Cow;
+
+use super::content::Delta;
+use super::lengths::{Reader, push_number};
+use super::old;
+use super::ops::Ops;
+
+const MAGIC: &[u8; 8] = b"TMDELTA2";
+/// What is in front of the body.
+const HEAD_BYTES: usize = 16;
+
+/// A file in pieces: what is large is written from where it is.
+pub(super) struct DeltaFile<'a> {
+    pieces: Vec<Cow<'a, [u8]>>,
+    pub(super) len: u64,
+    /// Of all of it.
+    pub(super) crc32: u32,
+}
+
+impl<'a> DeltaFile<'a> {
+    pub(super) fn of(delta: &'a Delta) -> Self {
+        let Delta { epoch, worker, blobs, sections } = delta;
+        let mut body = Pieces::default();
+        push_number(&mut body.small, *epoch);
+        push_number(&mut body.small, (*worker).into());
+        push_number(&mut body.small, blobs.len() as u64);
+        for (name, value) in blobs {
+            body.bytes(name.as_bytes());
+            body.bytes(value);
+        }
+        push_number(&mut body.small, sections.len() as u64);
+        for (state, ops) in sections {
+            body.bytes(state.as_bytes());
+            body.bytes(ops.as_slice());
+        }
+        Self::around(body.finish())
+    }
+
+    fn around(body: Vec<Cow<'a, [u8]>>) -> Self {
+        let body_len: u64 = body.iter().map(|piece| piece.len() as u64).sum();
+        let mut of_body = crc32fast::Hasher::new();
+        body.iter().for_each(|piece| of_body.update(piece));
+        let head = [&MAGIC[..], &body_len.to_le_bytes()].concat();
+        let tail = of_body.clone().finalize().to_le_bytes();
+        let mut of_file = crc32fast::Hasher::new();
+        of_file.update(&head);
+        of_file.combine(&of_body);
+        of_file.update(&tail);
+        let len = body_len + (head.len() + tail.len()) as u64;
+        let pieces = [Cow::Owned(head)].into_iter().chain(body).chain([Cow::Owned(tail.to_vec())]).collect();
+        Self { pieces, len, crc32: of_file.finalize() }
+    }
+
+    pub(super) fn pieces(&self) -> Vec<&[u8]> {
+        self.pieces.iter().map(AsRef::as_ref).collect()
+    }
+}
+
+#[derive(Default)]
+struct Pieces<'a> {
+    done: Vec<Cow<'a, [u8]>>,
+    /// What is small is copied together.
+    small: Vec<u8>,
+}
+
+impl<'a> Pieces<'a> {
+    const SMALL: usize = 16 << 10;
+
+    fn bytes(&mut self, bytes: &'a [u8]) {
+        push_number(&mut self.small, bytes.len() as u64);
+        if bytes.len() < Self::SMALL {
+            self.small.extend_from_slice(bytes);
+        } else {
+            self.done.push(Cow::Owned(std::mem::take(&mut self.small)));
+            self.done.push(Cow::Borrowed(bytes));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Cow<'a, [u8]>> {
+        self.done.push(Cow::Owned(self.small));
+        self.done
+    }
+}
+
+/// The delta of a file, or what is wrong with the file and where.
+pub(super) fn decode(bytes: &[u8]) -> Result<Delta, String> {
+    let mut file = Reader(bytes);
+    let magic = file.array::<8>();
+    if magic != Some(*MAGIC) && magic != Some(*old::MAGIC) {
+        return Err("it does not begin as a delta of this format".to_owned());
+    }
+    let len =
+        file.array().map(u64::from_le_bytes).ok_or_else(|| format!("it is cut off in its head, at {}", bytes.len()))?;
+    let body = file.take(len).ok_or_else(|| {
+        format!("it is cut off: its body has {len} bytes from {HEAD_BYTES} on, the file ends at {}", bytes.len())
+    })?;
+    let found = crc32fast::hash(body);
+    if file.0 != found.to_le_bytes() {
+        return Err(format!("its checksum is wrong: its {len} bytes from {HEAD_BYTES} on have {found:08x}"));
+    }
+    let (delta, rest) = if magic == Some(*old::MAGIC) {
+        (old::decode_body(body), None)
+    } else {
+        let mut rest = Reader(body);
+        let parts = Parts::read(&mut rest);
+        (parts.and_then(Parts::into_delta), Some(rest.0.len()))
+    };
+    delta.ok_or_else(|| {
+        let at = rest.map_or(String::new(), |rest| format!(" at {}", HEAD_BYTES + body.len() - rest));
+        format!("its body cannot be read{at}, although its checksum is right")
+    })
+}
+
+/// What a body consists of, where it lies.
+struct Parts<'a> {
+    epoch: u64,
+    worker: u32,
+    blobs: Vec<(&'a str, &'a [u8])>,
+    sections: Vec<(&'a str, &'a [u8])>,
+}
+
+impl<'a> Parts<'a> {
+    fn read(body: &mut Reader<'a>) -> Option<Self> {
+        let (epoch, worker) = (body.number()?, u32::try_from(body.number()?).ok()?);
+        let (blobs, sections) = (read_named(body)?, read_named(body)?);
+        body.0.is_empty().then_some(Self { epoch, worker, blobs, sections })
+    }
+
+    fn into_delta(self) -> Option<Delta> {
+        let Self { epoch, worker, blobs, sections } = self;
+        let mut delta = Delta::new(epoch, worker);
+        delta.blobs = blobs.into_iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+        for (state, ops) in sections {
+            delta.sections.insert(state.to_owned(), Ops::read(ops)?);
+        }
+        Some(delta)
+    }
+}
+
+fn read_named<'a>(body: &mut Reader<'a>) -> Option<Vec<(&'a str, &'a [u8])>> {
+    let mut named = Vec::new();
+    for _ in 0..body.number()? {
+        named.push((body.text()?, body.bytes()?));
+    }
+    Some(named)
+}
+
+#[cfg(test)]
+mod tests;

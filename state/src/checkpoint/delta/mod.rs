@@ -1,0 +1,22 @@
+//! What one worker changed in one epoch, in memory and as a file.
+//!
+//! ```text
+//! file     "TMDELTA2" [len of body u64 LE] [body] [crc32 of body u32 LE]
+//! body     [epoch][worker]
+//!          [blobs]    { [name] [value] } …
+//!          [sections] { [state] [ops] } …
+//! (numbers as in `lengths.rs`; texts and bytes with their length in front; ops as in `ops.rs`)
+//! ```
+//! Decoding never panics and allocates no more than the file has: the checksum is verified before anything is read, and
+//! every length is compared with what is there. Files of before ("TMDELTA1", lengths of 32 bits) are read: `old.rs`.
+
+mod content;
+mod file;
+mod lengths;
+mod old;
+mod ops;
+mod stored;
+
+pub use content::Delta;
+pub use ops::{Elements, Op, Ops};
+pub use stored::{DeltaEntry, blobs_of};

@@ -1,0 +1,84 @@
+//! Deltas in the checkpoint store: a file each, which manifests name.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::content::Delta;
+use super::file::{self, DeltaFile};
+use crate::checkpoint::store::CheckpointStore;
+use crate::error::StateError;
+
+/// A delta file as a manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeltaEntry {
+    /// The epoch it is of.
+    pub epoch: u64,
+    /// Its name in the checkpoint store.
+    pub file: String,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Checksum of the whole file.
+    pub crc32: u32,
+}
+
+impl Delta {
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// When the store cannot take it.
+    pub fn store(&self, store: &dyn CheckpointStore, incarnation: u64) -> Result<DeltaEntry, StateError> {
+        let file = format!("deltas/{:020}-w{:03}-{incarnation:016x}.delta", self.epoch, self.worker);
+        let encoded = DeltaFile::of(self);
+        store.put_pieces(&file, &encoded.pieces())?;
+        Ok(DeltaEntry { epoch: self.epoch, file, len: encoded.len, crc32: encoded.crc32 })
+    }
+
+    /// Writes it under a name of its own. Returns the length of the file.
+    pub(crate) fn put(&self, store: &dyn CheckpointStore, file: &str) -> Result<u64, StateError> {
+        let encoded = DeltaFile::of(self);
+        store.put_pieces(file, &encoded.pieces())?;
+        Ok(encoded.len)
+    }
+
+    /// Reads what [`put`](Self::put) wrote.
+    pub(crate) fn get(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
+        file::decode(&store.get(file)?).map_err(|reason| StateError::Corrupt { file: store.locate(file), reason })
+    }
+
+    /// Reads the file that a manifest names.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`] naming the file when it is not what was written.
+    pub fn load(store: &dyn CheckpointStore, entry: &DeltaEntry) -> Result<Self, StateError> {
+        let bytes = store.get(&entry.file)?;
+        let corrupt = |reason: String| StateError::Corrupt { file: store.locate(&entry.file), reason };
+        let (len, crc32) = (bytes.len() as u64, crc32fast::hash(&bytes));
+        if (len, crc32) != (entry.len, entry.crc32) {
+            return Err(corrupt(entry.differs(len, crc32)));
+        }
+        let delta = file::decode(&bytes).map_err(corrupt)?;
+        let other = |epoch| corrupt(format!("it is of epoch {epoch}, the manifest says {}", entry.epoch));
+        if delta.epoch == entry.epoch { Ok(delta) } else { Err(other(delta.epoch)) }
+    }
+}
+
+impl DeltaEntry {
+    /// What is wrong with a file of this length and checksum.
+    pub(crate) fn differs(&self, len: u64, crc32: u32) -> String {
+        let Self { len: wanted_len, crc32: wanted, .. } = self;
+        if len == *wanted_len {
+            format!("its checksum is {crc32:08x}, the manifest says {wanted:08x}")
+        } else {
+            format!("it has {len} bytes instead of {wanted_len}")
+        }
+    }
+}
+
+/// The blobs of a stored delta, by name.
+///
+/// # Errors
+/// As [`Delta::load`].
+pub fn blobs_of(store: &dyn CheckpointStore, entry: &DeltaEntry) -> Result<BTreeMap<String, Vec<u8>>, StateError> {
+    Delta::load(store, entry).map(|delta| delta.blobs)
+}

@@ -1,0 +1,129 @@
+//! What `manifests/` holds under its numbers: the manifests that were committed, and the claims of starts.
+
+use super::claim::{claim_in, describe};
+use super::json;
+use super::manifest::{self, Manifest};
+use super::store::CheckpointStore;
+use crate::error::StateError;
+
+impl Manifest {
+    /// Puts the manifest: from now on the epoch is committed.
+    ///
+    /// # Errors
+    /// [`StateError::Fenced`] when another incarnation has committed this epoch.
+    pub fn commit(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
+        let (json, file) = (json::encode(self)?, Self::file(self.epoch));
+        store.put_new(&file, json.as_bytes()).map_err(|error| error.by(|file| describe(store, file), &file))?;
+        // SUBTLE: the place of a zombie's epoch may be free because another incarnation committed it, went on and
+        // pruned it. Then a newer one is there by now: looking before would miss one that comes in between.
+        let newer = list_epochs(store)?.into_iter().rfind(|epoch| *epoch > self.epoch);
+        match newer {
+            None => Ok(()),
+            Some(newer) => {
+                store.delete(&file)?;
+                let newer = Self::file(newer);
+                Err(StateError::Fenced { file: store.locate(&newer), by: describe(store, &newer) })
+            }
+        }
+    }
+
+    /// Reads what `manifests/` has under a number: a manifest, or a start's claim, which has the one that it goes on from.
+    pub(crate) fn load(store: &dyn CheckpointStore, number: u64) -> Result<Self, StateError> {
+        Self::read(store, number, &store.get(&Self::file(number))?)
+    }
+
+    /// As [`load`](Self::load), of what was read from the file.
+    pub(crate) fn read(store: &dyn CheckpointStore, number: u64, bytes: &[u8]) -> Result<Self, StateError> {
+        let corrupt = |reason: String| StateError::Corrupt { file: store.locate(&Self::file(number)), reason };
+        if let Some(claim) = claim_in(bytes) {
+            return claim.map(|claim| claim.of).map_err(corrupt);
+        }
+        let manifest = manifest::decode(bytes).map_err(corrupt)?;
+        if manifest.epoch == number { Ok(manifest) } else { Err(corrupt(format!("it is of epoch {}", manifest.epoch))) }
+    }
+}
+
+/// The numbers that `manifests/` has, in order.
+pub(super) fn list_epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
+    let names = store.list("manifests")?;
+    let mut epochs: Vec<u64> = names.iter().filter_map(|name| epoch_of(name.as_ref())).collect();
+    epochs.sort_unstable();
+    Ok(epochs)
+}
+
+/// The number in the name of a file of `manifests/`.
+pub(super) fn epoch_of(path: &std::path::Path) -> Option<u64> {
+    path.extension().filter(|e| *e == "json").and(path.file_stem())?.to_str()?.parse().ok()
+}
+
+/// The epoch in the name of a delta or of a base's folder.
+pub(super) fn epoch_of_file(name: &str) -> Option<u64> {
+    name.split('-').next()?.parse().ok()
+}
+
+/// Parts the claims of starts from the checkpoints among numbers of `manifests/`; `known` ones are checkpoints. What is
+/// withdrawn since it was listed is neither: it must not be counted among the checkpoints that are kept.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub(super) fn part_claims(
+    store: &dyn CheckpointStore,
+    numbers: Vec<u64>,
+    known: impl Fn(u64) -> bool,
+) -> Result<(Vec<u64>, Vec<u64>), StateError> {
+    let (mut claims, mut checkpoints) = (Vec::new(), Vec::new());
+    for number in numbers {
+        let file = Manifest::file(number);
+        match if known(number) { None } else { Some(store.get(&file)) } {
+            Some(Ok(bytes)) if claim_in(&bytes).is_some() => claims.push(number),
+            Some(Err(_)) if store.len(&file)?.is_none() => {}
+            _ => checkpoints.push(number),
+        }
+    }
+    Ok((claims, checkpoints))
+}
+
+/// The epochs that a start can go on from: what `manifests/` lists, without the claims of starts that found nothing.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub(super) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
+    let mut epochs = list_epochs(store)?;
+    let of_nothing = |number: &u64| {
+        let claim = store.get(&Manifest::file(*number)).ok().and_then(|bytes| claim_in(&bytes));
+        claim.is_some_and(|claim| claim.is_ok_and(|claim| claim.of.epoch == 0))
+    };
+    let skip = epochs.iter().take_while(|number| of_nothing(number)).count();
+    Ok(epochs.split_off(skip))
+}
+
+/// Which of these numbers has the newest state in its file.
+///
+/// SUBTLE: the claim of a start may be of what was the newest before a run that goes on committed (the start has not noticed yet
+/// that it has to plan anew, or died before it did). So a claim counts only where the checkpoint that it is of is gone: a
+/// run that was fenced takes its last one back.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub(super) fn newest_state(store: &dyn CheckpointStore, numbers: &[u64]) -> Result<Option<u64>, StateError> {
+    let mut claimed: Option<(u64, u64)> = None;
+    for number in numbers.iter().rev().copied() {
+        let file = Manifest::file(number);
+        let claim = match store.get(&file) {
+            Ok(bytes) => claim_in(&bytes),
+            Err(_) if store.len(&file)?.is_none() => continue,
+            Err(error) => return Err(error),
+        };
+        let of = match claim {
+            Some(Ok(claim)) if !claim.gives_up => {
+                claimed = claimed.max(Some((claim.of.epoch, number)));
+                continue;
+            }
+            // Above it are claims of the same.
+            Some(Ok(_)) => return Ok(Some(number)),
+            _ => number,
+        };
+        return Ok(Some(claimed.filter(|(epoch, _)| *epoch > of).map_or(number, |(_, number)| number)));
+    }
+    Ok(claimed.map(|(_, number)| number))
+}

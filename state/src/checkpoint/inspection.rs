@@ -1,0 +1,149 @@
+//! Whether checkpoints are whole: all at a start, and little by little while the job runs.
+
+use std::collections::BTreeMap;
+
+use super::delta::DeltaEntry;
+use super::manifest::{Manifest, WorkerEntry};
+use super::store::CheckpointStore;
+use crate::error::StateError;
+
+/// A file of a checkpoint, as a manifest names it.
+enum Named<'m> {
+    Delta(&'m DeltaEntry),
+    /// Of a base: its checksums are RocksDB's own.
+    OfBase {
+        file: String,
+        len: u64,
+    },
+}
+
+impl WorkerEntry {
+    fn named(&self) -> impl Iterator<Item = Named<'_>> {
+        let of_base = self.base.iter().flat_map(|base| {
+            let path = |name: &str| format!("{}/{name}", base.dir);
+            base.files.iter().map(move |file| Named::OfBase { file: path(&file.name), len: file.len })
+        });
+        self.deltas.iter().map(Named::Delta).chain(of_base)
+    }
+}
+
+/// Looks at the files of checkpoints, at each once: checkpoints share most of theirs.
+pub(super) struct Inspection<'s> {
+    store: &'s dyn CheckpointStore,
+    checksums: BTreeMap<String, Option<(u64, u32)>>,
+    lengths: BTreeMap<String, Option<u64>>,
+}
+
+impl<'s> Inspection<'s> {
+    pub(super) fn of(store: &'s dyn CheckpointStore) -> Self {
+        Self { store, checksums: BTreeMap::new(), lengths: BTreeMap::new() }
+    }
+
+    /// What is wrong with the files of a checkpoint; nothing where it is whole.
+    pub(super) fn faults(&mut self, manifest: &Manifest) -> Result<Vec<String>, StateError> {
+        let mut faults = Vec::new();
+        for named in manifest.workers.iter().flat_map(WorkerEntry::named) {
+            let (file, fault) = match named {
+                Named::Delta(delta) => match self.checksum(&delta.file)? {
+                    None => (delta.file.clone(), Some("is not there".to_owned())),
+                    Some((len, crc32)) if (len, crc32) == (delta.len, delta.crc32) => continue,
+                    Some((len, crc32)) => (delta.file.clone(), Some(delta.differs(len, crc32))),
+                },
+                Named::OfBase { file, len } => {
+                    let fault = wrong_length(self.length(&file)?, len);
+                    (file, fault)
+                }
+            };
+            faults.extend(fault.map(|fault| format!("\"{}\": {fault}", self.store.locate(&file))));
+        }
+        Ok(faults)
+    }
+
+    /// Those of `epochs` that are whole, and of the same job; the newest first.
+    pub(super) fn whole(&mut self, epochs: &[u64], job: &str, key_groups: u16) -> Result<Vec<u64>, StateError> {
+        let mut whole = Vec::new();
+        for epoch in epochs.iter().rev() {
+            let Ok(manifest) = Manifest::load(self.store, *epoch) else { continue };
+            if manifest.job == job && manifest.key_groups == key_groups && self.faults(&manifest)?.is_empty() {
+                whole.push(*epoch);
+            }
+        }
+        Ok(whole)
+    }
+
+    fn checksum(&mut self, file: &str) -> Result<Option<(u64, u32)>, StateError> {
+        if let Some(known) = self.checksums.get(file) {
+            return Ok(*known);
+        }
+        let found = self.store.checksum(file)?;
+        self.checksums.insert(file.to_owned(), found);
+        Ok(found)
+    }
+
+    fn length(&mut self, file: &str) -> Result<Option<u64>, StateError> {
+        if let Some(known) = self.lengths.get(file) {
+            return Ok(*known);
+        }
+        let found = self.store.len(file)?;
+        self.lengths.insert(file.to_owned(), found);
+        Ok(found)
+    }
+}
+
+fn wrong_length(found: Option<u64>, wanted: u64) -> Option<String> {
+    match found {
+        None => Some("is not there".to_owned()),
+        Some(found) => (found != wanted).then(|| format!("it has {found} bytes instead of {wanted}")),
+    }
+}
+
+/// A file that a running job's checkpoints need, and that is gone or was cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostFile {
+    /// The epoch of a delta; none of another file.
+    pub delta_of: Option<u64>,
+    /// Which file, and what is wrong with it.
+    pub what: String,
+}
+
+/// Looks whether what a worker's next checkpoint consists of is still there: at some files each time, at all of them
+/// within a few times. A look costs a length for each file; contents are not read.
+#[derive(Debug, Default)]
+pub struct Watch {
+    next: usize,
+}
+
+impl Watch {
+    /// More files than a worker has deltas: those of a small state are all looked at each time.
+    const FILES_AT_A_LOOK: usize = 128;
+
+    /// Looks. Where anything is missing, everything that is missing is told.
+    ///
+    /// # Errors
+    /// When the store is no longer the place it was, or cannot be asked.
+    pub fn look(&mut self, store: &dyn CheckpointStore, files: &WorkerEntry) -> Result<Vec<LostFile>, StateError> {
+        store.check_place()?;
+        let all: Vec<Named<'_>> = files.named().collect();
+        let now = all.iter().cycle().skip(self.next).take(all.len().min(Self::FILES_AT_A_LOOK));
+        let lost = lost_of(store, now)?;
+        self.next = (self.next + Self::FILES_AT_A_LOOK) % all.len().max(1);
+        if lost.is_empty() { Ok(lost) } else { lost_of(store, all.iter()) }
+    }
+}
+
+fn lost_of<'n, 'm: 'n>(
+    store: &dyn CheckpointStore,
+    files: impl Iterator<Item = &'n Named<'m>>,
+) -> Result<Vec<LostFile>, StateError> {
+    let mut lost = Vec::new();
+    for named in files {
+        let (file, len, delta_of) = match named {
+            Named::Delta(delta) => (&delta.file, delta.len, Some(delta.epoch)),
+            Named::OfBase { file, len } => (file, *len, None),
+        };
+        if let Some(fault) = wrong_length(store.len(file)?, len) {
+            lost.push(LostFile { delta_of, what: format!("\"{}\": {fault}", store.locate(file)) });
+        }
+    }
+    Ok(lost)
+}

@@ -1,0 +1,82 @@
+//! The manifest of an epoch: what a checkpoint consists of.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::delta::DeltaEntry;
+use super::json;
+use super::store::BaseEntry;
+use crate::evolve::spec::StateEntry;
+
+/// Everything that a checkpoint consists of. Its file is the commit point of the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this format.
+    pub format_version: u32,
+    /// The job it is of.
+    pub job: String,
+    /// The epoch it commits.
+    pub epoch: u64,
+    /// Which start of the job wrote it.
+    pub incarnation: u64,
+    /// When, ms since the Unix epoch.
+    pub created_ms: i64,
+    /// Key groups of the job.
+    pub key_groups: u16,
+    /// The states it holds.
+    pub states: Vec<StateEntry>,
+    /// The files of each worker.
+    pub workers: Vec<WorkerEntry>,
+    /// Whether the job's input had ended and everything had fired.
+    pub finished: bool,
+}
+
+/// The files of one worker: its state is the base and the deltas after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerEntry {
+    /// The base snapshot, if one was taken.
+    pub base: Option<BaseEntry>,
+    /// Deltas in the order of epochs. Those up to the base's epoch are kept for their blobs only.
+    pub deltas: Vec<DeltaEntry>,
+}
+
+impl WorkerEntry {
+    /// The deltas whose changes come on top of the base.
+    pub fn deltas_to_apply(&self) -> impl Iterator<Item = &DeltaEntry> {
+        let base = self.base.as_ref().map_or(0, |base| base.epoch);
+        self.deltas.iter().filter(move |delta| delta.epoch > base)
+    }
+}
+
+impl Manifest {
+    /// What this build writes. It reads 1 as well, which had no checksum.
+    pub const FORMAT_VERSION: u32 = 2;
+    /// The most epochs that may be open: ended by the sources and not committed, or running.
+    pub const MAX_OPEN_EPOCHS: u64 = 4;
+
+    pub(crate) fn file(epoch: u64) -> String {
+        format!("manifests/{epoch:020}.json")
+    }
+}
+
+/// The first version of the format that has a checksum.
+const FIRST_WITH_CHECKSUM: u64 = 2;
+
+/// The manifest in a file, or what is wrong with the file.
+pub(super) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
+    let mut value: Value = serde_json::from_slice(bytes)
+        .map_err(|e| format!("it is not the JSON that was written ({} bytes: {e})", bytes.len()))?;
+    let version = value.get("format_version").and_then(Value::as_u64);
+    let known = u64::from(Manifest::FORMAT_VERSION);
+    let version = version.filter(|version| (1..=known).contains(version)).ok_or_else(|| {
+        let found = version.map_or("none".to_owned(), |v| v.to_string());
+        format!("its format version is {found}, this build reads 1 to {known}")
+    })?;
+    if version >= FIRST_WITH_CHECKSUM
+        && let Some(fields) = value.as_object_mut()
+    {
+        json::verify(fields)?;
+    }
+    serde_json::from_value(value).map_err(|e| format!("it is not a manifest: {e}"))
+}

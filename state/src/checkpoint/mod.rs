@@ -1,0 +1,16 @@
+//! What a checkpoint consists of, where it is kept, for how long, and who goes on from it.
+
+pub(crate) mod claim;
+pub(crate) mod delta;
+mod history;
+pub(crate) mod inspection;
+mod json;
+pub(crate) mod manifest;
+pub(crate) mod plan;
+pub(crate) mod retention;
+pub(crate) mod store;
+pub(crate) mod take_over;
+pub(crate) mod work_dir;
+
+#[cfg(test)]
+mod tests;

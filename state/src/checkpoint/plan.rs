@@ -1,0 +1,153 @@
+//! What a start does, given what the store holds. Reads only.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::history::{self, epoch_of, epoch_of_file, list_epochs};
+use super::inspection::Inspection;
+use super::manifest::Manifest;
+use super::store::CheckpointStore;
+use crate::error::{StateError, advice};
+
+/// What to start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreFrom {
+    /// The newest checkpoint, or nothing where there is none.
+    Auto,
+    /// Nothing: only in a checkpoint directory that holds none.
+    None,
+    /// The checkpoint of this epoch.
+    Epoch(u64),
+    /// The checkpoint whose manifest is this file of the checkpoint directory.
+    Path(PathBuf),
+}
+
+impl FromStr for RestoreFrom {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "none" => Self::None,
+            other => other.parse().map_or_else(|_| Self::Path(PathBuf::from(other)), Self::Epoch),
+        })
+    }
+}
+
+impl fmt::Display for RestoreFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::None => f.write_str("none"),
+            Self::Epoch(epoch) => write!(f, "{epoch}"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What a start does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestorePlan {
+    /// There is nothing to restore.
+    StartEmpty,
+    /// Restore this checkpoint.
+    From(Box<Manifest>),
+}
+
+/// What a start does, given what the store holds. Reads only.
+///
+/// # Errors
+/// When the checkpoint asked for is not there, not whole, damaged, or of another job. It is never
+/// replaced by an older one on its own: the user decides.
+pub fn plan_restore(
+    store: &dyn CheckpointStore,
+    from: &RestoreFrom,
+    job: &str,
+    key_groups: u16,
+) -> Result<RestorePlan, StateError> {
+    let epochs = history::checkpoints(store)?;
+    let mut inspection = Inspection::of(store);
+    let epoch = match (from, epochs.last().copied()) {
+        (RestoreFrom::Auto, None) => return check_never_committed(store).map(|()| RestorePlan::StartEmpty),
+        (RestoreFrom::None, None) => return Ok(RestorePlan::StartEmpty),
+        (RestoreFrom::None, Some(newest)) => {
+            return Err(StateError::Invalid(format!(
+                "--restore none: \"{}\" holds checkpoints (the newest is epoch {newest}), and starting over would overwrite them; use --restore auto to go on, or an empty --checkpoint-dir",
+                store.locate("manifests")
+            )));
+        }
+        (RestoreFrom::Auto, Some(newest)) => history::newest_state(store, &epochs)?.unwrap_or(newest),
+        (RestoreFrom::Epoch(epoch), _) if epochs.contains(epoch) => *epoch,
+        (RestoreFrom::Epoch(epoch), _) => {
+            return Err(StateError::Invalid(format!(
+                "--restore {epoch}: there is no such checkpoint in \"{}\"; {}",
+                store.locate("manifests"),
+                advice(&inspection.whole(&epochs, job, key_groups)?)
+            )));
+        }
+        (RestoreFrom::Path(path), _) => match epoch_of(path).filter(|epoch| epochs.contains(epoch)) {
+            Some(epoch) => epoch,
+            None => {
+                return Err(StateError::Invalid(format!(
+                    "--restore {}: that is no manifest of \"{}\"; {}",
+                    path.display(),
+                    store.locate("manifests"),
+                    advice(&inspection.whole(&epochs, job, key_groups)?)
+                )));
+            }
+        },
+    };
+    let manifest = match Manifest::load(store, epoch) {
+        Err(damaged @ StateError::Corrupt { .. }) => Err(vec![damaged.to_string()]),
+        loaded => Ok(loaded?),
+    };
+    let faults = match manifest {
+        Err(faults) => faults,
+        Ok(manifest) => {
+            check_fits(&manifest, job, key_groups, &store.locate(&Manifest::file(epoch)))?;
+            let faults = inspection.faults(&manifest)?;
+            if faults.is_empty() {
+                return Ok(RestorePlan::From(Box::new(manifest)));
+            }
+            faults
+        }
+    };
+    let others: Vec<u64> = epochs.into_iter().filter(|other| *other != epoch).collect();
+    Err(StateError::Incomplete { epoch, missing: faults, others: inspection.whole(&others, job, key_groups)? })
+}
+
+/// Without a manifest there was no commit, unless there are files of an epoch that is only begun once another is committed.
+/// Starts that found nothing have claimed numbers, too.
+fn check_never_committed(store: &dyn CheckpointStore) -> Result<(), StateError> {
+    let claimed = list_epochs(store)?.last().copied().unwrap_or(0);
+    for folder in ["bases", "deltas"] {
+        let newest = store.list(folder)?.into_iter().filter_map(|name| Some((epoch_of_file(&name)?, name))).max();
+        if let Some((epoch, name)) = newest.filter(|(epoch, _)| *epoch > claimed + Manifest::MAX_OPEN_EPOCHS) {
+            return Err(StateError::Corrupt {
+                file: store.locate("manifests"),
+                reason: format!(
+                    "there is no manifest, but \"{}\" is of epoch {epoch}, before which others were committed; nothing was changed: bring the manifests back, or start over with --restore none",
+                    store.locate(&format!("{folder}/{name}"))
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_fits(manifest: &Manifest, job: &str, key_groups: u16, file: &str) -> Result<(), StateError> {
+    if manifest.job != job {
+        return Err(StateError::Invalid(format!(
+            "checkpoint \"{file}\" is of job \"{}\", this is \"{job}\": use that program, or another --checkpoint-dir",
+            manifest.job
+        )));
+    }
+    if manifest.key_groups != key_groups {
+        return Err(StateError::Invalid(format!(
+            "checkpoint \"{file}\" has {} key groups, --key-groups says {key_groups}: they are fixed for the life of a job's checkpoints",
+            manifest.key_groups
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! Who goes on from a checkpoint: of two runs of a job over one checkpoint directory, the one that started last.
+//!
+//! ```text
+//! manifests/  …  6  7  │ 8: claim of 7 │  9  10 …
+//!                      └ a start puts it before it does anything else; its first epoch is 9
+//! ```
+//! A file of `manifests/` is created once, and runs commit their epochs in order. So whoever was running before, and is
+//! paused or cut off, has to create number 8 before any later one, finds it taken, and stops: it is fenced. A claim holds a
+//! copy of the manifest that it goes on from (or of nothing), so that whoever starts next finds what it needs in it, too.
+//!
+//! SUBTLE: a start that is refused withdraws its claim, and the number is free again. A second start that has built on it
+//! meanwhile looks, once its own claim is there, whether what is below is still what it read; if not, it plans anew. What
+//! comes below later sees the newer number and gives up (`Manifest::commit`).
+//!
+//! Known limit: a run that is fenced notices when it commits next, not before. Until then it works for nothing.
+
+use super::claim::{Claim, Found, Starter, claim_in, sha256};
+use super::history::{checkpoints, epoch_of_file, list_epochs, newest_state};
+use super::manifest::Manifest;
+use super::plan::{RestoreFrom, RestorePlan, plan_restore};
+use super::store::CheckpointStore;
+use crate::error::StateError;
+
+/// How often a start looks again, because what it found missing may have been withdrawn meanwhile.
+const REFUSALS: u32 = 4;
+/// How often a start plans anew, because a run that goes on has committed meanwhile.
+const TRIES: usize = 100;
+
+/// What a start goes on from. Dropping it changes nothing.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// What is restored; nothing on a fresh start.
+    pub manifest: Option<Manifest>,
+    /// The first epoch that this start commits. Numbers are never used again.
+    pub first_epoch: u64,
+    /// The file of `manifests/` that holds what is restored, for other processes of the job.
+    pub found: Found,
+    claim: Option<u64>,
+    /// The claim that gives up later epochs, once nothing can stop the start.
+    gives_up: Option<Claim>,
+    incarnation: u64,
+}
+
+/// Decides what is restored, and claims the next number: from now on no run that started earlier commits anything.
+///
+/// # Errors
+/// As [`plan_restore`]: then nothing is changed.
+pub fn take_over(store: &dyn CheckpointStore, from: &RestoreFrom, starter: &Starter<'_>) -> Result<Taken, StateError> {
+    let (mut lost, mut refused) = (None, 0);
+    for _ in 0..TRIES {
+        let newest = list_epochs(store)?.last().copied();
+        match try_to_take(store, from, starter, newest) {
+            Ok(Some(taken)) => return Ok(taken),
+            Ok(None) => {}
+            Err(fenced @ StateError::Fenced { .. }) => lost = Some(fenced),
+            // What was listed may be what another start has just withdrawn.
+            Err(_) if refused < REFUSALS => refused += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(lost.unwrap_or_else(|| {
+        StateError::Invalid(format!(
+            "other starts of job \"{}\" claim \"{}\" again and again: start it once",
+            starter.job,
+            store.locate("manifests")
+        ))
+    }))
+}
+
+/// Nothing when somebody else was there first or what was read is no longer so: to be tried again.
+fn try_to_take(
+    store: &dyn CheckpointStore,
+    from: &RestoreFrom,
+    starter: &Starter<'_>,
+    newest: Option<u64>,
+) -> Result<Option<Taken>, StateError> {
+    let below = newest.map(|newest| store.get(&Manifest::file(newest))).transpose()?;
+    let restored = match plan_restore(store, from, starter.job, starter.key_groups)? {
+        RestorePlan::StartEmpty => None,
+        RestorePlan::From(manifest) => Some(*manifest),
+    };
+    let newest_state = newest_state(store, &checkpoints(store)?)?;
+    let newest_state = newest_state.and_then(|number| Manifest::load(store, number).ok());
+    let claim = newest.map_or(0, |newest| newest + 1);
+    let goes_back = restored.is_some() && restored != newest_state;
+    // Until nothing can stop the start, the newest stays what it was, unless it cannot be read.
+    let of = newest_state.filter(|_| goes_back).or_else(|| restored.clone());
+    let incarnation = starter.incarnation;
+    if let Some(manifest) = restored.as_ref().filter(|manifest| manifest.finished) {
+        // Nothing comes after it, of whatever run.
+        let Some(found) = file_of(store, manifest)? else { return Ok(None) };
+        let first_epoch = manifest.epoch + 1;
+        let (claim, gives_up) = (None, None);
+        return Ok(Some(Taken { manifest: restored, first_epoch, found, claim, gives_up, incarnation }));
+    }
+    let found = Claim::new(starter, claim, of).put(store)?;
+    let gives_up = goes_back.then(|| Claim { gives_up: true, ..Claim::new(starter, claim + 1, restored.clone()) });
+    let first_epoch = claim + 1 + u64::from(goes_back);
+    let taken = Taken { manifest: restored, first_epoch, found, claim: Some(claim), gives_up, incarnation };
+    if still_below(store, claim, newest, below.as_deref())? {
+        return taken.with_file_of_restored(store).map(Some);
+    }
+    taken.withdraw(store)?;
+    Ok(None)
+}
+
+/// The file that has this manifest: its own, or a claim's.
+fn file_of(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Option<Found>, StateError> {
+    let found = |number: &u64| -> Option<Found> {
+        let bytes = store.get(&Manifest::file(*number)).ok()?;
+        let same = Manifest::read(store, *number, &bytes).is_ok_and(|found| found == *manifest);
+        same.then(|| Found { number: *number, sha256: sha256(&bytes) })
+    };
+    Ok(list_epochs(store)?.iter().find_map(found))
+}
+
+/// Whether `claim` is the newest number, and what is below it is what was read.
+fn still_below(
+    store: &dyn CheckpointStore,
+    claim: u64,
+    newest: Option<u64>,
+    read: Option<&[u8]>,
+) -> Result<bool, StateError> {
+    let (below, above): (Vec<u64>, Vec<u64>) =
+        list_epochs(store)?.into_iter().filter(|number| *number != claim).partition(|number| *number < claim);
+    if !above.is_empty() || below.last().is_some_and(|last| Some(*last) > newest) {
+        return Ok(false);
+    }
+    // Whoever comes below from now on sees this claim, and gives up.
+    let now = newest.map(|newest| store.get(&Manifest::file(newest)).ok()).map(Option::unwrap_or_default);
+    Ok(now.as_deref() == read)
+}
+
+impl Taken {
+    /// Going back: what is restored is in its own file, not in the claim.
+    fn with_file_of_restored(mut self, store: &dyn CheckpointStore) -> Result<Self, StateError> {
+        if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest)
+            && let Some(found) = file_of(store, manifest)?
+        {
+            self.found = found;
+        }
+        Ok(self)
+    }
+
+    /// The epoch whose state is restored; 0 on a fresh start.
+    #[must_use]
+    pub fn restored_epoch(&self) -> u64 {
+        self.manifest.as_ref().map_or(0, |manifest| manifest.epoch)
+    }
+
+    /// Going on from an older epoch gives the later ones up. To be called when nothing can be said against the start any
+    /// more.
+    ///
+    /// # Errors
+    /// When another start has taken over meanwhile, or the store refuses.
+    pub fn give_up_later(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
+        let Some(claim) = &self.gives_up else { return Ok(()) };
+        claim.put(store)?;
+        let given_up =
+            list_epochs(store)?.into_iter().filter(|later| (claim.of.epoch + 1..claim.claim).contains(later));
+        given_up.filter(|later| *later != self.found.number).try_for_each(|later| {
+            tracing::warn!(epoch = later, "a later checkpoint is given up, because an older one is restored");
+            store.delete(&Manifest::file(later))
+        })
+    }
+
+    /// Whether there is anything of epochs that come after the restored one, and are not this start's: a run that was
+    /// killed, or one that goes on, had begun them.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub fn is_followed(&self, store: &dyn CheckpointStore) -> Result<bool, StateError> {
+        let names = store.list("deltas")?;
+        let last = list_epochs(store)?.into_iter().rfind(|number| Some(*number) != self.claim);
+        let last = last.unwrap_or(0).max(self.restored_epoch());
+        Ok(names.iter().filter_map(|name| epoch_of_file(name)).any(|epoch| epoch > last))
+    }
+
+    /// The start was refused and has changed nothing else: its claim is taken back, and whoever ran before may go on.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub fn withdraw(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
+        let Some(file) = self.claim.map(Manifest::file) else { return Ok(()) };
+        let claim = store.get(&file).ok().and_then(|bytes| claim_in(&bytes)?.ok());
+        match claim {
+            Some(claim) if claim.incarnation == self.incarnation => store.delete(&file),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a process restores that does not decide: exactly what the leader says, which must be in this one's checkpoint
+/// directory as well.
+///
+/// # Errors
+/// When the file is not there, or another.
+pub fn follow(store: &dyn CheckpointStore, found: &Found) -> Result<Option<Manifest>, StateError> {
+    let file = Manifest::file(found.number);
+    let differs = |here: String| {
+        StateError::Invalid(format!(
+            "the leader restores \"{file}\" of its --checkpoint-dir (SHA-256 {}), and \"{}\" here {here}: all processes of a job need the same --checkpoint-dir, shared by all",
+            found.sha256,
+            store.locate(&file)
+        ))
+    };
+    if store.len(&file)?.is_none() {
+        return Err(differs("is not there".to_owned()));
+    }
+    let bytes = store.get(&file)?;
+    let here = sha256(&bytes);
+    if here != found.sha256 {
+        return Err(differs(format!("is another file (SHA-256 {here})")));
+    }
+    let manifest = Manifest::read(store, found.number, &bytes)?;
+    Ok((manifest.epoch > 0).then_some(manifest))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! Runs of a job over one checkpoint directory, in every order of what they do to it: there is one line of history, and
+//! whoever started last goes on.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::checkpoint::claim::nothing;
+use crate::checkpoint::manifest::WorkerEntry;
+use crate::checkpoint::retention::Retention;
+use crate::checkpoint::store::{LocalStore, MemoryStore};
+use crate::evolve::spec::StateEntry;
+use crate::soak;
+
+mod orders;
+mod turns;
+
+fn starter(incarnation: u64) -> Starter<'static> {
+    Starter { job: "job", key_groups: 128, incarnation, now_ms: 1_764_300_000_000 }
+}
+
+/// A checkpoint with a line of history for its state: who committed what.
+fn manifest(incarnation: u64, epoch: u64, line: &[String]) -> Manifest {
+    let entry = |name: &String| StateEntry {
+        name: name.clone(),
+        version: 1,
+        kind: "value".to_owned(),
+        layout: None,
+        parameters: None,
+    };
+    Manifest {
+        incarnation,
+        epoch,
+        states: line.iter().map(entry).collect(),
+        workers: vec![WorkerEntry::default()],
+        ..nothing(&starter(incarnation))
+    }
+}
+
+fn line_of(manifest: Option<&Manifest>) -> Vec<String> {
+    manifest.into_iter().flat_map(|manifest| manifest.states.iter().map(|state| state.name.clone())).collect()
+}
+
+/// What a run does.
+#[derive(Clone, Copy, Debug)]
+struct Role {
+    /// Whether it runs already, having committed epoch 1; otherwise it starts.
+    runs: bool,
+    /// Whether its start is refused, before it has changed anything but its claim.
+    refused: bool,
+    /// Whether it has claimed already when all begin: then it is refused.
+    claimed: bool,
+    commits: u64,
+    /// How many checkpoints it keeps.
+    keeps: usize,
+}
+
+const RUNS: Role = Role { runs: true, refused: false, claimed: false, commits: 2, keeps: 9 };
+const STARTS: Role = Role { runs: false, refused: false, claimed: false, commits: 1, keeps: 9 };
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Event {
+    Claimed(usize),
+    Withdrew(usize),
+    /// Made visible what came of this line of commits.
+    Published(usize, Vec<String>),
+    Fenced(usize),
+}
+
+fn play(role: Role, who: usize, store: &dyn CheckpointStore, told: &dyn Fn(Event)) -> Result<(), StateError> {
+    let incarnation = who as u64 + 1;
+    if role.claimed {
+        told(Event::Claimed(who));
+        let found = Found { number: 2, sha256: String::new() };
+        let (claim, gives_up) = (Some(found.number), None);
+        Taken { manifest: None, first_epoch: 3, found, claim, gives_up, incarnation }.withdraw(store)?;
+        told(Event::Withdrew(who));
+        return Ok(());
+    }
+    let (first, mut line) = if role.runs {
+        (2, vec!["0@1".to_owned()])
+    } else {
+        let taken = take_over(store, &RestoreFrom::Auto, &starter(incarnation))?;
+        told(Event::Claimed(who));
+        if role.refused {
+            taken.withdraw(store)?;
+            told(Event::Withdrew(who));
+            return Ok(());
+        }
+        let line = line_of(taken.manifest.as_ref());
+        told(Event::Published(who, line.clone()));
+        (taken.first_epoch, line)
+    };
+    for epoch in first..first + role.commits {
+        line.push(format!("{who}@{epoch}"));
+        match manifest(incarnation, epoch, &line).commit(store) {
+            Ok(()) => told(Event::Published(who, line.clone())),
+            Err(StateError::Fenced { .. }) => {
+                told(Event::Fenced(who));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        Retention { keep: role.keeps }.prune(store)?;
+    }
+    Ok(())
+}
+
+/// The store in which roles play: with a first checkpoint, or empty; and with the claims of those that have claimed.
+fn stage(roles: &[Role], empty: bool) -> MemoryStore {
+    let store = MemoryStore::default();
+    if !empty {
+        manifest(1, 1, &["0@1".to_owned()]).commit(&store).unwrap();
+    }
+    for (who, _) in roles.iter().enumerate().filter(|(_, role)| role.claimed) {
+        assert_eq!(take_over(&store, &RestoreFrom::Auto, &starter(who as u64 + 1)).unwrap().claim, Some(2));
+    }
+    store
+}
+
+/// What came of some roles' playing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct End {
+    files: BTreeMap<String, Arc<[u8]>>,
+    events: Vec<Event>,
+}
+
+impl End {
+    fn of(store: &MemoryStore, events: &[Event]) -> Self {
+        Self { files: store.contents(), events: events.to_vec() }
+    }
+}
+
+/// Checks what came of some roles' playing.
+fn check_all(store: &MemoryStore, events: &[Event]) {
+    check(events);
+    let last = take_over(store, &RestoreFrom::Auto, &starter(99)).unwrap();
+    let line = line_of(last.manifest.as_ref());
+    for event in events {
+        if let Event::Published(_, published) = event {
+            assert!(line.starts_with(published), "{published:?} was published, {line:?} is restored: {events:?}");
+        }
+    }
+}
+
+fn check(events: &[Event]) {
+    let stays = |who: usize| !events.contains(&Event::Withdrew(who));
+    for (at, event) in events.iter().enumerate() {
+        match event {
+            // Whoever goes on after a start is that start, or a later one.
+            Event::Claimed(new) if stays(*new) => {
+                let mut going_on = vec![*new];
+                for later in &events[at..] {
+                    match later {
+                        Event::Claimed(who) => going_on.push(*who),
+                        Event::Published(who, _) => assert!(going_on.contains(who), "{who} after {new}: {events:?}"),
+                        _ => {}
+                    }
+                }
+            }
+            // And it stops only for a later one.
+            Event::Fenced(who) => {
+                let since = events.iter().position(|event| *event == Event::Claimed(*who)).unwrap_or(0);
+                let by_a_later = |event: &Event| matches!(event, Event::Claimed(other) if other != who);
+                assert!(events[since..at].iter().any(by_a_later) || events[at..].iter().any(by_a_later), "{events:?}");
+                let earlier = events[since..].iter().any(by_a_later);
+                assert!(earlier, "{who} lost to a run that started before: {events:?}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn in_every_order_of_a_run_and_a_start_the_start_goes_on() {
+    let orders = orders::check_every(&[RUNS, STARTS], false);
+    assert!(orders > 1_000_000_000, "{orders} orders");
+}
+
+#[test]
+fn in_every_order_of_a_run_and_a_start_that_is_refused_there_is_one_history() {
+    let orders = orders::check_every(&[Role { commits: 1, ..RUNS }, Role { refused: true, ..STARTS }], false);
+    assert!(orders > 1_000_000, "{orders} orders");
+}
+
+/// A start may build on a claim that is withdrawn, and whose number the run commits then.
+#[test]
+fn in_every_order_of_a_run_a_start_that_withdraws_and_another_start_the_last_goes_on() {
+    let roles = [Role { commits: 1, ..RUNS }, Role { claimed: true, ..STARTS }, STARTS];
+    let orders = orders::check_every(&roles, false);
+    assert!(orders > 1_000_000, "{orders} orders");
+}
+
+/// What is followed once stands for all orders that come by: as many, with the same ends, as when each is played in threads.
+#[test]
+fn orders_that_are_followed_together_are_those_that_can_be_played() {
+    // Two that run already, over what neither has claimed: what comes of it need not be right.
+    let roles = [Role { keeps: 1, ..RUNS }, Role { commits: 1, keeps: 1, ..RUNS }];
+    let (followed, played) = (orders::ends_of_every(&roles), turns::ends_of_every(&roles));
+    assert!(played.1 > 100 && played.0.len() > 4, "{} orders, {} ends", played.1, played.0.len());
+    assert_eq!(followed.1, u128::from(played.1), "orders");
+    assert!(followed.0 == played.0, "{} ends and {}", followed.0.len(), played.0.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(soak::times(600)) })]
+
+    #[test]
+    fn in_any_order_of_many_runs_and_starts_there_is_one_history(
+        roles in prop::collection::vec((any::<bool>(), 0..4_u64, 1..4_usize), 1..4),
+        runs in any::<bool>(),
+        order in any::<u64>(),
+    ) {
+        let mut all: Vec<Role> = roles.into_iter().map(|(refused, commits, keeps)| Role { refused, commits, keeps, ..STARTS }).collect();
+        if runs {
+            all.insert(0, Role { commits: 4, keeps: 1, ..RUNS });
+        }
+        let mut order = order | 1;
+        turns::play_and_check(&all, !runs, move |able| {
+            order ^= order << 13;
+            order ^= order >> 7;
+            order ^= order << 17;
+            (order >> 33) as usize % able
+        });
+    }
+}
+
+#[test]
+fn a_claim_goes_on_from_what_was_there_and_says_who_made_it() {
+    let store = MemoryStore::default();
+    let fresh = take_over(&store, &RestoreFrom::None, &starter(1)).unwrap();
+    assert_eq!((fresh.first_epoch, fresh.restored_epoch()), (1, 0));
+    // Also nothing is found in the same place by all.
+    assert_eq!(follow(&store, &fresh.found).unwrap(), None);
+    manifest(1, 1, &["a".to_owned()]).commit(&store).unwrap();
+    let next = take_over(&store, &RestoreFrom::Auto, &starter(2)).unwrap();
+    assert_eq!((next.first_epoch, next.restored_epoch()), (3, 1));
+    assert_eq!(follow(&store, &next.found).unwrap(), next.manifest);
+    let late = manifest(1, 2, &[]).commit(&store).unwrap_err().to_string();
+    assert!(late.contains("another run of this job, started at 2025-11-28T03:20:00Z, has taken over"), "{late}");
+    assert!(late.contains("--checkpoint-dir of its own") || late.contains("its own --checkpoint-dir"), "{late}");
+    // A start over a start goes on from the same.
+    let again = take_over(&store, &RestoreFrom::Auto, &starter(3)).unwrap();
+    assert_eq!((again.first_epoch, again.restored_epoch()), (4, 1));
+    manifest(3, 4, &["b".to_owned()]).commit(&store).unwrap();
+    Retention { keep: 2 }.prune(&store).unwrap();
+    assert_eq!(list_epochs(&store).unwrap(), [1, 4], "claims are no checkpoints: they do not count, and do not stay");
+}
+
+#[test]
+fn going_back_gives_up_later_epochs_only_when_the_start_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path()).unwrap();
+    for epoch in 1..=3 {
+        manifest(1, epoch, &[epoch.to_string()]).commit(&store).unwrap();
+    }
+    let auto = |incarnation| take_over(&store, &RestoreFrom::Auto, &starter(incarnation)).unwrap();
+    let back = take_over(&store, &RestoreFrom::Epoch(1), &starter(2)).unwrap();
+    assert_eq!((back.restored_epoch(), back.first_epoch), (1, 6));
+    assert_eq!(follow(&store, &back.found).unwrap(), back.manifest, "it is in the file of epoch 1");
+    back.withdraw(&store).unwrap();
+    assert_eq!(list_epochs(&store).unwrap(), [1, 2, 3]);
+    // One that died there leaves the newest what it was.
+    let back = take_over(&store, &RestoreFrom::Epoch(1), &starter(3)).unwrap();
+    assert_eq!(auto(4).restored_epoch(), 3);
+    assert!(matches!(back.give_up_later(&store), Err(StateError::Fenced { .. })), "the later start goes on");
+    let back = take_over(&store, &RestoreFrom::Epoch(1), &starter(5)).unwrap();
+    back.give_up_later(&store).unwrap();
+    assert_eq!(auto(6).restored_epoch(), 1);
+    assert!(!list_epochs(&store).unwrap().contains(&3), "going back to 1 gave 3 up");
+    assert!(matches!(manifest(1, 4, &[]).commit(&store), Err(StateError::Fenced { .. })));
+}
+
+#[test]
+fn a_finished_job_is_not_claimed() {
+    let store = MemoryStore::default();
+    let last = Manifest { finished: true, ..manifest(1, 1, &[]) };
+    last.commit(&store).unwrap();
+    for _ in 0..2 {
+        let taken = take_over(&store, &RestoreFrom::Auto, &starter(2)).unwrap();
+        assert_eq!(taken.manifest.as_ref(), Some(&last));
+        assert_eq!(follow(&store, &taken.found).unwrap().as_ref(), Some(&last));
+    }
+    assert_eq!(list_epochs(&store).unwrap(), [1]);
+}
+
+#[test]
+fn who_has_another_directory_is_told_with_both_sides() {
+    let dirs = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let stores = [0, 1].map(|at: usize| LocalStore::open(dirs[at].path()).unwrap());
+    let taken = take_over(&stores[0], &RestoreFrom::Auto, &starter(1)).unwrap();
+    let error = follow(&stores[1], &taken.found).unwrap_err().to_string();
+    assert!(error.contains("is not there") && error.contains("--checkpoint-dir"), "{error}");
+    take_over(&stores[1], &RestoreFrom::Auto, &starter(2)).unwrap();
+    let error = follow(&stores[1], &taken.found).unwrap_err().to_string();
+    assert!(error.contains(&taken.found.sha256) && error.contains("is another file"), "{error}");
+}
+
+#[test]
+fn a_start_that_does_not_fit_claims_nothing() {
+    let store = MemoryStore::default();
+    manifest(1, 1, &[]).commit(&store).unwrap();
+    let other = Starter { job: "other", ..starter(2) };
+    assert!(take_over(&store, &RestoreFrom::Auto, &other).unwrap_err().to_string().contains("\"job\""));
+    assert!(take_over(&store, &RestoreFrom::Epoch(7), &starter(2)).is_err());
+    assert_eq!(list_epochs(&store).unwrap(), [1]);
+}

@@ -1,0 +1,71 @@
+//! What a state is called, which version its values have, and how long they live.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::parameters::Parameters;
+use super::shape::Layout;
+
+/// The name of a state: unique within its job, the same in every run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StateName {
+    /// The operator that owns it.
+    pub operator: String,
+    /// Its name within the operator.
+    pub state: String,
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.operator, self.state)
+    }
+}
+
+/// A state as its operator registers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSpec {
+    /// Its name.
+    pub name: StateName,
+    /// Version of its values: the first byte of each stored one.
+    pub version: u8,
+    /// How long a value lives after it was last written; for ever by default.
+    pub ttl: Option<Ttl>,
+    /// What it is made with, where that can be told.
+    pub parameters: Option<Parameters>,
+}
+
+/// How long a value lives after it was last written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    /// This many milliseconds,
+    pub after_ms: i64,
+    /// by this clock.
+    pub clock: TtlClock,
+}
+
+/// The clock of a TTL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TtlClock {
+    /// The event time of the record or timer that reads or writes: the same in any replay.
+    EventTime,
+    /// The wall clock.
+    ProcessingTime,
+}
+
+/// A state in a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateEntry {
+    /// `operator/state`.
+    pub name: String,
+    /// Version of its values.
+    pub version: u8,
+    /// `value`, `log`, `timers`, `held`.
+    pub kind: String,
+    /// What its rows look like; not told by manifests of 0.1.0 before states could evolve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// The parameters it was made with, where its operator tells them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<String>,
+}

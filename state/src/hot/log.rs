@@ -1,0 +1,216 @@
+//! Log state: per key a queue that is appended at its end and cut at its front.
+//!
+//! ```text
+//! [row key]                            the header: one small value beside the queue, e.g. its totals
+//! [row key][sequence number u64 BE]    an element each
+//! ```
+//! So an epoch writes what was appended, from where to where was cut, and the header if it
+//! changed, never the whole queue.
+
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+
+use crate::checkpoint::delta::Ops;
+use crate::codec::{self, DecodeError};
+use crate::error::StateError;
+use crate::hot::entry::Entry;
+use crate::hot::table::Table;
+use crate::key::{Key, Value};
+
+/// A queue per key, with a header.
+pub type LogTable<K, V, H = ()> = Table<K, Log<V, H>>;
+
+/// What one key has: a queue, and the header beside it.
+pub struct Log<V, H = ()> {
+    header: H,
+    header_changed: bool,
+    queue: Queue<V>,
+}
+
+/// Elements with consecutive sequence numbers that never change.
+pub struct Queue<V> {
+    elements: VecDeque<V>,
+    /// Sequence number of the front element.
+    head: u64,
+    /// What deltas have: everything from `stored_head` up to and without `stored_tail`.
+    stored_head: u64,
+    stored_tail: u64,
+}
+
+impl<V, H: Default> Default for Log<V, H> {
+    fn default() -> Self {
+        let queue = Queue { elements: VecDeque::new(), head: 0, stored_head: 0, stored_tail: 0 };
+        Self { header: H::default(), header_changed: false, queue }
+    }
+}
+
+impl<V, H> Log<V, H> {
+    /// The header, to change, and the queue.
+    pub fn parts(&mut self) -> (&mut H, &mut Queue<V>) {
+        self.header_changed = true;
+        (&mut self.header, &mut self.queue)
+    }
+
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &H {
+        &self.header
+    }
+}
+
+impl<V, H> Deref for Log<V, H> {
+    type Target = Queue<V>;
+
+    fn deref(&self) -> &Queue<V> {
+        &self.queue
+    }
+}
+
+impl<V, H> DerefMut for Log<V, H> {
+    fn deref_mut(&mut self) -> &mut Queue<V> {
+        &mut self.queue
+    }
+}
+
+impl<V> Queue<V> {
+    /// Appends an element.
+    pub fn push_back(&mut self, value: V) {
+        self.elements.push_back(value);
+    }
+
+    /// Cuts the front element off.
+    pub fn pop_front(&mut self) -> Option<V> {
+        let value = self.elements.pop_front();
+        self.head += u64::from(value.is_some());
+        value
+    }
+
+    /// The front element.
+    #[must_use]
+    pub fn front(&self) -> Option<&V> {
+        self.elements.front()
+    }
+
+    /// The element with this sequence number.
+    #[must_use]
+    pub fn get(&self, sequence: u64) -> Option<&V> {
+        let index = sequence.checked_sub(self.head)?;
+        self.elements.get(usize::try_from(index).ok()?)
+    }
+
+    /// Sequence number of the front element.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Sequence number after the last element.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.head + self.elements.len() as u64
+    }
+
+    /// The elements, front first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &V> {
+        self.elements.iter()
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+}
+
+impl<V: Value, H: Value + Default> Entry for Log<V, H> {
+    const KIND: &'static str = "log";
+    const SINGLE_ROW: bool = false;
+
+    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], ops: &mut Ops) -> Result<(), DecodeError> {
+        if std::mem::take(&mut self.header_changed) {
+            ops.put_with(row, |out| {
+                out.extend_from_slice(header);
+                codec::encode(&self.header, out)
+            })?;
+        }
+        let Queue { elements, head, stored_head, stored_tail } = &mut self.queue;
+        let tail = *head + elements.len() as u64;
+        let cut = (*head).min(*stored_tail);
+        if cut > *stored_head {
+            ops.delete_elements(row, *stored_head, cut);
+        }
+        let first_new = (*stored_tail).max(*head);
+        let skip = (first_new - *head) as usize;
+        if first_new < tail {
+            ops.put_elements(row, first_new, elements.range(skip..), |value, out| {
+                out.extend_from_slice(header);
+                codec::encode(value, out)
+            })?;
+        }
+        (*stored_head, *stored_tail) = (*head, tail);
+        Ok(())
+    }
+
+    fn heap_bytes(&self, _encoded: usize) -> usize {
+        self.queue.elements.capacity() * size_of::<V>()
+    }
+
+    fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops) {
+        ops.delete(row);
+        let first = codec::with_sequence(row, 0, <[u8]>::to_vec);
+        codec::with_sequence(row, u64::MAX, |end| ops.delete_range(&first, end));
+    }
+
+    fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError> {
+        let log = entry.get_or_insert_with(Self::default);
+        if suffix.is_empty() {
+            log.header = codec::decode(value)?;
+            return Ok(());
+        }
+        let log = &mut log.queue;
+        let sequence = suffix.try_into().map(u64::from_be_bytes);
+        let sequence = sequence.map_err(|_| DecodeError("its row has no sequence number".to_owned()))?;
+        if log.elements.is_empty() {
+            (log.head, log.stored_head, log.stored_tail) = (sequence, sequence, sequence);
+        }
+        if sequence != log.stored_tail {
+            return Err(DecodeError(format!("element {} is missing", log.stored_tail)));
+        }
+        log.elements.push_back(codec::decode(value)?);
+        log.stored_tail += 1;
+        Ok(())
+    }
+}
+
+impl<K: Key, V: Value, H: Value + Default> LogTable<K, V, H> {
+    /// The queue of `key`, to be read and changed.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn log(&mut self, hash: u64, key: &K) -> Result<&mut Log<V, H>, StateError> {
+        self.entry_or_insert(hash, key, Log::default)
+    }
+
+    /// The queue of `key`, to be read, if there is one.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn get(&mut self, hash: u64, key: &K) -> Result<Option<&Log<V, H>>, StateError> {
+        Ok(self.entry(hash, key)?.map(|log| &*log))
+    }
+
+    /// Removes the queue of `key`.
+    ///
+    /// # Errors
+    /// When what RocksDB holds cannot be read.
+    pub fn remove(&mut self, hash: u64, key: &K) -> Result<(), StateError> {
+        self.take(hash, key)?;
+        Ok(())
+    }
+}

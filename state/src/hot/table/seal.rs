@@ -1,0 +1,167 @@
+//! From a table into a delta, at the end of an epoch and after it, a slice at a time; and what goes from memory then.
+
+use smallvec::SmallVec;
+
+use super::{CLEAN, Sealing, Slot, Table};
+use crate::checkpoint::delta::Ops;
+use crate::codec::{self, DecodeError};
+use crate::error::StateError;
+use crate::evolve::spec::{StateSpec, TtlClock};
+use crate::hot::entry::Entry;
+use crate::hot::persistent::Persistent;
+use crate::key::Key;
+
+impl<K: Key, E: Entry> Table<K, E> {
+    /// Seals a slot of the dirty list, unless it changed meanwhile: then that was done before it did.
+    fn seal_listed(&mut self, number: u32, sealing: &mut Sealing) -> Result<(), StateError> {
+        let listed = |slot: &Slot<K, E>| slot.dirty_in == sealing.generation;
+        if !self.slots.get(number as usize).is_some_and(|slot| slot.as_ref().is_some_and(listed)) {
+            return Ok(());
+        }
+        self.seal_slot(number, sealing)?;
+        // Without the slot a miss is the answer. Not so once RocksDB is asked, which has the old rows for a while.
+        let gone = matches!(self.slots.get(number as usize), Some(Some(slot)) if slot.entry.is_none());
+        if gone && self.complete && !self.memory.is_high() {
+            self.forget(number);
+            self.forgotten_in = sealing.epoch;
+        }
+        Ok(())
+    }
+
+    /// Writes what a slot holds as of the end of the sealed epoch.
+    pub(super) fn seal_slot(&mut self, number: u32, sealing: &mut Sealing) -> Result<(), StateError> {
+        let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(()) };
+        slot.dirty_in = CLEAN;
+        let Sealing { epoch, ops, .. } = sealing;
+        let before = ops.len();
+        if self.db.keeps() {
+            let group = self.key_groups.of_hash(slot.hash);
+            let name = &self.name;
+            let bad = |DecodeError(reason)| StateError::Unwritable { state: name.clone(), group: group.0, reason };
+            if slot.entry.is_some() || slot.stored {
+                codec::row_key(group, &slot.key, &mut self.row).map_err(bad)?;
+            }
+            if std::mem::take(&mut slot.removed) {
+                E::seal_removed(&mut self.row, ops);
+            }
+            if let Some(entry) = &mut slot.entry {
+                let mut header = [self.spec.version; 9];
+                header[1..].copy_from_slice(&slot.expires.to_le_bytes());
+                let header = if self.spec.ttl.is_some() { &header[..] } else { &header[..1] };
+                entry.seal(&mut self.row, header, ops).map_err(bad)?;
+            }
+            (slot.stored, slot.sealed_epoch) = (slot.entry.is_some(), *epoch);
+        }
+        let encoded = ops.len() - before;
+        self.account(number, encoded);
+        Ok(())
+    }
+
+    /// Looks at some slots whose time may have come, and removes what has expired.
+    pub(super) fn let_expired_go(&mut self, most: usize) -> Result<(), StateError> {
+        for _ in 0..most {
+            let Some(expiry) = &mut self.expiry else { return Ok(()) };
+            let Some(number) = expiry.next_due(self.passed) else { return Ok(()) };
+            match self.slots.get(number as usize) {
+                Some(Some(slot)) if slot.entry.is_some() && slot.expires > self.passed => {
+                    expiry.list(number, slot.expires);
+                }
+                Some(Some(slot)) if slot.entry.is_some() => drop(self.clear(number)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<K: Key, E: Entry> Persistent for Table<K, E> {
+    fn begin_seal(&mut self, epoch: u64) -> Result<(), StateError> {
+        debug_assert!(self.sealing.is_none(), "one epoch is sealed after the other");
+        self.let_expired_go(Self::EXPIRED_PER_SEAL)?;
+        if self.db.keeps() && self.spec.ttl.is_some() {
+            self.db.expires(&self.name, epoch, self.passed);
+        }
+        let slots = std::mem::take(&mut self.dirty);
+        self.free.append(&mut self.free_dirty);
+        self.sealing = Some(Sealing { epoch, generation: self.generation, slots, done: 0, ops: Ops::default() });
+        self.generation += 1;
+        Ok(())
+    }
+
+    fn seal_on(&mut self, entries: usize) -> Result<Option<Ops>, StateError> {
+        let Some(mut sealing) = self.sealing.take() else { return Ok(Some(Ops::default())) };
+        let end = sealing.slots.len().min(sealing.done.saturating_add(entries));
+        for at in sealing.done..end {
+            self.seal_listed(sealing.slots[at], &mut sealing)?;
+        }
+        sealing.done = end;
+        if end < sealing.slots.len() {
+            self.sealing = Some(sealing);
+            return Ok(None);
+        }
+        Ok(Some(sealing.ops))
+    }
+
+    fn warm(&self, hashes: &[u64]) {
+        let slot = |number: &u32| self.slots[*number as usize].as_ref();
+        let find = |hash: &u64| self.index.find(*hash, |number| slot(number).is_some_and(|slot| slot.hash == *hash));
+        let found: SmallVec<[&Slot<K, E>; 16]> = hashes.iter().filter_map(find).filter_map(slot).collect();
+        std::hint::black_box(found.iter().fold(0, |all, slot| all ^ slot.dirty_in));
+        if let Some(look) = &self.look {
+            found.iter().filter_map(|slot| slot.entry.as_ref()).for_each(look);
+        }
+    }
+
+    /// The coldest go first (a clock hand over the slots).
+    fn evict(&mut self) {
+        let applied = self.db.applied();
+        if self.complete && applied < self.forgotten_in {
+            // A miss would find rows that are gone: RocksDB has to hear of that first.
+            return;
+        }
+        for _ in 0..self.slots.len() * 2 {
+            if self.memory.is_low() {
+                return;
+            }
+            self.hand = (self.hand + 1) % self.slots.len();
+            let Some(Some(slot)) = self.slots.get_mut(self.hand) else { continue };
+            if slot.dirty_in != CLEAN || slot.sealed_epoch > applied || std::mem::take(&mut slot.touched) {
+                continue;
+            }
+            self.complete = false;
+            self.forget(self.hand as u32);
+        }
+    }
+
+    fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64) {
+        if let Some(ttl) = self.spec.ttl {
+            // What lives up to the end of time lives through it.
+            match ttl.clock {
+                TtlClock::EventTime => self.now = event_time_ms.min(i64::MAX - 1),
+                // It is the same for all keys.
+                TtlClock::ProcessingTime => {
+                    self.now = processing_time_ms.min(i64::MAX - 1);
+                    self.passed = self.now;
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, watermark_ms: i64, processing_time_ms: i64) {
+        if let Some(ttl) = self.spec.ttl {
+            let passed = match ttl.clock {
+                TtlClock::EventTime => watermark_ms,
+                TtlClock::ProcessingTime => processing_time_ms,
+            };
+            self.passed = passed.min(i64::MAX - 1);
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        E::KIND
+    }
+
+    fn spec(&self) -> &StateSpec {
+        &self.spec
+    }
+}

@@ -1,0 +1,251 @@
+//! A table against a map: changed, sealed in slices, evicted and read back in any order.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::checkpoint::delta::Delta;
+use crate::evolve::spec::{StateName, TtlClock};
+use crate::hot::persistent::Persistent;
+use crate::hot::value::ValueTable;
+use crate::key::hash_key;
+use crate::soak;
+use crate::worker::{Backend, BackendConfig, MemoryCheckpoint};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8, u32),
+    Add(u8),
+    Remove(u8),
+    Read(u8),
+    /// The epoch ends.
+    End,
+    /// So many entries more of it are written.
+    Write(usize),
+    /// RocksDB takes in the next delta, and what it has may be evicted.
+    Apply,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let key = || 0..24_u8;
+    let step = prop_oneof![
+        4 => (key(), any::<u32>()).prop_map(|(key, value)| Step::Put(key, value)),
+        4 => key().prop_map(Step::Add),
+        3 => key().prop_map(Step::Remove),
+        3 => key().prop_map(Step::Read),
+        1 => Just(Step::End),
+        2 => (0..6_usize).prop_map(Step::Write),
+        1 => Just(Step::Apply),
+    ];
+    prop::collection::vec(step, 1..250)
+}
+
+fn spec() -> StateSpec {
+    let name = StateName { operator: "op".to_owned(), state: "values".to_owned() };
+    StateSpec { name, version: 1, ttl: None, parameters: None }
+}
+
+/// What a table opened on a RocksDB holds.
+fn stored(db: &Arc<Db>) -> BTreeMap<u8, u32> {
+    let groups = KeyGroups::new(4);
+    let mut table = ValueTable::<u8, u32>::open(spec(), groups, Arc::clone(db), MemoryUse::new(None)).unwrap();
+    let keys = 0..24;
+    keys.filter_map(|key| Some((key, *table.get(hash_key(&key), &key).unwrap()?))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(soak::times(32)))]
+
+    /// What is read is what was written; and each delta brings RocksDB to the end of its epoch, whatever
+    /// happened while it was written.
+    #[test]
+    fn a_table_is_a_map_and_its_epochs_are_cuts(steps in steps(), limit in prop_oneof![Just(None), (300..3000_u64).prop_map(Some)]) {
+        let mut backend = Backend::in_memory(
+            BackendConfig {
+                dir: None,
+                key_groups: KeyGroups::new(4),
+                worker: 0,
+                workers: 1,
+                memory_limit_bytes: limit,
+                durable: true,
+            },
+            &MemoryCheckpoint::default(),
+        ).unwrap();
+        let table = backend.value_table::<u8, u32>(spec()).unwrap();
+        let mut states = backend.operator("op");
+        let mirror = Arc::new(Db::in_memory(0).unwrap());
+        let mut map: BTreeMap<u8, u32> = BTreeMap::new();
+        let mut epoch = 0;
+        // The epoch that is being written, and what it ended with.
+        let mut open: Option<(Delta, BTreeMap<u8, u32>)> = None;
+        let waiting = RefCell::new(VecDeque::new());
+        let check = |delta: Delta, at_end: &BTreeMap<u8, u32>| {
+            mirror.apply(&delta, |_| true).unwrap();
+            prop_assert_eq!(&stored(&mirror), at_end, "after epoch {}", delta.epoch());
+            waiting.borrow_mut().push_back(delta);
+            Ok(())
+        };
+        for step in steps.into_iter().chain([Step::End, Step::Write(usize::MAX)]) {
+            match step {
+                Step::Put(key, value) => {
+                    table.borrow_mut().put(hash_key(&key), &key, value).unwrap();
+                    map.insert(key, value);
+                }
+                Step::Add(key) => {
+                    let mut table = table.borrow_mut();
+                    let value = table.get_or_insert_with(hash_key(&key), &key, || 0).unwrap();
+                    *value = value.wrapping_add(1);
+                    let in_map = map.entry(key).or_insert(0);
+                    *in_map = in_map.wrapping_add(1);
+                }
+                Step::Remove(key) => {
+                    let removed = table.borrow_mut().remove(hash_key(&key), &key).unwrap();
+                    prop_assert_eq!(removed, map.remove(&key));
+                }
+                Step::Read(key) => {
+                    states.warm(&[hash_key(&key)]);
+                    let read = table.borrow_mut().get(hash_key(&key), &key).unwrap().copied();
+                    prop_assert_eq!(read, map.get(&key).copied());
+                }
+                Step::End => {
+                    if let Some((mut delta, at_end)) = open.take() {
+                        prop_assert!(states.seal_on(usize::MAX, &mut delta).unwrap());
+                        check(delta, &at_end)?;
+                    }
+                    epoch += 1;
+                    states.begin_seal(epoch, 0, 0).unwrap();
+                    open = Some((Delta::new(epoch, 0), map.clone()));
+                }
+                Step::Write(entries) => {
+                    if let Some((mut delta, at_end)) = open.take() {
+                        match states.seal_on(entries, &mut delta).unwrap() {
+                            true => check(delta, &at_end)?,
+                            false => open = Some((delta, at_end)),
+                        }
+                    }
+                }
+                Step::Apply => {
+                    if let Some(delta) = waiting.borrow_mut().pop_front() {
+                        backend.db().push(Arc::new(delta)).unwrap();
+                        backend.db().apply_pending().unwrap();
+                    }
+                    backend.relieve();
+                }
+            }
+        }
+        prop_assert!(open.is_none());
+        for key in 0..24 {
+            let read = table.borrow_mut().get(hash_key(&key), &key).unwrap().copied();
+                    prop_assert_eq!(read, map.get(&key).copied());
+        }
+    }
+}
+
+/// What comes in a millisecond: so many new keys, and whether an old one is written again, or removed.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    new_per_ms: u32,
+    again: bool,
+    removed: bool,
+    /// By how much the watermark is behind, and records behind that may be.
+    behind_ms: i64,
+    after_ms: i64,
+    epoch_ms: i64,
+    durable: bool,
+    clock: TtlClock,
+}
+
+fn loads() -> impl Strategy<Value = Load> {
+    let clock = prop_oneof![Just(TtlClock::EventTime), Just(TtlClock::ProcessingTime)];
+    let times = (0..8_i64, prop_oneof![1..20_i64, 20..200_i64], prop_oneof![1..20_i64, 20..2_000_i64]);
+    (1..50_u32, any::<[bool; 3]>(), times, clock).prop_map(
+        |(new_per_ms, [again, removed, durable], (behind_ms, after_ms, epoch_ms), clock)| {
+            let behind_ms = if clock == TtlClock::EventTime { behind_ms } else { 0 };
+            Load { new_per_ms, again, removed, behind_ms, after_ms, epoch_ms, durable, clock }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(soak::times(24)))]
+
+    /// Memory holds what lives, at any rate of new keys and with epochs of any length: what has expired goes as it comes. Each key
+    /// lives exactly as long as it should, and what is stored is what lives.
+    #[test]
+    fn with_a_ttl_memory_holds_what_lives(load in loads()) {
+        let Load { new_per_ms, again, removed, behind_ms, after_ms, epoch_ms, durable, clock } = load;
+        let dir = tempfile::tempdir().unwrap();
+        let config = BackendConfig {
+            dir: Some(dir.path().to_owned()),
+            key_groups: KeyGroups::new(4),
+            worker: 0,
+            workers: 1,
+            memory_limit_bytes: None,
+            durable,
+        };
+        let mut backend = Backend::open(config, None).unwrap();
+        let spec = StateSpec { ttl: Some(crate::evolve::spec::Ttl { after_ms, clock }), ..spec() };
+        let table = backend.value_table::<u32, i64>(spec).unwrap();
+        let mut states = backend.operator("op");
+        let (mut expires, mut next, mut epoch) = (BTreeMap::<u32, i64>::new(), 0_u32, 0);
+        let (mut lived, mut most, mut sealed) = (0, 0, 0);
+        let whole = 4 * after_ms + 2 * epoch_ms.min(4 * after_ms);
+        for now in 0..whole {
+            // Some records are as late as they may be.
+            let at = |n: u32| now - i64::from(n) % (behind_ms + 1);
+            let write = |key: u32, time: i64, expires: &mut BTreeMap<u32, i64>| {
+                let mut table = table.borrow_mut();
+                table.set_now(time, now);
+                table.put(hash_key(&key), &key, time).unwrap();
+                expires.insert(key, if clock == TtlClock::EventTime { time } else { now } + after_ms);
+            };
+            (next..next + new_per_ms).for_each(|key| write(key, at(key), &mut expires));
+            next += new_per_ms;
+            if again {
+                write(next.saturating_sub(new_per_ms * 3), now, &mut expires);
+            }
+            if removed {
+                let key = next.saturating_sub(7);
+                let mut table = table.borrow_mut();
+                table.set_now(now, now);
+                let lived = expires.remove(&key).is_some_and(|expires| expires > now);
+                prop_assert_eq!(table.remove(hash_key(&key), &key).unwrap().is_some(), lived, "key {}", key);
+            }
+            let passed = now - behind_ms;
+            states.pass(passed, now);
+            expires.retain(|_, expires| *expires > passed);
+            lived = lived.max(expires.len());
+            // Of what a delta has and what has expired since, the next one has to say so.
+            most = most.max(table.borrow().hot_len() - if durable { sealed } else { 0 });
+            for key in [next - 1, next / 2, next.saturating_sub(new_per_ms * after_ms as u32)] {
+                table.borrow_mut().set_now(now, now);
+                let read = table.borrow_mut().get(hash_key(&key), &key).unwrap().is_some();
+                prop_assert_eq!(read, expires.get(&key).is_some_and(|expires| *expires > now), "key {}", key);
+            }
+            if now % epoch_ms == epoch_ms - 1 {
+                epoch += 1;
+                states.begin_seal(epoch, passed, now).unwrap();
+                let mut delta = Delta::new(epoch, 0);
+                states.seal_on(usize::MAX, &mut delta).unwrap();
+                backend.db().push(Arc::new(delta)).unwrap();
+                sealed = table.borrow().hot_len();
+            }
+        }
+        // One part in 32 more, and what comes while that is gone through.
+        let bound = lived + lived / 16 + new_per_ms as usize * 8 + 64;
+        prop_assert!(most <= bound, "{} entries are in memory, {} lived", most, lived);
+        if durable {
+            states.begin_seal(epoch + 1, whole - 1 - behind_ms, whole - 1).unwrap();
+            let mut delta = Delta::new(epoch + 1, 0);
+            states.seal_on(usize::MAX, &mut delta).unwrap();
+            backend.db().push(Arc::new(delta)).unwrap();
+            backend.db().apply_pending().unwrap();
+            let stored = table.borrow().stored_keys().unwrap();
+            let gone = |key: &&u32| !expires.contains_key(key);
+            prop_assert!(stored.iter().filter(gone).count() <= bound - lived, "{} rows, {} live", stored.len(), expires.len());
+            prop_assert!(expires.keys().all(|key| stored.contains(key)));
+        }
+    }
+}

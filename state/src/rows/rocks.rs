@@ -1,0 +1,291 @@
+//! Rows in RocksDB: a column family for each state.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    AsColumnFamilyRef, Cache, ColumnFamilyDescriptor, DB, Direction, Env, IteratorMode, Options, PrefixRange,
+    ReadOptions, WriteBatch,
+};
+
+use super::options::{BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, family_options, options, without_log};
+use super::snapshot::Snapshot;
+use super::store::{Put, Renew, RowStore, Visit, check_row};
+use crate::checkpoint::delta::{Delta, Op};
+use crate::codec;
+use crate::error::StateError;
+use crate::ids::KeyGroup;
+use crate::locks;
+
+/// What is written into RocksDB at a time, about.
+const MAX_BATCH_BYTES: usize = 64 << 20;
+const ROWS_PER_BATCH: usize = 10_000;
+/// The family that RocksDB always has, and that is of no state.
+const NO_STATE: &str = "default";
+
+/// One worker's RocksDB.
+pub(crate) struct Rocks {
+    path: PathBuf,
+    /// The lock is written only when a column family comes or goes.
+    rocks: RwLock<DB>,
+    cache: Cache,
+    /// Options of the families created later: they own the compaction filters, and `create_cf` does not
+    /// keep them. Dropped after `rocks`.
+    created: Mutex<Vec<Options>>,
+    /// By state: up to when its values have expired, for compaction.
+    expired: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
+    /// Of each state.
+    write_buffer_bytes: usize,
+}
+
+impl Rocks {
+    /// Opens `path` with all column families it has.
+    pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
+        Self::open_with(&options(), path, WRITE_BUFFER_BYTES / 2)
+    }
+
+    /// Opens an empty one whose files are in memory, and gone with it.
+    pub(crate) fn in_memory() -> Result<Self, StateError> {
+        let path = Path::new("/memory");
+        let env = Env::mem_env().map_err(|source| StateError::Rocks { what: "open", path: path.to_owned(), source })?;
+        let mut options = options();
+        options.set_env(&env);
+        // A test opens many: memory for what it never writes would take most of its time.
+        Self::open_with(&options, path, 64 << 10)
+    }
+
+    fn open_with(options: &Options, path: &Path, write_buffer_bytes: usize) -> Result<Self, StateError> {
+        let known = DB::list_cf(options, path).unwrap_or_default();
+        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let mut expired = BTreeMap::new();
+        let families: Vec<_> = known
+            .into_iter()
+            .map(|state| {
+                let of_state = Arc::clone(expired.entry(state.clone()).or_insert_with(nothing_expired));
+                ColumnFamilyDescriptor::new(state, family_options(&cache, of_state, write_buffer_bytes))
+            })
+            .collect();
+        let rocks = DB::open_cf_descriptors(options, path, families).map_err(|source| StateError::Rocks {
+            what: "open",
+            path: path.to_owned(),
+            source,
+        })?;
+        expired.remove(NO_STATE);
+        Ok(Self {
+            path: path.to_owned(),
+            rocks: RwLock::new(rocks),
+            cache,
+            created: Mutex::default(),
+            expired: Mutex::new(expired),
+            write_buffer_bytes,
+        })
+    }
+
+    fn error(&self, what: &'static str) -> impl FnOnce(rocksdb::Error) -> StateError {
+        let path = self.path.clone();
+        move |source| StateError::Rocks { what, path, source }
+    }
+
+    fn write(&self, rocks: &DB, batch: &mut WriteBatch) -> Result<(), StateError> {
+        rocks.write_opt(std::mem::take(batch), &without_log()).map_err(self.error("write"))
+    }
+
+    fn scan_in(&self, rocks: &DB, state: &str, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StateError> {
+        let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(PrefixRange(prefix));
+        options.set_total_order_seek(prefix.is_empty());
+        options.set_prefix_same_as_start(!prefix.is_empty());
+        for row in rocks.iterator_cf_opt(&family, options, IteratorMode::From(prefix, Direction::Forward)) {
+            let (key, value) = row.map_err(self.error("read"))?;
+            if !visit(&key, &value)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts rows of a state that is known, in batches.
+    fn put_in(
+        &self,
+        rocks: &DB,
+        state: &str,
+        fill: &mut dyn FnMut(&mut Put<'_>) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
+        let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        fill(&mut |key, value| {
+            check_row(state, key, value)?;
+            batch.put_cf(&family, key, value);
+            let is_full = batch.len() >= ROWS_PER_BATCH || batch.size_in_bytes() >= MAX_BATCH_BYTES;
+            if is_full { self.write(rocks, &mut batch) } else { Ok(()) }
+        })?;
+        self.write(rocks, &mut batch)
+    }
+
+    /// Whether the files of a snapshot are as long as RocksDB wrote them. They are links to its own, and those of older bases
+    /// are, too: who cuts one cuts it everywhere.
+    fn check_links(&self, rocks: &DB, folder: &Path) -> Result<(), StateError> {
+        for live in rocks.live_files().map_err(self.error("list its files"))? {
+            let path = folder.join(live.name.trim_start_matches('/'));
+            // One that came since is not in the snapshot.
+            let Ok(found) = fs::metadata(&path) else { continue };
+            if found.len() != live.size as u64 {
+                return Err(StateError::Corrupt {
+                    file: self.path.join(live.name.trim_start_matches('/')).display().to_string(),
+                    reason: format!(
+                        "it has {} bytes instead of {}: somebody cut it, or a file of a base that is the same one, while the job ran; no base snapshot can be taken with it",
+                        found.len(),
+                        live.size
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RowStore for Rocks {
+    fn ensure(&self, state: &str) -> Result<(), StateError> {
+        if locks::read(&self.rocks).cf_handle(state).is_some() {
+            return Ok(());
+        }
+        let mut rocks = locks::write(&self.rocks);
+        if rocks.cf_handle(state).is_some() {
+            return Ok(());
+        }
+        let expired = nothing_expired();
+        let options = family_options(&self.cache, Arc::clone(&expired), self.write_buffer_bytes);
+        rocks.create_cf(state, &options).map_err(self.error("create a column family"))?;
+        locks::lock(&self.created).push(options);
+        locks::lock(&self.expired).insert(state.to_owned(), expired);
+        Ok(())
+    }
+
+    fn states(&self) -> Vec<String> {
+        locks::lock(&self.expired).keys().cloned().collect()
+    }
+
+    fn apply(&self, delta: &Delta, owned: &dyn Fn(KeyGroup) -> bool) -> Result<(), StateError> {
+        delta.sections().try_for_each(|(state, _)| self.ensure(state))?;
+        let rocks = locks::read(&self.rocks);
+        let mut batch = WriteBatch::default();
+        for (state, ops) in delta.sections() {
+            let Some(family) = rocks.cf_handle(state) else { continue };
+            for op in ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key()))) {
+                // In parts, because RocksDB counts rows in 32 bits, and memory is to be had. Nobody sees a part: a row is read
+                // here only when no delta has it that is not applied.
+                if batch.size_in_bytes() >= MAX_BATCH_BYTES {
+                    self.write(&rocks, &mut batch)?;
+                }
+                change(&mut batch, &family, op);
+            }
+        }
+        self.write(&rocks, &mut batch)
+    }
+
+    fn scan(&self, state: &str, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StateError> {
+        self.scan_in(&locks::read(&self.rocks), state, prefix, visit)
+    }
+
+    fn get(&self, state: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        let rocks = locks::read(&self.rocks);
+        let Some(family) = rocks.cf_handle(state) else { return Ok(None) };
+        rocks.get_cf(&family, key).map_err(self.error("read"))
+    }
+
+    fn put_rows(
+        &self,
+        state: &str,
+        fill: &mut dyn FnMut(&mut Put<'_>) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
+        self.ensure(state)?;
+        self.put_in(&locks::read(&self.rocks), state, fill)
+    }
+
+    fn rewrite(&self, from: &str, to: &str, renew: &mut Renew<'_>) -> Result<u64, StateError> {
+        self.ensure(to)?;
+        let rocks = locks::read(&self.rocks);
+        let (mut rows, mut new) = (0, Vec::new());
+        self.put_in(&rocks, to, &mut |put| {
+            // The scan sees the rows as they were when it began.
+            self.scan_in(&rocks, from, &[], &mut |key, old| {
+                new.clear();
+                renew(key, old, &mut new)?;
+                rows += 1;
+                put(key, &new).map(|()| true)
+            })
+        })?;
+        Ok(rows)
+    }
+
+    fn remove(&self, state: &str) -> Result<(), StateError> {
+        if locks::lock(&self.expired).remove(state).is_some() {
+            locks::write(&self.rocks).drop_cf(state).map_err(self.error("drop a column family"))?;
+        }
+        Ok(())
+    }
+
+    fn expired(&self, state: &str, before: i64) {
+        if let Some(expired) = locks::lock(&self.expired).get(state) {
+            expired.store(before, Ordering::Relaxed);
+        }
+    }
+
+    fn snapshot(&self, epoch: u64) -> Result<Snapshot, StateError> {
+        let folder = self.path.with_extension("snapshot");
+        let rocks = locks::read(&self.rocks);
+        let checkpoint = Checkpoint::new(&rocks).map_err(self.error("prepare a snapshot"))?;
+        // RocksDB flushes its memtables first; SST files become hard links.
+        checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;
+        self.check_links(&rocks, &folder)?;
+        make_durable(&folder)?;
+        Ok(Snapshot::of_folder(epoch, folder))
+    }
+
+    #[cfg(test)]
+    fn compact(&self, state: &str) {
+        let rocks = locks::read(&self.rocks);
+        if let Some(family) = rocks.cf_handle(state) {
+            rocks.compact_range_cf(&family, None::<&[u8]>, None::<&[u8]>);
+        }
+    }
+}
+
+fn change(batch: &mut WriteBatch, family: &impl AsColumnFamilyRef, op: Op<'_>) {
+    match op {
+        Op::Put { key, value } => batch.put_cf(family, key, value),
+        Op::Delete { key } => batch.delete_cf(family, key),
+        Op::DeleteRange { from, to } => batch.delete_range_cf(family, from, to),
+        Op::PutElements { row, from, values } => {
+            let mut row = row.to_vec();
+            for (element, value) in (from..).zip(values) {
+                codec::with_sequence(&mut row, element, |row| batch.put_cf(family, row, value));
+            }
+        }
+        Op::DeleteElements { row, from, to } => {
+            let mut row = row.to_vec();
+            for element in from..to {
+                codec::with_sequence(&mut row, element, |row| batch.delete_cf(family, row));
+            }
+        }
+    }
+}
+
+fn nothing_expired() -> Arc<AtomicI64> {
+    Arc::new(AtomicI64::new(i64::MIN))
+}
+
+/// A snapshot is taken beside the epochs and stored in line with them: what the disk takes its time for is done here, so that
+/// it is quick there.
+fn make_durable(folder: &Path) -> Result<(), StateError> {
+    for entry in fs::read_dir(folder).map_err(StateError::io("list", folder))? {
+        let path = entry.map_err(StateError::io("list", folder))?.path();
+        fs::File::open(&path).and_then(|file| file.sync_data()).map_err(StateError::io("make durable", &path))?;
+    }
+    Ok(())
+}

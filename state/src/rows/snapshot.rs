@@ -1,0 +1,73 @@
+//! Base snapshots, from where they are taken to the checkpoint store.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::checkpoint::delta::Delta;
+use crate::checkpoint::store::{BaseEntry, BaseFile, CheckpointStore};
+use crate::error::StateError;
+
+/// A base snapshot that is not in the checkpoint store yet.
+pub struct Snapshot {
+    epoch: u64,
+    files: Files,
+}
+
+enum Files {
+    /// A RocksDB checkpoint.
+    Folder(PathBuf),
+    /// One file, of a simulated one.
+    Rows(Delta),
+}
+
+impl Snapshot {
+    const ROWS: &str = "rows";
+
+    pub(super) fn of_folder(epoch: u64, folder: PathBuf) -> Self {
+        Self { epoch, files: Files::Folder(folder) }
+    }
+
+    pub(super) fn of_rows(rows: Delta) -> Self {
+        Self { epoch: rows.epoch(), files: Files::Rows(rows) }
+    }
+
+    /// Gives it up.
+    ///
+    /// # Errors
+    /// When its files cannot be removed.
+    pub fn discard(self) -> Result<(), StateError> {
+        match self.files {
+            Files::Folder(folder) => fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder)),
+            Files::Rows(_) => Ok(()),
+        }
+    }
+
+    /// Moves the snapshot into the store. `epoch`: the one that runs, of which the file is; it must not be
+    /// committed yet, or the file may be taken for one that nobody needs.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub fn store(
+        self,
+        store: &dyn CheckpointStore,
+        epoch: u64,
+        worker: u32,
+        incarnation: u64,
+    ) -> Result<BaseEntry, StateError> {
+        debug_assert!(self.epoch <= epoch);
+        let dir = format!("bases/{epoch:020}-w{worker:03}-{incarnation:016x}");
+        let files = match self.files {
+            Files::Folder(folder) => store.adopt(&dir, &folder)?,
+            Files::Rows(rows) => {
+                let len = rows.put(store, &format!("{dir}/{}", Self::ROWS))?;
+                vec![BaseFile { name: Self::ROWS.to_owned(), len }]
+            }
+        };
+        Ok(BaseEntry { epoch: self.epoch, dir, files })
+    }
+
+    /// The rows of a base snapshot that was taken of a simulated one.
+    pub(crate) fn rows(store: &dyn CheckpointStore, base: &BaseEntry) -> Result<Delta, StateError> {
+        Delta::get(store, &format!("{}/{}", base.dir, Self::ROWS))
+    }
+}

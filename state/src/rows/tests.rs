@@ -1,0 +1,302 @@
+//! RocksDB and maps do the same; and what is RocksDB's alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::db::Db;
+use super::maps::Maps;
+use super::rocks::Rocks;
+use super::snapshot::Snapshot;
+use super::store::RowStore;
+use crate::checkpoint::delta::Delta;
+use crate::checkpoint::store::{CheckpointStore, LocalStore};
+use crate::codec;
+use crate::error::StateError;
+use crate::ids::KeyGroup;
+use crate::soak;
+
+/// One change in a delta.
+#[derive(Clone, Debug)]
+enum Change {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+    DeleteRange(Vec<u8>, Vec<u8>),
+    PutElements(Vec<u8>, u64, Vec<Vec<u8>>),
+    DeleteElements(Vec<u8>, u64, u64),
+}
+
+/// A call of a store. States are numbers: `STATES`.
+#[derive(Clone, Debug)]
+enum Call {
+    Ensure(usize),
+    Remove(usize),
+    /// A delta, of which the key groups in the mask are this worker's.
+    Apply(Vec<(usize, Vec<Change>)>, [bool; GROUPS as usize]),
+    PutRows(usize, BTreeMap<Vec<u8>, Vec<u8>>),
+    /// From one state to another, or the same: values become longer.
+    Rewrite(usize, usize, u8),
+    /// Some rows of an entry, or of all of a state: then it is enough, or it fails.
+    Scan(usize, Option<Vec<u8>>, usize, bool),
+    Get(usize, Vec<u8>),
+    /// All goes through a base snapshot.
+    Restore,
+}
+
+const STATES: [&str; 3] = ["a/values", "a/log", "b/values"];
+const GROUPS: u16 = 3;
+
+/// The row key of an entry.
+fn entries() -> impl Strategy<Value = Vec<u8>> {
+    (0..GROUPS, "[a-c]{0,2}").prop_map(|(group, key)| {
+        let mut row = Vec::new();
+        codec::row_key(KeyGroup(group), &key, &mut row).unwrap();
+        row
+    })
+}
+
+/// Any row key: of an entry alone, or of one of its elements.
+fn keys() -> impl Strategy<Value = Vec<u8>> {
+    (entries(), prop::option::of(0..4_u64)).prop_map(|(mut row, element)| {
+        row.extend(element.into_iter().flat_map(u64::to_be_bytes));
+        row
+    })
+}
+
+fn values() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..12)
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        4 => (keys(), values()).prop_map(|(key, value)| Change::Put(key, value)),
+        2 => keys().prop_map(Change::Delete),
+        1 => (keys(), keys()).prop_map(|(from, to)| {
+            // The ends of a range are of one key group, and in order.
+            let to = [&from[..2], &to[2..]].concat();
+            Change::DeleteRange(from.clone().min(to.clone()), from.max(to))
+        }),
+        2 => (entries(), 0..4_u64, prop::collection::vec(values(), 0..4)).prop_map(|(row, from, values)| Change::PutElements(row, from, values)),
+        1 => (entries(), 0..4_u64, 0..4_u64).prop_map(|(row, from, more)| Change::DeleteElements(row, from, from + more)),
+    ]
+}
+
+fn calls() -> impl Strategy<Value = Call> {
+    let state = || 0..STATES.len();
+    let sections = prop::collection::vec((state(), prop::collection::vec(changes(), 0..12)), 0..3);
+    prop_oneof![
+        1 => state().prop_map(Call::Ensure),
+        1 => state().prop_map(Call::Remove),
+        6 => (sections, any::<[bool; GROUPS as usize]>()).prop_map(|(sections, owned)| Call::Apply(sections, owned)),
+        2 => (state(), prop::collection::btree_map(keys(), values(), 0..8)).prop_map(|(state, rows)| Call::PutRows(state, rows)),
+        2 => (state(), state(), any::<u8>()).prop_map(|(from, to, mark)| Call::Rewrite(from, to, mark)),
+        3 => (state(), prop::option::of(entries()), 1..6_usize, any::<bool>())
+            .prop_map(|(state, prefix, most, fails)| Call::Scan(state, prefix, most, fails)),
+        2 => (state(), keys()).prop_map(|(state, key)| Call::Get(state, key)),
+        1 => Just(Call::Restore),
+    ]
+}
+
+fn delta_of(sections: &[(usize, Vec<Change>)]) -> Delta {
+    let copy = |value: &Vec<u8>, out: &mut Vec<u8>| {
+        out.extend_from_slice(value);
+        Ok(())
+    };
+    let mut delta = Delta::new(1, 0);
+    for (state, changes) in sections {
+        let ops = delta.section(STATES[*state]);
+        for change in changes {
+            match change {
+                Change::Put(key, value) => ops.put(key, value).unwrap(),
+                Change::Delete(key) => ops.delete(key),
+                Change::DeleteRange(from, to) => ops.delete_range(from, to),
+                Change::PutElements(row, from, values) => ops.put_elements(row, *from, values.iter(), copy).unwrap(),
+                Change::DeleteElements(row, from, to) => ops.delete_elements(row, *from, *to),
+            }
+        }
+    }
+    delta
+}
+
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What a call has said.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Done,
+    Count(u64),
+    Value(Option<Vec<u8>>),
+    Rows(Rows, Option<String>),
+}
+
+fn answer(store: &dyn RowStore, call: &Call) -> Answer {
+    match call {
+        Call::Ensure(state) => store.ensure(STATES[*state]).unwrap(),
+        Call::Remove(state) => store.remove(STATES[*state]).unwrap(),
+        Call::Apply(sections, owned) => {
+            store.apply(&delta_of(sections), &|group| owned[usize::from(group.0)]).unwrap();
+        }
+        Call::PutRows(state, rows) => {
+            let fill = |put: &mut super::store::Put<'_>| rows.iter().try_for_each(|(key, value)| put(key, value));
+            store.put_rows(STATES[*state], &mut { fill }).unwrap();
+        }
+        Call::Rewrite(from, to, mark) => {
+            let renew = |key: &[u8], old: &[u8], new: &mut Vec<u8>| {
+                new.extend_from_slice(old);
+                new.extend([*mark, key.len() as u8]);
+                Ok(())
+            };
+            return Answer::Count(store.rewrite(STATES[*from], STATES[*to], &mut { renew }).unwrap());
+        }
+        Call::Scan(state, prefix, most, fails) => {
+            let mut rows = Rows::new();
+            let end = store.scan(STATES[*state], prefix.as_deref().unwrap_or_default(), &mut |key, value| {
+                rows.push((key.to_vec(), value.to_vec()));
+                let enough = rows.len() >= *most;
+                if enough && *fails { Err(StateError::Invalid("enough".to_owned())) } else { Ok(!enough) }
+            });
+            return Answer::Rows(rows, end.err().map(|error| error.to_string()));
+        }
+        Call::Get(state, key) => return Answer::Value(store.get(STATES[*state], key).unwrap()),
+        Call::Restore => {}
+    }
+    Answer::Done
+}
+
+/// Every row of every state.
+fn contents(store: &dyn RowStore) -> Vec<(String, Rows)> {
+    let rows = |state: &String| {
+        let mut rows = Rows::new();
+        let put = |key: &[u8], value: &[u8]| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(true)
+        };
+        store.scan(state, &[], &mut { put }).unwrap();
+        rows
+    };
+    store.states().into_iter().map(|state| (state.clone(), rows(&state))).collect()
+}
+
+/// Gives both the same calls, and compares what they say and what they have. `folder`: where RocksDB is to be, if not in
+/// memory.
+fn compare(calls: &[Call], folder: Option<&Path>) -> Result<(), TestCaseError> {
+    let open = |n: usize| match folder {
+        Some(folder) => Rocks::open(&folder.join(format!("rocks-{n}"))).unwrap(),
+        None => Rocks::in_memory().unwrap(),
+    };
+    let (mut rocks, mut maps) = (open(0), Maps::default());
+    for (n, call) in calls.iter().enumerate() {
+        prop_assert_eq!(answer(&rocks, call), answer(&maps, call), "{:?}", call);
+        if let (Call::Restore, Some(folder)) = (call, folder) {
+            let (epoch, store) = (n as u64, LocalStore::open(&folder.join("store")).unwrap());
+            let base = rocks.snapshot(epoch).unwrap().store(&store, epoch, 0, 9).unwrap();
+            store.fetch(&base, &folder.join(format!("rocks-{}", n + 1))).unwrap();
+            rocks = open(n + 1);
+            let base = maps.snapshot(epoch).unwrap().store(&store, epoch, 1, 9).unwrap();
+            maps = Maps::default();
+            maps.apply(&Snapshot::rows(&store, &base).unwrap(), &|_| true).unwrap();
+        }
+        prop_assert_eq!(contents(&rocks), contents(&maps), "after {:?}", call);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(soak::times(100)))]
+
+    #[test]
+    fn maps_do_what_rocksdb_does(calls in prop::collection::vec(calls(), 1..60)) {
+        compare(&calls, None)?;
+    }
+}
+
+proptest! {
+    // Each opens RocksDB on a disk, several times.
+    #![proptest_config(ProptestConfig::with_cases(soak::times(4)))]
+
+    #[test]
+    fn a_base_of_maps_is_what_a_base_of_rocksdb_is(calls in prop::collection::vec(calls(), 1..30)) {
+        let scratch = tempfile::tempdir().unwrap();
+        compare(&[&calls[..], &[Call::Restore]].concat(), Some(scratch.path()))?;
+    }
+}
+
+/// With other names: what a restore does to a state.
+#[test]
+fn a_state_gets_its_new_name_or_goes_in_both() {
+    let scratch = tempfile::tempdir().unwrap();
+    for db in [Db::open(scratch.path(), 1, true).unwrap(), Db::simulated(1)] {
+        let mut delta = Delta::new(1, 0);
+        for state in STATES {
+            delta.section(state).put(&[0, 0, 0, 0, 0, 1, 7], state.as_bytes()).unwrap();
+        }
+        db.apply(&delta, |_| true).unwrap();
+        let name = |state: &str| match state {
+            "a/values" => Some("a/totals".to_owned()),
+            "a/log" => None,
+            other => Some(other.to_owned()),
+        };
+        db.rename(name).unwrap();
+        let value = |state: &str| db.get(state, &[0, 0, 0, 0, 0, 1, 7]).unwrap();
+        assert_eq!(value("a/totals").as_deref(), Some(&b"a/values"[..]));
+        assert_eq!(value("b/values").as_deref(), Some(&b"b/values"[..]));
+        assert_eq!(db.rows.states(), ["a/totals", "b/values"]);
+        let copy = Db::simulated(1);
+        copy.copy_from(&db, |_| true, |state| Some(format!("c/{state}"))).unwrap();
+        assert_eq!(copy.rows.states(), ["c/a/totals", "c/b/values"]);
+        assert!(!copy.is_empty("c/a/totals").unwrap() && copy.is_empty("a/totals").unwrap());
+    }
+}
+
+#[test]
+fn compaction_drops_what_had_expired_at_the_epoch_rocksdb_is_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path(), 0, true).unwrap();
+    let rows = |state: &str| {
+        db.rows.compact(state);
+        let mut rows = 0;
+        db.scan(state, &[], |_, _| {
+            rows += 1;
+            Ok(true)
+        })
+        .unwrap();
+        rows
+    };
+    let mut delta = Delta::new(1, 0);
+    for state in ["mortal", "immortal"] {
+        for n in 0..100_u8 {
+            let value = [&[1][..], &i64::from(n).to_le_bytes(), b"value"].concat();
+            delta.section(state).put(&[0, 0, 0, 0, 0, 1, n], &value).unwrap();
+        }
+    }
+    db.expires("mortal", 1, 9);
+    db.expires("mortal", 2, 49);
+    db.push(Arc::new(delta)).unwrap();
+    db.apply_pending().unwrap();
+    assert_eq!((rows("mortal"), rows("immortal")), (90, 100));
+    db.push(Arc::new(Delta::new(2, 0))).unwrap();
+    db.apply_pending().unwrap();
+    assert_eq!((rows("mortal"), rows("immortal")), (50, 100));
+}
+
+/// Bases share files with the working RocksDB: who cuts one there has cut it here.
+#[test]
+fn no_base_is_taken_of_a_file_that_was_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(&dir.path().join("store")).unwrap();
+    let db = Db::open(&dir.path().join("work"), 0, true).unwrap();
+    let mut delta = Delta::new(1, 0);
+    delta.section("state").put(&[0, 0, 0, 0, 0, 1, 7], b"value").unwrap();
+    db.push(Arc::new(delta)).unwrap();
+    let base = db.snapshot().unwrap().store(&store, 1, 0, 9).unwrap();
+    let sst = base.files.iter().find(|file| file.name.ends_with(".sst")).unwrap();
+    let path = dir.path().join("store").join(&base.dir).join(&sst.name);
+    db.snapshot().unwrap().discard().unwrap();
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(sst.len - 1).unwrap();
+    let error = db.snapshot().err().unwrap().to_string();
+    let lengths = format!("it has {} bytes instead of {}", sst.len - 1, sst.len);
+    assert!(error.contains(&sst.name) && error.contains(&lengths), "{error}");
+}

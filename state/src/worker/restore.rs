@@ -1,0 +1,116 @@
+//! How a worker's state becomes what a checkpoint says: its rows, by the names and in the versions of the program.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::config::{BackendConfig, RestoredWorker};
+use crate::checkpoint::delta::Delta;
+use crate::checkpoint::manifest::WorkerEntry;
+use crate::codec::{self, DecodeError};
+use crate::error::StateError;
+use crate::evolve::fit::{Fit, Misfit, Rows, fit};
+use crate::evolve::spec::{StateEntry, StateSpec};
+use crate::rows::db::Db;
+use crate::rows::snapshot::Snapshot;
+
+const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
+                                and the old one up with --drop-state";
+
+/// Checks that what the checkpoint holds was made with the parameters that the program has now, or with others that do
+/// no harm. Where either side does not tell any, nothing is known.
+pub(super) fn check_parameters(restored: &BTreeMap<String, StateEntry>, spec: &StateSpec) -> Result<(), StateError> {
+    let Some(parameters) = &spec.parameters else { return Ok(()) };
+    let operator = &spec.name.operator;
+    let others = parameters.one_of().iter().map(|state| format!("{operator}/{state}"));
+    for state in std::iter::once(spec.name.to_string()).chain(others) {
+        let stored = restored.get(&state).and_then(|entry| entry.parameters.clone());
+        if let Some(found) = stored.filter(|stored| !parameters.read(stored)) {
+            let expected = parameters.to_string();
+            return Err(StateError::Mismatch { state, found, expected, advice: OTHER_PARAMETERS });
+        }
+    }
+    Ok(())
+}
+
+/// Has what the checkpoint holds of a state be as the program reads it, or says why it cannot be.
+pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn Rows, worker: usize) -> Result<(), StateError> {
+    let name = &stored.name;
+    match fit(stored, rows) {
+        Fit::Same => Ok(()),
+        Fit::No(_) if rows.pass_by() && db.is_empty(name)? => Ok(()),
+        Fit::No(Misfit { found, expected, advice }) => {
+            Err(StateError::Mismatch { state: name.to_owned(), found, expected, advice })
+        }
+        Fit::Upgrade(from) => {
+            let (to, _) = rows.versions();
+            let upgraded = db.rewrite(name, |row, value, out| {
+                out.push(to as u8);
+                upgrade(rows, from, row, value, out).map_err(|e| StateError::Value {
+                    state: name.to_owned(),
+                    group: codec::group_of_row(row).0,
+                    reason: format!("to become version {to}: {}", e.0),
+                })
+            })?;
+            tracing::info!(state = name, from, to, rows = upgraded, worker, "state upgraded");
+            Ok(())
+        }
+    }
+}
+
+/// Writes what follows the version of a row's value, in the newest version.
+fn upgrade(rows: &dyn Rows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    match value.split_first() {
+        Some((found, body)) if u32::from(*found) == from => rows.upgrade(from, row, body, out),
+        Some((found, _)) => Err(DecodeError(format!("it is of version {found}, its checkpoint says {from}"))),
+        None => Err(DecodeError("it is too short".to_owned())),
+    }
+}
+
+/// What the program calls a state whose rows are in the checkpoint; nothing if it is dropped. What the manifest does not name is no
+/// state of the checkpoint, and must not come to one's rows.
+fn name_of(restored: &RestoredWorker, state: &str) -> Option<String> {
+    let is_known = restored.manifest.states.iter().any(|known| known.name == state);
+    if is_known { restored.changes.state(state) } else { Some(state.to_owned()) }
+}
+
+/// Brings the checkpoint's state of this worker's key groups into a fresh RocksDB.
+pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
+    let Some(dir) = &config.dir else { return restore_simulated(config, restored) };
+    let (RestoredWorker { manifest, store, .. }, name) = (restored, |state: &str| name_of(restored, state));
+    let owned = config.key_groups.owned(config.worker, config.workers);
+    let same = manifest.workers.len() == config.workers;
+    let own = manifest.workers.get(config.worker).filter(|_| same);
+    // The same number of workers means the same key groups: the old base is this worker's own.
+    if let Some(base) = own.and_then(|own| own.base.as_ref()) {
+        store.fetch(base, dir)?;
+    }
+    let db = Db::open(dir, manifest.epoch, keeps)?;
+    db.rename(name)?;
+    let sources: Vec<&WorkerEntry> = own.map_or_else(|| manifest.workers.iter().collect(), |own| vec![own]);
+    for worker in sources {
+        if let (None, Some(base)) = (own, &worker.base) {
+            let folder = dir.with_extension("old");
+            store.fetch(base, &folder)?;
+            db.copy_from(&Db::open(&folder, base.epoch, false)?, |group| owned.contains(&group.0), name)?;
+            fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
+        }
+        for entry in worker.deltas_to_apply() {
+            db.apply(&Delta::load(store.as_ref(), entry)?.with_names(name), |group| owned.contains(&group.0))?;
+        }
+    }
+    Ok(db)
+}
+
+/// The same without files.
+fn restore_simulated(config: &BackendConfig, restored: &RestoredWorker) -> Result<Db, StateError> {
+    let (RestoredWorker { manifest, store, .. }, name) = (restored, |state: &str| name_of(restored, state));
+    let owned = config.key_groups.owned(config.worker, config.workers);
+    let db = Db::simulated(manifest.epoch);
+    for worker in &manifest.workers {
+        let base = worker.base.iter().map(|base| Snapshot::rows(store.as_ref(), base));
+        for delta in base.chain(worker.deltas_to_apply().map(|entry| Delta::load(store.as_ref(), entry))) {
+            db.apply(&delta?.with_names(name), |group| owned.contains(&group.0))?;
+        }
+    }
+    Ok(db)
+}
