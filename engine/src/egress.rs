@@ -13,7 +13,6 @@ use timely::scheduling::Activator;
 
 use crate::context::Shared;
 use crate::error::JobError;
-use crate::ingest::connector_error;
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Arrival, Data, Record};
 use crate::shell::align::{Aligner, Step};
@@ -49,9 +48,9 @@ pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -
     if context.worker == 0 {
         let tokens = restored_tokens(&context, name)?;
         context.start.recovering.store(true, Ordering::Relaxed);
-        sink.recover(&sink_context, tokens).map_err(|e| connector_error(name, e))?;
+        sink.recover(&sink_context, tokens).map_err(|e| JobError::of_connector(name, e))?;
     }
-    let writer = sink.open(sink_context).map_err(|e| connector_error(name, e))?;
+    let writer = sink.open(sink_context).map_err(|e| JobError::of_connector(name, e))?;
     context.epochs.borrow_mut().join();
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
@@ -172,7 +171,7 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
             let skip = (VISIBLE_SAMPLE - self.since_sample) % VISIBLE_SAMPLE;
             self.sampled.extend(done.iter().skip(skip).step_by(VISIBLE_SAMPLE).map(|record| record.arrival));
             self.since_sample = (self.since_sample + written) % VISIBLE_SAMPLE;
-            result.map_err(|e| connector_error(&self.name, e))?;
+            result.map_err(|e| JobError::of_connector(&self.name, e))?;
             self.metrics.records_in.add(written as u64);
             self.context.process.budget.release(written);
             let all = written == records.len();
@@ -187,7 +186,7 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
 
     /// Ends an epoch: its output goes with the delta, and is published when the manifest is there.
     fn stage(&mut self, epoch: Epoch) -> Result<(), JobError> {
-        let staged = self.writer.stage(epoch).map_err(|e| connector_error(&self.name, e))?;
+        let staged = self.writer.stage(epoch).map_err(|e| JobError::of_connector(&self.name, e))?;
         let sampled = std::mem::take(&mut self.sampled);
         self.context.epochs.borrow_mut().close(epoch, |contribution| {
             let Some(Staged { token, flush, publish }) = staged else { return Ok(()) };

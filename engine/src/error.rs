@@ -94,6 +94,11 @@ impl JobError {
         Self::Setup(error.into())
     }
 
+    /// An error of the source or sink `operator`.
+    pub(crate) fn of_connector(operator: &str, source: ConnectorError) -> Self {
+        Self::Connector { operator: operator.to_owned(), source }
+    }
+
     /// What the user does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

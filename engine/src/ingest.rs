@@ -18,7 +18,7 @@ use timely::scheduling::{Activator, SyncActivator};
 use crate::checkpoint::epochs::SourceId;
 use crate::context::{Activity, Reach, Shared, SourceClock};
 use crate::crash;
-use crate::error::{ConnectorError, JobError};
+use crate::error::JobError;
 use crate::metrics::{Counter, OperatorMetrics};
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::shell::operator::Port;
@@ -54,7 +54,7 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             waker: Waker::new(move || _ = woken.get().map(SyncActivator::activate)),
             metrics: Arc::clone(&metrics),
         })
-        .map_err(|source| connector_error(name, source))?;
+        .map_err(|source| JobError::of_connector(name, source))?;
     let watermark = restored_watermark(&context, name);
     let nature = Nature {
         lead_ms: source.lead_ms(),
@@ -124,10 +124,6 @@ fn restored_watermark(context: &Shared, name: &str) -> EventTime {
     let blobs = context.restored_blobs(&watermark_blob(name)).iter();
     let times = blobs.filter_map(|blob| blob.as_slice().try_into().ok()).map(i64::from_le_bytes);
     EventTime(times.min().unwrap_or(i64::MIN))
-}
-
-pub(crate) fn connector_error(name: &str, source: ConnectorError) -> JobError {
-    JobError::Connector { operator: name.to_owned(), source }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -211,7 +207,7 @@ impl<R: SourceReader> Ingest<R> {
         self.batch.latest = self.latest();
         self.batch.reached = self.at.watermark.max(self.furthest);
         self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
-        let next = self.reader.read(&mut self.batch).map_err(|e| connector_error(&self.name, e))?;
+        let next = self.reader.read(&mut self.batch).map_err(|e| JobError::of_connector(&self.name, e))?;
         self.send();
         if !self.batch.idle {
             crash::point("mid-epoch", self.at.epoch, self.context.worker);
@@ -266,7 +262,7 @@ impl<R: SourceReader> Ingest<R> {
 
     /// Notes where reading stands at the end of `epoch`.
     fn close(&mut self, epoch: Epoch) -> Result<(), JobError> {
-        let position = self.reader.position().map_err(|e| connector_error(&self.name, e))?;
+        let position = self.reader.position().map_err(|e| JobError::of_connector(&self.name, e))?;
         let watermark = self.at.watermark.0.to_le_bytes().to_vec();
         self.ended.push_back((epoch, position.clone()));
         self.context.epochs.borrow_mut().close(epoch, |contribution| {

@@ -22,7 +22,6 @@ use super::leader::Chain;
 use super::protocol::Durable;
 use crate::crash;
 use crate::error::JobError;
-use crate::ingest::connector_error;
 use crate::sink::SinkTask;
 use crate::time::Epoch;
 use crate::turns;
@@ -367,7 +366,7 @@ fn joined(taking: turns::Handle<Result<Snapshot, StateError>>) -> Result<Snapsho
 }
 
 fn run(tasks: impl IntoIterator<Item = (String, SinkTask)>) -> Result<(), JobError> {
-    tasks.into_iter().try_for_each(|(sink, task)| task().map_err(|e| connector_error(&sink, e)))
+    tasks.into_iter().try_for_each(|(sink, task)| task().map_err(|e| JobError::of_connector(&sink, e)))
 }
 
 #[cfg(test)]
