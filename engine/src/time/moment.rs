@@ -1,16 +1,4 @@
-//! The two clocks of a job: event time, carried by every record, and `Moment`, the timely timestamp.
-//!
-//! ```text
-//!             epoch: the consistent cut, +1 per tick of the checkpoint clock
-//!               │
-//! Moment { epoch, watermark }      a ≤ b  ⇔  a.epoch ≤ b.epoch ∧ a.watermark ≤ b.watermark
-//!                    │
-//!                  no record with an earlier event time is still to come (late records excepted)
-//! ```
-//! The order must be the product order. With A at (e+1, 50) and B at (e, 60) the lexicographic least
-//! element is (e, 60), so 60 would pass for the watermark while A may still send 55; the meet is (e, 50).
-
-mod text;
+//! `Moment`, the timely timestamp: its order, its lattice, and the meet of a frontier.
 
 use std::fmt;
 
@@ -19,66 +7,7 @@ use serde::{Deserialize, Serialize};
 use timely::PartialOrder;
 use timely::progress::timestamp::{PathSummary, Refines, Timestamp};
 
-pub use text::TimeTextError;
-
-/// Milliseconds since the Unix epoch, UTC: when a thing happened, as its record says.
-///
-/// Not `SystemTime`: the wall clock is another thing.
-///
-/// As a field of what a source reads it takes milliseconds, RFC 3339 text with an offset (`2025-01-31T12:00:00+01:00`), and
-/// times of Parquet in any unit; text without an offset by [`deserialize_in`](Self::deserialize_in). It is written as
-/// milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct EventTime(pub i64);
-
-impl EventTime {
-    /// Before every event.
-    pub const MIN: Self = Self(i64::MIN);
-    /// After every event.
-    pub const MAX: Self = Self(i64::MAX);
-
-    /// This time moved by `ms` milliseconds, stopping at [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
-    #[must_use]
-    pub const fn plus_ms(self, ms: i64) -> Self {
-        Self(self.0.saturating_add(ms))
-    }
-
-    /// Milliseconds from `earlier` to this time, stopping at the ends of `i64`.
-    #[must_use]
-    pub const fn ms_since(self, earlier: Self) -> i64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-impl fmt::Display for EventTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            i64::MIN => f.write_str("-∞"),
-            i64::MAX => f.write_str("+∞"),
-            ms => write!(f, "{ms} ms"),
-        }
-    }
-}
-
-/// Number of a consistent cut: +1 per tick of the checkpoint clock, never used again once committed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Epoch(pub u64);
-
-impl Epoch {
-    /// The epoch after this one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
+use super::{Epoch, EventTime};
 
 /// The timely timestamp: which cut, and how far event time has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -193,11 +122,5 @@ mod tests {
     fn join_and_meet_bound_both_from_either_side() {
         let (a, b) = (moment(2, 50), moment(1, 60));
         assert_eq!((a.join(&b), Lattice::meet(&a, &b)), (moment(2, 60), moment(1, 50)));
-    }
-
-    #[test]
-    fn event_time_stops_at_its_ends() {
-        assert_eq!(EventTime(i64::MAX - 1).plus_ms(5), EventTime::MAX);
-        assert_eq!(EventTime::MIN.ms_since(EventTime(5)), i64::MIN);
     }
 }
