@@ -19,8 +19,8 @@ use crate::clock::Clock;
 use crate::error::JobError;
 use crate::metrics::{Distribution, Metrics};
 use crate::record::{Arrival, DeadLetter};
+use crate::threads;
 use crate::time::{Epoch, EventTime};
-use crate::turns;
 
 /// Shared by the worker threads of a process.
 pub(crate) struct Process {
@@ -266,7 +266,7 @@ impl WorkerContext {
     /// Has an operator called again after `wait`. Timely's own alarms go by the machine's clock, whatever a simulation says.
     pub(crate) fn wake_after(&self, activator: &Activator, wait: Duration) {
         // What is further away than clocks go is never.
-        if let Some(at) = turns::now().checked_add(wait) {
+        if let Some(at) = threads::now().checked_add(wait) {
             self.alarms.borrow_mut().set(at, activator.clone());
         }
     }
@@ -314,7 +314,7 @@ impl Alarms {
     /// Calls the operators whose time has come. Returns how long it is until the next one's has.
     pub(crate) fn ring(&mut self) -> Option<Duration> {
         let (first, _) = self.set.first_key_value()?;
-        let now = turns::now();
+        let now = threads::now();
         if first.0 <= now {
             let later = self.set.split_off(&(now, u64::MAX));
             std::mem::replace(&mut self.set, later).into_values().for_each(|activator| activator.activate());

@@ -18,8 +18,8 @@ use crate::record::{Arrival, Data, Record};
 use crate::shell::align::{Aligner, Step};
 use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::stream::Stream;
+use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
-use crate::turns;
 
 /// The longest a writer is called in one turn: other operators of the worker wait meanwhile.
 const TURN: Duration = Duration::from_millis(5);
@@ -151,14 +151,14 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
 
     /// Hands records to the writer; false when it cannot take more now or its turn is over.
     fn write_waiting(&mut self) -> Result<bool, JobError> {
-        let started = turns::now();
+        let started = threads::now();
         while let Some(records) = self.waiting.front_mut() {
             let mut written = 0;
             let mut result = Ok(());
             let now = self.context.process.clock.now();
             let slice = records.make_contiguous();
             for stride in slice.chunks(STRIDE) {
-                if !self.writer.ready() || turns::since(started) > TURN {
+                if !self.writer.ready() || threads::since(started) > TURN {
                     break;
                 }
                 for record in stride {

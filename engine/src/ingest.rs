@@ -25,8 +25,8 @@ use crate::shell::operator::Port;
 use crate::shell::reached;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use crate::stream::{Flow, Stream};
+use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
-use crate::turns;
 
 /// When a held-back source looks again.
 const HOLD: Duration = Duration::from_micros(200);
@@ -287,7 +287,7 @@ impl<R: SourceReader> Ingest<R> {
     /// Has itself called after `wait`, unless it will be before that anyway: each call of its own would
     /// otherwise add one that never ends.
     fn look_again(&mut self, wait: Duration) {
-        let now = turns::now();
+        let now = threads::now();
         let at = now + wait;
         if self.next_look.is_none_or(|planned| planned <= now || planned > at) {
             self.next_look = Some(at);

@@ -36,7 +36,7 @@ use crate::mesh::{self, Agreement, Mesh, Refusals};
 use crate::metrics::{Distribution, Metrics, Snapshot};
 use crate::settings::JobArgs;
 use crate::stream::Flow;
-use crate::turns::{self, Director};
+use crate::threads::{self, Director};
 
 /// Connections to the other processes, by process; none in a job of one.
 type Sockets = Vec<Option<TcpStream>>;
@@ -253,7 +253,7 @@ impl Run {
             elapsed_ms: progress
                 .began
                 .get()
-                .map_or(0, |began| u64::try_from(turns::since(began.0).as_millis()).unwrap_or(u64::MAX)),
+                .map_or(0, |began| u64::try_from(threads::since(began.0).as_millis()).unwrap_or(u64::MAX)),
             now_ms: self.process.clock.now_ms(),
             restored_epoch: Some(progress.restored_epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0),
             epoch: progress.running_epoch.load(Ordering::Relaxed),
@@ -309,7 +309,7 @@ where
         (0..run.args.workers).for_each(|worker| _ = director.announce(None, &format!("worker {worker}")));
     }
     let guards = timely::communication::initialize_from(allocators, Box::new(()), move |allocator| {
-        let _seat = shared.director.as_ref().map(|director| turns::sit(director, allocator.index()));
+        let _seat = shared.director.as_ref().map(|director| threads::sit(director, allocator.index()));
         let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(Instant::now()));
         let index = worker.index();
         // Users' code may panic: it is caught so that the other workers hear of it and the caller gets an error.
@@ -451,7 +451,7 @@ fn step_to_the_end(worker: &mut Worker, context: &Shared, coordinator: &mut Coor
 
 fn step(worker: &mut Worker, context: &Shared, park: Duration) -> Result<(), JobError> {
     let alarm = context.alarms.borrow_mut().ring();
-    turns::step(worker, alarm.map_or(park, |alarm| alarm.min(park)))
+    threads::step(worker, alarm.map_or(park, |alarm| alarm.min(park)))
 }
 
 fn drop_dataflows(worker: &mut Worker) {

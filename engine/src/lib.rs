@@ -4,7 +4,7 @@
 //! job ─▶ stream (the graph) ─▶ ingest · exchange · shell · egress  (timely operators)
 //!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ context, budget, metrics
 //! testing: drives the shell, or a whole job, from a test
-//! mesh: how several processes find each other · leaves: time, record, clock, error, cluster, turns
+//! mesh: how several processes find each other · leaves: time, record, clock, error, cluster, threads
 //! ```
 
 mod budget;
@@ -30,8 +30,8 @@ pub mod sink;
 pub mod source;
 pub mod stream;
 pub mod testing;
+pub mod threads;
 pub mod time;
-pub mod turns;
 pub mod updates;
 
 pub use clock::Clock;
@@ -41,4 +41,6 @@ pub use metrics::{OperatorSnapshot, Snapshot};
 pub use record::{Arrival, Data, DeadLetter, Record};
 pub use settings::JobArgs;
 pub use stream::{Either, Flow, KeyedStream, Stream};
+#[doc(hidden)]
+pub use threads as turns;
 pub use time::{Epoch, EventTime};

@@ -24,8 +24,8 @@ use crate::cluster;
 use crate::context::{Reach, Shared};
 use crate::error::JobError;
 use crate::sink::SinkTask;
+use crate::threads;
 use crate::time::Epoch;
-use crate::turns;
 
 /// The name of the blob that tells up to which epoch a worker had published its output.
 pub(crate) const PUBLISHED_BLOB: &str = "worker/published";
@@ -81,7 +81,7 @@ impl Coordinator {
             input
         });
         let leader =
-            (context.worker == 0).then(|| Leader::new(context.workers, interval, context.first_epoch, turns::now()));
+            (context.worker == 0).then(|| Leader::new(context.workers, interval, context.first_epoch, threads::now()));
         Self {
             context: Rc::clone(context),
             thread,
@@ -110,7 +110,7 @@ impl Coordinator {
         self.lead();
         self.push_out();
         self.relieve_memory();
-        let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(turns::now()));
+        let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(threads::now()));
         Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
     }
 
@@ -170,7 +170,7 @@ impl Coordinator {
                 Answer::Published(epoch) => self.published = epoch,
                 Answer::Committed(epoch) => {
                     if let Some(ended) = self.ended.remove(&epoch) {
-                        let took = u64::try_from(turns::since(ended).as_micros()).unwrap_or(u64::MAX);
+                        let took = u64::try_from(threads::since(ended).as_micros()).unwrap_or(u64::MAX);
                         self.context.process.progress.checkpoint_time.record(took);
                     }
                     if let Some(action) = self.leader.as_mut().map(|leader| leader.committed(epoch)) {
@@ -189,7 +189,7 @@ impl Coordinator {
         for message in messages {
             match message {
                 Message::Tick(epoch) => {
-                    progress.began.get_or_init(|| (turns::now(), self.context.process.clock.now()));
+                    progress.began.get_or_init(|| (threads::now(), self.context.process.clock.now()));
                     progress.running_epoch.store(epoch.0, Ordering::Relaxed);
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
@@ -248,7 +248,7 @@ impl Coordinator {
     }
 
     fn lead(&mut self) {
-        while let Some(action) = self.leader.as_mut().and_then(|leader| leader.decide(turns::now())) {
+        while let Some(action) = self.leader.as_mut().and_then(|leader| leader.decide(threads::now())) {
             self.act(action);
         }
     }
@@ -258,9 +258,9 @@ impl Coordinator {
             Action::Broadcast(message) => {
                 match &message {
                     Message::Tick(epoch) if *epoch > self.context.first_epoch => {
-                        self.ended.insert(Epoch(epoch.0 - 1), turns::now());
+                        self.ended.insert(Epoch(epoch.0 - 1), threads::now());
                     }
-                    Message::Finish(finish) => drop(self.ended.insert(finish.last, turns::now())),
+                    Message::Finish(finish) => drop(self.ended.insert(finish.last, threads::now())),
                     _ => {}
                 }
                 let first = message == Message::Tick(self.context.first_epoch);

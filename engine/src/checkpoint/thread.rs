@@ -23,8 +23,8 @@ use super::protocol::Durable;
 use crate::crash;
 use crate::error::JobError;
 use crate::sink::SinkTask;
+use crate::threads;
 use crate::time::Epoch;
-use crate::turns;
 
 /// What the worker asks for.
 pub(crate) enum Command {
@@ -71,7 +71,7 @@ impl BasePolicy {
         let large = since.delta_bytes >= self.delta_bytes;
         let many = since.deltas >= self.deltas;
         let small = since.base_bytes + since.delta_bytes <= self.small;
-        (large || many) && ((many && small) || turns::since(since.begun) >= self.min_interval)
+        (large || many) && ((many && small) || threads::since(since.begun) >= self.min_interval)
     }
 }
 
@@ -86,7 +86,7 @@ struct SinceBase {
 
 impl SinceBase {
     fn now(base_bytes: u64) -> Self {
-        Self { begun: turns::now(), deltas: 0, delta_bytes: 0, base_bytes }
+        Self { begun: threads::now(), deltas: 0, delta_bytes: 0, base_bytes }
     }
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Target {
 pub(crate) struct CheckpointThread {
     commands: Option<Sender<Command>>,
     answers: Receiver<Answer>,
-    handle: Option<turns::Handle<()>>,
+    handle: Option<threads::Handle<()>>,
 }
 
 impl CheckpointThread {
@@ -136,7 +136,7 @@ impl CheckpointThread {
             written,
             answer: Answers { answer, wake: std::thread::current() },
         };
-        let handle = turns::spawn(format!("checkpoint-{worker}"), move || thread.serve(&queue))
+        let handle = threads::spawn(format!("checkpoint-{worker}"), move || thread.serve(&queue))
             .map_err(|source| JobError::Io { what: "start the checkpoint thread".to_owned(), source })?;
         Ok(Self { commands: Some(commands), answers, handle: Some(handle) })
     }
@@ -191,7 +191,7 @@ struct CheckpointWork {
     target: Option<Target>,
     base_due: bool,
     since_base: SinceBase,
-    taking: Option<turns::Handle<Result<Snapshot, StateError>>>,
+    taking: Option<threads::Handle<Result<Snapshot, StateError>>>,
     policy: BasePolicy,
     published: Epoch,
     /// The files that this worker's next checkpoint consists of, as the leader has them.
@@ -206,7 +206,7 @@ struct CheckpointWork {
 
 impl CheckpointWork {
     fn serve(&mut self, queue: &Receiver<Command>) {
-        while let Some(command) = turns::receive(queue) {
+        while let Some(command) = threads::receive(queue) {
             let commits = matches!(command, Command::Commit(_));
             let answer = self.handle(command).unwrap_or_else(Answer::Failed);
             let mut failed = matches!(answer, Answer::Failed(_));
@@ -234,7 +234,7 @@ impl CheckpointWork {
             Command::Write { epoch, delta, flushes } => self.write(epoch, *delta, flushes).map(Answer::Durable),
             Command::Publish { epoch, tasks } => {
                 for task in tasks {
-                    turns::may_crash()?;
+                    threads::may_crash()?;
                     run([task])?;
                     crash::point("after-publish", epoch, self.worker as usize);
                 }
@@ -327,10 +327,10 @@ impl CheckpointWork {
         let db = Arc::clone(&self.db);
         let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
         let take = move || {
-            turns::step_back();
+            threads::step_back();
             db.snapshot()
         };
-        self.taking = Some(turns::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);
+        self.taking = Some(threads::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);
         self.since_base = SinceBase::now(self.since_base.base_bytes);
         Ok(())
     }
@@ -360,7 +360,7 @@ impl CheckpointWork {
     }
 }
 
-fn joined(taking: turns::Handle<Result<Snapshot, StateError>>) -> Result<Snapshot, JobError> {
+fn joined(taking: threads::Handle<Result<Snapshot, StateError>>) -> Result<Snapshot, JobError> {
     let panicked = |_| JobError::Invalid("the snapshot thread panicked, which is a bug".to_owned());
     Ok(taking.join().map_err(panicked)??)
 }

@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 
 use super::wire::{Fault, Frame, Hello, Identity, Reader, Round, encode};
 use crate::error::{JobError, with_causes};
-use crate::turns;
+use crate::threads;
 
 /// How long it may take until an address answers, and until whoever is there has said who it is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Op
                 troubles.note(to, trouble);
             }
         }
-        turns::pause(wait);
+        threads::pause(wait);
     }
     None
 }

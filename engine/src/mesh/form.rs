@@ -12,7 +12,7 @@ use super::door::{Door, Refusal};
 use super::refusals::Refusals;
 use super::wire::{Agreement, Frame, Hello, Identity, Reader, Round, encode};
 use crate::error::{JobError, with_causes};
-use crate::turns;
+use crate::threads;
 
 /// How often it is looked whether anything has happened.
 const LOOK: Duration = Duration::from_millis(5);
@@ -160,7 +160,7 @@ impl Forming<'_> {
                     self.go_on_waiting(|| format!("the name of this process ({address}) is not known: {reason}"))?;
                 }
             }
-            turns::pause(Duration::from_millis(200));
+            threads::pause(Duration::from_millis(200));
         }
     }
 
@@ -326,7 +326,7 @@ impl Forming<'_> {
                 return Err(Ended::Failed(JobError::Cluster(reason.clone())));
             }
             self.go_on_waiting(|| self.what_is_missing(&missing, peers, misfits))?;
-            turns::pause(LOOK);
+            threads::pause(LOOK);
         }
     }
 
@@ -399,7 +399,7 @@ impl Forming<'_> {
                 let waiting: Vec<String> = waiting.map(|(index, _)| self.name(index)).collect();
                 return failed(format!("{} did not say in time that it is ready", waiting.join(", ")));
             }
-            turns::pause(LOOK);
+            threads::pause(LOOK);
         }
         for (index, peer) in present(peers) {
             peer.say(&Frame::Go).map_err(|reason| lost(index, reason))?;
@@ -423,7 +423,7 @@ impl Forming<'_> {
                 Err(Ended::Again(reason)) => {
                     tracing::info!(reason, "a process is lost: connecting once more");
                     self.go_on_waiting(|| reason)?;
-                    turns::pause(LOOK);
+                    threads::pause(LOOK);
                 }
                 Err(Ended::Failed(error)) => return Err(error),
             }
@@ -481,7 +481,7 @@ impl Forming<'_> {
             // It is for process 0 to say who is missing; it may have begun to wait later.
             let more = if round.is_some() { self.mesh.timeout } else { Duration::ZERO };
             self.go_on_waiting_for(more, || self.who_is_missing(&missing))?;
-            turns::pause(LOOK);
+            threads::pause(LOOK);
         }
     }
 
@@ -491,7 +491,7 @@ impl Forming<'_> {
         while let (Some(Some(leader)), true) = (peers.first_mut(), Instant::now() < until) {
             match leader.heard() {
                 Ok(Some(Frame::Stop { reason })) => return self.stopped(&reason).into(),
-                Ok(None | Some(Frame::Start(_))) => turns::pause(LOOK),
+                Ok(None | Some(Frame::Start(_))) => threads::pause(LOOK),
                 Ok(Some(_)) | Err(_) => break,
             }
         }
@@ -540,7 +540,7 @@ impl Forming<'_> {
                 Some(Frame::Go) => return Ok(decided),
                 Some(Frame::Stop { reason }) => return Err(self.stopped(&reason)),
                 Some(_) => return Err(lost("it does not keep to the protocol".to_owned())),
-                None if asked.elapsed() < self.mesh.timeout => turns::pause(LOOK),
+                None if asked.elapsed() < self.mesh.timeout => threads::pause(LOOK),
                 None => return failed(self.who_is_missing(&[])),
             }
         }

@@ -13,7 +13,7 @@ use super::form::{Mesh, form};
 use super::wire::{Agreement, Fault, Frame, Hello, Identity, Reader, Round, VERSION, encode};
 use super::{Refusals, wire};
 use crate::error::JobError;
-use crate::turns;
+use crate::threads;
 
 fn identity(processes: usize) -> Identity {
     Identity {
@@ -159,7 +159,7 @@ fn disturb(hosts: &[String], strangers: &[Stranger], over: &AtomicBool, knocks: 
         if open.len() > 200 {
             open.drain(..100);
         }
-        turns::pause(Duration::from_millis(1));
+        threads::pause(Duration::from_millis(1));
     }
 }
 
@@ -179,7 +179,7 @@ proptest! {
             let started: Vec<_> = (0..processes).map(|me| {
                 let mesh = mesh(&hosts, me);
                 scope.spawn(move || {
-                    turns::pause(Duration::from_millis(order >> (8 * me) & 31));
+                    threads::pause(Duration::from_millis(order >> (8 * me) & 31));
                     run(&mesh)
                 })
             }).collect();
@@ -284,7 +284,7 @@ fn a_process_that_comes_again_while_the_mesh_forms_is_taken_in() {
         let killed = mesh(&hosts, 1);
         let stop = Arc::clone(&killed.stop);
         let first = scope.spawn(move || run(&killed));
-        turns::pause(Duration::from_millis(200));
+        threads::pause(Duration::from_millis(200));
         stop.store(true, Ordering::Relaxed);
         assert!(first.join().unwrap().unwrap_err().to_string().contains("asked to stop"));
         let [second, last] = [mesh(&hosts, 1), mesh(&hosts, 2)];
@@ -304,7 +304,7 @@ fn a_second_process_of_one_index_is_refused_and_the_first_stays() {
         let leads = scope.spawn(move || run(&leader));
         let first = mesh(&hosts, 1);
         let first = scope.spawn(move || run(&first));
-        turns::pause(Duration::from_millis(300));
+        threads::pause(Duration::from_millis(300));
         // Its own door would be taken; it knocks nonetheless.
         let mut second = TcpStream::connect(&hosts[0]).unwrap();
         second.write_all(&encode(&Frame::Hello(Box::new(hello(3, 1, 0))))).unwrap();

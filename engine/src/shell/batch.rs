@@ -29,8 +29,8 @@ use crate::error::JobError;
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Data, DeadLetter, Record};
 use crate::stream::Stream;
+use crate::threads;
 use crate::time::Moment;
-use crate::turns;
 
 /// What an operator does with a batch of records of any keys, on the worker: before and after the run.
 ///
@@ -280,7 +280,7 @@ impl<L: BatchLogic> BatchShell<L> {
                 self.gathered.push_back(Gathered {
                     main: capability.delayed(&moment, 0),
                     dead: capability.delayed(&moment, 1),
-                    since: turns::now(),
+                    since: threads::now(),
                     records: self.spare.pop().unwrap_or_default(),
                 });
             }
@@ -306,13 +306,13 @@ impl<L: BatchLogic> BatchShell<L> {
         {
             let mut work = self.spare_work.pop().unwrap_or_default();
             self.logic.prepare(&batch.records, &mut work);
-            let closed = turns::now();
+            let closed = threads::now();
             runner.run(&mut work);
             let times = BatchTimes {
                 gathered: closed - batch.since,
                 queued: Duration::ZERO,
-                ran: turns::since(closed),
-                total: turns::since(batch.since),
+                ran: threads::since(closed),
+                total: threads::since(batch.since),
             };
             self.finish(batch, work, times)?;
         }
@@ -345,7 +345,7 @@ impl<L: BatchLogic> BatchShell<L> {
         let Some(meet) = self.meet.filter(|meet| meet.epoch <= at.epoch) else { return true };
         let overtaken = meet.watermark > at.watermark;
         let delay = self.logic.max_delay();
-        turns::since(open.since) >= if overtaken { self.logic.max_watermark_delay().min(delay) } else { delay }
+        threads::since(open.since) >= if overtaken { self.logic.max_watermark_delay().min(delay) } else { delay }
     }
 
     /// Hands batches to the threads: closed ones while there is room, the open one when it is due and a thread free.
@@ -372,9 +372,9 @@ impl<L: BatchLogic> BatchShell<L> {
             let Some(batch) = self.gathered.pop_front() else { break };
             let mut work = self.spare_work.pop().unwrap_or_default();
             self.logic.prepare(&batch.records, &mut work);
-            let gathered = turns::since(batch.since);
+            let gathered = threads::since(batch.since);
             let ticket = pool.submit(work);
-            self.flights.push_back(Flight { ticket, batch, gathered, submitted: turns::now(), done: None });
+            self.flights.push_back(Flight { ticket, batch, gathered, submitted: threads::now(), done: None });
         }
         Ok(())
     }
@@ -412,7 +412,7 @@ impl<L: BatchLogic> BatchShell<L> {
             }
             let Some(Flight { batch, gathered, done: Some(done), .. }) = self.flights.remove(at) else { break };
             let Landed { work, queued, ran } = done;
-            let times = BatchTimes { gathered, queued, ran, total: turns::since(batch.since) };
+            let times = BatchTimes { gathered, queued, ran, total: threads::since(batch.since) };
             self.finish(batch, work, times)?;
         }
         Ok(())
@@ -427,13 +427,13 @@ impl<L: BatchLogic> BatchShell<L> {
         let in_the_air = self.flights.iter().enumerate().filter(|(_, flight)| flight.done.is_none());
         let first = in_the_air.min_by_key(|(_, flight)| (flight.submitted, flight.ticket));
         let Some((at, flight)) = first else { return Ok(false) };
-        let left = deadline.saturating_sub(turns::since(flight.submitted));
+        let left = deadline.saturating_sub(threads::since(flight.submitted));
         if left.is_zero() {
             pool.give_up(flight.ticket)?;
             self.give_up(at, format!("no answer within {deadline:?}"))?;
             return Ok(true);
         }
-        let now = turns::now();
+        let now = threads::now();
         let then = now + left;
         if self.next_look.is_none_or(|planned| planned <= now || planned > then) {
             self.next_look = Some(then);
@@ -451,9 +451,9 @@ impl<L: BatchLogic> BatchShell<L> {
         let more = self.logic.give_up(&flight.batch.records, &mut work, reason);
         if more && !pool.is_dead() && pool.has_room() {
             flight.ticket = pool.submit(work);
-            flight.submitted = turns::now();
+            flight.submitted = threads::now();
         } else {
-            let ran = turns::since(flight.submitted);
+            let ran = threads::since(flight.submitted);
             flight.done = Some(Landed { work, queued: Duration::ZERO, ran });
         }
         Ok(())
@@ -464,7 +464,7 @@ impl<L: BatchLogic> BatchShell<L> {
         let mut work = L::Work::default();
         self.logic.prepare(&batch.records, &mut work);
         self.logic.give_up(&batch.records, &mut work, reason);
-        let (gathered, submitted) = (turns::since(batch.since), turns::now());
+        let (gathered, submitted) = (threads::since(batch.since), threads::now());
         let done = Some(Landed { work, queued: Duration::ZERO, ran: Duration::ZERO });
         self.flights.push_back(Flight { ticket: 0, batch, gathered, submitted, done });
     }

@@ -16,7 +16,7 @@ use timely::scheduling::SyncActivator;
 
 use super::batch::{BatchRunner, PoolSpec};
 use crate::error::JobError;
-use crate::turns;
+use crate::threads;
 
 /// Overdue threads, as multiples of the pool's size, before no more are started in their place.
 const OVERDUE_LIMIT: usize = 4;
@@ -45,7 +45,7 @@ pub(super) struct Done<W> {
 struct Thread {
     /// The ticket it works on.
     current: Arc<AtomicU64>,
-    handle: turns::Handle<()>,
+    handle: threads::Handle<()>,
 }
 
 pub(super) struct Pool<W> {
@@ -112,7 +112,7 @@ impl<W: Send + 'static> Pool<W> {
             report: self.report.clone(),
             wake: self.wake.clone(),
         };
-        let handle = turns::spawn(format!("{}-pool", self.name), move || desk.work_off(runner))
+        let handle = threads::spawn(format!("{}-pool", self.name), move || desk.work_off(runner))
             .map_err(|source| JobError::Io { what: format!("start a thread of \"{}\"", self.name), source })?;
         self.threads.push(Thread { current, handle });
         Ok(())
@@ -145,7 +145,7 @@ impl<W: Send + 'static> Pool<W> {
     /// Hands a batch to the threads; [`has_room`](Self::has_room) held.
     pub(super) fn submit(&mut self, work: W) -> u64 {
         self.last_ticket += 1;
-        let order = Order { ticket: self.last_ticket, work, sent: turns::now() };
+        let order = Order { ticket: self.last_ticket, work, sent: threads::now() };
         let sent = self.orders.as_ref().map(|orders| orders.try_send(order).is_ok());
         debug_assert_eq!(sent, Some(true), "only where there is room");
         self.running += 1;
@@ -214,9 +214,9 @@ struct Desk<W> {
 impl<W: Send + 'static> Desk<W> {
     /// A thread's life.
     fn work_off(self, mut runner: Box<dyn BatchRunner<W>>) {
-        while let Some(Order { ticket, mut work, sent }) = turns::receive(&self.orders) {
+        while let Some(Order { ticket, mut work, sent }) = threads::receive(&self.orders) {
             self.current.store(ticket, Ordering::SeqCst);
-            let started = turns::now();
+            let started = threads::now();
             let queued = started.saturating_duration_since(sent);
             let is_given_up = ticket <= self.expired_up_to.load(Ordering::SeqCst);
             let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -227,7 +227,7 @@ impl<W: Send + 'static> Desk<W> {
             let lost = outcome.is_err();
             let work = outcome.map(|()| work).map_err(|panic| message(&*panic));
             self.current.store(if lost { ENDED } else { NONE }, Ordering::SeqCst);
-            let sent = turns::send(&self.report, Done { ticket, work, queued, ran: turns::since(started) });
+            let sent = threads::send(&self.report, Done { ticket, work, queued, ran: threads::since(started) });
             // A worker that is gone has nothing to be woken for.
             _ = self.wake.activate();
             if lost || !sent {
@@ -246,11 +246,11 @@ impl<W> Drop for Pool<W> {
     fn drop(&mut self) {
         self.orders = None;
         while self.taken.try_recv().is_ok() {}
-        let until = turns::now() + LAST_RUN;
+        let until = threads::now() + LAST_RUN;
         for thread in self.threads.drain(..) {
-            while !thread.handle.is_finished() && turns::now() < until {
+            while !thread.handle.is_finished() && threads::now() < until {
                 while self.done.try_recv().is_ok() {}
-                turns::pause(Duration::from_micros(200));
+                threads::pause(Duration::from_micros(200));
             }
             if thread.handle.is_finished() {
                 drop(thread.handle.join());

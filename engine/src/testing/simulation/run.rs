@@ -21,7 +21,7 @@ use crate::record::Data;
 use crate::settings::JobArgs;
 use crate::stream::Flow;
 use crate::testing::{TestSink, TestSource};
-use crate::turns::CRASHED;
+use crate::threads::CRASHED;
 
 /// Runs a whole program in a simulated world, that the seed decides everything of: which thread goes on when, what time it is,
 /// when input arrives, when the job crashes or is asked to stop, with how many workers it goes on, how long calls outside

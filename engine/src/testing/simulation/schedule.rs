@@ -16,7 +16,7 @@ use rand::Rng;
 use super::table::{Place, State, Table};
 use super::weather::{Fate, Weather};
 use crate::clock::Clock;
-use crate::turns::{Director, Rest};
+use crate::threads::{Director, Rest};
 
 /// Nobody has the turn.
 const NOBODY: usize = usize::MAX;
