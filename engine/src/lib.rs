@@ -20,7 +20,6 @@ mod exchange;
 mod http;
 mod ingest;
 pub mod job;
-mod lateness;
 mod mesh;
 pub mod metrics;
 pub mod record;
