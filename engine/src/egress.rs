@@ -11,7 +11,6 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
-use crate::context::Shared;
 use crate::error::JobError;
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Arrival, Data, Record};
@@ -20,6 +19,7 @@ use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::stream::Stream;
 use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
+use crate::worker::Shared;
 
 /// The longest a writer is called in one turn: other operators of the worker wait meanwhile.
 const TURN: Duration = Duration::from_millis(5);

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::{Activator, SyncActivator};
 
+use crate::alignment::{Activity, Reach, SourceClock};
 use crate::checkpoint::epochs::SourceId;
-use crate::context::{Activity, Reach, Shared, SourceClock};
 use crate::crash;
 use crate::error::JobError;
 use crate::metrics::{Counter, OperatorMetrics};
@@ -27,6 +27,7 @@ use crate::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use crate::stream::{Flow, Stream};
 use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
+use crate::worker::Shared;
 
 /// When a held-back source looks again.
 const HOLD: Duration = Duration::from_micros(200);

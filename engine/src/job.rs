@@ -20,7 +20,7 @@ use tidemill_state::{
 use timely::WorkerConfig;
 use timely::worker::Worker;
 
-use crate::budget::Budget;
+use crate::alignment::SourceClocks;
 use crate::checkpoint::claims;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::epochs::Epochs;
@@ -28,7 +28,6 @@ use crate::checkpoint::restore::{self, Start, Starting, working_root};
 use crate::checkpoint::thread::{BasePolicy, CheckpointThread, Written};
 use crate::clock::Clock;
 use crate::cluster;
-use crate::context::{Failure, JobProgress, Process, Shared, SourceClocks, StateUse, WorkerContext};
 use crate::crash;
 use crate::error::JobError;
 use crate::http;
@@ -37,6 +36,7 @@ use crate::metrics::{Distribution, Metrics, Snapshot};
 use crate::settings::JobArgs;
 use crate::stream::Flow;
 use crate::threads::{self, Director};
+use crate::worker::{Budget, Failure, JobProgress, Process, Shared, StateUse, WorkerContext};
 
 /// Connections to the other processes, by process; none in a job of one.
 type Sockets = Vec<Option<TcpStream>>;

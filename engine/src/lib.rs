@@ -2,16 +2,15 @@
 //!
 //! ```text
 //! job ─▶ stream (the graph) ─▶ ingest · exchange · shell · egress  (timely operators)
-//!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ context, budget, metrics
+//!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ worker, metrics
 //! testing: drives the shell, or a whole job, from a test
 //! mesh: how several processes find each other · leaves: time, record, clock, error, cluster, threads
 //! ```
 
-mod budget;
+mod alignment;
 mod checkpoint;
 pub mod clock;
 mod cluster;
-mod context;
 pub mod crash;
 mod each;
 mod egress;
@@ -32,6 +31,7 @@ pub mod testing;
 pub mod threads;
 pub mod time;
 pub mod updates;
+mod worker;
 
 pub use clock::Clock;
 pub use error::{ConnectorError, ErrorKind, JobError, with_causes};

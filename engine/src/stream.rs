@@ -13,7 +13,6 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream as TimelyStream};
 use timely::progress::operate::FrontierInterest;
 
-use crate::context::Shared;
 use crate::each::Each;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
@@ -25,6 +24,7 @@ use crate::shell::states::States;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::time::{Epoch, EventTime, Moment};
+use crate::worker::Shared;
 
 type Inner<'s, D> = TimelyStream<'s, Moment, Vec<Record<D>>>;
 

@@ -1,8 +1,8 @@
 //! Nothing of a restored checkpoint is lost unseen: what no operator of the program takes stops the job.
 
 use super::restore::BlobName;
-use crate::context::WorkerContext;
 use crate::error::JobError;
+use crate::worker::WorkerContext;
 
 /// Checks that the program, whose graph is built, has an operator for everything in the checkpoint it restored.
 ///

@@ -20,12 +20,13 @@ use timely::worker::Worker;
 use super::leader::{Action, Chain, Leader};
 use super::protocol::{Message, Packet};
 use super::thread::{Answer, CheckpointThread, Command};
+use crate::alignment::Reach;
 use crate::cluster;
-use crate::context::{Reach, Shared};
 use crate::error::JobError;
 use crate::sink::SinkTask;
 use crate::threads;
 use crate::time::Epoch;
+use crate::worker::Shared;
 
 /// The name of the blob that tells up to which epoch a worker had published its output.
 pub(crate) const PUBLISHED_BLOB: &str = "worker/published";

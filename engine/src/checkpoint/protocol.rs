@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidemill_state::{BaseEntry, DeltaEntry};
 
-use crate::context::Reach;
+use crate::alignment::Reach;
 use crate::shell::align::Finish;
 use crate::time::Epoch;
 

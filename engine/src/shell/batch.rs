@@ -24,13 +24,13 @@ use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
 use super::pool::{Done, Pool};
-use crate::context::Shared;
 use crate::error::JobError;
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Data, DeadLetter, Record};
 use crate::stream::Stream;
 use crate::threads;
 use crate::time::Moment;
+use crate::worker::Shared;
 
 /// What an operator does with a batch of records of any keys, on the worker: before and after the run.
 ///

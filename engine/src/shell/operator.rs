@@ -19,12 +19,12 @@ use super::core::{Buffers, Core, KeyOf, Parts};
 use super::logic::{KeyedLogic, Order};
 use super::reached::{self, Reached};
 use super::states::States;
-use crate::context::Shared;
 use crate::error::JobError;
 use crate::exchange::{Routed, route};
 use crate::record::{DeadLetter, Record};
 use crate::stream::Stream;
 use crate::time::{Epoch, EventTime, Moment};
+use crate::worker::Shared;
 
 /// Keys that are told to the logic after a restore before what they gave is sent on.
 const RESTORE_SLICE: usize = 1024;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use tidemill_state::KeyGroups;
 
 use super::operator::watermark_of;
-use crate::context::Shared;
 use crate::time::EventTime;
+use crate::worker::Shared;
 
 /// The key groups whose state is ahead of the operator's watermark.
 pub(crate) struct Reached {
