@@ -11,10 +11,10 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
+use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Arrival, Data, Record};
-use crate::shell::align::{Aligner, Step};
 use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::stream::Stream;
 use crate::threads;

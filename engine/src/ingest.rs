@@ -16,8 +16,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::{Activator, SyncActivator};
 
 use crate::alignment::{Activity, Reach, SourceClock};
-use crate::checkpoint::epochs::SourceId;
 use crate::crash;
+use crate::epoch::SourceId;
 use crate::error::JobError;
 use crate::metrics::{Counter, OperatorMetrics};
 use crate::record::{Arrival, DeadLetter, Record};

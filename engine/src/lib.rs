@@ -14,6 +14,7 @@ mod cluster;
 pub mod crash;
 mod each;
 mod egress;
+mod epoch;
 pub mod error;
 mod exchange;
 mod http;

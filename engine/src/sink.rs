@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::clock::Clock;
+pub use crate::epoch::SinkTask;
 use crate::error::ConnectorError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, Record};
@@ -99,9 +100,6 @@ pub trait SinkWriter: 'static {
         true
     }
 }
-
-/// A piece of work handed to the checkpoint thread.
-pub type SinkTask = Box<dyn FnOnce() -> Result<(), ConnectorError> + Send>;
 
 /// The output of one worker and one epoch, ready to be made durable and then visible.
 pub struct Staged {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tidemill_state::{Manifest, WorkerEntry};
 
 use super::protocol::{Durable, Message};
-use crate::shell::align::Finish;
+use crate::epoch::Finish;
 use crate::time::Epoch;
 
 /// What the leader wants done.

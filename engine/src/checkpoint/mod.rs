@@ -3,7 +3,7 @@
 //! ```text
 //! leader (worker 0)        worker w                          checkpoint thread of w
 //!   tick e+1 ──────────────▶ sources end e
-//!                            operators close e ─▶ epochs.rs
+//!                            operators close e ─▶ epoch/
 //!                            coordinator.rs ───────────────▶ flush sinks, write delta of e
 //!   durable(e) from all ◀────────────────────────────────── thread.rs
 //!   manifest of e ─────────────────────────────────────────▶ create-only put: the commit point
@@ -14,7 +14,6 @@
 
 pub(crate) mod claims;
 pub(crate) mod coordinator;
-pub(crate) mod epochs;
 pub(crate) mod leader;
 pub(crate) mod protocol;
 pub(crate) mod restore;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_state::{BaseEntry, DeltaEntry};
 
 use crate::alignment::Reach;
-use crate::shell::align::Finish;
+use crate::epoch::Finish;
 use crate::time::Epoch;
 
 /// A message on its way to one worker.

@@ -21,8 +21,8 @@ use tidemill_state::{
 use super::leader::Chain;
 use super::protocol::Durable;
 use crate::crash;
+use crate::epoch::SinkTask;
 use crate::error::JobError;
-use crate::sink::SinkTask;
 use crate::threads;
 use crate::time::Epoch;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              ┌──────────── shell (operator.rs, core.rs) ───────────┐
-//! exchange ──▶ │ align.rs: this epoch or later                       │
+//! exchange ──▶ │ epoch/align.rs: this epoch or later                 │
 //!              │   └▶ order: arrival, or held until the watermark    │──▶ results
 //!              │        └▶ KeyedLogic::on_record / on_timer ─────────│──▶ side output
 //!              │             └▶ context.rs: state, timers, output    │──▶ dead letters
@@ -10,7 +10,6 @@
 //! ```
 //! Windows, rolling aggregates and users' own functions are plain [`KeyedLogic`] above it.
 
-pub(crate) mod align;
 pub mod batch;
 pub mod context;
 pub(crate) mod core;

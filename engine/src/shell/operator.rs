@@ -14,11 +14,11 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
-use super::align::{Aligner, Step};
 use super::core::{Buffers, Core, KeyOf, Parts};
 use super::logic::{KeyedLogic, Order};
 use super::reached::{self, Reached};
 use super::states::States;
+use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::exchange::{Routed, route};
 use crate::record::{DeadLetter, Record};

@@ -11,8 +11,8 @@ use timely::scheduling::Activator;
 
 use super::alarms::Alarms;
 use super::process::Process;
-use crate::checkpoint::epochs::Epochs;
 use crate::checkpoint::restore::{BlobName, Start};
+use crate::epoch::Epochs;
 use crate::error::JobError;
 use crate::record::DeadLetter;
 use crate::threads;

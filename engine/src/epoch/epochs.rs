@@ -12,9 +12,12 @@ use std::collections::BTreeMap;
 use tidemill_state::Delta;
 use timely::scheduling::Activator;
 
-use crate::shell::align::Finish;
-use crate::sink::SinkTask;
+use super::finish::Finish;
+use crate::error::ConnectorError;
 use crate::time::Epoch;
+
+/// A piece of work handed to the checkpoint thread.
+pub type SinkTask = Box<dyn FnOnce() -> Result<(), ConnectorError> + Send>;
 
 /// What this worker has for one epoch.
 pub(crate) struct Contribution {

@@ -10,16 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use super::finish::Finish;
 use crate::time::{Epoch, EventTime, Moment};
-
-/// How a job ends: after which epoch, and whether event time runs out with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Finish {
-    /// The last epoch.
-    pub(crate) last: Epoch,
-    /// True at the end of bounded input: every window fires. False on a stop: state stays as it is.
-    pub(crate) drain: bool,
-}
 
 /// What an aligned operator does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
