@@ -21,10 +21,12 @@ use timely::WorkerConfig;
 use timely::worker::Worker;
 
 use crate::alignment::SourceClocks;
+use crate::checkpoint::bases::BasePolicy;
 use crate::checkpoint::claims;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::restore::{self, Start, Starting, working_root};
-use crate::checkpoint::thread::{BasePolicy, CheckpointThread, Written};
+use crate::checkpoint::target::Written;
+use crate::checkpoint::thread::CheckpointThread;
 use crate::clock::Clock;
 use crate::cluster;
 use crate::crash;

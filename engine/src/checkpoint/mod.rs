@@ -12,9 +12,11 @@
 //! `leader.rs` decides and does no I/O; messages travel in a small timely dataflow of their own, so
 //! they cross processes as records do.
 
+pub(crate) mod bases;
 pub(crate) mod claims;
 pub(crate) mod coordinator;
 pub(crate) mod leader;
 pub(crate) mod protocol;
 pub(crate) mod restore;
+pub(crate) mod target;
 pub(crate) mod thread;

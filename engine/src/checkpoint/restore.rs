@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tidemill_state::{Changes, CheckpointStore, Manifest, RestoreFrom, Retention, Starter, Taken, blobs_of};
 
 use super::coordinator::PUBLISHED_BLOB;
-use super::thread::Target;
+use super::target::Target;
 use crate::error::{JobError, with_causes};
 use crate::mesh::Agreement;
 use crate::settings::JobArgs;

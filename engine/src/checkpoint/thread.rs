@@ -9,17 +9,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::Thread;
-use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use tidemill_state::{
-    BaseEntry, CheckpointStore, Db, Delta, DeltaEntry, Manifest, Pruning, Retention, Snapshot, StateError, Watch,
-};
+use tidemill_state::{BaseEntry, Db, Delta, DeltaEntry, Manifest, Pruning, Snapshot, StateError, Watch};
 
+use super::bases::{BasePolicy, SinceBase};
 use super::leader::Chain;
 use super::protocol::Durable;
+use super::target::{Target, Written};
 use crate::crash;
 use crate::epoch::SinkTask;
 use crate::error::JobError;
@@ -42,60 +41,6 @@ pub(crate) enum Answer {
     Published(Epoch),
     Committed(Epoch),
     Failed(JobError),
-}
-
-/// When a worker takes a base snapshot instead of adding delta to delta.
-///
-/// Every delta since the last base is a file that each manifest names, so their number is limited, too. A base costs RocksDB
-/// what a flush costs, and larger states a compaction now and then: those wait for the interval.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BasePolicy {
-    /// Once the deltas since the last base have this many bytes,
-    pub(crate) delta_bytes: u64,
-    /// or there are this many of them.
-    pub(crate) deltas: usize,
-    /// No more often than this,
-    pub(crate) min_interval: Duration,
-    /// unless base and deltas together have no more bytes than this.
-    pub(crate) small: u64,
-}
-
-impl Default for BasePolicy {
-    fn default() -> Self {
-        Self { delta_bytes: 64 << 20, deltas: 64, min_interval: Duration::from_secs(10), small: 16 << 20 }
-    }
-}
-
-impl BasePolicy {
-    fn asks_for_one(&self, since: &SinceBase) -> bool {
-        let large = since.delta_bytes >= self.delta_bytes;
-        let many = since.deltas >= self.deltas;
-        let small = since.base_bytes + since.delta_bytes <= self.small;
-        (large || many) && ((many && small) || threads::since(since.begun) >= self.min_interval)
-    }
-}
-
-/// What there is since a base was begun.
-struct SinceBase {
-    begun: Instant,
-    deltas: usize,
-    delta_bytes: u64,
-    /// Bytes of the base before.
-    base_bytes: u64,
-}
-
-impl SinceBase {
-    fn now(base_bytes: u64) -> Self {
-        Self { begun: threads::now(), deltas: 0, delta_bytes: 0, base_bytes }
-    }
-}
-
-/// Where checkpoints go; none in a job without them.
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) store: Arc<dyn CheckpointStore>,
-    pub(crate) retention: Retention,
-    pub(crate) incarnation: u64,
 }
 
 /// The worker's handle to its thread.
@@ -174,15 +119,6 @@ impl Answers {
         drop(self.answer.send(answer));
         self.wake.unpark();
     }
-}
-
-/// What the threads of a process have written, for whoever looks.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Written {
-    /// Bytes of deltas.
-    pub(crate) delta_bytes: Arc<AtomicU64>,
-    /// Files of checkpoints that were gone or cut while the job ran.
-    pub(crate) lost_files: Arc<AtomicU64>,
 }
 
 struct CheckpointWork {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::budget::Budget;
 use super::failure::Failure;
 use crate::alignment::SourceClocks;
-use crate::checkpoint::thread::Written;
+use crate::checkpoint::target::Written;
 use crate::clock::Clock;
 use crate::metrics::{Distribution, Metrics};
 use crate::record::Arrival;

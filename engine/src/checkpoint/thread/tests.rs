@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tidemill_state::{
-    Backend, BackendConfig, Changes, KeyGroups, LocalStore, MemoryStore, OperatorStates, RestoreFrom, RestorePlan,
-    RestoredWorker, StateName, StateSpec, ValueTable, blobs_of, hash_key, plan_restore,
+    Backend, BackendConfig, Changes, CheckpointStore, KeyGroups, LocalStore, MemoryStore, OperatorStates, RestoreFrom,
+    RestorePlan, RestoredWorker, Retention, StateName, StateSpec, ValueTable, blobs_of, hash_key, plan_restore,
 };
 
 use super::*;

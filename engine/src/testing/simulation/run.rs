@@ -13,7 +13,7 @@ use super::super::program::{Build, Stage};
 use super::schedule::{Ended, Schedule};
 use super::weather::{Fate, Weather};
 use super::{Outside, SimulationSettings};
-use crate::checkpoint::thread::BasePolicy;
+use crate::checkpoint::bases::BasePolicy;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::job::{Job, World};
