@@ -22,18 +22,18 @@ use timely::worker::Worker;
 
 use crate::alignment::SourceClocks;
 use crate::checkpoint::bases::BasePolicy;
-use crate::checkpoint::claims;
 use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
-use crate::checkpoint::restore::{self, Start, Starting, working_root};
+use crate::checkpoint::restore::{self, Agreement, Start, Starting};
 use crate::checkpoint::target::Written;
 use crate::checkpoint::thread::CheckpointThread;
+use crate::checkpoint::unclaimed;
 use crate::clock::Clock;
 use crate::cluster;
 use crate::crash;
 use crate::epoch::Epochs;
 use crate::error::JobError;
 use crate::http;
-use crate::mesh::{self, Agreement, Mesh, Refusals};
+use crate::mesh::{self, Mesh, Refusals};
 use crate::metrics::{Distribution, Metrics, Snapshot};
 use crate::settings::JobArgs;
 use crate::stream::Flow;
@@ -201,7 +201,10 @@ impl Run {
     fn begin(&self, decided: &mut Option<Arc<Start>>) -> Result<Sockets, JobError> {
         let starting = Starting {
             job: &self.name,
-            args: &self.args,
+            restore: &self.args.restore,
+            key_groups: self.args.key_groups,
+            changes: self.args.changes(),
+            keep: self.args.retain_checkpoints,
             incarnation: self.incarnation,
             now_ms: self.process.clock.now_ms(),
             store: self.store.clone(),
@@ -283,6 +286,15 @@ fn start_logging(level: &str) -> Result<(), JobError> {
     Ok(())
 }
 
+/// Where the workers' RocksDBs work.
+fn working_root(args: &JobArgs) -> PathBuf {
+    match (&args.checkpoint_dir, &args.state_dir) {
+        (Some(dir), _) => dir.join("local"),
+        (None, Some(dir)) => dir.clone(),
+        (None, None) => std::env::temp_dir().join("tidemill"),
+    }
+}
+
 /// A number no other start of the job has: names of scratch files are made of it.
 fn draw_incarnation(clock: &Clock) -> u64 {
     use std::hash::{BuildHasher, RandomState};
@@ -342,7 +354,9 @@ where
 {
     let context = open_context(worker, run, start)?;
     let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
-    let built = built.and_then(|()| claims::check(&context));
+    let built = built.and_then(|()| {
+        unclaimed::check(&context.backend.borrow().unclaimed(), &context.restored, &context.ends.borrow())
+    });
     if start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
         tracing::info!(
             "the restored checkpoint is of a finished job: its input had ended; its last output is published, and nothing more is to do"

@@ -13,10 +13,10 @@
 //! they cross processes as records do.
 
 pub(crate) mod bases;
-pub(crate) mod claims;
 pub(crate) mod coordinator;
 pub(crate) mod leader;
 pub(crate) mod protocol;
 pub(crate) mod restore;
 pub(crate) mod target;
 pub(crate) mod thread;
+pub(crate) mod unclaimed;

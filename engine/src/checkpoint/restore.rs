@@ -1,17 +1,15 @@
 //! What a start takes out of the checkpoint store, before the workers run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidemill_state::{Changes, CheckpointStore, Manifest, RestoreFrom, Retention, Starter, Taken, blobs_of};
+use serde::{Deserialize, Serialize};
+use tidemill_state::{Changes, CheckpointStore, Found, Manifest, RestoreFrom, Retention, Starter, Taken, blobs_of};
 
 use super::coordinator::PUBLISHED_BLOB;
 use super::target::Target;
 use crate::error::{JobError, with_causes};
-use crate::mesh::Agreement;
-use crate::settings::JobArgs;
 use crate::time::Epoch;
 
 /// Blobs by name, one per old worker that wrote it.
@@ -32,10 +30,25 @@ pub(crate) struct Start {
     pub(crate) begun: AtomicBool,
 }
 
+/// What all processes start from, as process 0 has decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Agreement {
+    /// The start of process 0 that decided.
+    pub(crate) run: u64,
+    /// The first epoch that is committed.
+    pub(crate) first_epoch: u64,
+    /// The file in the checkpoint directory that says what is restored; none without a checkpoint directory.
+    pub(crate) found: Option<Found>,
+}
+
 /// What a start is told of the job.
 pub(crate) struct Starting<'a> {
     pub(crate) job: &'a str,
-    pub(crate) args: &'a JobArgs,
+    pub(crate) restore: &'a RestoreFrom,
+    pub(crate) key_groups: u16,
+    pub(crate) changes: Changes,
+    /// How many checkpoints are kept.
+    pub(crate) keep: usize,
     pub(crate) incarnation: u64,
     pub(crate) now_ms: i64,
     pub(crate) store: Option<Arc<dyn CheckpointStore>>,
@@ -82,9 +95,9 @@ impl Start {
 
 /// Decides what to start from, and takes over from whoever was running. Where it is refused it has changed nothing.
 pub(crate) fn lead(starting: &Starting<'_>) -> Result<Start, JobError> {
-    let Starting { job, args, incarnation, now_ms, store } = starting;
+    let Starting { job, restore, key_groups, incarnation, now_ms, store, .. } = starting;
     let Some(store) = store else {
-        if !matches!(args.restore, RestoreFrom::Auto | RestoreFrom::None) {
+        if !matches!(restore, RestoreFrom::Auto | RestoreFrom::None) {
             return Err(JobError::Invalid(
                 "--restore names a checkpoint, but there is no --checkpoint-dir to restore from and go on in"
                     .to_owned(),
@@ -92,9 +105,9 @@ pub(crate) fn lead(starting: &Starting<'_>) -> Result<Start, JobError> {
         }
         return starting.from(None, Epoch(1), None);
     };
-    let (key_groups, incarnation, now_ms) = (args.key_groups, *incarnation, *now_ms);
+    let (key_groups, incarnation, now_ms) = (*key_groups, *incarnation, *now_ms);
     let starter = Starter { job, key_groups, incarnation, now_ms };
-    let taken = tidemill_state::take_over(store.as_ref(), &args.restore, &starter)?;
+    let taken = tidemill_state::take_over(store.as_ref(), restore, &starter)?;
     let (manifest, first_epoch) = (taken.manifest.clone(), Epoch(taken.first_epoch));
     starting.from(manifest, first_epoch, Some(taken.clone())).inspect_err(|_| drop(taken.withdraw(store.as_ref())))
 }
@@ -111,15 +124,15 @@ pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<S
 
 impl Starting<'_> {
     fn from(&self, manifest: Option<Manifest>, first_epoch: Epoch, taken: Option<Taken>) -> Result<Start, JobError> {
-        let Self { args, incarnation, store, .. } = self;
+        let Self { changes, keep, incarnation, store, .. } = self;
         let blobs = match (&manifest, store) {
-            (Some(manifest), Some(store)) => renamed(&args.changes(), manifest, read_blobs(store.as_ref(), manifest)?)?,
+            (Some(manifest), Some(store)) => renamed(changes, manifest, read_blobs(store.as_ref(), manifest)?)?,
             _ => {
-                args.changes().check(&BTreeSet::new(), &BTreeSet::new())?;
+                changes.check(&BTreeSet::new(), &BTreeSet::new())?;
                 Blobs::new()
             }
         };
-        let retention = Retention { keep: args.retain_checkpoints };
+        let retention = Retention { keep: *keep };
         let target = store.clone().map(|store| Target { store, retention, incarnation: *incarnation });
         Ok(Start {
             target,
@@ -211,13 +224,4 @@ impl<'a> BlobName<'a> {
 
 fn is_staged_output(name: &str) -> bool {
     name.starts_with("sink/")
-}
-
-/// Where the workers' RocksDBs work.
-pub(crate) fn working_root(args: &JobArgs) -> PathBuf {
-    match (&args.checkpoint_dir, &args.state_dir) {
-        (Some(dir), _) => dir.join("local"),
-        (None, Some(dir)) => dir.clone(),
-        (None, None) => std::env::temp_dir().join("tidemill"),
-    }
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::dial::{Call, Connection, Dialing, Reached, Troubles, dial};
 use super::door::{Door, Refusal};
 use super::refusals::Refusals;
-use super::wire::{Agreement, Frame, Hello, Identity, Reader, Round, encode};
+use super::wire::{Frame, Hello, Identity, Reader, Round, encode};
+use crate::checkpoint::restore::Agreement;
 use crate::error::{JobError, with_causes};
 use crate::threads;
 

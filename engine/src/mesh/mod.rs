@@ -26,4 +26,4 @@ mod wire;
 
 pub(crate) use form::{Mesh, form};
 pub(crate) use refusals::Refusals;
-pub(crate) use wire::{Agreement, Identity};
+pub(crate) use wire::Identity;

@@ -10,8 +10,9 @@ use proptest::prelude::*;
 
 use super::door::MOST_STRANGERS;
 use super::form::{Mesh, form};
-use super::wire::{Agreement, Fault, Frame, Hello, Identity, Reader, Round, VERSION, encode};
+use super::wire::{Fault, Frame, Hello, Identity, Reader, Round, VERSION, encode};
 use super::{Refusals, wire};
+use crate::checkpoint::restore::Agreement;
 use crate::error::JobError;
 use crate::threads;
 

@@ -8,7 +8,8 @@
 use std::io::{self, ErrorKind, Read};
 
 use serde::{Deserialize, Serialize};
-use tidemill_state::Found;
+
+use crate::checkpoint::restore::Agreement;
 
 const MAGIC: [u8; 4] = *b"TDML";
 /// Of everything that is said here.
@@ -72,17 +73,6 @@ pub(crate) struct Identity {
     pub(crate) program: String,
     /// Flags that must not differ, with their values.
     pub(crate) settings: Vec<(String, String)>,
-}
-
-/// What all processes start from, as process 0 has decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Agreement {
-    /// The start of process 0 that decided.
-    pub(crate) run: u64,
-    /// The first epoch that is committed.
-    pub(crate) first_epoch: u64,
-    /// The file in the checkpoint directory that says what is restored; none without a checkpoint directory.
-    pub(crate) found: Option<Found>,
 }
 
 /// Why no frame came.

@@ -8,7 +8,7 @@ use tidemill_state::{
 };
 
 use super::must;
-use crate::checkpoint::claims;
+use crate::checkpoint::unclaimed;
 use crate::error::JobError;
 use crate::metrics::Metrics;
 use crate::record::{Arrival, DeadLetter, Record};
@@ -355,7 +355,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         };
         let mut backend = Backend::in_memory(config, &self.checkpoint)?;
         let parts = Parts::open(&mut backend, Self::NAME, self.order, &self.key_of, &self.open)?;
-        claims::all_claimed(&backend.unclaimed(), Vec::new())?;
+        unclaimed::all_claimed(&backend.unclaimed(), Vec::new())?;
         let metrics = Metrics::default().operator(Self::NAME, "keyed", worker);
         let key_of = Rc::clone(&self.key_of);
         // All workers have the same watermark.
