@@ -11,6 +11,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
+use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
@@ -32,7 +33,7 @@ const VISIBLE_SAMPLE: usize = 16;
 pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Result<(), JobError> {
     let Stream { flow, inner } = stream;
     let context = flow.claim_name(name)?;
-    context.ends.borrow_mut().insert(format!("sink/{name}"));
+    context.ends.borrow_mut().sinks.insert(name.to_owned());
     let metrics = flow.metrics(name, "sink");
     let sink_context = SinkContext {
         name: name.to_owned(),
@@ -46,7 +47,8 @@ pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -
         metrics: Arc::clone(&metrics),
     };
     if context.worker == 0 {
-        let tokens = restored_tokens(&context, name)?;
+        let staged = context.restored.staged(name);
+        let tokens = staged.map(|(epoch, token)| StagedToken { epoch, token: token.to_vec() }).collect();
         context.start.recovering.store(true, Ordering::Relaxed);
         sink.recover(&sink_context, tokens).map_err(|e| JobError::of_connector(name, e))?;
     }
@@ -91,24 +93,6 @@ pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -
         }
     });
     Ok(())
-}
-
-fn token_blob(name: &str, epoch: Epoch) -> String {
-    format!("sink/{name}/staged/{epoch}")
-}
-
-/// The tokens that old workers staged in the epochs the checkpoint still holds, by epoch.
-fn restored_tokens(context: &Shared, name: &str) -> Result<Vec<StagedToken>, JobError> {
-    let prefix = format!("sink/{name}/staged/");
-    let mut tokens = Vec::new();
-    for (blob, values) in context.restored.range(prefix.clone()..).take_while(|(b, _)| b.starts_with(&prefix)) {
-        let epoch = blob[prefix.len()..].parse().map_err(|_| {
-            JobError::Invalid(format!("checkpoint has a staged output under \"{blob}\", which names no epoch"))
-        })?;
-        tokens.extend(values.iter().map(|token| StagedToken { epoch: Epoch(epoch), token: token.clone() }));
-    }
-    tokens.sort_by_key(|token| token.epoch);
-    Ok(tokens)
 }
 
 struct Egress<W: SinkWriter> {
@@ -191,7 +175,7 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
         self.context.epochs.borrow_mut().close(epoch, |contribution| {
             let Some(Staged { token, flush, publish }) = staged else { return Ok(()) };
             self.staged_bytes.add(token.len() as u64);
-            contribution.delta.set_blob(token_blob(&self.name, epoch), token);
+            Blob::Staged(epoch, token).put(&self.name, &mut contribution.delta);
             contribution.flushes.push((self.name.clone(), flush));
             let (visible, clock) = (self.visible.clone(), self.context.process.clock.clone());
             let publish_and_measure = Box::new(move || {

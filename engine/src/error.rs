@@ -48,6 +48,20 @@ pub enum JobError {
     /// State or a checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A value that a source, an operator or a sink keeps in the checkpoint besides its state cannot be read.
+    #[error(
+        "the checkpoint of epoch {epoch} cannot be restored: {what}, as worker {worker} left it, {reason}; --restore EPOCH names an earlier one"
+    )]
+    Unreadable {
+        /// What the value is, and of which source, operator or sink.
+        what: String,
+        /// Index of the worker that wrote it.
+        worker: usize,
+        /// The epoch that it was written in.
+        epoch: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A source or a sink could not go on.
     #[error("\"{operator}\" stopped the job")]
     Connector {
@@ -106,6 +120,7 @@ impl JobError {
             Self::Invalid(_) | Self::Setup(_) | Self::Operator { .. } => ErrorKind::Invalid,
             Self::State(e) => e.kind(),
             Self::Connector { source, .. } => source.kind(),
+            Self::Unreadable { .. } => ErrorKind::Data,
             Self::Panicked { .. } => ErrorKind::Internal,
             Self::Cluster(_) | Self::Io { .. } => ErrorKind::Unavailable,
         }

@@ -16,13 +16,13 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::{Activator, SyncActivator};
 
 use crate::alignment::{Activity, Reach, SourceClock};
+use crate::checkpoint::blobs::Blob;
 use crate::crash;
 use crate::epoch::SourceId;
 use crate::error::JobError;
 use crate::metrics::{Counter, OperatorMetrics};
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::shell::operator::Port;
-use crate::shell::reached;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use crate::stream::{Flow, Stream};
 use crate::threads;
@@ -39,7 +39,7 @@ const REMARKABLE: i64 = 86_400_000;
 /// Builds the operator on this worker.
 pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
     let context = flow.claim_name(name)?;
-    context.ends.borrow_mut().insert(format!("source/{name}"));
+    context.ends.borrow_mut().sources.insert(name.to_owned());
     let metrics = context.process.metrics.operator(name, "source", context.worker);
     // The operator has an address only once the source is open: a builder may not be given up.
     let wake: Arc<OnceLock<SyncActivator>> = Arc::default();
@@ -49,14 +49,14 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             name: name.to_owned(),
             worker: context.worker,
             workers: context.workers,
-            restored: context.restored_blobs(&position_blob(name)).to_vec(),
+            restored: context.restored.positions(name).to_vec(),
             clock: context.process.clock.clone(),
             // A worker that is gone has nothing to be woken for.
             waker: Waker::new(move || _ = woken.get().map(SyncActivator::activate)),
             metrics: Arc::clone(&metrics),
         })
         .map_err(|source| JobError::of_connector(name, source))?;
-    let watermark = restored_watermark(&context, name);
+    let watermark = context.restored.source_watermark(name).unwrap_or(EventTime::MIN);
     let nature = Nature {
         lead_ms: source.lead_ms(),
         out_of_orderness_ms: i64::try_from(source.out_of_orderness().as_millis()).unwrap_or(i64::MAX),
@@ -83,7 +83,7 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
             reader,
             batch: Batch::new(Arrival(0)),
             at: start,
-            furthest: reached::furthest(&context),
+            furthest: context.restored.furthest(),
             state: State::Reading,
             main: Port::new(main, main_cap, start),
             dead: Port::new(dead, dead_cap, start),
@@ -110,21 +110,6 @@ pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> 
     });
     flow.add_dead_letters(dead_stream);
     Ok(flow.stream(main_stream))
-}
-
-fn position_blob(name: &str) -> String {
-    format!("source/{name}/position")
-}
-
-fn watermark_blob(name: &str) -> String {
-    format!("source/{name}/watermark")
-}
-
-/// The least of the old workers' watermarks: what they had promised still holds for everyone.
-fn restored_watermark(context: &Shared, name: &str) -> EventTime {
-    let blobs = context.restored_blobs(&watermark_blob(name)).iter();
-    let times = blobs.filter_map(|blob| blob.as_slice().try_into().ok()).map(i64::from_le_bytes);
-    EventTime(times.min().unwrap_or(i64::MIN))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -264,11 +249,11 @@ impl<R: SourceReader> Ingest<R> {
     /// Notes where reading stands at the end of `epoch`.
     fn close(&mut self, epoch: Epoch) -> Result<(), JobError> {
         let position = self.reader.position().map_err(|e| JobError::of_connector(&self.name, e))?;
-        let watermark = self.at.watermark.0.to_le_bytes().to_vec();
+        let watermark = self.at.watermark;
         self.ended.push_back((epoch, position.clone()));
         self.context.epochs.borrow_mut().close(epoch, |contribution| {
-            contribution.delta.set_blob(position_blob(&self.name), position);
-            contribution.delta.set_blob(watermark_blob(&self.name), watermark);
+            Blob::SourcePosition(position).put(&self.name, &mut contribution.delta);
+            Blob::SourceWatermark(watermark).put(&self.name, &mut contribution.delta);
             Ok(())
         })
     }

@@ -416,7 +416,7 @@ fn open_context(worker: &Worker, run: &Run, start: &Arc<Start>) -> Result<Shared
         backend: RefCell::new(Backend::open(config, restored)?),
         epochs: RefCell::new(Epochs::new(index, first_epoch)),
         start: Arc::clone(start),
-        restored: Arc::clone(&start.blobs),
+        restored: Arc::clone(&start.restored),
         ends: RefCell::default(),
         acknowledge: RefCell::new(vec![0; run.args.hosts.len().max(1)]),
         dead_letters_logged: Cell::new(0),

@@ -19,7 +19,7 @@ use crate::metrics::OperatorMetrics;
 use crate::record::{Data, DeadLetter, Record};
 use crate::shell::batch::{BatchLogic, Execution, batch};
 use crate::shell::logic::{KeyedLogic, Order};
-use crate::shell::operator::{KeyedOutput, keyed, watermark_of};
+use crate::shell::operator::{KeyedOutput, keyed};
 use crate::shell::states::States;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -80,7 +80,7 @@ impl<'s> Flow<'s> {
     /// the checkpoint does not know it, or there is none.
     #[must_use]
     pub fn restored_watermark(&self, operator: &str) -> Option<EventTime> {
-        watermark_of(&self.context, operator).into_iter().min()
+        self.context.restored.operator_watermarks(operator).iter().min().copied()
     }
 
     /// Counters of an operator that is built outside the engine.

@@ -17,6 +17,7 @@ use timely::dataflow::operators::Input;
 use timely::dataflow::operators::generic::Operator;
 use timely::worker::Worker;
 
+use super::blobs::Blob;
 use super::leader::{Action, Chain, Leader};
 use super::protocol::{Message, Packet};
 use super::thread::{Answer, CheckpointThread, Command};
@@ -28,8 +29,6 @@ use crate::threads;
 use crate::time::Epoch;
 use crate::worker::Shared;
 
-/// The name of the blob that tells up to which epoch a worker had published its output.
-pub(crate) const PUBLISHED_BLOB: &str = "worker/published";
 /// How long a worker parks at most: signals and failures of other threads do not wake it.
 const MAX_PARK: Duration = Duration::from_millis(20);
 
@@ -156,7 +155,7 @@ impl Coordinator {
 
     fn hand_over_closed_epochs(&mut self) {
         for (epoch, mut contribution) in self.context.epochs.borrow_mut().take_complete() {
-            contribution.delta.set_blob(PUBLISHED_BLOB.to_owned(), self.published.0.to_le_bytes().to_vec());
+            Blob::Published(self.published).put("", &mut contribution.delta);
             self.publishes.insert(epoch, contribution.publishes);
             let (delta, flushes) = (Box::new(contribution.delta), contribution.flushes);
             self.thread.send(Command::Write { epoch, delta, flushes });

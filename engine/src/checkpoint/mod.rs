@@ -13,10 +13,12 @@
 //! they cross processes as records do.
 
 pub(crate) mod bases;
+pub(crate) mod blobs;
 pub(crate) mod coordinator;
 pub(crate) mod leader;
 pub(crate) mod protocol;
 pub(crate) mod restore;
+pub(crate) mod restored;
 pub(crate) mod target;
 pub(crate) mod thread;
 pub(crate) mod unclaimed;

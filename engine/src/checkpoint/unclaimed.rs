@@ -1,23 +1,15 @@
 //! Nothing of a restored checkpoint is lost unseen: what no operator of the program takes stops the job.
 
-use std::collections::BTreeSet;
-
-use super::restore::{BlobName, Blobs};
+use super::restored::{Ends, Restored};
 use crate::error::JobError;
 
 /// Checks that the program, whose graph is built, has an operator for everything in the checkpoint it restored: `states` are those
-/// that none has opened, `ends` its sources and sinks (`source/name`, `sink/name`).
+/// that none has opened, `ends` its sources and sinks.
 ///
 /// # Errors
 /// What would be lost, by name.
-pub(crate) fn check(states: &[&str], blobs: &Blobs, ends: &BTreeSet<String>) -> Result<(), JobError> {
-    // The watermark of an operator goes with its states, that of a source with its position.
-    let whose = |blob: &String| {
-        let BlobName { kind, operator, rest } = BlobName::of(blob)?;
-        (kind != "operator" && rest != "watermark").then(|| format!("{kind}/{operator}"))
-    };
-    let lost = blobs.keys().filter(|blob| whose(blob).is_some_and(|end| !ends.contains(&end)));
-    all_claimed(states, lost.map(|blob| BlobName::describe(blob)).collect())
+pub(crate) fn check(states: &[&str], restored: &Restored, ends: &Ends) -> Result<(), JobError> {
+    all_claimed(states, restored.unclaimed(ends))
 }
 
 /// Refuses to lose these states, and these other things.

@@ -16,8 +16,9 @@ use timely::scheduling::Activator;
 
 use super::core::{Buffers, Core, KeyOf, Parts};
 use super::logic::{KeyedLogic, Order};
-use super::reached::{self, Reached};
+use super::reached::Reached;
 use super::states::States;
+use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::exchange::{Routed, route};
@@ -65,7 +66,8 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
     activator.activate();
 
     builder.build(move |mut capabilities| {
-        let restored = restored_watermark(&context, name);
+        // That of the slowest old worker: a restore moves nobody's back.
+        let restored = context.restored.operator_watermarks(name).iter().min().copied().unwrap_or(EventTime::MIN);
         let start = Moment::new(context.first_epoch, restored);
         // What the logic makes of restored keys may have any event time; then the ports go to where it starts.
         let first = Moment::new(context.first_epoch, EventTime::MIN);
@@ -76,7 +78,8 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
             dead: Port::new(dead, dead_cap, first),
         };
         let mut begun = false;
-        let reached = Reached::restored(&context, name);
+        let key_groups = context.backend.borrow().key_groups();
+        let reached = Reached::restored(&context.restored, name, key_groups, (context.worker, context.workers));
         let mut shell = Shell {
             name: name.to_owned(),
             core: Core::new(name, key_of, parts, (start.watermark, reached), context.process.clock.now(), metrics),
@@ -117,22 +120,6 @@ pub(crate) fn keyed<'s, L: KeyedLogic>(
 fn three(capabilities: &mut Vec<Capability<Moment>>) -> [Option<Capability<Moment>>; 3] {
     let mut drain = capabilities.drain(..);
     [drain.next(), drain.next(), drain.next()]
-}
-
-/// The watermark of the slowest old worker: a restore moves nobody's back.
-fn restored_watermark(context: &Shared, name: &str) -> EventTime {
-    watermark_of(context, name).into_iter().min().unwrap_or(EventTime::MIN)
-}
-
-/// The watermarks of all old workers, in their order; none where the checkpoint does not know the operator.
-pub(crate) fn watermark_of(context: &Shared, name: &str) -> Vec<EventTime> {
-    let blobs = context.restored_blobs(&watermark_blob(name));
-    let times = blobs.iter().filter_map(|blob| blob.as_slice().try_into().ok()).map(i64::from_le_bytes);
-    times.map(EventTime).collect()
-}
-
-fn watermark_blob(name: &str) -> String {
-    format!("operator/{name}/watermark")
 }
 
 /// An output and the capability that stands at the moment worked off.
@@ -303,9 +290,9 @@ impl<L: KeyedLogic> Shell<L> {
         }
         self.sealing = None;
         epochs.close(epoch, |contribution| {
-            contribution.delta.set_blob(watermark_blob(&self.name), watermark.0.to_le_bytes().to_vec());
+            Blob::OperatorWatermark(watermark).put(&self.name, &mut contribution.delta);
             if let Some(ahead) = self.core.reached.ahead_of(watermark) {
-                contribution.delta.set_blob(reached::blob(&self.name), ahead);
+                Blob::Reached(ahead.clone()).put(&self.name, &mut contribution.delta);
             }
             Ok(())
         })

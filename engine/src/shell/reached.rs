@@ -3,37 +3,40 @@
 //! A restore begins at the watermark of the slowest old worker, and each key group with the state that its own old worker
 //! left. That worker may have been further: what its keys told of event times in between is told already.
 
-use std::collections::BTreeMap;
+use tidemill_state::{KeyGroup, KeyGroups};
 
-use tidemill_state::KeyGroups;
-
-use super::operator::watermark_of;
+use crate::checkpoint::blobs::Ahead;
+use crate::checkpoint::restored::Restored;
 use crate::time::EventTime;
-use crate::worker::Shared;
 
 /// The key groups whose state is ahead of the operator's watermark.
 pub(crate) struct Reached {
     key_groups: KeyGroups,
-    ahead: BTreeMap<u16, EventTime>,
+    ahead: Ahead,
 }
 
 impl Reached {
     pub(crate) fn nothing(key_groups: KeyGroups) -> Self {
-        Self { key_groups, ahead: BTreeMap::new() }
+        Self { key_groups, ahead: Ahead::new() }
     }
 
-    /// As the checkpoint has it, of the groups that this worker owns.
-    pub(crate) fn restored(context: &Shared, name: &str) -> Self {
-        let mut reached = Self::nothing(context.backend.borrow().key_groups());
-        let watermarks = watermark_of(context, name);
-        for group in reached.key_groups.owned(context.worker, context.workers) {
-            // One of each old worker, in their order.
-            let owner = reached.key_groups.worker_of(tidemill_state::KeyGroup(group), watermarks.len());
+    /// As the checkpoint has it, of the groups that `worker` of `workers` owns.
+    pub(crate) fn restored(
+        restored: &Restored,
+        name: &str,
+        key_groups: KeyGroups,
+        (worker, workers): (usize, usize),
+    ) -> Self {
+        let mut reached = Self::nothing(key_groups);
+        // One of each old worker, in their order.
+        let watermarks = restored.operator_watermarks(name);
+        for group in key_groups.owned(worker, workers) {
+            let owner = key_groups.worker_of(KeyGroup(group), watermarks.len());
             reached.ahead.extend(watermarks.get(owner).map(|watermark| (group, *watermark)));
         }
-        for (group, time) in context.restored_blobs(&blob(name)).iter().flat_map(|blob| entries(blob)) {
-            if let Some(known) = reached.ahead.get_mut(&group) {
-                *known = time.max(*known);
+        for (group, time) in restored.reached(name).iter().flatten() {
+            if let Some(known) = reached.ahead.get_mut(group) {
+                *known = (*time).max(*known);
             }
         }
         reached
@@ -52,36 +55,11 @@ impl Reached {
         self.ahead.get(&self.key_groups.of_hash(hash).0).copied().unwrap_or(EventTime::MIN)
     }
 
-    /// What is still ahead of the watermark, to be stored.
-    pub(crate) fn ahead_of(&mut self, watermark: EventTime) -> Option<Vec<u8>> {
+    /// What is still ahead of the watermark, to be stored, if anything is.
+    pub(crate) fn ahead_of(&mut self, watermark: EventTime) -> Option<&Ahead> {
         self.ahead.retain(|_, reached| *reached > watermark);
-        let entry = |(group, time): (&u16, &EventTime)| [&group.to_le_bytes()[..], &time.0.to_le_bytes()].concat();
-        (!self.ahead.is_empty()).then(|| self.ahead.iter().flat_map(entry).collect())
+        Some(&self.ahead).filter(|ahead| !ahead.is_empty())
     }
-}
-
-const GROUP_BYTES: usize = size_of::<u16>();
-const ENTRY_BYTES: usize = GROUP_BYTES + size_of::<i64>();
-
-fn entries(blob: &[u8]) -> impl Iterator<Item = (u16, EventTime)> {
-    blob.chunks_exact(ENTRY_BYTES).filter_map(|entry| {
-        let (group, time) = entry.split_at(GROUP_BYTES);
-        Some((u16::from_le_bytes(group.try_into().ok()?), EventTime(i64::from_le_bytes(time.try_into().ok()?))))
-    })
-}
-
-/// How far the state of any operator had come. An operator's watermark may be of the epoch after the one it closes, and so
-/// ahead of where the checkpoint has the sources.
-pub(crate) fn furthest(context: &Shared) -> EventTime {
-    let of_operator = |name: &str| {
-        let ahead = context.restored_blobs(&blob(name)).iter().flat_map(|blob| entries(blob)).map(|(_, time)| time);
-        watermark_of(context, name).into_iter().chain(ahead).max()
-    };
-    context.restored_operators().filter_map(of_operator).max().unwrap_or(EventTime::MIN)
-}
-
-pub(crate) fn blob(name: &str) -> String {
-    format!("operator/{name}/reached")
 }
 
 #[cfg(test)]
@@ -128,7 +106,7 @@ mod tests {
         let mut backend = Backend::in_memory(memory, &MemoryCheckpoint::default())?;
         let key_of: KeyOf<Watermarks<COMES_AGAIN>> = Rc::new(|record| record.0);
         let parts = Parts::open(&mut backend, "told", order, &key_of, |_| Ok(Watermarks::<COMES_AGAIN>))?;
-        let ahead = BTreeMap::from([(key_groups.of_hash(hash_key(&1_u8)).0, EventTime(30))]);
+        let ahead = Ahead::from([(key_groups.of_hash(hash_key(&1_u8)).0, EventTime(30))]);
         let start = (EventTime(10), Reached { key_groups, ahead });
         let metrics = Metrics::default().operator("told", "keyed", 0);
         let mut core = Core::new("told", key_of, parts, start, Arrival(0), metrics);

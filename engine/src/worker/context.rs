@@ -1,7 +1,6 @@
 //! What the operators of one worker share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,8 @@ use timely::scheduling::Activator;
 
 use super::alarms::Alarms;
 use super::process::Process;
-use crate::checkpoint::restore::{BlobName, Start};
+use crate::checkpoint::restore::Start;
+use crate::checkpoint::restored::{Ends, Restored};
 use crate::epoch::Epochs;
 use crate::error::JobError;
 use crate::record::DeadLetter;
@@ -34,10 +34,10 @@ pub(crate) struct WorkerContext {
     pub(crate) backend: RefCell<Backend>,
     pub(crate) epochs: RefCell<Epochs>,
     pub(crate) start: Arc<Start>,
-    /// Blobs of the restored epoch, by name, one per old worker that wrote it.
-    pub(crate) restored: Arc<BTreeMap<String, Vec<Vec<u8>>>>,
-    /// The sources and sinks of this program: `source/name`, `sink/name`.
-    pub(crate) ends: RefCell<BTreeSet<String>>,
+    /// What old workers left besides their states.
+    pub(crate) restored: Arc<Restored>,
+    /// The sources and sinks of this program.
+    pub(crate) ends: RefCell<Ends>,
     /// Records that came from other processes and were consumed, by process: to be acknowledged.
     pub(crate) acknowledge: RefCell<Vec<usize>>,
     pub(crate) dead_letters_logged: Cell<u64>,
@@ -46,17 +46,6 @@ pub(crate) struct WorkerContext {
 
 impl WorkerContext {
     const DEAD_LETTERS_LOGGED: u64 = 10;
-
-    /// The blobs that all old workers left under `name`.
-    pub(crate) fn restored_blobs(&self, name: &str) -> &[Vec<u8>] {
-        self.restored.get(name).map_or(&[], Vec::as_slice)
-    }
-
-    /// The operators that old workers left something of besides their states.
-    pub(crate) fn restored_operators(&self) -> impl Iterator<Item = &str> {
-        let names = self.restored.keys().filter_map(|blob| BlobName::of(blob)).filter(|name| name.kind == "operator");
-        names.map(|name| name.operator)
-    }
 
     /// Which process a worker is in.
     pub(crate) fn process_of(&self, worker: usize) -> usize {
