@@ -3,19 +3,34 @@
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::{ConnectorError, ErrorKind};
+use crate::error::{ConnectorError, ErrorKind, JobError};
 use crate::record::{Data, Record};
 use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
+use crate::stream::Stream;
 use crate::time::Epoch;
 
+impl<D: Data> Stream<'_, D> {
+    /// Calls `f` with each record, on the worker that has it, and ends the stream there. `name` is unique in the job. Each
+    /// worker has a function of its own: what they gather together is shared, an `Arc<Mutex<_>>` or a channel.
+    ///
+    /// Guarantee: at least once. `f` is called when a record comes, before its epoch is committed: after a crash the records
+    /// since the last checkpoint come again. A [`Sink`] of your own can do better. `f` must not block for long.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn for_each(self, name: &str, f: impl FnMut(&Record<D>) + Send + 'static) -> Result<(), JobError> {
+        self.sink(name, &Each::new(f))
+    }
+}
+
 /// Lends its function to the one writer of its worker.
-pub(crate) struct Each<D, F> {
+struct Each<D, F> {
     function: Mutex<Option<F>>,
     record: PhantomData<fn(D)>,
 }
 
 impl<D, F> Each<D, F> {
-    pub(crate) fn new(function: F) -> Self {
+    fn new(function: F) -> Self {
         Self { function: Mutex::new(Some(function)), record: PhantomData }
     }
 }
@@ -36,7 +51,7 @@ impl<D: Data, F: FnMut(&Record<D>) + Send + 'static> Sink for Each<D, F> {
     }
 }
 
-pub(crate) struct EachWriter<D, F> {
+struct EachWriter<D, F> {
     function: F,
     record: PhantomData<fn(D)>,
 }

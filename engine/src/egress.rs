@@ -29,8 +29,18 @@ const STRIDE: usize = 16;
 /// One record in this many is followed until it is visible: enough for p99.9, cheap.
 const VISIBLE_SAMPLE: usize = 16;
 
+impl<D: Data> Stream<'_, D> {
+    /// Writes the stream to `sink`. `name` is unique in the job and names the sink in checkpoints.
+    ///
+    /// # Errors
+    /// When the name is taken or the sink cannot be opened.
+    pub fn sink<S: Sink<Item = D>>(self, name: &str, sink: &S) -> Result<(), JobError> {
+        operator(self, name, sink)
+    }
+}
+
 /// Builds the operator on this worker.
-pub(crate) fn sink<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Result<(), JobError> {
+fn operator<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Result<(), JobError> {
     let Stream { flow, inner } = stream;
     let context = flow.claim_name(name)?;
     context.ends.borrow_mut().sinks.insert(name.to_owned());

@@ -36,8 +36,18 @@ const FOLLOW: Duration = Duration::from_millis(5);
 /// How far ahead of the clock a watermark is remarkable, in ms: a day, as clocks of all zones are within it.
 const REMARKABLE: i64 = 86_400_000;
 
+impl<'s> Flow<'s> {
+    /// Reads from `source`. `name` is unique in the job and names the source in checkpoints.
+    ///
+    /// # Errors
+    /// When the name is taken or the source cannot be opened.
+    pub fn source<S: Source>(&self, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
+        operator(self, name, source)
+    }
+}
+
 /// Builds the operator on this worker.
-pub(crate) fn source<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
+fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
     let context = flow.claim_name(name)?;
     context.ends.borrow_mut().sources.insert(name.to_owned());
     let metrics = context.process.metrics.operator(name, "source", context.worker);

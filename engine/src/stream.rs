@@ -13,16 +13,9 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream as TimelyStream};
 use timely::progress::operate::FrontierInterest;
 
-use crate::each::Each;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, DeadLetter, Record};
-use crate::shell::batch::{BatchLogic, Execution, batch};
-use crate::shell::logic::{KeyedLogic, Order};
-use crate::shell::operator::{KeyedOutput, keyed};
-use crate::shell::states::States;
-use crate::sink::Sink;
-use crate::source::Source;
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
@@ -48,14 +41,6 @@ impl<'s> Flow<'s> {
         Self { scope, context, parts: Rc::default() }
     }
 
-    /// Reads from `source`. `name` is unique in the job and names the source in checkpoints.
-    ///
-    /// # Errors
-    /// When the name is taken or the source cannot be opened.
-    pub fn source<S: Source>(&self, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
-        crate::ingest::source(self, name, source)
-    }
-
     /// The dead letters of everything built so far. Call it last, and send them to a sink; without
     /// it they are counted and the first ones logged.
     #[must_use]
@@ -74,13 +59,6 @@ impl<'s> Flow<'s> {
     #[must_use]
     pub fn first_epoch(&self) -> Epoch {
         self.context.first_epoch
-    }
-
-    /// Where the watermark of a keyed operator stood in the restored checkpoint, at its slowest worker; nothing where
-    /// the checkpoint does not know it, or there is none.
-    #[must_use]
-    pub fn restored_watermark(&self, operator: &str) -> Option<EventTime> {
-        self.context.restored.operator_watermarks(operator).iter().min().copied()
     }
 
     /// Counters of an operator that is built outside the engine.
@@ -201,39 +179,6 @@ impl<'s, D: Data> Stream<'s, D> {
         KeyedStream { stream: self, key_of: Rc::new(key) }
     }
 
-    /// Runs batch logic (inference, lookups) over the stream, on the worker the records are on or on threads
-    /// beside it.
-    ///
-    /// # Errors
-    /// When the name is taken, or `logic` cannot be made.
-    pub fn batch<L: BatchLogic<In = D>>(
-        self,
-        name: &str,
-        logic: impl FnOnce(&Arc<OperatorMetrics>) -> Result<(L, Execution<L::Work>), JobError>,
-    ) -> Result<Stream<'s, L::Out>, JobError> {
-        batch(self, name, logic)
-    }
-
-    /// Writes the stream to `sink`. `name` is unique in the job and names the sink in checkpoints.
-    ///
-    /// # Errors
-    /// When the name is taken or the sink cannot be opened.
-    pub fn sink<S: Sink<Item = D>>(self, name: &str, sink: &S) -> Result<(), JobError> {
-        crate::egress::sink(self, name, sink)
-    }
-
-    /// Calls `f` with each record, on the worker that has it, and ends the stream there. `name` is unique in the job. Each
-    /// worker has a function of its own: what they gather together is shared, an `Arc<Mutex<_>>` or a channel.
-    ///
-    /// Guarantee: at least once. `f` is called when a record comes, before its epoch is committed: after a crash the records
-    /// since the last checkpoint come again. A [`Sink`] of your own can do better. `f` must not block for long.
-    ///
-    /// # Errors
-    /// When the name is taken.
-    pub fn for_each(self, name: &str, f: impl FnMut(&Record<D>) + Send + 'static) -> Result<(), JobError> {
-        self.sink(name, &Each::new(f))
-    }
-
     /// One stateless operator: each record may leave any number of records behind.
     fn transform<E: Data>(
         self,
@@ -268,27 +213,13 @@ impl<'s, D: Data> Stream<'s, D> {
 
 /// A stream grouped by key. Only this has windows, rolling aggregates and state.
 pub struct KeyedStream<'s, K: Key, D: Data> {
-    stream: Stream<'s, D>,
-    key_of: Rc<dyn Fn(&D) -> K>,
+    pub(crate) stream: Stream<'s, D>,
+    pub(crate) key_of: Rc<dyn Fn(&D) -> K>,
 }
 
 impl<'s, K: Key, D: Data> KeyedStream<'s, K, D> {
-    /// Runs logic with state and timers over each key. `name` is unique in the job and names the
-    /// operator's states in checkpoints.
-    ///
-    /// # Errors
-    /// When the name is taken or the operator's state cannot be opened.
-    pub fn process<L: KeyedLogic<Key = K, In = D>>(
-        self,
-        name: &str,
-        order: Order,
-        logic: impl FnOnce(&mut States<'_, K>) -> Result<L, JobError>,
-    ) -> Result<KeyedOutput<'s, L::Out, L::Side>, JobError> {
-        keyed(self.stream, self.key_of, name, order, logic)
-    }
-
     /// This keyed stream and another one under the same key, for logic with two inputs. The key's
-    /// records of both meet in one state. Under [`Order::EventTime`] the logic orders records of the
+    /// records of both meet in one state. Under [`Order::EventTime`](crate::shell::Order::EventTime) the logic orders records of the
     /// same event time by its `tie_break`.
     #[must_use]
     pub fn connect<E: Data>(self, other: KeyedStream<'s, K, E>) -> KeyedStream<'s, K, Either<D, E>> {

@@ -126,8 +126,23 @@ pub struct BatchOutput<O> {
     pub dead_letters: Vec<Record<DeadLetter>>,
 }
 
+impl<'s, D: Data> Stream<'s, D> {
+    /// Runs batch logic (inference, lookups) over the stream, on the worker the records are on or on threads
+    /// beside it.
+    ///
+    /// # Errors
+    /// When the name is taken, or `logic` cannot be made.
+    pub fn batch<L: BatchLogic<In = D>>(
+        self,
+        name: &str,
+        logic: impl FnOnce(&Arc<OperatorMetrics>) -> Result<(L, Execution<L::Work>), JobError>,
+    ) -> Result<Stream<'s, L::Out>, JobError> {
+        batch(self, name, logic)
+    }
+}
+
 /// Builds the operator on this worker.
-pub(crate) fn batch<'s, L: BatchLogic>(
+fn batch<'s, L: BatchLogic>(
     stream: Stream<'s, L::In>,
     name: &str,
     logic: impl FnOnce(&Arc<OperatorMetrics>) -> Result<(L, Execution<L::Work>), JobError>,

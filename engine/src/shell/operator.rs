@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tidemill_state::Key;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::Capability;
@@ -22,8 +23,8 @@ use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::exchange::{Routed, route};
-use crate::record::{DeadLetter, Record};
-use crate::stream::Stream;
+use crate::record::{Data, DeadLetter, Record};
+use crate::stream::{Flow, KeyedStream, Stream};
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
@@ -33,15 +34,40 @@ const RESTORE_SLICE: usize = 1024;
 const SEAL_SLICE: usize = 128;
 
 /// The outputs of a keyed operator.
-pub struct KeyedOutput<'s, O: crate::record::Data, S: crate::record::Data> {
+pub struct KeyedOutput<'s, O: Data, S: Data> {
     /// Results.
     pub main: Stream<'s, O>,
     /// The side output.
     pub side: Stream<'s, S>,
 }
 
+impl<'s, K: Key, D: Data> KeyedStream<'s, K, D> {
+    /// Runs logic with state and timers over each key. `name` is unique in the job and names the
+    /// operator's states in checkpoints.
+    ///
+    /// # Errors
+    /// When the name is taken or the operator's state cannot be opened.
+    pub fn process<L: KeyedLogic<Key = K, In = D>>(
+        self,
+        name: &str,
+        order: Order,
+        logic: impl FnOnce(&mut States<'_, K>) -> Result<L, JobError>,
+    ) -> Result<KeyedOutput<'s, L::Out, L::Side>, JobError> {
+        keyed(self.stream, self.key_of, name, order, logic)
+    }
+}
+
+impl Flow<'_> {
+    /// Where the watermark of a keyed operator stood in the restored checkpoint, at its slowest worker; nothing where
+    /// the checkpoint does not know it, or there is none.
+    #[must_use]
+    pub fn restored_watermark(&self, operator: &str) -> Option<EventTime> {
+        self.context().restored.operator_watermarks(operator).iter().min().copied()
+    }
+}
+
 /// Builds the operator on this worker.
-pub(crate) fn keyed<'s, L: KeyedLogic>(
+fn keyed<'s, L: KeyedLogic>(
     stream: Stream<'s, L::In>,
     key_of: KeyOf<L>,
     name: &str,
