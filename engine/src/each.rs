@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{ConnectorError, ErrorKind, JobError};
+use crate::graph::Stream;
 use crate::record::{Data, Record};
 use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
-use crate::stream::Stream;
 use crate::time::Epoch;
 
 impl<D: Data> Stream<'_, D> {

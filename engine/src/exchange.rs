@@ -13,9 +13,9 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
+use crate::graph::Stream;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, Record};
-use crate::stream::Stream;
 use crate::time::Moment;
 
 /// Records on their way to one worker.

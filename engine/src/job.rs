@@ -32,11 +32,11 @@ use crate::cluster;
 use crate::crash;
 use crate::epoch::Epochs;
 use crate::error::JobError;
+use crate::graph::Flow;
 use crate::http;
 use crate::mesh::{self, Mesh, Refusals};
 use crate::metrics::{Distribution, Metrics, Snapshot};
 use crate::settings::JobArgs;
-use crate::stream::Flow;
 use crate::threads::{self, Director};
 use crate::worker::{Budget, Failure, JobProgress, Process, Shared, StateUse, WorkerContext};
 

@@ -17,6 +17,7 @@ mod egress;
 mod epoch;
 pub mod error;
 mod exchange;
+pub mod graph;
 mod http;
 mod ingest;
 pub mod job;
@@ -27,20 +28,24 @@ pub mod settings;
 pub mod shell;
 pub mod sink;
 pub mod source;
-pub mod stream;
 pub mod testing;
 pub mod threads;
 pub mod time;
-pub mod updates;
 mod worker;
 
 pub use clock::Clock;
 pub use error::{ConnectorError, ErrorKind, JobError, with_causes};
+pub use graph::{Either, Flow, KeyedStream, Stream, updates};
 pub use job::Job;
 pub use metrics::{OperatorSnapshot, Snapshot};
 pub use record::{Arrival, Data, DeadLetter, Record};
 pub use settings::JobArgs;
-pub use stream::{Either, Flow, KeyedStream, Stream};
 #[doc(hidden)]
 pub use threads as turns;
 pub use time::{Epoch, EventTime};
+
+/// Where they were before.
+#[doc(hidden)]
+pub mod stream {
+    pub use crate::graph::{Either, Flow, KeyedStream, Stream};
+}

@@ -25,9 +25,9 @@ use timely::scheduling::Activator;
 
 use super::pool::{Done, Pool};
 use crate::error::JobError;
+use crate::graph::Stream;
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Data, DeadLetter, Record};
-use crate::stream::Stream;
 use crate::threads;
 use crate::time::Moment;
 use crate::worker::Shared;

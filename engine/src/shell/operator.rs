@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tidemill_state::Key;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
@@ -23,8 +22,9 @@ use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::exchange::{Routed, route};
-use crate::record::{Data, DeadLetter, Record};
-use crate::stream::{Flow, KeyedStream, Stream};
+use crate::graph::Port;
+use crate::graph::{Flow, KeyedStream, Stream};
+use crate::record::{Data, DeadLetter};
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
@@ -146,46 +146,6 @@ fn keyed<'s, L: KeyedLogic>(
 fn three(capabilities: &mut Vec<Capability<Moment>>) -> [Option<Capability<Moment>>; 3] {
     let mut drain = capabilities.drain(..);
     [drain.next(), drain.next(), drain.next()]
-}
-
-/// An output and the capability that stands at the moment worked off.
-pub(crate) struct Port<D> {
-    output: Output<Moment, Vec<Record<D>>>,
-    capability: Option<Capability<Moment>>,
-}
-
-impl<D: 'static> Port<D> {
-    pub(crate) fn new(
-        output: Output<Moment, Vec<Record<D>>>,
-        mut capability: Option<Capability<Moment>>,
-        start: Moment,
-    ) -> Self {
-        if let Some(capability) = &mut capability {
-            capability.downgrade(&start);
-        }
-        Self { output, capability }
-    }
-
-    pub(crate) fn send(&mut self, records: &mut Vec<Record<D>>) {
-        if let Some(capability) = &self.capability
-            && !records.is_empty()
-        {
-            let sent = records.len();
-            self.output.activate().give(capability, records);
-            records.clear();
-            // What comes next is likely as much: one allocation, where timely has not given one back.
-            records.reserve(sent);
-        }
-    }
-
-    /// Lowers the capability to `moment`, or gives it up.
-    pub(crate) fn lower(&mut self, moment: Option<Moment>) {
-        match (moment, &mut self.capability) {
-            (Some(moment), Some(capability)) => capability.downgrade(&moment),
-            (None, capability) => *capability = None,
-            (Some(_), None) => {}
-        }
-    }
 }
 
 struct Ports<O, S> {

@@ -13,10 +13,10 @@ use super::simulation::Schedule;
 use super::{TestSink, TestSource, must};
 use crate::clock::Clock;
 use crate::error::JobError;
+use crate::graph::Flow;
 use crate::job::Job;
 use crate::record::Data;
 use crate::settings::JobArgs;
-use crate::stream::Flow;
 
 pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
 

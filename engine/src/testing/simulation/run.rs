@@ -16,10 +16,10 @@ use super::{Outside, SimulationSettings};
 use crate::checkpoint::bases::BasePolicy;
 use crate::clock::Clock;
 use crate::error::JobError;
+use crate::graph::Flow;
 use crate::job::{Job, World};
 use crate::record::Data;
 use crate::settings::JobArgs;
-use crate::stream::Flow;
 use crate::testing::{TestSink, TestSource};
 use crate::threads::CRASHED;
 

@@ -18,8 +18,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe;
 use timely::progress::operate::FrontierInterest;
 
+use super::stream::{Flow, Stream};
 use crate::record::{Data, Record};
-use crate::stream::{Flow, Stream};
 use crate::time::{Epoch, EventTime, Moment};
 
 /// Rows that come and go: `D` is there as often as its updates add up to.
