@@ -19,7 +19,6 @@ pub mod error;
 mod exchange;
 pub mod graph;
 mod http;
-mod ingest;
 pub mod job;
 mod mesh;
 pub mod metrics;

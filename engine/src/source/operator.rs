@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::{Activator, SyncActivator};
 
+use super::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use crate::alignment::{Activity, Reach, SourceClock};
 use crate::checkpoint::blobs::Blob;
 use crate::crash;
@@ -24,7 +25,6 @@ use crate::graph::Port;
 use crate::graph::{Flow, Stream};
 use crate::metrics::{Counter, OperatorMetrics};
 use crate::record::{Arrival, DeadLetter, Record};
-use crate::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
 use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
