@@ -12,8 +12,6 @@ mod checkpoint;
 pub mod clock;
 mod cluster;
 pub mod crash;
-mod each;
-mod egress;
 mod epoch;
 pub mod error;
 mod exchange;

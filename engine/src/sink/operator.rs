@@ -11,13 +11,13 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
+use super::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::graph::Stream;
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Arrival, Data, Record};
-use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;

@@ -3,10 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
+use super::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::error::{ConnectorError, ErrorKind, JobError};
 use crate::graph::Stream;
 use crate::record::{Data, Record};
-use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::time::Epoch;
 
 impl<D: Data> Stream<'_, D> {

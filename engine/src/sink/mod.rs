@@ -10,6 +10,9 @@
 //! `publish` and `recover` are idempotent by epoch: after a crash between manifest and publish the
 //! new incarnation finds the token in the delta and finishes the work.
 
+mod each;
+mod operator;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
