@@ -8,21 +8,21 @@
 //! ```
 
 mod alignment;
+pub mod batch;
 mod checkpoint;
 pub mod clock;
 mod cluster;
 pub mod crash;
 mod epoch;
 pub mod error;
-mod exchange;
 pub mod graph;
 mod http;
 pub mod job;
+pub mod keyed;
 mod mesh;
 pub mod metrics;
 pub mod record;
 pub mod settings;
-pub mod shell;
 pub mod sink;
 pub mod source;
 pub mod testing;
@@ -41,8 +41,15 @@ pub use settings::JobArgs;
 pub use threads as turns;
 pub use time::{Epoch, EventTime};
 
-/// Where they were before.
-#[doc(hidden)]
+/// What programs and operators are written against: the contracts of keyed and of batched logic.
+pub mod shell {
+    pub use crate::batch::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};
+    pub use crate::keyed::{
+        Context, KeyedLogic, ListState, LogicError, MapState, Order, ParameterStates, States, ValueState,
+    };
+}
+
+/// The typed graph under the name that programs know.
 pub mod stream {
     pub use crate::graph::{Either, Flow, KeyedStream, Stream};
 }

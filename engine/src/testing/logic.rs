@@ -10,11 +10,9 @@ use tidemill_state::{
 use super::must;
 use crate::checkpoint::unclaimed;
 use crate::error::JobError;
+use crate::keyed::{Core, KeyOf, KeyedLogic, Order, Parts, Reached, States};
 use crate::metrics::Metrics;
 use crate::record::{Arrival, DeadLetter, Record};
-use crate::shell::core::{Core, KeyOf, Parts};
-use crate::shell::reached::Reached;
-use crate::shell::{KeyedLogic, Order, States};
 use crate::time::EventTime;
 
 /// Drives one keyed operator by hand: the shell, state and timers that a job would use, without threads and files.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use timely::scheduling::SyncActivator;
 
-use super::batch::{BatchRunner, PoolSpec};
+use super::logic::{BatchRunner, PoolSpec};
 use crate::error::JobError;
 use crate::threads;
 

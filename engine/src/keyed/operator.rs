@@ -15,13 +15,13 @@ use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
 use super::core::{Buffers, Core, KeyOf, Parts};
+use super::exchange::{Routed, route};
 use super::logic::{KeyedLogic, Order};
 use super::reached::Reached;
 use super::states::States;
 use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
-use crate::exchange::{Routed, route};
 use crate::graph::Port;
 use crate::graph::{Flow, KeyedStream, Stream};
 use crate::record::{Data, DeadLetter};

@@ -70,10 +70,10 @@ mod tests {
 
     use super::*;
     use crate::error::JobError;
+    use crate::keyed::{Context, KeyedLogic, LogicError, Order};
+    use crate::keyed::{Core, KeyOf, Parts};
     use crate::metrics::Metrics;
     use crate::record::{Arrival, Record};
-    use crate::shell::core::{Core, KeyOf, Parts};
-    use crate::shell::{Context, KeyedLogic, LogicError, Order};
 
     /// A record, its key's watermark, and whether it is late.
     type Told = ((u8, i64), i64, bool);

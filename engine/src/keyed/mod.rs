@@ -10,16 +10,17 @@
 //! ```
 //! Windows, rolling aggregates and users' own functions are plain [`KeyedLogic`] above it.
 
-pub mod batch;
-pub mod context;
-pub(crate) mod core;
-pub mod logic;
-pub(crate) mod operator;
-mod pool;
-pub(crate) mod reached;
-pub mod states;
+mod context;
+mod core;
+mod exchange;
+mod logic;
+mod operator;
+mod reached;
+mod states;
 
-pub use batch::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};
 pub use context::Context;
+pub(crate) use core::{Core, KeyOf, Parts};
 pub use logic::{KeyedLogic, LogicError, Order};
+pub use operator::KeyedOutput;
+pub(crate) use reached::Reached;
 pub use states::{ListState, MapState, ParameterStates, States, ValueState};
