@@ -4,17 +4,16 @@
 //! leader (worker 0)        worker w                          checkpoint thread of w
 //!   tick e+1 ──────────────▶ sources end e
 //!                            operators close e ─▶ epoch/
-//!                            coordinator.rs ───────────────▶ flush sinks, write delta of e
+//!                            run/coordinator.rs ───────────▶ flush sinks, write delta of e
 //!   durable(e) from all ◀────────────────────────────────── thread.rs
 //!   manifest of e ─────────────────────────────────────────▶ create-only put: the commit point
-//!   committed(e) ──────────▶ coordinator.rs ───────────────▶ publish what was staged for e
+//!   committed(e) ──────────▶ run/coordinator.rs ───────────▶ publish what was staged for e
 //! ```
 //! `leader.rs` decides and does no I/O; messages travel in a small timely dataflow of their own, so
 //! they cross processes as records do.
 
 pub(crate) mod bases;
 pub(crate) mod blobs;
-pub(crate) mod coordinator;
 pub(crate) mod leader;
 pub(crate) mod protocol;
 pub(crate) mod restore;

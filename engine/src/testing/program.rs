@@ -14,9 +14,8 @@ use super::{TestSink, TestSource, must};
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::graph::Flow;
-use crate::job::Job;
 use crate::record::Data;
-use crate::settings::JobArgs;
+use crate::run::{Job, JobArgs};
 
 pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
 

@@ -17,9 +17,8 @@ use crate::checkpoint::bases::BasePolicy;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::graph::Flow;
-use crate::job::{Job, World};
 use crate::record::Data;
-use crate::settings::JobArgs;
+use crate::run::{Job, JobArgs, World};
 use crate::testing::{TestSink, TestSource};
 use crate::threads::CRASHED;
 

@@ -11,8 +11,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tiny_http::{Header, Response, Server};
 
+use super::job::Run;
 use crate::error::JobError;
-use crate::job::Run;
 use crate::metrics::Snapshot;
 
 const PAGE: &str = include_str!("page.html");

@@ -16,9 +16,9 @@ use timely::communication::Hooks;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
+use super::mesh::Identity;
+use super::settings::JobArgs;
 use crate::error::JobError;
-use crate::mesh::Identity;
-use crate::settings::JobArgs;
 
 /// How the panics of a lost connection begin in timely 0.32.
 const LOST: [&str; 4] = ["timely communication error", "MergeQueue poisoned", "Send thread panic", "Recv thread panic"];

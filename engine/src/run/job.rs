@@ -20,23 +20,23 @@ use tidemill_state::{
 use timely::WorkerConfig;
 use timely::worker::Worker;
 
+use super::cluster;
+use super::coordinator::{Coordinator, ManifestHead};
+use super::http;
+use super::mesh::{self, Mesh, Refusals};
+use super::settings::JobArgs;
 use crate::alignment::SourceClocks;
 use crate::checkpoint::bases::BasePolicy;
-use crate::checkpoint::coordinator::{Coordinator, ManifestHead};
 use crate::checkpoint::restore::{self, Agreement, Start, Starting};
 use crate::checkpoint::target::Written;
 use crate::checkpoint::thread::CheckpointThread;
 use crate::checkpoint::unclaimed;
 use crate::clock::Clock;
-use crate::cluster;
 use crate::crash;
 use crate::epoch::Epochs;
 use crate::error::JobError;
 use crate::graph::Flow;
-use crate::http;
-use crate::mesh::{self, Mesh, Refusals};
 use crate::metrics::{Distribution, Metrics, Snapshot};
-use crate::settings::JobArgs;
 use crate::threads::{self, Director};
 use crate::worker::{Budget, Failure, JobProgress, Process, Shared, StateUse, WorkerContext};
 

@@ -17,12 +17,12 @@ use timely::dataflow::operators::Input;
 use timely::dataflow::operators::generic::Operator;
 use timely::worker::Worker;
 
-use super::blobs::Blob;
-use super::leader::{Action, Chain, Leader};
-use super::protocol::{Message, Packet};
-use super::thread::{Answer, CheckpointThread, Command};
+use super::cluster;
 use crate::alignment::Reach;
-use crate::cluster;
+use crate::checkpoint::blobs::Blob;
+use crate::checkpoint::leader::{Action, Chain, Leader};
+use crate::checkpoint::protocol::{Message, Packet};
+use crate::checkpoint::thread::{Answer, CheckpointThread, Command};
 use crate::epoch::SinkTask;
 use crate::error::JobError;
 use crate::threads;
