@@ -11,7 +11,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tiny_http::{Header, Response, Server};
 
-use super::job::Run;
 use crate::error::JobError;
 use crate::metrics::Snapshot;
 
@@ -32,8 +31,8 @@ impl Drop for Page {
     }
 }
 
-/// Serves the page at `address` until the returned value is dropped.
-pub(crate) fn serve(address: SocketAddr, run: Arc<Run>) -> Result<Page, JobError> {
+/// Serves the page at `address` until the returned value is dropped. `look` says what the job is doing right now.
+pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 'static) -> Result<Page, JobError> {
     let server = Server::http(address)
         .map_err(|e| JobError::Invalid(format!("cannot serve the page at {address} (--http): {e}")))?;
     let server = Arc::new(server);
@@ -42,7 +41,7 @@ pub(crate) fn serve(address: SocketAddr, run: Arc<Run>) -> Result<Page, JobError
         .name("http".to_owned())
         .spawn(move || {
             for request in listening.incoming_requests() {
-                let response = answer(request.url(), &run);
+                let response = answer(request.url(), &look);
                 if let Err(error) = request.respond(response) {
                     tracing::debug!(%error, "a client of the page went away");
                 }
@@ -53,15 +52,15 @@ pub(crate) fn serve(address: SocketAddr, run: Arc<Run>) -> Result<Page, JobError
     Ok(Page { server, thread: Some(thread) })
 }
 
-fn answer(path: &str, run: &Run) -> Response<Cursor<Vec<u8>>> {
+fn answer(path: &str, look: &impl Fn() -> Snapshot) -> Response<Cursor<Vec<u8>>> {
     match path {
         "/" => with_type(PAGE.to_owned(), "text/html; charset=utf-8"),
-        "/status" => match serde_json::to_string(&run.snapshot("running")) {
+        "/status" => match serde_json::to_string(&look()) {
             Ok(json) => with_type(json, "application/json"),
             Err(error) => Response::from_string(error.to_string()).with_status_code(500),
         },
         "/metrics" => {
-            let text = prometheus(&run.snapshot("running"));
+            let text = prometheus(&look());
             with_type(text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
         }
         _ => Response::from_string("there is /, /status and /metrics").with_status_code(404),

@@ -101,7 +101,9 @@ impl Job {
             director: None,
         };
         let run = self.prepare(world)?;
-        let page = run.args.http.map(|address| http::serve(address, Arc::clone(&run))).transpose()?;
+        let looked_at = Arc::clone(&run);
+        let look = move || looked_at.snapshot("running");
+        let page = run.args.http.map(|address| http::serve(address, look)).transpose()?;
         let result = run.execute(build);
         drop(page);
         let ended = if run.process.stop.load(Ordering::Relaxed) { "stopped" } else { "finished" };
