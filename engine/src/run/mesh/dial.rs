@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use crossbeam_channel::Sender;
 
-use super::wire::{Fault, Frame, Hello, Identity, Reader, Round, encode};
+use super::identity::Identity;
+use super::wire::{Fault, Frame, Hello, Reader, Round, encode};
 use crate::error::{JobError, with_causes};
 use crate::threads;
 

@@ -8,7 +8,7 @@
 //!           ── Ready, or Unable ──▶     ◀── Go, or Stop { why } ── from here on the sockets are timely's
 //! ```
 //! Whoever says anything else, or nothing, is a stranger: it is refused, logged and counted, and the mesh forms without it
-//! (`door.rs`). A process that is lost while the mesh forms makes process 0 begin another round; what belongs to an
+//! (`door.rs`). What process 0 does is in `leader.rs`, what the others do in `member.rs`, both in `forming.rs`. A process that is lost while the mesh forms makes process 0 begin another round; what belongs to an
 //! earlier round, or to another start of process 0, is refused until it has joined this one.
 //!
 //! Timely itself has no handshake: it takes whoever sends 8 bytes for a peer, and panics where they are not an index.
@@ -19,11 +19,17 @@
 mod dial;
 mod door;
 mod form;
+mod forming;
+mod identity;
+mod leader;
+mod member;
+mod peer;
 mod refusals;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub(crate) use form::{Mesh, form};
+pub(crate) use form::form;
+pub(crate) use forming::Mesh;
+pub(crate) use identity::Identity;
 pub(crate) use refusals::Refusals;
-pub(crate) use wire::Identity;

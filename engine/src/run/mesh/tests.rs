@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::door::MOST_STRANGERS;
-use super::form::{Mesh, form};
-use super::wire::{Fault, Frame, Hello, Identity, Reader, Round, VERSION, encode};
+use super::form::form;
+use super::forming::Mesh;
+use super::identity::Identity;
+use super::wire::{Fault, Frame, Hello, Reader, Round, VERSION, encode};
 use super::{Refusals, wire};
 use crate::checkpoint::restore::Agreement;
 use crate::error::JobError;

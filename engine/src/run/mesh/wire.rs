@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Read};
 
 use serde::{Deserialize, Serialize};
 
+use super::identity::Identity;
 use crate::checkpoint::restore::Agreement;
 
 const MAGIC: [u8; 4] = *b"TDML";
@@ -58,21 +59,6 @@ pub(super) struct Hello {
 pub(super) struct Round {
     pub(super) run: u64,
     pub(super) number: u64,
-}
-
-/// What has to be the same in all processes of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    /// The job's name: it is what makes the processes one cluster.
-    pub(crate) job: String,
-    /// The number of processes.
-    pub(crate) processes: usize,
-    /// What is to be restored. Process 0 decides; another one may only say the same, or `auto`.
-    pub(crate) restore: String,
-    /// What tells one build of the program from another; empty where that is not known.
-    pub(crate) program: String,
-    /// Flags that must not differ, with their values.
-    pub(crate) settings: Vec<(String, String)>,
 }
 
 /// Why no frame came.
