@@ -7,7 +7,7 @@ use tidemill_state::{
     Backend, BackendConfig, DEFAULT_KEY_GROUPS, Delta, KeyGroups, MemoryCheckpoint, StateEntry, hash_key,
 };
 
-use super::must;
+use super::must::must;
 use crate::checkpoint::unclaimed;
 use crate::error::JobError;
 use crate::keyed::{Core, KeyOf, KeyedLogic, Order, Parts, Reached, States};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::program::{Gathered, Stage};
+use super::stage::{Gathered, Stage};
 use crate::error::{ConnectorError, ErrorKind};
 use crate::record::{Data, Record};
 use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};

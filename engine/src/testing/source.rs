@@ -6,7 +6,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::program::{Driven, Stage};
+use super::stage::{Driven, Stage};
 use crate::error::{ConnectorError, ErrorKind};
 use crate::record::Data;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader};

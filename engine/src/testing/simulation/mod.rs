@@ -18,6 +18,5 @@ mod weather;
 
 pub use outside::{Outside, OutsideError};
 pub use run::{Simulation, SimulationReport};
-pub(super) use schedule::Schedule;
 pub use seeds::Found;
 pub use settings::SimulationSettings;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Schedule;
+use super::schedule::Schedule;
 use crate::threads;
 
 /// Calls to whatever is outside the job, in a simulated world: they take their time, at times too much, and fail. Cheap to

@@ -8,18 +8,20 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidemill_state::MemoryStore;
 
-use super::super::must;
-use super::super::program::{Build, Stage};
+use super::outside::Outside;
 use super::schedule::{Ended, Schedule};
+use super::settings::SimulationSettings;
 use super::weather::{Fate, Weather};
-use super::{Outside, SimulationSettings};
 use crate::checkpoint::bases::BasePolicy;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::graph::Flow;
 use crate::record::Data;
 use crate::run::{Job, JobArgs, World};
-use crate::testing::{TestSink, TestSource};
+use crate::testing::must::must;
+use crate::testing::sink::TestSink;
+use crate::testing::source::TestSource;
+use crate::testing::stage::{Build, Stage};
 use crate::threads::CRASHED;
 
 /// Runs a whole program in a simulated world, that the seed decides everything of: which thread goes on when, what time it is,
@@ -84,7 +86,7 @@ impl Simulation {
             seed,
             settings: SimulationSettings::default(),
             chance: stream(seed, 0),
-            stage: Arc::new(Stage::simulated(clock.clone(), Arc::clone(&schedule))),
+            stage: Arc::new(Stage::simulated(clock.clone(), Arc::clone(&schedule) as _)),
             clock,
             schedule,
             state_memory: None,

@@ -16,12 +16,13 @@ use rand::Rng;
 use super::table::{Place, State, Table};
 use super::weather::{Fate, Weather};
 use crate::clock::Clock;
+use crate::testing::stage::Pace;
 use crate::threads::{Director, Rest};
 
 /// Nobody has the turn.
 const NOBODY: usize = usize::MAX;
 
-pub(in crate::testing) struct Schedule {
+pub(super) struct Schedule {
     clock: Clock,
     /// An instant to count from: it is never looked at but for what lies between two.
     start: Instant,
@@ -72,26 +73,9 @@ impl Schedule {
         (table.weather, table.begun) = (weather, true);
     }
 
-    pub(in crate::testing) fn has_begun(&self) -> bool {
-        self.table().begun
-    }
-
-    pub(in crate::testing) fn arrived(&self, left: usize) -> usize {
-        self.draw(|weather| weather.arrived(left))
-    }
-
-    pub(in crate::testing) fn gap(&self) -> Duration {
-        self.draw(Weather::gap)
-    }
-
     /// Draws something.
     pub(super) fn draw<T>(&self, draw: impl FnOnce(&mut Weather) -> T) -> T {
         draw(&mut self.table().weather)
-    }
-
-    /// Adds to what the digest is of.
-    pub(in crate::testing) fn note(&self, what: &impl Hash) {
-        what.hash(&mut self.table().digest);
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -190,6 +174,25 @@ impl Schedule {
         while self.current.load(Ordering::Acquire) != seat {
             std::thread::park();
         }
+    }
+}
+
+impl Pace for Schedule {
+    fn has_begun(&self) -> bool {
+        self.table().begun
+    }
+
+    fn arrived(&self, left: usize) -> usize {
+        self.draw(|weather| weather.arrived(left))
+    }
+
+    fn gap(&self) -> Duration {
+        self.draw(Weather::gap)
+    }
+
+    /// Adds to what the digest is of.
+    fn note(&self, what: &str) {
+        what.hash(&mut self.table().digest);
     }
 }
 

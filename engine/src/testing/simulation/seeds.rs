@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::Simulation;
+use super::run::Simulation;
 
 const VARIABLE: &str = "TIDEMILL_SEED";
 
