@@ -3,15 +3,19 @@
 //! ```text
 //! job.rs  what a program calls     settings.rs  what can be set     http.rs  the page to watch
 //! mesh/   how processes find each other     cluster.rs  what is said when one is lost
+//! execution.rs  one run of the job in this process     workers.rs, worker.rs  its workers, and one of them
 //! coordinator.rs  one worker's end of the checkpoint protocol
 //! ```
 
 mod cluster;
 mod coordinator;
+mod execution;
 mod http;
 mod job;
 mod mesh;
 mod settings;
+mod worker;
+mod workers;
 
 pub use job::Job;
 pub(crate) use job::World;
