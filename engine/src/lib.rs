@@ -10,6 +10,7 @@
 mod alignment;
 pub mod batch;
 mod checkpoint;
+pub mod cli;
 pub mod clock;
 pub mod crash;
 mod epoch;
@@ -26,12 +27,13 @@ pub mod threads;
 pub mod time;
 mod worker;
 
+pub use cli::JobArgs;
 pub use clock::Clock;
 pub use error::{ConnectorError, ErrorKind, JobError, with_causes};
 pub use graph::{Either, Flow, KeyedStream, Stream, updates};
 pub use metrics::{OperatorSnapshot, Snapshot};
 pub use record::{Arrival, Data, DeadLetter, Record};
-pub use run::{Job, JobArgs};
+pub use run::{Job, JobSettings, JobSetup};
 #[doc(hidden)]
 pub use threads as turns;
 pub use time::{Epoch, EventTime};

@@ -17,7 +17,7 @@ use timely::communication::allocator::zero_copy::initialize::initialize_networki
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
 use super::mesh::Identity;
-use super::settings::JobArgs;
+use super::settings::JobSettings;
 use crate::error::JobError;
 
 /// How the panics of a lost connection begin in timely 0.32.
@@ -31,8 +31,11 @@ pub(crate) const STEP: Duration = Duration::from_millis(20);
 type Communication = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
 
 /// Has timely connect the workers: of one process, or over the connections to the others.
-pub(crate) fn communication(args: &JobArgs, sockets: Vec<Option<TcpStream>>) -> Result<Communication, JobError> {
-    let (threads, process) = (args.workers, args.process);
+pub(crate) fn communication(
+    settings: &JobSettings,
+    sockets: Vec<Option<TcpStream>>,
+) -> Result<Communication, JobError> {
+    let (threads, process) = (settings.workers, settings.process);
     match (sockets.len(), threads) {
         (0 | 1, 1) => CommunicationConfig::Thread.try_build().map_err(JobError::Cluster),
         (0 | 1, threads) => CommunicationConfig::Process(threads).try_build().map_err(JobError::Cluster),
@@ -49,7 +52,7 @@ pub(crate) fn communication(args: &JobArgs, sockets: Vec<Option<TcpStream>>) -> 
 }
 
 /// What has to be the same in all processes of the job.
-pub(crate) fn identity(job: &str, args: &JobArgs) -> Identity {
+pub(crate) fn identity(job: &str, settings: &JobSettings) -> Identity {
     let list = |items: &mut dyn Iterator<Item = String>| {
         let items: Vec<String> = items.collect();
         if items.is_empty() { "none".to_owned() } else { items.join(" ") }
@@ -57,16 +60,16 @@ pub(crate) fn identity(job: &str, args: &JobArgs) -> Identity {
     let flag = |name: &str, value: String| (name.to_owned(), value);
     Identity {
         job: job.to_owned(),
-        processes: args.hosts.len(),
-        restore: args.restore.to_string(),
+        processes: settings.hosts.len(),
+        restore: settings.restore.to_string(),
         program: program(),
         settings: vec![
             flag("Tidemill", env!("CARGO_PKG_VERSION").to_owned()),
-            flag("--workers", args.workers.to_string()),
-            flag("--key-groups", args.key_groups.to_string()),
-            flag("--checkpoint-dir", if args.checkpoint_dir.is_some() { "given" } else { "none" }.to_owned()),
-            flag("--renamed", list(&mut args.renamed.iter().map(ToString::to_string))),
-            flag("--drop-state", list(&mut args.drop_state.iter().cloned())),
+            flag("--workers", settings.workers.to_string()),
+            flag("--key-groups", settings.key_groups.to_string()),
+            flag("--checkpoint-dir", if settings.checkpoint_dir.is_some() { "given" } else { "none" }.to_owned()),
+            flag("--renamed", list(&mut settings.renamed.iter().map(ToString::to_string))),
+            flag("--drop-state", list(&mut settings.drop_state.iter().cloned())),
         ],
     }
 }

@@ -9,7 +9,7 @@ use tidemill_state::{CheckpointStore, Workplace};
 
 use super::cluster;
 use super::mesh::{self, Mesh, Refusals};
-use super::settings::JobArgs;
+use super::settings::JobSettings;
 use crate::checkpoint::bases::BasePolicy;
 use crate::checkpoint::restore::{self, Agreement, Start, Starting};
 use crate::error::JobError;
@@ -23,7 +23,7 @@ pub(super) type Sockets = Vec<Option<TcpStream>>;
 /// One execution of a job in this process.
 pub(super) struct Run {
     pub(super) name: String,
-    pub(super) args: JobArgs,
+    pub(super) settings: JobSettings,
     pub(super) incarnation: u64,
     pub(super) store: Option<Arc<dyn CheckpointStore>>,
     pub(super) process: Arc<Process>,
@@ -40,10 +40,10 @@ impl Run {
     pub(super) fn begin(&self, decided: &mut Option<Arc<Start>>) -> Result<Sockets, JobError> {
         let starting = Starting {
             job: &self.name,
-            restore: &self.args.restore,
-            key_groups: self.args.key_groups,
-            changes: self.args.changes(),
-            keep: self.args.retain_checkpoints,
+            restore: &self.settings.restore,
+            key_groups: self.settings.key_groups,
+            changes: self.settings.changes(),
+            keep: self.settings.retain_checkpoints,
             incarnation: self.incarnation,
             now_ms: self.process.clock.now_ms(),
             store: self.store.clone(),
@@ -57,7 +57,7 @@ impl Run {
             *decided = Some(Arc::new(start));
             Ok((agreement, ()))
         };
-        let sockets = if self.args.hosts.len() > 1 {
+        let sockets = if self.settings.hosts.len() > 1 {
             mesh::form(&self.mesh(), decide)?.0
         } else {
             decide(None)?;
@@ -73,11 +73,11 @@ impl Run {
     }
 
     fn mesh(&self) -> Mesh {
-        let JobArgs { hosts, process, mesh_timeout, .. } = &self.args;
+        let JobSettings { hosts, process, mesh_timeout, .. } = &self.settings;
         Mesh {
             hosts: hosts.clone(),
             me: *process,
-            identity: cluster::identity(&self.name, &self.args),
+            identity: cluster::identity(&self.name, &self.settings),
             run: self.incarnation,
             timeout: *mesh_timeout,
             hope: Duration::from_secs(10),
@@ -93,7 +93,7 @@ impl Run {
         Snapshot {
             job: self.name.clone(),
             state: state.to_owned(),
-            workers: self.args.all_workers(),
+            workers: self.settings.all_workers(),
             elapsed_ms: progress
                 .began
                 .get()

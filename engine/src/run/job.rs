@@ -3,7 +3,7 @@
 //! ```text
 //! Job::run ─ check settings ─ connect processes ─ plan the restore, take over ─ start workers ─┬─ worker 0: build graph, step, …
 //!              (no record is read before all of this is right)                                └─ worker n: the same
-//!         ◀─ report, or the first error ─ join ◀── end of input · SIGINT/SIGTERM · failure
+//!         ◀─ report, or the first error ─ join ◀── end of input · a request to stop · failure
 //! ```
 
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ use std::sync::{Arc, OnceLock};
 use tidemill_state::{CheckpointStore, LocalStore, Rename, Workplace};
 
 use super::execution::Run;
-use super::settings::JobArgs;
+use super::settings::JobSettings;
+use super::setup::JobSetup;
 use super::{http, workers};
 use crate::alignment::SourceClocks;
 use crate::checkpoint::bases::BasePolicy;
@@ -30,15 +31,17 @@ use crate::worker::{Budget, Failure, JobProgress, Process, StateUse};
 #[derive(Clone, Debug)]
 pub struct Job {
     name: String,
-    args: JobArgs,
+    setup: JobSetup,
     clock: Clock,
 }
 
 impl Job {
-    /// A job. The name is part of its checkpoints: a checkpoint of another job is refused.
+    /// A job. The name is part of its checkpoints: a checkpoint of another job is refused. Its setup is a
+    /// [`JobSettings`], or the [`JobArgs`](crate::JobArgs) of a command line: with these it also logs to stderr, and SIGINT
+    /// or SIGTERM ask it to stop.
     #[must_use]
-    pub fn new(name: &str, args: JobArgs) -> Self {
-        Self { name: name.to_owned(), args, clock: Clock::system() }
+    pub fn new(name: &str, setup: impl Into<JobSetup>) -> Self {
+        Self { name: name.to_owned(), setup: setup.into(), clock: Clock::system() }
     }
 
     /// Runs by another clock (tests, replays).
@@ -52,12 +55,12 @@ impl Job {
     /// the checkpoint of an earlier one: as `--renamed`.
     #[must_use]
     pub fn renamed(mut self, old: &str, new: &str) -> Self {
-        self.args.renamed.push(Rename { old: old.to_owned(), new: new.to_owned() });
+        self.setup.settings.renamed.push(Rename { old: old.to_owned(), new: new.to_owned() });
         self
     }
 
     /// Builds the graph with `build` on every worker and runs it until its input ends or it is asked
-    /// to stop (SIGINT, SIGTERM: the epoch is finished and a checkpoint left behind).
+    /// to stop (the epoch is finished and a checkpoint left behind).
     ///
     /// Returns the last report of the job, as the status page has it while the job runs: `state` is `finished` when input has
     /// ended, `stopped` when the job was asked to; its operators have what they counted in this run and process
@@ -70,23 +73,23 @@ impl Job {
     where
         F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
     {
-        let Self { args, clock, .. } = &self;
-        args.check()?;
+        let Self { setup, clock, .. } = &self;
+        setup.settings.check()?;
         crash::plan()?;
-        start_logging(&args.log_level)?;
+        let stop = setup.prepare()?;
         let store = |dir: &PathBuf| LocalStore::open(dir).map(|store| Arc::new(store) as Arc<dyn CheckpointStore>);
         let world = World {
             clock: clock.clone(),
             incarnation: draw_incarnation(clock),
-            store: args.checkpoint_dir.as_ref().map(store).transpose()?,
+            store: setup.settings.checkpoint_dir.as_ref().map(store).transpose()?,
             bases: BasePolicy::default(),
-            stop: stop_on_signals()?,
+            stop,
             director: None,
         };
         let run = self.prepare(world)?;
         let looked_at = Arc::clone(&run);
         let look = move || looked_at.snapshot("running");
-        let page = run.args.http.map(|address| http::serve(address, look)).transpose()?;
+        let page = run.settings.http.map(|address| http::serve(address, look)).transpose()?;
         let result = workers::execute(&run, build);
         drop(page);
         let ended = if run.process.stop.load(Ordering::Relaxed) { "stopped" } else { "finished" };
@@ -98,22 +101,23 @@ impl Job {
     where
         F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
     {
-        self.args.check()?;
+        self.setup.settings.check()?;
         workers::execute(&self.prepare(world)?, build)
     }
 
     fn prepare(self, world: World) -> Result<Arc<Run>, JobError> {
-        let Self { name, args, .. } = self;
+        let Self { name, setup, .. } = self;
+        let settings = setup.settings;
         let World { clock, incarnation, store, bases, stop, director } = world;
         let process = Arc::new(Process {
-            budget: Budget::new(args.max_in_flight),
+            budget: Budget::new(settings.max_in_flight),
             held: AtomicI64::new(0),
             // Some batches by default, so that sources need not go in step.
-            max_held: i64::try_from(args.max_in_flight / 10).unwrap_or(i64::MAX),
-            max_ahead_ms: args.max_ahead.map(|ahead| i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)),
-            max_drift_ms: args.max_drift.map(|drift| i64::try_from(drift.as_millis()).unwrap_or(i64::MAX)),
+            max_held: i64::try_from(settings.max_in_flight / 10).unwrap_or(i64::MAX),
+            max_ahead_ms: settings.max_ahead.map(|ahead| i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)),
+            max_drift_ms: settings.max_drift.map(|drift| i64::try_from(drift.as_millis()).unwrap_or(i64::MAX)),
             metrics: Metrics::default(),
-            source_clocks: SourceClocks::new(args.hosts.len().max(1)),
+            source_clocks: SourceClocks::new(settings.hosts.len().max(1)),
             failure: Failure::default(),
             stop,
             progress: JobProgress {
@@ -123,17 +127,17 @@ impl Job {
                 running_epoch: AtomicU64::new(0),
                 committed_epoch: AtomicU64::new(0),
                 written: Written::default(),
-                state: (0..args.workers).map(|_| StateUse::default()).collect(),
+                state: (0..settings.workers).map(|_| StateUse::default()).collect(),
                 checkpoint_time: Distribution::new(),
             },
             clock,
         });
         let workplace = match director {
-            None => Some(Workplace::claim(&working_root(&args), &format!("{incarnation:016x}"))?),
+            None => Some(Workplace::claim(&working_root(&settings), &format!("{incarnation:016x}"))?),
             Some(_) => None,
         };
         let refusals = Arc::default();
-        Ok(Arc::new(Run { name, args, incarnation, store, process, workplace, bases, director, refusals }))
+        Ok(Arc::new(Run { name, settings, incarnation, store, process, workplace, bases, director, refusals }))
     }
 }
 
@@ -150,20 +154,9 @@ pub(crate) struct World {
     pub(crate) director: Option<Arc<dyn Director>>,
 }
 
-fn start_logging(level: &str) -> Result<(), JobError> {
-    use tracing_subscriber::EnvFilter;
-    // ONNX Runtime tells its whole life at `info`.
-    let quiet = if level.contains("ort=") { level.to_owned() } else { format!("ort=warn,{level}") };
-    let filter = EnvFilter::try_new(quiet)
-        .map_err(|e| JobError::Invalid(format!("--log-level \"{level}\" is not a level or filter: {e}")))?;
-    // A second job of the process, or a program with its own subscriber, keeps the one that is there.
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
-    Ok(())
-}
-
 /// Where the workers' RocksDBs work.
-fn working_root(args: &JobArgs) -> PathBuf {
-    match (&args.checkpoint_dir, &args.state_dir) {
+fn working_root(settings: &JobSettings) -> PathBuf {
+    match (&settings.checkpoint_dir, &settings.state_dir) {
         (Some(dir), _) => dir.join("local"),
         (None, Some(dir)) => dir.clone(),
         (None, None) => std::env::temp_dir().join("tidemill"),
@@ -174,15 +167,4 @@ fn working_root(args: &JobArgs) -> PathBuf {
 fn draw_incarnation(clock: &Clock) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one((clock.now(), std::process::id()))
-}
-
-/// The first SIGINT or SIGTERM asks the job to stop; the second one ends the process at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>, JobError> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in signal_hook::consts::TERM_SIGNALS {
-        signal_hook::flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(*signal, Arc::clone(&stop)))
-            .map_err(|source| JobError::Io { what: "listen for SIGINT and SIGTERM".to_owned(), source })?;
-    }
-    Ok(stop)
 }

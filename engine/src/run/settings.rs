@@ -1,81 +1,64 @@
-//! What can be set about a job, as data and as a command line.
+//! What can be set about a job, as data.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use serde::{Deserialize, Serialize};
 use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom};
 
 use crate::error::JobError;
 
-/// The flags every job has. Flatten them into a program's own with `#[command(flatten)]`.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Job")]
-pub struct JobArgs {
-    /// Worker threads of this process.
-    #[arg(long, default_value_t = 1)]
+/// What can be set about a job. Each field has the name of its flag ([`JobArgs`](crate::JobArgs)); in a file durations are
+/// written as `1s` or `5m`, and names as on the command line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobSettings {
+    /// Worker threads of this process. Default 1.
     pub workers: usize,
-    /// All processes of the job, `host:port` each, in the same order everywhere.
-    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…")]
+    /// All processes of the job, `host:port` each, in the same order everywhere. None: there is one process.
     pub hosts: Vec<String>,
     /// Which of the hosts this process is.
-    #[arg(long, default_value_t = 0, value_name = "INDEX")]
     pub process: usize,
-    /// How long this process waits for the others when the job starts.
-    #[arg(long, default_value = "5m", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    /// How long this process waits for the others when the job starts. Default 5 minutes.
+    #[serde(with = "humantime_serde")]
     pub mesh_timeout: Duration,
-    /// Where checkpoints are kept (shared by all processes). Without it nothing survives the job.
-    #[arg(long, value_name = "DIR")]
+    /// Where checkpoints are kept, shared by all processes. Without it nothing survives the job.
     pub checkpoint_dir: Option<PathBuf>,
-    /// The checkpoint clock: how long an epoch is. From 20ms.
-    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    /// How long an epoch is, from 20 ms. Default 1 second.
+    #[serde(with = "humantime_serde")]
     pub checkpoint_interval: Duration,
-    /// What to start from: auto (go on where the last run stopped), none, an epoch, or a manifest's path. Of several
-    /// processes number 0 decides: the others may leave it out.
-    #[arg(long, default_value = "auto", value_name = "auto|none|EPOCH|PATH")]
+    /// What to start from: `auto`, `none`, an epoch, or a manifest's path. Of several processes number 0 decides.
+    #[serde(with = "text")]
     pub restore: RestoreFrom,
-    /// An operator, a source, a sink, or a state (operator/state) that is called OLD in the checkpoint and NEW in the
-    /// program. May be given several times, and stay: once it is done it does nothing.
-    #[arg(long, value_name = "OLD=NEW")]
+    /// What is called otherwise in the checkpoint than in the program, `OLD=NEW`.
+    #[serde(with = "text::list")]
     pub renamed: Vec<Rename>,
-    /// What of the checkpoint the program has no more, and may be lost: all of an operator, a source or a sink, or one
-    /// state. May be given several times; what is not there is an error.
-    #[arg(long, value_name = "OPERATOR[/STATE]")]
+    /// State in the checkpoint that the program no longer declares and that may be discarded: all of an operator, a source or a
+    /// sink, or one state.
     pub drop_state: Vec<String>,
-    /// How many checkpoints are kept.
-    #[arg(long, default_value_t = 3, value_name = "N")]
+    /// How many checkpoints are kept. Default 3.
     pub retain_checkpoints: usize,
-    /// Memory for keyed state, over all workers of this process, e.g. 512MiB. Beyond it RocksDB on disk
-    /// takes over. Unlimited by default.
-    #[arg(long, value_parser = parse_bytes, value_name = "BYTES")]
+    /// Memory for keyed state over all workers of this process, in bytes. Beyond it RocksDB on disk takes over. Default: unlimited.
     pub state_memory: Option<u64>,
-    /// Where RocksDB works when there is no checkpoint directory (default: a temporary folder).
-    #[arg(long, value_name = "DIR")]
+    /// Where RocksDB works when there is no checkpoint directory. Default: a temporary folder.
     pub state_dir: Option<PathBuf>,
-    /// Records that may be under way in this process before sources wait.
-    #[arg(long, default_value_t = 100_000, value_name = "RECORDS")]
+    /// Records that may be under way in this process before sources wait. Default 100,000.
     pub max_in_flight: usize,
-    /// How far in event time a source may be ahead of the slowest one (watermark alignment). Without it
-    /// sources that are ahead wait only while records, a tenth of --max-in-flight, wait for the watermark.
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    /// How far in event time a source may be ahead of the slowest one. Without it sources that are ahead wait only while records,
+    /// a tenth of `max_in_flight`, wait for the watermark.
+    #[serde(with = "humantime_serde")]
     pub max_drift: Option<Duration>,
     /// How far an event time may be ahead of the clock. What is further in the future is a dead letter and moves no watermark.
-    /// Without it one event in the future makes all that follow late.
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    #[serde(with = "humantime_serde")]
     pub max_ahead: Option<Duration>,
-    /// Key groups: the unit of placement, fixed for the life of a job's checkpoints.
-    #[arg(long, default_value_t = DEFAULT_KEY_GROUPS, value_name = "N")]
+    /// The unit of placement, fixed for the life of a job's checkpoints. Default 128.
     pub key_groups: u16,
-    /// Serve the page, /status and /metrics here, e.g. 127.0.0.1:9090.
-    #[arg(long, value_name = "ADDRESS")]
+    /// Where the page, `/status` and `/metrics` are served. Default: nowhere.
     pub http: Option<SocketAddr>,
-    /// error, warn, info, debug, trace, or a filter as in RUST_LOG.
-    #[arg(long, default_value = "info", value_name = "LEVEL")]
-    pub log_level: String,
 }
 
-impl Default for JobArgs {
+impl Default for JobSettings {
     fn default() -> Self {
         Self {
             workers: 1,
@@ -95,12 +78,11 @@ impl Default for JobArgs {
             max_ahead: None,
             key_groups: DEFAULT_KEY_GROUPS,
             http: None,
-            log_level: "info".to_owned(),
         }
     }
 }
 
-impl JobArgs {
+impl JobSettings {
     const MIN_INTERVAL: Duration = Duration::from_millis(20);
 
     /// Names everything that cannot work, before anything is started.
@@ -154,19 +136,35 @@ impl JobArgs {
     }
 }
 
-/// `1024`, `64KiB`, `512MiB`, `2GiB`; also `K`, `M`, `G` for the same powers of 1024.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim() {
-        "" | "B" => 0,
-        "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        other => return Err(format!("unknown unit \"{other}\": use KiB, MiB or GiB")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" is not a number of bytes"))?;
-    number.checked_mul(1 << shift).ok_or_else(|| format!("\"{text}\" is too large"))
+/// Values that are written as text.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+
+    pub(super) mod list {
+        use super::{Deserialize, Deserializer, Display, FromStr, Serializer, de};
+
+        pub(in super::super) fn serialize<T: Display, S: Serializer>(values: &[T], to: S) -> Result<S::Ok, S::Error> {
+            to.collect_seq(values.iter().map(ToString::to_string))
+        }
+
+        pub(in super::super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Vec<T>, D::Error> {
+            let texts = Vec::<String>::deserialize(from)?;
+            texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,17 +172,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_read_as_people_write_them() {
-        assert_eq!(parse_bytes("512MiB"), Ok(512 << 20));
-        assert_eq!(parse_bytes("7"), Ok(7));
-        assert!(parse_bytes("12 parsecs").is_err());
-        assert!(parse_bytes("99999999999999999999").is_err());
+    fn all_faults_are_named_at_once() {
+        let settings = JobSettings { workers: 0, process: 3, max_in_flight: 0, ..JobSettings::default() };
+        let JobError::Invalid(text) = settings.check().unwrap_err() else { panic!("not Invalid") };
+        assert_eq!(text.lines().count(), 3, "{text}");
     }
 
     #[test]
-    fn all_faults_are_named_at_once() {
-        let args = JobArgs { workers: 0, process: 3, max_in_flight: 0, ..JobArgs::default() };
-        let JobError::Invalid(text) = args.check().unwrap_err() else { panic!("not Invalid") };
-        assert_eq!(text.lines().count(), 3, "{text}");
+    fn settings_are_data() {
+        let settings = JobSettings {
+            restore: RestoreFrom::Epoch(7),
+            renamed: vec![Rename { old: "a".to_owned(), new: "b".to_owned() }],
+            max_drift: Some(Duration::from_secs(90)),
+            ..JobSettings::default()
+        };
+        let json = serde_json::to_string(&settings).unwrap();
+        assert!(
+            json.contains(r#""restore":"7","renamed":["a=b"]"#) && json.contains(r#""max_drift":"1m 30s""#),
+            "{json}"
+        );
+        assert_eq!(serde_json::from_str::<JobSettings>(&json).unwrap(), settings);
+        assert_eq!(serde_json::from_str::<JobSettings>("{}").unwrap(), JobSettings::default());
+        assert!(serde_json::from_str::<JobSettings>(r#"{"worker":2}"#).is_err(), "a field that does not exist");
     }
 }

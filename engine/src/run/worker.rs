@@ -49,7 +49,7 @@ where
         run.process.failure.set(error);
     }
     if let Some(reason) = run.process.failure.of_this_process()
-        && run.args.hosts.len() > 1
+        && run.settings.hosts.len() > 1
     {
         coordinator.tell_failure(&reason);
         for _ in 0..cluster::STEPS_TO_TELL {
@@ -64,15 +64,15 @@ fn open_context(worker: &Worker, run: &Run, start: &Arc<Start>) -> Result<Shared
     let (index, workers) = (worker.index(), worker.peers());
     let config = BackendConfig {
         dir: run.workplace.as_ref().map(|workplace| workplace.worker(index)),
-        key_groups: KeyGroups::new(run.args.key_groups),
+        key_groups: KeyGroups::new(run.settings.key_groups),
         worker: index,
         workers,
-        memory_limit_bytes: run.args.state_memory.map(|bytes| bytes / run.args.workers as u64),
+        memory_limit_bytes: run.settings.state_memory.map(|bytes| bytes / run.settings.workers as u64),
         durable: start.target.is_some(),
     };
     let restored = match (&start.manifest, &start.target) {
         (Some(manifest), Some(target)) => {
-            let changes = run.args.changes();
+            let changes = run.settings.changes();
             Some(RestoredWorker { manifest: Arc::clone(manifest), changes, store: Arc::clone(&target.store) })
         }
         _ => None,
@@ -82,16 +82,16 @@ fn open_context(worker: &Worker, run: &Run, start: &Arc<Start>) -> Result<Shared
         process: Arc::clone(&run.process),
         worker: index,
         workers,
-        threads: run.args.workers,
+        threads: run.settings.workers,
         incarnation: run.incarnation,
-        checkpoint_interval: start.target.as_ref().map(|_| run.args.checkpoint_interval),
+        checkpoint_interval: start.target.as_ref().map(|_| run.settings.checkpoint_interval),
         first_epoch,
         backend: RefCell::new(Backend::open(config, restored)?),
         epochs: RefCell::new(Epochs::new(index, first_epoch)),
         start: Arc::clone(start),
         restored: Arc::clone(&start.restored),
         ends: RefCell::default(),
-        acknowledge: RefCell::new(vec![0; run.args.hosts.len().max(1)]),
+        acknowledge: RefCell::new(vec![0; run.settings.hosts.len().max(1)]),
         dead_letters_logged: Cell::new(0),
         alarms: RefCell::default(),
     }))
@@ -117,10 +117,10 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
     let head = ManifestHead {
         job: run.name.clone(),
         incarnation: run.incarnation,
-        key_groups: run.args.key_groups,
+        key_groups: run.settings.key_groups,
         states: backend.states(),
     };
-    Ok(Coordinator::new(worker, context, thread, head, run.args.checkpoint_interval))
+    Ok(Coordinator::new(worker, context, thread, head, run.settings.checkpoint_interval))
 }
 
 fn step_to_the_end(worker: &mut Worker, context: &Shared, coordinator: &mut Coordinator) -> Result<(), JobError> {

@@ -35,11 +35,11 @@ fn run_workers<F>(run: &Arc<Run>, start: &Arc<Start>, sockets: Sockets, build: F
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
 {
-    let (allocators, connections) = cluster::communication(&run.args, sockets)?;
+    let (allocators, connections) = cluster::communication(&run.settings, sockets)?;
     let (shared, start) = (Arc::clone(run), Arc::clone(start));
     if let Some(director) = &run.director {
         // All seats are there before anyone takes one.
-        (0..run.args.workers).for_each(|worker| _ = director.announce(None, &format!("worker {worker}")));
+        (0..run.settings.workers).for_each(|worker| _ = director.announce(None, &format!("worker {worker}")));
     }
     let guards = timely::communication::initialize_from(allocators, Box::new(()), move |allocator| {
         let _seat = shared.director.as_ref().map(|director| threads::sit(director, allocator.index()));

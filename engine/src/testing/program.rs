@@ -13,7 +13,7 @@ use super::stage::{Build, Stage};
 use crate::error::JobError;
 use crate::graph::Flow;
 use crate::record::Data;
-use crate::run::{Job, JobArgs};
+use crate::run::{Job, JobSettings};
 
 /// Runs a whole program and lets a test do everything that the world does to it.
 ///
@@ -39,7 +39,7 @@ use crate::run::{Job, JobArgs};
 pub struct ProgramTest {
     stage: Arc<Stage>,
     build: Option<Build>,
-    args: JobArgs,
+    settings: JobSettings,
     folder: PathBuf,
 }
 
@@ -57,13 +57,12 @@ impl ProgramTest {
         static TESTS: AtomicU64 = AtomicU64::new(0);
         let name = format!("tidemill-test-{}-{}", std::process::id(), TESTS.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
-        let args = JobArgs {
+        let settings = JobSettings {
             checkpoint_dir: Some(folder.join("checkpoints")),
             checkpoint_interval: Duration::from_millis(20),
-            log_level: "error".to_owned(),
-            ..JobArgs::default()
+            ..JobSettings::default()
         };
-        Self { stage: Arc::new(Stage::new()), build: None, args, folder }
+        Self { stage: Arc::new(Stage::new()), build: None, settings, folder }
     }
 
     /// A source to be filled by hand.
@@ -80,7 +79,7 @@ impl ProgramTest {
 
     /// Memory for keyed state, from the next start on: what is beyond it is in RocksDB.
     pub fn state_memory(&mut self, bytes: Option<u64>) {
-        self.args.state_memory = bytes;
+        self.settings.state_memory = bytes;
     }
 
     /// Starts the program, as [`Job::run`] would, on so many workers.
@@ -139,8 +138,8 @@ impl ProgramTest {
     /// What the next starts say of names in the checkpoint, as `--renamed OLD=NEW` and `--drop-state NAME`.
     pub fn changes(&mut self, renamed: &[(&str, &str)], drop_state: &[&str]) {
         let rename = |(old, new): &(&str, &str)| Rename { old: (*old).to_owned(), new: (*new).to_owned() };
-        self.args.renamed = renamed.iter().map(rename).collect();
-        self.args.drop_state = drop_state.iter().map(|name| (*name).to_owned()).collect();
+        self.settings.renamed = renamed.iter().map(rename).collect();
+        self.settings.drop_state = drop_state.iter().map(|name| (*name).to_owned()).collect();
     }
 
     /// The wall clock moves to here, in ms since the Unix epoch. A step back is ignored. What was pushed and is not worked
@@ -169,10 +168,10 @@ impl ProgramTest {
     }
 
     fn run(&self, workers: usize) {
-        let (build, args) = (self.build.clone(), JobArgs { workers, ..self.args.clone() });
+        let (build, settings) = (self.build.clone(), JobSettings { workers, ..self.settings.clone() });
         self.stage.run(move |clock| {
             let build = build.ok_or_else(|| JobError::Invalid("the program has not been started".to_owned()))?;
-            Job::new("test", args).clock(clock).run(move |flow| build(flow)).map(drop)
+            Job::new("test", settings).clock(clock).run(move |flow| build(flow)).map(drop)
         });
     }
 }

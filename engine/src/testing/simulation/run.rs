@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::error::JobError;
 use crate::graph::Flow;
 use crate::record::Data;
-use crate::run::{Job, JobArgs, World};
+use crate::run::{Job, JobSettings, World};
 use crate::testing::must::must;
 use crate::testing::sink::TestSink;
 use crate::testing::source::TestSource;
@@ -158,10 +158,10 @@ impl Simulation {
         self.schedule.set_out(Weather::new(stream(self.seed, 1), self.settings.clone()));
         self.stage.prepare(self.settings.reorder_ms, &mut chance);
         let store = Arc::new(MemoryStore::default());
-        let args = JobArgs {
+        let settings = JobSettings {
             checkpoint_interval: self.schedule.draw(|w| w.time(&w.settings().checkpoint_interval.clone())),
             state_memory: self.state_memory,
-            ..JobArgs::default()
+            ..JobSettings::default()
         };
         // A run has a few KiB of state.
         let bases = BasePolicy {
@@ -171,7 +171,8 @@ impl Simulation {
             small: 0,
         };
         loop {
-            let args = JobArgs { workers: chance.random_range(self.settings.workers.clone()), ..args.clone() };
+            let settings =
+                JobSettings { workers: chance.random_range(self.settings.workers.clone()), ..settings.clone() };
             let world = World {
                 clock: self.clock.clone(),
                 incarnation: chance.random(),
@@ -181,7 +182,7 @@ impl Simulation {
                 director: Some(Arc::clone(&self.schedule) as _),
             };
             let build = Arc::clone(&build);
-            let result = Job::new("simulation", args).simulate(world, move |flow| build(flow));
+            let result = Job::new("simulation", settings).simulate(world, move |flow| build(flow));
             let Ended { fate, turns, stuck } = self.schedule.ended();
             let so_far = &mut self.simulated;
             so_far.starts += 1;
