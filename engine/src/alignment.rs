@@ -2,10 +2,11 @@
 //! follows.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+use crate::locks::whole;
 use crate::time::EventTime;
 
 /// How far each source instance of the process has come in event time, and other processes as a whole.
@@ -86,13 +87,13 @@ impl SourceClocks {
 
     pub(crate) fn register(&self, reach: Reach) -> Arc<SourceClock> {
         let clock = Arc::new(SourceClock::new(reach, Activity::Active));
-        self.here.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&clock));
+        whole(self.here.write()).push(Arc::clone(&clock));
         clock
     }
 
     /// The least that the active source instances of this process have reached; `None` when none is active.
     pub(crate) fn least_active_here(&self) -> Option<Reach> {
-        let clocks = self.here.read().unwrap_or_else(PoisonError::into_inner);
+        let clocks = whole(self.here.read());
         clocks.iter().filter(|clock| clock.is(Activity::Active)).map(|clock| clock.reach()).reduce(Reach::least)
     }
 
@@ -116,7 +117,7 @@ impl SourceClocks {
         if let Some(least) = self.least_active() {
             return Some(least.followed_within(out_of_orderness_ms));
         }
-        let clocks = self.here.read().unwrap_or_else(PoisonError::into_inner);
+        let clocks = whole(self.here.read());
         let open = clocks.iter().filter(|clock| !clock.is(Activity::Done));
         open.map(|clock| clock.reach().followed_within(out_of_orderness_ms)).max()
     }

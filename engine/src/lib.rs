@@ -17,6 +17,7 @@ mod epoch;
 pub mod error;
 pub mod graph;
 pub mod keyed;
+mod locks;
 pub mod metrics;
 pub mod record;
 mod run;

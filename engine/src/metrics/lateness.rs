@@ -1,9 +1,10 @@
 //! Why records are late, for whoever reads the log: one event in the future moves a watermark there, and all that comes after
 //! it is late. Nothing here changes what happens.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use crate::locks::lock;
 use crate::time::EventTime;
 
 /// Records after which the share of late ones is counted anew.
@@ -58,12 +59,12 @@ impl Jumps {
     pub(crate) fn note(&self, from: EventTime, to: EventTime, jump: impl FnOnce() -> Jump) {
         let ms = to.ms_since(from).unsigned_abs();
         if from > EventTime::MIN && to < EventTime::MAX && ms > self.widest_ms.fetch_max(ms, Ordering::Relaxed) {
-            *self.widest.lock().unwrap_or_else(PoisonError::into_inner) = Some(jump());
+            *lock(&self.widest) = Some(jump());
         }
     }
 
     pub(crate) fn widest(&self) -> Option<Jump> {
-        self.widest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.widest).clone()
     }
 }
 

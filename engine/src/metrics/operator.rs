@@ -1,11 +1,12 @@
 //! What one operator counts on one worker.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::lateness::{Jump, Jumps, LateShare};
 use super::values::{Counter, Distribution, Gauge};
+use crate::locks::lock;
 use crate::time::EventTime;
 
 /// What one operator counts on one worker.
@@ -108,7 +109,7 @@ impl OperatorMetrics {
     }
 
     pub(super) fn more(&self) -> MutexGuard<'_, More> {
-        self.more.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.more)
     }
 
     /// A counter of this operator's own, e.g. `batches`.

@@ -1,8 +1,9 @@
 //! All operators of a process, and what comes of adding them up over its workers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::locks::lock;
 use hdrhistogram::Histogram;
 
 use super::lateness::Jumps;
@@ -21,14 +22,14 @@ impl Metrics {
     /// Registers an operator of one worker.
     pub fn operator(&self, name: &str, kind: &'static str, worker: usize) -> Arc<OperatorMetrics> {
         let metrics = Arc::new(OperatorMetrics::new(name, kind, worker, Arc::clone(&self.jumps)));
-        self.operators.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&metrics));
+        lock(&self.operators).push(Arc::clone(&metrics));
         metrics
     }
 
     /// All operators now, each added up over its workers, in the order they were built.
     #[must_use]
     pub fn snapshot(&self) -> Vec<OperatorSnapshot> {
-        let operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
+        let operators = lock(&self.operators);
         let mut order: Vec<&str> = Vec::new();
         let mut merged: BTreeMap<&str, Merge> = BTreeMap::new();
         for operator in operators.iter() {

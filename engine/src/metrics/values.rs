@@ -1,11 +1,12 @@
 //! What is counted and measured: a number that grows, one that is set, a distribution.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::locks::lock;
 use crate::record::Arrival;
 
 /// A number that only grows. Cheap to clone, shared with the registry.
@@ -57,7 +58,7 @@ impl Distribution {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Histogram<u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Percentiles of what was recorded.

@@ -1,11 +1,12 @@
 //! The sink of [`Stream::for_each`](crate::Stream::for_each): a function that is called with each record.
 
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::error::{ConnectorError, ErrorKind, JobError};
 use crate::graph::Stream;
+use crate::locks::lock;
 use crate::record::{Data, Record};
 use crate::time::Epoch;
 
@@ -40,7 +41,7 @@ impl<D: Data, F: FnMut(&Record<D>) + Send + 'static> Sink for Each<D, F> {
     type Writer = EachWriter<D, F>;
 
     fn open(&self, _context: SinkContext) -> Result<Self::Writer, ConnectorError> {
-        let function = self.function.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let function = lock(&self.function).take();
         let function = function.ok_or_else(|| ConnectorError::new(ErrorKind::Internal, "its function is in use"))?;
         Ok(EachWriter { function, record: PhantomData })
     }

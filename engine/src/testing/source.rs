@@ -1,6 +1,6 @@
 //! A source that a test fills by hand: partitions of steps, read again from the committed position after a crash.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stage::{Driven, Stage};
 use crate::error::{ConnectorError, ErrorKind};
+use crate::locks::lock;
 use crate::record::Data;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
 use crate::time::EventTime;
@@ -46,7 +47,7 @@ enum Step<T> {
 
 impl<T> Script<T> {
     fn lock(&self) -> MutexGuard<'_, Steps<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn add(&self, partition: usize, step: Step<T>) {

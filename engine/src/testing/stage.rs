@@ -1,7 +1,7 @@
 //! What a test and the connectors of its job share: the job's thread, its clock, and who waits for what.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::must::must;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::graph::Flow;
+use crate::locks::{lock, whole};
 
 pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
 
@@ -55,10 +56,6 @@ pub(super) struct Stage {
     waiting: Mutex<()>,
     /// In a simulation: then the job runs from its start to its end at once, and nobody waits.
     pace: Option<Arc<dyn Pace>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Stage {
@@ -222,7 +219,7 @@ impl Stage {
             looks -= 1;
             assert!(looks > 0, "waited for {what} for {} s: the job is stuck", Self::PATIENCE.as_secs());
             let guard = lock(&self.waiting);
-            drop(self.changed.wait_timeout(guard, Self::LOOK).unwrap_or_else(PoisonError::into_inner));
+            drop(whole(self.changed.wait_timeout(guard, Self::LOOK)));
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! The first error of a process.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::error::JobError;
+use crate::locks::lock;
 
 /// The first error of a process; later ones are its echoes.
 #[derive(Default)]
@@ -14,7 +15,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn set(&self, error: JobError) {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        lock(&self.first).get_or_insert(error);
         self.failed.store(true, Ordering::Release);
     }
 
@@ -24,11 +25,11 @@ impl Failure {
 
     /// What went wrong in this process, unless it only heard of it from another one.
     pub(crate) fn of_this_process(&self) -> Option<String> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = lock(&self.first);
         first.as_ref().filter(|error| !matches!(error, JobError::Cluster(_))).map(JobError::report)
     }
 
     pub(crate) fn take(&self) -> Option<JobError> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.first).take()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -13,6 +13,7 @@ use crossbeam_channel::Sender;
 use super::identity::Identity;
 use super::wire::{Fault, Frame, Hello, Reader, Round, encode};
 use crate::error::{JobError, with_causes};
+use crate::locks::lock;
 use crate::threads;
 
 /// How long it may take until an address answers, and until whoever is there has said who it is.
@@ -46,11 +47,11 @@ pub(super) struct Troubles(Arc<Mutex<BTreeMap<usize, String>>>);
 
 impl Troubles {
     fn note(&self, index: usize, trouble: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(index, trouble);
+        lock(&self.0).insert(index, trouble);
     }
 
     pub(super) fn of(&self, index: usize) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
+        lock(&self.0).get(&index).cloned()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::locks::lock;
 /// Shared by the process's door and its page.
 #[derive(Debug)]
 pub(crate) struct Refusals(Mutex<Counts>);
@@ -24,7 +25,7 @@ impl Default for Refusals {
 impl Refusals {
     /// Counts a refusal under `kind`, and warns of it.
     pub(super) fn note(&self, from: SocketAddr, kind: &'static str, reason: &str) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.0);
         *counts.by_reason.entry(kind).or_default() += 1;
         match counts.log.pass(Instant::now()) {
             Some(0) => tracing::warn!(%from, kind, reason, "a connection to the mesh is refused"),
@@ -35,7 +36,7 @@ impl Refusals {
 
     /// How many there were, by reason.
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = lock(&self.0);
         counts.by_reason.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect()
     }
 }

@@ -8,7 +8,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -16,6 +16,7 @@ use rand::Rng;
 use super::table::{Place, State, Table};
 use super::weather::{Fate, Weather};
 use crate::clock::Clock;
+use crate::locks::{lock, whole};
 use crate::testing::stage::Pace;
 use crate::threads::{Director, Rest};
 
@@ -64,7 +65,7 @@ impl Schedule {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
     /// The world of the run that begins.
@@ -95,7 +96,7 @@ impl Schedule {
     pub(super) fn ended(&self) -> Ended {
         let mut table = self.table();
         while table.seats.iter().any(|place| !matches!(place.state, State::Ended)) {
-            table = self.all_ended.wait(table).unwrap_or_else(PoisonError::into_inner);
+            table = whole(self.all_ended.wait(table));
         }
         let fate = if table.fated { table.fate.0 } else { Fate::End };
         Ended { fate, turns: table.turns, stuck: table.stuck.take() }
