@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use timely::scheduling::SyncActivator;
 
 use super::logic::{BatchRunner, PoolSpec};
-use crate::error::JobError;
+use crate::error::{JobError, panic_text};
 use crate::threads;
 
 /// Overdue threads, as multiples of the pool's size, before no more are started in their place.
@@ -225,7 +225,7 @@ impl<W: Send + 'static> Desk<W> {
                 }
             }));
             let lost = outcome.is_err();
-            let work = outcome.map(|()| work).map_err(|panic| message(&*panic));
+            let work = outcome.map(|()| work).map_err(|panic| panic_text(&*panic));
             self.current.store(if lost { ENDED } else { NONE }, Ordering::SeqCst);
             let sent = threads::send(&self.report, Done { ticket, work, queued, ran: threads::since(started) });
             // A worker that is gone has nothing to be woken for.
@@ -235,11 +235,6 @@ impl<W: Send + 'static> Desk<W> {
             }
         }
     }
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
 }
 
 impl<W> Drop for Pool<W> {

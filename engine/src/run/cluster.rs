@@ -18,7 +18,7 @@ use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
 use super::mesh::Identity;
 use super::settings::JobSettings;
-use crate::error::JobError;
+use crate::error::{JobError, panic_text};
 
 /// How the panics of a lost connection begin in timely 0.32.
 const LOST: [&str; 4] = ["timely communication error", "MergeQueue poisoned", "Send thread panic", "Recv thread panic"];
@@ -96,7 +96,7 @@ fn program() -> String {
 /// Runs `f`; a panic in it becomes an error: of the connection if it says so, of worker `index` otherwise.
 pub(crate) fn caught<T>(index: usize, f: impl FnOnce() -> Result<T, JobError>) -> Result<T, JobError> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        let message = panic_message(&*panic);
+        let message = panic_text(&*panic);
         Err(if is_lost(&message) { lost(&message) } else { JobError::Panicked { worker: index, message } })
     })
 }
@@ -123,18 +123,13 @@ fn is_lost(message: &str) -> bool {
     LOST.iter().any(|known| message.starts_with(known))
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
-}
-
 /// The error says it once; the panics below it would bury it.
 fn silence_lost_connections() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            let message = panic_message(info.payload());
+            let message = panic_text(info.payload());
             if is_lost(&message) { tracing::debug!(message, "lost connection") } else { others(info) }
         }));
     });

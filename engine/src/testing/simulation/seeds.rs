@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::run::Simulation;
+use crate::error::panic_text;
 
 const VARIABLE: &str = "TIDEMILL_SEED";
 
@@ -51,9 +52,7 @@ impl Simulation {
         (0..).zip(seeds).find_map(|(passed, seed)| {
             let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut Self::new(seed))));
             let panic = outcome.err()?;
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Some(Found { seed, passed, message })
+            Some(Found { seed, passed, message: panic_text(&*panic) })
         })
     }
 }
