@@ -14,7 +14,7 @@ use timely::scheduling::Activator;
 use super::logic::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution};
 use super::pool::{Done, Pool};
 use crate::error::JobError;
-use crate::graph::Stream;
+use crate::graph::{Stream, moment_of};
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Data, DeadLetter, Record};
 use crate::threads;
@@ -172,7 +172,7 @@ struct BatchShell<L: BatchLogic> {
 impl<L: BatchLogic> BatchShell<L> {
     /// Gathers a message's records; in line, the batches that are full are run.
     fn take(&mut self, capability: &InputCapability<Moment>, records: &mut Vec<Record<L::In>>) -> Result<(), JobError> {
-        let Some(&moment) = capability.stamp().elements().first() else { return Ok(()) };
+        let Some(moment) = moment_of(capability) else { return Ok(()) };
         self.metrics.records_in.add(records.len() as u64);
         if matches!(self.executor, Executor::Pool(_)) {
             // They wait for a slow model, and sources wait for them.

@@ -13,5 +13,5 @@ mod stream;
 pub mod updates;
 
 pub use keyed::{Either, KeyedStream};
-pub(crate) use port::Port;
+pub(crate) use port::{Port, moment_of};
 pub use stream::{Flow, Stream};

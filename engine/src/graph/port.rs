@@ -1,10 +1,15 @@
-//! An output of an operator, and the capability that goes with it.
+//! What operators have at their ends: the moment of what comes in, and an output with the capability that goes with it.
 
 use timely::dataflow::channels::pushers::Output;
-use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::{Capability, InputCapability};
 
 use crate::record::Record;
 use crate::time::Moment;
+
+/// The moment that a message was sent at. Whatever is sent here is sent with one capability, so there always is one.
+pub(crate) fn moment_of(capability: &InputCapability<Moment>) -> Option<Moment> {
+    capability.stamp().elements().first().copied()
+}
 
 /// An output and the capability that stands at the moment worked off.
 pub(crate) struct Port<D> {

@@ -18,6 +18,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe;
 use timely::progress::operate::FrontierInterest;
 
+use super::port::moment_of;
 use super::stream::{Flow, Stream};
 use crate::record::{Data, Record};
 use crate::time::{Epoch, EventTime, Moment};
@@ -75,7 +76,7 @@ impl<'s, D: Data> Stream<'s, (D, isize)> {
             move |_| {
                 let mut session = output.activate();
                 input.for_each(|capability, records| {
-                    let Some(&at) = capability.stamp().elements().first() else { return };
+                    let Some(at) = moment_of(&capability) else { return };
                     out.extend(records.drain(..).map(|Record { event_time, data: (row, change), .. }| {
                         (row, Moment::new(at.epoch, event_time.max(at.watermark)), change)
                     }));

@@ -22,8 +22,7 @@ use super::states::States;
 use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
-use crate::graph::Port;
-use crate::graph::{Flow, KeyedStream, Stream};
+use crate::graph::{Flow, KeyedStream, Port, Stream, moment_of};
 use crate::record::{Data, DeadLetter};
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
@@ -123,7 +122,7 @@ fn keyed<'s, L: KeyedLogic>(
             shell.core.now = shell.context.process.clock.now();
             let mut result = if std::mem::replace(&mut begun, true) { Ok(()) } else { shell.bring_back(&mut ports) };
             input.for_each(|capability, batches| {
-                let Some(&moment) = capability.stamp().elements().first() else { return };
+                let Some(moment) = moment_of(&capability) else { return };
                 for batch in batches.drain(..) {
                     if let Some(batch) = shell.aligner.admit(moment, batch)
                         && result.is_ok()

@@ -15,7 +15,7 @@ use super::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
-use crate::graph::Stream;
+use crate::graph::{Stream, moment_of};
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
 use crate::record::{Arrival, Data, Record};
 use crate::threads;
@@ -90,7 +90,7 @@ fn operator<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Resul
             }
             let _busy = egress.metrics.busy();
             input.for_each(|capability, records| {
-                let Some(&moment) = capability.stamp().elements().first() else { return };
+                let Some(moment) = moment_of(&capability) else { return };
                 let records = std::mem::take(records);
                 egress.context.process.budget.charge(records.len());
                 if let Some(records) = egress.aligner.admit(moment, records) {
