@@ -91,6 +91,7 @@ pub(crate) struct Handle<T> {
 }
 
 /// Starts a thread.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub(crate) fn spawn<T: Send + 'static>(
     name: String,
     work: impl FnOnce() -> T + Send + 'static,
@@ -160,6 +161,7 @@ pub(crate) fn send<T: Send + 'static>(queue: &Sender<T>, mut message: T) -> bool
 }
 
 /// The monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub(crate) fn now() -> Instant {
     let simulated = SEATED.with_borrow(|seated| seated.as_ref().map(|seated| seated.director.now()));
     simulated.unwrap_or_else(Instant::now)
@@ -171,6 +173,7 @@ pub(crate) fn since(then: Instant) -> Duration {
 }
 
 /// Has this thread wait for about so long: a retry's backoff, say. For threads that do work which may block.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn pause(time: Duration) {
     match seated() {
         None => std::thread::park_timeout(time),

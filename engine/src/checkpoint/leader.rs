@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_epoch_is_committed_when_every_worker_is_durable_and_in_order() {
-        let now = Instant::now();
+        let now = crate::threads::now();
         let mut leader = leader(now);
         leader.hear(durable(0, 2));
         leader.hear(durable(1, 2));
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_clock_stops_while_commits_lag() {
-        let mut now = Instant::now();
+        let mut now = crate::threads::now();
         let mut leader = leader(now);
         for epoch in 2..=4 {
             now += Duration::from_secs(1);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_end_comes_when_all_sources_are_exhausted_and_drains() {
-        let now = Instant::now();
+        let now = crate::threads::now();
         let mut leader = leader(now);
         leader.hear(Message::Exhausted { worker: 0 });
         assert_eq!(leader.decide(now), None);
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_stop_does_not_drain() {
-        let now = Instant::now();
+        let now = crate::threads::now();
         let mut leader = leader(now);
         leader.hear(Message::Stop);
         let finish = Finish { last: Epoch(1), drain: false };

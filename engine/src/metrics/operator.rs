@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::lateness::{Jump, Jumps, LateShare};
 use super::values::{Counter, Distribution, Gauge};
 use crate::locks::lock;
+use crate::threads;
 use crate::time::EventTime;
 
 /// What one operator counts on one worker.
@@ -52,7 +53,7 @@ pub(crate) struct Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.counter.add(u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        self.counter.add(u64::try_from(threads::since(self.since).as_nanos()).unwrap_or(u64::MAX));
     }
 }
 
@@ -78,7 +79,7 @@ impl OperatorMetrics {
 
     /// To be held through a turn of the operator.
     pub(crate) fn busy(&self) -> Busy {
-        Busy { counter: self.busy_ns.clone(), since: Instant::now() }
+        Busy { counter: self.busy_ns.clone(), since: threads::now() }
     }
 
     /// Of `of` records that came in, `late` were late. When most are, it says so, and where that may come from.

@@ -3,7 +3,6 @@
 use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -13,13 +12,14 @@ use tiny_http::{Header, Response, Server};
 
 use crate::error::JobError;
 use crate::metrics::Snapshot;
+use crate::threads;
 
 const PAGE: &str = include_str!("page.html");
 
 /// The server; it ends when this is dropped.
 pub(crate) struct Page {
     server: Arc<Server>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<threads::Handle<()>>,
 }
 
 impl Drop for Page {
@@ -37,16 +37,15 @@ pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 's
         .map_err(|e| JobError::Invalid(format!("cannot serve the page at {address} (--http): {e}")))?;
     let server = Arc::new(server);
     let listening = Arc::clone(&server);
-    let thread = std::thread::Builder::new()
-        .name("http".to_owned())
-        .spawn(move || {
-            for request in listening.incoming_requests() {
-                let response = answer(request.url(), &look);
-                if let Err(error) = request.respond(response) {
-                    tracing::debug!(%error, "a client of the page went away");
-                }
+    let serve = move || {
+        for request in listening.incoming_requests() {
+            let response = answer(request.url(), &look);
+            if let Err(error) = request.respond(response) {
+                tracing::debug!(%error, "a client of the page went away");
             }
-        })
+        }
+    };
+    let thread = threads::spawn("http".to_owned(), serve)
         .map_err(|source| JobError::Io { what: "start the page's thread".to_owned(), source })?;
     tracing::info!("page at http://{address}/, metrics at http://{address}/metrics");
     Ok(Page { server, thread: Some(thread) })

@@ -43,7 +43,12 @@ where
     }
     let guards = timely::communication::initialize_from(allocators, Box::new(()), move |allocator| {
         let _seat = shared.director.as_ref().map(|director| threads::sit(director, allocator.index()));
-        let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(Instant::now()));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "timely's own timer goes by the machine's clock, also in a simulation"
+        )]
+        let started = Instant::now();
+        let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(started));
         let index = worker.index();
         // Users' code may panic: it is caught so that the other workers hear of it and the caller gets an error.
         if let Err(error) = cluster::caught(index, || run_worker(&mut worker, &shared, &start, &build)) {

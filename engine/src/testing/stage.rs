@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
@@ -12,6 +11,7 @@ use crate::clock::Clock;
 use crate::error::JobError;
 use crate::graph::Flow;
 use crate::locks::{lock, whole};
+use crate::threads;
 
 pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
 
@@ -49,7 +49,7 @@ pub(super) struct Stage {
     clock: Clock,
     sources: Mutex<Vec<Arc<dyn Driven>>>,
     sinks: Mutex<Vec<Arc<dyn Gathered>>>,
-    job: Mutex<Option<JoinHandle<Result<(), JobError>>>>,
+    job: Mutex<Option<threads::Handle<Result<(), JobError>>>>,
     time_moved: AtomicBool,
     changed: Condvar,
     /// Held by who waits; nothing is in it.
@@ -164,7 +164,9 @@ impl Stage {
     pub(super) fn run(&self, job: impl FnOnce(Clock) -> Result<(), JobError> + Send + 'static) {
         lock(&self.sources).iter().for_each(|source| source.set_crashed(false));
         let clock = self.clock.clone();
-        *lock(&self.job) = Some(std::thread::spawn(move || job(clock)));
+        let started = threads::spawn("job".to_owned(), move || job(clock));
+        *lock(&self.job) =
+            Some(must(started.map_err(|source| JobError::Io { what: "start the job".to_owned(), source })));
     }
 
     #[track_caller]
@@ -188,7 +190,7 @@ impl Stage {
 
     fn join(&self) -> Result<(), JobError> {
         let job = lock(&self.job).take();
-        let ended = job.map_or(Ok(Ok(())), JoinHandle::join);
+        let ended = job.map_or(Ok(Ok(())), threads::Handle::join);
         ended.unwrap_or_else(|_| Err(JobError::Invalid("the job's thread panicked".to_owned())))
     }
 

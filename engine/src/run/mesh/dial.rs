@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use crossbeam_channel::Sender;
@@ -68,13 +68,13 @@ impl Drop for Dialing {
 pub(super) fn dial(call: Call, troubles: &Troubles, tell: Sender<Reached>) -> Result<Dialing, JobError> {
     let over = Arc::new(AtomicBool::new(false));
     let (is_over, troubles) = (Arc::clone(&over), troubles.clone());
-    std::thread::Builder::new()
-        .name(format!("mesh-{}", call.hello.to))
-        .spawn(move || {
-            if let Some(answer) = call_until_reached(&call, &troubles, &is_over) {
-                drop(tell.send(Reached { index: call.hello.to, answer }));
-            }
-        })
+    let name = format!("mesh-{}", call.hello.to);
+    let work = move || {
+        if let Some(answer) = call_until_reached(&call, &troubles, &is_over) {
+            drop(tell.send(Reached { index: call.hello.to, answer }));
+        }
+    };
+    threads::spawn(name, work)
         .map_err(|source| JobError::Io { what: "start a thread of the mesh".to_owned(), source })?;
     Ok(Dialing(over))
 }
@@ -83,7 +83,7 @@ fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Op
     let waits = ExponentialBuilder::default().with_min_delay(SHORTEST_WAIT).with_max_delay(LONGEST_WAIT);
     let waits = waits.with_jitter().without_max_times().build().chain(std::iter::repeat(LONGEST_WAIT));
     let (to, address) = (call.hello.to, &call.address);
-    let mut said = Instant::now();
+    let mut said = threads::now();
     for wait in waits {
         if over.load(Ordering::Relaxed) {
             return None;
@@ -92,8 +92,8 @@ fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Op
             Ok(connection) => return Some(Ok(connection)),
             Err(Missed::ForGood(reason)) => return Some(Err(reason)),
             Err(Missed::ForNow(trouble)) => {
-                if said.elapsed() > LOG_EVERY {
-                    said = Instant::now();
+                if threads::since(said) > LOG_EVERY {
+                    said = threads::now();
                     tracing::info!(process = to, address, trouble, "waiting for another process of the job");
                 }
                 troubles.note(to, trouble);
@@ -116,11 +116,11 @@ fn try_once(call: &Call) -> Result<Connection, Missed> {
     stream.set_read_timeout(Some(Duration::from_millis(100))).map_err(for_now)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(for_now)?;
     stream.write_all(&encode(&Frame::Hello(Box::new(call.hello.clone())))).map_err(for_now)?;
-    let (mut reader, asked) = (Reader::default(), Instant::now());
+    let (mut reader, asked) = (Reader::default(), threads::now());
     let answer = loop {
         match reader.read(&mut stream) {
             Ok(Some(frame)) => break frame,
-            Ok(None) if asked.elapsed() < PATIENCE => {}
+            Ok(None) if threads::since(asked) < PATIENCE => {}
             Ok(None) => return Err(Missed::ForNow("it accepts the connection, but does not answer".to_owned())),
             Err(version @ Fault::Version(_)) => return Err(Missed::ForGood(version.to_string())),
             Err(fault) => return Err(Missed::ForNow(fault.to_string())),

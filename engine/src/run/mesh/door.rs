@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::refusals::Refusals;
 use super::wire::{Frame, Hello, Reader, encode};
 use crate::error::JobError;
+use crate::threads;
 
 /// The most connections that have not said yet who they are. Beyond that the oldest one has to go.
 pub(super) const MOST_STRANGERS: usize = 64;
@@ -123,7 +124,7 @@ impl Door {
             let reason = format!("it has not said who it is, and more than {MOST_STRANGERS} others are there");
             self.refusals.note(oldest.from, "crowd", &reason);
         }
-        self.strangers.push_back(Stranger { stream, from, since: Instant::now(), reader: Reader::default() });
+        self.strangers.push_back(Stranger { stream, from, since: threads::now(), reader: Reader::default() });
     }
 
     fn listen_to_all(
@@ -133,7 +134,7 @@ impl Door {
     ) {
         for mut stranger in std::mem::take(&mut self.strangers) {
             match stranger.reader.read(&mut stranger.stream) {
-                Ok(None) if stranger.since.elapsed() < PATIENCE => self.strangers.push_back(stranger),
+                Ok(None) if threads::since(stranger.since) < PATIENCE => self.strangers.push_back(stranger),
                 Ok(None) => {
                     let reason = format!("it has not said who it is for {} s", PATIENCE.as_secs());
                     self.refusals.note(stranger.from, "silent", &reason);

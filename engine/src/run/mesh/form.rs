@@ -1,12 +1,12 @@
 //! Forming the mesh, from nothing to connections between all processes.
 
 use std::net::TcpStream;
-use std::time::Instant;
 
 use super::dial::Troubles;
 use super::forming::{Forming, Mesh};
 use crate::checkpoint::restore::Agreement;
 use crate::error::JobError;
+use crate::threads;
 
 /// Connects the processes and has them agree on what they start from. `decide` is called once: in process 0 with nothing,
 /// to say what that is; in the others with what process 0 said.
@@ -19,7 +19,7 @@ pub(crate) fn form<T>(
     mesh: &Mesh,
     decide: impl FnOnce(Option<&Agreement>) -> Result<(Agreement, T), JobError>,
 ) -> Result<(Vec<Option<TcpStream>>, T), JobError> {
-    let forming = Forming { mesh, since: Instant::now(), troubles: Troubles::default() };
+    let forming = Forming { mesh, since: threads::now(), troubles: Troubles::default() };
     let door = forming.open_door()?;
     let formed = if mesh.me == 0 { forming.lead(door, decide) } else { forming.join(door, decide) };
     let (peers, decided) = formed?;

@@ -94,7 +94,7 @@ impl Forming<'_> {
             return failed("the job was asked to stop before all of its processes were connected".to_owned());
         }
         let patience = self.mesh.timeout.saturating_add(more);
-        if self.since.elapsed() < patience {
+        if threads::since(self.since) < patience {
             return Ok(());
         }
         let waited = humantime::format_duration(patience);

@@ -45,7 +45,7 @@ impl Forming<'_> {
     ) -> Result<(), Ended> {
         loop {
             for (index, reason) in self.look(door, Some(round), peers) {
-                misfits.entry(index).or_insert_with(|| (Instant::now(), reason));
+                misfits.entry(index).or_insert_with(|| (threads::now(), reason));
             }
             for (index, peer) in peers.iter_mut().enumerate() {
                 let Some(peer) = peer else { continue };
@@ -64,7 +64,7 @@ impl Forming<'_> {
             if missing.is_empty() && peers.iter().flatten().all(|peer| peer.connected) {
                 return Ok(());
             }
-            if let Some((_, reason)) = misfits.values().find(|(since, _)| since.elapsed() > self.mesh.hope) {
+            if let Some((_, reason)) = misfits.values().find(|(since, _)| threads::since(*since) > self.mesh.hope) {
                 return Err(Ended::Failed(JobError::Cluster(reason.clone())));
             }
             self.go_on_waiting(|| self.what_is_missing(&missing, peers, misfits))?;
@@ -114,7 +114,7 @@ impl Forming<'_> {
 
     fn have_all_start(&self, peers: &mut Peers, agreement: Agreement) -> Result<(), JobError> {
         let lost = |index, reason| JobError::Cluster(format!("{} is lost: {reason}", self.name(index)));
-        let asked = Instant::now();
+        let asked = threads::now();
         for (index, peer) in present(peers) {
             peer.say(&Frame::Start(agreement.clone())).map_err(|reason| lost(index, reason))?;
         }
@@ -136,7 +136,7 @@ impl Forming<'_> {
             if let Some(error) = gone {
                 return Err(error);
             }
-            if asked.elapsed() > self.mesh.timeout {
+            if threads::since(asked) > self.mesh.timeout {
                 let waiting = ready.iter().enumerate().skip(1).filter(|(_, ready)| !**ready);
                 let waiting: Vec<String> = waiting.map(|(index, _)| self.name(index)).collect();
                 return failed(format!("{} did not say in time that it is ready", waiting.join(", ")));

@@ -1,6 +1,6 @@
 //! What the other processes do: they reach process 0 and each other, and start as process 0 says.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::dial::{Call, Connection, Dialing, Reached, dial};
 use super::door::Door;
@@ -94,8 +94,8 @@ impl Forming<'_> {
 
     /// One that is lost may have been stopped by process 0, which then says so to this one, too.
     fn after_a_loss(&self, lost: usize, peers: &mut Peers) -> Ended {
-        let until = Instant::now() + LAST_WORD;
-        while let (Some(Some(leader)), true) = (peers.first_mut(), Instant::now() < until) {
+        let until = threads::now() + LAST_WORD;
+        while let (Some(Some(leader)), true) = (peers.first_mut(), threads::now() < until) {
             match leader.heard() {
                 Ok(Some(Frame::Stop { reason })) => return self.stopped(&reason).into(),
                 Ok(None | Some(Frame::Start(_))) => threads::pause(LOOK),
@@ -141,13 +141,13 @@ impl Forming<'_> {
             }
         };
         leader.say(&Frame::Ready).map_err(lost)?;
-        let asked = Instant::now();
+        let asked = threads::now();
         loop {
             match leader.heard().map_err(lost)? {
                 Some(Frame::Go) => return Ok(decided),
                 Some(Frame::Stop { reason }) => return Err(self.stopped(&reason)),
                 Some(_) => return Err(lost("it does not keep to the protocol".to_owned())),
-                None if asked.elapsed() < self.mesh.timeout => threads::pause(LOOK),
+                None if threads::since(asked) < self.mesh.timeout => threads::pause(LOOK),
                 None => return failed(self.who_is_missing(&[])),
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::locks::lock;
+use crate::threads;
 /// Shared by the process's door and its page.
 #[derive(Debug)]
 pub(crate) struct Refusals(Mutex<Counts>);
@@ -18,7 +19,7 @@ struct Counts {
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self(Mutex::new(Counts { by_reason: BTreeMap::new(), log: Throttle::new(Instant::now()) }))
+        Self(Mutex::new(Counts { by_reason: BTreeMap::new(), log: Throttle::new(threads::now()) }))
     }
 }
 
@@ -27,7 +28,7 @@ impl Refusals {
     pub(super) fn note(&self, from: SocketAddr, kind: &'static str, reason: &str) {
         let mut counts = lock(&self.0);
         *counts.by_reason.entry(kind).or_default() += 1;
-        match counts.log.pass(Instant::now()) {
+        match counts.log.pass(threads::now()) {
             Some(0) => tracing::warn!(%from, kind, reason, "a connection to the mesh is refused"),
             Some(unsaid) => tracing::warn!(%from, kind, reason, unsaid, "a connection to the mesh is refused"),
             None => {}
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn many_refusals_are_a_line_a_second() {
-        let now = Instant::now();
+        let now = threads::now();
         let mut log = Throttle::new(now);
         let passed = (0..1000).filter(|_| log.pass(now).is_some()).count();
         assert_eq!(passed, 10);

@@ -18,7 +18,7 @@ use super::weather::{Fate, Weather};
 use crate::clock::Clock;
 use crate::locks::{lock, whole};
 use crate::testing::stage::Pace;
-use crate::threads::{Director, Rest};
+use crate::threads::{self, Director, Rest};
 
 /// Nobody has the turn.
 const NOBODY: usize = usize::MAX;
@@ -56,7 +56,7 @@ impl Schedule {
         };
         Self {
             clock,
-            start: Instant::now(),
+            start: threads::now(),
             micros: AtomicU64::new(0),
             current: AtomicUsize::new(NOBODY),
             table: Mutex::new(table),
