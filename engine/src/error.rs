@@ -91,6 +91,10 @@ pub enum JobError {
     /// The processes of the job could not connect, or one was lost.
     #[error("{0}")]
     Cluster(String),
+    /// A simulation had the job crash here.
+    #[doc(hidden)]
+    #[error("the simulation crashed the job")]
+    Crashed,
     /// The operating system refused something.
     #[error("could not {what}")]
     Io {
@@ -121,7 +125,7 @@ impl JobError {
             Self::State(e) => e.kind(),
             Self::Connector { source, .. } => source.kind(),
             Self::Unreadable { .. } => ErrorKind::Data,
-            Self::Panicked { .. } => ErrorKind::Internal,
+            Self::Panicked { .. } | Self::Crashed => ErrorKind::Internal,
             Self::Cluster(_) | Self::Io { .. } => ErrorKind::Unavailable,
         }
     }

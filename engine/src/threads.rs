@@ -217,8 +217,5 @@ pub(crate) fn may_crash() -> Result<(), JobError> {
 }
 
 fn go_on(seated: &Seated, rest: Rest) -> Result<(), JobError> {
-    if seated.rest(rest) { Ok(()) } else { Err(JobError::Invalid(CRASHED.to_owned())) }
+    if seated.rest(rest) { Ok(()) } else { Err(JobError::Crashed) }
 }
-
-/// What a simulated job says that was made to crash.
-pub(crate) const CRASHED: &str = "the simulation crashed the job";

@@ -6,7 +6,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::stage::{Driven, Stage};
+use super::stage::{Driven, Stage, crash};
 use crate::error::{ConnectorError, ErrorKind};
 use crate::locks::lock;
 use crate::record::Data;
@@ -230,7 +230,7 @@ impl<T: Data> SourceReader for TestReader<T> {
         let script = Arc::clone(&self.script);
         let steps = script.lock();
         if steps.crashed {
-            return Err(ConnectorError::new(ErrorKind::Unavailable, "the test crashed the job"));
+            return Err(crash());
         }
         self.discover(steps.partitions.len());
         let mut more = false;

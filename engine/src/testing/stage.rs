@@ -8,12 +8,27 @@ use rand_chacha::ChaCha8Rng;
 
 use super::must::must;
 use crate::clock::Clock;
-use crate::error::JobError;
+use crate::error::{ConnectorError, ErrorKind, JobError};
 use crate::graph::Flow;
 use crate::locks::{lock, whole};
 use crate::threads;
 
 pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
+
+/// Why a source fails that a test has crash.
+#[derive(Debug, thiserror::Error)]
+#[error("as the test said")]
+struct Crash;
+
+/// The error of a source that a test has crash.
+pub(super) fn crash() -> ConnectorError {
+    ConnectorError::caused(ErrorKind::Unavailable, "the test crashed the job", Crash)
+}
+
+fn is_crash(error: &JobError) -> bool {
+    let JobError::Connector { source, .. } = error else { return false };
+    std::error::Error::source(source).is_some_and(|cause| cause.is::<Crash>())
+}
 
 /// What the stage knows of a source.
 pub(super) trait Driven: Send + Sync {
@@ -178,7 +193,7 @@ impl Stage {
     #[track_caller]
     pub(super) fn crash(&self) {
         match self.abandon() {
-            Err(error) if !error.report().contains("the test crashed the job") => must(Err(error)),
+            Err(error) if !is_crash(&error) => must(Err(error)),
             _ => {}
         }
     }

@@ -22,7 +22,6 @@ use crate::testing::must::must;
 use crate::testing::sink::TestSink;
 use crate::testing::source::TestSource;
 use crate::testing::stage::{Build, Stage};
-use crate::threads::CRASHED;
 
 /// Runs a whole program in a simulated world, that the seed decides everything of: which thread goes on when, what time it is,
 /// when input arrives, when the job crashes or is asked to stop, with how many workers it goes on, how long calls outside
@@ -193,7 +192,7 @@ impl Simulation {
             match (result, stuck) {
                 (_, Some(stuck)) => return Err(JobError::Invalid(stuck)),
                 (Ok(()), None) if fate == Fate::End => return Ok(()),
-                (Err(JobError::Invalid(text)), None) if text == CRASHED => {}
+                (Err(JobError::Crashed), None) => {}
                 (result, None) => result?,
             }
         }
