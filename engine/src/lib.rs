@@ -32,7 +32,7 @@ pub use cli::JobArgs;
 pub use clock::Clock;
 pub use error::{ConnectorError, ErrorKind, JobError, with_causes};
 pub use graph::{Either, Flow, KeyedStream, Stream, updates};
-pub use metrics::{OperatorSnapshot, Snapshot};
+pub use metrics::{JobState, OperatorSnapshot, Snapshot};
 pub use record::{Arrival, Data, DeadLetter, Record};
 pub use run::{Job, JobSettings, JobSetup};
 #[doc(hidden)]

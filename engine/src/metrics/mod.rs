@@ -11,5 +11,5 @@ mod values;
 
 pub use operator::OperatorMetrics;
 pub use registry::Metrics;
-pub use snapshot::{OperatorSnapshot, Snapshot};
+pub use snapshot::{JobState, OperatorSnapshot, Snapshot};
 pub use values::{Counter, Distribution, Gauge, Percentiles};

@@ -6,13 +6,38 @@ use serde::{Deserialize, Serialize};
 
 use super::values::Percentiles;
 
+/// Whether a job runs, or how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum JobState {
+    /// It runs.
+    Running,
+    /// Its input has ended.
+    Finished,
+    /// It was asked to stop.
+    Stopped,
+}
+
+impl JobState {
+    /// As the status page has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// What a job is doing, as served at `/status` and reported at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The job's name.
     pub job: String,
-    /// `running`, `finished` (input has ended) or `stopped` (it was asked to).
-    pub state: String,
+    /// Whether it runs, or how it ended.
+    pub state: JobState,
     /// Worker threads over all processes.
     pub workers: usize,
     /// Milliseconds since all workers were ready and the first epoch began.

@@ -13,7 +13,7 @@ use super::settings::JobSettings;
 use crate::checkpoint::bases::BasePolicy;
 use crate::checkpoint::restore::{self, Agreement, Start, Starting};
 use crate::error::JobError;
-use crate::metrics::Snapshot;
+use crate::metrics::{JobState, Snapshot};
 use crate::threads::{self, Director};
 use crate::worker::Process;
 
@@ -87,12 +87,12 @@ impl Run {
     }
 
     /// What the job is doing right now.
-    pub(super) fn snapshot(&self, state: &str) -> Snapshot {
+    pub(super) fn snapshot(&self, state: JobState) -> Snapshot {
         let progress = &self.process.progress;
         let committed = progress.committed_epoch.load(Ordering::Relaxed);
         Snapshot {
             job: self.name.clone(),
-            state: state.to_owned(),
+            state,
             workers: self.settings.all_workers(),
             elapsed_ms: progress
                 .began

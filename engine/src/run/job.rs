@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::crash;
 use crate::error::JobError;
 use crate::graph::Flow;
-use crate::metrics::{Distribution, Metrics, Snapshot};
+use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
 use crate::threads::Director;
 use crate::worker::{Budget, Failure, JobProgress, Process, StateUse};
 
@@ -62,8 +62,8 @@ impl Job {
     /// Builds the graph with `build` on every worker and runs it until its input ends or it is asked
     /// to stop (the epoch is finished and a checkpoint left behind).
     ///
-    /// Returns the last report of the job, as the status page has it while the job runs: `state` is `finished` when input has
-    /// ended, `stopped` when the job was asked to; its operators have what they counted in this run and process
+    /// Returns the last report of the job, as the status page has it while the job runs: `state` is `Finished` when input has
+    /// ended, `Stopped` when the job was asked to; its operators have what they counted in this run and process
     /// ([`Snapshot::operator`]). Results go to sinks.
     ///
     /// # Errors
@@ -88,11 +88,11 @@ impl Job {
         };
         let run = self.prepare(world)?;
         let looked_at = Arc::clone(&run);
-        let look = move || looked_at.snapshot("running");
+        let look = move || looked_at.snapshot(JobState::Running);
         let page = run.settings.http.map(|address| http::serve(address, look)).transpose()?;
         let result = workers::execute(&run, build);
         drop(page);
-        let ended = if run.process.stop.load(Ordering::Relaxed) { "stopped" } else { "finished" };
+        let ended = if run.process.stop.load(Ordering::Relaxed) { JobState::Stopped } else { JobState::Finished };
         result.map(|()| run.snapshot(ended))
     }
 
