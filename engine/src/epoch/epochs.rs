@@ -116,7 +116,7 @@ impl Epochs {
         self.sources.iter().for_each(|source| source.activator.activate());
     }
 
-    /// A source has handed out everything. Returns whether all of this worker's have.
+    /// A source has handed out everything.
     pub(crate) fn exhausted(&mut self, source: SourceId) {
         if let Some(source) = self.sources.get_mut(source.0) {
             source.exhausted = true;

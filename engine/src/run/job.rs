@@ -150,7 +150,7 @@ pub(crate) struct World {
     pub(crate) bases: BasePolicy,
     /// Set by whoever wants the job to stop.
     pub(crate) stop: Arc<AtomicBool>,
-    /// Whoever simulates all this. Then the workers' RocksDBs are in memory.
+    /// Whoever simulates all this. Then each worker has a sorted map in memory where it has RocksDB in a job.
     pub(crate) director: Option<Arc<dyn Director>>,
 }
 

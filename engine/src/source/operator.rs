@@ -98,7 +98,7 @@ fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<St
             dead: Port::new(dead, dead_cap, start),
             letters: Vec::new(),
             ended: VecDeque::new(),
-            has_begun: false,
+            has_more: false,
             next_look: None,
             nature,
             ahead,
@@ -162,8 +162,8 @@ struct Ingest<R: SourceReader> {
     letters: Vec<Record<DeadLetter>>,
     /// Positions at the ends of epochs that are not known to be committed.
     ended: VecDeque<(Epoch, Vec<u8>)>,
-    /// Whether there was more to read at once when it was last read.
-    has_begun: bool,
+    /// Whether its reader had more to hand out at once when it was last read: it is in the middle of something.
+    has_more: bool,
     /// When it was last asked to be called again.
     next_look: Option<Instant>,
     nature: Nature,
@@ -220,7 +220,7 @@ impl<R: SourceReader> Ingest<R> {
                 self.context.epochs.borrow_mut().exhausted(self.id);
             }
         }
-        self.has_begun = next == Next::Now;
+        self.has_more = next == Next::Now;
         self.follow_watermark(next);
         Ok(())
     }
@@ -237,8 +237,8 @@ impl<R: SourceReader> Ingest<R> {
             self.lower(Some(self.at));
         }
         let Some(finish) = finish else { return Ok(()) };
-        if finish.drain && self.state == State::Reading && self.has_begun {
-            // It accompanies the others, which have ended; what it has begun it brings to its end.
+        if finish.drain && self.state == State::Reading && self.has_more {
+            // It accompanies the others, which have ended; what it is in the middle of it brings to its end.
             return Ok(());
         }
         if self.at.epoch == finish.last {
