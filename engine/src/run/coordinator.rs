@@ -193,7 +193,7 @@ impl Coordinator {
                     progress.running_epoch.store(epoch.0, Ordering::Relaxed);
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
-                Message::Leader { incarnation } => drop(progress.leader.set(incarnation)),
+                Message::Leader { incarnation } => progress.leader.set(incarnation),
                 Message::Finish(finish) => self.context.epochs.borrow_mut().finish_at(finish),
                 Message::Committed(epoch) => {
                     progress.committed_epoch.store(epoch.0, Ordering::Relaxed);

@@ -25,7 +25,7 @@ use crate::error::JobError;
 use crate::graph::Flow;
 use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
 use crate::threads::Director;
-use crate::worker::{Budget, Failure, JobProgress, Process, StateUse};
+use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StateUse};
 
 /// A dataflow program with a name and settings.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Job {
             stop,
             progress: JobProgress {
                 began: OnceLock::new(),
-                leader: Arc::default(),
+                leader: LeaderIncarnation::default(),
                 restored_epoch: AtomicU64::new(0),
                 running_epoch: AtomicU64::new(0),
                 committed_epoch: AtomicU64::new(0),

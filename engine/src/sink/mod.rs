@@ -13,11 +13,12 @@
 mod each;
 mod operator;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
 pub use crate::epoch::SinkTask;
+pub use crate::worker::LeaderIncarnation;
 use crate::error::ConnectorError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, Record};
@@ -71,7 +72,7 @@ pub struct SinkContext {
     pub incarnation: u64,
     /// The incarnation of the process that leads, and has recovered: the same in all processes of one start, and
     /// known before the first record is written.
-    pub leader: Arc<OnceLock<u64>>,
+    pub leader: LeaderIncarnation,
     /// The job's clock.
     pub clock: Clock,
     /// How long an epoch is; nothing in a job without checkpoints.

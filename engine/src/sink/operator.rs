@@ -51,7 +51,7 @@ fn operator<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Resul
         workers: context.workers,
         restored_epoch: context.start.restored_epoch(),
         incarnation: context.incarnation,
-        leader: Arc::clone(&context.process.progress.leader),
+        leader: context.process.progress.leader.clone(),
         clock: context.process.clock.clone(),
         checkpoint_interval: context.checkpoint_interval,
         metrics: Arc::clone(&metrics),

@@ -14,4 +14,5 @@ mod process;
 pub(crate) use budget::Budget;
 pub(crate) use context::{Shared, WorkerContext};
 pub(crate) use failure::Failure;
+pub use process::LeaderIncarnation;
 pub(crate) use process::{JobProgress, Process, StateUse};

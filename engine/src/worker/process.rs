@@ -31,12 +31,29 @@ pub(crate) struct Process {
     pub(crate) progress: JobProgress,
 }
 
+/// The incarnation of the process that leads, and has recovered: the same in all processes of one start, and known before the
+/// first record is written. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct LeaderIncarnation(Arc<OnceLock<u64>>);
+
+impl LeaderIncarnation {
+    /// The incarnation; none before the first epoch has begun.
+    #[must_use]
+    pub fn get(&self) -> Option<u64> {
+        self.0.get().copied()
+    }
+
+    /// The process that leads says so. Later words change nothing.
+    pub(crate) fn set(&self, incarnation: u64) {
+        self.0.get_or_init(|| incarnation);
+    }
+}
+
 /// Where the job stands, for whoever looks.
 pub(crate) struct JobProgress {
     /// When the first epoch began: all workers were ready. By the job's clock, too.
     pub(crate) began: OnceLock<(Instant, Arrival)>,
-    /// The incarnation of the process that leads, once the first epoch has begun.
-    pub(crate) leader: Arc<OnceLock<u64>>,
+    pub(crate) leader: LeaderIncarnation,
     /// 0: nothing was restored, or it is not known yet what is.
     pub(crate) restored_epoch: AtomicU64,
     pub(crate) running_epoch: AtomicU64,
