@@ -9,9 +9,15 @@
 //! Work-conserving: waiting is only ever for what would have waited anyway. With threads a batch that is not full
 //! closes only when one is free: it could not run before. A batch keeps the capability it came with until its
 //! results are out, so neither the epoch nor the watermark passes before.
+//!
+//! `gather.rs` makes batches, `in_line.rs` and `pooled.rs` run them (`pool.rs` has the threads), `common.rs` is what both share.
 
+mod common;
+mod gather;
+mod in_line;
 mod logic;
 mod operator;
 mod pool;
+mod pooled;
 
 pub use logic::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};

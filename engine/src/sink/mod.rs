@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 pub use crate::epoch::SinkTask;
-pub use crate::worker::LeaderIncarnation;
 use crate::error::ConnectorError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, Record};
 use crate::time::Epoch;
+pub use crate::worker::LeaderIncarnation;
 
 /// Something that records can be written to. Shared by all workers of a process.
 pub trait Sink: Send + Sync + 'static {
