@@ -1,10 +1,15 @@
-//! The engine of Tidemill: time, streams, the operator shell, checkpoints, jobs and their metrics.
+//! The engine of Tidemill: time, streams, operators, checkpoints, jobs and their metrics.
 //!
+//! Whoever is further down knows only those above it; so it is between the files of a folder.
 //! ```text
-//! job ─▶ stream (the graph) ─▶ ingest · exchange · shell · egress  (timely operators)
-//!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ worker, metrics
-//! testing: drives the shell, or a whole job, from a test
-//! mesh: how several processes find each other · leaves: time, record, clock, error, cluster, threads
+//! leaves       time · error · locks · record · clock · metrics · threads · crash · alignment (of watermarks)
+//! epoch/       which input belongs to which epoch, and what a worker's operators contribute to one
+//! checkpoint/  how an epoch becomes a commit, and how one is restored
+//! worker/      what a worker has, and shares with the others of its process
+//! graph/       flows, streams, ports, what needs no state
+//! source/ · sink/ · keyed/ (by key, with state and timers) · batch/ (across keys)      each with its verb
+//! run/         a job: settings, processes, workers, the page
+//! cli          its command line          testing/  a test's own world
 //! ```
 
 mod alignment;

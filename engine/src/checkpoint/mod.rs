@@ -11,6 +11,10 @@
 //! ```
 //! `leader.rs` decides and does no I/O; messages travel in a small timely dataflow of their own, so
 //! they cross processes as records do.
+//! ```text
+//! a start:  restore.rs ─▶ what to start from, and blobs.rs ─▶ restored.rs: what old workers left besides keyed state
+//!           ─▶ the program is built ─▶ unclaimed.rs: nothing of that is lost unseen
+//! ```
 
 pub(crate) mod bases;
 pub(crate) mod blobs;

@@ -1,4 +1,4 @@
-//! The operator shell: frontier, stash, order, timers, state and metrics of every keyed operator.
+//! Keyed operators: the shell that each of them has, with frontier, stash, order, timers, state and metrics.
 //!
 //! ```text
 //!              ┌──────────── shell (operator.rs, core.rs) ───────────┐
