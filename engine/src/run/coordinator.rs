@@ -21,7 +21,7 @@ use super::cluster;
 use crate::alignment::Reach;
 use crate::checkpoint::blobs::Blob;
 use crate::checkpoint::leader::{Action, Chain, Leader};
-use crate::checkpoint::protocol::{Message, Packet};
+use crate::checkpoint::protocol::{Message, Packet, ToLeader, ToWorker};
 use crate::checkpoint::thread::{Answer, CheckpointThread, Command};
 use crate::epoch::SinkTask;
 use crate::error::JobError;
@@ -134,7 +134,7 @@ impl Coordinator {
         let process = self.context.process_of(self.context.worker);
         let others = (0..self.context.workers).filter(|worker| self.context.process_of(*worker) != process);
         for to in others.collect::<Vec<_>>() {
-            self.send(to as u32, Message::Failed { process, reason: reason.to_owned() });
+            self.send(to as u32, ToWorker::Failed { process, reason: reason.to_owned() });
         }
         self.push_out();
     }
@@ -166,7 +166,7 @@ impl Coordinator {
         let answers: Vec<Answer> = self.thread.answers().collect();
         for answer in answers {
             match answer {
-                Answer::Durable(durable) => self.send(0, Message::Durable(durable)),
+                Answer::Durable(durable) => self.send(0, ToLeader::Durable(durable)),
                 Answer::Published(epoch) => self.published = epoch,
                 Answer::Committed(epoch) => {
                     if let Some(ended) = self.ended.remove(&epoch) {
@@ -187,28 +187,32 @@ impl Coordinator {
         let messages: Vec<Message> = self.inbox.borrow_mut().drain(..).collect();
         let progress = &self.context.process.progress;
         for message in messages {
+            let message = match message {
+                Message::ToWorker(message) => message,
+                Message::ToLeader(message) => {
+                    if let Some(leader) = &mut self.leader {
+                        leader.hear(message);
+                    }
+                    continue;
+                }
+            };
             match message {
-                Message::Tick(epoch) => {
+                ToWorker::Tick(epoch) => {
                     progress.began.get_or_init(|| (threads::now(), self.context.process.clock.now()));
                     progress.running_epoch.store(epoch.0, Ordering::Relaxed);
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
-                Message::Leader { incarnation } => progress.leader.set(incarnation),
-                Message::Finish(finish) => self.context.epochs.borrow_mut().finish_at(finish),
-                Message::Committed(epoch) => {
+                ToWorker::Leader { incarnation } => progress.leader.set(incarnation),
+                ToWorker::Finish(finish) => self.context.epochs.borrow_mut().finish_at(finish),
+                ToWorker::Committed(epoch) => {
                     progress.committed_epoch.store(epoch.0, Ordering::Relaxed);
                     self.context.epochs.borrow().committed(epoch);
                     let tasks = self.publishes.remove(&epoch).unwrap_or_default();
                     self.thread.send(Command::Publish { epoch, tasks });
                 }
-                Message::Failed { process, reason } => return Err(cluster::failed_there(process, &reason)),
-                Message::Sources { process, least } => self.context.process.source_clocks.hear(process, least),
-                Message::Acknowledge { records } => self.context.process.budget.release(records as usize),
-                told @ (Message::Durable(_) | Message::Exhausted { .. } | Message::Stop) => {
-                    if let Some(leader) = &mut self.leader {
-                        leader.hear(told);
-                    }
-                }
+                ToWorker::Failed { process, reason } => return Err(cluster::failed_there(process, &reason)),
+                ToWorker::Sources { process, least } => self.context.process.source_clocks.hear(process, least),
+                ToWorker::Acknowledge { records } => self.context.process.budget.release(records as usize),
             }
         }
         Ok(())
@@ -217,11 +221,11 @@ impl Coordinator {
     fn tell_leader(&mut self) {
         if !self.told_exhausted && self.context.epochs.borrow().all_exhausted() {
             self.told_exhausted = true;
-            self.send(0, Message::Exhausted { worker: self.context.worker as u32 });
+            self.send(0, ToLeader::Exhausted { worker: self.context.worker as u32 });
         }
         if !self.told_stop && self.context.process.stop.load(Ordering::Relaxed) {
             self.told_stop = true;
-            self.send(0, Message::Stop);
+            self.send(0, ToLeader::Stop);
         }
     }
 
@@ -229,7 +233,7 @@ impl Coordinator {
         let threads = self.context.threads;
         let counts: Vec<usize> = self.context.acknowledge.borrow_mut().iter_mut().map(std::mem::take).collect();
         for (process, records) in counts.into_iter().enumerate().filter(|(_, records)| *records > 0) {
-            self.send((process * threads) as u32, Message::Acknowledge { records: records as u64 });
+            self.send((process * threads) as u32, ToWorker::Acknowledge { records: records as u64 });
         }
     }
 
@@ -243,7 +247,7 @@ impl Coordinator {
         if self.told_sources != Some(least) {
             self.told_sources = Some(least);
             let others = (0..self.context.workers / threads).filter(|other| *other != process);
-            others.for_each(|other| self.send((other * threads) as u32, Message::Sources { process, least }));
+            others.for_each(|other| self.send((other * threads) as u32, ToWorker::Sources { process, least }));
         }
     }
 
@@ -257,16 +261,16 @@ impl Coordinator {
         match action {
             Action::Broadcast(message) => {
                 match &message {
-                    Message::Tick(epoch) if *epoch > self.context.first_epoch => {
+                    ToWorker::Tick(epoch) if *epoch > self.context.first_epoch => {
                         self.ended.insert(Epoch(epoch.0 - 1), threads::now());
                     }
-                    Message::Finish(finish) => drop(self.ended.insert(finish.last, threads::now())),
+                    ToWorker::Finish(finish) => drop(self.ended.insert(finish.last, threads::now())),
                     _ => {}
                 }
-                let first = message == Message::Tick(self.context.first_epoch);
+                let first = message == ToWorker::Tick(self.context.first_epoch);
                 for worker in 0..self.context.workers as u32 {
                     if first {
-                        self.send(worker, Message::Leader { incarnation: self.head.incarnation });
+                        self.send(worker, ToWorker::Leader { incarnation: self.head.incarnation });
                     }
                     self.send(worker, message.clone());
                 }
@@ -294,9 +298,9 @@ impl Coordinator {
         }
     }
 
-    fn send(&mut self, to: u32, message: Message) {
+    fn send(&mut self, to: u32, message: impl Into<Message>) {
         if let Some(input) = &mut self.input {
-            input.send(Packet { to, message });
+            input.send(Packet { to, message: message.into() });
             self.unsent = true;
         }
     }
