@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! run.rs         the test's handle · seeds.rs: many of them       outside.rs   calls that are slow or fail
-//! schedule.rs    whose turn it is, and what time (turns.rs is the door) · table.rs: who waits for what
+//! schedule.rs    whose turn it is, and what time (threads.rs is the door) · table.rs: who waits for what
 //! weather.rs     what is drawn, within settings.rs
 //! ```
 
@@ -18,6 +18,5 @@ mod weather;
 
 pub use outside::{Outside, OutsideError};
 pub use run::{Simulation, SimulationReport};
-pub(super) use schedule::Schedule;
 pub use seeds::Found;
 pub use settings::SimulationSettings;

@@ -8,7 +8,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -16,12 +16,14 @@ use rand::Rng;
 use super::table::{Place, State, Table};
 use super::weather::{Fate, Weather};
 use crate::clock::Clock;
-use crate::turns::{Director, Rest};
+use crate::locks::{lock, whole};
+use crate::testing::stage::Pace;
+use crate::threads::{self, Director, Rest};
 
 /// Nobody has the turn.
 const NOBODY: usize = usize::MAX;
 
-pub(in crate::testing) struct Schedule {
+pub(super) struct Schedule {
     clock: Clock,
     /// An instant to count from: it is never looked at but for what lies between two.
     start: Instant,
@@ -54,7 +56,7 @@ impl Schedule {
         };
         Self {
             clock,
-            start: Instant::now(),
+            start: threads::now(),
             micros: AtomicU64::new(0),
             current: AtomicUsize::new(NOBODY),
             table: Mutex::new(table),
@@ -63,7 +65,7 @@ impl Schedule {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
     /// The world of the run that begins.
@@ -72,26 +74,9 @@ impl Schedule {
         (table.weather, table.begun) = (weather, true);
     }
 
-    pub(in crate::testing) fn has_begun(&self) -> bool {
-        self.table().begun
-    }
-
-    pub(in crate::testing) fn arrived(&self, left: usize) -> usize {
-        self.draw(|weather| weather.arrived(left))
-    }
-
-    pub(in crate::testing) fn gap(&self) -> Duration {
-        self.draw(Weather::gap)
-    }
-
     /// Draws something.
     pub(super) fn draw<T>(&self, draw: impl FnOnce(&mut Weather) -> T) -> T {
         draw(&mut self.table().weather)
-    }
-
-    /// Adds to what the digest is of.
-    pub(in crate::testing) fn note(&self, what: &impl Hash) {
-        what.hash(&mut self.table().digest);
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -111,7 +96,7 @@ impl Schedule {
     pub(super) fn ended(&self) -> Ended {
         let mut table = self.table();
         while table.seats.iter().any(|place| !matches!(place.state, State::Ended)) {
-            table = self.all_ended.wait(table).unwrap_or_else(PoisonError::into_inner);
+            table = whole(self.all_ended.wait(table));
         }
         let fate = if table.fated { table.fate.0 } else { Fate::End };
         Ended { fate, turns: table.turns, stuck: table.stuck.take() }
@@ -190,6 +175,25 @@ impl Schedule {
         while self.current.load(Ordering::Acquire) != seat {
             std::thread::park();
         }
+    }
+}
+
+impl Pace for Schedule {
+    fn has_begun(&self) -> bool {
+        self.table().begun
+    }
+
+    fn arrived(&self, left: usize) -> usize {
+        self.draw(|weather| weather.arrived(left))
+    }
+
+    fn gap(&self) -> Duration {
+        self.draw(Weather::gap)
+    }
+
+    /// Adds to what the digest is of.
+    fn note(&self, what: &str) {
+        what.hash(&mut self.table().digest);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rand::Rng;
 
 use super::weather::{Fate, Weather};
-use crate::turns::Rest;
+use crate::threads::Rest;
 
 pub(super) struct Table {
     pub(super) weather: Weather,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::SimulationSettings;
+use super::settings::SimulationSettings;
 
 /// What a start of the job comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
