@@ -24,7 +24,6 @@ use crate::error::JobError;
 use crate::graph::{Flow, Port, Stream};
 use crate::metrics::{Counter, OperatorMetrics};
 use crate::record::{Arrival, DeadLetter, Record};
-use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
@@ -279,15 +278,8 @@ impl<R: SourceReader> Ingest<R> {
         }
     }
 
-    /// Has itself called after `wait`, unless it will be before that anyway: each call of its own would
-    /// otherwise add one that never ends.
     fn look_again(&mut self, wait: Duration) {
-        let now = threads::now();
-        let at = now + wait;
-        if self.next_look.is_none_or(|planned| planned <= now || planned > at) {
-            self.next_look = Some(at);
-            self.context.wake_after(&self.activator, wait);
-        }
+        self.context.look_again(&mut self.next_look, &self.activator, wait);
     }
 
     fn must_hold(&self) -> bool {
