@@ -11,8 +11,8 @@
 //! transaction that was open for too long. Only when this one's transaction was, and the marker still names this
 //! incarnation, it is the latter; a successor writes its incarnation into the marker before anything else.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
