@@ -13,15 +13,15 @@
 //! ```
 
 mod alignment;
-pub mod batch;
+mod batch;
 mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod crash;
 mod epoch;
 pub mod error;
-pub mod graph;
-pub mod keyed;
+mod graph;
+mod keyed;
 mod locks;
 pub mod metrics;
 pub mod record;
@@ -48,7 +48,7 @@ pub use time::{Epoch, EventTime};
 pub mod shell {
     pub use crate::batch::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};
     pub use crate::keyed::{
-        Context, KeyedLogic, ListState, LogicError, MapState, Order, ParameterStates, States, ValueState,
+        Context, KeyedLogic, KeyedOutput, ListState, LogicError, MapState, Order, ParameterStates, States, ValueState,
     };
 }
 

@@ -1,8 +1,8 @@
 //! The one door through which threads of a job begin, wait, look at the monotonic clock, and end.
 //!
 //! In a job all threads run at once, and everything here is what it says in the standard library. In a simulation
-//! (`testing/simulation`) each thread has a seat, and a director that says whose turn it is: one thread runs at a time, from
-//! one wait to the next, and time is what the director says. A job has no seats: what that costs is a look at a thread-local.
+//! (`testing/simulation`) each thread has a slot, and a scheduler that says whose turn it is: one thread runs at a time, from
+//! one wait to the next, and time is what the scheduler says. A job has no slots: what that costs is a look at a thread-local.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use crate::error::JobError;
 
 /// Says whose turn it is among the threads of a simulated job. All but [`begin`](Self::begin) and [`rest`](Self::rest)
 /// return at once.
-pub(crate) trait Director: Send + Sync {
-    /// A thread will begin: a worker, or, by the thread at seat `by`, one beside it. Returns its seat.
+pub(crate) trait Scheduler: Send + Sync {
+    /// A thread will begin: a worker, or, by the thread at slot `by`, one beside it. Returns its slot.
     fn announce(&self, by: Option<usize>, name: &str) -> usize;
-    /// The calling thread takes its seat; returns when its first turn has come.
-    fn begin(&self, seat: usize);
-    /// Ends the turn of `seat`; returns when the next one has come. False: the job is lost, nothing may be done any more.
-    fn rest(&self, seat: usize, rest: Rest) -> bool;
+    /// The calling thread takes its slot; returns when its first turn has come.
+    fn begin(&self, slot: usize);
+    /// Ends the turn of `slot`; returns when the next one has come. False: the job is lost, nothing may be done any more.
+    fn rest(&self, slot: usize, rest: Rest) -> bool;
     /// The thread ends.
-    fn end(&self, seat: usize);
+    fn end(&self, slot: usize);
     /// Whether the thread has ended; one that waits is woken, to see whether it should.
-    fn ends(&self, seat: usize) -> bool;
+    fn ends(&self, slot: usize) -> bool;
     fn now(&self) -> Instant;
 }
 
@@ -45,41 +45,41 @@ pub(crate) enum Rest {
 }
 
 /// A thread's place in a simulation, given up when this is dropped.
-pub(crate) struct Seat {
+pub(crate) struct Slot {
     _only_here: std::marker::PhantomData<*const ()>,
 }
 
 #[derive(Clone)]
-struct Seated {
-    director: Arc<dyn Director>,
-    seat: usize,
+struct Scheduled {
+    scheduler: Arc<dyn Scheduler>,
+    slot: usize,
 }
 
 thread_local! {
-    static SEATED: RefCell<Option<Seated>> = const { RefCell::new(None) };
+    static SCHEDULED: RefCell<Option<Scheduled>> = const { RefCell::new(None) };
 }
 
-fn seated() -> Option<Seated> {
-    SEATED.with_borrow(Clone::clone)
+fn scheduled() -> Option<Scheduled> {
+    SCHEDULED.with_borrow(Clone::clone)
 }
 
-impl Seated {
+impl Scheduled {
     fn rest(&self, rest: Rest) -> bool {
-        self.director.rest(self.seat, rest)
+        self.scheduler.rest(self.slot, rest)
     }
 }
 
-/// Takes a seat that was announced, for this thread; returns in its first turn.
-pub(crate) fn sit(director: &Arc<dyn Director>, seat: usize) -> Seat {
-    SEATED.set(Some(Seated { director: Arc::clone(director), seat }));
-    director.begin(seat);
-    Seat { _only_here: std::marker::PhantomData }
+/// Takes a slot that was announced, for this thread; returns in its first turn.
+pub(crate) fn take_slot(scheduler: &Arc<dyn Scheduler>, slot: usize) -> Slot {
+    SCHEDULED.set(Some(Scheduled { scheduler: Arc::clone(scheduler), slot }));
+    scheduler.begin(slot);
+    Slot { _only_here: std::marker::PhantomData }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(Seated { director, seat }) = SEATED.take() {
-            director.end(seat);
+        if let Some(Scheduled { scheduler, slot }) = SCHEDULED.take() {
+            scheduler.end(slot);
         }
     }
 }
@@ -87,7 +87,7 @@ impl Drop for Seat {
 /// A thread that was started here.
 pub(crate) struct Handle<T> {
     thread: JoinHandle<T>,
-    seated: Option<Seated>,
+    scheduled: Option<Scheduled>,
 }
 
 /// Starts a thread.
@@ -96,31 +96,31 @@ pub(crate) fn spawn<T: Send + 'static>(
     name: String,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<Handle<T>> {
-    let seated =
-        seated().map(|Seated { director, seat }| Seated { seat: director.announce(Some(seat), &name), director });
-    let seat = seated.clone();
+    let scheduled = scheduled()
+        .map(|Scheduled { scheduler, slot }| Scheduled { slot: scheduler.announce(Some(slot), &name), scheduler });
+    let slot = scheduled.clone();
     let work = move || {
-        let _seat = seat.map(|Seated { director, seat }| sit(&director, seat));
+        let _slot = slot.map(|Scheduled { scheduler, slot }| take_slot(&scheduler, slot));
         work()
     };
     let thread = std::thread::Builder::new().name(name).spawn(work)?;
-    Ok(Handle { thread, seated })
+    Ok(Handle { thread, scheduled })
 }
 
 impl<T> Handle<T> {
     /// Whether the thread has ended.
     pub(crate) fn is_finished(&self) -> bool {
-        match &self.seated {
+        match &self.scheduled {
             None => self.thread.is_finished(),
-            Some(Seated { director, seat }) => director.ends(*seat),
+            Some(Scheduled { scheduler, slot }) => scheduler.ends(*slot),
         }
     }
 
     /// Waits for its end. An error is what it panicked with.
     pub(crate) fn join(self) -> std::thread::Result<T> {
-        if let (Some(its), Some(own)) = (&self.seated, seated()) {
-            while !its.director.ends(its.seat) {
-                own.rest(Rest::End(its.seat));
+        if let (Some(its), Some(own)) = (&self.scheduled, scheduled()) {
+            while !its.scheduler.ends(its.slot) {
+                own.rest(Rest::End(its.slot));
             }
         }
         self.thread.join()
@@ -129,11 +129,11 @@ impl<T> Handle<T> {
 
 /// Waits for the next message; none when there are no senders any more.
 pub(crate) fn receive<T: Send + 'static>(queue: &Receiver<T>) -> Option<T> {
-    let Some(seated) = seated() else { return queue.recv().ok() };
+    let Some(scheduled) = scheduled() else { return queue.recv().ok() };
     loop {
         // Also where a message is there: each is a turn of its own.
         let waiting = queue.clone();
-        if !seated.rest(Rest::Queue(Box::new(move || !waiting.is_empty()))) {
+        if !scheduled.rest(Rest::Queue(Box::new(move || !waiting.is_empty()))) {
             return None;
         }
         match queue.try_recv() {
@@ -146,7 +146,7 @@ pub(crate) fn receive<T: Send + 'static>(queue: &Receiver<T>) -> Option<T> {
 
 /// Sends a message, waiting for room. Whether it was sent: there is a receiver.
 pub(crate) fn send<T: Send + 'static>(queue: &Sender<T>, mut message: T) -> bool {
-    let Some(seated) = seated() else { return queue.send(message).is_ok() };
+    let Some(scheduled) = scheduled() else { return queue.send(message).is_ok() };
     loop {
         match queue.try_send(message) {
             Ok(()) => return true,
@@ -154,7 +154,7 @@ pub(crate) fn send<T: Send + 'static>(queue: &Sender<T>, mut message: T) -> bool
             Err(TrySendError::Full(back)) => message = back,
         }
         let queue = queue.clone();
-        if !seated.rest(Rest::Queue(Box::new(move || !queue.is_full()))) {
+        if !scheduled.rest(Rest::Queue(Box::new(move || !queue.is_full()))) {
             return false;
         }
     }
@@ -163,7 +163,7 @@ pub(crate) fn send<T: Send + 'static>(queue: &Sender<T>, mut message: T) -> bool
 /// The monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub(crate) fn now() -> Instant {
-    let simulated = SEATED.with_borrow(|seated| seated.as_ref().map(|seated| seated.director.now()));
+    let simulated = SCHEDULED.with_borrow(|scheduled| scheduled.as_ref().map(|scheduled| scheduled.scheduler.now()));
     simulated.unwrap_or_else(Instant::now)
 }
 
@@ -175,9 +175,9 @@ pub(crate) fn since(then: Instant) -> Duration {
 /// Has this thread wait for about so long: a retry's backoff, say. For threads that do work which may block.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn pause(time: Duration) {
-    match seated() {
+    match scheduled() {
         None => std::thread::park_timeout(time),
-        Some(seated) => drop(seated.rest(Rest::Until(seated.director.now() + time))),
+        Some(scheduled) => drop(scheduled.rest(Rest::Until(scheduled.scheduler.now() + time))),
     }
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn step_back() {
     /// By how much `nice` is raised: to the end of its scale.
     const LOWEST_PRIORITY: i32 = 19;
     // Where threads take turns, all would wait for it.
-    if seated().is_none()
+    if scheduled().is_none()
         && let Err(error) = rustix::process::nice(LOWEST_PRIORITY)
     {
         tracing::debug!(%error, "a thread keeps its priority");
@@ -198,14 +198,14 @@ pub(crate) fn step_back() {
 /// # Errors
 /// When the job is lost, by a simulation's crash.
 pub(crate) fn step(worker: &mut Worker, park: Duration) -> Result<(), JobError> {
-    let Some(seated) = seated() else {
+    let Some(scheduled) = scheduled() else {
         worker.step_or_park(Some(park));
         return Ok(());
     };
     worker.step();
     let idle = worker.activations().borrow().empty_for().is_none();
-    let rest = if idle { Rest::Idle { until: seated.director.now() + park } } else { Rest::Busy };
-    go_on(&seated, rest)
+    let rest = if idle { Rest::Idle { until: scheduled.scheduler.now() + park } } else { Rest::Busy };
+    go_on(&scheduled, rest)
 }
 
 /// A place where a simulation may have the job crash.
@@ -213,9 +213,9 @@ pub(crate) fn step(worker: &mut Worker, park: Duration) -> Result<(), JobError> 
 /// # Errors
 /// When it does.
 pub(crate) fn may_crash() -> Result<(), JobError> {
-    seated().map_or(Ok(()), |seated| go_on(&seated, Rest::Busy))
+    scheduled().map_or(Ok(()), |scheduled| go_on(&scheduled, Rest::Busy))
 }
 
-fn go_on(seated: &Seated, rest: Rest) -> Result<(), JobError> {
-    if seated.rest(rest) { Ok(()) } else { Err(JobError::Crashed) }
+fn go_on(scheduled: &Scheduled, rest: Rest) -> Result<(), JobError> {
+    if scheduled.rest(rest) { Ok(()) } else { Err(JobError::Crashed) }
 }

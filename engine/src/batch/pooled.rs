@@ -150,12 +150,8 @@ impl<L: BatchLogic> Pooled<L> {
             self.give_up(at, format!("no answer within {deadline:?}"));
             return Ok(true);
         }
-        let now = threads::now();
-        let then = now + left;
-        if self.next_look.is_none_or(|planned| planned <= now || planned > then) {
-            self.next_look = Some(then);
-            self.common.context.wake_after(&self.common.activator, left);
-        }
+        let Common { context, activator, .. } = &self.common;
+        context.look_again(&mut self.next_look, activator, left);
         Ok(false)
     }
 

@@ -14,7 +14,7 @@ use crate::checkpoint::bases::BasePolicy;
 use crate::checkpoint::restore::{self, Agreement, Start, Starting};
 use crate::error::JobError;
 use crate::metrics::{JobState, Snapshot};
-use crate::threads::{self, Director};
+use crate::threads::{self, Scheduler};
 use crate::worker::Process;
 
 /// Connections to the other processes, by process; none in a job of one.
@@ -30,7 +30,7 @@ pub(super) struct Run {
     /// Where RocksDB works; none in memory.
     pub(super) workplace: Option<Workplace>,
     pub(super) bases: BasePolicy,
-    pub(super) director: Option<Arc<dyn Director>>,
+    pub(super) scheduler: Option<Arc<dyn Scheduler>>,
     /// Who was refused while the processes of the job connected.
     pub(super) refusals: Arc<Refusals>,
 }

@@ -24,7 +24,7 @@ use crate::crash;
 use crate::error::JobError;
 use crate::graph::Flow;
 use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
-use crate::threads::Director;
+use crate::threads::Scheduler;
 use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StateUse};
 
 /// A dataflow program with a name and settings.
@@ -84,7 +84,7 @@ impl Job {
             store: setup.settings.checkpoint_dir.as_ref().map(store).transpose()?,
             bases: BasePolicy::default(),
             stop,
-            director: None,
+            scheduler: None,
         };
         let run = self.prepare(world)?;
         let looked_at = Arc::clone(&run);
@@ -108,7 +108,7 @@ impl Job {
     fn prepare(self, world: World) -> Result<Arc<Run>, JobError> {
         let Self { name, setup, .. } = self;
         let settings = setup.settings;
-        let World { clock, incarnation, store, bases, stop, director } = world;
+        let World { clock, incarnation, store, bases, stop, scheduler } = world;
         let process = Arc::new(Process {
             budget: Budget::new(settings.max_in_flight),
             held: AtomicI64::new(0),
@@ -132,12 +132,12 @@ impl Job {
             },
             clock,
         });
-        let workplace = match director {
+        let workplace = match scheduler {
             None => Some(Workplace::claim(&working_root(&settings), &format!("{incarnation:016x}"))?),
             Some(_) => None,
         };
         let refusals = Arc::default();
-        Ok(Arc::new(Run { name, settings, incarnation, store, process, workplace, bases, director, refusals }))
+        Ok(Arc::new(Run { name, settings, incarnation, store, process, workplace, bases, scheduler, refusals }))
     }
 }
 
@@ -151,7 +151,7 @@ pub(crate) struct World {
     /// Set by whoever wants the job to stop.
     pub(crate) stop: Arc<AtomicBool>,
     /// Whoever simulates all this. Then each worker has a sorted map in memory where it has RocksDB in a job.
-    pub(crate) director: Option<Arc<dyn Director>>,
+    pub(crate) scheduler: Option<Arc<dyn Scheduler>>,
 }
 
 /// Where the workers' RocksDBs work.

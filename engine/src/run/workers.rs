@@ -37,12 +37,12 @@ where
 {
     let (allocators, connections) = cluster::communication(&run.settings, sockets)?;
     let (shared, start) = (Arc::clone(run), Arc::clone(start));
-    if let Some(director) = &run.director {
-        // All seats are there before anyone takes one.
-        (0..run.settings.workers).for_each(|worker| _ = director.announce(None, &format!("worker {worker}")));
+    if let Some(scheduler) = &run.scheduler {
+        // All slots are there before anyone takes one.
+        (0..run.settings.workers).for_each(|worker| _ = scheduler.announce(None, &format!("worker {worker}")));
     }
     let guards = timely::communication::initialize_from(allocators, Box::new(()), move |allocator| {
-        let _seat = shared.director.as_ref().map(|director| threads::sit(director, allocator.index()));
+        let _slot = shared.scheduler.as_ref().map(|scheduler| threads::take_slot(scheduler, allocator.index()));
         #[expect(
             clippy::disallowed_methods,
             reason = "timely's own timer goes by the machine's clock, also in a simulation"
@@ -54,7 +54,7 @@ where
         if let Err(error) = cluster::caught(index, || run_worker(&mut worker, &shared, &start, &build)) {
             shared.process.failure.set(error);
         }
-        if shared.process.failure.is_set() && shared.director.is_none() {
+        if shared.process.failure.is_set() && shared.scheduler.is_none() {
             cluster::abandon(worker);
         }
     })

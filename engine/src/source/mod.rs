@@ -7,6 +7,8 @@
 //! ```
 //! The engine owns capabilities, epochs, flow control and metrics; a reader only reads.
 
+mod future;
+mod nature;
 mod operator;
 
 use std::fmt;

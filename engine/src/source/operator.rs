@@ -15,16 +15,17 @@ use std::time::{Duration, Instant};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::{Activator, SyncActivator};
 
+use super::future::FutureEvents;
+use super::nature::Nature;
 use super::{Batch, Next, Source, SourceContext, SourceReader, Waker};
-use crate::alignment::{Activity, Reach, SourceClock};
+use crate::alignment::{Activity, SourceClock};
 use crate::checkpoint::blobs::Blob;
 use crate::crash;
 use crate::epoch::SourceId;
 use crate::error::JobError;
 use crate::graph::{Flow, Port, Stream};
-use crate::metrics::{Counter, OperatorMetrics};
+use crate::metrics::OperatorMetrics;
 use crate::record::{Arrival, DeadLetter, Record};
-use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
@@ -32,8 +33,6 @@ use crate::worker::Shared;
 const HOLD: Duration = Duration::from_micros(200);
 /// When a source that follows the watermark of the others looks where they are.
 const FOLLOW: Duration = Duration::from_millis(5);
-/// How far ahead of the clock a watermark is remarkable, in ms: a day, as clocks of all zones are within it.
-const REMARKABLE: i64 = 86_400_000;
 
 impl<'s> Flow<'s> {
     /// Reads from `source`. `name` is unique in the job and names the source in checkpoints.
@@ -71,7 +70,7 @@ fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<St
         out_of_orderness_ms: i64::try_from(source.out_of_orderness().as_millis()).unwrap_or(i64::MAX),
     };
     let max_ahead_ms = source.max_ahead_ms().or(context.process.max_ahead_ms);
-    let ahead = max_ahead_ms.map(|ms| (ms, metrics.counter("too_far_ahead")));
+    let future = FutureEvents::new(nature.lead_ms, max_ahead_ms, &metrics);
     let clock = context.process.source_clocks.register(nature.reach(watermark));
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
@@ -101,9 +100,8 @@ fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<St
             has_more: false,
             next_look: None,
             nature,
-            ahead,
+            future,
             read: (EventTime::MIN, EventTime::MIN),
-            is_remarked: false,
             clock,
             metrics,
             activator,
@@ -133,21 +131,6 @@ enum State {
     Finished,
 }
 
-/// What a source says of its event times.
-#[derive(Clone, Copy)]
-struct Nature {
-    lead_ms: i64,
-    out_of_orderness_ms: i64,
-}
-
-impl Nature {
-    /// How far a source has come at `watermark`, to be compared with others.
-    fn reach(self, watermark: EventTime) -> Reach {
-        let watermark = watermark.plus_ms(-self.lead_ms);
-        Reach { watermark, latest: watermark.plus_ms(self.out_of_orderness_ms) }
-    }
-}
-
 struct Ingest<R: SourceReader> {
     name: String,
     id: SourceId,
@@ -167,12 +150,9 @@ struct Ingest<R: SourceReader> {
     /// When it was last asked to be called again.
     next_look: Option<Instant>,
     nature: Nature,
-    /// [`Source::max_ahead_ms`], and how many records were beyond.
-    ahead: Option<(i64, Counter)>,
+    future: FutureEvents,
     /// The earliest and the latest event time of the last batch that had any.
     read: (EventTime, EventTime),
-    /// Whether it was said that the watermark is far ahead of the clock.
-    is_remarked: bool,
     clock: Arc<SourceClock>,
     metrics: Arc<OperatorMetrics>,
     activator: Activator,
@@ -199,7 +179,7 @@ impl<R: SourceReader> Ingest<R> {
             return Ok(());
         }
         self.batch.reset(self.context.process.clock.now());
-        self.batch.latest = self.latest();
+        self.batch.latest = self.future.latest(&self.context.process.clock);
         self.batch.reached = self.at.watermark.max(self.furthest);
         self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
         let next = self.reader.read(&mut self.batch).map_err(|e| JobError::of_connector(&self.name, e))?;
@@ -279,15 +259,8 @@ impl<R: SourceReader> Ingest<R> {
         }
     }
 
-    /// Has itself called after `wait`, unless it will be before that anyway: each call of its own would
-    /// otherwise add one that never ends.
     fn look_again(&mut self, wait: Duration) {
-        let now = threads::now();
-        let at = now + wait;
-        if self.next_look.is_none_or(|planned| planned <= now || planned > at) {
-            self.next_look = Some(at);
-            self.context.wake_after(&self.activator, wait);
-        }
+        self.context.look_again(&mut self.next_look, &self.activator, wait);
     }
 
     fn must_hold(&self) -> bool {
@@ -303,7 +276,7 @@ impl<R: SourceReader> Ingest<R> {
     }
 
     fn send(&mut self) {
-        self.refuse_ahead();
+        self.future.refuse(&mut self.batch, &self.name);
         let Batch { records, dead_letters, now, .. } = &mut self.batch;
         self.metrics.records_in.add(records.len() as u64);
         self.metrics.records_out.add(records.len() as u64);
@@ -324,48 +297,6 @@ impl<R: SourceReader> Ingest<R> {
         self.dead.send(&mut self.letters);
     }
 
-    /// The latest event time that is not too far ahead of the clock.
-    fn latest(&self) -> EventTime {
-        let now = EventTime(self.context.process.clock.now_ms());
-        self.ahead.as_ref().map_or(EventTime::MAX, |(ms, _)| now.plus_ms(self.nature.lead_ms).plus_ms(*ms))
-    }
-
-    /// Makes dead letters of the records that are too far ahead.
-    fn refuse_ahead(&mut self) {
-        let Some((max_ahead_ms, count)) = &self.ahead else { return };
-        let now = EventTime((self.batch.now.0 / 1000) as i64).plus_ms(self.nature.lead_ms);
-        count.add(self.batch.ahead.len() as u64);
-        for (record, origin) in self.batch.ahead.drain(..) {
-            let reason = format!(
-                "its event time {} is {} s ahead of the clock, and {} s are allowed (max_ahead)",
-                record.event_time.readable(),
-                record.event_time.ms_since(now) / 1000,
-                max_ahead_ms / 1000
-            );
-            let origin = if origin.is_empty() { self.name.clone() } else { origin };
-            let content = format!("{:?}", record.data);
-            self.batch.dead_letters.push(DeadLetter::new(&self.name, origin, reason, content.as_bytes()));
-        }
-    }
-
-    /// Says once when what was read has moved the watermark far ahead of the clock.
-    fn remark(&mut self, to: EventTime) {
-        let clock = &self.context.process.clock;
-        let ahead_ms = to.plus_ms(-self.nature.lead_ms).ms_since(EventTime(clock.now_ms()));
-        if self.is_remarked || !clock.is_system() || ahead_ms < REMARKABLE || to == EventTime::MAX {
-            return;
-        }
-        self.is_remarked = true;
-        tracing::warn!(
-            source = self.name,
-            worker = self.context.worker,
-            watermark = to.readable(),
-            ahead = %humantime::format_duration(Duration::from_secs(ahead_ms.unsigned_abs() / 1000)),
-            event_time = self.read.1.readable(),
-            "the watermark is far ahead of the clock, by a record of this event time: what comes behind it is late; `max_ahead` makes dead letters of such records instead"
-        );
-    }
-
     /// Moves the watermark: by the reader's promise, or along with the others while idle.
     fn follow_watermark(&mut self, next: Next) {
         let activity = match (next, self.batch.idle) {
@@ -380,7 +311,7 @@ impl<R: SourceReader> Ingest<R> {
             // The first step is from the first event, not from before all time.
             let from = if self.at.watermark == EventTime::MIN { self.read.0 } else { self.at.watermark };
             self.metrics.moved(from, watermark, self.read.1);
-            self.remark(watermark);
+            self.future.remark(&self.context, &self.name, watermark, self.read.1);
         }
         self.clock.set(self.nature.reach(watermark), activity);
         let clocks = &self.context.process.source_clocks;

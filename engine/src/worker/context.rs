@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidemill_state::Backend;
 use timely::scheduling::Activator;
@@ -70,7 +70,18 @@ impl WorkerContext {
         }
     }
 
-    /// Runs `f`; an error stops the job. Returns whether it went well.
+    /// As [`wake_after`](Self::wake_after), unless the operator is called before that anyway, as `planned` says: each call of its
+    /// own would otherwise add one that never ends.
+    pub(crate) fn look_again(&self, planned: &mut Option<Instant>, activator: &Activator, wait: Duration) {
+        let now = threads::now();
+        let Some(at) = now.checked_add(wait) else { return };
+        if planned.is_none_or(|planned| planned <= now || planned > at) {
+            *planned = Some(at);
+            self.alarms.borrow_mut().set(at, activator.clone());
+        }
+    }
+
+    /// The value, if it went well; an error stops the job.
     pub(crate) fn guard<T>(&self, result: Result<T, JobError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),

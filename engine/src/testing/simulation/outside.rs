@@ -24,7 +24,7 @@ impl Outside {
     /// # Errors
     /// When the call fails.
     pub fn call(&self) -> Result<(), OutsideError> {
-        let (takes, is_answered) = self.schedule.draw(|weather| weather.call());
+        let (takes, is_answered) = self.schedule.draw(|faults| faults.call());
         threads::pause(takes);
         if is_answered { Ok(()) } else { Err(OutsideError) }
     }

@@ -8,10 +8,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidemill_state::MemoryStore;
 
+use super::faults::{Fate, Faults};
 use super::outside::Outside;
 use super::schedule::{Ended, Schedule};
 use super::settings::SimulationSettings;
-use super::weather::{Fate, Weather};
 use crate::checkpoint::bases::BasePolicy;
 use crate::clock::Clock;
 use crate::error::JobError;
@@ -79,8 +79,8 @@ impl Simulation {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let clock = Clock::manual(0);
-        let weather = Weather::new(stream(seed, 1), SimulationSettings::default());
-        let schedule = Arc::new(Schedule::new(clock.clone(), weather));
+        let faults = Faults::new(stream(seed, 1), SimulationSettings::default());
+        let schedule = Arc::new(Schedule::new(clock.clone(), faults));
         Self {
             seed,
             settings: SimulationSettings::default(),
@@ -154,7 +154,7 @@ impl Simulation {
 
     fn try_run(&mut self, build: Build) -> Result<(), JobError> {
         let mut chance = stream(self.seed, 2);
-        self.schedule.set_out(Weather::new(stream(self.seed, 1), self.settings.clone()));
+        self.schedule.set_out(Faults::new(stream(self.seed, 1), self.settings.clone()));
         self.stage.prepare(self.settings.reorder_ms, &mut chance);
         let store = Arc::new(MemoryStore::default());
         let settings = JobSettings {
@@ -178,7 +178,7 @@ impl Simulation {
                 store: Some(Arc::clone(&store) as _),
                 bases,
                 stop: self.schedule.restart(),
-                director: Some(Arc::clone(&self.schedule) as _),
+                scheduler: Some(Arc::clone(&self.schedule) as _),
             };
             let build = Arc::clone(&build);
             let result = Job::new("simulation", settings).simulate(world, move |flow| build(flow));

@@ -18,7 +18,7 @@ pub(super) enum Fate {
 }
 
 /// One run's world, and the seed's numbers.
-pub(super) struct Weather {
+pub(super) struct Faults {
     pub(super) chance: ChaCha8Rng,
     settings: SimulationSettings,
     crashes: u32,
@@ -29,7 +29,7 @@ pub(super) struct Weather {
     burst: usize,
 }
 
-impl Weather {
+impl Faults {
     /// A fate that is to come comes by this power of two of turns, or, after a shorter run, never.
     const LATEST: u32 = 12;
 
