@@ -48,6 +48,20 @@ pub enum JobError {
     /// State or a checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A value that a source, an operator or a sink keeps in the checkpoint besides its state cannot be read.
+    #[error(
+        "the checkpoint of epoch {epoch} cannot be restored: {what}, as worker {worker} left it, {reason}; --restore EPOCH names an earlier one"
+    )]
+    Unreadable {
+        /// What the value is, and of which source, operator or sink.
+        what: String,
+        /// Index of the worker that wrote it.
+        worker: usize,
+        /// The epoch that it was written in.
+        epoch: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A source or a sink could not go on.
     #[error("\"{operator}\" stopped the job")]
     Connector {
@@ -77,6 +91,10 @@ pub enum JobError {
     /// The processes of the job could not connect, or one was lost.
     #[error("{0}")]
     Cluster(String),
+    /// A simulation had the job crash here.
+    #[doc(hidden)]
+    #[error("the simulation crashed the job")]
+    Crashed,
     /// The operating system refused something.
     #[error("could not {what}")]
     Io {
@@ -94,6 +112,11 @@ impl JobError {
         Self::Setup(error.into())
     }
 
+    /// An error of the source or sink `operator`.
+    pub(crate) fn of_connector(operator: &str, source: ConnectorError) -> Self {
+        Self::Connector { operator: operator.to_owned(), source }
+    }
+
     /// What the user does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -101,7 +124,8 @@ impl JobError {
             Self::Invalid(_) | Self::Setup(_) | Self::Operator { .. } => ErrorKind::Invalid,
             Self::State(e) => e.kind(),
             Self::Connector { source, .. } => source.kind(),
-            Self::Panicked { .. } => ErrorKind::Internal,
+            Self::Unreadable { .. } => ErrorKind::Data,
+            Self::Panicked { .. } | Self::Crashed => ErrorKind::Internal,
             Self::Cluster(_) | Self::Io { .. } => ErrorKind::Unavailable,
         }
     }
@@ -118,6 +142,13 @@ impl JobError {
         }
         text
     }
+}
+
+/// What a panic said.
+#[must_use]
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// An error and all its causes, in one line.

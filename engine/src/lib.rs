@@ -1,44 +1,58 @@
-//! The engine of Tidemill: time, streams, the operator shell, checkpoints, jobs and their metrics.
+//! The engine of Tidemill: time, streams, operators, checkpoints, jobs and their metrics.
 //!
+//! Whoever is further down knows only those above it; so it is between the files of a folder.
 //! ```text
-//! job ─▶ stream (the graph) ─▶ ingest · exchange · shell · egress  (timely operators)
-//!  └──▶ checkpoint (epochs, manifest, restore)        └─▶ context, budget, metrics
-//! testing: drives the shell, or a whole job, from a test
-//! mesh: how several processes find each other · leaves: time, record, clock, error, cluster, turns
+//! leaves       time · error · locks · record · clock · metrics · threads · crash · alignment (of watermarks)
+//! epoch/       which input belongs to which epoch, and what a worker's operators contribute to one
+//! checkpoint/  how an epoch becomes a commit, and how one is restored
+//! worker/      what a worker has, and shares with the others of its process
+//! graph/       flows, streams, ports, what needs no state
+//! source/ · sink/ · keyed/ (by key, with state and timers) · batch/ (across keys)      each with its verb
+//! run/         a job: settings, processes, workers, the page
+//! cli          its command line          testing/  a test's own world
 //! ```
 
-mod budget;
+mod alignment;
+mod batch;
 mod checkpoint;
+pub mod cli;
 pub mod clock;
-mod cluster;
-mod context;
 pub mod crash;
-mod each;
-mod egress;
+mod epoch;
 pub mod error;
-mod exchange;
-mod http;
-mod ingest;
-pub mod job;
-mod lateness;
-mod mesh;
+mod graph;
+mod keyed;
+mod locks;
 pub mod metrics;
 pub mod record;
-pub mod settings;
-pub mod shell;
+mod run;
 pub mod sink;
 pub mod source;
-pub mod stream;
 pub mod testing;
+pub mod threads;
 pub mod time;
-pub mod turns;
-pub mod updates;
+mod worker;
 
+pub use cli::JobArgs;
 pub use clock::Clock;
 pub use error::{ConnectorError, ErrorKind, JobError, with_causes};
-pub use job::Job;
-pub use metrics::{OperatorSnapshot, Snapshot};
+pub use graph::{Either, Flow, KeyedStream, Stream, updates};
+pub use metrics::{JobState, OperatorSnapshot, Snapshot};
 pub use record::{Arrival, Data, DeadLetter, Record};
-pub use settings::JobArgs;
-pub use stream::{Either, Flow, KeyedStream, Stream};
+pub use run::{Job, JobSettings, JobSetup};
+#[doc(hidden)]
+pub use threads as turns;
 pub use time::{Epoch, EventTime};
+
+/// What programs and operators are written against: the contracts of keyed and of batched logic.
+pub mod shell {
+    pub use crate::batch::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};
+    pub use crate::keyed::{
+        Context, KeyedLogic, KeyedOutput, ListState, LogicError, MapState, Order, ParameterStates, States, ValueState,
+    };
+}
+
+/// The typed graph under the name that programs know.
+pub mod stream {
+    pub use crate::graph::{Either, Flow, KeyedStream, Stream};
+}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! broker, model_server     the standard library alone: xtask starts them, too
+//! chance                   how many cases, and which
 //! program, parts           feature `programs`: examples as processes, and the parts that they published
 //! script, exact            feature `scripts`: what property tests play, and an oracle of sums
 //! ```
@@ -10,6 +11,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod broker;
+mod chance;
 #[cfg(feature = "scripts")]
 pub mod exact;
 pub mod model_server;
@@ -20,12 +22,10 @@ mod program;
 #[cfg(feature = "scripts")]
 pub mod script;
 
+pub use chance::times;
+#[cfg(feature = "programs")]
+pub use chance::{seed, some};
 #[cfg(feature = "programs")]
 pub use parts::{agree, lines, rows, same_lines};
 #[cfg(feature = "programs")]
-pub use program::{data, example, fail, finish, is_error, seed, some};
-
-/// How many times the cases of a quick run there are: `TIDEMILL_SOAK`, which `cargo xtask soak` sets, or once.
-pub fn times() -> usize {
-    std::env::var("TIDEMILL_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
-}
+pub use program::{data, example, fail, finish, is_error};

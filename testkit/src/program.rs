@@ -1,12 +1,7 @@
-//! Programs that tests run: the examples, as processes; and what a run needs: data, a seed.
+//! Programs that tests run: the examples, as processes; and the data they read.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
-
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-
-use crate::times;
 
 /// An example, as `cargo xtask test` built it beside the test.
 pub fn example(name: &str) -> Command {
@@ -58,20 +53,4 @@ pub fn fail(command: &mut Command) -> String {
     assert!(is_error(output.status), "{command:?}\nended with {}: {errors}", output.status);
     assert!(!errors.contains("panicked"), "{errors}");
     errors
-}
-
-/// Some of these, in their order, others each time; a soak takes more of them, or all.
-pub fn some<T>(of: impl IntoIterator<Item = T>, quick: usize) -> Vec<T> {
-    let mut chance = ChaCha8Rng::seed_from_u64(seed());
-    let all: Vec<T> = of.into_iter().collect();
-    let mut taken = rand::seq::index::sample(&mut chance, all.len(), (quick * times()).min(all.len())).into_vec();
-    taken.sort_unstable();
-    all.into_iter().enumerate().filter(|(at, _)| taken.binary_search(at).is_ok()).map(|(_, one)| one).collect()
-}
-
-/// A seed: `TIDEMILL_SEED` to run one again, or a new one. Printed with every failure.
-pub fn seed() -> u64 {
-    let seed = std::env::var("TIDEMILL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
-    println!("TIDEMILL_SEED={seed}");
-    seed
 }

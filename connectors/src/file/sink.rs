@@ -252,7 +252,7 @@ mod tests {
             workers: 1,
             restored_epoch: Epoch(1),
             incarnation,
-            leader: std::sync::Arc::default(),
+            leader: tidemill_engine::sink::LeaderIncarnation::default(),
             clock: Clock::manual(0),
             checkpoint_interval: None,
             metrics: Metrics::default().operator("out", "sink", 0),

@@ -11,12 +11,13 @@
 //! transaction that was open for too long. Only when this one's transaction was, and the marker still names this
 //! incarnation, it is the latter; a successor writes its incarnation into the marker before anything else.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
+use tidemill_engine::sink::LeaderIncarnation;
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
 use super::client::{Connection, Log, failed, pause};
@@ -54,7 +55,7 @@ pub(super) struct Identity {
     pub(super) turn: usize,
     pub(super) incarnation: u64,
     /// The one that took all ids over, once the job has begun.
-    pub(super) leader: Arc<OnceLock<u64>>,
+    pub(super) leader: LeaderIncarnation,
     pub(super) transaction_timeout: Duration,
     /// How long brokers may be away before the job stops.
     pub(super) patience: Duration,
@@ -89,7 +90,7 @@ impl Identity {
     }
 
     pub(super) fn marker(&self) -> Result<Marker, ConnectorError> {
-        let incarnation = self.leader.get().copied().unwrap_or(self.incarnation);
+        let incarnation = self.leader.get().unwrap_or(self.incarnation);
         Marker::open(&self.connection, &self.topic, &self.group(), incarnation, self.log.clone())
     }
 

@@ -82,7 +82,7 @@ impl SinkSettings {
             worker,
             turn: 0,
             incarnation: context.incarnation,
-            leader: Arc::clone(&context.leader),
+            leader: context.leader.clone(),
             transaction_timeout: self.transaction_timeout,
             patience: self.patience,
             log: self.log(context),

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use tidemill_state::{Manifest, WorkerEntry};
 
-use super::protocol::{Durable, Message};
-use crate::shell::align::Finish;
+use super::protocol::{Durable, ToLeader, ToWorker};
+use crate::epoch::Finish;
 use crate::time::Epoch;
 
 /// What the leader wants done.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    Broadcast(Message),
+    Broadcast(ToWorker),
     /// Write the manifest of this epoch; then call [`Leader::committed`].
     Commit {
         epoch: Epoch,
@@ -80,18 +80,11 @@ impl Leader {
     }
 
     /// Takes in what a worker says.
-    pub(crate) fn hear(&mut self, message: Message) {
+    pub(crate) fn hear(&mut self, message: ToLeader) {
         match message {
-            Message::Durable(durable) => self.durable.entry(durable.epoch).or_default().push(durable),
-            Message::Exhausted { worker } => drop(self.exhausted.insert(worker)),
-            Message::Stop => self.stop = true,
-            Message::Tick(_)
-            | Message::Leader { .. }
-            | Message::Finish(_)
-            | Message::Committed(_)
-            | Message::Failed { .. }
-            | Message::Sources { .. }
-            | Message::Acknowledge { .. } => {}
+            ToLeader::Durable(durable) => self.durable.entry(durable.epoch).or_default().push(durable),
+            ToLeader::Exhausted { worker } => drop(self.exhausted.insert(worker)),
+            ToLeader::Stop => self.stop = true,
         }
     }
 
@@ -99,7 +92,7 @@ impl Leader {
     pub(crate) fn committed(&mut self, epoch: Epoch) -> Action {
         self.writing = false;
         self.committed = Some(epoch);
-        Action::Broadcast(Message::Committed(epoch))
+        Action::Broadcast(ToWorker::Committed(epoch))
     }
 
     /// The next thing to do, if there is one now.
@@ -110,7 +103,7 @@ impl Leader {
     /// The first tick tells the sources to begin: whatever worker 0 recovers was recovered before.
     fn start(&mut self) -> Option<Action> {
         let first = !std::mem::replace(&mut self.started, true);
-        first.then_some(Action::Broadcast(Message::Tick(self.first)))
+        first.then_some(Action::Broadcast(ToWorker::Tick(self.first)))
     }
 
     /// When the clock ticks next, for whoever waits.
@@ -148,7 +141,7 @@ impl Leader {
         }
         let finish = Finish { last: self.running, drain: drained };
         self.finish = Some(finish);
-        Some(Action::Broadcast(Message::Finish(finish)))
+        Some(Action::Broadcast(ToWorker::Finish(finish)))
     }
 
     fn tick(&mut self, now: Instant) -> Option<Action> {
@@ -157,7 +150,7 @@ impl Leader {
         }
         self.running = self.running.next();
         self.running_since = now;
-        Some(Action::Broadcast(Message::Tick(self.running)))
+        Some(Action::Broadcast(ToWorker::Tick(self.running)))
     }
 }
 
@@ -167,20 +160,20 @@ mod tests {
 
     use super::*;
 
-    fn durable(worker: u32, epoch: u64) -> Message {
+    fn durable(worker: u32, epoch: u64) -> ToLeader {
         let delta = DeltaEntry { epoch, file: format!("{epoch}-{worker}"), len: 1, crc32: 0 };
-        Message::Durable(Durable { worker, epoch: Epoch(epoch), delta: Some(delta), base: None, published: Epoch(0) })
+        ToLeader::Durable(Durable { worker, epoch: Epoch(epoch), delta: Some(delta), base: None, published: Epoch(0) })
     }
 
     fn leader(now: Instant) -> Leader {
         let mut leader = Leader::new(2, Duration::from_secs(1), Epoch(1), now);
-        assert_eq!(leader.decide(now), Some(Action::Broadcast(Message::Tick(Epoch(1)))), "sources may begin");
+        assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Tick(Epoch(1)))), "sources may begin");
         leader
     }
 
     #[test]
     fn an_epoch_is_committed_when_every_worker_is_durable_and_in_order() {
-        let now = Instant::now();
+        let now = crate::threads::now();
         let mut leader = leader(now);
         leader.hear(durable(0, 2));
         leader.hear(durable(1, 2));
@@ -189,17 +182,17 @@ mod tests {
         leader.hear(durable(1, 1));
         assert!(matches!(leader.decide(now), Some(Action::Commit { epoch: Epoch(1), .. })));
         assert_eq!(leader.decide(now), None, "one manifest at a time");
-        assert_eq!(leader.committed(Epoch(1)), Action::Broadcast(Message::Committed(Epoch(1))));
+        assert_eq!(leader.committed(Epoch(1)), Action::Broadcast(ToWorker::Committed(Epoch(1))));
         assert!(matches!(leader.decide(now), Some(Action::Commit { epoch: Epoch(2), .. })));
     }
 
     #[test]
     fn the_clock_stops_while_commits_lag() {
-        let mut now = Instant::now();
+        let mut now = crate::threads::now();
         let mut leader = leader(now);
         for epoch in 2..=4 {
             now += Duration::from_secs(1);
-            assert_eq!(leader.decide(now), Some(Action::Broadcast(Message::Tick(Epoch(epoch)))));
+            assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Tick(Epoch(epoch)))));
         }
         now += Duration::from_secs(10);
         assert_eq!(leader.decide(now), None);
@@ -207,23 +200,23 @@ mod tests {
 
     #[test]
     fn the_end_comes_when_all_sources_are_exhausted_and_drains() {
-        let now = Instant::now();
+        let now = crate::threads::now();
         let mut leader = leader(now);
-        leader.hear(Message::Exhausted { worker: 0 });
+        leader.hear(ToLeader::Exhausted { worker: 0 });
         assert_eq!(leader.decide(now), None);
-        leader.hear(Message::Exhausted { worker: 1 });
+        leader.hear(ToLeader::Exhausted { worker: 1 });
         let finish = Finish { last: Epoch(1), drain: true };
-        assert_eq!(leader.decide(now), Some(Action::Broadcast(Message::Finish(finish))));
+        assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Finish(finish))));
         assert_eq!(leader.decide(now + Duration::from_secs(9)), None, "no tick after the finish");
     }
 
     #[test]
     fn a_stop_does_not_drain() {
-        let now = Instant::now();
+        let now = crate::threads::now();
         let mut leader = leader(now);
-        leader.hear(Message::Stop);
+        leader.hear(ToLeader::Stop);
         let finish = Finish { last: Epoch(1), drain: false };
-        assert_eq!(leader.decide(now), Some(Action::Broadcast(Message::Finish(finish))));
+        assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Finish(finish))));
     }
 
     #[test]

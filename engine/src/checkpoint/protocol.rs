@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tidemill_state::{BaseEntry, DeltaEntry};
 
-use crate::context::Reach;
-use crate::shell::align::Finish;
+use crate::alignment::Reach;
+use crate::epoch::Finish;
 use crate::time::Epoch;
 
 /// A message on its way to one worker.
@@ -16,13 +16,25 @@ pub(crate) struct Packet {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Message {
-    /// To the leader: this worker's part of an epoch is durable.
+    ToLeader(ToLeader),
+    ToWorker(ToWorker),
+}
+
+/// What a worker says to the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ToLeader {
+    /// The worker's part of an epoch is durable.
     Durable(Durable),
-    /// To the leader: this worker's sources have handed out everything.
+    /// The worker's sources have handed out everything.
     Exhausted { worker: u32 },
-    /// To the leader: somebody asked the job to stop.
+    /// Somebody asked the job to stop.
     Stop,
-    /// The start of the job that leads, told before the first tick: each process has an incarnation of its own.
+}
+
+/// What a worker is told, by the leader or by a worker of another process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ToWorker {
+    /// To all, before the first tick: the start of the job that leads. Each process has an incarnation of its own.
     Leader { incarnation: u64 },
     /// To all: the epoch before this one ends.
     Tick(Epoch),
@@ -36,6 +48,18 @@ pub(crate) enum Message {
     Sources { process: usize, least: Option<Reach> },
     /// To a worker of another process: this many of its process's records were consumed.
     Acknowledge { records: u64 },
+}
+
+impl From<ToLeader> for Message {
+    fn from(message: ToLeader) -> Self {
+        Self::ToLeader(message)
+    }
+}
+
+impl From<ToWorker> for Message {
+    fn from(message: ToWorker) -> Self {
+        Self::ToWorker(message)
+    }
 }
 
 /// One worker's part of an epoch, durable.

@@ -1,27 +1,25 @@
 //! What a start takes out of the checkpoint store, before the workers run.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidemill_state::{Changes, CheckpointStore, Manifest, RestoreFrom, Retention, Starter, Taken, blobs_of};
+use serde::{Deserialize, Serialize};
+use tidemill_state::{
+    Changes, CheckpointStore, DeltaEntry, Found, Manifest, RestoreFrom, Retention, Starter, Taken, blobs_of,
+};
 
-use super::coordinator::PUBLISHED_BLOB;
-use super::thread::Target;
+use super::blobs::{Blob, Fault};
+use super::restored::Restored;
+use super::target::Target;
 use crate::error::{JobError, with_causes};
-use crate::mesh::Agreement;
-use crate::settings::JobArgs;
 use crate::time::Epoch;
-
-/// Blobs by name, one per old worker that wrote it.
-pub(crate) type Blobs = BTreeMap<String, Vec<Vec<u8>>>;
 
 /// Where the job starts.
 pub(crate) struct Start {
     pub(crate) target: Option<Target>,
     pub(crate) manifest: Option<Arc<Manifest>>,
-    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) restored: Arc<Restored>,
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
     /// What this process has claimed, if it is the one that decides.
@@ -32,10 +30,25 @@ pub(crate) struct Start {
     pub(crate) begun: AtomicBool,
 }
 
+/// What all processes start from, as process 0 has decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Agreement {
+    /// The start of process 0 that decided.
+    pub(crate) run: u64,
+    /// The first epoch that is committed.
+    pub(crate) first_epoch: u64,
+    /// The file in the checkpoint directory that says what is restored; none without a checkpoint directory.
+    pub(crate) found: Option<Found>,
+}
+
 /// What a start is told of the job.
 pub(crate) struct Starting<'a> {
     pub(crate) job: &'a str,
-    pub(crate) args: &'a JobArgs,
+    pub(crate) restore: &'a RestoreFrom,
+    pub(crate) key_groups: u16,
+    pub(crate) changes: Changes,
+    /// How many checkpoints are kept.
+    pub(crate) keep: usize,
     pub(crate) incarnation: u64,
     pub(crate) now_ms: i64,
     pub(crate) store: Option<Arc<dyn CheckpointStore>>,
@@ -82,9 +95,9 @@ impl Start {
 
 /// Decides what to start from, and takes over from whoever was running. Where it is refused it has changed nothing.
 pub(crate) fn lead(starting: &Starting<'_>) -> Result<Start, JobError> {
-    let Starting { job, args, incarnation, now_ms, store } = starting;
+    let Starting { job, restore, key_groups, incarnation, now_ms, store, .. } = starting;
     let Some(store) = store else {
-        if !matches!(args.restore, RestoreFrom::Auto | RestoreFrom::None) {
+        if !matches!(restore, RestoreFrom::Auto | RestoreFrom::None) {
             return Err(JobError::Invalid(
                 "--restore names a checkpoint, but there is no --checkpoint-dir to restore from and go on in"
                     .to_owned(),
@@ -92,9 +105,9 @@ pub(crate) fn lead(starting: &Starting<'_>) -> Result<Start, JobError> {
         }
         return starting.from(None, Epoch(1), None);
     };
-    let (key_groups, incarnation, now_ms) = (args.key_groups, *incarnation, *now_ms);
+    let (key_groups, incarnation, now_ms) = (*key_groups, *incarnation, *now_ms);
     let starter = Starter { job, key_groups, incarnation, now_ms };
-    let taken = tidemill_state::take_over(store.as_ref(), &args.restore, &starter)?;
+    let taken = tidemill_state::take_over(store.as_ref(), restore, &starter)?;
     let (manifest, first_epoch) = (taken.manifest.clone(), Epoch(taken.first_epoch));
     starting.from(manifest, first_epoch, Some(taken.clone())).inspect_err(|_| drop(taken.withdraw(store.as_ref())))
 }
@@ -111,20 +124,20 @@ pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<S
 
 impl Starting<'_> {
     fn from(&self, manifest: Option<Manifest>, first_epoch: Epoch, taken: Option<Taken>) -> Result<Start, JobError> {
-        let Self { args, incarnation, store, .. } = self;
-        let blobs = match (&manifest, store) {
-            (Some(manifest), Some(store)) => renamed(&args.changes(), manifest, read_blobs(store.as_ref(), manifest)?)?,
+        let Self { changes, keep, incarnation, store, .. } = self;
+        let restored = match (&manifest, store) {
+            (Some(manifest), Some(store)) => renamed(changes, manifest, read_blobs(store.as_ref(), manifest)?)?,
             _ => {
-                args.changes().check(&BTreeSet::new(), &BTreeSet::new())?;
-                Blobs::new()
+                changes.check(&BTreeSet::new(), &BTreeSet::new())?;
+                Restored::default()
             }
         };
-        let retention = Retention { keep: args.retain_checkpoints };
+        let retention = Retention { keep: *keep };
         let target = store.clone().map(|store| Target { store, retention, incarnation: *incarnation });
         Ok(Start {
             target,
             manifest: manifest.map(Arc::new),
-            blobs: Arc::new(blobs),
+            restored: Arc::new(restored),
             first_epoch,
             taken,
             recovering: AtomicBool::new(false),
@@ -133,91 +146,47 @@ impl Starting<'_> {
     }
 }
 
-/// The blobs of the restored epoch, and the staged output of older ones that may be unpublished.
-fn read_blobs(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Blobs, JobError> {
-    let mut blobs = Blobs::new();
-    for worker in &manifest.workers {
-        let published = worker
-            .deltas
-            .iter()
-            .find(|delta| delta.epoch == manifest.epoch)
-            .map(|delta| blobs_of(store, delta))
-            .transpose()?
-            .and_then(|own| own.into_iter().find(|(name, _)| name == PUBLISHED_BLOB))
-            .and_then(|(_, value)| value.as_slice().try_into().ok().map(u64::from_le_bytes))
-            .unwrap_or(0);
-        for delta in worker.deltas.iter().filter(|d| d.epoch > published || d.epoch == manifest.epoch) {
-            let newest = delta.epoch == manifest.epoch;
-            for (name, value) in blobs_of(store, delta)? {
-                if newest || is_staged_output(&name) {
-                    blobs.entry(name).or_default().push(value);
-                }
-            }
+/// The values of the restored epoch, and the staged output of older ones that may be unpublished.
+fn read_blobs(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Restored, JobError> {
+    let mut restored = Restored::default();
+    for (worker, entry) in manifest.workers.iter().enumerate() {
+        let newest = entry.deltas.iter().find(|delta| delta.epoch == manifest.epoch);
+        let newest = newest.map(|delta| blobs_in(store, worker, delta)).transpose()?.unwrap_or_default();
+        let published = newest.iter().find_map(|(_, blob)| match blob {
+            Blob::Published(epoch) => Some(epoch.0),
+            _ => None,
+        });
+        let older = entry.deltas.iter().filter(|d| d.epoch > published.unwrap_or(0) && d.epoch < manifest.epoch);
+        for delta in older {
+            let staged =
+                blobs_in(store, worker, delta)?.into_iter().filter(|(_, blob)| matches!(blob, Blob::Staged(..)));
+            staged.for_each(|(owner, blob)| restored.add(&owner, blob));
         }
+        newest.into_iter().for_each(|(owner, blob)| restored.add(&owner, blob));
     }
-    Ok(blobs)
+    Ok(restored)
 }
 
-/// Checks what is said of names against a checkpoint, and gives its blobs the names of now. Says what is dropped.
-fn renamed(changes: &Changes, manifest: &Manifest, blobs: Blobs) -> Result<Blobs, JobError> {
+/// The values of one delta, with their owners.
+fn blobs_in(store: &dyn CheckpointStore, worker: usize, delta: &DeltaEntry) -> Result<Vec<(String, Blob)>, JobError> {
+    let read = |(name, bytes): (String, Vec<u8>)| match Blob::decode(&name, &bytes) {
+        Ok((owner, blob)) => Ok((owner.to_owned(), blob)),
+        Err(Fault { what, reason }) => Err(JobError::Unreadable { what, worker, epoch: delta.epoch, reason }),
+    };
+    blobs_of(store, delta)?.into_iter().map(read).collect()
+}
+
+/// Checks what is said of names against a checkpoint, and gives what it has to whoever has the names now.
+fn renamed(changes: &Changes, manifest: &Manifest, restored: Restored) -> Result<Restored, JobError> {
     let states: BTreeSet<String> = manifest.states.iter().map(|state| state.name.clone()).collect();
     let in_states = states.iter().filter_map(|state| state.split('/').next());
-    let in_blobs = blobs.keys().filter_map(|blob| BlobName::of(blob)).map(|blob| blob.operator);
-    let operators = in_states.chain(in_blobs).map(str::to_owned).collect();
+    let operators = in_states.chain(restored.owners()).map(str::to_owned).collect();
     changes.check(&states, &operators)?;
     for state in states.iter().filter(|state| changes.state(state).is_none()) {
         tracing::warn!(state, "the state is dropped, as --drop-state says");
     }
-    let mut renamed = Blobs::new();
-    for (blob, values) in blobs {
-        let Some(BlobName { kind, operator, rest }) = BlobName::of(&blob) else {
-            renamed.insert(blob, values);
-            continue;
-        };
-        match changes.operator(operator) {
-            Some(new) => drop(renamed.insert(format!("{kind}/{new}/{rest}"), values)),
-            None => tracing::warn!(what = BlobName::describe(&blob), "it is dropped, as --drop-state says"),
-        }
-    }
-    Ok(renamed)
+    Ok(restored.renamed(changes))
 }
 
-/// The name of a blob that belongs to an operator, a source or a sink.
-pub(crate) struct BlobName<'a> {
-    pub(crate) kind: &'a str,
-    pub(crate) operator: &'a str,
-    pub(crate) rest: &'a str,
-}
-
-impl<'a> BlobName<'a> {
-    pub(crate) fn of(blob: &'a str) -> Option<Self> {
-        let (kind, name) = blob.split_once('/').filter(|(kind, _)| ["operator", "source", "sink"].contains(kind))?;
-        let (operator, rest) = name.split_once('/')?;
-        Some(Self { kind, operator, rest })
-    }
-
-    /// What a blob is to its user.
-    pub(crate) fn describe(blob: &'a str) -> String {
-        match Self::of(blob) {
-            Some(Self { kind: "sink", operator, rest }) => {
-                let epoch = rest.rsplit('/').next().unwrap_or(rest);
-                format!("output of sink \"{operator}\" of epoch {epoch}, which may not have been published")
-            }
-            Some(Self { kind, operator, rest }) => format!("the {rest} of {kind} \"{operator}\""),
-            None => format!("\"{blob}\""),
-        }
-    }
-}
-
-fn is_staged_output(name: &str) -> bool {
-    name.starts_with("sink/")
-}
-
-/// Where the workers' RocksDBs work.
-pub(crate) fn working_root(args: &JobArgs) -> PathBuf {
-    match (&args.checkpoint_dir, &args.state_dir) {
-        (Some(dir), _) => dir.join("local"),
-        (None, Some(dir)) => dir.clone(),
-        (None, None) => std::env::temp_dir().join("tidemill"),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -9,23 +9,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::Thread;
-use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use tidemill_state::{
-    BaseEntry, CheckpointStore, Db, Delta, DeltaEntry, Manifest, Pruning, Retention, Snapshot, StateError, Watch,
-};
+use tidemill_state::{BaseEntry, Db, Delta, DeltaEntry, Manifest, Pruning, Snapshot, StateError, Watch};
 
+use super::bases::{BasePolicy, SinceBase};
 use super::leader::Chain;
 use super::protocol::Durable;
+use super::target::{Target, Written};
 use crate::crash;
+use crate::epoch::SinkTask;
 use crate::error::JobError;
-use crate::ingest::connector_error;
-use crate::sink::SinkTask;
+use crate::threads;
 use crate::time::Epoch;
-use crate::turns;
 
 /// What the worker asks for.
 pub(crate) enum Command {
@@ -45,65 +43,11 @@ pub(crate) enum Answer {
     Failed(JobError),
 }
 
-/// When a worker takes a base snapshot instead of adding delta to delta.
-///
-/// Every delta since the last base is a file that each manifest names, so their number is limited, too. A base costs RocksDB
-/// what a flush costs, and larger states a compaction now and then: those wait for the interval.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BasePolicy {
-    /// Once the deltas since the last base have this many bytes,
-    pub(crate) delta_bytes: u64,
-    /// or there are this many of them.
-    pub(crate) deltas: usize,
-    /// No more often than this,
-    pub(crate) min_interval: Duration,
-    /// unless base and deltas together have no more bytes than this.
-    pub(crate) small: u64,
-}
-
-impl Default for BasePolicy {
-    fn default() -> Self {
-        Self { delta_bytes: 64 << 20, deltas: 64, min_interval: Duration::from_secs(10), small: 16 << 20 }
-    }
-}
-
-impl BasePolicy {
-    fn asks_for_one(&self, since: &SinceBase) -> bool {
-        let large = since.delta_bytes >= self.delta_bytes;
-        let many = since.deltas >= self.deltas;
-        let small = since.base_bytes + since.delta_bytes <= self.small;
-        (large || many) && ((many && small) || turns::since(since.begun) >= self.min_interval)
-    }
-}
-
-/// What there is since a base was begun.
-struct SinceBase {
-    begun: Instant,
-    deltas: usize,
-    delta_bytes: u64,
-    /// Bytes of the base before.
-    base_bytes: u64,
-}
-
-impl SinceBase {
-    fn now(base_bytes: u64) -> Self {
-        Self { begun: turns::now(), deltas: 0, delta_bytes: 0, base_bytes }
-    }
-}
-
-/// Where checkpoints go; none in a job without them.
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) store: Arc<dyn CheckpointStore>,
-    pub(crate) retention: Retention,
-    pub(crate) incarnation: u64,
-}
-
 /// The worker's handle to its thread.
 pub(crate) struct CheckpointThread {
     commands: Option<Sender<Command>>,
     answers: Receiver<Answer>,
-    handle: Option<turns::Handle<()>>,
+    handle: Option<threads::Handle<()>>,
 }
 
 impl CheckpointThread {
@@ -137,7 +81,7 @@ impl CheckpointThread {
             written,
             answer: Answers { answer, wake: std::thread::current() },
         };
-        let handle = turns::spawn(format!("checkpoint-{worker}"), move || thread.serve(&queue))
+        let handle = threads::spawn(format!("checkpoint-{worker}"), move || thread.serve(&queue))
             .map_err(|source| JobError::Io { what: "start the checkpoint thread".to_owned(), source })?;
         Ok(Self { commands: Some(commands), answers, handle: Some(handle) })
     }
@@ -177,22 +121,13 @@ impl Answers {
     }
 }
 
-/// What the threads of a process have written, for whoever looks.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Written {
-    /// Bytes of deltas.
-    pub(crate) delta_bytes: Arc<AtomicU64>,
-    /// Files of checkpoints that were gone or cut while the job ran.
-    pub(crate) lost_files: Arc<AtomicU64>,
-}
-
 struct CheckpointWork {
     worker: u32,
     db: Arc<Db>,
     target: Option<Target>,
     base_due: bool,
     since_base: SinceBase,
-    taking: Option<turns::Handle<Result<Snapshot, StateError>>>,
+    taking: Option<threads::Handle<Result<Snapshot, StateError>>>,
     policy: BasePolicy,
     published: Epoch,
     /// The files that this worker's next checkpoint consists of, as the leader has them.
@@ -207,7 +142,7 @@ struct CheckpointWork {
 
 impl CheckpointWork {
     fn serve(&mut self, queue: &Receiver<Command>) {
-        while let Some(command) = turns::receive(queue) {
+        while let Some(command) = threads::receive(queue) {
             let commits = matches!(command, Command::Commit(_));
             let answer = self.handle(command).unwrap_or_else(Answer::Failed);
             let mut failed = matches!(answer, Answer::Failed(_));
@@ -235,7 +170,7 @@ impl CheckpointWork {
             Command::Write { epoch, delta, flushes } => self.write(epoch, *delta, flushes).map(Answer::Durable),
             Command::Publish { epoch, tasks } => {
                 for task in tasks {
-                    turns::may_crash()?;
+                    threads::may_crash()?;
                     run([task])?;
                     crash::point("after-publish", epoch, self.worker as usize);
                 }
@@ -328,10 +263,10 @@ impl CheckpointWork {
         let db = Arc::clone(&self.db);
         let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
         let take = move || {
-            turns::step_back();
+            threads::step_back();
             db.snapshot()
         };
-        self.taking = Some(turns::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);
+        self.taking = Some(threads::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);
         self.since_base = SinceBase::now(self.since_base.base_bytes);
         Ok(())
     }
@@ -361,13 +296,13 @@ impl CheckpointWork {
     }
 }
 
-fn joined(taking: turns::Handle<Result<Snapshot, StateError>>) -> Result<Snapshot, JobError> {
+fn joined(taking: threads::Handle<Result<Snapshot, StateError>>) -> Result<Snapshot, JobError> {
     let panicked = |_| JobError::Invalid("the snapshot thread panicked, which is a bug".to_owned());
     Ok(taking.join().map_err(panicked)??)
 }
 
 fn run(tasks: impl IntoIterator<Item = (String, SinkTask)>) -> Result<(), JobError> {
-    tasks.into_iter().try_for_each(|(sink, task)| task().map_err(|e| connector_error(&sink, e)))
+    tasks.into_iter().try_for_each(|(sink, task)| task().map_err(|e| JobError::of_connector(&sink, e)))
 }
 
 #[cfg(test)]

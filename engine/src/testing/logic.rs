@@ -7,14 +7,12 @@ use tidemill_state::{
     Backend, BackendConfig, DEFAULT_KEY_GROUPS, Delta, KeyGroups, MemoryCheckpoint, StateEntry, hash_key,
 };
 
-use super::must;
-use crate::checkpoint::claims;
+use super::must::must;
+use crate::checkpoint::unclaimed;
 use crate::error::JobError;
+use crate::keyed::{Core, KeyOf, KeyedLogic, Order, Parts, Reached, States};
 use crate::metrics::Metrics;
 use crate::record::{Arrival, DeadLetter, Record};
-use crate::shell::core::{Core, KeyOf, Parts};
-use crate::shell::reached::Reached;
-use crate::shell::{KeyedLogic, Order, States};
 use crate::time::EventTime;
 
 /// Drives one keyed operator by hand: the shell, state and timers that a job would use, without threads and files.
@@ -355,7 +353,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         };
         let mut backend = Backend::in_memory(config, &self.checkpoint)?;
         let parts = Parts::open(&mut backend, Self::NAME, self.order, &self.key_of, &self.open)?;
-        claims::all_claimed(&backend.unclaimed(), Vec::new())?;
+        unclaimed::all_claimed(&backend.unclaimed(), Vec::new())?;
         let metrics = Metrics::default().operator(Self::NAME, "keyed", worker);
         let key_of = Rc::clone(&self.key_of);
         // All workers have the same watermark.

@@ -15,21 +15,15 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod logic;
+mod must;
 mod program;
 mod simulation;
 mod sink;
 mod source;
+mod stage;
 
 pub use logic::LogicTest;
 pub use program::ProgramTest;
 pub use simulation::{Found, Outside, OutsideError, Simulation, SimulationReport, SimulationSettings};
 pub use sink::TestSink;
 pub use source::TestSource;
-
-use crate::error::JobError;
-
-/// The value, or the end of the test with everything that is known of the error.
-#[track_caller]
-fn must<T>(result: Result<T, JobError>) -> T {
-    result.unwrap_or_else(|error| panic!("{}", error.report()))
-}

@@ -1,10 +1,11 @@
 //! A sink that gathers what was committed, each record once, also through a crash between commit and publication.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::program::{Gathered, Stage};
+use super::stage::{Gathered, Stage};
 use crate::error::{ConnectorError, ErrorKind};
+use crate::locks::lock;
 use crate::record::{Data, Record};
 use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::time::Epoch;
@@ -29,7 +30,7 @@ struct Output<T> {
 
 impl<T> Shelf<T> {
     fn lock(&self) -> MutexGuard<'_, Output<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,13 +1,14 @@
 //! A source that a test fills by hand: partitions of steps, read again from the committed position after a crash.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::program::{Driven, Stage};
+use super::stage::{Driven, Stage, crash};
 use crate::error::{ConnectorError, ErrorKind};
+use crate::locks::lock;
 use crate::record::Data;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
 use crate::time::EventTime;
@@ -46,7 +47,7 @@ enum Step<T> {
 
 impl<T> Script<T> {
     fn lock(&self) -> MutexGuard<'_, Steps<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn add(&self, partition: usize, step: Step<T>) {
@@ -229,7 +230,7 @@ impl<T: Data> SourceReader for TestReader<T> {
         let script = Arc::clone(&self.script);
         let steps = script.lock();
         if steps.crashed {
-            return Err(ConnectorError::new(ErrorKind::Unavailable, "the test crashed the job"));
+            return Err(crash());
         }
         self.discover(steps.partitions.len());
         let mut more = false;

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! run.rs         the test's handle · seeds.rs: many of them       outside.rs   calls that are slow or fail
-//! schedule.rs    whose turn it is, and what time (turns.rs is the door) · table.rs: who waits for what
-//! weather.rs     what is drawn, within settings.rs
+//! schedule.rs    whose turn it is, and what time (threads.rs is the door) · table.rs: who waits for what
+//! faults.rs     what is drawn, within settings.rs
 //! ```
 
+mod faults;
 mod outside;
 mod run;
 mod schedule;
@@ -14,10 +15,8 @@ mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
-mod weather;
 
 pub use outside::{Outside, OutsideError};
 pub use run::{Simulation, SimulationReport};
-pub(super) use schedule::Schedule;
 pub use seeds::Found;
 pub use settings::SimulationSettings;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Schedule;
-use crate::turns;
+use super::schedule::Schedule;
+use crate::threads;
 
 /// Calls to whatever is outside the job, in a simulated world: they take their time, at times too much, and fail. Cheap to
 /// clone.
@@ -24,8 +24,8 @@ impl Outside {
     /// # Errors
     /// When the call fails.
     pub fn call(&self) -> Result<(), OutsideError> {
-        let (takes, is_answered) = self.schedule.draw(|weather| weather.call());
-        turns::pause(takes);
+        let (takes, is_answered) = self.schedule.draw(|faults| faults.call());
+        threads::pause(takes);
         if is_answered { Ok(()) } else { Err(OutsideError) }
     }
 }

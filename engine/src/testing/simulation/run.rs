@@ -8,20 +8,20 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidemill_state::MemoryStore;
 
-use super::super::must;
-use super::super::program::{Build, Stage};
+use super::faults::{Fate, Faults};
+use super::outside::Outside;
 use super::schedule::{Ended, Schedule};
-use super::weather::{Fate, Weather};
-use super::{Outside, SimulationSettings};
-use crate::checkpoint::thread::BasePolicy;
+use super::settings::SimulationSettings;
+use crate::checkpoint::bases::BasePolicy;
 use crate::clock::Clock;
 use crate::error::JobError;
-use crate::job::{Job, World};
+use crate::graph::Flow;
 use crate::record::Data;
-use crate::settings::JobArgs;
-use crate::stream::Flow;
-use crate::testing::{TestSink, TestSource};
-use crate::turns::CRASHED;
+use crate::run::{Job, JobSettings, World};
+use crate::testing::must::must;
+use crate::testing::sink::TestSink;
+use crate::testing::source::TestSource;
+use crate::testing::stage::{Build, Stage};
 
 /// Runs a whole program in a simulated world, that the seed decides everything of: which thread goes on when, what time it is,
 /// when input arrives, when the job crashes or is asked to stop, with how many workers it goes on, how long calls outside
@@ -79,13 +79,13 @@ impl Simulation {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let clock = Clock::manual(0);
-        let weather = Weather::new(stream(seed, 1), SimulationSettings::default());
-        let schedule = Arc::new(Schedule::new(clock.clone(), weather));
+        let faults = Faults::new(stream(seed, 1), SimulationSettings::default());
+        let schedule = Arc::new(Schedule::new(clock.clone(), faults));
         Self {
             seed,
             settings: SimulationSettings::default(),
             chance: stream(seed, 0),
-            stage: Arc::new(Stage::simulated(clock.clone(), Arc::clone(&schedule))),
+            stage: Arc::new(Stage::simulated(clock.clone(), Arc::clone(&schedule) as _)),
             clock,
             schedule,
             state_memory: None,
@@ -154,13 +154,13 @@ impl Simulation {
 
     fn try_run(&mut self, build: Build) -> Result<(), JobError> {
         let mut chance = stream(self.seed, 2);
-        self.schedule.set_out(Weather::new(stream(self.seed, 1), self.settings.clone()));
+        self.schedule.set_out(Faults::new(stream(self.seed, 1), self.settings.clone()));
         self.stage.prepare(self.settings.reorder_ms, &mut chance);
         let store = Arc::new(MemoryStore::default());
-        let args = JobArgs {
+        let settings = JobSettings {
             checkpoint_interval: self.schedule.draw(|w| w.time(&w.settings().checkpoint_interval.clone())),
             state_memory: self.state_memory,
-            ..JobArgs::default()
+            ..JobSettings::default()
         };
         // A run has a few KiB of state.
         let bases = BasePolicy {
@@ -170,17 +170,18 @@ impl Simulation {
             small: 0,
         };
         loop {
-            let args = JobArgs { workers: chance.random_range(self.settings.workers.clone()), ..args.clone() };
+            let settings =
+                JobSettings { workers: chance.random_range(self.settings.workers.clone()), ..settings.clone() };
             let world = World {
                 clock: self.clock.clone(),
                 incarnation: chance.random(),
                 store: Some(Arc::clone(&store) as _),
                 bases,
                 stop: self.schedule.restart(),
-                director: Some(Arc::clone(&self.schedule) as _),
+                scheduler: Some(Arc::clone(&self.schedule) as _),
             };
             let build = Arc::clone(&build);
-            let result = Job::new("simulation", args).simulate(world, move |flow| build(flow));
+            let result = Job::new("simulation", settings).simulate(world, move |flow| build(flow));
             let Ended { fate, turns, stuck } = self.schedule.ended();
             let so_far = &mut self.simulated;
             so_far.starts += 1;
@@ -191,7 +192,7 @@ impl Simulation {
             match (result, stuck) {
                 (_, Some(stuck)) => return Err(JobError::Invalid(stuck)),
                 (Ok(()), None) if fate == Fate::End => return Ok(()),
-                (Err(JobError::Invalid(text)), None) if text == CRASHED => {}
+                (Err(JobError::Crashed), None) => {}
                 (result, None) => result?,
             }
         }

@@ -8,20 +8,22 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use super::faults::{Fate, Faults};
 use super::table::{Place, State, Table};
-use super::weather::{Fate, Weather};
 use crate::clock::Clock;
-use crate::turns::{Director, Rest};
+use crate::locks::{lock, whole};
+use crate::testing::stage::Pace;
+use crate::threads::{self, Rest, Scheduler};
 
 /// Nobody has the turn.
 const NOBODY: usize = usize::MAX;
 
-pub(in crate::testing) struct Schedule {
+pub(super) struct Schedule {
     clock: Clock,
     /// An instant to count from: it is never looked at but for what lies between two.
     start: Instant,
@@ -39,11 +41,11 @@ pub(super) struct Ended {
 }
 
 impl Schedule {
-    pub(super) fn new(clock: Clock, weather: Weather) -> Self {
+    pub(super) fn new(clock: Clock, faults: Faults) -> Self {
         let table = Table {
-            weather,
+            faults,
             begun: false,
-            seats: Vec::new(),
+            slots: Vec::new(),
             turns: 0,
             digest: DefaultHasher::new(),
             fate: (Fate::End, u64::MAX),
@@ -54,7 +56,7 @@ impl Schedule {
         };
         Self {
             clock,
-            start: Instant::now(),
+            start: threads::now(),
             micros: AtomicU64::new(0),
             current: AtomicUsize::new(NOBODY),
             table: Mutex::new(table),
@@ -63,35 +65,18 @@ impl Schedule {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
     /// The world of the run that begins.
-    pub(super) fn set_out(&self, weather: Weather) {
+    pub(super) fn set_out(&self, faults: Faults) {
         let mut table = self.table();
-        (table.weather, table.begun) = (weather, true);
-    }
-
-    pub(in crate::testing) fn has_begun(&self) -> bool {
-        self.table().begun
-    }
-
-    pub(in crate::testing) fn arrived(&self, left: usize) -> usize {
-        self.draw(|weather| weather.arrived(left))
-    }
-
-    pub(in crate::testing) fn gap(&self) -> Duration {
-        self.draw(Weather::gap)
+        (table.faults, table.begun) = (faults, true);
     }
 
     /// Draws something.
-    pub(super) fn draw<T>(&self, draw: impl FnOnce(&mut Weather) -> T) -> T {
-        draw(&mut self.table().weather)
-    }
-
-    /// Adds to what the digest is of.
-    pub(in crate::testing) fn note(&self, what: &impl Hash) {
-        what.hash(&mut self.table().digest);
+    pub(super) fn draw<T>(&self, draw: impl FnOnce(&mut Faults) -> T) -> T {
+        draw(&mut self.table().faults)
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -101,8 +86,8 @@ impl Schedule {
     /// The job will be started; it looks at the flag that is returned.
     pub(super) fn restart(&self) -> Arc<AtomicBool> {
         let mut table = self.table();
-        table.fate = table.weather.fate();
-        table.seats.clear();
+        table.fate = table.faults.fate();
+        table.slots.clear();
         (table.turns, table.fated, table.lost, table.stop) = (0, false, false, Arc::default());
         Arc::clone(&table.stop)
     }
@@ -110,8 +95,8 @@ impl Schedule {
     /// Waits until all threads of the start have ended.
     pub(super) fn ended(&self) -> Ended {
         let mut table = self.table();
-        while table.seats.iter().any(|place| !matches!(place.state, State::Ended)) {
-            table = self.all_ended.wait(table).unwrap_or_else(PoisonError::into_inner);
+        while table.slots.iter().any(|place| !matches!(place.state, State::Ended)) {
+            table = whole(self.all_ended.wait(table));
         }
         let fate = if table.fated { table.fate.0 } else { Fate::End };
         Ended { fate, turns: table.turns, stuck: table.stuck.take() }
@@ -129,35 +114,35 @@ impl Schedule {
 
     /// Ends a turn, and gives the next one to somebody.
     fn hand_on(&self, table: &mut Table, last: usize) {
-        let took = table.weather.turn();
+        let took = table.faults.turn();
         self.pass(took);
         table.turns += 1;
         self.world(table);
         let next = loop {
             let now = self.now();
             table
-                .seats
+                .slots
                 .iter_mut()
                 .for_each(|place| place.stalled_until = place.stalled_until.filter(|until| *until > now));
-            let ready: Vec<usize> = (0..table.seats.len()).filter(|seat| table.is_ready(*seat, now)).collect();
+            let ready: Vec<usize> = (0..table.slots.len()).filter(|slot| table.is_ready(*slot, now)).collect();
             if let Some(next) = table.pick(&ready, last) {
                 break next;
             }
             match table.due().map(|due| due.saturating_duration_since(now)) {
                 // At least a microsecond: what is due between two of them is due at the second.
                 Some(wait) => self.pass(wait.max(Duration::from_micros(1))),
-                None if table.seats.iter().all(|place| matches!(place.state, State::Ended)) => break NOBODY,
+                None if table.slots.iter().all(|place| matches!(place.state, State::Ended)) => break NOBODY,
                 None if table.lost => break NOBODY,
                 None => table.give_up("every thread waits for another one"),
             }
         };
         (next, self.micros.load(Ordering::Relaxed)).hash(&mut table.digest);
         self.current.store(next, Ordering::Release);
-        match table.seats.get_mut(next) {
+        match table.slots.get_mut(next) {
             None => self.all_ended.notify_all(),
             Some(place) => {
                 (place.state, place.stirred) = (State::Running, false);
-                // One that has not taken its seat yet finds that it is its turn.
+                // One that has not taken its slot yet finds that it is its turn.
                 if let Some(thread) = place.thread.as_ref().filter(|_| next != last) {
                     thread.unpark();
                 }
@@ -175,30 +160,49 @@ impl Schedule {
                 Fate::End => {}
             }
         }
-        if table.turns >= table.weather.settings().max_turns && table.stuck.is_none() {
+        if table.turns >= table.faults.settings().max_turns && table.stuck.is_none() {
             table.give_up("it has had all turns there are, and goes on");
         }
-        if let Some(time) = table.weather.stall() {
-            let seats = table.seats.len();
+        if let Some(time) = table.faults.stall() {
+            let slots = table.slots.len();
             let until = self.now() + time;
-            let at = table.weather.chance.random_range(0..seats);
-            table.seats[at].stalled_until = Some(until);
+            let at = table.faults.chance.random_range(0..slots);
+            table.slots[at].stalled_until = Some(until);
         }
     }
 
-    fn wait_for_turn(&self, seat: usize) {
-        while self.current.load(Ordering::Acquire) != seat {
+    fn wait_for_turn(&self, slot: usize) {
+        while self.current.load(Ordering::Acquire) != slot {
             std::thread::park();
         }
     }
 }
 
-impl Director for Schedule {
+impl Pace for Schedule {
+    fn has_begun(&self) -> bool {
+        self.table().begun
+    }
+
+    fn arrived(&self, left: usize) -> usize {
+        self.draw(|faults| faults.arrived(left))
+    }
+
+    fn gap(&self) -> Duration {
+        self.draw(Faults::gap)
+    }
+
+    /// Adds to what the digest is of.
+    fn note(&self, what: &str) {
+        what.hash(&mut self.table().digest);
+    }
+}
+
+impl Scheduler for Schedule {
     fn announce(&self, by: Option<usize>, name: &str) -> usize {
         let mut table = self.table();
         // A thread of a worker's thread is the worker's.
-        let owner = by.map(|by| table.seats.get(by).and_then(|place| place.owner).unwrap_or(by));
-        table.seats.push(Place {
+        let owner = by.map(|by| table.slots.get(by).and_then(|place| place.owner).unwrap_or(by));
+        table.slots.push(Place {
             name: name.to_owned(),
             owner,
             thread: None,
@@ -207,51 +211,51 @@ impl Director for Schedule {
             stirred: false,
             hurried: false,
         });
-        table.seats.len() - 1
+        table.slots.len() - 1
     }
 
-    fn begin(&self, seat: usize) {
+    fn begin(&self, slot: usize) {
         let mut table = self.table();
-        if let Some(place) = table.seats.get_mut(seat) {
+        if let Some(place) = table.slots.get_mut(slot) {
             place.thread = Some(std::thread::current());
         }
-        // The last worker to take its seat opens the round.
-        let all_here = table.seats.iter().all(|place| place.thread.is_some());
+        // The last worker to take its slot opens the round.
+        let all_here = table.slots.iter().all(|place| place.thread.is_some());
         if all_here && table.turns == 0 && self.current.load(Ordering::Acquire) == NOBODY {
             self.hand_on(&mut table, NOBODY);
         }
         drop(table);
-        self.wait_for_turn(seat);
+        self.wait_for_turn(slot);
     }
 
-    fn rest(&self, seat: usize, rest: Rest) -> bool {
+    fn rest(&self, slot: usize, rest: Rest) -> bool {
         let mut table = self.table();
         if !matches!(rest, Rest::Idle { .. }) {
-            table.stir(seat);
+            table.stir(slot);
         }
-        if let Some(place) = table.seats.get_mut(seat) {
+        if let Some(place) = table.slots.get_mut(slot) {
             place.state = State::Resting(rest);
         }
-        self.hand_on(&mut table, seat);
+        self.hand_on(&mut table, slot);
         drop(table);
-        self.wait_for_turn(seat);
+        self.wait_for_turn(slot);
         !self.table().lost
     }
 
-    fn end(&self, seat: usize) {
+    fn end(&self, slot: usize) {
         let mut table = self.table();
-        table.stir(seat);
-        if let Some(place) = table.seats.get_mut(seat) {
+        table.stir(slot);
+        if let Some(place) = table.slots.get_mut(slot) {
             place.state = State::Ended;
         }
         // A thread that was given up outlives its worker: it is to see that nobody sends any more.
-        table.seats.iter_mut().filter(|place| place.owner == Some(seat)).for_each(|place| place.hurried = true);
-        self.hand_on(&mut table, seat);
+        table.slots.iter_mut().filter(|place| place.owner == Some(slot)).for_each(|place| place.hurried = true);
+        self.hand_on(&mut table, slot);
     }
 
-    fn ends(&self, seat: usize) -> bool {
+    fn ends(&self, slot: usize) -> bool {
         let mut table = self.table();
-        let Some(place) = table.seats.get_mut(seat) else { return true };
+        let Some(place) = table.slots.get_mut(slot) else { return true };
         place.hurried = true;
         matches!(place.state, State::Ended)
     }

@@ -3,7 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::Simulation;
+use super::run::Simulation;
+use crate::error::panic_text;
 
 const VARIABLE: &str = "TIDEMILL_SEED";
 /// How many times as many seeds a long run takes.
@@ -54,9 +55,7 @@ impl Simulation {
         (0..).zip(seeds).find_map(|(passed, seed)| {
             let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut Self::new(seed))));
             let panic = outcome.err()?;
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Some(Found { seed, passed, message })
+            Some(Found { seed, passed, message: panic_text(&*panic) })
         })
     }
 }

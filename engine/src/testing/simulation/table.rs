@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use rand::Rng;
 
-use super::weather::{Fate, Weather};
-use crate::turns::Rest;
+use super::faults::{Fate, Faults};
+use crate::threads::Rest;
 
 pub(super) struct Table {
-    pub(super) weather: Weather,
+    pub(super) faults: Faults,
     pub(super) begun: bool,
-    pub(super) seats: Vec<Place>,
+    pub(super) slots: Vec<Place>,
     pub(super) turns: u64,
     pub(super) digest: DefaultHasher,
     pub(super) fate: (Fate, u64),
@@ -47,8 +47,8 @@ pub(super) enum State {
 }
 
 impl Table {
-    pub(super) fn is_ready(&self, seat: usize, now: Instant) -> bool {
-        let Some(place) = self.seats.get(seat) else { return false };
+    pub(super) fn is_ready(&self, slot: usize, now: Instant) -> bool {
+        let Some(place) = self.slots.get(slot) else { return false };
         if !self.lost && place.stalled_until.is_some() {
             return false;
         }
@@ -56,7 +56,7 @@ impl Table {
             State::Ended | State::Running => false,
             State::Announced | State::Resting(Rest::Busy) => true,
             State::Resting(Rest::End(other)) => {
-                self.seats.get(*other).is_none_or(|other| matches!(other.state, State::Ended))
+                self.slots.get(*other).is_none_or(|other| matches!(other.state, State::Ended))
             }
             State::Resting(_) if self.lost => true,
             State::Resting(Rest::Idle { until }) => place.stirred || *until <= now,
@@ -66,10 +66,10 @@ impl Table {
     }
 
     pub(super) fn pick(&mut self, ready: &[usize], last: usize) -> Option<usize> {
-        if ready.contains(&last) && self.weather.persists() {
+        if ready.contains(&last) && self.faults.persists() {
             return Some(last);
         }
-        (!ready.is_empty()).then(|| ready[self.weather.chance.random_range(0..ready.len())])
+        (!ready.is_empty()).then(|| ready[self.faults.chance.random_range(0..ready.len())])
     }
 
     /// The next time at which something that waits for time can go on.
@@ -86,23 +86,23 @@ impl Table {
                 (_, stalled) => stalled.or(resting),
             }
         };
-        self.seats.iter().filter_map(due).min()
+        self.slots.iter().filter_map(due).min()
     }
 
     /// The job does not come to its end.
     pub(super) fn give_up(&mut self, why: &str) {
-        let waiting = self.seats.iter().filter(|place| !matches!(place.state, State::Ended)).map(Place::describe);
+        let waiting = self.slots.iter().filter(|place| !matches!(place.state, State::Ended)).map(Place::describe);
         let waiting = waiting.collect::<Vec<_>>().join("\n  ");
         self.stuck = Some(format!("the job is stuck after {} turns: {why}\n  {waiting}", self.turns));
         self.lost = true;
     }
 
-    /// A turn of `seat` did something: who may have waited for that looks again.
-    pub(super) fn stir(&mut self, seat: usize) {
-        let owner = self.seats.get(seat).and_then(|place| place.owner);
-        for (at, place) in self.seats.iter_mut().enumerate() {
+    /// A turn of `slot` did something: who may have waited for that looks again.
+    pub(super) fn stir(&mut self, slot: usize) {
+        let owner = self.slots.get(slot).and_then(|place| place.owner);
+        for (at, place) in self.slots.iter_mut().enumerate() {
             place.stirred |= match owner {
-                None => place.owner.is_none() && at != seat,
+                None => place.owner.is_none() && at != slot,
                 Some(owner) => at == owner,
             };
         }

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use super::{Simulation, SimulationReport};
 use crate::EventTime;
+use crate::keyed::{Context, KeyedLogic, LogicError, Order, States, ValueState};
 use crate::record::Record;
-use crate::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
 
 /// Counts the records of a key from its first one on, and tells how many after 50 ms.
 struct Burst {

@@ -1,0 +1,151 @@
+//! Watermark alignment: how far each source has come in event time, so that none runs ahead of the slowest one, and an idle one
+//! follows.
+
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, RwLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::locks::whole;
+use crate::time::EventTime;
+
+/// How far each source instance of the process has come in event time, and other processes as a whole.
+pub(crate) struct SourceClocks {
+    here: RwLock<Vec<Arc<SourceClock>>>,
+    /// By process: what it last told of its slowest; idle until it tells anything.
+    elsewhere: Vec<SourceClock>,
+}
+
+/// One source instance.
+pub(crate) struct SourceClock {
+    watermark: AtomicI64,
+    latest: AtomicI64,
+    activity: AtomicU8,
+}
+
+/// How far a source has come, or the slowest of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reach {
+    pub(crate) watermark: EventTime,
+    /// The event time that the watermark rests on: it is behind it by how far out of order records may be.
+    pub(crate) latest: EventTime,
+}
+
+impl Reach {
+    const NOWHERE: Self = Self { watermark: EventTime::MIN, latest: EventTime::MIN };
+
+    fn least(self, other: Self) -> Self {
+        Self { watermark: self.watermark.min(other.watermark), latest: self.latest.min(other.latest) }
+    }
+
+    /// Where the watermark of an idle source may go that follows this one. When it has records again they may be as far behind
+    /// as its own bound says, or they would be late only because of how far the other one is in order.
+    fn followed_within(self, out_of_orderness_ms: i64) -> EventTime {
+        self.watermark.min(self.latest.plus_ms(-out_of_orderness_ms))
+    }
+}
+
+/// Whether a source instance counts for watermark alignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Activity {
+    Active,
+    Idle,
+    Done,
+}
+
+impl SourceClock {
+    fn new(reach: Reach, activity: Activity) -> Self {
+        Self {
+            watermark: AtomicI64::new(reach.watermark.0),
+            latest: AtomicI64::new(reach.latest.0),
+            activity: AtomicU8::new(activity as u8),
+        }
+    }
+
+    pub(crate) fn set(&self, reach: Reach, activity: Activity) {
+        self.watermark.store(reach.watermark.0, Ordering::Relaxed);
+        self.latest.store(reach.latest.0, Ordering::Relaxed);
+        self.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    fn reach(&self) -> Reach {
+        let [watermark, latest] = [&self.watermark, &self.latest].map(|time| EventTime(time.load(Ordering::Relaxed)));
+        Reach { watermark, latest }
+    }
+
+    fn is(&self, activity: Activity) -> bool {
+        self.activity.load(Ordering::Relaxed) == activity as u8
+    }
+}
+
+impl SourceClocks {
+    pub(crate) fn new(processes: usize) -> Self {
+        let elsewhere = (0..processes).map(|_| SourceClock::new(Reach::NOWHERE, Activity::Idle)).collect();
+        Self { here: RwLock::default(), elsewhere }
+    }
+
+    pub(crate) fn register(&self, reach: Reach) -> Arc<SourceClock> {
+        let clock = Arc::new(SourceClock::new(reach, Activity::Active));
+        whole(self.here.write()).push(Arc::clone(&clock));
+        clock
+    }
+
+    /// The least that the active source instances of this process have reached; `None` when none is active.
+    pub(crate) fn least_active_here(&self) -> Option<Reach> {
+        let clocks = whole(self.here.read());
+        clocks.iter().filter(|clock| clock.is(Activity::Active)).map(|clock| clock.reach()).reduce(Reach::least)
+    }
+
+    /// The least that all active source instances have reached, as far as is known here.
+    pub(crate) fn least_active(&self) -> Option<Reach> {
+        let elsewhere = self.elsewhere.iter().filter(|clock| clock.is(Activity::Active)).map(SourceClock::reach);
+        elsewhere.chain(self.least_active_here()).reduce(Reach::least)
+    }
+
+    /// Another process told of its slowest active source instances, or that none is active.
+    pub(crate) fn hear(&self, process: usize, least: Option<Reach>) {
+        if let Some(clock) = self.elsewhere.get(process) {
+            let activity = if least.is_some() { Activity::Active } else { Activity::Idle };
+            clock.set(least.unwrap_or(Reach::NOWHERE), activity);
+        }
+    }
+
+    /// Where the watermark of a source instance may go that has nothing of its own to wait for: where the active ones are, or,
+    /// when none is, where the furthest of this process is, so that what has been read is not held for ever.
+    pub(crate) fn followed_within(&self, out_of_orderness_ms: i64) -> Option<EventTime> {
+        if let Some(least) = self.least_active() {
+            return Some(least.followed_within(out_of_orderness_ms));
+        }
+        let clocks = whole(self.here.read());
+        let open = clocks.iter().filter(|clock| !clock.is(Activity::Done));
+        open.map(|clock| clock.reach().followed_within(out_of_orderness_ms)).max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reach(watermark: i64, latest: i64) -> Reach {
+        Reach { watermark: EventTime(watermark), latest: EventTime(latest) }
+    }
+
+    #[test]
+    fn an_idle_source_follows_only_as_far_as_its_own_out_of_orderness_allows() {
+        let clocks = SourceClocks::new(2);
+        let strict = clocks.register(reach(100, 100));
+        let loose = clocks.register(reach(20, 70));
+        loose.set(reach(20, 70), Activity::Idle);
+        assert_eq!(clocks.followed_within(50), Some(EventTime(50)), "50 behind what is latest");
+        assert_eq!(clocks.followed_within(0), Some(EventTime(100)));
+        // Following again and again comes no further.
+        loose.set(reach(50, 100), Activity::Idle);
+        strict.set(reach(100, 100), Activity::Idle);
+        assert_eq!(clocks.followed_within(50), Some(EventTime(50)), "nobody is active");
+        // What follows never passes whom it follows.
+        clocks.hear(1, Some(reach(10, 90)));
+        assert_eq!(clocks.followed_within(0), Some(EventTime(10)));
+        assert_eq!(clocks.followed_within(85), Some(EventTime(5)));
+    }
+}

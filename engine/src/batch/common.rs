@@ -1,0 +1,102 @@
+//! What batches have in common, however they are run: they are gathered, prepared, and finished.
+
+use std::sync::Arc;
+
+use timely::dataflow::channels::pushers::Output;
+use timely::scheduling::Activator;
+
+use super::gather::{Gather, Gathered};
+use super::logic::{BatchLogic, BatchOutput, BatchTimes};
+use crate::error::JobError;
+use crate::metrics::{Counter, Distribution, OperatorMetrics};
+use crate::record::{DeadLetter, Record};
+use crate::time::Moment;
+use crate::worker::Shared;
+
+/// The two outputs of the operator.
+pub(super) struct Outputs<O> {
+    pub(super) main: Output<Moment, Vec<Record<O>>>,
+    pub(super) dead: Output<Moment, Vec<Record<DeadLetter>>>,
+}
+
+pub(super) struct Common<L: BatchLogic> {
+    name: String,
+    pub(super) logic: L,
+    pub(super) gather: Gather<L::In>,
+    /// Buffers of work that is done, for the next batches.
+    spare_work: Vec<L::Work>,
+    output: BatchOutput<L::Out>,
+    outputs: Outputs<L::Out>,
+    batches: Counter,
+    sizes: Distribution,
+    pub(super) metrics: Arc<OperatorMetrics>,
+    pub(super) activator: Activator,
+    pub(super) context: Shared,
+}
+
+impl<L: BatchLogic> Common<L> {
+    pub(super) fn new(
+        name: &str,
+        logic: L,
+        outputs: Outputs<L::Out>,
+        metrics: Arc<OperatorMetrics>,
+        activator: Activator,
+        context: Shared,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            logic,
+            gather: Gather::new(),
+            spare_work: Vec::new(),
+            output: BatchOutput { records: Vec::new(), dead_letters: Vec::new() },
+            outputs,
+            batches: metrics.counter("batches"),
+            sizes: metrics.distribution("batch_size_records"),
+            metrics,
+            activator,
+            context,
+        }
+    }
+
+    /// A logic that says 0 gets one at a time, not an endless loop.
+    pub(super) fn max_batch_size(&self) -> usize {
+        self.logic.max_batch_size().max(1)
+    }
+
+    pub(super) fn is_due(&self, batch: &Gathered<L::In>) -> bool {
+        self.gather.is_due(batch, self.logic.max_delay(), self.logic.max_watermark_delay())
+    }
+
+    /// Makes the work of a batch.
+    pub(super) fn prepare(&mut self, batch: &Gathered<L::In>) -> L::Work {
+        let mut work = self.spare_work.pop().unwrap_or_default();
+        self.logic.prepare(&batch.records, &mut work);
+        work
+    }
+
+    /// Makes and sends the results of a batch.
+    pub(super) fn finish(
+        &mut self,
+        mut batch: Gathered<L::In>,
+        mut work: L::Work,
+        times: BatchTimes,
+    ) -> Result<(), JobError> {
+        let size = batch.records.len();
+        self.batches.add(1);
+        self.sizes.record(size as u64);
+        self.output.records.reserve(size);
+        self.logic
+            .finish(batch.records.drain(..), &mut work, times, &mut self.output)
+            .map_err(|source| JobError::Operator { operator: self.name.clone(), source })?;
+        self.metrics.records_out.add(self.output.records.len() as u64);
+        self.metrics.dead_letters.add(self.output.dead_letters.len() as u64);
+        self.output.dead_letters.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));
+        self.outputs.main.activate().give(&batch.main, &mut self.output.records);
+        self.outputs.dead.activate().give(&batch.dead, &mut self.output.dead_letters);
+        self.output.records.clear();
+        self.output.dead_letters.clear();
+        self.gather.reuse(batch.records);
+        self.spare_work.push(work);
+        Ok(())
+    }
+}

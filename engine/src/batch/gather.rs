@@ -1,0 +1,102 @@
+//! Records of one epoch gathered into batches, in the order they come.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use std::vec::Drain;
+
+use timely::dataflow::operators::{Capability, InputCapability};
+
+use crate::record::Record;
+use crate::threads;
+use crate::time::Moment;
+
+/// Records of one epoch, and the capabilities to send what becomes of them.
+pub(super) struct Gathered<I> {
+    pub(super) main: Capability<Moment>,
+    pub(super) dead: Capability<Moment>,
+    pub(super) since: Instant,
+    pub(super) records: Vec<Record<I>>,
+}
+
+/// Batches that are not run yet; only the last one is open, the others are full or of another epoch.
+pub(super) struct Gather<I> {
+    batches: VecDeque<Gathered<I>>,
+    /// Allocations of batches that are done, for the next ones.
+    spare: Vec<Vec<Record<I>>>,
+    /// Of the input's frontier; nothing can come any more without one.
+    meet: Option<Moment>,
+}
+
+impl<I> Gather<I> {
+    pub(super) fn new() -> Self {
+        Self { batches: VecDeque::new(), spare: Vec::new(), meet: None }
+    }
+
+    /// The frontier of the input has this meet.
+    pub(super) fn saw(&mut self, meet: Option<Moment>) {
+        self.meet = meet;
+    }
+
+    /// Whether records of `moment` go to the batch that is open. Results belong to the epoch of their records, so a batch never
+    /// spans two.
+    pub(super) fn is_open_to(&self, moment: Moment, max_batch_size: usize) -> bool {
+        let open = self.batches.back();
+        open.is_some_and(|open| open.main.time().epoch == moment.epoch && open.records.len() < max_batch_size)
+    }
+
+    /// Adds records of a message to one batch, as many as it has room for: to the open one, or to a new one where that is not
+    /// open to them. Returns whether it is full.
+    pub(super) fn add(
+        &mut self,
+        capability: &InputCapability<Moment>,
+        moment: Moment,
+        records: &mut Drain<'_, Record<I>>,
+        max_batch_size: usize,
+    ) -> bool {
+        if !self.is_open_to(moment, max_batch_size) {
+            self.batches.push_back(Gathered {
+                main: capability.delayed(&moment, 0),
+                dead: capability.delayed(&moment, 1),
+                since: threads::now(),
+                records: self.spare.pop().unwrap_or_default(),
+            });
+        }
+        let Some(open) = self.batches.back_mut() else { return false };
+        // The least watermark of the batch's messages: results are not late because of the batch.
+        if moment.watermark < open.main.time().watermark {
+            open.main = capability.delayed(&moment, 0);
+            open.dead = capability.delayed(&moment, 1);
+        }
+        let room = max_batch_size - open.records.len();
+        open.records.extend(records.by_ref().take(room));
+        open.records.len() >= max_batch_size
+    }
+
+    /// The batch that is run next.
+    pub(super) fn first(&self) -> Option<&Gathered<I>> {
+        self.batches.front()
+    }
+
+    pub(super) fn take_first(&mut self) -> Option<Gathered<I>> {
+        self.batches.pop_front()
+    }
+
+    /// Whether the first batch is closed: full, or followed by another one.
+    pub(super) fn is_first_closed(&self, max_batch_size: usize) -> bool {
+        self.batches.len() > 1 || self.first().is_some_and(|first| first.records.len() >= max_batch_size)
+    }
+
+    /// Whether a batch is not to be filled any longer: its epoch is over, or it is as old as `max_delay` allows, or
+    /// `max_watermark_delay` where it holds the watermark back.
+    pub(super) fn is_due(&self, batch: &Gathered<I>, max_delay: Duration, max_watermark_delay: Duration) -> bool {
+        let at = batch.main.time();
+        let Some(meet) = self.meet.filter(|meet| meet.epoch <= at.epoch) else { return true };
+        let overtaken = meet.watermark > at.watermark;
+        threads::since(batch.since) >= if overtaken { max_watermark_delay.min(max_delay) } else { max_delay }
+    }
+
+    /// Takes the allocation of a batch back.
+    pub(super) fn reuse(&mut self, records: Vec<Record<I>>) {
+        self.spare.push(records);
+    }
+}

@@ -1,0 +1,71 @@
+//! Batches that are run on the worker, whose other operators wait meanwhile: as soon as they are full, or due.
+
+use std::time::Duration;
+
+use timely::dataflow::operators::InputCapability;
+
+use super::common::Common;
+use super::logic::{BatchLogic, BatchRunner, BatchTimes};
+use crate::error::JobError;
+use crate::record::Record;
+use crate::threads;
+use crate::time::Moment;
+
+pub(super) struct InLine<L: BatchLogic> {
+    pub(super) common: Common<L>,
+    runner: Box<dyn BatchRunner<L::Work>>,
+}
+
+impl<L: BatchLogic> InLine<L> {
+    pub(super) fn new(common: Common<L>, runner: Box<dyn BatchRunner<L::Work>>) -> Self {
+        Self { common, runner }
+    }
+
+    /// Takes a message's records in, and runs what is full.
+    pub(super) fn take(
+        &mut self,
+        capability: &InputCapability<Moment>,
+        moment: Moment,
+        records: &mut Vec<Record<L::In>>,
+    ) -> Result<(), JobError> {
+        let max_batch_size = self.common.max_batch_size();
+        let mut records = records.drain(..);
+        while !records.as_slice().is_empty() {
+            if !self.common.gather.is_open_to(moment, max_batch_size) {
+                self.run()?;
+            }
+            if self.common.gather.add(capability, moment, &mut records, max_batch_size) {
+                self.run()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the open batch if it is due, or if the worker has nothing better to do.
+    pub(super) fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
+        let Some(open) = self.common.gather.first() else { return Ok(()) };
+        if idle || self.common.is_due(open) {
+            return self.run();
+        }
+        // One more turn: if it brings no input, the worker has nothing better to do.
+        self.common.activator.activate();
+        Ok(())
+    }
+
+    /// Runs what is gathered.
+    fn run(&mut self) -> Result<(), JobError> {
+        while let Some(batch) = self.common.gather.take_first() {
+            let mut work = self.common.prepare(&batch);
+            let closed = threads::now();
+            self.runner.run(&mut work);
+            let times = BatchTimes {
+                gathered: closed - batch.since,
+                queued: Duration::ZERO,
+                ran: threads::since(closed),
+                total: threads::since(batch.since),
+            };
+            self.common.finish(batch, work, times)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! Batches as a timely operator. See the picture in the parent module.
+
+use std::sync::Arc;
+
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::InputCapability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::operate::FrontierInterest;
+
+use super::common::{Common, Outputs};
+use super::in_line::InLine;
+use super::logic::{BatchLogic, BatchRunner, Execution};
+use super::pool::Pool;
+use super::pooled::Pooled;
+use crate::error::JobError;
+use crate::graph::{Stream, moment_of};
+use crate::metrics::OperatorMetrics;
+use crate::record::{Data, Record};
+use crate::time::Moment;
+use crate::worker::Shared;
+
+impl<'s, D: Data> Stream<'s, D> {
+    /// Runs batch logic (inference, lookups) over the stream, on the worker the records are on or on threads
+    /// beside it.
+    ///
+    /// # Errors
+    /// When the name is taken, or `logic` cannot be made.
+    pub fn batch<L: BatchLogic<In = D>>(
+        self,
+        name: &str,
+        logic: impl FnOnce(&Arc<OperatorMetrics>) -> Result<(L, Execution<L::Work>), JobError>,
+    ) -> Result<Stream<'s, L::Out>, JobError> {
+        batch(self, name, logic)
+    }
+}
+
+/// Builds the operator on this worker.
+fn batch<'s, L: BatchLogic>(
+    stream: Stream<'s, L::In>,
+    name: &str,
+    logic: impl FnOnce(&Arc<OperatorMetrics>) -> Result<(L, Execution<L::Work>), JobError>,
+) -> Result<Stream<'s, L::Out>, JobError> {
+    let Stream { flow, inner } = stream;
+    let context = flow.claim_name(name)?;
+    let metrics = flow.metrics(name, "batch");
+    let (logic, execution) = logic(&metrics)?;
+
+    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
+    let mut input = builder.new_input(inner, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::IfCapability);
+    let (main, main_stream) = builder.new_output();
+    let (dead, dead_stream) = builder.new_output();
+    let address = builder.operator_info().address;
+    let activator = flow.scope().activator_for(address.clone());
+    let place = match execution {
+        Execution::InLine(runner) => Ok(Place::InLine(runner)),
+        Execution::Pool(spec) => {
+            let wake = flow.scope().worker().sync_activator_for(address.to_vec());
+            Pool::start(name, spec, wake).map(Place::Beside)
+        }
+    };
+    if place.is_err() {
+        // A builder may not be given up: what went wrong stops the job in the operator's first turn.
+        activator.activate();
+    }
+    let (name, busy) = (name.to_owned(), Arc::clone(&metrics));
+    builder.build(move |_| {
+        let common = Common::new(&name, logic, Outputs { main, dead }, metrics, activator, Shared::clone(&context));
+        let mut machine = match place {
+            Ok(Place::InLine(runner)) => Machine::InLine(InLine::new(common, runner)),
+            Ok(Place::Beside(pool)) => Machine::Pooled(Box::new(Pooled::new(common, pool))),
+            Err(failure) => Machine::Failed(Some(failure)),
+        };
+        move |frontiers| {
+            if context.failed() {
+                return;
+            }
+            let _busy = busy.busy();
+            let mut result = machine.begin(Moment::meet_of(&frontiers[0].frontier()));
+            let mut idle = true;
+            input.for_each(|capability, records| {
+                idle = false;
+                let Some(moment) = moment_of(&capability) else { return };
+                if result.is_ok() {
+                    busy.records_in.add(records.len() as u64);
+                    result = machine.take(&capability, moment, records);
+                }
+            });
+            let result = result.and_then(|()| machine.work_off(idle));
+            context.guard(result);
+        }
+    });
+    flow.add_dead_letters(dead_stream);
+    Ok(flow.stream(main_stream))
+}
+
+enum Place<W> {
+    InLine(Box<dyn BatchRunner<W>>),
+    Beside(Pool<W>),
+}
+
+enum Machine<L: BatchLogic> {
+    InLine(InLine<L>),
+    Pooled(Box<Pooled<L>>),
+    /// It could not be built.
+    Failed(Option<JobError>),
+}
+
+impl<L: BatchLogic> Machine<L> {
+    /// Begins a turn: the frontier of the input has this meet. Sends what threads have done.
+    fn begin(&mut self, meet: Option<Moment>) -> Result<(), JobError> {
+        match self {
+            Self::InLine(machine) => {
+                machine.common.gather.saw(meet);
+                Ok(())
+            }
+            Self::Pooled(machine) => {
+                machine.common.gather.saw(meet);
+                machine.collect()
+            }
+            Self::Failed(error) => error.take().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Gathers a message's records.
+    fn take(
+        &mut self,
+        capability: &InputCapability<Moment>,
+        moment: Moment,
+        records: &mut Vec<Record<L::In>>,
+    ) -> Result<(), JobError> {
+        match self {
+            Self::InLine(machine) => machine.take(capability, moment, records),
+            Self::Pooled(machine) => {
+                machine.take(capability, moment, records);
+                Ok(())
+            }
+            Self::Failed(_) => Ok(()),
+        }
+    }
+
+    /// Ends a turn: runs what is due. `idle`: the turn brought no input.
+    fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
+        match self {
+            Self::InLine(machine) => machine.work_off(idle),
+            Self::Pooled(machine) => machine.work_off(idle),
+            Self::Failed(_) => Ok(()),
+        }
+    }
+}

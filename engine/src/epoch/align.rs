@@ -1,0 +1,152 @@
+//! Epoch alignment: which input belongs to the epoch that runs, and when that epoch may close.
+//!
+//! ```text
+//! batches of the current epoch ─────────────▶ applied at once
+//! batches of later epochs ──▶ stash ──────────▶ applied when their epoch begins
+//! frontier of the input ──▶ meet ──▶ Watermark(w) │ Close(epoch) │ Wait │ Finished
+//! ```
+//! Invariant: the watermark never passes a stashed batch. A batch of epoch e+1 that waits was sent
+//! before the frontier moved, so its records may be older than the frontier's watermark.
+
+use std::collections::BTreeMap;
+
+use super::finish::Finish;
+use crate::time::{Epoch, EventTime, Moment};
+
+/// What an aligned operator does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Event time has come to here: release and fire what it passed.
+    Watermark(EventTime),
+    /// Everything of this epoch was applied: seal it, then call [`Aligner::begin_next`].
+    Close(Epoch),
+    /// Nothing to do until input or frontier change.
+    Wait,
+    /// The last epoch was closed: give up the capabilities.
+    Finished,
+}
+
+/// The stash and the position of one aligned operator.
+#[derive(Debug)]
+pub(crate) struct Aligner<B> {
+    current: Moment,
+    stash: BTreeMap<Epoch, Stashed<B>>,
+}
+
+#[derive(Debug)]
+struct Stashed<B> {
+    /// The least watermark that any of the batches was sent at.
+    watermark: EventTime,
+    batches: Vec<B>,
+}
+
+impl<B> Aligner<B> {
+    /// Starts in `epoch`, with the watermark that a restored checkpoint had reached.
+    pub(crate) fn new(epoch: Epoch, watermark: EventTime) -> Self {
+        Self { current: Moment::new(epoch, watermark), stash: BTreeMap::new() }
+    }
+
+    /// The epoch that runs and the watermark that was reached in it.
+    pub(crate) fn current(&self) -> Moment {
+        self.current
+    }
+
+    /// Gives `batch` back when it belongs to the current epoch, keeps it for later otherwise.
+    pub(crate) fn admit(&mut self, moment: Moment, batch: B) -> Option<B> {
+        debug_assert!(moment.epoch >= self.current.epoch, "{moment:?} came after its epoch closed");
+        if moment.epoch <= self.current.epoch {
+            return Some(batch);
+        }
+        let stashed =
+            self.stash.entry(moment.epoch).or_insert(Stashed { watermark: EventTime::MAX, batches: Vec::new() });
+        stashed.watermark = stashed.watermark.min(moment.watermark);
+        stashed.batches.push(batch);
+        None
+    }
+
+    /// What to do, given the meet of the input frontier (`None`: it is empty) and how the job ends.
+    pub(crate) fn step(&mut self, meet: Option<Moment>, finish: Option<Finish>) -> Step {
+        let last = finish.map(|f| f.last);
+        if last.is_some_and(|last| self.current.epoch > last) {
+            return Step::Finished;
+        }
+        let (epoch, watermark) = match (meet, finish) {
+            (Some(meet), _) => (meet.epoch, meet.watermark),
+            // Event time runs out in the last epoch only: an earlier one may be restored, and then
+            // the records of the later ones come again.
+            (None, Some(f)) if f.drain && self.current.epoch == f.last => (f.last.next(), EventTime::MAX),
+            (None, Some(f)) => (f.last.next(), self.current.watermark),
+            // The sources give up their capabilities only after they heard of the finish; so has this worker.
+            (None, None) => return Step::Wait,
+        };
+        let watermark = self.stash.values().map(|s| s.watermark).fold(watermark, EventTime::min);
+        if watermark > self.current.watermark {
+            self.current.watermark = watermark;
+            return Step::Watermark(watermark);
+        }
+        if epoch > self.current.epoch { Step::Close(self.current.epoch) } else { Step::Wait }
+    }
+
+    /// Begins the epoch after the closed one and gives back what was stashed for it.
+    pub(crate) fn begin_next(&mut self) -> Vec<B> {
+        self.current.epoch = self.current.epoch.next();
+        self.stash.remove(&self.current.epoch).map_or_else(Vec::new, |s| s.batches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(epoch: u64, watermark: i64) -> Moment {
+        Moment::new(Epoch(epoch), EventTime(watermark))
+    }
+
+    fn aligner() -> Aligner<&'static str> {
+        Aligner::new(Epoch(1), EventTime::MIN)
+    }
+
+    #[test]
+    fn later_epochs_wait_for_their_turn() {
+        let mut a = aligner();
+        assert_eq!(a.admit(moment(1, 10), "now"), Some("now"));
+        assert_eq!(a.admit(moment(2, 10), "later"), None);
+        assert_eq!(a.step(Some(moment(1, 10)), None), Step::Watermark(EventTime(10)));
+        assert_eq!(a.step(Some(moment(1, 10)), None), Step::Wait);
+        assert_eq!(a.step(Some(moment(2, 10)), None), Step::Close(Epoch(1)));
+        assert_eq!(a.begin_next(), ["later"]);
+        assert_eq!(a.step(Some(moment(2, 10)), None), Step::Wait);
+    }
+
+    #[test]
+    fn the_watermark_does_not_pass_a_stashed_batch() {
+        let mut a = aligner();
+        assert_eq!(a.admit(moment(2, 50), "records from 50 on"), None);
+        assert_eq!(a.step(Some(moment(1, 90)), None), Step::Watermark(EventTime(50)));
+        assert_eq!(a.step(Some(moment(2, 90)), None), Step::Close(Epoch(1)));
+        a.begin_next();
+        assert_eq!(a.step(Some(moment(2, 90)), None), Step::Watermark(EventTime(90)));
+    }
+
+    #[test]
+    fn event_time_runs_out_in_the_last_epoch_only() {
+        let finish = Some(Finish { last: Epoch(2), drain: true });
+        let mut a = aligner();
+        assert_eq!(a.step(None, finish), Step::Close(Epoch(1)));
+        a.begin_next();
+        assert_eq!(a.step(None, finish), Step::Watermark(EventTime::MAX));
+        assert_eq!(a.step(None, finish), Step::Close(Epoch(2)));
+        a.begin_next();
+        assert_eq!(a.step(None, finish), Step::Finished);
+    }
+
+    #[test]
+    fn a_stop_leaves_the_watermark_alone() {
+        let finish = Some(Finish { last: Epoch(1), drain: false });
+        let mut a = aligner();
+        assert_eq!(a.step(None, finish), Step::Close(Epoch(1)));
+        a.begin_next();
+        assert_eq!(a.step(None, finish), Step::Finished);
+        assert_eq!(a.current().watermark, EventTime::MIN);
+    }
+}

@@ -1,0 +1,15 @@
+//! Epochs on one worker: which input belongs to which, who has closed one, and how the last one ends.
+//!
+//! ```text
+//! align.rs   of one operator: apply at once, or stash until its epoch begins     finish.rs  which epoch is the last
+//! epochs.rs  of one worker: what its operators contribute, until all have closed the epoch
+//! ```
+
+mod align;
+mod epochs;
+mod finish;
+
+pub(crate) use align::{Aligner, Step};
+pub use epochs::SinkTask;
+pub(crate) use epochs::{Epochs, SourceId};
+pub(crate) use finish::Finish;

@@ -1,0 +1,17 @@
+//! The typed graph that a user builds, and what its operators are made of.
+//!
+//! ```text
+//! Flow ── source ─▶ Stream ── map, filter, … (stateless.rs) ─▶ Stream ── key_by (keyed.rs) ─▶ KeyedStream ── process ─▶ …
+//! ```
+//! The verbs that have an operator of their own are beside it: `source` in `source/operator.rs`, `process` in `keyed/operator.rs`,
+//! `batch` in `batch/operator.rs`, `sink` in `sink/operator.rs`.
+
+mod keyed;
+mod port;
+mod stateless;
+mod stream;
+pub mod updates;
+
+pub use keyed::{Either, KeyedStream};
+pub(crate) use port::{Port, moment_of};
+pub use stream::{Flow, Stream};

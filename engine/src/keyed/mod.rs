@@ -1,0 +1,26 @@
+//! Keyed operators: the shell that each of them has, with frontier, stash, order, timers, state and metrics.
+//!
+//! ```text
+//!              ┌──────────── shell (operator.rs, core.rs) ───────────┐
+//! exchange ──▶ │ epoch/align.rs: this epoch or later                 │
+//!              │   └▶ order: arrival, or held until the watermark    │──▶ results
+//!              │        └▶ KeyedLogic::on_record / on_timer ─────────│──▶ side output
+//!              │             └▶ context.rs: state, timers, output    │──▶ dead letters
+//!              └── epoch closes: seal state ─▶ delta ────────────────┘
+//! ```
+//! Windows, rolling aggregates and users' own functions are plain [`KeyedLogic`] above it.
+
+mod context;
+mod core;
+mod exchange;
+mod logic;
+mod operator;
+mod reached;
+mod states;
+
+pub use context::Context;
+pub(crate) use core::{Core, KeyOf, Parts};
+pub use logic::{KeyedLogic, LogicError, Order};
+pub use operator::KeyedOutput;
+pub(crate) use reached::Reached;
+pub use states::{ListState, MapState, ParameterStates, States, ValueState};

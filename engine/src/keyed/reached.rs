@@ -1,0 +1,129 @@
+//! How far the state of each key group had come before a restore.
+//!
+//! A restore begins at the watermark of the slowest old worker, and each key group with the state that its own old worker
+//! left. That worker may have been further: what its keys told of event times in between is told already.
+
+use tidemill_state::{KeyGroup, KeyGroups};
+
+use crate::checkpoint::blobs::Ahead;
+use crate::checkpoint::restored::Restored;
+use crate::time::EventTime;
+
+/// The key groups whose state is ahead of the operator's watermark.
+pub(crate) struct Reached {
+    key_groups: KeyGroups,
+    ahead: Ahead,
+}
+
+impl Reached {
+    pub(crate) fn nothing(key_groups: KeyGroups) -> Self {
+        Self { key_groups, ahead: Ahead::new() }
+    }
+
+    /// As the checkpoint has it, of the groups that `worker` of `workers` owns.
+    pub(crate) fn restored(
+        restored: &Restored,
+        name: &str,
+        key_groups: KeyGroups,
+        (worker, workers): (usize, usize),
+    ) -> Self {
+        let mut reached = Self::nothing(key_groups);
+        // One of each old worker, in their order.
+        let watermarks = restored.operator_watermarks(name);
+        for group in key_groups.owned(worker, workers) {
+            let owner = key_groups.worker_of(KeyGroup(group), watermarks.len());
+            reached.ahead.extend(watermarks.get(owner).map(|watermark| (group, *watermark)));
+        }
+        for (group, time) in restored.reached(name).iter().flatten() {
+            if let Some(known) = reached.ahead.get_mut(group) {
+                *known = (*time).max(*known);
+            }
+        }
+        reached
+    }
+
+    /// Whether any group may be ahead.
+    pub(crate) fn is_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Of the group of a key with this hash.
+    pub(crate) fn of_hash(&self, hash: u64) -> EventTime {
+        if !self.is_ahead() {
+            return EventTime::MIN;
+        }
+        self.ahead.get(&self.key_groups.of_hash(hash).0).copied().unwrap_or(EventTime::MIN)
+    }
+
+    /// What is still ahead of the watermark, to be stored, if anything is.
+    pub(crate) fn ahead_of(&mut self, watermark: EventTime) -> Option<&Ahead> {
+        self.ahead.retain(|_, reached| *reached > watermark);
+        Some(&self.ahead).filter(|ahead| !ahead.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use tidemill_state::{Backend, BackendConfig, DEFAULT_KEY_GROUPS, MemoryCheckpoint, hash_key};
+
+    use super::*;
+    use crate::error::JobError;
+    use crate::keyed::{Context, KeyedLogic, LogicError, Order};
+    use crate::keyed::{Core, KeyOf, Parts};
+    use crate::metrics::Metrics;
+    use crate::record::{Arrival, Record};
+
+    /// A record, its key's watermark, and whether it is late.
+    type Told = ((u8, i64), i64, bool);
+
+    /// Tells each record so.
+    struct Watermarks<const COMES_AGAIN: bool>;
+
+    impl<const COMES_AGAIN: bool> KeyedLogic for Watermarks<COMES_AGAIN> {
+        type Key = u8;
+        type In = (u8, i64);
+        type Out = Told;
+        type Side = ();
+        const COMES_AGAIN: bool = COMES_AGAIN;
+
+        fn on_record(
+            &mut self,
+            ctx: &mut Context<'_, u8, Self::Out, ()>,
+            record: Record<(u8, i64)>,
+        ) -> Result<(), LogicError> {
+            ctx.emit((record.data, ctx.watermark().0, ctx.is_late()));
+            Ok(())
+        }
+    }
+
+    /// What is told of records of two keys when the operator is at 10, and then at 40, and the first key's state is at 30.
+    fn told<const COMES_AGAIN: bool>(order: Order) -> Result<Vec<Told>, JobError> {
+        let key_groups = KeyGroups::new(DEFAULT_KEY_GROUPS);
+        let memory =
+            BackendConfig { dir: None, key_groups, worker: 0, workers: 1, memory_limit_bytes: None, durable: true };
+        let mut backend = Backend::in_memory(memory, &MemoryCheckpoint::default())?;
+        let key_of: KeyOf<Watermarks<COMES_AGAIN>> = Rc::new(|record| record.0);
+        let parts = Parts::open(&mut backend, "told", order, &key_of, |_| Ok(Watermarks::<COMES_AGAIN>))?;
+        let ahead = Ahead::from([(key_groups.of_hash(hash_key(&1_u8)).0, EventTime(30))]);
+        let start = (EventTime(10), Reached { key_groups, ahead });
+        let metrics = Metrics::default().operator("told", "keyed", 0);
+        let mut core = Core::new("told", key_of, parts, start, Arrival(0), metrics);
+        let record = |(key, time)| Record { event_time: EventTime(time), arrival: Arrival(0), data: (key, time) };
+        core.take([(1, 35), (1, 20), (2, 20)].map(record).into())?;
+        core.pass(EventTime(40))?;
+        core.take([(1, 39)].map(record).into())?;
+        Ok(core.buffers.out.into_iter().map(|record| record.data).collect())
+    }
+
+    #[test]
+    fn a_record_behind_what_its_key_had_reached_is_late() {
+        let late = [((1, 20), 30, true), ((2, 20), 10, false), ((1, 35), 30, false), ((1, 39), 40, true)];
+        assert_eq!(told::<false>(Order::EventTime).unwrap(), late);
+        let as_it_comes = [((1, 35), 30, false), ((1, 20), 30, true), ((2, 20), 10, false), ((1, 39), 40, true)];
+        assert_eq!(told::<false>(Order::Arrival).unwrap(), as_it_comes);
+        let again = [((1, 20), 10, false), ((2, 20), 10, false), ((1, 35), 10, false), ((1, 39), 40, true)];
+        assert_eq!(told::<true>(Order::EventTime).unwrap(), again);
+    }
+}

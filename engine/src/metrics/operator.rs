@@ -1,0 +1,141 @@
+//! What one operator counts on one worker.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use super::lateness::{Jump, Jumps, LateShare};
+use super::values::{Counter, Distribution, Gauge};
+use crate::locks::lock;
+use crate::threads;
+use crate::time::EventTime;
+
+/// What one operator counts on one worker.
+#[derive(Debug)]
+pub struct OperatorMetrics {
+    /// The operator's name in the job.
+    pub name: String,
+    /// What it is: `source`, `keyed`, `infer`, `sink`, …
+    pub kind: &'static str,
+    /// Which worker it runs on.
+    pub worker: usize,
+    /// Records that came in.
+    pub records_in: Counter,
+    /// Records that went out.
+    pub records_out: Counter,
+    /// Records behind the watermark when they came. Those of a source are behind its own, and shown as `behind_watermark`: whether they
+    /// are late is for the operators to say.
+    pub late: Counter,
+    /// Records given up, with a reason each.
+    pub dead_letters: Counter,
+    /// Nanoseconds that the worker was in this operator; threads beside it are not counted.
+    pub busy_ns: Counter,
+    /// Event time reached, ms since the Unix epoch.
+    pub watermark: Gauge,
+    late_share: LateShare,
+    jumps: Arc<Jumps>,
+    more: Mutex<More>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct More {
+    pub(super) counters: Vec<(&'static str, Counter)>,
+    pub(super) gauges: Vec<(&'static str, Gauge)>,
+    pub(super) distributions: Vec<(&'static str, Distribution)>,
+    pub(super) details: BTreeMap<&'static str, serde_json::Value>,
+}
+
+/// The operator has the worker as long as this lives.
+pub(crate) struct Busy {
+    counter: Counter,
+    since: Instant,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.counter.add(u64::try_from(threads::since(self.since).as_nanos()).unwrap_or(u64::MAX));
+    }
+}
+
+impl OperatorMetrics {
+    pub(super) fn new(name: &str, kind: &'static str, worker: usize, jumps: Arc<Jumps>) -> Self {
+        let watermark = Gauge::default();
+        watermark.set(i64::MIN);
+        Self {
+            name: name.to_owned(),
+            kind,
+            worker,
+            records_in: Counter::default(),
+            records_out: Counter::default(),
+            late: Counter::default(),
+            dead_letters: Counter::default(),
+            busy_ns: Counter::default(),
+            watermark,
+            late_share: LateShare::default(),
+            jumps,
+            more: Mutex::default(),
+        }
+    }
+
+    /// To be held through a turn of the operator.
+    pub(crate) fn busy(&self) -> Busy {
+        Busy { counter: self.busy_ns.clone(), since: threads::now() }
+    }
+
+    /// Of `of` records that came in, `late` were late. When most are, it says so, and where that may come from.
+    pub(crate) fn count_late(&self, late: u64, of: u64) {
+        self.late.add(late);
+        let Some((late, of)) = self.late_share.add(late, of) else { return };
+        let (operator, worker, watermark) = (&self.name, self.worker, EventTime(self.watermark.get()).readable());
+        match self.jumps.widest() {
+            Some(Jump { source, from, to, by }) => tracing::warn!(
+                operator,
+                worker,
+                late,
+                of,
+                watermark,
+                source,
+                from = from.readable(),
+                to = to.readable(),
+                event_time = by.readable(),
+                "most records are late: the widest step of a watermark was that of this source, by a record of this event time; `max_ahead` keeps records of the future out"
+            ),
+            None => tracing::warn!(operator, worker, late, of, watermark, "most records are late"),
+        }
+    }
+
+    /// The watermark of this source was moved by what was read, of which `by` is the latest event time.
+    pub(crate) fn moved(&self, from: EventTime, to: EventTime, by: EventTime) {
+        self.jumps.note(from, to, || Jump { source: self.name.clone(), from, to, by });
+    }
+
+    pub(super) fn more(&self) -> MutexGuard<'_, More> {
+        lock(&self.more)
+    }
+
+    /// A counter of this operator's own, e.g. `batches`.
+    pub fn counter(&self, name: &'static str) -> Counter {
+        let counter = Counter::default();
+        self.more().counters.push((name, counter.clone()));
+        counter
+    }
+
+    /// A gauge of this operator's own.
+    pub fn gauge(&self, name: &'static str) -> Gauge {
+        let gauge = Gauge::default();
+        self.more().gauges.push((name, gauge.clone()));
+        gauge
+    }
+
+    /// A distribution of this operator's own; the name ends in its unit, e.g. `latency_us`.
+    pub fn distribution(&self, name: &'static str) -> Distribution {
+        let distribution = Distribution::new();
+        self.more().distributions.push((name, distribution.clone()));
+        distribution
+    }
+
+    /// Something else to know of this operator, for the status page; it replaces what was told under `name` before.
+    pub fn detail(&self, name: &'static str, value: serde_json::Value) {
+        self.more().details.insert(name, value);
+    }
+}

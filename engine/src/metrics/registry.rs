@@ -1,0 +1,132 @@
+//! All operators of a process, and what comes of adding them up over its workers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use crate::locks::lock;
+use hdrhistogram::Histogram;
+
+use super::lateness::Jumps;
+use super::operator::OperatorMetrics;
+use super::snapshot::OperatorSnapshot;
+use super::values::Percentiles;
+
+/// All metrics of a process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    operators: Mutex<Vec<Arc<OperatorMetrics>>>,
+    jumps: Arc<Jumps>,
+}
+
+impl Metrics {
+    /// Registers an operator of one worker.
+    pub fn operator(&self, name: &str, kind: &'static str, worker: usize) -> Arc<OperatorMetrics> {
+        let metrics = Arc::new(OperatorMetrics::new(name, kind, worker, Arc::clone(&self.jumps)));
+        lock(&self.operators).push(Arc::clone(&metrics));
+        metrics
+    }
+
+    /// All operators now, each added up over its workers, in the order they were built.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<OperatorSnapshot> {
+        let operators = lock(&self.operators);
+        let mut order: Vec<&str> = Vec::new();
+        let mut merged: BTreeMap<&str, Merge> = BTreeMap::new();
+        for operator in operators.iter() {
+            merged
+                .entry(&operator.name)
+                .or_insert_with(|| {
+                    order.push(&operator.name);
+                    Merge::new(operator)
+                })
+                .add(operator);
+        }
+        order.iter().filter_map(|name| merged.remove(name)).map(Merge::finish).collect()
+    }
+}
+
+struct Merge {
+    snapshot: OperatorSnapshot,
+    histograms: BTreeMap<&'static str, Histogram<u64>>,
+    watermark: i64,
+}
+
+impl Merge {
+    fn new(operator: &OperatorMetrics) -> Self {
+        Self {
+            snapshot: OperatorSnapshot {
+                name: operator.name.clone(),
+                kind: operator.kind.to_owned(),
+                workers: 0,
+                watermark_ms: None,
+                counters: BTreeMap::new(),
+                gauges: BTreeMap::new(),
+                distributions: BTreeMap::new(),
+                details: BTreeMap::new(),
+            },
+            histograms: BTreeMap::new(),
+            watermark: i64::MAX,
+        }
+    }
+
+    fn add(&mut self, operator: &OperatorMetrics) {
+        self.snapshot.workers += 1;
+        let common = [
+            ("records_in", &operator.records_in),
+            ("records_out", &operator.records_out),
+            (if operator.kind == "source" { "behind_watermark" } else { "late" }, &operator.late),
+            ("dead_letters", &operator.dead_letters),
+            ("busy_ns", &operator.busy_ns),
+        ];
+        let more = operator.more();
+        let own = more.counters.iter().map(|(name, counter)| (*name, counter));
+        for (name, counter) in common.into_iter().chain(own) {
+            *self.snapshot.counters.entry(name.to_owned()).or_default() += counter.get();
+        }
+        for (name, gauge) in &more.gauges {
+            *self.snapshot.gauges.entry((*name).to_owned()).or_default() += gauge.get();
+        }
+        for (name, distribution) in &more.distributions {
+            let from = distribution.lock();
+            match self.histograms.get_mut(name) {
+                Some(into) => into.add(&*from).unwrap_or_else(|e| tracing::warn!(%e, name, "histograms differ")),
+                None => drop(self.histograms.insert(name, from.clone())),
+            }
+        }
+        for (name, value) in &more.details {
+            let values = self.snapshot.details.entry((*name).to_owned()).or_default();
+            if !values.contains(value) {
+                values.push(value.clone());
+            }
+        }
+        self.watermark = self.watermark.min(operator.watermark.get());
+    }
+
+    fn finish(mut self) -> OperatorSnapshot {
+        self.snapshot.watermark_ms = (self.watermark != i64::MIN).then_some(self.watermark);
+        let percentiles = self.histograms.iter().map(|(name, h)| ((*name).to_owned(), Percentiles::from(h)));
+        self.snapshot.distributions = percentiles.collect();
+        self.snapshot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_add_up_and_the_slowest_watermark_counts() {
+        let metrics = Metrics::default();
+        for worker in 0..2 {
+            let op = metrics.operator("windows", "keyed", worker);
+            op.records_in.add(10);
+            op.watermark.set(100 + worker as i64);
+            op.counter("fired").add(1);
+            op.distribution("latency_us").record(50);
+        }
+        let [op] = &metrics.snapshot()[..] else { panic!("one operator expected") };
+        assert_eq!((op.counters["records_in"], op.counters["fired"]), (20, 2));
+        assert_eq!(op.watermark_ms, Some(100));
+        assert_eq!(op.distributions["latency_us"].count, 2);
+    }
+}

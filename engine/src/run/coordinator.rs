@@ -1,0 +1,307 @@
+//! One worker's end of the checkpoint protocol, run between two steps of timely.
+//!
+//! It carries: closed epochs to the checkpoint thread, the thread's answers to the leader, the
+//! leader's word to the operators, committed epochs back to the thread for publishing.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tidemill_state::{Manifest, StateEntry};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::InputHandle;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Input;
+use timely::dataflow::operators::generic::Operator;
+use timely::worker::Worker;
+
+use super::cluster;
+use crate::alignment::Reach;
+use crate::checkpoint::blobs::Blob;
+use crate::checkpoint::leader::{Action, Chain, Leader};
+use crate::checkpoint::protocol::{Message, Packet, ToLeader, ToWorker};
+use crate::checkpoint::thread::{Answer, CheckpointThread, Command};
+use crate::epoch::SinkTask;
+use crate::error::JobError;
+use crate::threads;
+use crate::time::Epoch;
+use crate::worker::Shared;
+
+/// How long a worker parks at most: signals and failures of other threads do not wake it.
+const MAX_PARK: Duration = Duration::from_millis(20);
+
+type Inbox = Rc<RefCell<VecDeque<Message>>>;
+type PacketInput = InputHandle<u64, CapacityContainerBuilder<Vec<Packet>>>;
+
+/// What goes into each manifest besides the chains.
+#[derive(Clone, Debug)]
+pub(crate) struct ManifestHead {
+    pub(crate) job: String,
+    pub(crate) incarnation: u64,
+    pub(crate) key_groups: u16,
+    pub(crate) states: Vec<StateEntry>,
+}
+
+pub(crate) struct Coordinator {
+    context: Shared,
+    thread: CheckpointThread,
+    head: ManifestHead,
+    leader: Option<Leader>,
+    input: Option<PacketInput>,
+    /// Whether packets were sent that timely may still hold back.
+    unsent: bool,
+    inbox: Inbox,
+    publishes: BTreeMap<Epoch, Vec<(String, SinkTask)>>,
+    published: Epoch,
+    told_exhausted: bool,
+    told_stop: bool,
+    /// What the other processes were last told of the sources here.
+    told_sources: Option<Option<Reach>>,
+    ended: BTreeMap<Epoch, Instant>,
+}
+
+impl Coordinator {
+    /// Builds the message dataflow on this worker.
+    pub(crate) fn new(
+        worker: &mut Worker,
+        context: &Shared,
+        thread: CheckpointThread,
+        head: ManifestHead,
+        interval: Duration,
+    ) -> Self {
+        let inbox = Inbox::default();
+        let delivered = Rc::clone(&inbox);
+        let input = worker.dataflow_named::<u64, _, _>("checkpoints", |scope| {
+            let (input, packets) = scope.new_input::<Vec<Packet>>();
+            packets.sink(Exchange::new(|p: &Packet| u64::from(p.to)), "deliver", move |(input, _)| {
+                input.for_each(|_, packets| delivered.borrow_mut().extend(packets.drain(..).map(|p| p.message)));
+            });
+            input
+        });
+        let leader =
+            (context.worker == 0).then(|| Leader::new(context.workers, interval, context.first_epoch, threads::now()));
+        Self {
+            context: Rc::clone(context),
+            thread,
+            head,
+            leader,
+            input: Some(input),
+            unsent: false,
+            inbox,
+            publishes: BTreeMap::new(),
+            published: Epoch(0),
+            told_exhausted: false,
+            told_stop: false,
+            told_sources: None,
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// Moves everything one step on. Returns how long the worker may park.
+    pub(crate) fn turn(&mut self) -> Result<Duration, JobError> {
+        self.hand_over_closed_epochs();
+        self.take_answers()?;
+        self.read_inbox()?;
+        self.tell_leader();
+        self.acknowledge();
+        self.tell_sources();
+        self.lead();
+        self.push_out();
+        self.relieve_memory();
+        let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(threads::now()));
+        Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
+    }
+
+    /// Keeps the state within its memory, and tells the sources when it is not.
+    fn relieve_memory(&mut self) {
+        let mut backend = self.context.backend.borrow_mut();
+        backend.relieve();
+        let state = &self.context.process.progress.state[self.context.worker % self.context.threads];
+        state.bytes.store(backend.memory_used(), Ordering::Relaxed);
+        state.full.store(backend.is_full(), Ordering::Relaxed);
+    }
+
+    /// Whether the last epoch is committed and published here.
+    pub(crate) fn is_finished(&self) -> bool {
+        let finish = self.context.epochs.borrow().finish();
+        finish.is_some_and(|finish| self.published >= finish.last)
+    }
+
+    /// Tells all other processes that this one is lost to them.
+    pub(crate) fn tell_failure(&mut self, reason: &str) {
+        let process = self.context.process_of(self.context.worker);
+        let others = (0..self.context.workers).filter(|worker| self.context.process_of(*worker) != process);
+        for to in others.collect::<Vec<_>>() {
+            self.send(to as u32, ToWorker::Failed { process, reason: reason.to_owned() });
+        }
+        self.push_out();
+    }
+
+    fn push_out(&mut self) {
+        if std::mem::take(&mut self.unsent)
+            && let Some(input) = &mut self.input
+        {
+            // Only a step of its time makes timely push packets out to other workers.
+            input.advance_to(input.time() + 1);
+        }
+    }
+
+    /// Lets the message dataflow end.
+    pub(crate) fn close(&mut self) {
+        self.input = None;
+    }
+
+    fn hand_over_closed_epochs(&mut self) {
+        for (epoch, mut contribution) in self.context.epochs.borrow_mut().take_complete() {
+            Blob::Published(self.published).put("", &mut contribution.delta);
+            self.publishes.insert(epoch, contribution.publishes);
+            let (delta, flushes) = (Box::new(contribution.delta), contribution.flushes);
+            self.thread.send(Command::Write { epoch, delta, flushes });
+        }
+    }
+
+    fn take_answers(&mut self) -> Result<(), JobError> {
+        let answers: Vec<Answer> = self.thread.answers().collect();
+        for answer in answers {
+            match answer {
+                Answer::Durable(durable) => self.send(0, ToLeader::Durable(durable)),
+                Answer::Published(epoch) => self.published = epoch,
+                Answer::Committed(epoch) => {
+                    if let Some(ended) = self.ended.remove(&epoch) {
+                        let took = u64::try_from(threads::since(ended).as_micros()).unwrap_or(u64::MAX);
+                        self.context.process.progress.checkpoint_time.record(took);
+                    }
+                    if let Some(action) = self.leader.as_mut().map(|leader| leader.committed(epoch)) {
+                        self.act(action);
+                    }
+                }
+                Answer::Failed(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_inbox(&mut self) -> Result<(), JobError> {
+        let messages: Vec<Message> = self.inbox.borrow_mut().drain(..).collect();
+        let progress = &self.context.process.progress;
+        for message in messages {
+            let message = match message {
+                Message::ToWorker(message) => message,
+                Message::ToLeader(message) => {
+                    if let Some(leader) = &mut self.leader {
+                        leader.hear(message);
+                    }
+                    continue;
+                }
+            };
+            match message {
+                ToWorker::Tick(epoch) => {
+                    progress.began.get_or_init(|| (threads::now(), self.context.process.clock.now()));
+                    progress.running_epoch.store(epoch.0, Ordering::Relaxed);
+                    self.context.epochs.borrow_mut().tick(epoch);
+                }
+                ToWorker::Leader { incarnation } => progress.leader.set(incarnation),
+                ToWorker::Finish(finish) => self.context.epochs.borrow_mut().finish_at(finish),
+                ToWorker::Committed(epoch) => {
+                    progress.committed_epoch.store(epoch.0, Ordering::Relaxed);
+                    self.context.epochs.borrow().committed(epoch);
+                    let tasks = self.publishes.remove(&epoch).unwrap_or_default();
+                    self.thread.send(Command::Publish { epoch, tasks });
+                }
+                ToWorker::Failed { process, reason } => return Err(cluster::failed_there(process, &reason)),
+                ToWorker::Sources { process, least } => self.context.process.source_clocks.hear(process, least),
+                ToWorker::Acknowledge { records } => self.context.process.budget.release(records as usize),
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_leader(&mut self) {
+        if !self.told_exhausted && self.context.epochs.borrow().all_exhausted() {
+            self.told_exhausted = true;
+            self.send(0, ToLeader::Exhausted { worker: self.context.worker as u32 });
+        }
+        if !self.told_stop && self.context.process.stop.load(Ordering::Relaxed) {
+            self.told_stop = true;
+            self.send(0, ToLeader::Stop);
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let threads = self.context.threads;
+        let counts: Vec<usize> = self.context.acknowledge.borrow_mut().iter_mut().map(std::mem::take).collect();
+        for (process, records) in counts.into_iter().enumerate().filter(|(_, records)| *records > 0) {
+            self.send((process * threads) as u32, ToWorker::Acknowledge { records: records as u64 });
+        }
+    }
+
+    /// Tells the other processes how far the sources of this one are, so that none runs ahead.
+    fn tell_sources(&mut self) {
+        let (threads, process) = (self.context.threads, self.context.process_of(self.context.worker));
+        if !self.context.worker.is_multiple_of(threads) || threads == self.context.workers {
+            return;
+        }
+        let least = self.context.process.source_clocks.least_active_here();
+        if self.told_sources != Some(least) {
+            self.told_sources = Some(least);
+            let others = (0..self.context.workers / threads).filter(|other| *other != process);
+            others.for_each(|other| self.send((other * threads) as u32, ToWorker::Sources { process, least }));
+        }
+    }
+
+    fn lead(&mut self) {
+        while let Some(action) = self.leader.as_mut().and_then(|leader| leader.decide(threads::now())) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Broadcast(message) => {
+                match &message {
+                    ToWorker::Tick(epoch) if *epoch > self.context.first_epoch => {
+                        self.ended.insert(Epoch(epoch.0 - 1), threads::now());
+                    }
+                    ToWorker::Finish(finish) => drop(self.ended.insert(finish.last, threads::now())),
+                    _ => {}
+                }
+                let first = message == ToWorker::Tick(self.context.first_epoch);
+                for worker in 0..self.context.workers as u32 {
+                    if first {
+                        self.send(worker, ToWorker::Leader { incarnation: self.head.incarnation });
+                    }
+                    self.send(worker, message.clone());
+                }
+            }
+            Action::Commit { epoch, drained, chains } => {
+                let manifest = self.manifest(epoch, drained, chains);
+                self.thread.send(Command::Commit(Box::new(manifest)));
+            }
+        }
+    }
+
+    fn manifest(&self, epoch: Epoch, drained: bool, chains: Vec<Chain>) -> Manifest {
+        let ManifestHead { job, incarnation, key_groups, states } = self.head.clone();
+        let workers = chains.into_iter().map(|Chain(files)| files).collect();
+        Manifest {
+            format_version: Manifest::FORMAT_VERSION,
+            job,
+            epoch: epoch.0,
+            incarnation,
+            created_ms: self.context.process.clock.now_ms(),
+            key_groups,
+            states,
+            workers,
+            finished: drained,
+        }
+    }
+
+    fn send(&mut self, to: u32, message: impl Into<Message>) {
+        if let Some(input) = &mut self.input {
+            input.send(Packet { to, message: message.into() });
+            self.unsent = true;
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The page to watch: `/` for people, `/status` (JSON) for programs, `/metrics` for Prometheus.
+
+use std::io::Cursor;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use tiny_http::{Header, Response, Server};
+
+use crate::error::JobError;
+use crate::metrics::Snapshot;
+use crate::threads;
+
+const PAGE: &str = include_str!("page.html");
+
+/// The server; it ends when this is dropped.
+pub(crate) struct Page {
+    server: Arc<Server>,
+    thread: Option<threads::Handle<()>>,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.server.unblock();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Serves the page at `address` until the returned value is dropped. `look` says what the job is doing right now.
+pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 'static) -> Result<Page, JobError> {
+    let server = Server::http(address)
+        .map_err(|e| JobError::Invalid(format!("cannot serve the page at {address} (--http): {e}")))?;
+    let server = Arc::new(server);
+    let listening = Arc::clone(&server);
+    let serve = move || {
+        for request in listening.incoming_requests() {
+            let response = answer(request.url(), &look);
+            if let Err(error) = request.respond(response) {
+                tracing::debug!(%error, "a client of the page went away");
+            }
+        }
+    };
+    let thread = threads::spawn("http".to_owned(), serve)
+        .map_err(|source| JobError::Io { what: "start the page's thread".to_owned(), source })?;
+    tracing::info!("page at http://{address}/, metrics at http://{address}/metrics");
+    Ok(Page { server, thread: Some(thread) })
+}
+
+fn answer(path: &str, look: &impl Fn() -> Snapshot) -> Response<Cursor<Vec<u8>>> {
+    match path {
+        "/" => with_type(PAGE.to_owned(), "text/html; charset=utf-8"),
+        "/status" => match serde_json::to_string(&look()) {
+            Ok(json) => with_type(json, "application/json"),
+            Err(error) => Response::from_string(error.to_string()).with_status_code(500),
+        },
+        "/metrics" => {
+            let text = prometheus(&look());
+            with_type(text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+        }
+        _ => Response::from_string("there is /, /status and /metrics").with_status_code(404),
+    }
+}
+
+fn with_type(body: String, content_type: &str) -> Response<Cursor<Vec<u8>>> {
+    let response = Response::from_string(body);
+    match Header::from_bytes("Content-Type", content_type) {
+        Ok(header) => response.with_header(header),
+        Err(()) => response,
+    }
+}
+
+/// The snapshot in the OpenMetrics text format.
+fn prometheus(snapshot: &Snapshot) -> String {
+    let mut root = Registry::default();
+    let registry = root.sub_registry_with_prefix("tidemill");
+    let gauge = |value: i64| ConstGauge::new(value);
+    registry.register("epoch", "The epoch that runs", gauge(snapshot.epoch as i64));
+    registry.register(
+        "committed_epoch",
+        "The newest committed epoch",
+        gauge(snapshot.committed_epoch.unwrap_or(0) as i64),
+    );
+    registry.register("in_flight_records", "Records under way in this process", gauge(snapshot.in_flight));
+    registry.register("held_records", "Records that wait for the watermark in this process", gauge(snapshot.held));
+    registry.register("delta_bytes", "Bytes of deltas written", ConstCounter::new(snapshot.delta_bytes));
+    registry.register(
+        "checkpoint_files_lost",
+        "Checkpoint files that others removed or cut while the job ran",
+        ConstCounter::new(snapshot.checkpoint_files_lost),
+    );
+    let state_bytes = i64::try_from(snapshot.state_bytes).unwrap_or(i64::MAX);
+    registry.register("state_bytes", "Memory of keyed state in this process, estimated", gauge(state_bytes));
+    let checkpoint = snapshot.checkpoint_us;
+    for (quantile, value) in [("0.5", checkpoint.p50), ("0.99", checkpoint.p99), ("0.999", checkpoint.p999)] {
+        let labelled = registry.sub_registry_with_label(("quantile".into(), quantile.to_owned().into()));
+        labelled.register("checkpoint_us", "From tick to commit, microseconds", gauge(value as i64));
+    }
+    for (reason, count) in &snapshot.mesh_refused {
+        let labelled = registry.sub_registry_with_label(("reason".into(), reason.clone().into()));
+        let help = "Connections refused while the processes of the job connected";
+        labelled.register("mesh_refused", help, ConstCounter::new(*count));
+    }
+    for operator in &snapshot.operators {
+        let labels = [("operator", &operator.name), ("kind", &operator.kind)];
+        let labels = labels.into_iter().map(|(k, v)| (k.into(), v.clone().into()));
+        let own = registry.sub_registry_with_labels(labels);
+        for (name, value) in &operator.counters {
+            own.register(name, format!("{name} of the operator"), ConstCounter::new(*value));
+        }
+        for (name, value) in &operator.gauges {
+            own.register(name, format!("{name} of the operator"), gauge(*value));
+        }
+        if let Some(watermark) = operator.watermark_ms {
+            own.register("watermark_ms", "Event time reached, ms since the Unix epoch", gauge(watermark));
+        }
+        for (name, percentiles) in &operator.distributions {
+            let quantiles = [("0.5", percentiles.p50), ("0.99", percentiles.p99), ("0.999", percentiles.p999)];
+            for (quantile, value) in quantiles {
+                let labelled = own.sub_registry_with_label(("quantile".into(), quantile.to_owned().into()));
+                labelled.register(name, format!("{name} of the operator"), gauge(value as i64));
+            }
+        }
+    }
+    let mut text = String::new();
+    if let Err(error) = encode(&mut text, &root) {
+        tracing::error!(%error, "could not encode the metrics");
+    }
+    text
+}

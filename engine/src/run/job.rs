@@ -1,0 +1,170 @@
+//! A job: the settings, the workers, and what happens between start and end.
+//!
+//! ```text
+//! Job::run ─ check settings ─ connect processes ─ plan the restore, take over ─ start workers ─┬─ worker 0: build graph, step, …
+//!              (no record is read before all of this is right)                                └─ worker n: the same
+//!         ◀─ report, or the first error ─ join ◀── end of input · a request to stop · failure
+//! ```
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tidemill_state::{CheckpointStore, LocalStore, Rename, Workplace};
+
+use super::execution::Run;
+use super::settings::JobSettings;
+use super::setup::JobSetup;
+use super::{http, workers};
+use crate::alignment::SourceClocks;
+use crate::checkpoint::bases::BasePolicy;
+use crate::checkpoint::target::Written;
+use crate::clock::Clock;
+use crate::crash;
+use crate::error::JobError;
+use crate::graph::Flow;
+use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
+use crate::threads::Scheduler;
+use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StateUse};
+
+/// A dataflow program with a name and settings.
+#[derive(Clone, Debug)]
+pub struct Job {
+    name: String,
+    setup: JobSetup,
+    clock: Clock,
+}
+
+impl Job {
+    /// A job. The name is part of its checkpoints: a checkpoint of another job is refused. Its setup is a
+    /// [`JobSettings`], or the [`JobArgs`](crate::JobArgs) of a command line: with these it also logs to stderr, and SIGINT
+    /// or SIGTERM ask it to stop.
+    #[must_use]
+    pub fn new(name: &str, setup: impl Into<JobSetup>) -> Self {
+        Self { name: name.to_owned(), setup: setup.into(), clock: Clock::system() }
+    }
+
+    /// Runs by another clock (tests, replays).
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What is called `new` in this program (an operator, a source, a sink, or a state as `operator/state`) is called `old` in
+    /// the checkpoint of an earlier one: as `--renamed`.
+    #[must_use]
+    pub fn renamed(mut self, old: &str, new: &str) -> Self {
+        self.setup.settings.renamed.push(Rename { old: old.to_owned(), new: new.to_owned() });
+        self
+    }
+
+    /// Builds the graph with `build` on every worker and runs it until its input ends or it is asked
+    /// to stop (the epoch is finished and a checkpoint left behind).
+    ///
+    /// Returns the last report of the job, as the status page has it while the job runs: `state` is `Finished` when input has
+    /// ended, `Stopped` when the job was asked to; its operators have what they counted in this run and process
+    /// ([`Snapshot::operator`]). Results go to sinks.
+    ///
+    /// # Errors
+    /// The first error of any worker, before or while it runs. What was committed stays committed: the
+    /// job can be run again and goes on from there.
+    pub fn run<F>(self, build: F) -> Result<Snapshot, JobError>
+    where
+        F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    {
+        let Self { setup, clock, .. } = &self;
+        setup.settings.check()?;
+        crash::plan()?;
+        let stop = setup.prepare()?;
+        let store = |dir: &PathBuf| LocalStore::open(dir).map(|store| Arc::new(store) as Arc<dyn CheckpointStore>);
+        let world = World {
+            clock: clock.clone(),
+            incarnation: draw_incarnation(clock),
+            store: setup.settings.checkpoint_dir.as_ref().map(store).transpose()?,
+            bases: BasePolicy::default(),
+            stop,
+            scheduler: None,
+        };
+        let run = self.prepare(world)?;
+        let looked_at = Arc::clone(&run);
+        let look = move || looked_at.snapshot(JobState::Running);
+        let page = run.settings.http.map(|address| http::serve(address, look)).transpose()?;
+        let result = workers::execute(&run, build);
+        drop(page);
+        let ended = if run.process.stop.load(Ordering::Relaxed) { JobState::Stopped } else { JobState::Finished };
+        result.map(|()| run.snapshot(ended))
+    }
+
+    /// Runs in a simulated world, all in memory.
+    pub(crate) fn simulate<F>(self, world: World, build: F) -> Result<(), JobError>
+    where
+        F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    {
+        self.setup.settings.check()?;
+        workers::execute(&self.prepare(world)?, build)
+    }
+
+    fn prepare(self, world: World) -> Result<Arc<Run>, JobError> {
+        let Self { name, setup, .. } = self;
+        let settings = setup.settings;
+        let World { clock, incarnation, store, bases, stop, scheduler } = world;
+        let process = Arc::new(Process {
+            budget: Budget::new(settings.max_in_flight),
+            held: AtomicI64::new(0),
+            // Some batches by default, so that sources need not go in step.
+            max_held: i64::try_from(settings.max_in_flight / 10).unwrap_or(i64::MAX),
+            max_ahead_ms: settings.max_ahead.map(|ahead| i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)),
+            max_drift_ms: settings.max_drift.map(|drift| i64::try_from(drift.as_millis()).unwrap_or(i64::MAX)),
+            metrics: Metrics::default(),
+            source_clocks: SourceClocks::new(settings.hosts.len().max(1)),
+            failure: Failure::default(),
+            stop,
+            progress: JobProgress {
+                began: OnceLock::new(),
+                leader: LeaderIncarnation::default(),
+                restored_epoch: AtomicU64::new(0),
+                running_epoch: AtomicU64::new(0),
+                committed_epoch: AtomicU64::new(0),
+                written: Written::default(),
+                state: (0..settings.workers).map(|_| StateUse::default()).collect(),
+                checkpoint_time: Distribution::new(),
+            },
+            clock,
+        });
+        let workplace = match scheduler {
+            None => Some(Workplace::claim(&working_root(&settings), &format!("{incarnation:016x}"))?),
+            Some(_) => None,
+        };
+        let refusals = Arc::default();
+        Ok(Arc::new(Run { name, settings, incarnation, store, process, workplace, bases, scheduler, refusals }))
+    }
+}
+
+/// What a job has to do with that is not its own.
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    /// A number no other start of the job has.
+    pub(crate) incarnation: u64,
+    pub(crate) store: Option<Arc<dyn CheckpointStore>>,
+    pub(crate) bases: BasePolicy,
+    /// Set by whoever wants the job to stop.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// Whoever simulates all this. Then each worker has a sorted map in memory where it has RocksDB in a job.
+    pub(crate) scheduler: Option<Arc<dyn Scheduler>>,
+}
+
+/// Where the workers' RocksDBs work.
+fn working_root(settings: &JobSettings) -> PathBuf {
+    match (&settings.checkpoint_dir, &settings.state_dir) {
+        (Some(dir), _) => dir.join("local"),
+        (None, Some(dir)) => dir.clone(),
+        (None, None) => std::env::temp_dir().join("tidemill"),
+    }
+}
+
+/// A number no other start of the job has: names of scratch files are made of it.
+fn draw_incarnation(clock: &Clock) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one((clock.now(), std::process::id()))
+}

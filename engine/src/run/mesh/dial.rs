@@ -1,0 +1,152 @@
+//! The connecting side: one thread per process that is to be reached, which tries until it is, or is told to stop.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use crossbeam_channel::Sender;
+
+use super::identity::Identity;
+use super::wire::{Fault, Frame, Hello, Reader, Round, encode};
+use crate::error::{JobError, with_causes};
+use crate::locks::lock;
+use crate::threads;
+
+/// How long it may take until an address answers, and until whoever is there has said who it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How often it is said that somebody cannot be reached.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Whom to reach, and what to say.
+pub(super) struct Call {
+    pub(super) address: String,
+    pub(super) hello: Hello,
+}
+
+/// What came of it.
+pub(super) struct Reached {
+    pub(super) index: usize,
+    pub(super) answer: Result<Connection, String>,
+}
+
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) identity: Identity,
+    pub(super) round: Round,
+}
+
+/// What stands in the way of reaching a process, for the error at the end.
+#[derive(Clone, Default)]
+pub(super) struct Troubles(Arc<Mutex<BTreeMap<usize, String>>>);
+
+impl Troubles {
+    fn note(&self, index: usize, trouble: String) {
+        lock(&self.0).insert(index, trouble);
+    }
+
+    pub(super) fn of(&self, index: usize) -> Option<String> {
+        lock(&self.0).get(&index).cloned()
+    }
+}
+
+/// Dropped, nobody is called any more.
+pub(super) struct Dialing(Arc<AtomicBool>);
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Begins to call.
+pub(super) fn dial(call: Call, troubles: &Troubles, tell: Sender<Reached>) -> Result<Dialing, JobError> {
+    let over = Arc::new(AtomicBool::new(false));
+    let (is_over, troubles) = (Arc::clone(&over), troubles.clone());
+    let name = format!("mesh-{}", call.hello.to);
+    let work = move || {
+        if let Some(answer) = call_until_reached(&call, &troubles, &is_over) {
+            drop(tell.send(Reached { index: call.hello.to, answer }));
+        }
+    };
+    threads::spawn(name, work)
+        .map_err(|source| JobError::Io { what: "start a thread of the mesh".to_owned(), source })?;
+    Ok(Dialing(over))
+}
+
+fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Option<Result<Connection, String>> {
+    let waits = ExponentialBuilder::default().with_min_delay(SHORTEST_WAIT).with_max_delay(LONGEST_WAIT);
+    let waits = waits.with_jitter().without_max_times().build().chain(std::iter::repeat(LONGEST_WAIT));
+    let (to, address) = (call.hello.to, &call.address);
+    let mut said = threads::now();
+    for wait in waits {
+        if over.load(Ordering::Relaxed) {
+            return None;
+        }
+        match try_once(call) {
+            Ok(connection) => return Some(Ok(connection)),
+            Err(Missed::ForGood(reason)) => return Some(Err(reason)),
+            Err(Missed::ForNow(trouble)) => {
+                if threads::since(said) > LOG_EVERY {
+                    said = threads::now();
+                    tracing::info!(process = to, address, trouble, "waiting for another process of the job");
+                }
+                troubles.note(to, trouble);
+            }
+        }
+        threads::pause(wait);
+    }
+    None
+}
+
+enum Missed {
+    ForNow(String),
+    ForGood(String),
+}
+
+fn try_once(call: &Call) -> Result<Connection, Missed> {
+    let for_now = |error: std::io::Error| Missed::ForNow(with_causes(&error));
+    let mut stream = connect(&call.address)?;
+    stream.set_nodelay(true).map_err(for_now)?;
+    stream.set_read_timeout(Some(Duration::from_millis(100))).map_err(for_now)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(for_now)?;
+    stream.write_all(&encode(&Frame::Hello(Box::new(call.hello.clone())))).map_err(for_now)?;
+    let (mut reader, asked) = (Reader::default(), threads::now());
+    let answer = loop {
+        match reader.read(&mut stream) {
+            Ok(Some(frame)) => break frame,
+            Ok(None) if threads::since(asked) < PATIENCE => {}
+            Ok(None) => return Err(Missed::ForNow("it accepts the connection, but does not answer".to_owned())),
+            Err(version @ Fault::Version(_)) => return Err(Missed::ForGood(version.to_string())),
+            Err(fault) => return Err(Missed::ForNow(fault.to_string())),
+        }
+    };
+    match answer {
+        Frame::Welcome { identity, index, round, .. } if index == call.hello.to => {
+            Ok(Connection { stream, identity, round })
+        }
+        Frame::Welcome { index, .. } => Err(Missed::ForGood(format!(
+            "it is process {index}: --hosts must name the processes in the same order everywhere"
+        ))),
+        Frame::Refused { reason, again: true } => Err(Missed::ForNow(reason)),
+        Frame::Refused { reason, again: false } => Err(Missed::ForGood(reason)),
+        _ => Err(Missed::ForNow("it does not answer as a process of a job does".to_owned())),
+    }
+}
+
+fn connect(address: &str) -> Result<TcpStream, Missed> {
+    let resolved = address.to_socket_addrs().map_err(|e| Missed::ForNow(format!("its name is not known: {e}")))?;
+    let mut trouble = "its name has no address".to_owned();
+    for one in resolved {
+        match TcpStream::connect_timeout(&one, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => trouble = error.to_string(),
+        }
+    }
+    Err(Missed::ForNow(trouble))
+}

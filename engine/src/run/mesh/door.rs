@@ -1,0 +1,191 @@
+//! The listening side: lets in who says the right thing in time, and has the others go.
+//!
+//! Nobody is waited for: sockets are polled, so that a client that says nothing costs its place among a bounded number, for
+//! a few seconds, and no more.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::refusals::Refusals;
+use super::wire::{Frame, Hello, Reader, encode};
+use crate::error::JobError;
+use crate::threads;
+
+/// The most connections that have not said yet who they are. Beyond that the oldest one has to go.
+pub(super) const MOST_STRANGERS: usize = 64;
+/// How many are let in before it is looked whether one of them has said something.
+const AT_ONCE: usize = 16;
+/// How long each may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) struct Door {
+    listeners: Vec<TcpListener>,
+    strangers: VecDeque<Stranger>,
+    refusals: Arc<Refusals>,
+}
+
+struct Stranger {
+    stream: TcpStream,
+    from: SocketAddr,
+    since: Instant,
+    reader: Reader,
+}
+
+/// Who was let in.
+pub(super) struct Guest {
+    pub(super) index: usize,
+    pub(super) stream: TcpStream,
+    pub(super) from: SocketAddr,
+}
+
+/// Why somebody is not.
+pub(super) struct Refusal {
+    pub(super) kind: &'static str,
+    pub(super) reason: String,
+    /// Whether it may ask again.
+    pub(super) again: bool,
+}
+
+impl Door {
+    /// Listens at `address`; nothing where its name cannot be resolved (yet).
+    pub(super) fn open(address: &str, refusals: &Arc<Refusals>) -> Result<Result<Self, String>, JobError> {
+        let addresses = match address.to_socket_addrs() {
+            Ok(addresses) => addresses,
+            // No port, or none that is one: no time will change that.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                return Err(JobError::Invalid(format!("--hosts: \"{address}\" is not HOST:PORT: {error}")));
+            }
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let (mut listeners, mut refused) = (Vec::new(), None);
+        for one in addresses {
+            match TcpListener::bind(one).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
+                Ok(listener) => listeners.push(listener),
+                // A machine may not have all the addresses that its name has.
+                Err(error) if error.kind() == ErrorKind::AddrNotAvailable => refused = Some(error),
+                Err(source) => return Err(cannot_listen(address, source)),
+            }
+        }
+        match refused {
+            Some(source) if listeners.is_empty() => Err(cannot_listen(address, source)),
+            _ => Ok(Ok(Self { listeners, strangers: VecDeque::new(), refusals: Arc::clone(refusals) })),
+        }
+    }
+
+    /// Looks who is there. `judge` says of each who says who it is what it is answered, and whether it is in.
+    pub(super) fn look(&mut self, judge: &mut dyn FnMut(&Hello, SocketAddr) -> Result<Frame, Refusal>) -> Vec<Guest> {
+        let mut guests = Vec::new();
+        // No more than can be there at once, so that others have their turn.
+        for _ in 0..MOST_STRANGERS / AT_ONCE {
+            let accepted = self.accept();
+            self.listen_to_all(judge, &mut guests);
+            if accepted < AT_ONCE {
+                break;
+            }
+        }
+        guests
+    }
+
+    /// Returns how many came.
+    fn accept(&mut self) -> usize {
+        let mut accepted = Vec::new();
+        // Each listener is the first one in turn.
+        self.listeners.rotate_left(1);
+        for listener in &self.listeners {
+            while accepted.len() < AT_ONCE {
+                match listener.accept() {
+                    Ok(connection) => accepted.push(connection),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                    // No file descriptor is left, say: it is tried again with the next look.
+                    Err(error) => {
+                        tracing::warn!(%error, "the mesh cannot accept a connection");
+                        break;
+                    }
+                }
+            }
+        }
+        let count = accepted.len();
+        accepted.into_iter().for_each(|(stream, from)| self.take_in(stream, from));
+        count
+    }
+
+    fn take_in(&mut self, stream: TcpStream, from: SocketAddr) {
+        if let Err(error) = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)) {
+            self.refusals.note(from, "closed", &error.to_string());
+            return;
+        }
+        if self.strangers.len() >= MOST_STRANGERS
+            && let Some(oldest) = self.strangers.pop_front()
+        {
+            let reason = format!("it has not said who it is, and more than {MOST_STRANGERS} others are there");
+            self.refusals.note(oldest.from, "crowd", &reason);
+        }
+        self.strangers.push_back(Stranger { stream, from, since: threads::now(), reader: Reader::default() });
+    }
+
+    fn listen_to_all(
+        &mut self,
+        judge: &mut dyn FnMut(&Hello, SocketAddr) -> Result<Frame, Refusal>,
+        guests: &mut Vec<Guest>,
+    ) {
+        for mut stranger in std::mem::take(&mut self.strangers) {
+            match stranger.reader.read(&mut stranger.stream) {
+                Ok(None) if threads::since(stranger.since) < PATIENCE => self.strangers.push_back(stranger),
+                Ok(None) => {
+                    let reason = format!("it has not said who it is for {} s", PATIENCE.as_secs());
+                    self.refusals.note(stranger.from, "silent", &reason);
+                }
+                Ok(Some(Frame::Hello(hello))) => guests.extend(self.answer(stranger, &hello, judge)),
+                Ok(Some(_)) => self.refusals.note(stranger.from, "garbage", "it does not say who it is"),
+                Err(fault) => {
+                    if fault.kind() == "version" {
+                        say(&mut stranger.stream, &Frame::Refused { reason: fault.to_string(), again: false });
+                    }
+                    self.refusals.note(stranger.from, fault.kind(), &fault.to_string());
+                }
+            }
+        }
+    }
+
+    fn answer(
+        &self,
+        mut stranger: Stranger,
+        hello: &Hello,
+        judge: &mut dyn FnMut(&Hello, SocketAddr) -> Result<Frame, Refusal>,
+    ) -> Option<Guest> {
+        match judge(hello, stranger.from) {
+            Ok(welcome) => {
+                let welcomed = say(&mut stranger.stream, &welcome);
+                welcomed.then_some(Guest { index: hello.index, stream: stranger.stream, from: stranger.from })
+            }
+            Err(Refusal { kind, reason, again }) => {
+                // A process that came too early for this one is no stranger.
+                if kind == "early" {
+                    tracing::debug!(from = %stranger.from, reason, "a process is asked to come again");
+                } else {
+                    self.refusals.note(stranger.from, kind, &reason);
+                }
+                say(&mut stranger.stream, &Frame::Refused { reason, again });
+                None
+            }
+        }
+    }
+}
+
+/// A few bytes on a new connection do not block.
+fn say(stream: &mut TcpStream, frame: &Frame) -> bool {
+    stream.write_all(&encode(frame)).is_ok()
+}
+
+fn cannot_listen(address: &str, source: std::io::Error) -> JobError {
+    let hint = match source.kind() {
+        ErrorKind::AddrInUse => " (is another process there with the same --process?)",
+        ErrorKind::AddrNotAvailable => " (--hosts names it for this --process, but it is no address of this machine)",
+        _ => "",
+    };
+    JobError::Io { what: format!("listen for the other processes at {address}{hint}"), source }
+}

@@ -1,0 +1,166 @@
+//! What processes say to each other before timely has the sockets: frames of a fixed head and a little JSON.
+//!
+//! ```text
+//! "TDML" · u16 version · u32 length · JSON        (numbers big-endian; the head is the same in all versions)
+//! ```
+//! A reader takes exactly the bytes of its frame: what follows belongs to timely.
+
+use std::io::{self, ErrorKind, Read};
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::Identity;
+use crate::checkpoint::restore::Agreement;
+
+const MAGIC: [u8; 4] = *b"TDML";
+/// Of everything that is said here.
+pub(super) const VERSION: u16 = 1;
+const HEAD: usize = 10;
+/// The longest that a frame may be: settings, and reasons that are errors with their causes.
+const MAX_LEN: usize = 64 * 1024;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Frame {
+    /// From whoever connects.
+    Hello(Box<Hello>),
+    /// To it: it is in.
+    Welcome { identity: Identity, index: usize, round: Round, nonce: String, proof: String },
+    /// To it: it is not; whether it may ask again.
+    Refused { reason: String, again: bool },
+    /// To process 0: the sender has connections to all others.
+    Connected,
+    /// From process 0: what is restored.
+    Start(Agreement),
+    /// To process 0: the sender has the same.
+    Ready,
+    /// To process 0: it has not, or cannot start for another reason.
+    Unable { reason: String },
+    /// From process 0: the job begins.
+    Go,
+    /// From process 0: it does not.
+    Stop { reason: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) identity: Identity,
+    /// Which process it is, and which one it takes the other for.
+    pub(super) index: usize,
+    pub(super) to: usize,
+    /// The round that it has joined; none before process 0 told it.
+    pub(super) round: Option<Round>,
+    /// For a secret that all processes share, later.
+    pub(super) nonce: String,
+    pub(super) proof: String,
+}
+
+/// One attempt to form the mesh: of which start of process 0, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Round {
+    pub(super) run: u64,
+    pub(super) number: u64,
+}
+
+/// Why no frame came.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The other side closed the connection, after so many bytes of a frame.
+    Closed(usize),
+    Garbage(String),
+    Version(u16),
+    TooLong(u32),
+    Undecodable(String),
+    Io(io::Error),
+}
+
+impl Fault {
+    /// For counting.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Closed(_) | Self::Io(_) => "closed",
+            Self::Version(_) => "version",
+            Self::Garbage(_) | Self::TooLong(_) | Self::Undecodable(_) => "garbage",
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed(0) => f.write_str("it closed the connection without a word"),
+            Self::Closed(had) => write!(f, "it closed the connection after {had} bytes of a message"),
+            Self::Garbage(bytes) => write!(f, "it is no process of a job: it said \"{bytes}\""),
+            Self::Version(found) => write!(f, "it speaks version {found} of the mesh, this build speaks {VERSION}"),
+            Self::TooLong(len) => write!(f, "it announced a message of {len} bytes, {MAX_LEN} are the most"),
+            Self::Undecodable(why) => write!(f, "its message cannot be read: {why}"),
+            Self::Io(error) => write!(f, "the connection failed: {error}"),
+        }
+    }
+}
+
+pub(super) fn encode(frame: &Frame) -> Vec<u8> {
+    let mut body = serde_json::to_vec(frame).unwrap_or_default();
+    if body.len() > MAX_LEN {
+        // Only texts can be so long.
+        let reason = "its reason is too long to be sent: see its own log".to_owned();
+        let short = match frame {
+            Frame::Refused { again, .. } => Frame::Refused { reason, again: *again },
+            Frame::Unable { .. } => Frame::Unable { reason },
+            _ => Frame::Stop { reason },
+        };
+        body = serde_json::to_vec(&short).unwrap_or_default();
+    }
+    let mut bytes = Vec::with_capacity(HEAD + body.len());
+    bytes.extend(MAGIC);
+    bytes.extend(VERSION.to_be_bytes());
+    bytes.extend((body.len() as u32).to_be_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// Gathers one frame after the other.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// Reads what is there. Nothing: a frame is not complete yet.
+    pub(super) fn read(&mut self, from: &mut impl Read) -> Result<Option<Frame>, Fault> {
+        let mut chunk = [0; 4096];
+        loop {
+            let missing = self.missing()?;
+            if missing == 0 {
+                let bytes = std::mem::take(&mut self.bytes);
+                let body = bytes.get(HEAD..).unwrap_or_default();
+                return serde_json::from_slice(body).map(Some).map_err(|e| Fault::Undecodable(e.to_string()));
+            }
+            let room = missing.min(chunk.len());
+            match chunk.get_mut(..room).map_or(Ok(0), |room| from.read(room)) {
+                Ok(0) => return Err(Fault::Closed(self.bytes.len())),
+                Ok(read) => self.bytes.extend(chunk.iter().take(read)),
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(Fault::Io(e)),
+            }
+        }
+    }
+
+    /// How many bytes the frame still wants, as far as is known; at once an error where it can be none.
+    fn missing(&self) -> Result<usize, Fault> {
+        let bytes = &self.bytes;
+        if bytes.iter().zip(MAGIC).any(|(found, magic)| *found != magic) {
+            return Err(Fault::Garbage(bytes.escape_ascii().to_string()));
+        }
+        let [_, _, _, _, v0, v1, l0, l1, l2, l3, ..] = bytes[..] else { return Ok(HEAD - bytes.len()) };
+        match u16::from_be_bytes([v0, v1]) {
+            VERSION => {}
+            other => return Err(Fault::Version(other)),
+        }
+        let len = u32::from_be_bytes([l0, l1, l2, l3]);
+        if len as usize > MAX_LEN {
+            return Err(Fault::TooLong(len));
+        }
+        Ok(HEAD + len as usize - bytes.len())
+    }
+}

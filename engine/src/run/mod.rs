@@ -1,0 +1,24 @@
+//! Running a job: its settings, its processes and workers, and what happens between start and end.
+//!
+//! ```text
+//! job.rs  what a program calls     settings.rs, setup.rs  what can be set     http.rs  the page to watch
+//! mesh/   how processes find each other     cluster.rs  what is said when one is lost
+//! execution.rs  one run of the job in this process     workers.rs, worker.rs  its workers, and one of them
+//! coordinator.rs  one worker's end of the checkpoint protocol
+//! ```
+
+mod cluster;
+mod coordinator;
+mod execution;
+mod http;
+mod job;
+mod mesh;
+mod settings;
+mod setup;
+mod worker;
+mod workers;
+
+pub use job::Job;
+pub(crate) use job::World;
+pub use settings::JobSettings;
+pub use setup::JobSetup;

@@ -1,0 +1,198 @@
+//! What can be set about a job, as data.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom};
+
+use crate::error::JobError;
+
+/// What can be set about a job. Each field has the name of its flag ([`JobArgs`](crate::JobArgs)); in a file durations are
+/// written as `1s` or `5m`, and names as on the command line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobSettings {
+    /// Worker threads of this process. Default 1.
+    pub workers: usize,
+    /// All processes of the job, `host:port` each, in the same order everywhere. None: there is one process.
+    pub hosts: Vec<String>,
+    /// Which of the hosts this process is.
+    pub process: usize,
+    /// How long this process waits for the others when the job starts. Default 5 minutes.
+    #[serde(with = "humantime_serde")]
+    pub mesh_timeout: Duration,
+    /// Where checkpoints are kept, shared by all processes. Without it nothing survives the job.
+    pub checkpoint_dir: Option<PathBuf>,
+    /// How long an epoch is, from 20 ms. Default 1 second.
+    #[serde(with = "humantime_serde")]
+    pub checkpoint_interval: Duration,
+    /// What to start from: `auto`, `none`, an epoch, or a manifest's path. Of several processes number 0 decides.
+    #[serde(with = "text")]
+    pub restore: RestoreFrom,
+    /// What is called otherwise in the checkpoint than in the program, `OLD=NEW`.
+    #[serde(with = "text::list")]
+    pub renamed: Vec<Rename>,
+    /// State in the checkpoint that the program no longer declares and that may be discarded: all of an operator, a source or a
+    /// sink, or one state.
+    pub drop_state: Vec<String>,
+    /// How many checkpoints are kept. Default 3.
+    pub retain_checkpoints: usize,
+    /// Memory for keyed state over all workers of this process, in bytes. Beyond it RocksDB on disk takes over. Default: unlimited.
+    pub state_memory: Option<u64>,
+    /// Where RocksDB works when there is no checkpoint directory. Default: a temporary folder.
+    pub state_dir: Option<PathBuf>,
+    /// Records that may be under way in this process before sources wait. Default 100,000.
+    pub max_in_flight: usize,
+    /// How far in event time a source may be ahead of the slowest one. Without it sources that are ahead wait only while records,
+    /// a tenth of `max_in_flight`, wait for the watermark.
+    #[serde(with = "humantime_serde")]
+    pub max_drift: Option<Duration>,
+    /// How far an event time may be ahead of the clock. What is further in the future is a dead letter and moves no watermark.
+    #[serde(with = "humantime_serde")]
+    pub max_ahead: Option<Duration>,
+    /// The unit of placement, fixed for the life of a job's checkpoints. Default 128.
+    pub key_groups: u16,
+    /// Where the page, `/status` and `/metrics` are served. Default: nowhere.
+    pub http: Option<SocketAddr>,
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            hosts: Vec::new(),
+            process: 0,
+            mesh_timeout: Duration::from_secs(300),
+            checkpoint_dir: None,
+            checkpoint_interval: Duration::from_secs(1),
+            restore: RestoreFrom::Auto,
+            renamed: Vec::new(),
+            drop_state: Vec::new(),
+            retain_checkpoints: 3,
+            state_memory: None,
+            state_dir: None,
+            max_in_flight: 100_000,
+            max_drift: None,
+            max_ahead: None,
+            key_groups: DEFAULT_KEY_GROUPS,
+            http: None,
+        }
+    }
+}
+
+impl JobSettings {
+    const MIN_INTERVAL: Duration = Duration::from_millis(20);
+
+    /// Names everything that cannot work, before anything is started.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn check(&self) -> Result<(), JobError> {
+        let mut faults = Vec::new();
+        if self.workers == 0 {
+            faults.push("--workers is 0: a process needs at least one".to_owned());
+        }
+        if !self.hosts.is_empty() && self.process >= self.hosts.len() {
+            let hosts = self.hosts.len();
+            faults.push(format!("--process is {}, but --hosts names {hosts} (0 to {})", self.process, hosts - 1));
+        }
+        if self.hosts.is_empty() && self.process > 0 {
+            faults.push(format!("--process is {} without --hosts", self.process));
+        }
+        if self.checkpoint_interval < Self::MIN_INTERVAL {
+            faults.push(format!(
+                "--checkpoint-interval is {}, the least is {}",
+                humantime::format_duration(self.checkpoint_interval),
+                humantime::format_duration(Self::MIN_INTERVAL)
+            ));
+        }
+        if self.max_in_flight == 0 {
+            faults.push("--max-in-flight is 0: no source could ever read".to_owned());
+        }
+        if usize::from(self.key_groups) < self.all_workers() {
+            faults.push(format!(
+                "--key-groups is {}, fewer than the {} workers: some would never get a key",
+                self.key_groups,
+                self.all_workers()
+            ));
+        }
+        faults.extend(self.renamed.iter().filter_map(|rename| Some(format!("--renamed: {}", rename.check().err()?))));
+        if self.retain_checkpoints == 0 {
+            faults.push("--retain-checkpoints is 0: the newest one has to be kept".to_owned());
+        }
+        if faults.is_empty() { Ok(()) } else { Err(JobError::Invalid(faults.join("\n"))) }
+    }
+
+    pub(crate) fn changes(&self) -> Changes {
+        Changes { renamed: self.renamed.clone(), dropped: self.drop_state.clone() }
+    }
+
+    /// Workers over all processes.
+    #[must_use]
+    pub fn all_workers(&self) -> usize {
+        self.workers * self.hosts.len().max(1)
+    }
+}
+
+/// Values that are written as text.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+
+    pub(super) mod list {
+        use super::{Deserialize, Deserializer, Display, FromStr, Serializer, de};
+
+        pub(in super::super) fn serialize<T: Display, S: Serializer>(values: &[T], to: S) -> Result<S::Ok, S::Error> {
+            to.collect_seq(values.iter().map(ToString::to_string))
+        }
+
+        pub(in super::super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Vec<T>, D::Error> {
+            let texts = Vec::<String>::deserialize(from)?;
+            texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_faults_are_named_at_once() {
+        let settings = JobSettings { workers: 0, process: 3, max_in_flight: 0, ..JobSettings::default() };
+        let JobError::Invalid(text) = settings.check().unwrap_err() else { panic!("not Invalid") };
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn settings_are_data() {
+        let settings = JobSettings {
+            restore: RestoreFrom::Epoch(7),
+            renamed: vec![Rename { old: "a".to_owned(), new: "b".to_owned() }],
+            max_drift: Some(Duration::from_secs(90)),
+            ..JobSettings::default()
+        };
+        let json = serde_json::to_string(&settings).unwrap();
+        assert!(
+            json.contains(r#""restore":"7","renamed":["a=b"]"#) && json.contains(r#""max_drift":"1m 30s""#),
+            "{json}"
+        );
+        assert_eq!(serde_json::from_str::<JobSettings>(&json).unwrap(), settings);
+        assert_eq!(serde_json::from_str::<JobSettings>("{}").unwrap(), JobSettings::default());
+        assert!(serde_json::from_str::<JobSettings>(r#"{"worker":2}"#).is_err(), "a field that does not exist");
+    }
+}

@@ -1,0 +1,153 @@
+//! One worker of a job: it builds the graph, steps it to its end, and tells the others where it fails.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemill_state::{Backend, BackendConfig, KeyGroups, RestoredWorker};
+use timely::worker::Worker;
+
+use super::cluster;
+use super::coordinator::{Coordinator, ManifestHead};
+use super::execution::Run;
+use crate::checkpoint::restore::Start;
+use crate::checkpoint::thread::CheckpointThread;
+use crate::checkpoint::unclaimed;
+use crate::epoch::Epochs;
+use crate::error::JobError;
+use crate::graph::Flow;
+use crate::threads;
+use crate::worker::{Shared, WorkerContext};
+
+/// Builds the graph on this worker and steps it to its end.
+pub(super) fn run_worker<F>(worker: &mut Worker, run: &Run, start: &Arc<Start>, build: &F) -> Result<(), JobError>
+where
+    F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError>,
+{
+    let context = open_context(worker, run, start)?;
+    let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
+    let built = built.and_then(|()| {
+        unclaimed::check(&context.backend.borrow().unclaimed(), &context.restored, &context.ends.borrow())
+    });
+    if start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
+        tracing::info!(
+            "the restored checkpoint is of a finished job: its input had ended; its last output is published, and nothing more is to do"
+        );
+        // Sinks have published, while the graph was built, what the job had not when it was killed at its end.
+        drop_dataflows(worker);
+        return built;
+    }
+    let mut coordinator = match built.and_then(|()| open_coordinator(worker, run, &context)) {
+        Ok(coordinator) => coordinator,
+        Err(error) => {
+            drop_dataflows(worker);
+            return Err(error);
+        }
+    };
+    if let Err(error) = step_to_the_end(worker, &context, &mut coordinator) {
+        run.process.failure.set(error);
+    }
+    if let Some(reason) = run.process.failure.of_this_process()
+        && run.settings.hosts.len() > 1
+    {
+        coordinator.tell_failure(&reason);
+        for _ in 0..cluster::STEPS_TO_TELL {
+            worker.step_or_park(Some(cluster::STEP));
+        }
+    }
+    drop_dataflows(worker);
+    Ok(())
+}
+
+fn open_context(worker: &Worker, run: &Run, start: &Arc<Start>) -> Result<Shared, JobError> {
+    let (index, workers) = (worker.index(), worker.peers());
+    let config = BackendConfig {
+        dir: run.workplace.as_ref().map(|workplace| workplace.worker(index)),
+        key_groups: KeyGroups::new(run.settings.key_groups),
+        worker: index,
+        workers,
+        memory_limit_bytes: run.settings.state_memory.map(|bytes| bytes / run.settings.workers as u64),
+        durable: start.target.is_some(),
+    };
+    let restored = match (&start.manifest, &start.target) {
+        (Some(manifest), Some(target)) => {
+            let changes = run.settings.changes();
+            Some(RestoredWorker { manifest: Arc::clone(manifest), changes, store: Arc::clone(&target.store) })
+        }
+        _ => None,
+    };
+    let first_epoch = start.first_epoch;
+    Ok(Rc::new(WorkerContext {
+        process: Arc::clone(&run.process),
+        worker: index,
+        workers,
+        threads: run.settings.workers,
+        incarnation: run.incarnation,
+        checkpoint_interval: start.target.as_ref().map(|_| run.settings.checkpoint_interval),
+        first_epoch,
+        backend: RefCell::new(Backend::open(config, restored)?),
+        epochs: RefCell::new(Epochs::new(index, first_epoch)),
+        start: Arc::clone(start),
+        restored: Arc::clone(&start.restored),
+        ends: RefCell::default(),
+        acknowledge: RefCell::new(vec![0; run.settings.hosts.len().max(1)]),
+        dead_letters_logged: Cell::new(0),
+        alarms: RefCell::default(),
+    }))
+}
+
+fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<Coordinator, JobError> {
+    if !context.epochs.borrow().has_sources() {
+        return Err(JobError::Invalid(format!("job \"{}\" has no source: it would never do anything", run.name)));
+    }
+    // Nothing is left that may stop the start, and worker 0 will commit what comes next.
+    if context.worker == 0 {
+        context.start.begin()?;
+    }
+    let backend = context.backend.borrow();
+    let thread = CheckpointThread::start(
+        context.worker as u32,
+        backend.db(),
+        context.start.target.clone(),
+        context.start.manifest.is_some(),
+        run.bases,
+        run.process.progress.written.clone(),
+    )?;
+    let head = ManifestHead {
+        job: run.name.clone(),
+        incarnation: run.incarnation,
+        key_groups: run.settings.key_groups,
+        states: backend.states(),
+    };
+    Ok(Coordinator::new(worker, context, thread, head, run.settings.checkpoint_interval))
+}
+
+fn step_to_the_end(worker: &mut Worker, context: &Shared, coordinator: &mut Coordinator) -> Result<(), JobError> {
+    while !coordinator.is_finished() {
+        if context.failed() {
+            return Ok(());
+        }
+        let park = coordinator.turn()?;
+        step(worker, context, park)?;
+    }
+    coordinator.close();
+    while worker.has_dataflows() && !context.failed() {
+        step(worker, context, Duration::from_millis(20))?;
+    }
+    Ok(())
+}
+
+fn step(worker: &mut Worker, context: &Shared, park: Duration) -> Result<(), JobError> {
+    let alarm = context.alarms.borrow_mut().ring();
+    threads::step(worker, alarm.map_or(park, |alarm| alarm.min(park)))
+}
+
+fn drop_dataflows(worker: &mut Worker) {
+    // Timely hands them out in no particular order.
+    let mut dataflows = worker.installed_dataflows();
+    dataflows.sort_unstable();
+    for dataflow in dataflows {
+        worker.drop_dataflow(dataflow);
+    }
+}

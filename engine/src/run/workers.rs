@@ -1,0 +1,72 @@
+//! All workers of a process: how they are started, and the first error of any.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use timely::WorkerConfig;
+use timely::worker::Worker;
+
+use super::cluster;
+use super::execution::{Run, Sockets};
+use super::worker::run_worker;
+use crate::checkpoint::restore::Start;
+use crate::error::JobError;
+use crate::graph::Flow;
+use crate::threads;
+
+/// Runs the job in this process, from finding the others to its end.
+pub(super) fn execute<F>(run: &Arc<Run>, build: F) -> Result<(), JobError>
+where
+    F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+{
+    // Kept where the error comes later, from another process.
+    let mut decided = None;
+    let result = run.begin(&mut decided).and_then(|sockets| match &decided {
+        Some(start) => run_workers(run, start, sockets, build),
+        None => Ok(()),
+    });
+    if let (Err(_), Some(start)) = (&result, &decided) {
+        start.give_back(run.workplace.as_ref().is_none_or(|workplace| workplace.is_the_only_one()));
+    }
+    result
+}
+
+fn run_workers<F>(run: &Arc<Run>, start: &Arc<Start>, sockets: Sockets, build: F) -> Result<(), JobError>
+where
+    F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+{
+    let (allocators, connections) = cluster::communication(&run.settings, sockets)?;
+    let (shared, start) = (Arc::clone(run), Arc::clone(start));
+    if let Some(scheduler) = &run.scheduler {
+        // All slots are there before anyone takes one.
+        (0..run.settings.workers).for_each(|worker| _ = scheduler.announce(None, &format!("worker {worker}")));
+    }
+    let guards = timely::communication::initialize_from(allocators, Box::new(()), move |allocator| {
+        let _slot = shared.scheduler.as_ref().map(|scheduler| threads::take_slot(scheduler, allocator.index()));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "timely's own timer goes by the machine's clock, also in a simulation"
+        )]
+        let started = Instant::now();
+        let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(started));
+        let index = worker.index();
+        // Users' code may panic: it is caught so that the other workers hear of it and the caller gets an error.
+        if let Err(error) = cluster::caught(index, || run_worker(&mut worker, &shared, &start, &build)) {
+            shared.process.failure.set(error);
+        }
+        if shared.process.failure.is_set() && shared.scheduler.is_none() {
+            cluster::abandon(worker);
+        }
+    })
+    .map_err(JobError::Cluster)?;
+    for outcome in guards.join() {
+        if let Err(message) = outcome {
+            run.process.failure.set(JobError::Cluster(format!("a worker thread was lost: {message}")));
+        }
+    }
+    let failure = run.process.failure.take();
+    if failure.is_some() {
+        cluster::abandon(connections);
+    }
+    failure.map_or(Ok(()), Err)
+}

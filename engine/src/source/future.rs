@@ -1,0 +1,72 @@
+//! Event times ahead of the clock: a record that is too far ahead becomes a dead letter, and the log says once that a watermark is far
+//! ahead.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use super::Batch;
+use crate::clock::Clock;
+use crate::metrics::{Counter, OperatorMetrics};
+use crate::record::DeadLetter;
+use crate::time::EventTime;
+use crate::worker::WorkerContext;
+
+/// How far ahead of the clock a watermark is remarkable, in ms: a day, as clocks of all zones are within it.
+const REMARKABLE: i64 = 86_400_000;
+
+pub(super) struct FutureEvents {
+    /// By how much its event times are ahead by nature.
+    lead_ms: i64,
+    /// How far they may be ahead of that, and how many records were beyond.
+    max_ahead: Option<(i64, Counter)>,
+    is_remarked: bool,
+}
+
+impl FutureEvents {
+    pub(super) fn new(lead_ms: i64, max_ahead_ms: Option<i64>, metrics: &OperatorMetrics) -> Self {
+        let max_ahead = max_ahead_ms.map(|ms| (ms, metrics.counter("too_far_ahead")));
+        Self { lead_ms, max_ahead, is_remarked: false }
+    }
+
+    /// The latest event time that is not too far ahead of the clock.
+    pub(super) fn latest(&self, clock: &Clock) -> EventTime {
+        let Some((ms, _)) = &self.max_ahead else { return EventTime::MAX };
+        EventTime(clock.now_ms()).plus_ms(self.lead_ms).plus_ms(*ms)
+    }
+
+    /// Makes dead letters of the records of a batch that are too far ahead.
+    pub(super) fn refuse<T: Debug>(&self, batch: &mut Batch<T>, source: &str) {
+        let Some((max_ahead_ms, count)) = &self.max_ahead else { return };
+        let now = EventTime((batch.now.0 / 1000) as i64).plus_ms(self.lead_ms);
+        count.add(batch.ahead.len() as u64);
+        for (record, origin) in batch.ahead.drain(..) {
+            let reason = format!(
+                "its event time {} is {} s ahead of the clock, and {} s are allowed (max_ahead)",
+                record.event_time.readable(),
+                record.event_time.ms_since(now) / 1000,
+                max_ahead_ms / 1000
+            );
+            let origin = if origin.is_empty() { source.to_owned() } else { origin };
+            let content = format!("{:?}", record.data);
+            batch.dead_letters.push(DeadLetter::new(source, origin, reason, content.as_bytes()));
+        }
+    }
+
+    /// Says once when what was read, of which `by` is the latest event time, has moved the watermark far ahead of the clock.
+    pub(super) fn remark(&mut self, context: &WorkerContext, source: &str, to: EventTime, by: EventTime) {
+        let clock = &context.process.clock;
+        let ahead_ms = to.plus_ms(-self.lead_ms).ms_since(EventTime(clock.now_ms()));
+        if self.is_remarked || !clock.is_system() || ahead_ms < REMARKABLE || to == EventTime::MAX {
+            return;
+        }
+        self.is_remarked = true;
+        tracing::warn!(
+            source,
+            worker = context.worker,
+            watermark = to.readable(),
+            ahead = %humantime::format_duration(Duration::from_secs(ahead_ms.unsigned_abs() / 1000)),
+            event_time = by.readable(),
+            "the watermark is far ahead of the clock, by a record of this event time: what comes behind it is late; `max_ahead` makes dead letters of such records instead"
+        );
+    }
+}

@@ -1,0 +1,341 @@
+//! The source operator: reads, stamps, paces, and notes positions at the end of each epoch.
+//!
+//! ```text
+//! turn:  epoch ticked? ─▶ note position, lower the capability to the next epoch
+//!        job finishes? ─▶ note position, give the capability up
+//!        over budget, state full, or ahead of the slowest source? ─▶ look again a little later
+//!        read ─▶ send the batch ─▶ lower the capability to its watermark
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::{Activator, SyncActivator};
+
+use super::future::FutureEvents;
+use super::nature::Nature;
+use super::{Batch, Next, Source, SourceContext, SourceReader, Waker};
+use crate::alignment::{Activity, SourceClock};
+use crate::checkpoint::blobs::Blob;
+use crate::crash;
+use crate::epoch::SourceId;
+use crate::error::JobError;
+use crate::graph::{Flow, Port, Stream};
+use crate::metrics::OperatorMetrics;
+use crate::record::{Arrival, DeadLetter, Record};
+use crate::time::{Epoch, EventTime, Moment};
+use crate::worker::Shared;
+
+/// When a held-back source looks again.
+const HOLD: Duration = Duration::from_micros(200);
+/// When a source that follows the watermark of the others looks where they are.
+const FOLLOW: Duration = Duration::from_millis(5);
+
+impl<'s> Flow<'s> {
+    /// Reads from `source`. `name` is unique in the job and names the source in checkpoints.
+    ///
+    /// # Errors
+    /// When the name is taken or the source cannot be opened.
+    pub fn source<S: Source>(&self, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
+        operator(self, name, source)
+    }
+}
+
+/// Builds the operator on this worker.
+fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
+    let context = flow.claim_name(name)?;
+    context.ends.borrow_mut().sources.insert(name.to_owned());
+    let metrics = context.process.metrics.operator(name, "source", context.worker);
+    // The operator has an address only once the source is open: a builder may not be given up.
+    let wake: Arc<OnceLock<SyncActivator>> = Arc::default();
+    let woken = Arc::clone(&wake);
+    let reader = source
+        .open(SourceContext {
+            name: name.to_owned(),
+            worker: context.worker,
+            workers: context.workers,
+            restored: context.restored.positions(name).to_vec(),
+            clock: context.process.clock.clone(),
+            // A worker that is gone has nothing to be woken for.
+            waker: Waker::new(move || _ = woken.get().map(SyncActivator::activate)),
+            metrics: Arc::clone(&metrics),
+        })
+        .map_err(|source| JobError::of_connector(name, source))?;
+    let watermark = context.restored.source_watermark(name).unwrap_or(EventTime::MIN);
+    let nature = Nature {
+        lead_ms: source.lead_ms(),
+        out_of_orderness_ms: i64::try_from(source.out_of_orderness().as_millis()).unwrap_or(i64::MAX),
+    };
+    let max_ahead_ms = source.max_ahead_ms().or(context.process.max_ahead_ms);
+    let future = FutureEvents::new(nature.lead_ms, max_ahead_ms, &metrics);
+    let clock = context.process.source_clocks.register(nature.reach(watermark));
+
+    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
+    let (main, main_stream) = builder.new_output();
+    let (dead, dead_stream) = builder.new_output();
+    let activator = flow.scope().activator_for(builder.operator_info().address);
+    let id = context.epochs.borrow_mut().join_source(flow.scope().activator_for(builder.operator_info().address));
+    wake.get_or_init(|| flow.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
+    activator.activate();
+
+    builder.build(move |mut capabilities| {
+        let start = Moment::new(context.first_epoch, watermark);
+        let dead_cap = capabilities.pop();
+        let main_cap = capabilities.pop();
+        let mut ingest = Ingest {
+            name: name.to_owned(),
+            id,
+            reader,
+            batch: Batch::new(Arrival(0)),
+            at: start,
+            furthest: context.restored.furthest(),
+            state: State::Reading,
+            main: Port::new(main, main_cap, start),
+            dead: Port::new(dead, dead_cap, start),
+            letters: Vec::new(),
+            ended: VecDeque::new(),
+            has_more: false,
+            next_look: None,
+            nature,
+            future,
+            read: (EventTime::MIN, EventTime::MIN),
+            clock,
+            metrics,
+            activator,
+            context,
+        };
+        move |_| {
+            if !ingest.context.failed() {
+                let _busy = ingest.metrics.busy();
+                let result = ingest.turn();
+                ingest.context.guard(result);
+            }
+        }
+    });
+    flow.add_dead_letters(dead_stream);
+    Ok(flow.stream(main_stream))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// Everything was handed out; epochs still tick until all sources are there.
+    Exhausted,
+    /// The job stops before the end of its input. What was not read is not late to whoever reads it after the restore: the
+    /// capabilities stay where event time stands here, until every operator of every worker has closed the last epoch.
+    Stopped,
+    /// The capabilities are gone.
+    Finished,
+}
+
+struct Ingest<R: SourceReader> {
+    name: String,
+    id: SourceId,
+    reader: R,
+    batch: Batch<R::Item>,
+    at: Moment,
+    /// How far the state of any operator had come before the restore.
+    furthest: EventTime,
+    state: State,
+    main: Port<R::Item>,
+    dead: Port<DeadLetter>,
+    letters: Vec<Record<DeadLetter>>,
+    /// Positions at the ends of epochs that are not known to be committed.
+    ended: VecDeque<(Epoch, Vec<u8>)>,
+    /// Whether its reader had more to hand out at once when it was last read: it is in the middle of something.
+    has_more: bool,
+    /// When it was last asked to be called again.
+    next_look: Option<Instant>,
+    nature: Nature,
+    future: FutureEvents,
+    /// The earliest and the latest event time of the last batch that had any.
+    read: (EventTime, EventTime),
+    clock: Arc<SourceClock>,
+    metrics: Arc<OperatorMetrics>,
+    activator: Activator,
+    context: Shared,
+}
+
+impl<R: SourceReader> Ingest<R> {
+    fn turn(&mut self) -> Result<(), JobError> {
+        if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
+            return Ok(());
+        }
+        self.tell_committed();
+        self.follow_epochs()?;
+        if self.state == State::Exhausted {
+            // Others may go on for long: what this one will never send is not waited for.
+            self.batch.reset(self.context.process.clock.now());
+            self.follow_watermark(Next::Done);
+        }
+        if self.state != State::Reading {
+            return Ok(());
+        }
+        if self.must_hold() {
+            self.look_again(HOLD);
+            return Ok(());
+        }
+        self.batch.reset(self.context.process.clock.now());
+        self.batch.latest = self.future.latest(&self.context.process.clock);
+        self.batch.reached = self.at.watermark.max(self.furthest);
+        self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
+        let next = self.reader.read(&mut self.batch).map_err(|e| JobError::of_connector(&self.name, e))?;
+        self.send();
+        if !self.batch.idle {
+            crash::point("mid-epoch", self.at.epoch, self.context.worker);
+        }
+        match next {
+            Next::Now => self.activator.activate(),
+            Next::After(wait) => self.look_again(wait),
+            Next::Accompany(wait) => {
+                self.context.epochs.borrow_mut().exhausted(self.id);
+                let is_over = self.context.epochs.borrow().finish().is_some();
+                self.look_again(if is_over { Duration::ZERO } else { wait });
+            }
+            Next::Done => {
+                self.state = State::Exhausted;
+                self.context.epochs.borrow_mut().exhausted(self.id);
+            }
+        }
+        self.has_more = next == Next::Now;
+        self.follow_watermark(next);
+        Ok(())
+    }
+
+    /// Ends the epochs that the clock has ended, and the job when it is over.
+    fn follow_epochs(&mut self) -> Result<(), JobError> {
+        let (running, finish) = {
+            let epochs = self.context.epochs.borrow();
+            (epochs.running(), epochs.finish())
+        };
+        while self.at.epoch < running {
+            self.close(self.at.epoch)?;
+            self.at.epoch = self.at.epoch.next();
+            self.lower(Some(self.at));
+        }
+        let Some(finish) = finish else { return Ok(()) };
+        if finish.drain && self.state == State::Reading && self.has_more {
+            // It accompanies the others, which have ended; what it is in the middle of it brings to its end.
+            return Ok(());
+        }
+        if self.at.epoch == finish.last {
+            self.close(self.at.epoch)?;
+            self.at.epoch = self.at.epoch.next();
+            self.lower(Some(self.at));
+            self.clock.set(self.nature.reach(EventTime::MAX), Activity::Done);
+            self.state = State::Stopped;
+        }
+        if finish.drain || self.context.process.progress.committed_epoch.load(Ordering::Relaxed) >= finish.last.0 {
+            self.lower(None);
+            self.state = State::Finished;
+        }
+        Ok(())
+    }
+
+    /// Notes where reading stands at the end of `epoch`.
+    fn close(&mut self, epoch: Epoch) -> Result<(), JobError> {
+        let position = self.reader.position().map_err(|e| JobError::of_connector(&self.name, e))?;
+        let watermark = self.at.watermark;
+        self.ended.push_back((epoch, position.clone()));
+        self.context.epochs.borrow_mut().close(epoch, |contribution| {
+            Blob::SourcePosition(position).put(&self.name, &mut contribution.delta);
+            Blob::SourceWatermark(watermark).put(&self.name, &mut contribution.delta);
+            Ok(())
+        })
+    }
+
+    /// Tells the reader of the newest epoch of its that was committed since the last call.
+    fn tell_committed(&mut self) {
+        let committed = self.context.process.progress.committed_epoch.load(Ordering::Relaxed);
+        let mut newest = None;
+        while self.ended.front().is_some_and(|(epoch, _)| epoch.0 <= committed) {
+            newest = self.ended.pop_front();
+        }
+        if let Some((_, position)) = newest {
+            self.reader.committed(&position);
+        }
+    }
+
+    fn look_again(&mut self, wait: Duration) {
+        self.context.look_again(&mut self.next_look, &self.activator, wait);
+    }
+
+    fn must_hold(&self) -> bool {
+        let process = &self.context.process;
+        // The slowest one never waits for the others: what is held can only leave when it goes on.
+        let least = process.source_clocks.least_active();
+        let own = self.nature.reach(self.at.watermark).watermark;
+        let ahead_ms = least.map_or(0, |least| own.ms_since(least.watermark));
+        let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
+        let ahead = ahead_ms > 0 && (too_far || process.held.load(Ordering::Relaxed) >= process.max_held);
+        let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
+        ahead || full || process.budget.is_spent()
+    }
+
+    fn send(&mut self) {
+        self.future.refuse(&mut self.batch, &self.name);
+        let Batch { records, dead_letters, now, .. } = &mut self.batch;
+        self.metrics.records_in.add(records.len() as u64);
+        self.metrics.records_out.add(records.len() as u64);
+        self.metrics.dead_letters.add(dead_letters.len() as u64);
+        let late = records.iter().filter(|record| record.event_time < self.at.watermark).count();
+        self.metrics.count_late(late as u64, records.len() as u64);
+        let times = records.iter().map(|record| record.event_time);
+        let span = times.fold(None, |span: Option<(EventTime, EventTime)>, time| {
+            let (first, last) = span.unwrap_or((time, time));
+            Some((first.min(time), last.max(time)))
+        });
+        self.read = span.unwrap_or(self.read);
+        self.main.send(records);
+        for letter in dead_letters.drain(..) {
+            self.context.log_dead_letter(&letter);
+            self.letters.push(Record { event_time: self.at.watermark, arrival: *now, data: letter });
+        }
+        self.dead.send(&mut self.letters);
+    }
+
+    /// Moves the watermark: by the reader's promise, or along with the others while idle.
+    fn follow_watermark(&mut self, next: Next) {
+        let activity = match (next, self.batch.idle) {
+            (Next::Done, _) => Activity::Done,
+            (_, true) => Activity::Idle,
+            (_, false) => Activity::Active,
+        };
+        // A reader that does not ask the batch may promise what it was not let hand out.
+        let promised = self.batch.watermark.unwrap_or(EventTime::MIN).min(self.batch.latest);
+        let mut watermark = self.at.watermark.max(promised);
+        if watermark > self.at.watermark {
+            // The first step is from the first event, not from before all time.
+            let from = if self.at.watermark == EventTime::MIN { self.read.0 } else { self.at.watermark };
+            self.metrics.moved(from, watermark, self.read.1);
+            self.future.remark(&self.context, &self.name, watermark, self.read.1);
+        }
+        self.clock.set(self.nature.reach(watermark), activity);
+        let clocks = &self.context.process.source_clocks;
+        let others = match activity {
+            Activity::Active => None,
+            Activity::Idle => clocks.followed_within(self.nature.out_of_orderness_ms),
+            // Nothing will come of it, in whatever order.
+            Activity::Done => clocks.followed_within(0),
+        };
+        watermark = watermark.max(others.map_or(EventTime::MIN, |others| others.plus_ms(self.nature.lead_ms)));
+        if watermark > self.at.watermark {
+            self.at.watermark = watermark;
+            self.clock.set(self.nature.reach(watermark), activity);
+            self.metrics.watermark.set(watermark.0);
+            self.lower(Some(self.at));
+        }
+        if activity != Activity::Active {
+            // Followers look again: nobody tells them that the others went on.
+            self.look_again(FOLLOW);
+        }
+    }
+
+    fn lower(&mut self, moment: Option<Moment>) {
+        self.main.lower(moment);
+        self.dead.lower(moment);
+    }
+}

@@ -1,0 +1,21 @@
+//! The two clocks of a job: event time, carried by every record, and `Moment`, the timely timestamp.
+//!
+//! ```text
+//!             epoch: the consistent cut, +1 per tick of the checkpoint clock
+//!               │
+//! Moment { epoch, watermark }      a ≤ b  ⇔  a.epoch ≤ b.epoch ∧ a.watermark ≤ b.watermark
+//!                    │
+//!                  no record with an earlier event time is still to come (late records excepted)
+//! ```
+//! The order must be the product order. With A at (e+1, 50) and B at (e, 60) the lexicographic least
+//! element is (e, 60), so 60 would pass for the watermark while A may still send 55; the meet is (e, 50).
+
+mod epoch;
+mod event_time;
+mod moment;
+mod text;
+
+pub use epoch::Epoch;
+pub use event_time::EventTime;
+pub use moment::{Moment, Unchanged};
+pub use text::TimeTextError;

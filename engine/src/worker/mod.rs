@@ -1,0 +1,18 @@
+//! What a worker has, and what it shares with the other workers of its process.
+//!
+//! ```text
+//! context.rs  one worker: its state, epochs, names, alarms         process.rs  all workers of the process
+//! alarms.rs   when operators want to be called again               budget.rs   records under way · failure.rs  the first error
+//! ```
+
+mod alarms;
+mod budget;
+mod context;
+mod failure;
+mod process;
+
+pub(crate) use budget::Budget;
+pub(crate) use context::{Shared, WorkerContext};
+pub(crate) use failure::Failure;
+pub use process::LeaderIncarnation;
+pub(crate) use process::{JobProgress, Process, StateUse};

@@ -1,0 +1,29 @@
+//! How many cases there are, and which.
+
+#[cfg(feature = "programs")]
+use rand::SeedableRng;
+#[cfg(feature = "programs")]
+use rand_chacha::ChaCha8Rng;
+
+/// How many times the cases of a quick run there are: `TIDEMILL_SOAK`, which `cargo xtask soak` sets, or once.
+pub fn times() -> usize {
+    std::env::var("TIDEMILL_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Some of these, in their order, others each time; a soak takes more of them, or all.
+#[cfg(feature = "programs")]
+pub fn some<T>(of: impl IntoIterator<Item = T>, quick: usize) -> Vec<T> {
+    let mut chance = ChaCha8Rng::seed_from_u64(seed());
+    let all: Vec<T> = of.into_iter().collect();
+    let mut taken = rand::seq::index::sample(&mut chance, all.len(), (quick * times()).min(all.len())).into_vec();
+    taken.sort_unstable();
+    all.into_iter().enumerate().filter(|(at, _)| taken.binary_search(at).is_ok()).map(|(_, one)| one).collect()
+}
+
+/// A seed: `TIDEMILL_SEED` to run one again, or a new one. Printed with every failure.
+#[cfg(feature = "programs")]
+pub fn seed() -> u64 {
+    let seed = std::env::var("TIDEMILL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+    println!("TIDEMILL_SEED={seed}");
+    seed
+}
