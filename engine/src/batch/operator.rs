@@ -56,7 +56,7 @@ fn batch<'s, L: BatchLogic>(
         Execution::InLine(runner) => Ok(Place::InLine(runner)),
         Execution::Pool(spec) => {
             let wake = flow.scope().worker().sync_activator_for(address.to_vec());
-            Pool::start(name, spec, wake).map(Place::Beside)
+            Pool::start(name, spec, wake).map(|pool| Place::Beside(Box::new(pool)))
         }
     };
     if place.is_err() {
@@ -67,8 +67,8 @@ fn batch<'s, L: BatchLogic>(
     builder.build(move |_| {
         let common = Common::new(&name, logic, Outputs { main, dead }, metrics, activator, Shared::clone(&context));
         let mut machine = match place {
-            Ok(Place::InLine(runner)) => Machine::InLine(InLine::new(common, runner)),
-            Ok(Place::Beside(pool)) => Machine::Pooled(Box::new(Pooled::new(common, pool))),
+            Ok(Place::InLine(runner)) => Machine::InLine(Box::new(InLine::new(common, runner))),
+            Ok(Place::Beside(pool)) => Machine::Pooled(Box::new(Pooled::new(common, *pool))),
             Err(failure) => Machine::Failed(Some(failure)),
         };
         move |frontiers| {
@@ -96,11 +96,11 @@ fn batch<'s, L: BatchLogic>(
 
 enum Place<W> {
     InLine(Box<dyn BatchRunner<W>>),
-    Beside(Pool<W>),
+    Beside(Box<Pool<W>>),
 }
 
 enum Machine<L: BatchLogic> {
-    InLine(InLine<L>),
+    InLine(Box<InLine<L>>),
     Pooled(Box<Pooled<L>>),
     /// It could not be built.
     Failed(Option<JobError>),
