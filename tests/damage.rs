@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{example, fail, finish, is_error, lines};
+use testkit::{example, fail, fail_with, finish, is_error, lines};
 
 /// Scores simulated transactions at a steady pace; ends only when it is told to, or at `count`.
 fn job(folder: &Path, count: u64) -> Command {
@@ -109,7 +109,7 @@ fn broken(pick: impl Fn(&Path, &Value) -> PathBuf, harm: impl Fn(&Path)) {
         .collect();
     harm(&file);
     let before = contents(folder.path());
-    let errors = fail(&mut job(folder.path(), FOR_EVER));
+    let errors = fail_with(4, &mut job(folder.path(), FOR_EVER));
     must_name(&errors, &file);
     let advice = if whole.is_empty() {
         "no checkpoint here is whole".to_owned()
@@ -314,9 +314,9 @@ fn a_start_from_an_older_checkpoint_that_is_refused_gives_up_no_later_one() {
 #[test]
 fn a_model_that_does_not_fit_is_refused_with_both_sides() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/iot_window.onnx");
-    let errors = fail(example("fraud_velocity").arg("--model").arg(model));
+    let errors = fail_with(2, example("fraud_velocity").arg("--model").arg(model));
     assert!(errors.contains("temperature_mean") && errors.contains("terminal_risk_7d"), "{errors}");
-    let errors = fail(example("fraud_velocity").args(["--model", "no/such.onnx"]));
+    let errors = fail_with(2, example("fraud_velocity").args(["--model", "no/such.onnx"]));
     assert!(errors.contains("no/such.onnx"), "{errors}");
 }
 

@@ -5,7 +5,6 @@ mod produce;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidemill::connectors::MaxMalformed;
 use tidemill::prelude::*;
+
+pub use tidemill::engine::cli::exit;
 
 pub use place::{Input, Place, topic_source, write, write_dead_letters};
 
@@ -147,16 +148,5 @@ impl CommonArgs {
             println!("{}", serde_json::to_string_pretty(&snapshot).map_err(JobError::setup)?);
         }
         Ok(())
-    }
-}
-
-/// How a program ends: an error is printed, with its causes.
-pub fn exit(result: Result<(), JobError>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", error.report());
-            ExitCode::FAILURE
-        }
     }
 }

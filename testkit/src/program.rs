@@ -46,6 +46,15 @@ pub fn is_error(status: ExitStatus) -> bool {
     matches!(status.code(), Some(1..=5))
 }
 
+/// Runs it to its end, which must be an error of the kind that has this exit code; what it said.
+pub fn fail_with(code: i32, command: &mut Command) -> String {
+    let output = command.output().expect("the program starts");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+    errors
+}
+
 /// Runs it to its end, which must be an error; what it said.
 pub fn fail(command: &mut Command) -> String {
     let output = command.output().expect("the program starts");

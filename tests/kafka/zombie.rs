@@ -2,7 +2,7 @@
 
 use crate::cluster::{alone, cluster};
 use crate::job::{errors, exactly_once_and_in_order, expected, job, live_job, signal, transactions, until, wait};
-use testkit::{finish, is_error};
+use testkit::finish;
 
 const COUNT: usize = 200_000;
 
@@ -45,7 +45,7 @@ fn a_zombie_that_wakes_up_stops_and_takes_nothing_with_it() {
     finish(&mut job(&input, &output.url(), &checkpoints, 2));
     signal(&zombie, "CONT");
     let ended = zombie.wait_with_output().unwrap();
-    assert!(is_error(ended.status), "{}", errors(&ended));
+    assert_eq!(ended.status.code(), Some(5), "fenced: {}", errors(&ended));
     assert!(!errors(&ended).contains("panicked"), "{}", errors(&ended));
     exactly_once_and_in_order(&output.committed(), &expected, "a zombie woke up");
 }
