@@ -50,7 +50,8 @@ fn run(
     // One late record is not in the counts of two under one name.
     assert_eq!(counted("lines", "late"), 0);
     if workers == 1 {
-        assert_eq!(counted("lines", "behind_watermark"), counted("minute", "late"));
+        // What is sent on together with the record that moves the watermark is behind it, and in time for the operator.
+        assert!(counted("lines", "behind_watermark") >= counted("minute", "late"));
     }
     let mut windows = out.data();
     windows.sort_unstable();

@@ -153,7 +153,7 @@ pub fn add_up(told: &mut Rows, changes: Vec<(i64, Told)>, versions: &[Rows], cra
     let changes = sorted(changes);
     for now in changes.chunk_by(|a, b| a.0 == b.0) {
         now.iter().for_each(|(_, change)| add(told, change));
-        let is_cut = changes.iter().any(|(time, _)| (1..=crashes).contains(&(time - now[0].0)));
+        let is_cut = changes.iter().any(|(time, _)| (1..=crashes).contains(&time.saturating_sub(now[0].0)));
         assert!(is_cut || versions.contains(told), "at {}: {told:?} is none of {versions:?}", now[0].0);
     }
 }
