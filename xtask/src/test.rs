@@ -15,7 +15,13 @@ const SLOWEST: usize = 10;
 /// How many programs run side by side: many tests wait, for brokers, for jobs that they killed, for timeouts.
 const SIDE_BY_SIDE: usize = 2;
 /// Programs to begin with, as they take longest.
-const FIRST: [&str; 4] = ["tests/kafka/main.rs", "tests/library/main.rs", "connectors/src/lib.rs", "tests/expected.rs"];
+const FIRST: [&str; 5] = [
+    "tests/kafka/main.rs",
+    "tests/library/main.rs",
+    "tests/servers/main.rs",
+    "tests/expected.rs",
+    "tests/tables/main.rs",
+];
 
 pub fn run() -> Result<()> {
     setup::run()?;
