@@ -75,6 +75,7 @@ impl Job {
     {
         let Self { setup, clock, .. } = &self;
         setup.settings.check()?;
+        setup.settings.check_build()?;
         crash::plan()?;
         let stop = setup.prepare()?;
         let store = |dir: &PathBuf| LocalStore::open(dir).map(|store| Arc::new(store) as Arc<dyn CheckpointStore>);
