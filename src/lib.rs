@@ -35,10 +35,13 @@
 
 pub use tidemill_connectors as connectors;
 pub use tidemill_engine as engine;
+#[cfg(feature = "testing")]
 pub use tidemill_engine::testing;
 pub use tidemill_operators as operators;
+#[cfg(feature = "tables")]
+pub use tidemill_operators::differential;
+pub use tidemill_operators::features;
 pub use tidemill_operators::infer::nan_as_null;
-pub use tidemill_operators::{differential, features};
 pub use tidemill_state as state;
 
 /// What a dataflow program needs.
@@ -47,9 +50,11 @@ pub mod prelude {
         CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, LostFile, NullSink, ReferenceExt,
         ReferenceFile, vec_source,
     };
+    #[cfg(feature = "cli")]
+    pub use tidemill_engine::JobArgs;
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
     pub use tidemill_engine::{
-        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, OperatorSnapshot,
+        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobError, JobSettings, KeyedStream, OperatorSnapshot,
         Record, Snapshot, Stream,
     };
     pub use tidemill_operators::deduplicate::{DeduplicateExt, Deduplicated};
@@ -66,6 +71,7 @@ pub mod prelude {
     pub use tidemill_operators::pool::PoolSettings;
     pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
     pub use tidemill_operators::sample::SampleExt;
+    #[cfg(feature = "tables")]
     pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
     pub use tidemill_operators::window::{

@@ -55,7 +55,7 @@ pub struct JobSettings {
     pub max_ahead: Option<Duration>,
     /// The unit of placement, fixed for the life of a job's checkpoints. Default 128.
     pub key_groups: u16,
-    /// Where the page, `/status` and `/metrics` are served. Default: nowhere.
+    /// Where the page, `/status` and `/metrics` are served (feature `http`). Default: nowhere.
     pub http: Option<SocketAddr>,
 }
 
@@ -128,7 +128,10 @@ impl JobSettings {
 
     /// Names what this program is built without.
     pub(crate) fn check_build(&self) -> Result<(), JobError> {
-        let wants = [("--state-memory", self.state_memory.is_some(), SPILLS, "rocksdb")];
+        let wants = [
+            ("--state-memory", self.state_memory.is_some(), SPILLS, "rocksdb"),
+            ("--http", self.http.is_some(), cfg!(feature = "http"), "http"),
+        ];
         let missing = wants.iter().filter(|(_, wanted, there, _)| *wanted && !there);
         let faults: Vec<String> = missing
             .map(|(flag, .., feature)| {

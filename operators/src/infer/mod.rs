@@ -25,6 +25,7 @@ mod outlets;
 pub mod server;
 mod session;
 mod settings;
+#[cfg(feature = "testing")]
 mod simulated;
 mod size;
 mod tensor;
@@ -43,5 +44,6 @@ pub use model::Model;
 pub use operator::{InferExt, Models, Scored, Source};
 pub use session::{Provider, SessionSettings};
 pub use settings::{BatchSize, InferSettings};
+#[cfg(feature = "testing")]
 pub use simulated::Simulated;
 pub use tensor::{Tensor, TensorSpec};
