@@ -60,8 +60,10 @@ pub mod prelude {
     pub use tidemill_operators::deduplicate::{DeduplicateExt, Deduplicated};
     pub use tidemill_operators::features;
     pub use tidemill_operators::fold::FoldExt;
+    #[cfg(feature = "onnx")]
+    pub use tidemill_operators::infer::Model;
     pub use tidemill_operators::infer::{
-        BatchSize, Features, InferExt, InferSettings, Model, ModelInfo, Models, Scored, Source,
+        BatchSize, Features, InferExt, InferSettings, ModelInfo, Models, Scored, Source,
     };
     pub use tidemill_operators::join::{
         Between, BroadcastExt, FetchSettings, JoinExt, JoinKind, JoinOutput, Joined, LookupExt, LookupSettings,
@@ -75,9 +77,11 @@ pub mod prelude {
     pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
     pub use tidemill_operators::window::{
-        Aggregate, Assigner, ExactStats, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Weekday, Window,
-        WindowAssigner, WindowExt, Windowed, counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
+        Aggregate, Assigner, ExactStats, Firing, Mode, Stats, TimeDomain, Trigger, Weekday, Window, WindowAssigner,
+        WindowExt, Windowed, counting, full_window, stats_of, top_n,
     };
+    #[cfg(feature = "sketches")]
+    pub use tidemill_operators::window::{Quantiles, distinct_of, quantiles_of};
     pub use tidemill_state::{Key, Parameters, Ttl, Value, Versions};
 }
 
