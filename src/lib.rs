@@ -47,9 +47,10 @@ pub use tidemill_state as state;
 /// What a dataflow program needs.
 pub mod prelude {
     pub use tidemill_connectors::{
-        CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, LostFile, NullSink, ReferenceExt,
-        ReferenceFile, vec_source,
+        CollectSink, FileSink, FileSource, Generator, LostFile, NullSink, ReferenceExt, ReferenceFile, vec_source,
     };
+    #[cfg(feature = "kafka")]
+    pub use tidemill_connectors::{KafkaSink, KafkaSource};
     #[cfg(feature = "cli")]
     pub use tidemill_engine::JobArgs;
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
