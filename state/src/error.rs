@@ -176,7 +176,8 @@ impl StateError {
     }
 }
 
-#[cfg(all(test, feature = "rocksdb"))]
+#[cfg(test)]
+#[cfg(feature = "rocksdb")]
 mod tests {
     use super::*;
     use crate::rows::db::Db;

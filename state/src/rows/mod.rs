@@ -12,5 +12,6 @@ mod store;
 #[cfg(feature = "rocksdb")]
 mod transfer;
 
-#[cfg(all(test, feature = "rocksdb"))]
+#[cfg(test)]
+#[cfg(feature = "rocksdb")]
 mod tests;
