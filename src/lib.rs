@@ -16,7 +16,7 @@
 //! let source = vec_source(readings.collect());
 //! let hot = CollectSink::default();
 //! let sink = hot.clone();
-//! Job::new("overheating", JobArgs { log_level: "warn".into(), ..JobArgs::default() }).run(move |flow| {
+//! Job::new("overheating", JobSettings::default()).run(move |flow| {
 //!     flow.source("readings", &source)?
 //!         .key_by(|reading| reading.machine.clone())
 //!         .window("10s", Assigner::tumbling(10_000))
@@ -29,6 +29,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! What it brings is chosen by Cargo features, all of which are on by default: `docs/features.md` says what each is for.
 //!
 //! The crates behind this face: [`engine`] (time, streams, checkpoints, jobs), [`state`] (keyed state,
 //! RocksDB), [`operators`] (windows, joins, tables, patterns, inference) and [`connectors`] (sources, sinks).
@@ -87,24 +89,31 @@ pub mod prelude {
 }
 
 /// The programs in the pages are compiled.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "kafka", feature = "avro", feature = "protobuf", feature = "tables", feature = "cli"))]
 #[doc = include_str!("../docs/kafka.md")]
 struct KafkaPage;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "parquet", feature = "cli"))]
 #[doc = include_str!("../docs/files.md")]
 struct FilesPage;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "onnx", feature = "cli"))]
 #[doc = include_str!("../docs/inference.md")]
 struct InferencePage;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "onnx", feature = "model-servers", feature = "cli"))]
 #[doc = include_str!("../docs/model-servers.md")]
 struct ModelServersPage;
 
 /// A module per page, so that each program is a test with the page's name.
-#[cfg(doctest)]
+#[cfg(all(
+    doctest,
+    feature = "rocksdb",
+    feature = "tables",
+    feature = "sketches",
+    feature = "cli",
+    feature = "testing"
+))]
 mod operator_pages {
     #[doc = include_str!("../docs/operators/testing.md")]
     mod testing {}
