@@ -16,7 +16,7 @@
 //! let source = vec_source(readings.collect());
 //! let hot = CollectSink::default();
 //! let sink = hot.clone();
-//! Job::new("overheating", JobArgs { log_level: "warn".into(), ..JobArgs::default() }).run(move |flow| {
+//! Job::new("overheating", JobSettings::default()).run(move |flow| {
 //!     flow.source("readings", &source)?
 //!         .key_by(|reading| reading.machine.clone())
 //!         .window("10s", Assigner::tumbling(10_000))
@@ -30,33 +30,43 @@
 //! # }
 //! ```
 //!
+//! What it brings is chosen by Cargo features, all of which are on by default: `docs/features.md` says what each is for.
+//!
 //! The crates behind this face: [`engine`] (time, streams, checkpoints, jobs), [`state`] (keyed state,
 //! RocksDB), [`operators`] (windows, joins, tables, patterns, inference) and [`connectors`] (sources, sinks).
 
 pub use tidemill_connectors as connectors;
 pub use tidemill_engine as engine;
+#[cfg(feature = "testing")]
 pub use tidemill_engine::testing;
 pub use tidemill_operators as operators;
+#[cfg(feature = "tables")]
+pub use tidemill_operators::differential;
+pub use tidemill_operators::features;
 pub use tidemill_operators::infer::nan_as_null;
-pub use tidemill_operators::{differential, features};
 pub use tidemill_state as state;
 
 /// What a dataflow program needs.
 pub mod prelude {
     pub use tidemill_connectors::{
-        CollectSink, FileSink, FileSource, Generator, KafkaSink, KafkaSource, LostFile, NullSink, ReferenceExt,
-        ReferenceFile, vec_source,
+        CollectSink, FileSink, FileSource, Generator, LostFile, NullSink, ReferenceExt, ReferenceFile, vec_source,
     };
+    #[cfg(feature = "kafka")]
+    pub use tidemill_connectors::{KafkaSink, KafkaSource};
+    #[cfg(feature = "cli")]
+    pub use tidemill_engine::JobArgs;
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
     pub use tidemill_engine::{
-        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobArgs, JobError, KeyedStream, OperatorSnapshot,
+        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobError, JobSettings, KeyedStream, OperatorSnapshot,
         Record, Snapshot, Stream,
     };
     pub use tidemill_operators::deduplicate::{DeduplicateExt, Deduplicated};
     pub use tidemill_operators::features;
     pub use tidemill_operators::fold::FoldExt;
+    #[cfg(feature = "onnx")]
+    pub use tidemill_operators::infer::Model;
     pub use tidemill_operators::infer::{
-        BatchSize, Features, InferExt, InferSettings, Model, ModelInfo, Models, Scored, Source,
+        BatchSize, Features, InferExt, InferSettings, ModelInfo, Models, Scored, Source,
     };
     pub use tidemill_operators::join::{
         Between, BroadcastExt, FetchSettings, JoinExt, JoinKind, JoinOutput, Joined, LookupExt, LookupSettings,
@@ -66,34 +76,44 @@ pub mod prelude {
     pub use tidemill_operators::pool::PoolSettings;
     pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
     pub use tidemill_operators::sample::SampleExt;
+    #[cfg(feature = "tables")]
     pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
     pub use tidemill_operators::window::{
-        Aggregate, Assigner, ExactStats, Firing, Mode, Quantiles, Stats, TimeDomain, Trigger, Weekday, Window,
-        WindowAssigner, WindowExt, Windowed, counting, distinct_of, full_window, quantiles_of, stats_of, top_n,
+        Aggregate, Assigner, ExactStats, Firing, Mode, Stats, TimeDomain, Trigger, Weekday, Window, WindowAssigner,
+        WindowExt, Windowed, counting, full_window, stats_of, top_n,
     };
+    #[cfg(feature = "sketches")]
+    pub use tidemill_operators::window::{Quantiles, distinct_of, quantiles_of};
     pub use tidemill_state::{Key, Parameters, Ttl, Value, Versions};
 }
 
 /// The programs in the pages are compiled.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "kafka", feature = "avro", feature = "protobuf", feature = "tables", feature = "cli"))]
 #[doc = include_str!("../docs/kafka.md")]
 struct KafkaPage;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "parquet", feature = "cli"))]
 #[doc = include_str!("../docs/files.md")]
 struct FilesPage;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "onnx", feature = "cli"))]
 #[doc = include_str!("../docs/inference.md")]
 struct InferencePage;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "onnx", feature = "model-servers", feature = "cli"))]
 #[doc = include_str!("../docs/model-servers.md")]
 struct ModelServersPage;
 
 /// A module per page, so that each program is a test with the page's name.
-#[cfg(doctest)]
+#[cfg(all(
+    doctest,
+    feature = "rocksdb",
+    feature = "tables",
+    feature = "sketches",
+    feature = "cli",
+    feature = "testing"
+))]
 mod operator_pages {
     #[doc = include_str!("../docs/operators/testing.md")]
     mod testing {}

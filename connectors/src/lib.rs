@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod generator;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 mod malformed;
 pub mod memory;
@@ -10,6 +11,7 @@ pub mod splits;
 
 pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile};
 pub use generator::Generator;
+#[cfg(feature = "kafka")]
 pub use kafka::{KafkaSink, KafkaSource};
 pub use malformed::MaxMalformed;
 pub use memory::{CollectSink, NullSink, vec_source};

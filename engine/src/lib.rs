@@ -15,6 +15,7 @@
 mod alignment;
 mod batch;
 mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
 pub mod crash;
@@ -28,15 +29,19 @@ pub mod record;
 mod run;
 pub mod sink;
 pub mod source;
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod threads;
 pub mod time;
 mod worker;
 
+#[cfg(feature = "cli")]
 pub use cli::JobArgs;
 pub use clock::Clock;
 pub use error::{ConnectorError, ErrorKind, JobError, with_causes};
-pub use graph::{Either, Flow, KeyedStream, Stream, updates};
+#[cfg(feature = "tables")]
+pub use graph::updates;
+pub use graph::{Either, Flow, KeyedStream, Stream};
 pub use metrics::{JobState, OperatorSnapshot, Snapshot};
 pub use record::{Arrival, Data, DeadLetter, Record};
 pub use run::{Job, JobSettings, JobSetup};

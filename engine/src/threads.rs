@@ -31,6 +31,7 @@ pub(crate) trait Scheduler: Send + Sync {
 }
 
 /// What a thread waits for.
+#[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "only a simulation asks what it is"))]
 pub(crate) enum Rest {
     /// Nothing: it goes on as soon as it may.
     Busy,

@@ -10,9 +10,11 @@ pub mod rolling;
 pub mod sample;
 mod search;
 mod sum;
+#[cfg(feature = "tables")]
 pub mod table;
 pub mod throttle;
 pub mod window;
 
 /// Differential dataflow as tables are made of: for what [`table::Table`] has no method for.
+#[cfg(feature = "tables")]
 pub use differential_dataflow as differential;

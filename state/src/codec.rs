@@ -106,6 +106,7 @@ pub(crate) fn entry_of_row(row: &[u8]) -> &[u8] {
     len.and_then(|len| row.get(..6 + len as usize)).unwrap_or(row)
 }
 
+#[cfg(feature = "rocksdb")]
 /// When a value of a state with a TTL expires: after its version, as `Table` writes it.
 pub(crate) fn expiry_of_value(value: &[u8]) -> Option<i64> {
     value.get(1..9)?.try_into().ok().map(i64::from_le_bytes)

@@ -113,6 +113,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// RocksDB refused something.
+    #[cfg(feature = "rocksdb")]
     #[error("RocksDB in \"{}\" could not {what}", .path.display())]
     Rocks {
         /// What was tried.
@@ -146,6 +147,7 @@ impl StateError {
             }
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Internal(_) => ErrorKind::Internal,
+            #[cfg(feature = "rocksdb")]
             Self::Rocks { source, .. } => match source.kind() {
                 rocksdb::ErrorKind::Corruption => ErrorKind::Data,
                 // It was called wrongly, and nobody but this crate calls it.
@@ -175,6 +177,7 @@ impl StateError {
 }
 
 #[cfg(test)]
+#[cfg(feature = "rocksdb")]
 mod tests {
     use super::*;
     use crate::rows::db::Db;

@@ -21,6 +21,9 @@
 //! restore: changes (names) ─▶ fit (are the stored rows as the program reads them? shape, versions) ─▶ rewritten where older
 //! ```
 
+/// Whether state may be larger than memory: this crate is built with RocksDB.
+pub const SPILLS: bool = cfg!(feature = "rocksdb");
+
 mod checkpoint;
 mod codec;
 mod error;

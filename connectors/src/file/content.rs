@@ -6,16 +6,20 @@ use serde::de::DeserializeOwned;
 use tidemill_engine::ConnectorError;
 
 use super::error::cannot_read;
+#[cfg(not(feature = "parquet"))]
+use super::error::invalid;
 use super::format::{Compression, Format, format_of};
 use super::handle::Handle;
 use super::lines::LineFile;
 use super::piece::{Malformed, Partials, Read};
+#[cfg(feature = "parquet")]
 use super::rows::RowFile;
 use crate::splits::Splits;
 
 /// A file by what it is made of.
 pub(crate) enum Content {
     Lines(LineFile),
+    #[cfg(feature = "parquet")]
     Rows(RowFile),
 }
 
@@ -40,7 +44,13 @@ impl Content {
         partials: Partials,
     ) -> Result<Self, ConnectorError> {
         match format.0 {
+            #[cfg(feature = "parquet")]
             Format::Parquet => RowFile::open::<L>(path, handle, splits).map(Self::Rows),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => Err(invalid(
+                path,
+                "it is Parquet, which this program is built without: build it with the feature \"parquet\"",
+            )),
             _ => LineFile::open::<L>(path, handle, format, false, splits.next(), partials).map(Self::Lines),
         }
     }
@@ -49,6 +59,7 @@ impl Content {
     pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
         match self {
             Self::Lines(lines) => lines.first(),
+            #[cfg(feature = "parquet")]
             Self::Rows(rows) => Ok(rows.first()),
         }
     }
@@ -61,14 +72,17 @@ impl Content {
     ) -> Result<Read, ConnectorError> {
         match self {
             Self::Lines(lines) => lines.read(piece, found),
+            #[cfg(feature = "parquet")]
             Self::Rows(rows) => rows.read(piece, found),
         }
     }
 
     /// The piece that is read next is another one.
     pub(crate) fn begin(&mut self, piece: u64) {
-        if let Self::Lines(lines) = self {
-            lines.begin(piece);
+        match self {
+            Self::Lines(lines) => lines.begin(piece),
+            #[cfg(feature = "parquet")]
+            Self::Rows(_) => {}
         }
     }
 
@@ -76,6 +90,7 @@ impl Content {
     pub(crate) fn cut(&self) -> Option<&'static str> {
         match self {
             Self::Lines(lines) => lines.cut(),
+            #[cfg(feature = "parquet")]
             Self::Rows(_) => None,
         }
     }
@@ -84,6 +99,7 @@ impl Content {
     pub(crate) fn partials(&self, next: u64) -> Partials {
         match self {
             Self::Lines(lines) => lines.partials(next),
+            #[cfg(feature = "parquet")]
             Self::Rows(_) => Partials::new(),
         }
     }

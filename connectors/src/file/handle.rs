@@ -12,9 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use bytes::Bytes;
-use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -153,7 +150,12 @@ impl Handle {
 
     /// Its bytes one after the other, from the first on.
     pub(crate) fn reader(&self) -> HandleReader {
-        HandleReader { handle: self.clone(), offset: 0 }
+        self.reader_from(0)
+    }
+
+    /// The same from `offset` on.
+    pub(super) fn reader_from(&self, offset: u64) -> HandleReader {
+        HandleReader { handle: self.clone(), offset }
     }
 
     fn file(&self) -> io::Result<Arc<File>> {
@@ -205,28 +207,6 @@ impl Read for HandleReader {
         let read = self.handle.read_at(out, self.offset)?;
         self.offset += read as u64;
         Ok(read)
-    }
-}
-
-impl Length for Handle {
-    fn len(&self) -> u64 {
-        self.0.length
-    }
-}
-
-impl ChunkReader for Handle {
-    type T = io::BufReader<HandleReader>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(io::BufReader::new(HandleReader { handle: self.clone(), offset: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let bytes = self.bytes_at(start, length)?;
-        if bytes.len() < length {
-            return Err(ParquetError::EOF(format!("{} bytes at {start} in place of {length}", bytes.len())));
-        }
-        Ok(bytes.into())
     }
 }
 

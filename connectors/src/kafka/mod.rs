@@ -1,7 +1,7 @@
 //! Kafka: topics in, each partition with its own watermark; topics out, exactly once through any crash.
 //!
 //! ```text
-//! source ─ topics (which, discovery) ─ start (from where) ─ partition (watermark, idle, order) ─ payload (registry)
+//! source ─ topics (which, discovery) ─ start (from where) ─ partition (watermark, idle, order) ─ payload, avro (registry), protobuf
 //! sink ─┬─ direct: at least once                            position (what a checkpoint notes)
 //!       └─ transactional: a thread ─ session (one producer) ─ marker (what is published)
 //!          recovery (at start) ─ token (what a checkpoint stages) ─ outgoing (encoding)
@@ -9,11 +9,15 @@
 //! ```
 //! What each mode guarantees, and what it cannot, is in `docs/kafka.md`.
 
+#[cfg(feature = "avro")]
+mod avro;
 mod client;
 mod dead_letter;
 mod decode;
 mod deliveries;
 mod direct;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+mod frame;
 mod identity;
 mod limits;
 mod marker;
@@ -21,8 +25,11 @@ mod outgoing;
 mod partition;
 mod payload;
 mod position;
+#[cfg(feature = "protobuf")]
+mod protobuf;
 mod reader;
 mod recovery;
+#[cfg(feature = "avro")]
 mod registry;
 mod session;
 mod settings;
@@ -35,14 +42,17 @@ mod transactional;
 mod url;
 mod watch;
 
+#[cfg(feature = "avro")]
+pub use avro::avro;
 pub use client::Connection;
 pub use decode::{Decode, Incoming, NotDecoded};
 pub use identity::RecreatedTopic;
 pub use outgoing::Outgoing;
-pub use payload::{
-    KeyedRow, avro, framed_protobuf, json, json_key, json_or_deleted, or_deleted, protobuf, raw, text_key,
-};
+pub use payload::{KeyedRow, json, json_key, json_or_deleted, or_deleted, raw, text_key};
+#[cfg(feature = "protobuf")]
+pub use protobuf::{framed_protobuf, protobuf};
 pub use reader::KafkaReader;
+#[cfg(feature = "avro")]
 pub use registry::SchemaRegistry;
 pub use settings::{Delivery, LostMarker};
 pub use sink::{KafkaSink, KafkaWriter};

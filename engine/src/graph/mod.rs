@@ -10,6 +10,7 @@ mod keyed;
 mod port;
 mod stateless;
 mod stream;
+#[cfg(feature = "tables")]
 pub mod updates;
 
 pub use keyed::{Either, KeyedStream};

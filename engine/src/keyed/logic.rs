@@ -1,6 +1,5 @@
 //! The written contract between the shell and the logic above it.
 
-use clap::ValueEnum;
 use tidemill_state::{Key, StateError};
 
 use super::context::Context;
@@ -10,7 +9,8 @@ use crate::time::EventTime;
 /// In which order a keyed operator sees its records.
 ///
 /// The first line of each is the help of a flag of this type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Order {
     /// A record waits until the watermark has passed it: exact, and the same in any replay.
     ///

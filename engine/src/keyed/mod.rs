@@ -19,8 +19,10 @@ mod reached;
 mod states;
 
 pub use context::Context;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use core::{Core, KeyOf, Parts};
 pub use logic::{KeyedLogic, LogicError, Order};
 pub use operator::KeyedOutput;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use reached::Reached;
 pub use states::{ListState, MapState, ParameterStates, States, ValueState};

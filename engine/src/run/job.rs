@@ -13,9 +13,11 @@ use std::sync::{Arc, OnceLock};
 use tidemill_state::{CheckpointStore, LocalStore, Rename, Workplace};
 
 use super::execution::Run;
+#[cfg(feature = "http")]
+use super::http;
 use super::settings::JobSettings;
 use super::setup::JobSetup;
-use super::{http, workers};
+use super::workers;
 use crate::alignment::SourceClocks;
 use crate::checkpoint::bases::BasePolicy;
 use crate::checkpoint::target::Written;
@@ -75,6 +77,7 @@ impl Job {
     {
         let Self { setup, clock, .. } = &self;
         setup.settings.check()?;
+        setup.settings.check_build()?;
         crash::plan()?;
         let stop = setup.prepare()?;
         let store = |dir: &PathBuf| LocalStore::open(dir).map(|store| Arc::new(store) as Arc<dyn CheckpointStore>);
@@ -87,16 +90,17 @@ impl Job {
             scheduler: None,
         };
         let run = self.prepare(world)?;
-        let looked_at = Arc::clone(&run);
-        let look = move || looked_at.snapshot(JobState::Running);
-        let page = run.settings.http.map(|address| http::serve(address, look)).transpose()?;
+        #[cfg(feature = "http")]
+        let page = serve(&run)?;
         let result = workers::execute(&run, build);
+        #[cfg(feature = "http")]
         drop(page);
         let ended = if run.process.stop.load(Ordering::Relaxed) { JobState::Stopped } else { JobState::Finished };
         result.map(|()| run.snapshot(ended))
     }
 
     /// Runs in a simulated world, all in memory.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn simulate<F>(self, world: World, build: F) -> Result<(), JobError>
     where
         F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
@@ -139,6 +143,14 @@ impl Job {
         let refusals = Arc::default();
         Ok(Arc::new(Run { name, settings, incarnation, store, process, workplace, bases, scheduler, refusals }))
     }
+}
+
+/// Serves the page of `run`, if there is to be one.
+#[cfg(feature = "http")]
+fn serve(run: &Arc<Run>) -> Result<Option<http::Page>, JobError> {
+    let looked_at = Arc::clone(run);
+    let look = move || looked_at.snapshot(JobState::Running);
+    run.settings.http.map(|address| http::serve(address, look)).transpose()
 }
 
 /// What a job has to do with that is not its own.

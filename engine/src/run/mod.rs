@@ -10,6 +10,7 @@
 mod cluster;
 mod coordinator;
 mod execution;
+#[cfg(feature = "http")]
 mod http;
 mod job;
 mod mesh;
@@ -19,6 +20,7 @@ mod worker;
 mod workers;
 
 pub use job::Job;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use job::World;
 pub use settings::JobSettings;
 pub use setup::JobSetup;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom};
+use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom, SPILLS};
 
 use crate::error::JobError;
 
@@ -39,7 +39,8 @@ pub struct JobSettings {
     pub drop_state: Vec<String>,
     /// How many checkpoints are kept. Default 3.
     pub retain_checkpoints: usize,
-    /// Memory for keyed state over all workers of this process, in bytes. Beyond it RocksDB on disk takes over. Default: unlimited.
+    /// Memory for keyed state over all workers of this process, in bytes. Beyond it RocksDB on disk takes over (feature
+    /// `rocksdb`). Default: unlimited.
     pub state_memory: Option<u64>,
     /// Where RocksDB works when there is no checkpoint directory. Default: a temporary folder.
     pub state_dir: Option<PathBuf>,
@@ -54,7 +55,7 @@ pub struct JobSettings {
     pub max_ahead: Option<Duration>,
     /// The unit of placement, fixed for the life of a job's checkpoints. Default 128.
     pub key_groups: u16,
-    /// Where the page, `/status` and `/metrics` are served. Default: nowhere.
+    /// Where the page, `/status` and `/metrics` are served (feature `http`). Default: nowhere.
     pub http: Option<SocketAddr>,
 }
 
@@ -122,6 +123,21 @@ impl JobSettings {
         if self.retain_checkpoints == 0 {
             faults.push("--retain-checkpoints is 0: the newest one has to be kept".to_owned());
         }
+        if faults.is_empty() { Ok(()) } else { Err(JobError::Invalid(faults.join("\n"))) }
+    }
+
+    /// Names what this program is built without.
+    pub(crate) fn check_build(&self) -> Result<(), JobError> {
+        let wants = [
+            ("--state-memory", self.state_memory.is_some(), SPILLS, "rocksdb"),
+            ("--http", self.http.is_some(), cfg!(feature = "http"), "http"),
+        ];
+        let missing = wants.iter().filter(|(_, wanted, there, _)| *wanted && !there);
+        let faults: Vec<String> = missing
+            .map(|(flag, .., feature)| {
+                format!("{flag} is set, which this program is built without: build it with the feature \"{feature}\"")
+            })
+            .collect();
         if faults.is_empty() { Ok(()) } else { Err(JobError::Invalid(faults.join("\n"))) }
     }
 

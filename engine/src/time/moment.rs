@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "tables")]
 use differential_dataflow::lattice::Lattice;
 use serde::{Deserialize, Serialize};
 use timely::PartialOrder;
@@ -51,6 +52,7 @@ impl PartialOrder for Moment {
 }
 
 /// Each axis on its own: what differential dataflow computes with.
+#[cfg(feature = "tables")]
 impl Lattice for Moment {
     fn join(&self, other: &Self) -> Self {
         Self { epoch: self.epoch.max(other.epoch), watermark: self.watermark.max(other.watermark) }
@@ -118,6 +120,7 @@ mod tests {
         assert_eq!(Moment::meet_of(&[]), None);
     }
 
+    #[cfg(feature = "tables")]
     #[test]
     fn join_and_meet_bound_both_from_either_side() {
         let (a, b) = (moment(2, 50), moment(1, 60));

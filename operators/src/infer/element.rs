@@ -83,6 +83,7 @@ macro_rules! types {
 
         impl ElementType {
             /// What the Open Inference Protocol calls it.
+            #[cfg(feature = "model-servers")]
             pub(super) fn datatype(self) -> &'static str {
                 match self {
                     $(Self::$variant => $datatype,)+
@@ -91,6 +92,7 @@ macro_rules! types {
             }
 
             /// The type that the Open Inference Protocol calls so.
+            #[cfg(feature = "model-servers")]
             pub(super) fn of_datatype(datatype: &str) -> Option<Self> {
                 Some(match datatype {
                     $($datatype => Self::$variant,)+
@@ -164,6 +166,7 @@ impl Elements {
     }
 
     /// Repeats the last one until there are `len`.
+    #[cfg(feature = "model-servers")]
     pub(super) fn repeat_last(&mut self, len: usize) {
         fn fill_up<T: Clone>(values: &mut Vec<T>, len: usize) {
             if let Some(last) = values.last().cloned().filter(|_| values.len() < len) {
@@ -188,6 +191,7 @@ impl Elements {
     }
 
     /// The same numbers as those of a type that holds all of this one; none where it does not, or is no such type.
+    #[cfg(feature = "model-servers")]
     pub(super) fn widened(self, to: ElementType) -> Option<Self> {
         if self.element_type() == to {
             return Some(self);

@@ -55,6 +55,7 @@ pub enum ModelError {
         available: String,
     },
     /// ONNX Runtime refused.
+    #[cfg(feature = "onnx")]
     #[error("ONNX Runtime could not {what} the model \"{}\"", .path.display())]
     Runtime {
         /// What was tried.
@@ -117,9 +118,10 @@ impl ModelError {
                 _ => ErrorKind::Unavailable,
             },
             Self::Unavailable { .. } => ErrorKind::Unavailable,
+            #[cfg(feature = "onnx")]
+            Self::Runtime { .. } => ErrorKind::Invalid,
             Self::NoRuntime { .. }
             | Self::NoProvider { .. }
-            | Self::Runtime { .. }
             | Self::Schema { .. }
             | Self::Output { .. }
             | Self::Unusable { .. } => ErrorKind::Invalid,

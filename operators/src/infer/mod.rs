@@ -12,22 +12,33 @@ mod backend;
 mod codec;
 mod element;
 mod error;
+#[cfg(any(feature = "onnx", feature = "model-servers"))]
+mod export;
+#[cfg(feature = "onnx")]
 mod external;
 mod features;
 mod finite;
 mod ladder;
 mod loaded;
+#[cfg(feature = "onnx")]
 mod model;
 pub mod nan_as_null;
+#[cfg(feature = "onnx")]
 mod onnx_log;
 mod operator;
+#[cfg(feature = "onnx")]
 mod outlets;
+#[cfg(feature = "model-servers")]
 pub mod server;
+#[cfg(feature = "onnx")]
 mod session;
 mod settings;
+#[cfg(feature = "testing")]
 mod simulated;
 mod size;
 mod tensor;
+#[cfg(any(feature = "onnx", feature = "model-servers"))]
+#[cfg_attr(not(feature = "model-servers"), allow(dead_code, reason = "of models' files only weights are looked up"))]
 mod wire;
 mod work;
 
@@ -39,9 +50,12 @@ pub use error::ModelError;
 pub use features::{FeatureValue, narrow_all};
 pub use features::{Features, narrowed};
 pub use half::{bf16, f16};
+#[cfg(feature = "onnx")]
 pub use model::Model;
 pub use operator::{InferExt, Models, Scored, Source};
+#[cfg(feature = "onnx")]
 pub use session::{Provider, SessionSettings};
 pub use settings::{BatchSize, InferSettings};
+#[cfg(feature = "testing")]
 pub use simulated::Simulated;
 pub use tensor::{Tensor, TensorSpec};

@@ -10,10 +10,11 @@ use sha2::{Digest, Sha256};
 use super::backend::{Backend, ModelInfo, ModelSource};
 use super::element::ElementType;
 use super::error::ModelError;
+use super::export::export_any_rows;
 use super::external::Weights;
 use super::features::Features;
 use super::onnx_log;
-use super::outlets::{Found, export_any_rows, found, hint, rows_of, shown};
+use super::outlets::{Found, found, hint, rows_of, shown};
 use super::session::{OnnxBackend, SessionSettings, build};
 use super::tensor::TensorSpec;
 

@@ -4,6 +4,7 @@ use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use super::element::{ElementType, each_number};
+use super::export::export_any_rows;
 use super::tensor::TensorSpec;
 
 /// An input or output that is a batch of tensors.
@@ -49,14 +50,6 @@ pub(super) fn rows_of(session: &Session) -> Result<Option<usize>, String> {
         shown(session.inputs()),
         export_any_rows(session.inputs().first().map_or("input", Outlet::name))
     ))
-}
-
-/// How a model gets a batch dimension that may be any.
-pub(super) fn export_any_rows(input: &str) -> String {
-    format!(
-        "Export it with a first dimension that may be any: torch.onnx.export(…, dynamic_axes={{\"{input}\": {{0: \"n\"}}}}), \
-         in skl2onnx and onnxmltools FloatTensorType([None, width])"
-    )
 }
 
 /// What to do where an output is a list of maps.

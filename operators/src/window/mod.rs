@@ -20,6 +20,7 @@ mod logic;
 mod operator;
 mod own;
 mod result;
+#[cfg(feature = "sketches")]
 mod sketches;
 mod sliced;
 mod span;
@@ -34,6 +35,7 @@ pub use logic::WindowLogic;
 pub use operator::{WindowExt, WindowOutput, Windows};
 pub use own::{Own, WindowAssigner};
 pub use result::Windowed;
+#[cfg(feature = "sketches")]
 pub use sketches::{DistinctOf, Quantiles, QuantilesOf, distinct_of, quantiles_of};
 pub use span::Window;
 pub use spec::{Firing, Mode, TimeDomain, Trigger, WindowSpec};

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::maps::Maps;
+#[cfg(feature = "rocksdb")]
 use super::rocks::Rocks;
 use super::snapshot::Snapshot;
 use super::store::RowStore;
@@ -34,13 +35,27 @@ pub struct Db {
 impl Db {
     /// Opens RocksDB in `path`. `keeps`: whether deltas are wanted at all (a checkpoint directory or a memory limit is
     /// set).
+    #[cfg(feature = "rocksdb")]
     pub(crate) fn open(path: &Path, applied: u64, keeps: bool) -> Result<Self, StateError> {
         Ok(Self::over(Box::new(Rocks::open(path)?), applied, keeps))
     }
 
+    /// Opens maps, which are empty and need no folder: this crate is built without RocksDB.
+    #[cfg(not(feature = "rocksdb"))]
+    pub(crate) fn open(_: &Path, applied: u64, keeps: bool) -> Result<Self, StateError> {
+        Ok(Self::over(Box::new(Maps::default()), applied, keeps))
+    }
+
     /// An empty RocksDB whose files are in memory, and gone with it.
+    #[cfg(feature = "rocksdb")]
     pub(crate) fn in_memory(applied: u64) -> Result<Self, StateError> {
         Ok(Self::over(Box::new(Rocks::in_memory()?), applied, true))
+    }
+
+    /// The same without RocksDB.
+    #[cfg(not(feature = "rocksdb"))]
+    pub(crate) fn in_memory(applied: u64) -> Result<Self, StateError> {
+        Ok(Self::simulated(applied))
     }
 
     /// Empty, and without RocksDB.

@@ -1,4 +1,4 @@
-//! Rows in sorted maps: what stands in for RocksDB where a job is simulated. Opening one costs nothing.
+//! Rows in sorted maps: what stands in for RocksDB where a job is simulated, or built without it. Opening one costs nothing.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -25,6 +25,7 @@ impl RowStore for Maps {
         Ok(())
     }
 
+    #[cfg(feature = "rocksdb")]
     fn states(&self) -> Vec<String> {
         locks::read(&self.0).keys().cloned().collect()
     }
@@ -85,6 +86,7 @@ impl RowStore for Maps {
         Ok(rows)
     }
 
+    #[cfg(feature = "rocksdb")]
     fn remove(&self, state: &str) -> Result<(), StateError> {
         locks::write(&self.0).remove(state);
         Ok(())

@@ -1,12 +1,17 @@
-//! The rows of state behind what is in memory: in RocksDB, or in maps where a job is simulated.
+//! The rows of state behind what is in memory: in RocksDB, or in maps where a job is simulated or built without RocksDB.
 
 pub(crate) mod db;
 mod maps;
+#[cfg(feature = "rocksdb")]
 mod options;
 mod rewrite;
+#[cfg(feature = "rocksdb")]
 mod rocks;
 pub(crate) mod snapshot;
 mod store;
+#[cfg(feature = "rocksdb")]
+mod transfer;
 
 #[cfg(test)]
+#[cfg(feature = "rocksdb")]
 mod tests;

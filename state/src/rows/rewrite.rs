@@ -1,54 +1,9 @@
-//! What a restore writes besides deltas: rows of other workers, under other names, in a newer version.
+//! What a restore does with rows that are there: it writes them in a newer version.
 
 use super::db::Db;
-use super::store::Renew;
-use crate::codec;
 use crate::error::StateError;
-use crate::ids::KeyGroup;
 
 impl Db {
-    /// Writes rows of another worker that `owned` holds for, each state under the name that `name` gives it, or not at
-    /// all: part of a restore with another number of workers.
-    pub(crate) fn copy_from(
-        &self,
-        other: &Self,
-        owned: impl Fn(KeyGroup) -> bool,
-        name: impl Fn(&str) -> Option<String>,
-    ) -> Result<(), StateError> {
-        for state in other.rows.states() {
-            if let Some(new) = name(&state) {
-                self.rows.put_rows(&new, &mut |put| {
-                    other.rows.scan(&state, &[], &mut |key, value| {
-                        if owned(codec::group_of_row(key)) {
-                            put(key, value)?;
-                        }
-                        Ok(true)
-                    })
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives each state the name that `name` has for it, or drops it: part of a restore by a program with other names.
-    pub(crate) fn rename(&self, name: impl Fn(&str) -> Option<String>) -> Result<(), StateError> {
-        let as_it_is: &mut Renew<'_> = &mut |_, value, new| {
-            new.extend_from_slice(value);
-            Ok(())
-        };
-        for state in self.rows.states() {
-            let new = name(&state);
-            if new.as_deref() == Some(&state) {
-                continue;
-            }
-            if let Some(new) = new {
-                self.rows.rewrite(&state, &new, as_it_is)?;
-            }
-            self.rows.remove(&state)?;
-        }
-        Ok(())
-    }
-
     /// Writes every row of a state anew: `renew` makes its new value of key and old value. Returns how many rows it has.
     pub(crate) fn rewrite(
         &self,

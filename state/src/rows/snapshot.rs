@@ -1,7 +1,7 @@
 //! Base snapshots, from where they are taken to the checkpoint store.
 
-use std::fs;
-use std::path::PathBuf;
+#[cfg(feature = "rocksdb")]
+use std::{fs, path::PathBuf};
 
 use crate::checkpoint::delta::Delta;
 use crate::checkpoint::store::{BaseEntry, BaseFile, CheckpointStore};
@@ -15,14 +15,16 @@ pub struct Snapshot {
 
 enum Files {
     /// A RocksDB checkpoint.
+    #[cfg(feature = "rocksdb")]
     Folder(PathBuf),
-    /// One file, of a simulated one.
+    /// One file, of maps.
     Rows(Delta),
 }
 
 impl Snapshot {
     const ROWS: &str = "rows";
 
+    #[cfg(feature = "rocksdb")]
     pub(super) fn of_folder(epoch: u64, folder: PathBuf) -> Self {
         Self { epoch, files: Files::Folder(folder) }
     }
@@ -37,6 +39,7 @@ impl Snapshot {
     /// When its files cannot be removed.
     pub fn discard(self) -> Result<(), StateError> {
         match self.files {
+            #[cfg(feature = "rocksdb")]
             Files::Folder(folder) => fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder)),
             Files::Rows(_) => Ok(()),
         }
@@ -57,6 +60,7 @@ impl Snapshot {
         debug_assert!(self.epoch <= epoch);
         let dir = format!("bases/{epoch:020}-w{worker:03}-{incarnation:016x}");
         let files = match self.files {
+            #[cfg(feature = "rocksdb")]
             Files::Folder(folder) => store.adopt(&dir, &folder)?,
             Files::Rows(rows) => {
                 let len = rows.put(store, &format!("{dir}/{}", Self::ROWS))?;
@@ -66,7 +70,12 @@ impl Snapshot {
         Ok(BaseEntry { epoch: self.epoch, dir, files })
     }
 
-    /// The rows of a base snapshot that was taken of a simulated one.
+    /// Whether a base snapshot was taken of maps. RocksDB has no file of that name.
+    pub(crate) fn is_of_maps(base: &BaseEntry) -> bool {
+        matches!(&base.files[..], [file] if file.name == Self::ROWS)
+    }
+
+    /// The rows of a base snapshot that was taken of maps.
     pub(crate) fn rows(store: &dyn CheckpointStore, base: &BaseEntry) -> Result<Delta, StateError> {
         Delta::get(store, &format!("{}/{}", base.dir, Self::ROWS))
     }

@@ -22,6 +22,7 @@ pub(crate) trait RowStore: Send + Sync {
     /// Makes a state known.
     fn ensure(&self, state: &str) -> Result<(), StateError>;
 
+    #[cfg(feature = "rocksdb")]
     /// Names the states that are known, in order.
     fn states(&self) -> Vec<String>;
 
@@ -47,6 +48,7 @@ pub(crate) trait RowStore: Send + Sync {
     /// Returns the number of rows. Some of them are there when that fails.
     fn rewrite(&self, from: &str, to: &str, renew: &mut Renew<'_>) -> Result<u64, StateError>;
 
+    #[cfg(feature = "rocksdb")]
     /// Forgets a state and its rows.
     fn remove(&self, state: &str) -> Result<(), StateError>;
 

@@ -33,6 +33,9 @@ use super::restore::{check_parameters, make_fit, restore};
 /// A log table as its operator and the backend hold it.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
 
+const NO_SPILLING: &str = "a limit to the memory of state (--state-memory) needs RocksDB to take what is beyond it, and this \
+                           program is built without: build it with the feature \"rocksdb\"";
+
 /// All state of one worker.
 pub struct Backend {
     config: BackendConfig,
@@ -51,8 +54,11 @@ impl Backend {
     /// Opens the state, restored or empty.
     ///
     /// # Errors
-    /// When the folder cannot be used, or the checkpoint's files are not as its manifest says.
+    /// When the folder cannot be used, when memory is limited and there is no RocksDB to take what is beyond, or the checkpoint's files are not as its manifest says.
     pub fn open(config: BackendConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
+        if config.memory_limit_bytes.is_some() && config.dir.is_some() && !crate::SPILLS {
+            return Err(StateError::Invalid(NO_SPILLING.to_owned()));
+        }
         let keeps = config.durable || config.memory_limit_bytes.is_some();
         let (db, states, changes) = match restored {
             None => {

@@ -11,7 +11,8 @@ use crate::ids::KeyGroups;
 /// Where and how one worker keeps its state.
 #[derive(Clone, Debug)]
 pub struct BackendConfig {
-    /// The folder RocksDB works in; its own. Without one the job is simulated: rows are kept in memory.
+    /// The folder RocksDB works in; its own. Without one the job is simulated: rows are kept in memory. So they are where
+    /// this crate is built without RocksDB.
     pub dir: Option<PathBuf>,
     /// Key groups of the job.
     pub key_groups: KeyGroups,

@@ -1,11 +1,13 @@
 //! How a worker's state becomes what a checkpoint says: its rows, by the names and in the versions of the program.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "rocksdb")]
 use std::fs;
 
 use super::config::{BackendConfig, RestoredWorker};
 use crate::checkpoint::delta::Delta;
 use crate::checkpoint::manifest::WorkerEntry;
+use crate::checkpoint::store::BaseEntry;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::evolve::fit::{Fit, Misfit, Rows, fit};
@@ -73,26 +75,23 @@ fn name_of(restored: &RestoredWorker, state: &str) -> Option<String> {
     if is_known { restored.changes.state(state) } else { Some(state.to_owned()) }
 }
 
-/// Brings the checkpoint's state of this worker's key groups into a fresh RocksDB.
+/// Brings the checkpoint's state of this worker's key groups into fresh rows.
 pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
-    let Some(dir) = &config.dir else { return restore_simulated(config, restored) };
     let (RestoredWorker { manifest, store, .. }, name) = (restored, |state: &str| name_of(restored, state));
     let owned = config.key_groups.owned(config.worker, config.workers);
     let same = manifest.workers.len() == config.workers;
     let own = manifest.workers.get(config.worker).filter(|_| same);
-    // The same number of workers means the same key groups: the old base is this worker's own.
-    if let Some(base) = own.and_then(|own| own.base.as_ref()) {
-        store.fetch(base, dir)?;
-    }
-    let db = Db::open(dir, manifest.epoch, keeps)?;
-    db.rename(name)?;
     let sources: Vec<&WorkerEntry> = own.map_or_else(|| manifest.workers.iter().collect(), |own| vec![own]);
+    let db = begin(config, restored, own, keeps)?;
     for worker in sources {
-        if let (None, Some(base)) = (own, &worker.base) {
-            let folder = dir.with_extension("old");
-            store.fetch(base, &folder)?;
-            db.copy_from(&Db::open(&folder, base.epoch, false)?, |group| owned.contains(&group.0), name)?;
-            fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
+        match &worker.base {
+            Some(base) if Snapshot::is_of_maps(base) => {
+                let rows = Snapshot::rows(store.as_ref(), base)?.with_names(name);
+                db.apply(&rows, |group| owned.contains(&group.0))?;
+            }
+            // This worker's own is there already.
+            Some(base) if own.is_none() || config.dir.is_none() => copy_base(&db, config, restored, base)?,
+            _ => {}
         }
         for entry in worker.deltas_to_apply() {
             db.apply(&Delta::load(store.as_ref(), entry)?.with_names(name), |group| owned.contains(&group.0))?;
@@ -101,16 +100,62 @@ pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: 
     Ok(db)
 }
 
-/// The same without files.
-fn restore_simulated(config: &BackendConfig, restored: &RestoredWorker) -> Result<Db, StateError> {
-    let (RestoredWorker { manifest, store, .. }, name) = (restored, |state: &str| name_of(restored, state));
-    let owned = config.key_groups.owned(config.worker, config.workers);
-    let db = Db::simulated(manifest.epoch);
-    for worker in &manifest.workers {
-        let base = worker.base.iter().map(|base| Snapshot::rows(store.as_ref(), base));
-        for delta in base.chain(worker.deltas_to_apply().map(|entry| Delta::load(store.as_ref(), entry))) {
-            db.apply(&delta?.with_names(name), |group| owned.contains(&group.0))?;
-        }
+/// Opens the rows. The same number of workers means the same key groups: RocksDB goes on in the old base of this worker's own.
+#[cfg(feature = "rocksdb")]
+fn begin(
+    config: &BackendConfig,
+    restored: &RestoredWorker,
+    own: Option<&WorkerEntry>,
+    keeps: bool,
+) -> Result<Db, StateError> {
+    let RestoredWorker { manifest, store, .. } = restored;
+    let Some(dir) = &config.dir else { return Ok(Db::simulated(manifest.epoch)) };
+    if let Some(base) = own.and_then(|own| own.base.as_ref()).filter(|base| !Snapshot::is_of_maps(base)) {
+        store.fetch(base, dir)?;
     }
+    let db = Db::open(dir, manifest.epoch, keeps)?;
+    db.rename(|state| name_of(restored, state))?;
     Ok(db)
+}
+
+/// Copies what is this worker's from the base that RocksDB left of another one.
+#[cfg(feature = "rocksdb")]
+fn copy_base(db: &Db, config: &BackendConfig, restored: &RestoredWorker, base: &BaseEntry) -> Result<(), StateError> {
+    let Some(dir) = &config.dir else { return Err(not_of_maps(base)) };
+    let owned = config.key_groups.owned(config.worker, config.workers);
+    let folder = dir.with_extension("old");
+    restored.store.fetch(base, &folder)?;
+    let old = Db::open(&folder, base.epoch, false)?;
+    db.copy_from(&old, |group| owned.contains(&group.0), |state| name_of(restored, state))?;
+    drop(old);
+    fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))
+}
+
+/// Opens the rows: maps, which only go on from bases of maps.
+#[cfg(not(feature = "rocksdb"))]
+fn begin(
+    config: &BackendConfig,
+    restored: &RestoredWorker,
+    _: Option<&WorkerEntry>,
+    keeps: bool,
+) -> Result<Db, StateError> {
+    let epoch = restored.manifest.epoch;
+    let mut bases = restored.manifest.workers.iter().filter_map(|worker| worker.base.as_ref());
+    if let Some(base) = bases.find(|base| !Snapshot::is_of_maps(base)) {
+        return Err(not_of_maps(base));
+    }
+    config.dir.as_ref().map_or_else(|| Ok(Db::simulated(epoch)), |dir| Db::open(dir, epoch, keeps))
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn copy_base(_: &Db, _: &BackendConfig, _: &RestoredWorker, base: &BaseEntry) -> Result<(), StateError> {
+    Err(not_of_maps(base))
+}
+
+/// Refuses a base of RocksDB's where there is none.
+fn not_of_maps(base: &BaseEntry) -> StateError {
+    StateError::Invalid(format!(
+        "the base snapshot \"{}\" was written by RocksDB, which this program is built without: build it with the feature \"rocksdb\"",
+        base.dir
+    ))
 }

@@ -205,6 +205,30 @@ fn a_large_state_takes_bases_no_more_often_than_the_interval() {
     assert!(!policy.asks_for_one(&since(3, 4999, 1 << 40)));
 }
 
+/// A program that was built without RocksDB leaves bases of maps; the next one may have it.
+#[test]
+fn a_base_of_maps_restores_into_rocksdb_and_none_of_rocksdbs_into_maps() {
+    let scratch = tempfile::tempdir().unwrap();
+    let with_base = |dir: Option<&Path>, folder: &str| {
+        let store = Arc::new(LocalStore::open(&scratch.path().join(folder)).unwrap());
+        let mut worker = Worker::new(store, dir, 3, after_deltas(3));
+        loop {
+            let manifest = worker.epoch([(worker.epoch % 4, 1), (9, worker.epoch)], worker.epoch);
+            worker.settle();
+            if manifest.workers[0].base.is_some() && manifest.epoch > 12 {
+                return (worker, manifest);
+            }
+        }
+    };
+    let (worker, manifest) = with_base(None, "maps");
+    worker.check_restore(&RestoreFrom::Auto, manifest.epoch - 1, Some(&scratch.path().join("restored")));
+    let (worker, manifest) = with_base(Some(&scratch.path().join("work")), "rocksdb");
+    let (manifest, store) = (Arc::new(manifest), Arc::clone(&worker.store));
+    let restored = RestoredWorker { manifest, changes: Changes::default(), store };
+    let error = Backend::open(config(None), Some(restored)).err().unwrap();
+    assert!(error.to_string().contains("build it with the feature \"rocksdb\""), "{error}");
+}
+
 /// What somebody does to the files of a running job.
 #[derive(Clone, Debug)]
 enum Harm {

@@ -1,6 +1,6 @@
 //! What a server says of its model, held against what the program gives and wants.
 
-use crate::infer::outlets::export_any_rows;
+use crate::infer::export::export_any_rows;
 use crate::infer::{ElementType, Elements, ModelError, TensorSpec};
 
 /// An input or output as a server describes it.

@@ -43,7 +43,10 @@ impl LocalStore {
                 // Not where the whole place is gone: a volume that is not mounted, for one, is no place for checkpoints.
                 self.check_place()?;
                 let folder = path.parent().unwrap_or(path);
-                tracing::warn!(folder = %folder.display(), "a folder of checkpoints was removed while the job runs: it is made anew");
+                // Of a base snapshot it is made with its first file.
+                if folder.parent() == Some(&*self.root) {
+                    tracing::warn!(folder = %folder.display(), "a folder of checkpoints was removed while the job runs: it is made anew");
+                }
                 fs::create_dir_all(folder).map_err(StateError::io("create", folder))?;
                 Self::sync_folder_of(folder)?;
                 write()

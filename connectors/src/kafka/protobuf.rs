@@ -1,0 +1,50 @@
+//! How payloads of Protobuf become records.
+
+use super::decode::{Decode, Incoming, NotDecoded};
+use super::frame::framed;
+use super::payload::payload;
+
+/// Payloads of Protobuf, without any framing.
+pub fn protobuf<T: prost::Message + Default + 'static>() -> impl Decode<T> {
+    |message: Incoming<'_>| T::decode(payload(message)?).map_err(NotDecoded::poison)
+}
+
+/// Payloads of Protobuf in Confluent's wire format: a zero, the schema's id, the path to the message's type in the
+/// schema, the message. The type is `T`: neither id nor path are looked up.
+pub fn framed_protobuf<T: prost::Message + Default + 'static>() -> impl Decode<T> {
+    |message: Incoming<'_>| decode_framed_protobuf(payload(message)?)
+}
+
+fn decode_framed_protobuf<T: prost::Message + Default>(payload: &[u8]) -> Result<T, NotDecoded> {
+    let (_, mut rest) = framed(payload)?;
+    // Zigzag numbers: how many, then each. None stands for the first type.
+    let number = |rest: &mut &[u8]| {
+        let zigzag = prost::encoding::decode_varint(rest).map_err(NotDecoded::poison)?;
+        Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+    };
+    for _ in 0..number(&mut rest)? {
+        number(&mut rest)?;
+    }
+    T::decode(rest).map_err(NotDecoded::poison)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn protobuf_is_found_behind_its_frame() {
+        // Protobuf's own StringValue: a message with a string.
+        let value = "a card".to_owned();
+        let message = value.encode_to_vec();
+        for path in [&[0][..], &[4, 2, 0], &[2, 6]] {
+            let payload = [&[0, 0, 0, 0, 7], path, &message].concat();
+            assert_eq!(decode_framed_protobuf::<String>(&payload).unwrap(), value);
+        }
+        for wrong in [&b""[..], b"\0\0\0\0\x07", b"\0\0\0\0\x07\xff\xff", b"\0\0\0\0\x07\0\x0a\x09c"] {
+            assert!(matches!(decode_framed_protobuf::<String>(wrong), Err(NotDecoded::Poison(_))), "{wrong:?}");
+        }
+    }
+}
