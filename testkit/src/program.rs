@@ -48,18 +48,18 @@ pub fn is_error(status: ExitStatus) -> bool {
 
 /// Runs it to its end, which must be an error of the kind that has this exit code; what it said.
 pub fn fail_with(code: i32, command: &mut Command) -> String {
-    let output = command.output().expect("the program starts");
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{command:?}: {errors}");
-    assert!(!errors.contains("panicked"), "{errors}");
-    errors
+    fail_as(command, |status| status.code() == Some(code))
 }
 
 /// Runs it to its end, which must be an error; what it said.
 pub fn fail(command: &mut Command) -> String {
+    fail_as(command, is_error)
+}
+
+fn fail_as(command: &mut Command, wanted: impl Fn(ExitStatus) -> bool) -> String {
     let output = command.output().expect("the program starts");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(is_error(output.status), "{command:?}\nended with {}: {errors}", output.status);
+    assert!(wanted(output.status), "{command:?}\nended with {}: {errors}", output.status);
     assert!(!errors.contains("panicked"), "{errors}");
     errors
 }
