@@ -56,6 +56,7 @@ pub mod prelude {
     #[cfg(feature = "cli")]
     pub use tidemill_engine::JobArgs;
     pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
+    pub use tidemill_engine::time::{ProcessingTime, days, hours, millis, minutes, secs};
     pub use tidemill_engine::{
         Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobError, JobSettings, KeyedStream, OperatorSnapshot,
         Record, Snapshot, Stream,

@@ -1,8 +1,12 @@
 //! When a thing happened, in milliseconds.
 
 use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
 
 use serde::Serialize;
+
+use super::durations::in_ms;
 
 /// Milliseconds since the Unix epoch, UTC: when a thing happened, as its record says.
 ///
@@ -21,16 +25,43 @@ impl EventTime {
     /// After every event.
     pub const MAX: Self = Self(i64::MAX);
 
+    /// Returns how long after `earlier` this time is; zero if it is not after it.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        let ms = self.0.saturating_sub(earlier.0);
+        if ms > 0 { Duration::from_millis(ms.unsigned_abs()) } else { Duration::ZERO }
+    }
+
     /// This time moved by `ms` milliseconds, stopping at [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    #[doc(hidden)]
     #[must_use]
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
     /// Milliseconds from `earlier` to this time, stopping at the ends of `i64`.
+    #[doc(hidden)]
     #[must_use]
     pub const fn ms_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Whole milliseconds later, at most [`EventTime::MAX`].
+impl Add<Duration> for EventTime {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(in_ms(duration)))
+    }
+}
+
+/// Whole milliseconds earlier, at least [`EventTime::MIN`].
+impl Sub<Duration> for EventTime {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(in_ms(duration)))
     }
 }
 
@@ -52,5 +83,10 @@ mod tests {
     fn event_time_stops_at_its_ends() {
         assert_eq!(EventTime(i64::MAX - 1).plus_ms(5), EventTime::MAX);
         assert_eq!(EventTime::MIN.ms_since(EventTime(5)), i64::MIN);
+        assert_eq!(EventTime(i64::MAX - 1) + Duration::MAX, EventTime::MAX);
+        assert_eq!(EventTime(-3) - Duration::MAX, EventTime::MIN);
+        assert_eq!(EventTime(1_500) - Duration::from_micros(1_999), EventTime(1_499));
+        assert_eq!(EventTime(1_500).since(EventTime(-500)), Duration::from_secs(2));
+        assert_eq!(EventTime(-500).since(EventTime(1_500)), Duration::ZERO);
     }
 }

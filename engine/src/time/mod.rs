@@ -10,12 +10,18 @@
 //! The order must be the product order. With A at (e+1, 50) and B at (e, 60) the lexicographic least
 //! element is (e, 60), so 60 would pass for the watermark while A may still send 55; the meet is (e, 50).
 
+mod durations;
 mod epoch;
 mod event_time;
 mod moment;
+mod processing_time;
 mod text;
 
+pub use durations::{days, hours, millis, minutes, secs};
+#[doc(hidden)]
+pub use durations::{in_ms, whole_ms};
 pub use epoch::Epoch;
 pub use event_time::EventTime;
 pub use moment::{Moment, Unchanged};
+pub use processing_time::ProcessingTime;
 pub use text::TimeTextError;

@@ -1,0 +1,68 @@
+//! Lengths of time, as programs write them.
+
+use std::time::Duration;
+
+/// `n` milliseconds.
+#[must_use]
+pub const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// `n` seconds.
+#[must_use]
+pub const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// `n` minutes.
+#[must_use]
+pub const fn minutes(n: u64) -> Duration {
+    Duration::from_secs(n.saturating_mul(60))
+}
+
+/// `n` hours.
+#[must_use]
+pub const fn hours(n: u64) -> Duration {
+    Duration::from_secs(n.saturating_mul(60 * 60))
+}
+
+/// `n` days of 24 hours. The days of a calendar, which differ in length, are those of windows by time zone.
+#[must_use]
+pub const fn days(n: u64) -> Duration {
+    Duration::from_secs(n.saturating_mul(24 * 60 * 60))
+}
+
+/// Whole milliseconds of a duration; what is beyond `i64` is its largest value.
+#[doc(hidden)]
+#[must_use]
+pub const fn in_ms(duration: Duration) -> i64 {
+    let ms = duration.as_millis();
+    if ms > i64::MAX as u128 { i64::MAX } else { ms as i64 }
+}
+
+/// Whole milliseconds of a duration that event time can be measured in.
+///
+/// # Errors
+/// A duration that is not a whole number of milliseconds; the text completes the sentence "SOMETHING is …".
+#[doc(hidden)]
+pub fn whole_ms(duration: Duration) -> Result<i64, String> {
+    if duration.subsec_nanos() % 1_000_000 == 0 {
+        Ok(in_ms(duration))
+    } else {
+        Err(format!("{duration:?}, but event time has whole milliseconds"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_whole_milliseconds_or_are_refused() {
+        assert_eq!(whole_ms(minutes(2) + millis(5)), Ok(120_005));
+        let refused = whole_ms(Duration::from_micros(1_500)).unwrap_err();
+        assert_eq!(refused, "1.5ms, but event time has whole milliseconds");
+        assert_eq!((in_ms(Duration::MAX), in_ms(days(1))), (i64::MAX, hours(24).as_millis() as i64));
+        assert_eq!(days(u64::MAX), Duration::from_secs(u64::MAX));
+    }
+}
