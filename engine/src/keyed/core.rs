@@ -183,6 +183,8 @@ impl<L: KeyedLogic> Core<L> {
         self.settle(result, &key, event_time)
     }
 
+    // A record is moved into `f`: inlined, it is not copied on the way.
+    #[inline(always)]
     fn with_context<R>(
         &mut self,
         key: &L::Key,

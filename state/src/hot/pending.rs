@@ -114,6 +114,7 @@ impl<T: Value> OrderBuffer<T> {
     }
 
     /// Holds `item` until the watermark has passed `time`.
+    #[inline]
     pub fn push(&mut self, time: i64, tie: u64, item: T) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
@@ -121,6 +122,8 @@ impl<T: Value> OrderBuffer<T> {
         self.put(time, tie, Known { hash, sequence, stored: false }, item);
     }
 
+    // Inlined, a large record is copied once, from where it was to its place.
+    #[inline(always)]
     fn put(&mut self, time: i64, tie: u64, known: Known, item: T) {
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -161,6 +164,7 @@ impl<T: Value> OrderBuffer<T> {
     }
 
     /// Takes the next due record, by (time, tie): its time, the hash of its key, and itself.
+    #[inline]
     pub fn next_due(&mut self) -> Option<(i64, u64, T)> {
         let Place { time, slot, .. } = self.due.pop_front()?;
         let item = self.slab.get_mut(slot as usize)?.take()?;
