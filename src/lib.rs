@@ -81,8 +81,8 @@ pub mod prelude {
     pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
     pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
     pub use tidemill_operators::window::{
-        Aggregate, Assigner, ExactStats, Firing, Mode, Stats, TimeDomain, Trigger, Weekday, Window, WindowAssigner,
-        WindowExt, Windowed, counting, full_window, stats_of, top_n,
+        Aggregate, Assigner, ExactStats, Firing, Mode, Stats, StatsArray, TimeDomain, Trigger, Weekday, Window,
+        WindowAssigner, WindowExt, Windowed, counting, full_window, stats_of, top_n,
     };
     #[cfg(feature = "sketches")]
     pub use tidemill_operators::window::{Quantiles, distinct_of, quantiles_of};

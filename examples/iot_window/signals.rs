@@ -81,7 +81,7 @@ pub struct Summary {
 /// What a window keeps of its readings.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Gathered {
-    signals: [Stats; 8],
+    signals: StatsArray<8>,
     anomaly: u8,
 }
 
@@ -98,18 +98,19 @@ impl Aggregate for Signals {
     }
 
     fn add(&self, gathered: &mut Gathered, reading: &Reading) {
-        gathered.signals.iter_mut().zip(reading.signals()).for_each(|(stats, value)| stats.add(value));
+        gathered.signals.add(&reading.signals());
         gathered.anomaly |= reading.anomaly;
     }
 
     fn merge(&self, into: &mut Gathered, other: &Gathered) {
-        into.signals.iter_mut().zip(&other.signals).for_each(|(stats, other)| stats.merge(other));
+        into.signals.merge(&other.signals);
         into.anomaly |= other.anomaly;
     }
 
     fn finish(&self, gathered: &Gathered) -> Summary {
         let Gathered { signals, anomaly } = gathered;
-        let values = signals.iter().flat_map(|stats| [stats.mean(), stats.std(), stats.max(), stats.min()]);
-        Summary { count: signals[0].count(), signals: WindowFeatures::from_values(values), anomaly: *anomaly }
+        let each = signals.all().into_iter();
+        let values = each.flat_map(|stats| [stats.mean(), stats.std(), stats.max(), stats.min()]);
+        Summary { count: signals.count(), signals: WindowFeatures::from_values(values), anomaly: *anomaly }
     }
 }

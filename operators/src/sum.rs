@@ -22,14 +22,18 @@ impl Pair {
     /// Adds a value. The result is not exact where the sum is not finite, or has no place in two floats.
     #[inline]
     pub(crate) fn plus(self, value: f64) -> Self {
+        let (sum, is_exact) = self.plus_if_exact(value);
+        if is_exact { sum } else { self.plus_from_anew(value) }
+    }
+
+    /// Adds a value without a branch. If the second is false, the sum is not to be used; it may have a place in two floats all
+    /// the same.
+    #[inline]
+    pub(crate) fn plus_if_exact(self, value: f64) -> (Self, bool) {
         let sum = two_sum(self.sum, value);
         let low = self.low + sum.low;
-        // Both hold of exact additions only.
-        if low - self.low == sum.low && low - sum.low == self.low {
-            Self { sum: sum.sum, low }
-        } else {
-            self.plus_from_anew(value)
-        }
+        // Both hold of exact additions only, and not where something is not finite.
+        (Self { sum: sum.sum, low }, (low - self.low == sum.low) & (low - sum.low == self.low))
     }
 
     /// Two floats that overlap have less room than they might.

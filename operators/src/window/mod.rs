@@ -39,4 +39,4 @@ pub use result::Windowed;
 pub use sketches::{DistinctOf, Quantiles, QuantilesOf, distinct_of, quantiles_of};
 pub use span::Window;
 pub use spec::{Firing, Mode, TimeDomain, Trigger, WindowSpec};
-pub use stats::{ExactStats, Stats, StatsOf, stats_of};
+pub use stats::{ExactStats, Stats, StatsArray, StatsOf, stats_of};

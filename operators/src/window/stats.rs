@@ -5,26 +5,29 @@ use serde::{Deserialize, Serialize};
 use super::Aggregate;
 use crate::sum::{ExactSum, Pair};
 
+mod array;
+
+pub use array::StatsArray;
+
 /// Count, sum, mean, population standard deviation, minimum and maximum of a value.
 ///
 /// * **Exact**: count, minimum and maximum; the sum, rounded once, and the mean, which is made of it. So they are the same
 ///   in whatever order values came and partial results were merged. The deviation is so up to rounding. It does not lose
-///   digits when the mean is large against it (Welford; merged by Chan, Golub and LeVeque, 1979).
+///   digits when the mean is large against it (Youngs and Cramer, 1971; merged by Chan, Golub and LeVeque, 1979).
 /// * **NaN** among the values makes sum, mean, deviation, minimum and maximum NaN. **Infinities** make sum and mean
 ///   infinite (NaN where both are there) and the deviation NaN, and are minimum or maximum.
 /// * **Overflow**: a sum beyond the largest float is infinite, and the mean still right. The deviation is infinite where its
 ///   square is beyond the largest float: from some 1e154 on.
 ///
 /// As an accumulator of one's own it is exact as long as two floats hold the sum, which have 106 bits: not when 1e300 and 1 are
-/// added up, nor when a sum overflows on the way. [`ExactStats`] is exact then, too; [`stats_of`] keeps those.
+/// added up, nor when a sum overflows on the way. [`ExactStats`] is exact then, too; [`stats_of`] keeps those. For several values
+/// of each record there is [`StatsArray`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     count: u64,
     sum: f64,
-    /// What rounding took from `sum`.
+    /// What rounding took from `sum`. Beside a sum that is beyond the floats, of values that are not: their mean.
     rounded: f64,
-    /// The mean as deviations are taken from it.
-    mean: f64,
     /// Sum of squared deviations from the mean; NaN where a value is not finite.
     squares: f64,
     min: f64,
@@ -33,46 +36,39 @@ pub struct Stats {
 
 impl Default for Stats {
     fn default() -> Self {
-        let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
-        Self { count: 0, sum: 0.0, rounded: 0.0, mean: 0.0, squares: 0.0, min, max }
+        Self { count: 0, sum: 0.0, rounded: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY }
     }
 }
 
 impl Stats {
     /// Takes a value in.
     pub fn add(&mut self, value: f64) {
-        Pair { sum: self.sum, low: self.rounded } = self.pair().plus_rounded(value);
-        self.add_all_but_sum(value);
+        self.add_with(value, self.pair().plus_rounded(value));
     }
 
     /// Takes the values of another one in.
     pub fn merge(&mut self, other: &Self) {
-        let sum = self.pair().plus_rounded(other.sum).plus_rounded(other.rounded);
-        Pair { sum: self.sum, low: self.rounded } = sum;
-        self.merge_all_but_sum(other);
+        self.merge_with(other, self.pair().plus_rounded(other.sum).plus_rounded(other.rounded));
     }
 
     fn pair(&self) -> Pair {
         Pair { sum: self.sum, low: self.rounded }
     }
 
-    fn set_sum(&mut self, sum: Pair) {
-        self.sum = sum.sum;
-        self.rounded = if sum.is_exact() { sum.low } else { 0.0 };
-    }
-
+    /// Takes a value in; `sum` is the sum with it.
     #[inline]
-    fn add_all_but_sum(&mut self, value: f64) {
-        self.count += 1;
-        let from_old = value - self.mean;
-        let mean = self.mean + from_old / self.count as f64;
-        if mean.is_finite() {
-            self.mean = mean;
-        } else {
-            self.add_unusual(value);
+    fn add_with(&mut self, value: f64, sum: Pair) {
+        let before = self.count as f64;
+        // As many times as there were values, the value's distance from their mean. Of a constant it is zero, as the
+        // product is rounded as the sum is.
+        let apart = value * before - self.sum;
+        let squares = self.squares + apart * apart / ((before + 1.0) * before.max(1.0));
+        if !squares.is_finite() || !sum.sum.is_finite() {
+            return self.add_unusual(value, sum);
         }
-        self.squares += from_old * (value - self.mean);
-        // Not of NaN, neither of one that is there nor of one that comes.
+        self.count += 1;
+        self.squares = squares;
+        (self.sum, self.rounded) = (sum.sum, sum.low);
         if value < self.min {
             self.min = value;
         }
@@ -81,29 +77,34 @@ impl Stats {
         }
     }
 
-    /// The mean goes to where a value takes it that is not finite, or further away than floats go.
+    /// The same where something is not finite, or further away than floats go.
     #[cold]
-    fn add_unusual(&mut self, value: f64) {
-        self.mean = between(self.mean, value, 1.0 / self.count as f64);
-        if value.is_nan() {
-            (self.min, self.max) = (f64::NAN, f64::NAN);
-        }
+    fn add_unusual(&mut self, value: f64, sum: Pair) {
+        let one = Self { count: 1, sum: value, rounded: 0.0, squares: value - value, min: value, max: value };
+        self.merge_with(&one, sum);
     }
 
-    fn merge_all_but_sum(&mut self, other: &Self) {
+    /// Takes the values of another one in; `sum` is the sum with them.
+    fn merge_with(&mut self, other: &Self, sum: Pair) {
         if other.count == 0 {
             return;
         }
-        let own = self.count as f64;
+        let (own, mean, other_mean) = (self.count as f64, self.mean(), other.mean());
         self.count += other.count;
-        let apart = other.mean - self.mean;
         let share = other.count as f64 / self.count as f64;
-        let mean = self.mean + apart * share;
-        self.mean = if mean.is_finite() { mean } else { between(self.mean, other.mean, share) };
+        let apart = other_mean - mean;
         // Of none there is nothing to be apart from.
         self.squares += if own == 0.0 { other.squares } else { other.squares + apart * apart * (own * share) };
         self.min = least(self.min, other.min);
         self.max = greatest(self.max, other.max);
+        self.sum = sum.sum;
+        self.rounded = if sum.is_exact() {
+            sum.low
+        } else if self.sum.is_infinite() && !self.squares.is_nan() {
+            mean * (1.0 - share) + other_mean * share
+        } else {
+            0.0
+        };
     }
 
     /// Number of values.
@@ -132,7 +133,7 @@ impl Stats {
         } else if self.squares.is_nan() {
             self.sum
         } else {
-            self.mean
+            self.rounded
         }
     }
 
@@ -153,11 +154,6 @@ impl Stats {
     pub fn max(&self) -> f64 {
         self.max
     }
-}
-
-/// The mean of two, of which the second has this share.
-fn between(mean: f64, other: f64, share: f64) -> f64 {
-    mean * (1.0 - share) + other * share
 }
 
 /// The lesser one; NaN where one is.
@@ -182,23 +178,20 @@ impl ExactStats {
     /// Takes a value in.
     pub fn add(&mut self, value: f64) {
         let sum = self.stats.pair().plus(value);
-        self.stats.add_all_but_sum(value);
         if self.exact.is_none() && sum.is_exact() {
-            Pair { sum: self.stats.sum, low: self.stats.rounded } = sum;
+            self.stats.add_with(value, sum);
         } else {
-            self.add_exactly(&Self::of_sum(Pair { sum: value, low: 0.0 }));
+            let sum = self.exact_sum_with(&Self::of_sum(Pair { sum: value, low: 0.0 }));
+            self.stats.add_unusual(value, sum);
         }
     }
 
     /// Takes the values of another one in.
     pub fn merge(&mut self, other: &Self) {
         let sum = self.stats.pair().plus(other.stats.sum).plus(other.stats.rounded);
-        self.stats.merge_all_but_sum(&other.stats);
-        if self.exact.is_none() && other.exact.is_none() && sum.is_exact() {
-            self.stats.set_sum(sum);
-        } else {
-            self.add_exactly(other);
-        }
+        let fits = self.exact.is_none() && other.exact.is_none() && sum.is_exact();
+        let sum = if fits { sum } else { self.exact_sum_with(other) };
+        self.stats.merge_with(&other.stats, sum);
     }
 
     /// The statistics.
@@ -207,10 +200,8 @@ impl ExactStats {
         self.stats
     }
 
-    fn of_sum(sum: Pair) -> Self {
-        let mut of_sum = Self::default();
-        of_sum.stats.set_sum(sum);
-        of_sum
+    fn of_sum(Pair { sum, low }: Pair) -> Self {
+        Self { stats: Stats { sum, rounded: low, ..Stats::default() }, exact: None }
     }
 
     /// The sum by IEEE 754 if it is of a value that is not finite.
@@ -218,15 +209,14 @@ impl ExactStats {
         (self.exact.is_none() && !self.stats.sum.is_finite()).then_some(self.stats.sum)
     }
 
-    /// Adds the sum of another one.
+    /// Returns the sum of both, and keeps the exact one beside it.
     #[cold]
-    fn add_exactly(&mut self, other: &Self) {
+    fn exact_sum_with(&mut self, other: &Self) -> Pair {
         if self.not_finite().or(other.not_finite()).is_some() {
             // Nothing leaves: what is not finite stays, and hides the rest.
             let sum = self.not_finite().unwrap_or(0.0) + other.not_finite().unwrap_or(0.0);
             self.exact = None;
-            self.stats.set_sum(Pair { sum, low: 0.0 });
-            return;
+            return Pair { sum, low: 0.0 };
         }
         let own = self.stats.pair();
         let exact = self.exact.get_or_insert_with(|| Box::new(ExactSum::of(own)));
@@ -234,7 +224,7 @@ impl ExactStats {
             Some(other) => exact.merge(other),
             None => exact.merge(&ExactSum::of(other.stats.pair())),
         }
-        self.stats.set_sum(exact.pair());
+        exact.pair()
     }
 }
 

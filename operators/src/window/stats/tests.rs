@@ -86,6 +86,42 @@ proptest! {
     }
 }
 
+/// Records of four values, which are now and then of any kind, and an index to cut them at.
+fn records() -> impl Strategy<Value = Vec<[f64; 4]>> {
+    let usual = || (-1_000_000..1_000_000_i32).prop_map(|cents| f64::from(cents) / 100.0);
+    let unusual = prop_oneof![40 => usual(), 1 => value()];
+    prop_oneof![
+        prop::collection::vec(prop::array::uniform4(usual()), 0..60),
+        prop::collection::vec(prop::array::uniform4(unusual), 0..60),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn an_array_is_what_its_values_are_alone(records in records(), cut in any::<Index>()) {
+        let cut = cut.index(records.len() + 1);
+        let [(mut array, mut alone), (other, others)] = [&records[..cut], &records[cut..]].map(|records| {
+            let (mut array, mut alone) = (StatsArray::default(), [Stats::default(); 4]);
+            for record in records {
+                array.add(record);
+                alone.iter_mut().zip(record).for_each(|(stats, value)| stats.add(*value));
+            }
+            (array, alone)
+        });
+        array.merge(&other);
+        alone.iter_mut().zip(&others).for_each(|(stats, other)| stats.merge(other));
+        prop_assert_eq!(array.count(), records.len() as u64);
+        // NaN is not equal to itself, its text is.
+        prop_assert_eq!(format!("{:?}", array.all()), format!("{alone:?}"));
+        let text = bincode::serde::encode_to_vec(array, bincode::config::standard()).unwrap();
+        let (again, _) = bincode::serde::decode_from_slice::<StatsArray<4>, _>(&text, bincode::config::standard()).unwrap();
+        prop_assert_eq!(format!("{again:?}"), format!("{array:?}"));
+        prop_assert!(bincode::serde::decode_from_slice::<StatsArray<3>, _>(&text, bincode::config::standard()).is_err());
+    }
+}
+
 #[test]
 fn what_was_found_first() {
     let stats = |values: &[f64]| stats_of_all(values).stats();
