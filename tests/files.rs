@@ -449,7 +449,7 @@ fn a_reference_file_may_be_parquet_and_a_damaged_one_is_refused() {
     });
     let look = |at: u64| {
         for clock in [at, at + 10] {
-            test.clock_ms(clock);
+            test.clock(ProcessingTime(clock as i64));
             test.settle();
         }
         let mut told = told.output();

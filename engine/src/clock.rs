@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::record::Arrival;
+use crate::time::ProcessingTime;
 
 /// Tells the wall-clock time of a job. Cheap to clone.
 #[derive(Clone, Default)]
@@ -47,10 +48,10 @@ impl Clock {
         Arrival(micros)
     }
 
-    /// Milliseconds since the Unix epoch, UTC.
+    /// Returns the time in milliseconds, as processing time is measured.
     #[must_use]
-    pub fn now_ms(&self) -> i64 {
-        (self.now().0 / 1000) as i64
+    pub fn processing_time(&self) -> ProcessingTime {
+        ProcessingTime((self.now().0 / 1000) as i64)
     }
 }
 

@@ -16,7 +16,7 @@ use super::states::States;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Arrival, DeadLetter, Record};
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 
 /// Records whose state is looked for together, ahead of their turn.
 const BLOCK: usize = 16;
@@ -200,7 +200,7 @@ impl<L: KeyedLogic> Core<L> {
             arrival,
             watermark,
             reached: &self.reached,
-            now_ms: (self.now.0 / 1000) as i64,
+            now: ProcessingTime((self.now.0 / 1000) as i64),
             timers: &mut timers.borrow_mut(),
             processing_timers: &mut processing_timers.borrow_mut(),
             out: &mut self.buffers.out,
@@ -274,7 +274,7 @@ impl<L: KeyedLogic> Core<L> {
             let Some((at, keys)) = due else { break };
             for key in keys {
                 let (hash, time, now) = (hash_key(&key), self.lateness, self.now);
-                let result = self.with_context(&key, hash, time, now, |l, ctx| l.on_processing_timer(ctx, at));
+                let result = self.with_context(&key, hash, time, now, |l, ctx| l.on_processing_timer(ctx, ProcessingTime(at)));
                 self.settle(result, &key, time)?;
             }
         }

@@ -260,7 +260,7 @@ impl<L: KeyedLogic> Shell<L> {
     fn begin_seal(&mut self, epoch: Epoch) -> Result<(), JobError> {
         self.seal_on(usize::MAX)?;
         let watermark = self.aligner.current().watermark;
-        self.core.states().begin_seal(epoch.0, watermark.0, self.context.process.clock.now_ms())?;
+        self.core.states().begin_seal(epoch.0, watermark.0, self.context.process.clock.processing_time().0)?;
         self.sealing = Some((epoch, watermark));
         Ok(())
     }

@@ -240,7 +240,7 @@ impl<K: Key, V: Value> ValueState<K, V> {
     /// The table, at the time of the record at hand: by that values expire.
     fn table<O, S>(&self, ctx: &Context<'_, K, O, S>) -> RefMut<'_, ValueTable<K, V>> {
         let mut table = self.0.borrow_mut();
-        table.set_now(ctx.event_time.0, ctx.now_ms);
+        table.set_now(ctx.event_time.0, ctx.now.0);
         table
     }
 

@@ -290,7 +290,7 @@ impl Coordinator {
             job,
             epoch: epoch.0,
             incarnation,
-            created_ms: self.context.process.clock.now_ms(),
+            created_ms: self.context.process.clock.processing_time().0,
             key_groups,
             states,
             workers,

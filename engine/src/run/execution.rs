@@ -45,7 +45,7 @@ impl Run {
             changes: self.settings.changes(),
             keep: self.settings.retain_checkpoints,
             incarnation: self.incarnation,
-            now_ms: self.process.clock.now_ms(),
+            now_ms: self.process.clock.processing_time().0,
             store: self.store.clone(),
         };
         let mut decide = |agreement: Option<&Agreement>| {
@@ -98,7 +98,7 @@ impl Run {
                 .began
                 .get()
                 .map_or(0, |began| u64::try_from(threads::since(began.0).as_millis()).unwrap_or(u64::MAX)),
-            now_ms: self.process.clock.now_ms(),
+            now_ms: self.process.clock.processing_time().0,
             restored_epoch: Some(progress.restored_epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0),
             epoch: progress.running_epoch.load(Ordering::Relaxed),
             committed_epoch: (committed > 0).then_some(committed),

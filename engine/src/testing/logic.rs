@@ -8,16 +8,17 @@ use tidemill_state::{
 };
 
 use super::must::must;
+use super::stage::micros;
 use crate::checkpoint::unclaimed;
 use crate::error::JobError;
 use crate::keyed::{Core, KeyOf, KeyedLogic, Order, Parts, Reached, States};
 use crate::metrics::Metrics;
 use crate::record::{Arrival, DeadLetter, Record};
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 
 /// Drives one keyed operator by hand: the shell, state and timers that a job would use, without threads and files.
 ///
-/// * Time: nothing moves but by [`watermark`](Self::watermark) and [`clock_ms`](Self::clock_ms).
+/// * Time: nothing moves but by [`watermark`](Self::watermark) and [`clock`](Self::clock).
 /// * Order: as the operator's [`Order`] says; results of different keys come worker by worker.
 /// * Guarantee: [`output`](Self::output) is what is committed: each result once, whatever crashed.
 ///
@@ -147,13 +148,13 @@ impl<L: KeyedLogic> LogicTest<L> {
         self.step(Step::Watermark(EventTime(watermark)));
     }
 
-    /// The wall clock moves to here, in ms since the Unix epoch. A step back is ignored.
+    /// Moves the clock to `to`. A step back is ignored.
     ///
     /// # Panics
     /// As [`push`](Self::push).
     #[track_caller]
-    pub fn clock_ms(&mut self, ms: u64) {
-        self.step(Step::Clock(ms.saturating_mul(1000)));
+    pub fn clock(&mut self, to: ProcessingTime) {
+        self.step(Step::Clock(micros(to)));
     }
 
     /// Input ends: event time runs out, as at the end of a bounded input.

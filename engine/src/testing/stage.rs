@@ -12,8 +12,14 @@ use crate::error::{ConnectorError, ErrorKind, JobError};
 use crate::graph::Flow;
 use crate::locks::{lock, whole};
 use crate::threads;
+use crate::time::ProcessingTime;
 
 pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
+
+/// Returns microseconds since the Unix epoch, as a manual clock takes them; it has no time before that.
+pub(super) fn micros(at: ProcessingTime) -> u64 {
+    u64::try_from(at.0).unwrap_or(0).saturating_mul(1000)
+}
 
 /// Why a source fails that a test has crash.
 #[derive(Debug, thiserror::Error)]
