@@ -43,9 +43,9 @@ pub struct FileSource<T, L = T> {
     paths: Vec<PathBuf>,
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
-    max_out_of_orderness_ms: i64,
+    max_out_of_orderness: Duration,
     max_malformed: MaxMalformed,
-    max_ahead_ms: Option<i64>,
+    max_ahead: Option<Duration>,
     follow: bool,
     idle_after: Duration,
     lost_file: LostFile,
@@ -76,9 +76,9 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
             paths: paths.into_iter().map(Into::into).collect(),
             event_time: Arc::new(event_time),
             convert: Arc::new(convert),
-            max_out_of_orderness_ms: 0,
+            max_out_of_orderness: Duration::ZERO,
             max_malformed: MaxMalformed::default(),
-            max_ahead_ms: None,
+            max_ahead: None,
             follow: false,
             idle_after: Duration::from_secs(5),
             lost_file: LostFile::Stop,
@@ -86,10 +86,10 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         }
     }
 
-    /// How far behind the latest event time a record may be without being late. Default: not at all.
+    /// Sets how far behind the latest event time a record may be without being late, in whole milliseconds. Default: not at all.
     #[must_use]
     pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.max_out_of_orderness_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
+        self.max_out_of_orderness = bound;
         self
     }
 
@@ -111,7 +111,7 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
     /// job says (`--max-ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
-        self.max_ahead_ms = Some(i64::try_from(bound.as_millis()).unwrap_or(i64::MAX));
+        self.max_ahead = Some(bound);
         self
     }
 
@@ -144,12 +144,12 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
     type Item = T;
     type Reader = FileReader<T, L>;
 
-    fn max_ahead_ms(&self) -> Option<i64> {
-        self.max_ahead_ms
+    fn max_ahead(&self) -> Option<Duration> {
+        self.max_ahead
     }
 
-    fn out_of_orderness(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.max_out_of_orderness_ms).unwrap_or(0))
+    fn max_out_of_orderness(&self) -> Duration {
+        self.max_out_of_orderness
     }
 
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
@@ -160,7 +160,7 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
         let lines = Lines {
             event_time: Arc::clone(&self.event_time),
             convert: Arc::clone(&self.convert),
-            out_of_orderness_ms: self.max_out_of_orderness_ms,
+            max_out_of_orderness: self.max_out_of_orderness,
             malformed: Tolerated::new(&context.name, self.max_malformed, "lines"),
         };
         let files = if self.follow {
@@ -199,7 +199,7 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
 struct Lines<T, L> {
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
-    out_of_orderness_ms: i64,
+    max_out_of_orderness: Duration,
     malformed: Tolerated,
 }
 
@@ -220,7 +220,7 @@ impl<T: Data, L: DeserializeOwned> Lines<T, L> {
 
     /// The watermark of a file that had `before`, after records up to `latest`.
     fn watermark(&self, before: EventTime, latest: Option<EventTime>) -> EventTime {
-        latest.map_or(before, |latest| latest.plus_ms(-self.out_of_orderness_ms).max(before))
+        latest.map_or(before, |latest| (latest - self.max_out_of_orderness).max(before))
     }
 
     /// Finds out from when on a file has records, so that it need not be open before that.

@@ -96,7 +96,7 @@ impl<T: Data> KafkaReader<T> {
         let mut list = TopicPartitionList::new();
         for (id, Opening { place, end }) in openings {
             let progress =
-                Progress::new(place, self.settings.out_of_orderness_ms, self.settings.until_end.then_some(end));
+                Progress::new(place, self.settings.max_out_of_orderness, self.settings.until_end.then_some(end));
             if progress.is_done() {
                 // Nothing to read, but its place is noted like any other.
                 tracing::debug!(partition = %id, "nothing to read");
@@ -214,7 +214,7 @@ impl<T: Data> KafkaReader<T> {
         let mut order = std::mem::take(&mut self.order);
         let mut result = Ok(());
         'batch: while batch.records().len() + batch.dead_letters().len() < Batch::<T>::LIMIT {
-            reading_order(self.lanes.iter().map(|lane| &lane.progress), self.settings.max_drift_ms, &mut order);
+            reading_order(self.lanes.iter().map(|lane| &lane.progress), self.settings.max_drift, &mut order);
             for index in &order {
                 match self.drain(*index, batch) {
                     Ok(0) => {}

@@ -41,10 +41,6 @@ pub struct KafkaSource<T> {
     event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
 }
 
-fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 impl<T: Data> KafkaSource<T> {
     /// More messages than this, of the last 10,000, that cannot be decoded stop the job, per worker.
     pub const MAX_MALFORMED: u64 = 1000;
@@ -62,14 +58,14 @@ impl<T: Data> KafkaSource<T> {
             topics,
             start: Start::Earliest,
             group: None,
-            out_of_orderness_ms: 0,
+            max_out_of_orderness: Duration::ZERO,
             idle_after: Duration::from_secs(5),
-            max_drift_ms: 60_000,
+            max_drift: Duration::from_secs(60),
             discovery: Duration::from_secs(5),
             until_end: false,
             max_malformed: MaxMalformed::default(),
-            lead_ms: 0,
-            max_ahead_ms: None,
+            lead: Duration::ZERO,
+            max_ahead: None,
             recreated_topic: RecreatedTopic::Refuse,
         };
         Self { settings, decode: Arc::new(decode), event_time: Arc::new(event_time) }
@@ -90,10 +86,11 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How far behind the latest event time of its partition a record may be without being late. Default: not at all.
+    /// Sets how far behind the latest event time of its partition a record may be without being late, in whole milliseconds.
+    /// Default: not at all.
     #[must_use]
     pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.settings.out_of_orderness_ms = ms(bound);
+        self.settings.max_out_of_orderness = bound;
         self
     }
 
@@ -108,7 +105,7 @@ impl<T: Data> KafkaSource<T> {
     /// How far, in event time, a partition may be read ahead of one that has records waiting. Default: 1 min.
     #[must_use]
     pub fn max_drift(mut self, drift: Duration) -> Self {
-        self.settings.max_drift_ms = ms(drift);
+        self.settings.max_drift = drift;
         self
     }
 
@@ -120,10 +117,10 @@ impl<T: Data> KafkaSource<T> {
     }
 
     /// By how much its event times are ahead of those of the job's other sources, by nature
-    /// ([`Source::lead_ms`]). Default: not at all.
+    /// ([`Source::lead`]). Default: not at all.
     #[must_use]
     pub fn lead(mut self, lead: Duration) -> Self {
-        self.settings.lead_ms = ms(lead);
+        self.settings.lead = lead;
         self
     }
 
@@ -131,7 +128,7 @@ impl<T: Data> KafkaSource<T> {
     /// job says (`--max-ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
-        self.settings.max_ahead_ms = Some(ms(bound));
+        self.settings.max_ahead = Some(bound);
         self
     }
 
@@ -169,20 +166,21 @@ impl<T: Data> Source for KafkaSource<T> {
     type Item = T;
     type Reader = KafkaReader<T>;
 
-    fn lead_ms(&self) -> i64 {
-        self.settings.lead_ms
+    fn lead(&self) -> Duration {
+        self.settings.lead
     }
 
-    fn out_of_orderness(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.settings.out_of_orderness_ms).unwrap_or(0))
+    fn max_out_of_orderness(&self) -> Duration {
+        self.settings.max_out_of_orderness
     }
 
-    fn max_ahead_ms(&self) -> Option<i64> {
-        self.settings.max_ahead_ms
+    fn max_ahead(&self) -> Option<Duration> {
+        self.settings.max_ahead
     }
 
     fn open(&self, context: SourceContext) -> Result<KafkaReader<T>, ConnectorError> {
         let settings = self.settings.clone();
+        settings.check()?;
         let consumer = Arc::new(consumer(&settings, &context)?);
         let there = topics::list(consumer.as_ref(), &settings.topics)?;
         check_topics(&settings.topics, &there)?;
