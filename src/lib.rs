@@ -86,7 +86,7 @@ pub mod prelude {
     };
     #[cfg(feature = "sketches")]
     pub use tidemill_operators::window::{Quantiles, distinct_of, quantiles_of};
-    pub use tidemill_state::{Key, Parameters, Ttl, Value, Versions};
+    pub use tidemill_state::{Key, Parameters, Ttl, TtlClock, Value, Versions};
 }
 
 /// The programs in the pages are compiled.

@@ -179,9 +179,9 @@ fn an_upgrade_that_refuses_a_value_stops_the_start() {
 #[test]
 fn a_ttl_that_comes_or_goes_stops() {
     let mortal: Open<Old> =
-        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after_ms: 10, clock: TtlClock::EventTime })?));
+        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after: millis(10), clock: TtlClock::EventTime })?));
     let by_the_wall: Open<Old> =
-        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after_ms: 10, clock: TtlClock::ProcessingTime })?));
+        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after: millis(10), clock: TtlClock::ProcessingTime })?));
     says(&refusal(plain::<Old>, mortal), &["with no TTL", "with a TTL by event time"]);
     says(&refusal(mortal, by_the_wall), &["with a TTL by event time", "with a TTL by processing time"]);
 }

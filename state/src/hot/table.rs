@@ -110,7 +110,8 @@ impl<K: Key, E: Entry> Table<K, E> {
         memory: MemoryUse,
     ) -> Result<Self, StateError> {
         let name = spec.name.to_string();
-        let expiry = spec.ttl.map(|ttl| ExpiryQueue::new(ttl.after_ms));
+        let after_ms = spec.ttl.map(|ttl| ttl.after_ms(&spec.name)).transpose()?;
+        let expiry = after_ms.map(ExpiryQueue::new);
         db.ensure(&name)?;
         let mut table = Self {
             spec,
@@ -179,8 +180,8 @@ impl<K: Key, E: Entry> Table<K, E> {
         if slot.expires <= now {
             slot.removed |= slot.entry.take().is_some() && slot.stored;
         }
-        if let (Some(ttl), Some(expiry)) = (self.spec.ttl, &mut self.expiry) {
-            slot.expires = now.saturating_add(ttl.after_ms);
+        if let Some(expiry) = &mut self.expiry {
+            slot.expires = now.saturating_add(expiry.after_ms());
             expiry.list(number, slot.expires);
         }
         Ok(slot.entry.get_or_insert_with(make))

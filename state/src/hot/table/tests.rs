@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::checkpoint::delta::Delta;
-use crate::evolve::spec::{StateName, TtlClock};
+use crate::error::ErrorKind;
+use crate::evolve::spec::{StateName, Ttl, TtlClock};
 use crate::hot::persistent::Persistent;
 use crate::hot::value::ValueTable;
 use crate::key::hash_key;
@@ -143,6 +145,25 @@ proptest! {
     }
 }
 
+#[test]
+fn a_ttl_that_is_none_is_refused_by_state_and_value() {
+    let micros = Duration::from_micros;
+    for (after, shown) in [(micros(0), "0ns"), (micros(1_500), "1.5ms"), (Duration::from_secs(u64::MAX), "18446744073709551615s")] {
+        let config = BackendConfig {
+            dir: None,
+            key_groups: KeyGroups::new(4),
+            worker: 0,
+            workers: 1,
+            memory_limit_bytes: None,
+            durable: false,
+        };
+        let spec = StateSpec { ttl: Some(Ttl { after, clock: TtlClock::EventTime }), ..spec() };
+        let error = Backend::open(config, None).unwrap().value_table::<u32, i64>(spec).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains(&format!("its values live for {shown}")), "{error}");
+    }
+}
+
 /// What comes in a millisecond: so many new keys, and whether an old one is written again, or removed.
 #[derive(Clone, Copy, Debug)]
 struct Load {
@@ -186,7 +207,7 @@ proptest! {
             durable,
         };
         let mut backend = Backend::open(config, None).unwrap();
-        let spec = StateSpec { ttl: Some(crate::evolve::spec::Ttl { after_ms, clock }), ..spec() };
+        let spec = StateSpec { ttl: Some(Ttl { after: Duration::from_millis(after_ms as u64), clock }), ..spec() };
         let table = backend.value_table::<u32, i64>(spec).unwrap();
         let mut states = backend.operator("op");
         let (mut expires, mut next, mut epoch) = (BTreeMap::<u32, i64>::new(), 0_u32, 0);
