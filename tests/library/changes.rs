@@ -258,7 +258,7 @@ fn keys_and_records_that_wait_keep_their_types() {
     assert_eq!(sink.output(), [1]);
     let with_more = || count(&source, &sink, |(key, n)| (key, n, true), |input: &(u8, i64, bool)| input.0);
     let error = test.refused(1, with_more()).report();
-    says(&error, &["state \"count/held\"", "data: (u8, i64)}", "data: (u8, i64, bool)}", "while there are any"]);
+    says(&error, &["state \"count/pending\"", "data: (u8, i64)}", "data: (u8, i64, bool)}", "while there are any"]);
     // Once none waits, records may be others; keys may not.
     test.crash(2);
     source.watermark(101);

@@ -90,7 +90,11 @@ impl KeyedLogic for Alarm {
         Ok(())
     }
 
-    fn on_processing_timer(&mut self, ctx: &mut Context<'_, u8, Self::Out, ()>, at: ProcessingTime) -> Result<(), LogicError> {
+    fn on_processing_timer(
+        &mut self,
+        ctx: &mut Context<'_, u8, Self::Out, ()>,
+        at: ProcessingTime,
+    ) -> Result<(), LogicError> {
         ctx.emit(("alarm".to_owned(), at.0));
         Ok(())
     }

@@ -165,13 +165,14 @@ mod tests {
     fn outgoing() -> impl Strategy<Value = Outgoing> {
         let bytes = || prop::collection::vec(any::<u8>(), 0..40);
         let headers = prop::collection::vec(("[a-z]{0,8}", bytes()), 0..4);
-        (prop::option::of(bytes()), prop::option::of(bytes()), prop::option::of(0..i64::MAX), headers)
-            .prop_map(|(key, payload, timestamp, headers)| Outgoing {
+        (prop::option::of(bytes()), prop::option::of(bytes()), prop::option::of(0..i64::MAX), headers).prop_map(
+            |(key, payload, timestamp, headers)| Outgoing {
                 key,
                 payload,
                 timestamp: timestamp.map(EventTime),
                 headers,
-            })
+            },
+        )
     }
 
     #[test]

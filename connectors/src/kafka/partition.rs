@@ -122,9 +122,8 @@ pub(super) fn reading_order<'a>(
     order: &mut Vec<usize>,
 ) {
     let behind = partitions.clone().filter(|p| p.may_have_records()).map(Progress::watermark).min();
-    let may = |p: &Progress| {
-        behind.is_none_or(|behind| p.watermark <= behind || p.watermark.since(behind) <= max_drift)
-    };
+    let may =
+        |p: &Progress| behind.is_none_or(|behind| p.watermark <= behind || p.watermark.since(behind) <= max_drift);
     let mut found: Vec<(EventTime, usize)> =
         partitions.enumerate().filter(|(_, p)| !p.is_done() && may(p)).map(|(index, p)| (p.watermark, index)).collect();
     found.sort_unstable();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tidemill_state::{
-    Changes, CheckpointStore, DeltaEntry, Found, Manifest, RestoreFrom, Retention, Starter, Taken, blobs_of,
+    Changes, CheckpointStore, DeltaEntry, Manifest, ManifestFile, RestoreFrom, Retention, Starter, Takeover, blobs_of,
 };
 
 use super::blobs::{Blob, Fault};
@@ -23,7 +23,7 @@ pub(crate) struct Start {
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
     /// What this process has claimed, if it is the one that decides.
-    taken: Option<Taken>,
+    taken: Option<Takeover>,
     /// Whether sinks have begun to clear away what the last run left.
     pub(crate) recovering: AtomicBool,
     /// Whether nothing is left that may stop the start.
@@ -38,7 +38,7 @@ pub(crate) struct Agreement {
     /// The first epoch that is committed.
     pub(crate) first_epoch: u64,
     /// The file in the checkpoint directory that says what is restored; none without a checkpoint directory.
-    pub(crate) found: Option<Found>,
+    pub(crate) found: Option<ManifestFile>,
 }
 
 /// What a start is told of the job.
@@ -123,7 +123,7 @@ pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<S
 }
 
 impl Starting<'_> {
-    fn from(&self, manifest: Option<Manifest>, first_epoch: Epoch, taken: Option<Taken>) -> Result<Start, JobError> {
+    fn from(&self, manifest: Option<Manifest>, first_epoch: Epoch, taken: Option<Takeover>) -> Result<Start, JobError> {
         let Self { changes, keep, incarnation, store, .. } = self;
         let restored = match (&manifest, store) {
             (Some(manifest), Some(store)) => renamed(changes, manifest, read_blobs(store.as_ref(), manifest)?)?,

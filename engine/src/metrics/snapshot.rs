@@ -53,7 +53,7 @@ pub struct Snapshot {
     /// Records under way in this process.
     pub in_flight: i64,
     /// Records that wait for the watermark in event-time ordered operators of this process.
-    pub held: i64,
+    pub pending: i64,
     /// From the tick that ends an epoch to its commit, microseconds.
     pub checkpoint_us: Percentiles,
     /// Bytes of deltas written by this process.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidemill_state::{CheckpointStore, Workplace};
+use tidemill_state::{CheckpointStore, WorkDir};
 
 use super::cluster;
 use super::mesh::{self, Mesh, Refusals};
@@ -28,7 +28,7 @@ pub(super) struct Run {
     pub(super) store: Option<Arc<dyn CheckpointStore>>,
     pub(super) process: Arc<Process>,
     /// Where RocksDB works; none in memory.
-    pub(super) workplace: Option<Workplace>,
+    pub(super) work_dir: Option<WorkDir>,
     pub(super) bases: BasePolicy,
     pub(super) scheduler: Option<Arc<dyn Scheduler>>,
     /// Who was refused while the processes of the job connected.
@@ -103,7 +103,7 @@ impl Run {
             epoch: progress.running_epoch.load(Ordering::Relaxed),
             committed_epoch: (committed > 0).then_some(committed),
             in_flight: self.process.budget.in_flight(),
-            held: self.process.held.load(Ordering::Relaxed),
+            pending: self.process.pending.load(Ordering::Relaxed),
             checkpoint_us: progress.checkpoint_time.percentiles(),
             delta_bytes: progress.written.delta_bytes.load(Ordering::Relaxed),
             checkpoint_files_lost: progress.written.lost_files.load(Ordering::Relaxed),

@@ -26,7 +26,7 @@ where
         None => Ok(()),
     });
     if let (Err(_), Some(start)) = (&result, &decided) {
-        start.give_back(run.workplace.as_ref().is_none_or(|workplace| workplace.is_the_only_one()));
+        start.give_back(run.work_dir.as_ref().is_none_or(|work_dir| work_dir.is_the_only_one()));
     }
     result
 }

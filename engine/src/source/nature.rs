@@ -83,7 +83,9 @@ mod tests {
         let nature = Nature::of("clicks", &Saying(good)).unwrap();
         assert_eq!((nature.lead_ms, nature.out_of_orderness_ms, nature.max_ahead_ms), (1, 2, Some(3)));
         for (at, setting) in ["lead", "max_out_of_orderness", "max_ahead"].into_iter().enumerate() {
-            for (bad, shown) in [(Duration::from_micros(1_500), "1.5ms"), (Duration::from_secs(u64::MAX), "18446744073709551615s")] {
+            for (bad, shown) in
+                [(Duration::from_micros(1_500), "1.5ms"), (Duration::from_secs(u64::MAX), "18446744073709551615s")]
+            {
                 let mut said = good;
                 said[at] = bad;
                 let error = Nature::of("clicks", &Saying(said)).unwrap_err();

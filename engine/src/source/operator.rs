@@ -262,12 +262,12 @@ impl<R: SourceReader> Ingest<R> {
 
     fn must_hold(&self) -> bool {
         let process = &self.context.process;
-        // The slowest one never waits for the others: what is held can only leave when it goes on.
+        // The slowest one never waits for the others: what is pending can only leave when it goes on.
         let least = process.source_clocks.least_active();
         let own = self.nature.reach(self.at.watermark).watermark;
         let ahead_ms = least.map_or(0, |least| own.ms_since(least.watermark));
         let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
-        let ahead = ahead_ms > 0 && (too_far || process.held.load(Ordering::Relaxed) >= process.max_held);
+        let ahead = ahead_ms > 0 && (too_far || process.pending.load(Ordering::Relaxed) >= process.max_pending);
         let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
         ahead || full || process.budget.is_spent()
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tidemill_state::{
-    Backend, BackendConfig, DEFAULT_KEY_GROUPS, Delta, KeyGroups, MemoryCheckpoint, StateEntry, hash_key,
+    DEFAULT_KEY_GROUPS, Delta, KeyGroups, MemoryCheckpoint, StateEntry, WorkerState, WorkerStateConfig, hash_key,
 };
 
 use super::must::must;
@@ -83,7 +83,7 @@ enum Step<D> {
 }
 
 struct TestWorker<L: KeyedLogic> {
-    backend: Backend,
+    worker_state: WorkerState,
     core: Core<L>,
 }
 
@@ -267,7 +267,7 @@ impl<L: KeyedLogic> LogicTest<L> {
     #[track_caller]
     pub fn state_bytes(&mut self) -> u64 {
         self.checkpoint();
-        self.workers.iter().map(|worker| worker.backend.memory_used()).sum()
+        self.workers.iter().map(|worker| worker.worker_state.memory_used()).sum()
     }
 
     #[track_caller]
@@ -311,23 +311,23 @@ impl<L: KeyedLogic> LogicTest<L> {
         let (watermark, now_ms) = (self.at.watermark.0, (self.at.now_us / 1000) as i64);
         let mut deltas = Vec::new();
         let mut states: Vec<StateEntry> = Vec::new();
-        for (index, TestWorker { backend, core }) in self.workers.iter_mut().enumerate() {
+        for (index, TestWorker { worker_state, core }) in self.workers.iter_mut().enumerate() {
             let mut delta = Delta::new(epoch, index as u32);
             core.states().begin_seal(epoch, watermark, now_ms)?;
             core.states().seal_on(usize::MAX, &mut delta)?;
             let delta = Arc::new(delta);
-            backend.db().push(Arc::clone(&delta))?;
-            backend.db().apply_pending()?;
-            backend.relieve();
+            worker_state.db().push(Arc::clone(&delta))?;
+            worker_state.db().apply_pending()?;
+            worker_state.evict();
             deltas.push(delta);
-            states = backend.states();
+            states = worker_state.states();
             self.committed.out.append(&mut core.buffers.out);
             self.committed.side.append(&mut core.buffers.side);
             self.committed.dead.extend(core.buffers.dead.drain(..).map(|record| record.data));
         }
         self.checkpoint.commit(epoch, states, deltas);
         if std::mem::take(&mut self.base_due) {
-            let bases = self.workers.iter().map(|worker| Ok(Arc::new(worker.backend.whole()?)));
+            let bases = self.workers.iter().map(|worker| Ok(Arc::new(worker.worker_state.whole()?)));
             self.checkpoint.rebase(bases.collect::<Result<Vec<_>, JobError>>()?);
         }
         self.checkpoint_at = self.at;
@@ -344,7 +344,7 @@ impl<L: KeyedLogic> LogicTest<L> {
     }
 
     fn open_worker(&self, worker: usize, workers: usize) -> Result<TestWorker<L>, JobError> {
-        let config = BackendConfig {
+        let config = WorkerStateConfig {
             dir: None,
             key_groups: KeyGroups::new(DEFAULT_KEY_GROUPS),
             worker,
@@ -352,9 +352,9 @@ impl<L: KeyedLogic> LogicTest<L> {
             memory_limit_bytes: self.state_memory,
             durable: true,
         };
-        let mut backend = Backend::in_memory(config, &self.checkpoint)?;
-        let parts = Parts::open(&mut backend, Self::NAME, self.order, &self.key_of, &self.open)?;
-        unclaimed::all_claimed(&backend.unclaimed(), Vec::new())?;
+        let mut worker_state = WorkerState::in_memory(config, &self.checkpoint)?;
+        let parts = Parts::open(&mut worker_state, Self::NAME, self.order, &self.key_of, &self.open)?;
+        unclaimed::all_claimed(&worker_state.unclaimed(), Vec::new())?;
         let metrics = Metrics::default().operator(Self::NAME, "keyed", worker);
         let key_of = Rc::clone(&self.key_of);
         // All workers have the same watermark.
@@ -362,6 +362,6 @@ impl<L: KeyedLogic> LogicTest<L> {
         let mut core = Core::new(Self::NAME, key_of, parts, start, Arrival(self.at.now_us), metrics);
         let restored = core.restored_keys()?;
         core.bring_back(&restored)?;
-        Ok(TestWorker { backend, core })
+        Ok(TestWorker { worker_state, core })
     }
 }

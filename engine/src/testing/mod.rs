@@ -24,6 +24,6 @@ mod stage;
 
 pub use logic::LogicTest;
 pub use program::ProgramTest;
-pub use simulation::{Found, Outside, OutsideError, Simulation, SimulationReport, SimulationSettings};
+pub use simulation::{FailingSeed, Outside, OutsideError, Simulation, SimulationReport, SimulationSettings};
 pub use sink::TestSink;
 pub use source::TestSource;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidemill_state::Backend;
+use tidemill_state::WorkerState;
 use timely::scheduling::Activator;
 
 use super::alarms::Alarms;
@@ -31,7 +31,7 @@ pub(crate) struct WorkerContext {
     pub(crate) checkpoint_interval: Option<Duration>,
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
-    pub(crate) backend: RefCell<Backend>,
+    pub(crate) worker_state: RefCell<WorkerState>,
     pub(crate) epochs: RefCell<Epochs>,
     pub(crate) start: Arc<Start>,
     /// What old workers left besides their states.

@@ -180,9 +180,9 @@ impl PassingRows {
         Self { kind: "timers", version, layout }
     }
 
-    pub(crate) fn held<T: Value>(version: u8) -> Self {
+    pub(crate) fn pending<T: Value>(version: u8) -> Self {
         let layout = Layout { value: Some(Shape::of::<T>()), ..Layout::default() };
-        Self { kind: "held", version, layout }
+        Self { kind: "pending", version, layout }
     }
 }
 

@@ -50,15 +50,14 @@ impl Ttl {
     /// Returns it in milliseconds, as expiry is computed and stored.
     pub(crate) fn after_ms(self, state: &StateName) -> Result<i64, StateError> {
         let after = self.after;
-        i64::try_from(after.as_millis())
-            .ok()
-            .filter(|ms| *ms > 0 && after.subsec_nanos() % 1_000_000 == 0)
-            .ok_or_else(|| {
+        i64::try_from(after.as_millis()).ok().filter(|ms| *ms > 0 && after.subsec_nanos() % 1_000_000 == 0).ok_or_else(
+            || {
                 StateError::Invalid(format!(
                     "state \"{state}\": its values live for {after:?}: give whole milliseconds, from 1 to {}",
                     i64::MAX
                 ))
-            })
+            },
+        )
     }
 }
 
@@ -78,7 +77,7 @@ pub struct StateEntry {
     pub name: String,
     /// Version of its values.
     pub version: u8,
-    /// `value`, `log`, `timers`, `held`.
+    /// `value`, `log`, `timers`, `pending`.
     pub kind: String,
     /// What its rows look like; not told by manifests of 0.1.0 before states could evolve.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -65,7 +65,7 @@ struct Sealing {
 }
 
 /// The hot table of one state.
-pub struct Table<K, E> {
+pub struct HotTable<K, E> {
     spec: StateSpec,
     name: String,
     key_groups: KeyGroups,
@@ -96,7 +96,7 @@ pub struct Table<K, E> {
 /// Looks at an entry ahead of its turn.
 type Look<E> = Box<dyn Fn(&E)>;
 
-impl<K: Key, E: Entry> Table<K, E> {
+impl<K: Key, E: Entry> HotTable<K, E> {
     /// Slots looked at per write for expired entries. A write leaves one to be looked at, later.
     const EXPIRED_PER_WRITE: usize = 4;
     /// The same per seal, where nothing is written.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::RwLock;
 
-use super::snapshot::Snapshot;
+use super::snapshot::RowSnapshot;
 use super::store::{Put, Renew, RowStore, Visit, check_row};
 use crate::checkpoint::delta::{Delta, Op, Ops};
 use crate::codec::{self, DecodeError};
@@ -95,12 +95,12 @@ impl RowStore for Maps {
     /// They stay: a table reads nothing that has expired, and removes what it has read.
     fn expired(&self, _state: &str, _before: i64) {}
 
-    fn snapshot(&self, epoch: u64) -> Result<Snapshot, StateError> {
+    fn snapshot(&self, epoch: u64) -> Result<RowSnapshot, StateError> {
         let mut delta = Delta::new(epoch, 0);
         for (state, rows) in &*locks::read(&self.0) {
             delta.set_section(state.clone(), puts(state, rows)?);
         }
-        Ok(Snapshot::of_rows(delta))
+        Ok(RowSnapshot::of_rows(delta))
     }
 }
 

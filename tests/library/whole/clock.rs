@@ -81,7 +81,10 @@ fn build(
         let windows = events.clone().key_by(|seen| seen.key).window(name, assigner).processing_time();
         let windows = windows.aggregate(full_window(|seen: &[Seen]| seen.to_vec()))?;
         let after = clock.clone();
-        windows.results.map(move |what| Told { told: after.processing_time().0, what }).sink(&format!("{name}-out"), sink)?;
+        windows
+            .results
+            .map(move |what| Told { told: after.processing_time().0, what })
+            .sink(&format!("{name}-out"), sink)?;
         Ok::<_, JobError>(windows.late)
     };
     windows("tumbling", Assigner::tumbling(size_ms), &sinks.tumbling)?

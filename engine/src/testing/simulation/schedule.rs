@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use super::faults::{Fate, Faults};
-use super::table::{Place, State, Table};
+use super::table::{Place, SlotTable, State};
 use crate::clock::Clock;
 use crate::locks::{lock, whole};
 use crate::testing::stage::Pace;
@@ -29,7 +29,7 @@ pub(super) struct Schedule {
     start: Instant,
     micros: AtomicU64,
     current: AtomicUsize,
-    table: Mutex<Table>,
+    table: Mutex<SlotTable>,
     all_ended: Condvar,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Ended {
 
 impl Schedule {
     pub(super) fn new(clock: Clock, faults: Faults) -> Self {
-        let table = Table {
+        let table = SlotTable {
             faults,
             begun: false,
             slots: Vec::new(),
@@ -64,7 +64,7 @@ impl Schedule {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, SlotTable> {
         lock(&self.table)
     }
 
@@ -113,7 +113,7 @@ impl Schedule {
     }
 
     /// Ends a turn, and gives the next one to somebody.
-    fn hand_on(&self, table: &mut Table, last: usize) {
+    fn hand_on(&self, table: &mut SlotTable, last: usize) {
         let took = table.faults.turn();
         self.pass(took);
         table.turns += 1;
@@ -151,7 +151,7 @@ impl Schedule {
     }
 
     /// What the world does to the job now.
-    fn world(&self, table: &mut Table) {
+    fn world(&self, table: &mut SlotTable) {
         if table.turns >= table.fate.1 && !table.fated {
             table.fated = true;
             match table.fate.0 {
