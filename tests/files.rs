@@ -197,7 +197,7 @@ fn malformed_lines_are_dead_letters_with_their_number() {
         found.sort();
         assert_eq!(found, expected, "{name}");
 
-        let error = run(source(&path).max_malformed(0)).unwrap_err().report();
+        let error = run(source(&path).max_malformed(MaxMalformed::total(0))).unwrap_err().report();
         assert!(error.contains("more than 0 lines could not be decoded") && error.contains(name), "{error}");
     }
 }

@@ -93,16 +93,10 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         self
     }
 
-    /// How many lines of a worker may be malformed, since the start, before the job stops. Default: no such total, but
+    /// Sets when malformed lines stop the job: a total, a share of what was read last, both, or never. Default:
     /// [`MaxMalformed::default`].
     #[must_use]
-    pub fn max_malformed(self, lines: u64) -> Self {
-        self.malformed_limit(MaxMalformed::total(lines))
-    }
-
-    /// When malformed lines stop the job: a total, a share of what was read last, both, or never.
-    #[must_use]
-    pub fn malformed_limit(mut self, limit: MaxMalformed) -> Self {
+    pub fn max_malformed(mut self, limit: MaxMalformed) -> Self {
         self.max_malformed = limit;
         self
     }

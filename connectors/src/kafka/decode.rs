@@ -60,6 +60,7 @@ impl<'a> Incoming<'a> {
 
 /// Why a message is no record.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum NotDecoded {
     /// It never will be: it becomes a dead letter with this reason.
     Poison(String),

@@ -63,6 +63,7 @@ pub enum Delivery {
 /// published. Brokers forget a marker when nothing was committed for `offsets.retention.minutes` (7 days).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum LostMarker {
     /// Stop, and say so.
     #[default]

@@ -147,16 +147,10 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How many messages a worker may find malformed, since the start, before the job stops. Default: no such total, but
-    /// [`MaxMalformed::default`].
+    /// Sets when malformed messages stop the job: a total, a share of what was read last, both, or never. Default:
+    /// [`MaxMalformed::default`]. Tombstones do not count.
     #[must_use]
-    pub fn max_malformed(self, messages: u64) -> Self {
-        self.malformed_limit(MaxMalformed::total(messages))
-    }
-
-    /// When malformed messages stop the job: a total, a share of what was read last, both, or never. Tombstones do not count.
-    #[must_use]
-    pub fn malformed_limit(mut self, limit: MaxMalformed) -> Self {
+    pub fn max_malformed(mut self, limit: MaxMalformed) -> Self {
         self.settings.max_malformed = limit;
         self
     }

@@ -18,6 +18,7 @@ const TRIES: u32 = 10;
 /// Where a job without a checkpoint begins. A restored one goes on where its checkpoint says; partitions
 /// that came to be since are read from their first record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Start {
     /// At the first record there is.
     #[default]

@@ -107,6 +107,7 @@ pub trait KeyedLogic: 'static {
 
 /// Why the logic could not handle a record.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LogicError {
     /// The record cannot be used: it becomes a dead letter with this reason.
     #[error("{0}")]

@@ -33,6 +33,7 @@ impl JobState {
 
 /// What a job is doing, as served at `/status` and reported at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The job's name.
     pub job: String,
@@ -89,6 +90,7 @@ impl OperatorSnapshot {
 
 /// One operator, added up over the workers of the process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OperatorSnapshot {
     /// The operator's name in the job.
     pub name: String,

@@ -134,6 +134,7 @@ pub trait SourceReader: 'static {
 
 /// What the engine does after a [`SourceReader::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Next {
     /// There is more to read: call again as soon as the other operators had their turn.
     Now,

@@ -1,6 +1,7 @@
 //! A source that a test fills by hand: partitions of steps, read again from the committed position after a crash.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +12,7 @@ use crate::error::{ConnectorError, ErrorKind};
 use crate::locks::lock;
 use crate::record::Data;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
-use crate::time::EventTime;
+use crate::time::{EventTime, in_ms};
 
 /// A source that a test fills by hand. Cheap to clone: one clone goes into the program, one stays with the test.
 ///
@@ -80,7 +81,8 @@ impl<T: Data> Driven for Script<T> {
     }
 
     /// By neighbours that change places, so that each two that did are as near.
-    fn reorder(&self, within_ms: i64, chance: &mut ChaCha8Rng) {
+    fn reorder(&self, within: Duration, chance: &mut ChaCha8Rng) {
+        let within_ms = in_ms(within);
         const ROUNDS: usize = 8;
         if within_ms <= 0 {
             return;

@@ -44,7 +44,7 @@ pub(super) trait Driven: Send + Sync {
     fn end(&self);
     fn set_crashed(&self, crashed: bool);
     /// Records that are no further apart than this in event time, and not parted by a watermark, change places.
-    fn reorder(&self, within_ms: i64, chance: &mut ChaCha8Rng);
+    fn reorder(&self, within: Duration, chance: &mut ChaCha8Rng);
 }
 
 /// What the stage knows of a sink.
@@ -123,9 +123,9 @@ impl Stage {
     }
 
     /// The sources end where they are, and begin in an order of records that is drawn.
-    pub(super) fn prepare(&self, within_ms: i64, chance: &mut ChaCha8Rng) {
+    pub(super) fn prepare(&self, within: Duration, chance: &mut ChaCha8Rng) {
         for source in &*lock(&self.sources) {
-            source.reorder(within_ms, chance);
+            source.reorder(within, chance);
             source.end();
         }
     }

@@ -38,6 +38,7 @@ const READ_ON: usize = 4;
 /// What to do when a followed file is no longer what it was, and what it was is not beside it: lines that nobody has read may be
 /// lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LostFile {
     /// The job stops, and says what was read.
     #[default]

@@ -27,6 +27,7 @@ pub struct ReferenceFile<K, V, L = V> {
 
 /// A version of the file that is about to be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Version {
     /// Whether there was none before.
     pub first: bool,

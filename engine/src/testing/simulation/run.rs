@@ -59,6 +59,7 @@ pub struct Simulation {
 
 /// What happened in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SimulationReport {
     /// How often the job was started.
     pub starts: u32,
@@ -155,7 +156,7 @@ impl Simulation {
     fn try_run(&mut self, build: Build) -> Result<(), JobError> {
         let mut chance = stream(self.seed, 2);
         self.schedule.set_out(Faults::new(stream(self.seed, 1), self.settings.clone()));
-        self.stage.prepare(self.settings.reorder_ms, &mut chance);
+        self.stage.prepare(self.settings.reorder, &mut chance);
         let store = Arc::new(MemoryStore::default());
         let settings = JobSettings {
             checkpoint_interval: self.schedule.draw(|w| w.time(&w.settings().checkpoint_interval.clone())),
