@@ -151,8 +151,6 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
 #[cfg(test)]
 mod tests {
     use tidemill_engine::Clock;
-    use tidemill_engine::metrics::Metrics;
-    use tidemill_engine::source::Waker;
 
     use super::*;
 
@@ -163,15 +161,8 @@ mod tests {
         restored: Vec<Vec<u8>>,
         clock: &Clock,
     ) -> Result<GeneratorReader<u64>, ConnectorError> {
-        let context = SourceContext {
-            name: "g".to_owned(),
-            worker,
-            workers,
-            restored,
-            clock: clock.clone(),
-            waker: Waker::default(),
-            metrics: Metrics::default().operator("g", "source", worker),
-        };
+        let mut context = SourceContext::without_job("g", worker, workers, clock.clone());
+        context.restored = restored;
         generator.open(context)
     }
 
@@ -188,9 +179,10 @@ mod tests {
     #[test]
     fn a_rate_that_is_none_is_refused_by_its_value() {
         let generator = Generator::new(1, |i| (EventTime(0), i));
-        assert!(try_open(&generator.clone().rate(None), 0, 1, Vec::new(), &Clock::manual(0)).is_ok());
+        assert!(try_open(&generator.clone().rate(None), 0, 1, Vec::new(), &Clock::manual(Arrival(0))).is_ok());
         for rate in [0.0, -3.0, f64::NAN, f64::INFINITY] {
-            let error = try_open(&generator.clone().rate(rate), 0, 1, Vec::new(), &Clock::manual(0)).err().unwrap();
+            let error =
+                try_open(&generator.clone().rate(rate), 0, 1, Vec::new(), &Clock::manual(Arrival(0))).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(error.to_string().contains(&format!("its rate is {rate} records per second")), "{error}");
         }
@@ -198,13 +190,13 @@ mod tests {
 
     #[test]
     fn records_come_when_they_are_due_and_count_from_then() {
-        let clock = Clock::manual(1_000_000);
+        let clock = Clock::manual(Arrival(1_000_000));
         let generator = Generator::new(1000, |i| (EventTime(i as i64), i)).rate(64_000.0);
         let mut reader = open(&generator, 0, 1, Vec::new(), &clock);
         let mut batch = Batch::new(clock.now());
         assert!(matches!(reader.read(&mut batch).unwrap(), Next::After(_)));
         assert!(batch.records().is_empty());
-        clock.set(1_000_000 + 1_000_000);
+        clock.set(Arrival(1_000_000 + 1_000_000));
         batch.reset(clock.now());
         assert_eq!(reader.read(&mut batch).unwrap(), Next::Done);
         assert_eq!(batch.records().len(), 1000);
@@ -213,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_restore_by_other_workers_makes_the_rest() {
-        let clock = Clock::manual(0);
+        let clock = Clock::manual(Arrival(0));
         let generator = Generator::new(1000, |i| (EventTime(i as i64), i));
         let mut seen: Vec<u64> = Vec::new();
         let read = |reader: &mut GeneratorReader<u64>, seen: &mut Vec<u64>| {
@@ -235,7 +227,7 @@ mod tests {
 
     #[test]
     fn each_worker_has_a_maker_of_its_own_that_is_asked_for_ever_higher_records() {
-        let clock = Clock::manual(0);
+        let clock = Clock::manual(Arrival(0));
         let generator = Generator::per_worker(1000, || {
             let (mut before, mut calls) = (None, 0);
             move |index: u64| {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::ConnectorError;
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{Metrics, OperatorMetrics};
 use crate::record::{Arrival, Data, DeadLetter, Record};
 use crate::time::EventTime;
 
@@ -60,6 +60,7 @@ pub trait Source: Send + Sync + 'static {
 
 /// What a source knows about the worker that opens it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SourceContext {
     /// The source's name in the job.
     pub name: String,
@@ -76,6 +77,16 @@ pub struct SourceContext {
     pub waker: Waker,
     /// What the source counts on this worker.
     pub metrics: Arc<OperatorMetrics>,
+}
+
+impl SourceContext {
+    /// Makes the context of one of `workers` workers without a job, as tests of readers need it: nothing is restored, nobody
+    /// is woken, and what is counted is its own. Its fields can be set.
+    #[must_use]
+    pub fn without_job(name: &str, worker: usize, workers: usize, clock: Clock) -> Self {
+        let metrics = Metrics::default().operator(name, "source", worker);
+        Self { name: name.to_owned(), worker, workers, restored: Vec::new(), clock, waker: Waker::default(), metrics }
+    }
 }
 
 /// Has a reader called again soon. Cheap to clone.

@@ -8,7 +8,7 @@ use tidemill_state::{
 };
 
 use super::must::must;
-use super::stage::micros;
+use super::stage::by_clock;
 use crate::checkpoint::unclaimed;
 use crate::error::JobError;
 use crate::keyed::{Core, KeyOf, KeyedLogic, Order, Parts, Reached, States};
@@ -72,14 +72,14 @@ type Open<L> = Box<dyn Fn(&mut States<'_, <L as KeyedLogic>::Key>) -> Result<L, 
 #[derive(Clone, Copy)]
 struct Times {
     watermark: EventTime,
-    now_us: u64,
+    now: Arrival,
 }
 
 #[derive(Clone)]
 enum Step<D> {
     Record(EventTime, D),
     Watermark(EventTime),
-    Clock(u64),
+    Clock(Arrival),
 }
 
 struct TestWorker<L: KeyedLogic> {
@@ -107,7 +107,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         key: impl Fn(&L::In) -> L::Key + 'static,
         open: impl Fn(&mut States<'_, L::Key>) -> Result<L, JobError> + 'static,
     ) -> Self {
-        let start = Times { watermark: EventTime::MIN, now_us: 0 };
+        let start = Times { watermark: EventTime::MIN, now: Arrival(0) };
         let mut test = Self {
             order,
             key_of: Rc::new(key),
@@ -154,7 +154,7 @@ impl<L: KeyedLogic> LogicTest<L> {
     /// As [`push`](Self::push).
     #[track_caller]
     pub fn clock(&mut self, to: ProcessingTime) {
-        self.step(Step::Clock(micros(to)));
+        self.step(Step::Clock(by_clock(to)));
     }
 
     /// Input ends: event time runs out, as at the end of a bounded input.
@@ -288,18 +288,18 @@ impl<L: KeyedLogic> LogicTest<L> {
             Step::Record(event_time, data) => {
                 let group = KeyGroups::new(DEFAULT_KEY_GROUPS).of_hash(hash_key(&(self.key_of)(&data)));
                 let owner = KeyGroups::new(DEFAULT_KEY_GROUPS).worker_of(group, self.workers.len());
-                let record = Record { event_time, arrival: Arrival(self.at.now_us), data };
+                let record = Record { event_time, arrival: self.at.now, data };
                 self.workers[owner].core.take(vec![record])?;
             }
             Step::Watermark(watermark) if watermark > self.at.watermark => {
                 self.at.watermark = watermark;
                 self.workers.iter_mut().try_for_each(|worker| worker.core.pass(watermark))?;
             }
-            Step::Clock(now_us) => self.at.now_us = self.at.now_us.max(now_us),
+            Step::Clock(now) => self.at.now = self.at.now.max(now),
             Step::Watermark(_) => {}
         }
         for TestWorker { core, .. } in &mut self.workers {
-            core.now = Arrival(self.at.now_us);
+            core.now = self.at.now;
             core.fire_timers(core.lateness)?;
             core.fire_processing_timers()?;
         }
@@ -308,7 +308,7 @@ impl<L: KeyedLogic> LogicTest<L> {
 
     fn try_checkpoint(&mut self) -> Result<(), JobError> {
         let epoch = self.checkpoint.epoch() + 1;
-        let (watermark, now_ms) = (self.at.watermark.0, (self.at.now_us / 1000) as i64);
+        let (watermark, now_ms) = (self.at.watermark.0, (self.at.now.0 / 1000) as i64);
         let mut deltas = Vec::new();
         let mut states: Vec<StateEntry> = Vec::new();
         for (index, TestWorker { worker_state, core }) in self.workers.iter_mut().enumerate() {
@@ -359,7 +359,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         let key_of = Rc::clone(&self.key_of);
         // All workers have the same watermark.
         let start = (self.at.watermark, Reached::nothing(KeyGroups::new(DEFAULT_KEY_GROUPS)));
-        let mut core = Core::new(Self::NAME, key_of, parts, start, Arrival(self.at.now_us), metrics);
+        let mut core = Core::new(Self::NAME, key_of, parts, start, self.at.now, metrics);
         let restored = core.restored_keys()?;
         core.bring_back(&restored)?;
         Ok(TestWorker { worker_state, core })

@@ -9,7 +9,7 @@ use tidemill_state::Rename;
 
 use super::sink::TestSink;
 use super::source::TestSource;
-use super::stage::{Build, Stage, micros};
+use super::stage::{Build, Stage, by_clock};
 use crate::error::JobError;
 use crate::graph::Flow;
 use crate::record::Data;
@@ -146,7 +146,7 @@ impl ProgramTest {
     /// Moves the job's clock to `to`. A step back is ignored. What was pushed and is not worked
     /// off yet sees the new time: [`settle`](Self::settle) first where it must not.
     pub fn clock(&self, to: ProcessingTime) {
-        self.stage.set_clock(micros(to));
+        self.stage.set_clock(by_clock(to));
     }
 
     /// Waits until everything that was done so far is worked off and committed. Records that wait for the watermark, as they do in

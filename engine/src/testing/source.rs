@@ -284,8 +284,6 @@ impl<T: Data> SourceReader for TestReader<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Metrics;
-    use crate::source::Waker;
     use crate::testing::Simulation;
 
     /// An epoch may end, and the job crash, before a restored reader has read anything.
@@ -296,15 +294,8 @@ mod tests {
         (0..3).for_each(|partition| source.push_to(partition, 0, 1));
         let place = |partition| Place { partition, done: 1, watermark: EventTime(7), idle: false };
         let encoded = |places: &[Place]| serde_json::to_vec(places).unwrap();
-        let context = SourceContext {
-            name: "numbers".to_owned(),
-            worker: 0,
-            workers: 2,
-            restored: vec![encoded(&[place(1)]), encoded(&[place(0), place(2)])],
-            clock: sim.clock(),
-            waker: Waker::default(),
-            metrics: Metrics::default().operator("numbers", "source", 0),
-        };
+        let mut context = SourceContext::without_job("numbers", 0, 2, sim.clock());
+        context.restored = vec![encoded(&[place(1)]), encoded(&[place(0), place(2)])];
         let reader = source.open(context).unwrap();
         assert_eq!(reader.position().unwrap(), encoded(&[place(0), place(2)]));
     }

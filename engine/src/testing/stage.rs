@@ -11,14 +11,15 @@ use crate::clock::Clock;
 use crate::error::{ConnectorError, ErrorKind, JobError};
 use crate::graph::Flow;
 use crate::locks::{lock, whole};
+use crate::record::Arrival;
 use crate::threads;
 use crate::time::ProcessingTime;
 
 pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
 
-/// Returns microseconds since the Unix epoch, as a manual clock takes them; it has no time before that.
-pub(super) fn micros(at: ProcessingTime) -> u64 {
-    u64::try_from(at.0).unwrap_or(0).saturating_mul(1000)
+/// Returns the time as a clock has it: in microseconds, not before the Unix epoch.
+pub(super) fn by_clock(at: ProcessingTime) -> Arrival {
+    Arrival(u64::try_from(at.0).unwrap_or(0).saturating_mul(1000))
 }
 
 /// Why a source fails that a test has crash.
@@ -88,7 +89,7 @@ impl Stage {
 
     pub(super) fn new() -> Self {
         Self {
-            clock: Clock::manual(0),
+            clock: Clock::manual(Arrival(0)),
             sources: Mutex::default(),
             sinks: Mutex::default(),
             job: Mutex::default(),
@@ -147,8 +148,8 @@ impl Stage {
         self.time_moved.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn set_clock(&self, micros: u64) {
-        self.clock.set(micros.max(self.clock.now().0));
+    pub(super) fn set_clock(&self, to: Arrival) {
+        self.clock.set(to.max(self.clock.now()));
         self.time_moves();
     }
 

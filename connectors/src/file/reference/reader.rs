@@ -46,6 +46,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for Versions<
         if by_extension(&file.path).is_none() {
             return Err(invalid(&file.path, "its name does not tell the format, as .csv, .jsonl or .parquet do"));
         }
+        file.check()?;
         let Share { told, begun } = restored(&context.restored)?;
         let is_fresh = told.is_none() && begun.is_none();
         let print = is_fresh.then(|| Bucket::<K, V>::print(&[]));

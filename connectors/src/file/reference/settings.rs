@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tidemill_engine::{Data, EventTime};
+use tidemill_engine::{ConnectorError, Data, EventTime};
 use tidemill_state::Key;
+
+use crate::file::error::invalid;
 
 type Convert<L, K, V> = Arc<dyn Fn(L) -> (K, V) + Send + Sync>;
 type AsOf = Arc<dyn Fn(&Version) -> EventTime + Send + Sync>;
@@ -54,6 +56,18 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceFile<K, V, 
             min_share: 0.5,
             as_of: Arc::new(|version| if version.first { EventTime::MIN } else { version.read }),
         }
+    }
+
+    /// Refuses what cannot be, before the file is looked at.
+    pub(super) fn check(&self) -> Result<(), ConnectorError> {
+        let Self { path, reload_every, min_share, .. } = self;
+        if reload_every.is_zero() {
+            return Err(invalid(path, "reload_every is 0 s: the file would be looked at without a pause"));
+        }
+        if !(0.0..=1.0).contains(min_share) {
+            return Err(invalid(path, &format!("min_share is {min_share}: give a share, from 0 to 1")));
+        }
+        Ok(())
     }
 
     /// How often the file is looked at. It is read when two looks have found the same change, so that whoever writes in

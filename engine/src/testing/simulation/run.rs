@@ -16,7 +16,7 @@ use crate::checkpoint::bases::BasePolicy;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::graph::Flow;
-use crate::record::Data;
+use crate::record::{Arrival, Data};
 use crate::run::{Job, JobSettings, World};
 use crate::testing::must::must;
 use crate::testing::sink::TestSink;
@@ -79,7 +79,7 @@ impl Simulation {
     /// The world of a seed, as the default settings allow it.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let clock = Clock::manual(0);
+        let clock = Clock::manual(Arrival(0));
         let faults = Faults::new(stream(seed, 1), SimulationSettings::default());
         let schedule = Arc::new(Schedule::new(clock.clone(), faults));
         Self {

@@ -17,6 +17,7 @@ use super::faults::{Fate, Faults};
 use super::table::{Place, SlotTable, State};
 use crate::clock::Clock;
 use crate::locks::{lock, whole};
+use crate::record::Arrival;
 use crate::testing::stage::Pace;
 use crate::threads::{self, Rest, Scheduler};
 
@@ -109,7 +110,7 @@ impl Schedule {
     fn pass(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let now = self.micros.fetch_add(micros, Ordering::Relaxed) + micros;
-        self.clock.set(now);
+        self.clock.set(Arrival(now));
     }
 
     /// Ends a turn, and gives the next one to somebody.
