@@ -20,6 +20,8 @@
 //!
 //! restore: changes (names) ─▶ fit (are the stored rows as the program reads them? shape, versions) ─▶ rewritten where older
 //! ```
+//! This crate is internal. Programs meet a few of its types ([`Ttl`], [`Versions`], [`Key`], [`Value`], …), which take lengths of
+//! time as `Duration`s. What the engine drives it by is in whole milliseconds ([`OperatorStates::pass`]), as event time is stored.
 
 /// Whether state may be larger than memory: this crate is built with RocksDB.
 pub const SPILLS: bool = cfg!(feature = "rocksdb");

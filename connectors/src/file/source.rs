@@ -101,7 +101,7 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         self
     }
 
-    /// How far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
+    /// Sets how far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
     /// job says (`--max-ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
@@ -118,7 +118,7 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         self
     }
 
-    /// How long a followed file must have given nothing, and have nothing more, before the watermark goes on without it.
+    /// Sets how long a followed file must have given nothing, and have nothing more, before the watermark goes on without it.
     /// A file that gives something more often than that is waited for. Default: 5 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
@@ -126,7 +126,7 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         self
     }
 
-    /// What to do when lines of a followed file may be lost that nobody has read. Default: the job stops.
+    /// Sets what to do when lines of a followed file may be lost that nobody has read. Default: the job stops.
     #[must_use]
     pub fn lost_file(mut self, then: LostFile) -> Self {
         self.lost_file = then;

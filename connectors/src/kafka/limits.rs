@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifie
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::client::{ASK, Log, failed};
+use super::client::{ASK, ClientLog, failed};
 use super::settings::{Delivery, SinkSettings};
 
 /// librdkafka's default of `message.max.bytes`.
@@ -50,8 +50,8 @@ pub(super) fn check_settings(settings: &SinkSettings, interval: Option<Duration>
 /// What the cluster says: the topic is there, and takes transactions as long as these.
 pub(super) fn check_cluster(settings: &SinkSettings) -> Result<(), ConnectorError> {
     let config = settings.connection.config(&[], &[("allow.auto.create.topics", "false")])?;
-    let client: BaseConsumer<Log> =
-        config.create_with_context(Log::default()).map_err(|e| failed("make a Kafka client", e))?;
+    let client: BaseConsumer<ClientLog> =
+        config.create_with_context(ClientLog::default()).map_err(|e| failed("make a Kafka client", e))?;
     let topic = &settings.topic;
     let metadata =
         client.fetch_metadata(Some(topic), ASK).map_err(|e| failed(format!("look for topic \"{topic}\""), e))?;
@@ -97,8 +97,8 @@ pub(super) fn too_large(topic: &str, size: usize, largest: usize) -> ConnectorEr
 /// A number among the settings of a broker or a topic; none where we may not ask, or the broker does not say.
 fn number(settings: &SinkSettings, of: &ResourceSpecifier<'_>, name: &str) -> Result<Option<u64>, ConnectorError> {
     let config = settings.connection.config(&[], &[])?;
-    let admin: AdminClient<Log> =
-        config.create_with_context(Log::default()).map_err(|e| failed("make a Kafka client", e))?;
+    let admin: AdminClient<ClientLog> =
+        config.create_with_context(ClientLog::default()).map_err(|e| failed("make a Kafka client", e))?;
     // Not every cluster answers this; what matters is refused by others all the same.
     let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
     let answer = pollster::block_on(admin.describe_configs([of], &options));

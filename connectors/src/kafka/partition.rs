@@ -28,7 +28,7 @@ pub(super) struct BrokersWord {
 
 /// One partition.
 #[derive(Clone, Debug)]
-pub(super) struct Progress {
+pub(super) struct PartitionProgress {
     next: i64,
     watermark: EventTime,
     max_out_of_orderness: Duration,
@@ -40,7 +40,7 @@ pub(super) struct Progress {
     idle: bool,
 }
 
-impl Progress {
+impl PartitionProgress {
     pub(super) fn new(place: Place, max_out_of_orderness: Duration, end: Option<i64>) -> Self {
         Self {
             next: place.next,
@@ -117,13 +117,14 @@ impl Progress {
 /// In which order partitions are asked for records: the one that is furthest behind first. Those that are
 /// more than `max_drift` ahead of one that may have records are left alone.
 pub(super) fn reading_order<'a>(
-    partitions: impl Iterator<Item = &'a Progress> + Clone,
+    partitions: impl Iterator<Item = &'a PartitionProgress> + Clone,
     max_drift: Duration,
     order: &mut Vec<usize>,
 ) {
-    let behind = partitions.clone().filter(|p| p.may_have_records()).map(Progress::watermark).min();
-    let may =
-        |p: &Progress| behind.is_none_or(|behind| p.watermark <= behind || p.watermark.since(behind) <= max_drift);
+    let behind = partitions.clone().filter(|p| p.may_have_records()).map(PartitionProgress::watermark).min();
+    let may = |p: &PartitionProgress| {
+        behind.is_none_or(|behind| p.watermark <= behind || p.watermark.since(behind) <= max_drift)
+    };
     let mut found: Vec<(EventTime, usize)> =
         partitions.enumerate().filter(|(_, p)| !p.is_done() && may(p)).map(|(index, p)| (p.watermark, index)).collect();
     found.sort_unstable();
@@ -140,8 +141,8 @@ mod tests {
     const SECOND: u64 = 1_000_000;
     const IDLE_AFTER: Duration = Duration::from_secs(5);
 
-    fn at(next: i64) -> Progress {
-        Progress::new(Place { next, watermark: i64::MIN, quiet_since: 0 }, Duration::ZERO, None)
+    fn at(next: i64) -> PartitionProgress {
+        PartitionProgress::new(Place { next, watermark: i64::MIN, quiet_since: 0 }, Duration::ZERO, None)
     }
 
     fn word(fetched: i64, end: i64, second: u64) -> Option<BrokersWord> {
@@ -191,7 +192,8 @@ mod tests {
 
     #[test]
     fn a_bounded_read_ends_at_its_end_also_where_the_last_offsets_hold_no_record() {
-        let bounded = |next| Progress::new(Place { next, watermark: 0, quiet_since: 0 }, Duration::ZERO, Some(10));
+        let bounded =
+            |next| PartitionProgress::new(Place { next, watermark: 0, quiet_since: 0 }, Duration::ZERO, Some(10));
         assert!(bounded(10).is_done());
         let mut partition = bounded(8);
         partition.read(8, None, Arrival(0));
@@ -203,7 +205,8 @@ mod tests {
 
     #[test]
     fn the_one_behind_comes_first_and_others_wait_for_it_only_while_it_may_have_records() {
-        let with = |watermark| Progress::new(Place { next: 0, watermark, quiet_since: 0 }, Duration::ZERO, None);
+        let with =
+            |watermark| PartitionProgress::new(Place { next: 0, watermark, quiet_since: 0 }, Duration::ZERO, None);
         let mut all = [with(600_000), with(0), with(30_000)];
         let mut order = Vec::new();
         reading_order(all.iter(), Duration::from_secs(60), &mut order);
@@ -220,8 +223,8 @@ mod tests {
         fn whoever_may_have_records_and_is_furthest_behind_is_always_asked(
             partitions in prop::collection::vec((any::<i64>(), any::<bool>()), 1..10), drift in 0..i64::MAX as u64,
         ) {
-            let partitions: Vec<Progress> = partitions.into_iter().map(|(watermark, ended)| {
-                let mut partition = Progress::new(Place { next: 0, watermark, quiet_since: 0 }, Duration::ZERO, None);
+            let partitions: Vec<PartitionProgress> = partitions.into_iter().map(|(watermark, ended)| {
+                let mut partition = PartitionProgress::new(Place { next: 0, watermark, quiet_since: 0 }, Duration::ZERO, None);
                 if ended { partition.reached_end(); }
                 partition
             }).collect();

@@ -8,7 +8,7 @@ use tidemill_engine::sink::SinkContext;
 use tidemill_engine::time::whole_ms;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::client::{Connection, Log};
+use super::client::{ClientLog, Connection};
 use super::identity::RecreatedTopic;
 use super::session::Identity;
 use super::start::Start;
@@ -107,7 +107,7 @@ impl SinkSettings {
         }
     }
 
-    pub(super) fn log(&self, context: &SinkContext) -> Log {
-        Log { errors: context.metrics.counter("broker_errors"), ..Log::default() }
+    pub(super) fn log(&self, context: &SinkContext) -> ClientLog {
+        ClientLog { errors: context.metrics.counter("broker_errors"), ..ClientLog::default() }
     }
 }

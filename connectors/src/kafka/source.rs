@@ -23,7 +23,7 @@ use super::reader::KafkaReader;
 use super::settings::SourceSettings;
 use super::start::{self, Start};
 use super::topics::{self, Scout, Topics};
-use super::watch::{self, Watch};
+use super::watch::{self, ConsumerWatch};
 use crate::malformed::MaxMalformed;
 
 /// Reads records of type `T` from topics.
@@ -71,7 +71,7 @@ impl<T: Data> KafkaSource<T> {
         Self { settings, decode: Arc::new(decode), event_time: Arc::new(event_time) }
     }
 
-    /// Where a job without a checkpoint begins. Default: at the first record there is.
+    /// Sets where a job without a checkpoint begins. Default: at the first record there is.
     #[must_use]
     pub fn start(mut self, start: Start) -> Self {
         self.settings.start = start;
@@ -94,7 +94,7 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How long a partition must have given nothing, and the broker have nothing more of it, before the watermark
+    /// Sets how long a partition must have given nothing, and the broker have nothing more of it, before the watermark
     /// goes on without it. Default: 5 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
@@ -102,21 +102,21 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How far, in event time, a partition may be read ahead of one that has records waiting. Default: 1 min.
+    /// Sets how far, in event time, a partition may be read ahead of one that has records waiting. Default: 1 min.
     #[must_use]
     pub fn max_drift(mut self, drift: Duration) -> Self {
         self.settings.max_drift = drift;
         self
     }
 
-    /// How often new partitions (and, for a pattern, topics) are looked for. Default: every 5 s.
+    /// Sets how often new partitions (and, for a pattern, topics) are looked for. Default: every 5 s.
     #[must_use]
     pub fn discovery_interval(mut self, interval: Duration) -> Self {
         self.settings.discovery = interval;
         self
     }
 
-    /// By how much its event times are ahead of those of the job's other sources, by nature
+    /// Sets by how much its event times are ahead of those of the job's other sources, by nature
     /// ([`Source::lead`]). Default: not at all.
     #[must_use]
     pub fn lead(mut self, lead: Duration) -> Self {
@@ -124,7 +124,7 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
+    /// Sets how far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
     /// job says (`--max-ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
@@ -132,7 +132,7 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// What a restore does with a topic that was deleted and made anew since its checkpoint. Default: it refuses. A job that is
+    /// Sets what a restore does with a topic that was deleted and made anew since its checkpoint. Default: it refuses. A job that is
     /// running when that happens stops whatever is set here.
     #[must_use]
     pub fn recreated_topic(mut self, policy: RecreatedTopic) -> Self {
@@ -205,7 +205,7 @@ impl<T: Data> Source for KafkaSource<T> {
     }
 }
 
-fn consumer(settings: &SourceSettings, context: &SourceContext) -> Result<BaseConsumer<Watch>, ConnectorError> {
+fn consumer(settings: &SourceSettings, context: &SourceContext) -> Result<BaseConsumer<ConsumerWatch>, ConnectorError> {
     let defaults = [
         // Little is kept ahead per partition: a worker may have hundreds.
         ("queued.min.messages", "20000"),
@@ -229,7 +229,7 @@ fn consumer(settings: &SourceSettings, context: &SourceContext) -> Result<BaseCo
     let unused = format!("tidemill-{}", context.name);
     identity::listen(&mut config);
     config.set("group.id", settings.group.as_deref().unwrap_or(&unused));
-    let watch = Watch::new(context);
+    let watch = ConsumerWatch::new(context);
     config.create_with_context(watch).map_err(|e| failed("make a Kafka consumer", e))
 }
 

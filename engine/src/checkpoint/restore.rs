@@ -16,7 +16,7 @@ use crate::error::{JobError, with_causes};
 use crate::time::Epoch;
 
 /// Where the job starts.
-pub(crate) struct Start {
+pub(crate) struct StartingPoint {
     pub(crate) target: Option<Target>,
     pub(crate) manifest: Option<Arc<Manifest>>,
     pub(crate) restored: Arc<Restored>,
@@ -54,7 +54,7 @@ pub(crate) struct Starting<'a> {
     pub(crate) store: Option<Arc<dyn CheckpointStore>>,
 }
 
-impl Start {
+impl StartingPoint {
     /// The epoch whose state is restored; 0 on a fresh start.
     pub(crate) fn restored_epoch(&self) -> Epoch {
         Epoch(self.manifest.as_ref().map_or(0, |manifest| manifest.epoch))
@@ -94,7 +94,7 @@ impl Start {
 }
 
 /// Decides what to start from, and takes over from whoever was running. Where it is refused it has changed nothing.
-pub(crate) fn lead(starting: &Starting<'_>) -> Result<Start, JobError> {
+pub(crate) fn lead(starting: &Starting<'_>) -> Result<StartingPoint, JobError> {
     let Starting { job, restore, key_groups, incarnation, now_ms, store, .. } = starting;
     let Some(store) = store else {
         if !matches!(restore, RestoreFrom::Auto | RestoreFrom::None) {
@@ -113,7 +113,7 @@ pub(crate) fn lead(starting: &Starting<'_>) -> Result<Start, JobError> {
 }
 
 /// Starts from what the leader has decided.
-pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<Start, JobError> {
+pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<StartingPoint, JobError> {
     let manifest = match (&starting.store, &agreement.found) {
         (Some(store), Some(found)) => tidemill_state::follow(store.as_ref(), found)?,
         (None, None) => None,
@@ -123,7 +123,12 @@ pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<S
 }
 
 impl Starting<'_> {
-    fn from(&self, manifest: Option<Manifest>, first_epoch: Epoch, taken: Option<Takeover>) -> Result<Start, JobError> {
+    fn from(
+        &self,
+        manifest: Option<Manifest>,
+        first_epoch: Epoch,
+        taken: Option<Takeover>,
+    ) -> Result<StartingPoint, JobError> {
         let Self { changes, keep, incarnation, store, .. } = self;
         let restored = match (&manifest, store) {
             (Some(manifest), Some(store)) => renamed(changes, manifest, read_blobs(store.as_ref(), manifest)?)?,
@@ -134,7 +139,7 @@ impl Starting<'_> {
         };
         let retention = Retention { keep: *keep };
         let target = store.clone().map(|store| Target { store, retention, incarnation: *incarnation });
-        Ok(Start {
+        Ok(StartingPoint {
             target,
             manifest: manifest.map(Arc::new),
             restored: Arc::new(restored),

@@ -11,7 +11,7 @@ use super::cluster;
 use super::mesh::{self, Mesh, Refusals};
 use super::settings::JobSettings;
 use crate::checkpoint::bases::BasePolicy;
-use crate::checkpoint::restore::{self, Agreement, Start, Starting};
+use crate::checkpoint::restore::{self, Agreement, Starting, StartingPoint};
 use crate::error::JobError;
 use crate::metrics::{JobState, Snapshot};
 use crate::threads::{self, Scheduler};
@@ -37,7 +37,7 @@ pub(super) struct Run {
 
 impl Run {
     /// Connects the processes of the job, and decides with them what they start from.
-    pub(super) fn begin(&self, decided: &mut Option<Arc<Start>>) -> Result<Sockets, JobError> {
+    pub(super) fn begin(&self, decided: &mut Option<Arc<StartingPoint>>) -> Result<Sockets, JobError> {
         let starting = Starting {
             job: &self.name,
             restore: &self.settings.restore,

@@ -11,7 +11,7 @@ use timely::worker::Worker;
 use super::cluster;
 use super::coordinator::{Coordinator, ManifestHead};
 use super::execution::Run;
-use crate::checkpoint::restore::Start;
+use crate::checkpoint::restore::StartingPoint;
 use crate::checkpoint::thread::CheckpointThread;
 use crate::checkpoint::unclaimed;
 use crate::epoch::Epochs;
@@ -21,7 +21,12 @@ use crate::threads;
 use crate::worker::{Shared, WorkerContext};
 
 /// Builds the graph on this worker and steps it to its end.
-pub(super) fn run_worker<F>(worker: &mut Worker, run: &Run, start: &Arc<Start>, build: &F) -> Result<(), JobError>
+pub(super) fn run_worker<F>(
+    worker: &mut Worker,
+    run: &Run,
+    start: &Arc<StartingPoint>,
+    build: &F,
+) -> Result<(), JobError>
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError>,
 {
@@ -60,7 +65,7 @@ where
     Ok(())
 }
 
-fn open_context(worker: &Worker, run: &Run, start: &Arc<Start>) -> Result<Shared, JobError> {
+fn open_context(worker: &Worker, run: &Run, start: &Arc<StartingPoint>) -> Result<Shared, JobError> {
     let (index, workers) = (worker.index(), worker.peers());
     let config = WorkerStateConfig {
         dir: run.work_dir.as_ref().map(|work_dir| work_dir.worker(index)),

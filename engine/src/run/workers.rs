@@ -9,7 +9,7 @@ use timely::worker::Worker;
 use super::cluster;
 use super::execution::{Run, Sockets};
 use super::worker::run_worker;
-use crate::checkpoint::restore::Start;
+use crate::checkpoint::restore::StartingPoint;
 use crate::error::JobError;
 use crate::graph::Flow;
 use crate::threads;
@@ -31,7 +31,7 @@ where
     result
 }
 
-fn run_workers<F>(run: &Arc<Run>, start: &Arc<Start>, sockets: Sockets, build: F) -> Result<(), JobError>
+fn run_workers<F>(run: &Arc<Run>, start: &Arc<StartingPoint>, sockets: Sockets, build: F) -> Result<(), JobError>
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
 {

@@ -10,7 +10,7 @@ use timely::scheduling::Activator;
 
 use super::alarms::Alarms;
 use super::process::Process;
-use crate::checkpoint::restore::Start;
+use crate::checkpoint::restore::StartingPoint;
 use crate::checkpoint::restored::{Ends, Restored};
 use crate::epoch::Epochs;
 use crate::error::JobError;
@@ -33,7 +33,7 @@ pub(crate) struct WorkerContext {
     pub(crate) first_epoch: Epoch,
     pub(crate) worker_state: RefCell<WorkerState>,
     pub(crate) epochs: RefCell<Epochs>,
-    pub(crate) start: Arc<Start>,
+    pub(crate) start: Arc<StartingPoint>,
     /// What old workers left besides their states.
     pub(crate) restored: Arc<Restored>,
     /// The sources and sinks of this program.

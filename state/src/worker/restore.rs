@@ -10,7 +10,7 @@ use crate::checkpoint::manifest::WorkerEntry;
 use crate::checkpoint::store::BaseEntry;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
-use crate::evolve::fit::{Fit, Misfit, Rows, fit};
+use crate::evolve::fit::{Fit, Misfit, StoredRows, fit};
 use crate::evolve::spec::{StateEntry, StateSpec};
 use crate::rows::db::Db;
 use crate::rows::snapshot::RowSnapshot;
@@ -35,7 +35,7 @@ pub(super) fn check_parameters(restored: &BTreeMap<String, StateEntry>, spec: &S
 }
 
 /// Has what the checkpoint holds of a state be as the program reads it, or says why it cannot be.
-pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn Rows, worker: usize) -> Result<(), StateError> {
+pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn StoredRows, worker: usize) -> Result<(), StateError> {
     let name = &stored.name;
     match fit(stored, rows) {
         Fit::Same => Ok(()),
@@ -60,7 +60,7 @@ pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn Rows, worker: us
 }
 
 /// Writes what follows the version of a row's value, in the newest version.
-fn upgrade(rows: &dyn Rows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
+fn upgrade(rows: &dyn StoredRows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
     match value.split_first() {
         Some((found, body)) if u32::from(*found) == from => rows.upgrade(from, row, body, out),
         Some((found, _)) => Err(DecodeError(format!("it is of version {found}, its checkpoint says {from}"))),

@@ -10,7 +10,7 @@ use crate::checkpoint::delta::{Delta, Ops};
 use crate::codec;
 use crate::error::StateError;
 use crate::evolve::changes::Changes;
-use crate::evolve::fit::{LogRows, PassingRows, Rows, ValueRows};
+use crate::evolve::fit::{LogRows, PassingRows, StoredRows, ValueRows};
 use crate::evolve::shape::Layout;
 use crate::evolve::spec::{StateEntry, StateSpec};
 use crate::evolve::versions::Versions;
@@ -200,7 +200,7 @@ impl WorkerState {
     fn register<T: Persistent + 'static>(
         &mut self,
         mut spec: StateSpec,
-        rows: &dyn Rows,
+        rows: &dyn StoredRows,
         open: impl FnOnce(&Self, StateSpec) -> Result<T, StateError>,
     ) -> Result<Rc<RefCell<T>>, StateError> {
         let (name, operator) = (spec.name.to_string(), spec.name.operator.clone());

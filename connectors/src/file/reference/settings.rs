@@ -70,7 +70,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceFile<K, V, 
         Ok(())
     }
 
-    /// How often the file is looked at. It is read when two looks have found the same change, so that whoever writes in
+    /// Sets how often the file is looked at. It is read when two looks have found the same change, so that whoever writes in
     /// place has time for it. Default: 5 s.
     #[must_use]
     pub fn reload_every(mut self, every: Duration) -> Self {
@@ -86,7 +86,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceFile<K, V, 
         self
     }
 
-    /// From which event time on a version holds. Default: the first one from the beginning of time, a later one from when
+    /// Sets from which event time on a version holds. Default: the first one from the beginning of time, a later one from when
     /// it was read. It is never before the version before, nor before the watermark: `EventTime::MIN` is as soon as can be.
     #[must_use]
     pub fn as_of(mut self, as_of: impl Fn(&Version) -> EventTime + Send + Sync + 'static) -> Self {

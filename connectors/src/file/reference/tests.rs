@@ -12,7 +12,7 @@ use tidemill_engine::testing::LogicTest;
 use tidemill_engine::{Arrival, Clock, ErrorKind};
 
 use super::ReferenceFile;
-use super::reader::{ReferenceReader, Versions};
+use super::reader::{ReferenceReader, VersionSource};
 use super::rows::{Bucket, Row, RowsLogic, differences};
 use tidemill_engine::shell::Order;
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
@@ -142,7 +142,7 @@ struct World {
 fn open(file: &ReferenceFile<u32, Shop>, clock: &Clock, restored: &[Vec<u8>]) -> ReferenceReader<u32, Shop, Shop> {
     let mut context = SourceContext::without_job("shops", 0, 1, clock.clone());
     context.restored = restored.to_vec();
-    Versions(file.clone()).open(context).unwrap()
+    VersionSource(file.clone()).open(context).unwrap()
 }
 
 impl World {
@@ -216,7 +216,8 @@ impl World {
             prop_assert_ne!(before, row, "no change of {}", key);
         }
         // Any number of workers have nothing to say of it.
-        self.positions = vec![br#"{"version":1,"told":null,"begun":null}"#.to_vec(), self.reader.position().unwrap()];
+        self.positions =
+            vec![br#"{"version":2,"emitted":null,"begun":null}"#.to_vec(), self.reader.position().unwrap()];
         Ok(())
     }
 
@@ -470,7 +471,7 @@ fn settings_that_cannot_be_are_refused_by_file_and_value() {
         (file().min_share(f64::NAN), "min_share is NaN"),
     ] {
         let context = SourceContext::without_job("shops", 0, 1, Clock::manual(Arrival(0)));
-        let error = Versions(file).open(context).err().unwrap();
+        let error = VersionSource(file).open(context).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("shops.csv") && error.to_string().contains(why), "{error}");
     }
@@ -485,10 +486,10 @@ fn another_extension_and_another_position_are_refused() {
         context
     };
     let of = |file: &ReferenceFile<u32, Shop>, restored: &[u8]| {
-        Versions(file.clone()).open(context(restored)).err().unwrap().to_string()
+        VersionSource(file.clone()).open(context(restored)).err().unwrap().to_string()
     };
     assert!(of(&file, b"").contains("does not tell the format"));
     let file = ReferenceFile { path: Path::new("shops.csv").to_owned(), ..file };
     assert!(of(&file, b"{}").contains("not a reference file's"));
-    assert!(of(&file, br#"{"version":9,"told":null,"begun":null}"#).contains("version 9"));
+    assert!(of(&file, br#"{"version":9,"emitted":null,"begun":null}"#).contains("version 9"));
 }
