@@ -47,7 +47,7 @@ pub const fn in_ms(duration: Duration) -> i64 {
 /// "SOMETHING is …".
 #[doc(hidden)]
 pub fn whole_ms(duration: Duration) -> Result<i64, String> {
-    if duration.subsec_nanos() % 1_000_000 != 0 {
+    if !duration.subsec_nanos().is_multiple_of(1_000_000) {
         return Err(format!("{duration:?}, but event time has whole milliseconds"));
     }
     i64::try_from(duration.as_millis()).map_err(|_| format!("{duration:?}, but event time spans {} ms", i64::MAX))

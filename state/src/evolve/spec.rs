@@ -50,14 +50,15 @@ impl Ttl {
     /// Returns it in milliseconds, as expiry is computed and stored.
     pub(crate) fn after_ms(self, state: &StateName) -> Result<i64, StateError> {
         let after = self.after;
-        i64::try_from(after.as_millis()).ok().filter(|ms| *ms > 0 && after.subsec_nanos() % 1_000_000 == 0).ok_or_else(
-            || {
+        i64::try_from(after.as_millis())
+            .ok()
+            .filter(|ms| *ms > 0 && after.subsec_nanos().is_multiple_of(1_000_000))
+            .ok_or_else(|| {
                 StateError::Invalid(format!(
                     "state \"{state}\": its values live for {after:?}: give whole milliseconds, from 1 to {}",
                     i64::MAX
                 ))
-            },
-        )
+            })
     }
 }
 
