@@ -103,7 +103,7 @@ where
         ..InferSettings::default()
     };
     let records = Generator::new(args.count, move |n| (EventTime(n as i64), rows[n as usize % ROWS].clone()));
-    let records = records.rate(args.rate.unwrap_or(0.0));
+    let records = records.rate(args.rate);
     let job = JobArgs { log_level: "warn".to_owned(), ..JobArgs::default() };
     let report = Job::new("infer", job).run(move |flow| {
         flow.source("records", &records)?

@@ -49,7 +49,8 @@ pub use tidemill_state as state;
 /// What a dataflow program needs.
 pub mod prelude {
     pub use tidemill_connectors::{
-        CollectSink, FileSink, FileSource, Generator, LostFile, NullSink, ReferenceExt, ReferenceFile, vec_source,
+        CollectSink, FileSink, FileSource, Generator, LostFile, MaxMalformed, NullSink, ReferenceExt, ReferenceFile,
+        vec_source,
     };
     #[cfg(feature = "kafka")]
     pub use tidemill_connectors::{KafkaSink, KafkaSource};
@@ -86,7 +87,7 @@ pub mod prelude {
     };
     #[cfg(feature = "sketches")]
     pub use tidemill_operators::window::{Quantiles, distinct_of, quantiles_of};
-    pub use tidemill_state::{Key, Parameters, Ttl, Value, Versions};
+    pub use tidemill_state::{Key, Parameters, Ttl, TtlClock, Value, Versions};
 }
 
 /// The programs in the pages are compiled.

@@ -20,9 +20,8 @@ use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_arrow::schema::{SchemaLike, SerdeArrowSchema, TracingOptions};
-use tidemill::engine::metrics::Metrics;
-use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
-use tidemill::engine::{ConnectorError, DeadLetter};
+use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader};
+use tidemill::engine::{Arrival, ConnectorError, DeadLetter};
 use tidemill::prelude::*;
 use tidemill::testing::ProgramTest;
 
@@ -98,21 +97,14 @@ fn open<S: Source>(
     workers: usize,
     restored: &[Vec<u8>],
 ) -> Result<S::Reader, ConnectorError> {
-    let context = SourceContext {
-        name: "sales".to_owned(),
-        worker,
-        workers,
-        restored: restored.to_vec(),
-        clock: Clock::manual(0),
-        waker: Waker::default(),
-        metrics: Metrics::default().operator("sales", "source", worker),
-    };
+    let mut context = SourceContext::without_job("sales", worker, workers, Clock::manual(Arrival(0)));
+    context.restored = restored.to_vec();
     source.open(context)
 }
 
 /// Reads once; whether there may be more.
 fn read(reader: &mut impl SourceReader<Item = Sale>, into: &mut Vec<Sale>) -> bool {
-    let mut batch = Batch::new(Clock::manual(0).now());
+    let mut batch = Batch::new(Arrival(0));
     let next = reader.read(&mut batch).unwrap();
     assert!(batch.dead_letters().is_empty(), "{:?}", batch.dead_letters());
     into.extend(batch.records().iter().map(|record| record.data.clone()));
@@ -197,7 +189,7 @@ fn malformed_lines_are_dead_letters_with_their_number() {
         found.sort();
         assert_eq!(found, expected, "{name}");
 
-        let error = run(source(&path).max_malformed(0)).unwrap_err().report();
+        let error = run(source(&path).max_malformed(MaxMalformed::total(0))).unwrap_err().report();
         assert!(error.contains("more than 0 lines could not be decoded") && error.contains(name), "{error}");
     }
 }
@@ -342,12 +334,12 @@ fn files_are_merged_by_the_time_they_begin_with() {
     let source = FileSource::new(&paths, |sale: &Sale| EventTime(sale.ts));
     let mut reader = open(&source, 0, 1, &[]).unwrap();
     let (mut found, mut watermark) = (Vec::new(), EventTime::MIN);
-    let mut batch = Batch::new(Clock::manual(0).now());
+    let mut batch = Batch::new(Arrival(0));
     while reader.read(&mut batch).unwrap() != Next::Done {
         assert!(batch.records().iter().all(|record| record.event_time >= watermark), "late");
         found.extend(batch.records().iter().map(|record| record.data.id));
         watermark = batch.watermark().unwrap();
-        batch.reset(Clock::manual(0).now());
+        batch.reset(Arrival(0));
     }
     found.extend(batch.records().iter().map(|record| record.data.id));
     assert_eq!(found, (0..1000).collect::<Vec<_>>());
@@ -378,7 +370,7 @@ fn another_file_of_the_same_name_is_not_read_on() {
         let mut reader = open(&source, 0, 1, &[]).unwrap();
         if kind == "jsonl" || kind == "csv" {
             OpenOptions::new().write(true).open(&path).unwrap().set_len(100).unwrap();
-            let mut batch = Batch::new(Clock::manual(0).now());
+            let mut batch = Batch::new(Arrival(0));
             let error = loop {
                 match reader.read(&mut batch) {
                     Ok(next) => assert_ne!(next, Next::Done),
@@ -411,10 +403,10 @@ fn a_followed_file_is_read_as_it_grows() {
     // Also by a reader that goes on from there.
     for mut reader in [reader, open(&follower, 0, 1, &[position]).unwrap()] {
         let mut more = Vec::new();
-        let mut batch = Batch::new(Clock::manual(0).now());
+        let mut batch = Batch::new(Arrival(0));
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while more.len() < 2 && std::time::Instant::now() < deadline {
-            batch.reset(Clock::manual(0).now());
+            batch.reset(Arrival(0));
             assert_ne!(reader.read(&mut batch).unwrap(), Next::Done);
             more.extend(batch.records().iter().map(|record| record.data.clone()));
         }
@@ -449,7 +441,7 @@ fn a_reference_file_may_be_parquet_and_a_damaged_one_is_refused() {
     });
     let look = |at: u64| {
         for clock in [at, at + 10] {
-            test.clock_ms(clock);
+            test.clock(ProcessingTime(clock as i64));
             test.settle();
         }
         let mut told = told.output();

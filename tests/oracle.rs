@@ -171,7 +171,7 @@ fn build(flow: &Flow<'_>, source: &impl Source<Item = Event>, to: &Path) -> Resu
     let events = flow.source("events", source)?;
     let keyed = || events.clone().key_by(|event| event.key);
     let file = |name: &str| to.join(name);
-    let ttl = Ttl { after_ms: TTL_MS, clock: TtlClock::EventTime };
+    let ttl = Ttl { after: millis(TTL_MS as u64), clock: TtlClock::EventTime };
     keyed()
         .process("habits", Order::EventTime, |states| {
             let recent = states.value_with_ttl("recent", ttl)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill_engine::{Arrival, ConnectorError, Data, EventTime};
+use tidemill_engine::{Arrival, ConnectorError, Data, ErrorKind, EventTime};
 
 use crate::position::{self, Position};
 use crate::splits::{Splits, SplitsPosition};
@@ -25,7 +25,7 @@ pub struct Generator<T> {
     start: Arc<dyn Fn() -> Make<T> + Send + Sync>,
     count: u64,
     per_second: Option<f64>,
-    out_of_orderness_ms: i64,
+    max_out_of_orderness: Duration,
 }
 
 impl<T: Data> Generator<T> {
@@ -45,20 +45,20 @@ impl<T: Data> Generator<T> {
         start: impl Fn() -> M + Send + Sync + 'static,
     ) -> Self {
         let start = Arc::new(move || Box::new(start()) as Make<T>);
-        Self { start, count, per_second: None, out_of_orderness_ms: 0 }
+        Self { start, count, per_second: None, max_out_of_orderness: Duration::ZERO }
     }
 
-    /// Makes this many records per second, over all workers.
+    /// Makes this many records per second, over all workers, more than 0. Default, and with `None`: as fast as they are taken.
     #[must_use]
-    pub fn rate(mut self, per_second: f64) -> Self {
-        self.per_second = (per_second > 0.0).then_some(per_second);
+    pub fn rate(mut self, per_second: impl Into<Option<f64>>) -> Self {
+        self.per_second = per_second.into();
         self
     }
 
-    /// How far behind the latest event time a record may be without being late. Default: not at all.
+    /// Sets how far behind the latest event time a record may be without being late, in whole milliseconds. Default: not at all.
     #[must_use]
     pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.out_of_orderness_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
+        self.max_out_of_orderness = bound;
         self
     }
 }
@@ -78,7 +78,15 @@ impl<T: Data> Source for Generator<T> {
     type Item = T;
     type Reader = GeneratorReader<T>;
 
+    fn max_out_of_orderness(&self) -> Duration {
+        self.max_out_of_orderness
+    }
+
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
+        if let Some(rate) = self.per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+            let message = format!("its rate is {rate} records per second: give a number above 0, or none");
+            return Err(ConnectorError::new(ErrorKind::Invalid, message));
+        }
         let restored: Vec<Share> =
             context.restored.iter().map(|bytes| position::decode(bytes)).collect::<Result<_, _>>()?;
         let splits = Splits::new(context.worker, context.workers, restored.iter().map(|share| &share.done));
@@ -129,7 +137,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
                 latest = latest.max(event_time);
                 batch.push_arrived(event_time, self.due(index, batch), record);
             }
-            batch.advance_watermark(latest.plus_ms(-self.generator.out_of_orderness_ms));
+            batch.advance_watermark(latest - self.generator.max_out_of_orderness);
             self.splits.advance();
         }
         Ok(Next::Now)
@@ -143,10 +151,20 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
 #[cfg(test)]
 mod tests {
     use tidemill_engine::Clock;
-    use tidemill_engine::metrics::Metrics;
-    use tidemill_engine::source::Waker;
 
     use super::*;
+
+    fn try_open(
+        generator: &Generator<u64>,
+        worker: usize,
+        workers: usize,
+        restored: Vec<Vec<u8>>,
+        clock: &Clock,
+    ) -> Result<GeneratorReader<u64>, ConnectorError> {
+        let mut context = SourceContext::without_job("g", worker, workers, clock.clone());
+        context.restored = restored;
+        generator.open(context)
+    }
 
     fn open(
         generator: &Generator<u64>,
@@ -155,27 +173,30 @@ mod tests {
         restored: Vec<Vec<u8>>,
         clock: &Clock,
     ) -> GeneratorReader<u64> {
-        let context = SourceContext {
-            name: "g".to_owned(),
-            worker,
-            workers,
-            restored,
-            clock: clock.clone(),
-            waker: Waker::default(),
-            metrics: Metrics::default().operator("g", "source", worker),
-        };
-        generator.open(context).unwrap()
+        try_open(generator, worker, workers, restored, clock).unwrap()
+    }
+
+    #[test]
+    fn a_rate_that_is_none_is_refused_by_its_value() {
+        let generator = Generator::new(1, |i| (EventTime(0), i));
+        assert!(try_open(&generator.clone().rate(None), 0, 1, Vec::new(), &Clock::manual(Arrival(0))).is_ok());
+        for rate in [0.0, -3.0, f64::NAN, f64::INFINITY] {
+            let error =
+                try_open(&generator.clone().rate(rate), 0, 1, Vec::new(), &Clock::manual(Arrival(0))).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.to_string().contains(&format!("its rate is {rate} records per second")), "{error}");
+        }
     }
 
     #[test]
     fn records_come_when_they_are_due_and_count_from_then() {
-        let clock = Clock::manual(1_000_000);
+        let clock = Clock::manual(Arrival(1_000_000));
         let generator = Generator::new(1000, |i| (EventTime(i as i64), i)).rate(64_000.0);
         let mut reader = open(&generator, 0, 1, Vec::new(), &clock);
         let mut batch = Batch::new(clock.now());
         assert!(matches!(reader.read(&mut batch).unwrap(), Next::After(_)));
         assert!(batch.records().is_empty());
-        clock.set(1_000_000 + 1_000_000);
+        clock.set(Arrival(1_000_000 + 1_000_000));
         batch.reset(clock.now());
         assert_eq!(reader.read(&mut batch).unwrap(), Next::Done);
         assert_eq!(batch.records().len(), 1000);
@@ -184,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_restore_by_other_workers_makes_the_rest() {
-        let clock = Clock::manual(0);
+        let clock = Clock::manual(Arrival(0));
         let generator = Generator::new(1000, |i| (EventTime(i as i64), i));
         let mut seen: Vec<u64> = Vec::new();
         let read = |reader: &mut GeneratorReader<u64>, seen: &mut Vec<u64>| {
@@ -206,7 +227,7 @@ mod tests {
 
     #[test]
     fn each_worker_has_a_maker_of_its_own_that_is_asked_for_ever_higher_records() {
-        let clock = Clock::manual(0);
+        let clock = Clock::manual(Arrival(0));
         let generator = Generator::per_worker(1000, || {
             let (mut before, mut calls) = (None, 0);
             move |index: u64| {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::record::Arrival;
+use crate::time::ProcessingTime;
 
 /// Tells the wall-clock time of a job. Cheap to clone.
 #[derive(Clone, Default)]
@@ -18,10 +19,10 @@ impl Clock {
         Self(None)
     }
 
-    /// A clock that stands at `micros` (since the Unix epoch) until [`set`](Self::set) moves it.
+    /// Makes a clock that stands at `at` until [`set`](Self::set) moves it.
     #[must_use]
-    pub fn manual(micros: u64) -> Self {
-        Self(Some(Arc::new(AtomicU64::new(micros))))
+    pub fn manual(at: Arrival) -> Self {
+        Self(Some(Arc::new(AtomicU64::new(at.0))))
     }
 
     /// Whether it is the machine's.
@@ -29,10 +30,10 @@ impl Clock {
         self.0.is_none()
     }
 
-    /// Moves a manual clock; does nothing to the system's.
-    pub fn set(&self, micros: u64) {
+    /// Moves a manual clock to `to`, also backwards; does nothing to the system's.
+    pub fn set(&self, to: Arrival) {
         if let Some(manual) = &self.0 {
-            manual.store(micros, Ordering::Relaxed);
+            manual.store(to.0, Ordering::Relaxed);
         }
     }
 
@@ -47,10 +48,10 @@ impl Clock {
         Arrival(micros)
     }
 
-    /// Milliseconds since the Unix epoch, UTC.
+    /// Returns the time in milliseconds, as processing time is measured.
     #[must_use]
-    pub fn now_ms(&self) -> i64 {
-        (self.now().0 / 1000) as i64
+    pub fn processing_time(&self) -> ProcessingTime {
+        ProcessingTime((self.now().0 / 1000) as i64)
     }
 }
 

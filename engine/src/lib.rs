@@ -45,8 +45,6 @@ pub use graph::{Either, Flow, KeyedStream, Stream};
 pub use metrics::{JobState, OperatorSnapshot, Snapshot};
 pub use record::{Arrival, Data, DeadLetter, Record};
 pub use run::{Job, JobSettings, JobSetup};
-#[doc(hidden)]
-pub use threads as turns;
 pub use time::{Epoch, EventTime, ProcessingTime};
 
 /// What programs and operators are written against: the contracts of keyed and of batched logic.

@@ -101,13 +101,13 @@ impl CommonArgs {
 
     /// A file source with the settings of the command line.
     pub fn configure<T: Data, L: DeserializeOwned + 'static>(&self, files: FileSource<T, L>) -> FileSource<T, L> {
-        let files = files.max_out_of_orderness(self.max_out_of_orderness).malformed_limit(self.malformed_limit());
+        let files = files.max_out_of_orderness(self.max_out_of_orderness).max_malformed(self.malformed_limit());
         if self.follow { files.follow() } else { files }
     }
 
     /// The same for a topic.
     pub fn configure_topic<T: Data>(&self, topic: KafkaSource<T>) -> KafkaSource<T> {
-        let topic = topic.max_out_of_orderness(self.max_out_of_orderness).malformed_limit(self.malformed_limit());
+        let topic = topic.max_out_of_orderness(self.max_out_of_orderness).max_malformed(self.malformed_limit());
         if self.until_end { topic.until_end() } else { topic }
     }
 

@@ -176,7 +176,7 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input, world: &World) -> Re
                 let click = Click::from(same_world.scroll(index));
                 (known_at(&click), click)
             });
-            let scrolls = scrolls.rate(common.rate.unwrap_or(0.0));
+            let scrolls = scrolls.rate(common.rate);
             Ok((flow.source("scrolls", &scrolls)?, flow.source("clicks", &clicks)?))
         }
         Input::Files(paths) => {

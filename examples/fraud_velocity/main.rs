@@ -177,7 +177,7 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
                 let charge_back = ChargeBack::from(same_city.transaction(index));
                 (known_at(&charge_back), charge_back)
             });
-            let transactions = transactions.rate(common.rate.unwrap_or(0.0));
+            let transactions = transactions.rate(common.rate);
             Ok((flow.source("transactions", &transactions)?, flow.source("charge-backs", &charge_backs)?))
         }
         Input::Files(paths) => {

@@ -142,7 +142,7 @@ fn readings<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Stream<'s
                 let reading = factory.reading(index);
                 (reading.event_time(), reading)
             });
-            flow.source("readings", &generator.rate(args.common.rate.unwrap_or(0.0)))
+            flow.source("readings", &generator.rate(args.common.rate))
         }
         Input::Files(paths) => {
             let files = FileSource::new(paths, Reading::event_time);

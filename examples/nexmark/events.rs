@@ -90,7 +90,7 @@ impl EventArgs {
             }
         };
         let source = Generator::per_worker(self.events, start).max_out_of_orderness(self.max_out_of_orderness());
-        source.rate(self.rate.unwrap_or(0.0))
+        source.rate(self.rate)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Deduplication: the first record of a key within a horizon, by event time.
 
+use std::time::Duration;
+
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
 use tidemill_engine::stream::KeyedStream;
 use tidemill_engine::{Data, JobError, Record, Stream};
@@ -48,7 +50,7 @@ impl<K: Key, D: Data> DeduplicateLogic<K, D> {
         if horizon_ms <= 0 {
             return Err(JobError::Invalid(format!("deduplication within {horizon_ms} ms: it must be above 0")));
         }
-        let ttl = Ttl { after_ms: horizon_ms, clock: TtlClock::EventTime };
+        let ttl = Ttl { after: Duration::from_millis(horizon_ms.unsigned_abs()), clock: TtlClock::EventTime };
         // A key that has been forgotten by one horizon would pass again within a longer one.
         let mut states = states.with_parameters(format!("a horizon of {horizon_ms} ms"));
         Ok(Self { horizon_ms, passed: states.value_with_ttl("passed", ttl)?, record: std::marker::PhantomData })

@@ -8,7 +8,7 @@ use backon::{BlockingRetryable, ExponentialBuilder};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::shell::{BatchRunner, Execution, PoolSpec};
-use tidemill_engine::turns;
+use tidemill_engine::threads;
 
 /// Threads beside each worker, each with a model session or client of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ impl Retries {
         let pauses = ExponentialBuilder::default().with_min_delay(self.backoff).with_max_delay(Self::LONGEST);
         attempt
             .retry(pauses.with_max_times(self.times as usize))
-            .sleep(turns::pause)
+            .sleep(threads::pause)
             .when(again)
             .notify(|_, _| self.retried.add(1))
             .call()

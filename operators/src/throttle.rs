@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
 use tidemill_engine::stream::KeyedStream;
-use tidemill_engine::{Data, EventTime, JobError, Record, Stream};
+use tidemill_engine::{Data, EventTime, JobError, ProcessingTime, Record, Stream};
 use tidemill_state::Key;
 
 use crate::window::TimeDomain;
@@ -118,7 +118,7 @@ impl<K: Key, D: Data> KeyedLogic for ThrottleLogic<K, D> {
         self.forget(ctx, at.0)
     }
 
-    fn on_processing_timer(&mut self, ctx: &mut Context<'_, K, D, D>, at_ms: i64) -> Result<(), LogicError> {
-        self.forget(ctx, at_ms)
+    fn on_processing_timer(&mut self, ctx: &mut Context<'_, K, D, D>, at: ProcessingTime) -> Result<(), LogicError> {
+        self.forget(ctx, at.0)
     }
 }

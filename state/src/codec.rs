@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! row key    [key group u16 BE][length of key u32 BE][key, bincode][suffix: nothing, or a sequence number u64 BE]
-//! ordered    [key group u16 BE][time i64 BE, sign flipped][rest]              (timers, held records)
+//! ordered    [key group u16 BE][time i64 BE, sign flipped][rest]              (timers, pending records)
 //! value      [version u8][expiry i64 LE, only in states with a TTL][bincode]
 //! ```
 //! bincode 2, standard configuration, through serde.
@@ -107,7 +107,7 @@ pub(crate) fn entry_of_row(row: &[u8]) -> &[u8] {
 }
 
 #[cfg(feature = "rocksdb")]
-/// When a value of a state with a TTL expires: after its version, as `Table` writes it.
+/// When a value of a state with a TTL expires: after its version, as `HotTable` writes it.
 pub(crate) fn expiry_of_value(value: &[u8]) -> Option<i64> {
     value.get(1..9)?.try_into().ok().map(i64::from_le_bytes)
 }

@@ -20,6 +20,8 @@
 //!
 //! restore: changes (names) ─▶ fit (are the stored rows as the program reads them? shape, versions) ─▶ rewritten where older
 //! ```
+//! This crate is internal. Programs meet a few of its types ([`Ttl`], [`Versions`], [`Key`], [`Value`], …), which take lengths of
+//! time as `Duration`s. What the engine drives it by is in whole milliseconds ([`OperatorStates::pass`]), as event time is stored.
 
 /// Whether state may be larger than memory: this crate is built with RocksDB.
 pub const SPILLS: bool = cfg!(feature = "rocksdb");
@@ -37,15 +39,15 @@ mod rows;
 mod soak;
 mod worker;
 
-pub use checkpoint::claim::{Found, Starter};
-pub use checkpoint::delta::{Delta, DeltaEntry, Elements, Op, Ops, blobs_of};
-pub use checkpoint::inspection::{LostFile, Watch};
+pub use checkpoint::claim::{ManifestFile, Starter};
+pub use checkpoint::delta::{Delta, DeltaEntry, EncodedElements, Op, Ops, blobs_of};
+pub use checkpoint::inspection::{MissingFile, Watch};
 pub use checkpoint::manifest::{Manifest, WorkerEntry};
 pub use checkpoint::plan::{RestoreFrom, RestorePlan, plan_restore};
 pub use checkpoint::retention::{Pruning, Retention};
 pub use checkpoint::store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
-pub use checkpoint::take_over::{Taken, follow, take_over};
-pub use checkpoint::work_dir::Workplace;
+pub use checkpoint::take_over::{Takeover, follow, take_over};
+pub use checkpoint::work_dir::WorkDir;
 pub use codec::hash_value;
 pub use error::{ErrorKind, StateError};
 pub use evolve::changes::{Changes, Rename};
@@ -58,11 +60,11 @@ pub use hot::log::{Log, LogTable, Queue};
 pub use hot::memory::MemoryUse;
 pub use hot::pending::{HashOf, OrderBuffer};
 pub use hot::persistent::Persistent;
-pub use hot::table::Table;
+pub use hot::table::HotTable;
 pub use hot::timers::TimerTable;
 pub use hot::value::{Single, ValueTable};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 pub use key::{Key, Value, hash_key};
 pub use rows::db::Db;
-pub use rows::snapshot::Snapshot;
-pub use worker::{Backend, BackendConfig, MemoryCheckpoint, OperatorStates, RestoredWorker};
+pub use rows::snapshot::RowSnapshot;
+pub use worker::{MemoryCheckpoint, OperatorStates, RestoredWorker, WorkerState, WorkerStateConfig};

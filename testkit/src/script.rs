@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tidemill_engine::Data;
 use tidemill_engine::shell::KeyedLogic;
 use tidemill_engine::testing::{LogicTest, ProgramTest, TestSource};
+use tidemill_engine::{Data, ProcessingTime};
 
 /// A record: its number in the script, its key, its time, and something to aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ pub fn play_part<L: KeyedLogic>(test: &mut LogicTest<L>, steps: &[Step], input: 
         match *step {
             Step::Event(event) => test.push(event.time, input(event)),
             Step::Watermark(watermark) => test.watermark(watermark),
-            Step::Clock(ms) => test.clock_ms(ms),
+            Step::Clock(ms) => test.clock(ProcessingTime(ms as i64)),
             Step::Checkpoint => test.checkpoint(),
             Step::Crash(workers) => test.crash(workers),
         }

@@ -129,7 +129,7 @@ fn bursts_within_their_bound_are_not_late_and_a_silent_file_holds_nobody_for_lon
         come(&bursts.raw, 20);
         assert!(bursts.windows.output().is_empty(), "b may have something yet");
         // Nothing of b for longer than 5 s: the windows up to its bound before the latest are told.
-        bursts.test.clock_ms(6_000);
+        bursts.test.clock(ProcessingTime(6_000));
         let told = come(&bursts.windows, 9);
         assert_eq!(told, (1..=9).map(|n| (n * 1_000, "a".to_owned(), 1)).collect::<Vec<_>>(), "{one}, {workers}");
         // And what b has now is as far behind as it may be.
@@ -152,7 +152,7 @@ fn bursts_that_come_more_often_than_a_file_becomes_idle_are_never_late() {
             let seconds = burst * 3 + 1..burst * 3 + 4;
             append(&bursts.a, seconds.clone().map(|n| n * 1_000));
             come(&bursts.raw, 3);
-            bursts.test.clock_ms((burst as u64 + 1) * 3_000);
+            bursts.test.clock(ProcessingTime((burst + 1) * 3_000));
             append(&bursts.b, seconds.map(|n| n * 1_000));
             come(&bursts.raw, 3);
         }

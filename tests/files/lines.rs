@@ -15,7 +15,7 @@ fn read_with(
         let mut readers: Vec<_> = (0..workers).map(|w| open(source, w, workers, &positions).unwrap()).collect();
         for reader in &mut readers {
             for _ in 0..turns {
-                let mut batch = Batch::new(Clock::manual(0).now());
+                let mut batch = Batch::new(Arrival(0));
                 let next = reader.read(&mut batch).unwrap();
                 sales.extend(batch.records().iter().map(|record| record.data.clone()));
                 letters.extend(batch.dead_letters().iter().cloned());

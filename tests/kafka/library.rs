@@ -18,7 +18,7 @@ use crate::job::{live_job, stop, transactions, until};
 fn number(message: Incoming<'_>) -> Result<u64, NotDecoded> {
     let text = std::str::from_utf8(message.payload().unwrap_or_default()).map_err(NotDecoded::poison)?;
     assert_eq!(message.key(), Some(format!("key of {text}").as_bytes()));
-    assert!(message.timestamp_ms().is_some() && message.header("none").is_none());
+    assert!(message.timestamp().is_some() && message.header("none").is_none());
     text.parse().map_err(NotDecoded::poison)
 }
 
@@ -54,8 +54,8 @@ fn topics_by_pattern_and_every_way_to_start() {
     let by_pattern = || Topics::pattern(&both).unwrap();
     assert_eq!(read(&cluster, by_pattern(), Start::Earliest, None), (0..400).collect::<Vec<_>>());
     assert_eq!(read(&cluster, by_pattern(), Start::Latest, None), [0; 0]);
-    assert_eq!(read(&cluster, by_pattern(), Start::Timestamp(0), None).len(), 400);
-    assert_eq!(read(&cluster, by_pattern(), Start::Timestamp(i64::MAX / 2), None), [0; 0]);
+    assert_eq!(read(&cluster, by_pattern(), Start::Timestamp(EventTime(0)), None).len(), 400);
+    assert_eq!(read(&cluster, by_pattern(), Start::Timestamp(EventTime(i64::MAX / 2)), None), [0; 0]);
     let offsets = BTreeMap::from([((first.name.clone(), 1), 100), ((second.name.clone(), 0), 98)]);
     let expected: Vec<u64> = (0..300).filter(|n| n % 3 != 1).chain([398, 399]).collect();
     assert_eq!(read(&cluster, by_pattern(), Start::Offsets(offsets), None), expected);

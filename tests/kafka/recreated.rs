@@ -9,8 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rdkafka::mocking::MockCluster;
 use tidemill::connectors::kafka::{self, Connection, Delivery, RecreatedTopic, Topics};
-use tidemill::engine::metrics::Metrics;
-use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
+use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill::prelude::*;
 
 use crate::cluster::{Cluster, alone, cluster};
@@ -49,15 +48,8 @@ fn read(source: &KafkaSource<u64>, restored: &[Vec<u8>]) -> Result<(Vec<u64>, Ve
     let (mut numbers, mut positions) = (Vec::new(), Vec::new());
     let (workers, clock) = (2, Clock::system());
     for worker in 0..workers {
-        let context = SourceContext {
-            name: "numbers".to_owned(),
-            worker,
-            workers,
-            restored: restored.to_vec(),
-            clock: clock.clone(),
-            waker: Waker::default(),
-            metrics: Metrics::default().operator("numbers", "source", worker),
-        };
+        let mut context = SourceContext::without_job("numbers", worker, workers, clock.clone());
+        context.restored = restored.to_vec();
         let mut reader = source.open(context).map_err(|error| error.to_string())?;
         let mut batch = Batch::new(clock.now());
         loop {

@@ -34,7 +34,7 @@ fn tombstones_in_a_plain_topic_are_counted_and_stop_no_job() {
             EventTime(0)
         });
     let (source, numbers, letters) =
-        (source.max_malformed(1).until_end(), CollectSink::default(), CollectSink::default());
+        (source.max_malformed(MaxMalformed::total(1)).until_end(), CollectSink::default(), CollectSink::default());
     let (to, letters_to) = (numbers.clone(), letters.clone());
     let report = Job::new("tombstones", args()).run(move |flow| {
         flow.source("prices", &source)?.sink("out", &to)?;

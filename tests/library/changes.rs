@@ -179,9 +179,9 @@ fn an_upgrade_that_refuses_a_value_stops_the_start() {
 #[test]
 fn a_ttl_that_comes_or_goes_stops() {
     let mortal: Open<Old> =
-        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after_ms: 10, clock: TtlClock::EventTime })?));
+        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after: millis(10), clock: TtlClock::EventTime })?));
     let by_the_wall: Open<Old> =
-        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after_ms: 10, clock: TtlClock::ProcessingTime })?));
+        |states| Ok(Tally(states.value_with_ttl("kept", Ttl { after: millis(10), clock: TtlClock::ProcessingTime })?));
     says(&refusal(plain::<Old>, mortal), &["with no TTL", "with a TTL by event time"]);
     says(&refusal(mortal, by_the_wall), &["with a TTL by event time", "with a TTL by processing time"]);
 }
@@ -258,7 +258,7 @@ fn keys_and_records_that_wait_keep_their_types() {
     assert_eq!(sink.output(), [1]);
     let with_more = || count(&source, &sink, |(key, n)| (key, n, true), |input: &(u8, i64, bool)| input.0);
     let error = test.refused(1, with_more()).report();
-    says(&error, &["state \"count/held\"", "data: (u8, i64)}", "data: (u8, i64, bool)}", "while there are any"]);
+    says(&error, &["state \"count/pending\"", "data: (u8, i64)}", "data: (u8, i64, bool)}", "while there are any"]);
     // Once none waits, records may be others; keys may not.
     test.crash(2);
     source.watermark(101);

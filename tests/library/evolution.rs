@@ -115,7 +115,7 @@ impl<S: Schema> Model<S> {
             tells.extend(living.map(|(recent, _)| recent.tell()).unwrap_or_default());
             let mut recent = S::Recent::first();
             recent.see(event);
-            known.recent = Some((recent, now.saturating_add(TTL.after_ms)));
+            known.recent = Some((recent, now.saturating_add(TTL.after.as_millis() as i64)));
         }
         self.timers.insert((event.time.saturating_add(TIMER_MS), event.key));
         self.answers.push(Answer { key: event.key, id: event.id, tells });

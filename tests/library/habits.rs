@@ -8,7 +8,7 @@ use tidemill::state::TtlClock;
 
 use testkit::script::Event;
 
-pub const TTL: Ttl = Ttl { after_ms: 30, clock: TtlClock::EventTime };
+pub const TTL: Ttl = Ttl { after: millis(30), clock: TtlClock::EventTime };
 pub const TIMER_MS: i64 = 25;
 /// Elements of a list.
 pub const KEPT: usize = 4;

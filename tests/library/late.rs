@@ -76,9 +76,9 @@ impl KeyedLogic for Alarm {
         }
         ctx.emit((if ctx.is_late() { "late" } else { "record" }.to_owned(), record.data));
         if self.wall_clock {
-            ctx.set_processing_timer(ctx.processing_time_ms() + record.data);
-            ctx.set_processing_timer(ctx.processing_time_ms() + 1);
-            assert!(ctx.cancel_processing_timer(ctx.processing_time_ms() + 1));
+            ctx.set_processing_timer(ctx.processing_time() + millis(record.data as u64));
+            ctx.set_processing_timer(ctx.processing_time() + millis(1));
+            assert!(ctx.cancel_processing_timer(ctx.processing_time() + millis(1)));
         } else {
             ctx.set_timer(EventTime(record.data + 2));
         }
@@ -90,8 +90,12 @@ impl KeyedLogic for Alarm {
         Ok(())
     }
 
-    fn on_processing_timer(&mut self, ctx: &mut Context<'_, u8, Self::Out, ()>, at: i64) -> Result<(), LogicError> {
-        ctx.emit(("alarm".to_owned(), at));
+    fn on_processing_timer(
+        &mut self,
+        ctx: &mut Context<'_, u8, Self::Out, ()>,
+        at: ProcessingTime,
+    ) -> Result<(), LogicError> {
+        ctx.emit(("alarm".to_owned(), at.0));
         Ok(())
     }
 }
@@ -130,9 +134,9 @@ fn processing_time_timers_fire_by_the_wall_clock_also_in_a_running_job() {
     source.push(0, 25);
     source.push(0, 75);
     assert_eq!(out.output().len(), 2);
-    test.clock_ms(74);
+    test.clock(ProcessingTime(74));
     test.crash(2);
     assert_eq!(out.output(), [("alarm".to_owned(), 25)]);
-    test.clock_ms(75);
+    test.clock(ProcessingTime(75));
     assert_eq!(out.output(), [("alarm".to_owned(), 75)]);
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tidemill::engine::Arrival;
 use tidemill::prelude::*;
 use tidemill::testing::ProgramTest;
 
@@ -178,7 +179,7 @@ fn a_lookup_is_cached_expires_and_its_failures_are_dead_letters() {
     let mut test = ProgramTest::new();
     let (source, found, letters) = (test.source::<u32>(), test.sink::<(u32, Option<u32>)>(), test.sink::<DeadLetter>());
     let fetched = Arc::new(AtomicUsize::new(0));
-    let clock = Clock::manual(0);
+    let clock = Clock::manual(Arrival(0));
     let (from, to, dead, count, by) =
         (source.clone(), found.clone(), letters.clone(), Arc::clone(&fetched), clock.clone());
     test.start(1, move |flow| {
@@ -201,7 +202,7 @@ fn a_lookup_is_cached_expires_and_its_failures_are_dead_letters() {
     assert_eq!(push(&[2, 3, 2]), [(2, Some(20)), (2, Some(20)), (3, None)]);
     assert_eq!(push(&[3, 2]), [(2, Some(20)), (3, None)]);
     assert_eq!(fetched.load(Ordering::Relaxed), 2, "a row that is not there is cached as well");
-    clock.set(60_000_000);
+    clock.set(Arrival(60_000_000));
     assert_eq!(push(&[2]), [(2, Some(20))]);
     assert_eq!(fetched.load(Ordering::Relaxed), 3, "after a minute it is fetched again");
     assert_eq!(push(&[13]), []);

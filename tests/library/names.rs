@@ -72,7 +72,7 @@ fn an_operator_a_source_and_a_sink_get_other_names() {
         let error = test.refused(workers, named()).report();
         says(
             &error,
-            &["state \"tally/held\", state \"tally/kept\"", "state \"tally/timers\", the position of source \"in\""],
+            &["state \"tally/kept\", state \"tally/pending\"", "state \"tally/timers\", the position of source \"in\""],
         );
         says(&error, &["--renamed OLD=NEW", "--drop-state NAME"]);
 
@@ -118,7 +118,7 @@ fn a_name_that_would_mean_two_things_is_refused() {
     refused(
         &[],
         &["sums"],
-        &["--drop-state sums", "nothing of that name", "there are: in, ", "tally, tally/held, tally/kept"],
+        &["--drop-state sums", "nothing of that name", "there are: in, ", "tally, tally/kept, tally/pending"],
     );
     refused(&[], &["tally/kept"], &["state \"tally/kept\" is to be dropped, but this program has it"]);
     refused(&[], &["in"], &["\"in\" is to be dropped, but this program has it"]);
@@ -147,7 +147,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     gone.sink.remove();
     let without = || tally(&kept, NAMES, plain::<Old>);
     let lost =
-        ["state \"gone/held\", state \"gone/kept\"", "state \"gone/timers\", the position of source \"gone in\""];
+        ["state \"gone/kept\", state \"gone/pending\"", "state \"gone/timers\", the position of source \"gone in\""];
     says(&test.refused(2, without()).report(), &lost);
     test.changes(&[], &["gone"]);
     let error = test.refused(2, without()).report();
@@ -155,7 +155,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     assert!(!error.contains("state \"gone"), "{error}");
     test.changes(&[], &["gone/kept", "gone in"]);
     let left = [
-        "no operator of this program has: state \"gone/held\", state \"gone/processing-timers\", state \"gone/timers\";",
+        "no operator of this program has: state \"gone/pending\", state \"gone/processing-timers\", state \"gone/timers\";",
     ];
     says(&test.refused(1, without()).report(), &left);
     test.changes(&[], &["gone", "gone in"]);

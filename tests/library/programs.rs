@@ -106,7 +106,7 @@ proptest! {
         let mut sim = Simulation::new(seed);
         sim.state_memory(state_memory);
         // Less than a watermark is behind.
-        sim.settings().reorder_ms = 15;
+        sim.settings().reorder = millis(15);
         let source = sim.source();
         let sinks = Sinks { windows: sim.sink(), joined: sim.sink(), matches: sim.sink(), priced: sim.sink() };
         source.idle(2); // a partition that never has anything

@@ -123,7 +123,7 @@ fn events_find_the_version_of_their_time() {
     replace(&path, &Rows::from([(1, 11), (3, 30)]));
     // Seen at 20, and read when it is still there at 40.
     for clock in [20, 40] {
-        test.clock_ms(clock);
+        test.clock(ProcessingTime(clock as i64));
         test.settle();
     }
     test.crash(3);
@@ -203,7 +203,7 @@ proptest! {
             while now != *version {
                 prop_assert!(looks.next().is_some(), "told {:?}, the file has {:?}", now, version);
                 clock += 10;
-                test.clock_ms(clock);
+                test.clock(ProcessingTime(clock as i64));
                 ticks.watermark(clock as i64);
                 let new = timed(&out);
                 sorted(new.clone()).iter().for_each(|(_, change)| add(&mut now, change));

@@ -55,7 +55,7 @@ fn run(folder: &Path, workers: usize) {
     let file = shops(&folder.join("shops.csv")).reload_every(Duration::from_millis(10));
     // Event time goes on by the clock, as in a job that is fed all the time.
     let clock = Clock::system();
-    let ticks = Generator::new(u64::MAX, move |_| (EventTime(clock.now_ms()), ())).rate(6_400.0);
+    let ticks = Generator::new(u64::MAX, move |_| (EventTime(clock.processing_time().0), ())).rate(6_400.0);
     let to = OUTPUTS.map(|output| FileSink::json_lines(folder.join(output)));
     let result = Job::new("shops", args).run(move |flow| {
         flow.source("ticks", &ticks)?.sink("ticks-out", &NullSink::default())?;

@@ -233,12 +233,12 @@ fn windows_of_the_wall_clock_end_by_it_and_with_the_input() {
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
         let mut test = LogicTest::new(Order::Arrival, |n: &u8| *n % 2, open);
         test.push(5_000, 1);
-        test.clock_ms(99);
+        test.clock(ProcessingTime(99));
         test.push(3, 3);
         test.watermark(10_000);
         assert!(test.output().is_empty(), "event time does not matter");
         test.crash(2);
-        test.clock_ms(100);
+        test.clock(ProcessingTime(100));
         test.push(1, 5);
         assert_eq!(test.output().iter().map(|w| (w.window.end.0, w.value)).collect::<Vec<_>>(), [(100, 2)]);
         test.finish();
@@ -258,9 +258,9 @@ fn a_global_window_tells_by_its_trigger_and_at_the_end() {
         test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(),
         [(Firing::Early, 2), (Firing::Early, 4)]
     );
-    test.clock_ms(59_999);
+    test.clock(ProcessingTime(59_999));
     assert!(test.output().is_empty());
-    test.clock_ms(60_000);
+    test.clock(ProcessingTime(60_000));
     assert_eq!(test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(), [(Firing::Early, 5)]);
     test.finish();
     assert_eq!(test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(), [(Firing::OnTime, 5)]);

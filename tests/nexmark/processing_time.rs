@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tidemill::prelude::ProcessingTime;
 use tidemill::testing::ProgramTest;
 
 use crate::events::{Bid, Event};
@@ -59,7 +60,7 @@ proptest! {
                     // What came before is counted before the clock moves.
                     test.settle();
                     now += on;
-                    test.clock_ms(now);
+                    test.clock(ProcessingTime(now as i64));
                 }
                 Step::Crash(workers) => test.crash(workers),
             }

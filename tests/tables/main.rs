@@ -360,7 +360,7 @@ proptest! {
     fn views_tell_what_a_loop_finds_in_simulated_worlds(events in events(Just(-300), 20), seed: u64) {
         let mut sim = Simulation::new(seed);
         let settings = sim.settings();
-        (settings.crashes, settings.stalls, settings.reorder_ms) = (8, 0.2, 15);
+        (settings.crashes, settings.stalls, settings.reorder) = (8, 0.2, millis(15));
         let source = sim.source();
         let sinks = simulated(&sim);
         let every = sim.draw(2..30);

@@ -35,7 +35,7 @@ const KEPT: usize = 64 << 10;
 /// The bytes of a file.
 pub(crate) enum Bytes {
     Plain { file: Handle, counted: Counted },
-    Stream(Stream),
+    Stream(ByteStream),
 }
 
 /// How many lines end before an offset.
@@ -54,7 +54,7 @@ impl Counted {
     }
 }
 
-pub(crate) struct Stream {
+pub(crate) struct ByteStream {
     decoder: Box<dyn Read>,
     /// Decompressed bytes from where `passed` ends.
     window: Vec<u8>,
@@ -83,7 +83,7 @@ impl Bytes {
             Compression::Gzip => Box::new(Members::new(file.reader())),
             Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(file.reader())?),
         };
-        Ok(Self::Stream(Stream { decoder, window: Vec::new(), passed: Counted::default(), ended: false }))
+        Ok(Self::Stream(ByteStream { decoder, window: Vec::new(), passed: Counted::default(), ended: false }))
     }
 
     pub(crate) fn is_stream(&self) -> bool {
@@ -201,7 +201,7 @@ impl Bytes {
     }
 }
 
-impl Stream {
+impl ByteStream {
     /// Decompresses up to `to`, or to the end.
     fn fill(&mut self, to: u64) -> io::Result<()> {
         while !self.ended && self.passed.offset + (self.window.len() as u64) < to {

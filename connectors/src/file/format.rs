@@ -12,6 +12,7 @@ use super::quotes::first_line;
 
 /// What is in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Format {
     /// Comma-separated values with a header line. Quoted fields may contain commas, quotes and, where the file is not
     /// followed, newlines, in records of up to 64 KiB. Fields are trimmed where they are not quoted.
@@ -24,6 +25,7 @@ pub enum Format {
 
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compression {
     /// Not at all.
     None,

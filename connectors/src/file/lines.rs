@@ -29,7 +29,7 @@ pub(crate) struct LineFile {
     /// Whether what has no end is a line, too.
     takes_open_line: bool,
     /// What its begin says; nothing where a followed file has no header yet.
-    layout: Option<Layout>,
+    layout: Option<LinesLayout>,
     /// Of the chunk at hand: how much of it was read.
     partial: u64,
     /// What old workers had read of their chunks.
@@ -41,7 +41,7 @@ pub(crate) struct LineFile {
 }
 
 /// What the begin of a file says.
-struct Layout {
+struct LinesLayout {
     parser: LineParser,
     /// Bytes before the first record.
     header: u64,
@@ -128,8 +128,8 @@ impl LineFile {
             return None;
         }
         match &self.layout {
-            None | Some(Layout { header: 0, .. }) => Some("it has no header line"),
-            Some(Layout { is_header_whole: false, .. }) => Some("its header line does not end with a newline"),
+            None | Some(LinesLayout { header: 0, .. }) => Some("it has no header line"),
+            Some(LinesLayout { is_header_whole: false, .. }) => Some("its header line does not end with a newline"),
             Some(_) => self.is_open.then_some("its last line does not end with a newline"),
         }
     }
@@ -253,7 +253,7 @@ impl LineFile {
     }
 
     /// What the begin of the file says. Nothing yet, where it is followed and its first line is not all there.
-    fn read_begin<L: DeserializeOwned>(&mut self) -> Result<Option<Layout>, ConnectorError> {
+    fn read_begin<L: DeserializeOwned>(&mut self) -> Result<Option<LinesLayout>, ConnectorError> {
         let unreadable = |e| unreadable(&self.path, "its first bytes cannot be read", e);
         let mut first = Vec::new();
         let lines = self.bytes.chunk(self.sizes, 0, 0, &mut first).map_err(unreadable)?;
@@ -269,7 +269,7 @@ impl LineFile {
         }
         if self.format == Format::JsonLines {
             let (parser, starts) = (LineParser::JsonLines, None);
-            return Ok(Some(Layout { parser, header: 0, is_header_whole: true, starts }));
+            return Ok(Some(LinesLayout { parser, header: 0, is_header_whole: true, starts }));
         }
         let line = first_line(&first);
         let (header, text) = (line.len() as u64, line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line));
@@ -287,7 +287,7 @@ impl LineFile {
             let shown: String = String::from_utf8_lossy(text).trim_end().chars().take(1000).collect();
             return Err(invalid(&self.path, &format!("the header \"{shown}\" does not fit: {reason}")));
         }
-        Ok(Some(Layout { parser: LineParser::Csv(parser), header, is_header_whole: is_whole, starts }))
+        Ok(Some(LinesLayout { parser: LineParser::Csv(parser), header, is_header_whole: is_whole, starts }))
     }
 }
 

@@ -242,21 +242,12 @@ impl<T: Data> SinkWriter for FileWriter<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidemill_engine::metrics::Metrics;
     use tidemill_engine::{Arrival, Clock, EventTime};
 
     fn context(incarnation: u64) -> SinkContext {
-        SinkContext {
-            name: "out".to_owned(),
-            worker: 0,
-            workers: 1,
-            restored_epoch: Epoch(1),
-            incarnation,
-            leader: tidemill_engine::sink::LeaderIncarnation::default(),
-            clock: Clock::manual(0),
-            checkpoint_interval: None,
-            metrics: Metrics::default().operator("out", "sink", 0),
-        }
+        let mut context = SinkContext::without_job("out", 0, 1, Clock::manual(Arrival(0)));
+        (context.restored_epoch, context.incarnation) = (Epoch(1), incarnation);
+        context
     }
 
     fn record(n: u32) -> Record<u32> {
@@ -301,7 +292,8 @@ mod tests {
             assert_eq!(visible(dir.path()), ["part-e0000000001-w000.jsonl"]);
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         }
-        let fresh = SinkContext { restored_epoch: Epoch(0), ..context(3) };
+        let mut fresh = context(3);
+        fresh.restored_epoch = Epoch(0);
         assert!(sink.recover(&fresh, Vec::new()).unwrap_err().to_string().contains("of another run"));
         fs::write(dir.path().join("part-e0000000001-w000.jsonl"), "changed").unwrap();
         assert!(sink.recover(&context(3), vec![token]).unwrap_err().to_string().contains("changed by someone else"));

@@ -43,9 +43,9 @@ pub struct FileSource<T, L = T> {
     paths: Vec<PathBuf>,
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
-    max_out_of_orderness_ms: i64,
+    max_out_of_orderness: Duration,
     max_malformed: MaxMalformed,
-    max_ahead_ms: Option<i64>,
+    max_ahead: Option<Duration>,
     follow: bool,
     idle_after: Duration,
     lost_file: LostFile,
@@ -76,9 +76,9 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
             paths: paths.into_iter().map(Into::into).collect(),
             event_time: Arc::new(event_time),
             convert: Arc::new(convert),
-            max_out_of_orderness_ms: 0,
+            max_out_of_orderness: Duration::ZERO,
             max_malformed: MaxMalformed::default(),
-            max_ahead_ms: None,
+            max_ahead: None,
             follow: false,
             idle_after: Duration::from_secs(5),
             lost_file: LostFile::Stop,
@@ -86,32 +86,26 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         }
     }
 
-    /// How far behind the latest event time a record may be without being late. Default: not at all.
+    /// Sets how far behind the latest event time a record may be without being late, in whole milliseconds. Default: not at all.
     #[must_use]
     pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.max_out_of_orderness_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
+        self.max_out_of_orderness = bound;
         self
     }
 
-    /// How many lines of a worker may be malformed, since the start, before the job stops. Default: no such total, but
+    /// Sets when malformed lines stop the job: a total, a share of what was read last, both, or never. Default:
     /// [`MaxMalformed::default`].
     #[must_use]
-    pub fn max_malformed(self, lines: u64) -> Self {
-        self.malformed_limit(MaxMalformed::total(lines))
-    }
-
-    /// When malformed lines stop the job: a total, a share of what was read last, both, or never.
-    #[must_use]
-    pub fn malformed_limit(mut self, limit: MaxMalformed) -> Self {
+    pub fn max_malformed(mut self, limit: MaxMalformed) -> Self {
         self.max_malformed = limit;
         self
     }
 
-    /// How far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
+    /// Sets how far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
     /// job says (`--max-ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
-        self.max_ahead_ms = Some(i64::try_from(bound.as_millis()).unwrap_or(i64::MAX));
+        self.max_ahead = Some(bound);
         self
     }
 
@@ -124,7 +118,7 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         self
     }
 
-    /// How long a followed file must have given nothing, and have nothing more, before the watermark goes on without it.
+    /// Sets how long a followed file must have given nothing, and have nothing more, before the watermark goes on without it.
     /// A file that gives something more often than that is waited for. Default: 5 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
@@ -132,7 +126,7 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         self
     }
 
-    /// What to do when lines of a followed file may be lost that nobody has read. Default: the job stops.
+    /// Sets what to do when lines of a followed file may be lost that nobody has read. Default: the job stops.
     #[must_use]
     pub fn lost_file(mut self, then: LostFile) -> Self {
         self.lost_file = then;
@@ -144,12 +138,12 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
     type Item = T;
     type Reader = FileReader<T, L>;
 
-    fn max_ahead_ms(&self) -> Option<i64> {
-        self.max_ahead_ms
+    fn max_ahead(&self) -> Option<Duration> {
+        self.max_ahead
     }
 
-    fn out_of_orderness(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.max_out_of_orderness_ms).unwrap_or(0))
+    fn max_out_of_orderness(&self) -> Duration {
+        self.max_out_of_orderness
     }
 
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
@@ -160,7 +154,7 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
         let lines = Lines {
             event_time: Arc::clone(&self.event_time),
             convert: Arc::clone(&self.convert),
-            out_of_orderness_ms: self.max_out_of_orderness_ms,
+            max_out_of_orderness: self.max_out_of_orderness,
             malformed: Tolerated::new(&context.name, self.max_malformed, "lines"),
         };
         let files = if self.follow {
@@ -199,7 +193,7 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
 struct Lines<T, L> {
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
-    out_of_orderness_ms: i64,
+    max_out_of_orderness: Duration,
     malformed: Tolerated,
 }
 
@@ -220,7 +214,7 @@ impl<T: Data, L: DeserializeOwned> Lines<T, L> {
 
     /// The watermark of a file that had `before`, after records up to `latest`.
     fn watermark(&self, before: EventTime, latest: Option<EventTime>) -> EventTime {
-        latest.map_or(before, |latest| latest.plus_ms(-self.out_of_orderness_ms).max(before))
+        latest.map_or(before, |latest| (latest - self.max_out_of_orderness).max(before))
     }
 
     /// Finds out from when on a file has records, so that it need not be open before that.

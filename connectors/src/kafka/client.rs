@@ -75,14 +75,14 @@ impl fmt::Debug for Connection {
 
 /// Takes librdkafka's log and its errors, which come from its own threads.
 #[derive(Clone, Default)]
-pub(super) struct Log {
+pub(super) struct ClientLog {
     /// Errors that librdkafka waits out by itself: connections lost, brokers away.
     pub(super) errors: Counter,
     /// The topics it speaks of.
     pub(super) topic_ids: TopicIds,
 }
 
-impl ClientContext for Log {
+impl ClientContext for ClientLog {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.topic_ids.hear(message);
         log(level, facility, message);

@@ -1,7 +1,7 @@
 //! What a decoder sees of a message, and what it may make of it.
 
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use tidemill_engine::ConnectorError;
+use tidemill_engine::{ConnectorError, EventTime};
 
 /// A message as a decoder sees it.
 #[derive(Clone, Copy)]
@@ -32,10 +32,10 @@ impl<'a> Incoming<'a> {
         self.message.offset()
     }
 
-    /// Milliseconds since the Unix epoch: when the producer made it, or the broker took it, as the topic is set.
+    /// Returns when the producer made it, or the broker took it, as the topic is set.
     #[must_use]
-    pub fn timestamp_ms(&self) -> Option<i64> {
-        self.message.timestamp().to_millis()
+    pub fn timestamp(&self) -> Option<EventTime> {
+        self.message.timestamp().to_millis().map(EventTime)
     }
 
     /// Its key.
@@ -60,6 +60,7 @@ impl<'a> Incoming<'a> {
 
 /// Why a message is no record.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum NotDecoded {
     /// It never will be: it becomes a dead letter with this reason.
     Poison(String),

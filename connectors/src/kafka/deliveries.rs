@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::client::Log;
+use super::client::ClientLog;
 
 /// As Kafka's own clients partition; little lingering, because an epoch waits for it.
 pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 4] = [
@@ -35,12 +35,12 @@ pub(super) type Undelivered = Arc<AtomicUsize>;
 /// Hears what became of each message.
 #[derive(Clone)]
 pub(super) struct Deliveries {
-    log: Log,
+    log: ClientLog,
     first_error: Arc<Mutex<Option<KafkaError>>>,
 }
 
 impl Deliveries {
-    pub(super) fn new(log: Log) -> Self {
+    pub(super) fn new(log: ClientLog) -> Self {
         Self { log, first_error: Arc::default() }
     }
 

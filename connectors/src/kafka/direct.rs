@@ -8,7 +8,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use tidemill_engine::sink::Staged;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::client::{Connection, Log, failed};
+use super::client::{ClientLog, Connection, failed};
 use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
 use super::identity;
 use super::outgoing::{Message, Outgoing};
@@ -29,7 +29,7 @@ impl Writer {
         connection: &Connection,
         topic: &str,
         patience: Duration,
-        log: Log,
+        log: ClientLog,
     ) -> Result<Self, ConnectorError> {
         let timeout = patience.as_millis().to_string();
         let fixed = [("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", timeout.as_str())];

@@ -31,6 +31,7 @@ pub(super) fn listen(config: &mut ClientConfig) {
 /// noted are those of the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum RecreatedTopic {
     /// Stop, and say so.
     #[default]

@@ -1,12 +1,13 @@
 //! What cannot work is refused before the first record, with both numbers.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::client::{ASK, Log, failed};
+use super::client::{ASK, ClientLog, failed};
 use super::settings::{Delivery, SinkSettings};
 
 /// librdkafka's default of `message.max.bytes`.
@@ -14,8 +15,17 @@ const CLIENT_LIMIT: usize = 1_000_000;
 /// What a batch adds to a message.
 const OVERHEAD: usize = 100;
 
+/// librdkafka counts milliseconds in an i32, and takes 0 for no limit.
+const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(i32::MAX as u64);
+
 /// What the settings alone tell.
 pub(super) fn check_settings(settings: &SinkSettings, interval: Option<Duration>) -> Result<(), ConnectorError> {
+    if !PATIENCE.contains(&settings.patience) {
+        let SinkSettings { topic, patience, .. } = settings;
+        let (least, most) = (PATIENCE.start(), PATIENCE.end());
+        let message = format!("patience in writing to topic \"{topic}\" is {patience:?}: give {least:?} to {most:?}");
+        return Err(ConnectorError::new(ErrorKind::Invalid, message));
+    }
     if settings.delivery == Delivery::AtLeastOnce {
         return Ok(());
     }
@@ -40,8 +50,8 @@ pub(super) fn check_settings(settings: &SinkSettings, interval: Option<Duration>
 /// What the cluster says: the topic is there, and takes transactions as long as these.
 pub(super) fn check_cluster(settings: &SinkSettings) -> Result<(), ConnectorError> {
     let config = settings.connection.config(&[], &[("allow.auto.create.topics", "false")])?;
-    let client: BaseConsumer<Log> =
-        config.create_with_context(Log::default()).map_err(|e| failed("make a Kafka client", e))?;
+    let client: BaseConsumer<ClientLog> =
+        config.create_with_context(ClientLog::default()).map_err(|e| failed("make a Kafka client", e))?;
     let topic = &settings.topic;
     let metadata =
         client.fetch_metadata(Some(topic), ASK).map_err(|e| failed(format!("look for topic \"{topic}\""), e))?;
@@ -87,8 +97,8 @@ pub(super) fn too_large(topic: &str, size: usize, largest: usize) -> ConnectorEr
 /// A number among the settings of a broker or a topic; none where we may not ask, or the broker does not say.
 fn number(settings: &SinkSettings, of: &ResourceSpecifier<'_>, name: &str) -> Result<Option<u64>, ConnectorError> {
     let config = settings.connection.config(&[], &[])?;
-    let admin: AdminClient<Log> =
-        config.create_with_context(Log::default()).map_err(|e| failed("make a Kafka client", e))?;
+    let admin: AdminClient<ClientLog> =
+        config.create_with_context(ClientLog::default()).map_err(|e| failed("make a Kafka client", e))?;
     // Not every cluster answers this; what matters is refused by others all the same.
     let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
     let answer = pollster::block_on(admin.describe_configs([of], &options));
@@ -124,6 +134,20 @@ mod tests {
         assert!(check_settings(&settings, Some(Duration::from_millis(1500))).is_ok());
         let error = check_settings(&settings, Some(Duration::from_millis(1501))).unwrap_err().to_string();
         assert!(error.contains("1501 ms") && error.contains("3000 ms"), "{error}");
+    }
+
+    #[test]
+    fn patience_that_librdkafka_does_not_have_is_refused_whatever_is_promised() {
+        for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
+            let settings = |patience| SinkSettings { patience, ..settings(delivery, Duration::from_secs(60)) };
+            for (bad, shown) in
+                [(Duration::ZERO, "0ns"), (Duration::from_micros(999), "999µs"), (Duration::MAX, "s: give 1ms to")]
+            {
+                let error = check_settings(&settings(bad), Some(Duration::from_secs(1))).unwrap_err().to_string();
+                assert!(error.contains("topic \"alerts\"") && error.contains(shown), "{error}");
+            }
+            assert!(check_settings(&settings(Duration::from_millis(1)), Some(Duration::from_secs(1))).is_ok());
+        }
     }
 
     #[test]

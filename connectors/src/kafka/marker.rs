@@ -10,9 +10,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind};
 
-use super::client::{ASK, Connection, Log, failed};
+use super::client::{ASK, ClientLog, Connection, failed};
 
-impl ConsumerContext for Log {}
+impl ConsumerContext for ClientLog {}
 
 /// What stands in the marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) struct Marked {
 
 /// Reads and writes the marker of one worker.
 pub(super) struct Marker {
-    consumer: BaseConsumer<Log>,
+    consumer: BaseConsumer<ClientLog>,
     topic: String,
     group: String,
     incarnation: u64,
@@ -37,7 +37,7 @@ impl Marker {
         topic: &str,
         group: &str,
         incarnation: u64,
-        log: Log,
+        log: ClientLog,
     ) -> Result<Self, ConnectorError> {
         // A marker that is being committed is waited for.
         let fixed = [

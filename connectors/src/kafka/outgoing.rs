@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
+use tidemill_engine::EventTime;
 
 use super::deliveries::{Outbound, Undelivered};
 
@@ -22,8 +23,8 @@ pub struct Outgoing {
     pub key: Option<Vec<u8>>,
     /// What it says; none is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// Milliseconds since the Unix epoch; the time of producing by default.
-    pub timestamp_ms: Option<i64>,
+    /// When it happened; the time of producing by default.
+    pub timestamp: Option<EventTime>,
     /// Names and values.
     pub headers: Vec<(String, Vec<u8>)>,
 }
@@ -37,7 +38,7 @@ impl Outgoing {
     pub(super) fn clear(&mut self) {
         self.key = None;
         self.payload = None;
-        self.timestamp_ms = None;
+        self.timestamp = None;
         self.headers.clear();
     }
 
@@ -48,10 +49,10 @@ impl Outgoing {
     }
 
     pub(super) fn encode(&self, into: &mut Vec<u8>) {
-        let Self { key, payload, timestamp_ms, headers } = self;
+        let Self { key, payload, timestamp, headers } = self;
         put(into, key.as_deref());
         put(into, payload.as_deref());
-        into.extend(timestamp_ms.unwrap_or(NO_TIMESTAMP).to_le_bytes());
+        into.extend(timestamp.map_or(NO_TIMESTAMP, |at| at.0).to_le_bytes());
         match u16::try_from(headers.len()) {
             Ok(count) if count < MANY_HEADERS => into.extend(count.to_le_bytes()),
             _ => {
@@ -86,7 +87,7 @@ impl<'a> From<&'a Outgoing> for Message<'a> {
         Self {
             key: message.key.as_deref(),
             payload: message.payload.as_deref(),
-            timestamp_ms: message.timestamp_ms,
+            timestamp_ms: message.timestamp.map(|at| at.0),
             headers: message.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect(),
         }
     }
@@ -164,8 +165,14 @@ mod tests {
     fn outgoing() -> impl Strategy<Value = Outgoing> {
         let bytes = || prop::collection::vec(any::<u8>(), 0..40);
         let headers = prop::collection::vec(("[a-z]{0,8}", bytes()), 0..4);
-        (prop::option::of(bytes()), prop::option::of(bytes()), prop::option::of(0..i64::MAX), headers)
-            .prop_map(|(key, payload, timestamp_ms, headers)| Outgoing { key, payload, timestamp_ms, headers })
+        (prop::option::of(bytes()), prop::option::of(bytes()), prop::option::of(0..i64::MAX), headers).prop_map(
+            |(key, payload, timestamp, headers)| Outgoing {
+                key,
+                payload,
+                timestamp: timestamp.map(EventTime),
+                headers,
+            },
+        )
     }
 
     #[test]
@@ -192,7 +199,7 @@ mod tests {
             for (out, message) in out.iter().zip(&all) {
                 prop_assert_eq!(out.key, message.key.as_deref());
                 prop_assert_eq!(out.payload, message.payload.as_deref());
-                prop_assert_eq!(out.timestamp_ms, message.timestamp_ms);
+                prop_assert_eq!(out.timestamp_ms, message.timestamp.map(|at| at.0));
                 let headers: Vec<_> = message.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
                 prop_assert_eq!(&out.headers, &headers);
             }

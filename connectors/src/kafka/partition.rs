@@ -28,10 +28,10 @@ pub(super) struct BrokersWord {
 
 /// One partition.
 #[derive(Clone, Debug)]
-pub(super) struct Progress {
+pub(super) struct PartitionProgress {
     next: i64,
     watermark: EventTime,
-    out_of_orderness_ms: i64,
+    max_out_of_orderness: Duration,
     /// Reading stops here, in a bounded read.
     end: Option<i64>,
     /// Everything was read when the broker last said so, and nothing has come since.
@@ -40,12 +40,12 @@ pub(super) struct Progress {
     idle: bool,
 }
 
-impl Progress {
-    pub(super) fn new(place: Place, out_of_orderness_ms: i64, end: Option<i64>) -> Self {
+impl PartitionProgress {
+    pub(super) fn new(place: Place, max_out_of_orderness: Duration, end: Option<i64>) -> Self {
         Self {
             next: place.next,
             watermark: EventTime(place.watermark),
-            out_of_orderness_ms,
+            max_out_of_orderness,
             end,
             at_end: false,
             quiet_since: Arrival(place.quiet_since),
@@ -61,7 +61,7 @@ impl Progress {
     pub(super) fn read(&mut self, offset: i64, event_time: Option<EventTime>, now: Arrival) {
         self.next = offset + 1;
         if let Some(event_time) = event_time {
-            self.watermark = self.watermark.max(event_time.plus_ms(-self.out_of_orderness_ms));
+            self.watermark = self.watermark.max(event_time - self.max_out_of_orderness);
         }
         (self.at_end, self.idle, self.quiet_since) = (false, false, now);
     }
@@ -115,15 +115,15 @@ impl Progress {
 }
 
 /// In which order partitions are asked for records: the one that is furthest behind first. Those that are
-/// more than `max_drift_ms` ahead of one that may have records are left alone.
+/// more than `max_drift` ahead of one that may have records are left alone.
 pub(super) fn reading_order<'a>(
-    partitions: impl Iterator<Item = &'a Progress> + Clone,
-    max_drift_ms: i64,
+    partitions: impl Iterator<Item = &'a PartitionProgress> + Clone,
+    max_drift: Duration,
     order: &mut Vec<usize>,
 ) {
-    let behind = partitions.clone().filter(|p| p.may_have_records()).map(Progress::watermark).min();
-    let may = |p: &Progress| {
-        behind.is_none_or(|behind| p.watermark <= behind || p.watermark.ms_since(behind) <= max_drift_ms)
+    let behind = partitions.clone().filter(|p| p.may_have_records()).map(PartitionProgress::watermark).min();
+    let may = |p: &PartitionProgress| {
+        behind.is_none_or(|behind| p.watermark <= behind || p.watermark.since(behind) <= max_drift)
     };
     let mut found: Vec<(EventTime, usize)> =
         partitions.enumerate().filter(|(_, p)| !p.is_done() && may(p)).map(|(index, p)| (p.watermark, index)).collect();
@@ -141,8 +141,8 @@ mod tests {
     const SECOND: u64 = 1_000_000;
     const IDLE_AFTER: Duration = Duration::from_secs(5);
 
-    fn at(next: i64) -> Progress {
-        Progress::new(Place { next, watermark: i64::MIN, quiet_since: 0 }, 0, None)
+    fn at(next: i64) -> PartitionProgress {
+        PartitionProgress::new(Place { next, watermark: i64::MIN, quiet_since: 0 }, Duration::ZERO, None)
     }
 
     fn word(fetched: i64, end: i64, second: u64) -> Option<BrokersWord> {
@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn a_bounded_read_ends_at_its_end_also_where_the_last_offsets_hold_no_record() {
-        let bounded = |next| Progress::new(Place { next, watermark: 0, quiet_since: 0 }, 0, Some(10));
+        let bounded =
+            |next| PartitionProgress::new(Place { next, watermark: 0, quiet_since: 0 }, Duration::ZERO, Some(10));
         assert!(bounded(10).is_done());
         let mut partition = bounded(8);
         partition.read(8, None, Arrival(0));
@@ -204,14 +205,15 @@ mod tests {
 
     #[test]
     fn the_one_behind_comes_first_and_others_wait_for_it_only_while_it_may_have_records() {
-        let with = |watermark| Progress::new(Place { next: 0, watermark, quiet_since: 0 }, 0, None);
+        let with =
+            |watermark| PartitionProgress::new(Place { next: 0, watermark, quiet_since: 0 }, Duration::ZERO, None);
         let mut all = [with(600_000), with(0), with(30_000)];
         let mut order = Vec::new();
-        reading_order(all.iter(), 60_000, &mut order);
+        reading_order(all.iter(), Duration::from_secs(60), &mut order);
         assert_eq!(order, [1, 2], "ten minutes ahead is left alone");
         all[1].reached_end();
         all[2].reached_end();
-        reading_order(all.iter(), 60_000, &mut order);
+        reading_order(all.iter(), Duration::from_secs(60), &mut order);
         assert_eq!(order, [1, 2, 0], "nobody has anything to catch up");
     }
 
@@ -219,15 +221,15 @@ mod tests {
         /// However far apart: someone who may have records is always asked, so reading never gets stuck.
         #[test]
         fn whoever_may_have_records_and_is_furthest_behind_is_always_asked(
-            partitions in prop::collection::vec((any::<i64>(), any::<bool>()), 1..10), drift in 0..i64::MAX,
+            partitions in prop::collection::vec((any::<i64>(), any::<bool>()), 1..10), drift in 0..i64::MAX as u64,
         ) {
-            let partitions: Vec<Progress> = partitions.into_iter().map(|(watermark, ended)| {
-                let mut partition = Progress::new(Place { next: 0, watermark, quiet_since: 0 }, 0, None);
+            let partitions: Vec<PartitionProgress> = partitions.into_iter().map(|(watermark, ended)| {
+                let mut partition = PartitionProgress::new(Place { next: 0, watermark, quiet_since: 0 }, Duration::ZERO, None);
                 if ended { partition.reached_end(); }
                 partition
             }).collect();
             let mut order = Vec::new();
-            reading_order(partitions.iter(), drift, &mut order);
+            reading_order(partitions.iter(), Duration::from_millis(drift), &mut order);
             let waiting = (0..partitions.len()).filter(|i| partitions[*i].may_have_records());
             match waiting.min_by_key(|i| partitions[*i].watermark) {
                 Some(behind) => prop_assert!(order.contains(&behind)),

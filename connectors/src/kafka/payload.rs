@@ -39,9 +39,9 @@ pub fn or_deleted<K: 'static, T: 'static>(
         let bytes = message.key().ok_or_else(|| NotDecoded::poison("it has no key"))?;
         let key = key(bytes).map_err(|reason| NotDecoded::poison(format!("its key: {reason}")))?;
         let row = message.payload().map(|_| decode.decode(message)).transpose()?;
-        let ms = message.timestamp_ms().ok_or_else(|| NotDecoded::poison("it has no timestamp"))?;
+        let timestamp = message.timestamp().ok_or_else(|| NotDecoded::poison("it has no timestamp"))?;
         let offset = u64::try_from(message.offset()).unwrap_or(0);
-        Ok(KeyedRow { key, row, timestamp: EventTime(ms), offset })
+        Ok(KeyedRow { key, row, timestamp, offset })
     }
 }
 

@@ -18,12 +18,12 @@ use tidemill_engine::{Arrival, Clock, ConnectorError, Data, DeadLetter, ErrorKin
 
 use super::client::{failed, verdict};
 use super::decode::{Decode, Incoming, NotDecoded};
-use super::partition::{Progress, reading_order};
+use super::partition::{PartitionProgress, reading_order};
 use super::position::{self, PartitionId, Place};
 use super::settings::SourceSettings;
 use super::start::Opening;
 use super::topics::Scout;
-use super::watch::{Watch, take_events};
+use super::watch::{ConsumerWatch, take_events};
 use crate::malformed::Tolerated;
 
 /// How often the reader looks when nobody wakes it: events of the consumer (errors, statistics) do not.
@@ -38,8 +38,8 @@ const TOMBSTONE: &str = "a tombstone: its key was deleted, which this decoder ha
 /// A partition as a worker reads it.
 struct Lane {
     id: PartitionId,
-    progress: Progress,
-    queue: PartitionQueue<Watch>,
+    progress: PartitionProgress,
+    queue: PartitionQueue<ConsumerWatch>,
     missing_since: Option<Arrival>,
 }
 
@@ -51,7 +51,7 @@ pub struct KafkaReader<T> {
     event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
     // Before the consumer: queues end before it does.
     lanes: Vec<Lane>,
-    consumer: Arc<BaseConsumer<Watch>>,
+    consumer: Arc<BaseConsumer<ConsumerWatch>>,
     scout: Option<Scout>,
     waker: Waker,
     clock: Clock,
@@ -68,7 +68,7 @@ impl<T: Data> KafkaReader<T> {
         settings: SourceSettings,
         decode: Arc<dyn Decode<T>>,
         event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
-        consumer: Arc<BaseConsumer<Watch>>,
+        consumer: Arc<BaseConsumer<ConsumerWatch>>,
         scout: Option<Scout>,
         context: SourceContext,
     ) -> Self {
@@ -95,8 +95,11 @@ impl<T: Data> KafkaReader<T> {
     pub(super) fn assign(&mut self, openings: BTreeMap<PartitionId, Opening>) -> Result<(), ConnectorError> {
         let mut list = TopicPartitionList::new();
         for (id, Opening { place, end }) in openings {
-            let progress =
-                Progress::new(place, self.settings.out_of_orderness_ms, self.settings.until_end.then_some(end));
+            let progress = PartitionProgress::new(
+                place,
+                self.settings.max_out_of_orderness,
+                self.settings.until_end.then_some(end),
+            );
             if progress.is_done() {
                 // Nothing to read, but its place is noted like any other.
                 tracing::debug!(partition = %id, "nothing to read");
@@ -214,7 +217,7 @@ impl<T: Data> KafkaReader<T> {
         let mut order = std::mem::take(&mut self.order);
         let mut result = Ok(());
         'batch: while batch.records().len() + batch.dead_letters().len() < Batch::<T>::LIMIT {
-            reading_order(self.lanes.iter().map(|lane| &lane.progress), self.settings.max_drift_ms, &mut order);
+            reading_order(self.lanes.iter().map(|lane| &lane.progress), self.settings.max_drift, &mut order);
             for index in &order {
                 match self.drain(*index, batch) {
                     Ok(0) => {}

@@ -19,7 +19,7 @@ use super::settings::{Delivery, LostMarker, SinkSettings};
 use super::token::{self, Token};
 
 /// The staged epochs of each transactional id.
-type Staged = BTreeMap<(String, usize), Vec<(Epoch, Token)>>;
+type StagedOutput = BTreeMap<(String, usize), Vec<(Epoch, Token)>>;
 
 pub(super) fn recover(
     settings: &SinkSettings,
@@ -27,7 +27,7 @@ pub(super) fn recover(
     tokens: Vec<StagedToken>,
 ) -> Result<(), ConnectorError> {
     let prefix = settings.prefix(&context.name);
-    let mut staged = Staged::new();
+    let mut staged = StagedOutput::new();
     if settings.delivery == Delivery::ExactlyOnce {
         staged.extend((0..context.workers).map(|worker| ((prefix.clone(), worker), Vec::new())));
     }

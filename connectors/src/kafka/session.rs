@@ -20,7 +20,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use tidemill_engine::sink::LeaderIncarnation;
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
-use super::client::{Connection, Log, failed, pause};
+use super::client::{ClientLog, Connection, failed, pause};
 use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
 use super::identity;
 use super::marker::{Marked, Marker};
@@ -59,7 +59,7 @@ pub(super) struct Identity {
     pub(super) transaction_timeout: Duration,
     /// How long brokers may be away before the job stops.
     pub(super) patience: Duration,
-    pub(super) log: Log,
+    pub(super) log: ClientLog,
     /// The job ends: nothing is waited for any more.
     pub(super) ending: Arc<AtomicBool>,
 }

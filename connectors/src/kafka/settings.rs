@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::sink::SinkContext;
+use tidemill_engine::time::whole_ms;
+use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::client::{Connection, Log};
+use super::client::{ClientLog, Connection};
 use super::identity::RecreatedTopic;
 use super::session::Identity;
 use super::start::Start;
@@ -20,15 +22,29 @@ pub(super) struct SourceSettings {
     pub(super) topics: Topics,
     pub(super) start: Start,
     pub(super) group: Option<String>,
-    pub(super) out_of_orderness_ms: i64,
+    pub(super) max_out_of_orderness: Duration,
     pub(super) idle_after: Duration,
-    pub(super) max_drift_ms: i64,
+    pub(super) max_drift: Duration,
     pub(super) discovery: Duration,
     pub(super) until_end: bool,
     pub(super) max_malformed: MaxMalformed,
-    pub(super) lead_ms: i64,
-    pub(super) max_ahead_ms: Option<i64>,
+    pub(super) lead: Duration,
+    pub(super) max_ahead: Option<Duration>,
     pub(super) recreated_topic: RecreatedTopic,
+}
+
+impl SourceSettings {
+    /// Refuses what cannot be, before a broker is asked.
+    pub(super) fn check(&self) -> Result<(), ConnectorError> {
+        let refuse = |setting: &str, why: String| {
+            ConnectorError::new(ErrorKind::Invalid, format!("{setting} of {} is {why}", self.topics))
+        };
+        whole_ms(self.max_drift).map_err(|why| refuse("max_drift", why))?;
+        if self.discovery.is_zero() {
+            return Err(refuse("discovery_interval", "0 s: brokers would be asked without a pause".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// What a [`KafkaSink`](super::KafkaSink) promises.
@@ -47,6 +63,7 @@ pub enum Delivery {
 /// published. Brokers forget a marker when nothing was committed for `offsets.retention.minutes` (7 days).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum LostMarker {
     /// Stop, and say so.
     #[default]
@@ -90,7 +107,7 @@ impl SinkSettings {
         }
     }
 
-    pub(super) fn log(&self, context: &SinkContext) -> Log {
-        Log { errors: context.metrics.counter("broker_errors"), ..Log::default() }
+    pub(super) fn log(&self, context: &SinkContext) -> ClientLog {
+        ClientLog { errors: context.metrics.counter("broker_errors"), ..ClientLog::default() }
     }
 }

@@ -66,7 +66,7 @@ impl<T: Data> KafkaSink<T> {
         })
     }
 
-    /// What transactional ids and marker groups begin with: the same in every start of the job, and no other job's.
+    /// Sets what transactional ids and marker groups begin with: the same in every start of the job, and no other job's.
     /// Default: `tidemill.{topic}.{name of the sink}`.
     #[must_use]
     pub fn transactional_prefix(mut self, prefix: impl Into<String>) -> Self {
@@ -74,7 +74,7 @@ impl<T: Data> KafkaSink<T> {
         self
     }
 
-    /// How long the broker keeps a transaction open that does not go on. At least twice the checkpoint interval,
+    /// Sets how long the broker keeps a transaction open that does not go on. At least twice the checkpoint interval,
     /// at most the broker's `transaction.max.timeout.ms`. Default: 1 min.
     #[must_use]
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
@@ -82,14 +82,14 @@ impl<T: Data> KafkaSink<T> {
         self
     }
 
-    /// How long brokers may be away before the job stops (nothing is lost then). Default: 5 min.
+    /// Sets how long brokers may be away before the job stops (nothing is lost then). Default: 5 min.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
         self
     }
 
-    /// What a restart does when it cannot tell what was published. Default: it stops.
+    /// Sets what a restart does when it cannot tell what was published. Default: it stops.
     #[must_use]
     pub fn lost_marker(mut self, lost_marker: LostMarker) -> Self {
         self.settings.lost_marker = lost_marker;

@@ -23,7 +23,7 @@ use super::reader::KafkaReader;
 use super::settings::SourceSettings;
 use super::start::{self, Start};
 use super::topics::{self, Scout, Topics};
-use super::watch::{self, Watch};
+use super::watch::{self, ConsumerWatch};
 use crate::malformed::MaxMalformed;
 
 /// Reads records of type `T` from topics.
@@ -39,10 +39,6 @@ pub struct KafkaSource<T> {
     settings: SourceSettings,
     decode: Arc<dyn Decode<T>>,
     event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
-}
-
-fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl<T: Data> KafkaSource<T> {
@@ -62,20 +58,20 @@ impl<T: Data> KafkaSource<T> {
             topics,
             start: Start::Earliest,
             group: None,
-            out_of_orderness_ms: 0,
+            max_out_of_orderness: Duration::ZERO,
             idle_after: Duration::from_secs(5),
-            max_drift_ms: 60_000,
+            max_drift: Duration::from_secs(60),
             discovery: Duration::from_secs(5),
             until_end: false,
             max_malformed: MaxMalformed::default(),
-            lead_ms: 0,
-            max_ahead_ms: None,
+            lead: Duration::ZERO,
+            max_ahead: None,
             recreated_topic: RecreatedTopic::Refuse,
         };
         Self { settings, decode: Arc::new(decode), event_time: Arc::new(event_time) }
     }
 
-    /// Where a job without a checkpoint begins. Default: at the first record there is.
+    /// Sets where a job without a checkpoint begins. Default: at the first record there is.
     #[must_use]
     pub fn start(mut self, start: Start) -> Self {
         self.settings.start = start;
@@ -90,14 +86,15 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How far behind the latest event time of its partition a record may be without being late. Default: not at all.
+    /// Sets how far behind the latest event time of its partition a record may be without being late, in whole milliseconds.
+    /// Default: not at all.
     #[must_use]
     pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.settings.out_of_orderness_ms = ms(bound);
+        self.settings.max_out_of_orderness = bound;
         self
     }
 
-    /// How long a partition must have given nothing, and the broker have nothing more of it, before the watermark
+    /// Sets how long a partition must have given nothing, and the broker have nothing more of it, before the watermark
     /// goes on without it. Default: 5 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
@@ -105,37 +102,37 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How far, in event time, a partition may be read ahead of one that has records waiting. Default: 1 min.
+    /// Sets how far, in event time, a partition may be read ahead of one that has records waiting. Default: 1 min.
     #[must_use]
     pub fn max_drift(mut self, drift: Duration) -> Self {
-        self.settings.max_drift_ms = ms(drift);
+        self.settings.max_drift = drift;
         self
     }
 
-    /// How often new partitions (and, for a pattern, topics) are looked for. Default: every 5 s.
+    /// Sets how often new partitions (and, for a pattern, topics) are looked for. Default: every 5 s.
     #[must_use]
     pub fn discovery_interval(mut self, interval: Duration) -> Self {
         self.settings.discovery = interval;
         self
     }
 
-    /// By how much its event times are ahead of those of the job's other sources, by nature
-    /// ([`Source::lead_ms`]). Default: not at all.
+    /// Sets by how much its event times are ahead of those of the job's other sources, by nature
+    /// ([`Source::lead`]). Default: not at all.
     #[must_use]
     pub fn lead(mut self, lead: Duration) -> Self {
-        self.settings.lead_ms = ms(lead);
+        self.settings.lead = lead;
         self
     }
 
-    /// How far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
+    /// Sets how far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
     /// job says (`--max-ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
-        self.settings.max_ahead_ms = Some(ms(bound));
+        self.settings.max_ahead = Some(bound);
         self
     }
 
-    /// What a restore does with a topic that was deleted and made anew since its checkpoint. Default: it refuses. A job that is
+    /// Sets what a restore does with a topic that was deleted and made anew since its checkpoint. Default: it refuses. A job that is
     /// running when that happens stops whatever is set here.
     #[must_use]
     pub fn recreated_topic(mut self, policy: RecreatedTopic) -> Self {
@@ -150,16 +147,10 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// How many messages a worker may find malformed, since the start, before the job stops. Default: no such total, but
-    /// [`MaxMalformed::default`].
+    /// Sets when malformed messages stop the job: a total, a share of what was read last, both, or never. Default:
+    /// [`MaxMalformed::default`]. Tombstones do not count.
     #[must_use]
-    pub fn max_malformed(self, messages: u64) -> Self {
-        self.malformed_limit(MaxMalformed::total(messages))
-    }
-
-    /// When malformed messages stop the job: a total, a share of what was read last, both, or never. Tombstones do not count.
-    #[must_use]
-    pub fn malformed_limit(mut self, limit: MaxMalformed) -> Self {
+    pub fn max_malformed(mut self, limit: MaxMalformed) -> Self {
         self.settings.max_malformed = limit;
         self
     }
@@ -169,20 +160,21 @@ impl<T: Data> Source for KafkaSource<T> {
     type Item = T;
     type Reader = KafkaReader<T>;
 
-    fn lead_ms(&self) -> i64 {
-        self.settings.lead_ms
+    fn lead(&self) -> Duration {
+        self.settings.lead
     }
 
-    fn out_of_orderness(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.settings.out_of_orderness_ms).unwrap_or(0))
+    fn max_out_of_orderness(&self) -> Duration {
+        self.settings.max_out_of_orderness
     }
 
-    fn max_ahead_ms(&self) -> Option<i64> {
-        self.settings.max_ahead_ms
+    fn max_ahead(&self) -> Option<Duration> {
+        self.settings.max_ahead
     }
 
     fn open(&self, context: SourceContext) -> Result<KafkaReader<T>, ConnectorError> {
         let settings = self.settings.clone();
+        settings.check()?;
         let consumer = Arc::new(consumer(&settings, &context)?);
         let there = topics::list(consumer.as_ref(), &settings.topics)?;
         check_topics(&settings.topics, &there)?;
@@ -213,7 +205,7 @@ impl<T: Data> Source for KafkaSource<T> {
     }
 }
 
-fn consumer(settings: &SourceSettings, context: &SourceContext) -> Result<BaseConsumer<Watch>, ConnectorError> {
+fn consumer(settings: &SourceSettings, context: &SourceContext) -> Result<BaseConsumer<ConsumerWatch>, ConnectorError> {
     let defaults = [
         // Little is kept ahead per partition: a worker may have hundreds.
         ("queued.min.messages", "20000"),
@@ -237,7 +229,7 @@ fn consumer(settings: &SourceSettings, context: &SourceContext) -> Result<BaseCo
     let unused = format!("tidemill-{}", context.name);
     identity::listen(&mut config);
     config.set("group.id", settings.group.as_deref().unwrap_or(&unused));
-    let watch = Watch::new(context);
+    let watch = ConsumerWatch::new(context);
     config.create_with_context(watch).map_err(|e| failed("make a Kafka consumer", e))
 }
 

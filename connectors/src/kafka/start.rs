@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::{Offset, TopicPartitionList};
-use tidemill_engine::{Arrival, ConnectorError, ErrorKind};
+use tidemill_engine::{Arrival, ConnectorError, ErrorKind, EventTime};
 
 use super::client::{ASK, failed, pause, verdict};
 use super::position::{PartitionId, Place, Places};
@@ -18,14 +18,15 @@ const TRIES: u32 = 10;
 /// Where a job without a checkpoint begins. A restored one goes on where its checkpoint says; partitions
 /// that came to be since are read from their first record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Start {
     /// At the first record there is.
     #[default]
     Earliest,
     /// Behind the last one there is.
     Latest,
-    /// At the first record with this timestamp or a later one, in ms since the Unix epoch.
-    Timestamp(i64),
+    /// At the first record with this timestamp or a later one, by the time that messages carry.
+    Timestamp(EventTime),
     /// Where the source's group was last committed; partitions that were not, at their first record.
     Committed,
     /// At these offsets, by topic and partition; partitions that are not named, at their first record.
@@ -41,7 +42,7 @@ impl FromStr for Start {
             "earliest" => Ok(Self::Earliest),
             "latest" => Ok(Self::Latest),
             "committed" => Ok(Self::Committed),
-            number => number.parse().map(Self::Timestamp).map_err(|_| {
+            number => number.parse().map(|ms| Self::Timestamp(EventTime(ms))).map_err(|_| {
                 format!("start \"{number}\" is not earliest, latest, committed or a time in ms since the Unix epoch")
             }),
         }
@@ -161,7 +162,7 @@ fn asked_offsets<C: ConsumerContext>(
             let of = |id: &PartitionId| offsets.get(&(id.topic.clone(), id.partition)).copied();
             return Ok(mine.iter().filter_map(|id| Some((id.clone(), of(id)?))).collect());
         }
-        Start::Timestamp(ms) => consumer
+        Start::Timestamp(EventTime(ms)) => consumer
             .offsets_for_times(list(Offset::Offset(*ms))?, ASK)
             .map_err(|e| failed("ask for the offsets of a time", e))?,
         Start::Committed => consumer
@@ -238,7 +239,7 @@ mod tests {
     #[test]
     fn starts_are_read_from_text() {
         assert_eq!("latest".parse(), Ok(Start::Latest));
-        assert_eq!("1700000000000".parse(), Ok(Start::Timestamp(1_700_000_000_000)));
+        assert_eq!("1700000000000".parse(), Ok(Start::Timestamp(EventTime(1_700_000_000_000))));
         assert!("yesterday".parse::<Start>().is_err());
     }
 }

@@ -18,6 +18,7 @@ use super::position::PartitionId;
 
 /// The topics a source reads.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Topics {
     /// These.
     Named(Vec<String>),

@@ -36,7 +36,7 @@ const QUEUE: usize = 32 << 20;
 const POLL: Duration = Duration::from_millis(100);
 
 /// What the worker tells the thread, in order.
-enum Order {
+enum Command {
     Produce(Chunk),
     /// The epoch has no more.
     Close(Epoch),
@@ -53,7 +53,7 @@ pub(super) struct Writer {
     head: TokenHead,
     chunk: Vec<u8>,
     epoch: Vec<Chunk>,
-    orders: Sender<Order>,
+    orders: Sender<Command>,
     publisher: Arc<Publisher>,
     queued: Arc<AtomicUsize>,
 }
@@ -121,10 +121,10 @@ impl Writer {
         let chunk = Arc::new(std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK * 2)));
         self.epoch.push(Arc::clone(&chunk));
         self.queued.fetch_add(chunk.len(), Ordering::Relaxed);
-        self.tell(Order::Produce(chunk))
+        self.send(Command::Produce(chunk))
     }
 
-    fn tell(&self, order: Order) -> Result<(), ConnectorError> {
+    fn send(&self, order: Command) -> Result<(), ConnectorError> {
         self.orders.send(order).map_err(|_| gone())
     }
 
@@ -135,7 +135,7 @@ impl Writer {
         if self.epoch.is_empty() {
             return Ok(None);
         }
-        self.tell(Order::Close(epoch))?;
+        self.send(Command::Close(epoch))?;
         let token = token::encode(&self.head, &std::mem::take(&mut self.epoch))?;
         let publisher = Arc::clone(&self.publisher);
         // The token is the output: durable when the delta is.
@@ -261,7 +261,7 @@ struct Work {
     turns: [Turn; TURNS],
     /// The turn that takes messages; the other one, if it is closed, is the epoch before.
     filling: usize,
-    ordered: Receiver<Order>,
+    ordered: Receiver<Command>,
     to_publish: Receiver<Publish>,
     queued: Arc<AtomicUsize>,
 }
@@ -292,14 +292,14 @@ impl Work {
                     }
                 }
                 recv(orders) -> order => match order {
-                    Ok(Order::Produce(chunk)) => {
+                    Ok(Command::Produce(chunk)) => {
                         if !waiting {
                             self.join();
                         }
                         self.queued.fetch_sub(chunk.len(), Ordering::Relaxed);
                         self.turns[self.filling].produce(chunk);
                     }
-                    Ok(Order::Close(epoch)) => {
+                    Ok(Command::Close(epoch)) => {
                         self.turns[self.filling].close(epoch);
                         self.filling = (self.filling + 1) % TURNS;
                     }

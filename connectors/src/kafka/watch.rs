@@ -22,7 +22,7 @@ use super::partition::BrokersWord;
 use super::position::PartitionId;
 
 /// Hears what librdkafka has to say about the partitions.
-pub(super) struct Watch {
+pub(super) struct ConsumerWatch {
     clock: Clock,
     words: Mutex<BTreeMap<PartitionId, BrokersWord>>,
     errors: Counter,
@@ -32,7 +32,7 @@ pub(super) struct Watch {
     events: AtomicU64,
 }
 
-impl Watch {
+impl ConsumerWatch {
     pub(super) fn new(context: &SourceContext) -> Self {
         Self {
             clock: context.clock.clone(),
@@ -54,7 +54,7 @@ impl Watch {
     }
 }
 
-impl ClientContext for Watch {
+impl ClientContext for ConsumerWatch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.count();
         self.topic_ids.hear(message);
@@ -90,7 +90,7 @@ impl ClientContext for Watch {
     }
 }
 
-impl ConsumerContext for Watch {
+impl ConsumerContext for ConsumerWatch {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         self.count();
         if let Err(error) = result {
@@ -99,10 +99,10 @@ impl ConsumerContext for Watch {
     }
 }
 
-/// Has the consumer's events (its log, errors, statistics, commits) heard by its [`Watch`], all that are there. What is none of
+/// Has the consumer's events (its log, errors, statistics, commits) heard by its [`ConsumerWatch`], all that are there. What is none of
 /// these goes to `other`.
 pub(super) fn take_events(
-    consumer: &BaseConsumer<Watch>,
+    consumer: &BaseConsumer<ConsumerWatch>,
     mut other: impl FnMut(KafkaResult<BorrowedMessage<'_>>) -> Result<(), ConnectorError>,
 ) -> Result<(), ConnectorError> {
     use rdkafka::consumer::Consumer;

@@ -27,7 +27,7 @@ const NONE: u64 = 0;
 /// A thread that lost its order in a panic, and ends.
 const ENDED: u64 = u64::MAX;
 
-struct Order<W> {
+struct WorkOrder<W> {
     ticket: u64,
     work: W,
     sent: Instant,
@@ -62,8 +62,8 @@ pub(super) struct Pool<W> {
     last_ticket: u64,
     /// Orders that are with threads or wait for one.
     running: usize,
-    orders: Option<Sender<Order<W>>>,
-    taken: Receiver<Order<W>>,
+    orders: Option<Sender<WorkOrder<W>>>,
+    taken: Receiver<WorkOrder<W>>,
     report: Sender<Done<W>>,
     done: Receiver<Done<W>>,
     wake: SyncActivator,
@@ -145,7 +145,7 @@ impl<W: Send + 'static> Pool<W> {
     /// Hands a batch to the threads; [`has_room`](Self::has_room) held.
     pub(super) fn submit(&mut self, work: W) -> u64 {
         self.last_ticket += 1;
-        let order = Order { ticket: self.last_ticket, work, sent: threads::now() };
+        let order = WorkOrder { ticket: self.last_ticket, work, sent: threads::now() };
         let sent = self.orders.as_ref().map(|orders| orders.try_send(order).is_ok());
         debug_assert_eq!(sent, Some(true), "only where there is room");
         self.running += 1;
@@ -206,7 +206,7 @@ impl<W: Send + 'static> Pool<W> {
 struct Desk<W> {
     current: Arc<AtomicU64>,
     expired_up_to: Arc<AtomicU64>,
-    orders: Receiver<Order<W>>,
+    orders: Receiver<WorkOrder<W>>,
     report: Sender<Done<W>>,
     wake: SyncActivator,
 }
@@ -214,7 +214,7 @@ struct Desk<W> {
 impl<W: Send + 'static> Desk<W> {
     /// A thread's life.
     fn work_off(self, mut runner: Box<dyn BatchRunner<W>>) {
-        while let Some(Order { ticket, mut work, sent }) = threads::receive(&self.orders) {
+        while let Some(WorkOrder { ticket, mut work, sent }) = threads::receive(&self.orders) {
             self.current.store(ticket, Ordering::SeqCst);
             let started = threads::now();
             let queued = started.saturating_duration_since(sent);

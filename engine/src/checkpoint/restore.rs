@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tidemill_state::{
-    Changes, CheckpointStore, DeltaEntry, Found, Manifest, RestoreFrom, Retention, Starter, Taken, blobs_of,
+    Changes, CheckpointStore, DeltaEntry, Manifest, ManifestFile, RestoreFrom, Retention, Starter, Takeover, blobs_of,
 };
 
 use super::blobs::{Blob, Fault};
@@ -16,14 +16,14 @@ use crate::error::{JobError, with_causes};
 use crate::time::Epoch;
 
 /// Where the job starts.
-pub(crate) struct Start {
+pub(crate) struct StartingPoint {
     pub(crate) target: Option<Target>,
     pub(crate) manifest: Option<Arc<Manifest>>,
     pub(crate) restored: Arc<Restored>,
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
     /// What this process has claimed, if it is the one that decides.
-    taken: Option<Taken>,
+    taken: Option<Takeover>,
     /// Whether sinks have begun to clear away what the last run left.
     pub(crate) recovering: AtomicBool,
     /// Whether nothing is left that may stop the start.
@@ -38,7 +38,7 @@ pub(crate) struct Agreement {
     /// The first epoch that is committed.
     pub(crate) first_epoch: u64,
     /// The file in the checkpoint directory that says what is restored; none without a checkpoint directory.
-    pub(crate) found: Option<Found>,
+    pub(crate) found: Option<ManifestFile>,
 }
 
 /// What a start is told of the job.
@@ -54,7 +54,7 @@ pub(crate) struct Starting<'a> {
     pub(crate) store: Option<Arc<dyn CheckpointStore>>,
 }
 
-impl Start {
+impl StartingPoint {
     /// The epoch whose state is restored; 0 on a fresh start.
     pub(crate) fn restored_epoch(&self) -> Epoch {
         Epoch(self.manifest.as_ref().map_or(0, |manifest| manifest.epoch))
@@ -94,7 +94,7 @@ impl Start {
 }
 
 /// Decides what to start from, and takes over from whoever was running. Where it is refused it has changed nothing.
-pub(crate) fn lead(starting: &Starting<'_>) -> Result<Start, JobError> {
+pub(crate) fn lead(starting: &Starting<'_>) -> Result<StartingPoint, JobError> {
     let Starting { job, restore, key_groups, incarnation, now_ms, store, .. } = starting;
     let Some(store) = store else {
         if !matches!(restore, RestoreFrom::Auto | RestoreFrom::None) {
@@ -113,7 +113,7 @@ pub(crate) fn lead(starting: &Starting<'_>) -> Result<Start, JobError> {
 }
 
 /// Starts from what the leader has decided.
-pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<Start, JobError> {
+pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<StartingPoint, JobError> {
     let manifest = match (&starting.store, &agreement.found) {
         (Some(store), Some(found)) => tidemill_state::follow(store.as_ref(), found)?,
         (None, None) => None,
@@ -123,7 +123,12 @@ pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<S
 }
 
 impl Starting<'_> {
-    fn from(&self, manifest: Option<Manifest>, first_epoch: Epoch, taken: Option<Taken>) -> Result<Start, JobError> {
+    fn from(
+        &self,
+        manifest: Option<Manifest>,
+        first_epoch: Epoch,
+        taken: Option<Takeover>,
+    ) -> Result<StartingPoint, JobError> {
         let Self { changes, keep, incarnation, store, .. } = self;
         let restored = match (&manifest, store) {
             (Some(manifest), Some(store)) => renamed(changes, manifest, read_blobs(store.as_ref(), manifest)?)?,
@@ -134,7 +139,7 @@ impl Starting<'_> {
         };
         let retention = Retention { keep: *keep };
         let target = store.clone().map(|store| Target { store, retention, incarnation: *incarnation });
-        Ok(Start {
+        Ok(StartingPoint {
             target,
             manifest: manifest.map(Arc::new),
             restored: Arc::new(restored),

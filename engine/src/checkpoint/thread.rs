@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::thread::Thread;
 
 use crossbeam_channel::{Receiver, Sender};
-use tidemill_state::{BaseEntry, Db, Delta, DeltaEntry, Manifest, Pruning, Snapshot, StateError, Watch};
+use tidemill_state::{BaseEntry, Db, Delta, DeltaEntry, Manifest, Pruning, RowSnapshot, StateError, Watch};
 
 use super::bases::{BasePolicy, SinceBase};
 use super::leader::Chain;
@@ -127,7 +127,7 @@ struct CheckpointWork {
     target: Option<Target>,
     base_due: bool,
     since_base: SinceBase,
-    taking: Option<threads::Handle<Result<Snapshot, StateError>>>,
+    taking: Option<threads::Handle<Result<RowSnapshot, StateError>>>,
     policy: BasePolicy,
     published: Epoch,
     /// The files that this worker's next checkpoint consists of, as the leader has them.
@@ -296,7 +296,7 @@ impl CheckpointWork {
     }
 }
 
-fn joined(taking: threads::Handle<Result<Snapshot, StateError>>) -> Result<Snapshot, JobError> {
+fn joined(taking: threads::Handle<Result<RowSnapshot, StateError>>) -> Result<RowSnapshot, JobError> {
     let panicked = |_| JobError::Invalid("the snapshot thread panicked, which is a bug".to_owned());
     Ok(taking.join().map_err(panicked)??)
 }

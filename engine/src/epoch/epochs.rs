@@ -34,7 +34,7 @@ pub(crate) struct Contribution {
 pub(crate) struct Epochs {
     worker: usize,
     participants: usize,
-    sources: Vec<Source>,
+    sources: Vec<SourceEnd>,
     open: BTreeMap<Epoch, Contribution>,
     complete: Vec<(Epoch, Contribution)>,
     running: Epoch,
@@ -42,7 +42,7 @@ pub(crate) struct Epochs {
     finish: Option<Finish>,
 }
 
-struct Source {
+struct SourceEnd {
     activator: Activator,
     exhausted: bool,
 }
@@ -73,7 +73,7 @@ impl Epochs {
     /// A source joins; `activator` wakes it when the epoch ticks.
     pub(crate) fn join_source(&mut self, activator: Activator) -> SourceId {
         self.join();
-        self.sources.push(Source { activator, exhausted: false });
+        self.sources.push(SourceEnd { activator, exhausted: false });
         SourceId(self.sources.len() - 1)
     }
 

@@ -83,7 +83,7 @@ impl<'s> Flow<'s> {
         if name.is_empty() || name.contains('/') {
             return Err(JobError::Invalid(format!("operator name \"{name}\" is empty or has a \"/\" in it")));
         }
-        self.context.backend.borrow().check_kept(name, "")?;
+        self.context.worker_state.borrow().check_kept(name, "")?;
         if !self.parts.borrow_mut().names.insert(name.to_owned()) {
             return Err(JobError::Invalid(format!(
                 "operator name \"{name}\" is used twice: names tell states apart in checkpoints, give each operator its own"

@@ -27,7 +27,7 @@ use crate::time::{Epoch, EventTime, Moment};
 pub type Rows<'s, D> = VecCollection<'s, Moment, D, isize>;
 
 /// Changes of one epoch, and the least event time of them.
-type Changes<D> = (EventTime, Vec<Record<(D, isize)>>);
+type EpochChanges<D> = (EventTime, Vec<Record<(D, isize)>>);
 
 /// How far an operator's output has come, on all workers. Cheap to clone.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ impl<'s> Flow<'s> {
         let (mut output, stream) = builder.new_output::<Vec<Record<(D, isize)>>>();
         builder.build(move |_| {
             // By epoch: a message of differential's may have several, and a shell wants to know which.
-            let mut by_epoch: BTreeMap<Epoch, Changes<D>> = BTreeMap::new();
+            let mut by_epoch: BTreeMap<Epoch, EpochChanges<D>> = BTreeMap::new();
             move |_| {
                 let arrival = context.process.clock.now();
                 let mut session = output.activate();

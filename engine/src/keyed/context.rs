@@ -4,7 +4,7 @@ use tidemill_state::{Key, TimerTable};
 
 use super::reached::Reached;
 use crate::record::{Arrival, Record};
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 
 pub(crate) fn is_late(event_time: EventTime, watermark: EventTime) -> bool {
     event_time < watermark || watermark == EventTime::MAX
@@ -18,7 +18,7 @@ pub struct Context<'a, K: Key, O, S> {
     pub(crate) arrival: Arrival,
     pub(crate) watermark: EventTime,
     pub(crate) reached: &'a Reached,
-    pub(crate) now_ms: i64,
+    pub(crate) now: ProcessingTime,
     pub(crate) timers: &'a mut TimerTable<K>,
     pub(crate) processing_timers: &'a mut TimerTable<K>,
     pub(crate) out: &'a mut Vec<Record<O>>,
@@ -58,10 +58,10 @@ impl<K: Key, O, S> Context<'_, K, O, S> {
         is_late(self.event_time, self.watermark)
     }
 
-    /// The job's clock, ms since the Unix epoch. Answers that use it differ from replay to replay.
+    /// Returns the time of the job's clock. Results that depend on it differ from replay to replay.
     #[must_use]
-    pub fn processing_time_ms(&self) -> i64 {
-        self.now_ms
+    pub fn processing_time(&self) -> ProcessingTime {
+        self.now
     }
 
     /// Sends a result with the event time at hand.
@@ -90,14 +90,14 @@ impl<K: Key, O, S> Context<'_, K, O, S> {
         self.timers.cancel(at.0, self.key)
     }
 
-    /// Sets a processing-time timer (wall clock, ms since the Unix epoch) for the key at hand. One that is
+    /// Sets a processing-time timer for the key at hand: it fires when the job's clock reaches `at`. One that is
     /// still ahead when a bounded input ends does not fire; one ahead when the job stops is kept.
-    pub fn set_processing_timer(&mut self, at_ms: i64) {
-        self.processing_timers.set(at_ms, self.key);
+    pub fn set_processing_timer(&mut self, at: ProcessingTime) {
+        self.processing_timers.set(at.0, self.key);
     }
 
     /// Takes a processing-time timer of the key at hand back. Returns whether there was one.
-    pub fn cancel_processing_timer(&mut self, at_ms: i64) -> bool {
-        self.processing_timers.cancel(at_ms, self.key)
+    pub fn cancel_processing_timer(&mut self, at: ProcessingTime) -> bool {
+        self.processing_timers.cancel(at.0, self.key)
     }
 }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tidemill_state::{Backend, OperatorStates, OrderBuffer, TimerTable, hash_key};
+use tidemill_state::{OperatorStates, OrderBuffer, TimerTable, WorkerState, hash_key};
 
 use super::context::{Context, is_late};
 use super::logic::{KeyedLogic, LogicError, Order};
@@ -16,7 +16,7 @@ use super::states::States;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Arrival, DeadLetter, Record};
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 
 /// Records whose state is looked for together, ahead of their turn.
 const BLOCK: usize = 16;
@@ -24,7 +24,7 @@ const BLOCK: usize = 16;
 /// Takes the key out of a record.
 pub(crate) type KeyOf<L> = Rc<dyn Fn(&<L as KeyedLogic>::In) -> <L as KeyedLogic>::Key>;
 /// Records that wait for the watermark.
-type Held<D> = Rc<RefCell<OrderBuffer<Record<D>>>>;
+type Pending<D> = Rc<RefCell<OrderBuffer<Record<D>>>>;
 
 /// The logic and everything of it that is in the state store.
 pub(crate) struct Parts<L: KeyedLogic> {
@@ -32,30 +32,30 @@ pub(crate) struct Parts<L: KeyedLogic> {
     timers: Rc<RefCell<TimerTable<L::Key>>>,
     processing_timers: Rc<RefCell<TimerTable<L::Key>>>,
     /// Records that wait for the watermark, under [`Order::EventTime`].
-    held: Option<Held<L::In>>,
+    pending: Option<Pending<L::In>>,
     states: OperatorStates,
 }
 
 impl<L: KeyedLogic> Parts<L> {
     pub(crate) fn open(
-        backend: &mut Backend,
+        worker_state: &mut WorkerState,
         name: &str,
         order: Order,
         key_of: &KeyOf<L>,
         logic: impl FnOnce(&mut States<'_, L::Key>) -> Result<L, JobError>,
     ) -> Result<Self, JobError> {
-        let timers = backend.timer_table(States::<L::Key>::spec(name, "timers"))?;
-        let processing_timers = backend.timer_table(States::<L::Key>::spec(name, "processing-timers"))?;
-        let held = match order {
+        let timers = worker_state.timer_table(States::<L::Key>::spec(name, "timers"))?;
+        let processing_timers = worker_state.timer_table(States::<L::Key>::spec(name, "processing-timers"))?;
+        let pending = match order {
             Order::EventTime => {
                 let key_of = Rc::clone(key_of);
                 let hash_of = Box::new(move |record: &Record<L::In>| hash_key(&key_of(&record.data)));
-                Some(backend.order_buffer(States::<L::Key>::spec(name, "held"), hash_of)?)
+                Some(worker_state.order_buffer(States::<L::Key>::spec(name, "pending"), hash_of)?)
             }
             Order::Arrival => None,
         };
-        let logic = logic(&mut States::new(backend, name))?;
-        Ok(Self { logic, timers, processing_timers, held, states: backend.operator(name) })
+        let logic = logic(&mut States::new(worker_state, name))?;
+        Ok(Self { logic, timers, processing_timers, pending, states: worker_state.operator(name) })
     }
 }
 
@@ -108,8 +108,8 @@ impl<L: KeyedLogic> Core<L> {
     }
 
     /// Records that wait for the watermark.
-    pub(crate) fn held(&self) -> usize {
-        self.parts.held.as_ref().map_or(0, |held| held.borrow().len())
+    pub(crate) fn pending(&self) -> usize {
+        self.parts.pending.as_ref().map_or(0, |pending| pending.borrow().len())
     }
 
     /// The keys that the logic wants to be told of after a restore.
@@ -135,14 +135,14 @@ impl<L: KeyedLogic> Core<L> {
         let of = records.len() as u64;
         self.metrics.records_in.add(of);
         let mut late = 0;
-        match self.parts.held.clone() {
+        match self.parts.pending.clone() {
             None => {
                 let mut records = records.into_iter();
                 while !records.as_slice().is_empty() {
                     let block = records.as_slice().iter().take(BLOCK);
                     self.hashes.clear();
                     self.hashes.extend(block.map(|record| hash_key(&(self.key_of)(&record.data))));
-                    self.parts.states.warm(&self.hashes);
+                    self.parts.states.prefetch(&self.hashes);
                     for (at, record) in records.by_ref().take(BLOCK).enumerate() {
                         let hash = self.hashes[at];
                         late += u64::from(is_late(record.event_time, self.watermark_of(hash)));
@@ -150,7 +150,7 @@ impl<L: KeyedLogic> Core<L> {
                     }
                 }
             }
-            Some(held) => {
+            Some(pending) => {
                 for record in records {
                     let hash = || hash_key(&(self.key_of)(&record.data));
                     let time = record.event_time;
@@ -162,7 +162,7 @@ impl<L: KeyedLogic> Core<L> {
                         self.apply(hash(), record)?;
                     } else {
                         let tie = L::tie_break(&record.data);
-                        held.borrow_mut().push(record.event_time.0, tie, record);
+                        pending.borrow_mut().push(record.event_time.0, tie, record);
                     }
                 }
             }
@@ -202,7 +202,7 @@ impl<L: KeyedLogic> Core<L> {
             arrival,
             watermark,
             reached: &self.reached,
-            now_ms: (self.now.0 / 1000) as i64,
+            now: ProcessingTime((self.now.0 / 1000) as i64),
             timers: &mut timers.borrow_mut(),
             processing_timers: &mut processing_timers.borrow_mut(),
             out: &mut self.buffers.out,
@@ -229,15 +229,15 @@ impl<L: KeyedLogic> Core<L> {
     /// Releases the records before `watermark` and fires the timers up to it, in event-time order. Timers at the end of
     /// time fire after the records there: nothing can come after those.
     pub(crate) fn pass(&mut self, watermark: EventTime) -> Result<(), JobError> {
-        if let Some(held) = self.parts.held.clone() {
-            held.borrow_mut().release_before(watermark.0);
+        if let Some(pending) = self.parts.pending.clone() {
+            pending.borrow_mut().release_before(watermark.0);
             for at in 0.. {
                 if at % BLOCK == 0 {
                     self.hashes.clear();
-                    self.hashes.extend(held.borrow().due_hashes().take(BLOCK));
-                    self.parts.states.warm(&self.hashes);
+                    self.hashes.extend(pending.borrow().due_hashes().take(BLOCK));
+                    self.parts.states.prefetch(&self.hashes);
                 }
-                let next = held.borrow_mut().next_due();
+                let next = pending.borrow_mut().next_due();
                 let Some((time, hash, record)) = next else { break };
                 self.fire_timers(EventTime(time.min(i64::MAX - 1)))?;
                 self.apply(hash, record)?;
@@ -259,7 +259,7 @@ impl<L: KeyedLogic> Core<L> {
             for keys in keys.chunks(BLOCK) {
                 let mut hashes = [0; BLOCK];
                 hashes.iter_mut().zip(keys).for_each(|(hash, key)| *hash = hash_key(key));
-                self.parts.states.warm(&hashes[..keys.len()]);
+                self.parts.states.prefetch(&hashes[..keys.len()]);
                 for (key, hash) in keys.iter().zip(hashes) {
                     let result = self.with_context(key, hash, at, now, |logic, ctx| logic.on_timer(ctx, at));
                     self.settle(result, key, at)?;
@@ -276,7 +276,8 @@ impl<L: KeyedLogic> Core<L> {
             let Some((at, keys)) = due else { break };
             for key in keys {
                 let (hash, time, now) = (hash_key(&key), self.lateness, self.now);
-                let result = self.with_context(&key, hash, time, now, |l, ctx| l.on_processing_timer(ctx, at));
+                let result =
+                    self.with_context(&key, hash, time, now, |l, ctx| l.on_processing_timer(ctx, ProcessingTime(at)));
                 self.settle(result, &key, time)?;
             }
         }

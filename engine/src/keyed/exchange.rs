@@ -35,7 +35,7 @@ pub(crate) fn route<'s, K: Key, D: Data>(
 ) -> TimelyStream<'s, Moment, Vec<Routed<D>>> {
     let Stream { flow, inner } = input;
     let context = Rc::clone(flow.context());
-    let key_groups = context.backend.borrow().key_groups();
+    let key_groups = context.worker_state.borrow().key_groups();
     let key_of = Rc::clone(key_of);
     let (workers, from) = (context.workers, context.worker as u32);
 

@@ -4,7 +4,7 @@ use tidemill_state::{Key, StateError};
 
 use super::context::Context;
 use crate::record::{Data, Record};
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 
 /// In which order a keyed operator sees its records.
 ///
@@ -65,17 +65,16 @@ pub trait KeyedLogic: 'static {
         Ok(())
     }
 
-    /// Handles a processing-time timer that the context's key has set for `at_ms` (wall clock, since
-    /// the Unix epoch).
+    /// Handles a processing-time timer that the context's key has set for `at`.
     ///
     /// # Errors
     /// As [`on_record`](Self::on_record).
     fn on_processing_timer(
         &mut self,
         ctx: &mut Context<'_, Self::Key, Self::Out, Self::Side>,
-        at_ms: i64,
+        at: ProcessingTime,
     ) -> Result<(), LogicError> {
-        let _ = (ctx, at_ms);
+        let _ = (ctx, at);
         Ok(())
     }
 
@@ -108,6 +107,7 @@ pub trait KeyedLogic: 'static {
 
 /// Why the logic could not handle a record.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LogicError {
     /// The record cannot be used: it becomes a dead letter with this reason.
     #[error("{0}")]

@@ -3,7 +3,7 @@
 //! ```text
 //!              ┌──────────── shell (operator.rs, core.rs) ───────────┐
 //! exchange ──▶ │ epoch/align.rs: this epoch or later                 │
-//!              │   └▶ order: arrival, or held until the watermark    │──▶ results
+//!              │   └▶ order: arrival, or pending until the watermark    │──▶ results
 //!              │        └▶ KeyedLogic::on_record / on_timer ─────────│──▶ side output
 //!              │             └▶ context.rs: state, timers, output    │──▶ dead letters
 //!              └── epoch closes: seal state ─▶ delta ────────────────┘

@@ -75,7 +75,7 @@ fn keyed<'s, L: KeyedLogic>(
 ) -> Result<KeyedOutput<'s, L::Out, L::Side>, JobError> {
     let flow = stream.flow.clone();
     let context = flow.claim_name(name)?;
-    let parts = Parts::open(&mut context.backend.borrow_mut(), name, order, &key_of, logic)?;
+    let parts = Parts::open(&mut context.worker_state.borrow_mut(), name, order, &key_of, logic)?;
     let metrics = context.process.metrics.operator(name, "keyed", context.worker);
     context.epochs.borrow_mut().join();
     let routed = route(stream, &key_of, Arc::clone(&metrics));
@@ -103,13 +103,13 @@ fn keyed<'s, L: KeyedLogic>(
             dead: Port::new(dead, dead_cap, first),
         };
         let mut begun = false;
-        let key_groups = context.backend.borrow().key_groups();
+        let key_groups = context.worker_state.borrow().key_groups();
         let reached = Reached::restored(&context.restored, name, key_groups, (context.worker, context.workers));
         let mut shell = Shell {
             name: name.to_owned(),
             core: Core::new(name, key_of, parts, (start.watermark, reached), context.process.clock.now(), metrics),
             aligner: Aligner::new(start.epoch, start.watermark),
-            told_held: 0,
+            reported_pending: 0,
             sealing: None,
             activator,
             context,
@@ -165,7 +165,7 @@ struct Shell<L: KeyedLogic> {
     name: String,
     core: Core<L>,
     aligner: Aligner<Routed<L::In>>,
-    told_held: i64,
+    reported_pending: i64,
     /// The epoch whose changes are not all written yet, and the watermark it ended with.
     sealing: Option<(Epoch, EventTime)>,
     activator: Activator,
@@ -226,7 +226,7 @@ impl<L: KeyedLogic> Shell<L> {
         self.core.fire_timers(self.core.lateness)?;
         self.fire_processing_timers()?;
         self.flush(ports);
-        self.tell_held();
+        self.report_pending();
         Ok(())
     }
 
@@ -240,10 +240,10 @@ impl<L: KeyedLogic> Shell<L> {
     }
 
     /// Counts the records that wait here for the watermark, so that sources that are ahead wait for it too.
-    fn tell_held(&mut self) {
-        let held = self.core.held() as i64;
-        self.context.process.held.fetch_add(held - self.told_held, Ordering::Relaxed);
-        self.told_held = held;
+    fn report_pending(&mut self) {
+        let pending = self.core.pending() as i64;
+        self.context.process.pending.fetch_add(pending - self.reported_pending, Ordering::Relaxed);
+        self.reported_pending = pending;
     }
 
     fn flush(&mut self, ports: &mut Ports<L::Out, L::Side>) {
@@ -260,7 +260,7 @@ impl<L: KeyedLogic> Shell<L> {
     fn begin_seal(&mut self, epoch: Epoch) -> Result<(), JobError> {
         self.seal_on(usize::MAX)?;
         let watermark = self.aligner.current().watermark;
-        self.core.states().begin_seal(epoch.0, watermark.0, self.context.process.clock.now_ms())?;
+        self.core.states().begin_seal(epoch.0, watermark.0, self.context.process.clock.processing_time().0)?;
         self.sealing = Some((epoch, watermark));
         Ok(())
     }

@@ -66,7 +66,7 @@ impl Reached {
 mod tests {
     use std::rc::Rc;
 
-    use tidemill_state::{Backend, BackendConfig, DEFAULT_KEY_GROUPS, MemoryCheckpoint, hash_key};
+    use tidemill_state::{DEFAULT_KEY_GROUPS, MemoryCheckpoint, WorkerState, WorkerStateConfig, hash_key};
 
     use super::*;
     use crate::error::JobError;
@@ -102,10 +102,10 @@ mod tests {
     fn told<const COMES_AGAIN: bool>(order: Order) -> Result<Vec<Told>, JobError> {
         let key_groups = KeyGroups::new(DEFAULT_KEY_GROUPS);
         let memory =
-            BackendConfig { dir: None, key_groups, worker: 0, workers: 1, memory_limit_bytes: None, durable: true };
-        let mut backend = Backend::in_memory(memory, &MemoryCheckpoint::default())?;
+            WorkerStateConfig { dir: None, key_groups, worker: 0, workers: 1, memory_limit_bytes: None, durable: true };
+        let mut worker_state = WorkerState::in_memory(memory, &MemoryCheckpoint::default())?;
         let key_of: KeyOf<Watermarks<COMES_AGAIN>> = Rc::new(|record| record.0);
-        let parts = Parts::open(&mut backend, "told", order, &key_of, |_| Ok(Watermarks::<COMES_AGAIN>))?;
+        let parts = Parts::open(&mut worker_state, "told", order, &key_of, |_| Ok(Watermarks::<COMES_AGAIN>))?;
         let ahead = Ahead::from([(key_groups.of_hash(hash_key(&1_u8)).0, EventTime(30))]);
         let start = (EventTime(10), Reached { key_groups, ahead });
         let metrics = Metrics::default().operator("told", "keyed", 0);

@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use tidemill_state::{
-    Backend, Key, Log, LogTable, Parameters, Persistent as _, StateError, StateName, StateSpec, Ttl, Value, ValueTable,
-    Versions,
+    Key, Log, LogTable, Parameters, Persistent as _, StateError, StateName, StateSpec, Ttl, Value, ValueTable,
+    Versions, WorkerState,
 };
 
 use super::context::Context;
@@ -18,7 +18,7 @@ use crate::error::JobError;
 
 /// Opens the states of one operator, when the job is built.
 pub struct States<'a, K> {
-    backend: &'a mut Backend,
+    worker_state: &'a mut WorkerState,
     operator: &'a str,
     key: PhantomData<K>,
 }
@@ -27,8 +27,8 @@ impl<'a, K: Key> States<'a, K> {
     /// The version of states that say nothing else.
     const FIRST_VERSION: u8 = 1;
 
-    pub(crate) fn new(backend: &'a mut Backend, operator: &'a str) -> Self {
-        Self { backend, operator, key: PhantomData }
+    pub(crate) fn new(worker_state: &'a mut WorkerState, operator: &'a str) -> Self {
+        Self { worker_state, operator, key: PhantomData }
     }
 
     pub(crate) fn spec(operator: &str, state: &str) -> StateSpec {
@@ -49,7 +49,7 @@ impl<'a, K: Key> States<'a, K> {
     /// [`Parameters::or_from`] tells of other parameters that do no harm.
     pub fn with_parameters(&mut self, parameters: impl Into<Parameters>) -> ParameterStates<'_, K> {
         ParameterStates {
-            backend: &mut *self.backend,
+            worker_state: &mut *self.worker_state,
             operator: self.operator,
             parameters: Some(parameters.into()),
             key: PhantomData,
@@ -57,7 +57,12 @@ impl<'a, K: Key> States<'a, K> {
     }
 
     fn without_parameters(&mut self) -> ParameterStates<'_, K> {
-        ParameterStates { backend: &mut *self.backend, operator: self.operator, parameters: None, key: PhantomData }
+        ParameterStates {
+            worker_state: &mut *self.worker_state,
+            operator: self.operator,
+            parameters: None,
+            key: PhantomData,
+        }
     }
 
     /// One value per key. `name` is unique within the operator and names the state in checkpoints.
@@ -168,7 +173,7 @@ impl<'a, K: Key> States<'a, K> {
 /// [`States`] of the same name, and fails also when the checkpoint has the state with other parameters.
 #[allow(clippy::missing_errors_doc, reason = "they are those of `States`")]
 pub struct ParameterStates<'a, K> {
-    backend: &'a mut Backend,
+    worker_state: &'a mut WorkerState,
     operator: &'a str,
     parameters: Option<Parameters>,
     key: PhantomData<K>,
@@ -181,12 +186,12 @@ impl<K: Key> ParameterStates<'_, K> {
 
     /// See [`States::value`].
     pub fn value<V: Value>(&mut self, name: &str) -> Result<ValueState<K, V>, JobError> {
-        Ok(ValueState(self.backend.value_table(self.spec(name, None))?))
+        Ok(ValueState(self.worker_state.value_table(self.spec(name, None))?))
     }
 
     /// See [`States::value_with_ttl`].
     pub fn value_with_ttl<V: Value>(&mut self, name: &str, ttl: Ttl) -> Result<ValueState<K, V>, JobError> {
-        Ok(ValueState(self.backend.value_table(self.spec(name, Some(ttl)))?))
+        Ok(ValueState(self.worker_state.value_table(self.spec(name, Some(ttl)))?))
     }
 
     /// See [`States::map`].
@@ -204,12 +209,12 @@ impl<K: Key> ParameterStates<'_, K> {
         &mut self,
         name: &str,
     ) -> Result<ListState<K, V, H>, JobError> {
-        Ok(ListState(self.backend.log_table(self.spec(name, None))?))
+        Ok(ListState(self.worker_state.log_table(self.spec(name, None))?))
     }
 
     /// See [`States::evolving`].
     pub fn evolving<V: Value>(&mut self, name: &str, versions: &Versions<V>) -> Result<ValueState<K, V>, JobError> {
-        Ok(ValueState(self.backend.evolving_value_table(self.spec(name, None), versions)?))
+        Ok(ValueState(self.worker_state.evolving_value_table(self.spec(name, None), versions)?))
     }
 
     /// See [`States::evolving_with_ttl`].
@@ -219,7 +224,7 @@ impl<K: Key> ParameterStates<'_, K> {
         ttl: Ttl,
         versions: &Versions<V>,
     ) -> Result<ValueState<K, V>, JobError> {
-        Ok(ValueState(self.backend.evolving_value_table(self.spec(name, Some(ttl)), versions)?))
+        Ok(ValueState(self.worker_state.evolving_value_table(self.spec(name, Some(ttl)), versions)?))
     }
 
     /// See [`States::evolving_list_with_header`].
@@ -229,7 +234,7 @@ impl<K: Key> ParameterStates<'_, K> {
         elements: &Versions<V>,
         headers: &Versions<H>,
     ) -> Result<ListState<K, V, H>, JobError> {
-        Ok(ListState(self.backend.evolving_log_table(self.spec(name, None), elements, headers)?))
+        Ok(ListState(self.worker_state.evolving_log_table(self.spec(name, None), elements, headers)?))
     }
 }
 
@@ -240,7 +245,7 @@ impl<K: Key, V: Value> ValueState<K, V> {
     /// The table, at the time of the record at hand: by that values expire.
     fn table<O, S>(&self, ctx: &Context<'_, K, O, S>) -> RefMut<'_, ValueTable<K, V>> {
         let mut table = self.0.borrow_mut();
-        table.set_now(ctx.event_time.0, ctx.now_ms);
+        table.set_now(ctx.event_time.0, ctx.now.0);
         table
     }
 

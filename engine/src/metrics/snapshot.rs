@@ -33,6 +33,7 @@ impl JobState {
 
 /// What a job is doing, as served at `/status` and reported at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The job's name.
     pub job: String,
@@ -53,7 +54,7 @@ pub struct Snapshot {
     /// Records under way in this process.
     pub in_flight: i64,
     /// Records that wait for the watermark in event-time ordered operators of this process.
-    pub held: i64,
+    pub pending: i64,
     /// From the tick that ends an epoch to its commit, microseconds.
     pub checkpoint_us: Percentiles,
     /// Bytes of deltas written by this process.
@@ -89,6 +90,7 @@ impl OperatorSnapshot {
 
 /// One operator, added up over the workers of the process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OperatorSnapshot {
     /// The operator's name in the job.
     pub name: String,

@@ -109,18 +109,18 @@ impl Coordinator {
         self.tell_sources();
         self.lead();
         self.push_out();
-        self.relieve_memory();
+        self.evict();
         let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(threads::now()));
         Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
     }
 
     /// Keeps the state within its memory, and tells the sources when it is not.
-    fn relieve_memory(&mut self) {
-        let mut backend = self.context.backend.borrow_mut();
-        backend.relieve();
+    fn evict(&mut self) {
+        let mut worker_state = self.context.worker_state.borrow_mut();
+        worker_state.evict();
         let state = &self.context.process.progress.state[self.context.worker % self.context.threads];
-        state.bytes.store(backend.memory_used(), Ordering::Relaxed);
-        state.full.store(backend.is_full(), Ordering::Relaxed);
+        state.bytes.store(worker_state.memory_used(), Ordering::Relaxed);
+        state.full.store(worker_state.is_full(), Ordering::Relaxed);
     }
 
     /// Whether the last epoch is committed and published here.
@@ -290,7 +290,7 @@ impl Coordinator {
             job,
             epoch: epoch.0,
             incarnation,
-            created_ms: self.context.process.clock.now_ms(),
+            created_ms: self.context.process.clock.processing_time().0,
             key_groups,
             states,
             workers,

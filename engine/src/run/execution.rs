@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidemill_state::{CheckpointStore, Workplace};
+use tidemill_state::{CheckpointStore, WorkDir};
 
 use super::cluster;
 use super::mesh::{self, Mesh, Refusals};
 use super::settings::JobSettings;
 use crate::checkpoint::bases::BasePolicy;
-use crate::checkpoint::restore::{self, Agreement, Start, Starting};
+use crate::checkpoint::restore::{self, Agreement, Starting, StartingPoint};
 use crate::error::JobError;
 use crate::metrics::{JobState, Snapshot};
 use crate::threads::{self, Scheduler};
@@ -28,7 +28,7 @@ pub(super) struct Run {
     pub(super) store: Option<Arc<dyn CheckpointStore>>,
     pub(super) process: Arc<Process>,
     /// Where RocksDB works; none in memory.
-    pub(super) workplace: Option<Workplace>,
+    pub(super) work_dir: Option<WorkDir>,
     pub(super) bases: BasePolicy,
     pub(super) scheduler: Option<Arc<dyn Scheduler>>,
     /// Who was refused while the processes of the job connected.
@@ -37,7 +37,7 @@ pub(super) struct Run {
 
 impl Run {
     /// Connects the processes of the job, and decides with them what they start from.
-    pub(super) fn begin(&self, decided: &mut Option<Arc<Start>>) -> Result<Sockets, JobError> {
+    pub(super) fn begin(&self, decided: &mut Option<Arc<StartingPoint>>) -> Result<Sockets, JobError> {
         let starting = Starting {
             job: &self.name,
             restore: &self.settings.restore,
@@ -45,7 +45,7 @@ impl Run {
             changes: self.settings.changes(),
             keep: self.settings.retain_checkpoints,
             incarnation: self.incarnation,
-            now_ms: self.process.clock.now_ms(),
+            now_ms: self.process.clock.processing_time().0,
             store: self.store.clone(),
         };
         let mut decide = |agreement: Option<&Agreement>| {
@@ -98,12 +98,12 @@ impl Run {
                 .began
                 .get()
                 .map_or(0, |began| u64::try_from(threads::since(began.0).as_millis()).unwrap_or(u64::MAX)),
-            now_ms: self.process.clock.now_ms(),
+            now_ms: self.process.clock.processing_time().0,
             restored_epoch: Some(progress.restored_epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0),
             epoch: progress.running_epoch.load(Ordering::Relaxed),
             committed_epoch: (committed > 0).then_some(committed),
             in_flight: self.process.budget.in_flight(),
-            held: self.process.held.load(Ordering::Relaxed),
+            pending: self.process.pending.load(Ordering::Relaxed),
             checkpoint_us: progress.checkpoint_time.percentiles(),
             delta_bytes: progress.written.delta_bytes.load(Ordering::Relaxed),
             checkpoint_files_lost: progress.written.lost_files.load(Ordering::Relaxed),

@@ -86,7 +86,11 @@ fn prometheus(snapshot: &Snapshot) -> String {
         gauge(snapshot.committed_epoch.unwrap_or(0) as i64),
     );
     registry.register("in_flight_records", "Records under way in this process", gauge(snapshot.in_flight));
-    registry.register("held_records", "Records that wait for the watermark in this process", gauge(snapshot.held));
+    registry.register(
+        "pending_records",
+        "Records that wait for the watermark in this process",
+        gauge(snapshot.pending),
+    );
     registry.register("delta_bytes", "Bytes of deltas written", ConstCounter::new(snapshot.delta_bytes));
     registry.register(
         "checkpoint_files_lost",

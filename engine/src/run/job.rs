@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use tidemill_state::{CheckpointStore, LocalStore, Rename, Workplace};
+use tidemill_state::{CheckpointStore, LocalStore, Rename, WorkDir};
 
 use super::execution::Run;
 #[cfg(feature = "http")]
@@ -115,9 +115,9 @@ impl Job {
         let World { clock, incarnation, store, bases, stop, scheduler } = world;
         let process = Arc::new(Process {
             budget: Budget::new(settings.max_in_flight),
-            held: AtomicI64::new(0),
+            pending: AtomicI64::new(0),
             // Some batches by default, so that sources need not go in step.
-            max_held: i64::try_from(settings.max_in_flight / 10).unwrap_or(i64::MAX),
+            max_pending: i64::try_from(settings.max_in_flight / 10).unwrap_or(i64::MAX),
             max_ahead_ms: settings.max_ahead.map(|ahead| i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)),
             max_drift_ms: settings.max_drift.map(|drift| i64::try_from(drift.as_millis()).unwrap_or(i64::MAX)),
             metrics: Metrics::default(),
@@ -136,12 +136,12 @@ impl Job {
             },
             clock,
         });
-        let workplace = match scheduler {
-            None => Some(Workplace::claim(&working_root(&settings), &format!("{incarnation:016x}"))?),
+        let work_dir = match scheduler {
+            None => Some(WorkDir::claim(&working_root(&settings), &format!("{incarnation:016x}"))?),
             Some(_) => None,
         };
         let refusals = Arc::default();
-        Ok(Arc::new(Run { name, settings, incarnation, store, process, workplace, bases, scheduler, refusals }))
+        Ok(Arc::new(Run { name, settings, incarnation, store, process, work_dir, bases, scheduler, refusals }))
     }
 }
 

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_state::{Backend, BackendConfig, KeyGroups, RestoredWorker};
+use tidemill_state::{KeyGroups, RestoredWorker, WorkerState, WorkerStateConfig};
 use timely::worker::Worker;
 
 use super::cluster;
 use super::coordinator::{Coordinator, ManifestHead};
 use super::execution::Run;
-use crate::checkpoint::restore::Start;
+use crate::checkpoint::restore::StartingPoint;
 use crate::checkpoint::thread::CheckpointThread;
 use crate::checkpoint::unclaimed;
 use crate::epoch::Epochs;
@@ -21,14 +21,19 @@ use crate::threads;
 use crate::worker::{Shared, WorkerContext};
 
 /// Builds the graph on this worker and steps it to its end.
-pub(super) fn run_worker<F>(worker: &mut Worker, run: &Run, start: &Arc<Start>, build: &F) -> Result<(), JobError>
+pub(super) fn run_worker<F>(
+    worker: &mut Worker,
+    run: &Run,
+    start: &Arc<StartingPoint>,
+    build: &F,
+) -> Result<(), JobError>
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError>,
 {
     let context = open_context(worker, run, start)?;
     let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
     let built = built.and_then(|()| {
-        unclaimed::check(&context.backend.borrow().unclaimed(), &context.restored, &context.ends.borrow())
+        unclaimed::check(&context.worker_state.borrow().unclaimed(), &context.restored, &context.ends.borrow())
     });
     if start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
         tracing::info!(
@@ -60,10 +65,10 @@ where
     Ok(())
 }
 
-fn open_context(worker: &Worker, run: &Run, start: &Arc<Start>) -> Result<Shared, JobError> {
+fn open_context(worker: &Worker, run: &Run, start: &Arc<StartingPoint>) -> Result<Shared, JobError> {
     let (index, workers) = (worker.index(), worker.peers());
-    let config = BackendConfig {
-        dir: run.workplace.as_ref().map(|workplace| workplace.worker(index)),
+    let config = WorkerStateConfig {
+        dir: run.work_dir.as_ref().map(|work_dir| work_dir.worker(index)),
         key_groups: KeyGroups::new(run.settings.key_groups),
         worker: index,
         workers,
@@ -86,7 +91,7 @@ fn open_context(worker: &Worker, run: &Run, start: &Arc<Start>) -> Result<Shared
         incarnation: run.incarnation,
         checkpoint_interval: start.target.as_ref().map(|_| run.settings.checkpoint_interval),
         first_epoch,
-        backend: RefCell::new(Backend::open(config, restored)?),
+        worker_state: RefCell::new(WorkerState::open(config, restored)?),
         epochs: RefCell::new(Epochs::new(index, first_epoch)),
         start: Arc::clone(start),
         restored: Arc::clone(&start.restored),
@@ -105,10 +110,10 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
     if context.worker == 0 {
         context.start.begin()?;
     }
-    let backend = context.backend.borrow();
+    let worker_state = context.worker_state.borrow();
     let thread = CheckpointThread::start(
         context.worker as u32,
-        backend.db(),
+        worker_state.db(),
         context.start.target.clone(),
         context.start.manifest.is_some(),
         run.bases,
@@ -118,7 +123,7 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         job: run.name.clone(),
         incarnation: run.incarnation,
         key_groups: run.settings.key_groups,
-        states: backend.states(),
+        states: worker_state.states(),
     };
     Ok(Coordinator::new(worker, context, thread, head, run.settings.checkpoint_interval))
 }

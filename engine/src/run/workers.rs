@@ -9,7 +9,7 @@ use timely::worker::Worker;
 use super::cluster;
 use super::execution::{Run, Sockets};
 use super::worker::run_worker;
-use crate::checkpoint::restore::Start;
+use crate::checkpoint::restore::StartingPoint;
 use crate::error::JobError;
 use crate::graph::Flow;
 use crate::threads;
@@ -26,12 +26,12 @@ where
         None => Ok(()),
     });
     if let (Err(_), Some(start)) = (&result, &decided) {
-        start.give_back(run.workplace.as_ref().is_none_or(|workplace| workplace.is_the_only_one()));
+        start.give_back(run.work_dir.as_ref().is_none_or(|work_dir| work_dir.is_the_only_one()));
     }
     result
 }
 
-fn run_workers<F>(run: &Arc<Run>, start: &Arc<Start>, sockets: Sockets, build: F) -> Result<(), JobError>
+fn run_workers<F>(run: &Arc<Run>, start: &Arc<StartingPoint>, sockets: Sockets, build: F) -> Result<(), JobError>
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
 {

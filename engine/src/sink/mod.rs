@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 pub use crate::epoch::SinkTask;
 use crate::error::ConnectorError;
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{Metrics, OperatorMetrics};
 use crate::record::{Data, Record};
 use crate::time::Epoch;
 pub use crate::worker::LeaderIncarnation;
@@ -59,6 +59,7 @@ pub struct StagedToken {
 
 /// What a sink knows about the worker that opens it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SinkContext {
     /// The sink's name in the job.
     pub name: String,
@@ -79,6 +80,25 @@ pub struct SinkContext {
     pub checkpoint_interval: Option<Duration>,
     /// What the sink counts on this worker.
     pub metrics: Arc<OperatorMetrics>,
+}
+
+impl SinkContext {
+    /// Makes the context of one of `workers` workers without a job, as tests of writers need it: a fresh start without
+    /// checkpoints, whose incarnation is 0; what is counted is its own. Its fields can be set.
+    #[must_use]
+    pub fn without_job(name: &str, worker: usize, workers: usize, clock: Clock) -> Self {
+        Self {
+            name: name.to_owned(),
+            worker,
+            workers,
+            restored_epoch: Epoch(0),
+            incarnation: 0,
+            leader: LeaderIncarnation::default(),
+            clock,
+            checkpoint_interval: None,
+            metrics: Metrics::default().operator(name, "sink", worker),
+        }
+    }
 }
 
 /// One worker's side of a sink.

@@ -31,7 +31,7 @@ impl FutureEvents {
     /// The latest event time that is not too far ahead of the clock.
     pub(super) fn latest(&self, clock: &Clock) -> EventTime {
         let Some((ms, _)) = &self.max_ahead else { return EventTime::MAX };
-        EventTime(clock.now_ms()).plus_ms(self.lead_ms).plus_ms(*ms)
+        EventTime(clock.processing_time().0).plus_ms(self.lead_ms).plus_ms(*ms)
     }
 
     /// Makes dead letters of the records of a batch that are too far ahead.
@@ -55,7 +55,7 @@ impl FutureEvents {
     /// Says once when what was read, of which `by` is the latest event time, has moved the watermark far ahead of the clock.
     pub(super) fn remark(&mut self, context: &WorkerContext, source: &str, to: EventTime, by: EventTime) {
         let clock = &context.process.clock;
-        let ahead_ms = to.plus_ms(-self.lead_ms).ms_since(EventTime(clock.now_ms()));
+        let ahead_ms = to.plus_ms(-self.lead_ms).ms_since(EventTime(clock.processing_time().0));
         if self.is_remarked || !clock.is_system() || ahead_ms < REMARKABLE || to == EventTime::MAX {
             return;
         }

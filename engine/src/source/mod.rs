@@ -17,11 +17,14 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::ConnectorError;
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{Metrics, OperatorMetrics};
 use crate::record::{Arrival, Data, DeadLetter, Record};
 use crate::time::EventTime;
 
 /// Something that records can be read from. Shared by all workers of a process.
+///
+/// What it says of its event times is asked once, before it is opened; a length of time that event time cannot be
+/// measured in is refused then.
 pub trait Source: Send + Sync + 'static {
     /// What it yields.
     type Item: Data;
@@ -34,28 +37,30 @@ pub trait Source: Send + Sync + 'static {
     /// When the source is not there or not readable, or when a restored position does not fit it.
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError>;
 
-    /// By how many ms its event times are ahead of those of other sources, by nature: what becomes known a week
-    /// later is a week ahead. Sources that are aligned, or follow others while idle, are compared without it.
-    fn lead_ms(&self) -> i64 {
-        0
-    }
-
-    /// How far behind the latest event time its records may be without being late: by this its watermark stays behind. While it
-    /// is idle its watermark follows those of other sources, and stays as far behind *their* latest event times, so that
-    /// records that it has then are not late either. Default: not at all.
-    fn out_of_orderness(&self) -> Duration {
+    /// Returns by how much its event times are ahead of those of other sources, by nature: what becomes known a week
+    /// later is a week ahead. Sources that are aligned, or follow others while idle, are compared without it. Whole
+    /// milliseconds; default: not at all.
+    fn lead(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// How many ms ahead of the job's clock (and of its [lead](Self::lead_ms)) an event time may be. What is further ahead is
-    /// a dead letter and moves no watermark. `None`: as the job says (`--max-ahead`).
-    fn max_ahead_ms(&self) -> Option<i64> {
+    /// Returns how far behind the latest event time its records may be without being late: by this its watermark stays behind.
+    /// While it is idle its watermark follows those of other sources, and stays as far behind *their* latest event times, so
+    /// that records that it has then are not late either. Whole milliseconds; default: not at all.
+    fn max_out_of_orderness(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Returns how far ahead of the job's clock (and of its [lead](Self::lead)) an event time may be. A record that is further
+    /// ahead becomes a dead letter and moves no watermark. Whole milliseconds; `None`: as the job says (`--max-ahead`).
+    fn max_ahead(&self) -> Option<Duration> {
         None
     }
 }
 
 /// What a source knows about the worker that opens it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SourceContext {
     /// The source's name in the job.
     pub name: String,
@@ -72,6 +77,16 @@ pub struct SourceContext {
     pub waker: Waker,
     /// What the source counts on this worker.
     pub metrics: Arc<OperatorMetrics>,
+}
+
+impl SourceContext {
+    /// Makes the context of one of `workers` workers without a job, as tests of readers need it: nothing is restored, nobody
+    /// is woken, and what is counted is its own. Its fields can be set.
+    #[must_use]
+    pub fn without_job(name: &str, worker: usize, workers: usize, clock: Clock) -> Self {
+        let metrics = Metrics::default().operator(name, "source", worker);
+        Self { name: name.to_owned(), worker, workers, restored: Vec::new(), clock, waker: Waker::default(), metrics }
+    }
 }
 
 /// Has a reader called again soon. Cheap to clone.
@@ -130,6 +145,7 @@ pub trait SourceReader: 'static {
 
 /// What the engine does after a [`SourceReader::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Next {
     /// There is more to read: call again as soon as the other operators had their turn.
     Now,
@@ -214,7 +230,7 @@ impl<T> Batch<T> {
     }
 
     /// Hands out a record that arrived just now, unless it is further in the future than the job allows
-    /// ([`Source::max_ahead_ms`]): then it becomes a dead letter that names `origin`. Returns whether it was handed out. A
+    /// ([`Source::max_ahead`]): then it becomes a dead letter that names `origin`. Returns whether it was handed out. A
     /// reader that promises a watermark asks here first: an event time that was not handed out must not move it.
     #[must_use]
     pub fn admit(&mut self, event_time: EventTime, data: T, origin: impl FnOnce() -> String) -> bool {

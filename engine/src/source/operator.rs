@@ -38,7 +38,7 @@ impl<'s> Flow<'s> {
     /// Reads from `source`. `name` is unique in the job and names the source in checkpoints.
     ///
     /// # Errors
-    /// When the name is taken or the source cannot be opened.
+    /// When the name is taken, a length of time that the source says is none of event time, or the source cannot be opened.
     pub fn source<S: Source>(&self, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
         operator(self, name, source)
     }
@@ -47,6 +47,7 @@ impl<'s> Flow<'s> {
 /// Builds the operator on this worker.
 fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
     let context = flow.claim_name(name)?;
+    let nature = Nature::of(name, source)?;
     context.ends.borrow_mut().sources.insert(name.to_owned());
     let metrics = context.process.metrics.operator(name, "source", context.worker);
     // The operator has an address only once the source is open: a builder may not be given up.
@@ -65,11 +66,7 @@ fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<St
         })
         .map_err(|source| JobError::of_connector(name, source))?;
     let watermark = context.restored.source_watermark(name).unwrap_or(EventTime::MIN);
-    let nature = Nature {
-        lead_ms: source.lead_ms(),
-        out_of_orderness_ms: i64::try_from(source.out_of_orderness().as_millis()).unwrap_or(i64::MAX),
-    };
-    let max_ahead_ms = source.max_ahead_ms().or(context.process.max_ahead_ms);
+    let max_ahead_ms = nature.max_ahead_ms.or(context.process.max_ahead_ms);
     let future = FutureEvents::new(nature.lead_ms, max_ahead_ms, &metrics);
     let clock = context.process.source_clocks.register(nature.reach(watermark));
 
@@ -265,12 +262,12 @@ impl<R: SourceReader> Ingest<R> {
 
     fn must_hold(&self) -> bool {
         let process = &self.context.process;
-        // The slowest one never waits for the others: what is held can only leave when it goes on.
+        // The slowest one never waits for the others: what is pending can only leave when it goes on.
         let least = process.source_clocks.least_active();
         let own = self.nature.reach(self.at.watermark).watermark;
         let ahead_ms = least.map_or(0, |least| own.ms_since(least.watermark));
         let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
-        let ahead = ahead_ms > 0 && (too_far || process.held.load(Ordering::Relaxed) >= process.max_held);
+        let ahead = ahead_ms > 0 && (too_far || process.pending.load(Ordering::Relaxed) >= process.max_pending);
         let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
         ahead || full || process.budget.is_spent()
     }

@@ -4,20 +4,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tidemill_state::{
-    Backend, BackendConfig, DEFAULT_KEY_GROUPS, Delta, KeyGroups, MemoryCheckpoint, StateEntry, hash_key,
+    DEFAULT_KEY_GROUPS, Delta, KeyGroups, MemoryCheckpoint, StateEntry, WorkerState, WorkerStateConfig, hash_key,
 };
 
 use super::must::must;
+use super::stage::by_clock;
 use crate::checkpoint::unclaimed;
 use crate::error::JobError;
 use crate::keyed::{Core, KeyOf, KeyedLogic, Order, Parts, Reached, States};
 use crate::metrics::Metrics;
 use crate::record::{Arrival, DeadLetter, Record};
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 
 /// Drives one keyed operator by hand: the shell, state and timers that a job would use, without threads and files.
 ///
-/// * Time: nothing moves but by [`watermark`](Self::watermark) and [`clock_ms`](Self::clock_ms).
+/// * Time: nothing moves but by [`watermark`](Self::watermark) and [`clock`](Self::clock).
 /// * Order: as the operator's [`Order`] says; results of different keys come worker by worker.
 /// * Guarantee: [`output`](Self::output) is what is committed: each result once, whatever crashed.
 ///
@@ -71,18 +72,18 @@ type Open<L> = Box<dyn Fn(&mut States<'_, <L as KeyedLogic>::Key>) -> Result<L, 
 #[derive(Clone, Copy)]
 struct Times {
     watermark: EventTime,
-    now_us: u64,
+    now: Arrival,
 }
 
 #[derive(Clone)]
 enum Step<D> {
     Record(EventTime, D),
     Watermark(EventTime),
-    Clock(u64),
+    Clock(Arrival),
 }
 
 struct TestWorker<L: KeyedLogic> {
-    backend: Backend,
+    worker_state: WorkerState,
     core: Core<L>,
 }
 
@@ -106,7 +107,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         key: impl Fn(&L::In) -> L::Key + 'static,
         open: impl Fn(&mut States<'_, L::Key>) -> Result<L, JobError> + 'static,
     ) -> Self {
-        let start = Times { watermark: EventTime::MIN, now_us: 0 };
+        let start = Times { watermark: EventTime::MIN, now: Arrival(0) };
         let mut test = Self {
             order,
             key_of: Rc::new(key),
@@ -147,13 +148,13 @@ impl<L: KeyedLogic> LogicTest<L> {
         self.step(Step::Watermark(EventTime(watermark)));
     }
 
-    /// The wall clock moves to here, in ms since the Unix epoch. A step back is ignored.
+    /// Moves the clock to `to`. A step back is ignored.
     ///
     /// # Panics
     /// As [`push`](Self::push).
     #[track_caller]
-    pub fn clock_ms(&mut self, ms: u64) {
-        self.step(Step::Clock(ms.saturating_mul(1000)));
+    pub fn clock(&mut self, to: ProcessingTime) {
+        self.step(Step::Clock(by_clock(to)));
     }
 
     /// Input ends: event time runs out, as at the end of a bounded input.
@@ -266,7 +267,7 @@ impl<L: KeyedLogic> LogicTest<L> {
     #[track_caller]
     pub fn state_bytes(&mut self) -> u64 {
         self.checkpoint();
-        self.workers.iter().map(|worker| worker.backend.memory_used()).sum()
+        self.workers.iter().map(|worker| worker.worker_state.memory_used()).sum()
     }
 
     #[track_caller]
@@ -287,18 +288,18 @@ impl<L: KeyedLogic> LogicTest<L> {
             Step::Record(event_time, data) => {
                 let group = KeyGroups::new(DEFAULT_KEY_GROUPS).of_hash(hash_key(&(self.key_of)(&data)));
                 let owner = KeyGroups::new(DEFAULT_KEY_GROUPS).worker_of(group, self.workers.len());
-                let record = Record { event_time, arrival: Arrival(self.at.now_us), data };
+                let record = Record { event_time, arrival: self.at.now, data };
                 self.workers[owner].core.take(vec![record])?;
             }
             Step::Watermark(watermark) if watermark > self.at.watermark => {
                 self.at.watermark = watermark;
                 self.workers.iter_mut().try_for_each(|worker| worker.core.pass(watermark))?;
             }
-            Step::Clock(now_us) => self.at.now_us = self.at.now_us.max(now_us),
+            Step::Clock(now) => self.at.now = self.at.now.max(now),
             Step::Watermark(_) => {}
         }
         for TestWorker { core, .. } in &mut self.workers {
-            core.now = Arrival(self.at.now_us);
+            core.now = self.at.now;
             core.fire_timers(core.lateness)?;
             core.fire_processing_timers()?;
         }
@@ -307,26 +308,26 @@ impl<L: KeyedLogic> LogicTest<L> {
 
     fn try_checkpoint(&mut self) -> Result<(), JobError> {
         let epoch = self.checkpoint.epoch() + 1;
-        let (watermark, now_ms) = (self.at.watermark.0, (self.at.now_us / 1000) as i64);
+        let (watermark, now_ms) = (self.at.watermark.0, (self.at.now.0 / 1000) as i64);
         let mut deltas = Vec::new();
         let mut states: Vec<StateEntry> = Vec::new();
-        for (index, TestWorker { backend, core }) in self.workers.iter_mut().enumerate() {
+        for (index, TestWorker { worker_state, core }) in self.workers.iter_mut().enumerate() {
             let mut delta = Delta::new(epoch, index as u32);
             core.states().begin_seal(epoch, watermark, now_ms)?;
             core.states().seal_on(usize::MAX, &mut delta)?;
             let delta = Arc::new(delta);
-            backend.db().push(Arc::clone(&delta))?;
-            backend.db().apply_pending()?;
-            backend.relieve();
+            worker_state.db().push(Arc::clone(&delta))?;
+            worker_state.db().apply_pending()?;
+            worker_state.evict();
             deltas.push(delta);
-            states = backend.states();
+            states = worker_state.states();
             self.committed.out.append(&mut core.buffers.out);
             self.committed.side.append(&mut core.buffers.side);
             self.committed.dead.extend(core.buffers.dead.drain(..).map(|record| record.data));
         }
         self.checkpoint.commit(epoch, states, deltas);
         if std::mem::take(&mut self.base_due) {
-            let bases = self.workers.iter().map(|worker| Ok(Arc::new(worker.backend.whole()?)));
+            let bases = self.workers.iter().map(|worker| Ok(Arc::new(worker.worker_state.whole()?)));
             self.checkpoint.rebase(bases.collect::<Result<Vec<_>, JobError>>()?);
         }
         self.checkpoint_at = self.at;
@@ -343,7 +344,7 @@ impl<L: KeyedLogic> LogicTest<L> {
     }
 
     fn open_worker(&self, worker: usize, workers: usize) -> Result<TestWorker<L>, JobError> {
-        let config = BackendConfig {
+        let config = WorkerStateConfig {
             dir: None,
             key_groups: KeyGroups::new(DEFAULT_KEY_GROUPS),
             worker,
@@ -351,16 +352,16 @@ impl<L: KeyedLogic> LogicTest<L> {
             memory_limit_bytes: self.state_memory,
             durable: true,
         };
-        let mut backend = Backend::in_memory(config, &self.checkpoint)?;
-        let parts = Parts::open(&mut backend, Self::NAME, self.order, &self.key_of, &self.open)?;
-        unclaimed::all_claimed(&backend.unclaimed(), Vec::new())?;
+        let mut worker_state = WorkerState::in_memory(config, &self.checkpoint)?;
+        let parts = Parts::open(&mut worker_state, Self::NAME, self.order, &self.key_of, &self.open)?;
+        unclaimed::all_claimed(&worker_state.unclaimed(), Vec::new())?;
         let metrics = Metrics::default().operator(Self::NAME, "keyed", worker);
         let key_of = Rc::clone(&self.key_of);
         // All workers have the same watermark.
         let start = (self.at.watermark, Reached::nothing(KeyGroups::new(DEFAULT_KEY_GROUPS)));
-        let mut core = Core::new(Self::NAME, key_of, parts, start, Arrival(self.at.now_us), metrics);
+        let mut core = Core::new(Self::NAME, key_of, parts, start, self.at.now, metrics);
         let restored = core.restored_keys()?;
         core.bring_back(&restored)?;
-        Ok(TestWorker { backend, core })
+        Ok(TestWorker { worker_state, core })
     }
 }

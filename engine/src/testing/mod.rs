@@ -6,7 +6,7 @@
 //! Simulation   a whole job in a world that a seed decides everything of          simulation/
 //! ```
 //! The first two are driven by the same verbs: [`push`](LogicTest::push) records, move the [`watermark`](LogicTest::watermark)
-//! and the [`clock`](LogicTest::clock_ms), take a checkpoint, crash (also to another number of workers), look at the
+//! and the [`clock`](LogicTest::clock), take a checkpoint, crash (also to another number of workers), look at the
 //! output. Output is what is committed, so a crash neither loses nor doubles any of it; what was pushed since
 //! the last checkpoint is pushed again by itself, as a source would.
 //!
@@ -24,6 +24,6 @@ mod stage;
 
 pub use logic::LogicTest;
 pub use program::ProgramTest;
-pub use simulation::{Found, Outside, OutsideError, Simulation, SimulationReport, SimulationSettings};
+pub use simulation::{FailingSeed, Outside, OutsideError, Simulation, SimulationReport, SimulationSettings};
 pub use sink::TestSink;
 pub use source::TestSource;

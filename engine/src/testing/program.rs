@@ -9,15 +9,16 @@ use tidemill_state::Rename;
 
 use super::sink::TestSink;
 use super::source::TestSource;
-use super::stage::{Build, Stage};
+use super::stage::{Build, Stage, by_clock};
 use crate::error::JobError;
 use crate::graph::Flow;
 use crate::record::Data;
 use crate::run::{Job, JobSettings};
+use crate::time::ProcessingTime;
 
 /// Runs a whole program and lets a test do everything that the world does to it.
 ///
-/// * Time: the watermark is moved by [`TestSource`]s, the wall clock by [`clock_ms`](Self::clock_ms).
+/// * Time: the watermark is moved by [`TestSource`]s, the wall clock by [`clock`](Self::clock).
 /// * Guarantee: outputs are exactly those of a job that was never disturbed, each once; so they are after a crash.
 /// * Cost: looking at output waits for one or two epochs of 20 ms.
 ///
@@ -142,10 +143,10 @@ impl ProgramTest {
         self.settings.drop_state = drop_state.iter().map(|name| (*name).to_owned()).collect();
     }
 
-    /// The wall clock moves to here, in ms since the Unix epoch. A step back is ignored. What was pushed and is not worked
+    /// Moves the job's clock to `to`. A step back is ignored. What was pushed and is not worked
     /// off yet sees the new time: [`settle`](Self::settle) first where it must not.
-    pub fn clock_ms(&self, ms: u64) {
-        self.stage.set_clock(ms.saturating_mul(1000));
+    pub fn clock(&self, to: ProcessingTime) {
+        self.stage.set_clock(by_clock(to));
     }
 
     /// Waits until everything that was done so far is worked off and committed. Records that wait for the watermark, as they do in

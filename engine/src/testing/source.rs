@@ -1,6 +1,7 @@
 //! A source that a test fills by hand: partitions of steps, read again from the committed position after a crash.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +12,7 @@ use crate::error::{ConnectorError, ErrorKind};
 use crate::locks::lock;
 use crate::record::Data;
 use crate::source::{Batch, Next, Source, SourceContext, SourceReader};
-use crate::time::EventTime;
+use crate::time::{EventTime, in_ms};
 
 /// A source that a test fills by hand. Cheap to clone: one clone goes into the program, one stays with the test.
 ///
@@ -80,7 +81,8 @@ impl<T: Data> Driven for Script<T> {
     }
 
     /// By neighbours that change places, so that each two that did are as near.
-    fn reorder(&self, within_ms: i64, chance: &mut ChaCha8Rng) {
+    fn reorder(&self, within: Duration, chance: &mut ChaCha8Rng) {
+        let within_ms = in_ms(within);
         const ROUNDS: usize = 8;
         if within_ms <= 0 {
             return;
@@ -282,8 +284,6 @@ impl<T: Data> SourceReader for TestReader<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Metrics;
-    use crate::source::Waker;
     use crate::testing::Simulation;
 
     /// An epoch may end, and the job crash, before a restored reader has read anything.
@@ -294,15 +294,8 @@ mod tests {
         (0..3).for_each(|partition| source.push_to(partition, 0, 1));
         let place = |partition| Place { partition, done: 1, watermark: EventTime(7), idle: false };
         let encoded = |places: &[Place]| serde_json::to_vec(places).unwrap();
-        let context = SourceContext {
-            name: "numbers".to_owned(),
-            worker: 0,
-            workers: 2,
-            restored: vec![encoded(&[place(1)]), encoded(&[place(0), place(2)])],
-            clock: sim.clock(),
-            waker: Waker::default(),
-            metrics: Metrics::default().operator("numbers", "source", 0),
-        };
+        let mut context = SourceContext::without_job("numbers", 0, 2, sim.clock());
+        context.restored = vec![encoded(&[place(1)]), encoded(&[place(0), place(2)])];
         let reader = source.open(context).unwrap();
         assert_eq!(reader.position().unwrap(), encoded(&[place(0), place(2)]));
     }

@@ -11,9 +11,16 @@ use crate::clock::Clock;
 use crate::error::{ConnectorError, ErrorKind, JobError};
 use crate::graph::Flow;
 use crate::locks::{lock, whole};
+use crate::record::Arrival;
 use crate::threads;
+use crate::time::ProcessingTime;
 
 pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
+
+/// Returns the time as a clock has it: in microseconds, not before the Unix epoch.
+pub(super) fn by_clock(at: ProcessingTime) -> Arrival {
+    Arrival(u64::try_from(at.0).unwrap_or(0).saturating_mul(1000))
+}
 
 /// Why a source fails that a test has crash.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +45,7 @@ pub(super) trait Driven: Send + Sync {
     fn end(&self);
     fn set_crashed(&self, crashed: bool);
     /// Records that are no further apart than this in event time, and not parted by a watermark, change places.
-    fn reorder(&self, within_ms: i64, chance: &mut ChaCha8Rng);
+    fn reorder(&self, within: Duration, chance: &mut ChaCha8Rng);
 }
 
 /// What the stage knows of a sink.
@@ -82,7 +89,7 @@ impl Stage {
 
     pub(super) fn new() -> Self {
         Self {
-            clock: Clock::manual(0),
+            clock: Clock::manual(Arrival(0)),
             sources: Mutex::default(),
             sinks: Mutex::default(),
             job: Mutex::default(),
@@ -117,9 +124,9 @@ impl Stage {
     }
 
     /// The sources end where they are, and begin in an order of records that is drawn.
-    pub(super) fn prepare(&self, within_ms: i64, chance: &mut ChaCha8Rng) {
+    pub(super) fn prepare(&self, within: Duration, chance: &mut ChaCha8Rng) {
         for source in &*lock(&self.sources) {
-            source.reorder(within_ms, chance);
+            source.reorder(within, chance);
             source.end();
         }
     }
@@ -141,8 +148,8 @@ impl Stage {
         self.time_moved.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn set_clock(&self, micros: u64) {
-        self.clock.set(micros.max(self.clock.now().0));
+    pub(super) fn set_clock(&self, to: Arrival) {
+        self.clock.set(to.max(self.clock.now()));
         self.time_moves();
     }
 

@@ -43,14 +43,14 @@ pub const fn in_ms(duration: Duration) -> i64 {
 /// Whole milliseconds of a duration that event time can be measured in.
 ///
 /// # Errors
-/// A duration that is not a whole number of milliseconds; the text completes the sentence "SOMETHING is …".
+/// A duration that is not a whole number of milliseconds, or more of them than an `i64` has; the text completes the sentence
+/// "SOMETHING is …".
 #[doc(hidden)]
 pub fn whole_ms(duration: Duration) -> Result<i64, String> {
-    if duration.subsec_nanos() % 1_000_000 == 0 {
-        Ok(in_ms(duration))
-    } else {
-        Err(format!("{duration:?}, but event time has whole milliseconds"))
+    if !duration.subsec_nanos().is_multiple_of(1_000_000) {
+        return Err(format!("{duration:?}, but event time has whole milliseconds"));
     }
+    i64::try_from(duration.as_millis()).map_err(|_| format!("{duration:?}, but event time spans {} ms", i64::MAX))
 }
 
 #[cfg(test)]
@@ -62,6 +62,8 @@ mod tests {
         assert_eq!(whole_ms(minutes(2) + millis(5)), Ok(120_005));
         let refused = whole_ms(Duration::from_micros(1_500)).unwrap_err();
         assert_eq!(refused, "1.5ms, but event time has whole milliseconds");
+        let refused = whole_ms(Duration::from_secs(u64::MAX)).unwrap_err();
+        assert_eq!(refused, "18446744073709551615s, but event time spans 9223372036854775807 ms");
         assert_eq!((in_ms(Duration::MAX), in_ms(days(1))), (i64::MAX, hours(24).as_millis() as i64));
         assert_eq!(days(u64::MAX), Duration::from_secs(u64::MAX));
     }

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidemill_state::Backend;
+use tidemill_state::WorkerState;
 use timely::scheduling::Activator;
 
 use super::alarms::Alarms;
 use super::process::Process;
-use crate::checkpoint::restore::Start;
+use crate::checkpoint::restore::StartingPoint;
 use crate::checkpoint::restored::{Ends, Restored};
 use crate::epoch::Epochs;
 use crate::error::JobError;
@@ -31,9 +31,9 @@ pub(crate) struct WorkerContext {
     pub(crate) checkpoint_interval: Option<Duration>,
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
-    pub(crate) backend: RefCell<Backend>,
+    pub(crate) worker_state: RefCell<WorkerState>,
     pub(crate) epochs: RefCell<Epochs>,
-    pub(crate) start: Arc<Start>,
+    pub(crate) start: Arc<StartingPoint>,
     /// What old workers left besides their states.
     pub(crate) restored: Arc<Restored>,
     /// The sources and sinks of this program.

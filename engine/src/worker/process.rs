@@ -17,9 +17,9 @@ pub(crate) struct Process {
     pub(crate) clock: Clock,
     pub(crate) budget: Budget,
     /// Records that wait for the watermark in event-time ordered operators.
-    pub(crate) held: AtomicI64,
+    pub(crate) pending: AtomicI64,
     /// How many of them there may be before sources that are ahead of the slowest one wait for it.
-    pub(crate) max_held: i64,
+    pub(crate) max_pending: i64,
     /// How far a source may be ahead of the slowest one.
     pub(crate) max_drift_ms: Option<i64>,
     /// How far an event time may be ahead of the clock, where its source does not say.

@@ -67,7 +67,7 @@ impl KeyedLogic for Closing {
         match record.data {
             Either::First(open) => {
                 // A bid in the very millisecond of the end still counts.
-                ctx.set_timer(EventTime(open.expires as i64).plus_ms(1));
+                ctx.set_timer(EventTime(open.expires as i64) + millis(1));
                 self.open.put(ctx, open)?;
             }
             // One on an auction that is not open, before it or after, is none.

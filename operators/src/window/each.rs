@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{LogicError, ParameterStates, ValueState};
-use tidemill_engine::{Data, EventTime, JobError, Record};
+use tidemill_engine::{Data, EventTime, JobError, ProcessingTime, Record};
 use tidemill_state::Key;
 
 use super::aggregate::Aggregate;
@@ -128,7 +128,7 @@ where
         let (clock, trigger) = (self.spec.clock, self.spec.trigger);
         let (now, time) = (clock.now(ctx), clock.of_record(ctx));
         let (mut told, mut needless) = (Vec::new(), Vec::new());
-        let processing = EventTime(ctx.processing_time_ms());
+        let processing = EventTime(ctx.processing_time().0);
         let (timer, early_timer) = self.open.update(ctx, VecDeque::new, |open| {
             let (at, mut opened) = match self.spec.assigner.merges() {
                 true => self.merge_overlapping(open, window, &mut told, &mut needless),
@@ -169,7 +169,7 @@ where
         if let Some((of, at)) = early_timer {
             match of {
                 TimeDomain::Event => ctx.set_timer(at),
-                TimeDomain::Processing => ctx.set_processing_timer(at.0),
+                TimeDomain::Processing => ctx.set_processing_timer(ProcessingTime(at.0)),
             }
         }
         self.tell(ctx, told);

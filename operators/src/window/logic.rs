@@ -1,7 +1,7 @@
 //! The logic of every window operator: one of three, as its windows are.
 
 use tidemill_engine::shell::{KeyedLogic, LogicError, States};
-use tidemill_engine::{Data, EventTime, JobError, Record};
+use tidemill_engine::{Data, EventTime, JobError, ProcessingTime, Record};
 use tidemill_state::Key;
 
 use super::aggregate::Aggregate;
@@ -76,7 +76,7 @@ where
         self.on_time(ctx, TimeDomain::Event, at)
     }
 
-    fn on_processing_timer(&mut self, ctx: &mut WindowContext<'_, K, A>, at_ms: i64) -> Result<(), LogicError> {
-        self.on_time(ctx, TimeDomain::Processing, EventTime(at_ms))
+    fn on_processing_timer(&mut self, ctx: &mut WindowContext<'_, K, A>, at: ProcessingTime) -> Result<(), LogicError> {
+        self.on_time(ctx, TimeDomain::Processing, EventTime(at.0))
     }
 }

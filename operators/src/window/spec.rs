@@ -4,8 +4,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
-use tidemill_engine::EventTime;
 use tidemill_engine::shell::Context;
+use tidemill_engine::{EventTime, ProcessingTime};
 use tidemill_state::{Key, Parameters};
 
 use super::assigner::Assigner;
@@ -34,7 +34,7 @@ impl TimeDomain {
     pub(crate) fn of_record<K: Key, O, S>(self, ctx: &Context<'_, K, O, S>) -> EventTime {
         match self {
             Self::Event => ctx.event_time(),
-            Self::Processing => EventTime(ctx.processing_time_ms()),
+            Self::Processing => EventTime(ctx.processing_time().0),
         }
     }
 
@@ -42,7 +42,7 @@ impl TimeDomain {
     pub(crate) fn now<K: Key, O, S>(self, ctx: &Context<'_, K, O, S>) -> EventTime {
         match self {
             Self::Event => ctx.watermark(),
-            Self::Processing => EventTime(ctx.processing_time_ms()),
+            Self::Processing => EventTime(ctx.processing_time().0),
         }
     }
 
@@ -50,7 +50,7 @@ impl TimeDomain {
         match self {
             Self::Event => ctx.set_timer(at),
             Self::Processing => {
-                ctx.set_processing_timer(at.0);
+                ctx.set_processing_timer(ProcessingTime(at.0));
                 // Processing time does not run out with the input; event time does.
                 ctx.set_timer(EventTime::MAX);
             }
@@ -60,7 +60,7 @@ impl TimeDomain {
     pub(crate) fn cancel_timer<K: Key, O, S>(self, ctx: &mut Context<'_, K, O, S>, at: EventTime) {
         match self {
             Self::Event => ctx.cancel_timer(at),
-            Self::Processing => ctx.cancel_processing_timer(at.0),
+            Self::Processing => ctx.cancel_processing_timer(ProcessingTime(at.0)),
         };
     }
 }

@@ -23,7 +23,7 @@ pub struct Starter<'a> {
 
 /// A file of `manifests/` and what is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct ManifestFile {
     /// Its number.
     pub number: u64,
     /// SHA-256 of its bytes, in hexadecimal digits.
@@ -58,11 +58,11 @@ impl Claim {
     }
 
     /// Creates its file.
-    pub(super) fn put(&self, store: &dyn CheckpointStore) -> Result<Found, StateError> {
+    pub(super) fn put(&self, store: &dyn CheckpointStore) -> Result<ManifestFile, StateError> {
         let bytes = self.encode()?;
         let file = Manifest::file(self.claim);
         store.put_new(&file, &bytes).map_err(|error| error.by(|file| describe(store, file), &file))?;
-        Ok(Found { number: self.claim, sha256: sha256(&bytes) })
+        Ok(ManifestFile { number: self.claim, sha256: sha256(&bytes) })
     }
 }
 

@@ -99,7 +99,7 @@ fn wrong_length(found: Option<u64>, wanted: u64) -> Option<String> {
 
 /// A file that a running job's checkpoints need, and that is gone or was cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LostFile {
+pub struct MissingFile {
     /// The epoch of a delta; none of another file.
     pub delta_of: Option<u64>,
     /// Which file, and what is wrong with it.
@@ -121,7 +121,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the store is no longer the place it was, or cannot be asked.
-    pub fn look(&mut self, store: &dyn CheckpointStore, files: &WorkerEntry) -> Result<Vec<LostFile>, StateError> {
+    pub fn look(&mut self, store: &dyn CheckpointStore, files: &WorkerEntry) -> Result<Vec<MissingFile>, StateError> {
         store.check_place()?;
         let all: Vec<Named<'_>> = files.named().collect();
         let now = all.iter().cycle().skip(self.next).take(all.len().min(Self::FILES_AT_A_LOOK));
@@ -134,7 +134,7 @@ impl Watch {
 fn lost_of<'n, 'm: 'n>(
     store: &dyn CheckpointStore,
     files: impl Iterator<Item = &'n Named<'m>>,
-) -> Result<Vec<LostFile>, StateError> {
+) -> Result<Vec<MissingFile>, StateError> {
     let mut lost = Vec::new();
     for named in files {
         let (file, len, delta_of) = match named {
@@ -142,7 +142,7 @@ fn lost_of<'n, 'm: 'n>(
             Named::OfBase { file, len } => (file, *len, None),
         };
         if let Some(fault) = wrong_length(store.len(file)?, len) {
-            lost.push(LostFile { delta_of, what: format!("\"{}\": {fault}", store.locate(file)) });
+            lost.push(MissingFile { delta_of, what: format!("\"{}\": {fault}", store.locate(file)) });
         }
     }
     Ok(lost)

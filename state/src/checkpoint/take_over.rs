@@ -14,7 +14,7 @@
 //!
 //! Known limit: a run that is fenced notices when it commits next, not before. Until then it works for nothing.
 
-use super::claim::{Claim, Found, Starter, claim_in, sha256};
+use super::claim::{Claim, ManifestFile, Starter, claim_in, sha256};
 use super::history::{checkpoints, epoch_of_file, list_epochs, newest_state};
 use super::manifest::Manifest;
 use super::plan::{RestoreFrom, RestorePlan, plan_restore};
@@ -28,13 +28,13 @@ const TRIES: usize = 100;
 
 /// What a start goes on from. Dropping it changes nothing.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct Takeover {
     /// What is restored; nothing on a fresh start.
     pub manifest: Option<Manifest>,
     /// The first epoch that this start commits. Numbers are never used again.
     pub first_epoch: u64,
     /// The file of `manifests/` that holds what is restored, for other processes of the job.
-    pub found: Found,
+    pub found: ManifestFile,
     claim: Option<u64>,
     /// The claim that gives up later epochs, once nothing can stop the start.
     gives_up: Option<Claim>,
@@ -45,7 +45,11 @@ pub struct Taken {
 ///
 /// # Errors
 /// As [`plan_restore`]: then nothing is changed.
-pub fn take_over(store: &dyn CheckpointStore, from: &RestoreFrom, starter: &Starter<'_>) -> Result<Taken, StateError> {
+pub fn take_over(
+    store: &dyn CheckpointStore,
+    from: &RestoreFrom,
+    starter: &Starter<'_>,
+) -> Result<Takeover, StateError> {
     let (mut lost, mut refused) = (None, 0);
     for _ in 0..TRIES {
         let newest = list_epochs(store)?.last().copied();
@@ -73,7 +77,7 @@ fn try_to_take(
     from: &RestoreFrom,
     starter: &Starter<'_>,
     newest: Option<u64>,
-) -> Result<Option<Taken>, StateError> {
+) -> Result<Option<Takeover>, StateError> {
     let below = newest.map(|newest| store.get(&Manifest::file(newest))).transpose()?;
     let restored = match plan_restore(store, from, starter.job, starter.key_groups)? {
         RestorePlan::StartEmpty => None,
@@ -91,12 +95,12 @@ fn try_to_take(
         let Some(found) = file_of(store, manifest)? else { return Ok(None) };
         let first_epoch = manifest.epoch + 1;
         let (claim, gives_up) = (None, None);
-        return Ok(Some(Taken { manifest: restored, first_epoch, found, claim, gives_up, incarnation }));
+        return Ok(Some(Takeover { manifest: restored, first_epoch, found, claim, gives_up, incarnation }));
     }
     let found = Claim::new(starter, claim, of).put(store)?;
     let gives_up = goes_back.then(|| Claim { gives_up: true, ..Claim::new(starter, claim + 1, restored.clone()) });
     let first_epoch = claim + 1 + u64::from(goes_back);
-    let taken = Taken { manifest: restored, first_epoch, found, claim: Some(claim), gives_up, incarnation };
+    let taken = Takeover { manifest: restored, first_epoch, found, claim: Some(claim), gives_up, incarnation };
     if still_below(store, claim, newest, below.as_deref())? {
         return taken.with_file_of_restored(store).map(Some);
     }
@@ -105,11 +109,11 @@ fn try_to_take(
 }
 
 /// The file that has this manifest: its own, or a claim's.
-fn file_of(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Option<Found>, StateError> {
-    let found = |number: &u64| -> Option<Found> {
+fn file_of(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Option<ManifestFile>, StateError> {
+    let found = |number: &u64| -> Option<ManifestFile> {
         let bytes = store.get(&Manifest::file(*number)).ok()?;
         let same = Manifest::read(store, *number, &bytes).is_ok_and(|found| found == *manifest);
-        same.then(|| Found { number: *number, sha256: sha256(&bytes) })
+        same.then(|| ManifestFile { number: *number, sha256: sha256(&bytes) })
     };
     Ok(list_epochs(store)?.iter().find_map(found))
 }
@@ -131,7 +135,7 @@ fn still_below(
     Ok(now.as_deref() == read)
 }
 
-impl Taken {
+impl Takeover {
     /// Going back: what is restored is in its own file, not in the claim.
     fn with_file_of_restored(mut self, store: &dyn CheckpointStore) -> Result<Self, StateError> {
         if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest)
@@ -195,7 +199,7 @@ impl Taken {
 ///
 /// # Errors
 /// When the file is not there, or another.
-pub fn follow(store: &dyn CheckpointStore, found: &Found) -> Result<Option<Manifest>, StateError> {
+pub fn follow(store: &dyn CheckpointStore, found: &ManifestFile) -> Result<Option<Manifest>, StateError> {
     let file = Manifest::file(found.number);
     let differs = |here: String| {
         StateError::Invalid(format!(

@@ -19,7 +19,7 @@ use crate::evolve::changes::Changes;
 use crate::evolve::spec::StateEntry;
 use crate::ids::KeyGroups;
 use crate::rows::db::Db;
-use crate::worker::{Backend, BackendConfig, RestoredWorker};
+use crate::worker::{RestoredWorker, WorkerState, WorkerStateConfig};
 
 fn manifest_of(store: &dyn CheckpointStore, epoch: u64) -> Manifest {
     let delta = Delta::new(epoch, 0).store(store, 9).unwrap();
@@ -210,7 +210,7 @@ fn empty_manifest(epoch: u64) -> Manifest {
 
 fn restored(store: &Arc<dyn CheckpointStore>, manifest: &Manifest) -> Vec<u64> {
     let count = |worker: usize| {
-        let config = BackendConfig {
+        let config = WorkerStateConfig {
             dir: None,
             key_groups: KeyGroups::new(128),
             worker,
@@ -219,8 +219,8 @@ fn restored(store: &Arc<dyn CheckpointStore>, manifest: &Manifest) -> Vec<u64> {
             durable: true,
         };
         let (manifest, changes, store) = (Arc::new(manifest.clone()), Changes::default(), Arc::clone(store));
-        let backend = Backend::open(config, Some(RestoredWorker { manifest, changes, store })).unwrap();
-        let value = backend.db().get("op/count", &row(worker)).unwrap().unwrap();
+        let worker_state = WorkerState::open(config, Some(RestoredWorker { manifest, changes, store })).unwrap();
+        let value = worker_state.db().get("op/count", &row(worker)).unwrap().unwrap();
         u64::from_le_bytes(value.try_into().unwrap())
     };
     (0..2).map(count).collect()

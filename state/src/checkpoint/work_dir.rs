@@ -13,13 +13,13 @@ use crate::error::StateError;
 
 /// A process's own folder; removed when this is dropped.
 #[derive(Debug)]
-pub struct Workplace {
+pub struct WorkDir {
     dir: PathBuf,
     lock: PathBuf,
     _held: File,
 }
 
-impl Workplace {
+impl WorkDir {
     /// Makes the folder `name` under `root`, and removes the folders there whose process was killed.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Workplace {
     }
 }
 
-impl Drop for Workplace {
+impl Drop for WorkDir {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.dir, &self.lock) {
             tracing::warn!(%error, dir = %self.dir.display(), "could not remove the working folder");
@@ -101,11 +101,11 @@ mod tests {
     #[test]
     fn a_killed_owners_folder_is_removed_and_a_living_ones_is_not() {
         let root = tempfile::tempdir().unwrap();
-        let living = Workplace::claim(root.path(), "a").unwrap();
+        let living = WorkDir::claim(root.path(), "a").unwrap();
         fs::create_dir_all(living.worker(0)).unwrap();
         fs::create_dir_all(root.path().join("dead/w000")).unwrap();
         File::create(root.path().join("dead.lock")).unwrap();
-        let other = Workplace::claim(root.path(), "b").unwrap();
+        let other = WorkDir::claim(root.path(), "b").unwrap();
         assert!(living.worker(0).exists());
         assert!(!root.path().join("dead").exists() && !root.path().join("dead.lock").exists());
         drop((living, other));

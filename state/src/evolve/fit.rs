@@ -17,7 +17,7 @@ fn clock_of(ttl: Option<Ttl>) -> Option<String> {
 }
 
 /// How a program reads the rows of a state.
-pub(crate) trait Rows {
+pub(crate) trait StoredRows {
     /// The kind, as in manifests.
     fn kind(&self) -> &'static str;
 
@@ -67,7 +67,7 @@ const OTHER_RECORDS: &str = "timers and records that wait for the watermark keep
                              operator another name, and the old one up with --drop-state";
 
 /// Compares what a checkpoint has with what the program reads.
-pub(crate) fn fit(stored: &StateEntry, rows: &dyn Rows) -> Fit {
+pub(crate) fn fit(stored: &StateEntry, rows: &dyn StoredRows) -> Fit {
     let (newest, oldest) = rows.versions();
     let version = u32::from(stored.version);
     let (kind, reads) =
@@ -104,7 +104,7 @@ pub(crate) struct ValueRows<'a, K, V> {
     pub(crate) key: PhantomData<K>,
 }
 
-impl<K: Key, V: Value> Rows for ValueRows<'_, K, V> {
+impl<K: Key, V: Value> StoredRows for ValueRows<'_, K, V> {
     fn kind(&self) -> &'static str {
         "value"
     }
@@ -132,7 +132,7 @@ pub(crate) struct LogRows<'a, K, V, H> {
     pub(crate) key: PhantomData<K>,
 }
 
-impl<K: Key, V: Value, H: Value> Rows for LogRows<'_, K, V, H> {
+impl<K: Key, V: Value, H: Value> StoredRows for LogRows<'_, K, V, H> {
     fn kind(&self) -> &'static str {
         "log"
     }
@@ -180,13 +180,13 @@ impl PassingRows {
         Self { kind: "timers", version, layout }
     }
 
-    pub(crate) fn held<T: Value>(version: u8) -> Self {
+    pub(crate) fn pending<T: Value>(version: u8) -> Self {
         let layout = Layout { value: Some(Shape::of::<T>()), ..Layout::default() };
-        Self { kind: "held", version, layout }
+        Self { kind: "pending", version, layout }
     }
 }
 
-impl Rows for PassingRows {
+impl StoredRows for PassingRows {
     fn kind(&self) -> &'static str {
         self.kind
     }

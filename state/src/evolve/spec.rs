@@ -1,11 +1,13 @@
 //! What a state is called, which version its values have, and how long they live.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::parameters::Parameters;
 use super::shape::Layout;
+use crate::error::StateError;
 
 /// The name of a state: unique within its job, the same in every run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,10 +40,26 @@ pub struct StateSpec {
 /// How long a value lives after it was last written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ttl {
-    /// This many milliseconds,
-    pub after_ms: i64,
-    /// by this clock.
+    /// How long a value lives after it was last written: whole milliseconds, at least one.
+    pub after: Duration,
+    /// The clock that measures it.
     pub clock: TtlClock,
+}
+
+impl Ttl {
+    /// Returns it in milliseconds, as expiry is computed and stored.
+    pub(crate) fn after_ms(self, state: &StateName) -> Result<i64, StateError> {
+        let after = self.after;
+        i64::try_from(after.as_millis())
+            .ok()
+            .filter(|ms| *ms > 0 && after.subsec_nanos().is_multiple_of(1_000_000))
+            .ok_or_else(|| {
+                StateError::Invalid(format!(
+                    "state \"{state}\": its values live for {after:?}: give whole milliseconds, from 1 to {}",
+                    i64::MAX
+                ))
+            })
+    }
 }
 
 /// The clock of a TTL.
@@ -60,7 +78,7 @@ pub struct StateEntry {
     pub name: String,
     /// Version of its values.
     pub version: u8,
-    /// `value`, `log`, `timers`, `held`.
+    /// `value`, `log`, `timers`, `pending`.
     pub kind: String,
     /// What its rows look like; not told by manifests of 0.1.0 before states could evolve.
     #[serde(default, skip_serializing_if = "Option::is_none")]

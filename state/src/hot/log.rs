@@ -14,11 +14,11 @@ use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::hot::entry::Entry;
-use crate::hot::table::Table;
+use crate::hot::table::HotTable;
 use crate::key::{Key, Value};
 
 /// A queue per key, with a header.
-pub type LogTable<K, V, H = ()> = Table<K, Log<V, H>>;
+pub type LogTable<K, V, H = ()> = HotTable<K, Log<V, H>>;
 
 /// What one key has: a queue, and the header beside it.
 pub struct Log<V, H = ()> {

@@ -1,4 +1,4 @@
-//! Held records: what waits for the watermark, in event-time order.
+//! Pending records: what waits for the watermark, in event-time order.
 //!
 //! ```text
 //! push ──▶ slab (the records, moved once in and once out; places are reused while they are in the cache)
@@ -228,7 +228,7 @@ struct Stored<T> {
 }
 
 fn read_row<T: Value>(row: &[u8], value: &[u8], version: u8) -> Result<Stored<T>, DecodeError> {
-    let short = || DecodeError("a held record's row is too short".to_owned());
+    let short = || DecodeError("a pending record's row is too short".to_owned());
     let (_, rest) = row.split_first_chunk::<2>().ok_or_else(short)?;
     let (time, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
     let sequence = rest.try_into().map(u64::from_be_bytes).map_err(|_| short())?;
@@ -295,7 +295,7 @@ impl<T: Value> Persistent for OrderBuffer<T> {
     fn set_now(&mut self, _event_time_ms: i64, _processing_time_ms: i64) {}
 
     fn kind(&self) -> &'static str {
-        "held"
+        "pending"
     }
 
     fn spec(&self) -> &StateSpec {

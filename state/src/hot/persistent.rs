@@ -28,7 +28,7 @@ pub trait Persistent {
 
     /// Looks at the entries with these hashes, for nothing but to have them in the processor's caches: their turn is
     /// next, and misses that do not depend on each other are waited for together.
-    fn warm(&self, hashes: &[u64]) {
+    fn prefetch(&self, hashes: &[u64]) {
         let _ = hashes;
     }
 

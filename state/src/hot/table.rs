@@ -65,7 +65,7 @@ struct Sealing {
 }
 
 /// The hot table of one state.
-pub struct Table<K, E> {
+pub struct HotTable<K, E> {
     spec: StateSpec,
     name: String,
     key_groups: KeyGroups,
@@ -96,7 +96,7 @@ pub struct Table<K, E> {
 /// Looks at an entry ahead of its turn.
 type Look<E> = Box<dyn Fn(&E)>;
 
-impl<K: Key, E: Entry> Table<K, E> {
+impl<K: Key, E: Entry> HotTable<K, E> {
     /// Slots looked at per write for expired entries. A write leaves one to be looked at, later.
     const EXPIRED_PER_WRITE: usize = 4;
     /// The same per seal, where nothing is written.
@@ -110,7 +110,8 @@ impl<K: Key, E: Entry> Table<K, E> {
         memory: MemoryUse,
     ) -> Result<Self, StateError> {
         let name = spec.name.to_string();
-        let expiry = spec.ttl.map(|ttl| ExpiryQueue::new(ttl.after_ms));
+        let after_ms = spec.ttl.map(|ttl| ttl.after_ms(&spec.name)).transpose()?;
+        let expiry = after_ms.map(ExpiryQueue::new);
         db.ensure(&name)?;
         let mut table = Self {
             spec,
@@ -179,8 +180,8 @@ impl<K: Key, E: Entry> Table<K, E> {
         if slot.expires <= now {
             slot.removed |= slot.entry.take().is_some() && slot.stored;
         }
-        if let (Some(ttl), Some(expiry)) = (self.spec.ttl, &mut self.expiry) {
-            slot.expires = now.saturating_add(ttl.after_ms);
+        if let Some(expiry) = &mut self.expiry {
+            slot.expires = now.saturating_add(expiry.after_ms());
             expiry.list(number, slot.expires);
         }
         Ok(slot.entry.get_or_insert_with(make))

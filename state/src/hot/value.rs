@@ -4,11 +4,11 @@ use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::hot::entry::Entry;
-use crate::hot::table::Table;
+use crate::hot::table::HotTable;
 use crate::key::{Key, Value};
 
 /// One value per key.
-pub type ValueTable<K, V> = Table<K, Single<V>>;
+pub type ValueTable<K, V> = HotTable<K, Single<V>>;
 
 /// The entry of value state.
 pub struct Single<V>(V);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use super::maps::Maps;
 #[cfg(feature = "rocksdb")]
 use super::rocks::Rocks;
-use super::snapshot::Snapshot;
+use super::snapshot::RowSnapshot;
 use super::store::RowStore;
 use crate::checkpoint::delta::Delta;
 use crate::error::StateError;
@@ -169,7 +169,7 @@ impl Db {
     ///
     /// # Errors
     /// When RocksDB refuses.
-    pub fn snapshot(&self) -> Result<Snapshot, StateError> {
+    pub fn snapshot(&self) -> Result<RowSnapshot, StateError> {
         let _in_order = locks::lock(&self.applying);
         self.apply_in_order()?;
         self.rows.snapshot(self.applied())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::RwLock;
 
-use super::snapshot::Snapshot;
+use super::snapshot::RowSnapshot;
 use super::store::{Put, Renew, RowStore, Visit, check_row};
 use crate::checkpoint::delta::{Delta, Op, Ops};
 use crate::codec::{self, DecodeError};
@@ -13,11 +13,11 @@ use crate::ids::KeyGroup;
 use crate::locks;
 
 /// The rows of one state.
-type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+type SortedRows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The rows of each state.
 #[derive(Debug, Default)]
-pub(crate) struct Maps(RwLock<BTreeMap<String, Rows>>);
+pub(crate) struct Maps(RwLock<BTreeMap<String, SortedRows>>);
 
 impl RowStore for Maps {
     fn ensure(&self, state: &str) -> Result<(), StateError> {
@@ -62,7 +62,7 @@ impl RowStore for Maps {
         fill: &mut dyn FnMut(&mut Put<'_>) -> Result<(), StateError>,
     ) -> Result<(), StateError> {
         // They may be filled from a scan of this very store, which is done before any is put.
-        let mut new = Rows::new();
+        let mut new = SortedRows::new();
         let filled = fill(&mut |key, value| {
             check_row(state, key, value)?;
             new.insert(key.to_vec(), value.to_vec());
@@ -95,16 +95,16 @@ impl RowStore for Maps {
     /// They stay: a table reads nothing that has expired, and removes what it has read.
     fn expired(&self, _state: &str, _before: i64) {}
 
-    fn snapshot(&self, epoch: u64) -> Result<Snapshot, StateError> {
+    fn snapshot(&self, epoch: u64) -> Result<RowSnapshot, StateError> {
         let mut delta = Delta::new(epoch, 0);
         for (state, rows) in &*locks::read(&self.0) {
             delta.set_section(state.clone(), puts(state, rows)?);
         }
-        Ok(Snapshot::of_rows(delta))
+        Ok(RowSnapshot::of_rows(delta))
     }
 }
 
-fn change(rows: &mut Rows, op: Op<'_>) {
+fn change(rows: &mut SortedRows, op: Op<'_>) {
     match op {
         Op::Put { key, value } => drop(rows.insert(key.to_vec(), value.to_vec())),
         Op::Delete { key } => drop(rows.remove(key)),
@@ -125,7 +125,7 @@ fn change(rows: &mut Rows, op: Op<'_>) {
 }
 
 /// The changes that make these rows of nothing.
-fn puts(state: &str, rows: &Rows) -> Result<Ops, StateError> {
+fn puts(state: &str, rows: &SortedRows) -> Result<Ops, StateError> {
     let mut ops = Ops::default();
     for (key, value) in rows {
         let unwritable = |e: DecodeError| StateError::Unwritable {

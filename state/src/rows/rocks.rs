@@ -13,7 +13,7 @@ use rocksdb::{
 };
 
 use super::options::{BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, family_options, options, without_log};
-use super::snapshot::Snapshot;
+use super::snapshot::RowSnapshot;
 use super::store::{Put, Renew, RowStore, Visit, check_row};
 use crate::checkpoint::delta::{Delta, Op};
 use crate::codec;
@@ -236,7 +236,7 @@ impl RowStore for Rocks {
         }
     }
 
-    fn snapshot(&self, epoch: u64) -> Result<Snapshot, StateError> {
+    fn snapshot(&self, epoch: u64) -> Result<RowSnapshot, StateError> {
         let folder = self.path.with_extension("snapshot");
         let rocks = locks::read(&self.rocks);
         let checkpoint = Checkpoint::new(&rocks).map_err(self.error("prepare a snapshot"))?;
@@ -244,7 +244,7 @@ impl RowStore for Rocks {
         checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;
         self.check_links(&rocks, &folder)?;
         make_durable(&folder)?;
-        Ok(Snapshot::of_folder(epoch, folder))
+        Ok(RowSnapshot::of_folder(epoch, folder))
     }
 
     #[cfg(test)]

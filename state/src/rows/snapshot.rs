@@ -8,7 +8,7 @@ use crate::checkpoint::store::{BaseEntry, BaseFile, CheckpointStore};
 use crate::error::StateError;
 
 /// A base snapshot that is not in the checkpoint store yet.
-pub struct Snapshot {
+pub struct RowSnapshot {
     epoch: u64,
     files: Files,
 }
@@ -21,7 +21,7 @@ enum Files {
     Rows(Delta),
 }
 
-impl Snapshot {
+impl RowSnapshot {
     const ROWS: &str = "rows";
 
     #[cfg(feature = "rocksdb")]

@@ -4,7 +4,7 @@
 //! ([`Maps`](super::maps::Maps)): `tests.rs` gives both the same calls. It is called at the ends of epochs, in restores, and
 //! for what is not in memory; never for a record whose entry is.
 
-use super::snapshot::Snapshot;
+use super::snapshot::RowSnapshot;
 use crate::checkpoint::delta::Delta;
 use crate::codec::{self, row_too_long};
 use crate::error::StateError;
@@ -56,7 +56,7 @@ pub(crate) trait RowStore: Send + Sync {
     fn expired(&self, state: &str, before: i64);
 
     /// Takes a snapshot of all rows, as they are at the end of `epoch`.
-    fn snapshot(&self, epoch: u64) -> Result<Snapshot, StateError>;
+    fn snapshot(&self, epoch: u64) -> Result<RowSnapshot, StateError>;
 
     /// Lets go of all that may go now.
     #[cfg(test)]

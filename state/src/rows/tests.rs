@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::db::Db;
 use super::maps::Maps;
 use super::rocks::Rocks;
-use super::snapshot::Snapshot;
+use super::snapshot::RowSnapshot;
 use super::store::RowStore;
 use crate::checkpoint::delta::Delta;
 use crate::checkpoint::store::{CheckpointStore, LocalStore};
@@ -197,7 +197,7 @@ fn compare(calls: &[Call], folder: Option<&Path>) -> Result<(), TestCaseError> {
             rocks = open(n + 1);
             let base = maps.snapshot(epoch).unwrap().store(&store, epoch, 1, 9).unwrap();
             maps = Maps::default();
-            maps.apply(&Snapshot::rows(&store, &base).unwrap(), &|_| true).unwrap();
+            maps.apply(&RowSnapshot::rows(&store, &base).unwrap(), &|_| true).unwrap();
         }
         prop_assert_eq!(contents(&rocks), contents(&maps), "after {:?}", call);
     }

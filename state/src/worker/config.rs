@@ -10,7 +10,7 @@ use crate::ids::KeyGroups;
 
 /// Where and how one worker keeps its state.
 #[derive(Clone, Debug)]
-pub struct BackendConfig {
+pub struct WorkerStateConfig {
     /// The folder RocksDB works in; its own. Without one the job is simulated: rows are kept in memory. So they are where
     /// this crate is built without RocksDB.
     pub dir: Option<PathBuf>,

@@ -1,12 +1,12 @@
 //! What one worker has of all state: opened or restored, registered by operators, sealed with each epoch.
 
-mod backend;
 mod config;
 mod memory;
 mod operator;
 mod restore;
+mod state;
 
-pub use backend::Backend;
-pub use config::{BackendConfig, RestoredWorker};
+pub use config::{RestoredWorker, WorkerStateConfig};
 pub use memory::MemoryCheckpoint;
 pub use operator::OperatorStates;
+pub use state::WorkerState;

@@ -7,7 +7,7 @@ use crate::checkpoint::delta::Delta;
 use crate::error::StateError;
 use crate::hot::persistent::Persistent;
 
-/// Any state, as the backend holds it.
+/// Any state, as the worker's state holds it.
 pub(super) type SharedState = Rc<RefCell<dyn Persistent>>;
 
 /// All states of one operator.
@@ -52,7 +52,7 @@ impl OperatorStates {
     }
 
     /// Brings the entries with these hashes into the processor's caches.
-    pub fn warm(&self, hashes: &[u64]) {
-        self.states.iter().for_each(|state| state.borrow().warm(hashes));
+    pub fn prefetch(&self, hashes: &[u64]) {
+        self.states.iter().for_each(|state| state.borrow().prefetch(hashes));
     }
 }

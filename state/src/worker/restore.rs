@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 #[cfg(feature = "rocksdb")]
 use std::fs;
 
-use super::config::{BackendConfig, RestoredWorker};
+use super::config::{RestoredWorker, WorkerStateConfig};
 use crate::checkpoint::delta::Delta;
 use crate::checkpoint::manifest::WorkerEntry;
 use crate::checkpoint::store::BaseEntry;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
-use crate::evolve::fit::{Fit, Misfit, Rows, fit};
+use crate::evolve::fit::{Fit, Misfit, StoredRows, fit};
 use crate::evolve::spec::{StateEntry, StateSpec};
 use crate::rows::db::Db;
-use crate::rows::snapshot::Snapshot;
+use crate::rows::snapshot::RowSnapshot;
 
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
                                 and the old one up with --drop-state";
@@ -35,7 +35,7 @@ pub(super) fn check_parameters(restored: &BTreeMap<String, StateEntry>, spec: &S
 }
 
 /// Has what the checkpoint holds of a state be as the program reads it, or says why it cannot be.
-pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn Rows, worker: usize) -> Result<(), StateError> {
+pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn StoredRows, worker: usize) -> Result<(), StateError> {
     let name = &stored.name;
     match fit(stored, rows) {
         Fit::Same => Ok(()),
@@ -60,7 +60,7 @@ pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn Rows, worker: us
 }
 
 /// Writes what follows the version of a row's value, in the newest version.
-fn upgrade(rows: &dyn Rows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
+fn upgrade(rows: &dyn StoredRows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
     match value.split_first() {
         Some((found, body)) if u32::from(*found) == from => rows.upgrade(from, row, body, out),
         Some((found, _)) => Err(DecodeError(format!("it is of version {found}, its checkpoint says {from}"))),
@@ -76,7 +76,7 @@ fn name_of(restored: &RestoredWorker, state: &str) -> Option<String> {
 }
 
 /// Brings the checkpoint's state of this worker's key groups into fresh rows.
-pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
+pub(super) fn restore(config: &WorkerStateConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
     let (RestoredWorker { manifest, store, .. }, name) = (restored, |state: &str| name_of(restored, state));
     let owned = config.key_groups.owned(config.worker, config.workers);
     let same = manifest.workers.len() == config.workers;
@@ -85,8 +85,8 @@ pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: 
     let db = begin(config, restored, own, keeps)?;
     for worker in sources {
         match &worker.base {
-            Some(base) if Snapshot::is_of_maps(base) => {
-                let rows = Snapshot::rows(store.as_ref(), base)?.with_names(name);
+            Some(base) if RowSnapshot::is_of_maps(base) => {
+                let rows = RowSnapshot::rows(store.as_ref(), base)?.with_names(name);
                 db.apply(&rows, |group| owned.contains(&group.0))?;
             }
             // This worker's own is there already.
@@ -103,14 +103,14 @@ pub(super) fn restore(config: &BackendConfig, restored: &RestoredWorker, keeps: 
 /// Opens the rows. The same number of workers means the same key groups: RocksDB goes on in the old base of this worker's own.
 #[cfg(feature = "rocksdb")]
 fn begin(
-    config: &BackendConfig,
+    config: &WorkerStateConfig,
     restored: &RestoredWorker,
     own: Option<&WorkerEntry>,
     keeps: bool,
 ) -> Result<Db, StateError> {
     let RestoredWorker { manifest, store, .. } = restored;
     let Some(dir) = &config.dir else { return Ok(Db::simulated(manifest.epoch)) };
-    if let Some(base) = own.and_then(|own| own.base.as_ref()).filter(|base| !Snapshot::is_of_maps(base)) {
+    if let Some(base) = own.and_then(|own| own.base.as_ref()).filter(|base| !RowSnapshot::is_of_maps(base)) {
         store.fetch(base, dir)?;
     }
     let db = Db::open(dir, manifest.epoch, keeps)?;
@@ -120,7 +120,12 @@ fn begin(
 
 /// Copies what is this worker's from the base that RocksDB left of another one.
 #[cfg(feature = "rocksdb")]
-fn copy_base(db: &Db, config: &BackendConfig, restored: &RestoredWorker, base: &BaseEntry) -> Result<(), StateError> {
+fn copy_base(
+    db: &Db,
+    config: &WorkerStateConfig,
+    restored: &RestoredWorker,
+    base: &BaseEntry,
+) -> Result<(), StateError> {
     let Some(dir) = &config.dir else { return Err(not_of_maps(base)) };
     let owned = config.key_groups.owned(config.worker, config.workers);
     let folder = dir.with_extension("old");
@@ -134,21 +139,21 @@ fn copy_base(db: &Db, config: &BackendConfig, restored: &RestoredWorker, base: &
 /// Opens the rows: maps, which only go on from bases of maps.
 #[cfg(not(feature = "rocksdb"))]
 fn begin(
-    config: &BackendConfig,
+    config: &WorkerStateConfig,
     restored: &RestoredWorker,
     _: Option<&WorkerEntry>,
     keeps: bool,
 ) -> Result<Db, StateError> {
     let epoch = restored.manifest.epoch;
     let mut bases = restored.manifest.workers.iter().filter_map(|worker| worker.base.as_ref());
-    if let Some(base) = bases.find(|base| !Snapshot::is_of_maps(base)) {
+    if let Some(base) = bases.find(|base| !RowSnapshot::is_of_maps(base)) {
         return Err(not_of_maps(base));
     }
     config.dir.as_ref().map_or_else(|| Ok(Db::simulated(epoch)), |dir| Db::open(dir, epoch, keeps))
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn copy_base(_: &Db, _: &BackendConfig, _: &RestoredWorker, base: &BaseEntry) -> Result<(), StateError> {
+fn copy_base(_: &Db, _: &WorkerStateConfig, _: &RestoredWorker, base: &BaseEntry) -> Result<(), StateError> {
     Err(not_of_maps(base))
 }
 

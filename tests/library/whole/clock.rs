@@ -75,13 +75,16 @@ fn build(
 ) -> Result<(), JobError> {
     let Settings { size_ms, slide_ms, overlap, gap_ms, rate } = settings;
     let before = clock.clone();
-    let seen = move |event: Event| Seen { id: event.id, key: event.key, came: before.now_ms() };
+    let seen = move |event: Event| Seen { id: event.id, key: event.key, came: before.processing_time().0 };
     let events = flow.source("events", source)?.map(seen);
     let windows = |name: &str, assigner: Assigner, sink: &Results| {
         let windows = events.clone().key_by(|seen| seen.key).window(name, assigner).processing_time();
         let windows = windows.aggregate(full_window(|seen: &[Seen]| seen.to_vec()))?;
         let after = clock.clone();
-        windows.results.map(move |what| Told { told: after.now_ms(), what }).sink(&format!("{name}-out"), sink)?;
+        windows
+            .results
+            .map(move |what| Told { told: after.processing_time().0, what })
+            .sink(&format!("{name}-out"), sink)?;
         Ok::<_, JobError>(windows.late)
     };
     windows("tumbling", Assigner::tumbling(size_ms), &sinks.tumbling)?
@@ -93,7 +96,7 @@ fn build(
         [("passed", throttled.passed, &sinks.passed), ("excess", throttled.excess, &sinks.excess)]
     {
         let after = clock.clone();
-        stream.map(move |what| Told { told: after.now_ms(), what }).sink(name, sink)?;
+        stream.map(move |what| Told { told: after.processing_time().0, what }).sink(name, sink)?;
     }
     Ok(())
 }

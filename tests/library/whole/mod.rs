@@ -8,6 +8,7 @@ mod windows;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use tidemill::prelude::millis;
 use tidemill::testing::{Simulation, TestSource};
 
 use testkit::script::Event;
@@ -101,7 +102,7 @@ fn world(seed: u64, state_memory: Option<u64>) -> Simulation {
     let mut sim = Simulation::new(seed);
     sim.state_memory(state_memory);
     let settings = sim.settings();
-    (settings.crashes, settings.stalls, settings.reorder_ms) = (5, 0.1, 15);
+    (settings.crashes, settings.stalls, settings.reorder) = (5, 0.1, millis(15));
     sim
 }
 

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::{Arrival, ConnectorError, EventTime};
 
@@ -37,7 +38,9 @@ const READ_ON: usize = 4;
 
 /// What to do when a followed file is no longer what it was, and what it was is not beside it: lines that nobody has read may be
 /// lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum LostFile {
     /// The job stops, and says what was read.
     #[default]

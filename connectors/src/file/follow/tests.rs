@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tidemill_engine::metrics::Metrics;
-use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader, Waker};
+use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill_engine::{Arrival, Clock, ConnectorError, EventTime};
 
 use crate::file::source::{FileReader, FileSource};
@@ -140,15 +139,9 @@ impl World {
 
     fn start(&mut self, workers: usize) -> Result<(), ConnectorError> {
         let open = |worker| {
-            self.source.open(SourceContext {
-                name: "lines".to_owned(),
-                worker,
-                workers,
-                restored: self.positions.clone(),
-                clock: Clock::manual(0),
-                waker: Waker::default(),
-                metrics: Metrics::default().operator("lines", "source", worker),
-            })
+            let mut context = SourceContext::without_job("lines", worker, workers, Clock::manual(Arrival(0)));
+            context.restored = self.positions.clone();
+            self.source.open(context)
         };
         self.readers = (0..workers).map(open).collect::<Result<_, _>>()?;
         Ok(())

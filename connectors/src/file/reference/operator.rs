@@ -5,7 +5,7 @@ use tidemill_engine::shell::Order;
 use tidemill_engine::{Data, Flow, JobError, Stream};
 use tidemill_state::Key;
 
-use super::reader::Versions;
+use super::reader::VersionSource;
 use super::rows::RowsLogic;
 use super::settings::ReferenceFile;
 
@@ -37,7 +37,7 @@ impl<'s> ReferenceExt<'s> for Flow<'s> {
         name: &str,
         file: &ReferenceFile<K, V, L>,
     ) -> Result<Stream<'s, (K, Option<V>)>, JobError> {
-        let buckets = self.source(name, &Versions(file.clone()))?.key_by(|rows| rows.bucket);
+        let buckets = self.source(name, &VersionSource(file.clone()))?.key_by(|rows| rows.bucket);
         // All of a version have one time, and the next one is later: nothing is gained by waiting for the watermark.
         Ok(buckets.process(&format!("{name}-rows"), Order::Arrival, |states| RowsLogic::open(states))?.main)
     }

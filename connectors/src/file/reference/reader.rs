@@ -15,29 +15,29 @@ use crate::file::error::invalid;
 use crate::position::{self, Position};
 
 /// The versions of a file, each as all buckets of its rows.
-pub(super) struct Versions<K, V, L>(pub(super) ReferenceFile<K, V, L>);
+pub(super) struct VersionSource<K, V, L>(pub(super) ReferenceFile<K, V, L>);
 
 /// What is stored. All workers but the one that reads have nothing.
 #[derive(Default, Serialize, Deserialize)]
 struct Share {
     /// The last version that was handed out whole.
-    told: Option<Told>,
+    emitted: Option<Emitted>,
     /// The event time of the one that was being handed out.
     begun: Option<EventTime>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-struct Told {
+struct Emitted {
     event_time: EventTime,
     rows: u64,
 }
 
 impl Position for Share {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     const OF: &'static str = "a reference file's";
 }
 
-impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for Versions<K, V, L> {
+impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for VersionSource<K, V, L> {
     type Item = Bucket<K, V>;
     type Reader = ReferenceReader<K, V, L>;
 
@@ -46,14 +46,15 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for Versions<
         if by_extension(&file.path).is_none() {
             return Err(invalid(&file.path, "its name does not tell the format, as .csv, .jsonl or .parquet do"));
         }
-        let Share { told, begun } = restored(&context.restored)?;
-        let is_fresh = told.is_none() && begun.is_none();
+        file.check()?;
+        let Share { emitted, begun } = restored(&context.restored)?;
+        let is_fresh = emitted.is_none() && begun.is_none();
         let print = is_fresh.then(|| Bucket::<K, V>::print(&[]));
         Ok(ReferenceReader {
             file: file.clone(),
             name: context.name,
             is_reading: context.worker == 0,
-            told,
+            emitted,
             begun,
             state: State::Waiting,
             sent: vec![print; usize::from(BUCKETS)],
@@ -74,7 +75,7 @@ fn restored(positions: &[Vec<u8>]) -> Result<Share, ConnectorError> {
     let mut found = Share::default();
     for bytes in positions {
         let position: Share = position::decode(bytes)?;
-        if position.told.is_some() || position.begun.is_some() {
+        if position.emitted.is_some() || position.begun.is_some() {
             found = position;
         }
     }
@@ -87,7 +88,7 @@ type Buckets<K, V> = Box<dyn Iterator<Item = (Bucket<K, V>, u64)>>;
 enum State<K, V> {
     Waiting,
     Loading(Box<Loading<K, V>>),
-    Sending { version: Told, buckets: Buckets<K, V> },
+    Sending { version: Emitted, buckets: Buckets<K, V> },
 }
 
 /// One worker's share: all, or nothing.
@@ -95,7 +96,7 @@ pub(crate) struct ReferenceReader<K, V, L> {
     file: ReferenceFile<K, V, L>,
     name: String,
     is_reading: bool,
-    told: Option<Told>,
+    emitted: Option<Emitted>,
     /// Part of a version of this time was handed out, or may have been.
     begun: Option<EventTime>,
     state: State<K, V>,
@@ -114,9 +115,9 @@ pub(crate) struct ReferenceReader<K, V, L> {
 }
 
 impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V, L> {
-    /// Whether what was told is a whole version.
+    /// Whether what was emitted is a whole version.
     fn is_whole(&self) -> bool {
-        self.told.is_some() && self.begun.is_none()
+        self.emitted.is_some() && self.begun.is_none()
     }
 
     /// Looks at the file when it is time to, and begins to read it if it is another one.
@@ -152,7 +153,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
     /// Reads on; at the end of the file its version can be handed out, unless it has changed meanwhile.
     fn load(&mut self, mut loading: Box<Loading<K, V>>, batch: &mut Batch<Bucket<K, V>>) -> Result<(), ConnectorError> {
         let stamp = loading.stamp;
-        let rows_before = self.told.map_or(0, |told| told.rows);
+        let rows_before = self.emitted.map_or(0, |emitted| emitted.rows);
         let result = loading.step(&self.file, rows_before);
         if matches!(result, Ok(false)) {
             self.state = State::Loading(loading);
@@ -173,7 +174,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
             return self.refuse(refusal, batch);
         }
         (self.taken, self.refused, self.said) = (Some(stamp), None, None);
-        let version = Told { event_time: self.event_time(stamp, batch), rows: loading.rows };
+        let version = Emitted { event_time: self.event_time(stamp, batch), rows: loading.rows };
         self.begun = Some(version.event_time);
         self.state = State::Sending { version, buckets: Box::new(loading.into_buckets()) };
         Ok(())
@@ -182,12 +183,12 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
     /// From when on a version holds that is handed out from now on.
     fn event_time(&self, stamp: Stamp, batch: &Batch<Bucket<K, V>>) -> EventTime {
         let read = EventTime((batch.now().0 / 1000) as i64);
-        let wished = match (self.begun, self.told) {
+        let wished = match (self.begun, self.emitted) {
             // The rest of a version whose time has come already.
             (Some(begun), _) => begun.plus_ms(1),
-            (None, told) => {
-                let version = Version { first: told.is_none(), read, modified: stamp.modified() };
-                let after = told.map_or(EventTime::MIN, |told| told.event_time.plus_ms(1));
+            (None, emitted) => {
+                let version = Version { first: emitted.is_none(), read, modified: stamp.modified() };
+                let after = emitted.map_or(EventTime::MIN, |emitted| emitted.event_time.plus_ms(1));
                 (self.file.as_of)(&version).max(after)
             }
         };
@@ -195,11 +196,11 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
     }
 
     /// Hands out what has changed of a version, as far as this run knows.
-    fn send(&mut self, version: Told, mut buckets: Buckets<K, V>, batch: &mut Batch<Bucket<K, V>>) {
+    fn send(&mut self, version: Emitted, mut buckets: Buckets<K, V>, batch: &mut Batch<Bucket<K, V>>) {
         let mut rows = 0;
         while batch.records().len() < Batch::<V>::LIMIT && rows < Batch::<V>::LIMIT {
             let Some((bucket, print)) = buckets.next() else {
-                (self.told, self.begun) = (Some(version), None);
+                (self.emitted, self.begun) = (Some(version), None);
                 self.versions.add(1);
                 self.rows.set(i64::try_from(version.rows).unwrap_or(i64::MAX));
                 return;
@@ -217,7 +218,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
         let reason = with_causes(&refusal.error);
         if !self.is_whole() {
             let what = if self.begun.is_some() {
-                "a part of a version was told when the job ended, and the file is no whole one now: put one there, and start \
+                "a part of a version was emitted when the job ended, and the file is no whole one now: put one there, and start \
                  the job again"
             } else {
                 "no version of the file was read before, so there is none to go on with: put a whole one there, and start the \
@@ -263,7 +264,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> SourceReader for Ref
     }
 
     fn position(&self) -> Result<Vec<u8>, ConnectorError> {
-        let Self { told, begun, .. } = self;
-        position::encode(&Share { told: *told, begun: *begun })
+        let Self { emitted, begun, .. } = self;
+        position::encode(&Share { emitted: *emitted, begun: *begun })
     }
 }

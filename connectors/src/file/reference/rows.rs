@@ -1,4 +1,4 @@
-//! What differs between a version of the file and what was told before: state per bucket of keys.
+//! What differs between a version of the file and what was emitted before: state per bucket of keys.
 
 use std::cmp::Ordering;
 
@@ -43,14 +43,14 @@ impl<K: Key, V> Bucket<K, V> {
 
 /// Tells what differs.
 pub(crate) struct RowsLogic<K, V> {
-    /// Keys and hashes of the rows that were told, sorted by key.
-    told: ValueState<u16, Vec<(K, u64)>>,
+    /// Keys and hashes of the rows that were emitted, sorted by key.
+    emitted: ValueState<u16, Vec<(K, u64)>>,
     row: std::marker::PhantomData<fn() -> V>,
 }
 
 impl<K: Key, V> RowsLogic<K, V> {
     pub(super) fn open(states: &mut States<'_, u16>) -> Result<Self, JobError> {
-        Ok(Self { told: states.value("told")?, row: std::marker::PhantomData })
+        Ok(Self { emitted: states.value("emitted")?, row: std::marker::PhantomData })
     }
 }
 
@@ -67,32 +67,32 @@ impl<K: Key + Data, V: Data> KeyedLogic for RowsLogic<K, V> {
     ) -> Result<(), LogicError> {
         let rows = record.data.rows;
         let now: Vec<(K, u64)> = rows.iter().map(|row| (row.key.clone(), row.hash)).collect();
-        let changes = self.told.read(ctx, |told| differences(told.map_or(&[], Vec::as_slice), rows))?;
+        let changes = self.emitted.read(ctx, |emitted| differences(emitted.map_or(&[], Vec::as_slice), rows))?;
         if changes.is_empty() {
             return Ok(());
         }
         changes.into_iter().for_each(|change| ctx.emit(change));
         if now.is_empty() {
-            self.told.remove(ctx)?;
+            self.emitted.remove(ctx)?;
         } else {
-            self.told.put(ctx, now)?;
+            self.emitted.put(ctx, now)?;
         }
         Ok(())
     }
 }
 
-/// What makes the rows of what was told. Both are sorted by key.
-pub(super) fn differences<K: Key, V>(told: &[(K, u64)], rows: Vec<Row<K, V>>) -> Vec<(K, Option<V>)> {
-    let (mut changes, mut told) = (Vec::new(), told.iter().peekable());
+/// What makes the rows of what was emitted. Both are sorted by key.
+pub(super) fn differences<K: Key, V>(emitted: &[(K, u64)], rows: Vec<Row<K, V>>) -> Vec<(K, Option<V>)> {
+    let (mut changes, mut emitted) = (Vec::new(), emitted.iter().peekable());
     for Row { key, row, hash } in rows {
-        while let Some((gone, _)) = told.next_if(|(known, _)| known.cmp(&key) == Ordering::Less) {
+        while let Some((gone, _)) = emitted.next_if(|(known, _)| known.cmp(&key) == Ordering::Less) {
             changes.push((gone.clone(), None));
         }
-        let before = told.next_if(|(known, _)| *known == key);
+        let before = emitted.next_if(|(known, _)| *known == key);
         if before.is_none_or(|(_, before)| *before != hash) {
             changes.push((key, Some(row)));
         }
     }
-    changes.extend(told.map(|(gone, _)| (gone.clone(), None)));
+    changes.extend(emitted.map(|(gone, _)| (gone.clone(), None)));
     changes
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tidemill_engine::{Data, EventTime};
+use tidemill_engine::{ConnectorError, Data, EventTime};
 use tidemill_state::Key;
+
+use crate::file::error::invalid;
 
 type Convert<L, K, V> = Arc<dyn Fn(L) -> (K, V) + Send + Sync>;
 type AsOf = Arc<dyn Fn(&Version) -> EventTime + Send + Sync>;
@@ -27,6 +29,7 @@ pub struct ReferenceFile<K, V, L = V> {
 
 /// A version of the file that is about to be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Version {
     /// Whether there was none before.
     pub first: bool,
@@ -55,7 +58,19 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceFile<K, V, 
         }
     }
 
-    /// How often the file is looked at. It is read when two looks have found the same change, so that whoever writes in
+    /// Refuses what cannot be, before the file is looked at.
+    pub(super) fn check(&self) -> Result<(), ConnectorError> {
+        let Self { path, reload_every, min_share, .. } = self;
+        if reload_every.is_zero() {
+            return Err(invalid(path, "reload_every is 0 s: the file would be looked at without a pause"));
+        }
+        if !(0.0..=1.0).contains(min_share) {
+            return Err(invalid(path, &format!("min_share is {min_share}: give a share, from 0 to 1")));
+        }
+        Ok(())
+    }
+
+    /// Sets how often the file is looked at. It is read when two looks have found the same change, so that whoever writes in
     /// place has time for it. Default: 5 s.
     #[must_use]
     pub fn reload_every(mut self, every: Duration) -> Self {
@@ -71,7 +86,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceFile<K, V, 
         self
     }
 
-    /// From which event time on a version holds. Default: the first one from the beginning of time, a later one from when
+    /// Sets from which event time on a version holds. Default: the first one from the beginning of time, a later one from when
     /// it was read. It is never before the version before, nor before the watermark: `EventTime::MIN` is as soon as can be.
     #[must_use]
     pub fn as_of(mut self, as_of: impl Fn(&Version) -> EventTime + Send + Sync + 'static) -> Self {

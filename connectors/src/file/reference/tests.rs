@@ -8,13 +8,11 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use tidemill_engine::Clock;
-use tidemill_engine::metrics::Metrics;
-use tidemill_engine::source::Waker;
 use tidemill_engine::testing::LogicTest;
+use tidemill_engine::{Arrival, Clock, ErrorKind};
 
 use super::ReferenceFile;
-use super::reader::{ReferenceReader, Versions};
+use super::reader::{ReferenceReader, VersionSource};
 use super::rows::{Bucket, Row, RowsLogic, differences};
 use tidemill_engine::shell::Order;
 use tidemill_engine::source::{Batch, Next, Source, SourceContext, SourceReader};
@@ -142,22 +140,15 @@ struct World {
 }
 
 fn open(file: &ReferenceFile<u32, Shop>, clock: &Clock, restored: &[Vec<u8>]) -> ReferenceReader<u32, Shop, Shop> {
-    let context = SourceContext {
-        name: "shops".to_owned(),
-        worker: 0,
-        workers: 1,
-        restored: restored.to_vec(),
-        clock: clock.clone(),
-        waker: Waker::default(),
-        metrics: Metrics::default().operator("shops", "source", 0),
-    };
-    Versions(file.clone()).open(context).unwrap()
+    let mut context = SourceContext::without_job("shops", 0, 1, clock.clone());
+    context.restored = restored.to_vec();
+    VersionSource(file.clone()).open(context).unwrap()
 }
 
 impl World {
     fn new(name: &str, tune: impl Fn(ReferenceFile<u32, Shop>) -> ReferenceFile<u32, Shop>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (path, clock) = (folder.path().join(name), Clock::manual(1_000_000));
+        let (path, clock) = (folder.path().join(name), Clock::manual(Arrival(1_000_000)));
         let file = tune(ReferenceFile::new(&path, |shop: &Shop| shop.id).reload_every(EVERY));
         Self {
             folder,
@@ -195,7 +186,7 @@ impl World {
     }
 
     fn tick(&mut self) {
-        self.clock.set(self.clock.now().0 + EVERY.as_micros() as u64);
+        self.clock.set(Arrival(self.clock.now().0 + EVERY.as_micros() as u64));
     }
 
     /// Looks often enough that every change is seen, and reads what there is to read.
@@ -225,7 +216,8 @@ impl World {
             prop_assert_ne!(before, row, "no change of {}", key);
         }
         // Any number of workers have nothing to say of it.
-        self.positions = vec![br#"{"version":1,"told":null,"begun":null}"#.to_vec(), self.reader.position().unwrap()];
+        self.positions =
+            vec![br#"{"version":2,"emitted":null,"begun":null}"#.to_vec(), self.reader.position().unwrap()];
         Ok(())
     }
 
@@ -470,22 +462,34 @@ fn json_lines_and_compressed_files_are_read_as_by_the_file_source() {
 }
 
 #[test]
+fn settings_that_cannot_be_are_refused_by_file_and_value() {
+    let file = || ReferenceFile::<u32, Shop>::new("shops.csv", |shop: &Shop| shop.id);
+    for (file, why) in [
+        (file().reload_every(Duration::ZERO), "reload_every is 0 s"),
+        (file().min_share(1.5), "min_share is 1.5"),
+        (file().min_share(-0.1), "min_share is -0.1"),
+        (file().min_share(f64::NAN), "min_share is NaN"),
+    ] {
+        let context = SourceContext::without_job("shops", 0, 1, Clock::manual(Arrival(0)));
+        let error = VersionSource(file).open(context).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("shops.csv") && error.to_string().contains(why), "{error}");
+    }
+}
+
+#[test]
 fn another_extension_and_another_position_are_refused() {
     let file = ReferenceFile::<u32, Shop>::new("shops.txt", |shop: &Shop| shop.id);
-    let context = |restored: &[u8]| SourceContext {
-        name: "shops".to_owned(),
-        worker: 0,
-        workers: 1,
-        restored: vec![restored.to_vec()],
-        clock: Clock::manual(0),
-        waker: Waker::default(),
-        metrics: Metrics::default().operator("shops", "source", 0),
+    let context = |restored: &[u8]| {
+        let mut context = SourceContext::without_job("shops", 0, 1, Clock::manual(Arrival(0)));
+        context.restored = vec![restored.to_vec()];
+        context
     };
     let of = |file: &ReferenceFile<u32, Shop>, restored: &[u8]| {
-        Versions(file.clone()).open(context(restored)).err().unwrap().to_string()
+        VersionSource(file.clone()).open(context(restored)).err().unwrap().to_string()
     };
     assert!(of(&file, b"").contains("does not tell the format"));
     let file = ReferenceFile { path: Path::new("shops.csv").to_owned(), ..file };
     assert!(of(&file, b"{}").contains("not a reference file's"));
-    assert!(of(&file, br#"{"version":9,"told":null,"begun":null}"#).contains("version 9"));
+    assert!(of(&file, br#"{"version":9,"emitted":null,"begun":null}"#).contains("version 9"));
 }

@@ -9,7 +9,7 @@ const EPOCH: u64 = 7;
 const KEY_GROUPS: u16 = 8;
 
 /// A checkpoint of two workers: each has one delta for the epoch, and `change` what is in it.
-fn start(change: impl Fn(u32, &mut Delta)) -> Result<Start, JobError> {
+fn start(change: impl Fn(u32, &mut Delta)) -> Result<StartingPoint, JobError> {
     let store = MemoryStore::default();
     let mut workers = Vec::new();
     for worker in 0..2 {

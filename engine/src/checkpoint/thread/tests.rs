@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tidemill_state::{
-    Backend, BackendConfig, Changes, CheckpointStore, KeyGroups, LocalStore, MemoryStore, OperatorStates, RestoreFrom,
-    RestorePlan, RestoredWorker, Retention, StateName, StateSpec, ValueTable, blobs_of, hash_key, plan_restore,
+    Changes, CheckpointStore, KeyGroups, LocalStore, MemoryStore, OperatorStates, RestoreFrom, RestorePlan,
+    RestoredWorker, Retention, StateName, StateSpec, ValueTable, WorkerState, WorkerStateConfig, blobs_of, hash_key,
+    plan_restore,
 };
 
 use super::*;
@@ -20,8 +21,8 @@ const KEY_GROUPS: u16 = 8;
 type State = BTreeMap<u64, u64>;
 type Sums = std::rc::Rc<std::cell::RefCell<ValueTable<u64, u64>>>;
 
-fn config(dir: Option<&Path>) -> BackendConfig {
-    BackendConfig {
+fn config(dir: Option<&Path>) -> WorkerStateConfig {
+    WorkerStateConfig {
         dir: dir.map(Path::to_owned),
         key_groups: KeyGroups::new(KEY_GROUPS),
         worker: 0,
@@ -39,7 +40,7 @@ fn spec() -> StateSpec {
 /// A worker with a state of sums, its checkpoint thread's work, and the leader's part of it.
 struct Worker {
     store: Arc<dyn CheckpointStore>,
-    backend: Backend,
+    worker_state: WorkerState,
     sums: Sums,
     states: OperatorStates,
     work: CheckpointWork,
@@ -54,13 +55,13 @@ struct Worker {
 impl Worker {
     /// Works in `dir`, or in memory.
     fn new(store: Arc<dyn CheckpointStore>, dir: Option<&Path>, keep: usize, policy: BasePolicy) -> Self {
-        let mut backend = Backend::open(config(dir), None).unwrap();
-        let sums = backend.value_table::<u64, u64>(spec()).unwrap();
+        let mut worker_state = WorkerState::open(config(dir), None).unwrap();
+        let sums = worker_state.value_table::<u64, u64>(spec()).unwrap();
         let (answer, answers) = crossbeam_channel::unbounded();
         let retention = Retention { keep };
         let work = CheckpointWork {
             worker: 0,
-            db: backend.db(),
+            db: worker_state.db(),
             target: Some(Target { store: Arc::clone(&store), retention, incarnation: INCARNATION }),
             base_due: false,
             since_base: SinceBase::now(0),
@@ -74,8 +75,8 @@ impl Worker {
             written: Written::default(),
             answer: Answers { answer, wake: std::thread::current() },
         };
-        let (states, chain, was) = (backend.operator("op"), Chain::default(), BTreeMap::new());
-        Self { store, backend, sums, states, work, chain, epoch: 0, was, _answers: answers }
+        let (states, chain, was) = (worker_state.operator("op"), Chain::default(), BTreeMap::new());
+        Self { store, worker_state, sums, states, work, chain, epoch: 0, was, _answers: answers }
     }
 
     /// Adds to sums, ends the epoch and commits it; `published`: up to where output is known to be published then.
@@ -101,7 +102,7 @@ impl Worker {
             incarnation: INCARNATION,
             created_ms: 0,
             key_groups: KEY_GROUPS,
-            states: self.backend.states(),
+            states: self.worker_state.states(),
             workers: vec![self.chain.0.clone()],
             finished: false,
         };
@@ -131,8 +132,8 @@ impl Worker {
         }
         let (manifest, changes) = (Arc::new(*manifest), Changes::default());
         let restored = RestoredWorker { manifest, changes, store: Arc::clone(&self.store) };
-        let mut backend = Backend::open(config(dir), Some(restored)).unwrap();
-        let sums = backend.value_table::<u64, u64>(spec()).unwrap();
+        let mut worker_state = WorkerState::open(config(dir), Some(restored)).unwrap();
+        let sums = worker_state.value_table::<u64, u64>(spec()).unwrap();
         let mut sums = sums.borrow_mut();
         let keys = sums.stored_keys().unwrap();
         let found: State = keys.iter().map(|key| (*key, *sums.get(hash_key(key), key).unwrap().unwrap())).collect();
@@ -225,7 +226,7 @@ fn a_base_of_maps_restores_into_rocksdb_and_none_of_rocksdbs_into_maps() {
     let (worker, manifest) = with_base(Some(&scratch.path().join("work")), "rocksdb");
     let (manifest, store) = (Arc::new(manifest), Arc::clone(&worker.store));
     let restored = RestoredWorker { manifest, changes: Changes::default(), store };
-    let error = Backend::open(config(None), Some(restored)).err().unwrap();
+    let error = WorkerState::open(config(None), Some(restored)).err().unwrap();
     assert!(error.to_string().contains("build it with the feature \"rocksdb\""), "{error}");
 }
 

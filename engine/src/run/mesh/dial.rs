@@ -32,10 +32,10 @@ pub(super) struct Call {
 /// What came of it.
 pub(super) struct Reached {
     pub(super) index: usize,
-    pub(super) answer: Result<Connection, String>,
+    pub(super) answer: Result<Contact, String>,
 }
 
-pub(super) struct Connection {
+pub(super) struct Contact {
     pub(super) stream: TcpStream,
     pub(super) identity: Identity,
     pub(super) round: Round,
@@ -79,7 +79,7 @@ pub(super) fn dial(call: Call, troubles: &Troubles, tell: Sender<Reached>) -> Re
     Ok(Dialing(over))
 }
 
-fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Option<Result<Connection, String>> {
+fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Option<Result<Contact, String>> {
     let waits = ExponentialBuilder::default().with_min_delay(SHORTEST_WAIT).with_max_delay(LONGEST_WAIT);
     let waits = waits.with_jitter().without_max_times().build().chain(std::iter::repeat(LONGEST_WAIT));
     let (to, address) = (call.hello.to, &call.address);
@@ -109,7 +109,7 @@ enum Missed {
     ForGood(String),
 }
 
-fn try_once(call: &Call) -> Result<Connection, Missed> {
+fn try_once(call: &Call) -> Result<Contact, Missed> {
     let for_now = |error: std::io::Error| Missed::ForNow(with_causes(&error));
     let mut stream = connect(&call.address)?;
     stream.set_nodelay(true).map_err(for_now)?;
@@ -128,7 +128,7 @@ fn try_once(call: &Call) -> Result<Connection, Missed> {
     };
     match answer {
         Frame::Welcome { identity, index, round, .. } if index == call.hello.to => {
-            Ok(Connection { stream, identity, round })
+            Ok(Contact { stream, identity, round })
         }
         Frame::Welcome { index, .. } => Err(Missed::ForGood(format!(
             "it is process {index}: --hosts must name the processes in the same order everywhere"

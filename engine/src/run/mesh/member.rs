@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::dial::{Call, Connection, Dialing, Reached, dial};
+use super::dial::{Call, Contact, Dialing, Reached, dial};
 use super::door::Door;
 use super::forming::{Ended, Forming, LOOK, failed};
 use super::identity::Misfit;
@@ -50,7 +50,7 @@ impl Forming<'_> {
         let mut told_connected = false;
         loop {
             for Reached { index, answer } in told.try_iter().collect::<Vec<_>>() {
-                let Connection { stream, identity, round: theirs } = self.reached(index, answer)?;
+                let Contact { stream, identity, round: theirs } = self.reached(index, answer)?;
                 if let Err(Misfit { reason, .. }) = self.mesh.identity.fits(self.mesh.me, &identity, index) {
                     return Err(JobError::Cluster(reason).into());
                 }
@@ -105,7 +105,7 @@ impl Forming<'_> {
         Ended::Again(format!("{} closed the connection", self.name(lost)))
     }
 
-    fn reached(&self, index: usize, answer: Result<Connection, String>) -> Result<Connection, JobError> {
+    fn reached(&self, index: usize, answer: Result<Contact, String>) -> Result<Contact, JobError> {
         answer.map_err(|reason| JobError::Cluster(format!("{} refuses this process: {reason}", self.name(index))))
     }
 

@@ -18,5 +18,5 @@ mod tests;
 
 pub use outside::{Outside, OutsideError};
 pub use run::{Simulation, SimulationReport};
-pub use seeds::Found;
+pub use seeds::FailingSeed;
 pub use settings::SimulationSettings;

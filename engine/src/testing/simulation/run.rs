@@ -16,7 +16,7 @@ use crate::checkpoint::bases::BasePolicy;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::graph::Flow;
-use crate::record::Data;
+use crate::record::{Arrival, Data};
 use crate::run::{Job, JobSettings, World};
 use crate::testing::must::must;
 use crate::testing::sink::TestSink;
@@ -59,6 +59,7 @@ pub struct Simulation {
 
 /// What happened in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SimulationReport {
     /// How often the job was started.
     pub starts: u32,
@@ -78,7 +79,7 @@ impl Simulation {
     /// The world of a seed, as the default settings allow it.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let clock = Clock::manual(0);
+        let clock = Clock::manual(Arrival(0));
         let faults = Faults::new(stream(seed, 1), SimulationSettings::default());
         let schedule = Arc::new(Schedule::new(clock.clone(), faults));
         Self {
@@ -155,7 +156,7 @@ impl Simulation {
     fn try_run(&mut self, build: Build) -> Result<(), JobError> {
         let mut chance = stream(self.seed, 2);
         self.schedule.set_out(Faults::new(stream(self.seed, 1), self.settings.clone()));
-        self.stage.prepare(self.settings.reorder_ms, &mut chance);
+        self.stage.prepare(self.settings.reorder, &mut chance);
         let store = Arc::new(MemoryStore::default());
         let settings = JobSettings {
             checkpoint_interval: self.schedule.draw(|w| w.time(&w.settings().checkpoint_interval.clone())),

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use super::faults::{Fate, Faults};
-use super::table::{Place, State, Table};
+use super::table::{Place, SlotTable, State};
 use crate::clock::Clock;
 use crate::locks::{lock, whole};
+use crate::record::Arrival;
 use crate::testing::stage::Pace;
 use crate::threads::{self, Rest, Scheduler};
 
@@ -29,7 +30,7 @@ pub(super) struct Schedule {
     start: Instant,
     micros: AtomicU64,
     current: AtomicUsize,
-    table: Mutex<Table>,
+    table: Mutex<SlotTable>,
     all_ended: Condvar,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Ended {
 
 impl Schedule {
     pub(super) fn new(clock: Clock, faults: Faults) -> Self {
-        let table = Table {
+        let table = SlotTable {
             faults,
             begun: false,
             slots: Vec::new(),
@@ -64,7 +65,7 @@ impl Schedule {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, SlotTable> {
         lock(&self.table)
     }
 
@@ -109,11 +110,11 @@ impl Schedule {
     fn pass(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let now = self.micros.fetch_add(micros, Ordering::Relaxed) + micros;
-        self.clock.set(now);
+        self.clock.set(Arrival(now));
     }
 
     /// Ends a turn, and gives the next one to somebody.
-    fn hand_on(&self, table: &mut Table, last: usize) {
+    fn hand_on(&self, table: &mut SlotTable, last: usize) {
         let took = table.faults.turn();
         self.pass(took);
         table.turns += 1;
@@ -151,7 +152,7 @@ impl Schedule {
     }
 
     /// What the world does to the job now.
-    fn world(&self, table: &mut Table) {
+    fn world(&self, table: &mut SlotTable) {
         if table.turns >= table.fate.1 && !table.fated {
             table.fated = true;
             match table.fate.0 {

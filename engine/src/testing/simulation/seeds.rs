@@ -12,7 +12,7 @@ const TIMES: &str = "TIDEMILL_SOAK";
 
 /// A seed that a case failed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FailingSeed {
     /// The seed.
     pub seed: u64,
     /// How many had passed before it.
@@ -39,7 +39,7 @@ impl Simulation {
                 Self::find((0..cases.saturating_mul(times)).map(|n| first.wrapping_add(n)), &case)
             }
         };
-        let Some(Found { seed, passed, message }) = found else { return };
+        let Some(FailingSeed { seed, passed, message }) = found else { return };
         let again = match Self::find([seed], &case) {
             Some(again) if again.message == message => "repeats this one",
             _ => {
@@ -51,11 +51,11 @@ impl Simulation {
     }
 
     /// Runs `case` with each seed until it panics with one.
-    pub fn find(seeds: impl IntoIterator<Item = u64>, case: impl Fn(&mut Self)) -> Option<Found> {
+    pub fn find(seeds: impl IntoIterator<Item = u64>, case: impl Fn(&mut Self)) -> Option<FailingSeed> {
         (0..).zip(seeds).find_map(|(passed, seed)| {
             let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut Self::new(seed))));
             let panic = outcome.err()?;
-            Some(Found { seed, passed, message: panic_text(&*panic) })
+            Some(FailingSeed { seed, passed, message: panic_text(&*panic) })
         })
     }
 }

@@ -11,7 +11,7 @@ use rand::Rng;
 use super::faults::{Fate, Faults};
 use crate::threads::Rest;
 
-pub(super) struct Table {
+pub(super) struct SlotTable {
     pub(super) faults: Faults,
     pub(super) begun: bool,
     pub(super) slots: Vec<Place>,
@@ -46,7 +46,7 @@ pub(super) enum State {
     Ended,
 }
 
-impl Table {
+impl SlotTable {
     pub(super) fn is_ready(&self, slot: usize, now: Instant) -> bool {
         let Some(place) = self.slots.get(slot) else { return false };
         if !self.lost && place.stalled_until.is_some() {

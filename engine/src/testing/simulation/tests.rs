@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::time::Duration;
 
 use super::{Simulation, SimulationReport};
 use crate::EventTime;
@@ -71,7 +72,7 @@ impl KeyedLogic for Burst {
 
 /// Random records, the program, and what a loop says of them.
 fn bursts(sim: &mut Simulation, forgetful: bool) -> SimulationReport {
-    sim.settings().reorder_ms = 30;
+    sim.settings().reorder = Duration::from_millis(30);
     let (source, sink) = (sim.source(), sim.sink());
     let mut records = Vec::new();
     let mut time = 0;

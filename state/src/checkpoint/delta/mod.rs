@@ -18,5 +18,5 @@ mod ops;
 mod stored;
 
 pub use content::Delta;
-pub use ops::{Elements, Op, Ops};
+pub use ops::{EncodedElements, Op, Ops};
 pub use stored::{DeltaEntry, blobs_of};

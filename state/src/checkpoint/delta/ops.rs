@@ -42,7 +42,7 @@ pub enum Op<'a> {
         /// Sequence number of the first.
         from: u64,
         /// Their encoded values.
-        values: Elements<'a>,
+        values: EncodedElements<'a>,
     },
     /// These elements of a list are gone. Not a range of rows: RocksDB reads slowly where many were deleted.
     DeleteElements {
@@ -71,9 +71,9 @@ impl<'a> Op<'a> {
 
 /// The encoded values of some elements, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Elements<'a>(&'a [u8]);
+pub struct EncodedElements<'a>(&'a [u8]);
 
-impl<'a> Iterator for Elements<'a> {
+impl<'a> Iterator for EncodedElements<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
@@ -220,7 +220,7 @@ fn read_op<'a>(tag: u8, reader: &mut Reader<'a>) -> Option<Op<'a>> {
             for _ in 0..count {
                 reader.bytes()?;
             }
-            let values = Elements(all.get(..all.len() - reader.0.len())?);
+            let values = EncodedElements(all.get(..all.len() - reader.0.len())?);
             Op::PutElements { row, from, values }
         }
         Ops::DELETE_ELEMENTS => {

@@ -73,9 +73,9 @@ fn play(role: Role, who: usize, store: &dyn CheckpointStore, told: &dyn Fn(Event
     let incarnation = who as u64 + 1;
     if role.claimed {
         told(Event::Claimed(who));
-        let found = Found { number: 2, sha256: String::new() };
+        let found = ManifestFile { number: 2, sha256: String::new() };
         let (claim, gives_up) = (Some(found.number), None);
-        Taken { manifest: None, first_epoch: 3, found, claim, gives_up, incarnation }.withdraw(store)?;
+        Takeover { manifest: None, first_epoch: 3, found, claim, gives_up, incarnation }.withdraw(store)?;
         told(Event::Withdrew(who));
         return Ok(());
     }

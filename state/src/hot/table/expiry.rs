@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 const NOWHERE: i64 = i64::MAX;
 
 pub(super) struct ExpiryQueue {
+    /// How long an entry lives after a write.
+    after_ms: i64,
     /// Of a bucket, ms.
     width: i64,
     buckets: BTreeMap<i64, Vec<u32>>,
@@ -29,7 +31,11 @@ impl ExpiryQueue {
 
     pub(super) fn new(after_ms: i64) -> Self {
         let width = (after_ms / Self::PARTS).max(1);
-        Self { width, buckets: BTreeMap::new(), due: (NOWHERE, Vec::new()), listed: Vec::new() }
+        Self { after_ms, width, buckets: BTreeMap::new(), due: (NOWHERE, Vec::new()), listed: Vec::new() }
+    }
+
+    pub(super) fn after_ms(&self) -> i64 {
+        self.after_ms
     }
 
     /// A slot expires at `expires`, unless it is written again.

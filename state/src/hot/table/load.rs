@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Table;
+use super::HotTable;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::hot::entry::Entry;
@@ -16,7 +16,7 @@ struct Loading<E> {
     expires: i64,
 }
 
-impl<K: Key, E: Entry> Table<K, E> {
+impl<K: Key, E: Entry> HotTable<K, E> {
     pub(super) fn load_all(&mut self) -> Result<(), StateError> {
         let db = Arc::clone(&self.db);
         let mut current: Option<(Vec<u8>, Loading<E>)> = None;

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{CLEAN, Sealing, Slot, Table};
+use super::{CLEAN, HotTable, Sealing, Slot};
 use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
@@ -11,7 +11,7 @@ use crate::hot::entry::Entry;
 use crate::hot::persistent::Persistent;
 use crate::key::Key;
 
-impl<K: Key, E: Entry> Table<K, E> {
+impl<K: Key, E: Entry> HotTable<K, E> {
     /// Seals a slot of the dirty list, unless it changed meanwhile: then that was done before it did.
     fn seal_listed(&mut self, number: u32, sealing: &mut Sealing) -> Result<(), StateError> {
         let listed = |slot: &Slot<K, E>| slot.dirty_in == sealing.generation;
@@ -74,7 +74,7 @@ impl<K: Key, E: Entry> Table<K, E> {
     }
 }
 
-impl<K: Key, E: Entry> Persistent for Table<K, E> {
+impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
     fn begin_seal(&mut self, epoch: u64) -> Result<(), StateError> {
         debug_assert!(self.sealing.is_none(), "one epoch is sealed after the other");
         self.let_expired_go(Self::EXPIRED_PER_SEAL)?;
@@ -102,7 +102,7 @@ impl<K: Key, E: Entry> Persistent for Table<K, E> {
         Ok(Some(sealing.ops))
     }
 
-    fn warm(&self, hashes: &[u64]) {
+    fn prefetch(&self, hashes: &[u64]) {
         let slot = |number: &u32| self.slots[*number as usize].as_ref();
         let find = |hash: &u64| self.index.find(*hash, |number| slot(number).is_some_and(|slot| slot.hash == *hash));
         let found: SmallVec<[&Slot<K, E>; 16]> = hashes.iter().filter_map(find).filter_map(slot).collect();

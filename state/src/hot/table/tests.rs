@@ -2,17 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::checkpoint::delta::Delta;
-use crate::evolve::spec::{StateName, TtlClock};
+use crate::error::ErrorKind;
+use crate::evolve::spec::{StateName, Ttl, TtlClock};
 use crate::hot::persistent::Persistent;
 use crate::hot::value::ValueTable;
 use crate::key::hash_key;
 use crate::soak;
-use crate::worker::{Backend, BackendConfig, MemoryCheckpoint};
+use crate::worker::{MemoryCheckpoint, WorkerState, WorkerStateConfig};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -62,8 +64,8 @@ proptest! {
     /// happened while it was written.
     #[test]
     fn a_table_is_a_map_and_its_epochs_are_cuts(steps in steps(), limit in prop_oneof![Just(None), (300..3000_u64).prop_map(Some)]) {
-        let mut backend = Backend::in_memory(
-            BackendConfig {
+        let mut worker_state = WorkerState::in_memory(
+            WorkerStateConfig {
                 dir: None,
                 key_groups: KeyGroups::new(4),
                 worker: 0,
@@ -73,8 +75,8 @@ proptest! {
             },
             &MemoryCheckpoint::default(),
         ).unwrap();
-        let table = backend.value_table::<u8, u32>(spec()).unwrap();
-        let mut states = backend.operator("op");
+        let table = worker_state.value_table::<u8, u32>(spec()).unwrap();
+        let mut states = worker_state.operator("op");
         let mirror = Arc::new(Db::in_memory(0).unwrap());
         let mut map: BTreeMap<u8, u32> = BTreeMap::new();
         let mut epoch = 0;
@@ -105,7 +107,7 @@ proptest! {
                     prop_assert_eq!(removed, map.remove(&key));
                 }
                 Step::Read(key) => {
-                    states.warm(&[hash_key(&key)]);
+                    states.prefetch(&[hash_key(&key)]);
                     let read = table.borrow_mut().get(hash_key(&key), &key).unwrap().copied();
                     prop_assert_eq!(read, map.get(&key).copied());
                 }
@@ -128,10 +130,10 @@ proptest! {
                 }
                 Step::Apply => {
                     if let Some(delta) = waiting.borrow_mut().pop_front() {
-                        backend.db().push(Arc::new(delta)).unwrap();
-                        backend.db().apply_pending().unwrap();
+                        worker_state.db().push(Arc::new(delta)).unwrap();
+                        worker_state.db().apply_pending().unwrap();
                     }
-                    backend.relieve();
+                    worker_state.evict();
                 }
             }
         }
@@ -140,6 +142,27 @@ proptest! {
             let read = table.borrow_mut().get(hash_key(&key), &key).unwrap().copied();
                     prop_assert_eq!(read, map.get(&key).copied());
         }
+    }
+}
+
+#[test]
+fn a_ttl_that_is_none_is_refused_by_state_and_value() {
+    let micros = Duration::from_micros;
+    for (after, shown) in
+        [(micros(0), "0ns"), (micros(1_500), "1.5ms"), (Duration::from_secs(u64::MAX), "18446744073709551615s")]
+    {
+        let config = WorkerStateConfig {
+            dir: None,
+            key_groups: KeyGroups::new(4),
+            worker: 0,
+            workers: 1,
+            memory_limit_bytes: None,
+            durable: false,
+        };
+        let spec = StateSpec { ttl: Some(Ttl { after, clock: TtlClock::EventTime }), ..spec() };
+        let error = WorkerState::open(config, None).unwrap().value_table::<u32, i64>(spec).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains(&format!("its values live for {shown}")), "{error}");
     }
 }
 
@@ -177,7 +200,7 @@ proptest! {
     fn with_a_ttl_memory_holds_what_lives(load in loads()) {
         let Load { new_per_ms, again, removed, behind_ms, after_ms, epoch_ms, durable, clock } = load;
         let dir = tempfile::tempdir().unwrap();
-        let config = BackendConfig {
+        let config = WorkerStateConfig {
             dir: Some(dir.path().to_owned()),
             key_groups: KeyGroups::new(4),
             worker: 0,
@@ -185,10 +208,10 @@ proptest! {
             memory_limit_bytes: None,
             durable,
         };
-        let mut backend = Backend::open(config, None).unwrap();
-        let spec = StateSpec { ttl: Some(crate::evolve::spec::Ttl { after_ms, clock }), ..spec() };
-        let table = backend.value_table::<u32, i64>(spec).unwrap();
-        let mut states = backend.operator("op");
+        let mut worker_state = WorkerState::open(config, None).unwrap();
+        let spec = StateSpec { ttl: Some(Ttl { after: Duration::from_millis(after_ms as u64), clock }), ..spec() };
+        let table = worker_state.value_table::<u32, i64>(spec).unwrap();
+        let mut states = worker_state.operator("op");
         let (mut expires, mut next, mut epoch) = (BTreeMap::<u32, i64>::new(), 0_u32, 0);
         let (mut lived, mut most, mut sealed) = (0, 0, 0);
         let whole = 4 * after_ms + 2 * epoch_ms.min(4 * after_ms);
@@ -229,7 +252,7 @@ proptest! {
                 states.begin_seal(epoch, passed, now).unwrap();
                 let mut delta = Delta::new(epoch, 0);
                 states.seal_on(usize::MAX, &mut delta).unwrap();
-                backend.db().push(Arc::new(delta)).unwrap();
+                worker_state.db().push(Arc::new(delta)).unwrap();
                 sealed = table.borrow().hot_len();
             }
         }
@@ -240,8 +263,8 @@ proptest! {
             states.begin_seal(epoch + 1, whole - 1 - behind_ms, whole - 1).unwrap();
             let mut delta = Delta::new(epoch + 1, 0);
             states.seal_on(usize::MAX, &mut delta).unwrap();
-            backend.db().push(Arc::new(delta)).unwrap();
-            backend.db().apply_pending().unwrap();
+            worker_state.db().push(Arc::new(delta)).unwrap();
+            worker_state.db().apply_pending().unwrap();
             let stored = table.borrow().stored_keys().unwrap();
             let gone = |key: &&u32| !expires.contains_key(key);
             prop_assert!(stored.iter().filter(gone).count() <= bound - lived, "{} rows, {} live", stored.len(), expires.len());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::lengths::push_bytes;
-use super::super::{Elements, Op};
+use super::super::{EncodedElements, Op};
 use super::*;
 
 /// An op as a test writes it.
@@ -34,7 +34,7 @@ impl Change {
     }
 
     fn is(&self, op: &Op<'_>) -> bool {
-        let all = |values: &Elements<'_>| values.map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let all = |values: &EncodedElements<'_>| values.map(<[u8]>::to_vec).collect::<Vec<_>>();
         match (self, op) {
             (Self::Put(key, value), Op::Put { key: k, value: v }) => key == k && value == v,
             (Self::Delete(key), Op::Delete { key: k }) => key == k,

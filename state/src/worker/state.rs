@@ -10,7 +10,7 @@ use crate::checkpoint::delta::{Delta, Ops};
 use crate::codec;
 use crate::error::StateError;
 use crate::evolve::changes::Changes;
-use crate::evolve::fit::{LogRows, PassingRows, Rows, ValueRows};
+use crate::evolve::fit::{LogRows, PassingRows, StoredRows, ValueRows};
 use crate::evolve::shape::Layout;
 use crate::evolve::spec::{StateEntry, StateSpec};
 use crate::evolve::versions::Versions;
@@ -18,31 +18,31 @@ use crate::hot::log::LogTable;
 use crate::hot::memory::MemoryUse;
 use crate::hot::pending::{HashOf, OrderBuffer};
 use crate::hot::persistent::Persistent;
-use crate::hot::table::Table;
+use crate::hot::table::HotTable;
 use crate::hot::timers::TimerTable;
 use crate::hot::value::ValueTable;
 use crate::ids::KeyGroups;
 use crate::key::{Key, Value};
 use crate::rows::db::Db;
 
-use super::config::{BackendConfig, RestoredWorker};
+use super::config::{RestoredWorker, WorkerStateConfig};
 use super::memory::MemoryCheckpoint;
 use super::operator::{OperatorStates, SharedState};
 use super::restore::{check_parameters, make_fit, restore};
 
-/// A log table as its operator and the backend hold it.
+/// A log table as its operator and the worker's state hold it.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
 
 const NO_SPILLING: &str = "a limit to the memory of state (--state-memory) needs RocksDB to take what is beyond it, and this \
                            program is built without: build it with the feature \"rocksdb\"";
 
 /// All state of one worker.
-pub struct Backend {
-    config: BackendConfig,
+pub struct WorkerState {
+    config: WorkerStateConfig,
     db: Arc<Db>,
     memory: MemoryUse,
     /// When entries were last evicted: the epoch that RocksDB was at, and the memory that was left.
-    relieved: (u64, u64),
+    evicted: (u64, u64),
     restored: BTreeMap<String, StateEntry>,
     changes: Changes,
     states: BTreeMap<String, (SharedState, Layout)>,
@@ -50,12 +50,12 @@ pub struct Backend {
     by_operator: BTreeMap<String, Vec<SharedState>>,
 }
 
-impl Backend {
+impl WorkerState {
     /// Opens the state, restored or empty.
     ///
     /// # Errors
     /// When the folder cannot be used, when memory is limited and there is no RocksDB to take what is beyond, or the checkpoint's files are not as its manifest says.
-    pub fn open(config: BackendConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
+    pub fn open(config: WorkerStateConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
         if config.memory_limit_bytes.is_some() && config.dir.is_some() && !crate::SPILLS {
             return Err(StateError::Invalid(NO_SPILLING.to_owned()));
         }
@@ -77,19 +77,19 @@ impl Backend {
     ///
     /// # Errors
     /// When RocksDB refuses.
-    pub fn in_memory(config: BackendConfig, from: &MemoryCheckpoint) -> Result<Self, StateError> {
+    pub fn in_memory(config: WorkerStateConfig, from: &MemoryCheckpoint) -> Result<Self, StateError> {
         let owned = config.key_groups.owned(config.worker, config.workers);
         let db = Db::in_memory(from.epoch)?;
         from.deltas.iter().try_for_each(|delta| db.apply(delta, |group| owned.contains(&group.0)))?;
         Ok(Self::new(config, db, from.states.clone(), Changes::default()))
     }
 
-    fn new(config: BackendConfig, db: Db, restored: Vec<StateEntry>, changes: Changes) -> Self {
+    fn new(config: WorkerStateConfig, db: Db, restored: Vec<StateEntry>, changes: Changes) -> Self {
         let named =
             |state: StateEntry| changes.state(&state.name).map(|name| (name.clone(), StateEntry { name, ..state }));
         Self {
             memory: MemoryUse::new(config.memory_limit_bytes),
-            relieved: (0, 0),
+            evicted: (0, 0),
             db: Arc::new(db),
             config,
             restored: restored.into_iter().filter_map(named).collect(),
@@ -134,7 +134,7 @@ impl Backend {
     ) -> Result<Rc<RefCell<ValueTable<K, V>>>, StateError> {
         let rows = ValueRows { versions, ttl: spec.ttl, key: PhantomData::<K> };
         self.register(spec, &rows, |this, spec| {
-            Table::open(spec, this.config.key_groups, this.db(), this.memory.clone())
+            HotTable::open(spec, this.config.key_groups, this.db(), this.memory.clone())
         })
     }
 
@@ -171,7 +171,7 @@ impl Backend {
         }
         let rows = LogRows { elements, headers, ttl: spec.ttl, key: PhantomData::<K> };
         self.register(spec, &rows, |this, spec| {
-            Table::open(spec, this.config.key_groups, this.db(), this.memory.clone())
+            HotTable::open(spec, this.config.key_groups, this.db(), this.memory.clone())
         })
     }
 
@@ -193,14 +193,14 @@ impl Backend {
         spec: StateSpec,
         hash_of: HashOf<T>,
     ) -> Result<Rc<RefCell<OrderBuffer<T>>>, StateError> {
-        let rows = PassingRows::held::<T>(spec.version);
+        let rows = PassingRows::pending::<T>(spec.version);
         self.register(spec, &rows, |this, spec| OrderBuffer::open(spec, this.config.key_groups, hash_of, &this.db))
     }
 
     fn register<T: Persistent + 'static>(
         &mut self,
         mut spec: StateSpec,
-        rows: &dyn Rows,
+        rows: &dyn StoredRows,
         open: impl FnOnce(&Self, StateSpec) -> Result<T, StateError>,
     ) -> Result<Rc<RefCell<T>>, StateError> {
         let (name, operator) = (spec.name.to_string(), spec.name.operator.clone());
@@ -285,20 +285,20 @@ impl Backend {
 
     /// Evicts if it is time to, and if there may be something to evict: when RocksDB took in an epoch since
     /// the last call, or much was read.
-    pub fn relieve(&mut self) {
+    pub fn evict(&mut self) {
         if !self.memory.is_high() {
             return;
         }
         self.db.apply_eagerly();
         let (applied, used) = (self.db.applied(), self.memory.used());
-        let grown = self.config.memory_limit_bytes.is_some_and(|limit| used > self.relieved.1 + limit / 8);
-        if applied == self.relieved.0 && !grown {
+        let grown = self.config.memory_limit_bytes.is_some_and(|limit| used > self.evicted.1 + limit / 8);
+        if applied == self.evicted.0 && !grown {
             return;
         }
         for (state, _) in self.states.values() {
             state.borrow_mut().evict();
         }
-        self.relieved = (applied, self.memory.used());
+        self.evicted = (applied, self.memory.used());
     }
 
     /// Whether state takes all the memory it may: nothing should come in until some of it went.
