@@ -321,6 +321,14 @@ fn a_model_that_does_not_fit_is_refused_with_both_sides() {
 }
 
 #[test]
+fn a_model_server_that_is_away_asks_for_another_try() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let url = format!("oip+http://{nobody}/rank");
+    let errors = fail_with(3, example("content_recommendation").args(["--server", &url, "--start-timeout", "300ms"]));
+    assert!(errors.contains("cannot be had") && errors.contains("Is it up?"), "{errors}");
+}
+
+#[test]
 fn a_fresh_start_does_not_write_among_the_parts_of_another_run() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     finish(&mut job(folder.path(), 5000));

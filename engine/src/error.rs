@@ -43,8 +43,14 @@ pub enum JobError {
     #[error("{0}")]
     Invalid(String),
     /// The program could not set the job up: a model, a table, a service it needs.
-    #[error(transparent)]
-    Setup(Box<dyn std::error::Error + Send + Sync>),
+    #[error("the program could not set up its job")]
+    Setup {
+        /// What the user does about it.
+        kind: ErrorKind,
+        /// What happened.
+        #[source]
+        source: BoxedError,
+    },
     /// State or a checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
@@ -76,9 +82,11 @@ pub enum JobError {
     Operator {
         /// The operator's name in the job.
         operator: String,
+        /// What the user does about it.
+        kind: ErrorKind,
         /// What happened.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: BoxedError,
     },
     /// A worker panicked: a bug in the program's own code or in the engine.
     #[error("worker {worker} panicked: {message}")]
@@ -107,9 +115,21 @@ pub enum JobError {
 }
 
 impl JobError {
-    /// An error of the program's own while it sets the job up.
-    pub fn setup(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Setup(error.into())
+    /// An error while the program sets its job up. Where it is one of Tidemill's, or has one among its causes, it is of that
+    /// one's kind; otherwise it is `Invalid`.
+    pub fn setup(error: impl Into<BoxedError>) -> Self {
+        let source = error.into();
+        Self::Setup { kind: kind_of(&*source).unwrap_or(ErrorKind::Invalid), source }
+    }
+
+    /// An error of this kind while the program sets its job up.
+    pub fn setup_as(kind: ErrorKind, error: impl Into<BoxedError>) -> Self {
+        Self::Setup { kind, source: error.into() }
+    }
+
+    /// An error of this kind by which an operator stops the job, or refuses to be built.
+    pub fn operator(name: &str, kind: ErrorKind, error: impl Into<BoxedError>) -> Self {
+        Self::Operator { operator: name.to_owned(), kind, source: error.into() }
     }
 
     /// An error of the source or sink `operator`.
@@ -121,7 +141,8 @@ impl JobError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) | Self::Setup(_) | Self::Operator { .. } => ErrorKind::Invalid,
+            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Setup { kind, .. } | Self::Operator { kind, .. } => *kind,
             Self::State(e) => e.kind(),
             Self::Connector { source, .. } => source.kind(),
             Self::Unreadable { .. } => ErrorKind::Data,
@@ -144,6 +165,17 @@ impl JobError {
     }
 }
 
+/// An error of any type.
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The kind of the first error among this one and its causes that has one.
+fn kind_of(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let of_job = || error.downcast_ref::<JobError>().map(JobError::kind);
+    let of_connector = || error.downcast_ref::<ConnectorError>().map(ConnectorError::kind);
+    let of_state = || error.downcast_ref::<StateError>().map(StateError::kind);
+    of_job().or_else(of_connector).or_else(of_state).or_else(|| error.source().and_then(kind_of))
+}
+
 /// What a panic said.
 #[must_use]
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -156,4 +188,40 @@ pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error of a program's own.
+    #[derive(Debug, thiserror::Error)]
+    #[error("the program's own")]
+    struct Own(#[source] BoxedError);
+
+    #[test]
+    fn an_error_of_the_setup_is_of_the_kind_of_what_it_wraps() {
+        let away = || ConnectorError::new(ErrorKind::Unavailable, "no answer");
+        let damaged = || StateError::Corrupt { file: "f".to_owned(), reason: "cut".to_owned() };
+        let fenced = || JobError::State(StateError::Fenced { file: "f".to_owned(), by: "b".to_owned() });
+        let bug = || JobError::operator("sums", ErrorKind::Internal, "out of step");
+        for (error, kind) in [
+            (JobError::setup("a typing error"), ErrorKind::Invalid),
+            (JobError::setup(away()), ErrorKind::Unavailable),
+            (JobError::setup(Own(away().into())), ErrorKind::Unavailable),
+            (JobError::setup(Own(Own(damaged().into()).into())), ErrorKind::Data),
+            (JobError::setup(fenced()), ErrorKind::Fenced),
+            (JobError::setup(bug()), ErrorKind::Internal),
+            (JobError::setup_as(ErrorKind::Data, Own(away().into())), ErrorKind::Data),
+        ] {
+            assert_eq!(error.kind(), kind, "{}", error.report());
+        }
+    }
+
+    #[test]
+    fn a_report_says_each_cause_once() {
+        let error = JobError::setup(Own("no answer".into()));
+        let report = "the program could not set up its job\n  because: the program's own\n  because: no answer";
+        assert_eq!(error.report(), report);
+    }
 }

@@ -41,9 +41,9 @@ pub fn finish(command: &mut Command) -> Output {
     output
 }
 
-/// Whether a program ended with an error of its own, of whatever kind: it was not killed, and Rust did not panic.
+/// Whether a program ended with an error of its own that is no bug, of whatever kind: it was not killed, and did not panic.
 pub fn is_error(status: ExitStatus) -> bool {
-    matches!(status.code(), Some(1..=5))
+    matches!(status.code(), Some(2..=5))
 }
 
 /// Runs it to its end, which must be an error of the kind that has this exit code; what it said.

@@ -1,6 +1,5 @@
 //! Scoring a stream in batches: the part that is on the worker.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec::Drain;
@@ -220,7 +219,7 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
 ) -> Result<Stream<'s, Scored<D, S>>, JobError> {
     let operator = name.to_owned();
     stream.batch(name, |metrics| {
-        let failed = |source: ModelError| JobError::Operator { operator: operator.clone(), source: source.into() };
+        let failed = |error: ModelError| JobError::operator(&operator, error.kind(), error);
         models.check().map_err(failed)?;
         let retried = metrics.counter("retries");
         models.model.meter(metrics);
@@ -434,7 +433,7 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
         work: &mut Work,
         times: BatchTimes,
         output: &mut BatchOutput<Scored<D, S>>,
-    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ) -> Result<(), JobError> {
         let started = Instant::now();
         let (mut scored, mut fallbacks) = (0, 0);
         let len = batch.len();

@@ -121,12 +121,11 @@ fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Told, 
         };
         let unknown = matches!(error, CallError::Unimplemented(_));
         if Instant::now() + AGAIN >= give_up {
-            let model = target.url.to_string();
             let waited = target.settings.start_timeout;
             let advice =
                 if unknown { "Is the model's name right, and does the server speak this?" } else { "Is it up?" };
             let reason = format!("{error}. Tried again for {waited:?}. {advice}");
-            return Err(ModelError::Unavailable { model, reason });
+            return Err(ModelError::unavailable(&target.url.to_string(), reason));
         }
         pause(AGAIN);
     }
@@ -200,7 +199,7 @@ impl ModelSource for ServedModel {
     }
 
     fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
-        let failed = |reason| ModelError::Unavailable { model: self.target.url.to_string(), reason };
+        let failed = |reason: String| ModelError::unavailable(&self.target.url.to_string(), reason);
         Ok(Box::new(Served { client: self.target.open().map_err(failed)?, caller: Arc::clone(&self.caller) }))
     }
 }
