@@ -114,7 +114,7 @@ fn broken(pick: impl Fn(&Path, &Value) -> PathBuf, harm: impl Fn(&Path)) {
     let advice = if whole.is_empty() {
         "no checkpoint here is whole".to_owned()
     } else {
-        format!("whole, and to be restored with --restore EPOCH: {}\n", whole.join(", "))
+        format!("whole, and to be restored instead: {}\nhint: --restore {}\n", whole.join(", "), whole[0])
     };
     assert!(errors.contains(&advice), "wanted \"{advice}\": {errors}");
     assert!(contents(folder.path()) == before, "the checkpoints were changed");
@@ -245,7 +245,7 @@ fn manifests_that_are_all_gone_are_no_fresh_start() {
     let (folder, _) = with_checkpoints();
     fs::remove_dir_all(folder.path().join("checkpoints/manifests")).expect("manifests");
     let errors = fail(&mut job(folder.path(), FOR_EVER));
-    assert!(errors.contains("there is no manifest, but") && errors.contains("--restore none"), "{errors}");
+    assert!(errors.contains("there is no manifest") && errors.contains("hint: --restore none\n"), "{errors}");
 }
 
 #[test]

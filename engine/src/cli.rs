@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::Args;
 use tidemill_state::{DEFAULT_KEY_GROUPS, ErrorKind, Rename, RestoreFrom};
 
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 use crate::run::{JobSettings, JobSetup};
 
 /// The flags every job has. Flatten them into a program's own with `#[command(flatten)]`.
@@ -187,7 +187,7 @@ fn start_logging(level: &str) -> Result<(), JobError> {
     // ONNX Runtime tells its whole life at `info`.
     let quiet = if level.contains("ort=") { level.to_owned() } else { format!("ort=warn,{level}") };
     let filter = EnvFilter::try_new(quiet)
-        .map_err(|e| JobError::Invalid(format!("--log-level \"{level}\" is not a level or filter: {e}")))?;
+        .map_err(|e| JobError::setting(format!("log_level \"{level}\" is no level or filter: {e}"), [Remedy::Setting("log_level")]))?;
     // A second job of the process, or a program with its own subscriber, keeps the one that is there.
     drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
     Ok(())
@@ -204,7 +204,8 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, JobError> {
     Ok(stop)
 }
 
-/// How a program ends: an error is printed with its causes, one a line, and the exit code says what to do about it.
+/// How a program ends: an error is printed with its causes, one a line, and with the flags that may help (`hint: --restore 41`);
+/// the exit code says what to do about it.
 ///
 /// | code | kind | |
 /// |---|---|---|
@@ -221,6 +222,7 @@ pub fn exit(result: Result<(), JobError>) -> ExitCode {
         Err(error) => {
             // A log may be filtered or redirected; this is for who started the program.
             eprintln!("error: {}", error.report());
+            hints(&error.remedies()).iter().for_each(|hint| eprintln!("hint: {hint}"));
             ExitCode::from(code(error.kind()))
         }
     }
@@ -235,6 +237,43 @@ fn code(kind: ErrorKind) -> u8 {
         // A bug, or a kind that has no code yet.
         _ => 1,
     }
+}
+
+/// What may help, as it is typed.
+fn hints(remedies: &[Remedy]) -> Vec<String> {
+    // The newest one of several checkpoints is listed first, and loses least.
+    let first = remedies.iter().position(|remedy| matches!(remedy, Remedy::RestoreEpoch(_)));
+    let others = |at: usize, remedy: &Remedy| matches!(remedy, Remedy::RestoreEpoch(_)) && Some(at) != first;
+    let said = remedies.iter().enumerate().filter(|(at, remedy)| !others(*at, remedy));
+    said.filter_map(|(_, remedy)| hint(remedy)).collect()
+}
+
+/// One of them; none where there is no flag for it.
+fn hint(remedy: &Remedy) -> Option<String> {
+    Some(match remedy {
+        Remedy::RestoreEpoch(epoch) => format!("--restore {epoch}"),
+        Remedy::RestoreEarlier => "--restore EPOCH (an earlier one)".to_owned(),
+        Remedy::RestoreNewest => "--restore auto".to_owned(),
+        Remedy::RestoreNone => "--restore none".to_owned(),
+        Remedy::StartOver => "--restore none --checkpoint-dir DIR (an empty one)".to_owned(),
+        Remedy::Rename => "--renamed OLD=NEW".to_owned(),
+        Remedy::DropState(name) => format!("--drop-state {}", quoted(name)),
+        Remedy::KeepState(name) => format!("without --drop-state {}", quoted(name)),
+        Remedy::KeyGroups(groups) => format!("--key-groups {groups}"),
+        Remedy::Setting(field) => flag(field),
+        _ => return None,
+    })
+}
+
+/// The flag of a setting.
+fn flag(field: &str) -> String {
+    format!("--{}", field.replace('_', "-"))
+}
+
+/// As a shell wants it.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
+    if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }
 
 /// `1024`, `64KiB`, `512MiB`, `2GiB`; also `K`, `M`, `G` for the same powers of 1024.
@@ -262,6 +301,31 @@ mod tests {
         assert_eq!(parse_bytes("7"), Ok(7));
         assert!(parse_bytes("12 parsecs").is_err());
         assert!(parse_bytes("99999999999999999999").is_err());
+    }
+
+    #[test]
+    fn what_can_be_done_is_said_as_it_is_typed() {
+        let remedies = [
+            Remedy::Rename,
+            Remedy::DropState("sums/by hour".to_owned()),
+            Remedy::RestoreEpoch(41),
+            Remedy::RestoreEpoch(7),
+            Remedy::Setting("checkpoint_dir"),
+        ];
+        let said = ["--renamed OLD=NEW", "--drop-state 'sums/by hour'", "--restore 41", "--checkpoint-dir"];
+        assert_eq!(hints(&remedies), said);
+        assert!(hints(&[]).is_empty());
+    }
+
+    #[test]
+    fn each_setting_has_its_flag() {
+        let program = <Program as clap::CommandFactory>::command();
+        let there = |field: &str| program.get_arguments().any(|arg| Some(flag(field)) == arg.get_long().map(flag));
+        let settings = serde_json::to_value(JobSettings::default()).unwrap();
+        for field in settings.as_object().unwrap().keys().map(String::as_str).chain(["log_level"]) {
+            assert!(there(field), "{field}");
+        }
+        assert!(!there("no_such_setting"));
     }
 
     #[derive(Debug, clap::Parser)]

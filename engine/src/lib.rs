@@ -38,7 +38,7 @@ mod worker;
 #[cfg(feature = "cli")]
 pub use cli::JobArgs;
 pub use clock::Clock;
-pub use error::{ConnectorError, ErrorKind, JobError, with_causes};
+pub use error::{ConnectorError, ErrorKind, JobError, Remedy, with_causes};
 #[cfg(feature = "tables")]
 pub use graph::updates;
 pub use graph::{Either, Flow, KeyedStream, Stream};

@@ -108,7 +108,7 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
     }
 
     /// How far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
-    /// job says (`--max-ahead`).
+    /// job says (`JobSettings::max_ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
         self.max_ahead_ms = Some(i64::try_from(bound.as_millis()).unwrap_or(i64::MAX));

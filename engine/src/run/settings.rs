@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom, SPILLS};
 
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 
 /// What can be set about a job. Each field has the name of its flag ([`JobArgs`](crate::JobArgs)); in a file durations are
 /// written as `1s` or `5m`, and names as on the command line.
@@ -91,54 +91,53 @@ impl JobSettings {
     /// # Errors
     /// All faults at once.
     pub fn check(&self) -> Result<(), JobError> {
-        let mut faults = Vec::new();
+        let mut faults: Vec<(&'static str, String)> = Vec::new();
         if self.workers == 0 {
-            faults.push("--workers is 0: a process needs at least one".to_owned());
+            faults.push(("workers", "workers is 0: a process needs at least one".to_owned()));
         }
         if !self.hosts.is_empty() && self.process >= self.hosts.len() {
             let hosts = self.hosts.len();
-            faults.push(format!("--process is {}, but --hosts names {hosts} (0 to {})", self.process, hosts - 1));
+            let reason = format!("process is {}, but hosts names {hosts} (0 to {})", self.process, hosts - 1);
+            faults.push(("process", reason));
         }
         if self.hosts.is_empty() && self.process > 0 {
-            faults.push(format!("--process is {} without --hosts", self.process));
+            faults.push(("hosts", format!("process is {}, but hosts names none", self.process)));
         }
         if self.checkpoint_interval < Self::MIN_INTERVAL {
-            faults.push(format!(
-                "--checkpoint-interval is {}, the least is {}",
-                humantime::format_duration(self.checkpoint_interval),
-                humantime::format_duration(Self::MIN_INTERVAL)
-            ));
+            let (is, least) = (self.checkpoint_interval, Self::MIN_INTERVAL);
+            let (is, least) = (humantime::format_duration(is), humantime::format_duration(least));
+            faults.push(("checkpoint_interval", format!("checkpoint_interval is {is}, the least is {least}")));
         }
         if self.max_in_flight == 0 {
-            faults.push("--max-in-flight is 0: no source could ever read".to_owned());
+            faults.push(("max_in_flight", "max_in_flight is 0: no source could ever read".to_owned()));
         }
         if usize::from(self.key_groups) < self.all_workers() {
-            faults.push(format!(
-                "--key-groups is {}, fewer than the {} workers: some would never get a key",
-                self.key_groups,
-                self.all_workers()
-            ));
+            let (groups, workers) = (self.key_groups, self.all_workers());
+            let reason = format!("key_groups is {groups}, fewer than the {workers} workers: some would never get a key");
+            faults.push(("key_groups", reason));
         }
-        faults.extend(self.renamed.iter().filter_map(|rename| Some(format!("--renamed: {}", rename.check().err()?))));
+        let renamed = self.renamed.iter().filter_map(|rename| rename.check().err());
+        faults.extend(renamed.map(|fault| ("renamed", format!("renamed: {fault}"))));
         if self.retain_checkpoints == 0 {
-            faults.push("--retain-checkpoints is 0: the newest one has to be kept".to_owned());
+            let reason = "retain_checkpoints is 0: the newest one has to be kept".to_owned();
+            faults.push(("retain_checkpoints", reason));
         }
-        if faults.is_empty() { Ok(()) } else { Err(JobError::Invalid(faults.join("\n"))) }
+        refuse(faults)
     }
 
     /// Names what this program is built without.
     pub(crate) fn check_build(&self) -> Result<(), JobError> {
         let wants = [
-            ("--state-memory", self.state_memory.is_some(), SPILLS, "rocksdb"),
-            ("--http", self.http.is_some(), cfg!(feature = "http"), "http"),
+            ("state_memory", self.state_memory.is_some(), SPILLS, "rocksdb"),
+            ("http", self.http.is_some(), cfg!(feature = "http"), "http"),
         ];
-        let missing = wants.iter().filter(|(_, wanted, there, _)| *wanted && !there);
-        let faults: Vec<String> = missing
-            .map(|(flag, .., feature)| {
-                format!("{flag} is set, which this program is built without: build it with the feature \"{feature}\"")
-            })
-            .collect();
-        if faults.is_empty() { Ok(()) } else { Err(JobError::Invalid(faults.join("\n"))) }
+        let missing = wants.into_iter().filter(|(_, wanted, there, _)| *wanted && !there);
+        let fault = |(field, _, _, feature): (&'static str, bool, bool, &str)| {
+            let reason =
+                format!("{field} is set, which this program is built without: build it with the feature \"{feature}\"");
+            (field, reason)
+        };
+        refuse(missing.map(fault).collect())
     }
 
     pub(crate) fn changes(&self) -> Changes {
@@ -150,6 +149,17 @@ impl JobSettings {
     pub fn all_workers(&self) -> usize {
         self.workers * self.hosts.len().max(1)
     }
+}
+
+/// Refuses the settings, where there are faults: each has a field and what is wrong with it.
+fn refuse(faults: Vec<(&'static str, String)>) -> Result<(), JobError> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let (mut fields, reasons): (Vec<&'static str>, Vec<String>) = faults.into_iter().unzip();
+    fields.dedup();
+    let remedies: Vec<Remedy> = fields.into_iter().map(Remedy::Setting).collect();
+    Err(JobError::setting(reasons.join("\n"), remedies))
 }
 
 /// Values that are written as text.
@@ -186,12 +196,15 @@ mod text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn all_faults_are_named_at_once() {
         let settings = JobSettings { workers: 0, process: 3, max_in_flight: 0, ..JobSettings::default() };
-        let JobError::Invalid(text) = settings.check().unwrap_err() else { panic!("not Invalid") };
-        assert_eq!(text.lines().count(), 3, "{text}");
+        let error = settings.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(error.to_string().lines().count(), 3, "{error}");
+        assert_eq!(error.remedies(), ["workers", "hosts", "max_in_flight"].map(Remedy::Setting));
     }
 
     #[test]

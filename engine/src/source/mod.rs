@@ -48,7 +48,7 @@ pub trait Source: Send + Sync + 'static {
     }
 
     /// How many ms ahead of the job's clock (and of its [lead](Self::lead_ms)) an event time may be. What is further ahead is
-    /// a dead letter and moves no watermark. `None`: as the job says (`--max-ahead`).
+    /// a dead letter and moves no watermark. `None`: as the job says ([`JobSettings::max_ahead`](crate::JobSettings::max_ahead)).
     fn max_ahead_ms(&self) -> Option<i64> {
         None
     }
