@@ -39,9 +39,12 @@ fn an_operator_says_what_it_asks_for() {
     let load = || Err::<Vec<(u64, Option<u64>)>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
     let error = ends(move |numbers| {
         let cache = LookupSettings::default().preloaded(load);
-        let found = numbers.lookup_join("rows", cache, |n| *n, |keys: &[u64]| {
-            Ok::<_, std::io::Error>(keys.iter().map(|n| Some(*n)).collect::<Vec<_>>())
-        })?;
+        let found = numbers.lookup_join(
+            "rows",
+            cache,
+            |n| *n,
+            |keys: &[u64]| Ok::<_, std::io::Error>(keys.iter().map(|n| Some(*n)).collect::<Vec<_>>()),
+        )?;
         Ok(found.map(|(n, _)| n))
     });
     assert!(matches!(&error, JobError::Operator { operator, .. } if operator == "rows"), "{error:?}");

@@ -253,11 +253,17 @@ fn output_of_a_removed_sink_is_neither_lost_unseen_nor_out_of_reach() {
         &run("other", args(folder.path())).unwrap_err().report(),
         &["output of sink \"out\" of epoch", "which may not have been published", "drop_state"],
     );
-    let dropped = || JobArgs { drop_state: vec!["out".to_owned()], ..args(folder.path()) };
+    let dropped = || JobArgs {
+        settings: JobSettings { drop_state: vec!["out".to_owned()], ..args(folder.path()).settings },
+        ..args(folder.path())
+    };
     says(&run("out", dropped()).unwrap_err().report(), &["\"out\" is to be dropped, but this program has it"]);
     run("other", dropped()).unwrap();
     assert!(sink.0.lock().unwrap().published.is_empty());
-    let renamed = JobArgs { renamed: vec!["out=other".parse().unwrap()], ..args(folder.path()) };
+    let renamed = JobArgs {
+        settings: JobSettings { renamed: vec!["out=other".parse().unwrap()], ..args(folder.path()).settings },
+        ..args(folder.path())
+    };
     run("other", renamed).unwrap();
     assert_eq!(sink.0.lock().unwrap().published, [1, 2, 3]);
 }
@@ -270,7 +276,10 @@ fn flags_without_a_checkpoint_are_refused_or_do_nothing() {
         job.run(move |flow| flow.source("in", &vec_source(numbers.clone()))?.sink("out", &NullSink::default()))
     };
     let folder = tempfile::tempdir().unwrap();
-    let dropping = |args| JobArgs { drop_state: vec!["gone".to_owned()], ..args };
+    let dropping = |args: JobArgs| JobArgs {
+        settings: JobSettings { drop_state: vec!["gone".to_owned()], ..args.settings },
+        log_level: args.log_level,
+    };
     for args in [args(folder.path()), JobArgs { log_level: "error".into(), ..JobArgs::default() }] {
         says(&run(dropping(args.clone())).unwrap_err().report(), &["drop_state gone", "there is no checkpoint"]);
         run(args).unwrap();

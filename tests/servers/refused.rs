@@ -13,7 +13,8 @@ use testkit::{example, fail_with};
 /// What the error says when a job shall start with these.
 fn refusal(url: &str, input: TensorSpec, output: TensorSpec) -> String {
     let settings = ServerSettings { start_timeout: Duration::from_secs(2), ..patient() };
-    let error = ServedModel::connect(url, [input], [output], &settings).map(|model| model.info().to_string()).unwrap_err();
+    let error =
+        ServedModel::connect(url, [input], [output], &settings).map(|model| model.info().to_string()).unwrap_err();
     with_causes(&error)
 }
 

@@ -22,8 +22,9 @@ pub(super) fn check_settings(settings: &SinkSettings, interval: Option<Duration>
     let refuse = |message: String| Err(ConnectorError::new(ErrorKind::Invalid, message));
     let topic = &settings.topic;
     let Some(interval) = interval else {
-        let message =
-            format!("writing to topic \"{topic}\" exactly once needs checkpoints (checkpoint_dir): or write at least once");
+        let message = format!(
+            "writing to topic \"{topic}\" exactly once needs checkpoints (checkpoint_dir): or write at least once"
+        );
         let error = ConnectorError::new(ErrorKind::Invalid, message);
         return Err(error.remedy(Remedy::Setting("checkpoint_dir")));
     };

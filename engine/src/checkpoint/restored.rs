@@ -104,7 +104,8 @@ impl Restored {
     /// source with its position.
     pub(super) fn unclaimed(&self, ends: &Ends) -> Vec<(String, String)> {
         let sinks = self.sinks.iter().filter(|(name, _)| !ends.sinks.contains(*name));
-        let outputs = sinks.flat_map(|(name, epochs)| epochs.keys().map(move |epoch| (name.clone(), staged_output(name, epoch))));
+        let outputs =
+            sinks.flat_map(|(name, epochs)| epochs.keys().map(move |epoch| (name.clone(), staged_output(name, epoch))));
         let sources = self.sources.keys().filter(|name| !ends.sources.contains(*name));
         outputs.chain(sources.map(|name| (name.clone(), format!("the position of source \"{name}\"")))).collect()
     }

@@ -248,8 +248,9 @@ impl<A, K: Hash + Eq + Clone, V: Data, F> Lookup<A, K, V, F> {
             records: PhantomData,
         };
         // Where they are loaded from is outside, and may be back at the next try.
-        let failed =
-            |reason| JobError::operator(name, ErrorKind::Unavailable, format!("its rows cannot be preloaded: {reason}"));
+        let failed = |reason| {
+            JobError::operator(name, ErrorKind::Unavailable, format!("its rows cannot be preloaded: {reason}"))
+        };
         let rows = preload.map_or(Ok(Vec::new()), |load| load()).map_err(failed)?;
         let now = lookup.settings.clock.now();
         for (key, row) in rows.into_iter().take(lookup.settings.cache_rows) {
