@@ -23,7 +23,6 @@ mod epoch;
 pub mod error;
 mod graph;
 mod keyed;
-mod locks;
 pub mod metrics;
 pub mod record;
 mod run;
@@ -47,6 +46,8 @@ pub use record::{Arrival, Data, DeadLetter, Record};
 pub use run::{Job, JobSettings, JobSetup};
 #[doc(hidden)]
 pub use threads as turns;
+#[doc(hidden)]
+pub use tidemill_state::locks;
 pub use time::{Epoch, EventTime, ProcessingTime};
 
 /// What programs and operators are written against: the contracts of keyed and of batched logic.

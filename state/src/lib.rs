@@ -31,7 +31,8 @@ mod evolve;
 mod hot;
 mod ids;
 mod key;
-mod locks;
+#[doc(hidden)]
+pub mod locks;
 mod remedy;
 mod rows;
 #[cfg(test)]

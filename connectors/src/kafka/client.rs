@@ -106,12 +106,6 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// Waits, on a thread that has nothing else to do.
-pub(super) fn pause(time: Duration) {
-    // Nothing ever comes: the channel has no sender.
-    let _ = crossbeam_channel::never::<()>().recv_timeout(time);
-}
-
 /// An error of a call, with what was tried and what the user does about it.
 pub(super) fn failed(what: impl fmt::Display, error: KafkaError) -> ConnectorError {
     let code = error.rdkafka_error_code();
