@@ -95,10 +95,12 @@ fn program() -> String {
 
 /// Runs `f`; a panic in it becomes an error: of the connection if it says so, of worker `index` otherwise.
 pub(crate) fn caught<T>(index: usize, f: impl FnOnce() -> Result<T, JobError>) -> Result<T, JobError> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        let message = panic_text(&*panic);
-        Err(if is_lost(&message) { lost(&message) } else { JobError::Panicked { worker: index, message } })
-    })
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(of_panic(index, panic_text(&*panic))))
+}
+
+/// The error that the panic of worker `index` means.
+pub(crate) fn of_panic(index: usize, message: String) -> JobError {
+    if is_lost(&message) { lost(&message) } else { JobError::Panicked { worker: index, message } }
 }
 
 /// Leaves connections (or a worker, which holds ends of them) as they are. To drop them would tell the
