@@ -10,7 +10,7 @@ pub fn example(name: &str) -> Command {
     let path = folder.join(name);
     assert!(
         path.exists(),
-        "\"{}\" is not built: run `cargo xtask test`, or `cargo build --release --examples`",
+        "\"{}\" is not built: run `cargo xtask test`, or `cargo build --release --all-features --examples`",
         path.display()
     );
     let mut command = Command::new(path);
