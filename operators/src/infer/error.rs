@@ -114,6 +114,7 @@ impl From<ModelError> for JobError {
 
 impl ModelError {
     /// The model cannot be had now, for this reason.
+    #[cfg(any(test, feature = "model-servers"))]
     pub(super) fn unavailable(model: &str, reason: impl Into<String>) -> Self {
         Self::Unavailable { model: model.to_owned(), source: ConnectorError::new(ErrorKind::Unavailable, reason) }
     }
