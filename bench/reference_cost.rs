@@ -72,10 +72,12 @@ fn run(args: &Args, folder: &Path, path: &Path) -> Result<(), Box<dyn std::error
     let file = file.as_of(|_| EventTime::MIN);
     let events = Generator::new(args.seconds * PER_SECOND, |n| (EventTime((n / 20) as i64), n)).rate(PER_SECOND as f64);
     let job_args = JobArgs {
-        workers: args.workers,
-        checkpoint_dir: Some(folder.join("checkpoints")),
+        settings: JobSettings {
+            workers: args.workers,
+            checkpoint_dir: Some(folder.join("checkpoints")),
+            ..JobSettings::default()
+        },
         log_level: "warn".to_owned(),
-        ..JobArgs::default()
     };
     let job = std::thread::spawn(move || {
         Job::new("reference_cost", job_args).run(move |flow| {

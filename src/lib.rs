@@ -30,7 +30,8 @@
 //! # }
 //! ```
 //!
-//! What it brings is chosen by Cargo features, all of which are on by default: `docs/features.md` says what each is for.
+//! What it brings is chosen by Cargo features; `rocksdb`, `onnx`, `http` and `cli` are on by default. `docs/features.md` says what each is
+//! for.
 //!
 //! The crates behind this face: [`engine`] (time, streams, checkpoints, jobs), [`state`] (keyed state,
 //! RocksDB), [`operators`] (windows, joins, tables, patterns, inference) and [`connectors`] (sources, sinks).

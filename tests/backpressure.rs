@@ -102,12 +102,14 @@ fn peak() -> u64 {
 #[test]
 fn memory_stays_flat_when_the_sink_is_slow() {
     let args = |folder: &tempfile::TempDir| JobArgs {
-        workers: 2,
-        max_in_flight: MAX_IN_FLIGHT,
-        checkpoint_dir: Some(folder.path().to_owned()),
-        checkpoint_interval: Duration::from_millis(50),
+        settings: JobSettings {
+            workers: 2,
+            max_in_flight: MAX_IN_FLIGHT,
+            checkpoint_dir: Some(folder.path().to_owned()),
+            checkpoint_interval: Duration::from_millis(50),
+            ..JobSettings::default()
+        },
         log_level: "error".to_owned(),
-        ..JobArgs::default()
     };
     let folder = tempfile::tempdir().expect("a scratch folder");
     let started = Instant::now();

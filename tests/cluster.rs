@@ -173,7 +173,7 @@ fn processes_with_different_checkpoint_directories_do_not_start() {
         }
     });
     for errors in processes.map(failed) {
-        assert!(errors.contains("need the same --checkpoint-dir"), "{errors}");
+        assert!(errors.contains("need the same checkpoint directory"), "{errors}");
         assert!(errors.contains("elsewhere/manifests") && errors.contains("SHA-256"), "{errors}");
     }
 }

@@ -114,7 +114,7 @@ fn broken(pick: impl Fn(&Path, &Value) -> PathBuf, harm: impl Fn(&Path)) {
     let advice = if whole.is_empty() {
         "no checkpoint here is whole".to_owned()
     } else {
-        format!("whole, and to be restored with --restore EPOCH: {}\n", whole.join(", "))
+        format!("whole, and to be restored instead: {}\nhint: --restore {}\n", whole.join(", "), whole[0])
     };
     assert!(errors.contains(&advice), "wanted \"{advice}\": {errors}");
     assert!(contents(folder.path()) == before, "the checkpoints were changed");
@@ -245,7 +245,7 @@ fn manifests_that_are_all_gone_are_no_fresh_start() {
     let (folder, _) = with_checkpoints();
     fs::remove_dir_all(folder.path().join("checkpoints/manifests")).expect("manifests");
     let errors = fail(&mut job(folder.path(), FOR_EVER));
-    assert!(errors.contains("there is no manifest, but") && errors.contains("--restore none"), "{errors}");
+    assert!(errors.contains("there is no manifest") && errors.contains("hint: --restore none\n"), "{errors}");
 }
 
 #[test]
@@ -318,6 +318,14 @@ fn a_model_that_does_not_fit_is_refused_with_both_sides() {
     assert!(errors.contains("temperature_mean") && errors.contains("terminal_risk_7d"), "{errors}");
     let errors = fail_with(2, example("fraud_velocity").args(["--model", "no/such.onnx"]));
     assert!(errors.contains("no/such.onnx"), "{errors}");
+}
+
+#[test]
+fn a_model_server_that_is_away_asks_for_another_try() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let url = format!("oip+http://{nobody}/rank");
+    let errors = fail_with(3, example("content_recommendation").args(["--server", &url, "--start-timeout", "300ms"]));
+    assert!(errors.contains("cannot be had") && errors.contains("Is it up?"), "{errors}");
 }
 
 #[test]

@@ -69,10 +69,12 @@ fn run(state_memory: Option<u64>) -> (BTreeMap<u64, Line>, u64, Snapshot, Durati
     let lines = CollectSink::default();
     let sink = lines.clone();
     let args = JobArgs {
-        state_memory,
-        checkpoint_interval: Duration::from_millis(100),
+        settings: JobSettings {
+            state_memory,
+            checkpoint_interval: Duration::from_millis(100),
+            ..JobSettings::default()
+        },
         log_level: "error".to_owned(),
-        ..JobArgs::default()
     };
     let started = Instant::now();
     let report = Job::new("profiles", args).run(move |flow| {
@@ -120,10 +122,12 @@ fn a_tenth_of_the_memory_gives_the_same_answers() {
 fn deduplicate(interval: Duration, checkpoints: bool) -> u64 {
     let dir = tempfile::tempdir().expect("a folder");
     let args = JobArgs {
-        checkpoint_dir: checkpoints.then(|| dir.path().to_owned()),
-        checkpoint_interval: interval,
+        settings: JobSettings {
+            checkpoint_dir: checkpoints.then(|| dir.path().to_owned()),
+            checkpoint_interval: interval,
+            ..JobSettings::default()
+        },
         log_level: "error".to_owned(),
-        ..JobArgs::default()
     };
     let ids = Generator::new(400_000, |n| (EventTime(n as i64 / 20), n));
     let report = Job::new("ids", args).run(move |flow| {

@@ -1,7 +1,8 @@
 //! Sources and sinks in memory, for tests and small programs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use tidemill_engine::locks::lock;
 use tidemill_engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use tidemill_engine::{ConnectorError, Data, Epoch, EventTime, Record};
 
@@ -31,7 +32,7 @@ impl<T: Data> CollectSink<T> {
     /// What was committed so far.
     #[must_use]
     pub fn records(&self) -> Vec<Record<T>> {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.committed).clone()
     }
 
     /// What was committed so far, without times.
@@ -75,7 +76,7 @@ impl<T: Data> SinkWriter for CollectWriter<T> {
             token: Vec::new(),
             flush: Box::new(|| Ok(())),
             publish: Box::new(move || {
-                committed.lock().unwrap_or_else(PoisonError::into_inner).extend(records);
+                lock(&committed).extend(records);
                 Ok(())
             }),
         }))

@@ -23,7 +23,6 @@ mod epoch;
 pub mod error;
 mod graph;
 mod keyed;
-mod locks;
 pub mod metrics;
 pub mod record;
 mod run;
@@ -38,13 +37,15 @@ mod worker;
 #[cfg(feature = "cli")]
 pub use cli::JobArgs;
 pub use clock::Clock;
-pub use error::{ConnectorError, ErrorKind, JobError, with_causes};
+pub use error::{ConnectorError, ErrorKind, JobError, Remedy, with_causes};
 #[cfg(feature = "tables")]
 pub use graph::updates;
 pub use graph::{Either, Flow, KeyedStream, Stream};
 pub use metrics::{JobState, OperatorSnapshot, Snapshot};
 pub use record::{Arrival, Data, DeadLetter, Record};
 pub use run::{Job, JobSettings, JobSetup};
+#[doc(hidden)]
+pub use tidemill_state::locks;
 pub use time::{Epoch, EventTime, ProcessingTime};
 
 /// What programs and operators are written against: the contracts of keyed and of batched logic.

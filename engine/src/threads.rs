@@ -86,17 +86,17 @@ impl Drop for Slot {
 }
 
 /// A thread that was started here.
-pub(crate) struct Handle<T> {
+pub struct Handle<T> {
     thread: JoinHandle<T>,
     scheduled: Option<Scheduled>,
 }
 
-/// Starts a thread.
+/// Starts a thread of this name.
+///
+/// # Errors
+/// When the system has no room for another one.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
-pub(crate) fn spawn<T: Send + 'static>(
-    name: String,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> std::io::Result<Handle<T>> {
+pub fn spawn<T: Send + 'static>(name: String, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<Handle<T>> {
     let scheduled = scheduled()
         .map(|Scheduled { scheduler, slot }| Scheduled { slot: scheduler.announce(Some(slot), &name), scheduler });
     let slot = scheduled.clone();
@@ -110,15 +110,18 @@ pub(crate) fn spawn<T: Send + 'static>(
 
 impl<T> Handle<T> {
     /// Whether the thread has ended.
-    pub(crate) fn is_finished(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         match &self.scheduled {
             None => self.thread.is_finished(),
             Some(Scheduled { scheduler, slot }) => scheduler.ends(*slot),
         }
     }
 
-    /// Waits for its end. An error is what it panicked with.
-    pub(crate) fn join(self) -> std::thread::Result<T> {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// What it panicked with.
+    pub fn join(self) -> std::thread::Result<T> {
         if let (Some(its), Some(own)) = (&self.scheduled, scheduled()) {
             while !its.scheduler.ends(its.slot) {
                 own.rest(Rest::End(its.slot));
@@ -163,13 +166,13 @@ pub(crate) fn send<T: Send + 'static>(queue: &Sender<T>, mut message: T) -> bool
 
 /// The monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
-pub(crate) fn now() -> Instant {
+pub fn now() -> Instant {
     let simulated = SCHEDULED.with_borrow(|scheduled| scheduled.as_ref().map(|scheduled| scheduled.scheduler.now()));
     simulated.unwrap_or_else(Instant::now)
 }
 
 /// How long ago `then` was.
-pub(crate) fn since(then: Instant) -> Duration {
+pub fn since(then: Instant) -> Duration {
     now().saturating_duration_since(then)
 }
 

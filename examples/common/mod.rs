@@ -80,7 +80,7 @@ impl CommonArgs {
     pub fn load_model<F: Features>(&self, path: &Path, output: &str, column: usize) -> Result<Option<Model>, JobError> {
         match self.features {
             Some(_) => Ok(None),
-            None => Model::load::<F>(path, output, column).map(Some).map_err(JobError::setup),
+            None => Ok(Some(Model::load::<F>(path, output, column)?)),
         }
     }
 

@@ -97,7 +97,7 @@ fn models(args: &Args) -> Result<Option<Models>, JobError> {
     let (deadline, start_timeout) = (args.deadline, args.start_timeout);
     let settings = ServerSettings { deadline, start_timeout, ..ServerSettings::default() };
     let served = ServedModel::scoring::<RankFeatures>(url, "features", ("probabilities", 2, 1), &settings);
-    Ok(Some(Models::of(served.map_err(JobError::setup)?).or(model)))
+    Ok(Some(Models::of(served?).or(model)))
 }
 
 fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -> Result<(), JobError> {

@@ -17,7 +17,7 @@ pub struct PoolSettings {
     /// How many for each worker; default 2.
     pub threads: NonZeroUsize,
     /// Batches that are with the threads at a time; default two for each thread. Records beyond that wait, and
-    /// count for the job's `--max-in-flight`: sources wait with them.
+    /// count for the job's `max_in_flight`: sources wait with them.
     pub max_in_flight: Option<NonZeroUsize>,
     /// Whether results leave in the order their records came (default), or as they are ready.
     pub ordered: bool,

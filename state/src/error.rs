@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::remedy::Remedy;
+
 /// What the user does about an error. Every error of Tidemill's has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -26,12 +28,20 @@ pub enum StateError {
     /// A call that cannot work.
     #[error("{0}")]
     Invalid(String),
+    /// What is set does not fit the checkpoint, or the program.
+    #[error("{reason}")]
+    Setting {
+        /// What does not fit.
+        reason: String,
+        /// What can be set instead.
+        remedies: Vec<Remedy>,
+    },
     /// What cannot happen has happened.
     #[error("{0}: this is a bug in Tidemill, please report it")]
     Internal(String),
     /// A state was stored by a program that knew another version, type or kind of it.
     #[error(
-        "state \"{state}\": the checkpoint has {found}, this program has {expected}; {advice}; or run the program that wrote it, or start with --restore none in an empty checkpoint directory"
+        "state \"{state}\": the checkpoint has {found}, this program has {expected}; {advice}; or run the program that wrote it, or start over in an empty checkpoint directory"
     )]
     Mismatch {
         /// `operator/state`.
@@ -45,7 +55,7 @@ pub enum StateError {
     },
     /// A stored value cannot be decoded.
     #[error(
-        "state \"{state}\", key group {group}: a stored value cannot be decoded: {reason}; restore an older checkpoint with --restore EPOCH"
+        "state \"{state}\", key group {group}: a stored value cannot be decoded: {reason}; restore an earlier checkpoint"
     )]
     Value {
         /// `operator/state`.
@@ -83,9 +93,21 @@ pub enum StateError {
         /// The other epochs of the store whose files are all there and as they were written.
         others: Vec<u64>,
     },
+    /// There are files of checkpoints, but no manifest that names them.
+    #[error(
+        "there is no manifest in \"{manifests}\", but \"{file}\" is of epoch {epoch}, before which others were committed; nothing was changed: bring the manifests back, or start over"
+    )]
+    NoManifest {
+        /// Where the manifests should be.
+        manifests: String,
+        /// The newest of the files.
+        file: String,
+        /// The epoch that it is of.
+        epoch: u64,
+    },
     /// The place of the checkpoints is not what it was when the job began.
     #[error(
-        "the checkpoint directory \"{}\" was removed, replaced or unmounted while the job ran, and nothing is written to what may be another place: bring it back and start the job again, which goes on from its newest checkpoint there; if it is lost, start with --restore none and an empty --checkpoint-dir", .path.display()
+        "the checkpoint directory \"{}\" was removed, replaced or unmounted while the job ran, and nothing is written to what may be another place: bring it back and start the job again, which goes on from its newest checkpoint there; if it is lost, start over in an empty one", .path.display()
     )]
     Gone {
         /// The directory.
@@ -93,7 +115,7 @@ pub enum StateError {
     },
     /// Another run of the job has taken over.
     #[error(
-        "\"{file}\" exists already: another run of this job, {by}, has taken over and goes on; this one stops. Was it started while this one was still running? Then stop one of them, or give each its own --checkpoint-dir: of two runs over one directory the one that started last goes on"
+        "\"{file}\" exists already: another run of this job, {by}, has taken over and goes on; this one stops. Was it started while this one was still running? Then stop one of them, or give each its own checkpoint directory: of two runs over one directory the one that started last goes on"
     )]
     Fenced {
         /// The manifest that was there first.
@@ -129,11 +151,19 @@ pub enum StateError {
 /// What can be restored instead.
 pub(crate) fn advice(whole: &[u64]) -> String {
     if whole.is_empty() {
-        return "no checkpoint here is whole: bring the files back, or start with --restore none and an empty --checkpoint-dir"
+        return "no checkpoint here is whole: bring the files back, or start over in an empty checkpoint directory"
             .to_owned();
     }
     let epochs: Vec<String> = whole.iter().map(u64::to_string).collect();
-    format!("whole, and to be restored with --restore EPOCH: {}", epochs.join(", "))
+    format!("whole, and to be restored instead: {}", epochs.join(", "))
+}
+
+/// The same, as remedies.
+pub(crate) fn instead(whole: &[u64]) -> Vec<Remedy> {
+    if whole.is_empty() {
+        return vec![Remedy::StartOver];
+    }
+    whole.iter().copied().map(Remedy::RestoreEpoch).collect()
 }
 
 impl StateError {
@@ -141,10 +171,12 @@ impl StateError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) | Self::Unwritable { .. } => ErrorKind::Invalid,
-            Self::Mismatch { .. } | Self::Value { .. } | Self::Corrupt { .. } | Self::Incomplete { .. } => {
-                ErrorKind::Data
-            }
+            Self::Invalid(_) | Self::Setting { .. } | Self::Unwritable { .. } => ErrorKind::Invalid,
+            Self::Mismatch { .. }
+            | Self::Value { .. }
+            | Self::Corrupt { .. }
+            | Self::Incomplete { .. }
+            | Self::NoManifest { .. } => ErrorKind::Data,
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Internal(_) => ErrorKind::Internal,
             #[cfg(feature = "rocksdb")]
@@ -156,6 +188,29 @@ impl StateError {
             },
             Self::Io { .. } | Self::Gone { .. } => ErrorKind::Unavailable,
         }
+    }
+
+    /// What can be done about it in the settings of the job: the first is the most likely.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Setting { remedies, .. } => remedies.clone(),
+            Self::Value { .. } => vec![Remedy::RestoreEarlier],
+            Self::Incomplete { others, .. } => instead(others),
+            Self::NoManifest { .. } => vec![Remedy::RestoreNone],
+            Self::Mismatch { .. } | Self::Gone { .. } => vec![Remedy::StartOver],
+            Self::Fenced { .. } => vec![Remedy::Setting("checkpoint_dir")],
+            Self::Invalid(_) | Self::Internal(_) | Self::Unwritable { .. } | Self::Corrupt { .. } | Self::Io { .. } => {
+                Vec::new()
+            }
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks { .. } => Vec::new(),
+        }
+    }
+
+    /// What is set does not fit, and these can be set instead.
+    pub(crate) fn setting(reason: impl Into<String>, remedies: impl Into<Vec<Remedy>>) -> Self {
+        Self::Setting { reason: reason.into(), remedies: remedies.into() }
     }
 
     pub(crate) fn is_not_found(&self) -> bool {
@@ -189,7 +244,8 @@ mod tests {
         let path = || PathBuf::from("a/path");
         Some(match error {
             None => (StateError::Invalid(text()), ErrorKind::Invalid),
-            Some(StateError::Invalid(_)) => (StateError::Internal(text()), ErrorKind::Internal),
+            Some(StateError::Invalid(_)) => (StateError::setting(text(), [Remedy::Rename]), ErrorKind::Invalid),
+            Some(StateError::Setting { .. }) => (StateError::Internal(text()), ErrorKind::Internal),
             Some(StateError::Internal(_)) => {
                 let mismatch = StateError::Mismatch { state: state(), found: text(), expected: text(), advice: "" };
                 (mismatch, ErrorKind::Data)
@@ -206,7 +262,10 @@ mod tests {
             Some(StateError::Corrupt { .. }) => {
                 (StateError::Incomplete { epoch: 1, missing: vec![], others: vec![] }, ErrorKind::Data)
             }
-            Some(StateError::Incomplete { .. }) => (StateError::Gone { path: path() }, ErrorKind::Unavailable),
+            Some(StateError::Incomplete { .. }) => {
+                (StateError::NoManifest { manifests: text(), file: text(), epoch: 9 }, ErrorKind::Data)
+            }
+            Some(StateError::NoManifest { .. }) => (StateError::Gone { path: path() }, ErrorKind::Unavailable),
             Some(StateError::Gone { .. }) => (StateError::Fenced { file: text(), by: text() }, ErrorKind::Fenced),
             Some(StateError::Fenced { .. }) => {
                 (StateError::io("read", &path())(io::ErrorKind::NotFound.into()), ErrorKind::Unavailable)
@@ -228,9 +287,10 @@ mod tests {
         while let Some((next, kind)) = after(error.as_ref()) {
             assert_eq!(next.kind(), kind, "{next:?}");
             assert!(!next.to_string().is_empty());
+            assert!(!next.to_string().contains("--"), "a program has no flags: {next}");
             (error, count) = (Some(next), count + 1);
         }
-        assert_eq!(count, 11);
+        assert_eq!(count, 13);
         // A folder that cannot be made is RocksDB's trouble with what is outside.
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Db::open(&file.path().join("folder"), 0, true).err().unwrap();

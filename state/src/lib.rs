@@ -6,7 +6,7 @@
 //! rows/        behind that: RowStore (RocksDB, or maps in a simulation), and the deltas on their way into it
 //! checkpoint/  delta · manifest · store · retention · take_over · work_dir
 //! evolve/      what a state is called and looks like, and how an older one becomes it
-//! ids · key · codec · error · locks
+//! ids · key · codec · error · remedy · locks
 //! ```
 //! Each knows only what is below it. An epoch goes:
 //!
@@ -33,7 +33,9 @@ mod evolve;
 mod hot;
 mod ids;
 mod key;
-mod locks;
+#[doc(hidden)]
+pub mod locks;
+mod remedy;
 mod rows;
 #[cfg(test)]
 mod soak;
@@ -65,6 +67,7 @@ pub use hot::timers::TimerTable;
 pub use hot::value::{Single, ValueTable};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 pub use key::{Key, Value, hash_key};
+pub use remedy::Remedy;
 pub use rows::db::Db;
 pub use rows::snapshot::RowSnapshot;
 pub use worker::{MemoryCheckpoint, OperatorStates, RestoredWorker, WorkerState, WorkerStateConfig};

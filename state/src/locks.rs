@@ -1,18 +1,26 @@
-//! Locks, taken whatever became of a thread that held them.
+//! Locks, taken whatever became of a thread that held them: all of Tidemill's crates take theirs here.
 //!
-//! A thread that panics ends its job, which says so. What a lock guards here is whole between any two calls (a queue that
-//! has an element more or not, a map), so a second panic for the first one's sake would only hide it.
+//! A thread that panics ends its job, which says so. What a lock guards is whole between any two calls (a queue that has an
+//! element more or not, a map), so a second panic for the first one's sake would only hide it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{LockResult, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Returns the guard of a lock that may be poisoned.
+pub fn whole<G>(guard: LockResult<G>) -> G {
+    guard.unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) fn read<T: ?Sized>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
+/// Locks.
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    whole(mutex.lock())
 }
 
-pub(crate) fn write<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
+/// Locks to read.
+pub fn read<T: ?Sized>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    whole(lock.read())
+}
+
+/// Locks to write.
+pub fn write<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    whole(lock.write())
 }

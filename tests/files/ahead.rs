@@ -35,7 +35,7 @@ fn run(
     }
     let (out, late, letters) = (CollectSink::default(), CollectSink::default(), CollectSink::default());
     let (to, late_to, letters_to) = (out.clone(), late.clone(), letters.clone());
-    let args = JobArgs { workers, log_level: "error".to_owned(), ..args };
+    let args = JobArgs { settings: JobSettings { workers, ..args.settings }, log_level: "error".to_owned() };
     let snapshot = Job::new("ahead", args)
         .run(move |flow| {
             let lines = flow.source("lines", &source)?.key_by(|line: &Line| line.key);
@@ -86,7 +86,9 @@ proptest! {
         write(&path, 9000, &future);
         let bound = Some(Duration::from_secs(3600));
         let (of_job, of_source) = if by_job { (bound, None) } else { (None, bound) };
-        let (windows, late, letters) = run(&path, workers, JobArgs { max_ahead: of_job, ..JobArgs::default() }, of_source);
+        let settings = JobSettings { max_ahead: of_job, ..JobSettings::default() };
+        let args = JobArgs { settings, ..JobArgs::default() };
+        let (windows, late, letters) = run(&path, workers, args, of_source);
         prop_assert_eq!((windows.len(), late, letters.len()), (9000 / 60, 0, future.len()));
         prop_assert!(windows.iter().all(|(_, count)| *count == 60), "{:?}", windows);
         for letter in letters {

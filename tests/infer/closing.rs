@@ -86,8 +86,11 @@ fn an_epoch_never_waits_for_a_batch_to_fill() {
     for pool in [None, threads(1, true)] {
         let folder = tempfile::tempdir().unwrap();
         let job = JobArgs {
-            checkpoint_dir: Some(folder.path().to_owned()),
-            checkpoint_interval: Duration::from_millis(50),
+            settings: JobSettings {
+                checkpoint_dir: Some(folder.path().to_owned()),
+                checkpoint_interval: Duration::from_millis(50),
+                ..args(1).settings
+            },
             ..args(1)
         };
         let (first, read) = first_result(job, never_full(pool, None));

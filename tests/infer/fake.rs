@@ -186,7 +186,7 @@ impl Ran {
 }
 
 pub fn args(workers: usize) -> JobArgs {
-    JobArgs { workers, log_level: "off".to_owned(), ..JobArgs::default() }
+    JobArgs { settings: JobSettings { workers, ..JobSettings::default() }, log_level: "off".to_owned() }
 }
 
 /// Scores the items.

@@ -35,7 +35,10 @@ where
     let model = Model::load::<F>(&file("tree.onnx"), "score", 0).unwrap();
     let (scored, dead) = (CollectSink::<Scored<Event<F>>>::default(), CollectSink::<DeadLetter>::default());
     let (scored_sink, dead_sink, out) = (scored.clone(), dead.clone(), out.to_owned());
-    let job = JobArgs { checkpoint_dir: Some(out.join("checkpoints")), ..args(1) };
+    let job = JobArgs {
+        settings: JobSettings { checkpoint_dir: Some(out.join("checkpoints")), ..args(1).settings },
+        ..args(1)
+    };
     Job::new("missing", job)
         .run(move |flow| {
             let scored =

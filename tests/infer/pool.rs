@@ -65,7 +65,7 @@ fn sources_wait_for_a_slow_model() {
     let (read, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (ahead, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let most_seen = Arc::clone(&most);
-    Job::new("slow", JobArgs { max_in_flight: MAX_IN_FLIGHT, ..args(1) })
+    Job::new("slow", JobArgs { settings: JobSettings { max_in_flight: MAX_IN_FLIGHT, ..args(1).settings }, ..args(1) })
         .run(move |flow| {
             let model = Fake::new("model", 0.0, &[Act::Slow]);
             let source = Generator::new(20_000, |id| {

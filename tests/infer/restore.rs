@@ -21,8 +21,11 @@ fn batches_in_flight_come_again_after_a_restore() {
         for run in 1..=20 {
             let (out, left) = (folder.path().join("out"), Arc::new(AtomicU64::new(900 * run)));
             let args = JobArgs {
-                checkpoint_dir: Some(folder.path().join("checkpoints")),
-                checkpoint_interval: Duration::from_millis(20),
+                settings: JobSettings {
+                    checkpoint_dir: Some(folder.path().join("checkpoints")),
+                    checkpoint_interval: Duration::from_millis(20),
+                    ..args(1 + run as usize % 3).settings
+                },
                 ..args(1 + run as usize % 3)
             };
             let result = Job::new("restore", args).run(move |flow| {

@@ -28,7 +28,10 @@ fn source(address: &str, topics: Topics, policy: RecreatedTopic) -> KafkaSource<
 fn args(checkpoints: &Path) -> JobArgs {
     let checkpoint_dir = Some(checkpoints.to_owned());
     let checkpoint_interval = Duration::from_millis(50);
-    JobArgs { checkpoint_dir, checkpoint_interval, workers: 2, log_level: "warn".to_owned(), ..JobArgs::default() }
+    JobArgs {
+        settings: JobSettings { checkpoint_dir, checkpoint_interval, workers: 2, ..JobSettings::default() },
+        log_level: "warn".to_owned(),
+    }
 }
 
 /// Reads on from the checkpoint. What it read, sorted, or why not.

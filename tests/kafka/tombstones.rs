@@ -12,7 +12,7 @@ use tidemill::prelude::*;
 use crate::cluster::{Cluster, alone};
 
 fn args() -> JobArgs {
-    JobArgs { workers: 2, log_level: "error".to_owned(), ..JobArgs::default() }
+    JobArgs { settings: JobSettings { workers: 2, ..JobSettings::default() }, log_level: "error".to_owned() }
 }
 
 #[test]

@@ -373,10 +373,12 @@ fn an_enum_may_get_variants_at_its_end() {
 pub fn args(folder: &Path) -> JobArgs {
     let checkpoint_interval = std::time::Duration::from_millis(20);
     JobArgs {
-        checkpoint_dir: Some(folder.to_owned()),
-        checkpoint_interval,
+        settings: JobSettings {
+            checkpoint_dir: Some(folder.to_owned()),
+            checkpoint_interval,
+            ..JobSettings::default()
+        },
         log_level: "error".into(),
-        ..JobArgs::default()
     }
 }
 

@@ -11,6 +11,7 @@ mod connectors;
 mod evolution;
 mod habits;
 mod joins;
+mod kinds;
 mod late;
 mod lookup;
 mod names;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tidemill::engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
-use tidemill::engine::{ConnectorError, Epoch, ErrorKind};
+use tidemill::engine::{ConnectorError, Epoch, ErrorKind, Remedy};
 use tidemill::prelude::*;
 use tidemill::testing::{ProgramTest, TestSink, TestSource};
 
@@ -69,12 +69,15 @@ fn an_operator_a_source_and_a_sink_get_other_names() {
         let ends = ends(&test);
         first_run(&mut test, &ends, 2);
         let named = || tally(&ends, ["input", "sums", "output"], plain::<Old>);
-        let error = test.refused(workers, named()).report();
+        let refused = test.refused(workers, named());
+        let error = refused.report();
         says(
             &error,
             &["state \"tally/kept\", state \"tally/pending\"", "state \"tally/timers\", the position of source \"in\""],
         );
-        says(&error, &["--renamed OLD=NEW", "--drop-state NAME"]);
+        let remedies = refused.remedies();
+        assert!(remedies.starts_with(&[Remedy::Rename, Remedy::DropState("tally/kept".to_owned())]), "{remedies:?}");
+        assert!(remedies.contains(&Remedy::DropState("in".to_owned())), "{remedies:?}");
 
         test.changes(&[("in", "input"), ("tally", "sums"), ("out", "output")], &[]);
         test.upgrade(workers, named());
@@ -118,7 +121,7 @@ fn a_name_that_would_mean_two_things_is_refused() {
     refused(
         &[],
         &["sums"],
-        &["--drop-state sums", "nothing of that name", "there are: in, ", "tally, tally/kept, tally/pending"],
+        &["drop_state sums", "nothing of that name", "there are: in, ", "tally, tally/kept, tally/pending"],
     );
     refused(&[], &["tally/kept"], &["state \"tally/kept\" is to be dropped, but this program has it"]);
     refused(&[], &["in"], &["\"in\" is to be dropped, but this program has it"]);
@@ -164,7 +167,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     kept.source.watermark(30);
     assert_eq!(kept.sink.output(), [(1, 6, 0)]);
     // It is gone from the next checkpoints: nothing is to be said of it any more, and to say it is an error.
-    says(&test.refused(1, without()).report(), &["--drop-state gone", "nothing of that name"]);
+    says(&test.refused(1, without()).report(), &["drop_state gone", "nothing of that name"]);
     test.changes(&[], &[]);
     test.upgrade(1, without());
     test.finish();
@@ -248,13 +251,19 @@ fn output_of_a_removed_sink_is_neither_lost_unseen_nor_out_of_reach() {
 
     says(
         &run("other", args(folder.path())).unwrap_err().report(),
-        &["output of sink \"out\" of epoch", "which may not have been published", "--drop-state NAME"],
+        &["output of sink \"out\" of epoch", "which may not have been published", "drop_state"],
     );
-    let dropped = || JobArgs { drop_state: vec!["out".to_owned()], ..args(folder.path()) };
+    let dropped = || JobArgs {
+        settings: JobSettings { drop_state: vec!["out".to_owned()], ..args(folder.path()).settings },
+        ..args(folder.path())
+    };
     says(&run("out", dropped()).unwrap_err().report(), &["\"out\" is to be dropped, but this program has it"]);
     run("other", dropped()).unwrap();
     assert!(sink.0.lock().unwrap().published.is_empty());
-    let renamed = JobArgs { renamed: vec!["out=other".parse().unwrap()], ..args(folder.path()) };
+    let renamed = JobArgs {
+        settings: JobSettings { renamed: vec!["out=other".parse().unwrap()], ..args(folder.path()).settings },
+        ..args(folder.path())
+    };
     run("other", renamed).unwrap();
     assert_eq!(sink.0.lock().unwrap().published, [1, 2, 3]);
 }
@@ -267,11 +276,14 @@ fn flags_without_a_checkpoint_are_refused_or_do_nothing() {
         job.run(move |flow| flow.source("in", &vec_source(numbers.clone()))?.sink("out", &NullSink::default()))
     };
     let folder = tempfile::tempdir().unwrap();
-    let dropping = |args| JobArgs { drop_state: vec!["gone".to_owned()], ..args };
+    let dropping = |args: JobArgs| JobArgs {
+        settings: JobSettings { drop_state: vec!["gone".to_owned()], ..args.settings },
+        log_level: args.log_level,
+    };
     for args in [args(folder.path()), JobArgs { log_level: "error".into(), ..JobArgs::default() }] {
-        says(&run(dropping(args.clone())).unwrap_err().report(), &["--drop-state gone", "there is no checkpoint"]);
+        says(&run(dropping(args.clone())).unwrap_err().report(), &["drop_state gone", "there is no checkpoint"]);
         run(args).unwrap();
     }
     let bad = Job::new("job", JobArgs::default()).renamed("a", "b/c").run(|_| Ok(()));
-    says(&bad.unwrap_err().report(), &["--renamed", "an operator's name on one side"]);
+    says(&bad.unwrap_err().report(), &["renamed", "an operator's name on one side"]);
 }

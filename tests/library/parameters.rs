@@ -87,7 +87,7 @@ fn check<L, P>(
         unchanged(&changed);
         for (before, after) in [(&base, &changed), (&changed, &base)] {
             let error = begun(before).upgrade(1, open(after.clone())).err().expect("a refusal").report();
-            says(&error, &["the checkpoint has", of_base, of_changed, "state \"logic/", "--drop-state"]);
+            says(&error, &["the checkpoint has", of_base, of_changed, "state \"logic/", "drop_state"]);
         }
     }
     for changed in harmless {
@@ -506,7 +506,7 @@ fn a_program_with_other_windows_is_refused_and_goes_on_with_the_old_ones_or_unde
         source.pass();
         let told = out.output().iter().map(|told| told.value).sum::<u64>();
         let error = test.refused(1, program(&source, &out, "windows", after)).report();
-        says(&error, &["state \"windows/", old, new, "--drop-state", "another name"]);
+        says(&error, &["state \"windows/", old, new, "drop_state", "another name"]);
         // Nothing has changed for the old program.
         test.crash(2);
         source.push(35, 35);

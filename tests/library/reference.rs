@@ -50,7 +50,7 @@ fn scratch() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn args(workers: usize) -> JobArgs {
-    JobArgs { workers, log_level: "error".to_owned(), ..JobArgs::default() }
+    JobArgs { settings: JobSettings { workers, ..JobSettings::default() }, log_level: "error".to_owned() }
 }
 
 #[test]

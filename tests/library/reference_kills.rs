@@ -46,11 +46,13 @@ impl KeyedLogic for Timed {
 /// The job: until it is killed.
 fn run(folder: &Path, workers: usize) {
     let args = JobArgs {
-        workers,
-        checkpoint_dir: Some(folder.join("checkpoints")),
-        checkpoint_interval: Duration::from_millis(20),
+        settings: JobSettings {
+            workers,
+            checkpoint_dir: Some(folder.join("checkpoints")),
+            checkpoint_interval: Duration::from_millis(20),
+            ..JobSettings::default()
+        },
         log_level: "warn".to_owned(),
-        ..JobArgs::default()
     };
     let file = shops(&folder.join("shops.csv")).reload_every(Duration::from_millis(10));
     // Event time goes on by the clock, as in a job that is fed all the time.

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
+use tidemill::engine::with_causes;
 use tidemill::operators::infer::server::{Circuit, ServedModel, ServerSettings};
 use tidemill::operators::infer::{ElementType, ModelSource, RunError, TensorSpec};
 
 use crate::setting::{RankFeatures, WIDTH, expected, features_spec, patient, probabilities, rows, same, score, server};
 use testkit::model_server::{Kind, MODEL};
-use testkit::{example, fail};
+use testkit::{example, fail_with};
 
 /// What the error says when a job shall start with these.
 fn refusal(url: &str, input: TensorSpec, output: TensorSpec) -> String {
     let settings = ServerSettings { start_timeout: Duration::from_secs(2), ..patient() };
-    ServedModel::connect(url, [input], [output], &settings)
-        .map(|model| model.info().to_string())
-        .unwrap_err()
-        .to_string()
+    let error =
+        ServedModel::connect(url, [input], [output], &settings).map(|model| model.info().to_string()).unwrap_err();
+    with_causes(&error)
 }
 
 #[test]
@@ -37,7 +37,8 @@ fn a_model_that_does_not_fit_stops_the_job_before_the_first_event() {
         assert!(error.contains("cannot be had"), "{error}");
     }
     // A whole program, and its words.
-    let error = fail(
+    let error = fail_with(
+        3,
         example("content_recommendation")
             .args(["--server", &format!("oip+grpc://{rest}/{MODEL}")])
             .args(["--start-timeout", "1s"]),

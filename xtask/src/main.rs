@@ -2,6 +2,8 @@
 
 mod bench;
 mod demo;
+#[cfg(test)]
+mod features;
 mod kafka;
 mod layout;
 mod models;

@@ -32,8 +32,9 @@ pub fn build() -> Result<Vec<Program>> {
     println!(
         "building the tests (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
     );
-    let args = ["test", "--release", "--workspace", "--no-run", "--message-format=json-render-diagnostics"];
-    let mut child = checked_cargo(&args).stdout(Stdio::piped()).spawn()?;
+    let args = ["test", "--release", "--workspace", "--all-features", "--no-run"];
+    let mut child =
+        checked_cargo(&args).arg("--message-format=json-render-diagnostics").stdout(Stdio::piped()).spawn()?;
     let mut programs = Vec::new();
     for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
         let message: Value = serde_json::from_str(&line?)?;

@@ -44,7 +44,7 @@ pub fn run() -> Result<()> {
         let lanes: Vec<_> = (0..SIDE_BY_SIDE).map(|_| scope.spawn(lane)).collect();
         lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| anyhow!("a panic while tests ran"))?)
     })?;
-    let mut docs = programs::checked_cargo(&["test", "--release", "--workspace", "--doc"]);
+    let mut docs = programs::checked_cargo(&["test", "--release", "--workspace", "--all-features", "--doc"]);
     servers.tell(&mut docs);
     run_one("examples in the documentation", &mut docs, &report)?;
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);

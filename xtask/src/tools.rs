@@ -51,7 +51,7 @@ pub fn build_examples() -> Result<()> {
     println!(
         "building the examples (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
     );
-    check(cargo().args(["build", "--release", "--examples"]))
+    check(cargo().args(["build", "--release", "--all-features", "--examples"]))
 }
 
 /// An example, which lies beside this program.

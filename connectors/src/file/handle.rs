@@ -10,13 +10,14 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use super::folder;
 use super::stamp::FileId;
+use tidemill_engine::locks::lock;
 
 /// A file that can be read at any time, open or not. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,10 +37,6 @@ struct Slot {
 /// All that were opened, as long as somebody has them.
 static SLOTS: Mutex<Vec<Weak<Slot>>> = Mutex::new(Vec::new());
 static USES: AtomicU64 = AtomicU64::new(0);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// How many files may be open: half of what the process may have. The rest is for checkpoints, state, connections.
 fn most_open() -> usize {

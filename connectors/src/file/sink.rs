@@ -66,6 +66,24 @@ fn len_of(path: &Path) -> Result<Option<u64>, ConnectorError> {
 }
 
 impl Part {
+    /// Reads what the sink `name` staged in an epoch.
+    fn read(token: &[u8], name: &str, epoch: Epoch) -> Result<Self, ConnectorError> {
+        /// What parts of all versions have.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u8,
+        }
+        let staged = || format!("what \"{name}\" staged in epoch {epoch}");
+        let other = |e| ConnectorError::caused(ErrorKind::Data, format!("{} is not a part file", staged()), e);
+        let Versioned { version } = serde_json::from_slice(token).map_err(other)?;
+        if version != TOKEN_VERSION {
+            let message =
+                format!("{} is a part of version {version}, this build reads version {TOKEN_VERSION}", staged());
+            return Err(ConnectorError::new(ErrorKind::Data, message));
+        }
+        serde_json::from_slice(token).map_err(other)
+    }
+
     /// Makes the part visible, if it is not yet.
     fn publish(&self, folder: &Path) -> Result<(), ConnectorError> {
         let (temporary, path) = (folder.join(&self.temporary), folder.join(&self.name));
@@ -117,14 +135,7 @@ impl<T: Data> Sink for FileSink<T> {
         fs::create_dir_all(&self.folder).map_err(failed("create", &self.folder))?;
         refuse_later_parts(&self.folder, context.restored_epoch)?;
         for StagedToken { epoch, token } in tokens {
-            let part: Part = serde_json::from_slice(&token).map_err(|e| {
-                ConnectorError::caused(
-                    ErrorKind::Data,
-                    format!("what the checkpoint staged in epoch {epoch} is not a part file"),
-                    e,
-                )
-            })?;
-            part.publish(&self.folder)?;
+            Part::read(&token, &context.name, epoch)?.publish(&self.folder)?;
         }
         remove_unnamed(&self.folder)
     }
@@ -291,6 +302,17 @@ mod tests {
             sink.recover(&context(2), vec![token.clone()]).unwrap();
             assert_eq!(visible(dir.path()), ["part-e0000000001-w000.jsonl"]);
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
+        let staged = String::from_utf8(token.token.clone()).unwrap();
+        for (token, says) in [
+            (staged.replace("\"version\":1", "\"version\":2"), "\"out\" staged in epoch 1 is a part of version 2"),
+            (r#"{"version":2}"#.to_owned(), "this build reads version 1"),
+            (r#"{"version":1}"#.to_owned(), "\"out\" staged in epoch 1 is not a part file"),
+            (String::new(), "is not a part file"),
+        ] {
+            let token = StagedToken { epoch: Epoch(1), token: token.into_bytes() };
+            let error = sink.recover(&context(2), vec![token]).unwrap_err();
+            assert!(error.kind() == ErrorKind::Data && error.to_string().contains(says), "{error}");
         }
         let mut fresh = context(3);
         fresh.restored_epoch = Epoch(0);

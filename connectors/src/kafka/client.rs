@@ -8,7 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tidemill_engine::metrics::Counter;
-use tidemill_engine::{ConnectorError, ErrorKind};
+use tidemill_engine::{ConnectorError, ErrorKind, Remedy};
 
 use super::identity::TopicIds;
 
@@ -106,18 +106,17 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// Waits, on a thread that has nothing else to do.
-pub(super) fn pause(time: Duration) {
-    // Nothing ever comes: the channel has no sender.
-    let _ = crossbeam_channel::never::<()>().recv_timeout(time);
-}
-
 /// An error of a call, with what was tried and what the user does about it.
 pub(super) fn failed(what: impl fmt::Display, error: KafkaError) -> ConnectorError {
     let code = error.rdkafka_error_code();
     let (kind, advice) = code.map_or((kind_of_config(&error), ""), verdict);
     let advice = if advice.is_empty() { String::new() } else { format!(": {advice}") };
-    ConnectorError::caused(kind, format!("could not {what}{advice}"), error)
+    let failed = ConnectorError::caused(kind, format!("could not {what}{advice}"), error);
+    match kind {
+        // Records are gone that the checkpoint comes before.
+        ErrorKind::Data => failed.remedy(Remedy::RestoreNewest).remedy(Remedy::StartOver),
+        _ => failed,
+    }
 }
 
 fn kind_of_config(error: &KafkaError) -> ErrorKind {
@@ -145,7 +144,7 @@ pub(super) fn verdict(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
         }
         Code::AutoOffsetReset | Code::OffsetOutOfRange => (
             ErrorKind::Data,
-            "the records to read next are not there any more: retention deleted them before they were read, or the topic was made anew; restore a newer checkpoint, or start with --restore none in an empty checkpoint directory",
+            "the records to read next are not there any more: retention deleted them before they were read, or the topic was made anew; restore a newer checkpoint, or start over in an empty checkpoint directory",
         ),
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => (
             ErrorKind::Invalid,

@@ -3,7 +3,7 @@
 //! rdkafka's own `flush` waits for everything, also for messages of the next epoch, and looks every 100 ms.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -13,6 +13,8 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::client::ClientLog;
+use tidemill_engine::locks::lock;
+use tidemill_engine::threads;
 
 /// As Kafka's own clients partition; little lingering, because an epoch waits for it.
 pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 4] = [
@@ -46,7 +48,7 @@ impl Deliveries {
 
     /// Why a message was not delivered; the first one, of any epoch.
     pub(super) fn error(&self) -> Option<KafkaError> {
-        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.first_error).clone()
     }
 }
 
@@ -65,7 +67,7 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, epoch: Undelivered) {
         if let Err((error, _)) = result {
-            self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+            lock(&self.first_error).get_or_insert_with(|| error.clone());
         }
         epoch.fetch_sub(1, Ordering::AcqRel);
     }
@@ -97,7 +99,7 @@ pub(super) fn settle(
         if epoch.load(Ordering::Acquire) == 0 {
             return Ok(());
         }
-        if Instant::now() > give_up {
+        if threads::now() > give_up {
             return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
         }
         producer.poll(LOOK);

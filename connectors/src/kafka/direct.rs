@@ -1,11 +1,12 @@
 //! The at-least-once writer: an idempotent producer; an epoch is durable only once all of it was acknowledged.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 use tidemill_engine::sink::Staged;
+use tidemill_engine::threads;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::client::{ClientLog, Connection, failed};
@@ -68,7 +69,7 @@ impl Writer {
         let epoch = std::mem::take(&mut self.epoch);
         let patience = self.patience + Duration::from_secs(5);
         let flush =
-            move || settle(&producer, &epoch, Instant::now() + patience).map_err(|error| undelivered(&topic, error));
+            move || settle(&producer, &epoch, threads::now() + patience).map_err(|error| undelivered(&topic, error));
         Staged { token: Vec::new(), flush: Box::new(flush), publish: Box::new(|| Ok(())) }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use tidemill_engine::{ConnectorError, ErrorKind};
+use tidemill_engine::{ConnectorError, ErrorKind, Remedy};
 
 use super::client::{ASK, ClientLog, failed};
 use super::settings::{Delivery, SinkSettings};
@@ -32,9 +32,11 @@ pub(super) fn check_settings(settings: &SinkSettings, interval: Option<Duration>
     let refuse = |message: String| Err(ConnectorError::new(ErrorKind::Invalid, message));
     let topic = &settings.topic;
     let Some(interval) = interval else {
-        return refuse(format!(
-            "writing to topic \"{topic}\" exactly once needs checkpoints: give --checkpoint-dir, or write at least once"
-        ));
+        let message = format!(
+            "writing to topic \"{topic}\" exactly once needs checkpoints (checkpoint_dir): or write at least once"
+        );
+        let error = ConnectorError::new(ErrorKind::Invalid, message);
+        return Err(error.remedy(Remedy::Setting("checkpoint_dir")));
     };
     let timeout = settings.transaction_timeout;
     if interval * 2 > timeout {
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn exactly_once_needs_checkpoints() {
         let error = check_settings(&settings(Delivery::ExactlyOnce, Duration::from_secs(60)), None).unwrap_err();
-        assert!(error.to_string().contains("--checkpoint-dir"), "{error}");
+        assert_eq!(error.remedies(), [Remedy::Setting("checkpoint_dir")]);
         assert!(check_settings(&settings(Delivery::AtLeastOnce, Duration::from_secs(60)), None).is_ok());
     }
 }

@@ -1,14 +1,15 @@
 //! A schema registry (Confluent's REST interface): a schema by its id, asked for once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use serde::Deserialize;
+use tidemill_engine::locks::{read, write};
+use tidemill_engine::threads;
 use tidemill_engine::{ConnectorError, ErrorKind};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
-use super::client::pause;
 use super::decode::NotDecoded;
 
 /// How long one answer may take; a worker waits for it.
@@ -45,14 +46,14 @@ impl SchemaRegistry {
 
     /// The Avro schema of this id.
     pub(super) fn avro(&self, id: u32) -> Result<Arc<apache_avro::Schema>, NotDecoded> {
-        if let Some(schema) = self.schemas.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+        if let Some(schema) = read(&self.schemas).get(&id) {
             return Ok(Arc::clone(schema));
         }
         let text = self.fetch(id)?;
         let schema = apache_avro::Schema::parse_str(&text)
             .map_err(|e| NotDecoded::poison(format!("schema {id} of the registry is no Avro schema: {e}")))?;
         let schema = Arc::new(schema);
-        self.schemas.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&schema));
+        write(&self.schemas).insert(id, Arc::clone(&schema));
         Ok(schema)
     }
 
@@ -62,7 +63,7 @@ impl SchemaRegistry {
             tries += 1;
             match self.ask(id) {
                 Ok(answer) => return answer,
-                Err(_) if tries < TRIES => pause(Duration::from_millis(100) * 4_u32.pow(tries)),
+                Err(_) if tries < TRIES => threads::pause(Duration::from_millis(100) * 4_u32.pow(tries)),
                 Err(reason) => return Err(NotDecoded::Stop(ConnectorError::new(ErrorKind::Unavailable, reason))),
             }
         }
@@ -109,7 +110,7 @@ mod tests {
     use crate::kafka::avro::decode_avro;
 
     /// A registry that gives these answers (status, body), one after the other, and counts the questions.
-    fn registry(answers: Vec<(u16, &'static str)>) -> (SchemaRegistry, std::thread::JoinHandle<Vec<String>>) {
+    fn registry(answers: Vec<(u16, &'static str)>) -> (SchemaRegistry, threads::Handle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serve = move || {
@@ -125,7 +126,7 @@ mod tests {
             }
             asked
         };
-        (SchemaRegistry::new(url), std::thread::spawn(serve))
+        (SchemaRegistry::new(url), threads::spawn("registry".to_owned(), serve).unwrap())
     }
 
     #[derive(Debug, PartialEq, serde::Serialize, Deserialize)]

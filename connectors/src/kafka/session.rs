@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 use tidemill_engine::sink::LeaderIncarnation;
+use tidemill_engine::threads;
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
-use super::client::{ClientLog, Connection, failed, pause};
+use super::client::{ClientLog, Connection, failed};
 use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
 use super::identity;
 use super::marker::{Marked, Marker};
@@ -66,7 +67,7 @@ pub(super) struct Identity {
 
 impl Identity {
     fn may_wait(&self, until: Instant) -> bool {
-        Instant::now() < until && !self.ending.load(Ordering::Relaxed)
+        threads::now() < until && !self.ending.load(Ordering::Relaxed)
     }
 
     /// Whether the job has taken all ids over: before, whoever joins is fenced by that.
@@ -166,7 +167,7 @@ impl Session {
     fn begin(&mut self) -> Result<(), KafkaError> {
         if self.open_since.is_none() {
             self.producer.begin_transaction()?;
-            self.open_since = Some(Instant::now());
+            self.open_since = Some(threads::now());
         }
         Ok(())
     }
@@ -179,13 +180,13 @@ impl Session {
     /// Has everything delivered, and the marker of `epoch` put into the transaction: only the commit is left.
     pub(super) fn prepare(&mut self, epoch: Epoch) -> Result<(), KafkaError> {
         self.begin()?;
-        let give_up = Instant::now() + self.identity.transaction_timeout;
+        let give_up = threads::now() + self.identity.transaction_timeout;
         settle(&self.producer, &self.undelivered, give_up)?;
         crash::point("before-marker", epoch, self.identity.worker);
         let (offsets, group) = self.marker.offsets(epoch).map_err(|_| KafkaError::Canceled)?;
         loop {
             match self.producer.send_offsets_to_transaction(&offsets, &group, CALL) {
-                Err(error) if is_retriable(&error) && self.identity.may_wait(give_up) => pause(RETRY),
+                Err(error) if is_retriable(&error) && self.identity.may_wait(give_up) => threads::pause(RETRY),
                 result => {
                     crash::point("after-marker", epoch, self.identity.worker);
                     return result;
@@ -197,7 +198,7 @@ impl Session {
     /// Commits what was prepared.
     pub(super) fn commit(&mut self, epoch: Epoch) -> Published {
         crash::point("before-commit", epoch, self.identity.worker);
-        let give_up = Instant::now() + self.identity.patience;
+        let give_up = threads::now() + self.identity.patience;
         loop {
             match self.producer.commit_transaction(CALL) {
                 Ok(()) => {
@@ -208,7 +209,7 @@ impl Session {
                 // librdkafka goes on with the same commit: it is not sent twice.
                 Err(error) if is_retriable(&error) && self.identity.may_wait(give_up) => {
                     tracing::warn!(%epoch, %error, "Kafka: the commit is tried again");
-                    pause(RETRY);
+                    threads::pause(RETRY);
                 }
                 Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
                     return Published::No(KafkaError::Transaction(error));
@@ -247,7 +248,7 @@ impl Session {
 
     /// After `error`: takes the id over again, unless a newer start of the job has done so.
     pub(super) fn reopen(mut self, error: &KafkaError) -> Result<Self, ConnectorError> {
-        let expired = self.open_since.is_some_and(|since| since.elapsed() >= self.identity.transaction_timeout);
+        let expired = self.open_since.is_some_and(|since| threads::since(since) >= self.identity.transaction_timeout);
         if is_fenced(error) && !expired {
             return Err(fenced(&self.identity, Some(error)));
         }
@@ -280,7 +281,7 @@ pub(super) fn patiently<T>(
     what: &str,
     mut call: impl FnMut() -> Result<T, KafkaError>,
 ) -> Result<T, ConnectorError> {
-    let give_up = Instant::now() + identity.patience;
+    let give_up = threads::now() + identity.patience;
     let mut warned = false;
     loop {
         match call() {
@@ -289,7 +290,7 @@ pub(super) fn patiently<T>(
                 if !std::mem::replace(&mut warned, true) {
                     tracing::warn!(what, %error, "Kafka: waiting");
                 }
-                pause(RETRY);
+                threads::pause(RETRY);
             }
             Err(error) => return Err(failed(what, error)),
         }

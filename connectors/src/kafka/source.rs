@@ -125,7 +125,7 @@ impl<T: Data> KafkaSource<T> {
     }
 
     /// Sets how far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
-    /// job says (`--max-ahead`).
+    /// job says (`JobSettings::max_ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
         self.settings.max_ahead = Some(bound);

@@ -7,8 +7,9 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use tidemill_engine::{Arrival, ConnectorError, ErrorKind, EventTime};
+use tidemill_engine::threads;
 
-use super::client::{ASK, failed, pause, verdict};
+use super::client::{ASK, failed, verdict};
 use super::position::{PartitionId, Place, Places};
 use super::topics::Topics;
 
@@ -98,7 +99,7 @@ fn bounds<C: ConsumerContext>(
             return Ok((first, end));
         }
         tries += 1;
-        pause(Duration::from_millis(500));
+        threads::pause(Duration::from_millis(500));
     }
 }
 
@@ -114,7 +115,7 @@ fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) 
                     && error.rdkafka_error_code().is_some_and(|code| verdict(code).0 == ErrorKind::Unavailable) =>
             {
                 tracing::warn!(partition = %id, %error, "Kafka: waiting for the partition's offsets");
-                pause(Duration::from_secs(1));
+                threads::pause(Duration::from_secs(1));
             }
             Err(error) => return Err(failed(format!("ask for the offsets of {id}"), error)),
         }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -11,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::metadata::Metadata;
 use regex::Regex;
 use tidemill_engine::source::Waker;
+use tidemill_engine::threads;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::client::{ASK, failed};
@@ -113,7 +113,7 @@ pub(super) type Found = (PartitionId, i64);
 pub(super) struct Scout {
     pub(super) found: Receiver<Found>,
     stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<threads::Handle<()>>,
 }
 
 impl Scout {
@@ -136,7 +136,7 @@ impl Scout {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("kafka-scout".to_owned()).spawn(look).map_err(|e| {
+        let thread = threads::spawn("kafka-scout".to_owned(), look).map_err(|e| {
             ConnectorError::caused(
                 ErrorKind::Unavailable,
                 "could not start the thread that looks for new partitions",

@@ -16,12 +16,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, never, select};
 use rdkafka::error::KafkaError;
 use tidemill_engine::sink::Staged;
+use tidemill_engine::threads;
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
 use super::outgoing::Outgoing;
@@ -62,7 +62,7 @@ pub(super) struct Writer {
 struct Publisher {
     publishes: Option<Sender<Publish>>,
     ending: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<threads::Handle<()>>,
 }
 
 impl Publisher {
@@ -101,7 +101,7 @@ impl Writer {
             queued: Arc::clone(&queued),
         };
         let name = format!("kafka-{}", head.worker);
-        let thread = std::thread::Builder::new().name(name).spawn(move || work.serve()).map_err(|e| {
+        let thread = threads::spawn(name, move || work.serve()).map_err(|e| {
             ConnectorError::caused(ErrorKind::Unavailable, "could not start the thread that produces to Kafka", e)
         })?;
         let publisher = Arc::new(Publisher { publishes: Some(publishes), ending, thread: Some(thread) });
@@ -228,13 +228,13 @@ impl Turn {
 
     /// Publishes the epoch from memory, after `outcome` of what was tried.
     fn publish_again(&mut self, epoch: Epoch, mut outcome: Published) -> Result<(), ConnectorError> {
-        let give_up = Instant::now() + self.identity.patience;
+        let give_up = threads::now() + self.identity.patience;
         loop {
             let error = match outcome {
                 Published::Yes => return Ok(()),
                 Published::No(error) | Published::Unknown(error) => error,
             };
-            if Instant::now() > give_up {
+            if threads::now() > give_up {
                 return Err(super::client::failed(format!("publish epoch {epoch}"), error));
             }
             let session = match self.session.take() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -12,6 +12,7 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
+use tidemill_engine::locks::lock;
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::source::{SourceContext, Waker};
 use tidemill_engine::{Clock, ConnectorError};
@@ -50,7 +51,7 @@ impl ConsumerWatch {
 
     /// The last word on each partition.
     pub(super) fn words(&self) -> MutexGuard<'_, BTreeMap<PartitionId, BrokersWord>> {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.words)
     }
 }
 

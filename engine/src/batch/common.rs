@@ -20,7 +20,6 @@ pub(super) struct Outputs<O> {
 }
 
 pub(super) struct Common<L: BatchLogic> {
-    name: String,
     pub(super) logic: L,
     pub(super) gather: Gather<L::In>,
     /// Buffers of work that is done, for the next batches.
@@ -36,7 +35,6 @@ pub(super) struct Common<L: BatchLogic> {
 
 impl<L: BatchLogic> Common<L> {
     pub(super) fn new(
-        name: &str,
         logic: L,
         outputs: Outputs<L::Out>,
         metrics: Arc<OperatorMetrics>,
@@ -44,7 +42,6 @@ impl<L: BatchLogic> Common<L> {
         context: Shared,
     ) -> Self {
         Self {
-            name: name.to_owned(),
             logic,
             gather: Gather::new(),
             spare_work: Vec::new(),
@@ -85,9 +82,7 @@ impl<L: BatchLogic> Common<L> {
         self.batches.add(1);
         self.sizes.record(size as u64);
         self.output.records.reserve(size);
-        self.logic
-            .finish(batch.records.drain(..), &mut work, times, &mut self.output)
-            .map_err(|source| JobError::Operator { operator: self.name.clone(), source })?;
+        self.logic.finish(batch.records.drain(..), &mut work, times, &mut self.output)?;
         self.metrics.records_out.add(self.output.records.len() as u64);
         self.metrics.dead_letters.add(self.output.dead_letters.len() as u64);
         self.output.dead_letters.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));

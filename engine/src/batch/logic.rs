@@ -1,10 +1,10 @@
 //! The written contract between batching and the logic above it, and where batches are run.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Drain;
 
+use crate::error::JobError;
 use crate::record::{Data, DeadLetter, Record};
 
 /// What an operator does with a batch of records of any keys, on the worker: before and after the run.
@@ -41,14 +41,14 @@ pub trait BatchLogic: 'static {
     /// Makes results of the work that was run.
     ///
     /// # Errors
-    /// What cannot be helped record by record stops the job.
+    /// What cannot be helped record by record stops the job: [`JobError::operator`] makes such an error.
     fn finish(
         &mut self,
         batch: Drain<'_, Record<Self::In>>,
         work: &mut Self::Work,
         times: BatchTimes,
         output: &mut BatchOutput<Self::Out>,
-    ) -> Result<(), Box<dyn Error + Send + Sync>>;
+    ) -> Result<(), JobError>;
 }
 
 /// Where a batch's time went.

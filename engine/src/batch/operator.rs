@@ -63,9 +63,9 @@ fn batch<'s, L: BatchLogic>(
         // A builder may not be given up: what went wrong stops the job in the operator's first turn.
         activator.activate();
     }
-    let (name, busy) = (name.to_owned(), Arc::clone(&metrics));
+    let busy = Arc::clone(&metrics);
     builder.build(move |_| {
-        let common = Common::new(&name, logic, Outputs { main, dead }, metrics, activator, Shared::clone(&context));
+        let common = Common::new(logic, Outputs { main, dead }, metrics, activator, Shared::clone(&context));
         let mut machine = match place {
             Ok(Place::InLine(runner)) => Machine::InLine(Box::new(InLine::new(common, runner))),
             Ok(Place::Beside(pool)) => Machine::Pooled(Box::new(Pooled::new(common, *pool))),

@@ -12,7 +12,7 @@ use tidemill_state::{
 use super::blobs::{Blob, Fault};
 use super::restored::Restored;
 use super::target::Target;
-use crate::error::{JobError, with_causes};
+use crate::error::{JobError, Remedy, with_causes};
 use crate::time::Epoch;
 
 /// Where the job starts.
@@ -98,10 +98,8 @@ pub(crate) fn lead(starting: &Starting<'_>) -> Result<StartingPoint, JobError> {
     let Starting { job, restore, key_groups, incarnation, now_ms, store, .. } = starting;
     let Some(store) = store else {
         if !matches!(restore, RestoreFrom::Auto | RestoreFrom::None) {
-            return Err(JobError::Invalid(
-                "--restore names a checkpoint, but there is no --checkpoint-dir to restore from and go on in"
-                    .to_owned(),
-            ));
+            let reason = "restore names a checkpoint, but there is no checkpoint_dir to restore from and go on in";
+            return Err(JobError::setting(reason, [Remedy::Setting("checkpoint_dir")]));
         }
         return starting.from(None, Epoch(1), None);
     };
@@ -117,7 +115,10 @@ pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<S
     let manifest = match (&starting.store, &agreement.found) {
         (Some(store), Some(found)) => tidemill_state::follow(store.as_ref(), found)?,
         (None, None) => None,
-        _ => return Err(JobError::Invalid("--checkpoint-dir must be given to all processes or to none".to_owned())),
+        _ => {
+            let reason = "checkpoint_dir must be given to all processes or to none";
+            return Err(JobError::setting(reason, [Remedy::Setting("checkpoint_dir")]));
+        }
     };
     starting.from(manifest, Epoch(agreement.first_epoch), None)
 }
@@ -188,7 +189,7 @@ fn renamed(changes: &Changes, manifest: &Manifest, restored: Restored) -> Result
     let operators = in_states.chain(restored.owners()).map(str::to_owned).collect();
     changes.check(&states, &operators)?;
     for state in states.iter().filter(|state| changes.state(state).is_none()) {
-        tracing::warn!(state, "the state is dropped, as --drop-state says");
+        tracing::warn!(state, "the state is dropped, as drop_state says");
     }
     Ok(restored.renamed(changes))
 }

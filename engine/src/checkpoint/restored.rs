@@ -100,13 +100,14 @@ impl Restored {
         }
     }
 
-    /// What a program with these sources and sinks would lose. The watermark of an operator goes with its states, that of a
+    /// What a program with these sources and sinks would lose, with whose it is. The watermark of an operator goes with its states, that of a
     /// source with its position.
-    pub(super) fn unclaimed(&self, ends: &Ends) -> Vec<String> {
+    pub(super) fn unclaimed(&self, ends: &Ends) -> Vec<(String, String)> {
         let sinks = self.sinks.iter().filter(|(name, _)| !ends.sinks.contains(*name));
-        let outputs = sinks.flat_map(|(name, epochs)| epochs.keys().map(move |epoch| staged_output(name, epoch)));
+        let outputs =
+            sinks.flat_map(|(name, epochs)| epochs.keys().map(move |epoch| (name.clone(), staged_output(name, epoch))));
         let sources = self.sources.keys().filter(|name| !ends.sources.contains(*name));
-        outputs.chain(sources.map(|name| format!("the position of source \"{name}\""))).collect()
+        outputs.chain(sources.map(|name| (name.clone(), format!("the position of source \"{name}\"")))).collect()
     }
 }
 
@@ -114,7 +115,7 @@ fn renamed<T>(kind: &str, of: BTreeMap<String, T>, changes: &Changes) -> BTreeMa
     let now = |(name, what): (String, T)| {
         let new = changes.operator(&name).map(str::to_owned);
         if new.is_none() {
-            tracing::warn!("what {kind} \"{name}\" left in the checkpoint is dropped, as --drop-state says");
+            tracing::warn!("what {kind} \"{name}\" left in the checkpoint is dropped, as drop_state says");
         }
         new.map(|new| (new, what))
     };

@@ -7,6 +7,7 @@
 //! and RocksDB. So the thread looks, at each epoch, whether what its chain names is there; where it is not, it warns, counts, and
 //! writes a base (and deltas with unpublished output) anew, with the same epoch.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +22,7 @@ use super::protocol::Durable;
 use super::target::{Target, Written};
 use crate::crash;
 use crate::epoch::SinkTask;
-use crate::error::JobError;
+use crate::error::{JobError, panic_text};
 use crate::threads;
 use crate::time::Epoch;
 
@@ -297,7 +298,9 @@ impl CheckpointWork {
 }
 
 fn joined(taking: threads::Handle<Result<RowSnapshot, StateError>>) -> Result<RowSnapshot, JobError> {
-    let panicked = |_| JobError::Invalid("the snapshot thread panicked, which is a bug".to_owned());
+    let panicked = |panic: Box<dyn Any + Send>| {
+        StateError::Internal(format!("the snapshot thread panicked ({})", panic_text(&*panic)))
+    };
     Ok(taking.join().map_err(panicked)??)
 }
 

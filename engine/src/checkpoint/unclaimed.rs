@@ -1,7 +1,7 @@
 //! Nothing of a restored checkpoint is lost unseen: what no operator of the program takes stops the job.
 
 use super::restored::{Ends, Restored};
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 
 /// Checks that the program, whose graph is built, has an operator for everything in the checkpoint it restored: `states` are those
 /// that none has opened, `ends` its sources and sinks.
@@ -12,18 +12,22 @@ pub(crate) fn check(states: &[&str], restored: &Restored, ends: &Ends) -> Result
     all_claimed(states, restored.unclaimed(ends))
 }
 
-/// Refuses to lose these states, and these other things.
+/// Refuses to lose these states, and these other things, of which is known whose they are.
 ///
 /// # Errors
 /// Where there are any.
-pub(crate) fn all_claimed(states: &[&str], others: Vec<String>) -> Result<(), JobError> {
-    let states = states.iter().map(|state| format!("state \"{state}\""));
-    let lost: Vec<String> = states.chain(others).collect();
+pub(crate) fn all_claimed(states: &[&str], others: Vec<(String, String)>) -> Result<(), JobError> {
+    let states = states.iter().map(|state| ((*state).to_owned(), format!("state \"{state}\"")));
+    let (mut names, lost): (Vec<String>, Vec<String>) = states.chain(others).unzip();
     if lost.is_empty() {
         return Ok(());
     }
-    Err(JobError::Invalid(format!(
-        "the checkpoint holds what no operator of this program has: {}; if something has another name now, say --renamed OLD=NEW; if it was removed on purpose, --drop-state NAME gives up what it kept; or run the program that wrote it, or start with --restore none in an empty checkpoint directory",
+    names.dedup();
+    let dropped = names.into_iter().map(Remedy::DropState);
+    let remedies: Vec<Remedy> = [Remedy::Rename].into_iter().chain(dropped).chain([Remedy::StartOver]).collect();
+    let reason = format!(
+        "the checkpoint holds what no operator of this program has: {}; say what has another name now (renamed), or what was removed on purpose and may be discarded (drop_state); or run the program that wrote it, or start over in an empty checkpoint directory",
         lost.join(", ")
-    )))
+    );
+    Err(JobError::setting(reason, remedies))
 }

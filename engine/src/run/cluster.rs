@@ -57,19 +57,19 @@ pub(crate) fn identity(job: &str, settings: &JobSettings) -> Identity {
         let items: Vec<String> = items.collect();
         if items.is_empty() { "none".to_owned() } else { items.join(" ") }
     };
-    let flag = |name: &str, value: String| (name.to_owned(), value);
+    let setting = |name: &str, value: String| (name.to_owned(), value);
     Identity {
         job: job.to_owned(),
         processes: settings.hosts.len(),
         restore: settings.restore.to_string(),
         program: program(),
         settings: vec![
-            flag("Tidemill", env!("CARGO_PKG_VERSION").to_owned()),
-            flag("--workers", settings.workers.to_string()),
-            flag("--key-groups", settings.key_groups.to_string()),
-            flag("--checkpoint-dir", if settings.checkpoint_dir.is_some() { "given" } else { "none" }.to_owned()),
-            flag("--renamed", list(&mut settings.renamed.iter().map(ToString::to_string))),
-            flag("--drop-state", list(&mut settings.drop_state.iter().cloned())),
+            setting("Tidemill", env!("CARGO_PKG_VERSION").to_owned()),
+            setting("workers", settings.workers.to_string()),
+            setting("key_groups", settings.key_groups.to_string()),
+            setting("checkpoint_dir", if settings.checkpoint_dir.is_some() { "given" } else { "none" }.to_owned()),
+            setting("renamed", list(&mut settings.renamed.iter().map(ToString::to_string))),
+            setting("drop_state", list(&mut settings.drop_state.iter().cloned())),
         ],
     }
 }
@@ -95,10 +95,12 @@ fn program() -> String {
 
 /// Runs `f`; a panic in it becomes an error: of the connection if it says so, of worker `index` otherwise.
 pub(crate) fn caught<T>(index: usize, f: impl FnOnce() -> Result<T, JobError>) -> Result<T, JobError> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        let message = panic_text(&*panic);
-        Err(if is_lost(&message) { lost(&message) } else { JobError::Panicked { worker: index, message } })
-    })
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(of_panic(index, panic_text(&*panic))))
+}
+
+/// The error that the panic of worker `index` means.
+pub(crate) fn of_panic(index: usize, message: String) -> JobError {
+    if is_lost(&message) { lost(&message) } else { JobError::Panicked { worker: index, message } }
 }
 
 /// Leaves connections (or a worker, which holds ends of them) as they are. To drop them would tell the

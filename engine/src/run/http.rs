@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tiny_http::{Header, Response, Server};
 
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 use crate::metrics::Snapshot;
 use crate::threads;
 
@@ -33,8 +33,9 @@ impl Drop for Page {
 
 /// Serves the page at `address` until the returned value is dropped. `look` says what the job is doing right now.
 pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 'static) -> Result<Page, JobError> {
-    let server = Server::http(address)
-        .map_err(|e| JobError::Invalid(format!("cannot serve the page at {address} (--http): {e}")))?;
+    let server = Server::http(address).map_err(|e| {
+        JobError::setting(format!("cannot serve the page at {address}: {e}"), [Remedy::Setting("http")])
+    })?;
     let server = Arc::new(server);
     let listening = Arc::clone(&server);
     let serve = move || {

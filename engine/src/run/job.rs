@@ -54,7 +54,7 @@ impl Job {
     }
 
     /// What is called `new` in this program (an operator, a source, a sink, or a state as `operator/state`) is called `old` in
-    /// the checkpoint of an earlier one: as `--renamed`.
+    /// the checkpoint of an earlier one: as [`JobSettings::renamed`] says.
     #[must_use]
     pub fn renamed(mut self, old: &str, new: &str) -> Self {
         self.setup.settings.renamed.push(Rename { old: old.to_owned(), new: new.to_owned() });

@@ -7,55 +7,82 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom, SPILLS};
 
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 
-/// What can be set about a job. Each field has the name of its flag ([`JobArgs`](crate::JobArgs)); in a file durations are
-/// written as `1s` or `5m`, and names as on the command line.
+/// What can be set about a job. In a file durations are written as `1s` or `5m`, and names as on the command line, where each field
+/// is a flag ([`JobArgs`](crate::JobArgs)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(default, deny_unknown_fields)]
 pub struct JobSettings {
     /// Worker threads of this process. Default 1.
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 1, hide_default_value = true))]
     pub workers: usize,
     /// All processes of the job, `host:port` each, in the same order everywhere. None: there is one process.
+    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_name = "HOST:PORT,…"))]
     pub hosts: Vec<String>,
-    /// Which of the hosts this process is.
+    /// Which of the hosts this process is. Default 0, the first.
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 0, value_name = "INDEX", hide_default_value = true))]
     pub process: usize,
     /// How long this process waits for the others when the job starts. Default 5 minutes.
     #[serde(with = "humantime_serde")]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "5m", value_parser = humantime::parse_duration, value_name = "DURATION", hide_default_value = true))]
     pub mesh_timeout: Duration,
     /// Where checkpoints are kept, shared by all processes. Without it nothing survives the job.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DIR"))]
     pub checkpoint_dir: Option<PathBuf>,
     /// How long an epoch is, from 20 ms. Default 1 second.
     #[serde(with = "humantime_serde")]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "DURATION", hide_default_value = true))]
     pub checkpoint_interval: Duration,
-    /// What to start from: `auto`, `none`, an epoch, or a manifest's path. Of several processes number 0 decides.
+    /// What to start from: auto (go on where the last run stopped, the default), none, an epoch, or a manifest's path. Of several
+    /// processes number 0 decides: the others may leave it out.
     #[serde(with = "text")]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, default_value = "auto", value_name = "auto|none|EPOCH|PATH", hide_default_value = true)
+    )]
     pub restore: RestoreFrom,
-    /// What is called otherwise in the checkpoint than in the program, `OLD=NEW`.
+    /// An operator, a source, a sink, or a state (operator/state) that is called OLD in the checkpoint and NEW in the program. There
+    /// may be several, and they may stay: once it is done it does nothing.
     #[serde(with = "text::list")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "OLD=NEW"))]
     pub renamed: Vec<Rename>,
     /// State in the checkpoint that the program no longer declares and that may be discarded: all of an operator, a source or a
-    /// sink, or one state.
+    /// sink, or one state. There may be several; what is not there is an error.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "OPERATOR[/STATE]"))]
     pub drop_state: Vec<String>,
     /// How many checkpoints are kept. Default 3.
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 3, value_name = "N", hide_default_value = true))]
     pub retain_checkpoints: usize,
-    /// Memory for keyed state over all workers of this process, in bytes. Beyond it RocksDB on disk takes over (feature
-    /// `rocksdb`). Default: unlimited.
+    /// Memory for keyed state over all workers of this process, in bytes (as a flag also `512MiB`). Beyond it RocksDB on disk takes
+    /// over (feature `rocksdb`). Default: unlimited.
+    #[cfg_attr(feature = "cli", arg(long, value_parser = parse_bytes, value_name = "BYTES"))]
     pub state_memory: Option<u64>,
     /// Where RocksDB works when there is no checkpoint directory. Default: a temporary folder.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DIR"))]
     pub state_dir: Option<PathBuf>,
     /// Records that may be under way in this process before sources wait. Default 100,000.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, default_value_t = 100_000, value_name = "RECORDS", hide_default_value = true)
+    )]
     pub max_in_flight: usize,
-    /// How far in event time a source may be ahead of the slowest one. Without it sources that are ahead wait only while records,
+    /// How far in event time a source may be ahead of the slowest one (watermark alignment). Without it sources that are ahead wait only while records,
     /// a tenth of `max_in_flight`, wait for the watermark.
     #[serde(with = "humantime_serde")]
+    #[cfg_attr(feature = "cli", arg(long, value_parser = humantime::parse_duration, value_name = "DURATION"))]
     pub max_drift: Option<Duration>,
     /// How far an event time may be ahead of the clock. What is further in the future is a dead letter and moves no watermark.
+    /// Without it one event in the future makes all that follow late.
     #[serde(with = "humantime_serde")]
+    #[cfg_attr(feature = "cli", arg(long, value_parser = humantime::parse_duration, value_name = "DURATION"))]
     pub max_ahead: Option<Duration>,
     /// The unit of placement, fixed for the life of a job's checkpoints. Default 128.
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = DEFAULT_KEY_GROUPS, value_name = "N", hide_default_value = true))]
     pub key_groups: u16,
-    /// Where the page, `/status` and `/metrics` are served (feature `http`). Default: nowhere.
+    /// Where the page, `/status` and `/metrics` are served, e.g. 127.0.0.1:9090 (feature `http`). Default: nowhere.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "ADDRESS"))]
     pub http: Option<SocketAddr>,
 }
 
@@ -91,54 +118,54 @@ impl JobSettings {
     /// # Errors
     /// All faults at once.
     pub fn check(&self) -> Result<(), JobError> {
-        let mut faults = Vec::new();
+        let mut faults: Vec<(&'static str, String)> = Vec::new();
         if self.workers == 0 {
-            faults.push("--workers is 0: a process needs at least one".to_owned());
+            faults.push(("workers", "workers is 0: a process needs at least one".to_owned()));
         }
         if !self.hosts.is_empty() && self.process >= self.hosts.len() {
             let hosts = self.hosts.len();
-            faults.push(format!("--process is {}, but --hosts names {hosts} (0 to {})", self.process, hosts - 1));
+            let reason = format!("process is {}, but hosts names {hosts} (0 to {})", self.process, hosts - 1);
+            faults.push(("process", reason));
         }
         if self.hosts.is_empty() && self.process > 0 {
-            faults.push(format!("--process is {} without --hosts", self.process));
+            faults.push(("hosts", format!("process is {}, but hosts names none", self.process)));
         }
         if self.checkpoint_interval < Self::MIN_INTERVAL {
-            faults.push(format!(
-                "--checkpoint-interval is {}, the least is {}",
-                humantime::format_duration(self.checkpoint_interval),
-                humantime::format_duration(Self::MIN_INTERVAL)
-            ));
+            let (is, least) = (self.checkpoint_interval, Self::MIN_INTERVAL);
+            let (is, least) = (humantime::format_duration(is), humantime::format_duration(least));
+            faults.push(("checkpoint_interval", format!("checkpoint_interval is {is}, the least is {least}")));
         }
         if self.max_in_flight == 0 {
-            faults.push("--max-in-flight is 0: no source could ever read".to_owned());
+            faults.push(("max_in_flight", "max_in_flight is 0: no source could ever read".to_owned()));
         }
         if usize::from(self.key_groups) < self.all_workers() {
-            faults.push(format!(
-                "--key-groups is {}, fewer than the {} workers: some would never get a key",
-                self.key_groups,
-                self.all_workers()
-            ));
+            let (groups, workers) = (self.key_groups, self.all_workers());
+            let reason =
+                format!("key_groups is {groups}, fewer than the {workers} workers: some would never get a key");
+            faults.push(("key_groups", reason));
         }
-        faults.extend(self.renamed.iter().filter_map(|rename| Some(format!("--renamed: {}", rename.check().err()?))));
+        let renamed = self.renamed.iter().filter_map(|rename| rename.check().err());
+        faults.extend(renamed.map(|fault| ("renamed", format!("renamed: {fault}"))));
         if self.retain_checkpoints == 0 {
-            faults.push("--retain-checkpoints is 0: the newest one has to be kept".to_owned());
+            let reason = "retain_checkpoints is 0: the newest one has to be kept".to_owned();
+            faults.push(("retain_checkpoints", reason));
         }
-        if faults.is_empty() { Ok(()) } else { Err(JobError::Invalid(faults.join("\n"))) }
+        refuse(faults)
     }
 
     /// Names what this program is built without.
     pub(crate) fn check_build(&self) -> Result<(), JobError> {
         let wants = [
-            ("--state-memory", self.state_memory.is_some(), SPILLS, "rocksdb"),
-            ("--http", self.http.is_some(), cfg!(feature = "http"), "http"),
+            ("state_memory", self.state_memory.is_some(), SPILLS, "rocksdb"),
+            ("http", self.http.is_some(), cfg!(feature = "http"), "http"),
         ];
-        let missing = wants.iter().filter(|(_, wanted, there, _)| *wanted && !there);
-        let faults: Vec<String> = missing
-            .map(|(flag, .., feature)| {
-                format!("{flag} is set, which this program is built without: build it with the feature \"{feature}\"")
-            })
-            .collect();
-        if faults.is_empty() { Ok(()) } else { Err(JobError::Invalid(faults.join("\n"))) }
+        let missing = wants.into_iter().filter(|(_, wanted, there, _)| *wanted && !there);
+        let fault = |(field, _, _, feature): (&'static str, bool, bool, &str)| {
+            let reason =
+                format!("{field} is set, which this program is built without: build it with the feature \"{feature}\"");
+            (field, reason)
+        };
+        refuse(missing.map(fault).collect())
     }
 
     pub(crate) fn changes(&self) -> Changes {
@@ -150,6 +177,33 @@ impl JobSettings {
     pub fn all_workers(&self) -> usize {
         self.workers * self.hosts.len().max(1)
     }
+}
+
+/// Refuses the settings, where there are faults: each has a field and what is wrong with it.
+fn refuse(faults: Vec<(&'static str, String)>) -> Result<(), JobError> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let (mut fields, reasons): (Vec<&'static str>, Vec<String>) = faults.into_iter().unzip();
+    fields.dedup();
+    let remedies: Vec<Remedy> = fields.into_iter().map(Remedy::Setting).collect();
+    Err(JobError::setting(reasons.join("\n"), remedies))
+}
+
+/// `1024`, `64KiB`, `512MiB`, `2GiB`; also `K`, `M`, `G` for the same powers of 1024.
+#[cfg(feature = "cli")]
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        other => return Err(format!("unknown unit \"{other}\": use KiB, MiB or GiB")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" is not a number of bytes"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("\"{text}\" is too large"))
 }
 
 /// Values that are written as text.
@@ -186,12 +240,24 @@ mod text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn all_faults_are_named_at_once() {
         let settings = JobSettings { workers: 0, process: 3, max_in_flight: 0, ..JobSettings::default() };
-        let JobError::Invalid(text) = settings.check().unwrap_err() else { panic!("not Invalid") };
-        assert_eq!(text.lines().count(), 3, "{text}");
+        let error = settings.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(error.to_string().lines().count(), 3, "{error}");
+        assert_eq!(error.remedies(), ["workers", "hosts", "max_in_flight"].map(Remedy::Setting));
+    }
+
+    #[test]
+    #[cfg(feature = "cli")]
+    fn bytes_are_read_as_people_write_them() {
+        assert_eq!(parse_bytes("512MiB"), Ok(512 << 20));
+        assert_eq!(parse_bytes("7"), Ok(7));
+        assert!(parse_bytes("12 parsecs").is_err());
+        assert!(parse_bytes("99999999999999999999").is_err());
     }
 
     #[test]

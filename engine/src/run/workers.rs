@@ -59,9 +59,10 @@ where
         }
     })
     .map_err(JobError::Cluster)?;
-    for outcome in guards.join() {
+    let first = run.settings.process * run.settings.workers;
+    for (at, outcome) in guards.join().into_iter().enumerate() {
         if let Err(message) = outcome {
-            run.process.failure.set(JobError::Cluster(format!("a worker thread was lost: {message}")));
+            run.process.failure.set(cluster::of_panic(first + at, message));
         }
     }
     let failure = run.process.failure.take();

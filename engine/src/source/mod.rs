@@ -52,7 +52,7 @@ pub trait Source: Send + Sync + 'static {
     }
 
     /// Returns how far ahead of the job's clock (and of its [lead](Self::lead)) an event time may be. A record that is further
-    /// ahead becomes a dead letter and moves no watermark. Whole milliseconds; `None`: as the job says (`--max-ahead`).
+    /// ahead becomes a dead letter and moves no watermark. Whole milliseconds; `None`: as the job says ([`JobSettings::max_ahead`](crate::JobSettings::max_ahead)).
     fn max_ahead(&self) -> Option<Duration> {
         None
     }

@@ -136,7 +136,7 @@ impl ProgramTest {
         self.stage.refused()
     }
 
-    /// What the next starts say of names in the checkpoint, as `--renamed OLD=NEW` and `--drop-state NAME`.
+    /// What the next starts say of names in the checkpoint, as the settings `renamed` and `drop_state`.
     pub fn changes(&mut self, renamed: &[(&str, &str)], drop_state: &[&str]) {
         let rename = |(old, new): &(&str, &str)| Rename { old: (*old).to_owned(), new: (*new).to_owned() };
         self.settings.renamed = renamed.iter().map(rename).collect();

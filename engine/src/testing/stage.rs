@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::must::must;
 use crate::clock::Clock;
-use crate::error::{ConnectorError, ErrorKind, JobError};
+use crate::error::{ConnectorError, ErrorKind, JobError, panic_text};
 use crate::graph::Flow;
 use crate::locks::{lock, whole};
 use crate::record::Arrival;
@@ -213,7 +213,9 @@ impl Stage {
     fn join(&self) -> Result<(), JobError> {
         let job = lock(&self.job).take();
         let ended = job.map_or(Ok(Ok(())), threads::Handle::join);
-        ended.unwrap_or_else(|_| Err(JobError::Invalid("the job's thread panicked".to_owned())))
+        ended.unwrap_or_else(|panic| {
+            Err(JobError::Panicked { worker: 0, message: format!("the job's thread: {}", panic_text(&*panic)) })
+        })
     }
 
     #[track_caller]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use tidemill_engine::ErrorKind;
+use tidemill_engine::{ConnectorError, ErrorKind, JobError};
 
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -87,12 +87,13 @@ pub enum ModelError {
         found: String,
     },
     /// The model cannot be had now: its server does not answer, a thread for it cannot be started.
-    #[error("model \"{model}\" cannot be had: {reason}")]
+    #[error("model \"{model}\" cannot be had")]
     Unavailable {
         /// The model's file or address.
         model: String,
         /// Why not.
-        reason: String,
+        #[source]
+        source: ConnectorError,
     },
     /// The model was reached, and cannot do what is asked of it.
     #[error("model \"{model}\": {reason}")]
@@ -104,7 +105,20 @@ pub enum ModelError {
     },
 }
 
+/// A model that cannot be used stops the set-up of the job; what to do about it is what the model's error says.
+impl From<ModelError> for JobError {
+    fn from(error: ModelError) -> Self {
+        Self::setup_as(error.kind(), error)
+    }
+}
+
 impl ModelError {
+    /// The model cannot be had now, for this reason.
+    #[cfg(any(test, feature = "model-servers"))]
+    pub(super) fn unavailable(model: &str, reason: impl Into<String>) -> Self {
+        Self::Unavailable { model: model.to_owned(), source: ConnectorError::new(ErrorKind::Unavailable, reason) }
+    }
+
     /// What the user does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -117,7 +131,7 @@ impl ModelError {
                 | io::ErrorKind::InvalidInput => ErrorKind::Invalid,
                 _ => ErrorKind::Unavailable,
             },
-            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Unavailable { source, .. } => source.kind(),
             #[cfg(feature = "onnx")]
             Self::Runtime { .. } => ErrorKind::Invalid,
             Self::NoRuntime { .. }
@@ -138,7 +152,11 @@ mod tests {
         let read = |kind: io::ErrorKind| ModelError::Read { path: PathBuf::from("m.onnx"), source: kind.into() };
         assert_eq!(read(io::ErrorKind::NotFound).kind(), ErrorKind::Invalid);
         assert_eq!(read(io::ErrorKind::TimedOut).kind(), ErrorKind::Unavailable);
-        let away = ModelError::Unavailable { model: "m".to_owned(), reason: "no answer".to_owned() };
-        assert_eq!(away.kind(), ErrorKind::Unavailable);
+        let away = || ModelError::unavailable("m", "no answer");
+        assert_eq!(away().kind(), ErrorKind::Unavailable);
+        // In whatever way it becomes the job's error.
+        assert_eq!(JobError::from(away()).kind(), ErrorKind::Unavailable);
+        assert_eq!(JobError::setup(away()).kind(), ErrorKind::Unavailable);
+        assert_eq!(JobError::from(read(io::ErrorKind::TimedOut)).kind(), ErrorKind::Unavailable);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ort::session::Session;
 use sha2::{Digest, Sha256};
@@ -17,6 +17,7 @@ use super::onnx_log;
 use super::outlets::{Found, found, hint, rows_of, shown};
 use super::session::{OnnxBackend, SessionSettings, build};
 use super::tensor::TensorSpec;
+use tidemill_engine::locks::lock;
 
 /// A loaded and checked model. Cheap to clone; every thread that scores makes its own session of it.
 #[derive(Clone, Debug)]
@@ -175,7 +176,7 @@ impl Model {
     }
 
     fn keep(self, session: Session) -> Self {
-        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        *lock(&self.checked) = Some(session);
         self
     }
 
@@ -220,7 +221,7 @@ impl ModelSource for Model {
     }
 
     fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
-        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let checked = lock(&self.checked).take();
         let session = checked.map_or_else(|| self.session(), Ok)?;
         onnx_log::catch_up();
         if let Some(rows) = self.rows

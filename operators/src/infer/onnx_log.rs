@@ -6,7 +6,9 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+
+use tidemill_engine::locks::lock;
 
 use ort::logging::{LogLevel, LoggerFunction};
 use tracing::Level;
@@ -59,7 +61,7 @@ impl Said {
 }
 
 fn said() -> MutexGuard<'static, Said> {
-    SAID.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SAID)
 }
 
 /// The logger of the environment.

@@ -1,13 +1,13 @@
 //! Scoring a stream in batches: the part that is on the worker.
 
-use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::vec::Drain;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::{Counter, Distribution, Gauge, OperatorMetrics};
 use tidemill_engine::shell::{BatchLogic, BatchOutput, BatchTimes, Execution};
+use tidemill_engine::threads;
 use tidemill_engine::{Data, DeadLetter, JobError, Record, Stream};
 
 use super::backend::{ModelInfo, ModelSource};
@@ -220,7 +220,7 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
 ) -> Result<Stream<'s, Scored<D, S>>, JobError> {
     let operator = name.to_owned();
     stream.batch(name, |metrics| {
-        let failed = |source: ModelError| JobError::Operator { operator: operator.clone(), source: source.into() };
+        let failed = |error: ModelError| JobError::operator(&operator, error.kind(), error);
         models.check().map_err(failed)?;
         let retried = metrics.counter("retries");
         models.model.meter(metrics);
@@ -418,9 +418,9 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
     }
 
     fn prepare(&mut self, records: &[Record<D>], work: &mut Work) {
-        let started = Instant::now();
+        let started = threads::now();
         work.encode(&self.codec, self.models.model.inputs(), records.len(), |at| &records[at].data);
-        self.counts.encode_ns.add(started.elapsed().as_nanos() as u64);
+        self.counts.encode_ns.add(threads::since(started).as_nanos() as u64);
     }
 
     fn give_up(&mut self, _: &[Record<D>], work: &mut Work, reason: String) -> bool {
@@ -434,8 +434,8 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
         work: &mut Work,
         times: BatchTimes,
         output: &mut BatchOutput<Scored<D, S>>,
-    ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let started = Instant::now();
+    ) -> Result<(), JobError> {
+        let started = threads::now();
         let (mut scored, mut fallbacks) = (0, 0);
         let len = batch.len();
         for (at, record) in batch.enumerate() {
@@ -474,7 +474,7 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
         counts.queue_ns.add(times.queued.as_nanos() as u64);
         counts.model_ns.add(times.ran.as_nanos() as u64);
         counts.batch_us.record(times.ran.as_micros() as u64);
-        let decoding = started.elapsed();
+        let decoding = threads::since(started);
         counts.decode_ns.add(decoding.as_nanos() as u64);
         // Of its oldest record: no other one took longer.
         counts.latency_us.record((times.total + decoding).as_micros() as u64);

@@ -31,6 +31,7 @@ const MEASURE: (Duration, usize) = (Duration::from_millis(8), 3);
 const ANY: usize = 8;
 
 /// Measures batches of 1, 2, 4 … `up_to` rows of made-up values.
+#[expect(clippy::disallowed_methods, reason = "it measures this machine: in a simulation no time would ever pass")]
 pub(super) fn calibrate(
     up_to: usize,
     specs: &[TensorSpec],

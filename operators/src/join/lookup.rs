@@ -12,7 +12,7 @@ use std::vec::Drain;
 
 use tidemill_engine::metrics::{Counter, OperatorMetrics};
 use tidemill_engine::shell::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution};
-use tidemill_engine::{Arrival, Clock, Data, DeadLetter, JobError, Record, Stream};
+use tidemill_engine::{Arrival, Clock, Data, DeadLetter, ErrorKind, JobError, Record, Stream};
 
 use crate::pool::{PoolSettings, Retries};
 
@@ -247,10 +247,11 @@ impl<A, K: Hash + Eq + Clone, V: Data, F> Lookup<A, K, V, F> {
             fetched: metrics.counter("rows_fetched"),
             records: PhantomData,
         };
-        let rows = preload.map_or(Ok(Vec::new()), |load| load()).map_err(|reason| JobError::Operator {
-            operator: name.to_owned(),
-            source: format!("its rows cannot be preloaded: {reason}").into(),
-        })?;
+        // Where they are loaded from is outside, and may be back at the next try.
+        let failed = |reason| {
+            JobError::operator(name, ErrorKind::Unavailable, format!("its rows cannot be preloaded: {reason}"))
+        };
+        let rows = preload.map_or(Ok(Vec::new()), |load| load()).map_err(failed)?;
         let now = lookup.settings.clock.now();
         for (key, row) in rows.into_iter().take(lookup.settings.cache_rows) {
             lookup.keep(key, row, now);
@@ -328,7 +329,7 @@ where
         batch: &mut Batch<K, V>,
         _: BatchTimes,
         output: &mut BatchOutput<Self::Out>,
-    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ) -> Result<(), JobError> {
         let now = self.settings.clock.now();
         let rows = std::mem::replace(&mut batch.rows, Ok(Vec::new()));
         if let Ok(rows) = &rows {

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use jiff::civil::Date;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
@@ -20,6 +20,7 @@ use jiff::{Timestamp, ToSpan as _};
 use tidemill_engine::EventTime;
 
 use super::span::Window;
+use tidemill_engine::locks::lock;
 
 /// A time zone by its IANA name.
 #[derive(Clone, Copy)]
@@ -36,7 +37,7 @@ impl Zone {
     #[must_use]
     pub fn named(name: &str) -> Self {
         static ZONES: Mutex<BTreeMap<String, &'static Rules>> = Mutex::new(BTreeMap::new());
-        let mut zones = ZONES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = lock(&ZONES);
         let rules = zones.entry(name.to_owned()).or_insert_with(|| {
             let zone = TimeZoneDatabase::bundled().get(name).ok();
             // Names are found in any case; what a checkpoint says is one of them.

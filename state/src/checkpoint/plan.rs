@@ -8,7 +8,8 @@ use super::history::{self, epoch_of, epoch_of_file, list_epochs};
 use super::inspection::Inspection;
 use super::manifest::Manifest;
 use super::store::CheckpointStore;
-use crate::error::{StateError, advice};
+use crate::error::{StateError, advice, instead};
+use crate::remedy::Remedy;
 
 /// What to start from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,29 +73,27 @@ pub fn plan_restore(
         (RestoreFrom::Auto, None) => return check_never_committed(store).map(|()| RestorePlan::StartEmpty),
         (RestoreFrom::None, None) => return Ok(RestorePlan::StartEmpty),
         (RestoreFrom::None, Some(newest)) => {
-            return Err(StateError::Invalid(format!(
-                "--restore none: \"{}\" holds checkpoints (the newest is epoch {newest}), and starting over would overwrite them; use --restore auto to go on, or an empty --checkpoint-dir",
+            let reason = format!(
+                "restore is none, but \"{}\" holds checkpoints (the newest is epoch {newest}), and starting over would overwrite them: go on from the newest, or start over in an empty checkpoint directory",
                 store.locate("manifests")
-            )));
+            );
+            return Err(StateError::setting(reason, [Remedy::RestoreNewest, Remedy::StartOver]));
         }
         (RestoreFrom::Auto, Some(newest)) => history::newest_state(store, &epochs)?.unwrap_or(newest),
         (RestoreFrom::Epoch(epoch), _) if epochs.contains(epoch) => *epoch,
         (RestoreFrom::Epoch(epoch), _) => {
-            return Err(StateError::Invalid(format!(
-                "--restore {epoch}: there is no such checkpoint in \"{}\"; {}",
-                store.locate("manifests"),
-                advice(&inspection.whole(&epochs, job, key_groups)?)
-            )));
+            let whole = inspection.whole(&epochs, job, key_groups)?;
+            let (place, advice) = (store.locate("manifests"), advice(&whole));
+            let reason = format!("restore is {epoch}, but there is no such checkpoint in \"{place}\"; {advice}");
+            return Err(StateError::setting(reason, instead(&whole)));
         }
         (RestoreFrom::Path(path), _) => match epoch_of(path).filter(|epoch| epochs.contains(epoch)) {
             Some(epoch) => epoch,
             None => {
-                return Err(StateError::Invalid(format!(
-                    "--restore {}: that is no manifest of \"{}\"; {}",
-                    path.display(),
-                    store.locate("manifests"),
-                    advice(&inspection.whole(&epochs, job, key_groups)?)
-                )));
+                let whole = inspection.whole(&epochs, job, key_groups)?;
+                let (path, place, advice) = (path.display(), store.locate("manifests"), advice(&whole));
+                let reason = format!("restore is \"{path}\", but that is no manifest of \"{place}\"; {advice}");
+                return Err(StateError::setting(reason, instead(&whole)));
             }
         },
     };
@@ -124,13 +123,8 @@ fn check_never_committed(store: &dyn CheckpointStore) -> Result<(), StateError> 
     for folder in ["bases", "deltas"] {
         let newest = store.list(folder)?.into_iter().filter_map(|name| Some((epoch_of_file(&name)?, name))).max();
         if let Some((epoch, name)) = newest.filter(|(epoch, _)| *epoch > claimed + Manifest::MAX_OPEN_EPOCHS) {
-            return Err(StateError::Corrupt {
-                file: store.locate("manifests"),
-                reason: format!(
-                    "there is no manifest, but \"{}\" is of epoch {epoch}, before which others were committed; nothing was changed: bring the manifests back, or start over with --restore none",
-                    store.locate(&format!("{folder}/{name}"))
-                ),
-            });
+            let (manifests, file) = (store.locate("manifests"), store.locate(&format!("{folder}/{name}")));
+            return Err(StateError::NoManifest { manifests, file, epoch });
         }
     }
     Ok(())
@@ -138,16 +132,18 @@ fn check_never_committed(store: &dyn CheckpointStore) -> Result<(), StateError> 
 
 fn check_fits(manifest: &Manifest, job: &str, key_groups: u16, file: &str) -> Result<(), StateError> {
     if manifest.job != job {
-        return Err(StateError::Invalid(format!(
-            "checkpoint \"{file}\" is of job \"{}\", this is \"{job}\": use that program, or another --checkpoint-dir",
+        let reason = format!(
+            "checkpoint \"{file}\" is of job \"{}\", this is \"{job}\": use that program, or another checkpoint directory",
             manifest.job
-        )));
+        );
+        return Err(StateError::setting(reason, [Remedy::Setting("checkpoint_dir")]));
     }
     if manifest.key_groups != key_groups {
-        return Err(StateError::Invalid(format!(
-            "checkpoint \"{file}\" has {} key groups, --key-groups says {key_groups}: they are fixed for the life of a job's checkpoints",
-            manifest.key_groups
-        )));
+        let stored = manifest.key_groups;
+        let reason = format!(
+            "checkpoint \"{file}\" has {stored} key groups, but key_groups is {key_groups}: they are fixed for the life of a job's checkpoints"
+        );
+        return Err(StateError::setting(reason, [Remedy::KeyGroups(stored)]));
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use super::manifest::Manifest;
 use super::plan::{RestoreFrom, RestorePlan, plan_restore};
 use super::store::CheckpointStore;
 use crate::error::StateError;
+use crate::remedy::Remedy;
 
 /// How often a start looks again, because what it found missing may have been withdrawn meanwhile.
 const REFUSALS: u32 = 4;
@@ -202,11 +203,12 @@ impl Takeover {
 pub fn follow(store: &dyn CheckpointStore, found: &ManifestFile) -> Result<Option<Manifest>, StateError> {
     let file = Manifest::file(found.number);
     let differs = |here: String| {
-        StateError::Invalid(format!(
-            "the leader restores \"{file}\" of its --checkpoint-dir (SHA-256 {}), and \"{}\" here {here}: all processes of a job need the same --checkpoint-dir, shared by all",
+        let reason = format!(
+            "the leader restores \"{file}\" of its checkpoint directory (SHA-256 {}), and \"{}\" here {here}: all processes of a job need the same checkpoint directory, shared by all",
             found.sha256,
             store.locate(&file)
-        ))
+        );
+        StateError::setting(reason, [Remedy::Setting("checkpoint_dir")])
     };
     if store.len(&file)?.is_none() {
         return Err(differs("is not there".to_owned()));

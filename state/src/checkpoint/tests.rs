@@ -18,6 +18,7 @@ use crate::error::StateError;
 use crate::evolve::changes::Changes;
 use crate::evolve::spec::StateEntry;
 use crate::ids::KeyGroups;
+use crate::remedy::Remedy;
 use crate::rows::db::Db;
 use crate::worker::{RestoredWorker, WorkerState, WorkerStateConfig};
 
@@ -56,7 +57,7 @@ fn auto_takes_the_newest_and_an_epoch_is_taken_by_its_number() {
     assert_eq!(plan(&store, "auto").unwrap(), RestorePlan::From(Box::new(second.clone())));
     assert_eq!(plan(&store, "1").unwrap(), RestorePlan::From(Box::new(first.clone())));
     assert_eq!(plan(&store, "2").unwrap(), RestorePlan::From(Box::new(second.clone())), "plans only read");
-    assert!(plan(&store, "none").unwrap_err().to_string().contains("--restore auto"));
+    assert_eq!(plan(&store, "none").unwrap_err().remedies(), [Remedy::RestoreNewest, Remedy::StartOver]);
 }
 
 #[test]
@@ -65,7 +66,9 @@ fn what_does_not_fit_is_refused_with_its_name() {
     let store = LocalStore::open(dir.path()).unwrap();
     let good = manifest(&store, 1);
     assert!(plan_restore(&store, &RestoreFrom::Auto, "other", 128).unwrap_err().to_string().contains("\"job\""));
-    assert!(plan_restore(&store, &RestoreFrom::Auto, "job", 64).unwrap_err().to_string().contains("128 key groups"));
+    let groups = plan_restore(&store, &RestoreFrom::Auto, "job", 64).unwrap_err();
+    assert!(groups.to_string().contains("128 key groups"), "{groups}");
+    assert_eq!(groups.remedies(), [Remedy::KeyGroups(128)]);
     let delta = &good.workers[0].deltas[0].file;
     std::fs::remove_file(dir.path().join(delta)).unwrap();
     assert!(plan(&store, "auto").unwrap_err().to_string().contains(delta));
@@ -126,19 +129,21 @@ fn only_whole_checkpoints_are_advised() {
     }
     let plan = |from: &str| plan_restore(&store, &from.parse().unwrap(), "job", 128);
     let advised = |from: &str| plan(from).unwrap_err().to_string();
-    assert!(advised("9").contains("--restore EPOCH: 5, 4, 3, 2, 1"), "{}", advised("9"));
+    let remedies = |from: &str| plan(from).unwrap_err().remedies();
+    assert!(advised("9").contains("to be restored instead: 5, 4, 3, 2, 1"), "{}", advised("9"));
     store.delete(&shared[0].file).unwrap();
     for from in ["auto", "5", "4", "3"] {
         let text = advised(from);
         assert!(text.contains(&shared[0].file) && text.contains("is not there"), "{text}");
-        assert!(text.ends_with("--restore EPOCH: 2, 1"), "{text}");
+        assert!(text.ends_with("to be restored instead: 2, 1"), "{text}");
+        assert_eq!(remedies(from), [Remedy::RestoreEpoch(2), Remedy::RestoreEpoch(1)]);
     }
-    assert!(advised("9").ends_with("--restore EPOCH: 2, 1"));
+    assert!(advised("9").ends_with("to be restored instead: 2, 1"));
     let flipped = Delta::new(2, 0).store(&store, 9).unwrap().file;
     let mut bytes = store.get(&flipped).unwrap();
     bytes[20] ^= 1;
     store.put(&flipped, &bytes).unwrap();
-    assert!(advised("auto").ends_with("--restore EPOCH: 1"), "one bit of 2 is wrong: {}", advised("auto"));
+    assert!(advised("auto").ends_with("to be restored instead: 1"), "one bit of 2 is wrong: {}", advised("auto"));
     assert!(advised("2").contains("its checksum is"), "{}", advised("2"));
     store.delete("deltas").unwrap();
     assert!(advised("auto").contains("no checkpoint here is whole"), "{}", advised("auto"));

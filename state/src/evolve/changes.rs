@@ -1,12 +1,13 @@
 //! How a program differs from the one that wrote the checkpoint, in names: what is called otherwise now, what is gone.
 //!
-//! Both are said by hand (`--renamed`, `--drop-state`): nothing is guessed from what is missing.
+//! Both are said by hand (the settings `renamed` and `drop_state`): nothing is guessed from what is missing.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::StateError;
+use crate::remedy::Remedy;
 
 /// An operator, a source, a sink, or one state that has another name now: `old=new`, `operator/old=operator/new`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,19 +111,19 @@ impl Changes {
         let has = |name: &str| if is_state(name) { states.contains(name) } else { operators.contains(name) };
         for rename in &self.renamed {
             let Rename { old, new } = rename;
-            rename.check().map_err(|e| invalid(format!("--renamed: {e}")))?;
+            rename.check().map_err(|e| renamed(format!("renamed: {e}")))?;
             if self.renamed.iter().filter(|other| other.old == *old || other.new == *new).count() > 1 {
-                return Err(invalid(format!("--renamed {rename}: another one names \"{old}\" or \"{new}\" as well")));
+                return Err(renamed(format!("renamed {rename}: another one names \"{old}\" or \"{new}\" as well")));
             }
-            // Where the flag stays on the command line, the next start would drop what this one has renamed.
+            // Where the setting stays, the next start would drop what this one has renamed.
             if self.dropped.iter().any(|dropped| dropped == old || dropped == new) {
-                return Err(invalid(format!(
-                    "--renamed {rename} and --drop-state of \"{old}\" or \"{new}\" exclude each other: do one of them, and the other after the next checkpoint"
+                return Err(renamed(format!(
+                    "renamed {rename} and drop_state of \"{old}\" or \"{new}\" exclude each other: do one of them, and the other after the next checkpoint"
                 )));
             }
             if has(old) && has(new) {
-                return Err(invalid(format!(
-                    "--renamed {rename}: the checkpoint has both, \"{old}\" and \"{new}\", and neither can be two; give the program's a name that the checkpoint does not have"
+                return Err(renamed(format!(
+                    "renamed {rename}: the checkpoint has both, \"{old}\" and \"{new}\", and neither can be two; give the program's a name that the checkpoint does not have"
                 )));
             }
             if !has(old) {
@@ -130,28 +131,33 @@ impl Changes {
             }
         }
         for dropped in &self.dropped {
-            check_name(dropped).map_err(|e| invalid(format!("--drop-state: {e}")))?;
+            check_name(dropped).map_err(|e| kept(dropped, format!("drop_state: {e}")))?;
             if operators.is_empty() {
-                return Err(invalid(format!("--drop-state {dropped}: there is no checkpoint to drop anything of")));
+                return Err(kept(dropped, format!("drop_state {dropped}: there is no checkpoint to drop anything of")));
             }
             if !has(dropped) {
                 let there: Vec<&str> = operators.iter().chain(states).map(String::as_str).collect();
-                return Err(invalid(format!(
-                    "--drop-state {dropped}: the checkpoint has nothing of that name, so there is nothing to drop; take the flag away, or correct it (there are: {})",
+                let reason = format!(
+                    "drop_state {dropped}: the checkpoint has nothing of that name, so there is nothing to drop; take it away, or correct it (there are: {})",
                     there.join(", ")
-                )));
+                );
+                return Err(kept(dropped, reason));
             }
         }
         let mut names = BTreeSet::new();
         match states.iter().filter_map(|state| self.state(state)).find(|new| !names.insert(new.clone())) {
-            Some(twice) => Err(invalid(format!("--renamed would make two states of the checkpoint \"{twice}\""))),
+            Some(twice) => Err(renamed(format!("renamed would make two states of the checkpoint \"{twice}\""))),
             None => Ok(()),
         }
     }
 }
 
-fn invalid(reason: String) -> StateError {
-    StateError::Invalid(reason)
+fn renamed(reason: String) -> StateError {
+    StateError::setting(reason, [Remedy::Setting("renamed")])
+}
+
+fn kept(dropped: &str, reason: String) -> StateError {
+    StateError::setting(reason, [Remedy::KeepState(dropped.to_owned())])
 }
 
 #[cfg(test)]

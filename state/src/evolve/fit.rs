@@ -60,11 +60,11 @@ const OTHER_KIND: &str = "give the state of another kind another name";
 const NEWER: &str = "it was written by a newer program";
 const TOO_OLD: &str = "start with a program that still reads the old version, take a checkpoint, then this one";
 const OTHER_TYPE: &str = "give the changed type a new version (`States::evolving`), or the state another name and the old \
-                          one up with --drop-state";
+                          one up with drop_state";
 const OTHER_KEY: &str = "the type of a key cannot change: give the operator another name, and the old one up with \
-                         --drop-state";
+                         drop_state";
 const OTHER_RECORDS: &str = "timers and records that wait for the watermark keep their types while there are any: give the \
-                             operator another name, and the old one up with --drop-state";
+                             operator another name, and the old one up with drop_state";
 
 /// Compares what a checkpoint has with what the program reads.
 pub(crate) fn fit(stored: &StateEntry, rows: &dyn StoredRows) -> Fit {

@@ -16,7 +16,7 @@ use crate::rows::db::Db;
 use crate::rows::snapshot::RowSnapshot;
 
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
-                                and the old one up with --drop-state";
+                                and the old one up with drop_state";
 
 /// Checks that what the checkpoint holds was made with the parameters that the program has now, or with others that do
 /// no harm. Where either side does not tell any, nothing is known.

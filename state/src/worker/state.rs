@@ -23,6 +23,7 @@ use crate::hot::timers::TimerTable;
 use crate::hot::value::ValueTable;
 use crate::ids::KeyGroups;
 use crate::key::{Key, Value};
+use crate::remedy::Remedy;
 use crate::rows::db::Db;
 
 use super::config::{RestoredWorker, WorkerStateConfig};
@@ -33,7 +34,7 @@ use super::restore::{check_parameters, make_fit, restore};
 /// A log table as its operator and the worker's state hold it.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
 
-const NO_SPILLING: &str = "a limit to the memory of state (--state-memory) needs RocksDB to take what is beyond it, and this \
+const NO_SPILLING: &str = "a limit to the memory of state (state_memory) needs RocksDB to take what is beyond it, and this \
                            program is built without: build it with the feature \"rocksdb\"";
 
 /// All state of one worker.
@@ -57,7 +58,7 @@ impl WorkerState {
     /// When the folder cannot be used, when memory is limited and there is no RocksDB to take what is beyond, or the checkpoint's files are not as its manifest says.
     pub fn open(config: WorkerStateConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
         if config.memory_limit_bytes.is_some() && config.dir.is_some() && !crate::SPILLS {
-            return Err(StateError::Invalid(NO_SPILLING.to_owned()));
+            return Err(StateError::setting(NO_SPILLING, [Remedy::Setting("state_memory")]));
         }
         let keeps = config.durable || config.memory_limit_bytes.is_some();
         let (db, states, changes) = match restored {
@@ -243,9 +244,10 @@ impl WorkerState {
     /// When it is.
     pub fn check_kept(&self, name: &str, what: &str) -> Result<(), StateError> {
         if self.changes.drops(name) {
-            return Err(StateError::Invalid(format!(
-                "{what}\"{name}\" is to be dropped, but this program has it: to begin it anew, give it another name in the program; or take --drop-state away"
-            )));
+            let reason = format!(
+                "{what}\"{name}\" is to be dropped, but this program has it: to begin it anew, give it another name in the program; or do not drop it"
+            );
+            return Err(StateError::setting(reason, [Remedy::KeepState(name.to_owned())]));
         }
         Ok(())
     }

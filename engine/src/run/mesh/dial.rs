@@ -131,7 +131,7 @@ fn try_once(call: &Call) -> Result<Contact, Missed> {
             Ok(Contact { stream, identity, round })
         }
         Frame::Welcome { index, .. } => Err(Missed::ForGood(format!(
-            "it is process {index}: --hosts must name the processes in the same order everywhere"
+            "it is process {index}: hosts must name the processes in the same order everywhere"
         ))),
         Frame::Refused { reason, again: true } => Err(Missed::ForNow(reason)),
         Frame::Refused { reason, again: false } => Err(Missed::ForGood(reason)),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::refusals::Refusals;
 use super::wire::{Frame, Hello, Reader, encode};
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 use crate::threads;
 
 /// The most connections that have not said yet who they are. Beyond that the oldest one has to go.
@@ -56,7 +56,8 @@ impl Door {
             Ok(addresses) => addresses,
             // No port, or none that is one: no time will change that.
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                return Err(JobError::Invalid(format!("--hosts: \"{address}\" is not HOST:PORT: {error}")));
+                let reason = format!("hosts: \"{address}\" is not HOST:PORT: {error}");
+                return Err(JobError::setting(reason, [Remedy::Setting("hosts")]));
             }
             Err(error) => return Ok(Err(error.to_string())),
         };
@@ -183,8 +184,8 @@ fn say(stream: &mut TcpStream, frame: &Frame) -> bool {
 
 fn cannot_listen(address: &str, source: std::io::Error) -> JobError {
     let hint = match source.kind() {
-        ErrorKind::AddrInUse => " (is another process there with the same --process?)",
-        ErrorKind::AddrNotAvailable => " (--hosts names it for this --process, but it is no address of this machine)",
+        ErrorKind::AddrInUse => " (is another process there started as the same one?)",
+        ErrorKind::AddrNotAvailable => " (hosts names it for this process, but it is no address of this machine)",
         _ => "",
     };
     JobError::Io { what: format!("listen for the other processes at {address}{hint}"), source }

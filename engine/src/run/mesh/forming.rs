@@ -98,7 +98,7 @@ impl Forming<'_> {
             return Ok(());
         }
         let waited = humantime::format_duration(patience);
-        failed(format!("after {waited} (--mesh-timeout): {}", missing()))
+        failed(format!("after {waited} (mesh_timeout): {}", missing()))
     }
 
     pub(super) fn hello(&self, to: usize, round: Option<Round>) -> Hello {
@@ -120,7 +120,7 @@ impl Forming<'_> {
                 "index",
                 false,
                 format!(
-                    "it takes process {me} for process {to}: --hosts must name the processes in the same order everywhere"
+                    "it takes process {me} for process {to}: hosts must name the processes in the same order everywhere"
                 ),
             );
         }
@@ -148,7 +148,7 @@ impl Forming<'_> {
             return refuse(
                 "taken",
                 true,
-                format!("process {index} is connected already{by}: are two processes started with --process {index}?"),
+                format!("process {index} is connected already{by}: are two started as process {index}?"),
             );
         }
         Ok(Frame::Welcome { identity: identity.clone(), index: *me, round, nonce: String::new(), proof: String::new() })

@@ -13,7 +13,7 @@ pub(crate) struct Identity {
     pub(crate) restore: String,
     /// What tells one build of the program from another; empty where that is not known.
     pub(crate) program: String,
-    /// Flags that must not differ, with their values.
+    /// Settings that must not differ, with their values.
     pub(crate) settings: Vec<(String, String)>,
 }
 
@@ -36,10 +36,10 @@ impl Identity {
                 differences.push(format!("process {index} has {what} {theirs}, process {me} has {ours}"));
             }
         };
-        compare("--hosts with as many processes as", &other.processes.to_string(), &self.processes.to_string());
+        compare("hosts with as many processes as", &other.processes.to_string(), &self.processes.to_string());
         // Whoever says nothing of it goes by process 0.
         if (me == 0 && other.restore != "auto") || (index == 0 && self.restore != "auto") {
-            compare("--restore", &other.restore, &self.restore);
+            compare("restore", &other.restore, &self.restore);
         }
         if ![&self.program, &other.program].contains(&&String::new()) {
             compare("another build of the program:", &other.program, &self.program);

@@ -24,7 +24,7 @@ fn identity(processes: usize) -> Identity {
         processes,
         restore: "auto".to_owned(),
         program: "1 bytes".to_owned(),
-        settings: vec![("--workers".to_owned(), "2".to_owned())],
+        settings: vec![("workers".to_owned(), "2".to_owned())],
     }
 }
 
@@ -135,7 +135,7 @@ impl Stranger {
             Self::OtherRound if at == 0 => {}
             Self::OtherRound => say(&greet(Hello { round: Some(Round { run: 1, number: 1 }), ..last })),
             Self::OtherSettings => {
-                let settings = vec![("--workers".to_owned(), "3".to_owned())];
+                let settings = vec![("workers".to_owned(), "3".to_owned())];
                 say(&greet(Hello { identity: Identity { settings, ..identity(processes) }, ..last }));
             }
             Self::OtherVersion => {
@@ -313,7 +313,7 @@ fn a_second_process_of_one_index_is_refused_and_the_first_stays() {
         second.write_all(&encode(&Frame::Hello(Box::new(hello(3, 1, 0))))).unwrap();
         let answer = Reader::default().read(&mut second).unwrap();
         assert!(
-            matches!(&answer, Some(Frame::Refused { reason, again: true }) if reason.contains("--process 1")),
+            matches!(&answer, Some(Frame::Refused { reason, again: true }) if reason.contains("process 1")),
             "{answer:?}"
         );
         assert_eq!(refusals.counts()["taken"], 1);
@@ -328,14 +328,14 @@ fn what_differs_is_said_with_both_sides_and_all_stop() {
     let hosts = hosts(2);
     let leader = Mesh { hope: Duration::from_millis(100), ..mesh(&hosts, 0) };
     let mut other = mesh(&hosts, 1);
-    other.identity.settings = vec![("--workers".to_owned(), "3".to_owned())];
+    other.identity.settings = vec![("workers".to_owned(), "3".to_owned())];
     other.identity.restore = "5".to_owned();
     std::thread::scope(|scope| {
         let leads = scope.spawn(|| run(&leader));
         let errors = [run(&other).unwrap_err(), leads.join().unwrap().unwrap_err()].map(|error| error.to_string());
         for error in errors {
-            assert!(error.contains("process 1 has --workers 3, process 0 has 2"), "{error}");
-            assert!(error.contains("process 1 has --restore 5, process 0 has auto"), "{error}");
+            assert!(error.contains("process 1 has workers 3, process 0 has 2"), "{error}");
+            assert!(error.contains("process 1 has restore 5, process 0 has auto"), "{error}");
         }
     });
 }
@@ -372,7 +372,7 @@ fn who_is_missing_is_said_when_the_time_is_over() {
         assert!(error.contains(&format!("process 2 ({})", hosts[2])), "{error}");
         let error = leads.join().unwrap().unwrap_err().to_string();
         assert!(error.contains(&format!("process 2 ({}) did not connect", hosts[2])), "{error}");
-        assert!(error.contains("--mesh-timeout") && !error.contains("process 1"), "{error}");
+        assert!(error.contains("mesh_timeout") && !error.contains("process 1"), "{error}");
     });
     let error = run(&short(1)).unwrap_err().to_string();
     assert!(error.contains("process 0") && error.contains("could not be reached: "), "{error}");
@@ -384,7 +384,7 @@ fn a_port_that_is_taken_and_a_name_without_one_are_said() {
     let mut hosts = hosts(2);
     hosts[0] = taken.local_addr().unwrap().to_string();
     let error = run(&mesh(&hosts, 0)).unwrap_err().report();
-    assert!(error.contains(&hosts[0]) && error.contains("same --process"), "{error}");
+    assert!(error.contains(&hosts[0]) && error.contains("started as the same one"), "{error}");
     hosts[0] = "localhost".to_owned();
     let error = run(&mesh(&hosts, 0)).unwrap_err().to_string();
     assert!(error.contains("\"localhost\" is not HOST:PORT"), "{error}");

@@ -152,6 +152,8 @@ impl Breaker {
 mod tests {
     use proptest::prelude::*;
 
+    use tidemill_engine::threads;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn it_opens_and_comes_back_through_probes() {
-        let (mut breaker, start) = (Breaker::new(settings()), Instant::now());
+        let (mut breaker, start) = (Breaker::new(settings()), threads::now());
         for good in [false, true, false, true] {
             assert_eq!(call(&mut breaker, start, good), Ok(false));
         }
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn results_of_calls_admitted_before_a_change_are_dropped() {
-        let (mut breaker, now) = (Breaker::new(settings()), Instant::now());
+        let (mut breaker, now) = (Breaker::new(settings()), threads::now());
         let slow: Vec<Admission> = (0..4).map(|_| breaker.admit(now).unwrap()).collect();
         (0..3).for_each(|_| assert!(call(&mut breaker, now, false).is_ok()));
         let later = now + 100 * MS;
@@ -215,7 +217,7 @@ mod tests {
         fn it_never_calls_what_it_must_not_and_never_gets_stuck(
             steps in proptest::collection::vec((0..3_u8, 0..200_u64), 1..200)
         ) {
-            let (mut breaker, mut now) = (Breaker::new(settings()), Instant::now());
+            let (mut breaker, mut now) = (Breaker::new(settings()), threads::now());
             let mut under_way: Vec<(Circuit, Admission)> = Vec::new();
             for (step, ms) in steps {
                 now += Duration::from_millis(ms);

@@ -1,15 +1,17 @@
 //! One batch, one call: tried again inside its deadline, kept back by the circuit breaker and by the calls under way.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Instant;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use tidemill_engine::locks::lock;
 use tidemill_engine::metrics::{Counter, Gauge, OperatorMetrics};
 
 use super::breaker::{Admission, Breaker, Circuit};
 use super::settings::{ServerErrors, ServerSettings};
 use crate::infer::RunError;
+use tidemill_engine::threads;
 
 /// How one try failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,7 +107,7 @@ impl Caller {
     }
 
     fn lock(&self) -> MutexGuard<'_, (Breaker, ServerCounts)> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.breaker)
     }
 
     pub(super) fn state(&self) -> (Circuit, ServerCounts) {
@@ -115,7 +117,7 @@ impl Caller {
 
     /// Makes `call` until it succeeds, may not be tried again, or the deadline passes.
     pub(super) fn run(&self, mut call: impl FnMut(Instant) -> Result<(), CallError>) -> Result<(), RunError> {
-        let (started, settings) = (Instant::now(), &self.settings);
+        let (started, settings) = (threads::now(), &self.settings);
         let deadline = started + settings.deadline;
         let waits = ExponentialBuilder::default().with_min_delay(settings.backoff).with_max_delay(settings.max_backoff);
         let mut waits = waits.with_jitter().with_max_times(settings.retries).build();
@@ -131,16 +133,16 @@ impl Caller {
             };
             let again = waits
                 .next()
-                .filter(|wait| !matches!(error, CallError::Unimplemented(_)) && Instant::now() + *wait < deadline);
+                .filter(|wait| !matches!(error, CallError::Unimplemented(_)) && threads::now() + *wait < deadline);
             let Some(wait) = again else {
-                let took = started.elapsed().as_millis();
+                let took = threads::since(started).as_millis();
                 let text = format!("{}: {error} (tries: {tries}, in {took} ms)", self.url);
                 return Err(match (error, settings.server_errors) {
                     (CallError::Failed(_), ServerErrors::Batch) => RunError::Batch(text),
                     _ => RunError::Unavailable(text),
                 });
             };
-            pause(wait);
+            threads::pause(wait);
         }
     }
 
@@ -171,7 +173,7 @@ impl Caller {
 
     fn admit(&self) -> Result<Admitted<'_>, RunError> {
         let (breaker, counts) = &mut *self.lock();
-        match breaker.admit(Instant::now()) {
+        match breaker.admit(threads::now()) {
             Ok(admission) => {
                 counts.calls += 1;
                 self.count(|meters| meters.calls.add(1));
@@ -216,7 +218,7 @@ impl Admitted<'_> {
         let (breaker, counts) = &mut *self.caller.lock();
         counts.failed += u64::from(!good);
         self.caller.count(|meters| meters.failed.add(u64::from(!good)));
-        if !breaker.done(admission, Instant::now(), good) {
+        if !breaker.done(admission, threads::now(), good) {
             return;
         }
         let (url, error) = (&self.caller.url, error.map(ToString::to_string).unwrap_or_default());
@@ -244,17 +246,13 @@ impl Drop for Admitted<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a thread of the pool, which has nothing else to do; never a worker")]
-pub(super) fn pause(time: Duration) {
-    std::thread::sleep(time);
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use std::time::Duration;
 
     fn settings() -> ServerSettings {
         let backoff = Duration::from_millis(1);
@@ -335,7 +333,7 @@ mod tests {
                     for _ in 0..20 {
                         let done = caller.run(|_| {
                             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                            pause(Duration::from_micros(200));
+                            threads::pause(Duration::from_micros(200));
                             now.fetch_sub(1, Ordering::SeqCst);
                             Ok(())
                         });

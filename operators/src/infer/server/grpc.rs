@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes};
+use tidemill_engine::threads;
 use tidemill_engine::with_causes;
 use tokio::runtime::{Builder, Runtime};
 use tonic::client::Grpc;
@@ -33,7 +34,7 @@ impl GrpcClient {
 
     /// One call, given up at `deadline`.
     pub(super) fn unary(&mut self, path: &'static str, request: Bytes, deadline: Instant) -> Result<Bytes, CallError> {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(threads::now());
         if left.is_zero() {
             return Err(CallError::late());
         }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use tidemill_engine::metrics::OperatorMetrics;
 
 use super::breaker::Circuit;
-use super::call::{CallError, Caller, ServerCounts, pause};
+use super::call::{CallError, Caller, ServerCounts};
 use super::check::{check, listed};
 use super::protocol::{Protocol, Target};
 use super::settings::{ServerSettings, ServerUrl};
 use crate::infer::{
     Backend, ElementType, Elements, Features, ModelError, ModelInfo, ModelSource, RunError, Tensor, TensorSpec,
 };
+use tidemill_engine::threads;
 
 /// A model on a model server. Cheap to clone; all clones share one circuit breaker and one limit of calls.
 ///
@@ -113,28 +114,27 @@ type Told = (Option<String>, Option<usize>);
 
 /// What the server says of the model; an error when it does not fit.
 fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Told, ModelError> {
-    let give_up = Instant::now() + target.settings.start_timeout;
+    let give_up = threads::now() + target.settings.start_timeout;
     loop {
         let error = match try_once(client, target) {
             Ok(result) => return result,
             Err(error) => error,
         };
         let unknown = matches!(error, CallError::Unimplemented(_));
-        if Instant::now() + AGAIN >= give_up {
-            let model = target.url.to_string();
+        if threads::now() + AGAIN >= give_up {
             let waited = target.settings.start_timeout;
             let advice =
                 if unknown { "Is the model's name right, and does the server speak this?" } else { "Is it up?" };
             let reason = format!("{error}. Tried again for {waited:?}. {advice}");
-            return Err(ModelError::Unavailable { model, reason });
+            return Err(ModelError::unavailable(&target.url.to_string(), reason));
         }
-        pause(AGAIN);
+        threads::pause(AGAIN);
     }
 }
 
 /// The outer error: ask again later.
 fn try_once(client: &mut dyn Protocol, target: &Target) -> Result<Result<Told, ModelError>, CallError> {
-    let deadline = || Instant::now() + PATIENCE.max(target.settings.deadline);
+    let deadline = || threads::now() + PATIENCE.max(target.settings.deadline);
     client.ready(deadline())?;
     let model = target.url.to_string();
     match client.describe(deadline())? {
@@ -200,7 +200,7 @@ impl ModelSource for ServedModel {
     }
 
     fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
-        let failed = |reason| ModelError::Unavailable { model: self.target.url.to_string(), reason };
+        let failed = |reason: String| ModelError::unavailable(&self.target.url.to_string(), reason);
         Ok(Box::new(Served { client: self.target.open().map_err(failed)?, caller: Arc::clone(&self.caller) }))
     }
 }

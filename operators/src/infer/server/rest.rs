@@ -7,6 +7,7 @@ use ureq::{Agent, Body};
 
 use super::call::CallError;
 use super::json;
+use tidemill_engine::threads;
 
 /// The largest answer that is taken.
 const MAX_ANSWER: u64 = 256 << 20;
@@ -36,7 +37,7 @@ impl RestClient {
 }
 
 fn left(deadline: Instant) -> Result<Option<Duration>, CallError> {
-    let left = deadline.saturating_duration_since(Instant::now());
+    let left = deadline.saturating_duration_since(threads::now());
     if left.is_zero() { Err(CallError::late()) } else { Ok(Some(left)) }
 }
 

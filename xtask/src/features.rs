@@ -1,0 +1,45 @@
+//! No feature of ours changes how RocksDB is compiled: that takes a quarter of an hour.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::cargo;
+
+/// What RocksDB is compiled with where `choice` is: its crate and all below it, with their features.
+fn rocksdb_with(choice: &[&str]) -> Result<Vec<String>> {
+    let arguments = ["tree", "--offline", "--locked", "--no-dedupe", "--prefix", "depth", "--format", " {p} {f}"];
+    let output = cargo().args(arguments).args(choice).output().context("cannot start cargo tree")?;
+    ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let depth = |line: &str| line.split(' ').next().and_then(|depth| depth.parse::<u32>().ok());
+    let mut lines = text.lines().skip_while(|line| !line.contains(" librocksdb-sys "));
+    let top = lines.next().context("RocksDB is not compiled at all")?;
+    let below = lines.take_while(|line| depth(line) > depth(top));
+    let crates = [top].into_iter().chain(below).map(|line| line.trim_start_matches(|c: char| c.is_ascii_digit()));
+    Ok(crates.map(str::to_owned).collect())
+}
+
+/// The features of the face, as cargo knows them.
+fn features() -> Result<Vec<String>> {
+    let output = cargo().args(["metadata", "--offline", "--no-deps", "--format-version", "1"]).output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("packages")?;
+    let face = packages.iter().find(|package| package["name"] == "tidemill").context("the face")?;
+    Ok(face["features"].as_object().context("features")?.keys().cloned().collect())
+}
+
+#[test]
+fn no_feature_changes_how_rocksdb_is_compiled() -> Result<()> {
+    let face = ["-p", "tidemill", "--no-default-features", "-e", "normal,build", "--features"];
+    let with = |features: &str| rocksdb_with(&[&face[..], &[features]].concat());
+    let alone = with("rocksdb")?;
+    assert!(alone.iter().any(|krate| krate.contains("bindgen")), "{alone:?}");
+    let features = features()?;
+    assert!(features.len() > 10, "{features:?}");
+    for feature in features {
+        assert_eq!(with(&format!("rocksdb,{feature}"))?, alone, "{feature}");
+    }
+    // What tests, examples and this program add changes nothing, either.
+    assert_eq!(rocksdb_with(&["--workspace", "--all-features", "-e", "normal,build,dev"])?, alone);
+    Ok(())
+}
