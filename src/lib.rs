@@ -67,7 +67,7 @@ pub mod prelude {
     #[cfg(feature = "onnx")]
     pub use tidemill_operators::infer::Model;
     pub use tidemill_operators::infer::{
-        BatchSize, Features, InferExt, InferSettings, ModelInfo, Models, Scored, Source,
+        BatchSize, Features, InferExt, InferSettings, ModelInfo, Models, ScoreOrigin, Scored,
     };
     pub use tidemill_operators::join::{
         Between, BroadcastExt, FetchSettings, JoinExt, JoinKind, JoinOutput, Joined, LookupExt, LookupSettings,
