@@ -21,6 +21,7 @@ mod reference_kills;
 mod rest;
 mod rolling;
 mod sample;
+mod settings;
 mod totals;
 mod whole;
 mod windows;
