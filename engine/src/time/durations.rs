@@ -46,7 +46,7 @@ pub const fn in_ms(duration: Duration) -> i64 {
 /// A duration that is not a whole number of milliseconds; the text completes the sentence "SOMETHING is …".
 #[doc(hidden)]
 pub fn whole_ms(duration: Duration) -> Result<i64, String> {
-    if duration.subsec_nanos() % 1_000_000 == 0 {
+    if duration.subsec_nanos().is_multiple_of(1_000_000) {
         Ok(in_ms(duration))
     } else {
         Err(format!("{duration:?}, but event time has whole milliseconds"))
