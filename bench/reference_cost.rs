@@ -85,7 +85,7 @@ fn run(args: &Args, folder: &Path, path: &Path) -> Result<(), Box<dyn std::error
             let rows = flow.reference("merchants", &file)?;
             if table {
                 let changelog = Changelog::new(|(key, row)| Upsert { key, row });
-                let told = rows.table("table", changelog)?.table.upserts("told")?;
+                let told = rows.table("table", changelog)?.results.upserts("told")?;
                 told.inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed)).sink("rows", &NullSink::default())?;
             } else {
                 let told = rows.inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed));

@@ -14,7 +14,6 @@ use tidemill::prelude::*;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const HOUR_MS: i64 = 3_600_000;
 const SECOND_MS: i64 = 1_000;
 
 /// Compares the cost of a record in tumbling and in sliding windows.
@@ -47,8 +46,8 @@ fn main() -> Result<(), JobError> {
     for per_second in rates {
         let mut times = [const { Vec::new() }; 4];
         for _ in 0..runs.max(1) {
-            let [hour, second] = [HOUR_MS, SECOND_MS].map(|size_ms| Some(Assigner::tumbling(size_ms)));
-            let windows = [None, hour, second, Some(Assigner::sliding(HOUR_MS, SECOND_MS))];
+            let [hour, second] = [hours(1), secs(1)].map(|size| Some(Assigner::tumbling(size)));
+            let windows = [None, hour, second, Some(Assigner::sliding(hours(1), secs(1)))];
             for (times, assigner) in times.iter_mut().zip(windows) {
                 times.push(run(count, keys, per_second, assigner)?.as_nanos() as f64 / count as f64);
             }

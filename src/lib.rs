@@ -19,7 +19,7 @@
 //! Job::new("overheating", JobSettings::default()).run(move |flow| {
 //!     flow.source("readings", &source)?
 //!         .key_by(|reading| reading.machine.clone())
-//!         .window("10s", Assigner::tumbling(10_000))
+//!         .window("10s", Assigner::tumbling(secs(10)))
 //!         .aggregate(stats_of(|reading: &Reading| reading.celsius))?
 //!         .results
 //!         .filter(|window| window.value.mean() > 120.0)
@@ -63,28 +63,28 @@ pub mod prelude {
         Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobError, JobSettings, KeyedStream, OperatorSnapshot,
         Record, Snapshot, Stream,
     };
-    pub use tidemill_operators::deduplicate::{DeduplicateExt, Deduplicated};
+    pub use tidemill_operators::deduplicate::{DeduplicateExt, DeduplicateOutput};
     pub use tidemill_operators::features;
     pub use tidemill_operators::fold::FoldExt;
     #[cfg(feature = "onnx")]
     pub use tidemill_operators::infer::Model;
     pub use tidemill_operators::infer::{
-        BatchSize, Features, InferExt, InferSettings, ModelInfo, Models, Scored, Source,
+        BatchSize, Features, InferExt, InferSettings, ModelInfo, Models, ScoreOrigin, Scored,
     };
     pub use tidemill_operators::join::{
-        Between, BroadcastExt, FetchSettings, JoinExt, JoinKind, JoinOutput, Joined, LookupExt, LookupSettings,
-        TemporalTable,
+        Between, BroadcastExt, BroadcastJoinExt, FetchSettings, JoinExt, JoinKind, JoinOutput, Joined, LookupExt,
+        LookupSettings, TemporalTable, TimeOffset, earlier, later,
     };
-    pub use tidemill_operators::pattern::{Pattern, PatternExt};
+    pub use tidemill_operators::pattern::{Pattern, PatternExt, PatternOutput};
     pub use tidemill_operators::pool::PoolSettings;
     pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
     pub use tidemill_operators::sample::SampleExt;
     #[cfg(feature = "tables")]
     pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
-    pub use tidemill_operators::throttle::{Rate, ThrottleExt, Throttled};
+    pub use tidemill_operators::throttle::{Rate, ThrottleExt, ThrottleOutput};
     pub use tidemill_operators::window::{
-        Aggregate, Assigner, ExactStats, Firing, Mode, Stats, StatsArray, TimeDomain, Trigger, Weekday, Window,
-        WindowAssigner, WindowExt, Windowed, counting, full_window, stats_of, top_n,
+        AccumulationMode, Aggregate, Assigner, ExactStats, Firing, Stats, StatsArray, TimeDomain, Trigger, Weekday,
+        Window, WindowAssigner, WindowExt, WindowOutput, Windowed, counting, full_window, stats_of, top_n,
     };
     #[cfg(feature = "sketches")]
     pub use tidemill_operators::window::{Quantiles, distinct_of, quantiles_of};

@@ -81,7 +81,7 @@ fn run(state_memory: Option<u64>) -> (BTreeMap<u64, Line>, u64, Snapshot, Durati
         flow.source("seen", &Generator::new(RECORDS, seen))?
             .key_by(|seen| seen.key)
             .process("profile", Order::EventTime, |states| {
-                let recent = Rolling::open(states, "recent", &[5000])?;
+                let recent = Rolling::open(states, "recent", &[secs(5)])?;
                 Ok(Profile { count: states.value("count")?, last: states.list("last")?, recent })
             })?
             .main
@@ -131,9 +131,9 @@ fn deduplicate(interval: Duration, checkpoints: bool) -> u64 {
     };
     let ids = Generator::new(400_000, |n| (EventTime(n as i64 / 20), n));
     let report = Job::new("ids", args).run(move |flow| {
-        let output = flow.source("ids", &ids)?.key_by(|id| *id).deduplicate("unique", 1000)?;
+        let output = flow.source("ids", &ids)?.key_by(|id| *id).deduplicate("unique", secs(1))?;
         output.duplicates.sink("again", &NullSink::default())?;
-        output.first.sink("first", &NullSink::default())
+        output.results.sink("first", &NullSink::default())
     });
     let report = report.expect("a good end");
     let first = report.operator("first").map(|sink| sink.counter("records_in"));

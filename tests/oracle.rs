@@ -12,6 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use testkit::lines;
+use testkit::script::ms;
 use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill::engine::{ConnectorError, ErrorKind};
 use tidemill::operators::window::Firing;
@@ -180,13 +181,13 @@ fn build(flow: &Flow<'_>, source: &impl Source<Item = Event>, to: &Path) -> Resu
         .main
         .sink("habits-out", &FileSink::json_lines(file("habits")))?;
     keyed()
-        .process("sums", Order::EventTime, |states| Ok(Sums(Rolling::open(states, "sums", &ROLLING_MS)?)))?
+        .process("sums", Order::EventTime, |states| Ok(Sums(Rolling::open(states, "sums", &ROLLING_MS.map(ms))?)))?
         .main
         .sink("sums-out", &FileSink::json_lines(file("sums")))?;
     for (name, assigner) in [
-        ("tumbling", Assigner::tumbling(TUMBLING_MS)),
-        ("sliding", Assigner::sliding(SLIDING_MS.0, SLIDING_MS.1)),
-        ("sessions", Assigner::session(GAP_MS)),
+        ("tumbling", Assigner::tumbling(ms(TUMBLING_MS))),
+        ("sliding", Assigner::sliding(ms(SLIDING_MS.0), ms(SLIDING_MS.1))),
+        ("sessions", Assigner::session(ms(GAP_MS))),
     ] {
         let windows = keyed().window(name, assigner).aggregate(Numbers)?;
         windows.results.sink(&format!("{name}-out"), &FileSink::json_lines(file(name)))?;

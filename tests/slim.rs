@@ -19,6 +19,7 @@ const RECORDS: u64 = 100_000;
 const KEYS: u64 = 7;
 const STEP_MS: u64 = 10;
 const WINDOW_MS: i64 = 10_000;
+const WINDOW: Duration = Duration::from_millis(WINDOW_MS as u64);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Reading {
@@ -52,7 +53,7 @@ fn run(scratch: &Path, input: &Path, workers: usize, stops: bool) -> Result<Snap
                 reading
             })
             .key_by(|reading: &Reading| reading.n % KEYS)
-            .window("counts", Assigner::tumbling(WINDOW_MS))
+            .window("counts", Assigner::tumbling(WINDOW))
             .aggregate(counting())?
             .results
             .sink("out", &sink)

@@ -115,10 +115,10 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         Some(models) => {
             let settings = common.infer_settings(args.max_batch_size);
             let scored = candidates.infer("rank", models, &settings, |candidate: &Candidate| &candidate.features)?;
-            scored.map(|Scored { record: candidate, score, source, .. }| Ranked {
+            scored.map(|Scored { record: candidate, score, origin, .. }| Ranked {
                 candidate,
                 score,
-                fallback: source != Source::Model,
+                fallback: origin != ScoreOrigin::Model,
             })
         }
     };

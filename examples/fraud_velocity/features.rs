@@ -83,7 +83,7 @@ pub struct CardVelocity {
 
 impl CardVelocity {
     pub fn open(states: &mut States<'_, u64>) -> Result<Self, JobError> {
-        Ok(Self { spent: Rolling::open(states, "spent", &[5 * MINUTE, DAY, 7 * DAY, 30 * DAY])? })
+        Ok(Self { spent: Rolling::open(states, "spent", &[minutes(5), days(1), days(7), days(30)])? })
     }
 }
 
@@ -133,7 +133,7 @@ pub struct TerminalRisk {
 
 impl TerminalRisk {
     pub fn open(states: &mut States<'_, u64>) -> Result<Self, JobError> {
-        Ok(Self { known: Rolling::open(states, "known", &[DAY, 7 * DAY, 30 * DAY])? })
+        Ok(Self { known: Rolling::open(states, "known", &[days(1), days(7), days(30)])? })
     }
 }
 

@@ -4,15 +4,17 @@
 //! charge-backs of frauds ─▶ by terminal: known in the last 30 days ─▶ table ─▶ top ten ─▶ the list, each time it changes
 //! ```
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
-use crate::features::{ChargeBack, DAY};
+use crate::features::ChargeBack;
 
 /// How many terminals are listed.
 const LISTED: usize = 10;
 /// How long a fraud counts from when it is known.
-const COUNTED_MS: i64 = 30 * DAY;
+const COUNTED: Duration = days(30);
 
 /// A terminal with frauds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,7 +38,7 @@ pub fn riskiest<'s>(charge_backs: Stream<'s, ChargeBack>) -> Result<Stream<'s, R
         .filter(|charge_back| charge_back.is_fraud != 0)
         .key_by(|charge_back| charge_back.terminal_id)
         .process("terminal-frauds", Order::EventTime, Frauds::open)?;
-    let terminals = frauds.main.table("terminals", Changelog::new(|upsert| upsert))?.table;
+    let terminals = frauds.main.table("terminals", Changelog::new(|upsert| upsert))?.results;
     let list = terminals.map(|_, terminal| ((), terminal)).top_n(LISTED, |terminal| terminal.frauds);
     Ok(list.upserts("top-terminals")?.map(|list| Riskiest { terminals: list.row.unwrap_or_default() }))
 }
@@ -48,7 +50,7 @@ struct Frauds {
 
 impl Frauds {
     fn open(states: &mut States<'_, u64>) -> Result<Self, JobError> {
-        Ok(Self { known: Rolling::open(states, "known", &[COUNTED_MS])? })
+        Ok(Self { known: Rolling::open(states, "known", &[COUNTED])? })
     }
 }
 
@@ -65,7 +67,7 @@ impl KeyedLogic for Frauds {
         let frauds = self.known.add(ctx, 1.0, |rolled| rolled.windows[0].count)?;
         let terminal_id = *ctx.key();
         ctx.emit(Upsert::put(terminal_id, Risky { terminal_id, frauds, last_known_at }));
-        ctx.set_timer(record.event_time.plus_ms(COUNTED_MS));
+        ctx.set_timer(record.event_time + COUNTED);
         Ok(())
     }
 

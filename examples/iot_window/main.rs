@@ -27,7 +27,7 @@ use simulate::Factory;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const WINDOW_MS: i64 = 10_000;
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// Watches machines: 10-second windows of eight signals, scored by an isolation forest.
 #[derive(Clone, Debug, Parser)]
@@ -98,11 +98,10 @@ fn run(args: Args) -> Result<(), JobError> {
 
 fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> Result<(), JobError> {
     let common = &args.common;
-    let lateness = i64::try_from(args.allowed_lateness.as_millis()).unwrap_or(i64::MAX);
     let windows = readings(flow, args, input)?
         .key_by(|reading| reading.machine_id.clone())
-        .window("windows", Assigner::tumbling(WINDOW_MS))
-        .allowed_lateness_ms(lateness)
+        .window("windows", Assigner::tumbling(WINDOW))
+        .allowed_lateness(args.allowed_lateness)
         .order(common.order(input))
         .aggregate(Signals)?;
     write(windows.late, "late", args.late.as_ref(), |late| late.machine_id.to_string())?;

@@ -7,29 +7,31 @@ use tidemill_engine::stream::KeyedStream;
 use tidemill_engine::{Data, JobError, Record, Stream};
 use tidemill_state::{Key, Ttl, TtlClock};
 
+use crate::length::{invalid, positive_ms};
+
 /// What comes out of a deduplication.
-pub struct Deduplicated<'s, D: Data> {
+pub struct DeduplicateOutput<'s, D: Data> {
     /// The first record of each key, and again the first one at least the horizon after it.
-    pub first: Stream<'s, D>,
+    pub results: Stream<'s, D>,
     /// The others.
     pub duplicates: Stream<'s, D>,
 }
 
 /// Deduplicates keyed streams.
 pub trait DeduplicateExt<'s, D: Data> {
-    /// Lets one record of a key pass, and takes those that are less than `horizon_ms` from it for duplicates. Key the
+    /// Lets one record of a key pass, and takes those that are less than `horizon` from it for duplicates. Key the
     /// stream by what makes two records the same. State of a key lives as long as the horizon.
     ///
     /// # Errors
-    /// When the horizon is not positive, the name is taken, or the state cannot be opened.
-    fn deduplicate(self, name: &str, horizon_ms: i64) -> Result<Deduplicated<'s, D>, JobError>;
+    /// When the horizon is zero or has fractions of a millisecond, the name is taken, or the state cannot be opened.
+    fn deduplicate(self, name: &str, horizon: Duration) -> Result<DeduplicateOutput<'s, D>, JobError>;
 }
 
 impl<'s, K: Key, D: Data> DeduplicateExt<'s, D> for KeyedStream<'s, K, D> {
-    fn deduplicate(self, name: &str, horizon_ms: i64) -> Result<Deduplicated<'s, D>, JobError> {
-        let open = move |states: &mut States<'_, K>| DeduplicateLogic::open(states, horizon_ms);
+    fn deduplicate(self, name: &str, horizon: Duration) -> Result<DeduplicateOutput<'s, D>, JobError> {
+        let open = move |states: &mut States<'_, K>| DeduplicateLogic::open(states, horizon);
         let output = self.process(name, Order::EventTime, open)?;
-        Ok(Deduplicated { first: output.main, duplicates: output.side })
+        Ok(DeduplicateOutput { results: output.main, duplicates: output.side })
     }
 }
 
@@ -45,12 +47,11 @@ impl<K: Key, D: Data> DeduplicateLogic<K, D> {
     /// Opens the state.
     ///
     /// # Errors
-    /// When the horizon is not positive or the state cannot be opened.
-    pub fn open(states: &mut States<'_, K>, horizon_ms: i64) -> Result<Self, JobError> {
-        if horizon_ms <= 0 {
-            return Err(JobError::Invalid(format!("deduplication within {horizon_ms} ms: it must be above 0")));
-        }
-        let ttl = Ttl { after: Duration::from_millis(horizon_ms.unsigned_abs()), clock: TtlClock::EventTime };
+    /// When the horizon is zero or has fractions of a millisecond, or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, horizon: Duration) -> Result<Self, JobError> {
+        let horizon_ms = positive_ms("the horizon of a deduplication", horizon);
+        let horizon_ms = horizon_ms.map_err(|fault| invalid(states.operator(), fault))?;
+        let ttl = Ttl { after: horizon, clock: TtlClock::EventTime };
         // A key that has been forgotten by one horizon would pass again within a longer one.
         let mut states = states.with_parameters(format!("a horizon of {horizon_ms} ms"));
         Ok(Self { horizon_ms, passed: states.value_with_ttl("passed", ttl)?, record: std::marker::PhantomData })

@@ -4,6 +4,7 @@ pub mod deduplicate;
 pub mod fold;
 pub mod infer;
 pub mod join;
+mod length;
 pub mod pattern;
 pub mod pool;
 pub mod rolling;

@@ -10,12 +10,15 @@
 //! Known limit: each record that begins a run is kept until its time is over; all runs of a key are written together.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
 use tidemill_engine::stream::KeyedStream;
 use tidemill_engine::{Data, EventTime, JobError, Record, Stream};
 use tidemill_state::Key;
+
+use crate::length::{invalid, length_ms};
 
 type Fits<T> = Rc<dyn Fn(&T) -> bool>;
 
@@ -25,7 +28,7 @@ pub struct Pattern<T> {
     steps: Vec<Step<T>>,
     /// What must not come after the last step, until the time is over.
     never_after: Option<Fits<T>>,
-    within_ms: i64,
+    within: Duration,
 }
 
 #[derive(Clone)]
@@ -36,9 +39,9 @@ struct Step<T> {
 }
 
 impl<T> Pattern<T> {
-    /// A match begins with a record like this, and ends no later than `within_ms` after it.
-    pub fn begin(within_ms: i64, fits: impl Fn(&T) -> bool + 'static) -> Self {
-        Self { steps: vec![Step { fits: Rc::new(fits), unless: None }], never_after: None, within_ms }
+    /// Begins a pattern: a match begins with a record that fits, and ends no later than `within` after it.
+    pub fn begin(within: Duration, fits: impl Fn(&T) -> bool + 'static) -> Self {
+        Self { steps: vec![Step { fits: Rc::new(fits), unless: None }], never_after: None, within }
     }
 
     /// Then comes one like this, with whatever between.
@@ -60,8 +63,8 @@ impl<T> Pattern<T> {
     }
 
     /// All that can be told of it. What records fit is known to the program only.
-    fn parameters(&self) -> String {
-        let Self { steps, never_after, within_ms } = self;
+    fn parameters(&self, within_ms: i64) -> String {
+        let Self { steps, never_after, within: _ } = self;
         let step = |step: &Step<T>| if step.unless.is_some() { "unless" } else { "then" };
         let mut words: Vec<&str> = steps.iter().skip(1).map(step).collect();
         words.insert(0, "begin");
@@ -78,10 +81,10 @@ impl<T> Pattern<T> {
 }
 
 /// What comes out of pattern matching.
-pub struct Matches<'s, T: Data> {
+pub struct PatternOutput<'s, T: Data> {
     /// Matches: the record of each step. At the time of the last one, or of the end of the time in which something must not
     /// come.
-    pub matches: Stream<'s, Vec<T>>,
+    pub results: Stream<'s, Vec<T>>,
     /// Records that came too late to be matched.
     pub late: Stream<'s, T>,
 }
@@ -91,15 +94,15 @@ pub trait PatternExt<'s, T: Data> {
     /// Finds all matches of `pattern` among the records of each key.
     ///
     /// # Errors
-    /// When the pattern's time is negative, the name is taken, or the state cannot be opened.
-    fn find(self, name: &str, pattern: Pattern<T>) -> Result<Matches<'s, T>, JobError>;
+    /// When the pattern's time has fractions of a millisecond, the name is taken, or the state cannot be opened.
+    fn find(self, name: &str, pattern: Pattern<T>) -> Result<PatternOutput<'s, T>, JobError>;
 }
 
 impl<'s, K: Key, T: Data> PatternExt<'s, T> for KeyedStream<'s, K, T> {
-    fn find(self, name: &str, pattern: Pattern<T>) -> Result<Matches<'s, T>, JobError> {
+    fn find(self, name: &str, pattern: Pattern<T>) -> Result<PatternOutput<'s, T>, JobError> {
         let open = move |states: &mut States<'_, K>| PatternLogic::open(states, pattern);
         let output = self.process(name, Order::EventTime, open)?;
-        Ok(Matches { matches: output.main, late: output.side })
+        Ok(PatternOutput { results: output.main, late: output.side })
     }
 }
 
@@ -113,6 +116,7 @@ struct Run<T> {
 /// The logic of pattern matching. Late records go to the side output.
 pub struct PatternLogic<K, T> {
     pattern: Pattern<T>,
+    within_ms: i64,
     runs: ValueState<K, Vec<Run<T>>>,
 }
 
@@ -120,21 +124,17 @@ impl<K: Key, T: Data> PatternLogic<K, T> {
     /// Opens the state.
     ///
     /// # Errors
-    /// When the pattern's time is negative or the state cannot be opened.
+    /// When the pattern's time has fractions of a millisecond or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, pattern: Pattern<T>) -> Result<Self, JobError> {
-        if pattern.within_ms < 0 {
-            return Err(JobError::Invalid(format!(
-                "a pattern within {} ms: it must not be below 0",
-                pattern.within_ms
-            )));
-        }
-        let runs = states.with_parameters(pattern.parameters()).value("runs")?;
-        Ok(Self { pattern, runs })
+        let within_ms = length_ms("the time of a pattern", pattern.within);
+        let within_ms = within_ms.map_err(|fault| invalid(states.operator(), fault))?;
+        let runs = states.with_parameters(pattern.parameters(within_ms)).value("runs")?;
+        Ok(Self { pattern, within_ms, runs })
     }
 
     /// The last moment of a run.
     fn last(&self, began: i64) -> EventTime {
-        EventTime(began).plus_ms(self.pattern.within_ms)
+        EventTime(began).plus_ms(self.within_ms)
     }
 
     /// What becomes of a run when `record` comes: it stays, ends, or is complete.

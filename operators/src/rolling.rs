@@ -12,11 +12,15 @@
 //! Invariant: a window's two floats are its sum to the last bit, or say that they are not. Then the sum is kept beside them,
 //! made of the events in the log, which are all that a checkpoint needs to have.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tidemill_engine::shell::{Context, ListState, States};
 use tidemill_engine::{EventTime, JobError};
 use tidemill_state::{Key, Log, Parameters, StateError, hash_key};
+
+use crate::length::{invalid, positive_ms};
 
 mod exact;
 mod totals;
@@ -68,18 +72,20 @@ pub struct Rolling<K> {
 }
 
 impl<K: Key> Rolling<K> {
-    /// Opens the state under `name`, for windows of these lengths in milliseconds. Over a checkpoint they may be others, in any
+    /// Opens the state under `name`, for windows of these lengths. Over a checkpoint they may be others, in any
     /// order, as long as none is above the longest one before: events that old are not there.
     ///
     /// # Errors
-    /// When a length is not positive, or above the longest one in the checkpoint, or the state cannot be opened.
-    pub fn open(states: &mut States<'_, K>, name: &str, windows_ms: &[i64]) -> Result<Self, JobError> {
-        if windows_ms.is_empty() || windows_ms.iter().any(|w| *w <= 0) {
-            let fault = format!("rolling \"{name}\": windows {windows_ms:?} ms must be one or more, each above 0");
-            return Err(JobError::Invalid(fault));
+    /// When a length is zero or has fractions of a millisecond, or is above the longest one in the checkpoint, or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, name: &str, windows: &[Duration]) -> Result<Self, JobError> {
+        let fault = |fault| invalid(states.operator(), format!("rolling \"{name}\": {fault}"));
+        if windows.is_empty() {
+            return Err(fault("there are no windows".to_owned()));
         }
+        let windows = windows.iter().map(|length| positive_ms("the length of a window", *length));
+        let windows_ms: Vec<i64> = windows.collect::<Result<_, _>>().map_err(fault)?;
         let events: ListState<K, Event, Known> =
-            states.with_parameters(parameters(windows_ms)).list_with_header(name)?;
+            states.with_parameters(parameters(&windows_ms)).list_with_header(name)?;
         // The events that leave next lie apart from each other and from the totals.
         events.warm_with(|log| {
             let first = |window: &Totals| log.get(log.tail() - window.count).map_or(0, |event| event.time);
@@ -87,7 +93,7 @@ impl<K: Key> Rolling<K> {
         });
         // Not 0, which is that of a key without windows.
         let lengths = (hash_key(&windows_ms) as u32).max(1);
-        Ok(Self { windows_ms: windows_ms.to_vec(), lengths, events })
+        Ok(Self { windows_ms, lengths, events })
     }
 
     /// Makes windows of these lengths out of the events of a key, as of its latest one.

@@ -1,28 +1,34 @@
 //! Throttle: so many records of a key in some time.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
 use tidemill_engine::stream::KeyedStream;
 use tidemill_engine::{Data, EventTime, JobError, ProcessingTime, Record, Stream};
 use tidemill_state::Key;
 
+use crate::length::{invalid, positive_ms};
 use crate::window::TimeDomain;
 
 /// How many records of a key pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rate {
-    /// So many,
+    /// Maximum number of records of a key in an interval.
     pub records: u64,
-    /// in so many ms from the first of them,
-    pub per_ms: i64,
-    /// by this clock.
+    /// Length of the interval, from its first record.
+    #[serde(with = "humantime_serde")]
+    pub per: Duration,
+    /// The clock that measures the interval.
+    #[serde(default)]
     pub clock: TimeDomain,
 }
 
 /// What comes out of a throttle.
-pub struct Throttled<'s, D: Data> {
+pub struct ThrottleOutput<'s, D: Data> {
     /// Records that passed.
-    pub passed: Stream<'s, D>,
+    pub results: Stream<'s, D>,
     /// Records that were too many.
     pub excess: Stream<'s, D>,
 }
@@ -33,17 +39,17 @@ pub trait ThrottleExt<'s, D: Data> {
     ///
     /// # Errors
     /// When the rate makes no sense, the name is taken, or the state cannot be opened.
-    fn throttle(self, name: &str, rate: Rate) -> Result<Throttled<'s, D>, JobError>;
+    fn throttle(self, name: &str, rate: Rate) -> Result<ThrottleOutput<'s, D>, JobError>;
 }
 
 impl<'s, K: Key, D: Data> ThrottleExt<'s, D> for KeyedStream<'s, K, D> {
-    fn throttle(self, name: &str, rate: Rate) -> Result<Throttled<'s, D>, JobError> {
+    fn throttle(self, name: &str, rate: Rate) -> Result<ThrottleOutput<'s, D>, JobError> {
         let order = match rate.clock {
             TimeDomain::Event => Order::EventTime,
             TimeDomain::Processing => Order::Arrival,
         };
         let output = self.process(name, order, move |states: &mut States<'_, K>| ThrottleLogic::open(states, rate))?;
-        Ok(Throttled { passed: output.main, excess: output.side })
+        Ok(ThrottleOutput { results: output.main, excess: output.side })
     }
 }
 
@@ -57,6 +63,7 @@ struct Passed {
 /// The logic of a throttle. What is too many goes to the side output.
 pub struct ThrottleLogic<K, D> {
     rate: Rate,
+    per_ms: i64,
     passed: ValueState<K, Passed>,
     record: std::marker::PhantomData<fn(D)>,
 }
@@ -67,15 +74,14 @@ impl<K: Key, D: Data> ThrottleLogic<K, D> {
     /// # Errors
     /// When the rate makes no sense or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, rate: Rate) -> Result<Self, JobError> {
-        let Rate { records, per_ms, clock } = rate;
-        if records == 0 || per_ms <= 0 {
-            return Err(JobError::Invalid(format!(
-                "a throttle of {records} records in {per_ms} ms: both must be above 0"
-            )));
+        let Rate { records, per, clock } = rate;
+        if records == 0 {
+            return Err(invalid(states.operator(), "the records of a rate are 0: they must be above 0"));
         }
+        let per_ms = positive_ms("the interval of a rate", per).map_err(|fault| invalid(states.operator(), fault))?;
         // How many may pass is no part of it: what has passed counts against the new number.
         let mut states = states.with_parameters(format!("a rate per {per_ms} ms of {}", clock.name()));
-        Ok(Self { rate, passed: states.value("passed")?, record: std::marker::PhantomData })
+        Ok(Self { rate, per_ms, passed: states.value("passed")?, record: std::marker::PhantomData })
     }
 }
 
@@ -83,7 +89,7 @@ impl<K: Key, D: Data> ThrottleLogic<K, D> {
     /// Lets go of what is over.
     fn forget(&self, ctx: &Context<'_, K, D, D>, at: i64) -> Result<(), LogicError> {
         let since = self.passed.read(ctx, |passed| passed.map(|passed| passed.since))?;
-        if since.is_some_and(|since| since.saturating_add(self.rate.per_ms) <= at) {
+        if since.is_some_and(|since| since.saturating_add(self.per_ms) <= at) {
             self.passed.remove(ctx)?;
         }
         Ok(())
@@ -100,12 +106,12 @@ impl<K: Key, D: Data> KeyedLogic for ThrottleLogic<K, D> {
         let time = self.rate.clock.of_record(ctx).0;
         // What is over by now does not count, not even for late records.
         let now = time.max(self.rate.clock.now(ctx).0);
-        let running = self.passed.get(ctx)?.filter(|passed| now.saturating_sub(passed.since) < self.rate.per_ms);
+        let running = self.passed.get(ctx)?.filter(|passed| now.saturating_sub(passed.since) < self.per_ms);
         let Passed { since, records } = running.unwrap_or(Passed { since: time, records: 0 });
         if records < self.rate.records {
             self.passed.put(ctx, Passed { since, records: records + 1 })?;
             if records == 0 {
-                self.rate.clock.set_timer(ctx, EventTime(since).plus_ms(self.rate.per_ms));
+                self.rate.clock.set_timer(ctx, EventTime(since).plus_ms(self.per_ms));
             }
             ctx.emit(record.data);
         } else {

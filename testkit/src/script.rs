@@ -1,10 +1,18 @@
 //! Random scripts: what comes in, how time moves, when it crashes.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::KeyedLogic;
 use tidemill_engine::testing::{LogicTest, ProgramTest, TestSource};
 use tidemill_engine::{Data, ProcessingTime};
+
+/// A length of time as scripts have them: milliseconds, from zero on.
+pub const fn ms(n: i64) -> Duration {
+    assert!(n >= 0, "a length of time is not below zero");
+    Duration::from_millis(n.unsigned_abs())
+}
 
 /// A record: its number in the script, its key, its time, and something to aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

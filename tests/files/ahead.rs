@@ -39,7 +39,7 @@ fn run(
     let snapshot = Job::new("ahead", args)
         .run(move |flow| {
             let lines = flow.source("lines", &source)?.key_by(|line: &Line| line.key);
-            let windows = lines.window("minute", Assigner::tumbling(MINUTE)).aggregate(counting())?;
+            let windows = lines.window("minute", Assigner::tumbling(minutes(1))).aggregate(counting())?;
             windows.late.sink("late", &late_to)?;
             windows.results.map(|w| (w.window.start.0, w.value)).sink("out", &to)?;
             flow.dead_letters().sink("letters", &letters_to)

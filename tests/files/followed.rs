@@ -113,7 +113,7 @@ impl Bursts {
             };
             lines.clone().sink("raw", &to_raw)?;
             let by_file = lines.key_by(|line: &Line| line.file.clone());
-            let counts = by_file.window("second", Assigner::tumbling(1_000)).aggregate(counting())?;
+            let counts = by_file.window("second", Assigner::tumbling(secs(1))).aggregate(counting())?;
             counts.late.sink("late", &to_late)?;
             counts.results.map(|w| (w.window.start.0, w.key, w.value)).sink("windows", &to_windows)
         });

@@ -167,8 +167,8 @@ impl Ran {
     }
 
     /// Ids of those scored that way, sorted.
-    pub fn ids(&self, source: Source) -> Vec<u64> {
-        let mut ids: Vec<u64> = self.scored.iter().filter(|s| s.source == source).map(|s| s.record.id).collect();
+    pub fn ids(&self, origin: ScoreOrigin) -> Vec<u64> {
+        let mut ids: Vec<u64> = self.scored.iter().filter(|s| s.origin == origin).map(|s| s.record.id).collect();
         ids.sort_unstable();
         ids
     }

@@ -50,17 +50,18 @@ proptest! {
         let settings = InferSettings { default_score: (step == 1).then_some(-1.0), ..settings(batch, pool) };
         let (good, bad) = good_and_bad(&items);
         let ran = run(items.clone(), workers, &models, &settings);
-        prop_assert_eq!(ran.ids(Source::Model), good);
-        let went = [ran.ids(Source::FallbackModel), ran.ids(Source::Default), ran.dead_ids()];
+        prop_assert_eq!(ran.ids(ScoreOrigin::Model), good);
+        let went = [ran.ids(ScoreOrigin::FallbackModel), ran.ids(ScoreOrigin::Default), ran.dead_ids()];
         for (at, went) in went.iter().enumerate() {
             prop_assert_eq!(went, if at == step as usize { &bad } else { &Vec::new() });
         }
         for scored in &ran.scored {
             let id = scored.record.id as f32;
-            let wanted = match scored.source {
-                Source::Model => id * 2.0,
-                Source::FallbackModel => id * 2.0 + 0.5,
-                Source::Default => -1.0,
+            let wanted = match scored.origin {
+                ScoreOrigin::Model => id * 2.0,
+                ScoreOrigin::FallbackModel => id * 2.0 + 0.5,
+                ScoreOrigin::Default => -1.0,
+                other => panic!("{other:?}"),
             };
             prop_assert_eq!(scored.score, wanted);
         }
@@ -78,6 +79,6 @@ fn a_dead_letter_says_what_each_model_gave() {
     let [letter] = &ran.dead[..] else { panic!("one dead letter: {:?}", ran.dead) };
     assert_eq!(letter.reason, "the score is NaN; the fallback model: the score is NaN");
     assert_eq!(letter.content, "id=2, act=7");
-    assert_eq!((ran.ids(Source::FallbackModel), ran.ids(Source::Model)), (vec![3], vec![1]));
+    assert_eq!((ran.ids(ScoreOrigin::FallbackModel), ran.ids(ScoreOrigin::Model)), (vec![3], vec![1]));
     assert_eq!(ran.count("not_finite"), 3, "two of the model, one of the fallback model");
 }

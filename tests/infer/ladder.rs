@@ -30,8 +30,8 @@ fn a_default_is_marked_and_no_dead_letter() {
     let model = Fake::new("model", 0.0, &[Act::Poison]);
     let settings = InferSettings { default_score: Some(0.25), ..settings(100, None) };
     let ran = run(one(Act::Poison), 1, &model, &settings);
-    assert_eq!((ran.ids(Source::Default), ran.dead.len(), ran.count("defaults")), (vec![37], 0, 1));
-    let default = ran.scored.iter().find(|scored| scored.source == Source::Default).unwrap();
+    assert_eq!((ran.ids(ScoreOrigin::Default), ran.dead.len(), ran.count("defaults")), (vec![37], 0, 1));
+    let default = ran.scored.iter().find(|scored| scored.origin == ScoreOrigin::Default).unwrap();
     assert_eq!((default.score, &default.model), (0.25, &None));
 }
 
@@ -41,7 +41,7 @@ fn what_both_models_fail_on_tells_both_reasons() {
     let ran = run(one(Act::Poison), 1, &models, &settings(100, None));
     let [letter] = &ran.dead[..] else { panic!("one dead letter: {:?}", ran.dead) };
     assert_eq!(letter.reason, "poison in the batch; the fallback model: poison in the batch");
-    assert_eq!(ran.ids(Source::FallbackModel), Vec::<u64>::new());
+    assert_eq!(ran.ids(ScoreOrigin::FallbackModel), Vec::<u64>::new());
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn an_unavailable_model_is_tried_again_and_not_bisected() {
     let unavailable: Vec<Item> = (0..100).map(|id| item(id, Act::Unavailable)).collect();
     let settings = InferSettings { retries: 3, ..settings(100, threads(1, true)) };
     let ran = run(unavailable.clone(), 1, &models, &settings);
-    assert_eq!(ran.ids(Source::FallbackModel).len(), 100);
+    assert_eq!(ran.ids(ScoreOrigin::FallbackModel).len(), 100);
     assert_eq!((ran.count("retries"), ran.count("bisections")), (3 * ran.count("batches"), 0));
     let warm_up = 1;
     assert_eq!(runs.load(Ordering::Relaxed) as u64, warm_up + 4 * ran.count("batches"));
@@ -68,8 +68,8 @@ fn a_model_that_recovers_while_it_is_tried_again_scores_everything() {
         let models = Models::of(Fake::new("model", 0.0, &[Act::Recovers])).or(Fake::new("spare", 0.5, &[]));
         let items = (0..100).map(|id| item(id, Act::Recovers)).collect();
         let ran = run(items, 1, &models, &InferSettings { retries, ..settings(100, threads(1, true)) });
-        assert_eq!((ran.ids(Source::Model).len(), ran.count("retries")), (by_model, u64::from(retries)));
-        assert_eq!(ran.ids(Source::FallbackModel).len(), 100 - by_model);
+        assert_eq!((ran.ids(ScoreOrigin::Model).len(), ran.count("retries")), (by_model, u64::from(retries)));
+        assert_eq!(ran.ids(ScoreOrigin::FallbackModel).len(), 100 - by_model);
     }
 }
 
@@ -82,7 +82,7 @@ fn a_panic_makes_the_model_unavailable_and_has_it_opened_again() {
         let sessions = if pool.is_some() { 2 } else { 1 };
         let ran = run(one(Act::Panic), 1, &models, &InferSettings { retries: 1, ..settings(10, pool) });
         assert_eq!(ran.scored.len(), 100, "{:?}", ran.dead);
-        let by_fallback = ran.ids(Source::FallbackModel);
+        let by_fallback = ran.ids(ScoreOrigin::FallbackModel);
         assert!(by_fallback.contains(&37) && by_fallback.len() <= 10, "{by_fallback:?}");
         assert!(opened.load(Ordering::Relaxed) > sessions);
     }
@@ -100,7 +100,7 @@ fn a_thread_that_hangs_is_given_up_and_its_records_go_on() {
         gate.open();
         assert_eq!(ran.count("scored") + ran.count("fallbacks") + ran.count("dead_letters"), 100);
         if fallback {
-            assert!(ran.ids(Source::FallbackModel).contains(&37), "{:?}", ran.dead);
+            assert!(ran.ids(ScoreOrigin::FallbackModel).contains(&37), "{:?}", ran.dead);
         } else {
             assert!(ran.dead_ids().contains(&37) && ran.dead[0].reason.contains("no answer within"), "{:?}", ran.dead);
         }

@@ -32,16 +32,16 @@ proptest! {
         let of = |act: Act| -> Vec<u64> { items.iter().filter(|i| i.act == act).map(|i| i.id).collect() };
         let (good, bad) = (of(Act::Score), of(Act::Poison));
         let ran = run(items.clone(), workers, &models, &settings(batch, pool));
-        prop_assert_eq!(ran.ids(Source::Model), good.clone());
-        prop_assert_eq!(ran.ids(Source::Default), Vec::<u64>::new());
+        prop_assert_eq!(ran.ids(ScoreOrigin::Model), good.clone());
+        prop_assert_eq!(ran.ids(ScoreOrigin::Default), Vec::<u64>::new());
         if with_fallback {
-            prop_assert_eq!(ran.ids(Source::FallbackModel), bad.clone());
+            prop_assert_eq!(ran.ids(ScoreOrigin::FallbackModel), bad.clone());
             prop_assert_eq!(ran.dead_ids(), Vec::<u64>::new());
         } else {
             prop_assert_eq!(ran.dead_ids(), bad.clone());
         }
         for scored in &ran.scored {
-            let plus = if scored.source == Source::FallbackModel { 0.5 } else { 0.0 };
+            let plus = if scored.origin == ScoreOrigin::FallbackModel { 0.5 } else { 0.0 };
             prop_assert_eq!(scored.score, scored.record.id as f32 * 2.0 + plus);
         }
         let counted = ["scored", "fallbacks", "defaults", "dead_letters"].map(|name| ran.count(name));

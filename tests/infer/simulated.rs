@@ -72,14 +72,14 @@ fn one_run(sim: &mut Simulation, seen: &Seen) -> Run {
         flow.dead_letters().sink("dead", &dead)
     });
     let (mut times, mut scores, mut reasons): (BTreeMap<u64, u32>, _, _) = (BTreeMap::new(), Vec::new(), Vec::new());
-    for Scored { record, score, source, .. } in scored.output() {
+    for Scored { record, score, origin, .. } in scored.output() {
         scores.push((record.id, score));
         *times.entry(record.id).or_default() += 1;
         assert_eq!(acts[&record.id], Act::Score);
-        let (plus, count) = match source {
-            Source::Model => (0.0, &seen.scored),
-            Source::FallbackModel => (1.0, &seen.by_fallback),
-            Source::Default => panic!("there is no default"),
+        let (plus, count) = match origin {
+            ScoreOrigin::Model => (0.0, &seen.scored),
+            ScoreOrigin::FallbackModel => (1.0, &seen.by_fallback),
+            other => panic!("there is no default: {other:?}"),
         };
         count.fetch_add(1, Ordering::Relaxed);
         assert_eq!(score, record.id as f32 * 2.0 + plus);

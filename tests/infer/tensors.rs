@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tidemill::operators::infer::{ElementType, ModelError, OutputRow, Provider, Row, SessionSettings, TensorSpec};
+use tidemill::operators::infer::{ElementType, InputRow, ModelError, OutputRow, Provider, SessionSettings, TensorSpec};
 use tidemill::prelude::*;
 
 use crate::fake::{args, threads};
@@ -65,7 +65,7 @@ fn load(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>, settings: &SessionSet
     Model::load_tensors(&path(), inputs, outputs, settings)
 }
 
-fn encode(visit: &Visit, row: &mut Row<'_>) {
+fn encode(visit: &Visit, row: &mut InputRow<'_>) {
     row.text(0, &[&format!("visit {}", visit.id)]);
     row.f32(1, &visit.pair);
     row.f64(2, &[0.5]);
@@ -99,8 +99,8 @@ fn all_types_and_shapes_go_in_and_come_out() {
             .unwrap();
         let answers: Vec<Scored<Visit, Answer>> = answers.data();
         assert_eq!(answers.len(), 1000);
-        for Scored { record, score, source, .. } in answers {
-            assert_eq!((&score, source), (&expected(&record), Source::Model), "{record:?}");
+        for Scored { record, score, origin, .. } in answers {
+            assert_eq!((&score, origin), (&expected(&record), ScoreOrigin::Model), "{record:?}");
         }
         assert_eq!(report.operators.iter().map(|operator| operator.counters["dead_letters"]).sum::<u64>(), 0);
     }
@@ -114,7 +114,7 @@ fn a_row_that_does_not_fit_is_a_dead_letter() {
     let (answers_sink, dead_sink) = (answers.clone(), dead.clone());
     Job::new("tensors", args(1))
         .run(move |flow| {
-            let wrong = |visit: &Visit, row: &mut Row<'_>| match visit.id {
+            let wrong = |visit: &Visit, row: &mut InputRow<'_>| match visit.id {
                 3 => row.f32(1, &[1.0]),
                 5 => row.f32(2, &[1.0]),
                 7 => encode(&Visit { pair: [0.0; 2], ..visit.clone() }, row),

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tidemill::operators::infer::{ElementType, OutputRow, Row, SessionSettings, TensorSpec, bf16, f16};
+use tidemill::operators::infer::{ElementType, InputRow, OutputRow, SessionSettings, TensorSpec, bf16, f16};
 use tidemill::prelude::*;
 
 use crate::fake::{args, settings};
@@ -33,7 +33,7 @@ const TYPES: [(ElementType, &str); 9] = [
     (ElementType::U64, "u64"),
 ];
 
-fn encode(small: &Small, row: &mut Row<'_>) {
+fn encode(small: &Small, row: &mut InputRow<'_>) {
     row.f16(0, &small.halves.map(f16::from_bits));
     row.bf16(1, &small.halves.map(bf16::from_bits));
     row.i8(2, &small.i8);

@@ -73,7 +73,7 @@ proptest! {
         Job::new("table", args()).run(move |flow| {
             let rows = Changelog::new(|row: KeyedRow<u8, i64>| Upsert { key: row.key, row: row.row });
             let rows = flow.source("rows", &source)?.table("rows-by-key", rows.in_sequence(|row| row.offset))?;
-            rows.table.upserts("told")?.sink("out", &to)
+            rows.results.upserts("told")?.sink("out", &to)
         }).unwrap();
         let mut records = told.records();
         records.sort_by_key(|record| record.event_time);

@@ -310,7 +310,7 @@ fn types_within_the_librarys_operators_are_guarded_too() {
         }
     }
     fn open<V: Kept + Default + Clone>(states: &mut States<'_, u8>) -> Result<WindowLogic<u8, Sum<V>>, JobError> {
-        WindowLogic::open(states, WindowSpec::new(Assigner::tumbling(100)), Sum(PhantomData))
+        WindowLogic::open(states, WindowSpec::new(Assigner::tumbling(millis(100))), Sum(PhantomData))
     }
     let mut test = LogicTest::new(Order::Arrival, |input: &Input| input.0, open::<Old>);
     test.push(0, (1, 5));

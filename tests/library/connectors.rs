@@ -56,8 +56,10 @@ fn lines_of_files_are_counted_once() {
         let folder = scratch.path().join("counts");
         let to = folder.clone();
         sim.run(move |flow| {
-            let windows =
-                flow.source("events", &source)?.key_by(|event| event.key).window("100ms", Assigner::tumbling(100));
+            let windows = flow
+                .source("events", &source)?
+                .key_by(|event| event.key)
+                .window("100ms", Assigner::tumbling(millis(100)));
             let counts = windows.aggregate(counting())?.results.map(|w| (w.key, w.window.start.0, w.value));
             counts.sink("counts", &FileSink::json_lines(&to))
         });

@@ -11,7 +11,7 @@ use tidemill::state::hash_key;
 use tidemill::testing::LogicTest;
 
 use crate::windows::Naive;
-use testkit::script::{Event, Step, cases, from_the_ends, play, play_freed, seen, sorted, steps};
+use testkit::script::{Event, Step, cases, from_the_ends, ms, play, play_freed, seen, sorted, steps};
 
 type Sides = Either<Event, Event>;
 
@@ -25,15 +25,21 @@ pub fn key(sides: &Sides) -> u8 {
     event.key
 }
 
+/// From so many milliseconds after the left record, below zero before it, to so many.
+pub fn between_ms(lower: i64, upper: i64) -> Between {
+    let bound = |n: i64| if n < 0 { earlier(ms(-n)) } else { later(ms(n)) };
+    Between::new(bound(lower), bound(upper))
+}
+
 fn kinds() -> impl Strategy<Value = JoinKind> {
     prop_oneof![Just(JoinKind::Inner), Just(JoinKind::Left), Just(JoinKind::Right), Just(JoinKind::Full)]
 }
 
 fn assigners() -> impl Strategy<Value = Assigner> {
     prop_oneof![
-        (1..60i64).prop_map(Assigner::tumbling),
-        (1..30i64, 0..60i64).prop_map(|(slide, more)| Assigner::sliding(slide + more, slide)),
-        (1..25i64).prop_map(Assigner::session),
+        (1..60i64).prop_map(|size| Assigner::tumbling(ms(size))),
+        (1..30i64, 0..60i64).prop_map(|(slide, more)| Assigner::sliding(ms(slide + more), ms(slide))),
+        (1..25i64).prop_map(|gap| Assigner::session(ms(gap))),
     ]
 }
 
@@ -77,7 +83,7 @@ proptest! {
 
     #[test]
     fn interval_join(steps in steps(), lower in -40..30i64, wide in 0..50i64, kind in kinds()) {
-        let between = Between::ms(lower, lower + wide);
+        let between = between_ms(lower, lower + wide);
         let mut test = LogicTest::new(Order::EventTime, key, move |states| IntervalJoinLogic::open(states, between, kind));
         play_freed(&mut test, &steps, 500, side)?;
         let seen = seen(&steps, |_| false);
@@ -104,7 +110,7 @@ proptest! {
     ) {
         // Windows that would end after the end of time are for the tests of windows.
         let steps = if matches!(assigner, Assigner::Sliding { .. }) { from_the_ends(steps) } else { steps };
-        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(assigner) };
+        let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(assigner) };
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, pairs(kind));
         let mut test = LogicTest::new(Order::EventTime, key, open);
         play_freed(&mut test, &steps, 500, side)?;
@@ -129,7 +135,7 @@ proptest! {
     #[test]
     fn temporal_join(steps in steps(), history in prop_oneof![Just(0), 1..40i64]) {
         // A version of value 0 deletes the row.
-        let table = move || TemporalTable::new().history_ms(history).deleted_by(|event: &Event| event.value == 0);
+        let table = move || TemporalTable::new().history(ms(history)).deleted_by(|event: &Event| event.value == 0);
         let open = move |states: &mut States<'_, u8>| TemporalJoinLogic::open(states, table());
         let mut test = LogicTest::new(Order::EventTime, key, open);
         play(&mut test, &steps, side);

@@ -3,6 +3,8 @@
 use tidemill::prelude::*;
 use tidemill::testing::{LogicTest, ProgramTest};
 
+use testkit::script::ms;
+
 /// Windows' (start, end, count) in the order they came, and the late records. The script has event times of records of
 /// one key, then the watermark after them.
 fn windows(script: &[(&[i64], i64)], assigner: Assigner, lateness: i64) -> (Vec<(i64, i64, u64)>, Vec<i64>) {
@@ -14,7 +16,7 @@ fn windows(script: &[(&[i64], i64)], assigner: Assigner, lateness: i64) -> (Vec<
             .source("script", &from)?
             .key_by(|_| 0_u8)
             .window("windows", assigner)
-            .allowed_lateness_ms(lateness)
+            .allowed_lateness(ms(lateness))
             .aggregate(counting())?;
         windows.late.sink("late", &to_late)?;
         windows.results.sink("results", &to_results)
@@ -31,14 +33,17 @@ fn windows(script: &[(&[i64], i64)], assigner: Assigner, lateness: i64) -> (Vec<
 #[test]
 fn a_late_record_goes_to_the_side() {
     let script: [(&[i64], i64); 3] = [(&[1, 5, 12], 10), (&[7, 15], 20), (&[19, 21], 20)];
-    assert_eq!(windows(&script, Assigner::tumbling(10), 0), (vec![(0, 10, 2), (10, 20, 2), (20, 30, 1)], vec![7, 19]));
+    assert_eq!(
+        windows(&script, Assigner::tumbling(millis(10)), 0),
+        (vec![(0, 10, 2), (10, 20, 2), (20, 30, 1)], vec![7, 19])
+    );
 }
 
 #[test]
 fn a_late_record_within_the_allowed_lateness_gives_a_new_result() {
     let script: [(&[i64], i64); 4] = [(&[1, 5, 12], 10), (&[7], 14), (&[8], 15), (&[9], 30)];
     let expected = vec![(0, 10, 2), (0, 10, 3), (0, 10, 4), (10, 20, 1)];
-    assert_eq!(windows(&script, Assigner::tumbling(10), 5), (expected, vec![9]));
+    assert_eq!(windows(&script, Assigner::tumbling(millis(10)), 5), (expected, vec![9]));
 }
 
 #[test]
@@ -46,17 +51,17 @@ fn a_late_record_counts_in_those_sliding_windows_that_are_open() {
     // 14 belongs to [0, 20) and [10, 30); the first is over.
     let script: [(&[i64], i64); 3] = [(&[5, 15], 20), (&[14], 21), (&[], 40)];
     let expected = vec![(-10, 10, 1), (0, 20, 2), (10, 30, 2)];
-    assert_eq!(windows(&script, Assigner::sliding(20, 10), 0), (expected, vec![]));
+    assert_eq!(windows(&script, Assigner::sliding(millis(20), millis(10)), 0), (expected, vec![]));
 }
 
 #[test]
 fn a_late_record_joins_an_open_session_and_bridges_two() {
     // 20's session [20, 30) is open at 25; 12 reaches [12, 22) and touches it. 1 touches nothing.
     let script: [(&[i64], i64); 3] = [(&[20], 25), (&[12, 1], 26), (&[38], 50)];
-    assert_eq!(windows(&script, Assigner::session(10), 0), (vec![(12, 30, 2), (38, 48, 1)], vec![1]));
+    assert_eq!(windows(&script, Assigner::session(millis(10)), 0), (vec![(12, 30, 2), (38, 48, 1)], vec![1]));
     // With lateness a fired session is merged with what comes late, and told again.
     let script: [(&[i64], i64); 3] = [(&[0, 15], 12), (&[8], 14), (&[], 100)];
-    assert_eq!(windows(&script, Assigner::session(10), 20).0, vec![(0, 10, 1), (0, 25, 3)]);
+    assert_eq!(windows(&script, Assigner::session(millis(10)), 20).0, vec![(0, 10, 1), (0, 25, 3)]);
 }
 
 /// Sets a timer for each record and tells what fires when.

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidemill::engine::Arrival;
 use tidemill::prelude::*;
 use tidemill::testing::ProgramTest;
 
@@ -179,11 +178,9 @@ fn a_lookup_is_cached_expires_and_its_failures_are_dead_letters() {
     let mut test = ProgramTest::new();
     let (source, found, letters) = (test.source::<u32>(), test.sink::<(u32, Option<u32>)>(), test.sink::<DeadLetter>());
     let fetched = Arc::new(AtomicUsize::new(0));
-    let clock = Clock::manual(Arrival(0));
-    let (from, to, dead, count, by) =
-        (source.clone(), found.clone(), letters.clone(), Arc::clone(&fetched), clock.clone());
+    let (from, to, dead, count) = (source.clone(), found.clone(), letters.clone(), Arc::clone(&fetched));
     test.start(1, move |flow| {
-        let settings = LookupSettings { clock: by.clone(), cache_rows: 3, ..LookupSettings::default() };
+        let settings = LookupSettings { cache_rows: 3, ..LookupSettings::default() };
         let count = Arc::clone(&count);
         let fetch = move |keys: &[u32]| -> Result<Vec<Option<u32>>, std::io::Error> {
             count.fetch_add(keys.len(), Ordering::Relaxed);
@@ -202,7 +199,7 @@ fn a_lookup_is_cached_expires_and_its_failures_are_dead_letters() {
     assert_eq!(push(&[2, 3, 2]), [(2, Some(20)), (2, Some(20)), (3, None)]);
     assert_eq!(push(&[3, 2]), [(2, Some(20)), (3, None)]);
     assert_eq!(fetched.load(Ordering::Relaxed), 2, "a row that is not there is cached as well");
-    clock.set(Arrival(60_000_000));
+    test.clock(ProcessingTime(60_000));
     assert_eq!(push(&[2]), [(2, Some(20))]);
     assert_eq!(fetched.load(Ordering::Relaxed), 3, "after a minute it is fetched again");
     assert_eq!(push(&[13]), []);

@@ -22,6 +22,7 @@ mod reference_kills;
 mod rest;
 mod rolling;
 mod sample;
+mod settings;
 mod totals;
 mod whole;
 mod windows;

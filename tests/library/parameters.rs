@@ -14,7 +14,8 @@ use tidemill::prelude::*;
 use tidemill::testing::{LogicTest, ProgramTest, TestSink, TestSource};
 
 use crate::changes::says;
-use testkit::script::cases;
+use crate::joins::between_ms;
+use testkit::script::{cases, ms};
 
 /// A key and something in it.
 type Input = (u8, i64);
@@ -111,13 +112,13 @@ impl WindowAssigner for Hours {
 
 /// All fields are named, so that a new one has to be thought of here.
 fn spec(change: impl FnOnce(&mut WindowSpec)) -> WindowSpec {
-    let WindowSpec { assigner: _, clock: _, allowed_lateness_ms: _, trigger: _, mode: _ } = BASE;
+    let WindowSpec { assigner: _, clock: _, allowed_lateness: _, trigger: _, mode: _ } = BASE;
     let mut spec = BASE;
     change(&mut spec);
     spec
 }
 
-const BASE: WindowSpec = WindowSpec::new(Assigner::tumbling(20));
+const BASE: WindowSpec = WindowSpec::new(Assigner::tumbling(millis(20)));
 
 fn of(assigner: Assigner) -> WindowSpec {
     WindowSpec::new(assigner)
@@ -130,37 +131,41 @@ fn windows() {
     let key = |input: &Input| input.0;
     let early = Trigger::on_watermark();
     let changes = vec![
-        (of(Assigner::tumbling(30)), TUMBLING, "tumbling windows of 30 ms"),
-        (of(Assigner::tumbling(20).offset_ms(5)), TUMBLING, "tumbling windows of 20 ms from 5 ms on"),
-        (of(Assigner::sliding(20, 10)), TUMBLING, "sliding windows of 20 ms every 10 ms"),
-        (of(Assigner::session(20)), TUMBLING, "sessions with a gap of 20 ms"),
+        (of(Assigner::tumbling(millis(30))), TUMBLING, "tumbling windows of 30 ms"),
+        (of(Assigner::tumbling(millis(20)).offset(millis(5))), TUMBLING, "tumbling windows of 20 ms from 5 ms on"),
+        (of(Assigner::sliding(millis(20), millis(10))), TUMBLING, "sliding windows of 20 ms every 10 ms"),
+        (of(Assigner::session(millis(20))), TUMBLING, "sessions with a gap of 20 ms"),
         (of(Assigner::count(20)), TUMBLING, "windows of 20 records"),
         (of(Assigner::Global), TUMBLING, "one window of all time"),
         (of(Assigner::days("Europe/Vienna")), TUMBLING, "days of Europe/Vienna"),
         (of(Hours(1).into()), TUMBLING, "hours that begin at 1"),
         (spec(|spec| spec.clock = TimeDomain::Processing), TUMBLING, "of 20 ms of processing time"),
-        (spec(|spec| spec.allowed_lateness_ms = 5), "allowed lateness 0 ms", "allowed lateness 5 ms"),
-        (spec(|spec| spec.mode = Mode::Discarding), "Accumulating", "Discarding"),
-        (spec(|spec| spec.mode = Mode::Retracting), "Accumulating", "Retracting"),
+        (spec(|spec| spec.allowed_lateness = millis(5)), "allowed lateness 0 ms", "allowed lateness 5 ms"),
+        (spec(|spec| spec.mode = AccumulationMode::Discarding), "Accumulating", "Discarding"),
+        (spec(|spec| spec.mode = AccumulationMode::Retracting), "Accumulating", "Retracting"),
         (
             spec(|spec| spec.trigger = early.every_records(2)),
-            "told on time, Acc",
-            "told on time, early every 2 records",
+            "fired on time, Acc",
+            "fired on time, early every 2 records",
         ),
-        (spec(|spec| spec.trigger = early.late_at_end()), "told on time, Acc", "told on time, late ones together"),
+        (spec(|spec| spec.trigger = early.late_at_end()), "fired on time, Acc", "fired on time, late ones together"),
         (
-            spec(|spec| spec.trigger = early.early_every_ms(5, TimeDomain::Event)),
-            "told on time, Acc",
-            "told on time, early every 5 ms of event time",
+            spec(|spec| spec.trigger = early.early_every(millis(5), TimeDomain::Event)),
+            "fired on time, Acc",
+            "fired on time, early every 5 ms of event time",
         ),
     ];
     check(key, &inputs(|key, n| (key, n)), open, BASE, changes, vec![]);
 
-    let sliding = |size, slide| of(Assigner::sliding(size, slide));
+    let sliding = |size, slide| of(Assigner::sliding(ms(size), ms(slide)));
     let changes = vec![
         (sliding(21, 10), "of 20 ms every 10 ms", "of 21 ms every 10 ms"),
         (sliding(20, 5), "of 20 ms every 10 ms", "of 20 ms every 5 ms"),
-        (of(Assigner::sliding(20, 10).offset_ms(3)), "every 10 ms of event", "every 10 ms from 3 ms on"),
+        (
+            of(Assigner::sliding(millis(20), millis(10)).offset(millis(3))),
+            "every 10 ms of event",
+            "every 10 ms from 3 ms on",
+        ),
     ];
     check(key, &inputs(|key, n| (key, n)), open, sliding(20, 10), changes, vec![]);
     let changes = vec![
@@ -168,8 +173,8 @@ fn windows() {
         (of(Assigner::Count { size: 5, every: 2 }), "windows of 5 records of", "windows of 5 records every 2"),
     ];
     check(key, &inputs(|key, n| (key, n)), open, of(Assigner::count(5)), changes, vec![]);
-    let changes = vec![(of(Assigner::session(4)), "a gap of 3 ms", "a gap of 4 ms")];
-    check(key, &inputs(|key, n| (key, n)), open, of(Assigner::session(3)), changes, vec![]);
+    let changes = vec![(of(Assigner::session(millis(4))), "a gap of 3 ms", "a gap of 4 ms")];
+    check(key, &inputs(|key, n| (key, n)), open, of(Assigner::session(millis(3))), changes, vec![]);
     let changes = vec![(of(Hours(2).into()), "hours that begin at 1", "hours that begin at 2")];
     check(key, &inputs(|key, n| (key, n)), open, of(Hours(1).into()), changes, vec![]);
     let changes = vec![
@@ -198,7 +203,7 @@ fn aggregates_of_windows() {
 
 #[test]
 fn deduplication() {
-    let open = |horizon_ms: i64| -> Open<_> { Box::new(move |states| DeduplicateLogic::open(states, horizon_ms)) };
+    let open = |horizon: i64| -> Open<_> { Box::new(move |states| DeduplicateLogic::open(states, ms(horizon))) };
     let changes = vec![(8, "a horizon of 10 ms", "a horizon of 8 ms"), (12, "of 10 ms", "of 12 ms")];
     check(|input: &Input| input.0, &inputs(|key, n| (key, n)), open, 10, changes, vec![]);
 }
@@ -206,10 +211,10 @@ fn deduplication() {
 #[test]
 fn throttles() {
     let open = |rate: Rate| -> Open<_> { Box::new(move |states| ThrottleLogic::open(states, rate)) };
-    let base = Rate { records: 2, per_ms: 10, clock: TimeDomain::Event };
-    let Rate { records: _, per_ms: _, clock: _ } = base;
+    let base = Rate { records: 2, per: millis(10), clock: TimeDomain::Event };
+    let Rate { records: _, per: _, clock: _ } = base;
     let changes = vec![
-        (Rate { per_ms: 20, ..base }, "a rate per 10 ms of event time", "a rate per 20 ms of event time"),
+        (Rate { per: millis(20), ..base }, "a rate per 10 ms of event time", "a rate per 20 ms of event time"),
         (Rate { clock: TimeDomain::Processing, ..base }, "per 10 ms of event", "per 10 ms of processing time"),
     ];
     let more = vec![Rate { records: 3, ..base }, Rate { records: 1, ..base }];
@@ -218,7 +223,7 @@ fn throttles() {
 
 #[test]
 fn the_number_of_a_throttle_counts_from_the_restart_on() {
-    let rate = |records| Rate { records, per_ms: 100, clock: TimeDomain::Event };
+    let rate = |records| Rate { records, per: millis(100), clock: TimeDomain::Event };
     for (after, passed) in [(3, vec![2]), (2, vec![]), (1, vec![])] {
         let open = |records| move |states: &mut States<'_, u8>| ThrottleLogic::<u8, i64>::open(states, rate(records));
         let mut test = LogicTest::new(Order::EventTime, |_: &i64| 0, open(2));
@@ -237,7 +242,7 @@ fn the_number_of_a_throttle_counts_from_the_restart_on() {
 
 #[test]
 fn patterns() {
-    let begin = |within_ms| Pattern::begin(within_ms, |input: &Input| input.1 % 5 == 0);
+    let begin = |within_ms| Pattern::begin(ms(within_ms), |input: &Input| input.1 % 5 == 0);
     let two = begin(20).followed_by(|input| input.1 % 7 == 0);
     let open =
         |pattern: Pattern<Input>| -> Open<_> { Box::new(move |states| PatternLogic::open(states, pattern.clone())) };
@@ -272,12 +277,12 @@ fn interval_joins() {
     let open = |(between, kind): Parameters| -> Open<_> {
         Box::new(move |states| IntervalJoinLogic::<u8, Input, Input>::open(states, between, kind))
     };
-    let base = Between::ms(-10, 20);
-    let Between { lower_ms: _, upper_ms: _ } = base;
+    let base = between_ms(-10, 20);
+    let Between { lower: _, upper: _ } = base;
     const BOTH: &str = "an inner join between -10 and 20 ms";
     let changes = vec![
-        ((Between::ms(-11, 20), JoinKind::Inner), BOTH, "an inner join between -11 and 20 ms"),
-        ((Between::ms(-10, 15), JoinKind::Inner), BOTH, "an inner join between -10 and 15 ms"),
+        ((between_ms(-11, 20), JoinKind::Inner), BOTH, "an inner join between -11 and 20 ms"),
+        ((between_ms(-10, 15), JoinKind::Inner), BOTH, "an inner join between -10 and 15 ms"),
         ((base, JoinKind::Left), BOTH, "a left join"),
         ((base, JoinKind::Right), BOTH, "a right join"),
         ((base, JoinKind::Full), BOTH, "a full join"),
@@ -290,9 +295,9 @@ fn temporal_joins() {
     let open = |table: TemporalTable<Input>| -> Open<_> {
         Box::new(move |states| TemporalJoinLogic::<u8, Input, Input>::open(states, table.clone()))
     };
-    let base = TemporalTable::<Input>::new().history_ms(5);
+    let base = TemporalTable::<Input>::new().history(millis(5));
     let changes = vec![
-        (base.clone().history_ms(10), "a history of 5 ms", "a history of 10 ms"),
+        (base.clone().history(millis(10)), "a history of 5 ms", "a history of 10 ms"),
         (base.clone().deleted_by(|version| version.1 % 9 == 0), "without deletions", "with deletions"),
     ];
     check(key_of, &inputs(either), open, base, changes, vec![]);
@@ -301,8 +306,8 @@ fn temporal_joins() {
 /// After a restore a table gives its rows once more, to its views.
 #[test]
 fn tables() {
-    let open = |deletions_ms: i64| {
-        move |states: &mut States<'_, u8>| ChangelogLogic::<u8, i64>::open(states, Readers::default(), deletions_ms)
+    let open = |deletions: i64| {
+        move |states: &mut States<'_, u8>| ChangelogLogic::<u8, i64>::open(states, Readers::default(), ms(deletions))
     };
     let inputs = inputs(|key, n| Versioned { key, sequence: 0, row: (n % 4 > 0).then_some(n) });
     for (before, after) in [(10, 20), (20, 10), (10, 10)] {
@@ -330,7 +335,10 @@ fn a_broadcast_join_goes_on() {
             let rules = flow.source("rules", &with)?;
             let records = flow.source("records", &from)?;
             let sum = |total: &mut i64, rule: i64| *total += rule;
-            records.broadcast_join("sums", |r| r.0, rules, sum, |total, r| [*total + r.1])?.sink("out", &to)
+            records
+                .key_by(|r| r.0)
+                .broadcast_join("sums", rules.broadcast(sum), |total, r| [*total + r.1])?
+                .sink("out", &to)
         }
     };
     test.start(1, program());
@@ -375,6 +383,7 @@ proptest! {
         cuts in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
     ) {
         let open = |lengths: Vec<i64>| {
+            let lengths: Vec<_> = lengths.into_iter().map(ms).collect();
             move |states: &mut States<'_, u8>| Ok(Spent(Rolling::open(states, "spent", &lengths)?))
         };
         let mut now = 0;
@@ -420,24 +429,27 @@ proptest! {
 fn specs() -> impl Strategy<Value = WindowSpec> {
     let small = || prop::sample::select(&[10_i64, 20][..]);
     let assigner = prop_oneof![
-        small().prop_map(Assigner::tumbling),
-        (small(), prop::sample::select(&[5_i64, 10][..])).prop_map(|(size, slide)| Assigner::sliding(size, slide)),
-        small().prop_map(Assigner::session),
+        small().prop_map(|size| Assigner::tumbling(ms(size))),
+        (small(), prop::sample::select(&[5_i64, 10][..]))
+            .prop_map(|(size, slide)| Assigner::sliding(ms(size), ms(slide))),
+        small().prop_map(|gap| Assigner::session(ms(gap))),
         prop::sample::select(&[2_u64, 3][..]).prop_map(Assigner::count),
         prop::sample::select(&["UTC", "Asia/Kathmandu"][..]).prop_map(Assigner::days),
     ];
-    let mode = prop::sample::select(&[Mode::Accumulating, Mode::Discarding, Mode::Retracting][..]);
+    let mode = prop::sample::select(
+        &[AccumulationMode::Accumulating, AccumulationMode::Discarding, AccumulationMode::Retracting][..],
+    );
     let trigger = prop::sample::select(&[0_u64, 0, 2, 3][..]);
     (assigner, mode, trigger, prop::sample::select(&[0_i64, 0, 15][..])).prop_map(
         |(assigner, mode, records, lateness)| {
             let counted = matches!(assigner, Assigner::Count { .. });
             WindowSpec {
-                mode: if counted { Mode::Accumulating } else { mode },
+                mode: if counted { AccumulationMode::Accumulating } else { mode },
                 trigger: match records {
                     1.. if !counted => Trigger::on_watermark().every_records(records),
                     _ => Trigger::on_watermark(),
                 },
-                allowed_lateness_ms: lateness,
+                allowed_lateness: ms(lateness),
                 ..WindowSpec::new(assigner)
             }
         },
@@ -493,10 +505,25 @@ fn a_program_with_other_windows_is_refused_and_goes_on_with_the_old_ones_or_unde
     let of = [
         (Assigner::count(5), Assigner::count(3), "windows of 5 records of", "windows of 3 records of"),
         (Assigner::count(3), Assigner::count(5), "windows of 3 records of", "windows of 5 records of"),
-        (Assigner::sliding(60, 20), Assigner::sliding(60, 30), "of 60 ms every 20 ms", "of 60 ms every 30 ms"),
-        (Assigner::sliding(60, 20), Assigner::sliding(40, 20), "of 60 ms every 20 ms", "of 40 ms every 20 ms"),
-        (Assigner::tumbling(60), Assigner::tumbling(20), "tumbling windows of 60 ms", "tumbling windows of 20 ms"),
-        (Assigner::tumbling(60), Assigner::count(3), "tumbling windows of 60 ms", "windows of 3 records"),
+        (
+            Assigner::sliding(millis(60), millis(20)),
+            Assigner::sliding(millis(60), millis(30)),
+            "of 60 ms every 20 ms",
+            "of 60 ms every 30 ms",
+        ),
+        (
+            Assigner::sliding(millis(60), millis(20)),
+            Assigner::sliding(millis(40), millis(20)),
+            "of 60 ms every 20 ms",
+            "of 40 ms every 20 ms",
+        ),
+        (
+            Assigner::tumbling(millis(60)),
+            Assigner::tumbling(millis(20)),
+            "tumbling windows of 60 ms",
+            "tumbling windows of 20 ms",
+        ),
+        (Assigner::tumbling(millis(60)), Assigner::count(3), "tumbling windows of 60 ms", "windows of 3 records"),
     ];
     for (before, after, old, new) in of {
         let mut test = ProgramTest::new();

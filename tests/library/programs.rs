@@ -9,11 +9,11 @@ use tidemill::testing::{ProgramTest, Simulation, TestSink, TestSource};
 use crate::joins::{all_pairs, ids};
 use crate::rest::one_then_two;
 use crate::windows::{Ids, windows_of};
-use testkit::script::{Event, cases, crash_at, crashes, feed, sorted};
+use testkit::script::{Event, cases, crash_at, crashes, feed, ms, sorted};
 
-const BETWEEN: Between = Between::ms(-10, 25);
+const BETWEEN: Between = Between::new(earlier(millis(10)), later(millis(25)));
 const WITHIN_MS: i64 = 40;
-const SLIDING: Assigner = Assigner::sliding(50, 15);
+const SLIDING: Assigner = Assigner::sliding(millis(50), millis(15));
 
 /// The outputs of the program, one sink each.
 #[derive(Clone)]
@@ -33,9 +33,9 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks) -> Result<(
         .interval_join("join", right.key_by(|e| e.key), BETWEEN, JoinKind::Full)?
         .results
         .sink("joined", &sinks.joined)?;
-    let pattern = Pattern::begin(WITHIN_MS, |e: &Event| e.value == 1);
+    let pattern = Pattern::begin(ms(WITHIN_MS), |e: &Event| e.value == 1);
     let pattern = pattern.followed_by_unless(|e| e.value == 2, |e| e.value == 3);
-    keyed().find("pattern", pattern)?.matches.sink("matches", &sinks.matches)?;
+    keyed().find("pattern", pattern)?.results.sink("matches", &sinks.matches)?;
     // Preloaded: rows of the beginning of time are there before the first record.
     let prices =
         flow.source("prices", &vec_source((0..3_u8).map(|k| (EventTime::MIN, (k, i32::from(k) * 7))).collect()))?;
@@ -82,7 +82,7 @@ fn check(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
     let windows = windows.into_iter().map(|((key, window), ids)| (key, window, sorted(ids))).collect::<Vec<_>>();
     let told = sinks.windows.output().into_iter().map(|w| (w.key, w.window, w.value)).collect();
     prop_assert_eq!(sorted(told), sorted(windows));
-    let together = |a: &Event, b: &Event| (BETWEEN.lower_ms..=BETWEEN.upper_ms).contains(&(b.time - a.time));
+    let together = |a: &Event, b: &Event| (-10..=25).contains(&(b.time - a.time));
     let joined = sinks.joined.output().into_iter().map(ids).collect();
     prop_assert_eq!(sorted(joined), all_pairs(&all, JoinKind::Full, together));
     let found = sinks.matches.output().iter().map(|m| m.iter().map(|e| e.id).collect::<Vec<_>>()).collect();
@@ -151,7 +151,10 @@ fn rules_reach_every_key_and_a_split_and_sampled_stream_comes_together() {
         let amounts = flow.source("amounts", &from)?;
         let limits = flow.source("limits", &limits)?;
         let over = |limit: &u64, (key, amount): (u32, u64)| (amount > *limit).then_some((key, amount));
-        amounts.broadcast_join("limit", |a| a.0, limits, |limit: &mut u64, new| *limit = new, over)?.sink("over", &to)
+        amounts
+            .key_by(|a| a.0)
+            .broadcast_join("limit", limits.broadcast(|limit: &mut u64, new| *limit = new), over)?
+            .sink("over", &to)
     });
     rules.push(0, 10);
     rules.push(50, 30);

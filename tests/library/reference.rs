@@ -40,7 +40,7 @@ pub fn shops(path: &Path) -> ReferenceFile<u32, Shop> {
 /// The file as a table, and what it tells.
 fn table<'s>(flow: &Flow<'s>, file: &ReferenceFile<u32, Shop>) -> Result<Stream<'s, Told>, JobError> {
     let rows = flow.reference("shops", file)?;
-    rows.table("shops-table", Changelog::new(|(key, row)| Upsert { key, row }))?.table.upserts("told")
+    rows.table("shops-table", Changelog::new(|(key, row)| Upsert { key, row }))?.results.upserts("told")
 }
 
 fn scratch() -> (tempfile::TempDir, PathBuf) {

@@ -62,7 +62,7 @@ fn run(folder: &Path, workers: usize) {
     let result = Job::new("shops", args).run(move |flow| {
         flow.source("ticks", &ticks)?.sink("ticks-out", &NullSink::default())?;
         let rows = flow.reference("shops", &file)?.map(|(key, row)| Upsert { key, row });
-        let view = rows.clone().table("table", Changelog::new(|row| row))?.table.upserts("view")?;
+        let view = rows.clone().table("table", Changelog::new(|row| row))?.results.upserts("view")?;
         OUTPUTS.into_iter().zip([rows, view]).zip(&to).try_for_each(|((output, changes), to)| {
             let changes = changes.key_by(|change| change.key);
             let timed = changes.process(&format!("timed {output}"), Order::Arrival, |_| Ok(Timed))?.main;

@@ -9,7 +9,7 @@ use tidemill::operators::throttle::ThrottleLogic;
 use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 
-use testkit::script::{Event, cases, play, seen, sorted, steps};
+use testkit::script::{Event, cases, ms, play, seen, sorted, steps};
 
 fn numbers(events: Vec<Event>) -> Vec<u32> {
     sorted(events.into_iter().map(|event| event.id).collect())
@@ -51,7 +51,7 @@ proptest! {
 
     #[test]
     fn deduplicate(steps in steps(), horizon in 1..60i64) {
-        let open = move |states: &mut States<'_, u8>| DeduplicateLogic::open(states, horizon);
+        let open = move |states: &mut States<'_, u8>| DeduplicateLogic::open(states, ms(horizon));
         let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
         testkit::script::play_freed(&mut test, &steps, 100, |event| event)?;
         let (mut passed, mut first, mut duplicates) = (BTreeMap::<u8, i64>::new(), Vec::new(), Vec::new());
@@ -70,7 +70,7 @@ proptest! {
 
     #[test]
     fn throttle(steps in steps(), records in 1..4u64, per_ms in 1..60i64) {
-        let rate = Rate { records, per_ms, clock: TimeDomain::Event };
+        let rate = Rate { records, per: ms(per_ms), clock: TimeDomain::Event };
         let open = move |states: &mut States<'_, u8>| ThrottleLogic::open(states, rate);
         let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
         play(&mut test, &steps, |event| event);
@@ -92,7 +92,7 @@ proptest! {
     #[test]
     fn followed_by(steps in steps(), within in 0..60i64, unless: bool) {
         let pattern = move || {
-            let begin = Pattern::begin(within, |event: &Event| event.value == 1);
+            let begin = Pattern::begin(ms(within), |event: &Event| event.value == 1);
             let (two, three) = (|event: &Event| event.value == 2, |event: &Event| event.value == 3);
             if unless { begin.followed_by_unless(two, three) } else { begin.followed_by(two) }
         };
@@ -111,7 +111,7 @@ proptest! {
     #[test]
     fn never_followed_by(steps in steps(), within in 0..60i64) {
         let pattern = move || {
-            Pattern::begin(within, |event: &Event| event.value == 1).never_followed_by(|event| event.value == 2)
+            Pattern::begin(ms(within), |event: &Event| event.value == 1).never_followed_by(|event| event.value == 2)
         };
         let open = move |states: &mut States<'_, u8>| PatternLogic::open(states, pattern());
         let mut test = LogicTest::new(Order::EventTime, |event: &Event| event.key, open);
@@ -127,7 +127,7 @@ proptest! {
     #[test]
     fn three_steps_one_after_the_other(steps in steps(), within in 0..120i64, alone: bool) {
         let pattern = move || {
-            let begin = Pattern::begin(within, |event: &Event| event.value == 1).followed_by(|event| event.value >= 2);
+            let begin = Pattern::begin(ms(within), |event: &Event| event.value == 1).followed_by(|event| event.value >= 2);
             let three = begin.followed_by_unless(|event| [-3, -1].contains(&event.value), |event| event.value == 0);
             if alone { three.never_followed_by(|event| event.value >= 2) } else { three }
         };

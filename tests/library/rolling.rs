@@ -8,7 +8,7 @@ use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 
 use testkit::exact;
-use testkit::script::{Event, Step, cases, play, play_part, seen, sorted, steps};
+use testkit::script::{Event, Step, cases, ms, play, play_part, seen, sorted, steps};
 
 /// The event, and count, sum and greatest time before it, for each window.
 type Told = (u32, Vec<(u64, i64)>, Option<i64>);
@@ -24,7 +24,7 @@ struct Counts(Rolling<u8>);
 
 impl Counts {
     fn test(lengths: &[i64]) -> LogicTest<Self> {
-        let windows = lengths.to_vec();
+        let windows: Vec<_> = lengths.iter().copied().map(ms).collect();
         let open = move |states: &mut States<'_, u8>| Ok(Self(Rolling::open(states, "counts", &windows)?));
         let key = |asked: &Asked| match asked {
             Asked::Add(Event { key, .. }) | Asked::Read(key) => *key,
@@ -158,7 +158,7 @@ proptest! {
         values in prop::collection::vec(exact::value(), 82),
     ) {
         let value = |event: &Event| values[event.id as usize % values.len()];
-        let windows = lengths.clone();
+        let windows: Vec<_> = lengths.iter().copied().map(ms).collect();
         let open = move |states: &mut States<'_, u8>| Ok(Sums(Rolling::open(states, "sums", &windows)?));
         let mut test = LogicTest::new(Order::EventTime, |(event, _): &(Event, f64)| event.key, open);
         play(&mut test, &steps, |event| (event, value(&event)));
@@ -193,7 +193,7 @@ fn what_is_no_number_leaves_the_sum_with_its_event() {
         ([big, big, -big, -big], [big, f64::INFINITY, 0.0, -2.0 * big]),
         ([1e300, 1.0, 2.0, 4.0], [1e300, 1e300, 3.0, 6.0]),
     ] {
-        let open = |states: &mut States<'_, u8>| Ok(Sums(Rolling::open(states, "sums", &[2])?));
+        let open = |states: &mut States<'_, u8>| Ok(Sums(Rolling::open(states, "sums", &[millis(2)])?));
         let mut test = LogicTest::new(Order::EventTime, |(event, _): &(Event, f64)| event.key, open);
         for (time, value) in (0..).zip(values) {
             test.push(time, (Event { time, id: time as u32, key: 0, value: 0 }, value));
@@ -230,7 +230,7 @@ impl KeyedLogic for Forgetful {
 
 #[test]
 fn a_key_that_is_forgotten_leaves_nothing() {
-    let open = |states: &mut States<'_, u8>| Ok(Forgetful(Rolling::open(states, "sums", &[50])?));
+    let open = |states: &mut States<'_, u8>| Ok(Forgetful(Rolling::open(states, "sums", &[millis(50)])?));
     let mut test = LogicTest::new(Order::EventTime, |key: &u8| *key, open);
     [(0, 1), (20, 1), (30, 2), (100, 1)].into_iter().for_each(|(time, key)| test.push(time, key));
     test.watermark(101);

@@ -14,7 +14,7 @@ pub use naive::{Naive, windows_of};
 use naive::{Tells, Told};
 use sessions::Sessions;
 pub use sessions::sessions_of;
-use testkit::script::{Event, Step, cases, from_the_ends, play, play_freed, sorted, steps};
+use testkit::script::{Event, Step, cases, from_the_ends, ms, play, play_freed, sorted, steps};
 
 /// The numbers of a window's records: what was counted, and nothing twice.
 pub struct Ids;
@@ -66,7 +66,7 @@ fn taken_back_in_order(told: &[&Told], spec: WindowSpec) -> Result<(), TestCaseE
                 prop_assert!(matches!(spec.assigner, Assigner::Session { .. }), "nothing follows");
                 grown.push(*window);
             }
-        } else if spec.mode == Mode::Retracting {
+        } else if spec.mode == AccumulationMode::Retracting {
             prop_assert!(!grown.contains(window), "told of what has grown");
             prop_assert_eq!(standing.insert(*window, value), None, "told twice, and not taken back");
             grown.retain(|inner| inner.start < window.start || window.end < inner.end);
@@ -82,8 +82,12 @@ fn tells() -> impl Strategy<Value = Tells> {
     parts.prop_map(|(early, records, late_at_end)| Tells { early, records, late_at_end })
 }
 
-fn modes() -> impl Strategy<Value = Mode> {
-    prop_oneof![Just(Mode::Accumulating), Just(Mode::Discarding), Just(Mode::Retracting)]
+fn modes() -> impl Strategy<Value = AccumulationMode> {
+    prop_oneof![
+        Just(AccumulationMode::Accumulating),
+        Just(AccumulationMode::Discarding),
+        Just(AccumulationMode::Retracting)
+    ]
 }
 
 proptest! {
@@ -91,8 +95,8 @@ proptest! {
 
     #[test]
     fn tumbling(steps in steps(), size in 1..70i64, offset in -80..80i64, lateness in prop_oneof![Just(0), 1..60i64]) {
-        let assigner = Assigner::tumbling(size).offset_ms(offset);
-        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(assigner) };
+        let assigner = Assigner::tumbling(ms(size)).offset(ms(offset.rem_euclid(size)));
+        let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(assigner) };
         check(&steps, spec, Naive::fixed(&steps, assigner, lateness))?;
     }
 
@@ -101,8 +105,8 @@ proptest! {
         steps in steps(), slide in 1..30i64, more in 0..90i64, offset in -80..80i64,
         lateness in prop_oneof![Just(0), 1..60i64],
     ) {
-        let assigner = Assigner::sliding(slide + more, slide).offset_ms(offset);
-        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(assigner) };
+        let assigner = Assigner::sliding(ms(slide + more), ms(slide)).offset(ms(offset.rem_euclid(slide)));
+        let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(assigner) };
         let near_the_end = |step: &Step| matches!(step, Step::Event(event) if event.time > i64::MAX - 200);
         if !steps.iter().any(near_the_end) {
             return check(&steps, spec, Naive::fixed(&steps, assigner, lateness));
@@ -119,7 +123,7 @@ proptest! {
 
     #[test]
     fn sessions(steps in steps(), gap in 1..25i64, lateness in prop_oneof![Just(0), 1..60i64]) {
-        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(Assigner::session(gap)) };
+        let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(Assigner::session(ms(gap))) };
         check(&steps, spec, Sessions::told(&steps, spec, Tells::default()))?;
     }
 
@@ -130,9 +134,9 @@ proptest! {
         tells in tells(), mode in modes(),
     ) {
         let steps = from_the_ends(steps);
-        let assigner = if more == 0 { Assigner::tumbling(slide) } else { Assigner::sliding(slide + more, slide) };
+        let assigner = if more == 0 { Assigner::tumbling(ms(slide)) } else { Assigner::sliding(ms(slide + more), ms(slide)) };
         let trigger = tells.trigger();
-        let spec = WindowSpec { allowed_lateness_ms: lateness, trigger, mode, ..WindowSpec::new(assigner) };
+        let spec = WindowSpec { allowed_lateness: ms(lateness), trigger, mode, ..WindowSpec::new(assigner) };
         check(&steps, spec, Naive::triggered(&steps, spec, tells))?;
     }
 
@@ -142,7 +146,7 @@ proptest! {
     ) {
         let steps = from_the_ends(steps);
         let trigger = tells.trigger();
-        let spec = WindowSpec { allowed_lateness_ms: lateness, trigger, mode, ..WindowSpec::new(Assigner::session(gap)) };
+        let spec = WindowSpec { allowed_lateness: ms(lateness), trigger, mode, ..WindowSpec::new(Assigner::session(ms(gap))) };
         check(&steps, spec, Sessions::told(&steps, spec, tells))?;
     }
 
@@ -172,7 +176,7 @@ proptest! {
 
     #[test]
     fn aggregates_of_sliding_windows(steps in steps(), slide in 1..30i64, more in 0..60i64) {
-        let spec = WindowSpec::new(Assigner::sliding(slide + more, slide));
+        let spec = WindowSpec::new(Assigner::sliding(ms(slide + more), ms(slide)));
         let sketches = || {
             (distinct_of(|e: &Event| (e.value, e.id % 2)), quantiles_of(&[0.0, 0.5, 1.0], |e: &Event| f64::from(e.value)))
         };
@@ -228,8 +232,8 @@ fn sketches_stay_within_what_they_promise() {
 
 #[test]
 fn windows_of_the_wall_clock_end_by_it_and_with_the_input() {
-    let spec = WindowSpec { clock: TimeDomain::Processing, ..WindowSpec::new(Assigner::tumbling(100)) };
-    for spec in [spec, WindowSpec { assigner: Assigner::sliding(100, 100), ..spec }] {
+    let spec = WindowSpec { clock: TimeDomain::Processing, ..WindowSpec::new(Assigner::tumbling(millis(100))) };
+    for spec in [spec, WindowSpec { assigner: Assigner::sliding(millis(100), millis(100)), ..spec }] {
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
         let mut test = LogicTest::new(Order::Arrival, |n: &u8| *n % 2, open);
         test.push(5_000, 1);
@@ -248,7 +252,7 @@ fn windows_of_the_wall_clock_end_by_it_and_with_the_input() {
 
 #[test]
 fn a_global_window_tells_by_its_trigger_and_at_the_end() {
-    let trigger = Trigger::on_watermark().every_records(2).early_every_ms(60_000, TimeDomain::Processing);
+    let trigger = Trigger::on_watermark().every_records(2).early_every(minutes(1), TimeDomain::Processing);
     let spec = WindowSpec { trigger, ..WindowSpec::new(Assigner::Global) };
     let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
     let mut test = LogicTest::new(Order::Arrival, |_: &u8| 0_u8, open);
@@ -269,7 +273,7 @@ fn a_global_window_tells_by_its_trigger_and_at_the_end() {
 #[test]
 fn records_exactly_the_gap_apart_are_of_two_sessions_wherever_the_watermark_stands() {
     let ends = |order: Order, lateness: i64, watermark: i64, second: i64| {
-        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(Assigner::session(10)) };
+        let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(Assigner::session(millis(10))) };
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
         let mut test = LogicTest::new(order, |_: &u8| 0_u8, open);
         test.push(0, 0);
@@ -291,7 +295,7 @@ fn records_exactly_the_gap_apart_are_of_two_sessions_wherever_the_watermark_stan
 fn days_of_a_time_zone_are_as_long_as_they_are() {
     const HOUR: i64 = 3_600_000;
     for (first_midnight, hours) in [(1_743_202_800_000, [24, 23, 24]), (1_761_343_200_000, [24, 25, 24])] {
-        let spec = WindowSpec { allowed_lateness_ms: HOUR, ..WindowSpec::new(Assigner::days("Europe/Vienna")) };
+        let spec = WindowSpec { allowed_lateness: minutes(60), ..WindowSpec::new(Assigner::days("Europe/Vienna")) };
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
         let mut test = LogicTest::new(Order::Arrival, |_: &i64| 0, open);
         let all = hours.iter().sum::<i64>();
@@ -367,7 +371,7 @@ proptest! {
         lateness in prop::sample::select(&[0_i64, 2_000][..]),
         workers in 1..4_usize,
     ) {
-        let spec = WindowSpec { allowed_lateness_ms: lateness, ..WindowSpec::new(Nested.into()) };
+        let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(Nested.into()) };
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
         let mut test = LogicTest::new(Order::Arrival, |_: &i64| 0, open);
         let mut sorted = times.clone();

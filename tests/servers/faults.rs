@@ -48,7 +48,7 @@ impl Client {
                 true
             }
             Err(RunError::Unavailable(_)) => false,
-            Err(RunError::Batch(reason)) => panic!("{}: the records are blamed: {reason}", self.url),
+            Err(other) => panic!("{}: the records are blamed: {other}", self.url),
         }
     }
 

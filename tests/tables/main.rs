@@ -66,7 +66,7 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks) -> Result<(
     };
     let (accounts, groups) = (base("accounts", true)?, base("groups", false)?);
     accounts.superseded.union(groups.superseded).sink("superseded", &sinks.superseded)?;
-    let (accounts, groups) = (accounts.table, groups.table);
+    let (accounts, groups) = (accounts.results, groups.results);
     let by_group = accounts.clone().map(|account, (group, amount)| (group, (account, amount)));
     let sums = by_group
         .clone()
@@ -422,7 +422,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
     test.start(2, move |flow| {
         let output = flow.source("log", &from)?.table("scores", scores())?;
         output.superseded.sink("stale", &aside)?;
-        output.table.upserts("told-rows")?.sink("rows", &to)
+        output.results.upserts("told-rows")?.sink("rows", &to)
     });
     source.push(10, (1, Some(5)));
     source.watermark(100);
@@ -449,7 +449,7 @@ fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
     let (from, to, also, limit) = (source.clone(), rows.clone(), changes.clone(), Arc::clone(&least));
     test.start(3, move |flow| {
         let least = limit.load(Ordering::Relaxed);
-        let table = flow.source("log", &from)?.table("scores", scores())?.table;
+        let table = flow.source("log", &from)?.table("scores", scores())?.results;
         let view = table.filter(move |_, row| *row >= least).map(move |key, row| (key, row + least / 10));
         view.clone().upserts("told-rows")?.sink("rows", &to)?;
         view.changes("told-changes")?.sink("changes", &also)
@@ -480,7 +480,7 @@ fn a_key_with_two_rows_is_a_dead_letter_of_upserts_and_what_was_told_stays() {
     let (source, rows, letters) = (test.source::<Score>(), test.sink(), test.sink::<DeadLetter>());
     let (from, to, dead) = (source.clone(), rows.clone(), letters.clone());
     test.start(2, move |flow| {
-        let table = flow.source("log", &from)?.table("scores", scores())?.table;
+        let table = flow.source("log", &from)?.table("scores", scores())?.results;
         table.map(|key, row| (key % 2, row)).upserts("told-rows")?.sink("rows", &to)?;
         flow.dead_letters().sink("letters", &dead)
     });

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::{Offset, TopicPartitionList};
-use tidemill_engine::{Arrival, ConnectorError, ErrorKind, EventTime};
 use tidemill_engine::threads;
+use tidemill_engine::{Arrival, ConnectorError, ErrorKind, EventTime};
 
 use super::client::{ASK, failed, verdict};
 use super::position::{PartitionId, Place, Places};

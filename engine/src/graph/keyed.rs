@@ -22,6 +22,13 @@ pub struct KeyedStream<'s, K: Key, D: Data> {
 }
 
 impl<'s, K: Key, D: Data> KeyedStream<'s, K, D> {
+    /// Groups the same records by another key, which is made of the one they have.
+    #[must_use]
+    pub fn map_key<L: Key>(self, other: impl Fn(K) -> L + 'static) -> KeyedStream<'s, L, D> {
+        let key_of = self.key_of;
+        KeyedStream { stream: self.stream, key_of: Rc::new(move |data| other(key_of(data))) }
+    }
+
     /// This keyed stream and another one under the same key, for logic with two inputs. The key's
     /// records of both meet in one state. Under `Order::EventTime` the logic orders records of the
     /// same event time by its `tie_break`.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::{Scope, Stream as TimelyStream};
 
+use crate::clock::Clock;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, DeadLetter, Record};
@@ -48,6 +49,12 @@ impl<'s> Flow<'s> {
     #[must_use]
     pub fn worker(&self) -> usize {
         self.context.worker
+    }
+
+    /// Returns the job's clock.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.context.process.clock.clone()
     }
 
     /// The first epoch of this run: the number tells runs apart whose state is in a checkpoint.

@@ -65,6 +65,12 @@ impl<'a, K: Key> States<'a, K> {
         }
     }
 
+    /// Returns the name of the operator, for what it says of its settings.
+    #[must_use]
+    pub fn operator(&self) -> &str {
+        self.operator
+    }
+
     /// One value per key. `name` is unique within the operator and names the state in checkpoints.
     ///
     /// # Errors

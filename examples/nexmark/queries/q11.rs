@@ -5,12 +5,14 @@
 //! A session ends ten seconds after its last bid: one exactly ten seconds apart begins the next. (In Flink it is of the same
 //! session, unless that has been told by then.)
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
 use crate::events::{Event, bids};
 
-const GAP_MS: i64 = 10_000;
+const GAP: Duration = secs(10);
 
 /// Also what q12 gives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +31,6 @@ impl From<Windowed<usize, u64>> for BidCount {
 
 pub fn q11(events: Stream<'_, Event>) -> Result<Stream<'_, BidCount>, JobError> {
     let bidders = bids(events).map(|bid| bid.bidder).key_by(|bidder| *bidder);
-    let sessions = bidders.window("sessions", Assigner::session(GAP_MS)).aggregate(counting())?.results;
+    let sessions = bidders.window("sessions", Assigner::session(GAP)).aggregate(counting())?.results;
     Ok(sessions.map(BidCount::from))
 }

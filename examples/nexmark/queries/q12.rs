@@ -5,15 +5,17 @@
 //! ```
 //! What is open when input ends is told. Another run counts otherwise; over all windows it counts the same.
 
+use std::time::Duration;
+
 use tidemill::prelude::*;
 
 use super::q11::BidCount;
 use crate::events::{Event, bids};
 
-const SIZE_MS: i64 = 10_000;
+const SIZE: Duration = secs(10);
 
 pub fn q12(events: Stream<'_, Event>) -> Result<Stream<'_, BidCount>, JobError> {
     let bidders = bids(events).map(|bid| bid.bidder).key_by(|bidder| *bidder);
-    let windows = bidders.window("windows", Assigner::tumbling(SIZE_MS)).processing_time();
+    let windows = bidders.window("windows", Assigner::tumbling(SIZE)).processing_time();
     Ok(windows.aggregate(counting())?.results.map(BidCount::from))
 }

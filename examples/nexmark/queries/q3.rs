@@ -6,13 +6,16 @@
 //! An incremental join: a pair comes when the later of the two has come, and both are kept for ever. The generator writes
 //! states in small letters.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
 use crate::events::{Event, persons_and_auctions};
 
 /// However far apart in time.
-const EVER: Between = Between::ms(-i64::MAX, i64::MAX);
+const ALL_TIME: Duration = millis(i64::MAX as u64);
+const EVER: Between = Between::new(earlier(ALL_TIME), later(ALL_TIME));
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Person {

@@ -8,14 +8,16 @@
 //! ```
 //! Auctions that share the first place all come.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
 use super::highest::highest;
 use crate::events::{Event, bids};
 
-const SIZE_MS: i64 = 10_000;
-const SLIDE_MS: i64 = 2_000;
+const SIZE: Duration = secs(10);
+const SLIDE: Duration = secs(2);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HotItem {
@@ -29,7 +31,7 @@ pub fn q5(events: Stream<'_, Event>) -> Result<Stream<'_, HotItem>, JobError> {
     let counts = bids(events)
         .map(|bid| bid.auction)
         .key_by(|auction| *auction)
-        .window("bids", Assigner::sliding(SIZE_MS, SLIDE_MS))
+        .window("bids", Assigner::sliding(SIZE, SLIDE))
         .aggregate(counting())?
         .results;
     let items = counts.map(|Windowed { key: auction, window, value: num, .. }| HotItem {
@@ -41,7 +43,7 @@ pub fn q5(events: Stream<'_, Event>) -> Result<Stream<'_, HotItem>, JobError> {
     // A count has the last millisecond of its window: all of one window, and none of another, meet in a slide.
     let hottest = items
         .key_by(|item| item.endtime)
-        .window("hottest", Assigner::tumbling(SLIDE_MS))
+        .window("hottest", Assigner::tumbling(SLIDE))
         .aggregate(highest(|item: &HotItem| item.num))?
         .results;
     Ok(hottest.flat_map(|window| window.value))

@@ -13,7 +13,7 @@ use tidemill::prelude::*;
 use super::highest::highest;
 use crate::events::{Bid, Event, bids};
 
-const WINDOWS: Assigner = Assigner::tumbling(10_000);
+const WINDOWS: Assigner = Assigner::tumbling(secs(10));
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HighBid {

@@ -13,7 +13,7 @@ use tidemill::prelude::*;
 use crate::events::{Event, persons_and_auctions};
 
 const SIZE_MS: i64 = 10_000;
-const WINDOWS: Assigner = Assigner::tumbling(SIZE_MS);
+const WINDOWS: Assigner = Assigner::tumbling(millis(SIZE_MS as u64));
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewSeller {

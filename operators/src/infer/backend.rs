@@ -23,6 +23,7 @@ pub trait Backend: Send {
 
 /// Why a batch was not scored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// The records may be at fault (a 400, an error of ONNX Runtime): the batch is bisected until those are alone.
     #[error("{0}")]

@@ -9,7 +9,7 @@ use super::tensor::{Tensor, TensorSpec};
 pub(super) trait Codec<D>: 'static {
     type Score;
 
-    fn encode(&self, record: &D, row: &mut Row<'_>);
+    fn encode(&self, record: &D, row: &mut InputRow<'_>);
 
     fn decode(&self, row: &OutputRow<'_>) -> Result<Self::Score, String>;
 
@@ -32,7 +32,7 @@ pub(super) fn beyond(what: &str, value: f64) -> String {
 
 /// One row of each input, to be filled once each. Values are copied straight into the batch's tensors.
 #[derive(Debug)]
-pub struct Row<'a> {
+pub struct InputRow<'a> {
     pub(super) specs: &'a [TensorSpec],
     pub(super) inputs: &'a mut [Tensor],
     /// Rows that are complete.
@@ -44,7 +44,7 @@ pub struct Row<'a> {
 
 macro_rules! fill {
     ($(($what:literal, $variant:ident, $value:ident, $onnx:ident, $datatype:literal)),+ $(,)?) => {
-        impl Row<'_> {
+        impl InputRow<'_> {
             $(
                 #[doc = concat!("Fills the row of input `input` with ", stringify!($value),
                     "s. A size of its rows that may be any is as large as the values need.")]
@@ -62,7 +62,7 @@ macro_rules! fill {
 }
 each_number!(fill);
 
-impl Row<'_> {
+impl InputRow<'_> {
     /// Fills the row of input `input` with f32s, each the nearest to the f64 given. One that is beyond what an f32 holds
     /// refuses the record.
     pub fn f32_from(&mut self, input: usize, values: &[f64]) {

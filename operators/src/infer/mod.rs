@@ -43,7 +43,7 @@ mod wire;
 mod work;
 
 pub use backend::{Backend, ModelInfo, ModelSource, RunError};
-pub use codec::{OutputRow, Row};
+pub use codec::{InputRow, OutputRow};
 pub use element::{ElementType, Elements};
 pub use error::ModelError;
 #[doc(hidden)]
@@ -52,7 +52,7 @@ pub use features::{Features, narrowed};
 pub use half::{bf16, f16};
 #[cfg(feature = "onnx")]
 pub use model::Model;
-pub use operator::{InferExt, Models, Scored, Source};
+pub use operator::{InferExt, Models, ScoreOrigin, Scored};
 #[cfg(feature = "onnx")]
 pub use session::{Provider, SessionSettings};
 pub use settings::{BatchSize, InferSettings};

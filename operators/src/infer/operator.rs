@@ -11,7 +11,7 @@ use tidemill_engine::threads;
 use tidemill_engine::{Data, DeadLetter, JobError, Record, Stream};
 
 use super::backend::{ModelInfo, ModelSource};
-use super::codec::{Codec, OutputRow, Row};
+use super::codec::{Codec, InputRow, OutputRow};
 use super::error::ModelError;
 use super::features::Features;
 use super::finite::Finite;
@@ -30,7 +30,7 @@ pub struct Scored<D, S = f32> {
     /// Its score.
     pub score: S,
     /// How the score came about.
-    pub source: Source,
+    pub origin: ScoreOrigin,
     /// The model that made it; none of a default.
     pub model: Option<Arc<ModelInfo>>,
 }
@@ -38,7 +38,8 @@ pub struct Scored<D, S = f32> {
 /// How a score came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+#[non_exhaustive]
+pub enum ScoreOrigin {
     /// The model made it.
     Model,
     /// The model failed, the fallback model made it.
@@ -126,7 +127,7 @@ pub trait InferExt<'s, D: Data> {
         name: &str,
         model: impl Into<Models>,
         settings: &InferSettings,
-        encode: impl Fn(&D, &mut Row<'_>) + 'static,
+        encode: impl Fn(&D, &mut InputRow<'_>) + 'static,
         decode: impl Fn(&OutputRow<'_>) -> Result<S, String> + 'static,
         default: Option<S>,
     ) -> Result<Stream<'s, Scored<D, S>>, JobError>;
@@ -151,7 +152,7 @@ impl<'s, D: Data> InferExt<'s, D> for Stream<'s, D> {
         name: &str,
         model: impl Into<Models>,
         settings: &InferSettings,
-        encode: impl Fn(&D, &mut Row<'_>) + 'static,
+        encode: impl Fn(&D, &mut InputRow<'_>) + 'static,
         decode: impl Fn(&OutputRow<'_>) -> Result<S, String> + 'static,
         default: Option<S>,
     ) -> Result<Stream<'s, Scored<D, S>>, JobError> {
@@ -169,7 +170,7 @@ struct FeatureCodec<W> {
 impl<D, F: Features, W: Fn(&D) -> &F + 'static> Codec<D> for FeatureCodec<W> {
     type Score = f32;
 
-    fn encode(&self, record: &D, row: &mut Row<'_>) {
+    fn encode(&self, record: &D, row: &mut InputRow<'_>) {
         if let Err(reason) = (self.features)(record).try_write(row.zeros(0, F::NAMES.len())) {
             row.refuse(reason);
         }
@@ -196,12 +197,12 @@ struct TensorCodec<E, O> {
 
 impl<D, S, E, O> Codec<D> for TensorCodec<E, O>
 where
-    E: Fn(&D, &mut Row<'_>) + 'static,
+    E: Fn(&D, &mut InputRow<'_>) + 'static,
     O: Fn(&OutputRow<'_>) -> Result<S, String> + 'static,
 {
     type Score = S;
 
-    fn encode(&self, record: &D, row: &mut Row<'_>) {
+    fn encode(&self, record: &D, row: &mut InputRow<'_>) {
         (self.encode)(record, row);
     }
 
@@ -390,7 +391,12 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
         if let Some(default) = &self.default {
             self.counts.defaults.add(1);
             let score = default.clone();
-            output.records.push(record.with(|record| Scored { record, score, source: Source::Default, model: None }));
+            output.records.push(record.with(|record| Scored {
+                record,
+                score,
+                origin: ScoreOrigin::Default,
+                model: None,
+            }));
             return;
         }
         let origin = format!("{} at {}, model {}", self.name, record.event_time, self.model);
@@ -458,14 +464,14 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
                     continue;
                 }
             };
-            let (source, model) = if by_fallback {
+            let (origin, model) = if by_fallback {
                 fallbacks += 1;
-                (Source::FallbackModel, self.fallback.clone())
+                (ScoreOrigin::FallbackModel, self.fallback.clone())
             } else {
                 scored += 1;
-                (Source::Model, Some(Arc::clone(&self.model)))
+                (ScoreOrigin::Model, Some(Arc::clone(&self.model)))
             };
-            output.records.push(record.with(|record| Scored { record, score, source, model }));
+            output.records.push(record.with(|record| Scored { record, score, origin, model }));
         }
         let counts = &self.counts;
         counts.scored.add(scored);

@@ -38,6 +38,7 @@ impl Default for SessionSettings {
 /// An execution provider of ONNX Runtime. The library that is loaded must have been built with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Provider {
     /// The CPU.
     Cpu,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::pool::PoolSettings;
 
 /// The settings of an inference operator.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InferSettings {
     /// Records of a batch at most; default 64.
@@ -36,7 +36,7 @@ pub struct InferSettings {
     /// The pause before the first retry, twice as long before each further one; default 20 ms.
     #[serde(with = "humantime_serde")]
     pub backoff: Duration,
-    /// The score of a record that all models failed on, marked as [`Source::Default`](super::Source::Default).
+    /// The score of a record that all models failed on, marked as [`ScoreOrigin::Default`](super::ScoreOrigin::Default).
     /// Without one such a record becomes a dead letter.
     pub default_score: Option<f32>,
     /// Whether NaN and infinities are no scores (default): such a record goes to the fallback model, then to the default

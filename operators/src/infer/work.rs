@@ -1,7 +1,7 @@
 //! A batch on its way: the rows of its records, and what became of each.
 
 use super::backend::ModelSource;
-use super::codec::{Codec, OutputRow, Row};
+use super::codec::{Codec, InputRow, OutputRow};
 use super::tensor::{Tensor, TensorSpec};
 
 /// Which step of the ladder a record ended on.
@@ -93,9 +93,9 @@ impl Work {
         }
         for index in records {
             let rows = group.records.len();
-            let mut row = Row { specs, inputs: &mut group.inputs, rows, other_shape: false, fault: None };
+            let mut row = InputRow { specs, inputs: &mut group.inputs, rows, other_shape: false, fault: None };
             codec.encode(record(index), &mut row);
-            let Row { other_shape, mut fault, .. } = row;
+            let InputRow { other_shape, mut fault, .. } = row;
             let incomplete = |(spec, input): (&TensorSpec, &Tensor)| !spec.holds(rows + 1, input);
             if fault.is_none() && !other_shape && specs.iter().zip(&group.inputs).any(incomplete) {
                 fault = Some("the program's features do not fit: it does not fill each input once".to_owned());

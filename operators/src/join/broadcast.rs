@@ -4,51 +4,68 @@
 //! rules ───▶ a copy for each slot ──┐
 //! records ─▶ slot of their key ─────┴▶ by event time, rules first ─▶ results
 //! ```
-//! Slots are keys like any others: they are dealt out among the workers, and restored by any number of them.
+//! Slots are keys like any others: they are spread over the workers, and restored by any number of them.
 //! Known limit: no more workers than slots have work, and each slot holds a copy of the set.
 
-use std::hash::Hash;
 use std::marker::PhantomData;
 
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
-use tidemill_engine::stream::Either;
+use tidemill_engine::stream::{Either, KeyedStream};
 use tidemill_engine::{Data, JobError, Record, Stream};
-use tidemill_state::{Value, hash_key};
+use tidemill_state::{Key, Value, hash_key};
 
-/// Into how many parts the records are dealt out.
+/// Number of parts that the records are split into.
 pub const SLOTS: u16 = 16;
 
-/// Joins a stream with a broadcast one.
-pub trait BroadcastExt<'s, A: Data> {
-    /// Joins each record with the set that `rules` has built up until its time. Records of the same `key` stay in
-    /// order.
+/// A small, changing set that every record meets: made of a stream of rules by [`BroadcastExt::broadcast`].
+pub struct Broadcast<'s, R: Data, S> {
+    rules: Stream<'s, R>,
+    apply: Apply<R, S>,
+}
+
+/// Puts a rule into the set.
+type Apply<R, S> = Box<dyn Fn(&mut S, R)>;
+
+/// Makes broadcast sets of streams.
+pub trait BroadcastExt<'s, R: Data> {
+    /// Builds up a set of the stream's records, the rules, for [`broadcast_join`](BroadcastJoinExt::broadcast_join): `apply` adds
+    /// to the set, replaces or removes what is in it. Rules of the same time come in any order.
+    #[must_use]
+    fn broadcast<S: Value + Default>(self, apply: impl Fn(&mut S, R) + 'static) -> Broadcast<'s, R, S>;
+}
+
+impl<'s, R: Data> BroadcastExt<'s, R> for Stream<'s, R> {
+    fn broadcast<S: Value + Default>(self, apply: impl Fn(&mut S, R) + 'static) -> Broadcast<'s, R, S> {
+        Broadcast { rules: self, apply: Box::new(apply) }
+    }
+}
+
+/// Joins a keyed stream with a broadcast set.
+pub trait BroadcastJoinExt<'s, A: Data> {
+    /// Makes results, by `join`, of each record and the set that its rules have built up until the record's time. Records of the
+    /// same key stay in order.
     ///
-    /// * `apply` puts a rule into the set: it adds, replaces or removes. Rules of the same time come in any order.
-    /// * `join` makes results of a record and the set.
     /// * Time, order: by event time. Rules and records that come late are taken as they come.
     ///
     /// # Errors
     /// When the name is taken or the state cannot be opened.
-    fn broadcast_join<K: Hash + 'static, R: Data, S: Value + Default, O: Data, I: IntoIterator<Item = O>>(
+    fn broadcast_join<R: Data, S: Value + Default, I: IntoIterator<Item: Data>>(
         self,
         name: &str,
-        key: impl Fn(&A) -> K + 'static,
-        rules: Stream<'s, R>,
-        apply: impl Fn(&mut S, R) + 'static,
+        set: Broadcast<'s, R, S>,
         join: impl Fn(&S, A) -> I + 'static,
-    ) -> Result<Stream<'s, O>, JobError>;
+    ) -> Result<Stream<'s, I::Item>, JobError>;
 }
 
-impl<'s, A: Data> BroadcastExt<'s, A> for Stream<'s, A> {
-    fn broadcast_join<K: Hash + 'static, R: Data, S: Value + Default, O: Data, I: IntoIterator<Item = O>>(
+impl<'s, K: Key, A: Data> BroadcastJoinExt<'s, A> for KeyedStream<'s, K, A> {
+    fn broadcast_join<R: Data, S: Value + Default, I: IntoIterator<Item: Data>>(
         self,
         name: &str,
-        key: impl Fn(&A) -> K + 'static,
-        rules: Stream<'s, R>,
-        apply: impl Fn(&mut S, R) + 'static,
+        set: Broadcast<'s, R, S>,
         join: impl Fn(&S, A) -> I + 'static,
-    ) -> Result<Stream<'s, O>, JobError> {
-        let records = self.key_by(move |record| (hash_key(&key(record)) % u64::from(SLOTS)) as u16);
+    ) -> Result<Stream<'s, I::Item>, JobError> {
+        let Broadcast { rules, apply } = set;
+        let records = self.map_key(|key| (hash_key(&key) % u64::from(SLOTS)) as u16);
         let rules = rules.flat_map(|rule: R| (0..SLOTS).map(move |slot| (slot, rule.clone()))).key_by(|rule| rule.0);
         let open = move |states: &mut States<'_, u16>| BroadcastLogic::open(states, apply, join);
         Ok(records.connect(rules).process(name, Order::EventTime, open)?.main)

@@ -7,6 +7,8 @@
 //! Records come in event-time order, so each side is a queue: appended at its end, cut at its front by the watermark.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, States};
@@ -15,23 +17,63 @@ use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::{Key, StateError};
 
 use super::kind::{JoinKind, Joined};
+use crate::length::{invalid, length_ms};
 use crate::search::first_where;
 
 /// How far in time a record of the right may be from one of the left, both bounds included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Between {
-    /// The earliest, ms; below zero for before.
-    pub lower_ms: i64,
-    /// The latest, ms.
-    pub upper_ms: i64,
+    /// The earliest time of the right record, as seen from the left one.
+    pub lower: TimeOffset,
+    /// The latest time of the right record, as seen from the left one.
+    pub upper: TimeOffset,
 }
 
 impl Between {
-    /// From `lower_ms` to `upper_ms` after the left record.
+    /// Returns the bounds from `lower` to `upper` of the left record's time. Within five minutes before it and ten seconds after
+    /// it: `Between::new(earlier(minutes(5)), later(secs(10)))`.
     #[must_use]
-    pub const fn ms(lower_ms: i64, upper_ms: i64) -> Self {
-        Self { lower_ms, upper_ms }
+    pub const fn new(lower: TimeOffset, upper: TimeOffset) -> Self {
+        Self { lower, upper }
     }
+}
+
+/// A time as seen from another one: earlier, later, or the same. Made by [`earlier`] and [`later`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeOffset {
+    is_earlier: bool,
+    length: Duration,
+}
+
+impl TimeOffset {
+    /// The same time.
+    pub const SAME: Self = later(Duration::ZERO);
+
+    /// Milliseconds after the other time; below zero where it is earlier.
+    fn ms(self, bound: &str) -> Result<i64, String> {
+        let ms = length_ms(format_args!("the {bound} bound of an interval join"), self.length)?;
+        Ok(if self.is_earlier { -ms } else { ms })
+    }
+}
+
+impl fmt::Display for TimeOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { is_earlier, length } = self;
+        write!(f, "{length:?} {}", if *is_earlier { "earlier" } else { "later" })
+    }
+}
+
+/// Returns the time that is `length` before another one.
+#[must_use]
+pub const fn earlier(length: Duration) -> TimeOffset {
+    // The same time is one value, however it is written.
+    TimeOffset { is_earlier: !length.is_zero(), length }
+}
+
+/// Returns the time that is `length` after another one.
+#[must_use]
+pub const fn later(length: Duration) -> TimeOffset {
+    TimeOffset { is_earlier: false, length }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -66,10 +108,12 @@ impl<K: Key, A: Data, B: Data> IntervalJoinLogic<K, A, B> {
     /// # Errors
     /// When the bounds make no sense, or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, between: Between, kind: JoinKind) -> Result<Self, JobError> {
-        let Between { lower_ms, upper_ms } = between;
-        if lower_ms > upper_ms || lower_ms == i64::MIN {
-            let fault = format!("an interval join between {lower_ms} and {upper_ms} ms: -2^63 < lower ≤ upper");
-            return Err(JobError::Invalid(fault));
+        let Between { lower, upper } = between;
+        let bounds = lower.ms("lower").and_then(|lower| Ok((lower, upper.ms("upper")?)));
+        let (lower_ms, upper_ms) = bounds.map_err(|fault| invalid(states.operator(), fault))?;
+        if lower_ms > upper_ms {
+            let fault = format!("the lower bound of an interval join is {lower}, after the upper bound, {upper}");
+            return Err(invalid(states.operator(), fault));
         }
         // Who has found a partner is kept only where somebody asks, and records only as long as one can come.
         let kind_of = kind.describe();

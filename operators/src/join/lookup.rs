@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 use std::vec::Drain;
 
+use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::{Counter, OperatorMetrics};
 use tidemill_engine::shell::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution};
 use tidemill_engine::{Arrival, Clock, Data, DeadLetter, ErrorKind, JobError, Record, Stream};
@@ -17,18 +18,19 @@ use tidemill_engine::{Arrival, Clock, Data, DeadLetter, ErrorKind, JobError, Rec
 use crate::pool::{PoolSettings, Retries};
 
 /// How rows are fetched and kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LookupSettings {
     /// Records whose keys are fetched together. Default 64.
     pub max_batch_size: usize,
     /// How long a record may wait for its batch while the worker is busy. Default 5 ms.
+    #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
     /// Rows that are kept, also those that are not there; the ones fetched first go first. Default 100,000.
     pub cache_rows: usize,
-    /// How long a row is taken for what it was when it was fetched. Default one minute.
+    /// How long a row is used after it was fetched, by the job's clock. Default one minute.
+    #[serde(with = "humantime_serde")]
     pub ttl: Duration,
-    /// Tells how old rows are.
-    pub clock: Clock,
 }
 
 impl Default for LookupSettings {
@@ -38,7 +40,6 @@ impl Default for LookupSettings {
             max_delay: Duration::from_millis(5),
             cache_rows: 100_000,
             ttl: Duration::from_secs(60),
-            clock: Clock::system(),
         }
     }
 }
@@ -69,19 +70,50 @@ impl<K, V> From<&LookupSettings> for LookupCache<K, V> {
 }
 
 /// Threads that fetch, and how often they try.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct FetchSettings {
     /// The threads; each fetches a batch at a time. [`deadline`](PoolSettings::deadline) is the timeout of a batch.
     pub pool: PoolSettings,
     /// How often a batch is tried again when `fetch` fails; default 2.
     pub retries: u32,
     /// The pause before the first retry, twice as long before each further one; default 20 ms.
+    #[serde(with = "humantime_serde")]
     pub backoff: Duration,
 }
 
 impl Default for FetchSettings {
     fn default() -> Self {
         Self { pool: PoolSettings::default(), retries: 2, backoff: Duration::from_millis(20) }
+    }
+}
+
+/// What keys of lookups are. It is implemented for every type that can be.
+#[diagnostic::on_unimplemented(
+    message = "rows cannot be looked up by `{Self}`",
+    note = "keys are hashed, cached and sent to threads: derive Clone, Hash, PartialEq, Eq"
+)]
+pub trait LookupKey: Hash + Eq + Clone + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<K: Hash + Eq + Clone + Send + 'static> LookupKey for K {}
+
+/// Fetches rows by their keys: a closure `|keys: &[K]| -> Result<Vec<Option<V>>, E>`, or a type of the program's own.
+pub trait FetchRows<K, V>: Send + 'static {
+    /// Returns the row of each key, in the order of `keys`, which are all different; `None` where there is no row.
+    ///
+    /// # Errors
+    /// When rows cannot be fetched. That is said of all of `keys`.
+    fn fetch_rows(&mut self, keys: &[K]) -> Result<Vec<Option<V>>, Box<dyn Error>>;
+}
+
+impl<K, V, E, F> FetchRows<K, V> for F
+where
+    F: FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static,
+    E: Error + 'static,
+{
+    fn fetch_rows(&mut self, keys: &[K]) -> Result<Vec<Option<V>>, Box<dyn Error>> {
+        Ok(self(keys)?)
     }
 }
 
@@ -95,17 +127,13 @@ pub trait LookupExt<'s, A: Data>: Sized {
     ///
     /// # Errors
     /// When the name is taken, or rows cannot be preloaded.
-    fn lookup_join<K, V, E>(
+    fn lookup_join<K: LookupKey, V: Data>(
         self,
         name: &str,
         cache: impl Into<LookupCache<K, V>>,
         key: impl Fn(&A) -> K + 'static,
-        fetch: impl FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static,
-    ) -> Result<Stream<'s, (A, Option<V>)>, JobError>
-    where
-        K: Hash + Eq + Clone + Send + 'static,
-        V: Data,
-        E: Error + 'static;
+        fetch: impl FetchRows<K, V>,
+    ) -> Result<Stream<'s, (A, Option<V>)>, JobError>;
 
     /// The same on threads beside the worker, for what takes milliseconds: `open` makes what a thread fetches with (a
     /// connection of its own).
@@ -115,59 +143,45 @@ pub trait LookupExt<'s, A: Data>: Sized {
     ///
     /// # Errors
     /// When the name is taken, or rows cannot be preloaded.
-    fn lookup_join_async<K, V, E, F>(
+    fn lookup_join_async<K: LookupKey, V: Data, F: FetchRows<K, V>>(
         self,
         name: &str,
         cache: impl Into<LookupCache<K, V>>,
         fetching: &FetchSettings,
         key: impl Fn(&A) -> K + 'static,
         open: impl Fn() -> F + Send + Sync + 'static,
-    ) -> Result<Stream<'s, (A, Option<V>)>, JobError>
-    where
-        K: Hash + Eq + Clone + Send + 'static,
-        V: Data,
-        E: Error + 'static,
-        F: FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static;
+    ) -> Result<Stream<'s, (A, Option<V>)>, JobError>;
 }
 
 impl<'s, A: Data> LookupExt<'s, A> for Stream<'s, A> {
-    fn lookup_join<K, V, E>(
+    fn lookup_join<K: LookupKey, V: Data>(
         self,
         name: &str,
         cache: impl Into<LookupCache<K, V>>,
         key: impl Fn(&A) -> K + 'static,
-        fetch: impl FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static,
-    ) -> Result<Stream<'s, (A, Option<V>)>, JobError>
-    where
-        K: Hash + Eq + Clone + Send + 'static,
-        V: Data,
-        E: Error + 'static,
-    {
+        fetch: impl FetchRows<K, V>,
+    ) -> Result<Stream<'s, (A, Option<V>)>, JobError> {
+        let clock = self.flow().clock();
         self.batch(name, |metrics| {
             let fetch = Fetch { fetch, retries: None };
-            Ok((Lookup::open(name, cache.into(), key, metrics)?, Execution::InLine(Box::new(fetch))))
+            Ok((Lookup::open(name, cache.into(), key, clock, metrics)?, Execution::InLine(Box::new(fetch))))
         })
     }
 
-    fn lookup_join_async<K, V, E, F>(
+    fn lookup_join_async<K: LookupKey, V: Data, F: FetchRows<K, V>>(
         self,
         name: &str,
         cache: impl Into<LookupCache<K, V>>,
         fetching: &FetchSettings,
         key: impl Fn(&A) -> K + 'static,
         open: impl Fn() -> F + Send + Sync + 'static,
-    ) -> Result<Stream<'s, (A, Option<V>)>, JobError>
-    where
-        K: Hash + Eq + Clone + Send + 'static,
-        V: Data,
-        E: Error + 'static,
-        F: FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static,
-    {
+    ) -> Result<Stream<'s, (A, Option<V>)>, JobError> {
+        let clock = self.flow().clock();
         self.batch(name, |metrics| {
             let retries = Retries::new(fetching.retries, fetching.backoff, metrics.counter("retries"));
             let open = move || Fetch { fetch: open(), retries: Some(retries.clone()) };
             let execution = fetching.pool.execution(open(), open, Ok::<_, JobError>)?;
-            Ok((Lookup::open(name, cache.into(), key, metrics)?, execution))
+            Ok((Lookup::open(name, cache.into(), key, clock, metrics)?, execution))
         })
     }
 }
@@ -175,6 +189,8 @@ impl<'s, A: Data> LookupExt<'s, A> for Stream<'s, A> {
 struct Lookup<A, K, V, F> {
     operator: String,
     settings: LookupSettings,
+    /// Measures how old rows are.
+    clock: Clock,
     key: F,
     /// Rows, and when they were fetched.
     cache: HashMap<K, (Option<V>, Arrival)>,
@@ -212,18 +228,14 @@ struct Fetch<G> {
     retries: Option<Retries>,
 }
 
-impl<K, V, E, G> BatchRunner<Batch<K, V>> for Fetch<G>
-where
-    G: FnMut(&[K]) -> Result<Vec<Option<V>>, E> + Send + 'static,
-    E: Error,
-{
+impl<K, V, G: FetchRows<K, V>> BatchRunner<Batch<K, V>> for Fetch<G> {
     fn run(&mut self, batch: &mut Batch<K, V>) {
         let Batch { missing, rows, .. } = batch;
         if missing.is_empty() {
             return;
         }
         let mut once = || {
-            let rows = (self.fetch)(missing).map_err(|e| e.to_string())?;
+            let rows = self.fetch.fetch_rows(missing).map_err(|e| e.to_string())?;
             let (found, wanted) = (rows.len(), missing.len());
             if found == wanted { Ok(rows) } else { Err(format!("the lookup gave {found} rows for {wanted} keys")) }
         };
@@ -235,11 +247,18 @@ where
 }
 
 impl<A, K: Hash + Eq + Clone, V: Data, F> Lookup<A, K, V, F> {
-    fn open(name: &str, cache: LookupCache<K, V>, key: F, metrics: &OperatorMetrics) -> Result<Self, JobError> {
+    fn open(
+        name: &str,
+        cache: LookupCache<K, V>,
+        key: F,
+        clock: Clock,
+        metrics: &OperatorMetrics,
+    ) -> Result<Self, JobError> {
         let LookupCache { settings, preload } = cache;
         let mut lookup = Self {
             operator: name.to_owned(),
             settings,
+            clock,
             key,
             cache: HashMap::new(),
             oldest: VecDeque::new(),
@@ -252,7 +271,7 @@ impl<A, K: Hash + Eq + Clone, V: Data, F> Lookup<A, K, V, F> {
             JobError::operator(name, ErrorKind::Unavailable, format!("its rows cannot be preloaded: {reason}"))
         };
         let rows = preload.map_or(Ok(Vec::new()), |load| load()).map_err(failed)?;
-        let now = lookup.settings.clock.now();
+        let now = lookup.clock.now();
         for (key, row) in rows.into_iter().take(lookup.settings.cache_rows) {
             lookup.keep(key, row, now);
         }
@@ -300,7 +319,7 @@ where
     }
 
     fn prepare(&mut self, records: &[Record<A>], batch: &mut Batch<K, V>) {
-        self.expire(self.settings.clock.now());
+        self.expire(self.clock.now());
         let Batch { known, missing, rows } = batch;
         known.clear();
         missing.clear();
@@ -330,7 +349,7 @@ where
         _: BatchTimes,
         output: &mut BatchOutput<Self::Out>,
     ) -> Result<(), JobError> {
-        let now = self.settings.clock.now();
+        let now = self.clock.now();
         let rows = std::mem::replace(&mut batch.rows, Ok(Vec::new()));
         if let Ok(rows) = &rows {
             self.fetched.add(rows.len() as u64);

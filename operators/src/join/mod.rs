@@ -17,10 +17,10 @@ mod operator;
 mod temporal;
 mod window;
 
-pub use broadcast::{BroadcastExt, BroadcastLogic, SLOTS};
-pub use interval::{Between, IntervalJoinLogic};
+pub use broadcast::{Broadcast, BroadcastExt, BroadcastJoinExt, BroadcastLogic, SLOTS};
+pub use interval::{Between, IntervalJoinLogic, TimeOffset, earlier, later};
 pub use kind::{JoinKind, Joined};
-pub use lookup::{FetchSettings, LookupCache, LookupExt, LookupSettings};
+pub use lookup::{FetchRows, FetchSettings, LookupCache, LookupExt, LookupKey, LookupSettings};
 pub use operator::{JoinExt, JoinOutput, PairsOutput, RowsOutput};
 pub use temporal::{TemporalJoinLogic, TemporalTable};
 pub use window::{Pairs, pairs};

@@ -56,7 +56,7 @@ pub trait JoinExt<'s, K: Key + Data, A: Data> {
     /// Joins each record with the row of its key as it was at the record's time: the latest version up to then.
     ///
     /// # Errors
-    /// When the name is taken or the state cannot be opened.
+    /// When the table's history makes no sense, the name is taken or the state cannot be opened.
     fn temporal_join<V: Data>(
         self,
         name: &str,

@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, MapState, States};
 use tidemill_engine::stream::Either;
 use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::Key;
+
+use crate::length::{invalid, length_ms};
 
 /// Says whether a version deletes its row.
 type Deletes<V> = Rc<dyn Fn(&V) -> bool>;
@@ -17,13 +20,13 @@ type Deletes<V> = Rc<dyn Fn(&V) -> bool>;
 /// What is to be known of a versioned table.
 #[derive(Clone)]
 pub struct TemporalTable<V> {
-    history_ms: i64,
+    history: Duration,
     deletes: Option<Deletes<V>>,
 }
 
 impl<V> Default for TemporalTable<V> {
     fn default() -> Self {
-        Self { history_ms: 0, deletes: None }
+        Self { history: Duration::ZERO, deletes: None }
     }
 }
 
@@ -34,16 +37,17 @@ impl<V> TemporalTable<V> {
         Self::default()
     }
 
-    /// Keeps versions so long behind the watermark, for records that come late. What comes later goes to the side.
+    /// Sets how long versions are kept behind the watermark, for records that come late. Records and versions that come later
+    /// than that are `late`. Default: not at all.
     #[must_use]
-    pub fn history_ms(mut self, history_ms: i64) -> Self {
-        self.history_ms = history_ms.max(0);
+    pub fn history(mut self, history: Duration) -> Self {
+        self.history = history;
         self
     }
 
     /// All that can be told of it.
-    fn parameters(&self) -> String {
-        let Self { history_ms, deletes } = self;
+    fn parameters(&self, history_ms: i64) -> String {
+        let Self { history: _, deletes } = self;
         let deletions = if deletes.is_some() { "with" } else { "without" };
         format!("a table {deletions} deletions, and a history of {history_ms} ms")
     }
@@ -60,6 +64,7 @@ impl<V> TemporalTable<V> {
 /// win.
 pub struct TemporalJoinLogic<K: Key, A, V: Data> {
     table: TemporalTable<V>,
+    history_ms: i64,
     /// By the time they hold from; `None`: the row is gone.
     versions: MapState<K, i64, Option<V>>,
     record: std::marker::PhantomData<fn(A)>,
@@ -69,10 +74,12 @@ impl<K: Key, A: Data, V: Data> TemporalJoinLogic<K, A, V> {
     /// Opens the state of the join.
     ///
     /// # Errors
-    /// When the state cannot be opened.
+    /// When the history has fractions of a millisecond or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, table: TemporalTable<V>) -> Result<Self, JobError> {
-        let versions = states.with_parameters(table.parameters()).map("versions")?;
-        Ok(Self { table, versions, record: std::marker::PhantomData })
+        let history_ms = length_ms("the history of a table", table.history);
+        let history_ms = history_ms.map_err(|fault| invalid(states.operator(), fault))?;
+        let versions = states.with_parameters(table.parameters(history_ms)).map("versions")?;
+        Ok(Self { table, history_ms, versions, record: std::marker::PhantomData })
     }
 
     /// Takes a version in, and lets go of those that none can ask for any more.
@@ -113,7 +120,7 @@ impl<K: Key, A: Data, V: Data> KeyedLogic for TemporalJoinLogic<K, A, V> {
         record: Record<Either<A, V>>,
     ) -> Result<(), LogicError> {
         // Records that are still to come are not before this.
-        let horizon = ctx.watermark().plus_ms(-self.table.history_ms);
+        let horizon = ctx.watermark().plus_ms(-self.history_ms);
         if record.event_time < horizon {
             ctx.side(record.data);
             return Ok(());

@@ -1,14 +1,17 @@
 //! Changelogs become base tables: the row of each key, and what changes of it, at the time it changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
+use tidemill_engine::time::days;
 use tidemill_engine::{Data, EventTime, JobError, Record, Stream};
 use tidemill_state::StateError;
 
 use super::readers::{Lineage, Readers, next_look};
 use super::{Row, Table, Upsert};
+use crate::length::{invalid, length_ms};
 
 type Convert<D, K, V> = Arc<dyn Fn(D) -> Upsert<K, V>>;
 type Sequence<D> = Arc<dyn Fn(&D) -> u64>;
@@ -17,24 +20,24 @@ type Sequence<D> = Arc<dyn Fn(&D) -> u64>;
 pub struct Changelog<D, K, V> {
     upsert: Convert<D, K, V>,
     sequence: Sequence<D>,
-    deletions_ms: i64,
+    deletions: Duration,
 }
 
 impl<D, K, V> Changelog<D, K, V> {
     /// A day, as Kafka's `delete.retention.ms`.
-    const DELETIONS_MS: i64 = 24 * 3600 * 1000;
+    const DELETIONS: Duration = days(1);
 
     /// Each record is a change of one row.
     pub fn new(upsert: impl Fn(D) -> Upsert<K, V> + 'static) -> Self {
-        Self { upsert: Arc::new(upsert), sequence: Arc::new(|_| 0), deletions_ms: Self::DELETIONS_MS }
+        Self { upsert: Arc::new(upsert), sequence: Arc::new(|_| 0), deletions: Self::DELETIONS }
     }
 
-    /// For how long, in ms of event time, a key whose row was deleted is remembered; a day, if nothing is said. An older
-    /// change that comes while it is, is superseded; one that comes after, holds from the watermark on, as the first of a
-    /// new key does.
+    /// Sets for how long, in event time, a key whose row was deleted is remembered. Default: a day. An older change that comes
+    /// while the key is remembered is superseded; one that comes afterwards holds from the watermark on, as the first change
+    /// of a new key does.
     #[must_use]
-    pub fn remember_deletions_ms(mut self, ms: u32) -> Self {
-        self.deletions_ms = i64::from(ms);
+    pub fn remember_deletions(mut self, length: Duration) -> Self {
+        self.deletions = length;
         self
     }
 
@@ -50,7 +53,7 @@ impl<D, K, V> Changelog<D, K, V> {
 /// What a changelog becomes.
 pub struct TableOutput<'s, K: Row, V: Row> {
     /// The rows.
-    pub table: Table<'s, K, V>,
+    pub results: Table<'s, K, V>,
     /// Changes that came when a later one of their key held already.
     pub superseded: Stream<'s, Upsert<K, V>>,
 }
@@ -80,7 +83,7 @@ impl<'s, D: Data> TableExt<'s, D> for Stream<'s, D> {
         changelog: Changelog<D, K, V>,
     ) -> Result<TableOutput<'s, K, V>, JobError> {
         let (flow, readers) = (self.flow().clone(), Readers::default());
-        let Changelog { upsert, sequence, deletions_ms } = changelog;
+        let Changelog { upsert, sequence, deletions } = changelog;
         let versioned = self.map(move |record| {
             let sequence = sequence(&record);
             let Upsert { key, row } = upsert(record);
@@ -90,10 +93,10 @@ impl<'s, D: Data> TableExt<'s, D> for Stream<'s, D> {
         let output = versioned.key_by(|versioned| versioned.key.clone()).process(
             name,
             Order::EventTime,
-            |states: &mut States<'_, K>| ChangelogLogic::open(states, read, deletions_ms),
+            |states: &mut States<'_, K>| ChangelogLogic::open(states, read, deletions),
         )?;
         let table = Table::new(flow, output.main.into_rows(), Lineage::of(readers));
-        Ok(TableOutput { table, superseded: output.side })
+        Ok(TableOutput { results: table, superseded: output.side })
     }
 }
 
@@ -130,11 +133,13 @@ pub struct ChangelogLogic<K: Row, V: Row> {
 type Ctx<'a, K, V> = Context<'a, K, ((K, V), isize), Upsert<K, V>>;
 
 impl<K: Row, V: Row> ChangelogLogic<K, V> {
-    /// Opens the state of the table. Deletions are remembered for `deletions_ms`.
+    /// Opens the state of the table. Deletions are remembered for the length `deletions` of event time.
     ///
     /// # Errors
-    /// When the state cannot be opened.
-    pub fn open(states: &mut States<'_, K>, readers: Readers, deletions_ms: i64) -> Result<Self, JobError> {
+    /// When that length has fractions of a millisecond or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, readers: Readers, deletions: Duration) -> Result<Self, JobError> {
+        let deletions_ms = length_ms("the time that a table remembers deletions for", deletions);
+        let deletions_ms = deletions_ms.map_err(|fault| invalid(states.operator(), fault))?;
         let parameters = format!("a table that remembers deletions for {deletions_ms} ms");
         Ok(Self { versions: states.with_parameters(parameters).value("versions")?, readers, deletions_ms })
     }

@@ -2,30 +2,30 @@
 //!
 //! ```text
 //! upserts ─▶ changelog.rs: rows by key, ±1 ─▶ view.rs: filter · map · join · reduce · count · distinct · top n · iterate
-//!                └ keyed state: each row, and versions     └▶ told.rs: what a view was told to have ─▶ upserts, changes
+//!                └ keyed state: each row, and versions     └▶ emitted.rs: what was emitted of a view ─▶ upserts, changes
 //!                  that a view may still be asked for            └ keyed state, compared with after a restore
 //! ```
 //! What can be done with rows is in `relation.rs`, for tables and for loops; `reduction.rs` reduces them by key.
 //!
 //! Differential dataflow itself is not in a checkpoint. After a restore it is given the rows of the base tables again and
-//! computes every view anew; `told.rs` takes that in silence, and goes on where it was. For that the base tables keep,
+//! computes every view anew; `emitted.rs` emits nothing of that, and goes on where it was. For that the base tables keep,
 //! beside the row that holds, those that held since the slowest reader's watermark (`readers.rs`).
 //!
 //! Known limits: a view is in memory, on all workers; differential's exchanges are not charged to the budget of records in
 //! flight; two outputs of one view compute it once each, unless they share a [`Table`] that is cloned.
 
 mod changelog;
+mod emitted;
 mod readers;
 mod reduction;
 mod relation;
-mod told;
 mod view;
 
 pub use changelog::{Changelog, ChangelogLogic, TableExt, TableOutput, Versioned};
+pub use emitted::{Change, ChangesLogic, RowsEmitted, UpsertsLogic};
 pub use readers::Readers;
-pub use reduction::Time;
+pub use reduction::DataflowTime;
 pub use relation::Relation;
-pub use told::{Change, ChangesLogic, RowsTold, UpsertsLogic};
 pub use view::Table;
 
 use serde::{Deserialize, Serialize};

@@ -28,16 +28,16 @@ use timely::progress::{Antichain, Timestamp};
 use super::Row;
 
 /// Times of the jobs' dataflow, and of loops in it.
-pub trait Time: Timestamp + Lattice + Ord {}
+pub trait DataflowTime: Timestamp + Lattice + Ord {}
 
-impl<T: Timestamp + Lattice + Ord> Time for T {}
+impl<T: Timestamp + Lattice + Ord> DataflowTime for T {}
 
 type Batch<K, V, T> = <ValSpine<K, V, T, isize> as TraceReader>::Batch;
 type Updates<K, W, T> = Vec<((K, W), T, isize)>;
 
 /// Reduces the rows of each key, of which there is at least one, by `logic`: it is given them sorted, each with how often it is
 /// there, and says what of the result there is, and how often.
-pub(super) fn reduce<'s, T: Time, K: Row + Hashable, V: Row, W: Row>(
+pub(super) fn reduce<'s, T: DataflowTime, K: Row + Hashable, V: Row, W: Row>(
     rows: VecCollection<'s, T, (K, V), isize>,
     name: &str,
     logic: impl FnMut(&K, &[(&V, isize)], &mut Vec<(W, isize)>) + 'static,
@@ -54,7 +54,8 @@ struct Sweep<K, V, W, T, L> {
     rows: PhantomData<fn(V) -> W>,
 }
 
-impl<K: Row, V: Row, W: Row, T: Time, L> ReduceTactic<T, Batch<K, V, T>, Batch<K, W, T>> for Sweep<K, V, W, T, L>
+impl<K: Row, V: Row, W: Row, T: DataflowTime, L> ReduceTactic<T, Batch<K, V, T>, Batch<K, W, T>>
+    for Sweep<K, V, W, T, L>
 where
     L: FnMut(&K, &[(&V, isize)], &mut Vec<(W, isize)>),
 {
@@ -143,7 +144,7 @@ struct Seeds<T> {
     at: usize,
 }
 
-impl<T: Time> Seeds<T> {
+impl<T: DataflowTime> Seeds<T> {
     fn new(mut times: Vec<T>) -> Self {
         times.sort();
         times.dedup();
@@ -165,7 +166,7 @@ impl<T: Time> Seeds<T> {
 
 /// Looks at the key's rows at all times that have a seed at or before them: what is before `upper` becomes updates of the
 /// result, the rest is for `later`.
-fn sweep<K: Row, V: Row, W: Row, T: Time>(
+fn sweep<K: Row, V: Row, W: Row, T: DataflowTime>(
     key: &K,
     mut seeds: Seeds<T>,
     (input, output): &mut (ValueHistory<&V, T, isize>, ValueHistory<&W, T, isize>),
@@ -240,7 +241,7 @@ fn sweep<K: Row, V: Row, W: Row, T: Time>(
 }
 
 /// How the result at `now` differs from what was told of it so far.
-fn differing<K: Row, V: Row, W: Row, T: Time>(
+fn differing<K: Row, V: Row, W: Row, T: DataflowTime>(
     key: &K,
     now: &T,
     input: &ValueHistory<&V, T, isize>,

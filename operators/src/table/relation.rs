@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use differential_dataflow::VecCollection;
 
 use super::Row;
-use super::reduction::{Time, reduce};
+use super::reduction::{DataflowTime, reduce};
 
 /// Rows under keys at times `T`: what a [`Table`](super::Table) is made of, and what there is of it in a loop
 /// ([`Table::iterate`](super::Table::iterate)). Cheap to clone: clones share what was computed so far.
@@ -13,9 +13,9 @@ use super::reduction::{Time, reduce};
 /// A key may have many rows, and the same row more than once. Functions are called again and again, on any worker, in any
 /// order: they must depend on nothing but their arguments.
 #[derive(Clone)]
-pub struct Relation<'s, T: Time, K: Row, V: Row>(VecCollection<'s, T, (K, V), isize>);
+pub struct Relation<'s, T: DataflowTime, K: Row, V: Row>(VecCollection<'s, T, (K, V), isize>);
 
-impl<'s, T: Time, K: Row, V: Row> Relation<'s, T, K, V> {
+impl<'s, T: DataflowTime, K: Row, V: Row> Relation<'s, T, K, V> {
     /// Of a collection of differential dataflow.
     #[must_use]
     pub fn new(rows: VecCollection<'s, T, (K, V), isize>) -> Self {
@@ -119,6 +119,6 @@ impl<'s, T: Time, K: Row, V: Row> Relation<'s, T, K, V> {
     }
 }
 
-fn each_once<'s, T: Time, D: Row>(rows: VecCollection<'s, T, D, isize>) -> VecCollection<'s, T, D, isize> {
+fn each_once<'s, T: DataflowTime, D: Row>(rows: VecCollection<'s, T, D, isize>) -> VecCollection<'s, T, D, isize> {
     reduce(rows.map(|row| (row, ())), "distinct", |_, _, out| out.push(((), 1))).map(|(row, ())| row)
 }

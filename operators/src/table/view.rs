@@ -8,9 +8,9 @@ use tidemill_engine::{EventTime, Flow, JobError, Stream};
 use timely::dataflow::scope::Iterative;
 use timely::order::Product;
 
+use super::emitted::{AsChanges, AsUpserts, EmittedLogic};
 use super::readers::{Lineage, Reader};
 use super::relation::Relation;
-use super::told::{AsChanges, AsUpserts, ToldLogic};
 use super::{Change, Row, Upsert};
 
 /// Rows under keys, as they are at each event time. Cheap to clone: clones share what was computed so far.
@@ -161,26 +161,26 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         Table { flow, rows: f(rows, other.rows), lineage: lineage.and(other.lineage) }
     }
 
-    /// Tells how the row of each key changes, for views that have one row per key at most. A key with more at some event
-    /// time gives a dead letter then, and what was told of it stays.
+    /// Emits how the row of each key changes, for views that have one row per key at most. A key with more at some event
+    /// time gives a dead letter then, and what was emitted of it stands.
     ///
     /// * Time, order: one upsert per key and event time at which its row changes, with that event time, once the watermark
     ///   has passed it; those of a key in order.
-    /// * Guarantee: the same after any crash. A program that computes another view tells what differs.
+    /// * Guarantee: the same after any crash. A program that computes another view emits what differs.
     ///
     /// # Errors
     /// When the name is taken or the state cannot be opened.
     pub fn upserts(self, name: &str) -> Result<Stream<'s, Upsert<K, V>>, JobError> {
         let Self { flow, rows, lineage } = self;
-        let told = Output::of(&flow, name, &lineage);
-        let changes = flow.changes(rows.into_rows(), told.restored).key_by(|((key, _), _)| key.clone());
+        let emitted = Output::of(&flow, name, &lineage);
+        let changes = flow.changes(rows.into_rows(), emitted.restored).key_by(|((key, _), _)| key.clone());
         let run = flow.first_epoch().0;
         let output =
-            changes.process(name, Order::Arrival, move |states| ToldLogic::<K, V, AsUpserts>::open(states, run))?;
-        Ok(output.main.with_progress(&told.progress))
+            changes.process(name, Order::Arrival, move |states| EmittedLogic::<K, V, AsUpserts>::open(states, run))?;
+        Ok(output.main.with_progress(&emitted.progress))
     }
 
-    /// Tells which rows come and go, and how many of each.
+    /// Emits which rows come and go, and how many of each.
     ///
     /// * Time, order: one change per row and event time, once the watermark has passed that; what comes and what goes at
     ///   the same event time is in no particular order.
@@ -190,13 +190,13 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
     /// When the name is taken or the state cannot be opened.
     pub fn changes(self, name: &str) -> Result<Stream<'s, Change<K, V>>, JobError> {
         let Self { flow, rows, lineage } = self;
-        let told = Output::of(&flow, name, &lineage);
+        let emitted = Output::of(&flow, name, &lineage);
         let changes =
-            flow.changes(rows.into_rows().map(|row| (row, ())), told.restored).key_by(|((row, ()), _)| row.clone());
+            flow.changes(rows.into_rows().map(|row| (row, ())), emitted.restored).key_by(|((row, ()), _)| row.clone());
         let run = flow.first_epoch().0;
         let output = changes
-            .process(name, Order::Arrival, move |states| ToldLogic::<(K, V), (), AsChanges>::open(states, run))?;
-        Ok(output.main.with_progress(&told.progress))
+            .process(name, Order::Arrival, move |states| EmittedLogic::<(K, V), (), AsChanges>::open(states, run))?;
+        Ok(output.main.with_progress(&emitted.progress))
     }
 }
 

@@ -1,75 +1,83 @@
 //! Which windows a time belongs to, and how sliding ones share slices.
 
+use std::time::Duration;
+
 use tidemill_engine::EventTime;
 
 use super::calendar::{self, Period, Weekday, Zone};
 use super::own::{Own, WindowAssigner};
 use super::span::Window;
+use crate::length::{length_ms, positive_ms};
 
 /// How time is cut into windows.
+///
+/// Lengths are whole milliseconds above zero: others are refused when the operator is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assigner {
-    /// One after the other: [k·size + offset, (k+1)·size + offset).
+    /// Windows that follow each other: [k·size + offset, (k+1)·size + offset).
     Tumbling {
-        /// Length, ms.
-        size_ms: i64,
-        /// Start of one of them, ms: weeks of UTC that begin on a Monday. Days of a time zone are [`Assigner::days`].
-        offset_ms: i64,
+        /// Length of a window.
+        size: Duration,
+        /// Start of one of the windows, after the Unix epoch: four days make weeks of UTC begin on a Monday. Days of a time
+        /// zone are [`Assigner::days`].
+        offset: Duration,
     },
-    /// Of one length, a new one every `slide_ms`: [k·slide + offset, k·slide + offset + size).
+    /// Windows of one length, of which a new one begins every `slide`: [k·slide + offset, k·slide + offset + size).
     Sliding {
-        /// Length, ms.
-        size_ms: i64,
-        /// From start to start, ms.
-        slide_ms: i64,
-        /// Start of one of them, ms.
-        offset_ms: i64,
+        /// Length of a window.
+        size: Duration,
+        /// Length of time from the start of a window to the start of the next one; at most `size`.
+        slide: Duration,
+        /// Start of one of the windows, after the Unix epoch.
+        offset: Duration,
     },
-    /// From the first event of a key until none came for `gap_ms`; windows that overlap are merged.
+    /// Windows from the first event of a key until none has come for `gap`. Windows that overlap are merged.
     Session {
-        /// Silence that ends a session, ms.
-        gap_ms: i64,
+        /// Length of the silence that ends a session.
+        gap: Duration,
     },
-    /// One window that never ends but with the input: to be used with a trigger.
+    /// One window that ends only when the input ends: to be used with a trigger.
     Global,
-    /// So many records of a key, and a new window every so many: told when full. What is not full when input ends is not told.
+    /// Windows of `size` records of a key, of which a new one begins every `every` records. A window fires when it is full; one
+    /// that is not full when the input ends does not fire.
     Count {
-        /// Records in a window.
+        /// Number of records in a window.
         size: u64,
-        /// Records from start to start. Cost: each record goes into size / every windows.
+        /// Number of records from the start of a window to the start of the next one. Cost: each record goes into
+        /// size / every windows.
         every: u64,
     },
     /// Days, weeks, months or years of a time zone, one after the other.
     Calendar {
-        /// Which of them.
+        /// Length of a window, by the calendar.
         period: Period,
-        /// Where.
+        /// Time zone of the calendar.
         zone: Zone,
     },
-    /// As the program cuts them: made of a [`WindowAssigner`].
+    /// Windows as the program cuts them, made of a [`WindowAssigner`].
     Own(Own),
 }
 
 impl Assigner {
-    /// Tumbling windows of this length.
+    /// Returns tumbling windows of this length.
     #[must_use]
-    pub const fn tumbling(size_ms: i64) -> Self {
-        Self::Tumbling { size_ms, offset_ms: 0 }
+    pub const fn tumbling(size: Duration) -> Self {
+        Self::Tumbling { size, offset: Duration::ZERO }
     }
 
-    /// Sliding windows of this length, a new one every `slide_ms`.
+    /// Returns sliding windows of the length `size`, of which a new one begins every `slide`.
     #[must_use]
-    pub const fn sliding(size_ms: i64, slide_ms: i64) -> Self {
-        Self::Sliding { size_ms, slide_ms, offset_ms: 0 }
+    pub const fn sliding(size: Duration, slide: Duration) -> Self {
+        Self::Sliding { size, slide, offset: Duration::ZERO }
     }
 
-    /// Session windows with this gap.
+    /// Returns session windows that end when no event has come for `gap`.
     #[must_use]
-    pub const fn session(gap_ms: i64) -> Self {
-        Self::Session { gap_ms }
+    pub const fn session(gap: Duration) -> Self {
+        Self::Session { gap }
     }
 
-    /// Windows of so many records, one after the other.
+    /// Returns windows of `size` records each, one after the other.
     #[must_use]
     pub const fn count(size: u64) -> Self {
         Self::Count { size, every: size }
@@ -105,34 +113,67 @@ impl Assigner {
         Self::Calendar { period: Period::Year, zone: Zone::named(zone.as_ref()) }
     }
 
-    /// The same windows, moved by so much. Only tumbling and sliding ones can be.
+    /// Moves the windows later by `offset`; to move them earlier, give their length (of sliding ones: their slide) less that
+    /// much. Only tumbling and sliding windows can be moved: others stay as they are.
     #[must_use]
-    pub const fn offset_ms(self, offset_ms: i64) -> Self {
+    pub const fn offset(self, offset: Duration) -> Self {
         match self {
-            Self::Tumbling { size_ms, .. } => Self::Tumbling { size_ms, offset_ms },
-            Self::Sliding { size_ms, slide_ms, .. } => Self::Sliding { size_ms, slide_ms, offset_ms },
+            Self::Tumbling { size, .. } => Self::Tumbling { size, offset },
+            Self::Sliding { size, slide, .. } => Self::Sliding { size, slide, offset },
             other => other,
         }
     }
 
-    /// Whether the lengths make sense.
-    pub(crate) fn check(self) -> Result<(), String> {
-        match self {
-            Self::Tumbling { size_ms, .. } if size_ms <= 0 => Err(format!("tumbling windows of {size_ms} ms")),
-            Self::Sliding { size_ms, slide_ms, .. } if slide_ms <= 0 || size_ms < slide_ms => {
-                Err(format!("sliding windows of {size_ms} ms every {slide_ms} ms: 0 < slide ≤ size"))
+    /// Returns the windows in milliseconds, if their lengths make sense.
+    pub(crate) fn cut(self) -> Result<Cut, String> {
+        Ok(match self {
+            Self::Tumbling { size, offset } => Cut::Tumbling {
+                size_ms: positive_ms("the size of tumbling windows", size)?,
+                offset_ms: length_ms("the offset of tumbling windows", offset)?,
+            },
+            Self::Sliding { size, slide, offset } => {
+                let size_ms = positive_ms("the size of sliding windows", size)?;
+                let slide_ms = positive_ms("the slide of sliding windows", slide)?;
+                if size_ms < slide_ms {
+                    return Err(format!(
+                        "the slide of sliding windows is {slide:?}, above their size of {size:?}: events between them would \
+                         be in no window"
+                    ));
+                }
+                Cut::Sliding { size_ms, slide_ms, offset_ms: length_ms("the offset of sliding windows", offset)? }
             }
-            Self::Session { gap_ms } if gap_ms <= 0 => Err(format!("sessions with a gap of {gap_ms} ms")),
+            Self::Session { gap } => Cut::Session { gap_ms: positive_ms("the gap of sessions", gap)? },
+            Self::Global => Cut::Global,
             Self::Count { size, every } if every == 0 || size < every => {
-                Err(format!("windows of {size} records every {every}: 0 < every ≤ size"))
+                return Err(format!("windows of {size} records every {every}: 0 < every ≤ size"));
             }
-            Self::Calendar { zone, period: _ } => calendar::check(zone),
-            Self::Own(own) => own.0.check(),
-            _ => Ok(()),
-        }
+            Self::Count { size, every } => Cut::Count { size, every },
+            Self::Calendar { period, zone } => {
+                calendar::check(zone)?;
+                Cut::Calendar { period, zone }
+            }
+            Self::Own(own) => {
+                own.0.check()?;
+                Cut::Own(own)
+            }
+        })
     }
+}
 
-    /// All that windows depend on, for manifests and messages.
+/// An [`Assigner`] that makes sense, with its lengths in milliseconds: what is asked for each record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Tumbling { size_ms: i64, offset_ms: i64 },
+    Sliding { size_ms: i64, slide_ms: i64, offset_ms: i64 },
+    Session { gap_ms: i64 },
+    Global,
+    Count { size: u64, every: u64 },
+    Calendar { period: Period, zone: Zone },
+    Own(Own),
+}
+
+impl Cut {
+    /// Everything that the windows depend on, for manifests and messages.
     pub(crate) fn parameters(self) -> String {
         match self {
             Self::Tumbling { size_ms, offset_ms } => format!("tumbling windows of {size_ms} ms{}", moved(offset_ms)),
@@ -306,28 +347,36 @@ mod tests {
 
     use super::*;
 
-    fn windows(assigner: Assigner, time: i64) -> Vec<(i64, i64)> {
+    fn tumbling(size_ms: i64, offset_ms: i64) -> Cut {
+        Cut::Tumbling { size_ms, offset_ms }
+    }
+
+    fn sliding(size_ms: i64, slide_ms: i64, offset_ms: i64) -> Cut {
+        Cut::Sliding { size_ms, slide_ms, offset_ms }
+    }
+
+    fn windows(cut: Cut, time: i64) -> Vec<(i64, i64)> {
         let mut windows = Vec::new();
-        assigner.assign(EventTime(time), |w| windows.push((w.start.0, w.end.0)));
+        cut.assign(EventTime(time), |w| windows.push((w.start.0, w.end.0)));
         windows
     }
 
     #[test]
     fn windows_are_aligned_to_the_epoch_also_before_it() {
-        assert_eq!(windows(Assigner::tumbling(10), 25), [(20, 30)]);
-        assert_eq!(windows(Assigner::tumbling(10), -1), [(-10, 0)]);
-        assert_eq!(windows(Assigner::tumbling(10).offset_ms(3), 22), [(13, 23)]);
-        assert_eq!(windows(Assigner::tumbling(10).offset_ms(-7), 23), [(23, 33)]);
-        assert_eq!(windows(Assigner::sliding(10, 5), 12), [(5, 15), (10, 20)]);
-        assert_eq!(windows(Assigner::sliding(10, 4), 9), [(0, 10), (4, 14), (8, 18)]);
+        assert_eq!(windows(tumbling(10, 0), 25), [(20, 30)]);
+        assert_eq!(windows(tumbling(10, 0), -1), [(-10, 0)]);
+        assert_eq!(windows(tumbling(10, 3), 22), [(13, 23)]);
+        assert_eq!(windows(tumbling(10, -7), 23), [(23, 33)]);
+        assert_eq!(windows(sliding(10, 5, 0), 12), [(5, 15), (10, 20)]);
+        assert_eq!(windows(sliding(10, 4, 0), 9), [(0, 10), (4, 14), (8, 18)]);
     }
 
     #[test]
     fn at_the_ends_of_time_windows_are_shorter() {
-        let (start, end) = windows(Assigner::tumbling(10), i64::MIN)[0];
+        let (start, end) = windows(tumbling(10, 0), i64::MIN)[0];
         assert_eq!((start, end), (i64::MIN, i64::MIN + 8), "-9223372036854775808 is 8 ms before a multiple of 10");
-        assert_eq!(windows(Assigner::tumbling(10), i64::MIN + 8), [(i64::MIN + 8, i64::MIN + 18)]);
-        assert_eq!(windows(Assigner::tumbling(10), i64::MAX), [(i64::MAX - 7, i64::MAX)]);
+        assert_eq!(windows(tumbling(10, 0), i64::MIN + 8), [(i64::MIN + 8, i64::MIN + 18)]);
+        assert_eq!(windows(tumbling(10, 0), i64::MAX), [(i64::MAX - 7, i64::MAX)]);
     }
 
     proptest! {
@@ -336,7 +385,7 @@ mod tests {
             time in -10_000..10_000i64, slide in 1..50i64, more in 0..200i64, offset in -100..100i64,
         ) {
             let size = slide + more;
-            let found = windows(Assigner::sliding(size, slide).offset_ms(offset), time);
+            let found = windows(sliding(size, slide, offset), time);
             let reach = (time.abs() + size + 100) / slide + 2;
             let expected: Vec<(i64, i64)> = (-reach..=reach)
                 .map(|k| (k * slide + offset, k * slide + offset + size))
@@ -354,7 +403,7 @@ mod tests {
             let slice = slices.of(EventTime(time));
             prop_assert!(slice.start.0 <= time && time < slice.end.0);
             // All times of a slice are in the same windows, and the edges outside are not.
-            let of = |time: i64| windows(Assigner::sliding(size, slide).offset_ms(offset), time);
+            let of = |time: i64| windows(sliding(size, slide, offset), time);
             (slice.start.0..slice.end.0).for_each(|other| assert_eq!(of(other), of(time)));
             prop_assert_ne!(of(slice.end.0), of(time));
             let ends: Vec<i64> = of(time).iter().map(|(_, end)| *end).collect();
@@ -371,7 +420,7 @@ mod tests {
 
         #[test]
         fn no_time_makes_it_panic(time: i64, size in 1..i64::MAX, slide in 1..i64::MAX, offset: i64, at: i64) {
-            let found = windows(Assigner::tumbling(size).offset_ms(offset), time);
+            let found = windows(tumbling(size, offset), time);
             prop_assert!(matches!(found[..], [(start, end)] if start <= time && (time < end || end == i64::MAX)));
             let slices = Slices::new(size.max(slide), slide.min(size), offset);
             let slice = slices.of(EventTime(time));

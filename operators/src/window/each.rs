@@ -21,7 +21,7 @@ use super::aggregate::Aggregate;
 use super::assigner::next_multiple;
 use super::result::{WindowContext, tell};
 use super::span::Window;
-use super::spec::{Firing, Mode, TimeDomain, WindowSpec};
+use super::spec::{AccumulationMode, Firing, Plan, TimeDomain};
 
 /// An open window of a key.
 #[derive(Clone, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ type OpenOf<A> = Open<<A as Aggregate>::Accumulator, <A as Aggregate>::Out>;
 type Told<A> = Vec<(Window, Firing, <A as Aggregate>::Out)>;
 
 pub(super) struct EachWindow<K: Key, A: Aggregate> {
-    spec: WindowSpec,
+    plan: Plan,
     aggregate: A,
     open: ValueState<K, VecDeque<OpenOf<A>>>,
 }
@@ -58,12 +58,12 @@ impl<K: Key + Data, A: Aggregate> EachWindow<K, A>
 where
     A::In: Data,
 {
-    pub(super) fn open(states: &mut ParameterStates<'_, K>, spec: WindowSpec, aggregate: A) -> Result<Self, JobError> {
-        Ok(Self { spec, aggregate, open: states.value("windows")? })
+    pub(super) fn open(states: &mut ParameterStates<'_, K>, plan: Plan, aggregate: A) -> Result<Self, JobError> {
+        Ok(Self { plan, aggregate, open: states.value("windows")? })
     }
 
     fn forgotten_at(&self, window: Window) -> EventTime {
-        window.end.plus_ms(self.spec.allowed_lateness_ms)
+        window.end.plus_ms(self.plan.allowed_lateness_ms)
     }
 
     pub(super) fn on_record(&self, ctx: &mut WindowContext<'_, K, A>, record: Record<A::In>) -> Result<(), LogicError> {
@@ -71,24 +71,24 @@ where
             return Ok(());
         }
         let (mut first, mut more) = (None, Vec::new());
-        let time = self.spec.clock.of_record(ctx);
-        self.spec.assigner.assign(time, |window| match &mut first {
+        let time = self.plan.clock.of_record(ctx);
+        self.plan.cut.assign(time, |window| match &mut first {
             none @ None => *none = Some(window),
             Some(_) => more.push(window),
         });
         // Those of the library are right by its tests.
-        if self.spec.assigner.nests()
+        if self.plan.cut.nests()
             && let Some(Window { start, end }) = first.iter().chain(&more).find(|window| !window.holds(time))
         {
-            let parameters = self.spec.assigner.parameters();
+            let parameters = self.plan.cut.parameters();
             let reason = format!("its assigner ({parameters}) gave the window [{start}, {end}) for {time}");
             return Err(LogicError::Record(reason));
         }
         let mut taken = false;
         for window in first.into_iter().chain(more) {
-            let over = self.forgotten_at(window) <= self.spec.clock.now(ctx);
+            let over = self.forgotten_at(window) <= self.plan.clock.now(ctx);
             // A session of a late record may still overlap an open one.
-            if !over || (self.spec.assigner.merges() && self.overlaps_open(ctx, window)?) {
+            if !over || (self.plan.cut.merges() && self.overlaps_open(ctx, window)?) {
                 self.add(ctx, window, &record.data)?;
                 taken = true;
             }
@@ -101,12 +101,12 @@ where
 
     /// Most records are of their key's latest window, and nothing comes of them but a change of its accumulator.
     fn add_to_latest(&self, ctx: &WindowContext<'_, K, A>, record: &A::In) -> Result<bool, LogicError> {
-        let (time, trigger) = (self.spec.clock.of_record(ctx), self.spec.trigger);
-        if !self.spec.assigner.is_end_to_end() || trigger.records.is_some() || trigger.early.is_some() {
+        let (time, trigger) = (self.plan.clock.of_record(ctx), self.plan.trigger);
+        if !self.plan.cut.is_end_to_end() || trigger.records.is_some() || self.plan.early.is_some() {
             return Ok(false);
         }
         // One that may be late may be of a window that is forgotten.
-        let now = self.spec.clock.now(ctx);
+        let now = self.plan.clock.now(ctx);
         if time < now || now == EventTime::MAX {
             return Ok(false);
         }
@@ -125,12 +125,12 @@ where
     }
 
     fn add(&self, ctx: &mut WindowContext<'_, K, A>, window: Window, record: &A::In) -> Result<(), LogicError> {
-        let (clock, trigger) = (self.spec.clock, self.spec.trigger);
+        let (clock, trigger) = (self.plan.clock, self.plan.trigger);
         let (now, time) = (clock.now(ctx), clock.of_record(ctx));
         let (mut told, mut needless) = (Vec::new(), Vec::new());
         let processing = EventTime(ctx.processing_time().0);
         let (timer, early_timer) = self.open.update(ctx, VecDeque::new, |open| {
-            let (at, mut opened) = match self.spec.assigner.merges() {
+            let (at, mut opened) = match self.plan.cut.merges() {
                 true => self.merge_overlapping(open, window, &mut told, &mut needless),
                 false => self.find_or_open(open, window),
             };
@@ -149,7 +149,7 @@ where
                 if trigger.records.is_some_and(|records| slot.untold >= records.get()) {
                     self.fire(slot, Firing::Early, &mut told);
                 }
-                if let Some((every_ms, of)) = trigger.early
+                if let Some((every_ms, of)) = self.plan.early
                     && slot.early_at.is_none()
                     && slot.untold > 0
                 {
@@ -236,10 +236,10 @@ where
 
     fn fire(&self, slot: &mut OpenOf<A>, firing: Firing, told: &mut Told<A>) {
         let value = self.aggregate.finish(&slot.accumulator);
-        match self.spec.mode {
-            Mode::Accumulating => {}
-            Mode::Discarding => slot.accumulator = self.aggregate.empty(),
-            Mode::Retracting => {
+        match self.plan.mode {
+            AccumulationMode::Accumulating => {}
+            AccumulationMode::Discarding => slot.accumulator = self.aggregate.empty(),
+            AccumulationMode::Retracting => {
                 let before = slot.told.replace(Box::new(value.clone()));
                 told.extend(before.map(|before| (slot.window, Firing::Retraction, *before)));
             }
@@ -249,7 +249,7 @@ where
     }
 
     fn tell(&self, ctx: &mut WindowContext<'_, K, A>, told: Told<A>) {
-        told.into_iter().for_each(|(window, firing, value)| tell(ctx, self.spec.clock, window, firing, value));
+        told.into_iter().for_each(|(window, firing, value)| tell(ctx, self.plan.clock, window, firing, value));
     }
 
     /// Time has come to `at` by the clock of `of`.
@@ -260,9 +260,9 @@ where
         at: EventTime,
     ) -> Result<(), LogicError> {
         // At the end of event time nothing is left to wait for, by whatever clock.
-        let ends = of == self.spec.clock || at == EventTime::MAX;
-        let early = self.spec.trigger.early.is_some_and(|(_, clock)| clock == of);
-        let accumulating = self.spec.mode == Mode::Accumulating;
+        let ends = of == self.plan.clock || at == EventTime::MAX;
+        let early = self.plan.early.is_some_and(|(_, clock)| clock == of);
+        let accumulating = self.plan.mode == AccumulationMode::Accumulating;
         let (told, timers, empty) = self.open.update(ctx, VecDeque::new, |open| {
             let (mut told, mut timers) = (Vec::new(), Vec::new());
             if early {
@@ -275,7 +275,7 @@ where
                 }
             }
             if ends {
-                let nests = self.spec.assigner.nests();
+                let nests = self.plan.cut.nests();
                 let ended = |window: Window| window.end <= at;
                 // Those that fired before are in their allowed lateness.
                 let due = open.iter_mut().take_while(|slot| nests || ended(slot.window));
@@ -300,7 +300,7 @@ where
             self.open.remove(ctx)?;
         }
         for timer in timers.into_iter().filter(|timer| *timer > at) {
-            self.spec.clock.set_timer(ctx, timer);
+            self.plan.clock.set_timer(ctx, timer);
         }
         self.tell(ctx, told);
         Ok(())

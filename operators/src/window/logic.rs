@@ -5,12 +5,13 @@ use tidemill_engine::{Data, EventTime, JobError, ProcessingTime, Record};
 use tidemill_state::Key;
 
 use super::aggregate::Aggregate;
-use super::assigner::{Assigner, Slices};
+use super::assigner::{Cut, Slices};
 use super::counted::CountedWindows;
 use super::each::EachWindow;
 use super::result::{WindowContext, Windowed};
 use super::sliced::SlicedWindows;
 use super::spec::{TimeDomain, WindowSpec};
+use crate::length::invalid;
 
 /// The logic of every window operator. Late records go to the side output.
 pub struct WindowLogic<K: Key, A: Aggregate>(Kind<K, A>);
@@ -30,18 +31,18 @@ where
     /// # Errors
     /// When the lengths make no sense, or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, spec: WindowSpec, aggregate: A) -> Result<Self, JobError> {
-        spec.check().map_err(JobError::Invalid)?;
-        let mut states = states.with_parameters(spec.state_parameters(&aggregate.parameters()));
+        let plan = spec.plan().map_err(|fault| invalid(states.operator(), fault))?;
+        let mut states = states.with_parameters(plan.state_parameters(&aggregate.parameters()));
         let states = &mut states;
-        Ok(Self(match spec.assigner {
-            Assigner::Count { size, every } => {
-                Kind::Counted(CountedWindows::open(states, (size, every), spec.clock, aggregate)?)
+        Ok(Self(match plan.cut {
+            Cut::Count { size, every } => {
+                Kind::Counted(CountedWindows::open(states, (size, every), plan.clock, aggregate)?)
             }
-            Assigner::Sliding { size_ms, slide_ms, offset_ms } if spec.shares_slices() => {
+            Cut::Sliding { size_ms, slide_ms, offset_ms } if plan.shares_slices() => {
                 let slices = Slices::new(size_ms, slide_ms, offset_ms);
-                Kind::Sliced(spec.clock, SlicedWindows::open(states, spec, slices, aggregate)?)
+                Kind::Sliced(plan.clock, SlicedWindows::open(states, plan, slices, aggregate)?)
             }
-            _ => Kind::Each(EachWindow::open(states, spec, aggregate)?),
+            _ => Kind::Each(EachWindow::open(states, plan, aggregate)?),
         }))
     }
 

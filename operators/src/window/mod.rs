@@ -38,5 +38,5 @@ pub use result::Windowed;
 #[cfg(feature = "sketches")]
 pub use sketches::{DistinctOf, Quantiles, QuantilesOf, distinct_of, quantiles_of};
 pub use span::Window;
-pub use spec::{Firing, Mode, TimeDomain, Trigger, WindowSpec};
+pub use spec::{AccumulationMode, Firing, TimeDomain, Trigger, WindowSpec};
 pub use stats::{ExactStats, Stats, StatsArray, StatsOf, stats_of};

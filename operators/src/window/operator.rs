@@ -1,5 +1,7 @@
 //! Windows of a keyed stream, as a program declares them.
 
+use std::time::Duration;
+
 use tidemill_engine::shell::Order;
 use tidemill_engine::stream::KeyedStream;
 use tidemill_engine::{Data, JobError, Stream};
@@ -9,7 +11,7 @@ use super::aggregate::Aggregate;
 use super::assigner::Assigner;
 use super::logic::WindowLogic;
 use super::result::Windowed;
-use super::spec::{Mode, TimeDomain, Trigger, WindowSpec};
+use super::spec::{AccumulationMode, TimeDomain, Trigger, WindowSpec};
 
 /// What comes out of a window operator.
 pub struct WindowOutput<'s, K: Key + Data, T: Data, D: Data> {
@@ -44,11 +46,11 @@ pub struct Windows<'s, K: Key, D: Data> {
 }
 
 impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
-    /// How long after its end a window still takes late records, each of which gives a new result.
+    /// Sets how long after its end a window still takes late records, each of which makes it fire again.
     /// Default: not at all.
     #[must_use]
-    pub fn allowed_lateness_ms(mut self, lateness: i64) -> Self {
-        self.spec.allowed_lateness_ms = lateness.max(0);
+    pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
+        self.spec.allowed_lateness = lateness;
         self
     }
 
@@ -68,9 +70,10 @@ impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
         self
     }
 
-    /// What a window that tells more than once makes of what it has told. Default: [`Mode::Accumulating`].
+    /// Sets what a window that fires more than once makes of the results that it has emitted. Default:
+    /// [`AccumulationMode::Accumulating`].
     #[must_use]
-    pub fn mode(mut self, mode: Mode) -> Self {
+    pub fn mode(mut self, mode: AccumulationMode) -> Self {
         self.spec.mode = mode;
         self
     }
@@ -89,11 +92,6 @@ impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
     /// When the lengths make no sense, the name is taken, or the state cannot be opened.
     pub fn aggregate<A: Aggregate<In = D>>(self, aggregate: A) -> Result<WindowOutput<'s, K, A::Out, D>, JobError> {
         let Self { stream, name, spec, order } = self;
-        let at_fault = |error| match error {
-            JobError::Invalid(fault) => JobError::Invalid(format!("operator \"{name}\": {fault}")),
-            other => other,
-        };
-        spec.check().map_err(JobError::Invalid).map_err(at_fault)?;
         let output = stream.process(&name, order, |states| WindowLogic::open(states, spec, aggregate))?;
         Ok(WindowOutput { results: output.main, late: output.side })
     }

@@ -11,6 +11,7 @@ use super::span::Window;
 ///
 /// ```
 /// use tidemill_engine::EventTime;
+/// use tidemill_engine::time::hours;
 /// use tidemill_operators::window::{Assigner, Window, WindowAssigner};
 ///
 /// /// Three shifts a day, in UTC, and the day as a whole.
@@ -18,10 +19,9 @@ use super::span::Window;
 ///
 /// impl WindowAssigner for Shifts {
 ///     fn assign(&self, time: EventTime, found: &mut dyn FnMut(Window)) {
-///         for hours in [8, 24] {
-///             let length = hours * 3_600_000;
-///             let start = EventTime(time.0 - time.0.rem_euclid(length));
-///             found(Window { start, end: start.plus_ms(length) });
+///         for length in [hours(8), hours(24)] {
+///             let start = EventTime(time.0 - time.0.rem_euclid(length.as_millis() as i64));
+///             found(Window { start, end: start + length });
 ///         }
 ///     }
 ///

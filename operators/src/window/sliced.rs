@@ -24,7 +24,7 @@ use super::aggregate::Aggregate;
 use super::assigner::Slices;
 use super::result::{WindowContext, tell};
 use super::span::Window;
-use super::spec::{Firing, WindowSpec};
+use super::spec::{Firing, Plan};
 use crate::search::first_where;
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ impl<A> Stacks<A> {
 }
 
 pub(super) struct SlicedWindows<K: Key, A: Aggregate> {
-    spec: WindowSpec,
+    plan: Plan,
     slices: Slices,
     aggregate: A,
     state: ListState<K, Slice<A::Accumulator>, Beside<A::Accumulator>>,
@@ -84,20 +84,20 @@ where
 {
     pub(super) fn open(
         states: &mut ParameterStates<'_, K>,
-        spec: WindowSpec,
+        plan: Plan,
         slices: Slices,
         aggregate: A,
     ) -> Result<Self, JobError> {
-        Ok(Self { spec, slices, aggregate, state: states.list_with_header("slices")? })
+        Ok(Self { plan, slices, aggregate, state: states.list_with_header("slices")? })
     }
 
     /// When nothing of a slice is needed any more.
     fn forgotten_at(&self, slice: Window) -> EventTime {
-        self.slices.last_end_of(slice).plus_ms(self.spec.allowed_lateness_ms)
+        self.slices.last_end_of(slice).plus_ms(self.plan.allowed_lateness_ms)
     }
 
     pub(super) fn on_record(&self, ctx: &mut WindowContext<'_, K, A>, record: Record<A::In>) -> Result<(), LogicError> {
-        let clock = self.spec.clock;
+        let clock = self.plan.clock;
         let (now, time) = (clock.now(ctx), clock.of_record(ctx));
         if time <= now && self.forgotten_at(self.slices.of(time)) <= now {
             ctx.side(record.data);
@@ -166,7 +166,7 @@ where
         if slice.end > now {
             return told;
         }
-        let forgotten = now.plus_ms(-self.spec.allowed_lateness_ms);
+        let forgotten = now.plus_ms(-self.plan.allowed_lateness_ms);
         let mut end = self.slices.first_end_after(EventTime::MIN, slice);
         if end <= forgotten {
             end = self.slices.first_end_after(forgotten, slice);
@@ -191,14 +191,14 @@ where
 
     /// Time has come to `at`: windows end, and what is left of them is forgotten.
     pub(super) fn on_time(&self, ctx: &mut WindowContext<'_, K, A>, at: EventTime) -> Result<(), LogicError> {
-        let clock = self.spec.clock;
+        let clock = self.plan.clock;
         let (told, next) = self.state.with(ctx, |log| {
             // Nearly always one.
             let mut told = SmallVec::<[_; 1]>::new();
             while let Some(due) = log.header().next.filter(|next| *next <= at) {
                 let (beside, queue) = log.parts();
                 let window = self.slices.ending_at(due);
-                if self.spec.allowed_lateness_ms == 0
+                if self.plan.allowed_lateness_ms == 0
                     || due == EventTime::MAX
                     || self.slices.first_end_after(due.plus_ms(-1), window) == due
                 {
@@ -284,7 +284,7 @@ where
 
     /// Lets go of slices that no window will tell of any more.
     fn forget(&self, beside: &mut Beside<A::Accumulator>, queue: &mut Queue<Slice<A::Accumulator>>, at: EventTime) {
-        let kept_from = self.slices.first_held_after(at, self.spec.allowed_lateness_ms);
+        let kept_from = self.slices.first_held_after(at, self.plan.allowed_lateness_ms);
         let over = |slice: &Slice<A::Accumulator>| i128::from(slice.window.start.0) < kept_from;
         while queue.front().is_some_and(over) {
             queue.pop_front();

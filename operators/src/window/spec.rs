@@ -1,18 +1,20 @@
 //! What can be said of a window operator: by which clock, when it tells, what it tells, how late records may be.
 
-use std::fmt;
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::Context;
 use tidemill_engine::{EventTime, ProcessingTime};
 use tidemill_state::{Key, Parameters};
 
-use super::assigner::Assigner;
+use super::assigner::{Assigner, Cut};
 use super::calendar::tzdata_version;
+use crate::length::{length_ms, positive_ms};
 
 /// The clock that windows go by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TimeDomain {
     /// The records' own time, and the watermark: the same answers in any replay.
     #[default]
@@ -68,7 +70,7 @@ impl TimeDomain {
 /// When a window tells its result besides on time, when the watermark passes its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trigger {
-    pub(crate) early: Option<(i64, TimeDomain)>,
+    pub(crate) early: Option<(Duration, TimeDomain)>,
     pub(crate) records: Option<NonZeroU64>,
     pub(crate) late_at_end: bool,
 }
@@ -80,10 +82,10 @@ impl Trigger {
         Self { early: None, records: None, late_at_end: false }
     }
 
-    /// Also early, at each multiple of `every_ms` in this clock, if something came since.
+    /// Fires early, too: at each multiple of `every` by this clock at which records have come since the window last fired.
     #[must_use]
-    pub const fn early_every_ms(mut self, every_ms: i64, clock: TimeDomain) -> Self {
-        self.early = Some((every_ms, clock));
+    pub const fn early_every(mut self, every: Duration, clock: TimeDomain) -> Self {
+        self.early = Some((every, clock));
         self
     }
 
@@ -102,23 +104,9 @@ impl Trigger {
     }
 }
 
-impl fmt::Display for Trigger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { early, records, late_at_end } = self;
-        f.write_str("on time")?;
-        if let Some((every_ms, clock)) = early {
-            write!(f, ", early every {every_ms} ms of {}", clock.name())?;
-        }
-        if let Some(records) = records {
-            write!(f, ", early every {records} records")?;
-        }
-        f.write_str(if *late_at_end { ", late ones together" } else { "" })
-    }
-}
-
-/// What a window that tells more than once makes of what it has told.
+/// What a window that fires more than once makes of the results that it has emitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum AccumulationMode {
     /// Each result is of all records so far and replaces the one before.
     #[default]
     Accumulating,
@@ -130,6 +118,7 @@ pub enum Mode {
 
 /// Why a window told a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Firing {
     /// Its trigger said so before its time.
     Early,
@@ -148,12 +137,12 @@ pub struct WindowSpec {
     pub assigner: Assigner,
     /// By which clock.
     pub clock: TimeDomain,
-    /// How long after its end a window still takes late records, ms.
-    pub allowed_lateness_ms: i64,
+    /// How long after its end a window still takes late records.
+    pub allowed_lateness: Duration,
     /// When it tells.
     pub trigger: Trigger,
     /// What it tells.
-    pub mode: Mode,
+    pub mode: AccumulationMode,
 }
 
 impl WindowSpec {
@@ -163,26 +152,67 @@ impl WindowSpec {
         Self {
             assigner,
             clock: TimeDomain::Event,
-            allowed_lateness_ms: 0,
+            allowed_lateness: Duration::ZERO,
             trigger: Trigger::on_watermark(),
-            mode: Mode::Accumulating,
+            mode: AccumulationMode::Accumulating,
         }
     }
 
-    /// Everything that is kept of windows depends on all of this: when their timers are set, what has been told, which records
-    /// are in them.
+    /// Returns what the operator goes by, if all of it makes sense.
+    pub(crate) fn plan(&self) -> Result<Plan, String> {
+        let Self { assigner, clock, allowed_lateness, trigger, mode } = *self;
+        let cut = assigner.cut()?;
+        let allowed_lateness_ms = length_ms("the allowed lateness of windows", allowed_lateness)?;
+        let early = match trigger.early {
+            Some((every, of)) => Some((positive_ms("the interval of a trigger's early results", every)?, of)),
+            None => None,
+        };
+        if clock == TimeDomain::Processing && matches!(early, Some((_, TimeDomain::Event))) {
+            return Err(
+                "windows of processing time fire early by processing time: event time says nothing of them".into()
+            );
+        }
+        let counted = matches!(cut, Cut::Count { .. });
+        if counted && (trigger != Trigger::on_watermark() || mode != AccumulationMode::Accumulating) {
+            return Err("count windows fire when they are full: they take no trigger and no mode".to_owned());
+        }
+        Ok(Plan { cut, clock, allowed_lateness_ms, trigger, early, mode })
+    }
+}
+
+/// A [`WindowSpec`] that makes sense, with its lengths in milliseconds: what is asked for each record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(super) cut: Cut,
+    pub(super) clock: TimeDomain,
+    pub(super) allowed_lateness_ms: i64,
+    pub(super) trigger: Trigger,
+    /// How often the trigger fires early, in milliseconds.
+    pub(super) early: Option<(i64, TimeDomain)>,
+    pub(super) mode: AccumulationMode,
+}
+
+impl Plan {
+    /// Everything that is kept of windows depends on all of this: when their timers are set, what has been emitted, which
+    /// records are in them.
     fn describe(&self, aggregate: &str) -> String {
-        let Self { assigner, clock, allowed_lateness_ms, trigger, mode } = self;
-        let (windows, clock) = (assigner.parameters(), clock.name());
+        let Self { cut, clock, allowed_lateness_ms, trigger, early, mode } = self;
+        let (windows, clock) = (cut.parameters(), clock.name());
+        let early =
+            early.map_or_else(String::new, |(every_ms, of)| format!(", early every {every_ms} ms of {}", of.name()));
+        let records = trigger.records.map_or_else(String::new, |records| format!(", early every {records} records"));
+        let late = if trigger.late_at_end { ", late ones together" } else { "" };
         let of = if aggregate.is_empty() { String::new() } else { format!(", {aggregate}") };
-        format!("{windows} of {clock}, allowed lateness {allowed_lateness_ms} ms, told {trigger}, {mode:?}{of}")
+        format!(
+            "{windows} of {clock}, allowed lateness {allowed_lateness_ms} ms, fired on time{early}{records}{late}, {mode:?}{of}"
+        )
     }
 
     /// What the state of the windows was made with. `aggregate` is what is to be known of the aggregate.
     pub(crate) fn state_parameters(&self, aggregate: &str) -> Parameters {
         const STATES: &[&str] = &["windows", "slices", "counted"];
         let text = self.describe(aggregate);
-        if !matches!(self.assigner, Assigner::Calendar { .. }) {
+        if !matches!(self.cut, Cut::Calendar { .. }) {
             return Parameters::new(text).of_one_of(STATES);
         }
         // Time zones change their rules now and then, for times to come. Windows that are open keep the bounds they have.
@@ -191,49 +221,32 @@ impl WindowSpec {
         Parameters::new(now).or_from(move |stored| stored.starts_with(&prefix)).of_one_of(STATES)
     }
 
-    pub(crate) fn check(&self) -> Result<(), String> {
-        self.assigner.check()?;
-        if let Some((every_ms, _)) = self.trigger.early
-            && every_ms <= 0
-        {
-            return Err(format!("a trigger every {every_ms} ms"));
-        }
-        if self.clock == TimeDomain::Processing && matches!(self.trigger.early, Some((_, TimeDomain::Event))) {
-            return Err(
-                "windows of processing time tell early by processing time: event time says nothing of them".into()
-            );
-        }
-        let counted = matches!(self.assigner, Assigner::Count { .. });
-        if counted && (self.trigger != Trigger::on_watermark() || self.mode != Mode::Accumulating) {
-            return Err("count windows tell when they are full: they take no trigger and no mode".to_owned());
-        }
-        Ok(())
-    }
-
     /// Whether windows may share slices: each tells on time only, or once more with each late record.
     pub(crate) fn shares_slices(&self) -> bool {
-        self.trigger == Trigger::on_watermark() && self.mode == Mode::Accumulating
+        self.trigger == Trigger::on_watermark() && self.mode == AccumulationMode::Accumulating
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tidemill_engine::time::millis;
+
     use super::*;
 
     #[test]
     fn windows_of_processing_time_do_not_tell_early_by_event_time() {
         let early = |clock, of| WindowSpec {
             clock,
-            trigger: Trigger::on_watermark().early_every_ms(10, of),
-            ..WindowSpec::new(Assigner::tumbling(100))
+            trigger: Trigger::on_watermark().early_every(millis(10), of),
+            ..WindowSpec::new(Assigner::tumbling(millis(100)))
         };
-        assert!(early(TimeDomain::Processing, TimeDomain::Event).check().is_err());
+        assert!(early(TimeDomain::Processing, TimeDomain::Event).plan().is_err());
         for (clock, of) in [
             (TimeDomain::Event, TimeDomain::Event),
             (TimeDomain::Event, TimeDomain::Processing),
             (TimeDomain::Processing, TimeDomain::Processing),
         ] {
-            assert_eq!(early(clock, of).check(), Ok(()));
+            assert!(early(clock, of).plan().is_ok());
         }
     }
 }

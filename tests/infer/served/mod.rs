@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidemill::operators::infer::server::{Circuit, ServedModel, ServerCounts, ServerSettings};
-use tidemill::operators::infer::{ElementType, OutputRow, Row, TensorSpec};
+use tidemill::operators::infer::{ElementType, InputRow, OutputRow, TensorSpec};
 use tidemill::prelude::*;
 
 use crate::fake::{Act, run, settings, threads};
@@ -55,10 +55,10 @@ proptest! {
         let default_score = with_default.then_some(-1.0);
         let ran = run(items.clone(), 1, &model, &InferSettings { default_score, ..settings(batch, threads(count, true)) });
         let (good, bad) = good_and_bad(&items);
-        prop_assert_eq!(ran.ids(Source::Model), good, "{}", url);
-        let lost = if with_default { ran.ids(Source::Default) } else { ran.dead_ids() };
+        prop_assert_eq!(ran.ids(ScoreOrigin::Model), good, "{}", url);
+        let lost = if with_default { ran.ids(ScoreOrigin::Default) } else { ran.dead_ids() };
         prop_assert_eq!(&lost, &bad);
-        for scored in ran.scored.iter().filter(|scored| scored.source == Source::Model) {
+        for scored in ran.scored.iter().filter(|scored| scored.origin == ScoreOrigin::Model) {
             let wish = &scored.record.wish;
             prop_assert_eq!(scored.score.to_bits(), score(&[wish.id as f32, wish.act as f32]).to_bits());
         }
@@ -75,7 +75,7 @@ fn a_served_model_that_takes_four_rows_is_given_four() {
     let model = connect(&format!("oip+http://127.0.0.1:{port}/m"));
     let items: Vec<_> = (0..50).map(|id| crate::fake::item(id, Act::Score)).collect();
     let ran = run(items, 1, &model, &settings(7, threads(1, true)));
-    assert_eq!(ran.ids(Source::Model), (0..50).collect::<Vec<u64>>(), "{:?}", ran.dead);
+    assert_eq!(ran.ids(ScoreOrigin::Model), (0..50).collect::<Vec<u64>>(), "{:?}", ran.dead);
     assert!(ran.scored.iter().all(|scored| scored.score == score(&[scored.record.id as f32, 0.0])));
 }
 
@@ -117,7 +117,7 @@ fn small_types_go_to_a_server_and_come_back() {
     let (out_sink, dead_sink, served) = (out.clone(), dead.clone(), model.clone());
     Job::new("small", crate::fake::args(1))
         .run(move |flow| {
-            let encode = |n: &i64, row: &mut Row<'_>| row.i32(0, &[*n as i32]);
+            let encode = |n: &i64, row: &mut InputRow<'_>| row.i32(0, &[*n as i32]);
             let decode = |row: &OutputRow<'_>| match (row.f16(0), row.u8(1)) {
                 ([half], [code]) => Ok((half.to_f32(), *code)),
                 _ => Err("not one of each".to_owned()),

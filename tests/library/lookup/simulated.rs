@@ -82,7 +82,6 @@ fn simulated(sim: &mut Simulation, seen: &Seen) {
         max_batch_size: sim.draw(1..40),
         cache_rows: sim.draw(0..80),
         ttl: Duration::from_millis(sim.draw(1..100)),
-        clock: sim.clock(),
         ..LookupSettings::default()
     };
     let pool = PoolSettings {

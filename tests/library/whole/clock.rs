@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
+use tidemill::engine::time::in_ms;
 use tidemill::prelude::*;
 use tidemill::testing::{TestSink, TestSource};
 
 use super::{Script, grouped, scripts, world};
-use testkit::script::{Event, cases, sorted};
+use testkit::script::{Event, cases, ms, sorted};
 
 /// Longer than any run.
 const DAY_MS: i64 = 86_400_000;
@@ -50,7 +51,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             slide_ms,
             overlap,
             gap_ms,
-            rate: Rate { records, per_ms, clock: TimeDomain::Processing },
+            rate: Rate { records, per: ms(per_ms), clock: TimeDomain::Processing },
         },
     )
 }
@@ -87,13 +88,13 @@ fn build(
             .sink(&format!("{name}-out"), sink)?;
         Ok::<_, JobError>(windows.late)
     };
-    windows("tumbling", Assigner::tumbling(size_ms), &sinks.tumbling)?
-        .union(windows("sliding", Assigner::sliding(slide_ms * overlap, slide_ms), &sinks.sliding)?)
-        .union(windows("sessions", Assigner::session(gap_ms), &sinks.sessions)?)
+    windows("tumbling", Assigner::tumbling(ms(size_ms)), &sinks.tumbling)?
+        .union(windows("sliding", Assigner::sliding(ms(slide_ms * overlap), ms(slide_ms)), &sinks.sliding)?)
+        .union(windows("sessions", Assigner::session(ms(gap_ms)), &sinks.sessions)?)
         .sink("late", &sinks.late)?;
     let throttled = events.clone().key_by(|seen| seen.key).throttle("throttle", rate)?;
     for (name, stream, sink) in
-        [("passed", throttled.passed, &sinks.passed), ("excess", throttled.excess, &sinks.excess)]
+        [("passed", throttled.results, &sinks.passed), ("excess", throttled.excess, &sinks.excess)]
     {
         let after = clock.clone();
         stream.map(move |what| Told { told: after.processing_time().0, what }).sink(name, sink)?;
@@ -176,19 +177,20 @@ fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), Test
     let (passed, excess) = (sinks.passed.output(), sinks.excess.output());
     let ids = passed.iter().chain(&excess).map(|told| told.what.id).collect();
     prop_assert_eq!(sorted(ids), (0..script.events.len() as u32).collect::<Vec<_>>());
+    let per_ms = in_ms(rate.per);
     let (records, mut excess) = (rate.records as usize, grouped(excess, |told| told.what.key));
     for (key, passed) in grouped(passed, |told| told.what.key) {
         let excess = excess.remove(&key).unwrap_or_default();
-        if rate.per_ms == DAY_MS {
+        if per_ms == DAY_MS {
             prop_assert_eq!(passed.len(), records.min(passed.len() + excess.len()));
         }
         // Two times so many are of two lengths of time, and there is one in between: but for one alone, which begins its own.
         let apart = if records == 1 { 1 } else { 2 * records };
         for far in passed.windows(apart + 1) {
-            prop_assert!(far[apart].told - far[0].what.came >= rate.per_ms, "{:?}", far);
+            prop_assert!(far[apart].told - far[0].what.came >= per_ms, "{:?}", far);
         }
         for Told { told, what } in excess {
-            let near = |other: &&Told<Seen>| other.what.came <= told && what.came - rate.per_ms < other.told;
+            let near = |other: &&Told<Seen>| other.what.came <= told && what.came - per_ms < other.told;
             prop_assert!(passed.iter().filter(near).count() >= records, "{:?} after {:?}", what, passed);
         }
     }

@@ -8,7 +8,7 @@ use tidemill::testing::{TestSink, TestSource};
 
 use super::{Script, grouped, scripts, world};
 use crate::windows::{Ids, sessions_of};
-use testkit::script::{Event, cases, sorted};
+use testkit::script::{Event, cases, ms, sorted};
 
 type Results = TestSink<Windowed<u8, Vec<u32>>>;
 
@@ -17,7 +17,7 @@ type Results = TestSink<Windowed<u8, Vec<u32>>>;
 struct Settings {
     /// A global window tells every so many records.
     told_every: u64,
-    mode: Mode,
+    mode: AccumulationMode,
     /// Count windows.
     size: u64,
     every: u64,
@@ -26,7 +26,11 @@ struct Settings {
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    let mode = prop_oneof![Just(Mode::Accumulating), Just(Mode::Discarding), Just(Mode::Retracting)];
+    let mode = prop_oneof![
+        Just(AccumulationMode::Accumulating),
+        Just(AccumulationMode::Discarding),
+        Just(AccumulationMode::Retracting)
+    ];
     (1..6_u64, mode, 1..5_u64, 0..6_u64, 1..25_i64, 1..60_i64).prop_map(
         |(told_every, mode, every, more, gap_ms, horizon_ms)| Settings {
             told_every,
@@ -62,15 +66,15 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks, settings: S
     global.results.sink("global-out", &sinks.global)?;
     let counted = keyed().window("counted", Assigner::Count { size, every }).aggregate(Ids)?;
     counted.results.sink("counted-out", &sinks.counted)?;
-    let sessions = keyed().window("sessions", Assigner::session(gap_ms)).aggregate(Ids)?;
+    let sessions = keyed().window("sessions", Assigner::session(ms(gap_ms))).aggregate(Ids)?;
     sessions.results.sink("sessions-out", &sinks.sessions)?;
     sessions.late.sink("late", &sinks.late)?;
     // Takes whatever comes, and takes back what does not hold any more.
-    let told_again = keyed().window("told-again", Assigner::session(gap_ms)).allowed_lateness_ms(1_000_000);
-    let told_again = told_again.mode(Mode::Retracting).aggregate(Ids)?;
+    let told_again = keyed().window("told-again", Assigner::session(ms(gap_ms))).allowed_lateness(secs(1000));
+    let told_again = told_again.mode(AccumulationMode::Retracting).aggregate(Ids)?;
     told_again.results.sink("told-again-out", &sinks.told_again)?;
-    let unique = keyed().deduplicate("unique", horizon_ms)?;
-    unique.first.sink("first", &sinks.first)?;
+    let unique = keyed().deduplicate("unique", ms(horizon_ms))?;
+    unique.results.sink("first", &sinks.first)?;
     unique.duplicates.sink("duplicates", &sinks.duplicates)?;
     global.late.union(counted.late).union(told_again.late).sink("never-late", &sinks.never_late)
 }
@@ -85,20 +89,20 @@ fn told(results: &Results) -> BTreeMap<u8, Vec<Windowed<u8, Vec<u32>>>> {
 }
 
 /// In what sizes a key of so many records is told, and why.
-fn firings(records: usize, every: usize, mode: Mode) -> Vec<(Firing, usize)> {
+fn firings(records: usize, every: usize, mode: AccumulationMode) -> Vec<(Firing, usize)> {
     let mut firings = Vec::new();
     for now in (every..=records).step_by(every) {
-        if mode == Mode::Retracting && now > every {
+        if mode == AccumulationMode::Retracting && now > every {
             firings.push((Firing::Retraction, now - every));
         }
-        firings.push((Firing::Early, if mode == Mode::Discarding { every } else { now }));
+        firings.push((Firing::Early, if mode == AccumulationMode::Discarding { every } else { now }));
     }
     let rest = records % every;
     match mode {
-        Mode::Accumulating => firings.push((Firing::OnTime, records)),
+        AccumulationMode::Accumulating => firings.push((Firing::OnTime, records)),
         _ if rest == 0 => {}
-        Mode::Discarding => firings.push((Firing::OnTime, rest)),
-        Mode::Retracting => {
+        AccumulationMode::Discarding => firings.push((Firing::OnTime, rest)),
+        AccumulationMode::Retracting => {
             firings.extend((records > rest).then_some((Firing::Retraction, records - rest)));
             firings.push((Firing::OnTime, records));
         }
@@ -120,7 +124,7 @@ fn check_global(script: &Script, exact: bool, results: &Results, settings: Setti
                 prop_assert_eq!(&result.value, &before);
                 continue;
             }
-            if settings.mode == Mode::Discarding {
+            if settings.mode == AccumulationMode::Discarding {
                 before.extend(&result.value);
             } else {
                 prop_assert!(

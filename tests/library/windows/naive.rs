@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use tidemill::engine::time::in_ms;
 use tidemill::operators::window::WindowSpec;
 use tidemill::prelude::*;
 
 use super::sessions::Sessions;
-use testkit::script::{Event, Step, sorted};
+use testkit::script::{Event, Step, ms, sorted};
 
 pub type Told = (u8, Window, Firing, Vec<u32>);
 
@@ -22,7 +23,7 @@ impl Tells {
     pub fn trigger(self) -> Trigger {
         let mut trigger = Trigger::on_watermark();
         if let Some((every_ms, of)) = self.early {
-            trigger = trigger.early_every_ms(every_ms, of);
+            trigger = trigger.early_every(ms(every_ms), of);
         }
         if let Some(records) = self.records {
             trigger = trigger.every_records(records as u64);
@@ -54,11 +55,12 @@ fn window(start: i128, end: i128) -> Window {
 /// All windows of a time, by trying.
 pub fn windows_of(assigner: Assigner, time: i64) -> Vec<Window> {
     let (size, slide, offset) = match assigner {
-        Assigner::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms),
-        Assigner::Sliding { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms),
+        Assigner::Tumbling { size, offset } => (size, size, offset),
+        Assigner::Sliding { size, slide, offset } => (size, slide, offset),
         other => panic!("{other:?}"),
     };
-    let (time, size, slide, offset) = (i128::from(time), i128::from(size), i128::from(slide), i128::from(offset));
+    let [size, slide, offset] = [size, slide, offset].map(|length| length.as_millis() as i128);
+    let time = i128::from(time);
     let near = (time - offset) / slide;
     let starts = (near - size / slide - 2..near + 2).map(|k| k * slide + offset);
     let mut windows: Vec<Window> =
@@ -82,7 +84,7 @@ impl Naive {
     pub fn told(steps: &[Step], spec: WindowSpec) -> Self {
         match spec.assigner {
             Assigner::Session { .. } => Sessions::told(steps, spec, Tells::default()),
-            assigner => Self::fixed(steps, assigner, spec.allowed_lateness_ms),
+            assigner => Self::fixed(steps, assigner, in_ms(spec.allowed_lateness)),
         }
     }
 
@@ -137,12 +139,12 @@ impl Naive {
         let tell = |told: &mut Vec<Told>, (key, window): (u8, Window), open: &mut Open, firing: Firing| {
             let untold = std::mem::take(&mut open.untold);
             match spec.mode {
-                Mode::Discarding => return told.push((key, window, firing, sorted(untold))),
-                Mode::Retracting => {
+                AccumulationMode::Discarding => return told.push((key, window, firing, sorted(untold))),
+                AccumulationMode::Retracting => {
                     told.extend(open.told.take().map(|before| (key, window, Firing::Retraction, before)));
                     open.told = Some(sorted(open.ids.clone()));
                 }
-                Mode::Accumulating => {}
+                AccumulationMode::Accumulating => {}
             }
             told.push((key, window, firing, sorted(open.ids.clone())));
         };
@@ -150,7 +152,7 @@ impl Naive {
         for step in steps.iter().chain([&end]) {
             match *step {
                 Step::Event(Event { time, id, key, .. }) => {
-                    let alive = |window: &Window| window.end.plus_ms(spec.allowed_lateness_ms).0 > watermark;
+                    let alive = |window: &Window| (window.end + spec.allowed_lateness).0 > watermark;
                     let windows: Vec<Window> = windows_of(spec.assigner, time).into_iter().filter(alive).collect();
                     if windows.is_empty() {
                         naive.late.push(id);
@@ -192,16 +194,16 @@ impl Naive {
                             tell(&mut naive.told, *window, slot, Firing::Early);
                         }
                         let ends = watermark < window.1.end.0 && window.1.end.0 <= next;
-                        if ends && (spec.mode == Mode::Accumulating || !slot.untold.is_empty()) {
+                        if ends && (spec.mode == AccumulationMode::Accumulating || !slot.untold.is_empty()) {
                             tell(&mut naive.told, *window, slot, Firing::OnTime);
                         }
-                        let over = window.1.end.plus_ms(spec.allowed_lateness_ms).0 <= next;
+                        let over = (window.1.end + spec.allowed_lateness).0 <= next;
                         if over && !slot.untold.is_empty() {
                             tell(&mut naive.told, *window, slot, Firing::Late);
                         }
                     }
                     watermark = next;
-                    open.retain(|(_, window), _| window.end.plus_ms(spec.allowed_lateness_ms).0 > watermark);
+                    open.retain(|(_, window), _| (window.end + spec.allowed_lateness).0 > watermark);
                 }
                 _ => {}
             }

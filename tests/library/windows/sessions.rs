@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidemill::engine::time::in_ms;
 use tidemill::operators::window::WindowSpec;
 use tidemill::prelude::*;
 
@@ -63,7 +64,8 @@ pub struct Sessions {
 impl Sessions {
     /// What sessions as `spec` has them tell, with the trigger of `tells`.
     pub fn told(steps: &[Step], spec: WindowSpec, tells: Tells) -> Naive {
-        let Assigner::Session { gap_ms: gap } = spec.assigner else { panic!("{:?}", spec.assigner) };
+        let Assigner::Session { gap } = spec.assigner else { panic!("{:?}", spec.assigner) };
+        let gap = in_ms(gap);
         let (keys, naive) = Default::default();
         let mut sessions = Self { spec, gap, tells, keys, watermark: i64::MIN, clock: 0, naive };
         for step in steps.iter().chain([&Step::Watermark(i64::MAX)]) {
@@ -78,7 +80,7 @@ impl Sessions {
     }
 
     fn forgotten_at(&self, window: Window) -> i64 {
-        window.end.plus_ms(self.spec.allowed_lateness_ms).0
+        (window.end + self.spec.allowed_lateness).0
     }
 
     fn on_event(&mut self, Event { time, id, key, .. }: Event) {
@@ -122,8 +124,8 @@ impl Sessions {
         let kept = self.keys.get_mut(&key).unwrap();
         let untold = kept.untold(ids);
         untold.iter().for_each(|id| _ = kept.untold.remove(id));
-        let told = if self.spec.mode == Mode::Discarding { untold } else { ids.to_vec() };
-        if self.spec.mode == Mode::Retracting {
+        let told = if self.spec.mode == AccumulationMode::Discarding { untold } else { ids.to_vec() };
+        if self.spec.mode == AccumulationMode::Retracting {
             let before = kept.standing.insert(window, told.clone());
             self.naive.told.extend(before.map(|before| (key, window, Firing::Retraction, before)));
         }
@@ -161,7 +163,7 @@ impl Sessions {
         self.early(TimeDomain::Event, next);
         for (key, (window, ids)) in self.all() {
             let ends = self.watermark < window.end.0 && window.end.0 <= next;
-            if ends && (self.spec.mode == Mode::Accumulating || !self.keys[&key].untold(&ids).is_empty()) {
+            if ends && (self.spec.mode == AccumulationMode::Accumulating || !self.keys[&key].untold(&ids).is_empty()) {
                 self.tell(key, window, &ids, Firing::OnTime);
             }
             if self.forgotten_at(window) <= next {

@@ -43,6 +43,7 @@ impl Default for CircuitSettings {
 /// Where a circuit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Circuit {
     /// Calls are made.
     Closed,

@@ -40,6 +40,7 @@ pub struct ServerSettings {
 /// What an error of the server's own means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ServerErrors {
     /// The server fails: the whole batch goes to the fallback, and the circuit may open.
     #[default]

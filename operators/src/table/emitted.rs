@@ -1,11 +1,12 @@
-//! What an output of a view has told, so that it tells each change once, also across restores.
+//! What an output of a view has emitted, so that it emits each change once, also across restores.
 //!
 //! ```text
-//! changes of the view ─▶ gathered per event time ─▶ watermark passes it ─▶ net ─▶ rows now ─▶ what differs from told
+//! changes of the view ─▶ gathered per event time ─▶ watermark passes it ─▶ net ─▶ rows now ─▶ what differs from the emitted
 //! ```
-//! What is gathered is not stored: after a restore differential computes it again. Then a key's rows add up from nothing
-//! (another `run`), and what was told before is only compared with, once the watermark is where it was told: what differs is
-//! told, which is nothing unless the program has changed. Keys that the new run never mentions are looked at by a timer.
+//! The changes that are gathered are not stored: after a restore differential computes them again. Then a key's rows add up from
+//! nothing (another `run`), and what was emitted before is only compared with them, once the watermark is where it was emitted.
+//! What differs is emitted, which is nothing unless the program has changed. A timer visits the keys that the new run never
+//! mentions.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -31,56 +32,56 @@ pub struct Change<K, V> {
 /// Rows of a key, each with how often it is there; sorted.
 type Multiset<V> = Vec<(V, isize)>;
 
-/// How an output tells what has changed of a key.
-pub trait RowsTold<K, V>: 'static {
-    /// What is told.
+/// How an output emits what has changed of a key.
+pub trait RowsEmitted<K, V>: 'static {
+    /// What is emitted.
     type Out: tidemill_engine::Data;
 
-    /// Tells that the rows of `key` are `now`, and were told to be `told`.
+    /// Emits to `out` that the rows of `key` are `now`; as emitted before, they were `emitted`.
     ///
     /// # Errors
-    /// Why that cannot be told. What was told stays what it was.
-    fn tell(key: &K, told: &Multiset<V>, now: &Multiset<V>, out: impl FnMut(Self::Out)) -> Result<(), String>;
+    /// Why that cannot be emitted. What was emitted before stands.
+    fn emit(key: &K, emitted: &Multiset<V>, now: &Multiset<V>, out: impl FnMut(Self::Out)) -> Result<(), String>;
 }
 
-/// Tells the row of a key: there is one at most.
+/// Emits the row of a key, which has one at most.
 pub struct AsUpserts;
 
-impl<K: Row, V: Row> RowsTold<K, V> for AsUpserts {
+impl<K: Row, V: Row> RowsEmitted<K, V> for AsUpserts {
     type Out = Upsert<K, V>;
 
-    fn tell(key: &K, _: &Multiset<V>, now: &Multiset<V>, mut out: impl FnMut(Self::Out)) -> Result<(), String> {
+    fn emit(key: &K, _: &Multiset<V>, now: &Multiset<V>, mut out: impl FnMut(Self::Out)) -> Result<(), String> {
         match &now[..] {
             [] => out(Upsert::delete(key.clone())),
             [(row, 1)] => out(Upsert::put(key.clone(), row.clone())),
-            rows => return Err(format!("the view has {} rows of the key, upserts tell one: {rows:?}", rows.len())),
+            rows => return Err(format!("the view has {} rows of the key, upserts are of one: {rows:?}", rows.len())),
         }
         Ok(())
     }
 }
 
-/// Tells what comes and goes of one row.
+/// Emits how many of one row come and go.
 pub struct AsChanges;
 
-impl<K: Row, V: Row> RowsTold<(K, V), ()> for AsChanges {
+impl<K: Row, V: Row> RowsEmitted<(K, V), ()> for AsChanges {
     type Out = Change<K, V>;
 
-    fn tell(
+    fn emit(
         (key, row): &(K, V),
-        told: &Multiset<()>,
+        emitted: &Multiset<()>,
         now: &Multiset<()>,
         mut out: impl FnMut(Self::Out),
     ) -> Result<(), String> {
         let count = |rows: &Multiset<()>| rows.iter().map(|(_, count)| *count as i64).sum::<i64>();
-        out(Change { key: key.clone(), row: row.clone(), change: count(now) - count(told) });
+        out(Change { key: key.clone(), row: row.clone(), change: count(now) - count(emitted) });
         Ok(())
     }
 }
 
-/// The logic of an output that tells upserts.
-pub type UpsertsLogic<K, V> = ToldLogic<K, V, AsUpserts>;
-/// The logic of an output that tells changes. Its key is the whole row, so that a key of many rows costs nothing.
-pub type ChangesLogic<K, V> = ToldLogic<(K, V), (), AsChanges>;
+/// The logic of an output that emits upserts.
+pub type UpsertsLogic<K, V> = EmittedLogic<K, V, AsUpserts>;
+/// The logic of an output that emits changes. Its key is the whole row, so that a key of many rows costs nothing.
+pub type ChangesLogic<K, V> = EmittedLogic<(K, V), (), AsChanges>;
 
 /// What is known of a key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -88,8 +89,8 @@ struct Known<V> {
     /// The first epoch of the run that added the rows up.
     run: u64,
     rows: Multiset<V>,
-    /// What was told, where that is not known to be the same.
-    told: Option<Multiset<V>>,
+    /// What was emitted, where that is not known to be the same.
+    emitted: Option<Multiset<V>>,
 }
 
 impl<V: Row> Known<V> {
@@ -98,11 +99,11 @@ impl<V: Row> Known<V> {
         if self.run != run {
             self.run = run;
             let rows = std::mem::take(&mut self.rows);
-            self.told.get_or_insert(rows);
+            self.emitted.get_or_insert(rows);
         }
         if !changes.is_empty() {
             let rows = &self.rows;
-            self.told.get_or_insert_with(|| rows.clone());
+            self.emitted.get_or_insert_with(|| rows.clone());
             self.rows.extend(changes);
             differential_dataflow::consolidation::consolidate(&mut self.rows);
         }
@@ -110,25 +111,25 @@ impl<V: Row> Known<V> {
 }
 
 /// The logic of an output of a view.
-pub struct ToldLogic<K: Row, V: Row, T> {
+pub struct EmittedLogic<K: Row, V: Row, T> {
     known: ValueState<K, Known<V>>,
     run: u64,
     /// Changes whose event time the watermark has not passed. Not stored: they come again.
     waiting: HashMap<K, Vec<(EventTime, V, isize)>>,
-    told: PhantomData<T>,
+    emitted: PhantomData<T>,
 }
 
-type Ctx<'a, K, V, T> = Context<'a, K, <T as RowsTold<K, V>>::Out, ()>;
+type Ctx<'a, K, V, T> = Context<'a, K, <T as RowsEmitted<K, V>>::Out, ()>;
 
-impl<K: Row, V: Row, T: RowsTold<K, V>> ToldLogic<K, V, T> {
+impl<K: Row, V: Row, T: RowsEmitted<K, V>> EmittedLogic<K, V, T> {
     /// Opens the state of the output. `run` is the first epoch of this run.
     ///
     /// # Errors
     /// When the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, run: u64) -> Result<Self, JobError> {
-        // Any view may take the place of another: what differs is told.
-        let known = states.with_parameters("what was told of a view").value("told")?;
-        Ok(Self { known, run, waiting: HashMap::new(), told: PhantomData })
+        // Any view may take the place of another: what differs is emitted.
+        let known = states.with_parameters("what was emitted of a view").value("emitted")?;
+        Ok(Self { known, run, waiting: HashMap::new(), emitted: PhantomData })
     }
 
     /// Takes what waits of the key and holds from before `at` on, by event time.
@@ -142,28 +143,28 @@ impl<K: Row, V: Row, T: RowsTold<K, V>> ToldLogic<K, V, T> {
         due
     }
 
-    /// Adds the changes of one event time, and tells what differs then.
+    /// Adds the changes of one event time, and emits what differs then.
     fn settle(&self, ctx: &mut Ctx<'_, K, V, T>, at: EventTime, changes: Multiset<V>) -> Result<(), LogicError> {
         let known = self.known.get(ctx)?;
         if known.is_none() && changes.is_empty() {
             return Ok(());
         }
-        let mut known = known.unwrap_or_else(|| Known { run: self.run, rows: Vec::new(), told: None });
+        let mut known = known.unwrap_or_else(|| Known { run: self.run, rows: Vec::new(), emitted: None });
         known.add(self.run, changes);
         let mut outcome = Ok(());
         if at < ctx.reached() {
-            // The run before has told it, and what came after: that is computed again, and compared then.
+            // The run before has emitted it, and what came after: that is computed again, and compared then.
             ctx.set_timer(ctx.reached().plus_ms(1));
-        } else if let Some(told) = known.told.take()
-            && told != known.rows
+        } else if let Some(emitted) = known.emitted.take()
+            && emitted != known.rows
         {
             let key = ctx.key().clone();
-            if let Err(reason) = T::tell(&key, &told, &known.rows, |out| ctx.emit_at(at, out)) {
+            if let Err(reason) = T::emit(&key, &emitted, &known.rows, |out| ctx.emit_at(at, out)) {
                 outcome = Err(LogicError::Record(reason));
-                known.told = Some(told);
+                known.emitted = Some(emitted);
             }
         }
-        if known.rows.is_empty() && known.told.as_ref().is_none_or(Vec::is_empty) {
+        if known.rows.is_empty() && known.emitted.as_ref().is_none_or(Vec::is_empty) {
             self.known.remove(ctx)?;
         } else {
             self.known.put(ctx, known)?;
@@ -172,7 +173,7 @@ impl<K: Row, V: Row, T: RowsTold<K, V>> ToldLogic<K, V, T> {
     }
 }
 
-impl<K: Row, V: Row, T: RowsTold<K, V>> KeyedLogic for ToldLogic<K, V, T> {
+impl<K: Row, V: Row, T: RowsEmitted<K, V>> KeyedLogic for EmittedLogic<K, V, T> {
     type Key = K;
     type In = ((K, V), isize);
     type Out = T::Out;
