@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde::Deserialize;
-use tidemill::connectors::kafka::KafkaUrl;
+use tidemill::kafka::KafkaUrl;
 use tidemill::prelude::*;
 
 /// How long nothing may come before it is over.

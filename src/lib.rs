@@ -33,62 +33,131 @@
 //! What it brings is chosen by Cargo features; `rocksdb`, `onnx`, `http` and `cli` are on by default. `docs/features.md` says what each is
 //! for.
 //!
-//! The crates behind this face: [`engine`] (time, streams, checkpoints, jobs), [`state`] (keyed state,
-//! RocksDB), [`operators`] (windows, joins, tables, patterns, inference) and [`connectors`] (sources, sinks).
+//! # Where things are
+//!
+//! [`prelude`] has what most programs need, in groups. The rest is in modules by what it is for:
+//!
+//! | module | for |
+//! | --- | --- |
+//! | [`job`], [`error`], [`metrics`], `cli` | running a job, its settings, what it reports |
+//! | [`stream`], [`time`] | streams and their records; event time, processing time, durations |
+//! | [`process`], [`state`] | logic of one's own with keyed state and timers |
+//! | [`window`], [`join`], [`rolling`], [`pattern`], [`deduplicate`], [`throttle`], [`fold`], [`sample`], `table` | the operators |
+//! | [`infer`] | models |
+//! | [`source`], [`sink`], [`file`], `kafka`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
+//! | `testing` | a test's own world: simulated time, crashes, restores |
+//!
+//! The crates behind this face (`tidemill-engine`, `tidemill-operators`, `tidemill-connectors`, `tidemill-state`) are internal:
+//! what they export besides may change with any release. Programs name this one only.
 
-pub use tidemill_connectors as connectors;
-pub use tidemill_engine as engine;
+#[cfg(feature = "kafka")]
+pub use tidemill_connectors::kafka;
+pub use tidemill_connectors::{file, generator, memory};
+#[cfg(feature = "cli")]
+pub use tidemill_engine::cli;
 #[cfg(feature = "testing")]
 pub use tidemill_engine::testing;
-pub use tidemill_operators as operators;
-#[cfg(feature = "tables")]
-pub use tidemill_operators::differential;
-pub use tidemill_operators::features;
+pub use tidemill_engine::{metrics, sink};
 pub use tidemill_operators::infer::nan_as_null;
-pub use tidemill_state as state;
+pub use tidemill_operators::{
+    deduplicate, features, fold, infer, join, pattern, pool, rolling, sample, throttle, window,
+};
+#[cfg(feature = "tables")]
+pub use tidemill_operators::{differential, table};
+
+/// A job: what it runs with, and what it says of itself.
+pub mod job {
+    #[cfg(feature = "cli")]
+    pub use tidemill_engine::JobArgs;
+    pub use tidemill_engine::{Job, JobSettings, JobSetup, JobState, OperatorSnapshot, Snapshot};
+    pub use tidemill_state::{Rename, RestoreFrom};
+}
+
+/// What can go wrong, sorted by what its user does about it.
+pub mod error {
+    pub use tidemill_engine::{ConnectorError, ErrorKind, JobError, Remedy, with_causes};
+    pub use tidemill_state::StateError;
+}
+
+/// Streams, and what is in them.
+pub mod stream {
+    pub use tidemill_engine::{Arrival, Data, DeadLetter, Either, Flow, KeyedStream, Record, Stream};
+}
+
+/// Event time, processing time, durations, epochs, and the job's clock.
+pub mod time {
+    pub use tidemill_engine::Clock;
+    pub use tidemill_engine::time::*;
+}
+
+/// Logic of one's own, by key (with state and timers) or in batches.
+pub mod process {
+    pub use tidemill_engine::shell::*;
+}
+
+/// Keyed state: what keys and values are, how long they are kept, how their types change.
+pub mod state {
+    pub use tidemill_state::{Key, KeyGroup, Parameters, Ttl, TtlClock, Value, Versions, hash_key};
+}
+
+/// Sources: what all of them share, and the contract that one's own fulfils.
+pub mod source {
+    pub use tidemill_connectors::MaxMalformed;
+    pub use tidemill_engine::source::*;
+}
 
 /// What a dataflow program needs.
 pub mod prelude {
-    pub use tidemill_connectors::{
-        CollectSink, FileSink, FileSource, Generator, LostFile, MaxMalformed, NullSink, ReferenceExt, ReferenceFile,
-        vec_source,
-    };
-    #[cfg(feature = "kafka")]
-    pub use tidemill_connectors::{KafkaSink, KafkaSource};
+    // The job.
+    pub use crate::error::JobError;
     #[cfg(feature = "cli")]
-    pub use tidemill_engine::JobArgs;
-    pub use tidemill_engine::shell::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
-    pub use tidemill_engine::time::{ProcessingTime, days, hours, millis, minutes, secs};
-    pub use tidemill_engine::{
-        Clock, Data, DeadLetter, Either, EventTime, Flow, Job, JobError, JobSettings, KeyedStream, OperatorSnapshot,
-        Record, Snapshot, Stream,
-    };
-    pub use tidemill_operators::deduplicate::{DeduplicateExt, DeduplicateOutput};
-    pub use tidemill_operators::features;
-    pub use tidemill_operators::fold::FoldExt;
-    #[cfg(feature = "onnx")]
-    pub use tidemill_operators::infer::Model;
-    pub use tidemill_operators::infer::{
-        BatchSize, Features, InferExt, InferSettings, ModelInfo, Models, ScoreOrigin, Scored,
-    };
-    pub use tidemill_operators::join::{
-        Between, BroadcastExt, BroadcastJoinExt, FetchSettings, JoinExt, JoinKind, JoinOutput, Joined, LookupExt,
-        LookupSettings, TemporalTable, TimeOffset, earlier, later,
-    };
-    pub use tidemill_operators::pattern::{Pattern, PatternExt, PatternOutput};
-    pub use tidemill_operators::pool::PoolSettings;
-    pub use tidemill_operators::rolling::{Rolled, Rolling, Totals};
-    pub use tidemill_operators::sample::SampleExt;
-    #[cfg(feature = "tables")]
-    pub use tidemill_operators::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
-    pub use tidemill_operators::throttle::{Rate, ThrottleExt, ThrottleOutput};
-    pub use tidemill_operators::window::{
+    pub use crate::job::JobArgs;
+    pub use crate::job::{Job, JobSettings, OperatorSnapshot, Snapshot};
+
+    // Streams and time.
+    pub use crate::stream::{Data, DeadLetter, Either, Flow, KeyedStream, Record, Stream};
+    pub use crate::time::{Clock, EventTime, ProcessingTime, days, hours, millis, minutes, secs};
+
+    // Logic of one's own, and its state.
+    pub use crate::process::{Context, KeyedLogic, ListState, LogicError, MapState, Order, States, ValueState};
+    pub use crate::state::{Key, Parameters, Ttl, TtlClock, Value, Versions};
+
+    // Windows and their aggregates.
+    pub use crate::window::{
         AccumulationMode, Aggregate, Assigner, ExactStats, Firing, Stats, StatsArray, TimeDomain, Trigger, Weekday,
         Window, WindowAssigner, WindowExt, WindowOutput, Windowed, counting, full_window, stats_of, top_n,
     };
     #[cfg(feature = "sketches")]
-    pub use tidemill_operators::window::{Quantiles, distinct_of, quantiles_of};
-    pub use tidemill_state::{Key, Parameters, Ttl, TtlClock, Value, Versions};
+    pub use crate::window::{Quantiles, distinct_of, quantiles_of};
+
+    // Other operators.
+    pub use crate::deduplicate::{DeduplicateExt, DeduplicateOutput};
+    pub use crate::fold::FoldExt;
+    pub use crate::join::{
+        Between, BroadcastExt, BroadcastJoinExt, FetchSettings, JoinExt, JoinKind, JoinOutput, Joined, LookupExt,
+        LookupSettings, TemporalTable, TimeOffset, earlier, later,
+    };
+    pub use crate::pattern::{Pattern, PatternExt, PatternOutput};
+    pub use crate::rolling::{Rolled, Rolling, Totals};
+    pub use crate::sample::SampleExt;
+    #[cfg(feature = "tables")]
+    pub use crate::table::{Change, Changelog, Table, TableExt, TableOutput, Upsert};
+    pub use crate::throttle::{Rate, ThrottleExt, ThrottleOutput};
+
+    // Models.
+    pub use crate::features;
+    #[cfg(feature = "onnx")]
+    pub use crate::infer::Model;
+    pub use crate::infer::{BatchSize, Features, InferExt, InferSettings, ModelInfo, Models, ScoreOrigin, Scored};
+    pub use crate::pool::PoolSettings;
+
+    // Sources and sinks.
+    pub use crate::file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile};
+    pub use crate::generator::Generator;
+    #[cfg(feature = "kafka")]
+    pub use crate::kafka::{KafkaSink, KafkaSource};
+    pub use crate::memory::{CollectSink, NullSink, vec_source};
+    pub use crate::source::MaxMalformed;
 }
 
 /// The programs in the pages are compiled.

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidemill::engine::ConnectorError;
-use tidemill::engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
+use tidemill::error::ConnectorError;
 use tidemill::prelude::*;
+use tidemill::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 
 const RECORDS: u64 = 60_000;
 const RECORD_BYTES: usize = 8192;
@@ -64,7 +64,7 @@ impl SinkWriter for SlowWriter {
         Ok(())
     }
 
-    fn stage(&mut self, _: tidemill::engine::Epoch) -> Result<Option<Staged>, ConnectorError> {
+    fn stage(&mut self, _: tidemill::time::Epoch) -> Result<Option<Staged>, ConnectorError> {
         Ok(None)
     }
 }
@@ -87,7 +87,7 @@ fn build<S: Sink<Item = Load>>(flow: &Flow<'_>, sink: &S, order: Order) -> Resul
     flow.source("loads", &Generator::new(RECORDS, load))?
         .key_by(|load| load.key)
         .process("pass", order, |_| Ok(Pass))?
-        .main
+        .results
         .sink("out", sink)
 }
 

@@ -20,10 +20,13 @@ use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_arrow::schema::{SchemaLike, SerdeArrowSchema, TracingOptions};
-use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill::engine::{Arrival, ConnectorError, DeadLetter};
 use tidemill::prelude::*;
+use tidemill::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill::testing::ProgramTest;
+use tidemill::{
+    error::ConnectorError,
+    stream::{Arrival, DeadLetter},
+};
 
 #[path = "files/lines.rs"]
 mod lines;

@@ -4,9 +4,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use tidemill::engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
-use tidemill::engine::{ConnectorError, Epoch, ErrorKind};
 use tidemill::prelude::*;
+use tidemill::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
+use tidemill::{
+    error::{ConnectorError, ErrorKind},
+    time::Epoch,
+};
 
 /// Stages how many records came, and cannot publish; remembers what it is asked to recover.
 #[derive(Clone, Default)]

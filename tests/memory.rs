@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidemill::engine::metrics::Snapshot;
+use tidemill::metrics::Snapshot;
 use tidemill::prelude::*;
 
 const KEYS: u64 = 200_000;
@@ -84,7 +84,7 @@ fn run(state_memory: Option<u64>) -> (BTreeMap<u64, Line>, u64, Snapshot, Durati
                 let recent = Rolling::open(states, "recent", &[secs(5)])?;
                 Ok(Profile { count: states.value("count")?, last: states.list("last")?, recent })
             })?
-            .main
+            .results
             .sink("lines", &sink)
     });
     let took = started.elapsed();

@@ -13,11 +13,11 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use testkit::lines;
 use testkit::script::ms;
-use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader};
-use tidemill::engine::{ConnectorError, ErrorKind};
-use tidemill::operators::window::Firing;
+use tidemill::error::{ConnectorError, ErrorKind};
 use tidemill::prelude::*;
+use tidemill::source::{Batch, Next, Source, SourceContext, SourceReader};
 use tidemill::state::TtlClock;
+use tidemill::window::Firing;
 
 const BOUND_MS: i64 = 40;
 const ROLLING_MS: [i64; 2] = [25, 300];
@@ -178,11 +178,11 @@ fn build(flow: &Flow<'_>, source: &impl Source<Item = Event>, to: &Path) -> Resu
             let recent = states.value_with_ttl("recent", ttl)?;
             Ok(Habits { recent, values: states.map("values")?, last: states.value("last")? })
         })?
-        .main
+        .results
         .sink("habits-out", &FileSink::json_lines(file("habits")))?;
     keyed()
         .process("sums", Order::EventTime, |states| Ok(Sums(Rolling::open(states, "sums", &ROLLING_MS.map(ms))?)))?
-        .main
+        .results
         .sink("sums-out", &FileSink::json_lines(file("sums")))?;
     for (name, assigner) in [
         ("tumbling", Assigner::tumbling(ms(TUMBLING_MS))),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidemill::engine::{JobSetup, JobState};
+use tidemill::job::{JobSetup, JobState};
 use tidemill::prelude::*;
 
 const RECORDS: u64 = 100_000;

@@ -10,10 +10,10 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tidemill::connectors::MaxMalformed;
 use tidemill::prelude::*;
+use tidemill::source::MaxMalformed;
 
-pub use tidemill::engine::cli::exit;
+pub use tidemill::cli::exit;
 
 pub use place::{Input, Place, topic_source, write, write_dead_letters};
 

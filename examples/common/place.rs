@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tidemill::connectors::kafka::{self, Delivery, KafkaUrl, LostMarker, Start, Topics};
+use tidemill::kafka::{self, Delivery, KafkaUrl, LostMarker, Start, Topics};
 use tidemill::prelude::*;
 
 /// A path, or a topic.

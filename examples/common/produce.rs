@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tidemill::connectors::kafka::KafkaUrl;
+use tidemill::kafka::KafkaUrl;
 use tidemill::prelude::*;
 
 pub fn to_csv<R: Serialize>(path: &Path, records: impl Iterator<Item = R>) -> Result<(), JobError> {

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use tidemill::operators::infer::server::{ServedModel, ServerSettings};
+use tidemill::infer::server::{ServedModel, ServerSettings};
 use tidemill::prelude::*;
 
 use common::{CommonArgs, Input, Place, exit, topic_source, write, write_dead_letters};
@@ -108,7 +108,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         .key_by(|scroll| scroll.user_id)
         .connect(clicks.clone().key_by(|click| click.user_id))
         .process("interests", order, move |states| Interests::open(world.clone(), states))?
-        .main;
+        .results;
     let ranked = match models {
         // The first model is trained on what users click of posts chosen by chance.
         None => candidates.map(by_chance),
@@ -130,7 +130,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
 
     let user = |recommendation: &Recommendation| recommendation.user_id.to_string();
     let mut left = args.print;
-    let recommendations = shown.main.inspect(move |record| {
+    let recommendations = shown.results.inspect(move |record| {
         if left > 0 {
             left -= 1;
             let Recommendation { user_id, posts, .. } = &record.data;

@@ -102,11 +102,11 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
     let featured = transactions
         .key_by(|transaction| transaction.card_id)
         .process("card-velocity", order, CardVelocity::open)?
-        .main
+        .results
         .key_by(|featured| featured.transaction.terminal_id)
         .connect(charge_backs.key_by(|charge_back| charge_back.terminal_id))
         .process("terminal-risk", order, TerminalRisk::open)?
-        .main;
+        .results;
 
     if let Some(model) = model {
         let settings = common.infer_settings(args.max_batch_size);
@@ -119,7 +119,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         // They come from the workers of their terminals: a topic shall have those of a card in order.
         let to_topic = |place: &Option<Place>| matches!(place, Some(Place::Kafka(_)));
         let predictions = if to_topic(&common.predictions) || to_topic(&common.alerts) {
-            predictions.key_by(|p| p.card_id).process("by-card", order, |_| Ok(InOrder))?.main
+            predictions.key_by(|p| p.card_id).process("by-card", order, |_| Ok(InOrder))?.results
         } else {
             predictions
         };

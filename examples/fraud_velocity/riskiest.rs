@@ -38,7 +38,7 @@ pub fn riskiest<'s>(charge_backs: Stream<'s, ChargeBack>) -> Result<Stream<'s, R
         .filter(|charge_back| charge_back.is_fraud != 0)
         .key_by(|charge_back| charge_back.terminal_id)
         .process("terminal-frauds", Order::EventTime, Frauds::open)?;
-    let terminals = frauds.main.table("terminals", Changelog::new(|upsert| upsert))?.results;
+    let terminals = frauds.results.table("terminals", Changelog::new(|upsert| upsert))?.results;
     let list = terminals.map(|_, terminal| ((), terminal)).top_n(LISTED, |terminal| terminal.frauds);
     Ok(list.upserts("top-terminals")?.map(|list| Riskiest { terminals: list.row.unwrap_or_default() }))
 }

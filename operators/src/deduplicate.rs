@@ -31,7 +31,7 @@ impl<'s, K: Key, D: Data> DeduplicateExt<'s, D> for KeyedStream<'s, K, D> {
     fn deduplicate(self, name: &str, horizon: Duration) -> Result<DeduplicateOutput<'s, D>, JobError> {
         let open = move |states: &mut States<'_, K>| DeduplicateLogic::open(states, horizon);
         let output = self.process(name, Order::EventTime, open)?;
-        Ok(DeduplicateOutput { results: output.main, duplicates: output.side })
+        Ok(DeduplicateOutput { results: output.results, duplicates: output.side })
     }
 }
 

@@ -44,7 +44,7 @@ impl<'s, K: Key + Data, D: Data> FoldExt<'s, D> for KeyedStream<'s, K, D> {
         with: impl Fn(&mut A, D) + 'static,
     ) -> Result<Stream<'s, (K, A)>, JobError> {
         let open = move |states: &mut States<'_, K>| FoldLogic::open(states, init, with);
-        Ok(self.process(name, Order::EventTime, open)?.main)
+        Ok(self.process(name, Order::EventTime, open)?.results)
     }
 }
 

@@ -102,7 +102,7 @@ impl<'s, K: Key, T: Data> PatternExt<'s, T> for KeyedStream<'s, K, T> {
     fn find(self, name: &str, pattern: Pattern<T>) -> Result<PatternOutput<'s, T>, JobError> {
         let open = move |states: &mut States<'_, K>| PatternLogic::open(states, pattern);
         let output = self.process(name, Order::EventTime, open)?;
-        Ok(PatternOutput { results: output.main, late: output.side })
+        Ok(PatternOutput { results: output.results, late: output.side })
     }
 }
 

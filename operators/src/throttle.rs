@@ -49,7 +49,7 @@ impl<'s, K: Key, D: Data> ThrottleExt<'s, D> for KeyedStream<'s, K, D> {
             TimeDomain::Processing => Order::Arrival,
         };
         let output = self.process(name, order, move |states: &mut States<'_, K>| ThrottleLogic::open(states, rate))?;
-        Ok(ThrottleOutput { results: output.main, excess: output.side })
+        Ok(ThrottleOutput { results: output.results, excess: output.side })
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tidemill::engine::DeadLetter;
 use tidemill::prelude::*;
+use tidemill::stream::DeadLetter;
 
 use testkit::{example, finish};
 

@@ -38,7 +38,7 @@ fn read<T: DeserializeOwned + Data + Sync + Ord>(path: &Path) -> Result<(Vec<T>,
     Job::new("times", args).run(build).map_err(|error| error.report())?;
     let mut found: Vec<T> = rows.data().into_iter().map(|row: Row<T>| row.at).collect();
     found.sort();
-    let reasons = letters.data().into_iter().map(|letter: tidemill::engine::DeadLetter| letter.reason).collect();
+    let reasons = letters.data().into_iter().map(|letter: tidemill::stream::DeadLetter| letter.reason).collect();
     Ok((found, reasons))
 }
 

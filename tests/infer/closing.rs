@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tidemill::engine::source::{Batch, Next, Source as RecordSource, SourceContext, SourceReader};
-use tidemill::engine::{ConnectorError, EventTime};
 use tidemill::prelude::*;
+use tidemill::source::{Batch, Next, Source as RecordSource, SourceContext, SourceReader};
+use tidemill::{error::ConnectorError, time::EventTime};
 
 use crate::fake::{Act, Fake, Item, args, item, settings, threads};
 

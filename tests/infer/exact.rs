@@ -1,7 +1,7 @@
 //! Scores that depend on what else is in a batch, and runs of one size, where they do not.
 
 use proptest::prelude::*;
-use tidemill::operators::infer::{
+use tidemill::infer::{
     Backend, ElementType, Elements, ModelError, ModelInfo, ModelSource, RunError, Tensor, TensorSpec,
 };
 use tidemill::prelude::*;

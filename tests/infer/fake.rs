@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidemill::operators::infer::{
+use tidemill::infer::{
     Backend, ElementType, Elements, ModelError, ModelInfo, ModelSource, RunError, Tensor, TensorSpec,
 };
 use tidemill::prelude::*;

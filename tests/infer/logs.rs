@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use tidemill::operators::infer::{ElementType, Elements, ModelSource, RunError, SessionSettings, Tensor, TensorSpec};
+use tidemill::infer::{ElementType, Elements, ModelSource, RunError, SessionSettings, Tensor, TensorSpec};
 use tidemill::prelude::*;
 
 use crate::onnx::{Pair, file};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tidemill::operators::infer::{Backend, Elements, ModelError, ModelSource, RunError, Tensor, TensorSpec};
+use tidemill::infer::{Backend, Elements, ModelError, ModelSource, RunError, Tensor, TensorSpec};
 use tidemill::prelude::*;
 
 use crate::fake::{args, settings, threads};
@@ -182,8 +182,8 @@ fn an_output_of_another_number_of_rows_that_is_not_asked_for_does_not_matter() {
 fn maps_where_a_tensor_belongs_say_how_to_export_the_model() {
     let error = load("maps.onnx", "probabilities", 1).unwrap_err();
     assert!(error.to_string().contains("zipmap"), "{error}");
-    let output = TensorSpec::fixed("probabilities", tidemill::operators::infer::ElementType::F32, [2]);
-    let input = TensorSpec::fixed("x", tidemill::operators::infer::ElementType::F32, [2]);
+    let output = TensorSpec::fixed("probabilities", tidemill::infer::ElementType::F32, [2]);
+    let input = TensorSpec::fixed("x", tidemill::infer::ElementType::F32, [2]);
     let error = Model::load_tensors(&file("maps.onnx"), vec![input], vec![output], &Default::default()).unwrap_err();
     assert!(error.to_string().contains("zipmap"), "{error}");
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidemill::operators::infer::Simulated;
+use tidemill::infer::Simulated;
 use tidemill::prelude::*;
 use tidemill::testing::{Simulation, SimulationReport};
 

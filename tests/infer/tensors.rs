@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tidemill::operators::infer::{ElementType, InputRow, ModelError, OutputRow, Provider, SessionSettings, TensorSpec};
+use tidemill::infer::{ElementType, InputRow, ModelError, OutputRow, Provider, SessionSettings, TensorSpec};
 use tidemill::prelude::*;
 
 use crate::fake::{args, threads};

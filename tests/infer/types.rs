@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tidemill::operators::infer::{ElementType, InputRow, OutputRow, SessionSettings, TensorSpec, bf16, f16};
+use tidemill::infer::{ElementType, InputRow, OutputRow, SessionSettings, TensorSpec, bf16, f16};
 use tidemill::prelude::*;
 
 use crate::fake::{args, settings};

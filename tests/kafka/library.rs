@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
-use tidemill::connectors::kafka::{self, Connection, Incoming, NotDecoded, Start, Topics};
-use tidemill::engine::{ConnectorError, ErrorKind};
+use tidemill::error::{ConnectorError, ErrorKind};
+use tidemill::kafka::{self, Connection, Incoming, NotDecoded, Start, Topics};
 use tidemill::prelude::*;
 
 use crate::cluster::{Cluster, Topic, alone, cluster};

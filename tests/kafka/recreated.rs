@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rdkafka::mocking::MockCluster;
-use tidemill::connectors::kafka::{self, Connection, Delivery, RecreatedTopic, Topics};
-use tidemill::engine::source::{Batch, Next, Source, SourceContext, SourceReader};
+use tidemill::kafka::{self, Connection, Delivery, RecreatedTopic, Topics};
 use tidemill::prelude::*;
+use tidemill::source::{Batch, Next, Source, SourceContext, SourceReader};
 
 use crate::cluster::{Cluster, alone, cluster};
 use crate::job::{until, wait};

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rdkafka::mocking::MockCluster;
-use tidemill::connectors::kafka::{self, Connection, KeyedRow, Topics};
-use tidemill::engine::DeadLetter;
+use tidemill::kafka::{self, Connection, KeyedRow, Topics};
 use tidemill::prelude::*;
+use tidemill::stream::DeadLetter;
 
 use crate::cluster::{Cluster, alone};
 

@@ -6,11 +6,11 @@ use std::marker::PhantomData;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tidemill::engine::ErrorKind;
-use tidemill::operators::window::{WindowLogic, WindowSpec};
+use tidemill::error::ErrorKind;
 use tidemill::prelude::*;
 use tidemill::state::TtlClock;
 use tidemill::testing::{LogicTest, ProgramTest, TestSink, TestSource};
+use tidemill::window::{WindowLogic, WindowSpec};
 
 use crate::names::{Ends, ends, first_run};
 
@@ -243,7 +243,7 @@ fn count<K: Key + Sync + Send, I: Data>(
         let inputs = flow.source("in", &source)?.map(change).key_by(key);
         let counts =
             inputs.process("count", Order::EventTime, |states| Ok(Count(states.value("count")?, PhantomData)))?;
-        counts.main.sink("out", &sink)
+        counts.results.sink("out", &sink)
     }
 }
 
@@ -283,7 +283,7 @@ fn timers_keep_the_type_of_their_key() {
     let error = test.refused(1, move |flow| {
         let inputs = flow.source("in", &from)?.key_by(|input| u64::from(input.0));
         let open = |states: &mut States<'_, u64>| Ok(Count(states.value("kept")?, PhantomData));
-        inputs.process("tally", Order::EventTime, open)?.main.sink("out", &to)
+        inputs.process("tally", Order::EventTime, open)?.results.sink("out", &to)
     });
     says(&error.report(), &["state \"tally/timers\"", "with keys u8", "with keys u64"]);
 }
@@ -401,7 +401,7 @@ fn a_manifest_that_says_nothing_of_shapes_is_read() {
         let inputs = vec![(EventTime(1), (1_u8, 5_i64))];
         let program = move |flow: &Flow<'_>| {
             let inputs = flow.source("in", &vec_source(inputs.clone()))?.key_by(|input| input.0);
-            inputs.process("tally", Order::EventTime, open)?.main.sink("out", &NullSink::default())
+            inputs.process("tally", Order::EventTime, open)?.results.sink("out", &NullSink::default())
         };
         Job::new("job", args(folder)).run(program).map(drop)
     }

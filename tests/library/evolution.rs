@@ -267,7 +267,7 @@ fn program<S: Schema>(
     let (source, sink) = (source.clone(), sink.clone());
     move |flow| {
         let events = flow.source("events", &source)?.key_by(|event| event.key);
-        events.process("habits", Order::EventTime, S::open)?.main.sink("answers", &sink)
+        events.process("habits", Order::EventTime, S::open)?.results.sink("answers", &sink)
     }
 }
 

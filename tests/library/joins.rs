@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tidemill::engine::stream::Either;
-use tidemill::operators::join::{BroadcastLogic, IntervalJoinLogic, SLOTS, TemporalJoinLogic, pairs};
-use tidemill::operators::window::{WindowLogic, WindowSpec};
+use tidemill::join::{BroadcastLogic, IntervalJoinLogic, SLOTS, TemporalJoinLogic, pairs};
 use tidemill::prelude::*;
 use tidemill::state::hash_key;
+use tidemill::stream::Either;
 use tidemill::testing::LogicTest;
+use tidemill::window::{WindowLogic, WindowSpec};
 
 use crate::windows::Naive;
 use testkit::script::{Event, Step, cases, from_the_ends, ms, play, play_freed, seen, sorted, steps};

@@ -1,7 +1,7 @@
 //! Each error says what its user does about it, however it came to stop the job.
 
-use tidemill::engine::{ConnectorError, ErrorKind};
-use tidemill::operators::infer::ModelError;
+use tidemill::error::{ConnectorError, ErrorKind};
+use tidemill::infer::ModelError;
 use tidemill::prelude::*;
 
 /// How a job over three numbers ends that is built so.

@@ -134,7 +134,7 @@ fn processing_time_timers_fire_by_the_wall_clock_also_in_a_running_job() {
     let (from, to) = (source.clone(), out.clone());
     test.start(1, move |flow| {
         let keyed = flow.source("script", &from)?.key_by(|_| 0_u8);
-        keyed.process("alarm", Order::Arrival, |_| Ok(Alarm { wall_clock: true }))?.main.sink("out", &to)
+        keyed.process("alarm", Order::Arrival, |_| Ok(Alarm { wall_clock: true }))?.results.sink("out", &to)
     });
     source.push(0, 25);
     source.push(0, 75);

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use tidemill::engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
-use tidemill::engine::{ConnectorError, Epoch, ErrorKind, Remedy};
 use tidemill::prelude::*;
+use tidemill::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use tidemill::testing::{ProgramTest, TestSink, TestSource};
+use tidemill::{
+    error::{ConnectorError, ErrorKind, Remedy},
+    time::Epoch,
+};
 
 use crate::changes::{Input, Kept, New, Old, Open, Output, Tally, args, plain, says, with_best};
 use testkit::script::sorted;
@@ -31,7 +34,7 @@ fn tally<V: Kept + Default>(
     let Ends { source, sink } = ends.clone();
     move |flow| {
         let inputs = flow.source(from, &source)?.key_by(|input| input.0);
-        inputs.process(name, Order::EventTime, open)?.main.sink(to, &sink)
+        inputs.process(name, Order::EventTime, open)?.results.sink(to, &sink)
     }
 }
 

@@ -4,14 +4,14 @@
 use std::fmt::Debug;
 
 use proptest::prelude::*;
-use tidemill::operators::deduplicate::DeduplicateLogic;
-use tidemill::operators::join::{IntervalJoinLogic, TemporalJoinLogic};
-use tidemill::operators::pattern::PatternLogic;
-use tidemill::operators::table::{ChangelogLogic, Readers, Versioned};
-use tidemill::operators::throttle::ThrottleLogic;
-use tidemill::operators::window::{WindowLogic, WindowSpec};
+use tidemill::deduplicate::DeduplicateLogic;
+use tidemill::join::{IntervalJoinLogic, TemporalJoinLogic};
+use tidemill::pattern::PatternLogic;
 use tidemill::prelude::*;
+use tidemill::table::{ChangelogLogic, Readers, Versioned};
 use tidemill::testing::{LogicTest, ProgramTest, TestSink, TestSource};
+use tidemill::throttle::ThrottleLogic;
+use tidemill::window::{WindowLogic, WindowSpec};
 
 use crate::changes::says;
 use crate::joins::between_ms;

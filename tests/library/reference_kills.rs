@@ -65,7 +65,7 @@ fn run(folder: &Path, workers: usize) {
         let view = rows.clone().table("table", Changelog::new(|row| row))?.results.upserts("view")?;
         OUTPUTS.into_iter().zip([rows, view]).zip(&to).try_for_each(|((output, changes), to)| {
             let changes = changes.key_by(|change| change.key);
-            let timed = changes.process(&format!("timed {output}"), Order::Arrival, |_| Ok(Timed))?.main;
+            let timed = changes.process(&format!("timed {output}"), Order::Arrival, |_| Ok(Timed))?.results;
             timed.sink(&format!("sink {output}"), to)
         })
     });

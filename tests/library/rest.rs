@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tidemill::operators::deduplicate::DeduplicateLogic;
-use tidemill::operators::pattern::PatternLogic;
-use tidemill::operators::throttle::ThrottleLogic;
+use tidemill::deduplicate::DeduplicateLogic;
+use tidemill::pattern::PatternLogic;
 use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
+use tidemill::throttle::ThrottleLogic;
 
 use testkit::script::{Event, cases, ms, play, seen, sorted, steps};
 

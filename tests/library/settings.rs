@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
-use tidemill::engine::stream::KeyedStream;
-use tidemill::operators::infer::SessionSettings;
-use tidemill::operators::infer::server::{CircuitSettings, ServerSettings};
+use tidemill::infer::SessionSettings;
+use tidemill::infer::server::{CircuitSettings, ServerSettings};
 use tidemill::prelude::*;
+use tidemill::stream::KeyedStream;
 
 /// What a program says that has the operator "at fault".
 fn refused(

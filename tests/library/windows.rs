@@ -6,9 +6,9 @@ mod sessions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use tidemill::operators::window::{WindowLogic, WindowSpec};
 use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
+use tidemill::window::{WindowLogic, WindowSpec};
 
 pub use naive::{Naive, windows_of};
 use naive::{Tells, Told};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tidemill::operators::infer::server::{Circuit, CircuitSettings, ServedModel, ServerErrors, ServerSettings};
-use tidemill::operators::infer::{Backend, ModelSource, RunError};
+use tidemill::infer::server::{Circuit, CircuitSettings, ServedModel, ServerErrors, ServerSettings};
+use tidemill::infer::{Backend, ModelSource, RunError};
 
 use crate::job::until;
 use crate::proxy::Proxy;

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use tidemill::operators::infer::server::ServedModel;
-use tidemill::operators::infer::{ElementType, Elements, ModelSource, Tensor, TensorSpec};
+use tidemill::infer::server::ServedModel;
+use tidemill::infer::{ElementType, Elements, ModelSource, Tensor, TensorSpec};
 
 use crate::setting::{
     RankFeatures, Running, WIDTH, column, expected, features_spec, patient, probabilities, rows, same, score, server,
@@ -72,7 +72,7 @@ fn kserve_and_its_v1_protocol_which_is_tensorflow_servings() {
 /// It takes each feature as an input of its own, and scores with LightGBM itself.
 #[test]
 fn pythie_serving_of_tensorflow_servings_protocol() {
-    use tidemill::operators::infer::Features;
+    use tidemill::infer::Features;
     let Some(running) = server(Kind::TfServing) else { return };
     let url = format!("tfs+grpc://{}/{MODEL}", running.server.grpc);
     let inputs = RankFeatures::NAMES.iter().map(|name| TensorSpec::fixed(*name, ElementType::F32, [1]));

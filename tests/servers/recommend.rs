@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
-use tidemill::operators::infer::Features;
+use tidemill::infer::Features;
 
 use crate::job::parsed;
 use crate::setting::{RankFeatures, expected};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidemill::engine::with_causes;
-use tidemill::operators::infer::server::{Circuit, ServedModel, ServerSettings};
-use tidemill::operators::infer::{ElementType, ModelSource, RunError, TensorSpec};
+use tidemill::error::with_causes;
+use tidemill::infer::server::{Circuit, ServedModel, ServerSettings};
+use tidemill::infer::{ElementType, ModelSource, RunError, TensorSpec};
 
 use crate::setting::{RankFeatures, WIDTH, expected, features_spec, patient, probabilities, rows, same, score, server};
 use testkit::model_server::{Kind, MODEL};
@@ -73,7 +73,7 @@ fn what_a_server_refuses_is_the_batchs_fault_and_the_circuit_stays_closed() {
             let model =
                 ServedModel::scoring::<RankFeatures>(&url, "features", ("probabilities", 2, 1), &patient()).unwrap();
             let mut backend = model.open().unwrap();
-            let mut found = vec![tidemill::operators::infer::Tensor::empty(&model.outputs()[0])];
+            let mut found = vec![tidemill::infer::Tensor::empty(&model.outputs()[0])];
             let mut wrong = crate::setting::tensor(&rows(5, 1));
             // 30 numbers as rows of 5: the model takes 6.
             wrong.shape = vec![5];

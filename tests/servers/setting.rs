@@ -8,8 +8,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 use tidemill::features;
-use tidemill::operators::infer::server::ServerSettings;
-use tidemill::operators::infer::{Backend, ElementType, Elements, Model, ModelSource, Tensor, TensorSpec};
+use tidemill::infer::server::ServerSettings;
+use tidemill::infer::{Backend, ElementType, Elements, Model, ModelSource, Tensor, TensorSpec};
 
 use testkit::model_server::{Kind, ModelServer};
 
@@ -89,7 +89,7 @@ pub fn score(
     backend: &mut dyn Backend,
     rows: &[f32],
     outputs: &[TensorSpec],
-) -> Result<Vec<f32>, tidemill::operators::infer::RunError> {
+) -> Result<Vec<f32>, tidemill::infer::RunError> {
     let mut found: Vec<Tensor> = outputs.iter().map(Tensor::empty).collect();
     backend.run(rows.len() / WIDTH, &[tensor(rows)], &mut found)?;
     Ok(column(&found[0], 1))

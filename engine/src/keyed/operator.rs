@@ -34,9 +34,9 @@ const SEAL_SLICE: usize = 128;
 
 /// The outputs of a keyed operator.
 pub struct KeyedOutput<'s, O: Data, S: Data> {
-    /// Results.
-    pub main: Stream<'s, O>,
-    /// The side output.
+    /// What the logic emits.
+    pub results: Stream<'s, O>,
+    /// What the logic emits on the side.
     pub side: Stream<'s, S>,
 }
 
@@ -139,7 +139,7 @@ fn keyed<'s, L: KeyedLogic>(
     let main = flow.stream(main_stream);
     let side = flow.stream(side_stream);
     flow.add_dead_letters(dead_stream);
-    Ok(KeyedOutput { main, side })
+    Ok(KeyedOutput { results: main, side })
 }
 
 fn three(capabilities: &mut Vec<Capability<Moment>>) -> [Option<Capability<Moment>>; 3] {

@@ -135,8 +135,8 @@ impl<L: KeyedLogic> LogicTest<L> {
     /// # Panics
     /// When the logic stops the job.
     #[track_caller]
-    pub fn push(&mut self, event_time: i64, data: L::In) {
-        self.step(Step::Record(EventTime(event_time), data));
+    pub fn push(&mut self, event_time: impl Into<EventTime>, data: L::In) {
+        self.step(Step::Record(event_time.into(), data));
     }
 
     /// The watermark moves on to here. A step back is ignored.
@@ -144,8 +144,8 @@ impl<L: KeyedLogic> LogicTest<L> {
     /// # Panics
     /// As [`push`](Self::push).
     #[track_caller]
-    pub fn watermark(&mut self, watermark: i64) {
-        self.step(Step::Watermark(EventTime(watermark)));
+    pub fn watermark(&mut self, watermark: impl Into<EventTime>) {
+        self.step(Step::Watermark(watermark.into()));
     }
 
     /// Moves the clock to `to`. A step back is ignored.

@@ -115,7 +115,7 @@ impl<T: Data> TestSource<T> {
     /// # Panics
     /// When the job has stopped with an error.
     #[track_caller]
-    pub fn push(&self, event_time: i64, data: T) {
+    pub fn push(&self, event_time: impl Into<EventTime>, data: T) {
         self.push_to(0, event_time, data);
     }
 
@@ -124,20 +124,20 @@ impl<T: Data> TestSource<T> {
     /// # Panics
     /// As [`push`](Self::push).
     #[track_caller]
-    pub fn push_to(&self, partition: usize, event_time: i64, data: T) {
+    pub fn push_to(&self, partition: usize, event_time: impl Into<EventTime>, data: T) {
         self.stage.settle_if_time_moved();
-        self.script.add(partition, Step::Record(EventTime(event_time), data));
+        self.script.add(partition, Step::Record(event_time.into(), data));
     }
 
     /// The watermark moves on to here.
-    pub fn watermark(&self, watermark: i64) {
+    pub fn watermark(&self, watermark: impl Into<EventTime>) {
         self.watermark_of(0, watermark);
     }
 
     /// The watermark of this partition moves on to here.
-    pub fn watermark_of(&self, partition: usize, watermark: i64) {
+    pub fn watermark_of(&self, partition: usize, watermark: impl Into<EventTime>) {
         self.stage.time_moves();
-        self.script.add(partition, Step::Watermark(EventTime(watermark)));
+        self.script.add(partition, Step::Watermark(watermark.into()));
     }
 
     /// The watermark moves past everything that was pushed so far, in all partitions. In event-time order an operator takes

@@ -47,6 +47,13 @@ impl EventTime {
     }
 }
 
+/// Of milliseconds since the Unix epoch.
+impl From<i64> for EventTime {
+    fn from(ms: i64) -> Self {
+        Self(ms)
+    }
+}
+
 /// Whole milliseconds later, at most [`EventTime::MAX`].
 impl Add<Duration> for EventTime {
     type Output = Self;

@@ -50,7 +50,7 @@ pub fn closed_auctions(events: Stream<'_, Event>) -> Result<Stream<'_, Closed>, 
         Either::First(open) => open.auction,
         Either::Second((auction, _)) => *auction,
     });
-    Ok(by_auction.process("closing", Order::EventTime, |states| Ok(Closing { open: states.value("open")? }))?.main)
+    Ok(by_auction.process("closing", Order::EventTime, |states| Ok(Closing { open: states.value("open")? }))?.results)
 }
 
 struct Closing {

@@ -24,7 +24,7 @@ pub struct CategoryPrice {
 pub fn q4(events: Stream<'_, Event>) -> Result<Stream<'_, CategoryPrice>, JobError> {
     let closed = closed_auctions(events)?.key_by(|closed| closed.category);
     let averages = |states: &mut States<'_, usize>| Ok(Averages { prices: states.value("prices")? });
-    Ok(closed.process("averages", Order::EventTime, averages)?.main)
+    Ok(closed.process("averages", Order::EventTime, averages)?.results)
 }
 
 struct Averages {

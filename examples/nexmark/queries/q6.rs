@@ -27,7 +27,7 @@ pub struct SellerPrice {
 pub fn q6(events: Stream<'_, Event>) -> Result<Stream<'_, SellerPrice>, JobError> {
     let closed = closed_auctions(events)?.key_by(|closed| closed.seller);
     let averages = |states: &mut States<'_, usize>| Ok(LastTen { prices: states.value("prices")? });
-    Ok(closed.process("averages", Order::EventTime, averages)?.main)
+    Ok(closed.process("averages", Order::EventTime, averages)?.results)
 }
 
 struct LastTen {

@@ -68,7 +68,7 @@ impl<'s, K: Key, A: Data> BroadcastJoinExt<'s, A> for KeyedStream<'s, K, A> {
         let records = self.map_key(|key| (hash_key(&key) % u64::from(SLOTS)) as u16);
         let rules = rules.flat_map(|rule: R| (0..SLOTS).map(move |slot| (slot, rule.clone()))).key_by(|rule| rule.0);
         let open = move |states: &mut States<'_, u16>| BroadcastLogic::open(states, apply, join);
-        Ok(records.connect(rules).process(name, Order::EventTime, open)?.main)
+        Ok(records.connect(rules).process(name, Order::EventTime, open)?.results)
     }
 }
 

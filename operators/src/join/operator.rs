@@ -87,7 +87,7 @@ impl<'s, K: Key + Data, A: Data> JoinExt<'s, K, A> for KeyedStream<'s, K, A> {
     ) -> Result<PairsOutput<'s, A, B>, JobError> {
         let open = move |states: &mut States<'_, K>| IntervalJoinLogic::open(states, between, kind);
         let output = self.connect(right).process(name, Order::EventTime, open)?;
-        Ok(JoinOutput { results: output.main, late: output.side })
+        Ok(JoinOutput { results: output.results, late: output.side })
     }
 
     fn temporal_join<V: Data>(
@@ -98,6 +98,6 @@ impl<'s, K: Key + Data, A: Data> JoinExt<'s, K, A> for KeyedStream<'s, K, A> {
     ) -> Result<RowsOutput<'s, A, V>, JobError> {
         let open = move |states: &mut States<'_, K>| TemporalJoinLogic::open(states, table);
         let output = self.connect(versions).process(name, Order::EventTime, open)?;
-        Ok(JoinOutput { results: output.main, late: output.side })
+        Ok(JoinOutput { results: output.results, late: output.side })
     }
 }

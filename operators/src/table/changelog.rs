@@ -95,7 +95,7 @@ impl<'s, D: Data> TableExt<'s, D> for Stream<'s, D> {
             Order::EventTime,
             |states: &mut States<'_, K>| ChangelogLogic::open(states, read, deletions),
         )?;
-        let table = Table::new(flow, output.main.into_rows(), Lineage::of(readers));
+        let table = Table::new(flow, output.results.into_rows(), Lineage::of(readers));
         Ok(TableOutput { results: table, superseded: output.side })
     }
 }

@@ -177,7 +177,7 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         let run = flow.first_epoch().0;
         let output =
             changes.process(name, Order::Arrival, move |states| EmittedLogic::<K, V, AsUpserts>::open(states, run))?;
-        Ok(output.main.with_progress(&emitted.progress))
+        Ok(output.results.with_progress(&emitted.progress))
     }
 
     /// Emits which rows come and go, and how many of each.
@@ -196,7 +196,7 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         let run = flow.first_epoch().0;
         let output = changes
             .process(name, Order::Arrival, move |states| EmittedLogic::<(K, V), (), AsChanges>::open(states, run))?;
-        Ok(output.main.with_progress(&emitted.progress))
+        Ok(output.results.with_progress(&emitted.progress))
     }
 }
 

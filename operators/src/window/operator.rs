@@ -93,6 +93,6 @@ impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
     pub fn aggregate<A: Aggregate<In = D>>(self, aggregate: A) -> Result<WindowOutput<'s, K, A::Out, D>, JobError> {
         let Self { stream, name, spec, order } = self;
         let output = stream.process(&name, order, |states| WindowLogic::open(states, spec, aggregate))?;
-        Ok(WindowOutput { results: output.main, late: output.side })
+        Ok(WindowOutput { results: output.results, late: output.side })
     }
 }

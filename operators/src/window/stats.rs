@@ -80,7 +80,8 @@ impl Stats {
     /// The same where something is not finite, or further away than floats go.
     #[cold]
     fn add_unusual(&mut self, value: f64, sum: Pair) {
-        let one = Self { count: 1, sum: value, rounded: 0.0, squares: value - value, min: value, max: value };
+        let squares = if value.is_finite() { 0.0 } else { f64::NAN };
+        let one = Self { count: 1, sum: value, rounded: 0.0, squares, min: value, max: value };
         self.merge_with(&one, sum);
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidemill::operators::infer::server::{Circuit, ServedModel, ServerCounts, ServerSettings};
-use tidemill::operators::infer::{ElementType, InputRow, OutputRow, TensorSpec};
+use tidemill::infer::server::{Circuit, ServedModel, ServerCounts, ServerSettings};
+use tidemill::infer::{ElementType, InputRow, OutputRow, TensorSpec};
 use tidemill::prelude::*;
 
 use crate::fake::{Act, run, settings, threads};

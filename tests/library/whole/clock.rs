@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tidemill::engine::time::in_ms;
 use tidemill::prelude::*;
 use tidemill::testing::{TestSink, TestSource};
+use tidemill::time::in_ms;
 
 use super::{Script, grouped, scripts, world};
 use testkit::script::{Event, cases, ms, sorted};

@@ -136,7 +136,7 @@ fn build(flow: &Flow<'_>, sources: &[TestSource<Event>], sinks: &Sinks, patience
     let both = questions.key_by(|event| event.key).connect(answers.key_by(|event| event.key));
     let output = both.process("answers", Order::EventTime, |states| Answers::open(states, patience_ms))?;
     output.side.sink("late", &sinks.late)?;
-    output.main.sink("told", &sinks.told)
+    output.results.sink("told", &sinks.told)
 }
 
 /// Which events are late is the schedule's, where some may be; what is told of the others, when and in what order, is not.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tidemill::engine::time::in_ms;
-use tidemill::operators::window::WindowSpec;
 use tidemill::prelude::*;
+use tidemill::time::in_ms;
+use tidemill::window::WindowSpec;
 
 use super::sessions::Sessions;
 use testkit::script::{Event, Step, ms, sorted};

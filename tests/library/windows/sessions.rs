@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill::engine::time::in_ms;
-use tidemill::operators::window::WindowSpec;
 use tidemill::prelude::*;
+use tidemill::time::in_ms;
+use tidemill::window::WindowSpec;
 
 use super::naive::{Naive, Tells};
 use testkit::script::{Event, Step, sorted};

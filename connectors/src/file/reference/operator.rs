@@ -39,6 +39,6 @@ impl<'s> ReferenceExt<'s> for Flow<'s> {
     ) -> Result<Stream<'s, (K, Option<V>)>, JobError> {
         let buckets = self.source(name, &VersionSource(file.clone()))?.key_by(|rows| rows.bucket);
         // All of a version have one time, and the next one is later: nothing is gained by waiting for the watermark.
-        Ok(buckets.process(&format!("{name}-rows"), Order::Arrival, |states| RowsLogic::open(states))?.main)
+        Ok(buckets.process(&format!("{name}-rows"), Order::Arrival, |states| RowsLogic::open(states))?.results)
     }
 }

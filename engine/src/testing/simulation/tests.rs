@@ -88,7 +88,10 @@ fn bursts(sim: &mut Simulation, forgetful: bool) -> SimulationReport {
     let (from, to) = (source.clone(), sink.clone());
     let simulated = sim.run(move |flow| {
         let keyed = flow.source("records", &from)?.key_by(|record| record.0);
-        keyed.process("bursts", Order::EventTime, move |states| Burst::open(states, forgetful))?.main.sink("out", &to)
+        keyed
+            .process("bursts", Order::EventTime, move |states| Burst::open(states, forgetful))?
+            .results
+            .sink("out", &to)
     });
     let mut expected = Vec::new();
     let mut open: BTreeMap<u8, (i64, u64)> = BTreeMap::new();
