@@ -66,13 +66,7 @@ enum Query {
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", error.report());
-            ExitCode::FAILURE
-        }
-    }
+    tidemill::cli::exit(run(Args::parse()))
 }
 
 fn run(args: Args) -> Result<(), JobError> {
