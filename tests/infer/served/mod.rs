@@ -69,6 +69,22 @@ proptest! {
     }
 }
 
+/// Found by the property above: of one record, "nothing" is an empty list, which was taken for the answer of a server that fails.
+#[test]
+fn a_nan_that_is_alone_in_its_batch_costs_itself_on_every_server() {
+    let acts =
+        [Act::NotANumber, Act::Score, Act::Infinite, Act::NotANumber, Act::Below, Act::NotANumber, Act::NotANumber];
+    let acts = acts.into_iter().chain([Act::NotANumber, Act::NotANumber, Act::Score]);
+    let items: Vec<_> = (0..).zip(acts).map(|(id, act)| crate::fake::item(id, act)).collect();
+    for url in servers() {
+        let model = connect(url);
+        let ran = run(items.clone(), 1, &model, &settings(1, threads(1, true)));
+        assert_eq!((ran.ids(ScoreOrigin::Model), ran.dead_ids().len()), (vec![1, 9], 8), "{url}: {:?}", ran.dead);
+        counts_are_right(&ran, &items, 8);
+        assert_eq!(model.circuit(), Circuit::Closed, "{url}");
+    }
+}
+
 #[test]
 fn a_served_model_that_takes_four_rows_is_given_four() {
     let port = rest::serve(|path, body| rest::oip(path, body, rest::WRITTEN[0], 4));

@@ -76,7 +76,11 @@ impl Protocol for Client {
 
     fn infer(&mut self, rows: usize, from: &[Tensor], to: &mut [Tensor], deadline: Instant) -> Result<(), CallError> {
         let answer = self.rest.post(&format!("{}:predict", self.path), &self.request(rows, from)?, deadline)?;
-        let predictions = answer["predictions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let predictions = match answer["predictions"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            // The prediction of the only row was written as nothing, as RapidJSON writes a NaN by default.
+            [] if rows == 1 && answer["predictions"].is_array() => &[Value::Null],
+            predictions => predictions,
+        };
         let only = self.target.outputs.len() == 1;
         for (spec, output) in self.target.outputs.iter().zip(to) {
             // A model with one output gives it bare.
