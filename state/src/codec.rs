@@ -27,8 +27,8 @@ pub(crate) fn row_too_long(key: usize, value: usize) -> Option<String> {
     })
 }
 
-/// The configuration of bincode. No stored value is longer than a row, so a longer length is damage: it is refused before
-/// memory is allocated for it.
+/// The configuration of bincode. No stored value is longer than a row, so a longer length is damage: it is refused
+/// before memory is allocated for it.
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_ROW_BYTES>> = standard().with_limit::<MAX_ROW_BYTES>();
 
 /// The reason why bytes could not be decoded or a value could not be encoded.
@@ -52,8 +52,8 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError
     }
 }
 
-/// Returns the hash of a value's stored form, which is the same in every process of every run. The value is encoded into
-/// `buffer`, which is cleared first.
+/// Returns the hash of a value's stored form, which is the same in every process of every run. The value is encoded
+/// into `buffer`, which is cleared first.
 ///
 /// # Errors
 /// When the type refuses to be serialised; the error is its reason.
@@ -101,8 +101,8 @@ pub(crate) fn with_sequence<R>(row: &mut Vec<u8>, sequence: u64, f: impl FnOnce(
     result
 }
 
-/// Returns the part of a row key that all rows of its entry share. For a row of another kind (a timer, a pending record)
-/// the part has no meaning; it depends on nothing but the row's first bytes.
+/// Returns the part of a row key that all rows of its entry share. For a row of another kind (a timer, a pending
+/// record) the part has no meaning; it depends on nothing but the row's first bytes.
 pub(crate) fn entry_of_row(row: &[u8]) -> &[u8] {
     let len = row.get(2..6).and_then(|len| len.try_into().ok()).map(u32::from_be_bytes);
     len.and_then(|len| row.get(..6 + len as usize)).unwrap_or(row)

@@ -1,9 +1,9 @@
-//! Functions that take a lock even if a thread panicked while it held the lock. All of Tidemill's crates take their locks
-//! here.
+//! Functions that take a lock even if a thread panicked while it held the lock. All of Tidemill's crates take their
+//! locks here.
 //!
-//! A thread that panics ends its job, and the job reports the panic. The data behind a lock is consistent between any two
-//! calls (a queue has one element more or less, a map one entry), so a second panic because of the poisoned lock would only
-//! hide the first.
+//! A thread that panics ends its job, and the job reports the panic. The data behind a lock is consistent between any
+//! two calls (a queue has one element more or less, a map one entry), so a second panic because of the poisoned lock
+//! would only hide the first.
 
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -1,6 +1,7 @@
 //! Remedies for errors, as data: a program can act on them, a command line can name its flags for them.
 
-/// A change in the settings of the job that can resolve an error. Most errors have none, some have several to choose from.
+/// A change in the settings of the job that can resolve an error. Most errors have none, some have several to choose
+/// from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Remedy {
@@ -16,7 +17,8 @@ pub enum Remedy {
     StartOver,
     /// Declare which names differ between the program and the checkpoint.
     Rename,
-    /// Discard everything in the checkpoint that belongs to this operator, source or sink, or this state (`operator/state`).
+    /// Discard everything in the checkpoint that belongs to this operator, source or sink, or this state
+    /// (`operator/state`).
     DropState(String),
     /// Keep this operator, source, sink or state: remove it from the setting `drop_state`.
     KeepState(String),

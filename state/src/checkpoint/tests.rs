@@ -114,7 +114,8 @@ fn a_zombie_is_fenced_also_where_its_epoch_was_pruned() {
     assert_eq!(list_epochs(&store).unwrap(), [5, 6]);
 }
 
-/// The newest of what there is, in a store that holds epochs `1..=5`, of which `1` and `2` share no file with the later ones.
+/// The newest of what there is, in a store that holds epochs `1..=5`, of which `1` and `2` share no file with the later
+/// ones.
 #[test]
 fn only_whole_checkpoints_are_advised() {
     let store = MemoryStore::default();

@@ -8,8 +8,8 @@ pub trait Entry: Sized + 'static {
     /// Name of the kind in manifests.
     const KIND: &'static str;
 
-    /// Writes the changes since the last call. `row` is the row key without a suffix; it may be extended, but must be as it
-    /// was at the end. Each value begins with `header`.
+    /// Writes the changes since the last call. `row` is the row key without a suffix; it may be extended, but must be
+    /// as it was at the end. Each value begins with `header`.
     fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], ops: &mut Ops) -> Result<(), DecodeError>;
 
     /// Writes the removal of the whole entry.
@@ -21,7 +21,7 @@ pub trait Entry: Sized + 'static {
     /// Whether an entry is exactly one row, found by its key.
     const SINGLE_ROW: bool;
 
-    /// Returns the memory that the entry takes besides its own size, in bytes (estimated). `encoded` is the number of bytes
-    /// of it that were last written or read, or 0 if none were.
+    /// Returns the memory that the entry takes besides its own size, in bytes (estimated). `encoded` is the number of
+    /// bytes of it that were last written or read, or 0 if none were.
     fn heap_bytes(&self, encoded: usize) -> usize;
 }

@@ -4,8 +4,8 @@
 //! push ──▶ slab (the records, moved once in and once out; places are reused while they are in the cache)
 //!     └──▶ incoming keys ── release ──▶ sorted runs of keys, merged geometrically ──▶ due: all before the watermark
 //! ```
-//! There are a few sorted runs instead of a heap: input is nearly sorted and is released nearly at once, which the standard
-//! sort handles in one pass, and a big backlog is not read again at each small step.
+//! There are a few sorted runs instead of a heap: input is nearly sorted and is released nearly at once, which the
+//! standard sort handles in one pass, and a big backlog is not read again at each small step.
 
 use std::collections::VecDeque;
 
@@ -114,8 +114,8 @@ impl<T: Value> OrderBuffer<T> {
         Ok(buffer)
     }
 
-    /// Adds `item`, which is pending until the watermark has passed `time`. Records of the same time are released in the
-    /// order of `tie`.
+    /// Adds `item`, which is pending until the watermark has passed `time`. Records of the same time are released in
+    /// the order of `tie`.
     #[inline]
     pub fn push(&mut self, time: i64, tie: u64, item: T) {
         let sequence = self.next_sequence;
@@ -142,8 +142,8 @@ impl<T: Value> OrderBuffer<T> {
         self.incoming.push(Place { time, tie, slot });
     }
 
-    /// Makes all records before `watermark` due; [`next_due`](Self::next_due) takes them. At the end of time (`i64::MAX`) no
-    /// more records can come, so records of exactly that time are due as well.
+    /// Makes all records before `watermark` due; [`next_due`](Self::next_due) takes them. At the end of time
+    /// (`i64::MAX`) no more records can come, so records of exactly that time are due as well.
     pub fn release_before(&mut self, watermark: i64) {
         self.sort_incoming();
         self.released = self.released.max(watermark);

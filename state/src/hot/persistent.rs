@@ -26,8 +26,8 @@ pub trait Persistent {
         let _ = (watermark_ms, processing_time_ms);
     }
 
-    /// Prefetches the entries with these hashes into the processor's caches. They are needed next, and reading them together
-    /// lets the processor wait for independent cache misses at the same time.
+    /// Prefetches the entries with these hashes into the processor's caches. They are needed next, and reading them
+    /// together lets the processor wait for independent cache misses at the same time.
     fn prefetch(&self, hashes: &[u64]) {
         let _ = hashes;
     }

@@ -4,14 +4,14 @@
 //! index (hash table of slot numbers) ──▶ slots: [key, entry, dirty in, sealed in epoch …]
 //! record path: one lookup, no serialisation          dirty list ──▶ seal: encode each once an epoch
 //! ```
-//! An epoch is sealed a slice at a time, while records of the next one are already applied: a slot that is about to change
-//! and is not sealed yet is sealed first, on the spot. So no record waits for the whole seal.
+//! An epoch is sealed a slice at a time, while records of the next one are already applied: a slot that is about to
+//! change and is not sealed yet is sealed first, on the spot. So no record waits for the whole seal.
 //!
-//! Invariants: a slot is in the dirty list of the generation in which it is dirty, and perhaps in the list of the generation
-//! before, whose seal then skips it. A slot may be evicted only when it is clean and RocksDB has applied the epoch in which
-//! it was last sealed. While `complete`, every key that exists has a slot, so a miss means that there is no entry. With a
-//! TTL, every entry is in the expiry queue; an expired entry that no delta has is removed at once, any other with the next
-//! seal.
+//! Invariants: a slot is in the dirty list of the generation in which it is dirty, and perhaps in the list of the
+//! generation before, whose seal then skips it. A slot may be evicted only when it is clean and RocksDB has applied the
+//! epoch in which it was last sealed. While `complete`, every key that exists has a slot, so a miss means that there is
+//! no entry. With a TTL, every entry is in the expiry queue; an expired entry that no delta has is removed at once, any
+//! other with the next seal.
 
 use std::sync::Arc;
 
@@ -198,15 +198,15 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(self.clear(number)?.filter(|_| !expired))
     }
 
-    /// Removes and returns the entry of a slot. The slot is freed at once if no delta has the entry, or else with the next
-    /// seal.
+    /// Removes and returns the entry of a slot. The slot is freed at once if no delta has the entry, or else with the
+    /// next seal.
     fn clear(&mut self, number: u32) -> Result<Option<E>, StateError> {
         self.mark_dirty(number)?;
         let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(None) };
         let entry = slot.entry.take();
         slot.removed |= slot.stored;
-        // If the table is not complete, a miss reads RocksDB, which may still have rows that were removed before this entry
-        // was created.
+        // If the table is not complete, a miss reads RocksDB, which may still have rows that were removed before this
+        // entry was created.
         if !slot.stored && (self.complete || slot.sealed_epoch <= self.db.applied()) {
             self.forgotten_in = self.forgotten_in.max(slot.sealed_epoch);
             self.forget(number);
@@ -225,8 +225,8 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         self.index.len()
     }
 
-    /// Marks a slot as dirty. To be called before the slot changes: if a seal is in progress that has not reached the slot,
-    /// its present content is written first.
+    /// Marks a slot as dirty. To be called before the slot changes: if a seal is in progress that has not reached the
+    /// slot, its present content is written first.
     fn mark_dirty(&mut self, number: u32) -> Result<(), StateError> {
         let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(()) };
         slot.touched = true;
@@ -248,8 +248,8 @@ impl<K: Key, E: Entry> HotTable<K, E> {
     }
 
     fn new_slot(&mut self, hash: u64, key: K, entry: Option<E>) -> u32 {
-        // A slot without an entry is about to be changed. It takes a number that is already in the dirty list if there is one,
-        // because that number need not be listed again.
+        // A slot without an entry is about to be changed. It takes a number that is already in the dirty list if there
+        // is one, because that number need not be listed again.
         let dirty = if entry.is_none() { self.free_dirty.pop() } else { None };
         let slot = Slot {
             hash,
@@ -279,7 +279,8 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         number
     }
 
-    /// Updates the memory count of a slot. `encoded` is the number of bytes that were last written or read of its entry.
+    /// Updates the memory count of a slot. `encoded` is the number of bytes that were last written or read of its
+    /// entry.
     fn account(&mut self, slot: u32, encoded: usize) {
         if let Some(Some(slot)) = self.slots.get_mut(slot as usize) {
             let heap = slot.entry.as_ref().map_or(0, |entry| entry.heap_bytes(encoded));

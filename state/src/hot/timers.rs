@@ -95,8 +95,8 @@ impl<K: Key> TimerTable<K> {
         self.timers.first_key_value().map(|(time, _)| *time)
     }
 
-    /// Takes out all timers of the earliest time, if that is not after `up_to`. The keys are sorted, so that they fire in the
-    /// same order in any replay.
+    /// Takes out all timers of the earliest time, if that is not after `up_to`. The keys are sorted, so that they fire
+    /// in the same order in any replay.
     pub fn pop_due(&mut self, up_to: i64) -> Option<(i64, Vec<K>)> {
         let first = self.timers.first_entry().filter(|first| *first.key() <= up_to)?;
         let (time, mut keys) = first.remove_entry();

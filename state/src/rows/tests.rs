@@ -180,8 +180,8 @@ fn contents(store: &dyn RowStore) -> Vec<(String, Rows)> {
     store.states().into_iter().map(|state| (state.clone(), rows(&state))).collect()
 }
 
-/// Gives both the same calls, and compares what they say and what they have. `folder`: where RocksDB is to be, if not in
-/// memory.
+/// Gives both the same calls, and compares what they say and what they have. `folder`: where RocksDB is to be, if not
+/// in memory.
 fn compare(calls: &[Call], folder: Option<&Path>) -> Result<(), TestCaseError> {
     let open = |n: usize| match folder {
         Some(folder) => Rocks::open(&folder.join(format!("rocks-{n}"))).unwrap(),

@@ -11,8 +11,8 @@ use crate::ids::KeyGroups;
 /// The settings of one worker's state: where and how it is kept.
 #[derive(Clone, Debug)]
 pub struct WorkerStateConfig {
-    /// The folder that RocksDB works in; no other worker uses it. `None` in a simulated job, whose rows are kept in memory.
-    /// Without the feature `rocksdb` rows are kept in memory in any case.
+    /// The folder that RocksDB works in; no other worker uses it. `None` in a simulated job, whose rows are kept in
+    /// memory. Without the feature `rocksdb` rows are kept in memory in any case.
     pub dir: Option<PathBuf>,
     /// The key groups of the job.
     pub key_groups: KeyGroups,

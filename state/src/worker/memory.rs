@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::checkpoint::delta::Delta;
 use crate::evolve::spec::StateEntry;
 
-/// A checkpoint in memory: the deltas of all workers, in the order of epochs. After a [`rebase`](Self::rebase) the first of
-/// them are bases.
+/// A checkpoint in memory: the deltas of all workers, in the order of epochs. After a [`rebase`](Self::rebase) the
+/// first of them are bases.
 #[derive(Clone, Default)]
 pub struct MemoryCheckpoint {
     pub(super) epoch: u64,

@@ -18,14 +18,14 @@ pub struct OperatorStates {
 }
 
 impl OperatorStates {
-    /// Records that these times have passed for all keys of the operator. Entries that have expired by then are removed,
-    /// little by little.
+    /// Records that these times have passed for all keys of the operator. Entries that have expired by then are
+    /// removed, little by little.
     pub fn pass(&self, watermark_ms: i64, processing_time_ms: i64) {
         self.states.iter().for_each(|state| state.borrow_mut().pass(watermark_ms, processing_time_ms));
     }
 
-    /// Begins to write the changes of `epoch`. [`seal_on`](Self::seal_on) continues, while records of the next epoch may
-    /// already be applied. The times have the same meaning as in [`pass`](Self::pass).
+    /// Begins to write the changes of `epoch`. [`seal_on`](Self::seal_on) continues, while records of the next epoch
+    /// may already be applied. The times have the same meaning as in [`pass`](Self::pass).
     ///
     /// # Errors
     /// When a value refuses to be encoded.

@@ -1,4 +1,5 @@
-//! The restore of a worker's state: it turns the rows of a checkpoint into rows with the names and versions of the program.
+//! The restore of a worker's state: it turns the rows of a checkpoint into rows with the names and versions of the
+//! program.
 
 use std::collections::BTreeMap;
 #[cfg(feature = "rocksdb")]
@@ -18,8 +19,8 @@ use crate::rows::snapshot::RowSnapshot;
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
                                 and the old one up with drop_state";
 
-/// Checks that the stored state was made with the parameters that the program has now, or with others that are right here
-/// as well. If either side has no parameters, nothing is compared.
+/// Checks that the stored state was made with the parameters that the program has now, or with others that are right
+/// here as well. If either side has no parameters, nothing is compared.
 pub(super) fn check_parameters(restored: &BTreeMap<String, StateEntry>, spec: &StateSpec) -> Result<(), StateError> {
     let Some(parameters) = &spec.parameters else { return Ok(()) };
     let operator = &spec.name.operator;
@@ -71,9 +72,9 @@ fn upgrade(rows: &dyn StoredRows, from: u32, row: &[u8], value: &[u8], out: &mut
     }
 }
 
-/// Returns the program's name for a state whose rows are in the checkpoint, or `None` if the state is dropped. A name that
-/// the manifest does not list is no state of the checkpoint. It stays as it is, so that its rows never mix with those of a
-/// state.
+/// Returns the program's name for a state whose rows are in the checkpoint, or `None` if the state is dropped. A name
+/// that the manifest does not list is no state of the checkpoint. It stays as it is, so that its rows never mix with
+/// those of a state.
 fn name_of(restored: &RestoredWorker, state: &str) -> Option<String> {
     let is_known = restored.manifest.states.iter().any(|known| known.name == state);
     if is_known { restored.changes.state(state) } else { Some(state.to_owned()) }
@@ -104,8 +105,8 @@ pub(super) fn restore(config: &WorkerStateConfig, restored: &RestoredWorker, kee
     Ok(db)
 }
 
-/// Opens the rows. If the number of workers is the same, this worker has the same key groups as before, so RocksDB continues
-/// from this worker's own base.
+/// Opens the rows. If the number of workers is the same, this worker has the same key groups as before, so RocksDB
+/// continues from this worker's own base.
 #[cfg(feature = "rocksdb")]
 fn begin(
     config: &WorkerStateConfig,

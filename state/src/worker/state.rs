@@ -55,8 +55,8 @@ impl WorkerState {
     /// Opens the state, restored or empty.
     ///
     /// # Errors
-    /// When the folder cannot be used, when memory is limited but there is no RocksDB to evict to, or when the checkpoint's
-    /// files are not as its manifest says.
+    /// When the folder cannot be used, when memory is limited but there is no RocksDB to evict to, or when the
+    /// checkpoint's files are not as its manifest says.
     pub fn open(config: WorkerStateConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
         if config.memory_limit_bytes.is_some() && config.dir.is_some() && !crate::SPILLS {
             return Err(StateError::setting(NO_SPILLING, [Remedy::Setting("state_memory")]));
@@ -116,8 +116,8 @@ impl WorkerState {
     /// Opens a state with one value per key. The only version that is read is the spec's.
     ///
     /// # Errors
-    /// When the name is taken or is to be dropped, when the version is 0, or when the checkpoint's state of that name does
-    /// not fit the program or cannot be read.
+    /// When the name is taken or is to be dropped, when the version is 0, or when the checkpoint's state of that name
+    /// does not fit the program or cannot be read.
     pub fn value_table<K: Key, V: Value>(
         &mut self,
         spec: StateSpec,
@@ -126,8 +126,8 @@ impl WorkerState {
         self.evolving_value_table(spec, &versions)
     }
 
-    /// Opens a state with one value per key, in the newest of these versions. Values that the checkpoint has in an older
-    /// version are upgraded to it.
+    /// Opens a state with one value per key, in the newest of these versions. Values that the checkpoint has in an
+    /// older version are upgraded to it.
     ///
     /// # Errors
     /// As [`value_table`](Self::value_table), and when the newest version is above 255.
@@ -158,7 +158,8 @@ impl WorkerState {
     /// checkpoint has in an older version are upgraded to it.
     ///
     /// # Errors
-    /// As [`evolving_value_table`](Self::evolving_value_table), and when elements and headers differ in their newest version.
+    /// As [`evolving_value_table`](Self::evolving_value_table), and when elements and headers differ in their newest
+    /// version.
     pub fn evolving_log_table<K: Key, V: Value, H: Value + Default>(
         &mut self,
         spec: StateSpec,
@@ -288,8 +289,8 @@ impl WorkerState {
         OperatorStates { states, unsealed: 0 }
     }
 
-    /// Evicts entries if memory is nearly full and there may be something to evict: RocksDB has applied an epoch since the
-    /// last eviction, or memory has grown by an eighth of the limit since then.
+    /// Evicts entries if memory is nearly full and there may be something to evict: RocksDB has applied an epoch since
+    /// the last eviction, or memory has grown by an eighth of the limit since then.
     pub fn evict(&mut self) {
         if !self.memory.is_high() {
             return;

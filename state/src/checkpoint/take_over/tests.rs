@@ -193,7 +193,8 @@ fn in_every_order_of_a_run_a_start_that_withdraws_and_another_start_the_last_goe
     assert!(orders > 1_000_000, "{orders} orders");
 }
 
-/// What is followed once stands for all orders that come by: as many, with the same ends, as when each is played in threads.
+/// What is followed once stands for all orders that come by: as many, with the same ends, as when each is played in
+/// threads.
 #[test]
 fn orders_that_are_followed_together_are_those_that_can_be_played() {
     // Two that run already, over what neither has claimed: what comes of it need not be right.

@@ -5,8 +5,8 @@
 //!                 ▲                                                                                              │ no, it was
 //!                 └──────────────────────────────────────────────────────────────────────────────────────────────┘ written since
 //! ```
-//! A slot is listed once, however often it is written: when its bucket is due, it moves to the bucket of its new time. So
-//! each write pays for the work that it leaves for later, and the queue is about as long as there are live entries.
+//! A slot is listed once, however often it is written: when its bucket is due, it moves to the bucket of its new time.
+//! So each write pays for the work that it leaves for later, and the queue is about as long as there are live entries.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Loading from RocksDB into a table: all entries at its start, as far as the memory limit allows, and one entry when it is
-//! looked up.
+//! Loading from RocksDB into a table: all entries at its start, as far as the memory limit allows, and one entry when
+//! it is looked up.
 
 use std::sync::Arc;
 

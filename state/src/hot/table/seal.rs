@@ -1,4 +1,5 @@
-//! Sealing a table into a delta, at the end of an epoch and after it, a slice at a time; removing expired entries; evicting.
+//! Sealing a table into a delta, at the end of an epoch and after it, a slice at a time; removing expired entries;
+//! evicting.
 
 use smallvec::SmallVec;
 
@@ -12,7 +13,8 @@ use crate::hot::persistent::Persistent;
 use crate::key::Key;
 
 impl<K: Key, E: Entry> HotTable<K, E> {
-    /// Seals a slot of the dirty list, unless it has changed since the epoch ended: then it was sealed before it changed.
+    /// Seals a slot of the dirty list, unless it has changed since the epoch ended: then it was sealed before it
+    /// changed.
     fn seal_listed(&mut self, number: u32, sealing: &mut Sealing) -> Result<(), StateError> {
         let listed = |slot: &Slot<K, E>| slot.dirty_in == sealing.generation;
         if !self.slots.get(number as usize).is_some_and(|slot| slot.as_ref().is_some_and(listed)) {
@@ -117,7 +119,8 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
     fn evict(&mut self) {
         let applied = self.db.applied();
         if self.complete && applied < self.forgotten_in {
-            // After an eviction a miss reads RocksDB, which still has rows of removed entries until it applies that epoch.
+            // After an eviction a miss reads RocksDB, which still has rows of removed entries until it applies that
+            // epoch.
             return;
         }
         for _ in 0..self.slots.len() * 2 {

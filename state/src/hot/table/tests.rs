@@ -194,8 +194,8 @@ fn loads() -> impl Strategy<Value = Load> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(soak::times(24)))]
 
-    /// Memory holds what lives, at any rate of new keys and with epochs of any length: what has expired goes as it comes. Each key
-    /// lives exactly as long as it should, and what is stored is what lives.
+    /// Memory holds what lives, at any rate of new keys and with epochs of any length: what has expired goes as it
+    /// comes. Each key lives exactly as long as it should, and what is stored is what lives.
     #[test]
     fn with_a_ttl_memory_holds_what_lives(load in loads()) {
         let Load { new_per_ms, again, removed, behind_ms, after_ms, epoch_ms, durable, clock } = load;

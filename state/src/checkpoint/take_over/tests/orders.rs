@@ -1,10 +1,10 @@
 //! Every order in which roles can do what they do to the store, without any thread.
 //!
-//! What a role does next depends on nothing but what the store has answered it so far. So it is played again from the front,
-//! gets these answers, and is left where it asks for the next thing: once for each row of answers. Orders that have brought the store and all
-//! roles to the same point, with the same events on the way, go on in the same way and end in the same way, and are followed
-//! once from there. So 340,117,188,369,429 orders of a run and a
-//! start are 25,631 points, and none is left out: the orders are counted.
+//! What a role does next depends on nothing but what the store has answered it so far. So it is played again from the
+//! front, gets these answers, and is left where it asks for the next thing: once for each row of answers. Orders that
+//! have brought the store and all roles to the same point, with the same events on the way, go on in the same way and
+//! end in the same way, and are followed once from there. So 340,117,188,369,429 orders of a run and a start are 25,631
+//! points, and none is left out: the orders are counted.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

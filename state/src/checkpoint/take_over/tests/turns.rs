@@ -7,8 +7,8 @@ use std::sync::{Condvar, Mutex};
 use super::*;
 use crate::checkpoint::store::{BaseEntry, BaseFile};
 
-/// Says which of some threads does its next thing to the store. Whoever has done one chooses who is next: often itself, and
-/// then nobody has to be woken.
+/// Says which of some threads does its next thing to the store. Whoever has done one chooses who is next: often itself,
+/// and then nobody has to be woken.
 struct Turns<C> {
     state: Mutex<TurnState<C>>,
     called: Vec<Condvar>,
