@@ -43,7 +43,7 @@ const fn of(name: &'static str, program: &'static str, tests: &'static [&'static
     Marathon { name, program, tests }
 }
 
-/// Minimum time that must be left for a run to begin.
+/// Minimum time for a marathon: with less time left, no further one is begun.
 const LEAST: Duration = Duration::from_secs(45);
 
 #[derive(clap::Args)]

@@ -42,7 +42,7 @@ pub(super) struct Claim {
     pub(super) created_ms: i64,
     /// Whether the start discards the checkpoints between `of` and this number.
     pub(super) gives_up: bool,
-    /// Copy of the manifest that the start goes on from.
+    /// Copy of the manifest that the start continues from.
     pub(super) of: Manifest,
 }
 

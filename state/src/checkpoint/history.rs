@@ -15,7 +15,7 @@ impl Manifest {
         let (json, file) = (json::encode(self)?, Self::file(self.epoch));
         store.put_new(&file, json.as_bytes()).map_err(|error| error.by(|file| describe(store, file), &file))?;
         // SUBTLE: a run that was taken over without noticing may find its number free because another incarnation
-        // committed that epoch, went on and pruned it. Then a newer number is there by now. A check before the put
+        // committed that epoch, continued and pruned it. Then a newer number is there by now. A check before the put
         // would miss a number that is created between the check and the put.
         let newer = list_epochs(store)?.into_iter().rfind(|epoch| *epoch > self.epoch);
         match newer {
@@ -84,7 +84,7 @@ pub(super) fn part_claims(
     Ok((claims, checkpoints))
 }
 
-/// Returns the numbers of `manifests/` that a start can go on from: all without the first ones, as long as these are
+/// Returns the numbers of `manifests/` that a start can continue from: all without the first ones, as long as these are
 /// claims of starts that found no checkpoint.
 ///
 /// # Errors

@@ -67,7 +67,7 @@ impl Pruning {
         let (old, kept) = epochs.split_at(epochs.len().saturating_sub(self.retention.keep));
         let Some(newest) = kept.last() else { return Ok(self.forget_all_but(kept)) };
         // A later claim is of another start, which this run has not noticed yet. It stays: it may be withdrawn, and
-        // then this run goes on.
+        // then this run continues.
         let later = claims.split_off(claims.partition_point(|claim| claim < newest));
         let mut lost = self.forget_all_but(kept);
         lost.retain(|epoch| !old.contains(epoch));

@@ -1,4 +1,4 @@
-//! Taking over a job: of two runs of a job with one checkpoint directory, the one that started last goes on.
+//! Taking over a job: of two runs of a job with one checkpoint directory, the one that started last continues.
 //!
 //! ```text
 //! manifests/  …  6  7  │ 8: claim of 7 │  9  10 …
@@ -6,8 +6,8 @@
 //! ```
 //! A file of `manifests/` is created once, and runs commit their epochs in order. So a run that was there before, and
 //! is paused or cut off, has to create number 8 before any later one, finds it taken, and stops: it is fenced. A claim
-//! has a copy of the manifest that its start goes on from (an empty one if there is none), so that the next start can
-//! go on from the claim as well.
+//! has a copy of the manifest that its start continues from (an empty one if there is none), so that the next start can
+//! continue from the claim as well.
 //!
 //! SUBTLE: a start that is refused withdraws its claim, and the number is free again. A second start may have read that
 //! claim meanwhile. So once its own claim is there, it checks that the file below is still the one that it read; if
@@ -29,7 +29,7 @@ const REFUSALS: u32 = 4;
 /// Maximum number of times that a start plans, because another run commits or claims meanwhile.
 const TRIES: usize = 100;
 
-/// A start's claim on the job, with the checkpoint that it goes on from. Dropping it changes nothing.
+/// A start's claim on the job, with the checkpoint that it continues from. Dropping it changes nothing.
 #[derive(Clone, Debug)]
 pub struct Takeover {
     /// Manifest of the checkpoint that is restored; `None` for a fresh start.
@@ -157,7 +157,7 @@ impl Takeover {
         self.manifest.as_ref().map_or(0, |manifest| manifest.epoch)
     }
 
-    /// Discards the later epochs if this start goes on from an older one. To be called when nothing can refuse the
+    /// Discards the later epochs if this start continues from an older one. To be called when nothing can refuse the
     /// start any more.
     ///
     /// # Errors
@@ -185,7 +185,8 @@ impl Takeover {
         Ok(names.iter().filter_map(|name| epoch_of_file(name)).any(|epoch| epoch > last))
     }
 
-    /// Withdraws the claim of a start that was refused and has changed nothing else, so that an earlier run may go on.
+    /// Withdraws the claim of a start that was refused and has changed nothing else, so that an earlier run may
+    /// continue.
     ///
     /// # Errors
     /// When the store refuses.

@@ -42,7 +42,7 @@ enum Call {
     /// Visits some rows of an entry or of a whole state, and then stops or fails.
     Scan(usize, Option<Vec<u8>>, usize, bool),
     Get(usize, Vec<u8>),
-    /// Takes a base snapshot of all rows, and goes on from it.
+    /// Takes a base snapshot of all rows, and continues from it.
     Restore,
 }
 

@@ -1,5 +1,5 @@
 //! Tests of several runs of a job with one checkpoint directory, in every order of their calls to the store: there is
-//! one line of history, and the run that started last goes on.
+//! one line of history, and the run that started last continues.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -149,7 +149,7 @@ fn check(events: &[Event]) {
     let stays = |who: usize| !events.contains(&Event::Withdrew(who));
     for (at, event) in events.iter().enumerate() {
         match event {
-            // A run that goes on after a start is that start or a later one.
+            // A run that continues after a start is that start or a later one.
             Event::Claimed(new) if stays(*new) => {
                 let mut going_on = vec![*new];
                 for later in &events[at..] {
@@ -241,7 +241,7 @@ fn a_claim_goes_on_from_what_was_there_and_says_who_made_it() {
     let late = manifest(1, 2, &[]).commit(&store).unwrap_err().to_string();
     assert!(late.contains("another run of this job, started at 2025-11-28T03:20:00Z, has taken over"), "{late}");
     assert!(late.contains("its own checkpoint directory"), "{late}");
-    // A start after a start goes on from the same checkpoint.
+    // A start after a start continues from the same checkpoint.
     let again = take_over(&store, &RestoreFrom::Auto, &starter(3)).unwrap();
     assert_eq!((again.first_epoch, again.restored_epoch()), (4, 1));
     manifest(3, 4, &["b".to_owned()]).commit(&store).unwrap();

@@ -99,7 +99,7 @@ impl<C: FnMut(usize) -> usize + Send> CheckpointStore for Seen<'_, C> {
     }
 }
 
-/// Plays the roles in the order of `choose`, which gets the number of roles that can go on and returns which does.
+/// Plays the roles in the order of `choose`, which gets the number of roles that can continue and returns which does.
 /// Returns the result.
 fn play_all(roles: &[Role], empty: bool, choose: impl FnMut(usize) -> usize + Send) -> (MemoryStore, Vec<Event>) {
     let (store, turns) = (stage(roles, empty), Turns::of(roles.len(), choose));
