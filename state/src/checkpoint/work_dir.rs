@@ -41,7 +41,7 @@ impl WorkDir {
         Ok(Self { dir, lock, _held: held })
     }
 
-    /// Returns whether no other process works under the same root. On most file systems only processes on this machine
+    /// Returns whether no other process works under the same root. As a rule, only processes on this machine
     /// are seen.
     #[must_use]
     pub fn is_the_only_one(&self) -> bool {

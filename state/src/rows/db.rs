@@ -103,7 +103,7 @@ impl Db {
         if self.eager.load(Ordering::Relaxed) { self.apply_pending() } else { Ok(()) }
     }
 
-    /// Records that, at the end of `epoch`, every value of `state` with an expiry up to `before` has expired.
+    /// Notes that, at the end of `epoch`, every value of `state` with an expiry up to `before` has expired.
     /// Compaction may remove these values once the epoch has been applied.
     pub(crate) fn expires(&self, state: &str, epoch: u64, before: i64) {
         locks::lock(&self.expiring).push_back((epoch, state.to_owned(), before));

@@ -52,7 +52,7 @@ pub(crate) trait RowStore: Send + Sync {
     /// Removes a state and its rows.
     fn remove(&self, state: &str) -> Result<(), StateError>;
 
-    /// Records that the values of a state with an expiry up to `before` have expired: their rows may be removed at any
+    /// Notes that the values of a state with an expiry up to `before` have expired: their rows may be removed at any
     /// time.
     fn expired(&self, state: &str, before: i64);
 

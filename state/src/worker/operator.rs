@@ -18,7 +18,7 @@ pub struct OperatorStates {
 }
 
 impl OperatorStates {
-    /// Records that these times have passed for all keys of the operator. Entries that have expired by then are
+    /// Sets the times that have passed for all keys of the operator. Entries that have expired by then are
     /// removed, little by little.
     pub fn pass(&self, watermark_ms: i64, processing_time_ms: i64) {
         self.states.iter().for_each(|state| state.borrow_mut().pass(watermark_ms, processing_time_ms));
