@@ -20,7 +20,7 @@ pub struct WorkerStateConfig {
     pub worker: usize,
     /// Number of workers.
     pub workers: usize,
-    /// Memory limit for this worker's hot state, in bytes (estimated); no limit by default. Entries that an epoch has
+    /// Memory limit for this worker's hot state, in bytes (estimated); `None` for no limit. Entries that an epoch has
     /// changed stay in memory until RocksDB has applied the epoch's delta, even beyond the limit.
     pub memory_limit_bytes: Option<u64>,
     /// Whether epochs are written to a checkpoint store.

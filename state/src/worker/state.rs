@@ -116,8 +116,8 @@ impl WorkerState {
     /// Opens a state with one value per key. The only version that is read is the spec's.
     ///
     /// # Errors
-    /// When the name is taken or is to be dropped, when the version is 0, or when the checkpoint's state of that name
-    /// does not fit the program or cannot be read.
+    /// When the name is taken or is to be dropped, when the version is 0, when the TTL is not in whole milliseconds, or
+    /// when the checkpoint's state of that name does not fit the program or cannot be read.
     pub fn value_table<K: Key, V: Value>(
         &mut self,
         spec: StateSpec,
