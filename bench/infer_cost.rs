@@ -1,5 +1,5 @@
-//! The inference operator alone: made-up features in, scores out, or ONNX Runtime without an engine. For `cargo xtask
-//! bench infer`.
+//! Measures the inference operator alone, with generated features as input, or ONNX Runtime without an engine. `cargo
+//! xtask bench infer` runs it.
 
 #[path = "../examples/fraud_velocity/features.rs"]
 #[allow(dead_code, reason = "the types, not the operators")]
@@ -29,7 +29,7 @@ use signals::WindowFeatures;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Rows that differ; a power of two.
+/// Number of different rows; a power of two.
 const ROWS: usize = 4096;
 
 #[derive(Parser)]
@@ -62,7 +62,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> Result<()> {
     let args = Args::parse();
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    let told = match args.which {
+    let report = match args.which {
         Which::Fraud => run::<FraudFeatures>(
             &args,
             models.join("fraud_velocity.onnx"),
@@ -74,7 +74,7 @@ fn main() -> Result<()> {
             run::<WindowFeatures>(&args, models.join("iot_window.onnx"), "scores", 0, WindowFeatures::from_values)
         }
     }?;
-    println!("{told}");
+    println!("{report}");
     Ok(())
 }
 
@@ -118,7 +118,7 @@ where
     }))
 }
 
-/// Full batches in a loop; features are written into them, too.
+/// Measures ONNX Runtime in a loop of full batches. Writing the features into the batches is included.
 fn alone<F: Features>(rows: &[F], path: &Path, output: &str, batch: usize, count: u64) -> Result<Value> {
     let environment = ort::init_from(std::env::var("ORT_DYLIB_PATH")?)?.build()?;
     let builder = Session::builder(&environment)?.with_intra_threads(1).map_err(|e| e.to_string())?;

@@ -1,4 +1,4 @@
-//! Measures when predictions become visible: reads a topic as `read_committed` and compares with when each
+//! Measures when predictions become visible: reads a topic with `read_committed`, and compares with the time when each
 //! transaction was due to be produced. `cargo xtask bench kafka` runs it beside producer, broker and job.
 
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tidemill::kafka::KafkaUrl;
 use tidemill::prelude::*;
 
-/// How long nothing may come before it is over.
+/// Time without predictions after which the measurement ends.
 const QUIET: Duration = Duration::from_secs(15);
 
 /// Reads predictions and prints percentiles of their latency as JSON, in ms.
@@ -62,7 +62,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     consumer.assign(&list)?;
     let (clock, mut last) = (Clock::system(), Instant::now());
     let mut latencies = Vec::new();
-    // By the second in which a transaction was due: a slow start looks different from a backlog.
+    // Latencies by the second in which a transaction was due, because they tell a slow start from a backlog.
     let mut seconds: Vec<Vec<u64>> = Vec::new();
     while (latencies.len() as u64) < args.count && last.elapsed() < QUIET + Duration::from_secs(5) {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
@@ -86,7 +86,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Of microseconds, in ms.
+/// Returns a percentile, in milliseconds, of latencies in microseconds.
 fn percentile(latencies: &mut [u64], share: f64) -> f64 {
     latencies.sort_unstable();
     let index = (latencies.len() as f64 * share) as usize;

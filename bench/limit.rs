@@ -1,5 +1,6 @@
-//! The limit: the same features and scores in a plain loop, without an engine. One thread, no checkpoints,
-//! no output; parse, hash map, ONNX Runtime in full batches. What an engine costs is measured against this.
+//! The limit: the same features and scores in a plain loop, without an engine. It has one thread, no checkpoints and no
+//! output; it parses, uses a hash map, and runs ONNX Runtime in full batches. The cost of an engine is measured against
+//! it.
 
 #[path = "../examples/fraud_velocity/features.rs"]
 #[allow(dead_code, reason = "the limit uses the types, not the operators")]
@@ -55,7 +56,7 @@ fn main() -> Result<()> {
         Which::Fraud => ("probabilities", 1),
         Which::Iot => ("scores", 0),
     };
-    // Loading the model is no part of what is measured.
+    // Loading the model is not measured.
     let environment = match &args.model {
         Some(_) => Some(ort::init_from(std::env::var("ORT_DYLIB_PATH")?)?.build()?),
         None => None,
@@ -73,7 +74,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// ONNX Runtime in full batches.
+/// A scorer that runs ONNX Runtime in full batches.
 struct Scorer {
     session: Session,
     input: String,
@@ -120,7 +121,7 @@ impl Scorer {
     }
 }
 
-/// Count and sum over (t − W, t] for several W, as the rolling operator keeps them.
+/// Count and sum over (t − W, t] for several lengths W, as the rolling operator keeps them.
 struct Windows<const N: usize> {
     events: VecDeque<(i64, f64)>,
     counts: [usize; N],
@@ -232,7 +233,7 @@ fn iot(args: &Args, mut model: Option<Scorer>) -> Result<(u64, f64)> {
     while reader.read_byte_record(&mut line)? {
         let reading: Reading = line.deserialize(None)?;
         let start = reading.ts - reading.ts.rem_euclid(10_000);
-        // In order of time, a reading of the next window closes the last one.
+        // Readings come in order of time, so a reading of the next window closes the last one.
         match machines.get_mut(&reading.machine_id) {
             Some((open, gathered)) => {
                 if *open != start {

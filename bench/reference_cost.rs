@@ -1,5 +1,5 @@
-//! What a reference file costs: its first version, and one in which some rows have changed; and how long events beside it
-//! wait meanwhile.
+//! Measures the cost of loading a reference file, for its first version and for one in which some rows have changed,
+//! and how long events beside it wait meanwhile.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ struct Args {
     /// Every so manieth row changes.
     #[arg(long, default_value_t = 100)]
     changed: u64,
-    /// Whether the rows go into a table, and its view is told.
+    /// Whether the rows go into a table, whose changes are emitted.
     #[arg(long)]
     table: bool,
     /// How long the run lasts, in seconds.
@@ -42,9 +42,9 @@ struct Merchant {
     risk_per_million: u32,
 }
 
-/// Events beside the file. They are due in runs of 64, that is 3 ms.
+/// Number of events per second beside the file. They are due in runs of 64, that is every 3 ms.
 const PER_SECOND: u64 = 20_000;
-/// How often the file is looked at.
+/// Interval at which the file is checked for a new version.
 const LOOK: Duration = Duration::from_millis(100);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -64,10 +64,10 @@ fn measure(args: &Args, folder: &Path) -> Result<(), Box<dyn std::error::Error>>
     run(args, folder, &path)
 }
 
-/// A run in which the file is replaced, once its first version was told.
+/// Runs the job, and replaces the file once its first version was emitted.
 fn run(args: &Args, folder: &Path, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let (told, slowest) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let (count, wait, table) = (Arc::clone(&told), Arc::clone(&slowest), args.table);
+    let (emitted, slowest) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count, wait, table) = (Arc::clone(&emitted), Arc::clone(&slowest), args.table);
     let file = ReferenceFile::new(path, |merchant: &Merchant| merchant.id).reload_every(LOOK);
     let file = file.as_of(|_| EventTime::MIN);
     let events = Generator::new(args.seconds * PER_SECOND, |n| (EventTime((n / 20) as i64), n)).rate(PER_SECOND as f64);
@@ -85,11 +85,13 @@ fn run(args: &Args, folder: &Path, path: &Path) -> Result<(), Box<dyn std::error
             let rows = flow.reference("merchants", &file)?;
             if table {
                 let changelog = Changelog::new(|(key, row)| Upsert { key, row });
-                let told = rows.table("table", changelog)?.results.upserts("told")?;
-                told.inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed)).sink("rows", &NullSink::default())?;
+                let emitted = rows.table("table", changelog)?.results.upserts("told")?;
+                emitted
+                    .inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed))
+                    .sink("rows", &NullSink::default())?;
             } else {
-                let told = rows.inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed));
-                told.sink("rows", &NullSink::default())?;
+                let emitted = rows.inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed));
+                emitted.sink("rows", &NullSink::default())?;
             }
             let events = flow.source("events", &events)?.inspect(move |event| {
                 _ = wait.fetch_max(clock.now().0 - event.arrival.0, Ordering::Relaxed);
@@ -101,19 +103,19 @@ fn run(args: &Args, folder: &Path, path: &Path) -> Result<(), Box<dyn std::error
         let slowest = slowest.swap(0, Ordering::Relaxed) as f64 / 1000.0;
         println!("{what:>14} {changes:>10} {:>10.2} {:>12} {slowest:>16.0}", time.as_secs_f64(), peak_mb());
     };
-    let time = wait_for(&told, args.rows, &job);
+    let time = wait_for(&emitted, args.rows, &job);
     report("first version", args.rows, time);
     pause(Duration::from_secs(3));
     report("then nothing", 0, Duration::from_secs(3));
     write(path, args, 1)?;
     let changed = args.rows.div_ceil(args.changed);
-    let time = wait_for(&told, args.rows + changed, &job);
+    let time = wait_for(&emitted, args.rows + changed, &job);
     report("reloaded", changed, time);
     job.join().map_err(|_| "the job panicked")??;
     Ok(())
 }
 
-/// Writes a version beside the file, and renames it.
+/// Writes a version of the file: first under another name, which is then renamed.
 fn write(path: &Path, args: &Args, version: u64) -> std::io::Result<()> {
     let mut text = "id,city,category,risk_per_million\n".to_owned();
     for id in 0..args.rows {
@@ -126,9 +128,9 @@ fn write(path: &Path, args: &Args, version: u64) -> std::io::Result<()> {
     fs::rename(next, path)
 }
 
-fn wait_for<T>(told: &AtomicU64, changes: u64, job: &std::thread::JoinHandle<T>) -> Duration {
+fn wait_for<T>(emitted: &AtomicU64, changes: u64, job: &std::thread::JoinHandle<T>) -> Duration {
     let since = Instant::now();
-    while told.load(Ordering::Relaxed) < changes && !job.is_finished() {
+    while emitted.load(Ordering::Relaxed) < changes && !job.is_finished() {
         pause(Duration::from_millis(1));
     }
     since.elapsed()
@@ -141,7 +143,7 @@ fn pause(time: Duration) {
     }
 }
 
-/// The most memory that the process has had.
+/// Returns the peak memory of the process, in MB.
 fn peak_mb() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

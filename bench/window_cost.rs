@@ -1,9 +1,9 @@
-//! What a record costs in windows of one hour: tumbling, and sliding every second. Runs take turns, so that their ratio
-//! holds on a machine that does other things as well.
+//! Measures the cost of a record in windows of one hour: tumbling, and sliding every second. Runs of both take turns,
+//! so that their ratio is right on a machine that does other things as well.
 //!
-//! A sliding window has a result per key and second, so the ratio depends on how many records share one. The aim is twice at
-//! most, where records outnumber results; what results cost by themselves shows in tumbling windows of a second, which
-//! have as many.
+//! A sliding window has a result per key and second, so the ratio depends on how many records share one. The aim is a
+//! ratio of at most two where records outnumber results. The cost of the results by themselves shows in tumbling
+//! windows of a second, which have as many results.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// Processor time of a run from the first record to the last.
+/// Returns the processor time of a run, from the first record to the last.
 fn run(count: u64, keys: u64, per_second: u64, assigner: Option<Assigner>) -> Result<Duration, JobError> {
     // Record i is of key i % keys, and keys * per_second of them share a second.
     let source = Generator::new(count, move |i| {
@@ -88,14 +88,15 @@ fn run(count: u64, keys: u64, per_second: u64, assigner: Option<Assigner>) -> Re
     Ok(processor_time().saturating_sub(before))
 }
 
-/// Of this process so far: what Linux tells in hundredths of a second. Elsewhere the time that passed.
+/// Returns the processor time of this process so far, which Linux reports in hundredths of a second. On other systems,
+/// returns the time that has passed.
 fn processor_time() -> Duration {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     let start = START.get_or_init(Instant::now);
-    let told = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
+    let ticks = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
         // The name, in brackets, may have spaces in it; user and system time are the 12th and 13th field after it.
         let fields = stat.rsplit(')').next()?.split_ascii_whitespace().skip(11).take(2);
         fields.map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>()
     });
-    told.map_or_else(|| start.elapsed(), |ticks| Duration::from_millis(ticks * 10))
+    ticks.map_or_else(|| start.elapsed(), |ticks| Duration::from_millis(ticks * 10))
 }

@@ -1,11 +1,11 @@
-//! How keys, values and rows are encoded.
+//! The encoding of keys, values and rows.
 //!
 //! ```text
 //! row key    [key group u16 BE][length of key u32 BE][key, bincode][suffix: nothing, or a sequence number u64 BE]
 //! ordered    [key group u16 BE][time i64 BE, sign flipped][rest]              (timers, pending records)
 //! value      [version u8][expiry i64 LE, only in states with a TTL][bincode]
 //! ```
-//! bincode 2, standard configuration, through serde.
+//! `bincode` stands for bincode 2 in its standard configuration, through serde.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,11 +13,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::ids::KeyGroup;
 use crate::key::hash_key;
 
-/// The most bytes that a row may have, key and value together. RocksDB counts a row's bytes in 32 bits and advises not to
-/// go beyond 3 GB; what is longer it would refuse without telling our binding.
+/// Maximum size of a row in bytes, key and value together. RocksDB counts a row's bytes in 32 bits and advises not to
+/// go beyond 3 GB; it would refuse a longer row without an error that our binding sees.
 pub(crate) const MAX_ROW_BYTES: usize = 3 << 30;
 
-/// Why a row with these parts cannot be kept; `None` where it can.
+/// Returns the reason why a row whose key and value have these lengths cannot be kept, or `None` if it can.
 pub(crate) fn row_too_long(key: usize, value: usize) -> Option<String> {
     let bytes = key.saturating_add(value);
     (bytes > MAX_ROW_BYTES).then(|| {
@@ -27,15 +27,16 @@ pub(crate) fn row_too_long(key: usize, value: usize) -> Option<String> {
     })
 }
 
-/// Nothing that is stored is longer than a row: a length beyond that is damage, not to be made room for.
+/// The configuration of bincode. No stored value is longer than a row, so a longer length is damage: it is refused
+/// before memory is allocated for it.
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_ROW_BYTES>> = standard().with_limit::<MAX_ROW_BYTES>();
 
-/// Why bytes could not be decoded, or a value not encoded.
+/// The reason why bytes could not be decoded or a value could not be encoded.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct DecodeError(pub(crate) String);
 
-/// Appends `value`. Encoding into memory fails only for types that refuse to be serialised.
+/// Appends `value` to `out`. Encoding into memory fails only for types that refuse to be serialised.
 pub(crate) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     bincode::serde::encode_into_std_write(value, out, CONFIG).map_err(|e| DecodeError(e.to_string()))?;
     Ok(())
@@ -51,10 +52,11 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError
     }
 }
 
-/// The hash of a value as it is stored, the same in every process of every run. `buffer` is where it is encoded.
+/// Returns the hash of a value's stored form, which is the same in every process of every run. The value is encoded
+/// into `buffer`, which is cleared first.
 ///
 /// # Errors
-/// The reason of a type that refuses to be serialised.
+/// When the type refuses to be serialised; the error is its reason.
 pub fn hash_value<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<u64, String> {
     buffer.clear();
     encode(value, buffer).map_err(|DecodeError(reason)| reason)?;
@@ -64,7 +66,7 @@ pub fn hash_value<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<u64, 
 /// Writes the row key of `key` without a suffix.
 ///
 /// # Errors
-/// Also when it is too long for any row.
+/// When the key refuses to be serialised, or is too long for any row.
 pub(crate) fn row_key<K: Serialize>(group: KeyGroup, key: &K, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     out.clear();
     out.extend_from_slice(&group.0.to_be_bytes());
@@ -81,7 +83,7 @@ pub(crate) fn check_row_key(row: &[u8]) -> Result<(), DecodeError> {
     row_too_long(row.len(), 0).map_or(Ok(()), |reason| Err(DecodeError(reason)))
 }
 
-/// Splits a row key into group, key bytes and suffix.
+/// Splits a row key into key group, key bytes and suffix.
 pub(crate) fn split_row_key(row: &[u8]) -> Result<(KeyGroup, &[u8], &[u8]), DecodeError> {
     let short = || DecodeError("the row key is too short".to_owned());
     let (group, rest) = row.split_first_chunk::<2>().ok_or_else(short)?;
@@ -90,7 +92,7 @@ pub(crate) fn split_row_key(row: &[u8]) -> Result<(KeyGroup, &[u8], &[u8]), Deco
     Ok((KeyGroup(u16::from_be_bytes(*group)), key, suffix))
 }
 
-/// Lengthens `row` by the sequence number of an element for the time of `f`.
+/// Calls `f` with `row` extended by the sequence number of an element, then restores `row`.
 pub(crate) fn with_sequence<R>(row: &mut Vec<u8>, sequence: u64, f: impl FnOnce(&[u8]) -> R) -> R {
     let len = row.len();
     row.extend_from_slice(&sequence.to_be_bytes());
@@ -99,30 +101,30 @@ pub(crate) fn with_sequence<R>(row: &mut Vec<u8>, sequence: u64, f: impl FnOnce(
     result
 }
 
-/// The part of a row key that all rows of its entry share. Of a row of another kind, any part that depends on
-/// nothing but its first bytes.
+/// Returns the part of a row key that all rows of its entry share. For a row of another kind (a timer, a pending
+/// record) the part has no meaning; it depends on nothing but the row's first bytes.
 pub(crate) fn entry_of_row(row: &[u8]) -> &[u8] {
     let len = row.get(2..6).and_then(|len| len.try_into().ok()).map(u32::from_be_bytes);
     len.and_then(|len| row.get(..6 + len as usize)).unwrap_or(row)
 }
 
 #[cfg(feature = "rocksdb")]
-/// When a value of a state with a TTL expires: after its version, as `HotTable` writes it.
+/// Returns when a value of a state with a TTL expires. `HotTable` writes this time after the value's version.
 pub(crate) fn expiry_of_value(value: &[u8]) -> Option<i64> {
     value.get(1..9)?.try_into().ok().map(i64::from_le_bytes)
 }
 
-/// The key group of any row.
+/// Returns the key group of a row of any kind.
 pub(crate) fn group_of_row(row: &[u8]) -> KeyGroup {
     KeyGroup(row.first_chunk::<2>().map_or(u16::MAX, |group| u16::from_be_bytes(*group)))
 }
 
-/// A time whose bytes sort as the time does.
+/// Encodes a time so that the bytes sort as the times do.
 pub(crate) fn ordered_time(time: i64) -> [u8; 8] {
     ((time as u64) ^ (1 << 63)).to_be_bytes()
 }
 
-/// The time that [`ordered_time`] encoded.
+/// Returns the time that [`ordered_time`] encoded.
 pub(crate) fn time_of(bytes: [u8; 8]) -> i64 {
     (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
 }

@@ -1,23 +1,23 @@
-//! What can go wrong with state and checkpoints, sorted by what its user does about it.
+//! The errors of state and checkpoints, sorted by what the user does about them.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::remedy::Remedy;
 
-/// What the user does about an error. Every error of Tidemill's has one.
+/// The kind of an error: what the user does about it. Every error of Tidemill has a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The program or its settings are wrong: fix the call.
+    /// The program or its settings are wrong: fix the call or the setting.
     Invalid,
-    /// Something outside is not there right now: try again.
+    /// Something outside the job is not available right now: try again.
     Unavailable,
-    /// Stored data is damaged or does not fit: restore another checkpoint.
+    /// Stored data is damaged or does not fit the program: restore another checkpoint.
     Data,
     /// Another incarnation of the job has taken over: stop.
     Fenced,
-    /// A bug of Tidemill's: report it.
+    /// A bug in Tidemill: report it.
     Internal,
 }
 
@@ -28,29 +28,29 @@ pub enum StateError {
     /// A call that cannot work.
     #[error("{0}")]
     Invalid(String),
-    /// What is set does not fit the checkpoint, or the program.
+    /// A setting that does not fit the checkpoint or the program.
     #[error("{reason}")]
     Setting {
         /// What does not fit.
         reason: String,
-        /// What can be set instead.
+        /// The settings that can be used instead.
         remedies: Vec<Remedy>,
     },
-    /// What cannot happen has happened.
+    /// A bug in Tidemill: something happened that its code rules out.
     #[error("{0}: this is a bug in Tidemill, please report it")]
     Internal(String),
-    /// A state was stored by a program that knew another version, type or kind of it.
+    /// A state was stored with another version, type, kind or parameters than this program has for it.
     #[error(
         "state \"{state}\": the checkpoint has {found}, this program has {expected}; {advice}; or run the program that wrote it, or start over in an empty checkpoint directory"
     )]
     Mismatch {
-        /// `operator/state`.
+        /// Name of the state, as `operator/state`.
         state: String,
-        /// What is stored.
+        /// Description of the stored state.
         found: String,
-        /// What the program registers.
+        /// Description of the state that the program registers.
         expected: String,
-        /// What can be done in the program.
+        /// What can be changed in the program.
         advice: &'static str,
     },
     /// A stored value cannot be decoded.
@@ -58,59 +58,59 @@ pub enum StateError {
         "state \"{state}\", key group {group}: a stored value cannot be decoded: {reason}; restore an earlier checkpoint"
     )]
     Value {
-        /// `operator/state`.
+        /// Name of the state, as `operator/state`.
         state: String,
-        /// The key group it is in.
+        /// Key group of the value.
         group: u16,
-        /// Why.
+        /// Why the value cannot be decoded.
         reason: String,
     },
-    /// An entry cannot be kept: it refuses to be serialised, or is too large.
+    /// An entry cannot be stored: it refuses to be serialised, or is too large.
     #[error("state \"{state}\", key group {group}: an entry cannot be written: {reason}")]
     Unwritable {
-        /// `operator/state`.
+        /// Name of the state, as `operator/state`.
         state: String,
-        /// The key group it is in.
+        /// Key group of the entry.
         group: u16,
-        /// Why.
+        /// Why the entry cannot be written.
         reason: String,
     },
     /// A file of a checkpoint is damaged.
     #[error("checkpoint file \"{file}\" is damaged: {reason}")]
     Corrupt {
-        /// Its name in the checkpoint store.
+        /// Name of the file in the checkpoint store.
         file: String,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         reason: String,
     },
-    /// A checkpoint is not whole: files of it are missing, cut or damaged.
+    /// A checkpoint is incomplete: some of its files are missing, cut short or damaged.
     #[error("the checkpoint of epoch {epoch} is incomplete: {}; nothing was changed; {}", .missing.join("; "), advice(.others))]
     Incomplete {
         /// The epoch that was to be restored.
         epoch: u64,
-        /// The files and what is wrong with each.
+        /// The affected files, each with what is wrong with it.
         missing: Vec<String>,
-        /// The other epochs of the store whose files are all there and as they were written.
+        /// The other epochs in the store whose files are all there, as they were written.
         others: Vec<u64>,
     },
-    /// There are files of checkpoints, but no manifest that names them.
+    /// The store has files of checkpoints, but no manifest that names them.
     #[error(
         "there is no manifest in \"{manifests}\", but \"{file}\" is of epoch {epoch}, before which others were committed; nothing was changed: bring the manifests back, or start over"
     )]
     NoManifest {
         /// Where the manifests should be.
         manifests: String,
-        /// The newest of the files.
+        /// Name of the newest of the files.
         file: String,
-        /// The epoch that it is of.
+        /// Epoch of that file.
         epoch: u64,
     },
-    /// The place of the checkpoints is not what it was when the job began.
+    /// The checkpoint directory was removed, replaced or unmounted since the job began.
     #[error(
         "the checkpoint directory \"{}\" was removed, replaced or unmounted while the job ran, and nothing is written to what may be another place: bring it back and start the job again, which goes on from its newest checkpoint there; if it is lost, start over in an empty one", .path.display()
     )]
     Gone {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
     },
     /// Another run of the job has taken over.
@@ -118,37 +118,37 @@ pub enum StateError {
         "\"{file}\" exists already: another run of this job, {by}, has taken over and goes on; this one stops. Was it started while this one was still running? Then stop one of them, or give each its own checkpoint directory: of two runs over one directory the one that started last goes on"
     )]
     Fenced {
-        /// The manifest that was there first.
+        /// Name of the manifest that the other run had written first.
         file: String,
-        /// What is known of that run.
+        /// What is known about the other run.
         by: String,
     },
-    /// The file system refused something.
+    /// The file system refused an operation.
     #[error("could not {what} \"{}\"", .path.display())]
     Io {
-        /// What was tried.
+        /// The operation that was tried, as a verb.
         what: &'static str,
-        /// On which file.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// The system's reason.
+        /// The file system's reason.
         #[source]
         source: io::Error,
     },
-    /// RocksDB refused something.
+    /// RocksDB refused an operation.
     #[cfg(feature = "rocksdb")]
     #[error("RocksDB in \"{}\" could not {what}", .path.display())]
     Rocks {
-        /// What was tried.
+        /// The operation that was tried, as a verb.
         what: &'static str,
-        /// Its folder.
+        /// Path of the database's folder.
         path: PathBuf,
-        /// Its reason.
+        /// The reason that RocksDB reports.
         #[source]
         source: rocksdb::Error,
     },
 }
 
-/// What can be restored instead.
+/// Returns a text that says which of the `whole` epochs can be restored instead.
 pub(crate) fn advice(whole: &[u64]) -> String {
     if whole.is_empty() {
         return "no checkpoint here is whole: bring the files back, or start over in an empty checkpoint directory"
@@ -158,7 +158,7 @@ pub(crate) fn advice(whole: &[u64]) -> String {
     format!("whole, and to be restored instead: {}", epochs.join(", "))
 }
 
-/// The same, as remedies.
+/// Returns the same advice as remedies.
 pub(crate) fn instead(whole: &[u64]) -> Vec<Remedy> {
     if whole.is_empty() {
         return vec![Remedy::StartOver];
@@ -167,7 +167,7 @@ pub(crate) fn instead(whole: &[u64]) -> Vec<Remedy> {
 }
 
 impl StateError {
-    /// What the user does about it.
+    /// Returns the kind of the error: what the user does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -182,7 +182,7 @@ impl StateError {
             #[cfg(feature = "rocksdb")]
             Self::Rocks { source, .. } => match source.kind() {
                 rocksdb::ErrorKind::Corruption => ErrorKind::Data,
-                // It was called wrongly, and nobody but this crate calls it.
+                // RocksDB was called wrongly, and only this crate calls it.
                 rocksdb::ErrorKind::InvalidArgument => ErrorKind::Internal,
                 _ => ErrorKind::Unavailable,
             },
@@ -190,7 +190,7 @@ impl StateError {
         }
     }
 
-    /// What can be done about it in the settings of the job: the first is the most likely.
+    /// Returns what can be done about the error in the settings of the job, the most likely remedy first.
     #[must_use]
     pub fn remedies(&self) -> Vec<Remedy> {
         match self {
@@ -208,7 +208,7 @@ impl StateError {
         }
     }
 
-    /// What is set does not fit, and these can be set instead.
+    /// Creates the error for a setting that does not fit, with what can be set instead.
     pub(crate) fn setting(reason: impl Into<String>, remedies: impl Into<Vec<Remedy>>) -> Self {
         Self::Setting { reason: reason.into(), remedies: remedies.into() }
     }
@@ -217,7 +217,7 @@ impl StateError {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Adds who was there first.
+    /// Adds to a `Fenced` error which run wrote the manifest `name` first.
     pub(crate) fn by(self, describe: impl FnOnce(&str) -> String, name: &str) -> Self {
         match self {
             Self::Fenced { file, .. } => Self::Fenced { file, by: describe(name) },
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use crate::rows::db::Db;
 
-    /// One of each variant after the other, with its kind: a new variant breaks the build here.
+    /// Returns an error of the variant after `error`'s, with its kind. A new variant breaks the build here.
     fn after(error: Option<&StateError>) -> Option<(StateError, ErrorKind)> {
         let state = || "op/state".to_owned();
         let text = || "text".to_owned();
@@ -291,7 +291,7 @@ mod tests {
             (error, count) = (Some(next), count + 1);
         }
         assert_eq!(count, 13);
-        // A folder that cannot be made is RocksDB's trouble with what is outside.
+        // A folder that cannot be created is a fault outside the job.
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Db::open(&file.path().join("folder"), 0, true).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");

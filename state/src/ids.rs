@@ -2,37 +2,37 @@
 
 use std::ops::Range;
 
-/// Key groups of a job that says nothing else.
+/// Default number of key groups of a job.
 pub const DEFAULT_KEY_GROUPS: u16 = 128;
 
-/// A group of keys that lives on one worker.
+/// A group of keys that one worker owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyGroup(pub u16);
 
-/// How many key groups a job has, and who owns which.
+/// The key groups of a job: their number, and which worker owns which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyGroups(u16);
 
 impl KeyGroups {
-    /// `count` key groups (0 is taken as 1).
+    /// Creates `count` key groups (0 is taken as 1).
     #[must_use]
     pub fn new(count: u16) -> Self {
         Self(count.max(1))
     }
 
-    /// The group of a key with this hash: by its high bits, as hot tables use the low ones.
+    /// Returns the group of a key with this hash. It depends on the high bits, because hot tables use the low ones.
     #[must_use]
     pub fn of_hash(self, hash: u64) -> KeyGroup {
         KeyGroup(((u128::from(hash) * u128::from(self.0)) >> 64) as u16)
     }
 
-    /// The worker that owns a group: worker `w` of `n` has a contiguous range.
+    /// Returns the worker that owns a group. Each worker owns a contiguous range of groups.
     #[must_use]
     pub fn worker_of(self, group: KeyGroup, workers: usize) -> usize {
         usize::from(group.0) * workers / usize::from(self.0)
     }
 
-    /// The groups that a worker owns.
+    /// Returns the groups that a worker owns.
     #[must_use]
     pub fn owned(self, worker: usize, workers: usize) -> Range<u16> {
         let first = |worker: usize| (worker * usize::from(self.0)).div_ceil(workers) as u16;

@@ -4,7 +4,7 @@
 //! key ── hash_key ──▶ u64 ─┬─ low bits: slot in the hot table
 //!                          └─ high bits: key group 0..128 ──▶ worker (contiguous ranges)
 //! ```
-//! The hash and the key group are part of what checkpoints mean: they never change.
+//! The hash and the key group are part of the checkpoint format: how they are computed never changes.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash};
@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, Hash};
 use foldhash::fast::FixedState;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What a stream can be keyed by.
+/// A type that a stream can be keyed by.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot key a stream",
     note = "keys are hashed, stored and sent between workers: derive Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize"
@@ -22,7 +22,7 @@ pub trait Key: Clone + Debug + Hash + Ord + Serialize + DeserializeOwned + 'stat
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Debug + Hash + Ord + Serialize + DeserializeOwned + 'static> Key for T {}
 
-/// What state can hold.
+/// A type that state can store.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept in state",
     note = "state is written to checkpoints: derive Serialize, Deserialize"
@@ -32,7 +32,7 @@ pub trait Value: Serialize + DeserializeOwned + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + 'static> Value for T {}
 
-/// The hash of a key, the same in every process of every run.
+/// Returns the hash of a key, which is the same in every process of every run.
 pub fn hash_key<K: Hash + ?Sized>(key: &K) -> u64 {
     const SEED: u64 = 0x7469_6465_6d69_6c6c; // "tidemill"
     FixedState::with_seed(SEED).hash_one(key)

@@ -1,14 +1,14 @@
 //! Keyed state of Tidemill: hot tables, RocksDB behind them, deltas and the checkpoint store.
 //!
 //! ```text
-//! worker/      what one worker has of all this: opened or restored, registered, sealed, evicted
-//! hot/         in memory, decoded: value · log · timers · pending
-//! rows/        behind that: RowStore (RocksDB, or maps in a simulation), and the deltas on their way into it
+//! worker/      all state of one worker: opened or restored, registered, sealed, evicted
+//! hot/         state in memory, decoded: value · log · timers · pending
+//! rows/        the rows behind it: RowStore (RocksDB, or maps in a simulation), and the deltas on their way into it
 //! checkpoint/  delta · manifest · store · retention · take_over · work_dir
-//! evolve/      what a state is called and looks like, and how an older one becomes it
+//! evolve/      the name and shape of a state, and how stored state of an older version becomes the newest
 //! ids · key · codec · error · remedy · locks
 //! ```
-//! Each knows only what is below it. An epoch goes:
+//! Each module uses only the modules below it. An epoch takes this way:
 //!
 //! ```text
 //! operators ──▶ value · log · timers · pending  (decoded, in memory)   worker thread
@@ -20,10 +20,11 @@
 //!
 //! restore: changes (names) ─▶ fit (are the stored rows as the program reads them? shape, versions) ─▶ rewritten where older
 //! ```
-//! This crate is internal. Programs meet a few of its types ([`Ttl`], [`Versions`], [`Key`], [`Value`], …), which take lengths of
-//! time as `Duration`s. What the engine drives it by is in whole milliseconds ([`OperatorStates::pass`]), as event time is stored.
+//! This crate is internal. Programs meet a few of its types ([`Ttl`], [`Versions`], [`Key`], [`Value`], …), which take
+//! lengths of time as `Duration`s. The calls by which the engine drives the crate are in whole milliseconds
+//! ([`OperatorStates::pass`]), as event time is stored.
 
-/// Whether state may be larger than memory: this crate is built with RocksDB.
+/// Whether state may be larger than memory, which is so when this crate is built with RocksDB.
 pub const SPILLS: bool = cfg!(feature = "rocksdb");
 
 mod checkpoint;

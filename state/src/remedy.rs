@@ -1,27 +1,29 @@
-//! What can be done about an error, as data: a program acts on it, a command line names its flags.
+//! Remedies for errors, as data: a program can act on them, a command line can name its flags for them.
 
-/// What can be done about an error in the settings of the job. Most errors have none, some have several to choose from.
+/// A change in the settings of the job that can resolve an error. Most errors have none, some have several to choose
+/// from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Remedy {
-    /// Restore the checkpoint of this epoch, which is whole.
+    /// Restore the checkpoint of this epoch, which is complete.
     RestoreEpoch(u64),
     /// Restore an earlier checkpoint.
     RestoreEarlier,
     /// Restore the newest checkpoint.
     RestoreNewest,
-    /// Restore nothing: start over where the checkpoints are.
+    /// Restore nothing: start over in the same checkpoint directory.
     RestoreNone,
     /// Start over in an empty checkpoint directory.
     StartOver,
-    /// Say what has another name in the program than in the checkpoint.
+    /// Declare which names differ between the program and the checkpoint.
     Rename,
-    /// Discard what the checkpoint has of this operator, source or sink, or of this state (`operator/state`).
+    /// Discard everything in the checkpoint that belongs to this operator, source or sink, or this state
+    /// (`operator/state`).
     DropState(String),
-    /// Do not ask for this to be discarded.
+    /// Keep this operator, source, sink or state: remove it from the setting `drop_state`.
     KeepState(String),
     /// Run with this many key groups.
     KeyGroups(u16),
-    /// Change this setting of the job, by the name of its field.
+    /// Change the setting of the job whose field has this name.
     Setting(&'static str),
 }

@@ -1,5 +1,5 @@
-"""A model of KServe: an ONNX file, its inputs and outputs as they are. It speaks the Open Inference Protocol and,
-for TensorFlow Serving's REST API, KServe's V1 protocol."""
+"""A KServe model that serves an ONNX file, with its inputs and outputs unchanged. It supports the Open Inference Protocol
+and, for TensorFlow Serving's REST API, KServe's V1 protocol."""
 
 import argparse
 import os
@@ -38,7 +38,7 @@ class OnnxModel(Model):
 
     def predict(self, payload, headers=None, response_headers=None):
         if isinstance(payload, dict):
-            # V1, which is TensorFlow Serving's: one input, rows in, rows out.
+            # The V1 protocol, which is TensorFlow Serving's, has one input; requests and answers are rows.
             rows = np.asarray(payload["instances"], dtype=np.float32)
             outputs = self.run(["probabilities"], {self.session.get_inputs()[0].name: rows})
             return {"predictions": outputs[0].tolist()}

@@ -1,4 +1,4 @@
-//! One Apache Kafka broker (KRaft, its own controller) on loopback, for tests, the README and the bench.
+//! An Apache Kafka broker (KRaft, with its own controller) on loopback, for tests, the README and the benchmarks.
 //!
 //! Known limit: when the process that started it is killed with SIGKILL, the broker is left running.
 
@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a broker may take to start.
+/// Maximum time that a broker may take to start.
 const START: Duration = Duration::from_secs(90);
-/// Any will do: the folder is new each time.
+/// The identifier of the cluster. It can be constant, because the folder is new each time.
 const CLUSTER_ID: &str = "dGlkZW1pbGwtdGVzdHMtMQ";
 
-/// A running broker; stopped when it is dropped.
+/// A running broker, which is stopped when this is dropped.
 pub struct Broker {
     libs: PathBuf,
     folder: PathBuf,
-    /// `127.0.0.1:port`.
+    /// Address of the broker, as `127.0.0.1:port`.
     pub address: String,
     child: Option<Child>,
 }
@@ -30,12 +30,13 @@ impl Broker {
         Self::start_on(libs, folder, port, controller)
     }
 
-    /// The same on a given port.
+    /// Starts a broker on given ports, for clients and for the controller.
     pub fn start_on(libs: &Path, folder: &Path, port: u16, controller: u16) -> io::Result<Self> {
         Self::start_with(libs, folder, [port, controller], "", &[])
     }
 
-    /// The same with more properties, which override, and more arguments of the storage tool's `format`.
+    /// Starts a broker with additional properties, which override the default ones, and additional arguments for the
+    /// storage tool's `format`.
     pub fn start_with(
         libs: &Path,
         folder: &Path,
@@ -62,12 +63,12 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Java with Kafka's jars.
+    /// Returns a command that runs Java with Kafka's jars.
     pub fn java(&self, heap: &str) -> Command {
         java(&self.libs, heap)
     }
 
-    /// Starts it again after [`kill`](Self::kill), on the same port and data.
+    /// Starts the broker again after [`kill`](Self::kill), on the same port and data.
     pub fn resume(&mut self) -> io::Result<()> {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("broker.log"))?;
         let settings = self.folder.join("server.properties");
@@ -86,7 +87,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills the broker with SIGKILL.
     pub fn kill(&mut self) -> io::Result<()> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
@@ -95,7 +96,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the broker ends by itself.
     pub fn wait(&mut self) -> io::Result<()> {
         self.child.as_mut().map(Child::wait).transpose().map(drop)
     }
@@ -107,7 +108,7 @@ impl Drop for Broker {
     }
 }
 
-/// Java with the jars in `libs`.
+/// Returns a command that runs Java with the jars in `libs`.
 pub fn java(libs: &Path, heap: &str) -> Command {
     let mut java = Command::new("java");
     java.arg(format!("-Xmx{heap}")).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
@@ -120,9 +121,9 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(100));
 }
 
-/// Ports that were free a moment ago.
+/// Returns ports that were free a moment ago.
 pub fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
-    // All are held until all are known, so that they differ.
+    // All listeners stay open until every port is known, so that the ports differ.
     let listeners = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<Vec<_>>>()?;
     let mut ports = [0; N];
     for (port, listener) in ports.iter_mut().zip(&listeners) {

@@ -1,16 +1,16 @@
-//! How many cases there are, and which.
+//! The number of cases that tests run, and the seed that chooses them.
 
 #[cfg(feature = "programs")]
 use rand::SeedableRng;
 #[cfg(feature = "programs")]
 use rand_chacha::ChaCha8Rng;
 
-/// How many times the cases of a quick run there are: `TIDEMILL_SOAK`, which `cargo xtask soak` sets, or once.
+/// Returns the factor for the number of cases of a quick run: `TIDEMILL_SOAK`, which `cargo xtask soak` sets, or 1.
 pub fn times() -> usize {
     std::env::var("TIDEMILL_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Some of these, in their order, others each time; a soak takes more of them, or all.
+/// Returns `quick` of the items, drawn anew each time but in their order. A soak run takes more of them, or all.
 #[cfg(feature = "programs")]
 pub fn some<T>(of: impl IntoIterator<Item = T>, quick: usize) -> Vec<T> {
     let mut chance = ChaCha8Rng::seed_from_u64(seed());
@@ -20,7 +20,7 @@ pub fn some<T>(of: impl IntoIterator<Item = T>, quick: usize) -> Vec<T> {
     all.into_iter().enumerate().filter(|(at, _)| taken.binary_search(at).is_ok()).map(|(_, one)| one).collect()
 }
 
-/// A seed: `TIDEMILL_SEED` to run one again, or a new one. Printed with every failure.
+/// Returns a seed: the one in `TIDEMILL_SEED`, to repeat a run, or a new one. It is printed, so every failure shows it.
 #[cfg(feature = "programs")]
 pub fn seed() -> u64 {
     let seed = std::env::var("TIDEMILL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);

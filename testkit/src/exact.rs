@@ -1,11 +1,11 @@
-//! The exact sum of floats by schoolbook, digit by digit: what sums are held against in tests.
+//! The exact sum of floats by long addition, digit by digit. Tests compare other sums with it.
 
 use proptest::prelude::*;
 
-/// Digits of 16 bits from the least positive float up, which carry only in the end.
+/// Number of digits, of 16 bits each, from the least positive float up. Carries are applied only at the end.
 const DIGITS: usize = 160;
 
-/// The sum of `values`, rounded once: to the nearest float, to the even one of two that are as near.
+/// Returns the sum of `values`, rounded once: to the nearest float, or to the even one of two that are equally near.
 pub fn sum(values: &[f64]) -> f64 {
     if values.iter().any(|value| !value.is_finite()) {
         // Additions of infinities and NaN do not depend on their order, and nothing finite can hide them.
@@ -25,14 +25,14 @@ pub fn sum(values: &[f64]) -> f64 {
     if lowest > 0 && bit(lowest - 1) == 1 && (mantissa & 1 == 1 || (0..lowest - 1).any(|at| bit(at) == 1)) {
         mantissa += 1;
     }
-    // Doubling is exact, and infinite where there is no such float.
+    // Doubling is exact, and gives infinity if there is no float that large.
     let magnitude = (0..lowest).fold(mantissa as f64 * f64::from_bits(1), |value, _| value * 2.0);
     if negative { -magnitude } else { magnitude }
 }
 
 fn add(digits: &mut [i64; DIGITS], value: f64) {
     let (mut rest, mut at) = (value.abs(), 0);
-    // Down to an integer of units, again without rounding.
+    // Halves the value until it is an integer number of units, again without rounding.
     while rest >= f64::MIN_POSITIVE * 2.0 {
         (rest, at) = (rest / 2.0, at + 1);
     }
@@ -43,7 +43,7 @@ fn add(digits: &mut [i64; DIGITS], value: f64) {
     }
 }
 
-/// Leaves 16 bits in each digit but the last. Returns whether the sum is negative.
+/// Applies the carries, so that each digit but the last has 16 bits. Returns whether the sum is negative.
 fn carried(digits: &mut [i64; DIGITS]) -> bool {
     let mut carry = 0;
     for digit in &mut digits[..DIGITS - 1] {
@@ -54,12 +54,12 @@ fn carried(digits: &mut [i64; DIGITS]) -> bool {
     digits[DIGITS - 1] < 0
 }
 
-/// The same number, or both none.
+/// Returns whether both are the same number, or both are NaN.
 pub fn same(left: f64, right: f64) -> bool {
     left == right || (left.is_nan() && right.is_nan())
 }
 
-/// Values as they come in practice, and as they must not break anything.
+/// Generates values as they occur in practice, and extreme ones that must not break anything.
 pub fn value() -> impl Strategy<Value = f64> {
     let extreme = prop::sample::select(vec![
         1.7e308,

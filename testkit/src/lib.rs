@@ -1,10 +1,11 @@
-//! What tests share with each other and with `cargo xtask`: real servers, programs and what they write, random scripts.
+//! Helpers that tests share with each other and with `cargo xtask`: real servers, programs and their output, random
+//! scripts.
 //!
 //! ```text
-//! broker, model_server     the standard library alone: xtask starts them, too
-//! chance                   how many cases, and which
+//! broker, model_server     use the standard library only, because xtask starts them, too
+//! chance                   the number of cases, and their seed
 //! program, parts           feature `programs`: examples as processes, and the parts that they published
-//! script, exact            feature `scripts`: what property tests play, and an oracle of sums
+//! script, exact            feature `scripts`: scripts that property tests play, and an oracle of sums
 //! ```
 
 #![allow(missing_docs, reason = "it is not published, and read beside the tests that use it")]

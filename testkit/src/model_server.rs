@@ -1,8 +1,8 @@
-//! A real model server on loopback, for tests and by hand: Triton, MLServer, KServe, and pythie-serving for TensorFlow
-//! Serving's protocol.
+//! A real model server on loopback, for tests and for use by hand: Triton, MLServer, KServe, or pythie-serving for
+//! TensorFlow Serving's protocol.
 //!
-//! Known limits: when the process that started it is killed with SIGKILL, the server is left running; KServe and pythie-serving listen on all
-//! interfaces, which they let nobody change.
+//! Known limits: when the process that started it is killed with SIGKILL, the server is left running. KServe and
+//! pythie-serving listen on all interfaces, and have no setting to change that.
 
 use std::fs::{self, File};
 use std::io::{self, Error};
@@ -14,28 +14,28 @@ use std::time::{Duration, Instant};
 
 use crate::broker::free_ports;
 
-/// How long a server may take to start.
+/// Maximum time that a server may take to start.
 const START: Duration = Duration::from_secs(120);
-/// What the model is called on every server.
+/// The model's name on every server.
 pub const MODEL: &str = "ranking";
 
-/// Which server.
+/// The kind of a model server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// NVIDIA Triton, the binary in the package `nvidia-pytriton`.
+    /// NVIDIA Triton: the binary in the package `nvidia-pytriton`.
     Triton,
     /// Seldon's MLServer.
     MlServer,
-    /// KServe's Python server; its V1 protocol is TensorFlow Serving's REST API, for predictions.
+    /// KServe's Python server. Its V1 protocol is the prediction part of TensorFlow Serving's REST API.
     KServe,
-    /// pythie-serving: TensorFlow Serving's gRPC `Predict` for LightGBM.
+    /// pythie-serving, which serves LightGBM models by TensorFlow Serving's gRPC method `Predict`.
     TfServing,
 }
 
 impl Kind {
     pub const ALL: [Self; 4] = [Self::Triton, Self::MlServer, Self::KServe, Self::TfServing];
 
-    /// The name of its requirements and of its virtual environment.
+    /// Returns the name of the server's requirements and of its virtual environment.
     pub fn name(self) -> &'static str {
         match self {
             Self::Triton => "triton",
@@ -46,32 +46,33 @@ impl Kind {
     }
 }
 
-/// A running server; stopped when it is dropped.
+/// A running model server, which is stopped when this is dropped.
 pub struct ModelServer {
     pub kind: Kind,
     /// The project's folder `testkit/servers`.
     scripts: PathBuf,
     /// The virtual environment.
     venv: PathBuf,
-    /// Where it writes.
+    /// The folder that the server writes to.
     folder: PathBuf,
-    /// The model, without `.onnx` or `.txt`.
+    /// The model's file, without `.onnx` or `.txt`.
     model: PathBuf,
-    /// `127.0.0.1:port`; pythie-serving has none.
+    /// Address of the REST API, as `127.0.0.1:port`; pythie-serving has no REST API.
     pub rest: String,
-    /// `127.0.0.1:port`.
+    /// Address of the gRPC API, as `127.0.0.1:port`.
     pub grpc: String,
     child: Option<Child>,
 }
 
 impl ModelServer {
-    /// Starts a server with `model`.onnx (pythie-serving: .txt), whose virtual environment is in `venvs`, on free ports.
+    /// Starts a server on free ports, with the model `model`.onnx (for pythie-serving: .txt) and its virtual
+    /// environment in `venvs`.
     pub fn start(kind: Kind, project: &Path, venvs: &Path, folder: &Path, model: &Path) -> io::Result<Self> {
         let [rest, grpc] = free_ports()?.map(|port| format!("127.0.0.1:{port}"));
         Self::start_on(kind, project, venvs, folder, model, rest, grpc)
     }
 
-    /// The same on given addresses.
+    /// Starts a server on given addresses.
     pub fn start_on(
         kind: Kind,
         project: &Path,
@@ -90,7 +91,7 @@ impl ModelServer {
         Ok(server)
     }
 
-    /// What has to be on the disk before it starts.
+    /// Writes the files that the server needs before it starts.
     fn prepare(&self) -> io::Result<()> {
         match self.kind {
             Kind::Triton => {
@@ -99,7 +100,7 @@ impl ModelServer {
                 for file in ["config.pbtxt", "1/model.py"] {
                     fs::copy(self.scripts.join("triton").join(file), repository.join(file))?;
                 }
-                // The package keeps a starter of Python programs for every version of Python.
+                // The package has a starter of Python programs for every version of Python.
                 let (version, triton) = (self.python("print('%d.%d' % sys.version_info[:2])")?, self.triton()?);
                 let starter = triton.join("backends/python/triton_python_backend_stub");
                 if fs::symlink_metadata(&starter).is_err() {
@@ -159,7 +160,7 @@ impl ModelServer {
                 command.arg("--backend-directory").arg(triton.join("backends"));
                 command.args(["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--allow-metrics=false"]);
                 command.arg(format!("--http-port={rest}")).arg(format!("--grpc-port={grpc}"));
-                // Python itself, and what is installed for it.
+                // The folders of Python itself, and of the packages that are installed for it.
                 command.env(
                     "LD_LIBRARY_PATH",
                     self.python("import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")?,
@@ -198,7 +199,7 @@ impl ModelServer {
         Ok(command)
     }
 
-    /// Starts it again after [`kill`](Self::kill), on the same ports.
+    /// Starts the server again after [`kill`](Self::kill), on the same ports.
     pub fn resume(&mut self) -> io::Result<()> {
         let log = File::options().create(true).append(true).open(self.folder.join("server.log"))?;
         let mut command = self.command()?;
@@ -222,21 +223,22 @@ impl ModelServer {
         Ok(())
     }
 
-    /// Kills it with SIGKILL, and the programs it started: Triton's Python would not always notice.
+    /// Kills the server with SIGKILL, and the processes that it started: Triton's Python processes would not always
+    /// notice.
     pub fn kill(&mut self) -> io::Result<()> {
         if let Some(mut child) = self.child.take() {
             let its_own = started_by(child.id());
             child.kill()?;
             child.wait()?;
             if !its_own.is_empty() {
-                // Most end by themselves meanwhile, and are no longer there.
+                // Most of them have ended by themselves by now, so `kill` may fail to find them.
                 Command::new("kill").arg("-KILL").args(its_own).stderr(Stdio::null()).status()?;
             }
         }
         Ok(())
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the server ends by itself.
     pub fn wait(&mut self) -> io::Result<()> {
         self.child.as_mut().map(Child::wait).transpose().map(drop)
     }
@@ -248,7 +250,7 @@ impl Drop for ModelServer {
     }
 }
 
-/// The processes that a process started.
+/// Returns the ids of the processes that a process started.
 fn started_by(id: u32) -> Vec<String> {
     let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
     let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());

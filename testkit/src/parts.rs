@@ -1,4 +1,4 @@
-//! What programs wrote: the parts that they published, and the numbers in them.
+//! The output of programs: the parts that they published, and the numbers in them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// The lines of all visible parts of a folder, sorted.
+/// Returns the lines of all visible parts in a folder, sorted.
 pub fn lines(folder: &Path) -> Vec<String> {
     let parts = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let visible = parts
@@ -18,7 +18,7 @@ pub fn lines(folder: &Path) -> Vec<String> {
     lines
 }
 
-/// Both folders hold the same lines, each as often.
+/// Asserts that both folders have the same lines, each equally often.
 pub fn same_lines(expected: &Path, found: &Path) {
     let (expected, found) = (lines(expected), lines(found));
     let count = |lines: &[String]| {
@@ -40,14 +40,14 @@ pub fn same_lines(expected: &Path, found: &Path) {
     );
 }
 
-/// The rows of a gzipped CSV file, by column.
+/// Returns the rows of a gzipped CSV file, each as a map from columns to values.
 pub fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
     let file = fs::File::open(path).expect("data that can be read");
     let mut reader = csv::Reader::from_reader(flate2::read::GzDecoder::new(file));
     reader.deserialize().map(|row| row.expect("a row")).collect()
 }
 
-/// Whether the two numbers agree to `relative`.
+/// Returns whether the two numbers agree up to the relative difference `relative`.
 pub fn agree(found: &Value, expected: &str, relative: f64) -> bool {
     let (Some(found), Ok(expected)) = (found.as_f64(), expected.parse::<f64>()) else { return false };
     (found - expected).abs() <= relative * expected.abs()

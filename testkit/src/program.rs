@@ -1,9 +1,9 @@
-//! Programs that tests run: the examples, as processes; and the data they read.
+//! The programs that tests run (the examples, as processes) and the data that they read.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
-/// An example, as `cargo xtask test` built it beside the test.
+/// Returns a command that runs an example, which `cargo xtask test` has built beside the test.
 pub fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows its own path");
     let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>").join("examples");
@@ -18,10 +18,12 @@ pub fn example(name: &str) -> Command {
     command
 }
 
-/// A file of the third-party data, which is no part of the project. Looked for in `TIDEMILL_DATA` and in
-/// `shared/data` beside any folder above. Where it is not, the test says so, and fails in CI.
+/// Returns the path of a file of third-party data, which is no part of the project. The file is searched for in
+/// `TIDEMILL_DATA`, and in `shared/data` in the test's package and any folder above. If it is missing, returns `None`
+/// and prints a line that says so; in CI the test fails.
 pub fn data(name: &str) -> Option<PathBuf> {
-    // Cargo says where the test is when it starts it: clones that share a target folder may share this crate.
+    // Cargo sets this variable when it starts the test. The compiled-in path may be another clone's, because clones
+    // that share a target folder may share this crate.
     let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let above = Path::new(&own).ancestors().map(|folder| folder.join("shared/data"));
     let folders = std::env::var_os("TIDEMILL_DATA").map(PathBuf::from).into_iter().chain(above);
@@ -33,7 +35,7 @@ pub fn data(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Runs it to its end, which must be a good one.
+/// Runs a program to its end, which must be a success. Returns its output.
 pub fn finish(command: &mut Command) -> Output {
     let output = command.output().expect("the program starts");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -41,17 +43,17 @@ pub fn finish(command: &mut Command) -> Output {
     output
 }
 
-/// Whether a program ended with an error of its own that is no bug, of whatever kind: it was not killed, and did not panic.
+/// Returns whether a program ended with an error of any kind but a bug: it was not killed and did not panic.
 pub fn is_error(status: ExitStatus) -> bool {
     matches!(status.code(), Some(2..=5))
 }
 
-/// Runs it to its end, which must be an error of the kind that has this exit code; what it said.
+/// Runs a program to its end, which must be an error with this exit code. Returns the program's messages.
 pub fn fail_with(code: i32, command: &mut Command) -> String {
     fail_as(command, |status| status.code() == Some(code))
 }
 
-/// Runs it to its end, which must be an error; what it said.
+/// Runs a program to its end, which must be an error. Returns the program's messages.
 pub fn fail(command: &mut Command) -> String {
     fail_as(command, is_error)
 }

@@ -1,4 +1,4 @@
-//! Random scripts: what comes in, how time moves, when it crashes.
+//! Random scripts for property tests: which records come in, how time moves, and when the job crashes.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use tidemill_engine::shell::KeyedLogic;
 use tidemill_engine::testing::{LogicTest, ProgramTest, TestSource};
 use tidemill_engine::{Data, ProcessingTime};
 
-/// A length of time as scripts have them: milliseconds, from zero on.
+/// Returns a length of time in the form that scripts use: whole milliseconds, not below zero.
 pub const fn ms(n: i64) -> Duration {
     assert!(n >= 0, "a length of time is not below zero");
     Duration::from_millis(n.unsigned_abs())
 }
 
-/// A record: its number in the script, its key, its time, and something to aggregate.
+/// A record of a script: its number in the script, its key, its time, and a value to aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Event {
     pub time: i64,
@@ -32,8 +32,8 @@ pub enum Step {
     Crash(usize),
 }
 
-/// A script whose records lie in some hundred ms after a random start; input ends after it. It begins with some number of
-/// workers, and most have a crash that goes on from a checkpoint with records in it.
+/// Generates a script whose records lie within some hundred ms after a random start; the input ends after it. It begins
+/// with a random number of workers, and most scripts have a crash that restores a checkpoint with records in it.
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let start = prop_oneof![
         4 => Just(0_i64),
@@ -48,7 +48,8 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just((3, 0, 0, 0)),
         1 => (1..5_i64).prop_map(|workers| (4, workers, 0, 0)),
     ];
-    // How many workers it begins with; where it is cut for a checkpoint and, later, a crash, in how many of 3 scripts.
+    // The number of workers at the beginning; whether there is a checkpoint and later a crash (in 2 of 3 scripts),
+    // where, and the number of workers after it.
     let crash = (1..5_i64, 0..3_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..5_i64);
     (start, prop::collection::vec(step, 1..80), crash).prop_map(
         |(start, mut steps, (first, cut, one, other, workers))| {
@@ -60,7 +61,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
             steps.insert(0, (4, first, 0, 0));
             let (mut watermark, mut clock) = (start, 0);
             let steps = (0..).zip(steps).map(|(id, (what, number, key, value))| match what {
-                // Up to 20 behind the watermark.
+                // A record may be up to 20 ms behind the watermark.
                 0 => Step::Event(Event { time: watermark.saturating_add(number - 20), id, key, value }),
                 1 => {
                     watermark = watermark.saturating_add(number);
@@ -78,7 +79,8 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// A script at an end of time goes to the middle of it: what ends after the end of time is not for every oracle.
+/// Moves a script that is at the beginning or end of time to the middle, because not every oracle can handle windows
+/// that end after the end of time.
 pub fn from_the_ends(steps: Vec<Step>) -> Vec<Step> {
     let moved = |time: i64| if time.unsigned_abs() < 1 << 62 { time } else { time.wrapping_add(i64::MIN) };
     let steps = steps.into_iter().map(|step| match step {
@@ -89,20 +91,20 @@ pub fn from_the_ends(steps: Vec<Step>) -> Vec<Step> {
     steps.collect()
 }
 
-/// So many cases of a test, in a quick run.
+/// Returns the configuration of a property test that has this number of cases in a quick run.
 pub fn cases(cases: u32) -> ProptestConfig {
     let cases = cases * crate::times() as u32;
     ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Does what the script says, up to the end of input.
+/// Plays the script, then ends the input.
 pub fn play<L: KeyedLogic>(test: &mut LogicTest<L>, steps: &[Step], input: impl Fn(Event) -> L::In) {
     play_part(test, steps, input);
     test.finish();
 }
 
-/// As [`play`]; before the end of input the watermark passes all that is in the script by `by` ms, and then no state may be
-/// left. Where time ends before that, input does.
+/// Plays the script as [`play`] does. Before the end of input, moves the watermark to `by` ms after every time in the
+/// script, and asserts that no state is left then. If that would be after the end of time, the input ends without it.
 pub fn play_freed<L: KeyedLogic>(
     test: &mut LogicTest<L>,
     steps: &[Step],
@@ -123,7 +125,7 @@ pub fn play_freed<L: KeyedLogic>(
     Ok(())
 }
 
-/// Does what a part of the script says.
+/// Plays a part of a script.
 pub fn play_part<L: KeyedLogic>(test: &mut LogicTest<L>, steps: &[Step], input: impl Fn(Event) -> L::In) {
     for step in steps {
         match *step {
@@ -136,8 +138,9 @@ pub fn play_part<L: KeyedLogic>(test: &mut LogicTest<L>, steps: &[Step], input: 
     }
 }
 
-/// Pushes what comes, each where `of` says its partition and its time are, to a source of two partitions. Each time `every` of
-/// them have come, watermarks follow 20 ms behind the place of the last one. `then` is called after each.
+/// Pushes events to a source of two partitions; `of` returns the partition and the time of each. After every `every`
+/// events, the watermarks of both partitions move to 20 ms behind the place of the last one. `then` is called after
+/// each event.
 pub fn feed<T: Data>(
     source: &TestSource<T>,
     events: &[(i64, T)],
@@ -155,14 +158,15 @@ pub fn feed<T: Data>(
     }
 }
 
-/// After which record a program crashes, with how many workers it goes on, and whether all before is committed.
+/// A crash of a program: the record after which it happens, the number of workers afterwards, and whether everything
+/// before is committed first.
 pub type Crash = (prop::sample::Index, usize, bool);
 
 pub fn crashes() -> impl Strategy<Value = Vec<Crash>> {
     prop::collection::vec((any::<prop::sample::Index>(), 1..5_usize, any::<bool>()), 0..4)
 }
 
-/// Crashes, if it is to after the record `at` of `events`.
+/// Crashes the program as often as `crashes` says for the time after record number `at` of `events`.
 pub fn crash_at(test: &mut ProgramTest, crashes: &[Crash], at: usize, events: usize) {
     for (crash, workers, settled) in crashes {
         if crash.index(events) == at {
@@ -174,26 +178,26 @@ pub fn crash_at(test: &mut ProgramTest, crashes: &[Crash], at: usize, events: us
     }
 }
 
-/// Sorted, to be compared where the order of different keys is not promised.
+/// Returns the items sorted, to compare them where the order of different keys is not guaranteed.
 pub fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
     items.sort_unstable();
     items
 }
 
-/// What an operator in event-time order sees: each record, the watermark then, whether it is late. `first` are records
-/// that come before others of the same time.
+/// Returns what an operator in event-time order sees: each record, the watermark at that moment, and whether the record
+/// is late. Records for which `first` returns true come before others of the same time.
 pub fn seen(steps: &[Step], first: impl Fn(&Event) -> bool) -> Vec<(Event, i64, bool)> {
-    let (mut held, mut seen, mut watermark) = (Vec::new(), Vec::new(), i64::MIN);
+    let (mut pending, mut seen, mut watermark) = (Vec::new(), Vec::new(), i64::MIN);
     let end = Step::Watermark(i64::MAX);
     for step in steps.iter().chain([&end]) {
         match *step {
             Step::Event(event) if event.time < watermark || watermark == i64::MAX => {
                 seen.push((event, watermark, true))
             }
-            Step::Event(event) => held.push(event),
+            Step::Event(event) => pending.push(event),
             Step::Watermark(next) if next > watermark => {
                 let mut due: Vec<Event> =
-                    held.extract_if(.., |event: &mut Event| event.time < next || next == i64::MAX).collect();
+                    pending.extract_if(.., |event: &mut Event| event.time < next || next == i64::MAX).collect();
                 due.sort_by_key(|event| (event.time, !first(event)));
                 seen.extend(due.into_iter().map(|event| (event, watermark, false)));
                 watermark = next;

@@ -1,4 +1,4 @@
-//! The main job on embedded defaults: watch it, kill it, restore it, count.
+//! A demo of the main job with embedded defaults: it is watched, killed and restored, and its output is counted.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs;
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
     prove(args.count, &folder)
 }
 
-/// Runs the job to its half, kills it, and runs it to its end. Returns the epoch it was restored from.
+/// Runs the job half way, kills it, and runs it to its end. Returns the epoch that it was restored from.
 fn act(args: &Args, folder: &Path, screen: &mut Screen) -> Result<(u64, Duration)> {
     let started = Instant::now();
     let mut job = RunningJob::start(args, folder)?;
@@ -94,7 +94,7 @@ fn pause() {
     std::thread::sleep(REFRESH);
 }
 
-/// Counts what is in the folder of predictions: every transaction once.
+/// Counts the predictions in the folder, and checks that there is exactly one for each transaction.
 fn prove(count: u64, folder: &Path) -> Result<()> {
     let (mut seen, mut lines) = (HashSet::new(), 0u64);
     for part in parts(&folder.join("predictions"))? {
@@ -168,14 +168,14 @@ impl Drop for RunningJob {
     }
 }
 
-/// What is shown.
+/// The numbers that are shown.
 struct View {
     count: u64,
     phase: String,
     status: Value,
-    /// Scored by this incarnation, as it counts.
+    /// Number of transactions scored by this incarnation.
     scored: u64,
-    /// Scored up to the checkpoint this incarnation was restored from.
+    /// Number of transactions scored up to the checkpoint that this incarnation was restored from.
     before: u64,
     last: Option<(Instant, u64)>,
     rates: VecDeque<u64>,
@@ -215,7 +215,7 @@ impl View {
         operators.into_iter().find(|operator| operator["name"] == name).unwrap_or(&Value::Null)
     }
 
-    /// Takes in what the job says of itself now.
+    /// Updates the numbers from the job's present status.
     fn look(&mut self, job: &RunningJob, folder: &Path) {
         let Some(status) = job.status() else { return };
         self.status = status;
@@ -263,7 +263,7 @@ impl View {
         if last.is_empty() { 0 } else { last.iter().sum::<u64>() / last.len() as u64 }
     }
 
-    /// Name and value of each number.
+    /// Returns the name and the value of each number.
     fn numbers(&self) -> Vec<(&'static str, String)> {
         let ms = |value: &Value| value.as_f64().map_or("–".to_owned(), |us| format!("{:.2} ms", us / 1000.0));
         let latency = &self.operator("predictions")["distributions"]["latency_us"];
@@ -294,7 +294,7 @@ impl View {
     }
 }
 
-/// The terminal, or lines where there is none.
+/// The screen: a terminal, or plain lines where there is no terminal.
 enum Screen {
     Terminal(Box<DefaultTerminal>),
     Lines(Option<Instant>),
@@ -305,7 +305,7 @@ impl Screen {
         if std::io::stdout().is_terminal() {
             let terminal = ratatui::try_init_with_options(TerminalOptions { viewport: Viewport::Inline(HEIGHT) });
             if let Ok(terminal) = terminal {
-                // Ctrl-C is to end the demo, as anywhere.
+                // Raw mode is turned off, so that Ctrl-C ends the demo as usual.
                 drop(ratatui::crossterm::terminal::disable_raw_mode());
                 return Self::Terminal(Box::new(terminal));
             }
@@ -342,7 +342,7 @@ impl Screen {
 
     fn close(&mut self) {
         if let Self::Terminal(terminal) = self {
-            // What is said after it goes below it, not over it.
+            // Later output goes below the picture, not over it.
             let last_row = terminal.get_frame().area().bottom().saturating_sub(1);
             drop(terminal.set_cursor_position((0, last_row)));
             ratatui::restore();

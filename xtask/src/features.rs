@@ -1,11 +1,13 @@
-//! No feature of ours changes how RocksDB is compiled: that takes a quarter of an hour.
+//! A check that no feature of the workspace changes how RocksDB is compiled, because compiling it takes a quarter of an
+//! hour.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::cargo;
 
-/// What RocksDB is compiled with where `choice` is: its crate and all below it, with their features.
+/// Returns what RocksDB is compiled with for cargo's arguments `choice`: its crate and all crates below it, with their
+/// features.
 fn rocksdb_with(choice: &[&str]) -> Result<Vec<String>> {
     let arguments = ["tree", "--offline", "--locked", "--no-dedupe", "--prefix", "depth", "--format", " {p} {f}"];
     let output = cargo().args(arguments).args(choice).output().context("cannot start cargo tree")?;
@@ -19,7 +21,7 @@ fn rocksdb_with(choice: &[&str]) -> Result<Vec<String>> {
     Ok(crates.map(str::to_owned).collect())
 }
 
-/// The features of the face, as cargo knows them.
+/// Returns the features of the crate `tidemill`, as cargo lists them.
 fn features() -> Result<Vec<String>> {
     let output = cargo().args(["metadata", "--offline", "--no-deps", "--format-version", "1"]).output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
@@ -39,7 +41,7 @@ fn no_feature_changes_how_rocksdb_is_compiled() -> Result<()> {
     for feature in features {
         assert_eq!(with(&format!("rocksdb,{feature}"))?, alone, "{feature}");
     }
-    // What tests, examples and this program add changes nothing, either.
+    // The dependencies of tests, examples and this program change nothing either.
     assert_eq!(rocksdb_with(&["--workspace", "--all-features", "-e", "normal,build,dev"])?, alone);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A real Apache Kafka on loopback, from Maven Central, and what one does with it by hand.
+//! A real Apache Kafka on loopback, from Maven Central, with commands to use it by hand.
 
 use std::fs;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub struct ConsumeArgs {
     topic: String,
 }
 
-/// Runs a broker until it is interrupted; its data are gone with it.
+/// Runs a broker until it is interrupted. Its data are removed then.
 pub fn run(args: &Args) -> Result<()> {
     let libs = libs()?;
     let folder = crate::scratch("kafka-broker")?;
@@ -60,7 +60,7 @@ pub fn produce(args: &ProduceArgs) -> Result<()> {
     check(example(&args.example)?.args(["--write-input", &args.topic]).args(&args.more))
 }
 
-/// Prints the committed messages of a topic, from the first one on, until it is interrupted.
+/// Prints the committed messages of a topic, from the first one on, until the program is interrupted.
 pub fn consume(args: &ConsumeArgs) -> Result<()> {
     let rest = args.topic.strip_prefix("kafka://").context("kafka://host:port/topic is wanted")?;
     let (brokers, topic) = rest.split_once('/').context("kafka://host:port/topic is wanted")?;
@@ -69,7 +69,7 @@ pub fn consume(args: &ConsumeArgs) -> Result<()> {
     check(broker::java(&libs()?, "256m").args(tool).args(more))
 }
 
-/// The folder of Kafka's jars, fetched by Maven the first time.
+/// Returns the folder of Kafka's jars, which Maven fetches the first time.
 pub fn libs() -> Result<PathBuf> {
     java()?;
     let folder = cache("kafka");
@@ -81,7 +81,7 @@ pub fn libs() -> Result<PathBuf> {
     fs::create_dir_all(&folder)?;
     let pom = folder.join("pom.xml");
     fs::write(&pom, POM.replace("VERSION", VERSION))?;
-    // A half-filled folder would pass for a whole one.
+    // This file is written once everything is fetched, because an incomplete folder would look like a complete one.
     let fetched = folder.join("fetched");
     let goal = ["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"];
     check(Command::new("mvn").args(goal).arg(format!("-DoutputDirectory={}", fetched.display())).arg("-f").arg(&pom))?;

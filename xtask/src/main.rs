@@ -1,4 +1,5 @@
-//! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models | layout | setup`.
+//! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models |
+//! layout | setup`.
 
 mod bench;
 mod demo;

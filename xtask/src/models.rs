@@ -1,4 +1,4 @@
-//! Training the examples' models on features that the examples themselves compute.
+//! Trains the examples' models on features that the examples themselves compute.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

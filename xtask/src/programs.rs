@@ -11,7 +11,7 @@ use crate::broker::Broker;
 use crate::model_server::Kind;
 use crate::{cargo, kafka, root, scratch, servers};
 
-/// Cargo, with the checks that tests have and other builds do not.
+/// Returns a cargo command with the checks that tests have and other builds do not have.
 pub fn checked_cargo(args: &[&str]) -> Command {
     let mut command = cargo();
     command.args(["--config", "xtask/checked.toml"]).args(args);
@@ -20,10 +20,10 @@ pub fn checked_cargo(args: &[&str]) -> Command {
 
 /// A test program.
 pub struct Program {
-    /// Its source, from the project's folder.
+    /// Path of its source, relative to the project's folder.
     pub name: String,
     path: PathBuf,
-    /// That of its package: Cargo starts tests there.
+    /// Folder of its package, where cargo starts tests.
     folder: PathBuf,
 }
 
@@ -55,27 +55,27 @@ pub fn build() -> Result<Vec<Program>> {
 }
 
 impl Program {
-    /// To run its tests, and to be told what each took.
+    /// Returns a command that runs the program's tests and reports the time of each.
     pub fn command(&self, servers: &Servers) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
-        // The times of tests are not stable in the harness, and this is how to ask for them all the same.
+        // The harness reports the times of tests only as an unstable option, which these settings allow.
         command.env("RUSTC_BOOTSTRAP", "1").args(["-Z", "unstable-options", "--report-time", "--show-output"]);
         servers.tell(&mut command);
         command
     }
 }
 
-/// What tests connect to.
+/// The servers that tests connect to.
 pub struct Servers {
     broker: Broker,
     libs: PathBuf,
-    /// Why some model servers could not be set up.
+    /// Messages why some model servers could not be set up.
     pub missing: Vec<String>,
 }
 
 impl Servers {
-    /// Sets them up, and starts the broker. In CI none may be missing.
+    /// Sets up the model servers and starts the broker. In CI no server may be missing.
     pub fn start() -> Result<Self> {
         let missing = servers::set_up(&Kind::ALL)?;
         if !missing.is_empty() && std::env::var_os("CI").is_some() {
@@ -86,20 +86,20 @@ impl Servers {
         Ok(Self { broker, libs, missing })
     }
 
-    /// Where they are.
+    /// Passes the places of the servers to a command, in environment variables.
     pub fn tell(&self, command: &mut Command) {
         command.env("TIDEMILL_KAFKA", &self.broker.address).env("TIDEMILL_KAFKA_LIBS", &self.libs);
         command.env("TIDEMILL_SERVERS", servers::venvs());
     }
 
-    /// In words.
+    /// Prints which servers there were.
     pub fn print(&self) {
         println!("servers: Apache Kafka at {}, and others that tests killed", self.broker.address);
         println!("model servers: {}, started by their tests", Kind::ALL.map(Kind::name).join(", "));
     }
 }
 
-/// How many tests `what` (`passed` or `failed`), of all lines `test result: …` in a text.
+/// Returns the number of tests that passed or failed (`what`), summed over all lines `test result: …` of a text.
 pub fn counted(text: &str, what: &str) -> u64 {
     let results = text.lines().filter(|line| line.starts_with("test result:"));
     let number = |line: &str| line.split(what).next()?.trim_end().rsplit(' ').next()?.parse::<u64>().ok();

@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What a job calls the model by.
+/// Returns the URLs by which a job reaches the model.
 fn urls(server: &ModelServer) -> Vec<String> {
     let (rest, grpc) = (&server.rest, &server.grpc);
     match server.kind {
@@ -68,12 +68,13 @@ fn urls(server: &ModelServer) -> Vec<String> {
     }
 }
 
-/// The folder of the virtual environments: of `TIDEMILL_SERVERS`, which may outlive a clone.
+/// Returns the folder of the virtual environments: `TIDEMILL_SERVERS` if set, which may outlive a clone.
 pub fn venvs() -> PathBuf {
     std::env::var_os("TIDEMILL_SERVERS").map_or_else(|| cache("servers"), PathBuf::from)
 }
 
-/// Installs what is not there yet, all at once; why some could not be.
+/// Installs the servers that are not installed yet, all at the same time. Returns messages why some could not be
+/// installed.
 pub fn set_up(kinds: &[Kind]) -> Result<Vec<String>> {
     fs::create_dir_all(venvs())?;
     let failures = std::thread::scope(|scope| {
@@ -93,7 +94,7 @@ pub fn set_up(kinds: &[Kind]) -> Result<Vec<String>> {
 
 fn install(kind: Kind) -> Result<()> {
     let (venv, requirements) = (venvs().join(kind.name()), root().join(format!("testkit/servers/{}.txt", kind.name())));
-    // Copied there when all is installed: a half-filled folder would pass for a whole one.
+    // This file is written once everything is installed, because an incomplete folder would look like a complete one.
     let done = venv.join("installed.txt");
     let wanted = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
     if fs::read(&done).is_ok_and(|installed| installed == wanted) {
@@ -107,7 +108,7 @@ fn install(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// Runs it out of sight; an error, with what it said, when it fails.
+/// Runs a command without showing its output. Returns an error with the command's messages if it fails.
 fn quiet(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     if !output.status.success() {

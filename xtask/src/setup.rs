@@ -1,4 +1,4 @@
-//! What the project needs on the machine besides Rust, a C compiler and Python.
+//! Sets up what the project needs on the machine besides Rust, a C compiler and Python.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cache, check, root};
 
-/// ONNX Runtime, and what it is used from in Python (for the reference scores of tests).
+/// The Python packages: ONNX Runtime, and NumPy, which is used with it in Python (for the reference scores of tests).
 const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
 
 pub fn run() -> Result<()> {
@@ -18,7 +18,7 @@ pub fn run() -> Result<()> {
     onnx_runtime()
 }
 
-/// RocksDB's bindings are made with libclang, when RocksDB is built.
+/// Installs libclang if it is missing. It generates RocksDB's bindings when RocksDB is built.
 fn clang() -> Result<()> {
     if has_libclang() {
         return Ok(());
@@ -27,7 +27,7 @@ fn clang() -> Result<()> {
     install(&["clang", "libclang-dev", "cmake"])
 }
 
-/// librdkafka is built with make, and does TLS with OpenSSL.
+/// Installs make and OpenSSL if they are missing: librdkafka is built with make and uses OpenSSL for TLS.
 fn openssl() -> Result<()> {
     let works = |command: &mut Command| command.stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     if works(Command::new("pkg-config").args(["--exists", "openssl", "zlib"])) && works(Command::new("make").arg("-v"))
@@ -38,7 +38,7 @@ fn openssl() -> Result<()> {
     install(&["libssl-dev", "zlib1g-dev", "pkg-config", "make"])
 }
 
-/// Installs packages of Debian's, where that is possible.
+/// Installs Debian packages, where that is possible.
 pub fn install(packages: &[&str]) -> Result<()> {
     let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0\n"));
     for arguments in [&["update"][..], &[&["install", "-y", "--no-install-recommends"][..], packages].concat()] {
@@ -70,13 +70,14 @@ fn has_libclang() -> bool {
     plain.iter().map(PathBuf::from).chain(llvm).any(|folder| holds(&folder))
 }
 
-/// `libclang.so`, `libclang-14.so.1`, …; not `libclang-cpp.so.14`, which is another library and no help to bindgen.
+/// Returns whether this is the file of libclang: `libclang.so`, `libclang-14.so.1`, …. `libclang-cpp.so.14` is another
+/// library, which bindgen cannot use.
 fn is_libclang(file: &str) -> bool {
     let rest = file.strip_prefix("libclang").unwrap_or_default();
     (rest.starts_with(".so") || rest.starts_with('-') && rest.contains(".so")) && !rest.starts_with("-cpp")
 }
 
-/// The Python of a virtual environment of the project's own.
+/// Returns the Python of the project's own virtual environment.
 pub fn python() -> Result<PathBuf> {
     let python = cache("venv").join("bin/python");
     if !python.exists() {
@@ -96,11 +97,11 @@ fn onnx_runtime() -> Result<()> {
         check(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
     }
     if !library.exists() {
-        let told = Command::new(&python)
+        let answer = Command::new(&python)
             .args(["-c", "import onnxruntime, os; print(os.path.dirname(onnxruntime.__file__))"])
             .output()
             .context("cannot ask Python where ONNX Runtime is")?;
-        let folder = PathBuf::from(String::from_utf8(told.stdout)?.trim()).join("capi");
+        let folder = PathBuf::from(String::from_utf8(answer.stdout)?.trim()).join("capi");
         let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
         let found = entries
             .flatten()

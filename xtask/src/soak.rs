@@ -1,4 +1,4 @@
-//! The long tests, again and again with other seeds, until the time is over.
+//! Runs the long tests again and again, with other seeds each time, until the time is over.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,11 +12,11 @@ use anyhow::{Context, Result, bail};
 use crate::programs::{self, Program, Servers};
 use crate::setup;
 
-/// Tests that find more the longer they run.
+/// A group of tests that find more faults the longer they run.
 struct Marathon {
     name: &'static str,
     program: &'static str,
-    /// Parts of the tests' names; none: all tests of the program.
+    /// Parts of the tests' names; if empty, all tests of the program are run.
     tests: &'static [&'static str],
 }
 
@@ -43,7 +43,7 @@ const fn of(name: &'static str, program: &'static str, tests: &'static [&'static
     Marathon { name, program, tests }
 }
 
-/// The least time that is worth beginning with.
+/// Minimum time for a marathon: with less time left, no further one is begun.
 const LEAST: Duration = Duration::from_secs(45);
 
 #[derive(clap::Args)]
@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What a marathon got through.
+/// The results of a marathon.
 #[derive(Default)]
 struct Got {
     runs: u32,
@@ -124,7 +124,8 @@ impl Got {
 }
 
 impl Marathon {
-    /// Runs it again until its share of the time is over. A run that has begun has as long again, but not longer than until `end`.
+    /// Runs the marathon again and again until its share of the time is over. A run that has begun by then gets the
+    /// same time once more, but at most until `end`.
     fn run(&self, args: &Args, programs: &[Program], servers: &Servers, share: Duration, end: Instant) -> Result<Got> {
         let program = programs.iter().find(|program| program.name == self.program);
         let program = program.with_context(|| format!("{} is no test program", self.program))?;
@@ -142,7 +143,7 @@ impl Marathon {
             match ended {
                 None => {
                     got.cut_off = true;
-                    // There is no line of results then.
+                    // A run that was cut off has no line of results, so the passed tests are counted.
                     got.passed +=
                         text.lines().filter(|line| line.starts_with("test ") && line.contains(" ... ok")).count()
                             as u64;
@@ -160,7 +161,8 @@ impl Marathon {
     }
 }
 
-/// What a program says until it ends, and whether well; it is ended when the time is over.
+/// Runs a program until it ends or, at the latest, until `end`, when it is killed. Returns its output and whether it
+/// succeeded, or `None` if it was killed.
 fn until(end: Instant, command: &mut Command) -> Result<(String, Option<bool>)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut output = child.stdout.take().context("the output is piped")?;
@@ -168,7 +170,7 @@ fn until(end: Instant, command: &mut Command) -> Result<(String, Option<bool>)> 
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = output.read_to_end(&mut bytes);
-        // Nobody listens any more when the time was over.
+        // Sending fails if the time is over, because the receiver has stopped waiting.
         to.send(()).ok();
         read.map(|_| String::from_utf8_lossy(&bytes).into_owned())
     });
@@ -183,7 +185,8 @@ fn until(end: Instant, command: &mut Command) -> Result<(String, Option<bool>)> 
     Ok((text, (!over).then_some(status.success())))
 }
 
-/// A process and all that it started: jobs and brokers of a test hold its output open.
+/// Returns the ids of a process and of all processes below it. All must be killed, because jobs and brokers of a test
+/// keep its output open.
 fn with_children(id: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
     let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());

@@ -1,4 +1,4 @@
-//! Every test, and plainly what was run.
+//! Runs every test, and reports which tests were run and which were not.
 
 use std::collections::VecDeque;
 use std::process::{Command, Stdio};
@@ -10,11 +10,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::programs::{self, Program, Servers};
 use crate::setup;
 
-/// How many of the slowest tests are named at the end.
+/// Number of slowest tests that are listed at the end.
 const SLOWEST: usize = 10;
-/// How many programs run side by side: many tests wait, for brokers, for jobs that they killed, for timeouts.
+/// Number of programs that run side by side. It is above one, because many tests wait for brokers, for jobs that they
+/// killed, and for timeouts.
 const SIDE_BY_SIDE: usize = 2;
-/// Programs to begin with, as they take longest.
+/// The programs that are started first, because they take longest.
 const FIRST: [&str; 5] = [
     "tests/kafka/main.rs",
     "tests/library/main.rs",
@@ -66,7 +67,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a test program. What its tests say comes when one of them fails.
+/// Runs a test program. The output of its tests is shown if one of them fails.
 fn run_one(name: &str, command: &mut Command, report: &Mutex<Report>) -> Result<()> {
     let begun = Instant::now();
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {name}"))?;
@@ -82,14 +83,14 @@ fn run_one(name: &str, command: &mut Command, report: &Mutex<Report>) -> Result<
     Ok(())
 }
 
-/// What was run.
+/// The results of all tests.
 #[derive(Default)]
 struct Report {
     passed: u64,
     failed: u64,
-    /// Programs and what they took.
+    /// Each program, with the time that it took.
     programs: Vec<(String, Duration)>,
-    /// Tests and what they took.
+    /// Each test, with the seconds that it took.
     tests: Vec<(String, f64)>,
     not_run: Vec<String>,
     failures: Vec<String>,
@@ -125,7 +126,7 @@ impl Report {
     }
 }
 
-/// The name of a test and the seconds that it took, of a line `test NAME ... ok <1.234s>`.
+/// Returns the name of a test and the seconds that it took, from a line `test NAME ... ok <1.234s>`.
 fn timed(line: &str) -> Option<(&str, f64)> {
     let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
     let seconds = rest.rsplit_once('<')?.1.strip_suffix("s>")?;
@@ -150,7 +151,7 @@ mod tests {
         }
     }
 
-    /// The page says what tests hold: a row whose test is gone, or has another name, is only a claim.
+    /// Each row of the page names the test that proves it. A row whose test is gone or renamed would be only a claim.
     #[test]
     fn each_row_of_bad_input_names_a_test_that_is_there() {
         let mut code = String::new();

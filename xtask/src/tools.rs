@@ -1,4 +1,4 @@
-//! What all chores use: the project's folders, cargo, and the examples.
+//! Helpers that all chores use: the project's folders, cargo, and the examples.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, Result, bail};
 
-/// The project's folder. Cargo says it when it starts this program: clones that share a target folder may share the program.
+/// Returns the project's folder. Cargo passes it when it starts this program. The compiled-in path may be another
+/// clone's, because clones that share a target folder may share the program.
 pub fn root() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
         let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
@@ -15,12 +16,12 @@ pub fn root() -> &'static Path {
     &ROOT
 }
 
-/// A folder for what can be made again.
+/// Returns a folder for files that can be created again.
 pub fn cache(name: &str) -> PathBuf {
     root().join(".cache").join(name)
 }
 
-/// An empty folder for what can be made again.
+/// Creates an empty folder for files that can be created again.
 pub fn scratch(name: &str) -> Result<PathBuf> {
     let folder = cache(name);
     if folder.exists() {
@@ -30,14 +31,14 @@ pub fn scratch(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Cargo, in the project's folder.
+/// Returns a command that runs cargo in the project's folder.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
 }
 
-/// Runs it in sight of the user; an error when it fails.
+/// Runs a command, with its output shown to the user. Returns an error if it fails.
 pub fn check(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     if !status.success() {
@@ -46,7 +47,7 @@ pub fn check(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Builds the examples, in sight of the user.
+/// Builds the examples, with cargo's output shown to the user.
 pub fn build_examples() -> Result<()> {
     println!(
         "building the examples (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
@@ -54,7 +55,7 @@ pub fn build_examples() -> Result<()> {
     check(cargo().args(["build", "--release", "--all-features", "--examples"]))
 }
 
-/// An example, which lies beside this program.
+/// Returns a command that runs an example, which is beside this program.
 pub fn example(name: &str) -> Result<Command> {
     let own = std::env::current_exe()?;
     let path = own.parent().context("a program lies in a folder")?.join("examples").join(name);

@@ -1,4 +1,5 @@
-//! The file by which a start claims a number of `manifests/`, so that no earlier start commits it.
+//! Claims: a start claims a number in `manifests/` by a file, so that no earlier start can commit an epoch of that
+//! number.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -8,39 +9,40 @@ use super::manifest::{self, Manifest};
 use super::store::CheckpointStore;
 use crate::error::StateError;
 
-/// A start of a job, as its claims name it.
+/// The start of a job, as described in its claims.
 #[derive(Clone, Copy, Debug)]
 pub struct Starter<'a> {
-    /// The job.
+    /// Name of the job.
     pub job: &'a str,
-    /// Its key groups.
+    /// Number of key groups of the job.
     pub key_groups: u16,
-    /// Drawn anew at each start.
+    /// Random number that identifies this start.
     pub incarnation: u64,
-    /// When it starts, ms since the Unix epoch.
+    /// Time of the start, in milliseconds since the Unix epoch.
     pub now_ms: i64,
 }
 
-/// A file of `manifests/` and what is in it.
+/// A file in `manifests/`, identified by its number and contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestFile {
-    /// Its number.
+    /// Number of the file.
     pub number: u64,
-    /// SHA-256 of its bytes, in hexadecimal digits.
+    /// SHA-256 of the file's bytes, in hexadecimal digits.
     pub sha256: String,
 }
 
-/// The file of a claim.
+/// The contents of a claim's file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Claim {
     pub(super) format_version: u32,
-    /// Its own number: that of the epoch which nobody commits any more.
+    /// The claimed number: no run commits an epoch of this number any more.
     pub(super) claim: u64,
     pub(super) incarnation: u64,
     pub(super) created_ms: i64,
-    /// Whether checkpoints between `of` and this number are given up.
+    /// Whether the start discards the checkpoints between `of` and this number.
     pub(super) gives_up: bool,
+    /// Copy of the manifest that the start continues from.
     pub(super) of: Manifest,
 }
 
@@ -57,7 +59,7 @@ impl Claim {
         json::encode(self).map(String::into_bytes)
     }
 
-    /// Creates its file.
+    /// Creates the claim's file.
     pub(super) fn put(&self, store: &dyn CheckpointStore) -> Result<ManifestFile, StateError> {
         let bytes = self.encode()?;
         let file = Manifest::file(self.claim);
@@ -74,7 +76,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     })
 }
 
-/// The claim in a file of `manifests/`, where it is one.
+/// Returns the claim in a file of `manifests/`, or `None` if the file is not a claim. A damaged claim is an error.
 pub(super) fn claim_in(bytes: &[u8]) -> Option<Result<Claim, String>> {
     let mut value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
     value.get("claim")?;
@@ -89,7 +91,7 @@ pub(super) fn claim_in(bytes: &[u8]) -> Option<Result<Claim, String>> {
     Some(serde_json::from_value(value).map_err(|e| format!("it is not a start's claim: {e}")))
 }
 
-/// Who made a file of `manifests/`, for whoever finds a number taken.
+/// Describes the run that created a file of `manifests/`, for the error of a run that finds the number taken.
 pub(super) fn describe(store: &dyn CheckpointStore, file: &str) -> String {
     let at = |ms: i64| {
         let since = u64::try_from(ms).ok().map(std::time::Duration::from_millis);
@@ -104,7 +106,7 @@ pub(super) fn describe(store: &dyn CheckpointStore, file: &str) -> String {
     }
 }
 
-/// The manifest of a start that found nothing to go on from.
+/// Returns the manifest in the claim of a start that found no checkpoint.
 pub(super) fn nothing(starter: &Starter<'_>) -> Manifest {
     Manifest {
         format_version: Manifest::FORMAT_VERSION,

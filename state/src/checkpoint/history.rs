@@ -1,4 +1,4 @@
-//! What `manifests/` holds under its numbers: the manifests that were committed, and the claims of starts.
+//! The numbered files of `manifests/`: the manifests that were committed, and the claims of starts.
 
 use super::claim::{claim_in, describe};
 use super::json;
@@ -7,15 +7,16 @@ use super::store::CheckpointStore;
 use crate::error::StateError;
 
 impl Manifest {
-    /// Puts the manifest: from now on the epoch is committed.
+    /// Commits the epoch, by creating the manifest's file.
     ///
     /// # Errors
-    /// [`StateError::Fenced`] when another incarnation has committed this epoch.
+    /// [`StateError::Fenced`] when another incarnation has committed or claimed this epoch or a later one.
     pub fn commit(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
         let (json, file) = (json::encode(self)?, Self::file(self.epoch));
         store.put_new(&file, json.as_bytes()).map_err(|error| error.by(|file| describe(store, file), &file))?;
-        // SUBTLE: the place of a zombie's epoch may be free because another incarnation committed it, went on and
-        // pruned it. Then a newer one is there by now: looking before would miss one that comes in between.
+        // SUBTLE: a run that was taken over without noticing may find its number free because another incarnation
+        // committed that epoch, continued and pruned it. Then a newer number is there by now. A check before the put
+        // would miss a number that is created between the check and the put.
         let newer = list_epochs(store)?.into_iter().rfind(|epoch| *epoch > self.epoch);
         match newer {
             None => Ok(()),
@@ -27,12 +28,12 @@ impl Manifest {
         }
     }
 
-    /// Reads what `manifests/` has under a number: a manifest, or a start's claim, which has the one that it goes on from.
+    /// Reads the manifest under a number of `manifests/`: a committed one, or the copy in a start's claim.
     pub(crate) fn load(store: &dyn CheckpointStore, number: u64) -> Result<Self, StateError> {
         Self::read(store, number, &store.get(&Self::file(number))?)
     }
 
-    /// As [`load`](Self::load), of what was read from the file.
+    /// Decodes the manifest as [`load`](Self::load) does, from the bytes of the file.
     pub(crate) fn read(store: &dyn CheckpointStore, number: u64, bytes: &[u8]) -> Result<Self, StateError> {
         let corrupt = |reason: String| StateError::Corrupt { file: store.locate(&Self::file(number)), reason };
         if let Some(claim) = claim_in(bytes) {
@@ -43,7 +44,7 @@ impl Manifest {
     }
 }
 
-/// The numbers that `manifests/` has, in order.
+/// Returns the numbers in `manifests/`, in order.
 pub(super) fn list_epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
     let names = store.list("manifests")?;
     let mut epochs: Vec<u64> = names.iter().filter_map(|name| epoch_of(name.as_ref())).collect();
@@ -51,21 +52,21 @@ pub(super) fn list_epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>, State
     Ok(epochs)
 }
 
-/// The number in the name of a file of `manifests/`.
+/// Returns the number in the name of a file of `manifests/`.
 pub(super) fn epoch_of(path: &std::path::Path) -> Option<u64> {
     path.extension().filter(|e| *e == "json").and(path.file_stem())?.to_str()?.parse().ok()
 }
 
-/// The epoch in the name of a delta or of a base's folder.
+/// Returns the epoch in the name of a delta or of a base's folder.
 pub(super) fn epoch_of_file(name: &str) -> Option<u64> {
     name.split('-').next()?.parse().ok()
 }
 
-/// Parts the claims of starts from the checkpoints among numbers of `manifests/`; `known` ones are checkpoints. What is
-/// withdrawn since it was listed is neither: it must not be counted among the checkpoints that are kept.
+/// Splits numbers of `manifests/` into (claims of starts, checkpoints). Numbers that are `known` are checkpoints. A
+/// file that was withdrawn since it was listed is neither: it must not be counted among the checkpoints that are kept.
 ///
 /// # Errors
-/// When the store cannot be asked.
+/// When the store cannot be read.
 pub(super) fn part_claims(
     store: &dyn CheckpointStore,
     numbers: Vec<u64>,
@@ -83,10 +84,11 @@ pub(super) fn part_claims(
     Ok((claims, checkpoints))
 }
 
-/// The epochs that a start can go on from: what `manifests/` lists, without the claims of starts that found nothing.
+/// Returns the numbers of `manifests/` that a start can continue from: all without the first ones, as long as these are
+/// claims of starts that found no checkpoint.
 ///
 /// # Errors
-/// When the store cannot be asked.
+/// When the store cannot be listed.
 pub(super) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
     let mut epochs = list_epochs(store)?;
     let of_nothing = |number: &u64| {
@@ -97,14 +99,14 @@ pub(super) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, State
     Ok(epochs.split_off(skip))
 }
 
-/// Which of these numbers has the newest state in its file.
+/// Returns which of these numbers has the newest state in its file.
 ///
-/// SUBTLE: the claim of a start may be of what was the newest before a run that goes on committed (the start has not noticed yet
-/// that it has to plan anew, or died before it did). So a claim counts only where the checkpoint that it is of is gone: a
-/// run that was fenced takes its last one back.
+/// SUBTLE: a claim may copy a manifest that was the newest only until a running job committed another one (the claim's
+/// start has not noticed yet that it has to plan again, or died before it noticed). So a claim counts only if the
+/// checkpoint that it copies is gone: a fenced run deletes the last manifest it created.
 ///
 /// # Errors
-/// When the store cannot be asked.
+/// When the store cannot be read.
 pub(super) fn newest_state(store: &dyn CheckpointStore, numbers: &[u64]) -> Result<Option<u64>, StateError> {
     let mut claimed: Option<(u64, u64)> = None;
     for number in numbers.iter().rev().copied() {
@@ -119,7 +121,7 @@ pub(super) fn newest_state(store: &dyn CheckpointStore, numbers: &[u64]) -> Resu
                 claimed = claimed.max(Some((claim.of.epoch, number)));
                 continue;
             }
-            // Above it are claims of the same.
+            // The claims above this one are copies of the same manifest.
             Some(Ok(_)) => return Ok(Some(number)),
             _ => number,
         };

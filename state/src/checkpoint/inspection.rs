@@ -1,4 +1,4 @@
-//! Whether checkpoints are whole: all at a start, and little by little while the job runs.
+//! Checks that checkpoints are complete: all files at a start, and a few at a time while the job runs.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use super::manifest::{Manifest, WorkerEntry};
 use super::store::CheckpointStore;
 use crate::error::StateError;
 
-/// A file of a checkpoint, as a manifest names it.
+/// A file of a checkpoint, as named in a manifest.
 enum Named<'m> {
     Delta(&'m DeltaEntry),
-    /// Of a base: its checksums are RocksDB's own.
+    /// A file of a base. It has RocksDB's own checksums.
     OfBase {
         file: String,
         len: u64,
@@ -27,7 +27,7 @@ impl WorkerEntry {
     }
 }
 
-/// Looks at the files of checkpoints, at each once: checkpoints share most of theirs.
+/// An inspection of checkpoints' files. It reads each file once, because checkpoints share most of their files.
 pub(super) struct Inspection<'s> {
     store: &'s dyn CheckpointStore,
     checksums: BTreeMap<String, Option<(u64, u32)>>,
@@ -39,7 +39,7 @@ impl<'s> Inspection<'s> {
         Self { store, checksums: BTreeMap::new(), lengths: BTreeMap::new() }
     }
 
-    /// What is wrong with the files of a checkpoint; nothing where it is whole.
+    /// Returns what is wrong with the files of a checkpoint, one text per file; none if the checkpoint is complete.
     pub(super) fn faults(&mut self, manifest: &Manifest) -> Result<Vec<String>, StateError> {
         let mut faults = Vec::new();
         for named in manifest.workers.iter().flat_map(WorkerEntry::named) {
@@ -59,7 +59,7 @@ impl<'s> Inspection<'s> {
         Ok(faults)
     }
 
-    /// Those of `epochs` that are whole, and of the same job; the newest first.
+    /// Returns those of `epochs` whose checkpoints are complete and of this job, the newest first.
     pub(super) fn whole(&mut self, epochs: &[u64], job: &str, key_groups: u16) -> Result<Vec<u64>, StateError> {
         let mut whole = Vec::new();
         for epoch in epochs.iter().rev() {
@@ -97,30 +97,31 @@ fn wrong_length(found: Option<u64>, wanted: u64) -> Option<String> {
     }
 }
 
-/// A file that a running job's checkpoints need, and that is gone or was cut.
+/// A file that a running job's checkpoints need, but that is missing or has another length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingFile {
-    /// The epoch of a delta; none of another file.
+    /// Epoch of the delta; `None` for a file of a base.
     pub delta_of: Option<u64>,
-    /// Which file, and what is wrong with it.
+    /// Text that names the file and says what is wrong with it.
     pub what: String,
 }
 
-/// Looks whether what a worker's next checkpoint consists of is still there: at some files each time, at all of them
-/// within a few times. A look costs a length for each file; contents are not read.
+/// A check, repeated while the job runs, that the files of a worker's next checkpoint are still there. Each look covers
+/// some files, a few looks cover all. A look reads only the length of each file, not its contents.
 #[derive(Debug, Default)]
 pub struct Watch {
     next: usize,
 }
 
 impl Watch {
-    /// More files than a worker has deltas: those of a small state are all looked at each time.
+    /// Number of files per look. It is more than a worker has deltas, so all files of a small state are covered each
+    /// time.
     const FILES_AT_A_LOOK: usize = 128;
 
-    /// Looks. Where anything is missing, everything that is missing is told.
+    /// Checks the next files. If one of them is missing, returns everything that is missing among all `files`.
     ///
     /// # Errors
-    /// When the store is no longer the place it was, or cannot be asked.
+    /// When the store is no longer in the place that was opened, or cannot be read.
     pub fn look(&mut self, store: &dyn CheckpointStore, files: &WorkerEntry) -> Result<Vec<MissingFile>, StateError> {
         store.check_place()?;
         let all: Vec<Named<'_>> = files.named().collect();

@@ -1,5 +1,5 @@
-//! A manifest as the JSON of its file: for people and tools to read, with a checksum, because a digit that changed could
-//! otherwise have a restore leave deltas out.
+//! The JSON of a manifest's file: readable for people and tools, with a checksum, because otherwise a changed digit
+//! could make a restore leave deltas out.
 
 use std::fmt::Write as _;
 
@@ -9,22 +9,23 @@ use serde_json::{Map, Value};
 use crate::error::StateError;
 
 const CHECKSUM: &str = "crc32";
-/// Not in the checksum: what is said of states is compared with the program, one by one, and old programs are to read what
-/// newer ones say more of them.
+/// The field that is not in the checksum: a restore compares each state with the program anyway, and old programs must
+/// be able to read manifests in which newer ones describe states by more fields.
 const STATES: &str = "states";
-/// A manifest, or the claim of a start, with its checksum.
+
+/// Encodes a manifest, or the claim of a start, with its checksum.
 pub(super) fn encode<T: Serialize>(what: &T) -> Result<String, StateError> {
     let refused = |e| StateError::Internal(format!("a manifest cannot be written as JSON: {e}"));
     let mut json = serde_json::to_string_pretty(what).map_err(refused)?;
     let value = serde_json::to_value(what).map_err(refused)?;
     let crc32 = value.as_object().map_or(0, checksum);
     json.truncate(json.strip_suffix("\n}").unwrap_or(&json).len());
-    // Writing into a String does not fail.
+    // Writing into a String cannot fail.
     _ = write!(json, ",\n  \"{CHECKSUM}\": {crc32}\n}}");
     Ok(json)
 }
 
-/// Takes the checksum out, and compares it.
+/// Removes the checksum from the fields and compares it with them.
 pub(super) fn verify(fields: &mut Map<String, Value>) -> Result<(), String> {
     let wanted = fields.remove(CHECKSUM);
     let found = checksum(fields);
@@ -35,7 +36,7 @@ pub(super) fn verify(fields: &mut Map<String, Value>) -> Result<(), String> {
     Err(format!("its checksum is {found}, it says {wanted}: it is not what was written"))
 }
 
-/// Of all fields but the states, however they are laid out.
+/// Returns the checksum of all fields but the states. It does not depend on the order and spacing of the fields.
 fn checksum(fields: &Map<String, Value>) -> u32 {
     let mut text = String::new();
     let fields = fields.iter().filter(|(name, _)| ![STATES, CHECKSUM].contains(&name.as_str()));

@@ -1,4 +1,4 @@
-//! The manifest of an epoch: what a checkpoint consists of.
+//! The manifest of an epoch: the list of everything that a checkpoint consists of.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,41 +8,41 @@ use super::json;
 use super::store::BaseEntry;
 use crate::evolve::spec::StateEntry;
 
-/// Everything that a checkpoint consists of. Its file is the commit point of the epoch.
+/// A list of everything that a checkpoint consists of. Creating its file commits the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of this format.
+    /// Version of the manifest's format.
     pub format_version: u32,
-    /// The job it is of.
+    /// Name of the job.
     pub job: String,
-    /// The epoch it commits.
+    /// The epoch that the manifest commits.
     pub epoch: u64,
-    /// Which start of the job wrote it.
+    /// Identifier of the start of the job that wrote the manifest.
     pub incarnation: u64,
-    /// When, ms since the Unix epoch.
+    /// Time when the manifest was written, in milliseconds since the Unix epoch.
     pub created_ms: i64,
-    /// Key groups of the job.
+    /// Number of key groups of the job.
     pub key_groups: u16,
-    /// The states it holds.
+    /// The states in the checkpoint.
     pub states: Vec<StateEntry>,
     /// The files of each worker.
     pub workers: Vec<WorkerEntry>,
-    /// Whether the job's input had ended and everything had fired.
+    /// Whether the job's input had ended and everything pending had fired.
     pub finished: bool,
 }
 
-/// The files of one worker: its state is the base and the deltas after it.
+/// The files of one worker. Its state is the base with the later deltas applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerEntry {
     /// The base snapshot, if one was taken.
     pub base: Option<BaseEntry>,
-    /// Deltas in the order of epochs. Those up to the base's epoch are kept for their blobs only.
+    /// The deltas in the order of epochs. Those up to the base's epoch are kept only for their blobs.
     pub deltas: Vec<DeltaEntry>,
 }
 
 impl WorkerEntry {
-    /// The deltas whose changes come on top of the base.
+    /// Returns the deltas whose changes are applied on top of the base.
     pub fn deltas_to_apply(&self) -> impl Iterator<Item = &DeltaEntry> {
         let base = self.base.as_ref().map_or(0, |base| base.epoch);
         self.deltas.iter().filter(move |delta| delta.epoch > base)
@@ -50,9 +50,10 @@ impl WorkerEntry {
 }
 
 impl Manifest {
-    /// What this build writes. It reads 1 as well, which had no checksum.
+    /// Version of the format that this build writes. It also reads version 1, which had no checksum.
     pub const FORMAT_VERSION: u32 = 2;
-    /// The most epochs that may be open: ended by the sources and not committed, or running.
+    /// Maximum number of open epochs: those that the sources have ended and that are not committed, and the running
+    /// one.
     pub const MAX_OPEN_EPOCHS: u64 = 4;
 
     pub(crate) fn file(epoch: u64) -> String {
@@ -63,7 +64,7 @@ impl Manifest {
 /// The first version of the format that has a checksum.
 const FIRST_WITH_CHECKSUM: u64 = 2;
 
-/// The manifest in a file, or what is wrong with the file.
+/// Returns the manifest in a file, or what is wrong with the file.
 pub(super) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
     let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|e| format!("it is not the JSON that was written ({} bytes: {e})", bytes.len()))?;

@@ -1,4 +1,4 @@
-//! What a checkpoint consists of, where it is kept, for how long, and who goes on from it.
+//! Checkpoints: their parts, the store that keeps them, their retention, and how a start takes over from one.
 
 pub(crate) mod claim;
 pub(crate) mod delta;

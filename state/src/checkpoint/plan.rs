@@ -1,4 +1,4 @@
-//! What a start does, given what the store holds. Reads only.
+//! The decision what a start restores, given the contents of the store. This module only reads.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,16 +11,16 @@ use super::store::CheckpointStore;
 use crate::error::{StateError, advice, instead};
 use crate::remedy::Remedy;
 
-/// What to start from.
+/// The choice what a start restores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestoreFrom {
-    /// The newest checkpoint, or nothing where there is none.
+    /// The newest checkpoint, or nothing if there is none.
     Auto,
-    /// Nothing: only in a checkpoint directory that holds none.
+    /// Nothing. This is refused if the checkpoint directory has checkpoints.
     None,
     /// The checkpoint of this epoch.
     Epoch(u64),
-    /// The checkpoint whose manifest is this file of the checkpoint directory.
+    /// The checkpoint whose manifest is this file in the checkpoint directory.
     Path(PathBuf),
 }
 
@@ -47,20 +47,21 @@ impl fmt::Display for RestoreFrom {
     }
 }
 
-/// What a start does.
+/// The decision what a start restores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestorePlan {
-    /// There is nothing to restore.
+    /// Start with empty state, because there is nothing to restore.
     StartEmpty,
     /// Restore this checkpoint.
     From(Box<Manifest>),
 }
 
-/// What a start does, given what the store holds. Reads only.
+/// Decides what a start restores, given the contents of the store. It only reads.
 ///
 /// # Errors
-/// When the checkpoint asked for is not there, not whole, damaged, or of another job. It is never
-/// replaced by an older one on its own: the user decides.
+/// When the requested checkpoint is missing, incomplete, damaged, or of another job or number of key groups; when
+/// [`RestoreFrom::None`] finds checkpoints; or when there are files of checkpoints but no manifest. An older checkpoint
+/// is never used instead without the user's decision.
 pub fn plan_restore(
     store: &dyn CheckpointStore,
     from: &RestoreFrom,
@@ -116,8 +117,9 @@ pub fn plan_restore(
     Err(StateError::Incomplete { epoch, missing: faults, others: inspection.whole(&others, job, key_groups)? })
 }
 
-/// Without a manifest there was no commit, unless there are files of an epoch that is only begun once another is committed.
-/// Starts that found nothing have claimed numbers, too.
+/// Checks, where there is no checkpoint, that none was ever committed. Files of an epoch that can only begin once
+/// another is committed show that one was. Starts that found nothing have claimed numbers, too, so epochs are counted
+/// from the last of these.
 fn check_never_committed(store: &dyn CheckpointStore) -> Result<(), StateError> {
     let claimed = list_epochs(store)?.last().copied().unwrap_or(0);
     for folder in ["bases", "deltas"] {

@@ -1,4 +1,4 @@
-//! Which checkpoints are kept, and which files go with the others.
+//! The retention of checkpoints: how many are kept, and which files are deleted with the others.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,42 +8,43 @@ use super::manifest::{Manifest, WorkerEntry};
 use super::store::CheckpointStore;
 use crate::error::StateError;
 
-/// How many checkpoints are kept.
+/// The number of checkpoints that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// The newest this many.
+    /// Number of checkpoints that are kept: the newest ones.
     pub keep: usize,
 }
 
 impl Retention {
-    /// Deletes older manifests, then every file below the newest epoch that no kept manifest names. A
-    /// crash in between leaves files that the next call deletes.
+    /// Deletes older manifests, then every file up to the newest epoch that no kept manifest names. After a crash in
+    /// between, the next call deletes the remaining files.
     ///
     /// # Errors
-    /// When the store cannot be listed or refuses.
+    /// When the store cannot be listed or read, or refuses to delete.
     pub fn prune(self, store: &dyn CheckpointStore) -> Result<(), StateError> {
         Pruning::new(self).prune(store).map(drop)
     }
 }
 
-/// Prunes after each commit. Knows which files the kept manifests name, so that it reads each of them once.
+/// The pruning of checkpoints after each commit. It remembers which files the kept manifests name, so that it reads
+/// each manifest only once.
 #[derive(Debug)]
 pub struct Pruning {
     retention: Retention,
-    /// By epoch: deltas, and folders of bases.
+    /// The deltas and folders of bases that each kept manifest names, by epoch.
     kept: BTreeMap<u64, Vec<String>>,
-    /// How many of the kept ones name a file.
+    /// Number of kept manifests that name each file.
     named: BTreeMap<String, usize>,
 }
 
 impl Pruning {
-    /// Keeps as many.
+    /// Creates a pruning that keeps the number of checkpoints in `retention`.
     #[must_use]
     pub fn new(retention: Retention) -> Self {
         Self { retention, kept: BTreeMap::new(), named: BTreeMap::new() }
     }
 
-    /// Takes in what was just committed, which then need not be read.
+    /// Adds a manifest that was just committed, which then need not be read.
     pub fn committed(&mut self, manifest: &Manifest) {
         if !self.kept.contains_key(&manifest.epoch) {
             self.keep(manifest.epoch, names_of(manifest));
@@ -55,16 +56,18 @@ impl Pruning {
         self.kept.insert(epoch, files);
     }
 
-    /// As [`Retention::prune`]. Returns the epochs whose manifests are gone or damaged although they were to be kept.
+    /// Prunes as [`Retention::prune`] does. Returns the epochs whose manifests are missing or damaged although they
+    /// should be kept.
     ///
     /// # Errors
-    /// When the store cannot be listed or refuses.
+    /// When the store cannot be listed or read, or refuses to delete.
     pub fn prune(&mut self, store: &dyn CheckpointStore) -> Result<Vec<u64>, StateError> {
         let is_known = |number| self.kept.contains_key(&number);
         let (mut claims, epochs) = part_claims(store, list_epochs(store)?, is_known)?;
         let (old, kept) = epochs.split_at(epochs.len().saturating_sub(self.retention.keep));
         let Some(newest) = kept.last() else { return Ok(self.forget_all_but(kept)) };
-        // Another start's, that this run has not noticed yet; it may be withdrawn, and then this one goes on.
+        // A later claim is of another start, which this run has not noticed yet. It stays: it may be withdrawn, and
+        // then this run continues.
         let later = claims.split_off(claims.partition_point(|claim| claim < newest));
         let mut lost = self.forget_all_but(kept);
         lost.retain(|epoch| !old.contains(epoch));
@@ -80,7 +83,7 @@ impl Pruning {
         for folder in ["deltas", "bases"] {
             for name in store.list(folder)? {
                 let path = format!("{folder}/{name}");
-                // Files of later epochs are being written, and no manifest names them yet.
+                // Files of later epochs stay: they are being written, and no manifest names them yet.
                 let is_older = epoch_of_file(&name).is_some_and(|epoch| epoch <= *newest);
                 if is_older && !self.named.contains_key(&path) && !claimed.contains(&path) {
                     store.delete(&path)?;
@@ -90,7 +93,7 @@ impl Pruning {
         Ok(lost)
     }
 
-    /// Returns which of those it had known are not to be kept or not there.
+    /// Forgets all remembered epochs but `kept`, and returns the forgotten ones.
     fn forget_all_but(&mut self, kept: &[u64]) -> Vec<u64> {
         let gone: Vec<u64> = self.kept.keys().copied().filter(|epoch| kept.binary_search(epoch).is_err()).collect();
         for file in gone.iter().filter_map(|epoch| self.kept.remove(epoch)).flatten() {
@@ -104,7 +107,8 @@ impl Pruning {
         gone
     }
 
-    /// Returns which of those it reads for the first time are damaged or gone: they keep nothing.
+    /// Reads the manifests of `kept` that are not remembered yet. Returns which of them are damaged or missing: they
+    /// protect no files.
     fn read_new_ones(&mut self, store: &dyn CheckpointStore, kept: &[u64]) -> Result<Vec<u64>, StateError> {
         let mut damaged = Vec::new();
         for epoch in kept {
@@ -117,7 +121,7 @@ impl Pruning {
                     damaged.push(*epoch);
                     Vec::new()
                 }
-                // It was removed since it was listed.
+                // The manifest was removed since it was listed.
                 Err(error) if error.is_not_found() => {
                     damaged.push(*epoch);
                     continue;

@@ -1,18 +1,19 @@
-//! Who goes on from a checkpoint: of two runs of a job over one checkpoint directory, the one that started last.
+//! Taking over a job: of two runs of a job with one checkpoint directory, the one that started last continues.
 //!
 //! ```text
 //! manifests/  …  6  7  │ 8: claim of 7 │  9  10 …
 //!                      └ a start puts it before it does anything else; its first epoch is 9
 //! ```
-//! A file of `manifests/` is created once, and runs commit their epochs in order. So whoever was running before, and is
-//! paused or cut off, has to create number 8 before any later one, finds it taken, and stops: it is fenced. A claim holds a
-//! copy of the manifest that it goes on from (or of nothing), so that whoever starts next finds what it needs in it, too.
+//! A file of `manifests/` is created once, and runs commit their epochs in order. So a run that was there before, and
+//! is paused or cut off, has to create number 8 before any later one, finds it taken, and stops: it is fenced. A claim
+//! has a copy of the manifest that its start continues from (an empty one if there is none), so that the next start can
+//! continue from the claim as well.
 //!
-//! SUBTLE: a start that is refused withdraws its claim, and the number is free again. A second start that has built on it
-//! meanwhile looks, once its own claim is there, whether what is below is still what it read; if not, it plans anew. What
-//! comes below later sees the newer number and gives up (`Manifest::commit`).
+//! SUBTLE: a start that is refused withdraws its claim, and the number is free again. A second start may have read that
+//! claim meanwhile. So once its own claim is there, it checks that the file below is still the one that it read; if
+//! not, it plans again. A run that creates a file below later sees the newer number and stops (`Manifest::commit`).
 //!
-//! Known limit: a run that is fenced notices when it commits next, not before. Until then it works for nothing.
+//! Known limit: a run that is fenced notices it only when it commits next. Its work until then is lost.
 
 use super::claim::{Claim, ManifestFile, Starter, claim_in, sha256};
 use super::history::{checkpoints, epoch_of_file, list_epochs, newest_state};
@@ -22,30 +23,31 @@ use super::store::CheckpointStore;
 use crate::error::StateError;
 use crate::remedy::Remedy;
 
-/// How often a start looks again, because what it found missing may have been withdrawn meanwhile.
+/// Maximum number of errors after which a start tries again, because a file that it misses may just have been
+/// withdrawn.
 const REFUSALS: u32 = 4;
-/// How often a start plans anew, because a run that goes on has committed meanwhile.
+/// Maximum number of times that a start plans, because another run commits or claims meanwhile.
 const TRIES: usize = 100;
 
-/// What a start goes on from. Dropping it changes nothing.
+/// A start's claim on the job, with the checkpoint that it continues from. Dropping it changes nothing.
 #[derive(Clone, Debug)]
 pub struct Takeover {
-    /// What is restored; nothing on a fresh start.
+    /// Manifest of the checkpoint that is restored; `None` for a fresh start.
     pub manifest: Option<Manifest>,
     /// The first epoch that this start commits. Numbers are never used again.
     pub first_epoch: u64,
-    /// The file of `manifests/` that holds what is restored, for other processes of the job.
+    /// The file in `manifests/` that has the restored manifest, for other processes of the job.
     pub found: ManifestFile,
     claim: Option<u64>,
-    /// The claim that gives up later epochs, once nothing can stop the start.
+    /// The claim that discards later epochs, put once nothing can stop the start.
     gives_up: Option<Claim>,
     incarnation: u64,
 }
 
-/// Decides what is restored, and claims the next number: from now on no run that started earlier commits anything.
+/// Decides what is restored and claims the next number. From then on no run that started earlier can commit an epoch.
 ///
 /// # Errors
-/// As [`plan_restore`]: then nothing is changed.
+/// As [`plan_restore`]: then nothing is changed. Also when other starts claim numbers again and again.
 pub fn take_over(
     store: &dyn CheckpointStore,
     from: &RestoreFrom,
@@ -58,7 +60,7 @@ pub fn take_over(
             Ok(Some(taken)) => return Ok(taken),
             Ok(None) => {}
             Err(fenced @ StateError::Fenced { .. }) => lost = Some(fenced),
-            // What was listed may be what another start has just withdrawn.
+            // A listed file may be a claim that another start has just withdrawn.
             Err(_) if refused < REFUSALS => refused += 1,
             Err(error) => return Err(error),
         }
@@ -72,7 +74,8 @@ pub fn take_over(
     }))
 }
 
-/// Nothing when somebody else was there first or what was read is no longer so: to be tried again.
+/// Tries once to take over. Returns `None` if another run was there first or the files have changed since they were
+/// read: then the caller tries again.
 fn try_to_take(
     store: &dyn CheckpointStore,
     from: &RestoreFrom,
@@ -88,11 +91,12 @@ fn try_to_take(
     let newest_state = newest_state.and_then(|number| Manifest::load(store, number).ok());
     let claim = newest.map_or(0, |newest| newest + 1);
     let goes_back = restored.is_some() && restored != newest_state;
-    // Until nothing can stop the start, the newest stays what it was, unless it cannot be read.
+    // As long as the start may be refused, the claim copies the newest state, so that this stays the newest. If that
+    // cannot be read, the claim copies the restored manifest.
     let of = newest_state.filter(|_| goes_back).or_else(|| restored.clone());
     let incarnation = starter.incarnation;
     if let Some(manifest) = restored.as_ref().filter(|manifest| manifest.finished) {
-        // Nothing comes after it, of whatever run.
+        // A finished job has no further epochs, in any run, so there is nothing to claim.
         let Some(found) = file_of(store, manifest)? else { return Ok(None) };
         let first_epoch = manifest.epoch + 1;
         let (claim, gives_up) = (None, None);
@@ -109,7 +113,7 @@ fn try_to_take(
     Ok(None)
 }
 
-/// The file that has this manifest: its own, or a claim's.
+/// Returns the file that has this manifest: its own, or a claim with a copy of it.
 fn file_of(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Option<ManifestFile>, StateError> {
     let found = |number: &u64| -> Option<ManifestFile> {
         let bytes = store.get(&Manifest::file(*number)).ok()?;
@@ -119,7 +123,7 @@ fn file_of(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Option<Ma
     Ok(list_epochs(store)?.iter().find_map(found))
 }
 
-/// Whether `claim` is the newest number, and what is below it is what was read.
+/// Returns whether `claim` is the newest number, and the file below it is still the one that was read.
 fn still_below(
     store: &dyn CheckpointStore,
     claim: u64,
@@ -131,13 +135,13 @@ fn still_below(
     if !above.is_empty() || below.last().is_some_and(|last| Some(*last) > newest) {
         return Ok(false);
     }
-    // Whoever comes below from now on sees this claim, and gives up.
+    // A run that creates a file below from now on sees this claim and stops.
     let now = newest.map(|newest| store.get(&Manifest::file(newest)).ok()).map(Option::unwrap_or_default);
     Ok(now.as_deref() == read)
 }
 
 impl Takeover {
-    /// Going back: what is restored is in its own file, not in the claim.
+    /// Sets `found` for a start that goes back to an older epoch: its manifest is in another file, not in the claim.
     fn with_file_of_restored(mut self, store: &dyn CheckpointStore) -> Result<Self, StateError> {
         if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest)
             && let Some(found) = file_of(store, manifest)?
@@ -147,14 +151,14 @@ impl Takeover {
         Ok(self)
     }
 
-    /// The epoch whose state is restored; 0 on a fresh start.
+    /// Returns the epoch whose state is restored, or 0 for a fresh start.
     #[must_use]
     pub fn restored_epoch(&self) -> u64 {
         self.manifest.as_ref().map_or(0, |manifest| manifest.epoch)
     }
 
-    /// Going on from an older epoch gives the later ones up. To be called when nothing can be said against the start any
-    /// more.
+    /// Discards the later epochs if this start continues from an older one. To be called when nothing can refuse the
+    /// start any more.
     ///
     /// # Errors
     /// When another start has taken over meanwhile, or the store refuses.
@@ -169,8 +173,8 @@ impl Takeover {
         })
     }
 
-    /// Whether there is anything of epochs that come after the restored one, and are not this start's: a run that was
-    /// killed, or one that goes on, had begun them.
+    /// Returns whether there are deltas of epochs after the restored one that are not of this start: a run that was
+    /// killed, or one that still runs, had begun these epochs.
     ///
     /// # Errors
     /// When the store cannot be listed.
@@ -181,7 +185,8 @@ impl Takeover {
         Ok(names.iter().filter_map(|name| epoch_of_file(name)).any(|epoch| epoch > last))
     }
 
-    /// The start was refused and has changed nothing else: its claim is taken back, and whoever ran before may go on.
+    /// Withdraws the claim of a start that was refused and has changed nothing else, so that an earlier run may
+    /// continue.
     ///
     /// # Errors
     /// When the store refuses.
@@ -195,11 +200,11 @@ impl Takeover {
     }
 }
 
-/// What a process restores that does not decide: exactly what the leader says, which must be in this one's checkpoint
-/// directory as well.
+/// Returns the manifest that a process restores if it is not the leader: exactly the one in the leader's file, which
+/// must be in this process's checkpoint directory as well. Returns `None` for a fresh start.
 ///
 /// # Errors
-/// When the file is not there, or another.
+/// When the file is missing, has other contents, or is damaged.
 pub fn follow(store: &dyn CheckpointStore, found: &ManifestFile) -> Result<Option<Manifest>, StateError> {
     let file = Manifest::file(found.number);
     let differs = |here: String| {

@@ -1,4 +1,4 @@
-//! What is restored, and what is refused; whatever became of the files.
+//! Tests of what a start restores and what it refuses, whatever happened to the files.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ fn a_zombie_is_fenced_also_where_its_epoch_was_pruned() {
     assert_eq!(list_epochs(&store).unwrap(), [5, 6]);
 }
 
-/// The newest of what there is, in a store that holds epochs `1..=5`, of which `1` and `2` share no file with the later ones.
+/// The store has epochs `1..=5`, of which `1` and `2` share no file with the later ones.
 #[test]
 fn only_whole_checkpoints_are_advised() {
     let store = MemoryStore::default();
@@ -167,7 +167,8 @@ fn a_manifest_of_the_version_before_is_read() {
     assert_eq!(read.workers, manifest.workers);
 }
 
-/// A store with some epochs of two workers, whose states are a row each: how often it was written.
+/// Returns a store with some epochs of two workers. The state of each is one row, which counts how often it was
+/// written.
 fn stored(epochs: u64, bases: &BTreeSet<u64>, keep: usize) -> (MemoryStore, Vec<u64>) {
     let store = MemoryStore::default();
     let mut pruning = Pruning::new(Retention { keep });
@@ -194,7 +195,7 @@ fn stored(epochs: u64, bases: &BTreeSet<u64>, keep: usize) -> (MemoryStore, Vec<
     (store, (epochs.saturating_sub(keep as u64) + 1..=epochs).collect())
 }
 
-/// Of the first key group of each worker.
+/// Returns a row key in the first key group of a worker.
 fn row(worker: usize) -> [u8; 7] {
     [0, worker as u8 * 64, 0, 0, 0, 1, b'k']
 }
@@ -264,7 +265,7 @@ proptest! {
             match how {
                 0 => store.delete(file).unwrap(),
                 1 => store.put(file, &bytes[..bytes.len() - 1]).unwrap(),
-                // Contents of bases are RocksDB's to check.
+                // The contents of bases are checked by RocksDB only, so these files are cut instead.
                 _ if file.starts_with("bases") => store.put(file, &[]).unwrap(),
                 _ => {
                     let last = bytes.len() - 10;

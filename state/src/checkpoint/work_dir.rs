@@ -1,7 +1,7 @@
-//! The folder a process works in, and what killed processes left of theirs.
+//! The working folder of a process, and the removal of folders that killed processes left.
 //!
 //! ```text
-//! root/{name}.lock   held as long as the process lives; the system lets go of it however that ends
+//! root/{name}.lock   locked as long as the process lives; the system unlocks it, however the process ends
 //! root/{name}/w000   a worker's RocksDB
 //! ```
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StateError;
 
-/// A process's own folder; removed when this is dropped.
+/// The working folder of one process, removed when this is dropped.
 #[derive(Debug)]
 pub struct WorkDir {
     dir: PathBuf,
@@ -20,7 +20,7 @@ pub struct WorkDir {
 }
 
 impl WorkDir {
-    /// Makes the folder `name` under `root`, and removes the folders there whose process was killed.
+    /// Creates the folder `name` under `root`, and removes the folders there whose process was killed.
     ///
     /// # Errors
     /// When `root` cannot be written to.
@@ -31,7 +31,7 @@ impl WorkDir {
         let held = loop {
             let file = File::create(&lock).map_err(StateError::io("create", &lock))?;
             file.lock().map_err(StateError::io("lock", &lock))?;
-            // Someone who cleans up may have come between the two lines above.
+            // Another process that cleans up may have removed the file between the two lines above.
             if lock.exists() {
                 break file;
             }
@@ -41,17 +41,18 @@ impl WorkDir {
         Ok(Self { dir, lock, _held: held })
     }
 
-    /// Whether no other process is at work beside this one, as far as can be seen: on this machine, mostly.
+    /// Returns whether no other process works under the same root. As a rule, only processes on this machine
+    /// are seen.
     #[must_use]
     pub fn is_the_only_one(&self) -> bool {
         let Some(entries) = self.lock.parent().and_then(|root| fs::read_dir(root).ok()) else { return false };
         let locks = entries.flatten().map(|entry| entry.path());
         let others = locks.filter(|path| path.extension().is_some_and(|e| e == "lock") && *path != self.lock);
-        // Whoever works holds its lock; one that is gone was its owner's to remove.
+        // A process at work holds its lock. A lock file that is gone was removed by its owner.
         others.filter_map(|path| File::open(path).ok()).all(|file| file.try_lock().is_ok())
     }
 
-    /// The folder of one worker. It is for the worker to create.
+    /// Returns the path of one worker's folder. The worker creates it.
     #[must_use]
     pub fn worker(&self, index: usize) -> PathBuf {
         self.dir.join(format!("w{index:03}"))
@@ -83,7 +84,7 @@ fn remove_dead(root: &Path) -> Result<(), StateError> {
         if lock.extension().is_none_or(|extension| extension != "lock") {
             continue;
         }
-        // Held until it is removed, so that two who clean up do not meet.
+        // The lock is held until its file is removed, so that no two processes clean up the same folder.
         let Ok(file) = File::open(&lock) else { continue };
         if file.try_lock().is_ok()
             && let Err(error) = remove(&lock.with_extension(""), &lock)

@@ -1,6 +1,7 @@
-//! How a program differs from the one that wrote the checkpoint, in names: what is called otherwise now, what is gone.
+//! How the names in a program differ from those in the checkpoint it restores: renamed and dropped operators and
+//! states.
 //!
-//! Both are said by hand (the settings `renamed` and `drop_state`): nothing is guessed from what is missing.
+//! Both are declared by hand (in the settings `renamed` and `drop_state`): nothing is guessed from missing names.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,12 +10,12 @@ use std::str::FromStr;
 use crate::error::StateError;
 use crate::remedy::Remedy;
 
-/// An operator, a source, a sink, or one state that has another name now: `old=new`, `operator/old=operator/new`.
+/// A new name for an operator, a source, a sink, or one state. As text: `old=new`, `operator/old=operator/new`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rename {
-    /// What it is called in the checkpoint.
+    /// Name in the checkpoint.
     pub old: String,
-    /// What the program calls it.
+    /// Name in the program.
     pub new: String,
 }
 
@@ -35,10 +36,10 @@ impl fmt::Display for Rename {
 }
 
 impl Rename {
-    /// Says what is wrong with it, if anything is.
+    /// Checks that both names are valid and of the same kind.
     ///
     /// # Errors
-    /// When a name is none, or one is of an operator and the other of a state.
+    /// When a name is not valid, or when one is an operator's and the other a state's.
     pub fn check(&self) -> Result<(), String> {
         check_name(&self.old)?;
         check_name(&self.new)?;
@@ -49,7 +50,7 @@ impl Rename {
     }
 }
 
-/// The name of an operator, or `operator/state`.
+/// Checks that this is the name of an operator, or `operator/state`.
 fn check_name(name: &str) -> Result<(), String> {
     let mut parts = name.split('/');
     let good = parts.clone().count() <= 2 && parts.all(|part| !part.is_empty());
@@ -64,17 +65,17 @@ fn operator_of(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
 }
 
-/// What a start says about names in the checkpoint.
+/// The changes of names that a start declares for the checkpoint it restores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// What has another name now.
+    /// The new names.
     pub renamed: Vec<Rename>,
-    /// What is gone on purpose: an operator's name, or `operator/state`.
+    /// Names that are dropped on purpose: an operator's name, or `operator/state`.
     pub dropped: Vec<String>,
 }
 
 impl Changes {
-    /// What the program calls a state of the checkpoint; nothing if that is dropped.
+    /// Returns the program's name for a state of the checkpoint, or `None` if the state is dropped.
     #[must_use]
     pub fn state(&self, name: &str) -> Option<String> {
         if let Some(rename) = self.renamed.iter().find(|rename| rename.old == name) {
@@ -87,7 +88,7 @@ impl Changes {
         self.operator(operator).map(|operator| format!("{operator}/{state}"))
     }
 
-    /// What the program calls an operator of the checkpoint; nothing if that is dropped.
+    /// Returns the program's name for an operator of the checkpoint, or `None` if the operator is dropped.
     #[must_use]
     pub fn operator<'n>(&'n self, name: &'n str) -> Option<&'n str> {
         match self.renamed.iter().find(|rename| rename.old == name) {
@@ -96,17 +97,20 @@ impl Changes {
         }
     }
 
-    /// Whether the program gives up what it calls so itself.
+    /// Returns whether a state or operator with this name in the program is to be dropped.
     pub(crate) fn drops(&self, name: &str) -> bool {
         self.dropped.iter().any(|dropped| dropped == name || dropped == operator_of(name))
     }
 
-    /// Checks them against the names in a checkpoint: `states`, and all `operators`, those without state included.
+    /// Checks the changes against the names in a checkpoint: `states`, and all `operators`, including those without
+    /// state.
     ///
-    /// A rename that was done already (the checkpoint has the new name only) is good: the same program is started again.
+    /// A rename that was done already (the checkpoint has only the new name) is accepted: the same program is started
+    /// again.
     ///
     /// # Errors
-    /// When something that is to be dropped is not there, or a name would mean two things.
+    /// When a name is not valid, when something that is to be dropped is not in the checkpoint, or when a name would
+    /// mean two things.
     pub fn check(&self, states: &BTreeSet<String>, operators: &BTreeSet<String>) -> Result<(), StateError> {
         let has = |name: &str| if is_state(name) { states.contains(name) } else { operators.contains(name) };
         for rename in &self.renamed {
@@ -115,7 +119,7 @@ impl Changes {
             if self.renamed.iter().filter(|other| other.old == *old || other.new == *new).count() > 1 {
                 return Err(renamed(format!("renamed {rename}: another one names \"{old}\" or \"{new}\" as well")));
             }
-            // Where the setting stays, the next start would drop what this one has renamed.
+            // If the settings stay as they are, the next start would drop what this one has renamed.
             if self.dropped.iter().any(|dropped| dropped == old || dropped == new) {
                 return Err(renamed(format!(
                     "renamed {rename} and drop_state of \"{old}\" or \"{new}\" exclude each other: do one of them, and the other after the next checkpoint"

@@ -1,5 +1,5 @@
-//! What the rows of a state look like in each version, whether those of a checkpoint can be read, and how old ones become
-//! new ones.
+//! The layout of a state's rows in each version, whether the rows of a checkpoint can be read, and the upgrade of old
+//! rows.
 
 use std::marker::PhantomData;
 
@@ -16,43 +16,44 @@ fn clock_of(ttl: Option<Ttl>) -> Option<String> {
     })
 }
 
-/// How a program reads the rows of a state.
+/// The form in which a program reads the rows of a state.
 pub(crate) trait StoredRows {
-    /// The kind, as in manifests.
+    /// Returns the kind of the state, as in manifests.
     fn kind(&self) -> &'static str;
 
-    /// The version it writes, and the oldest it reads.
+    /// Returns the version that the program writes, and the oldest that it reads.
     fn versions(&self) -> (u32, u32);
 
-    /// The layout of a version that it reads.
+    /// Returns the layout of a version that the program reads.
     fn layout(&self, version: u32) -> Layout;
 
-    /// Writes what the `body` of a row becomes: what follows the version of its value.
+    /// Writes the newest version of a row's `body`, which is of `version`. The body is the part of the row's value
+    /// after the version.
     fn upgrade(&self, version: u32, row: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError>;
 
-    /// Whether rows come and go, so that a checkpoint without any can be read as anything.
+    /// Returns whether rows come and go, so that a checkpoint without any rows of the state fits every layout.
     fn pass_by(&self) -> bool {
         false
     }
 }
 
-/// What is to be done with the rows of a checkpoint.
+/// What a restore does with the rows of a state in the checkpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// They are as the program writes them.
+    /// Nothing: the rows are as the program writes them.
     Same,
-    /// They are of this older version.
+    /// Upgrade the rows, which are of this older version.
     Upgrade(u32),
-    /// The program does not read them.
+    /// Refuse the rows, which the program cannot read.
     No(Misfit),
 }
 
-/// Why rows cannot be read.
+/// The reason why a program cannot read the rows of a state.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misfit {
     pub(crate) found: String,
     pub(crate) expected: String,
-    /// What can be done in the program.
+    /// What can be changed in the program.
     pub(crate) advice: &'static str,
 }
 
@@ -66,7 +67,7 @@ const OTHER_KEY: &str = "the type of a key cannot change: give the operator anot
 const OTHER_RECORDS: &str = "timers and records that wait for the watermark keep their types while there are any: give the \
                              operator another name, and the old one up with drop_state";
 
-/// Compares what a checkpoint has with what the program reads.
+/// Compares a state in the checkpoint with the form in which the program reads it.
 pub(crate) fn fit(stored: &StateEntry, rows: &dyn StoredRows) -> Fit {
     let (newest, oldest) = rows.versions();
     let version = u32::from(stored.version);
@@ -97,7 +98,7 @@ pub(crate) fn fit(stored: &StateEntry, rows: &dyn StoredRows) -> Fit {
     }
 }
 
-/// Of a value state.
+/// The rows of a value state.
 pub(crate) struct ValueRows<'a, K, V> {
     pub(crate) versions: &'a Versions<V>,
     pub(crate) ttl: Option<Ttl>,
@@ -124,7 +125,7 @@ impl<K: Key, V: Value> StoredRows for ValueRows<'_, K, V> {
     }
 }
 
-/// Of a log state. Its elements and headers have one version.
+/// The rows of a log state. Elements and headers have the same version.
 pub(crate) struct LogRows<'a, K, V, H> {
     pub(crate) elements: &'a Versions<V>,
     pub(crate) headers: &'a Versions<H>,
@@ -157,7 +158,7 @@ impl<K: Key, V: Value, H: Value> StoredRows for LogRows<'_, K, V, H> {
     }
 }
 
-/// When a value expires comes before it, and stays as it is.
+/// Copies the time when a value expires, which comes before the value and stays as it is. Returns the rest of the body.
 fn copy_expiry<'b>(ttl: Option<Ttl>, body: &'b [u8], out: &mut Vec<u8>) -> Result<&'b [u8], DecodeError> {
     if ttl.is_none() {
         return Ok(body);
@@ -167,7 +168,7 @@ fn copy_expiry<'b>(ttl: Option<Ttl>, body: &'b [u8], out: &mut Vec<u8>) -> Resul
     Ok(rest)
 }
 
-/// Of timers, and of records that wait: they have one version.
+/// The rows of timers or of pending records. Only one version of them is read.
 pub(crate) struct PassingRows {
     kind: &'static str,
     version: u8,

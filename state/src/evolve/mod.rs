@@ -1,4 +1,5 @@
-//! What a state is called and looks like, whether what a checkpoint has of it can be read, and how an older one becomes it.
+//! How states change between programs: names, shapes and versions of states, whether a program can read the stored rows
+//! of a checkpoint, and the upgrade of older rows.
 
 pub(crate) mod changes;
 pub(crate) mod fit;

@@ -1,8 +1,8 @@
-//! What is known of a type while it is probed, and how that is written.
+//! The known parts of a type while it is probed, and how they are written as a shape.
 
 use std::fmt::Write as _;
 
-/// What is known of a type.
+/// The known part of a type.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum Node {
     #[default]
@@ -20,13 +20,13 @@ pub(super) enum Node {
 pub(super) struct Variant {
     pub(super) name: &'static str,
     pub(super) met: bool,
-    /// Whether it took what was invented for it.
+    /// Whether the variant accepted the values that were invented for it.
     pub(super) takes: bool,
     pub(super) node: Node,
 }
 
 impl Node {
-    /// Whether an enum in it has variants that were not met.
+    /// Returns whether an enum in this node has variants that were not met yet.
     pub(super) fn is_pending(&self) -> bool {
         match self {
             Self::Unseen | Self::Plain(_) => false,
@@ -49,7 +49,7 @@ impl Node {
                 [first, .., last] if nodes.len() > 4 && nodes.iter().all(|node| node == last) => {
                     out.push('[');
                     first.write(out);
-                    // Writing into a String does not fail.
+                    // Writing into a String cannot fail.
                     _ = write!(out, "; {}]", nodes.len());
                 }
                 nodes => wrapped(out, "(", nodes, ")"),
@@ -79,7 +79,7 @@ impl Node {
     }
 }
 
-/// The shape of nothing.
+/// The shape of the unit type.
 pub(super) const UNIT: &str = "()";
 
 fn wrapped<'n>(out: &mut String, open: &str, nodes: impl IntoIterator<Item = &'n Node>, close: &str) {
@@ -91,7 +91,8 @@ fn wrapped<'n>(out: &mut String, open: &str, nodes: impl IntoIterator<Item = &'n
     out.push_str(close);
 }
 
-/// Names may be anything (`serde(rename)`), shapes are made of some characters.
+/// Writes a name with its special characters escaped: a name can be any text (`serde(rename)`), but some characters
+/// have a meaning in shapes.
 fn write_name(name: &str, out: &mut String) {
     for char in name.chars() {
         if char.is_ascii_alphanumeric() || char == '_' {

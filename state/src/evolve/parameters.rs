@@ -1,11 +1,13 @@
-//! What a state was made with beside its types: lengths of windows, bounds, horizons. State of other parameters reads well
-//! and means something else: windows that nothing ends, counts of what has long left.
+//! The parameters that a state was made with, besides its types: lengths of windows, bounds, horizons. State that was
+//! made with other parameters can be decoded, but means something else: windows that no timer ends, counts of records
+//! that left long ago.
 
 use std::fmt;
 use std::rc::Rc;
 
-/// The parameters of an operator, as manifests keep them beside the states that depend on them: a text for people, the same
-/// for the same parameters. A checkpoint that has another one under the state's name is refused, with both.
+/// The parameters of an operator, as manifests store them beside the states that depend on them: a readable text, the
+/// same for the same parameters. A checkpoint with another text under the state's name is refused; the error shows both
+/// texts.
 #[derive(Clone)]
 pub struct Parameters {
     text: String,
@@ -13,41 +15,43 @@ pub struct Parameters {
     one_of: &'static [&'static str],
 }
 
-/// Says of a text in a checkpoint whether state that was made so is right here, too.
+/// A function that takes the text in a checkpoint and returns whether state made with those parameters is right here as
+/// well.
 type Reads = Rc<dyn Fn(&str) -> bool>;
 
 impl Parameters {
-    /// Parameters that this text says all of.
+    /// Creates parameters that this text describes completely.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), reads: None, one_of: &[] }
     }
 
-    /// State of these other parameters is right here as well, or is made right when it is read.
+    /// Also accepts state that was made with other parameters: those for whose text `reads` returns true. Such state
+    /// must be right here as well, or be converted when it is read.
     #[must_use]
     pub fn or_from(mut self, reads: impl Fn(&str) -> bool + 'static) -> Self {
         self.reads = Some(Rc::new(reads));
         self
     }
 
-    /// The operator has one of these states, which one depends on the parameters: those of any of them in a checkpoint
-    /// are compared.
+    /// Compares the parameters with those of all these states in a checkpoint. For an operator that has one of several
+    /// states, where the parameters decide which.
     #[must_use]
     pub fn of_one_of(mut self, states: &'static [&'static str]) -> Self {
         self.one_of = states;
         self
     }
 
-    /// Whether state that was made with what this text says can be gone on with.
+    /// Returns whether the operator can continue with state that was made with the parameters of this text.
     pub(crate) fn read(&self, stored: &str) -> bool {
         stored == self.text || self.reads.as_ref().is_some_and(|reads| reads(stored))
     }
 
-    /// The states whose parameters these are, beside the one that is opened.
+    /// Returns the names of the states, besides the one that is opened, whose parameters are compared.
     pub(crate) fn one_of(&self) -> &'static [&'static str] {
         self.one_of
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -78,7 +82,7 @@ impl fmt::Display for Parameters {
     }
 }
 
-/// By what they say.
+/// Compares the texts only.
 impl PartialEq for Parameters {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

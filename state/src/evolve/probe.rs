@@ -1,9 +1,11 @@
-//! Finds out what a type's `Deserialize` asks for, by giving it invented values. Behind [`Shape`](crate::Shape).
+//! Probing: finds out what a type's `Deserialize` asks for, by giving it invented values. [`Shape`](crate::Shape) is
+//! built on it.
 //!
-//! Own code, because what there is (serde-reflection) knows types by their short names: two of the same name in different
-//! modules, or `Record<A>` beside `Record<B>`, are one to it, and enums inside private types cannot be followed.
+//! This is our own code, because the existing crate (serde-reflection) identifies types by their short names: two types
+//! of the same name in different modules, or `Record<A>` and `Record<B>`, are one type to it, and it cannot follow
+//! enums inside private types.
 //!
-//! Enums are followed a variant at a time: the type is deserialised again until all variants of all enums were met.
+//! Enums are followed one variant at a time: the type is deserialised again until all variants of all enums were met.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +18,7 @@ use serde::forward_to_deserialize_any;
 
 use super::node::{Node, UNIT, Variant};
 
-/// One look at a type.
+/// The progress of probing one type.
 #[derive(Default)]
 struct Look {
     calls: Cell<usize>,
@@ -25,19 +27,20 @@ struct Look {
 }
 
 impl Look {
-    /// A type that asks for more is given up on.
+    /// Maximum number of calls to the deserializer, after which a type is not followed further.
     const CALLS: usize = 100_000;
     const DEPTH: usize = 64;
-    /// A type that is so many times within itself has no end. Fewer may be generic ones: an `Either` of an `Either`.
+    /// Number of times that a type may be within itself before it counts as endless. A generic type may be within
+    /// itself and yet end, such as an `Either` of an `Either`.
     const WITHIN_ITSELF: usize = 3;
 }
 
-/// The shape of `T` as text.
+/// Returns the shape of `T` as text.
 pub(crate) fn probe<T: DeserializeOwned>() -> String {
     let (mut node, look) = (Node::Unseen, Look::default());
     loop {
         look.within.borrow_mut().clear();
-        // Users' code sees values that it never wrote. What it makes of them is dropped.
+        // Users' code gets values that it never wrote, so it may panic. The deserialised value is dropped.
         let ended = catch_unwind(AssertUnwindSafe(|| T::deserialize(Prober { node: &mut node, look: &look }).is_ok()));
         if ended.is_err() {
             tracing::debug!(r#type = std::any::type_name::<T>(), "its Deserialize panics at invented values");
@@ -50,7 +53,7 @@ pub(crate) fn probe<T: DeserializeOwned>() -> String {
     }
 }
 
-/// A deserializer that invents what it is asked for, and notes it.
+/// A deserializer that invents the values it is asked for, and records what they are.
 struct Prober<'t> {
     node: &'t mut Node,
     look: &'t Look,
@@ -70,7 +73,7 @@ impl<'t> Prober<'t> {
         Ok(())
     }
 
-    /// As `enter`, within a named type, which `f` deserialises.
+    /// Enters a named type, which `f` deserialises.
     fn within<R>(
         self,
         name: &'static str,
@@ -108,7 +111,8 @@ fn elements(node: &mut Node, len: usize) -> Vec<&mut Node> {
     }
 }
 
-/// Integers are 1 and texts "1": what checks its values takes that more often than 0 or nothing.
+/// Deserializes plain values. Integers are 1 and texts "1": types that check their values accept these more often than
+/// 0 or an empty text.
 macro_rules! plain {
     ($($method:ident: $name:literal => $visit:ident($value:expr),)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -138,12 +142,12 @@ impl<'de> Deserializer<'de> for Prober<'_> {
         deserialize_char: "char" => visit_char('1'),
         deserialize_str: "string" => visit_borrowed_str("1"),
         deserialize_string: "string" => visit_borrowed_str("1"),
-        // As many as a UUID has.
+        // 16 bytes, as many as a UUID has.
         deserialize_bytes: "bytes" => visit_borrowed_bytes(&[1; 16]),
         deserialize_byte_buf: "bytes" => visit_borrowed_bytes(&[1; 16]),
     }
 
-    /// What is not told apart in the bytes cannot be stored either.
+    /// Refuses, because the encoding does not describe its types: a type that needs this cannot be stored either.
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
         Err(Error::custom("the type does not say what it reads"))
     }

@@ -1,13 +1,13 @@
 //! The shape of a type as it is stored, for manifests: bincode writes no names and no types, so bytes of another type
-//! may be read as garbage. A shape says what the type's `Deserialize` asks for, in order.
+//! may be read as garbage. A shape lists what the type's `Deserialize` asks for, in order.
 //!
 //! ```text
 //! {count: u64, best: option(i64)}    struct          [string]  [u8; 16]    list, array
 //! <Card | Transfer{iban: string}>    enum            map(u8, u64)          map
 //! (u64, f32)                         tuple           ?                     not known
 //! ```
-//! Names of structs and enums are not in it: the old one is usually renamed when a new one takes its place. Newtypes are
-//! what they wrap.
+//! A shape has no names of structs and enums, because the old type is usually renamed when a new one takes its place. A
+//! newtype has the shape of the type that it wraps.
 
 use std::fmt;
 
@@ -21,14 +21,16 @@ use super::probe;
 pub struct Shape(String);
 
 impl Shape {
-    /// The shape of `T`. Parts whose `Deserialize` is not derived and refuses invented values are not known.
+    /// Returns the shape of `T`. Parts of it are unknown if their `Deserialize` is not derived and refuses invented
+    /// values.
     #[must_use]
     pub fn of<T: DeserializeOwned>() -> Self {
         Self(probe::probe::<T>())
     }
 
-    /// Whether what was written with this shape is read right with the `other` one: they are the same, up to variants that
-    /// enums got at their ends. What is not known of either fits everything.
+    /// Returns whether bytes that were written with this shape are read correctly with the `other` one: the shapes are
+    /// the same, except that enums may have more variants at their ends in the other. An unknown part of either fits
+    /// everything.
     #[must_use]
     pub fn is_read_by(&self, other: &Self) -> bool {
         fits(self.0.as_bytes(), other.0.as_bytes())
@@ -41,25 +43,27 @@ impl fmt::Display for Shape {
     }
 }
 
-/// The layout of a state's rows, as manifests keep it: bytes that were written by another one would be read as garbage.
+/// The layout of a state's rows, as manifests store it: bytes that were written with another layout would be read as
+/// garbage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
-    /// Of the key.
+    /// Shape of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Shape>,
-    /// Of the value, of each element of a list, or of each record that waits.
+    /// Shape of the value, of each element of a list, or of each pending record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Shape>,
-    /// Of the header of a list.
+    /// Shape of the header of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<Shape>,
-    /// The clock that values expire by, where they do.
+    /// The clock by which values expire; `None` if they do not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<String>,
 }
 
 impl Layout {
-    /// What rows of this layout have that rows as `now` reads them have not, and the other way round.
+    /// Returns the first difference between rows of this layout and rows as `now` reads them: both sides as text, or
+    /// `None` if `now` reads the rows correctly.
     pub(super) fn difference(&self, now: &Self) -> Option<(String, String)> {
         let parts = [
             ("keys", &self.key, &now.key),
@@ -93,7 +97,8 @@ fn fits(mut old: &[u8], mut new: &[u8]) -> bool {
     }
 }
 
-/// What comes after the part that begins here: up to the end of an enum, or of whatever it is in.
+/// Returns the rest of a shape after the part that begins here. With `to_end_of_enum` the part extends to the end of
+/// the enum it is in.
 fn skip(shape: &[u8], to_end_of_enum: bool) -> &[u8] {
     let mut depth = 0;
     for (at, byte) in shape.iter().enumerate() {
@@ -156,7 +161,7 @@ mod tests {
         Node(Box<Tree>, Box<Tree>),
     }
 
-    /// Takes nothing but what it wrote.
+    /// A type that accepts only the value it wrote.
     #[derive(Serialize)]
     struct Picky(u64);
 

@@ -1,4 +1,4 @@
-//! What a state is called, which version its values have, and how long they live.
+//! The registration of a state: its name, the version of its values, and how long they live.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::parameters::Parameters;
 use super::shape::Layout;
 use crate::error::StateError;
 
-/// The name of a state: unique within its job, the same in every run.
+/// The name of a state, unique within its job and the same in every run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StateName {
-    /// The operator that owns it.
+    /// Name of the operator that owns the state.
     pub operator: String,
-    /// Its name within the operator.
+    /// Name of the state within the operator.
     pub state: String,
 }
 
@@ -24,20 +24,20 @@ impl fmt::Display for StateName {
     }
 }
 
-/// A state as its operator registers it.
+/// The description with which an operator registers a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateSpec {
-    /// Its name.
+    /// Name of the state.
     pub name: StateName,
-    /// Version of its values: the first byte of each stored one.
+    /// Version of the values, which is the first byte of each stored value.
     pub version: u8,
-    /// How long a value lives after it was last written; for ever by default.
+    /// How long a value lives after it was last written; `None` for ever.
     pub ttl: Option<Ttl>,
-    /// What it is made with, where that can be told.
+    /// Parameters that the state depends on, if the operator describes them.
     pub parameters: Option<Parameters>,
 }
 
-/// How long a value lives after it was last written.
+/// The time to live of a state's values, after which they expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ttl {
     /// How long a value lives after it was last written: whole milliseconds, at least one.
@@ -47,7 +47,7 @@ pub struct Ttl {
 }
 
 impl Ttl {
-    /// Returns it in milliseconds, as expiry is computed and stored.
+    /// Returns the lifetime in milliseconds, the unit in which expiry is computed and stored.
     pub(crate) fn after_ms(self, state: &StateName) -> Result<i64, StateError> {
         let after = self.after;
         i64::try_from(after.as_millis())
@@ -65,25 +65,25 @@ impl Ttl {
 /// The clock of a TTL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlClock {
-    /// The event time of the record or timer that reads or writes: the same in any replay.
+    /// The event time of the record or timer that reads or writes, which is the same in any replay.
     EventTime,
-    /// The wall clock.
+    /// Processing time: the wall clock.
     ProcessingTime,
 }
 
-/// A state in a checkpoint.
+/// A state as a manifest describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateEntry {
-    /// `operator/state`.
+    /// Name of the state, as `operator/state`.
     pub name: String,
-    /// Version of its values.
+    /// Version of the values.
     pub version: u8,
-    /// `value`, `log`, `timers`, `pending`.
+    /// Kind of the state: `value`, `log`, `timers` or `pending`.
     pub kind: String,
-    /// What its rows look like; not told by manifests of 0.1.0 before states could evolve.
+    /// Layout of the rows; missing in manifests of 0.1.0 from before states could evolve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
-    /// The parameters it was made with, where its operator tells them.
+    /// Parameters that the state was made with, if its operator describes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<String>,
 }

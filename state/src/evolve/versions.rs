@@ -1,13 +1,14 @@
-//! The versions of a stored type, and how an old one becomes the new one.
+//! The versions of a stored type, and the upgrade of old values to the newest version.
 //!
 //! ```text
 //! Versions::first::<A>() ── then(A → B) ── then(B → C)      version 3 is a C; 1 and 2 are read, and become one
 //! ```
-//! Every stored row begins with its version. A restore rewrites all rows of an older one, before the first record, and the
-//! first epoch after a restore takes a base snapshot: from the first checkpoint on all is of the new version, the old type may
-//! leave the program, and a value that cannot be read is known at the start. The other way, to convert what is touched when
-//! it is touched, would start sooner where state is far larger than memory, but a state would be of several versions for as
-//! long as some key does not turn up, and every old type with it.
+//! Every stored value begins with its version. A restore rewrites all rows of an older version before the first record,
+//! and the first epoch after a restore takes a base snapshot. So from the first checkpoint on all rows are of the new
+//! version, the old type may leave the program, and a value that cannot be read is known at the start. The alternative,
+//! to convert each value when it is first used, would start sooner where state is far larger than memory. But then a
+//! state would have several versions as long as some key is not used, and the program would have to keep every old type
+//! as long.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -17,7 +18,7 @@ use crate::codec::{self, DecodeError};
 use crate::evolve::shape::Shape;
 use crate::key::{Key, Value};
 
-/// The versions of a stored type `V` that a program reads: `V` itself, and older types that become one.
+/// The versions of a stored type `V` that a program reads: `V` itself, and older types that are upgraded to it.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -43,29 +44,30 @@ struct Older<V> {
     read: Read<V>,
 }
 
-/// Reads a stored value of an older version as what it is now.
+/// A function that reads a stored value of an older version and upgrades it to the newest.
 type Read<V> = Rc<dyn Fn(&[u8]) -> Result<V, DecodeError>>;
 
 impl<V: Value> Versions<V> {
-    /// The version of a state that says nothing of versions: 1.
+    /// Creates a single version with number 1, which is the default of a state.
     #[must_use]
     pub fn first() -> Self {
         Self::since(1)
     }
 
-    /// `V` is this version, and older ones are not read any more.
+    /// Creates a single version with this number. Older versions are no longer read.
     #[must_use]
     pub fn since(version: u8) -> Self {
         Self { version: u32::from(version), older: Vec::new(), current: PhantomData }
     }
 
-    /// The next version is a `W`, made of this one by `upgrade`.
+    /// Adds the next version, whose type is `W`. `upgrade` converts a value of the version before.
     #[must_use]
     pub fn then<W: Value>(self, upgrade: impl Fn(V) -> W + 'static) -> Versions<W> {
         self.try_then(move |old| Ok(upgrade(old)))
     }
 
-    /// As [`then`](Self::then), with an upgrade that may refuse a value, for a reason: then the job does not start.
+    /// Adds the next version as [`then`](Self::then) does, with an upgrade that may refuse a value with a reason. If it
+    /// refuses one, the job does not start.
     #[must_use]
     pub fn try_then<W: Value>(self, upgrade: impl Fn(V) -> Result<W, String> + 'static) -> Versions<W> {
         let upgrade = Rc::new(upgrade);
@@ -79,31 +81,32 @@ impl<V: Value> Versions<V> {
         Versions { version: self.version + 1, older, current: PhantomData }
     }
 
-    /// The next version is the same: where only the elements of a list have changed, or only its header.
+    /// Adds a version with the same type. It is needed where only the elements of a list have changed, or only its
+    /// header, because both have the same version.
     #[must_use]
     pub fn unchanged(self) -> Self {
         self.then(|same| same)
     }
 
-    /// Nothing, in each of these versions: the header of a list that has none.
+    /// Returns the same version numbers for the unit type: the header of a list that has no header.
     #[must_use]
     pub fn of_nothing(&self) -> Versions<()> {
         let oldest = Versions { version: self.oldest(), older: Vec::new(), current: PhantomData };
         (self.oldest()..self.version).fold(oldest, |versions, _| versions.unchanged())
     }
 
-    /// The version of `V`.
+    /// Returns the version of `V`, which is the newest.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The oldest version that is read.
+    /// Returns the oldest version that is read.
     pub(crate) fn oldest(&self) -> u32 {
         self.older.iter().map(|older| older.version).min().unwrap_or(self.version)
     }
 
-    /// What a version looks like; nothing if it is not read.
+    /// Returns the shape of a version, or `None` if the version is not read.
     pub(crate) fn shape(&self, version: u32) -> Option<Shape> {
         if version == self.version {
             return Some(Shape::of::<V>());
@@ -111,7 +114,7 @@ impl<V: Value> Versions<V> {
         self.older.iter().find(|older| older.version == version).map(|older| older.shape.clone())
     }
 
-    /// Writes what a value of an older version becomes.
+    /// Writes a value of an older version, upgraded to the newest.
     pub(crate) fn upgrade(&self, version: u32, old: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         let older = self.older.iter().find(|older| older.version == version);
         let older = older.ok_or_else(|| DecodeError(format!("version {version} is not read")))?;
@@ -120,7 +123,7 @@ impl<V: Value> Versions<V> {
 }
 
 impl<K: Key, V: Value> Versions<BTreeMap<K, V>> {
-    /// As [`then`](Self::then), for each value of a map.
+    /// Adds the next version as [`then`](Self::then) does, by upgrading each value of a map.
     #[must_use]
     pub fn then_each<W: Value>(self, upgrade: impl Fn(V) -> W + 'static) -> Versions<BTreeMap<K, W>> {
         self.then(move |map| map.into_iter().map(|(key, value)| (key, upgrade(value))).collect())

@@ -1,27 +1,27 @@
-//! What tables hold.
+//! The entries of hot tables.
 
 use crate::checkpoint::delta::Ops;
 use crate::codec::DecodeError;
 
-/// What a table keeps under a key, and how it becomes rows.
+/// An entry that a table keeps for a key, and how it is written as rows and read from them.
 pub trait Entry: Sized + 'static {
-    /// Names the kind in manifests.
+    /// Name of the kind in manifests.
     const KIND: &'static str;
 
-    /// Writes what changed since the last call. `row` is the row key without a suffix; it may be
-    /// extended and must be left as it was. `header` starts each value.
+    /// Writes the changes since the last call. `row` is the row key without a suffix; it may be extended, but must be
+    /// as it was at the end. Each value begins with `header`.
     fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], ops: &mut Ops) -> Result<(), DecodeError>;
 
-    /// Writes that the whole entry is gone.
+    /// Writes the removal of the whole entry.
     fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops);
 
-    /// Takes in one stored row (in key order) of the entry.
+    /// Adds one stored row to the entry. The rows of an entry come in key order.
     fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError>;
 
     /// Whether an entry is exactly one row, found by its key.
     const SINGLE_ROW: bool;
 
-    /// Memory it takes besides itself, bytes, estimated. `encoded`: how many bytes were last written or
-    /// read of it; 0 where nothing was.
+    /// Returns the memory that the entry takes besides its own size, in bytes (estimated). `encoded` is the number of
+    /// bytes of it that were last written or read, or 0 if none were.
     fn heap_bytes(&self, encoded: usize) -> usize;
 }

@@ -1,11 +1,11 @@
-//! Log state: per key a queue that is appended at its end and cut at its front.
+//! Log state: a queue per key, which grows at its end and is cut at its front.
 //!
 //! ```text
 //! [row key]                            the header: one small value beside the queue, e.g. its totals
 //! [row key][sequence number u64 BE]    an element each
 //! ```
-//! So an epoch writes what was appended, from where to where was cut, and the header if it
-//! changed, never the whole queue.
+//! So an epoch writes the appended elements, the range that was cut, and the header if it changed, but never the whole
+//! queue.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -20,19 +20,19 @@ use crate::key::{Key, Value};
 /// A queue per key, with a header.
 pub type LogTable<K, V, H = ()> = HotTable<K, Log<V, H>>;
 
-/// What one key has: a queue, and the header beside it.
+/// The entry of one key in log state: a queue, and the header beside it.
 pub struct Log<V, H = ()> {
     header: H,
     header_changed: bool,
     queue: Queue<V>,
 }
 
-/// Elements with consecutive sequence numbers that never change.
+/// A queue of elements with consecutive sequence numbers, which never change.
 pub struct Queue<V> {
     elements: VecDeque<V>,
     /// Sequence number of the front element.
     head: u64,
-    /// What deltas have: everything from `stored_head` up to and without `stored_tail`.
+    /// The elements that deltas have are those from `stored_head` up to, and without, `stored_tail`.
     stored_head: u64,
     stored_tail: u64,
 }
@@ -45,13 +45,13 @@ impl<V, H: Default> Default for Log<V, H> {
 }
 
 impl<V, H> Log<V, H> {
-    /// The header, to change, and the queue.
+    /// Returns the header, which is written with the next seal, and the queue.
     pub fn parts(&mut self) -> (&mut H, &mut Queue<V>) {
         self.header_changed = true;
         (&mut self.header, &mut self.queue)
     }
 
-    /// The header.
+    /// Returns the header.
     #[must_use]
     pub fn header(&self) -> &H {
         &self.header
@@ -73,55 +73,55 @@ impl<V, H> DerefMut for Log<V, H> {
 }
 
 impl<V> Queue<V> {
-    /// Appends an element.
+    /// Appends an element at the end.
     pub fn push_back(&mut self, value: V) {
         self.elements.push_back(value);
     }
 
-    /// Cuts the front element off.
+    /// Removes and returns the front element.
     pub fn pop_front(&mut self) -> Option<V> {
         let value = self.elements.pop_front();
         self.head += u64::from(value.is_some());
         value
     }
 
-    /// The front element.
+    /// Returns the front element.
     #[must_use]
     pub fn front(&self) -> Option<&V> {
         self.elements.front()
     }
 
-    /// The element with this sequence number.
+    /// Returns the element with this sequence number.
     #[must_use]
     pub fn get(&self, sequence: u64) -> Option<&V> {
         let index = sequence.checked_sub(self.head)?;
         self.elements.get(usize::try_from(index).ok()?)
     }
 
-    /// Sequence number of the front element.
+    /// Returns the sequence number of the front element.
     #[must_use]
     pub fn head(&self) -> u64 {
         self.head
     }
 
-    /// Sequence number after the last element.
+    /// Returns the sequence number after that of the last element.
     #[must_use]
     pub fn tail(&self) -> u64 {
         self.head + self.elements.len() as u64
     }
 
-    /// The elements, front first.
+    /// Returns the elements in order, the front first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &V> {
         self.elements.iter()
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.elements.len()
     }
 
-    /// Whether there is no element.
+    /// Returns whether the queue has no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.elements.is_empty()
@@ -189,26 +189,26 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
 }
 
 impl<K: Key, V: Value, H: Value + Default> LogTable<K, V, H> {
-    /// The queue of `key`, to be read and changed.
+    /// Returns the log of `key`, to be read and changed. Creates an empty one if there is none.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the stored rows cannot be read.
     pub fn log(&mut self, hash: u64, key: &K) -> Result<&mut Log<V, H>, StateError> {
         self.entry_or_insert(hash, key, Log::default)
     }
 
-    /// The queue of `key`, to be read, if there is one.
+    /// Returns the log of `key`, to be read, if there is one.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the stored rows cannot be read.
     pub fn get(&mut self, hash: u64, key: &K) -> Result<Option<&Log<V, H>>, StateError> {
         Ok(self.entry(hash, key)?.map(|log| &*log))
     }
 
-    /// Removes the queue of `key`.
+    /// Removes the log of `key`.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the stored rows cannot be read.
     pub fn remove(&mut self, hash: u64, key: &K) -> Result<(), StateError> {
         self.take(hash, key)?;
         Ok(())

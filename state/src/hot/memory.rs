@@ -1,9 +1,9 @@
-//! How much memory hot state takes, and may take.
+//! The memory that hot state takes, and its limit.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Memory of all tables of a worker, against its limit.
+/// A counter of the memory that all tables of a worker take, with its limit. Clones share the counter.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryUse {
     used: Rc<Cell<u64>>,
@@ -11,7 +11,7 @@ pub struct MemoryUse {
 }
 
 impl MemoryUse {
-    /// Counts against `limit` bytes, or without one.
+    /// Creates a counter with a limit of `limit` bytes, or without one.
     #[must_use]
     pub fn new(limit: Option<u64>) -> Self {
         Self { used: Rc::default(), limit }
@@ -25,18 +25,18 @@ impl MemoryUse {
         self.used.set(self.used.get().saturating_sub(bytes));
     }
 
-    /// Whether the tables together hold more than they may: nothing should come in until some of it went.
+    /// Returns whether the tables together exceed the limit: nothing should be taken in until some of it was evicted.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.exceeds(4)
     }
 
-    /// Whether it is time to evict.
+    /// Returns whether it is time to evict.
     pub(crate) fn is_high(&self) -> bool {
         self.exceeds(3)
     }
 
-    /// Whether enough was evicted: so much is free that it lasts for a while.
+    /// Returns whether enough was evicted: the free memory lasts for a while.
     pub(crate) fn is_low(&self) -> bool {
         !self.exceeds(2)
     }
@@ -45,7 +45,7 @@ impl MemoryUse {
         self.limit.is_some_and(|limit| self.used.get() > limit / 4 * quarters)
     }
 
-    /// Bytes held, estimated.
+    /// Returns the bytes in use (estimated).
     #[must_use]
     pub fn used(&self) -> u64 {
         self.used.get()

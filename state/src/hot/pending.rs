@@ -1,11 +1,11 @@
-//! Pending records: what waits for the watermark, in event-time order.
+//! Pending records: they wait for the watermark, in event-time order.
 //!
 //! ```text
 //! push ──▶ slab (the records, moved once in and once out; places are reused while they are in the cache)
 //!     └──▶ incoming keys ── release ──▶ sorted runs of keys, merged geometrically ──▶ due: all before the watermark
 //! ```
-//! A few sorted runs instead of a heap: input is nearly sorted and leaves nearly at once, which the
-//! standard sort takes in one pass; a big backlog is not looked at again at each small step.
+//! There are a few sorted runs instead of a heap: input is nearly sorted and is released nearly at once, which the
+//! standard sort handles in one pass, and a big backlog is not read again at each small step.
 
 use std::collections::VecDeque;
 
@@ -18,39 +18,40 @@ use crate::ids::{KeyGroup, KeyGroups};
 use crate::key::Value;
 use crate::rows::db::Db;
 
-/// Tells the hash of a record's key.
+/// A function that returns the hash of a record's key.
 pub type HashOf<T> = Box<dyn Fn(&T) -> u64>;
 
-/// Records that wait for the watermark.
+/// The pending records of one operator, which wait for the watermark.
 pub struct OrderBuffer<T> {
     spec: StateSpec,
     key_groups: KeyGroups,
     hash_of: HashOf<T>,
     keeps: bool,
-    /// The records, and beside them what is known of each: a record is moved once in and once out.
+    /// The records. Keys are sorted instead of records, so a record is moved once in and once out.
     slab: Vec<Option<T>>,
+    /// Facts about each record, at the same index as in `slab`.
     known: Vec<Known>,
     free: Vec<u32>,
     incoming: Vec<Place>,
-    /// Each sorted; lengths fall from first to last.
+    /// Sorted runs, whose lengths fall from first to last.
     runs: Vec<Run>,
-    /// What is being released, in order.
+    /// The records that are being released, in order.
     due: VecDeque<Place>,
     next_sequence: u64,
-    /// Everything before it was released.
+    /// Time before which every record was released.
     released: i64,
-    /// Groups of which stored records were released since the last seal.
+    /// Key groups with stored records that were released since the last seal.
     released_groups: Vec<u16>,
     sealed: Ops,
 }
 
 struct Run {
     places: VecDeque<Place>,
-    /// Whether some of it is in no delta yet.
+    /// Whether some of its records are in no delta yet.
     unsealed: bool,
 }
 
-/// When a record is due, and where it is.
+/// The time when a record is due, and the slot where it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     time: i64,
@@ -64,7 +65,7 @@ impl Place {
     }
 }
 
-/// Of a record that waits: the hash of its key, its number, and whether a delta has it.
+/// The facts about a pending record: the hash of its key, its sequence number, and whether a delta has it.
 #[derive(Clone, Copy)]
 struct Known {
     hash: u64,
@@ -73,7 +74,7 @@ struct Known {
 }
 
 impl<T: Value> OrderBuffer<T> {
-    /// A slab of more places than this is given back once it is empty.
+    /// Maximum number of places in an empty slab; a larger one is freed.
     const KEPT_PLACES: usize = 1 << 16;
 
     pub(crate) fn open(
@@ -113,7 +114,8 @@ impl<T: Value> OrderBuffer<T> {
         Ok(buffer)
     }
 
-    /// Holds `item` until the watermark has passed `time`.
+    /// Adds `item`, which is pending until the watermark has passed `time`. Records of the same time are released in
+    /// the order of `tie`.
     #[inline]
     pub fn push(&mut self, time: i64, tie: u64, item: T) {
         let sequence = self.next_sequence;
@@ -122,7 +124,7 @@ impl<T: Value> OrderBuffer<T> {
         self.put(time, tie, Known { hash, sequence, stored: false }, item);
     }
 
-    // Inlined, a large record is copied once, from where it was to its place.
+    // Inlined, so that a large record is copied only once, straight into its place.
     #[inline(always)]
     fn put(&mut self, time: i64, tie: u64, known: Known, item: T) {
         let slot = match self.free.pop() {
@@ -140,8 +142,8 @@ impl<T: Value> OrderBuffer<T> {
         self.incoming.push(Place { time, tie, slot });
     }
 
-    /// Makes everything before `watermark` due: to be taken with [`next_due`](Self::next_due). At the end of
-    /// time nothing more can come, and what is of that very moment is due as well.
+    /// Makes all records before `watermark` due; [`next_due`](Self::next_due) takes them. At the end of time
+    /// (`i64::MAX`) no more records can come, so records of exactly that time are due as well.
     pub fn release_before(&mut self, watermark: i64) {
         self.sort_incoming();
         self.released = self.released.max(watermark);
@@ -158,12 +160,12 @@ impl<T: Value> OrderBuffer<T> {
         }
     }
 
-    /// Hashes of the keys of the records that are taken next.
+    /// Returns the hashes of the keys of the due records, in the order in which they are taken.
     pub fn due_hashes(&self) -> impl Iterator<Item = u64> {
         self.due.iter().map(|place| self.known[place.slot as usize].hash)
     }
 
-    /// Takes the next due record, by (time, tie): its time, the hash of its key, and itself.
+    /// Takes the next due record, in the order of (time, tie). Returns its time, the hash of its key, and the record.
     #[inline]
     pub fn next_due(&mut self) -> Option<(i64, u64, T)> {
         let Place { time, slot, .. } = self.due.pop_front()?;
@@ -179,13 +181,13 @@ impl<T: Value> OrderBuffer<T> {
         Some((time, hash, item))
     }
 
-    /// Number of records that wait.
+    /// Returns the number of pending records, due ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slab.len() - self.free.len()
     }
 
-    /// Whether nothing waits.
+    /// Returns whether no record is pending.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -206,7 +208,7 @@ impl<T: Value> OrderBuffer<T> {
             let Some(before) = self.runs.last_mut() else { return };
             before.unsealed |= last.unsealed;
             before.places.extend(last.places);
-            // Two sorted runs one after the other: the standard sort merges them.
+            // These are two sorted runs one after the other, which the standard sort merges.
             before.places.make_contiguous().sort_by_key(Place::order);
         }
     }
@@ -219,7 +221,7 @@ fn write_row(KeyGroup(group): KeyGroup, time: i64, sequence: u64, row: &mut Vec<
     row.extend_from_slice(&sequence.to_be_bytes());
 }
 
-/// A record as a delta or RocksDB has it.
+/// A record as it is stored in a delta or in RocksDB.
 struct Stored<T> {
     time: i64,
     sequence: u64,
@@ -254,7 +256,7 @@ impl<T: Value> Persistent for OrderBuffer<T> {
         let mut ops = Ops::default();
         let range = |group: u16, time: i64| [&group.to_be_bytes()[..], &codec::ordered_time(time)].concat();
         for group in self.released_groups.drain(..) {
-            // The next key group's first row is behind all of this one's.
+            // The first row of the next key group comes after all rows of this one.
             let end = match self.released {
                 i64::MAX => range(group + 1, i64::MIN),
                 released => range(group, released),

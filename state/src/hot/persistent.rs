@@ -1,43 +1,43 @@
-//! What the end of an epoch asks of every state.
+//! The calls that every kind of state answers, above all at the end of an epoch.
 
 use crate::checkpoint::delta::Ops;
 use crate::error::StateError;
 use crate::evolve::spec::StateSpec;
 
-/// A state as the end of an epoch sees it.
+/// A state of any kind, as the end of an epoch and the passing of time drive it.
 pub trait Persistent {
-    /// Begins to write what changed since the last call. What changes from now on is of the next epoch.
+    /// Begins to write the changes since the last call. Changes from now on belong to the next epoch.
     ///
     /// # Errors
     /// When a value refuses to be encoded.
     fn begin_seal(&mut self, epoch: u64) -> Result<(), StateError>;
 
-    /// Goes on writing, about so many entries. Gives the changes of the epoch when all are written.
+    /// Continues writing, about `entries` entries. Returns the changes of the epoch once all are written.
     ///
     /// # Errors
     /// When a value refuses to be encoded.
     fn seal_on(&mut self, entries: usize) -> Result<Option<Ops>, StateError>;
 
-    /// Sets the time of what comes next, a record or a timer: values with a TTL are read and written by it.
+    /// Sets the time of the record or timer that comes next: values with a TTL are read and written at this time.
     fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64);
 
-    /// Sets the time that has passed for all keys: what has expired by then can go.
+    /// Sets the time that has passed for all keys: entries that have expired by then can be removed.
     fn pass(&mut self, watermark_ms: i64, processing_time_ms: i64) {
         let _ = (watermark_ms, processing_time_ms);
     }
 
-    /// Looks at the entries with these hashes, for nothing but to have them in the processor's caches: their turn is
-    /// next, and misses that do not depend on each other are waited for together.
+    /// Prefetches the entries with these hashes into the processor's caches. They are needed next, and reading them
+    /// together lets the processor wait for independent cache misses at the same time.
     fn prefetch(&self, hashes: &[u64]) {
         let _ = hashes;
     }
 
-    /// Drops from memory what RocksDB has, until enough is free or nothing is left to drop.
+    /// Evicts from memory entries that RocksDB has, until enough memory is free or nothing is left to evict.
     fn evict(&mut self) {}
 
-    /// Names the kind in manifests.
+    /// Returns the name of the kind in manifests.
     fn kind(&self) -> &'static str;
 
-    /// What was registered.
+    /// Returns the spec that the state was registered with.
     fn spec(&self) -> &StateSpec;
 }

@@ -4,13 +4,14 @@
 //! index (hash table of slot numbers) ──▶ slots: [key, entry, dirty in, sealed in epoch …]
 //! record path: one lookup, no serialisation          dirty list ──▶ seal: encode each once an epoch
 //! ```
-//! An epoch is sealed a slice at a time, while records of the next one are already applied: a slot that is
-//! about to change and not sealed yet is sealed first, on the spot. So nobody waits for all of it.
+//! An epoch is sealed a slice at a time, while records of the next one are already applied: a slot that is about to
+//! change and is not sealed yet is sealed first, on the spot. So no record waits for the whole seal.
 //!
-//! Invariants: a slot is in the dirty list of the generation it is dirty in, and perhaps in the one before, which
-//! then passes it by. A slot may be evicted only when it is clean and RocksDB has applied the epoch it was last
-//! sealed in. While `complete`, every key that exists has a slot, so a miss is an answer. With a TTL, every entry is in the
-//! expiry queue, and what has expired goes at once where no delta has it, or else with the next seal.
+//! Invariants: a slot is in the dirty list of the generation in which it is dirty, and perhaps in the list of the
+//! generation before, whose seal then skips it. A slot may be evicted only when it is clean and RocksDB has applied the
+//! epoch in which it was last sealed. While `complete`, every key that exists has a slot, so a miss means that there is
+//! no entry. With a TTL, every entry is in the expiry queue; an expired entry that no delta has is removed at once, any
+//! other with the next seal.
 
 use std::sync::Arc;
 
@@ -31,35 +32,36 @@ mod seal;
 
 use expiry::ExpiryQueue;
 
-/// What the index takes for a slot, about.
+/// Bytes that the index takes for a slot, about.
 const INDEX_BYTES: usize = 16;
-/// A slot that no seal waits for.
+/// The `dirty_in` of a slot that waits for no seal.
 const CLEAN: u64 = 0;
 
 struct Slot<K, E> {
     hash: u64,
     key: K,
-    /// `None`: removed, but not yet so in RocksDB.
+    /// The entry; `None` if it was removed, but RocksDB may still have it.
     entry: Option<E>,
-    /// The generation whose seal it waits for; [`CLEAN`] when for none.
+    /// Generation whose seal the slot waits for; [`CLEAN`] if it waits for none.
     dirty_in: u64,
-    /// Whether a delta or RocksDB holds rows of it.
+    /// Whether a delta or RocksDB has rows of the entry.
     stored: bool,
-    /// Whether stored rows of an entry that was removed since have to go first.
+    /// Whether the next seal has to delete stored rows first, because their entry was removed.
     removed: bool,
     touched: bool,
     sealed_epoch: u64,
     bytes: u32,
-    /// When it expires, by the clock of the TTL.
+    /// Time when the entry expires, by the clock of the TTL.
     expires: i64,
 }
 
-/// The seal of an epoch that is under way.
+/// A seal of an epoch that is in progress.
 struct Sealing {
     epoch: u64,
     generation: u64,
-    /// What was dirty when the epoch ended, and how many of that were looked at.
+    /// The slots that were dirty when the epoch ended.
     slots: Vec<u32>,
+    /// Number of `slots`, from the front, that were visited.
     done: usize,
     ops: Ops,
 }
@@ -74,35 +76,36 @@ pub struct HotTable<K, E> {
     index: HashTable<u32>,
     slots: Vec<Option<Slot<K, E>>>,
     free: Vec<u32>,
-    /// Those that `dirty` has.
+    /// Free slots that are in the list `dirty`.
     free_dirty: Vec<u32>,
-    /// Of the epoch that runs. Its generation is +1 per seal.
+    /// Slots that changed in the current epoch.
     dirty: Vec<u32>,
+    /// Generation of the current epoch: +1 per seal.
     generation: u64,
     sealing: Option<Sealing>,
-    /// A row key while it is made.
+    /// Buffer for a row key.
     row: Vec<u8>,
     complete: bool,
-    /// The last epoch in which a removed entry's slot was let go of because a miss was an answer.
+    /// The last epoch in which the slot of a removed entry was freed, because a miss meant that there is no entry.
     forgotten_in: u64,
     hand: usize,
     now: i64,
-    /// Up to here time has passed for all keys: what has expired by then can go.
+    /// Time that has passed for all keys: entries that have expired by then can be removed.
     passed: i64,
     expiry: Option<ExpiryQueue>,
     look: Option<Look<E>>,
 }
 
-/// Looks at an entry ahead of its turn.
+/// A function that reads an entry ahead of its use, so that it is in the processor's caches then.
 type Look<E> = Box<dyn Fn(&E)>;
 
 impl<K: Key, E: Entry> HotTable<K, E> {
-    /// Slots looked at per write for expired entries. A write leaves one to be looked at, later.
+    /// Number of slots that each write checks for expired entries. A write adds one slot that must be checked later.
     const EXPIRED_PER_WRITE: usize = 4;
-    /// The same per seal, where nothing is written.
+    /// Number of slots that each seal checks for expired entries, for times when nothing is written.
     const EXPIRED_PER_SEAL: usize = 4096;
 
-    /// Opens the table and loads what RocksDB holds, as far as memory goes.
+    /// Opens the table and loads the stored entries, as far as the memory limit allows.
     pub(crate) fn open(
         spec: StateSpec,
         key_groups: KeyGroups,
@@ -139,7 +142,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(table)
     }
 
-    /// The slot of `key`, loading it from RocksDB when it may be there. One hash lookup when it is hot.
+    /// Returns the slot of `key`, after loading it from RocksDB if it may be there. A hot key takes one hash lookup.
     fn find(&mut self, hash: u64, key: &K) -> Result<Option<u32>, StateError> {
         let slots = &self.slots;
         let hot = self.index.find(hash, |slot| slots[*slot as usize].as_ref().is_some_and(|s| s.key == *key));
@@ -149,7 +152,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         if self.complete { Ok(None) } else { self.load_one(hash, key) }
     }
 
-    /// The entry of `key`, to read.
+    /// Returns the entry of `key`, to be read.
     pub(crate) fn entry(&mut self, hash: u64, key: &K) -> Result<Option<&mut E>, StateError> {
         let Some(slot) = self.find(hash, key)? else { return Ok(None) };
         let now = self.now;
@@ -158,7 +161,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(if slot.expires <= now { None } else { slot.entry.as_mut() })
     }
 
-    /// The entry of `key`, to change; `make` where there is none.
+    /// Returns the entry of `key`, to be changed. If there is none, `make` creates it.
     pub(crate) fn entry_or_insert(
         &mut self,
         hash: u64,
@@ -187,7 +190,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(slot.entry.get_or_insert_with(make))
     }
 
-    /// Removes the entry of `key`.
+    /// Removes and returns the entry of `key`.
     pub(crate) fn take(&mut self, hash: u64, key: &K) -> Result<Option<E>, StateError> {
         let Some(number) = self.find(hash, key)? else { return Ok(None) };
         let Some(Some(slot)) = self.slots.get(number as usize) else { return Ok(None) };
@@ -195,13 +198,15 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(self.clear(number)?.filter(|_| !expired))
     }
 
-    /// Removes the entry of a slot: at once where no delta has it, or else with the next seal.
+    /// Removes and returns the entry of a slot. The slot is freed at once if no delta has the entry, or else with the
+    /// next seal.
     fn clear(&mut self, number: u32) -> Result<Option<E>, StateError> {
         self.mark_dirty(number)?;
         let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(None) };
         let entry = slot.entry.take();
         slot.removed |= slot.stored;
-        // Where RocksDB is asked, it may still have rows that were removed before this entry came.
+        // If the table is not complete, a miss reads RocksDB, which may still have rows that were removed before this
+        // entry was created.
         if !slot.stored && (self.complete || slot.sealed_epoch <= self.db.applied()) {
             self.forgotten_in = self.forgotten_in.max(slot.sealed_epoch);
             self.forget(number);
@@ -209,18 +214,19 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(entry)
     }
 
-    /// Says how an entry is looked at ahead of its turn.
+    /// Sets the function by which [`prefetch`](crate::Persistent::prefetch) reads an entry.
     pub fn warm_with(&mut self, look: impl Fn(&E) + 'static) {
         self.look = Some(Box::new(look));
     }
 
-    /// Keys that are in memory.
+    /// Returns the number of keys that have a slot in memory.
     #[must_use]
     pub fn hot_len(&self) -> usize {
         self.index.len()
     }
 
-    /// To be called before a slot changes: what it was belongs to the seal that is under way, if there is one.
+    /// Marks a slot as dirty. To be called before the slot changes: if a seal is in progress that has not reached the
+    /// slot, its present content is written first.
     fn mark_dirty(&mut self, number: u32) -> Result<(), StateError> {
         let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(()) };
         slot.touched = true;
@@ -242,7 +248,8 @@ impl<K: Key, E: Entry> HotTable<K, E> {
     }
 
     fn new_slot(&mut self, hash: u64, key: K, entry: Option<E>) -> u32 {
-        // One without an entry is about to be changed. What is in the dirty list already need not go there again.
+        // A slot without an entry is about to be changed. It takes a number that is already in the dirty list if there
+        // is one, because that number need not be listed again.
         let dirty = if entry.is_none() { self.free_dirty.pop() } else { None };
         let slot = Slot {
             hash,
@@ -272,7 +279,8 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         number
     }
 
-    /// Counts what a slot holds now; `encoded` is how many bytes were last written or read of it.
+    /// Updates the memory count of a slot. `encoded` is the number of bytes that were last written or read of its
+    /// entry.
     fn account(&mut self, slot: u32, encoded: usize) {
         if let Some(Some(slot)) = self.slots.get_mut(slot as usize) {
             let heap = slot.entry.as_ref().map_or(0, |entry| entry.heap_bytes(encoded));
@@ -282,7 +290,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         }
     }
 
-    /// Lets go of a slot that no seal waits for, or the next one only.
+    /// Frees a slot that waits for no seal, or only for the seal of the current epoch.
     fn forget(&mut self, number: u32) {
         let Some(slot) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
         debug_assert!(slot.dirty_in == CLEAN || slot.dirty_in == self.generation, "it is to be sealed");

@@ -1,4 +1,4 @@
-//! Timers: a set of (time, key), taken out in time order. Whole in memory; known limit.
+//! Timers: a set of (time, key), taken out in time order. Known limit: all timers of an operator are in memory.
 //!
 //! A timer that is set and fired within one epoch leaves no trace in the delta.
 
@@ -15,10 +15,10 @@ use crate::ids::KeyGroups;
 use crate::key::{Key, hash_key};
 use crate::rows::db::Db;
 
-/// So many keys of one time at most are room that is kept.
+/// Maximum capacity, in keys, of an allocation that is kept for reuse.
 const SPARE_KEYS: usize = 1024;
 
-/// The keys with a timer at one time, and whether a delta has it.
+/// The keys that have a timer at one time, each with whether a delta has the timer.
 type KeysAt<K> = HashMap<K, bool, foldhash::fast::FixedState>;
 
 /// The timers of one operator on one clock.
@@ -26,13 +26,13 @@ pub struct TimerTable<K> {
     spec: StateSpec,
     key_groups: KeyGroups,
     keeps: bool,
-    /// By time, then by key: whether a delta has it.
+    /// The timers by time and key, each with whether a delta has it.
     timers: BTreeMap<i64, KeysAt<K>>,
-    /// The allocation of a time that was taken out, for the next one.
+    /// Allocation of a time whose timers were taken out, reused for the next time.
     spare: KeysAt<K>,
-    /// Set since the last seal; some of them may be gone again.
+    /// Timers that were set since the last seal; some of them may have fired or been cancelled.
     added: Vec<(i64, K)>,
-    /// Stored ones that are gone since the last seal.
+    /// Stored timers that fired or were cancelled since the last seal.
     removed: Vec<(i64, K)>,
     sealed: Ops,
 }
@@ -63,7 +63,7 @@ impl<K: Key> TimerTable<K> {
         })
     }
 
-    /// Sets a timer; whether it is a new one.
+    /// Sets a timer. Returns whether it is a new one.
     pub fn set(&mut self, time: i64, key: &K) -> bool {
         let keys = self.timers.entry(time).or_insert_with(|| std::mem::take(&mut self.spare));
         if keys.contains_key(key) {
@@ -76,7 +76,7 @@ impl<K: Key> TimerTable<K> {
         true
     }
 
-    /// Takes a timer back; whether there was one.
+    /// Cancels a timer. Returns whether there was one.
     pub fn cancel(&mut self, time: i64, key: &K) -> bool {
         let Some(keys) = self.timers.get_mut(&time) else { return false };
         let Some((key, stored)) = keys.remove_entry(key) else { return false };
@@ -89,14 +89,14 @@ impl<K: Key> TimerTable<K> {
         true
     }
 
-    /// The earliest timer.
+    /// Returns the time of the earliest timer.
     #[must_use]
     pub fn next_time(&self) -> Option<i64> {
         self.timers.first_key_value().map(|(time, _)| *time)
     }
 
-    /// Takes out all timers of the earliest time, if that is not after `up_to`. Keys are in order, so
-    /// that they fire in the same order in any replay.
+    /// Takes out all timers of the earliest time, if that is not after `up_to`. The keys are sorted, so that they fire
+    /// in the same order in any replay.
     pub fn pop_due(&mut self, up_to: i64) -> Option<(i64, Vec<K>)> {
         let first = self.timers.first_entry().filter(|first| *first.key() <= up_to)?;
         let (time, mut keys) = first.remove_entry();
@@ -108,7 +108,7 @@ impl<K: Key> TimerTable<K> {
             due.push(key);
         }
         due.sort_unstable();
-        // A time with many keys is not to be remembered for ever.
+        // The memory of a time with many keys is not kept for ever.
         if keys.capacity() <= SPARE_KEYS {
             self.spare = keys;
         }

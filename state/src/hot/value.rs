@@ -39,18 +39,18 @@ impl<V: Value> Entry for Single<V> {
 }
 
 impl<K: Key, V: Value> ValueTable<K, V> {
-    /// The value of `key`, whose hash is `hash`.
+    /// Returns the value of `key`, whose hash is `hash`.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the stored row cannot be read.
     pub fn get(&mut self, hash: u64, key: &K) -> Result<Option<&V>, StateError> {
         Ok(self.entry(hash, key)?.map(|single| &single.0))
     }
 
-    /// The value of `key`, to be changed; `make` where there is none.
+    /// Returns the value of `key`, to be changed. If there is none, `make` creates it.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the stored row cannot be read.
     pub fn get_or_insert_with(&mut self, hash: u64, key: &K, make: impl FnOnce() -> V) -> Result<&mut V, StateError> {
         Ok(&mut self.entry_or_insert(hash, key, || Single(make()))?.0)
     }
@@ -58,11 +58,11 @@ impl<K: Key, V: Value> ValueTable<K, V> {
     /// Sets the value of `key`.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the stored row cannot be read.
     pub fn put(&mut self, hash: u64, key: &K, value: V) -> Result<(), StateError> {
         let mut value = Some(value);
         let entry = self.entry_or_insert(hash, key, || {
-            // There is one value, and whoever takes it first sets it.
+            // There is one value. It is taken here if there is no entry, and below if there is one.
             #[expect(clippy::expect_used, reason = "called at most once, before the line below")]
             Single(value.take().expect("the value was not used yet"))
         })?;
@@ -75,7 +75,7 @@ impl<K: Key, V: Value> ValueTable<K, V> {
     /// Removes the value of `key` and returns it.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the stored row cannot be read.
     pub fn remove(&mut self, hash: u64, key: &K) -> Result<Option<V>, StateError> {
         Ok(self.take(hash, key)?.map(|single| single.0))
     }

@@ -1,7 +1,7 @@
-//! What is behind a worker's hot tables: its deltas, materialised in the order of epochs.
+//! The rows behind a worker's hot tables: its deltas, applied in the order of epochs.
 //!
-//! It always holds exactly the state at the end of epoch [`Db::applied`]. Deltas wait in memory until they are needed here,
-//! for a base snapshot, or because a table wants to evict.
+//! A `Db` always has exactly the state at the end of epoch [`Db::applied`]. Deltas wait in memory until they are needed
+//! as rows: for a base snapshot, or because a table wants to evict.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -18,47 +18,47 @@ use crate::error::StateError;
 use crate::ids::KeyGroup;
 use crate::locks;
 
-/// One worker's rows, and the deltas that are to come to them.
+/// The rows of one worker, and the deltas that are not applied to them yet.
 pub struct Db {
     pub(super) rows: Box<dyn RowStore>,
     pending: Mutex<VecDeque<Arc<Delta>>>,
-    /// Held while deltas are applied: they have an order.
+    /// Locked while deltas are applied, because they have an order.
     applying: Mutex<()>,
     applied: AtomicU64,
-    /// By epoch: a state, and up to when its values have expired at the end of it. A restore would still read them as long
-    /// as RocksDB has not reached that epoch.
+    /// Expired values, as (epoch, state, time): at the end of the epoch, the values of the state with an expiry up to
+    /// the time have expired. Until RocksDB has applied that epoch, a restore could still read them.
     expiring: Mutex<VecDeque<(u64, String, i64)>>,
     eager: AtomicBool,
     keeps: bool,
 }
 
 impl Db {
-    /// Opens RocksDB in `path`. `keeps`: whether deltas are wanted at all (a checkpoint directory or a memory limit is
-    /// set).
+    /// Opens RocksDB in the folder `path`. `keeps` says whether deltas are needed at all, which is so if a checkpoint
+    /// directory or a memory limit is set.
     #[cfg(feature = "rocksdb")]
     pub(crate) fn open(path: &Path, applied: u64, keeps: bool) -> Result<Self, StateError> {
         Ok(Self::over(Box::new(Rocks::open(path)?), applied, keeps))
     }
 
-    /// Opens maps, which are empty and need no folder: this crate is built without RocksDB.
+    /// Opens empty maps, which need no folder, because this crate is built without RocksDB.
     #[cfg(not(feature = "rocksdb"))]
     pub(crate) fn open(_: &Path, applied: u64, keeps: bool) -> Result<Self, StateError> {
         Ok(Self::over(Box::new(Maps::default()), applied, keeps))
     }
 
-    /// An empty RocksDB whose files are in memory, and gone with it.
+    /// Creates an empty RocksDB, whose files are in memory and are removed with it.
     #[cfg(feature = "rocksdb")]
     pub(crate) fn in_memory(applied: u64) -> Result<Self, StateError> {
         Ok(Self::over(Box::new(Rocks::in_memory()?), applied, true))
     }
 
-    /// The same without RocksDB.
+    /// Creates empty maps, because this crate is built without RocksDB.
     #[cfg(not(feature = "rocksdb"))]
     pub(crate) fn in_memory(applied: u64) -> Result<Self, StateError> {
         Ok(Self::simulated(applied))
     }
 
-    /// Empty, and without RocksDB.
+    /// Creates empty maps, for a simulated job.
     pub(crate) fn simulated(applied: u64) -> Self {
         Self::over(Box::new(Maps::default()), applied, true)
     }
@@ -75,23 +75,23 @@ impl Db {
         }
     }
 
-    /// The last epoch whose changes are in RocksDB.
+    /// Returns the last epoch whose changes have been applied to the rows.
     #[must_use]
     pub fn applied(&self) -> u64 {
         self.applied.load(Ordering::Acquire)
     }
 
-    /// Whether deltas have to be encoded at all.
+    /// Returns whether deltas are needed at all.
     pub(crate) fn keeps(&self) -> bool {
         self.keeps
     }
 
-    /// From now on every delta is applied as it comes: a table wants to evict.
+    /// Makes every later delta be applied as it comes, because a table wants to evict.
     pub(crate) fn apply_eagerly(&self) {
         self.eager.store(true, Ordering::Relaxed);
     }
 
-    /// Takes in the changes of the next epoch.
+    /// Adds the changes of the next epoch.
     ///
     /// # Errors
     /// When RocksDB refuses.
@@ -103,13 +103,13 @@ impl Db {
         if self.eager.load(Ordering::Relaxed) { self.apply_pending() } else { Ok(()) }
     }
 
-    /// At the end of `epoch` every value of `state` that expires up to `before` has expired: compaction may
-    /// drop it once RocksDB is there.
+    /// Notes that, at the end of `epoch`, every value of `state` with an expiry up to `before` has expired.
+    /// Compaction may remove these values once the epoch has been applied.
     pub(crate) fn expires(&self, state: &str, epoch: u64, before: i64) {
         locks::lock(&self.expiring).push_back((epoch, state.to_owned(), before));
     }
 
-    /// Brings RocksDB up to the last delta that is there now.
+    /// Applies all deltas that are waiting now.
     ///
     /// # Errors
     /// When RocksDB refuses.
@@ -131,7 +131,7 @@ impl Db {
         Ok(())
     }
 
-    /// At the end of `epoch` these have expired.
+    /// Passes on to the rows which values have expired at the end of `epoch`.
     fn expire(&self, epoch: u64) {
         let mut expiring = locks::lock(&self.expiring);
         while let Some((_, state, before)) = expiring.pop_front_if(|(of, _, _)| *of <= epoch) {
@@ -139,17 +139,17 @@ impl Db {
         }
     }
 
-    /// Writes the changes of `delta` whose key group `owned` holds for.
+    /// Writes the changes of `delta` in the key groups for which `owned` returns true.
     pub(crate) fn apply(&self, delta: &Delta, owned: impl Fn(KeyGroup) -> bool) -> Result<(), StateError> {
         self.rows.apply(delta, &owned)
     }
 
-    /// Makes sure that a state has its place.
+    /// Makes a state known to the rows.
     pub(crate) fn ensure(&self, state: &str) -> Result<(), StateError> {
         self.rows.ensure(state)
     }
 
-    /// All rows of a state whose key begins with `prefix`, in order, until `visit` says stop (false).
+    /// Visits all rows of a state whose key begins with `prefix`, in order, until `visit` returns false.
     pub(crate) fn scan(
         &self,
         state: &str,
@@ -159,13 +159,13 @@ impl Db {
         self.rows.scan(state, prefix, &mut visit)
     }
 
-    /// One row.
+    /// Returns the value of one row.
     pub(crate) fn get(&self, state: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.rows.get(state, key)
     }
 
-    /// Takes a base snapshot of the state at the end of the last epoch that was pushed. Epochs can be pushed
-    /// meanwhile; they are not in it.
+    /// Takes a base snapshot of the state at the end of the last epoch that was pushed. Epochs that are pushed
+    /// meanwhile are not in it.
     ///
     /// # Errors
     /// When RocksDB refuses.

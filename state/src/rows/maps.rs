@@ -1,4 +1,5 @@
-//! Rows in sorted maps: what stands in for RocksDB where a job is simulated, or built without it. Opening one costs nothing.
+//! Rows in sorted maps, which replace RocksDB in a job that is simulated or built without RocksDB. They open at no
+//! cost.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -15,7 +16,7 @@ use crate::locks;
 /// The rows of one state.
 type SortedRows = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The rows of each state.
+/// The rows of all states of a worker, by the state's name.
 #[derive(Debug, Default)]
 pub(crate) struct Maps(RwLock<BTreeMap<String, SortedRows>>);
 
@@ -61,7 +62,7 @@ impl RowStore for Maps {
         state: &str,
         fill: &mut dyn FnMut(&mut Put<'_>) -> Result<(), StateError>,
     ) -> Result<(), StateError> {
-        // They may be filled from a scan of this very store, which is done before any is put.
+        // `fill` may scan this store itself, so all rows are collected before the first is put.
         let mut new = SortedRows::new();
         let filled = fill(&mut |key, value| {
             check_row(state, key, value)?;
@@ -92,7 +93,7 @@ impl RowStore for Maps {
         Ok(())
     }
 
-    /// They stay: a table reads nothing that has expired, and removes what it has read.
+    /// Does nothing, so expired rows stay: a table ignores expired entries, and removes those that it has loaded.
     fn expired(&self, _state: &str, _before: i64) {}
 
     fn snapshot(&self, epoch: u64) -> Result<RowSnapshot, StateError> {
@@ -124,7 +125,7 @@ fn change(rows: &mut SortedRows, op: Op<'_>) {
     }
 }
 
-/// The changes that make these rows of nothing.
+/// Returns the changes that create these rows in an empty state.
 fn puts(state: &str, rows: &SortedRows) -> Result<Ops, StateError> {
     let mut ops = Ops::default();
     for (key, value) in rows {

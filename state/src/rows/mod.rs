@@ -1,4 +1,5 @@
-//! The rows of state behind what is in memory: in RocksDB, or in maps where a job is simulated or built without RocksDB.
+//! The stored rows of state, behind the hot tables: in RocksDB, or in maps if the job is simulated or built without
+//! RocksDB.
 
 pub(crate) mod db;
 mod maps;

@@ -1,10 +1,11 @@
-//! What a restore does with rows that are there: it writes them in a newer version.
+//! Rewriting the rows of a state in place, when a restore upgrades them to a newer version.
 
 use super::db::Db;
 use crate::error::StateError;
 
 impl Db {
-    /// Writes every row of a state anew: `renew` makes its new value of key and old value. Returns how many rows it has.
+    /// Rewrites every row of a state: `renew` writes the new value, given the key and the old value. Returns the number
+    /// of rows.
     pub(crate) fn rewrite(
         &self,
         state: &str,
@@ -13,7 +14,7 @@ impl Db {
         self.rows.rewrite(state, state, &mut renew)
     }
 
-    /// Whether a state has no rows.
+    /// Returns whether a state has no rows.
     pub(crate) fn is_empty(&self, state: &str) -> Result<bool, StateError> {
         let mut empty = true;
         self.scan(state, &[], |_, _| {

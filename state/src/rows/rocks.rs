@@ -21,40 +21,41 @@ use crate::error::StateError;
 use crate::ids::KeyGroup;
 use crate::locks;
 
-/// What is written into RocksDB at a time, about.
+/// Size of a batch that is written into RocksDB at a time, about.
 const MAX_BATCH_BYTES: usize = 64 << 20;
 const ROWS_PER_BATCH: usize = 10_000;
-/// The family that RocksDB always has, and that is of no state.
+/// The column family that RocksDB always has. It belongs to no state.
 const NO_STATE: &str = "default";
 
-/// One worker's RocksDB.
+/// The RocksDB of one worker.
 pub(crate) struct Rocks {
     path: PathBuf,
-    /// The lock is written only when a column family comes or goes.
+    /// The database. It is locked for writing only to create or drop a column family.
     rocks: RwLock<DB>,
     cache: Cache,
-    /// Options of the families created later: they own the compaction filters, and `create_cf` does not
-    /// keep them. Dropped after `rocks`.
+    /// Options of the families created after the opening. They own the compaction filters, and `create_cf` does not
+    /// keep them. As a later field, they are dropped after `rocks`.
     created: Mutex<Vec<Options>>,
-    /// By state: up to when its values have expired, for compaction.
+    /// Time up to which the values of each state have expired, for compaction.
     expired: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
-    /// Of each state.
+    /// Size of the write buffer of each state.
     write_buffer_bytes: usize,
 }
 
 impl Rocks {
-    /// Opens `path` with all column families it has.
+    /// Opens the database in `path` with all its column families.
     pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
         Self::open_with(&options(), path, WRITE_BUFFER_BYTES / 2)
     }
 
-    /// Opens an empty one whose files are in memory, and gone with it.
+    /// Opens an empty database, whose files are in memory and are removed with it.
     pub(crate) fn in_memory() -> Result<Self, StateError> {
         let path = Path::new("/memory");
         let env = Env::mem_env().map_err(|source| StateError::Rocks { what: "open", path: path.to_owned(), source })?;
         let mut options = options();
         options.set_env(&env);
-        // A test opens many: memory for what it never writes would take most of its time.
+        // A test opens many databases, and allocating full write buffers that it never fills would take most of its
+        // time.
         Self::open_with(&options, path, 64 << 10)
     }
 
@@ -109,7 +110,7 @@ impl Rocks {
         Ok(())
     }
 
-    /// Puts rows of a state that is known, in batches.
+    /// Puts rows of a known state, in batches.
     fn put_in(
         &self,
         rocks: &DB,
@@ -127,12 +128,12 @@ impl Rocks {
         self.write(rocks, &mut batch)
     }
 
-    /// Whether the files of a snapshot are as long as RocksDB wrote them. They are links to its own, and those of older bases
-    /// are, too: who cuts one cuts it everywhere.
+    /// Checks that the files of a snapshot are as long as RocksDB wrote them. They are hard links to RocksDB's own
+    /// files, as those of older bases are: a file that is cut in one place is cut in all.
     fn check_links(&self, rocks: &DB, folder: &Path) -> Result<(), StateError> {
         for live in rocks.live_files().map_err(self.error("list its files"))? {
             let path = folder.join(live.name.trim_start_matches('/'));
-            // One that came since is not in the snapshot.
+            // A file that was created since is not in the snapshot.
             let Ok(found) = fs::metadata(&path) else { continue };
             if found.len() != live.size as u64 {
                 return Err(StateError::Corrupt {
@@ -177,8 +178,8 @@ impl RowStore for Rocks {
         for (state, ops) in delta.sections() {
             let Some(family) = rocks.cf_handle(state) else { continue };
             for op in ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key()))) {
-                // In parts, because RocksDB counts rows in 32 bits, and memory is to be had. Nobody sees a part: a row is read
-                // here only when no delta has it that is not applied.
+                // A delta is written in parts, because RocksDB counts rows in 32 bits and a batch takes memory. No
+                // reader sees a part: a row is read here only if no delta that is still to be applied has it.
                 if batch.size_in_bytes() >= MAX_BATCH_BYTES {
                     self.write(&rocks, &mut batch)?;
                 }
@@ -212,7 +213,7 @@ impl RowStore for Rocks {
         let rocks = locks::read(&self.rocks);
         let (mut rows, mut new) = (0, Vec::new());
         self.put_in(&rocks, to, &mut |put| {
-            // The scan sees the rows as they were when it began.
+            // The scan sees the rows as they were when it began, so it does not see the rows that are put.
             self.scan_in(&rocks, from, &[], &mut |key, old| {
                 new.clear();
                 renew(key, old, &mut new)?;
@@ -240,7 +241,7 @@ impl RowStore for Rocks {
         let folder = self.path.with_extension("snapshot");
         let rocks = locks::read(&self.rocks);
         let checkpoint = Checkpoint::new(&rocks).map_err(self.error("prepare a snapshot"))?;
-        // RocksDB flushes its memtables first; SST files become hard links.
+        // RocksDB flushes its memtables first. The snapshot has hard links to the SST files.
         checkpoint.create_checkpoint(&folder).map_err(self.error("take a snapshot"))?;
         self.check_links(&rocks, &folder)?;
         make_durable(&folder)?;
@@ -280,8 +281,8 @@ fn nothing_expired() -> Arc<AtomicI64> {
     Arc::new(AtomicI64::new(i64::MIN))
 }
 
-/// A snapshot is taken beside the epochs and stored in line with them: what the disk takes its time for is done here, so that
-/// it is quick there.
+/// Makes the files of a snapshot durable, which may take the disk some time. It is done here, because taking a snapshot
+/// does not delay the epochs, but storing it does.
 fn make_durable(folder: &Path) -> Result<(), StateError> {
     for entry in fs::read_dir(folder).map_err(StateError::io("list", folder))? {
         let path = entry.map_err(StateError::io("list", folder))?.path();

@@ -1,4 +1,4 @@
-//! Base snapshots, from where they are taken to the checkpoint store.
+//! Base snapshots, on their way from the rows to the checkpoint store.
 
 #[cfg(feature = "rocksdb")]
 use std::{fs, path::PathBuf};
@@ -14,10 +14,10 @@ pub struct RowSnapshot {
 }
 
 enum Files {
-    /// A RocksDB checkpoint.
+    /// The folder of a RocksDB checkpoint.
     #[cfg(feature = "rocksdb")]
     Folder(PathBuf),
-    /// One file, of maps.
+    /// All rows of maps, for one file.
     Rows(Delta),
 }
 
@@ -33,10 +33,10 @@ impl RowSnapshot {
         Self { epoch: rows.epoch(), files: Files::Rows(rows) }
     }
 
-    /// Gives it up.
+    /// Discards the snapshot and removes its files.
     ///
     /// # Errors
-    /// When its files cannot be removed.
+    /// When the files cannot be removed.
     pub fn discard(self) -> Result<(), StateError> {
         match self.files {
             #[cfg(feature = "rocksdb")]
@@ -45,11 +45,11 @@ impl RowSnapshot {
         }
     }
 
-    /// Moves the snapshot into the store. `epoch`: the one that runs, of which the file is; it must not be
-    /// committed yet, or the file may be taken for one that nobody needs.
+    /// Moves the snapshot into the store, to a folder that is named after `epoch`, the running epoch. That epoch must
+    /// not be committed yet, because pruning deletes files of committed epochs that no manifest names.
     ///
     /// # Errors
-    /// When the store refuses.
+    /// When the store cannot write it.
     pub fn store(
         self,
         store: &dyn CheckpointStore,
@@ -70,12 +70,12 @@ impl RowSnapshot {
         Ok(BaseEntry { epoch: self.epoch, dir, files })
     }
 
-    /// Whether a base snapshot was taken of maps. RocksDB has no file of that name.
+    /// Returns whether a base snapshot was taken of maps. RocksDB has no file of that name.
     pub(crate) fn is_of_maps(base: &BaseEntry) -> bool {
         matches!(&base.files[..], [file] if file.name == Self::ROWS)
     }
 
-    /// The rows of a base snapshot that was taken of maps.
+    /// Returns the rows of a base snapshot that was taken of maps.
     pub(crate) fn rows(store: &dyn CheckpointStore, base: &BaseEntry) -> Result<Delta, StateError> {
         Delta::get(store, &format!("{}/{}", base.dir, Self::ROWS))
     }

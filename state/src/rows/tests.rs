@@ -1,4 +1,4 @@
-//! RocksDB and maps do the same; and what is RocksDB's alone.
+//! Tests that RocksDB and maps behave the same, and tests of RocksDB alone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,22 +34,22 @@ enum Change {
 enum Call {
     Ensure(usize),
     Remove(usize),
-    /// A delta, of which the key groups in the mask are this worker's.
+    /// Applies a delta. The mask says which key groups are this worker's.
     Apply(Vec<(usize, Vec<Change>)>, [bool; GROUPS as usize]),
     PutRows(usize, BTreeMap<Vec<u8>, Vec<u8>>),
-    /// From one state to another, or the same: values become longer.
+    /// Rewrites rows from one state to another, or to the same one, with longer values.
     Rewrite(usize, usize, u8),
-    /// Some rows of an entry, or of all of a state: then it is enough, or it fails.
+    /// Visits some rows of an entry or of a whole state, and then stops or fails.
     Scan(usize, Option<Vec<u8>>, usize, bool),
     Get(usize, Vec<u8>),
-    /// All goes through a base snapshot.
+    /// Takes a base snapshot of all rows, and continues from it.
     Restore,
 }
 
 const STATES: [&str; 3] = ["a/values", "a/log", "b/values"];
 const GROUPS: u16 = 3;
 
-/// The row key of an entry.
+/// Generates the row key of an entry.
 fn entries() -> impl Strategy<Value = Vec<u8>> {
     (0..GROUPS, "[a-c]{0,2}").prop_map(|(group, key)| {
         let mut row = Vec::new();
@@ -58,7 +58,7 @@ fn entries() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Any row key: of an entry alone, or of one of its elements.
+/// Generates a row key: of an entry itself, or of one of its elements.
 fn keys() -> impl Strategy<Value = Vec<u8>> {
     (entries(), prop::option::of(0..4_u64)).prop_map(|(mut row, element)| {
         row.extend(element.into_iter().flat_map(u64::to_be_bytes));
@@ -75,7 +75,7 @@ fn changes() -> impl Strategy<Value = Change> {
         4 => (keys(), values()).prop_map(|(key, value)| Change::Put(key, value)),
         2 => keys().prop_map(Change::Delete),
         1 => (keys(), keys()).prop_map(|(from, to)| {
-            // The ends of a range are of one key group, and in order.
+            // Both ends of a range are in one key group, and in order.
             let to = [&from[..2], &to[2..]].concat();
             Change::DeleteRange(from.clone().min(to.clone()), from.max(to))
         }),
@@ -123,7 +123,7 @@ fn delta_of(sections: &[(usize, Vec<Change>)]) -> Delta {
 
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// What a call has said.
+/// The result of a call.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Done,
@@ -166,7 +166,7 @@ fn answer(store: &dyn RowStore, call: &Call) -> Answer {
     Answer::Done
 }
 
-/// Every row of every state.
+/// Returns every row of every state.
 fn contents(store: &dyn RowStore) -> Vec<(String, Rows)> {
     let rows = |state: &String| {
         let mut rows = Rows::new();
@@ -180,8 +180,7 @@ fn contents(store: &dyn RowStore) -> Vec<(String, Rows)> {
     store.states().into_iter().map(|state| (state.clone(), rows(&state))).collect()
 }
 
-/// Gives both the same calls, and compares what they say and what they have. `folder`: where RocksDB is to be, if not in
-/// memory.
+/// Makes the same calls on both stores, and compares their answers and contents. RocksDB is in `folder`, or in memory.
 fn compare(calls: &[Call], folder: Option<&Path>) -> Result<(), TestCaseError> {
     let open = |n: usize| match folder {
         Some(folder) => Rocks::open(&folder.join(format!("rocks-{n}"))).unwrap(),
@@ -214,7 +213,7 @@ proptest! {
 }
 
 proptest! {
-    // Each opens RocksDB on a disk, several times.
+    // Each case opens RocksDB on a disk, several times.
     #![proptest_config(ProptestConfig::with_cases(soak::times(4)))]
 
     #[test]
@@ -224,7 +223,7 @@ proptest! {
     }
 }
 
-/// With other names: what a restore does to a state.
+/// A restore with other names renames a state or drops it.
 #[test]
 fn a_state_gets_its_new_name_or_goes_in_both() {
     let scratch = tempfile::tempdir().unwrap();
@@ -282,7 +281,7 @@ fn compaction_drops_what_had_expired_at_the_epoch_rocksdb_is_at() {
     assert_eq!((rows("mortal"), rows("immortal")), (50, 100));
 }
 
-/// Bases share files with the working RocksDB: who cuts one there has cut it here.
+/// Bases share files with the working RocksDB, so a file that is cut in a base is cut in the working RocksDB as well.
 #[test]
 fn no_base_is_taken_of_a_file_that_was_cut() {
     let dir = tempfile::tempdir().unwrap();

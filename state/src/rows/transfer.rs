@@ -1,4 +1,4 @@
-//! What a restore from a base of RocksDB's writes besides deltas: rows of other workers, under other names.
+//! Moving rows when a restore starts from bases that RocksDB wrote: rows of other workers, and rows under other names.
 
 use super::db::Db;
 use super::store::Renew;
@@ -7,8 +7,8 @@ use crate::error::StateError;
 use crate::ids::KeyGroup;
 
 impl Db {
-    /// Writes rows of another worker that `owned` holds for, each state under the name that `name` gives it, or not at
-    /// all: part of a restore with another number of workers.
+    /// Copies rows of another worker, in the key groups for which `owned` returns true. Each state gets the name that
+    /// `name` returns, or is left out if that is `None`. Part of a restore with another number of workers.
     pub(crate) fn copy_from(
         &self,
         other: &Self,
@@ -30,7 +30,8 @@ impl Db {
         Ok(())
     }
 
-    /// Gives each state the name that `name` has for it, or drops it: part of a restore by a program with other names.
+    /// Renames each state to what `name` returns, or removes it if that is `None`. Part of a restore by a program with
+    /// other names.
     pub(crate) fn rename(&self, name: impl Fn(&str) -> Option<String>) -> Result<(), StateError> {
         let as_it_is: &mut Renew<'_> = &mut |_, value, new| {
             new.extend_from_slice(value);

@@ -1,4 +1,4 @@
-//! Where one worker keeps its state, and what it begins with.
+//! The settings of one worker's state, and the checkpoint that it is restored from.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use crate::checkpoint::store::CheckpointStore;
 use crate::evolve::changes::Changes;
 use crate::ids::KeyGroups;
 
-/// Where and how one worker keeps its state.
+/// The settings of one worker's state: where and how it is kept.
 #[derive(Clone, Debug)]
 pub struct WorkerStateConfig {
-    /// The folder RocksDB works in; its own. Without one the job is simulated: rows are kept in memory. So they are where
-    /// this crate is built without RocksDB.
+    /// The folder that RocksDB works in; no other worker uses it. `None` in a simulated job, whose rows are kept in
+    /// memory. Without the feature `rocksdb` rows are kept in memory in any case.
     pub dir: Option<PathBuf>,
-    /// Key groups of the job.
+    /// The key groups of the job.
     pub key_groups: KeyGroups,
     /// Index of this worker, `0..workers`.
     pub worker: usize,
     /// Number of workers.
     pub workers: usize,
-    /// Memory for hot state of this worker, bytes (estimated). What an epoch has changed stays in
-    /// memory until its delta is in RocksDB, also beyond the limit.
+    /// Memory limit for this worker's hot state, in bytes (estimated); `None` for no limit. Entries that an epoch has
+    /// changed stay in memory until RocksDB has applied the epoch's delta, even beyond the limit.
     pub memory_limit_bytes: Option<u64>,
-    /// Whether epochs end up in a checkpoint store.
+    /// Whether epochs are written to a checkpoint store.
     pub durable: bool,
 }
 
 /// The checkpoint to restore.
 pub struct RestoredWorker {
-    /// What it consists of, by the names it was written with.
+    /// The manifest of the checkpoint, with the names it was written with.
     pub manifest: Arc<Manifest>,
-    /// What has other names now, or is gone.
+    /// The names that were changed or dropped since.
     pub changes: Changes,
-    /// Where its files are.
+    /// The store that has the checkpoint's files.
     pub store: Arc<dyn CheckpointStore>,
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::checkpoint::delta::Delta;
 use crate::evolve::spec::StateEntry;
 
-/// A checkpoint in memory: of all workers a base, and the deltas after it in the order of epochs.
+/// A checkpoint in memory: the deltas of all workers, in the order of epochs. After a [`rebase`](Self::rebase) the
+/// first of them are bases.
 #[derive(Clone, Default)]
 pub struct MemoryCheckpoint {
     pub(super) epoch: u64,
@@ -14,19 +15,19 @@ pub struct MemoryCheckpoint {
 }
 
 impl MemoryCheckpoint {
-    /// The epoch it is of; 0 when it is empty.
+    /// Returns the last committed epoch, or 0 if the checkpoint is empty.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Adds an epoch: what each worker changed in it. `states` are those of the program now.
+    /// Adds an epoch with the delta of each worker. `states` are the states that the program has now.
     pub fn commit(&mut self, epoch: u64, states: Vec<StateEntry>, deltas: impl IntoIterator<Item = Arc<Delta>>) {
         (self.epoch, self.states) = (epoch, states);
         self.deltas.extend(deltas);
     }
 
-    /// Has `bases` take the place of all deltas: each a worker's whole state at the end of the last epoch.
+    /// Replaces all deltas with `bases`, one per worker: its whole state at the end of the last epoch.
     pub fn rebase(&mut self, bases: impl IntoIterator<Item = Arc<Delta>>) {
         self.deltas = bases.into_iter().collect();
     }

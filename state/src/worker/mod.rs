@@ -1,4 +1,4 @@
-//! What one worker has of all state: opened or restored, registered by operators, sealed with each epoch.
+//! The state of one worker: opened or restored, registered by operators, sealed with each epoch.
 
 mod config;
 mod memory;

@@ -1,4 +1,4 @@
-//! The states of one operator, as its shell drives them.
+//! The states of one operator, in the form in which its shell drives them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,24 +7,25 @@ use crate::checkpoint::delta::Delta;
 use crate::error::StateError;
 use crate::hot::persistent::Persistent;
 
-/// Any state, as the worker's state holds it.
+/// A state of any kind, shared by its operator and the worker's state.
 pub(super) type SharedState = Rc<RefCell<dyn Persistent>>;
 
 /// All states of one operator.
 pub struct OperatorStates {
     pub(super) states: Vec<SharedState>,
-    /// How many of them, from the front, have not written all of the epoch that is sealed.
+    /// Number of states, from the front, that have not written all of the epoch that is being sealed.
     pub(super) unsealed: usize,
 }
 
 impl OperatorStates {
-    /// Time has passed for all keys of the operator: what has expired by then goes, little by little.
+    /// Sets the times that have passed for all keys of the operator. Entries that have expired by then are
+    /// removed, little by little.
     pub fn pass(&self, watermark_ms: i64, processing_time_ms: i64) {
         self.states.iter().for_each(|state| state.borrow_mut().pass(watermark_ms, processing_time_ms));
     }
 
-    /// Begins to write what changed in `epoch`: to be gone on with by [`seal_on`](Self::seal_on), while records of
-    /// the next epoch may be applied. The times are those of [`pass`](Self::pass).
+    /// Begins to write the changes of `epoch`. [`seal_on`](Self::seal_on) continues, while records of the next epoch
+    /// may already be applied. The times have the same meaning as in [`pass`](Self::pass).
     ///
     /// # Errors
     /// When a value refuses to be encoded.
@@ -37,7 +38,7 @@ impl OperatorStates {
         })
     }
 
-    /// Goes on writing into the epoch's delta, about `entries` entries. Returns whether everything is written.
+    /// Continues writing into the epoch's delta, about `entries` entries. Returns whether everything is written.
     ///
     /// # Errors
     /// When a value refuses to be encoded.
@@ -51,7 +52,7 @@ impl OperatorStates {
         Ok(true)
     }
 
-    /// Brings the entries with these hashes into the processor's caches.
+    /// Prefetches the entries with these hashes into the processor's caches.
     pub fn prefetch(&self, hashes: &[u64]) {
         self.states.iter().for_each(|state| state.borrow().prefetch(hashes));
     }

@@ -1,4 +1,5 @@
-//! How a worker's state becomes what a checkpoint says: its rows, by the names and in the versions of the program.
+//! The restore of a worker's state: it turns the rows of a checkpoint into rows with the names and versions of the
+//! program.
 
 use std::collections::BTreeMap;
 #[cfg(feature = "rocksdb")]
@@ -18,8 +19,8 @@ use crate::rows::snapshot::RowSnapshot;
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
                                 and the old one up with drop_state";
 
-/// Checks that what the checkpoint holds was made with the parameters that the program has now, or with others that do
-/// no harm. Where either side does not tell any, nothing is known.
+/// Checks that the stored state was made with the parameters that the program has now, or with others that are right
+/// here as well. If either side has no parameters, nothing is compared.
 pub(super) fn check_parameters(restored: &BTreeMap<String, StateEntry>, spec: &StateSpec) -> Result<(), StateError> {
     let Some(parameters) = &spec.parameters else { return Ok(()) };
     let operator = &spec.name.operator;
@@ -34,7 +35,10 @@ pub(super) fn check_parameters(restored: &BTreeMap<String, StateEntry>, spec: &S
     Ok(())
 }
 
-/// Has what the checkpoint holds of a state be as the program reads it, or says why it cannot be.
+/// Upgrades the stored rows of a state to the version that the program reads, where that is needed.
+///
+/// # Errors
+/// When the program cannot read the rows, or a value refuses to be upgraded.
 pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn StoredRows, worker: usize) -> Result<(), StateError> {
     let name = &stored.name;
     match fit(stored, rows) {
@@ -59,7 +63,7 @@ pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn StoredRows, work
     }
 }
 
-/// Writes what follows the version of a row's value, in the newest version.
+/// Writes the part of a row's value that follows its version, upgraded to the newest version.
 fn upgrade(rows: &dyn StoredRows, from: u32, row: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
     match value.split_first() {
         Some((found, body)) if u32::from(*found) == from => rows.upgrade(from, row, body, out),
@@ -68,14 +72,15 @@ fn upgrade(rows: &dyn StoredRows, from: u32, row: &[u8], value: &[u8], out: &mut
     }
 }
 
-/// What the program calls a state whose rows are in the checkpoint; nothing if it is dropped. What the manifest does not name is no
-/// state of the checkpoint, and must not come to one's rows.
+/// Returns the program's name for a state whose rows are in the checkpoint, or `None` if the state is dropped. A name
+/// that the manifest does not list is no state of the checkpoint. It stays as it is, so that its rows never mix with
+/// those of a state.
 fn name_of(restored: &RestoredWorker, state: &str) -> Option<String> {
     let is_known = restored.manifest.states.iter().any(|known| known.name == state);
     if is_known { restored.changes.state(state) } else { Some(state.to_owned()) }
 }
 
-/// Brings the checkpoint's state of this worker's key groups into fresh rows.
+/// Restores the checkpoint's state for this worker's key groups into a new `Db`.
 pub(super) fn restore(config: &WorkerStateConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
     let (RestoredWorker { manifest, store, .. }, name) = (restored, |state: &str| name_of(restored, state));
     let owned = config.key_groups.owned(config.worker, config.workers);
@@ -89,7 +94,7 @@ pub(super) fn restore(config: &WorkerStateConfig, restored: &RestoredWorker, kee
                 let rows = RowSnapshot::rows(store.as_ref(), base)?.with_names(name);
                 db.apply(&rows, |group| owned.contains(&group.0))?;
             }
-            // This worker's own is there already.
+            // This worker's own base is there already: `begin` has opened it.
             Some(base) if own.is_none() || config.dir.is_none() => copy_base(&db, config, restored, base)?,
             _ => {}
         }
@@ -100,7 +105,8 @@ pub(super) fn restore(config: &WorkerStateConfig, restored: &RestoredWorker, kee
     Ok(db)
 }
 
-/// Opens the rows. The same number of workers means the same key groups: RocksDB goes on in the old base of this worker's own.
+/// Opens the rows. If the number of workers is the same, this worker has the same key groups as before, so RocksDB
+/// continues from this worker's own base.
 #[cfg(feature = "rocksdb")]
 fn begin(
     config: &WorkerStateConfig,
@@ -118,7 +124,7 @@ fn begin(
     Ok(db)
 }
 
-/// Copies what is this worker's from the base that RocksDB left of another one.
+/// Copies this worker's key groups from a base that the RocksDB of another worker wrote.
 #[cfg(feature = "rocksdb")]
 fn copy_base(
     db: &Db,
@@ -136,7 +142,7 @@ fn copy_base(
     fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))
 }
 
-/// Opens the rows: maps, which only go on from bases of maps.
+/// Opens the rows as maps, which can only continue from bases of maps.
 #[cfg(not(feature = "rocksdb"))]
 fn begin(
     config: &WorkerStateConfig,
@@ -157,7 +163,7 @@ fn copy_base(_: &Db, _: &WorkerStateConfig, _: &RestoredWorker, base: &BaseEntry
     Err(not_of_maps(base))
 }
 
-/// Refuses a base of RocksDB's where there is none.
+/// Returns the error for a base that RocksDB wrote, where this worker keeps its rows in maps.
 fn not_of_maps(base: &BaseEntry) -> StateError {
     StateError::Invalid(format!(
         "the base snapshot \"{}\" was written by RocksDB, which this program is built without: build it with the feature \"rocksdb\"",

@@ -1,4 +1,4 @@
-//! All state of one worker: what it opens, what operators register, what it gives up of memory.
+//! All state of one worker: opening it, registering the states of operators, evicting entries from memory.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ use super::memory::MemoryCheckpoint;
 use super::operator::{OperatorStates, SharedState};
 use super::restore::{check_parameters, make_fit, restore};
 
-/// A log table as its operator and the worker's state hold it.
+/// A log table, shared by its operator and the worker's state.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
 
 const NO_SPILLING: &str = "a limit to the memory of state (state_memory) needs RocksDB to take what is beyond it, and this \
@@ -42,12 +42,12 @@ pub struct WorkerState {
     config: WorkerStateConfig,
     db: Arc<Db>,
     memory: MemoryUse,
-    /// When entries were last evicted: the epoch that RocksDB was at, and the memory that was left.
+    /// State of the last eviction: the epoch that RocksDB had applied, and the bytes still used afterwards.
     evicted: (u64, u64),
     restored: BTreeMap<String, StateEntry>,
     changes: Changes,
     states: BTreeMap<String, (SharedState, Layout)>,
-    /// Until their operator takes them.
+    /// The states of each operator, until the operator takes them.
     by_operator: BTreeMap<String, Vec<SharedState>>,
 }
 
@@ -55,7 +55,8 @@ impl WorkerState {
     /// Opens the state, restored or empty.
     ///
     /// # Errors
-    /// When the folder cannot be used, when memory is limited and there is no RocksDB to take what is beyond, or the checkpoint's files are not as its manifest says.
+    /// When the folder cannot be used, when memory is limited but there is no RocksDB to evict to, or when the
+    /// checkpoint's files are not as its manifest says.
     pub fn open(config: WorkerStateConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
         if config.memory_limit_bytes.is_some() && config.dir.is_some() && !crate::SPILLS {
             return Err(StateError::setting(NO_SPILLING, [Remedy::Setting("state_memory")]));
@@ -74,7 +75,7 @@ impl WorkerState {
         Ok(Self::new(config, db, states, changes))
     }
 
-    /// Opens the state as a checkpoint in memory has it, without any file: for tests of logic.
+    /// Opens the state from a checkpoint in memory, without any file: for tests of logic.
     ///
     /// # Errors
     /// When RocksDB refuses.
@@ -100,22 +101,23 @@ impl WorkerState {
         }
     }
 
-    /// Key groups of the job.
+    /// Returns the key groups of the job.
     #[must_use]
     pub fn key_groups(&self) -> KeyGroups {
         self.config.key_groups
     }
 
-    /// RocksDB, for the checkpoint thread.
+    /// Returns the worker's rows (in RocksDB or in maps), for the checkpoint thread.
     #[must_use]
     pub fn db(&self) -> Arc<Db> {
         Arc::clone(&self.db)
     }
 
-    /// One value per key, of the spec's version and no older one.
+    /// Opens a state with one value per key. The only version that is read is the spec's.
     ///
     /// # Errors
-    /// When the name is taken, or what the checkpoint holds under it does not fit or cannot be read.
+    /// When the name is taken or is to be dropped, when the version is 0, when the TTL is not in whole milliseconds, or
+    /// when the checkpoint's state of that name does not fit the program or cannot be read.
     pub fn value_table<K: Key, V: Value>(
         &mut self,
         spec: StateSpec,
@@ -124,10 +126,11 @@ impl WorkerState {
         self.evolving_value_table(spec, &versions)
     }
 
-    /// One value per key, of the newest of these versions. What the checkpoint holds of older ones becomes of that one.
+    /// Opens a state with one value per key, in the newest of these versions. Values that the checkpoint has in an
+    /// older version are upgraded to it.
     ///
     /// # Errors
-    /// As [`value_table`](Self::value_table).
+    /// As [`value_table`](Self::value_table), and when the newest version is above 255.
     pub fn evolving_value_table<K: Key, V: Value>(
         &mut self,
         spec: StateSpec,
@@ -139,7 +142,7 @@ impl WorkerState {
         })
     }
 
-    /// A queue per key, with a header, of the spec's version and no older one.
+    /// Opens a state with a queue and a header per key. The only version that is read is the spec's.
     ///
     /// # Errors
     /// As [`value_table`](Self::value_table).
@@ -151,11 +154,12 @@ impl WorkerState {
         self.evolving_log_table(spec, &elements, &headers)
     }
 
-    /// A queue per key, with a header, of the newest of these versions. What the checkpoint holds of older ones becomes
-    /// of that one.
+    /// Opens a state with a queue and a header per key, in the newest of these versions. Elements and headers that the
+    /// checkpoint has in an older version are upgraded to it.
     ///
     /// # Errors
-    /// As [`value_table`](Self::value_table), and when elements and headers are not of the same version.
+    /// As [`evolving_value_table`](Self::evolving_value_table), and when elements and headers differ in their newest
+    /// version.
     pub fn evolving_log_table<K: Key, V: Value, H: Value + Default>(
         &mut self,
         spec: StateSpec,
@@ -176,7 +180,7 @@ impl WorkerState {
         })
     }
 
-    /// Timers.
+    /// Opens the timers of an operator on one clock.
     ///
     /// # Errors
     /// As [`value_table`](Self::value_table).
@@ -185,7 +189,7 @@ impl WorkerState {
         self.register(spec, &rows, |this, spec| TimerTable::open(spec, this.config.key_groups, &this.db))
     }
 
-    /// Records that wait for the watermark.
+    /// Opens a buffer of pending records, which wait for the watermark.
     ///
     /// # Errors
     /// As [`value_table`](Self::value_table).
@@ -226,7 +230,7 @@ impl WorkerState {
         Ok(table)
     }
 
-    /// The registered states, for manifests.
+    /// Returns the registered states, for manifests.
     #[must_use]
     pub fn states(&self) -> Vec<StateEntry> {
         let entry = |(name, (state, layout)): (&String, &(SharedState, Layout))| {
@@ -238,10 +242,10 @@ impl WorkerState {
         self.states.iter().map(entry).collect()
     }
 
-    /// Checks that what the program has (`what` it is, and its name) is not to be dropped.
+    /// Checks that a part of the program is not to be dropped. `name` is its name; `what` says in the error what it is.
     ///
     /// # Errors
-    /// When it is.
+    /// When it is to be dropped.
     pub fn check_kept(&self, name: &str, what: &str) -> Result<(), StateError> {
         if self.changes.drops(name) {
             let reason = format!(
@@ -252,16 +256,16 @@ impl WorkerState {
         Ok(())
     }
 
-    /// The states of the restored checkpoint that no operator has: they would be lost.
+    /// Returns the states of the restored checkpoint that no operator has registered: they would be lost.
     #[must_use]
     pub fn unclaimed(&self) -> Vec<&str> {
         self.restored.keys().filter(|name| !self.states.contains_key(*name)).map(String::as_str).collect()
     }
 
-    /// All that this worker's RocksDB holds, as one delta.
+    /// Returns all rows of this worker's registered states, as one delta.
     ///
     /// # Errors
-    /// When RocksDB refuses.
+    /// When RocksDB refuses, or a row is too long.
     pub fn whole(&self) -> Result<Delta, StateError> {
         let mut delta = Delta::new(self.db.applied(), self.config.worker as u32);
         for name in self.states.keys() {
@@ -279,14 +283,14 @@ impl WorkerState {
         Ok(delta)
     }
 
-    /// The states that an operator has registered, for its shell.
+    /// Takes the states that an operator has registered, for its shell.
     pub fn operator(&mut self, operator: &str) -> OperatorStates {
         let states = self.by_operator.remove(operator).unwrap_or_default();
         OperatorStates { states, unsealed: 0 }
     }
 
-    /// Evicts if it is time to, and if there may be something to evict: when RocksDB took in an epoch since
-    /// the last call, or much was read.
+    /// Evicts entries if memory is nearly full and there may be something to evict: RocksDB has applied an epoch since
+    /// the last eviction, or memory has grown by an eighth of the limit since then.
     pub fn evict(&mut self) {
         if !self.memory.is_high() {
             return;
@@ -303,13 +307,13 @@ impl WorkerState {
         self.evicted = (applied, self.memory.used());
     }
 
-    /// Whether state takes all the memory it may: nothing should come in until some of it went.
+    /// Returns whether state exceeds its memory limit: nothing should be taken in until some of it was evicted.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.memory.is_full()
     }
 
-    /// Memory that hot state takes, bytes (estimated).
+    /// Returns the memory that hot state takes, in bytes (estimated).
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.memory.used()

@@ -1,4 +1,4 @@
-//! The examples against a plain loop without an engine.
+//! Benchmarks of the examples against a plain loop without an engine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -50,7 +50,7 @@ fn throughput(
     let model = root().join(format!("models/{name}.onnx"));
     let mut limit = example("limit")?;
     limit.args([which, "--input", &input_text, "--batch", batch, "--model"]).arg(&model);
-    // Row by row in turn, so that a slow minute of the machine meets them all.
+    // Rows take turns, so that a slow minute of the machine affects all of them.
     let mut speeds: BTreeMap<(usize, Row), Vec<f64>> = BTreeMap::new();
     for _ in 0..runs {
         for cores in [1, 2] {
@@ -84,19 +84,20 @@ fn throughput(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Row {
     Limit,
-    /// Tidemill, with the checkpoints at this place of the list.
+    /// Tidemill, with the checkpoint setting at this index of the list.
     Job(usize),
 }
 
-/// Records a second of this many plain loops at once: cores share caches and memory, so two are not twice as fast.
+/// Returns the records per second of `cores` plain loops at the same time. Cores share caches and memory, so two are
+/// not twice as fast as one.
 fn limit_speed(limit: &mut Command, cores: usize) -> Result<f64> {
     with_runtime(limit).stdout(Stdio::piped());
     let running: Vec<Child> = (0..cores).map(|_| limit.spawn()).collect::<Result<_, _>>()?;
     let mut speed = 0.0;
     for run in running {
         let output = run.wait_with_output()?;
-        let told: Value = serde_json::from_slice(&output.stdout).context("the limit ended with an error")?;
-        speed += RECORDS as f64 / told["seconds"].as_f64().context("the limit says how long it took")?;
+        let report: Value = serde_json::from_slice(&output.stdout).context("the limit ended with an error")?;
+        speed += RECORDS as f64 / report["seconds"].as_f64().context("the limit says how long it took")?;
     }
     Ok(speed)
 }

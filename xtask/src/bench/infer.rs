@@ -1,5 +1,5 @@
-//! The inference operator on the shipped models, against ONNX Runtime alone in full batches: medians, in turn. And where the
-//! time of a whole job goes.
+//! Benchmarks of the inference operator on the shipped models, against ONNX Runtime alone in full batches: runs take
+//! turns, and medians are reported. Also reports where the time of a whole job goes.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::measure::{self, median, output};
 use crate::{cache, example};
 
-/// By model: records a run, and a run of single records.
+/// The models, each with the number of records of a run, and of a run of single records.
 const MODELS: [(&str, &str, &str); 2] = [("fraud", "800000", "100000"), ("iot", "60000", "4000")];
 
 const ROWS: [(&str, &[&str]); 8] = [
@@ -26,7 +26,7 @@ const ROWS: [(&str, &[&str]); 8] = [
 pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
     let mut rows = Vec::new();
     for (model, count, few) in MODELS {
-        // The size that the calibration chooses here is that of the limit, too.
+        // The batch size that the calibration chooses here is used for the limit, too.
         let chosen = job(model, few, ROWS[5].1)?;
         let best = chosen["batch_size"].as_u64().context("a batch size")?.to_string();
         let mut speeds: Vec<Vec<Value>> = vec![Vec::new(); ROWS.len() + 1];
@@ -37,34 +37,34 @@ pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
                 speeds[at + 1].push(job(model, count, arguments)?);
             }
         }
-        let costs = |told: &Value| told["details"]["calibration"][0]["measured"].clone();
+        let costs = |report: &Value| report["details"]["calibration"][0]["measured"].clone();
         println!("\n{model}: measured at the start: {}", costs(&chosen));
         println!(
             "{:<22} {:>6} {:>11} {:>9} {:>9}   ns a record: gathered, encoded, queued, ONNX Runtime, decoded",
             "", "size", "records/s", "of limit", "p99 us"
         );
         let speed = |runs: &[Value]| {
-            let of = |told: &Value| told["records"].as_f64().zip(told["seconds"].as_f64()).map(|(n, s)| n / s);
+            let of = |report: &Value| report["records"].as_f64().zip(report["seconds"].as_f64()).map(|(n, s)| n / s);
             median(runs.iter().filter_map(of).collect())
         };
         let limit = speed(&speeds[0]);
         let names = std::iter::once("ONNX Runtime alone").chain(ROWS.iter().map(|(name, _)| *name));
         for (name, runs) in names.zip(&speeds) {
-            let (speed, told) = (speed(runs), runs.last().context("a run")?);
-            let records = told["records"].as_f64().unwrap_or(1.0);
+            let (speed, report) = (speed(runs), runs.last().context("a run")?);
+            let records = report["records"].as_f64().unwrap_or(1.0);
             let parts = ["gather_ns", "encode_ns", "queue_ns", "model_ns", "decode_ns"]
-                .map(|name| told["counters"][name].as_f64().unwrap_or(0.0))
+                .map(|name| report["counters"][name].as_f64().unwrap_or(0.0))
                 .map(|ns| format!("{:.0}", ns / records));
-            let p99 = median(runs.iter().filter_map(|told| told["p99_us"].as_f64()).chain([0.0]).collect());
+            let p99 = median(runs.iter().filter_map(|report| report["p99_us"].as_f64()).chain([0.0]).collect());
             println!(
                 "{name:<22} {:>6} {speed:>11.0} {:>9.2} {p99:>9.0}   {}",
-                told["batch_size"],
+                report["batch_size"],
                 speed / limit,
                 parts.join(", ")
             );
             rows.push(json!({
-                "model": model, "row": name, "batch_size": told["batch_size"], "records_per_second": speed,
-                "of_limit": speed / limit, "p99_us": p99, "runs": runs.len(), "last": told,
+                "model": model, "row": name, "batch_size": report["batch_size"], "records_per_second": speed,
+                "of_limit": speed / limit, "p99_us": p99, "runs": runs.len(), "last": report,
             }));
         }
     }
@@ -80,7 +80,7 @@ fn job(model: &str, count: &str, arguments: &[&str]) -> Result<Value> {
     output(example("infer_cost")?.arg(model).args(["--count", count]).args(arguments))
 }
 
-/// Where the time of `fraud_velocity` goes, state and all: nanoseconds a transaction, one worker.
+/// Measures where the time of `fraud_velocity` goes, including state, with one worker, in nanoseconds per transaction.
 fn layout(runs: usize) -> Result<Vec<Value>> {
     const COUNT: u64 = 600_000;
     let folder = cache("bench");
@@ -96,9 +96,9 @@ fn layout(runs: usize) -> Result<Vec<Value>> {
     for batch in ["1", "96", "1024"] {
         let mut layouts: Vec<Vec<f64>> = vec![Vec::new(); columns.len()];
         for _ in 0..runs {
-            let told =
+            let report =
                 measure::job(&folder, "fraud_velocity", &["--input", &input, "--max-batch-size", batch], Some("1s"))?;
-            for (all, part) in layouts.iter_mut().zip(parts(&told)?) {
+            for (all, part) in layouts.iter_mut().zip(parts(&report)?) {
                 all.push(part / COUNT as f64);
             }
         }
@@ -110,10 +110,10 @@ fn layout(runs: usize) -> Result<Vec<Value>> {
     Ok(rows)
 }
 
-/// The parts of one run, in the order of the columns. The operators' own count what they were busy with; the rest is
-/// timely, sealing of epochs and waiting.
-fn parts(told: &Value) -> Result<[f64; 8]> {
-    let operators = told["operators"].as_array().context("a report has operators")?;
+/// Returns the parts of one run's time, in the order of the columns. Operators count the time in which they were busy;
+/// the rest is timely dataflow, the sealing of epochs, and waiting.
+fn parts(report: &Value) -> Result<[f64; 8]> {
+    let operators = report["operators"].as_array().context("a report has operators")?;
     let count = |operator: &Value, counter: &str| operator["counters"][counter].as_f64().unwrap_or(0.0);
     let busy = |kinds: &[&str]| -> f64 {
         let of_kind = |operator: &&Value| operator["kind"].as_str().is_some_and(|kind| kinds.contains(&kind));
@@ -123,7 +123,7 @@ fn parts(told: &Value) -> Result<[f64; 8]> {
     let [encode, model, decode] = ["encode_ns", "model_ns", "decode_ns"].map(|counter| count(score, counter));
     let batching = busy(&["batch"]) - encode - model - decode;
     let (sources, state, output) = (busy(&["source"]), busy(&["keyed"]), busy(&["map", "filter", "sink"]));
-    let all = told["elapsed_ms"].as_f64().context("a report says how long it took")? * 1e6;
+    let all = report["elapsed_ms"].as_f64().context("a report says how long it took")? * 1e6;
     let rest = all - sources - state - busy(&["batch"]) - output;
     Ok([sources, state, encode, model, decode, batching, output, rest])
 }

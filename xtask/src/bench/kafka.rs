@@ -1,5 +1,5 @@
-//! Latency on Kafka, open loop: from when a transaction is due to be produced until its prediction is visible to a
-//! `read_committed` consumer. Producer, broker, job and consumer share this machine.
+//! A benchmark of the latency on Kafka, in an open loop: from the time when a transaction is due to be produced until
+//! its prediction is visible to a `read_committed` consumer. Producer, broker, job and consumer share this machine.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -67,7 +67,7 @@ fn once(broker: &Broker, folder: &Path, rate: u64, delivery: &str, epoch: &str, 
     job.args(["--input", &url("in"), "--workers", "2", "--checkpoint-interval", epoch, "--log-level", "warn"]);
     job.args(["--predictions", &format!("{}?delivery={delivery}", url("out")), "--checkpoint-dir"]);
     let mut job = Running(job.arg(folder.join(&name)).spawn().context("cannot start fraud_velocity")?);
-    // Its take-over of the transactional ids is done by then.
+    // By that time the job has taken over the transactional ids.
     let start_at_us = micros_from_now(Duration::from_secs(6))?.to_string();
     let (rate_text, count) = (rate.to_string(), (rate * SECONDS).to_string());
     let mut consumer = example("kafka_latency")?;
@@ -98,7 +98,7 @@ fn micros_from_now(ahead: Duration) -> Result<u128> {
     Ok((SystemTime::now().duration_since(UNIX_EPOCH)? + ahead).as_micros())
 }
 
-/// A job that does not outlive the bench.
+/// A child process that is stopped when the benchmark ends.
 struct Running(Child);
 
 impl Running {

@@ -8,20 +8,20 @@ use serde_json::Value;
 
 use crate::{cache, check, example};
 
-/// An example's input as a file.
+/// Writes an example's input to a file. Returns its path.
 pub fn input(folder: &Path, name: &str, size: &[&str]) -> Result<PathBuf> {
     let path = folder.join(format!("{name}.csv"));
     check(example(name)?.args(size).arg("--write-input").arg(&path))?;
     Ok(path)
 }
 
-/// With ONNX Runtime where `cargo xtask setup` puts it.
+/// Sets the path of ONNX Runtime for a command, by default where `cargo xtask setup` puts it.
 pub fn with_runtime(command: &mut Command) -> &mut Command {
     let library = std::env::var_os("ORT_DYLIB_PATH").unwrap_or_else(|| cache("onnxruntime/libonnxruntime.so").into());
     command.env("ORT_DYLIB_PATH", library).stderr(Stdio::inherit())
 }
 
-/// What it prints, as JSON.
+/// Runs a command and returns the JSON that it prints.
 pub fn output(command: &mut Command) -> Result<Value> {
     let output = with_runtime(command).output()?;
     if !output.status.success() {
@@ -30,13 +30,13 @@ pub fn output(command: &mut Command) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The median; of an even number of values, the upper one.
+/// Returns the median. For an even number of values it is the upper one of the two in the middle.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// One run of an example; a checkpoint folder is its own and removed after.
+/// Runs an example once and returns its report. A checkpoint folder is used by this run only, and removed after it.
 pub fn job(folder: &Path, name: &str, arguments: &[&str], interval: Option<&str>) -> Result<Value> {
     let checkpoints = folder.join("checkpoints");
     drop(std::fs::remove_dir_all(&checkpoints));

@@ -1,4 +1,4 @@
-//! Measurements: each against what it is compared with, medians, all in one call.
+//! Benchmarks. Each call measures both sides of a comparison and reports medians.
 
 mod engine;
 mod infer;

@@ -1,4 +1,4 @@
-//! The Nexmark queries, results thrown away: medians, in turn.
+//! Benchmarks of the Nexmark queries, whose results are discarded. Runs take turns, and medians are reported.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub struct NexmarkArgs {
 }
 
 impl NexmarkArgs {
-    /// Whether any of it was said.
+    /// Returns whether any of these arguments was given.
     pub fn are_given(&self) -> bool {
         self.events.is_some() || self.workers.is_some()
     }
@@ -39,7 +39,7 @@ pub fn run(args: &NexmarkArgs, runs: usize, json: Option<&Path>) -> Result<()> {
     std::fs::create_dir_all(&folder)?;
     let columns: Vec<(usize, usize)> =
         workers.iter().flat_map(|workers| (0..CHECKPOINTS.len()).map(move |at| (*workers, at))).collect();
-    // Query by query in turn, so that a slow minute of the machine meets them all.
+    // Queries take turns, so that a slow minute of the machine affects all of them.
     let mut speeds: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     for _ in 0..runs {
         for (row, query) in QUERIES.iter().enumerate() {

@@ -1,17 +1,17 @@
-//! Which file of a crate imports which: every name is followed through re-exports to the file that defines it.
+//! The graph of imports between a crate's files: every name is followed through re-exports to the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::modules::{Crate, Import};
 
-/// What a path leads to.
+/// The target of a path.
 enum Target {
     Module(usize),
-    /// A name that a module defines.
+    /// A name that the module with this number defines.
     Defined(usize),
 }
 
-/// By file, the files that it imports from. Declaring and re-exporting a child is no import.
+/// Returns for each file the files that it imports from. Declaring and re-exporting a child is no import.
 pub fn imports(read: &Crate) -> BTreeMap<usize, BTreeSet<usize>> {
     let mut graph: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for (at, module) in read.modules.iter().enumerate() {
@@ -47,7 +47,7 @@ pub fn imports(read: &Crate) -> BTreeMap<usize, BTreeSet<usize>> {
     graph
 }
 
-/// The module that defines this name, if this one has it.
+/// Returns the module that defines a name, if `module` has the name.
 fn defined(read: &Crate, module: usize, name: &str, visited: &mut BTreeSet<(usize, String)>) -> Option<usize> {
     match lookup(read, module, name, visited) {
         Some(Target::Defined(of)) => Some(of),
@@ -55,7 +55,7 @@ fn defined(read: &Crate, module: usize, name: &str, visited: &mut BTreeSet<(usiz
     }
 }
 
-/// What a path leads to that stands in this module; none for another crate's.
+/// Returns the target of a path that is used in the module `from`, or `None` if it leads to another crate.
 fn target(read: &Crate, from: usize, path: &[String], visited: &mut BTreeSet<(usize, String)>) -> Option<Target> {
     let mut module = from;
     for name in path {
@@ -72,7 +72,8 @@ fn target(read: &Crate, from: usize, path: &[String], visited: &mut BTreeSet<(us
     Some(Target::Module(module))
 }
 
-/// What a name means in a module. Names that are being looked up are visited: a name may be imported by its own name.
+/// Returns the target of a name in a module. `visited` has the names that are being looked up, because a name may be
+/// imported by its own name.
 fn lookup(read: &Crate, module: usize, name: &str, visited: &mut BTreeSet<(usize, String)>) -> Option<Target> {
     if !visited.insert((module, name.to_owned())) {
         return None;
@@ -95,12 +96,12 @@ fn lookup(read: &Crate, module: usize, name: &str, visited: &mut BTreeSet<(usize
     })
 }
 
-/// If the first module is the second, or lies below it.
+/// Returns whether `module` is the module `of`, or is below it.
 fn is_below(read: &Crate, module: usize, of: usize) -> bool {
     std::iter::successors(Some(module), |module| read.modules[*module].parent).any(|module| module == of)
 }
 
-/// The circles of a graph, the largest first: sets of nodes that each lead to every other (Tarjan, 1972).
+/// Returns the circles of a graph, the largest first: sets of nodes that each lead to every other (Tarjan, 1972).
 pub fn circles<N: Copy + Ord>(graph: &BTreeMap<N, BTreeSet<N>>) -> Vec<Vec<N>> {
     let mut search = Search { graph, seen: BTreeMap::new(), open: Vec::new(), circles: Vec::new() };
     for node in graph.keys() {
@@ -114,14 +115,14 @@ pub fn circles<N: Copy + Ord>(graph: &BTreeMap<N, BTreeSet<N>>) -> Vec<Vec<N>> {
 
 struct Search<'a, N> {
     graph: &'a BTreeMap<N, BTreeSet<N>>,
-    /// In which order nodes were met; None once it is clear which circle they belong to.
+    /// The order in which nodes were visited; `None` once it is known which circle a node belongs to.
     seen: BTreeMap<N, Option<usize>>,
     open: Vec<N>,
     circles: Vec<Vec<N>>,
 }
 
 impl<N: Copy + Ord> Search<'_, N> {
-    /// Visits all that this leads to; the earliest open node among them.
+    /// Visits all nodes that this one leads to. Returns the earliest open node among them.
     fn visit(&mut self, node: N) -> usize {
         let own = self.seen.len();
         let mut lowest = own;

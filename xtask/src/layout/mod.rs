@@ -1,10 +1,10 @@
-//! How the source is laid out: files, circles of imports, long lines, and how many crates a program compiles.
+//! The layout of the source: files, circles of imports, long lines, and the number of crates that a program compiles.
 //!
 //! ```text
 //! tokens ─▶ modules: what a file defines, imports and mentions ─▶ graph: which file imports which ─▶ circles
 //! ```
-//! Imports are `use`, and paths in code (`position::encode(…)`), of the crate itself, outside of its tests. Known limits:
-//! a method that another file adds to a type is no import, nor is what a macro of another file expands to.
+//! Imports are `use`, and paths in code (`position::encode(…)`), of the crate itself, outside of its tests. Known
+//! limits: a method that another file adds to a type is no import, nor is what a macro of another file expands to.
 
 mod graph;
 mod modules;
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{cargo, root};
 
-/// Crates whose files may still form circles: none may come in, and whoever mends one takes it out.
+/// Crates whose files may still form circles. No crate may be added, and a crate without circles is to be removed.
 #[cfg(test)]
 const NOT_YET: &[&str] = &[];
 
@@ -53,7 +53,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// The folders of the workspace's crates.
+/// Returns the folders of the workspace's crates.
 fn crates() -> Result<Vec<PathBuf>> {
     let mut folders = vec![root().to_owned()];
     for entry in std::fs::read_dir(root())? {
@@ -68,12 +68,12 @@ fn crates() -> Result<Vec<PathBuf>> {
 
 struct Layout {
     name: String,
-    /// Lines by file, the longest first; tests, examples and benchmarks are files, too.
+    /// Number of lines of each file, the longest first. Tests, examples and benchmarks are included.
     lengths: Vec<(usize, PathBuf)>,
     long_lines: usize,
-    /// Files that import each other, directly or by others.
+    /// Circles of files that import each other, directly or through others.
     files: Vec<Vec<String>>,
-    /// Folders (and files beside them) that import each other, though none of their files do.
+    /// Circles of folders (and files beside them) that import each other, although none of their files do.
     folders: Vec<Vec<String>>,
 }
 
@@ -98,7 +98,7 @@ impl Layout {
         Ok(Self { name, lengths, long_lines, files, folders })
     }
 
-    /// What is wrong, in a line each.
+    /// Returns what is wrong, one line for each fault.
     fn faults(&self) -> Vec<String> {
         let text = |what: &str, circle: &Vec<String>| {
             format!("{}: a circle of {} {what}: {}", self.name, circle.len(), circle.join(", "))
@@ -108,7 +108,7 @@ impl Layout {
     }
 }
 
-/// The circles of a crate's files, and those of its folders that no circle of files explains.
+/// Returns the circles of a crate's files, and those circles of its folders that no circle of files explains.
 fn circles(read: &modules::Crate) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
     let graph = graph::imports(read);
     let paths: Vec<&[String]> = read.files.iter().map(|(_, module)| module.as_slice()).collect();
@@ -116,7 +116,7 @@ fn circles(read: &modules::Crate) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
     let files: Vec<Vec<String>> =
         of_files.iter().map(|circle| circle.iter().map(|file| shown(paths[*file])).collect()).collect();
 
-    // Arrows between what lies side by side in one folder, by that folder.
+    // For each folder, the arrows between the files and folders directly in it.
     let mut beside: BTreeMap<&[String], BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
     for (from, targets) in &graph {
         for to in targets {
@@ -125,7 +125,7 @@ fn circles(read: &modules::Crate) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
             }
             let (from, to) = (paths[*from], paths[*to]);
             let shared = from.iter().zip(to).take_while(|(from, to)| from == to).count();
-            // What a folder's own file defines belongs to the folder: no arrow leads out of it or up to it.
+            // The definitions in a folder's own file belong to the folder: no arrow leads out of it or up to it.
             let (Some(from_name), Some(to_name)) = (from.get(shared), to.get(shared)) else { continue };
             beside.entry(&from[..shared]).or_default().entry(from_name).or_default().insert(to_name);
         }
@@ -138,12 +138,12 @@ fn circles(read: &modules::Crate) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
     (files, folders.collect())
 }
 
-/// A module by its path, as in `kafka/sink`.
+/// Returns the path of a module as text, as in `kafka/sink`.
 fn shown(module: &[String]) -> String {
     if module.is_empty() { "the root".to_owned() } else { module.join("/") }
 }
 
-/// The Rust files of a folder and all below, if there is one.
+/// Adds the Rust files of a folder and of all folders below, if the folder exists.
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     if !folder.exists() {
         return Ok(());
@@ -159,13 +159,13 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// How many crates cargo compiles for this, ours among them.
+/// Returns the number of crates that cargo compiles for these arguments, including those of the workspace.
 fn compiled(choice: &[&str]) -> Result<usize> {
     let arguments = ["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p}"];
     let output = cargo().args(arguments).args(choice).output().context("cannot start cargo tree")?;
     ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;
-    // A crate that is met again is marked so.
+    // Cargo marks a crate that is listed again with `(*)`.
     let packages = text.lines().map(|line| line.trim_end_matches(" (*)")).filter(|line| !line.is_empty());
     Ok(packages.collect::<BTreeSet<_>>().len())
 }

@@ -1,4 +1,5 @@
-//! The modules of a crate: which file each lies in, what it defines, imports and mentions. Code of tests is left out.
+//! The modules of a crate: the file of each, and the names that it defines, imports and mentions. Code of tests is left
+//! out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,31 +8,31 @@ use anyhow::{Context, Result, bail};
 
 use super::tokens::{Token, tokens};
 
-/// The modules that lie in files or inside of others; the first is the crate's root.
+/// The modules of a crate, in their own files or inside others. The first is the crate's root.
 #[derive(Default)]
 pub struct Crate {
     pub modules: Vec<Module>,
-    /// The files, and the path of the module that each is.
+    /// The files, each with the path of its module.
     pub files: Vec<(PathBuf, Vec<String>)>,
 }
 
 #[derive(Default)]
 pub struct Module {
     pub parent: Option<usize>,
-    /// The place of its file among the crate's.
+    /// Index of the module's file in [`Crate::files`].
     pub file: usize,
     pub children: BTreeMap<String, usize>,
     pub defined: BTreeSet<String>,
     pub imports: Vec<Import>,
-    /// Paths in code, as in `position::encode(…)`.
+    /// The paths in code, as in `position::encode(…)`.
     pub paths: Vec<Vec<String>>,
-    /// Every name that code mentions, imports aside.
+    /// Every name that code mentions, without imports.
     pub mentioned: BTreeSet<String>,
 }
 
 /// One name of a `use`.
 pub struct Import {
-    /// None for `*`.
+    /// The imported name; `None` for `*`.
     pub name: Option<String>,
     pub path: Vec<String>,
     pub public: bool,
@@ -45,7 +46,7 @@ pub fn read(root: &Path) -> Result<Crate> {
     Ok(found)
 }
 
-/// Reads a file, which is the module of this path. Modules that it declares lie in `folder`.
+/// Reads a file, whose module has the path `name`. The files of modules that it declares are in `folder`.
 fn file(found: &mut Crate, path: &Path, folder: &Path, parent: Option<usize>, name: Vec<String>) -> Result<usize> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let module = found.modules.len();
@@ -63,7 +64,7 @@ struct Reader<'a> {
     folder: &'a Path,
 }
 
-/// What the attributes before an item say of it.
+/// The facts that the attributes before an item state about it.
 #[derive(Default)]
 struct Attributes {
     is_test: bool,
@@ -113,7 +114,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads what begins with a name: an import, a module, a definition, or a path in code.
+    /// Reads a part that begins with a name: an import, a module, a definition, or a path in code.
     fn word(&mut self, word: &str, module: usize, depth: usize, attributes: &Attributes) -> Result<()> {
         let named = self.name(1).map(str::to_owned);
         match (word, named) {
@@ -156,7 +157,7 @@ impl Reader<'_> {
         [&["crate".to_owned()], path.as_slice(), &[name.to_owned()]].concat()
     }
 
-    /// A name, and all that follows it after `::`.
+    /// Reads a name, and all names that follow it after `::`.
     fn path(&mut self, first: &str, module: usize) {
         let goes_on = self.at > 0 && self.tokens.get(self.at - 1) == Some(&Token::PathSeparator);
         let mut path = vec![first.to_owned()];
@@ -174,7 +175,7 @@ impl Reader<'_> {
         }
     }
 
-    /// If `pub` or `pub(…)` stands before this.
+    /// Returns whether the current token comes after `pub` or `pub(…)`.
     fn is_public(&self) -> bool {
         let before = self.tokens.get(..self.at).unwrap_or_default();
         let end = match before.last() {
@@ -184,7 +185,7 @@ impl Reader<'_> {
         end > 0 && before.get(end - 1) == Some(&Token::Name("pub".to_owned()))
     }
 
-    /// The names of a `use`, from here to behind its `;` (or, in a group, to its `,` or `}`).
+    /// Reads the names of a `use`, from here to after its `;` (or, in a group, to its `,` or `}`).
     fn imports(&mut self, prefix: &[String], public: bool, imports: &mut Vec<Import>) -> Result<()> {
         let mut path = prefix.to_vec();
         let mut name = None;
@@ -222,7 +223,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A module inside of this one, or in a file of its own.
+    /// Reads a module inside this one, or in a file of its own.
     fn child(&mut self, parent: usize, name: String) -> Result<()> {
         let is_inline = self.mark(2, '{');
         self.at += 3;
@@ -244,7 +245,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// From `#` to behind `]`.
+    /// Reads an attribute, from `#` to after `]`.
     fn attribute(&mut self, attributes: &mut Attributes) {
         let start = self.at;
         self.at += if self.mark(1, '!') { 2 } else { 1 };
@@ -258,7 +259,7 @@ impl Reader<'_> {
         attributes.is_exported |= words == ["macro_export"];
     }
 
-    /// From an opening bracket to behind the one that closes it.
+    /// Skips a group, from an opening bracket to after the one that closes it.
     fn skip_group(&mut self) {
         let mut depth = 0_usize;
         while let Some(token) = self.tokens.get(self.at) {
@@ -276,7 +277,8 @@ impl Reader<'_> {
         }
     }
 
-    /// An item, or what is one line of a struct or a function: to its `;`, its block, or its `,` where commas separate.
+    /// Skips an item, a field of a struct or a statement of a function: to the end of its `;` or block, or to its `,`
+    /// where commas separate.
     fn skip_item(&mut self) {
         while self.mark(0, '#') {
             self.attribute(&mut Attributes::default());

@@ -1,8 +1,8 @@
-//! The reader finds planted circles, is not misled by what is none, and no crate of the workspace has one.
+//! Tests that the reader finds planted circles and only real ones, and that no crate of the workspace has a circle.
 
 use super::*;
 
-/// A crate of these files, in a folder of its own.
+/// Creates and reads a crate of these files, in a folder of its own.
 fn planted(name: &str, files: &[(&str, &str)]) -> Result<modules::Crate> {
     let folder = std::env::temp_dir().join(format!("tidemill-layout-{}-{name}", std::process::id()));
     for (path, text) in files {

@@ -1,6 +1,6 @@
-//! The tokens of a Rust file, as far as a reader of imports needs them: comments and the insides of literals are gone.
+//! The tokens of a Rust file, as far as a reader of imports needs them: without comments and the contents of literals.
 
-/// A token. `::` is one, every other mark is a token of its own.
+/// A token. `::` is one token; every other mark is a token of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Token {
     Name(String),
@@ -57,7 +57,7 @@ impl Reader {
         }
     }
 
-    /// Block comments nest.
+    /// Skips a block comment, and the block comments nested in it.
     fn block_comment(&mut self) {
         let mut depth = 0_usize;
         while let Some(first) = self.peek(0) {
@@ -76,7 +76,7 @@ impl Reader {
         }
     }
 
-    /// From the opening quote to behind the closing one.
+    /// Reads a string, from the opening quote to after the closing one.
     fn string(&mut self) {
         self.at += 1;
         while let Some(c) = self.peek(0) {
@@ -88,7 +88,7 @@ impl Reader {
         self.push(Token::Literal, 0);
     }
 
-    /// From the first `#` or quote to behind the last one.
+    /// Reads a raw string, from the first `#` or quote to after the last one.
     fn raw_string(&mut self) {
         let hashes = self.chars.iter().skip(self.at).take_while(|c| **c == '#').count();
         self.at += hashes + 1;
@@ -115,7 +115,7 @@ impl Reader {
         }
     }
 
-    /// A name, or the letters before a string: `r"…"`, `br#"…"#`, `c"…"`; `r#type` is the name `type`.
+    /// Reads a name, or the letters before a string: `r"…"`, `br#"…"#`, `c"…"`. `r#type` is the name `type`.
     fn name(&mut self) {
         let start = self.at;
         self.skip_while(|c| c.is_alphanumeric() || c == '_');

@@ -1,10 +1,10 @@
-//! What one worker changed in one epoch, in memory.
+//! The changes of one worker in one epoch, in memory.
 
 use std::collections::BTreeMap;
 
 use super::ops::Ops;
 
-/// What one worker changed in one epoch.
+/// The changes of one worker in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
     pub(super) epoch: u64,
@@ -14,19 +14,19 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// An empty delta.
+    /// Creates an empty delta.
     #[must_use]
     pub fn new(epoch: u64, worker: u32) -> Self {
         Self { epoch, worker, blobs: BTreeMap::new(), sections: BTreeMap::new() }
     }
 
-    /// The epoch it is of.
+    /// Returns the epoch of the changes.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Sets a small value that is written whole each epoch: a source's position, staged output.
+    /// Sets a blob: a small value that every epoch writes completely, such as a source's position or staged output.
     pub fn set_blob(&mut self, name: String, value: Vec<u8>) {
         self.blobs.insert(name, value);
     }
@@ -35,7 +35,8 @@ impl Delta {
         self.sections.insert(state, ops);
     }
 
-    /// What a program with other names reads of it: each state by the name that `name` gives it, or not at all.
+    /// Renames the states of the delta, for a program with other names: each state gets the name that `name` returns,
+    /// or is removed if that is `None`.
     pub(crate) fn with_names(mut self, name: impl Fn(&str) -> Option<String>) -> Self {
         let sections = std::mem::take(&mut self.sections).into_iter();
         self.sections = sections.filter_map(|(state, ops)| Some((name(&state)?, ops))).collect();
@@ -51,7 +52,7 @@ impl Delta {
         self.sections.iter().map(|(state, ops)| (state.as_str(), ops))
     }
 
-    /// Bytes of changes.
+    /// Returns the size of the encoded changes of all states, in bytes.
     #[must_use]
     pub fn ops_len(&self) -> usize {
         self.sections.values().map(Ops::len).sum()

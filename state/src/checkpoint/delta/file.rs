@@ -1,4 +1,4 @@
-//! A delta as the bytes of its file.
+//! The file format of a delta: encoding and decoding.
 
 use std::borrow::Cow;
 
@@ -8,14 +8,14 @@ use super::old;
 use super::ops::Ops;
 
 const MAGIC: &[u8; 8] = b"TMDELTA2";
-/// What is in front of the body.
+/// Number of bytes before the body.
 const HEAD_BYTES: usize = 16;
 
-/// A file in pieces: what is large is written from where it is.
+/// A delta's file in pieces, so that large parts are written without a copy.
 pub(super) struct DeltaFile<'a> {
     pieces: Vec<Cow<'a, [u8]>>,
     pub(super) len: u64,
-    /// Of all of it.
+    /// Checksum of the whole file.
     pub(super) crc32: u32,
 }
 
@@ -61,7 +61,7 @@ impl<'a> DeltaFile<'a> {
 #[derive(Default)]
 struct Pieces<'a> {
     done: Vec<Cow<'a, [u8]>>,
-    /// What is small is copied together.
+    /// The piece into which small parts are copied.
     small: Vec<u8>,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// The delta of a file, or what is wrong with the file and where.
+/// Returns the delta in a file, or a text that says what is wrong with the file and where.
 pub(super) fn decode(bytes: &[u8]) -> Result<Delta, String> {
     let mut file = Reader(bytes);
     let magic = file.array::<8>();
@@ -113,7 +113,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Delta, String> {
     })
 }
 
-/// What a body consists of, where it lies.
+/// The parts of a body, borrowed from its bytes.
 struct Parts<'a> {
     epoch: u64,
     worker: u32,

@@ -1,13 +1,14 @@
-//! Lengths and numbers in deltas: seven bits a byte, the lowest first, so that no length is too large to be written.
+//! The encoding of lengths and numbers in deltas: seven bits per byte, the lowest first, so that any length can be
+//! written.
 
-/// A number as it is written.
+/// A number in encoded form.
 pub(crate) struct Encoded {
     bytes: [u8; Self::MOST],
     len: usize,
 }
 
 impl Encoded {
-    /// As many bytes as 64 bits take.
+    /// Maximum number of bytes, which a number of 64 bits takes.
     const MOST: usize = 10;
 
     pub(crate) fn of(mut number: u64) -> Self {
@@ -34,16 +35,17 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(Encoded::of(number).as_slice());
 }
 
-/// Appends bytes, their length in front.
+/// Appends bytes, after their length.
 pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     push_number(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// Appends what `write` writes, its length in front. Returns the length. What `write` fails at leaves nothing.
+/// Appends the bytes that `write` writes, after their length. Returns the length. If `write` fails, nothing is
+/// appended.
 pub(crate) fn push_with<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<usize, E> {
     let at = out.len();
-    // Most values are short: one byte for the length, and nothing is moved.
+    // One byte is reserved for the length: most values are short, and then nothing is moved.
     out.push(0);
     if let Err(error) = write(out) {
         out.truncate(at);
@@ -53,7 +55,7 @@ pub(crate) fn push_with<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -
     let encoded = Encoded::of(len as u64);
     let content = at + encoded.len;
     if content > at + 1 {
-        // Room for the rest of the length, by moving the content on.
+        // A longer length needs more room, so the content is moved back.
         out.resize(content + len, 0);
         out.copy_within(at + 1..at + 1 + len, content);
     }
@@ -61,8 +63,8 @@ pub(crate) fn push_with<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -
     Ok(len)
 }
 
-/// Takes numbers and bytes off the front of what was written. Whatever the bytes are, it neither panics nor asks for
-/// more memory than they have.
+/// A reader that takes numbers and bytes off the front of encoded bytes. For any input it neither panics nor allocates
+/// more memory than the input has.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
@@ -73,7 +75,7 @@ impl<'a> Reader<'a> {
         Some(*array)
     }
 
-    /// A number; `None` when it is cut, has more than 64 bits, or is written longer than it has to be.
+    /// Takes a number. Returns `None` if it is cut off, has more than 64 bits, or has more bytes than it needs.
     pub(crate) fn number(&mut self) -> Option<u64> {
         let (mut number, mut rest) = (0, self.0);
         for shift in (0..u64::BITS).step_by(7) {
@@ -114,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// Numbers around the powers of two, where something might be cut.
+    /// Generates numbers around the powers of two, where bits might be lost.
     fn numbers() -> impl Strategy<Value = u64> {
         (0..=64_u32, -2..=2_i64)
             .prop_map(|(bits, off)| 1_u64.checked_shl(bits).unwrap_or(0).wrapping_add(off.cast_unsigned()))

@@ -1,4 +1,4 @@
-//! Deltas as 0.1.0 wrote them before lengths could be larger than 32 bits: read, never written.
+//! The old format of deltas, from 0.1.0 before lengths could have more than 32 bits. It is read, but never written.
 //!
 //! ```text
 //! body     [epoch u64][worker u32]
@@ -16,7 +16,7 @@ use super::ops::Ops;
 
 pub(super) const MAGIC: &[u8; 8] = b"TMDELTA1";
 
-/// Reads a body; `None` when it is not one.
+/// Reads the body of a delta. Returns `None` if the bytes are not one.
 pub(super) fn decode_body(body: &[u8]) -> Option<Delta> {
     let mut body = Reader(body);
     let epoch = long(&mut body)?;

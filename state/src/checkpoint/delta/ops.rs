@@ -5,58 +5,60 @@
 //! 4 delete elements [row][from][to]                  5 put elements [row][from][number of values] { [value] } …
 //! (keys and values with their length in front; lengths and numbers as in `lengths.rs`)
 //! ```
-//! Keys are rows as in `codec.rs`, whose length is checked where they are made; every key of a range is in one key group.
+//! Keys are row keys as in `codec.rs`, whose length is checked where they are encoded. All keys of a range are in one
+//! key group.
 
 use super::lengths::{Reader, push_bytes, push_number, push_with};
 use crate::codec::{DecodeError, row_too_long};
 
-/// What the sequence number of an element adds to its list's row key.
+/// Number of bytes that the sequence number of an element adds to its list's row key.
 const SEQUENCE_BYTES: usize = 8;
 
-/// One change of one row.
+/// A change of one row, or of several rows that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op<'a> {
-    /// The row now has this value.
+    /// Sets the value of a row.
     Put {
         /// Row key.
         key: &'a [u8],
         /// Encoded value.
         value: &'a [u8],
     },
-    /// The row is gone.
+    /// Deletes a row.
     Delete {
         /// Row key.
         key: &'a [u8],
     },
-    /// All rows from `from` up to and without `to` are gone.
+    /// Deletes all rows from `from` up to, and without, `to`.
     DeleteRange {
         /// First row key.
         from: &'a [u8],
-        /// Row key after the last.
+        /// Row key after the last one.
         to: &'a [u8],
     },
-    /// These elements were appended to a list: one row each.
+    /// Appends elements to a list, one row each.
     PutElements {
         /// Row key of the list, without a sequence number.
         row: &'a [u8],
-        /// Sequence number of the first.
+        /// Sequence number of the first element.
         from: u64,
-        /// Their encoded values.
+        /// Encoded values of the elements.
         values: EncodedElements<'a>,
     },
-    /// These elements of a list are gone. Not a range of rows: RocksDB reads slowly where many were deleted.
+    /// Deletes elements of a list, row by row. It is not a range of rows, because RocksDB reads slowly where many
+    /// ranges were deleted.
     DeleteElements {
         /// Row key of the list, without a sequence number.
         row: &'a [u8],
-        /// First sequence number.
+        /// Sequence number of the first element.
         from: u64,
-        /// Sequence number after the last.
+        /// Sequence number after that of the last element.
         to: u64,
     },
 }
 
 impl<'a> Op<'a> {
-    /// The row key, or the first of a range.
+    /// Returns the row key, the first key of a range, or the row key of a list.
     #[must_use]
     pub fn key(&self) -> &'a [u8] {
         match self {
@@ -69,7 +71,7 @@ impl<'a> Op<'a> {
     }
 }
 
-/// The encoded values of some elements, one after the other.
+/// An iterator over the encoded values of a list's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodedElements<'a>(&'a [u8]);
 
@@ -84,7 +86,7 @@ impl<'a> Iterator for EncodedElements<'a> {
     }
 }
 
-/// The changes of one state, encoded one after the other.
+/// The encoded changes of one state, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ops(Vec<u8>);
 
@@ -95,7 +97,7 @@ impl Ops {
     const DELETE_ELEMENTS: u8 = 4;
     const PUT_ELEMENTS: u8 = 5;
 
-    /// Adds a put. Nothing is added where the row is too long to be kept.
+    /// Adds a put. If the row is too long to be kept, nothing is added.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
         fits(key.len(), value.len())?;
         self.0.push(Self::PUT);
@@ -104,7 +106,7 @@ impl Ops {
         Ok(())
     }
 
-    /// Adds a put whose value is written by `value`.
+    /// Adds a put, whose value is written by `value`.
     pub(crate) fn put_with(
         &mut self,
         key: &[u8],
@@ -117,7 +119,7 @@ impl Ops {
         })
     }
 
-    /// Adds the elements of a list from sequence number `from` on; `value` writes each.
+    /// Adds elements of a list, whose sequence numbers begin with `from`. `value` writes each of them.
     pub(crate) fn put_elements<V>(
         &mut self,
         row: &[u8],
@@ -167,7 +169,7 @@ impl Ops {
         added
     }
 
-    /// The changes in order; `None` in the place of one that cannot be read.
+    /// Returns the changes in order. A change that cannot be read is `None`, and ends the iteration.
     pub fn iter(&self) -> impl Iterator<Item = Option<Op<'_>>> {
         let mut rest = self.0.as_slice();
         std::iter::from_fn(move || {
@@ -179,7 +181,7 @@ impl Ops {
         })
     }
 
-    /// The changes as they were read; `None` when one of them cannot be.
+    /// Reads encoded changes. Returns `None` if one of them cannot be read.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let ops = Self(bytes.to_vec());
         let readable = ops.iter().all(|op| op.is_some());
@@ -190,13 +192,13 @@ impl Ops {
         &self.0
     }
 
-    /// Encoded size.
+    /// Returns the encoded size in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing changed.
+    /// Returns whether there are no changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -214,7 +216,7 @@ fn read_op<'a>(tag: u8, reader: &mut Reader<'a>) -> Option<Op<'a>> {
         Ops::DELETE_RANGE => Op::DeleteRange { from: reader.bytes()?, to: reader.bytes()? },
         Ops::PUT_ELEMENTS => {
             let (row, from, count) = (reader.bytes()?, reader.number()?, reader.number()?);
-            // There is a sequence number after the last.
+            // The sequence number after the last one must exist as well.
             from.checked_add(count)?;
             let all = reader.0;
             for _ in 0..count {

@@ -1,4 +1,4 @@
-//! Deltas in the checkpoint store: a file each, which manifests name.
+//! Deltas in the checkpoint store: each is a file that manifests name.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use super::file::{self, DeltaFile};
 use crate::checkpoint::store::CheckpointStore;
 use crate::error::StateError;
 
-/// A delta file as a manifest names it.
+/// A delta's file, as listed in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeltaEntry {
-    /// The epoch it is of.
+    /// Epoch of the delta.
     pub epoch: u64,
-    /// Its name in the checkpoint store.
+    /// Name of the file in the checkpoint store.
     pub file: String,
-    /// Its length in bytes.
+    /// Length of the file in bytes.
     pub len: u64,
-    /// Checksum of the whole file.
+    /// Checksum (crc32) of the whole file.
     pub crc32: u32,
 }
 
 impl Delta {
-    /// Writes the file.
+    /// Writes the delta to a file in the store. Returns its entry for a manifest.
     ///
     /// # Errors
-    /// When the store cannot take it.
+    /// When the store cannot write it.
     pub fn store(&self, store: &dyn CheckpointStore, incarnation: u64) -> Result<DeltaEntry, StateError> {
         let file = format!("deltas/{:020}-w{:03}-{incarnation:016x}.delta", self.epoch, self.worker);
         let encoded = DeltaFile::of(self);
@@ -34,22 +34,23 @@ impl Delta {
         Ok(DeltaEntry { epoch: self.epoch, file, len: encoded.len, crc32: encoded.crc32 })
     }
 
-    /// Writes it under a name of its own. Returns the length of the file.
+    /// Writes the delta under the name `file`. Returns the length of the file.
     pub(crate) fn put(&self, store: &dyn CheckpointStore, file: &str) -> Result<u64, StateError> {
         let encoded = DeltaFile::of(self);
         store.put_pieces(file, &encoded.pieces())?;
         Ok(encoded.len)
     }
 
-    /// Reads what [`put`](Self::put) wrote.
+    /// Reads a file that [`put`](Self::put) wrote.
     pub(crate) fn get(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
         file::decode(&store.get(file)?).map_err(|reason| StateError::Corrupt { file: store.locate(file), reason })
     }
 
-    /// Reads the file that a manifest names.
+    /// Reads the file of a manifest's entry.
     ///
     /// # Errors
-    /// [`StateError::Corrupt`] naming the file when it is not what was written.
+    /// When the store cannot read the file. [`StateError::Corrupt`] with the file's name when the contents are not
+    /// those that were written.
     pub fn load(store: &dyn CheckpointStore, entry: &DeltaEntry) -> Result<Self, StateError> {
         let bytes = store.get(&entry.file)?;
         let corrupt = |reason: String| StateError::Corrupt { file: store.locate(&entry.file), reason };
@@ -64,7 +65,7 @@ impl Delta {
 }
 
 impl DeltaEntry {
-    /// What is wrong with a file of this length and checksum.
+    /// Returns a text that says how a file of this length and checksum differs from the entry.
     pub(crate) fn differs(&self, len: u64, crc32: u32) -> String {
         let Self { len: wanted_len, crc32: wanted, .. } = self;
         if len == *wanted_len {
@@ -75,7 +76,7 @@ impl DeltaEntry {
     }
 }
 
-/// The blobs of a stored delta, by name.
+/// Returns the blobs of a stored delta, by name.
 ///
 /// # Errors
 /// As [`Delta::load`].

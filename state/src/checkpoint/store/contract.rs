@@ -1,4 +1,4 @@
-//! What a place for checkpoints does.
+//! The contract of a checkpoint store.
 
 use std::path::Path;
 
@@ -9,41 +9,41 @@ use crate::error::StateError;
 /// A file of a base snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseFile {
-    /// Its name within the snapshot.
+    /// Name of the file within the snapshot.
     pub name: String,
-    /// Its length in bytes.
+    /// Length of the file in bytes.
     pub len: u64,
 }
 
-/// A base snapshot as a manifest names it.
+/// A base snapshot, as listed in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseEntry {
-    /// The epoch whose state it holds.
+    /// Epoch at whose end the snapshot was taken.
     pub epoch: u64,
-    /// Its folder in the checkpoint store.
+    /// Folder of the snapshot in the checkpoint store.
     pub dir: String,
-    /// Its files.
+    /// The files of the snapshot.
     pub files: Vec<BaseFile>,
 }
 
-/// A place for checkpoints. What a call has written is durable when it returns.
+/// A store for checkpoints. Data that a call has written is durable when the call returns.
 pub trait CheckpointStore: Send + Sync {
-    /// Creates a file; never replaces one.
+    /// Creates a file, and never replaces one.
     ///
     /// # Errors
-    /// [`StateError::Fenced`] when it exists.
+    /// [`StateError::Fenced`] when the file exists.
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StateError>;
 
-    /// Writes a file whose name nobody else uses.
+    /// Writes a file whose name no other writer uses.
     ///
     /// # Errors
-    /// When the place cannot take it.
+    /// When the store cannot write it.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StateError>;
 
-    /// As [`put`](Self::put), of bytes that are in several places.
+    /// Writes a file as [`put`](Self::put) does, from pieces that follow each other.
     ///
     /// # Errors
-    /// When the place cannot take it.
+    /// When the store cannot write it.
     fn put_pieces(&self, name: &str, pieces: &[&[u8]]) -> Result<(), StateError> {
         self.put(name, &pieces.concat())
     }
@@ -51,19 +51,19 @@ pub trait CheckpointStore: Send + Sync {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it is not there or not readable.
+    /// When the file is missing or cannot be read.
     fn get(&self, name: &str) -> Result<Vec<u8>, StateError>;
 
-    /// The length of a file, or `None` when it is not there.
+    /// Returns the length of a file in bytes, or `None` if there is no such file.
     ///
     /// # Errors
-    /// When the place cannot be asked.
+    /// When the store cannot be read.
     fn len(&self, name: &str) -> Result<Option<u64>, StateError>;
 
-    /// The length and the checksum (crc32) of a file, or `None` when it is not there.
+    /// Returns the length and the checksum (crc32) of a file, or `None` if there is no such file.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the file cannot be read.
     fn checksum(&self, name: &str) -> Result<Option<(u64, u32)>, StateError> {
         match self.len(name)? {
             None => Ok(None),
@@ -71,38 +71,39 @@ pub trait CheckpointStore: Send + Sync {
         }
     }
 
-    /// Makes sure that this is the place that was opened, and not what another one left there.
+    /// Checks that the store's directory is still the one that was opened: it was not removed, replaced or unmounted.
     ///
     /// # Errors
-    /// [`StateError::Gone`] when it is not.
+    /// [`StateError::Gone`] when it is another one or missing.
     fn check_place(&self) -> Result<(), StateError> {
         Ok(())
     }
 
-    /// The names directly under a folder, sorted.
+    /// Returns the names directly under a folder, sorted.
     ///
     /// # Errors
-    /// When the place cannot be asked.
+    /// When the store cannot be read.
     fn list(&self, folder: &str) -> Result<Vec<String>, StateError>;
 
-    /// Deletes a file or folder; one that is not there is no error.
+    /// Deletes a file or folder. A missing one is no error.
     ///
     /// # Errors
-    /// When the place refuses.
+    /// When the store refuses.
     fn delete(&self, name: &str) -> Result<(), StateError>;
 
-    /// Takes over a local folder as a base snapshot.
+    /// Moves a local folder into the store, as a base snapshot. Returns its files.
     ///
     /// # Errors
-    /// When the place cannot take it.
+    /// When the store cannot write it.
     fn adopt(&self, name: &str, folder: &Path) -> Result<Vec<BaseFile>, StateError>;
 
-    /// Brings a base snapshot to a new local folder, where RocksDB may go on from it.
+    /// Copies a base snapshot to a new local folder, where RocksDB can continue from it. Files that RocksDB never
+    /// changes may be shared instead of copied.
     ///
     /// # Errors
-    /// When a file is not there or cannot be brought.
+    /// When a file is missing or cannot be copied.
     fn fetch(&self, base: &BaseEntry, folder: &Path) -> Result<(), StateError>;
 
-    /// Where a name is, for messages.
+    /// Returns the full path of a name, for messages.
     fn locate(&self, name: &str) -> String;
 }

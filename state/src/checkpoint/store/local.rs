@@ -1,4 +1,4 @@
-//! Checkpoints in a folder of a file system.
+//! A checkpoint store in a folder of a file system.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind as IoKind, Read, Write};
@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::contract::{BaseEntry, BaseFile, CheckpointStore};
 use crate::error::StateError;
 
-/// Checkpoints in a folder of a local (or network) file system.
+/// A checkpoint store in a folder of a local (or network) file system.
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,
-    /// The folder that was opened. Some file systems give a folder another inode number once nobody holds it.
+    /// The folder that was opened. It stays open, because some file systems change the inode number of a folder that
+    /// nobody has open.
     opened: File,
     temporaries: AtomicU64,
 }
@@ -22,7 +23,7 @@ impl LocalStore {
     /// Opens or creates the folder.
     ///
     /// # Errors
-    /// When it cannot be created.
+    /// When the folder cannot be created or opened.
     pub fn open(root: &Path) -> Result<Self, StateError> {
         for folder in ["manifests", "deltas", "bases", "local"] {
             let folder = root.join(folder);
@@ -36,14 +37,16 @@ impl LocalStore {
         self.root.join(name)
     }
 
-    /// Writes `path`. Where somebody has removed its folder meanwhile, that is made anew and it is written again.
+    /// Writes the file `path` by `write`. If its folder was removed meanwhile, creates the folder again and writes once
+    /// more.
     fn within_folder<T>(&self, path: &Path, write: impl Fn() -> Result<T, StateError>) -> Result<T, StateError> {
         match write() {
             Err(error) if error.is_not_found() => {
-                // Not where the whole place is gone: a volume that is not mounted, for one, is no place for checkpoints.
+                // The folder is not created if the whole store is gone: under a mount point without its volume, for
+                // example, nothing may be written.
                 self.check_place()?;
                 let folder = path.parent().unwrap_or(path);
-                // Of a base snapshot it is made with its first file.
+                // The folder of a base snapshot is created with its first file, so a missing one needs no warning.
                 if folder.parent() == Some(&*self.root) {
                     tracing::warn!(folder = %folder.display(), "a folder of checkpoints was removed while the job runs: it is made anew");
                 }
@@ -55,16 +58,16 @@ impl LocalStore {
         }
     }
 
-    /// Writes a temporary file next to where `name` will be, durably.
+    /// Writes a temporary file in the folder where `name` will be, and makes it durable.
     fn write_temporary(&self, name: &str, pieces: &[&[u8]]) -> Result<PathBuf, StateError> {
         let n = self.temporaries.fetch_add(1, Ordering::Relaxed);
         let path = self.path(&format!("{name}.{}-{n}.tmp", std::process::id()));
-        // Small pieces are written together, large ones from where they are.
+        // Small pieces are buffered and written together, large ones are written without a copy.
         let mut file = BufWriter::new(File::create(&path).map_err(StateError::io("create", &path))?);
         let mut written = pieces.iter().try_for_each(|piece| file.write_all(piece));
         written = written.and_then(|()| file.flush()).and_then(|()| file.get_ref().sync_data());
         written.map_err(|source| {
-            // A full disk: do not keep the half that fitted.
+            // After a failed write, on a full disk for example, the incomplete file is removed.
             drop(fs::remove_file(&path));
             StateError::Io { what: "write", path: path.clone(), source }
         })?;
@@ -82,7 +85,7 @@ impl CheckpointStore for LocalStore {
         let path = self.path(name);
         self.within_folder(&path, || {
             let temporary = self.write_temporary(name, &[bytes])?;
-            // A hard link is the create-only put of a file system: unlike a rename it never replaces.
+            // A hard link is the create-only put of a file system: unlike a rename it never replaces a file.
             let linked = fs::hard_link(&temporary, &path);
             fs::remove_file(&temporary).map_err(StateError::io("remove", &temporary))?;
             linked.map_err(|source| match source.kind() {
@@ -156,7 +159,7 @@ impl CheckpointStore for LocalStore {
             names.collect()
         };
         let mut names = match list() {
-            // Somebody removed it: the next file that is written makes it anew.
+            // The folder was removed: the next file that is written creates it again.
             Err(e) if e.kind() == IoKind::NotFound => self.check_place().map(|()| Vec::new())?,
             listed => listed.map_err(StateError::io("list", &path))?,
         };
@@ -180,7 +183,7 @@ impl CheckpointStore for LocalStore {
         for entry in fs::read_dir(folder).map_err(io("list"))? {
             let entry = entry.map_err(io("list"))?;
             let path = entry.path();
-            // SST files were made durable by RocksDB; the small ones beside them were just written.
+            // RocksDB has made the SST files durable, but the small files beside them were just written.
             File::open(&path).and_then(|f| f.sync_data()).map_err(StateError::io("make durable", &path))?;
             let len = entry.metadata().map_err(io("look at"))?.len();
             files.push(BaseFile { name: entry.file_name().to_string_lossy().into_owned(), len });
@@ -196,7 +199,7 @@ impl CheckpointStore for LocalStore {
         fs::create_dir_all(folder).map_err(StateError::io("create", folder))?;
         for file in &base.files {
             let (from, to) = (self.path(&base.dir).join(&file.name), folder.join(&file.name));
-            // SST files never change and can be shared; RocksDB appends to the others.
+            // SST files never change, so they can be shared by a hard link. RocksDB appends to the others.
             let linked =
                 Path::new(&file.name).extension().is_some_and(|e| e == "sst") && fs::hard_link(&from, &to).is_ok();
             if !linked {
@@ -253,7 +256,7 @@ mod tests {
         assert_eq!(store.checksum("deltas/2").unwrap(), Some(((1 << 20) + 2, crc32fast::hash(&bytes))));
         assert_eq!(store.checksum("deltas/1").unwrap(), None);
         store.check_place().unwrap();
-        // As it is when a volume is no longer mounted: what is there now is another folder.
+        // When a volume is no longer mounted, there is another folder in its place. A rename does the same here.
         fs::rename(&root, scratch.path().join("away")).unwrap();
         let gone = |result: Result<(), StateError>| matches!(result, Err(StateError::Gone { .. }));
         assert!(gone(store.check_place()) && gone(store.put("deltas/3", b"")) && gone(store.list("deltas").map(drop)));

@@ -1,4 +1,4 @@
-//! Checkpoints in memory, for simulations: nothing of a file system is in the way, and nothing outlives the process.
+//! A checkpoint store in memory, for simulations: it needs no file system, and is lost with the process.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::locks;
 
 pub(crate) type Files = BTreeMap<String, Arc<[u8]>>;
 
-/// Checkpoints in memory.
+/// A checkpoint store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     files: Mutex<Files>,
@@ -22,7 +22,7 @@ impl MemoryStore {
         locks::lock(&self.files)
     }
 
-    /// All of it, to be put back with [`of`](Self::of).
+    /// Returns all files, from which [`of`](Self::of) creates the same store.
     #[cfg(test)]
     pub(crate) fn contents(&self) -> Files {
         self.files().clone()
@@ -110,7 +110,7 @@ mod tests {
     use super::super::LocalStore;
     use super::*;
 
-    /// Both kinds of store do the same.
+    /// Checks that both kinds of store behave the same.
     #[test]
     fn memory_does_what_a_folder_does() {
         let scratch = tempfile::tempdir().unwrap();

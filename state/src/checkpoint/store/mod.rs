@@ -1,4 +1,4 @@
-//! Where checkpoints are kept: named files, a create-only put, and base snapshots.
+//! The stores that keep checkpoints: named files, a create-only put, and base snapshots.
 //!
 //! ```text
 //! manifests/{epoch}.json                     the commit of an epoch, or a start's claim: created once, never changed

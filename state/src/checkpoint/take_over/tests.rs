@@ -1,5 +1,5 @@
-//! Runs of a job over one checkpoint directory, in every order of what they do to it: there is one line of history, and
-//! whoever started last goes on.
+//! Tests of several runs of a job with one checkpoint directory, in every order of their calls to the store: there is
+//! one line of history, and the run that started last continues.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn starter(incarnation: u64) -> Starter<'static> {
     Starter { job: "job", key_groups: 128, incarnation, now_ms: 1_764_300_000_000 }
 }
 
-/// A checkpoint with a line of history for its state: who committed what.
+/// Returns a checkpoint whose states are a line of history: which run committed which epoch.
 fn manifest(incarnation: u64, epoch: u64, line: &[String]) -> Manifest {
     let entry = |name: &String| StateEntry {
         name: name.clone(),
@@ -43,17 +43,17 @@ fn line_of(manifest: Option<&Manifest>) -> Vec<String> {
     manifest.into_iter().flat_map(|manifest| manifest.states.iter().map(|state| state.name.clone())).collect()
 }
 
-/// What a run does.
+/// The behaviour of a run.
 #[derive(Clone, Copy, Debug)]
 struct Role {
-    /// Whether it runs already, having committed epoch 1; otherwise it starts.
+    /// Whether the run is already running and has committed epoch 1; otherwise it starts.
     runs: bool,
-    /// Whether its start is refused, before it has changed anything but its claim.
+    /// Whether the start is refused, before it has changed anything but its claim.
     refused: bool,
-    /// Whether it has claimed already when all begin: then it is refused.
+    /// Whether the start has already claimed a number at the beginning of the test; such a start is then refused.
     claimed: bool,
     commits: u64,
-    /// How many checkpoints it keeps.
+    /// Number of checkpoints that the run keeps.
     keeps: usize,
 }
 
@@ -64,41 +64,41 @@ const STARTS: Role = Role { runs: false, refused: false, claimed: false, commits
 enum Event {
     Claimed(usize),
     Withdrew(usize),
-    /// Made visible what came of this line of commits.
+    /// The run published the output of this line of commits.
     Published(usize, Vec<String>),
     Fenced(usize),
 }
 
-fn play(role: Role, who: usize, store: &dyn CheckpointStore, told: &dyn Fn(Event)) -> Result<(), StateError> {
+fn play(role: Role, who: usize, store: &dyn CheckpointStore, emit: &dyn Fn(Event)) -> Result<(), StateError> {
     let incarnation = who as u64 + 1;
     if role.claimed {
-        told(Event::Claimed(who));
+        emit(Event::Claimed(who));
         let found = ManifestFile { number: 2, sha256: String::new() };
         let (claim, gives_up) = (Some(found.number), None);
         Takeover { manifest: None, first_epoch: 3, found, claim, gives_up, incarnation }.withdraw(store)?;
-        told(Event::Withdrew(who));
+        emit(Event::Withdrew(who));
         return Ok(());
     }
     let (first, mut line) = if role.runs {
         (2, vec!["0@1".to_owned()])
     } else {
         let taken = take_over(store, &RestoreFrom::Auto, &starter(incarnation))?;
-        told(Event::Claimed(who));
+        emit(Event::Claimed(who));
         if role.refused {
             taken.withdraw(store)?;
-            told(Event::Withdrew(who));
+            emit(Event::Withdrew(who));
             return Ok(());
         }
         let line = line_of(taken.manifest.as_ref());
-        told(Event::Published(who, line.clone()));
+        emit(Event::Published(who, line.clone()));
         (taken.first_epoch, line)
     };
     for epoch in first..first + role.commits {
         line.push(format!("{who}@{epoch}"));
         match manifest(incarnation, epoch, &line).commit(store) {
-            Ok(()) => told(Event::Published(who, line.clone())),
+            Ok(()) => emit(Event::Published(who, line.clone())),
             Err(StateError::Fenced { .. }) => {
-                told(Event::Fenced(who));
+                emit(Event::Fenced(who));
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -108,7 +108,7 @@ fn play(role: Role, who: usize, store: &dyn CheckpointStore, told: &dyn Fn(Event
     Ok(())
 }
 
-/// The store in which roles play: with a first checkpoint, or empty; and with the claims of those that have claimed.
+/// Creates the store for a test: with a first checkpoint or empty, and with the claims of the roles that have claimed.
 fn stage(roles: &[Role], empty: bool) -> MemoryStore {
     let store = MemoryStore::default();
     if !empty {
@@ -120,7 +120,7 @@ fn stage(roles: &[Role], empty: bool) -> MemoryStore {
     store
 }
 
-/// What came of some roles' playing.
+/// The result of playing some roles.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct End {
     files: BTreeMap<String, Arc<[u8]>>,
@@ -133,7 +133,7 @@ impl End {
     }
 }
 
-/// Checks what came of some roles' playing.
+/// Checks the result of playing some roles.
 fn check_all(store: &MemoryStore, events: &[Event]) {
     check(events);
     let last = take_over(store, &RestoreFrom::Auto, &starter(99)).unwrap();
@@ -149,7 +149,7 @@ fn check(events: &[Event]) {
     let stays = |who: usize| !events.contains(&Event::Withdrew(who));
     for (at, event) in events.iter().enumerate() {
         match event {
-            // Whoever goes on after a start is that start, or a later one.
+            // A run that continues after a start is that start or a later one.
             Event::Claimed(new) if stays(*new) => {
                 let mut going_on = vec![*new];
                 for later in &events[at..] {
@@ -160,7 +160,7 @@ fn check(events: &[Event]) {
                     }
                 }
             }
-            // And it stops only for a later one.
+            // A start is fenced only by a later one.
             Event::Fenced(who) => {
                 let since = events.iter().position(|event| *event == Event::Claimed(*who)).unwrap_or(0);
                 let by_a_later = |event: &Event| matches!(event, Event::Claimed(other) if other != who);
@@ -185,7 +185,7 @@ fn in_every_order_of_a_run_and_a_start_that_is_refused_there_is_one_history() {
     assert!(orders > 1_000_000, "{orders} orders");
 }
 
-/// A start may build on a claim that is withdrawn, and whose number the run commits then.
+/// A start may read a claim that is then withdrawn, and whose number the running job then commits.
 #[test]
 fn in_every_order_of_a_run_a_start_that_withdraws_and_another_start_the_last_goes_on() {
     let roles = [Role { commits: 1, ..RUNS }, Role { claimed: true, ..STARTS }, STARTS];
@@ -193,10 +193,10 @@ fn in_every_order_of_a_run_a_start_that_withdraws_and_another_start_the_last_goe
     assert!(orders > 1_000_000, "{orders} orders");
 }
 
-/// What is followed once stands for all orders that come by: as many, with the same ends, as when each is played in threads.
+/// Orders that are followed together have the same number and the same ends as if each of them is played in threads.
 #[test]
 fn orders_that_are_followed_together_are_those_that_can_be_played() {
-    // Two that run already, over what neither has claimed: what comes of it need not be right.
+    // Two runs that are both running without a claim: the result need not be right.
     let roles = [Role { keeps: 1, ..RUNS }, Role { commits: 1, keeps: 1, ..RUNS }];
     let (followed, played) = (orders::ends_of_every(&roles), turns::ends_of_every(&roles));
     assert!(played.1 > 100 && played.0.len() > 4, "{} orders, {} ends", played.1, played.0.len());
@@ -232,7 +232,7 @@ fn a_claim_goes_on_from_what_was_there_and_says_who_made_it() {
     let store = MemoryStore::default();
     let fresh = take_over(&store, &RestoreFrom::None, &starter(1)).unwrap();
     assert_eq!((fresh.first_epoch, fresh.restored_epoch()), (1, 0));
-    // Also nothing is found in the same place by all.
+    // All processes agree on a fresh start, too, by the file of its claim.
     assert_eq!(follow(&store, &fresh.found).unwrap(), None);
     manifest(1, 1, &["a".to_owned()]).commit(&store).unwrap();
     let next = take_over(&store, &RestoreFrom::Auto, &starter(2)).unwrap();
@@ -241,7 +241,7 @@ fn a_claim_goes_on_from_what_was_there_and_says_who_made_it() {
     let late = manifest(1, 2, &[]).commit(&store).unwrap_err().to_string();
     assert!(late.contains("another run of this job, started at 2025-11-28T03:20:00Z, has taken over"), "{late}");
     assert!(late.contains("its own checkpoint directory"), "{late}");
-    // A start over a start goes on from the same.
+    // A start after a start continues from the same checkpoint.
     let again = take_over(&store, &RestoreFrom::Auto, &starter(3)).unwrap();
     assert_eq!((again.first_epoch, again.restored_epoch()), (4, 1));
     manifest(3, 4, &["b".to_owned()]).commit(&store).unwrap();
@@ -262,7 +262,7 @@ fn going_back_gives_up_later_epochs_only_when_the_start_begins() {
     assert_eq!(follow(&store, &back.found).unwrap(), back.manifest, "it is in the file of epoch 1");
     back.withdraw(&store).unwrap();
     assert_eq!(list_epochs(&store).unwrap(), [1, 2, 3]);
-    // One that died there leaves the newest what it was.
+    // After a start that died at this point, the newest checkpoint is still the same.
     let back = take_over(&store, &RestoreFrom::Epoch(1), &starter(3)).unwrap();
     assert_eq!(auto(4).restored_epoch(), 3);
     assert!(matches!(back.give_up_later(&store), Err(StateError::Fenced { .. })), "the later start goes on");

@@ -1,32 +1,33 @@
-//! Which slots expire when, so that what has expired is found without a look at what lives.
+//! A queue of slots by the time they expire, so that expired entries are found without visiting the live ones.
 //!
 //! ```text
 //! write ──▶ bucket of the time it expires ── time has passed all of the bucket ─▶ due ── a few at each write ─▶ expired?
 //!                 ▲                                                                                              │ no, it was
 //!                 └──────────────────────────────────────────────────────────────────────────────────────────────┘ written since
 //! ```
-//! A slot is listed once, however often it is written: it moves on when its bucket is due. So each write pays for what it
-//! leaves to do, and what waits is as much as lives.
+//! A slot is listed once, however often it is written: when its bucket is due, it moves to the bucket of its new time.
+//! So each write pays for the work that it leaves for later, and the queue is about as long as there are live entries.
 
 use std::collections::BTreeMap;
 
-/// Not in any bucket.
+/// The bucket of a slot that is in no bucket.
 const NOWHERE: i64 = i64::MAX;
 
+/// The slots of a table with a TTL, in buckets by the time they expire.
 pub(super) struct ExpiryQueue {
     /// How long an entry lives after a write.
     after_ms: i64,
-    /// Of a bucket, ms.
+    /// Width of a bucket, in milliseconds.
     width: i64,
     buckets: BTreeMap<i64, Vec<u32>>,
-    /// Of a bucket that time has passed.
+    /// A bucket that time has passed, and its slots that are still to be checked.
     due: (i64, Vec<u32>),
-    /// By slot: its bucket. In others its number counts for nothing.
+    /// The bucket of each slot. If the slot's number is in other buckets as well, it is ignored there.
     listed: Vec<i64>,
 }
 
 impl ExpiryQueue {
-    /// How much longer than its time something may stay: one part in so many.
+    /// Number of buckets per TTL: an entry may stay up to one bucket longer than its TTL before it is due.
     const PARTS: i64 = 32;
 
     pub(super) fn new(after_ms: i64) -> Self {
@@ -38,7 +39,7 @@ impl ExpiryQueue {
         self.after_ms
     }
 
-    /// A slot expires at `expires`, unless it is written again.
+    /// Lists a slot that expires at `expires`, unless it is written again.
     pub(super) fn list(&mut self, number: u32, expires: i64) {
         let (slot, bucket) = (number as usize, expires.div_euclid(self.width));
         if slot >= self.listed.len() {
@@ -50,7 +51,7 @@ impl ExpiryQueue {
         }
     }
 
-    /// A slot that may have expired by `passed`. It is not listed any more.
+    /// Takes out and returns a slot that may have expired by `passed`.
     pub(super) fn next_due(&mut self, passed: i64) -> Option<u32> {
         loop {
             let (bucket, due) = &mut self.due;

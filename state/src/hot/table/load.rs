@@ -1,4 +1,5 @@
-//! From RocksDB into a table: all at its start, as far as memory goes, and one entry where it is asked for.
+//! Loading from RocksDB into a table: all entries at its start, as far as the memory limit allows, and one entry when
+//! it is looked up.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use crate::hot::entry::Entry;
 use crate::ids::KeyGroup;
 use crate::key::Key;
 
-/// An entry while its rows are read.
+/// An entry whose rows are being read.
 struct Loading<E> {
     entry: Option<E>,
     bytes: usize,
@@ -59,7 +60,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(())
     }
 
-    /// A slot for what RocksDB has.
+    /// Creates the slot of an entry that RocksDB has.
     fn loaded_slot(&mut self, hash: u64, key: K, loading: Loading<E>) -> u32 {
         let number = self.new_slot(hash, key, loading.entry);
         if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
@@ -94,7 +95,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(Some(self.loaded_slot(hash, key.clone(), loading)))
     }
 
-    /// The keys that RocksDB has: all of the restored checkpoint, as long as nothing was changed.
+    /// Returns the keys that are stored: all keys of the restored checkpoint, as long as nothing was changed.
     ///
     /// # Errors
     /// When a key cannot be read.
@@ -102,7 +103,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         let (mut keys, mut last) = (Vec::new(), Vec::new());
         self.db.scan(&self.name, &[], |row, _| {
             let (_, key, _) = codec::split_row_key(row).map_err(|e| self.bad_value(row, &e))?;
-            // An entry of several rows has them one after the other.
+            // The rows of an entry come one after the other.
             let entry = codec::entry_of_row(row);
             if last != entry {
                 last.clear();

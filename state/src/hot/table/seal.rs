@@ -1,4 +1,5 @@
-//! From a table into a delta, at the end of an epoch and after it, a slice at a time; and what goes from memory then.
+//! Sealing a table into a delta, at the end of an epoch and after it, a slice at a time; removing expired entries;
+//! evicting.
 
 use smallvec::SmallVec;
 
@@ -12,14 +13,16 @@ use crate::hot::persistent::Persistent;
 use crate::key::Key;
 
 impl<K: Key, E: Entry> HotTable<K, E> {
-    /// Seals a slot of the dirty list, unless it changed meanwhile: then that was done before it did.
+    /// Seals a slot of the dirty list, unless it has changed since the epoch ended: then it was sealed before it
+    /// changed.
     fn seal_listed(&mut self, number: u32, sealing: &mut Sealing) -> Result<(), StateError> {
         let listed = |slot: &Slot<K, E>| slot.dirty_in == sealing.generation;
         if !self.slots.get(number as usize).is_some_and(|slot| slot.as_ref().is_some_and(listed)) {
             return Ok(());
         }
         self.seal_slot(number, sealing)?;
-        // Without the slot a miss is the answer. Not so once RocksDB is asked, which has the old rows for a while.
+        // While the table is complete, a miss means that there is no entry, so the slot is not needed. Otherwise a miss
+        // reads RocksDB, which still has the old rows for a while.
         let gone = matches!(self.slots.get(number as usize), Some(Some(slot)) if slot.entry.is_none());
         if gone && self.complete && !self.memory.is_high() {
             self.forget(number);
@@ -28,7 +31,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(())
     }
 
-    /// Writes what a slot holds as of the end of the sealed epoch.
+    /// Writes the changes of a slot, as of the end of the sealed epoch.
     pub(super) fn seal_slot(&mut self, number: u32, sealing: &mut Sealing) -> Result<(), StateError> {
         let Some(Some(slot)) = self.slots.get_mut(number as usize) else { return Ok(()) };
         slot.dirty_in = CLEAN;
@@ -57,7 +60,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(())
     }
 
-    /// Looks at some slots whose time may have come, and removes what has expired.
+    /// Checks up to `most` slots that may have expired, and removes the entries that have.
     pub(super) fn let_expired_go(&mut self, most: usize) -> Result<(), StateError> {
         for _ in 0..most {
             let Some(expiry) = &mut self.expiry else { return Ok(()) };
@@ -112,11 +115,12 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
         }
     }
 
-    /// The coldest go first (a clock hand over the slots).
+    /// Evicts the coldest entries first, by the clock algorithm: a hand that moves over the slots.
     fn evict(&mut self) {
         let applied = self.db.applied();
         if self.complete && applied < self.forgotten_in {
-            // A miss would find rows that are gone: RocksDB has to hear of that first.
+            // After an eviction a miss reads RocksDB, which still has rows of removed entries until it applies that
+            // epoch.
             return;
         }
         for _ in 0..self.slots.len() * 2 {
@@ -135,10 +139,10 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
 
     fn set_now(&mut self, event_time_ms: i64, processing_time_ms: i64) {
         if let Some(ttl) = self.spec.ttl {
-            // What lives up to the end of time lives through it.
+            // An entry that lives up to the end of time (`i64::MAX`) never expires.
             match ttl.clock {
                 TtlClock::EventTime => self.now = event_time_ms.min(i64::MAX - 1),
-                // It is the same for all keys.
+                // Processing time is the same for all keys, so it has passed for all of them.
                 TtlClock::ProcessingTime => {
                     self.now = processing_time_ms.min(i64::MAX - 1);
                     self.passed = self.now;

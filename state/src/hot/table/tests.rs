@@ -1,4 +1,4 @@
-//! A table against a map: changed, sealed in slices, evicted and read back in any order.
+//! Compares a table with a map: it is changed, sealed in slices, evicted and read back in any order.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,11 +22,11 @@ enum Step {
     Add(u8),
     Remove(u8),
     Read(u8),
-    /// The epoch ends.
+    /// Ends the epoch.
     End,
-    /// So many entries more of it are written.
+    /// Writes this number of further entries of the ended epoch.
     Write(usize),
-    /// RocksDB takes in the next delta, and what it has may be evicted.
+    /// Applies the next delta to RocksDB, and evicts.
     Apply,
 }
 
@@ -49,7 +49,7 @@ fn spec() -> StateSpec {
     StateSpec { name, version: 1, ttl: None, parameters: None }
 }
 
-/// What a table opened on a RocksDB holds.
+/// Returns the contents of a table that is opened on a RocksDB.
 fn stored(db: &Arc<Db>) -> BTreeMap<u8, u32> {
     let groups = KeyGroups::new(4);
     let mut table = ValueTable::<u8, u32>::open(spec(), groups, Arc::clone(db), MemoryUse::new(None)).unwrap();
@@ -60,8 +60,8 @@ fn stored(db: &Arc<Db>) -> BTreeMap<u8, u32> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(soak::times(32)))]
 
-    /// What is read is what was written; and each delta brings RocksDB to the end of its epoch, whatever
-    /// happened while it was written.
+    /// Every read returns what was written, and each delta brings RocksDB to the end of its epoch, whatever happened
+    /// while it was written.
     #[test]
     fn a_table_is_a_map_and_its_epochs_are_cuts(steps in steps(), limit in prop_oneof![Just(None), (300..3000_u64).prop_map(Some)]) {
         let mut worker_state = WorkerState::in_memory(
@@ -80,7 +80,7 @@ proptest! {
         let mirror = Arc::new(Db::in_memory(0).unwrap());
         let mut map: BTreeMap<u8, u32> = BTreeMap::new();
         let mut epoch = 0;
-        // The epoch that is being written, and what it ended with.
+        // The epoch that is being written, and the contents of the table at its end.
         let mut open: Option<(Delta, BTreeMap<u8, u32>)> = None;
         let waiting = RefCell::new(VecDeque::new());
         let check = |delta: Delta, at_end: &BTreeMap<u8, u32>| {
@@ -166,13 +166,13 @@ fn a_ttl_that_is_none_is_refused_by_state_and_value() {
     }
 }
 
-/// What comes in a millisecond: so many new keys, and whether an old one is written again, or removed.
+/// The load of each millisecond: the number of new keys, and whether an old key is written again or removed.
 #[derive(Clone, Copy, Debug)]
 struct Load {
     new_per_ms: u32,
     again: bool,
     removed: bool,
-    /// By how much the watermark is behind, and records behind that may be.
+    /// How far the watermark is behind, and how late records may be.
     behind_ms: i64,
     after_ms: i64,
     epoch_ms: i64,
@@ -194,8 +194,9 @@ fn loads() -> impl Strategy<Value = Load> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(soak::times(24)))]
 
-    /// Memory holds what lives, at any rate of new keys and with epochs of any length: what has expired goes as it comes. Each key
-    /// lives exactly as long as it should, and what is stored is what lives.
+    /// Memory has about as many entries as are live, at any rate of new keys and with epochs of any length: expired
+    /// entries are removed as fast as new ones come. Each key lives exactly as long as it should, and about the live
+    /// keys are stored.
     #[test]
     fn with_a_ttl_memory_holds_what_lives(load in loads()) {
         let Load { new_per_ms, again, removed, behind_ms, after_ms, epoch_ms, durable, clock } = load;
@@ -216,7 +217,7 @@ proptest! {
         let (mut lived, mut most, mut sealed) = (0, 0, 0);
         let whole = 4 * after_ms + 2 * epoch_ms.min(4 * after_ms);
         for now in 0..whole {
-            // Some records are as late as they may be.
+            // Some records are as late as allowed.
             let at = |n: u32| now - i64::from(n) % (behind_ms + 1);
             let write = |key: u32, time: i64, expires: &mut BTreeMap<u32, i64>| {
                 let mut table = table.borrow_mut();
@@ -240,7 +241,7 @@ proptest! {
             states.pass(passed, now);
             expires.retain(|_, expires| *expires > passed);
             lived = lived.max(expires.len());
-            // Of what a delta has and what has expired since, the next one has to say so.
+            // Entries that a delta has stay in memory after they expire, until the next delta has their removal.
             most = most.max(table.borrow().hot_len() - if durable { sealed } else { 0 });
             for key in [next - 1, next / 2, next.saturating_sub(new_per_ms * after_ms as u32)] {
                 table.borrow_mut().set_now(now, now);
@@ -256,7 +257,7 @@ proptest! {
                 sealed = table.borrow().hot_len();
             }
         }
-        // One part in 32 more, and what comes while that is gone through.
+        // Expired entries stay for up to 1/32 of the TTL, and while the queue of due ones is worked off.
         let bound = lived + lived / 16 + new_per_ms as usize * 8 + 64;
         prop_assert!(most <= bound, "{} entries are in memory, {} lived", most, lived);
         if durable {

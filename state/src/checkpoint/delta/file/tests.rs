@@ -1,4 +1,5 @@
-//! Files come out as they went in, at any length; whatever was done to their bytes is told, or harmless.
+//! Tests that files are read as they were written, at any length, and that any change of their bytes is an error or
+//! harmless.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +48,7 @@ impl Change {
         }
     }
 
-    /// As the format of before had it.
+    /// Writes the change in the old format.
     fn add_old(&self, out: &mut Vec<u8>) {
         match self {
             Self::Put(key, value) => {
@@ -148,13 +149,13 @@ fn old_file(blobs: &Blobs, sections: &Sections) -> Vec<u8> {
     with_head_and_checksum(old::MAGIC, &body)
 }
 
-/// Reads everything of it, as a restore does.
+/// Reads the whole delta, as a restore does. Returns the number of rows and changes in it.
 fn walk(delta: &Delta) -> usize {
     let ops = delta.sections.values().flat_map(Ops::iter);
     ops.map(|op| op.map_or(0, |op| if let Op::PutElements { values, .. } = op { values.count() } else { 1 })).sum()
 }
 
-/// More than 32 bits can say, of memory that is never written and so never there.
+/// The output is longer than 32 bits can count. Its memory is never written, so the system never allocates it.
 #[test]
 fn output_of_more_than_4_gib_is_written_and_found_whole() {
     const LARGE: usize = (4 << 30) + 5;
@@ -166,7 +167,7 @@ fn output_of_more_than_4_gib_is_written_and_found_whole() {
     let small: usize =
         file.pieces.iter().map(|piece| if let Cow::Owned(owned) = piece { owned.len() } else { 0 }).sum();
     assert_eq!(file.len, (LARGE + small) as u64);
-    // The file as it lies on a disk, without its zeros.
+    // The file as it would be on a disk; the zeros of the large output need no copy.
     let mut bytes = vec![0; LARGE + small];
     let mut at = 0;
     for piece in &file.pieces {
@@ -233,7 +234,8 @@ proptest! {
         prop_assert!(cut < 8 || reason.contains(&cut.to_string()) || reason.contains("checksum"), "{} at {}", reason, cut);
     }
 
-    /// What no accident makes: the checksum is right, what it is of is not. Lengths may be any.
+    /// The body is forged, which does not happen by accident: the checksum is right, but the body is not. Lengths in it
+    /// may have any value.
     #[test]
     fn a_forged_body_neither_panics_nor_asks_for_more_than_the_file_has(
         (blobs, sections) in contents(), at in any::<prop::sample::Index>(),

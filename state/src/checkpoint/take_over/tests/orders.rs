@@ -1,10 +1,10 @@
-//! Every order in which roles can do what they do to the store, without any thread.
+//! Follows every order in which roles can make their calls to the store, without threads.
 //!
-//! What a role does next depends on nothing but what the store has answered it so far. So it is played again from the front,
-//! gets these answers, and is left where it asks for the next thing: once for each row of answers. Orders that have brought the store and all
-//! roles to the same point, with the same events on the way, go on in the same way and end in the same way, and are followed
-//! once from there. So 340,117,188,369,429 orders of a run and a
-//! start are 25,631 points, and none is left out: the orders are counted.
+//! The next call of a role depends only on the answers that it has got from the store so far. So for each row of
+//! answers the role is played once: from its beginning, with these answers, up to its next call. Orders that have
+//! brought the store and all roles to the same point, with the same events on the way, continue and end in the same
+//! way, so they are followed once from there. In this way 340,117,188,369,429 orders of a run and a start become 25,631
+//! points, and none is left out: the orders are counted.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::checkpoint::store::{BaseEntry, BaseFile};
 
-/// What a role asks of the store.
+/// A call of a role to the store.
 #[derive(Clone, Debug)]
 enum Request {
     PutNew(String, Vec<u8>),
@@ -26,7 +26,7 @@ enum Request {
     Delete(String),
 }
 
-/// What the store says to that.
+/// The store's answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Answer {
     Done,
@@ -58,10 +58,10 @@ impl Answer {
     }
 }
 
-/// Unwinds a role that has asked for something that is not answered yet.
+/// The panic that unwinds a role at its first call without an answer.
 struct Left;
 
-/// A store that gives the answers of before.
+/// A store that repeats given answers.
 struct Replay<'a> {
     answers: &'a [Answer],
     given: Mutex<usize>,
@@ -78,7 +78,7 @@ impl Replay<'_> {
         let Some(answer) = self.answers.get(*given).cloned() else {
             *self.asked.lock().unwrap() = Some(request());
             drop(given);
-            // Without a word of the panic hook.
+            // This panic does not call the panic hook, which would print it.
             resume_unwind(Box::new(Left));
         };
         *given += 1;
@@ -125,12 +125,12 @@ impl CheckpointStore for Replay<'_> {
     }
 }
 
-/// What a role does after some answers.
+/// The next step of a role after some answers.
 struct Next {
-    /// What it asks for; nothing at its end.
+    /// The role's next call; `None` at its end.
     asks: Option<Request>,
-    /// All that it has told of up to there.
-    told: Vec<Event>,
+    /// All events of the role so far.
+    events: Vec<Event>,
 }
 
 /// A role, and its number.
@@ -144,21 +144,22 @@ impl Player {
     fn after(self, answers: &[Answer]) -> Next {
         let Self { role, who } = self;
         let store = Replay { answers, given: Mutex::new(0), asked: Mutex::default() };
-        let told = RefCell::new(Vec::new());
-        let played = catch_unwind(AssertUnwindSafe(|| play(role, who, &store, &|event| told.borrow_mut().push(event))));
+        let events = RefCell::new(Vec::new());
+        let played =
+            catch_unwind(AssertUnwindSafe(|| play(role, who, &store, &|event| events.borrow_mut().push(event))));
         match played {
             Ok(end) => assert!(end.is_ok(), "{end:?} of {self:?}"),
             Err(panic) if panic.is::<Left>() => {}
             Err(panic) => resume_unwind(panic),
         }
-        Next { asks: store.asked.into_inner().unwrap(), told: told.into_inner() }
+        Next { asks: store.asked.into_inner().unwrap(), events: events.into_inner() }
     }
 }
 
-/// What a role was answered: the number of a row of answers in [`Orders::rows`].
+/// The answers that a role has got: the number of a row of answers in [`Orders::rows`].
 type Row = usize;
 
-/// Where all are between two things.
+/// The state of the store and all roles between two calls.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Point {
     files: BTreeMap<String, Arc<[u8]>>,
@@ -166,15 +167,15 @@ struct Point {
     events: Vec<Event>,
 }
 
-/// Gets what came of an order.
+/// A function that gets the result of an order.
 type AtEnd = Box<dyn FnMut(&MemoryStore, &[Event])>;
 
 struct Orders {
     players: Vec<Player>,
-    /// By role: rows of answers, and what it does after each.
+    /// Rows of answers to a role, each with the role's next step after it.
     rows: Vec<(Vec<Answer>, Rc<Next>)>,
     longer: HashMap<(Row, Answer), Row>,
-    /// In how many orders each point is gone on from.
+    /// Number of orders that continue from each point.
     known: HashMap<Point, u128>,
     at_end: AtEnd,
 }
@@ -186,7 +187,7 @@ impl Orders {
         self.rows.len() - 1
     }
 
-    /// Follows every order from a point on. Returns how many there are.
+    /// Follows every order from a point on. Returns the number of orders.
     fn follow(&mut self, point: Point) -> u128 {
         if let Some(orders) = self.known.get(&point) {
             return *orders;
@@ -209,7 +210,7 @@ impl Orders {
             };
             let mut after = Point { files: store.contents(), ..point.clone() };
             after.rows[player] = longer;
-            after.events.extend_from_slice(&self.rows[longer].1.told[next.told.len()..]);
+            after.events.extend_from_slice(&self.rows[longer].1.events[next.events.len()..]);
             orders += self.follow(after);
         }
         if orders == 0 {
@@ -221,25 +222,25 @@ impl Orders {
     }
 }
 
-/// Follows every order in which the roles can play. Returns how many there are.
+/// Follows every order in which the roles can play. Returns the number of orders.
 fn follow_every(roles: &[Role], empty: bool, at_end: impl FnMut(&MemoryStore, &[Event]) + 'static) -> u128 {
     let players = roles.iter().enumerate().map(|(who, role)| Player { role: *role, who }).collect();
     let (rows, longer, known) = (Vec::new(), HashMap::new(), HashMap::new());
     let mut orders = Orders { players, rows, longer, known, at_end: Box::new(at_end) };
     let rows: Vec<Row> = (0..roles.len()).map(|player| orders.row(player, Vec::new())).collect();
-    let events = rows.iter().flat_map(|row| orders.rows[*row].1.told.clone()).collect();
+    let events = rows.iter().flat_map(|row| orders.rows[*row].1.events.clone()).collect();
     let files = stage(roles, empty).contents();
     let count = orders.follow(Point { files, rows, events });
     println!("{count} orders over {} points, {} rows of answers", orders.known.len(), orders.rows.len());
     count
 }
 
-/// Checks what comes of every order in which the roles can play. Returns how many there are.
+/// Checks the result of every order in which the roles can play. Returns the number of orders.
 pub(super) fn check_every(roles: &[Role], empty: bool) -> u128 {
     follow_every(roles, empty, check_all)
 }
 
-/// What comes of every order, unchecked, and how many orders there are.
+/// Returns the results of all orders, unchecked, and the number of orders.
 pub(super) fn ends_of_every(roles: &[Role]) -> (HashSet<End>, u128) {
     let ends = Rc::new(RefCell::new(HashSet::new()));
     let into = Rc::clone(&ends);

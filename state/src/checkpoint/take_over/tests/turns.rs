@@ -1,4 +1,4 @@
-//! Roles that play in threads, one at a time, in an order that is drawn.
+//! Plays roles in threads, one at a time, in a given order.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,8 +7,8 @@ use std::sync::{Condvar, Mutex};
 use super::*;
 use crate::checkpoint::store::{BaseEntry, BaseFile};
 
-/// Says which of some threads does its next thing to the store. Whoever has done one chooses who is next: often itself, and
-/// then nobody has to be woken.
+/// A scheduler that lets one of several threads make its next call to the store. A thread that has made a call chooses
+/// the next thread. That is often the same thread, and then no other has to be woken.
 struct Turns<C> {
     state: Mutex<TurnState<C>>,
     called: Vec<Condvar>,
@@ -17,7 +17,7 @@ struct Turns<C> {
 struct TurnState<C> {
     choose: C,
     turn: Option<usize>,
-    /// How many have not come to their first thing yet: nobody does any before all have.
+    /// Number of threads that have not come to their first call yet. No call is made before all have.
     missing: usize,
     playing: Vec<usize>,
 }
@@ -99,7 +99,8 @@ impl<C: FnMut(usize) -> usize + Send> CheckpointStore for Seen<'_, C> {
     }
 }
 
-/// Has the roles play in the order that `choose` says: it gets the number of those that can. Returns what came of it.
+/// Plays the roles in the order of `choose`, which gets the number of roles that can continue and returns which does.
+/// Returns the result.
 fn play_all(roles: &[Role], empty: bool, choose: impl FnMut(usize) -> usize + Send) -> (MemoryStore, Vec<Event>) {
     let (store, turns) = (stage(roles, empty), Turns::of(roles.len(), choose));
     let events = Mutex::new(Vec::new());
@@ -126,13 +127,13 @@ fn play_all(roles: &[Role], empty: bool, choose: impl FnMut(usize) -> usize + Se
     (store, events)
 }
 
-/// Has the roles play in the order that `choose` says, and checks what came of it.
+/// Plays the roles in the order of `choose`, and checks the result.
 pub(super) fn play_and_check(roles: &[Role], empty: bool, choose: impl FnMut(usize) -> usize + Send) {
     let (store, events) = play_all(roles, empty, choose);
     check_all(&store, &events);
 }
 
-/// Plays every order, one after the other. Returns what came of them, and how many there were.
+/// Plays every order, one after the other. Returns the results and the number of orders.
 pub(super) fn ends_of_every(roles: &[Role]) -> (HashSet<End>, u64) {
     let (mut ends, mut orders, mut prefix) = (HashSet::new(), 0, Vec::new());
     loop {
