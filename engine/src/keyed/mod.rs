@@ -8,7 +8,7 @@
 //!              │             └▶ context.rs: state, timers, output    │──▶ dead letters
 //!              └── epoch closes: seal state ─▶ delta ────────────────┘
 //! ```
-//! Windows, rolling aggregates and users' own functions are plain [`KeyedLogic`] run by this shell.
+//! Windows, rolling aggregates and users' own functions are plain [`KeyedLogic`] that this shell runs.
 
 mod context;
 mod core;
