@@ -24,7 +24,7 @@ impl<T: Clone + Debug + Send + Serialize + DeserializeOwned + 'static> Data for 
 #[serde(transparent)]
 pub struct Arrival(pub u64);
 
-/// One record of a stream.
+/// A record of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record<D> {
     /// The time at which it happened.

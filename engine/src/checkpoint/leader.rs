@@ -1,4 +1,4 @@
-//! The leader's decisions: when epochs tick, when one is committed, when the job ends. No I/O.
+//! The leader's decisions: when epochs tick, when one is committed, when the job ends. It does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

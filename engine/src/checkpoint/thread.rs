@@ -221,7 +221,7 @@ impl CheckpointWork {
         self.written.lost_files.fetch_add(lost.len() as u64, Ordering::Relaxed);
         for delta in &self.unpublished {
             if lost.iter().any(|lost| lost.delta_of == Some(delta.epoch())) {
-                // The same bytes under the same name.
+                // It writes the same bytes under the same name.
                 delta.store(store.as_ref(), *incarnation)?;
             }
         }

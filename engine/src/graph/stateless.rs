@@ -12,7 +12,7 @@ use crate::record::{Data, Record};
 use crate::time::EventTime;
 
 impl<'s, D: Data> Stream<'s, D> {
-    /// Changes each record; its event time stays.
+    /// Changes the data of each record; its event time stays.
     pub fn map<E: Data>(self, mut f: impl FnMut(D) -> E + 'static) -> Stream<'s, E> {
         self.transform("map", move |record, out| out.push(record.with(&mut f)))
     }

@@ -106,7 +106,7 @@ impl<'s> Flow<'s> {
     }
 }
 
-/// Records flowing between operators, on all workers.
+/// A stream of records between operators, on all workers.
 #[derive(Clone)]
 pub struct Stream<'s, D: 'static> {
     pub(crate) flow: Flow<'s>,

@@ -77,7 +77,7 @@ mod tests {
     use crate::record::{Arrival, Record};
 
     /// A record, the watermark of its key, and whether the record is late.
-    type Told = ((u8, i64), i64, bool);
+    type Seen = ((u8, i64), i64, bool);
 
     /// Emits each record in this form.
     struct Watermarks<const COMES_AGAIN: bool>;
@@ -85,7 +85,7 @@ mod tests {
     impl<const COMES_AGAIN: bool> KeyedLogic for Watermarks<COMES_AGAIN> {
         type Key = u8;
         type In = (u8, i64);
-        type Out = Told;
+        type Out = Seen;
         type Side = ();
         const COMES_AGAIN: bool = COMES_AGAIN;
 
@@ -101,7 +101,7 @@ mod tests {
 
     /// Returns what is emitted for records of two keys. The watermark of the operator is at 10 and then at 40; the
     /// state of the first key had reached 30.
-    fn told<const COMES_AGAIN: bool>(order: Order) -> Result<Vec<Told>, JobError> {
+    fn emitted<const COMES_AGAIN: bool>(order: Order) -> Result<Vec<Seen>, JobError> {
         let key_groups = KeyGroups::new(DEFAULT_KEY_GROUPS);
         let memory =
             WorkerStateConfig { dir: None, key_groups, worker: 0, workers: 1, memory_limit_bytes: None, durable: true };
@@ -122,10 +122,10 @@ mod tests {
     #[test]
     fn a_record_behind_what_its_key_had_reached_is_late() {
         let late = [((1, 20), 30, true), ((2, 20), 10, false), ((1, 35), 30, false), ((1, 39), 40, true)];
-        assert_eq!(told::<false>(Order::EventTime).unwrap(), late);
+        assert_eq!(emitted::<false>(Order::EventTime).unwrap(), late);
         let as_it_comes = [((1, 35), 30, false), ((1, 20), 30, true), ((2, 20), 10, false), ((1, 39), 40, true)];
-        assert_eq!(told::<false>(Order::Arrival).unwrap(), as_it_comes);
+        assert_eq!(emitted::<false>(Order::Arrival).unwrap(), as_it_comes);
         let again = [((1, 20), 10, false), ((2, 20), 10, false), ((1, 35), 10, false), ((1, 39), 40, true)];
-        assert_eq!(told::<true>(Order::EventTime).unwrap(), again);
+        assert_eq!(emitted::<true>(Order::EventTime).unwrap(), again);
     }
 }

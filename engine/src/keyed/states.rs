@@ -267,7 +267,7 @@ impl<K: Key, V: Value> ValueState<K, V> {
     /// are not included.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the state in RocksDB cannot be read.
     pub fn stored_keys(&self) -> Result<Vec<K>, StateError> {
         self.0.borrow().stored_keys()
     }
@@ -275,7 +275,7 @@ impl<K: Key, V: Value> ValueState<K, V> {
     /// Reads the value of the key at hand.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the state in RocksDB cannot be read.
     pub fn read<O, S, R>(&self, ctx: &Context<'_, K, O, S>, f: impl FnOnce(Option<&V>) -> R) -> Result<R, StateError> {
         Ok(f(self.table(ctx).get(ctx.hash, ctx.key)?))
     }
@@ -338,7 +338,7 @@ impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
     /// Reads the list of the key at hand, if there is one.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the state in RocksDB cannot be read.
     pub fn read<O, S, R>(
         &self,
         ctx: &Context<'_, K, O, S>,
@@ -350,7 +350,7 @@ impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
     /// Calls `f` with the list of the key at hand, which is made if there is none.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the state in RocksDB cannot be read.
     pub fn with<O, S, R>(
         &self,
         ctx: &Context<'_, K, O, S>,

@@ -17,7 +17,7 @@ const FEW: u64 = 32;
 pub(crate) struct LateShare {
     late: AtomicU64,
     of: AtomicU64,
-    told: AtomicBool,
+    reported: AtomicBool,
 }
 
 impl LateShare {
@@ -27,10 +27,10 @@ impl LateShare {
         let late = self.late.load(Ordering::Relaxed) + late;
         let of = self.of.load(Ordering::Relaxed) + of;
         let most = late >= FEW && late * 2 > of;
-        let is_news = most && !self.told.swap(true, Ordering::Relaxed);
+        let is_news = most && !self.reported.swap(true, Ordering::Relaxed);
         let over = of >= WINDOW;
         if over && late * 10 < of {
-            self.told.store(false, Ordering::Relaxed);
+            self.reported.store(false, Ordering::Relaxed);
         }
         self.late.store(if over { 0 } else { late }, Ordering::Relaxed);
         self.of.store(if over { 0 } else { of }, Ordering::Relaxed);

@@ -55,10 +55,10 @@ pub(crate) struct Coordinator {
     inbox: Inbox,
     publishes: BTreeMap<Epoch, Vec<(String, SinkTask)>>,
     published: Epoch,
-    told_exhausted: bool,
-    told_stop: bool,
+    reported_exhausted: bool,
+    reported_stop: bool,
     /// The progress of the sources of this process that was last reported to the other processes.
-    told_sources: Option<Option<Reach>>,
+    reported_sources: Option<Option<Reach>>,
     ended: BTreeMap<Epoch, Instant>,
 }
 
@@ -92,9 +92,9 @@ impl Coordinator {
             inbox,
             publishes: BTreeMap::new(),
             published: Epoch(0),
-            told_exhausted: false,
-            told_stop: false,
-            told_sources: None,
+            reported_exhausted: false,
+            reported_stop: false,
+            reported_sources: None,
             ended: BTreeMap::new(),
         }
     }
@@ -104,9 +104,9 @@ impl Coordinator {
         self.hand_over_closed_epochs();
         self.take_answers()?;
         self.read_inbox()?;
-        self.tell_leader();
+        self.report_to_leader();
         self.acknowledge();
-        self.tell_sources();
+        self.report_sources();
         self.lead();
         self.push_out();
         self.evict();
@@ -218,13 +218,13 @@ impl Coordinator {
         Ok(())
     }
 
-    fn tell_leader(&mut self) {
-        if !self.told_exhausted && self.context.epochs.borrow().all_exhausted() {
-            self.told_exhausted = true;
+    fn report_to_leader(&mut self) {
+        if !self.reported_exhausted && self.context.epochs.borrow().all_exhausted() {
+            self.reported_exhausted = true;
             self.send(0, ToLeader::Exhausted { worker: self.context.worker as u32 });
         }
-        if !self.told_stop && self.context.process.stop.load(Ordering::Relaxed) {
-            self.told_stop = true;
+        if !self.reported_stop && self.context.process.stop.load(Ordering::Relaxed) {
+            self.reported_stop = true;
             self.send(0, ToLeader::Stop);
         }
     }
@@ -238,14 +238,14 @@ impl Coordinator {
     }
 
     /// Reports the progress of the sources of this process to the other processes, so that no source runs ahead.
-    fn tell_sources(&mut self) {
+    fn report_sources(&mut self) {
         let (threads, process) = (self.context.threads, self.context.process_of(self.context.worker));
         if !self.context.worker.is_multiple_of(threads) || threads == self.context.workers {
             return;
         }
         let least = self.context.process.source_clocks.least_active_here();
-        if self.told_sources != Some(least) {
-            self.told_sources = Some(least);
+        if self.reported_sources != Some(least) {
+            self.reported_sources = Some(least);
             let others = (0..self.context.workers / threads).filter(|other| *other != process);
             others.for_each(|other| self.send((other * threads) as u32, ToWorker::Sources { process, least }));
         }

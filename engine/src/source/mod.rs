@@ -5,7 +5,7 @@
 //!    └─ open ─▶ SourceReader (one per worker) ── read ─▶ Batch: records, watermark, dead letters
 //!                                            └─ position ─▶ bytes, kept in each epoch's delta
 //! ```
-//! The engine owns capabilities, epochs, flow control and metrics; a reader only reads.
+//! The engine handles capabilities, epochs, backpressure and metrics; a reader only reads.
 
 mod future;
 mod nature;

@@ -126,8 +126,8 @@ impl<L: KeyedLogic> LogicTest<L> {
         test
     }
 
-    /// Sets the maximum size, in bytes, of the state that each worker keeps in memory, from the next restore on;
-    /// the rest is evicted to the worker's store, which is a sorted map here.
+    /// Sets the maximum size, in bytes, of the state that each worker keeps in memory, from the next restore on; the
+    /// rest is evicted to RocksDB.
     pub fn state_memory(&mut self, bytes: Option<u64>) {
         self.state_memory = bytes;
     }

@@ -34,7 +34,7 @@ struct Steps<T> {
     committed: Vec<usize>,
     ended: bool,
     crashed: bool,
-    /// In no program any more.
+    /// Whether no program has it any more.
     removed: bool,
 }
 
@@ -111,8 +111,8 @@ impl<T: Data> TestSource<T> {
         Self { script, stage }
     }
 
-    /// Pushes a record. If the watermark or the clock was moved before, or a partition was marked as idle, waits first
-    /// until everything up to then is committed.
+    /// Pushes a record. If the watermark or the clock was moved before, or a partition was marked as idle, waits
+    /// first until everything up to then is committed.
     ///
     /// # Panics
     /// When the job has stopped with an error.
@@ -199,7 +199,7 @@ impl<T: Data> Source for TestSource<T> {
             restored,
             places: Vec::new(),
         };
-        // An epoch may end before anything is read in it.
+        // Before the first `read`, since an epoch may end before anything is read in it.
         reader.discover(self.script.lock().partitions.len());
         Ok(reader)
     }

@@ -53,7 +53,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// Works in `dir`, or in memory.
+    /// Makes a worker whose state is in `dir`, or in memory.
     fn new(store: Arc<dyn CheckpointStore>, dir: Option<&Path>, keep: usize, policy: BasePolicy) -> Self {
         let mut worker_state = WorkerState::open(config(dir), None).unwrap();
         let sums = worker_state.value_table::<u64, u64>(spec()).unwrap();

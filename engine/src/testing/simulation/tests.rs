@@ -104,9 +104,9 @@ fn bursts(sim: &mut Simulation, forgetful: bool) -> SimulationReport {
     }
     expected.extend(open.into_iter().map(|(key, (due, count))| (key, due, count)));
     expected.sort_unstable();
-    let mut told = sink.output();
-    told.sort_unstable();
-    assert_eq!(told, expected);
+    let mut emitted = sink.output();
+    emitted.sort_unstable();
+    assert_eq!(emitted, expected);
     simulated
 }
 
@@ -129,7 +129,7 @@ fn a_program_in_any_world_gives_what_a_loop_gives() {
     assert!(alone || (all.crashes > 40 && all.stops > 10 && all.turns > 20_000), "{all:?}");
 }
 
-/// The brief of this module: an operator that forgets a timer on restore.
+/// The purpose of this module: it finds an operator that forgets a timer on restore.
 #[test]
 fn a_planted_fault_is_found_and_its_seed_finds_it_again() {
     let forgetful = |sim: &mut Simulation| _ = bursts(sim, true);
@@ -170,7 +170,7 @@ fn digests() {
 #[test]
 fn a_seed_is_the_same_run_in_every_process() {
     let lines = |text: &str| -> Vec<String> {
-        // The test's own name stands before the first of them.
+        // The first of them comes after the name of the test, on the same line.
         text.lines().filter_map(|line| line.find("digest of").map(|at| line[at..].to_owned())).collect()
     };
     let run = || {
