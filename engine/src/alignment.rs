@@ -1,5 +1,5 @@
-//! Watermark alignment: how far each source has come in event time, so that none runs ahead of the slowest one, and an idle one
-//! follows.
+//! Watermark alignment: the progress of each source in event time, so that no source runs ahead of the slowest
+//! one, and an idle source follows the others.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, RwLock};
@@ -9,25 +9,26 @@ use serde::{Deserialize, Serialize};
 use crate::locks::whole;
 use crate::time::EventTime;
 
-/// How far each source instance of the process has come in event time, and other processes as a whole.
+/// The event-time progress of each source instance of this process, and of each other process as a whole.
 pub(crate) struct SourceClocks {
     here: RwLock<Vec<Arc<SourceClock>>>,
-    /// By process: what it last told of its slowest; idle until it tells anything.
+    /// For each process: the progress of its slowest source, as last reported; idle until the first report.
     elsewhere: Vec<SourceClock>,
 }
 
-/// One source instance.
+/// The event-time progress of one source instance, and whether it is active.
 pub(crate) struct SourceClock {
     watermark: AtomicI64,
     latest: AtomicI64,
     activity: AtomicU8,
 }
 
-/// How far a source has come, or the slowest of several.
+/// The event-time progress of a source, or the least of several sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reach {
     pub(crate) watermark: EventTime,
-    /// The event time that the watermark rests on: it is behind it by how far out of order records may be.
+    /// The event time that the watermark is derived from: the watermark stays behind it by the maximum
+    /// out-of-orderness.
     pub(crate) latest: EventTime,
 }
 
@@ -38,8 +39,9 @@ impl Reach {
         Self { watermark: self.watermark.min(other.watermark), latest: self.latest.min(other.latest) }
     }
 
-    /// Where the watermark of an idle source may go that follows this one. When it has records again they may be as far behind
-    /// as its own bound says, or they would be late only because of how far the other one is in order.
+    /// Returns how far the watermark of an idle source may follow this one. When the idle source has records
+    /// again, they may be out of order up to its own bound; without the limit they would be late merely because
+    /// the source it follows is in better order.
     fn followed_within(self, out_of_orderness_ms: i64) -> EventTime {
         self.watermark.min(self.latest.plus_ms(-out_of_orderness_ms))
     }
@@ -91,19 +93,20 @@ impl SourceClocks {
         clock
     }
 
-    /// The least that the active source instances of this process have reached; `None` when none is active.
+    /// Returns the least progress of the active source instances of this process; `None` when none is active.
     pub(crate) fn least_active_here(&self) -> Option<Reach> {
         let clocks = whole(self.here.read());
         clocks.iter().filter(|clock| clock.is(Activity::Active)).map(|clock| clock.reach()).reduce(Reach::least)
     }
 
-    /// The least that all active source instances have reached, as far as is known here.
+    /// Returns the least progress of all active source instances, as far as it is known here.
     pub(crate) fn least_active(&self) -> Option<Reach> {
         let elsewhere = self.elsewhere.iter().filter(|clock| clock.is(Activity::Active)).map(SourceClock::reach);
         elsewhere.chain(self.least_active_here()).reduce(Reach::least)
     }
 
-    /// Another process told of its slowest active source instances, or that none is active.
+    /// Records what another process reported: the least progress of its active source instances, or that none is
+    /// active.
     pub(crate) fn hear(&self, process: usize, least: Option<Reach>) {
         if let Some(clock) = self.elsewhere.get(process) {
             let activity = if least.is_some() { Activity::Active } else { Activity::Idle };
@@ -111,8 +114,9 @@ impl SourceClocks {
         }
     }
 
-    /// Where the watermark of a source instance may go that has nothing of its own to wait for: where the active ones are, or,
-    /// when none is, where the furthest of this process is, so that what has been read is not held for ever.
+    /// Returns how far the watermark of a source instance may advance that has no records of its own to wait for:
+    /// as far as the active ones, or, when none is active, as far as the furthest one of this process that is not
+    /// done, so that records that have been read do not stay pending for ever.
     pub(crate) fn followed_within(&self, out_of_orderness_ms: i64) -> Option<EventTime> {
         if let Some(least) = self.least_active() {
             return Some(least.followed_within(out_of_orderness_ms));
@@ -139,11 +143,11 @@ mod tests {
         loose.set(reach(20, 70), Activity::Idle);
         assert_eq!(clocks.followed_within(50), Some(EventTime(50)), "50 behind what is latest");
         assert_eq!(clocks.followed_within(0), Some(EventTime(100)));
-        // Following again and again comes no further.
+        // Following repeatedly does not advance the watermark any further.
         loose.set(reach(50, 100), Activity::Idle);
         strict.set(reach(100, 100), Activity::Idle);
         assert_eq!(clocks.followed_within(50), Some(EventTime(50)), "nobody is active");
-        // What follows never passes whom it follows.
+        // A follower never passes the source that it follows.
         clocks.hear(1, Some(reach(10, 90)));
         assert_eq!(clocks.followed_within(0), Some(EventTime(10)));
         assert_eq!(clocks.followed_within(85), Some(EventTime(5)));

@@ -1,7 +1,7 @@
 //! The command line of a job: its flags, its log, its signals, and how its process ends.
 //!
-//! Nothing else in the engine knows of it: a [`Job`](crate::Job) that is given [`JobSettings`] installs neither a subscriber
-//! nor a signal handler. One that is given [`JobArgs`] does both when it runs.
+//! Nothing else in the engine depends on it: a [`Job`](crate::Job) made from [`JobSettings`] installs neither a log
+//! subscriber nor a signal handler. A job made from [`JobArgs`] installs both when it runs.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tidemill_state::ErrorKind;
 use crate::error::{JobError, Remedy};
 use crate::run::{JobSettings, JobSetup};
 
-/// The flags every job has. Flatten them into a program's own with `#[command(flatten)]`.
+/// The command-line flags of a job. Flatten them into a program's own flags with `#[command(flatten)]`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Job")]
 pub struct JobArgs {
-    /// The settings: each has a flag of its name.
+    /// The settings of the job: each has a flag of the same name.
     #[command(flatten)]
     pub settings: JobSettings,
-    /// error, warn, info, debug, trace, or a filter as in RUST_LOG.
+    /// Log level: error, warn, info, debug, trace, or a filter as in RUST_LOG.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
 }
@@ -37,7 +37,8 @@ impl From<JobArgs> for JobSettings {
     }
 }
 
-/// What a program that is started from a command line does besides: it logs to stderr, and stops gracefully on SIGINT and SIGTERM.
+/// Prepares a process that was started from a command line: it logs to stderr, and SIGINT and SIGTERM stop the job
+/// gracefully.
 impl From<JobArgs> for JobSetup {
     fn from(args: JobArgs) -> Self {
         let log_level = args.log_level.clone();
@@ -51,17 +52,17 @@ impl From<JobArgs> for JobSetup {
 
 fn start_logging(level: &str) -> Result<(), JobError> {
     use tracing_subscriber::EnvFilter;
-    // ONNX Runtime tells its whole life at `info`.
+    // ONNX Runtime logs far too much at `info`.
     let quiet = if level.contains("ort=") { level.to_owned() } else { format!("ort=warn,{level}") };
     let filter = EnvFilter::try_new(quiet).map_err(|e| {
         JobError::setting(format!("log_level \"{level}\" is no level or filter: {e}"), [Remedy::Setting("log_level")])
     })?;
-    // A second job of the process, or a program with its own subscriber, keeps the one that is there.
+    // It fails when a subscriber exists, set by an earlier job of the process or by the program: then that one stays.
     drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
     Ok(())
 }
 
-/// The first SIGINT or SIGTERM asks the job to stop; the second one ends the process at once.
+/// Installs handlers: the first SIGINT or SIGTERM asks the job to stop; the second one ends the process at once.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, JobError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in signal_hook::consts::TERM_SIGNALS {
@@ -72,15 +73,15 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, JobError> {
     Ok(stop)
 }
 
-/// How a program ends: an error is printed with its causes, one a line, and with the flags that may help (`hint: --restore 41`);
-/// the exit code says what to do about it.
+/// Returns the exit code for the result of a job. An error is printed with its causes, one per line, and with the
+/// flags that may help (`hint: --restore 41`); the exit code says what to do about it.
 ///
 /// | code | kind | |
 /// |---|---|---|
 /// | 0 | | input has ended, or the job was asked to stop |
 /// | 1 | `Internal` | a bug: report it |
 /// | 2 | `Invalid` | the program or its settings are wrong |
-/// | 3 | `Unavailable` | something outside is not there: try again |
+/// | 3 | `Unavailable` | something outside is not available: try again |
 /// | 4 | `Data` | stored data is damaged or does not fit: restore another checkpoint |
 /// | 5 | `Fenced` | another run of the job has taken over |
 /// | 130 | | a second SIGINT or SIGTERM came before the job had stopped |
@@ -88,7 +89,7 @@ pub fn exit(result: Result<(), JobError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A log may be filtered or redirected; this is for who started the program.
+            // The log may be filtered or redirected; this is for the person who started the program.
             eprintln!("error: {}", error.report());
             hints(&error.remedies()).iter().for_each(|hint| eprintln!("hint: {hint}"));
             ExitCode::from(code(error.kind()))
@@ -102,21 +103,21 @@ fn code(kind: ErrorKind) -> u8 {
         ErrorKind::Unavailable => 3,
         ErrorKind::Data => 4,
         ErrorKind::Fenced => 5,
-        // A bug, or a kind that has no code yet.
+        // A bug, or a kind that does not have a code yet.
         _ => 1,
     }
 }
 
-/// What may help, as it is typed.
+/// Returns the flags that may help, as they are typed.
 fn hints(remedies: &[Remedy]) -> Vec<String> {
-    // The newest one of several checkpoints is listed first, and loses least.
+    // Of several checkpoints only the first is proposed: it is the newest, and loses least.
     let first = remedies.iter().position(|remedy| matches!(remedy, Remedy::RestoreEpoch(_)));
     let others = |at: usize, remedy: &Remedy| matches!(remedy, Remedy::RestoreEpoch(_)) && Some(at) != first;
     let said = remedies.iter().enumerate().filter(|(at, remedy)| !others(*at, remedy));
     said.filter_map(|(_, remedy)| hint(remedy)).collect()
 }
 
-/// One of them; none where there is no flag for it.
+/// Returns the flag for one remedy, if there is one.
 fn hint(remedy: &Remedy) -> Option<String> {
     Some(match remedy {
         Remedy::RestoreEpoch(epoch) => format!("--restore {epoch}"),
@@ -133,12 +134,12 @@ fn hint(remedy: &Remedy) -> Option<String> {
     })
 }
 
-/// The flag of a setting.
+/// Returns the flag of a setting.
 fn flag(field: &str) -> String {
     format!("--{}", field.replace('_', "-"))
 }
 
-/// As a shell wants it.
+/// Returns `name` quoted for a shell, where that is necessary.
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
     if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }

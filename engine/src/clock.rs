@@ -1,4 +1,4 @@
-//! The one door to the wall clock, so that tests and replays can set it.
+//! The only access to the wall clock, so that tests and replays can set it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::record::Arrival;
 use crate::time::ProcessingTime;
 
-/// Tells the wall-clock time of a job. Cheap to clone.
+/// The wall clock of a job: the machine's, or a manual one. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<AtomicU64>>);
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     #[must_use]
     pub fn system() -> Self {
         Self(None)
@@ -25,19 +25,19 @@ impl Clock {
         Self(Some(Arc::new(AtomicU64::new(at.0))))
     }
 
-    /// Whether it is the machine's.
+    /// Whether it is the machine's clock.
     pub(crate) fn is_system(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Moves a manual clock to `to`, also backwards; does nothing to the system's.
+    /// Sets a manual clock to `to`, which may be earlier than before; has no effect on the machine's clock.
     pub fn set(&self, to: Arrival) {
         if let Some(manual) = &self.0 {
             manual.store(to.0, Ordering::Relaxed);
         }
     }
 
-    /// Microseconds since the Unix epoch, UTC.
+    /// Returns the time in microseconds since the Unix epoch, UTC.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn now(&self) -> Arrival {
@@ -48,7 +48,7 @@ impl Clock {
         Arrival(micros)
     }
 
-    /// Returns the time in milliseconds, as processing time is measured.
+    /// Returns the time as processing time, which is measured in milliseconds.
     #[must_use]
     pub fn processing_time(&self) -> ProcessingTime {
         ProcessingTime((self.now().0 / 1000) as i64)

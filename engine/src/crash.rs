@@ -1,14 +1,14 @@
-//! Named places where a test has the process die, as by `kill -9`, or stand still, exactly there.
+//! Named crash points, where a test can have the process die, as by `kill -9`, or stop.
 //!
-//! `TIDEMILL_CRASH_AT=after-manifest:7` kills the process when it comes to that place in epoch 7 or the
-//! first later one that gets there; `after-delta:7:1` waits for worker 1. `TIDEMILL_STOP_AT` sends SIGSTOP instead, so
-//! that a test can do something to the servers before it sends SIGCONT. The places, in the order of an epoch:
+//! `TIDEMILL_CRASH_AT=after-manifest:7` kills the process when it reaches that point in epoch 7, or in the first
+//! later epoch that reaches it; `after-delta:7:1` does so only on worker 1. `TIDEMILL_STOP_AT` sends SIGSTOP
+//! instead, so that a test can act on the servers before it sends SIGCONT. The points, in the order of an epoch:
 //! ```text
 //! mid-epoch ─▶ after-delta ─▶ before-manifest ─▶ after-manifest ─▶ after-publish (each sink)
 //! Kafka, exactly once: mid-produce ─▶ before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
 //! Kafka, at a start, the epoch being the one that is restored: taken-over ─▶ republished
 //! ```
-//! Without the variable a place costs one look at a static.
+//! Without the variables a crash point costs one read of a static.
 
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -30,7 +30,7 @@ struct Plans {
     stopped: AtomicBool,
 }
 
-/// Where to die or to stand still.
+/// The point at which the process dies or stops.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
     place: String,
@@ -57,7 +57,7 @@ impl FromStr for Plan {
     }
 }
 
-/// Reads the plans, once per process, before anything starts.
+/// Reads the plans from the environment, once per process, before anything starts.
 pub(crate) fn plan() -> Result<(), JobError> {
     let read = |variable: &str| {
         let parsed = std::env::var(variable).ok().map(|text| text.parse());
@@ -68,7 +68,7 @@ pub(crate) fn plan() -> Result<(), JobError> {
     Ok(())
 }
 
-/// Dies or stands still here if that is planned.
+/// Marks the crash point `place`: the process dies or stops here if that is planned.
 pub fn point(place: &str, epoch: Epoch, worker: usize) {
     let Some(Plans { crash, stop, stopped }) = PLANS.get() else { return };
     let is_due = |plan: &Option<Plan>| plan.as_ref().is_some_and(|plan| plan.is_due(place, epoch, worker));

@@ -1,4 +1,4 @@
-//! What can go wrong in a job, sorted by what its user does about it.
+//! The errors of a job, sorted by what the user does about them.
 
 use tidemill_state::StateError;
 pub use tidemill_state::{ErrorKind, Remedy};
@@ -15,12 +15,12 @@ pub struct ConnectorError {
 }
 
 impl ConnectorError {
-    /// An error without a deeper cause.
+    /// Makes an error without a deeper cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), remedies: Vec::new(), source: None }
     }
 
-    /// An error with the cause below it. The message does not repeat the cause.
+    /// Makes an error with the error that caused it. The message does not repeat the cause.
     pub fn caused(
         kind: ErrorKind,
         message: impl Into<String>,
@@ -29,84 +29,84 @@ impl ConnectorError {
         Self { kind, message: message.into(), remedies: Vec::new(), source: Some(cause.into()) }
     }
 
-    /// Adds what can be done about it in the settings of the job. The message does not repeat it.
+    /// Adds a remedy: something that can be changed in the settings of the job. The message does not repeat it.
     #[must_use]
     pub fn remedy(mut self, remedy: Remedy) -> Self {
         self.remedies.push(remedy);
         self
     }
 
-    /// What the user does about it.
+    /// Returns the kind of the error, which says what the user does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What can be done about it in the settings of the job.
+    /// Returns what can be changed in the settings of the job to remedy the error.
     #[must_use]
     pub fn remedies(&self) -> &[Remedy] {
         &self.remedies
     }
 }
 
-/// Why a job stopped.
+/// The reason why a job stopped or did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobError {
     /// The program or its settings cannot run as they are.
     #[error("{0}")]
     Invalid(String),
-    /// What is set cannot work, by itself, with other settings, or for what the checkpoint holds.
+    /// A setting cannot work: by itself, together with other settings, or with the contents of the checkpoint.
     #[error("{reason}")]
     Setting {
-        /// All that cannot work, one a line.
+        /// Everything that cannot work, one item per line.
         reason: String,
-        /// What can be set instead.
+        /// The settings to change.
         remedies: Vec<Remedy>,
     },
-    /// The program could not set the job up: a model, a table, a service it needs.
+    /// The program could not set up its job: a model, a table or a service that it needs is not usable.
     #[error("the program could not set up its job")]
     Setup {
-        /// What the user does about it.
+        /// The kind of the error, which says what the user does about it.
         kind: ErrorKind,
-        /// What happened.
+        /// The error that happened.
         #[source]
         source: BoxedError,
     },
     /// State or a checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A value that a source, an operator or a sink keeps in the checkpoint besides its state cannot be read.
+    /// A value that a source, an operator or a sink keeps in the checkpoint in addition to its state cannot be read.
     #[error(
         "the checkpoint of epoch {epoch} cannot be restored: {what}, as worker {worker} left it, {reason}; an earlier checkpoint may be whole"
     )]
     Unreadable {
-        /// What the value is, and of which source, operator or sink.
+        /// The value, and the source, operator or sink that it belongs to.
         what: String,
         /// Index of the worker that wrote it.
         worker: usize,
-        /// The epoch that it was written in.
+        /// The epoch in which it was written.
         epoch: u64,
-        /// What is wrong with it.
+        /// The reason why it cannot be read.
         reason: String,
     },
     /// A source or a sink could not go on.
     #[error("\"{operator}\" stopped the job")]
     Connector {
-        /// The source's or sink's name in the job.
+        /// The name of the source or sink in the job.
         operator: String,
-        /// What happened.
+        /// The error that happened.
         #[source]
         source: ConnectorError,
     },
     /// An operator could not be built or could not go on.
     #[error("operator \"{operator}\" stopped the job")]
     Operator {
-        /// The operator's name in the job.
+        /// The name of the operator in the job.
         operator: String,
-        /// What the user does about it.
+        /// The kind of the error, which says what the user does about it.
         kind: ErrorKind,
-        /// What happened.
+        /// The error that happened.
         #[source]
         source: BoxedError,
     },
@@ -115,51 +115,51 @@ pub enum JobError {
     Panicked {
         /// Index of the worker.
         worker: usize,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-    /// The processes of the job could not connect, or one was lost.
+    /// The processes of the job could not connect, or the connection to one of them was lost.
     #[error("{0}")]
     Cluster(String),
-    /// A simulation had the job crash here.
+    /// A simulation crashed the job.
     #[doc(hidden)]
     #[error("the simulation crashed the job")]
     Crashed,
-    /// The operating system refused something.
+    /// The operating system refused an operation.
     #[error("could not {what}")]
     Io {
-        /// What was tried.
+        /// The operation that was tried.
         what: String,
-        /// The system's reason.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl JobError {
-    /// An error while the program sets its job up. Where it is one of Tidemill's, or has one among its causes, it is of that
-    /// one's kind; otherwise it is `Invalid`.
+    /// Makes an error of a program that sets up its job. If `error` is an error of Tidemill's, or has one among
+    /// its causes, the result has the kind of that error; otherwise it is `Invalid`.
     pub fn setup(error: impl Into<BoxedError>) -> Self {
         let source = error.into();
         Self::Setup { kind: kind_of(&*source).unwrap_or(ErrorKind::Invalid), source }
     }
 
-    /// An error of this kind while the program sets its job up.
+    /// Makes an error of this kind of a program that sets up its job.
     pub fn setup_as(kind: ErrorKind, error: impl Into<BoxedError>) -> Self {
         Self::Setup { kind, source: error.into() }
     }
 
-    /// An error of this kind by which an operator stops the job, or refuses to be built.
+    /// Makes an error of this kind with which an operator stops the job, or cannot be built.
     pub fn operator(name: &str, kind: ErrorKind, error: impl Into<BoxedError>) -> Self {
         Self::Operator { operator: name.to_owned(), kind, source: error.into() }
     }
 
-    /// An error of the source or sink `operator`.
+    /// Makes an error of the source or sink `operator`.
     pub(crate) fn of_connector(operator: &str, source: ConnectorError) -> Self {
         Self::Connector { operator: operator.to_owned(), source }
     }
 
-    /// What the user does about it.
+    /// Returns the kind of the error, which says what the user does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -173,7 +173,8 @@ impl JobError {
         }
     }
 
-    /// What can be done about it in the settings of the job: the first is the most likely. Most errors have none.
+    /// Returns what can be changed in the settings of the job to remedy the error; the most likely remedy comes
+    /// first. Most errors have none.
     #[must_use]
     pub fn remedies(&self) -> Vec<Remedy> {
         match self {
@@ -186,12 +187,12 @@ impl JobError {
         }
     }
 
-    /// What is set cannot work, and these can be set instead.
+    /// Makes an error about settings that cannot work, with the remedies.
     pub(crate) fn setting(reason: impl Into<String>, remedies: impl Into<Vec<Remedy>>) -> Self {
         Self::Setting { reason: reason.into(), remedies: remedies.into() }
     }
 
-    /// The error and all its causes, one a line: what a command line prints.
+    /// Returns the error and all its causes, one per line, as a command line prints them.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = self.to_string();
@@ -208,7 +209,7 @@ impl JobError {
 /// An error of any type.
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The kind of the first error among this one and its causes that has one.
+/// Returns the kind of the first error among this one and its causes that has a kind.
 fn kind_of(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     let of_job = || error.downcast_ref::<JobError>().map(JobError::kind);
     let of_connector = || error.downcast_ref::<ConnectorError>().map(ConnectorError::kind);
@@ -216,7 +217,7 @@ fn kind_of(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     of_job().or_else(of_connector).or_else(of_state).or_else(|| error.source().and_then(kind_of))
 }
 
-/// The remedies of the first error among this one and its causes that knows what they are.
+/// Returns the remedies of the first error among this one and its causes that can have remedies.
 fn remedies_of(error: &(dyn std::error::Error + 'static)) -> Vec<Remedy> {
     let of_job = || error.downcast_ref::<JobError>().map(JobError::remedies);
     let of_connector = || error.downcast_ref::<ConnectorError>().map(|error| error.remedies.clone());
@@ -225,14 +226,14 @@ fn remedies_of(error: &(dyn std::error::Error + 'static)) -> Vec<Remedy> {
     own.or_else(|| error.source().map(remedies_of)).unwrap_or_default()
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 #[must_use]
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
-/// An error and all its causes, in one line.
+/// Returns an error and all its causes, in one line.
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -243,7 +244,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
-    /// An error of a program's own.
+    /// An error type of a program.
     #[derive(Debug, thiserror::Error)]
     #[error("the program's own")]
     struct Own(#[source] BoxedError);

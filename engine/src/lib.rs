@@ -1,15 +1,15 @@
 //! The engine of Tidemill: time, streams, operators, checkpoints, jobs and their metrics.
 //!
-//! Whoever is further down knows only those above it; so it is between the files of a folder.
+//! A module imports only from those above it in this list; the same holds between the files of a folder.
 //! ```text
 //! leaves       time · error · locks · record · clock · metrics · threads · crash · alignment (of watermarks)
 //! epoch/       which input belongs to which epoch, and what a worker's operators contribute to one
 //! checkpoint/  how an epoch becomes a commit, and how one is restored
-//! worker/      what a worker has, and shares with the others of its process
-//! graph/       flows, streams, ports, what needs no state
-//! source/ · sink/ · keyed/ (by key, with state and timers) · batch/ (across keys)      each with its verb
-//! run/         a job: settings, processes, workers, the page
-//! cli          its command line          testing/  a test's own world
+//! worker/      what a worker owns, and what it shares with the other workers of its process
+//! graph/       flows, streams, ports and the stateless operators
+//! source/ · sink/ · keyed/ (by key, with state and timers) · batch/ (across keys)      operators, each with its method
+//! run/         a job: settings, processes, workers, the status page
+//! cli          the command line of a job          testing/  sources, sinks and simulations for tests
 //! ```
 
 mod alignment;
@@ -48,7 +48,7 @@ pub use run::{Job, JobSettings, JobSetup};
 pub use tidemill_state::locks;
 pub use time::{Epoch, EventTime, ProcessingTime};
 
-/// What programs and operators are written against: the contracts of keyed and of batched logic.
+/// The contracts that programs and operators implement: keyed logic and batched logic.
 pub mod shell {
     pub use crate::batch::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution, PoolSpec};
     pub use crate::keyed::{
@@ -56,7 +56,7 @@ pub mod shell {
     };
 }
 
-/// The typed graph under the name that programs know.
+/// The typed graph of a job, under the name that programs use.
 pub mod stream {
     pub use crate::graph::{Either, Flow, KeyedStream, Stream};
 }

@@ -1,4 +1,4 @@
-//! What flows: records with their event time, and dead letters for what could not be used.
+//! Records with their event time, and dead letters for input that could not be used.
 
 use std::fmt::Debug;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::time::EventTime;
 
-/// What a stream can carry: owned, sendable between threads, serialisable between processes.
+/// A type that a stream can carry: owned, sendable between threads, serialisable between processes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot flow through a stream",
     note = "records are cloned, sent between workers and kept in checkpoints: derive Clone, Debug, Serialize, Deserialize"
@@ -16,49 +16,50 @@ pub trait Data: Clone + Debug + Send + Serialize + DeserializeOwned + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Debug + Send + Serialize + DeserializeOwned + 'static> Data for T {}
 
-/// When a record came into the job: microseconds since the Unix epoch, UTC, by the job's clock.
+/// The time at which a record came into the job: microseconds since the Unix epoch, UTC, by the job's clock.
 ///
-/// It travels with the record and with what is derived from it, so that a sink can tell how long the
-/// answer took. Results do not depend on it.
+/// It travels with the record and with every record derived from it, so that a sink can measure the
+/// latency. Results do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Arrival(pub u64);
 
-/// One record of a stream.
+/// A record of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record<D> {
-    /// When it happened.
+    /// The time at which it happened.
     pub event_time: EventTime,
-    /// When it came into the job.
+    /// The time at which it came into the job.
     pub arrival: Arrival,
-    /// What happened.
+    /// The payload: what happened.
     pub data: D,
 }
 
 impl<D> Record<D> {
-    /// The same record with other data.
+    /// Returns the same record with its data replaced by `f` of it.
     pub fn with<E>(self, f: impl FnOnce(D) -> E) -> Record<E> {
         Record { event_time: self.event_time, arrival: self.arrival, data: f(self.data) }
     }
 }
 
-/// What could not be used, and why. Each one is counted; a job can write them to a sink.
+/// A piece of input that could not be used, and the reason. Each dead letter is counted; a job can write them to a
+/// sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// The operator or source that gave up on it.
+    /// The operator or source that could not use it.
     pub operator: String,
-    /// Where it came from, as exactly as is known: `file.csv:17`, `topic/3@1042`.
+    /// The place it came from, as exactly as is known: `file.csv:17`, `topic/3@1042`.
     pub origin: String,
-    /// Why it could not be used.
+    /// The reason why it could not be used.
     pub reason: String,
-    /// What it was: the line or the record's `Debug` form, cut at 4 KiB.
+    /// The content: the line or the record's `Debug` form, cut at 4 KiB.
     pub content: String,
 }
 
 impl DeadLetter {
     const CONTENT_LIMIT: usize = 4096;
 
-    /// A dead letter; `content` beyond 4 KiB is cut off, bytes that are not UTF-8 are replaced.
+    /// Makes a dead letter. `content` beyond 4 KiB is cut off, and bytes that are not UTF-8 are replaced.
     #[must_use]
     pub fn new(operator: &str, origin: String, reason: String, content: &[u8]) -> Self {
         let cut = content.get(..Self::CONTENT_LIMIT).unwrap_or(content);

@@ -1,8 +1,9 @@
-//! The one door through which threads of a job begin, wait, look at the monotonic clock, and end.
+//! The only place where threads of a job are started, wait, read the monotonic clock, and end.
 //!
-//! In a job all threads run at once, and everything here is what it says in the standard library. In a simulation
-//! (`testing/simulation`) each thread has a slot, and a scheduler that says whose turn it is: one thread runs at a time, from
-//! one wait to the next, and time is what the scheduler says. A job has no slots: what that costs is a look at a thread-local.
+//! In a job all threads run concurrently, and each function here does what its counterpart in the standard library
+//! does. In a simulation (`testing/simulation`) each thread has a slot, and a scheduler decides whose turn it is:
+//! one thread runs at a time, from one wait to the next, and the scheduler sets the time. A job has no slots; the
+//! cost is one read of a thread-local.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -14,38 +15,41 @@ use timely::worker::Worker;
 
 use crate::error::JobError;
 
-/// Says whose turn it is among the threads of a simulated job. All but [`begin`](Self::begin) and [`rest`](Self::rest)
-/// return at once.
+/// The scheduler of a simulated job, which decides whose turn it is among the threads. All methods except
+/// [`begin`](Self::begin) and [`rest`](Self::rest) return at once.
 pub(crate) trait Scheduler: Send + Sync {
-    /// A thread will begin: a worker, or, by the thread at slot `by`, one beside it. Returns its slot.
+    /// Announces a thread that will begin: a worker, or another thread, started by the thread at slot `by`.
+    /// Returns its slot.
     fn announce(&self, by: Option<usize>, name: &str) -> usize;
-    /// The calling thread takes its slot; returns when its first turn has come.
+    /// Puts the calling thread into its slot; returns when its first turn has come.
     fn begin(&self, slot: usize);
-    /// Ends the turn of `slot`; returns when the next one has come. False: the job is lost, nothing may be done any more.
+    /// Ends the turn of `slot`; returns when the next one has come. False means that the job has crashed and the
+    /// thread must not do anything any more.
     fn rest(&self, slot: usize, rest: Rest) -> bool;
-    /// The thread ends.
+    /// Ends the thread at `slot`.
     fn end(&self, slot: usize);
-    /// Whether the thread has ended; one that waits is woken, to see whether it should.
+    /// Returns whether the thread has ended; a thread that waits is woken, so that it can check whether it should
+    /// end.
     fn ends(&self, slot: usize) -> bool;
     fn now(&self) -> Instant;
 }
 
-/// What a thread waits for.
+/// The reason for which a thread waits.
 #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "only a simulation asks what it is"))]
 pub(crate) enum Rest {
-    /// Nothing: it goes on as soon as it may.
+    /// Nothing: it goes on as soon as its turn comes.
     Busy,
-    /// Time, or anything that another thread does.
+    /// A time, or any action of another thread, whichever comes first.
     Idle { until: Instant },
-    /// Time.
+    /// A time.
     Until(Instant),
-    /// A queue: this holds once it can go on.
+    /// A queue: the function returns true once the thread can go on.
     Queue(Box<dyn Fn() -> bool + Send>),
     /// The end of another thread.
     End(usize),
 }
 
-/// A thread's place in a simulation, given up when this is dropped.
+/// The slot of a thread in a simulation; dropping it ends the thread there.
 pub(crate) struct Slot {
     _only_here: std::marker::PhantomData<*const ()>,
 }
@@ -70,7 +74,7 @@ impl Scheduled {
     }
 }
 
-/// Takes a slot that was announced, for this thread; returns in its first turn.
+/// Takes a slot that was announced for this thread; returns when its first turn has come.
 pub(crate) fn take_slot(scheduler: &Arc<dyn Scheduler>, slot: usize) -> Slot {
     SCHEDULED.set(Some(Scheduled { scheduler: Arc::clone(scheduler), slot }));
     scheduler.begin(slot);
@@ -85,7 +89,7 @@ impl Drop for Slot {
     }
 }
 
-/// A thread that was started here.
+/// The handle of a thread that [`spawn`] has started.
 pub struct Handle<T> {
     thread: JoinHandle<T>,
     scheduled: Option<Scheduled>,
@@ -94,7 +98,7 @@ pub struct Handle<T> {
 /// Starts a thread of this name.
 ///
 /// # Errors
-/// When the system has no room for another one.
+/// When the operating system cannot start another thread.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn spawn<T: Send + 'static>(name: String, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<Handle<T>> {
     let scheduled = scheduled()
@@ -109,7 +113,7 @@ pub fn spawn<T: Send + 'static>(name: String, work: impl FnOnce() -> T + Send + 
 }
 
 impl<T> Handle<T> {
-    /// Whether the thread has ended.
+    /// Returns whether the thread has ended.
     pub fn is_finished(&self) -> bool {
         match &self.scheduled {
             None => self.thread.is_finished(),
@@ -117,10 +121,10 @@ impl<T> Handle<T> {
         }
     }
 
-    /// Waits for its end.
+    /// Waits until the thread has ended, and returns its result.
     ///
     /// # Errors
-    /// What it panicked with.
+    /// When the thread panicked: the payload of the panic.
     pub fn join(self) -> std::thread::Result<T> {
         if let (Some(its), Some(own)) = (&self.scheduled, scheduled()) {
             while !its.scheduler.ends(its.slot) {
@@ -131,11 +135,11 @@ impl<T> Handle<T> {
     }
 }
 
-/// Waits for the next message; none when there are no senders any more.
+/// Waits for the next message; returns `None` when there are no senders any more.
 pub(crate) fn receive<T: Send + 'static>(queue: &Receiver<T>) -> Option<T> {
     let Some(scheduled) = scheduled() else { return queue.recv().ok() };
     loop {
-        // Also where a message is there: each is a turn of its own.
+        // Also if a message is there already: each message gets a turn of its own.
         let waiting = queue.clone();
         if !scheduled.rest(Rest::Queue(Box::new(move || !waiting.is_empty()))) {
             return None;
@@ -148,7 +152,7 @@ pub(crate) fn receive<T: Send + 'static>(queue: &Receiver<T>) -> Option<T> {
     }
 }
 
-/// Sends a message, waiting for room. Whether it was sent: there is a receiver.
+/// Sends a message, waiting for room in the queue. Returns false if there is no receiver any more.
 pub(crate) fn send<T: Send + 'static>(queue: &Sender<T>, mut message: T) -> bool {
     let Some(scheduled) = scheduled() else { return queue.send(message).is_ok() };
     loop {
@@ -164,19 +168,20 @@ pub(crate) fn send<T: Send + 'static>(queue: &Sender<T>, mut message: T) -> bool
     }
 }
 
-/// The monotonic clock.
+/// Returns the time of the monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn now() -> Instant {
     let simulated = SCHEDULED.with_borrow(|scheduled| scheduled.as_ref().map(|scheduled| scheduled.scheduler.now()));
     simulated.unwrap_or_else(Instant::now)
 }
 
-/// How long ago `then` was.
+/// Returns the time that has passed since `then`.
 pub fn since(then: Instant) -> Duration {
     now().saturating_duration_since(then)
 }
 
-/// Has this thread wait for about so long: a retry's backoff, say. For threads that do work which may block.
+/// Has this thread wait for about `time`, for instance as the backoff of a retry. Only for threads whose work may
+/// block.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn pause(time: Duration) {
     match scheduled() {
@@ -185,11 +190,11 @@ pub fn pause(time: Duration) {
     }
 }
 
-/// Has this thread use only what others leave of the processors.
+/// Lowers the priority of this thread, so that it uses only processor time that other threads leave.
 pub(crate) fn step_back() {
-    /// By how much `nice` is raised: to the end of its scale.
+    /// The amount by which `nice` is raised: to the end of its scale.
     const LOWEST_PRIORITY: i32 = 19;
-    // Where threads take turns, all would wait for it.
+    // In a simulation threads take turns: all of them would wait for this one.
     if scheduled().is_none()
         && let Err(error) = rustix::process::nice(LOWEST_PRIORITY)
     {
@@ -197,10 +202,10 @@ pub(crate) fn step_back() {
     }
 }
 
-/// Lets the operators of `worker` work, or waits up to `park` for there to be something to do.
+/// Runs the operators of `worker`, or waits up to `park` until there is something to do.
 ///
 /// # Errors
-/// When the job is lost, by a simulation's crash.
+/// When a simulation has crashed the job.
 pub(crate) fn step(worker: &mut Worker, park: Duration) -> Result<(), JobError> {
     let Some(scheduled) = scheduled() else {
         worker.step_or_park(Some(park));
@@ -212,10 +217,10 @@ pub(crate) fn step(worker: &mut Worker, park: Duration) -> Result<(), JobError> 
     go_on(&scheduled, rest)
 }
 
-/// A place where a simulation may have the job crash.
+/// Marks a place where a simulation may crash the job.
 ///
 /// # Errors
-/// When it does.
+/// When the simulation crashes the job here.
 pub(crate) fn may_crash() -> Result<(), JobError> {
     scheduled().map_or(Ok(()), |scheduled| go_on(&scheduled, Rest::Busy))
 }

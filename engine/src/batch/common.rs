@@ -1,4 +1,4 @@
-//! What batches have in common, however they are run: they are gathered, prepared, and finished.
+//! The steps that all batches have in common, however they are run: they are gathered, prepared, and finished.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) struct Outputs<O> {
 pub(super) struct Common<L: BatchLogic> {
     pub(super) logic: L,
     pub(super) gather: Gather<L::In>,
-    /// Buffers of work that is done, for the next batches.
+    /// Buffers of finished work, to be reused by the next batches.
     spare_work: Vec<L::Work>,
     output: BatchOutput<L::Out>,
     outputs: Outputs<L::Out>,
@@ -55,7 +55,7 @@ impl<L: BatchLogic> Common<L> {
         }
     }
 
-    /// A logic that says 0 gets one at a time, not an endless loop.
+    /// Returns the logic's maximum batch size; if that is 0, then 1, as 0 would be an endless loop.
     pub(super) fn max_batch_size(&self) -> usize {
         self.logic.max_batch_size().max(1)
     }
@@ -64,7 +64,7 @@ impl<L: BatchLogic> Common<L> {
         self.gather.is_due(batch, self.logic.max_delay(), self.logic.max_watermark_delay())
     }
 
-    /// Makes the work of a batch.
+    /// Prepares the work of a batch.
     pub(super) fn prepare(&mut self, batch: &Gathered<L::In>) -> L::Work {
         let mut work = self.spare_work.pop().unwrap_or_default();
         self.logic.prepare(&batch.records, &mut work);

@@ -1,4 +1,4 @@
-//! Records of one epoch gathered into batches, in the order they come.
+//! The gathering of records of one epoch into batches, in the order in which they come.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::record::Record;
 use crate::threads;
 use crate::time::Moment;
 
-/// Records of one epoch, and the capabilities to send what becomes of them.
+/// A batch of records of one epoch, with the capabilities to send its results.
 pub(super) struct Gathered<I> {
     pub(super) main: Capability<Moment>,
     pub(super) dead: Capability<Moment>,
@@ -18,12 +18,12 @@ pub(super) struct Gathered<I> {
     pub(super) records: Vec<Record<I>>,
 }
 
-/// Batches that are not run yet; only the last one is open, the others are full or of another epoch.
+/// The batches that are not run yet. Only the last one is open; the others are full or of an earlier epoch.
 pub(super) struct Gather<I> {
     batches: VecDeque<Gathered<I>>,
-    /// Allocations of batches that are done, for the next ones.
+    /// Allocations of finished batches, to be reused by the next ones.
     spare: Vec<Vec<Record<I>>>,
-    /// Of the input's frontier; nothing can come any more without one.
+    /// The meet of the input's frontier; `None` when nothing can come any more.
     meet: Option<Moment>,
 }
 
@@ -32,20 +32,20 @@ impl<I> Gather<I> {
         Self { batches: VecDeque::new(), spare: Vec::new(), meet: None }
     }
 
-    /// The frontier of the input has this meet.
+    /// Sets the meet of the input's frontier.
     pub(super) fn saw(&mut self, meet: Option<Moment>) {
         self.meet = meet;
     }
 
-    /// Whether records of `moment` go to the batch that is open. Results belong to the epoch of their records, so a batch never
-    /// spans two.
+    /// Whether records of `moment` go into the open batch. Results belong to the epoch of their records, so a
+    /// batch never spans two epochs.
     pub(super) fn is_open_to(&self, moment: Moment, max_batch_size: usize) -> bool {
         let open = self.batches.back();
         open.is_some_and(|open| open.main.time().epoch == moment.epoch && open.records.len() < max_batch_size)
     }
 
-    /// Adds records of a message to one batch, as many as it has room for: to the open one, or to a new one where that is not
-    /// open to them. Returns whether it is full.
+    /// Adds records of a message to one batch, as many as it has room for: to the open one, or to a new one if
+    /// that is not open to them. Returns whether the batch is full.
     pub(super) fn add(
         &mut self,
         capability: &InputCapability<Moment>,
@@ -62,7 +62,7 @@ impl<I> Gather<I> {
             });
         }
         let Some(open) = self.batches.back_mut() else { return false };
-        // The least watermark of the batch's messages: results are not late because of the batch.
+        // The batch has the least watermark of its messages, so that batching makes no result late.
         if moment.watermark < open.main.time().watermark {
             open.main = capability.delayed(&moment, 0);
             open.dead = capability.delayed(&moment, 1);
@@ -72,7 +72,7 @@ impl<I> Gather<I> {
         open.records.len() >= max_batch_size
     }
 
-    /// The batch that is run next.
+    /// Returns the batch that is run next.
     pub(super) fn first(&self) -> Option<&Gathered<I>> {
         self.batches.front()
     }
@@ -86,8 +86,8 @@ impl<I> Gather<I> {
         self.batches.len() > 1 || self.first().is_some_and(|first| first.records.len() >= max_batch_size)
     }
 
-    /// Whether a batch is not to be filled any longer: its epoch is over, or it is as old as `max_delay` allows, or
-    /// `max_watermark_delay` where it holds the watermark back.
+    /// Whether a batch is not to be filled any longer: its epoch is over, or it is as old as `max_delay` allows,
+    /// or as `max_watermark_delay` allows if it delays the watermark.
     pub(super) fn is_due(&self, batch: &Gathered<I>, max_delay: Duration, max_watermark_delay: Duration) -> bool {
         let at = batch.main.time();
         let Some(meet) = self.meet.filter(|meet| meet.epoch <= at.epoch) else { return true };
@@ -95,7 +95,7 @@ impl<I> Gather<I> {
         threads::since(batch.since) >= if overtaken { max_watermark_delay.min(max_delay) } else { max_delay }
     }
 
-    /// Takes the allocation of a batch back.
+    /// Keeps the allocation of a batch for reuse.
     pub(super) fn reuse(&mut self, records: Vec<Record<I>>) {
         self.spare.push(records);
     }

@@ -1,4 +1,4 @@
-//! Batches that are run on the worker, whose other operators wait meanwhile: as soon as they are full, or due.
+//! Batches that are run on the worker, as soon as they are full or due; its other operators wait meanwhile.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl<L: BatchLogic> InLine<L> {
         Self { common, runner }
     }
 
-    /// Takes a message's records in, and runs what is full.
+    /// Gathers a message's records, and runs the batches that are full.
     pub(super) fn take(
         &mut self,
         capability: &InputCapability<Moment>,
@@ -41,18 +41,18 @@ impl<L: BatchLogic> InLine<L> {
         Ok(())
     }
 
-    /// Runs the open batch if it is due, or if the worker has nothing better to do.
+    /// Runs the open batch if it is due, or if the worker is idle.
     pub(super) fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
         let Some(open) = self.common.gather.first() else { return Ok(()) };
         if idle || self.common.is_due(open) {
             return self.run();
         }
-        // One more turn: if it brings no input, the worker has nothing better to do.
+        // One more turn: if it brings no input, the worker is idle.
         self.common.activator.activate();
         Ok(())
     }
 
-    /// Runs what is gathered.
+    /// Runs all gathered batches.
     fn run(&mut self) -> Result<(), JobError> {
         while let Some(batch) = self.common.gather.take_first() {
             let mut work = self.common.prepare(&batch);

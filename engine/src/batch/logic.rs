@@ -1,4 +1,4 @@
-//! The written contract between batching and the logic above it, and where batches are run.
+//! The contract between the batch operator and the logic that it runs, and the places where batches are run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,41 +7,44 @@ use std::vec::Drain;
 use crate::error::JobError;
 use crate::record::{Data, DeadLetter, Record};
 
-/// What an operator does with a batch of records of any keys, on the worker: before and after the run.
+/// The logic of a batch operator, for records of any keys: what it does on the worker before and after a batch is
+/// run.
 ///
-/// # Contract (the shell relies on it)
-/// * It keeps nothing between batches that a result depends on: a restore brings nothing back.
-/// * Each record of the batch comes out exactly once, as a result or as a dead letter.
+/// # Contract (the operator relies on it)
+/// * It keeps nothing between batches that a result depends on: a restore would not restore it.
+/// * Each record of the batch leaves exactly once, as a result or as a dead letter.
 pub trait BatchLogic: 'static {
-    /// What comes in.
+    /// The data of the input records.
     type In: Data;
-    /// What goes out.
+    /// The data of the results.
     type Out: Data;
-    /// A batch as it is run: its buffers, which are used again and again.
+    /// A prepared batch, as it is run: its buffers, which are reused for other batches.
     type Work: Default + Send + 'static;
 
-    /// The most records one batch has. It may change from batch to batch.
+    /// Returns the maximum number of records per batch. It may change from batch to batch.
     fn max_batch_size(&self) -> usize;
 
-    /// How long a record may wait for its batch to fill while the worker is busy with other input.
+    /// Returns how long a record may wait for its batch to fill while the worker is busy with other input.
     fn max_delay(&self) -> Duration;
 
-    /// The same for a batch that holds the watermark back: that of the input has passed it. A source moves its
-    /// watermark with every read, so with nothing here a batch has no more records than a read.
+    /// Returns how long a record may wait in a batch that delays the watermark, because the watermark of the input
+    /// has passed it. A source moves its watermark with every read, so with a delay of zero a batch has no more
+    /// records than one read. Default: [`max_delay`](Self::max_delay).
     fn max_watermark_delay(&self) -> Duration {
         self.max_delay()
     }
 
-    /// Makes the work of `records`, between one and [`max_batch_size`](Self::max_batch_size) of them.
+    /// Prepares the work for `records`, which are between one and [`max_batch_size`](Self::max_batch_size).
     fn prepare(&mut self, records: &[Record<Self::In>], work: &mut Self::Work);
 
-    /// Marks prepared work that a thread was lost with: `reason` says how. Whether to run what is left to try.
+    /// Marks prepared work whose first run was lost together with a thread, for `reason`. Returns whether to run
+    /// what can still be tried.
     fn give_up(&mut self, records: &[Record<Self::In>], work: &mut Self::Work, reason: String) -> bool;
 
-    /// Makes results of the work that was run.
+    /// Emits the results of the work that was run.
     ///
     /// # Errors
-    /// What cannot be helped record by record stops the job: [`JobError::operator`] makes such an error.
+    /// When the failure is not one of single records: the job stops. [`JobError::operator`] makes such an error.
     fn finish(
         &mut self,
         batch: Drain<'_, Record<Self::In>>,
@@ -51,52 +54,53 @@ pub trait BatchLogic: 'static {
     ) -> Result<(), JobError>;
 }
 
-/// Where a batch's time went.
+/// The time that a batch spent in each step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchTimes {
-    /// From its first record until it was closed and prepared.
+    /// Time from its first record until it was closed and prepared.
     pub gathered: Duration,
-    /// From then until it was run: it waited for a thread.
+    /// Time from then until it was run, while it waited for a thread.
     pub queued: Duration,
-    /// Its run.
+    /// Time of its run.
     pub ran: Duration,
-    /// From its first record until its results are made: all of these, and the way back from the thread.
+    /// Time from its first record until its results are made: all of the above, and the way back from the thread.
     pub total: Duration,
 }
 
-/// Runs prepared work; one per thread. It may block where it is on a thread of its own.
+/// A runner of prepared work; each thread has one. It may block if it runs on a thread of its own.
 pub trait BatchRunner<W>: Send + 'static {
-    /// Runs it. What goes wrong is noted in the work; a panic loses it.
+    /// Runs the work. Failures are recorded in the work; a panic loses it.
     fn run(&mut self, work: &mut W);
 }
 
-/// Where batches are run.
+/// The place where batches are run.
 pub enum Execution<W> {
-    /// On the worker, whose other operators wait meanwhile: for what is cheaper than the hop.
+    /// On the worker, whose other operators wait meanwhile: for work that costs less than handing it to a thread.
     InLine(Box<dyn BatchRunner<W>>),
-    /// On threads beside the worker.
+    /// On threads of their own, beside the worker.
     Pool(PoolSpec<W>),
 }
 
-/// Threads to run batches on.
+/// The threads that run batches, and how they do it.
 pub struct PoolSpec<W> {
-    /// One for each thread.
+    /// The runners, one for each thread.
     pub runners: Vec<Box<dyn BatchRunner<W>>>,
-    /// Another one, for a thread in the place of one that was lost.
+    /// The function that makes another runner, for a thread that replaces a lost one.
     pub open: Arc<dyn Fn() -> Box<dyn BatchRunner<W>> + Send + Sync>,
-    /// The most batches that are with the threads at a time. Others wait, and sources with them.
+    /// Maximum number of batches that are with the threads at a time. Other batches wait, and backpressure makes the
+    /// sources wait too.
     pub max_in_flight: usize,
-    /// Whether results leave in the order their records came.
+    /// Whether results leave in the order in which their records came.
     pub ordered: bool,
-    /// After this a thread is given up, and its batch with it.
+    /// Time after which a thread is given up, together with the run of its batch; `None`: never.
     pub deadline: Option<Duration>,
 }
 
-/// Where a batch's records go.
+/// The output of a batch.
 #[derive(Debug)]
 pub struct BatchOutput<O> {
-    /// Results.
+    /// The results.
     pub records: Vec<Record<O>>,
-    /// What could not be handled.
+    /// The dead letters of records that could not be handled.
     pub dead_letters: Vec<Record<DeadLetter>>,
 }

@@ -1,4 +1,4 @@
-//! Batches as a timely operator. See the picture in the parent module.
+//! The batch operator in timely. See the picture in the parent module.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::time::Moment;
 use crate::worker::Shared;
 
 impl<'s, D: Data> Stream<'s, D> {
-    /// Runs batch logic (inference, lookups) over the stream, on the worker the records are on or on threads
+    /// Runs batch logic (inference, lookups) over the stream, on the worker that has the records or on threads
     /// beside it.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ fn batch<'s, L: BatchLogic>(
         }
     };
     if place.is_err() {
-        // A builder may not be given up: what went wrong stops the job in the operator's first turn.
+        // A builder must not be abandoned: the error stops the job in the operator's first turn instead.
         activator.activate();
     }
     let busy = Arc::clone(&metrics);
@@ -102,12 +102,12 @@ enum Place<W> {
 enum Machine<L: BatchLogic> {
     InLine(Box<InLine<L>>),
     Pooled(Box<Pooled<L>>),
-    /// It could not be built.
+    /// The threads could not be started.
     Failed(Option<JobError>),
 }
 
 impl<L: BatchLogic> Machine<L> {
-    /// Begins a turn: the frontier of the input has this meet. Sends what threads have done.
+    /// Begins a turn, with the meet of the input's frontier. Sends the results that threads have finished.
     fn begin(&mut self, meet: Option<Moment>) -> Result<(), JobError> {
         match self {
             Self::InLine(machine) => {
@@ -139,7 +139,7 @@ impl<L: BatchLogic> Machine<L> {
         }
     }
 
-    /// Ends a turn: runs what is due. `idle`: the turn brought no input.
+    /// Ends a turn: runs the batches that are due. `idle` means that the turn brought no input.
     fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
         match self {
             Self::InLine(machine) => machine.work_off(idle),

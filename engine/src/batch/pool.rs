@@ -1,10 +1,10 @@
-//! The threads of an operator that works on batches beside its worker.
+//! The threads of a batch operator that does not run its batches on the worker.
 //!
 //! ```text
 //! worker ─▶ orders ─▶ thread: run ─▶ done ─▶ worker, woken by the thread
-//! a thread that panics, or is overdue, is replaced; a batch it had is given up by the worker, which kept its records
+//! a thread that panics, or is overdue, is replaced; its batch is given up by the worker, which has kept the records
 //! ```
-//! Invariant: an order comes back once, as done or lost; what an overdue thread still brings is thrown away.
+//! Invariant: an order comes back once, as done or lost; what an overdue thread still returns is discarded.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use super::logic::{BatchRunner, PoolSpec};
 use crate::error::{JobError, panic_text};
 use crate::threads;
 
-/// Overdue threads, as multiples of the pool's size, before no more are started in their place.
+/// Number of overdue threads, as a multiple of the pool's size, beyond which no more replacements are started.
 const OVERDUE_LIMIT: usize = 4;
-/// How long the end of a job waits for threads that are at work.
+/// How long the end of a job waits for threads that are still running a batch.
 const LAST_RUN: Duration = Duration::from_secs(5);
-/// A thread that has no order.
+/// The ticket of a thread that has no order.
 const NONE: u64 = 0;
-/// A thread that lost its order in a panic, and ends.
+/// The ticket of a thread that lost its order in a panic, and ends.
 const ENDED: u64 = u64::MAX;
 
 struct WorkOrder<W> {
@@ -33,17 +33,17 @@ struct WorkOrder<W> {
     sent: Instant,
 }
 
-/// What became of an order.
+/// The outcome of an order.
 pub(super) struct Done<W> {
     pub(super) ticket: u64,
-    /// The work, or why it is lost.
+    /// The work, or the reason why it is lost.
     pub(super) work: Result<W, String>,
     pub(super) queued: Duration,
     pub(super) ran: Duration,
 }
 
 struct Thread {
-    /// The ticket it works on.
+    /// The ticket of the order that it works on.
     current: Arc<AtomicU64>,
     handle: threads::Handle<()>,
 }
@@ -53,14 +53,14 @@ pub(super) struct Pool<W> {
     name: String,
     size: usize,
     threads: Vec<Thread>,
-    /// Threads that were given up, with the ticket each is overdue with.
+    /// Threads that were given up, each with the ticket of its overdue order.
     overdue: Vec<(u64, Thread)>,
-    /// Orders that were given up before a thread had come to them.
+    /// Orders that were given up before a thread had taken them.
     expired: Vec<u64>,
-    /// The newest of them. All older ones that still wait are given up too: they have waited longer.
+    /// The newest order that was given up. All older ones that still wait are given up too: they have waited longer.
     expired_up_to: Arc<AtomicU64>,
     last_ticket: u64,
-    /// Orders that are with threads or wait for one.
+    /// Number of orders that threads have or that wait for a thread.
     running: usize,
     orders: Option<Sender<WorkOrder<W>>>,
     taken: Receiver<WorkOrder<W>>,
@@ -122,27 +122,28 @@ impl<W: Send + 'static> Pool<W> {
         self.spec.ordered
     }
 
-    /// Whether a thread waits for work.
+    /// Whether a thread is waiting for work.
     pub(super) fn has_free_thread(&self) -> bool {
         self.running < self.threads.len()
     }
 
-    /// Whether one more batch may be in flight: threads shall find the next one when they are done with theirs.
+    /// Whether one more batch may be in flight. Some batches wait, so that a thread finds the next one when it is
+    /// done.
     pub(super) fn has_room(&self) -> bool {
         self.running < self.spec.max_in_flight && self.orders.as_ref().is_some_and(|orders| !orders.is_full())
     }
 
-    /// Whether all threads are overdue: nothing can be run.
+    /// Whether all threads are overdue, so that nothing can be run.
     pub(super) fn is_dead(&self) -> bool {
         self.threads.is_empty()
     }
 
-    /// How long a batch may be with the threads.
+    /// Returns how long a batch may be with the threads.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.spec.deadline
     }
 
-    /// Hands a batch to the threads; [`has_room`](Self::has_room) held.
+    /// Hands a batch to the threads; [`has_room`](Self::has_room) must be true. Returns its ticket.
     pub(super) fn submit(&mut self, work: W) -> u64 {
         self.last_ticket += 1;
         let order = WorkOrder { ticket: self.last_ticket, work, sent: threads::now() };
@@ -152,18 +153,18 @@ impl<W: Send + 'static> Pool<W> {
         self.last_ticket
     }
 
-    /// What came back since the last call; nothing of batches that were given up.
+    /// Returns the next outcome that has arrived, except those of batches that were given up.
     pub(super) fn collect(&mut self) -> Result<Option<Done<W>>, JobError> {
         while let Ok(done) = self.done.try_recv() {
             let lost = done.work.is_err();
             if let Some(at) = self.overdue.iter().position(|(ticket, _)| *ticket == done.ticket) {
                 let (_, thread) = self.overdue.swap_remove(at);
-                // It came back after all, and works on, unless it panicked.
+                // The overdue thread has returned after all and is used again, unless it panicked.
                 self.threads.extend((!lost).then_some(thread));
                 continue;
             }
             if lost {
-                // A thread that lost its order says so before it ends.
+                // A thread that lost its order marks itself before it ends.
                 self.threads.retain(|thread| thread.current.load(Ordering::Acquire) != ENDED);
                 self.replenish()?;
             }
@@ -177,10 +178,11 @@ impl<W: Send + 'static> Pool<W> {
         Ok(None)
     }
 
-    /// Gives up the batch `ticket`, and the thread that has it, which is replaced.
+    /// Gives up the batch `ticket`, and the thread that runs it, which is replaced.
     pub(super) fn give_up(&mut self, ticket: u64) -> Result<(), JobError> {
         self.running = self.running.saturating_sub(1);
-        // Before the look at the threads: one that takes it after that look sees this, and skips it.
+        // Stored before the threads are checked: a thread that takes the order after the check sees this and skips
+        // it.
         let waited_as_long = self.expired_up_to.load(Ordering::SeqCst).max(ticket);
         self.expired_up_to.store(waited_as_long, Ordering::SeqCst);
         let has_it = |thread: &Thread| thread.current.load(Ordering::SeqCst) == ticket;
@@ -193,7 +195,7 @@ impl<W: Send + 'static> Pool<W> {
         self.replenish()
     }
 
-    /// Starts threads in the place of those that are gone, as long as they are not too many.
+    /// Starts replacements for lost threads, as long as not too many are overdue.
     fn replenish(&mut self) -> Result<(), JobError> {
         while self.threads.len() < self.size && self.overdue.len() <= self.size * OVERDUE_LIMIT {
             self.spawn((self.spec.open)())?;
@@ -202,7 +204,7 @@ impl<W: Send + 'static> Pool<W> {
     }
 }
 
-/// What a thread has of the pool.
+/// A thread's share of the pool.
 struct Desk<W> {
     current: Arc<AtomicU64>,
     expired_up_to: Arc<AtomicU64>,
@@ -212,7 +214,7 @@ struct Desk<W> {
 }
 
 impl<W: Send + 'static> Desk<W> {
-    /// A thread's life.
+    /// Runs one order after the other until the pool ends.
     fn work_off(self, mut runner: Box<dyn BatchRunner<W>>) {
         while let Some(WorkOrder { ticket, mut work, sent }) = threads::receive(&self.orders) {
             self.current.store(ticket, Ordering::SeqCst);
@@ -228,7 +230,7 @@ impl<W: Send + 'static> Desk<W> {
             let work = outcome.map(|()| work).map_err(|panic| panic_text(&*panic));
             self.current.store(if lost { ENDED } else { NONE }, Ordering::SeqCst);
             let sent = threads::send(&self.report, Done { ticket, work, queued, ran: threads::since(started) });
-            // A worker that is gone has nothing to be woken for.
+            // An error means that the worker is gone: then there is nothing to wake.
             _ = self.wake.activate();
             if lost || !sent {
                 return;

@@ -1,5 +1,5 @@
-//! Batches that are run on threads beside the worker: handed over when they are closed, or due and a thread is free, and sent on
-//! when they come back.
+//! Batches that are run on threads beside the worker: they are handed over when they are closed, or when they are
+//! due and a thread is free; their results are sent when they come back.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::record::Record;
 use crate::threads;
 use crate::time::Moment;
 
-/// A batch that is with the threads.
+/// A batch that the threads have.
 struct Flight<I, W> {
     ticket: u64,
     batch: Gathered<I>,
@@ -33,9 +33,9 @@ struct Landed<W> {
 pub(super) struct Pooled<L: BatchLogic> {
     pub(super) common: Common<L>,
     pool: Pool<L::Work>,
-    /// Batches with the threads, in the order they were gathered.
+    /// The batches that the threads have, in the order in which they were gathered.
     flights: VecDeque<Flight<L::In, L::Work>>,
-    /// When it was last asked to be called again for overdue threads.
+    /// The time for which it has last asked to be called again, to look for overdue threads.
     next_look: Option<Instant>,
 }
 
@@ -44,7 +44,8 @@ impl<L: BatchLogic> Pooled<L> {
         Self { common, pool, flights: VecDeque::new(), next_look: None }
     }
 
-    /// Takes a message's records in. They wait for a slow model, and sources wait for them.
+    /// Gathers a message's records. They are charged to the budget: when they wait for a slow model, the sources
+    /// wait too.
     pub(super) fn take(
         &mut self,
         capability: &InputCapability<Moment>,
@@ -59,17 +60,18 @@ impl<L: BatchLogic> Pooled<L> {
         }
     }
 
-    /// Hands what is due to the threads, and sends what they have done.
+    /// Hands the batches that are due to the threads, and sends the results of those that they have finished.
     pub(super) fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
         self.submit_due(idle);
-        // What was given up leaves room for others, and no thread will wake this operator for them.
+        // A batch that was given up makes room for others, and no thread will wake this operator for them.
         while self.look_for_overdue()? {
             self.submit_due(idle);
         }
         self.land()
     }
 
-    /// Hands batches to the threads: closed ones while there is room, the open one when it is due and a thread free.
+    /// Hands batches to the threads: closed ones while there is room, the open one when it is due and a thread is
+    /// free.
     fn submit_due(&mut self, idle: bool) {
         while let Some(first) = self.common.gather.first() {
             let due = idle || self.common.is_due(first);
@@ -80,11 +82,11 @@ impl<L: BatchLogic> Pooled<L> {
             }
             let closed = self.common.gather.is_first_closed(self.common.max_batch_size());
             if !closed && self.pool.has_free_thread() && !due {
-                // One more turn: if it brings no input, the worker has nothing better to do.
+                // One more turn: if it brings no input, the worker is idle.
                 self.common.activator.activate();
                 break;
             }
-            // A thread that ends its run wakes this operator.
+            // If the batch may not go yet, a thread that ends its run wakes this operator.
             let has_room = self.pool.has_room();
             let may_go = if closed { has_room } else { self.pool.has_free_thread() && has_room };
             if !may_go {
@@ -98,7 +100,7 @@ impl<L: BatchLogic> Pooled<L> {
         }
     }
 
-    /// Takes what the threads have done.
+    /// Receives the batches that the threads have finished or lost, and sends results.
     pub(super) fn collect(&mut self) -> Result<(), JobError> {
         while let Some(Done { ticket, work, queued, ran }) = self.pool.collect()? {
             let Some(at) = self.flights.iter().position(|flight| flight.ticket == ticket) else { continue };
@@ -114,7 +116,8 @@ impl<L: BatchLogic> Pooled<L> {
         self.land()
     }
 
-    /// Sends the results of batches that are done: all of them, or those that no earlier one is waited for.
+    /// Sends the results of finished batches: all of them, or, if they are ordered, those before the first
+    /// unfinished one.
     fn land(&mut self) -> Result<(), JobError> {
         let ordered = self.pool.ordered();
         let mut at = 0;
@@ -136,11 +139,12 @@ impl<L: BatchLogic> Pooled<L> {
         Ok(())
     }
 
-    /// Gives up a thread that is overdue; when none is, has itself called when the next one would be.
+    /// Gives up a thread that is overdue, and returns true; if there is none, schedules a call for when the next
+    /// one would be overdue.
     fn look_for_overdue(&mut self) -> Result<bool, JobError> {
         let Some(deadline) = self.pool.deadline() else { return Ok(false) };
-        // SUBTLE: the one that was submitted first, not the first in line: that one may have been submitted again, and the
-        // threads skip what was submitted before a batch that was given up.
+        // SUBTLE: the flight that was submitted first, not the first in the queue: that one may have been
+        // submitted again, and the threads skip all orders that were submitted before a batch that was given up.
         let in_the_air = self.flights.iter().enumerate().filter(|(_, flight)| flight.done.is_none());
         let first = in_the_air.min_by_key(|(_, flight)| (flight.submitted, flight.ticket));
         let Some((at, flight)) = first else { return Ok(false) };
@@ -155,7 +159,8 @@ impl<L: BatchLogic> Pooled<L> {
         Ok(false)
     }
 
-    /// The work of a flight is lost; its records are here. What can still be tried is handed to another thread.
+    /// Handles the loss of a flight's work, whose records are still here. What can still be tried is submitted
+    /// once more.
     fn give_up(&mut self, at: usize, reason: String) {
         let Some(flight) = self.flights.get_mut(at) else { return };
         let mut work = L::Work::default();
@@ -170,7 +175,7 @@ impl<L: BatchLogic> Pooled<L> {
         }
     }
 
-    /// A batch that no thread is there for; it leaves in its turn.
+    /// Fails a batch because there is no thread for it; its results leave in its turn.
     fn lose(&mut self, batch: Gathered<L::In>, reason: String) {
         let mut work = L::Work::default();
         self.common.logic.prepare(&batch.records, &mut work);

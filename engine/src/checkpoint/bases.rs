@@ -1,22 +1,25 @@
-//! When a worker takes a base snapshot.
+//! The policy that decides when a worker takes a base snapshot.
 
 use std::time::{Duration, Instant};
 
 use crate::threads;
 
-/// When a worker takes a base snapshot instead of adding delta to delta.
+/// The policy that decides when a worker takes a base snapshot, instead of only adding deltas: once the deltas
+/// since the last base are too large or too many, but not more often than `min_interval`, unless the state is
+/// small.
 ///
-/// Every delta since the last base is a file that each manifest names, so their number is limited, too. A base costs RocksDB
-/// what a flush costs, and larger states a compaction now and then: those wait for the interval.
+/// Every delta since the last base is a file that each manifest names, so their number is limited too. A base costs
+/// RocksDB a flush, and with larger states a compaction now and then: those wait for the interval.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BasePolicy {
-    /// Once the deltas since the last base have this many bytes,
+    /// Size of the deltas since the last base from which on a base is due, bytes.
     pub(crate) delta_bytes: u64,
-    /// or there are this many of them.
+    /// Number of deltas since the last base from which on a base is due.
     pub(crate) deltas: usize,
-    /// No more often than this,
+    /// Minimum time between two bases.
     pub(crate) min_interval: Duration,
-    /// unless base and deltas together have no more bytes than this.
+    /// Size of base and deltas together up to which many deltas make a base due without regard to `min_interval`,
+    /// bytes.
     pub(crate) small: u64,
 }
 
@@ -35,12 +38,12 @@ impl BasePolicy {
     }
 }
 
-/// What there is since a base was begun.
+/// The deltas since the last base was begun.
 pub(super) struct SinceBase {
     pub(super) begun: Instant,
     pub(super) deltas: usize,
     pub(super) delta_bytes: u64,
-    /// Bytes of the base before.
+    /// Size of the last base that was stored, bytes.
     pub(super) base_bytes: u64,
 }
 

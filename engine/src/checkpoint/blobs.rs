@@ -1,17 +1,19 @@
-//! What sources, operators and sinks keep in a checkpoint besides keyed state: small whole values, by name.
+//! The blobs of a checkpoint: small values that sources, operators and sinks keep in it, by name, besides keyed
+//! state.
 //!
 //! ```text
-//! name in the delta            value, after one byte that says its version
+//! name in the delta            value, after one byte for its version
 //! source/NAME/position         where its reader goes on, in the connector's own encoding
 //! source/NAME/watermark        i64
 //! operator/NAME/watermark      i64
 //! operator/NAME/reached        u16 key group and i64, for each group whose state is ahead of that
-//! sink/NAME/staged/EPOCH       what it staged in that epoch, in the connector's own encoding
+//! sink/NAME/staged/EPOCH       the token it staged in that epoch, in the connector's own encoding
 //! worker/published             u64: the newest epoch whose output this worker has published
 //! ```
-//! Numbers are little-endian. Names and bytes are known here only: whoever closes an epoch puts a [`Blob`] into its delta, and
-//! whoever restores asks [`Restored`](super::restored::Restored). A value that cannot be read stops the start: taken for
-//! missing, it would be a source that reads everything again, or a watermark that goes back.
+//! Numbers are little-endian. Only this module knows names and encodings: an operator that closes an epoch puts a
+//! [`Blob`] into its delta, and a restore asks [`Restored`](super::restored::Restored). A value that cannot be
+//! read stops the start: if it were taken for missing, a source would read everything again, or a watermark would
+//! go back.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +21,13 @@ use tidemill_state::Delta;
 
 use crate::time::{Epoch, EventTime};
 
-/// Of all values.
+/// The version of the encoding of all values.
 const VERSION: u8 = 1;
 
-/// The key groups whose state is ahead of its operator's watermark, and how far it has come.
+/// The key groups whose state is ahead of the watermark of their operator, each with the watermark it has reached.
 pub(crate) type Ahead = BTreeMap<u16, EventTime>;
 
-/// One value.
+/// A value of a source, an operator, a sink or a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blob {
     SourcePosition(Vec<u8>),
@@ -33,20 +35,20 @@ pub(crate) enum Blob {
     OperatorWatermark(EventTime),
     Reached(Ahead),
     Staged(Epoch, Vec<u8>),
-    /// The worker's own.
+    /// The newest epoch whose output the worker has published.
     Published(Epoch),
 }
 
-/// Why a value cannot be read.
+/// The reason why a value cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// What it is to the user of the job.
+    /// A description of the value for the user of the job.
     pub(super) what: String,
     pub(super) reason: String,
 }
 
 impl Blob {
-    /// Puts it into a worker's delta. `owner` is the name of the source, operator or sink.
+    /// Puts the value into a worker's delta. `owner` is the name of the source, operator or sink.
     pub(crate) fn put(self, owner: &str, delta: &mut Delta) {
         delta.set_blob(self.name(owner), self.encode());
     }
@@ -78,7 +80,8 @@ impl Blob {
         bytes
     }
 
-    /// Reads what a delta has under `name`. Returns the owner's name with it, which is empty for what is the worker's own.
+    /// Decodes the value that a delta has under `name`. Returns it with the name of its owner, which is empty for
+    /// a value of the worker.
     pub(super) fn decode<'n>(name: &'n str, bytes: &[u8]) -> Result<(&'n str, Self), Fault> {
         let parts: Vec<&str> = name.split('/').collect();
         let decoded = versioned(bytes).and_then(|value| match parts[..] {
@@ -106,7 +109,7 @@ fn describe(parts: &[&str], name: &str) -> String {
     }
 }
 
-/// What the staged output of a sink is to the user of the job.
+/// Describes the staged output of a sink for the user of the job.
 pub(super) fn staged_output(sink: &str, epoch: impl std::fmt::Display) -> String {
     format!("output of sink \"{sink}\" of epoch {epoch}, which may not have been published")
 }
@@ -182,7 +185,7 @@ mod tests {
             let bytes = blob.encode();
             let cut = Blob::decode(&name, &bytes[..bytes.len() - 1]);
             let more = Blob::decode(&name, &[&bytes[..], &[0]].concat());
-            // How long those are is for their connectors to say; without its version byte none is anything.
+            // The connectors decide the length of their own values; but no value is valid without its version byte.
             let refused = |read: &Result<(&str, Blob), Fault>| read.as_ref().is_err_and(|e| e.reason.contains("bytes"));
             assert!(own || (refused(&cut) && refused(&more)), "{name}: {cut:?}, {more:?}");
         }

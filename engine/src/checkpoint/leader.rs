@@ -1,4 +1,4 @@
-//! The leader's decisions: when epochs tick, when one is committed, when the job ends. No I/O.
+//! The leader's decisions: when epochs tick, when one is committed, when the job ends. It does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::protocol::{Durable, ToLeader, ToWorker};
 use crate::epoch::Finish;
 use crate::time::Epoch;
 
-/// What the leader wants done.
+/// An action that the leader has decided on, and that its caller performs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Broadcast(ToWorker),
@@ -21,13 +21,13 @@ pub(crate) enum Action {
     },
 }
 
-/// The files that hold one worker's state and unpublished output.
+/// The files that contain one worker's state and unpublished output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chain(pub(crate) WorkerEntry);
 
 impl Chain {
-    /// Adds what became durable and drops what it makes needless: deltas before the base, unless
-    /// their output may still have to be published.
+    /// Adds files that have become durable, and drops those that are no longer needed: deltas before
+    /// the base, unless their output may still have to be published.
     pub(crate) fn extend(&mut self, durable: Durable) {
         let Durable { worker: _, epoch: _, delta, base, published } = durable;
         let Self(WorkerEntry { base: known, deltas }) = self;
@@ -79,7 +79,7 @@ impl Leader {
         }
     }
 
-    /// Takes in what a worker says.
+    /// Handles a message of a worker.
     pub(crate) fn hear(&mut self, message: ToLeader) {
         match message {
             ToLeader::Durable(durable) => self.durable.entry(durable.epoch).or_default().push(durable),
@@ -88,25 +88,25 @@ impl Leader {
         }
     }
 
-    /// The manifest of `epoch` is there.
+    /// Handles the commit of `epoch`: its manifest is written.
     pub(crate) fn committed(&mut self, epoch: Epoch) -> Action {
         self.writing = false;
         self.committed = Some(epoch);
         Action::Broadcast(ToWorker::Committed(epoch))
     }
 
-    /// The next thing to do, if there is one now.
+    /// Returns the next action, if there is one now.
     pub(crate) fn decide(&mut self, now: Instant) -> Option<Action> {
         self.start().or_else(|| self.commit()).or_else(|| self.end()).or_else(|| self.tick(now))
     }
 
-    /// The first tick tells the sources to begin: whatever worker 0 recovers was recovered before.
+    /// The first tick lets the sources begin: worker 0 has recovered all sinks before it.
     fn start(&mut self) -> Option<Action> {
         let first = !std::mem::replace(&mut self.started, true);
         first.then_some(Action::Broadcast(ToWorker::Tick(self.first)))
     }
 
-    /// When the clock ticks next, for whoever waits.
+    /// Returns how long it is until the next tick; `None` while there will be no tick.
     pub(crate) fn next_tick(&self, now: Instant) -> Option<Duration> {
         let may_tick = self.finish.is_none() && self.open_epochs() < Self::MAX_OPEN;
         may_tick.then(|| (self.running_since + self.interval).saturating_duration_since(now))

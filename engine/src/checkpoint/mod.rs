@@ -7,13 +7,13 @@
 //!                            run/coordinator.rs ───────────▶ flush sinks, write delta of e
 //!   durable(e) from all ◀────────────────────────────────── thread.rs
 //!   manifest of e ─────────────────────────────────────────▶ create-only put: the commit point
-//!   committed(e) ──────────▶ run/coordinator.rs ───────────▶ publish what was staged for e
+//!   committed(e) ──────────▶ run/coordinator.rs ───────────▶ publish the output staged for e
 //! ```
-//! `leader.rs` decides and does no I/O; messages travel in a small timely dataflow of their own, so
-//! they cross processes as records do.
+//! `leader.rs` makes the decisions and does no I/O. Messages travel in a small timely dataflow of their
+//! own, so that they cross processes as records do.
 //! ```text
-//! a start:  restore.rs ─▶ what to start from, and blobs.rs ─▶ restored.rs: what old workers left besides keyed state
-//!           ─▶ the program is built ─▶ unclaimed.rs: nothing of that is lost unseen
+//! a start:  restore.rs ─▶ the starting point, and blobs.rs ─▶ restored.rs: the values besides keyed state
+//!           ─▶ the program is built ─▶ unclaimed.rs: no restored value is dropped silently
 //! ```
 
 pub(crate) mod bases;

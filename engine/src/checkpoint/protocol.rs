@@ -1,4 +1,4 @@
-//! What coordinators tell each other.
+//! The messages between the coordinators of the workers.
 
 use serde::{Deserialize, Serialize};
 use tidemill_state::{BaseEntry, DeltaEntry};
@@ -20,33 +20,36 @@ pub(crate) enum Message {
     ToWorker(ToWorker),
 }
 
-/// What a worker says to the leader.
+/// A message from a worker to the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToLeader {
     /// The worker's part of an epoch is durable.
     Durable(Durable),
     /// The worker's sources have handed out everything.
     Exhausted { worker: u32 },
-    /// Somebody asked the job to stop.
+    /// The job has been asked to stop.
     Stop,
 }
 
-/// What a worker is told, by the leader or by a worker of another process.
+/// A message to a worker, from the leader or from a worker of another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToWorker {
-    /// To all, before the first tick: the start of the job that leads. Each process has an incarnation of its own.
+    /// To all, before the first tick: the incarnation of the leading process. Each process has an incarnation of
+    /// its own.
     Leader { incarnation: u64 },
     /// To all: the epoch before this one ends.
     Tick(Epoch),
     /// To all: the job ends after an epoch.
     Finish(Finish),
-    /// To all: the manifest of this epoch is there.
+    /// To all: the manifest of this epoch is written.
     Committed(Epoch),
-    /// To all: a worker failed, and what it said. The job is over, without another checkpoint.
+    /// To the other processes: a worker of this process failed, for this reason. The job ends, without another
+    /// checkpoint.
     Failed { process: usize, reason: String },
-    /// To a worker of another process: how far the slowest active source of this one is; none when idle.
+    /// To a worker of another process: the progress of the slowest active source of this one; `None` when all are
+    /// idle.
     Sources { process: usize, least: Option<Reach> },
-    /// To a worker of another process: this many of its process's records were consumed.
+    /// To a worker of another process: this many records of that process were consumed here.
     Acknowledge { records: u64 },
 }
 
@@ -62,14 +65,14 @@ impl From<ToWorker> for Message {
     }
 }
 
-/// One worker's part of an epoch, durable.
+/// One worker's part of an epoch, which is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Durable {
     pub(crate) worker: u32,
     pub(crate) epoch: Epoch,
-    /// The delta file; none in a job without checkpoints.
+    /// The delta file; `None` in a job without checkpoints.
     pub(crate) delta: Option<DeltaEntry>,
-    /// A base snapshot that was taken with it.
+    /// The base snapshot that was stored with it, if there was one.
     pub(crate) base: Option<BaseEntry>,
     /// The newest epoch whose output this worker had published by then.
     pub(crate) published: Epoch,

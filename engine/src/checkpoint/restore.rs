@@ -1,4 +1,4 @@
-//! What a start takes out of the checkpoint store, before the workers run.
+//! The start of a job from the checkpoint store, before the workers run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,39 +15,39 @@ use super::target::Target;
 use crate::error::{JobError, Remedy, with_causes};
 use crate::time::Epoch;
 
-/// Where the job starts.
+/// The point from which the job starts: a restored checkpoint, or nothing.
 pub(crate) struct StartingPoint {
     pub(crate) target: Option<Target>,
     pub(crate) manifest: Option<Arc<Manifest>>,
     pub(crate) restored: Arc<Restored>,
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
-    /// What this process has claimed, if it is the one that decides.
+    /// The claim of this process on the checkpoint directory, if it is the one that decides.
     taken: Option<Takeover>,
-    /// Whether sinks have begun to clear away what the last run left.
+    /// Whether sinks have begun to recover: to publish or remove output of the previous run.
     pub(crate) recovering: AtomicBool,
-    /// Whether nothing is left that may stop the start.
+    /// Whether nothing can stop the start any more.
     pub(crate) begun: AtomicBool,
 }
 
-/// What all processes start from, as process 0 has decided.
+/// The starting point of all processes, as process 0 has decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Agreement {
-    /// The start of process 0 that decided.
+    /// The incarnation of process 0, which decided.
     pub(crate) run: u64,
-    /// The first epoch that is committed.
+    /// The first epoch of this run.
     pub(crate) first_epoch: u64,
-    /// The file in the checkpoint directory that says what is restored; none without a checkpoint directory.
+    /// The file in the checkpoint directory that determines what is restored; `None` without a checkpoint directory.
     pub(crate) found: Option<ManifestFile>,
 }
 
-/// What a start is told of the job.
+/// The job that is to be started, as far as the starting point depends on it.
 pub(crate) struct Starting<'a> {
     pub(crate) job: &'a str,
     pub(crate) restore: &'a RestoreFrom,
     pub(crate) key_groups: u16,
     pub(crate) changes: Changes,
-    /// How many checkpoints are kept.
+    /// Number of checkpoints that are kept.
     pub(crate) keep: usize,
     pub(crate) incarnation: u64,
     pub(crate) now_ms: i64,
@@ -55,18 +55,18 @@ pub(crate) struct Starting<'a> {
 }
 
 impl StartingPoint {
-    /// The epoch whose state is restored; 0 on a fresh start.
+    /// Returns the epoch whose state is restored; 0 on a fresh start.
     pub(crate) fn restored_epoch(&self) -> Epoch {
         Epoch(self.manifest.as_ref().map_or(0, |manifest| manifest.epoch))
     }
 
-    /// What the other processes have to start from, too.
+    /// Returns the agreement that the other processes have to start from.
     pub(crate) fn agreement(&self, run: u64) -> Agreement {
         let found = self.taken.as_ref().map(|taken| taken.found.clone());
         Agreement { run, first_epoch: self.first_epoch.0, found }
     }
 
-    /// Nothing is left that may stop the start: later epochs are given up.
+    /// Begins the run, once nothing can stop the start any more: epochs after the restored one are given up.
     pub(crate) fn begin(&self) -> Result<(), JobError> {
         if let (Some(taken), Some(target)) = (&self.taken, &self.target) {
             taken.give_up_later(target.store.as_ref())?;
@@ -75,7 +75,8 @@ impl StartingPoint {
         Ok(())
     }
 
-    /// The start was refused: whoever ran before may go on, unless what it has not committed may be gone.
+    /// Withdraws the claim of a start that was refused, so that the previous run may go on, unless its uncommitted
+    /// output may have been removed already.
     pub(crate) fn give_back(&self, is_alone: bool) {
         let (Some(taken), Some(target)) = (&self.taken, &self.target) else { return };
         let touched = self.recovering.load(Ordering::Relaxed);
@@ -93,7 +94,7 @@ impl StartingPoint {
     }
 }
 
-/// Decides what to start from, and takes over from whoever was running. Where it is refused it has changed nothing.
+/// Decides the starting point, and takes over from the run before. If this is refused, nothing has been changed.
 pub(crate) fn lead(starting: &Starting<'_>) -> Result<StartingPoint, JobError> {
     let Starting { job, restore, key_groups, incarnation, now_ms, store, .. } = starting;
     let Some(store) = store else {
@@ -110,7 +111,7 @@ pub(crate) fn lead(starting: &Starting<'_>) -> Result<StartingPoint, JobError> {
     starting.from(manifest, first_epoch, Some(taken.clone())).inspect_err(|_| drop(taken.withdraw(store.as_ref())))
 }
 
-/// Starts from what the leader has decided.
+/// Returns the starting point that process 0 has decided.
 pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<StartingPoint, JobError> {
     let manifest = match (&starting.store, &agreement.found) {
         (Some(store), Some(found)) => tidemill_state::follow(store.as_ref(), found)?,
@@ -152,7 +153,7 @@ impl Starting<'_> {
     }
 }
 
-/// The values of the restored epoch, and the staged output of older ones that may be unpublished.
+/// Reads the values of the restored epoch, and the staged output of older epochs that may be unpublished.
 fn read_blobs(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Restored, JobError> {
     let mut restored = Restored::default();
     for (worker, entry) in manifest.workers.iter().enumerate() {
@@ -173,7 +174,7 @@ fn read_blobs(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Restor
     Ok(restored)
 }
 
-/// The values of one delta, with their owners.
+/// Reads the values of one delta, with their owners.
 fn blobs_in(store: &dyn CheckpointStore, worker: usize, delta: &DeltaEntry) -> Result<Vec<(String, Blob)>, JobError> {
     let read = |(name, bytes): (String, Vec<u8>)| match Blob::decode(&name, &bytes) {
         Ok((owner, blob)) => Ok((owner.to_owned(), blob)),
@@ -182,7 +183,7 @@ fn blobs_in(store: &dyn CheckpointStore, worker: usize, delta: &DeltaEntry) -> R
     blobs_of(store, delta)?.into_iter().map(read).collect()
 }
 
-/// Checks what is said of names against a checkpoint, and gives what it has to whoever has the names now.
+/// Checks the changes of names against a checkpoint, and moves its values to their new owners.
 fn renamed(changes: &Changes, manifest: &Manifest, restored: Restored) -> Result<Restored, JobError> {
     let states: BTreeSet<String> = manifest.states.iter().map(|state| state.name.clone()).collect();
     let in_states = states.iter().filter_map(|state| state.split('/').next());

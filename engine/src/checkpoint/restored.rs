@@ -1,4 +1,5 @@
-//! What a restored checkpoint has of sources, operators and sinks besides keyed state, one value of each old worker.
+//! The values besides keyed state that a restored checkpoint has of sources, operators and sinks, one from each
+//! worker of the previous run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,8 @@ use tidemill_state::Changes;
 use super::blobs::{Ahead, Blob, staged_output};
 use crate::time::{Epoch, EventTime};
 
-/// By owner. Old workers are in their order; there may be more or fewer of them than there are now.
+/// The restored values, by owner. The values of the previous run's workers are in the order of their indexes;
+/// there may be more or fewer of them than there are workers now.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
     sources: BTreeMap<String, OfSource>,
@@ -35,7 +37,7 @@ pub(crate) struct Ends {
 }
 
 impl Restored {
-    /// Adds what the next old worker left.
+    /// Adds a value of the previous run's next worker.
     pub(super) fn add(&mut self, owner: &str, blob: Blob) {
         let owner = owner.to_owned();
         match blob {
@@ -46,51 +48,54 @@ impl Restored {
             Blob::Staged(epoch, token) => {
                 self.sinks.entry(owner).or_default().entry(epoch).or_default().push(token);
             }
-            // It says which output is restored, and has no owner.
+            // It only determines which output is restored, and has no owner.
             Blob::Published(_) => {}
         }
     }
 
-    /// Where the old workers' readers of a source stood.
+    /// Returns the positions of a source's readers in the previous run, one per worker.
     pub(crate) fn positions(&self, source: &str) -> &[Vec<u8>] {
         self.sources.get(source).map_or(&[], |of| &of.positions)
     }
 
-    /// The least of the old workers' watermarks: what they had promised still holds for everyone.
+    /// Returns the least watermark of a source in the previous run: that promise is valid for all of its readers.
     pub(crate) fn source_watermark(&self, source: &str) -> Option<EventTime> {
         self.sources.get(source)?.watermarks.iter().min().copied()
     }
 
-    /// Where a keyed operator stood on each old worker; nothing where the checkpoint does not know it.
+    /// Returns the watermarks of a keyed operator in the previous run, one per worker; empty if the checkpoint
+    /// does not know it.
     pub(crate) fn operator_watermarks(&self, operator: &str) -> &[EventTime] {
         self.operators.get(operator).map_or(&[], |of| &of.watermarks)
     }
 
-    /// The key groups whose state was ahead of that already, as each old worker says.
+    /// Returns the key groups whose state was ahead of that watermark already, as each worker of the previous run
+    /// stored them.
     pub(crate) fn reached(&self, operator: &str) -> &[Ahead] {
         self.operators.get(operator).map_or(&[], |of| &of.reached)
     }
 
-    /// What a sink staged and may not have published, in the order of epochs.
+    /// Returns the tokens that a sink has staged and may not have published, in the order of epochs.
     pub(crate) fn staged(&self, sink: &str) -> impl Iterator<Item = (Epoch, &[u8])> {
         let epochs = self.sinks.get(sink).into_iter().flatten();
         epochs.flat_map(|(epoch, tokens)| tokens.iter().map(|token| (*epoch, token.as_slice())))
     }
 
-    /// How far the state of any operator had come. An operator's watermark may be of the epoch after the one it closes, and so
-    /// ahead of where the checkpoint has the sources.
+    /// Returns the latest watermark that the state of any operator had reached. The watermark of an operator may
+    /// come from the epoch after the one that it closes, and so be ahead of the sources' watermarks in the
+    /// checkpoint.
     pub(crate) fn furthest(&self) -> EventTime {
         let of_one =
             |of: &OfOperator| of.watermarks.iter().chain(of.reached.iter().flat_map(Ahead::values)).max().copied();
         self.operators.values().filter_map(of_one).max().unwrap_or(EventTime::MIN)
     }
 
-    /// Whoever left something.
+    /// Returns the names of all owners.
     pub(super) fn owners(&self) -> impl Iterator<Item = &str> {
         self.sources.keys().chain(self.operators.keys()).chain(self.sinks.keys()).map(String::as_str)
     }
 
-    /// Gives everything to whoever has the name now, and says what is dropped. The changes are checked.
+    /// Moves all values to their new names, and logs those that are dropped. The changes must have been checked.
     pub(super) fn renamed(self, changes: &Changes) -> Self {
         let Self { sources, operators, sinks } = self;
         Self {
@@ -100,8 +105,8 @@ impl Restored {
         }
     }
 
-    /// What a program with these sources and sinks would lose, with whose it is. The watermark of an operator goes with its states, that of a
-    /// source with its position.
+    /// Returns the values that a program with these sources and sinks would lose, as pairs of owner and
+    /// description. The watermark of an operator counts with its states, that of a source with its position.
     pub(super) fn unclaimed(&self, ends: &Ends) -> Vec<(String, String)> {
         let sinks = self.sinks.iter().filter(|(name, _)| !ends.sinks.contains(*name));
         let outputs =

@@ -1,11 +1,11 @@
-//! Where checkpoints go, and how much has gone there.
+//! The target of checkpoints, and the amount that was written to it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use tidemill_state::{CheckpointStore, Retention};
 
-/// Where checkpoints go; none in a job without them.
+/// The target of checkpoints. A job without checkpoints has none.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) store: Arc<dyn CheckpointStore>,
@@ -13,11 +13,11 @@ pub(crate) struct Target {
     pub(crate) incarnation: u64,
 }
 
-/// What the threads of a process have written, for whoever looks.
+/// The amount that the checkpoint threads of a process have written, for metrics.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Written {
-    /// Bytes of deltas.
+    /// Number of bytes of deltas.
     pub(crate) delta_bytes: Arc<AtomicU64>,
-    /// Files of checkpoints that were gone or cut while the job ran.
+    /// Number of checkpoint files that were found removed or truncated while the job ran.
     pub(crate) lost_files: Arc<AtomicU64>,
 }

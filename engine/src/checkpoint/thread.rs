@@ -1,11 +1,12 @@
-//! The checkpoint thread of a worker: everything of a checkpoint that blocks.
+//! The checkpoint thread of a worker, which does all blocking work of a checkpoint.
 //!
-//! One thread per worker, one queue, so that deltas reach RocksDB in the order of epochs and output
-//! is published in the order of commits.
+//! Each worker has one thread with one queue, so that deltas reach RocksDB in the order of epochs and
+//! output is published in the order of commits.
 //!
-//! Who removes files of the checkpoints while the job runs takes the next restore away, not the state: that is whole in memory
-//! and RocksDB. So the thread looks, at each epoch, whether what its chain names is there; where it is not, it warns, counts, and
-//! writes a base (and deltas with unpublished output) anew, with the same epoch.
+//! If somebody removes checkpoint files while the job runs, the next restore is impossible, but the state is still
+//! whole in memory and RocksDB. So the thread checks, at each epoch, whether the files that its chain names exist;
+//! if they do not, it warns, counts, and writes a base (and deltas with unpublished output) anew, with the same
+//! epoch.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -26,17 +27,17 @@ use crate::error::{JobError, panic_text};
 use crate::threads;
 use crate::time::Epoch;
 
-/// What the worker asks for.
+/// A command of the worker to its thread.
 pub(crate) enum Command {
     /// Make sink output durable, then the delta.
     Write { epoch: Epoch, delta: Box<Delta>, flushes: Vec<(String, SinkTask)> },
     /// Make the output of a committed epoch visible.
     Publish { epoch: Epoch, tasks: Vec<(String, SinkTask)> },
-    /// Put the manifest: the commit.
+    /// Write the manifest, which is the commit.
     Commit(Box<Manifest>),
 }
 
-/// What the thread answers.
+/// An answer of the thread.
 pub(crate) enum Answer {
     Durable(Durable),
     Published(Epoch),
@@ -52,7 +53,7 @@ pub(crate) struct CheckpointThread {
 }
 
 impl CheckpointThread {
-    /// Starts the thread; its answers wake `worker_thread`, which must be the calling one.
+    /// Starts the thread; its answers wake the calling thread, which must be that of the worker.
     pub(crate) fn start(
         worker: u32,
         db: Arc<Db>,
@@ -68,8 +69,8 @@ impl CheckpointThread {
             worker,
             db,
             target,
-            // The files of a restored checkpoint belong to other workers, of another number perhaps:
-            // the first epoch makes a base of its own.
+            // The files of a restored checkpoint belong to the workers of the previous run, whose number may
+            // differ: the first epoch makes a base of its own.
             base_due: restored,
             since_base: SinceBase::now(0),
             taking: None,
@@ -89,7 +90,7 @@ impl CheckpointThread {
 
     pub(crate) fn send(&self, command: Command) {
         if let Some(commands) = &self.commands {
-            // A closed queue means that the thread has failed, and said so.
+            // A closed queue means that the thread has failed, and has answered so.
             drop(commands.send(command));
         }
     }
@@ -131,9 +132,9 @@ struct CheckpointWork {
     taking: Option<threads::Handle<Result<RowSnapshot, StateError>>>,
     policy: BasePolicy,
     published: Epoch,
-    /// The files that this worker's next checkpoint consists of, as the leader has them.
+    /// The files of this worker in the next manifest; the leader has the same.
     chain: Chain,
-    /// The deltas with output that may be unpublished. A base does not have that.
+    /// The deltas with output that may be unpublished, which a base does not contain.
     unpublished: VecDeque<Arc<Delta>>,
     watch: Watch,
     pruning: Option<Pruning>,
@@ -148,7 +149,7 @@ impl CheckpointWork {
             let answer = self.handle(command).unwrap_or_else(Answer::Failed);
             let mut failed = matches!(answer, Answer::Failed(_));
             self.answer.give(answer);
-            // Nobody waits for this.
+            // Pruning comes after the answer, since nobody waits for it.
             if commits
                 && !failed
                 && let Err(error) = self.prune()
@@ -160,7 +161,7 @@ impl CheckpointWork {
                 break;
             }
         }
-        // It works in a folder that is removed when the job ends.
+        // The snapshot thread works in a directory that is removed when the job ends.
         if let Some(taking) = self.taking.take() {
             drop(taking.join());
         }
@@ -203,7 +204,7 @@ impl CheckpointWork {
         Ok(durable)
     }
 
-    /// Sees to it that the checkpoint of `epoch` will be whole, also where somebody removed or cut files of it.
+    /// Makes sure that the checkpoint of `epoch` will be whole, even if files of it were removed or truncated.
     fn replace_lost_files(&mut self, epoch: Epoch) -> Result<(), JobError> {
         let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(()) };
         let lost = self.watch.look(store.as_ref(), &self.chain.0)?;
@@ -220,7 +221,7 @@ impl CheckpointWork {
         self.written.lost_files.fetch_add(lost.len() as u64, Ordering::Relaxed);
         for delta in &self.unpublished {
             if lost.iter().any(|lost| lost.delta_of == Some(delta.epoch())) {
-                // The same bytes under the same name.
+                // It writes the same bytes under the same name.
                 delta.store(store.as_ref(), *incarnation)?;
             }
         }
@@ -228,15 +229,16 @@ impl CheckpointWork {
         Ok(())
     }
 
-    /// A base snapshot to go with `epoch`: of its own end for the first one after a restore, or where files were lost;
-    /// otherwise of an earlier end, because it is taken on a thread beside the epochs, which are committed meanwhile.
+    /// Returns a base snapshot to be stored with `epoch`, if one is due or finished. The first one after a
+    /// restore, or after files were lost, is of the end of this epoch; any other is of the end of an earlier
+    /// epoch, because it is taken on another thread while epochs are committed.
     fn base_if_due(&mut self, epoch: Epoch) -> Result<Option<BaseEntry>, JobError> {
         let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(None) };
         let due = std::mem::take(&mut self.base_due);
         let taken = self.taking.take_if(|taking| due || taking.is_finished()).map(joined).transpose()?;
         let snapshot = match taken {
             Some(earlier) if due => {
-                // Of an epoch whose later deltas may be among the lost.
+                // It is of an earlier epoch, and the deltas since then may be among the lost files.
                 earlier.discard()?;
                 self.db.snapshot()?
             }
@@ -282,7 +284,7 @@ impl CheckpointWork {
         Ok(Answer::Committed(Epoch(manifest.epoch)))
     }
 
-    /// Deletes what is older than what is kept, and says which of that is gone already.
+    /// Deletes checkpoints that are older than those to be kept, and warns of manifests that are already lost.
     fn prune(&mut self) -> Result<(), JobError> {
         let (Some(Target { store, .. }), Some(pruning)) = (&self.target, &mut self.pruning) else { return Ok(()) };
         let lost = pruning.prune(store.as_ref())?;

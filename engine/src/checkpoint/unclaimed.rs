@@ -1,21 +1,22 @@
-//! Nothing of a restored checkpoint is lost unseen: what no operator of the program takes stops the job.
+//! The check that nothing of a restored checkpoint is lost silently: state that no operator of the program claims
+//! stops the job.
 
 use super::restored::{Ends, Restored};
 use crate::error::{JobError, Remedy};
 
-/// Checks that the program, whose graph is built, has an operator for everything in the checkpoint it restored: `states` are those
-/// that none has opened, `ends` its sources and sinks.
+/// Checks that the program, whose graph is built, has an operator for everything in the restored checkpoint:
+/// `states` are those that no operator has opened, `ends` the sources and sinks of the program.
 ///
 /// # Errors
-/// What would be lost, by name.
+/// When something would be lost: all of it, by name.
 pub(crate) fn check(states: &[&str], restored: &Restored, ends: &Ends) -> Result<(), JobError> {
     all_claimed(states, restored.unclaimed(ends))
 }
 
-/// Refuses to lose these states, and these other things, of which is known whose they are.
+/// Refuses to lose these states and these other values, given as pairs of owner and description.
 ///
 /// # Errors
-/// Where there are any.
+/// When there are any.
 pub(crate) fn all_claimed(states: &[&str], others: Vec<(String, String)>) -> Result<(), JobError> {
     let states = states.iter().map(|state| ((*state).to_owned(), format!("state \"{state}\"")));
     let (mut names, lost): (Vec<String>, Vec<String>) = states.chain(others).unzip();

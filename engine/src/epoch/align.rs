@@ -1,32 +1,32 @@
-//! Epoch alignment: which input belongs to the epoch that runs, and when that epoch may close.
+//! Epoch alignment: which input belongs to the current epoch, and when that epoch may close.
 //!
 //! ```text
 //! batches of the current epoch ─────────────▶ applied at once
 //! batches of later epochs ──▶ stash ──────────▶ applied when their epoch begins
 //! frontier of the input ──▶ meet ──▶ Watermark(w) │ Close(epoch) │ Wait │ Finished
 //! ```
-//! Invariant: the watermark never passes a stashed batch. A batch of epoch e+1 that waits was sent
-//! before the frontier moved, so its records may be older than the frontier's watermark.
+//! Invariant: the watermark never passes a stashed batch. A stashed batch of epoch e+1 was sent
+//! before the frontier advanced, so its records may be older than the frontier's watermark.
 
 use std::collections::BTreeMap;
 
 use super::finish::Finish;
 use crate::time::{Epoch, EventTime, Moment};
 
-/// What an aligned operator does next.
+/// The next action of an aligned operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Event time has come to here: release and fire what it passed.
+    /// The watermark has advanced to here: release the records and fire the timers that it has passed.
     Watermark(EventTime),
-    /// Everything of this epoch was applied: seal it, then call [`Aligner::begin_next`].
+    /// All input of this epoch has been applied: seal it, then call [`Aligner::begin_next`].
     Close(Epoch),
-    /// Nothing to do until input or frontier change.
+    /// There is nothing to do until input comes or the frontier changes.
     Wait,
-    /// The last epoch was closed: give up the capabilities.
+    /// The last epoch has been closed: drop the capabilities.
     Finished,
 }
 
-/// The stash and the position of one aligned operator.
+/// The stash and the current moment of one aligned operator.
 #[derive(Debug)]
 pub(crate) struct Aligner<B> {
     current: Moment,
@@ -35,7 +35,7 @@ pub(crate) struct Aligner<B> {
 
 #[derive(Debug)]
 struct Stashed<B> {
-    /// The least watermark that any of the batches was sent at.
+    /// The least watermark at which any of the batches was sent.
     watermark: EventTime,
     batches: Vec<B>,
 }
@@ -46,12 +46,12 @@ impl<B> Aligner<B> {
         Self { current: Moment::new(epoch, watermark), stash: BTreeMap::new() }
     }
 
-    /// The epoch that runs and the watermark that was reached in it.
+    /// Returns the current epoch and the watermark that was reached in it.
     pub(crate) fn current(&self) -> Moment {
         self.current
     }
 
-    /// Gives `batch` back when it belongs to the current epoch, keeps it for later otherwise.
+    /// Returns `batch` if it belongs to the current epoch; otherwise stashes it for later.
     pub(crate) fn admit(&mut self, moment: Moment, batch: B) -> Option<B> {
         debug_assert!(moment.epoch >= self.current.epoch, "{moment:?} came after its epoch closed");
         if moment.epoch <= self.current.epoch {
@@ -64,7 +64,7 @@ impl<B> Aligner<B> {
         None
     }
 
-    /// What to do, given the meet of the input frontier (`None`: it is empty) and how the job ends.
+    /// Returns what to do next, given the meet of the input frontier (`None` if it is empty) and how the job ends.
     pub(crate) fn step(&mut self, meet: Option<Moment>, finish: Option<Finish>) -> Step {
         let last = finish.map(|f| f.last);
         if last.is_some_and(|last| self.current.epoch > last) {
@@ -72,11 +72,11 @@ impl<B> Aligner<B> {
         }
         let (epoch, watermark) = match (meet, finish) {
             (Some(meet), _) => (meet.epoch, meet.watermark),
-            // Event time runs out in the last epoch only: an earlier one may be restored, and then
-            // the records of the later ones come again.
+            // Event time ends only in the last epoch: an earlier one may be restored, and then the
+            // records of the later ones come again.
             (None, Some(f)) if f.drain && self.current.epoch == f.last => (f.last.next(), EventTime::MAX),
             (None, Some(f)) => (f.last.next(), self.current.watermark),
-            // The sources give up their capabilities only after they heard of the finish; so has this worker.
+            // The sources drop their capabilities only once the finish is known; this worker will learn of it too.
             (None, None) => return Step::Wait,
         };
         let watermark = self.stash.values().map(|s| s.watermark).fold(watermark, EventTime::min);
@@ -87,7 +87,7 @@ impl<B> Aligner<B> {
         if epoch > self.current.epoch { Step::Close(self.current.epoch) } else { Step::Wait }
     }
 
-    /// Begins the epoch after the closed one and gives back what was stashed for it.
+    /// Begins the epoch after the closed one, and returns the batches that were stashed for it.
     pub(crate) fn begin_next(&mut self) -> Vec<B> {
         self.current.epoch = self.current.epoch.next();
         self.stash.remove(&self.current.epoch).map_or_else(Vec::new, |s| s.batches)

@@ -1,4 +1,4 @@
-//! One worker's side of the epochs: who still has to close which epoch, and what was contributed.
+//! The epochs of one worker: which participants still have to close an epoch, and their contributions to it.
 //!
 //! ```text
 //! source: positions ─┐
@@ -16,16 +16,16 @@ use super::finish::Finish;
 use crate::error::ConnectorError;
 use crate::time::Epoch;
 
-/// A piece of work handed to the checkpoint thread.
+/// A task of a sink that runs on the checkpoint thread.
 pub type SinkTask = Box<dyn FnOnce() -> Result<(), ConnectorError> + Send>;
 
-/// What this worker has for one epoch.
+/// The contribution of this worker to one epoch.
 pub(crate) struct Contribution {
-    /// State changes and small whole values.
+    /// The changes of state, and small values that are stored whole.
     pub(crate) delta: Delta,
-    /// Makes prepared output durable, before the delta is written; with the sink it is of.
+    /// The tasks that make prepared output durable before the delta is written, each with the name of its sink.
     pub(crate) flushes: Vec<(String, SinkTask)>,
-    /// Makes output visible, after the commit.
+    /// The tasks that make output visible after the commit, each with the name of its sink.
     pub(crate) publishes: Vec<(String, SinkTask)>,
     closed_by: usize,
 }
@@ -47,7 +47,7 @@ struct SourceEnd {
     exhausted: bool,
 }
 
-/// Names a source of this worker among its sources.
+/// The number of a source among the sources of this worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SourceId(usize);
 
@@ -65,47 +65,47 @@ impl Epochs {
         }
     }
 
-    /// An operator that will close each epoch once joins, before the job starts.
+    /// Adds a participant, an operator that closes each epoch once, before the job starts.
     pub(crate) fn join(&mut self) {
         self.participants += 1;
     }
 
-    /// A source joins; `activator` wakes it when the epoch ticks.
+    /// Adds a source as a participant; `activator` wakes it when the epoch ticks.
     pub(crate) fn join_source(&mut self, activator: Activator) -> SourceId {
         self.join();
         self.sources.push(SourceEnd { activator, exhausted: false });
         SourceId(self.sources.len() - 1)
     }
 
-    /// The epoch that sources read for now.
+    /// Returns the epoch for which sources read now.
     pub(crate) fn running(&self) -> Epoch {
         self.running
     }
 
-    /// Whether sources may read: every worker has built its graph, and sinks have recovered.
+    /// Returns whether sources may read: every worker has built its graph, and sinks have recovered.
     pub(crate) fn has_started(&self) -> bool {
         self.started
     }
 
-    /// How the job ends, once that is known.
+    /// Returns how the job ends, once that is known.
     pub(crate) fn finish(&self) -> Option<Finish> {
         self.finish
     }
 
-    /// The clock ticked: sources end their epoch and begin `epoch`.
+    /// Handles a tick of the checkpoint clock: sources end their epoch and begin `epoch`.
     pub(crate) fn tick(&mut self, epoch: Epoch) {
         self.started = true;
         self.running = epoch;
         self.wake_sources();
     }
 
-    /// The job ends: sources end `finish.last` and give up their capabilities.
+    /// Handles the end of the job: sources end `finish.last` and drop their capabilities.
     pub(crate) fn finish_at(&mut self, finish: Finish) {
         self.finish = Some(finish);
         self.wake_sources();
     }
 
-    /// The manifest of this epoch is there: after the last one sources let go of what they held.
+    /// Handles the commit of an epoch: after that of the last one sources drop the capabilities that they still have.
     pub(crate) fn committed(&self, epoch: Epoch) {
         if self.finish.is_some_and(|finish| finish.last == epoch) {
             self.wake_sources();
@@ -116,24 +116,24 @@ impl Epochs {
         self.sources.iter().for_each(|source| source.activator.activate());
     }
 
-    /// A source has handed out everything.
+    /// Marks a source as exhausted: it has handed out everything.
     pub(crate) fn exhausted(&mut self, source: SourceId) {
         if let Some(source) = self.sources.get_mut(source.0) {
             source.exhausted = true;
         }
     }
 
-    /// Whether there is anything to read.
+    /// Returns whether this worker has sources.
     pub(crate) fn has_sources(&self) -> bool {
         !self.sources.is_empty()
     }
 
-    /// Whether all sources of this worker have handed out everything.
+    /// Returns whether all sources of this worker have handed out everything.
     pub(crate) fn all_exhausted(&self) -> bool {
         self.sources.iter().all(|source| source.exhausted)
     }
 
-    /// The delta of an epoch that is still open, for a participant that writes it little by little.
+    /// Returns the delta of an epoch that is still open, for a participant that writes to it in slices.
     pub(crate) fn delta(&mut self, epoch: Epoch) -> &mut Delta {
         &mut self.contribution(epoch).delta
     }
@@ -148,7 +148,7 @@ impl Epochs {
         })
     }
 
-    /// A participant closes `epoch`, adding what it has.
+    /// Closes `epoch` for one participant, which adds its contribution.
     pub(crate) fn close<E>(
         &mut self,
         epoch: Epoch,
@@ -167,7 +167,7 @@ impl Epochs {
         Ok(())
     }
 
-    /// The epochs that every participant has closed since the last call, in order.
+    /// Returns the epochs that all participants have closed since the last call, in order.
     pub(crate) fn take_complete(&mut self) -> Vec<(Epoch, Contribution)> {
         std::mem::take(&mut self.complete)
     }

@@ -1,4 +1,5 @@
-//! Epochs on one worker: which input belongs to which, who has closed one, and how the last one ends.
+//! Epochs on one worker: the input that belongs to each, the operators that have closed it, and the end of the
+//! last one.
 //!
 //! ```text
 //! align.rs   of one operator: apply at once, or stash until its epoch begins     finish.rs  which epoch is the last

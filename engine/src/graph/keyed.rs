@@ -1,4 +1,4 @@
-//! Streams grouped by key, and two of them under the same one.
+//! Streams grouped by key, and the connection of two streams under one key.
 
 use std::rc::Rc;
 
@@ -15,23 +15,23 @@ impl<'s, D: Data> Stream<'s, D> {
     }
 }
 
-/// A stream grouped by key. Only this has windows, rolling aggregates and state.
+/// A stream grouped by key. Windows, rolling aggregates and state exist only on keyed streams.
 pub struct KeyedStream<'s, K: Key, D: Data> {
     pub(crate) stream: Stream<'s, D>,
     pub(crate) key_of: Rc<dyn Fn(&D) -> K>,
 }
 
 impl<'s, K: Key, D: Data> KeyedStream<'s, K, D> {
-    /// Groups the same records by another key, which is made of the one they have.
+    /// Groups the same records by another key, which `other` computes from their present key.
     #[must_use]
     pub fn map_key<L: Key>(self, other: impl Fn(K) -> L + 'static) -> KeyedStream<'s, L, D> {
         let key_of = self.key_of;
         KeyedStream { stream: self.stream, key_of: Rc::new(move |data| other(key_of(data))) }
     }
 
-    /// This keyed stream and another one under the same key, for logic with two inputs. The key's
-    /// records of both meet in one state. Under `Order::EventTime` the logic orders records of the
-    /// same event time by its `tie_break`.
+    /// Connects this keyed stream with another one under the same key, for logic with two inputs. The
+    /// records of a key meet in one state, whichever stream they come from. Under `Order::EventTime`
+    /// the logic orders records of the same event time by its `tie_break`.
     #[must_use]
     pub fn connect<E: Data>(self, other: KeyedStream<'s, K, E>) -> KeyedStream<'s, K, Either<D, E>> {
         let (first, second) = (self.key_of, other.key_of);
@@ -48,8 +48,8 @@ impl<'s, K: Key, D: Data> KeyedStream<'s, K, D> {
 /// A record of one of two connected streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Either<A, B> {
-    /// Of the stream that `connect` was called on.
+    /// A record of the stream that `connect` was called on.
     First(A),
-    /// Of the other one.
+    /// A record of the stream that was passed to `connect`.
     Second(B),
 }

@@ -1,10 +1,10 @@
-//! The typed graph that a user builds, and what its operators are made of.
+//! The typed graph that a user builds, and the ports that its operators are made of.
 //!
 //! ```text
 //! Flow ── source ─▶ Stream ── map, filter, … (stateless.rs) ─▶ Stream ── key_by (keyed.rs) ─▶ KeyedStream ── process ─▶ …
 //! ```
-//! The verbs that have an operator of their own are beside it: `source` in `source/operator.rs`, `process` in `keyed/operator.rs`,
-//! `batch` in `batch/operator.rs`, `sink` in `sink/operator.rs`.
+//! A method that has an operator of its own is defined beside that operator: `source` in `source/operator.rs`,
+//! `process` in `keyed/operator.rs`, `batch` in `batch/operator.rs`, `sink` in `sink/operator.rs`.
 
 mod keyed;
 mod port;

@@ -1,4 +1,4 @@
-//! What operators have at their ends: the moment of what comes in, and an output with the capability that goes with it.
+//! The ends of an operator: the moment of an incoming message, and an output together with its capability.
 
 use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::{Capability, InputCapability};
@@ -6,12 +6,12 @@ use timely::dataflow::operators::{Capability, InputCapability};
 use crate::record::Record;
 use crate::time::Moment;
 
-/// The moment that a message was sent at. Whatever is sent here is sent with one capability, so there always is one.
+/// Returns the moment that a message was sent at. Every message is sent with one capability, so there always is one.
 pub(crate) fn moment_of(capability: &InputCapability<Moment>) -> Option<Moment> {
     capability.stamp().elements().first().copied()
 }
 
-/// An output and the capability that stands at the moment worked off.
+/// An output and its capability, which stands at the moment up to which the operator has done its work.
 pub(crate) struct Port<D> {
     output: Output<Moment, Vec<Record<D>>>,
     capability: Option<Capability<Moment>>,
@@ -36,12 +36,12 @@ impl<D: 'static> Port<D> {
             let sent = records.len();
             self.output.activate().give(capability, records);
             records.clear();
-            // What comes next is likely as much: one allocation, where timely has not given one back.
+            // The next batch is likely as large: reserve it in one allocation, unless timely has returned a buffer.
             records.reserve(sent);
         }
     }
 
-    /// Lowers the capability to `moment`, or gives it up.
+    /// Downgrades the capability to `moment`, or drops it for `None`.
     pub(crate) fn lower(&mut self, moment: Option<Moment>) {
         match (moment, &mut self.capability) {
             (Some(moment), Some(capability)) => capability.downgrade(&moment),

@@ -1,4 +1,4 @@
-//! What needs neither key nor state: each record on its own.
+//! Operators that need neither key nor state: they handle each record on its own.
 
 use std::rc::Rc;
 
@@ -12,12 +12,12 @@ use crate::record::{Data, Record};
 use crate::time::EventTime;
 
 impl<'s, D: Data> Stream<'s, D> {
-    /// Changes each record; its event time stays.
+    /// Changes the data of each record; its event time stays.
     pub fn map<E: Data>(self, mut f: impl FnMut(D) -> E + 'static) -> Stream<'s, E> {
         self.transform("map", move |record, out| out.push(record.with(&mut f)))
     }
 
-    /// Keeps the records that `f` holds for.
+    /// Keeps the records for which `f` returns true.
     #[must_use]
     pub fn filter(self, mut f: impl FnMut(&D) -> bool + 'static) -> Self {
         self.transform("filter", move |record, out| {
@@ -27,14 +27,14 @@ impl<'s, D: Data> Stream<'s, D> {
         })
     }
 
-    /// Makes any number of records out of each; they keep its event time.
+    /// Makes any number of records out of each one; they keep its event time.
     pub fn flat_map<E: Data, I: IntoIterator<Item = E>>(self, mut f: impl FnMut(D) -> I + 'static) -> Stream<'s, E> {
         self.transform("flat_map", move |Record { event_time, arrival, data }, out| {
             out.extend(f(data).into_iter().map(|data| Record { event_time, arrival, data }));
         })
     }
 
-    /// Changes the event time of each record. One that falls behind the watermark becomes late.
+    /// Changes the event time of each record. A record that falls behind the watermark becomes late.
     #[must_use]
     pub fn with_event_time(self, mut f: impl FnMut(&D) -> EventTime + 'static) -> Self {
         self.transform("with_event_time", move |mut record, out| {
@@ -43,7 +43,7 @@ impl<'s, D: Data> Stream<'s, D> {
         })
     }
 
-    /// Looks at each record.
+    /// Calls `f` with each record and passes the record on unchanged.
     #[must_use]
     pub fn inspect(self, mut f: impl FnMut(&Record<D>) + 'static) -> Self {
         self.transform("inspect", move |record, out| {
@@ -52,7 +52,7 @@ impl<'s, D: Data> Stream<'s, D> {
         })
     }
 
-    /// This stream and another one as one.
+    /// Merges this stream and another one into one stream.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         let Self { flow, inner } = self;
@@ -60,7 +60,7 @@ impl<'s, D: Data> Stream<'s, D> {
         flow.stream(both)
     }
 
-    /// The records that `f` holds for, and the others.
+    /// Splits the stream into the records for which `f` returns true, and the others.
     #[must_use]
     pub fn split(self, f: impl Fn(&D) -> bool + 'static) -> (Self, Self) {
         let f = Rc::new(f);
@@ -68,7 +68,7 @@ impl<'s, D: Data> Stream<'s, D> {
         (self.clone().filter(move |d| f(d)), self.filter(move |d| !g(d)))
     }
 
-    /// One stateless operator: each record may leave any number of records behind.
+    /// Builds a stateless operator: `f` turns each record into any number of records.
     fn transform<E: Data>(
         self,
         kind: &'static str,

@@ -1,4 +1,4 @@
-//! The graph of a worker while it is built, and the streams in it.
+//! The graph of a worker while it is being built, and the streams in it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use crate::worker::Shared;
 
 type Inner<'s, D> = TimelyStream<'s, Moment, Vec<Record<D>>>;
 
-/// The graph of one worker while it is built. Cheap to clone.
+/// The graph of one worker while it is being built. Cheap to clone.
 #[derive(Clone)]
 pub struct Flow<'s> {
     scope: Scope<'s, Moment>,
@@ -37,15 +37,15 @@ impl<'s> Flow<'s> {
         Self { scope, context, parts: Rc::default() }
     }
 
-    /// The dead letters of everything built so far. Call it last, and send them to a sink; without
-    /// it they are counted and the first ones logged.
+    /// Returns the dead letters of all operators built so far. Call it last, and send them to a sink;
+    /// without this, dead letters are only counted and the first ones logged.
     #[must_use]
     pub fn dead_letters(&self) -> Stream<'s, DeadLetter> {
         let streams = std::mem::take(&mut self.parts.borrow_mut().dead_letters);
         self.stream(self.scope.concatenate(streams))
     }
 
-    /// Index of this worker among all workers of the job.
+    /// Returns the index of this worker among all workers of the job.
     #[must_use]
     pub fn worker(&self) -> usize {
         self.context.worker
@@ -57,13 +57,13 @@ impl<'s> Flow<'s> {
         self.context.process.clock.clone()
     }
 
-    /// The first epoch of this run: the number tells runs apart whose state is in a checkpoint.
+    /// Returns the first epoch of this run. The number distinguishes the runs whose state is in a checkpoint.
     #[must_use]
     pub fn first_epoch(&self) -> Epoch {
         self.context.first_epoch
     }
 
-    /// Counters of an operator that is built outside the engine.
+    /// Returns the counters of an operator that is built outside the engine.
     #[must_use]
     pub fn metrics(&self, name: &str, kind: &'static str) -> Arc<OperatorMetrics> {
         self.context.process.metrics.operator(name, kind, self.context.worker)
@@ -85,7 +85,7 @@ impl<'s> Flow<'s> {
         self.parts.borrow_mut().dead_letters.push(inner);
     }
 
-    /// Reserves a name; states, positions and metrics go by it.
+    /// Reserves a name, under which states, positions and metrics are recorded.
     pub(crate) fn claim_name(&self, name: &str) -> Result<Shared, JobError> {
         if name.is_empty() || name.contains('/') {
             return Err(JobError::Invalid(format!("operator name \"{name}\" is empty or has a \"/\" in it")));
@@ -106,7 +106,7 @@ impl<'s> Flow<'s> {
     }
 }
 
-/// Records flowing between operators, on all workers.
+/// A stream of records between operators, on all workers.
 #[derive(Clone)]
 pub struct Stream<'s, D: 'static> {
     pub(crate) flow: Flow<'s>,
@@ -114,7 +114,7 @@ pub struct Stream<'s, D: 'static> {
 }
 
 impl<'s, D: Data> Stream<'s, D> {
-    /// The graph that the stream is part of.
+    /// Returns the graph that the stream is part of.
     #[must_use]
     pub fn flow(&self) -> &Flow<'s> {
         &self.flow

@@ -1,12 +1,13 @@
-//! Between streams and differential dataflow's collections: records with an event time, updates at a moment.
+//! Conversion between streams and differential dataflow's collections: records with an event time become updates at a
+//! moment, and the reverse.
 //!
 //! ```text
 //! stream of (row, ±n) ── at (epoch, event time) ──▶ collection ── event time of the update ──▶ stream of (row, ±n)
 //! ```
-//! Differential computes in the product order: of an input changed at (epoch 1, 10) and at (2, 5), a view may change at
-//! (2, 10) as well. What is true at an event time is the sum of everything up to it *over all epochs*; it is all there
-//! once the watermark has passed that time. Differential's own exchanges are not charged to the budget of records in
-//! flight.
+//! Differential computes in the product order: if an input changes at (epoch 1, 10) and at (2, 5), a view of it
+//! may change at (2, 10) as well. The rows at an event time are the sum of all changes up to it *over all epochs*;
+//! that sum is complete once the watermark has passed that time. Differential's own exchanges are not charged to
+//! the budget of records in flight.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -23,24 +24,24 @@ use super::stream::{Flow, Stream};
 use crate::record::{Data, Record};
 use crate::time::{Epoch, EventTime, Moment};
 
-/// Rows that come and go: `D` is there as often as its updates add up to.
+/// A changing multiset of rows: a row `D` is in it as often as its updates add up to.
 pub type Rows<'s, D> = VecCollection<'s, Moment, D, isize>;
 
-/// Changes of one epoch, and the least event time of them.
+/// The changes of one epoch, with their least event time in front.
 type EpochChanges<D> = (EventTime, Vec<Record<(D, isize)>>);
 
-/// How far an operator's output has come, on all workers. Cheap to clone.
+/// A handle to the progress of a stream: the watermark it has reached on all workers. Cheap to clone.
 #[derive(Clone)]
 pub struct Progress(probe::Handle<Moment>);
 
 impl Progress {
-    /// To be handed to [`Stream::with_progress`]; until then nothing has come anywhere.
+    /// Makes a handle to be passed to [`Stream::with_progress`], which connects it to a stream.
     #[must_use]
     pub fn new() -> Self {
         Self(probe::Handle::new())
     }
 
-    /// The watermark there; the end of time where nothing can come any more.
+    /// Returns the watermark of the stream; [`EventTime::MAX`] when no record can come any more.
     #[must_use]
     pub fn watermark(&self) -> EventTime {
         self.0.with_frontier(|frontier| Moment::meet_of(&frontier).map_or(EventTime::MAX, |meet| meet.watermark))
@@ -54,7 +55,8 @@ impl Default for Progress {
 }
 
 impl<'s, D: Data> Stream<'s, D> {
-    /// Tells how far this stream has come; whoever is upstream may ask before it is built.
+    /// Reports the progress of this stream to `progress`. Operators upstream can be given the same handle before this
+    /// stream is built.
     #[must_use]
     pub fn with_progress(self, progress: &Progress) -> Self {
         let Self { flow, inner } = self;
@@ -63,7 +65,8 @@ impl<'s, D: Data> Stream<'s, D> {
 }
 
 impl<'s, D: Data> Stream<'s, (D, isize)> {
-    /// The rows that these changes add up to. A change holds from its event time on, a late one from the watermark on.
+    /// Returns the rows that these changes add up to. A change takes effect at its event time, a late one at the
+    /// watermark.
     #[must_use]
     pub fn into_rows(self) -> Rows<'s, D> {
         let Self { flow, inner } = self;
@@ -90,8 +93,9 @@ impl<'s, D: Data> Stream<'s, (D, isize)> {
 }
 
 impl<'s> Flow<'s> {
-    /// The changes of `rows`, with the event times they hold from, but not before `not_before`. An event time may have
-    /// several of a row, in any order, on several workers: it is complete once the watermark has passed it.
+    /// Returns the changes of `rows`. The event time of each is when it takes effect, or `not_before` if that is
+    /// later. A row may have several changes at one event time, in any order and on several workers: they are
+    /// complete once the watermark has passed that time.
     pub fn changes<D: Data>(&self, rows: Rows<'s, D>, not_before: EventTime) -> Stream<'s, (D, isize)> {
         let context = Rc::clone(self.context());
         let mut builder = OperatorBuilder::new("changes".to_owned(), self.scope());
@@ -99,7 +103,8 @@ impl<'s> Flow<'s> {
         builder.set_notify_for(0, FrontierInterest::Never);
         let (mut output, stream) = builder.new_output::<Vec<Record<(D, isize)>>>();
         builder.build(move |_| {
-            // By epoch: a message of differential's may have several, and a shell wants to know which.
+            // By epoch: a message from differential may have updates of several, and operators downstream need to
+            // know the epoch of each.
             let mut by_epoch: BTreeMap<Epoch, EpochChanges<D>> = BTreeMap::new();
             move |_| {
                 let arrival = context.process.clock.now();

@@ -1,7 +1,7 @@
-//! The shell without timely: order, timers, state and dead letters of one keyed operator on one worker.
+//! The shell without timely: record order, timers, state and dead letters of one keyed operator on one worker.
 //!
-//! `operator.rs` drives it by timely's frontier, [`LogicTest`](crate::testing::LogicTest) by a test's steps:
-//! what a test sees is what runs.
+//! `operator.rs` drives it by timely's frontier, and [`LogicTest`](crate::testing::LogicTest) by the steps of a test:
+//! a test runs the same code as a job.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,15 +18,15 @@ use crate::metrics::OperatorMetrics;
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::time::{EventTime, ProcessingTime};
 
-/// Records whose state is looked for together, ahead of their turn.
+/// Number of records whose state is prefetched together, ahead of their turn.
 const BLOCK: usize = 16;
 
-/// Takes the key out of a record.
+/// The function that takes the key out of a record.
 pub(crate) type KeyOf<L> = Rc<dyn Fn(&<L as KeyedLogic>::In) -> <L as KeyedLogic>::Key>;
-/// Records that wait for the watermark.
+/// The records that wait for the watermark.
 type Pending<D> = Rc<RefCell<OrderBuffer<Record<D>>>>;
 
-/// The logic and everything of it that is in the state store.
+/// The logic, and everything it has in the state store.
 pub(crate) struct Parts<L: KeyedLogic> {
     logic: L,
     timers: Rc<RefCell<TimerTable<L::Key>>>,
@@ -59,7 +59,7 @@ impl<L: KeyedLogic> Parts<L> {
     }
 }
 
-/// What has been sent and not yet been taken on.
+/// Output that has been emitted and not yet been sent downstream.
 pub(crate) struct Buffers<O, S> {
     pub(crate) out: Vec<Record<O>>,
     pub(crate) side: Vec<Record<S>>,
@@ -69,10 +69,10 @@ pub(crate) struct Buffers<O, S> {
 pub(crate) struct Core<L: KeyedLogic> {
     name: String,
     key_of: KeyOf<L>,
-    /// The watermark that records are late against: that before the step that releases them.
+    /// The watermark that decides whether a record is late: the one before the step that releases it.
     pub(crate) lateness: EventTime,
     pub(crate) now: Arrival,
-    /// Of the block of records that is applied.
+    /// The key hashes of the block of records being applied.
     hashes: Vec<u64>,
     pub(crate) buffers: Buffers<L::Out, L::Side>,
     parts: Parts<L>,
@@ -107,22 +107,22 @@ impl<L: KeyedLogic> Core<L> {
         &mut self.parts.states
     }
 
-    /// Records that wait for the watermark.
+    /// Number of records that wait for the watermark.
     pub(crate) fn pending(&self) -> usize {
         self.parts.pending.as_ref().map_or(0, |pending| pending.borrow().len())
     }
 
-    /// The keys that the logic wants to be told of after a restore.
+    /// Returns the keys for which the logic wants `on_restored` to be called after a restore.
     pub(crate) fn restored_keys(&self) -> Result<Vec<L::Key>, JobError> {
         Ok(self.parts.logic.restored_keys()?)
     }
 
-    /// Tells the logic of keys that a restore brought back.
+    /// Calls the logic's `on_restored` for each of `keys`.
     pub(crate) fn bring_back(&mut self, keys: &[L::Key]) -> Result<(), JobError> {
         let (watermark, now) = (self.lateness, self.now);
         keys.iter().try_for_each(|key| {
             let result = self.with_context(key, hash_key(key), watermark, now, |logic, ctx| {
-                // Whoever is downstream begins there, with all keys.
+                // Operators downstream begin at this watermark for all keys, whatever a key had reached.
                 ctx.watermark = watermark;
                 logic.on_restored(ctx)
             });
@@ -130,7 +130,7 @@ impl<L: KeyedLogic> Core<L> {
         })
     }
 
-    /// Applies records, or holds them until the watermark has passed them.
+    /// Applies records at once, or keeps them pending until the watermark has passed them.
     pub(crate) fn take(&mut self, records: Vec<Record<L::In>>) -> Result<(), JobError> {
         let of = records.len() as u64;
         self.metrics.records_in.add(of);
@@ -154,7 +154,7 @@ impl<L: KeyedLogic> Core<L> {
                 for record in records {
                     let hash = || hash_key(&(self.key_of)(&record.data));
                     let time = record.event_time;
-                    // Most runs have no key that is ahead: then its hash is not asked for.
+                    // In most runs no key is ahead of the operator: then the hash is not computed.
                     let behind = is_late(time, self.lateness)
                         || (self.reached.is_ahead() && is_late(time, self.watermark_of(hash())));
                     if behind {
@@ -171,7 +171,8 @@ impl<L: KeyedLogic> Core<L> {
         Ok(())
     }
 
-    /// The watermark of a key. After a restore its state may be ahead of the operator: timers up to there have fired.
+    /// Returns the watermark of a key. After a restore the key's state may be ahead of the operator: its timers up to
+    /// there have already fired.
     fn watermark_of(&self, hash: u64) -> EventTime {
         if L::COMES_AGAIN { self.lateness } else { self.lateness.max(self.reached.of_hash(hash)) }
     }
@@ -183,7 +184,7 @@ impl<L: KeyedLogic> Core<L> {
         self.settle(result, &key, event_time)
     }
 
-    // A record is moved into `f`: inlined, it is not copied on the way.
+    // A record is moved into `f`; inlining saves a copy of it.
     #[inline(always)]
     fn with_context<R>(
         &mut self,
@@ -211,7 +212,7 @@ impl<L: KeyedLogic> Core<L> {
         f(logic, &mut context)
     }
 
-    /// A record the logic cannot use becomes a dead letter; anything else stops the job.
+    /// Makes a dead letter of a record that the logic cannot use; any other error stops the job.
     fn settle(&mut self, result: Result<(), LogicError>, key: &L::Key, at: EventTime) -> Result<(), JobError> {
         match result {
             Ok(()) => Ok(()),
@@ -226,8 +227,8 @@ impl<L: KeyedLogic> Core<L> {
         }
     }
 
-    /// Releases the records before `watermark` and fires the timers up to it, in event-time order. Timers at the end of
-    /// time fire after the records there: nothing can come after those.
+    /// Releases the records before `watermark` and fires the timers up to it, in event-time order. Timers at the
+    /// end of time fire after the records at the end of time, since no record can come after those.
     pub(crate) fn pass(&mut self, watermark: EventTime) -> Result<(), JobError> {
         if let Some(pending) = self.parts.pending.clone() {
             pending.borrow_mut().release_before(watermark.0);
@@ -249,7 +250,7 @@ impl<L: KeyedLogic> Core<L> {
         Ok(())
     }
 
-    /// Fires the timers up to `up_to`, also those that timers set.
+    /// Fires the timers up to `up_to`, including those that are set by timers as they fire.
     pub(crate) fn fire_timers(&mut self, up_to: EventTime) -> Result<(), JobError> {
         loop {
             let due = self.parts.timers.borrow_mut().pop_due(up_to.0);
@@ -268,7 +269,7 @@ impl<L: KeyedLogic> Core<L> {
         }
     }
 
-    /// Fires the processing-time timers that are due; when the next one is.
+    /// Fires the processing-time timers that are due. Returns the time of the next one, if there is one.
     pub(crate) fn fire_processing_timers(&mut self) -> Result<Option<i64>, JobError> {
         let now_ms = (self.now.0 / 1000) as i64;
         loop {

@@ -1,7 +1,7 @@
-//! Moving records to the worker that owns their key group, a batch at a time.
+//! The exchange of records between workers: each goes to the worker that owns its key group, in batches.
 //!
-//! The unit on the wire is a [`Routed`] batch, not a record: timely counts and moves one thing per
-//! (batch, receiver), and the receiver knows the sender, which flow control needs.
+//! The unit on the wire is a [`Routed`] batch, not a record: timely counts and moves one item per
+//! (batch, receiver), and the receiver learns the sender, which flow control needs.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::metrics::OperatorMetrics;
 use crate::record::{Data, Record};
 use crate::time::Moment;
 
-/// Records on their way to one worker.
+/// A batch of records on the way from one worker to another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Routed<D> {
     pub(crate) target: u32,
@@ -26,8 +26,8 @@ pub(crate) struct Routed<D> {
     pub(crate) records: Vec<Record<D>>,
 }
 
-/// Sends each record towards the worker that owns the key group of its key. The time it takes is the operator's that
-/// the records are for.
+/// Sends each record towards the worker that owns the key group of its key. The time this takes is counted as busy
+/// time of the operator that receives the records, whose `metrics` these are.
 pub(crate) fn route<'s, K: Key, D: Data>(
     input: Stream<'s, D>,
     key_of: &Rc<dyn Fn(&D) -> K>,

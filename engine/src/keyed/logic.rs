@@ -1,4 +1,4 @@
-//! The written contract between the shell and the logic above it.
+//! The contract between the shell and the logic that it runs.
 
 use tidemill_state::{Key, StateError};
 
@@ -6,46 +6,48 @@ use super::context::Context;
 use crate::record::{Data, Record};
 use crate::time::{EventTime, ProcessingTime};
 
-/// In which order a keyed operator sees its records.
+/// The order in which a keyed operator handles its records.
 ///
-/// The first line of each is the help of a flag of this type.
+/// The first line of each variant is its help text on the command line, where a flag has this type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Order {
     /// A record waits until the watermark has passed it: exact, and the same in any replay.
     ///
-    /// Records come by event time, then by [`KeyedLogic::tie_break`], at any number of workers.
+    /// Records are handled by event time, then by [`KeyedLogic::tie_break`], with any number of workers.
     EventTime,
     /// Nothing waits, and what has not arrived is not counted: a replay may differ.
     Arrival,
 }
 
-/// What an operator does with the records of one key at a time.
+/// The logic of a keyed operator, which handles records and timers one key at a time.
 ///
 /// # Contract (the shell relies on it; ✓ = checked there by `debug_assert!`)
 /// * State, clock and timers come from `ctx` and from the [`States`](super::States) handles only: a
 ///   field of `self` that changes is lost on restore.
-/// * ✓ `on_timer` runs once per timer, in event-time order, when the watermark has reached it: every
-///   record before it has been seen, none at or after it (with [`Order::EventTime`]).
-/// * A record that comes behind the watermark is still given to `on_record`: [`Context::is_late`].
+/// * ✓ `on_timer` runs once per timer, in event-time order, when the watermark has reached it: with
+///   [`Order::EventTime`], every record before it has been handled, and none at or after it.
+/// * A record that comes behind the watermark is still passed to `on_record`, which can ask
+///   [`Context::is_late`].
 pub trait KeyedLogic: 'static {
-    /// What the stream is keyed by.
+    /// The key of the stream.
     type Key: Key;
-    /// What comes in.
+    /// The data of the input records.
     type In: Data;
-    /// What goes out.
+    /// The data of the results.
     type Out: Data;
-    /// What goes out at the side (late records, rejected ones, …).
+    /// The data of the side output (late records, rejected records, …).
     type Side: Data;
 
-    /// Whether records that the run before has seen come again after a restore, as those of a view do, which is computed anew.
-    /// If so, a key's watermark is the operator's, though its state may have reached a further one ([`Context::reached`]).
+    /// Whether records that the previous run handled come again after a restore, as the changes of a view do,
+    /// which is computed anew. If so, the watermark of a key is always the operator's, even if the key's state had
+    /// reached a later one ([`Context::reached`]).
     const COMES_AGAIN: bool = false;
 
     /// Handles one record of the context's key.
     ///
     /// # Errors
-    /// [`LogicError::Record`] makes the record a dead letter; any other stops the job.
+    /// [`LogicError::Record`] makes the record a dead letter; any other error stops the job.
     fn on_record(
         &mut self,
         ctx: &mut Context<'_, Self::Key, Self::Out, Self::Side>,
@@ -78,17 +80,17 @@ pub trait KeyedLogic: 'static {
         Ok(())
     }
 
-    /// The keys to be told of by [`on_restored`](Self::on_restored): usually all that a state has
-    /// ([`ValueState::stored_keys`](super::ValueState::stored_keys)). Asked once, before the first record.
+    /// Returns the keys for which [`on_restored`](Self::on_restored) is called: usually all keys of a state
+    /// ([`ValueState::stored_keys`](super::ValueState::stored_keys)). Called once, before the first record.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read: the job stops.
+    /// When the state in RocksDB cannot be read: the job stops.
     fn restored_keys(&self) -> Result<Vec<Self::Key>, StateError> {
         Ok(Vec::new())
     }
 
-    /// Handles a key that a restore brought back, before the first record. Downstream of the operator event time has not
-    /// begun: what is sent may have any event time, also one behind the watermark, which is the operator's here.
+    /// Handles a restored key, before the first record. Event time has not begun downstream of the operator: a result
+    /// may have any event time, even one behind [`Context::watermark`], which is here the operator's watermark.
     ///
     /// # Errors
     /// As [`on_record`](Self::on_record).
@@ -97,15 +99,15 @@ pub trait KeyedLogic: 'static {
         Ok(())
     }
 
-    /// Orders records of the same event time under [`Order::EventTime`]; equal ones are in no
-    /// particular order.
+    /// Returns the number by which records of the same event time are ordered under [`Order::EventTime`];
+    /// records with equal numbers are in no particular order.
     fn tie_break(record: &Self::In) -> u64 {
         let _ = record;
         0
     }
 }
 
-/// Why the logic could not handle a record.
+/// The reason why the logic could not handle a record.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogicError {
@@ -118,7 +120,7 @@ pub enum LogicError {
 }
 
 impl LogicError {
-    /// The record cannot be used, for this reason.
+    /// Makes an error that says that the record cannot be used, for this reason.
     pub fn record(reason: impl Into<String>) -> Self {
         Self::Record(reason.into())
     }

@@ -1,4 +1,4 @@
-//! Keyed operators: the shell that each of them has, with frontier, stash, order, timers, state and metrics.
+//! Keyed operators: the shell around each of them, which handles frontier, stash, order, timers, state and metrics.
 //!
 //! ```text
 //!              ┌──────────── shell (operator.rs, core.rs) ───────────┐
@@ -8,7 +8,7 @@
 //!              │             └▶ context.rs: state, timers, output    │──▶ dead letters
 //!              └── epoch closes: seal state ─▶ delta ────────────────┘
 //! ```
-//! Windows, rolling aggregates and users' own functions are plain [`KeyedLogic`] above it.
+//! Windows, rolling aggregates and users' own functions are plain [`KeyedLogic`] that this shell runs.
 
 mod context;
 mod core;

@@ -1,7 +1,8 @@
 //! The shell as a timely operator. See the picture in the parent module.
 //!
-//! One capability per output stands at the moment that was worked off: it is lowered only after the
-//! records and timers up to there were handled, so a downstream watermark never runs ahead of results.
+//! Each output has one capability, which stands at the moment up to which the work is done: it is downgraded only
+//! after the records and timers up to there have been handled, so a downstream watermark never runs ahead of
+//! results.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,16 +28,17 @@ use crate::record::{Data, DeadLetter};
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
-/// Keys that are told to the logic after a restore before what they gave is sent on.
+/// Number of restored keys that the logic handles before their results are sent downstream.
 const RESTORE_SLICE: usize = 1024;
-/// Entries of state that are written in one turn when an epoch has ended: records wait no longer than that takes.
+/// Number of state entries that are written in one turn after an epoch has ended: records wait no longer than that
+/// takes.
 const SEAL_SLICE: usize = 128;
 
 /// The outputs of a keyed operator.
 pub struct KeyedOutput<'s, O: Data, S: Data> {
-    /// What the logic emits.
+    /// The results that the logic emits.
     pub results: Stream<'s, O>,
-    /// What the logic emits on the side.
+    /// The side output of the logic.
     pub side: Stream<'s, S>,
 }
 
@@ -57,8 +59,8 @@ impl<'s, K: Key, D: Data> KeyedStream<'s, K, D> {
 }
 
 impl Flow<'_> {
-    /// Where the watermark of a keyed operator stood in the restored checkpoint, at its slowest worker; nothing where
-    /// the checkpoint does not know it, or there is none.
+    /// Returns the watermark of a keyed operator in the restored checkpoint, at its slowest worker; `None` when the
+    /// checkpoint does not know the operator, or when nothing was restored.
     #[must_use]
     pub fn restored_watermark(&self, operator: &str) -> Option<EventTime> {
         self.context().restored.operator_watermarks(operator).iter().min().copied()
@@ -91,10 +93,11 @@ fn keyed<'s, L: KeyedLogic>(
     activator.activate();
 
     builder.build(move |mut capabilities| {
-        // That of the slowest old worker: a restore moves nobody's back.
+        // The watermark of the slowest worker of the previous run. Workers that were further ahead keep that in
+        // `reached`.
         let restored = context.restored.operator_watermarks(name).iter().min().copied().unwrap_or(EventTime::MIN);
         let start = Moment::new(context.first_epoch, restored);
-        // What the logic makes of restored keys may have any event time; then the ports go to where it starts.
+        // Results for restored keys may have any event time; after them the ports are lowered to `start`.
         let first = Moment::new(context.first_epoch, EventTime::MIN);
         let [main_cap, side_cap, dead_cap] = three(&mut capabilities);
         let mut ports = Ports {
@@ -166,14 +169,14 @@ struct Shell<L: KeyedLogic> {
     core: Core<L>,
     aligner: Aligner<Routed<L::In>>,
     reported_pending: i64,
-    /// The epoch whose changes are not all written yet, and the watermark it ended with.
+    /// The epoch whose changes are not completely written yet, and the watermark with which it ended.
     sealing: Option<(Epoch, EventTime)>,
     activator: Activator,
     context: Shared,
 }
 
 impl<L: KeyedLogic> Shell<L> {
-    /// Tells the logic of what a restore brought back, before anything else.
+    /// Runs the logic's `on_restored` for its restored keys, before anything else.
     fn bring_back(&mut self, ports: &mut Ports<L::Out, L::Side>) -> Result<(), JobError> {
         for keys in self.core.restored_keys()?.chunks(RESTORE_SLICE) {
             self.core.bring_back(keys)?;
@@ -183,7 +186,7 @@ impl<L: KeyedLogic> Shell<L> {
         Ok(())
     }
 
-    /// Applies a batch of the current epoch, or holds its records until the watermark has passed them.
+    /// Applies a batch of the current epoch, or keeps its records pending until the watermark has passed them.
     fn apply_batch(&mut self, batch: Routed<L::In>) -> Result<(), JobError> {
         let (from, count) = (batch.from as usize, batch.records.len());
         self.core.take(batch.records)?;
@@ -191,7 +194,7 @@ impl<L: KeyedLogic> Shell<L> {
         Ok(())
     }
 
-    /// Follows the frontier as far as it goes: watermark steps, closed epochs, the end.
+    /// Follows the frontier as far as it has advanced: through watermarks, closed epochs and the end of the job.
     fn advance(&mut self, meet: Option<Moment>, ports: &mut Ports<L::Out, L::Side>) -> Result<(), JobError> {
         loop {
             let finish = self.context.epochs.borrow().finish();
@@ -203,7 +206,8 @@ impl<L: KeyedLogic> Shell<L> {
                     ports.lower(Some(self.aligner.current()));
                 }
                 Step::Close(epoch) => {
-                    // Late records may have set timers that the watermark has passed already: they are of this epoch.
+                    // Late records may have set timers that the watermark has already passed: those belong to this
+                    // epoch.
                     self.core.fire_timers(self.core.lateness)?;
                     self.flush(ports);
                     self.begin_seal(epoch)?;
@@ -222,7 +226,7 @@ impl<L: KeyedLogic> Shell<L> {
             }
         }
         self.seal_on(SEAL_SLICE)?;
-        // Late records may have set timers that the watermark has passed already.
+        // Late records may have set timers that the watermark has already passed.
         self.core.fire_timers(self.core.lateness)?;
         self.fire_processing_timers()?;
         self.flush(ports);
@@ -239,7 +243,8 @@ impl<L: KeyedLogic> Shell<L> {
         Ok(())
     }
 
-    /// Counts the records that wait here for the watermark, so that sources that are ahead wait for it too.
+    /// Adds the records that wait here for the watermark to the process-wide count, so that sources that are ahead
+    /// pause.
     fn report_pending(&mut self) {
         let pending = self.core.pending() as i64;
         self.context.process.pending.fetch_add(pending - self.reported_pending, Ordering::Relaxed);
@@ -255,8 +260,8 @@ impl<L: KeyedLogic> Shell<L> {
         ports.dead.send(dead);
     }
 
-    /// Ends `epoch` for the operator's state. What it changed is written into the worker's delta a slice at a time,
-    /// between records of the next epoch.
+    /// Ends `epoch` for the operator's state. Its changes are written into the worker's delta in slices, between
+    /// records of the next epoch.
     fn begin_seal(&mut self, epoch: Epoch) -> Result<(), JobError> {
         self.seal_on(usize::MAX)?;
         let watermark = self.aligner.current().watermark;
@@ -265,7 +270,7 @@ impl<L: KeyedLogic> Shell<L> {
         Ok(())
     }
 
-    /// Goes on writing, about `entries` entries; the epoch is closed when everything is written.
+    /// Writes about `entries` more entries; closes the epoch once all of its changes are written.
     fn seal_on(&mut self, entries: usize) -> Result<(), JobError> {
         let Some((epoch, watermark)) = self.sealing else { return Ok(()) };
         let mut epochs = self.context.epochs.borrow_mut();

@@ -1,7 +1,8 @@
-//! How far the state of each key group had come before a restore.
+//! The watermark that the state of each key group had reached before a restore.
 //!
-//! A restore begins at the watermark of the slowest old worker, and each key group with the state that its own old worker
-//! left. That worker may have been further: what its keys told of event times in between is told already.
+//! A restore begins at the watermark of the slowest worker of the previous run, but the state of each key group is
+//! as the worker that owned it left it. That worker may have been further ahead: the results of its keys for the
+//! event times in between have already been emitted.
 
 use tidemill_state::{KeyGroup, KeyGroups};
 
@@ -20,7 +21,7 @@ impl Reached {
         Self { key_groups, ahead: Ahead::new() }
     }
 
-    /// As the checkpoint has it, of the groups that `worker` of `workers` owns.
+    /// Reads from the checkpoint what was reached by the key groups that `worker` of `workers` owns.
     pub(crate) fn restored(
         restored: &Restored,
         name: &str,
@@ -28,7 +29,7 @@ impl Reached {
         (worker, workers): (usize, usize),
     ) -> Self {
         let mut reached = Self::nothing(key_groups);
-        // One of each old worker, in their order.
+        // One watermark per worker of the previous run, in the order of their indexes.
         let watermarks = restored.operator_watermarks(name);
         for group in key_groups.owned(worker, workers) {
             let owner = key_groups.worker_of(KeyGroup(group), watermarks.len());
@@ -42,12 +43,12 @@ impl Reached {
         reached
     }
 
-    /// Whether any group may be ahead.
+    /// Whether any key group may be ahead.
     pub(crate) fn is_ahead(&self) -> bool {
         !self.ahead.is_empty()
     }
 
-    /// Of the group of a key with this hash.
+    /// Returns the watermark reached by the key group of a key with this hash; `EventTime::MIN` if it is not ahead.
     pub(crate) fn of_hash(&self, hash: u64) -> EventTime {
         if !self.is_ahead() {
             return EventTime::MIN;
@@ -55,7 +56,7 @@ impl Reached {
         self.ahead.get(&self.key_groups.of_hash(hash).0).copied().unwrap_or(EventTime::MIN)
     }
 
-    /// What is still ahead of the watermark, to be stored, if anything is.
+    /// Returns the key groups that are still ahead of the watermark, to be stored, if there are any.
     pub(crate) fn ahead_of(&mut self, watermark: EventTime) -> Option<&Ahead> {
         self.ahead.retain(|_, reached| *reached > watermark);
         Some(&self.ahead).filter(|ahead| !ahead.is_empty())
@@ -75,16 +76,16 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::record::{Arrival, Record};
 
-    /// A record, its key's watermark, and whether it is late.
-    type Told = ((u8, i64), i64, bool);
+    /// A record, the watermark of its key, and whether the record is late.
+    type Seen = ((u8, i64), i64, bool);
 
-    /// Tells each record so.
+    /// Emits each record in this form.
     struct Watermarks<const COMES_AGAIN: bool>;
 
     impl<const COMES_AGAIN: bool> KeyedLogic for Watermarks<COMES_AGAIN> {
         type Key = u8;
         type In = (u8, i64);
-        type Out = Told;
+        type Out = Seen;
         type Side = ();
         const COMES_AGAIN: bool = COMES_AGAIN;
 
@@ -98,8 +99,9 @@ mod tests {
         }
     }
 
-    /// What is told of records of two keys when the operator is at 10, and then at 40, and the first key's state is at 30.
-    fn told<const COMES_AGAIN: bool>(order: Order) -> Result<Vec<Told>, JobError> {
+    /// Returns what is emitted for records of two keys. The watermark of the operator is at 10 and then at 40; the
+    /// state of the first key had reached 30.
+    fn emitted<const COMES_AGAIN: bool>(order: Order) -> Result<Vec<Seen>, JobError> {
         let key_groups = KeyGroups::new(DEFAULT_KEY_GROUPS);
         let memory =
             WorkerStateConfig { dir: None, key_groups, worker: 0, workers: 1, memory_limit_bytes: None, durable: true };
@@ -120,10 +122,10 @@ mod tests {
     #[test]
     fn a_record_behind_what_its_key_had_reached_is_late() {
         let late = [((1, 20), 30, true), ((2, 20), 10, false), ((1, 35), 30, false), ((1, 39), 40, true)];
-        assert_eq!(told::<false>(Order::EventTime).unwrap(), late);
+        assert_eq!(emitted::<false>(Order::EventTime).unwrap(), late);
         let as_it_comes = [((1, 35), 30, false), ((1, 20), 30, true), ((2, 20), 10, false), ((1, 39), 40, true)];
-        assert_eq!(told::<false>(Order::Arrival).unwrap(), as_it_comes);
+        assert_eq!(emitted::<false>(Order::Arrival).unwrap(), as_it_comes);
         let again = [((1, 20), 10, false), ((2, 20), 10, false), ((1, 35), 10, false), ((1, 39), 40, true)];
-        assert_eq!(told::<true>(Order::EventTime).unwrap(), again);
+        assert_eq!(emitted::<true>(Order::EventTime).unwrap(), again);
     }
 }

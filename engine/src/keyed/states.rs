@@ -1,7 +1,7 @@
-//! Typed handles to keyed state, as logic holds them.
+//! Typed handles to keyed state, for keyed logic.
 //!
-//! A handle reads and writes the value *of the context's key*. Values live decoded in memory; what
-//! changed in an epoch goes into its delta once, when the epoch closes.
+//! A handle reads and writes the value *of the context's key*. Values are kept decoded in memory; what
+//! changed in an epoch is written into its delta once, when the epoch closes.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use tidemill_state::{
 use super::context::Context;
 use crate::error::JobError;
 
-/// Opens the states of one operator, when the job is built.
+/// The states of one operator, opened by name while the job is built.
 pub struct States<'a, K> {
     worker_state: &'a mut WorkerState,
     operator: &'a str,
@@ -24,7 +24,7 @@ pub struct States<'a, K> {
 }
 
 impl<'a, K: Key> States<'a, K> {
-    /// The version of states that say nothing else.
+    /// The version of states that declare no other one.
     const FIRST_VERSION: u8 = 1;
 
     pub(crate) fn new(worker_state: &'a mut WorkerState, operator: &'a str) -> Self {
@@ -36,8 +36,9 @@ impl<'a, K: Key> States<'a, K> {
         StateSpec { name, version: Self::FIRST_VERSION, ttl: None, parameters: None }
     }
 
-    /// For states that are right only with the parameters they were made with: a length, a bound, a number of parts. The
-    /// checkpoint keeps them, and a program that opens the state with others is refused at its start, with both.
+    /// Opens states that are valid only with the parameters they were made with: a length, a bound, a number of
+    /// parts. The checkpoint keeps the parameters, and a program that opens the state with other ones is refused
+    /// at its start; the message shows both.
     ///
     /// ```
     /// # use tidemill_engine::shell::{States, ValueState};
@@ -46,7 +47,7 @@ impl<'a, K: Key> States<'a, K> {
     /// # }
     /// ```
     ///
-    /// [`Parameters::or_from`] tells of other parameters that do no harm.
+    /// [`Parameters::or_from`] declares other parameters that are accepted too.
     pub fn with_parameters(&mut self, parameters: impl Into<Parameters>) -> ParameterStates<'_, K> {
         ParameterStates {
             worker_state: &mut *self.worker_state,
@@ -65,21 +66,21 @@ impl<'a, K: Key> States<'a, K> {
         }
     }
 
-    /// Returns the name of the operator, for what it says of its settings.
+    /// Returns the name of the operator, for messages about its settings.
     #[must_use]
     pub fn operator(&self) -> &str {
         self.operator
     }
 
-    /// One value per key. `name` is unique within the operator and names the state in checkpoints.
+    /// Opens a state with one value per key. `name` is unique within the operator and names the state in checkpoints.
     ///
     /// # Errors
-    /// When the name is taken, or what the checkpoint holds under it cannot be read.
+    /// When the name is taken, or what the checkpoint has under it cannot be read.
     pub fn value<V: Value>(&mut self, name: &str) -> Result<ValueState<K, V>, JobError> {
         self.without_parameters().value(name)
     }
 
-    /// One value per key that is forgotten some time after it was last written.
+    /// Opens a state with one value per key, which expires some time after it was last written.
     ///
     /// # Errors
     /// As [`value`](Self::value).
@@ -87,7 +88,7 @@ impl<'a, K: Key> States<'a, K> {
         self.without_parameters().value_with_ttl(name, ttl)
     }
 
-    /// A list per key, appended at its end and taken from at its front.
+    /// Opens a state with one list per key, appended to at its end and removed from at its front.
     ///
     /// # Errors
     /// As [`value`](Self::value).
@@ -95,7 +96,8 @@ impl<'a, K: Key> States<'a, K> {
         self.list_with_header(name)
     }
 
-    /// A list per key with one small value beside it, for what is kept up to date along with the list.
+    /// Opens a state with one list per key and a small value beside it, the header, which is kept up to date with
+    /// the list.
     ///
     /// # Errors
     /// As [`value`](Self::value).
@@ -106,8 +108,9 @@ impl<'a, K: Key> States<'a, K> {
         self.without_parameters().list_with_header(name)
     }
 
-    /// One value per key, whose type has changed since a checkpoint may have been written: what that holds of an older
-    /// version becomes a `V` before the first record. A map (of [`map`](Self::map)) is a `BTreeMap` here.
+    /// Opens a state with one value per key whose type has changed since checkpoints were written: values of an older
+    /// version in the checkpoint are converted to `V` before the first record. The value of a [`map`](Self::map) is a
+    /// `BTreeMap` here.
     ///
     /// ```
     /// # use tidemill_engine::shell::{States, ValueState};
@@ -125,13 +128,14 @@ impl<'a, K: Key> States<'a, K> {
     /// ```
     ///
     /// # Errors
-    /// As [`value`](Self::value), and when the checkpoint has a version that is not read, or the type of a version is not the
-    /// one that wrote it: with both in the message.
+    /// As [`value`](Self::value), and when the checkpoint has a version that `versions` does not read, or the type
+    /// of a version is not the one that wrote it: the message shows both.
     pub fn evolving<V: Value>(&mut self, name: &str, versions: &Versions<V>) -> Result<ValueState<K, V>, JobError> {
         self.without_parameters().evolving(name, versions)
     }
 
-    /// As [`evolving`](Self::evolving), of [`value_with_ttl`](Self::value_with_ttl). When a value expires stays as it was.
+    /// Opens a state as [`value_with_ttl`](Self::value_with_ttl) does, with versions as in
+    /// [`evolving`](Self::evolving). The conversion does not change when a value expires.
     ///
     /// # Errors
     /// As [`evolving`](Self::evolving).
@@ -144,7 +148,7 @@ impl<'a, K: Key> States<'a, K> {
         self.without_parameters().evolving_with_ttl(name, ttl, versions)
     }
 
-    /// As [`evolving`](Self::evolving), of [`list`](Self::list).
+    /// Opens a state as [`list`](Self::list) does, with versions of its elements as in [`evolving`](Self::evolving).
     ///
     /// # Errors
     /// As [`evolving`](Self::evolving).
@@ -152,8 +156,9 @@ impl<'a, K: Key> States<'a, K> {
         self.evolving_list_with_header(name, elements, &elements.of_nothing())
     }
 
-    /// As [`evolving`](Self::evolving), of [`list_with_header`](Self::list_with_header). A list has one version: where only
-    /// its elements have changed, or only its header, the other is [`unchanged`](Versions::unchanged).
+    /// Opens a state as [`list_with_header`](Self::list_with_header) does, with versions as in
+    /// [`evolving`](Self::evolving). Elements and header have one version together: where only one of them has
+    /// changed, the other is [`unchanged`](Versions::unchanged).
     ///
     /// # Errors
     /// As [`evolving`](Self::evolving), and when the versions of elements and header differ.
@@ -166,7 +171,8 @@ impl<'a, K: Key> States<'a, K> {
         self.without_parameters().evolving_list_with_header(name, elements, headers)
     }
 
-    /// An ordered map per key. Known limit: an epoch that changes one entry writes the key's whole map.
+    /// Opens a state with one ordered map per key. Known limit: an epoch that changes one entry of a key's map
+    /// writes that whole map.
     ///
     /// # Errors
     /// As [`value`](Self::value).
@@ -175,8 +181,9 @@ impl<'a, K: Key> States<'a, K> {
     }
 }
 
-/// Opens states of one operator that depend on its parameters: see [`States::with_parameters`]. Each method is that of
-/// [`States`] of the same name, and fails also when the checkpoint has the state with other parameters.
+/// The states of one operator that depend on its parameters: see [`States::with_parameters`]. Each method does
+/// what the method of [`States`] with the same name does, and also fails when the checkpoint has the state with
+/// other parameters.
 #[allow(clippy::missing_errors_doc, reason = "they are those of `States`")]
 pub struct ParameterStates<'a, K> {
     worker_state: &'a mut WorkerState,
@@ -190,27 +197,27 @@ impl<K: Key> ParameterStates<'_, K> {
         StateSpec { ttl, parameters: self.parameters.clone(), ..States::<K>::spec(self.operator, name) }
     }
 
-    /// See [`States::value`].
+    /// Opens a state as [`States::value`] does.
     pub fn value<V: Value>(&mut self, name: &str) -> Result<ValueState<K, V>, JobError> {
         Ok(ValueState(self.worker_state.value_table(self.spec(name, None))?))
     }
 
-    /// See [`States::value_with_ttl`].
+    /// Opens a state as [`States::value_with_ttl`] does.
     pub fn value_with_ttl<V: Value>(&mut self, name: &str, ttl: Ttl) -> Result<ValueState<K, V>, JobError> {
         Ok(ValueState(self.worker_state.value_table(self.spec(name, Some(ttl)))?))
     }
 
-    /// See [`States::map`].
+    /// Opens a state as [`States::map`] does.
     pub fn map<K2: Key, V: Value>(&mut self, name: &str) -> Result<MapState<K, K2, V>, JobError> {
         self.value(name)
     }
 
-    /// See [`States::list`].
+    /// Opens a state as [`States::list`] does.
     pub fn list<V: Value>(&mut self, name: &str) -> Result<ListState<K, V>, JobError> {
         self.list_with_header(name)
     }
 
-    /// See [`States::list_with_header`].
+    /// Opens a state as [`States::list_with_header`] does.
     pub fn list_with_header<V: Value, H: Value + Default>(
         &mut self,
         name: &str,
@@ -218,12 +225,12 @@ impl<K: Key> ParameterStates<'_, K> {
         Ok(ListState(self.worker_state.log_table(self.spec(name, None))?))
     }
 
-    /// See [`States::evolving`].
+    /// Opens a state as [`States::evolving`] does.
     pub fn evolving<V: Value>(&mut self, name: &str, versions: &Versions<V>) -> Result<ValueState<K, V>, JobError> {
         Ok(ValueState(self.worker_state.evolving_value_table(self.spec(name, None), versions)?))
     }
 
-    /// See [`States::evolving_with_ttl`].
+    /// Opens a state as [`States::evolving_with_ttl`] does.
     pub fn evolving_with_ttl<V: Value>(
         &mut self,
         name: &str,
@@ -233,7 +240,7 @@ impl<K: Key> ParameterStates<'_, K> {
         Ok(ValueState(self.worker_state.evolving_value_table(self.spec(name, Some(ttl)), versions)?))
     }
 
-    /// See [`States::evolving_list_with_header`].
+    /// Opens a state as [`States::evolving_list_with_header`] does.
     pub fn evolving_list_with_header<V: Value, H: Value + Default>(
         &mut self,
         name: &str,
@@ -244,22 +251,23 @@ impl<K: Key> ParameterStates<'_, K> {
     }
 }
 
-/// One value per key. For a reducing state, [`update`](Self::update) with the fold.
+/// A state with one value per key. To reduce records into it, call [`update`](Self::update) with the fold.
 pub struct ValueState<K, V>(Rc<RefCell<ValueTable<K, V>>>);
 
 impl<K: Key, V: Value> ValueState<K, V> {
-    /// The table, at the time of the record at hand: by that values expire.
+    /// Borrows the table, with its time set to that of the record at hand: values expire by it.
     fn table<O, S>(&self, ctx: &Context<'_, K, O, S>) -> RefMut<'_, ValueTable<K, V>> {
         let mut table = self.0.borrow_mut();
         table.set_now(ctx.event_time.0, ctx.now.0);
         table
     }
 
-    /// The keys that have a value in the restored checkpoint, of those this worker owns. To be asked before the first
-    /// record ([`KeyedLogic::restored_keys`](super::KeyedLogic::restored_keys)): later changes are not in it.
+    /// Returns the keys, among those this worker owns, that have a value in the restored checkpoint. To be called
+    /// before the first record ([`KeyedLogic::restored_keys`](super::KeyedLogic::restored_keys)): later changes
+    /// are not included.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the state in RocksDB cannot be read.
     pub fn stored_keys(&self) -> Result<Vec<K>, StateError> {
         self.0.borrow().stored_keys()
     }
@@ -267,12 +275,12 @@ impl<K: Key, V: Value> ValueState<K, V> {
     /// Reads the value of the key at hand.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the state in RocksDB cannot be read.
     pub fn read<O, S, R>(&self, ctx: &Context<'_, K, O, S>, f: impl FnOnce(Option<&V>) -> R) -> Result<R, StateError> {
         Ok(f(self.table(ctx).get(ctx.hash, ctx.key)?))
     }
 
-    /// A copy of the value of the key at hand.
+    /// Returns a copy of the value of the key at hand.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -283,7 +291,7 @@ impl<K: Key, V: Value> ValueState<K, V> {
         self.read(ctx, |value| value.cloned())
     }
 
-    /// Changes the value of the key at hand, starting from `default` where there is none.
+    /// Changes the value of the key at hand, starting from `default` if there is none.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -314,15 +322,15 @@ impl<K: Key, V: Value> ValueState<K, V> {
     }
 }
 
-/// An ordered map per key.
+/// A state with one ordered map per key.
 pub type MapState<K, K2, V> = ValueState<K, BTreeMap<K2, V>>;
 
-/// A list per key.
+/// A state with one list per key, and optionally a header beside each list.
 pub struct ListState<K, V, H = ()>(Rc<RefCell<LogTable<K, V, H>>>);
 
 impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
-    /// Says what of a list is looked at when its key's turn comes. It is called a few records ahead, so that
-    /// cache misses of different keys are waited for together; results do not depend on it.
+    /// Sets the function that prefetches the parts of a list that its key's next record will read. It is called a few
+    /// records ahead, so that the cache misses of different keys overlap; results do not depend on it.
     pub fn warm_with(&self, look: impl Fn(&Log<V, H>) + 'static) {
         self.0.borrow_mut().warm_with(look);
     }
@@ -330,7 +338,7 @@ impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
     /// Reads the list of the key at hand, if there is one.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the state in RocksDB cannot be read.
     pub fn read<O, S, R>(
         &self,
         ctx: &Context<'_, K, O, S>,
@@ -339,10 +347,10 @@ impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
         Ok(f(self.0.borrow_mut().get(ctx.hash, ctx.key)?))
     }
 
-    /// Works with the list of the key at hand; makes one where there is none.
+    /// Calls `f` with the list of the key at hand, which is made if there is none.
     ///
     /// # Errors
-    /// When what RocksDB holds cannot be read.
+    /// When the state in RocksDB cannot be read.
     pub fn with<O, S, R>(
         &self,
         ctx: &Context<'_, K, O, S>,

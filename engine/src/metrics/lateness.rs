@@ -1,5 +1,5 @@
-//! Why records are late, for whoever reads the log: one event in the future moves a watermark there, and all that comes after
-//! it is late. Nothing here changes what happens.
+//! A log message that explains why records are late: one event in the future moves a watermark there, and all records
+//! that come after it are late. This module only reports; it does not change how records are handled.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,29 +7,30 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::locks::lock;
 use crate::time::EventTime;
 
-/// Records after which the share of late ones is counted anew.
+/// Number of records after which the share of late ones is counted anew.
 const WINDOW: u64 = 1024;
-/// Late records that make a share: a few say nothing.
+/// Minimum number of late records for a report, since a few prove nothing.
 const FEW: u64 = 32;
 
-/// The share of records that are late, of one operator on one worker. Only that worker counts.
+/// The share of late records of one operator on one worker. Only that worker updates it.
 #[derive(Debug, Default)]
 pub(crate) struct LateShare {
     late: AtomicU64,
     of: AtomicU64,
-    told: AtomicBool,
+    reported: AtomicBool,
 }
 
 impl LateShare {
-    /// Counts. Returns the share when most are late for the first time since hardly any was: late ones, of how many.
+    /// Adds `late` late records of `of` records. Returns the share, as (late, all), when more than half are late
+    /// for the first time since fewer than a tenth were.
     pub(crate) fn add(&self, late: u64, of: u64) -> Option<(u64, u64)> {
         let late = self.late.load(Ordering::Relaxed) + late;
         let of = self.of.load(Ordering::Relaxed) + of;
         let most = late >= FEW && late * 2 > of;
-        let is_news = most && !self.told.swap(true, Ordering::Relaxed);
+        let is_news = most && !self.reported.swap(true, Ordering::Relaxed);
         let over = of >= WINDOW;
         if over && late * 10 < of {
-            self.told.store(false, Ordering::Relaxed);
+            self.reported.store(false, Ordering::Relaxed);
         }
         self.late.store(if over { 0 } else { late }, Ordering::Relaxed);
         self.of.store(if over { 0 } else { of }, Ordering::Relaxed);
@@ -43,11 +44,11 @@ pub(crate) struct Jump {
     pub(crate) source: String,
     pub(crate) from: EventTime,
     pub(crate) to: EventTime,
-    /// The greatest event time that was read just before.
+    /// The latest event time that was read just before the step.
     pub(crate) by: EventTime,
 }
 
-/// The widest step of any source of the process.
+/// The widest watermark step of any source of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Jumps {
     widest_ms: AtomicU64,
@@ -55,7 +56,8 @@ pub(crate) struct Jumps {
 }
 
 impl Jumps {
-    /// Takes note of a step, made by `jump` if it is the widest so far. One from before all time, or to the end of it, is none.
+    /// Records a step if it is the widest so far, as returned by `jump`. A step from the beginning of time or to
+    /// its end is ignored.
     pub(crate) fn note(&self, from: EventTime, to: EventTime, jump: impl FnOnce() -> Jump) {
         let ms = to.ms_since(from).unsigned_abs();
         if from > EventTime::MIN && to < EventTime::MAX && ms > self.widest_ms.fetch_max(ms, Ordering::Relaxed) {

@@ -1,7 +1,7 @@
-//! What a job counts, from the first day: one [`OperatorMetrics`] per operator and worker.
+//! The metrics of a job: one [`OperatorMetrics`] per operator and worker.
 //!
-//! Operators hold counters and histograms and touch them once per batch; whoever looks (the status
-//! page, `/metrics`, the report at the end) takes a [`Snapshot`] that adds the workers up.
+//! Operators own counters and histograms and update them once per batch. The status page, `/metrics`
+//! and the report at the end take a [`Snapshot`], which adds the workers up.
 
 mod lateness;
 mod operator;

@@ -1,4 +1,4 @@
-//! What one operator counts on one worker.
+//! The metrics of one operator on one worker.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,27 +10,27 @@ use crate::locks::lock;
 use crate::threads;
 use crate::time::EventTime;
 
-/// What one operator counts on one worker.
+/// The metrics of one operator on one worker.
 #[derive(Debug)]
 pub struct OperatorMetrics {
     /// The operator's name in the job.
     pub name: String,
-    /// What it is: `source`, `keyed`, `infer`, `sink`, …
+    /// The kind of operator: `source`, `keyed`, `infer`, `sink`, …
     pub kind: &'static str,
-    /// Which worker it runs on.
+    /// Index of the worker that it runs on.
     pub worker: usize,
-    /// Records that came in.
+    /// Number of records that came in.
     pub records_in: Counter,
-    /// Records that went out.
+    /// Number of records that went out.
     pub records_out: Counter,
-    /// Records behind the watermark when they came. Those of a source are behind its own, and shown as `behind_watermark`: whether they
-    /// are late is for the operators to say.
+    /// Number of records that were behind the watermark when they came. For a source these are behind its own
+    /// watermark and are shown as `behind_watermark`: only the operators downstream decide whether they are late.
     pub late: Counter,
-    /// Records given up, with a reason each.
+    /// Number of dead letters.
     pub dead_letters: Counter,
-    /// Nanoseconds that the worker was in this operator; threads beside it are not counted.
+    /// Nanoseconds that the worker spent in this operator; other threads of the operator are not counted.
     pub busy_ns: Counter,
-    /// Event time reached, ms since the Unix epoch.
+    /// Watermark of the operator, ms since the Unix epoch.
     pub watermark: Gauge,
     late_share: LateShare,
     jumps: Arc<Jumps>,
@@ -45,7 +45,7 @@ pub(super) struct More {
     pub(super) details: BTreeMap<&'static str, serde_json::Value>,
 }
 
-/// The operator has the worker as long as this lives.
+/// A guard that counts the time until it is dropped as busy time of the operator.
 pub(crate) struct Busy {
     counter: Counter,
     since: Instant,
@@ -77,12 +77,13 @@ impl OperatorMetrics {
         }
     }
 
-    /// To be held through a turn of the operator.
+    /// Begins a turn of the operator: the time until the guard is dropped counts as busy.
     pub(crate) fn busy(&self) -> Busy {
         Busy { counter: self.busy_ns.clone(), since: threads::now() }
     }
 
-    /// Of `of` records that came in, `late` were late. When most are, it says so, and where that may come from.
+    /// Counts that of `of` records that came in `late` were late. When most are late, it logs a warning with the
+    /// likely cause.
     pub(crate) fn count_late(&self, late: u64, of: u64) {
         self.late.add(late);
         let Some((late, of)) = self.late_share.add(late, of) else { return };
@@ -104,7 +105,7 @@ impl OperatorMetrics {
         }
     }
 
-    /// The watermark of this source was moved by what was read, of which `by` is the latest event time.
+    /// Records that the watermark of this source moved because of a batch whose latest event time is `by`.
     pub(crate) fn moved(&self, from: EventTime, to: EventTime, by: EventTime) {
         self.jumps.note(from, to, || Jump { source: self.name.clone(), from, to, by });
     }
@@ -113,28 +114,28 @@ impl OperatorMetrics {
         lock(&self.more)
     }
 
-    /// A counter of this operator's own, e.g. `batches`.
+    /// Registers a counter of this operator's own, e.g. `batches`.
     pub fn counter(&self, name: &'static str) -> Counter {
         let counter = Counter::default();
         self.more().counters.push((name, counter.clone()));
         counter
     }
 
-    /// A gauge of this operator's own.
+    /// Registers a gauge of this operator's own.
     pub fn gauge(&self, name: &'static str) -> Gauge {
         let gauge = Gauge::default();
         self.more().gauges.push((name, gauge.clone()));
         gauge
     }
 
-    /// A distribution of this operator's own; the name ends in its unit, e.g. `latency_us`.
+    /// Registers a distribution of this operator's own; the name ends in its unit, e.g. `latency_us`.
     pub fn distribution(&self, name: &'static str) -> Distribution {
         let distribution = Distribution::new();
         self.more().distributions.push((name, distribution.clone()));
         distribution
     }
 
-    /// Something else to know of this operator, for the status page; it replaces what was told under `name` before.
+    /// Sets a further detail of this operator for the status page; it replaces the previous value under `name`.
     pub fn detail(&self, name: &'static str, value: serde_json::Value) {
         self.more().details.insert(name, value);
     }

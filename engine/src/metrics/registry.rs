@@ -1,4 +1,4 @@
-//! All operators of a process, and what comes of adding them up over its workers.
+//! The metrics of all operators of a process, and their sums over its workers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,14 +19,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers an operator of one worker.
+    /// Registers an operator of one worker, and returns its metrics.
     pub fn operator(&self, name: &str, kind: &'static str, worker: usize) -> Arc<OperatorMetrics> {
         let metrics = Arc::new(OperatorMetrics::new(name, kind, worker, Arc::clone(&self.jumps)));
         lock(&self.operators).push(Arc::clone(&metrics));
         metrics
     }
 
-    /// All operators now, each added up over its workers, in the order they were built.
+    /// Returns all operators as they are now, each added up over its workers, in the order they were built.
     #[must_use]
     pub fn snapshot(&self) -> Vec<OperatorSnapshot> {
         let operators = lock(&self.operators);

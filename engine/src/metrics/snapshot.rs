@@ -1,4 +1,4 @@
-//! What a job is doing, for whoever looks.
+//! The state of a job, as the status page and its report show it.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use super::values::Percentiles;
 
-/// Whether a job runs, or how it ended.
+/// The state of a job: it runs, or it has ended in one of these ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum JobState {
-    /// It runs.
+    /// The job runs.
     Running,
-    /// Its input has ended.
+    /// The job has ended because its input has ended.
     Finished,
-    /// It was asked to stop.
+    /// The job has ended because it was asked to stop.
     Stopped,
 }
 
 impl JobState {
-    /// As the status page has it.
+    /// Returns the name of the state on the status page: `running`, `finished` or `stopped`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,41 +31,41 @@ impl JobState {
     }
 }
 
-/// What a job is doing, as served at `/status` and reported at its end.
+/// A snapshot of a job, as served at `/status` and reported at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The job's name.
     pub job: String,
-    /// Whether it runs, or how it ended.
+    /// The state of the job: running, finished or stopped.
     pub state: JobState,
-    /// Worker threads over all processes.
+    /// Number of worker threads over all processes.
     pub workers: usize,
     /// Milliseconds since all workers were ready and the first epoch began.
     pub elapsed_ms: u64,
-    /// The job's clock, ms since the Unix epoch.
+    /// Time by the job's clock, ms since the Unix epoch.
     pub now_ms: i64,
-    /// The epoch the job was restored from.
+    /// The epoch from which the job was restored; `None` after a fresh start.
     pub restored_epoch: Option<u64>,
-    /// The epoch that runs.
+    /// The current epoch.
     pub epoch: u64,
-    /// The newest committed epoch.
+    /// The newest committed epoch; `None` before the first commit.
     pub committed_epoch: Option<u64>,
-    /// Records under way in this process.
+    /// Number of records in flight in this process.
     pub in_flight: i64,
-    /// Records that wait for the watermark in event-time ordered operators of this process.
+    /// Number of records that wait for the watermark in event-time ordered operators of this process.
     pub pending: i64,
-    /// From the tick that ends an epoch to its commit, microseconds.
+    /// Time from the tick that ends an epoch to its commit, microseconds.
     pub checkpoint_us: Percentiles,
-    /// Bytes of deltas written by this process.
+    /// Number of bytes of deltas that this process has written.
     pub delta_bytes: u64,
-    /// Checkpoint files that were removed or cut by others while the job ran, and were noticed. The first thing to look at when
-    /// it is not 0: whoever removes files below the checkpoint directory.
+    /// Number of checkpoint files that the job found removed or truncated by others while it ran. If it is not 0,
+    /// first find out who removes files below the checkpoint directory.
     #[serde(default)]
     pub checkpoint_files_lost: u64,
-    /// Memory that keyed state takes in this process, bytes, estimated.
+    /// Estimated memory of keyed state in this process, bytes.
     pub state_bytes: u64,
-    /// Connections that this process refused while the processes of the job connected, by reason.
+    /// Number of connections that this process refused while the processes of the job connected, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub mesh_refused: BTreeMap<String, u64>,
     /// The operators of this process.
@@ -73,7 +73,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The operator, source or sink of this name.
+    /// Returns the operator, source or sink of this name.
     #[must_use]
     pub fn operator(&self, name: &str) -> Option<&OperatorSnapshot> {
         self.operators.iter().find(|operator| operator.name == name)
@@ -81,33 +81,35 @@ impl Snapshot {
 }
 
 impl OperatorSnapshot {
-    /// What the operator counted under this name (`records_in`, `late`, …); 0 where it counts no such thing.
+    /// Returns the operator's counter of this name (`records_in`, `late`, …); 0 if it has no such counter.
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
         self.counters.get(name).copied().unwrap_or(0)
     }
 }
 
-/// One operator, added up over the workers of the process.
+/// A snapshot of one operator, added up over the workers of the process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OperatorSnapshot {
     /// The operator's name in the job.
     pub name: String,
-    /// What it is.
+    /// The kind of operator: `source`, `keyed`, `infer`, `sink`, …
     pub kind: String,
-    /// On how many workers of the process.
+    /// Number of workers of the process that it runs on.
     #[serde(default)]
     pub workers: usize,
-    /// Event time reached by the slowest worker, ms since the Unix epoch; absent before the first watermark.
+    /// Watermark of the slowest worker, ms since the Unix epoch; absent before the first watermark.
     pub watermark_ms: Option<i64>,
-    /// `records_in`, `records_out`, `late`, `dead_letters`, `busy_ns` and the operator's own.
+    /// Counters by name: `records_in`, `records_out`, `late` (of a source `behind_watermark`), `dead_letters`,
+    /// `busy_ns` and the operator's own.
     pub counters: BTreeMap<String, u64>,
     /// The operator's own gauges, summed over the workers.
     pub gauges: BTreeMap<String, i64>,
-    /// Percentiles of what the operator measures.
+    /// Percentiles of the operator's own distributions.
     pub distributions: BTreeMap<String, Percentiles>,
-    /// What else there is to know, by worker of this process where workers differ: what was measured at the start, ….
+    /// Further details by name, such as measurements made at the start: the distinct values over the workers of
+    /// this process.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, Vec<serde_json::Value>>,
 }

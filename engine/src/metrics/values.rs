@@ -1,4 +1,4 @@
-//! What is counted and measured: a number that grows, one that is set, a distribution.
+//! The kinds of metrics: a counter, a gauge and a distribution.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::locks::lock;
 use crate::record::Arrival;
 
-/// A number that only grows. Cheap to clone, shared with the registry.
+/// A counter, which only grows. Cheap to clone, shared with the registry.
 #[derive(Clone, Debug, Default)]
 pub struct Counter(Arc<AtomicU64>);
 
@@ -19,14 +19,14 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// The value now.
+    /// Returns the current value.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A number that is set. Cheap to clone, shared with the registry.
+/// A gauge: a number that is set. Cheap to clone, shared with the registry.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicI64>);
 
@@ -36,7 +36,7 @@ impl Gauge {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// The value now.
+    /// Returns the current value.
     #[must_use]
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
@@ -48,7 +48,7 @@ impl Gauge {
 pub struct Distribution(Arc<Mutex<Histogram<u64>>>);
 
 impl Distribution {
-    /// The largest value told apart: an hour in microseconds. Larger ones count as this.
+    /// The largest value that is distinguished: an hour in microseconds. Larger ones are counted as this.
     const MAX: u64 = 3_600_000_000;
 
     pub(crate) fn new() -> Self {
@@ -61,7 +61,7 @@ impl Distribution {
         lock(&self.0)
     }
 
-    /// Percentiles of what was recorded.
+    /// Returns the percentiles of the recorded values.
     #[must_use]
     pub fn percentiles(&self) -> Percentiles {
         Percentiles::from(&*self.lock())
@@ -78,26 +78,26 @@ impl Distribution {
         values.for_each(|value| histogram.saturating_record(value));
     }
 
-    /// Records how long ago each of `arrivals` was, in microseconds.
+    /// Records for each of `arrivals` how long before `now` it was, in microseconds.
     pub fn record_since(&self, now: Arrival, arrivals: impl Iterator<Item = Arrival>) {
         self.record_all(arrivals.map(|arrival| now.0.saturating_sub(arrival.0)));
     }
 }
 
-/// Percentiles of a distribution, in the unit its name ends in.
+/// The percentiles of a distribution, in the unit that its name ends in.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Percentiles {
-    /// How many values.
+    /// Number of values.
     pub count: u64,
-    /// Their mean.
+    /// Mean of the values.
     pub mean: f64,
-    /// Half are at most this.
+    /// Median: half of the values are at most this.
     pub p50: u64,
-    /// 99 % are at most this.
+    /// 99th percentile: 99 % of the values are at most this.
     pub p99: u64,
-    /// 99.9 % are at most this.
+    /// 99.9th percentile: 99.9 % of the values are at most this.
     pub p999: u64,
-    /// The largest.
+    /// Largest value.
     pub max: u64,
 }
 

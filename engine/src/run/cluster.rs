@@ -1,6 +1,6 @@
-//! Several processes: how they connect, and what is said when one is lost.
+//! Jobs of several processes: how timely connects their workers, and the error when one of them is lost.
 //!
-//! Timely reports a lost peer by panics: of the thread that reads or writes its socket, of every worker
+//! Timely reports a lost peer by panics: in the thread that reads or writes its socket, in every worker
 //! that sends to it next, and once more when all of that is dropped. They become one error here.
 
 use std::any::Any;
@@ -20,17 +20,18 @@ use super::mesh::Identity;
 use super::settings::JobSettings;
 use crate::error::{JobError, panic_text};
 
-/// How the panics of a lost connection begin in timely 0.32.
+/// The beginnings of the panic messages of a lost connection in timely 0.32.
 const LOST: [&str; 4] = ["timely communication error", "MergeQueue poisoned", "Send thread panic", "Recv thread panic"];
 
-/// How many steps, of how long, are taken to tell the others of a failure before giving up on that.
+/// Number of steps that a failed worker still takes, each up to `STEP` long, so that its report reaches the other
+/// processes.
 pub(crate) const STEPS_TO_TELL: usize = 10;
 pub(crate) const STEP: Duration = Duration::from_millis(20);
 
-/// What makes the workers of this process, and holds its connections.
+/// The builders of this process's workers, and a value that keeps its connections open.
 type Communication = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
 
-/// Has timely connect the workers: of one process, or over the connections to the others.
+/// Has timely connect the workers: within one process, or over the connections to the others.
 pub(crate) fn communication(
     settings: &JobSettings,
     sockets: Vec<Option<TcpStream>>,
@@ -51,7 +52,7 @@ pub(crate) fn communication(
     }
 }
 
-/// What has to be the same in all processes of the job.
+/// Returns everything that has to be the same in all processes of the job.
 pub(crate) fn identity(job: &str, settings: &JobSettings) -> Identity {
     let list = |items: &mut dyn Iterator<Item = String>| {
         let items: Vec<String> = items.collect();
@@ -74,10 +75,11 @@ pub(crate) fn identity(job: &str, settings: &JobSettings) -> Identity {
     }
 }
 
-/// Length and checksum of the program's file. Of two builds the graphs may differ, and timely would not notice.
+/// Returns length and checksum of the program's file. Two builds may have different graphs, which timely would not
+/// notice.
 fn program() -> String {
     let read = || -> std::io::Result<String> {
-        // The file that runs, also where another one has been put in its place.
+        // The file that is running, even if another one has been put in its place.
         let mut file = File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;
         let (mut hash, mut buffer, mut len) = (crc32fast::Hasher::new(), vec![0; 1 << 20], 0);
         loop {
@@ -93,24 +95,25 @@ fn program() -> String {
     read().unwrap_or_default()
 }
 
-/// Runs `f`; a panic in it becomes an error: of the connection if it says so, of worker `index` otherwise.
+/// Runs `f` and turns a panic in it into an error: of the connection if its message says so, otherwise of worker
+/// `index`.
 pub(crate) fn caught<T>(index: usize, f: impl FnOnce() -> Result<T, JobError>) -> Result<T, JobError> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(of_panic(index, panic_text(&*panic))))
 }
 
-/// The error that the panic of worker `index` means.
+/// Returns the error for a panic of worker `index`.
 pub(crate) fn of_panic(index: usize, message: String) -> JobError {
     if is_lost(&message) { lost(&message) } else { JobError::Panicked { worker: index, message } }
 }
 
-/// Leaves connections (or a worker, which holds ends of them) as they are. To drop them would tell the
-/// other processes that all is well, and wait until they, too, are done; that the process ends tells them
-/// that it is not.
+/// Leaks connections (or a worker, which owns ends of them). Dropping them would signal to the other
+/// processes that all is well, and wait until they are done too; when instead the process ends, they
+/// notice the failure.
 pub(crate) fn abandon<T>(connections: T) {
     std::mem::forget(connections);
 }
 
-/// Another process failed, as it says.
+/// Returns the error for a failure that another process has reported.
 pub(crate) fn failed_there(process: usize, reason: &str) -> JobError {
     JobError::Cluster(format!("process {process} of the job failed: {reason}"))
 }
@@ -125,7 +128,7 @@ fn is_lost(message: &str) -> bool {
     LOST.iter().any(|known| message.starts_with(known))
 }
 
-/// The error says it once; the panics below it would bury it.
+/// Silences the panic messages of lost connections: the error reports the loss once, and the messages would bury it.
 fn silence_lost_connections() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

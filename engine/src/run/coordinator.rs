@@ -1,7 +1,7 @@
-//! One worker's end of the checkpoint protocol, run between two steps of timely.
+//! One worker's end of the checkpoint protocol, which runs between two steps of timely.
 //!
-//! It carries: closed epochs to the checkpoint thread, the thread's answers to the leader, the
-//! leader's word to the operators, committed epochs back to the thread for publishing.
+//! It carries closed epochs to the checkpoint thread, the thread's answers to the leader, the
+//! leader's messages to the operators, and committed epochs back to the thread for publishing.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -29,13 +29,13 @@ use crate::threads;
 use crate::time::Epoch;
 use crate::worker::Shared;
 
-/// How long a worker parks at most: signals and failures of other threads do not wake it.
+/// The longest time that a worker parks, since signals and failures of other threads do not wake it.
 const MAX_PARK: Duration = Duration::from_millis(20);
 
 type Inbox = Rc<RefCell<VecDeque<Message>>>;
 type PacketInput = InputHandle<u64, CapacityContainerBuilder<Vec<Packet>>>;
 
-/// What goes into each manifest besides the chains.
+/// The part of each manifest that does not change: everything except epoch and files.
 #[derive(Clone, Debug)]
 pub(crate) struct ManifestHead {
     pub(crate) job: String,
@@ -50,15 +50,15 @@ pub(crate) struct Coordinator {
     head: ManifestHead,
     leader: Option<Leader>,
     input: Option<PacketInput>,
-    /// Whether packets were sent that timely may still hold back.
+    /// Whether packets were sent that timely may still be buffering.
     unsent: bool,
     inbox: Inbox,
     publishes: BTreeMap<Epoch, Vec<(String, SinkTask)>>,
     published: Epoch,
-    told_exhausted: bool,
-    told_stop: bool,
-    /// What the other processes were last told of the sources here.
-    told_sources: Option<Option<Reach>>,
+    reported_exhausted: bool,
+    reported_stop: bool,
+    /// The progress of the sources of this process that was last reported to the other processes.
+    reported_sources: Option<Option<Reach>>,
     ended: BTreeMap<Epoch, Instant>,
 }
 
@@ -92,21 +92,21 @@ impl Coordinator {
             inbox,
             publishes: BTreeMap::new(),
             published: Epoch(0),
-            told_exhausted: false,
-            told_stop: false,
-            told_sources: None,
+            reported_exhausted: false,
+            reported_stop: false,
+            reported_sources: None,
             ended: BTreeMap::new(),
         }
     }
 
-    /// Moves everything one step on. Returns how long the worker may park.
+    /// Carries on everything that is under way by one step. Returns how long the worker may park.
     pub(crate) fn turn(&mut self) -> Result<Duration, JobError> {
         self.hand_over_closed_epochs();
         self.take_answers()?;
         self.read_inbox()?;
-        self.tell_leader();
+        self.report_to_leader();
         self.acknowledge();
-        self.tell_sources();
+        self.report_sources();
         self.lead();
         self.push_out();
         self.evict();
@@ -114,7 +114,7 @@ impl Coordinator {
         Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
     }
 
-    /// Keeps the state within its memory, and tells the sources when it is not.
+    /// Evicts state so that it stays within its memory, and publishes whether it is full, which pauses the sources.
     fn evict(&mut self) {
         let mut worker_state = self.context.worker_state.borrow_mut();
         worker_state.evict();
@@ -129,7 +129,7 @@ impl Coordinator {
         finish.is_some_and(|finish| self.published >= finish.last)
     }
 
-    /// Tells all other processes that this one is lost to them.
+    /// Reports to all other processes that this one has failed.
     pub(crate) fn tell_failure(&mut self, reason: &str) {
         let process = self.context.process_of(self.context.worker);
         let others = (0..self.context.workers).filter(|worker| self.context.process_of(*worker) != process);
@@ -143,12 +143,12 @@ impl Coordinator {
         if std::mem::take(&mut self.unsent)
             && let Some(input) = &mut self.input
         {
-            // Only a step of its time makes timely push packets out to other workers.
+            // Timely pushes packets out to other workers only when the time of the input advances.
             input.advance_to(input.time() + 1);
         }
     }
 
-    /// Lets the message dataflow end.
+    /// Closes the input of the message dataflow, so that it ends.
     pub(crate) fn close(&mut self) {
         self.input = None;
     }
@@ -218,13 +218,13 @@ impl Coordinator {
         Ok(())
     }
 
-    fn tell_leader(&mut self) {
-        if !self.told_exhausted && self.context.epochs.borrow().all_exhausted() {
-            self.told_exhausted = true;
+    fn report_to_leader(&mut self) {
+        if !self.reported_exhausted && self.context.epochs.borrow().all_exhausted() {
+            self.reported_exhausted = true;
             self.send(0, ToLeader::Exhausted { worker: self.context.worker as u32 });
         }
-        if !self.told_stop && self.context.process.stop.load(Ordering::Relaxed) {
-            self.told_stop = true;
+        if !self.reported_stop && self.context.process.stop.load(Ordering::Relaxed) {
+            self.reported_stop = true;
             self.send(0, ToLeader::Stop);
         }
     }
@@ -237,15 +237,15 @@ impl Coordinator {
         }
     }
 
-    /// Tells the other processes how far the sources of this one are, so that none runs ahead.
-    fn tell_sources(&mut self) {
+    /// Reports the progress of the sources of this process to the other processes, so that no source runs ahead.
+    fn report_sources(&mut self) {
         let (threads, process) = (self.context.threads, self.context.process_of(self.context.worker));
         if !self.context.worker.is_multiple_of(threads) || threads == self.context.workers {
             return;
         }
         let least = self.context.process.source_clocks.least_active_here();
-        if self.told_sources != Some(least) {
-            self.told_sources = Some(least);
+        if self.reported_sources != Some(least) {
+            self.reported_sources = Some(least);
             let others = (0..self.context.workers / threads).filter(|other| *other != process);
             others.for_each(|other| self.send((other * threads) as u32, ToWorker::Sources { process, least }));
         }

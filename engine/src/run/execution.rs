@@ -1,4 +1,4 @@
-//! One execution of a job in this process: what it has, how it begins, and what it looks like from outside.
+//! One execution of a job in this process: its parts, how it begins, and its snapshot for the outside.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::metrics::{JobState, Snapshot};
 use crate::threads::{self, Scheduler};
 use crate::worker::Process;
 
-/// Connections to the other processes, by process; none in a job of one.
+/// The connections to the other processes, by process; empty in a job of one process.
 pub(super) type Sockets = Vec<Option<TcpStream>>;
 
 /// One execution of a job in this process.
@@ -27,16 +27,16 @@ pub(super) struct Run {
     pub(super) incarnation: u64,
     pub(super) store: Option<Arc<dyn CheckpointStore>>,
     pub(super) process: Arc<Process>,
-    /// Where RocksDB works; none in memory.
+    /// The working directory of RocksDB; `None` in a simulation, whose state is in memory.
     pub(super) work_dir: Option<WorkDir>,
     pub(super) bases: BasePolicy,
     pub(super) scheduler: Option<Arc<dyn Scheduler>>,
-    /// Who was refused while the processes of the job connected.
+    /// The connections that were refused while the processes of the job connected.
     pub(super) refusals: Arc<Refusals>,
 }
 
 impl Run {
-    /// Connects the processes of the job, and decides with them what they start from.
+    /// Connects the processes of the job, and agrees with them on the starting point.
     pub(super) fn begin(&self, decided: &mut Option<Arc<StartingPoint>>) -> Result<Sockets, JobError> {
         let starting = Starting {
             job: &self.name,
@@ -86,7 +86,7 @@ impl Run {
         }
     }
 
-    /// What the job is doing right now.
+    /// Returns a snapshot of the job as it is now.
     pub(super) fn snapshot(&self, state: JobState) -> Snapshot {
         let progress = &self.process.progress;
         let committed = progress.committed_epoch.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The page to watch: `/` for people, `/status` (JSON) for programs, `/metrics` for Prometheus.
+//! The status page: `/` for people, `/status` (JSON) for programs, `/metrics` for Prometheus.
 
 use std::io::Cursor;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::threads;
 
 const PAGE: &str = include_str!("page.html");
 
-/// The server; it ends when this is dropped.
+/// The server of the status page; it ends when this is dropped.
 pub(crate) struct Page {
     server: Arc<Server>,
     thread: Option<threads::Handle<()>>,
@@ -31,7 +31,7 @@ impl Drop for Page {
     }
 }
 
-/// Serves the page at `address` until the returned value is dropped. `look` says what the job is doing right now.
+/// Serves the page at `address` until the returned value is dropped. `look` returns the current snapshot of the job.
 pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 'static) -> Result<Page, JobError> {
     let server = Server::http(address).map_err(|e| {
         JobError::setting(format!("cannot serve the page at {address}: {e}"), [Remedy::Setting("http")])
@@ -75,7 +75,7 @@ fn with_type(body: String, content_type: &str) -> Response<Cursor<Vec<u8>>> {
     }
 }
 
-/// The snapshot in the OpenMetrics text format.
+/// Returns the snapshot in the OpenMetrics text format.
 fn prometheus(snapshot: &Snapshot) -> String {
     let mut root = Registry::default();
     let registry = root.sub_registry_with_prefix("tidemill");

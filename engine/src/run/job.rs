@@ -1,8 +1,8 @@
-//! A job: the settings, the workers, and what happens between start and end.
+//! A job: its settings, its workers, and its course from start to end.
 //!
 //! ```text
 //! Job::run ─ check settings ─ connect processes ─ plan the restore, take over ─ start workers ─┬─ worker 0: build graph, step, …
-//!              (no record is read before all of this is right)                                └─ worker n: the same
+//!              (no record is read before all of this has succeeded)                           └─ worker n: the same
 //!         ◀─ report, or the first error ─ join ◀── end of input · a request to stop · failure
 //! ```
 
@@ -29,7 +29,7 @@ use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
 use crate::threads::Scheduler;
 use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StateUse};
 
-/// A dataflow program with a name and settings.
+/// A job: a dataflow program with a name and settings.
 #[derive(Clone, Debug)]
 pub struct Job {
     name: String,
@@ -38,23 +38,23 @@ pub struct Job {
 }
 
 impl Job {
-    /// A job. The name is part of its checkpoints: a checkpoint of another job is refused. Its setup is a
-    /// [`JobSettings`], or the [`JobArgs`](crate::JobArgs) of a command line: with these it also logs to stderr, and SIGINT
-    /// or SIGTERM ask it to stop.
+    /// Makes a job. The name is part of its checkpoints: a checkpoint of another job is refused. The setup is a
+    /// [`JobSettings`], or the [`JobArgs`](crate::JobArgs) of a command line: then the job also logs to stderr,
+    /// and SIGINT and SIGTERM ask it to stop.
     #[must_use]
     pub fn new(name: &str, setup: impl Into<JobSetup>) -> Self {
         Self { name: name.to_owned(), setup: setup.into(), clock: Clock::system() }
     }
 
-    /// Runs by another clock (tests, replays).
+    /// Sets the job's clock, for tests and replays. Default: the machine's.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// What is called `new` in this program (an operator, a source, a sink, or a state as `operator/state`) is called `old` in
-    /// the checkpoint of an earlier one: as [`JobSettings::renamed`] says.
+    /// Declares that an operator, a source, a sink, or a state (as `operator/state`), which this program calls
+    /// `new`, is called `old` in the checkpoint of an earlier program: it adds to [`JobSettings::renamed`].
     #[must_use]
     pub fn renamed(mut self, old: &str, new: &str) -> Self {
         self.setup.settings.renamed.push(Rename { old: old.to_owned(), new: new.to_owned() });
@@ -62,14 +62,14 @@ impl Job {
     }
 
     /// Builds the graph with `build` on every worker and runs it until its input ends or it is asked
-    /// to stop (the epoch is finished and a checkpoint left behind).
+    /// to stop (then it finishes the epoch and leaves a checkpoint).
     ///
-    /// Returns the last report of the job, as the status page has it while the job runs: `state` is `Finished` when input has
-    /// ended, `Stopped` when the job was asked to; its operators have what they counted in this run and process
-    /// ([`Snapshot::operator`]). Results go to sinks.
+    /// Returns the last snapshot of the job, in the form that the status page has while the job runs: `state` is
+    /// `Finished` when the input has ended and `Stopped` when the job was asked to stop; the metrics of its
+    /// operators are those of this run and this process ([`Snapshot::operator`]). Results go to sinks.
     ///
     /// # Errors
-    /// The first error of any worker, before or while it runs. What was committed stays committed: the
+    /// The first error of any worker, before or during the run. Committed epochs stay committed: the
     /// job can be run again and goes on from there.
     pub fn run<F>(self, build: F) -> Result<Snapshot, JobError>
     where
@@ -99,7 +99,7 @@ impl Job {
         result.map(|()| run.snapshot(ended))
     }
 
-    /// Runs in a simulated world, all in memory.
+    /// Runs the job in a simulated world, all in memory.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn simulate<F>(self, world: World, build: F) -> Result<(), JobError>
     where
@@ -116,7 +116,7 @@ impl Job {
         let process = Arc::new(Process {
             budget: Budget::new(settings.max_in_flight),
             pending: AtomicI64::new(0),
-            // Some batches by default, so that sources need not go in step.
+            // By default a number of batches, so that sources need not advance in step.
             max_pending: i64::try_from(settings.max_in_flight / 10).unwrap_or(i64::MAX),
             max_ahead_ms: settings.max_ahead.map(|ahead| i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)),
             max_drift_ms: settings.max_drift.map(|drift| i64::try_from(drift.as_millis()).unwrap_or(i64::MAX)),
@@ -145,7 +145,7 @@ impl Job {
     }
 }
 
-/// Serves the page of `run`, if there is to be one.
+/// Serves the status page of `run`, if an address is set.
 #[cfg(feature = "http")]
 fn serve(run: &Arc<Run>) -> Result<Option<http::Page>, JobError> {
     let looked_at = Arc::clone(run);
@@ -153,20 +153,20 @@ fn serve(run: &Arc<Run>) -> Result<Option<http::Page>, JobError> {
     run.settings.http.map(|address| http::serve(address, look)).transpose()
 }
 
-/// What a job has to do with that is not its own.
+/// The surroundings of a job, which a simulation replaces.
 pub(crate) struct World {
     pub(crate) clock: Clock,
-    /// A number no other start of the job has.
+    /// A number that no other start of the job has.
     pub(crate) incarnation: u64,
     pub(crate) store: Option<Arc<dyn CheckpointStore>>,
     pub(crate) bases: BasePolicy,
-    /// Set by whoever wants the job to stop.
+    /// The flag that asks the job to stop.
     pub(crate) stop: Arc<AtomicBool>,
-    /// Whoever simulates all this. Then each worker has a sorted map in memory where it has RocksDB in a job.
+    /// The scheduler of a simulation. If it is set, each worker has a sorted map in memory in place of RocksDB.
     pub(crate) scheduler: Option<Arc<dyn Scheduler>>,
 }
 
-/// Where the workers' RocksDBs work.
+/// Returns the directory below which the RocksDB of each worker has its files.
 fn working_root(settings: &JobSettings) -> PathBuf {
     match (&settings.checkpoint_dir, &settings.state_dir) {
         (Some(dir), _) => dir.join("local"),
@@ -175,7 +175,7 @@ fn working_root(settings: &JobSettings) -> PathBuf {
     }
 }
 
-/// A number no other start of the job has: names of scratch files are made of it.
+/// Draws a number that no other start of the job has; names of scratch files are made of it.
 fn draw_incarnation(clock: &Clock) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one((clock.now(), std::process::id()))

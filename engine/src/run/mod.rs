@@ -1,9 +1,9 @@
-//! Running a job: its settings, its processes and workers, and what happens between start and end.
+//! Running a job: its settings, its processes and workers, and its course from start to end.
 //!
 //! ```text
-//! job.rs  what a program calls     settings.rs, setup.rs  what can be set     http.rs  the page to watch
-//! mesh/   how processes find each other     cluster.rs  what is said when one is lost
-//! execution.rs  one run of the job in this process     workers.rs, worker.rs  its workers, and one of them
+//! job.rs  what a program calls     settings.rs, setup.rs  what can be set     http.rs  the status page
+//! mesh/   how processes find each other     cluster.rs  the error when one is lost
+//! execution.rs  one run of the job in this process     workers.rs, worker.rs  all of its workers, and one of them
 //! coordinator.rs  one worker's end of the checkpoint protocol
 //! ```
 

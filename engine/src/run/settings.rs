@@ -1,4 +1,4 @@
-//! What can be set about a job, as data.
+//! The settings of a job, as data.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,79 +9,84 @@ use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom, SPILLS};
 
 use crate::error::{JobError, Remedy};
 
-/// What can be set about a job. In a file durations are written as `1s` or `5m`, and names as on the command line, where each field
-/// is a flag ([`JobArgs`](crate::JobArgs)).
+/// The settings of a job. In a file, durations are written as `1s` or `5m`, and names as on the command line,
+/// where each field is a flag ([`JobArgs`](crate::JobArgs)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(default, deny_unknown_fields)]
 pub struct JobSettings {
-    /// Worker threads of this process. Default 1.
+    /// Number of worker threads of this process. Default 1.
     #[cfg_attr(feature = "cli", arg(long, default_value_t = 1, hide_default_value = true))]
     pub workers: usize,
-    /// All processes of the job, `host:port` each, in the same order everywhere. None: there is one process.
+    /// All processes of the job, each as `host:port`, in the same order in every process. Default: none, for a job
+    /// of one process.
     #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_name = "HOST:PORT,…"))]
     pub hosts: Vec<String>,
-    /// Which of the hosts this process is. Default 0, the first.
+    /// Index of this process among the hosts. Default 0, the first.
     #[cfg_attr(feature = "cli", arg(long, default_value_t = 0, value_name = "INDEX", hide_default_value = true))]
     pub process: usize,
-    /// How long this process waits for the others when the job starts. Default 5 minutes.
+    /// Longest time that this process waits for the others when the job starts. Default 5 minutes.
     #[serde(with = "humantime_serde")]
     #[cfg_attr(feature = "cli", arg(long, default_value = "5m", value_parser = humantime::parse_duration, value_name = "DURATION", hide_default_value = true))]
     pub mesh_timeout: Duration,
-    /// Where checkpoints are kept, shared by all processes. Without it nothing survives the job.
+    /// Directory of the checkpoints, shared by all processes. Without it nothing survives the end of the job.
     #[cfg_attr(feature = "cli", arg(long, value_name = "DIR"))]
     pub checkpoint_dir: Option<PathBuf>,
-    /// How long an epoch is, from 20 ms. Default 1 second.
+    /// Length of an epoch, which is the time between two checkpoints; at least 20 ms. Default 1 second.
     #[serde(with = "humantime_serde")]
     #[cfg_attr(feature = "cli", arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "DURATION", hide_default_value = true))]
     pub checkpoint_interval: Duration,
-    /// What to start from: auto (go on where the last run stopped, the default), none, an epoch, or a manifest's path. Of several
-    /// processes number 0 decides: the others may leave it out.
+    /// Checkpoint to start from: auto (go on where the last run stopped, the default), none, an epoch, or the path
+    /// of a manifest. In a job of several processes, process 0 decides, and the others may leave it out.
     #[serde(with = "text")]
     #[cfg_attr(
         feature = "cli",
         arg(long, default_value = "auto", value_name = "auto|none|EPOCH|PATH", hide_default_value = true)
     )]
     pub restore: RestoreFrom,
-    /// An operator, a source, a sink, or a state (operator/state) that is called OLD in the checkpoint and NEW in the program. There
-    /// may be several, and they may stay: once it is done it does nothing.
+    /// An operator, a source, a sink, or a state (operator/state) that is called OLD in the checkpoint and NEW in
+    /// the program. It may be given several times, and may stay: it has no effect once a checkpoint has the new
+    /// name.
     #[serde(with = "text::list")]
     #[cfg_attr(feature = "cli", arg(long, value_name = "OLD=NEW"))]
     pub renamed: Vec<Rename>,
-    /// State in the checkpoint that the program no longer declares and that may be discarded: all of an operator, a source or a
-    /// sink, or one state. There may be several; what is not there is an error.
+    /// State in the checkpoint that the program no longer declares and that may be discarded: all of an operator,
+    /// a source or a sink, or one state. It may be given several times; a name that the checkpoint does not have
+    /// is an error.
     #[cfg_attr(feature = "cli", arg(long, value_name = "OPERATOR[/STATE]"))]
     pub drop_state: Vec<String>,
-    /// How many checkpoints are kept. Default 3.
+    /// Number of checkpoints that are kept. Default 3.
     #[cfg_attr(feature = "cli", arg(long, default_value_t = 3, value_name = "N", hide_default_value = true))]
     pub retain_checkpoints: usize,
-    /// Memory for keyed state over all workers of this process, in bytes (as a flag also `512MiB`). Beyond it RocksDB on disk takes
-    /// over (feature `rocksdb`). Default: unlimited.
+    /// Memory for keyed state over all workers of this process, in bytes (as a flag also `512MiB`). Beyond it,
+    /// state is evicted to RocksDB on disk (feature `rocksdb`). Default: unlimited.
     #[cfg_attr(feature = "cli", arg(long, value_parser = parse_bytes, value_name = "BYTES"))]
     pub state_memory: Option<u64>,
-    /// Where RocksDB works when there is no checkpoint directory. Default: a temporary folder.
+    /// Directory in which RocksDB works when there is no checkpoint directory. Default: a temporary directory.
     #[cfg_attr(feature = "cli", arg(long, value_name = "DIR"))]
     pub state_dir: Option<PathBuf>,
-    /// Records that may be under way in this process before sources wait. Default 100,000.
+    /// Number of records that may be in flight in this process before sources wait. Default 100,000.
     #[cfg_attr(
         feature = "cli",
         arg(long, default_value_t = 100_000, value_name = "RECORDS", hide_default_value = true)
     )]
     pub max_in_flight: usize,
-    /// How far in event time a source may be ahead of the slowest one (watermark alignment). Without it sources that are ahead wait only while records,
-    /// a tenth of `max_in_flight`, wait for the watermark.
+    /// How far a source may be ahead of the slowest one in event time (watermark alignment). Without it, sources
+    /// that are ahead wait only while at least a tenth of `max_in_flight` records wait for the watermark.
     #[serde(with = "humantime_serde")]
     #[cfg_attr(feature = "cli", arg(long, value_parser = humantime::parse_duration, value_name = "DURATION"))]
     pub max_drift: Option<Duration>,
-    /// How far an event time may be ahead of the clock. What is further in the future is a dead letter and moves no watermark.
-    /// Without it one event in the future makes all that follow late.
+    /// How far an event time may be ahead of the clock. A record that is further in the future becomes a dead
+    /// letter and moves no watermark. Without it, one event in the future makes all records that follow late.
     #[serde(with = "humantime_serde")]
     #[cfg_attr(feature = "cli", arg(long, value_parser = humantime::parse_duration, value_name = "DURATION"))]
     pub max_ahead: Option<Duration>,
-    /// The unit of placement, fixed for the life of a job's checkpoints. Default 128.
+    /// Number of key groups, the units in which keys are placed on workers; fixed for the life of a job's
+    /// checkpoints. Default 128.
     #[cfg_attr(feature = "cli", arg(long, default_value_t = DEFAULT_KEY_GROUPS, value_name = "N", hide_default_value = true))]
     pub key_groups: u16,
-    /// Where the page, `/status` and `/metrics` are served, e.g. 127.0.0.1:9090 (feature `http`). Default: nowhere.
+    /// Address at which the status page, `/status` and `/metrics` are served, e.g. 127.0.0.1:9090 (feature
+    /// `http`). Default: none.
     #[cfg_attr(feature = "cli", arg(long, value_name = "ADDRESS"))]
     pub http: Option<SocketAddr>,
 }
@@ -113,10 +118,10 @@ impl Default for JobSettings {
 impl JobSettings {
     const MIN_INTERVAL: Duration = Duration::from_millis(20);
 
-    /// Names everything that cannot work, before anything is started.
+    /// Checks the settings before anything is started.
     ///
     /// # Errors
-    /// All faults at once.
+    /// When anything cannot work; the error names all faults at once.
     pub fn check(&self) -> Result<(), JobError> {
         let mut faults: Vec<(&'static str, String)> = Vec::new();
         if self.workers == 0 {
@@ -153,7 +158,7 @@ impl JobSettings {
         refuse(faults)
     }
 
-    /// Names what this program is built without.
+    /// Refuses settings that need a feature which this program is built without.
     pub(crate) fn check_build(&self) -> Result<(), JobError> {
         let wants = [
             ("state_memory", self.state_memory.is_some(), SPILLS, "rocksdb"),
@@ -172,14 +177,14 @@ impl JobSettings {
         Changes { renamed: self.renamed.clone(), dropped: self.drop_state.clone() }
     }
 
-    /// Workers over all processes.
+    /// Returns the number of workers over all processes.
     #[must_use]
     pub fn all_workers(&self) -> usize {
         self.workers * self.hosts.len().max(1)
     }
 }
 
-/// Refuses the settings, where there are faults: each has a field and what is wrong with it.
+/// Returns an error if there are faults. Each fault has a field and what is wrong with it.
 fn refuse(faults: Vec<(&'static str, String)>) -> Result<(), JobError> {
     if faults.is_empty() {
         return Ok(());
@@ -190,7 +195,7 @@ fn refuse(faults: Vec<(&'static str, String)>) -> Result<(), JobError> {
     Err(JobError::setting(reasons.join("\n"), remedies))
 }
 
-/// `1024`, `64KiB`, `512MiB`, `2GiB`; also `K`, `M`, `G` for the same powers of 1024.
+/// Parses a number of bytes: `1024`, `64KiB`, `512MiB`, `2GiB`; also `K`, `M`, `G` for the same powers of 1024.
 #[cfg(feature = "cli")]
 fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -206,7 +211,7 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("\"{text}\" is too large"))
 }
 
-/// Values that are written as text.
+/// Serialization of values as text.
 mod text {
     use std::fmt::Display;
     use std::str::FromStr;

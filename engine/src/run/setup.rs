@@ -1,4 +1,4 @@
-//! What a job is started with.
+//! The setup of a job: its settings and the preparation of its process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::sync::atomic::AtomicBool;
 use super::settings::JobSettings;
 use crate::error::JobError;
 
-/// Prepares the process, and says by which flag a job is asked to stop.
+/// The function that prepares the process, and returns the flag that asks the job to stop.
 type Prepare = Arc<dyn Fn() -> Result<Arc<AtomicBool>, JobError> + Send + Sync>;
 
-/// The settings of a job, and what is to be done in its process before it starts. Made of [`JobSettings`], with which nothing
-/// is, or of the flags of a command line ([`JobArgs`](crate::JobArgs)).
+/// The settings of a job, and the preparation of its process. It is made from [`JobSettings`], without a
+/// preparation, or from the flags of a command line ([`JobArgs`](crate::JobArgs)).
 #[derive(Clone)]
 pub struct JobSetup {
     pub(super) settings: JobSettings,
@@ -19,8 +19,8 @@ pub struct JobSetup {
 }
 
 impl JobSetup {
-    /// Has `prepare` called once the settings are checked, before anything is started. Setting the flag that it returns asks the
-    /// job to stop: the epoch is finished and a checkpoint left behind.
+    /// Sets the function that is called once the settings are checked, before anything is started. Setting the
+    /// flag that it returns asks the job to stop: it finishes the epoch and leaves a checkpoint.
     #[must_use]
     pub fn prepared_by(self, prepare: impl Fn() -> Result<Arc<AtomicBool>, JobError> + Send + Sync + 'static) -> Self {
         Self { prepare: Some(Arc::new(prepare)), ..self }

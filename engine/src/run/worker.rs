@@ -1,4 +1,4 @@
-//! One worker of a job: it builds the graph, steps it to its end, and tells the others where it fails.
+//! One worker of a job: it builds the graph, steps it until its end, and reports a failure to the other processes.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use crate::graph::Flow;
 use crate::threads;
 use crate::worker::{Shared, WorkerContext};
 
-/// Builds the graph on this worker and steps it to its end.
+/// Builds the graph on this worker and steps it until its end.
 pub(super) fn run_worker<F>(
     worker: &mut Worker,
     run: &Run,
@@ -39,7 +39,8 @@ where
         tracing::info!(
             "the restored checkpoint is of a finished job: its input had ended; its last output is published, and nothing more is to do"
         );
-        // Sinks have published, while the graph was built, what the job had not when it was killed at its end.
+        // While the graph was built, sinks have published any output that the job had not published when it was
+        // killed.
         drop_dataflows(worker);
         return built;
     }
@@ -106,7 +107,7 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
     if !context.epochs.borrow().has_sources() {
         return Err(JobError::Invalid(format!("job \"{}\" has no source: it would never do anything", run.name)));
     }
-    // Nothing is left that may stop the start, and worker 0 will commit what comes next.
+    // Nothing can stop the start any more, and worker 0 will commit the next epoch.
     if context.worker == 0 {
         context.start.begin()?;
     }
@@ -149,7 +150,7 @@ fn step(worker: &mut Worker, context: &Shared, park: Duration) -> Result<(), Job
 }
 
 fn drop_dataflows(worker: &mut Worker) {
-    // Timely hands them out in no particular order.
+    // Timely returns them in no particular order.
     let mut dataflows = worker.installed_dataflows();
     dataflows.sort_unstable();
     for dataflow in dataflows {

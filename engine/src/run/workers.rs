@@ -1,4 +1,4 @@
-//! All workers of a process: how they are started, and the first error of any.
+//! All workers of a process: how they are started, and the first error of any of them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,12 +14,12 @@ use crate::error::JobError;
 use crate::graph::Flow;
 use crate::threads;
 
-/// Runs the job in this process, from finding the others to its end.
+/// Runs the job in this process, from connecting to the other processes until its end.
 pub(super) fn execute<F>(run: &Arc<Run>, build: F) -> Result<(), JobError>
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
 {
-    // Kept where the error comes later, from another process.
+    // Kept outside, since an error may come after the decision, from another process.
     let mut decided = None;
     let result = run.begin(&mut decided).and_then(|sockets| match &decided {
         Some(start) => run_workers(run, start, sockets, build),
@@ -38,7 +38,7 @@ where
     let (allocators, connections) = cluster::communication(&run.settings, sockets)?;
     let (shared, start) = (Arc::clone(run), Arc::clone(start));
     if let Some(scheduler) = &run.scheduler {
-        // All slots are there before anyone takes one.
+        // All slots are announced before any worker takes one.
         (0..run.settings.workers).for_each(|worker| _ = scheduler.announce(None, &format!("worker {worker}")));
     }
     let guards = timely::communication::initialize_from(allocators, Box::new(()), move |allocator| {
@@ -50,7 +50,8 @@ where
         let started = Instant::now();
         let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(started));
         let index = worker.index();
-        // Users' code may panic: it is caught so that the other workers hear of it and the caller gets an error.
+        // Users' code may panic: the panic is caught, so that the other workers learn of it and the caller gets an
+        // error.
         if let Err(error) = cluster::caught(index, || run_worker(&mut worker, &shared, &start, &build)) {
             shared.process.failure.set(error);
         }

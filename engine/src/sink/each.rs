@@ -11,11 +11,13 @@ use crate::record::{Data, Record};
 use crate::time::Epoch;
 
 impl<D: Data> Stream<'_, D> {
-    /// Calls `f` with each record, on the worker that has it, and ends the stream there. `name` is unique in the job. Each
-    /// worker has a function of its own: what they gather together is shared, an `Arc<Mutex<_>>` or a channel.
+    /// Calls `f` with each record, on the worker that has it, and ends the stream there. `name` is unique in the
+    /// job. Each worker has a function of its own: to gather something together they share an `Arc<Mutex<_>>` or a
+    /// channel.
     ///
-    /// Guarantee: at least once. `f` is called when a record comes, before its epoch is committed: after a crash the records
-    /// since the last checkpoint come again. A [`Sink`] of your own can do better. `f` must not block for long.
+    /// Guarantee: at least once. `f` is called when a record comes, before its epoch is committed: after a crash
+    /// the records since the last checkpoint come again. A [`Sink`] of your own can give a stronger guarantee. `f`
+    /// must not block for long.
     ///
     /// # Errors
     /// When the name is taken.
@@ -24,7 +26,7 @@ impl<D: Data> Stream<'_, D> {
     }
 }
 
-/// Lends its function to the one writer of its worker.
+/// The sink of `for_each`. It hands its function to the one writer of its worker.
 struct Each<D, F> {
     function: Mutex<Option<F>>,
     record: PhantomData<fn(D)>,
@@ -46,7 +48,7 @@ impl<D: Data, F: FnMut(&Record<D>) + Send + 'static> Sink for Each<D, F> {
         Ok(EachWriter { function, record: PhantomData })
     }
 
-    /// What the function did is its own: nothing of it is in a checkpoint.
+    /// Does nothing: the checkpoint has nothing of what the function did.
     fn recover(&self, _context: &SinkContext, _tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! What a connector implements to take records out, exactly once.
+//! The traits that a connector implements to write records out, exactly once.
 //!
 //! ```text
-//! epoch e runs     SinkWriter::write      prepares output of e, visible to nobody
+//! epoch e runs     SinkWriter::write      prepares output of e, not visible yet
 //! e closes         SinkWriter::stage ─▶ Staged { token, flush, publish }
 //! checkpoint       flush (durable), token goes into the delta of e ─▶ manifest of e = commit
 //! e is committed   publish: makes the output of e visible
@@ -24,9 +24,9 @@ use crate::record::{Data, Record};
 use crate::time::Epoch;
 pub use crate::worker::LeaderIncarnation;
 
-/// Something that records can be written to. Shared by all workers of a process.
+/// A target that records can be written to, shared by all workers of a process.
 pub trait Sink: Send + Sync + 'static {
-    /// What it takes.
+    /// The data of the records that it writes.
     type Item: Data;
     /// The writer of one worker.
     type Writer: SinkWriter<Item = Self::Item>;
@@ -37,27 +37,28 @@ pub trait Sink: Send + Sync + 'static {
     /// When the target cannot be written to.
     fn open(&self, context: SinkContext) -> Result<Self::Writer, ConnectorError>;
 
-    /// Finishes what the restored checkpoint staged: publishes each token that was not yet, and
-    /// clears away what no token names (output of epochs that never committed).
+    /// Finishes the output that the restored checkpoint has staged: publishes each token that was not
+    /// published yet, and removes output that no token names (that of epochs which never committed).
     ///
-    /// Called once per start, on worker 0, before any record is written; also on a fresh start, with no
-    /// tokens. Other workers may be opening their writers meanwhile. `tokens` is in the order of epochs and holds those of all workers.
+    /// Called once per start, on worker 0, before any record is written; also on a fresh start, with no tokens.
+    /// Other workers may be opening their writers meanwhile. `tokens` has those of all workers, in the order of
+    /// epochs.
     ///
     /// # Errors
-    /// When staged output is not as the checkpoint says. Nothing is overwritten.
+    /// When staged output does not match the checkpoint. Nothing is overwritten.
     fn recover(&self, context: &SinkContext, tokens: Vec<StagedToken>) -> Result<(), ConnectorError>;
 }
 
-/// The token of one worker's output of one epoch, out of a restored checkpoint.
+/// The token of one worker's output in one epoch, from a restored checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StagedToken {
     /// The epoch that staged it.
     pub epoch: Epoch,
-    /// What [`SinkWriter::stage`] returned.
+    /// The token that [`SinkWriter::stage`] returned.
     pub token: Vec<u8>,
 }
 
-/// What a sink knows about the worker that opens it.
+/// The worker that opens a sink, and what it provides to the sink.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SinkContext {
@@ -67,24 +68,24 @@ pub struct SinkContext {
     pub worker: usize,
     /// Number of workers over all processes.
     pub workers: usize,
-    /// The epoch this run goes on from; 0 on a fresh start. Output of later epochs is not of this job's past.
+    /// The epoch that this run goes on from; 0 on a fresh start. Output of later epochs never committed.
     pub restored_epoch: Epoch,
-    /// Drawn anew at each start: two incarnations of a job never write to the same scratch names.
+    /// Random number drawn at each start, so that two incarnations of a job never write to the same scratch names.
     pub incarnation: u64,
-    /// The incarnation of the process that leads, and has recovered: the same in all processes of one start, and
-    /// known before the first record is written.
+    /// The incarnation of the leading process, which has called `recover`: the same in all processes of one start,
+    /// and known before the first record is written.
     pub leader: LeaderIncarnation,
     /// The job's clock.
     pub clock: Clock,
-    /// How long an epoch is; nothing in a job without checkpoints.
+    /// Length of an epoch; `None` in a job without checkpoints.
     pub checkpoint_interval: Option<Duration>,
-    /// What the sink counts on this worker.
+    /// The metrics of the sink on this worker.
     pub metrics: Arc<OperatorMetrics>,
 }
 
 impl SinkContext {
-    /// Makes the context of one of `workers` workers without a job, as tests of writers need it: a fresh start without
-    /// checkpoints, whose incarnation is 0; what is counted is its own. Its fields can be set.
+    /// Makes the context of one of `workers` workers without a job, for tests of writers: a fresh start without
+    /// checkpoints, with incarnation 0 and metrics of its own. Its fields can be set.
     #[must_use]
     pub fn without_job(name: &str, worker: usize, workers: usize, clock: Clock) -> Self {
         Self {
@@ -101,12 +102,12 @@ impl SinkContext {
     }
 }
 
-/// One worker's side of a sink.
+/// The writer of one worker's output to a sink.
 pub trait SinkWriter: 'static {
-    /// What it takes.
+    /// The data of the records that it writes.
     type Item: Data;
 
-    /// Prepares one record of the epoch that runs. Must not block for long.
+    /// Prepares one record of the current epoch for output. Must not block for long.
     ///
     /// # Errors
     /// When writing cannot go on. The job stops and can be restored.
@@ -118,8 +119,8 @@ pub trait SinkWriter: 'static {
     /// When the output cannot be prepared.
     fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError>;
 
-    /// Whether the writer can take more now. While it cannot, its input waits and the sources of the
-    /// job slow down.
+    /// Returns whether the writer can take more records now. While it cannot, its input waits and
+    /// backpressure slows down the sources of the job.
     fn ready(&mut self) -> bool {
         true
     }
@@ -127,10 +128,11 @@ pub trait SinkWriter: 'static {
 
 /// The output of one worker and one epoch, ready to be made durable and then visible.
 pub struct Staged {
-    /// Names the output in the delta, in the sink's own versioned encoding.
+    /// The token that identifies the output in the delta, in the sink's own versioned encoding.
     pub token: Vec<u8>,
-    /// Makes the prepared output durable. Runs on the checkpoint thread, before the delta is written.
+    /// The task that makes the prepared output durable. It runs on the checkpoint thread, before the delta is
+    /// written.
     pub flush: SinkTask,
-    /// Makes the output visible. Runs on the checkpoint thread, after the commit.
+    /// The task that makes the output visible. It runs on the checkpoint thread, after the commit.
     pub publish: SinkTask,
 }

@@ -1,5 +1,5 @@
-//! The sink operator: writes the records of an epoch, stages them when it closes, and lets a slow
-//! writer slow the sources down.
+//! The sink operator: it writes the records of an epoch, stages them when the epoch closes, and
+//! passes the backpressure of a slow writer on to the sources.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
-/// The longest a writer is called in one turn: other operators of the worker wait meanwhile.
+/// The longest time that a writer is called in one turn, since the other operators of the worker wait meanwhile.
 const TURN: Duration = Duration::from_millis(5);
-/// Records between two looks at the clock.
+/// Number of records between two readings of the clock.
 const STRIDE: usize = 16;
-/// One record in this many is followed until it is visible: enough for p99.9, cheap.
+/// One record in this many is measured until it is visible: enough for p99.9, and cheap.
 const VISIBLE_SAMPLE: usize = 16;
 
 impl<D: Data> Stream<'_, D> {
@@ -111,7 +111,7 @@ struct Egress<W: SinkWriter> {
     aligner: Aligner<Vec<Record<W::Item>>>,
     /// Records of the current epoch that the writer has not taken yet.
     waiting: VecDeque<VecDeque<Record<W::Item>>>,
-    /// Arrivals of some records of this epoch, to tell when they became visible.
+    /// Arrivals of the sampled records of this epoch, to measure how long they took to become visible.
     sampled: Vec<Arrival>,
     since_sample: usize,
     latency: Distribution,
@@ -123,7 +123,7 @@ struct Egress<W: SinkWriter> {
 }
 
 impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
-    /// Writes what waits and closes the epochs that are over. Returns whether the sink is finished.
+    /// Writes the waiting records and closes the epochs that are over. Returns whether the sink is finished.
     fn turn(&mut self, meet: Option<Moment>) -> Result<bool, JobError> {
         loop {
             if !self.write_waiting()? {
@@ -143,7 +143,7 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
         }
     }
 
-    /// Hands records to the writer; false when it cannot take more now or its turn is over.
+    /// Passes records to the writer. Returns false when it cannot take more now or its turn is over.
     fn write_waiting(&mut self) -> Result<bool, JobError> {
         let started = threads::now();
         while let Some(records) = self.waiting.front_mut() {
@@ -178,7 +178,8 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
         Ok(true)
     }
 
-    /// Ends an epoch: its output goes with the delta, and is published when the manifest is there.
+    /// Ends an epoch: the token of its output goes into the delta, and the output is published once the manifest
+    /// is written.
     fn stage(&mut self, epoch: Epoch) -> Result<(), JobError> {
         let staged = self.writer.stage(epoch).map_err(|e| JobError::of_connector(&self.name, e))?;
         let sampled = std::mem::take(&mut self.sampled);

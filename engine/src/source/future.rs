@@ -1,5 +1,5 @@
-//! Event times ahead of the clock: a record that is too far ahead becomes a dead letter, and the log says once that a watermark is far
-//! ahead.
+//! Event times ahead of the clock: a record that is too far ahead becomes a dead letter, and a warning is logged once
+//! when a watermark is far ahead.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -11,13 +11,15 @@ use crate::record::DeadLetter;
 use crate::time::EventTime;
 use crate::worker::WorkerContext;
 
-/// How far ahead of the clock a watermark is remarkable, in ms: a day, as clocks of all zones are within it.
+/// How far a watermark may be ahead of the clock without a warning, in ms: a day, since the clocks of all time zones
+/// differ by no more.
 const REMARKABLE: i64 = 86_400_000;
 
 pub(super) struct FutureEvents {
-    /// By how much its event times are ahead by nature.
+    /// The source's lead, in ms: by how much its event times are ahead by nature.
     lead_ms: i64,
-    /// How far they may be ahead of that, and how many records were beyond.
+    /// How far event times may be ahead of clock and lead, in ms, and the counter of the records that were further
+    /// ahead.
     max_ahead: Option<(i64, Counter)>,
     is_remarked: bool,
 }
@@ -28,7 +30,7 @@ impl FutureEvents {
         Self { lead_ms, max_ahead, is_remarked: false }
     }
 
-    /// The latest event time that is not too far ahead of the clock.
+    /// Returns the latest event time that is not too far ahead of the clock.
     pub(super) fn latest(&self, clock: &Clock) -> EventTime {
         let Some((ms, _)) = &self.max_ahead else { return EventTime::MAX };
         EventTime(clock.processing_time().0).plus_ms(self.lead_ms).plus_ms(*ms)
@@ -52,7 +54,8 @@ impl FutureEvents {
         }
     }
 
-    /// Says once when what was read, of which `by` is the latest event time, has moved the watermark far ahead of the clock.
+    /// Warns once when the batch that was read, whose latest event time is `by`, has moved the watermark far ahead
+    /// of the clock.
     pub(super) fn remark(&mut self, context: &WorkerContext, source: &str, to: EventTime, by: EventTime) {
         let clock = &context.process.clock;
         let ahead_ms = to.plus_ms(-self.lead_ms).ms_since(EventTime(clock.processing_time().0));

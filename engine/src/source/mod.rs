@@ -1,11 +1,11 @@
-//! What a connector implements to bring records in.
+//! The traits that a connector implements to bring records in.
 //!
 //! ```text
 //! Source (one per job, says what to read)
 //!    └─ open ─▶ SourceReader (one per worker) ── read ─▶ Batch: records, watermark, dead letters
 //!                                            └─ position ─▶ bytes, kept in each epoch's delta
 //! ```
-//! The engine owns capabilities, epochs, flow control and metrics; a reader only reads.
+//! The engine handles capabilities, epochs, backpressure and metrics; a reader only reads.
 
 mod future;
 mod nature;
@@ -21,44 +21,46 @@ use crate::metrics::{Metrics, OperatorMetrics};
 use crate::record::{Arrival, Data, DeadLetter, Record};
 use crate::time::EventTime;
 
-/// Something that records can be read from. Shared by all workers of a process.
+/// A source of records, shared by all workers of a process.
 ///
-/// What it says of its event times is asked once, before it is opened; a length of time that event time cannot be
-/// measured in is refused then.
+/// Its statements about its event times ([`lead`](Self::lead), …) are read once, before it is opened; a duration
+/// that is not a whole number of milliseconds is refused then.
 pub trait Source: Send + Sync + 'static {
-    /// What it yields.
+    /// The data of the records that it reads.
     type Item: Data;
     /// The reader of one worker.
     type Reader: SourceReader<Item = Self::Item>;
 
-    /// Opens this worker's share. Called on every worker, before the first record.
+    /// Opens this worker's share of the source. Called on every worker, before the first record.
     ///
     /// # Errors
-    /// When the source is not there or not readable, or when a restored position does not fit it.
+    /// When the source does not exist or cannot be read, or when a restored position does not fit it.
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError>;
 
-    /// Returns by how much its event times are ahead of those of other sources, by nature: what becomes known a week
-    /// later is a week ahead. Sources that are aligned, or follow others while idle, are compared without it. Whole
-    /// milliseconds; default: not at all.
+    /// Returns how far the event times of this source are ahead of those of other sources, by nature: labels that
+    /// become known a week later, say, are a week ahead. It is subtracted when sources are compared, be it for
+    /// watermark alignment or because an idle one follows the others. Whole milliseconds; default: zero.
     fn lead(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Returns how far behind the latest event time its records may be without being late: by this its watermark stays behind.
-    /// While it is idle its watermark follows those of other sources, and stays as far behind *their* latest event times, so
-    /// that records that it has then are not late either. Whole milliseconds; default: not at all.
+    /// Returns how far behind the latest event time its records may be without being late: the watermark stays
+    /// behind by this much. While the source is idle, its watermark follows those of other sources and stays this
+    /// far behind *their* latest event times, so that the records that end the idle time are not late either.
+    /// Whole milliseconds; default: zero.
     fn max_out_of_orderness(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Returns how far ahead of the job's clock (and of its [lead](Self::lead)) an event time may be. A record that is further
-    /// ahead becomes a dead letter and moves no watermark. Whole milliseconds; `None`: as the job says ([`JobSettings::max_ahead`](crate::JobSettings::max_ahead)).
+    /// Returns how far ahead of the job's clock plus its [lead](Self::lead) an event time may be. A record that is
+    /// further ahead becomes a dead letter and moves no watermark. Whole milliseconds; `None`, the default, means
+    /// what is set for the job ([`JobSettings::max_ahead`](crate::JobSettings::max_ahead)).
     fn max_ahead(&self) -> Option<Duration> {
         None
     }
 }
 
-/// What a source knows about the worker that opens it.
+/// The worker that opens a source, and what it provides to the source.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SourceContext {
@@ -66,22 +68,23 @@ pub struct SourceContext {
     pub name: String,
     /// Index of this worker, `0..workers`.
     pub worker: usize,
-    /// Number of workers over all processes: the source's work is dealt out among them.
+    /// Number of workers over all processes: the source's splits are distributed among them.
     pub workers: usize,
-    /// The positions that *all* workers of the restored checkpoint noted (their number may differ
-    /// from `workers`), or nothing on a fresh start. Every worker gets all of them.
+    /// The positions of *all* workers in the restored checkpoint (their number may differ from
+    /// `workers`); empty on a fresh start. Every worker gets all of them.
     pub restored: Vec<Vec<u8>>,
     /// The job's clock.
     pub clock: Clock,
-    /// Has the reader called, from any thread: records are there before [`Next::After`] has passed.
+    /// A waker that has the reader called again from any thread, when records arrive before [`Next::After`] has
+    /// passed.
     pub waker: Waker,
-    /// What the source counts on this worker.
+    /// The metrics of the source on this worker.
     pub metrics: Arc<OperatorMetrics>,
 }
 
 impl SourceContext {
-    /// Makes the context of one of `workers` workers without a job, as tests of readers need it: nothing is restored, nobody
-    /// is woken, and what is counted is its own. Its fields can be set.
+    /// Makes the context of one of `workers` workers without a job, for tests of readers: nothing is restored, the
+    /// waker does nothing, and the metrics are its own. Its fields can be set.
     #[must_use]
     pub fn without_job(name: &str, worker: usize, workers: usize, clock: Clock) -> Self {
         let metrics = Metrics::default().operator(name, "source", worker);
@@ -89,17 +92,17 @@ impl SourceContext {
     }
 }
 
-/// Has a reader called again soon. Cheap to clone.
+/// A handle that has a reader called again soon. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Waker(Option<Arc<dyn Fn() + Send + Sync>>);
 
 impl Waker {
-    /// A waker that calls `wake`.
+    /// Makes a waker that calls `wake`.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(wake)))
     }
 
-    /// There is something to read.
+    /// Has the reader called, since there is something to read.
     pub fn wake(&self) {
         if let Some(wake) = &self.0 {
             wake();
@@ -113,59 +116,62 @@ impl fmt::Debug for Waker {
     }
 }
 
-/// One worker's share of a source.
+/// The reader of one worker's share of a source.
 ///
 /// # Contract (the engine relies on it)
-/// * `read` does not block: what takes long happens on a thread of the connector's own.
-/// * `position` describes exactly what `read` has handed out so far, no more and no less.
+/// * `read` does not block: anything that takes long happens on a thread of the connector.
+/// * `position` describes exactly the records that `read` has handed out so far, no more and no less.
 /// * Reopened at that position, the source hands out the rest: same records, same order per split.
 pub trait SourceReader: 'static {
-    /// What it yields.
+    /// The data of the records that it reads.
     type Item: Data;
 
-    /// Hands out what is there now, about [`Batch::LIMIT`] records at most, and says what to do next.
+    /// Hands out the records that are available now, about [`Batch::LIMIT`] at most, and returns what to do next.
     ///
     /// # Errors
     /// When reading cannot go on. The job stops and can be restored. A record that cannot be decoded
-    /// is no error but a [`Batch::dead_letter`].
+    /// is not an error but a [`Batch::dead_letter`].
     fn read(&mut self, batch: &mut Batch<Self::Item>) -> Result<Next, ConnectorError>;
 
-    /// Where to go on after everything that was handed out, in the connector's own versioned encoding.
+    /// Returns the position after everything that was handed out, where reading goes on, in the connector's own
+    /// versioned encoding.
     ///
     /// # Errors
-    /// When the position cannot be told.
+    /// When the position cannot be determined.
     fn position(&self) -> Result<Vec<u8>, ConnectorError>;
 
-    /// The epoch that ended at `position` is committed: whoever wants to know outside may be told.
-    /// Nothing may rely on it: the checkpoint alone says where a restore goes on.
+    /// Called when the epoch that ended at `position` is committed, so that the position can be shown to the
+    /// outside, as the offsets of a consumer group. Nothing may rely on it: a restore goes on from the checkpoint
+    /// alone.
     fn committed(&mut self, position: &[u8]) {
         let _ = position;
     }
 }
 
-/// What the engine does after a [`SourceReader::read`].
+/// The next action of the engine after a [`SourceReader::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Next {
-    /// There is more to read: call again as soon as the other operators had their turn.
+    /// There is more to read: call again as soon as the other operators have had their turn.
     Now,
-    /// Nothing right now: call again after this long.
+    /// There is nothing to read right now: call again after this long.
     After(Duration),
-    /// Nothing right now, and nothing that the job has to wait for: it ends when all other sources have. Until then, call
-    /// again after this long. What was begun by then (a [`Now`](Self::Now)) is brought to its end.
+    /// There is nothing to read right now, and nothing that the job has to wait for: the job ends when all other
+    /// sources have ended. Until then, call again after this long. Reading that is under way by then (a
+    /// [`Now`](Self::Now)) is completed.
     Accompany(Duration),
-    /// Everything was handed out and nothing will ever come.
+    /// Everything has been handed out, and no record will come any more.
     Done,
 }
 
-/// What one [`SourceReader::read`] hands out. Reused from call to call.
+/// The records and dead letters that one [`SourceReader::read`] hands out. Reused from call to call.
 #[derive(Debug)]
 pub struct Batch<T> {
     pub(crate) records: Vec<Record<T>>,
     pub(crate) dead_letters: Vec<DeadLetter>,
-    /// Records of the future, with where they came from.
+    /// Records too far in the future, each with its origin.
     pub(crate) ahead: Vec<(Record<T>, String)>,
-    /// What is after this is of the future.
+    /// The latest event time that is not too far in the future.
     pub(crate) latest: EventTime,
     pub(crate) watermark: Option<EventTime>,
     pub(crate) idle: bool,
@@ -175,11 +181,11 @@ pub struct Batch<T> {
 }
 
 impl<T> Batch<T> {
-    /// About how many records a `read` should hand out: enough to amortise a turn, not so many that
-    /// other operators wait long.
+    /// The number of records that a `read` should hand out at most, roughly: enough to amortise a turn,
+    /// and few enough that other operators do not wait long.
     pub const LIMIT: usize = 1024;
 
-    /// An empty batch. Readers are given one; tests of readers make their own.
+    /// Makes an empty batch. The engine passes one to its readers; tests of readers make their own.
     #[must_use]
     pub fn new(now: Arrival) -> Self {
         Self {
@@ -205,33 +211,36 @@ impl<T> Batch<T> {
         self.now = now;
     }
 
-    /// The time of this `read`, by the job's clock.
+    /// Returns the time of this `read`, by the job's clock.
     #[must_use]
     pub fn now(&self) -> Arrival {
         self.now
     }
 
-    /// When the job began in this process: all workers were ready, and nothing had been read.
+    /// Returns the time when the job began in this process: all workers were ready, and nothing had been read.
     #[must_use]
     pub fn began(&self) -> Arrival {
         self.began
     }
 
-    /// Where the watermark of this share stands: as far as it was promised, or as others went while it was idle; after a restore
-    /// also as far as any operator had come. A record of this `read` may be late if it is before it, and is not otherwise.
+    /// Returns the watermark that this share has reached: by its own promises, or by following the others while it
+    /// was idle, and after a restore at least the watermark that any operator had reached. A record of this `read`
+    /// may be late only if it is before this watermark.
     #[must_use]
     pub fn reached(&self) -> EventTime {
         self.reached
     }
 
-    /// Hands out a record that arrived just now.
+    /// Hands out a record that arrived just now. One that is further in the future than the job allows becomes a dead
+    /// letter without a more exact origin than the source: see [`admit`](Self::admit).
     pub fn push(&mut self, event_time: EventTime, data: T) {
         self.push_arrived(event_time, self.now, data);
     }
 
     /// Hands out a record that arrived just now, unless it is further in the future than the job allows
-    /// ([`Source::max_ahead`]): then it becomes a dead letter that names `origin`. Returns whether it was handed out. A
-    /// reader that promises a watermark asks here first: an event time that was not handed out must not move it.
+    /// ([`Source::max_ahead`]): then it becomes a dead letter that names `origin`. Returns whether it was handed
+    /// out. A reader that derives its watermark from event times uses this method: an event time that was not
+    /// handed out must not move the watermark.
     #[must_use]
     pub fn admit(&mut self, event_time: EventTime, data: T, origin: impl FnOnce() -> String) -> bool {
         let record = Record { event_time, arrival: self.now, data };
@@ -243,7 +252,7 @@ impl<T> Batch<T> {
         true
     }
 
-    /// Hands out a record that arrived at `arrival` (an open-loop generator counts from when it was due).
+    /// Hands out a record that arrived at `arrival` (for an open-loop generator, the time at which it was due).
     pub fn push_arrived(&mut self, event_time: EventTime, arrival: Arrival, data: T) {
         let record = Record { event_time, arrival, data };
         if event_time > self.latest {
@@ -253,36 +262,36 @@ impl<T> Batch<T> {
         }
     }
 
-    /// Promises that after this batch no record before `watermark` will come (one that does is late).
-    /// The records of this batch itself may be earlier. A step back is ignored.
+    /// Promises that after this batch no record before `watermark` will come (a record that does is late).
+    /// The records of this batch itself may be earlier. An earlier watermark than before is ignored.
     pub fn advance_watermark(&mut self, watermark: EventTime) {
         self.watermark = self.watermark.max(Some(watermark));
     }
 
-    /// Says that this share has nothing to read for now, and that the watermark need not wait for it.
-    /// Never for a share that has data waiting. Ends with the next batch that is not marked idle.
+    /// Marks this share as idle: it has nothing to read for now, and the watermark need not wait for it.
+    /// Must not be called for a share that has data waiting. The next batch that is not marked ends the idle time.
     pub fn mark_idle(&mut self) {
         self.idle = true;
     }
 
-    /// Hands out what could not be decoded.
+    /// Hands out a dead letter, for input that could not be decoded.
     pub fn dead_letter(&mut self, letter: DeadLetter) {
         self.dead_letters.push(letter);
     }
 
-    /// The records handed out so far.
+    /// Returns the records handed out so far.
     #[must_use]
     pub fn records(&self) -> &[Record<T>] {
         &self.records
     }
 
-    /// The dead letters handed out so far.
+    /// Returns the dead letters handed out so far.
     #[must_use]
     pub fn dead_letters(&self) -> &[DeadLetter] {
         &self.dead_letters
     }
 
-    /// The watermark promised by this batch.
+    /// Returns the watermark promised by this batch, if it promised one.
     #[must_use]
     pub fn watermark(&self) -> Option<EventTime> {
         self.watermark

@@ -1,4 +1,4 @@
-//! What a source says of its event times.
+//! The statements of a source about its event times.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::alignment::Reach;
 use crate::error::JobError;
 use crate::time::{EventTime, whole_ms};
 
-/// What a source says of its event times.
+/// The statements of a source about its event times, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Nature {
     pub(super) lead_ms: i64,
@@ -16,10 +16,10 @@ pub(super) struct Nature {
 }
 
 impl Nature {
-    /// Asks `source`, which the job calls `name`.
+    /// Reads the statements of `source`, whose name in the job is `name`.
     ///
     /// # Errors
-    /// When event time cannot be measured in what it says.
+    /// When one of its durations is not a whole number of milliseconds, or too long.
     pub(super) fn of(name: &str, source: &impl Source) -> Result<Self, JobError> {
         let ms = |setting: &str, length: Duration| {
             whole_ms(length).map_err(|why| JobError::Invalid(format!("source \"{name}\": its {setting} is {why}")))
@@ -31,7 +31,7 @@ impl Nature {
         })
     }
 
-    /// How far a source has come at `watermark`, to be compared with others.
+    /// Returns the progress of the source at `watermark`, without its lead, to be compared with other sources.
     pub(super) fn reach(self, watermark: EventTime) -> Reach {
         let watermark = watermark.plus_ms(-self.lead_ms);
         Reach { watermark, latest: watermark.plus_ms(self.out_of_orderness_ms) }
@@ -44,7 +44,7 @@ mod tests {
     use crate::error::{ConnectorError, ErrorKind};
     use crate::source::{Batch, Next, SourceContext, SourceReader};
 
-    /// Says what it is told to.
+    /// A source that states these three durations: lead, out-of-orderness, maximum ahead.
     struct Saying([Duration; 3]);
     struct Nobody;
 

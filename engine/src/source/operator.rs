@@ -1,9 +1,10 @@
-//! The source operator: reads, stamps, paces, and notes positions at the end of each epoch.
+//! The source operator: it reads, stamps records with epoch and watermark, applies backpressure, and stores
+//! positions at the end of each epoch.
 //!
 //! ```text
-//! turn:  epoch ticked? ─▶ note position, lower the capability to the next epoch
-//!        job finishes? ─▶ note position, give the capability up
-//!        over budget, state full, or ahead of the slowest source? ─▶ look again a little later
+//! turn:  epoch ticked? ─▶ store the position, lower the capability to the next epoch
+//!        job finishes? ─▶ store the position, drop the capability
+//!        over budget, state full, or ahead of the slowest source? ─▶ try again a little later
 //!        read ─▶ send the batch ─▶ lower the capability to its watermark
 //! ```
 
@@ -29,16 +30,17 @@ use crate::record::{Arrival, DeadLetter, Record};
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
-/// When a held-back source looks again.
+/// Time after which a source that backpressure has paused tries again.
 const HOLD: Duration = Duration::from_micros(200);
-/// When a source that follows the watermark of the others looks where they are.
+/// Time after which a source that follows the watermark of the others reads it again.
 const FOLLOW: Duration = Duration::from_millis(5);
 
 impl<'s> Flow<'s> {
     /// Reads from `source`. `name` is unique in the job and names the source in checkpoints.
     ///
     /// # Errors
-    /// When the name is taken, a length of time that the source says is none of event time, or the source cannot be opened.
+    /// When the name is taken, a duration stated by the source is not a whole number of milliseconds, or the
+    /// source cannot be opened.
     pub fn source<S: Source>(&self, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
         operator(self, name, source)
     }
@@ -50,7 +52,7 @@ fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<St
     let nature = Nature::of(name, source)?;
     context.ends.borrow_mut().sources.insert(name.to_owned());
     let metrics = context.process.metrics.operator(name, "source", context.worker);
-    // The operator has an address only once the source is open: a builder may not be given up.
+    // The operator gets its address only after the source is open, since a builder must not be abandoned once begun.
     let wake: Arc<OnceLock<SyncActivator>> = Arc::default();
     let woken = Arc::clone(&wake);
     let reader = source
@@ -60,7 +62,7 @@ fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<St
             workers: context.workers,
             restored: context.restored.positions(name).to_vec(),
             clock: context.process.clock.clone(),
-            // A worker that is gone has nothing to be woken for.
+            // An error means that the worker is gone: then there is nothing to wake.
             waker: Waker::new(move || _ = woken.get().map(SyncActivator::activate)),
             metrics: Arc::clone(&metrics),
         })
@@ -119,12 +121,13 @@ fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<St
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Reading,
-    /// Everything was handed out; epochs still tick until all sources are there.
+    /// Everything was handed out; epochs still tick until all sources are exhausted.
     Exhausted,
-    /// The job stops before the end of its input. What was not read is not late to whoever reads it after the restore: the
-    /// capabilities stay where event time stands here, until every operator of every worker has closed the last epoch.
+    /// The job stops before the end of its input. Records that were not read must not be late when they are read
+    /// after the restore: the capabilities stay at the present watermark until every operator of every worker has
+    /// closed the last epoch.
     Stopped,
-    /// The capabilities are gone.
+    /// The capabilities are dropped.
     Finished,
 }
 
@@ -134,21 +137,21 @@ struct Ingest<R: SourceReader> {
     reader: R,
     batch: Batch<R::Item>,
     at: Moment,
-    /// How far the state of any operator had come before the restore.
+    /// The latest watermark that the state of any operator had reached before the restore.
     furthest: EventTime,
     state: State,
     main: Port<R::Item>,
     dead: Port<DeadLetter>,
     letters: Vec<Record<DeadLetter>>,
-    /// Positions at the ends of epochs that are not known to be committed.
+    /// Positions at the ends of epochs that are not yet known to be committed.
     ended: VecDeque<(Epoch, Vec<u8>)>,
-    /// Whether its reader had more to hand out at once when it was last read: it is in the middle of something.
+    /// Whether the reader's last answer was [`Next::Now`]: its reading is still under way.
     has_more: bool,
-    /// When it was last asked to be called again.
+    /// The time for which it has last asked to be called again.
     next_look: Option<Instant>,
     nature: Nature,
     future: FutureEvents,
-    /// The earliest and the latest event time of the last batch that had any.
+    /// The earliest and the latest event time of the last batch that had records.
     read: (EventTime, EventTime),
     clock: Arc<SourceClock>,
     metrics: Arc<OperatorMetrics>,
@@ -161,10 +164,11 @@ impl<R: SourceReader> Ingest<R> {
         if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
             return Ok(());
         }
-        self.tell_committed();
+        self.report_committed();
         self.follow_epochs()?;
         if self.state == State::Exhausted {
-            // Others may go on for long: what this one will never send is not waited for.
+            // Other sources may go on for long: the watermark must not wait for this one, which sends nothing any
+            // more.
             self.batch.reset(self.context.process.clock.now());
             self.follow_watermark(Next::Done);
         }
@@ -202,7 +206,7 @@ impl<R: SourceReader> Ingest<R> {
         Ok(())
     }
 
-    /// Ends the epochs that the clock has ended, and the job when it is over.
+    /// Closes the epochs that the checkpoint clock has ended, and finishes when the job is over.
     fn follow_epochs(&mut self) -> Result<(), JobError> {
         let (running, finish) = {
             let epochs = self.context.epochs.borrow();
@@ -215,7 +219,7 @@ impl<R: SourceReader> Ingest<R> {
         }
         let Some(finish) = finish else { return Ok(()) };
         if finish.drain && self.state == State::Reading && self.has_more {
-            // It accompanies the others, which have ended; what it is in the middle of it brings to its end.
+            // It accompanies the others, which have ended; it still completes the reading that is under way.
             return Ok(());
         }
         if self.at.epoch == finish.last {
@@ -232,7 +236,7 @@ impl<R: SourceReader> Ingest<R> {
         Ok(())
     }
 
-    /// Notes where reading stands at the end of `epoch`.
+    /// Stores the position and the watermark of the source at the end of `epoch`.
     fn close(&mut self, epoch: Epoch) -> Result<(), JobError> {
         let position = self.reader.position().map_err(|e| JobError::of_connector(&self.name, e))?;
         let watermark = self.at.watermark;
@@ -244,8 +248,8 @@ impl<R: SourceReader> Ingest<R> {
         })
     }
 
-    /// Tells the reader of the newest epoch of its that was committed since the last call.
-    fn tell_committed(&mut self) {
+    /// Reports to the reader the newest of its epochs that has been committed since the last call.
+    fn report_committed(&mut self) {
         let committed = self.context.process.progress.committed_epoch.load(Ordering::Relaxed);
         let mut newest = None;
         while self.ended.front().is_some_and(|(epoch, _)| epoch.0 <= committed) {
@@ -262,7 +266,7 @@ impl<R: SourceReader> Ingest<R> {
 
     fn must_hold(&self) -> bool {
         let process = &self.context.process;
-        // The slowest one never waits for the others: what is pending can only leave when it goes on.
+        // The slowest source never waits for the others: pending records can only leave when it goes on.
         let least = process.source_clocks.least_active();
         let own = self.nature.reach(self.at.watermark).watermark;
         let ahead_ms = least.map_or(0, |least| own.ms_since(least.watermark));
@@ -294,18 +298,18 @@ impl<R: SourceReader> Ingest<R> {
         self.dead.send(&mut self.letters);
     }
 
-    /// Moves the watermark: by the reader's promise, or along with the others while idle.
+    /// Advances the watermark: by the reader's promise, or along with the other sources while this one is idle.
     fn follow_watermark(&mut self, next: Next) {
         let activity = match (next, self.batch.idle) {
             (Next::Done, _) => Activity::Done,
             (_, true) => Activity::Idle,
             (_, false) => Activity::Active,
         };
-        // A reader that does not ask the batch may promise what it was not let hand out.
+        // A reader that does not use `admit` may promise a watermark from records that were not handed out.
         let promised = self.batch.watermark.unwrap_or(EventTime::MIN).min(self.batch.latest);
         let mut watermark = self.at.watermark.max(promised);
         if watermark > self.at.watermark {
-            // The first step is from the first event, not from before all time.
+            // The first step is measured from the first event, not from `EventTime::MIN`.
             let from = if self.at.watermark == EventTime::MIN { self.read.0 } else { self.at.watermark };
             self.metrics.moved(from, watermark, self.read.1);
             self.future.remark(&self.context, &self.name, watermark, self.read.1);
@@ -315,7 +319,7 @@ impl<R: SourceReader> Ingest<R> {
         let others = match activity {
             Activity::Active => None,
             Activity::Idle => clocks.followed_within(self.nature.out_of_orderness_ms),
-            // Nothing will come of it, in whatever order.
+            // No record will come from it any more, so its out-of-orderness does not matter.
             Activity::Done => clocks.followed_within(0),
         };
         watermark = watermark.max(others.map_or(EventTime::MIN, |others| others.plus_ms(self.nature.lead_ms)));
@@ -326,7 +330,7 @@ impl<R: SourceReader> Ingest<R> {
             self.lower(Some(self.at));
         }
         if activity != Activity::Active {
-            // Followers look again: nobody tells them that the others went on.
+            // A follower has to poll: nothing wakes it when the others have advanced.
             self.look_again(FOLLOW);
         }
     }

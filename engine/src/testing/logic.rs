@@ -1,4 +1,4 @@
-//! One keyed operator without a dataflow: the shell's core and its state, driven by steps.
+//! A test of one keyed operator without a dataflow: the shell's core and its state, driven by steps.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,11 +16,12 @@ use crate::metrics::Metrics;
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::time::{EventTime, ProcessingTime};
 
-/// Drives one keyed operator by hand: the shell, state and timers that a job would use, without threads and files.
+/// A test that drives one keyed operator by hand, with the shell, state and timers that a job would use, but without
+/// threads and files.
 ///
-/// * Time: nothing moves but by [`watermark`](Self::watermark) and [`clock`](Self::clock).
-/// * Order: as the operator's [`Order`] says; results of different keys come worker by worker.
-/// * Guarantee: [`output`](Self::output) is what is committed: each result once, whatever crashed.
+/// * Time: it only moves by [`watermark`](Self::watermark) and [`clock`](Self::clock).
+/// * Order: as set by the operator's [`Order`]; results of different keys come worker by worker.
+/// * Guarantee: [`output`](Self::output) is committed output: each result once, whatever crashed.
 ///
 /// ```
 /// use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, ValueState};
@@ -58,7 +59,7 @@ pub struct LogicTest<L: KeyedLogic> {
     workers: Vec<TestWorker<L>>,
     at: Times,
     checkpoint: MemoryCheckpoint,
-    /// The times at the checkpoint, and what was done since.
+    /// The times at the checkpoint; `since` has the steps that were done since then.
     checkpoint_at: Times,
     since: Vec<Step<L::In>>,
     committed: Committed<L>,
@@ -66,7 +67,7 @@ pub struct LogicTest<L: KeyedLogic> {
     base_due: bool,
 }
 
-/// Opens the logic on a worker.
+/// The function that opens the logic on a worker.
 type Open<L> = Box<dyn Fn(&mut States<'_, <L as KeyedLogic>::Key>) -> Result<L, JobError>>;
 
 #[derive(Clone, Copy)]
@@ -96,8 +97,8 @@ struct Committed<L: KeyedLogic> {
 impl<L: KeyedLogic> LogicTest<L> {
     const NAME: &'static str = "logic";
 
-    /// Opens the logic on one worker. The arguments are those of [`KeyedStream::process`](crate::KeyedStream::process)
-    /// and `key_by`. The clock stands at 0.
+    /// Makes a test and opens the logic on one worker. The arguments are those of
+    /// [`KeyedStream::process`](crate::KeyedStream::process) and `key_by`. The clock starts at 0.
     ///
     /// # Panics
     /// When the logic's state cannot be opened.
@@ -125,12 +126,13 @@ impl<L: KeyedLogic> LogicTest<L> {
         test
     }
 
-    /// From the next restore on, each worker may keep only so much state in memory; the rest is in RocksDB.
+    /// Sets the maximum size, in bytes, of the state that each worker keeps in memory, from the next restore on; the
+    /// rest is evicted to RocksDB.
     pub fn state_memory(&mut self, bytes: Option<u64>) {
         self.state_memory = bytes;
     }
 
-    /// A record comes in.
+    /// Pushes a record into the operator.
     ///
     /// # Panics
     /// When the logic stops the job.
@@ -139,7 +141,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         self.step(Step::Record(event_time.into(), data));
     }
 
-    /// The watermark moves on to here. A step back is ignored.
+    /// Advances the watermark to `watermark`. An earlier time is ignored.
     ///
     /// # Panics
     /// As [`push`](Self::push).
@@ -148,7 +150,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         self.step(Step::Watermark(watermark.into()));
     }
 
-    /// Moves the clock to `to`. A step back is ignored.
+    /// Moves the clock to `to`. An earlier time is ignored.
     ///
     /// # Panics
     /// As [`push`](Self::push).
@@ -157,7 +159,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         self.step(Step::Clock(by_clock(to)));
     }
 
-    /// Input ends: event time runs out, as at the end of a bounded input.
+    /// Ends the input: the watermark advances to the end of time, as at the end of a bounded input.
     ///
     /// # Panics
     /// As [`push`](Self::push).
@@ -166,7 +168,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         self.watermark(i64::MAX);
     }
 
-    /// Commits everything up to here.
+    /// Commits everything that was done so far.
     ///
     /// # Panics
     /// When state cannot be written.
@@ -175,8 +177,9 @@ impl<L: KeyedLogic> LogicTest<L> {
         must(self.try_checkpoint());
     }
 
-    /// Loses everything since the last checkpoint, and goes on from there with so many workers: what was done since is
-    /// done again. Equal to what would be without the crash, or the logic keeps something outside its state.
+    /// Loses everything since the last checkpoint, restores that with this many workers, and repeats the steps
+    /// that were done since. The results are the same as without the crash, unless the logic keeps something
+    /// outside its state.
     ///
     /// # Panics
     /// When the checkpoint cannot be restored.
@@ -187,8 +190,9 @@ impl<L: KeyedLogic> LogicTest<L> {
         must(self.replay(since));
     }
 
-    /// As [`crash`](Self::crash), and goes on with another version of the logic: what was done since the last checkpoint is
-    /// done again by that one. `open` is what the program now gives to [`KeyedStream::process`](crate::KeyedStream::process).
+    /// Crashes as [`crash`](Self::crash) does, and goes on with another version of the logic, which repeats the
+    /// steps since the last checkpoint. `open` is what the program now passes to
+    /// [`KeyedStream::process`](crate::KeyedStream::process).
     ///
     /// # Errors
     /// Those that stop a job whose checkpoint does not fit the new logic. The old logic is gone then.
@@ -220,7 +224,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         Ok(test)
     }
 
-    /// The results since the last call, all committed by this.
+    /// Commits, and returns the results since the last call.
     ///
     /// # Panics
     /// As [`checkpoint`](Self::checkpoint).
@@ -229,7 +233,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         self.records().into_iter().map(|record| record.data).collect()
     }
 
-    /// As [`output`](Self::output), with their times.
+    /// Commits, and returns the results since the last call with their times.
     ///
     /// # Panics
     /// As [`checkpoint`](Self::checkpoint).
@@ -239,7 +243,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         std::mem::take(&mut self.committed.out)
     }
 
-    /// What went to the side output since the last call, all committed by this.
+    /// Commits, and returns the side output since the last call.
     ///
     /// # Panics
     /// As [`checkpoint`](Self::checkpoint).
@@ -249,7 +253,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         std::mem::take(&mut self.committed.side).into_iter().map(|record| record.data).collect()
     }
 
-    /// The dead letters since the last call, all committed by this.
+    /// Commits, and returns the dead letters since the last call.
     ///
     /// # Panics
     /// As [`checkpoint`](Self::checkpoint).
@@ -259,8 +263,8 @@ impl<L: KeyedLogic> LogicTest<L> {
         std::mem::take(&mut self.committed.dead)
     }
 
-    /// Keys and lists that state holds in memory, timers and waiting records not counted: nothing, where everything
-    /// was forgotten that will not be needed again.
+    /// Commits, and returns the bytes of keys and lists that state has in memory, without timers and pending
+    /// records. It is 0 if the logic has removed all state that it will not need again.
     ///
     /// # Panics
     /// As [`checkpoint`](Self::checkpoint).
@@ -275,7 +279,7 @@ impl<L: KeyedLogic> LogicTest<L> {
         must(self.replay([step]));
     }
 
-    /// Does these, and remembers them until the next checkpoint.
+    /// Does these steps, and keeps them until the next checkpoint.
     fn replay(&mut self, steps: impl IntoIterator<Item = Step<L::In>>) -> Result<(), JobError> {
         steps.into_iter().try_for_each(|step| {
             self.since.push(step.clone());

@@ -1,14 +1,15 @@
-//! A kit for tests: logic, or a whole program, on virtual time, with crashes and restores.
+//! Tools for tests of logic or of a whole program, on virtual time, with crashes and restores.
 //!
 //! ```text
-//! LogicTest    one keyed operator, no threads, no files, microseconds a step     logic.rs
-//! ProgramTest  a whole job on the real engine, some 10 ms a look at its output   program.rs · source.rs · sink.rs
-//! Simulation   a whole job in a world that a seed decides everything of          simulation/
+//! LogicTest    one keyed operator, no threads, no files, microseconds per step        logic.rs
+//! ProgramTest  a whole job on the real engine, some 10 ms for reading its output      program.rs · source.rs · sink.rs
+//! Simulation   a whole job in a simulated world, which is determined by a seed        simulation/
 //! ```
-//! The first two are driven by the same verbs: [`push`](LogicTest::push) records, move the [`watermark`](LogicTest::watermark)
-//! and the [`clock`](LogicTest::clock), take a checkpoint, crash (also to another number of workers), look at the
-//! output. Output is what is committed, so a crash neither loses nor doubles any of it; what was pushed since
-//! the last checkpoint is pushed again by itself, as a source would.
+//! The first two are driven in the same way: [`push`](LogicTest::push) records, move the
+//! [`watermark`](LogicTest::watermark) and the [`clock`](LogicTest::clock), take a checkpoint, crash (also to
+//! another number of workers), and read the output. Output is what has been committed, so a crash neither loses
+//! nor duplicates any of it; records that were pushed since the last checkpoint are pushed again automatically, as
+//! a source would do.
 //!
 //! Everything here panics where a job would stop with an error: that is how a test fails.
 

@@ -1,4 +1,4 @@
-//! A whole job on the real engine, on a thread of its own, driven by a test.
+//! A test of a whole job on the real engine, which runs on a thread of its own.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::record::Data;
 use crate::run::{Job, JobSettings};
 use crate::time::ProcessingTime;
 
-/// Runs a whole program and lets a test do everything that the world does to it.
+/// A test that runs a whole program, and controls its input, its time, its crashes and its upgrades.
 ///
 /// * Time: the watermark is moved by [`TestSource`]s, the wall clock by [`clock`](Self::clock).
-/// * Guarantee: outputs are exactly those of a job that was never disturbed, each once; so they are after a crash.
-/// * Cost: looking at output waits for one or two epochs of 20 ms.
+/// * Guarantee: outputs are exactly those of a job that was never disturbed, each once, even after a crash.
+/// * Cost: reading output waits for one or two epochs of 20 ms.
 ///
 /// ```
 /// use tidemill_engine::testing::ProgramTest;
@@ -51,8 +51,8 @@ impl Default for ProgramTest {
 }
 
 impl ProgramTest {
-    /// A test that has not started yet. The clock stands at 0. Its checkpoints are in the system's folder for temporary
-    /// files, and removed with it.
+    /// Makes a test whose program is not started yet. The clock starts at 0. Its checkpoints are in the system's
+    /// directory for temporary files, and are removed when the test is dropped.
     #[must_use]
     pub fn new() -> Self {
         static TESTS: AtomicU64 = AtomicU64::new(0);
@@ -66,24 +66,24 @@ impl ProgramTest {
         Self { stage: Arc::new(Stage::new()), build: None, settings, folder }
     }
 
-    /// A source to be filled by hand.
+    /// Makes a source that the test fills by hand.
     #[must_use]
     pub fn source<T: Data>(&self) -> TestSource<T> {
         TestSource::new(Arc::clone(&self.stage))
     }
 
-    /// A sink to be looked at.
+    /// Makes a sink whose output the test reads.
     #[must_use]
     pub fn sink<T: Data>(&self) -> TestSink<T> {
         TestSink::new(Arc::clone(&self.stage))
     }
 
-    /// Memory for keyed state, from the next start on: what is beyond it is in RocksDB.
+    /// Sets the memory for keyed state in bytes, from the next start on: state beyond it is evicted to RocksDB.
     pub fn state_memory(&mut self, bytes: Option<u64>) {
         self.settings.state_memory = bytes;
     }
 
-    /// Starts the program, as [`Job::run`] would, on so many workers.
+    /// Starts the program, as [`Job::run`] would, on this many workers.
     ///
     /// # Panics
     /// When it has been started before.
@@ -97,7 +97,7 @@ impl ProgramTest {
         self.run(workers);
     }
 
-    /// Kills the job, wherever it is, and starts it again from its last checkpoint with so many workers.
+    /// Crashes the job, wherever it is, and starts it again from its last checkpoint with this many workers.
     ///
     /// # Panics
     /// When the job had stopped with an error, or does not start again.
@@ -107,7 +107,7 @@ impl ProgramTest {
         self.run(workers);
     }
 
-    /// As [`crash`](Self::crash), and goes on with another program: the next version of it.
+    /// Crashes the job as [`crash`](Self::crash) does, and starts another program, its next version.
     ///
     /// # Panics
     /// As [`crash`](Self::crash), when the new program is started.
@@ -120,11 +120,12 @@ impl ProgramTest {
         self.crash(workers);
     }
 
-    /// As [`upgrade`](Self::upgrade) to a program that must not start, because the checkpoint does not fit it. Returns the error
-    /// that it ends with. [`crash`](Self::crash) goes on with the program before it.
+    /// Upgrades as [`upgrade`](Self::upgrade) does, to a program that must not start because the checkpoint does
+    /// not fit it. Returns the error with which it ends. A [`crash`](Self::crash) after this goes on with the
+    /// previous program.
     ///
     /// # Panics
-    /// When it starts.
+    /// When the program starts.
     #[track_caller]
     pub fn refused<F>(&mut self, workers: usize, build: F) -> JobError
     where
@@ -136,21 +137,22 @@ impl ProgramTest {
         self.stage.refused()
     }
 
-    /// What the next starts say of names in the checkpoint, as the settings `renamed` and `drop_state`.
+    /// Sets `renamed` and `drop_state` of the settings, from the next start on.
     pub fn changes(&mut self, renamed: &[(&str, &str)], drop_state: &[&str]) {
         let rename = |(old, new): &(&str, &str)| Rename { old: (*old).to_owned(), new: (*new).to_owned() };
         self.settings.renamed = renamed.iter().map(rename).collect();
         self.settings.drop_state = drop_state.iter().map(|name| (*name).to_owned()).collect();
     }
 
-    /// Moves the job's clock to `to`. A step back is ignored. What was pushed and is not worked
-    /// off yet sees the new time: [`settle`](Self::settle) first where it must not.
+    /// Moves the job's clock to `to`. An earlier time is ignored. Records that were pushed and are not
+    /// handled yet see the new time; call [`settle`](Self::settle) first if they must not.
     pub fn clock(&self, to: ProcessingTime) {
         self.stage.set_clock(by_clock(to));
     }
 
-    /// Waits until everything that was done so far is worked off and committed. Records that wait for the watermark, as they do in
-    /// event-time order, are in the checkpoint as such: [`TestSource::pass`] first where an operator is to have taken them in.
+    /// Waits until everything that was done so far is handled and committed. Records that wait for the watermark,
+    /// as they do in event-time order, are pending in the checkpoint; call [`TestSource::pass`] first if the
+    /// operator has to handle them.
     ///
     /// # Panics
     /// When the job has stopped with an error.
@@ -159,10 +161,10 @@ impl ProgramTest {
         self.stage.settle();
     }
 
-    /// Input ends, event time runs out, and so the job ends.
+    /// Ends the input, and waits until the job has ended: event time runs to its end.
     ///
     /// # Panics
-    /// When it ends with an error.
+    /// When the job ends with an error.
     #[track_caller]
     pub fn finish(&self) {
         self.stage.finish();
@@ -178,7 +180,7 @@ impl ProgramTest {
 }
 
 impl Drop for ProgramTest {
-    /// A job that is still running is ended like by a crash.
+    /// Ends a job that is still running, as by a crash.
     fn drop(&mut self) {
         drop(self.stage.abandon());
         drop(std::fs::remove_dir_all(&self.folder));

@@ -1,4 +1,4 @@
-//! A sink that gathers what was committed, each record once, also through a crash between commit and publication.
+//! A sink that gathers committed records, each once, even after a crash between commit and publication.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,7 +10,8 @@ use crate::record::{Data, Record};
 use crate::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use crate::time::Epoch;
 
-/// Gathers committed records of all workers. Cheap to clone: one clone goes into the program, one stays with the test.
+/// A sink that gathers the committed records of all workers. Cheap to clone: one clone goes into the program, one
+/// stays with the test.
 #[derive(Clone)]
 pub struct TestSink<T> {
     shelf: Arc<Shelf<T>>,
@@ -20,11 +21,11 @@ pub struct TestSink<T> {
 struct Shelf<T>(Mutex<Output<T>>);
 
 struct Output<T> {
-    /// By token: prepared, and durable if a checkpoint names it.
+    /// The prepared output by token; it is durable if a checkpoint names the token.
     staged: BTreeMap<u64, Vec<Record<T>>>,
     next_token: u64,
     published: Vec<Record<T>>,
-    /// In no program any more.
+    /// Whether no program has it any more.
     removed: bool,
 }
 
@@ -58,12 +59,12 @@ impl<T: Data> TestSink<T> {
         Self { shelf, stage }
     }
 
-    /// The next program does not have this sink: nothing waits for what it has staged.
+    /// Declares that the next program does not have this sink: the test does not wait for its staged output any more.
     pub fn remove(&self) {
         self.shelf.lock().removed = true;
     }
 
-    /// Waits until everything that was done so far is worked off and committed, and takes the records that came since the
+    /// Waits until everything that was done so far is handled and committed, and returns the records since the
     /// last call. Those of several workers are in no particular order.
     ///
     /// # Panics
@@ -74,7 +75,7 @@ impl<T: Data> TestSink<T> {
         std::mem::take(&mut self.shelf.lock().published)
     }
 
-    /// As [`records`](Self::records), without times.
+    /// Returns the records as [`records`](Self::records) does, without their times.
     ///
     /// # Panics
     /// As [`records`](Self::records).
@@ -105,7 +106,7 @@ impl<T: Data> Sink for TestSink<T> {
     }
 }
 
-/// One worker's side of a [`TestSink`].
+/// The writer of one worker's output to a [`TestSink`].
 pub struct TestWriter<T> {
     shelf: Arc<Shelf<T>>,
     stage: Arc<Stage>,

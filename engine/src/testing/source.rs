@@ -1,4 +1,5 @@
-//! A source that a test fills by hand: partitions of steps, read again from the committed position after a crash.
+//! A source that a test fills by hand: it has partitions of steps, and is read again from the committed position
+//! after a crash.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -16,24 +17,24 @@ use crate::time::{EventTime, in_ms};
 
 /// A source that a test fills by hand. Cheap to clone: one clone goes into the program, one stays with the test.
 ///
-/// It has partitions (one, unless something is done in another), dealt out among the workers; the watermark is that of
-/// its slowest partition that is not idle.
+/// It has partitions (one, unless another one is used), which are distributed among the workers; the watermark is
+/// that of its slowest partition that is not idle.
 #[derive(Clone)]
 pub struct TestSource<T> {
     script: Arc<Script<T>>,
     stage: Arc<Stage>,
 }
 
-/// What was done in each partition.
+/// The steps that were done in each partition.
 pub(super) struct Script<T>(Mutex<Steps<T>>);
 
 struct Steps<T> {
     partitions: Vec<Vec<Step<T>>>,
-    /// Per partition, how many steps are in a committed epoch.
+    /// For each partition, the number of steps that are in a committed epoch.
     committed: Vec<usize>,
     ended: bool,
     crashed: bool,
-    /// In no program any more.
+    /// Whether no program has it any more.
     removed: bool,
 }
 
@@ -42,7 +43,7 @@ enum Step<T> {
     Record(EventTime, T),
     Watermark(EventTime),
     Idle,
-    /// Nothing, but something to be committed.
+    /// A step without effect, which can be committed.
     Mark,
 }
 
@@ -80,7 +81,7 @@ impl<T: Data> Driven for Script<T> {
         self.lock().crashed = crashed;
     }
 
-    /// By neighbours that change places, so that each two that did are as near.
+    /// Swaps neighbours only, so that any two records that were swapped are no further apart than `within`.
     fn reorder(&self, within: Duration, chance: &mut ChaCha8Rng) {
         let within_ms = in_ms(within);
         const ROUNDS: usize = 8;
@@ -110,7 +111,8 @@ impl<T: Data> TestSource<T> {
         Self { script, stage }
     }
 
-    /// A record comes in. If the watermark was moved just before, everything up to that is done first.
+    /// Pushes a record. If the watermark or the clock was moved before, or a partition was marked as idle, waits
+    /// first until everything up to then is committed.
     ///
     /// # Panics
     /// When the job has stopped with an error.
@@ -119,7 +121,7 @@ impl<T: Data> TestSource<T> {
         self.push_to(0, event_time, data);
     }
 
-    /// A record comes in, in this partition.
+    /// Pushes a record into this partition, as [`push`](Self::push) does.
     ///
     /// # Panics
     /// As [`push`](Self::push).
@@ -129,19 +131,20 @@ impl<T: Data> TestSource<T> {
         self.script.add(partition, Step::Record(event_time.into(), data));
     }
 
-    /// The watermark moves on to here.
+    /// Advances the watermark of the first partition to `watermark`. An earlier time is ignored.
     pub fn watermark(&self, watermark: impl Into<EventTime>) {
         self.watermark_of(0, watermark);
     }
 
-    /// The watermark of this partition moves on to here.
+    /// Advances the watermark of this partition to `watermark`. An earlier time is ignored.
     pub fn watermark_of(&self, partition: usize, watermark: impl Into<EventTime>) {
         self.stage.time_moves();
         self.script.add(partition, Step::Watermark(watermark.into()));
     }
 
-    /// The watermark moves past everything that was pushed so far, in all partitions. In event-time order an operator takes
-    /// records in only then: before, a checkpoint has them as records that wait, and nothing of them in the operator's state.
+    /// Advances the watermark past everything that was pushed so far, in all partitions. In event-time order an
+    /// operator handles records only then: before, they are pending in a checkpoint, and have no effect on the
+    /// operator's state.
     pub fn pass(&self) {
         let (partitions, latest) = {
             let steps = self.script.lock();
@@ -155,19 +158,19 @@ impl<T: Data> TestSource<T> {
         (0..partitions).for_each(|partition| self.watermark_of(partition, latest.plus_ms(1).0));
     }
 
-    /// The next program does not have this source: nothing waits for it any more.
+    /// Declares that the next program does not have this source: the test does not wait for it any more.
     pub fn remove(&self) {
         self.script.lock().removed = true;
     }
 
-    /// This partition is idle: until its next record or watermark the others do not wait for it.
+    /// Marks this partition as idle: until its next record or watermark, the watermark does not wait for it.
     pub fn idle(&self, partition: usize) {
         self.stage.time_moves();
         self.script.add(partition, Step::Idle);
     }
 }
 
-/// Where reading stands in a partition.
+/// The position of reading in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
     partition: usize,
@@ -196,13 +199,13 @@ impl<T: Data> Source for TestSource<T> {
             restored,
             places: Vec::new(),
         };
-        // An epoch may end before anything is read in it.
+        // Before the first `read`, since an epoch may end before anything is read in it.
         reader.discover(self.script.lock().partitions.len());
         Ok(reader)
     }
 }
 
-/// One worker's share of a [`TestSource`].
+/// The reader of one worker's share of a [`TestSource`].
 pub struct TestReader<T> {
     script: Arc<Script<T>>,
     stage: Arc<Stage>,
@@ -213,7 +216,7 @@ pub struct TestReader<T> {
 }
 
 impl<T> TestReader<T> {
-    /// Takes on those of so many partitions that are this worker's.
+    /// Adds the partitions of this worker, when there are `partitions` in all.
     fn discover(&mut self, partitions: usize) {
         let known = self.places.len() * self.workers + self.worker;
         for partition in (known..partitions).step_by(self.workers) {
@@ -227,7 +230,7 @@ impl<T> TestReader<T> {
 impl<T: Data> SourceReader for TestReader<T> {
     type Item = T;
 
-    /// One step of time at most in a batch: its records came before it, the next ones after it.
+    /// A batch has at most one step of time: its records come before that step, the next ones after it.
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
         let script = Arc::clone(&self.script);
         let steps = script.lock();

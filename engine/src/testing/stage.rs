@@ -1,4 +1,5 @@
-//! What a test and the connectors of its job share: the job's thread, its clock, and who waits for what.
+//! The state that a test shares with the connectors of its job: the job's thread, its clock, and the waiting for
+//! progress.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,17 +18,17 @@ use crate::time::ProcessingTime;
 
 pub(super) type Build = Arc<dyn for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync>;
 
-/// Returns the time as a clock has it: in microseconds, not before the Unix epoch.
+/// Returns the time in the unit of a clock: microseconds, not before the Unix epoch.
 pub(super) fn by_clock(at: ProcessingTime) -> Arrival {
     Arrival(u64::try_from(at.0).unwrap_or(0).saturating_mul(1000))
 }
 
-/// Why a source fails that a test has crash.
+/// The cause of the error with which a source fails when a test crashes the job.
 #[derive(Debug, thiserror::Error)]
 #[error("as the test said")]
 struct Crash;
 
-/// The error of a source that a test has crash.
+/// Returns the error with which a source fails when a test crashes the job.
 pub(super) fn crash() -> ConnectorError {
     ConnectorError::caused(ErrorKind::Unavailable, "the test crashed the job", Crash)
 }
@@ -37,36 +38,36 @@ fn is_crash(error: &JobError) -> bool {
     std::error::Error::source(source).is_some_and(|cause| cause.is::<Crash>())
 }
 
-/// What the stage knows of a source.
+/// The interface of a source to the stage.
 pub(super) trait Driven: Send + Sync {
-    /// Adds a step that does nothing.
+    /// Adds a step without effect.
     fn mark(&self);
     fn is_committed(&self) -> bool;
     fn end(&self);
     fn set_crashed(&self, crashed: bool);
-    /// Records that are no further apart than this in event time, and not parted by a watermark, change places.
+    /// Swaps records that are no further apart than `within` in event time, and have no watermark between them.
     fn reorder(&self, within: Duration, chance: &mut ChaCha8Rng);
 }
 
-/// What the stage knows of a sink.
+/// The interface of a sink to the stage.
 pub(super) trait Gathered: Send + Sync {
-    /// What is prepared and not published.
+    /// Returns the tokens of output that is prepared and not published.
     fn staged(&self) -> Vec<u64>;
 }
 
-/// When what a test has prepared is there, in a simulation, which is told what comes of it.
+/// The pace of a simulation, which decides when prepared input arrives, and is told of published output.
 pub(super) trait Pace: Send + Sync {
-    /// Whether the job has run: nothing comes in any more.
+    /// Whether the job has begun to run, so that no more input can be added.
     fn has_begun(&self) -> bool;
-    /// How many of the next `left` steps of a partition are there to be read.
+    /// Returns how many of the next `left` steps of a partition have arrived.
     fn arrived(&self, left: usize) -> usize;
-    /// When a reader looks again.
+    /// Returns the time after which a reader looks for new steps again.
     fn gap(&self) -> Duration;
-    /// Something was published.
+    /// Notes that something was published.
     fn note(&self, what: &str);
 }
 
-/// What the test and the job's connectors share.
+/// The state that a test shares with the connectors of its job.
 pub(super) struct Stage {
     clock: Clock,
     sources: Mutex<Vec<Arc<dyn Driven>>>,
@@ -74,17 +75,17 @@ pub(super) struct Stage {
     job: Mutex<Option<threads::Handle<Result<(), JobError>>>>,
     time_moved: AtomicBool,
     changed: Condvar,
-    /// Held by who waits; nothing is in it.
+    /// The mutex of the condition variable; it protects nothing.
     waiting: Mutex<()>,
-    /// In a simulation: then the job runs from its start to its end at once, and nobody waits.
+    /// The pace of a simulation: then the job runs from its start to its end in one call, and no call waits.
     pace: Option<Arc<dyn Pace>>,
 }
 
 impl Stage {
-    /// A job that gets nothing done for so long is stuck.
+    /// Time after which a job that makes no progress is stuck.
     const PATIENCE: Duration = Duration::from_secs(120);
     const LOOK: Duration = Duration::from_millis(5);
-    /// When a reader looks for new steps.
+    /// Interval at which a reader looks for new steps.
     const POLL: Duration = Duration::from_millis(1);
 
     pub(super) fn new() -> Self {
@@ -100,22 +101,22 @@ impl Stage {
         }
     }
 
-    /// For a simulation.
+    /// Makes a stage for a simulation.
     pub(super) fn simulated(clock: Clock, pace: Arc<dyn Pace>) -> Self {
         Self { clock, pace: Some(pace), ..Self::new() }
     }
 
-    /// How many of the next `left` steps of a partition are there to be read.
+    /// Returns how many of the next `left` steps of a partition have arrived.
     pub(super) fn arrived(&self, left: usize) -> usize {
         self.pace.as_ref().map_or(left, |pace| pace.arrived(left))
     }
 
-    /// When a reader looks again.
+    /// Returns the time after which a reader looks for new steps again.
     pub(super) fn gap(&self) -> Duration {
         self.pace.as_ref().map_or(Self::POLL, |pace| pace.gap())
     }
 
-    /// These records are published.
+    /// Notes that these records were published.
     pub(super) fn published(&self, records: &[impl std::fmt::Debug]) {
         if let Some(pace) = &self.pace {
             pace.note(&format!("{records:?}"));
@@ -123,7 +124,8 @@ impl Stage {
         self.changed.notify_all();
     }
 
-    /// The sources end where they are, and begin in an order of records that is drawn.
+    /// Prepares the sources of a simulation: they end with their present input, whose records are reordered at
+    /// random.
     pub(super) fn prepare(&self, within: Duration, chance: &mut ChaCha8Rng) {
         for source in &*lock(&self.sources) {
             source.reorder(within, chance);
@@ -139,7 +141,7 @@ impl Stage {
         lock(&self.sinks).push(sink);
     }
 
-    /// Something was committed or published.
+    /// Wakes waiting calls, after something was committed or published.
     pub(super) fn notify(&self) {
         self.changed.notify_all();
     }
@@ -169,13 +171,13 @@ impl Stage {
         if self.pace.is_some() {
             return;
         }
-        // Processing-time timers fire in the epoch after the one in which the clock was moved.
+        // Processing-time timers fire in the epoch after the one in which the clock was moved, hence two epochs.
         let epochs = 1 + usize::from(self.time_moved.swap(false, Ordering::Relaxed));
         for _ in 0..epochs {
             lock(&self.sources).iter().for_each(|source| source.mark());
             self.wait_until("input to be committed", || lock(&self.sources).iter().all(|s| s.is_committed()));
         }
-        // All output of those epochs is staged by now; that of later ones will be published as well.
+        // All output of those epochs is staged by now; output that is staged later need not be waited for.
         let staged: Vec<Vec<u64>> = lock(&self.sinks).iter().map(|sink| sink.staged()).collect();
         self.wait_until("output to be published", || {
             let sinks = lock(&self.sinks);
@@ -239,7 +241,7 @@ impl Stage {
         while !done() {
             let running = lock(&self.job).as_ref().is_some_and(|job| !job.is_finished());
             if !running {
-                // One that ended well has committed and published everything.
+                // A job that ended without an error has committed and published everything.
                 return self.join();
             }
             looks -= 1;

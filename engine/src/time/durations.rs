@@ -1,38 +1,38 @@
-//! Lengths of time, as programs write them.
+//! Durations, as programs write them.
 
 use std::time::Duration;
 
-/// `n` milliseconds.
+/// Returns a duration of `n` milliseconds.
 #[must_use]
 pub const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// `n` seconds.
+/// Returns a duration of `n` seconds.
 #[must_use]
 pub const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// `n` minutes.
+/// Returns a duration of `n` minutes.
 #[must_use]
 pub const fn minutes(n: u64) -> Duration {
     Duration::from_secs(n.saturating_mul(60))
 }
 
-/// `n` hours.
+/// Returns a duration of `n` hours.
 #[must_use]
 pub const fn hours(n: u64) -> Duration {
     Duration::from_secs(n.saturating_mul(60 * 60))
 }
 
-/// `n` days of 24 hours. The days of a calendar, which differ in length, are those of windows by time zone.
+/// Returns a duration of `n` days of 24 hours. For calendar days, which differ in length, use windows by time zone.
 #[must_use]
 pub const fn days(n: u64) -> Duration {
     Duration::from_secs(n.saturating_mul(24 * 60 * 60))
 }
 
-/// Whole milliseconds of a duration; what is beyond `i64` is its largest value.
+/// Returns the whole milliseconds of a duration; at most `i64::MAX`.
 #[doc(hidden)]
 #[must_use]
 pub const fn in_ms(duration: Duration) -> i64 {
@@ -40,11 +40,11 @@ pub const fn in_ms(duration: Duration) -> i64 {
     if ms > i64::MAX as u128 { i64::MAX } else { ms as i64 }
 }
 
-/// Whole milliseconds of a duration that event time can be measured in.
+/// Returns a duration as milliseconds, the unit of event time.
 ///
 /// # Errors
-/// A duration that is not a whole number of milliseconds, or more of them than an `i64` has; the text completes the sentence
-/// "SOMETHING is …".
+/// When the duration is not a whole number of milliseconds, or more of them than fit an `i64`; the text completes the
+/// sentence "SOMETHING is …".
 #[doc(hidden)]
 pub fn whole_ms(duration: Duration) -> Result<i64, String> {
     if !duration.subsec_nanos().is_multiple_of(1_000_000) {

@@ -1,16 +1,17 @@
-//! The number of a consistent cut.
+//! Epochs, the numbers of the consistent cuts.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Number of a consistent cut: +1 per tick of the checkpoint clock, never used again once committed.
+/// The number of a consistent cut: it grows by 1 per tick of the checkpoint clock, and is never used again once
+/// committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// The epoch after this one.
+    /// Returns the epoch after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)

@@ -1,4 +1,4 @@
-//! When a thing happened, in milliseconds.
+//! Event time: when a thing happened, in milliseconds.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -10,19 +10,19 @@ use super::durations::in_ms;
 
 /// Milliseconds since the Unix epoch, UTC: when a thing happened, as its record says.
 ///
-/// Not `SystemTime`: the wall clock is another thing.
+/// It is not `SystemTime`, since event time is independent of the wall clock.
 ///
-/// As a field of what a source reads it takes milliseconds, RFC 3339 text with an offset (`2025-01-31T12:00:00+01:00`), and
-/// times of Parquet in any unit; text without an offset by [`deserialize_in`](Self::deserialize_in). It is written as
-/// milliseconds.
+/// As a field of the records that a source reads, it is deserialized from milliseconds, RFC 3339 text with an offset
+/// (`2025-01-31T12:00:00+01:00`), and Parquet times in any unit; from text without an offset by
+/// [`deserialize_in`](Self::deserialize_in). It is serialized as milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct EventTime(pub i64);
 
 impl EventTime {
-    /// Before every event.
+    /// The earliest time, before every event.
     pub const MIN: Self = Self(i64::MIN);
-    /// After every event.
+    /// The latest time, after every event: the end of time.
     pub const MAX: Self = Self(i64::MAX);
 
     /// Returns how long after `earlier` this time is; zero if it is not after it.
@@ -32,14 +32,14 @@ impl EventTime {
         if ms > 0 { Duration::from_millis(ms.unsigned_abs()) } else { Duration::ZERO }
     }
 
-    /// This time moved by `ms` milliseconds, stopping at [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    /// Returns this time moved by `ms` milliseconds, stopping at [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
     #[doc(hidden)]
     #[must_use]
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to this time, stopping at the ends of `i64`.
+    /// Returns the milliseconds from `earlier` to this time, stopping at the ends of `i64`.
     #[doc(hidden)]
     #[must_use]
     pub const fn ms_since(self, earlier: Self) -> i64 {
@@ -47,14 +47,14 @@ impl EventTime {
     }
 }
 
-/// Of milliseconds since the Unix epoch.
+/// Converts milliseconds since the Unix epoch.
 impl From<i64> for EventTime {
     fn from(ms: i64) -> Self {
         Self(ms)
     }
 }
 
-/// Whole milliseconds later, at most [`EventTime::MAX`].
+/// Adds the whole milliseconds of a duration, up to [`EventTime::MAX`].
 impl Add<Duration> for EventTime {
     type Output = Self;
 
@@ -63,7 +63,7 @@ impl Add<Duration> for EventTime {
     }
 }
 
-/// Whole milliseconds earlier, at least [`EventTime::MIN`].
+/// Subtracts the whole milliseconds of a duration, down to [`EventTime::MIN`].
 impl Sub<Duration> for EventTime {
     type Output = Self;
 

@@ -1,4 +1,4 @@
-//! The two clocks of a job: event time, carried by every record, and `Moment`, the timely timestamp.
+//! The times of a job: event time, carried by every record, processing time, and `Moment`, the timely timestamp.
 //!
 //! ```text
 //!             epoch: the consistent cut, +1 per tick of the checkpoint clock
@@ -8,7 +8,7 @@
 //!                  no record with an earlier event time is still to come (late records excepted)
 //! ```
 //! The order must be the product order. With A at (e+1, 50) and B at (e, 60) the lexicographic least
-//! element is (e, 60), so 60 would pass for the watermark while A may still send 55; the meet is (e, 50).
+//! element is (e, 60): 60 would be taken for the watermark although A may still send 55. The meet is (e, 50).
 
 mod durations;
 mod epoch;

@@ -10,29 +10,29 @@ use timely::progress::timestamp::{PathSummary, Refines, Timestamp};
 
 use super::{Epoch, EventTime};
 
-/// The timely timestamp: which cut, and how far event time has come.
+/// The timely timestamp: the epoch and the watermark.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Moment {
-    /// The consistent cut that messages at this moment belong to.
+    /// The epoch of the consistent cut that messages at this moment belong to.
     pub epoch: Epoch,
-    /// No record with an earlier event time is still to come.
+    /// The watermark: no record with an earlier event time is still to come, except late ones.
     pub watermark: EventTime,
 }
 
 impl Moment {
-    /// The moment of `epoch` at `watermark`.
+    /// Makes the moment of `epoch` at `watermark`.
     #[must_use]
     pub const fn new(epoch: Epoch, watermark: EventTime) -> Self {
         Self { epoch, watermark }
     }
 
-    /// The greatest moment that is at or before both.
+    /// Returns the greatest moment that is at or before both.
     #[must_use]
     pub fn meet(self, other: Self) -> Self {
         Self { epoch: self.epoch.min(other.epoch), watermark: self.watermark.min(other.watermark) }
     }
 
-    /// The meet of a frontier, or `None` of an empty one: nothing can come any more.
+    /// Returns the meet of a frontier, or `None` if it is empty: then nothing can come any more.
     #[must_use]
     pub fn meet_of(frontier: &[Self]) -> Option<Self> {
         frontier.iter().copied().reduce(Self::meet)
@@ -51,7 +51,7 @@ impl PartialOrder for Moment {
     }
 }
 
-/// Each axis on its own: what differential dataflow computes with.
+/// The lattice that differential dataflow computes with: join and meet take each axis on its own.
 #[cfg(feature = "tables")]
 impl Lattice for Moment {
     fn join(&self, other: &Self) -> Self {
@@ -63,8 +63,8 @@ impl Lattice for Moment {
     }
 }
 
-/// The only summary of a path: a moment passes unchanged (loops are in scopes of their own, with a
-/// counter beside it).
+/// The only path summary: a moment passes unchanged. (Loops are in scopes of their own, which add a
+/// counter to the moment.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Unchanged;
 

@@ -1,4 +1,4 @@
-//! When a record is worked on, in milliseconds.
+//! Processing time: when a record is handled, in milliseconds.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durations::in_ms;
 
-/// Milliseconds since the Unix epoch, UTC, by the job's clock: when a thing is worked on, not when it happened.
+/// Milliseconds since the Unix epoch, UTC, by the job's clock: when a record is handled, not when its event happened.
 ///
 /// It is a type of its own, so that it is never compared with [`EventTime`](super::EventTime).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ impl ProcessingTime {
     }
 }
 
-/// Whole milliseconds later, at most the largest time.
+/// Adds the whole milliseconds of a duration, up to the largest time.
 impl Add<Duration> for ProcessingTime {
     type Output = Self;
 
@@ -33,7 +33,7 @@ impl Add<Duration> for ProcessingTime {
     }
 }
 
-/// Whole milliseconds earlier, at least the smallest time.
+/// Subtracts the whole milliseconds of a duration, down to the smallest time.
 impl Sub<Duration> for ProcessingTime {
     type Output = Self;
 

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! 1738321200000 · "2025-01-31T12:00:00+01:00" · "2025-01-31T11:00:00Z"  ─▶ EventTime
-//! "2025-01-31T12:00:00" ─▶ refused; in a given zone ─▶ EventTime, but where clocks are set back or forward
+//! "2025-01-31T12:00:00" ─▶ refused; in a given zone ─▶ EventTime, except where clocks are set back or forward
 //! ```
-//! Nothing is guessed: a text without an offset is no point in time, and one that a zone has twice, or never, is not either.
+//! Nothing is guessed: a text without an offset is refused, and so is a local time that occurs twice or never in
+//! its zone.
 
 use std::fmt;
 
@@ -15,10 +16,11 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::EventTime;
 
-/// The name under which an [`EventTime`] asks for its value, so that a format that knows times can tell it from a number.
+/// The type name under which an [`EventTime`] is deserialized, so that a format with a time type can recognise
+/// that a time is expected and not a number.
 const NAME: &str = "EventTime";
 
-/// Why a text is no point in time.
+/// The reason why a text is not a point in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is no event time: {reason}")]
 pub struct TimeTextError {
@@ -27,11 +29,11 @@ pub struct TimeTextError {
 }
 
 impl EventTime {
-    /// Reads RFC 3339 with an offset: `2025-01-31T12:00:00+01:00`, `2025-01-31 11:00:00.123456Z`. What is finer than a
-    /// millisecond is cut off, towards the past.
+    /// Parses RFC 3339 text with an offset: `2025-01-31T12:00:00+01:00`, `2025-01-31 11:00:00.123456Z`. Fractions
+    /// of a millisecond are cut off, towards the past.
     ///
     /// # Errors
-    /// When it is not, or has no offset.
+    /// When the text is not of this form, or has no offset.
     pub fn parse(text: &str) -> Result<Self, TimeTextError> {
         let refuse = |reason: String| TimeTextError { text: text.to_owned(), reason };
         match text.trim().parse::<Timestamp>() {
@@ -44,11 +46,13 @@ impl EventTime {
         }
     }
 
-    /// The same for text without an offset, `2025-01-31T12:00:00` or `2025-01-31`, as clocks in `zone` (an IANA name,
-    /// `Europe/Vienna`) show it. A text with an offset means what it says. The zones' rules are built in.
+    /// Parses text without an offset, `2025-01-31T12:00:00` or `2025-01-31`, as local time in `zone` (an IANA
+    /// name, `Europe/Vienna`). If the text has an offset, the offset counts and not the zone. The rules of the
+    /// zones are built in.
     ///
     /// # Errors
-    /// When it is not, when there is no such zone, and when clocks in the zone show that time twice, or never.
+    /// When the text is not of this form, when there is no such zone, and when clocks in the zone show that time
+    /// twice, or never.
     pub fn parse_in(zone: &str, text: &str) -> Result<Self, TimeTextError> {
         let refuse = |reason: String| TimeTextError { text: text.to_owned(), reason };
         let Ok(local) = text.trim().parse::<DateTime>() else { return Self::parse(text) };
@@ -68,12 +72,12 @@ impl EventTime {
         ambiguous.unambiguous().map(Self::from).map_err(|error| refuse(error.to_string()))
     }
 
-    /// As people read it, in UTC.
+    /// Returns the time as text for people, in UTC.
     pub(crate) fn readable(self) -> String {
         Timestamp::from_millisecond(self.0).map_or_else(|_| self.to_string(), |timestamp| timestamp.to_string())
     }
 
-    /// Deserializes milliseconds, or text of which what has no offset is in `zone`:
+    /// Deserializes milliseconds or text; text without an offset is local time in `zone`:
     ///
     /// ```
     /// use tidemill_engine::EventTime;
@@ -92,7 +96,7 @@ impl EventTime {
     /// ```
     ///
     /// # Errors
-    /// When it is neither, as [`parse_in`](Self::parse_in).
+    /// When the value is neither, or text that [`parse_in`](Self::parse_in) refuses.
     pub fn deserialize_in<'de, D: Deserializer<'de>>(zone: &str, deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(NAME, TimeVisitor { zone: Some(zone) })
     }
@@ -100,12 +104,12 @@ impl EventTime {
 
 impl From<Timestamp> for EventTime {
     fn from(timestamp: Timestamp) -> Self {
-        // Within the years that jiff has, some ten thousand, milliseconds fit.
+        // Milliseconds fit, since jiff's range of years is about ten thousand before and after the year 0.
         Self(i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).unwrap_or(i64::MAX))
     }
 }
 
-/// Formats for people may have text. Those of state and of the wire (bincode) have the number alone, and are not asked.
+/// Human-readable formats may have text. The format of state and of the wire (bincode) always has the number.
 impl<'de> Deserialize<'de> for EventTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
@@ -196,7 +200,7 @@ mod tests {
     }
 
     proptest! {
-        /// Written by jiff in any zone, with the offset or, where it is not ambiguous, without.
+        /// Times that jiff has written in any zone, with the offset or, where it is not ambiguous, without it.
         #[test]
         fn what_is_written_is_read(ms in -60_000_000_000_000..250_000_000_000_000_i64, zone in prop::sample::select(
             vec!["Europe/Vienna", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"],
@@ -204,7 +208,7 @@ mod tests {
             let at = Timestamp::from_millisecond(ms).unwrap().to_zoned(TimeZone::get(zone).unwrap());
             let local = at.datetime();
             let offset = at.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string();
-            // Offsets of old times have seconds, which RFC 3339 has not.
+            // Offsets of old times have seconds, which RFC 3339 does not allow.
             if at.offset().seconds() % 60 == 0 {
                 prop_assert_eq!(EventTime::parse(&offset), Ok(EventTime(ms)));
             }

@@ -1,4 +1,4 @@
-//! When operators of a worker want to be called again.
+//! The times at which operators of a worker want to be called again.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use timely::scheduling::Activator;
 
 use crate::threads;
 
-/// When operators of a worker want to be called again.
+/// The times at which operators of a worker want to be called again.
 #[derive(Default)]
 pub(crate) struct Alarms {
-    /// By when, and how many were set before.
+    /// The operators by time; the second number, of alarms set before, makes the keys unique.
     set: BTreeMap<(Instant, u64), Activator>,
     count: u64,
 }
@@ -21,7 +21,7 @@ impl Alarms {
         self.set.insert((at, self.count), activator);
     }
 
-    /// Calls the operators whose time has come. Returns how long it is until the next one's has.
+    /// Activates the operators whose time has come. Returns how long it is until the next alarm, if there is one.
     pub(crate) fn ring(&mut self) -> Option<Duration> {
         let (first, _) = self.set.first_key_value()?;
         let now = threads::now();

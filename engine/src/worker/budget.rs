@@ -1,20 +1,20 @@
-//! Flow control: how many records may be under way in a process.
+//! Backpressure: the number of records that may be in flight in a process.
 //!
-//! Timely queues without a bound, so every place where records can pile up charges a budget, and a
-//! source does not read while its process is over it.
+//! Timely's queues have no bound, so every place where records can pile up charges a budget, and a
+//! source does not read while its process has used up the budget.
 //!
 //! ```text
 //! source ── reads only while in_flight < limit
 //!   └─▶ exchange: charge ──▶ queue ──▶ receiver: release        (another process: by acknowledgement)
-//!        shell:   charge what is stashed for a later epoch, release when it is applied
-//!        sink:    charge what waits for a slow writer, release when it is written
+//!        shell:   records that are stashed for a later epoch stay charged; release when they are applied
+//!        sink:    charge records that wait for a slow writer, release when they are written
 //! ```
-//! What an event-time order waits for is not charged: it can only leave when the slowest source goes on. It is
-//! counted, and the other sources wait when it is much.
+//! Records that wait for the watermark in event-time order are not charged: they can only leave when the slowest
+//! source goes on. They are counted separately, and when there are many the other sources wait.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// Records under way in this process, against a limit. Shared by its workers.
+/// The number of records in flight in this process, and its limit. Shared by the workers of the process.
 #[derive(Debug)]
 pub(crate) struct Budget {
     in_flight: AtomicI64,
@@ -26,12 +26,12 @@ impl Budget {
         Self { in_flight: AtomicI64::new(0), limit: i64::try_from(limit).unwrap_or(i64::MAX) }
     }
 
-    /// These records now wait somewhere.
+    /// Counts records that begin to wait in a queue.
     pub(crate) fn charge(&self, records: usize) {
         self.in_flight.fetch_add(records as i64, Ordering::Relaxed);
     }
 
-    /// These records no longer wait.
+    /// Counts records that no longer wait.
     pub(crate) fn release(&self, records: usize) {
         self.in_flight.fetch_sub(records as i64, Ordering::Relaxed);
     }
@@ -41,7 +41,7 @@ impl Budget {
         self.in_flight() >= self.limit
     }
 
-    /// Records under way right now.
+    /// Returns the number of records in flight now.
     pub(crate) fn in_flight(&self) -> i64 {
         self.in_flight.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What the operators of one worker share.
+//! The context that the operators of one worker share.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,27 +18,27 @@ use crate::record::DeadLetter;
 use crate::threads;
 use crate::time::Epoch;
 
-/// Shared by the operators of a worker.
+/// The context that the operators of a worker share.
 pub(crate) struct WorkerContext {
     pub(crate) process: Arc<Process>,
-    /// Index among all workers, and their number.
+    /// Index among all workers; `workers` is their number.
     pub(crate) worker: usize,
     pub(crate) workers: usize,
-    /// Workers per process.
+    /// Number of workers per process.
     pub(crate) threads: usize,
     pub(crate) incarnation: u64,
-    /// How long an epoch is; nothing in a job without checkpoints.
+    /// Length of an epoch; `None` in a job without checkpoints.
     pub(crate) checkpoint_interval: Option<Duration>,
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
     pub(crate) worker_state: RefCell<WorkerState>,
     pub(crate) epochs: RefCell<Epochs>,
     pub(crate) start: Arc<StartingPoint>,
-    /// What old workers left besides their states.
+    /// The values that the workers of the previous run stored in addition to their states.
     pub(crate) restored: Arc<Restored>,
     /// The sources and sinks of this program.
     pub(crate) ends: RefCell<Ends>,
-    /// Records that came from other processes and were consumed, by process: to be acknowledged.
+    /// Number of records from each process that were consumed here and have to be acknowledged to it.
     pub(crate) acknowledge: RefCell<Vec<usize>>,
     pub(crate) dead_letters_logged: Cell<u64>,
     pub(crate) alarms: RefCell<Alarms>,
@@ -47,12 +47,12 @@ pub(crate) struct WorkerContext {
 impl WorkerContext {
     const DEAD_LETTERS_LOGGED: u64 = 10;
 
-    /// Which process a worker is in.
+    /// Returns the process of a worker.
     pub(crate) fn process_of(&self, worker: usize) -> usize {
         worker / self.threads
     }
 
-    /// Records sent by `from` were consumed here.
+    /// Counts that records sent by worker `from` were consumed here.
     pub(crate) fn consumed(&self, from: usize, records: usize) {
         let process = self.process_of(from);
         if process == self.process_of(self.worker) {
@@ -62,16 +62,17 @@ impl WorkerContext {
         }
     }
 
-    /// Has an operator called again after `wait`. Timely's own alarms go by the machine's clock, whatever a simulation says.
+    /// Has an operator called again after `wait`. Timely's own timers are not used, since they follow the
+    /// machine's clock, not the time of a simulation.
     pub(crate) fn wake_after(&self, activator: &Activator, wait: Duration) {
-        // What is further away than clocks go is never.
+        // A time beyond the range of the clock never comes.
         if let Some(at) = threads::now().checked_add(wait) {
             self.alarms.borrow_mut().set(at, activator.clone());
         }
     }
 
-    /// As [`wake_after`](Self::wake_after), unless the operator is called before that anyway, as `planned` says: each call of its
-    /// own would otherwise add one that never ends.
+    /// As [`wake_after`](Self::wake_after), unless `planned` says that the operator is called before that anyway:
+    /// otherwise each call for another reason would add one more series of alarms that never ends.
     pub(crate) fn look_again(&self, planned: &mut Option<Instant>, activator: &Activator, wait: Duration) {
         let now = threads::now();
         let Some(at) = now.checked_add(wait) else { return };
@@ -81,7 +82,7 @@ impl WorkerContext {
         }
     }
 
-    /// The value, if it went well; an error stops the job.
+    /// Returns the value of a result; an error stops the job.
     pub(crate) fn guard<T>(&self, result: Result<T, JobError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -92,7 +93,7 @@ impl WorkerContext {
         }
     }
 
-    /// Logs the first dead letters; the rest is counted only.
+    /// Logs a dead letter if it is among the first; the others are only counted.
     pub(crate) fn log_dead_letter(&self, letter: &DeadLetter) {
         let logged = self.dead_letters_logged.get();
         if logged < Self::DEAD_LETTERS_LOGGED {
@@ -107,5 +108,5 @@ impl WorkerContext {
     }
 }
 
-/// The worker's context as operators hold it.
+/// The worker's context, as its operators share it.
 pub(crate) type Shared = Rc<WorkerContext>;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::JobError;
 use crate::locks::lock;
 
-/// The first error of a process; later ones are its echoes.
+/// The first error of a process; later ones are consequences of it and are dropped.
 #[derive(Default)]
 pub(crate) struct Failure {
     failed: AtomicBool,
@@ -23,7 +23,7 @@ impl Failure {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// What went wrong in this process, unless it only heard of it from another one.
+    /// Returns the report of an error that happened in this process, and not one that another process caused.
     pub(crate) fn of_this_process(&self) -> Option<String> {
         let first = lock(&self.first);
         first.as_ref().filter(|error| !matches!(error, JobError::Cluster(_))).map(JobError::report)

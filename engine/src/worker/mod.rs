@@ -1,8 +1,9 @@
-//! What a worker has, and what it shares with the other workers of its process.
+//! The parts of a worker, and what it shares with the other workers of its process.
 //!
 //! ```text
 //! context.rs  one worker: its state, epochs, names, alarms         process.rs  all workers of the process
-//! alarms.rs   when operators want to be called again               budget.rs   records under way · failure.rs  the first error
+//! alarms.rs   when operators want to be called again               budget.rs   records in flight
+//! failure.rs  the first error
 //! ```
 
 mod alarms;

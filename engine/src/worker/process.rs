@@ -1,4 +1,4 @@
-//! What the workers of one process share.
+//! The context that the workers of one process share.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, OnceLock};
@@ -12,17 +12,17 @@ use crate::clock::Clock;
 use crate::metrics::{Distribution, Metrics};
 use crate::record::Arrival;
 
-/// Shared by the worker threads of a process.
+/// The context that the worker threads of a process share.
 pub(crate) struct Process {
     pub(crate) clock: Clock,
     pub(crate) budget: Budget,
-    /// Records that wait for the watermark in event-time ordered operators.
+    /// Number of records that wait for the watermark in event-time ordered operators.
     pub(crate) pending: AtomicI64,
-    /// How many of them there may be before sources that are ahead of the slowest one wait for it.
+    /// Number of pending records from which on sources that are ahead of the slowest one wait for it.
     pub(crate) max_pending: i64,
     /// How far a source may be ahead of the slowest one.
     pub(crate) max_drift_ms: Option<i64>,
-    /// How far an event time may be ahead of the clock, where its source does not say.
+    /// How far an event time may be ahead of the clock, for sources that set no limit of their own.
     pub(crate) max_ahead_ms: Option<i64>,
     pub(crate) metrics: Metrics,
     pub(crate) source_clocks: SourceClocks,
@@ -31,44 +31,44 @@ pub(crate) struct Process {
     pub(crate) progress: JobProgress,
 }
 
-/// The incarnation of the process that leads, and has recovered: the same in all processes of one start, and known before the
-/// first record is written. Cheap to clone.
+/// The incarnation of the leading process, which has recovered the sinks: the same in all processes of one start,
+/// and known before the first record is written. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct LeaderIncarnation(Arc<OnceLock<u64>>);
 
 impl LeaderIncarnation {
-    /// The incarnation; none before the first epoch has begun.
+    /// Returns the incarnation; `None` before the first epoch has begun.
     #[must_use]
     pub fn get(&self) -> Option<u64> {
         self.0.get().copied()
     }
 
-    /// The process that leads says so. Later words change nothing.
+    /// Sets the incarnation, as the leading process has reported it. Only the first call has an effect.
     pub(crate) fn set(&self, incarnation: u64) {
         self.0.get_or_init(|| incarnation);
     }
 }
 
-/// Where the job stands, for whoever looks.
+/// The progress of the job, for the status page and for metrics.
 pub(crate) struct JobProgress {
-    /// When the first epoch began: all workers were ready. By the job's clock, too.
+    /// The time when the first epoch began and all workers were ready: by the monotonic clock and by the job's clock.
     pub(crate) began: OnceLock<(Instant, Arrival)>,
     pub(crate) leader: LeaderIncarnation,
-    /// 0: nothing was restored, or it is not known yet what is.
+    /// The restored epoch; 0 if nothing was restored, or while it is not known yet.
     pub(crate) restored_epoch: AtomicU64,
     pub(crate) running_epoch: AtomicU64,
-    /// 0: none yet.
+    /// The newest committed epoch; 0 before the first commit.
     pub(crate) committed_epoch: AtomicU64,
     pub(crate) written: Written,
-    /// By worker of this process.
+    /// The memory of keyed state, by worker of this process.
     pub(crate) state: Vec<StateUse>,
     pub(crate) checkpoint_time: Distribution,
 }
 
-/// What the keyed state of a worker takes.
+/// The memory that the keyed state of a worker takes.
 #[derive(Default)]
 pub(crate) struct StateUse {
     pub(crate) bytes: AtomicU64,
-    /// Whether that is all it may: sources wait until something was evicted.
+    /// Whether the limit is reached: sources wait until state is evicted.
     pub(crate) full: AtomicBool,
 }

@@ -1,4 +1,4 @@
-//! A start reads what old workers left besides keyed state, or is refused and says of whom it cannot be read.
+//! A start reads the values besides keyed state, or is refused with the owner of the value that cannot be read.
 
 use tidemill_state::{Delta, ErrorKind, MemoryStore, WorkerEntry};
 
@@ -8,7 +8,7 @@ use crate::time::EventTime;
 const EPOCH: u64 = 7;
 const KEY_GROUPS: u16 = 8;
 
-/// A checkpoint of two workers: each has one delta for the epoch, and `change` what is in it.
+/// Starts from a checkpoint of two workers: each has one delta for the epoch, which `change` fills.
 fn start(change: impl Fn(u32, &mut Delta)) -> Result<StartingPoint, JobError> {
     let store = MemoryStore::default();
     let mut workers = Vec::new();
@@ -57,7 +57,7 @@ fn what_old_workers_left_is_there_by_owner() {
     assert_eq!((restored.positions("sums").len(), restored.source_watermark("sums")), (0, None));
 }
 
-/// The error of a start whose worker 1 left `bytes` under `name`.
+/// Returns the error of a start for which worker 1 has stored `bytes` under `name`.
 fn refused(name: &'static str, bytes: &'static [u8]) -> JobError {
     let change = |worker, delta: &mut Delta| {
         if worker == 1 {

@@ -1,4 +1,4 @@
-//! A worker's checkpoints over many epochs, without a job around it: few files, and each epoch restores what it was.
+//! A worker's checkpoints over many epochs, without a job: there are few files, and each epoch restores its state.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,16 +44,16 @@ struct Worker {
     sums: Sums,
     states: OperatorStates,
     work: CheckpointWork,
-    /// As the leader has it.
+    /// The chain of files, as the leader has it.
     chain: Chain,
     epoch: u64,
-    /// What the state was at the end of each epoch.
+    /// The state at the end of each epoch.
     was: BTreeMap<u64, State>,
     _answers: Receiver<Answer>,
 }
 
 impl Worker {
-    /// Works in `dir`, or in memory.
+    /// Makes a worker whose state is in `dir`, or in memory.
     fn new(store: Arc<dyn CheckpointStore>, dir: Option<&Path>, keep: usize, policy: BasePolicy) -> Self {
         let mut worker_state = WorkerState::open(config(dir), None).unwrap();
         let sums = worker_state.value_table::<u64, u64>(spec()).unwrap();
@@ -79,7 +79,8 @@ impl Worker {
         Self { store, worker_state, sums, states, work, chain, epoch: 0, was, _answers: answers }
     }
 
-    /// Adds to sums, ends the epoch and commits it; `published`: up to where output is known to be published then.
+    /// Adds to sums, ends the epoch and commits it; `published` is the newest epoch whose output is known to be
+    /// published.
     fn epoch(&mut self, adds: impl IntoIterator<Item = (u64, u64)>, published: u64) -> Manifest {
         self.epoch += 1;
         let mut state = self.was.get(&(self.epoch - 1)).cloned().unwrap_or_default();
@@ -111,14 +112,14 @@ impl Worker {
         manifest
     }
 
-    /// Waits until the base that is being taken is there.
+    /// Waits until the base that is being taken is finished.
     fn settle(&self) {
         while self.work.taking.as_ref().is_some_and(|taking| !taking.is_finished()) {
             std::thread::yield_now();
         }
     }
 
-    /// What a start would restore, and whether that is what the state was and what output may be unpublished.
+    /// Checks that a start would restore the state as it was, and the output that may be unpublished.
     fn check_restore(&self, from: &RestoreFrom, published: u64, dir: Option<&Path>) {
         let store = self.store.as_ref();
         let RestorePlan::From(manifest) = plan_restore(store, from, "job", KEY_GROUPS).unwrap() else {
@@ -141,12 +142,12 @@ impl Worker {
     }
 }
 
-/// Of states and epochs as small as in these tests, a base whenever there are so many deltas.
+/// Returns a policy that, for states as small as in these tests, takes a base whenever there are this many deltas.
 fn after_deltas(deltas: usize) -> BasePolicy {
     BasePolicy { deltas, ..BasePolicy::default() }
 }
 
-/// Epochs go on while bases are taken; whichever epoch is restored, its state is as it was.
+/// Epochs go on while bases are taken; whichever epoch is restored, its state is the same as before.
 #[test]
 fn a_base_beside_the_epochs_restores_each_of_them() {
     let scratch = tempfile::tempdir().unwrap();
@@ -206,7 +207,7 @@ fn a_large_state_takes_bases_no_more_often_than_the_interval() {
     assert!(!policy.asks_for_one(&since(3, 4999, 1 << 40)));
 }
 
-/// A program that was built without RocksDB leaves bases of maps; the next one may have it.
+/// A program that was built without RocksDB writes bases of maps; the next program may be built with RocksDB.
 #[test]
 fn a_base_of_maps_restores_into_rocksdb_and_none_of_rocksdbs_into_maps() {
     let scratch = tempfile::tempdir().unwrap();
@@ -230,14 +231,14 @@ fn a_base_of_maps_restores_into_rocksdb_and_none_of_rocksdbs_into_maps() {
     assert!(error.to_string().contains("build it with the feature \"rocksdb\""), "{error}");
 }
 
-/// What somebody does to the files of a running job.
+/// Damage that somebody does to the files of a running job.
 #[derive(Clone, Debug)]
 enum Harm {
     /// Removes one of the files that the newest manifest names.
     Remove(prop::sample::Index),
-    /// Cuts one.
+    /// Truncates one of them.
     Cut(prop::sample::Index),
-    /// Removes a folder.
+    /// Removes a directory.
     Folder(&'static str),
 }
 
@@ -256,7 +257,7 @@ fn files_of(manifest: &Manifest) -> Vec<String> {
     files.deltas.iter().map(|delta| delta.file.clone()).chain(of_base).collect()
 }
 
-/// Does it. Returns whether the newest checkpoint needed what is gone.
+/// Does the damage. Returns whether the newest checkpoint needed the lost files.
 fn harm(store: &dyn CheckpointStore, manifest: &Manifest, harm: &Harm) -> bool {
     let files = files_of(manifest);
     match harm {
@@ -333,7 +334,7 @@ fn a_base_whose_files_are_gone_is_taken_anew_and_a_cut_one_is_told() {
         worker.check_restore(&RestoreFrom::Auto, manifest.epoch - 1, Some(&dir));
     }
     assert!(worker.work.written.lost_files.load(Ordering::Relaxed) >= 3);
-    // The same file is RocksDB's own: unless it needs it no longer, there is nothing whole to take a base of.
+    // The same file is one of RocksDB's own (a hard link): as long as RocksDB needs it, no whole base can be taken.
     let sst = files_of(&manifest).into_iter().rfind(|file| file.ends_with(".sst")).unwrap();
     std::fs::OpenOptions::new().write(true).open(root.join(&sst)).unwrap().set_len(10).unwrap();
     match worker.work.write(Epoch(manifest.epoch + 1), Delta::new(manifest.epoch + 1, 0), Vec::new()) {
@@ -345,7 +346,7 @@ fn a_base_whose_files_are_gone_is_taken_anew_and_a_cut_one_is_told() {
             assert!(durable.base.is_some_and(|base| base.files.iter().all(|file| !sst.ends_with(&file.name))))
         }
     }
-    // And when the whole place goes, it says so.
+    // When the whole directory is gone, the error says so.
     std::fs::rename(&root, scratch.path().join("away")).unwrap();
     let error =
         worker.work.write(Epoch(manifest.epoch + 2), Delta::new(manifest.epoch + 2, 0), Vec::new()).unwrap_err();

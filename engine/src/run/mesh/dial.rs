@@ -1,4 +1,4 @@
-//! The connecting side: one thread per process that is to be reached, which tries until it is, or is told to stop.
+//! The connecting side: one thread for each process to connect to, which tries until it succeeds or has to stop.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,20 +16,20 @@ use crate::error::{JobError, with_causes};
 use crate::locks::lock;
 use crate::threads;
 
-/// How long it may take until an address answers, and until whoever is there has said who it is.
+/// How long an address may take to accept a connection, and then to answer the `Hello`.
 const PATIENCE: Duration = Duration::from_secs(5);
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// How often it is said that somebody cannot be reached.
+/// How often it is logged that a process cannot be reached.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Whom to reach, and what to say.
+/// A process to connect to: its address, and the `Hello` to send.
 pub(super) struct Call {
     pub(super) address: String,
     pub(super) hello: Hello,
 }
 
-/// What came of it.
+/// The outcome of a call: a connection, or the reason why there will be none.
 pub(super) struct Reached {
     pub(super) index: usize,
     pub(super) answer: Result<Contact, String>,
@@ -41,7 +41,7 @@ pub(super) struct Contact {
     pub(super) round: Round,
 }
 
-/// What stands in the way of reaching a process, for the error at the end.
+/// The last reason why each process could not be reached, for the error at the end.
 #[derive(Clone, Default)]
 pub(super) struct Troubles(Arc<Mutex<BTreeMap<usize, String>>>);
 
@@ -55,7 +55,7 @@ impl Troubles {
     }
 }
 
-/// Dropped, nobody is called any more.
+/// A guard of a call: dropping it ends the attempts.
 pub(super) struct Dialing(Arc<AtomicBool>);
 
 impl Drop for Dialing {
@@ -64,7 +64,7 @@ impl Drop for Dialing {
     }
 }
 
-/// Begins to call.
+/// Starts the thread that makes the call; it sends the outcome to `tell`.
 pub(super) fn dial(call: Call, troubles: &Troubles, tell: Sender<Reached>) -> Result<Dialing, JobError> {
     let over = Arc::new(AtomicBool::new(false));
     let (is_over, troubles) = (Arc::clone(&over), troubles.clone());

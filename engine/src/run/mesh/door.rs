@@ -1,7 +1,7 @@
-//! The listening side: lets in who says the right thing in time, and has the others go.
+//! The listening side: it admits clients that send a valid `Hello` in time, and closes the connections of all others.
 //!
-//! Nobody is waited for: sockets are polled, so that a client that says nothing costs its place among a bounded number, for
-//! a few seconds, and no more.
+//! It never waits for a client: sockets are polled, so that a client that sends nothing only takes one of a
+//! bounded number of places for a few seconds.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
@@ -14,11 +14,11 @@ use super::wire::{Frame, Hello, Reader, encode};
 use crate::error::{JobError, Remedy};
 use crate::threads;
 
-/// The most connections that have not said yet who they are. Beyond that the oldest one has to go.
+/// Maximum number of connections without a `Hello` so far. Beyond it the oldest one is closed.
 pub(super) const MOST_STRANGERS: usize = 64;
-/// How many are let in before it is looked whether one of them has said something.
+/// Number of connections that are accepted before all connections are polled again.
 const AT_ONCE: usize = 16;
-/// How long each may take to say who it is.
+/// How long each connection may take to send its `Hello`.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Door {
@@ -34,27 +34,27 @@ struct Stranger {
     reader: Reader,
 }
 
-/// Who was let in.
+/// A process that was admitted.
 pub(super) struct Guest {
     pub(super) index: usize,
     pub(super) stream: TcpStream,
     pub(super) from: SocketAddr,
 }
 
-/// Why somebody is not.
+/// The reason why a client is refused.
 pub(super) struct Refusal {
     pub(super) kind: &'static str,
     pub(super) reason: String,
-    /// Whether it may ask again.
+    /// Whether the client may try again.
     pub(super) again: bool,
 }
 
 impl Door {
-    /// Listens at `address`; nothing where its name cannot be resolved (yet).
+    /// Listens at `address`. The inner error means that its name cannot be resolved yet.
     pub(super) fn open(address: &str, refusals: &Arc<Refusals>) -> Result<Result<Self, String>, JobError> {
         let addresses = match address.to_socket_addrs() {
             Ok(addresses) => addresses,
-            // No port, or none that is one: no time will change that.
+            // The port is missing or not a number: trying again cannot help.
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 let reason = format!("hosts: \"{address}\" is not HOST:PORT: {error}");
                 return Err(JobError::setting(reason, [Remedy::Setting("hosts")]));
@@ -65,7 +65,7 @@ impl Door {
         for one in addresses {
             match TcpListener::bind(one).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
                 Ok(listener) => listeners.push(listener),
-                // A machine may not have all the addresses that its name has.
+                // A machine may not have all the addresses that its name resolves to.
                 Err(error) if error.kind() == ErrorKind::AddrNotAvailable => refused = Some(error),
                 Err(source) => return Err(cannot_listen(address, source)),
             }
@@ -76,10 +76,10 @@ impl Door {
         }
     }
 
-    /// Looks who is there. `judge` says of each who says who it is what it is answered, and whether it is in.
+    /// Accepts connections and reads their `Hello`s. `judge` returns the answer to each, which admits or refuses it.
     pub(super) fn look(&mut self, judge: &mut dyn FnMut(&Hello, SocketAddr) -> Result<Frame, Refusal>) -> Vec<Guest> {
         let mut guests = Vec::new();
-        // No more than can be there at once, so that others have their turn.
+        // A bounded number of rounds, so that the caller's other work gets its turn.
         for _ in 0..MOST_STRANGERS / AT_ONCE {
             let accepted = self.accept();
             self.listen_to_all(judge, &mut guests);
@@ -90,10 +90,10 @@ impl Door {
         guests
     }
 
-    /// Returns how many came.
+    /// Accepts connections. Returns their number.
     fn accept(&mut self) -> usize {
         let mut accepted = Vec::new();
-        // Each listener is the first one in turn.
+        // The listeners take turns in being the first.
         self.listeners.rotate_left(1);
         for listener in &self.listeners {
             while accepted.len() < AT_ONCE {
@@ -101,7 +101,7 @@ impl Door {
                     Ok(connection) => accepted.push(connection),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                    // No file descriptor is left, say: it is tried again with the next look.
+                    // For instance, no file descriptor is left: the next `look` tries again.
                     Err(error) => {
                         tracing::warn!(%error, "the mesh cannot accept a connection");
                         break;
@@ -164,7 +164,7 @@ impl Door {
                 welcomed.then_some(Guest { index: hello.index, stream: stranger.stream, from: stranger.from })
             }
             Err(Refusal { kind, reason, again }) => {
-                // A process that came too early for this one is no stranger.
+                // A process that came too early is not a stranger, and is not counted as one.
                 if kind == "early" {
                     tracing::debug!(from = %stranger.from, reason, "a process is asked to come again");
                 } else {
@@ -177,7 +177,7 @@ impl Door {
     }
 }
 
-/// A few bytes on a new connection do not block.
+/// Sends a frame. A few bytes on a new connection do not block.
 fn say(stream: &mut TcpStream, frame: &Frame) -> bool {
     stream.write_all(&encode(frame)).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Forming the mesh, from nothing to connections between all processes.
+//! Forming the mesh: from no connection to connections between all processes.
 
 use std::net::TcpStream;
 
@@ -8,13 +8,14 @@ use crate::checkpoint::restore::Agreement;
 use crate::error::JobError;
 use crate::threads;
 
-/// Connects the processes and has them agree on what they start from. `decide` is called once: in process 0 with nothing,
-/// to say what that is; in the others with what process 0 said.
+/// Connects the processes and has them agree on the starting point. `decide` is called once: in process 0 with
+/// `None`, to determine the agreement; in the others with the agreement of process 0.
 ///
-/// Returns the connections by process, none to this one, and what `decide` returned beside the agreement.
+/// Returns the connections by process, with none to this one, and the value that `decide` returned with the
+/// agreement.
 ///
 /// # Errors
-/// When processes do not come in time, do not fit together, or `decide` fails in one of them: then it fails in all.
+/// When processes do not come in time, do not fit together, or `decide` fails in one of them: then all of them fail.
 pub(crate) fn form<T>(
     mesh: &Mesh,
     decide: impl FnOnce(Option<&Agreement>) -> Result<(Agreement, T), JobError>,

@@ -1,4 +1,4 @@
-//! What all processes do while the mesh forms: wait, say who they are, and judge who comes.
+//! The part of forming the mesh that all processes share: they wait, introduce themselves, and judge clients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,23 +13,23 @@ use super::wire::{Frame, Hello, Round};
 use crate::error::JobError;
 use crate::threads;
 
-/// How often it is looked whether anything has happened.
+/// The interval at which connections are polled.
 pub(super) const LOOK: Duration = Duration::from_millis(5);
 
-/// What a process has to know to find the others.
+/// The information that a process needs to connect to the others.
 pub(crate) struct Mesh {
-    /// All processes, and which of them this one is.
+    /// The addresses of all processes; `me` is the index of this one.
     pub(crate) hosts: Vec<String>,
     pub(crate) me: usize,
     pub(crate) identity: Identity,
-    /// A number that no other start has.
+    /// A number that no other start of the job has.
     pub(crate) run: u64,
-    /// How long the others may take.
+    /// How long the other processes may take.
     pub(crate) timeout: Duration,
-    /// A process with other settings may be left over from an earlier deployment: so long there is hope that the right one
-    /// comes as well.
+    /// How long a process with other settings is tolerated: it may be left over from an earlier deployment, and
+    /// the right one may still come.
     pub(crate) hope: Duration,
-    /// Set when the job is asked to stop.
+    /// The flag that asks the job to stop.
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) refusals: Arc<Refusals>,
 }
@@ -40,9 +40,9 @@ pub(super) struct Forming<'a> {
     pub(super) troubles: Troubles,
 }
 
-/// Why an attempt ended without a mesh.
+/// The reason why an attempt ended without a mesh.
 pub(super) enum Ended {
-    /// Somebody is lost: once more.
+    /// A process is lost: the attempt is repeated.
     Again(String),
     Failed(JobError),
 }
@@ -79,7 +79,7 @@ impl Forming<'_> {
         self.mesh.hosts.get(process).cloned().unwrap_or_default()
     }
 
-    /// The process and its address, for messages.
+    /// Returns the process and its address, for messages.
     pub(super) fn name(&self, process: usize) -> String {
         format!("process {process} ({})", self.address(process))
     }
@@ -88,7 +88,7 @@ impl Forming<'_> {
         self.go_on_waiting_for(Duration::ZERO, missing)
     }
 
-    /// Some time more than the others are given.
+    /// As `go_on_waiting`, with `more` time than the timeout of the mesh.
     pub(super) fn go_on_waiting_for(&self, more: Duration, missing: impl FnOnce() -> String) -> Result<(), JobError> {
         if self.mesh.stop.load(Ordering::Relaxed) {
             return failed("the job was asked to stop before all of its processes were connected".to_owned());
@@ -107,7 +107,7 @@ impl Forming<'_> {
         Hello { identity: identity.clone(), index: *me, to, round, nonce, proof }
     }
 
-    /// What somebody is answered that may be a process of this job.
+    /// Returns the answer to a `Hello`: a welcome, or the reason why the client is refused.
     fn judge(&self, hello: &Hello, round: Option<Round>, taken: &Peers) -> Result<Frame, Refusal> {
         let Mesh { me, identity, hosts, .. } = self.mesh;
         let refuse = |kind, again, reason| Err(Refusal { kind, reason, again });
@@ -154,7 +154,7 @@ impl Forming<'_> {
         Ok(Frame::Welcome { identity: identity.clone(), index: *me, round, nonce: String::new(), proof: String::new() })
     }
 
-    /// Lets others in, and says which of those that are not have other settings.
+    /// Admits other processes. Returns those that were refused because of other settings, with the reasons.
     pub(super) fn look(&self, door: &mut Door, round: Option<Round>, peers: &mut Peers) -> Vec<(usize, String)> {
         let mut misfits = Vec::new();
         let guests = door.look(&mut |hello, _| {
@@ -165,7 +165,7 @@ impl Forming<'_> {
             answer
         });
         for guest in guests {
-            // Of two with one index in one look the first one has it.
+            // If two clients with the same index come at once, the first one is admitted.
             if let (Some(place @ None), Ok(peer)) =
                 (peers.get_mut(guest.index), Peer::new(guest.stream, Some(guest.from)))
             {

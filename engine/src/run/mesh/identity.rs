@@ -1,30 +1,30 @@
-//! What has to be the same in all processes of a job, and what is said where it is not.
+//! The identity of a job: what has to be the same in all of its processes, and the message when it is not.
 
 use serde::{Deserialize, Serialize};
 
-/// What has to be the same in all processes of a job.
+/// The identity of a job, which has to be the same in all of its processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    /// The job's name: it is what makes the processes one cluster.
+    /// The job's name: processes with the same name belong together.
     pub(crate) job: String,
     /// The number of processes.
     pub(crate) processes: usize,
-    /// What is to be restored. Process 0 decides; another one may only say the same, or `auto`.
+    /// The setting of what is restored. Process 0 decides; another process may only have the same, or `auto`.
     pub(crate) restore: String,
-    /// What tells one build of the program from another; empty where that is not known.
+    /// Text that distinguishes one build of the program from another; empty if that is not known.
     pub(crate) program: String,
-    /// Settings that must not differ, with their values.
+    /// The settings that must not differ, with their values.
     pub(crate) settings: Vec<(String, String)>,
 }
 
-/// What does not fit, and the name it is counted under.
+/// The reason why a process does not fit, and the name under which this is counted.
 pub(super) struct Misfit {
     pub(super) kind: &'static str,
     pub(super) reason: String,
 }
 
 impl Identity {
-    /// Whether a process can be one of this job: all that differs, with both sides.
+    /// Checks whether a process can be one of this job. The error names all differences, with both sides.
     pub(super) fn fits(&self, me: usize, other: &Self, index: usize) -> Result<(), Misfit> {
         if self.job != other.job {
             let reason = format!("it is a process of job \"{}\", this is \"{}\"", other.job, self.job);
@@ -37,7 +37,7 @@ impl Identity {
             }
         };
         compare("hosts with as many processes as", &other.processes.to_string(), &self.processes.to_string());
-        // Whoever says nothing of it goes by process 0.
+        // A process with the default setting follows process 0.
         if (me == 0 && other.restore != "auto") || (index == 0 && self.restore != "auto") {
             compare("restore", &other.restore, &self.restore);
         }

@@ -1,4 +1,4 @@
-//! What process 0 does: it gathers the others, and has all of them start from the same.
+//! The part of process 0 in forming the mesh: it gathers the others, and has all of them start from the same point.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -35,7 +35,7 @@ impl Forming<'_> {
         failed("too many attempts".to_owned())
     }
 
-    /// Waits for all others to be connected, with each other too.
+    /// Waits until all other processes are connected, to this one and to each other.
     fn gather(
         &self,
         door: &mut Door,
@@ -132,7 +132,8 @@ impl Forming<'_> {
                     Err(reason) => gone = Some(lost(index, reason)),
                 }
             }
-            // Another one may have said why it is.
+            // The loss is returned only after all peers were read, since another one may have reported the reason
+            // for it.
             if let Some(error) = gone {
                 return Err(error);
             }

@@ -1,4 +1,5 @@
-//! What the other processes do: they reach process 0 and each other, and start as process 0 says.
+//! The part of the other processes in forming the mesh: they connect to process 0 and to each other, and start
+//! from the point that process 0 decides.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::checkpoint::restore::Agreement;
 use crate::error::{JobError, with_causes};
 use crate::threads;
 
-/// How long process 0 is listened to once another process is lost.
+/// How long this process still listens to process 0 after another process is lost.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 impl Forming<'_> {
@@ -37,7 +38,7 @@ impl Forming<'_> {
         }
     }
 
-    /// Connects to process 0, then to all others, and waits for what process 0 decides.
+    /// Connects to process 0, then to all others, and waits for the decision of process 0.
     fn connect(&self, door: &mut Door) -> Result<(Peers, Agreement), Ended> {
         let (tell, told) = crossbeam_channel::unbounded();
         let call = |to, round| {
@@ -85,14 +86,14 @@ impl Forming<'_> {
                     leader.say(&Frame::Connected).map_err(Ended::Again)?;
                 }
             }
-            // It is for process 0 to say who is missing; it may have begun to wait later.
+            // Process 0 reports who is missing; it may have begun to wait later, so this one waits longer.
             let more = if round.is_some() { self.mesh.timeout } else { Duration::ZERO };
             self.go_on_waiting_for(more, || self.who_is_missing(&missing))?;
             threads::pause(LOOK);
         }
     }
 
-    /// One that is lost may have been stopped by process 0, which then says so to this one, too.
+    /// Handles the loss of a process. Process 0 may have stopped it, and then stops this one too, with the reason.
     fn after_a_loss(&self, lost: usize, peers: &mut Peers) -> Ended {
         let until = threads::now() + LAST_WORD;
         while let (Some(Some(leader)), true) = (peers.first_mut(), threads::now() < until) {

@@ -7,14 +7,18 @@
 //!           ◀── Start { agreement } ──  i looks for the same in its own checkpoint directory
 //!           ── Ready, or Unable ──▶     ◀── Go, or Stop { why } ── from here on the sockets are timely's
 //! ```
-//! Whoever says anything else, or nothing, is a stranger: it is refused, logged and counted, and the mesh forms without it
-//! (`door.rs`). What process 0 does is in `leader.rs`, what the others do in `member.rs`, both in `forming.rs`. A process that is lost while the mesh forms makes process 0 begin another round; what belongs to an
-//! earlier round, or to another start of process 0, is refused until it has joined this one.
+//! A client that sends anything else, or nothing, is a stranger: it is refused, logged and counted, and the mesh
+//! forms without it (`door.rs`). The part of process 0 is in `leader.rs`, that of the others in `member.rs`, and
+//! what they share in `forming.rs`. When a process is lost while the mesh forms, process 0 begins another round;
+//! processes that belong to an earlier round, or to another start of process 0, are refused until they have joined
+//! this one.
 //!
-//! Timely itself has no handshake: it takes whoever sends 8 bytes for a peer, and panics where they are not an index.
+//! Timely itself has no handshake: it takes any client that sends 8 bytes for a peer, and panics if they are not
+//! an index.
 //!
-//! Known limit: nothing here proves who a process is. The fields for that are there (`nonce`, `proof`), empty: whoever
-//! can reach the port, and knows the job's name and settings, can be a process of it while the mesh forms.
+//! Known limit: nothing here proves the identity of a process. The fields for that (`nonce`, `proof`) exist but
+//! are empty: any client that can reach the port, and knows the job's name and settings, can pose as a process of
+//! the job while the mesh forms.
 
 mod dial;
 mod door;

@@ -1,4 +1,4 @@
-//! A connection to another process of the job, from when it has said who it is until timely has it.
+//! A connection to another process of the job, from its `Hello` until timely takes it over.
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,15 +7,15 @@ use std::time::Duration;
 use super::wire::{Frame, Reader, encode};
 use crate::error::JobError;
 
-/// How long an answer may take to be sent.
+/// How long sending an answer may take.
 const SEND: Duration = Duration::from_secs(10);
 
-/// A connection that has said who it is.
+/// A connection to another process whose identity is known.
 pub(super) struct Peer {
     stream: TcpStream,
     pub(super) from: Option<SocketAddr>,
     reader: Reader,
-    /// Process 0: whether it has connections to all others.
+    /// In process 0: whether that process has connections to all others.
     pub(super) connected: bool,
 }
 
@@ -25,12 +25,12 @@ impl Peer {
         Ok(Self { stream, from, reader: Reader::default(), connected: false })
     }
 
-    /// What it has said since the last call. An error: it is lost, and why.
+    /// Returns the next frame that has arrived, if there is one. An error is the reason why the process is lost.
     pub(super) fn heard(&mut self) -> Result<Option<Frame>, String> {
         self.reader.read(&mut self.stream).map_err(|fault| fault.to_string())
     }
 
-    /// Whether it is still there. What it has said already is for timely.
+    /// Whether the connection is still open. Bytes that have arrived are left for timely.
     pub(super) fn is_there(&self) -> bool {
         match self.stream.peek(&mut [0]) {
             Ok(read) => read > 0,
@@ -48,7 +48,7 @@ impl Peer {
         send().map_err(|error| error.to_string())
     }
 
-    /// As timely wants it.
+    /// Returns the socket with the options that timely needs.
     pub(super) fn into_socket(self) -> std::io::Result<TcpStream> {
         let Self { stream, .. } = self;
         stream.set_nonblocking(false)?;
@@ -60,7 +60,8 @@ impl Peer {
     }
 }
 
-/// A machine or a network that is gone without a word is noticed within half a minute. One that stands still is not.
+/// Enables keepalive: a machine or a network that disappears is noticed within half a minute. A process that is
+/// stopped is not.
 fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_socket_keepalive(stream, true)?;
@@ -76,11 +77,11 @@ pub(super) fn present(peers: &mut Peers) -> impl Iterator<Item = (usize, &mut Pe
     peers.iter_mut().enumerate().filter_map(|(index, peer)| Some((index, peer.as_mut()?)))
 }
 
-/// Has the others stop with the same reason.
+/// Has the other processes stop, with the same reason.
 pub(super) fn stop_all(peers: &mut Peers, error: &JobError) {
     let reason = error.report();
     for (_, peer) in present(peers) {
-        // Whoever is lost has stopped.
+        // A process that cannot be reached has stopped already.
         drop(peer.say(&Frame::Stop { reason: reason.clone() }));
     }
 }

@@ -1,4 +1,5 @@
-//! Who was refused while the mesh formed: counted, and logged, but not so much that a port scan fills the disk.
+//! The connections that were refused while the mesh formed: all are counted, and so few are logged that a port
+//! scan does not fill the disk.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::locks::lock;
 use crate::threads;
-/// Shared by the process's door and its page.
+/// The refused connections, by reason. Shared by the door of the process and its status page.
 #[derive(Debug)]
 pub(crate) struct Refusals(Mutex<Counts>);
 
@@ -24,7 +25,7 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Counts a refusal under `kind`, and warns of it.
+    /// Counts a refusal under `kind`, and logs a warning.
     pub(super) fn note(&self, from: SocketAddr, kind: &'static str, reason: &str) {
         let mut counts = lock(&self.0);
         *counts.by_reason.entry(kind).or_default() += 1;
@@ -35,14 +36,14 @@ impl Refusals {
         }
     }
 
-    /// How many there were, by reason.
+    /// Returns the number of refusals by reason.
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
         let counts = lock(&self.0);
         counts.by_reason.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect()
     }
 }
 
-/// Lets some lines pass at once, and one a second after that.
+/// A limit on log lines: some at once, and one per second after that.
 #[derive(Debug)]
 struct Throttle {
     left: u32,
@@ -57,7 +58,7 @@ impl Throttle {
         Self { left: Self::AT_ONCE, since: now, unsaid: 0 }
     }
 
-    /// Whether a line may pass: then how many did not since the last one.
+    /// Returns `None` if a line has to be suppressed; otherwise the number of lines suppressed since the last one.
     fn pass(&mut self, now: Instant) -> Option<u64> {
         let seconds = now.saturating_duration_since(self.since).as_secs();
         if seconds > 0 {

@@ -1,4 +1,4 @@
-//! The mesh forms whoever knocks: strangers of every kind, among two to four processes on loopback.
+//! The mesh forms despite strangers of every kind, with two to four processes on loopback.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,7 +28,7 @@ fn identity(processes: usize) -> Identity {
     }
 }
 
-/// Addresses that were free a moment ago.
+/// Returns addresses that were free a moment ago.
 fn hosts(processes: usize) -> Vec<String> {
     let listeners: Vec<TcpListener> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
@@ -49,7 +49,7 @@ fn mesh(hosts: &[String], me: usize) -> Mesh {
 
 type Sockets = Vec<Option<TcpStream>>;
 
-/// Forms the mesh of one process; what it was told of the start beside its connections.
+/// Forms the mesh for one process. Returns its connections and what it was told about the start.
 fn run(mesh: &Mesh) -> Result<(Sockets, Agreement), JobError> {
     let own = Agreement { run: mesh.run, first_epoch: 7, found: None };
     form(mesh, |told| {
@@ -58,7 +58,7 @@ fn run(mesh: &Mesh) -> Result<(Sockets, Agreement), JobError> {
     })
 }
 
-/// Each process can send to each other, and is heard by the right one.
+/// Checks that each process can send to each other one, and that the right one receives it.
 fn check_connected(mut formed: Vec<Sockets>) {
     for (from, sockets) in formed.iter_mut().enumerate() {
         for (to, socket) in sockets.iter_mut().enumerate() {
@@ -79,7 +79,7 @@ fn check_connected(mut formed: Vec<Sockets>) {
     }
 }
 
-/// Who knocks and is no process of this mesh.
+/// A client that connects and is not a process of this mesh.
 #[derive(Clone, Debug)]
 enum Stranger {
     Closes,
@@ -115,7 +115,7 @@ fn hello(processes: usize, index: usize, to: usize) -> Hello {
 }
 
 impl Stranger {
-    /// Says its part; the connection, if it stays.
+    /// Connects and sends its bytes. Returns the connection, if the stranger keeps it open.
     fn knock(&self, processes: usize, at: usize, address: &str) -> Option<TcpStream> {
         let mut stream = TcpStream::connect(address).ok()?;
         let mut say = |bytes: &[u8]| drop(stream.write_all(bytes));
@@ -131,7 +131,7 @@ impl Stranger {
             Self::OtherJob => {
                 say(&greet(Hello { identity: Identity { job: "other".to_owned(), ..identity(processes) }, ..last }));
             }
-            // Process 0 has no use for a round; elsewhere it is of another start.
+            // Process 0 ignores the round; for the others it is the round of another start.
             Self::OtherRound if at == 0 => {}
             Self::OtherRound => say(&greet(Hello { round: Some(Round { run: 1, number: 1 }), ..last })),
             Self::OtherSettings => {
@@ -148,7 +148,7 @@ impl Stranger {
     }
 }
 
-/// Sees to it that strangers knock at all doors, again and again, until the mesh is formed.
+/// Has strangers connect to all processes, again and again, until the mesh is formed.
 fn disturb(hosts: &[String], strangers: &[Stranger], over: &AtomicBool, knocks: &AtomicU64) {
     let mut open = Vec::new();
     while !over.load(Ordering::Relaxed) {
@@ -215,7 +215,7 @@ proptest! {
         ],
         piece in 1..64_usize,
     ) {
-        // In pieces or at once it is the same.
+        // The result is the same whether the bytes come in pieces or at once.
         let whole = Reader::default().read(&mut Pieces { bytes: &bytes, piece: bytes.len().max(1) });
         let pieces = Reader::default().read(&mut Pieces { bytes: &bytes, piece });
         prop_assert_eq!(format!("{whole:?}").split('(').next().map(str::to_owned), format!("{pieces:?}").split('(').next().map(str::to_owned));
@@ -230,7 +230,7 @@ proptest! {
     }
 }
 
-/// Bytes that come a few at a time.
+/// A reader whose bytes come a few at a time.
 struct Pieces<'a> {
     bytes: &'a [u8],
     piece: usize,
@@ -257,7 +257,7 @@ fn a_reader_takes_no_byte_of_what_comes_after() {
     assert!(matches!(read, Some(Frame::Stop { .. })), "{read:?}");
 }
 
-/// 1,000 clients that say nothing: the real one comes in.
+/// The real process is admitted among 1,000 clients that send nothing.
 #[test]
 fn silent_clients_do_not_keep_a_process_out() {
     let hosts = hosts(2);
@@ -308,7 +308,7 @@ fn a_second_process_of_one_index_is_refused_and_the_first_stays() {
         let first = mesh(&hosts, 1);
         let first = scope.spawn(move || run(&first));
         threads::pause(Duration::from_millis(300));
-        // Its own door would be taken; it knocks nonetheless.
+        // The address at which it would listen is taken; it connects nonetheless.
         let mut second = TcpStream::connect(&hosts[0]).unwrap();
         second.write_all(&encode(&Frame::Hello(Box::new(hello(3, 1, 0))))).unwrap();
         let answer = Reader::default().read(&mut second).unwrap();

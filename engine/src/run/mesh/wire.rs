@@ -1,4 +1,4 @@
-//! What processes say to each other before timely has the sockets: frames of a fixed head and a little JSON.
+//! The messages between processes before timely takes over the sockets: frames of a fixed head and a little JSON.
 //!
 //! ```text
 //! "TDML" · u16 version · u32 length · JSON        (numbers big-endian; the head is the same in all versions)
@@ -13,58 +13,58 @@ use super::identity::Identity;
 use crate::checkpoint::restore::Agreement;
 
 const MAGIC: [u8; 4] = *b"TDML";
-/// Of everything that is said here.
+/// The version of the protocol.
 pub(super) const VERSION: u16 = 1;
 const HEAD: usize = 10;
-/// The longest that a frame may be: settings, and reasons that are errors with their causes.
+/// Maximum length of a frame's JSON: enough for settings, and for reasons that are errors with their causes.
 const MAX_LEN: usize = 64 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Frame {
-    /// From whoever connects.
+    /// From the client that connects.
     Hello(Box<Hello>),
-    /// To it: it is in.
+    /// To the client: it is admitted.
     Welcome { identity: Identity, index: usize, round: Round, nonce: String, proof: String },
-    /// To it: it is not; whether it may ask again.
+    /// To the client: it is refused; `again` says whether it may try again.
     Refused { reason: String, again: bool },
     /// To process 0: the sender has connections to all others.
     Connected,
-    /// From process 0: what is restored.
+    /// From process 0: the agreement on what is restored.
     Start(Agreement),
-    /// To process 0: the sender has the same.
+    /// To process 0: the sender has found the same, and is ready to start.
     Ready,
-    /// To process 0: it has not, or cannot start for another reason.
+    /// To process 0: the sender has not found the same, or cannot start for another reason.
     Unable { reason: String },
     /// From process 0: the job begins.
     Go,
-    /// From process 0: it does not.
+    /// From process 0: the job does not begin.
     Stop { reason: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) identity: Identity,
-    /// Which process it is, and which one it takes the other for.
+    /// Index of the sender; `to` is the index that the sender expects the receiver to have.
     pub(super) index: usize,
     pub(super) to: usize,
-    /// The round that it has joined; none before process 0 told it.
+    /// The round that the sender has joined; `None` before process 0 has welcomed it.
     pub(super) round: Option<Round>,
-    /// For a secret that all processes share, later.
+    /// Reserved for a proof by a secret that all processes share; empty.
     pub(super) nonce: String,
     pub(super) proof: String,
 }
 
-/// One attempt to form the mesh: of which start of process 0, and its number there.
+/// One attempt to form the mesh: the start of process 0 that it belongs to, and its number within that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Round {
     pub(super) run: u64,
     pub(super) number: u64,
 }
 
-/// Why no frame came.
+/// The reason why no frame could be read.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The other side closed the connection, after so many bytes of a frame.
+    /// The other side closed the connection, after this many bytes of a frame.
     Closed(usize),
     Garbage(String),
     Version(u16),
@@ -74,7 +74,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// For counting.
+    /// Returns the name under which refusals for this reason are counted.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Closed(_) | Self::Io(_) => "closed",
@@ -101,7 +101,7 @@ impl std::fmt::Display for Fault {
 pub(super) fn encode(frame: &Frame) -> Vec<u8> {
     let mut body = serde_json::to_vec(frame).unwrap_or_default();
     if body.len() > MAX_LEN {
-        // Only texts can be so long.
+        // Only reasons can be that long.
         let reason = "its reason is too long to be sent: see its own log".to_owned();
         let short = match frame {
             Frame::Refused { again, .. } => Frame::Refused { reason, again: *again },
@@ -118,14 +118,14 @@ pub(super) fn encode(frame: &Frame) -> Vec<u8> {
     bytes
 }
 
-/// Gathers one frame after the other.
+/// A reader of one frame after the other, which keeps the bytes of an incomplete frame.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     bytes: Vec<u8>,
 }
 
 impl Reader {
-    /// Reads what is there. Nothing: a frame is not complete yet.
+    /// Reads the bytes that have arrived. Returns `None` while the frame is incomplete.
     pub(super) fn read(&mut self, from: &mut impl Read) -> Result<Option<Frame>, Fault> {
         let mut chunk = [0; 4096];
         loop {
@@ -146,7 +146,8 @@ impl Reader {
         }
     }
 
-    /// How many bytes the frame still wants, as far as is known; at once an error where it can be none.
+    /// Returns how many bytes are missing from the frame, as far as that is known. Fails as soon as the bytes
+    /// cannot be a frame.
     fn missing(&self) -> Result<usize, Fault> {
         let bytes = &self.bytes;
         if bytes.iter().zip(MAGIC).any(|(found, magic)| *found != magic) {

@@ -1,4 +1,4 @@
-//! What is drawn: how one run's world is, out of all that the settings allow.
+//! The random choices of a simulation: the faults and times of one run, within the settings.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use rand_chacha::ChaCha8Rng;
 
 use super::settings::SimulationSettings;
 
-/// What a start of the job comes to.
+/// The fate of a start of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It comes to its end.
+    /// The job runs until its end.
     End,
     Crash,
     Stop,
 }
 
-/// One run's world, and the seed's numbers.
+/// The faults of one run, and the random numbers of its seed.
 pub(super) struct Faults {
     pub(super) chance: ChaCha8Rng,
     settings: SimulationSettings,
     crashes: u32,
     stops: u32,
     stalls: f64,
-    /// The chance that a thread that could go on does.
+    /// The chance that a thread that can go on gets the next turn too.
     persistence: f64,
     burst: usize,
 }
 
 impl Faults {
-    /// A fate that is to come comes by this power of two of turns, or, after a shorter run, never.
+    /// A crash or stop comes within this power of two of turns; a shorter run ends before it.
     const LATEST: u32 = 12;
 
     pub(super) fn new(mut chance: ChaCha8Rng, settings: SimulationSettings) -> Self {
@@ -55,7 +55,7 @@ impl Faults {
         Duration::from_micros(self.chance.random_range(least..=most.max(least)))
     }
 
-    /// The fate of the next start, and at which turn it comes.
+    /// Draws the fate of the next start, and the turn at which it comes.
     pub(super) fn fate(&mut self) -> (Fate, u64) {
         let fates = self.crashes + self.stops;
         if fates == 0 {
@@ -66,7 +66,7 @@ impl Faults {
             Fate::Crash => self.crashes -= 1,
             _ => self.stops -= 1,
         }
-        // However long the run is: some come early, when there is most to get wrong, some late, some never.
+        // Independent of the length of the run: some come early, when most can go wrong, some late, and some never.
         let by = 1 << self.chance.random_range(4..=Self::LATEST);
         (fate, self.chance.random_range(1..=by))
     }
@@ -75,7 +75,7 @@ impl Faults {
         self.time(&self.settings.turn.clone())
     }
 
-    /// How long a thread stands still now, if one does.
+    /// Draws whether a thread stalls now, and for how long.
     pub(super) fn stall(&mut self) -> Option<Duration> {
         self.chance.random_bool(self.stalls.clamp(0.0, 1.0)).then(|| self.time(&self.settings.stall.clone()))
     }
@@ -84,7 +84,7 @@ impl Faults {
         self.chance.random_bool(self.persistence)
     }
 
-    /// How many of the next `left` steps of a partition are there.
+    /// Draws how many of the next `left` steps of a partition have arrived.
     pub(super) fn arrived(&mut self, left: usize) -> usize {
         self.chance.random_range(0..=self.burst).min(left)
     }
@@ -93,7 +93,7 @@ impl Faults {
         self.time(&self.settings.gap.clone())
     }
 
-    /// How long a call takes, and whether it is answered.
+    /// Draws how long a call takes, and whether it is answered.
     pub(super) fn call(&mut self) -> (Duration, bool) {
         let slow = self.chance.random_bool(self.settings.slow_calls.clamp(0.0, 1.0));
         let range = if slow { self.settings.slow_call.clone() } else { self.settings.call.clone() };

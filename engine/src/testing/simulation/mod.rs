@@ -1,9 +1,9 @@
-//! Whole programs in a simulated world: one seed, one run.
+//! Simulations of whole programs: each seed determines one run.
 //!
 //! ```text
-//! run.rs         the test's handle · seeds.rs: many of them       outside.rs   calls that are slow or fail
-//! schedule.rs    whose turn it is, and what time (threads.rs is the door) · table.rs: who waits for what
-//! faults.rs     what is drawn, within settings.rs
+//! run.rs         the test's handle · seeds.rs: many seeds         outside.rs   calls that are slow or fail
+//! schedule.rs    whose turn it is, and what time (called through threads.rs) · table.rs: what each thread waits for
+//! faults.rs      the random choices, within settings.rs
 //! ```
 
 mod faults;

@@ -1,25 +1,24 @@
-//! Calls to the world outside: a model, a service.
+//! Simulated calls to the outside of a job: a model, a service.
 
 use std::sync::Arc;
 
 use super::schedule::Schedule;
 use crate::threads;
 
-/// Calls to whatever is outside the job, in a simulated world: they take their time, at times too much, and fail. Cheap to
-/// clone.
+/// A simulated service outside the job, whose calls take time, sometimes too much, and may fail. Cheap to clone.
 #[derive(Clone)]
 pub struct Outside {
     pub(super) schedule: Arc<Schedule>,
 }
 
-/// A call that failed.
+/// The error of a call that the simulation had fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the simulation had the call fail")]
 pub struct OutsideError;
 
 impl Outside {
-    /// A call: the thread waits as long as it takes, by the simulation's clock. Call this where the real thing would block, on
-    /// a thread of the job.
+    /// Makes a call: the thread waits as long as the call takes, by the simulation's clock. To be used on a thread
+    /// of the job, where the real call would block.
     ///
     /// # Errors
     /// When the call fails.

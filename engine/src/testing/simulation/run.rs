@@ -1,4 +1,4 @@
-//! The test's handle on a simulation, and the run from the first start to the end.
+//! The test's handle to a simulation, and its run from the first start to the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,15 +23,17 @@ use crate::testing::sink::TestSink;
 use crate::testing::source::TestSource;
 use crate::testing::stage::{Build, Stage};
 
-/// Runs a whole program in a simulated world, that the seed decides everything of: which thread goes on when, what time it is,
-/// when input arrives, when the job crashes or is asked to stop, with how many workers it goes on, how long calls outside
-/// take. The same seed gives the same run.
+/// A simulation of a whole program, in which a seed decides everything: which thread runs when, what time it is,
+/// when input arrives, when the job crashes or is asked to stop, with how many workers it goes on, and how long
+/// calls to the outside take. The same seed leads to the same run.
 ///
-/// * Threads take turns: a worker's is one step, a checkpoint thread's is one command. All that is inside a turn is as it would
-///   be in a job; nothing is seen of what two processors do to the same memory at a time.
-/// * Time: the job's [`clock`](Self::clock) begins at 0 and goes on by what turns take; when nobody has anything to do it
-///   goes to what is due next. Nobody waits for real.
-/// * State, checkpoints: in memory. Guarantee: outputs of [`TestSink`]s are exactly those of a job that was never disturbed.
+/// * Threads take turns: a worker's turn is one step, a checkpoint thread's is one command. Within a turn
+///   everything happens as in a job; effects of two processors that access the same memory at the same time are
+///   not simulated.
+/// * Time: the job's [`clock`](Self::clock) starts at 0 and advances by the length of each turn; when no thread
+///   has anything to do, it advances to the next time at which one has. No real time is spent waiting.
+/// * State, checkpoints: in memory. Guarantee: outputs of [`TestSink`]s are exactly those of a job that was never
+///   disturbed.
 ///
 /// ```
 /// use tidemill_engine::testing::Simulation;
@@ -57,26 +59,27 @@ pub struct Simulation {
     simulated: SimulationReport,
 }
 
-/// What happened in a run.
+/// The report of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SimulationReport {
-    /// How often the job was started.
+    /// Number of starts of the job.
     pub starts: u32,
-    /// How many of these it crashed in.
+    /// Number of starts in which it crashed.
     pub crashes: u32,
-    /// How many of these it was asked to stop in.
+    /// Number of starts in which it was asked to stop.
     pub stops: u32,
-    /// Turns of all threads.
+    /// Number of turns of all threads.
     pub turns: u64,
-    /// By the simulation's clock.
+    /// Length of the run, by the simulation's clock.
     pub elapsed: Duration,
-    /// A hash over who had each turn, at what time, and what was published: two runs with the same are the same.
+    /// Hash of which thread had each turn at what time, and of the published output: two runs with equal digests
+    /// are equal.
     pub digest: u64,
 }
 
 impl Simulation {
-    /// The world of a seed, as the default settings allow it.
+    /// Makes the simulation of a seed, with default settings.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let clock = Clock::manual(Arrival(0));
@@ -94,55 +97,58 @@ impl Simulation {
         }
     }
 
-    /// The seed.
+    /// Returns the seed.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// What the world may do. To be changed before [`run`](Self::run).
+    /// Returns the settings, to be changed before [`run`](Self::run).
     pub fn settings(&mut self) -> &mut SimulationSettings {
         &mut self.settings
     }
 
-    /// Memory for keyed state: what is beyond it is where a job has RocksDB, and here a sorted map.
+    /// Sets the memory for keyed state in bytes: state beyond it is evicted to a sorted map, which stands in for
+    /// RocksDB.
     pub fn state_memory(&mut self, bytes: Option<u64>) {
         self.state_memory = bytes;
     }
 
-    /// Draws a number from the seed, for the test's own data. What the world does is drawn apart from it.
+    /// Draws a number from the seed, for the test's own data. The faults of the simulation are drawn independently
+    /// of it.
     pub fn draw<T: SampleUniform, R: SampleRange<T>>(&mut self, range: R) -> T {
         self.chance.random_range(range)
     }
 
-    /// The job's clock.
+    /// Returns the job's clock.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock.clone()
     }
 
-    /// Calls outside, for stand-ins of models and services.
+    /// Returns a simulated service, for stand-ins of models and services.
     #[must_use]
     pub fn outside(&self) -> Outside {
         Outside { schedule: Arc::clone(&self.schedule) }
     }
 
-    /// A source to be filled by hand, before [`run`](Self::run). Its input ends with what is in it.
+    /// Makes a source that the test fills by hand before [`run`](Self::run). Its input ends with its last record.
     #[must_use]
     pub fn source<T: Data>(&self) -> TestSource<T> {
         TestSource::new(Arc::clone(&self.stage))
     }
 
-    /// A sink to be looked at, after [`run`](Self::run).
+    /// Makes a sink whose output the test reads after [`run`](Self::run).
     #[must_use]
     pub fn sink<T: Data>(&self) -> TestSink<T> {
         TestSink::new(Arc::clone(&self.stage))
     }
 
-    /// Runs the program from its start to the end of its input, through whatever the world does to it. Once.
+    /// Runs the program from its start to the end of its input, through all faults of the simulation. To be called
+    /// once.
     ///
     /// # Panics
-    /// When the job stops with an error, or does not come to its end: what it waits for is told.
+    /// When the job stops with an error, or does not come to its end: the message says what its threads wait for.
     #[track_caller]
     pub fn run<F>(&mut self, build: F) -> SimulationReport
     where
@@ -163,7 +169,7 @@ impl Simulation {
             state_memory: self.state_memory,
             ..JobSettings::default()
         };
-        // A run has a few KiB of state.
+        // A run has only a few KiB of state, so bases have to be taken far more often than in a job.
         let bases = BasePolicy {
             delta_bytes: 1 << chance.random_range(6..16),
             deltas: stream(self.seed, 3).random_range(2..40),
@@ -200,7 +206,7 @@ impl Simulation {
     }
 }
 
-/// Numbers that are the seed's, apart from those of its other streams.
+/// Returns a stream of random numbers of the seed, independent of its other streams.
 fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
     chance.set_stream(stream);

@@ -1,10 +1,10 @@
 //! The schedule: which thread has the next turn, and what time it is.
 //!
 //! ```text
-//! a thread rests ─▶ its turn took a while ─▶ does the start's fate come now? ─▶ who can go on? ─▶ the seed picks one
-//!                                                                                 └─ nobody: time goes to what is due next
+//! a thread rests ─▶ its turn took a while ─▶ does the start's fate come now? ─▶ which can go on? ─▶ the seed picks one
+//!                                                                                └─ none: time advances to next due
 //! ```
-//! One thread has the turn, and all others wait for it, so whatever threads do to each other is done in the order of turns.
+//! One thread has the turn and all others wait, so all interaction between threads happens in the order of turns.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -21,12 +21,12 @@ use crate::record::Arrival;
 use crate::testing::stage::Pace;
 use crate::threads::{self, Rest, Scheduler};
 
-/// Nobody has the turn.
+/// The number that stands for no slot: no thread has the turn.
 const NOBODY: usize = usize::MAX;
 
 pub(super) struct Schedule {
     clock: Clock,
-    /// An instant to count from: it is never looked at but for what lies between two.
+    /// The instant from which time is counted: only differences of instants matter.
     start: Instant,
     micros: AtomicU64,
     current: AtomicUsize,
@@ -34,7 +34,7 @@ pub(super) struct Schedule {
     all_ended: Condvar,
 }
 
-/// What came of a start.
+/// The outcome of a start.
 pub(super) struct Ended {
     pub(super) fate: Fate,
     pub(super) turns: u64,
@@ -69,13 +69,13 @@ impl Schedule {
         lock(&self.table)
     }
 
-    /// The world of the run that begins.
+    /// Begins the run, with these faults.
     pub(super) fn set_out(&self, faults: Faults) {
         let mut table = self.table();
         (table.faults, table.begun) = (faults, true);
     }
 
-    /// Draws something.
+    /// Draws from the faults of the run.
     pub(super) fn draw<T>(&self, draw: impl FnOnce(&mut Faults) -> T) -> T {
         draw(&mut self.table().faults)
     }
@@ -84,7 +84,7 @@ impl Schedule {
         self.table().digest.finish()
     }
 
-    /// The job will be started; it looks at the flag that is returned.
+    /// Prepares a start of the job. Returns the flag that asks it to stop.
     pub(super) fn restart(&self) -> Arc<AtomicBool> {
         let mut table = self.table();
         table.fate = table.faults.fate();
@@ -113,7 +113,7 @@ impl Schedule {
         self.clock.set(Arrival(now));
     }
 
-    /// Ends a turn, and gives the next one to somebody.
+    /// Ends a turn, and begins the next one, of any thread.
     fn hand_on(&self, table: &mut SlotTable, last: usize) {
         let took = table.faults.turn();
         self.pass(took);
@@ -130,7 +130,7 @@ impl Schedule {
                 break next;
             }
             match table.due().map(|due| due.saturating_duration_since(now)) {
-                // At least a microsecond: what is due between two of them is due at the second.
+                // At least a microsecond: a time between two of them is due at the second one.
                 Some(wait) => self.pass(wait.max(Duration::from_micros(1))),
                 None if table.slots.iter().all(|place| matches!(place.state, State::Ended)) => break NOBODY,
                 None if table.lost => break NOBODY,
@@ -143,7 +143,7 @@ impl Schedule {
             None => self.all_ended.notify_all(),
             Some(place) => {
                 (place.state, place.stirred) = (State::Running, false);
-                // One that has not taken its slot yet finds that it is its turn.
+                // A thread that has not taken its slot yet will find that it has the turn.
                 if let Some(thread) = place.thread.as_ref().filter(|_| next != last) {
                     thread.unpark();
                 }
@@ -151,7 +151,7 @@ impl Schedule {
         }
     }
 
-    /// What the world does to the job now.
+    /// Applies the faults that come now.
     fn world(&self, table: &mut SlotTable) {
         if table.turns >= table.fate.1 && !table.fated {
             table.fated = true;
@@ -192,7 +192,7 @@ impl Pace for Schedule {
         self.draw(Faults::gap)
     }
 
-    /// Adds to what the digest is of.
+    /// Adds `what` to the digest.
     fn note(&self, what: &str) {
         what.hash(&mut self.table().digest);
     }
@@ -201,7 +201,7 @@ impl Pace for Schedule {
 impl Scheduler for Schedule {
     fn announce(&self, by: Option<usize>, name: &str) -> usize {
         let mut table = self.table();
-        // A thread of a worker's thread is the worker's.
+        // A thread that a thread of a worker has started belongs to that worker.
         let owner = by.map(|by| table.slots.get(by).and_then(|place| place.owner).unwrap_or(by));
         table.slots.push(Place {
             name: name.to_owned(),
@@ -220,7 +220,7 @@ impl Scheduler for Schedule {
         if let Some(place) = table.slots.get_mut(slot) {
             place.thread = Some(std::thread::current());
         }
-        // The last worker to take its slot opens the round.
+        // The last worker to take its slot begins the first turn.
         let all_here = table.slots.iter().all(|place| place.thread.is_some());
         if all_here && table.turns == 0 && self.current.load(Ordering::Acquire) == NOBODY {
             self.hand_on(&mut table, NOBODY);
@@ -249,7 +249,7 @@ impl Scheduler for Schedule {
         if let Some(place) = table.slots.get_mut(slot) {
             place.state = State::Ended;
         }
-        // A thread that was given up outlives its worker: it is to see that nobody sends any more.
+        // A thread that was given up outlives its worker: it has to notice that its queue has no senders any more.
         table.slots.iter_mut().filter(|place| place.owner == Some(slot)).for_each(|place| place.hurried = true);
         self.hand_on(&mut table, slot);
     }

@@ -1,4 +1,4 @@
-//! Many seeds: until one fails, which is told so that it can be run again.
+//! Runs with many seeds, until one fails, which is reported so that it can be run again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,26 +7,26 @@ use super::run::Simulation;
 use crate::error::panic_text;
 
 const VARIABLE: &str = "TIDEMILL_SEED";
-/// How many times as many seeds a long run takes.
+/// The variable with the factor by which a long run takes more seeds.
 const TIMES: &str = "TIDEMILL_SOAK";
 
-/// A seed that a case failed with.
+/// A seed with which a case failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailingSeed {
     /// The seed.
     pub seed: u64,
-    /// How many had passed before it.
+    /// Number of seeds that had passed before it.
     pub passed: u64,
-    /// What the panic said.
+    /// The message of the panic.
     pub message: String,
 }
 
 impl Simulation {
-    /// Runs `case` with so many seeds, other ones each time; with that of the environment's `TIDEMILL_SEED` alone, if it is
-    /// set. `TIDEMILL_SOAK=10` takes ten times as many.
+    /// Runs `case` with `cases` seeds, which are different each time. If the environment variable `TIDEMILL_SEED`
+    /// is set, it runs that seed only; `TIDEMILL_SOAK=10` runs ten times as many seeds.
     ///
     /// # Panics
-    /// When the case panics with one. The message has its seed.
+    /// When the case panics with a seed. The message has the seed.
     #[track_caller]
     pub fn check(cases: u64, case: impl Fn(&mut Self)) {
         let times = std::env::var(TIMES).ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);
@@ -50,7 +50,7 @@ impl Simulation {
         panic!("after {passed} seeds that passed: {message}\n{VARIABLE}={seed} {again}");
     }
 
-    /// Runs `case` with each seed until it panics with one.
+    /// Runs `case` with one seed after the other until it panics. Returns that seed, or `None` if all pass.
     pub fn find(seeds: impl IntoIterator<Item = u64>, case: impl Fn(&mut Self)) -> Option<FailingSeed> {
         (0..).zip(seeds).find_map(|(passed, seed)| {
             let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut Self::new(seed))));

@@ -1,53 +1,55 @@
-//! What a simulated world may do to a job, and how much of it.
+//! The settings of a simulation: its faults and times.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What a simulated world may do to a job. Each run draws how much of it there is, between nothing and what is said
-/// here: a calm world finds other faults than a stormy one.
+/// The settings of a simulation: the faults and times to which it may subject a job. Each run draws how many
+/// faults there are, between none and the settings: a run with few faults finds other bugs than one with many.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulationSettings {
-    /// Workers, drawn anew at each start. Default 1 to 4.
+    /// Number of workers, drawn anew at each start. Default 1 to 4.
     pub workers: RangeInclusive<usize>,
-    /// How often the job is killed at most, at any turn of any thread. Default 3.
+    /// Maximum number of crashes of the job, at any turn of any thread. Default 3.
     pub crashes: u32,
-    /// How often it is asked to stop at most, as by SIGTERM, and started again. Default 1.
+    /// Maximum number of times that the job is asked to stop, as by SIGTERM, and started again. Default 1.
     pub stops: u32,
-    /// How long an epoch is; not below 20 ms. Default 20 to 100 ms.
+    /// Length of an epoch; not below 20 ms. Default 20 to 100 ms.
     #[serde(with = "lengths")]
     pub checkpoint_interval: RangeInclusive<Duration>,
-    /// How long a turn takes. Default 1 µs to 1 ms.
+    /// Length of a turn. Default 1 µs to 1 ms.
     #[serde(with = "lengths")]
     pub turn: RangeInclusive<Duration>,
-    /// The chance, at each turn, that some thread stands still for a while: what it has to say comes late. Default 0.02.
+    /// Maximum chance, at each turn, that some thread stalls for a while, so that its messages come late. Default
+    /// 0.02.
     pub stalls: f64,
-    /// For how long. Default 1 to 100 ms.
+    /// Length of a stall. Default 1 to 100 ms.
     #[serde(with = "lengths")]
     pub stall: RangeInclusive<Duration>,
-    /// How many steps of a partition of a [`TestSource`](crate::testing::TestSource) arrive together at most. Default 50.
+    /// Maximum number of steps of a [`TestSource`](crate::testing::TestSource)'s partition that arrive together.
+    /// Default 50.
     pub burst: usize,
-    /// How long it is from one burst to the next. Default 100 µs to 20 ms.
+    /// Time from one burst to the next. Default 100 µs to 20 ms.
     #[serde(with = "lengths")]
     pub gap: RangeInclusive<Duration>,
-    /// Records of a partition change places where their event times are no further apart than this, in whole milliseconds, and
-    /// no watermark is between them; none does at 0, the default. In what order records of different partitions come is drawn
-    /// anyway.
+    /// Maximum distance in event time, in whole milliseconds, of two records of a partition that may be swapped;
+    /// they are not swapped across a watermark. Default 0: none are swapped. The order of records of different
+    /// partitions is always random.
     #[serde(with = "humantime_serde")]
     pub reorder: Duration,
-    /// How long an [`Outside`](super::Outside) call takes. Default 100 µs to 5 ms.
+    /// Length of an [`Outside`](super::Outside) call. Default 100 µs to 5 ms.
     #[serde(with = "lengths")]
     pub call: RangeInclusive<Duration>,
-    /// The chance that one takes as long as [`slow_call`](Self::slow_call). Default 0.1.
+    /// Chance that a call takes as long as [`slow_call`](Self::slow_call). Default 0.1.
     pub slow_calls: f64,
-    /// How long a slow call takes: beyond its deadline, if this is. Default 10 ms to 1 s.
+    /// Length of a slow call; it exceeds the caller's deadline if this is longer than that. Default 10 ms to 1 s.
     #[serde(with = "lengths")]
     pub slow_call: RangeInclusive<Duration>,
-    /// The chance that a call fails. Default 0.1.
+    /// Chance that a call fails. Default 0.1.
     pub failed_calls: f64,
-    /// After so many turns a job that has not come to its end is stuck. Default 1,000,000.
+    /// Maximum number of turns; a job that has not ended by then is stuck. Default 1,000,000.
     pub max_turns: u64,
 }
 
@@ -74,7 +76,7 @@ impl Default for SimulationSettings {
     }
 }
 
-/// Ranges of lengths of time: `{"start": "20ms", "end": "100ms"}`.
+/// Serialization of ranges of durations: `{"start": "20ms", "end": "100ms"}`.
 mod lengths {
     use std::ops::RangeInclusive;
     use std::time::Duration;

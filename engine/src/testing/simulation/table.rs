@@ -1,4 +1,4 @@
-//! Who sits where, what each waits for, and who of them can go on.
+//! The slots of a simulation: the thread in each, what it waits for, and whether it can go on.
 
 use std::hash::DefaultHasher;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ pub(super) struct SlotTable {
     pub(super) turns: u64,
     pub(super) digest: DefaultHasher,
     pub(super) fate: (Fate, u64),
-    /// The fate has come.
+    /// Whether the fate has come.
     pub(super) fated: bool,
-    /// Nothing may be done any more: by a crash, or because of what is said here.
+    /// Whether the threads must not do anything any more, by a crash or because the job is `stuck`, for this reason.
     pub(super) lost: bool,
     pub(super) stuck: Option<String>,
     pub(super) stop: Arc<AtomicBool>,
@@ -28,14 +28,14 @@ pub(super) struct SlotTable {
 
 pub(super) struct Place {
     pub(super) name: String,
-    /// Whose thread it is beside; of a worker none.
+    /// The slot of the worker that the thread belongs to; `None` for a worker.
     pub(super) owner: Option<usize>,
     pub(super) thread: Option<Thread>,
     pub(super) state: State,
     pub(super) stalled_until: Option<Instant>,
-    /// Another thread did something since the last turn.
+    /// Whether another thread has done something since the last turn.
     pub(super) stirred: bool,
-    /// Somebody waits for it to end, or its worker has ended.
+    /// Whether another thread waits for it to end, or its worker has ended.
     pub(super) hurried: bool,
 }
 
@@ -72,7 +72,7 @@ impl SlotTable {
         (!ready.is_empty()).then(|| ready[self.faults.chance.random_range(0..ready.len())])
     }
 
-    /// The next time at which something that waits for time can go on.
+    /// Returns the next time at which a thread that waits for a time can go on.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = |place: &Place| {
             let resting = match &place.state {
@@ -89,7 +89,7 @@ impl SlotTable {
         self.slots.iter().filter_map(due).min()
     }
 
-    /// The job does not come to its end.
+    /// Gives the job up, as it does not come to its end, and records what its threads wait for.
     pub(super) fn give_up(&mut self, why: &str) {
         let waiting = self.slots.iter().filter(|place| !matches!(place.state, State::Ended)).map(Place::describe);
         let waiting = waiting.collect::<Vec<_>>().join("\n  ");
@@ -97,7 +97,7 @@ impl SlotTable {
         self.lost = true;
     }
 
-    /// A turn of `slot` did something: who may have waited for that looks again.
+    /// Notes that a turn of `slot` did something: the threads that may have waited for that look again.
     pub(super) fn stir(&mut self, slot: usize) {
         let owner = self.slots.get(slot).and_then(|place| place.owner);
         for (at, place) in self.slots.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! The simulation itself: a seed is a run, whatever the process; and a planted fault is found.
+//! Tests of the simulation itself: a seed leads to the same run in every process, and a planted fault is found.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +10,11 @@ use crate::EventTime;
 use crate::keyed::{Context, KeyedLogic, LogicError, Order, States, ValueState};
 use crate::record::Record;
 
-/// Counts the records of a key from its first one on, and tells how many after 50 ms.
+/// Logic that counts the records of a key from its first one on, and emits their number after 50 ms.
 struct Burst {
     count: ValueState<u8, u64>,
     due: ValueState<u8, EventTime>,
-    /// The planted fault: when it is due, where a restore brings nothing back.
+    /// The planted fault: the due times are kept where they are not restored.
     forgetful: Option<BTreeMap<u8, EventTime>>,
 }
 
@@ -70,7 +70,7 @@ impl KeyedLogic for Burst {
     }
 }
 
-/// Random records, the program, and what a loop says of them.
+/// Runs the program on random records, and compares its output with that of a plain loop.
 fn bursts(sim: &mut Simulation, forgetful: bool) -> SimulationReport {
     sim.settings().reorder = Duration::from_millis(30);
     let (source, sink) = (sim.source(), sim.sink());
@@ -104,9 +104,9 @@ fn bursts(sim: &mut Simulation, forgetful: bool) -> SimulationReport {
     }
     expected.extend(open.into_iter().map(|(key, (due, count))| (key, due, count)));
     expected.sort_unstable();
-    let mut told = sink.output();
-    told.sort_unstable();
-    assert_eq!(told, expected);
+    let mut emitted = sink.output();
+    emitted.sort_unstable();
+    assert_eq!(emitted, expected);
     simulated
 }
 
@@ -124,12 +124,12 @@ fn a_program_in_any_world_gives_what_a_loop_gives() {
         all.elapsed += one.elapsed;
     });
     println!("{all:?}");
-    // A test that nothing happened in would prove nothing.
+    // A test in which nothing happened would prove nothing.
     let alone = std::env::var_os("TIDEMILL_SEED").is_some();
     assert!(alone || (all.crashes > 40 && all.stops > 10 && all.turns > 20_000), "{all:?}");
 }
 
-/// The brief of this module: an operator that forgets a timer on restore.
+/// The purpose of this module: it finds an operator that forgets a timer on restore.
 #[test]
 fn a_planted_fault_is_found_and_its_seed_finds_it_again() {
     let forgetful = |sim: &mut Simulation| _ = bursts(sim, true);
@@ -159,7 +159,7 @@ fn a_failing_check_tells_its_seed() {
     assert!(Simulation::new(seed).draw(0..10) >= 8);
 }
 
-/// Prints what came of some seeds: for the test below, and whoever looks.
+/// Prints the reports of some seeds, for the test below and for people.
 #[test]
 fn digests() {
     for seed in 0..20 {
@@ -170,7 +170,7 @@ fn digests() {
 #[test]
 fn a_seed_is_the_same_run_in_every_process() {
     let lines = |text: &str| -> Vec<String> {
-        // The test's own name stands before the first of them.
+        // The first of them comes after the name of the test, on the same line.
         text.lines().filter_map(|line| line.find("digest of").map(|at| line[at..].to_owned())).collect()
     };
     let run = || {
@@ -187,7 +187,7 @@ fn a_seed_is_the_same_run_in_every_process() {
     assert_eq!(digests.len(), here.len(), "each seed is a run of its own");
 }
 
-/// Whoever waits for what never comes is told of, and the test goes on.
+/// A job that waits for something that never comes is reported, and the test process goes on.
 #[test]
 fn a_job_that_does_not_come_to_its_end_is_an_error() {
     let found = Simulation::find([3], |sim| {
