@@ -44,7 +44,7 @@
 //! | [`process`], [`state`] | logic of one's own with keyed state and timers |
 //! | [`window`], [`join`], [`rolling`], [`pattern`], [`deduplicate`], [`throttle`], [`fold`], [`sample`], `table` | the operators |
 //! | [`infer`] | models |
-//! | [`source`], [`sink`], [`file`], `kafka`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
+//! | [`source`], [`sink`], [`mod@file`], `kafka`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
 //! | `testing` | a test's own world: simulated time, crashes, restores |
 //!
 //! The crates behind this face (`tidemill-engine`, `tidemill-operators`, `tidemill-connectors`, `tidemill-state`) are internal:

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use tidemill_engine::error::panic_text;
 use tidemill_engine::with_causes;
 
 use super::backend::{Backend, ModelSource, RunError};
@@ -92,9 +93,7 @@ impl Loaded {
             Ok(result) => result?,
             Err(panic) => {
                 self.backend = None;
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                return Err(RunError::Unavailable(format!("it panicked: {text}")));
+                return Err(RunError::Unavailable(format!("it panicked: {}", panic_text(&*panic))));
             }
         }
         let wrong = |(spec, output): &(&TensorSpec, &Tensor)| !spec.holds(rows, output);
