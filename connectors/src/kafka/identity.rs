@@ -28,19 +28,20 @@ pub(super) fn listen(config: &mut ClientConfig) {
     config.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
 }
 
-/// What a restore does with a topic that was deleted and made anew since its checkpoint: the offsets that the checkpoint
-/// noted are those of the old one.
+/// The policy of a restore for a topic that was deleted and created again since the checkpoint. The offsets in the
+/// checkpoint are those of the old topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RecreatedTopic {
-    /// Stop, and say so.
+    /// Stop with an error.
     #[default]
     Refuse,
-    /// Read the new one from its first record. What the checkpoint had not read of the old one is lost; records before the
-    /// watermark of the checkpoint are late.
+    /// Read the new topic from its first record. Records of the old topic that were not read before the checkpoint are
+    /// lost; records before the watermark of the checkpoint are late.
     FromFirst,
-    /// Go on at the same offsets: the topic is a copy (moved to another cluster, restored from a backup) that kept them.
+    /// Continue at the same offsets: the topic is a copy that kept them (moved to another cluster, restored from a
+    /// backup).
     SameOffsets,
 }
 

@@ -1,4 +1,4 @@
-//! One worker's partitions, and what it reads of them.
+//! The reader of one worker's partitions.
 //!
 //! Known limit: the first payload of an unknown Avro schema waits for the registry, on the worker.
 
@@ -43,7 +43,7 @@ struct Lane {
     missing_since: Option<Arrival>,
 }
 
-/// One worker's partitions.
+/// The reader of one worker of a [`KafkaSource`](super::KafkaSource).
 pub struct KafkaReader<T> {
     name: String,
     settings: SourceSettings,
