@@ -1,4 +1,4 @@
-//! What is broken stops the job with an error that names it and says what to do. Nothing is overwritten.
+//! Damaged files stop the job with an error that names them and says what to do. Nothing is overwritten.
 
 use std::collections::BTreeMap;
 use std::fs;
