@@ -1,4 +1,5 @@
-//! Damaged files stop the job with an error that names them and says what to do. Nothing is overwritten.
+//! Damaged or missing files, full disks and refused starts: the job stops with an error that names the cause and says
+//! what to do. Nothing is overwritten.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -37,7 +37,10 @@ impl Connection {
         self
     }
 
-    /// `fixed` are the properties that guarantees rest on. Whoever sets another value is told so.
+    /// Returns librdkafka's configuration. `fixed` are the properties on which guarantees depend.
+    ///
+    /// # Errors
+    /// When the program sets another value for a `fixed` property.
     pub(super) fn config(
         &self,
         defaults: &[(&str, &str)],

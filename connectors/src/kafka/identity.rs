@@ -22,7 +22,8 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::position::Noted;
 
-/// Has a client log what tells ids. For clients that are polled alone: the log of others would pile up in their queues.
+/// Makes a client log the lines that contain ids. Only for clients that are polled: the log of others would pile up in
+/// their queues.
 pub(super) fn listen(config: &mut ClientConfig) {
     let debug = config.get("debug").map_or_else(|| "metadata".to_owned(), |asked| format!("{asked},metadata"));
     config.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
@@ -45,7 +46,7 @@ pub enum RecreatedTopic {
     SameOffsets,
 }
 
-/// A topic that is not the one it was.
+/// A topic that was deleted and created again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Remade {
     topic: String,
@@ -121,18 +122,18 @@ impl TopicIds {
         }
     }
 
-    /// The id of a topic; none where the brokers do not tell.
+    /// Returns the id of a topic; none if the brokers do not report it.
     pub(super) fn of(&self, topic: &str) -> Option<String> {
         self.known().ids.get(topic).cloned()
     }
 
-    /// A topic that was made anew since it was first heard of.
+    /// Returns a topic that was created again since its id was first logged.
     pub(super) fn remade(&self) -> Option<Remade> {
         self.0.is_remade.load(Ordering::Acquire).then(|| self.known().remade.clone()).flatten()
     }
 }
 
-/// The topic and its new id in a line that tells one.
+/// Returns the topic and its new id, if the line contains one.
 fn told(line: &str) -> Option<(&str, &str)> {
     // Names of topics have no spaces.
     let (before, after) = line.split_once(" changed id from ")?;
@@ -143,7 +144,7 @@ fn told(line: &str) -> Option<(&str, &str)> {
     (!is_zero).then_some((topic, id))
 }
 
-/// Compares the topics of the checkpoint with those that are there, and does as `policy` says about those made anew.
+/// Compares the topics of the checkpoint with those that exist, and applies `policy` to those that were created again.
 pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopic) -> Result<(), ConnectorError> {
     let topics: BTreeSet<String> = noted.places.keys().map(|id| id.topic.clone()).collect();
     for topic in topics {
