@@ -110,7 +110,7 @@ impl TopicIds {
 
     /// Takes a line of librdkafka's log.
     pub(super) fn hear(&self, line: &str) {
-        let Some((topic, id)) = told(line) else { return };
+        let Some((topic, id)) = named_id(line) else { return };
         let mut known = self.known();
         match known.ids.get(topic) {
             None => drop(known.ids.insert(topic.to_owned(), id.to_owned())),
@@ -134,7 +134,7 @@ impl TopicIds {
 }
 
 /// Returns the topic and its new id, if the line contains one.
-fn told(line: &str) -> Option<(&str, &str)> {
+fn named_id(line: &str) -> Option<(&str, &str)> {
     // Names of topics have no spaces.
     let (before, after) = line.split_once(" changed id from ")?;
     let topic = before.rsplit_once("Topic ")?.1;
