@@ -1,5 +1,5 @@
-//! A sink 100 times slower than the source: the source waits, and memory stays flat. Alone in its file,
-//! because it looks at the memory of the whole process.
+//! Proves that with a sink 100 times slower than the source the source waits and memory stays flat. The test is alone
+//! in its file because it measures the memory of the whole process.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 

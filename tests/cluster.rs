@@ -1,4 +1,4 @@
-//! Several processes on one machine: the same answers as one, and what happens when one of them dies.
+//! Several processes on one machine: they give the same answers as one process. Also tests the death of one of them.
 
 use std::fs;
 use std::io::Write;

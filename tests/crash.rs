@@ -1,4 +1,4 @@
-//! SIGKILL at random moments: what is committed is there once, nothing is missing, nothing twice.
+//! SIGKILL at random moments: each committed result appears exactly once; none is missing and none appears twice.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;

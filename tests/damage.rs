@@ -1,4 +1,5 @@
-//! What is broken stops the job with an error that names it and says what to do. Nothing is overwritten.
+//! Damaged or missing files, full disks and refused starts: the job stops with an error that names the cause and says
+//! what to do. Nothing is overwritten.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The file source through its public API: formats, compressions, positions, what cannot be decoded.
+//! The file source through its public API: formats, compressions, positions, lines that cannot be decoded.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

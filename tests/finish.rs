@@ -1,4 +1,4 @@
-//! A job that dies between its last commit and the publishing of what that commit holds.
+//! A job that dies after its last commit and before the output of that commit is published.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Keyed operators against a plain loop over all events: whatever the number of workers, the memory
-//! limit, the order within the bound, and however often the job breaks down and goes on.
+//! Keyed operators give the same results as a plain loop over all events, whatever the number of workers, the memory
+//! limit and the order within the bound, and however often the job fails and is restored.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

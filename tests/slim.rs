@@ -1,4 +1,4 @@
-//! What is there without any feature: files in, windows, checkpoints, files out.
+//! The parts that exist without any feature: file sources, windows, checkpoints, file sinks.
 //!
 //! `cargo test --release --workspace --no-default-features --test slim` runs it without RocksDB.
 

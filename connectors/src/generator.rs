@@ -1,4 +1,4 @@
-//! A rate-controlled generator: open loop, so what is late is counted and not hidden.
+//! A rate-controlled generator. It is an open loop: records that are taken late are counted as such, not hidden.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const PIECE: u64 = 64;
 
 type Make<T> = Box<dyn FnMut(u64) -> (EventTime, T)>;
 
-/// Makes record `i` of `0..count` by a pure function of `i`, so that a restore makes the same ones.
+/// A source that makes record `i` of `0..count` by a pure function of `i`, so that a restore makes the same records.
 ///
 /// * Time: at a rate, record `i` is due `i / rate` after the job began, and counts as arrived then, also
 ///   when the job is too slow to take it then. After a restore the next record is due at once.
@@ -29,7 +29,7 @@ pub struct Generator<T> {
 }
 
 impl<T: Data> Generator<T> {
-    /// Makes `count` records with `make`, as fast as they are taken.
+    /// Returns a generator that makes `count` records with `make`, as fast as they are taken.
     pub fn new(count: u64, make: impl Fn(u64) -> (EventTime, T) + Send + Sync + 'static) -> Self {
         let make = Arc::new(make);
         Self::per_worker(count, move || {
@@ -38,8 +38,9 @@ impl<T: Data> Generator<T> {
         })
     }
 
-    /// The same with a maker of each worker's own, which `start` makes: it may keep what makes the next record cheap, as
-    /// long as record `i` stays a function of `i`. A worker asks for ever higher ones, in runs.
+    /// Returns a generator as [`new`](Self::new) does, in which `start` creates a separate maker for each worker. The
+    /// maker may keep state that makes the next record cheap, as long as record `i` stays a function of `i`. A worker
+    /// asks for ever higher `i`, in runs.
     pub fn per_worker<M: FnMut(u64) -> (EventTime, T) + 'static>(
         count: u64,
         start: impl Fn() -> M + Send + Sync + 'static,
@@ -48,14 +49,15 @@ impl<T: Data> Generator<T> {
         Self { start, count, per_second: None, max_out_of_orderness: Duration::ZERO }
     }
 
-    /// Makes this many records per second, over all workers, more than 0. Default, and with `None`: as fast as they are taken.
+    /// Sets the rate in records per second, over all workers; it must be more than 0. Default, and with `None`: records
+    /// are made as fast as they are taken.
     #[must_use]
     pub fn rate(mut self, per_second: impl Into<Option<f64>>) -> Self {
         self.per_second = per_second.into();
         self
     }
 
-    /// Sets how far behind the latest event time a record may be without being late, in whole milliseconds. Default: not at all.
+    /// Sets how far a record may be behind the latest event time without being late, in whole milliseconds. Default: 0.
     #[must_use]
     pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
         self.max_out_of_orderness = bound;
@@ -63,7 +65,7 @@ impl<T: Data> Generator<T> {
     }
 }
 
-/// What is stored of one worker's share.
+/// The part of a worker's share that a checkpoint stores.
 #[derive(Serialize, Deserialize)]
 struct Share {
     done: SplitsPosition,
@@ -96,7 +98,7 @@ impl<T: Data> Source for Generator<T> {
     }
 }
 
-/// One worker's share of a generator.
+/// The reader of one worker's share of a generator.
 pub struct GeneratorReader<T> {
     generator: Generator<T>,
     make: Make<T>,
@@ -106,7 +108,7 @@ pub struct GeneratorReader<T> {
 }
 
 impl<T: Data> GeneratorReader<T> {
-    /// When record `index` is due; right now without a rate.
+    /// Returns when record `index` is due; without a rate this is now.
     fn due(&self, index: u64, batch: &Batch<T>) -> Arrival {
         self.generator.per_second.map_or(batch.now(), |rate| {
             let micros = index.saturating_sub(self.first) as f64 * 1e6 / rate;

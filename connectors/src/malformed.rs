@@ -1,48 +1,50 @@
-//! How much of what is read may be malformed before the job stops: one policy for all sources.
+//! The limit of malformed records beyond which the job stops: one policy for all sources.
 //!
-//! A total alone would stop a job that has run for a year at its thousand and first bad record. So by default it is the share
-//! that counts: input that is mostly of another format stops the job soon, a trickle never does. Each worker counts for
-//! itself, and anew after a restart.
+//! A total alone would stop a job that has run for a year at its thousand and first bad record. So by default the share
+//! of malformed records is limited: input that is mostly of another format stops the job soon, and an occasional bad
+//! record never does. Each worker counts its own records, and starts from 0 after a restart.
 
 use std::collections::VecDeque;
 
 use tidemill_engine::source::Batch;
 use tidemill_engine::{ConnectorError, DeadLetter, ErrorKind};
 
-/// When malformed records stop a job, per worker. All limits that are set hold.
+/// The number or share of malformed records beyond which a job stops, per worker. Exceeding any limit that is set stops
+/// the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxMalformed {
     total: Option<u64>,
-    /// How many, of how many that were read last.
+    /// Maximum number of malformed records, and the number of last read records among which they are counted.
     recent: Option<(u64, u64)>,
 }
 
 impl MaxMalformed {
-    /// Never: each is a dead letter, however many.
+    /// Returns a policy that never stops the job: each malformed record becomes a dead letter, however many there are.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self { total: None, recent: None }
     }
 
-    /// At the first beyond `most` since the start.
+    /// Returns a policy that stops the job at the first malformed record beyond `most` since the start.
     #[must_use]
     pub const fn total(most: u64) -> Self {
         Self::unlimited().and_total(most)
     }
 
-    /// At the first beyond `most` among the last `of` that were read.
+    /// Returns a policy that stops the job at the first malformed record beyond `most` among the last `of` that were
+    /// read.
     #[must_use]
     pub const fn recent(most: u64, of: u64) -> Self {
         Self::unlimited().and_recent(most, of)
     }
 
-    /// Also at the first beyond `most` since the start.
+    /// Adds a limit: the job also stops at the first malformed record beyond `most` since the start.
     #[must_use]
     pub const fn and_total(self, most: u64) -> Self {
         Self { total: Some(most), ..self }
     }
 
-    /// Also at the first beyond `most` among the last `of` that were read.
+    /// Adds a limit: the job also stops at the first malformed record beyond `most` among the last `of` that were read.
     #[must_use]
     pub const fn and_recent(self, most: u64, of: u64) -> Self {
         Self { recent: Some((most, of)), ..self }
@@ -50,13 +52,13 @@ impl MaxMalformed {
 }
 
 impl Default for MaxMalformed {
-    /// More than 1,000 of the last 10,000.
+    /// Returns the policy that stops the job at more than 1,000 malformed records among the last 10,000.
     fn default() -> Self {
         Self::recent(1000, 10_000)
     }
 }
 
-/// What one worker has tolerated so far.
+/// The malformed records that one worker has tolerated so far.
 pub(crate) struct Tolerated {
     /// The source, as dead letters name it.
     source: String,
@@ -74,15 +76,15 @@ impl Tolerated {
         Self { source: source.into(), limit, what, read: 0, malformed: 0, recent: VecDeque::new() }
     }
 
-    /// So many were read that are not malformed.
+    /// Counts `good` records that are not malformed.
     pub(crate) fn read(&mut self, good: u64) {
         self.read += good;
     }
 
-    /// One more is malformed: the one at `origin`. It becomes a dead letter.
+    /// Counts the malformed record at `origin` and makes it a dead letter.
     ///
     /// # Errors
-    /// When it is one too many.
+    /// When a limit is exceeded.
     pub(crate) fn refuse<T>(
         &mut self,
         batch: &mut Batch<T>,

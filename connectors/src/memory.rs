@@ -8,15 +8,15 @@ use tidemill_engine::{ConnectorError, Data, Epoch, EventTime, Record};
 
 use crate::generator::Generator;
 
-/// The records of a vector, in its order, divided among the workers. A record that is behind one before it is late, unless
-/// the source is told how far that may be ([`Generator::max_out_of_orderness`]).
+/// Returns a source of the records of a vector, in its order, divided among the workers. A record whose event time is
+/// before that of an earlier one is late, unless [`Generator::max_out_of_orderness`] allows the difference.
 #[must_use]
 pub fn vec_source<T: Data + Sync>(records: Vec<(EventTime, T)>) -> Generator<T> {
     let records = Arc::new(records);
     Generator::new(records.len() as u64, move |index| records[index as usize].clone())
 }
 
-/// Gathers committed records, of all workers. Cheap to clone.
+/// A sink that collects the committed records of all workers in memory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CollectSink<T> {
     committed: Arc<Mutex<Vec<Record<T>>>>,
@@ -29,13 +29,13 @@ impl<T> Default for CollectSink<T> {
 }
 
 impl<T: Data> CollectSink<T> {
-    /// What was committed so far.
+    /// Returns the records that were committed so far.
     #[must_use]
     pub fn records(&self) -> Vec<Record<T>> {
         lock(&self.committed).clone()
     }
 
-    /// What was committed so far, without times.
+    /// Returns the data of the records that were committed so far, without times.
     #[must_use]
     pub fn data(&self) -> Vec<T> {
         self.records().into_iter().map(|record| record.data).collect()
@@ -50,13 +50,14 @@ impl<T: Data> Sink for CollectSink<T> {
         Ok(CollectWriter { staged: Vec::new(), committed: Arc::clone(&self.committed) })
     }
 
-    /// Memory outlives no process: what was committed and not published before a crash is gone.
+    /// Does nothing: memory does not survive its process, so records committed and not published before a crash are
+    /// lost.
     fn recover(&self, _context: &SinkContext, _tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
         Ok(())
     }
 }
 
-/// One worker's side of a [`CollectSink`].
+/// The writer of one worker of a [`CollectSink`].
 pub struct CollectWriter<T> {
     staged: Vec<Record<T>>,
     committed: Arc<Mutex<Vec<Record<T>>>>,
@@ -83,7 +84,7 @@ impl<T: Data> SinkWriter for CollectWriter<T> {
     }
 }
 
-/// Takes records and forgets them: what a pipeline costs without its output.
+/// A sink that discards its records, to measure what a pipeline costs without output.
 #[derive(Clone, Copy, Debug)]
 pub struct NullSink<T>(std::marker::PhantomData<fn(T)>);
 

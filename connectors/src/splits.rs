@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Of the pieces `k ≡ residue (mod modulus)`, those below `end` are done.
+/// A share of a past run: of the pieces `k ≡ residue (mod modulus)`, those below `end` are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Share {
     modulus: u64,
@@ -19,7 +19,7 @@ impl Share {
     }
 }
 
-/// What is done, as one worker knows it. Part of positions.
+/// The pieces that are done, as far as one worker knows. It is part of positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitsPosition {
     /// Everything below is done.
@@ -27,7 +27,7 @@ pub struct SplitsPosition {
     shares: Vec<Share>,
 }
 
-/// One worker's splits: which piece it does next.
+/// The splits of one worker, with the piece that it does next.
 #[derive(Clone, Debug)]
 pub struct Splits {
     before: SplitsPosition,
@@ -35,8 +35,8 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// The splits of `worker` of `workers`, out of the rest that `done` (the positions of all workers of the last run)
-    /// leaves.
+    /// Returns the splits of `worker` of `workers`: its part of the pieces that are not in `done`, which are the
+    /// positions of all workers of the last run.
     #[must_use]
     pub fn new<'a>(worker: usize, workers: usize, done: impl IntoIterator<Item = &'a SplitsPosition>) -> Self {
         let mut before = SplitsPosition::default();
@@ -56,13 +56,13 @@ impl Splits {
         splits
     }
 
-    /// The piece this worker does next.
+    /// Returns the piece that this worker does next.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.own.end
     }
 
-    /// That piece is done.
+    /// Marks the current piece as done and moves to the next one.
     pub fn advance(&mut self) {
         self.own.end = self.first_undone(self.own.end + 1);
     }
@@ -78,7 +78,7 @@ impl Splits {
         piece
     }
 
-    /// What is done, as far as this worker knows.
+    /// Returns the pieces that are done, as far as this worker knows.
     #[must_use]
     pub fn position(&self) -> SplitsPosition {
         let mut position = self.before.clone();

@@ -1,4 +1,4 @@
-//! What a record allocates on its way through the operator once its buffers are there: nothing.
+//! A record allocates nothing on its way through the operator once the buffers of the operator exist.
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 use tidemill::prelude::*;

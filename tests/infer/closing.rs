@@ -1,4 +1,4 @@
-//! When batches close that never fill, on a worker that is never idle.
+//! The time when batches close that never fill, on a worker that is never idle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

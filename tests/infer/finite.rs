@@ -1,4 +1,5 @@
-//! Scores that are no numbers: each costs its own record, which goes down the ladder, and none of its batch.
+//! Scores that are not finite numbers: each affects only its own record, which goes down the ladder, and no other
+//! record of its batch.
 
 use proptest::prelude::*;
 use tidemill::prelude::*;

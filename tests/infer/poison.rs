@@ -1,4 +1,4 @@
-//! Whatever records poison whatever batches: exactly those end as dead letters, each other one is scored once.
+//! Whichever records poison whichever batches, exactly those become dead letters, and each other record is scored once.
 
 use proptest::prelude::*;
 use tidemill::prelude::*;

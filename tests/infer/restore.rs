@@ -1,4 +1,4 @@
-//! A job that dies with batches in flight loses none and scores none twice, as seen in its output.
+//! A job that dies with batches in flight loses no record and scores none twice, as its output shows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

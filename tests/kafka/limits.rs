@@ -1,4 +1,5 @@
-//! What cannot work is refused at the start, with its numbers; what cannot be used is a dead letter.
+//! Settings that cannot work are refused at the start, with their numbers; messages that cannot be used become dead
+//! letters.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! A topic that is deleted and made anew with more records, while the job is stopped and while it runs: an offset of the
-//! old one is never taken for one of the new one.
+//! A topic that is deleted and created again with more records, while the job is stopped and while it runs: an offset
+//! of the old topic is never taken for one of the new topic.
 //!
 //! Two mock clusters stand for the old topic and the new one where the job is stopped: same name, another id.
 

@@ -1,5 +1,5 @@
-//! Tombstones: deletions for a table, counted dead letters for whoever has no use for them, and never the end of a job. On the
-//! mock cluster.
+//! Tombstones on the mock cluster: they are deletions for a table, counted dead letters for decoders that make no
+//! record of them, and they never stop a job.
 
 use std::collections::BTreeMap;
 

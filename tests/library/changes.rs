@@ -1,5 +1,5 @@
-//! Programs whose types differ from those of the one that wrote the checkpoint: what is allowed goes on, what is not stops with a message that
-//! says both sides and what to do.
+//! Programs whose types differ from those of the program that wrote the checkpoint. An allowed change continues; any
+//! other stops the job with a message that shows both sides and says what to do.
 
 use std::fs;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! Sources and sinks that need no server, in simulated worlds: each record once, whatever crashes when.
+//! Sources and sinks that need no server, in simulated worlds: each record appears once, whatever crashes when.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Joins, against all pairs.
+//! Joins, compared with a computation over all pairs of records.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Each error says what its user does about it, however it came to stop the job.
+//! Each error that stops a job says what the user should do about it, whichever way it stopped the job.
 
 use tidemill::error::{ConnectorError, ErrorKind};
 use tidemill::infer::ModelError;

@@ -1,4 +1,4 @@
-//! What comes late, and what waits for the wall clock.
+//! Late records, and records that wait for the wall clock.
 
 use tidemill::prelude::*;
 use tidemill::testing::{LogicTest, ProgramTest};

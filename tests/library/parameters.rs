@@ -1,5 +1,5 @@
-//! A program that has other parameters over old state: each parameter of each operator of the library. It is refused with both
-//! sides, before the first record, or its answers are right.
+//! A program with changed parameters and old state, for each parameter of each operator of the library. Either it is
+//! refused before the first record, with both values in the message, or its answers are right.
 
 use std::fmt::Debug;
 

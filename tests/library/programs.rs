@@ -1,4 +1,5 @@
-//! Whole programs of any number of workers, that crash and go on with another: most in a simulated world, some on real threads.
+//! Whole programs with any number of workers that crash and continue with another number. Most run in a simulated
+//! world, some on real threads.
 
 use std::collections::{BTreeMap, BTreeSet};
 

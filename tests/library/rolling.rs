@@ -1,4 +1,4 @@
-//! Rolling aggregates, against what is counted anew at each event.
+//! Rolling aggregates, compared with values that are computed again at each event.
 
 use std::collections::{BTreeMap, BTreeSet};
 

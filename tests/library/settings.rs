@@ -1,4 +1,4 @@
-//! What operators are set with: lengths of time that cannot be are refused by name when the program is built, and settings are data.
+//! Settings of operators: impossible durations are refused by name when the program is built, and settings are data.
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What does not fit is refused before the first event; what a server refuses costs the records at fault.
+//! A model that does not fit is refused before the first event; a request that a server refuses costs only the records
+//! at fault.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A file as Parquet's reader wants it: chunks, from wherever.
+//! A file as Parquet's reader needs it: chunks from any offset.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What a file holds, in pieces that are divided among the workers.
+//! The content of a file, in pieces that are divided among the workers.
 
 use std::path::Path;
 

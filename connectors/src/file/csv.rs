@@ -1,4 +1,4 @@
-//! CSV: what a header says of the columns, and how lines become records.
+//! CSV: the columns that a header names, and the decoding of lines into records.
 
 use std::ops::Range;
 

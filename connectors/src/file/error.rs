@@ -1,21 +1,21 @@
-//! How reading a file fails, and who can mend it.
+//! The errors of reading a file, with the kind that says what the user can do.
 
 use std::io;
 use std::path::Path;
 
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-/// The system does not give it: another time it may.
+/// Returns the error of a file that the system cannot read now; a later try may succeed.
 pub(crate) fn cannot_read(path: &Path, cause: io::Error) -> ConnectorError {
     ConnectorError::caused(ErrorKind::Unavailable, format!("cannot read \"{}\"", path.display()), cause)
 }
 
-/// The program names the wrong file, or asks of it what cannot be.
+/// Returns the error of a program that names the wrong file or asks for something impossible.
 pub(crate) fn invalid(path: &Path, what: &str) -> ConnectorError {
     ConnectorError::new(ErrorKind::Invalid, format!("\"{}\": {what}", path.display()))
 }
 
-/// What is in it is not what it should be.
+/// Returns the error of a file whose content is not what it should be.
 pub(crate) fn unreadable(
     path: &Path,
     what: &str,

@@ -1,4 +1,4 @@
-//! What lies beside a file: the regular files of its folder.
+//! The regular files in the folder of a file.
 
 use std::fs::{self, Metadata};
 use std::io;

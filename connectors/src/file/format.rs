@@ -10,33 +10,34 @@ use super::csv::{CsvParser, Piece};
 use super::error::invalid;
 use super::quotes::first_line;
 
-/// What is in a file.
+/// The format of a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
     /// Comma-separated values with a header line. Quoted fields may contain commas, quotes and, where the file is not
     /// followed, newlines, in records of up to 64 KiB. Fields are trimmed where they are not quoted.
     Csv,
-    /// One JSON object a line.
+    /// JSON lines: one JSON object per line.
     JsonLines,
     /// Apache Parquet.
     Parquet,
 }
 
-/// How a file is compressed.
+/// The compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
-    /// gzip, also several members one after the other.
+    /// gzip. A file may consist of several members, one after the other.
     Gzip,
     /// Zstandard.
     Zstd,
 }
 
-/// What the extensions of a path say: `.csv`, `.jsonl`, `.ndjson`, `.json`, `.parquet`, each perhaps
-/// with `.gz` or `.zst` (Parquet compresses inside). `None` for another extension.
+/// Returns the format and compression that the extensions of a path name: `.csv`, `.jsonl`, `.ndjson`, `.json`,
+/// `.parquet`, optionally followed by `.gz` or `.zst` (Parquet compresses inside). Returns `None` for another
+/// extension.
 #[must_use]
 pub fn by_extension(path: &Path) -> Option<(Format, Compression)> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
@@ -71,7 +72,7 @@ pub(crate) enum LineParser {
 }
 
 impl LineParser {
-    /// Hands out each record of `piece`, or the bytes that are none and the reason.
+    /// Passes on each record of `piece`, or the bytes that are not a record and the reason.
     pub(crate) fn parse<T: DeserializeOwned>(
         &mut self,
         piece: &Piece<'_>,
@@ -91,7 +92,7 @@ impl LineParser {
     }
 }
 
-/// What the first bytes of a file say, against its name: no line of it could be read.
+/// Returns what the first bytes of a file show it to be, if that contradicts its name and no line could be read.
 pub(crate) fn not_text(first: &[u8]) -> Option<&'static str> {
     let is = |magic: &[u8]| first.starts_with(magic);
     Some(match () {
@@ -104,7 +105,7 @@ pub(crate) fn not_text(first: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// UTF-8's byte order mark: no part of the first line.
+/// The byte order mark of UTF-8, which is not part of the first line.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One file that is followed as it grows, whatever it is called by now.
+//! One file that is followed as it grows, whatever its current name is.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! What tells one file from another by what is in it, beside what the file system says ([`super::stamp`]).
+//! The identity of a file by its content, in addition to what the file system reports ([`super::stamp`]).
 
 use std::io;
 
@@ -53,7 +53,7 @@ impl Identity {
         Ok(true)
     }
 
-    /// Whether anything in a file tells that it is this one: not if nothing of it was read.
+    /// Whether the content can show that a file is this one: not if nothing of it was read.
     pub(crate) fn has_samples(&self) -> bool {
         !self.samples.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What reading a piece of a file comes to.
+//! The result of reading a piece of a file.
 
 /// What reading a piece came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What is stored of a worker's share of a file source: where each file stands, and which file it is.
+//! The stored position of a worker's share of a file source: the place reached in each file, and the file's identity.
 
 use std::path::{Path, PathBuf};
 

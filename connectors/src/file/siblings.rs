@@ -39,7 +39,7 @@ impl Newest {
         }
     }
 
-    /// What is before the files that came after it, whoever still writes to it.
+    /// Returns the age that orders a file before those made after it, even if a process still writes to it.
     fn made(self) -> Self {
         Self { born: self.born, modified: self.born.unwrap_or(self.modified) }
     }

@@ -1,4 +1,4 @@
-//! The file sink: parts that appear, whole, when their epoch commits.
+//! The file sink: it writes part files, each of which appears whole when its epoch commits.
 //!
 //! ```text
 //! epoch runs     .part-w000-{incarnation}-{n}.inprogress   hidden, being written: its epoch is known when it closes
@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use tidemill_engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use tidemill_engine::{ConnectorError, Data, Epoch, ErrorKind, Record};
 
-/// Writes each record as one line of JSON into parts of a folder, exactly once.
+/// A sink that writes each record as one line of JSON into part files of a folder, exactly once.
 ///
-/// * Guarantee: exactly once. Lines of an epoch appear together, when its checkpoint is committed.
-///   What is in a part never changes. `ls *.jsonl` never shows a part that may be taken back.
-/// * Without a checkpoint directory parts appear at the same pace, but a restart begins anew.
+/// * Guarantee: exactly once. The lines of an epoch appear together, when its checkpoint is committed.
+///   The content of a part never changes. `ls *.jsonl` never shows a part that may be withdrawn.
+/// * Without a checkpoint directory parts appear at the same pace, but a restart begins from the start.
 pub struct FileSink<T> {
     folder: PathBuf,
     record: PhantomData<fn(T)>,
@@ -33,13 +33,13 @@ const TOKEN_VERSION: u8 = 1;
 const WRITE_SIZE: usize = 256 * 1024;
 
 impl<T: Data> FileSink<T> {
-    /// Writes into `folder`, which is created if it is not there.
+    /// Returns a sink that writes JSON lines into `folder`, which is created if it does not exist.
     pub fn json_lines(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), record: PhantomData }
     }
 }
 
-/// A part that waits for its epoch's commit.
+/// A part that is staged until its epoch is committed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Part {
     version: u8,
@@ -151,7 +151,7 @@ fn epoch_of(name: &str) -> Option<u64> {
     name.strip_prefix("part-e")?.strip_suffix(EXTENSION)?.split_once("-w")?.0.parse().ok()
 }
 
-/// Parts of epochs that this job has not run yet are another run's: its lines would be there twice.
+/// Refuses parts of epochs that this job has not run yet: they are from another run, and lines would appear twice.
 fn refuse_later_parts(folder: &Path, restored: Epoch) -> Result<(), ConnectorError> {
     let Some(name) = names_in(folder)?.into_iter().find(|name| epoch_of(name).is_some_and(|epoch| epoch > restored.0))
     else {
@@ -171,7 +171,8 @@ fn refuse_later_parts(folder: &Path, restored: Epoch) -> Result<(), ConnectorErr
     ))
 }
 
-/// Removes what epochs that never committed left behind; everything named was published before.
+/// Removes the temporary files of epochs that never committed. The caller has already published every part that a
+/// token names.
 fn remove_unnamed(folder: &Path) -> Result<(), ConnectorError> {
     let unnamed =
         names_in(folder)?.into_iter().filter(|name| name.ends_with(IN_PROGRESS)).map(|name| folder.join(name));
@@ -181,7 +182,7 @@ fn remove_unnamed(folder: &Path) -> Result<(), ConnectorError> {
     })
 }
 
-/// One worker's parts.
+/// The writer of one worker of a [`FileSink`].
 pub struct FileWriter<T> {
     folder: PathBuf,
     worker: usize,

@@ -31,14 +31,16 @@ const LEFT_OPEN: usize = 256;
 type TimeOf<T> = Arc<dyn Fn(&T) -> EventTime + Send + Sync>;
 type Convert<L, T> = Arc<dyn Fn(L) -> T + Send + Sync>;
 
-/// Reads records of type `T`, each from a line (or a Parquet row) of type `L`.
+/// A source that reads records of type `T` from files, each from a line (or a Parquet row) of type `L`.
 ///
-/// * Time, order: per file, the watermark is the greatest event time seen minus
-///   [`max_out_of_orderness`](Self::max_out_of_orderness); of the source, the least over its files, but for followed ones that
-///   are idle ([`idle_after`](Self::idle_after)). A followed file is read in order, by one worker.
-/// * Guarantee: positions are exact; after a restore each line is read once, by any number of workers. A position says which
-///   file it is of: another one of the same name is refused, or, if it is followed, read after the one before.
-/// * A line that cannot be decoded is a dead letter with file, line (or row) number and reason.
+/// * Time, order: the watermark of a file is the greatest event time seen minus
+///   [`max_out_of_orderness`](Self::max_out_of_orderness). The watermark of the source is the least over its files,
+///   except followed files that are idle ([`idle_after`](Self::idle_after)). One worker reads a followed file, in
+///   order.
+/// * Guarantee: positions are exact. After a restore each line is read once, by any number of workers. A position
+///   identifies its file: another file of the same name is refused or, if files are followed, read after the former
+///   one.
+/// * A line that cannot be decoded becomes a dead letter with file, line (or row) number and reason.
 pub struct FileSource<T, L = T> {
     paths: Vec<PathBuf>,
     event_time: TimeOf<T>,
@@ -53,7 +55,8 @@ pub struct FileSource<T, L = T> {
 }
 
 impl<T: Data> FileSource<T> {
-    /// Reads `paths`; the extensions say how ([`by_extension`](super::by_extension)). `event_time` tells when a record happened.
+    /// Returns a source that reads `paths`, in the format that each extension names
+    /// ([`by_extension`](super::by_extension)). `event_time` returns the event time of a record.
     pub fn new<P: Into<PathBuf>>(
         paths: impl IntoIterator<Item = P>,
         event_time: impl Fn(&T) -> EventTime + Send + Sync + 'static,
@@ -63,10 +66,12 @@ impl<T: Data> FileSource<T> {
 }
 
 impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
-    /// More lines than this, of the last 10,000, that cannot be decoded stop the job, per worker.
+    /// Default limit of malformed lines: the job stops when a worker cannot decode more than this many of its last
+    /// 10,000 lines.
     pub const MAX_MALFORMED: u64 = 1000;
 
-    /// As [`new`](FileSource::new), with a conversion from the line's type to the record's.
+    /// Returns a source as [`new`](FileSource::new) does, with a conversion from the type of a line to the type of a
+    /// record.
     pub fn converted<P: Into<PathBuf>>(
         paths: impl IntoIterator<Item = P>,
         convert: impl Fn(L) -> T + Send + Sync + 'static,
@@ -86,47 +91,48 @@ impl<T: Data, L: DeserializeOwned + 'static> FileSource<T, L> {
         }
     }
 
-    /// Sets how far behind the latest event time a record may be without being late, in whole milliseconds. Default: not at all.
+    /// Sets how far a record may be behind the latest event time of its file without being late, in whole milliseconds.
+    /// Default: 0.
     #[must_use]
     pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
         self.max_out_of_orderness = bound;
         self
     }
 
-    /// Sets when malformed lines stop the job: a total, a share of what was read last, both, or never. Default:
-    /// [`MaxMalformed::default`].
+    /// Sets when malformed lines stop the job: at a total, at a share of the lines read last, at either of them, or
+    /// never. Default: [`MaxMalformed::default`].
     #[must_use]
     pub fn max_malformed(mut self, limit: MaxMalformed) -> Self {
         self.max_malformed = limit;
         self
     }
 
-    /// Sets how far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
-    /// job says (`JobSettings::max_ahead`).
+    /// Sets how far ahead of the clock an event time may be. A record beyond that becomes a dead letter and does not
+    /// advance the watermark. Default: the setting of the job (`JobSettings::max_ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
         self.max_ahead = Some(bound);
         self
     }
 
-    /// Goes on reading as the files grow, until the job is stopped. Uncompressed CSV and JSON lines
-    /// only. What is written last is read once its newline is there. When a file is rotated, the old one is read to its end, and
-    /// then the new one.
+    /// Makes the source follow its files: it continues to read as they grow, until the job is stopped. Only
+    /// uncompressed CSV and JSON lines can be followed. The last line is read once its newline is written. When a file
+    /// is rotated, the old one is read to its end, and then the new one.
     #[must_use]
     pub fn follow(mut self) -> Self {
         self.follow = true;
         self
     }
 
-    /// Sets how long a followed file must have given nothing, and have nothing more, before the watermark goes on without it.
-    /// A file that gives something more often than that is waited for. Default: 5 s.
+    /// Sets the time after which a followed file is idle: no line was read from it for this long, and it has no more.
+    /// The watermark does not wait for idle files; it waits for every file that has new lines more often. Default: 5 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
         self.idle_after = time;
         self
     }
 
-    /// Sets what to do when lines of a followed file may be lost that nobody has read. Default: the job stops.
+    /// Sets what happens when unread lines of a followed file may be lost. Default: the job stops.
     #[must_use]
     pub fn lost_file(mut self, then: LostFile) -> Self {
         self.lost_file = then;
@@ -189,7 +195,7 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
     }
 }
 
-/// What becomes of the lines that are read.
+/// How lines that were read become records, dead letters and watermarks.
 struct Lines<T, L> {
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
@@ -198,14 +204,14 @@ struct Lines<T, L> {
 }
 
 impl<T: Data, L: DeserializeOwned> Lines<T, L> {
-    /// Hands out a record, unless it is too far ahead. Returns its event time.
+    /// Emits a record, unless it is too far ahead. Returns its event time.
     fn push(&self, path: &Path, line: L, batch: &mut Batch<T>) -> Option<EventTime> {
         let record = (self.convert)(line);
         let event_time = (self.event_time)(&record);
         batch.admit(event_time, record, || path.display().to_string()).then_some(event_time)
     }
 
-    /// Hands out what could not be decoded.
+    /// Emits a line that could not be decoded as a dead letter.
     fn refuse(&mut self, path: &Path, line: Malformed, batch: &mut Batch<T>) -> Result<(), ConnectorError> {
         let Malformed { number, reason, content } = line;
         let origin = format!("{}:{number}", path.display());
@@ -217,7 +223,7 @@ impl<T: Data, L: DeserializeOwned> Lines<T, L> {
         latest.map_or(before, |latest| (latest - self.max_out_of_orderness).max(before))
     }
 
-    /// Finds out from when on a file has records, so that it need not be open before that.
+    /// Finds the event time from which a file has records, so that it need not be open before its turn.
     fn look_ahead(&self, file: &mut Bounded) -> Result<(), ConnectorError> {
         let first = file.first::<L>()?.into_iter().map(|line| (self.event_time)(&(self.convert)(line))).min();
         file.watermark = self.watermark(file.watermark, first);
@@ -262,7 +268,7 @@ enum Files {
     },
 }
 
-/// One worker's share of the files.
+/// The reader of one worker: it reads the worker's share of the files.
 pub struct FileReader<T, L> {
     lines: Lines<T, L>,
     files: Files,

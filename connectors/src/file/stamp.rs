@@ -1,4 +1,4 @@
-//! What tells one file from another by what the file system says: its number, when it was made and written to, its length.
+//! The identity of a file by what the file system reports: its number, when it was created and modified, its length.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-/// A file, whatever its name. Numbers of inodes are given again; when it was made tells those apart, where that is known.
+/// A file, whatever its name. Inode numbers are reused; the creation time distinguishes such files, where it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileId {
     device: u64,

@@ -7,7 +7,8 @@ use super::frame::framed;
 use super::payload::payload;
 use super::registry::SchemaRegistry;
 
-/// Payloads of Avro in Confluent's wire format: a zero, the id of the writer's schema in `registry`, the record.
+/// Returns a decoder of Avro payloads in Confluent's wire format: a zero, the id of the writer's schema in `registry`,
+/// the record.
 pub fn avro<T: DeserializeOwned + 'static>(registry: SchemaRegistry) -> impl Decode<T> {
     move |message: Incoming<'_>| decode_avro(&registry, payload(message)?)
 }

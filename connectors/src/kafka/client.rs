@@ -1,4 +1,4 @@
-//! What every client of librdkafka here has in common: the connection, the log, the errors.
+//! The common parts of all librdkafka clients: the connection, the log, the errors.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,29 +15,32 @@ use super::identity::TopicIds;
 /// How long one question to the brokers may take while a source or a sink opens.
 pub(super) const ASK: Duration = Duration::from_secs(30);
 
-/// A cluster, and how to talk to it.
+/// A Kafka cluster and the properties of the connection to it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// `host:port`, separated by commas.
+    /// The brokers as `host:port`, separated by commas.
     pub brokers: String,
-    /// librdkafka's properties, passed through: TLS, SASL, and anything else it knows.
+    /// Properties that are passed to librdkafka: TLS, SASL, and anything else it knows.
     pub properties: Vec<(String, String)>,
 }
 
 impl Connection {
-    /// Talks to `brokers` (`host:port`, separated by commas), without TLS.
+    /// Returns a connection to `brokers` (`host:port`, separated by commas), without TLS.
     pub fn new(brokers: impl Into<String>) -> Self {
         Self { brokers: brokers.into(), properties: Vec::new() }
     }
 
-    /// Sets a property of librdkafka's: `security.protocol`, `sasl.username`, `ssl.ca.location`, …
+    /// Sets a property of librdkafka: `security.protocol`, `sasl.username`, `ssl.ca.location`, …
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.push((name.into(), value.into()));
         self
     }
 
-    /// `fixed` are the properties that guarantees rest on. Whoever sets another value is told so.
+    /// Returns librdkafka's configuration. `fixed` are the properties on which guarantees depend.
+    ///
+    /// # Errors
+    /// When the program sets another value for a `fixed` property.
     pub(super) fn config(
         &self,
         defaults: &[(&str, &str)],

@@ -1,7 +1,7 @@
 //! Dead letters as messages.
 //!
-//! Known limit: the payload is what the dead letter holds, which is cut at 4 KiB and made UTF-8; the original is
-//! where the headers say.
+//! Known limit: the payload is the content of the dead letter, which is cut at 4 KiB and converted to UTF-8. The
+//! headers say where the original message is.
 
 use tidemill_engine::DeadLetter;
 

@@ -1,9 +1,9 @@
-//! What a decoder sees of a message, and what it may make of it.
+//! The interface of decoders: the message that a decoder sees, and the results it may return.
 
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use tidemill_engine::{ConnectorError, EventTime};
 
-/// A message as a decoder sees it.
+/// A Kafka message as a decoder sees it.
 #[derive(Clone, Copy)]
 pub struct Incoming<'a> {
     message: &'a BorrowedMessage<'a>,
@@ -14,43 +14,44 @@ impl<'a> Incoming<'a> {
         Self { message }
     }
 
-    /// The topic it was read from.
+    /// Returns the topic from which the message was read.
     #[must_use]
     pub fn topic(&self) -> &'a str {
         self.message.topic()
     }
 
-    /// The partition it was read from.
+    /// Returns the partition from which the message was read.
     #[must_use]
     pub fn partition(&self) -> i32 {
         self.message.partition()
     }
 
-    /// Its offset there.
+    /// Returns the offset of the message in its partition.
     #[must_use]
     pub fn offset(&self) -> i64 {
         self.message.offset()
     }
 
-    /// Returns when the producer made it, or the broker took it, as the topic is set.
+    /// Returns the time when the producer created the message or when the broker appended it, as the topic is
+    /// configured.
     #[must_use]
     pub fn timestamp(&self) -> Option<EventTime> {
         self.message.timestamp().to_millis().map(EventTime)
     }
 
-    /// Its key.
+    /// Returns the key of the message.
     #[must_use]
     pub fn key(&self) -> Option<&'a [u8]> {
         self.message.key()
     }
 
-    /// Its payload; none in a tombstone.
+    /// Returns the payload of the message; a tombstone has none.
     #[must_use]
     pub fn payload(&self) -> Option<&'a [u8]> {
         self.message.payload()
     }
 
-    /// The value of its first header of that name.
+    /// Returns the value of the first header of that name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         let headers = self.message.headers()?;
@@ -58,31 +59,32 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// Why a message is no record.
+/// The reason why a message does not become a record.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotDecoded {
-    /// It never will be: it becomes a dead letter with this reason.
+    /// The message can never be decoded: it becomes a dead letter with this reason.
     Poison(String),
-    /// It says that its key was deleted, and the decoder makes nothing of that: a dead letter that is no fault.
+    /// The message says that its key was deleted, and the decoder makes no record of that. It becomes a dead letter
+    /// that does not count as malformed.
     Tombstone,
-    /// What is needed to decode it (a schema registry) is not to be had: the job stops and can be restored.
+    /// A service that decoding needs (a schema registry) is not available: the job stops and can be restored.
     Stop(ConnectorError),
 }
 
 impl NotDecoded {
-    /// The message is at fault.
+    /// Returns [`NotDecoded::Poison`] with this reason.
     pub fn poison(reason: impl std::fmt::Display) -> Self {
         Self::Poison(reason.to_string())
     }
 }
 
-/// Turns messages into records. Shared by all workers of a process; closures are decoders.
+/// A decoder, which turns messages into records. All workers of a process share it; closures are decoders.
 pub trait Decode<T>: Send + Sync + 'static {
     /// Decodes one message. It may call a registry the first time it meets a schema, and must not block otherwise.
     ///
     /// # Errors
-    /// When the message is no `T`.
+    /// When the message is not a `T`.
     fn decode(&self, message: Incoming<'_>) -> Result<T, NotDecoded>;
 }
 

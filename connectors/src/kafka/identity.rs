@@ -22,29 +22,31 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::position::Noted;
 
-/// Has a client log what tells ids. For clients that are polled alone: the log of others would pile up in their queues.
+/// Makes a client log the lines that contain ids. Only for clients that are polled: the log of others would pile up in
+/// their queues.
 pub(super) fn listen(config: &mut ClientConfig) {
     let debug = config.get("debug").map_or_else(|| "metadata".to_owned(), |asked| format!("{asked},metadata"));
     config.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
 }
 
-/// What a restore does with a topic that was deleted and made anew since its checkpoint: the offsets that the checkpoint
-/// noted are those of the old one.
+/// The policy of a restore for a topic that was deleted and created again since the checkpoint. The offsets in the
+/// checkpoint are those of the old topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RecreatedTopic {
-    /// Stop, and say so.
+    /// Stop with an error.
     #[default]
     Refuse,
-    /// Read the new one from its first record. What the checkpoint had not read of the old one is lost; records before the
-    /// watermark of the checkpoint are late.
+    /// Read the new topic from its first record. Records of the old topic that were not read before the checkpoint are
+    /// lost; records before the watermark of the checkpoint are late.
     FromFirst,
-    /// Go on at the same offsets: the topic is a copy (moved to another cluster, restored from a backup) that kept them.
+    /// Continue at the same offsets: the topic is a copy that kept them (moved to another cluster, restored from a
+    /// backup).
     SameOffsets,
 }
 
-/// A topic that is not the one it was.
+/// A topic that was deleted and created again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Remade {
     topic: String,
@@ -108,7 +110,7 @@ impl TopicIds {
 
     /// Takes a line of librdkafka's log.
     pub(super) fn hear(&self, line: &str) {
-        let Some((topic, id)) = told(line) else { return };
+        let Some((topic, id)) = named_id(line) else { return };
         let mut known = self.known();
         match known.ids.get(topic) {
             None => drop(known.ids.insert(topic.to_owned(), id.to_owned())),
@@ -120,19 +122,19 @@ impl TopicIds {
         }
     }
 
-    /// The id of a topic; none where the brokers do not tell.
+    /// Returns the id of a topic; none if the brokers do not report it.
     pub(super) fn of(&self, topic: &str) -> Option<String> {
         self.known().ids.get(topic).cloned()
     }
 
-    /// A topic that was made anew since it was first heard of.
+    /// Returns a topic that was created again since its id was first logged.
     pub(super) fn remade(&self) -> Option<Remade> {
         self.0.is_remade.load(Ordering::Acquire).then(|| self.known().remade.clone()).flatten()
     }
 }
 
-/// The topic and its new id in a line that tells one.
-fn told(line: &str) -> Option<(&str, &str)> {
+/// Returns the topic and its new id, if the line contains one.
+fn named_id(line: &str) -> Option<(&str, &str)> {
     // Names of topics have no spaces.
     let (before, after) = line.split_once(" changed id from ")?;
     let topic = before.rsplit_once("Topic ")?.1;
@@ -142,7 +144,7 @@ fn told(line: &str) -> Option<(&str, &str)> {
     (!is_zero).then_some((topic, id))
 }
 
-/// Compares the topics of the checkpoint with those that are there, and does as `policy` says about those made anew.
+/// Compares the topics of the checkpoint with those that exist, and applies `policy` to those that were created again.
 pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopic) -> Result<(), ConnectorError> {
     let topics: BTreeSet<String> = noted.places.keys().map(|id| id.topic.clone()).collect();
     for topic in topics {

@@ -1,4 +1,4 @@
-//! What cannot work is refused before the first record, with both numbers.
+//! Checks of limits. Settings that cannot work are refused before the first record, with both numbers in the message.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const OVERHEAD: usize = 100;
 /// librdkafka counts milliseconds in an i32, and takes 0 for no limit.
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(i32::MAX as u64);
 
-/// What the settings alone tell.
+/// Checks everything that the settings alone decide.
 pub(super) fn check_settings(settings: &SinkSettings, interval: Option<Duration>) -> Result<(), ConnectorError> {
     if !PATIENCE.contains(&settings.patience) {
         let SinkSettings { topic, patience, .. } = settings;
@@ -49,7 +49,7 @@ pub(super) fn check_settings(settings: &SinkSettings, interval: Option<Duration>
     Ok(())
 }
 
-/// What the cluster says: the topic is there, and takes transactions as long as these.
+/// Checks with the cluster that the topic exists and that transactions may last as long as the settings ask.
 pub(super) fn check_cluster(settings: &SinkSettings) -> Result<(), ConnectorError> {
     let config = settings.connection.config(&[], &[("allow.auto.create.topics", "false")])?;
     let client: BaseConsumer<ClientLog> =
@@ -78,7 +78,7 @@ pub(super) fn check_cluster(settings: &SinkSettings) -> Result<(), ConnectorErro
     }
 }
 
-/// The largest message the topic and the client take.
+/// Returns the size of the largest message that both the topic and the client accept.
 pub(super) fn largest_message(settings: &SinkSettings) -> Result<usize, ConnectorError> {
     let own = settings.connection.properties.iter().find(|(name, _)| name == "message.max.bytes");
     let client = own.and_then(|(_, value)| value.parse().ok()).unwrap_or(CLIENT_LIMIT);

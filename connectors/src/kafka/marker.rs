@@ -14,12 +14,12 @@ use super::client::{ASK, ClientLog, Connection, failed};
 
 impl ConsumerContext for ClientLog {}
 
-/// What stands in the marker.
+/// The content of the marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Marked {
-    /// Everything up to here is published.
+    /// The epoch up to which everything is published.
     pub(super) epoch: Epoch,
-    /// By which start of the job.
+    /// The start of the job that published it.
     pub(super) incarnation: Option<u64>,
 }
 
@@ -55,7 +55,7 @@ impl Marker {
         &self.group
     }
 
-    /// What was committed last; nothing if there never was anything.
+    /// Returns the marker that was committed last; none if there never was one.
     pub(super) fn read(&self) -> Result<Option<Marked>, KafkaError> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, 0);
@@ -98,13 +98,14 @@ fn incarnation_in(metadata: &str) -> Option<u64> {
 pub(super) enum Recovery {
     /// Publish the staged epochs after this one.
     PublishAfter(Epoch),
-    /// The topic has output of epochs that this run has not come to.
+    /// The topic has output of epochs that this run has not reached.
     Ahead(Epoch),
-    /// There is staged output, so there was a marker, and it is gone: nobody can tell what was published.
+    /// There is staged output, so there was a marker, and it is gone: it is unknown what was published.
     Lost,
 }
 
-/// `staged`: whether the checkpoint holds output of this worker; `restored`: the epoch this run goes on from.
+/// `staged` is whether the checkpoint contains output of this worker; `restored` is the epoch from which this run
+/// continues.
 pub(super) fn plan(marked: Option<&Marked>, staged: bool, restored: Epoch) -> Recovery {
     match marked {
         None if staged => Recovery::Lost,

@@ -1,4 +1,5 @@
-//! Kafka: topics in, each partition with its own watermark; topics out, exactly once through any crash.
+//! The Kafka source and sink. The source reads topics and keeps a watermark per partition; the sink writes to a topic,
+//! exactly once through any crash if asked to.
 //!
 //! ```text
 //! source ─ topics (which, discovery) ─ start (from where) ─ partition (watermark, idle, order) ─ payload, avro (registry), protobuf
@@ -7,7 +8,7 @@
 //!          recovery (at start) ─ token (what a checkpoint stages) ─ outgoing (encoding)
 //! leaves: settings, decode, client, identity (which topic a name stands for), url, limits
 //! ```
-//! What each mode guarantees, and what it cannot, is in `docs/kafka.md`.
+//! `docs/kafka.md` describes what each mode guarantees and what it cannot guarantee.
 
 #[cfg(feature = "avro")]
 mod avro;

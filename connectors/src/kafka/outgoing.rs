@@ -19,13 +19,13 @@ use super::deliveries::{Outbound, Undelivered};
 /// A message to be produced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
-    /// Decides on the partition; messages of the same key stay in order.
+    /// The key, which determines the partition; messages of the same key stay in order.
     pub key: Option<Vec<u8>>,
-    /// What it says; none is a tombstone.
+    /// The content; a message without it is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// When it happened; the time of producing by default.
+    /// The timestamp of the message. Default: the time when it is produced.
     pub timestamp: Option<EventTime>,
-    /// Names and values.
+    /// The names and values of the headers.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 

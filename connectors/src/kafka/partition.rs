@@ -1,11 +1,11 @@
-//! What is known of one partition while it is read: its watermark, whether it is idle, whether it is done.
-//! And of several: which one is read next. No I/O.
+//! The progress of one partition while it is read: its watermark, whether it is idle, whether it is done. Also decides
+//! which of several partitions is read next. No I/O.
 //!
 //! ```text
 //! busy ── broker: nothing after what was read, for `idle_after` ──▶ idle     (the watermark does not wait for it)
 //!   ◀────────────── a record, or the broker says there is one ────────┘
 //! ```
-//! Invariant: a partition with records waiting at the broker is busy, however long it has given none.
+//! Invariant: a partition with records waiting at the broker is busy, however long none has been read from it.
 
 use std::time::Duration;
 

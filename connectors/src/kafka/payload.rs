@@ -11,26 +11,26 @@ pub(super) fn payload<'a>(message: Incoming<'a>) -> Result<&'a [u8], NotDecoded>
     message.payload().ok_or(NotDecoded::Tombstone)
 }
 
-/// Payloads of JSON.
+/// Returns a decoder of JSON payloads.
 pub fn json<T: DeserializeOwned + 'static>() -> impl Decode<T> {
     |message: Incoming<'_>| serde_json::from_slice(payload(message)?).map_err(NotDecoded::poison)
 }
 
-/// What a message of a changelog (a compacted topic, change data capture) says of its key.
+/// A change of one key: the content of a message of a changelog (a compacted topic, change data capture).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyedRow<K, T> {
     /// The message's key.
     pub key: K,
-    /// Its payload; none in a tombstone: the key was deleted.
+    /// The decoded payload; none in a tombstone, which means that the key was deleted.
     pub row: Option<T>,
-    /// The message's timestamp: a deletion has no other event time.
+    /// The timestamp of the message, which is the only event time of a deletion.
     pub timestamp: EventTime,
-    /// Its offset: of two changes of a key, in one partition, the later one has the greater.
+    /// The offset of the message. Of two changes of a key in one partition, the later one has the greater offset.
     pub offset: u64,
 }
 
-/// What `decode` makes of payloads, with their keys, and tombstones as deletions: for tables
-/// ([`Changelog`](https://docs.rs/tidemill-operators) takes key and row as they are).
+/// Returns a decoder for tables: it returns what `decode` makes of payloads, with their keys, and tombstones as
+/// deletions. [`Changelog`](https://docs.rs/tidemill-operators) takes key and row as they are.
 pub fn or_deleted<K: 'static, T: 'static>(
     key: impl Fn(&[u8]) -> Result<K, String> + Send + Sync + 'static,
     decode: impl Decode<T>,
@@ -45,14 +45,15 @@ pub fn or_deleted<K: 'static, T: 'static>(
     }
 }
 
-/// The same with payloads of JSON. `key` reads keys: [`text_key`], [`json_key`], or a function of one's own.
+/// Returns a decoder as [`or_deleted`] does, for JSON payloads. `key` decodes keys: [`text_key`], [`json_key`], or a
+/// function of your own.
 pub fn json_or_deleted<K: 'static, T: DeserializeOwned + 'static>(
     key: impl Fn(&[u8]) -> Result<K, String> + Send + Sync + 'static,
 ) -> impl Decode<KeyedRow<K, T>> {
     or_deleted(key, json())
 }
 
-/// Keys of text.
+/// Decodes a key that is text.
 ///
 /// # Errors
 /// When the key is not UTF-8.
@@ -60,15 +61,15 @@ pub fn text_key(key: &[u8]) -> Result<String, String> {
     String::from_utf8(key.to_vec()).map_err(|error| error.to_string())
 }
 
-/// Keys of JSON.
+/// Decodes a key that is JSON.
 ///
 /// # Errors
-/// When the key is no `K`.
+/// When the key is not a `K`.
 pub fn json_key<K: DeserializeOwned>(key: &[u8]) -> Result<K, String> {
     serde_json::from_slice(key).map_err(|error| error.to_string())
 }
 
-/// Payloads as they are.
+/// Returns a decoder that returns the bytes of payloads unchanged.
 pub fn raw() -> impl Decode<Vec<u8>> {
     |message: Incoming<'_>| payload(message).map(<[u8]>::to_vec)
 }

@@ -1,4 +1,5 @@
-//! What a Kafka source notes in each epoch: the next offset of every partition, its watermark, and which topics they are of.
+//! The position of a Kafka source in each epoch: the next offset of every partition, its watermark, and the ids of the
+//! topics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +34,7 @@ impl std::fmt::Display for PartitionId {
     }
 }
 
-/// Where reading a partition goes on.
+/// The place where reading a partition continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
     /// The offset to read next.

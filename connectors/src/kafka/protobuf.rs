@@ -4,13 +4,13 @@ use super::decode::{Decode, Incoming, NotDecoded};
 use super::frame::framed;
 use super::payload::payload;
 
-/// Payloads of Protobuf, without any framing.
+/// Returns a decoder of Protobuf payloads without any framing.
 pub fn protobuf<T: prost::Message + Default + 'static>() -> impl Decode<T> {
     |message: Incoming<'_>| T::decode(payload(message)?).map_err(NotDecoded::poison)
 }
 
-/// Payloads of Protobuf in Confluent's wire format: a zero, the schema's id, the path to the message's type in the
-/// schema, the message. The type is `T`: neither id nor path are looked up.
+/// Returns a decoder of Protobuf payloads in Confluent's wire format: a zero, the schema's id, the path to the
+/// message's type in the schema, the message. The type is always `T`: neither the id nor the path is looked up.
 pub fn framed_protobuf<T: prost::Message + Default + 'static>() -> impl Decode<T> {
     |message: Incoming<'_>| decode_framed_protobuf(payload(message)?)
 }

@@ -1,4 +1,4 @@
-//! One worker's partitions, and what it reads of them.
+//! The reader of one worker's partitions.
 //!
 //! Known limit: the first payload of an unknown Avro schema waits for the registry, on the worker.
 
@@ -30,7 +30,7 @@ use crate::malformed::Tolerated;
 const LOOK: Duration = Duration::from_millis(50);
 /// Records read of one partition before the next one is chosen.
 const STRIDE: usize = 128;
-/// How long a partition may be reported missing before that is believed: brokers that come back say so too.
+/// The time for which a partition may be reported missing before that is believed: restarting brokers report it too.
 const MISSING: Duration = Duration::from_secs(60);
 /// Why a tombstone is a dead letter; the content is its key.
 const TOMBSTONE: &str = "a tombstone: its key was deleted, which this decoder has no record for (json_or_deleted has)";
@@ -43,7 +43,7 @@ struct Lane {
     missing_since: Option<Arrival>,
 }
 
-/// One worker's partitions.
+/// The reader of one worker of a [`KafkaSource`](super::KafkaSource).
 pub struct KafkaReader<T> {
     name: String,
     settings: SourceSettings,

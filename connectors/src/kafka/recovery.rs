@@ -1,4 +1,5 @@
-//! What a start does before the first record: finishes what the restored checkpoint staged, and takes over.
+//! The recovery at a start, before the first record: it publishes the output that the restored checkpoint staged, and
+//! takes over from the last run.
 //!
 //! ```text
 //! per worker of this run and of the old one, side by side:
@@ -99,7 +100,7 @@ fn take_over(
     publish(session, restored, &[]).map(drop)
 }
 
-/// Publishes an epoch, if it is not yet. After an answer that did not come the marker tells.
+/// Publishes an epoch, if it is not yet published. If an answer does not arrive, the marker shows the outcome.
 fn publish(mut session: Session, epoch: Epoch, messages: &[&[u8]]) -> Result<Session, ConnectorError> {
     let mut tries = 0;
     loop {

@@ -1,4 +1,4 @@
-//! A schema registry (Confluent's REST interface): a schema by its id, asked for once.
+//! The client of a schema registry (Confluent's REST interface). It fetches each schema once, by its id.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -17,7 +17,7 @@ const ASK: Duration = Duration::from_secs(5);
 /// How often it is asked before the job stops.
 const TRIES: u32 = 4;
 
-/// Where schemas are kept. Cheap to clone; clones share what was fetched.
+/// A schema registry. Cheap to clone; clones share the schemas that were fetched.
 #[derive(Clone)]
 pub struct SchemaRegistry {
     url: String,
@@ -27,7 +27,7 @@ pub struct SchemaRegistry {
 }
 
 impl SchemaRegistry {
-    /// The registry at `url`, e.g. `http://127.0.0.1:8081`.
+    /// Returns the registry at `url`, e.g. `http://127.0.0.1:8081`.
     pub fn new(url: impl Into<String>) -> Self {
         // The system's OpenSSL and its certificates, as for the brokers.
         let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(RootCerts::PlatformVerifier).build();
@@ -37,7 +37,7 @@ impl SchemaRegistry {
         Self { url, authorization: None, agent: config.build().new_agent(), schemas: Arc::default() }
     }
 
-    /// Sends this as `Authorization` header: `Basic …`, `Bearer …`.
+    /// Sets the value of the `Authorization` header of requests: `Basic …`, `Bearer …`.
     #[must_use]
     pub fn authorization(mut self, value: impl Into<String>) -> Self {
         self.authorization = Some(value.into());

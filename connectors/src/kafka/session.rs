@@ -1,4 +1,4 @@
-//! A transactional producer and what can go wrong with it.
+//! A transactional producer and the ways in which it can fail.
 //!
 //! ```text
 //! begin ─▶ produce … ─▶ flush, marker ──(manifest)──▶ commit ─▶ Published::Yes
@@ -58,10 +58,10 @@ pub(super) struct Identity {
     /// The one that took all ids over, once the job has begun.
     pub(super) leader: LeaderIncarnation,
     pub(super) transaction_timeout: Duration,
-    /// How long brokers may be away before the job stops.
+    /// The time for which brokers may be unreachable before the job stops.
     pub(super) patience: Duration,
     pub(super) log: ClientLog,
-    /// The job ends: nothing is waited for any more.
+    /// Whether the job is ending: then nothing is waited for any more.
     pub(super) ending: Arc<AtomicBool>,
 }
 
@@ -70,7 +70,7 @@ impl Identity {
         threads::now() < until && !self.ending.load(Ordering::Relaxed)
     }
 
-    /// Whether the job has taken all ids over: before, whoever joins is fenced by that.
+    /// Whether the job has taken over all ids: a producer that joins before that is fenced by the takeover.
     pub(super) fn has_begun(&self) -> bool {
         self.leader.get().is_some()
     }
@@ -130,7 +130,8 @@ impl Session {
     }
 
     /// The same for the worker that writes, after this start of the job has taken over all ids. A newer start may
-    /// have done so since, and must not be fenced: whoever is asleep between the two looks learns it from the second.
+    /// have done so since, and must not be fenced: a process that was paused between the two looks learns it from the
+    /// second.
     pub(super) fn join(identity: &Identity) -> Result<Self, ConnectorError> {
         check_ours(identity, &identity.marker()?)?;
         let session = Self::open(identity)?;
@@ -331,8 +332,8 @@ pub(super) fn is_fenced(error: &KafkaError) -> bool {
         .is_some_and(|code| matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch))
 }
 
-/// Whether the marker still names this start of the job. Where there is none, nobody has taken over: whoever does
-/// writes one first.
+/// Returns whether the marker still names this start of the job. If there is none, no other start has taken over: one
+/// that does writes a marker first.
 fn check_ours(identity: &Identity, marker: &Marker) -> Result<(), ConnectorError> {
     match read_marker(identity, marker)? {
         Some(marked) if !marker.is_of_this_incarnation(&marked) => Err(fenced(identity, None)),

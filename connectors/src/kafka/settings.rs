@@ -1,4 +1,4 @@
-//! What a program says of its sources and sinks; their builders fill it in.
+//! The settings of Kafka sources and sinks, which their builders fill in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::start::Start;
 use super::topics::Topics;
 use crate::malformed::MaxMalformed;
 
-/// How topics are read.
+/// The settings of a [`KafkaSource`](super::KafkaSource).
 #[derive(Clone)]
 pub(super) struct SourceSettings {
     pub(super) connection: Connection,
@@ -34,7 +34,7 @@ pub(super) struct SourceSettings {
 }
 
 impl SourceSettings {
-    /// Refuses what cannot be, before a broker is asked.
+    /// Refuses impossible settings before a broker is asked.
     pub(super) fn check(&self) -> Result<(), ConnectorError> {
         let refuse = |setting: &str, why: String| {
             ConnectorError::new(ErrorKind::Invalid, format!("{setting} of {} is {why}", self.topics))
@@ -47,34 +47,34 @@ impl SourceSettings {
     }
 }
 
-/// What a [`KafkaSink`](super::KafkaSink) promises.
+/// The delivery guarantee of a [`KafkaSink`](super::KafkaSink).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
-    /// Messages are acknowledged by all replicas before their epoch counts as durable. After a crash those since
-    /// the last checkpoint are produced again. They are visible at once.
+    /// At least once. Messages are acknowledged by all replicas before their epoch counts as durable, and are visible
+    /// at once. After a crash, messages since the last checkpoint are produced again.
     AtLeastOnce,
-    /// A consumer that reads `read_committed` sees each message once, whatever dies when. They are visible when
-    /// their epoch is committed. Needs a checkpoint directory.
+    /// Exactly once. A consumer with the isolation level `read_committed` sees each message once, whichever process
+    /// fails at whatever moment. Messages are visible when their epoch is committed. Needs a checkpoint directory.
     ExactlyOnce,
 }
 
-/// What a restart does when output is staged and its marker is gone, so that nobody can tell whether it was
-/// published. Brokers forget a marker when nothing was committed for `offsets.retention.minutes` (7 days).
+/// The policy of a restart that finds staged output without its marker, so that it is unknown whether the output was
+/// published. Brokers delete a marker when nothing was committed for `offsets.retention.minutes` (7 days).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LostMarker {
-    /// Stop, and say so.
+    /// Stop with an error.
     #[default]
     Refuse,
-    /// Publish it: it may be there twice.
+    /// Publish the output: consumers may see it twice.
     Publish,
-    /// Leave it out: it may be missing.
+    /// Discard the output: consumers may never see it.
     Skip,
 }
 
-/// How a topic is written.
+/// The settings of a [`KafkaSink`](super::KafkaSink).
 #[derive(Clone)]
 pub(super) struct SinkSettings {
     pub(super) connection: Connection,

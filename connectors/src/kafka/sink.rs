@@ -1,4 +1,4 @@
-//! The Kafka sink: what is checked before anything is written, and the two ways to write.
+//! The Kafka sink: the checks before anything is written, and the two ways of writing.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::{direct, transactional};
 
 type Encode<T> = Arc<dyn Fn(&Record<T>, &mut Outgoing) -> Result<(), String> + Send + Sync>;
 
-/// Writes records as messages of a topic.
+/// A sink that writes records as messages to a Kafka topic.
 ///
 /// * Order: messages of one key that come from one worker stay in order.
-/// * Guarantee: as [`Delivery`] says. A record that cannot be encoded, or is too large for the topic, stops the job.
+/// * Guarantee: see [`Delivery`]. A record that cannot be encoded, or is too large for the topic, stops the job.
 /// * Exactly once: messages of an epoch are produced into one transaction per worker while the epoch runs, and
 ///   staged in its delta; the transaction commits after the manifest, together with a marker of its epoch (see
 ///   `docs/kafka.md`). Marker groups are `{prefix}.w{worker}`, transactional ids `{prefix}.w{worker}.0` and `.1`.
@@ -33,7 +33,7 @@ pub struct KafkaSink<T> {
 }
 
 impl<T: Data> KafkaSink<T> {
-    /// Writes to `topic` what `encode` makes of each record.
+    /// Returns a sink that writes to `topic` the message into which `encode` turns each record.
     pub fn new(
         connection: Connection,
         topic: impl Into<String>,
@@ -52,7 +52,7 @@ impl<T: Data> KafkaSink<T> {
         Self { settings, encode: Arc::new(encode), record: PhantomData }
     }
 
-    /// Writes each record as JSON, under `key`.
+    /// Returns a sink that writes each record as JSON, with the message key that `key` returns.
     pub fn json(
         connection: Connection,
         topic: impl Into<String>,
@@ -66,30 +66,30 @@ impl<T: Data> KafkaSink<T> {
         })
     }
 
-    /// Sets what transactional ids and marker groups begin with: the same in every start of the job, and no other job's.
-    /// Default: `tidemill.{topic}.{name of the sink}`.
+    /// Sets the prefix of the transactional ids and marker groups. It must be the same at every start of the job, and
+    /// no other job may use it. Default: `tidemill.{topic}.{name of the sink}`.
     #[must_use]
     pub fn transactional_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.prefix = Some(prefix.into());
         self
     }
 
-    /// Sets how long the broker keeps a transaction open that does not go on. At least twice the checkpoint interval,
-    /// at most the broker's `transaction.max.timeout.ms`. Default: 1 min.
+    /// Sets how long the broker keeps an inactive transaction open. It must be at least twice the checkpoint interval
+    /// and at most the broker's `transaction.max.timeout.ms`. Default: 1 min.
     #[must_use]
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
         self.settings.transaction_timeout = timeout;
         self
     }
 
-    /// Sets how long brokers may be away before the job stops (nothing is lost then). Default: 5 min.
+    /// Sets how long brokers may be unreachable before the job stops. Nothing is lost when it stops. Default: 5 min.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
         self
     }
 
-    /// Sets what a restart does when it cannot tell what was published. Default: it stops.
+    /// Sets what a restart does when it cannot find out what was published. Default: it stops.
     #[must_use]
     pub fn lost_marker(mut self, lost_marker: LostMarker) -> Self {
         self.settings.lost_marker = lost_marker;
@@ -98,8 +98,8 @@ impl<T: Data> KafkaSink<T> {
 }
 
 impl KafkaSink<DeadLetter> {
-    /// Writes dead letters: what it was as the payload; operator, reason, and (of a message of Kafka's) topic,
-    /// partition and offset as headers.
+    /// Returns a sink that writes dead letters. The payload is the content of the dead letter. The headers are the
+    /// operator, the reason and, if it was a Kafka message, its topic, partition and offset.
     pub fn dead_letters(connection: Connection, topic: impl Into<String>, delivery: Delivery) -> Self {
         Self::new(connection, topic, delivery, |record, message| {
             dead_letter::encode(&record.data, message);
@@ -150,7 +150,7 @@ impl<T: Data> Sink for KafkaSink<T> {
     }
 }
 
-/// One worker's side of a [`KafkaSink`].
+/// The writer of one worker of a [`KafkaSink`].
 pub struct KafkaWriter<T> {
     topic: String,
     largest: usize,

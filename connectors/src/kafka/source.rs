@@ -26,15 +26,16 @@ use super::topics::{self, Scout, Topics};
 use super::watch::{self, ConsumerWatch};
 use crate::malformed::MaxMalformed;
 
-/// Reads records of type `T` from topics.
+/// A source that reads records of type `T` from Kafka topics.
 ///
-/// * Time, order: per partition, the watermark is the greatest event time seen minus
-///   [`max_out_of_orderness`](Self::max_out_of_orderness); the source's is the least over the partitions that are
-///   not idle. Order is kept per partition.
-/// * Guarantee: positions are exact; after a restore each record is read once, by any number of workers.
-///   Only committed records of transactions are read.
-/// * A message that cannot be decoded is a dead letter with topic, partition, offset and reason. So is a tombstone, unless
-///   the decoder makes something of it ([`json_or_deleted`](super::json_or_deleted)); tombstones are no fault and stop no job.
+/// * Time, order: the watermark of a partition is the greatest event time seen minus
+///   [`max_out_of_orderness`](Self::max_out_of_orderness). The watermark of the source is the least over the partitions
+///   that are not idle. Order is kept per partition.
+/// * Guarantee: positions are exact. After a restore each record is read once, by any number of workers.
+///   Of a transaction, only committed records are read.
+/// * A message that cannot be decoded becomes a dead letter with topic, partition, offset and reason. So does a
+///   tombstone, unless the decoder makes a record of it ([`json_or_deleted`](super::json_or_deleted)). Tombstones do
+///   not count as malformed and never stop the job.
 pub struct KafkaSource<T> {
     settings: SourceSettings,
     decode: Arc<dyn Decode<T>>,
@@ -42,11 +43,12 @@ pub struct KafkaSource<T> {
 }
 
 impl<T: Data> KafkaSource<T> {
-    /// More messages than this, of the last 10,000, that cannot be decoded stop the job, per worker.
+    /// Default limit of malformed messages: the job stops when a worker cannot decode more than this many of its last
+    /// 10,000 messages.
     pub const MAX_MALFORMED: u64 = 1000;
 
-    /// Reads `topics`; `decode` makes records of messages ([`json`](super::json) and others), `event_time` tells
-    /// when a record happened.
+    /// Returns a source that reads `topics`. `decode` turns messages into records ([`json`](super::json) and others);
+    /// `event_time` returns the event time of a record.
     pub fn new(
         connection: Connection,
         topics: Topics,
@@ -71,84 +73,85 @@ impl<T: Data> KafkaSource<T> {
         Self { settings, decode: Arc::new(decode), event_time: Arc::new(event_time) }
     }
 
-    /// Sets where a job without a checkpoint begins. Default: at the first record there is.
+    /// Sets where a job without a checkpoint begins to read. Default: [`Start::Earliest`].
     #[must_use]
     pub fn start(mut self, start: Start) -> Self {
         self.settings.start = start;
         self
     }
 
-    /// Commits offsets to this consumer group when their epoch is committed, for lag monitors. Nothing but
-    /// [`Start::Committed`] reads them.
+    /// Sets the consumer group to which offsets are committed when their epoch is committed, so that lag monitors can
+    /// see them. The job itself reads them only for [`Start::Committed`].
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.settings.group = Some(group.into());
         self
     }
 
-    /// Sets how far behind the latest event time of its partition a record may be without being late, in whole milliseconds.
-    /// Default: not at all.
+    /// Sets how far a record may be behind the latest event time of its partition without being late, in whole
+    /// milliseconds. Default: 0.
     #[must_use]
     pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
         self.settings.max_out_of_orderness = bound;
         self
     }
 
-    /// Sets how long a partition must have given nothing, and the broker have nothing more of it, before the watermark
-    /// goes on without it. Default: 5 s.
+    /// Sets the time after which a partition is idle: no record was read from it for this long, and the broker has no
+    /// more of it. The watermark does not wait for idle partitions. Default: 5 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
         self.settings.idle_after = time;
         self
     }
 
-    /// Sets how far, in event time, a partition may be read ahead of one that has records waiting. Default: 1 min.
+    /// Sets how far, in event time, a partition may be read ahead of another one that has records waiting.
+    /// Default: 1 min.
     #[must_use]
     pub fn max_drift(mut self, drift: Duration) -> Self {
         self.settings.max_drift = drift;
         self
     }
 
-    /// Sets how often new partitions (and, for a pattern, topics) are looked for. Default: every 5 s.
+    /// Sets how often the source looks for new partitions and, for a pattern, new topics. Default: every 5 s.
     #[must_use]
     pub fn discovery_interval(mut self, interval: Duration) -> Self {
         self.settings.discovery = interval;
         self
     }
 
-    /// Sets by how much its event times are ahead of those of the job's other sources, by nature
-    /// ([`Source::lead`]). Default: not at all.
+    /// Sets by how much the event times of this source are, by their nature, ahead of those of the job's other sources
+    /// ([`Source::lead`]). Default: 0.
     #[must_use]
     pub fn lead(mut self, lead: Duration) -> Self {
         self.settings.lead = lead;
         self
     }
 
-    /// Sets how far ahead of the clock an event time may be. A record beyond is a dead letter and moves no watermark. Default: as the
-    /// job says (`JobSettings::max_ahead`).
+    /// Sets how far ahead of the clock an event time may be. A record beyond that becomes a dead letter and does not
+    /// advance the watermark. Default: the setting of the job (`JobSettings::max_ahead`).
     #[must_use]
     pub fn max_ahead(mut self, bound: Duration) -> Self {
         self.settings.max_ahead = Some(bound);
         self
     }
 
-    /// Sets what a restore does with a topic that was deleted and made anew since its checkpoint. Default: it refuses. A job that is
-    /// running when that happens stops whatever is set here.
+    /// Sets what a restore does with a topic that was deleted and created again since the checkpoint. Default: the
+    /// restore is refused. A job that is running when this happens stops, whatever is set here.
     #[must_use]
     pub fn recreated_topic(mut self, policy: RecreatedTopic) -> Self {
         self.settings.recreated_topic = policy;
         self
     }
 
-    /// Stops at the end that each partition has when the job starts.
+    /// Makes the source end where each partition ends when the job starts.
     #[must_use]
     pub fn until_end(mut self) -> Self {
         self.settings.until_end = true;
         self
     }
 
-    /// Sets when malformed messages stop the job: a total, a share of what was read last, both, or never. Default:
-    /// [`MaxMalformed::default`]. Tombstones do not count.
+    /// Sets when malformed messages stop the job: at a total, at a share of the messages read last, at either of them,
+    /// or never. Default: [`MaxMalformed::default`]. Tombstones do not count.
     #[must_use]
     pub fn max_malformed(mut self, limit: MaxMalformed) -> Self {
         self.settings.max_malformed = limit;
@@ -179,7 +182,7 @@ impl<T: Data> Source for KafkaSource<T> {
         let there = topics::list(consumer.as_ref(), &settings.topics)?;
         check_topics(&settings.topics, &there)?;
         topics::identify(consumer.as_ref(), &settings.topics, &there)?;
-        // Nothing is assigned yet, and what goes wrong is told where it matters.
+        // Nothing is assigned yet; errors are reported by the calls that matter.
         watch::take_events(&consumer, |_| Ok(()))?;
         let mut noted = (!context.restored.is_empty()).then(|| position::merge(&context.restored)).transpose()?;
         if let Some(noted) = &mut noted {
@@ -207,7 +210,7 @@ impl<T: Data> Source for KafkaSource<T> {
 
 fn consumer(settings: &SourceSettings, context: &SourceContext) -> Result<BaseConsumer<ConsumerWatch>, ConnectorError> {
     let defaults = [
-        // Little is kept ahead per partition: a worker may have hundreds.
+        // The prefetch queue of a partition is small: a worker may have hundreds of partitions.
         ("queued.min.messages", "20000"),
         ("queued.max.messages.kbytes", "16384"),
         // What was given back as too much is fetched again soon.
@@ -217,7 +220,7 @@ fn consumer(settings: &SourceSettings, context: &SourceContext) -> Result<BaseCo
     let fixed = [
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
-        // Records that are gone are an error, never skipped.
+        // Records that no longer exist are an error; they are never skipped.
         ("auto.offset.reset", "error"),
         ("enable.partition.eof", "true"),
         ("isolation.level", "read_committed"),

@@ -1,4 +1,4 @@
-//! Where each partition is read from when a source opens: as the checkpoint says, or as the settings say.
+//! The offset from which each partition is read when a source opens. It comes from the checkpoint or from the settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -16,28 +16,29 @@ use super::topics::Topics;
 /// How often a partition's offsets are asked for, half a minute each time.
 const TRIES: u32 = 10;
 
-/// Where a job without a checkpoint begins. A restored one goes on where its checkpoint says; partitions
-/// that came to be since are read from their first record.
+/// The place where a job without a checkpoint begins to read. A restored job continues at the positions in its
+/// checkpoint; partitions that were created since are read from their first record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// At the first record there is.
+    /// At the first record that still exists.
     #[default]
     Earliest,
-    /// Behind the last one there is.
+    /// After the last record that exists.
     Latest,
-    /// At the first record with this timestamp or a later one, by the time that messages carry.
+    /// At the first record whose message timestamp is this one or later.
     Timestamp(EventTime),
-    /// Where the source's group was last committed; partitions that were not, at their first record.
+    /// At the offsets last committed for the source's consumer group. Partitions without a committed offset are read
+    /// from their first record.
     Committed,
-    /// At these offsets, by topic and partition; partitions that are not named, at their first record.
+    /// At these offsets, by topic and partition. Partitions that are not listed are read from their first record.
     Offsets(BTreeMap<(String, i32), i64>),
 }
 
 impl FromStr for Start {
     type Err = String;
 
-    /// `earliest`, `latest`, `committed`, or ms since the Unix epoch.
+    /// Parses `earliest`, `latest`, `committed`, or a number of milliseconds since the Unix epoch.
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "earliest" => Ok(Self::Earliest),
@@ -50,7 +51,7 @@ impl FromStr for Start {
     }
 }
 
-/// A partition to be read: from where, and what the broker has of it now.
+/// A partition to be read: the offset to start from, and the end that the broker has now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opening {
     pub(super) place: Place,
@@ -85,8 +86,8 @@ pub(super) fn places<C: ConsumerContext>(
     Ok(openings)
 }
 
-/// The first offset of a partition and its end. A broker that has just come back may not know the end yet:
-/// where the checkpoint has seen more, it is asked again for some seconds.
+/// Returns the first offset of a partition and its end. A broker that has just restarted may not know the end yet: if
+/// the checkpoint has a later offset, the broker is asked again for some seconds.
 fn bounds<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     id: &PartitionId,

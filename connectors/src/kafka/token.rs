@@ -7,7 +7,7 @@ use tidemill_engine::{ConnectorError, Epoch, ErrorKind};
 
 use super::outgoing::messages;
 
-/// Encoded messages, one after the other. Shared by the token, the producer and whoever must produce them again.
+/// Encoded messages, one after the other. Shared by the token, the producer and the code that must produce them again.
 pub(super) type Chunk = Arc<Vec<u8>>;
 
 /// Whose output it is.

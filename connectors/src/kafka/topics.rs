@@ -16,26 +16,26 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 use super::client::{ASK, failed};
 use super::position::PartitionId;
 
-/// The topics a source reads.
+/// The topics that a source reads.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Topics {
-    /// These.
+    /// The topics with these names.
     Named(Vec<String>),
-    /// All whose whole name matches, also those that come to be while the job runs.
+    /// All topics whose whole name matches, including those that are created while the job runs.
     Pattern(Regex),
 }
 
 impl Topics {
-    /// One topic, by name.
+    /// Returns the topic of this name.
     pub fn named(name: impl Into<String>) -> Self {
         Self::Named(vec![name.into()])
     }
 
-    /// All topics whose whole name matches the regular expression.
+    /// Returns all topics whose whole name matches the regular expression.
     ///
     /// # Errors
-    /// When it is none.
+    /// When `pattern` is not a regular expression.
     pub fn pattern(pattern: &str) -> Result<Self, ConnectorError> {
         Regex::new(&format!("^(?:{pattern})$")).map(Self::Pattern).map_err(|e| {
             ConnectorError::caused(ErrorKind::Invalid, format!("\"{pattern}\" is not a regular expression"), e)
@@ -82,7 +82,7 @@ pub(super) fn list<C: ConsumerContext>(
     }
 }
 
-/// Has librdkafka ask for each topic by name, which is what makes it tell their ids: a list of all topics does not.
+/// Makes librdkafka ask for each topic by name, because only then it reports their ids: a list of all topics does not.
 pub(super) fn identify<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topics: &Topics,
@@ -106,7 +106,7 @@ fn partitions<'a>(metadata: &'a Metadata, topics: &'a Topics) -> impl Iterator<I
     })
 }
 
-/// A partition that came to be while the job runs, and its first offset.
+/// A partition that was created while the job runs, and its first offset.
 pub(super) type Found = (PartitionId, i64);
 
 /// Looks for new partitions now and then, on a thread of its own, because asking blocks.

@@ -1,4 +1,4 @@
-//! The exactly-once writer: a worker's side that never waits, and a thread that talks to Kafka.
+//! The exactly-once writer: the worker's side, which never waits, and a thread that talks to Kafka.
 //!
 //! ```text
 //! worker      write ─▶ chunk ──┐ stage: the epoch's chunks are its token ─▶ delta
@@ -11,8 +11,8 @@
 //! Order: a worker's messages of one key lie in the topic in the order they were written. All of e is there before the
 //! first of e+1 is sent; when e has to be sent again, what was sent of e+1 is given up, and sent again after it.
 //!
-//! At the end of a job the writer goes before the last epoch is published: the thread lives until nobody is left
-//! who could ask it to publish.
+//! At the end of a job the writer is dropped before the last epoch is published: the thread lives until no handle is
+//! left that could ask it to publish.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,14 +35,14 @@ const QUEUE: usize = 32 << 20;
 /// How often librdkafka is asked what became of messages while nothing is to do.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What the worker tells the thread, in order.
+/// The messages from the worker to the thread, in order.
 enum Command {
     Produce(Chunk),
     /// The epoch has no more.
     Close(Epoch),
 }
 
-/// What the checkpoint thread asks for.
+/// The requests of the checkpoint thread.
 struct Publish {
     epoch: Epoch,
     answer: Sender<Result<(), ConnectorError>>,
@@ -175,8 +175,8 @@ impl Turn {
         }
     }
 
-    /// Produces into the open transaction. What fails is told when the epoch is to be published: until then
-    /// the staged output is all that counts.
+    /// Produces into the open transaction. A failure is reported when the epoch is to be published: until then only the
+    /// staged output matters.
     fn produce(&mut self, chunk: Chunk) {
         if self.broken.is_none() {
             self.broken = match &mut self.session {
@@ -340,7 +340,7 @@ impl Work {
     }
 }
 
-/// Trying again will not help: the user has to do something.
+/// Returns whether trying again will not help, because the user has to do something.
 fn is_hopeless(error: &KafkaError) -> bool {
     let kind = error.rdkafka_error_code().map(|code| super::client::verdict(code).0);
     kind == Some(ErrorKind::Invalid)

@@ -9,11 +9,11 @@ use super::client::Connection;
 
 /// A topic and the cluster it is on: `kafka://host:port[,host:port…]/topic[?property=value&…]`.
 ///
-/// Properties are librdkafka's (`security.protocol=SASL_SSL`); those without a dot are Tidemill's, and
-/// whoever takes the URL says which it knows.
+/// Properties with a dot are librdkafka's (`security.protocol=SASL_SSL`); those without one are options of Tidemill,
+/// and the code that takes the URL decides which ones it accepts ([`only`](Self::only)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaUrl {
-    /// The cluster.
+    /// The cluster, with the properties that have a dot.
     pub connection: Connection,
     /// The topic.
     pub topic: String,
@@ -21,7 +21,7 @@ pub struct KafkaUrl {
     pub options: Vec<(String, String)>,
 }
 
-/// What is wrong with a text that should be a [`KafkaUrl`].
+/// The error of a text that should be a [`KafkaUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\": {reason}; it should look like kafka://127.0.0.1:9092/topic")]
 pub struct KafkaUrlError {
@@ -30,7 +30,7 @@ pub struct KafkaUrlError {
 }
 
 impl KafkaUrlError {
-    /// What the user does about it: corrects the text.
+    /// Returns the kind of the error, which asks the user to correct the text.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::Invalid
@@ -38,22 +38,22 @@ impl KafkaUrlError {
 }
 
 impl KafkaUrl {
-    /// Whether a text means to be one.
+    /// Returns whether a text is meant to be a Kafka URL.
     #[must_use]
     pub fn looks_like(text: &str) -> bool {
         text.starts_with(SCHEME)
     }
 
-    /// The option `name`, if it is given.
+    /// Returns the value of the option `name`, if it is given.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// An error if an option is given that is not among `known`.
+    /// Checks that every option is among `known`.
     ///
     /// # Errors
-    /// It names the option and what is known.
+    /// When an option is not among `known`. The error names the option and the known ones.
     pub fn only(&self, known: &[&str]) -> Result<(), KafkaUrlError> {
         match self.options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             None => Ok(()),

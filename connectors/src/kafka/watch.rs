@@ -64,7 +64,7 @@ impl ClientContext for ConsumerWatch {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.count();
-        // The end of a partition is told as an error.
+        // The end of a partition is reported as an error.
         if !matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
             self.errors.add(1);
             tracing::warn!(%error, reason, "Kafka");

@@ -1,4 +1,4 @@
-//! What windows tell, by lists of their records.
+//! An oracle of what windows emit, from lists of their records.
 
 use std::collections::BTreeMap;
 

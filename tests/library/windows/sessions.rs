@@ -1,4 +1,4 @@
-//! What session windows tell, by cutting the records of each key anew at each step.
+//! An oracle of what session windows emit, which divides the records of each key into sessions again at each step.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,7 +6,7 @@
 //!    │                                                                        between, if anything did, or what the name has
 //!    └── cut or written over ──▶ its copy, from where it was read; then the name's file from its beginning
 //! ```
-//! Every line once. Where that cannot be, because lines may be gone that nobody has read, reading stops and says so.
+//! Every line is read once. If that is impossible, because unread lines may be gone, reading stops with an error.
 
 mod next;
 mod restore;
@@ -36,16 +36,16 @@ const KNOWN: usize = 16;
 /// How many of them are still read, should somebody write to them.
 const READ_ON: usize = 4;
 
-/// What to do when a followed file is no longer what it was, and what it was is not beside it: lines that nobody has read may be
-/// lost.
+/// The policy for a followed file that was replaced or cut while its former content is not in the same folder: unread
+/// lines may be lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LostFile {
-    /// The job stops, and says what was read.
+    /// Stop the job with an error that says what was read.
     #[default]
     Stop,
-    /// The file of this name is read from its beginning. It is said in the log, and counted in `lost_files`.
+    /// Read the file of this name from its beginning. This is logged and counted in `lost_files`.
     ReadOn,
 }
 

@@ -1,4 +1,4 @@
-//! A reference file: a keyed table that somebody replaces as a whole, read again when it has changed.
+//! A reference file: a keyed table in a file that is replaced as a whole and read again when it has changed.
 //!
 //! ```text
 //! look ─▶ it has changed, and is still ─▶ read and check all of it ─▶ rows in buckets of keys       worker 0
@@ -6,8 +6,9 @@
 //!                                                     differ from what was told? ─▶ (key, row), (key, nothing)
 //!                                                     rows.rs                        all workers
 //! ```
-//! Every version is sent whole. What the table holds is known where it is keyed state: per row its key and a hash. So a
-//! difference is one to what is in the checkpoint, whatever became of the file, and the position is a few numbers.
+//! Every version is sent whole. The content of the table is kept as keyed state, per row its key and a hash. So a
+//! difference is always one from the state in the checkpoint, whatever happened to the file, and the position is a few
+//! numbers.
 //!
 //! Known limit: one worker reads and checks a file, 64 KiB or 4096 rows a turn, and has all of a version in memory until it is
 //! sent.

@@ -1,4 +1,5 @@
-//! A reference file as a stream of a program: what reads it, and behind an exchange what knows its rows.
+//! A reference file as a stream of a program: a source that reads it and, after an exchange, an operator that keeps its
+//! rows.
 
 use serde::de::DeserializeOwned;
 use tidemill_engine::shell::Order;
@@ -9,21 +10,21 @@ use super::reader::VersionSource;
 use super::rows::RowsLogic;
 use super::settings::ReferenceFile;
 
-/// Reads reference files.
+/// An extension of [`Flow`] that reads reference files.
 pub trait ReferenceExt<'s> {
-    /// The rows of `file`, and what changes of them from version to version: a new or changed row with its key, or the
-    /// key of one that is gone. A changelog, for a table, a temporal or a broadcast join.
+    /// Returns the rows of `file` and their changes from version to version, as a changelog for a table, a temporal
+    /// join or a broadcast join. A change is a new or changed row with its key, or the key of a row that was removed.
     ///
-    /// * Names: `name` for what reads the file, `{name}-rows` for what knows the rows.
+    /// * Names: `name` is the source that reads the file, `{name}-rows` the operator that keeps the rows.
     /// * Time, order: all changes of a version have one event time ([`as_of`](ReferenceFile::as_of)), and none is late. The
-    ///   watermark waits for the first version, and while a version is sent; else the file has no part in it. The
-    ///   job ends when all other sources have ended, and the first version is there.
-    /// * Guarantee: after a restore, by any number of workers, what is told is what differs from the checkpoint: each change
-    ///   once. What a crash left of a version holds from 1 ms later than what was sent of it before.
+    ///   watermark waits for the first version, and while a version is sent; otherwise the file does not affect it. The
+    ///   job ends when all other sources have ended and the first version was read.
+    /// * Guarantee: after a restore, by any number of workers, the changes since the checkpoint are emitted, each once.
+    ///   If a crash interrupted a version, its remaining changes are valid from 1 ms later than those sent before.
     ///
     /// # Errors
-    /// When the name is taken, the state cannot be opened, or the extension tells no format. While there is no version yet,
-    /// a file that cannot be read or that would be refused stops the job.
+    /// When the name is taken, the state cannot be opened, or the extension names no known format. As long as there is
+    /// no version yet, a file that cannot be read or that would be refused stops the job.
     fn reference<K: Key + Data, V: Data, L: DeserializeOwned + 'static>(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Looks at the file, and hands its versions out.
+//! The reader, which checks the file for changes and emits its versions.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,9 @@ pub(super) struct VersionSource<K, V, L>(pub(super) ReferenceFile<K, V, L>);
 /// What is stored. All workers but the one that reads have nothing.
 #[derive(Default, Serialize, Deserialize)]
 struct Share {
-    /// The last version that was handed out whole.
+    /// The last version that was emitted whole.
     emitted: Option<Emitted>,
-    /// The event time of the one that was being handed out.
+    /// The event time of the version that was being emitted.
     begun: Option<EventTime>,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct ReferenceReader<K, V, L> {
     name: String,
     is_reading: bool,
     emitted: Option<Emitted>,
-    /// Part of a version of this time was handed out, or may have been.
+    /// The event time of a version of which a part was emitted, or may have been.
     begun: Option<EventTime>,
     state: State<K, V>,
     /// The print of what was sent last of each bucket, in this run.

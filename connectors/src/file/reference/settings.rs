@@ -1,4 +1,4 @@
-//! What a program says of a reference file: where it is, and when a version of it is taken.
+//! The settings of a reference file: where it is, and which versions of it are accepted when.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,9 +16,10 @@ type AsOf = Arc<dyn Fn(&Version) -> EventTime + Send + Sync>;
 /// A file of rows by key, of any format that a [`FileSource`](crate::FileSource) reads, that is replaced as a whole: by
 /// renaming another one to its name, or in place.
 ///
-/// A version is taken when all of it can be: each line decodes, no key has two different rows, a CSV file has a header and
-/// ends with a newline, and there are not far fewer rows than before ([`min_share`](Self::min_share)). Else the one before
-/// stays, and it is told why, once: in the log, as a dead letter, and in the counter `refused_versions`.
+/// A version is accepted only as a whole: each line decodes, no key has two different rows, a CSV file has a header and
+/// ends with a newline, and there are not far fewer rows than before ([`min_share`](Self::min_share)). Otherwise the
+/// previous version stays in force, and the reason is reported once: in the log, as a dead letter, and in the counter
+/// `refused_versions`.
 pub struct ReferenceFile<K, V, L = V> {
     pub(super) path: PathBuf,
     pub(super) convert: Convert<L, K, V>,
@@ -27,27 +28,29 @@ pub struct ReferenceFile<K, V, L = V> {
     pub(super) as_of: AsOf,
 }
 
-/// A version of the file that is about to be handed out.
+/// A version of the file that is about to be emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Version {
-    /// Whether there was none before.
+    /// Whether it is the first version.
     pub first: bool,
-    /// When it was read, by the job's clock.
+    /// The time when it was read, by the job's clock.
     pub read: EventTime,
-    /// When the file was modified, as the file system says.
+    /// The time when the file was modified, as reported by the file system.
     pub modified: EventTime,
 }
 
 impl<K: Key + Data, V: Data + DeserializeOwned> ReferenceFile<K, V> {
-    /// Rows of `path`, each under its `key`. The extension says how they are read ([`by_extension`](crate::file::by_extension)).
+    /// Returns a reference file with the rows of `path`, each under its `key`. The extension names the format
+    /// ([`by_extension`](crate::file::by_extension)).
     pub fn new(path: impl Into<PathBuf>, key: impl Fn(&V) -> K + Send + Sync + 'static) -> Self {
         Self::converted(path, move |row| (key(&row), row))
     }
 }
 
 impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceFile<K, V, L> {
-    /// As [`new`](ReferenceFile::new), with a conversion from the line's type to key and row.
+    /// Returns a reference file as [`new`](ReferenceFile::new) does, with a conversion from the type of a line to key
+    /// and row.
     pub fn converted(path: impl Into<PathBuf>, convert: impl Fn(L) -> (K, V) + Send + Sync + 'static) -> Self {
         Self {
             path: path.into(),
@@ -58,7 +61,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceFile<K, V, 
         }
     }
 
-    /// Refuses what cannot be, before the file is looked at.
+    /// Refuses impossible settings before the file is looked at.
     pub(super) fn check(&self) -> Result<(), ConnectorError> {
         let Self { path, reload_every, min_share, .. } = self;
         if reload_every.is_zero() {
@@ -70,24 +73,25 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceFile<K, V, 
         Ok(())
     }
 
-    /// Sets how often the file is looked at. It is read when two looks have found the same change, so that whoever writes in
-    /// place has time for it. Default: 5 s.
+    /// Sets how often the source checks whether the file has changed. The file is read when two checks have found the
+    /// same change, so that a program that writes in place has time to finish. Default: 5 s.
     #[must_use]
     pub fn reload_every(mut self, every: Duration) -> Self {
         self.reload_every = every;
         self
     }
 
-    /// A version with fewer than this share of the rows that the one before had is refused: it looks cut, or empty.
-    /// Default: half of them. With 0 any will do.
+    /// Sets the smallest share of the previous version's rows that a version must have. One with fewer rows is refused,
+    /// because it looks truncated or empty. Default: 0.5. With 0 any number of rows is accepted.
     #[must_use]
     pub fn min_share(mut self, share: f64) -> Self {
         self.min_share = share;
         self
     }
 
-    /// Sets from which event time on a version holds. Default: the first one from the beginning of time, a later one from when
-    /// it was read. It is never before the version before, nor before the watermark: `EventTime::MIN` is as soon as can be.
+    /// Sets the event time from which a version is valid. Default: the first version is valid from the beginning of
+    /// time, a later one from when it was read. The time is never before that of the previous version, nor before the
+    /// watermark: `EventTime::MIN` means as early as possible.
     #[must_use]
     pub fn as_of(mut self, as_of: impl Fn(&Version) -> EventTime + Send + Sync + 'static) -> Self {
         self.as_of = Arc::new(as_of);

@@ -18,7 +18,7 @@ use crate::splits::Splits;
 /// Rows that are checked in a turn.
 const CHECKED: usize = 4096;
 
-/// What tells one version of a file from another without reading it.
+/// The attributes that distinguish one version of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
