@@ -1,4 +1,5 @@
-//! Windows, joins, tables, rolling aggregates and inference, as plain logic above the engine's shell.
+//! Operators for keyed streams: windows, joins, tables, rolling aggregates, patterns and inference. Each is plain
+//! logic that the engine's shell runs.
 
 pub mod deduplicate;
 pub mod fold;
@@ -16,6 +17,6 @@ pub mod table;
 pub mod throttle;
 pub mod window;
 
-/// Differential dataflow as tables are made of: for what [`table::Table`] has no method for.
+/// The version of differential dataflow that tables are made of, for operations that [`table::Table`] has no method for.
 #[cfg(feature = "tables")]
 pub use differential_dataflow as differential;

@@ -1,36 +1,36 @@
-//! What a window keeps instead of its records, and what it makes of that.
+//! Aggregates: what a window keeps instead of its records, and the result that it computes from that.
 
 use serde::{Serialize, de::DeserializeOwned};
 use tidemill_engine::Data;
 
 /// An incremental aggregate. Accumulators can be merged, in any grouping.
 pub trait Aggregate: 'static {
-    /// Whether an accumulator grows with its records. Sliding windows then keep no partial results.
+    /// Whether an accumulator grows with the number of its records. If it does, sliding windows keep no partial results.
     const GROWS: bool = false;
-    /// What is aggregated.
+    /// The type of the records.
     type In;
-    /// What is kept.
+    /// The type of the accumulator, which a window keeps in state.
     type Accumulator: Clone + Serialize + DeserializeOwned + 'static;
-    /// What comes out.
+    /// The type of the result.
     type Out: Data;
 
-    /// What accumulators depend on beside the records, in words: how many are kept, how exact they are. A checkpoint keeps it,
-    /// and a program that says something else is refused. Nothing by default.
+    /// Describes in words what accumulators depend on besides the records, such as the number of records kept or the
+    /// precision. A checkpoint keeps this text, and a program with a different text is refused. Default: empty.
     fn parameters(&self) -> String {
         String::new()
     }
 
-    /// The accumulator of nothing.
+    /// Returns the accumulator of no records.
     fn empty(&self) -> Self::Accumulator;
-    /// Takes a record in.
+    /// Adds a record to the accumulator.
     fn add(&self, accumulator: &mut Self::Accumulator, record: &Self::In);
-    /// Takes another accumulator in.
+    /// Adds the records of the accumulator `other` to `into`.
     fn merge(&self, into: &mut Self::Accumulator, other: &Self::Accumulator);
-    /// The result.
+    /// Returns the result of the accumulator.
     fn finish(&self, accumulator: &Self::Accumulator) -> Self::Out;
 }
 
-/// Two aggregates of the same records side by side.
+/// Two aggregates of the same records, computed side by side.
 impl<A: Aggregate, B: Aggregate<In = A::In>> Aggregate for (A, B) {
     const GROWS: bool = A::GROWS || B::GROWS;
     type In = A::In;

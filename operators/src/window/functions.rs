@@ -9,10 +9,10 @@ use tidemill_state::Value;
 
 use super::Aggregate;
 
-/// Number of records. Made by [`counting`].
+/// An aggregate that counts records. Made by [`counting`].
 pub struct Counting<T>(PhantomData<fn(&T)>);
 
-/// Counts records.
+/// Returns an aggregate that counts the records of a window.
 #[must_use]
 pub const fn counting<T>() -> Counting<T> {
     Counting(PhantomData)
@@ -37,15 +37,17 @@ impl<T: 'static> Aggregate for Counting<T> {
     }
 }
 
-/// A function of all records of a window. Made by [`full_window`].
+/// An aggregate that applies a function to all records of a window. Made by [`full_window`].
 pub struct FullWindow<T, F> {
     function: F,
     record: PhantomData<fn(&T)>,
 }
 
-/// Keeps all records of a window and hands them to `function`: for what no incremental aggregate can do. They are in the order
-/// they were taken in; of sliding windows and sessions, which are put together, in that of the parts. State grows with the
-/// records.
+/// Returns an aggregate that keeps all records of a window and passes them to `function`, for results that no
+/// incremental aggregate can compute.
+///
+/// The records are in the order in which they were added. Sliding windows and sessions are merged from parts: there, the
+/// records are in the order of the parts. State grows with the number of records.
 pub fn full_window<T: Data, O: Data, F: Fn(&[T]) -> O + 'static>(function: F) -> FullWindow<T, F> {
     FullWindow { function, record: PhantomData }
 }
@@ -70,15 +72,17 @@ impl<T: Data, O: Data, F: Fn(&[T]) -> O + 'static> Aggregate for FullWindow<T, F
     }
 }
 
-/// The records of the highest score. Made by [`top_n`].
+/// An aggregate that keeps the records with the highest scores. Made by [`top_n`].
 pub struct TopN<T, S, F> {
     n: usize,
     score: F,
     record: PhantomData<fn(&T) -> S>,
 }
 
-/// Keeps the `n` records of the highest score, highest first. Of records of the same score those that were taken in
-/// first stay: put what tells them apart into the score where a replay must give the same ones.
+/// Returns an aggregate that keeps the `n` records with the highest scores, highest first.
+///
+/// Of records with the same score, those that were added first stay. Where a replay must keep the same ones, put a
+/// value that distinguishes them into the score.
 pub fn top_n<T: Data, S: Ord, F: Fn(&T) -> S + 'static>(n: usize, score: F) -> TopN<T, S, F> {
     TopN { n, score, record: PhantomData }
 }

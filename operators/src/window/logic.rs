@@ -1,4 +1,4 @@
-//! The logic of every window operator: one of three, as its windows are.
+//! The logic of every window operator. It picks one of three, depending on the windows.
 
 use tidemill_engine::shell::{KeyedLogic, LogicError, States};
 use tidemill_engine::{Data, EventTime, JobError, ProcessingTime, Record};
@@ -26,10 +26,10 @@ impl<K: Key + Data, A: Aggregate> WindowLogic<K, A>
 where
     A::In: Data,
 {
-    /// Opens the state of windows as `spec` has them.
+    /// Opens the state of the windows that `spec` describes.
     ///
     /// # Errors
-    /// When the lengths make no sense, or the state cannot be opened.
+    /// When the settings are invalid, or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, spec: WindowSpec, aggregate: A) -> Result<Self, JobError> {
         let plan = spec.plan().map_err(|fault| invalid(states.operator(), fault))?;
         let mut states = states.with_parameters(plan.state_parameters(&aggregate.parameters()));
@@ -49,7 +49,7 @@ where
     fn on_time(&self, ctx: &mut WindowContext<'_, K, A>, of: TimeDomain, at: EventTime) -> Result<(), LogicError> {
         match &self.0 {
             Kind::Each(windows) => windows.on_time(ctx, of, at),
-            // At the end of event time nothing is left to wait for, by whatever clock.
+            // At the end of event time no more records come, so windows of either clock end.
             Kind::Sliced(clock, windows) if *clock == of || at == EventTime::MAX => windows.on_time(ctx, at),
             Kind::Sliced(..) | Kind::Counted(_) => Ok(()),
         }

@@ -3,12 +3,12 @@
 //! ```text
 //! keyed stream ─▶ window(assigner) ─▶ trigger, mode, allowed lateness ─▶ aggregate ─┬─▶ results
 //!                                                                                   └─▶ late records
-//! assigner.rs, calendar.rs, own.rs    how time is cut
-//! operator.rs what a program declares            logic.rs      which of these three it is
-//! each.rs     an accumulator per window          sliced.rs    sliding windows share slices
-//! counted.rs  so many records                    stats.rs, functions.rs, sketches.rs    what is aggregated
+//! assigner.rs, calendar.rs, own.rs    how time is cut into windows
+//! operator.rs what a program declares            logic.rs     picks one of the next three
+//! each.rs     an accumulator per window          sliced.rs    sliding windows that share slices
+//! counted.rs  windows of a number of records     stats.rs, functions.rs, sketches.rs    what is aggregated
 //! ```
-//! The logic is plain [`KeyedLogic`](tidemill_engine::shell::KeyedLogic): [`WindowLogic`] runs in a test without a dataflow.
+//! [`WindowLogic`] is plain [`KeyedLogic`](tidemill_engine::shell::KeyedLogic): a test can run it without a dataflow.
 
 mod aggregate;
 mod assigner;

@@ -13,31 +13,31 @@ use super::logic::WindowLogic;
 use super::result::Windowed;
 use super::spec::{AccumulationMode, TimeDomain, Trigger, WindowSpec};
 
-/// What comes out of a window operator.
+/// The outputs of a window operator.
 pub struct WindowOutput<'s, K: Key + Data, T: Data, D: Data> {
-    /// Results.
+    /// Results of windows.
     pub results: Stream<'s, Windowed<K, T>>,
-    /// Records that came after every one of their windows was forgotten.
+    /// Late records: the allowed lateness of each of their windows was over.
     pub late: Stream<'s, D>,
 }
 
 /// Adds windows to keyed streams.
 pub trait WindowExt<'s, K: Key + Data, D: Data> {
-    /// Cuts the stream into windows; `name` names the operator's state in checkpoints.
-    /// How time is cut is an [`Assigner`], or a [`WindowAssigner`](super::WindowAssigner) of the program.
+    /// Cuts the stream into windows, which `assigner` defines: an [`Assigner`], or a
+    /// [`WindowAssigner`](super::WindowAssigner) of the program. `name` names the operator's state in checkpoints.
     fn window(self, name: &str, assigner: impl Into<Assigner>) -> Windows<'s, K, D>;
 }
 
 impl<'s, K: Key + Data, D: Data> WindowExt<'s, K, D> for KeyedStream<'s, K, D> {
     fn window(self, name: &str, assigner: impl Into<Assigner>) -> Windows<'s, K, D> {
         let assigner = assigner.into();
-        // Count windows are of whichever records come first: only by event time is that the same in any replay.
+        // Count windows take the records that come first: only in event-time order are these the same in any replay.
         let order = if matches!(assigner, Assigner::Count { .. }) { Order::EventTime } else { Order::Arrival };
         Windows { stream: self, name: name.to_owned(), spec: WindowSpec::new(assigner), order }
     }
 }
 
-/// A keyed stream cut into windows: only this can be aggregated.
+/// A keyed stream cut into windows, which can be aggregated.
 pub struct Windows<'s, K: Key, D: Data> {
     stream: KeyedStream<'s, K, D>,
     name: String,
@@ -46,31 +46,31 @@ pub struct Windows<'s, K: Key, D: Data> {
 }
 
 impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
-    /// Sets how long after its end a window still takes late records, each of which makes it fire again.
-    /// Default: not at all.
+    /// Sets for how long after its end a window still takes late records, each of which makes it fire again.
+    /// Default: zero.
     #[must_use]
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.spec.allowed_lateness = lateness;
         self
     }
 
-    /// In which order records are taken in. Default: as they come, since a window holds its result
-    /// until the watermark anyway (count windows: by event time); by event time, sums of floating-point values are
-    /// the same to the last digit in any replay, and so are early results.
+    /// Sets the order in which records are added to windows. Default: as they come, since a window waits with its result
+    /// for the watermark anyway; for count windows, event-time order. In event-time order, sums of floating-point values
+    /// are the same to the last digit in any replay, and so are early results.
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
         self
     }
 
-    /// When windows tell their results. Default: on time, and with each late record.
+    /// Sets when windows fire. Default: on time, and again for each late record.
     #[must_use]
     pub fn trigger(mut self, trigger: Trigger) -> Self {
         self.spec.trigger = trigger;
         self
     }
 
-    /// Sets what a window that fires more than once makes of the results that it has emitted. Default:
+    /// Sets how the results of a window that fires more than once relate to each other. Default:
     /// [`AccumulationMode::Accumulating`].
     #[must_use]
     pub fn mode(mut self, mode: AccumulationMode) -> Self {
@@ -78,7 +78,7 @@ impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
         self
     }
 
-    /// Windows of the wall clock, in place of event time.
+    /// Makes the windows follow the wall clock instead of event time. Records are then added as they come.
     #[must_use]
     pub fn processing_time(mut self) -> Self {
         self.spec.clock = TimeDomain::Processing;
@@ -86,10 +86,10 @@ impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
         self
     }
 
-    /// Aggregates each window.
+    /// Aggregates the records of each window.
     ///
     /// # Errors
-    /// When the lengths make no sense, the name is taken, or the state cannot be opened.
+    /// When the settings of the windows are invalid, the name is taken, or the state cannot be opened.
     pub fn aggregate<A: Aggregate<In = D>>(self, aggregate: A) -> Result<WindowOutput<'s, K, A::Out, D>, JobError> {
         let Self { stream, name, spec, order } = self;
         let output = stream.process(&name, order, |states| WindowLogic::open(states, spec, aggregate))?;

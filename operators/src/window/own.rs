@@ -34,30 +34,33 @@ use super::span::Window;
 /// ```
 ///
 /// # Contract
-/// * The same time has the same windows, at any worker and after any restart: nothing but `self` and `time` may count.
-/// * Each window holds the time: `start ≤ time < end`. A record for whose time another one is given is a dead letter.
-/// * There may be several, also some within others, or none: then the record goes to the `late` output, as one that no window
-///   takes.
+/// * The same time has the same windows on every worker and after every restart: the result depends only on `self` and
+///   `time`.
+/// * Each window contains the time: `start ≤ time < end`. A record whose time is given any other window becomes a dead
+///   letter.
+/// * A time may have several windows, also some within others, or none. A record without a window goes to the `late`
+///   output.
 ///
-/// Known limits: windows do not merge (sessions do), and sliding ones do not share slices: each has an accumulator.
+/// Known limits: the windows are never merged, as sessions are, and windows that overlap do not share slices: each has
+/// its own accumulator.
 pub trait WindowAssigner: Send + Sync + 'static {
-    /// Hands each window of `time` to `found`.
+    /// Calls `found` with each window of `time`.
     fn assign(&self, time: EventTime, found: &mut dyn FnMut(Window));
 
-    /// How windows are cut, in words, with every number that matters. A checkpoint keeps it, and a program with another text is
-    /// refused: its windows would be others.
+    /// Describes in words how windows are cut, with every number that they depend on. A checkpoint keeps this text, and
+    /// a program with a different text is refused, because its windows would be different.
     fn parameters(&self) -> String;
 
-    /// Says why it makes no sense, when the program is built.
+    /// Checks the settings of the assigner when the program is built. By default there is nothing to check.
     ///
     /// # Errors
-    /// What is wrong.
+    /// When a setting is invalid, with what is wrong.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// A [`WindowAssigner`] as an [`Assigner`](super::Assigner) holds it. It lives as long as the process.
+/// A [`WindowAssigner`] of the program, inside an [`Assigner`](super::Assigner). It lives as long as the process.
 #[derive(Clone, Copy)]
 pub struct Own(pub(super) &'static dyn WindowAssigner);
 
@@ -67,7 +70,7 @@ impl fmt::Debug for Own {
     }
 }
 
-/// By their parameters.
+/// Two of them are equal if their parameters are.
 impl PartialEq for Own {
     fn eq(&self, other: &Self) -> bool {
         self.0.parameters() == other.0.parameters()

@@ -14,18 +14,19 @@ use super::spec::{Firing, TimeDomain};
 pub struct Windowed<K, T> {
     /// The key.
     pub key: K,
-    /// The window. Its result has the event time of its last millisecond; by processing time, that of the watermark.
+    /// The window. The event time of the result is the last millisecond of the window; for windows of processing time
+    /// it is the watermark.
     pub window: Window,
-    /// Why it was told.
+    /// The reason why the window emitted this result.
     pub firing: Firing,
-    /// The aggregate.
+    /// The result of the aggregate.
     pub value: T,
 }
 
-/// What window logic sees of the world.
+/// The context in which window logic runs.
 pub(super) type WindowContext<'a, K, A> = Context<'a, K, Windowed<K, <A as Aggregate>::Out>, <A as Aggregate>::In>;
 
-/// Emits the result of a window, at its last moment; by processing time, at the watermark.
+/// Emits the result of a window, at the last moment of the window; for windows of processing time, at the watermark.
 pub(super) fn tell<K: Key + Data, T: Data, D>(
     ctx: &mut Context<'_, K, Windowed<K, T>, D>,
     clock: TimeDomain,

@@ -1,29 +1,30 @@
-//! A window: from when to when.
+//! The span of a window: its start and its end.
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::EventTime;
 
-/// A window [start, end) of time. Next to the ends of `i64` it is as long as there is time: what is at
+/// A window [start, end) of time. A window that would reach beyond the range of `i64` is cut there; a record at
 /// [`EventTime::MAX`] belongs to the window that ends there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Window {
-    /// First moment in it.
+    /// First moment in the window.
     pub start: EventTime,
-    /// First moment after it.
+    /// First moment after the window.
     pub end: EventTime,
 }
 
 impl Window {
-    /// All of time.
+    /// The window that covers all of time.
     pub const ALL: Self = Self { start: EventTime::MIN, end: EventTime::MAX };
 
-    /// Whether `time` is in it.
+    /// Whether `time` is in the window.
     pub(crate) fn holds(self, time: EventTime) -> bool {
         self.start <= time && (time < self.end || self.end == EventTime::MAX)
     }
 
-    /// Whether there is a time in both; those that end at the end of time have that. Where one only begins as the other ends, the
-    /// other may have been told already, and nothing that is on time is to change that.
+    /// Whether a time is in both windows; two windows that end at the end of time share that time. A window that begins
+    /// exactly where another one ends does not overlap it: the earlier one may have fired already, and a record that is
+    /// on time must not change its result.
     pub(crate) fn overlaps(self, other: Self) -> bool {
         (self.start < other.end && other.start < self.end) || (self.end == other.end && self.end == EventTime::MAX)
     }

@@ -1,4 +1,4 @@
-//! What can be said of a window operator: by which clock, when it tells, what it tells, how late records may be.
+//! The settings of a window operator: its clock, when it fires, what it emits, and how late records may be.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use super::assigner::{Assigner, Cut};
 use super::calendar::tzdata_version;
 use crate::length::{length_ms, positive_ms};
 
-/// The clock that windows go by.
+/// The clock that decides which window a record is in, and when windows end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeDomain {
-    /// The records' own time, and the watermark: the same answers in any replay.
+    /// The event times of records, and the watermark. Every replay gives the same results.
     #[default]
     Event,
-    /// The wall clock: answers differ from replay to replay. What is open when a bounded input ends is told then.
+    /// The wall clock. Results differ from replay to replay. Windows that are open when a bounded input ends fire then.
     Processing,
 }
 
 impl TimeDomain {
-    /// For manifests and messages.
+    /// The name of the clock in manifests and messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Event => "event time",
@@ -32,7 +32,7 @@ impl TimeDomain {
         }
     }
 
-    /// The time that the record at hand counts at.
+    /// The time of the current record by this clock.
     pub(crate) fn of_record<K: Key, O, S>(self, ctx: &Context<'_, K, O, S>) -> EventTime {
         match self {
             Self::Event => ctx.event_time(),
@@ -40,7 +40,7 @@ impl TimeDomain {
         }
     }
 
-    /// How far time has come: before it nothing comes but late.
+    /// The current time of this clock. A record from before it is late.
     pub(crate) fn now<K: Key, O, S>(self, ctx: &Context<'_, K, O, S>) -> EventTime {
         match self {
             Self::Event => ctx.watermark(),
@@ -53,7 +53,7 @@ impl TimeDomain {
             Self::Event => ctx.set_timer(at),
             Self::Processing => {
                 ctx.set_processing_timer(ProcessingTime(at.0));
-                // Processing time does not run out with the input; event time does.
+                // When the input ends, event time reaches its end but processing time does not.
                 ctx.set_timer(EventTime::MAX);
             }
         }
@@ -67,7 +67,7 @@ impl TimeDomain {
     }
 }
 
-/// When a window tells its result besides on time, when the watermark passes its end.
+/// When a window fires, in addition to firing on time, which is when the watermark passes its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trigger {
     pub(crate) early: Option<(Duration, TimeDomain)>,
@@ -76,27 +76,27 @@ pub struct Trigger {
 }
 
 impl Trigger {
-    /// Only on time, and again with each late record within the allowed lateness.
+    /// Fires only on time, and again for each late record within the allowed lateness.
     #[must_use]
     pub const fn on_watermark() -> Self {
         Self { early: None, records: None, late_at_end: false }
     }
 
-    /// Fires early, too: at each multiple of `every` by this clock at which records have come since the window last fired.
+    /// Fires early, too: at each multiple of `every` on `clock`, if records have come since the window last fired.
     #[must_use]
     pub const fn early_every(mut self, every: Duration, clock: TimeDomain) -> Self {
         self.early = Some((every, clock));
         self
     }
 
-    /// Also early, whenever so many records came since it last told. 0 is taken as 1.
+    /// Fires early, too, whenever `records` records have come since the window last fired. 0 is taken as 1.
     #[must_use]
     pub const fn every_records(mut self, records: u64) -> Self {
         self.records = NonZeroU64::new(if records == 0 { 1 } else { records });
         self
     }
 
-    /// Late records together, when the allowed lateness is over, in place of each at once.
+    /// Fires once for all late records, when the allowed lateness is over, instead of once for each as it comes.
     #[must_use]
     pub const fn late_at_end(mut self) -> Self {
         self.late_at_end = true;
@@ -104,49 +104,49 @@ impl Trigger {
     }
 }
 
-/// What a window that fires more than once makes of the results that it has emitted.
+/// How the results of a window that fires more than once relate to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccumulationMode {
-    /// Each result is of all records so far and replaces the one before.
+    /// Each result covers all records so far and replaces the previous result.
     #[default]
     Accumulating,
-    /// Each result is of the records since the one before: to be added up downstream.
+    /// Each result covers only the records since the previous result. They are to be added up downstream.
     Discarding,
-    /// As accumulating, and the result before is taken back first ([`Firing::Retraction`]).
+    /// Each result covers all records so far, and the previous result is retracted first ([`Firing::Retraction`]).
     Retracting,
 }
 
-/// Why a window told a result.
+/// The reason why a window emitted a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Firing {
-    /// Its trigger said so before its time.
+    /// The trigger fired the window before its end.
     Early,
-    /// The watermark passed its end, or (count windows) it is full.
+    /// The watermark passed the end of the window, or a count window became full.
     OnTime,
-    /// Late records came.
+    /// Late records came within the allowed lateness.
     Late,
-    /// An earlier result of the window does not hold any more.
+    /// An earlier result of the window is retracted: it is no longer valid.
     Retraction,
 }
 
-/// All that can be said of a window operator.
+/// All settings of a window operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowSpec {
-    /// How time is cut.
+    /// How time is cut into windows.
     pub assigner: Assigner,
-    /// By which clock.
+    /// The clock that the windows follow.
     pub clock: TimeDomain,
-    /// How long after its end a window still takes late records.
+    /// Length of time after its end for which a window still takes late records.
     pub allowed_lateness: Duration,
-    /// When it tells.
+    /// When a window fires.
     pub trigger: Trigger,
-    /// What it tells.
+    /// What a window that fires more than once emits.
     pub mode: AccumulationMode,
 }
 
 impl WindowSpec {
-    /// Windows of event time, told on time, without allowed lateness.
+    /// Returns the settings of event-time windows that fire on time, without allowed lateness.
     #[must_use]
     pub const fn new(assigner: Assigner) -> Self {
         Self {
@@ -158,7 +158,7 @@ impl WindowSpec {
         }
     }
 
-    /// Returns what the operator goes by, if all of it makes sense.
+    /// Checks the settings and returns the plan that the operator follows.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
         let Self { assigner, clock, allowed_lateness, trigger, mode } = *self;
         let cut = assigner.cut()?;
@@ -180,21 +180,21 @@ impl WindowSpec {
     }
 }
 
-/// A [`WindowSpec`] that makes sense, with its lengths in milliseconds: what is asked for each record.
+/// A checked [`WindowSpec`] with its lengths in milliseconds, as it is used for each record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(super) cut: Cut,
     pub(super) clock: TimeDomain,
     pub(super) allowed_lateness_ms: i64,
     pub(super) trigger: Trigger,
-    /// How often the trigger fires early, in milliseconds.
+    /// The interval of early results in milliseconds, and the clock that measures it.
     pub(super) early: Option<(i64, TimeDomain)>,
     pub(super) mode: AccumulationMode,
 }
 
 impl Plan {
-    /// Everything that is kept of windows depends on all of this: when their timers are set, what has been emitted, which
-    /// records are in them.
+    /// Describes all settings that the stored windows depend on: when their timers are set, what has been emitted,
+    /// and which records are in them.
     fn describe(&self, aggregate: &str) -> String {
         let Self { cut, clock, allowed_lateness_ms, trigger, early, mode } = self;
         let (windows, clock) = (cut.parameters(), clock.name());
@@ -208,20 +208,20 @@ impl Plan {
         )
     }
 
-    /// What the state of the windows was made with. `aggregate` is what is to be known of the aggregate.
+    /// The parameters that a checkpoint keeps with the state of the windows. `aggregate` describes the aggregate.
     pub(crate) fn state_parameters(&self, aggregate: &str) -> Parameters {
         const STATES: &[&str] = &["windows", "slices", "counted"];
         let text = self.describe(aggregate);
         if !matches!(self.cut, Cut::Calendar { .. }) {
             return Parameters::new(text).of_one_of(STATES);
         }
-        // Time zones change their rules now and then, for times to come. Windows that are open keep the bounds they have.
+        // Time zones sometimes change their rules for future times. Open windows keep the bounds that they have.
         let rules = |version: &str| format!("{text} (tzdata {version})");
         let (now, prefix) = (rules(tzdata_version()), format!("{text} (tzdata "));
         Parameters::new(now).or_from(move |stored| stored.starts_with(&prefix)).of_one_of(STATES)
     }
 
-    /// Whether windows may share slices: each tells on time only, or once more with each late record.
+    /// Whether windows may share slices: they may if each fires only on time and again for each late record.
     pub(crate) fn shares_slices(&self) -> bool {
         self.trigger == Trigger::on_watermark() && self.mode == AccumulationMode::Accumulating
     }
