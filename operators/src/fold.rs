@@ -14,14 +14,14 @@ pub trait FoldExt<'s, D: Data> {
     /// What comes out of a fold to an `A`: of a keyed stream with the key.
     type Folded<A: Data>: Data;
 
-    /// Makes one value of all records (of each key), and sends it when input has ended; of no records none. `name` is unique
-    /// in the job and names the operator's state in checkpoints.
+    /// Makes one value of all records (of each key), and sends it when input has ended; of no records none. `name` is
+    /// unique in the job and names the operator's state in checkpoints.
     ///
     /// * Start: `init`, then `with` for each record. Without a key all records go to one worker.
-    /// * Time, order: by event time; records of the same time in no particular order, late ones when they come. The result has
-    ///   the event time [`EventTime::MAX`].
-    /// * Guarantee: each record is in the value exactly once, through any crash. A job that is stopped before its input has
-    ///   ended sends nothing, and goes on with the value when it is started again.
+    /// * Time, order: by event time; records of the same time in no particular order, late ones when they come. The
+    ///   result has the event time [`EventTime::MAX`].
+    /// * Guarantee: each record is in the value exactly once, through any crash. A job that is stopped before its
+    ///   input has ended sends nothing, and goes on with the value when it is started again.
     /// * State: a value per key.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ pub mod table;
 pub mod throttle;
 pub mod window;
 
-/// The version of differential dataflow that tables are made of, for operations that [`table::Table`] has no method for.
+/// The version of differential dataflow that tables are made of. It is for operations that [`table::Table`] does not
+/// have.
 #[cfg(feature = "tables")]
 pub use differential_dataflow as differential;

@@ -5,9 +5,10 @@
 //!   fits what must not come ─▶ the run is over      fits the step ─▶ the run takes it, the last one makes a match
 //!   fits neither ─▶ passed over                     `within` after its beginning ─▶ the run is over
 //! ```
-//! A run takes the first record that fits ("skip till next match": Agrawal, Diao, Gyllstrom, Immerman, "Efficient pattern
-//! matching over event streams", 2008). Records of the same time come one after the other in no particular order.
-//! Known limit: each record that begins a run is kept until its time is over; all runs of a key are written together.
+//! A run takes the first record that fits ("skip till next match": Agrawal, Diao, Gyllstrom, Immerman, "Efficient
+//! pattern matching over event streams", 2008). Records of the same time come one after the other in no particular
+//! order. Known limit: each record that begins a run is kept until its time is over; all runs of a key are written
+//! together.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -82,8 +83,8 @@ impl<T> Pattern<T> {
 
 /// What comes out of pattern matching.
 pub struct PatternOutput<'s, T: Data> {
-    /// Matches: the record of each step. At the time of the last one, or of the end of the time in which something must not
-    /// come.
+    /// Matches: the record of each step. At the time of the last one, or of the end of the time in which something
+    /// must not come.
     pub results: Stream<'s, Vec<T>>,
     /// Records that came too late to be matched.
     pub late: Stream<'s, T>,

@@ -9,8 +9,8 @@
 //! window. Under event-time order the answers are exact; under arrival order a record that comes
 //! behind another one of its key is counted from when it comes, in place of when it happened.
 //!
-//! Invariant: a window's two floats are its sum to the last bit, or say that they are not. Then the sum is kept beside them,
-//! made of the events in the log, which are all that a checkpoint needs to have.
+//! Invariant: a window's two floats are its sum to the last bit, or say that they are not. Then the sum is kept beside
+//! them, made of the events in the log, which are all that a checkpoint needs to have.
 
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ impl<K: Key> Rolling<K> {
     /// order, as long as none is above the longest one before: events that old are not there.
     ///
     /// # Errors
-    /// When a length is zero or has fractions of a millisecond, or is above the longest one in the checkpoint, or the state cannot be opened.
+    /// When a length is zero or has fractions of a millisecond, or is above the longest one in the checkpoint, or the
+    /// state cannot be opened.
     pub fn open(states: &mut States<'_, K>, name: &str, windows: &[Duration]) -> Result<Self, JobError> {
         let fault = |fault| invalid(states.operator(), format!("rolling \"{name}\": {fault}"));
         if windows.is_empty() {

@@ -4,8 +4,8 @@
 //! usual values ──▶ Pair: two floats, exact as long as it says so
 //! NaN, infinities, overflow, magnitudes too far apart ──▶ ExactSum: one integer wide enough for any sum, and counts
 //! ```
-//! A pair holds 106 bits, enough for nearly everything, at the cost of some additions. What it cannot hold exactly it says,
-//! and whoever keeps it goes on with an [`ExactSum`], which costs some hundred bytes and nanoseconds.
+//! A pair holds 106 bits, enough for nearly everything, at the cost of some additions. What it cannot hold exactly it
+//! says, and whoever keeps it goes on with an [`ExactSum`], which costs some hundred bytes and nanoseconds.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +26,8 @@ impl Pair {
         if is_exact { sum } else { self.plus_from_anew(value) }
     }
 
-    /// Adds a value without a branch. If the second is false, the sum is not to be used; it may have a place in two floats all
-    /// the same.
+    /// Adds a value without a branch. If the second is false, the sum is not to be used; it may have a place in two
+    /// floats all the same.
     #[inline]
     pub(crate) fn plus_if_exact(self, value: f64) -> (Self, bool) {
         let sum = two_sum(self.sum, value);

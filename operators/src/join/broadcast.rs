@@ -28,8 +28,8 @@ type Apply<R, S> = Box<dyn Fn(&mut S, R)>;
 
 /// Makes broadcast sets of streams.
 pub trait BroadcastExt<'s, R: Data> {
-    /// Builds up a set of the stream's records, the rules, for [`broadcast_join`](BroadcastJoinExt::broadcast_join): `apply` adds
-    /// to the set, replaces or removes what is in it. Rules of the same time come in any order.
+    /// Builds up a set of the stream's records, the rules, for [`broadcast_join`](BroadcastJoinExt::broadcast_join):
+    /// `apply` adds to the set, replaces or removes what is in it. Rules of the same time come in any order.
     #[must_use]
     fn broadcast<S: Value + Default>(self, apply: impl Fn(&mut S, R) + 'static) -> Broadcast<'s, R, S>;
 }
@@ -42,8 +42,8 @@ impl<'s, R: Data> BroadcastExt<'s, R> for Stream<'s, R> {
 
 /// Joins a keyed stream with a broadcast set.
 pub trait BroadcastJoinExt<'s, A: Data> {
-    /// Makes results, by `join`, of each record and the set that its rules have built up until the record's time. Records of the
-    /// same key stay in order.
+    /// Makes results, by `join`, of each record and the set that its rules have built up until the record's time.
+    /// Records of the same key stay in order.
     ///
     /// * Time, order: by event time. Rules and records that come late are taken as they come.
     ///

@@ -30,8 +30,8 @@ pub struct Between {
 }
 
 impl Between {
-    /// Returns the bounds from `lower` to `upper` of the left record's time. Within five minutes before it and ten seconds after
-    /// it: `Between::new(earlier(minutes(5)), later(secs(10)))`.
+    /// Returns the bounds from `lower` to `upper` of the left record's time. Within five minutes before it and ten
+    /// seconds after it: `Between::new(earlier(minutes(5)), later(secs(10)))`.
     #[must_use]
     pub const fn new(lower: TimeOffset, upper: TimeOffset) -> Self {
         Self { lower, upper }

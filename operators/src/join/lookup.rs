@@ -1,7 +1,7 @@
 //! Lookup join: rows of a service outside, a batch of keys at a time, through a cache; on the worker, or on threads.
 //!
-//! Known limits: a replay may find other rows than the first time, since the service does not go by event time; batches that
-//! are under way at the same time may each fetch the same key.
+//! Known limits: a replay may find other rows than the first time, since the service does not go by event time;
+//! batches that are under way at the same time may each fetch the same key.
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
@@ -139,7 +139,8 @@ pub trait LookupExt<'s, A: Data>: Sized {
     /// connection of its own).
     ///
     /// * Order: stays, unless the pool says otherwise; time stays.
-    /// * Errors of `fetch`, panics, timeouts: as [`FetchSettings`] says; then each record that asked becomes a dead letter.
+    /// * Errors of `fetch`, panics, timeouts: as [`FetchSettings`] says; then each record that asked becomes a dead
+    ///   letter.
     ///
     /// # Errors
     /// When the name is taken, or rows cannot be preloaded.

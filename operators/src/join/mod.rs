@@ -6,8 +6,8 @@
 //! broadcast.rs  every record with all of a small, changing set (rules)
 //! lookup.rs     rows of a service outside, through a cache
 //! ```
-//! All but the lookup keep to event time: the same pairs in any replay, at any number of workers, but for late records and for
-//! which of two table versions or rules of the same time wins.
+//! All but the lookup keep to event time: the same pairs in any replay, at any number of workers, but for late records
+//! and for which of two table versions or rules of the same time wins.
 
 mod broadcast;
 mod interval;

@@ -1,7 +1,7 @@
 //! Temporal join: each record with the version of its row that held at the record's time.
 //!
-//! Records and versions come in event-time order, versions first, so the latest version is the one that holds. Older ones
-//! are kept as long as late records are to find them.
+//! Records and versions come in event-time order, versions first, so the latest version is the one that holds. Older
+//! ones are kept as long as late records are to find them.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -37,8 +37,8 @@ impl<V> TemporalTable<V> {
         Self::default()
     }
 
-    /// Sets how long versions are kept behind the watermark, for records that come late. Records and versions that come later
-    /// than that are `late`. Default: not at all.
+    /// Sets how long versions are kept behind the watermark, for records that come late. Records and versions that
+    /// come later than that are `late`. Default: not at all.
     #[must_use]
     pub fn history(mut self, history: Duration) -> Self {
         self.history = history;
@@ -60,8 +60,8 @@ impl<V> TemporalTable<V> {
     }
 }
 
-/// The logic of a temporal join. What comes too late goes to the side output. Of two versions of the same time either may
-/// win.
+/// The logic of a temporal join. What comes too late goes to the side output. Of two versions of the same time either
+/// may win.
 pub struct TemporalJoinLogic<K: Key, A, V: Data> {
     table: TemporalTable<V>,
     history_ms: i64,

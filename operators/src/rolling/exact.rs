@@ -1,7 +1,7 @@
 //! Sums of windows that two floats cannot hold: of NaN, infinities, and magnitudes too far apart.
 //!
-//! A window comes here when its floats say that they are no longer exact, and goes when they could have been for as many events as
-//! it holds. So the sum is made of all events of a window at most once in as many events.
+//! A window comes here when its floats say that they are no longer exact, and goes when they could have been for as
+//! many events as it holds. So the sum is made of all events of a window at most once in as many events.
 
 use tidemill_state::Queue;
 

@@ -11,8 +11,8 @@ pub struct Totals {
     /// Number of events.
     pub count: u64,
     pub(super) sum: f64,
-    /// What rounding took from `sum`; NaN where the two together are not exact. Beside a sum that is beyond the floats, of
-    /// values that are not: their mean.
+    /// What rounding took from `sum`; NaN where the two together are not exact. Beside a sum that is beyond the
+    /// floats, of values that are not: their mean.
     pub(super) rounded: f64,
     /// Time of the oldest event it holds, so that the event itself is looked at only when it leaves. Not stored:
     /// after a restore it is so old that the event is looked at.
@@ -25,8 +25,8 @@ fn unknown_time() -> i64 {
 }
 
 impl Totals {
-    /// Sum of the values the window holds: the exact one, rounded once. It is NaN while a NaN is among them, or infinities of both
-    /// signs; infinite while one of them is, or while it is beyond the largest float.
+    /// Sum of the values the window holds: the exact one, rounded once. It is NaN while a NaN is among them, or
+    /// infinities of both signs; infinite while one of them is, or while it is beyond the largest float.
     #[must_use]
     pub fn sum(&self) -> f64 {
         if self.sum.is_infinite() { self.sum } else { self.pair().value() }

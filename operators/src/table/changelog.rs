@@ -32,9 +32,9 @@ impl<D, K, V> Changelog<D, K, V> {
         Self { upsert: Arc::new(upsert), sequence: Arc::new(|_| 0), deletions: Self::DELETIONS }
     }
 
-    /// Sets for how long, in event time, a key whose row was deleted is remembered. Default: a day. An older change that comes
-    /// while the key is remembered is superseded; one that comes afterwards holds from the watermark on, as the first change
-    /// of a new key does.
+    /// Sets for how long, in event time, a key whose row was deleted is remembered. Default: a day. An older change
+    /// that comes while the key is remembered is superseded; one that comes afterwards holds from the watermark on, as
+    /// the first change of a new key does.
     #[must_use]
     pub fn remember_deletions(mut self, length: Duration) -> Self {
         self.deletions = length;

@@ -3,10 +3,10 @@
 //! ```text
 //! changes of the view ─▶ gathered per event time ─▶ watermark passes it ─▶ net ─▶ rows now ─▶ what differs from the emitted
 //! ```
-//! The changes that are gathered are not stored: after a restore differential computes them again. Then a key's rows add up from
-//! nothing (another `run`), and what was emitted before is only compared with them, once the watermark is where it was emitted.
-//! What differs is emitted, which is nothing unless the program has changed. A timer visits the keys that the new run never
-//! mentions.
+//! The changes that are gathered are not stored: after a restore differential computes them again. Then a key's rows
+//! add up from nothing (another `run`), and what was emitted before is only compared with them, once the watermark is
+//! where it was emitted. What differs is emitted, which is nothing unless the program has changed. A timer visits the
+//! keys that the new run never mentions.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;

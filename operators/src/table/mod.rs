@@ -7,12 +7,12 @@
 //! ```
 //! What can be done with rows is in `relation.rs`, for tables and for loops; `reduction.rs` reduces them by key.
 //!
-//! Differential dataflow itself is not in a checkpoint. After a restore it is given the rows of the base tables again and
-//! computes every view anew; `emitted.rs` emits nothing of that, and goes on where it was. For that the base tables keep,
-//! beside the row that holds, those that held since the slowest reader's watermark (`readers.rs`).
+//! Differential dataflow itself is not in a checkpoint. After a restore it is given the rows of the base tables again
+//! and computes every view anew; `emitted.rs` emits nothing of that, and goes on where it was. For that the base
+//! tables keep, beside the row that holds, those that held since the slowest reader's watermark (`readers.rs`).
 //!
-//! Known limits: a view is in memory, on all workers; differential's exchanges are not charged to the budget of records in
-//! flight; two outputs of one view compute it once each, unless they share a [`Table`] that is cloned.
+//! Known limits: a view is in memory, on all workers; differential's exchanges are not charged to the budget of
+//! records in flight; two outputs of one view compute it once each, unless they share a [`Table`] that is cloned.
 
 mod changelog;
 mod emitted;

@@ -1,7 +1,7 @@
 //! Who reads a base table, and how far they are: what a restore has to bring back, and what may be forgotten.
 //!
-//! An output that was restored at watermark w goes on from the view as it was at w. So base tables have to know their rows
-//! as of w, and all since.
+//! An output that was restored at watermark w goes on from the view as it was at w. So base tables have to know their
+//! rows as of w, and all since.
 
 use std::cell::RefCell;
 use std::rc::Rc;

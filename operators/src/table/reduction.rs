@@ -1,14 +1,15 @@
 //! Reductions by key at partially ordered times, as a tactic of differential dataflow's `reduce`.
 //!
-//! What is made of a key's rows may change at each join of times at which they change, also where nothing comes in: rows of
-//! (epoch 2, 60) and (epoch 3, 50) are together at (epoch 3, 60). A sweep goes over all times of the key in an order that the
-//! partial order agrees with, and looks at those that have a *seed* at or before them: a time of a new row, or one that was
-//! put off. Times at or beyond `upper` are put off until their turn comes.
+//! What is made of a key's rows may change at each join of times at which they change, also where nothing comes in:
+//! rows of (epoch 2, 60) and (epoch 3, 50) are together at (epoch 3, 60). A sweep goes over all times of the key in an
+//! order that the partial order agrees with, and looks at those that have a *seed* at or before them: a time of a new
+//! row, or one that was put off. Times at or beyond `upper` are put off until their turn comes.
 //!
-//! Why not differential's own tactic: as of 0.26 both of its tactics leave a time out. To keep histories short, old times are
-//! moved up to the meet of the seeds; where that takes one to or beyond `upper`, and no seed is before it, its joins with the
-//! seeds are not put off, and a change there is never computed. It takes times that are partially ordered in more than
-//! two directions, as in loops (the test in this file has the case), or many of them. Otherwise the sweep is the same.
+//! Why not differential's own tactic: as of 0.26 both of its tactics leave a time out. To keep histories short, old
+//! times are moved up to the meet of the seeds; where that takes one to or beyond `upper`, and no seed is before it,
+//! its joins with the seeds are not put off, and a change there is never computed. It takes times that are partially
+//! ordered in more than two directions, as in loops (the test in this file has the case), or many of them. Otherwise
+//! the sweep is the same.
 //!
 //! Known limit: a retirement is done in one go, however many keys it has.
 
@@ -35,8 +36,8 @@ impl<T: Timestamp + Lattice + Ord> DataflowTime for T {}
 type Batch<K, V, T> = <ValSpine<K, V, T, isize> as TraceReader>::Batch;
 type Updates<K, W, T> = Vec<((K, W), T, isize)>;
 
-/// Reduces the rows of each key, of which there is at least one, by `logic`: it is given them sorted, each with how often it is
-/// there, and says what of the result there is, and how often.
+/// Reduces the rows of each key, of which there is at least one, by `logic`: it is given them sorted, each with how
+/// often it is there, and says what of the result there is, and how often.
 pub(super) fn reduce<'s, T: DataflowTime, K: Row + Hashable, V: Row, W: Row>(
     rows: VecCollection<'s, T, (K, V), isize>,
     name: &str,
@@ -164,8 +165,8 @@ impl<T: DataflowTime> Seeds<T> {
     }
 }
 
-/// Looks at the key's rows at all times that have a seed at or before them: what is before `upper` becomes updates of the
-/// result, the rest is for `later`.
+/// Looks at the key's rows at all times that have a seed at or before them: what is before `upper` becomes updates of
+/// the result, the rest is for `later`.
 fn sweep<K: Row, V: Row, W: Row, T: DataflowTime>(
     key: &K,
     mut seeds: Seeds<T>,
@@ -175,8 +176,8 @@ fn sweep<K: Row, V: Row, W: Row, T: DataflowTime>(
     later: &mut Vec<T>,
     updates: &mut Updates<K, W, T>,
 ) {
-    // Joins that are still ahead; times that were looked at; the result's updates of this sweep. The latter two are moved up
-    // to the meet of all that is ahead, like the histories: that tells the same of it.
+    // Joins that are still ahead; times that were looked at; the result's updates of this sweep. The latter two are
+    // moved up to the meet of all that is ahead, like the histories: that tells the same of it.
     let (mut joins, mut seen, mut told) = (BTreeSet::<T>::new(), Vec::<T>::new(), Vec::<((W, T), isize)>::new());
     let mut meet = seeds.meet().cloned();
     loop {

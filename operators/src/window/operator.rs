@@ -54,9 +54,9 @@ impl<'s, K: Key + Data, D: Data> Windows<'s, K, D> {
         self
     }
 
-    /// Sets the order in which records are added to windows. Default: as they come, since a window waits with its result
-    /// for the watermark anyway; for count windows, event-time order. In event-time order, sums of floating-point values
-    /// are the same to the last digit in any replay, and so are early results.
+    /// Sets the order in which records are added to windows. Default: as they come, since the result of a window waits
+    /// for the watermark anyway; for count windows, event-time order. In event-time order, sums of floating-point
+    /// values are the same to the last digit in any replay, and so are early results.
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;

@@ -6,8 +6,8 @@ use tidemill_engine::EventTime;
 
 use super::span::Window;
 
-/// Cuts time into windows as a program needs them: shifts of a factory, the opening hours of a market, the days of another
-/// calendar.
+/// An assigner that a program defines itself, for windows such as the shifts of a factory, the opening hours of a
+/// market or the days of another calendar.
 ///
 /// ```
 /// use tidemill_engine::EventTime;

@@ -10,14 +10,15 @@ use tidemill_state::hash_key;
 
 use super::Aggregate;
 
-/// How many different values there are, about. Made by [`distinct_of`].
+/// An aggregate that estimates the number of different values. Made by [`distinct_of`].
 pub struct DistinctOf<T, V, F> {
     value: F,
     record: PhantomData<fn(&T) -> V>,
 }
 
-/// Counts the different values that `value` takes out of the records: exactly up to some, beyond that by HyperLogLog++
-/// with 4096 registers (3 KiB), with a standard error of 1.6 %.
+/// Returns an aggregate that counts the different values that `value` takes from the records. The count is exact while
+/// there are only a few; beyond that it is estimated by HyperLogLog++ with 4096 registers (3 KiB), with a standard
+/// error of 1.6 %.
 pub fn distinct_of<T, V: Hash, F: Fn(&T) -> V>(value: F) -> DistinctOf<T, V, F> {
     DistinctOf { value, record: PhantomData }
 }
@@ -30,7 +31,8 @@ impl<T: 'static, V: Hash + 'static, F: Fn(&T) -> V + 'static> Aggregate for Dist
     fn empty(&self) -> Self::Accumulator {
         CardinalityEstimator::new()
     }
-    /// By the hash that keys have, which is the same in any process, hashed again: its bits alone are not even enough.
+    /// Adds the hash that is used for keys, which is the same in every process. The estimator hashes it once more,
+    /// since the bits of that hash alone are not uniform enough.
     fn add(&self, accumulator: &mut Self::Accumulator, record: &T) {
         accumulator.insert(&hash_key(&(self.value)(record)));
     }
@@ -42,32 +44,34 @@ impl<T: 'static, V: Hash + 'static, F: Fn(&T) -> V + 'static> Aggregate for Dist
     }
 }
 
-/// Quantiles of a value, about. Made by [`quantiles_of`].
+/// An aggregate that estimates quantiles of a value. Made by [`quantiles_of`].
 pub struct QuantilesOf<T, F> {
     value: F,
     quantiles: Vec<f64>,
     record: PhantomData<fn(&T)>,
 }
 
-/// Quantiles, in the order they were asked for.
+/// The quantiles of a window, in the order in which they were asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// Number of values.
     pub count: u64,
-    /// The quantiles; none of no values.
+    /// The quantiles; empty when there are no values.
     pub values: Vec<f64>,
 }
 
-/// Estimates quantiles (0 to 1; others are taken as the nearest of these) of the value that `value` takes out of each
-/// record, within 1 % of the value (DDSketch: Masson, Rim, Lee, VLDB 2019). A sketch has 2048 bins: of values that
-/// span more than some 17 orders of magnitude the least ones are told too high. NaN among the values makes all quantiles NaN;
-/// infinities come before and after all other values.
+/// Returns an aggregate that estimates quantiles of the value that `value` takes from each record.
+///
+/// * `quantiles` are numbers from 0 to 1; those outside are moved to the nearer end.
+/// * An estimate is within 1 % of the true value (DDSketch: Masson, Rim, Lee, VLDB 2019). A sketch has 2048 bins: if
+///   the values span more than about 17 orders of magnitude, the lowest ones are estimated too high.
+/// * A NaN among the values makes all quantiles NaN. Infinities come before or after all other values.
 pub fn quantiles_of<T, F: Fn(&T) -> f64>(quantiles: &[f64], value: F) -> QuantilesOf<T, F> {
     let quantiles = quantiles.iter().map(|q| q.clamp(0.0, 1.0)).collect();
     QuantilesOf { value, quantiles, record: PhantomData }
 }
 
-/// What [`quantiles_of`] keeps.
+/// The accumulator of [`quantiles_of`].
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Sketch {
     finite: DDSketch,
@@ -81,7 +85,8 @@ impl Sketch {
     const BINS: u32 = 2048;
 
     fn empty() -> Self {
-        // Zero is what is less than any float of full precision, not what is less than the sketch's default of 1e-9.
+        // Only values below the least float of full precision count as zero, not those below the sketch's default of
+        // 1e-9.
         let config = Config::new(Self::ACCURACY, Self::BINS, f64::MIN_POSITIVE);
         Self { finite: DDSketch::new(config), nan: 0, infinite: 0, minus_infinite: 0 }
     }
@@ -99,7 +104,7 @@ impl Sketch {
         self.finite.count() as u64 + self.nan + self.infinite + self.minus_infinite
     }
 
-    /// The value that the share `q` of all come before.
+    /// Returns the value that a share `q` of all values comes before.
     fn quantile(&self, q: f64) -> Option<f64> {
         let (count, finite) = (self.count(), self.finite.count() as u64);
         if self.nan > 0 || count == 0 {
@@ -110,11 +115,12 @@ impl Sketch {
         if rank >= finite {
             return Some(f64::INFINITY);
         }
-        // Where all are finite it is `q`; half a rank more keeps rounding from making it the rank before.
+        // If all values are finite, this is `q`. Otherwise half a rank is added, so that rounding does not pick the
+        // rank before.
         let of_finite = if finite == count { q } else { ((rank as f64 + 0.5) / (finite - 1) as f64).min(1.0) };
-        let told = self.finite.quantile(if rank == 0 { 0.0 } else { of_finite }).ok().flatten()?;
-        // The middle of a bin may be beyond all that is in it.
-        Some(told.clamp(self.finite.min()?, self.finite.max()?))
+        let estimate = self.finite.quantile(if rank == 0 { 0.0 } else { of_finite }).ok().flatten()?;
+        // The middle of a bin may lie beyond all values in the bin.
+        Some(estimate.clamp(self.finite.min()?, self.finite.max()?))
     }
 }
 

@@ -6,8 +6,8 @@
 //!    └─ later than the last window of its slice ─▶ side output
 //! ```
 //! A window's result is put together from partial results by two stacks (Tangwongsan, Hirzel, Schneider, "Low-latency
-//! sliding-window aggregation in worst-case constant time", 2017, section 2): one or two merges per slice and per result,
-//! and one for each late slice. They are not stored, but made again after a restore.
+//! sliding-window aggregation in worst-case constant time", 2017, section 2): one or two merges per slice and per
+//! result, and one for each late slice. They are not stored, but made again after a restore.
 //!
 //! Invariant: slices of the queue come one after the other in time, all before `closed`; `open` ones come after.
 //! Known limit: accumulators that grow with their records are merged anew for each result.

@@ -11,17 +11,18 @@ pub use array::StatsArray;
 
 /// Count, sum, mean, population standard deviation, minimum and maximum of a value.
 ///
-/// * **Exact**: count, minimum and maximum; the sum, rounded once, and the mean, which is made of it. So they are the same
-///   in whatever order values came and partial results were merged. The deviation is so up to rounding. It does not lose
-///   digits when the mean is large against it (Youngs and Cramer, 1971; merged by Chan, Golub and LeVeque, 1979).
+/// * **Exact**: count, minimum and maximum; the sum, rounded once, and the mean, which is made of it. So they are the
+///   same in whatever order values came and partial results were merged. The deviation is so up to rounding. It does
+///   not lose digits when the mean is large against it (Youngs and Cramer, 1971; merged by Chan, Golub and LeVeque,
+///   1979).
 /// * **NaN** among the values makes sum, mean, deviation, minimum and maximum NaN. **Infinities** make sum and mean
 ///   infinite (NaN where both are there) and the deviation NaN, and are minimum or maximum.
-/// * **Overflow**: a sum beyond the largest float is infinite, and the mean still right. The deviation is infinite where its
-///   square is beyond the largest float: from some 1e154 on.
+/// * **Overflow**: a sum beyond the largest float is infinite, and the mean still right. The deviation is infinite
+///   where its square is beyond the largest float: from some 1e154 on.
 ///
-/// As an accumulator of one's own it is exact as long as two floats hold the sum, which have 106 bits: not when 1e300 and 1 are
-/// added up, nor when a sum overflows on the way. [`ExactStats`] is exact then, too; [`stats_of`] keeps those. For several values
-/// of each record there is [`StatsArray`].
+/// As an accumulator of one's own it is exact as long as two floats hold the sum, which have 106 bits: not when 1e300
+/// and 1 are added up, nor when a sum overflows on the way. [`ExactStats`] is exact then, too; [`stats_of`] keeps
+/// those. For several values of each record there is [`StatsArray`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     count: u64,

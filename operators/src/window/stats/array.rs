@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::{Pair, Stats};
 
-/// [`Stats`] of each of `N` values that come together, at a fraction of what `N` of them cost: the values of a record are
-/// worked on side by side. What [`Stats`] says of exactness, NaN, infinities and overflow holds for each.
+/// [`Stats`] of each of `N` values that come together, at a fraction of what `N` of them cost: the values of a record
+/// are worked on side by side. What [`Stats`] says of exactness, NaN, infinities and overflow holds for each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StatsArray<const N: usize> {
     count: u64,
@@ -30,8 +30,8 @@ impl<const N: usize> StatsArray<N> {
     /// Takes the values of a record in.
     #[inline]
     pub fn add(&mut self, values: &[f64; N]) {
-        // As `Stats::add_with`, whose comments hold here. There is no branch in it, so that the compiler can do several values
-        // at a time, and the processor fetch all of a window's memory at once.
+        // As `Stats::add_with`, whose comments hold here. There is no branch in it, so that the compiler can do
+        // several values at a time, and the processor fetch all of a window's memory at once.
         let before = self.count as f64;
         let pairs = (before + 1.0) * before.max(1.0);
         let (mut sum, mut rounded, mut squares) = (self.sum, self.rounded, self.squares);
