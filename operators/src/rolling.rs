@@ -1,16 +1,17 @@
-//! Rolling aggregates per event over (t − W, t], for several W at once.
+//! Rolling aggregates: for each event, at time t, the count and sum of values over (t − W, t], for several lengths W at
+//! once.
 //!
 //! ```text
-//! events of a key   e0 e1 e2 e3 e4 e5 e6 ◀─ t         each kept once, seen once per W when it leaves
+//! events of a key   e0 e1 e2 e3 e4 e5 e6 ◀─ t         each stored once, read once per W when it leaves
 //! W = 5m                        └──────┘  count 2
-//! W = 1d               └───────────────┘  count 5     count, sum: what each W holds right now
+//! W = 1d               └───────────────┘  count 5     count, sum: of the events in each W right now
 //! ```
-//! Cost: one step per event that enters or leaves a window. An event leaves the log with the widest
-//! window. Under event-time order the answers are exact; under arrival order a record that comes
-//! behind another one of its key is counted from when it comes, in place of when it happened.
+//! Cost: one step per event that enters or leaves a window. An event is removed from the log when it leaves the widest
+//! window. In event-time order the results are exact. In arrival order, a record that comes after a later record of its
+//! key is counted from the moment it comes, instead of the time at which it happened.
 //!
-//! Invariant: a window's two floats are its sum to the last bit, or say that they are not. Then the sum is kept beside
-//! them, made of the events in the log, which are all that a checkpoint needs to have.
+//! Invariant: the two floats of a window are its exact sum, or show that they are not. In that case the exact sum is
+//! kept beside them. It is computed from the events in the log, so that a checkpoint needs only these.
 
 use std::time::Duration;
 
@@ -29,29 +30,33 @@ use exact::ExactTotals;
 use totals::Event;
 pub use totals::Totals;
 
-/// What is known of a key besides its events.
+/// The state of a key besides its events.
 #[derive(Default, Serialize, Deserialize)]
 struct Known {
-    /// Tells of which lengths the windows are: where that is not those of now, they are counted again.
+    /// Hash of the lengths of the windows. If it differs from that of the current lengths, the windows are counted
+    /// again.
     lengths: u32,
-    /// What each window holds; four fit beside the list without a pointer to follow.
+    /// The totals of each window; up to four are stored without a pointer to follow.
     windows: SmallVec<[Totals; 4]>,
     latest: Option<EventTime>,
-    /// Sums that have no place in `windows`, of few keys. Not stored: the events are there to make them of.
+    /// Exact sums that do not fit in `windows`, which few keys have. They are not stored: they are computed from the
+    /// events.
     #[serde(skip)]
     exact: Option<Box<ExactTotals>>,
 }
 
-/// What [`Rolling`] tells of a key.
+/// The rolling aggregates of a key, as [`Rolling`] passes them to its reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Rolled<'a> {
-    /// What each window holds, in the order they were given.
+    /// The totals of each window, in the order in which the lengths were passed to [`Rolling::open`].
     pub windows: &'a [Totals],
-    /// The latest time of the key's events before the one at hand, also when it has left every window.
+    /// The latest time of the key's earlier events, not counting the current one, even if that event has left every
+    /// window.
     pub previous: Option<EventTime>,
 }
 
-/// The events of a key are those of the longest window: shorter ones can be made of them.
+/// Returns the parameters of the state. A checkpoint has the events of its longest window, from which shorter windows
+/// can be computed, so windows of any lengths up to that one are accepted.
 fn parameters(windows_ms: &[i64]) -> Parameters {
     const BEFORE: &str = "rolling windows of [";
     const AFTER: &str = "] ms";
@@ -64,7 +69,7 @@ fn parameters(windows_ms: &[i64]) -> Parameters {
     })
 }
 
-/// Rolling count and sum of a value, per key, over windows (t − W, t].
+/// Rolling counts and sums of a value, per key, over windows (t − W, t].
 pub struct Rolling<K> {
     windows_ms: Vec<i64>,
     lengths: u32,
@@ -72,8 +77,8 @@ pub struct Rolling<K> {
 }
 
 impl<K: Key> Rolling<K> {
-    /// Opens the state under `name`, for windows of these lengths. Over a checkpoint they may be others, in any
-    /// order, as long as none is above the longest one before: events that old are not there.
+    /// Opens the state under `name`, for windows of these lengths. A program that restores a checkpoint may have other
+    /// lengths, in any order, but none above the longest one in the checkpoint: older events are not stored.
     ///
     /// # Errors
     /// When a length is zero or has fractions of a millisecond, or is above the longest one in the checkpoint, or the
@@ -87,17 +92,17 @@ impl<K: Key> Rolling<K> {
         let windows_ms: Vec<i64> = windows.collect::<Result<_, _>>().map_err(fault)?;
         let events: ListState<K, Event, Known> =
             states.with_parameters(parameters(&windows_ms)).list_with_header(name)?;
-        // The events that leave next lie apart from each other and from the totals.
+        // Prefetches the events that leave next, which lie apart from each other and from the totals in memory.
         events.warm_with(|log| {
             let first = |window: &Totals| log.get(log.tail() - window.count).map_or(0, |event| event.time);
             std::hint::black_box(log.header().windows.iter().map(first).fold(0, i64::wrapping_add));
         });
-        // Not 0, which is that of a key without windows.
+        // It must not be 0, which is the hash of a key without windows.
         let lengths = (hash_key(&windows_ms) as u32).max(1);
         Ok(Self { windows_ms, lengths, events })
     }
 
-    /// Makes windows of these lengths out of the events of a key, as of its latest one.
+    /// Computes windows of the current lengths from the events of a key, as of its latest event.
     fn count_again(&self, log: &mut Log<Event, Known>) {
         let (Known { lengths, windows, latest, exact }, events) = log.parts();
         (*lengths, *exact) = (self.lengths, None);
@@ -110,8 +115,8 @@ impl<K: Key> Rolling<K> {
         }
     }
 
-    /// Counts an event of the context's key at the time at hand and reads what each window holds, this
-    /// event included.
+    /// Adds an event of the current key, at the current event time, and passes the totals of each window to `read`.
+    /// They include this event.
     ///
     /// # Errors
     /// When state cannot be read.
@@ -124,7 +129,7 @@ impl<K: Key> Rolling<K> {
         self.step(ctx, Some(value), read)
     }
 
-    /// Reads what each window of the context's key holds at the time at hand.
+    /// Passes the totals of each window of the current key, at the current event time, to `read`.
     ///
     /// # Errors
     /// When state cannot be read.
@@ -136,7 +141,7 @@ impl<K: Key> Rolling<K> {
         self.step(ctx, None, read)
     }
 
-    /// Drops what is kept of the context's key: its events, and the time of the latest one.
+    /// Removes the state of the current key: its events, and the time of the latest one.
     ///
     /// # Errors
     /// When state cannot be read.
@@ -165,7 +170,7 @@ impl<K: Key> Rolling<K> {
             }
             let mut widest = 0;
             for (window, length) in windows.iter_mut().zip(&self.windows_ms) {
-                // Where t − W is before time begins, nothing has left yet.
+                // If t − W is before the beginning of time, no event has left yet.
                 if let Some(left) = now.checked_sub(*length) {
                     window.leave(left, events);
                 }

@@ -1,42 +1,43 @@
-//! Sums of floats that lose nothing, so that what leaves a window takes away exactly what it brought.
+//! Exact sums of floats, so that a value that leaves a window takes away exactly what it added.
 //!
 //! ```text
 //! usual values ──▶ Pair: two floats, exact as long as it says so
 //! NaN, infinities, overflow, magnitudes too far apart ──▶ ExactSum: one integer wide enough for any sum, and counts
 //! ```
-//! A pair holds 106 bits, enough for nearly everything, at the cost of some additions. What it cannot hold exactly it
-//! says, and whoever keeps it goes on with an [`ExactSum`], which costs some hundred bytes and nanoseconds.
+//! A pair has 106 bits, which is enough for nearly all sums, at the cost of a few additions. It shows when a sum does
+//! not fit in it, and its user then continues with an [`ExactSum`], which costs a few hundred bytes and nanoseconds.
 
 use serde::{Deserialize, Serialize};
 
-/// A sum as two floats, of which the second is what rounding took from the first (`TwoSum`; Knuth, The Art of Computer
-/// Programming 2, 4.2.2).
+/// A sum as two floats, of which the second is the part that rounding took from the first (`TwoSum`; Knuth, The Art of
+/// Computer Programming 2, 4.2.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Pair {
     pub(crate) sum: f64,
-    /// NaN where the two are not exact: then `sum` is the sum, rounded.
+    /// The part that rounding took from `sum`. NaN if the two floats are not exact: then `sum` is the rounded sum.
     pub(crate) low: f64,
 }
 
 impl Pair {
-    /// Adds a value. The result is not exact where the sum is not finite, or has no place in two floats.
+    /// Adds a value. The result is not exact if the sum is not finite or does not fit in two floats.
     #[inline]
     pub(crate) fn plus(self, value: f64) -> Self {
         let (sum, is_exact) = self.plus_if_exact(value);
         if is_exact { sum } else { self.plus_from_anew(value) }
     }
 
-    /// Adds a value without a branch. If the second is false, the sum is not to be used; it may have a place in two
-    /// floats all the same.
+    /// Adds a value without a branch. The second result says whether the sum is exact; if it is false, the sum must
+    /// not be used, although it might still fit in two floats.
     #[inline]
     pub(crate) fn plus_if_exact(self, value: f64) -> (Self, bool) {
         let sum = two_sum(self.sum, value);
         let low = self.low + sum.low;
-        // Both hold of exact additions only, and not where something is not finite.
+        // Both comparisons are true only for exact additions, and are false if something is not finite.
         (Self { sum: sum.sum, low }, (low - self.low == sum.low) & (low - sum.low == self.low))
     }
 
-    /// Two floats that overlap have less room than they might.
+    /// Adds a value after making the two floats not overlap: floats that overlap have fewer bits than two floats can
+    /// have.
     #[cold]
     fn plus_from_anew(self, value: f64) -> Self {
         let tidy = two_sum(self.sum, self.low);
@@ -45,7 +46,7 @@ impl Pair {
         Self { sum: sum.sum, low: if low.low == 0.0 { low.sum } else { f64::NAN } }
     }
 
-    /// Adds a value. What has no place in two floats is rounded away; what is not finite is added by IEEE 754.
+    /// Adds a value. A sum that does not fit in two floats is rounded; one that is not finite is computed by IEEE 754.
     #[inline]
     pub(crate) fn plus_rounded(self, value: f64) -> Self {
         let exact = self.plus(value);
@@ -58,18 +59,18 @@ impl Pair {
         if sum.is_finite() { Self { sum, low: self.low + low } } else { Self { sum: self.value() + value, low: 0.0 } }
     }
 
-    /// Whether it is the sum to the last bit.
+    /// Whether the two floats are the exact sum.
     pub(crate) fn is_exact(self) -> bool {
         self.sum.is_finite() && !self.low.is_nan()
     }
 
-    /// The sum, rounded once.
+    /// Returns the sum, rounded once.
     pub(crate) fn value(self) -> f64 {
         if self.low.is_nan() { self.sum } else { self.sum + self.low }
     }
 }
 
-/// The rounded sum of two floats, and what rounding took.
+/// Returns the rounded sum of two floats, and the part that rounding took from it.
 #[inline]
 fn two_sum(a: f64, b: f64) -> Pair {
     let sum = a + b;
@@ -77,17 +78,19 @@ fn two_sum(a: f64, b: f64) -> Pair {
     Pair { sum, low: (a - (sum - of_b)) + (b - of_b) }
 }
 
-/// Exact sum of any floats: the finite ones as one integer, in units of the least positive float; the others counted.
+/// An exact sum of any floats. The finite ones are summed in one integer, in units of the least positive float; the
+/// others are counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ExactSum {
-    /// Two's complement, the lowest first.
+    /// The integer in two's complement, the lowest limb first.
     limbs: Vec<u64>,
     nan: u64,
     infinite: u64,
     minus_infinite: u64,
 }
 
-/// 2^1024 is 2^2098 units; 64 bits more are for as many values as can be counted, one for the sign.
+/// Number of limbs: 2^1024 is 2^2098 units; 64 more bits allow for as many values as can be counted, and one is the
+/// sign.
 const LIMBS: usize = (2098 + 64_usize + 1).div_ceil(64);
 /// The exponent of a unit.
 const UNIT: i32 = -1074;
@@ -99,7 +102,7 @@ impl Default for ExactSum {
 }
 
 impl ExactSum {
-    /// What an exact pair holds.
+    /// Returns the sum of the two floats of an exact pair.
     pub(crate) fn of(pair: Pair) -> Self {
         let mut sum = Self::default();
         sum.add(pair.sum);
@@ -123,7 +126,7 @@ impl ExactSum {
         }
     }
 
-    /// Adds all that another one holds.
+    /// Adds all values of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         let mut carry = false;
         for (limb, added) in self.limbs.iter_mut().zip(&other.limbs) {
@@ -134,7 +137,7 @@ impl ExactSum {
         self.minus_infinite += other.minus_infinite;
     }
 
-    /// The count of values like this, unless it is finite.
+    /// Returns the count of values of the kind of `value`; `None` if it is finite.
     fn special(&mut self, value: f64) -> Option<&mut u64> {
         if value.is_finite() {
             None
@@ -166,7 +169,7 @@ impl ExactSum {
         }
     }
 
-    /// What the values that are not finite make of the sum: by IEEE 754, whatever their order.
+    /// Returns the sum by IEEE 754 if some values are not finite. It does not depend on their order.
     fn not_finite(&self) -> Option<f64> {
         match (self.nan > 0, self.infinite > 0, self.minus_infinite > 0) {
             (false, false, false) => None,
@@ -176,19 +179,19 @@ impl ExactSum {
         }
     }
 
-    /// The sum, rounded once; infinite where that is beyond the floats.
+    /// Returns the sum, rounded once; infinite if it is beyond the range of floats.
     pub(crate) fn value(&self) -> f64 {
         let (mantissa, exponent) = self.rounded();
         self.not_finite().unwrap_or_else(|| scaled(mantissa, exponent))
     }
 
-    /// The mean of so many values, also where their sum is beyond the floats.
+    /// Returns the mean, where `count` is the number of values, also if their sum is beyond the range of floats.
     pub(crate) fn mean(&self, count: u64) -> f64 {
         let (mantissa, exponent) = self.rounded();
         self.not_finite().unwrap_or_else(|| scaled(mantissa / count as f64, exponent))
     }
 
-    /// The sum as a pair, exact where it can be.
+    /// Returns the sum as a pair, which is exact if the sum fits in two floats.
     pub(crate) fn pair(&self) -> Pair {
         let sum = self.value();
         if !sum.is_finite() {
@@ -201,7 +204,7 @@ impl ExactSum {
         Pair { sum, low: if rest.limbs.iter().all(|limb| *limb == 0) { low } else { f64::NAN } }
     }
 
-    /// The finite values' sum in 53 bits, and the exponent of what these count.
+    /// Returns the sum of the finite values in 53 bits, and the exponent of the unit of these.
     fn rounded(&self) -> (f64, i32) {
         let negative = self.limbs.last().is_some_and(|limb| limb >> 63 == 1);
         let mut limbs = self.limbs.clone();
@@ -213,7 +216,7 @@ impl ExactSum {
         let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else { return (0.0, 0) };
         let (high, below) = (limbs[top], &limbs[..top]);
         let Some((next, lower)) = below.split_last() else { return (sign * high as f64, UNIT) };
-        // 64 bits from the highest one on. That others follow is all that rounding has to know of them.
+        // The 64 bits from the highest one on. Of the bits below, rounding only needs to know whether any is set.
         let shift = high.leading_zeros();
         let (bits, cut) =
             if shift == 0 { (high, *next) } else { (high << shift | next >> (64 - shift), next << shift) };
@@ -223,10 +226,11 @@ impl ExactSum {
     }
 }
 
-/// `mantissa` × 2^`exponent`, of at most some 64 bits and whatever exponent a sum may have.
+/// Returns `mantissa` × 2^`exponent`, for an integral mantissa of up to about 64 bits and any exponent that a sum may
+/// have.
 fn scaled(mantissa: f64, exponent: i32) -> f64 {
     let power = |exponent: i32| f64::from_bits(((1023 + exponent) as u64) << 52);
-    // In two steps: one alone may be out of range where the result is not.
+    // It takes two steps, since the whole power may be out of range where the result is not.
     mantissa * power(exponent / 2) * power(exponent - exponent / 2)
 }
 

@@ -1,14 +1,15 @@
-//! Sums of windows that two floats cannot hold: of NaN, infinities, and magnitudes too far apart.
+//! Exact sums of windows for which two floats are not enough: with NaN, infinities, or magnitudes too far apart.
 //!
-//! A window comes here when its floats say that they are no longer exact, and goes when they could have been for as
-//! many events as it holds. So the sum is made of all events of a window at most once in as many events.
+//! A window gets an exact sum when its floats show that they are no longer exact. It loses it again when two floats
+//! would have been exact for as many steps as the window has events. So the sum of all events of a window is computed
+//! at most once in as many steps.
 
 use tidemill_state::Queue;
 
 use super::totals::{Event, Totals};
 use crate::sum::{ExactSum, Pair};
 
-/// One for each window that is here.
+/// The exact sum of each window that needs one.
 pub(super) type ExactTotals = Vec<Option<Held>>;
 
 /// The exact sum of the events `from..to` of the log.
@@ -16,7 +17,7 @@ pub(super) struct Held {
     sum: ExactSum,
     from: u64,
     to: u64,
-    /// For how many steps the floats could have held it.
+    /// Number of steps, up to now, for which two floats would have been exact.
     calm: u64,
 }
 
@@ -25,7 +26,7 @@ impl Held {
         Self { sum: ExactSum::default(), from: at, to: at, calm: 0 }
     }
 
-    /// Moves on to the events `from..to`. Those it lets go of must still be in the log.
+    /// Moves on to the events `from..to`. Events that leave must still be in the log.
     fn move_to(&mut self, from: u64, to: u64, events: &Queue<Event>) {
         let values = |range: std::ops::Range<u64>| range.filter_map(|at| events.get(at)).map(|event| event.value);
         values(self.from..self.to.min(from)).for_each(|value| self.sum.remove(value));
@@ -34,7 +35,7 @@ impl Held {
     }
 }
 
-/// Makes the floats of each window what they can be of its exact sum.
+/// Sets the two floats of each window from its exact sum, as precisely as they can represent it.
 #[cold]
 pub(super) fn sum_up(windows: &mut [Totals], exact: &mut Option<Box<ExactTotals>>, events: &Queue<Event>) {
     let sums = exact.get_or_insert_default();
@@ -45,7 +46,7 @@ pub(super) fn sum_up(windows: &mut [Totals], exact: &mut Option<Box<ExactTotals>
         }
         let (from, to) = (events.tail() - window.count, events.tail());
         let held = slot.get_or_insert_with(|| Held::none(from));
-        // It was not asked for while the window was empty.
+        // Its events have left the log: it was not updated while the window was empty.
         if held.from < events.head() {
             *held = Held::none(from);
         }

@@ -1,21 +1,21 @@
-//! What a window of a key holds: how many events, and their sum in two floats that say whether they are exact.
+//! Totals of a window of a key: the number of its events, and their sum in two floats that show whether they are exact.
 
 use serde::{Deserialize, Serialize};
 use tidemill_state::Queue;
 
 use crate::sum::Pair;
 
-/// What one window holds.
+/// The count, sum and mean of the events in one window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     /// Number of events.
     pub count: u64,
     pub(super) sum: f64,
-    /// What rounding took from `sum`; NaN where the two together are not exact. Beside a sum that is beyond the
-    /// floats, of values that are not: their mean.
+    /// The part of the sum that rounding took from `sum`; NaN if the two together are not exact. If the values are
+    /// finite but `sum` overflowed, it is their mean instead.
     pub(super) rounded: f64,
-    /// Time of the oldest event it holds, so that the event itself is looked at only when it leaves. Not stored:
-    /// after a restore it is so old that the event is looked at.
+    /// Time of the oldest event in the window, so that the event itself is read only when it leaves. It is not stored:
+    /// after a restore it is the beginning of time, which makes the event be read.
     #[serde(skip, default = "unknown_time")]
     oldest: i64,
 }
@@ -25,14 +25,15 @@ fn unknown_time() -> i64 {
 }
 
 impl Totals {
-    /// Sum of the values the window holds: the exact one, rounded once. It is NaN while a NaN is among them, or
-    /// infinities of both signs; infinite while one of them is, or while it is beyond the largest float.
+    /// Returns the sum of the values in the window: the exact sum, rounded once. It is NaN while a NaN or infinities
+    /// of both signs are among the values. It is infinite while a value is infinite, or while the sum is beyond the
+    /// largest float.
     #[must_use]
     pub fn sum(&self) -> f64 {
         if self.sum.is_infinite() { self.sum } else { self.pair().value() }
     }
 
-    /// The mean value; 0 of no events. It is NaN or infinite where a value is.
+    /// Returns the mean of the values; 0 if there are no events. It is NaN or infinite if a value is.
     #[must_use]
     pub fn mean(&self) -> f64 {
         if self.count == 0 {
@@ -60,7 +61,7 @@ impl Totals {
         self.shift(event.value);
     }
 
-    /// Lets go of the events of up to `left`. It holds the last `count` ones of `events`.
+    /// Removes the events up to the time `left`. The window has the last `count` events of `events`.
     pub(super) fn leave(&mut self, left: i64, events: &Queue<Event>) {
         while self.count > 0 && self.oldest <= left {
             let mut held = (events.tail() - self.count..).map_while(|sequence| events.get(sequence));
@@ -82,7 +83,7 @@ impl Totals {
     }
 }
 
-/// What is kept of an event.
+/// An event as it is stored.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Event {
     pub(super) time: i64,

@@ -1,4 +1,5 @@
-//! Windows with an accumulator each: tumbling, session and global ones, and sliding ones with a trigger of their own.
+//! Windows that have an accumulator each: tumbling, session, global and calendar windows, those that a program defines
+//! itself, and sliding windows that cannot share slices because of their trigger or mode.
 //!
 //! ```text
 //! records ─▶ assign windows ─▶ accumulate ─▶ timer at window end ─▶ result
@@ -6,9 +7,9 @@
 //!    │            │               └─ kept for the allowed lateness: late records give new results
 //!    └─ later than every window's end + allowed lateness ─▶ side output
 //! ```
-//! Invariant: a window of a key has a timer at its end until it fired, then one at the end of its allowed lateness,
-//! where it is forgotten. The windows of a key are sorted by start, and, but for those of a program's own assigner, by
-//! end. Known limit: an epoch that changes one window of a key writes all open windows of that key.
+//! Invariant: a window of a key has a timer at its end until it fires, then one at the end of its allowed lateness,
+//! when it is removed. The windows of a key are sorted by start and, except those of a program's own assigner, by end.
+//! Known limit: an epoch that changes one window of a key writes all open windows of that key.
 
 use std::collections::VecDeque;
 
@@ -27,20 +28,19 @@ use super::spec::{AccumulationMode, Firing, Plan, TimeDomain};
 #[derive(Clone, Serialize, Deserialize)]
 struct Open<A, O> {
     window: Window,
-    /// Whether time has passed its end.
+    /// Whether the clock has passed the end of the window.
     fired: bool,
-    /// Records since it last told.
+    /// Number of records since the window last fired.
     untold: u64,
-    /// When it tells early.
+    /// Time at which the window fires early next.
     early_at: Option<EventTime>,
-    /// What it last told, where that may have to be taken back. Apart, since most windows have none of it to carry
-    /// along.
+    /// The result that it last emitted, where that may have to be retracted. It is boxed, since most windows have none.
     told: Option<Box<O>>,
     accumulator: A,
 }
 
 impl<A, O> Open<A, O> {
-    /// Whether it needs the key's timer at `at`.
+    /// Whether the window needs the key's timer at `at`.
     fn needs(&self, at: EventTime, forgotten_at: EventTime) -> bool {
         (!self.fired && self.window.end == at) || (self.fired && forgotten_at == at) || self.early_at == Some(at)
     }
@@ -77,7 +77,7 @@ where
             none @ None => *none = Some(window),
             Some(_) => more.push(window),
         });
-        // Those of the library are right by its tests.
+        // Only windows of a program's own assigner are checked: tests show that those of the library contain the time.
         if self.plan.cut.nests()
             && let Some(Window { start, end }) = first.iter().chain(&more).find(|window| !window.holds(time))
         {
@@ -100,13 +100,14 @@ where
         Ok(())
     }
 
-    /// Most records are of their key's latest window, and nothing comes of them but a change of its accumulator.
+    /// Adds the record to the latest window of its key, and returns whether that was all there was to do. It is for
+    /// most records, which belong to that window and change nothing but its accumulator.
     fn add_to_latest(&self, ctx: &WindowContext<'_, K, A>, record: &A::In) -> Result<bool, LogicError> {
         let (time, trigger) = (self.plan.clock.of_record(ctx), self.plan.trigger);
         if !self.plan.cut.is_end_to_end() || trigger.records.is_some() || self.plan.early.is_some() {
             return Ok(false);
         }
-        // One that may be late may be of a window that is forgotten.
+        // A late record may belong to a window that has been removed.
         let now = self.plan.clock.now(ctx);
         if time < now || now == EventTime::MAX {
             return Ok(false);
@@ -155,7 +156,7 @@ where
                     && slot.untold > 0
                 {
                     let next = next_multiple(if of == clock { now.max(time) } else { processing }, every_ms);
-                    // At its end it tells anyway.
+                    // The window fires at its end anyway.
                     slot.early_at = (of != clock || next < slot.window.end).then_some(next);
                     early_timer = slot.early_at.map(|at| (of, at));
                 }
@@ -177,9 +178,9 @@ where
         Ok(())
     }
 
-    /// The place of `window` among the open ones, and whether it was opened for this.
+    /// Returns the position of `window` among the open windows, and whether this call opened it.
     fn find_or_open(&self, open: &mut VecDeque<OpenOf<A>>, window: Window) -> (usize, bool) {
-        // The latest windows are the likely ones.
+        // The search begins with the latest windows, which are the likely ones.
         let after = open.iter().rposition(|o| o.window <= window).map_or(0, |at| at + 1);
         if after > 0 && open[after - 1].window == window {
             return (after - 1, false);
@@ -193,8 +194,8 @@ where
         Open { window, fired: false, untold: 0, early_at: None, told: None, accumulator }
     }
 
-    /// Merges `window` with all open ones it overlaps. Times of theirs that may need no timer any more go to
-    /// `needless`.
+    /// Merges `window` with all open windows that it overlaps. Returns the position of the merged window, and whether
+    /// its span is new. Timers of the old windows that may no longer be needed are added to `needless`.
     fn merge_overlapping(
         &self,
         open: &mut VecDeque<OpenOf<A>>,
@@ -202,7 +203,7 @@ where
         told: &mut Told<A>,
         needless: &mut Vec<EventTime>,
     ) -> (usize, bool) {
-        // They are apart from each other, so those that it overlaps lie side by side.
+        // Open windows do not overlap each other, so those that `window` overlaps lie side by side.
         let is_before = |other: &OpenOf<A>| other.window.end <= window.start && !other.window.overlaps(window);
         let first = open.partition_point(is_before);
         let count = open.range(first..).take_while(|other| other.window.overlaps(window)).count();
@@ -254,14 +255,14 @@ where
         told.into_iter().for_each(|(window, firing, value)| tell(ctx, self.plan.clock, window, firing, value));
     }
 
-    /// Time has come to `at` by the clock of `of`.
+    /// Fires and removes windows when the clock `of` reaches `at`.
     pub(super) fn on_time(
         &self,
         ctx: &mut WindowContext<'_, K, A>,
         of: TimeDomain,
         at: EventTime,
     ) -> Result<(), LogicError> {
-        // At the end of event time nothing is left to wait for, by whatever clock.
+        // At the end of event time no more records come, so windows of either clock end.
         let ends = of == self.plan.clock || at == EventTime::MAX;
         let early = self.plan.early.is_some_and(|(_, clock)| clock == of);
         let accumulating = self.plan.mode == AccumulationMode::Accumulating;
@@ -279,12 +280,12 @@ where
             if ends {
                 let nests = self.plan.cut.nests();
                 let ended = |window: Window| window.end <= at;
-                // Those that fired before are in their allowed lateness.
+                // Windows that have fired before are in their allowed lateness.
                 let due = open.iter_mut().take_while(|slot| nests || ended(slot.window));
                 for slot in due.filter(|slot| !slot.fired && ended(slot.window)) {
                     slot.fired = true;
                     timers.push(self.forgotten_at(slot.window));
-                    // What adds up has nothing to add when nothing came.
+                    // In the other modes, a window without new records has nothing to add or to replace.
                     if accumulating || slot.untold > 0 {
                         self.fire(slot, Firing::OnTime, &mut told);
                     }
@@ -309,7 +310,8 @@ where
     }
 }
 
-/// Takes the first of these out that `over` holds for: if one of them can be, where they do not nest, the first one is.
+/// Removes and returns the first window that `over` is true for. Where windows do not nest, only the first one is
+/// checked: if any window is over, the first one is.
 fn take_first_if<T>(open: &mut VecDeque<T>, nests: bool, over: impl Fn(&T) -> bool) -> Option<T> {
     if nests {
         open.iter().position(over).and_then(|at| open.remove(at))

@@ -1,16 +1,16 @@
-//! Sliding windows over shared slices: a record goes into one accumulator, however many windows it is in.
+//! Sliding windows that share slices: a record is added to one accumulator, however many windows it is in.
 //!
 //! ```text
 //! records ─▶ open slices ── a window ends ─▶ closed slices (appended once, cut at the front) ─▶ result
-//!    ├─ late, into a closed slice ─▶ late slices, beside the closed ones; ended windows in allowed lateness tell again
+//!    ├─ late, into a closed slice ─▶ late slices, beside the closed ones; ended windows in allowed lateness fire again
 //!    └─ later than the last window of its slice ─▶ side output
 //! ```
-//! A window's result is put together from partial results by two stacks (Tangwongsan, Hirzel, Schneider, "Low-latency
-//! sliding-window aggregation in worst-case constant time", 2017, section 2): one or two merges per slice and per
-//! result, and one for each late slice. They are not stored, but made again after a restore.
+//! A window's result is merged from partial results that are kept in two stacks (Tangwongsan, Hirzel, Schneider,
+//! "Low-latency sliding-window aggregation in worst-case constant time", 2017, section 2): one or two merges per slice
+//! and per result, and one for each late slice. The stacks are not stored, but computed again after a restore.
 //!
-//! Invariant: slices of the queue come one after the other in time, all before `closed`; `open` ones come after.
-//! Known limit: accumulators that grow with their records are merged anew for each result.
+//! Invariant: the slices of the queue are ordered by time, and all are before `closed`; the `open` slices come after
+//! it. Known limit: accumulators that grow with their records are merged from all slices for each result.
 
 use std::collections::VecDeque;
 
@@ -33,17 +33,17 @@ struct Slice<A> {
     accumulator: A,
 }
 
-/// What a key has beside its closed slices.
+/// The state of a key beside its closed slices, which are in the queue.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "A: Serialize + serde::de::DeserializeOwned")]
 struct Beside<A> {
-    /// Not yet in any result, by time.
+    /// Slices that are not yet in any result, sorted by time.
     open: VecDeque<Slice<A>>,
-    /// What came into closed slices, by time.
+    /// Late records of closed slices, as slices of their own, sorted by time.
     late: VecDeque<Slice<A>>,
-    /// Up to here slices are closed.
+    /// The time up to which slices are closed.
     closed: EventTime,
-    /// When the next window ends that has something in it, or else when what is left is forgotten.
+    /// The end of the next window that has records; if there is none, the time at which the next slice is removed.
     next: Option<EventTime>,
     #[serde(skip, default = "Stacks::new")]
     stacks: Stacks<A>,
@@ -59,9 +59,10 @@ impl<A> Default for Beside<A> {
 struct Stacks<A> {
     from: u64,
     to: u64,
-    /// Of the first slices: each of itself and all after it of these, the oldest last.
+    /// Partial results of the first slices. Each covers one slice and all later slices of the front; that of the oldest
+    /// slice is last.
     front: Vec<A>,
-    /// Of all slices after those.
+    /// The partial result of all slices after the front.
     back: Option<A>,
 }
 
@@ -91,7 +92,7 @@ where
         Ok(Self { plan, slices, aggregate, state: states.list_with_header("slices")? })
     }
 
-    /// When nothing of a slice is needed any more.
+    /// Returns the time at which a slice is no longer needed.
     fn forgotten_at(&self, slice: Window) -> EventTime {
         self.slices.last_end_of(slice).plus_ms(self.plan.allowed_lateness_ms)
     }
@@ -103,9 +104,9 @@ where
             ctx.side(record.data);
             return Ok(());
         }
-        let (timer, told) = self.state.with(ctx, |log| {
+        let (timer, results) = self.state.with(ctx, |log| {
             let (beside, queue) = log.parts();
-            // Most records are of the latest slice, whose windows are looked after already.
+            // Most records belong to the latest slice, whose windows have their timers already.
             if let Some(latest) = beside.open.back_mut()
                 && latest.window.start <= time
                 && time < latest.window.end
@@ -117,7 +118,7 @@ where
             let slice = self.slices.of(time);
             let closed = slice.start < beside.closed;
             self.add(if closed { &mut beside.late } else { &mut beside.open }, slice, &record.data);
-            // No window tells of it before its end: that is likely looked after already.
+            // No window with this slice fires before the slice ends, and a timer for that is likely set already.
             let sooner = match beside.next {
                 Some(planned) if planned <= slice.end => None,
                 planned => {
@@ -130,11 +131,12 @@ where
         if let Some(at) = timer {
             clock.set_timer(ctx, at);
         }
-        told.into_iter().for_each(|(window, value)| tell(ctx, clock, window, Firing::Late, value));
+        results.into_iter().for_each(|(window, value)| tell(ctx, clock, window, Firing::Late, value));
         Ok(())
     }
 
-    /// When the next window after `now` ends that tells of `slice`; when all have ended, it is kept for its lateness.
+    /// Returns the end, after `now`, of the next window that contains `slice`. If all of them have ended, returns the
+    /// end of the allowed lateness of the last one.
     fn next_after(&self, now: EventTime, slice: Window) -> EventTime {
         if self.slices.last_end_of(slice) > now {
             self.slices.first_end_after(now, slice)
@@ -144,7 +146,7 @@ where
     }
 
     fn add(&self, slices: &mut VecDeque<Slice<A::Accumulator>>, window: Window, record: &A::In) {
-        // The latest slices are the likely ones.
+        // The search begins with the latest slices, which are the likely ones.
         let after = slices.iter().rposition(|s| s.window <= window).map_or(0, |at| at + 1);
         if after == 0 || slices[after - 1].window != window {
             slices.insert(after, Slice { window, accumulator: self.aggregate.empty() });
@@ -154,7 +156,7 @@ where
         }
     }
 
-    /// New results of the windows with `slice` that have ended and are still in their allowed lateness.
+    /// Returns new results of the windows that contain `slice`, have ended and are still in their allowed lateness.
     fn ended_windows(
         &self,
         beside: &Beside<A::Accumulator>,
@@ -162,9 +164,9 @@ where
         slice: Window,
         now: EventTime,
     ) -> Vec<(Window, A::Out)> {
-        let mut told = Vec::new();
+        let mut results = Vec::new();
         if slice.end > now {
-            return told;
+            return results;
         }
         let forgotten = now.plus_ms(-self.plan.allowed_lateness_ms);
         let mut end = self.slices.first_end_after(EventTime::MIN, slice);
@@ -179,22 +181,22 @@ where
             for slice in queue.iter().chain(&beside.late).chain(&beside.open).filter(inside) {
                 self.aggregate.merge(&mut result, &slice.accumulator);
             }
-            told.push((window, self.aggregate.finish(&result)));
+            results.push((window, self.aggregate.finish(&result)));
             let next = self.slices.end_after(end);
             if next == end {
                 break;
             }
             end = next;
         }
-        told
+        results
     }
 
-    /// Time has come to `at`: windows end, and what is left of them is forgotten.
+    /// Fires the windows that end up to `at`, and removes slices that are no longer needed.
     pub(super) fn on_time(&self, ctx: &mut WindowContext<'_, K, A>, at: EventTime) -> Result<(), LogicError> {
         let clock = self.plan.clock;
-        let (told, next) = self.state.with(ctx, |log| {
-            // Nearly always one.
-            let mut told = SmallVec::<[_; 1]>::new();
+        let (results, next) = self.state.with(ctx, |log| {
+            // There is nearly always one result.
+            let mut results = SmallVec::<[_; 1]>::new();
             while let Some(due) = log.header().next.filter(|next| *next <= at) {
                 let (beside, queue) = log.parts();
                 let window = self.slices.ending_at(due);
@@ -202,23 +204,23 @@ where
                     || due == EventTime::MAX
                     || self.slices.first_end_after(due.plus_ms(-1), window) == due
                 {
-                    told.extend(self.close(beside, queue, window).map(|value| (window, value)));
+                    results.extend(self.close(beside, queue, window).map(|value| (window, value)));
                 }
                 self.forget(beside, queue, due);
                 beside.next = self.next(beside, queue, due).filter(|_| due < EventTime::MAX);
             }
-            (told, log.header().next)
+            (results, log.header().next)
         })?;
         match next {
-            // It is set already where a record has set it; setting it again changes nothing.
+            // A record may have set this timer already; setting it again changes nothing.
             Some(next) => clock.set_timer(ctx, next),
             None => self.state.remove(ctx)?,
         }
-        told.into_iter().for_each(|(window, value)| tell(ctx, clock, window, Firing::OnTime, value));
+        results.into_iter().for_each(|(window, value)| tell(ctx, clock, window, Firing::OnTime, value));
         Ok(())
     }
 
-    /// Closes the slices up to the end of `window`, and its result, if there is anything in it.
+    /// Closes the slices up to the end of `window`, and returns the result of the window if it has any records.
     fn close(
         &self,
         beside: &mut Beside<A::Accumulator>,
@@ -240,7 +242,7 @@ where
         Some(self.aggregate.finish(&result))
     }
 
-    /// What the closed slices from `first` on hold together.
+    /// Returns the merged accumulator of the closed slices from `first` on.
     fn closed_from(
         &self,
         stacks: &mut Stacks<A::Accumulator>,
@@ -257,7 +259,7 @@ where
         }
         let front_end = stacks.from + stacks.front.len() as u64;
         if first < stacks.from || first >= front_end {
-            // The front is used up (or this is the first time): what is left becomes it.
+            // The front is used up, or this is the first call: the remaining slices become the front.
             stacks.front.clear();
             stacks.back = None;
             for at in (first..queue.tail()).rev() {
@@ -282,7 +284,7 @@ where
         result
     }
 
-    /// Lets go of slices that no window will tell of any more.
+    /// Removes slices that no window needs any more.
     fn forget(&self, beside: &mut Beside<A::Accumulator>, queue: &mut Queue<Slice<A::Accumulator>>, at: EventTime) {
         let kept_from = self.slices.first_held_after(at, self.plan.allowed_lateness_ms);
         let over = |slice: &Slice<A::Accumulator>| i128::from(slice.window.start.0) < kept_from;
@@ -293,7 +295,7 @@ where
         while beside.open.pop_front_if(|slice| over(slice)).is_some() {}
     }
 
-    /// When there is something to do next.
+    /// Returns the next time at which a window fires or a slice is removed.
     fn next(
         &self,
         beside: &Beside<A::Accumulator>,
@@ -302,14 +304,14 @@ where
     ) -> Option<EventTime> {
         let from = self.slices.first_held_after(at, 0);
         let window = |slice: &Slice<A::Accumulator>| slice.window;
-        // What comes later in time ends later: the first slice of each kind will do.
+        // Later slices end later, so the first slice of each kind is enough.
         let to_come = |slice: Window| i128::from(slice.start.0) >= from;
         let first_to_come = |slices: &VecDeque<Slice<A::Accumulator>>| slices.iter().map(window).find(|s| to_come(*s));
         let closed = queue.get(first_where(queue, |slice| to_come(slice.window))).map(window);
         let firsts = [closed, first_to_come(&beside.late), first_to_come(&beside.open)];
         let first = firsts.into_iter().flatten().min_by_key(|slice| slice.end);
         let end = first.map(|slice| self.slices.first_end_after(at, slice));
-        // Any slice's last window is to come, or else it waits to be forgotten.
+        // If the last window of each slice has ended, the slices only wait to be removed.
         let oldest = [queue.front(), beside.late.front(), beside.open.front()];
         end.or_else(|| oldest.into_iter().flatten().map(|slice| self.forgotten_at(slice.window)).min())
     }

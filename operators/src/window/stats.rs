@@ -9,27 +9,29 @@ mod array;
 
 pub use array::StatsArray;
 
-/// Count, sum, mean, population standard deviation, minimum and maximum of a value.
+/// The count, sum, mean, population standard deviation, minimum and maximum of a value.
 ///
-/// * **Exact**: count, minimum and maximum; the sum, rounded once, and the mean, which is made of it. So they are the
-///   same in whatever order values came and partial results were merged. The deviation is so up to rounding. It does
-///   not lose digits when the mean is large against it (Youngs and Cramer, 1971; merged by Chan, Golub and LeVeque,
-///   1979).
-/// * **NaN** among the values makes sum, mean, deviation, minimum and maximum NaN. **Infinities** make sum and mean
-///   infinite (NaN where both are there) and the deviation NaN, and are minimum or maximum.
-/// * **Overflow**: a sum beyond the largest float is infinite, and the mean still right. The deviation is infinite
-///   where its square is beyond the largest float: from some 1e154 on.
+/// * **Exact**: the count, the minimum and the maximum; the sum, rounded once; and the mean, which is computed from
+///   the exact sum. So they are the same in whatever order values came and partial results were merged. The deviation
+///   is the same up to rounding. It does not lose digits when the mean is large compared to it (Youngs and Cramer,
+///   1971; merged by Chan, Golub and LeVeque, 1979).
+/// * **NaN** among the values makes the sum, mean, deviation, minimum and maximum NaN. **Infinities** make the sum and
+///   the mean infinite (NaN if there are infinities of both signs) and the deviation NaN, and are the minimum or
+///   maximum.
+/// * **Overflow**: a sum beyond the largest float is infinite, but the mean is still correct. The deviation is infinite
+///   where its square is beyond the largest float, which is from about 1e154 on.
 ///
-/// As an accumulator of one's own it is exact as long as two floats hold the sum, which have 106 bits: not when 1e300
-/// and 1 are added up, nor when a sum overflows on the way. [`ExactStats`] is exact then, too; [`stats_of`] keeps
-/// those. For several values of each record there is [`StatsArray`].
+/// When a program uses this type itself as an accumulator, it is exact as long as the sum fits in two floats, which
+/// have 106 bits. It does not fit when 1e300 and 1 are added up, or when a sum overflows on the way. [`ExactStats`] is
+/// exact then, too, and [`stats_of`] uses it. For several values of each record there is [`StatsArray`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     count: u64,
     sum: f64,
-    /// What rounding took from `sum`. Beside a sum that is beyond the floats, of values that are not: their mean.
+    /// The part of the sum that rounding took from `sum`. If the values are finite but `sum` overflowed, it is their
+    /// mean instead.
     rounded: f64,
-    /// Sum of squared deviations from the mean; NaN where a value is not finite.
+    /// Sum of squared deviations from the mean; NaN if a value is not finite.
     squares: f64,
     min: f64,
     max: f64,
@@ -42,12 +44,12 @@ impl Default for Stats {
 }
 
 impl Stats {
-    /// Takes a value in.
+    /// Adds a value.
     pub fn add(&mut self, value: f64) {
         self.add_with(value, self.pair().plus_rounded(value));
     }
 
-    /// Takes the values of another one in.
+    /// Adds the values of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.merge_with(other, self.pair().plus_rounded(other.sum).plus_rounded(other.rounded));
     }
@@ -56,12 +58,12 @@ impl Stats {
         Pair { sum: self.sum, low: self.rounded }
     }
 
-    /// Takes a value in; `sum` is the sum with it.
+    /// Adds a value; `sum` is the sum that includes it.
     #[inline]
     fn add_with(&mut self, value: f64, sum: Pair) {
         let before = self.count as f64;
-        // As many times as there were values, the value's distance from their mean. Of a constant it is zero, as the
-        // product is rounded as the sum is.
+        // The distance of the value from the mean so far, times the number of values so far. If all values are the
+        // same it is zero, since the product is rounded in the same way as the sum.
         let apart = value * before - self.sum;
         let squares = self.squares + apart * apart / ((before + 1.0) * before.max(1.0));
         if !squares.is_finite() || !sum.sum.is_finite() {
@@ -78,7 +80,7 @@ impl Stats {
         }
     }
 
-    /// The same where something is not finite, or further away than floats go.
+    /// Adds a value where something is not finite, or beyond the range of floats.
     #[cold]
     fn add_unusual(&mut self, value: f64, sum: Pair) {
         let squares = if value.is_finite() { 0.0 } else { f64::NAN };
@@ -86,7 +88,7 @@ impl Stats {
         self.merge_with(&one, sum);
     }
 
-    /// Takes the values of another one in; `sum` is the sum with them.
+    /// Adds the values of `other`; `sum` is the sum that includes them.
     fn merge_with(&mut self, other: &Self, sum: Pair) {
         if other.count == 0 {
             return;
@@ -95,7 +97,7 @@ impl Stats {
         self.count += other.count;
         let share = other.count as f64 / self.count as f64;
         let apart = other_mean - mean;
-        // Of none there is nothing to be apart from.
+        // An empty accumulator has no mean to differ from.
         self.squares += if own == 0.0 { other.squares } else { other.squares + apart * apart * (own * share) };
         self.min = least(self.min, other.min);
         self.max = greatest(self.max, other.max);
@@ -109,26 +111,26 @@ impl Stats {
         };
     }
 
-    /// Number of values.
+    /// Returns the number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Their sum.
+    /// Returns the sum of the values.
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.sum + self.rounded
     }
 
-    /// Their mean; 0 of none.
+    /// Returns the mean of the values; 0 if there are none.
     #[must_use]
     pub fn mean(&self) -> f64 {
         let count = self.count as f64;
         if self.count == 0 {
             0.0
         } else if self.sum.is_finite() {
-            // The sum has more digits than a float. What the quotient leaves of it is a part of the mean.
+            // The sum has more digits than one float. The remainder of the division is added to the mean as well.
             let quotient = self.sum / count;
             let left = quotient.mul_add(-count, self.sum) + self.rounded;
             quotient + left / count
@@ -139,45 +141,45 @@ impl Stats {
         }
     }
 
-    /// Their population standard deviation; 0 of none.
+    /// Returns the population standard deviation of the values; 0 if there are none.
     #[must_use]
     pub fn std(&self) -> f64 {
         if self.count == 0 { 0.0 } else { (self.squares / self.count as f64).sqrt() }
     }
 
-    /// The least of them; infinity of none.
+    /// Returns the least value; infinity if there are none.
     #[must_use]
     pub fn min(&self) -> f64 {
         self.min
     }
 
-    /// The greatest of them; minus infinity of none.
+    /// Returns the greatest value; minus infinity if there are none.
     #[must_use]
     pub fn max(&self) -> f64 {
         self.max
     }
 }
 
-/// The lesser one; NaN where one is.
+/// Returns the lesser of two values; NaN if one of them is NaN.
 fn least(a: f64, b: f64) -> f64 {
     if a < b || a.is_nan() { a } else { b }
 }
 
-/// The greater one; NaN where one is.
+/// Returns the greater of two values; NaN if one of them is NaN.
 fn greatest(a: f64, b: f64) -> f64 {
     if a > b || a.is_nan() { a } else { b }
 }
 
-/// [`Stats`] as an accumulator that is exact whatever the values. It is a pointer larger.
+/// An accumulator of [`Stats`] that is exact for all values. It is larger than [`Stats`] by one pointer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExactStats {
     stats: Stats,
-    /// The sum of finite values that has no place in `stats`.
+    /// The exact sum of finite values, if two floats in `stats` cannot represent it.
     exact: Option<Box<ExactSum>>,
 }
 
 impl ExactStats {
-    /// Takes a value in.
+    /// Adds a value.
     pub fn add(&mut self, value: f64) {
         let sum = self.stats.pair().plus(value);
         if self.exact.is_none() && sum.is_exact() {
@@ -188,7 +190,7 @@ impl ExactStats {
         }
     }
 
-    /// Takes the values of another one in.
+    /// Adds the values of `other`.
     pub fn merge(&mut self, other: &Self) {
         let sum = self.stats.pair().plus(other.stats.sum).plus(other.stats.rounded);
         let fits = self.exact.is_none() && other.exact.is_none() && sum.is_exact();
@@ -196,7 +198,7 @@ impl ExactStats {
         self.stats.merge_with(&other.stats, sum);
     }
 
-    /// The statistics.
+    /// Returns the statistics of the values.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.stats
@@ -206,16 +208,16 @@ impl ExactStats {
         Self { stats: Stats { sum, rounded: low, ..Stats::default() }, exact: None }
     }
 
-    /// The sum by IEEE 754 if it is of a value that is not finite.
+    /// Returns the sum by IEEE 754, if a value that is not finite is part of it.
     fn not_finite(&self) -> Option<f64> {
         (self.exact.is_none() && !self.stats.sum.is_finite()).then_some(self.stats.sum)
     }
 
-    /// Returns the sum of both, and keeps the exact one beside it.
+    /// Returns the sum of both, and keeps the exact sum.
     #[cold]
     fn exact_sum_with(&mut self, other: &Self) -> Pair {
         if self.not_finite().or(other.not_finite()).is_some() {
-            // Nothing leaves: what is not finite stays, and hides the rest.
+            // Values are never removed: one that is not finite stays, and determines the sum whatever the finite values are.
             let sum = self.not_finite().unwrap_or(0.0) + other.not_finite().unwrap_or(0.0);
             self.exact = None;
             return Pair { sum, low: 0.0 };
@@ -230,13 +232,13 @@ impl ExactStats {
     }
 }
 
-/// [`Stats`] of one value of each record.
+/// An aggregate that computes [`Stats`] of one value of each record. Made by [`stats_of`].
 pub struct StatsOf<T, F> {
     value: F,
     record: std::marker::PhantomData<fn(&T)>,
 }
 
-/// Aggregates the value that `value` takes out of each record.
+/// Returns an aggregate that computes [`Stats`] of the value that `value` takes from each record.
 pub fn stats_of<T, F: Fn(&T) -> f64>(value: F) -> StatsOf<T, F> {
     StatsOf { value, record: std::marker::PhantomData }
 }

@@ -1,4 +1,4 @@
-//! Statistics of several values that come together, side by side: what a machine's sensors say at a time.
+//! Statistics of several values that come together in a record, such as the readings of a machine's sensors.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,8 +6,10 @@ use smallvec::SmallVec;
 
 use super::{Pair, Stats};
 
-/// [`Stats`] of each of `N` values that come together, at a fraction of what `N` of them cost: the values of a record
-/// are worked on side by side. What [`Stats`] says of exactness, NaN, infinities and overflow holds for each.
+/// The [`Stats`] of each of `N` values that come together in a record. They cost a fraction of `N` separate [`Stats`],
+/// since the values of a record are added side by side.
+///
+/// What [`Stats`] documents about exactness, NaN, infinities and overflow holds for each value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StatsArray<const N: usize> {
     count: u64,
@@ -27,11 +29,11 @@ impl<const N: usize> Default for StatsArray<N> {
 }
 
 impl<const N: usize> StatsArray<N> {
-    /// Takes the values of a record in.
+    /// Adds the values of a record.
     #[inline]
     pub fn add(&mut self, values: &[f64; N]) {
-        // As `Stats::add_with`, whose comments hold here. There is no branch in it, so that the compiler can do
-        // several values at a time, and the processor fetch all of a window's memory at once.
+        // The same as `Stats::add_with`, whose comments apply here. The loop has no branch, so that the compiler can
+        // add several values at a time, and the processor can fetch all of a window's memory at once.
         let before = self.count as f64;
         let pairs = (before + 1.0) * before.max(1.0);
         let (mut sum, mut rounded, mut squares) = (self.sum, self.rounded, self.squares);
@@ -54,7 +56,7 @@ impl<const N: usize> StatsArray<N> {
         }
     }
 
-    /// Takes the values of another one in.
+    /// Adds the records of `other`.
     pub fn merge(&mut self, other: &Self) {
         let mut all = self.all();
         for (at, stats) in all.iter_mut().enumerate() {
@@ -63,13 +65,13 @@ impl<const N: usize> StatsArray<N> {
         *self = Self::from(all);
     }
 
-    /// Number of records.
+    /// Returns the number of records.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The statistics of each value.
+    /// Returns the statistics of each value.
     #[must_use]
     pub fn all(&self) -> [Stats; N] {
         std::array::from_fn(|at| self.of(at))
