@@ -9,18 +9,18 @@ use tidemill_state::{Key, Ttl, TtlClock};
 
 use crate::length::{invalid, positive_ms};
 
-/// What comes out of a deduplication.
+/// The outputs of a deduplication.
 pub struct DeduplicateOutput<'s, D: Data> {
-    /// The first record of each key, and again the first one at least the horizon after it.
+    /// The first record of each key, and then each first record that is at least the horizon after the one before.
     pub results: Stream<'s, D>,
-    /// The others.
+    /// The other records.
     pub duplicates: Stream<'s, D>,
 }
 
-/// Deduplicates keyed streams.
+/// Adds deduplication to keyed streams.
 pub trait DeduplicateExt<'s, D: Data> {
-    /// Lets one record of a key pass, and takes those that are less than `horizon` from it for duplicates. Key the
-    /// stream by what makes two records the same. State of a key lives as long as the horizon.
+    /// Emits one record of a key, and treats records that are less than `horizon` away from it as duplicates. Key the
+    /// stream by the fields that make two records the same. The state of a key lives as long as the horizon.
     ///
     /// # Errors
     /// When the horizon is zero or has fractions of a millisecond, the name is taken, or the state cannot be opened.
@@ -38,7 +38,7 @@ impl<'s, K: Key, D: Data> DeduplicateExt<'s, D> for KeyedStream<'s, K, D> {
 /// The logic of a deduplication. Duplicates go to the side output.
 pub struct DeduplicateLogic<K, D> {
     horizon_ms: i64,
-    /// When the last record passed.
+    /// The event time of the latest record that was emitted.
     passed: ValueState<K, i64>,
     record: std::marker::PhantomData<fn(D)>,
 }
@@ -52,7 +52,7 @@ impl<K: Key, D: Data> DeduplicateLogic<K, D> {
         let horizon_ms = positive_ms("the horizon of a deduplication", horizon);
         let horizon_ms = horizon_ms.map_err(|fault| invalid(states.operator(), fault))?;
         let ttl = Ttl { after: horizon, clock: TtlClock::EventTime };
-        // A key that has been forgotten by one horizon would pass again within a longer one.
+        // With a longer horizon than before, a record could be emitted again whose key has expired already.
         let mut states = states.with_parameters(format!("a horizon of {horizon_ms} ms"));
         Ok(Self { horizon_ms, passed: states.value_with_ttl("passed", ttl)?, record: std::marker::PhantomData })
     }
@@ -66,14 +66,14 @@ impl<K: Key, D: Data> KeyedLogic for DeduplicateLogic<K, D> {
 
     fn on_record(&mut self, ctx: &mut Context<'_, K, D, D>, record: Record<D>) -> Result<(), LogicError> {
         let time = record.event_time.0;
-        // What has expired by the watermark may be forgotten already, or not: it does not count.
+        // State that has expired by the watermark may or may not have been removed yet, so it does not count.
         let alive = |passed: &i64| passed.saturating_add(self.horizon_ms) > ctx.watermark().0;
         let passed = self.passed.get(ctx)?.filter(alive);
         if passed.is_some_and(|passed| passed.abs_diff(time) < self.horizon_ms.unsigned_abs()) {
             ctx.side(record.data);
             return Ok(());
         }
-        // One that is late by more than the horizon passes, but does not make the next one pass.
+        // A record that is late by more than the horizon is emitted, but does not replace the time of the latest one.
         if passed.is_none_or(|passed| passed < time) {
             self.passed.put(ctx, time)?;
         }

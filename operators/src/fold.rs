@@ -1,4 +1,4 @@
-//! Folds: one value of all records, when input has ended.
+//! Folds: one value computed from all records, and emitted when the input has ended.
 //!
 //! ```text
 //! records of a key, in event-time order ─▶ value of the key (state) ── input ends ─▶ (key, value)
@@ -9,20 +9,21 @@ use tidemill_engine::stream::KeyedStream;
 use tidemill_engine::{Data, EventTime, JobError, Record, Stream};
 use tidemill_state::Key;
 
-/// Folds streams whose input ends.
+/// Adds folds to streams whose input ends.
 pub trait FoldExt<'s, D: Data> {
-    /// What comes out of a fold to an `A`: of a keyed stream with the key.
+    /// The type of the results of a fold to an `A`: for a keyed stream, the key and the `A`; otherwise the `A` alone.
     type Folded<A: Data>: Data;
 
-    /// Makes one value of all records (of each key), and sends it when input has ended; of no records none. `name` is
-    /// unique in the job and names the operator's state in checkpoints.
+    /// Computes one value from all records (of each key), and emits it when the input has ended. If there are no
+    /// records, nothing is emitted. `name` is unique in the job and names the operator's state in checkpoints.
     ///
-    /// * Start: `init`, then `with` for each record. Without a key all records go to one worker.
-    /// * Time, order: by event time; records of the same time in no particular order, late ones when they come. The
-    ///   result has the event time [`EventTime::MAX`].
+    /// * Start: the value begins as `init`, and `with` adds each record to it. Without a key, all records go to one
+    ///   worker.
+    /// * Time, order: records are added in event-time order; those of the same time in no particular order, and late
+    ///   ones when they come. The result has the event time [`EventTime::MAX`].
     /// * Guarantee: each record is in the value exactly once, through any crash. A job that is stopped before its
-    ///   input has ended sends nothing, and goes on with the value when it is started again.
-    /// * State: a value per key.
+    ///   input has ended emits nothing, and goes on with the value when it is started again.
+    /// * State: one value per key.
     ///
     /// # Errors
     /// When the name is taken, or the state cannot be opened.

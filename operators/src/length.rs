@@ -1,4 +1,5 @@
-//! Lengths of time that settings of operators give, as event time measures them; what cannot be is refused by name.
+//! Lengths of time in the settings of operators, as whole milliseconds of event time. A length that is not valid is
+//! refused with the name of its setting.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,12 +7,12 @@ use std::time::Duration;
 use tidemill_engine::JobError;
 use tidemill_engine::time::whole_ms;
 
-/// Whole milliseconds of a setting that may be zero.
+/// Returns the whole milliseconds of a setting that may be zero.
 pub(crate) fn length_ms(setting: impl Display, length: Duration) -> Result<i64, String> {
     whole_ms(length).map_err(|fault| format!("{setting} is {fault}"))
 }
 
-/// Whole milliseconds of a setting that must be above zero.
+/// Returns the whole milliseconds of a setting that must be above zero.
 pub(crate) fn positive_ms(setting: impl Display, length: Duration) -> Result<i64, String> {
     match length_ms(&setting, length)? {
         0 => Err(format!("{setting} is 0: it must be above 0")),
@@ -19,7 +20,7 @@ pub(crate) fn positive_ms(setting: impl Display, length: Duration) -> Result<i64
     }
 }
 
-/// The error of an operator that cannot be built as its settings say.
+/// Returns the error of an operator whose settings are invalid.
 pub(crate) fn invalid(operator: &str, fault: impl Display) -> JobError {
     JobError::Invalid(format!("operator \"{operator}\": {fault}"))
 }

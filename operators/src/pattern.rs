@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! a record that fits the first step begins a run; each run waits for its next step:
-//!   fits what must not come ─▶ the run is over      fits the step ─▶ the run takes it, the last one makes a match
-//!   fits neither ─▶ passed over                     `within` after its beginning ─▶ the run is over
+//!   fits what must not come ─▶ the run ends         fits the step ─▶ the run takes it; the last step makes a match
+//!   fits neither ─▶ passed over                     `within` after its beginning ─▶ the run ends
 //! ```
 //! A run takes the first record that fits ("skip till next match": Agrawal, Diao, Gyllstrom, Immerman, "Efficient
 //! pattern matching over event streams", 2008). Records of the same time come one after the other in no particular
@@ -23,11 +23,11 @@ use crate::length::{invalid, length_ms};
 
 type Fits<T> = Rc<dyn Fn(&T) -> bool>;
 
-/// A sequence of records of a key.
+/// A pattern: a sequence of steps that records of a key may match.
 #[derive(Clone)]
 pub struct Pattern<T> {
     steps: Vec<Step<T>>,
-    /// What must not come after the last step, until the time is over.
+    /// The records that must not come after the last step, until the time is over.
     never_after: Option<Fits<T>>,
     within: Duration,
 }
@@ -35,24 +35,25 @@ pub struct Pattern<T> {
 #[derive(Clone)]
 struct Step<T> {
     fits: Fits<T>,
-    /// What must not come between the step before and this one.
+    /// The records that must not come between the previous step and this one.
     unless: Option<Fits<T>>,
 }
 
 impl<T> Pattern<T> {
-    /// Begins a pattern: a match begins with a record that fits, and ends no later than `within` after it.
+    /// Begins a pattern: a match begins with a record for which `fits` is true, and ends at most `within` after it.
     pub fn begin(within: Duration, fits: impl Fn(&T) -> bool + 'static) -> Self {
         Self { steps: vec![Step { fits: Rc::new(fits), unless: None }], never_after: None, within }
     }
 
-    /// Then comes one like this, with whatever between.
+    /// Adds a step: after the previous step comes a record for which `fits` is true, with any records in between.
     #[must_use]
     pub fn followed_by(mut self, fits: impl Fn(&T) -> bool + 'static) -> Self {
         self.steps.push(Step { fits: Rc::new(fits), unless: None });
         self
     }
 
-    /// Then comes one like `fits`, and none like `unless` before it.
+    /// Adds a step: after the previous step comes a record for which `fits` is true, and before it no record for which
+    /// `unless` is true.
     #[must_use]
     pub fn followed_by_unless(
         mut self,
@@ -63,7 +64,7 @@ impl<T> Pattern<T> {
         self
     }
 
-    /// All that can be told of it. What records fit is known to the program only.
+    /// Describes the steps and the time of the pattern. Which records fit is known only to the program.
     fn parameters(&self, within_ms: i64) -> String {
         let Self { steps, never_after, within: _ } = self;
         let step = |step: &Step<T>| if step.unless.is_some() { "unless" } else { "then" };
@@ -73,7 +74,8 @@ impl<T> Pattern<T> {
         format!("a pattern of {} within {within_ms} ms", words.join(", "))
     }
 
-    /// Then none like this comes within the time. Matches are told when it is over.
+    /// Requires that, after the last step and within the time of the pattern, no record comes for which `fits` is true.
+    /// Matches are emitted when that time is over.
     #[must_use]
     pub fn never_followed_by(mut self, fits: impl Fn(&T) -> bool + 'static) -> Self {
         self.never_after = Some(Rc::new(fits));
@@ -81,16 +83,16 @@ impl<T> Pattern<T> {
     }
 }
 
-/// What comes out of pattern matching.
+/// The outputs of pattern matching.
 pub struct PatternOutput<'s, T: Data> {
-    /// Matches: the record of each step. At the time of the last one, or of the end of the time in which something
-    /// must not come.
+    /// Matches, each as the records of its steps. A match has the event time of its last record; in a pattern with
+    /// [`never_followed_by`](Pattern::never_followed_by), it has the last moment of the pattern's time.
     pub results: Stream<'s, Vec<T>>,
     /// Records that came too late to be matched.
     pub late: Stream<'s, T>,
 }
 
-/// Finds patterns in keyed streams.
+/// Adds pattern matching to keyed streams.
 pub trait PatternExt<'s, T: Data> {
     /// Finds all matches of `pattern` among the records of each key.
     ///
@@ -107,7 +109,7 @@ impl<'s, K: Key, T: Data> PatternExt<'s, T> for KeyedStream<'s, K, T> {
     }
 }
 
-/// A beginning of a match.
+/// A match that has begun: the records that have been taken so far.
 #[derive(Clone, Serialize, Deserialize)]
 struct Run<T> {
     began: i64,
@@ -133,12 +135,12 @@ impl<K: Key, T: Data> PatternLogic<K, T> {
         Ok(Self { pattern, within_ms, runs })
     }
 
-    /// The last moment of a run.
+    /// Returns the last moment of a run that began at `began`.
     fn last(&self, began: i64) -> EventTime {
         EventTime(began).plus_ms(self.within_ms)
     }
 
-    /// What becomes of a run when `record` comes: it stays, ends, or is complete.
+    /// Advances a run by `record`, and returns whether the run stays, ends, or is complete.
     fn advance(&self, run: &mut Run<T>, record: &T) -> Fate {
         match self.pattern.steps.get(run.taken.len()) {
             Some(step) if step.unless.as_ref().is_some_and(|unless| unless(record)) => Fate::Ends,
@@ -179,7 +181,7 @@ impl<K: Key, T: Data> KeyedLogic for PatternLogic<K, T> {
         let (matches, kept) = self.runs.update(ctx, Vec::new, |runs| {
             let mut matches = Vec::new();
             runs.retain_mut(|run| {
-                // Over by time; its timer has not come yet, or not been set.
+                // The time of the run is over, but its timer has not fired yet: the timer ends it.
                 if self.last(run.began).0 < time {
                     return true;
                 }
@@ -207,7 +209,7 @@ impl<K: Key, T: Data> KeyedLogic for PatternLogic<K, T> {
         Ok(())
     }
 
-    /// Runs whose time is over end; those that have all their steps are matches of what never came.
+    /// Ends the runs whose time is over. Those that have all steps are matches: what must not come has not come.
     fn on_timer(&mut self, ctx: &mut Context<'_, K, Vec<T>, T>, at: EventTime) -> Result<(), LogicError> {
         if self.runs.read(ctx, |runs| runs.is_none())? {
             return Ok(());

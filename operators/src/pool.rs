@@ -1,4 +1,4 @@
-//! Threads beside the worker, for what waits: models, lookups. Their settings, and how they try again.
+//! Thread pools beside the worker, for work that takes long or waits, such as models and lookups: settings and retries.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -10,19 +10,21 @@ use tidemill_engine::metrics::Counter;
 use tidemill_engine::shell::{BatchRunner, Execution, PoolSpec};
 use tidemill_engine::threads;
 
-/// Threads beside each worker, each with a model session or client of its own.
+/// Settings of a pool of threads beside each worker. Each thread has a model session or client of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolSettings {
-    /// How many for each worker; default 2.
+    /// Number of threads for each worker. Default: 2.
     pub threads: NonZeroUsize,
-    /// Batches that are with the threads at a time; default two for each thread. Records beyond that wait, and
-    /// count for the job's `max_in_flight`: sources wait with them.
+    /// Maximum number of batches that the threads of a worker have at a time. Default: two for each thread. Further
+    /// records wait, and count towards the job's `max_in_flight`, so that sources wait, too.
     pub max_in_flight: Option<NonZeroUsize>,
-    /// Whether results leave in the order their records came (default), or as they are ready.
+    /// Whether results are emitted in the order in which their records came, or as they become ready. Default: in
+    /// order.
     pub ordered: bool,
-    /// How long a thread may take for a batch, retries and all. After that the thread is given up and another one
-    /// takes its place; its records go on as failed. Without one a thread may take for ever.
+    /// Maximum time that a thread may take for a batch, including retries. After that the thread is abandoned, another
+    /// one takes its place, and the records of the batch count as failed. Default: none, so a thread may take any
+    /// time.
     #[serde(with = "humantime_serde")]
     pub deadline: Option<Duration>,
 }
@@ -34,8 +36,9 @@ impl Default for PoolSettings {
 }
 
 impl PoolSettings {
-    /// These threads, `first` with the first of them. `open` makes what each of the others runs, and what a thread runs
-    /// that takes the place of a lost one; `ready` gets it ready before the job begins.
+    /// Returns the execution on these threads. The first thread runs `first`. `open` makes the runner of each other
+    /// thread, and of a thread that replaces a lost one; `ready` prepares the runners of the other threads before the
+    /// job begins.
     pub(crate) fn execution<W, R: BatchRunner<W>, E>(
         &self,
         first: R,
@@ -56,25 +59,27 @@ impl PoolSettings {
     }
 }
 
-/// How often to try again, and after how long.
+/// How often to retry, and after which pauses.
 #[derive(Clone, Debug)]
 pub(crate) struct Retries {
     times: u32,
     backoff: Duration,
-    /// Tries beyond the first.
+    /// Counter of the tries after the first.
     retried: Counter,
 }
 
 impl Retries {
     const LONGEST: Duration = Duration::from_secs(10);
 
-    /// `times` more, the first after `backoff`, twice as long before each further one.
+    /// Returns retries of up to `times` more tries. The first comes after `backoff`, and the pause doubles before each
+    /// further one.
     pub(crate) fn new(times: u32, backoff: Duration, retried: Counter) -> Self {
         Self { times, backoff, retried }
     }
 
-    /// Tries until it works, or fails with what another try does not better. It waits where it is: for threads only. No
-    /// jitter: a simulation shall repeat itself.
+    /// Calls `attempt` until it succeeds, has been retried as often as allowed, or fails with an error for which
+    /// `again` is false. It blocks during pauses, so it is for threads of a pool only. There is no jitter, so that a
+    /// simulation is repeatable.
     pub(crate) fn run<T, E>(
         &self,
         attempt: impl FnMut() -> Result<T, E>,

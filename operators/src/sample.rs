@@ -1,14 +1,14 @@
-//! Samples: a part of the keys, the same in any replay.
+//! Samples: a fraction of the keys, which is the same in every replay.
 
 use std::hash::Hash;
 
 use tidemill_engine::{Data, Stream};
 use tidemill_state::hash_key;
 
-/// Takes samples of streams.
+/// Adds sampling to streams.
 pub trait SampleExt<'s, D: Data> {
-    /// Keeps about this fraction (0 to 1) of the keys, and all records of those. For a sample of records, key by what
-    /// tells them apart.
+    /// Keeps all records of about this fraction (0 to 1) of the keys. For a sample of records, use a key that is
+    /// different for each record.
     #[must_use]
     fn sample<K: Hash>(self, fraction: f64, key: impl Fn(&D) -> K + 'static) -> Stream<'s, D>;
 }
@@ -19,9 +19,10 @@ impl<'s, D: Data> SampleExt<'s, D> for Stream<'s, D> {
     }
 }
 
-/// Whether a key is in the sample of this fraction. What is in a smaller sample is in each larger one.
+/// Returns whether a key is in the sample of this fraction. A key in a smaller sample is also in each larger one.
 pub fn in_sample<K: Hash + ?Sized>(fraction: f64, key: &K) -> bool {
-    // Not the hash that places keys on workers: a sample's keys would all be on the first of them.
+    // This is not the hash that places keys on workers: with that one, all keys of a sample would be on the first
+    // workers.
     let hash = hash_key(&("sample", key));
     hash as f64 / 2_f64.powi(64) < fraction
 }

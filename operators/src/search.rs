@@ -1,9 +1,11 @@
-//! Search in the queues that operators keep sorted by time.
+//! Binary search in the queues that operators keep sorted by time.
 
 use tidemill_state::Queue;
 
-/// Number of the first entry that `holds` is true of, which must be so of all after it; behind the last one if of none.
-/// It is likely among the first: what is over goes from there.
+/// Returns the number of the first entry for which `holds` is true; the number after the last entry if there is none.
+/// `holds` must be true for all later entries, too.
+///
+/// The search begins at the front, where the entry likely is, since operators remove old entries there.
 pub(crate) fn first_where<T>(queue: &Queue<T>, holds: impl Fn(&T) -> bool) -> u64 {
     let (mut from, mut to, mut step) = (queue.head(), queue.tail(), 1);
     while let Some(entry) = queue.get(from + step - 1) {

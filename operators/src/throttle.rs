@@ -1,4 +1,4 @@
-//! Throttle: so many records of a key in some time.
+//! Throttle: a maximum number of records of a key in an interval.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tidemill_state::Key;
 use crate::length::{invalid, positive_ms};
 use crate::window::TimeDomain;
 
-/// How many records of a key pass.
+/// The rate of a throttle: how many records of a key pass in an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
@@ -25,20 +25,21 @@ pub struct Rate {
     pub clock: TimeDomain,
 }
 
-/// What comes out of a throttle.
+/// The outputs of a throttle.
 pub struct ThrottleOutput<'s, D: Data> {
-    /// Records that passed.
+    /// Records within the rate.
     pub results: Stream<'s, D>,
-    /// Records that were too many.
+    /// Records above the rate.
     pub excess: Stream<'s, D>,
 }
 
-/// Throttles keyed streams.
+/// Adds throttling to keyed streams.
 pub trait ThrottleExt<'s, D: Data> {
-    /// Lets so many records of a key pass, counted anew from the first record after the time is over.
+    /// Lets at most as many records of a key pass in an interval as `rate` says. An interval begins with the first
+    /// record after the previous interval is over.
     ///
     /// # Errors
-    /// When the rate makes no sense, the name is taken, or the state cannot be opened.
+    /// When the rate is invalid, the name is taken, or the state cannot be opened.
     fn throttle(self, name: &str, rate: Rate) -> Result<ThrottleOutput<'s, D>, JobError>;
 }
 
@@ -53,14 +54,14 @@ impl<'s, K: Key, D: Data> ThrottleExt<'s, D> for KeyedStream<'s, K, D> {
     }
 }
 
-/// What passed of a key since `since`.
+/// Number of records of a key that have passed in the interval that began at `since`.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Passed {
     since: i64,
     records: u64,
 }
 
-/// The logic of a throttle. What is too many goes to the side output.
+/// The logic of a throttle. Records above the rate go to the side output.
 pub struct ThrottleLogic<K, D> {
     rate: Rate,
     per_ms: i64,
@@ -72,21 +73,21 @@ impl<K: Key, D: Data> ThrottleLogic<K, D> {
     /// Opens the state.
     ///
     /// # Errors
-    /// When the rate makes no sense or the state cannot be opened.
+    /// When the rate is invalid or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, rate: Rate) -> Result<Self, JobError> {
         let Rate { records, per, clock } = rate;
         if records == 0 {
             return Err(invalid(states.operator(), "the records of a rate are 0: they must be above 0"));
         }
         let per_ms = positive_ms("the interval of a rate", per).map_err(|fault| invalid(states.operator(), fault))?;
-        // How many may pass is no part of it: what has passed counts against the new number.
+        // The maximum number is not part of the parameters: records that have passed count against a new maximum, too.
         let mut states = states.with_parameters(format!("a rate per {per_ms} ms of {}", clock.name()));
         Ok(Self { rate, per_ms, passed: states.value("passed")?, record: std::marker::PhantomData })
     }
 }
 
 impl<K: Key, D: Data> ThrottleLogic<K, D> {
-    /// Lets go of what is over.
+    /// Removes the state of an interval that is over at `at`.
     fn forget(&self, ctx: &Context<'_, K, D, D>, at: i64) -> Result<(), LogicError> {
         let since = self.passed.read(ctx, |passed| passed.map(|passed| passed.since))?;
         if since.is_some_and(|since| since.saturating_add(self.per_ms) <= at) {
@@ -104,7 +105,7 @@ impl<K: Key, D: Data> KeyedLogic for ThrottleLogic<K, D> {
 
     fn on_record(&mut self, ctx: &mut Context<'_, K, D, D>, record: Record<D>) -> Result<(), LogicError> {
         let time = self.rate.clock.of_record(ctx).0;
-        // What is over by now does not count, not even for late records.
+        // An interval that is over by now does not count, not even for late records.
         let now = time.max(self.rate.clock.now(ctx).0);
         let running = self.passed.get(ctx)?.filter(|passed| now.saturating_sub(passed.since) < self.per_ms);
         let Passed { since, records } = running.unwrap_or(Passed { since: time, records: 0 });

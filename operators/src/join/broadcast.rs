@@ -1,11 +1,11 @@
-//! Broadcast join: every record meets all of a small, changing set, as it was at the record's time.
+//! Broadcast join: every record is joined with all of a small, changing set, as it was at the record's time.
 //!
 //! ```text
 //! rules ───▶ a copy for each slot ──┐
 //! records ─▶ slot of their key ─────┴▶ by event time, rules first ─▶ results
 //! ```
-//! Slots are keys like any others: they are spread over the workers, and restored by any number of them.
-//! Known limit: no more workers than slots have work, and each slot holds a copy of the set.
+//! Slots are keys like any others: they are spread over the workers, and can be restored by any number of workers.
+//! Known limits: at most as many workers as there are slots have work, and each slot holds a copy of the set.
 
 use std::marker::PhantomData;
 
@@ -17,19 +17,20 @@ use tidemill_state::{Key, Value, hash_key};
 /// Number of parts that the records are split into.
 pub const SLOTS: u16 = 16;
 
-/// A small, changing set that every record meets: made of a stream of rules by [`BroadcastExt::broadcast`].
+/// A small, changing set that every record is joined with. Made from a stream of rules by [`BroadcastExt::broadcast`].
 pub struct Broadcast<'s, R: Data, S> {
     rules: Stream<'s, R>,
     apply: Apply<R, S>,
 }
 
-/// Puts a rule into the set.
+/// A function that applies a rule to the set.
 type Apply<R, S> = Box<dyn Fn(&mut S, R)>;
 
-/// Makes broadcast sets of streams.
+/// Adds broadcast sets to streams.
 pub trait BroadcastExt<'s, R: Data> {
-    /// Builds up a set of the stream's records, the rules, for [`broadcast_join`](BroadcastJoinExt::broadcast_join):
-    /// `apply` adds to the set, replaces or removes what is in it. Rules of the same time come in any order.
+    /// Builds a set from the stream's records, the rules, for [`broadcast_join`](BroadcastJoinExt::broadcast_join).
+    /// `apply` changes the set by a rule: it may add, replace or remove entries. Rules of the same time come in any
+    /// order.
     #[must_use]
     fn broadcast<S: Value + Default>(self, apply: impl Fn(&mut S, R) + 'static) -> Broadcast<'s, R, S>;
 }
@@ -42,10 +43,10 @@ impl<'s, R: Data> BroadcastExt<'s, R> for Stream<'s, R> {
 
 /// Joins a keyed stream with a broadcast set.
 pub trait BroadcastJoinExt<'s, A: Data> {
-    /// Makes results, by `join`, of each record and the set that its rules have built up until the record's time.
-    /// Records of the same key stay in order.
+    /// Calls `join` with each record and the set as the rules up to the record's time have built it, and emits the
+    /// results. Records of the same key stay in order.
     ///
-    /// * Time, order: by event time. Rules and records that come late are taken as they come.
+    /// * Time, order: by event time. Late rules and late records are processed as they come.
     ///
     /// # Errors
     /// When the name is taken or the state cannot be opened.
@@ -81,7 +82,7 @@ pub struct BroadcastLogic<A, R, S, F, G> {
 }
 
 impl<A: Data, R: Data, S: Value + Default, F, G> BroadcastLogic<A, R, S, F, G> {
-    /// Opens the set.
+    /// Opens the state of the set.
     ///
     /// # Errors
     /// When the state cannot be opened.
@@ -120,7 +121,7 @@ where
         Ok(())
     }
 
-    /// A rule holds for the records of its own time.
+    /// Puts rules before the records of the same time: a rule applies to these.
     fn tie_break(record: &Self::In) -> u64 {
         u64::from(matches!(record, Either::First(_)))
     }

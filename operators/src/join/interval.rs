@@ -1,10 +1,11 @@
 //! Interval join: pairs of records whose times are within bounds of each other.
 //!
 //! ```text
-//! left  at t ─▶ pairs with what is kept of the right in [t + lower, t + upper], and is kept until t + upper is over
-//! right at t ─▶ pairs with what is kept of the left in [t − upper, t − lower], and is kept until t − lower is over
+//! left  at t ─▶ pairs with stored right records in [t + lower, t + upper], and is stored until t + upper is over
+//! right at t ─▶ pairs with stored left records in [t − upper, t − lower], and is stored until t − lower is over
 //! ```
-//! Records come in event-time order, so each side is a queue: appended at its end, cut at its front by the watermark.
+//! Records come in event-time order, so each side is a queue: records are appended at its end, and removed at its front
+//! as the watermark advances.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,25 +21,26 @@ use super::kind::{JoinKind, Joined};
 use crate::length::{invalid, length_ms};
 use crate::search::first_where;
 
-/// How far in time a record of the right may be from one of the left, both bounds included.
+/// The bounds of an interval join: how far the time of a right record may be from that of a left one. Both bounds are
+/// included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Between {
-    /// The earliest time of the right record, as seen from the left one.
+    /// The earliest time of the right record, relative to the left record.
     pub lower: TimeOffset,
-    /// The latest time of the right record, as seen from the left one.
+    /// The latest time of the right record, relative to the left record.
     pub upper: TimeOffset,
 }
 
 impl Between {
-    /// Returns the bounds from `lower` to `upper` of the left record's time. Within five minutes before it and ten
-    /// seconds after it: `Between::new(earlier(minutes(5)), later(secs(10)))`.
+    /// Returns the bounds from `lower` to `upper`, relative to the left record's time. For example, from five minutes
+    /// before it to ten seconds after it is `Between::new(earlier(minutes(5)), later(secs(10)))`.
     #[must_use]
     pub const fn new(lower: TimeOffset, upper: TimeOffset) -> Self {
         Self { lower, upper }
     }
 }
 
-/// A time as seen from another one: earlier, later, or the same. Made by [`earlier`] and [`later`].
+/// A time relative to another one: earlier, later, or the same. Made by [`earlier`] and [`later`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOffset {
     is_earlier: bool,
@@ -49,7 +51,7 @@ impl TimeOffset {
     /// The same time.
     pub const SAME: Self = later(Duration::ZERO);
 
-    /// Milliseconds after the other time; below zero where it is earlier.
+    /// Returns the milliseconds after the other time; below zero for an earlier time.
     fn ms(self, bound: &str) -> Result<i64, String> {
         let ms = length_ms(format_args!("the {bound} bound of an interval join"), self.length)?;
         Ok(if self.is_earlier { -ms } else { ms })
@@ -63,14 +65,14 @@ impl fmt::Display for TimeOffset {
     }
 }
 
-/// Returns the time that is `length` before another one.
+/// Returns the offset of a time that is `length` before another one.
 #[must_use]
 pub const fn earlier(length: Duration) -> TimeOffset {
-    // The same time is one value, however it is written.
+    // `earlier` and `later` of zero are the same value.
     TimeOffset { is_earlier: !length.is_zero(), length }
 }
 
-/// Returns the time that is `length` after another one.
+/// Returns the offset of a time that is `length` after another one.
 #[must_use]
 pub const fn later(length: Duration) -> TimeOffset {
     TimeOffset { is_earlier: false, length }
@@ -82,15 +84,15 @@ struct Timed<T> {
     data: T,
 }
 
-/// Whether each record of a queue has found a partner; empty where nobody asks.
+/// Whether each record of a queue has found a partner; empty where the kind of the join does not need it.
 type Matched = VecDeque<bool>;
 
-/// What is kept of one stream.
+/// The stored records of one stream.
 struct Side<K: Key, T: Data> {
     kept: ListState<K, Timed<T>, Matched>,
-    /// Whether records without a partner come out.
+    /// Whether records without a partner are emitted.
     outer: bool,
-    /// How long after its own time a partner may come, ms.
+    /// How far the time of a partner may be after a record's own time, in milliseconds.
     reach_ms: i64,
 }
 
@@ -106,7 +108,7 @@ impl<K: Key, A: Data, B: Data> IntervalJoinLogic<K, A, B> {
     /// Opens the state of the join.
     ///
     /// # Errors
-    /// When the bounds make no sense, or the state cannot be opened.
+    /// When the bounds are invalid, or the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, between: Between, kind: JoinKind) -> Result<Self, JobError> {
         let Between { lower, upper } = between;
         let bounds = lower.ms("lower").and_then(|lower| Ok((lower, upper.ms("upper")?)));
@@ -115,7 +117,8 @@ impl<K: Key, A: Data, B: Data> IntervalJoinLogic<K, A, B> {
             let fault = format!("the lower bound of an interval join is {lower}, after the upper bound, {upper}");
             return Err(invalid(states.operator(), fault));
         }
-        // Who has found a partner is kept only where somebody asks, and records only as long as one can come.
+        // The state depends on the kind, which says whether matches are stored, and on the bounds, which say for how
+        // long records are stored.
         let kind_of = kind.describe();
         let mut states = states.with_parameters(format!("{kind_of} between {lower_ms} and {upper_ms} ms"));
         Ok(Self {
@@ -126,9 +129,10 @@ impl<K: Key, A: Data, B: Data> IntervalJoinLogic<K, A, B> {
 }
 
 impl<K: Key, T: Data> Side<K, T> {
-    /// What is kept from `from_ms` to `to_ms` after the time at hand, in order. Marks it as matched.
+    /// Returns the stored records from `from_ms` to `to_ms` after the current event time, in order, and marks them as
+    /// matched.
     fn partners<O, S>(&self, ctx: &Context<'_, K, O, S>, from_ms: i64, to_ms: i64) -> Result<Vec<T>, StateError> {
-        // In 128 bits: a bound beyond the ends of time must not fall together with what is at them.
+        // The bounds have 128 bits: one beyond the ends of time must not be equal to a record's time at these ends.
         let now = i128::from(ctx.event_time().0);
         let (from, to) = (now + i128::from(from_ms), now + i128::from(to_ms));
         let (range, found) = self.kept.read(ctx, |log| {
@@ -145,7 +149,8 @@ impl<K: Key, T: Data> Side<K, T> {
         Ok(found)
     }
 
-    /// Keeps a record for partners to come; gives it back if none can.
+    /// Stores a record for later partners. If none can come, it is not stored, and is returned if it is to be emitted
+    /// without a partner.
     fn keep<O, S>(&self, ctx: &mut Context<'_, K, O, S>, data: T, found: bool) -> Result<Option<T>, StateError> {
         if self.reach_ms < 0 {
             return Ok((self.outer && !found).then_some(data));
@@ -161,12 +166,13 @@ impl<K: Key, T: Data> Side<K, T> {
         Ok(None)
     }
 
-    /// When all partners of a record at `time` have come.
+    /// Returns the time at which all partners of a record at `time` have come.
     fn over_at(&self, time: i64) -> EventTime {
         EventTime(time).plus_ms(self.reach_ms).plus_ms(1)
     }
 
-    /// Lets go of what no partner can come for any more; those that found none, with the last time one could have come.
+    /// Removes the records for which no partner can come any more. Returns those that found none and are to be emitted,
+    /// each with the last time at which a partner could have come.
     fn forget<O, S>(&self, ctx: &Context<'_, K, O, S>, at: EventTime) -> Result<Vec<(EventTime, T)>, StateError> {
         if self.kept.read(ctx, |log| log.is_none())? {
             return Ok(Vec::new());

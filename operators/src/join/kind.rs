@@ -1,22 +1,22 @@
-//! Pairs, and what becomes of records without a partner.
+//! The results of joins of two streams: pairs, and records without a partner.
 
 use serde::{Deserialize, Serialize};
 
-/// What comes out for records without a partner.
+/// The kind of a join, which says which records without a partner are emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JoinKind {
-    /// Nothing.
+    /// Records without a partner are not emitted.
     Inner,
-    /// Those of the left stream.
+    /// Records of the left stream without a partner are emitted.
     Left,
-    /// Those of the right stream.
+    /// Records of the right stream without a partner are emitted.
     Right,
-    /// Those of both.
+    /// Records of both streams without a partner are emitted.
     Full,
 }
 
 impl JoinKind {
-    /// For manifests and messages.
+    /// Describes the kind in manifests and messages.
     pub(super) fn describe(self) -> &'static str {
         match self {
             Self::Inner => "an inner join",
@@ -35,13 +35,13 @@ impl JoinKind {
     }
 }
 
-/// A pair, or a record without a partner.
+/// A result of a join: a pair, or a record without a partner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Joined<A, B> {
-    /// A pair.
+    /// A pair of a left and a right record.
     Both(A, B),
-    /// One of the left stream that found none.
+    /// A record of the left stream without a partner.
     Left(A),
-    /// One of the right stream that found none.
+    /// A record of the right stream without a partner.
     Right(B),
 }

@@ -1,7 +1,8 @@
-//! Lookup join: rows of a service outside, a batch of keys at a time, through a cache; on the worker, or on threads.
+//! Lookup join: each record is joined with a row of an external service. Rows are fetched for a batch of keys at a
+//! time, through a cache, on the worker or on threads of a pool.
 //!
-//! Known limits: a replay may find other rows than the first time, since the service does not go by event time;
-//! batches that are under way at the same time may each fetch the same key.
+//! Known limits: a replay may find different rows than the first run, since the service does not follow event time.
+//! Batches that are in flight at the same time may each fetch the same key.
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
@@ -17,18 +18,19 @@ use tidemill_engine::{Arrival, Clock, Data, DeadLetter, ErrorKind, JobError, Rec
 
 use crate::pool::{PoolSettings, Retries};
 
-/// How rows are fetched and kept.
+/// Settings of a lookup: how rows are fetched in batches and cached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LookupSettings {
-    /// Records whose keys are fetched together. Default 64.
+    /// Maximum number of records whose keys are fetched together. Default: 64.
     pub max_batch_size: usize,
-    /// How long a record may wait for its batch while the worker is busy. Default 5 ms.
+    /// Maximum time that a record waits for its batch while the worker is busy. Default: 5 ms.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
-    /// Rows that are kept, also those that are not there; the ones fetched first go first. Default 100,000.
+    /// Maximum number of keys in the cache, including keys that have no row. Those fetched first are evicted first.
+    /// Default: 100,000.
     pub cache_rows: usize,
-    /// How long a row is used after it was fetched, by the job's clock. Default one minute.
+    /// Length of time for which a row is used after it was fetched, by the job's clock. Default: one minute.
     #[serde(with = "humantime_serde")]
     pub ttl: Duration,
 }
@@ -45,8 +47,8 @@ impl Default for LookupSettings {
 }
 
 impl LookupSettings {
-    /// The same, with a cache that has rows in it before the first record: those that `load` gives, as if they were
-    /// fetched when the job starts. Each worker loads them; what is beyond `cache_rows` is not kept.
+    /// Returns a cache with these settings that is filled before the first record, with the rows that `load` returns.
+    /// They count as fetched when the job starts. Each worker loads them; rows beyond `cache_rows` are not kept.
     pub fn preloaded<K, V, E: Error>(
         &self,
         load: impl FnOnce() -> Result<Vec<(K, Option<V>)>, E> + 'static,
@@ -55,7 +57,7 @@ impl LookupSettings {
     }
 }
 
-/// How rows are fetched and kept, and which are there from the start.
+/// The cache of a lookup: its settings, and the rows that it has from the start.
 pub struct LookupCache<K, V> {
     settings: LookupSettings,
     preload: Option<Preload<K, V>>,
@@ -69,15 +71,16 @@ impl<K, V> From<&LookupSettings> for LookupCache<K, V> {
     }
 }
 
-/// Threads that fetch, and how often they try.
+/// Settings of the threads that fetch rows, and of their retries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FetchSettings {
-    /// The threads; each fetches a batch at a time. [`deadline`](PoolSettings::deadline) is the timeout of a batch.
+    /// Settings of the threads. Each fetches one batch at a time, and [`deadline`](PoolSettings::deadline) is the
+    /// timeout of a batch.
     pub pool: PoolSettings,
-    /// How often a batch is tried again when `fetch` fails; default 2.
+    /// Number of times that a batch is retried when `fetch` fails. Default: 2.
     pub retries: u32,
-    /// The pause before the first retry, twice as long before each further one; default 20 ms.
+    /// Pause before the first retry. It doubles before each further one. Default: 20 ms.
     #[serde(with = "humantime_serde")]
     pub backoff: Duration,
 }
@@ -88,7 +91,7 @@ impl Default for FetchSettings {
     }
 }
 
-/// What keys of lookups are. It is implemented for every type that can be.
+/// A key of a lookup. The trait is implemented for every type that meets its bounds.
 #[diagnostic::on_unimplemented(
     message = "rows cannot be looked up by `{Self}`",
     note = "keys are hashed, cached and sent to threads: derive Clone, Hash, PartialEq, Eq"
@@ -98,12 +101,13 @@ pub trait LookupKey: Hash + Eq + Clone + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<K: Hash + Eq + Clone + Send + 'static> LookupKey for K {}
 
-/// Fetches rows by their keys: a closure `|keys: &[K]| -> Result<Vec<Option<V>>, E>`, or a type of the program's own.
+/// A way to fetch rows by their keys: a closure `|keys: &[K]| -> Result<Vec<Option<V>>, E>`, or a type that the program
+/// defines.
 pub trait FetchRows<K, V>: Send + 'static {
     /// Returns the row of each key, in the order of `keys`, which are all different; `None` where there is no row.
     ///
     /// # Errors
-    /// When rows cannot be fetched. That is said of all of `keys`.
+    /// When rows cannot be fetched. The error then applies to all of `keys`.
     fn fetch_rows(&mut self, keys: &[K]) -> Result<Vec<Option<V>>, Box<dyn Error>>;
 }
 
@@ -117,13 +121,14 @@ where
     }
 }
 
-/// Looks rows up for a stream.
+/// Adds lookups of rows to streams.
 pub trait LookupExt<'s, A: Data>: Sized {
-    /// Adds to each record the row that `fetch` finds for its key. `fetch` gets different keys, and gives as many rows
-    /// in the same order. It runs on the worker: for what takes microseconds, or where the job can wait.
+    /// Adds to each record the row that `fetch` finds for its key. `fetch` is called with keys that are all different,
+    /// and returns as many rows in the same order. It runs on the worker: use it for lookups that take microseconds,
+    /// or where the job can wait.
     ///
-    /// * Order, time: stay.
-    /// * Errors of `fetch`: each record that asked becomes a dead letter; nothing is cached.
+    /// * Order, time: records keep their order and their event time.
+    /// * Errors of `fetch`: each record whose row was to be fetched becomes a dead letter; nothing is cached.
     ///
     /// # Errors
     /// When the name is taken, or rows cannot be preloaded.
@@ -135,12 +140,12 @@ pub trait LookupExt<'s, A: Data>: Sized {
         fetch: impl FetchRows<K, V>,
     ) -> Result<Stream<'s, (A, Option<V>)>, JobError>;
 
-    /// The same on threads beside the worker, for what takes milliseconds: `open` makes what a thread fetches with (a
-    /// connection of its own).
+    /// Adds to each record the row of its key, which threads beside the worker fetch. It is for lookups that take
+    /// milliseconds. `open` makes the fetcher of each thread, for example a connection of its own.
     ///
-    /// * Order: stays, unless the pool says otherwise; time stays.
-    /// * Errors of `fetch`, panics, timeouts: as [`FetchSettings`] says; then each record that asked becomes a dead
-    ///   letter.
+    /// * Order, time: records keep their order, unless the settings of the pool say otherwise, and their event time.
+    /// * Errors of `fetch`, panics, timeouts: they are handled as [`FetchSettings`] says. After that, each record
+    ///   whose row was to be fetched becomes a dead letter.
     ///
     /// # Errors
     /// When the name is taken, or rows cannot be preloaded.
@@ -190,27 +195,28 @@ impl<'s, A: Data> LookupExt<'s, A> for Stream<'s, A> {
 struct Lookup<A, K, V, F> {
     operator: String,
     settings: LookupSettings,
-    /// Measures how old rows are.
+    /// The clock that measures the age of rows.
     clock: Clock,
     key: F,
-    /// Rows, and when they were fetched.
+    /// Rows by key, each with the time at which it was fetched.
     cache: HashMap<K, (Option<V>, Arrival)>,
-    /// The keys in the order they were fetched.
+    /// The keys in the order in which they were fetched.
     oldest: VecDeque<(K, Arrival)>,
-    /// Where among a batch's missing keys one is, while it is prepared.
+    /// The position of each key among the missing keys of the batch that is being prepared.
     places: HashMap<K, usize>,
     fetched: Counter,
     records: PhantomData<fn(A)>,
 }
 
-/// A batch: what is known of its records' rows, the keys of those that are not cached, and the rows of these.
+/// The work of a batch: the cached rows of its records, the keys that are not cached, and the rows fetched for these.
 struct Batch<K, V> {
     known: Vec<Known<V>>,
     missing: Vec<K>,
     rows: Result<Vec<Option<V>>, String>,
 }
 
-/// A record's row: as it was cached when the batch was prepared, or its place among the missing ones.
+/// The row of a record: as it was cached when the batch was prepared, or the position of its key among the missing
+/// keys.
 enum Known<V> {
     Cached(Option<V>),
     Missing(usize),
@@ -222,10 +228,10 @@ impl<K, V> Default for Batch<K, V> {
     }
 }
 
-/// Asks for what is missing.
+/// Fetches the rows of the missing keys.
 struct Fetch<G> {
     fetch: G,
-    /// On the worker nobody may wait.
+    /// Retries; `None` on the worker, which must not wait.
     retries: Option<Retries>,
 }
 
@@ -267,7 +273,7 @@ impl<A, K: Hash + Eq + Clone, V: Data, F> Lookup<A, K, V, F> {
             fetched: metrics.counter("rows_fetched"),
             records: PhantomData,
         };
-        // Where they are loaded from is outside, and may be back at the next try.
+        // Rows are loaded from an external system, which may be available at the next try.
         let failed = |reason| {
             JobError::operator(name, ErrorKind::Unavailable, format!("its rows cannot be preloaded: {reason}"))
         };
@@ -284,7 +290,7 @@ impl<A, K: Hash + Eq + Clone, V: Data, F> Lookup<A, K, V, F> {
         self.cache.insert(key, (row, now));
     }
 
-    /// Lets go of what is too old, and of what is too much.
+    /// Evicts rows that are too old, and those above the maximum number.
     fn expire(&mut self, now: Arrival) {
         let ttl = self.settings.ttl.as_micros();
         while let Some((key, at)) = self.oldest.front() {

@@ -1,13 +1,13 @@
-//! Joins of two streams, and of a stream with a table, with rules, or with a service.
+//! Joins of two streams, and of a stream with a table, with a set of rules, or with an external service.
 //!
 //! ```text
-//! window.rs     what falls into the same window      interval.rs   what is within some time of each other
-//! temporal.rs   the version of a table row that held at the record's time
+//! window.rs     records in the same window           interval.rs   records within some time of each other
+//! temporal.rs   a record with the version of a table row that was valid at the record's time
 //! broadcast.rs  every record with all of a small, changing set (rules)
-//! lookup.rs     rows of a service outside, through a cache
+//! lookup.rs     a record with a row of an external service, through a cache
 //! ```
-//! All but the lookup keep to event time: the same pairs in any replay, at any number of workers, but for late records
-//! and for which of two table versions or rules of the same time wins.
+//! All joins except the lookup follow event time: they have the same results in every replay, with any number of
+//! workers. The exceptions are late records, and the order of two table versions or rules of the same time.
 
 mod broadcast;
 mod interval;

@@ -11,27 +11,28 @@ use super::temporal::{TemporalJoinLogic, TemporalTable};
 use super::window::pairs;
 use crate::window::{Assigner, WindowExt as _, Windowed};
 
-/// What comes out of a join.
+/// The outputs of a join.
 pub struct JoinOutput<'s, O: Data, L: Data> {
-    /// Results.
+    /// Results of the join.
     pub results: Stream<'s, O>,
     /// Records that came too late to be joined.
     pub late: Stream<'s, L>,
 }
 
-/// What comes out of a join of two streams.
+/// The outputs of a join of two streams.
 pub type PairsOutput<'s, A, B> = JoinOutput<'s, Joined<A, B>, Either<A, B>>;
 
-/// What comes out of a join with a table: each record, and its row if there was one.
+/// The outputs of a join with a table. A result is a record, with its row if there was one.
 pub type RowsOutput<'s, A, V> = JoinOutput<'s, (A, Option<V>), Either<A, V>>;
 
-/// Joins keyed streams.
+/// Adds joins to keyed streams.
 pub trait JoinExt<'s, K: Key + Data, A: Data> {
-    /// Pairs what falls into the same window, once the window is over. Event time: the last millisecond of the window.
-    /// For lateness, triggers and the like: `connect`, [`window`](crate::window::WindowExt::window) and [`pairs`].
+    /// Pairs the records that are in the same window, when the window ends. The event time of a result is the last
+    /// millisecond of the window. For allowed lateness, triggers and the like, use `connect`,
+    /// [`window`](crate::window::WindowExt::window) and [`pairs`] instead.
     ///
     /// # Errors
-    /// When the lengths make no sense, the name is taken, or the state cannot be opened.
+    /// When the lengths of the windows are invalid, the name is taken, or the state cannot be opened.
     fn window_join<B: Data>(
         self,
         name: &str,
@@ -40,11 +41,12 @@ pub trait JoinExt<'s, K: Key + Data, A: Data> {
         kind: JoinKind,
     ) -> Result<PairsOutput<'s, A, B>, JobError>;
 
-    /// Pairs each record with those of `right` that are within `between` of it. A pair comes with its later record and
-    /// has its time; a record without a partner when none can come any more.
+    /// Pairs each record with the records of `right` whose times are within the bounds `between`. A pair is emitted
+    /// when the later record comes, and has its event time. A record without a partner is emitted, if `kind` says so,
+    /// when no partner can come any more.
     ///
     /// # Errors
-    /// When the bounds make no sense, the name is taken, or the state cannot be opened.
+    /// When the bounds are invalid, the name is taken, or the state cannot be opened.
     fn interval_join<B: Data>(
         self,
         name: &str,
@@ -56,7 +58,7 @@ pub trait JoinExt<'s, K: Key + Data, A: Data> {
     /// Joins each record with the row of its key as it was at the record's time: the latest version up to then.
     ///
     /// # Errors
-    /// When the table's history makes no sense, the name is taken or the state cannot be opened.
+    /// When the table's history is invalid, the name is taken, or the state cannot be opened.
     fn temporal_join<V: Data>(
         self,
         name: &str,

@@ -1,7 +1,7 @@
-//! Temporal join: each record with the version of its row that held at the record's time.
+//! Temporal join: each record is joined with the version of its row that was valid at the record's time.
 //!
-//! Records and versions come in event-time order, versions first, so the latest version is the one that holds. Older
-//! ones are kept as long as late records are to find them.
+//! Records and versions come in event-time order, versions first, so the latest version is the valid one. Older
+//! versions are kept for as long as late records may need them.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::length::{invalid, length_ms};
 /// Says whether a version deletes its row.
 type Deletes<V> = Rc<dyn Fn(&V) -> bool>;
 
-/// What is to be known of a versioned table.
+/// The settings of a versioned table.
 #[derive(Clone)]
 pub struct TemporalTable<V> {
     history: Duration,
@@ -31,28 +31,29 @@ impl<V> Default for TemporalTable<V> {
 }
 
 impl<V> TemporalTable<V> {
-    /// A table whose rows are replaced, never deleted, and which late records and late versions do not reach.
+    /// Returns a table whose rows are replaced but never deleted, and which keeps no history for late records and late
+    /// versions.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets how long versions are kept behind the watermark, for records that come late. Records and versions that
-    /// come later than that are `late`. Default: not at all.
+    /// Sets for how long versions are kept behind the watermark, for records that come late. Records and versions that
+    /// are even later go to the `late` output. Default: zero.
     #[must_use]
     pub fn history(mut self, history: Duration) -> Self {
         self.history = history;
         self
     }
 
-    /// All that can be told of it.
+    /// Describes the settings of the table.
     fn parameters(&self, history_ms: i64) -> String {
         let Self { history: _, deletes } = self;
         let deletions = if deletes.is_some() { "with" } else { "without" };
         format!("a table {deletions} deletions, and a history of {history_ms} ms")
     }
 
-    /// Says of which versions the row is gone.
+    /// Sets which versions delete the row: those for which `deletes` is true. Default: none.
     #[must_use]
     pub fn deleted_by(mut self, deletes: impl Fn(&V) -> bool + 'static) -> Self {
         self.deletes = Some(Rc::new(deletes));
@@ -60,12 +61,12 @@ impl<V> TemporalTable<V> {
     }
 }
 
-/// The logic of a temporal join. What comes too late goes to the side output. Of two versions of the same time either
-/// may win.
+/// The logic of a temporal join. Records and versions that come too late go to the side output. Of two versions of the
+/// same time, either may win.
 pub struct TemporalJoinLogic<K: Key, A, V: Data> {
     table: TemporalTable<V>,
     history_ms: i64,
-    /// By the time they hold from; `None`: the row is gone.
+    /// Versions by the time from which they are valid; `None` means that the row is deleted.
     versions: MapState<K, i64, Option<V>>,
     record: std::marker::PhantomData<fn(A)>,
 }
@@ -82,7 +83,7 @@ impl<K: Key, A: Data, V: Data> TemporalJoinLogic<K, A, V> {
         Ok(Self { table, history_ms, versions, record: std::marker::PhantomData })
     }
 
-    /// Takes a version in, and lets go of those that none can ask for any more.
+    /// Adds a version, and removes those that no record can need any more.
     fn update(
         &self,
         ctx: &Context<'_, K, (A, Option<V>), Either<A, V>>,
@@ -119,7 +120,7 @@ impl<K: Key, A: Data, V: Data> KeyedLogic for TemporalJoinLogic<K, A, V> {
         ctx: &mut Context<'_, K, (A, Option<V>), Either<A, V>>,
         record: Record<Either<A, V>>,
     ) -> Result<(), LogicError> {
-        // Records that are still to come are not before this.
+        // Records before this time are too late, so nothing will be joined there any more.
         let horizon = ctx.watermark().plus_ms(-self.history_ms);
         if record.event_time < horizon {
             ctx.side(record.data);
@@ -138,7 +139,7 @@ impl<K: Key, A: Data, V: Data> KeyedLogic for TemporalJoinLogic<K, A, V> {
         }
     }
 
-    /// A version holds for the records of its own time.
+    /// Puts versions before the records of the same time: a version is valid for these.
     fn tie_break(record: &Either<A, V>) -> u64 {
         u64::from(matches!(record, Either::First(_)))
     }

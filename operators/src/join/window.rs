@@ -8,13 +8,14 @@ use tidemill_engine::stream::Either;
 use super::kind::{JoinKind, Joined};
 use crate::window::Aggregate;
 
-/// All pairs of a window. Made by [`pairs`].
+/// An aggregate that makes all pairs of a window. Made by [`pairs`].
 pub struct Pairs<A, B> {
     kind: JoinKind,
     records: PhantomData<fn(&A, &B)>,
 }
 
-/// Pairs the records of both streams in a window, each with each. Known limit: state holds all records of the window.
+/// Returns an aggregate that pairs each left record of a window with each right one. `kind` says which records of a
+/// window without any record of the other stream are emitted. Known limit: state holds all records of the window.
 #[must_use]
 pub const fn pairs<A, B>(kind: JoinKind) -> Pairs<A, B> {
     Pairs { kind, records: PhantomData }

@@ -9,8 +9,8 @@
 //! "Low-latency sliding-window aggregation in worst-case constant time", 2017, section 2): one or two merges per slice
 //! and per result, and one for each late slice. The stacks are not stored, but computed again after a restore.
 //!
-//! Invariant: the slices of the queue are ordered by time, and all are before `closed`; the `open` slices come after
-//! it. Known limit: accumulators that grow with their records are merged from all slices for each result.
+//! Invariant: the slices of the queue are ordered by time, and all are before `closed`; the `open` ones come after.
+//! Known limit: accumulators that grow with their records are merged from all slices for each result.
 
 use std::collections::VecDeque;
 

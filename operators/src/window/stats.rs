@@ -217,7 +217,8 @@ impl ExactStats {
     #[cold]
     fn exact_sum_with(&mut self, other: &Self) -> Pair {
         if self.not_finite().or(other.not_finite()).is_some() {
-            // Values are never removed: one that is not finite stays, and determines the sum whatever the finite values are.
+            // Values are never removed: one that is not finite stays, and determines the sum whatever the finite
+            // values are.
             let sum = self.not_finite().unwrap_or(0.0) + other.not_finite().unwrap_or(0.0);
             self.exact = None;
             return Pair { sum, low: 0.0 };
