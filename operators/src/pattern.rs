@@ -6,8 +6,8 @@
 //!   fits neither ─▶ passed over                     `within` after its beginning ─▶ the run ends
 //! ```
 //! A run takes the first record that fits ("skip till next match": Agrawal, Diao, Gyllstrom, Immerman, "Efficient
-//! pattern matching over event streams", 2008). Records of the same time come one after the other in no particular
-//! order. Known limit: each record that begins a run is kept until its time is over; all runs of a key are written
+//! pattern matching over event streams", 2008). Records of the same time come in no particular order.
+//! Known limits: each record that begins a run is kept until the time of the run is over; all runs of a key are written
 //! together.
 
 use std::rc::Rc;

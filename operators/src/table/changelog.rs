@@ -1,4 +1,5 @@
-//! Changelogs become base tables: the row of each key, and what changes of it, at the time it changes.
+//! Base tables, which are made from changelogs: the row of each key, and its changes, at the times at which they
+//! happen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::length::{invalid, length_ms};
 type Convert<D, K, V> = Arc<dyn Fn(D) -> Upsert<K, V>>;
 type Sequence<D> = Arc<dyn Fn(&D) -> u64>;
 
-/// How records change a table.
+/// The way in which records of a stream change a table.
 pub struct Changelog<D, K, V> {
     upsert: Convert<D, K, V>,
     sequence: Sequence<D>,
@@ -24,25 +25,26 @@ pub struct Changelog<D, K, V> {
 }
 
 impl<D, K, V> Changelog<D, K, V> {
-    /// A day, as Kafka's `delete.retention.ms`.
+    /// The default is a day, as for Kafka's `delete.retention.ms`.
     const DELETIONS: Duration = days(1);
 
-    /// Each record is a change of one row.
+    /// Returns a changelog in which each record is the change of one row that `upsert` makes of it.
     pub fn new(upsert: impl Fn(D) -> Upsert<K, V> + 'static) -> Self {
         Self { upsert: Arc::new(upsert), sequence: Arc::new(|_| 0), deletions: Self::DELETIONS }
     }
 
     /// Sets for how long, in event time, a key whose row was deleted is remembered. Default: a day. An older change
-    /// that comes while the key is remembered is superseded; one that comes afterwards holds from the watermark on, as
-    /// the first change of a new key does.
+    /// that comes while the key is remembered is superseded; one that comes afterwards is valid from the watermark on,
+    /// like the first change of a new key.
     #[must_use]
     pub fn remember_deletions(mut self, length: Duration) -> Self {
         self.deletions = length;
         self
     }
 
-    /// Tells which of two changes of a key comes later when their event times are the same: the one with the greater
-    /// number. Without it, or where that is the same too, the greater row wins, and any row over a deletion.
+    /// Sets the order of changes of a key that have the same event time: the change for which `sequence` returns the
+    /// greater number is later. Without it, or if the numbers are the same too, the greater row wins, and any row wins
+    /// over a deletion.
     #[must_use]
     pub fn in_sequence(mut self, sequence: impl Fn(&D) -> u64 + 'static) -> Self {
         self.sequence = Arc::new(sequence);
@@ -50,21 +52,22 @@ impl<D, K, V> Changelog<D, K, V> {
     }
 }
 
-/// What a changelog becomes.
+/// The outputs of a base table.
 pub struct TableOutput<'s, K: Row, V: Row> {
-    /// The rows.
+    /// The table with the rows of all keys.
     pub results: Table<'s, K, V>,
-    /// Changes that came when a later one of their key held already.
+    /// Changes that came when a later change of their key was valid already.
     pub superseded: Stream<'s, Upsert<K, V>>,
 }
 
-/// Makes tables of streams.
+/// Adds tables to streams.
 pub trait TableExt<'s, D: Data> {
-    /// Takes the stream for a changelog: each record says what the row of its key is from its event time on.
+    /// Makes a table from the stream, which is a changelog: each record sets the row of its key from its event time on.
     ///
-    /// * Time, order: changes of a key count in the order of their event times, once the watermark has passed them; of
-    ///   the same time, as [`Changelog::in_sequence`] says. One that comes late holds from the watermark on, unless one
-    ///   with a later event time holds already: then it is `superseded`, and so is the loser of two of the same time.
+    /// * Time, order: changes of a key are applied in the order of their event times, once the watermark has passed
+    ///   them; those of the same time in the order of [`Changelog::in_sequence`]. A late change is valid from the
+    ///   watermark on, unless a change with a later event time is valid already: then it goes to `superseded`. So does
+    ///   the earlier of two changes of the same time if it comes second.
     /// * Guarantee: rows are keyed state. After a restore the table and all its views are as they were.
     ///
     /// # Errors
@@ -100,31 +103,31 @@ impl<'s, D: Data> TableExt<'s, D> for Stream<'s, D> {
     }
 }
 
-/// A change of a row with its place among those of the same time.
+/// A change of a row, with its position among the changes of the same time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versioned<K, V> {
-    /// Whose row.
+    /// The key of the row.
     pub key: K,
-    /// The greater one comes later.
+    /// Position among the changes of the same time: the greater number is later.
     pub sequence: u64,
-    /// The row; `None`: it is deleted.
+    /// The row; `None` if it is deleted.
     pub row: Option<V>,
 }
 
 /// A row as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Version<V> {
-    /// From when on it holds in the table.
+    /// The time from which the row is valid in the table.
     from: EventTime,
-    /// What its change said. That of a late one is before `from`.
+    /// The event time of its change. For a late change it is before `from`.
     time: EventTime,
     sequence: u64,
     row: Option<V>,
 }
 
-/// The logic of a base table. Results are rows that come (+1) and go (−1), at the time they do.
+/// The logic of a base table. Results are rows that are added (+1) or removed (−1), at the time of the change.
 pub struct ChangelogLogic<K: Row, V: Row> {
-    /// Sorted by `from`: the last one holds.
+    /// The versions of a row, sorted by `from`: the last one is valid.
     versions: ValueState<K, Vec<Version<V>>>,
     readers: Readers,
     deletions_ms: i64,
@@ -133,7 +136,7 @@ pub struct ChangelogLogic<K: Row, V: Row> {
 type Ctx<'a, K, V> = Context<'a, K, ((K, V), isize), Upsert<K, V>>;
 
 impl<K: Row, V: Row> ChangelogLogic<K, V> {
-    /// Opens the state of the table. Deletions are remembered for the length `deletions` of event time.
+    /// Opens the state of the table. Deletions are remembered for `deletions`, in event time.
     ///
     /// # Errors
     /// When that length has fractions of a millisecond or the state cannot be opened.
@@ -152,7 +155,7 @@ impl<K: Row, V: Row> ChangelogLogic<K, V> {
     }
 }
 
-/// Forgets versions that were over at the horizon.
+/// Removes versions that were replaced by the time `horizon`.
 fn prune<V>(versions: &mut Vec<Version<V>>, horizon: EventTime) {
     let begun = versions.partition_point(|version| version.from <= horizon);
     versions.drain(..begun.saturating_sub(1));
@@ -173,12 +176,12 @@ impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {
                 ctx.side(Upsert { key, row });
                 return Ok(());
             }
-            // A late one may hold from a watermark that this worker has not reached again since a restore.
+            // A late change may be valid from a watermark that this worker has not reached again since a restore.
             from = from.max(last.from);
             before = last.row;
         }
         if known && before == row {
-            // The row stays. Its new time tells what is superseded from now on.
+            // The row stays the same. Its new time decides which changes are superseded from now on.
             self.versions.update(ctx, Vec::new, |versions| {
                 if let Some(last) = versions.last_mut() {
                     (last.time, last.sequence) = (time, sequence);
@@ -195,7 +198,7 @@ impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {
             prune(versions, horizon);
         })?;
         if is_gone {
-            // Once nobody can be restored to before it, the key may be forgotten.
+            // The key may be removed once no reader can be restored to a time before the deletion.
             ctx.set_timer(from.plus_ms(self.deletions_ms).plus_ms(1));
         }
         Ok(())
@@ -220,7 +223,7 @@ impl<K: Row, V: Row> KeyedLogic for ChangelogLogic<K, V> {
         self.versions.stored_keys()
     }
 
-    /// Gives the views their rows again, from where they go on.
+    /// Emits the rows to the views again, from the time at which the views continue.
     fn on_restored(&mut self, ctx: &mut Ctx<'_, K, V>) -> Result<(), LogicError> {
         let floor = self.readers.floor(ctx.watermark());
         let mut versions = self.versions.get(ctx)?.unwrap_or_default();

@@ -1,12 +1,13 @@
-//! What an output of a view has emitted, so that it emits each change once, also across restores.
+//! The rows that an output of a view has emitted. They are stored so that each change is emitted once, also across
+//! restores.
 //!
 //! ```text
-//! changes of the view ─▶ gathered per event time ─▶ watermark passes it ─▶ net ─▶ rows now ─▶ what differs from the emitted
+//! changes of the view ─▶ gathered per event time ─▶ watermark passes it ─▶ net ─▶ rows now ─▶ difference from emitted rows
 //! ```
-//! The changes that are gathered are not stored: after a restore differential computes them again. Then a key's rows
-//! add up from nothing (another `run`), and what was emitted before is only compared with them, once the watermark is
-//! where it was emitted. What differs is emitted, which is nothing unless the program has changed. A timer visits the
-//! keys that the new run never mentions.
+//! The gathered changes are not stored: after a restore, differential computes them again. The rows of a key are then
+//! added up from nothing (in another `run`). They are only compared with the rows emitted before, once the watermark
+//! is where these were emitted. The difference is emitted; there is none unless the program has changed. A timer
+//! visits the keys for which the new run has no changes.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -18,33 +19,33 @@ use tidemill_state::StateError;
 
 use super::{Row, Upsert};
 
-/// A row that came or went.
+/// A change of a view: a row that was added or removed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Change<K, V> {
-    /// Its key.
+    /// The key of the row.
     pub key: K,
     /// The row.
     pub row: V,
-    /// How many more of it there are; less than zero: it went.
+    /// Number of times that the row was added; below zero if it was removed.
     pub change: i64,
 }
 
-/// Rows of a key, each with how often it is there; sorted.
+/// The rows of a key, sorted, each with its number of occurrences.
 type Multiset<V> = Vec<(V, isize)>;
 
-/// How an output emits what has changed of a key.
+/// The way in which an output emits the changes of a key.
 pub trait RowsEmitted<K, V>: 'static {
-    /// What is emitted.
+    /// The type of the emitted changes.
     type Out: tidemill_engine::Data;
 
-    /// Emits to `out` that the rows of `key` are `now`; as emitted before, they were `emitted`.
+    /// Emits to `out` the change of the rows of `key` from `emitted`, as they were emitted before, to `now`.
     ///
     /// # Errors
-    /// Why that cannot be emitted. What was emitted before stands.
+    /// When the change cannot be emitted, with the reason. What was emitted before stays valid.
     fn emit(key: &K, emitted: &Multiset<V>, now: &Multiset<V>, out: impl FnMut(Self::Out)) -> Result<(), String>;
 }
 
-/// Emits the row of a key, which has one at most.
+/// Emission of upserts: the row of each key, which has at most one row.
 pub struct AsUpserts;
 
 impl<K: Row, V: Row> RowsEmitted<K, V> for AsUpserts {
@@ -60,7 +61,7 @@ impl<K: Row, V: Row> RowsEmitted<K, V> for AsUpserts {
     }
 }
 
-/// Emits how many of one row come and go.
+/// Emission of changes: how many times each row is added or removed.
 pub struct AsChanges;
 
 impl<K: Row, V: Row> RowsEmitted<(K, V), ()> for AsChanges {
@@ -80,21 +81,22 @@ impl<K: Row, V: Row> RowsEmitted<(K, V), ()> for AsChanges {
 
 /// The logic of an output that emits upserts.
 pub type UpsertsLogic<K, V> = EmittedLogic<K, V, AsUpserts>;
-/// The logic of an output that emits changes. Its key is the whole row, so that a key of many rows costs nothing.
+/// The logic of an output that emits changes. Its key is the key with the row, so that a key with many rows costs no
+/// more.
 pub type ChangesLogic<K, V> = EmittedLogic<(K, V), (), AsChanges>;
 
-/// What is known of a key.
+/// The state of a key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Known<V> {
-    /// The first epoch of the run that added the rows up.
+    /// The first epoch of the run that added up the rows.
     run: u64,
     rows: Multiset<V>,
-    /// What was emitted, where that is not known to be the same.
+    /// The rows that were emitted; `None` if they are the same as `rows`.
     emitted: Option<Multiset<V>>,
 }
 
 impl<V: Row> Known<V> {
-    /// Adds the changes of an event time; in a new run, to nothing.
+    /// Adds the changes of an event time. In a new run, rows are added up from nothing.
     fn add(&mut self, run: u64, changes: Multiset<V>) {
         if self.run != run {
             self.run = run;
@@ -114,7 +116,7 @@ impl<V: Row> Known<V> {
 pub struct EmittedLogic<K: Row, V: Row, T> {
     known: ValueState<K, Known<V>>,
     run: u64,
-    /// Changes whose event time the watermark has not passed. Not stored: they come again.
+    /// Changes whose event time the watermark has not passed. They are not stored: they come again after a restore.
     waiting: HashMap<K, Vec<(EventTime, V, isize)>>,
     emitted: PhantomData<T>,
 }
@@ -127,12 +129,12 @@ impl<K: Row, V: Row, T: RowsEmitted<K, V>> EmittedLogic<K, V, T> {
     /// # Errors
     /// When the state cannot be opened.
     pub fn open(states: &mut States<'_, K>, run: u64) -> Result<Self, JobError> {
-        // Any view may take the place of another: what differs is emitted.
+        // Any view may replace another one: the difference is emitted.
         let known = states.with_parameters("what was emitted of a view").value("emitted")?;
         Ok(Self { known, run, waiting: HashMap::new(), emitted: PhantomData })
     }
 
-    /// Takes what waits of the key and holds from before `at` on, by event time.
+    /// Removes and returns the waiting changes of the key with event times before `at`, sorted by event time.
     fn due(&mut self, key: &K, at: EventTime) -> Vec<(EventTime, V, isize)> {
         let Some(mut waiting) = self.waiting.remove(key) else { return Vec::new() };
         let mut due: Vec<_> = waiting.extract_if(.., |(time, ..)| *time < at || at == EventTime::MAX).collect();
@@ -153,7 +155,8 @@ impl<K: Row, V: Row, T: RowsEmitted<K, V>> EmittedLogic<K, V, T> {
         known.add(self.run, changes);
         let mut outcome = Ok(());
         if at < ctx.reached() {
-            // The run before has emitted it, and what came after: that is computed again, and compared then.
+            // The previous run has emitted this change and later ones. They are computed again, and compared at the
+            // end.
             ctx.set_timer(ctx.reached().plus_ms(1));
         } else if let Some(emitted) = known.emitted.take()
             && emitted != known.rows
@@ -212,7 +215,7 @@ impl<K: Row, V: Row, T: RowsEmitted<K, V>> KeyedLogic for EmittedLogic<K, V, T> 
         self.known.stored_keys()
     }
 
-    /// By then differential has computed the key again, or never will.
+    /// Sets a timer for when differential has computed the key again, if it computes it at all.
     fn on_restored(&mut self, ctx: &mut Ctx<'_, K, V, T>) -> Result<(), LogicError> {
         ctx.set_timer(ctx.reached().max(ctx.watermark()).plus_ms(1));
         Ok(())

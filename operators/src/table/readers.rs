@@ -1,7 +1,8 @@
-//! Who reads a base table, and how far they are: what a restore has to bring back, and what may be forgotten.
+//! The readers of a base table, and how far they have read. This decides which rows a restore has to emit again, and
+//! which versions may be removed.
 //!
-//! An output that was restored at watermark w goes on from the view as it was at w. So base tables have to know their
-//! rows as of w, and all since.
+//! An output that was restored at watermark w continues from the view as it was at w. So base tables must have their
+//! rows as of w, and all later versions.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,14 +10,14 @@ use std::rc::Rc;
 use tidemill_engine::EventTime;
 use tidemill_engine::updates::Progress;
 
-/// The outputs of views that a base table is in. Cheap to clone.
+/// The readers of a base table, which are the outputs of views that depend on it. It is cheap to clone.
 #[derive(Clone, Default)]
 pub struct Readers(Rc<RefCell<Vec<Reader>>>);
 
 #[derive(Clone)]
 pub(super) struct Reader {
     pub(super) progress: Progress,
-    /// Its watermark in the restored checkpoint.
+    /// The watermark of the reader in the restored checkpoint.
     pub(super) restored: Option<EventTime>,
 }
 
@@ -25,20 +26,22 @@ impl Readers {
         self.0.borrow_mut().push(reader);
     }
 
-    /// No reader will be restored to before this: rows that were over by then are not asked for again.
+    /// Returns the time before which no reader will be restored: versions that were replaced by then are not needed
+    /// again.
     ///
     /// A reader that is at w now is at w or later when the epoch ends, on each of its workers.
     pub(super) fn horizon(&self, watermark: EventTime) -> EventTime {
         self.0.borrow().iter().map(|reader| reader.progress.watermark()).fold(watermark, EventTime::min)
     }
 
-    /// Where readers go on after the restore, at the earliest: what was before is one to all of them.
+    /// Returns the earliest time at which a reader continues after the restore. Changes before it need not be told
+    /// apart.
     pub(super) fn floor(&self, watermark: EventTime) -> EventTime {
         self.0.borrow().iter().filter_map(|reader| reader.restored).fold(watermark, EventTime::min)
     }
 }
 
-/// The readers of all base tables that a view is made of.
+/// The readers of all base tables that a view is computed from.
 #[derive(Clone, Default)]
 pub(super) struct Lineage(Vec<Readers>);
 
@@ -61,8 +64,9 @@ impl Lineage {
     }
 }
 
-/// When to look again whether what ended at `since` can be forgotten, after a look at `at`: twice as late each time, so
-/// that a leap of the watermark is a few looks. Nothing where time ends.
+/// Returns when to check again whether what ended at `since` can be removed, after a check at `at`. The time since the
+/// end doubles with each check, so that a leap of the watermark causes only a few checks. Returns `None` where time
+/// ends.
 pub(super) fn next_look(since: EventTime, at: EventTime) -> Option<EventTime> {
     const SOON_MS: i64 = 1000;
     let next = at.plus_ms(at.ms_since(since).max(SOON_MS));

@@ -1,17 +1,17 @@
 //! Reductions by key at partially ordered times, as a tactic of differential dataflow's `reduce`.
 //!
-//! What is made of a key's rows may change at each join of times at which they change, also where nothing comes in:
-//! rows of (epoch 2, 60) and (epoch 3, 50) are together at (epoch 3, 60). A sweep goes over all times of the key in an
-//! order that the partial order agrees with, and looks at those that have a *seed* at or before them: a time of a new
-//! row, or one that was put off. Times at or beyond `upper` are put off until their turn comes.
+//! The result for a key may change at each join of times at which its rows change, even if no row comes in at that
+//! time: rows of (epoch 2, 60) and (epoch 3, 50) are together at (epoch 3, 60). A sweep goes over all times of the key
+//! in an order that extends the partial order. It visits those that have a *seed* at or before them: a time of a new
+//! row, or a time that was postponed. Times at or beyond `upper` are postponed until a later call covers them.
 //!
-//! Why not differential's own tactic: as of 0.26 both of its tactics leave a time out. To keep histories short, old
-//! times are moved up to the meet of the seeds; where that takes one to or beyond `upper`, and no seed is before it,
-//! its joins with the seeds are not put off, and a change there is never computed. It takes times that are partially
-//! ordered in more than two directions, as in loops (the test in this file has the case), or many of them. Otherwise
-//! the sweep is the same.
+//! Differential's own tactics are not used, since as of 0.26 both of them miss a time in some cases. To keep histories
+//! short, old times are moved up to the meet of the seeds. If that moves a time to or beyond `upper`, and no seed is
+//! before it, its joins with the seeds are not postponed, and a change there is never computed. It happens only with
+//! times that are partially ordered in more than two dimensions, as in loops (a test in this file has the case), or
+//! with many of them. Otherwise the sweep is the same.
 //!
-//! Known limit: a retirement is done in one go, however many keys it has.
+//! Known limit: one call of `retire` processes all of its keys without a pause, however many there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
@@ -28,7 +28,7 @@ use timely::progress::{Antichain, Timestamp};
 
 use super::Row;
 
-/// Times of the jobs' dataflow, and of loops in it.
+/// A time of the job's dataflow, or of a loop in it.
 pub trait DataflowTime: Timestamp + Lattice + Ord {}
 
 impl<T: Timestamp + Lattice + Ord> DataflowTime for T {}
@@ -36,8 +36,8 @@ impl<T: Timestamp + Lattice + Ord> DataflowTime for T {}
 type Batch<K, V, T> = <ValSpine<K, V, T, isize> as TraceReader>::Batch;
 type Updates<K, W, T> = Vec<((K, W), T, isize)>;
 
-/// Reduces the rows of each key, of which there is at least one, by `logic`: it is given them sorted, each with how
-/// often it is there, and says what of the result there is, and how often.
+/// Reduces the rows of each key that has any by `logic`. It gets the sorted rows, each with its number of occurrences,
+/// and returns the rows of the result with theirs.
 pub(super) fn reduce<'s, T: DataflowTime, K: Row + Hashable, V: Row, W: Row>(
     rows: VecCollection<'s, T, (K, V), isize>,
     name: &str,
@@ -50,7 +50,7 @@ pub(super) fn reduce<'s, T: DataflowTime, K: Row + Hashable, V: Row, W: Row>(
 
 struct Sweep<K, V, W, T, L> {
     logic: L,
-    /// Times at or beyond what has been retired, at which the key is to be looked at.
+    /// Postponed times of each key, at or beyond the retired times, at which the key is to be visited.
     put_off: BTreeMap<K, Vec<T>>,
     rows: PhantomData<fn(V) -> W>,
 }
@@ -116,7 +116,7 @@ where
     }
 }
 
-/// Adds all updates of a key's rows.
+/// Adds all updates of a key's rows to `updates`.
 fn updates_of<'a, K, C>(
     cursor: &mut C,
     storage: &'a C::Storage,
@@ -138,7 +138,7 @@ fn updates_of<'a, K, C>(
     }
 }
 
-/// Times that a key is looked at for sure, in their order, and the meet of each and all after it.
+/// The times at which a key is certainly visited, in order, each with the meet of it and all later ones.
 struct Seeds<T> {
     times: Vec<T>,
     meets: Vec<T>,
@@ -165,8 +165,8 @@ impl<T: DataflowTime> Seeds<T> {
     }
 }
 
-/// Looks at the key's rows at all times that have a seed at or before them: what is before `upper` becomes updates of
-/// the result, the rest is for `later`.
+/// Visits the key's rows at all times that have a seed at or before them. Times before `upper` make updates of the
+/// result; the other times are added to `later`.
 fn sweep<K: Row, V: Row, W: Row, T: DataflowTime>(
     key: &K,
     mut seeds: Seeds<T>,
@@ -176,9 +176,10 @@ fn sweep<K: Row, V: Row, W: Row, T: DataflowTime>(
     later: &mut Vec<T>,
     updates: &mut Updates<K, W, T>,
 ) {
-    // Joins that are still ahead; times that were looked at; the result's updates of this sweep. The latter two are
-    // moved up to the meet of all that is ahead, like the histories: that tells the same of it.
-    let (mut joins, mut seen, mut told) = (BTreeSet::<T>::new(), Vec::<T>::new(), Vec::<((W, T), isize)>::new());
+    // `joins` are times that are still ahead, `seen` are times that were visited, and `emitted` are the updates of the
+    // result in this sweep. The latter two are moved up to the meet of all times ahead, like the histories: for these
+    // times, that makes no difference.
+    let (mut joins, mut seen, mut emitted) = (BTreeSet::<T>::new(), Vec::<T>::new(), Vec::<((W, T), isize)>::new());
     let mut meet = seeds.meet().cloned();
     loop {
         let next = [seeds.next(), input.time(), output.time(), joins.first()].into_iter().flatten().min();
@@ -205,7 +206,7 @@ fn sweep<K: Row, V: Row, W: Row, T: DataflowTime>(
                     }
                 }
             };
-            // Also of an old time that was moved up to beyond `upper`: nothing else will tell of these joins.
+            // This includes old times that were moved up beyond `upper`: these joins are found nowhere else.
             seen.iter().for_each(&mut join);
             if is_reached {
                 if let Some(meet) = &meet {
@@ -214,18 +215,18 @@ fn sweep<K: Row, V: Row, W: Row, T: DataflowTime>(
                 }
                 input.buffer().iter().for_each(|((_, time), _)| join(time));
                 output.buffer().iter().for_each(|((_, time), _)| join(time));
-                told.iter().for_each(|((_, time), _)| join(time));
-                let before = told.len();
-                let differs = differing(key, &now, input, output, &told, logic);
-                told.extend(differs.into_iter().map(|(row, change)| {
+                emitted.iter().for_each(|((_, time), _)| join(time));
+                let before = emitted.len();
+                let differs = differing(key, &now, input, output, &emitted, logic);
+                emitted.extend(differs.into_iter().map(|(row, change)| {
                     updates.push(((key.clone(), row.clone()), now.clone(), change));
                     ((row, now.clone()), change)
                 }));
-                if told.len() > before {
+                if emitted.len() > before {
                     if let Some(meet) = &meet {
-                        told.iter_mut().for_each(|((_, time), _)| time.join_assign(meet));
+                        emitted.iter_mut().for_each(|((_, time), _)| time.join_assign(meet));
                     }
-                    consolidate(&mut told);
+                    consolidate(&mut emitted);
                 }
             }
         }
@@ -241,13 +242,13 @@ fn sweep<K: Row, V: Row, W: Row, T: DataflowTime>(
     }
 }
 
-/// How the result at `now` differs from what was told of it so far.
+/// Returns how the result at `now` differs from the updates so far.
 fn differing<K: Row, V: Row, W: Row, T: DataflowTime>(
     key: &K,
     now: &T,
     input: &ValueHistory<&V, T, isize>,
     output: &ValueHistory<&W, T, isize>,
-    told: &[((W, T), isize)],
+    emitted: &[((W, T), isize)],
     logic: &mut impl FnMut(&K, &[(&V, isize)], &mut Vec<(W, isize)>),
 ) -> Vec<(W, isize)> {
     let mut rows: Vec<(&V, isize)> = Vec::new();
@@ -258,7 +259,7 @@ fn differing<K: Row, V: Row, W: Row, T: DataflowTime>(
         logic(key, &rows, &mut result);
     }
     let before = output.buffer().iter().map(|((row, time), n)| (*row, time, *n));
-    let before = before.chain(told.iter().map(|((row, time), n)| (row, time, *n)));
+    let before = before.chain(emitted.iter().map(|((row, time), n)| (row, time, *n)));
     result.extend(before.filter(|(_, time, _)| time.less_equal(now)).map(|(row, _, n)| (row.clone(), -n)));
     consolidate(&mut result);
     result
@@ -424,7 +425,7 @@ mod tests {
         }
     }
 
-    /// What differential-dataflow 0.26 computes wrongly, with the tactics of its own.
+    /// A case that differential-dataflow 0.26 computes wrongly with its own tactics.
     #[test]
     fn an_old_time_that_is_moved_beyond_the_interval_still_joins() -> Result<(), TestCaseError> {
         let change = |after, change| Step::Change { input: 0, after, key: 0, row: 0, change };
