@@ -10,10 +10,10 @@ use super::totals::{Event, Totals};
 use crate::sum::{ExactSum, Pair};
 
 /// The exact sum of each window that needs one.
-pub(super) type ExactTotals = Vec<Option<Held>>;
+pub(super) type ExactTotals = Vec<Option<WindowSum>>;
 
 /// The exact sum of the events `from..to` of the log.
-pub(super) struct Held {
+pub(super) struct WindowSum {
     sum: ExactSum,
     from: u64,
     to: u64,
@@ -21,7 +21,7 @@ pub(super) struct Held {
     calm: u64,
 }
 
-impl Held {
+impl WindowSum {
     fn none(at: u64) -> Self {
         Self { sum: ExactSum::default(), from: at, to: at, calm: 0 }
     }
@@ -45,18 +45,18 @@ pub(super) fn sum_up(windows: &mut [Totals], exact: &mut Option<Box<ExactTotals>
             continue;
         }
         let (from, to) = (events.tail() - window.count, events.tail());
-        let held = slot.get_or_insert_with(|| Held::none(from));
+        let window_sum = slot.get_or_insert_with(|| WindowSum::none(from));
         // Its events have left the log: it was not updated while the window was empty.
-        if held.from < events.head() {
-            *held = Held::none(from);
+        if window_sum.from < events.head() {
+            *window_sum = WindowSum::none(from);
         }
-        held.move_to(from, to, events);
-        let pair = held.sum.pair();
-        held.calm = if pair.is_exact() { held.calm + 1 } else { 0 };
-        let beyond = pair.sum.is_infinite().then(|| held.sum.mean(window.count)).filter(|mean| mean.is_finite());
+        window_sum.move_to(from, to, events);
+        let pair = window_sum.sum.pair();
+        window_sum.calm = if pair.is_exact() { window_sum.calm + 1 } else { 0 };
+        let beyond = pair.sum.is_infinite().then(|| window_sum.sum.mean(window.count)).filter(|mean| mean.is_finite());
         let Pair { sum, low } = pair;
         (window.sum, window.rounded) = (sum, beyond.unwrap_or(low));
-        if held.calm > 0 && held.calm >= window.count {
+        if window_sum.calm > 0 && window_sum.calm >= window.count {
             *slot = None;
         }
     }

@@ -64,12 +64,12 @@ impl Totals {
     /// Removes the events up to the time `left`. The window has the last `count` events of `events`.
     pub(super) fn leave(&mut self, left: i64, events: &Queue<Event>) {
         while self.count > 0 && self.oldest <= left {
-            let mut held = (events.tail() - self.count..).map_while(|sequence| events.get(sequence));
-            match held.next() {
+            let mut inside = (events.tail() - self.count..).map_while(|sequence| events.get(sequence));
+            match inside.next() {
                 Some(oldest) if oldest.time <= left => {
                     self.count -= 1;
                     self.shift(-oldest.value);
-                    self.oldest = held.next().map_or(i64::MIN, |next| next.time);
+                    self.oldest = inside.next().map_or(i64::MIN, |next| next.time);
                 }
                 oldest => {
                     self.oldest = oldest.map_or(i64::MIN, |oldest| oldest.time);

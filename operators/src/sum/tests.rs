@@ -1,4 +1,4 @@
-//! Sums against the schoolbook's, of any values.
+//! Sums of any values are compared with sums computed digit by digit.
 
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ proptest! {
             let sum = oracle::sum(&values[..=at]);
             prop_assert!(same(pair.value(), sum), "{:?} is not {}", pair, sum);
         }
-        // What people have in their accounts always fits.
+        // Usual amounts of money always fit in two floats.
         let cents: Vec<f64> = values.iter().copied().filter(|v| v.abs() < 1e9 && v.abs() >= 0.01).collect();
         let pair = cents.iter().fold(Pair::default(), |pair, value| pair.plus(*value));
         prop_assert!(pair.is_exact(), "{:?} of {:?}", pair, cents);

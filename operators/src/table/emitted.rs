@@ -91,7 +91,7 @@ struct Known<V> {
     /// The first epoch of the run that added up the rows.
     run: u64,
     rows: Multiset<V>,
-    /// The rows that were emitted; `None` if they are the same as `rows`.
+    /// The rows that were emitted; `None` if they are known to be the same as `rows`.
     emitted: Option<Multiset<V>>,
 }
 
@@ -155,8 +155,8 @@ impl<K: Row, V: Row, T: RowsEmitted<K, V>> EmittedLogic<K, V, T> {
         known.add(self.run, changes);
         let mut outcome = Ok(());
         if at < ctx.reached() {
-            // The previous run has emitted this change and later ones. They are computed again, and compared at the
-            // end.
+            // The previous run has emitted this change and later ones. They are computed again, and compared once the
+            // watermark is past where that run was.
             ctx.set_timer(ctx.reached().plus_ms(1));
         } else if let Some(emitted) = known.emitted.take()
             && emitted != known.rows

@@ -34,8 +34,8 @@ impl Readers {
         self.0.borrow().iter().map(|reader| reader.progress.watermark()).fold(watermark, EventTime::min)
     }
 
-    /// Returns the earliest time at which a reader continues after the restore. Changes before it need not be told
-    /// apart.
+    /// Returns the earliest time at which a reader continues after the restore. For every reader, all changes
+    /// before it count as one.
     pub(super) fn floor(&self, watermark: EventTime) -> EventTime {
         self.0.borrow().iter().filter_map(|reader| reader.restored).fold(watermark, EventTime::min)
     }

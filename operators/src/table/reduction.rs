@@ -280,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// A time that is ordered in three directions, as in a loop of a job.
+    /// A time that is partially ordered in three dimensions, as in a loop of a job.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     struct Three(u8, u8, u8);
 
@@ -332,19 +332,19 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// A row under a key comes or goes, so long after the time of an input.
+        /// A row under a key is added or removed, at this distance after the time of an input.
         Change { input: usize, after: Three, key: u8, row: u8, change: isize },
-        /// The time of an input goes on.
+        /// The time of an input advances.
         Pass { input: usize, by: Three },
-        /// The dataflow does so much.
+        /// The dataflow takes this number of steps.
         Run(u8),
     }
 
     type Change = ((u8, u8), Three, isize);
-    /// A key, and its rows with how often they are there.
+    /// A key, and its rows with their numbers of occurrences.
     type List = (u8, Vec<(u8, isize)>);
 
-    /// Reduces the rows of each key to a list of them. What came in, and what came out.
+    /// Reduces the rows of each key to a list of them, and returns the changes that came in and those that came out.
     fn reduced(steps: Vec<Step>) -> (Vec<Change>, Vec<(List, Three, isize)>) {
         timely::execute_directly(move |worker| {
             let (changes, told) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(Vec::new())));
@@ -379,7 +379,7 @@ mod tests {
         })
     }
 
-    /// At each time that joins of the times can be.
+    /// Checks the result at each time that may be a join of the times.
     fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
         let (changes, told) = reduced(steps);
         let of = |part: fn(&Three) -> u8| changes.iter().map(|(_, time, _)| part(time)).collect::<BTreeSet<u8>>();

@@ -47,7 +47,7 @@ impl<A, O> Open<A, O> {
 }
 
 type OpenOf<A> = Open<<A as Aggregate>::Accumulator, <A as Aggregate>::Out>;
-type Told<A> = Vec<(Window, Firing, <A as Aggregate>::Out)>;
+type Results<A> = Vec<(Window, Firing, <A as Aggregate>::Out)>;
 
 pub(super) struct EachWindow<K: Key, A: Aggregate> {
     plan: Plan,
@@ -129,11 +129,11 @@ where
     fn add(&self, ctx: &mut WindowContext<'_, K, A>, window: Window, record: &A::In) -> Result<(), LogicError> {
         let (clock, trigger) = (self.plan.clock, self.plan.trigger);
         let (now, time) = (clock.now(ctx), clock.of_record(ctx));
-        let (mut told, mut needless) = (Vec::new(), Vec::new());
+        let (mut results, mut needless) = (Vec::new(), Vec::new());
         let processing = EventTime(ctx.processing_time().0);
         let (timer, early_timer) = self.open.update(ctx, VecDeque::new, |open| {
             let (at, mut opened) = match self.plan.cut.merges() {
-                true => self.merge_overlapping(open, window, &mut told, &mut needless),
+                true => self.merge_overlapping(open, window, &mut results, &mut needless),
                 false => self.find_or_open(open, window),
             };
             let slot = &mut open[at];
@@ -145,11 +145,11 @@ where
                 slot.fired = true;
                 timer = self.forgotten_at(slot.window);
                 if !trigger.late_at_end {
-                    self.fire(slot, Firing::Late, &mut told);
+                    self.fire(slot, Firing::Late, &mut results);
                 }
             } else {
                 if trigger.records.is_some_and(|records| slot.untold >= records.get()) {
-                    self.fire(slot, Firing::Early, &mut told);
+                    self.fire(slot, Firing::Early, &mut results);
                 }
                 if let Some((every_ms, of)) = self.plan.early
                     && slot.early_at.is_none()
@@ -174,7 +174,7 @@ where
                 TimeDomain::Processing => ctx.set_processing_timer(ProcessingTime(at.0)),
             }
         }
-        self.tell(ctx, told);
+        self.emit(ctx, results);
         Ok(())
     }
 
@@ -200,7 +200,7 @@ where
         &self,
         open: &mut VecDeque<OpenOf<A>>,
         window: Window,
-        told: &mut Told<A>,
+        results: &mut Results<A>,
         needless: &mut Vec<EventTime>,
     ) -> (usize, bool) {
         // Open windows do not overlap each other, so those that `window` overlaps lie side by side.
@@ -223,11 +223,11 @@ where
             needless.push(if fired { self.forgotten_at(other) } else { other.end });
         }
         if let Some(value) = merged.told.take() {
-            told.push((before, Firing::Retraction, *value));
+            results.push((before, Firing::Retraction, *value));
         }
         for other in &mut rest {
             if let Some(value) = other.told.take() {
-                told.push((other.window, Firing::Retraction, *value));
+                results.push((other.window, Firing::Retraction, *value));
             }
             self.aggregate.merge(&mut merged.accumulator, &other.accumulator);
             merged.untold += other.untold;
@@ -237,22 +237,22 @@ where
         (first, true)
     }
 
-    fn fire(&self, slot: &mut OpenOf<A>, firing: Firing, told: &mut Told<A>) {
+    fn fire(&self, slot: &mut OpenOf<A>, firing: Firing, results: &mut Results<A>) {
         let value = self.aggregate.finish(&slot.accumulator);
         match self.plan.mode {
             AccumulationMode::Accumulating => {}
             AccumulationMode::Discarding => slot.accumulator = self.aggregate.empty(),
             AccumulationMode::Retracting => {
                 let before = slot.told.replace(Box::new(value.clone()));
-                told.extend(before.map(|before| (slot.window, Firing::Retraction, *before)));
+                results.extend(before.map(|before| (slot.window, Firing::Retraction, *before)));
             }
         }
         slot.untold = 0;
-        told.push((slot.window, firing, value));
+        results.push((slot.window, firing, value));
     }
 
-    fn tell(&self, ctx: &mut WindowContext<'_, K, A>, told: Told<A>) {
-        told.into_iter().for_each(|(window, firing, value)| tell(ctx, self.plan.clock, window, firing, value));
+    fn emit(&self, ctx: &mut WindowContext<'_, K, A>, results: Results<A>) {
+        results.into_iter().for_each(|(window, firing, value)| tell(ctx, self.plan.clock, window, firing, value));
     }
 
     /// Fires and removes windows when the clock `of` reaches `at`.
@@ -266,14 +266,14 @@ where
         let ends = of == self.plan.clock || at == EventTime::MAX;
         let early = self.plan.early.is_some_and(|(_, clock)| clock == of);
         let accumulating = self.plan.mode == AccumulationMode::Accumulating;
-        let (told, timers, empty) = self.open.update(ctx, VecDeque::new, |open| {
-            let (mut told, mut timers) = (Vec::new(), Vec::new());
+        let (results, timers, empty) = self.open.update(ctx, VecDeque::new, |open| {
+            let (mut results, mut timers) = (Vec::new(), Vec::new());
             if early {
                 for slot in open.iter_mut().filter(|slot| slot.early_at.is_some_and(|early| early <= at)) {
                     slot.early_at = None;
                     let ended = ends && slot.window.end <= at;
                     if !ended && !slot.fired && slot.untold > 0 {
-                        self.fire(slot, Firing::Early, &mut told);
+                        self.fire(slot, Firing::Early, &mut results);
                     }
                 }
             }
@@ -287,17 +287,17 @@ where
                     timers.push(self.forgotten_at(slot.window));
                     // In the other modes, a window without new records has nothing to add or to replace.
                     if accumulating || slot.untold > 0 {
-                        self.fire(slot, Firing::OnTime, &mut told);
+                        self.fire(slot, Firing::OnTime, &mut results);
                     }
                 }
                 let over = |slot: &OpenOf<A>| self.forgotten_at(slot.window) <= at;
                 while let Some(mut slot) = take_first_if(open, nests, over) {
                     if slot.untold > 0 {
-                        self.fire(&mut slot, Firing::Late, &mut told);
+                        self.fire(&mut slot, Firing::Late, &mut results);
                     }
                 }
             }
-            (told, timers, open.is_empty())
+            (results, timers, open.is_empty())
         })?;
         if empty {
             self.open.remove(ctx)?;
@@ -305,7 +305,7 @@ where
         for timer in timers.into_iter().filter(|timer| *timer > at) {
             self.plan.clock.set_timer(ctx, timer);
         }
-        self.tell(ctx, told);
+        self.emit(ctx, results);
         Ok(())
     }
 }

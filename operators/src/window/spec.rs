@@ -158,7 +158,7 @@ impl WindowSpec {
         }
     }
 
-    /// Checks the settings and returns the plan that the operator follows.
+    /// Checks all settings, and returns the plan that the operator follows.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
         let Self { assigner, clock, allowed_lateness, trigger, mode } = *self;
         let cut = assigner.cut()?;

@@ -1,4 +1,4 @@
-//! Against Python's zoneinfo, and civil dates by arithmetic.
+//! Calendar windows are compared with Python's zoneinfo, and with civil dates computed by arithmetic.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ fn window(period: Period, zone: &str, time: i64) -> (i64, i64) {
     (window.start.0, window.end.0)
 }
 
-/// Windows from the one that begins at `start` to the one that ends at `end`.
+/// Returns the windows from the one that begins at `start` to the one that ends at `end`.
 fn walk(period: Period, zone: &str, start: i64, end: i64) -> Vec<(i64, i64)> {
     let mut windows = Vec::new();
     let mut at = start;
@@ -60,7 +60,7 @@ fn days_are_as_long_as_another_library_has_them() {
     assert_eq!(zones, 23);
 }
 
-/// Days since 1970 of a civil date (Hinnant, "chrono-compatible low-level date algorithms").
+/// Returns the days since 1970 of a civil date (Hinnant, "chrono-compatible low-level date algorithms").
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let era = year.div_euclid(400);
@@ -69,7 +69,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// None of these zones leaves a date out in that time.
+/// None of these zones skips a date in that time.
 #[test]
 fn weeks_months_and_years_are_days() {
     for zone in ["Europe/Vienna", "America/Sao_Paulo", "America/St_Johns", "Asia/Beirut", "Australia/Lord_Howe", "UTC"]

@@ -1,4 +1,4 @@
-//! Quantiles of any values against the sorted values.
+//! Quantiles of any values are compared with the sorted values.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -34,8 +34,8 @@ proptest! {
                 true => f64::NAN,
                 false => sorted[(q * (sorted.len() - 1) as f64) as usize],
             };
-            // Beyond so many orders of magnitude the least ones are told too high: of those it is only sure that they
-            // are among the values.
+            // If the values span more orders of magnitude than the sketch can, the lowest ones are estimated too high:
+            // it is only certain that the estimates are within the range of the values.
             let magnitudes = values.iter().filter(|v| v.is_finite() && v.abs() >= f64::MIN_POSITIVE).map(|v| v.abs().log10());
             let span = magnitudes.clone().fold(f64::MIN, f64::max) - magnitudes.fold(f64::MAX, f64::min);
             let near = (told - right).abs() <= 0.0101 * right.abs() + f64::MIN_POSITIVE;

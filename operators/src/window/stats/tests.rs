@@ -1,4 +1,4 @@
-//! Statistics against what is computed anew of all values, of any values in any order.
+//! Statistics of any values in any order are compared with those computed from all values at once.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -6,7 +6,7 @@ use proptest::sample::Index;
 use super::*;
 use testkit::exact::{self as oracle, same, value};
 
-/// The rules of [`Stats`], of all values at once.
+/// Computes the statistics of all values at once, by the rules of [`Stats`].
 fn check(stats: Stats, values: &[f64]) -> Result<(), TestCaseError> {
     let (count, sum) = (values.len() as f64, oracle::sum(values));
     let (nan, finite) = (values.iter().any(|v| v.is_nan()), values.iter().all(|v| v.is_finite()));
@@ -65,7 +65,7 @@ proptest! {
         }
     }
 
-    /// Without the exact sum beside them: what people count and measure needs none.
+    /// Statistics without an exact sum beside them: usual counts and measurements need none.
     #[test]
     fn statistics_alone_are_exact_of_usual_values(
         values in prop::collection::vec(prop_oneof![
@@ -86,7 +86,7 @@ proptest! {
     }
 }
 
-/// Records of four values, which are now and then of any kind, and an index to cut them at.
+/// Records of four values, some of which are of any kind, and an index at which the records are split.
 fn records() -> impl Strategy<Value = Vec<[f64; 4]>> {
     let usual = || (-1_000_000..1_000_000_i32).prop_map(|cents| f64::from(cents) / 100.0);
     let unusual = prop_oneof![40 => usual(), 1 => value()];
@@ -113,7 +113,7 @@ proptest! {
         array.merge(&other);
         alone.iter_mut().zip(&others).for_each(|(stats, other)| stats.merge(other));
         prop_assert_eq!(array.count(), records.len() as u64);
-        // NaN is not equal to itself, its text is.
+        // NaN is not equal to itself, but its text is.
         prop_assert_eq!(format!("{:?}", array.all()), format!("{alone:?}"));
         let text = bincode::serde::encode_to_vec(array, bincode::config::standard()).unwrap();
         let (again, _) = bincode::serde::decode_from_slice::<StatsArray<4>, _>(&text, bincode::config::standard()).unwrap();
@@ -139,7 +139,7 @@ fn what_was_found_first() {
         );
         assert!(stats.std().is_nan());
     }
-    // A constant deviates from nothing, and is its own mean, though three times a tenth is no float.
+    // The deviation of a constant is zero and its mean is the constant, although three times a tenth is not a float.
     let constant = stats(&[0.1; 3]);
     assert_eq!((constant.mean(), constant.std()), (0.1, 0.0));
 }
