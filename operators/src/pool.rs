@@ -59,7 +59,7 @@ impl PoolSettings {
     }
 }
 
-/// How often to retry, and after which pauses.
+/// The number of retries of an attempt, and the pauses between them.
 #[derive(Clone, Debug)]
 pub(crate) struct Retries {
     times: u32,

@@ -100,8 +100,8 @@ where
         Ok(())
     }
 
-    /// Adds the record to the latest window of its key, and returns whether that was all there was to do. It is for
-    /// most records, which belong to that window and change nothing but its accumulator.
+    /// Adds the record to the latest window of its key, and returns whether that was all there was to do. This is
+    /// so for most records: they belong to that window and change nothing but its accumulator.
     fn add_to_latest(&self, ctx: &WindowContext<'_, K, A>, record: &A::In) -> Result<bool, LogicError> {
         let (time, trigger) = (self.plan.clock.of_record(ctx), self.plan.trigger);
         if !self.plan.cut.is_end_to_end() || trigger.records.is_some() || self.plan.early.is_some() {

@@ -67,7 +67,7 @@ impl TimeDomain {
     }
 }
 
-/// When a window fires, in addition to firing on time, which is when the watermark passes its end.
+/// The trigger of a window: when it fires in addition to on time, which is when the watermark passes its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trigger {
     pub(crate) early: Option<(Duration, TimeDomain)>,
@@ -104,7 +104,7 @@ impl Trigger {
     }
 }
 
-/// How the results of a window that fires more than once relate to each other.
+/// The accumulation mode: how the results of a window that fires more than once relate to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccumulationMode {
     /// Each result covers all records so far and replaces the previous result.
@@ -133,15 +133,15 @@ pub enum Firing {
 /// All settings of a window operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowSpec {
-    /// How time is cut into windows.
+    /// The assigner, which cuts time into windows.
     pub assigner: Assigner,
     /// The clock that the windows follow.
     pub clock: TimeDomain,
     /// Length of time after its end for which a window still takes late records.
     pub allowed_lateness: Duration,
-    /// When a window fires.
+    /// The trigger, which decides when a window fires.
     pub trigger: Trigger,
-    /// What a window that fires more than once emits.
+    /// The mode, which decides what a window emits that fires more than once.
     pub mode: AccumulationMode,
 }
 
