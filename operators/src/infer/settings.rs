@@ -43,8 +43,8 @@ pub struct InferSettings {
     pub default_score: Option<f32>,
     /// Whether NaN and infinities are rejected as scores; default: true. A record with such a score goes to the
     /// fallback model, then gets the default score, or else becomes a dead letter. It is counted as `not_finite` and
-    /// does not affect the other records of its batch. The check looks at the requested score; with
-    /// [`infer_tensors`](super::InferExt::infer_tensors), at every float of the outputs that the model was loaded
+    /// does not affect the other records of its batch. The check covers the requested score; with
+    /// [`infer_tensors`](super::InferExt::infer_tensors), every float of the outputs that the model was loaded
     /// with.
     pub finite_scores: bool,
     /// Whether all runs of the model have the same number of rows, [`max_batch_size`](Self::max_batch_size) (`N` with

@@ -112,10 +112,10 @@ const AGAIN: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The model's version, and the number of rows that every run must have, where the server reports them.
-type Told = (Option<String>, Option<usize>);
+type Reported = (Option<String>, Option<usize>);
 
 /// Waits until the server is ready, and checks its description of the model. Fails when the model does not fit.
-fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Told, ModelError> {
+fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Reported, ModelError> {
     let give_up = threads::now() + target.settings.start_timeout;
     loop {
         let error = match try_once(client, target) {
@@ -135,7 +135,7 @@ fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Told, 
 }
 
 /// Asks the server once. The outer error means that it should be asked again later.
-fn try_once(client: &mut dyn Protocol, target: &Target) -> Result<Result<Told, ModelError>, CallError> {
+fn try_once(client: &mut dyn Protocol, target: &Target) -> Result<Result<Reported, ModelError>, CallError> {
     let deadline = || threads::now() + PATIENCE.max(target.settings.deadline);
     client.ready(deadline())?;
     let model = target.url.to_string();
