@@ -59,7 +59,7 @@ impl Scroll {
     }
 }
 
-/// What becomes known of a scroll 20 s after it.
+/// The click that becomes known 20 s after a scroll.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Click {
     pub scroll_id: u64,
@@ -75,7 +75,7 @@ impl From<Scroll> for Click {
     }
 }
 
-/// What is known of a post.
+/// The visible properties of a post.
 pub struct Post {
     pub embedding: Embedding,
     pub popularity: f64,

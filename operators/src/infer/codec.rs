@@ -30,8 +30,8 @@ pub(super) fn beyond(what: &str, value: f64) -> String {
     format!("{what} is {value:e}: an f32 holds no more than {:e}", f32::MAX)
 }
 
-/// One row of each input of a model, which the program fills once per input. Values are copied directly into the tensors
-/// of the batch.
+/// One row of each input of a model, which the program fills once per input. Values are copied directly into the
+/// tensors of the batch.
 #[derive(Debug)]
 pub struct InputRow<'a> {
     pub(super) specs: &'a [TensorSpec],

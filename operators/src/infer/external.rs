@@ -1,8 +1,8 @@
 //! Weights that an ONNX model stores in other files: which files these are, and whether they have changed.
 //!
 //! A tensor of a model names a file and an offset in it (`external_data`). All such tensors are found: initializers and
-//! constants, including those in branches, loops and functions. Invariant: a session is created only from the files that
-//! went into the hash.
+//! constants, including those in branches, loops and functions. Invariant: a session is created only from the files
+//! that went into the hash.
 
 use std::fs::File;
 use std::io;

@@ -47,8 +47,8 @@ impl Finite {
     }
 }
 
-/// Returns whether two runs produced the same outputs for the same rows, to the last bit. Row `row` of `a` corresponds to
-/// row `place(row)` of `b`.
+/// Returns whether two runs produced the same outputs for the same rows, to the last bit. Row `row` of `a` corresponds
+/// to row `place(row)` of `b`.
 pub(super) fn same_bits(a: &[Tensor], b: &[Tensor], rows: usize, place: impl Fn(usize) -> usize) -> bool {
     let row_of = |tensor: &Tensor, row: usize| {
         let mut one = Tensor { shape: tensor.shape.clone(), elements: Elements::new(tensor.elements.element_type()) };

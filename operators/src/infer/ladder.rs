@@ -1,4 +1,5 @@
-//! The fallback ladder: the steps that are tried for a batch until each record has a score, or a reason for having none.
+//! The fallback ladder: the steps that are tried for a batch until each record has a score, or a reason for having
+//! none.
 //!
 //! ```text
 //! model ── Ok ─▶ scored

@@ -19,7 +19,8 @@ use super::session::{OnnxBackend, SessionSettings, build};
 use super::tensor::TensorSpec;
 use tidemill_engine::locks::lock;
 
-/// An ONNX model that has been loaded and checked. It is cheap to clone; every thread that scores opens its own session.
+/// An ONNX model that has been loaded and checked. It is cheap to clone; every thread that scores opens its own
+/// session.
 #[derive(Clone, Debug)]
 pub struct Model {
     path: PathBuf,

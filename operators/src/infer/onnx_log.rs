@@ -1,9 +1,9 @@
 //! The log of ONNX Runtime, without repetitions.
 //!
-//! ONNX Runtime repeats a warning with every batch. It also logs an error for every failed run, although the result of the
-//! run has the same error, which the ladder handles and counts. So a warning is logged once per model and place in the
-//! source of ONNX Runtime, and errors of runs are logged at debug level. Known limit: messages that differ only in their
-//! numbers count as the same.
+//! ONNX Runtime repeats a warning with every batch. It also logs an error for every failed run, although the result of
+//! the run has the same error, which the ladder handles and counts. So a warning is logged once per model and place in
+//! the source of ONNX Runtime, and errors of runs are logged at debug level. Known limit: messages that differ only in
+//! their numbers count as the same.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};

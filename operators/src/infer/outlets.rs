@@ -1,4 +1,5 @@
-//! The inputs and outputs that an ONNX model declares, and advice on exporting a model whose declaration cannot be used.
+//! The inputs and outputs that an ONNX model declares, and advice on exporting a model whose declaration cannot be
+//! used.
 
 use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};

@@ -38,8 +38,9 @@ pub struct InferSettings {
     /// The pause before the first retry; default 20 ms. It doubles before each further retry.
     #[serde(with = "humantime_serde")]
     pub backoff: Duration,
-    /// The score of a record that all models failed on, marked as [`ScoreOrigin::Default`](super::ScoreOrigin::Default).
-    /// Without a default score, such a record becomes a dead letter.
+    /// The score of a record that all models failed on, marked as
+    /// [`ScoreOrigin::Default`](super::ScoreOrigin::Default). Without a default score, such a record becomes a dead
+    /// letter.
     pub default_score: Option<f32>,
     /// Whether NaN and infinities are rejected as scores; default: true. A record with such a score goes to the
     /// fallback model, then gets the default score, or else becomes a dead letter. It is counted as `not_finite` and
@@ -49,8 +50,8 @@ pub struct InferSettings {
     pub finite_scores: bool,
     /// Whether all runs of the model have the same number of rows, [`max_batch_size`](Self::max_batch_size) (`N` with
     /// `auto:N`); default: false. A smaller batch is filled up. Then the last bits of a score do not depend on the
-    /// other records of its batch, and a replay yields the same bits, on the same machine with the same ONNX Runtime and
-    /// settings. This does not cover how a model server forms its own batches.
+    /// other records of its batch, and a replay yields the same bits, on the same machine with the same ONNX Runtime
+    /// and settings. This does not cover how a model server forms its own batches.
     pub batch_exact: bool,
 }
 

@@ -1,8 +1,9 @@
 //! JSON as model servers take and give it.
 //!
-//! What JSON does not have is read where servers write it: NaN and infinities as Python's `json` and RapidJSON write them
-//! (`NaN`, `-Infinity`), as C does (`-nan`, `inf`), as texts (`"NaN"`), as `null`, and as nothing (`[1.5,,2]`). An answer that has them is the answer
-//! of a healthy server, to be read as a whole: one record of its batch has no score.
+//! What JSON does not have is read where servers write it: NaN and infinities as Python's `json` and RapidJSON write
+//! them (`NaN`, `-Infinity`), as C does (`-nan`, `inf`), as texts (`"NaN"`), as `null`, and as nothing (`[1.5,,2]`).
+//! An answer that has them is the answer of a healthy server, to be read as a whole: one record of its batch has no
+//! score.
 
 use std::io::Write;
 
@@ -24,8 +25,8 @@ fn is_no_json(word: &str) -> bool {
     word.parse::<f64>().is_ok_and(|number| !number.is_finite())
 }
 
-/// The same with each such number as a text, and null where there is nothing: RapidJSON, told nothing else, writes a NaN
-/// as nothing between two commas.
+/// The same with each such number as a text, and null where there is nothing: RapidJSON, told nothing else, writes a
+/// NaN as nothing between two commas.
 fn quoted(text: &[u8]) -> Vec<u8> {
     let mut to = Vec::with_capacity(text.len() + 64);
     let (mut rest, mut before) = (text, b' ');
