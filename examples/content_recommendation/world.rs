@@ -75,7 +75,7 @@ impl From<Scroll> for Click {
     }
 }
 
-/// The visible properties of a post.
+/// A post.
 pub struct Post {
     pub embedding: Embedding,
     pub popularity: f64,

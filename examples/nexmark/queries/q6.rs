@@ -2,8 +2,8 @@
 //! ```text
 //! SELECT seller, id, expires, AVG(price) OVER (PARTITION BY seller ORDER BY expires, id ROWS 9 PRECEDING) FROM closed
 //! ```
-//! It follows the original in CQL: each auction that closes emits a result. (Flink's query cannot be run in Flink; it is
-//! over eleven auctions, in the order of their highest bids.)
+//! It follows the original in CQL: each auction that closes emits a result. (Flink's query cannot be run in Flink; it
+//! is over eleven auctions, in the order of their highest bids.)
 
 use std::collections::VecDeque;
 
