@@ -186,7 +186,7 @@ fn elements(element: ElementType, leaves: &[&Value]) -> Option<Elements> {
         leaf.as_i64()?.try_into().ok()
     }
     Some(match element {
-        // Servers write an f32 with as many digits as tell it from others, so that by way of an f64 it is the same.
+        // Servers write an f32 with enough digits to distinguish it, so reading it as an f64 first yields the same f32.
         ElementType::F32 => Elements::F32(all(leaves, |leaf| float(leaf).map(|n| n as f32))?),
         ElementType::F64 => Elements::F64(all(leaves, float)?),
         ElementType::F16 => Elements::F16(all(leaves, |leaf| float(leaf).map(f16::from_f64))?),
@@ -232,7 +232,7 @@ mod tests {
         assert!(found[..5].iter().all(|value| value.is_nan()), "{found:?}");
         let inf = f32::INFINITY;
         assert_eq!(found[5..], [inf, inf, inf, -inf, -inf, inf, -inf, 0.1, inf]);
-        // They are left alone in texts, and what is no number is no JSON.
+        // They stay unchanged inside texts, and a word that is not a number is not valid JSON.
         let found = parse(br#"{"a\\": "NaN \" NaN", "b": [NaN], "c": "\\"}"#).unwrap();
         assert_eq!(found, json!({ "a\\": "NaN \" NaN", "b": ["NaN"], "c": "\\" }));
         let found = parse(br#"{"a": [,1 , ,"x",], "b": , "c": [[],[ ,]], "d":}"#).unwrap();
@@ -263,7 +263,7 @@ mod tests {
             let failed = flat(element, text);
             assert!(matches!(failed, Err(CallError::Failed(_))), "{failed:?}");
         }
-        // One that was written as nothing.
+        // A value that was written as nothing.
         let only = from_json(&TensorSpec::fixed("y", ElementType::F32, []), &json!([]), &[1, 1]);
         assert!(matches!(only, Ok(Elements::F32(values)) if values.len() == 1 && values[0].is_nan()));
     }
