@@ -1,4 +1,4 @@
-//! What the examples have in common: the flags both take, where output goes, how they end.
+//! The code that the examples share: common flags, destinations of output, and the end of a run.
 
 mod place;
 mod produce;
@@ -17,25 +17,26 @@ pub use tidemill::cli::exit;
 
 pub use place::{Input, Place, topic_source, write, write_dead_letters};
 
-/// The flags of both examples, the job's own among them.
+/// The flags that the examples share, including those of the job.
 #[derive(Clone, Debug, Args)]
 pub struct CommonArgs {
-    /// Go on reading as the input grows, until stopped. Topics are always followed.
+    /// Keeps reading as the input grows, until stopped. Topics are always followed.
     #[arg(long, requires = "input")]
     pub follow: bool,
-    /// Stop at the end that the partitions of a topic have when the job starts.
+    /// Stops at the end that the partitions of a topic have when the job starts.
     #[arg(long, requires = "input", conflicts_with = "follow")]
     pub until_end: bool,
-    /// How far out of order the input may come without being late.
+    /// How far out of order records may arrive without being late.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub max_out_of_orderness: Duration,
-    /// How many lines of the input may be malformed before the job stops, per worker; by default 1,000 of the last 10,000.
+    /// How many lines of the input may be malformed before the job stops, per worker; by default 1,000 of the last
+    /// 10,000.
     #[arg(long, value_name = "N")]
     pub max_malformed: Option<u64>,
-    /// How many records a second are simulated or produced, open loop; as many as are taken by default.
+    /// Number of records per second that are simulated or produced, open loop; as fast as possible by default.
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
-    /// Chance of the simulation.
+    /// Random seed of the simulation.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
     /// Writes what would be simulated, or is in the .csv files of --input, to this .csv file or topic, and stops.
@@ -44,13 +45,13 @@ pub struct CommonArgs {
     /// When record 0 of a topic is due, in microseconds since the Unix epoch; at once by default.
     #[arg(long, requires = "write_input", value_name = "MICROSECONDS")]
     pub start_at_us: Option<u64>,
-    /// How long a record waits at most for its batch to fill.
+    /// Maximum time that a record waits for its batch to fill.
     #[arg(long, default_value = "1ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub max_delay: Duration,
-    /// Has batches only as large as hold this p99 of the model's operator.
+    /// Limits batches to the size that meets this p99 latency of the model's operator.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub latency_target: Option<Duration>,
-    /// Scores on this many threads beside each worker; on the worker itself by default.
+    /// Scores on this many threads per worker; on the worker itself by default.
     #[arg(long, value_name = "N")]
     pub inference_threads: Option<NonZeroUsize>,
     /// In which order a key sees its records; by default arrival for topics, event-time for everything else.
@@ -68,7 +69,7 @@ pub struct CommonArgs {
     /// Writes features and label here, for training; nothing is scored.
     #[arg(long, value_name = "DIR|KAFKA", conflicts_with_all = ["predictions", "alerts"])]
     pub features: Option<Place>,
-    /// Prints what the job counted, as JSON, when it ends.
+    /// Prints the job's metrics as JSON when it ends.
     #[arg(long)]
     pub report: bool,
     #[command(flatten)]
@@ -76,7 +77,7 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// The model, checked before anything starts; none when only features are asked for.
+    /// Loads and checks the model before anything starts; none when only features are requested.
     pub fn load_model<F: Features>(&self, path: &Path, output: &str, column: usize) -> Result<Option<Model>, JobError> {
         match self.features {
             Some(_) => Ok(None),
@@ -84,7 +85,7 @@ impl CommonArgs {
         }
     }
 
-    /// How records are scored.
+    /// Returns the settings for scoring records.
     pub fn infer_settings(&self, max_batch_size: BatchSize) -> InferSettings {
         InferSettings {
             max_batch_size,
@@ -99,25 +100,25 @@ impl CommonArgs {
         self.max_malformed.map_or_else(MaxMalformed::default, MaxMalformed::total)
     }
 
-    /// A file source with the settings of the command line.
+    /// Applies the settings of the command line to a file source.
     pub fn configure<T: Data, L: DeserializeOwned + 'static>(&self, files: FileSource<T, L>) -> FileSource<T, L> {
         let files = files.max_out_of_orderness(self.max_out_of_orderness).max_malformed(self.malformed_limit());
         if self.follow { files.follow() } else { files }
     }
 
-    /// The same for a topic.
+    /// Applies the settings of the command line to a topic source.
     pub fn configure_topic<T: Data>(&self, topic: KafkaSource<T>) -> KafkaSource<T> {
         let topic = topic.max_out_of_orderness(self.max_out_of_orderness).max_malformed(self.malformed_limit());
         if self.until_end { topic.until_end() } else { topic }
     }
 
-    /// In which order a key sees its records.
+    /// Returns the order in which a key sees its records.
     pub fn order(&self, input: &Input) -> Order {
         let usual = if matches!(input, Input::Topic(_)) { Order::Arrival } else { Order::EventTime };
         self.order.unwrap_or(usual)
     }
 
-    /// Writes the input to a file or topic if that is asked for, or runs the job.
+    /// Writes the input to a file or topic if the flags ask for that, and otherwise runs the job.
     pub fn run<R: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -134,7 +135,7 @@ impl CommonArgs {
                     return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
                 }
             };
-            // One of the two is empty.
+            // Only one of the two has records.
             let is_simulated = read.is_none();
             let simulated = simulated.take_while(move |_| is_simulated);
             let records = read.into_iter().flatten().chain(simulated);

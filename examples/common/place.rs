@@ -1,10 +1,10 @@
-//! Where records come from and where they go: a file or folder, or a topic of Kafka's.
+//! Sources and destinations of records: a file or folder, or a Kafka topic.
 //!
 //! ```text
 //! kafka://host:port/topic?start=latest&group=fraud&idle-after=5s&discovery=5s&max-drift=1m       read
 //! kafka://host:port/topic?delivery=at-least-once&transaction-timeout=1m&prefix=…&lost-marker=…   written
 //! ```
-//! Properties with a dot in their name (`security.protocol=SASL_SSL`) are librdkafka's.
+//! Options with a dot in their name (`security.protocol=SASL_SSL`) are properties of librdkafka.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tidemill::kafka::{self, Delivery, KafkaUrl, LostMarker, Start, Topics};
 use tidemill::prelude::*;
 
-/// A path, or a topic.
+/// A path or a topic.
 #[derive(Clone, Debug)]
 pub enum Place {
     Path(PathBuf),
@@ -35,9 +35,9 @@ impl FromStr for Place {
     }
 }
 
-/// What a job reads.
+/// The input of a job.
 pub enum Input {
-    /// Nothing was named.
+    /// No input was named, so it is simulated.
     Simulated,
     Files(Vec<PathBuf>),
     Topic(KafkaUrl),
@@ -70,7 +70,7 @@ fn duration(url: &KafkaUrl, option: &str) -> Result<Option<Duration>, JobError> 
     url.option(option).map(parse).transpose()
 }
 
-/// A source of JSON messages, as the URL says.
+/// Returns a source of JSON messages with the options of the URL.
 pub fn topic_source<L: DeserializeOwned + 'static, T: Data>(
     url: &KafkaUrl,
     convert: impl Fn(L) -> T + Send + Sync + 'static,
@@ -98,7 +98,7 @@ pub fn topic_source<L: DeserializeOwned + 'static, T: Data>(
     Ok(source)
 }
 
-/// The options of a topic that is written to.
+/// The options of a topic to which the job writes.
 struct Written<'a> {
     url: &'a KafkaUrl,
     delivery: Delivery,
@@ -106,7 +106,7 @@ struct Written<'a> {
     lost_marker: LostMarker,
 }
 
-/// A value of a settings enum, by its name in settings.
+/// Returns the value of a settings enum with the name that the URL gives for an option.
 fn named<T: DeserializeOwned>(url: &KafkaUrl, option: &str, default: T) -> Result<T, JobError> {
     let Some(text) = url.option(option) else { return Ok(default) };
     serde_json::from_value(text.into()).map_err(|e| invalid(format!("{url}: {option}: {e}")))
@@ -154,7 +154,7 @@ pub fn write<D: Data>(
     }
 }
 
-/// Writes dead letters; those of a topic say topic, partition and offset in their headers.
+/// Writes dead letters. Those from a topic have topic, partition and offset in their headers.
 pub fn write_dead_letters(stream: Stream<'_, DeadLetter>, place: Option<&Place>) -> Result<(), JobError> {
     match place {
         Some(Place::Kafka(url)) => {

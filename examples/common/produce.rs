@@ -1,4 +1,4 @@
-//! Writes an example's input, simulated or out of a CSV file, to a CSV file or, at a set rate, to a topic.
+//! Writes an example's input, simulated or from a CSV file, to a CSV file, or at a set rate to a topic.
 
 use std::io::Read;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub fn to_csv<R: Serialize>(path: &Path, records: impl Iterator<Item = R>) -> Re
     writer.flush().map_err(|e| failed(&e))
 }
 
-/// The rows of .csv and .csv.gz files.
+/// Reads the rows of .csv and .csv.gz files.
 pub fn from_csv<R: DeserializeOwned>(paths: &[std::path::PathBuf]) -> Result<Vec<R>, JobError> {
     let mut rows = Vec::new();
     for path in paths {
@@ -38,7 +38,7 @@ pub fn from_csv<R: DeserializeOwned>(paths: &[std::path::PathBuf]) -> Result<Vec
     Ok(rows)
 }
 
-/// Counts what the brokers did not take.
+/// Counts the messages that the brokers did not accept.
 #[derive(Default)]
 struct Lost(std::sync::atomic::AtomicU64);
 
@@ -56,8 +56,8 @@ impl ProducerContext for Lost {
     }
 }
 
-/// Produces each record as JSON. At a rate it is open loop: record `i` is due `i / rate` after the start, and
-/// when it is late the next ones are not put off. Prints when it started, in microseconds since the Unix epoch.
+/// Produces each record as JSON. With a rate it is open loop: record `i` is due `i / rate` after the start, and a late
+/// record does not delay the next ones. Prints the start time, in microseconds since the Unix epoch.
 pub fn to_topic<R: Serialize>(
     url: &KafkaUrl,
     rate: Option<f64>,
@@ -107,7 +107,8 @@ pub fn to_topic<R: Serialize>(
 #[expect(clippy::disallowed_methods, reason = "a load generator has nothing else to do")]
 fn wait_until(due: Instant) {
     let left = due.saturating_duration_since(Instant::now());
-    // A millisecond at least: what becomes due meanwhile goes together, or a processor would do nothing but sleep.
+    // At least a millisecond: records that become due meanwhile are sent together. Shorter sleeps would keep a CPU
+    // busy.
     if !left.is_zero() {
         std::thread::sleep(left.max(Duration::from_millis(1)));
     }

@@ -1,5 +1,5 @@
-//! Recommends posts as users scroll: interests of the user, a ranking model called in batches, the best posts out, and
-//! what was clicked of them as training examples.
+//! Recommends posts as users scroll: tracks the interests of users, calls a ranking model in batches, emits the best
+//! posts, and emits training examples that say which of them were clicked.
 //!
 //! ```text
 //! scrolls ─▶ by user: interests ─▶ candidates ─▶ rank ─▶ by user: best n ─┬─▶ predictions (what is shown)
@@ -31,13 +31,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Clone, Debug, Parser)]
 struct Args {
     /// Scrolls to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic of JSON.
-    /// Without it they are simulated. Users and posts always are, by --seed.
+    /// Without it they are simulated. Users and posts are always simulated, from --seed.
     #[arg(long, value_name = "FILE|KAFKA", num_args = 1..)]
     input: Vec<Place>,
-    /// How many scrolls are simulated.
+    /// Number of scrolls that are simulated.
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     count: u64,
-    /// How many posts are recommended at a time.
+    /// Number of posts that are recommended at a time.
     #[arg(long, default_value = "5", value_name = "N")]
     top: NonZeroUsize,
     /// The model.
@@ -48,13 +48,13 @@ struct Args {
     )]
     model: PathBuf,
     /// The same model on a model server, as in oip+grpc://127.0.0.1:8501/ranking (`cargo xtask servers` runs some).
-    /// What it does not score in time, --model does here.
+    /// Posts that it does not score in time are scored by --model in this process.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// How long the model server may take for a batch, further tries among it.
+    /// Maximum time for a batch on the model server, including retries.
     #[arg(long, default_value = "250ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     deadline: Duration,
-    /// How long the model server is waited for at the start.
+    /// Maximum time to wait for the model server at the start.
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     start_timeout: Duration,
     /// Posts ranked at a time, at most; auto:N to have the best number up to N measured.
@@ -88,7 +88,7 @@ fn run(args: Args) -> Result<(), JobError> {
     })
 }
 
-/// The model, checked before anything starts; none when posts are ranked by chance.
+/// Loads and checks the models before anything starts; none when posts are ranked by chance.
 fn models(args: &Args) -> Result<Option<Models>, JobError> {
     let Some(model) = args.common.load_model::<RankFeatures>(&args.model, "probabilities", 1)? else {
         return Ok(None);
@@ -110,7 +110,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         .process("interests", order, move |states| Interests::open(world.clone(), states))?
         .results;
     let ranked = match models {
-        // The first model is trained on what users click of posts chosen by chance.
+        // The first model is trained on clicks on posts that were chosen by chance.
         None => candidates.map(by_chance),
         Some(models) => {
             let settings = common.infer_settings(args.max_batch_size);
@@ -153,7 +153,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
     write_dead_letters(flow.dead_letters(), common.dead_letters.as_ref())
 }
 
-/// A score that says nothing, the same in every run.
+/// Returns a score without meaning, which is the same in every run.
 fn by_chance(candidate: Candidate) -> Ranked {
     let mixed = (candidate.scroll_id << 20 ^ candidate.post_id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     Ranked { candidate, score: (mixed >> 40) as f32 / (1_u64 << 24) as f32, fallback: false }
@@ -161,7 +161,7 @@ fn by_chance(candidate: Candidate) -> Ranked {
 
 type Sources<'s> = (Stream<'s, Scroll>, Stream<'s, Click>);
 
-/// Scrolls, and their clicks, which are known 20 s later: the same events twice, at two times.
+/// Returns the scrolls, and their clicks, which are known 20 s later: the same events twice, at two times.
 fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input, world: &World) -> Result<Sources<'s>, JobError> {
     let known_at = |click: &Click| EventTime(click.ts);
     let common = &args.common;

@@ -1,4 +1,4 @@
-//! What is computed before a post is ranked, and after: interests of the user, the best posts, what came of them.
+//! The steps before and after ranking: the interests of the user, the best posts, and the clicks on them.
 
 use serde::{Deserialize, Serialize};
 use tidemill::features;
@@ -6,11 +6,11 @@ use tidemill::prelude::*;
 
 use crate::world::{Click, Embedding, Scroll, World, age_hours, dot, time_of_day};
 
-/// How long after it was shown a post may be clicked: then it becomes a training example.
+/// Time in milliseconds in which a shown post may be clicked. Then it becomes a training example.
 pub const ATTRIBUTION_MS: i64 = 60_000;
 
 features! {
-    /// What the model sees of a user and a post.
+    /// The features of a user and a post.
     pub struct RankFeatures {
         affinity, recent_affinity, recent_clicks, popularity, age_hours, time_of_day,
     }
@@ -23,7 +23,7 @@ pub struct Candidate {
     pub ts: i64,
     pub user_id: u64,
     pub post_id: u64,
-    /// How many candidates this scroll has.
+    /// Number of candidates of this scroll.
     pub of: u32,
     pub features: RankFeatures,
 }
@@ -33,14 +33,14 @@ pub struct Candidate {
 pub struct Ranked {
     pub candidate: Candidate,
     pub score: f32,
-    /// Whether the model server did not make it.
+    /// Whether the score is not from the model server.
     pub fallback: bool,
 }
 
-/// What a user has clicked lately.
+/// The recent clicks of a user.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Interest {
-    /// Fading mean of the posts' embeddings.
+    /// Exponentially weighted mean of the posts' embeddings.
     embedding: Embedding,
     clicks: u32,
 }
@@ -52,7 +52,7 @@ pub struct Interests {
 }
 
 impl Interests {
-    /// What a click counts against all before it.
+    /// The weight of a click relative to all clicks before it.
     const FADING: f64 = 0.2;
 
     pub fn open(world: World, states: &mut States<'_, u64>) -> Result<Self, JobError> {
@@ -112,15 +112,15 @@ impl KeyedLogic for Interests {
     }
 }
 
-/// What a user is shown. A line of the output.
+/// The posts that a user is shown: a line of the output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recommendation {
     pub scroll_id: u64,
     pub ts: i64,
     pub user_id: u64,
-    /// The best first.
+    /// The posts, the best first.
     pub posts: Vec<Shown>,
-    /// How many of the candidates the model server did not score.
+    /// Number of candidates that the model server did not score.
     pub fallbacks: u32,
 }
 
@@ -142,26 +142,26 @@ pub struct Example {
     pub features: RankFeatures,
 }
 
-/// What became of what was shown.
+/// The result for a shown post, or a click on another one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Clicked or not, when its time is over.
+    /// A shown post whose time is over, clicked or not.
     Example(Example),
     /// A click on a post that no recommendation had shown: the user found it elsewhere.
     NotShown(Click),
 }
 
-/// A scroll whose candidates are coming in, or whose clicks are waited for.
+/// A scroll that waits for its candidates, or for clicks.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Impression {
     ranked: Vec<Ranked>,
-    /// Only what is shown is left.
+    /// Whether the recommendation was emitted, so that only the shown posts are left.
     is_out: bool,
     clicked: u64,
 }
 
-/// Per user: the best candidates of each scroll go out when all are ranked; a minute later, as training examples, with
-/// what was clicked.
+/// Per user: emits the best candidates of each scroll when all are ranked. A minute later it emits them again as
+/// training examples, with whether they were clicked.
 pub struct TopN {
     n: usize,
     impressions: MapState<u64, u64, Impression>,
@@ -174,7 +174,7 @@ impl TopN {
 }
 
 impl Impression {
-    /// Leaves the best `n`, the newer post first where scores are the same.
+    /// Keeps the best `n`, with the newer post first where scores are equal.
     fn show(&mut self, n: usize) -> Option<Recommendation> {
         let fallbacks = self.ranked.iter().filter(|ranked| ranked.fallback).count() as u32;
         self.ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.candidate.post_id.cmp(&a.candidate.post_id)));
@@ -209,7 +209,7 @@ impl KeyedLogic for TopN {
         match record.data {
             Either::First(ranked) => {
                 let Candidate { scroll_id, ts, of, .. } = ranked.candidate;
-                // Even if some candidates never come, since they are dead letters.
+                // The timer is set even if some candidates never arrive because they are dead letters.
                 ctx.set_timer(EventTime(ts.saturating_add(ATTRIBUTION_MS)));
                 let ready = self.impressions.update(ctx, Default::default, |impressions| {
                     let impression = impressions.entry(scroll_id).or_default();
@@ -257,7 +257,7 @@ impl KeyedLogic for TopN {
         Ok(())
     }
 
-    /// What was shown at t can be clicked at t.
+    /// A post shown at t can be clicked at t.
     fn tie_break(record: &Self::In) -> u64 {
         match record {
             Either::First(ranked) => ranked.candidate.post_id,

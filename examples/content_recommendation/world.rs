@@ -17,19 +17,19 @@ use tidemill::prelude::*;
 /// 2026-01-01.
 const START_MS: i64 = 1_767_225_600_000;
 const HOUR_MS: i64 = 3_600_000;
-/// A user scrolls each this many milliseconds.
+/// Time between two scrolls, in milliseconds.
 const STEP_MS: i64 = 500;
-/// A post appears each this many milliseconds.
+/// Time between two new posts, in milliseconds.
 const POST_MS: i64 = 180_000;
-/// How old a post may be to be a candidate.
+/// Maximum age of a candidate, in milliseconds.
 const MAX_AGE_MS: i64 = 48 * HOUR_MS;
 const TOPICS: usize = 12;
-/// How long after the scroll a click comes.
+/// Time from a scroll to its click, in milliseconds.
 pub const CLICK_DELAY_MS: i64 = 20_000;
-/// How many posts a scroll has to choose from.
+/// Number of candidate posts per scroll.
 pub const CANDIDATES: usize = 20;
 
-/// A place in the space of interests, of length 1.
+/// A unit vector in the space of interests.
 pub type Embedding = [f64; 8];
 
 pub fn dot(a: &Embedding, b: &Embedding) -> f64 {
@@ -59,7 +59,7 @@ impl Scroll {
     }
 }
 
-/// What becomes known of a scroll 20 s after it.
+/// The click that becomes known 20 s after a scroll.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Click {
     pub scroll_id: u64,
@@ -75,7 +75,7 @@ impl From<Scroll> for Click {
     }
 }
 
-/// What is known of a post.
+/// A post.
 pub struct Post {
     pub embedding: Embedding,
     pub popularity: f64,
@@ -118,12 +118,12 @@ impl World {
         }))
     }
 
-    /// The embedding of a user.
+    /// Returns the embedding of a user.
     pub fn user(&self, id: u64) -> Embedding {
         self.around(&mut self.chance(Self::OF_USERS + id), 2, 0.2)
     }
 
-    /// Post `id`, from 1 on.
+    /// Returns post `id`; ids begin at 1.
     pub fn post(&self, id: u64) -> Post {
         let mut chance = self.chance(Self::OF_POSTS + id);
         let embedding = self.around(&mut chance, 1, 0.25);
@@ -148,7 +148,7 @@ impl World {
         found
     }
 
-    /// Scroll `index`.
+    /// Returns scroll `index`.
     pub fn scroll(&self, index: u64) -> Scroll {
         // Half of its stream is for candidates, half for what the user does.
         let mut chance = self.chance(index);

@@ -1,4 +1,4 @@
-//! What is computed of a transaction before it is scored: velocity of the card, risk of the terminal.
+//! The features of a transaction, computed before it is scored: velocity of the card, risk of the terminal.
 
 use serde::{Deserialize, Serialize};
 use tidemill::features;
@@ -36,7 +36,7 @@ pub struct ChargeBackLine {
     is_fraud: u8,
 }
 
-/// What becomes known of a transaction 7 days after it.
+/// The facts about a transaction that become known 7 days after it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChargeBack {
     pub known_at: i64,
@@ -58,8 +58,8 @@ impl From<ChargeBackLine> for ChargeBack {
 }
 
 features! {
-    /// What the model sees of a transaction. Windows are (t − W, t], this transaction included; those
-    /// of the terminal lie 7 days back.
+    /// The features of a transaction. Windows are (t − W, t] and include this transaction; those
+    /// of the terminal end 7 days before it.
     pub struct FraudFeatures {
         amount, is_weekend, is_night,
         card_count_5m, card_mean_5m, card_count_1d, card_mean_1d, card_count_7d, card_mean_7d,
@@ -166,7 +166,7 @@ impl KeyedLogic for TerminalRisk {
         Ok(())
     }
 
-    /// What becomes known at t counts for a transaction at t.
+    /// A charge-back known at t counts for a transaction at t.
     fn tie_break(record: &Self::In) -> u64 {
         match record {
             Either::Second(_) => 0,

@@ -11,7 +11,7 @@ use tidemill::prelude::*;
 
 use crate::features::ChargeBack;
 
-/// How many terminals are listed.
+/// Number of listed terminals.
 const LISTED: usize = 10;
 /// How long a fraud counts from when it is known.
 const COUNTED: Duration = days(30);
@@ -20,9 +20,9 @@ const COUNTED: Duration = days(30);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Risky {
     pub terminal_id: u64,
-    /// Known in the last 30 days.
+    /// Number of frauds that became known in the last 30 days.
     pub frauds: u64,
-    /// When the last one was known, ms since the Unix epoch.
+    /// Time when the last fraud became known, ms since the Unix epoch.
     pub last_known_at: i64,
 }
 

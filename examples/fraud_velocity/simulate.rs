@@ -34,17 +34,17 @@ pub struct City {
     cards: Arc<[Card]>,
 }
 
-/// What a card is like.
+/// The properties of a card.
 struct Card {
     place: (i64, i64),
     mean_amount: f64,
-    /// Chance that it pays when it is asked.
+    /// Probability that the card pays when it is drawn.
     frequency: f64,
 }
 
 impl City {
     pub const CARDS: u64 = 5_000;
-    /// Transactions a day.
+    /// Number of transactions per day.
     const PER_DAY: f64 = 10_000.0;
 
     pub fn new(seed: u64) -> Self {
@@ -74,7 +74,7 @@ impl City {
         START_MS + day as i64 * DAY_MS + (hour * DAY_MS as f64) as i64
     }
 
-    /// Transaction `index`.
+    /// Returns transaction `index`.
     pub fn transaction(&self, index: u64) -> Transaction {
         let mut chance = self.chance.clone();
         chance.set_stream(index);

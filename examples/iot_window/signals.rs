@@ -1,4 +1,4 @@
-//! What is measured of a machine, and what is made of it over a window.
+//! The readings of a machine, and their aggregates over a window.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub struct Reading {
     pub voltage: f64,
     /// l/min.
     pub flow_rate: f64,
-    /// What people found out later; no part of the features.
+    /// The label that people assigned later; it is not a feature.
     pub anomaly: u8,
 }
 
@@ -36,7 +36,7 @@ impl Reading {
         EventTime(self.ts)
     }
 
-    /// The signals, in the order of the features.
+    /// Returns the signals, in the order of the features.
     fn signals(&self) -> [f64; 8] {
         let Self {
             accelerometer_1,
@@ -54,7 +54,7 @@ impl Reading {
 }
 
 features! {
-    /// What the model sees of a window: of each signal mean, population standard deviation, maximum, minimum.
+    /// The features of a window: for each signal its mean, population standard deviation, maximum, minimum.
     pub struct WindowFeatures {
         accelerometer_1_mean, accelerometer_1_std, accelerometer_1_max, accelerometer_1_min,
         accelerometer_2_mean, accelerometer_2_std, accelerometer_2_max, accelerometer_2_min,
@@ -73,12 +73,12 @@ pub struct Summary {
     pub count: u64,
     #[serde(flatten)]
     pub signals: WindowFeatures,
-    /// Whether any reading was marked: for training only.
+    /// Whether any reading is labeled as an anomaly; for training only.
     #[serde(skip)]
     pub anomaly: u8,
 }
 
-/// What a window keeps of its readings.
+/// The accumulator of a window.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Gathered {
     signals: StatsArray<8>,

@@ -1,5 +1,5 @@
-//! The events of Nexmark, an auction site: in fifty of them one person, three auctions and 46 bids, half of the bids on a
-//! hot auction. They are those of RisingWave's generator (the crate `nexmark`), a pure function of their number.
+//! The events of Nexmark, an auction site: in fifty of them one person, three auctions and 46 bids, half of the bids
+//! on a hot auction. They are those of RisingWave's generator (the crate `nexmark`), a pure function of their number.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -20,7 +20,7 @@ const PERMUTATION: usize = 953;
 /// Which events, and how fast.
 #[derive(Clone, Debug, Args)]
 pub struct EventArgs {
-    /// How many events.
+    /// Number of events.
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     pub events: u64,
     /// Events a second, open loop; as many as are taken by default.
@@ -38,7 +38,7 @@ pub struct EventArgs {
 }
 
 impl EventArgs {
-    /// Names what cannot work.
+    /// Refuses settings that cannot work.
     pub fn check(&self) -> Result<(), JobError> {
         let group = self.out_of_order_group.get();
         if group.is_multiple_of(PERMUTATION) {
@@ -49,13 +49,13 @@ impl EventArgs {
         Ok(())
     }
 
-    /// What tells these events from others; there may be more of the same.
+    /// Returns a name that distinguishes these events from others; it does not depend on their number.
     pub fn identity(&self) -> String {
         let Self { events: _, rate: _, event_rate, out_of_order_group, seed } = self;
         format!("{event_rate}-{out_of_order_group}-{seed}")
     }
 
-    /// All events, in the order in which they come.
+    /// Returns all events, in order of arrival.
     pub fn generator(&self) -> EventGenerator {
         let rate = self.event_rate.get() as usize;
         EventGenerator::new(NexmarkConfig {
@@ -68,14 +68,14 @@ impl EventArgs {
         })
     }
 
-    /// How far an event may be behind one that came before it.
+    /// Returns how far the time of an event may be behind that of an earlier one.
     fn max_out_of_orderness(&self) -> Duration {
         let ms = |events: u64| events.saturating_mul(1_000) / u64::from(self.event_rate.get());
-        // The generator reckons times as f32, so they are off by some parts in 2^24, and rounds them.
+        // The generator computes times as f32, so they are off by some parts in 2^24, and rounds them.
         Duration::from_millis(ms(self.out_of_order_group.get() as u64) + (ms(self.events) >> 21) + 2)
     }
 
-    /// The events as a source: its workers share them out among them.
+    /// Returns the events as a source, which splits them among the workers.
     pub fn source(&self) -> Generator<Event> {
         let args = self.clone();
         let start = move || {
@@ -94,14 +94,14 @@ impl EventArgs {
     }
 }
 
-/// The bids.
+/// Returns the bids.
 pub fn bids(events: Stream<'_, Event>) -> Stream<'_, Bid> {
     events.flat_map(|event| if let Event::Bid(bid) = event { Some(bid) } else { None })
 }
 
-/// The persons, and the auctions.
+/// Returns the persons and the auctions.
 pub fn persons_and_auctions(events: Stream<'_, Event>) -> (Stream<'_, Person>, Stream<'_, Auction>) {
-    // Bids first: what goes two ways is copied.
+    // Bids are filtered out first, because a stream with two consumers is copied.
     let few = events.filter(|event| !matches!(event, Event::Bid(_)));
     let auctions = few.clone().flat_map(|event| if let Event::Auction(auction) = event { Some(auction) } else { None });
     (few.flat_map(|event| if let Event::Person(person) = event { Some(person) } else { None }), auctions)

@@ -21,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Runs a query of the Nexmark benchmark on generated events.
 #[derive(Clone, Debug, Parser)]
 struct Args {
-    /// Which one.
+    /// The query to run.
     #[arg(long, value_enum)]
     query: Query,
     #[command(flatten)]
@@ -29,7 +29,7 @@ struct Args {
     /// Where results go: a folder, as parts of JSON lines; nowhere by default.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Prints what the job counted, as JSON, when it ends.
+    /// Prints the job's metrics as JSON when it ends.
     #[arg(long)]
     report: bool,
     #[command(flatten)]
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<(), JobError> {
     args.events.check()?;
     let (job, report) = (args.job.clone(), args.report);
-    // A checkpoint of another query, or of other events, is refused as that of another job.
+    // A checkpoint of another query, or of other events, is refused as one of another job.
     let name = format!("nexmark-{:?}-{}", args.query, args.events.identity()).to_lowercase();
     let snapshot = Job::new(&name, job).run(move |flow| build(flow, &args))?;
     if report {

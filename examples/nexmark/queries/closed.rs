@@ -1,10 +1,10 @@
-//! What q4 and q6 begin with: auctions that are over, with the price of their highest bid.
+//! The first step of q4 and q6: auctions that are over, with the price of their highest bid.
 //! ```text
 //! SELECT a.id, a.category, a.seller, a.expires, MAX(b.price) AS price FROM auction a JOIN bid b ON b.auction = a.id
 //! WHERE b.datetime BETWEEN a.datetime AND a.expires GROUP BY a.id, a.category, a.seller, a.expires
 //! ```
-//! Each once, when event time has passed its end: nothing is taken back. An auction without a bid is left out, a bid below
-//! the reserve counts. When input ends, all auctions do.
+//! Each auction is emitted once, when event time has passed its end; nothing is retracted. An auction without a bid is
+//! left out; a bid below the reserve counts. When the input ends, all auctions end.
 
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
@@ -21,7 +21,7 @@ pub struct Closed {
     pub price: usize,
 }
 
-/// What is known of an auction while it is open.
+/// The state of an open auction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Open {
     auction: usize,
@@ -66,11 +66,11 @@ impl KeyedLogic for Closing {
     fn on_record(&mut self, ctx: &mut Context<'_, usize, Closed, ()>, record: Record<Offer>) -> Result<(), LogicError> {
         match record.data {
             Either::First(open) => {
-                // A bid in the very millisecond of the end still counts.
+                // A bid in the same millisecond as the end still counts.
                 ctx.set_timer(EventTime(open.expires as i64) + millis(1));
                 self.open.put(ctx, open)?;
             }
-            // One on an auction that is not open, before it or after, is none.
+            // A bid on an auction that is not open, before its start or after its end, is ignored.
             Either::Second((_, price)) => {
                 if let Some(open) = self.open.get(ctx)?
                     && open.highest < Some(price)

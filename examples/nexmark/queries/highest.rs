@@ -1,11 +1,12 @@
-//! All records of the highest score: what q5 and q7 ask of a window.
+//! The records with the highest score in a window, as q5 and q7 need them.
 
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
 use tidemill::prelude::*;
 
-/// Keeps the records of the highest score, all of them where several share it. Made by [`highest`].
+/// An aggregate that keeps the records with the highest score, all of them where several share it. [`highest`] creates
+/// it.
 pub struct Highest<T, F> {
     score: F,
     record: PhantomData<fn(&T)>,

@@ -1,5 +1,5 @@
-//! The queries, one a file, each with what it is in SQL (`datetime` is the event time). Definitions are those of Flink's
-//! Nexmark; where ours is another, the file says so.
+//! The queries, one per file, each with its SQL (`datetime` is the event time). The definitions are those of Flink's
+//! Nexmark; where a query differs, its file says so.
 
 mod closed;
 mod highest;

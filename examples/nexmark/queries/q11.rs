@@ -2,8 +2,8 @@
 //! ```text
 //! SELECT bidder, COUNT(*) AS bid_count, starttime, endtime FROM SESSION(bid, 10 s) GROUP BY bidder, starttime, endtime
 //! ```
-//! A session ends ten seconds after its last bid: one exactly ten seconds apart begins the next. (In Flink it is of the same
-//! session, unless that has been told by then.)
+//! A session ends ten seconds after its last bid: a bid exactly ten seconds later begins the next session. (In
+//! Flink it belongs to the same session, unless that session has been emitted by then.)
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::events::{Event, bids};
 
 const GAP: Duration = secs(10);
 
-/// Also what q12 gives.
+/// The number of bids of a bidder in a session, or for q12 in a window.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BidCount {
     pub bidder: usize,

@@ -3,7 +3,8 @@
 //! SELECT bidder, COUNT(*) AS bid_count, starttime, endtime FROM TUMBLE(bid by processing time, 10 s)
 //! GROUP BY bidder, starttime, endtime
 //! ```
-//! What is open when input ends is told. Another run counts otherwise; over all windows it counts the same.
+//! Windows that are open when the input ends are emitted. Counts per window differ between runs, but their sum over all
+//! windows does not.
 
 use std::time::Duration;
 

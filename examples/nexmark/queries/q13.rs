@@ -1,8 +1,10 @@
 //! Bounded side input join: each bid with the row of a table that is read to its end before the first bid.
 //! ```text
-//! SELECT b.auction, b.bidder, b.price, b.datetime, s.value FROM bid b JOIN side_input s ON MOD(b.auction, 10000) = s.key
+//! SELECT b.auction, b.bidder, b.price, b.datetime, s.value FROM bid b JOIN side_input s ON MOD(b.auction, 10000)
+//!     = s.key
 //! ```
-//! The table has the keys 0 to 9999. Its rows hold from the beginning of time, so event time waits for all of them.
+//! The table has the keys 0 to 9999. Its rows are valid from the beginning of time, so event time waits for all of
+//! them.
 
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;

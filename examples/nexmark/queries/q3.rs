@@ -3,8 +3,8 @@
 //! SELECT p.name, p.city, p.state, a.id FROM auction a JOIN person p ON a.seller = p.id
 //! WHERE a.category = 10 AND p.state IN ('or', 'id', 'ca')
 //! ```
-//! An incremental join: a pair comes when the later of the two has come, and both are kept for ever. The generator writes
-//! states in small letters.
+//! An incremental join: a pair is emitted when the later of the two records arrives, and both are kept forever. The
+//! generator writes states in lower case.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tidemill::prelude::*;
 
 use crate::events::{Event, persons_and_auctions};
 
-/// However far apart in time.
+/// An interval without a limit: the two records may be any time apart.
 const ALL_TIME: Duration = millis(i64::MAX as u64);
 const EVER: Between = Between::new(earlier(ALL_TIME), later(ALL_TIME));
 

@@ -3,8 +3,8 @@
 //! SELECT category, id, expires, AVG(price) OVER (PARTITION BY category ORDER BY expires, id ROWS UNBOUNDED PRECEDING)
 //! FROM closed
 //! ```
-//! The original in CQL: a result with each auction that closes, over all that have closed so far. Flink's averages the highest
-//! bids of auctions that are still open, too, and takes back what it said before.
+//! It follows the original in CQL: each auction that closes emits a result over all auctions closed so far. Flink's
+//! query also averages the highest bids of auctions that are still open, and retracts earlier results.
 
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
@@ -12,7 +12,7 @@ use tidemill::prelude::*;
 use super::closed::{Closed, closed_auctions};
 use crate::events::Event;
 
-/// The average up to and with an auction.
+/// The average up to and including an auction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CategoryPrice {
     category: usize,
@@ -28,7 +28,7 @@ pub fn q4(events: Stream<'_, Event>) -> Result<Stream<'_, CategoryPrice>, JobErr
 }
 
 struct Averages {
-    /// How many, and their sum.
+    /// Number of prices, and their sum.
     prices: ValueState<usize, (u64, u64)>,
 }
 

@@ -6,7 +6,7 @@
 //!    FROM HOP(bid, 2 s, 10 s) GROUP BY auction, starttime, endtime)
 //! WHERE num = most
 //! ```
-//! Auctions that share the first place all come.
+//! All auctions that share the first place are emitted.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub fn q5(events: Stream<'_, Event>) -> Result<Stream<'_, HotItem>, JobError> {
         starttime: window.start,
         endtime: window.end,
     });
-    // A count has the last millisecond of its window: all of one window, and none of another, meet in a slide.
+    // A count is stamped with the last millisecond of its window, so each slide groups the counts of one window only.
     let hottest = items
         .key_by(|item| item.endtime)
         .window("hottest", Assigner::tumbling(SLIDE))

@@ -2,8 +2,8 @@
 //! ```text
 //! SELECT seller, id, expires, AVG(price) OVER (PARTITION BY seller ORDER BY expires, id ROWS 9 PRECEDING) FROM closed
 //! ```
-//! The original in CQL: a result with each auction that closes. (Flink's cannot be run there; it is of eleven auctions, in the
-//! order of their highest bids.)
+//! It follows the original in CQL: each auction that closes emits a result. (Flink's query cannot be run in Flink; it
+//! is over eleven auctions, in the order of their highest bids.)
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::events::Event;
 
 const AUCTIONS: usize = 10;
 
-/// The average up to and with an auction.
+/// The average up to and including an auction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SellerPrice {
     seller: usize,

@@ -4,8 +4,9 @@
 //!   (SELECT *, MAX(price) OVER (PARTITION BY endtime) AS most FROM TUMBLE(bid, 10 s))
 //! WHERE price = most
 //! ```
-//! Bids that share the first place all come; one at the end of a window belongs to the next, not to both as in Flink's.
-//! First by auction, so that all workers have a part in it, then of those.
+//! All bids that share the first place are emitted. A bid at the end of a window belongs to the next window, not to
+//! both as in Flink's query. The highest bids are found per auction first, so that all workers share the work, and
+//! then among these.
 
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;

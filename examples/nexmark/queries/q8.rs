@@ -5,7 +5,7 @@
 //! JOIN (SELECT seller, starttime FROM TUMBLE(auction, 10 s) GROUP BY seller, starttime) a
 //! ON p.id = a.seller AND p.starttime = a.starttime
 //! ```
-//! A person has an id of their own, so there is nothing to group.
+//! Each person has a unique id, so there is nothing to group.
 
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;

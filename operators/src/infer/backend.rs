@@ -1,4 +1,5 @@
-//! What scores a batch, and where it comes from: an ONNX session of this process, or a model server.
+//! The traits of models: a [`Backend`] scores a batch, and a [`ModelSource`] opens backends. A backend is an ONNX
+//! session in this process, or a client of a model server.
 
 use std::fmt;
 
@@ -8,82 +9,86 @@ use tidemill_engine::metrics::OperatorMetrics;
 use super::error::ModelError;
 use super::tensor::{Tensor, TensorSpec};
 
-/// What scores a batch: an ONNX session, a model server's client. One per thread; it may block.
+/// A model that is ready to score batches: an ONNX session, or a client of a model server. Each thread has its own; a
+/// run may block.
 pub trait Backend: Send {
     /// Scores `rows` rows.
     ///
-    /// `inputs` are in the order of [`ModelSource::inputs`]; `outputs` are cleared and filled, shape and elements, in
-    /// the order of [`ModelSource::outputs`]. What is in them after an error does not matter.
+    /// `inputs` are in the order of [`ModelSource::inputs`]. The backend clears `outputs` and fills their shapes and
+    /// elements, in the order of [`ModelSource::outputs`]. After an error their content does not matter.
     ///
     /// # Errors
-    /// Which of the two decides what happens next. A panic counts as [`RunError::Unavailable`], and the backend is
-    /// opened anew.
+    /// Fails with one of two kinds of [`RunError`], which decides what happens next. A panic counts as
+    /// [`RunError::Unavailable`], and the backend is opened anew.
     fn run(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError>;
 }
 
-/// Why a batch was not scored.
+/// The reason why a batch was not scored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The records may be at fault (a 400, an error of ONNX Runtime): the batch is bisected until those are alone.
+    /// The records may be at fault (a status 400, an error of ONNX Runtime). The batch is bisected until the faulty
+    /// records are alone.
     #[error("{0}")]
     Batch(String),
-    /// The model cannot be had now (deadline, connection, open circuit, 5xx): no bisecting; retries, then the fallback.
+    /// The model is unavailable now (deadline, connection, open circuit, status 5xx). The batch is not bisected: it is
+    /// retried, then goes to the fallback model.
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// A model that can be opened once per thread; checked before the job starts.
+/// A model that is checked before the job starts, and that each thread opens for itself.
 pub trait ModelSource: Send + Sync {
-    /// Which model this is.
+    /// Returns the name and the hash of the model.
     fn info(&self) -> &ModelInfo;
 
-    /// The inputs its backends take, in order.
+    /// Returns the inputs that the backends take, in order.
     fn inputs(&self) -> &[TensorSpec];
 
-    /// The outputs its backends give, in order.
+    /// Returns the outputs that the backends fill, in order.
     fn outputs(&self) -> &[TensorSpec];
 
-    /// Which column of the first output is the score of a record, where one number is asked for.
+    /// Returns the column of the first output that is the score of a record, where the score is one number; default 0.
     fn score_column(&self) -> usize {
         0
     }
 
-    /// The only number of rows that its backends can be run with, where there is one: a batch is cut into such runs, the
-    /// last filled up with rows of its own.
+    /// Returns the number of rows that every run must have, if the model accepts only one; default: none. A batch is
+    /// then cut into such runs, and the last one is filled up with rows of the same batch.
     fn batch_rows(&self) -> Option<usize> {
         None
     }
 
-    /// Whether a run waits for others (a server): such a model never runs in line on a worker.
+    /// Returns whether a run waits for another process (a server); default: false. A model that blocks never runs in
+    /// line on a worker.
     fn blocks(&self) -> bool {
         false
     }
 
-    /// Whether its backends try again by themselves: then the operator does not.
+    /// Returns whether the backends retry by themselves; default: false. Where they do, the operator does not retry.
     fn tries_again(&self) -> bool {
         false
     }
 
-    /// Adds what it counts to an operator's metrics.
+    /// Adds the model's own counters to the metrics of an operator. By default there are none.
     fn meter(&self, metrics: &OperatorMetrics) {
         let _ = metrics;
     }
 
-    /// A backend for one thread.
+    /// Opens a backend for one thread.
     ///
     /// # Errors
-    /// When the model cannot be had.
+    /// Fails when the model cannot be loaded or reached.
     fn open(&self) -> Result<Box<dyn Backend>, ModelError>;
 }
 
-/// Which model made a score.
+/// The name and the hash of the model that produced a score.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
-    /// The model's name: its metadata's, or the file's.
+    /// The model's name, from its metadata or else from its file name.
     pub name: String,
-    /// The first 16 hexadecimal digits of the SHA-256 of its file, and of those with weights beside it; of a served
-    /// model, its version.
+    /// The first 16 hexadecimal digits of the SHA-256 of the model's file and of its files of external weights. For a
+    /// model on a server, its version.
     pub hash: String,
 }
 

@@ -1,11 +1,11 @@
-//! From records to rows of tensors, and from rows of tensors to scores.
+//! The conversion of records to rows of tensors, and of rows of tensors to scores.
 
 use half::{bf16, f16};
 
 use super::element::{Elements, each_number};
 use super::tensor::{Tensor, TensorSpec};
 
-/// How a program's records become rows and the model's rows become scores.
+/// The conversion of a program's records to rows, and of a model's rows to scores.
 pub(super) trait Codec<D>: 'static {
     type Score;
 
@@ -13,31 +13,32 @@ pub(super) trait Codec<D>: 'static {
 
     fn decode(&self, row: &OutputRow<'_>) -> Result<Self::Score, String>;
 
-    /// The names of the first input's columns, where it has names.
+    /// Returns the names of the first input's columns, if it has names.
     fn columns(&self) -> &'static [&'static str] {
         &[]
     }
 }
 
-/// The nearest f32; none for a number that is beyond what an f32 holds. NaN and infinities are the same in both.
+/// Returns the nearest f32; none for a finite number beyond the range of an f32. NaN and infinities stay what they are.
 pub(super) fn narrow(value: f64) -> Option<f32> {
     let narrowed = value as f32;
     (narrowed.is_finite() || !value.is_finite()).then_some(narrowed)
 }
 
-/// Says that [`narrow`] gave none.
+/// Returns the message for a value for which [`narrow`] returned none.
 pub(super) fn beyond(what: &str, value: f64) -> String {
     format!("{what} is {value:e}: an f32 holds no more than {:e}", f32::MAX)
 }
 
-/// One row of each input, to be filled once each. Values are copied straight into the batch's tensors.
+/// One row of each input of a model, which the program fills once per input. Values are copied directly into the
+/// tensors of the batch.
 #[derive(Debug)]
 pub struct InputRow<'a> {
     pub(super) specs: &'a [TensorSpec],
     pub(super) inputs: &'a mut [Tensor],
-    /// Rows that are complete.
+    /// Number of complete rows.
     pub(super) rows: usize,
-    /// Whether it has another shape than the rows before it: it goes into another tensor.
+    /// Whether this row has another shape than the rows before it, and goes into another tensor.
     pub(super) other_shape: bool,
     pub(super) fault: Option<String>,
 }
@@ -63,8 +64,8 @@ macro_rules! fill {
 each_number!(fill);
 
 impl InputRow<'_> {
-    /// Fills the row of input `input` with f32s, each the nearest to the f64 given. One that is beyond what an f32 holds
-    /// refuses the record.
+    /// Fills the row of input `input` with f32s, each the nearest to the given f64. Refuses the record when a value is
+    /// beyond the range of an f32.
     pub fn f32_from(&mut self, input: usize, values: &[f64]) {
         let mut narrowed = Vec::with_capacity(values.len());
         for (at, value) in values.iter().enumerate() {
@@ -76,12 +77,12 @@ impl InputRow<'_> {
         self.f32(input, &narrowed);
     }
 
-    /// The record cannot be scored: it goes to the default score, or is a dead letter with this reason.
+    /// Refuses to score the record: it gets the default score, or becomes a dead letter with this reason.
     pub fn refuse(&mut self, reason: impl Into<String>) {
         self.fault.get_or_insert_with(|| reason.into());
     }
 
-    /// As [`f32`](Self::f32); the strings are copied.
+    /// Fills the row of input `input` with strings, like [`f32`](Self::f32). The strings are copied.
     pub fn text(&mut self, input: usize, values: &[&str]) {
         if self.fits(input, values.len()) {
             match self.inputs.get_mut(input).map(|input| &mut input.elements) {
@@ -91,7 +92,7 @@ impl InputRow<'_> {
         }
     }
 
-    /// The next `len` zeros of an f32 input with rows of that size, to be written in place.
+    /// Appends `len` zeros to an f32 input with rows of that size, and returns them to be overwritten in place.
     pub(super) fn zeros(&mut self, input: usize, len: usize) -> &mut [f32] {
         match self.inputs.get_mut(input).map(|input| &mut input.elements) {
             Some(Elements::F32(to)) => {
@@ -103,7 +104,8 @@ impl InputRow<'_> {
         }
     }
 
-    /// Says the shape of this row of input `input`, before it is filled: where more than one size may be any.
+    /// Sets the shape of this row of input `input`. Call it before filling the row, where more than one dimension is of
+    /// variable size.
     pub fn shape(&mut self, input: usize, shape: &[usize]) {
         let Some((spec, tensor)) = self.specs.get(input).zip(self.inputs.get_mut(input)) else {
             return self.wrong(input, "does not exist");
@@ -119,7 +121,7 @@ impl InputRow<'_> {
         }
     }
 
-    /// Whether `len` values are a row of the input.
+    /// Returns whether `len` values are a row of the input.
     fn fits(&mut self, input: usize, len: usize) -> bool {
         if self.other_shape {
             return false;
@@ -131,7 +133,7 @@ impl InputRow<'_> {
         if tensor.row_len() == len {
             return true;
         }
-        // The one size that may be any follows from the number of values.
+        // A single dimension of variable size follows from the number of values.
         let known: usize = spec.shape.iter().flatten().product();
         let any = spec.shape.iter().filter(|size| size.is_none()).count();
         if any == 1 && known > 0 && len.is_multiple_of(known) {
@@ -156,7 +158,7 @@ impl InputRow<'_> {
     }
 }
 
-/// One row of each output.
+/// One row of each output of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputRow<'a> {
     pub(super) outputs: &'a [Tensor],

@@ -1,4 +1,4 @@
-//! What elements of tensors can be: one table of types, from which everything is made that goes by type.
+//! The element types of tensors: one table of types, from which all code that depends on the type is generated.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,8 +6,8 @@ use std::ops::Range;
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
-/// Calls a macro with the types that lie in a tensor as they lie in memory, all but text: what it is, variant, type, what
-/// ONNX Runtime and what the Open Inference Protocol call it.
+/// Calls a macro with a table of the element types whose memory layout is the same in a tensor: all types except text.
+/// Its columns: description, variant, Rust type, name in ONNX Runtime, name in the Open Inference Protocol.
 macro_rules! each_number {
     ($callback:ident) => {
         $callback! {
@@ -29,7 +29,7 @@ macro_rules! each_number {
 }
 pub(super) use each_number;
 
-/// The same for each type of elements, text among them.
+/// Evaluates the same expression for each type of elements, including text.
 macro_rules! each {
     ($elements:expr, $values:ident => $body:expr) => {
         match $elements {
@@ -53,7 +53,7 @@ macro_rules! each {
 
 macro_rules! types {
     ($(($what:literal, $variant:ident, $value:ident, $onnx:ident, $datatype:literal)),+ $(,)?) => {
-        /// Elements of a tensor, row by row.
+        /// The elements of a tensor, row by row.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum Elements {
@@ -82,7 +82,7 @@ macro_rules! types {
         }
 
         impl ElementType {
-            /// What the Open Inference Protocol calls it.
+            /// Returns the name of the type in the Open Inference Protocol.
             #[cfg(feature = "model-servers")]
             pub(super) fn datatype(self) -> &'static str {
                 match self {
@@ -91,7 +91,7 @@ macro_rules! types {
                 }
             }
 
-            /// The type that the Open Inference Protocol calls so.
+            /// Returns the type with this name in the Open Inference Protocol.
             #[cfg(feature = "model-servers")]
             pub(super) fn of_datatype(datatype: &str) -> Option<Self> {
                 Some(match datatype {
@@ -103,7 +103,7 @@ macro_rules! types {
         }
 
         impl Elements {
-            /// As many zeros, `false`s or empty texts.
+            /// Returns `len` elements, each a zero, `false` or an empty text.
             #[must_use]
             pub fn zeros(element: ElementType, len: usize) -> Self {
                 match element {
@@ -112,7 +112,7 @@ macro_rules! types {
                 }
             }
 
-            /// Their type.
+            /// Returns the type of the elements.
             #[must_use]
             pub fn element_type(&self) -> ElementType {
                 match self {
@@ -121,7 +121,7 @@ macro_rules! types {
                 }
             }
 
-            /// Appends those of `other` that are in `range`; nothing when types or range do not fit.
+            /// Appends the elements of `other` in `range`. Appends nothing when the types or the range do not fit.
             pub(super) fn extend_from(&mut self, other: &Self, range: Range<usize>) {
                 match (self, other) {
                     $((Self::$variant(to), Self::$variant(from)) => {
@@ -137,35 +137,35 @@ macro_rules! types {
 each_number!(types);
 
 impl Elements {
-    /// None yet.
+    /// Returns an empty list of elements of this type.
     #[must_use]
     pub fn new(element: ElementType) -> Self {
         Self::zeros(element, 0)
     }
 
-    /// How many.
+    /// Returns the number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         each!(self, values => values.len())
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Removes all; the memory stays.
+    /// Removes all elements; the memory stays allocated.
     pub fn clear(&mut self) {
         each!(self, values => values.clear());
     }
 
-    /// Keeps the first `len`.
+    /// Keeps the first `len` elements and removes the others.
     pub fn truncate(&mut self, len: usize) {
         each!(self, values => values.truncate(len));
     }
 
-    /// Repeats the last one until there are `len`.
+    /// Repeats the last element until there are `len`.
     #[cfg(feature = "model-servers")]
     pub(super) fn repeat_last(&mut self, len: usize) {
         fn fill_up<T: Clone>(values: &mut Vec<T>, len: usize) {
@@ -176,7 +176,7 @@ impl Elements {
         each!(self, values => fill_up(values, len));
     }
 
-    /// The first of those in `range` that is a float and NaN or infinite.
+    /// Returns the first float in `range` that is NaN or infinite.
     pub(super) fn not_finite(&self, range: Range<usize>) -> Option<f64> {
         fn first<T: Copy + Into<f64>>(values: &[T], range: Range<usize>) -> Option<f64> {
             values.get(range)?.iter().map(|value| (*value).into()).find(|value: &f64| !value.is_finite())
@@ -190,7 +190,8 @@ impl Elements {
         }
     }
 
-    /// The same numbers as those of a type that holds all of this one; none where it does not, or is no such type.
+    /// Converts the elements to a type that can represent every value of theirs. Returns none where the conversion is
+    /// not supported.
     #[cfg(feature = "model-servers")]
     pub(super) fn widened(self, to: ElementType) -> Option<Self> {
         if self.element_type() == to {
@@ -209,7 +210,7 @@ impl Elements {
         })
     }
 
-    /// One of them as people read it.
+    /// Formats one element for people to read.
     pub(super) fn shown(&self, at: usize) -> String {
         match self {
             Self::Text(values) => values.get(at).map(|text| format!("{text:?}")),
@@ -244,7 +245,7 @@ mod tests {
     fn what_is_not_finite_is_found_in_every_kind_of_float() {
         let halves = |values: [f32; 3]| Elements::F16(values.map(f16::from_f32).to_vec());
         assert_eq!(halves([1.0, 2.0, 65504.0]).not_finite(0..3), None);
-        // Beyond what 16 bits hold.
+        // Beyond the range of a 16-bit float.
         assert_eq!(halves([1.0, 2.0, 1e6]).not_finite(0..3), Some(f64::INFINITY));
         assert!(Elements::BF16(vec![bf16::NAN]).not_finite(0..1).is_some_and(f64::is_nan));
         assert_eq!(Elements::F64(vec![f64::NEG_INFINITY, 1.0]).not_finite(1..2), None);

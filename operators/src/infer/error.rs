@@ -1,11 +1,11 @@
-//! Why a model cannot be used.
+//! Errors of models.
 
 use std::io;
 use std::path::PathBuf;
 
 use tidemill_engine::{ConnectorError, ErrorKind, JobError};
 
-/// Why a model cannot be used.
+/// The reason why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -23,9 +23,9 @@ pub enum ModelError {
     Weights {
         /// The model's file.
         path: PathBuf,
-        /// The file beside it.
+        /// The file of weights.
         file: PathBuf,
-        /// The system's reason, or why it is not asked.
+        /// The system's reason, or the reason why the file was not opened.
         #[source]
         source: io::Error,
     },
@@ -34,12 +34,12 @@ pub enum ModelError {
         "cannot load ONNX Runtime from \"{path}\": {reason}; set ORT_DYLIB_PATH to libonnxruntime.so 1.24 or later (`cargo xtask setup` fetches one)"
     )]
     NoRuntime {
-        /// Where it was looked for.
+        /// The path from which it was to be loaded.
         path: String,
         /// The loader's reason.
         reason: String,
     },
-    /// The ONNX Runtime that is loaded cannot run models where it was told to.
+    /// The loaded ONNX Runtime does not have the execution provider that was asked for.
     #[error(
         "the model \"{}\" shall run on {wanted}, but {reason}; \
          this ONNX Runtime has: {available}. Set ORT_DYLIB_PATH to one built with it, or take it out of the providers", .path.display()
@@ -49,20 +49,20 @@ pub enum ModelError {
         path: PathBuf,
         /// The execution provider that was asked for.
         wanted: String,
-        /// Why not.
+        /// The reason why it cannot be used.
         reason: String,
-        /// What there is.
+        /// The execution providers that ONNX Runtime has.
         available: String,
     },
-    /// ONNX Runtime refused.
+    /// ONNX Runtime returned an error.
     #[cfg(feature = "onnx")]
     #[error("ONNX Runtime could not {what} the model \"{}\"", .path.display())]
     Runtime {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
         /// The model's file.
         path: PathBuf,
-        /// Its reason.
+        /// The error of ONNX Runtime.
         #[source]
         source: ort::Error,
     },
@@ -71,9 +71,9 @@ pub enum ModelError {
     Schema {
         /// The model's file or address.
         model: String,
-        /// What the model takes.
+        /// The inputs of the model.
         found: String,
-        /// What the program gives.
+        /// The inputs that the program provides.
         program: String,
     },
     /// The model has no such output.
@@ -83,29 +83,29 @@ pub enum ModelError {
         model: String,
         /// The output asked for.
         wanted: String,
-        /// What there is.
+        /// The outputs that the model has.
         found: String,
     },
-    /// The model cannot be had now: its server does not answer, a thread for it cannot be started.
+    /// The model is unavailable now: its server does not answer, or a thread for it cannot be started.
     #[error("model \"{model}\" cannot be had")]
     Unavailable {
         /// The model's file or address.
         model: String,
-        /// Why not.
+        /// The reason why it is unavailable.
         #[source]
         source: ConnectorError,
     },
-    /// The model was reached, and cannot do what is asked of it.
+    /// The model was loaded or reached, but cannot be used as requested.
     #[error("model \"{model}\": {reason}")]
     Unusable {
         /// The model's file or address.
         model: String,
-        /// What does not fit, and what to do.
+        /// A message that says what does not fit, and what to do.
         reason: String,
     },
 }
 
-/// A model that cannot be used stops the set-up of the job; what to do about it is what the model's error says.
+/// A model that cannot be used stops the set-up of the job. The kind of the model's error is kept.
 impl From<ModelError> for JobError {
     fn from(error: ModelError) -> Self {
         Self::setup_as(error.kind(), error)
@@ -113,18 +113,18 @@ impl From<ModelError> for JobError {
 }
 
 impl ModelError {
-    /// The model cannot be had now, for this reason.
+    /// Returns the error of a model that is unavailable now, with this reason.
     #[cfg(any(test, feature = "model-servers"))]
     pub(super) fn unavailable(model: &str, reason: impl Into<String>) -> Self {
         Self::Unavailable { model: model.to_owned(), source: ConnectorError::new(ErrorKind::Unavailable, reason) }
     }
 
-    /// What the user does about it.
+    /// Returns the kind of the error, which says what the user does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { source, .. } | Self::Weights { source, .. } => match source.kind() {
-                // A wrong name, or rights that are missing, do not pass by themselves.
+                // A wrong name or missing permissions do not go away by themselves.
                 io::ErrorKind::NotFound
                 | io::ErrorKind::PermissionDenied
                 | io::ErrorKind::IsADirectory
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(read(io::ErrorKind::TimedOut).kind(), ErrorKind::Unavailable);
         let away = || ModelError::unavailable("m", "no answer");
         assert_eq!(away().kind(), ErrorKind::Unavailable);
-        // In whatever way it becomes the job's error.
+        // The kind is kept, however it becomes the job's error.
         assert_eq!(JobError::from(away()).kind(), ErrorKind::Unavailable);
         assert_eq!(JobError::setup(away()).kind(), ErrorKind::Unavailable);
         assert_eq!(JobError::from(read(io::ErrorKind::TimedOut)).kind(), ErrorKind::Unavailable);

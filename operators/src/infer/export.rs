@@ -1,6 +1,6 @@
-//! How a model is exported so that it can be fed in batches.
+//! Advice on exporting a model so that it can take batches.
 
-/// How a model gets a batch dimension that may be any.
+/// Returns advice on exporting a model with a batch dimension of variable size.
 pub(super) fn export_any_rows(input: &str) -> String {
     format!(
         "Export it with a first dimension that may be any: torch.onnx.export(…, dynamic_axes={{\"{input}\": {{0: \"n\"}}}}), \

@@ -1,7 +1,8 @@
-//! Weights that an ONNX model keeps in files beside it: which ones, and whether they are still the same.
+//! Weights that an ONNX model stores in other files: which files these are, and whether they have changed.
 //!
-//! A tensor of a model names a file and a place in it (`external_data`). All of them are found: initializers, constants,
-//! and both of branches, loops and functions. Invariant: a session is only made of the files that the hash is of.
+//! A tensor of a model names a file and an offset in it (`external_data`). All such tensors are found: initializers and
+//! constants, including those in branches, loops and functions. Invariant: a session is created only from the files
+//! that went into the hash.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::error::ModelError;
 use super::wire::{Malformed, Value, fields};
 
-/// Tensors lie in graphs, graphs in attributes of nodes, and so on; deeper than this is no model.
+/// Maximum nesting of graphs in attributes of nodes. A file that nests deeper is not a model.
 const DEEPEST: usize = 32;
 
 /// The files, in the order in which the model names them first; empty for most models.
@@ -22,7 +23,7 @@ pub(super) struct Weights {
     files: Vec<(PathBuf, Stamp)>,
 }
 
-/// What tells whether a file is still the one that was read.
+/// The metadata that shows whether a file is still the one that was read.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -42,7 +43,7 @@ impl Stamp {
 impl Weights {
     /// Finds the files of the model `bytes`, which lies at `path`, and adds names and contents to its hash.
     pub(super) fn find(path: &Path, bytes: &[u8], hash: &mut Sha256) -> Result<Self, ModelError> {
-        // What is no model is refused by ONNX Runtime, which can say why.
+        // ONNX Runtime refuses a file that is not a model, and says why.
         let locations = locations(bytes).unwrap_or_default();
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut weights = Self::default();
@@ -71,7 +72,7 @@ impl Weights {
         self.files.is_empty()
     }
 
-    /// Whether model and weights are still the files that were read.
+    /// Checks that the model and its weights are still the files that were read.
     pub(super) fn check(&self, path: &Path) -> Result<(), ModelError> {
         for (file, before) in &self.files {
             if stamp(path, file)? != *before {
@@ -91,7 +92,7 @@ fn stamp(path: &Path, file: &Path) -> Result<Stamp, ModelError> {
     Stamp::of(file).map_err(|source| ModelError::Weights { path: path.to_owned(), file: file.to_owned(), source })
 }
 
-/// Whether a location leads to a file in the model's folder or below.
+/// Returns whether a location leads to a file in the model's folder or below.
 fn is_inside(location: &str) -> bool {
     let path = Path::new(location);
     path.file_name().is_some() && path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))

@@ -1,37 +1,39 @@
-//! The feature spec: which features a record has, in which order they go into the model, and what stands for one that
-//! is missing.
+//! The feature spec: which features a record has, their order in the model's input, and the value that replaces a
+//! missing feature.
 
 use super::codec::{beyond, narrow};
 
-/// A record's features, as a model takes them.
+/// The features of a record, in the form that a model takes.
 ///
-/// The [`features!`](crate::features) macro writes this for a struct of `f64` fields.
+/// The [`features!`](crate::features) macro implements this trait for a struct of `f64` fields.
 pub trait Features {
-    /// Their names, in the order of the model's columns.
+    /// The names of the features, in the order of the model's columns.
     const NAMES: &'static [&'static str];
 
-    /// Writes them into one row of the tensor, `NAMES.len()` wide.
+    /// Writes the features into one row of the tensor, which is `NAMES.len()` wide.
     fn write(&self, row: &mut [f32]);
 
-    /// The same, where a feature that cannot be written refuses the record.
+    /// Writes the features like [`write`](Self::write), or refuses the record when a feature cannot be written. By
+    /// default, it refuses none.
     ///
     /// # Errors
-    /// The feature by name, and why; such a record gets the default score, or is a dead letter.
+    /// Returns the name of the feature and the reason. Such a record gets the default score, or becomes a dead letter.
     fn try_write(&self, row: &mut [f32]) -> Result<(), String> {
         self.write(row);
         Ok(())
     }
 }
 
-/// A feature as an f32 has it: the nearest one.
+/// Converts a feature to the nearest f32. NaN and infinities stay what they are.
 ///
 /// # Errors
-/// When it is finite and beyond what an f32 holds: with its name and value. NaN and infinities are what they are.
+/// Returns a message with name and value when the value is finite and beyond the range of an f32.
 pub fn narrowed(name: &str, value: f64) -> Result<f32, String> {
     narrow(value).ok_or_else(|| beyond(&format!("feature {name}"), value))
 }
 
-/// Writes features as f32s, or refuses them as [`narrowed`] does. It looks for a reason only where something is infinite.
+/// Writes features as f32s, or refuses them as [`narrowed`] does. It searches for the reason only where a written value
+/// is infinite.
 #[doc(hidden)]
 #[inline]
 pub fn narrow_all(names: &[&str], values: &[f64], row: &mut [f32]) -> Result<(), String> {
@@ -46,13 +48,13 @@ fn all_fit(names: &[&str], values: &[f64]) -> Result<(), String> {
     names.iter().zip(values).try_for_each(|(name, value)| narrowed(name, *value).map(drop))
 }
 
-/// What a field of [`features!`](crate::features) can be.
+/// The type of a field in [`features!`](crate::features): `f64`, or `Option<f64>`.
 #[doc(hidden)]
 pub trait FeatureValue: Copy {
-    /// Of a list of values that may be too short.
+    /// Converts an entry of a list of values, which may be too short.
     fn of(value: Option<f64>) -> Self;
 
-    /// What the model gets.
+    /// Returns the value for the model, which is `missing` where the feature is missing.
     fn or_missing(self, missing: f64) -> f64;
 }
 
@@ -72,18 +74,18 @@ impl FeatureValue for Option<f64> {
         value
     }
 
-    /// NaN is missing as well: in JSON they are written the same.
+    /// NaN counts as missing too, because JSON writes both as `null`.
     #[inline]
     fn or_missing(self, missing: f64) -> f64 {
         self.filter(|value| !value.is_nan()).unwrap_or(missing)
     }
 }
 
-/// Declares a struct of `f64` features in the order of a model's columns, with [`Features`],
-/// `Serialize` (an object of name and value) and `Deserialize`. The crate that uses it depends on `serde`.
+/// Declares a struct of `f64` features in the order of a model's columns. The struct implements [`Features`],
+/// `Serialize` (as an object of names and values) and `Deserialize`. The crate that uses it must depend on `serde`.
 ///
-/// A feature that may be missing says what the model gets instead; its field is an `Option<f64>`. `or NaN` is for
-/// models that were trained with missing values, as XGBoost and LightGBM can be.
+/// For a feature that may be missing, `or` names the value that the model gets instead; its field is an
+/// `Option<f64>`. Use `or NaN` for models that were trained with missing values, as XGBoost and LightGBM can be.
 ///
 /// ```
 /// tidemill_operators::features! {
@@ -110,13 +112,13 @@ impl FeatureValue for Option<f64> {
 /// # }
 /// ```
 ///
-/// | the feature is | `amount` | `age or 40.0` |
+/// | Feature | `amount` | `age or 40.0` |
 /// |---|---|---|
-/// | absent from the JSON, or no column of the file | an error: the record is malformed | missing: 40.0 |
+/// | absent from the JSON, or not a column of the file | an error: the record is malformed | missing: 40.0 |
 /// | `null`, or an empty cell | NaN (a cell: an error) | missing: 40.0 |
 /// | NaN | NaN | missing: 40.0 |
-/// | infinite | infinite; JSON: `"Infinity"` | the same |
-/// | finite, beyond an f32 | the record is refused: default score, or dead letter | the same |
+/// | infinite | infinite; in JSON `"Infinity"` | the same |
+/// | finite, beyond the range of an f32 | the record is refused: default score, or dead letter | the same |
 #[macro_export]
 macro_rules! features {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident $(or $missing:expr)?),+ $(,)? }) => {
@@ -131,7 +133,7 @@ macro_rules! features {
         }
 
         impl $name {
-            /// The features from their values, in order; those that are missing are 0, or `None`.
+            /// Creates the features from their values, in order. Features without a value are 0, or `None`.
             #[allow(dead_code)]
             $vis fn from_values(values: impl IntoIterator<Item = f64>) -> Self {
                 let mut values = values.into_iter();
@@ -169,7 +171,7 @@ macro_rules! features {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> ::core::result::Result<Self, D::Error> {
-                // Another struct of the same name: how the fields are read goes by their type.
+                // Another struct of the same name, because serde reads each field according to its type.
                 fn read<'de, D: serde::Deserializer<'de>>(
                     deserializer: D,
                 ) -> ::core::result::Result<($($crate::__feature_type!($($missing)?),)+), D::Error> {
@@ -193,7 +195,7 @@ macro_rules! __feature_type {
     ($missing:expr) => { ::core::option::Option<f64> };
 }
 
-/// What the model gets for a field of [`features!`](crate::features) that is missing.
+/// The value that the model gets for a missing field of [`features!`](crate::features).
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __feature_missing {
@@ -216,7 +218,7 @@ mod tests {
     use super::*;
 
     crate::features! {
-        /// All there is.
+        /// Every kind of feature.
         struct Mixed { plain, age or 40.0, seen or NaN, below or -1 }
     }
 
@@ -269,7 +271,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the definition: the nearest f32, ties to the even one, and none beyond half a step above the largest.
+        /// Compares with the definition: the nearest f32, ties to even, and none beyond half a step above the largest.
         #[test]
         fn narrowing_is_rounding_or_refused(value in any_f64()) {
             let limit = f64::from(f32::MAX) + f64::exp2(103.0);
@@ -286,7 +288,7 @@ mod tests {
             }
         }
 
-        /// Whatever it is: as JSON, and as state and messages between workers have it.
+        /// Any value survives, both in JSON and in the format of state and messages between workers.
         #[test]
         fn what_is_written_is_read_again(plain in any_f64(), age in proptest::option::of(any_f64())) {
             let written = Mixed { plain, age, seen: None, below: Some(0.5) };

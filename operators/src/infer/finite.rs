@@ -1,12 +1,12 @@
-//! Which rows of a run have no score: NaN and infinities are none.
+//! The check for rows without a score: NaN and infinities do not count as scores.
 
 use super::element::Elements;
 use super::tensor::{Tensor, TensorSpec};
 
-/// What of a row has to be finite, so that it counts as scored.
+/// The part of a row that must be finite for the row to count as scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finite {
-    /// Nothing: what a model gives is its score.
+    /// Nothing: every output of the model counts as a score.
     Nothing,
     /// This column of the first output.
     Column(usize),
@@ -15,7 +15,7 @@ pub(super) enum Finite {
 }
 
 impl Finite {
-    /// The rows without a score, in order, each with the reason; allocates nothing when there are none.
+    /// Returns the rows without a score, in order, each with the reason. Allocates nothing when there are none.
     pub(super) fn faults(self, specs: &[TensorSpec], rows: usize, outputs: &[Tensor]) -> Vec<(usize, String)> {
         match self {
             Self::Nothing => Vec::new(),
@@ -47,12 +47,13 @@ impl Finite {
     }
 }
 
-/// Whether two runs gave the same for the same rows, to the last bit: row `row` of `a` is row `place(row)` of `b`.
+/// Returns whether two runs produced the same outputs for the same rows, to the last bit. Row `row` of `a` corresponds
+/// to row `place(row)` of `b`.
 pub(super) fn same_bits(a: &[Tensor], b: &[Tensor], rows: usize, place: impl Fn(usize) -> usize) -> bool {
     let row_of = |tensor: &Tensor, row: usize| {
         let mut one = Tensor { shape: tensor.shape.clone(), elements: Elements::new(tensor.elements.element_type()) };
         one.push_row(tensor, row);
-        // Shown with as many digits as tell it from all others; a NaN is a NaN.
+        // A number is shown with enough digits to distinguish it from all others; all NaNs are shown alike.
         one.shown_row(0)
     };
     let pairs = || a.iter().zip(b);

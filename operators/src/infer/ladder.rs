@@ -1,4 +1,5 @@
-//! What is tried with a batch until each of its records has a score or a reason why it has none.
+//! The fallback ladder: the steps that are tried for a batch until each record has a score, or a reason for having
+//! none.
 //!
 //! ```text
 //! model ── Ok ─▶ scored
@@ -24,14 +25,14 @@ use super::tensor::Tensor;
 use super::work::{Group, Place, Work};
 use crate::pool::Retries;
 
-/// What the ladder is to do with what models give.
+/// Settings of the ladder: retries, checks of scores, and counters.
 #[derive(Clone)]
 pub(super) struct Rungs {
-    /// In line nobody may wait.
+    /// The retries; none in line on a worker, which must not wait.
     pub(super) retries: Option<Retries>,
-    /// What of a row has to be finite.
+    /// The part of a row that must be finite.
     pub(super) finite: Finite,
-    /// The rows of each run, where all are to have as many.
+    /// Number of rows of every run, where all must have the same number.
     pub(super) exact_rows: Option<usize>,
     pub(super) bisections: Counter,
     pub(super) not_finite: Counter,
@@ -44,22 +45,22 @@ pub(super) struct Ladder {
     rungs: Rungs,
 }
 
-/// What is known of a group of records before it is looked at.
+/// The result for a group of records that is known before the group is processed.
 enum Known {
-    /// The run of all failed.
+    /// The run of the whole group failed.
     Failed(RunError),
-    /// The outputs of the run of all are the first part.
+    /// The run of the whole group succeeded; its outputs are the first part.
     Ran,
 }
 
 impl Ladder {
-    /// Models that are opened at their first use.
+    /// Creates a ladder whose models are opened at their first use.
     pub(super) fn closed(model: &Arc<dyn ModelSource>, fallback: Option<&Arc<dyn ModelSource>>, rungs: Rungs) -> Self {
         let closed = |source: &Arc<dyn ModelSource>| Loaded::closed(source, rungs.exact_rows);
         Self { model: closed(model), fallback: fallback.map(closed), rungs }
     }
 
-    /// Opens them now.
+    /// Opens the models now.
     pub(super) fn open(mut self) -> Result<Self, ModelError> {
         for model in std::iter::once(&mut self.model).chain(&mut self.fallback) {
             model.open()?;
@@ -67,12 +68,12 @@ impl Ladder {
         Ok(self)
     }
 
-    /// A run of the model alone, to measure it.
+    /// Runs the model without the fallback, to measure it.
     pub(super) fn probe(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
         self.model.run(rows, inputs, outputs)
     }
 
-    /// Whether a row gets the same score wherever it stands in a run of `rows` made-up rows.
+    /// Returns whether a row gets the same score at every place in a run of `rows` made-up rows.
     pub(super) fn is_exact(&mut self, rows: usize) -> Result<bool, RunError> {
         if rows == 1 {
             return Ok(true);
@@ -95,7 +96,7 @@ impl Ladder {
         Ok(true)
     }
 
-    /// A run of one of the models, again while it cannot be had and may be tried.
+    /// Runs one of the models, with retries while it is unavailable.
     fn attempt(
         &mut self,
         by_fallback: bool,
@@ -113,14 +114,14 @@ impl Ladder {
         }
     }
 
-    /// Everything but the one good run of all records.
+    /// Handles every case except one successful run of all records.
     fn climb(&mut self, work: &mut Work, mut known: Option<Known>) {
         let len = work.len;
         work.places.resize(len, Place::Open);
         let mut out = Outcome {
             places: std::mem::take(&mut work.places),
             failures: std::mem::take(&mut work.failures),
-            // The first one's buffers stay for the next batch.
+            // The buffers of the first part are kept for the next batch.
             parts: work.parts.drain(..).take(1).collect(),
         };
         for group in work.groups() {
@@ -140,7 +141,7 @@ impl Ladder {
         Outcome { places: work.places, failures: work.failures, parts: work.parts } = out;
     }
 
-    /// Runs rows of a group; when the batch fails, each half of them.
+    /// Runs rows of a group. When the run fails because of the records, runs each half of them.
     fn bisect(&mut self, by_fallback: bool, group: &Group, rows: &[usize], known: Option<Known>, out: &mut Outcome) {
         let result = match known {
             Some(Known::Failed(error)) => Err(error),
@@ -167,7 +168,7 @@ impl Ladder {
         }
     }
 
-    /// The rows of a run are scored, but for those that have no finite score.
+    /// Marks the rows of a run as scored, except those without a finite score.
     fn settle(&self, by_fallback: bool, group: &Group, rows: &[usize], part: usize, out: &mut Outcome) {
         let source = if by_fallback { self.fallback.as_ref() } else { Some(&self.model) };
         let specs = source.map_or(&[][..], |model| model.source().outputs());
@@ -183,7 +184,7 @@ impl Ladder {
     }
 }
 
-/// What becomes of the records of a batch, while it is found out.
+/// The results for the records of a batch, while they are being determined.
 struct Outcome {
     places: Vec<Place>,
     failures: Vec<String>,
@@ -210,7 +211,7 @@ impl Outcome {
     }
 }
 
-/// Some rows of tensors.
+/// Copies some rows of tensors.
 fn part_of(inputs: &[Tensor], rows: &[usize]) -> Vec<Tensor> {
     let part = |input: &Tensor| {
         let elements = Elements::new(input.elements.element_type());

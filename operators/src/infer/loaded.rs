@@ -1,4 +1,4 @@
-//! A model of one thread: opened when it is needed, given as many rows at a time as it takes.
+//! A model of one thread, which is opened when it is needed and gets as many rows per run as it accepts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use super::work::Work;
 
 pub(super) struct Loaded {
     source: Arc<dyn ModelSource>,
-    /// None before it is opened, and after a panic.
+    /// The backend; none before it is opened, and after a panic.
     backend: Option<Box<dyn Backend>>,
-    /// The rows of each run, where all have as many.
+    /// Number of rows of every run, where all must have the same number.
     rows: Option<usize>,
     /// Inputs and outputs of a run that is not as large as the batch.
     inputs: Vec<Tensor>,
@@ -23,7 +23,8 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// A model that is opened at its first use. All its runs have as many rows as it says, or else `exact_rows`.
+    /// Creates a model that is opened at its first use. The model decides the number of rows of every run; if it does
+    /// not, `exact_rows` does.
     pub(super) fn closed(source: &Arc<dyn ModelSource>, exact_rows: Option<usize>) -> Self {
         Self {
             rows: source.batch_rows().or(exact_rows),
@@ -43,7 +44,7 @@ impl Loaded {
         Ok(())
     }
 
-    /// A run whose outputs are what they should be. A panic makes the model unavailable, and has it opened again.
+    /// Runs the model and checks its outputs. A panic makes the model unavailable; it is opened again at the next run.
     pub(super) fn run(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
         match self.rows {
             Some(size) if size != rows => self.run_cut(size, rows, inputs, outputs),
@@ -51,7 +52,7 @@ impl Loaded {
         }
     }
 
-    /// Runs of `size` rows. The last is filled up with its own first row: nothing new can go wrong with that.
+    /// Makes runs of `size` rows. The last one is filled up with its own first row, which adds no new cause of failure.
     fn run_cut(&mut self, size: usize, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
         outputs.iter_mut().for_each(Tensor::clear);
         let (mut part, mut found) = (std::mem::take(&mut self.inputs), std::mem::take(&mut self.outputs));

@@ -1,11 +1,11 @@
-//! Inference: a model as an operator of the graph, fed in batches.
+//! Inference: a model as an operator of the dataflow graph, which scores records in batches.
 //!
 //! ```text
 //! records ─▶ codec.rs: rows of tensors (work.rs) ─▶ ladder.rs: backend, in line or on a thread ─▶ records + score
-//!              │ size.rs: how many at a time          └─ NaN · retry · halves · fallback model; loaded.rs: one model
-//!              └─ operator.rs: what all of them failed on gets the default score, or becomes a dead letter
-//! backend.rs: what scores a batch  ·  model.rs, session.rs: an ONNX model is one  ·  simulated.rs: one that is slow, or fails
-//! outlets.rs: what an ONNX model says of itself  ·  external.rs: its weights elsewhere  ·  onnx_log.rs: what it logs
+//!              │ size.rs: the batch size              └─ NaN · retry · halves · fallback model; loaded.rs: one model
+//!              └─ operator.rs: a record that all models failed on gets the default score, or becomes a dead letter
+//! backend.rs: the traits of models  ·  model.rs, session.rs: an ONNX model  ·  simulated.rs: a slow or failing model
+//! outlets.rs: inputs and outputs of an ONNX model  ·  external.rs: its weights in other files  ·  onnx_log.rs: its log
 //! ```
 
 mod backend;

@@ -1,4 +1,4 @@
-//! An ONNX model: loaded, named by its hash, and checked against the program before the job runs.
+//! ONNX models, which are loaded, identified by a hash, and checked against the program before the job runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,41 +19,43 @@ use super::session::{OnnxBackend, SessionSettings, build};
 use super::tensor::TensorSpec;
 use tidemill_engine::locks::lock;
 
-/// A loaded and checked model. Cheap to clone; every thread that scores makes its own session of it.
+/// An ONNX model that has been loaded and checked. It is cheap to clone; every thread that scores opens its own
+/// session.
 #[derive(Clone, Debug)]
 pub struct Model {
     path: PathBuf,
     bytes: Arc<[u8]>,
-    /// The files beside it.
+    /// The files of external weights.
     weights: Arc<Weights>,
     info: ModelInfo,
     settings: SessionSettings,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
     column: usize,
-    /// The only number of rows it takes.
+    /// The number of rows that every run must have, if the model accepts only one.
     rows: Option<usize>,
-    /// Whether it was said that it takes no others.
-    told: Arc<AtomicBool>,
-    /// The session the model was checked with, for the first thread: loading a large one takes seconds.
+    /// Whether the fixed number of rows has already been logged.
+    warned: Arc<AtomicBool>,
+    /// The session with which the model was checked. The first thread uses it, since loading a large model takes
+    /// seconds.
     checked: Arc<Mutex<Option<Session>>>,
 }
 
 impl Model {
-    /// Loads `path` and checks that it takes the features `F`, in their order. The score of a row is
+    /// Loads the model at `path` and checks that it takes the features `F`, in their order. The score of a row is
     /// column `column` of the output `output`, f32 `[n]` or `[n, columns]`.
     ///
     /// # Errors
-    /// When the file cannot be read or is no model, or when inputs or outputs do not fit; both sides
-    /// are printed.
+    /// Fails when the file cannot be read or is not a model, or when inputs or outputs do not fit. If they do not fit,
+    /// the error shows what the model has and what the program wants.
     pub fn load<F: Features>(path: &Path, output: &str, column: usize) -> Result<Self, ModelError> {
         Self::load_with::<F>(path, output, column, &SessionSettings::default())
     }
 
-    /// The same, with settings of ONNX Runtime: execution providers, threads.
+    /// Loads a model like [`load`](Self::load), with settings of ONNX Runtime: execution providers and threads.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and when an execution provider is not there.
+    /// Fails as [`load`](Self::load) does, and when an execution provider is not available.
     pub fn load_with<F: Features>(
         path: &Path,
         output: &str,
@@ -100,11 +102,11 @@ impl Model {
         Ok(model.keep(session))
     }
 
-    /// Loads `path` and checks that it has the inputs `inputs` (all it has, in any order) and the outputs
-    /// `outputs` (some it has), by name, type and shape.
+    /// Loads the model at `path` and checks its inputs and outputs by name, type and shape. `inputs` must list all
+    /// inputs of the model, in any order; `outputs` must list at least one of its outputs.
     ///
     /// # Errors
-    /// As [`load_with`](Self::load_with).
+    /// Fails as [`load_with`](Self::load_with) does.
     pub fn load_tensors(
         path: &Path,
         inputs: Vec<TensorSpec>,
@@ -138,18 +140,18 @@ impl Model {
         Ok(model.keep(session))
     }
 
-    /// Which model this is.
+    /// Returns the name and the hash of the model.
     #[must_use]
     pub fn info(&self) -> &ModelInfo {
         &self.info
     }
 
-    /// The file, named; inputs and outputs are still to be checked.
+    /// Reads the file and computes its name and hash. The caller checks inputs and outputs.
     fn read(path: &Path, settings: &SessionSettings) -> Result<(Self, Session), ModelError> {
         let bytes: Arc<[u8]> =
             std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?.into();
         let mut hash = Sha256::new_with_prefix(&bytes);
-        // ONNX Runtime looks for weights where the model is, whatever the working folder is by then.
+        // ONNX Runtime looks for weights in the model's folder, so the path must not depend on the working folder.
         let path = std::path::absolute(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
         let weights = Weights::find(&path, &bytes, &mut hash)?;
         let hash = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -164,7 +166,7 @@ impl Model {
             outputs: Vec::new(),
             column: 0,
             rows: None,
-            told: Arc::default(),
+            warned: Arc::default(),
             checked: Arc::default(),
         };
         let session = model.session()?;
@@ -225,7 +227,7 @@ impl ModelSource for Model {
         let session = checked.map_or_else(|| self.session(), Ok)?;
         onnx_log::catch_up();
         if let Some(rows) = self.rows
-            && !self.told.swap(true, Ordering::Relaxed)
+            && !self.warned.swap(true, Ordering::Relaxed)
         {
             let advice = export_any_rows(self.inputs.first().map_or("input", |input| &input.name));
             tracing::warn!(model = %self.path.display(), rows, "the model takes so many rows at a time, and no more or fewer. {advice}");

@@ -1,9 +1,10 @@
-//! Numbers whose NaN and infinities can be read where they were written. For `#[serde(with = "tidemill::nan_as_null")]`
-//! on fields of type `f64`, `f32`, `Option<f64>`, `Option<f32>`.
+//! Serialization of floats that keeps NaN and infinities readable in JSON. Use it as
+//! `#[serde(with = "tidemill::nan_as_null")]` on fields of type `f64`, `f32`, `Option<f64>` or `Option<f32>`.
 //!
-//! JSON has neither: serde_json writes both as `null`, and reads `null` as no number. With this a NaN is `null` and
-//! `null` a NaN (of an option: none), and infinities are the texts `"Infinity"` and `"-Infinity"`. Formats that have
-//! them (state, messages between workers, Parquet, CSV) keep them as they are.
+//! JSON has neither NaN nor infinities: serde_json writes both as `null`, and cannot read `null` as a number. With
+//! this module a NaN is written as `null`, `null` is read as NaN (for an option: as none), and infinities are the texts
+//! `"Infinity"` and `"-Infinity"`. Formats that can represent them (state, messages between workers, Parquet, CSV)
+//! store them unchanged.
 //!
 //! ```
 //! # use tidemill_operators::infer::nan_as_null;
@@ -20,34 +21,34 @@
 //! # Ok(())
 //! # }
 //! ```
-//! An option that may also be absent needs `#[serde(default, with = "…")]`.
+//! An optional field that may also be absent needs `#[serde(default, with = "…")]`.
 
 use std::fmt;
 
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// For `#[serde(with)]`.
+/// Serializes a float; for `#[serde(with)]`.
 ///
 /// # Errors
-/// Those of the format.
+/// Returns the errors of the serializer.
 pub fn serialize<T: Float, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     Number(*value).serialize(serializer)
 }
 
-/// For `#[serde(with)]`.
+/// Deserializes a float; for `#[serde(with)]`.
 ///
 /// # Errors
-/// Those of the format, and where there is no number.
+/// Returns the errors of the deserializer, and fails where the value is not a number.
 pub fn deserialize<'de, T: Float, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     Number::deserialize(deserializer).map(|Number(value)| value)
 }
 
-/// A number that is written and read this way.
+/// A number that is serialized as this module describes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Number<T>(pub T);
 
-/// What can be written and read this way.
+/// A type that this module can serialize: a float, or an optional float.
 pub trait Float: Copy + private::Sealed {
     #[doc(hidden)]
     fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error>;
@@ -88,7 +89,7 @@ macro_rules! float {
                 if !deserializer.is_human_readable() {
                     return Self::deserialize(deserializer);
                 }
-                // By way of the nearest f64 it is still the nearest: what was written has few enough digits.
+                // Reading it as an f64 first still yields the nearest value: the written number has few enough digits.
                 deserializer.deserialize_any(AsWritten).map(|value| value as $float)
             }
         }
@@ -107,7 +108,7 @@ impl<T: Float + Serialize> Float for Option<T> {
     }
 }
 
-/// A number, null, or a text of a number.
+/// A visitor that accepts a number, null, or a number written as text.
 struct AsWritten;
 
 impl<'de> Visitor<'de> for AsWritten {

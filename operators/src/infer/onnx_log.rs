@@ -1,8 +1,9 @@
-//! What ONNX Runtime has to say, once.
+//! The log of ONNX Runtime, without repetitions.
 //!
-//! It repeats a warning with every batch, and writes an error for every failed run, which the run's result has as well:
-//! that one is the ladder's, and counted. So warnings come out once for a session's model and place in ONNX Runtime's
-//! source, and errors of runs at the level of details. Known limit: what differs in its numbers only counts as the same.
+//! ONNX Runtime repeats a warning with every batch. It also logs an error for every failed run, although the result of
+//! the run has the same error, which the ladder handles and counts. So a warning is logged once per model and place in
+//! the source of ONNX Runtime, and errors of runs are logged at debug level. Known limit: messages that differ only in
+//! their numbers count as the same.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,26 +14,26 @@ use tidemill_engine::locks::lock;
 use ort::logging::{LogLevel, LoggerFunction};
 use tracing::Level;
 
-/// The tag of runs; messages that come of them have it behind the session's name.
+/// The tag of runs. Messages of runs have it after the session's name.
 pub(super) const RUN: &str = "run";
-/// As many different messages are remembered; beyond them no warnings come out.
+/// Maximum number of different messages that are remembered. Beyond it, no more warnings are logged.
 const MOST: usize = 1000;
-/// As many are kept that came before anyone listened.
+/// Maximum number of messages that are kept from before the log was set up.
 const WAITING: usize = 32;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Heard {
-    /// It is to come out.
+    /// The message is to be logged.
     New(Level),
-    /// It came out before, or is a run's.
+    /// The message was logged before.
     Again,
 }
 
 #[derive(Default)]
 struct Said {
-    /// Hashes of what came out, or waits to.
+    /// Hashes of the messages that were logged or are waiting.
     seen: HashSet<u64>,
-    /// A model is usually loaded before the job starts, and with it the log.
+    /// Messages from before the log was set up: a model is usually loaded before the job starts.
     waiting: VecDeque<(Level, String, String)>,
 }
 
@@ -80,7 +81,7 @@ pub(super) fn logger() -> LoggerFunction {
     })
 }
 
-/// What came before anyone listened, now.
+/// Logs the messages from before the log was set up.
 pub(super) fn catch_up() {
     if tracing::enabled!(target: "ort", Level::ERROR) {
         let waiting = std::mem::take(&mut said().waiting);
@@ -97,7 +98,7 @@ fn say(level: Level, model: &str, text: &str) {
     }
 }
 
-/// How much ONNX Runtime is to say at all: each message costs a call.
+/// Returns the lowest level that ONNX Runtime is to log, because each message costs a call.
 pub(super) fn level() -> LogLevel {
     if tracing::enabled!(target: "ort", Level::TRACE) {
         LogLevel::Verbose

@@ -1,4 +1,4 @@
-//! Scoring a stream in batches: the part that is on the worker.
+//! The inference operator: scores a stream in batches. This is the part that runs on the worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,26 +29,26 @@ pub struct Scored<D, S = f32> {
     pub record: D,
     /// Its score.
     pub score: S,
-    /// How the score came about.
+    /// The origin of the score.
     pub origin: ScoreOrigin,
-    /// The model that made it; none of a default.
+    /// The model that produced the score; none for a default score.
     pub model: Option<Arc<ModelInfo>>,
 }
 
-/// How a score came about.
+/// The origin of a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ScoreOrigin {
-    /// The model made it.
+    /// The score of the model.
     Model,
-    /// The model failed, the fallback model made it.
+    /// The score of the fallback model, because the model failed.
     FallbackModel,
-    /// All models failed: it is the default.
+    /// The default score, because all models failed.
     Default,
 }
 
-/// The model of an operator and, perhaps, the one to ask when it fails.
+/// The model of an operator and, optionally, the fallback model for records on which the model fails.
 #[derive(Clone)]
 pub struct Models {
     model: Arc<dyn ModelSource>,
@@ -56,13 +56,13 @@ pub struct Models {
 }
 
 impl Models {
-    /// A model alone.
+    /// Returns a model without a fallback.
     pub fn of(model: impl ModelSource + 'static) -> Self {
         Self { model: Arc::new(model), fallback: None }
     }
 
-    /// Asks `fallback` for the records that the model fails on. It takes the same inputs, in the same order, and
-    /// gives the same outputs.
+    /// Sets `fallback` as the model for the records on which the first model fails. It must take the same inputs in the
+    /// same order, and produce the same outputs.
     #[must_use]
     pub fn or(self, fallback: impl ModelSource + 'static) -> Self {
         Self { fallback: Some(Arc::new(fallback)), ..self }
@@ -96,17 +96,17 @@ impl From<&Models> for Models {
     }
 }
 
-/// Adds inference to streams.
+/// Methods that add inference to streams.
 pub trait InferExt<'s, D: Data> {
     /// Scores each record with a model, in batches.
-    /// * Shapes: features `[n, width]` f32, `1 ≤ n ≤ max_batch_size`; one f32 score each.
-    /// * Time, order: keeps event time; keeps order unless the pool says otherwise; waits as
-    ///   [`InferSettings::max_delay`] says.
-    /// * Guarantee: every record comes out once, as scored, default or dead letter; after a restore
-    ///   records since the last checkpoint are scored again.
+    /// * Shapes: features `[n, width]` f32, `1 ≤ n ≤ max_batch_size`; one f32 score per record.
+    /// * Time, order: keeps the event time; keeps the order unless the settings of the pool allow otherwise; a record
+    ///   waits for its batch as [`InferSettings::max_delay`] says.
+    /// * Guarantee: every record leaves the operator once: scored, with the default score, or as a dead letter. After
+    ///   a restore, the records since the last checkpoint are scored again.
     ///
     /// # Errors
-    /// When the name is taken or a model cannot be started.
+    /// Fails when the name is taken or a model cannot be started.
     fn infer<F: Features>(
         self,
         name: &str,
@@ -115,13 +115,14 @@ pub trait InferExt<'s, D: Data> {
         features: impl Fn(&D) -> &F + 'static,
     ) -> Result<Stream<'s, Scored<D>>, JobError>;
 
-    /// The same for models with inputs and outputs of any number, type and shape: `encode` fills a row of each
-    /// input, `decode` makes the score of a row of each output; a record it makes none of is a dead letter.
-    /// Records whose rows have different shapes are run apart. [`InferSettings::default_score`] counts for nothing:
-    /// `default` is in its place.
+    /// Scores each record with a model whose inputs and outputs can be of any number, type and shape, in batches.
+    /// `encode` fills a row of each input. `decode` computes the score from a row of each output; a record for which it
+    /// returns an error gets `default`, or becomes a dead letter where there is no default. Records whose rows have
+    /// different shapes run in separate batches. [`InferSettings::default_score`] is ignored in favor of `default`.
+    /// Otherwise it behaves like [`infer`](Self::infer).
     ///
     /// # Errors
-    /// As [`infer`](Self::infer).
+    /// Fails as [`infer`](Self::infer) does.
     fn infer_tensors<S: Data>(
         self,
         name: &str,
@@ -161,7 +162,7 @@ impl<'s, D: Data> InferExt<'s, D> for Stream<'s, D> {
     }
 }
 
-/// One f32 input of named columns, one score.
+/// A codec for one f32 input of named columns, and one score.
 struct FeatureCodec<W> {
     features: W,
     column: usize,
@@ -177,7 +178,7 @@ impl<D, F: Features, W: Fn(&D) -> &F + 'static> Codec<D> for FeatureCodec<W> {
     }
 
     fn decode(&self, row: &OutputRow<'_>) -> Result<f32, String> {
-        // Of an output `[n]` a row has no dimensions, and one value.
+        // A row of an output `[n]` has no dimensions and one value.
         let values = row.f32(0);
         values.get(self.column).copied().ok_or_else(|| {
             format!("the model gave {} scores a row; column {} was asked for", values.len(), self.column)
@@ -189,7 +190,7 @@ impl<D, F: Features, W: Fn(&D) -> &F + 'static> Codec<D> for FeatureCodec<W> {
     }
 }
 
-/// Whatever the program says.
+/// A codec that calls the functions of the program.
 struct TensorCodec<E, O> {
     encode: E,
     decode: O,
@@ -227,7 +228,7 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
         models.model.meter(metrics);
         let blocks = models.model.blocks() || models.fallback.as_ref().is_some_and(|model| model.blocks());
         let pool = settings.pool.clone().or_else(|| blocks.then(Default::default));
-        // A client of a server tries again by itself.
+        // A client of a model server retries by itself.
         let retries = (pool.is_some() && !models.model.tries_again())
             .then(|| Retries::new(settings.retries, settings.backoff, retried));
         let rungs = Rungs {
@@ -255,7 +256,7 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
     })
 }
 
-/// Warms the model up, and measures it if that is asked for.
+/// Runs the model once to warm it up, or measures batch sizes if the settings ask for that.
 fn start(
     ladder: &mut Ladder,
     model: &dyn ModelSource,
@@ -266,7 +267,7 @@ fn start(
     let mut outputs = Work::outputs_of(model);
     let mut run = |rows: usize, inputs: &[Tensor]| ladder.probe(rows, inputs, &mut outputs);
     let BatchSize::Calibrated { up_to } = settings.max_batch_size else {
-        // The first run of a session is slow. A server needs none, and made-up values may not be what it takes.
+        // The first run of a session is slow. A server needs no warm-up, and it may reject made-up values.
         if !model.blocks()
             && let Err(error) = warm_up(settings.max_batch_size.limit(), model.inputs(), run)
         {
@@ -291,7 +292,7 @@ fn start(
     }
 }
 
-/// Refuses a model whose scores depend on where in a batch a record is: batches of one size do not help there.
+/// Refuses a model whose scores depend on the place of a record in its batch: a fixed batch size is no remedy there.
 fn check_exact(ladder: &mut Ladder, model: &dyn ModelSource, rows: usize, operator: &str) -> Result<(), ModelError> {
     match ladder.is_exact(rows) {
         Ok(true) => Ok(()),
@@ -349,7 +350,7 @@ impl<D, C, S> Infer<D, C, S> {
         metrics: &OperatorMetrics,
     ) -> Self {
         let largest = match calibration {
-            // What holds a target may well be more than what is cheapest.
+            // The largest size that meets the target may well be above the cheapest size.
             Some(calibration) if settings.latency_target.is_none() => calibration.best,
             _ => settings.max_batch_size.limit(),
         };
@@ -386,7 +387,7 @@ impl<D, C, S> Infer<D, C, S> {
 }
 
 impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
-    /// What has no score: the default, or a dead letter with all there is to know.
+    /// Emits a record without a score: with the default score, or as a dead letter with its features and the reason.
     fn fail(&self, at: usize, record: Record<D>, reason: String, work: &Work, output: &mut BatchOutput<Scored<D, S>>) {
         if let Some(default) = &self.default {
             self.counts.defaults.add(1);
@@ -482,7 +483,7 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
         counts.batch_us.record(times.ran.as_micros() as u64);
         let decoding = threads::since(started);
         counts.decode_ns.add(decoding.as_nanos() as u64);
-        // Of its oldest record: no other one took longer.
+        // The latency of the batch's oldest record, which no other record exceeds.
         counts.latency_us.record((times.total + decoding).as_micros() as u64);
         if self.limit.saw(len, times) {
             counts.size.set(self.limit.now() as i64);

@@ -1,4 +1,5 @@
-//! What an ONNX model says of its inputs and outputs, and how to export one that says what cannot be used.
+//! The inputs and outputs that an ONNX model declares, and advice on exporting a model whose declaration cannot be
+//! used.
 
 use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
@@ -10,11 +11,11 @@ use super::tensor::TensorSpec;
 /// An input or output that is a batch of tensors.
 pub(super) struct Found {
     pub(super) spec: TensorSpec,
-    /// The only number of rows it says it can have.
+    /// The number of rows, if it is fixed.
     pub(super) rows: Option<usize>,
 }
 
-/// `None` for what is no batch of tensors of a known type.
+/// Returns the declaration of an input or output; `None` where it is not a batch of tensors of a known type.
 pub(super) fn found(outlet: &Outlet) -> Option<Found> {
     let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else { return None };
     let (rows, sizes) = shape.split_first()?;
@@ -35,10 +36,10 @@ macro_rules! element_of {
 }
 each_number!(element_of);
 
-/// The only number of rows that a session can be run with, where there is one.
+/// Returns the number of rows that every run of a session must have, if it is fixed.
 ///
 /// # Errors
-/// Why its inputs cannot be fed batches, and what to do.
+/// Returns a message that says why the inputs cannot take batches, and what to do.
 pub(super) fn rows_of(session: &Session) -> Result<Option<usize>, String> {
     let rows: Vec<Option<usize>> = session.inputs().iter().filter_map(found).map(|input| input.rows).collect();
     let first = rows.first().copied().flatten();
@@ -52,7 +53,7 @@ pub(super) fn rows_of(session: &Session) -> Result<Option<usize>, String> {
     ))
 }
 
-/// What to do where an output is a list of maps.
+/// Returns advice for an output that is a list of maps.
 pub(super) fn hint(outlets: &[Outlet], wanted: &str) -> &'static str {
     let is_map = |outlet: &Outlet| matches!(outlet.dtype(), ValueType::Sequence(_) | ValueType::Map { .. });
     if outlets.iter().any(|outlet| outlet.name() == wanted && is_map(outlet)) {
@@ -63,7 +64,7 @@ pub(super) fn hint(outlets: &[Outlet], wanted: &str) -> &'static str {
     }
 }
 
-/// Inputs or outputs as people write them: `"features" f32 [n, 18]`.
+/// Formats inputs or outputs for people to read: `"features" f32 [n, 18]`.
 pub(super) fn shown(outlets: &[Outlet]) -> String {
     let one = |outlet: &Outlet| match found(outlet) {
         Some(Found { spec, rows: None }) => spec.to_string(),

@@ -1,4 +1,4 @@
-//! A session of ONNX Runtime as a backend, and where it runs.
+//! A session of ONNX Runtime as a backend, and the execution providers on which it runs.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -18,14 +18,14 @@ use super::external::Weights;
 use super::onnx_log;
 use super::tensor::{Tensor, TensorSpec};
 
-/// How ONNX Runtime runs a model.
+/// Settings for running a model with ONNX Runtime.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionSettings {
-    /// Where it runs: the first that has a kernel for an operation of the model takes it, the CPU what is left.
-    /// Default: the CPU alone.
+    /// The execution providers, in order of preference; default: the CPU alone. Each operation of the model runs on the
+    /// first provider that has a kernel for it, and otherwise on the CPU.
     pub providers: Vec<Provider>,
-    /// Threads of one run; default 1: workers and inference threads are threads of their own.
+    /// Number of threads for one run; default 1, because workers and inference threads already run in parallel.
     pub intra_threads: NonZeroUsize,
 }
 
@@ -35,7 +35,7 @@ impl Default for SessionSettings {
     }
 }
 
-/// An execution provider of ONNX Runtime. The library that is loaded must have been built with it.
+/// An execution provider of ONNX Runtime. The loaded library must have been built with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -44,17 +44,17 @@ pub enum Provider {
     Cpu,
     /// An NVIDIA GPU.
     Cuda {
-        /// Which one.
+        /// The device id of the GPU.
         device: i32,
     },
-    /// An NVIDIA GPU, the model compiled for it when it is loaded.
+    /// An NVIDIA GPU with TensorRT, which compiles the model for the GPU when it is loaded.
     TensorRt {
-        /// Which one.
+        /// The device id of the GPU.
         device: i32,
     },
     /// Intel's CPUs, GPUs and NPUs.
     OpenVino {
-        /// `CPU`, `GPU`, `NPU`, `AUTO`, …
+        /// The device type: `CPU`, `GPU`, `NPU`, `AUTO`, …
         device: String,
     },
 }
@@ -91,7 +91,7 @@ impl Provider {
         provider.error_on_failure()
     }
 
-    /// Those that the loaded ONNX Runtime was built with, by name.
+    /// Returns the names of the providers with which the loaded ONNX Runtime was built.
     fn available() -> String {
         let all = [
             ("CPU", Self::Cpu),
@@ -103,7 +103,7 @@ impl Provider {
     }
 }
 
-/// ONNX Runtime, loaded once: it allows one environment in a process.
+/// Returns ONNX Runtime, which is loaded once: it allows one environment per process.
 fn environment() -> Result<&'static Environment, ModelError> {
     static ENVIRONMENT: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
     let loaded = ENVIRONMENT.get_or_init(|| {
@@ -116,7 +116,7 @@ fn environment() -> Result<&'static Environment, ModelError> {
     loaded.as_ref().map_err(|(path, reason)| ModelError::NoRuntime { path: path.clone(), reason: reason.clone() })
 }
 
-/// A session of the model in `bytes`, which were read from `path`.
+/// Creates a session of the model in `bytes`, which were read from `path`.
 pub(super) fn build(
     path: &Path,
     bytes: &[u8],
@@ -135,7 +135,7 @@ pub(super) fn build(
         if !provider.is_built_in() {
             return Err(no_provider("this ONNX Runtime was built without it".to_owned()));
         }
-        // Built in is not enough: its own libraries and the device have to be there.
+        // A built-in provider may still fail: its own libraries and the device must be present.
         provider.dispatch().register(&mut builder).map_err(|error| no_provider(error.to_string()))?;
     }
     let builder = builder.with_intra_threads(settings.intra_threads.get()).map_err(|e| failed(e.into()))?;
@@ -143,21 +143,21 @@ pub(super) fn build(
     if weights.is_empty() {
         return builder.commit_from_memory(bytes).map_err(failed);
     }
-    // From the file: weights may be larger than memory, and ONNX Runtime maps them.
+    // It is read from the file, because weights may be larger than memory and ONNX Runtime maps them.
     weights.check(path)?;
     let session = builder.commit_from_file(path).map_err(failed)?;
     weights.check(path)?;
     Ok(session)
 }
 
-/// A session, and which of its inputs and outputs the program's are.
+/// A session, with the mapping between its inputs and outputs and those of the program.
 pub(super) struct OnnxBackend {
     session: Session,
-    /// By input of the session: the place of the program's.
+    /// For each input of the session, the index of the program's input.
     inputs: Vec<usize>,
-    /// By output of the program: its name.
+    /// For each output of the program, its name.
     outputs: Vec<String>,
-    /// Only the program's outputs are computed, as far as that spares something.
+    /// The options that select the program's outputs, so that ONNX Runtime need not compute others.
     options: RunOptions<HasSelectedOutputs>,
 }
 
@@ -172,7 +172,7 @@ impl OnnxBackend {
     }
 }
 
-/// Only ONNX Runtime knows whether an error is the data's: it counts as such.
+/// Classifies an error of a run as caused by the data, since only ONNX Runtime could tell whether it is.
 fn batch_error(error: ort::Error) -> RunError {
     RunError::Batch(format!("ONNX Runtime: {error}"))
 }
@@ -194,7 +194,7 @@ impl Backend for OnnxBackend {
     }
 }
 
-/// An input of the session without a copy, strings excepted.
+/// Returns an input of the session; only strings are copied.
 fn view(rows: usize, input: &Tensor) -> ort::Result<SessionInputValue<'_>> {
     let shape = Shape::new(std::iter::once(rows).chain(input.shape.iter().copied()).map(|size| size as i64));
     macro_rules! view {

@@ -1,4 +1,5 @@
-//! How records are gathered into batches, where these are run, and what is tried with those that fail.
+//! Settings of inference: how records are gathered into batches, where the batches run, and what happens when one
+//! fails.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -9,45 +10,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::pool::PoolSettings;
 
-/// The settings of an inference operator.
+/// Settings of an inference operator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InferSettings {
-    /// Records of a batch at most; default 64.
+    /// Maximum number of records per batch; default 64.
     pub max_batch_size: BatchSize,
-    /// How long a record waits at most for its batch to fill while the worker has other work;
-    /// default 1 ms. It never waits when the worker has nothing else to do.
+    /// Maximum time that a record waits for its batch to fill while the worker has other work; default 1 ms.
+    /// A record never waits when the worker has nothing else to do.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
-    /// How long a batch may hold the watermark back while it fills; default as `max_delay`. With nothing, a batch is
-    /// run as soon as the watermark of its input has passed it: for what waits for the watermark downstream, and
-    /// costs more a record where a source's reads are smaller than a batch.
+    /// Maximum time that a batch may hold back the watermark while it fills; default: `max_delay`. With zero, a batch
+    /// runs as soon as the watermark of its input has passed it. That suits operators downstream that wait for the
+    /// watermark, and costs more per record where a source's reads are smaller than a batch.
     #[serde(with = "humantime_serde")]
     pub max_watermark_delay: Option<Duration>,
-    /// The p99 to hold, from a record's coming to the operator until it leaves: batches are as large as that
-    /// allows. Without one they are as large as [`max_batch_size`](Self::max_batch_size) says.
+    /// The target for the p99 latency of a record, from its arrival at the operator until it leaves. Batches are as
+    /// large as the target allows. Without a target, [`max_batch_size`](Self::max_batch_size) alone limits them.
     #[serde(with = "humantime_serde")]
     pub latency_target: Option<Duration>,
-    /// Threads for the model. Without one it runs on the worker, unless it waits for a server.
+    /// The pool of threads that run the model. Without a pool the model runs on the worker, unless it waits for a
+    /// server.
     pub pool: Option<PoolSettings>,
-    /// How often a batch is tried again when the model cannot be had; default 2. In line it never is, and a model
-    /// server is called as its own settings say.
+    /// Maximum number of retries of a batch while the model is unavailable; default 2. There are no retries where the
+    /// model runs in line on the worker. A model server is retried according to its own settings.
     pub retries: u32,
-    /// The pause before the first retry, twice as long before each further one; default 20 ms.
+    /// The pause before the first retry; default 20 ms. It doubles before each further retry.
     #[serde(with = "humantime_serde")]
     pub backoff: Duration,
-    /// The score of a record that all models failed on, marked as [`ScoreOrigin::Default`](super::ScoreOrigin::Default).
-    /// Without one such a record becomes a dead letter.
+    /// The score of a record that all models failed on, marked as
+    /// [`ScoreOrigin::Default`](super::ScoreOrigin::Default). Without a default score, such a record becomes a dead
+    /// letter.
     pub default_score: Option<f32>,
-    /// Whether NaN and infinities are no scores (default): such a record goes to the fallback model, then to the default
-    /// score, or else is a dead letter; it is counted as `not_finite`, and costs the others of its batch nothing. What
-    /// counts is the score that was asked for; with [`infer_tensors`](super::InferExt::infer_tensors) every float of the
-    /// outputs that the model was loaded with.
+    /// Whether NaN and infinities are rejected as scores; default: true. A record with such a score goes to the
+    /// fallback model, then gets the default score, or else becomes a dead letter. It is counted as `not_finite` and
+    /// does not affect the other records of its batch. The check covers the requested score; with
+    /// [`infer_tensors`](super::InferExt::infer_tensors), every float of the outputs that the model was loaded
+    /// with.
     pub finite_scores: bool,
-    /// Whether all runs of the model have as many rows, [`max_batch_size`](Self::max_batch_size) (with `auto:N` N): a batch
-    /// that is smaller is filled up. Then the last bits of a score do not depend on what else was in its batch, and a
-    /// replay gives the same bits, on the same machine with the same ONNX Runtime and settings. Default: off. Not for
-    /// what a model server does with its batches.
+    /// Whether all runs of the model have the same number of rows, [`max_batch_size`](Self::max_batch_size) (`N` with
+    /// `auto:N`); default: false. A smaller batch is filled up. Then the last bits of a score do not depend on the
+    /// other records of its batch, and a replay yields the same bits, on the same machine with the same ONNX Runtime
+    /// and settings. This does not cover how a model server forms its own batches.
     pub batch_exact: bool,
 }
 
@@ -68,21 +72,21 @@ impl Default for InferSettings {
     }
 }
 
-/// How many records a batch has at most. In a file or on a command line `64`, or `auto:1024`.
+/// The maximum number of records per batch. In a file or on a command line it is written `64`, or `auto:1024`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum BatchSize {
-    /// As many.
+    /// A fixed maximum.
     Fixed(NonZeroUsize),
-    /// As many as cost the least each, by a measurement when the operator starts: more is not faster.
+    /// The size with the lowest cost per record, measured when the operator starts: larger batches are not faster.
     Calibrated {
-        /// The most that are tried.
+        /// The largest size that is tried.
         up_to: NonZeroUsize,
     },
 }
 
 impl BatchSize {
-    /// The most it can be.
+    /// Returns the largest size that this setting allows.
     #[must_use]
     pub fn limit(self) -> usize {
         match self {

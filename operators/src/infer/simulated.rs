@@ -1,4 +1,4 @@
-//! A model in a simulated world: it takes its time, and fails.
+//! A model for simulation tests, which can be slow and can fail.
 
 use tidemill_engine::metrics::OperatorMetrics;
 use tidemill_engine::testing::Outside;
@@ -7,8 +7,9 @@ use super::backend::{Backend, ModelInfo, ModelSource, RunError};
 use super::error::ModelError;
 use super::tensor::{Tensor, TensorSpec};
 
-/// Scores as another model does, but each run is a call [`Outside`]: it takes as long as the simulation says, at times longer
-/// than the deadline, and may fail, which makes the model unavailable. Like a server it runs on threads.
+/// A model that scores like the model it wraps, except that each run is a call [`Outside`]. The simulation decides how
+/// long a run takes, at times longer than the deadline, and whether it fails; a failed run makes the model unavailable.
+/// Like a model server, it runs on threads.
 #[derive(Clone)]
 pub struct Simulated<M> {
     model: M,
@@ -16,7 +17,7 @@ pub struct Simulated<M> {
 }
 
 impl<M: ModelSource> Simulated<M> {
-    /// `model`, as the simulation that `outside` is of lets it be had.
+    /// Wraps `model` so that the simulation to which `outside` belongs decides how each run goes.
     #[must_use]
     pub fn new(model: M, outside: Outside) -> Self {
         Self { model, outside }

@@ -1,4 +1,4 @@
-//! How large batches are: what was measured at the start, and what the latency allows.
+//! The size of batches: measured at the start, and adapted to the latency target.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::backend::RunError;
 use super::element::Elements;
 use super::tensor::{Tensor, TensorSpec};
 
-/// What batches of each size cost, and which is the best.
+/// The measured cost of batches of each size, and the best size.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Calibration {
     pub(super) best: usize,
@@ -23,11 +23,11 @@ pub(super) struct Cost {
     pub(super) ns_per_record: u64,
 }
 
-/// A larger batch has to be this much better: records wait for it.
+/// The factor by which a larger batch must reduce the cost per record, because records wait longer for it.
 const WORTH_WAITING: f64 = 0.97;
-/// Each size is measured at least so long, and at least so often.
+/// Minimum time, and minimum number of runs, for measuring each size.
 const MEASURE: (Duration, usize) = (Duration::from_millis(8), 3);
-/// The size of a dimension that may be any.
+/// The size used for a dimension of variable size.
 const ANY: usize = 8;
 
 /// Measures batches of 1, 2, 4 … `up_to` rows of made-up values.
@@ -56,7 +56,7 @@ pub(super) fn calibrate(
     Ok(Calibration { best: best_of(&measured), measured })
 }
 
-/// A run of a full batch of made-up values.
+/// Runs a full batch of made-up values.
 pub(super) fn warm_up(
     rows: usize,
     specs: &[TensorSpec],
@@ -66,14 +66,14 @@ pub(super) fn warm_up(
     run(rows, &inputs)
 }
 
-/// The smallest size that no larger one is much better than.
+/// Returns the smallest size that no larger size clearly improves on.
 fn best_of(measured: &[Cost]) -> usize {
     let least = measured.iter().map(|cost| cost.ns_per_record).min().unwrap_or(0) as f64;
     let good = |cost: &&Cost| cost.ns_per_record as f64 * WORTH_WAITING <= least;
     measured.iter().find(good).map_or(1, |cost| cost.batch_size)
 }
 
-/// Rows that differ, the same ones each time.
+/// Returns rows that differ from each other, and are the same at each call.
 pub(super) fn made_up(spec: &TensorSpec, rows: usize) -> Tensor {
     let shape: Vec<usize> = spec.shape.iter().map(|size| size.unwrap_or(ANY)).collect();
     let len = rows * shape.iter().product::<usize>();
@@ -92,22 +92,22 @@ pub(super) fn made_up(spec: &TensorSpec, rows: usize) -> Tensor {
         Elements::I64(to) => to.fill_with(|| i64::from(next() > 0.5)),
         Elements::I32(to) => to.fill_with(|| i32::from(next() > 0.5)),
         Elements::Bool(to) => to.fill_with(|| next() > 0.5),
-        // Small integers are mostly codes: 0 is one of them. Texts may be anything.
+        // Small integers are mostly codes, and 0 is one of them. Texts may be anything.
         _ => {}
     }
     Tensor { shape, elements }
 }
 
-/// Batches between two looks at the latency.
+/// Number of batches between two checks of the latency.
 const LOOK_EVERY: usize = 64;
 
-/// The size of batches as the latency allows it.
+/// The maximum batch size that the latency target allows.
 #[derive(Debug)]
 pub(super) struct BatchLimit {
     now: usize,
     largest: usize,
     target: Option<Duration>,
-    /// The batches since the last look, and their records.
+    /// The batches since the last check, with their numbers of records.
     seen: Vec<(BatchTimes, usize)>,
 }
 
@@ -127,7 +127,7 @@ impl BatchLimit {
         self.now
     }
 
-    /// Looks at a batch; true when the size changed.
+    /// Records the times of a batch. Returns whether the size changed.
     pub(super) fn saw(&mut self, records: usize, times: BatchTimes) -> bool {
         let Some(target) = self.target else { return false };
         self.seen.push((times, records));
@@ -145,14 +145,14 @@ impl BatchLimit {
         let p99 = at_p99.total;
         let was_full = self.seen.iter().any(|(_, records)| *records >= self.now);
         let next = if p99 > target && at_p99.queued > p99 / 2 {
-            // The threads do not keep up: larger batches do more in the same time.
+            // The threads do not keep up: larger batches score more records in the same time.
             self.now * 2
         } else if p99 > target && at_p99.ran > p99 / 4 {
             self.now * 3 / 4
         } else if was_full && p99 < target * 7 / 10 {
             self.now + (self.now / 8).max(1)
         } else {
-            // Also where it is the worker's other operators that take the time: smaller batches give none back.
+            // The size also stays when other operators of the worker take the time: smaller batches would not help.
             self.now
         };
         self.seen.clear();

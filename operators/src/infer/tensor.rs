@@ -1,4 +1,4 @@
-//! Tensors: what goes into a model and comes out of it, a batch at a time.
+//! Tensors: the inputs and outputs of a model, one batch at a time.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,20 +17,20 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// No rows yet. Dimensions that may be any are 0 until a row says what they are.
+    /// Creates a tensor without rows. Dimensions of variable size are 0 until the first row sets them.
     #[must_use]
     pub fn empty(spec: &TensorSpec) -> Self {
         let shape = spec.shape.iter().map(|size| size.unwrap_or(0)).collect();
         Self { shape, elements: Elements::new(spec.element) }
     }
 
-    /// Elements of one row.
+    /// Returns the number of elements in one row.
     #[must_use]
     pub fn row_len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Removes all rows; the memory stays.
+    /// Removes all rows; the memory stays allocated.
     pub fn clear(&mut self) {
         self.elements.clear();
     }
@@ -46,7 +46,7 @@ impl Tensor {
         self.elements.extend_from(&other.elements, rows.start * len..rows.end * len);
     }
 
-    /// The elements of one row as people read them: `3.5`, or `[1, 2]`.
+    /// Formats one row for people to read: `3.5`, or `[1, 2]`.
     pub(crate) fn shown_row(&self, row: usize) -> String {
         let len = self.row_len();
         let cells: Vec<String> = (row * len..(row + 1) * len).map(|at| self.elements.shown(at)).collect();
@@ -56,31 +56,31 @@ impl Tensor {
         }
     }
 
-    /// One cell of a row as people read it.
+    /// Formats one cell of a row for people to read.
     pub(crate) fn shown_cell(&self, row: usize, column: usize) -> String {
         self.elements.shown(row * self.row_len() + column)
     }
 }
 
-/// What a model, or a program, says of an input or output.
+/// The name, type and shape of an input or output, as a model or a program declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorSpec {
-    /// Its name.
+    /// The name of the input or output.
     pub name: String,
-    /// The type of its elements.
+    /// The type of the elements.
     pub element: ElementType,
-    /// The dimensions of one row, without the batch dimension; `None`: any.
+    /// The dimensions of one row, without the batch dimension; `None` for a dimension of variable size.
     pub shape: Vec<Option<usize>>,
 }
 
 impl TensorSpec {
-    /// Rows of a fixed shape.
+    /// Creates a spec of rows with a fixed shape.
     #[must_use]
     pub fn fixed(name: impl Into<String>, element: ElementType, shape: impl IntoIterator<Item = usize>) -> Self {
         Self { name: name.into(), element, shape: shape.into_iter().map(Some).collect() }
     }
 
-    /// Rows of a shape with dimensions that may be any (`None`), and other ones from batch to batch.
+    /// Creates a spec of rows with dimensions of variable size (`None`), which may differ from batch to batch.
     #[must_use]
     pub fn dynamic(
         name: impl Into<String>,
@@ -90,13 +90,14 @@ impl TensorSpec {
         Self { name: name.into(), element, shape: shape.into_iter().collect() }
     }
 
-    /// Whether all dimensions of a row are known.
+    /// Returns whether all dimensions of a row are known.
     #[must_use]
     pub fn is_fixed(&self) -> bool {
         self.shape.iter().all(Option::is_some)
     }
 
-    /// Whether rows of `other` are rows of this: the same type and rank, and the same size wherever both say one.
+    /// Returns whether rows of `other` fit this spec: the same type and rank, and the same size in each dimension that
+    /// both specify.
     #[must_use]
     pub fn fits(&self, other: &Self) -> bool {
         let sizes = self.shape.iter().zip(&other.shape);
@@ -105,7 +106,7 @@ impl TensorSpec {
             && sizes.into_iter().all(|(a, b)| a.is_none() || b.is_none() || a == b)
     }
 
-    /// Whether `tensor` is `rows` rows of this.
+    /// Returns whether `tensor` consists of `rows` rows that fit this spec.
     #[must_use]
     pub fn holds(&self, rows: usize, tensor: &Tensor) -> bool {
         let sizes = self.shape.iter().zip(&tensor.shape);
@@ -116,7 +117,7 @@ impl TensorSpec {
     }
 }
 
-/// `"scores" f32 [n, 2]`
+/// Formats a spec like `"scores" f32 [n, 2]`.
 impl fmt::Display for TensorSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\" {} [n", self.name, self.element)?;

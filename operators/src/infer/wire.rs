@@ -1,7 +1,8 @@
-//! The wire format of Protocol Buffers, as far as the messages of model servers, and the files of models, need it.
+//! The wire format of Protocol Buffers, as far as messages of model servers and files of models need it.
 //!
-//! By hand, not derived: prost's derive macro (and with it tonic-prost) makes bindgen, and by that RocksDB, compile
-//! anew in every build folder, for a dozen fields. Field numbers stand where messages are written and read.
+//! It is written by hand, not derived: prost's derive macro (and with it tonic-prost) makes bindgen, and by that
+//! RocksDB, compile anew in every build folder, for a dozen fields. Field numbers stand where messages are written and
+//! read.
 
 use bytes::{Buf, BufMut};
 
@@ -70,7 +71,7 @@ pub(super) enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Bytes that are no message.
+/// The error for bytes that are not a message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a message of Protocol Buffers: {0}")]
 pub(super) struct Malformed(&'static str);
@@ -87,7 +88,7 @@ fn read_varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     Err(Malformed("a number of more than 64 bits"))
 }
 
-/// The fields of a message, in the order they come.
+/// The fields of a message, in the order in which they are stored.
 pub(super) struct Fields<'a>(&'a [u8]);
 
 pub(super) fn fields(message: &[u8]) -> Fields<'_> {

@@ -1,17 +1,17 @@
-//! A batch on its way: the rows of its records, and what became of each.
+//! A batch in progress: the rows of its records, and the result for each record.
 
 use super::backend::ModelSource;
 use super::codec::{Codec, InputRow, OutputRow};
 use super::tensor::{Tensor, TensorSpec};
 
-/// Which step of the ladder a record ended on.
+/// The result for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Not known yet.
+    /// The result is not known yet.
     Open,
-    /// A row of the outputs of a run.
+    /// The record is scored: its score is in a row of the outputs of a run.
     Scored { by_fallback: bool, part: usize, row: usize },
-    /// Of these failures.
+    /// The record failed; the index of its reason in [`Work::failures`].
     Failed(usize),
 }
 
@@ -19,36 +19,36 @@ pub(super) enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) inputs: Vec<Tensor>,
-    /// The place of each row's record in the batch.
+    /// The index in the batch of each row's record.
     pub(super) records: Vec<usize>,
 }
 
-/// The buffers of one batch; they are used again, so that a record allocates nothing.
+/// The buffers of one batch. They are reused, so that records cause no allocations.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) len: usize,
-    /// The first `used` are of this batch.
+    /// The groups, of which the first `used` belong to this batch.
     groups: Vec<Group>,
     used: usize,
-    /// The outputs of each run that gave some; the first one stays for the next batch.
+    /// The outputs of each successful run. The buffers of the first one are kept for the next batch.
     pub(super) parts: Vec<Vec<Tensor>>,
-    /// By record; empty when all are rows of the first part, in order, scored by the model.
+    /// The result of each record. It is empty when the model scored all of them, as rows of the first part, in order.
     pub(super) places: Vec<Place>,
     pub(super) failures: Vec<String>,
-    /// Why the model is not to be run: it did not come back with this batch before.
+    /// The reason not to run the model: an earlier run of it with this batch did not return.
     pub(super) given_up: Option<String>,
-    /// Records that could not be encoded have to be looked for.
+    /// Whether there are records that could not be encoded.
     pub(super) has_faults: bool,
     deferred: Vec<usize>,
 }
 
 impl Work {
-    /// The groups of this batch.
+    /// Returns the groups of this batch.
     pub(super) fn groups(&self) -> &[Group] {
         self.groups.get(..self.used).unwrap_or_default()
     }
 
-    /// Writes the records' rows.
+    /// Writes the rows of the records.
     pub(super) fn encode<'r, D: 'r, C: Codec<D>>(
         &mut self,
         codec: &C,
@@ -70,7 +70,7 @@ impl Work {
         }
     }
 
-    /// Writes the rows that have the shape of the first one; others are deferred.
+    /// Writes the rows that have the shape of the first one, and defers the others.
     fn encode_group<'r, D: 'r, C: Codec<D>>(
         &mut self,
         codec: &C,
@@ -87,7 +87,7 @@ impl Work {
         for (spec, input) in specs.iter().zip(&mut group.inputs) {
             input.clear();
             if spec.shape.iter().filter(|size| size.is_none()).count() > 1 {
-                // The program has to say it again.
+                // The program has to set the shape again.
                 input.shape.fill(0);
             }
         }
@@ -122,7 +122,7 @@ impl Work {
         self.used += usize::from(!group.records.is_empty());
     }
 
-    /// The model did not come back with it: nothing of it is scored, and the model is not to be asked again.
+    /// Gives up a batch with which the model did not return: nothing of it is scored, and the model is not run again.
     pub(super) fn give_up(&mut self, reason: String) {
         self.places.resize(self.len, Place::Open);
         self.failures.push(reason.clone());
@@ -131,28 +131,28 @@ impl Work {
         self.given_up = Some(reason);
     }
 
-    /// Whether the batch is one tensor of all its records.
+    /// Returns whether the batch is a single group of all its records.
     pub(super) fn is_plain(&self) -> bool {
         self.used == 1 && !self.has_faults && self.given_up.is_none()
     }
 
-    /// Buffers for the outputs of a run of `model`.
+    /// Creates buffers for the outputs of a run of `model`.
     pub(super) fn outputs_of(model: &dyn ModelSource) -> Vec<Tensor> {
         model.outputs().iter().map(Tensor::empty).collect()
     }
 
-    /// What became of a record.
+    /// Returns the result of a record.
     pub(super) fn place(&self, record: usize) -> Place {
         let all_scored = Place::Scored { by_fallback: false, part: 0, row: record };
         if self.places.is_empty() { all_scored } else { self.places.get(record).copied().unwrap_or(Place::Open) }
     }
 
-    /// A row of the outputs of a run.
+    /// Returns a row of the outputs of a run.
     pub(super) fn output(&self, part: usize, row: usize) -> OutputRow<'_> {
         OutputRow { outputs: self.parts.get(part).map_or(&[], Vec::as_slice), row }
     }
 
-    /// The features of a record as people read them: `amount=3.5, is_night=0`.
+    /// Formats the features of a record for people to read: `amount=3.5, is_night=0`.
     pub(super) fn features(&self, record: usize, specs: &[TensorSpec], columns: &[&str]) -> String {
         let found =
             self.groups().iter().find_map(|group| group.records.binary_search(&record).ok().map(|row| (group, row)));

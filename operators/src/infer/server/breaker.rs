@@ -1,4 +1,4 @@
-//! A circuit breaker: a server that fails is left alone for a while, then asked with one call at a time.
+//! A circuit breaker: a failing server gets no calls for a while, then one call at a time to probe it.
 //!
 //! ```text
 //!            `failures` of the last `window` calls failed
@@ -7,29 +7,29 @@
 //!     └── `probes` calls in a row succeed ── half open ◀───┘    │
 //!                                               └─ one fails ───┘
 //! ```
-//! Invariant: while it is half open there is at most one call under way. Calls admitted before a change of state say
-//! nothing about the state after it: their results are dropped.
+//! Invariant: while the circuit is half open, at most one call is in flight. Results of calls that were admitted before
+//! a change of state are dropped, because they say nothing about the state after it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// When calls to a server are given up for a while.
+/// Settings of a circuit breaker, which suspends the calls to a failing server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CircuitSettings {
-    /// The circuit opens when this many of the last [`window`](Self::window) calls failed; default 5.
+    /// Number of failures among the last [`window`](Self::window) calls that opens the circuit; default 5.
     pub failures: usize,
-    /// How many calls are looked at; default 10.
+    /// Number of most recent calls that are considered; default 10.
     pub window: usize,
-    /// How long no call is made once it has opened; default 500 ms. Twice as long each time a probe fails.
+    /// Time without calls after the circuit has opened; default 500 ms. It doubles each time a probe fails.
     #[serde(with = "humantime_serde")]
     pub open_for: Duration,
-    /// The longest of those times; default 5 s.
+    /// Maximum time without calls; default 5 s.
     #[serde(with = "humantime_serde")]
     pub max_open_for: Duration,
-    /// How many probes in a row must succeed before it closes; default 2. They are made one at a time.
+    /// Number of consecutive successful probes that closes the circuit; default 2. Probes are made one at a time.
     pub probes: usize,
 }
 
@@ -40,16 +40,16 @@ impl Default for CircuitSettings {
     }
 }
 
-/// Where a circuit is.
+/// The state of a circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Circuit {
-    /// Calls are made.
+    /// Calls are made normally.
     Closed,
     /// No call is made.
     Open,
-    /// One call at a time is made, to see whether the server is back.
+    /// One call at a time is made, to probe whether the server works again.
     HalfOpen,
 }
 
@@ -60,17 +60,17 @@ enum State {
     HalfOpen { probing: bool, passed: usize, spell: Duration },
 }
 
-/// A call that was let through; its result is wanted.
+/// A call that was admitted and whose result must be reported.
 #[derive(Debug)]
 pub(super) struct Admission {
-    /// The state it belongs to.
+    /// The change of state after which the call was admitted.
     era: u64,
 }
 
 pub(super) struct Breaker {
     settings: CircuitSettings,
     state: State,
-    /// Grows with each change of state.
+    /// Number that grows with each change of state.
     era: u64,
     /// Whether each of the last calls failed, oldest first.
     failed: VecDeque<bool>,
@@ -95,7 +95,7 @@ impl Breaker {
         self.failed.clear();
     }
 
-    /// Whether a call may be made; if not, how long it will be until one is tried at the earliest.
+    /// Admits a call, or returns the minimum time until one may be tried.
     pub(super) fn admit(&mut self, now: Instant) -> Result<Admission, Duration> {
         if let State::Open { until, spell } = self.state {
             let left = until.saturating_duration_since(now);
@@ -113,7 +113,7 @@ impl Breaker {
         Ok(Admission { era: self.era })
     }
 
-    /// What became of a call. True when that changed where the circuit is.
+    /// Records the result of a call. Returns whether that changed the state of the circuit.
     pub(super) fn done(&mut self, admission: Admission, now: Instant, good: bool) -> bool {
         if admission.era != self.era {
             return false;
@@ -176,13 +176,13 @@ mod tests {
         assert_eq!(call(&mut breaker, start, false), Ok(true));
         assert_eq!(call(&mut breaker, start + 40 * MS, true), Err(60 * MS));
 
-        // The probe fails: twice as long, then at most `max_open_for`.
+        // The probe fails: the circuit stays open twice as long, then at most `max_open_for`.
         assert_eq!(call(&mut breaker, start + 100 * MS, false), Ok(true));
         assert_eq!(call(&mut breaker, start + 100 * MS, true), Err(200 * MS));
         assert_eq!(call(&mut breaker, start + 300 * MS, false), Ok(true));
         assert_eq!(call(&mut breaker, start + 300 * MS, true), Err(300 * MS));
 
-        // One probe at a time, and two of them.
+        // One probe at a time, and two probes in all.
         let later = start + 600 * MS;
         let first = breaker.admit(later).unwrap();
         assert_eq!(breaker.circuit(), Circuit::HalfOpen);
@@ -190,7 +190,7 @@ mod tests {
         assert!(!breaker.done(first, later, true));
         assert_eq!(call(&mut breaker, later, true), Ok(true));
         assert_eq!(breaker.circuit(), Circuit::Closed);
-        // What was before it opened is forgotten, the long spell too.
+        // Failures from before it opened are forgotten, and so is the longer opening time.
         for changes in [false, false, true] {
             assert_eq!(call(&mut breaker, later, false), Ok(changes));
         }
@@ -212,8 +212,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: an open circuit admits nothing, a half open one one call at a time, and a server that
-        /// answers again is called again.
+        /// Whatever happens, an open circuit admits nothing, a half open circuit admits one call at a time, and a
+        /// server that answers again is called again.
         #[test]
         fn it_never_calls_what_it_must_not_and_never_gets_stuck(
             steps in proptest::collection::vec((0..3_u8, 0..200_u64), 1..200)

@@ -1,4 +1,5 @@
-//! One batch, one call: tried again inside its deadline, kept back by the circuit breaker and by the calls under way.
+//! The call that scores one batch: it is retried within its deadline, and limited by the circuit breaker and by the
+//! maximum number of calls in flight.
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
@@ -13,16 +14,16 @@ use super::settings::{ServerErrors, ServerSettings};
 use crate::infer::RunError;
 use tidemill_engine::threads;
 
-/// How one try failed.
+/// The way in which one attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CallError {
-    /// The server is well and does not take this batch.
+    /// The server is healthy and rejects this batch.
     #[error("{0}")]
     Refused(String),
     /// The server answered that it failed.
     #[error("{0}")]
     Failed(String),
-    /// No answer, or one that another try may better.
+    /// There is no answer, or one that may be better after a retry.
     #[error("{0}")]
     Unavailable(String),
     /// The server does not know the call, or the model.
@@ -42,24 +43,24 @@ impl From<crate::infer::wire::Malformed> for CallError {
     }
 }
 
-/// What the clients of one model have counted so far.
+/// The counts of all clients of one model so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerCounts {
-    /// Batches that were to be scored.
+    /// Number of batches to be scored.
     pub batches: u64,
-    /// Calls made for them, further tries among them.
+    /// Number of calls made for these batches, including retries.
     pub calls: u64,
-    /// Calls that failed.
+    /// Number of calls that failed.
     pub failed: u64,
-    /// Batches that were not sent, because the circuit was open.
+    /// Number of batches that were not sent because the circuit was open.
     pub kept_back: u64,
-    /// How often the circuit opened.
+    /// Number of times that the circuit opened.
     pub opened: u64,
-    /// How often it closed again.
+    /// Number of times that the circuit closed again.
     pub closed: u64,
 }
 
-/// The same among an operator's metrics.
+/// The same counts as metrics of an operator.
 struct Meters {
     calls: Counter,
     failed: Counter,
@@ -69,15 +70,15 @@ struct Meters {
     open: Gauge,
 }
 
-/// What all clients of a model in this process share.
+/// The part that all clients of a model in this process share.
 pub(super) struct Caller {
     settings: ServerSettings,
-    /// For messages.
+    /// The address, for messages.
     url: String,
     breaker: Mutex<(Breaker, ServerCounts)>,
-    /// Of the first worker whose operator asks: they count for all.
+    /// The metrics of the first worker whose operator asks for them. They count the calls of all workers.
     meters: OnceLock<Meters>,
-    /// As many as calls may be under way.
+    /// The permits for calls in flight, as many as the settings allow.
     permits: (Sender<()>, Receiver<()>),
 }
 
@@ -115,7 +116,7 @@ impl Caller {
         (locked.0.circuit(), locked.1)
     }
 
-    /// Makes `call` until it succeeds, may not be tried again, or the deadline passes.
+    /// Repeats `call` until it succeeds, must not be retried, or the deadline passes.
     pub(super) fn run(&self, mut call: impl FnMut(Instant) -> Result<(), CallError>) -> Result<(), RunError> {
         let (started, settings) = (threads::now(), &self.settings);
         let deadline = started + settings.deadline;
@@ -146,7 +147,7 @@ impl Caller {
         }
     }
 
-    /// One try. The error is that none was made.
+    /// Makes one attempt. Returns an error when no call was made.
     fn once(
         &self,
         deadline: Instant,
@@ -162,7 +163,7 @@ impl Caller {
         let result = call(deadline);
         let good = match &result {
             Ok(()) | Err(CallError::Refused(_)) => true,
-            // The records are to blame: it says nothing of the server.
+            // The records are at fault: the result says nothing about the server.
             Err(CallError::Failed(_)) => self.settings.server_errors == ServerErrors::Batch,
             Err(CallError::Unavailable(_) | CallError::Unimplemented(_)) => false,
         };
@@ -193,7 +194,7 @@ impl Caller {
     }
 }
 
-/// Given back when it is dropped.
+/// A permit for one call, which is returned when it is dropped.
 struct Permit<'a>(&'a Sender<()>);
 
 impl Drop for Permit<'_> {
@@ -202,7 +203,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// A call under way. One that panics has failed: a probe that is never heard of again would keep the circuit open.
+/// A call in flight. A call that panics counts as failed: a probe that never reports would keep the circuit open.
 struct Admitted<'a> {
     caller: &'a Caller,
     admission: Option<Admission>,

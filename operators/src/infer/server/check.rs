@@ -1,4 +1,4 @@
-//! What a server says of its model, held against what the program gives and wants.
+//! The comparison of a server's description of its model with the program's inputs and outputs.
 
 use crate::infer::export::export_any_rows;
 use crate::infer::{ElementType, Elements, ModelError, TensorSpec};
@@ -7,11 +7,11 @@ use crate::infer::{ElementType, Elements, ModelError, TensorSpec};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Described {
     pub(super) name: String,
-    /// The type as the server calls it: `FP32`, `DT_FLOAT`.
+    /// The server's name of the type: `FP32`, `DT_FLOAT`.
     pub(super) datatype: String,
-    /// The same; none when the program cannot have it.
+    /// The element type; none when the program does not support it.
     pub(super) element: Option<ElementType>,
-    /// All dimensions, the batch's first; below 0: any. None: any number of them.
+    /// All dimensions, starting with the batch; a negative one is of variable size. None: any number of dimensions.
     pub(super) shape: Option<Vec<i64>>,
 }
 
@@ -38,12 +38,12 @@ impl std::fmt::Display for Described {
 }
 
 impl Described {
-    /// Whether it takes rows of `spec`.
+    /// Returns whether the input takes rows of `spec`.
     fn takes(&self, spec: &TensorSpec) -> bool {
         self.element == Some(spec.element) && self.has_rows_of(spec)
     }
 
-    /// Whether it gives rows of `spec`: of a type that holds all values of this one's.
+    /// Returns whether the output provides rows of `spec`, whose type must represent all values of this output's type.
     fn gives(&self, spec: &TensorSpec) -> bool {
         let widened = self.element.and_then(|element| Elements::new(element).widened(spec.element));
         widened.is_some() && self.has_rows_of(spec)
@@ -57,7 +57,7 @@ impl Described {
             && sizes.into_iter().all(|(found, given)| *found < 0 || given.is_none_or(|given| given as i64 == *found))
     }
 
-    /// The only number of rows it says it takes.
+    /// Returns the number of rows, if it is fixed.
     fn rows(&self) -> Option<i64> {
         self.shape.as_ref()?.first().copied().filter(|rows| *rows >= 0)
     }
@@ -71,8 +71,8 @@ pub(super) fn listed<T: ToString>(all: &[T]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The only number of rows that the model takes, where it says one; the error with both sides, when the program does not
-/// fit the model.
+/// Returns the number of rows that every run must have, if the model declares one. Fails when the program does not fit
+/// the model; the error shows both sides.
 pub(super) fn check(
     model: &str,
     found: &Description,

@@ -1,4 +1,4 @@
-//! A client of the protocol that an address asks for.
+//! The choice of the client for the protocol of an address.
 
 use super::protocol::{Protocol, Target};
 use super::settings::Spoken;

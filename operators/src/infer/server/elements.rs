@@ -1,4 +1,5 @@
-//! Tensors as servers take and give them: raw little-endian bytes, and lists of integers in a message. JSON: `json.rs`.
+//! The encodings of tensors for servers: raw little-endian bytes, and lists of integers in a message. JSON is in
+//! `json.rs`.
 
 use half::{bf16, f16};
 
@@ -6,7 +7,7 @@ use super::call::CallError;
 use crate::infer::element::each_number;
 use crate::infer::{ElementType, Elements, Tensor, TensorSpec};
 
-/// A number as it lies in memory.
+/// A number with its representation in memory.
 trait Raw: Copy {
     const LEN: usize;
     fn put(self, to: &mut Vec<u8>);
@@ -63,7 +64,7 @@ macro_rules! conversions {
             raw
         }
 
-        /// Elements out of raw bytes; none when they are not what they are said to be.
+        /// Reads elements from raw bytes; none when the bytes do not fit the type.
         pub(super) fn from_raw(element: ElementType, raw: &[u8]) -> Option<Elements> {
             match element {
                 $(ElementType::$variant => {
@@ -88,7 +89,7 @@ fn texts(mut raw: &[u8]) -> Option<Elements> {
     Some(Elements::Text(texts))
 }
 
-/// Elements out of a message's list of integers; of 16-bit floats these are the bits.
+/// Reads elements from a message's list of integers, which are the bits of 16-bit floats.
 pub(super) fn from_ints(element: ElementType, ints: Vec<i64>) -> Option<Elements> {
     fn all<T: TryFrom<i64>>(ints: Vec<i64>) -> Option<Vec<T>> {
         ints.into_iter().map(|int| int.try_into().ok()).collect()
@@ -109,7 +110,7 @@ pub(super) fn from_ints(element: ElementType, ints: Vec<i64>) -> Option<Elements
     })
 }
 
-/// Puts an answer into an output, when it is what was wanted. What holds all values of the answer's type is as well.
+/// Writes an answer to an output, if it has the wanted shape and a type that converts to the wanted type without loss.
 pub(super) fn fill(
     output: &mut Tensor,
     spec: &TensorSpec,
@@ -131,7 +132,7 @@ pub(super) fn fill(
     Ok(())
 }
 
-/// The answer has no such output.
+/// Returns the error of an answer that lacks this output.
 pub(super) fn missing(spec: &TensorSpec) -> CallError {
     CallError::Failed(format!("the answer has no output {spec}"))
 }

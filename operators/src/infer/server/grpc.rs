@@ -1,4 +1,4 @@
-//! gRPC calls that block: one connection, one call at a time, bytes in and out.
+//! Blocking gRPC calls: one connection and one call at a time, with messages as bytes.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use ureq::http::uri::PathAndQuery; // the http crate, which tonic shares with ur
 
 use super::call::CallError;
 
-/// The largest answer that is taken.
+/// Maximum size of an answer.
 const MAX_ANSWER: usize = 256 << 20;
 
 pub(super) struct GrpcClient {
@@ -32,14 +32,14 @@ impl GrpcClient {
         Ok(Self { runtime, endpoint, channel: None })
     }
 
-    /// One call, given up at `deadline`.
+    /// Makes one call, which is given up at `deadline`.
     pub(super) fn unary(&mut self, path: &'static str, request: Bytes, deadline: Instant) -> Result<Bytes, CallError> {
         let left = deadline.saturating_duration_since(threads::now());
         if left.is_zero() {
             return Err(CallError::late());
         }
         let mut request = Request::new(request);
-        // The server is told as well, so that it need not finish what nobody waits for.
+        // The deadline is sent to the server as well, so that it need not finish a call for which nobody waits.
         request.set_timeout(left);
         let endpoint = &self.endpoint;
         let channel = &mut self.channel;
@@ -56,7 +56,7 @@ impl GrpcClient {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(sort(&status)),
             Err(_) => {
-                // A connection that says nothing may be dead: the next call makes its own.
+                // A connection without an answer may be dead: the next call opens a new one.
                 self.channel = None;
                 Err(CallError::late())
             }
@@ -68,7 +68,7 @@ fn source_of(status: &Status) -> Option<&(dyn std::error::Error + 'static)> {
     std::error::Error::source(status)
 }
 
-/// What a status says of server and batch.
+/// Classifies a status: whether the server or the batch is at fault.
 fn sort(status: &Status) -> CallError {
     let source = source_of(status).map(with_causes);
     let text =
@@ -83,7 +83,7 @@ fn sort(status: &Status) -> CallError {
     }
 }
 
-/// Messages as they are: `wire.rs` makes and reads them.
+/// A codec that passes messages on as bytes, since `wire.rs` writes and reads them.
 struct BytesCodec;
 
 impl Codec for BytesCodec {

@@ -1,8 +1,9 @@
-//! JSON as model servers take and give it.
+//! The JSON of requests to model servers and of their answers.
 //!
-//! What JSON does not have is read where servers write it: NaN and infinities as Python's `json` and RapidJSON write them
-//! (`NaN`, `-Infinity`), as C does (`-nan`, `inf`), as texts (`"NaN"`), as `null`, and as nothing (`[1.5,,2]`). An answer that has them is the answer
-//! of a healthy server, to be read as a whole: one record of its batch has no score.
+//! Values that JSON does not have are accepted in the forms in which servers write them: NaN and infinities as
+//! Python's `json` and RapidJSON write them (`NaN`, `-Infinity`), as C does (`-nan`, `inf`), as texts (`"NaN"`), as
+//! `null`, and as nothing (`[1.5,,2]`). An answer with such a value comes from a healthy server and is read
+//! completely: only the record with the value has no score.
 
 use std::io::Write;
 
@@ -12,20 +13,20 @@ use serde_json::Value;
 use super::call::CallError;
 use crate::infer::{ElementType, Elements, Tensor, TensorSpec};
 
-/// An answer; numbers that JSON does not have are texts in it.
+/// Parses an answer. Numbers that JSON does not have become texts.
 pub(super) fn parse(text: &[u8]) -> Result<Value, CallError> {
     serde_json::from_slice(text).or_else(|error| {
         serde_json::from_slice(&quoted(text)).map_err(|_| CallError::Failed(format!("the answer is not JSON: {error}")))
     })
 }
 
-/// Whether a word is a number that JSON does not have: `NaN`, `-Infinity`, `inf`, `1e999`.
+/// Returns whether a word is a number that JSON does not have: `NaN`, `-Infinity`, `inf`, `1e999`.
 fn is_no_json(word: &str) -> bool {
     word.parse::<f64>().is_ok_and(|number| !number.is_finite())
 }
 
-/// The same with each such number as a text, and null where there is nothing: RapidJSON, told nothing else, writes a NaN
-/// as nothing between two commas.
+/// Returns the JSON with each such number as a text, and with null where a value is missing: by default, RapidJSON
+/// writes a NaN as nothing between two commas.
 fn quoted(text: &[u8]) -> Vec<u8> {
     let mut to = Vec::with_capacity(text.len() + 64);
     let (mut rest, mut before) = (text, b' ');
@@ -55,7 +56,7 @@ fn quoted(text: &[u8]) -> Vec<u8> {
     to
 }
 
-/// The bytes of a text that begins with a quote, both quotes among them.
+/// Returns the number of bytes of a text that begins with a quote, including both quotes.
 fn text_len(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(byte) = text.get(at) {
@@ -68,10 +69,10 @@ fn text_len(text: &[u8]) -> usize {
     text.len()
 }
 
-/// Elements as a flat list of JSON.
+/// Writes elements as a flat list of JSON.
 pub(super) fn write_flat(to: &mut Vec<u8>, elements: &Elements) -> Result<(), CallError> {
     if elements.not_finite(0..elements.len()).is_some() {
-        // The batch is bisected, so that this costs the record that has it.
+        // The batch is bisected, so that only the record with this value fails.
         return Err(CallError::Refused("a NaN or an infinity cannot be sent as JSON; gRPC can".to_owned()));
     }
     let written = match elements {
@@ -97,7 +98,7 @@ pub(super) fn write_flat(to: &mut Vec<u8>, elements: &Elements) -> Result<(), Ca
     written.map_err(|e| CallError::Refused(format!("it cannot be written as JSON: {e}")))
 }
 
-/// One row, as lists in lists; a row of one number as that number.
+/// Writes one row as nested lists. A row without dimensions is written as its number.
 pub(super) fn write_row(to: &mut Vec<u8>, tensor: &Tensor, row: usize) -> Result<(), CallError> {
     let mut one = Tensor { shape: tensor.shape.clone(), elements: Elements::new(tensor.elements.element_type()) };
     one.push_row(tensor, row);
@@ -155,7 +156,7 @@ pub(super) fn from_json(spec: &TensorSpec, value: &Value, shape: &[i64]) -> Resu
     Err(CallError::Failed(format!("the answer's \"{name}\" is not {spec}")))
 }
 
-/// The most nulls that stand for one.
+/// Maximum number of nulls that one null expands to.
 const MOST: i64 = 1 << 20;
 
 fn flatten<'a>(value: &'a Value, shape: &[i64], to: &mut Vec<&'a Value>) {
@@ -185,7 +186,7 @@ fn elements(element: ElementType, leaves: &[&Value]) -> Option<Elements> {
         leaf.as_i64()?.try_into().ok()
     }
     Some(match element {
-        // Servers write an f32 with as many digits as tell it from others, so that by way of an f64 it is the same.
+        // Servers write an f32 with enough digits to distinguish it, so reading it as an f64 first yields the same f32.
         ElementType::F32 => Elements::F32(all(leaves, |leaf| float(leaf).map(|n| n as f32))?),
         ElementType::F64 => Elements::F64(all(leaves, float)?),
         ElementType::F16 => Elements::F16(all(leaves, |leaf| float(leaf).map(f16::from_f64))?),
@@ -231,7 +232,7 @@ mod tests {
         assert!(found[..5].iter().all(|value| value.is_nan()), "{found:?}");
         let inf = f32::INFINITY;
         assert_eq!(found[5..], [inf, inf, inf, -inf, -inf, inf, -inf, 0.1, inf]);
-        // They are left alone in texts, and what is no number is no JSON.
+        // They stay unchanged inside texts, and a word that is not a number is not valid JSON.
         let found = parse(br#"{"a\\": "NaN \" NaN", "b": [NaN], "c": "\\"}"#).unwrap();
         assert_eq!(found, json!({ "a\\": "NaN \" NaN", "b": ["NaN"], "c": "\\" }));
         let found = parse(br#"{"a": [,1 , ,"x",], "b": , "c": [[],[ ,]], "d":}"#).unwrap();
@@ -262,7 +263,7 @@ mod tests {
             let failed = flat(element, text);
             assert!(matches!(failed, Err(CallError::Failed(_))), "{failed:?}");
         }
-        // One that was written as nothing.
+        // A value that was written as nothing.
         let only = from_json(&TensorSpec::fixed("y", ElementType::F32, []), &json!([]), &[1, 1]);
         assert!(matches!(only, Ok(Elements::F32(values)) if values.len() == 1 && values[0].is_nan()));
     }

@@ -5,10 +5,10 @@
 //! ServedModel ── checks health and metadata before the job starts
 //!     │ open, once per thread
 //!     ▼
-//!  backend ─▶ call.rs: deadline, retries, calls under way ─▶ breaker.rs ─▶ oip_grpc │ oip_rest │ tfs_grpc │ tfs_rest
+//!  backend ─▶ call.rs: deadline, retries, calls in flight ─▶ breaker.rs ─▶ oip_grpc │ oip_rest │ tfs_grpc │ tfs_rest
 //! ```
-//! Known limits: no TLS; texts are UTF-8; the version that scored is the one at the start of the job, unless the
-//! address names one.
+//! Known limits: there is no TLS; texts are UTF-8; scores are labeled with the model version at the start of the job,
+//! unless the address names a version.
 
 mod breaker;
 mod call;

@@ -1,4 +1,4 @@
-//! A model on a server: checked before the job starts, then called.
+//! A model on a model server, which is checked before the job starts and then called for each batch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +15,15 @@ use crate::infer::{
 };
 use tidemill_engine::threads;
 
-/// A model on a model server. Cheap to clone; all clones share one circuit breaker and one limit of calls.
+/// A model on a model server. It is cheap to clone; all clones share one circuit breaker and one limit of concurrent
+/// calls.
 ///
 /// Addresses are `oip+grpc://host:port/model` and `oip+http://…` (Open Inference Protocol: Triton, MLServer, KServe),
-/// `tfs+grpc://…` and `tfs+http://…` (TensorFlow Serving), each with `/version` behind the model where one is wanted.
-/// * Shapes: as the program says; each batch goes out as `[rows, shape…]`.
+/// `tfs+grpc://…` and `tfs+http://…` (TensorFlow Serving), each optionally followed by `/version`.
+/// * Shapes: as the program declares them; each batch is sent as `[rows, shape…]`.
 /// * Time: a batch takes [`ServerSettings::deadline`] at most, whatever the server does.
-/// * Errors while the job runs: what the server refuses (400) is bisected, so that it costs the records at fault;
-///   everything else is [`RunError::Unavailable`] and goes to the fallback.
+/// * Errors while the job runs: a batch that the server rejects (status 400) is bisected, so that only the records at
+///   fault fail; every other error is [`RunError::Unavailable`], and the batch goes to the fallback.
 ///
 /// See `docs/model-servers.md`.
 #[derive(Clone)]
@@ -30,21 +31,21 @@ pub struct ServedModel {
     info: ModelInfo,
     target: Target,
     column: usize,
-    /// The only number of rows it takes.
+    /// The number of rows that every run must have, if the model accepts only one.
     rows: Option<usize>,
     caller: Arc<Caller>,
 }
 
 impl ServedModel {
-    /// Waits until the server is ready ([`ServerSettings::start_timeout`]) and checks that the model has these inputs,
-    /// all of them and no others, and these outputs.
+    /// Waits until the server is ready ([`ServerSettings::start_timeout`]) and checks that the model has exactly these
+    /// inputs, and at least these outputs.
     ///
-    /// A server that tells nothing of its models (some of TensorFlow Serving's protocol) is asked to score one row of
-    /// zeros instead.
+    /// A server that does not describe its models (some servers with the protocol of TensorFlow Serving) must score one
+    /// row of zeros instead.
     ///
     /// # Errors
-    /// When address or settings are wrong, the server is not ready in time, or the model does not fit: then both sides
-    /// are printed.
+    /// Fails when the address or the settings are wrong, the server is not ready in time, or the model does not fit. If
+    /// the model does not fit, the error shows what the model has and what the program wants.
     pub fn connect(
         url: &str,
         inputs: impl IntoIterator<Item = TensorSpec>,
@@ -71,11 +72,12 @@ impl ServedModel {
         })
     }
 
-    /// A model that takes the features `F` as `input`, f32 `[n, features]`, and whose score of a row is column `column`
-    /// of `output`, f32 `[n, columns]`. Servers do not know the names of features: their order is not checked.
+    /// Connects to a model that takes the features `F` as `input`, f32 `[n, features]`. The score of a row is column
+    /// `column` of `output`, f32 `[n, columns]`. Servers do not know the names of features, so their order is not
+    /// checked.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// Fails as [`connect`](Self::connect) does, and when `column` is not below `columns`.
     pub fn scoring<F: Features>(
         url: &str,
         input: &str,
@@ -91,29 +93,29 @@ impl ServedModel {
         Ok(Self { column, ..Self::connect(url, [input], [output], settings)? })
     }
 
-    /// What all its clients in this process counted so far.
+    /// Returns the counts of all clients of this model in this process so far.
     #[must_use]
     pub fn counts(&self) -> ServerCounts {
         self.caller.state().1
     }
 
-    /// Where its circuit is.
+    /// Returns the state of the circuit breaker.
     #[must_use]
     pub fn circuit(&self) -> Circuit {
         self.caller.state().0
     }
 }
 
-/// How long it waits before it asks again whether the server is ready.
+/// The pause before the server is asked again whether it is ready.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long one question may take before the job starts: some servers load a model when they are first asked.
+/// The minimum timeout of a request before the job starts: some servers load a model at the first request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The model's version, and the only number of rows it takes, where the server says so.
-type Told = (Option<String>, Option<usize>);
+/// The model's version, and the number of rows that every run must have, where the server reports them.
+type Reported = (Option<String>, Option<usize>);
 
-/// What the server says of the model; an error when it does not fit.
-fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Told, ModelError> {
+/// Waits until the server is ready, and checks its description of the model. Fails when the model does not fit.
+fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Reported, ModelError> {
     let give_up = threads::now() + target.settings.start_timeout;
     loop {
         let error = match try_once(client, target) {
@@ -132,8 +134,8 @@ fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Told, 
     }
 }
 
-/// The outer error: ask again later.
-fn try_once(client: &mut dyn Protocol, target: &Target) -> Result<Result<Told, ModelError>, CallError> {
+/// Asks the server once. The outer error means that it should be asked again later.
+fn try_once(client: &mut dyn Protocol, target: &Target) -> Result<Result<Reported, ModelError>, CallError> {
     let deadline = || threads::now() + PATIENCE.max(target.settings.deadline);
     client.ready(deadline())?;
     let model = target.url.to_string();

@@ -1,4 +1,4 @@
-//! What the four ways to speak to a server have in common.
+//! The interface of the clients for the four server protocols.
 
 use std::time::Instant;
 
@@ -7,19 +7,19 @@ use super::check::Description;
 use super::settings::{ServerSettings, ServerUrl};
 use crate::infer::{Tensor, TensorSpec};
 
-/// A client of one thread. Every call ends at its deadline.
+/// A client for one thread. Every call ends by its deadline.
 pub(super) trait Protocol: Send {
-    /// Whether the server can score with the model now.
+    /// Checks that the server can score with the model now.
     fn ready(&mut self, deadline: Instant) -> Result<(), CallError>;
 
-    /// What the server says of the model; none when it says nothing.
+    /// Returns the server's description of the model; none when the server has none.
     fn describe(&mut self, deadline: Instant) -> Result<Option<Description>, CallError>;
 
     /// Scores a batch.
     fn infer(&mut self, rows: usize, from: &[Tensor], to: &mut [Tensor], deadline: Instant) -> Result<(), CallError>;
 }
 
-/// What a client is made of.
+/// The address, settings, inputs and outputs of a client.
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) url: ServerUrl,

@@ -1,4 +1,4 @@
-//! HTTP calls that block, JSON in and out.
+//! Blocking HTTP calls with JSON.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::call::CallError;
 use super::json;
 use tidemill_engine::threads;
 
-/// The largest answer that is taken.
+/// Maximum size of an answer.
 const MAX_ANSWER: u64 = 256 << 20;
 
 pub(super) struct RestClient {
@@ -65,7 +65,7 @@ fn answer(answer: Result<ureq::http::Response<Body>, ureq::Error>) -> Result<ser
 /// What servers say that fail to write an answer because of a NaN in it: Python's json, OpenVINO Model Server.
 const UNWRITABLE: [&str; 2] = ["not JSON compliant", "cannot be serialized to JSON"];
 
-/// What a status says of server and batch.
+/// Classifies a status: whether the server or the batch is at fault.
 fn sort(status: StatusCode, text: String) -> CallError {
     match status.as_u16() {
         400 | 413 | 422 => CallError::Refused(text),

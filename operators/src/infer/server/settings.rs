@@ -1,4 +1,4 @@
-//! How a model server is called, and its address.
+//! Settings for calls to a model server, and its address.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -9,43 +9,45 @@ use serde::{Deserialize, Serialize};
 
 use super::breaker::CircuitSettings;
 
-/// How a model server is called.
+/// Settings for the calls to a model server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
-    /// How long a batch may take in all: waiting for its turn, every try, every pause between them; default 250 ms.
-    /// What is not scored by then goes to the fallback.
+    /// Maximum time for a batch in total: waiting for its turn, all attempts, and the pauses between them; default
+    /// 250 ms. A batch that is not scored by then goes to the fallback.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
-    /// How many more times a call is tried that failed; default 2, and never beyond the deadline.
+    /// Maximum number of retries of a failed call; default 2. There is no retry beyond the deadline.
     pub retries: usize,
-    /// How long it waits before the second try; default 10 ms. Each further pause is twice as long; to each up to as
-    /// much again is added by chance, so that clients that failed together do not come back together.
+    /// The pause before the first retry; default 10 ms. It doubles before each further retry. A random time of up to
+    /// the same length is added to each pause, so that clients that failed together do not retry together.
     #[serde(with = "humantime_serde")]
     pub backoff: Duration,
-    /// The longest pause, without what chance adds; default 100 ms.
+    /// Maximum pause, without the random addition; default 100 ms.
     #[serde(with = "humantime_serde")]
     pub max_backoff: Duration,
-    /// How many calls are under way at a time at most, over all threads of this process; default 8.
+    /// Maximum number of concurrent calls, over all threads of this process; default 8.
     pub max_concurrent_calls: NonZeroUsize,
-    /// When calls are given up for a while.
+    /// Settings of the circuit breaker, which suspends the calls to a failing server.
     pub circuit: CircuitSettings,
-    /// What an error of the server's own means (HTTP 500; `INTERNAL` and `UNKNOWN` of gRPC); default: the server fails.
+    /// The meaning of an internal server error (HTTP 500; `INTERNAL` and `UNKNOWN` of gRPC); default:
+    /// [`ServerErrors::Unavailable`].
     pub server_errors: ServerErrors,
-    /// How long the server may take to become ready before the job starts; default 30 s.
+    /// Maximum time for the server to become ready before the job starts; default 30 s.
     #[serde(with = "humantime_serde")]
     pub start_timeout: Duration,
 }
 
-/// What an error of the server's own means.
+/// The meaning of an internal server error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ServerErrors {
-    /// The server fails: the whole batch goes to the fallback, and the circuit may open.
+    /// The server is failing: the whole batch goes to the fallback, and the circuit may open.
     #[default]
     Unavailable,
-    /// Some servers answer so to a record they cannot take: the batch is bisected, and the circuit is left as it is.
+    /// A record may be at fault, because some servers answer this way to a record they cannot process. The batch is
+    /// bisected, and the circuit does not change.
     Batch,
 }
 
@@ -65,7 +67,7 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
-    /// What is wrong with them.
+    /// Returns a message for each invalid setting.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let circuit = &self.circuit;
@@ -91,7 +93,7 @@ impl ServerSettings {
     }
 }
 
-/// What a server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spoken {
     OpenInferenceGrpc,
@@ -100,7 +102,7 @@ pub(super) enum Spoken {
     TensorFlowRest,
 }
 
-/// Schemes of addresses.
+/// The schemes of addresses.
 const SCHEMES: [(&str, Spoken); 4] = [
     ("oip+grpc", Spoken::OpenInferenceGrpc),
     ("oip+http", Spoken::OpenInferenceRest),
@@ -108,21 +110,21 @@ const SCHEMES: [(&str, Spoken); 4] = [
     ("tfs+http", Spoken::TensorFlowRest),
 ];
 
-/// Where a served model is: `oip+grpc://host:port/model`, `…/model/version`, `tfs+…?signature=name`.
+/// The address of a model on a server: `oip+grpc://host:port/model`, `…/model/version`, `tfs+…?signature=name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerUrl {
     pub(super) spoken: Spoken,
     /// `host:port`.
     pub(super) authority: String,
     pub(super) model: String,
-    /// None: the one the server chooses.
+    /// The version; with none, the server chooses it.
     pub(super) version: Option<String>,
-    /// Of TensorFlow Serving.
+    /// The signature of the model; for TensorFlow Serving only.
     pub(super) signature: String,
 }
 
 impl ServerUrl {
-    /// The path of the model, and its version where one is wanted, under `models`: both REST protocols have it so.
+    /// Returns the path of the model under `models`, with the version if one is set. Both REST protocols use this form.
     pub(super) fn rest_path(&self, models: &str) -> String {
         let version = self.version.as_ref().map(|version| format!("/versions/{version}")).unwrap_or_default();
         format!("{models}/{}{version}", self.model)
