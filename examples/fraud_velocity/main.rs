@@ -1,4 +1,4 @@
-//! Scores card transactions as they happen: velocity of the card, risk of the terminal, XGBoost.
+//! Scores card transactions as they happen, from velocity of the card and risk of the terminal, with an XGBoost model.
 //!
 //! ```text
 //! transactions ─▶ by card: velocity ─▶ by terminal: risk ─▶ score ─┬─▶ predictions
@@ -63,7 +63,7 @@ struct Prediction {
     ts: i64,
     card_id: u64,
     score: f32,
-    /// Name and hash of the model; shared, as every prediction has it.
+    /// Name and hash of the model; shared, because every prediction contains it.
     model: Arc<str>,
     features: FraudFeatures,
 }
@@ -116,7 +116,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
                 let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = scored.record;
                 Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
             });
-        // They come from the workers of their terminals: a topic shall have those of a card in order.
+        // Predictions come from the workers of their terminals, and a topic needs those of a card in order.
         let to_topic = |place: &Option<Place>| matches!(place, Some(Place::Kafka(_)));
         let predictions = if to_topic(&common.predictions) || to_topic(&common.alerts) {
             predictions.key_by(|p| p.card_id).process("by-card", order, |_| Ok(InOrder))?.results
@@ -136,7 +136,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
     write_dead_letters(flow.dead_letters(), common.dead_letters.as_ref())
 }
 
-/// Hands predictions on, each card's on one worker, in order.
+/// Passes predictions on, those of each card on one worker, in order.
 struct InOrder;
 
 impl KeyedLogic for InOrder {
@@ -161,7 +161,8 @@ impl KeyedLogic for InOrder {
 
 type Sources<'s> = (Stream<'s, Transaction>, Stream<'s, ChargeBack>);
 
-/// Transactions, and their charge-backs, which are known 7 days later: the same events twice, at two times.
+/// Opens the sources of transactions and of their charge-backs, which become known 7 days later: the same events,
+/// read at two times.
 fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s>, JobError> {
     let known_at = |charge_back: &ChargeBack| EventTime(charge_back.known_at);
     let common = &args.common;

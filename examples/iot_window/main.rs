@@ -1,4 +1,4 @@
-//! Watches machines: 10-second windows of eight signals, an isolation forest, anomalies out.
+//! Watches machines: an isolation forest scores 10-second windows of eight signals and reports anomalies.
 //!
 //! ```text
 //! readings ─▶ by machine: 10 s windows of mean, std, max, min ─▶ score ─┬─▶ predictions
@@ -67,7 +67,7 @@ struct Prediction {
     machine_id: CompactString,
     window_start: i64,
     score: f32,
-    /// Name and hash of the model; shared, as every prediction has it.
+    /// Name and hash of the model; shared, because every prediction contains it.
     model: Arc<str>,
     features: Summary,
 }

@@ -1,5 +1,5 @@
-//! A factory's pumps, each measured once a second: reading `i` is a pure function of `i`, so that a
-//! restored run makes the same ones. The signals look like those of the Skoltech Anomaly Benchmark.
+//! Simulates a factory's pumps, each measured once a second. Reading `i` is a pure function of `i`, so that a
+//! restored run generates the same readings. The signals look like those of the Skoltech Anomaly Benchmark.
 
 use std::f64::consts::TAU;
 
@@ -10,14 +10,14 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::signals::Reading;
 
-/// 2026-01-01.
+/// Event time of the first second: 2026-01-01, in ms since the Unix epoch.
 const START_MS: i64 = 1_767_225_600_000;
-/// A machine has a bad spell of this many seconds now and then.
+/// Length of an anomaly of a machine, in seconds.
 const SPELL: u64 = 60;
-/// The chance that a machine has one in any such stretch.
+/// Probability that a machine has an anomaly in any stretch of that length.
 const SPELL_CHANCE: f64 = 0.01;
 
-/// A factory. Cheap to clone.
+/// A simulated factory. Cheap to clone.
 #[derive(Clone)]
 pub struct Factory {
     seed: u64,
@@ -30,7 +30,7 @@ impl Factory {
         Self { seed, machines, chance: ChaCha8Rng::seed_from_u64(seed) }
     }
 
-    /// Reading `index`: of machine `index mod machines`, in second `index / machines`.
+    /// Returns reading `index`: the one of machine `index mod machines`, in second `index / machines`.
     pub fn reading(&self, index: u64) -> Reading {
         let (machine, second) = (index % self.machines, index / self.machines);
         let mut chance = self.chance.clone();
@@ -41,7 +41,7 @@ impl Factory {
             let noise: f64 = StandardNormal.sample(&mut chance);
             ((mean + deviation * noise) * 1e6).round() / 1e6
         };
-        // A bad spell: the valve closes, the engine shakes and heats up.
+        // In an anomaly the valve closes, and the engine shakes and heats up.
         let (shake, heat, closed) = if anomaly { (3.0, 6.0, 0.6) } else { (1.0, 0.0, 1.0) };
         Reading {
             machine_id: format_compact!("pump-{machine:05}"),

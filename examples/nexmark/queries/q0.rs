@@ -1,4 +1,4 @@
-//! Pass through: what it costs to generate events and to move them.
+//! Pass through: measures the cost of generating events and moving them.
 //! ```text
 //! SELECT * FROM bid
 //! ```
