@@ -3,7 +3,7 @@
 //! ```text
 //! current ── at its end, and the name has another file that is not empty ──▶ before (read on while they exist)
 //!    │                                                                        the next file becomes current:
-//!    │                                                                        one that came between, or that has the name
+//!    │                                                                        one that came between, or the named one
 //!    └── cut or written over ──▶ its copy, from the place reached; then the name's file from its beginning
 //! ```
 //! Every line is read once. If that is impossible, because unread lines may be gone, reading stops with an error, or
