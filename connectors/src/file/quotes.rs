@@ -6,7 +6,7 @@
 //! 7,"one          the quote ends, properly, within `max` bytes, and    ─▶ one record of two lines
 //! two",8          the record has as many fields as the header
 //!
-//! 7,"5 inch       one of these does not hold                           ─▶ this line is refused, the next one is a record
+//! 7,"5 inch       one of these does not hold                           ─▶ this line is refused; the next is a record
 //! 8,"3 inch",9
 //! ```
 //! A quote ends properly if a comma or a line end follows it. Only a record that begins at most `max` bytes before a
