@@ -57,7 +57,7 @@ pub(super) struct Place {
 pub(super) struct FollowedPosition {
     /// Whether no file is being read: the last one is gone, and the next one has not come.
     pub(super) waits: bool,
-    /// The time of the last piece that was read, by the job's clock.
+    /// The time since which nothing has been read, by the job's clock.
     pub(super) quiet_since: Option<u64>,
     /// Files that were rotated away by then are older than the one that is read.
     pub(super) after: Newest,
