@@ -6,7 +6,7 @@
 //!                                                     differences from the emitted rows ─▶ (key, row), (key, nothing)
 //!                                                     rows.rs                               all workers
 //! ```
-//! The reader sends every bucket that may have changed whole. The content of the table is kept as keyed state: the
+//! A bucket that may have changed is sent as a whole. The content of the table is kept as keyed state: the
 //! key and a hash of each row. So differences are always computed against the state in the checkpoint, whatever
 //! happened to the file, and the position is a few numbers.
 //!
