@@ -1,4 +1,5 @@
-//! Several processes on one machine: they give the same answers as one process. Also tests the death of one of them.
+//! Jobs of several processes on one machine give the same answers as one process, also when one of the processes
+//! dies.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! SIGKILL at random moments: each committed result appears exactly once; none is missing and none appears twice.
+//! Jobs that are killed with SIGKILL at random moments: each committed result appears exactly once.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;

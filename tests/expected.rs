@@ -1,5 +1,5 @@
-//! The examples on real data: every feature and window equals what an independent program computed,
-//! at any number of workers, in any order within the watermark's bound; scores equal ONNX Runtime's.
+//! The examples on real data. Every feature and window equals the result of an independent program, at any number of
+//! workers and in any order within the watermark's bound; the scores equal those of ONNX Runtime.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,5 @@
-//! The file source through its public API: formats, compressions, positions, lines that cannot be decoded.
+//! Tests of the file source through its public API: formats, compressions, positions, and lines that cannot be
+//! decoded.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

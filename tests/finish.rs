@@ -1,4 +1,5 @@
-//! A job that dies after its last commit and before the output of that commit is published.
+//! A job that fails after its last commit, before the output of that commit is published: the output is recovered
+//! when the job runs again.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! State larger than the memory it is given: the same answers, from RocksDB.
+//! State that is larger than its memory limit: RocksDB keeps the rest, and the answers are the same.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The parts that exist without any feature: file sources, windows, checkpoints, file sinks.
+//! Tests of the parts that exist without any feature: file sources, windows, checkpoints, file sinks.
 //!
 //! `cargo test --release --workspace --no-default-features --test slim` runs it without RocksDB.
 

@@ -1,5 +1,5 @@
-//! Events of the future: with `max_ahead` each is a dead letter and nothing else is late, at any number of workers; without
-//! it the log says what moved the watermark.
+//! Events with a time in the future. With `max_ahead` each becomes a dead letter and no other record becomes late, at
+//! any number of workers; without it the log says which record moved the watermark.
 
 use std::fs;
 use std::io::Write;

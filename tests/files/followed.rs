@@ -1,4 +1,4 @@
-//! Followed files through whole programs: rotation with crashes, files that are silent or come in bursts.
+//! Followed files in whole programs: rotation with crashes, and files that are silent or grow in bursts.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;

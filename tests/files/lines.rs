@@ -1,5 +1,6 @@
-//! Files of lines as the field sends them: quotes that never close, newlines within quotes, other line ends, byte order
-//! marks, lines that are too long, padding. What is right is what Python's `csv` makes of it, or a dead letter.
+//! Files of lines as real systems write them: quotes that are never closed, newlines within quotes, other line ends,
+//! byte order marks, lines that are too long, padding. Each record is read as Python's `csv` reads it, or becomes a
+//! dead letter.
 
 use super::*;
 

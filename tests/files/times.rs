@@ -1,4 +1,4 @@
-//! Times in files: columns of Parquet by their logical type, text of CSV and JSON lines with offsets and zones.
+//! Times in files: Parquet columns by their logical type, and text in CSV and JSON lines with offsets and zones.
 
 use std::fmt::Debug;
 use std::fs::{self, File};

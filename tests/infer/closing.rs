@@ -1,4 +1,4 @@
-//! The time when batches close that never fill, on a worker that is never idle.
+//! Batches that never fill are closed in time, even on a worker that is never idle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use tidemill::{error::ConnectorError, time::EventTime};
 
 use crate::fake::{Act, Fake, Item, args, item, settings, threads};
 
-/// Has something each time it is asked, until something has come out of the job, or for 20 s.
+/// A source that has records at every read, until the job has emitted a result or 20 s have passed.
 #[derive(Clone)]
 struct Busy {
     out: Arc<AtomicU64>,
@@ -47,7 +47,7 @@ impl SourceReader for Busy {
     }
 }
 
-/// Records that had come in when the first came out, and when the source gave up.
+/// Returns the number of records read when the first result was emitted, and when the source ended.
 fn first_result(job: JobArgs, settings: InferSettings) -> (u64, u64) {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (out, read) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));

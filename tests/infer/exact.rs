@@ -1,4 +1,5 @@
-//! Scores that depend on what else is in a batch, and runs of one size, where they do not.
+//! Models whose scores depend on the other rows of a batch, and runs of a fixed size, with which the scores do not
+//! depend on them.
 
 use proptest::prelude::*;
 use tidemill::infer::{
@@ -9,7 +10,7 @@ use tidemill::prelude::*;
 use crate::fake::{Act, item, run, settings, threads};
 use crate::onnx::{load, run_once, score_all};
 
-/// Its scores are how many rows a run has, or where in a run they are.
+/// A model whose scores are the number of rows of the run, or the index of each row in the run.
 #[derive(Clone)]
 struct Depends {
     info: ModelInfo,

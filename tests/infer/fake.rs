@@ -1,4 +1,4 @@
-//! A model that does what its records ask for.
+//! A fake model that does what each record asks for, and the helpers that run jobs with it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -14,7 +14,7 @@ use tidemill::prelude::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Act {
     Score = 0,
-    /// Fails every batch it is in.
+    /// Every batch with this record fails.
     Poison = 1,
     Panic = 2,
     /// The model does not answer before [`Gate::open`].
@@ -22,18 +22,18 @@ pub enum Act {
     Unavailable = 4,
     /// The model takes 20 ms.
     Slow = 5,
-    /// The model cannot be had twice, and then it can.
+    /// The model is unavailable twice, and then available.
     Recovers = 6,
     /// The score is NaN.
     NotANumber = 7,
     /// The score is infinite.
     Infinite = 8,
-    /// The score is infinite, below.
+    /// The score is minus infinity.
     Below = 9,
 }
 
 impl Act {
-    /// What a model that obeys gives in place of `score`.
+    /// Returns the score of a model that does what the record asks for, given its usual `score`.
     pub fn score(act: f32, score: f32) -> f32 {
         match act {
             7.0 => f32::NAN,

@@ -1,15 +1,15 @@
-//! Scores that are not finite numbers: each affects only its own record, which goes down the ladder, and no other
-//! record of its batch.
+//! Scores that are not finite numbers: each affects only its own record, which gets the fallback, the default score
+//! or a dead letter, and no other record of its batch.
 
 use proptest::prelude::*;
 use tidemill::prelude::*;
 
 use crate::fake::{Act, Fake, Item, Ran, item, run, settings, threads};
 
-/// What a model may answer with that is no score.
+/// The answers that are no finite score.
 pub const NOT_FINITE: [Act; 3] = [Act::NotANumber, Act::Infinite, Act::Below];
 
-/// Items of which some, from none to all, have no finite score.
+/// Items of which a random share, from none to all, has no finite score.
 pub fn items(most: usize) -> impl Strategy<Value = Vec<Item>> {
     (1..most, 0..=100_u32).prop_flat_map(|(len, percent)| {
         proptest::collection::vec((0..100_u32, 0..3_usize), len).prop_map(move |draws| {
@@ -19,13 +19,13 @@ pub fn items(most: usize) -> impl Strategy<Value = Vec<Item>> {
     })
 }
 
-/// The ids of items that have a finite score, and of those that have none.
+/// Returns the ids of the items that have a finite score, and of those that have none.
 pub fn good_and_bad(items: &[Item]) -> (Vec<u64>, Vec<u64>) {
     let (good, bad): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| item.act == Act::Score);
     (good.iter().map(|item| item.id).collect(), bad.iter().map(|item| item.id).collect())
 }
 
-/// Every record is counted once, and those without a score once more.
+/// Checks that every record is counted once, and those without a finite score once more in `not_finite`.
 pub fn counts_are_right(ran: &Ran, items: &[Item], bad: usize) {
     let counted = ["scored", "fallbacks", "defaults", "dead_letters"].map(|name| ran.count(name));
     assert_eq!(counted.iter().sum::<u64>(), items.len() as u64);
@@ -67,7 +67,7 @@ proptest! {
             prop_assert_eq!(scored.score, wanted);
         }
         counts_are_right(&ran, &items, bad.len());
-        // One for each batch, and one to warm each worker's model up.
+        // There is one run for each batch, and one to warm up the model of each worker.
         prop_assert_eq!(runs.load(std::sync::atomic::Ordering::Relaxed) as u64, ran.count("batches") + workers as u64);
     }
 }

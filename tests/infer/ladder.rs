@@ -1,4 +1,5 @@
-//! Each step of the ladder: retries, halves, the fallback model, the default, dead letters.
+//! Each step by which failed batches are handled: retries, halves, the fallback model, the default score, dead
+//! letters.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

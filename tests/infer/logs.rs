@@ -1,4 +1,5 @@
-//! What ONNX Runtime logs: a warning once, not with every batch, and no errors for failed runs, which the ladder counts.
+//! The log of ONNX Runtime: a warning appears once and not with every batch, and failed runs, which the operator
+//! counts, log no errors.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,7 @@ impl Write for Log {
     }
 }
 
-/// A copy of a model, under a name that no other test has, and the lines of the log that name it.
+/// Runs `act` with a copy of a model in a folder of its own. Returns the lines of the log that contain its path.
 fn log_of(name: &str, level: tracing::Level, act: impl FnOnce(&std::path::Path)) -> Vec<String> {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();

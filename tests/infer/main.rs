@@ -1,5 +1,6 @@
-//! The inference operator through the public API: what becomes of records when models fail, are slow, hang or
-//! panic; models with tensors of all types; nothing lost or twice when a job stops with batches in flight.
+//! Tests of the inference operator through the public API: the outcome of each record when models fail, are slow,
+//! hang or panic; models with tensors of all types; and that no record is lost or scored twice when a job stops with
+//! batches in flight.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

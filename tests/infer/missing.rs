@@ -1,4 +1,4 @@
-//! Features that are missing: absent, null, NaN; and whether what is written is read again.
+//! Features that are missing: absent, null or NaN. Also checks that the output of a job reads back as its input.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::fake::{args, settings};
 use crate::onnx::file;
 
 features! {
-    /// Of a model that was trained with missing values.
+    /// The features of a model that was trained with missing values.
     pub struct Seen { a or NaN, b }
 }
 
 features! {
-    /// Of one that was not.
+    /// The features of a model that was trained without missing values.
     pub struct Given { a or 1.0, b }
 }
 
@@ -25,7 +25,7 @@ struct Event<F> {
     features: F,
 }
 
-/// What is read of the lines of a file, and how many were malformed.
+/// Scores the lines of a file. Returns the ids with their scores, and the dead letters.
 fn score<F>(path: &Path, out: &Path) -> (Vec<(u64, f32)>, Vec<DeadLetter>)
 where
     F: Features + Clone + std::fmt::Debug + PartialEq + Serialize + for<'de> Deserialize<'de> + Send + Sync + 'static,
@@ -54,7 +54,7 @@ where
     (scored, dead.data())
 }
 
-/// The file that the job wrote.
+/// Returns the file that the job wrote.
 fn written(out: &Path) -> std::path::PathBuf {
     let parts = std::fs::read_dir(out.join("out")).unwrap().map(|part| part.unwrap().path());
     let mut parts: Vec<_> = parts.filter(|path| path.to_string_lossy().contains("part-")).collect();
@@ -76,7 +76,7 @@ fn missing_is_what_the_features_say_and_is_read_again_where_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let first = folder.path().join("events.jsonl");
     std::fs::write(&first, LINES).unwrap();
-    // A missing `a` goes the way of x0 < 0.5, as the tree was trained to; a NaN in `b` is looked at by no node.
+    // A missing `a` takes the branch x0 < 0.5, as the tree was trained; no node of the tree reads `b`.
     let seen = vec![(0, 0.25), (1, 0.25), (2, 0.25), (3, 0.75), (6, 0.25)];
     let given = vec![(0, 0.75), (1, 0.75), (2, 0.25), (3, 0.75), (6, 0.25)];
     for (which, wanted) in [seen, given].into_iter().enumerate() {
@@ -87,17 +87,17 @@ fn missing_is_what_the_features_say_and_is_read_again_where_it_was_written() {
         let out = folder.path().join(format!("first-{which}"));
         let (scored, dead) = run(&first, &out);
         assert_eq!(scored, wanted);
-        // One has no `b`, and one has a `b` that no f32 holds.
+        // One line has no `b`, and one has a `b` that is out of the range of an f32.
         let reasons: Vec<&str> = dead.iter().map(|letter| letter.reason.as_str()).collect();
         assert_eq!(reasons.len(), 2, "{reasons:?}");
         assert!(reasons.iter().any(|reason| reason.contains("missing field `b`")), "{reasons:?}");
         assert!(reasons.iter().any(|reason| reason.contains("feature b is 1e300")), "{reasons:?}");
-        // What came out, read again.
+        // The output of the job is read as its input.
         assert_eq!(run(&written(&out), &folder.path().join(format!("again-{which}"))), (wanted, vec![]));
     }
 }
 
-/// As the file source reads them.
+/// The cells are read with `csv`, as the file source reads them.
 #[test]
 fn an_empty_cell_is_missing_where_something_may_be() {
     let read =

@@ -1,4 +1,5 @@
-//! Models as they are found in the field: what they say of themselves, where their weights are, what they answer.
+//! Models as real tools export them: how they describe themselves, where their weights are stored, and what they
+//! answer.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! Whichever records poison whichever batches, exactly those become dead letters, and each other record is scored once.
+//! Records that make their batches fail: whichever they are, exactly these become dead letters, and every other
+//! record is scored once.
 
 use proptest::prelude::*;
 use tidemill::prelude::*;

@@ -1,4 +1,5 @@
-//! Threads beside the worker: order, other operators, back-pressure.
+//! Inference on threads beside the worker: the order of the output, the progress of other operators, and
+//! backpressure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,7 @@ use tidemill::prelude::*;
 
 use crate::fake::{Act, Fake, Item, args, item, run, settings, threads};
 
-/// The first ones are slow.
+/// 1000 items; the first 10 of every 100 are slow.
 fn items() -> Vec<Item> {
     (0..1000).map(|id| item(id, if id % 100 < 10 { Act::Slow } else { Act::Score })).collect()
 }
@@ -31,7 +32,7 @@ fn ordered_output_keeps_the_order_and_unordered_does_not_wait() {
 fn a_slow_model_does_not_stop_the_other_operators_of_its_worker() {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     const COUNT: u64 = 5000;
-    // The model answers only once everything has come out of the other branch: or never.
+    // The model answers only when everything has come out of the other branch. If that is blocked, it never answers.
     let model = Fake::new("model", 0.0, &[Act::Hang]);
     let (gate, seen) = (model.gate.clone(), Arc::new(AtomicU64::new(0)));
     let scored = CollectSink::default();

@@ -1,4 +1,4 @@
-//! A job that dies with batches in flight loses no record and scores none twice, as its output shows.
+//! A job that fails with batches in flight: its output contains each record exactly once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

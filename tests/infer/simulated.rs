@@ -1,4 +1,5 @@
-//! Models that are slow, time out and fail in a simulated world, with crashes and other numbers of workers in between.
+//! Models that are slow, time out or fail, in a simulated world with crashes and restores to other numbers of
+//! workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};

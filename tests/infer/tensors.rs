@@ -1,4 +1,4 @@
-//! An ONNX model with inputs and outputs of all types, rows of fixed and of any shape.
+//! An ONNX model that has inputs and outputs of all types, with rows of fixed and of varying shape.
 
 use std::path::{Path, PathBuf};
 

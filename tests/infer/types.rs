@@ -1,4 +1,4 @@
-//! Small types of numbers, in and out, in all bits.
+//! Inputs and outputs of the small number types: every bit is preserved.
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use tidemill::prelude::*;
 use crate::fake::{args, settings};
 use crate::onnx::file;
 
-/// Two of each, as 16-bit floats' bits.
+/// Two values of each type. 16-bit floats are given by their bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Small {
     halves: [u16; 2],
@@ -82,7 +82,7 @@ proptest! {
             TYPES.map(|(element, name)| TensorSpec::fixed(format!("{name}{suffix}"), element, [2])).to_vec()
         };
         let model = Model::load_tensors(&file("types.onnx"), specs(""), specs("_out"), &SessionSettings::default()).unwrap();
-        // All bits of 16-bit floats, NaN among them, are to come back.
+        // All bit patterns of 16-bit floats must be preserved, including those of NaN.
         let settings = InferSettings { finite_scores: false, ..settings(batch, None) };
         let source = vec_source(rows.iter().enumerate().map(|(at, row)| (EventTime(at as i64), row.clone())).collect());
         let out = CollectSink::<Scored<Small, Small>>::default();

@@ -1,4 +1,5 @@
-//! Brokers of a test's own: killed at each phase of an epoch, that forget producers, behind TLS and a password.
+//! Tests that run their own brokers: brokers that are killed at each phase of an epoch, that forget producers, or
+//! that require TLS and a password.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};

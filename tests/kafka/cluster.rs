@@ -1,4 +1,4 @@
-//! The broker the tests talk to, its topics, and what is in them.
+//! The broker that the tests use, its topics, and their messages.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! SIGKILL at every named place, and at random: of the job, and of the broker.
+//! The job or the broker is killed with SIGKILL, at every named place and at random moments.
 
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;

@@ -1,4 +1,4 @@
-//! The fraud job on topics: its input, its command line, and whether its output is right.
+//! The fraud job on topics: its input, its command line, and the check of its output.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
-//! The source as a library: topics by pattern, every way to start, keys and headers, Avro and Protobuf, offsets for
-//! lag monitors.
+//! The Kafka source as a library: topics by pattern, every way to start, keys and headers, Avro and Protobuf, and
+//! offsets for lag monitors.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

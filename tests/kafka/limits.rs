@@ -1,5 +1,5 @@
-//! Settings that cannot work are refused at the start, with their numbers; messages that cannot be used become dead
-//! letters.
+//! Settings that cannot work are refused at the start, with their numbers in the message. Messages that cannot be
+//! used become dead letters.
 
 use std::process::Command;
 

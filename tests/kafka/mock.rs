@@ -1,5 +1,6 @@
-//! The same program on librdkafka's mock cluster: quick, and without Java. The mock knows no isolation, so what is
-//! visible is everything produced; this shows that the programs talk to it, not what a crash leaves.
+//! The same program on librdkafka's mock cluster, which is fast and needs no Java. The mock has no isolation, so
+//! everything that was produced is visible. The test shows that the programs can talk to it, not what remains after a
+//! crash.
 
 use rdkafka::mocking::MockCluster;
 

@@ -1,5 +1,5 @@
-//! Partitions that are silent, behind, or new while the job runs: nothing is late because of them, and the
-//! watermark waits for those that have records only.
+//! Partitions that are silent, behind, or added while the job runs: they make no record late, and the watermark waits
+//! only for partitions that have records.
 
 use std::net::TcpListener;
 

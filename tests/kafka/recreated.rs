@@ -1,7 +1,8 @@
 //! A topic that is deleted and created again with more records, while the job is stopped and while it runs: an offset
-//! of the old topic is never taken for one of the new topic.
+//! of the old topic is never used for the new one.
 //!
-//! Two mock clusters stand for the old topic and the new one where the job is stopped: same name, another id.
+//! For the stopped job, two mock clusters stand for the old and the new topic: the topics have the same name and
+//! different ids.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Tombstones on the mock cluster: they are deletions for a table, counted dead letters for decoders that make no
-//! record of them, and they never stop a job.
+//! Tombstones on the mock cluster: a table takes them as deletions, decoders that make no record of them count them
+//! as dead letters, and they never stop a job.
 
 use std::collections::BTreeMap;
 

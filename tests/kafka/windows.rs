@@ -1,4 +1,5 @@
-//! `iot_window` from topic to topic: the same windows as from a file, through a crash and with other workers.
+//! `iot_window` from topic to topic: its windows are the same as from a file, through a crash and with other numbers
+//! of workers.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! Jobs that are stopped like a paused machine: transactions that time out, and a zombie that wakes up.
+//! Jobs that are paused as a suspended machine is: transactions that time out, and a paused job that continues after
+//! another one has taken over.
 
 use crate::cluster::{alone, cluster};
 use crate::job::{errors, exactly_once_and_in_order, expected, job, live_job, signal, transactions, until, wait};

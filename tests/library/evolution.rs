@@ -1,5 +1,6 @@
-//! State that outlives the types it was written with: three versions of one logic, and a loop in memory that goes through
-//! the same versions at the same records. Values, maps, lists with a header, values with a TTL, timers and records that wait.
+//! State that outlives the types with which it was written: three versions of one logic, compared with a loop in
+//! memory that changes to the same versions at the same records. The state has values, maps, lists with a header,
+//! values with a TTL, timers and pending records.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Logic in three versions, each with other types of everything that it keeps: for `evolution.rs`.
+//! The keyed logic of `evolution.rs` in three versions, each with different types for everything that it stores.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Late records, and records that wait for the wall clock.
+//! Late records, and records that are pending until the wall clock reaches their time.
 
 use tidemill::prelude::*;
 use tidemill::testing::{LogicTest, ProgramTest};

@@ -1,4 +1,4 @@
-//! Lookups: on the worker and on threads, with a service that is slow, fails, hangs or panics.
+//! Lookups on the worker and on threads, with a service that is slow, fails, hangs or panics.
 
 mod simulated;
 

@@ -1,8 +1,9 @@
-//! Every operator of the library against a naive loop in memory, on random data: out of order, late, at the same time, before
-//! 1970, at the ends of time; with crashes and restores to another number of workers in between.
+//! Every operator of the library is compared with a naive loop in memory, on random data: out of order, late, with
+//! equal times, before 1970, at the limits of time; with crashes and restores to another number of workers in
+//! between.
 //!
-//! Most cases run the logic in the test kit (`LogicTest`), others the whole engine, in a simulated world (`Simulation`) or on
-//! real threads (`ProgramTest`).
+//! Most cases run the logic in the test kit (`LogicTest`). Others run the whole engine, in a simulated world
+//! (`Simulation`) or on real threads (`ProgramTest`).
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,5 @@
-//! Programs in which operators, sources, sinks and states have other names, or are gone: `--renamed`, `--drop-state`.
+//! Programs in which operators, sources, sinks and states were renamed or removed since the checkpoint: `--renamed`
+//! and `--drop-state`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! Reference files in whole programs: what a table and a join see of them, through crashes at any point and with other
-//! numbers of workers, and when such a job ends.
+//! Reference files in whole programs: what a table and a join see of them, through crashes at any point and with
+//! other numbers of workers, and when such a job ends.
 
 use std::collections::BTreeMap;
 use std::fs;

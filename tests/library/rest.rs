@@ -1,4 +1,4 @@
-//! Deduplication, throttling and patterns, against plain loops.
+//! Deduplication, throttling and patterns, compared with plain loops.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Samples of streams: whole keys, the same on any worker and in any run, smaller ones within larger ones.
+//! Samples of streams: they contain whole keys, are the same on any worker and in any run, and a smaller sample is
+//! part of a larger one.
 
 use std::collections::BTreeSet;
 

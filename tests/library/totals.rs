@@ -1,5 +1,5 @@
-//! Totals of streams: folds against a loop over all records, through crashes; functions that are called with each record; what a
-//! job says at its end.
+//! Totals of streams: folds are compared with a loop over all records, through crashes; `for_each` is called with
+//! every record; and the report at the end of a job has the right counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

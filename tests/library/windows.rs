@@ -1,4 +1,4 @@
-//! Windows of all kinds, against lists of the records of each window.
+//! Windows of all kinds, compared with lists of the records of each window.
 
 mod naive;
 mod sessions;

@@ -1,5 +1,6 @@
-//! The Nexmark queries against SQLite: the same output, as often, whatever the number of workers, and when the program is
-//! killed at named places and goes on with another number of them. Each run has other events (`TIDEMILL_SEED`).
+//! The Nexmark queries, compared with SQLite: each result appears equally often, at any number of workers, also when
+//! the program is killed at named places and continues with another number of workers. Each run has different events
+//! (`TIDEMILL_SEED`).
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! q12 on a clock that the test sets: every window, exactly, with crashes in between.
+//! The Nexmark query q12 on a clock that the test sets: every window is exact, also with crashes in between.
 
 use std::collections::BTreeMap;
 

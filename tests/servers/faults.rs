@@ -1,4 +1,5 @@
-//! A server that is killed, slowed, or silent while batches come: every batch is answered, and it is used again.
+//! A server that is killed, slowed down or silent while batches arrive: every batch is answered, and the server is
+//! used again once it is back.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ use testkit::model_server::{Kind, MODEL};
 fn hurried() -> ServerSettings {
     let open_for = Duration::from_millis(100);
     let circuit = CircuitSettings { open_for, max_open_for: Duration::from_millis(400), ..CircuitSettings::default() };
-    // A connection that breaks must never look like an error of the server's own, which this blames on the records.
+    // A broken connection must never look like an error of the server itself, which this setting attributes to the
+    // batch.
     let server_errors = ServerErrors::Batch;
     ServerSettings { deadline: Duration::from_millis(500), circuit, server_errors, ..ServerSettings::default() }
 }
@@ -24,7 +26,7 @@ struct Client {
     url: String,
     rows: Vec<f32>,
     expected: Vec<f32>,
-    /// How long each batch took.
+    /// The time that each batch took.
     took: Vec<Duration>,
 }
 
@@ -37,7 +39,7 @@ impl Client {
         Self { model, backend, url, rows, expected, took: Vec::new() }
     }
 
-    /// One batch: scored right, or not at all.
+    /// Scores one batch. The scores are right, or the server is unavailable: returns which.
     fn is_scored(&mut self) -> bool {
         let started = Instant::now();
         let result = score(&mut *self.backend, &self.rows, self.model.outputs());
@@ -52,7 +54,7 @@ impl Client {
         }
     }
 
-    /// Until the circuit is open, and for a while after.
+    /// Scores batches until the circuit is open, and for a while after.
     fn fails(&mut self, what: &str) {
         let before = self.model.counts();
         until(&format!("the circuit opens ({what}, {})", self.url), || {

@@ -1,5 +1,5 @@
-//! content_recommendation on a model server that is slowed, killed for a minute, and back: the job goes on, and every
-//! record is accounted for.
+//! `content_recommendation` with a model server that is slowed down, killed for a minute, and started again: the job
+//! continues, and every record is accounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::setting::server;
 use testkit::model_server::{Kind, MODEL};
 use testkit::{example, finish, lines};
 
-/// Waits for what is sure to come; a test that waits a minute for it fails.
+/// Waits until the condition is true. The test fails after a minute.
 pub fn until(what: &str, mut is: impl FnMut() -> bool) {
     for _ in 0..3000 {
         if is() {
@@ -45,7 +45,7 @@ fn killed_for_a_minute_and_slowed_under_load() {
     let proxy = Proxy::to(&running.server.grpc);
     let folder = tempfile::tempdir().unwrap();
     let [predictions, examples, expected] = ["p", "e", "x"].map(|name| folder.path().join(name));
-    // 10 s well, 10 s slow, 10 s well, 60 s gone, 20 s well.
+    // The server is available for 10 s, slow for 10 s, available for 10 s, gone for 60 s, and available for 20 s.
     let count = (110 * RATE).to_string();
     let mut command = example("content_recommendation");
     command.args(["--server", &format!("oip+grpc://{}/{MODEL}", proxy.address)]);

@@ -1,4 +1,4 @@
-//! Every server, every protocol: the scores of ONNX Runtime in this process.
+//! Every server returns, in each of its protocols, the same scores as ONNX Runtime in this process.
 
 use std::time::Instant;
 

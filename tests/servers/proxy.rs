@@ -1,4 +1,4 @@
-//! A TCP proxy that can be slow, and can be gone.
+//! A TCP proxy in front of a server, which can delay answers, withhold them, or close connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,11 +14,11 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Faults {
-    /// How long each piece of an answer is held back.
+    /// The delay of each piece of an answer, in ms.
     delay_ms: AtomicU64,
-    /// Answers are never passed on, and connections stay open.
+    /// Whether answers are withheld while connections stay open.
     silent: AtomicBool,
-    /// Connections are closed, and new ones at once.
+    /// Whether all connections are closed, new ones at once.
     gone: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }

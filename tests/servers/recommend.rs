@@ -1,4 +1,5 @@
-//! content_recommendation against a plain loop: which posts are the best, and which of them were clicked.
+//! `content_recommendation`, compared with a plain loop that computes which posts are the best and which of them were
+//! clicked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! A model that does not fit is refused before the first event; a request that a server refuses costs only the records
-//! at fault.
+//! A model that does not fit is refused before the first event, also when the server does not describe its models: it
+//! is then asked to score a row of zeros. A request that a server refuses is an error of its batch, not of the
+//! server: the circuit stays closed.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::setting::{RankFeatures, WIDTH, expected, features_spec, patient, prob
 use testkit::model_server::{Kind, MODEL};
 use testkit::{example, fail_with};
 
-/// What the error says when a job shall start with these.
+/// Returns the error of connecting to the server with these specifications.
 fn refusal(url: &str, input: TensorSpec, output: TensorSpec) -> String {
     let settings = ServerSettings { start_timeout: Duration::from_secs(2), ..patient() };
     let error =
@@ -37,7 +38,7 @@ fn a_model_that_does_not_fit_stops_the_job_before_the_first_event() {
         let error = refusal(&format!("{url}x"), features_spec(WIDTH), probabilities());
         assert!(error.contains("cannot be had"), "{error}");
     }
-    // A whole program, and its words.
+    // A whole program reports the same error.
     let error = fail_with(
         3,
         example("content_recommendation")
@@ -83,11 +84,11 @@ fn what_a_server_refuses_is_the_batchs_fault_and_the_circuit_stays_closed() {
                 assert!(matches!(refused, Err(RunError::Batch(_))), "{url}: {refused:?}");
             }
             assert_eq!((model.circuit(), model.counts().calls), (Circuit::Closed, 20), "{url}");
-            // The same client goes on.
+            // The same client continues.
             let rows = rows(9, 6);
             same(&score(&mut *backend, &rows, model.outputs()).unwrap(), &expected(&rows), 1e-6, &url);
         }
-        // JSON has no NaN: the record that has it is to blame, not the server.
+        // JSON has no NaN, so the error is one of the batch and not of the server.
         let url = format!("oip+http://{rest}/{MODEL}");
         let model =
             ServedModel::scoring::<RankFeatures>(&url, "features", ("probabilities", 2, 1), &patient()).unwrap();

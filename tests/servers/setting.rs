@@ -1,4 +1,4 @@
-//! Servers, batches and what their scores must be.
+//! What the tests of servers share: running servers, batches of rows and the scores that are expected for them.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,11 +14,11 @@ use tidemill::infer::{Backend, ElementType, Elements, Model, ModelSource, Tensor
 use testkit::model_server::{Kind, ModelServer};
 
 features! {
-    /// Those of the example.
+    /// The features of the example `content_recommendation`.
     pub struct RankFeatures { affinity, recent_affinity, recent_clicks, popularity, age_hours, time_of_day }
 }
 
-/// How many.
+/// Number of features.
 pub const WIDTH: usize = 6;
 
 pub fn model_file() -> PathBuf {
@@ -28,12 +28,12 @@ pub fn model_file() -> PathBuf {
 /// A running server and its folder.
 pub struct Running {
     pub server: ModelServer,
-    // Tests that run servers are run one at a time: two cores are not many.
+    // Tests that start servers run one at a time, because machines may have only two cores.
     _alone: MutexGuard<'static, ()>,
     _folder: TempDir,
 }
 
-/// Starts a server. Where there are none, the test says so, and fails in CI.
+/// Starts a server. Where no servers are installed, returns `None` after a message, and fails in CI.
 pub fn server(kind: Kind) -> Option<Running> {
     static ALONE: Mutex<()> = Mutex::new(());
     let Some(venvs) = std::env::var_os("TIDEMILL_SERVERS").map(PathBuf::from) else {

@@ -1,5 +1,5 @@
-//! Tables and their views, against the changelog applied in event-time order to a map, and each view computed from it
-//! anew at each event time.
+//! Tables and their views, compared with a map to which the changelog is applied in event-time order: each view is
+//! computed again from it at each event time.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

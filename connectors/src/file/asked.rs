@@ -1,7 +1,8 @@
-//! What a field asks its format for: found out from the `Deserialize` of the record's type, before there is a record.
+//! Finds out which kind of value a field of the record's type asks its format for, from the type's `Deserialize` and
+//! before the first record.
 //!
-//! The type is given a record of one field at a time, as deep as the field lies, so that no other field, and no value,
-//! has a say in it.
+//! The type is given a record with only the field in question, nested as deep as the field is, so that neither other
+//! fields nor values affect the answer.
 
 use serde::de::value::Error;
 use serde::de::{
@@ -16,21 +17,21 @@ pub(super) enum Step {
     Item,
 }
 
-/// What a field asks for.
+/// The kind of value that a field asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     EventTime,
-    /// A number, or whatever there is.
+    /// A number, or any value (`deserialize_any`).
     Number,
-    /// Text; whether it takes the sample.
+    /// Text, and whether the field accepts the sample: an error says why not.
     Text(Result<(), String>),
 }
 
-/// What the field at `path` asks for, given `sample` if it is text; nothing if `L` has no such field, or it asks for
-/// something else.
+/// Returns what the field at `path` asks for; a field that asks for text is given `sample`. `None` if `L` has no such
+/// field, or the field asks for something else.
 pub(super) fn asked<L: DeserializeOwned>(path: &[Step], sample: &str) -> Option<Asked> {
     let mut asked = None;
-    // An error, mostly, as other fields are missing: only what it asked for is of interest.
+    // The result is usually an error, because other fields are missing. Only what the field asked for matters.
     drop(L::deserialize(Probe { path, sample, asked: &mut asked }));
     asked
 }
@@ -156,10 +157,10 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     }
 }
 
-/// A record, or a list, of one value.
+/// A record or a list with one value.
 struct One<'a> {
     probe: Option<Probe<'a>>,
-    /// Its name is still to come.
+    /// Whether the name of the field has not been read yet.
     key: bool,
 }
 
@@ -167,7 +168,7 @@ impl One<'_> {
     fn value<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
         let Some(Probe { path, sample, asked }) = self.probe.take() else { return Err(Error::custom("only asking")) };
         let value = seed.deserialize(Probe { path: path.get(1..).unwrap_or_default(), sample, asked: &mut *asked });
-        // What takes text may still refuse this one, also after it was handed over.
+        // A field that asks for text may refuse this text, even after its visitor has taken it.
         if let (Err(error), Some(Asked::Text(taken)), [_]) = (&value, asked, path) {
             *taken = Err(error.to_string());
         }

@@ -1,4 +1,4 @@
-//! A file that is read to its end: opened when its turn comes, closed when it is done.
+//! A file that is read to its end once. It is opened when its turn comes, and closed when it is done.
 
 use std::path::{Path, PathBuf};
 
@@ -17,24 +17,24 @@ use super::position::{FilePosition, Merged, Place, name};
 use super::stamp::Stamp;
 use crate::splits::Splits;
 
-/// One file as one worker reads it.
+/// One file, as one worker reads it.
 pub(super) struct Bounded {
     path: PathBuf,
     handle: Handle,
     format: (Format, Compression),
     identity: Identity,
     splits: Splits,
-    /// While it is not open.
+    /// The parts of pieces that were read. `content` has its own while it is open.
     partials: Partials,
     content: Option<Content>,
-    /// Whether it was read before the restore.
+    /// Whether the checkpoint has a position of this file.
     is_begun: bool,
     pub(super) watermark: EventTime,
     pub(super) finished: bool,
 }
 
 impl Bounded {
-    /// Opens the file to see that it can be read, and how it begins.
+    /// Opens the file to check that it can be read and to see how it begins.
     pub(super) fn open<L: DeserializeOwned>(
         path: &Path,
         context: &SourceContext,
@@ -73,7 +73,7 @@ impl Bounded {
         Ok(self.content.insert(content))
     }
 
-    /// Its first records, if it was not read before: they tell when its turn comes.
+    /// Returns the first records of the file, if it was not read before. They decide when its turn comes.
     pub(super) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
         if self.is_begun || self.finished {
             return Ok(Vec::new());
@@ -81,7 +81,7 @@ impl Bounded {
         self.content::<L>()?.first()
     }
 
-    /// Closes it until it is read again.
+    /// Closes the file until it is read again.
     pub(super) fn close(&mut self) {
         if let Some(content) = self.content.take() {
             self.partials = content.partials(self.splits.next());
@@ -116,7 +116,7 @@ impl Bounded {
         Ok(read != Read::Nothing)
     }
 
-    /// What was there when it was opened is all that there was.
+    /// Closes the file at its end. It must not be shorter than when it was opened.
     fn finish(&mut self) -> Result<(), ConnectorError> {
         let length = self.handle.metadata().map_err(|e| cannot_read(&self.path, e))?.len();
         if length < self.identity.length {
@@ -145,10 +145,11 @@ impl Bounded {
     }
 }
 
-/// The file must be the one that was read before the restore: the same bytes, as far as can be told without reading all.
+/// Checks that the file is the one that was read before the restore: that its length and some samples of its bytes
+/// are the same.
 fn check(path: &Path, handle: &Handle, now: &Identity, restored: &Merged) -> Result<(), ConnectorError> {
     for was in &restored.identities {
-        // What was followed may have grown.
+        // A file that was followed may have grown.
         let is_as_long = if restored.followed.is_some() { now.length >= was.length } else { now.length == was.length };
         let bytes = Bytes::of(handle.clone(), Compression::None);
         if is_as_long && bytes.and_then(|mut bytes| was.is_in(&mut bytes)).map_err(|e| unreadable(path, "", e))? {

@@ -1,11 +1,11 @@
-//! The bytes of a file by their offset, plain or decompressed, and the chunks they are read in.
+//! Access to the bytes of a file by their offset, plain or decompressed, and the chunks in which lines are read.
 //!
 //! ```text
 //! bytes   …│ chunk k-1 │ chunk k │ chunk k+1 │…        64 KiB each
 //! lines   ──┴──┬────┬──┴───┬───┬─┴──┬──────            a line belongs to the chunk its first byte is in
 //! ```
-//! A plain file is read where it is needed. A compressed one is decompressed from its beginning by
-//! every worker, which keeps its own chunks: parsing costs more than inflating.
+//! A plain file is read at any offset. A compressed one is decompressed from its beginning by every worker, and each
+//! worker keeps only its own chunks: parsing costs more than decompression.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -15,13 +15,15 @@ use super::gzip::Members;
 use super::handle::Handle;
 use super::quotes::{count_ends, line_end, open_line};
 
-/// What a file is cut into. Positions count chunks: their size is a part of what checkpoints mean.
+/// The sizes by which a file is divided. Positions count chunks, so the size of a chunk must not change between the
+/// writing and the reading of a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
+    /// Size of a chunk, in bytes.
     pub(crate) chunk: u64,
-    /// Of the longest line that is read.
+    /// Size of the longest line that is read, in bytes.
     pub(crate) line: usize,
-    /// Of the longest CSV record with newlines in it.
+    /// Size of the longest CSV record with newlines in it, in bytes.
     pub(crate) record: usize,
 }
 
@@ -29,7 +31,7 @@ impl Sizes {
     pub(crate) const OF_FILES: Self = Self { chunk: 64 << 10, line: 16 << 20, record: 64 << 10 };
 }
 
-/// How much is kept of a line that is too long.
+/// Number of bytes that are kept of a line that is too long.
 const KEPT: usize = 64 << 10;
 
 /// The bytes of a file.
@@ -38,7 +40,7 @@ pub(crate) enum Bytes {
     Stream(ByteStream),
 }
 
-/// How many lines end before an offset.
+/// The number of lines that end before an offset.
 #[derive(Default)]
 pub(crate) struct Counted {
     offset: u64,
@@ -56,19 +58,20 @@ impl Counted {
 
 pub(crate) struct ByteStream {
     decoder: Box<dyn Read>,
-    /// Decompressed bytes from where `passed` ends.
+    /// Decompressed bytes, from the offset of `passed` on.
     window: Vec<u8>,
     passed: Counted,
     ended: bool,
 }
 
-/// The lines of a chunk, and where the first begins.
+/// The place of the lines of a chunk in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lines {
+    /// Offset of the first line.
     pub(crate) offset: u64,
-    /// Whether the file ends with them.
+    /// Whether the file ends with these lines.
     pub(crate) last: bool,
-    /// The line behind them, which is too long: where it begins, and what it begins with.
+    /// The line after them, if it is too long: its offset and its first bytes.
     pub(crate) too_long: Option<(u64, Vec<u8>)>,
 }
 
@@ -90,7 +93,7 @@ impl Bytes {
         matches!(self, Self::Stream(_))
     }
 
-    /// Nothing before `offset` is asked for again.
+    /// Releases the bytes before `offset`, which are not read again.
     pub(crate) fn forget(&mut self, offset: u64) -> io::Result<()> {
         match self {
             Self::Plain { .. } => Ok(()),
@@ -98,7 +101,7 @@ impl Bytes {
         }
     }
 
-    /// Reads `from..to`, or less at the end of the file, behind what is in `out`.
+    /// Appends the bytes `from..to` to `out`, or fewer at the end of the file.
     pub(crate) fn range(&mut self, from: u64, to: u64, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Plain { file, .. } => {
@@ -120,16 +123,16 @@ impl Bytes {
         }
     }
 
-    /// Reads the lines that begin in chunk `k` (not before byte `skip` of it) into `out`, each with
-    /// its end but perhaps the last one of the file. `None` when the file ends before the chunk.
+    /// Reads the lines that begin in chunk `k`, at or after its byte `skip`, into `out`. Each has its line end,
+    /// except perhaps the last line of the file. Returns `None` when the file ends before the chunk.
     pub(crate) fn chunk(&mut self, sizes: Sizes, k: u64, skip: u64, out: &mut Vec<u8>) -> io::Result<Option<Lines>> {
         out.clear();
-        // One byte more in front tells whether a line begins at the chunk's first byte.
+        // One more byte in front shows whether a line begins at the first byte of the chunk.
         let (start, end) = (k * sizes.chunk + skip, (k + 1) * sizes.chunk);
         let lead = u64::from(start > 0);
         let first = start - lead;
         if start >= end {
-            // A header that is longer.
+            // The header is longer than the chunk.
             return Ok(Some(Lines { offset: end, last: false, too_long: None }));
         }
         self.range(first, end, out)?;
@@ -153,7 +156,8 @@ impl Bytes {
         Ok(Some(lines))
     }
 
-    /// Reads on to the end of the last line, unless it is too long.
+    /// Completes the last line, which may end in a later chunk. If it is too long, it is removed and reported in
+    /// `lines`.
     fn end_last_line(&mut self, sizes: Sizes, lines: &mut Lines, out: &mut Vec<u8>) -> io::Result<()> {
         let begin = open_line(out);
         let mut step = 4096;
@@ -178,7 +182,8 @@ impl Bytes {
         Ok(())
     }
 
-    /// The number of the line (from 1) that begins at `offset`. Counts only when asked.
+    /// Returns the number of the line that begins at `offset`, from 1. In a plain file, lines are counted only when
+    /// this is called.
     pub(crate) fn line_number(&mut self, offset: u64) -> io::Result<u64> {
         match self {
             Self::Stream(stream) => Ok(stream.lines_before(offset) + 1),
@@ -202,7 +207,7 @@ impl Bytes {
 }
 
 impl ByteStream {
-    /// Decompresses up to `to`, or to the end.
+    /// Decompresses up to offset `to`, or to the end of the file.
     fn fill(&mut self, to: u64) -> io::Result<()> {
         while !self.ended && self.passed.offset + (self.window.len() as u64) < to {
             self.ended = self.decoder.by_ref().take(1 << 17).read_to_end(&mut self.window)? == 0;

@@ -1,4 +1,5 @@
-//! A gzip file: members one after the other, perhaps with zeros behind them, as tapes and archives pad files.
+//! A decoder of gzip files: members one after the other, perhaps followed by zeros, with which tapes and archives pad
+//! files.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -40,7 +41,7 @@ impl<R: Read> Read for Members<R> {
     }
 }
 
-/// Skips zeros, to the next member or to the end.
+/// Skips zeros up to the next member or the end of the file.
 fn next_member<R: Read>(mut file: BufReader<R>) -> io::Result<State<R>> {
     loop {
         let bytes = file.fill_buf()?;

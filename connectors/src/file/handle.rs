@@ -1,8 +1,9 @@
-//! Files that are open only as long as they are read, so that there may be more of them than a process may have open.
+//! Files that are closed when too many are open, so that a job can read more files than a process may have open.
 //!
 //! ```text
-//! Handle ─▶ Slot: path, identity, the file while it is open      all slots of the process: the one not used for longest
-//!                                                                is closed when there are too many, and opened again
+//! Handle ─▶ Slot: path, identity, the file while it is open      all slots of the process: the least recently used
+//!                                                                files are closed when there are too many, and
+//!                                                                opened again when they are read
 //! ```
 
 use std::fs::{File, Metadata};
@@ -19,26 +20,29 @@ use super::folder;
 use super::stamp::FileId;
 use tidemill_engine::locks::lock;
 
-/// A file that can be read at any time, open or not. Cheap to clone.
+/// A file that can be read at any time, whether it is open or not. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle(Arc<Slot>);
 
 #[derive(Debug)]
 struct Slot {
+    /// The name of the file when it was last opened.
     path: Mutex<PathBuf>,
     id: FileId,
-    /// How long it was when it was opened first.
+    /// Length of the file when it was first opened, in bytes.
     length: u64,
     file: Mutex<Option<Arc<File>>>,
-    /// When it was used last, in uses of all files.
+    /// The value of `USES` when the file was last used.
     used: AtomicU64,
 }
 
-/// All that were opened, as long as somebody has them.
+/// The slots of all files that have a handle.
 static SLOTS: Mutex<Vec<Weak<Slot>>> = Mutex::new(Vec::new());
+/// Number of uses of all files.
 static USES: AtomicU64 = AtomicU64::new(0);
 
-/// How many files may be open: half of what the process may have. The rest is for checkpoints, state, connections.
+/// Returns the maximum number of open files: half of the limit of the process. The other half is for checkpoints,
+/// state and connections.
 fn most_open() -> usize {
     let soft = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(soft / 2).unwrap_or(usize::MAX).clamp(4, 8192)
@@ -50,9 +54,10 @@ fn make_room(most: usize) {
     close_unused(slots.iter().filter_map(Weak::upgrade), most);
 }
 
-/// Closes those not used for longest, so that fewer than `most` are open. Some more, so that it is not needed for each.
+/// Closes the least recently used files, so that fewer than `most` are open. Closes several at once, so that not
+/// every opening has to close a file.
 fn close_unused(slots: impl Iterator<Item = Arc<Slot>>, most: usize) {
-    // One that is locked is in use, or being opened.
+    // A file whose lock is taken is in use or being opened.
     let is_open = |slot: &Arc<Slot>| slot.file.try_lock().is_ok_and(|file| file.is_some());
     let mut open: Vec<Arc<Slot>> = slots.filter(is_open).collect();
     if open.len() < most {
@@ -67,7 +72,7 @@ fn close_unused(slots: impl Iterator<Item = Arc<Slot>>, most: usize) {
     }
 }
 
-/// Closes all files of a folder, as others may have them closed.
+/// Closes all files of a folder, as the opening of other files can.
 #[cfg(test)]
 pub(crate) fn close_all_in(folder: &Path) {
     let slots: Vec<Arc<Slot>> = lock(&SLOTS).iter().filter_map(Weak::upgrade).collect();
@@ -81,7 +86,7 @@ fn open(path: &Path) -> io::Result<File> {
         if !none_left {
             return Err(error);
         }
-        // Others have more than their half.
+        // Other parts of the process use more than their half of the limit.
         make_room(1);
         File::open(path)
     })
@@ -106,17 +111,17 @@ impl Handle {
         self.0.id
     }
 
-    /// How long it was when it was opened first.
+    /// Returns the length of the file when it was first opened, in bytes.
     pub(crate) fn first_length(&self) -> u64 {
         self.0.length
     }
 
-    /// What it was called when it was opened last.
+    /// Returns the name of the file when it was last opened.
     pub(crate) fn path(&self) -> PathBuf {
         lock(&self.0.path).clone()
     }
 
-    /// Closes it until it is read again.
+    /// Closes the file until it is read again.
     pub(crate) fn close(&self) {
         *lock(&self.0.file) = None;
     }
@@ -129,7 +134,7 @@ impl Handle {
         self.file()?.read_at(out, offset)
     }
 
-    /// Up to `len` bytes from `offset` on: fewer at the end of the file.
+    /// Reads `len` bytes from `offset` on, or fewer at the end of the file.
     pub(crate) fn bytes_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len];
         let mut filled = 0;
@@ -145,16 +150,17 @@ impl Handle {
         Ok(bytes)
     }
 
-    /// Its bytes one after the other, from the first on.
+    /// Returns a reader of the whole file.
     pub(crate) fn reader(&self) -> HandleReader {
         self.reader_from(0)
     }
 
-    /// The same from `offset` on.
+    /// Returns a reader of the file from `offset` on.
     pub(super) fn reader_from(&self, offset: u64) -> HandleReader {
         HandleReader { handle: self.clone(), offset }
     }
 
+    /// Returns the open file. Opens it again if it was closed, also under another name in the same folder.
     fn file(&self) -> io::Result<Arc<File>> {
         let slot = &*self.0;
         slot.used.store(USES.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
@@ -165,7 +171,7 @@ impl Handle {
         let path = self.path();
         let again = reopen(&path, slot.id)?.map_or_else(
             || {
-                // It may have another name by now.
+                // The file may have been renamed.
                 let renamed = folder::with_id(&path, slot.id)?;
                 let again = renamed.as_deref().map(|path| reopen(path, slot.id)).transpose()?.flatten();
                 Ok::<_, io::Error>(again.zip(renamed))
@@ -184,7 +190,7 @@ impl Handle {
     }
 }
 
-/// The file of this name, if it is the one meant.
+/// Opens the file at `path`, if it has the identity `id`.
 fn reopen(path: &Path, id: FileId) -> io::Result<Option<File>> {
     match open(path) {
         Ok(file) => Ok((FileId::of(&file.metadata()?) == id).then_some(file)),
@@ -193,7 +199,7 @@ fn reopen(path: &Path, id: FileId) -> io::Result<Option<File>> {
     }
 }
 
-/// A file from one byte on.
+/// A sequential reader of a file.
 pub(crate) struct HandleReader {
     handle: Handle,
     offset: u64,

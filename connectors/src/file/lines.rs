@@ -1,4 +1,4 @@
-//! A file of lines, in chunks of bytes.
+//! The reader of a file of lines (CSV or JSON lines), in chunks of bytes.
 
 use std::io;
 use std::ops::Range;
@@ -16,38 +16,38 @@ use super::piece::{Malformed, Partials, Read};
 use super::quotes::{first_line, line_end, open_line, reaches_into, without_end};
 use super::starts::Starts;
 
-/// Bytes of first lines.
+/// Number of bytes after the header that are read for the first lines.
 const FIRST: u64 = 4096;
 
-/// One file as one worker reads it.
+/// One file of lines, as one worker reads it.
 pub(crate) struct LineFile {
     path: PathBuf,
     bytes: Bytes,
     sizes: Sizes,
     format: Format,
     follow: bool,
-    /// Whether what has no end is a line, too.
+    /// Whether text at the end of the file without a line end is a line, too.
     takes_open_line: bool,
-    /// What its begin says; nothing where a followed file has no header yet.
+    /// What the beginning of the file says; `None` while a followed file has no whole first line.
     layout: Option<LinesLayout>,
-    /// Of the chunk at hand: how much of it was read.
+    /// Number of bytes of the current chunk that were read.
     partial: u64,
-    /// What old workers had read of their chunks.
+    /// Number of bytes that the workers of the restored run had read of their unfinished chunks, by chunk.
     inherited: Partials,
-    /// The lines of the chunk at hand, and what is around them.
+    /// The lines of the current chunk, with the text around them that is needed to find record boundaries.
     lines: Vec<u8>,
-    /// Whether the last of them has no end.
+    /// Whether the last of these lines has no line end.
     is_open: bool,
 }
 
-/// What the begin of a file says.
+/// What the beginning of a file says.
 struct LinesLayout {
     parser: LineParser,
-    /// Bytes before the first record.
+    /// Number of bytes before the first record.
     header: u64,
-    /// Whether the header line has an end.
+    /// Whether the header line has a line end.
     is_header_whole: bool,
-    /// Where records begin, if they may have newlines in them.
+    /// Finds where records begin, if they may contain newlines.
     starts: Option<Starts>,
 }
 
@@ -101,7 +101,7 @@ impl LineFile {
         partials
     }
 
-    /// The first lines, or as many as could be decoded.
+    /// Returns those of the first lines that can be decoded.
     pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
         let Some(layout) = &mut self.layout else { return Ok(Vec::new()) };
         let wanted = layout.header + FIRST;
@@ -117,12 +117,13 @@ impl LineFile {
         Ok(lines)
     }
 
-    /// From now on what has no newline yet is a line, too: nobody will write its rest.
+    /// From now on, takes text without a line end as a line, too: its rest will not be written any more.
     pub(crate) fn take_open_line(&mut self) {
         self.takes_open_line = true;
     }
 
-    /// What shows of the piece read last that the file was cut: nothing does where each line is whole or nothing (JSON).
+    /// Returns what shows, in the piece read last, that the file was cut. `None` for JSON lines: a part of a JSON
+    /// value does not decode.
     pub(crate) fn cut(&self) -> Option<&'static str> {
         if self.format != Format::Csv {
             return None;
@@ -158,7 +159,8 @@ impl LineFile {
         Ok(Read::Whole { last: is_last })
     }
 
-    /// Reads the lines that begin in the chunk, and what is known of records that reach into it.
+    /// Reads the lines that begin in the chunk, and updates what is known of records that reach into it. Returns
+    /// `None` when the file ends before the chunk or has no first line yet.
     fn read_lines(&mut self, chunk: u64) -> io::Result<Option<Lines>> {
         self.lines.clear();
         self.is_open = false;
@@ -167,19 +169,20 @@ impl LineFile {
         let begin = chunk * self.sizes.chunk + skip;
         match &mut layout.starts {
             Some(starts) => starts.pass(&mut self.bytes, chunk)?,
-            // A quote in front of the lines is looked for as far back as a record may be long.
+            // Reading looks for a quote before the lines, as far back as a record can be long.
             None => self.bytes.forget(begin.saturating_sub(1 + self.sizes.record as u64))?,
         }
         let Some(lines) = self.bytes.chunk(self.sizes, chunk, skip, &mut self.lines)? else { return Ok(None) };
         self.is_open = open_line(&self.lines) < self.lines.len();
         if self.follow && lines.last && !self.takes_open_line {
-            // The last line may still be written: it is read once its end is there.
+            // The last line may still be being written: it is read once it has a line end.
             self.lines.truncate(open_line(&self.lines));
         }
         Ok(Some(lines))
     }
 
-    /// Those of the lines that no earlier record reaches into, and behind or before them what is needed to tell.
+    /// Returns the range of the lines that no earlier record reaches into. Adds the text before or after them that
+    /// the parser needs to see where records end.
     fn own_lines(&mut self, chunk: u64, lines: &Lines) -> io::Result<Range<usize>> {
         let Some(layout) = &mut self.layout else { return Ok(0..0) };
         let all = 0..self.lines.len();
@@ -252,7 +255,7 @@ impl LineFile {
         unreadable(&self.path, &what, e)
     }
 
-    /// What the begin of the file says. Nothing yet, where it is followed and its first line is not all there.
+    /// Reads the beginning of the file. Returns `None` when the file is followed and its first line is not whole yet.
     fn read_begin<L: DeserializeOwned>(&mut self) -> Result<Option<LinesLayout>, ConnectorError> {
         let unreadable = |e| unreadable(&self.path, "its first bytes cannot be read", e);
         let mut first = Vec::new();
@@ -278,7 +281,7 @@ impl LineFile {
         }
         let mut parser = CsvParser::new::<L>(text).map_err(|what| invalid(&self.path, &what))?;
         let starts = (!self.follow).then(|| Starts::new(self.sizes, parser.width(), header));
-        // A column that is missing is missing in every line: say so before the job starts.
+        // A missing column is missing in every line, so it is refused before the job starts.
         let second = line.len()..line.len() + first_line(&first[line.len()..]).len();
         let mut missing = None;
         let piece = Piece { bytes: &first[..second.end], own: second, record: self.sizes.record, joins: false };

@@ -1,12 +1,13 @@
-//! Files: CSV, JSON lines and Parquet in, bounded or (lines) followed; JSON lines out, exactly once.
+//! Sources and sinks of files. Input is CSV, JSON lines or Parquet; a source reads files to their end or follows
+//! files of lines as they grow. Output is JSON lines, exactly once.
 //!
 //! ```text
 //! source ─┬─ bounded ─▶ content ─┬─ lines: bytes ─▶ quotes ─▶ format     plain, gzip, zstd
 //!         │                      └─ rows: Parquet ─▶ times, as fields ask for them (asked); chunks of the file
-//!         └─ follow: what has the name, as files come and go ─▶ generation: one file ─▶ lines
-//!              siblings: what it was rotated to            identity (what is in it), position
-//! leaves: piece, error, stamp (what the system says of a file), folder (what is beside it), handle (opens, and closes)
-//! reference ── a file that is replaced as a whole, read again when it has changed: what differs, by key
+//!         └─ follow: the file that has the name, as files come and go ─▶ generation: one file ─▶ lines
+//!              siblings: the files it was rotated to       identity (its content), position
+//! leaves: piece, error, stamp (attributes of a file), folder (the files beside it), handle (opens and closes it)
+//! reference ── a file that is replaced as a whole and read again when it has changed: its changes by key
 //! ```
 
 #[cfg(feature = "parquet")]

@@ -12,58 +12,60 @@ use super::stamp::FileId;
 use crate::position::{self, Position};
 use crate::splits::SplitsPosition;
 
-/// One entry per file that the worker has a share of.
+/// The stored form, with one entry per file that the worker has a share of.
 #[derive(Serialize, Deserialize)]
 struct Files {
     files: Vec<FilePosition>,
 }
 
 impl Position for Files {
-    /// Version 1 had no identities.
+    /// Version 1 had no identities of files.
     const VERSION: u8 = 2;
     const OF: &'static str = "a file source's";
 }
 
+/// A worker's position in one file of the source.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct FilePosition {
     pub(super) path: String,
-    /// Of the file that is read.
+    /// The place in the file that is being read.
     #[serde(flatten)]
     pub(super) place: Place,
     pub(super) watermark: i64,
     pub(super) finished: bool,
-    /// Only of a file that is followed.
+    /// The rest of the position, if the file is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) followed: Option<FollowedPosition>,
 }
 
-/// How much of one file was read, and how to know it again.
+/// How much of one file was read, and by what the file is recognized.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Place {
     pub(super) done: SplitsPosition,
-    /// Bytes of a chunk that were read while the file had no more, by chunk.
+    /// Number of bytes that were read of a chunk that the file did not fill yet, by chunk.
     pub(super) partial: Partials,
-    /// Not in positions of version 1.
+    /// The identity of the file. Positions of version 1 have none.
     #[serde(default)]
     pub(super) identity: Option<Identity>,
-    /// Whether a followed file had nothing more.
+    /// Whether a followed file was read to its end.
     #[serde(default)]
     pub(super) is_all_read: bool,
 }
 
+/// The part of a position that only a followed file has.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct FollowedPosition {
-    /// Nothing is read: the file that was is gone, and the next one had not come.
+    /// Whether no file is being read: the last one is gone, and the next one has not come.
     pub(super) waits: bool,
-    /// When it gave something last, by the job's clock.
+    /// The time since which nothing has been read, by the job's clock.
     pub(super) quiet_since: Option<u64>,
     /// Files that were rotated away by then are older than the one that is read.
     pub(super) after: Newest,
-    /// The files that were read before, which somebody may still be writing to.
+    /// The files that were read before, to which a process may still write.
     pub(super) before: Vec<Place>,
-    /// What had the name when something else was still read.
+    /// The files that had the name while another file was still being read.
     pub(super) held: Vec<FileId>,
-    /// Files that were read before.
+    /// The files that were read before.
     pub(super) known: Vec<FileId>,
 }
 
@@ -71,7 +73,7 @@ pub(super) fn encode(files: Vec<FilePosition>) -> Result<Vec<u8>, ConnectorError
     position::encode(&Files { files })
 }
 
-/// The old workers' entries for each file of `paths`.
+/// Returns, for each file of `paths`, the entries of the workers of the restored run.
 pub(super) fn restored(positions: &[Vec<u8>], paths: &[PathBuf]) -> Result<Vec<Vec<FilePosition>>, ConnectorError> {
     let mut restored: Vec<Vec<FilePosition>> = vec![Vec::new(); paths.len()];
     for bytes in positions {
@@ -93,11 +95,11 @@ pub(super) fn name(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// What the old workers' shares of one file say together, if there are any.
+/// The positions in one file of all workers of the restored run, merged into one.
 pub(super) struct Merged {
     pub(super) done: Vec<SplitsPosition>,
     pub(super) partial: Partials,
-    /// Each that differs from the others.
+    /// The different identities that the workers noted; normally one.
     pub(super) identities: Vec<Identity>,
     pub(super) watermark: i64,
     pub(super) finished: bool,

@@ -1,63 +1,65 @@
-//! Lines and the quotes in them: where a line ends, where a CSV record ends, and what its fields are.
+//! Lines of text and the quotes in them: finds where a line and a CSV record end, and splits a record into fields.
 //!
-//! A line ends at `\n`, `\r\n` or `\r`, and is a record, unless a quoted field does not end on it:
+//! A line ends at `\n`, `\r\n` or `\r`. It is a record, unless a quoted field does not end on it:
 //!
 //! ```text
 //! 7,"one          the quote ends, properly, within `max` bytes, and    ─▶ one record of two lines
 //! two",8          the record has as many fields as the header
 //!
-//! 7,"5 inch       it does not, or not so                               ─▶ this line is refused, the next one is a record
+//! 7,"5 inch       one of these does not hold                           ─▶ this line is refused; the next is a record
 //! 8,"3 inch",9
 //! ```
-//! A quote ends properly in front of a comma or a line's end. What precedes a line has no say in this but for the record that
-//! began `max` bytes before it at the most: so reading may begin anywhere ([`reaches_into`]).
+//! A quote ends properly if a comma or a line end follows it. Only a record that begins at most `max` bytes before a
+//! line can affect how the line is read, so that reading can begin anywhere ([`reaches_into`]).
 
 use csv::ByteRecord;
 use memchr::{memchr, memchr2, memrchr2};
 
-/// The offset behind the first line's end, if there is one.
+/// Returns the offset after the first line end, if there is one.
 pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
     let end = memchr2(b'\n', b'\r', bytes)?;
     let is_pair = bytes[end] == b'\r' && bytes.get(end + 1) == Some(&b'\n');
     Some(end + 1 + usize::from(is_pair))
 }
 
-/// The bytes of the first line, with its end.
+/// Returns the bytes of the first line, with its line end.
 pub(super) fn first_line(bytes: &[u8]) -> &[u8] {
     &bytes[..line_end(bytes).unwrap_or(bytes.len())]
 }
 
-/// Where the last line that has no end begins.
+/// Returns the offset at which the last line begins that has no line end: the length of `bytes` if each line has one.
 pub(super) fn open_line(bytes: &[u8]) -> usize {
     memrchr2(b'\n', b'\r', bytes).map_or(0, |end| end + 1)
 }
 
-/// A line without its end.
+/// Returns a line without its line end.
 pub(super) fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// How many lines end in `bytes`, which follow a byte `before`.
+/// Returns the number of lines that end in `bytes`, which follow the byte `before`.
 pub(super) fn count_ends(before: u8, bytes: &[u8]) -> u64 {
     let newlines = memchr::memchr_iter(b'\n', bytes).count() as u64;
     let is_end = |at: usize| bytes.get(at) == Some(&b'\n');
     let returns = memchr::memchr_iter(b'\r', bytes).filter(|at| !is_end(at + 1)).count() as u64;
-    // A pair that the begin of `bytes` parts was counted by its first half.
+    // If `bytes` begins in the middle of a `\r\n`, that line end was counted with its `\r`.
     newlines + returns - u64::from(before == b'\r' && is_end(0))
 }
 
-/// How a line ends that begins within quotes, or not.
+/// The state of the quotes at the end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quotes {
+    /// The line does not end within a quoted field.
     Closed,
-    /// Within a quoted field.
+    /// The line ends within a quoted field.
     Open,
-    /// The quotes that it begins in do not end properly.
+    /// The line begins within quotes that do not end properly on it.
     Broken,
 }
 
-/// Follows the quotes of a line (without its end), and counts its commas outside of them.
+/// Returns the state of the quotes at the end of a line, which is given without its line end, and the number of
+/// commas outside of quotes.
 pub(super) fn follow(line: &[u8], begins_quoted: bool) -> (Quotes, usize) {
     let (mut commas, mut at) = (0, 0);
     let mut is_quoted = begins_quoted || line.first() == Some(&b'"');
@@ -81,18 +83,18 @@ pub(super) fn follow(line: &[u8], begins_quoted: bool) -> (Quotes, usize) {
     }
 }
 
-/// What the first line of some bytes is the begin of.
+/// How far the record reaches that begins with the first line of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// It is a record, or is none for other reasons.
+    /// The line stands alone: it is a record, or is refused for reasons other than its quotes.
     Line,
-    /// Of a record of so many bytes.
+    /// The line begins a record of this many bytes.
     Lines(usize),
-    /// Its last field has a quote that does not end.
+    /// The last field of the line has a quote that does not end properly.
     Unclosed,
 }
 
-/// What begins at the begin of `bytes`, which go on for at least `max` bytes or to the end of the file.
+/// Returns how far the record reaches that begins with `bytes`, which have at least `max` bytes or end with the file.
 pub(super) fn extent(bytes: &[u8], width: usize, max: usize) -> Extent {
     let line = first_line(bytes);
     let (mut quotes, mut commas) = follow(without_end(line), false);
@@ -109,10 +111,11 @@ pub(super) fn extent(bytes: &[u8], width: usize, max: usize) -> Extent {
     if is_record { Extent::Lines(len) } else { Extent::Unclosed }
 }
 
-/// Whether a record that began before may reach into these lines. `None` when more than these bytes are needed to know.
+/// Returns whether a record that began before these lines may reach into them. `None` when more bytes are needed to
+/// know.
 pub(super) fn reaches_into(bytes: &[u8], max: usize) -> Option<bool> {
     let within = &bytes[..bytes.len().min(max)];
-    // No quotes end on the lines before.
+    // No quotes end on the lines before the first quote.
     let mut at = memchr(b'"', within).map_or(within.len(), |quote| open_line(&bytes[..quote]));
     while at < within.len() {
         let line = first_line(&bytes[at..]);
@@ -126,7 +129,7 @@ pub(super) fn reaches_into(bytes: &[u8], max: usize) -> Option<bool> {
     (at >= max).then_some(false)
 }
 
-/// The first record at or behind `from` when one begins at the begin of `bytes`.
+/// Returns the offset of the first record at or after `from`, given that a record begins at the start of `bytes`.
 pub(super) fn next_record(bytes: &[u8], from: usize, width: usize, max: usize) -> usize {
     let mut at = 0;
     while at < from.min(bytes.len()) {
@@ -138,7 +141,7 @@ pub(super) fn next_record(bytes: &[u8], from: usize, width: usize, max: usize) -
     at
 }
 
-/// The fields of a record, as `csv` and Python's `csv` see them. What is not quoted is trimmed.
+/// Splits a record into its fields, as the `csv` crate and Python's `csv` do. Fields that are not quoted are trimmed.
 pub(super) fn split(record: &[u8], fields: &mut ByteRecord, unquoted: &mut Vec<u8>) {
     fields.clear();
     let mut at = 0;
@@ -160,7 +163,7 @@ pub(super) fn split(record: &[u8], fields: &mut ByteRecord, unquoted: &mut Vec<u
     }
 }
 
-/// The text of the field that begins with a quote. Returns the bytes that it takes.
+/// Writes the text of the field that begins with a quote to `text`. Returns the number of bytes of the field.
 fn unquote(field: &[u8], text: &mut Vec<u8>) -> usize {
     text.clear();
     let mut at = 1;
@@ -174,7 +177,7 @@ fn unquote(field: &[u8], text: &mut Vec<u8>) -> usize {
         text.push(b'"');
         at += 1;
     }
-    // What is between the last quote and the comma is part of it.
+    // Text between the last quote and the comma is part of the field.
     let rest = memchr(b',', &field[at..]).unwrap_or(field.len() - at);
     text.extend_from_slice(field[at..at + rest].trim_ascii_end());
     at + rest

@@ -1,9 +1,9 @@
-//! A Parquet file, in pieces of rows.
+//! The reader of a Parquet file, in pieces of rows.
 //!
-//! Every worker reads its own pieces and skips the others (Parquet's row selection), so that workers
-//! stay side by side in event time, whatever the size of row groups. Only the columns that the record's
-//! type names are decoded, times among them by their logical type ([`super::times`]). Known limit: a column has to be of
-//! the kind of its field, floats for an `f64`.
+//! Every worker reads its own pieces and skips the others (Parquet's row selection), so that workers stay close to
+//! each other in event time, whatever the size of row groups. Only the columns that the record's type names are
+//! decoded; times are converted by their logical type ([`super::times`]). Known limit: a column must be of the same
+//! kind as its field, for example floats for an `f64`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use super::piece::{Malformed, Read};
 use super::times::Times;
 use crate::splits::Splits;
 
-/// Rows of a piece: about as many as a source hands out at a time.
+/// Number of rows of a piece: about as many as a source emits at a time.
 const PIECE: u64 = 1024;
-/// First rows.
+/// Number of rows that are read ahead as the first rows.
 const FIRST: usize = 32;
 
-/// One file as one worker reads it.
+/// One Parquet file, as one worker reads it.
 pub(crate) struct RowFile {
     path: PathBuf,
     rows: u64,
@@ -58,7 +58,8 @@ impl RowFile {
         let times = Times::plan::<L>(schema.fields()).map_err(|reason| invalid(path, &reason))?;
         let mask = ProjectionMask::roots(builder.parquet_schema(), read);
 
-        // A column that is missing, or of a type that does not do, is so in every row: say it before the job starts.
+        // A column that is missing or of an unsuitable type is so in every row, so it is refused before the job
+        // starts.
         let first = self::builder(path, &handle)?;
         let mut first = first.with_projection(mask.clone()).with_limit(FIRST).build().map_err(damaged)?;
         let first = first.next().map(|batch| batch.and_then(|batch| times.convert(batch)));
@@ -82,7 +83,7 @@ impl RowFile {
         Ok(Self { path: path.to_owned(), rows, first: first.map(Ok), reader, times })
     }
 
-    /// The first rows, or as many as could be decoded. Once.
+    /// Returns those of the first rows that can be decoded. Later calls return nothing.
     pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Vec<L> {
         let Some(Ok(batch)) = self.first.take() else { return Vec::new() };
         let rows = Deserializer::from_record_batch(&batch);
@@ -121,7 +122,7 @@ impl RowFile {
     }
 }
 
-/// A reader of `path`, to be told what of it is wanted.
+/// Returns a builder of a reader of `path`. The caller chooses the columns and rows.
 fn builder(path: &Path, handle: &Handle) -> Result<ParquetRecordBatchReaderBuilder<Handle>, ConnectorError> {
     let damaged = |e: ParquetError| unreadable(path, "it cannot be read as Parquet: is it cut off or damaged?", e);
     let builder = ParquetRecordBatchReaderBuilder::try_new(handle.clone()).map_err(damaged)?;
@@ -131,7 +132,7 @@ fn builder(path: &Path, handle: &Handle) -> Result<ParquetRecordBatchReaderBuild
     if old_times.is_empty() {
         return Ok(builder);
     }
-    // Times of 96 bits would come in nanoseconds, which end in 2262: what is beyond would be another time.
+    // Times of 96 bits would be read in nanoseconds, which end in 2262: later times would turn into others.
     let microseconds = |field: &Arc<arrow_schema::Field>| {
         if old_times.contains(&field.name().as_str()) {
             Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None)))
@@ -144,7 +145,7 @@ fn builder(path: &Path, handle: &Handle) -> Result<ParquetRecordBatchReaderBuild
     ParquetRecordBatchReaderBuilder::try_new_with_options(handle.clone(), options).map_err(damaged)
 }
 
-/// The rows of the pieces that `splits` has still to do.
+/// Returns the rows of the pieces that `splits` still has to read.
 fn selection(splits: &Splits, rows: u64) -> RowSelection {
     let (mut splits, mut at, mut selectors) = (splits.clone(), 0, Vec::new());
     while splits.next() * PIECE < rows {

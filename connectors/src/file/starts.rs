@@ -1,38 +1,40 @@
-//! Where the first record of a chunk begins, when a record of an earlier chunk may reach into it.
+//! Finds where the first record of a chunk begins, when a record of an earlier chunk may reach into it.
 //!
-//! Mostly the lines themselves show that none does. Else reading goes back to a line of which that is sure, and forward from
-//! there, record by record. A compressed file cannot go back: there each chunk is looked at in turn.
+//! Usually the lines themselves show that no record reaches into the chunk. Otherwise reading goes back to a line
+//! that is sure to begin a record, and forward from there, record by record. A compressed file cannot be read
+//! backwards, so every chunk of it is examined in turn.
 
 use std::io;
 
 use super::bytes::{Bytes, Sizes};
 use super::quotes::{line_end, next_record, reaches_into};
 
-/// What is known of the records of a file.
+/// What is known of where the records of a file begin.
 pub(super) struct Starts {
     sizes: Sizes,
-    /// Fields of a record.
+    /// Number of fields of a record.
     width: usize,
-    /// A chunk and the first record that begins in it; none where what came then was one line longer than a record can be.
+    /// A chunk and the offset of the first record that begins in it; `None` once a line longer than a record can be
+    /// has followed.
     known: Option<(u64, u64)>,
-    /// All chunks below were looked at (compressed files).
+    /// All chunks below this one were examined. It is used for compressed files.
     looked: u64,
-    /// For how many bytes no line has begun.
+    /// Number of bytes in which no line has begun.
     silent: u64,
 }
 
 impl Starts {
-    /// Of a file whose first record begins at `header`.
+    /// Returns what is known at first of a file whose first record begins at `header`.
     pub(super) fn new(sizes: Sizes, width: usize, header: u64) -> Self {
         Self { sizes, width, known: Some((0, header)), looked: 1, silent: 0 }
     }
 
-    /// The chunk's first record begins at `offset`.
+    /// Notes that the first record of the chunk begins at `offset`.
     pub(super) fn learn(&mut self, chunk: u64, offset: u64) {
         (self.known, self.looked, self.silent) = (Some((chunk, offset)), chunk + 1, 0);
     }
 
-    /// No line begins in the chunk.
+    /// Notes that no line begins in the chunk.
     pub(super) fn learn_none(&mut self, chunk: u64) {
         self.looked = chunk + 1;
         self.silent += self.sizes.chunk;
@@ -41,7 +43,8 @@ impl Starts {
         }
     }
 
-    /// Looks at the chunks of a compressed file that other workers read.
+    /// Examines the chunks before `chunk` of a compressed file, which other workers read, and releases bytes that are
+    /// not needed any more.
     pub(super) fn pass(&mut self, bytes: &mut Bytes, chunk: u64) -> io::Result<()> {
         while bytes.is_stream() && self.looked < chunk {
             self.forget(bytes, self.looked)?;
@@ -56,7 +59,8 @@ impl Starts {
         bytes.forget(begin.min(known))
     }
 
-    /// The first record that begins in a chunk behind all that was asked for, if one does.
+    /// Returns the offset of the first record that begins in the chunk, if one does. The chunk must come after those
+    /// of earlier calls.
     pub(super) fn first(&mut self, bytes: &mut Bytes, chunk: u64) -> io::Result<Option<u64>> {
         let Some(line) = self.first_line(bytes, chunk)? else {
             self.learn_none(chunk);
@@ -85,7 +89,8 @@ impl Starts {
         Ok(Some(first))
     }
 
-    /// The last line before `chunk` that is sure to begin a record, as far as one line of each chunk tells.
+    /// Returns the offset of a line before `chunk` that is sure to begin a record. Only the first line of each chunk
+    /// is tried.
     fn sure_line_before(
         &self,
         bytes: &mut Bytes,
@@ -110,11 +115,11 @@ impl Starts {
         Ok(above)
     }
 
-    /// The first line that begins in a chunk.
+    /// Returns the offset of the first line that begins in a chunk.
     fn first_line(&self, bytes: &mut Bytes, chunk: u64) -> io::Result<Option<u64>> {
         let (begin, mut lines) = (chunk * self.sizes.chunk, Vec::new());
         let lead = u64::from(begin > 0);
-        // Mostly a few bytes are enough.
+        // Usually a few bytes are enough.
         for len in [self.sizes.chunk.min(1024), self.sizes.chunk] {
             lines.clear();
             bytes.range(begin - lead, begin + len, &mut lines)?;
@@ -126,7 +131,7 @@ impl Starts {
         Ok(None)
     }
 
-    /// Whether a record that began before may reach into the lines from `offset` on.
+    /// Returns whether a record that began before `offset` may reach into the lines from there on.
     fn may_reach(&self, bytes: &mut Bytes, offset: u64) -> io::Result<bool> {
         let mut lines = Vec::new();
         bytes.range(offset, offset + self.sizes.record as u64 + 2, &mut lines)?;

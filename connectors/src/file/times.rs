@@ -1,4 +1,4 @@
-//! Times in columns of Parquet, by their logical type, as the fields of the record's type take them.
+//! Conversion of times in Parquet columns, by their logical type, to what the fields of the record's type accept.
 //!
 //! ```text
 //! column              field: EventTime      a number       text (chrono, jiff, String)
@@ -7,9 +7,10 @@
 //! date                midnight UTC          refused        2025-01-31
 //! time of day         refused               refused        12:00:00
 //! ```
-//! A number does not say its unit, so it is refused before the first record rather than taken for milliseconds. Columns
-//! without a zone are taken to be in UTC, as by whoever writes them. What a field takes is found out by asking its
-//! `Deserialize` with a sample. Known limit: INT96 inside of other columns reaches from 1677 to 2262 only.
+//! A number does not say its unit, so a field that is a number is refused before the first record, unless the column
+//! is in milliseconds. Columns without a zone are taken to be in UTC, as the programs that write them do. What a
+//! field accepts is found out by calling its `Deserialize` with a sample. Known limit: INT96 within other columns
+//! covers only the years 1677 to 2262.
 
 use std::sync::Arc;
 
@@ -24,23 +25,23 @@ use serde::de::DeserializeOwned;
 
 use super::asked::{Asked, Step, asked};
 
-/// What is done to a column, or a part of one, before rows are made of it.
+/// The conversion of a column, or of a part of one, before rows are made of it.
 #[derive(Debug, PartialEq, Eq)]
 enum Convert {
     Nothing,
-    /// A time becomes milliseconds.
+    /// Times become milliseconds.
     Millis,
-    /// The zone that it was written in is left out: what it holds is in UTC.
+    /// The zone of the column's type becomes UTC. The values do not change: they count from the epoch in UTC already.
     Utc,
     Struct(Vec<Convert>),
     List(Box<Convert>),
 }
 
-/// What is done to the columns of a file.
+/// The conversions of all columns of a file.
 pub(super) struct Times(Vec<Convert>);
 
 impl Times {
-    /// What `L` needs done, or why it cannot have a column.
+    /// Returns the conversions that `L` needs, or why one of its fields cannot accept its column.
     pub(super) fn plan<L: DeserializeOwned>(columns: &Fields) -> Result<Self, String> {
         columns.iter().map(|column| plan::<L>(column, &mut Vec::new())).collect::<Result<_, _>>().map(Self)
     }
@@ -111,7 +112,7 @@ fn plan_type<L: DeserializeOwned>(data_type: &DataType, path: &mut Vec<Step>) ->
     }
 }
 
-/// Whether what is told as text is taken.
+/// Checks that the field accepts the column's values, which are given to it as text. The error says why not.
 fn taken(path: &[Step], what: &str, sample: &str, asked: Asked) -> Result<(), String> {
     let column = named(path);
     match asked {
@@ -186,7 +187,7 @@ fn retyped(fields: &Fields, arrays: &[ArrayRef]) -> Fields {
     fields.iter().zip(arrays).map(of).collect()
 }
 
-/// A time in milliseconds since the Unix epoch. What is finer is cut off towards the past.
+/// Converts times to milliseconds since the Unix epoch, rounded down (towards the past).
 fn millis(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     fn by<T: ArrowPrimitiveType>(array: &ArrayRef, convert: impl Fn(T::Native) -> i64) -> ArrayRef {
         Arc::new(array.as_primitive::<T>().unary::<_, Int64Type>(convert))

@@ -1,6 +1,7 @@
-//! What became of each message, and of all messages of an epoch.
+//! The delivery of each message, and of all messages of an epoch.
 //!
-//! rdkafka's own `flush` waits for everything, also for messages of the next epoch, and looks every 100 ms.
+//! rdkafka's own `flush` is not used: it waits for all messages, including those of the next epoch, and checks only
+//! every 100 ms.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,25 +17,26 @@ use super::client::ClientLog;
 use tidemill_engine::locks::lock;
 use tidemill_engine::threads;
 
-/// As Kafka's own clients partition; little lingering, because an epoch waits for it.
+/// The default properties of producers. Messages are partitioned as Kafka's own clients do. The linger time is short,
+/// because an epoch waits for it.
 pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 4] = [
     ("partitioner", "murmur2_random"),
     ("linger.ms", "2"),
     ("queue.buffering.max.kbytes", "131072"),
-    // How soon it is seen that the topic was made anew.
+    // The longest time until a topic that was deleted and created again is noticed.
     ("topic.metadata.refresh.interval.ms", "30000"),
 ];
 
-/// How often it is looked whether all is delivered.
+/// The interval between checks of whether all messages are delivered.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A message with the epoch it is of.
+/// A message with the counter of its epoch.
 pub(super) type Outbound<'a> = BaseRecord<'a, [u8], [u8], Undelivered>;
 
-/// How many messages of one epoch are not acknowledged yet.
+/// The number of messages of one epoch that are not acknowledged yet.
 pub(super) type Undelivered = Arc<AtomicUsize>;
 
-/// Hears what became of each message.
+/// The producer's context, which librdkafka calls for each message that was delivered or failed.
 #[derive(Clone)]
 pub(super) struct Deliveries {
     log: ClientLog,
@@ -46,7 +48,7 @@ impl Deliveries {
         Self { log, first_error: Arc::default() }
     }
 
-    /// Why a message was not delivered; the first one, of any epoch.
+    /// Returns the first delivery error, of any epoch.
     pub(super) fn error(&self) -> Option<KafkaError> {
         lock(&self.first_error).clone()
     }
@@ -73,7 +75,7 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// Hands `record` to librdkafka. It is given back while librdkafka has too many.
+/// Passes `record` to librdkafka. Returns the record if librdkafka's queue is full.
 pub(super) fn send<'a>(
     producer: &BaseProducer<Deliveries>,
     record: Outbound<'a>,
@@ -86,6 +88,9 @@ pub(super) fn send<'a>(
 }
 
 /// Waits until every message of the epoch is acknowledged.
+///
+/// # Errors
+/// When a message was not delivered, or some are still not acknowledged at `give_up`.
 pub(super) fn settle(
     producer: &BaseProducer<Deliveries>,
     epoch: &Undelivered,

@@ -1,14 +1,17 @@
-//! Which topic a name stands for. Kafka gives each topic an id when it is made, and another one when it is deleted and
-//! made anew (KIP-516, brokers from 2.8 on). An offset belongs to an id: under another one it is another record's.
+//! The ids of topics, which show which topic a name stands for. Kafka assigns an id to each topic when it is created,
+//! and another one when it is deleted and created again (KIP-516, brokers from 2.8 on). An offset belongs to an id:
+//! under another id the same offset is another record.
 //!
 //! ```text
-//! librdkafka's log ─▶ "Topic t changed id from A to B" ─▶ the first time: t is B
-//!                                                       └▶ later: t was made anew
+//! librdkafka's log ─▶ "Topic t changed id from A to B" ─▶ the first time: the id of t is B
+//!                                                       └▶ later: t was created again
 //! ```
-//! librdkafka learns ids with its metadata and has no call for them that rdkafka wraps, but it logs each change, the first
-//! one included, in the queue of the client's events. SUBTLE: it does so before it sends a fetch with the new id, so whoever
-//! takes messages, then takes all events, and then looks here, takes no message of the new topic for one of the old. (Brokers before 3.1 are fetched from by name: what came between
-//! the making anew and the next look at the metadata was read by then; the job stops all the same.)
+//! librdkafka learns ids with its metadata. rdkafka wraps no call for them, but librdkafka logs each change,
+//! including the first one, in the queue of the client's events. SUBTLE: it does so before it sends a fetch with the
+//! new id. So a caller that takes messages, then takes all events, and then reads the ids here, never takes a message
+//! of the new topic for one of the old topic. (From brokers before 3.1 librdkafka fetches by name: records that came
+//! between the creation of the new topic and the next refresh of the metadata have been read by then. The job stops
+//! all the same.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,14 +89,14 @@ impl Remade {
     }
 }
 
-/// The ids of topics as one client hears them. Cheap to clone; clones hear and know the same.
+/// The ids of topics, as one client logs them. Cheap to clone; clones share the ids.
 #[derive(Clone, Default)]
 pub(super) struct TopicIds(Arc<Heard>);
 
 #[derive(Default)]
 struct Heard {
     known: Mutex<Known>,
-    /// Whether `known` has something remade, so that nobody has to lock it to learn that not.
+    /// Whether `known` has a topic that was created again. Checking this needs no lock.
     is_remade: AtomicBool,
 }
 
@@ -108,7 +111,7 @@ impl TopicIds {
         lock(&self.0.known)
     }
 
-    /// Takes a line of librdkafka's log.
+    /// Notes the id in a line of librdkafka's log, if the line contains one.
     pub(super) fn hear(&self, line: &str) {
         let Some((topic, id)) = named_id(line) else { return };
         let mut known = self.known();
@@ -135,11 +138,11 @@ impl TopicIds {
 
 /// Returns the topic and its new id, if the line contains one.
 fn named_id(line: &str) -> Option<(&str, &str)> {
-    // Names of topics have no spaces.
+    // Names of topics contain no spaces.
     let (before, after) = line.split_once(" changed id from ")?;
     let topic = before.rsplit_once("Topic ")?.1;
     let id = after.split_once(" to ")?.1.trim();
-    // All zero: the broker that answered is too old to know.
+    // An id of zeros means that the broker that answered is too old to have ids.
     let is_zero = id.trim_end_matches('=').bytes().all(|byte| byte == b'A');
     (!is_zero).then_some((topic, id))
 }

@@ -12,10 +12,10 @@ use super::settings::{Delivery, SinkSettings};
 
 /// librdkafka's default of `message.max.bytes`.
 const CLIENT_LIMIT: usize = 1_000_000;
-/// What a batch adds to a message.
+/// Number of bytes that a batch adds to a message.
 const OVERHEAD: usize = 100;
 
-/// librdkafka counts milliseconds in an i32, and takes 0 for no limit.
+/// The allowed range of `patience`: librdkafka counts milliseconds in an i32, and treats 0 as no limit.
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(i32::MAX as u64);
 
 /// Checks everything that the settings alone decide.
@@ -96,12 +96,13 @@ pub(super) fn too_large(topic: &str, size: usize, largest: usize) -> ConnectorEr
     )
 }
 
-/// A number among the settings of a broker or a topic; none where we may not ask, or the broker does not say.
+/// Returns the number in a setting of a broker or topic. `None` if the program may not read it or the broker does not
+/// report it.
 fn number(settings: &SinkSettings, of: &ResourceSpecifier<'_>, name: &str) -> Result<Option<u64>, ConnectorError> {
     let config = settings.connection.config(&[], &[])?;
     let admin: AdminClient<ClientLog> =
         config.create_with_context(ClientLog::default()).map_err(|e| failed("make a Kafka client", e))?;
-    // Not every cluster answers this; what matters is refused by others all the same.
+    // Not every cluster answers this request. A value above a limit is then refused by the broker itself.
     let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
     let answer = pollster::block_on(admin.describe_configs([of], &options));
     let described: Option<ConfigResource> = answer.ok().and_then(|all| all.into_iter().next()).and_then(Result::ok);

@@ -1,12 +1,13 @@
-//! A message to be produced, and its encoding: the same bytes are produced from and staged in the delta.
+//! A message to be produced, and its encoding. The encoded bytes are staged in the delta, and messages are produced
+//! from the same bytes.
 //!
 //! ```text
 //! message = key · payload · timestamp i64 · number of headers u16 · (name · value)*
 //! number of headers 65,535 = the number follows as u64
 //! each of key, payload, name, value = length i32 (−1: none) · bytes            all little-endian
 //! ```
-//! librdkafka takes no message of more than 1,000,000,000 bytes, and a sink none of more than its topic takes: no length is
-//! beyond an i32.
+//! An i32 is enough for every length: librdkafka accepts no message of more than 1,000,000,000 bytes, and a sink
+//! accepts none that is larger than its topic allows.
 
 use std::sync::Arc;
 
@@ -30,11 +31,12 @@ pub struct Outgoing {
 }
 
 const NO_TIMESTAMP: i64 = i64::MIN;
-/// Says that the number of headers follows: a message of less than a megabyte has room for more than a u16 counts.
+/// Marks that the number of headers follows as a u64: a message of less than a megabyte can have more headers than a
+/// u16 counts.
 const MANY_HEADERS: u16 = u16::MAX;
 
 impl Outgoing {
-    /// Empties it for the next record.
+    /// Empties the message for the next record.
     pub(super) fn clear(&mut self) {
         self.key = None;
         self.payload = None;
@@ -42,7 +44,7 @@ impl Outgoing {
         self.headers.clear();
     }
 
-    /// About how many bytes it takes on the wire.
+    /// Returns the approximate size of the message in a request, in bytes.
     pub(super) fn size(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
         self.key.as_ref().map_or(0, Vec::len) + self.payload.as_ref().map_or(0, Vec::len) + headers + 70
@@ -73,7 +75,7 @@ fn put(into: &mut Vec<u8>, bytes: Option<&[u8]>) {
     into.extend(bytes.unwrap_or_default());
 }
 
-/// An encoded message, as it lies in a chunk.
+/// A message that borrows from its encoding in a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message<'a> {
     pub(super) key: Option<&'a [u8]>,
@@ -94,7 +96,7 @@ impl<'a> From<&'a Outgoing> for Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// For librdkafka, which takes a copy.
+    /// Returns the record for librdkafka, which copies it.
     pub(super) fn record(&self, topic: &'a str, epoch: &Undelivered) -> Outbound<'_> {
         let mut record = BaseRecord::with_opaque_to(topic, Arc::clone(epoch));
         record.key = self.key;
@@ -111,7 +113,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The messages of a chunk, in order. `None` in place of one says that the bytes are damaged there.
+/// Returns the messages of a chunk, in order. `None` in place of a message means that the bytes are damaged there;
+/// nothing follows it.
 pub(super) fn messages(mut chunk: &[u8]) -> impl Iterator<Item = Option<Message<'_>>> {
     std::iter::from_fn(move || {
         if chunk.is_empty() {

@@ -16,9 +16,9 @@ pub(super) struct PartitionId {
 }
 
 impl PartitionId {
-    /// The worker that reads it: the same in every run with as many workers.
+    /// Returns the worker that reads the partition: the same one in every run with this number of workers.
     pub(super) fn owner(&self, workers: usize) -> usize {
-        // FNV-1a, so that partition 0 of many topics is not all on worker 0.
+        // The topic is hashed (FNV-1a), so that partition 0 of many topics is not always read by worker 0.
         let hash = self
             .topic
             .bytes()
@@ -39,21 +39,21 @@ impl std::fmt::Display for PartitionId {
 pub(super) struct Place {
     /// The offset to read next.
     pub(super) next: i64,
-    /// Its watermark, event time in ms.
+    /// The watermark of the partition, event time in ms.
     pub(super) watermark: i64,
-    /// Since when it had given nothing, by the job's clock in microseconds.
+    /// The time since which nothing came from the partition, by the job's clock, in microseconds.
     pub(super) quiet_since: u64,
 }
 
-/// By partition.
+/// The places by partition.
 pub(super) type Places = BTreeMap<PartitionId, Place>;
 
-/// What the workers of a run noted.
+/// The merged positions of all workers of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Noted {
     pub(super) places: Places,
-    /// The ids that topics had; more than one where a topic was made anew between the notes of two workers. None in
-    /// checkpoints of earlier versions, or where the brokers did not tell.
+    /// The ids of the topics; more than one if a topic was created again between the positions of two workers. A
+    /// topic has none in checkpoints of earlier versions, or if the brokers did not report it.
     pub(super) topic_ids: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -69,7 +69,7 @@ impl Position for Stored {
     const OF: &'static str = "a Kafka source's";
 }
 
-/// `topic_id` knows the ids of topics.
+/// Encodes a worker's position. `topic_id` returns the id of a topic, if it is known.
 pub(super) fn encode(
     places: impl Iterator<Item = (PartitionId, Place)>,
     topic_id: impl Fn(&str) -> Option<String>,
@@ -86,7 +86,8 @@ pub(super) fn encode(
     position::encode(&Stored { partitions, topic_ids })
 }
 
-/// What all workers of the last run noted. Each partition had one reader.
+/// Merges the positions of all workers of the restored run. Each partition had one reader: two positions for one
+/// partition are an error.
 pub(super) fn merge(positions: &[Vec<u8>]) -> Result<Noted, ConnectorError> {
     let Noted { mut places, mut topic_ids } = Noted::default();
     for bytes in positions {

@@ -12,9 +12,9 @@ use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::decode::NotDecoded;
 
-/// How long one answer may take; a worker waits for it.
+/// The time limit of one request, during which a worker waits.
 const ASK: Duration = Duration::from_secs(5);
-/// How often it is asked before the job stops.
+/// The number of requests for a schema before the job stops.
 const TRIES: u32 = 4;
 
 /// A schema registry. Cheap to clone; clones share the schemas that were fetched.
@@ -29,7 +29,7 @@ pub struct SchemaRegistry {
 impl SchemaRegistry {
     /// Returns the registry at `url`, e.g. `http://127.0.0.1:8081`.
     pub fn new(url: impl Into<String>) -> Self {
-        // The system's OpenSSL and its certificates, as for the brokers.
+        // TLS uses the system's OpenSSL and certificates, as the connections to brokers do.
         let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(RootCerts::PlatformVerifier).build();
         let config =
             ureq::Agent::config_builder().timeout_global(Some(ASK)).http_status_as_error(false).tls_config(tls);
@@ -44,7 +44,7 @@ impl SchemaRegistry {
         self
     }
 
-    /// The Avro schema of this id.
+    /// Returns the Avro schema of this id.
     pub(super) fn avro(&self, id: u32) -> Result<Arc<apache_avro::Schema>, NotDecoded> {
         if let Some(schema) = read(&self.schemas).get(&id) {
             return Ok(Arc::clone(schema));
@@ -69,7 +69,8 @@ impl SchemaRegistry {
         }
     }
 
-    /// The answer, or why there is none; in it the schema, or that there is no such schema.
+    /// Requests the schema once. The outer error says why the registry did not answer, which can pass; the inner
+    /// error says that it answered without a usable schema.
     fn ask(&self, id: u32) -> Result<Result<String, NotDecoded>, String> {
         let url = format!("{}/schemas/ids/{id}", self.url);
         let failed = |reason: &dyn std::fmt::Display| format!("the schema registry does not answer at {url}: {reason}");

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! worker      write ─▶ chunk ──┐ stage: the epoch's chunks are its token ─▶ delta
-//! thread                       └▶ transaction 0: of e … marker e ──── waits ──── commit ─▶ of e+2 …
-//!                                 transaction 1:                of e+1 … marker e+1 ── waits ──── commit ─▶
+//! thread                       └▶ transaction 0: epoch e … marker e ── waits ──── commit ─▶ epoch e+2 …
+//!                                 transaction 1:              epoch e+1 … marker e+1 ── waits ──── commit ─▶
 //! checkpoint                                                        publish(e) ─▲   publish(e+1) ─▲
 //! ```
-//! Two transactions in turn: otherwise a commit and what opening the next one takes would be added to each epoch.
+//! Two transactions take turns: with one, each epoch would also take the time to commit and to open the next
+//! transaction.
 //!
-//! Order: a worker's messages of one key lie in the topic in the order they were written. All of e is there before the
-//! first of e+1 is sent; when e has to be sent again, what was sent of e+1 is given up, and sent again after it.
+//! Order: a worker's messages of one key are in the topic in the order in which they were written. All messages of
+//! epoch e are sent before the first of e+1. When e has to be sent again, the messages that were sent of e+1 are
+//! aborted, and sent again after it.
 //!
 //! At the end of a job the writer is dropped before the last epoch is published: the thread lives until no handle is
 //! left that could ask it to publish.
@@ -28,17 +30,17 @@ use super::outgoing::Outgoing;
 use super::session::{Identity, Published, Session, TURNS};
 use super::token::{self, Chunk, TokenHead};
 
-/// Bytes gathered before they are handed to the thread.
+/// Number of bytes that are collected before they are passed to the thread.
 const CHUNK: usize = 64 * 1024;
-/// Bytes that may wait for the thread before the sink's input waits.
+/// Number of bytes that may be pending for the thread before the sink applies backpressure.
 const QUEUE: usize = 32 << 20;
-/// How often librdkafka is asked what became of messages while nothing is to do.
+/// The interval at which librdkafka is polled for deliveries while there is nothing else to do.
 const POLL: Duration = Duration::from_millis(100);
 
 /// The messages from the worker to the thread, in order.
 enum Command {
     Produce(Chunk),
-    /// The epoch has no more.
+    /// Closes the epoch: no more messages follow.
     Close(Epoch),
 }
 
@@ -58,7 +60,8 @@ pub(super) struct Writer {
     queued: Arc<AtomicUsize>,
 }
 
-/// Whoever may ask the thread to publish. When the last one is gone the thread gives up what is open, and ends.
+/// The handle through which the thread is asked to publish. When the last clone of its `Arc` is dropped, the thread
+/// aborts the open transactions and ends.
 struct Publisher {
     publishes: Option<Sender<Publish>>,
     ending: Arc<AtomicBool>,
@@ -66,7 +69,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    /// Has the thread publish an epoch, and waits for it.
+    /// Makes the thread publish an epoch, and waits until it has done so.
     fn publish(&self, epoch: Epoch) -> Result<(), ConnectorError> {
         let (answer, answered) = crossbeam_channel::bounded(1);
         let publishes = self.publishes.as_ref().ok_or_else(gone)?;
@@ -138,7 +141,7 @@ impl Writer {
         self.send(Command::Close(epoch))?;
         let token = token::encode(&self.head, &std::mem::take(&mut self.epoch))?;
         let publisher = Arc::clone(&self.publisher);
-        // The token is the output: durable when the delta is.
+        // The token contains the output, which is therefore durable when the delta is.
         Ok(Some(Staged { token, flush: Box::new(|| Ok(())), publish: Box::new(move || publisher.publish(epoch)) }))
     }
 }
@@ -147,15 +150,15 @@ fn gone() -> ConnectorError {
     ConnectorError::new(ErrorKind::Internal, "the thread that produces to Kafka has ended")
 }
 
-/// A transaction and the epoch that goes into it.
+/// A transaction and the epoch that is written in it.
 struct Turn {
     identity: Identity,
     session: Option<Session>,
-    /// Why the epoch must be published from memory.
+    /// The error because of which the epoch must be published from memory.
     broken: Option<KafkaError>,
     /// The epoch's output.
     chunks: Vec<Chunk>,
-    /// The epoch, once it has no more.
+    /// The epoch, once it is closed.
     closed: Option<Epoch>,
 }
 
@@ -164,19 +167,19 @@ impl Turn {
         Self { identity, session: None, broken: None, chunks: Vec::new(), closed: None }
     }
 
-    /// Takes the transactional id over. SUBTLE: it reads the marker, which has no answer while another turn has put
-    /// one into its open transaction, so that none may be closed.
+    /// Takes over the transactional id. SUBTLE: this reads the marker, which cannot be read while another turn has
+    /// written one in its open transaction. So no turn may be closed when this is called.
     fn join(&mut self) {
         if self.session.is_none() && self.broken.is_none() {
             let joined = Session::join(&self.identity);
-            // Publishing opens it again, and says what is wrong.
+            // Publishing opens the session again, and returns the error if that fails.
             let failed = |error| tracing::warn!(%error, "Kafka: could not begin to write");
             self.session = joined.map_err(failed).ok();
         }
     }
 
-    /// Produces into the open transaction. A failure is reported when the epoch is to be published: until then only the
-    /// staged output matters.
+    /// Produces in the open transaction. An error is kept until the epoch is published: until then only the staged
+    /// output matters.
     fn produce(&mut self, chunk: Chunk) {
         if self.broken.is_none() {
             self.broken = match &mut self.session {
@@ -200,7 +203,7 @@ impl Turn {
         self.closed = None;
     }
 
-    /// Commits what was prepared.
+    /// Commits the prepared transaction.
     fn commit(&mut self, epoch: Epoch) -> Published {
         match (self.broken.take(), &mut self.session) {
             (None, Some(session)) => session.commit(epoch),
@@ -209,13 +212,13 @@ impl Turn {
         }
     }
 
-    /// Takes back what was sent: an earlier epoch has to be sent again, and comes before.
+    /// Aborts the open transaction, because an earlier epoch has to be sent again and must come first.
     fn take_back(&mut self) {
-        // A producer gives up its open transaction when it goes.
+        // Dropping a producer aborts its open transaction.
         (self.session, self.broken) = (None, None);
     }
 
-    /// Sends again what was taken back.
+    /// Sends the messages of the aborted transaction again.
     fn send_again(&mut self) {
         self.join();
         for chunk in std::mem::take(&mut self.chunks) {
@@ -226,7 +229,7 @@ impl Turn {
         }
     }
 
-    /// Publishes the epoch from memory, after `outcome` of what was tried.
+    /// Publishes the epoch from memory, after an attempt with this `outcome`.
     fn publish_again(&mut self, epoch: Epoch, mut outcome: Published) -> Result<(), ConnectorError> {
         let give_up = threads::now() + self.identity.patience;
         loop {
@@ -259,7 +262,7 @@ impl Turn {
 /// The thread's side.
 struct Work {
     turns: [Turn; TURNS],
-    /// The turn that takes messages; the other one, if it is closed, is the epoch before.
+    /// The index of the turn that takes messages. If the other turn is closed, it has the previous epoch.
     filling: usize,
     ordered: Receiver<Command>,
     to_publish: Receiver<Publish>,
@@ -267,7 +270,7 @@ struct Work {
 }
 
 impl Work {
-    /// Until nobody is left who could ask for anything.
+    /// Runs until no handle is left that could send a message or ask for a publication.
     fn serve(&mut self) {
         let mut over = false;
         loop {
@@ -286,7 +289,8 @@ impl Work {
                     let failed = result.is_err();
                     drop(answer.send(result));
                     if failed {
-                        // The job stops with that error; the worker must not meet another one meanwhile.
+                        // The job stops with this error. Until then the channels stay open, so that the worker does
+                        // not report another one.
                         let _ = self.to_publish.recv();
                         return;
                     }
@@ -306,7 +310,7 @@ impl Work {
                     Err(_) => over = true,
                 },
                 default(POLL) => {
-                    // Before the first message, so that it need not wait for it.
+                    // The sessions are opened before the first message, which then need not wait for that.
                     if !waiting && self.turns[0].identity.has_begun() {
                         self.join();
                     }
@@ -320,7 +324,7 @@ impl Work {
         self.turns.iter_mut().for_each(Turn::join);
     }
 
-    /// The epoch is committed: its output becomes visible.
+    /// Makes the output of a committed epoch visible.
     fn publish(&mut self, epoch: Epoch) -> Result<(), ConnectorError> {
         let index = self.turns.iter().position(|turn| turn.closed == Some(epoch)).ok_or_else(gone)?;
         let outcome = self.turns[index].commit(epoch);

@@ -1,4 +1,4 @@
-//! What librdkafka says of the partitions, from its threads.
+//! The consumer's context, which receives librdkafka's events about the partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,14 +22,14 @@ use super::identity::TopicIds;
 use super::partition::BrokersWord;
 use super::position::PartitionId;
 
-/// Hears what librdkafka has to say about the partitions.
+/// The context of a consumer: it receives librdkafka's log, errors, statistics and commit results.
 pub(super) struct ConsumerWatch {
     clock: Clock,
     words: Mutex<BTreeMap<PartitionId, BrokersWord>>,
     errors: Counter,
     waker: Waker,
     pub(super) topic_ids: TopicIds,
-    /// How many events were taken from its queue.
+    /// Number of events that were taken from the consumer's queue.
     events: AtomicU64,
 }
 
@@ -49,7 +49,7 @@ impl ConsumerWatch {
         self.events.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The last word on each partition.
+    /// Returns the newest statistics of each partition.
     pub(super) fn words(&self) -> MutexGuard<'_, BTreeMap<PartitionId, BrokersWord>> {
         lock(&self.words)
     }
@@ -80,7 +80,7 @@ impl ClientContext for ConsumerWatch {
         for topic in statistics.topics.values() {
             for (number, partition) in &topic.partitions {
                 let id = PartitionId { topic: topic.topic.clone(), partition: *number };
-                // Only what is committed can be read.
+                // Only committed messages can be read, so the end is the last stable offset.
                 let end = if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
                 let fetched = partition.next_offset;
                 let connected = connected.contains(&partition.leader) && end >= 0;
@@ -100,8 +100,8 @@ impl ConsumerContext for ConsumerWatch {
     }
 }
 
-/// Has the consumer's events (its log, errors, statistics, commits) heard by its [`ConsumerWatch`], all that are there. What is none of
-/// these goes to `other`.
+/// Polls the consumer until its queue is empty. Its log, errors, statistics and commit results go to its
+/// [`ConsumerWatch`]; everything else goes to `other`.
 pub(super) fn take_events(
     consumer: &BaseConsumer<ConsumerWatch>,
     mut other: impl FnMut(KafkaResult<BorrowedMessage<'_>>) -> Result<(), ConnectorError>,
@@ -111,7 +111,8 @@ pub(super) fn take_events(
         let before = consumer.context().events.load(Ordering::Relaxed);
         match consumer.poll(Duration::ZERO) {
             Some(event) => other(event)?,
-            // rdkafka says nothing after an event that its context has heard, as it does when there is none.
+            // rdkafka also returns nothing after an event that went to the context: the queue is empty only if the
+            // count of events did not change.
             None if consumer.context().events.load(Ordering::Relaxed) == before => return Ok(()),
             None => {}
         }

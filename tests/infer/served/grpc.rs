@@ -1,4 +1,4 @@
-//! Servers over gRPC, as far as the tests need them.
+//! Servers over gRPC that implement only what the tests need.
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -8,7 +8,7 @@ use super::score;
 
 type Answer = fn(&str, &[u8]) -> Option<Vec<u8>>;
 
-/// Answers as `answer` says, given path and message, until the process ends.
+/// Starts a server that answers with `answer`, given path and message, until the process ends. Returns its port.
 pub fn serve(answer: Answer) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

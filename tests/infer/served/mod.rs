@@ -1,4 +1,5 @@
-//! Servers that answer NaN and infinity for some records of a batch, over all four protocols: each costs itself.
+//! Servers that answer NaN or infinity for some records of a batch, over all four protocols: only these records are
+//! affected.
 
 mod grpc;
 mod rest;
@@ -15,12 +16,13 @@ use tidemill::prelude::*;
 use crate::fake::{Act, run, settings, threads};
 use crate::finite::{counts_are_right, good_and_bad, items};
 
-/// The score of a row of `[id, act]`; it needs all digits of an f32.
+/// Returns the score of a row `[id, act]`. Writing it exactly takes all digits of an f32.
 pub fn score(row: &[f32]) -> f32 {
     Act::score(row[1], row[0] * 1.1 + 0.1)
 }
 
-/// The addresses of servers that run as long as the tests do. Those of REST write what is no number in many ways.
+/// Returns the addresses of servers that run as long as the tests do. The REST servers write scores that are not
+/// finite in different ways.
 fn servers() -> &'static [String] {
     static SERVERS: OnceLock<Vec<String>> = OnceLock::new();
     SERVERS.get_or_init(|| {

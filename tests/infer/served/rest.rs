@@ -1,4 +1,4 @@
-//! Servers over REST, as far as the tests need them.
+//! Servers over REST that implement only what the tests need.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use tiny_http::{Response, Server};
 
 use super::score;
 
-/// How NaN, infinity and minus infinity are written: by Python and RapidJSON; by those that have only JSON; as texts;
-/// by C; by RapidJSON that was told nothing.
+/// The texts for NaN, infinity and minus infinity: of Python and RapidJSON; of writers of strict JSON; as JSON
+/// strings; of C; of RapidJSON without a setting for them.
 pub const WRITTEN: [[&str; 3]; 5] = [
     ["NaN", "Infinity", "-Infinity"],
     ["null", "null", "null"],
@@ -17,7 +17,7 @@ pub const WRITTEN: [[&str; 3]; 5] = [
     ["", "", ""],
 ];
 
-/// Answers as `answer` says, given path and body, until the process ends.
+/// Starts a server that answers with `answer`, given path and body, until the process ends. Returns its port.
 pub fn serve(answer: impl Fn(&str, &[u8]) -> Option<String> + Send + Sync + 'static) -> u16 {
     let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
     let port = server.server_addr().to_ip().unwrap().port();
@@ -42,7 +42,7 @@ fn written(score: f32, [nan, above, below]: [&str; 3]) -> String {
         score if score.is_nan() => nan.to_owned(),
         f32::INFINITY => above.to_owned(),
         f32::NEG_INFINITY => below.to_owned(),
-        // As Python writes it.
+        // The score is written as Python writes it.
         score => json!(f64::from(score)).to_string(),
     }
 }

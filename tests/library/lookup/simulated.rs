@@ -1,4 +1,4 @@
-//! Lookups in simulated worlds: slow and failing calls, crashes, stops, other numbers of workers.
+//! Lookups in simulated worlds: slow and failing calls, crashes, stops, and other numbers of workers.
 
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;

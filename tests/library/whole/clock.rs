@@ -1,5 +1,5 @@
-//! Windows and a throttle of processing time. What the clock says when an operator sees a record is the schedule's: each record
-//! has with it what it said a little before, each result what it said a little after.
+//! Windows and a throttle in processing time. The schedule decides what the clock shows when an operator sees a
+//! record, so each record carries a clock reading from shortly before, and each result one from shortly after.
 
 use std::collections::{BTreeMap, BTreeSet};
 

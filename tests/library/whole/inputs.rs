@@ -1,4 +1,4 @@
-//! Two sources as one, split in two, and logic of its own that has both as its inputs.
+//! Two sources that are united, the split of a stream into two, and custom logic that has both as its inputs.
 
 use std::collections::BTreeSet;
 

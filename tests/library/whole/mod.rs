@@ -1,5 +1,6 @@
-//! Whole programs of one or two inputs in simulated worlds, and what goes into them: events of the same time, events behind the
-//! watermark, a partition that is idle and comes back, times next to the ends of `i64`.
+//! Whole programs with one or two inputs in simulated worlds, and the scripts of their inputs: events with equal
+//! times, events behind the watermark, a partition that becomes idle and active again, and times close to the limits
+//! of `i64`.
 
 mod clock;
 mod inputs;

@@ -1,4 +1,4 @@
-//! Global, count and session windows, and deduplication, of one keyed stream.
+//! Global, count and session windows, and deduplication, on one keyed stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! An oracle of what windows emit, from lists of their records.
+//! An oracle for the results of windows, which keeps lists of the records of each window.
 
 use std::collections::BTreeMap;
 

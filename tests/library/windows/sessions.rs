@@ -1,4 +1,5 @@
-//! An oracle of what session windows emit, which divides the records of each key into sessions again at each step.
+//! An oracle for the results of session windows, which divides the records of each key into sessions again at each
+//! step.
 
 use std::collections::{BTreeMap, BTreeSet};
 

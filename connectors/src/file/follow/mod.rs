@@ -1,12 +1,13 @@
-//! A followed file: what is read under a name as files come and go under it.
+//! Following a file by its name: the order in which the files that have the name in turn are read.
 //!
 //! ```text
-//! current ── at its end, and the name has another file that is not empty ──▶ before (read on as long as they are there)
-//!    │                                                                        the next one becomes current: what came
-//!    │                                                                        between, if anything did, or what the name has
-//!    └── cut or written over ──▶ its copy, from where it was read; then the name's file from its beginning
+//! current ── at its end, and the name has another file that is not empty ──▶ before (read on while they exist)
+//!    │                                                                        the next file becomes current:
+//!    │                                                                        one that came between, or the named one
+//!    └── cut or written over ──▶ its copy, from the place reached; then the name's file from its beginning
 //! ```
-//! Every line is read once. If that is impossible, because unread lines may be gone, reading stops with an error.
+//! Every line is read once. If that is impossible, because unread lines may be gone, reading stops with an error, or
+//! goes on without them if the settings say so ([`LostFile`]).
 
 mod next;
 mod restore;
@@ -31,9 +32,9 @@ use crate::file::position::{FilePosition, FollowedPosition, Merged, name};
 use crate::file::siblings::{self, Newest};
 use crate::file::stamp::{FileId, Stamp};
 
-/// Files that are remembered as read.
+/// Maximum number of files that are remembered as read.
 const KNOWN: usize = 16;
-/// How many of them are still read, should somebody write to them.
+/// Maximum number of earlier files that are still checked for new lines, in case a process still writes to them.
 const READ_ON: usize = 4;
 
 /// The policy for a followed file that was replaced or cut while its former content is not in the same folder: unread
@@ -49,7 +50,7 @@ pub enum LostFile {
     ReadOn,
 }
 
-/// How files are followed.
+/// The settings and counters of a source that follows files.
 #[derive(Clone)]
 pub(super) struct Following {
     pub(super) idle_after: Duration,
@@ -63,20 +64,24 @@ pub(super) struct Followed {
     path: PathBuf,
     format: Format,
     following: Following,
-    /// What is read; nothing while the file is to come.
+    /// The file that is being read; `None` while the next file is awaited.
     current: Option<Generation>,
-    /// What was read before it. Whoever has it open may still write to it.
+    /// The files that were read before the current one. A process that has one open may still write to it.
     before: Vec<Generation>,
-    /// What had the name at some look, and is read after the current one. Held open: it may go before there is anything in it.
+    /// Files that had the name when it was checked, to be read after the current one. They are kept open, because
+    /// such a file may lose its name before anything is in it.
     held: Vec<Handle>,
+    /// Files that were rotated away by then are older than the current one.
     after: Newest,
+    /// Files that were read before.
     known: Vec<FileId>,
-    /// What the name had at the last look that found nothing.
+    /// The attributes of the named file at the last check that found nothing to read.
     looked: Option<Stamp>,
-    /// When the folder had changed that was looked through last, for what comes next, and for what was there before.
+    /// The time of the last change of the folder when it was last searched for the next file.
     searched: Option<i64>,
+    /// The time of the last change of the folder when it was last searched for an earlier file.
     looked_back: Option<i64>,
-    /// What is read has no name any more.
+    /// Whether the current file has no name any more.
     is_deleted: bool,
     is_missing: bool,
     pub(super) watermark: EventTime,
@@ -128,7 +133,7 @@ impl Followed {
         cannot_read(&self.path, cause)
     }
 
-    /// Reads the next piece of what there is to read. Returns whether there was one.
+    /// Reads the next piece. Returns whether there was one.
     pub(super) fn read<L: DeserializeOwned>(
         &mut self,
         found: &mut Vec<Result<L, Malformed>>,
@@ -140,7 +145,8 @@ impl Followed {
             self.quiet_since = Some(now);
         }
         self.at_end = !read;
-        // Only a look tells: what came since the last one waits, however long that is ago.
+        // Only reading shows that nothing came: lines that arrived since the last read are pending, however long ago
+        // that was.
         self.idle = self.at_end && self.is_quiet(now);
         Ok(read)
     }
@@ -157,7 +163,7 @@ impl Followed {
             }
             self.looked = None;
             let is_new = self.current.as_ref().is_some_and(|current| current.offset() == 0);
-            // Before others are looked for: copies of those before are then known.
+            // The earlier files go first: their copies are then known, and are not taken for other files.
             if is_new && self.read_before(found, now)? {
                 return Ok(true);
             }
@@ -182,7 +188,7 @@ impl Followed {
             let Some(next) = self.next(stamp).map_err(|e| self.cannot_read(e))? else {
                 return self.wait_for_next(stamp, found, now);
             };
-            // Whoever writes has moved on, so what it wrote before is there by now.
+            // The writer has moved on to another file, so everything it wrote to this one is visible by now.
             match self.read_current(found)? {
                 Outcome::Lines => return Ok(true),
                 Outcome::Changed => self.go_on_with_copy()?,
@@ -203,14 +209,15 @@ impl Followed {
         let Some(current) = &mut self.current else { return Ok(Outcome::Nothing) };
         let outcome = current.read(found)?;
         if outcome == Outcome::Nothing && current.is_compressed() && current.has_open_line() {
-            // Nobody writes to a compressed copy.
+            // A compressed copy does not grow, so its last line is whole without a line end.
             current.take_open_line();
             return current.read(found);
         }
         Ok(outcome)
     }
 
-    /// There is no next one yet.
+    /// Handles the case that there is no next file yet. If the current file was deleted and has been quiet, its last
+    /// line is taken without a line end.
     fn wait_for_next<L: DeserializeOwned>(
         &mut self,
         stamp: Option<Stamp>,
@@ -228,7 +235,7 @@ impl Followed {
         self.read_before(found, now)
     }
 
-    /// What the name has now.
+    /// Returns the attributes of the file that has the name now. Warns once when there is none.
     fn stamp(&mut self) -> Result<Option<Stamp>, ConnectorError> {
         let stamp = Stamp::of_path(&self.path).map_err(|e| self.cannot_read(e))?;
         if stamp.is_none() && !self.is_missing {
@@ -238,7 +245,7 @@ impl Followed {
         Ok(stamp)
     }
 
-    /// What came to the files before, after all.
+    /// Reads lines that were written to an earlier file after it was left. Returns whether there were any.
     fn read_before<L: DeserializeOwned>(
         &mut self,
         found: &mut Vec<Result<L, Malformed>>,
@@ -247,7 +254,7 @@ impl Followed {
         let is_quiet = self.is_quiet(now);
         for mut before in std::mem::take(&mut self.before) {
             if !found.is_empty() {
-                // One at a time.
+                // One call reads lines of one file only.
                 self.before.push(before);
                 continue;
             }
@@ -270,8 +277,9 @@ impl Followed {
         Ok(!found.is_empty())
     }
 
-    /// A file before is gone. It had been read to its end, but its copy may have what came just before it was compressed, and is
-    /// no other file.
+    /// Opens the copy of an earlier file that is gone. The file had been read to its end, but its copy may have lines
+    /// that were written just before it was compressed. The copy is remembered, so that it is not taken for another
+    /// file.
     fn copy_of_before(&mut self, before: &Generation) -> Result<Option<Generation>, ConnectorError> {
         let (place, begin) = (before.place(), before.begin());
         let failed = |e| cannot_read(&self.path, e);
@@ -289,12 +297,12 @@ impl Followed {
         u128::from(now.0.saturating_sub(since.0)) >= self.following.idle_after.as_micros()
     }
 
-    /// What the source's watermark has to wait for.
+    /// Returns the watermark of this file, if the source's watermark has to wait for it: `None` while the file is idle.
     pub(super) fn holds(&self) -> Option<EventTime> {
         (!self.idle).then_some(self.watermark)
     }
 
-    /// Whether there was nothing at the last look.
+    /// Whether the last read found nothing.
     pub(super) fn is_at_end(&self) -> bool {
         self.at_end
     }
@@ -308,7 +316,7 @@ impl Followed {
     }
 
     pub(super) fn position(&self) -> FilePosition {
-        // It will be found nowhere, and nobody misses it.
+        // A file that is deleted and read to its end cannot be found after a restore, and is not needed.
         let current = self.current.as_ref().filter(|file| !(self.at_end && self.is_read_and_deleted(file)));
         FilePosition {
             path: name(&self.path),

@@ -1,4 +1,4 @@
-//! Which file is read when another one has the name, or when what was read was cut.
+//! The choice of the file to read next: when another file has the name, or when the current file was cut.
 
 use std::io;
 
@@ -13,16 +13,16 @@ use crate::file::handle::Handle;
 use crate::file::siblings::{self, Newest};
 use crate::file::stamp::{Stamp, modified};
 
-/// What is read after a file that was rotated away.
+/// The file that is read after one that was rotated away.
 pub(super) enum Successor {
-    /// What came after it, and was rotated away before anybody had seen it.
+    /// A file that came after it and was itself rotated away before it was seen under the name.
     Between(Sibling),
-    /// What had the name at some look.
+    /// A file that had the name when it was checked.
     Held(Handle),
 }
 
 impl Followed {
-    /// Begins with a file from its first byte on.
+    /// Begins to read a file, from its first byte.
     pub(super) fn begin(&mut self, handle: Handle, compression: Compression) -> Result<(), ConnectorError> {
         self.after = self.after_reading(&handle, compression).map_err(|e| cannot_read(&self.path, e))?;
         self.current = Some(self.generation(handle, compression, Begin::default())?);
@@ -30,16 +30,17 @@ impl Followed {
         Ok(())
     }
 
-    /// What the files came after that come after this one.
+    /// Returns the age that the files read after this one must exceed.
     pub(super) fn after_reading(&self, handle: &Handle, compression: Compression) -> io::Result<Newest> {
         let own = Newest::of_read(&handle.metadata()?, compression);
-        // All that is beside what has the name came before it.
+        // All files beside the one that has the name came before it.
         let has_name = Stamp::of_path(&self.path)?.is_some_and(|stamp| stamp.id == handle.id());
         let before = if has_name { siblings::newest(&self.path)? } else { self.after };
         Ok(before.max(own))
     }
 
-    /// What is read when the current one is at its end, and the name has another one: once there is something in it.
+    /// Returns the file to read once the current one is at its end and the name has another file. A file is returned
+    /// only when there is something in it.
     pub(super) fn next(&mut self, stamp: Option<Stamp>) -> io::Result<Option<Successor>> {
         let held = self.hold(stamp)?;
         let folder = folder::folder_changed(&self.path)?;
@@ -55,8 +56,9 @@ impl Followed {
         Ok(held.and_then(|(index, _)| self.held.get(index)).cloned().map(Successor::Held))
     }
 
-    /// Holds open what the name has, if that is not what is read: it may go before there is anything in it. Returns which one of
-    /// those that are held comes first and has something, and when that was written. What has the name comes last.
+    /// Opens the file that has the name, if it is not open yet, and keeps it open: it may lose its name before
+    /// anything is in it. Returns the index of the earliest open file that is not empty, and when it was written to.
+    /// The file that has the name comes last.
     pub(super) fn hold(&mut self, stamp: Option<Stamp>) -> io::Result<Option<(usize, i64)>> {
         let is_new = |stamp: &Stamp| !self.held.iter().any(|held| held.id() == stamp.id);
         if stamp.as_ref().is_some_and(is_new) {
@@ -85,8 +87,8 @@ impl Followed {
         Ok(written)
     }
 
-    /// Whether there was something else before anything of the current one was read, which was copied away and cut: nothing in
-    /// the current one tells. If so, that comes first.
+    /// Checks for a copy of earlier content, if nothing of the current file was read yet: the file may have been
+    /// copied away and cut, and nothing in it shows that. Such a copy is read first. Returns whether there is one.
     pub(super) fn read_earlier(&mut self, stamp: Option<Stamp>) -> Result<bool, ConnectorError> {
         let Some(current) = self.current.as_ref().filter(|current| current.offset() == 0) else { return Ok(false) };
         let failed = |e| cannot_read(&self.path, e);
@@ -95,7 +97,7 @@ impl Followed {
         if is_empty && self.looked_back == Some(folder) {
             return Ok(false);
         }
-        // It may be gone itself by now, compressed.
+        // The current file may be gone by now, because it was compressed.
         let written = current.handle().metadata().map_or(current.stamp().modified, |metadata| modified(&metadata));
         let earlier = self.between().map_err(failed)?.into_iter().next();
         self.looked_back = Some(folder);
@@ -103,7 +105,7 @@ impl Followed {
             return Ok(false);
         };
         if !current.is_compressed() {
-            // One that is will be found where it came in between.
+            // A compressed one is found again by `between`.
             self.held.push(current.handle().clone());
         }
         self.read_between(&earlier)?;
@@ -116,18 +118,18 @@ impl Followed {
         self.begin(handle, next.compression())
     }
 
-    /// What came after the current one, and was rotated away before it was seen.
+    /// Returns the files that came after the current one and were rotated away before they were seen under the name.
     pub(super) fn between(&self) -> io::Result<Vec<Sibling>> {
         let read = self.current.iter().chain(&self.before).map(Generation::handle);
         let open: Vec<&Handle> = read.chain(&self.held).collect();
         siblings::between(&self.path, self.after, &self.known, &open)
     }
 
-    /// What is read was cut or written over: its copy has the rest.
+    /// Goes on with the copy of the current file, which was cut or written over: the copy has the unread rest.
     pub(super) fn go_on_with_copy(&mut self) -> Result<(), ConnectorError> {
         let Some(current) = self.current.take() else { return Ok(()) };
         if self.is_read_and_deleted(&current) {
-            // It was closed since: nobody else could read it either.
+            // The file had no name and was closed since, so it cannot be opened again. All of it was read.
             return Ok(());
         }
         let (place, begin) = (current.place(), current.begin());
@@ -145,7 +147,8 @@ impl Followed {
         Ok(())
     }
 
-    /// There is nothing more in a file, unless somebody still writes to it.
+    /// Puts a file that is read to its end among the earlier ones, where lines are still read if a process writes to
+    /// it.
     fn leave(&mut self, old: Generation) {
         self.known.push(old.id());
         self.known.drain(..self.known.len().saturating_sub(KNOWN));
@@ -153,7 +156,7 @@ impl Followed {
         self.before.drain(..self.before.len().saturating_sub(READ_ON));
     }
 
-    /// The current one is at its end, and there is another one.
+    /// Leaves the current file, which is at its end, and begins with the next one.
     pub(super) fn move_on(&mut self, next: Successor) -> Result<(), ConnectorError> {
         self.is_deleted = false;
         if let Some(old) = self.current.take() {
@@ -165,7 +168,7 @@ impl Followed {
             Successor::Held(handle) => handle.id(),
             Successor::Between(sibling) => sibling.id(),
         };
-        // Nothing was in those by now that were held and are not what has the name; something may come.
+        // Open files that are empty and no longer have the name are treated as earlier files: lines may still come.
         let named = Stamp::of_path(&self.path).map_err(|e| cannot_read(&self.path, e))?.map(|stamp| stamp.id);
         for held in std::mem::take(&mut self.held).into_iter().filter(|held| held.id() != next_id) {
             let is_empty = held.metadata().is_ok_and(|metadata| metadata.len() == 0);

@@ -1,4 +1,4 @@
-//! A followed file after a restore: which one it was, and where that is now.
+//! A followed file after a restore: finds the file that was being read, wherever it is now.
 
 use std::io;
 
@@ -16,19 +16,19 @@ use crate::file::position::{FollowedPosition, Merged, Place};
 use crate::file::siblings;
 use crate::file::stamp::Stamp;
 
-/// A header line is not longer than this.
+/// Upper bound for the length of a header line, in bytes.
 const HEADER: usize = 1 << 20;
 
-/// A file that was read before.
+/// A file of the checkpoint that was found again.
 struct Found {
     handle: Handle,
     compression: Compression,
-    /// The file itself, if that is a copy of what it had.
+    /// The original file, if `handle` is a copy of its former content.
     cut: Option<Handle>,
 }
 
 impl Followed {
-    /// Goes on where the checkpoint says.
+    /// Continues at the place in the checkpoint.
     pub(super) fn restore(&mut self, restored: Merged) -> Result<(), ConnectorError> {
         let Merged { done, partial, identities, watermark, followed, .. } = restored;
         self.watermark = EventTime(watermark);
@@ -36,7 +36,7 @@ impl Followed {
         let waits = followed.as_ref().is_some_and(|followed| followed.waits);
         match followed {
             Some(followed) => self.restore_followed(followed)?,
-            // It was read to its end then, and is followed now.
+            // The job of the checkpoint read the file as a bounded one; this job follows it.
             None => self.after = siblings::newest(&self.path).map_err(|e| cannot_read(&self.path, e))?,
         }
         match &identities[..] {
@@ -48,7 +48,7 @@ impl Followed {
         self.hold_named().map_err(|e| cannot_read(&self.path, e))
     }
 
-    /// From now on it is known what had the name, if that is not what is read.
+    /// Keeps the file that has the name open, if it is not the current one, so that it is read later.
     fn hold_named(&mut self) -> io::Result<()> {
         let stamp = Stamp::of_path(&self.path)?;
         let is_read = |stamp: &Stamp| self.current.as_ref().is_some_and(|current| current.id() == stamp.id);
@@ -83,7 +83,8 @@ impl Followed {
         self.lose_current(identity, begin.offset())
     }
 
-    /// What was read is gone. Where nothing of it was, it is read as what was rotated away meanwhile, if it was.
+    /// Handles the loss of the current file. If nothing of it was read and files were rotated away meanwhile, it is
+    /// read as one of those; otherwise unread lines may be lost.
     pub(super) fn lose_current(&mut self, identity: &Identity, offset: u64) -> Result<(), ConnectorError> {
         if offset == 0 && !self.between().map_err(|e| cannot_read(&self.path, e))?.is_empty() {
             return Ok(());
@@ -91,7 +92,7 @@ impl Followed {
         self.lose(identity, offset)
     }
 
-    /// A position from before files had identities.
+    /// Restores a position of version 1, which has no identity of the file.
     fn restore_unknown(&mut self, begin: Begin) -> Result<(), ConnectorError> {
         let offset = begin.offset();
         let handle = self.now().map_err(|e| cannot_read(&self.path, e))?;
@@ -105,7 +106,7 @@ impl Followed {
         Ok(())
     }
 
-    /// A file that was read before the one that is: it had been read to its end, so that it may be gone.
+    /// Restores a file that was read before the current one. It may be gone if it had been read to its end.
     fn restore_before(&mut self, place: Place) -> Result<(), ConnectorError> {
         let Place { done, partial, identity: Some(identity), is_all_read } = place else { return Ok(()) };
         let begin = Begin { done: vec![done], partial };
@@ -120,7 +121,7 @@ impl Followed {
         }
     }
 
-    /// What the name has now.
+    /// Opens the file that has the name now, if there is one.
     fn now(&self) -> io::Result<Option<Handle>> {
         match Handle::open(&self.path) {
             Ok(handle) => Ok(Some(handle)),
@@ -129,7 +130,8 @@ impl Followed {
         }
     }
 
-    /// The file of this identity: under its name, if it may be, under another one beside it, or a copy of it.
+    /// Finds the file of this identity: under the followed name if `may_be_named`, under another name in the same
+    /// folder, or as a copy.
     fn find(&self, may_be_named: bool, identity: &Identity, begin: &Begin) -> io::Result<Option<Found>> {
         let offset = begin.offset();
         let now = if may_be_named { self.now()? } else { None };
@@ -143,7 +145,7 @@ impl Followed {
             cut = Some(handle.clone());
         } else if let Some(renamed) = folder::with_id(&self.path, identity.id)? {
             let (handle, compression) = (Handle::open(&renamed)?, siblings::compression_of(&renamed));
-            // Nobody writes to a compressed copy.
+            // A compressed copy does not change, so it needs no check.
             if compression != Compression::None || has_all(&handle, identity, offset)? {
                 tracing::info!(%path, renamed = %renamed.display(), "was rotated");
                 return itself(handle, compression);
@@ -154,7 +156,8 @@ impl Followed {
             tracing::info!(%path, copy = %copy.path.display(), "goes on with a copy");
             return Ok(Some(Found { handle: Handle::open(&copy.path)?, compression: copy.compression(), cut }));
         }
-        // Moved to another file system, or brought back: the same, as far as it was read.
+        // The file was moved to another file system or restored from a backup: it has another id, but the content
+        // that was read is the same.
         let Some(handle) = now.filter(|_| offset > 0 && cut.is_none()) else { return Ok(None) };
         if !(self.has_lines_before(&handle, offset)? && has_all(&handle, identity, offset)?) {
             return Ok(None);
@@ -172,7 +175,7 @@ impl Followed {
         Ok(memchr::memchr_iter(b'\n', &first).count() > 1 || first.len() == HEADER)
     }
 
-    /// What was read is gone, perhaps with lines that were not.
+    /// Applies the policy for a file that is gone, perhaps with unread lines.
     fn lose(&mut self, identity: &Identity, offset: u64) -> Result<(), ConnectorError> {
         let what = format!(
             "it was read up to byte {offset} of a file ({}) that is not there any more: it was cut, written over, removed or \
@@ -196,7 +199,7 @@ impl Followed {
     }
 }
 
-/// Whether a file has what was read of the one of this identity.
+/// Whether a file begins with the content that was read of the file of this identity.
 fn has_all(handle: &Handle, identity: &Identity, offset: u64) -> io::Result<bool> {
     let mut bytes = Bytes::of(handle.clone(), Compression::None)?;
     Ok(handle.first_length() >= offset && identity.is_in(&mut bytes)?)

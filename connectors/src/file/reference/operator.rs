@@ -39,7 +39,8 @@ impl<'s> ReferenceExt<'s> for Flow<'s> {
         file: &ReferenceFile<K, V, L>,
     ) -> Result<Stream<'s, (K, Option<V>)>, JobError> {
         let buckets = self.source(name, &VersionSource(file.clone()))?.key_by(|rows| rows.bucket);
-        // All of a version have one time, and the next one is later: nothing is gained by waiting for the watermark.
+        // All rows of a version have the same event time, and the next version has a later one, so waiting for the
+        // watermark would gain nothing.
         Ok(buckets.process(&format!("{name}-rows"), Order::Arrival, |states| RowsLogic::open(states))?.results)
     }
 }

@@ -17,15 +17,16 @@ use crate::position::{self, Position};
 /// The versions of a file, each as all buckets of its rows.
 pub(super) struct VersionSource<K, V, L>(pub(super) ReferenceFile<K, V, L>);
 
-/// What is stored. All workers but the one that reads have nothing.
+/// The stored position of one worker. It is empty for all workers except the one that reads.
 #[derive(Default, Serialize, Deserialize)]
 struct Share {
-    /// The last version that was emitted whole.
+    /// The last version that was emitted as a whole.
     emitted: Option<Emitted>,
     /// The event time of the version that was being emitted.
     begun: Option<EventTime>,
 }
 
+/// A version: its event time and its number of rows.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Emitted {
     event_time: EventTime,
@@ -70,7 +71,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for VersionSo
     }
 }
 
-/// The position of the one worker that had read.
+/// Returns the position of the worker that had read the file.
 fn restored(positions: &[Vec<u8>]) -> Result<Share, ConnectorError> {
     let mut found = Share::default();
     for bytes in positions {
@@ -82,7 +83,7 @@ fn restored(positions: &[Vec<u8>]) -> Result<Share, ConnectorError> {
     Ok(found)
 }
 
-/// The buckets of a version that are still to be sent, each with its print.
+/// The buckets of a version that are still to be sent, each with its hash.
 type Buckets<K, V> = Box<dyn Iterator<Item = (Bucket<K, V>, u64)>>;
 
 enum State<K, V> {
@@ -91,7 +92,7 @@ enum State<K, V> {
     Sending { version: Emitted, buckets: Buckets<K, V> },
 }
 
-/// One worker's share: all, or nothing.
+/// One worker's reader. Only worker 0 reads the file.
 pub(crate) struct ReferenceReader<K, V, L> {
     file: ReferenceFile<K, V, L>,
     name: String,
@@ -100,14 +101,16 @@ pub(crate) struct ReferenceReader<K, V, L> {
     /// The event time of a version of which a part was emitted, or may have been.
     begun: Option<EventTime>,
     state: State<K, V>,
-    /// The print of what was sent last of each bucket, in this run.
+    /// The hash of each bucket as it was last sent in this run.
     sent: Vec<Option<u64>>,
     next_look: Arrival,
-    /// What the last look found, the version that was taken last, the one that was refused last.
+    /// The attributes of the file at the last check.
     looked: Option<Stamp>,
+    /// The version that was last accepted.
     taken: Option<Stamp>,
+    /// The version that was last refused.
     refused: Option<Stamp>,
-    /// What was said last of a file that cannot be read.
+    /// The reason of the last refusal, so that one that persists is reported once.
     said: Option<String>,
     versions: Counter,
     refused_versions: Counter,
@@ -115,12 +118,12 @@ pub(crate) struct ReferenceReader<K, V, L> {
 }
 
 impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V, L> {
-    /// Whether what was emitted is a whole version.
+    /// Whether a whole version was emitted, and nothing of a later one.
     fn is_whole(&self) -> bool {
         self.emitted.is_some() && self.begun.is_none()
     }
 
-    /// Looks at the file when it is time to, and begins to read it if it is another one.
+    /// Checks the file when it is time to, and begins to read it if it has changed.
     fn look(&mut self, batch: &mut Batch<Bucket<K, V>>) -> Result<(), ConnectorError> {
         if batch.now() < self.next_look {
             return Ok(());
@@ -150,7 +153,8 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
         Ok(())
     }
 
-    /// Reads on; at the end of the file its version can be handed out, unless it has changed meanwhile.
+    /// Reads the next part. At the end of the file the version is ready to be sent, unless the file has changed
+    /// meanwhile.
     fn load(&mut self, mut loading: Box<Loading<K, V>>, batch: &mut Batch<Bucket<K, V>>) -> Result<(), ConnectorError> {
         let stamp = loading.stamp;
         let rows_before = self.emitted.map_or(0, |emitted| emitted.rows);
@@ -160,7 +164,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
             return Ok(());
         }
         match Stamp::of(&self.file.path) {
-            // Whatever was read is of no version.
+            // What was read may be a mixture of two versions, so it is dropped.
             Ok(now) if now != stamp => {
                 tracing::debug!(source = self.name, "the reference file was written to while it was read");
                 self.looked = Some(now);
@@ -180,11 +184,11 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
         Ok(())
     }
 
-    /// From when on a version holds that is handed out from now on.
+    /// Returns the event time from which the version that is sent next is valid.
     fn event_time(&self, stamp: Stamp, batch: &Batch<Bucket<K, V>>) -> EventTime {
         let read = EventTime((batch.now().0 / 1000) as i64);
         let wished = match (self.begun, self.emitted) {
-            // The rest of a version whose time has come already.
+            // A part of a version was sent before a restore, so the rest gets a later time.
             (Some(begun), _) => begun.plus_ms(1),
             (None, emitted) => {
                 let version = Version { first: emitted.is_none(), read, modified: stamp.modified() };
@@ -195,7 +199,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
         wished.max(batch.reached())
     }
 
-    /// Hands out what has changed of a version, as far as this run knows.
+    /// Emits buckets of a version, except those that are unchanged since they were last sent in this run.
     fn send(&mut self, version: Emitted, mut buckets: Buckets<K, V>, batch: &mut Batch<Bucket<K, V>>) {
         let mut rows = 0;
         while batch.records().len() < Batch::<V>::LIMIT && rows < Batch::<V>::LIMIT {
@@ -213,7 +217,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
         self.state = State::Sending { version, buckets };
     }
 
-    /// The version before stays; where there is none, the job cannot go on.
+    /// Refuses a version: the previous one stays in force. Returns an error if there is none.
     fn refuse(&mut self, refusal: Refusal, batch: &mut Batch<Bucket<K, V>>) -> Result<(), ConnectorError> {
         let reason = with_causes(&refusal.error);
         if !self.is_whole() {

@@ -1,4 +1,5 @@
-//! What differs between a version of the file and what was emitted before: state per bucket of keys.
+//! The differences between a version of the file and the rows that were emitted before, with state per bucket of
+//! keys.
 
 use std::cmp::Ordering;
 
@@ -7,13 +8,13 @@ use tidemill_engine::shell::{Context, KeyedLogic, LogicError, States, ValueState
 use tidemill_engine::{Data, JobError, Record};
 use tidemill_state::{Key, hash_key};
 
-/// Into how many buckets the keys are splits. A part of what checkpoints mean: it never changes.
+/// Number of buckets into which the keys are divided. Checkpoints depend on it, so it never changes.
 ///
-/// A bucket that changes is sent, and written in its epoch, whole; a restore sends all, also empty ones. With a million rows a
-/// bucket has 977.
+/// A bucket that changes is sent as a whole, and its state is written as a whole in its epoch. After a restore all
+/// buckets are sent, also empty ones. With a million rows a bucket has 977.
 pub(super) const BUCKETS: u16 = 1024;
 
-/// The bucket of a key.
+/// Returns the bucket of a key.
 pub(super) fn bucket_of<K: Key>(key: &K) -> u16 {
     (hash_key(key) % u64::from(BUCKETS)) as u16
 }
@@ -34,14 +35,14 @@ pub(crate) struct Bucket<K, V> {
 }
 
 impl<K: Key, V> Bucket<K, V> {
-    /// A hash over the keys and rows.
+    /// Returns a hash over the keys and rows of a bucket.
     pub(super) fn print(rows: &[Row<K, V>]) -> u64 {
         let rows: Vec<(&K, u64)> = rows.iter().map(|row| (&row.key, row.hash)).collect();
         hash_key(&rows)
     }
 }
 
-/// Tells what differs.
+/// The operator that compares each bucket with the rows emitted before, and emits the differences.
 pub(crate) struct RowsLogic<K, V> {
     /// Keys and hashes of the rows that were emitted, sorted by key.
     emitted: ValueState<u16, Vec<(K, u64)>>,
@@ -81,7 +82,7 @@ impl<K: Key + Data, V: Data> KeyedLogic for RowsLogic<K, V> {
     }
 }
 
-/// What makes the rows of what was emitted. Both are sorted by key.
+/// Returns the changes that turn the emitted rows into `rows`. Both are sorted by key.
 pub(super) fn differences<K: Key, V>(emitted: &[(K, u64)], rows: Vec<Row<K, V>>) -> Vec<(K, Option<V>)> {
     let (mut changes, mut emitted) = (Vec::new(), emitted.iter().peekable());
     for Row { key, row, hash } in rows {

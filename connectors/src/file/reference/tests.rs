@@ -1,4 +1,5 @@
-//! The reader and its logic against a map, through random versions of a file, good and bad, and crashes at any point.
+//! The reader and its logic, compared with a map, for random good and bad versions of a file, with crashes at any
+//! point.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,10 +26,10 @@ struct Shop {
     risk: f64,
 }
 
-/// Chains, each with what is said of its shops.
+/// Chains, each with the value that its shops have.
 type Rows = BTreeMap<u8, u8>;
 
-/// Shops of a chain: so many that a version is sent in several batches, and a bucket has some.
+/// Number of shops of a chain: enough that a version is sent in several batches and a bucket has several rows.
 const SHOPS: u32 = 100;
 
 fn shops_of(rows: &Rows) -> Vec<Shop> {
@@ -40,11 +41,11 @@ fn shop(id: u32, value: u8) -> Shop {
     Shop { id, city: format!("city, {value}"), risk: f64::from(value) / 3.0 }
 }
 
-/// What somebody does to the file.
+/// A change of the file.
 #[derive(Clone, Debug)]
 enum Written {
     Good(Rows),
-    /// So many bytes, in thousandths, of what these rows are.
+    /// The first part of the text of these rows; its size is given in thousandths.
     Cut(Rows, usize),
     Malformed(Rows),
     TwoRowsOfAKey(Rows),
@@ -57,14 +58,14 @@ fn text(shops: &[Shop]) -> String {
 }
 
 impl Written {
-    /// The text, or nothing; and the rows, if it is a version.
+    /// Returns the text, if the file exists, and the rows, if the text is a version.
     fn content(&self) -> (Option<String>, Option<Shops>) {
         match self {
             Self::Good(rows) => (Some(text(&shops_of(rows))), Some(by_id(shops_of(rows)))),
             Self::Cut(rows, share) => {
                 let whole = text(&shops_of(rows));
                 let cut = &whole[..whole.len() * share / 1000];
-                // Cut between two lines it is a version, of fewer rows.
+                // A file that is cut between two lines is a version with fewer rows.
                 let kept =
                     cut.ends_with('\n').then(|| shops_of(rows).into_iter().take(cut.lines().count() - 1).collect());
                 (Some(cut.to_owned()), kept.map(by_id))
@@ -84,7 +85,7 @@ fn by_id(shops: Vec<Shop>) -> Shops {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// In place, or by renaming another file.
+    /// Writes in place if the flag is set, otherwise by renaming another file.
     Write(Written, bool),
     Turns(usize),
     Tick,
@@ -102,7 +103,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => rows().prop_map(Written::TwoRowsOfAKey),
         1 => Just(Written::Missing),
     ];
-    // A version that is being sent at a checkpoint, and what becomes of it after a crash.
+    // A version that is being sent at a checkpoint, followed by a crash.
     let cut = (rows(), 1..8_usize, written.clone(), 1..5_usize).prop_map(|(rows, turns, then, workers)| {
         use Step::{Checkpoint, Crash, Tick, Turns, Write};
         let write = Write(Written::Good(rows), false);
@@ -122,7 +123,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 const EVERY: Duration = Duration::from_secs(5);
 
-/// A job of this source alone: what is read in an epoch comes to the logic when the epoch ends.
+/// A job of this source alone. The logic gets the records of an epoch when the epoch ends.
 struct World {
     folder: TempDir,
     path: PathBuf,
@@ -134,8 +135,9 @@ struct World {
     positions: Vec<Vec<u8>>,
     logic: LogicTest<RowsLogic<u32, Shop>>,
     letters: Vec<DeadLetter>,
-    /// What the changes told so far add up to, and the time of the last one.
+    /// The table that the changes emitted so far make.
     told: Shops,
+    /// The time of the last change.
     last: EventTime,
 }
 
@@ -189,7 +191,7 @@ impl World {
         self.clock.set(Arrival(self.clock.now().0 + EVERY.as_micros() as u64));
     }
 
-    /// Looks often enough that every change is seen, and reads what there is to read.
+    /// Runs the reader often enough that every change is seen and read.
     fn settle(&mut self) -> Result<(), ConnectorError> {
         for _ in 0..4 {
             self.tick();
@@ -198,13 +200,13 @@ impl World {
         Ok(())
     }
 
-    /// The epoch ends: each change that it tells is one.
+    /// Ends the epoch. Each change that it emits must change the table.
     fn checkpoint(&mut self) -> Result<(), TestCaseError> {
         for Record { event_time, data, .. } in self.epoch.drain(..) {
             self.logic.push(event_time.0, data);
         }
         let mut changes = self.logic.records();
-        // Those of several workers are in no particular order.
+        // Changes from several workers are in no particular order.
         changes.sort_by_key(|change| change.event_time);
         for Record { event_time, data: (key, row), .. } in changes {
             prop_assert!(event_time >= self.last, "told at {event_time:?}, after {:?}", self.last);
@@ -215,7 +217,7 @@ impl World {
             };
             prop_assert_ne!(before, row, "no change of {}", key);
         }
-        // Any number of workers have nothing to say of it.
+        // A worker that does not read has an empty position.
         self.positions =
             vec![br#"{"version":2,"emitted":null,"begun":null}"#.to_vec(), self.reader.position().unwrap()];
         Ok(())
@@ -228,11 +230,12 @@ impl World {
     }
 }
 
-/// Runs a script. What may be told is a version that was in the file since the last time that is known.
+/// Runs a script. The table must be a version that was in the file since the table was last known.
 fn play(steps: &[Step]) -> Result<(), TestCaseError> {
     let mut world = World::new("shops.csv", |file| file.min_share(0.0));
-    // The rows in the file, if it is a version; those that there may be in the table.
+    // The rows in the file, if it is a version.
     let mut in_file: Option<Shops> = None;
+    // The versions that the table may be.
     let mut possible: Vec<Shops> = Vec::new();
     for step in steps.iter().chain([&Step::Settle]) {
         let stopped = match step {
@@ -259,7 +262,7 @@ fn play(steps: &[Step]) -> Result<(), TestCaseError> {
             Step::Settle => world.settle(),
         };
         if let Err(error) = stopped {
-            // Only where the table has no whole version, and the file is none either. Then somebody mends it.
+            // The job may stop only if neither the table nor the file is a whole version. The file is then repaired.
             prop_assert!(in_file.is_none(), "{:?}", error);
             let said = error.to_string();
             prop_assert!(said.contains("start the job again"), "{}", said);
@@ -293,7 +296,7 @@ proptest! {
 }
 
 proptest! {
-    /// Also of rows that are all in one bucket.
+    /// Checks `differences` alone, on the rows of one bucket.
     #[test]
     fn differences_make_the_rows_of_what_was_told(
         told in prop::collection::btree_map(0..30_u8, 0..3_u64, 0..20),
@@ -313,7 +316,7 @@ proptest! {
     }
 }
 
-/// A world whose file has these rows, all told.
+/// Returns a world whose file has these rows, which are all emitted.
 fn settled(name: &str, content: &str) -> World {
     let mut world = World::new(name, |file| file);
     world.write(Some(content), false);
@@ -336,7 +339,7 @@ fn a_version_that_is_refused_says_where_and_why_once_and_the_one_before_stays() 
         ("id,city,risk\n1,Graz,0.5\n2,Wien,0.5\n3,Lin", "shops.csv", "does not end with a newline"),
         ("id,city,risk\n1,Graz,0.5\n2,Wien,0.5\n1,Linz,0.5\n", "shops.csv", "the key 1 has two rows"),
         ("id,city,risk\n1,Graz,0.5\n2,\"Wien,0.5\n3,Linz,0.5\n", "shops.csv:3", "does not end on its line"),
-        // By its quotes one row with a newline in it, and without row 2.
+        // By its quotes this is one row with a newline in it, and row 2 is missing.
         ("id,city,risk\n1,\"Graz,0.5\n2,Wien\",0.5\n3,Linz,0.5\n", "shops.csv:2", "part of a record of 2 lines"),
         ("id,city,risk\n1,Graz,0.5\n2,\"Wien,0.5\n", "shops.csv:3", "does not end on its line"),
         ("id,city,risk\n1,Graz,0.5\n", "shops.csv", "it has 1 rows, the version before had 3"),
@@ -357,7 +360,7 @@ fn a_version_that_is_refused_says_where_and_why_once_and_the_one_before_stays() 
         let [letter] = &world.letters[..] else { panic!("{content}: {:?}", world.letters) };
         assert!(letter.origin.ends_with(origin), "{letter:?}");
         assert!(letter.reason.contains(reason), "{letter:?}");
-        // And a restored job goes on with the version before as well.
+        // A restored job continues with the previous version, too.
         world.settle().unwrap();
         world.checkpoint().unwrap();
         assert_eq!((world.told, world.letters.len()), (before, 2));
@@ -411,7 +414,7 @@ fn a_file_is_read_once_it_is_still() {
     let before = world.told.clone();
     let mut content = THREE.to_owned();
     for id in 4..8 {
-        // Each line is whole, and not the last one.
+        // Each version has whole lines, but is not the last one.
         content += &format!("{id},Graz,0.5\n");
         world.write(Some(&content), true);
         world.tick();

@@ -1,4 +1,4 @@
-//! One version of the file: read and checked, a little at a time.
+//! One version of the file, which is read and checked in small steps.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use crate::file::content::Content;
 use crate::file::piece::{Malformed, Read};
 use crate::splits::Splits;
 
-/// Rows that are checked in a turn.
+/// Number of rows that are checked in one step.
 const CHECKED: usize = 4096;
 
 /// The attributes that distinguish one version of a file from another without reading it.
@@ -40,11 +40,12 @@ impl Stamp {
     }
 }
 
-/// Why a version is not taken.
+/// The reason why a version is refused.
 pub(super) struct Refusal {
     pub(super) error: ConnectorError,
-    /// Where it is, as exactly as is known, and what is there.
+    /// The place of the fault, as exactly as it is known.
     pub(super) origin: String,
+    /// The malformed line or row, if there is one.
     pub(super) content: Vec<u8>,
 }
 
@@ -62,7 +63,7 @@ impl Refusal {
         Self::of(path, ConnectorError::caused(ErrorKind::Unavailable, what, cause))
     }
 
-    /// Whether only another version of the file can do.
+    /// Whether trying the same version again cannot help.
     pub(super) fn is_lasting(&self) -> bool {
         self.error.kind() != ErrorKind::Unavailable
     }
@@ -77,10 +78,11 @@ pub(super) struct Loading<K, V> {
     malformed: u64,
     first_malformed: Option<Malformed>,
     is_read: bool,
-    /// Of the buckets that are checked: their prints, and the rows in them.
+    /// The hashes of the buckets that are checked.
     prints: Vec<u64>,
+    /// Number of rows in the buckets that are checked.
     pub(super) rows: u64,
-    /// Where rows are encoded.
+    /// A buffer for encoding rows.
     buffer: Vec<u8>,
 }
 
@@ -102,7 +104,7 @@ impl<K: Key + Data, V: Data> Loading<K, V> {
         })
     }
 
-    /// Reads or checks a little more. Returns whether that was all.
+    /// Reads one piece, or checks some rows. Returns whether the version is complete.
     pub(super) fn step<L: DeserializeOwned + 'static>(
         &mut self,
         file: &ReferenceFile<K, V, L>,
@@ -171,7 +173,7 @@ impl<K: Key + Data, V: Data> Loading<K, V> {
         Err(Refusal { origin, content, ..Refusal::invalid(path, &what) })
     }
 
-    /// Sorts the rows of some buckets by key, and sees to it that each key has one.
+    /// Sorts the rows of some buckets by key, and checks that no key has two different rows.
     fn check(&mut self, path: &Path) -> Result<(), Refusal> {
         let mut left = CHECKED;
         while let Some(bucket) = self.buckets.get_mut(self.prints.len()).filter(|_| left > 0) {
@@ -189,7 +191,7 @@ impl<K: Key + Data, V: Data> Loading<K, V> {
         Ok(())
     }
 
-    /// The rows, checked, with the print of each bucket.
+    /// Returns the checked rows, with the hash of each bucket.
     pub(super) fn into_buckets(self) -> impl Iterator<Item = (Bucket<K, V>, u64)> + 'static {
         let buckets = (0..).zip(self.buckets).map(|(bucket, rows)| Bucket { bucket, rows });
         buckets.zip(self.prints)
