@@ -40,6 +40,12 @@ pub const fn in_ms(duration: Duration) -> i64 {
     if ms > i64::MAX as u128 { i64::MAX } else { ms as i64 }
 }
 
+/// Returns the duration between two instants in milliseconds; zero if `to` is not after `from`.
+pub(super) const fn between(from: i64, to: i64) -> Duration {
+    let ms = to.saturating_sub(from);
+    if ms > 0 { Duration::from_millis(ms.unsigned_abs()) } else { Duration::ZERO }
+}
+
 /// Returns a duration as milliseconds, the unit of event time.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::durations::in_ms;
+use super::durations::{between, in_ms};
 
 /// Milliseconds since the Unix epoch, UTC: when a thing happened, as its record says.
 ///
@@ -28,8 +28,7 @@ impl EventTime {
     /// Returns how long after `earlier` this time is; zero if it is not after it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        let ms = self.0.saturating_sub(earlier.0);
-        if ms > 0 { Duration::from_millis(ms.unsigned_abs()) } else { Duration::ZERO }
+        between(earlier.0, self.0)
     }
 
     /// Returns this time moved by `ms` milliseconds, stopping at [`MIN`](Self::MIN) and [`MAX`](Self::MAX).

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::durations::in_ms;
+use super::durations::{between, in_ms};
 
 /// Milliseconds since the Unix epoch, UTC, by the job's clock: when a record is handled, not when its event happened.
 ///
@@ -19,8 +19,7 @@ impl ProcessingTime {
     /// Returns how long after `earlier` this time is; zero if it is not after it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        let ms = self.0.saturating_sub(earlier.0);
-        if ms > 0 { Duration::from_millis(ms.unsigned_abs()) } else { Duration::ZERO }
+        between(earlier.0, self.0)
     }
 }
 
