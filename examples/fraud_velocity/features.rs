@@ -69,7 +69,8 @@ features! {
     }
 }
 
-/// A transaction with its features.
+/// A transaction with its features. It is large, and an operator moves a record several times: streams of it have it
+/// in a box.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Featured {
     pub transaction: Transaction,
@@ -90,12 +91,12 @@ impl CardVelocity {
 impl KeyedLogic for CardVelocity {
     type Key = u64;
     type In = Transaction;
-    type Out = Featured;
+    type Out = Box<Featured>;
     type Side = ();
 
     fn on_record(
         &mut self,
-        ctx: &mut Context<'_, u64, Featured, ()>,
+        ctx: &mut Context<'_, u64, Box<Featured>, ()>,
         record: Record<Transaction>,
     ) -> Result<(), LogicError> {
         let transaction = record.data;
@@ -117,7 +118,7 @@ impl KeyedLogic for CardVelocity {
         features.is_night = f64::from(hour <= 6);
         features.seconds_since_last =
             previous.map_or(-1.0, |previous| record.event_time.ms_since(previous) as f64 / 1000.0);
-        ctx.emit(Featured { transaction, features });
+        ctx.emit(Box::new(Featured { transaction, features }));
         Ok(())
     }
 
@@ -139,13 +140,13 @@ impl TerminalRisk {
 
 impl KeyedLogic for TerminalRisk {
     type Key = u64;
-    type In = Either<Featured, ChargeBack>;
-    type Out = Featured;
+    type In = Either<Box<Featured>, ChargeBack>;
+    type Out = Box<Featured>;
     type Side = ();
 
     fn on_record(
         &mut self,
-        ctx: &mut Context<'_, u64, Featured, ()>,
+        ctx: &mut Context<'_, u64, Box<Featured>, ()>,
         record: Record<Self::In>,
     ) -> Result<(), LogicError> {
         match record.data {

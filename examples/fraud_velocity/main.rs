@@ -112,8 +112,8 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         let settings = common.infer_settings(args.max_batch_size);
         let name: Arc<str> = model.info().to_string().into();
         let predictions =
-            featured.infer("score", model, &settings, |featured: &Featured| &featured.features)?.map(move |scored| {
-                let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = scored.record;
+            featured.infer("score", model, &settings, |featured: &Box<Featured>| &featured.features)?.map(move |scored| {
+                let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = *scored.record;
                 Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
             });
         // Predictions come from the workers of their terminals, and a topic needs those of a card in order.
@@ -128,7 +128,8 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         write(predictions.clone().filter(move |p| p.score > threshold), "alerts", common.alerts.as_ref(), card)?;
         write(predictions, "predictions", common.predictions.as_ref(), card)?;
     } else {
-        let examples = featured.map(|Featured { transaction: Transaction { tx_id, ts, is_fraud, .. }, features }| {
+        let examples = featured.map(|featured| {
+            let Featured { transaction: Transaction { tx_id, ts, is_fraud, .. }, features } = *featured;
             Example { tx_id, ts, is_fraud, features }
         });
         write(examples, "features", common.features.as_ref(), |example| example.tx_id.to_string())?;

@@ -7,28 +7,32 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::measure::{input, job, median, with_runtime};
+use super::measure::{input, job, job_of, median, with_runtime};
 use crate::{cache, example, root};
 
 const RECORDS: u64 = 1_000_000;
 const LATENCY_SECONDS: u64 = 10;
 const CHECKPOINTS: [(&str, Option<&str>); 3] = [("off", None), ("1 s", Some("1s")), ("100 ms", Some("100ms"))];
 
-pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
+/// `against` is a folder with the examples of another build: its jobs take turns with the jobs of this build, and
+/// latencies, which take ten seconds each, are left out.
+pub fn run(runs: usize, against: Option<&Path>, json: Option<&Path>) -> Result<()> {
     let folder = cache("bench");
     std::fs::create_dir_all(&folder)?;
     let mut rows = Vec::new();
     let fraud = input(&folder, "fraud_velocity", &["--count", &RECORDS.to_string()])?;
     let iot = input(&folder, "iot_window", &["--machines", "10000", "--seconds", &(RECORDS / 10_000).to_string()])?;
     println!("\n{RECORDS} records from a CSV file, medians of {} runs, no output written", runs);
-    println!("{:<16} {:<22} {:>12} {:>22}", "", "", "records/s", "of the limit's cores");
-    throughput(runs, &folder, "fraud_velocity", ("fraud", "96"), &fraud, &mut rows)?;
-    throughput(runs, &folder, "iot_window", ("iot", "512"), &iot, &mut rows)?;
-    println!("\nfraud_velocity, open loop, 2 workers, from the first record on: ms from arrival to prediction");
-    println!("{:<16} {:<22} {:>12} {:>10} {:>10}", "tx/s", "checkpoints", "p50", "p99", "p99.9");
-    for rate in [25_000, 50_000, 100_000] {
-        for (name, interval) in CHECKPOINTS {
-            rows.push(latency(runs, &folder, rate, name, interval)?);
+    println!("{:<16} {:<22} {:>12} {:>22} {:>20}", "", "", "records/s", "of the limit's cores", "time of the other's");
+    throughput(runs, &folder, against, "fraud_velocity", ("fraud", "96"), &fraud, &mut rows)?;
+    throughput(runs, &folder, against, "iot_window", ("iot", "512"), &iot, &mut rows)?;
+    if against.is_none() {
+        println!("\nfraud_velocity, open loop, 2 workers, from the first record on: ms from arrival to prediction");
+        println!("{:<16} {:<22} {:>12} {:>10} {:>10}", "tx/s", "checkpoints", "p50", "p99", "p99.9");
+        for rate in [25_000, 50_000, 100_000] {
+            for (name, interval) in CHECKPOINTS {
+                rows.push(latency(runs, &folder, rate, name, interval)?);
+            }
         }
     }
     if let Some(path) = json {
@@ -41,6 +45,7 @@ pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
 fn throughput(
     runs: usize,
     folder: &Path,
+    against: Option<&Path>,
     name: &str,
     (which, batch): (&str, &str),
     input: &Path,
@@ -52,13 +57,29 @@ fn throughput(
     limit.args([which, "--input", &input_text, "--batch", batch, "--model"]).arg(&model);
     // Rows take turns, so that a slow minute of the machine affects all of them.
     let mut speeds: BTreeMap<(usize, Row), Vec<f64>> = BTreeMap::new();
-    for _ in 0..runs {
+    // The elapsed time of a job, divided by that of the other build's job beside it.
+    let mut ratios: BTreeMap<(usize, Row), Vec<f64>> = BTreeMap::new();
+    for run in 0..runs {
         for cores in [1, 2] {
             speeds.entry((cores, Row::Limit)).or_default().push(limit_speed(&mut limit, cores)?);
             for (at, (_, interval)) in CHECKPOINTS.iter().enumerate() {
                 let arguments = ["--workers", &cores.to_string(), "--input", &input_text, "--max-batch-size", batch];
-                let report = job(folder, name, &arguments, *interval)?;
-                let ms = report["elapsed_ms"].as_f64().context("a report says how long it took")?;
+                let this = || elapsed_ms(&job(folder, name, &arguments, *interval)?);
+                let ms = match against.map(|programs| programs.join(name)) {
+                    None => this()?,
+                    Some(program) => {
+                        let other = || elapsed_ms(&job_of(Command::new(&program), folder, &arguments, *interval)?);
+                        // The side that goes first changes, for what runs first may find a colder or a warmer machine.
+                        let (ms, other_ms) = if run % 2 == 0 {
+                            (this()?, other()?)
+                        } else {
+                            let other_ms = other()?;
+                            (this()?, other_ms)
+                        };
+                        ratios.entry((cores, Row::Job(at))).or_default().push(ms / other_ms);
+                        ms
+                    }
+                };
                 speeds.entry((cores, Row::Job(at))).or_default().push(RECORDS as f64 / ms * 1000.0);
             }
         }
@@ -71,13 +92,19 @@ fn throughput(
             Row::Job(at) => (format!("{cores} workers, {}", CHECKPOINTS[*at].0), Some(CHECKPOINTS[*at].0)),
         };
         let of_limit = speed / medians.get(&(*cores, Row::Limit)).context("the limit was measured")?;
-        println!("{name:<16} {text:<22} {speed:>12.0} {of_limit:>22.2}");
+        let of_other = ratios.remove(&(*cores, *row)).map(median);
+        let shown = of_other.map_or_else(String::new, |ratio| format!("{ratio:.3}"));
+        println!("{name:<16} {text:<22} {speed:>12.0} {of_limit:>22.2} {shown:>20}");
         rows.push(json!({
             "example": name, "row": text, "cores": cores, "checkpoints": checkpoints,
-            "records_per_second": speed, "of_limit_on_as_many_cores": of_limit, "runs": runs,
+            "records_per_second": speed, "of_limit_on_as_many_cores": of_limit, "time_of_the_others": of_other, "runs": runs,
         }));
     }
     Ok(())
+}
+
+fn elapsed_ms(report: &Value) -> Result<f64> {
+    report["elapsed_ms"].as_f64().context("a report says how long the job took")
 }
 
 /// A row of the table.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use crate::{cache, check, example};
+use crate::{cache, check, example, root};
 
 /// Writes an example's input to a file. Returns its path.
 pub fn input(folder: &Path, name: &str, size: &[&str]) -> Result<PathBuf> {
@@ -38,14 +38,18 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 
 /// Runs an example once and returns its report. A checkpoint folder is used by this run only, and removed after it.
 pub fn job(folder: &Path, name: &str, arguments: &[&str], interval: Option<&str>) -> Result<Value> {
+    job_of(example(name)?, folder, arguments, interval)
+}
+
+/// Runs a job's program once, as [`job`] does.
+pub fn job_of(mut program: Command, folder: &Path, arguments: &[&str], interval: Option<&str>) -> Result<Value> {
     let checkpoints = folder.join("checkpoints");
     drop(std::fs::remove_dir_all(&checkpoints));
-    let mut command = example(name)?;
-    command.args(["--log-level", "warn", "--report"]).args(arguments);
+    program.current_dir(root()).args(["--log-level", "warn", "--report"]).args(arguments);
     if let Some(interval) = interval {
-        command.arg("--checkpoint-dir").arg(&checkpoints).args(["--checkpoint-interval", interval]);
+        program.arg("--checkpoint-dir").arg(&checkpoints).args(["--checkpoint-interval", interval]);
     }
-    let report = output(&mut command);
+    let report = output(&mut program);
     drop(std::fs::remove_dir_all(&checkpoints));
     report
 }

@@ -25,6 +25,9 @@ pub struct Args {
     /// Writes the table to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// A folder with the examples of another build. Its jobs take turns with those of this build; latencies are left out.
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
     #[command(flatten)]
     nexmark: NexmarkArgs,
 }
@@ -44,6 +47,9 @@ pub fn run(args: &Args) -> Result<()> {
     if args.nexmark.are_given() && args.what != What::Nexmark {
         bail!("--events and --workers are for `bench nexmark`: the others have their own");
     }
+    if args.against.is_some() && args.what != What::Engine {
+        bail!("--against compares the examples on files: leave out the other benchmark's name");
+    }
     if args.what == What::Kafka {
         return kafka::run(args.runs, args.json.as_deref());
     }
@@ -56,5 +62,5 @@ pub fn run(args: &Args) -> Result<()> {
     if args.what == What::Infer {
         return infer::run(args.runs, args.json.as_deref());
     }
-    engine::run(args.runs, args.json.as_deref())
+    engine::run(args.runs, args.against.as_deref(), args.json.as_deref())
 }
