@@ -1,7 +1,11 @@
 //! The code that the examples share: common flags, destinations of output, and the end of a run.
 
 mod place;
+#[cfg(feature = "kafka")]
 mod produce;
+mod rows;
+#[cfg(feature = "kafka")]
+mod topic;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -15,7 +19,9 @@ use tidemill::source::MaxMalformed;
 
 pub use tidemill::cli::exit;
 
-pub use place::{Input, Place, topic_source, write, write_dead_letters};
+pub use place::{Input, Place, write, write_dead_letters};
+#[cfg(feature = "kafka")]
+pub use topic::topic_source;
 
 /// The flags that the examples share, including those of the job.
 #[derive(Clone, Debug, Args)]
@@ -24,6 +30,7 @@ pub struct CommonArgs {
     #[arg(long, requires = "input")]
     pub follow: bool,
     /// Stops at the end that the partitions of a topic have when the job starts.
+    #[cfg(feature = "kafka")]
     #[arg(long, requires = "input", conflicts_with = "follow")]
     pub until_end: bool,
     /// How far out of order records may arrive without being late.
@@ -43,6 +50,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "FILE|KAFKA")]
     pub write_input: Option<Place>,
     /// When record 0 of a topic is due, in microseconds since the Unix epoch; at once by default.
+    #[cfg(feature = "kafka")]
     #[arg(long, requires = "write_input", value_name = "MICROSECONDS")]
     pub start_at_us: Option<u64>,
     /// Maximum time that a record waits for its batch to fill.
@@ -107,6 +115,7 @@ impl CommonArgs {
     }
 
     /// Applies the settings of the command line to a topic source.
+    #[cfg(feature = "kafka")]
     pub fn configure_topic<T: Data>(&self, topic: KafkaSource<T>) -> KafkaSource<T> {
         let topic = topic.max_out_of_orderness(self.max_out_of_orderness).max_malformed(self.malformed_limit());
         if self.until_end { topic.until_end() } else { topic }
@@ -114,7 +123,7 @@ impl CommonArgs {
 
     /// Returns the order in which a key sees its records.
     pub fn order(&self, input: &Input) -> Order {
-        let usual = if matches!(input, Input::Topic(_)) { Order::Arrival } else { Order::EventTime };
+        let usual = if input.is_topic() { Order::Arrival } else { Order::EventTime };
         self.order.unwrap_or(usual)
     }
 
@@ -127,10 +136,12 @@ impl CommonArgs {
         key: impl Fn(&R) -> String,
         build: impl Fn(&Flow<'_>) -> Result<(), JobError> + Send + Sync + 'static,
     ) -> Result<(), JobError> {
+        let _ = &key; // only topics have keys
         if let Some(place) = &self.write_input {
             let read = match input {
                 Input::Simulated => None,
-                Input::Files(paths) => Some(produce::from_csv(paths)?.into_iter()),
+                Input::Files(paths) => Some(rows::from_csv(paths)?.into_iter()),
+                #[cfg(feature = "kafka")]
                 Input::Topic(url) => {
                     return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
                 }
@@ -140,7 +151,8 @@ impl CommonArgs {
             let simulated = simulated.take_while(move |_| is_simulated);
             let records = read.into_iter().flatten().chain(simulated);
             return match place {
-                Place::Path(path) => produce::to_csv(path, records),
+                Place::Path(path) => rows::to_csv(path, records),
+                #[cfg(feature = "kafka")]
                 Place::Kafka(url) => produce::to_topic(url, self.rate, self.start_at_us, records, key),
             };
         }

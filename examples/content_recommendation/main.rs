@@ -20,9 +20,11 @@ use clap::Parser;
 use tidemill::infer::server::{ServedModel, ServerSettings};
 use tidemill::prelude::*;
 
-use common::{CommonArgs, Input, Place, exit, topic_source, write, write_dead_letters};
+#[cfg(feature = "kafka")]
+use common::topic_source;
+use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
 use rank::{Candidate, Interests, Outcome, RankFeatures, Ranked, Recommendation, TopN};
-use world::{CLICK_DELAY_MS, Click, Scroll, World};
+use world::{Click, Scroll, World};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -184,10 +186,11 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input, world: &World) -> Re
             let clicks = FileSource::converted(paths, |line: Scroll| Click::from(line), known_at);
             Ok((flow.source("scrolls", &common.configure(scrolls))?, flow.source("clicks", &common.configure(clicks))?))
         }
+        #[cfg(feature = "kafka")]
         Input::Topic(url) => {
             let scrolls = topic_source(url, |line: Scroll| line, Scroll::event_time)?;
             let clicks = topic_source(url, |line: Scroll| Click::from(line), known_at)?;
-            let clicks = clicks.lead(Duration::from_millis(CLICK_DELAY_MS.unsigned_abs()));
+            let clicks = clicks.lead(Duration::from_millis(world::CLICK_DELAY_MS.unsigned_abs()));
             Ok((
                 flow.source("scrolls", &common.configure_topic(scrolls))?,
                 flow.source("clicks", &common.configure_topic(clicks))?,

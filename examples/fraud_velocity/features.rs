@@ -1,5 +1,7 @@
 //! The features of a transaction, computed before it is scored: velocity of the card, risk of the terminal.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tidemill::features;
 use tidemill::prelude::*;
@@ -7,7 +9,7 @@ use tidemill::prelude::*;
 const MINUTE: i64 = 60_000;
 pub const DAY: i64 = 24 * 60 * MINUTE;
 /// How long after a transaction its charge-back, or that there is none, becomes known.
-pub const CHARGE_BACK_DELAY_MS: i64 = 7 * DAY;
+pub const CHARGE_BACK_DELAY: Duration = days(7);
 
 /// A line of the input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,7 +55,7 @@ impl From<Transaction> for ChargeBack {
 
 impl From<ChargeBackLine> for ChargeBack {
     fn from(ChargeBackLine { ts, terminal_id, is_fraud }: ChargeBackLine) -> Self {
-        Self { known_at: ts.saturating_add(CHARGE_BACK_DELAY_MS), terminal_id, is_fraud }
+        Self { known_at: (EventTime(ts) + CHARGE_BACK_DELAY).0, terminal_id, is_fraud }
     }
 }
 

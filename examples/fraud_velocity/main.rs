@@ -9,22 +9,22 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod features;
+#[cfg(feature = "tables")]
 mod riskiest;
 mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
-use common::{CommonArgs, Input, Place, exit, topic_source, write, write_dead_letters};
-use features::{
-    CHARGE_BACK_DELAY_MS, CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction,
-};
+#[cfg(feature = "kafka")]
+use common::topic_source;
+use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
+use features::{CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction};
 use simulate::City;
 
 #[global_allocator]
@@ -50,6 +50,7 @@ struct Args {
     #[arg(long, default_value_t = 0.85)]
     threshold: f32,
     /// Where the ten terminals with the most frauds go, whenever they change; they are not listed by default.
+    #[cfg(feature = "tables")]
     #[arg(long, value_name = "DIR|KAFKA")]
     riskiest: Option<Place>,
     #[command(flatten)]
@@ -95,6 +96,7 @@ fn run(args: Args) -> Result<(), JobError> {
 fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> Result<(), JobError> {
     let (order, common) = (args.common.order(input), &args.common);
     let (transactions, charge_backs) = sources(flow, args, input)?;
+    #[cfg(feature = "tables")]
     if args.riskiest.is_some() {
         let list = riskiest::riskiest(charge_backs.clone())?;
         write(list, "riskiest", args.riskiest.as_ref(), |_| "riskiest".to_owned())?;
@@ -117,8 +119,8 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
                 Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
             });
         // Predictions come from the workers of their terminals, and a topic needs those of a card in order.
-        let to_topic = |place: &Option<Place>| matches!(place, Some(Place::Kafka(_)));
-        let predictions = if to_topic(&common.predictions) || to_topic(&common.alerts) {
+        let is_topic = |place: &Place| !matches!(place, Place::Path(_));
+        let predictions = if common.predictions.iter().chain(&common.alerts).any(is_topic) {
             predictions.key_by(|p| p.card_id).process("by-card", order, |_| Ok(InOrder))?.results
         } else {
             predictions
@@ -190,11 +192,11 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
                 flow.source("charge-backs", &common.configure(charge_backs))?,
             ))
         }
+        #[cfg(feature = "kafka")]
         Input::Topic(url) => {
             let transactions = topic_source(url, |line: Transaction| line, Transaction::event_time)?;
             let charge_backs = topic_source(url, |line: ChargeBackLine| ChargeBack::from(line), known_at)?;
-            let delay = Duration::from_millis(CHARGE_BACK_DELAY_MS.unsigned_abs());
-            let charge_backs = charge_backs.lead(delay);
+            let charge_backs = charge_backs.lead(features::CHARGE_BACK_DELAY);
             Ok((
                 flow.source("transactions", &common.configure_topic(transactions))?,
                 flow.source("charge-backs", &common.configure_topic(charge_backs))?,

@@ -20,7 +20,9 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
-use common::{CommonArgs, Input, Place, exit, topic_source, write, write_dead_letters};
+#[cfg(feature = "kafka")]
+use common::topic_source;
+use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
 use signals::{Reading, Signals, Summary, WindowFeatures};
 use simulate::Factory;
 
@@ -147,6 +149,7 @@ fn readings<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Stream<'s
             let files = FileSource::new(paths, Reading::event_time);
             flow.source("readings", &args.common.configure(files))
         }
+        #[cfg(feature = "kafka")]
         Input::Topic(url) => {
             let topic = topic_source(url, |reading: Reading| reading, Reading::event_time)?;
             flow.source("readings", &args.common.configure_topic(topic))
