@@ -1,5 +1,5 @@
 //! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models |
-//! layout | setup`.
+//! layout | new | rocksdb | setup`.
 
 mod bench;
 mod demo;
@@ -8,7 +8,9 @@ mod features;
 mod kafka;
 mod layout;
 mod models;
+mod new;
 mod programs;
+mod rocksdb;
 mod servers;
 mod setup;
 mod soak;
@@ -19,7 +21,7 @@ use anyhow::Result;
 use clap::Parser;
 use testkit::{broker, model_server};
 
-use tools::{build_examples, cache, cargo, check, example, root, scratch};
+use tools::{build_examples, cache, cargo, check, example, lock, root, scratch};
 
 /// The chores of Tidemill. Each does its own set-up.
 #[derive(Parser)]
@@ -45,7 +47,11 @@ enum Chore {
     Models(models::Args),
     /// How the source is laid out: files, circles of imports, long lines, crates compiled.
     Layout,
-    /// Only the set-up: what has to be on the machine, ONNX Runtime.
+    /// Make a project of your own: a program, a model and a simulated test.
+    New(new::Args),
+    /// Build RocksDB for this machine, and print how another project uses it.
+    Rocksdb,
+    /// Only the set-up: what has to be on the machine, RocksDB, ONNX Runtime.
     Setup,
 }
 
@@ -61,6 +67,8 @@ fn main() -> Result<()> {
         Chore::Servers(args) => servers::run(&args),
         Chore::Models(args) => models::run(&args),
         Chore::Layout => layout::run(),
+        Chore::New(args) => new::run(&args),
+        Chore::Rocksdb => rocksdb::run(),
         Chore::Setup => setup::run(),
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cache, check, root};
+use crate::{cache, check, rocksdb, root};
 
 /// The Python packages: ONNX Runtime, and NumPy, which is used with it in Python (for the reference scores of tests).
 const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
@@ -14,12 +14,19 @@ const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
 pub fn run() -> Result<()> {
     clang()?;
     openssl()?;
+    rocksdb::set_up()?;
     python()?;
     onnx_runtime()
 }
 
-/// Installs libclang if it is missing. It generates RocksDB's bindings when RocksDB is built.
+/// Installs a C++ compiler and libclang if they are missing: RocksDB is compiled, and libclang generates its bindings.
 fn clang() -> Result<()> {
+    if std::env::var_os("CXX").is_none()
+        && !Command::new("c++").arg("--version").output().is_ok_and(|o| o.status.success())
+    {
+        println!("setup: there is no C++ compiler; installing one");
+        install(&["g++"])?;
+    }
     if has_libclang() {
         return Ok(());
     }

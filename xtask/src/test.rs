@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::programs::{self, Program, Servers};
-use crate::setup;
+use crate::{lock, setup};
 
 /// Number of slowest tests that are listed at the end.
 const SLOWEST: usize = 10;
@@ -61,10 +61,6 @@ pub fn run() -> Result<()> {
         bail!("failed: {}", report.failures.join(", "));
     }
     Ok(())
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a test program. The output of its tests is shown if one of them fails.

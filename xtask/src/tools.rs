@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
+
+use crate::rocksdb;
 
 /// Returns the project's folder. Cargo passes it when it starts this program. The compiled-in path may be another
 /// clone's, because clones that share a target folder may share the program.
@@ -35,7 +37,16 @@ pub fn scratch(name: &str) -> Result<PathBuf> {
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // This program may have been started before the set-up named another library in cargo's settings.
+    if rocksdb::is_ours() {
+        command.env_remove("ROCKSDB_LIB_DIR");
+    }
     command
+}
+
+/// Locks a mutex. A panic elsewhere ends this program, so its value is used only to say so.
+pub fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a command, with its output shown to the user. Returns an error if it fails.
@@ -49,9 +60,7 @@ pub fn check(command: &mut Command) -> Result<()> {
 
 /// Builds the examples, with cargo's output shown to the user.
 pub fn build_examples() -> Result<()> {
-    println!(
-        "building the examples (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
-    );
+    println!("building the examples");
     check(cargo().args(["build", "--release", "--all-features", "--examples"]))
 }
 

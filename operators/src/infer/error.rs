@@ -31,13 +31,15 @@ pub enum ModelError {
     },
     /// ONNX Runtime itself cannot be loaded.
     #[error(
-        "cannot load ONNX Runtime from \"{path}\": {reason}; set ORT_DYLIB_PATH to libonnxruntime.so 1.24 or later (`cargo xtask setup` fetches one)"
+        "cannot load ONNX Runtime; tried {tried}. Take the library of version 1.24 or later out of Python's package \
+         (`pip install onnxruntime`; it is in onnxruntime/capi), and either set ORT_DYLIB_PATH to its path, or put it \
+         beside the program under the name {}onnxruntime{}",
+        std::env::consts::DLL_PREFIX,
+        std::env::consts::DLL_SUFFIX
     )]
     NoRuntime {
-        /// The path from which it was to be loaded.
-        path: String,
-        /// The loader's reason.
-        reason: String,
+        /// Each path that was tried, with the loader's reason.
+        tried: String,
     },
     /// The loaded ONNX Runtime does not have the execution provider that was asked for.
     #[error(

@@ -28,6 +28,8 @@ mod onnx_log;
 mod operator;
 #[cfg(feature = "onnx")]
 mod outlets;
+#[cfg(feature = "onnx")]
+mod runtime;
 #[cfg(feature = "model-servers")]
 pub mod server;
 #[cfg(feature = "onnx")]

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::OnceLock;
 
-use ort::environment::{Environment, EnvironmentBuilder};
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Shape, Tensor as OnnxTensor, TensorRef};
@@ -15,7 +13,7 @@ use super::backend::{Backend, RunError};
 use super::element::{Elements, each_number};
 use super::error::ModelError;
 use super::external::Weights;
-use super::onnx_log;
+use super::runtime::environment;
 use super::tensor::{Tensor, TensorSpec};
 
 /// Settings for running a model with ONNX Runtime.
@@ -101,19 +99,6 @@ impl Provider {
         ];
         all.iter().filter(|(_, p)| p.is_built_in()).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     }
-}
-
-/// Returns ONNX Runtime, which is loaded once: it allows one environment per process.
-fn environment() -> Result<&'static Environment, ModelError> {
-    static ENVIRONMENT: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
-    let loaded = ENVIRONMENT.get_or_init(|| {
-        let path = std::env::var("ORT_DYLIB_PATH").unwrap_or_else(|_| "libonnxruntime.so".to_owned());
-        let environment = ort::init_from(&path).map_err(|error| error.to_string());
-        let build = |builder: EnvironmentBuilder| builder.with_logger(onnx_log::logger()).build();
-        let environment = environment.and_then(|builder| build(builder).map_err(|error| error.to_string()));
-        environment.inspect(|environment| environment.set_log_level(onnx_log::level())).map_err(|error| (path, error))
-    });
-    loaded.as_ref().map_err(|(path, reason)| ModelError::NoRuntime { path: path.clone(), reason: reason.clone() })
 }
 
 /// Creates a session of the model in `bytes`, which were read from `path`.

@@ -1,0 +1,120 @@
+//! A project of one's own, made from the template that `cargo generate` takes, too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{cache, check, rocksdb, root, setup};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The project's name, which is that of its package.
+    name: String,
+    /// The folder that is made for it; by default one of the project's name beside this repository.
+    #[arg(long, value_name = "FOLDER")]
+    path: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    setup::run()?;
+    let beside = || root().parent().unwrap_or(root()).join(&args.name);
+    let folder = args.path.clone().unwrap_or_else(beside);
+    make(&args.name, &folder)?;
+    println!("{} is there: a program, its model and a simulated test. Next:", folder.display());
+    println!("  cd {}", folder.display());
+    println!("  cargo run -- --checkpoint-dir out/checkpoints");
+    println!("  cargo test");
+    Ok(())
+}
+
+/// Makes the project `name` in `folder`, which must not exist.
+fn make(name: &str, folder: &Path) -> Result<()> {
+    let is_named_well = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    ensure!(is_named_well, "{name:?} cannot be a package's name: a letter, then letters, digits, - and _");
+    if folder.exists() {
+        bail!("{} exists: name another folder with --path", folder.display());
+    }
+    let runtime = cache("onnxruntime/libonnxruntime.so");
+    let mut cargo_config =
+        rocksdb::library()?.map_or_else(|| "[env]\n".to_owned(), |rocksdb| rocksdb::config(&rocksdb));
+    cargo_config += &format!("ORT_DYLIB_PATH = {:?}", runtime.display().to_string());
+    let values = [
+        ("project-name", name.to_owned()),
+        ("crate_name", name.replace('-', "_")),
+        ("tidemill", format!("path = {:?}", root().display().to_string())),
+        ("cargo_config", cargo_config),
+    ];
+    copy(&root().join("template"), folder, &values)?;
+    fs::remove_file(folder.join("cargo-generate.toml"))?;
+    // The versions that this repository was tested with. Cargo takes out what the project does not need.
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
+    if !folder.ancestors().any(|folder| folder.join(".git").exists()) {
+        check(std::process::Command::new("git").args(["init", "--quiet"]).arg(folder))?;
+    }
+    Ok(())
+}
+
+/// Copies a folder of templates. Files whose name ends with `.liquid` have placeholders.
+fn copy(from: &Path, to: &Path, values: &[(&str, String)]) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
+        let path = entry?.path();
+        let target = to.join(path.file_name().context("an entry has a name")?);
+        if path.is_dir() {
+            copy(&path, &target, values)?;
+        } else if path.extension().is_some_and(|extension| extension == "liquid") {
+            let text = fs::read_to_string(&path)?;
+            let text = values.iter().fold(text, |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value));
+            fs::write(target.with_extension(""), text)?;
+        } else {
+            fs::copy(&path, &target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::make;
+    use crate::{cargo, scratch};
+
+    #[test]
+    fn a_new_project_builds_runs_and_passes() {
+        let folder = scratch("new").unwrap().join("my-alerts");
+        make("my-alerts", &folder).unwrap();
+        assert!(make("my-alerts", &folder).unwrap_err().to_string().contains("--path"));
+        // In release mode it shares what the workspace has compiled.
+        let cargo = |arguments: &[&str]| {
+            let mut command = Command::new(cargo().get_program());
+            command.args(arguments).current_dir(&folder);
+            let output = command.output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{command:?}: {text}");
+            text.into_owned()
+        };
+        let tests = cargo(&["test", "--release"]);
+        assert!(tests.contains("only_the_hot_machine_is_reported_and_each_window_once ... ok"), "{tests}");
+        cargo(&["run", "--release", "--", "--checkpoint-dir", "out/checkpoints", "--http", "127.0.0.1:0"]);
+        let alerts: Vec<String> = std::fs::read_dir(folder.join("out/alerts"))
+            .unwrap()
+            .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default())
+            .collect();
+        let lines: Vec<&str> = alerts.iter().flat_map(|text| text.lines()).collect();
+        // The pump is hot in the second of two minutes.
+        assert_eq!(lines.len(), 6, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("\"machine\":\"pump-1\"")), "{lines:?}");
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_refused() {
+        let folder = std::env::temp_dir().join("tidemill-never-made");
+        for name in ["", "1st", "a b", "a/b", "-x", "a\"b"] {
+            assert!(make(name, &folder).unwrap_err().to_string().contains("name"), "{name}");
+        }
+        assert!(!folder.exists());
+    }
+}
