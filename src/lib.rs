@@ -177,6 +177,14 @@ struct InferencePage;
 #[doc = include_str!("../docs/model-servers.md")]
 struct ModelServersPage;
 
+#[cfg(all(doctest, feature = "onnx", feature = "cli", feature = "testing"))]
+#[doc = include_str!("../docs/start.md")]
+struct StartPage;
+
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../docs/concepts.md")]
+struct ConceptsPage;
+
 /// A module per page, so that each program is a test with the page's name.
 #[cfg(all(
     doctest,
