@@ -1,8 +1,9 @@
 //! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models |
-//! layout | setup`.
+//! layout | docs | setup`.
 
 mod bench;
 mod demo;
+mod docs;
 #[cfg(test)]
 mod features;
 mod kafka;
@@ -45,6 +46,8 @@ enum Chore {
     Models(models::Args),
     /// How the source is laid out: files, circles of imports, long lines, crates compiled.
     Layout,
+    /// Build the documentation as a site.
+    Docs,
     /// Only the set-up: what has to be on the machine, ONNX Runtime.
     Setup,
 }
@@ -61,6 +64,7 @@ fn main() -> Result<()> {
         Chore::Servers(args) => servers::run(&args),
         Chore::Models(args) => models::run(&args),
         Chore::Layout => layout::run(),
+        Chore::Docs => docs::run(),
         Chore::Setup => setup::run(),
     }
 }
