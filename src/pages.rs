@@ -1,7 +1,12 @@
-//! A module per page, so that each program is a test with the page's name. A test of xtask fails where a page is missing here.
+//! A module per page, so that each program is a test with the page's name. A test of xtask fails where a page with a program
+//! is missing here.
 
 #[doc = include_str!("../README.md")]
 mod readme {}
+#[doc = include_str!("../docs/start.md")]
+mod start {}
+#[doc = include_str!("../docs/concepts.md")]
+mod concepts {}
 #[doc = include_str!("../docs/testing.md")]
 mod testing {}
 #[doc = include_str!("../docs/operators/streams.md")]
@@ -42,9 +47,17 @@ mod reference_file {}
 mod kafka {}
 #[doc = include_str!("../docs/connectors/memory.md")]
 mod memory {}
+#[doc = include_str!("../docs/connectors/own.md")]
+mod own_connector {}
 #[doc = include_str!("../docs/inference/README.md")]
 mod inference {}
 #[doc = include_str!("../docs/inference/model-servers.md")]
 mod model_servers {}
+#[doc = include_str!("../docs/operate/flags.md")]
+mod flags {}
+#[doc = include_str!("../docs/operate/settings.md")]
+mod settings {}
+#[doc = include_str!("../docs/operate/errors.md")]
+mod errors {}
 #[doc = include_str!("../docs/operate/evolution.md")]
 mod evolution {}
