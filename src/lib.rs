@@ -160,75 +160,20 @@ pub mod prelude {
     pub use crate::source::MaxMalformed;
 }
 
-/// The programs in the pages are compiled.
-#[cfg(all(doctest, feature = "kafka", feature = "avro", feature = "protobuf", feature = "tables", feature = "cli"))]
-#[doc = include_str!("../docs/kafka.md")]
-struct KafkaPage;
-
-#[cfg(all(doctest, feature = "parquet", feature = "cli"))]
-#[doc = include_str!("../docs/files.md")]
-struct FilesPage;
-
-#[cfg(all(doctest, feature = "onnx", feature = "cli"))]
-#[doc = include_str!("../docs/inference.md")]
-struct InferencePage;
-
-#[cfg(all(doctest, feature = "onnx", feature = "model-servers", feature = "cli"))]
-#[doc = include_str!("../docs/model-servers.md")]
-struct ModelServersPage;
-
-#[cfg(all(doctest, feature = "onnx", feature = "cli", feature = "testing"))]
-#[doc = include_str!("../docs/start.md")]
-struct StartPage;
-
-#[cfg(all(doctest, feature = "testing"))]
-#[doc = include_str!("../docs/concepts.md")]
-struct ConceptsPage;
-
-/// A module per page, so that each program is a test with the page's name.
+/// The programs in the pages are tests. They need all features, as the tests of this repository do.
 #[cfg(all(
     doctest,
     feature = "rocksdb",
+    feature = "kafka",
+    feature = "parquet",
+    feature = "avro",
+    feature = "protobuf",
+    feature = "onnx",
+    feature = "model-servers",
     feature = "tables",
     feature = "sketches",
+    feature = "http",
     feature = "cli",
     feature = "testing"
 ))]
-mod operator_pages {
-    #[doc = include_str!("../docs/operators/testing.md")]
-    mod testing {}
-    #[doc = include_str!("../docs/operators/streams.md")]
-    mod streams {}
-    #[doc = include_str!("../docs/operators/totals.md")]
-    mod totals {}
-    #[doc = include_str!("../docs/operators/process.md")]
-    mod process {}
-    #[doc = include_str!("../docs/operators/windows.md")]
-    mod windows {}
-    #[doc = include_str!("../docs/operators/aggregates.md")]
-    mod aggregates {}
-    #[doc = include_str!("../docs/operators/rolling.md")]
-    mod rolling {}
-    #[doc = include_str!("../docs/operators/window_join.md")]
-    mod window_join {}
-    #[doc = include_str!("../docs/operators/interval_join.md")]
-    mod interval_join {}
-    #[doc = include_str!("../docs/operators/temporal_join.md")]
-    mod temporal_join {}
-    #[doc = include_str!("../docs/operators/broadcast_join.md")]
-    mod broadcast_join {}
-    #[doc = include_str!("../docs/operators/lookup_join.md")]
-    mod lookup_join {}
-    #[doc = include_str!("../docs/operators/reference_file.md")]
-    mod reference_file {}
-    #[doc = include_str!("../docs/operators/tables.md")]
-    mod tables {}
-    #[doc = include_str!("../docs/operators/deduplicate.md")]
-    mod deduplicate {}
-    #[doc = include_str!("../docs/operators/throttle.md")]
-    mod throttle {}
-    #[doc = include_str!("../docs/operators/evolution.md")]
-    mod evolution {}
-    #[doc = include_str!("../docs/operators/pattern.md")]
-    mod pattern {}
-}
+mod pages;

@@ -1,8 +1,9 @@
 //! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models |
-//! layout | new | rocksdb | setup`.
+//! layout | docs | new | rocksdb | setup`.
 
 mod bench;
 mod demo;
+mod docs;
 #[cfg(test)]
 mod features;
 mod kafka;
@@ -47,6 +48,8 @@ enum Chore {
     Models(models::Args),
     /// How the source is laid out: files, circles of imports, long lines, crates compiled.
     Layout,
+    /// Build the documentation as a site.
+    Docs,
     /// Make a project of your own: a program, a model and a simulated test.
     New(new::Args),
     /// Build RocksDB for this machine, and print how another project uses it.
@@ -67,6 +70,7 @@ fn main() -> Result<()> {
         Chore::Servers(args) => servers::run(&args),
         Chore::Models(args) => models::run(&args),
         Chore::Layout => layout::run(),
+        Chore::Docs => docs::run(),
         Chore::New(args) => new::run(&args),
         Chore::Rocksdb => rocksdb::run(),
         Chore::Setup => setup::run(),

@@ -8,7 +8,7 @@
 //!          recovery (at start) ─ token (what a checkpoint stages) ─ outgoing (encoding)
 //! leaves: settings, decode, client, identity (which topic a name stands for), url, limits
 //! ```
-//! `docs/kafka.md` describes what each mode guarantees and what it cannot guarantee.
+//! `docs/connectors/kafka.md` describes what each mode guarantees and what it cannot guarantee.
 
 #[cfg(feature = "avro")]
 mod avro;

@@ -25,7 +25,7 @@ type Encode<T> = Arc<dyn Fn(&Record<T>, &mut Outgoing) -> Result<(), String> + S
 /// * Guarantee: see [`Delivery`]. A record that cannot be encoded, or is too large for the topic, stops the job.
 /// * Exactly once: messages of an epoch are produced into one transaction per worker while the epoch runs, and
 ///   staged in its delta; the transaction commits after the manifest, together with a marker of its epoch (see
-///   `docs/kafka.md`). Marker groups are `{prefix}.w{worker}`, transactional ids `{prefix}.w{worker}.0` and `.1`.
+///   `docs/connectors/kafka.md`). Marker groups are `{prefix}.w{worker}`, transactional ids `{prefix}.w{worker}.0` and `.1`.
 pub struct KafkaSink<T> {
     settings: SinkSettings,
     encode: Encode<T>,

@@ -25,7 +25,7 @@ use tidemill_engine::threads;
 /// * Errors while the job runs: a batch that the server rejects (status 400) is bisected, so that only the records at
 ///   fault fail; every other error is [`RunError::Unavailable`], and the batch goes to the fallback.
 ///
-/// See `docs/model-servers.md`.
+/// See `docs/inference/model-servers.md`.
 #[derive(Clone)]
 pub struct ServedModel {
     info: ModelInfo,
