@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testkit::{example, fail, fail_with, finish, is_error, lines};
 
-/// Scores simulated transactions at a steady pace; ends only when it is told to, or at `count`.
+/// Scores simulated transactions at a steady pace; ends only when it is asked to, or after `count`.
 fn job(folder: &Path, count: u64) -> Command {
     let mut command = example("fraud_velocity");
     command.args(["--rate", "20000", "--checkpoint-interval", "50ms", "--count", &count.to_string()]);

@@ -145,7 +145,7 @@ impl Cluster {
         answer.unwrap().into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code.to_string()))
     }
 
-    /// It is made; until the broker tells of it, clients would be told that it is not there.
+    /// Waits until the broker lists the new topic: before that, clients would learn that it does not exist.
     fn wait_for(&self, name: &str, partitions: i32) {
         let consumer: BaseConsumer = self.config().create().unwrap();
         let is_there = || {

@@ -72,7 +72,7 @@ fn read(source: &KafkaSource<u64>, restored: &[Vec<u8>]) -> Result<(Vec<u64>, Ve
     Ok((numbers, positions))
 }
 
-/// Numbers `from..to` of each partition, told apart by partition.
+/// Numbers `from..to` of each partition, distinguished by partition.
 fn numbers(partitions: i32, from: u64, to: u64) -> Vec<(i32, String, String)> {
     let of = |partition| (from..to).map(move |n| (partition, n.to_string(), number(partition, n).to_string()));
     (0..partitions).flat_map(of).collect()

@@ -52,9 +52,9 @@ pub fn first_run(test: &mut ProgramTest, ends: &Ends, workers: usize) {
     ends.source.push(60, (1, 1));
     ends.source.push(200, (2, 2));
     ends.source.watermark(61);
-    let told = sorted(ends.sink.output());
+    let emitted = sorted(ends.sink.output());
     let expected = (0..40).map(|key| (key, 10, 0)).chain([(1, 11, 0)]).collect();
-    assert_eq!(told, sorted(expected));
+    assert_eq!(emitted, sorted(expected));
 }
 
 /// What comes after that in any program that has everything of the first one: timers at 100 and 160, the record that waits.
@@ -178,7 +178,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     assert_eq!(kept.sink.output(), [(1, 6, 0), (1, 6, 0)]);
 }
 
-/// A sink that loses its way between the commit and what makes output visible, if it is told to.
+/// A sink that loses its way between the commit and what makes output visible, if the test asks for that.
 #[derive(Clone, Default)]
 struct Fragile(Arc<Mutex<Shelf>>);
 

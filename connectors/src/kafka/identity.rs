@@ -154,7 +154,7 @@ pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopi
         let was = noted.topic_ids.get(&topic);
         let (Some(was), Some(is)) = (was, ids.of(&topic)) else {
             let reason =
-                if was.is_none() { "the checkpoint has no id of it" } else { "the brokers do not tell its id" };
+                if was.is_none() { "the checkpoint has no id of it" } else { "the brokers do not report its id" };
             tracing::info!(
                 topic,
                 reason,
@@ -194,7 +194,7 @@ mod tests {
         let ids = TopicIds::default();
         ids.hear("[thrd:main]: Topic t [0] Leader 1 Epoch 0");
         ids.hear(&line("t", ZERO, "one"));
-        // Another handle of the same topic starts at zero again; a broker that is too old tells zero.
+        // Another handle of the same topic starts at zero again; a broker that is too old answers with zero.
         ids.hear(&line("t", ZERO, "one"));
         ids.hear(&line("t", "one", ZERO));
         assert_eq!((ids.of("t").as_deref(), ids.of("u"), ids.remade()), (Some("one"), None, None));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_compares_ids_and_does_as_it_is_told() {
+    fn a_restore_compares_ids_and_follows_the_setting() {
         let ids = TopicIds::default();
         ids.hear(&line("t", ZERO, "two"));
         let after = |was: Option<&str>, policy| {

@@ -173,7 +173,7 @@ impl Session {
         Ok(())
     }
 
-    /// Lets librdkafka tell what became of messages.
+    /// Lets librdkafka report what became of messages.
     pub(super) fn poll(&self) {
         self.producer.poll(Duration::ZERO);
     }

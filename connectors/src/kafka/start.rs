@@ -104,7 +104,7 @@ fn bounds<C: ConsumerContext>(
     }
 }
 
-/// Brokers that have told of the partition are there: should they be lost just now, they are waited for.
+/// Brokers that have listed the partition exist: if they are lost just now, the source waits for them.
 fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) -> Result<(i64, i64), ConnectorError> {
     let mut tries = 0;
     loop {

@@ -315,7 +315,7 @@ impl Slices {
     /// Returns the start of the first slice that is still needed after `time`: one in a window whose end, plus the
     /// allowed lateness of `lateness_ms`, is after `time`. The start may lie beyond the range of `i64`; at the end of
     /// time it is after all slices.
-    pub(crate) fn first_held_after(self, time: EventTime, lateness_ms: i64) -> i128 {
+    pub(crate) fn first_needed_after(self, time: EventTime, lateness_ms: i64) -> i128 {
         if time == EventTime::MAX {
             return i128::MAX;
         }
@@ -416,8 +416,8 @@ mod tests {
             prop_assert_eq!(slices.first_end_after(EventTime(ends[0]), slice).0, ends[0] + slide);
             for lateness in [0, 7] {
                 for at in [*ends.last().unwrap() + lateness - 1, *ends.last().unwrap() + lateness, time] {
-                    let is_held = slices.last_end_of(slice).0 + lateness > at;
-                    prop_assert_eq!(i128::from(slice.start.0) >= slices.first_held_after(EventTime(at), lateness), is_held);
+                    let is_needed = slices.last_end_of(slice).0 + lateness > at;
+                    prop_assert_eq!(i128::from(slice.start.0) >= slices.first_needed_after(EventTime(at), lateness), is_needed);
                 }
             }
         }
@@ -432,8 +432,8 @@ mod tests {
             let end = slices.first_end_after(EventTime::MIN, slice);
             let window = slices.ending_at(end);
             prop_assert!(end >= slice.end && window.start <= slice.start && slices.last_end_of(slice) >= end);
-            let is_held = slices.last_end_of(slice).plus_ms(slide) > EventTime(at);
-            prop_assert_eq!(i128::from(slice.start.0) >= slices.first_held_after(EventTime(at), slide), is_held);
+            let is_needed = slices.last_end_of(slice).plus_ms(slide) > EventTime(at);
+            prop_assert_eq!(i128::from(slice.start.0) >= slices.first_needed_after(EventTime(at), slide), is_needed);
         }
     }
 }

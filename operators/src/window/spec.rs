@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_of_processing_time_do_not_tell_early_by_event_time() {
+    fn windows_of_processing_time_do_not_emit_early_by_event_time() {
         let early = |clock, of| WindowSpec {
             clock,
             trigger: Trigger::on_watermark().early_every(millis(10), of),
