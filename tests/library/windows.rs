@@ -55,7 +55,8 @@ fn check(steps: &[Step], spec: WindowSpec, expected: Naive) -> Result<(), TestCa
 }
 
 /// Checks the results of a key, in the order in which they were emitted: each result of a window replaces one that was
-/// retracted directly before it. Sessions grow: earlier results are retracted, and each is replaced by that of a window around it.
+/// retracted directly before it. Sessions grow: earlier results are retracted, and each is replaced by that of a window
+/// around it.
 fn taken_back_in_order(emitted: &[&Emitted], spec: WindowSpec) -> Result<(), TestCaseError> {
     let (mut standing, mut grown) = (BTreeMap::<Window, &Vec<u32>>::new(), Vec::<Window>::new());
     for (at, (_, window, firing, value)) in emitted.iter().enumerate() {
