@@ -78,7 +78,7 @@ pub enum JobError {
     State(#[from] StateError),
     /// A value that a source, an operator or a sink keeps in the checkpoint in addition to its state cannot be read.
     #[error(
-        "the checkpoint of epoch {epoch} cannot be restored: {what}, as worker {worker} left it, {reason}; an earlier checkpoint may be whole"
+        "the checkpoint of epoch {epoch} cannot be restored: {what}, as worker {worker} wrote it, {reason}; an earlier checkpoint may be intact"
     )]
     Unreadable {
         /// The value, and the source, operator or sink that it belongs to.

@@ -161,11 +161,11 @@ pub enum StateError {
 /// Returns a text that says which of the `whole` epochs can be restored instead.
 pub(crate) fn advice(whole: &[u64]) -> String {
     if whole.is_empty() {
-        return "no checkpoint here is whole: bring the files back, or start over in an empty checkpoint directory"
+        return "no checkpoint here is complete: put the missing files back, or start over in an empty checkpoint directory"
             .to_owned();
     }
     let epochs: Vec<String> = whole.iter().map(u64::to_string).collect();
-    format!("whole, and to be restored instead: {}", epochs.join(", "))
+    format!("complete, and can be restored instead: {}", epochs.join(", "))
 }
 
 /// Returns the same advice as remedies.

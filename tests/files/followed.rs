@@ -67,7 +67,7 @@ fn a_file_that_is_rotated_in_any_way_is_read_once_through_crashes_with_other_wor
     expected.extend(append(&path, 42..50));
     assert_eq!(come(&out, 10), expected);
     test.crash(1);
-    // Removed, and made anew.
+    // Removed, and created again.
     fs::remove_file(&rotated).unwrap();
     expected = append(&path, 50..51);
     assert_eq!(come(&out, 1), expected);

@@ -145,7 +145,7 @@ fn date_times_of_libraries_take_their_text_or_are_refused() {
     refused::<jiff::Timestamp>(&path, "is a date, given as \"1970-01-01\"");
     write(&path, Arc::new(Time64MicrosecondArray::from(vec![43_200_000_000])));
     assert_eq!(all::<Time>(&path), [Time::constant(12, 0, 0, 0)]);
-    refused::<EventTime>(&path, "a time of day, which is no event time");
+    refused::<EventTime>(&path, "a time of day, which is not an event time");
     refused::<i64>(&path, "is a time of day");
 }
 

@@ -101,7 +101,9 @@ impl Topic {
         let deleted = pollster::block_on(admin.delete_topics(&[&self.name], &AdminOptions::new())).unwrap();
         deleted.into_iter().for_each(|result| drop(result.unwrap()));
         // Until the name is free.
-        crate::job::until("the topic is made anew", || self.cluster.try_create(&self.name, partitions, &[]).is_ok());
+        crate::job::until("the topic is created again", || {
+            self.cluster.try_create(&self.name, partitions, &[]).is_ok()
+        });
         self.cluster.wait_for(&self.name, partitions);
     }
 }

@@ -127,8 +127,8 @@ fn a_name_that_would_mean_two_things_is_refused() {
         &["sums"],
         &["drop_state sums", "nothing of that name", "there are: in, ", "tally, tally/kept, tally/pending"],
     );
-    refused(&[], &["tally/kept"], &["state \"tally/kept\" is to be dropped, but this program has it"]);
-    refused(&[], &["in"], &["\"in\" is to be dropped, but this program has it"]);
+    refused(&[], &["tally/kept"], &["state \"tally/kept\" is in drop_state, but this program declares it"]);
+    refused(&[], &["in"], &["\"in\" is in drop_state, but this program declares it"]);
     test.changes(&[], &[]);
     test.crash(1);
     rest_of(&mut test, &ends);
@@ -162,7 +162,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     assert!(!error.contains("state \"gone"), "{error}");
     test.changes(&[], &["gone/kept", "gone in"]);
     let left = [
-        "no operator of this program has: state \"gone/pending\", state \"gone/processing-timers\", state \"gone/timers\";",
+        "no operator of this program declares: state \"gone/pending\", state \"gone/processing-timers\", state \"gone/timers\";",
     ];
     says(&test.refused(1, without()).report(), &left);
     test.changes(&[], &["gone", "gone in"]);
@@ -261,7 +261,7 @@ fn output_of_a_removed_sink_is_neither_lost_unseen_nor_out_of_reach() {
         settings: JobSettings { drop_state: vec!["out".to_owned()], ..args(folder.path()).settings },
         ..args(folder.path())
     };
-    says(&run("out", dropped()).unwrap_err().report(), &["\"out\" is to be dropped, but this program has it"]);
+    says(&run("out", dropped()).unwrap_err().report(), &["\"out\" is in drop_state, but this program declares it"]);
     run("other", dropped()).unwrap();
     assert!(sink.0.lock().unwrap().published.is_empty());
     let renamed = JobArgs {

@@ -93,7 +93,7 @@ fn a_file_that_is_no_version_stops_the_start() {
     let file = shops(&path);
     let job = Job::new("shops", args(2));
     let error = job.run(move |flow| table(flow, &file)?.sink("out", &NullSink::default())).unwrap_err().report();
-    for part in ["\"shops\" stopped the job", "put a whole one there", "line 3 cannot be decoded: column \"risk\""] {
+    for part in ["\"shops\" stopped the job", "put a complete one there", "line 3 cannot be decoded: column \"risk\""] {
         assert!(error.contains(part), "{error}");
     }
 }

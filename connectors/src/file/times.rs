@@ -102,7 +102,7 @@ fn plan_type<L: DeserializeOwned>(data_type: &DataType, path: &mut Vec<Step>) ->
             let sample = "00:00:00";
             match asked::<L>(path, sample) {
                 Some(Asked::EventTime) => {
-                    Err(format!("{} is a time of day, which is no event time: read it as text", named(path)))
+                    Err(format!("{} is a time of day, which is not an event time: read it as text", named(path)))
                 }
                 Some(asked) => taken(path, "a time of day", sample, asked).map(|()| Convert::Nothing),
                 None => Ok(Convert::Nothing),

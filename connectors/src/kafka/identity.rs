@@ -84,7 +84,7 @@ impl Remade {
     fn error(&self, when: &str, advice: &str) -> ConnectorError {
         let Self { topic, was, is } = self;
         let message =
-            format!("topic \"{topic}\" was deleted and made anew {when} (its id was {was} and is {is}): {advice}");
+            format!("topic \"{topic}\" was deleted and created again {when} (its id was {was} and is {is}): {advice}");
         ConnectorError::new(ErrorKind::Data, message)
     }
 }
@@ -158,7 +158,7 @@ pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopi
             tracing::info!(
                 topic,
                 reason,
-                "whether the topic was deleted and made anew since the checkpoint cannot be seen"
+                "it cannot be seen whether the topic was deleted and created again since the checkpoint"
             );
             continue;
         };
@@ -167,11 +167,11 @@ pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopi
         match policy {
             RecreatedTopic::Refuse => return Err(remade.since_checkpoint()),
             RecreatedTopic::FromFirst => {
-                tracing::warn!(?remade, "the topic was made anew: it is read from its first record");
+                tracing::warn!(?remade, "the topic was created again: it is read from its first record");
                 noted.places.retain(|id, _| id.topic != remade.topic);
             }
             RecreatedTopic::SameOffsets => {
-                tracing::warn!(?remade, "the topic was made anew: it is read on at the same offsets");
+                tracing::warn!(?remade, "the topic was created again: reading continues at the same offsets");
             }
         }
     }

@@ -149,7 +149,7 @@ fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) 
                 if tries < TRIES
                     && error.rdkafka_error_code().is_some_and(|code| verdict(code).0 == ErrorKind::Unavailable) =>
             {
-                tracing::warn!(partition = %id, %error, "Kafka: waiting for the partition's offsets");
+                tracing::warn!(partition = %id, %error, "waiting for Kafka to report the offsets of a partition");
                 threads::pause(Duration::from_secs(1));
             }
             Err(error) => return Err(failed(format!("ask for the offsets of {id}"), error)),
@@ -157,7 +157,7 @@ fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) 
     }
 }
 
-/// Retention may have deleted what is to be read next, and a topic may have been made anew.
+/// Retention may have deleted what is to be read next, and a topic may have been created again.
 fn check(id: &PartitionId, place: Place, first: i64, end: i64) -> Result<Place, ConnectorError> {
     let wrong = |what: String| {
         let advice = "restore another checkpoint, or start anew in an empty checkpoint directory";
@@ -170,7 +170,7 @@ fn check(id: &PartitionId, place: Place, first: i64, end: i64) -> Result<Place, 
         return wrong(format!("its first record is at {first}: those before were deleted by retention, unread"));
     }
     if place.next > end {
-        return wrong(format!("it ends at {end}: the topic was made anew, or lost records"));
+        return wrong(format!("it ends at {end}: the topic was created again, or lost records"));
     }
     Ok(place)
 }
@@ -274,7 +274,7 @@ mod tests {
         let id = PartitionId { topic: "t".to_owned(), partition: 3 };
         let place = |next| Place { next, watermark: 0, quiet_since: 0 };
         assert!(check(&id, place(5), 5, 9).is_ok() && check(&id, place(9), 5, 9).is_ok());
-        for (next, reason) in [(4, "deleted by retention"), (10, "made anew")] {
+        for (next, reason) in [(4, "deleted by retention"), (10, "created again")] {
             let error = check(&id, place(next), 5, 9).unwrap_err();
             assert!(error.kind() == ErrorKind::Data && error.to_string().contains(reason), "{error}");
             assert!(error.to_string().contains("t/3"), "{error}");

@@ -139,7 +139,7 @@ impl JobSettings {
         if self.checkpoint_interval < Self::MIN_INTERVAL {
             let (is, least) = (self.checkpoint_interval, Self::MIN_INTERVAL);
             let (is, least) = (humantime::format_duration(is), humantime::format_duration(least));
-            faults.push(("checkpoint_interval", format!("checkpoint_interval is {is}, the least is {least}")));
+            faults.push(("checkpoint_interval", format!("checkpoint_interval is {is}, the minimum is {least}")));
         }
         if self.max_in_flight == 0 {
             faults.push(("max_in_flight", "max_in_flight is 0: no source could ever read".to_owned()));

@@ -284,13 +284,13 @@ fn start(
             let costs: Vec<String> =
                 calibration.measured.iter().map(|c| format!("{}: {} ns", c.batch_size, c.ns_per_record)).collect();
             let (best, costs) = (calibration.best, costs.join(", "));
-            tracing::info!(operator, model = %model.info(), best, costs, "batch size measured, ns a record");
+            tracing::info!(operator, model = %model.info(), best, costs, "the batch size was measured, with the costs in ns per record");
             metrics.detail("calibration", serde_json::to_value(&calibration).unwrap_or_default());
             Some(calibration)
         }
         Err(error) => {
             let reason = error.to_string();
-            tracing::warn!(operator, reason, "the batch size could not be measured, the largest one is taken");
+            tracing::warn!(operator, reason, "the batch size could not be measured, so the largest one is used");
             None
         }
     }

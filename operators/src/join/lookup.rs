@@ -245,7 +245,7 @@ impl<K, V, G: FetchRows<K, V>> BatchRunner<Batch<K, V>> for Fetch<G> {
         let mut once = || {
             let rows = self.fetch.fetch_rows(missing).map_err(|e| e.to_string())?;
             let (found, wanted) = (rows.len(), missing.len());
-            if found == wanted { Ok(rows) } else { Err(format!("the lookup gave {found} rows for {wanted} keys")) }
+            if found == wanted { Ok(rows) } else { Err(format!("the lookup returned {found} rows for {wanted} keys")) }
         };
         *rows = match &self.retries {
             None => once(),

@@ -157,7 +157,9 @@ impl Assigner {
             Self::Session { gap } => Cut::Session { gap_ms: positive_ms("the gap of sessions", gap)? },
             Self::Global => Cut::Global,
             Self::Count { size, every } if every == 0 || size < every => {
-                return Err(format!("windows of {size} records every {every}: 0 < every ≤ size"));
+                return Err(format!(
+                    "windows of {size} records every {every}: every must be above 0 and not above size"
+                ));
             }
             Self::Count { size, every } => Cut::Count { size, every },
             Self::Calendar { period, zone } => {

@@ -191,7 +191,7 @@ impl WindowSpec {
         };
         if clock == TimeDomain::Processing && matches!(early, Some((_, TimeDomain::Event))) {
             return Err(
-                "windows of processing time fire early by processing time: event time says nothing of them".into()
+                "windows of processing time fire early by processing time only: their ends are not event times".into(),
             );
         }
         let counted = matches!(cut, Cut::Count { .. });

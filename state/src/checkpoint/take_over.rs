@@ -163,7 +163,7 @@ impl Takeover {
         let given_up =
             list_epochs(store)?.into_iter().filter(|later| (claim.of.epoch + 1..claim.claim).contains(later));
         given_up.filter(|later| *later != self.found.number).try_for_each(|later| {
-            tracing::warn!(epoch = later, "a later checkpoint is given up, because an older one is restored");
+            tracing::warn!(epoch = later, "a later checkpoint is discarded, because an older one is restored");
             store.delete(&Manifest::file(later))
         })
     }

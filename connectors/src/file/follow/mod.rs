@@ -239,7 +239,7 @@ impl Followed {
     fn stamp(&mut self) -> Result<Option<Stamp>, ConnectorError> {
         let stamp = Stamp::of_path(&self.path).map_err(|e| self.cannot_read(e))?;
         if stamp.is_none() && !self.is_missing {
-            tracing::warn!(path = %self.path.display(), "is gone: what it had is read to its end, and the next one waited for");
+            tracing::warn!(path = %self.path.display(), "a followed file is gone: its content is read to the end, and the next file is awaited");
         }
         self.is_missing = stamp.is_none();
         Ok(stamp)

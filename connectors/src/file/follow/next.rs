@@ -113,7 +113,7 @@ impl Followed {
     }
 
     fn read_between(&mut self, next: &Sibling) -> Result<(), ConnectorError> {
-        tracing::info!(path = %self.path.display(), next = %next.path.display(), "was rotated more than once");
+        tracing::info!(path = %self.path.display(), next = %next.path.display(), "a followed file was rotated more than once");
         let handle = Handle::open(&next.path).map_err(|e| cannot_read(&self.path, e))?;
         self.begin(handle, next.compression())
     }
@@ -138,7 +138,7 @@ impl Followed {
         let failed = |e| cannot_read(&self.path, e);
         let copy = siblings::copy_of(&self.path, &identity, offset).map_err(failed)?;
         let Some(copy) = copy else { return self.lose_current(&identity, offset) };
-        tracing::info!(path = %self.path.display(), copy = %copy.path.display(), offset, "was copied and cut");
+        tracing::info!(path = %self.path.display(), copy = %copy.path.display(), offset, "a followed file was copied and truncated: reading continues with the copy");
         self.following.rotations.add(1);
         let handle = Handle::open(&copy.path).map_err(failed)?;
         self.after = self.after_reading(&handle, copy.compression()).map_err(failed)?;
@@ -160,7 +160,7 @@ impl Followed {
     pub(super) fn move_on(&mut self, next: Successor) -> Result<(), ConnectorError> {
         self.is_deleted = false;
         if let Some(old) = self.current.take() {
-            tracing::info!(path = %self.path.display(), read = old.offset(), "was rotated, and read to its end");
+            tracing::info!(path = %self.path.display(), read = old.offset(), "a followed file was rotated, and was read to its end");
             self.following.rotations.add(1);
             self.leave(old);
         }

@@ -339,7 +339,7 @@ proptest! {
             Ok(()) => prop_assert_eq!(wrong, BTreeMap::new(), "lines that did not come once"),
             Err(error) => {
                 let error = error.to_string();
-                prop_assert!(error.contains("are lost, if there were any") && error.contains("LostFile::ReadOn"), "{}", error);
+                prop_assert!(error.contains("lost, if there were any") && error.contains("LostFile::ReadOn"), "{}", error);
                 prop_assert!(wrong.values().all(|times| *times == 0), "twice: {:?}", wrong);
             }
         }

@@ -149,8 +149,9 @@ fn try_once(call: &Call) -> Result<Contact, Missed> {
 }
 
 fn connect(address: &str) -> Result<TcpStream, Missed> {
-    let resolved = address.to_socket_addrs().map_err(|e| Missed::ForNow(format!("its name is not known: {e}")))?;
-    let mut trouble = "its name has no address".to_owned();
+    let resolved =
+        address.to_socket_addrs().map_err(|e| Missed::ForNow(format!("its host name cannot be resolved: {e}")))?;
+    let mut trouble = "its host name has no address".to_owned();
     for one in resolved {
         match TcpStream::connect_timeout(&one, PATIENCE) {
             Ok(stream) => return Ok(stream),

@@ -66,9 +66,15 @@ impl Forming<'_> {
                 Ok(door) => return Ok(door),
                 Err(reason) => {
                     if !std::mem::replace(&mut said, true) {
-                        tracing::info!(address, reason, "the name of this process is not known yet: waiting for it");
+                        tracing::info!(
+                            address,
+                            reason,
+                            "the host name of this process cannot be resolved yet: waiting for it"
+                        );
                     }
-                    self.go_on_waiting(|| format!("the name of this process ({address}) is not known: {reason}"))?;
+                    self.go_on_waiting(|| {
+                        format!("the host name of this process ({address}) cannot be resolved: {reason}")
+                    })?;
                 }
             }
             threads::pause(Duration::from_millis(200));
@@ -133,7 +139,11 @@ impl Forming<'_> {
             return refuse(
                 "index",
                 false,
-                format!("it says it is process {index}; process {me} waits for {} to {}", me + 1, hosts.len() - 1),
+                format!(
+                    "it says that it is process {index}, but process {me} expects processes {} to {}",
+                    me + 1,
+                    hosts.len() - 1
+                ),
             );
         }
         let Some(round) = round else {

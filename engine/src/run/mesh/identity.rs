@@ -58,7 +58,7 @@ impl Identity {
                 settings.push(what.split(' ').next().unwrap_or_default().to_owned());
             }
         };
-        compare("hosts with as many processes as", &other.processes.to_string(), &self.processes.to_string());
+        compare("hosts with this number of processes:", &other.processes.to_string(), &self.processes.to_string());
         // A process with the default setting follows process 0.
         if (me == 0 && other.restore != "auto") || (index == 0 && self.restore != "auto") {
             compare("restore", &other.restore, &self.restore);

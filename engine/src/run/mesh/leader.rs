@@ -55,7 +55,7 @@ impl Forming<'_> {
                     Ok(None) => {}
                     Ok(Some(Frame::Connected)) => peer.connected = true,
                     Ok(Some(_)) => {
-                        return Err(Ended::Again(format!("{} does not keep to the protocol", self.name(index))));
+                        return Err(Ended::Again(format!("{} violates the protocol", self.name(index))));
                     }
                     Err(reason) => return Err(Ended::Again(format!("{}: {reason}", self.name(index)))),
                 }
@@ -83,7 +83,7 @@ impl Forming<'_> {
             let waiting =
                 peers.iter().enumerate().filter(|(_, peer)| peer.as_ref().is_some_and(|peer| !peer.connected));
             let waiting: Vec<String> = waiting.map(|(index, _)| self.name(index)).collect();
-            return format!("{} could not connect to all other processes: see there", waiting.join(", "));
+            return format!("{} could not connect to all other processes: see its log", waiting.join(", "));
         }
         let names: Vec<String> = missing.iter().map(|index| self.name(*index)).collect();
         let why =
@@ -130,7 +130,7 @@ impl Forming<'_> {
                     Ok(Some(Frame::Unable { reason })) => {
                         return failed(format!("{} cannot start: {reason}", self.name(index)));
                     }
-                    Ok(Some(_)) => gone = Some(lost(index, "it does not keep to the protocol".to_owned())),
+                    Ok(Some(_)) => gone = Some(lost(index, "it violates the protocol".to_owned())),
                     Err(reason) => gone = Some(lost(index, reason)),
                 }
             }
@@ -142,7 +142,7 @@ impl Forming<'_> {
             if threads::since(asked) > self.mesh.timeout {
                 let waiting = ready.iter().enumerate().skip(1).filter(|(_, ready)| !**ready);
                 let waiting: Vec<String> = waiting.map(|(index, _)| self.name(index)).collect();
-                return failed(format!("{} did not say in time that it is ready", waiting.join(", ")));
+                return failed(format!("{} did not report in time that it is ready", waiting.join(", ")));
             }
             threads::pause(LOOK);
         }

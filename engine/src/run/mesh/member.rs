@@ -78,7 +78,7 @@ impl Forming<'_> {
                 match leader.heard() {
                     Ok(Some(Frame::Start(agreement))) if missing.is_empty() => return Ok((peers, agreement)),
                     Ok(Some(Frame::Stop { reason })) => return Err(self.stopped(&reason).into()),
-                    Ok(Some(_)) => return Err(Ended::Again("process 0 does not keep to the protocol".to_owned())),
+                    Ok(Some(_)) => return Err(Ended::Again("process 0 violates the protocol".to_owned())),
                     Ok(None) => {}
                     Err(reason) => return Err(Ended::Again(format!("process 0: {reason}"))),
                 }
@@ -120,7 +120,7 @@ impl Forming<'_> {
             _ => format!("{} did not connect", self.name(*index)),
         };
         if missing.is_empty() {
-            return format!("{} has not said that the job begins: it waits for other processes", self.name(0));
+            return format!("{} has not started the job: it waits for other processes", self.name(0));
         }
         missing.iter().map(one).collect::<Vec<_>>().join("; ")
     }
@@ -150,7 +150,7 @@ impl Forming<'_> {
             match leader.heard().map_err(lost)? {
                 Some(Frame::Go) => return Ok(decided),
                 Some(Frame::Stop { reason }) => return Err(self.stopped(&reason)),
-                Some(_) => return Err(lost("it does not keep to the protocol".to_owned())),
+                Some(_) => return Err(lost("it violates the protocol".to_owned())),
                 None if threads::since(asked) < self.mesh.timeout => threads::pause(LOOK),
                 None => return failed(self.who_is_missing(&[])),
             }

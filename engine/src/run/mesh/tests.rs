@@ -405,7 +405,7 @@ fn a_name_that_is_not_known_yet_is_waited_for() {
         "{error}"
     );
     let error = run(&mesh(1)).unwrap_err().to_string();
-    assert!(error.contains("its name is not known"), "{error}");
+    assert!(error.contains("its host name cannot be resolved"), "{error}");
 }
 
 #[test]

@@ -93,11 +93,13 @@ impl Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Closed(0) => f.write_str("it closed the connection without a word"),
+            Self::Closed(0) => f.write_str("it closed the connection without sending anything"),
             Self::Closed(had) => write!(f, "it closed the connection after {had} bytes of a message"),
-            Self::Garbage(bytes) => write!(f, "it is no process of a job: it said \"{bytes}\""),
-            Self::Version(found) => write!(f, "it speaks version {found} of the mesh, this build speaks {VERSION}"),
-            Self::TooLong(len) => write!(f, "it announced a message of {len} bytes, {MAX_LEN} are the most"),
+            Self::Garbage(bytes) => write!(f, "it is not a process of a job: it sent \"{bytes}\""),
+            Self::Version(found) => {
+                write!(f, "it uses version {found} of the mesh protocol, this build uses {VERSION}")
+            }
+            Self::TooLong(len) => write!(f, "it announced a message of {len} bytes, the maximum is {MAX_LEN}"),
             Self::Undecodable(why) => write!(f, "its message cannot be read: {why}"),
             Self::Io(error) => write!(f, "the connection failed: {error}"),
         }

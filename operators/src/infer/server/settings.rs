@@ -144,7 +144,8 @@ impl FromStr for ServerUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = "oip+grpc, oip+http, tfs+grpc or tfs+http, as in oip+grpc://host:port/model";
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("no address of a model server: {wanted}"))?;
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| format!("this is not the address of a model server: {wanted}"))?;
         let known = SCHEMES.into_iter().find(|(name, _)| *name == scheme);
         let (_, spoken) = known.ok_or_else(|| format!("\"{scheme}\" is not known: {wanted}"))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -158,7 +159,7 @@ impl FromStr for ServerUrl {
         let authority = parts.next().unwrap_or_default();
         let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
         if port.is_none_or(|port| port.parse::<u16>().is_err()) {
-            return Err(format!("\"{authority}\" is no host:port"));
+            return Err(format!("\"{authority}\" is not host:port"));
         }
         let allowed =
             |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
@@ -167,7 +168,7 @@ impl FromStr for ServerUrl {
             // TensorFlow Serving numbers its versions.
             let is_number = version.parse::<u32>().is_ok();
             let fits = allowed(&version) && (is_number || !tensorflow);
-            if fits { Ok(version.to_owned()) } else { Err(format!("\"{version}\" is no version")) }
+            if fits { Ok(version.to_owned()) } else { Err(format!("\"{version}\" is not a version")) }
         });
         if parts.next().is_some() {
             return Err("there is more than host:port/model/version".to_owned());
@@ -207,12 +208,12 @@ mod tests {
         }
         for (text, reason) in [
             ("http://a:1/m", "not known"),
-            ("a:1/m", "no address"),
+            ("a:1/m", "not the address of a model server"),
             ("oip+grpc://a/m", "host:port"),
             ("oip+grpc://a:1", "no model"),
             ("oip+grpc://a:1/m/1/2", "more than"),
             ("oip+grpc://a:1/m?signature=x", "not known"),
-            ("tfs+grpc://a:1/m/two", "no version"),
+            ("tfs+grpc://a:1/m/two", "not a version"),
             ("oip+http://a:1/m%2f..", "no model"),
         ] {
             let error = text.parse::<ServerUrl>().unwrap_err();
