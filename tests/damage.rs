@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testkit::{example, fail, fail_with, finish, is_error, lines};
 
-/// Scores simulated transactions at a steady pace; ends only when it is told to, or at `count`.
+/// Scores simulated transactions at a steady pace; ends only when it is asked to, or after `count`.
 fn job(folder: &Path, count: u64) -> Command {
     let mut command = example("fraud_velocity");
     command.args(["--rate", "20000", "--checkpoint-interval", "50ms", "--count", &count.to_string()]);
@@ -113,9 +113,9 @@ fn broken(pick: impl Fn(&Path, &Value) -> PathBuf, harm: impl Fn(&Path)) {
     let errors = fail_with(4, &mut job(folder.path(), FOR_EVER));
     must_name(&errors, &file);
     let advice = if whole.is_empty() {
-        "no checkpoint here is whole".to_owned()
+        "no checkpoint here is complete".to_owned()
     } else {
-        format!("whole, and to be restored instead: {}\nhint: --restore {}\n", whole.join(", "), whole[0])
+        format!("complete, and can be restored instead: {}\nhint: --restore {}\n", whole.join(", "), whole[0])
     };
     assert!(errors.contains(&advice), "wanted \"{advice}\": {errors}");
     assert!(contents(folder.path()) == before, "the checkpoints were changed");
@@ -203,7 +203,7 @@ fn files_removed_under_a_running_job_are_noticed_and_replaced() {
     child.kill().expect("a child can be killed");
     let output = child.wait_with_output().expect("a child ends");
     let errors = String::from_utf8_lossy(&output.stderr);
-    for text in ["checkpoint files were removed or cut while the job runs", "manifests were removed or damaged"] {
+    for text in ["checkpoint files were removed or truncated while the job runs", "manifests were removed or damaged"] {
         assert!(errors.contains(text), "wanted \"{text}\": {errors}");
     }
     let done = lines(&folder.path().join("predictions")).len() as u64;
@@ -299,9 +299,9 @@ fn a_start_from_an_older_checkpoint_that_is_refused_gives_up_no_later_one() {
         assert!(contents(folder.path()) == contents_before, "{more:?} changed the checkpoints");
     };
     refused(&["--drop-state", "no-such"], "nothing of that name");
-    refused(&[], "what is published is not taken back");
+    refused(&[], "published output is not removed");
     fs::rename(folder.path().join("predictions"), folder.path().join("before")).expect("a folder");
-    refused(&["--renamed", "terminal-risk=station-risk"], "what no operator of this program has");
+    refused(&["--renamed", "terminal-risk=station-risk"], "data that no operator of this program declares");
     assert!(before.len() > 1);
     let mut child = from_older(&[]).spawn().expect("the program starts");
     wait_until("giving up the later ones", || {
@@ -326,7 +326,7 @@ fn a_model_server_that_is_away_asks_for_another_try() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
     let url = format!("oip+http://{nobody}/rank");
     let errors = fail_with(3, example("content_recommendation").args(["--server", &url, "--start-timeout", "300ms"]));
-    assert!(errors.contains("cannot be had") && errors.contains("Is it up?"), "{errors}");
+    assert!(errors.contains("is not available") && errors.contains("Is it up?"), "{errors}");
 }
 
 #[test]

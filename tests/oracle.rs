@@ -72,7 +72,7 @@ impl<R: SourceReader> SourceReader for BreakingReader<R> {
 }
 
 /// Counts a key's events, forgetting after a silence of `TTL_MS`; keeps how often each value came; and
-/// tells by a timer when a key has been silent for `GAP_MS`.
+/// emits by a timer when a key has been silent for `GAP_MS`.
 struct Habits {
     recent: ValueState<u8, u32>,
     values: MapState<u8, i32, u32>,

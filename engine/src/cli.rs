@@ -55,7 +55,10 @@ fn start_logging(level: &str) -> Result<(), JobError> {
     // ONNX Runtime logs far too much at `info`.
     let quiet = if level.contains("ort=") { level.to_owned() } else { format!("ort=warn,{level}") };
     let filter = EnvFilter::try_new(quiet).map_err(|e| {
-        JobError::setting(format!("log_level \"{level}\" is no level or filter: {e}"), [Remedy::Setting("log_level")])
+        JobError::setting(
+            format!("log_level \"{level}\" is not a level or filter: {e}"),
+            [Remedy::Setting("log_level")],
+        )
     })?;
     // It fails when a subscriber exists, set by an earlier job of the process or by the program: then that one stays.
     drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());

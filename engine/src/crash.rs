@@ -83,7 +83,7 @@ pub fn point(place: &str, epoch: Epoch, worker: usize) {
 
 fn signal(signal: Signal, place: &str) {
     if let Err(error) = rustix::process::kill_process(rustix::process::getpid(), signal) {
-        tracing::error!(%error, ?signal, place, "cannot be sent");
+        tracing::error!(%error, ?signal, place, "the signal of a crash point could not be sent");
     }
 }
 

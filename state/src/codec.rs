@@ -22,7 +22,7 @@ pub(crate) fn row_too_long(key: usize, value: usize) -> Option<String> {
     let bytes = key.saturating_add(value);
     (bytes > MAX_ROW_BYTES).then(|| {
         format!(
-            "its row has {bytes} bytes, and {MAX_ROW_BYTES} are the most that can be kept: keep what grows in a list, which has a row for each element"
+            "its row has {bytes} bytes, and the maximum is {MAX_ROW_BYTES}: keep data that grows in a list, which has a row for each element"
         )
     })
 }

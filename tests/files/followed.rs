@@ -67,7 +67,7 @@ fn a_file_that_is_rotated_in_any_way_is_read_once_through_crashes_with_other_wor
     expected.extend(append(&path, 42..50));
     assert_eq!(come(&out, 10), expected);
     test.crash(1);
-    // Removed, and made anew.
+    // Removed, and created again.
     fs::remove_file(&rotated).unwrap();
     expected = append(&path, 50..51);
     assert_eq!(come(&out, 1), expected);
@@ -128,18 +128,18 @@ fn bursts_within_their_bound_are_not_late_and_a_silent_file_holds_nobody_for_lon
         append(&bursts.a, (1..=20).map(|n| n * 1_000));
         come(&bursts.raw, 20);
         assert!(bursts.windows.output().is_empty(), "b may have something yet");
-        // Nothing of b for longer than 5 s: the windows up to its bound before the latest are told.
+        // Nothing of b for longer than 5 s: the windows up to its bound before the latest time are emitted.
         bursts.test.clock(ProcessingTime(6_000));
-        let told = come(&bursts.windows, 9);
-        assert_eq!(told, (1..=9).map(|n| (n * 1_000, "a".to_owned(), 1)).collect::<Vec<_>>(), "{one}, {workers}");
+        let emitted = come(&bursts.windows, 9);
+        assert_eq!(emitted, (1..=9).map(|n| (n * 1_000, "a".to_owned(), 1)).collect::<Vec<_>>(), "{one}, {workers}");
         // And what b has now is as far behind as it may be.
         append(&bursts.b, (10..=20).map(|n| n * 1_000));
         come(&bursts.raw, 11);
         append(&bursts.a, [40_000]);
         append(&bursts.b, [40_000]);
         come(&bursts.raw, 2);
-        let told = come(&bursts.windows, 22);
-        assert_eq!(told.iter().filter(|(_, key, _)| key == "b").count(), 11, "{one}, {workers}: {told:?}");
+        let emitted = come(&bursts.windows, 22);
+        assert_eq!(emitted.iter().filter(|(_, key, _)| key == "b").count(), 11, "{one}, {workers}: {emitted:?}");
         assert!(bursts.late.output().is_empty(), "{one}, {workers}");
     }
 }
@@ -156,8 +156,8 @@ fn bursts_that_come_more_often_than_a_file_becomes_idle_are_never_late() {
             append(&bursts.b, seconds.map(|n| n * 1_000));
             come(&bursts.raw, 3);
         }
-        let told = come(&bursts.windows, 28);
-        assert!(told.iter().all(|(_, _, count)| *count == 1), "{told:?}");
+        let emitted = come(&bursts.windows, 28);
+        assert!(emitted.iter().all(|(_, _, count)| *count == 1), "{emitted:?}");
         assert!(bursts.late.output().is_empty(), "{one}, {workers}");
     }
 }

@@ -235,5 +235,5 @@ fn gzip_may_be_padded_and_may_not_have_garbage_behind() {
     }
     fs::write(&path, [&packed[..], b"garbage"].concat()).unwrap();
     let error = run(source(&path)).unwrap_err().report();
-    assert!(error.contains("p.csv.gz") && error.contains("no gzip"), "{error}");
+    assert!(error.contains("p.csv.gz") && error.contains("not gzip"), "{error}");
 }

@@ -88,7 +88,7 @@ fn one_run(sim: &mut Simulation, seen: &Seen) -> Run {
     for DeadLetter { reason, content, .. } in letters.output() {
         let id = content.strip_prefix("id=").and_then(|rest| rest.split(',').next()).unwrap();
         *times.entry(id.parse().unwrap()).or_default() += 1;
-        let overdue = reason.contains("no answer within") || reason.contains("all threads are overdue");
+        let overdue = reason.contains("no answer within") || reason.contains("all threads of the pool are overdue");
         let count = if overdue { &seen.overdue } else { &seen.failed };
         count.fetch_add(1, Ordering::Relaxed);
         reasons.push(reason);

@@ -100,7 +100,11 @@ producer.id.expiration.check.interval.ms=500
     signal(&child, "TERM");
     let ended = child.wait_with_output().unwrap();
     assert!(ended.status.success(), "{}", job::errors(&ended));
-    assert!(job::errors(&ended).contains("begun anew"), "the broker forgot nothing: {}", job::errors(&ended));
+    assert!(
+        job::errors(&ended).contains("transaction is begun again"),
+        "the broker forgot nothing: {}",
+        job::errors(&ended)
+    );
     assert_eq!(output.committed().len(), 1000);
 }
 

@@ -101,7 +101,9 @@ impl Topic {
         let deleted = pollster::block_on(admin.delete_topics(&[&self.name], &AdminOptions::new())).unwrap();
         deleted.into_iter().for_each(|result| drop(result.unwrap()));
         // Until the name is free.
-        crate::job::until("the topic is made anew", || self.cluster.try_create(&self.name, partitions, &[]).is_ok());
+        crate::job::until("the topic is created again", || {
+            self.cluster.try_create(&self.name, partitions, &[]).is_ok()
+        });
         self.cluster.wait_for(&self.name, partitions);
     }
 }
@@ -145,7 +147,7 @@ impl Cluster {
         answer.unwrap().into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code.to_string()))
     }
 
-    /// It is made; until the broker tells of it, clients would be told that it is not there.
+    /// Waits until the broker lists the new topic: before that, clients would learn that it does not exist.
     fn wait_for(&self, name: &str, partitions: i32) {
         let consumer: BaseConsumer = self.config().create().unwrap();
         let is_there = || {

@@ -52,7 +52,7 @@ fn hosts() -> String {
     listeners.map(|listener| listener.local_addr().unwrap().to_string()).join(",")
 }
 
-/// Both processes of the job; the one that is to die is told where. Whether both ended well.
+/// Runs both processes of the job, and sets for the one that is to die where it does. Returns whether both ended well.
 fn run_two(command: impl Fn() -> Command, dies: Option<(usize, &str)>) -> bool {
     let hosts = hosts();
     let children = [0, 1].map(|process| {

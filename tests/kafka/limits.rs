@@ -92,7 +92,7 @@ fn what_is_published_is_not_published_again_by_a_run_that_starts_anew() {
     let (input, output) = (transactions(&cluster, 2000, 2), cluster.topic("predictions", 1));
     finish(&mut job(&input, &output.url(), &scratch.path().join("first"), 2));
     let errors = fail(&mut job(&input, &output.url(), &scratch.path().join("second"), 2));
-    assert!(errors.contains("what is published is not taken back"), "{errors}");
+    assert!(errors.contains("published output is not removed"), "{errors}");
     let errors = fail(&mut job(&cluster.topic("other", 1), &output.url(), &scratch.path().join("first"), 2));
     assert!(errors.contains("name the same topics"), "{errors}");
     assert_eq!(output.committed().len(), 2000);

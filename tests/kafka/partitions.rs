@@ -22,7 +22,7 @@ fn transaction(partition: i32, id: usize, ms: i64) -> (i32, String, String) {
     (partition, card.to_string(), transaction.to_string())
 }
 
-/// Ids of `range`, one every 10 ms of event time, dealt out among `partitions`.
+/// Ids of `range`, one every 10 ms of event time, distributed over `partitions`.
 fn rising(partitions: &[i32], range: std::ops::Range<usize>) -> Vec<(i32, String, String)> {
     range.map(|id| transaction(partitions[id % partitions.len()], id, id as i64 * 10)).collect()
 }

@@ -72,7 +72,7 @@ fn read(source: &KafkaSource<u64>, restored: &[Vec<u8>]) -> Result<(Vec<u64>, Ve
     Ok((numbers, positions))
 }
 
-/// Numbers `from..to` of each partition, told apart by partition.
+/// Numbers `from..to` of each partition, distinguished by partition.
 fn numbers(partitions: i32, from: u64, to: u64) -> Vec<(i32, String, String)> {
     let of = |partition| (from..to).map(move |n| (partition, n.to_string(), number(partition, n).to_string()));
     (0..partitions).flat_map(of).collect()
@@ -116,7 +116,7 @@ proptest! {
         let positions = match (is_new, policy) {
             (true, RecreatedTopic::Refuse) => {
                 let error = second.unwrap_err();
-                prop_assert!(error.contains("topic \"numbers\" was deleted and made anew since the checkpoint"), "{}", error);
+                prop_assert!(error.contains("topic \"numbers\" was deleted and created again since the checkpoint"), "{}", error);
                 return Ok(());
             }
             (true, RecreatedTopic::FromFirst) => {
@@ -147,7 +147,7 @@ fn a_topic_made_anew_with_fewer_partitions() {
         read(&source(&cluster.address, Topics::named("numbers"), policy).until_end(), positions)
     };
     let (_, positions) = read(&old, RecreatedTopic::Refuse, &[]).unwrap();
-    assert!(read(&new, RecreatedTopic::Refuse, &positions).unwrap_err().contains("made anew since the checkpoint"));
+    assert!(read(&new, RecreatedTopic::Refuse, &positions).unwrap_err().contains("created again since the checkpoint"));
     assert!(read(&new, RecreatedTopic::SameOffsets, &positions).unwrap_err().contains("it is not there any more"));
     assert_eq!(read(&new, RecreatedTopic::FromFirst, &positions).unwrap().0, all(2, 0, 10));
 }
@@ -171,14 +171,14 @@ fn a_topic_made_anew_while_the_job_is_stopped_or_runs_is_not_read_from_the_old_o
     topic.produce(numbers(2, 1000, 1100));
     until("the job stops", || job.is_finished());
     let error = job.join().unwrap();
-    assert!(error.contains("was deleted and made anew while the job reads it"), "{error}");
+    assert!(error.contains("was deleted and created again while the job reads it"), "{error}");
     assert!(
         collected.data().iter().all(|n| n % 1_000_000 < 1000),
         "nothing of the new topic is taken for the old one's"
     );
 
     let refused = run(with(RecreatedTopic::Refuse).until_end(), checkpoints.path()).unwrap_err();
-    assert!(refused.contains("was deleted and made anew since the checkpoint"), "{refused}");
+    assert!(refused.contains("was deleted and created again since the checkpoint"), "{refused}");
     let read = run(with(RecreatedTopic::FromFirst).until_end(), checkpoints.path()).unwrap();
     assert_eq!(read, all(2, 1000, 1100));
 }
@@ -204,6 +204,6 @@ fn an_output_topic_made_anew_under_a_running_job_stops_it() {
         input.produce(numbers(1, 20, 40));
         until("the job stops", || job.is_finished());
         let error = job.join().unwrap();
-        assert!(error.contains("was deleted and made anew while the job writes to it"), "{delivery:?}: {error}");
+        assert!(error.contains("was deleted and created again while the job writes to it"), "{delivery:?}: {error}");
     }
 }

@@ -25,7 +25,7 @@ fn a_transaction_that_timed_out_is_published_from_memory() {
         let ended = child.wait_with_output().unwrap();
         assert!(ended.status.success(), "{}", errors(&ended));
         exactly_once_and_in_order(&output.committed(), &expected, "a transaction timed out");
-        if errors(&ended).contains("the transaction is begun anew") {
+        if errors(&ended).contains("transaction is begun again") {
             return;
         }
     }

@@ -59,12 +59,12 @@ fn a_late_record_joins_an_open_session_and_bridges_two() {
     // 20's session [20, 30) is open at 25; 12 reaches [12, 22) and touches it. 1 touches nothing.
     let script: [(&[i64], i64); 3] = [(&[20], 25), (&[12, 1], 26), (&[38], 50)];
     assert_eq!(windows(&script, Assigner::session(millis(10)), 0), (vec![(12, 30, 2), (38, 48, 1)], vec![1]));
-    // With lateness a fired session is merged with what comes late, and told again.
+    // With lateness a fired session is merged with late records, and emitted again.
     let script: [(&[i64], i64); 3] = [(&[0, 15], 12), (&[8], 14), (&[], 100)];
     assert_eq!(windows(&script, Assigner::session(millis(10)), 20).0, vec![(0, 10, 1), (0, 25, 3)]);
 }
 
-/// Sets a timer for each record and tells what fires when.
+/// Sets a timer for each record, and emits which timer fires when.
 struct Alarm {
     wall_clock: bool,
 }

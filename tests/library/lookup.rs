@@ -18,7 +18,7 @@ type Rows = Vec<Option<u32>>;
 type Loaded = Vec<(u32, Option<u32>)>;
 
 /// A service that answers as its keys ask for: of the multiples of 5 there is no row; the multiples of 7 fail each time
-/// they are asked for, those of 11 twice. It tells which keys it failed for good with.
+/// they are asked for, those of 11 twice. It reports the keys that it failed for good with.
 #[derive(Clone, Default)]
 struct Service {
     failed: Arc<Mutex<HashSet<u32>>>,

@@ -52,9 +52,9 @@ pub fn first_run(test: &mut ProgramTest, ends: &Ends, workers: usize) {
     ends.source.push(60, (1, 1));
     ends.source.push(200, (2, 2));
     ends.source.watermark(61);
-    let told = sorted(ends.sink.output());
+    let emitted = sorted(ends.sink.output());
     let expected = (0..40).map(|key| (key, 10, 0)).chain([(1, 11, 0)]).collect();
-    assert_eq!(told, sorted(expected));
+    assert_eq!(emitted, sorted(expected));
 }
 
 /// What comes after that in any program that has everything of the first one: timers at 100 and 160, the record that waits.
@@ -127,8 +127,8 @@ fn a_name_that_would_mean_two_things_is_refused() {
         &["sums"],
         &["drop_state sums", "nothing of that name", "there are: in, ", "tally, tally/kept, tally/pending"],
     );
-    refused(&[], &["tally/kept"], &["state \"tally/kept\" is to be dropped, but this program has it"]);
-    refused(&[], &["in"], &["\"in\" is to be dropped, but this program has it"]);
+    refused(&[], &["tally/kept"], &["state \"tally/kept\" is in drop_state, but this program declares it"]);
+    refused(&[], &["in"], &["\"in\" is in drop_state, but this program declares it"]);
     test.changes(&[], &[]);
     test.crash(1);
     rest_of(&mut test, &ends);
@@ -162,7 +162,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     assert!(!error.contains("state \"gone"), "{error}");
     test.changes(&[], &["gone/kept", "gone in"]);
     let left = [
-        "no operator of this program has: state \"gone/pending\", state \"gone/processing-timers\", state \"gone/timers\";",
+        "no operator of this program declares: state \"gone/pending\", state \"gone/processing-timers\", state \"gone/timers\";",
     ];
     says(&test.refused(1, without()).report(), &left);
     test.changes(&[], &["gone", "gone in"]);
@@ -178,7 +178,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     assert_eq!(kept.sink.output(), [(1, 6, 0), (1, 6, 0)]);
 }
 
-/// A sink that loses its way between the commit and what makes output visible, if it is told to.
+/// A sink that loses its way between the commit and what makes output visible, if the test asks for that.
 #[derive(Clone, Default)]
 struct Fragile(Arc<Mutex<Shelf>>);
 
@@ -261,7 +261,7 @@ fn output_of_a_removed_sink_is_neither_lost_unseen_nor_out_of_reach() {
         settings: JobSettings { drop_state: vec!["out".to_owned()], ..args(folder.path()).settings },
         ..args(folder.path())
     };
-    says(&run("out", dropped()).unwrap_err().report(), &["\"out\" is to be dropped, but this program has it"]);
+    says(&run("out", dropped()).unwrap_err().report(), &["\"out\" is in drop_state, but this program declares it"]);
     run("other", dropped()).unwrap();
     assert!(sink.0.lock().unwrap().published.is_empty());
     let renamed = JobArgs {

@@ -161,7 +161,7 @@ fn rows(rows: Vec<String>) -> Vec<String> {
     rows
 }
 
-/// Of windows, the bids of each bidder; and each window is one that there is, and is told once.
+/// Returns the bids of each bidder, from windows. Checks that each window exists and is emitted once.
 fn bids_of_bidders(rows: Vec<String>) -> Vec<String> {
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     let mut windows = Vec::new();
@@ -173,10 +173,10 @@ fn bids_of_bidders(rows: Vec<String>) -> Vec<String> {
         *counts.entry(bidder).or_default() += count;
         windows.push((bidder, start));
     }
-    let told = windows.len();
+    let emitted = windows.len();
     windows.sort_unstable();
     windows.dedup();
-    assert_eq!(windows.len(), told, "a window was told twice");
+    assert_eq!(windows.len(), emitted, "a window was emitted twice");
     counts
         .into_iter()
         .map(|(bidder, bid_count)| json!({ "bidder": bidder, "bid_count": bid_count }).to_string())

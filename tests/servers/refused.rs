@@ -36,7 +36,7 @@ fn a_model_that_does_not_fit_stops_the_job_before_the_first_event() {
             "{error}"
         );
         let error = refusal(&format!("{url}x"), features_spec(WIDTH), probabilities());
-        assert!(error.contains("cannot be had"), "{error}");
+        assert!(error.contains("is not available"), "{error}");
     }
     // A whole program reports the same error.
     let error = fail_with(
@@ -45,7 +45,7 @@ fn a_model_that_does_not_fit_stops_the_job_before_the_first_event() {
             .args(["--server", &format!("oip+grpc://{rest}/{MODEL}")])
             .args(["--start-timeout", "1s"]),
     );
-    assert!(error.contains("cannot be had"), "{error}");
+    assert!(error.contains("is not available"), "{error}");
 }
 
 #[test]
@@ -54,7 +54,10 @@ fn a_server_that_says_nothing_of_its_model_is_asked_to_score_a_row() {
     let url = format!("tfs+grpc://{}/{MODEL}", running.server.grpc);
     // pythie-serving wants every feature as an input.
     let error = refusal(&url, features_spec(WIDTH), probabilities());
-    assert!(error.contains("to a row of zeros") && error.contains("the program: \"features\" f32 [n, 6]"), "{error}");
+    assert!(
+        error.contains("a row of zeros fails") && error.contains("the program: \"features\" f32 [n, 6]"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -62,7 +65,7 @@ fn no_server_is_waited_for_and_then_said_so() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for scheme in ["oip+grpc", "oip+http", "tfs+grpc", "tfs+http"] {
         let error = refusal(&format!("{scheme}://{nobody}/{MODEL}"), features_spec(WIDTH), probabilities());
-        assert!(error.contains("cannot be had") && error.contains("Is it up?"), "{error}");
+        assert!(error.contains("is not available") && error.contains("Is it up?"), "{error}");
     }
 }
 

@@ -36,7 +36,7 @@ fn text(key: impl Debug, row: impl Debug) -> String {
     format!("{key:?} {row:?}")
 }
 
-/// A row of a view as upserts tell it: the view, the key, the row.
+/// A row of a view as `upserts` emits it: the view, the key and the row.
 type ToldRow = (String, u8, Option<String>);
 
 /// The outputs: changes as (view, row, how many), and what a stream saw of the sums.
@@ -49,7 +49,7 @@ struct Sinks {
     superseded: TestSink<Upsert<u8, (u8, i32)>>,
 }
 
-fn told<'s, K: Debug + Key + Data, V: Debug + Key + Data>(
+fn emitted<'s, K: Debug + Key + Data, V: Debug + Key + Data>(
     view: &'static str,
     table: Table<'s, K, V>,
 ) -> Result<Stream<'s, (String, String, isize)>, JobError> {
@@ -80,13 +80,13 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks) -> Result<(
         reach.concat(onward).distinct()
     });
     let halves = accounts.clone().flat_map(|account, (group, amount)| (0..amount / 2).map(move |_| (account, group)));
-    told("rich", accounts.clone().filter(|_, (_, amount)| *amount > 1))?
-        .union(told("joined", by_group.clone().join(groups.clone()))?)
-        .union(told("distinct", accounts.map(|_, (group, amount)| (group, amount.abs())).distinct())?)
-        .union(told("within", by_group.clone().semijoin(groups.clone()))?)
-        .union(told("without", by_group.antijoin(groups.clone()))?)
-        .union(told("reach", reach)?)
-        .union(told("halves", halves.concat(groups.map(|group, (other, _)| (group, other))))?)
+    emitted("rich", accounts.clone().filter(|_, (_, amount)| *amount > 1))?
+        .union(emitted("joined", by_group.clone().join(groups.clone()))?)
+        .union(emitted("distinct", accounts.map(|_, (group, amount)| (group, amount.abs())).distinct())?)
+        .union(emitted("within", by_group.clone().semijoin(groups.clone()))?)
+        .union(emitted("without", by_group.antijoin(groups.clone()))?)
+        .union(emitted("reach", reach)?)
+        .union(emitted("halves", halves.concat(groups.map(|group, (other, _)| (group, other))))?)
         .sink("changes", &sinks.changes)?;
     let sums = sums.upserts("sums")?;
     let name = |view: &'static str| move |key: u8, row: Option<String>| (view.to_owned(), key, row);
@@ -185,7 +185,7 @@ impl Base {
     }
 }
 
-/// What is told of each view, and what each account's event finds: (event time, …).
+/// What is emitted of each view, and what each account's event finds: (event time, …).
 #[derive(Debug, Default, PartialEq)]
 struct Expected {
     changes: Vec<(i64, (String, String, isize))>,
@@ -281,24 +281,25 @@ fn simulated(sim: &Simulation) -> Sinks {
 }
 
 /// Where the time that late events hold from depends on the schedule: the newest row of each key is there in the end, and so
-/// are the views of these; what is superseded is older, and each event is told of once.
+/// are the views of these; what is superseded is older, and each event is emitted once.
 fn check_the_end(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
     let mut log: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
     log.sort_by_key(|event| (event.time, event.id));
     let mut base = Base::default();
     log.iter().for_each(|event| base.apply(event));
-    let mut told: BTreeMap<String, View> = BTreeMap::new();
+    let mut emitted: BTreeMap<String, View> = BTreeMap::new();
     for (view, row, change) in sinks.changes.output() {
-        *told.entry(view).or_default().entry(row).or_default() += change;
+        *emitted.entry(view).or_default().entry(row).or_default() += change;
     }
     // Upserts of a key come in order.
     let mut upserts: BTreeMap<(String, u8), Option<String>> = BTreeMap::new();
     sinks.upserts.output().into_iter().for_each(|(view, key, row)| _ = upserts.insert((view, key), row));
     for ((view, key), row) in upserts {
-        row.into_iter().for_each(|row| _ = told.entry(view.clone()).or_default().insert(format!("{key:?} {row}"), 1));
+        row.into_iter()
+            .for_each(|row| _ = emitted.entry(view.clone()).or_default().insert(format!("{key:?} {row}"), 1));
     }
     for view in VIEWS {
-        let mut rows = told.remove(view).unwrap_or_default();
+        let mut rows = emitted.remove(view).unwrap_or_default();
         rows.retain(|_, count| *count != 0);
         prop_assert_eq!(rows, base.view(view), "{}", view);
     }
@@ -328,7 +329,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 60, ..cases(16) })]
 
     #[test]
-    fn views_tell_what_a_loop_finds_through_crashes(
+    fn views_emit_what_a_loop_finds_through_crashes(
         events in events(Just(-300), 20),
         crashes in crashes(),
         workers in 1..5_usize,
@@ -357,7 +358,7 @@ proptest! {
 
     /// Workers and outputs stand at different watermarks at a checkpoint more often here than on real threads.
     #[test]
-    fn views_tell_what_a_loop_finds_in_simulated_worlds(events in events(Just(-300), 20), seed: u64) {
+    fn views_emit_what_a_loop_finds_in_simulated_worlds(events in events(Just(-300), 20), seed: u64) {
         let mut sim = Simulation::new(seed);
         let settings = sim.settings();
         (settings.crashes, settings.stalls, settings.reorder) = (8, 0.2, millis(15));
@@ -422,7 +423,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
     test.start(2, move |flow| {
         let output = flow.source("log", &from)?.table("scores", scores())?;
         output.superseded.sink("stale", &aside)?;
-        output.results.upserts("told-rows")?.sink("rows", &to)
+        output.results.upserts("emitted-rows")?.sink("rows", &to)
     });
     source.push(10, (1, Some(5)));
     source.watermark(100);
@@ -442,7 +443,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
 }
 
 #[test]
-fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
+fn a_view_that_computes_something_else_after_a_restore_emits_what_differs() {
     let mut test = ProgramTest::new();
     let (source, rows, changes) = (test.source::<Score>(), test.sink(), test.sink());
     let least = Arc::new(AtomicI32::new(0));
@@ -451,8 +452,8 @@ fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
         let least = limit.load(Ordering::Relaxed);
         let table = flow.source("log", &from)?.table("scores", scores())?.results;
         let view = table.filter(move |_, row| *row >= least).map(move |key, row| (key, row + least / 10));
-        view.clone().upserts("told-rows")?.sink("rows", &to)?;
-        view.changes("told-changes")?.sink("changes", &also)
+        view.clone().upserts("emitted-rows")?.sink("rows", &to)?;
+        view.changes("emitted-changes")?.sink("changes", &also)
     });
     source.push(1, (1, Some(5)));
     source.push(2, (2, Some(50)));
@@ -461,7 +462,7 @@ fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
     assert_eq!(changes.output().len(), 2);
     test.crash(2);
     source.watermark(20);
-    assert_eq!(timed(&rows), [], "the same view has nothing to tell");
+    assert_eq!(timed(&rows), [], "the same view has nothing to emit");
     assert_eq!(timed(&changes), []);
     least.store(10, Ordering::Relaxed);
     test.crash(4);
@@ -475,13 +476,13 @@ fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
 }
 
 #[test]
-fn a_key_with_two_rows_is_a_dead_letter_of_upserts_and_what_was_told_stays() {
+fn a_key_with_two_rows_is_a_dead_letter_of_upserts_and_what_was_emitted_stays() {
     let mut test = ProgramTest::new();
     let (source, rows, letters) = (test.source::<Score>(), test.sink(), test.sink::<DeadLetter>());
     let (from, to, dead) = (source.clone(), rows.clone(), letters.clone());
     test.start(2, move |flow| {
         let table = flow.source("log", &from)?.table("scores", scores())?.results;
-        table.map(|key, row| (key % 2, row)).upserts("told-rows")?.sink("rows", &to)?;
+        table.map(|key, row| (key % 2, row)).upserts("emitted-rows")?.sink("rows", &to)?;
         flow.dead_letters().sink("letters", &dead)
     });
     source.push(1, (1, Some(5)));

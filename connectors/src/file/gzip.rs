@@ -55,7 +55,7 @@ fn next_member<R: Read>(mut file: BufReader<R>) -> io::Result<State<R>> {
         };
         file.consume(zeros);
         if next != 0x1f {
-            let what = "behind its last member there is something that is no gzip: if it is garbage, cut it off";
+            let what = "after its last member there is data that is not gzip: if it is garbage, remove it";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         return Ok(State::Within(Box::new(GzDecoder::new(file))));

@@ -106,7 +106,7 @@ impl Part {
             (None, Some(len)) => Err(wrong(&temporary, len)),
             (None, None) => {
                 // The temporary leaves only by its rename: the part was published and taken away.
-                tracing::warn!(part = %path.display(), "a part of the checkpoint is gone; it had been published");
+                tracing::warn!(part = %path.display(), "a part file that the checkpoint names is gone; it had been published");
                 Ok(())
             }
         }
@@ -165,7 +165,7 @@ fn refuse_later_parts(folder: &Path, restored: Epoch) -> Result<(), ConnectorErr
     Err(ConnectorError::new(
         ErrorKind::Invalid,
         format!(
-            "folder \"{folder}\" has \"{name}\" of another run, and {started}: what is published is not taken back; \
+            "folder \"{folder}\" has \"{name}\" of another run, and {started}: published output is not removed; \
              restore that run's checkpoint, or write to an empty folder"
         ),
     ))

@@ -102,7 +102,7 @@ fn plan_type<L: DeserializeOwned>(data_type: &DataType, path: &mut Vec<Step>) ->
             let sample = "00:00:00";
             match asked::<L>(path, sample) {
                 Some(Asked::EventTime) => {
-                    Err(format!("{} is a time of day, which is no event time: read it as text", named(path)))
+                    Err(format!("{} is a time of day, which is not an event time: read it as text", named(path)))
                 }
                 Some(asked) => taken(path, "a time of day", sample, asked).map(|()| Convert::Nothing),
                 None => Ok(Convert::Nothing),
@@ -120,7 +120,7 @@ fn taken(path: &[Step], what: &str, sample: &str, asked: Asked) -> Result<(), St
             "{column} is {what}, and a number does not say its unit: make its field an EventTime, which counts milliseconds, or a type of chrono or jiff, or a String"
         )),
         Asked::Text(Err(error)) => {
-            Err(format!("{column} is {what}, told as \"{sample}\", which its field does not take: {error}"))
+            Err(format!("{column} is {what}, given as \"{sample}\", which its field does not take: {error}"))
         }
         Asked::Text(Ok(())) | Asked::EventTime => Ok(()),
     }

@@ -54,7 +54,7 @@ impl Connection {
         for (name, value) in &self.properties {
             if let Some((_, ours)) = fixed.iter().find(|(fixed, _)| fixed == name) {
                 let message = format!(
-                    "property {name} cannot be set to \"{value}\": what is promised rests on its being \"{ours}\""
+                    "property {name} cannot be set to \"{value}\": the guarantees of this connector need \"{ours}\""
                 );
                 return Err(ConnectorError::new(ErrorKind::Invalid, message));
             }
@@ -93,7 +93,7 @@ impl ClientContext for ClientLog {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.errors.add(1);
-        tracing::warn!(%error, reason, "Kafka");
+        tracing::warn!(%error, reason, "librdkafka reports an error");
     }
 }
 
@@ -137,17 +137,17 @@ pub(super) fn verdict(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed => {
-            (ErrorKind::Invalid, "this user may not: have the rights given to it on the cluster")
+            (ErrorKind::Invalid, "this user is not authorized: grant it the rights on the cluster")
         }
         Code::SaslAuthenticationFailed | Code::Authentication => {
-            (ErrorKind::Invalid, "the cluster does not know this user: look at the sasl.* and ssl.* properties")
+            (ErrorKind::Invalid, "the cluster does not know this user: check the sasl.* and ssl.* properties")
         }
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-            (ErrorKind::Unavailable, "the topic or partition is not there: create it, or correct the name")
+            (ErrorKind::Unavailable, "the topic or partition does not exist: create it, or correct the name")
         }
         Code::AutoOffsetReset | Code::OffsetOutOfRange => (
             ErrorKind::Data,
-            "the records to read next are not there any more: retention deleted them before they were read, or the topic was made anew; restore a newer checkpoint, or start over in an empty checkpoint directory",
+            "the records to read next do not exist any more: retention deleted them before they were read, or the topic was created again; restore a newer checkpoint, or start over in an empty checkpoint directory",
         ),
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => (
             ErrorKind::Invalid,
@@ -159,7 +159,9 @@ pub(super) fn verdict(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => {
             (ErrorKind::Fenced, "another incarnation of the job has taken over its transactions")
         }
-        Code::UnsupportedFeature | Code::UnsupportedVersion => (ErrorKind::Invalid, "the brokers are too old for this"),
+        Code::UnsupportedFeature | Code::UnsupportedVersion => {
+            (ErrorKind::Invalid, "the brokers are too old for this operation")
+        }
         Code::AllBrokersDown | Code::BrokerTransportFailure | Code::OperationTimedOut | Code::Resolve => {
             (ErrorKind::Unavailable, "no broker answered: is the address right, and does Kafka run there?")
         }

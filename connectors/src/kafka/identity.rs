@@ -84,7 +84,7 @@ impl Remade {
     fn error(&self, when: &str, advice: &str) -> ConnectorError {
         let Self { topic, was, is } = self;
         let message =
-            format!("topic \"{topic}\" was deleted and made anew {when} (its id was {was} and is {is}): {advice}");
+            format!("topic \"{topic}\" was deleted and created again {when} (its id was {was} and is {is}): {advice}");
         ConnectorError::new(ErrorKind::Data, message)
     }
 }
@@ -154,11 +154,11 @@ pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopi
         let was = noted.topic_ids.get(&topic);
         let (Some(was), Some(is)) = (was, ids.of(&topic)) else {
             let reason =
-                if was.is_none() { "the checkpoint has no id of it" } else { "the brokers do not tell its id" };
+                if was.is_none() { "the checkpoint has no id of it" } else { "the brokers do not report its id" };
             tracing::info!(
                 topic,
                 reason,
-                "whether the topic was deleted and made anew since the checkpoint cannot be seen"
+                "it cannot be seen whether the topic was deleted and created again since the checkpoint"
             );
             continue;
         };
@@ -167,11 +167,11 @@ pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopi
         match policy {
             RecreatedTopic::Refuse => return Err(remade.since_checkpoint()),
             RecreatedTopic::FromFirst => {
-                tracing::warn!(?remade, "the topic was made anew: it is read from its first record");
+                tracing::warn!(?remade, "the topic was created again: it is read from its first record");
                 noted.places.retain(|id, _| id.topic != remade.topic);
             }
             RecreatedTopic::SameOffsets => {
-                tracing::warn!(?remade, "the topic was made anew: it is read on at the same offsets");
+                tracing::warn!(?remade, "the topic was created again: reading continues at the same offsets");
             }
         }
     }
@@ -194,7 +194,7 @@ mod tests {
         let ids = TopicIds::default();
         ids.hear("[thrd:main]: Topic t [0] Leader 1 Epoch 0");
         ids.hear(&line("t", ZERO, "one"));
-        // Another handle of the same topic starts at zero again; a broker that is too old tells zero.
+        // Another handle of the same topic starts at zero again; a broker that is too old answers with zero.
         ids.hear(&line("t", ZERO, "one"));
         ids.hear(&line("t", "one", ZERO));
         assert_eq!((ids.of("t").as_deref(), ids.of("u"), ids.remade()), (Some("one"), None, None));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_compares_ids_and_does_as_it_is_told() {
+    fn a_restore_compares_ids_and_follows_the_setting() {
         let ids = TopicIds::default();
         ids.hear(&line("t", ZERO, "two"));
         let after = |was: Option<&str>, policy| {

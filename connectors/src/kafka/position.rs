@@ -121,7 +121,7 @@ mod tests {
         prop::collection::btree_map(id, place, 0..30)
     }
 
-    /// The brokers tell of two of them.
+    /// The brokers report two of them.
     fn id_of(topic: &str) -> Option<String> {
         (topic != "c").then(|| format!("id of {topic}"))
     }

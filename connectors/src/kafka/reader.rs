@@ -125,7 +125,7 @@ impl<T: Data> KafkaReader<T> {
     fn take_discoveries(&mut self) -> Result<(), ConnectorError> {
         let found: Vec<_> = self.scout.iter().flat_map(|scout| scout.found.try_iter()).collect();
         for (id, next) in found {
-            tracing::info!(partition = %id, from = next, "a new partition");
+            tracing::info!(partition = %id, from = next, "a new partition is read");
             let place = Place { next, watermark: i64::MIN, quiet_since: self.clock.now().0 };
             self.assign([(id, Opening { place, end: next })].into())?;
         }
@@ -149,7 +149,7 @@ impl<T: Data> KafkaReader<T> {
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         if !fatal && verdict(code).0 == ErrorKind::Unavailable {
-            tracing::warn!(%error, "Kafka: waiting");
+            tracing::warn!(%error, "waiting for Kafka");
             return Ok(());
         }
         Err(failed(what, error.clone()))

@@ -93,7 +93,7 @@ fn take_over(
         Recovery::Lost => lost(settings.lost_marker, identity, restored)?,
     };
     for (epoch, token) in staged.iter().filter(|(epoch, _)| *epoch > published) {
-        tracing::info!(%epoch, id = identity.id(), "Kafka: publishing what the checkpoint staged");
+        tracing::info!(%epoch, id = identity.id(), "publishing to Kafka what the checkpoint staged");
         session = publish(session, *epoch, &[&token.messages])?;
         crash::point("republished", restored, identity.worker);
     }
@@ -112,7 +112,7 @@ fn publish(mut session: Session, epoch: Epoch, messages: &[&[u8]]) -> Result<Ses
         if is_fenced(&error) || tries == 5 {
             return Err(failed(format!("publish what the checkpoint staged in epoch {epoch}"), error));
         }
-        tracing::warn!(%epoch, %error, "Kafka: publishing is tried again");
+        tracing::warn!(%epoch, %error, "publishing to Kafka failed and is tried again");
         session = session.retake()?;
         if !messages.is_empty() && session.read_marker()?.is_some_and(|marked| marked.epoch >= epoch) {
             return Ok(session);
@@ -129,7 +129,7 @@ fn ahead(identity: &Identity, marked: Epoch, restored: Epoch) -> ConnectorError 
     ConnectorError::new(
         ErrorKind::Invalid,
         format!(
-            "topic \"{}\" has output up to epoch {marked} by \"{id}\", and {run}: what is published is not taken back; restore that run's newest checkpoint, or, to have the output twice, give another transactional prefix",
+            "topic \"{}\" has output up to epoch {marked} by \"{id}\", and {run}: published output is not removed; restore that run's newest checkpoint, or, to have the output twice, give another transactional prefix",
             identity.topic
         ),
     )
@@ -142,7 +142,7 @@ fn lost(policy: LostMarker, identity: &Identity, restored: Epoch) -> Result<Epoc
         LostMarker::Refuse => Err(ConnectorError::new(
             ErrorKind::Data,
             format!(
-                "group \"{}\", the marker of what was published, is gone (brokers forget groups after offsets.retention.minutes, and markers with the topic when that is deleted, also if it is made anew), and the checkpoint has output that may or may not be in topic \"{}\": look there, and set lost_marker to publish or to skip it",
+                "group \"{}\", the marker of what was published, is gone (brokers forget groups after offsets.retention.minutes, and markers with the topic when that is deleted, also if it is created again), and the checkpoint has output that may or may not be in topic \"{}\": check the topic, and set lost_marker to publish or to skip it",
                 identity.group(),
                 identity.topic
             ),

@@ -51,7 +51,7 @@ impl SchemaRegistry {
         }
         let text = self.fetch(id)?;
         let schema = apache_avro::Schema::parse_str(&text)
-            .map_err(|e| NotDecoded::poison(format!("schema {id} of the registry is no Avro schema: {e}")))?;
+            .map_err(|e| NotDecoded::poison(format!("schema {id} of the registry is not an Avro schema: {e}")))?;
         let schema = Arc::new(schema);
         write(&self.schemas).insert(id, Arc::clone(&schema));
         Ok(schema)

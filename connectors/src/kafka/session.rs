@@ -173,7 +173,7 @@ impl Session {
         Ok(())
     }
 
-    /// Lets librdkafka tell what became of messages.
+    /// Lets librdkafka report what became of messages.
     pub(super) fn poll(&self) {
         self.producer.poll(Duration::ZERO);
     }
@@ -209,7 +209,7 @@ impl Session {
                 }
                 // librdkafka goes on with the same commit: it is not sent twice.
                 Err(error) if is_retriable(&error) && self.identity.may_wait(give_up) => {
-                    tracing::warn!(%epoch, %error, "Kafka: the commit is tried again");
+                    tracing::warn!(%epoch, %error, "the commit of a Kafka transaction failed and is tried again");
                     threads::pause(RETRY);
                 }
                 Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
@@ -254,7 +254,7 @@ impl Session {
             return Err(fenced(&self.identity, Some(error)));
         }
         check_ours(&self.identity, &self.marker)?;
-        tracing::warn!(%error, id = self.identity.id(), expired, "Kafka: the transaction is begun anew");
+        tracing::warn!(%error, id = self.identity.id(), expired, "a Kafka transaction is begun again");
         if is_fenced(error) {
             // It is over already.
             self.open_since = None;
@@ -289,7 +289,7 @@ pub(super) fn patiently<T>(
             Ok(value) => return Ok(value),
             Err(error) if is_retriable(&error) && identity.may_wait(give_up) => {
                 if !std::mem::replace(&mut warned, true) {
-                    tracing::warn!(what, %error, "Kafka: waiting");
+                    tracing::warn!(what, %error, "waiting for Kafka");
                 }
                 threads::pause(RETRY);
             }

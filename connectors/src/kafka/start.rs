@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::{Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
 use tidemill_engine::threads;
 use tidemill_engine::{Arrival, ConnectorError, ErrorKind, EventTime};
 
@@ -18,7 +19,11 @@ const TRIES: u32 = 10;
 
 /// The place where a job without a checkpoint begins to read. A restored job continues at the positions in its
 /// checkpoint; partitions that were created since are read from their first record.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// In a file: `"earliest"`, `"latest"`, `"committed"`, `{"timestamp": "2025-01-31T12:00:00Z"}` or
+/// `{"offsets": [{"topic": "payments", "partition": 0, "offset": 17}]}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Start {
     /// At the first record that still exists.
@@ -32,7 +37,36 @@ pub enum Start {
     /// from their first record.
     Committed,
     /// At these offsets, by topic and partition. Partitions that are not listed are read from their first record.
-    Offsets(BTreeMap<(String, i32), i64>),
+    Offsets(#[serde(with = "offsets")] BTreeMap<(String, i32), i64>),
+}
+
+/// Serialization of offsets as a list of entries with `topic`, `partition` and `offset`.
+mod offsets {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    }
+
+    pub(super) fn serialize<S: Serializer>(offsets: &BTreeMap<(String, i32), i64>, to: S) -> Result<S::Ok, S::Error> {
+        let entry = |((topic, partition), offset): (&(String, i32), &i64)| Entry {
+            topic: topic.clone(),
+            partition: *partition,
+            offset: *offset,
+        };
+        to.collect_seq(offsets.iter().map(entry))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<(String, i32), i64>, D::Error> {
+        let entries = Vec::<Entry>::deserialize(from)?;
+        Ok(entries.into_iter().map(|entry| ((entry.topic, entry.partition), entry.offset)).collect())
+    }
 }
 
 impl FromStr for Start {
@@ -104,7 +138,7 @@ fn bounds<C: ConsumerContext>(
     }
 }
 
-/// Brokers that have told of the partition are there: should they be lost just now, they are waited for.
+/// Brokers that have listed the partition exist: if they are lost just now, the source waits for them.
 fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) -> Result<(i64, i64), ConnectorError> {
     let mut tries = 0;
     loop {
@@ -115,7 +149,7 @@ fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) 
                 if tries < TRIES
                     && error.rdkafka_error_code().is_some_and(|code| verdict(code).0 == ErrorKind::Unavailable) =>
             {
-                tracing::warn!(partition = %id, %error, "Kafka: waiting for the partition's offsets");
+                tracing::warn!(partition = %id, %error, "waiting for Kafka to report the offsets of a partition");
                 threads::pause(Duration::from_secs(1));
             }
             Err(error) => return Err(failed(format!("ask for the offsets of {id}"), error)),
@@ -123,7 +157,7 @@ fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) 
     }
 }
 
-/// Retention may have deleted what is to be read next, and a topic may have been made anew.
+/// Retention may have deleted what is to be read next, and a topic may have been created again.
 fn check(id: &PartitionId, place: Place, first: i64, end: i64) -> Result<Place, ConnectorError> {
     let wrong = |what: String| {
         let advice = "restore another checkpoint, or start anew in an empty checkpoint directory";
@@ -136,7 +170,7 @@ fn check(id: &PartitionId, place: Place, first: i64, end: i64) -> Result<Place, 
         return wrong(format!("its first record is at {first}: those before were deleted by retention, unread"));
     }
     if place.next > end {
-        return wrong(format!("it ends at {end}: the topic was made anew, or lost records"));
+        return wrong(format!("it ends at {end}: the topic was created again, or lost records"));
     }
     Ok(place)
 }
@@ -216,11 +250,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn starts_are_data() {
+        let offsets = [(("a".to_owned(), 0), 17), (("a".to_owned(), 3), 4)].into();
+        for (start, json) in [
+            (Start::Earliest, r#""earliest""#),
+            (Start::Latest, r#""latest""#),
+            (Start::Committed, r#""committed""#),
+            (Start::Timestamp(EventTime(12)), r#"{"timestamp":12}"#),
+            (
+                Start::Offsets(offsets),
+                r#"{"offsets":[{"topic":"a","partition":0,"offset":17},{"topic":"a","partition":3,"offset":4}]}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&start).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Start>(json).unwrap(), start);
+        }
+        let text: Start = serde_json::from_str(r#"{"timestamp":"1970-01-01T00:00:01Z"}"#).unwrap();
+        assert_eq!(text, Start::Timestamp(EventTime(1000)));
+    }
+
+    #[test]
     fn a_place_that_is_not_there_is_an_error() {
         let id = PartitionId { topic: "t".to_owned(), partition: 3 };
         let place = |next| Place { next, watermark: 0, quiet_since: 0 };
         assert!(check(&id, place(5), 5, 9).is_ok() && check(&id, place(9), 5, 9).is_ok());
-        for (next, reason) in [(4, "deleted by retention"), (10, "made anew")] {
+        for (next, reason) in [(4, "deleted by retention"), (10, "created again")] {
             let error = check(&id, place(next), 5, 9).unwrap_err();
             assert!(error.kind() == ErrorKind::Data && error.to_string().contains(reason), "{error}");
             assert!(error.to_string().contains("t/3"), "{error}");

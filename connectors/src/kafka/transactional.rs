@@ -173,7 +173,7 @@ impl Turn {
         if self.session.is_none() && self.broken.is_none() {
             let joined = Session::join(&self.identity);
             // Publishing opens the session again, and returns the error if that fails.
-            let failed = |error| tracing::warn!(%error, "Kafka: could not begin to write");
+            let failed = |error| tracing::warn!(%error, "writing to Kafka could not begin");
             self.session = joined.map_err(failed).ok();
         }
     }
@@ -248,7 +248,7 @@ impl Turn {
             if session.read_marker()?.is_some_and(|marked| marked.epoch >= epoch) {
                 return Ok(());
             }
-            tracing::warn!(%epoch, %error, "Kafka: the epoch is published from memory");
+            tracing::warn!(%epoch, %error, "the epoch is published to Kafka from memory");
             outcome = session.publish(epoch, self.chunks.iter().map(|chunk| chunk.as_slice()));
             if let Published::No(error) = &outcome
                 && is_hopeless(error)

@@ -88,7 +88,7 @@ fn parse(text: &str) -> Result<KafkaUrl, String> {
     }
     if !topic.chars().all(in_topic) || topic.len() > TOPIC_LENGTH || topic == "." || topic == ".." {
         return Err(format!(
-            "\"{topic}\" is no topic's name: letters, digits, '.', '_' and '-', at most {TOPIC_LENGTH}"
+            "\"{topic}\" is not the name of a topic: letters, digits, '.', '_' and '-', at most {TOPIC_LENGTH}"
         ));
     }
     let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brokers_topic_properties_and_options_are_told_apart() {
+    fn brokers_topic_properties_and_options_are_distinguished() {
         let url: KafkaUrl = "kafka://a:1,[::1]:2,c/my.topic-1?security.protocol=SSL&start=latest".parse().unwrap();
         assert_eq!(url.connection.brokers, "a:1,[::1]:2,c:9092");
         assert_eq!(url.topic, "my.topic-1");
@@ -146,7 +146,7 @@ mod tests {
             ("kafka:///t", "not host:port"),
             ("kafka://a:b/t", "\"b\" is not a port"),
             ("kafka://a:70000/t", "\"70000\" is not a port"),
-            ("kafka://a/b/c", "no topic's name"),
+            ("kafka://a/b/c", "not the name of a topic"),
             ("kafka://a/b?x", "not property=value"),
         ] {
             let error = text.parse::<KafkaUrl>().unwrap_err().to_string();

@@ -67,7 +67,7 @@ impl ClientContext for ConsumerWatch {
         // The end of a partition is reported as an error.
         if !matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
             self.errors.add(1);
-            tracing::warn!(%error, reason, "Kafka");
+            tracing::warn!(%error, reason, "librdkafka reports an error");
         }
     }
 

@@ -73,11 +73,6 @@ impl<W: Send + 'static> Pool<W> {
     pub(super) fn start(name: &str, mut spec: PoolSpec<W>, wake: SyncActivator) -> Result<Self, JobError> {
         let runners = std::mem::take(&mut spec.runners);
         let size = runners.len();
-        if size == 0 {
-            return Err(JobError::Invalid(format!(
-                "operator \"{name}\": a pool of no threads would never do anything"
-            )));
-        }
         spec.max_in_flight = spec.max_in_flight.max(size);
         let capacity = spec.max_in_flight * 2;
         let ((orders, taken), (report, done)) = (bounded(capacity), bounded(capacity));
@@ -191,7 +186,11 @@ impl<W: Send + 'static> Pool<W> {
             return Ok(());
         };
         self.overdue.push((ticket, self.threads.swap_remove(at)));
-        tracing::warn!(operator = self.name, overdue = self.overdue.len(), "a thread does not come back");
+        tracing::warn!(
+            operator = self.name,
+            overdue = self.overdue.len(),
+            "a thread has not finished its batch by the deadline: another one takes its place"
+        );
         self.replenish()
     }
 
@@ -252,7 +251,7 @@ impl<W> Drop for Pool<W> {
             if thread.handle.is_finished() {
                 drop(thread.handle.join());
             } else {
-                tracing::warn!(operator = self.name, "a thread is still at work; the job ends without it");
+                tracing::warn!(operator = self.name, "a thread is still running a batch; the job ends without it");
             }
         }
     }

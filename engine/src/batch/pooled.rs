@@ -77,7 +77,7 @@ impl<L: BatchLogic> Pooled<L> {
             let due = idle || self.common.is_due(first);
             if self.pool.is_dead() {
                 let Some(batch) = self.common.gather.take_first() else { break };
-                self.lose(batch, "all threads are overdue".to_owned());
+                self.lose(batch, "all threads of the pool are overdue".to_owned());
                 continue;
             }
             let closed = self.common.gather.is_first_closed(self.common.max_batch_size());

@@ -90,11 +90,11 @@ impl Blob {
             ["operator", owner, "watermark"] => Ok((owner, Self::OperatorWatermark(time(value)?))),
             ["operator", owner, "reached"] => Ok((owner, Self::Reached(ahead(value)?))),
             ["sink", owner, "staged", epoch] => {
-                let epoch = epoch.parse().map_err(|_| format!("is of epoch \"{epoch}\", which is no number"))?;
+                let epoch = epoch.parse().map_err(|_| format!("is of epoch \"{epoch}\", which is not a number"))?;
                 Ok((owner, Self::Staged(Epoch(epoch), value.to_vec())))
             }
             ["worker", "published"] => Ok(("", Self::Published(Epoch(u64::from_le_bytes(exactly(value)?))))),
-            _ => Err("is nothing that this build knows of".to_owned()),
+            _ => Err("is of a kind that this build does not know".to_owned()),
         });
         decoded.map_err(|reason| Fault { what: describe(&parts, name), reason })
     }

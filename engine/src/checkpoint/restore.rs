@@ -89,7 +89,10 @@ impl StartingPoint {
             false => taken.withdraw(store),
         };
         if let Err(error) = given_back {
-            tracing::warn!(error = with_causes(&error), "the claim of a start that was refused stays");
+            tracing::warn!(
+                error = with_causes(&error),
+                "the start was refused, and its claim could not be withdrawn; the next start can continue from it"
+            );
         }
     }
 }
@@ -99,7 +102,7 @@ pub(crate) fn lead(starting: &Starting<'_>) -> Result<StartingPoint, JobError> {
     let Starting { job, restore, key_groups, incarnation, now_ms, store, .. } = starting;
     let Some(store) = store else {
         if !matches!(restore, RestoreFrom::Auto | RestoreFrom::None) {
-            let reason = "restore names a checkpoint, but there is no checkpoint_dir to restore from and go on in";
+            let reason = "restore names a checkpoint, but checkpoint_dir is not set: set it to the directory that has the checkpoint";
             return Err(JobError::setting(reason, [Remedy::Setting("checkpoint_dir")]));
         }
         return starting.from(None, Epoch(1), None);
@@ -190,7 +193,7 @@ fn renamed(changes: &Changes, manifest: &Manifest, restored: Restored) -> Result
     let operators = in_states.chain(restored.owners()).map(str::to_owned).collect();
     changes.check(&states, &operators)?;
     for state in states.iter().filter(|state| changes.state(state).is_none()) {
-        tracing::warn!(state, "the state is dropped, as drop_state says");
+        tracing::warn!(state, "the state is discarded, as drop_state says");
     }
     Ok(restored.renamed(changes))
 }

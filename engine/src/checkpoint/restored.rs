@@ -120,7 +120,7 @@ fn renamed<T>(kind: &str, of: BTreeMap<String, T>, changes: &Changes) -> BTreeMa
     let now = |(name, what): (String, T)| {
         let new = changes.operator(&name).map(str::to_owned);
         if new.is_none() {
-            tracing::warn!("what {kind} \"{name}\" left in the checkpoint is dropped, as drop_state says");
+            tracing::warn!("the data of {kind} \"{name}\" in the checkpoint is discarded, as drop_state says");
         }
         new.map(|new| (new, what))
     };

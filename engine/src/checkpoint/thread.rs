@@ -216,7 +216,7 @@ impl CheckpointWork {
             epoch = epoch.0,
             worker = self.worker,
             files = files.join("; "),
-            "checkpoint files were removed or cut while the job runs: checkpoints before this epoch may not be whole; a new base snapshot takes the place of these files"
+            "checkpoint files were removed or truncated while the job runs: checkpoints before this epoch may be incomplete; a new base snapshot replaces these files"
         );
         self.written.lost_files.fetch_add(lost.len() as u64, Ordering::Relaxed);
         for delta in &self.unpublished {

@@ -27,7 +27,7 @@ pub(crate) fn all_claimed(states: &[&str], others: Vec<(String, String)>) -> Res
     let dropped = names.into_iter().map(Remedy::DropState);
     let remedies: Vec<Remedy> = [Remedy::Rename].into_iter().chain(dropped).chain([Remedy::StartOver]).collect();
     let reason = format!(
-        "the checkpoint holds what no operator of this program has: {}; say what has another name now (renamed), or what was removed on purpose and may be discarded (drop_state); or run the program that wrote it, or start over in an empty checkpoint directory",
+        "the checkpoint has data that no operator of this program declares: {}; name what has another name now (renamed), and what was removed on purpose and may be discarded (drop_state); or run the program that wrote it, or start over in an empty checkpoint directory",
         lost.join(", ")
     );
     Err(JobError::setting(reason, remedies))

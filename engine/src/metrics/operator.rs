@@ -99,7 +99,7 @@ impl OperatorMetrics {
                 from = from.readable(),
                 to = to.readable(),
                 event_time = by.readable(),
-                "most records are late: the widest step of a watermark was that of this source, by a record of this event time; `max_ahead` keeps records of the future out"
+                "most records are late: the watermark of this source made the largest step, by a record of this event time; set `max_ahead` to keep records of the future out"
             ),
             None => tracing::warn!(operator, worker, late, of, watermark, "most records are late"),
         }

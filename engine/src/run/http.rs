@@ -34,7 +34,7 @@ impl Drop for Page {
 /// Serves the page at `address` until the returned value is dropped. `look` returns the current snapshot of the job.
 pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 'static) -> Result<Page, JobError> {
     let server = Server::http(address).map_err(|e| {
-        JobError::setting(format!("cannot serve the page at {address}: {e}"), [Remedy::Setting("http")])
+        JobError::setting(format!("cannot serve the status page at {address}: {e}"), [Remedy::Setting("http")])
     })?;
     let server = Arc::new(server);
     let listening = Arc::clone(&server);
@@ -42,13 +42,13 @@ pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 's
         for request in listening.incoming_requests() {
             let response = answer(request.url(), &look);
             if let Err(error) = request.respond(response) {
-                tracing::debug!(%error, "a client of the page went away");
+                tracing::debug!(%error, "a client of the status page has disconnected");
             }
         }
     };
     let thread = threads::spawn("http".to_owned(), serve)
-        .map_err(|source| JobError::Io { what: "start the page's thread".to_owned(), source })?;
-    tracing::info!("page at http://{address}/, metrics at http://{address}/metrics");
+        .map_err(|source| JobError::Io { what: "start the thread of the status page".to_owned(), source })?;
+    tracing::info!("the status page is at http://{address}/, metrics are at http://{address}/metrics");
     Ok(Page { server, thread: Some(thread) })
 }
 
@@ -63,7 +63,7 @@ fn answer(path: &str, look: &impl Fn() -> Snapshot) -> Response<Cursor<Vec<u8>>>
             let text = prometheus(&look());
             with_type(text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
         }
-        _ => Response::from_string("there is /, /status and /metrics").with_status_code(404),
+        _ => Response::from_string("there is no such page: there are /, /status and /metrics").with_status_code(404),
     }
 }
 
@@ -80,13 +80,13 @@ fn prometheus(snapshot: &Snapshot) -> String {
     let mut root = Registry::default();
     let registry = root.sub_registry_with_prefix("tidemill");
     let gauge = |value: i64| ConstGauge::new(value);
-    registry.register("epoch", "The epoch that runs", gauge(snapshot.epoch as i64));
+    registry.register("epoch", "The current epoch", gauge(snapshot.epoch as i64));
     registry.register(
         "committed_epoch",
         "The newest committed epoch",
         gauge(snapshot.committed_epoch.unwrap_or(0) as i64),
     );
-    registry.register("in_flight_records", "Records under way in this process", gauge(snapshot.in_flight));
+    registry.register("in_flight_records", "Records in flight in this process", gauge(snapshot.in_flight));
     registry.register(
         "pending_records",
         "Records that wait for the watermark in this process",
@@ -95,7 +95,7 @@ fn prometheus(snapshot: &Snapshot) -> String {
     registry.register("delta_bytes", "Bytes of deltas written", ConstCounter::new(snapshot.delta_bytes));
     registry.register(
         "checkpoint_files_lost",
-        "Checkpoint files that others removed or cut while the job ran",
+        "Checkpoint files that were removed or truncated while the job ran",
         ConstCounter::new(snapshot.checkpoint_files_lost),
     );
     let state_bytes = i64::try_from(snapshot.state_bytes).unwrap_or(i64::MAX);

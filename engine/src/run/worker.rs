@@ -37,7 +37,7 @@ where
     });
     if start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
         tracing::info!(
-            "the restored checkpoint is of a finished job: its input had ended; its last output is published, and nothing more is to do"
+            "the restored checkpoint is of a finished job: its input had ended, so this run only publishes its last output and ends"
         );
         // While the graph was built, sinks have published any output that the job had not published when it was
         // killed.
@@ -57,7 +57,7 @@ where
     if let Some(reason) = run.process.failure.of_this_process()
         && run.settings.hosts.len() > 1
     {
-        coordinator.tell_failure(&reason);
+        coordinator.report_failure(&reason);
         for _ in 0..cluster::STEPS_TO_TELL {
             worker.step_or_park(Some(cluster::STEP));
         }

@@ -69,7 +69,7 @@ impl FutureEvents {
             watermark = to.readable(),
             ahead = %humantime::format_duration(Duration::from_secs(ahead_ms.unsigned_abs() / 1000)),
             event_time = by.readable(),
-            "the watermark is far ahead of the clock, by a record of this event time: what comes behind it is late; `max_ahead` makes dead letters of such records instead"
+            "a record of this event time has moved the watermark far ahead of the clock: records that follow are late; set `max_ahead` to make such records dead letters instead"
         );
     }
 }

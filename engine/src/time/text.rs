@@ -22,7 +22,7 @@ const NAME: &str = "EventTime";
 
 /// The reason why a text is not a point in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is no event time: {reason}")]
+#[error("\"{text}\" is not an event time: {reason}")]
 pub struct TimeTextError {
     text: String,
     reason: String,
@@ -39,7 +39,7 @@ impl EventTime {
         match text.trim().parse::<Timestamp>() {
             Ok(timestamp) => Ok(Self::from(timestamp)),
             Err(_) if text.trim().parse::<DateTime>().is_ok() => Err(refuse(
-                "it has no time zone: write an offset (Z, +01:00), or say which zone it is in (EventTime::deserialize_in)"
+                "it has no time zone: write an offset (Z, +01:00), or name its zone (EventTime::deserialize_in)"
                     .to_owned(),
             )),
             Err(error) => Err(refuse(error.to_string())),
@@ -178,7 +178,7 @@ mod tests {
             ("2025-01-31", "has no time zone"),
             ("2025-02-30T12:00:00Z", "2025-02-30"),
             ("noon", "noon"),
-            ("", "no event time"),
+            ("", "not an event time"),
         ] {
             let error = EventTime::parse(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");

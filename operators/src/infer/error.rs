@@ -43,7 +43,7 @@ pub enum ModelError {
     },
     /// The loaded ONNX Runtime does not have the execution provider that was asked for.
     #[error(
-        "the model \"{}\" shall run on {wanted}, but {reason}; \
+        "the model \"{}\" is to run on {wanted}, but {reason}; \
          this ONNX Runtime has: {available}. Set ORT_DYLIB_PATH to one built with it, or take it out of the providers", .path.display()
     )]
     NoProvider {
@@ -89,7 +89,7 @@ pub enum ModelError {
         found: String,
     },
     /// The model is unavailable now: its server does not answer, or a thread for it cannot be started.
-    #[error("model \"{model}\" cannot be had")]
+    #[error("model \"{model}\" is not available")]
     Unavailable {
         /// The model's file or address.
         model: String,

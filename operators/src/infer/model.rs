@@ -230,7 +230,7 @@ impl ModelSource for Model {
             && !self.warned.swap(true, Ordering::Relaxed)
         {
             let advice = export_any_rows(self.inputs.first().map_or("input", |input| &input.name));
-            tracing::warn!(model = %self.path.display(), rows, "the model takes so many rows at a time, and no more or fewer. {advice}");
+            tracing::warn!(model = %self.path.display(), rows, "the model takes exactly this number of rows at a time. {advice}");
         }
         let backend = OnnxBackend::new(session, &self.inputs, &self.outputs).map_err(self.runtime("set up runs of"))?;
         Ok(Box::new(backend))

@@ -20,6 +20,7 @@ use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
 use super::tensor::{Tensor, TensorSpec};
 use super::work::{Place, Work};
+use crate::length::invalid;
 use crate::pool::Retries;
 
 /// A record with its score.
@@ -224,6 +225,9 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
     stream.batch(name, |metrics| {
         let failed = |error: ModelError| JobError::operator(&operator, error.kind(), error);
         models.check().map_err(failed)?;
+        if settings.latency_target.is_some_and(|target| target.is_zero()) {
+            return Err(invalid(&operator, "latency_target is 0: every record would miss it"));
+        }
         let retried = metrics.counter("retries");
         models.model.meter(metrics);
         let blocks = models.model.blocks() || models.fallback.as_ref().is_some_and(|model| model.blocks());
@@ -271,7 +275,7 @@ fn start(
         if !model.blocks()
             && let Err(error) = warm_up(settings.max_batch_size.limit(), model.inputs(), run)
         {
-            tracing::debug!(operator, %error, "made-up values do not warm the model up");
+            tracing::debug!(operator, %error, "the warm-up run of the model with made-up values failed");
         }
         return None;
     };
@@ -280,13 +284,13 @@ fn start(
             let costs: Vec<String> =
                 calibration.measured.iter().map(|c| format!("{}: {} ns", c.batch_size, c.ns_per_record)).collect();
             let (best, costs) = (calibration.best, costs.join(", "));
-            tracing::info!(operator, model = %model.info(), best, costs, "batch size measured, ns a record");
+            tracing::info!(operator, model = %model.info(), best, costs, "the batch size was measured, with the costs in ns per record");
             metrics.detail("calibration", serde_json::to_value(&calibration).unwrap_or_default());
             Some(calibration)
         }
         Err(error) => {
             let reason = error.to_string();
-            tracing::warn!(operator, reason, "the batch size could not be measured, the largest one is taken");
+            tracing::warn!(operator, reason, "the batch size could not be measured, so the largest one is used");
             None
         }
     }

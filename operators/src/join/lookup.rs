@@ -22,15 +22,16 @@ use crate::pool::{PoolSettings, Retries};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LookupSettings {
-    /// Maximum number of records whose keys are fetched together. Default: 64.
+    /// Maximum number of records whose keys are fetched together, at least one. Default: 64.
     pub max_batch_size: usize,
     /// Maximum time that a record waits for its batch while the worker is busy. Default: 5 ms.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
     /// Maximum number of keys in the cache, including keys that have no row. Those fetched first are evicted first.
-    /// Default: 100,000.
+    /// With 0 nothing is cached. Default: 100,000.
     pub cache_rows: usize,
-    /// Length of time for which a row is used after it was fetched, by the job's clock. Default: one minute.
+    /// Length of time for which a row is used after it was fetched, by the job's clock. With 0 nothing is cached.
+    /// Default: one minute.
     #[serde(with = "humantime_serde")]
     pub ttl: Duration,
 }
@@ -244,7 +245,7 @@ impl<K, V, G: FetchRows<K, V>> BatchRunner<Batch<K, V>> for Fetch<G> {
         let mut once = || {
             let rows = self.fetch.fetch_rows(missing).map_err(|e| e.to_string())?;
             let (found, wanted) = (rows.len(), missing.len());
-            if found == wanted { Ok(rows) } else { Err(format!("the lookup gave {found} rows for {wanted} keys")) }
+            if found == wanted { Ok(rows) } else { Err(format!("the lookup returned {found} rows for {wanted} keys")) }
         };
         *rows = match &self.retries {
             None => once(),

@@ -55,7 +55,12 @@ impl<K: Row, V: Row> RowsEmitted<K, V> for AsUpserts {
         match &now[..] {
             [] => out(Upsert::delete(key.clone())),
             [(row, 1)] => out(Upsert::put(key.clone(), row.clone())),
-            rows => return Err(format!("the view has {} rows of the key, upserts are of one: {rows:?}", rows.len())),
+            rows => {
+                return Err(format!(
+                    "the view has {} rows of the key, but upserts need exactly one: {rows:?}",
+                    rows.len()
+                ));
+            }
         }
         Ok(())
     }

@@ -88,7 +88,7 @@ pub(super) fn claim_in(bytes: &[u8]) -> Option<Result<Claim, String>> {
     if let Some(Err(reason)) = value.as_object_mut().map(json::verify) {
         return Some(Err(reason));
     }
-    Some(serde_json::from_value(value).map_err(|e| format!("it is not a start's claim: {e}")))
+    Some(serde_json::from_value(value).map_err(|e| format!("it is not the claim of a start: {e}")))
 }
 
 /// Describes the run that created a file of `manifests/`, for the error of a run that finds the number taken.

@@ -33,7 +33,7 @@ pub(super) fn verify(fields: &mut Map<String, Value>) -> Result<(), String> {
         return Ok(());
     }
     let wanted = wanted.map_or("none".to_owned(), |wanted| wanted.to_string());
-    Err(format!("its checksum is {found}, it says {wanted}: it is not what was written"))
+    Err(format!("its checksum is {found}, but it states {wanted}: it was changed after it was written"))
 }
 
 /// Returns the checksum of all fields but the states. It does not depend on the order and spacing of the fields.

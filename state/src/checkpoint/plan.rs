@@ -93,7 +93,7 @@ pub fn plan_restore(
             None => {
                 let whole = inspection.whole(&epochs, job, key_groups)?;
                 let (path, place, advice) = (path.display(), store.locate("manifests"), advice(&whole));
-                let reason = format!("restore is \"{path}\", but that is no manifest of \"{place}\"; {advice}");
+                let reason = format!("restore is \"{path}\", but that is not a manifest of \"{place}\"; {advice}");
                 return Err(StateError::setting(reason, instead(&whole)));
             }
         },
@@ -135,7 +135,7 @@ fn check_never_committed(store: &dyn CheckpointStore) -> Result<(), StateError> 
 fn check_fits(manifest: &Manifest, job: &str, key_groups: u16, file: &str) -> Result<(), StateError> {
     if manifest.job != job {
         let reason = format!(
-            "checkpoint \"{file}\" is of job \"{}\", this is \"{job}\": use that program, or another checkpoint directory",
+            "checkpoint \"{file}\" belongs to job \"{}\", this is \"{job}\": run that program, or use another checkpoint directory",
             manifest.job
         );
         return Err(StateError::setting(reason, [Remedy::Setting("checkpoint_dir")]));

@@ -65,13 +65,8 @@ pub fn take_over(
             Err(error) => return Err(error),
         }
     }
-    Err(lost.unwrap_or_else(|| {
-        StateError::Invalid(format!(
-            "other starts of job \"{}\" claim \"{}\" again and again: start it once",
-            starter.job,
-            store.locate("manifests")
-        ))
-    }))
+    Err(lost
+        .unwrap_or_else(|| StateError::Contested { job: starter.job.to_owned(), manifests: store.locate("manifests") }))
 }
 
 /// Tries once to take over. Returns `None` if another run was there first or the files have changed since they were
@@ -168,7 +163,7 @@ impl Takeover {
         let given_up =
             list_epochs(store)?.into_iter().filter(|later| (claim.of.epoch + 1..claim.claim).contains(later));
         given_up.filter(|later| *later != self.found.number).try_for_each(|later| {
-            tracing::warn!(epoch = later, "a later checkpoint is given up, because an older one is restored");
+            tracing::warn!(epoch = later, "a later checkpoint is discarded, because an older one is restored");
             store.delete(&Manifest::file(later))
         })
     }

@@ -85,7 +85,7 @@ fn a_truncated_manifest_is_an_error_that_names_it() {
     let error = plan(&store, "auto").unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, StateError::Incomplete { epoch: 1, .. }), "{text}");
-    assert!(text.contains("00000000000000000001.json") && text.contains("no checkpoint here is whole"), "{text}");
+    assert!(text.contains("00000000000000000001.json") && text.contains("no checkpoint here is complete"), "{text}");
     assert_eq!(std::fs::read(&file).unwrap().len(), bytes.len() / 2, "nothing is overwritten");
 }
 
@@ -146,7 +146,7 @@ fn only_whole_checkpoints_are_advised() {
     assert!(advised("auto").ends_with("to be restored instead: 1"), "one bit of 2 is wrong: {}", advised("auto"));
     assert!(advised("2").contains("its checksum is"), "{}", advised("2"));
     store.delete("deltas").unwrap();
-    assert!(advised("auto").contains("no checkpoint here is whole"), "{}", advised("auto"));
+    assert!(advised("auto").contains("no checkpoint here is complete"), "{}", advised("auto"));
     store.delete("manifests").unwrap();
     assert_eq!(plan("auto").unwrap(), RestorePlan::StartEmpty);
     Delta::new(5, 0).store(&store, 9).unwrap();

@@ -127,7 +127,7 @@ impl Changes {
             }
             if has(old) && has(new) {
                 return Err(renamed(format!(
-                    "renamed {rename}: the checkpoint has both, \"{old}\" and \"{new}\", and neither can be two; give the program's a name that the checkpoint does not have"
+                    "renamed {rename}: the checkpoint has both \"{old}\" and \"{new}\", and they cannot become one; give the one of the program a name that the checkpoint does not have"
                 )));
             }
             if !has(old) {
@@ -137,12 +137,15 @@ impl Changes {
         for dropped in &self.dropped {
             check_name(dropped).map_err(|e| kept(dropped, format!("drop_state: {e}")))?;
             if operators.is_empty() {
-                return Err(kept(dropped, format!("drop_state {dropped}: there is no checkpoint to drop anything of")));
+                return Err(kept(
+                    dropped,
+                    format!("drop_state {dropped}: there is no checkpoint from which anything could be discarded"),
+                ));
             }
             if !has(dropped) {
                 let there: Vec<&str> = operators.iter().chain(states).map(String::as_str).collect();
                 let reason = format!(
-                    "drop_state {dropped}: the checkpoint has nothing of that name, so there is nothing to drop; take it away, or correct it (there are: {})",
+                    "drop_state {dropped}: the checkpoint has nothing of that name, so there is nothing to discard; remove it from drop_state, or correct it (there are: {})",
                     there.join(", ")
                 );
                 return Err(kept(dropped, reason));

@@ -60,12 +60,12 @@ pub(crate) struct Misfit {
 const OTHER_KIND: &str = "give the state of another kind another name";
 const NEWER: &str = "it was written by a newer program";
 const TOO_OLD: &str = "start with a program that still reads the old version, take a checkpoint, then this one";
-const OTHER_TYPE: &str = "give the changed type a new version (`States::evolving`), or the state another name and the old \
-                          one up with drop_state";
-const OTHER_KEY: &str = "the type of a key cannot change: give the operator another name, and the old one up with \
-                         drop_state";
+const OTHER_TYPE: &str = "give the changed type a new version (`States::evolving`), or the state another name and \
+    discard the old one with drop_state";
+const OTHER_KEY: &str = "the type of a key cannot change: give the operator another name, and discard the old one \
+    with drop_state";
 const OTHER_RECORDS: &str = "timers and records that wait for the watermark keep their types while there are any: give the \
-                             operator another name, and the old one up with drop_state";
+                             operator another name, and discard the old one with drop_state";
 
 /// Compares a state in the checkpoint with the form in which the program reads it.
 pub(crate) fn fit(stored: &StateEntry, rows: &dyn StoredRows) -> Fit {

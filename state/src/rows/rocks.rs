@@ -139,7 +139,7 @@ impl Rocks {
                 return Err(StateError::Corrupt {
                     file: self.path.join(live.name.trim_start_matches('/')).display().to_string(),
                     reason: format!(
-                        "it has {} bytes instead of {}: somebody cut it, or a file of a base that is the same one, while the job ran; no base snapshot can be taken with it",
+                        "it has {} bytes instead of {}: it was truncated while the job ran, here or through its hard link in a base snapshot; no base snapshot can be taken with it",
                         found.len(),
                         live.size
                     ),

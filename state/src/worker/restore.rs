@@ -17,7 +17,7 @@ use crate::rows::db::Db;
 use crate::rows::snapshot::RowSnapshot;
 
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
-                                and the old one up with drop_state";
+                                and discard the old one with drop_state";
 
 /// Checks that the stored state was made with the parameters that the program has now, or with others that are right
 /// here as well. If either side has no parameters, nothing is compared.

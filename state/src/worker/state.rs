@@ -34,8 +34,8 @@ use super::restore::{check_parameters, make_fit, restore};
 /// A log table, shared by its operator and the worker's state.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
 
-const NO_SPILLING: &str = "a limit to the memory of state (state_memory) needs RocksDB to take what is beyond it, and this \
-                           program is built without: build it with the feature \"rocksdb\"";
+const NO_SPILLING: &str = "a limit to the memory of state (state_memory) needs RocksDB for the state beyond it, and \
+    this program is built without RocksDB: build it with the feature \"rocksdb\"";
 
 /// All state of one worker.
 pub struct WorkerState {
@@ -249,7 +249,7 @@ impl WorkerState {
     pub fn check_kept(&self, name: &str, what: &str) -> Result<(), StateError> {
         if self.changes.drops(name) {
             let reason = format!(
-                "{what}\"{name}\" is to be dropped, but this program has it: to begin it anew, give it another name in the program; or do not drop it"
+                "{what}\"{name}\" is in drop_state, but this program declares it: to start it over, give it another name in the program; otherwise remove it from drop_state"
             );
             return Err(StateError::setting(reason, [Remedy::KeepState(name.to_owned())]));
         }

@@ -140,7 +140,7 @@ pub fn oip(path: &str, request: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// TensorFlow Serving's; it tells nothing of its models.
+/// TensorFlow Serving's; it says nothing about its models.
 pub fn tfs(path: &str, request: &[u8]) -> Option<Vec<u8>> {
     if !path.ends_with("Predict") {
         return None;

@@ -148,7 +148,8 @@ fn failed(
             Ok(call) => _ = by_call.entry(call).or_default().insert(record.1),
             Err(_) => {
                 let deadline = deadline.unwrap_or_else(|| panic!("there is no deadline: {reason}"));
-                let overdue = [format!("no answer within {deadline:?}"), "all threads are overdue".to_owned()];
+                let overdue =
+                    [format!("no answer within {deadline:?}"), "all threads of the pool are overdue".to_owned()];
                 assert!(overdue.contains(reason), "{reason}");
             }
         }

@@ -12,11 +12,11 @@ use testkit::script::{Event, cases, ms, sorted};
 
 type Results = TestSink<Windowed<u8, Vec<u32>>>;
 
-/// What the program is told.
+/// The settings of the program.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
-    /// A global window tells every so many records.
-    told_every: u64,
+    /// Number of records after which a global window fires.
+    emitted_every: u64,
     mode: AccumulationMode,
     /// Count windows.
     size: u64,
@@ -32,8 +32,8 @@ fn settings() -> impl Strategy<Value = Settings> {
         Just(AccumulationMode::Retracting)
     ];
     (1..6_u64, mode, 1..5_u64, 0..6_u64, 1..25_i64, 1..60_i64).prop_map(
-        |(told_every, mode, every, more, gap_ms, horizon_ms)| Settings {
-            told_every,
+        |(emitted_every, mode, every, more, gap_ms, horizon_ms)| Settings {
+            emitted_every,
             mode,
             size: every + more,
             every,
@@ -50,17 +50,17 @@ struct Sinks {
     counted: Results,
     sessions: Results,
     late: TestSink<Event>,
-    told_again: Results,
+    emitted_again: Results,
     first: TestSink<Event>,
     duplicates: TestSink<Event>,
     never_late: TestSink<Event>,
 }
 
 fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks, settings: Settings) -> Result<(), JobError> {
-    let Settings { told_every, mode, size, every, gap_ms, horizon_ms } = settings;
+    let Settings { emitted_every, mode, size, every, gap_ms, horizon_ms } = settings;
     let events = flow.source("events", source)?;
     let keyed = || events.clone().key_by(|event| event.key);
-    let trigger = Trigger::on_watermark().every_records(told_every);
+    let trigger = Trigger::on_watermark().every_records(emitted_every);
     let global = keyed().window("global", Assigner::Global).order(Order::EventTime).trigger(trigger).mode(mode);
     let global = global.aggregate(Ids)?;
     global.results.sink("global-out", &sinks.global)?;
@@ -70,25 +70,25 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks, settings: S
     sessions.results.sink("sessions-out", &sinks.sessions)?;
     sessions.late.sink("late", &sinks.late)?;
     // Takes whatever comes, and takes back what does not hold any more.
-    let told_again = keyed().window("told-again", Assigner::session(ms(gap_ms))).allowed_lateness(secs(1000));
-    let told_again = told_again.mode(AccumulationMode::Retracting).aggregate(Ids)?;
-    told_again.results.sink("told-again-out", &sinks.told_again)?;
+    let emitted_again = keyed().window("emitted-again", Assigner::session(ms(gap_ms))).allowed_lateness(secs(1000));
+    let emitted_again = emitted_again.mode(AccumulationMode::Retracting).aggregate(Ids)?;
+    emitted_again.results.sink("emitted-again-out", &sinks.emitted_again)?;
     let unique = keyed().deduplicate("unique", ms(horizon_ms))?;
     unique.results.sink("first", &sinks.first)?;
     unique.duplicates.sink("duplicates", &sinks.duplicates)?;
-    global.late.union(counted.late).union(told_again.late).sink("never-late", &sinks.never_late)
+    global.late.union(counted.late).union(emitted_again.late).sink("never-late", &sinks.never_late)
 }
 
 fn times(script: &[Event], ids: &[u32]) -> Vec<i64> {
     sorted(ids.iter().map(|id| script[*id as usize].time).collect())
 }
 
-/// The results of a key, in the order that they were told in.
-fn told(results: &Results) -> BTreeMap<u8, Vec<Windowed<u8, Vec<u32>>>> {
+/// The results of each key, in the order in which they were emitted.
+fn emitted(results: &Results) -> BTreeMap<u8, Vec<Windowed<u8, Vec<u32>>>> {
     grouped(results.output(), |result| result.key)
 }
 
-/// In what sizes a key of so many records is told, and why.
+/// The sizes of the results of a key with so many records, and why each fires.
 fn firings(records: usize, every: usize, mode: AccumulationMode) -> Vec<(Firing, usize)> {
     let mut firings = Vec::new();
     for now in (every..=records).step_by(every) {
@@ -110,15 +110,15 @@ fn firings(records: usize, every: usize, mode: AccumulationMode) -> Vec<(Firing,
     firings
 }
 
-/// A window over all of time tells of the first records of a key, then of more and more of them.
+/// A global window emits the first records of a key, then more and more of them.
 fn check_global(script: &Script, exact: bool, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
-    let (all, mut told) = (script.all(), told(results));
+    let (all, mut emitted) = (script.all(), emitted(results));
     for (key, events) in script.by_key() {
-        let told = told.remove(&key).unwrap_or_default();
-        let sizes: Vec<(Firing, usize)> = told.iter().map(|w| (w.firing, w.value.len())).collect();
-        prop_assert_eq!(&sizes, &firings(events.len(), settings.told_every as usize, settings.mode));
+        let emitted = emitted.remove(&key).unwrap_or_default();
+        let sizes: Vec<(Firing, usize)> = emitted.iter().map(|w| (w.firing, w.value.len())).collect();
+        prop_assert_eq!(&sizes, &firings(events.len(), settings.emitted_every as usize, settings.mode));
         let mut before: Vec<u32> = Vec::new();
-        for result in told {
+        for result in emitted {
             prop_assert_eq!((result.key, result.window), (key, Window::ALL));
             if result.firing == Firing::Retraction {
                 prop_assert_eq!(&result.value, &before);
@@ -144,19 +144,19 @@ fn check_global(script: &Script, exact: bool, results: &Results, settings: Setti
         let is_whole = before.len() == expected.len();
         prop_assert!(is_whole && sorted(before.clone()) == expected, "{:?} of {:?}", before, expected);
     }
-    prop_assert!(told.is_empty());
+    prop_assert!(emitted.is_empty());
     Ok(())
 }
 
 /// Windows of so many records are full, share what they are to share, and leave out the last ones only.
 fn check_counted(script: &Script, exact: bool, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
     let (size, every) = (settings.size as usize, settings.every as usize);
-    let (all, mut told) = (script.all(), told(results));
+    let (all, mut emitted) = (script.all(), emitted(results));
     for (key, events) in script.by_key() {
-        let told = told.remove(&key).unwrap_or_default();
+        let emitted = emitted.remove(&key).unwrap_or_default();
         let expected: Vec<&[Event]> = events.windows(size).step_by(every).collect();
-        prop_assert_eq!(told.len(), expected.len());
-        for (result, expected) in told.iter().zip(expected) {
+        prop_assert_eq!(emitted.len(), expected.len());
+        for (result, expected) in emitted.iter().zip(expected) {
             let times = times(&all, &result.value);
             prop_assert_eq!(result.value.iter().collect::<BTreeSet<_>>().len(), size);
             prop_assert!(result.value.iter().all(|id| all[*id as usize].key == key) && result.firing == Firing::OnTime);
@@ -166,14 +166,14 @@ fn check_counted(script: &Script, exact: bool, results: &Results, settings: Sett
                 prop_assert_eq!(times, expected.iter().map(|event| event.time).collect::<Vec<_>>());
             }
         }
-        for (at, one) in told.iter().enumerate() {
-            for (after, other) in told[at + 1..].iter().enumerate() {
+        for (at, one) in emitted.iter().enumerate() {
+            for (after, other) in emitted[at + 1..].iter().enumerate() {
                 let shared = one.value.iter().filter(|id| other.value.contains(id)).count();
                 prop_assert_eq!(shared, size.saturating_sub(every * (after + 1)), "of {:?} and {:?}", one, other);
             }
         }
     }
-    prop_assert!(told.is_empty());
+    prop_assert!(emitted.is_empty());
     Ok(())
 }
 
@@ -222,7 +222,7 @@ fn check_sessions(
 }
 
 /// With what is taken back taken away, the sessions are those of all records, in whatever order these came.
-fn check_told_again(script: &Script, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
+fn check_emitted_again(script: &Script, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
     let mut net = BTreeMap::<(u8, Window, Vec<u32>), i32>::new();
     for Windowed { key, window, firing, value } in results.output() {
         *net.entry((key, window, value)).or_default() += if firing == Firing::Retraction { -1 } else { 1 };
@@ -285,7 +285,7 @@ proptest! {
             counted: sim.sink(),
             sessions: sim.sink(),
             late: sim.sink(),
-            told_again: sim.sink(),
+            emitted_again: sim.sink(),
             first: sim.sink(),
             duplicates: sim.sink(),
             never_late: sim.sink(),
@@ -297,7 +297,7 @@ proptest! {
         check_global(&script, exact, &sinks.global, settings)?;
         check_counted(&script, exact, &sinks.counted, settings)?;
         check_sessions(&script, &may_be_late, &sinks, settings)?;
-        check_told_again(&script, &sinks.told_again, settings)?;
+        check_emitted_again(&script, &sinks.emitted_again, settings)?;
         check_unique(&script, &may_be_late, &sinks, settings)?;
         prop_assert_eq!(sinks.never_late.output(), []);
     }

@@ -70,7 +70,7 @@ pub(super) struct Followed {
     before: Vec<Generation>,
     /// Files that had the name when it was checked, to be read after the current one. They are kept open, because
     /// such a file may lose its name before anything is in it.
-    held: Vec<Handle>,
+    pending: Vec<Handle>,
     /// Files that were rotated away by then are older than the current one.
     after: Newest,
     /// Files that were read before.
@@ -102,7 +102,7 @@ impl Followed {
             following,
             current: None,
             before: Vec::new(),
-            held: Vec::new(),
+            pending: Vec::new(),
             after: Newest::default(),
             known: Vec::new(),
             looked: None,
@@ -239,7 +239,7 @@ impl Followed {
     fn stamp(&mut self) -> Result<Option<Stamp>, ConnectorError> {
         let stamp = Stamp::of_path(&self.path).map_err(|e| self.cannot_read(e))?;
         if stamp.is_none() && !self.is_missing {
-            tracing::warn!(path = %self.path.display(), "is gone: what it had is read to its end, and the next one waited for");
+            tracing::warn!(path = %self.path.display(), "a followed file is gone: its content is read to the end, and the next file is awaited");
         }
         self.is_missing = stamp.is_none();
         Ok(stamp)
@@ -327,7 +327,7 @@ impl Followed {
                 waits: current.is_none(),
                 quiet_since: self.quiet_since.map(|since| since.0),
                 after: self.after,
-                held: self.held.iter().map(Handle::id).collect(),
+                pending: self.pending.iter().map(Handle::id).collect(),
                 before: self.before.iter().map(Generation::place).collect(),
                 known: self.known.clone(),
             }),

@@ -18,7 +18,7 @@ pub(super) enum Successor {
     /// A file that came after it and was itself rotated away before it was seen under the name.
     Between(Sibling),
     /// A file that had the name when it was checked.
-    Held(Handle),
+    Pending(Handle),
 }
 
 impl Followed {
@@ -42,35 +42,35 @@ impl Followed {
     /// Returns the file to read once the current one is at its end and the name has another file. A file is returned
     /// only when there is something in it.
     pub(super) fn next(&mut self, stamp: Option<Stamp>) -> io::Result<Option<Successor>> {
-        let held = self.hold(stamp)?;
+        let pending = self.keep_open(stamp)?;
         let folder = folder::folder_changed(&self.path)?;
-        if held.is_none() && self.searched == Some(folder) {
+        if pending.is_none() && self.searched == Some(folder) {
             return Ok(None);
         }
         let between = self.between()?.into_iter().next();
-        let is_first = |sibling: &Sibling| held.is_none_or(|(_, written)| sibling.order().0 < written);
+        let is_first = |sibling: &Sibling| pending.is_none_or(|(_, written)| sibling.order().0 < written);
         if let Some(sibling) = between.filter(is_first) {
             return Ok(Some(Successor::Between(sibling)));
         }
         self.searched = Some(folder);
-        Ok(held.and_then(|(index, _)| self.held.get(index)).cloned().map(Successor::Held))
+        Ok(pending.and_then(|(index, _)| self.pending.get(index)).cloned().map(Successor::Pending))
     }
 
     /// Opens the file that has the name, if it is not open yet, and keeps it open: it may lose its name before
     /// anything is in it. Returns the index of the earliest open file that is not empty, and when it was written to.
     /// The file that has the name comes last.
-    pub(super) fn hold(&mut self, stamp: Option<Stamp>) -> io::Result<Option<(usize, i64)>> {
-        let is_new = |stamp: &Stamp| !self.held.iter().any(|held| held.id() == stamp.id);
+    pub(super) fn keep_open(&mut self, stamp: Option<Stamp>) -> io::Result<Option<(usize, i64)>> {
+        let is_new = |stamp: &Stamp| !self.pending.iter().any(|pending| pending.id() == stamp.id);
         if stamp.as_ref().is_some_and(is_new) {
             match Handle::open(&self.path) {
-                Ok(handle) => self.held.push(handle),
+                Ok(handle) => self.pending.push(handle),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
             }
         }
         let mut written = None;
         let mut kept = Vec::new();
-        for handle in self.held.drain(..) {
+        for handle in self.pending.drain(..) {
             let metadata = match handle.metadata() {
                 Ok(metadata) => metadata,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -83,7 +83,7 @@ impl Followed {
             }
             kept.push(handle);
         }
-        self.held = kept;
+        self.pending = kept;
         Ok(written)
     }
 
@@ -106,14 +106,14 @@ impl Followed {
         };
         if !current.is_compressed() {
             // A compressed one is found again by `between`.
-            self.held.push(current.handle().clone());
+            self.pending.push(current.handle().clone());
         }
         self.read_between(&earlier)?;
         Ok(true)
     }
 
     fn read_between(&mut self, next: &Sibling) -> Result<(), ConnectorError> {
-        tracing::info!(path = %self.path.display(), next = %next.path.display(), "was rotated more than once");
+        tracing::info!(path = %self.path.display(), next = %next.path.display(), "a followed file was rotated more than once");
         let handle = Handle::open(&next.path).map_err(|e| cannot_read(&self.path, e))?;
         self.begin(handle, next.compression())
     }
@@ -121,7 +121,7 @@ impl Followed {
     /// Returns the files that came after the current one and were rotated away before they were seen under the name.
     pub(super) fn between(&self) -> io::Result<Vec<Sibling>> {
         let read = self.current.iter().chain(&self.before).map(Generation::handle);
-        let open: Vec<&Handle> = read.chain(&self.held).collect();
+        let open: Vec<&Handle> = read.chain(&self.pending).collect();
         siblings::between(&self.path, self.after, &self.known, &open)
     }
 
@@ -138,11 +138,11 @@ impl Followed {
         let failed = |e| cannot_read(&self.path, e);
         let copy = siblings::copy_of(&self.path, &identity, offset).map_err(failed)?;
         let Some(copy) = copy else { return self.lose_current(&identity, offset) };
-        tracing::info!(path = %self.path.display(), copy = %copy.path.display(), offset, "was copied and cut");
+        tracing::info!(path = %self.path.display(), copy = %copy.path.display(), offset, "a followed file was copied and truncated: reading continues with the copy");
         self.following.rotations.add(1);
         let handle = Handle::open(&copy.path).map_err(failed)?;
         self.after = self.after_reading(&handle, copy.compression()).map_err(failed)?;
-        self.held.push(current.handle().clone());
+        self.pending.push(current.handle().clone());
         self.current = Some(self.generation(handle, copy.compression(), begin)?);
         Ok(())
     }
@@ -160,27 +160,27 @@ impl Followed {
     pub(super) fn move_on(&mut self, next: Successor) -> Result<(), ConnectorError> {
         self.is_deleted = false;
         if let Some(old) = self.current.take() {
-            tracing::info!(path = %self.path.display(), read = old.offset(), "was rotated, and read to its end");
+            tracing::info!(path = %self.path.display(), read = old.offset(), "a followed file was rotated, and was read to its end");
             self.following.rotations.add(1);
             self.leave(old);
         }
         let next_id = match &next {
-            Successor::Held(handle) => handle.id(),
+            Successor::Pending(handle) => handle.id(),
             Successor::Between(sibling) => sibling.id(),
         };
         // Open files that are empty and no longer have the name are treated as earlier files: lines may still come.
         let named = Stamp::of_path(&self.path).map_err(|e| cannot_read(&self.path, e))?.map(|stamp| stamp.id);
-        for held in std::mem::take(&mut self.held).into_iter().filter(|held| held.id() != next_id) {
-            let is_empty = held.metadata().is_ok_and(|metadata| metadata.len() == 0);
-            if is_empty && named != Some(held.id()) {
-                let held = self.generation(held, Compression::None, Begin::default())?;
-                self.leave(held);
+        for pending in std::mem::take(&mut self.pending).into_iter().filter(|pending| pending.id() != next_id) {
+            let is_empty = pending.metadata().is_ok_and(|metadata| metadata.len() == 0);
+            if is_empty && named != Some(pending.id()) {
+                let pending = self.generation(pending, Compression::None, Begin::default())?;
+                self.leave(pending);
             } else {
-                self.held.push(held);
+                self.pending.push(pending);
             }
         }
         match next {
-            Successor::Held(handle) => self.begin(handle, Compression::None),
+            Successor::Pending(handle) => self.begin(handle, Compression::None),
             Successor::Between(next) => self.read_between(&next),
         }
     }

@@ -45,24 +45,24 @@ impl Followed {
             [identity] => self.restore_current(identity, begin)?,
             _ => return Err(invalid(&self.path, "workers had read different files of this name before the restore")),
         }
-        self.hold_named().map_err(|e| cannot_read(&self.path, e))
+        self.keep_named_open().map_err(|e| cannot_read(&self.path, e))
     }
 
     /// Keeps the file that has the name open, if it is not the current one, so that it is read later.
-    fn hold_named(&mut self) -> io::Result<()> {
+    fn keep_named_open(&mut self) -> io::Result<()> {
         let stamp = Stamp::of_path(&self.path)?;
         let is_read = |stamp: &Stamp| self.current.as_ref().is_some_and(|current| current.id() == stamp.id);
         if let Some(stamp) = stamp.filter(|stamp| !is_read(stamp)) {
-            self.hold(Some(stamp))?;
+            self.keep_open(Some(stamp))?;
         }
         Ok(())
     }
 
     fn restore_followed(&mut self, followed: FollowedPosition) -> Result<(), ConnectorError> {
         let failed = |e| cannot_read(&self.path, e);
-        for held in followed.held {
-            if let Some(path) = folder::with_id(&self.path, held).map_err(failed)? {
-                self.held.push(Handle::open(&path).map_err(failed)?);
+        for pending in followed.pending {
+            if let Some(path) = folder::with_id(&self.path, pending).map_err(failed)? {
+                self.pending.push(Handle::open(&path).map_err(failed)?);
             }
         }
         self.quiet_since = followed.quiet_since.map(Arrival);
@@ -75,7 +75,7 @@ impl Followed {
         if let Some(Found { handle, compression, cut }) = found {
             if cut.is_some() {
                 self.after = self.after_reading(&handle, compression).map_err(|e| cannot_read(&self.path, e))?;
-                self.held.extend(cut);
+                self.pending.extend(cut);
             }
             self.current = Some(self.generation(handle, compression, begin)?);
             return Ok(());
@@ -147,13 +147,13 @@ impl Followed {
             let (handle, compression) = (Handle::open(&renamed)?, siblings::compression_of(&renamed));
             // A compressed copy does not change, so it needs no check.
             if compression != Compression::None || has_all(&handle, identity, offset)? {
-                tracing::info!(%path, renamed = %renamed.display(), "was rotated");
+                tracing::info!(%path, renamed = %renamed.display(), "a followed file was rotated");
                 return itself(handle, compression);
             }
             cut = Some(handle);
         }
         if let Some(copy) = siblings::copy_of(&self.path, identity, offset)? {
-            tracing::info!(%path, copy = %copy.path.display(), "goes on with a copy");
+            tracing::info!(%path, copy = %copy.path.display(), "reading of a followed file continues with its copy");
             return Ok(Some(Found { handle: Handle::open(&copy.path)?, compression: copy.compression(), cut }));
         }
         // The file was moved to another file system or restored from a backup: it has another id, but the content
@@ -162,7 +162,7 @@ impl Followed {
         if !(self.has_lines_before(&handle, offset)? && has_all(&handle, identity, offset)?) {
             return Ok(None);
         }
-        tracing::warn!(%path, offset, "is another file that begins with what was read: reads on");
+        tracing::warn!(%path, offset, "a followed file is another one that begins with the content that was read: reading continues");
         itself(handle, Compression::None)
     }
 
@@ -178,8 +178,9 @@ impl Followed {
     /// Applies the policy for a file that is gone, perhaps with unread lines.
     fn lose(&mut self, identity: &Identity, offset: u64) -> Result<(), ConnectorError> {
         let what = format!(
-            "it was read up to byte {offset} of a file ({}) that is not there any more: it was cut, written over, removed or \
-             replaced, and no file beside it has what it had. Lines that came after that byte are lost, if there were any",
+            "it was read up to byte {offset} of a file ({}) that is not there any more: it was truncated, \
+             overwritten, removed or replaced, and no file beside it has its content. Lines after that byte are \
+             lost, if there were any",
             identity.describe()
         );
         match self.following.lost {

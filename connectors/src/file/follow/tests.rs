@@ -229,7 +229,8 @@ fn play(world: &mut World, acts: &[Act]) -> Result<(), ConnectorError> {
     // What was renamed last, and is still written to by those who have it open.
     let mut renamed = [false; FILES.len()];
     let mut closed = false;
-    // What was renamed while it was empty, and written to after that: nothing that was read tells it from others.
+    // Files that were renamed while they were empty, and written to after that: nothing that was read distinguishes
+    // them from others.
     let mut unknown = [false; FILES.len()];
     for act in acts {
         match act {
@@ -338,7 +339,7 @@ proptest! {
             Ok(()) => prop_assert_eq!(wrong, BTreeMap::new(), "lines that did not come once"),
             Err(error) => {
                 let error = error.to_string();
-                prop_assert!(error.contains("are lost, if there were any") && error.contains("LostFile::ReadOn"), "{}", error);
+                prop_assert!(error.contains("lost, if there were any") && error.contains("LostFile::ReadOn"), "{}", error);
                 prop_assert!(wrong.values().all(|times| *times == 0), "twice: {:?}", wrong);
             }
         }

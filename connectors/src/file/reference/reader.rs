@@ -45,7 +45,10 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for VersionSo
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
         let Self(file) = self;
         if by_extension(&file.path).is_none() {
-            return Err(invalid(&file.path, "its name does not tell the format, as .csv, .jsonl or .parquet do"));
+            return Err(invalid(
+                &file.path,
+                "its name does not say which format it has, as .csv, .jsonl or .parquet do",
+            ));
         }
         file.check()?;
         let Share { emitted, begun } = restored(&context.restored)?;
@@ -222,11 +225,11 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
         let reason = with_causes(&refusal.error);
         if !self.is_whole() {
             let what = if self.begun.is_some() {
-                "a part of a version was emitted when the job ended, and the file is no whole one now: put one there, and start \
-                 the job again"
+                "only a part of a version was emitted when the job ended, and the file is not a complete version \
+                 now: put one there, and start the job again"
             } else {
-                "no version of the file was read before, so there is none to go on with: put a whole one there, and start the \
-                 job again"
+                "no version of the file was read before, so there is none to continue with: put a complete one \
+                 there, and start the job again"
             };
             return Err(ConnectorError::caused(refusal.error.kind(), what, refusal.error));
         }
@@ -234,7 +237,7 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V
             tracing::warn!(
                 source = self.name,
                 reason,
-                "a version of the reference file is refused, the one before stays"
+                "a version of the reference file is refused, and the one before it stays in use"
             );
             self.refused_versions.add(1);
             batch.dead_letter(DeadLetter::new(&self.name, refusal.origin, reason.clone(), &refusal.content));

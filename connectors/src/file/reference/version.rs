@@ -120,8 +120,8 @@ impl<K: Key + Data, V: Data> Loading<K, V> {
         }
         if (self.rows as f64) < file.min_share * rows_before as f64 {
             let what = format!(
-                "it has {} rows, the version before had {rows_before}: is it cut? Where so many may go, lower `min_share`, \
-                 which is {}",
+                "it has {} rows, the version before had {rows_before}: is it cut off? If so many rows may \
+                 disappear, lower `min_share`, which is {}",
                 self.rows, file.min_share
             );
             return Err(Refusal::invalid(&file.path, &what));

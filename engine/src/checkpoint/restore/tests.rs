@@ -73,20 +73,26 @@ fn a_value_of_wrong_length_stops_the_start() {
     assert_eq!(error.kind(), ErrorKind::Data);
     assert_eq!(
         error.to_string(),
-        "the checkpoint of epoch 7 cannot be restored: the watermark of operator \"sums\", as worker 1 left it, has 7 bytes, 8 are expected; an earlier checkpoint may be whole"
+        "the checkpoint of epoch 7 cannot be restored: the watermark of operator \"sums\", as worker 1 wrote it, has 7 bytes, 8 are expected; an earlier checkpoint may be intact"
     );
 }
 
 #[test]
 fn a_value_of_another_version_stops_the_start() {
     let error = refused("source/cards/position", b"\x02anything").to_string();
-    assert!(error.contains("the position of source \"cards\", as worker 1 left it, is stored as version 2"), "{error}");
+    assert!(
+        error.contains("the position of source \"cards\", as worker 1 wrote it, is stored as version 2"),
+        "{error}"
+    );
     let error = refused("worker/published", b"\x07").to_string();
-    assert!(error.contains("the newest published epoch, as worker 1 left it, is stored as version 7"), "{error}");
+    assert!(error.contains("the newest published epoch, as worker 1 wrote it, is stored as version 7"), "{error}");
 }
 
 #[test]
 fn a_value_that_this_build_does_not_know_stops_the_start() {
     let error = refused("source/cards/mood", b"\x01fine").to_string();
-    assert!(error.contains("the mood of source \"cards\", as worker 1 left it, is nothing that this build"), "{error}");
+    assert!(
+        error.contains("the mood of source \"cards\", as worker 1 wrote it, is of a kind that this build"),
+        "{error}"
+    );
 }

@@ -47,6 +47,8 @@ pub(super) struct Refusal {
     pub(super) reason: String,
     /// Whether the client may try again.
     pub(super) again: bool,
+    /// The names of the settings that may be wrong.
+    pub(super) settings: Vec<String>,
 }
 
 impl Door {
@@ -122,7 +124,7 @@ impl Door {
         if self.strangers.len() >= MOST_STRANGERS
             && let Some(oldest) = self.strangers.pop_front()
         {
-            let reason = format!("it has not said who it is, and more than {MOST_STRANGERS} others are there");
+            let reason = format!("it has not introduced itself, and more than {MOST_STRANGERS} other connections wait");
             self.refusals.note(oldest.from, "crowd", &reason);
         }
         self.strangers.push_back(Stranger { stream, from, since: threads::now(), reader: Reader::default() });
@@ -137,14 +139,17 @@ impl Door {
             match stranger.reader.read(&mut stranger.stream) {
                 Ok(None) if threads::since(stranger.since) < PATIENCE => self.strangers.push_back(stranger),
                 Ok(None) => {
-                    let reason = format!("it has not said who it is for {} s", PATIENCE.as_secs());
+                    let reason = format!("it has not introduced itself within {} s", PATIENCE.as_secs());
                     self.refusals.note(stranger.from, "silent", &reason);
                 }
                 Ok(Some(Frame::Hello(hello))) => guests.extend(self.answer(stranger, &hello, judge)),
-                Ok(Some(_)) => self.refusals.note(stranger.from, "garbage", "it does not say who it is"),
+                Ok(Some(_)) => self.refusals.note(stranger.from, "garbage", "its first message is not an introduction"),
                 Err(fault) => {
                     if fault.kind() == "version" {
-                        say(&mut stranger.stream, &Frame::Refused { reason: fault.to_string(), again: false });
+                        say(
+                            &mut stranger.stream,
+                            &Frame::Refused { reason: fault.to_string(), again: false, settings: Vec::new() },
+                        );
                     }
                     self.refusals.note(stranger.from, fault.kind(), &fault.to_string());
                 }
@@ -163,14 +168,14 @@ impl Door {
                 let welcomed = say(&mut stranger.stream, &welcome);
                 welcomed.then_some(Guest { index: hello.index, stream: stranger.stream, from: stranger.from })
             }
-            Err(Refusal { kind, reason, again }) => {
+            Err(Refusal { kind, reason, again, settings }) => {
                 // A process that came too early is not a stranger, and is not counted as one.
                 if kind == "early" {
-                    tracing::debug!(from = %stranger.from, reason, "a process is asked to come again");
+                    tracing::debug!(from = %stranger.from, reason, "a process that connects too early is asked to try again");
                 } else {
                     self.refusals.note(stranger.from, kind, &reason);
                 }
-                say(&mut stranger.stream, &Frame::Refused { reason, again });
+                say(&mut stranger.stream, &Frame::Refused { reason, again, settings });
                 None
             }
         }
@@ -185,7 +190,7 @@ fn say(stream: &mut TcpStream, frame: &Frame) -> bool {
 fn cannot_listen(address: &str, source: std::io::Error) -> JobError {
     let hint = match source.kind() {
         ErrorKind::AddrInUse => " (is another process there started as the same one?)",
-        ErrorKind::AddrNotAvailable => " (hosts names it for this process, but it is no address of this machine)",
+        ErrorKind::AddrNotAvailable => " (hosts names it for this process, but it is not an address of this machine)",
         _ => "",
     };
     JobError::Io { what: format!("listen for the other processes at {address}{hint}"), source }

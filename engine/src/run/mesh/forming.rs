@@ -10,7 +10,7 @@ use super::identity::{Identity, Misfit};
 use super::peer::{Peer, Peers};
 use super::refusals::Refusals;
 use super::wire::{Frame, Hello, Round};
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 use crate::threads;
 
 /// The interval at which connections are polled.
@@ -54,7 +54,7 @@ impl From<JobError> for Ended {
 }
 
 pub(super) fn failed<T>(text: String) -> Result<T, JobError> {
-    Err(JobError::Cluster(text))
+    Err(JobError::cluster(text))
 }
 
 impl Forming<'_> {
@@ -66,9 +66,15 @@ impl Forming<'_> {
                 Ok(door) => return Ok(door),
                 Err(reason) => {
                     if !std::mem::replace(&mut said, true) {
-                        tracing::info!(address, reason, "the name of this process is not known yet: waiting for it");
+                        tracing::info!(
+                            address,
+                            reason,
+                            "the host name of this process cannot be resolved yet: waiting for it"
+                        );
                     }
-                    self.go_on_waiting(|| format!("the name of this process ({address}) is not known: {reason}"))?;
+                    self.go_on_waiting(|| {
+                        format!("the host name of this process ({address}) cannot be resolved: {reason}")
+                    })?;
                 }
             }
             threads::pause(Duration::from_millis(200));
@@ -98,7 +104,8 @@ impl Forming<'_> {
             return Ok(());
         }
         let waited = humantime::format_duration(patience);
-        failed(format!("after {waited} (mesh_timeout): {}", missing()))
+        let reason = format!("after {waited} (mesh_timeout): {}", missing());
+        Err(JobError::cluster_of(reason, ["hosts", "mesh_timeout"].map(Remedy::Setting)))
     }
 
     pub(super) fn hello(&self, to: usize, round: Option<Round>) -> Hello {
@@ -110,10 +117,14 @@ impl Forming<'_> {
     /// Returns the answer to a `Hello`: a welcome, or the reason why the client is refused.
     fn judge(&self, hello: &Hello, round: Option<Round>, taken: &Peers) -> Result<Frame, Refusal> {
         let Mesh { me, identity, hosts, .. } = self.mesh;
-        let refuse = |kind, again, reason| Err(Refusal { kind, reason, again });
-        if let Err(Misfit { kind, reason }) = identity.fits(*me, &hello.identity, hello.index) {
-            return refuse(kind, false, reason);
+        if let Err(Misfit { kind, reason, settings }) = identity.fits(*me, &hello.identity, hello.index) {
+            return Err(Refusal { kind, reason, again: false, settings });
         }
+        let refuse = |kind, again, reason| {
+            // A client that may try again comes too early; otherwise its own index is wrong, or the list of hosts.
+            let settings = if again { Vec::new() } else { ["hosts", "process"].map(str::to_owned).to_vec() };
+            Err(Refusal { kind, reason, again, settings })
+        };
         let (index, to) = (hello.index, hello.to);
         if to != *me {
             return refuse(
@@ -128,7 +139,11 @@ impl Forming<'_> {
             return refuse(
                 "index",
                 false,
-                format!("it says it is process {index}; process {me} waits for {} to {}", me + 1, hosts.len() - 1),
+                format!(
+                    "it says that it is process {index}, but process {me} expects processes {} to {}",
+                    me + 1,
+                    hosts.len() - 1
+                ),
             );
         }
         let Some(round) = round else {
@@ -155,12 +170,12 @@ impl Forming<'_> {
     }
 
     /// Admits other processes. Returns those that were refused because of other settings, with the reasons.
-    pub(super) fn look(&self, door: &mut Door, round: Option<Round>, peers: &mut Peers) -> Vec<(usize, String)> {
+    pub(super) fn look(&self, door: &mut Door, round: Option<Round>, peers: &mut Peers) -> Vec<(usize, Misfit)> {
         let mut misfits = Vec::new();
         let guests = door.look(&mut |hello, _| {
             let answer = self.judge(hello, round, peers);
-            if let Err(Refusal { kind: "settings", reason, .. }) = &answer {
-                misfits.push((hello.index, reason.clone()));
+            if let Err(Refusal { kind: kind @ "settings", reason, settings, .. }) = &answer {
+                misfits.push((hello.index, Misfit { kind, reason: reason.clone(), settings: settings.clone() }));
             }
             answer
         });

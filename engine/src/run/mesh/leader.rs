@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::door::Door;
 use super::forming::{Ended, Forming, LOOK, failed};
+use super::identity::Misfit;
 use super::peer::{Peers, present, stop_all};
 use super::wire::{Frame, Round};
 use crate::checkpoint::restore::Agreement;
@@ -41,11 +42,11 @@ impl Forming<'_> {
         door: &mut Door,
         round: Round,
         peers: &mut Peers,
-        misfits: &mut BTreeMap<usize, (Instant, String)>,
+        misfits: &mut BTreeMap<usize, (Instant, Misfit)>,
     ) -> Result<(), Ended> {
         loop {
-            for (index, reason) in self.look(door, Some(round), peers) {
-                misfits.entry(index).or_insert_with(|| (threads::now(), reason));
+            for (index, misfit) in self.look(door, Some(round), peers) {
+                misfits.entry(index).or_insert_with(|| (threads::now(), misfit));
             }
             for (index, peer) in peers.iter_mut().enumerate() {
                 let Some(peer) = peer else { continue };
@@ -54,7 +55,7 @@ impl Forming<'_> {
                     Ok(None) => {}
                     Ok(Some(Frame::Connected)) => peer.connected = true,
                     Ok(Some(_)) => {
-                        return Err(Ended::Again(format!("{} does not keep to the protocol", self.name(index))));
+                        return Err(Ended::Again(format!("{} violates the protocol", self.name(index))));
                     }
                     Err(reason) => return Err(Ended::Again(format!("{}: {reason}", self.name(index)))),
                 }
@@ -64,8 +65,8 @@ impl Forming<'_> {
             if missing.is_empty() && peers.iter().flatten().all(|peer| peer.connected) {
                 return Ok(());
             }
-            if let Some((_, reason)) = misfits.values().find(|(since, _)| threads::since(*since) > self.mesh.hope) {
-                return Err(Ended::Failed(JobError::Cluster(reason.clone())));
+            if let Some((_, misfit)) = misfits.values().find(|(since, _)| threads::since(*since) > self.mesh.hope) {
+                return Err(Ended::Failed(misfit.error()));
             }
             self.go_on_waiting(|| self.what_is_missing(&missing, peers, misfits))?;
             threads::pause(LOOK);
@@ -76,16 +77,17 @@ impl Forming<'_> {
         &self,
         missing: &[usize],
         peers: &Peers,
-        misfits: &BTreeMap<usize, (Instant, String)>,
+        misfits: &BTreeMap<usize, (Instant, Misfit)>,
     ) -> String {
         if missing.is_empty() {
             let waiting =
                 peers.iter().enumerate().filter(|(_, peer)| peer.as_ref().is_some_and(|peer| !peer.connected));
             let waiting: Vec<String> = waiting.map(|(index, _)| self.name(index)).collect();
-            return format!("{} could not connect to all other processes: see there", waiting.join(", "));
+            return format!("{} could not connect to all other processes: see its log", waiting.join(", "));
         }
         let names: Vec<String> = missing.iter().map(|index| self.name(*index)).collect();
-        let why = missing.iter().filter_map(|index| misfits.get(index)).map(|(_, reason)| format!("; {reason}"));
+        let why =
+            missing.iter().filter_map(|index| misfits.get(index)).map(|(_, misfit)| format!("; {}", misfit.reason));
         format!(
             "{} did not connect: is it running, and can it reach {}?{}",
             names.join(", "),
@@ -113,7 +115,7 @@ impl Forming<'_> {
     }
 
     fn have_all_start(&self, peers: &mut Peers, agreement: Agreement) -> Result<(), JobError> {
-        let lost = |index, reason| JobError::Cluster(format!("{} is lost: {reason}", self.name(index)));
+        let lost = |index, reason| JobError::cluster(format!("{} is lost: {reason}", self.name(index)));
         let asked = threads::now();
         for (index, peer) in present(peers) {
             peer.say(&Frame::Start(agreement.clone())).map_err(|reason| lost(index, reason))?;
@@ -128,7 +130,7 @@ impl Forming<'_> {
                     Ok(Some(Frame::Unable { reason })) => {
                         return failed(format!("{} cannot start: {reason}", self.name(index)));
                     }
-                    Ok(Some(_)) => gone = Some(lost(index, "it does not keep to the protocol".to_owned())),
+                    Ok(Some(_)) => gone = Some(lost(index, "it violates the protocol".to_owned())),
                     Err(reason) => gone = Some(lost(index, reason)),
                 }
             }
@@ -140,7 +142,7 @@ impl Forming<'_> {
             if threads::since(asked) > self.mesh.timeout {
                 let waiting = ready.iter().enumerate().skip(1).filter(|(_, ready)| !**ready);
                 let waiting: Vec<String> = waiting.map(|(index, _)| self.name(index)).collect();
-                return failed(format!("{} did not say in time that it is ready", waiting.join(", ")));
+                return failed(format!("{} did not report in time that it is ready", waiting.join(", ")));
             }
             threads::pause(LOOK);
         }

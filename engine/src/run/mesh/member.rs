@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::dial::{Call, Contact, Dialing, Reached, dial};
+use super::dial::{Call, Contact, Dialing, Reached, Rejection, dial};
 use super::door::Door;
 use super::forming::{Ended, Forming, LOOK, failed};
-use super::identity::Misfit;
+use super::identity::remedies;
 use super::peer::{Peer, Peers};
 use super::wire::Frame;
 use crate::checkpoint::restore::Agreement;
@@ -40,20 +40,20 @@ impl Forming<'_> {
 
     /// Connects to process 0, then to all others, and waits for the decision of process 0.
     fn connect(&self, door: &mut Door) -> Result<(Peers, Agreement), Ended> {
-        let (tell, told) = crossbeam_channel::unbounded();
+        let (reached, contacts) = crossbeam_channel::unbounded();
         let call = |to, round| {
             let call = Call { address: self.address(to), hello: self.hello(to, round) };
-            dial(call, &self.troubles, tell.clone())
+            dial(call, &self.troubles, reached.clone())
         };
         let mut calls: Vec<Dialing> = vec![call(0, None)?];
         let mut peers = self.nobody();
         let mut round = None;
-        let mut told_connected = false;
+        let mut reported_connected = false;
         loop {
-            for Reached { index, answer } in told.try_iter().collect::<Vec<_>>() {
+            for Reached { index, answer } in contacts.try_iter().collect::<Vec<_>>() {
                 let Contact { stream, identity, round: theirs } = self.reached(index, answer)?;
-                if let Err(Misfit { reason, .. }) = self.mesh.identity.fits(self.mesh.me, &identity, index) {
-                    return Err(JobError::Cluster(reason).into());
+                if let Err(misfit) = self.mesh.identity.fits(self.mesh.me, &identity, index) {
+                    return Err(misfit.error().into());
                 }
                 let peer = Peer::new(stream, None).map_err(|error| Ended::Again(with_causes(&error)))?;
                 if let Some(place) = peers.get_mut(index) {
@@ -78,11 +78,11 @@ impl Forming<'_> {
                 match leader.heard() {
                     Ok(Some(Frame::Start(agreement))) if missing.is_empty() => return Ok((peers, agreement)),
                     Ok(Some(Frame::Stop { reason })) => return Err(self.stopped(&reason).into()),
-                    Ok(Some(_)) => return Err(Ended::Again("process 0 does not keep to the protocol".to_owned())),
+                    Ok(Some(_)) => return Err(Ended::Again("process 0 violates the protocol".to_owned())),
                     Ok(None) => {}
                     Err(reason) => return Err(Ended::Again(format!("process 0: {reason}"))),
                 }
-                if missing.is_empty() && !std::mem::replace(&mut told_connected, true) {
+                if missing.is_empty() && !std::mem::replace(&mut reported_connected, true) {
                     leader.say(&Frame::Connected).map_err(Ended::Again)?;
                 }
             }
@@ -106,8 +106,11 @@ impl Forming<'_> {
         Ended::Again(format!("{} closed the connection", self.name(lost)))
     }
 
-    fn reached(&self, index: usize, answer: Result<Contact, String>) -> Result<Contact, JobError> {
-        answer.map_err(|reason| JobError::Cluster(format!("{} refuses this process: {reason}", self.name(index))))
+    fn reached(&self, index: usize, answer: Result<Contact, Rejection>) -> Result<Contact, JobError> {
+        answer.map_err(|Rejection { reason, settings }| {
+            let reason = format!("{} refuses this process: {reason}", self.name(index));
+            JobError::cluster_of(reason, remedies(&settings))
+        })
     }
 
     fn who_is_missing(&self, missing: &[usize]) -> String {
@@ -117,13 +120,13 @@ impl Forming<'_> {
             _ => format!("{} did not connect", self.name(*index)),
         };
         if missing.is_empty() {
-            return format!("{} has not said that the job begins: it waits for other processes", self.name(0));
+            return format!("{} has not started the job: it waits for other processes", self.name(0));
         }
         missing.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 
     fn stopped(&self, reason: &str) -> JobError {
-        JobError::Cluster(format!("{} has stopped the start: {reason}", self.name(0)))
+        JobError::cluster(format!("{} has stopped the start: {reason}", self.name(0)))
     }
 
     fn follow<T>(
@@ -132,7 +135,7 @@ impl Forming<'_> {
         agreement: &Agreement,
         decide: impl FnOnce(Option<&Agreement>) -> Result<(Agreement, T), JobError>,
     ) -> Result<T, JobError> {
-        let lost = |reason: String| JobError::Cluster(format!("{} is lost: {reason}", self.name(0)));
+        let lost = |reason: String| JobError::cluster(format!("{} is lost: {reason}", self.name(0)));
         let Some(Some(leader)) = peers.first_mut() else { return Err(lost("there is no connection".to_owned())) };
         let decided = match decide(Some(agreement)) {
             Ok((_, decided)) => decided,
@@ -147,7 +150,7 @@ impl Forming<'_> {
             match leader.heard().map_err(lost)? {
                 Some(Frame::Go) => return Ok(decided),
                 Some(Frame::Stop { reason }) => return Err(self.stopped(&reason)),
-                Some(_) => return Err(lost("it does not keep to the protocol".to_owned())),
+                Some(_) => return Err(lost("it violates the protocol".to_owned())),
                 None if threads::since(asked) < self.mesh.timeout => threads::pause(LOOK),
                 None => return failed(self.who_is_missing(&[])),
             }

@@ -15,7 +15,7 @@ use super::identity::Identity;
 use super::wire::{Fault, Frame, Hello, Reader, Round, VERSION, encode};
 use super::{Refusals, wire};
 use crate::checkpoint::restore::Agreement;
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 use crate::threads;
 
 fn identity(processes: usize) -> Identity {
@@ -49,11 +49,11 @@ fn mesh(hosts: &[String], me: usize) -> Mesh {
 
 type Sockets = Vec<Option<TcpStream>>;
 
-/// Forms the mesh for one process. Returns its connections and what it was told about the start.
+/// Forms the mesh for one process. Returns its connections and what it was received about the start.
 fn run(mesh: &Mesh) -> Result<(Sockets, Agreement), JobError> {
     let own = Agreement { run: mesh.run, first_epoch: 7, found: None };
-    form(mesh, |told| {
-        let agreement = told.cloned().unwrap_or(own);
+    form(mesh, |received| {
+        let agreement = received.cloned().unwrap_or(own);
         Ok((agreement.clone(), agreement))
     })
 }
@@ -191,8 +191,8 @@ proptest! {
             formed
         });
         let formed: Result<Vec<_>, _> = formed.into_iter().collect();
-        let (sockets, told): (Vec<Sockets>, Vec<Agreement>) = formed.map_err(|e| TestCaseError::fail(e.report()))?.into_iter().unzip();
-        prop_assert!(told.iter().all(|agreement| *agreement == told[0] && agreement.run == 70), "{told:?}");
+        let (sockets, received): (Vec<Sockets>, Vec<Agreement>) = formed.map_err(|e| TestCaseError::fail(e.report()))?.into_iter().unzip();
+        prop_assert!(received.iter().all(|agreement| *agreement == received[0] && agreement.run == 70), "{received:?}");
         check_connected(sockets);
     }
 
@@ -313,7 +313,7 @@ fn a_second_process_of_one_index_is_refused_and_the_first_stays() {
         second.write_all(&encode(&Frame::Hello(Box::new(hello(3, 1, 0))))).unwrap();
         let answer = Reader::default().read(&mut second).unwrap();
         assert!(
-            matches!(&answer, Some(Frame::Refused { reason, again: true }) if reason.contains("process 1")),
+            matches!(&answer, Some(Frame::Refused { reason, again: true, .. }) if reason.contains("process 1")),
             "{answer:?}"
         );
         assert_eq!(refusals.counts()["taken"], 1);
@@ -332,8 +332,9 @@ fn what_differs_is_said_with_both_sides_and_all_stop() {
     other.identity.restore = "5".to_owned();
     std::thread::scope(|scope| {
         let leads = scope.spawn(|| run(&leader));
-        let errors = [run(&other).unwrap_err(), leads.join().unwrap().unwrap_err()].map(|error| error.to_string());
-        for error in errors {
+        for error in [run(&other).unwrap_err(), leads.join().unwrap().unwrap_err()] {
+            assert_eq!(error.remedies(), ["restore", "workers"].map(Remedy::Setting), "{error}");
+            let error = error.to_string();
             assert!(error.contains("process 1 has workers 3, process 0 has 2"), "{error}");
             assert!(error.contains("process 1 has restore 5, process 0 has auto"), "{error}");
         }
@@ -370,7 +371,9 @@ fn who_is_missing_is_said_when_the_time_is_over() {
         let leads = scope.spawn(|| run(&leader));
         let error = run(&member).unwrap_err().to_string();
         assert!(error.contains(&format!("process 2 ({})", hosts[2])), "{error}");
-        let error = leads.join().unwrap().unwrap_err().to_string();
+        let error = leads.join().unwrap().unwrap_err();
+        assert_eq!(error.remedies(), ["hosts", "mesh_timeout"].map(Remedy::Setting), "{error}");
+        let error = error.to_string();
         assert!(error.contains(&format!("process 2 ({}) did not connect", hosts[2])), "{error}");
         assert!(error.contains("mesh_timeout") && !error.contains("process 1"), "{error}");
     });
@@ -402,11 +405,11 @@ fn a_name_that_is_not_known_yet_is_waited_for() {
         "{error}"
     );
     let error = run(&mesh(1)).unwrap_err().to_string();
-    assert!(error.contains("its name is not known"), "{error}");
+    assert!(error.contains("its host name cannot be resolved"), "{error}");
 }
 
 #[test]
-fn refusals_are_told_from_each_other() {
+fn refusals_are_distinguished() {
     let from: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let refusals = Refusals::default();
     refusals.note(from, "silent", "it says nothing");

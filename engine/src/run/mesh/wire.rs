@@ -25,8 +25,14 @@ pub(super) enum Frame {
     Hello(Box<Hello>),
     /// To the client: it is admitted.
     Welcome { identity: Identity, index: usize, round: Round, nonce: String, proof: String },
-    /// To the client: it is refused; `again` says whether it may try again.
-    Refused { reason: String, again: bool },
+    /// To the client: it is refused; `again` says whether it may try again, and `settings` names the settings that may
+    /// be wrong.
+    Refused {
+        reason: String,
+        again: bool,
+        #[serde(default)]
+        settings: Vec<String>,
+    },
     /// To process 0: the sender has connections to all others.
     Connected,
     /// From process 0: the agreement on what is restored.
@@ -87,11 +93,13 @@ impl Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Closed(0) => f.write_str("it closed the connection without a word"),
+            Self::Closed(0) => f.write_str("it closed the connection without sending anything"),
             Self::Closed(had) => write!(f, "it closed the connection after {had} bytes of a message"),
-            Self::Garbage(bytes) => write!(f, "it is no process of a job: it said \"{bytes}\""),
-            Self::Version(found) => write!(f, "it speaks version {found} of the mesh, this build speaks {VERSION}"),
-            Self::TooLong(len) => write!(f, "it announced a message of {len} bytes, {MAX_LEN} are the most"),
+            Self::Garbage(bytes) => write!(f, "it is not a process of a job: it sent \"{bytes}\""),
+            Self::Version(found) => {
+                write!(f, "it uses version {found} of the mesh protocol, this build uses {VERSION}")
+            }
+            Self::TooLong(len) => write!(f, "it announced a message of {len} bytes, the maximum is {MAX_LEN}"),
             Self::Undecodable(why) => write!(f, "its message cannot be read: {why}"),
             Self::Io(error) => write!(f, "the connection failed: {error}"),
         }
@@ -104,7 +112,9 @@ pub(super) fn encode(frame: &Frame) -> Vec<u8> {
         // Only reasons can be that long.
         let reason = "its reason is too long to be sent: see its own log".to_owned();
         let short = match frame {
-            Frame::Refused { again, .. } => Frame::Refused { reason, again: *again },
+            Frame::Refused { again, settings, .. } => {
+                Frame::Refused { reason, again: *again, settings: settings.clone() }
+            }
             Frame::Unable { .. } => Frame::Unable { reason },
             _ => Frame::Stop { reason },
         };

@@ -155,7 +155,7 @@ impl Caller {
     ) -> Result<Result<(), CallError>, RunError> {
         let Ok(()) = self.permits.1.recv_deadline(deadline) else {
             let limit = self.settings.max_concurrent_calls;
-            let text = format!("{}: {limit} calls were under way until the deadline passed", self.url);
+            let text = format!("{}: {limit} calls were in flight until the deadline passed", self.url);
             return Err(RunError::Unavailable(text));
         };
         let permit = Permit(&self.permits.0);
@@ -184,7 +184,7 @@ impl Caller {
                 counts.kept_back += 1;
                 self.count(|meters| meters.kept_back.add(1));
                 let when = if left.is_zero() {
-                    "one call is under way to see whether it is back".to_owned()
+                    "one call is in flight to probe the server".to_owned()
                 } else {
                     format!("it is tried again in {} ms", left.as_millis() + 1)
                 };

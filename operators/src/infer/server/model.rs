@@ -126,7 +126,7 @@ fn wait_until_ready(client: &mut dyn Protocol, target: &Target) -> Result<Report
         if threads::now() + AGAIN >= give_up {
             let waited = target.settings.start_timeout;
             let advice =
-                if unknown { "Is the model's name right, and does the server speak this?" } else { "Is it up?" };
+                if unknown { "Is the model's name right, and does the server use this protocol?" } else { "Is it up?" };
             let reason = format!("{error}. Tried again for {waited:?}. {advice}");
             return Err(ModelError::unavailable(&target.url.to_string(), reason));
         }
@@ -149,7 +149,7 @@ fn try_once(client: &mut dyn Protocol, target: &Target) -> Result<Result<Reporte
             Err(CallError::Unavailable(reason)) => return Err(CallError::Unavailable(reason)),
             Err(error) => Err(ModelError::Schema {
                 model,
-                found: format!("it says nothing of itself, and to a row of zeros: {error}"),
+                found: format!("it does not describe its models, and a row of zeros fails: {error}"),
                 program: format!("{} in, {} out", listed(&target.inputs), listed(&target.outputs)),
             }),
         }),

@@ -56,7 +56,7 @@ impl Protocol for Client {
                 _ => {}
             }
         }
-        // Servers that were not told answer with nothing.
+        // Servers without a configuration of the model's inputs and outputs answer with nothing.
         Ok(Some(found).filter(|found| !found.inputs.is_empty() && !found.outputs.is_empty()))
     }
 

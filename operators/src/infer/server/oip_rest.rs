@@ -66,7 +66,7 @@ impl Protocol for Client {
         };
         let versions = answer["versions"].as_array().into_iter().flatten();
         let versions = versions.filter_map(|version| version.as_str().map(str::to_owned)).collect();
-        // Servers that were not told answer with nothing.
+        // Servers without a configuration of the model's inputs and outputs answer with nothing.
         Ok((!inputs.is_empty() && !outputs.is_empty()).then_some(Description { versions, inputs, outputs }))
     }
 

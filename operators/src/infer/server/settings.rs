@@ -71,23 +71,31 @@ impl ServerSettings {
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let circuit = &self.circuit;
-        let times = [("deadline", self.deadline), ("backoff", self.backoff), ("circuit.open_for", circuit.open_for)];
-        let zero = times.iter().filter(|(_, time)| time.is_zero()).map(|(name, _)| format!("{name} is 0"));
+        let times = [
+            ("deadline", self.deadline),
+            ("backoff", self.backoff),
+            ("start_timeout", self.start_timeout),
+            ("circuit.open_for", circuit.open_for),
+        ];
+        let zero = times.iter().filter(|(_, time)| time.is_zero());
+        let zero = zero.map(|(name, _)| format!("{name} is 0: it must be above 0"));
         faults.extend(zero);
         if circuit.failures == 0 || circuit.failures > circuit.window {
             let CircuitSettings { failures, window, .. } = circuit;
             faults.push(format!(
-                "circuit.failures is {failures} of {window}: it must be 1 or more, and not above window"
+                "circuit.failures is {failures} and circuit.window is {window}: failures must be 1 or more, and not above window"
             ));
         }
         if circuit.probes == 0 {
-            faults.push("circuit.probes is 0".to_owned());
+            faults.push("circuit.probes is 0: it must be 1 or more".to_owned());
         }
         if circuit.max_open_for < circuit.open_for {
-            faults.push("circuit.max_open_for is below circuit.open_for".to_owned());
+            let (most, first) = (circuit.max_open_for, circuit.open_for);
+            faults.push(format!("circuit.max_open_for is {most:?}, below circuit.open_for, which is {first:?}"));
         }
         if self.max_backoff < self.backoff {
-            faults.push("max_backoff is below backoff".to_owned());
+            let (most, first) = (self.max_backoff, self.backoff);
+            faults.push(format!("max_backoff is {most:?}, below backoff, which is {first:?}"));
         }
         faults
     }
@@ -136,7 +144,8 @@ impl FromStr for ServerUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = "oip+grpc, oip+http, tfs+grpc or tfs+http, as in oip+grpc://host:port/model";
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("no address of a model server: {wanted}"))?;
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| format!("this is not the address of a model server: {wanted}"))?;
         let known = SCHEMES.into_iter().find(|(name, _)| *name == scheme);
         let (_, spoken) = known.ok_or_else(|| format!("\"{scheme}\" is not known: {wanted}"))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -150,7 +159,7 @@ impl FromStr for ServerUrl {
         let authority = parts.next().unwrap_or_default();
         let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
         if port.is_none_or(|port| port.parse::<u16>().is_err()) {
-            return Err(format!("\"{authority}\" is no host:port"));
+            return Err(format!("\"{authority}\" is not host:port"));
         }
         let allowed =
             |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
@@ -159,7 +168,7 @@ impl FromStr for ServerUrl {
             // TensorFlow Serving numbers its versions.
             let is_number = version.parse::<u32>().is_ok();
             let fits = allowed(&version) && (is_number || !tensorflow);
-            if fits { Ok(version.to_owned()) } else { Err(format!("\"{version}\" is no version")) }
+            if fits { Ok(version.to_owned()) } else { Err(format!("\"{version}\" is not a version")) }
         });
         if parts.next().is_some() {
             return Err("there is more than host:port/model/version".to_owned());
@@ -199,12 +208,12 @@ mod tests {
         }
         for (text, reason) in [
             ("http://a:1/m", "not known"),
-            ("a:1/m", "no address"),
+            ("a:1/m", "not the address of a model server"),
             ("oip+grpc://a/m", "host:port"),
             ("oip+grpc://a:1", "no model"),
             ("oip+grpc://a:1/m/1/2", "more than"),
             ("oip+grpc://a:1/m?signature=x", "not known"),
-            ("tfs+grpc://a:1/m/two", "no version"),
+            ("tfs+grpc://a:1/m/two", "not a version"),
             ("oip+http://a:1/m%2f..", "no model"),
         ] {
             let error = text.parse::<ServerUrl>().unwrap_err();
@@ -218,5 +227,8 @@ mod tests {
         let circuit = CircuitSettings { failures: 11, probes: 0, ..CircuitSettings::default() };
         let settings = ServerSettings { deadline: Duration::ZERO, circuit, ..ServerSettings::default() };
         assert_eq!(settings.faults().len(), 3, "{:?}", settings.faults());
+        let start_timeout = Duration::ZERO;
+        let faults = ServerSettings { start_timeout, ..ServerSettings::default() }.faults();
+        assert_eq!(faults, ["start_timeout is 0: it must be above 0"]);
     }
 }

@@ -113,7 +113,7 @@ impl Protocol for Client {
         for (spec, output) in self.target.outputs.iter().zip(to) {
             let at = answers.iter().position(|(name, _)| *name == spec.name).ok_or_else(|| missing(spec))?;
             let (_, (shape, elements)) = answers.swap_remove(at);
-            let unreadable = || CallError::Failed(format!("the answer's \"{}\" is of a type unknown here", spec.name));
+            let unreadable = || CallError::Failed(format!("the answer's \"{}\" is of an unknown type", spec.name));
             fill(output, spec, rows, &shape, elements.ok_or_else(unreadable)?)?;
         }
         Ok(())

@@ -48,7 +48,7 @@ impl LocalStore {
                 let folder = path.parent().unwrap_or(path);
                 // The folder of a base snapshot is created with its first file, so a missing one needs no warning.
                 if folder.parent() == Some(&*self.root) {
-                    tracing::warn!(folder = %folder.display(), "a folder of checkpoints was removed while the job runs: it is made anew");
+                    tracing::warn!(folder = %folder.display(), "a folder of checkpoints was removed while the job runs: it is created again");
                 }
                 fs::create_dir_all(folder).map_err(StateError::io("create", folder))?;
                 Self::sync_folder_of(folder)?;
