@@ -218,7 +218,7 @@ mod tests {
         let wanted = ["first", "in a branch", "a constant", "values", "indices", "in a function"];
         assert_eq!(locations(&model).unwrap(), wanted);
         for end in 0..model.len() {
-            // Cut off anywhere, it is refused or says less; it is never a panic.
+            // A file that is cut off anywhere is rejected or has fewer fields; it never causes a panic.
             drop(locations(&model[..end]));
         }
     }
