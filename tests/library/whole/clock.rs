@@ -12,10 +12,10 @@ use tidemill::time::in_ms;
 use super::{Script, grouped, scripts, world};
 use testkit::script::{Event, cases, ms, sorted};
 
-/// Longer than any run.
+/// A length of time that no run of the program reaches.
 const DAY_MS: i64 = 86_400_000;
 
-/// A record, and the clock before the operator saw it.
+/// A record, and the time on the clock before the operator saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Seen {
     id: u32,
@@ -23,7 +23,7 @@ struct Seen {
     came: i64,
 }
 
-/// A result, and the clock after it was told.
+/// A result, and the time on the clock after it was emitted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Told<T> {
     told: i64,
@@ -33,7 +33,7 @@ struct Told<T> {
 type Results = TestSink<Told<Windowed<u8, Vec<Seen>>>>;
 type Passed = TestSink<Told<Seen>>;
 
-/// What the program is told.
+/// The settings of the program under test.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     size_ms: i64,
@@ -102,7 +102,8 @@ fn build(
     Ok(())
 }
 
-/// Each record is in so many windows, none of which had ended before it came, or began after it was told.
+/// Checks that each record is in `overlap` windows, that none of them had ended before the record arrived, and that
+/// none begins after its result was emitted.
 fn check_windows(
     script: &Script,
     results: Vec<Told<Windowed<u8, Vec<Seen>>>>,
@@ -114,7 +115,7 @@ fn check_windows(
     for Told { told, what: Windowed { key, window, firing, value } } in results {
         prop_assert!(told_of.insert((key, window)), "{:?} of {} twice", window, key);
         prop_assert_eq!(firing, Firing::OnTime);
-        // Before its end a window is told where input ends only.
+        // Only at the end of the input does a window fire before its end.
         prop_assert!(window.end.0 <= told || last.is_none_or(|last| last <= told), "{:?} told at {}", window, told);
         prop_assert!(window.start.0 <= told, "{:?} told at {}", window, told);
         prop_assert!(!value.is_empty());
@@ -143,7 +144,7 @@ fn check_fixed(script: &Script, sinks: &Sinks, settings: Settings) -> Result<(),
         for (at, window) in (0..).zip(sorted(windows.clone())) {
             prop_assert!(window.start.0 % slide_ms == 0, "{} in {:?}", id, windows);
             prop_assert!(window.end.0 - window.start.0 == slide_ms * overlap, "{} in {:?}", id, windows);
-            // No gaps: there is a time that is in all of them.
+            // The windows of a record follow each other without gaps, because one time is in all of them.
             let first = windows.iter().min().map(|first| first.start.0);
             prop_assert_eq!(first.map(|first| first + at * slide_ms), Some(window.start.0));
         }
@@ -158,7 +159,7 @@ fn check_sessions(script: &Script, sinks: &Sinks, gap_ms: i64) -> Result<(), Tes
         told.sort_by_key(|result| result.what.window);
         for Told { told, what } in &told {
             let (start, last) = (what.window.start.0, what.window.end.0 - gap_ms);
-            // The first and the last of them came at the ends of the session.
+            // The first record arrived when the session starts, and the last one a gap before it ends.
             let came = || what.value.iter().map(|seen| seen.came);
             prop_assert!(came().min().is_some_and(|first| first <= start), "{:?}", what);
             prop_assert!(came().max().is_some_and(|came| came <= last) && last <= *told, "{:?} at {}", what, told);
@@ -172,7 +173,8 @@ fn check_sessions(script: &Script, sinks: &Sinks, gap_ms: i64) -> Result<(), Tes
     Ok(())
 }
 
-/// Each record passes or is too much. Not more pass than are to, and none is held where that was not so.
+/// Checks the throttle: each record passes or is in the excess, no more records pass than the rate allows, and a record
+/// is in the excess only if that many have passed.
 fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), TestCaseError> {
     let (passed, excess) = (sinks.passed.output(), sinks.excess.output());
     let ids = passed.iter().chain(&excess).map(|told| told.what.id).collect();
@@ -184,7 +186,9 @@ fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), Test
         if per_ms == DAY_MS {
             prop_assert_eq!(passed.len(), records.min(passed.len() + excess.len()));
         }
-        // Two times so many are of two lengths of time, and there is one in between: but for one alone, which begins its own.
+        // Any interval passes at most `records` records. So twice as many, and one more, touch three intervals in a
+        // row, the middle one of which lies between the first and the last. With one record per interval, two records
+        // suffice, because an interval begins with its first record.
         let apart = if records == 1 { 1 } else { 2 * records };
         for far in passed.windows(apart + 1) {
             prop_assert!(far[apart].told - far[0].what.came >= per_ms, "{:?}", far);
