@@ -279,7 +279,7 @@ fn what_cannot_be_read_is_said_before_the_job_starts() {
     assert!(error.contains("cut.jsonl.gz") && error.contains("is it cut off or damaged?"), "{error}");
 }
 
-/// There are more files than the process may open. Most follow each other in time; some cover the same times.
+/// There are more files than the process may open at a time. Each covers a time that many others overlap.
 #[test]
 fn more_files_are_read_than_may_be_open() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -406,7 +406,7 @@ fn a_followed_file_is_read_as_it_grows() {
     let position = reader.position().unwrap();
     writeln!(file, "{rest}").unwrap();
     writeln!(file, "{}", serde_json::to_string(&sale(101)).unwrap()).unwrap();
-    // A reader that is restored to the position reads them as well.
+    // A reader that is restored to the position reads the same two lines.
     for mut reader in [reader, open(&follower, 0, 1, &[position]).unwrap()] {
         let mut more = Vec::new();
         let mut batch = Batch::new(Arrival(0));

@@ -16,7 +16,7 @@ struct Line {
 }
 
 fn append(path: &Path, times: impl IntoIterator<Item = i64>) -> Vec<Line> {
-    // Without all extensions, so that a rotated file counts as the same one.
+    // The lines of a rotated file have the same name as those of the file before.
     let file = path.file_name().unwrap().to_string_lossy().split('.').next().unwrap().to_owned();
     let lines: Vec<Line> = times.into_iter().map(|ts| Line { file: file.clone(), ts }).collect();
     let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();

@@ -4,8 +4,9 @@
 
 use super::*;
 
-/// Reads to the end with this number of workers; if `crash_after` is set, another number of workers begins and crashes
-/// after that many reads. Returns the sales and the numbered dead letters, sorted.
+/// Reads to the end with this number of workers. If `crash_after` is set, another number of workers begins, makes that
+/// many reads each and stops; the rest is read from their positions. Returns the sales, and the dead letters with their
+/// line numbers, both sorted.
 fn read_with(
     source: &FileSource<Sale>,
     workers: usize,

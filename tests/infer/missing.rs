@@ -107,7 +107,7 @@ fn an_empty_cell_is_missing_where_something_may_be() {
     let [Some(none), Some(there), Some(nan), Some(below), None] = rows[..] else { panic!("{rows:?}") };
     assert_eq!((none, there), (Seen { a: None, b: 0.1 }, Seen { a: Some(1.0), b: 2.0 }));
     assert!(nan.a.is_some_and(f64::is_nan) && below == Seen { a: Some(f64::NEG_INFINITY), b: 4.0 });
-    // Without the column.
+    // The whole column `a` is missing.
     assert_eq!(read("b\n7\n")[0].as_ref().ok(), Some(&Seen { a: None, b: 7.0 }));
     assert!(read("a\n7\n")[0].is_err());
 }

@@ -86,6 +86,6 @@ fn sources_wait_for_a_slow_model() {
         })
         .unwrap();
     let most = most.load(Ordering::Relaxed);
-    // What a source reads at a time may come on top.
+    // The records of one read of the source may be in flight in addition.
     assert!(most > 0 && most < 4 * MAX_IN_FLIGHT as u64, "{most} records were under way");
 }

@@ -77,7 +77,7 @@ fn what_a_server_refuses_is_the_batchs_fault_and_the_circuit_stays_closed() {
             let mut backend = model.open().unwrap();
             let mut found = vec![tidemill::infer::Tensor::empty(&model.outputs()[0])];
             let mut wrong = crate::setting::tensor(&rows(5, 1));
-            // 30 numbers as rows of 5: the model takes 6.
+            // The 30 numbers are declared as rows of 5, but the model takes rows of 6.
             wrong.shape = vec![5];
             for _ in 0..20 {
                 let refused = backend.run(6, &[wrong.clone()], &mut found);

@@ -186,9 +186,9 @@ fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), Test
         if per_ms == DAY_MS {
             prop_assert_eq!(passed.len(), records.min(passed.len() + excess.len()));
         }
-        // Any interval passes at most `records` records. So twice as many, and one more, touch three intervals in a
-        // row, the middle one of which lies between the first and the last. With one record per interval, two records
-        // suffice, because an interval begins with its first record.
+        // At most `records` records pass in an interval. So twice as many and one more belong to at least three
+        // intervals, and a whole interval lies between the first and the last of them. With one record per interval,
+        // two records are enough, because an interval begins with its first record.
         let apart = if records == 1 { 1 } else { 2 * records };
         for far in passed.windows(apart + 1) {
             prop_assert!(far[apart].told - far[0].what.came >= per_ms, "{:?}", far);
