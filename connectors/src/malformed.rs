@@ -134,7 +134,7 @@ mod tests {
     }
 
     proptest! {
-        /// It stops where counting by hand stops.
+        /// The job stops exactly where plain counting would stop it.
         #[test]
         fn it_stops_where_a_limit_is_passed(limit in limits(), bad in prop::collection::vec(any::<bool>(), 0..200)) {
             let mut tolerated = Tolerated::new("s", limit, "lines");

@@ -250,7 +250,7 @@ mod tests {
         assert!(rows[0].1.as_ref().unwrap_err().contains("column \"id\""));
     }
 
-    /// Where no record may have newlines in it, no part of one comes as data.
+    /// Followed files may not have newlines within records: no part of such a record is read as data.
     #[test]
     fn followed_lines_refuse_both_ends_of_a_quote() {
         let of =
@@ -268,7 +268,7 @@ mod tests {
         let rows = parse("id,name\n", "x,\"a\nb\nc\"\n2,d\n", true);
         assert_eq!((rows.len(), rows[1].0), (2, 10));
         assert!(rows[0].1.as_ref().unwrap_err().contains("column \"id\""), "{rows:?}");
-        // Unless there are others in it: then it is no record.
+        // A quoted field with other records inside is not taken as one record.
         let rows = parse("id,name\n", "x,\"a\n1,b\n2,c\"\n3,d\n", true);
         assert!(matches!(&rows[..], [(0, Err(_)), (5, Ok(_)), (9, Err(_)), (14, Ok(_))]), "{rows:?}");
     }

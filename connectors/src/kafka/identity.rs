@@ -194,7 +194,7 @@ mod tests {
         let ids = TopicIds::default();
         ids.hear("[thrd:main]: Topic t [0] Leader 1 Epoch 0");
         ids.hear(&line("t", ZERO, "one"));
-        // Another handle of the same topic starts at zero again; a broker that is too old tells zero.
+        // Another handle of the same topic starts at zero again, and brokers that are too old always send zero.
         ids.hear(&line("t", ZERO, "one"));
         ids.hear(&line("t", "one", ZERO));
         assert_eq!((ids.of("t").as_deref(), ids.of("u"), ids.remade()), (Some("one"), None, None));

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn transactions_markers_at_the_end_are_not_waited_for() {
-        // The last record is at 9, a commit marker at 10: the consumer goes on at 11 without having seen 10.
+        // The last record is at offset 9 and a commit marker at 10: the consumer continues at 11 without returning 10.
         let mut partition = at(10);
         partition.reached_end();
         partition.judge(Arrival(60 * SECOND), IDLE_AFTER, word(11, 11, 59));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     proptest! {
-        /// However far apart: someone who may have records is always asked, so reading never gets stuck.
+        /// However far partitions are apart, one that may have records is always read, so reading never gets stuck.
         #[test]
         fn whoever_may_have_records_and_is_furthest_behind_is_always_asked(
             partitions in prop::collection::vec((any::<i64>(), any::<bool>()), 1..10), drift in 0..i64::MAX as u64,

@@ -121,13 +121,13 @@ mod tests {
         prop::collection::btree_map(id, place, 0..30)
     }
 
-    /// The brokers tell of two of them.
+    /// Returns the id of a topic, as if the brokers reported those of `a` and `b` only.
     fn id_of(topic: &str) -> Option<String> {
         (topic != "c").then(|| format!("id of {topic}"))
     }
 
     proptest! {
-        /// Splits out among any number of workers, noted by each, and merged: nothing is lost or doubled.
+        /// Positions that any number of workers have stored are merged without loss or duplicates.
         #[test]
         fn what_the_workers_noted_is_what_there_was(places in places(), workers in 1..6_usize) {
             let of = |worker| places.clone().into_iter().filter(move |(id, _)| id.owner(workers) == worker);

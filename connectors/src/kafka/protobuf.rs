@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn protobuf_is_found_behind_its_frame() {
-        // Protobuf's own StringValue: a message with a string.
+        // The message is Protobuf's own StringValue, which has one string.
         let value = "a card".to_owned();
         let message = value.encode_to_vec();
         for path in [&[0][..], &[4, 2, 0], &[2, 6]] {

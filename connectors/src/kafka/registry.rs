@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::kafka::avro::decode_avro;
 
-    /// A registry that gives these answers (status, body), one after the other, and counts the questions.
+    /// Starts a registry that gives these answers (status, body) one after the other. The handle returns the requests.
     fn registry(answers: Vec<(u16, &'static str)>) -> (SchemaRegistry, threads::Handle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

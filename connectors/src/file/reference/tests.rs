@@ -135,7 +135,7 @@ struct World {
     positions: Vec<Vec<u8>>,
     logic: LogicTest<RowsLogic<u32, Shop>>,
     letters: Vec<DeadLetter>,
-    /// The table that the changes emitted so far make.
+    /// The table that results from the changes emitted so far.
     told: Shops,
     /// The time of the last change.
     last: EventTime,
