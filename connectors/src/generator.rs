@@ -103,7 +103,7 @@ pub struct GeneratorReader<T> {
     generator: Generator<T>,
     make: Make<T>,
     splits: Splits,
-    /// The record that is due when this run starts.
+    /// The index of the record that is due when this run starts.
     first: u64,
 }
 
@@ -128,7 +128,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
             if first >= end {
                 return Ok(Next::Done);
             }
-            // A piece is handed out when its last record is due; each counts from when it was due itself.
+            // A piece is emitted when its last record is due; each record counts as arrived when it was due itself.
             let last_due = self.due(end - 1, batch);
             if last_due > now {
                 return Ok(Next::After(Duration::from_micros(last_due.0 - now.0)));

@@ -60,14 +60,14 @@ impl Default for MaxMalformed {
 
 /// The malformed records that one worker has tolerated so far.
 pub(crate) struct Tolerated {
-    /// The source, as dead letters name it.
+    /// The name of the source in dead letters.
     source: String,
     limit: MaxMalformed,
-    /// What is counted, in the plural.
+    /// The word for the records of this source, in the plural.
     what: &'static str,
     read: u64,
     malformed: u64,
-    /// Which of those read were malformed, as long as they are recent.
+    /// The numbers of the malformed records among those read last.
     recent: VecDeque<u64>,
 }
 

@@ -67,7 +67,7 @@ impl Splits {
         self.own.end = self.first_undone(self.own.end + 1);
     }
 
-    /// The first piece of this worker's, from `from` on, that no past run has done.
+    /// Returns the first of this worker's pieces, from `from` on, that no past run has done.
     fn first_undone(&self, from: u64) -> u64 {
         let Share { modulus, residue, .. } = self.own;
         let from = from.max(self.before.floor);

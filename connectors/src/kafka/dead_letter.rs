@@ -7,7 +7,7 @@ use tidemill_engine::DeadLetter;
 
 use super::outgoing::Outgoing;
 
-/// `topic/partition@offset`, as the source names where a message came from.
+/// Splits `topic/partition@offset`, the form in which the Kafka source states the origin of a message.
 fn place(origin: &str) -> Option<(&str, &str, &str)> {
     let (place, offset) = origin.rsplit_once('@')?;
     let (topic, partition) = place.rsplit_once('/')?;

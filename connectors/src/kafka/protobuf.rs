@@ -17,7 +17,7 @@ pub fn framed_protobuf<T: prost::Message + Default + 'static>() -> impl Decode<T
 
 fn decode_framed_protobuf<T: prost::Message + Default>(payload: &[u8]) -> Result<T, NotDecoded> {
     let (_, mut rest) = framed(payload)?;
-    // Zigzag numbers: how many, then each. None stands for the first type.
+    // The path is a list of zigzag numbers: their count, then each of them. An empty path stands for the first type.
     let number = |rest: &mut &[u8]| {
         let zigzag = prost::encoding::decode_varint(rest).map_err(NotDecoded::poison)?;
         Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
