@@ -8,7 +8,7 @@ use tidemill::prelude::*;
 
 use crate::fake::{Act, Fake, Item, args, item, run, settings, threads};
 
-/// 1000 items; the first 10 of every 100 are slow.
+/// Returns 1000 items; the first 10 of every 100 are slow.
 fn items() -> Vec<Item> {
     (0..1000).map(|id| item(id, if id % 100 < 10 { Act::Slow } else { Act::Score })).collect()
 }

@@ -152,7 +152,7 @@ fn a_type_that_changed_without_a_new_version_stops_with_both_shapes() {
     says(&refusal(plain::<Old>, plain::<New>), &[kept, "{sum: i64}", "{sum: i64, best: i64}", "version 1", advice]);
     says(&refusal(plain::<New>, plain::<Old>), &[kept, "{sum: i64}", "{sum: i64, best: i64}", advice]);
     says(&refusal(plain::<New>, plain::<Swapped>), &["{sum: i64, best: i64}", "{best: i64, sum: i64}", advice]);
-    // Also where the program has a new version, but says of the old one what it was not.
+    // The same happens if the program has a new version, but declares the old version with another type than it had.
     says(&refusal(plain::<New>, second), &["version 1 with values {sum: i64, best: i64}", "values {sum: i64}", advice]);
 }
 

@@ -15,7 +15,7 @@ use testkit::script::{Event, Step, cases, from_the_ends, ms, play, play_freed, s
 
 type Sides = Either<Event, Event>;
 
-/// Every other record is of the right stream.
+/// Returns the event as a record of the right stream if its id is odd, and of the left one otherwise.
 pub fn side(event: Event) -> Sides {
     if event.id.is_multiple_of(2) { Either::First(event) } else { Either::Second(event) }
 }

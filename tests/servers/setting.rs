@@ -1,4 +1,4 @@
-//! What the tests of servers share: running servers, batches of rows and the scores that are expected for them.
+//! The code that the tests of servers share: running servers, batches of rows, and the scores expected for these.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -58,7 +58,7 @@ pub(super) struct Remade {
 }
 
 impl Remade {
-    /// The error that stops a job which reads the topic.
+    /// Returns the error that stops a job which reads the topic.
     pub(super) fn while_reading(&self) -> ConnectorError {
         self.error(
             "while the job reads it",
@@ -66,7 +66,7 @@ impl Remade {
         )
     }
 
-    /// The error that stops a job which writes to the topic.
+    /// Returns the error that stops a job which writes to the topic.
     pub(super) fn while_writing(&self) -> ConnectorError {
         self.error(
             "while the job writes to it",

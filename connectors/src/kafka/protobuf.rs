@@ -1,4 +1,4 @@
-//! How payloads of Protobuf become records.
+//! The decoding of Protobuf payloads.
 
 use super::decode::{Decode, Incoming, NotDecoded};
 use super::frame::framed;

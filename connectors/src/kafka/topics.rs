@@ -1,4 +1,4 @@
-//! Which topics are read, which partitions they have, and the thread that finds new ones while the job runs.
+//! The topics that are read, their partitions, and the thread that finds new partitions while the job runs.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -302,7 +302,7 @@ impl Followed {
         (!self.idle).then_some(self.watermark)
     }
 
-    /// Whether the last read found nothing.
+    /// Returns whether the last read found nothing.
     pub(super) fn is_at_end(&self) -> bool {
         self.at_end
     }

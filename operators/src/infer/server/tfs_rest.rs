@@ -113,7 +113,8 @@ fn described_by(answer: &Value, signature: &str) -> Option<Description> {
     Some(Description { versions: version.into_iter().collect(), inputs: all("inputs"), outputs: all("outputs") })
 }
 
-/// `{"dim": [{"size": "-1"}, …], "unknown_rank": false}`: 64-bit integers are texts in the JSON of Protocol Buffers.
+/// Reads `{"dim": [{"size": "-1"}, …], "unknown_rank": false}`: 64-bit integers are texts in the JSON of Protocol
+/// Buffers.
 fn sizes(shape: &Value) -> Option<Vec<i64>> {
     if shape["unknown_rank"] == true {
         return None;
