@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_is_none_is_refused_by_its_value() {
+    fn an_invalid_rate_is_refused_with_its_value() {
         let generator = Generator::new(1, |i| (EventTime(0), i));
         assert!(try_open(&generator.clone().rate(None), 0, 1, Vec::new(), &Clock::manual(Arrival(0))).is_ok());
         for rate in [0.0, -3.0, f64::NAN, f64::INFINITY] {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_by_other_workers_makes_the_rest() {
+    fn a_restore_with_other_workers_generates_the_rest() {
         let clock = Clock::manual(Arrival(0));
         let generator = Generator::new(1000, |i| (EventTime(i as i64), i));
         let mut seen: Vec<u64> = Vec::new();

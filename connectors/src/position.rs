@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_is_read_and_what_is_not_ones_own_is_an_error() {
+    fn a_stored_position_is_read_and_another_sources_is_an_error() {
         let noted = Noted { next: u64::MAX };
         assert_eq!(decode::<Noted>(&encode(&noted).unwrap()).unwrap(), noted);
         assert_eq!(decode::<Noted>(br#"{"version":1,"next":4}"#).unwrap(), Noted { next: 4 });

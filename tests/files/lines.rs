@@ -127,7 +127,7 @@ fn newlines_within_quotes_are_right_wherever_a_chunk_ends() {
 }
 
 #[test]
-fn where_quotes_may_be_wrong_or_not_nothing_comes_through_as_data() {
+fn with_doubtful_quotes_nothing_is_read_as_data() {
     let folder = tempfile::tempdir().unwrap();
     // A line within the quotes could be a record by itself. Since both readings are possible, all lines are refused.
     for lines in ["1,1,\"a\n2,2,b\",2\n", "1,1,\"a\n2,2,b,2\nc\",2\n"] {

@@ -151,7 +151,7 @@ fn date_times_of_libraries_take_their_text_or_are_refused() {
 }
 
 #[test]
-fn times_within_other_columns_are_no_other_times() {
+fn times_within_other_columns_are_converted_too() {
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     struct Inner<T> {
         t: T,
@@ -208,7 +208,7 @@ fn vienna<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EventTime, D::Er
 struct Local(#[serde(deserialize_with = "vienna")] EventTime);
 
 #[test]
-fn text_is_a_time_with_an_offset_or_in_a_zone_and_a_dead_letter_else() {
+fn text_is_a_time_with_an_offset_or_in_a_zone_and_otherwise_a_dead_letter() {
     let folder = tempfile::tempdir().unwrap();
     let noon = EventTime(1_738_324_800_000);
     let lines = [

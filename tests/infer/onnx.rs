@@ -159,7 +159,7 @@ fn weights_that_are_not_there_are_named() {
 }
 
 #[test]
-fn a_model_that_takes_so_many_rows_and_no_others_is_given_so_many() {
+fn a_model_of_a_fixed_number_of_rows_gets_that_number() {
     for (name, rows) in [("rows_1.onnx", 1), ("rows_4.onnx", 4)] {
         let model = load(name, "score", 0).unwrap();
         let pairs: Vec<[f64; 2]> = (0..23).map(|n| [f64::from(n), 0.5]).collect();

@@ -62,7 +62,7 @@ fn a_record_too_large_for_the_topic_stops_the_job_and_says_so() {
 }
 
 #[test]
-fn poison_goes_to_a_topic_with_where_it_was() {
+fn poison_goes_to_a_topic_with_its_origin() {
     let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();

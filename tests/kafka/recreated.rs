@@ -100,7 +100,7 @@ proptest! {
     /// The second run reads exactly what it should, or is refused: the rest of the same topic, or what the policy says
     /// about a new one.
     #[test]
-    fn a_restore_reads_what_is_right_or_refuses(
+    fn a_restore_reads_the_right_records_or_is_refused(
         partitions in 1..4i32, before in 1..30u64, more in 0..30u64, is_new: bool, by_pattern: bool,
         policy in prop::sample::select(vec![RecreatedTopic::Refuse, RecreatedTopic::FromFirst, RecreatedTopic::SameOffsets]),
     ) {
@@ -140,7 +140,7 @@ proptest! {
 
 /// A new topic with fewer partitions is refused because it is new, and read if the policy allows that.
 #[test]
-fn a_topic_made_anew_with_fewer_partitions() {
+fn a_topic_recreated_with_fewer_partitions() {
     let _alone = alone();
     let ((_old, old), (_new, new)) = (mock(3), mock(2));
     old.produce("numbers", numbers(3, 0, 10));
@@ -155,7 +155,7 @@ fn a_topic_made_anew_with_fewer_partitions() {
 }
 
 #[test]
-fn a_topic_made_anew_while_the_job_is_stopped_or_runs_is_not_read_from_the_old_offset() {
+fn a_topic_recreated_while_the_job_is_stopped_or_runs_is_not_read_from_the_old_offset() {
     let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let (topic, checkpoints) = (cluster.topic("numbers", 2), tempfile::tempdir().unwrap());
@@ -186,7 +186,7 @@ fn a_topic_made_anew_while_the_job_is_stopped_or_runs_is_not_read_from_the_old_o
 }
 
 #[test]
-fn an_output_topic_made_anew_under_a_running_job_stops_it() {
+fn an_output_topic_recreated_under_a_running_job_stops_it() {
     let _alone = alone();
     let Some(cluster) = cluster() else { return };
     for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {

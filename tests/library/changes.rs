@@ -187,7 +187,7 @@ fn a_ttl_that_comes_or_goes_stops() {
 }
 
 #[test]
-fn lists_and_versions_that_cannot_be_are_refused() {
+fn invalid_lists_and_versions_are_refused() {
     struct List(#[expect(dead_code, reason = "opened only")] ListState<u8, New, Old>);
     impl KeyedLogic for List {
         type Key = u8;
@@ -248,7 +248,7 @@ fn count<K: Key + Sync + Send, I: Data>(
 }
 
 #[test]
-fn keys_and_records_that_wait_keep_their_types() {
+fn keys_and_pending_records_keep_their_types() {
     let mut test = ProgramTest::new();
     let (source, sink) = (test.source::<Input>(), test.sink::<u64>());
     test.start(2, count(&source, &sink, |input| input, |input| input.0));

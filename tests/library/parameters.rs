@@ -550,7 +550,7 @@ fn a_program_with_other_windows_is_refused_and_goes_on_with_the_old_ones_or_unde
 
 /// A user's own logic may declare the parameters that its state depends on.
 #[test]
-fn parameters_of_logic_of_ones_own() {
+fn parameters_of_custom_logic() {
     struct Sum(ValueState<u8, i64>);
     impl KeyedLogic for Sum {
         type Key = u8;

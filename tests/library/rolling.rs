@@ -187,7 +187,7 @@ proptest! {
 
 /// Keeps the cases by which the bug was found: a value that leaves the window must leave its sum as well.
 #[test]
-fn what_is_no_number_leaves_the_sum_with_its_event() {
+fn a_value_that_is_not_a_number_leaves_the_sum_with_its_event() {
     let big = f64::MAX / 1.5;
     for (values, sums) in [
         ([f64::NAN, 2.0, 3.0, 4.0], [f64::NAN, f64::NAN, 5.0, 7.0]),

@@ -49,7 +49,7 @@ fn refuses_lengths(
 }
 
 #[test]
-fn lengths_of_windows_that_cannot_be_are_refused() {
+fn invalid_lengths_of_windows_are_refused() {
     let windows = |assigner: fn(Duration) -> Assigner| {
         move |events: KeyedStream<'_, u8, u8>, name: &'static str, length: Duration| {
             events.window(name, assigner(length)).aggregate(counting()).map(|_| ())
@@ -79,7 +79,7 @@ fn lengths_of_windows_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn lengths_of_other_operators_that_cannot_be_are_refused() {
+fn invalid_lengths_of_other_operators_are_refused() {
     refuses_lengths("the horizon of a deduplication", false, |events, name, horizon| {
         events.deduplicate(name, horizon).map(|_| ())
     });
@@ -109,7 +109,7 @@ fn both(between: Between) -> String {
 }
 
 #[test]
-fn bounds_of_an_interval_join_that_cannot_be_are_refused() {
+fn invalid_bounds_of_an_interval_join_are_refused() {
     says(&both(Between::new(earlier(FRACTION), later(secs(1)))), "the lower bound of an interval join is 1.5ms");
     says(&both(Between::new(earlier(secs(1)), later(BEYOND))), "the upper bound of an interval join is");
     says(

@@ -274,7 +274,7 @@ fn a_global_window_tells_by_its_trigger_and_at_the_end() {
 }
 
 #[test]
-fn records_exactly_the_gap_apart_are_of_two_sessions_wherever_the_watermark_stands() {
+fn records_exactly_the_gap_apart_are_in_two_sessions_at_any_watermark() {
     let ends = |order: Order, lateness: i64, watermark: i64, second: i64| {
         let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(Assigner::session(millis(10))) };
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
@@ -369,7 +369,7 @@ proptest! {
     #![proptest_config(cases(100))]
 
     #[test]
-    fn windows_of_ones_own_hold_what_falls_into_them(
+    fn custom_windows_contain_their_records(
         times in prop::collection::vec(0..30_000_i64, 1..60),
         lateness in prop::sample::select(&[0_i64, 2_000][..]),
         workers in 1..4_usize,
@@ -410,7 +410,7 @@ proptest! {
 }
 
 #[test]
-fn a_window_that_does_not_hold_its_time_is_a_dead_letter() {
+fn a_record_outside_its_window_is_a_dead_letter() {
     let spec = WindowSpec::new(Wrong.into());
     let mut test =
         LogicTest::new(Order::Arrival, |_: &i64| 0, move |states| WindowLogic::open(states, spec, counting::<i64>()));

@@ -58,7 +58,7 @@ fn a_server_that_says_nothing_of_its_model_is_asked_to_score_a_row() {
 }
 
 #[test]
-fn no_server_is_waited_for_and_then_said_so() {
+fn a_missing_server_is_awaited_and_then_reported() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for scheme in ["oip+grpc", "oip+http", "tfs+grpc", "tfs+http"] {
         let error = refusal(&format!("{scheme}://{nobody}/{MODEL}"), features_spec(WIDTH), probabilities());

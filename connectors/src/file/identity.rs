@@ -113,7 +113,7 @@ mod tests {
     use crate::file::Compression;
 
     #[test]
-    fn a_file_is_known_by_its_first_bytes_and_by_those_before_where_it_was_read() {
+    fn a_file_is_recognized_by_its_first_bytes_and_those_before_the_offset() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         let is_in = |identity: &Identity, text: &[u8]| {

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_property_that_a_promise_rests_on_cannot_be_changed() {
+    fn a_property_on_which_a_guarantee_depends_cannot_be_changed() {
         let connection = Connection::new("a:1").property("enable.idempotence", "false").property("linger.ms", "7");
         let error = connection.config(&[], &[("enable.idempotence", "true")]).unwrap_err();
         assert!(error.to_string().contains("enable.idempotence"), "{error}");

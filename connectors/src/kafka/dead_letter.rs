@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_of_kafkas_says_where_it_was() {
+    fn a_dead_letter_from_kafka_says_where_its_message_was() {
         let letter = DeadLetter::new("payments", "pay.ments/3@1042".to_owned(), "no JSON".to_owned(), b"{oops");
         let mut message = Outgoing::default();
         encode(&letter, &mut message);

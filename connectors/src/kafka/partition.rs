@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn transactions_markers_at_the_end_are_not_waited_for() {
+    fn transaction_markers_at_the_end_are_not_awaited() {
         // The last record is at offset 9 and a commit marker at 10: the consumer continues at 11 without returning 10.
         let mut partition = at(10);
         partition.reached_end();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bounded_read_ends_at_its_end_also_where_the_last_offsets_hold_no_record() {
+    fn a_bounded_read_ends_even_if_its_last_offsets_have_no_record() {
         let bounded =
             |next| PartitionProgress::new(Place { next, watermark: 0, quiet_since: 0 }, Duration::ZERO, Some(10));
         assert!(bounded(10).is_done());
@@ -220,7 +220,7 @@ mod tests {
     proptest! {
         /// However far partitions are apart, one that may have records is always read, so reading never gets stuck.
         #[test]
-        fn whoever_may_have_records_and_is_furthest_behind_is_always_asked(
+        fn a_partition_that_may_have_records_is_always_read(
             partitions in prop::collection::vec((any::<i64>(), any::<bool>()), 1..10), drift in 0..i64::MAX as u64,
         ) {
             let partitions: Vec<PartitionProgress> = partitions.into_iter().map(|(watermark, ended)| {

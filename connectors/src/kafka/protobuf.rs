@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn protobuf_is_found_behind_its_frame() {
+    fn protobuf_is_found_after_its_frame() {
         // The message is Protobuf's own StringValue, which has one string.
         let value = "a card".to_owned();
         let message = value.encode_to_vec();

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_asked_for_once_and_decodes() {
+    fn a_schema_is_requested_once_and_decodes() {
         let answer = r#"{"schema":"{\"type\":\"record\",\"name\":\"Payment\",\"fields\":[{\"name\":\"card\",\"type\":\"string\"},{\"name\":\"cents\",\"type\":\"long\"}]}"}"#;
         let (registry, server) = registry(vec![(500, "not yet"), (200, answer)]);
         for cents in [7, -7_000_000_000] {

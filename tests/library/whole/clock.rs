@@ -206,7 +206,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(200) })]
 
     #[test]
-    fn windows_and_throttles_of_the_clock_have_each_record_once(
+    fn processing_time_windows_and_throttles_have_each_record_once(
         script in scripts(),
         settings in settings(),
         seed: u64,

@@ -277,7 +277,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(200) })]
 
     #[test]
-    fn windows_that_no_clock_cuts_hold_what_a_loop_finds(
+    fn global_count_and_session_windows_equal_a_loop(
         script in scripts(),
         settings in settings(),
         seed: u64,

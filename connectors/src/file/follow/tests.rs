@@ -319,7 +319,7 @@ proptest! {
     /// In addition, files are truncated without a copy, removed and replaced at any time: every line is read once, or
     /// there is an error.
     #[test]
-    fn whatever_happens_to_files_no_line_is_lost_without_a_word(
+    fn no_line_is_lost_silently_whatever_happens_to_files(
         acts in prop::collection::vec(prop_oneof![4 => act().prop_map(Ok), 1 => (harm(), any::<bool>()).prop_map(Err)], 1..24),
     ) {
         let mut world = World::new(false, |source| source);
@@ -427,7 +427,7 @@ fn a_file_that_is_cut_without_a_copy_stops_the_job_or_is_counted() {
 }
 
 #[test]
-fn what_was_replaced_while_nobody_looked_is_read_to_its_end_where_it_is_still_there() {
+fn a_file_replaced_while_no_job_ran_is_read_to_its_end_if_it_still_exists() {
     let mut world = World::new(true, |source| source);
     world.start(2).unwrap();
     world.write(0, "", &[10; 10]);
@@ -448,7 +448,7 @@ fn what_was_replaced_while_nobody_looked_is_read_to_its_end_where_it_is_still_th
 }
 
 #[test]
-fn a_line_without_its_end_is_read_when_its_file_is_over() {
+fn a_line_without_a_line_end_is_read_when_its_file_is_finished() {
     let mut world = World::new(false, |source| source.idle_after(Duration::from_secs(5)));
     world.start(1).unwrap();
     let line = world.line(3);
@@ -464,7 +464,7 @@ fn a_line_without_its_end_is_read_when_its_file_is_over() {
 }
 
 #[test]
-fn a_header_that_is_not_whole_is_waited_for() {
+fn an_incomplete_header_is_awaited() {
     let mut world = World::new(true, |source| source);
     world.start(1).unwrap();
     fs::write(world.path(0, ""), "id,t").unwrap();
@@ -553,7 +553,7 @@ proptest! {
     /// A line is never late if it is within the bound of its own file or, after the file was idle, of all files. A file
     /// that is idle for longer than the setting does not hold back the watermark.
     #[test]
-    fn bursts_within_the_bound_are_not_late_and_idle_files_hold_nobody(
+    fn bursts_within_the_bound_are_not_late_and_idle_files_hold_nothing_back(
         acts in prop::collection::vec((0..FILES.len(), 0..4_000u64, prop::collection::vec(time(), 0..4)), 1..40),
     ) {
         let bound = Duration::from_millis(BOUND_MS as u64);
@@ -579,7 +579,7 @@ proptest! {
 /// The next file is not forgotten if the file before it gets another line at the moment at which the reader would move
 /// on.
 #[test]
-fn what_had_the_name_is_read_also_if_the_file_before_is_written_to_when_its_turn_comes() {
+fn the_next_file_is_read_even_if_the_one_before_grows_at_that_moment() {
     let mut world = World::new(false, |source| source);
     world.start(1).unwrap();
     let acts = [

@@ -182,7 +182,7 @@ proptest! {
 
     /// For any text, the result does not depend on chunks, workers, restores and compression.
     #[test]
-    fn chunks_have_no_say(
+    fn results_do_not_depend_on_chunks(
         text in "([a,1\"]{0,5}(\n|\r\n|\r|,|,\"|\",|\"\n|x,y\n|\n\"\"){1,2}){0,40}",
         chunk in 1..60_u64,
         record in 1..80_usize,
@@ -271,7 +271,7 @@ fn read_on(reader: &mut LineFile, next: &mut u64, found: &mut Found) {
 }
 
 #[test]
-fn what_is_too_long_is_counted_and_passed() {
+fn lines_that_are_too_long_are_counted_and_skipped() {
     let long = "x".repeat(5000);
     let text = format!("a,b\n1,2\n{long},1\n3,4\n5,\"{long}\n6,7\n{long}");
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {

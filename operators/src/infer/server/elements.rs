@@ -185,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn elements_survive_the_way(
+        fn elements_survive_encoding_and_decoding(
             floats in any::<Vec<f32>>(), ints in any::<Vec<i64>>(), texts in any::<Vec<String>>(), bools in any::<Vec<bool>>(),
             halves in any::<Vec<u16>>(), bytes in any::<Vec<u8>>(),
         ) {

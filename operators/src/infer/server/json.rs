@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_json_has_not_are_read() {
+    fn numbers_that_json_does_not_have_are_read() {
         let text = r#"[NaN, -NaN, nan, null, "nan", Infinity, inf,+inf, -Infinity,-inf,1e999, -1e999, 0.1, 1e39]"#;
         let Ok(Elements::F32(found)) = flat(ElementType::F32, text) else { panic!() };
         assert!(found[..5].iter().all(|value| value.is_nan()), "{found:?}");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_costs_its_record_where_it_can_be_no_nan() {
+    fn a_null_fails_its_record_if_the_type_has_no_nan() {
         for (element, text) in [
             (ElementType::I64, "[1, null]"),
             (ElementType::U8, "[1, NaN]"),
@@ -288,7 +288,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn elements_survive_the_way(
+        fn elements_survive_encoding_and_decoding(
             floats in any::<Vec<f32>>(), ints in any::<Vec<i64>>(), texts in any::<Vec<String>>(), bools in any::<Vec<bool>>(),
             halves in any::<Vec<u16>>(), large in any::<Vec<u64>>(),
         ) {
