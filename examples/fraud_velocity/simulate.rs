@@ -17,7 +17,7 @@ use crate::features::Transaction;
 const DAY_MS: i64 = 86_400_000;
 /// 2026-01-01, a Thursday.
 const START_MS: i64 = 1_767_225_600_000;
-/// Terminals stand on a grid of this many by this many.
+/// Number of rows and of columns of the grid on which terminals stand.
 const GRID: i64 = 100;
 /// How far from its place, in grid steps, a card pays.
 const REACH: i64 = 5;

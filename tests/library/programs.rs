@@ -110,7 +110,7 @@ proptest! {
         sim.settings().reorder = millis(15);
         let source = sim.source();
         let sinks = Sinks { windows: sim.sink(), joined: sim.sink(), matches: sim.sink(), priced: sim.sink() };
-        source.idle(2); // a partition that never has anything
+        source.idle(2); // a partition that never has records
         let every = sim.draw(3..50);
         feed(&source, &events, every, place_of, |_| ());
         let (from, to) = (source.clone(), sinks.clone());
@@ -136,7 +136,7 @@ proptest! {
         let sinks = Sinks { windows: test.sink(), joined: test.sink(), matches: test.sink(), priced: test.sink() };
         let (from, to) = (source.clone(), sinks.clone());
         test.start(workers, move |flow| build(flow, &from, &to));
-        source.idle(2); // a partition that never has anything
+        source.idle(2); // a partition that never has records
         feed(&source, &events, 40, place_of, |at| crash_at(&mut test, &crashes, at, events.len()));
         test.finish();
         check(&events, &sinks)?;

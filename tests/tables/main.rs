@@ -429,7 +429,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
     });
     source.push(10, (1, Some(5)));
     source.watermark(100);
-    source.push(50, (1, Some(6))); // late, and the newest of its key
+    source.push(50, (1, Some(6))); // late, but the newest row of its key
     source.push(30, (1, Some(7))); // older than that
     source.push(60, (2, Some(8)));
     source.push(60, (2, Some(8))); // the same again
@@ -437,7 +437,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
     source.push(40, (1, None));
     source.push(110, (2, None));
     source.push(110, (3, Some(1)));
-    source.push(110, (3, Some(2))); // of the same time the greater row wins
+    source.push(110, (3, Some(2))); // of two rows with the same time, the greater one wins
     test.finish();
     let expected = [(10, put(1, 5)), (100, put(1, 6)), (100, put(2, 8)), (110, Upsert::delete(2)), (110, put(3, 2))];
     assert_eq!(timed(&rows), expected);

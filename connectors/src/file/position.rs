@@ -99,7 +99,7 @@ pub(super) fn name(path: &Path) -> String {
 pub(super) struct Merged {
     pub(super) done: Vec<SplitsPosition>,
     pub(super) partial: Partials,
-    /// The different identities that the workers noted; normally one.
+    /// The different identities that the workers stored; normally one.
     pub(super) identities: Vec<Identity>,
     pub(super) watermark: i64,
     pub(super) finished: bool,

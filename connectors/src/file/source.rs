@@ -3,7 +3,7 @@
 //! ```text
 //! bounded    every worker reads its pieces of every file, always next from the file whose watermark is lowest:
 //!            files that cover the same time, or one after the other, are merged and nothing piles up
-//! followed   every file is read by one worker, in order; a file that has been silent for `idle_after` holds nobody
+//! followed   every file is read by one worker, in order; the watermark does not wait for files silent for `idle_after`
 //! ```
 
 use std::marker::PhantomData;

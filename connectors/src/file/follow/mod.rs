@@ -7,7 +7,7 @@
 //!    └── cut or written over ──▶ its copy, from the place reached; then the name's file from its beginning
 //! ```
 //! Every line is read once. If that is impossible, because unread lines may be gone, reading stops with an error, or
-//! goes on without them if the settings say so ([`LostFile`]).
+//! continues without them if the settings say so ([`LostFile`]).
 
 mod next;
 mod restore;
