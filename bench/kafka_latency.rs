@@ -62,7 +62,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     consumer.assign(&list)?;
     let (clock, mut last) = (Clock::system(), Instant::now());
     let mut latencies = Vec::new();
-    // Latencies by the second in which a transaction was due, because they tell a slow start from a backlog.
+    // Latencies by the second in which a transaction was due, because they distinguish a slow start from a backlog.
     let mut seconds: Vec<Vec<u64>> = Vec::new();
     while (latencies.len() as u64) < args.count && last.elapsed() < QUIET + Duration::from_secs(5) {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };

@@ -85,7 +85,7 @@ fn run(args: &Args, folder: &Path, path: &Path) -> Result<(), Box<dyn std::error
             let rows = flow.reference("merchants", &file)?;
             if table {
                 let changelog = Changelog::new(|(key, row)| Upsert { key, row });
-                let emitted = rows.table("table", changelog)?.results.upserts("told")?;
+                let emitted = rows.table("table", changelog)?.results.upserts("emitted")?;
                 emitted
                     .inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed))
                     .sink("rows", &NullSink::default())?;

@@ -93,8 +93,8 @@ fn build<S: Sink<Item = Load>>(flow: &Flow<'_>, sink: &S, order: Order) -> Resul
 
 /// Returns the peak memory of this process in bytes.
 fn peak() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux tells");
+    let status = fs::read_to_string("/proc/self/status").expect("Linux reports it");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux reports it");
     let kib: u64 = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number of KiB");
     kib * 1024
 }

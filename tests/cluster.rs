@@ -89,7 +89,7 @@ fn what_two_processes_began_one_can_finish() {
 }
 
 #[test]
-fn a_process_that_fails_tells_the_others_why() {
+fn a_process_that_fails_informs_the_others() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let input = scratch.path().join("bad.csv");
     finish(example("fraud_velocity").args(["--count", "100000", "--write-input"]).arg(&input));

@@ -260,7 +260,7 @@ fn what_cannot_be_read_is_said_before_the_job_starts() {
 
     for (source, wanted) in [
         (source(&folder.path().join("none.csv")), "cannot read"),
-        (source(&at("sales.txt", b"1")), "its name does not tell the format"),
+        (source(&at("sales.txt", b"1")), "its name does not say which format it has"),
         (source(&at("few.csv", b"id,ts\n1,2\n")), "missing field `shop`"),
         (source(&at("cut.parquet", &whole[..whole.len() - 100])), "is it cut off or damaged?"),
         (source(&shopless), "missing field"),
@@ -436,13 +436,13 @@ fn a_reference_file_may_be_parquet_and_a_damaged_one_is_refused() {
     };
     replace(&[(1, "Graz"), (2, "Wien"), (3, "Linz")], 0);
     let mut test = ProgramTest::new();
-    let (told, letters) = (test.sink(), test.sink());
-    let (to, to_letters) = (told.clone(), letters.clone());
+    let (emitted, letters) = (test.sink(), test.sink());
+    let (to, to_letters) = (emitted.clone(), letters.clone());
     let file = ReferenceFile::new(&path, |shop: &Shop| shop.id).reload_every(Duration::from_millis(10));
     let ticks = test.source::<u8>();
     test.start(2, move |flow| {
         flow.source("ticks", &ticks)?.sink("ticks-out", &NullSink::default())?;
-        flow.reference("shops", &file)?.map(|(id, row)| (id, row.map(|row| row.shop))).sink("told", &to)?;
+        flow.reference("shops", &file)?.map(|(id, row)| (id, row.map(|row| row.shop))).sink("emitted", &to)?;
         flow.dead_letters().map(|letter| letter.reason).sink("letters", &to_letters)
     });
     let look = |at: u64| {
@@ -450,9 +450,9 @@ fn a_reference_file_may_be_parquet_and_a_damaged_one_is_refused() {
             test.clock(ProcessingTime(clock as i64));
             test.settle();
         }
-        let mut told = told.output();
-        told.sort();
-        told
+        let mut emitted = emitted.output();
+        emitted.sort();
+        emitted
     };
     let shop = |name: &str| Some(name.to_owned());
     assert_eq!(look(20), [(1, shop("Graz")), (2, shop("Wien")), (3, shop("Linz"))]);

@@ -93,7 +93,7 @@ impl<K: Key> Rolling<K> {
         let events: ListState<K, Event, Known> =
             states.with_parameters(parameters(&windows_ms)).list_with_header(name)?;
         // Prefetches the events that leave next, which lie apart from each other and from the totals in memory.
-        events.warm_with(|log| {
+        events.prefetch_with(|log| {
             let first = |window: &Totals| log.get(log.tail() - window.count).map_or(0, |event| event.time);
             std::hint::black_box(log.header().windows.iter().map(first).fold(0, i64::wrapping_add));
         });

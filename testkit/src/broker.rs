@@ -116,7 +116,7 @@ pub fn java(libs: &Path, heap: &str) -> Command {
     java
 }
 
-#[expect(clippy::disallowed_methods, reason = "a broker that starts tells nobody")]
+#[expect(clippy::disallowed_methods, reason = "a broker that starts has no scheduler to report to")]
 fn pause() {
     std::thread::sleep(Duration::from_millis(100));
 }

@@ -257,7 +257,7 @@ fn started_by(id: u32) -> Vec<String> {
     children.flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a server that starts tells nobody")]
+#[expect(clippy::disallowed_methods, reason = "a server that starts has no scheduler to report to")]
 fn pause() {
     std::thread::sleep(Duration::from_millis(100));
 }

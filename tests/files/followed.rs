@@ -130,16 +130,16 @@ fn bursts_within_their_bound_are_not_late_and_a_silent_file_holds_nobody_for_lon
         assert!(bursts.windows.output().is_empty(), "b may have something yet");
         // After 5 s without lines, b is idle. The windows that end by the latest time minus the bound of b fire.
         bursts.test.clock(ProcessingTime(6_000));
-        let told = come(&bursts.windows, 9);
-        assert_eq!(told, (1..=9).map(|n| (n * 1_000, "a".to_owned(), 1)).collect::<Vec<_>>(), "{one}, {workers}");
+        let emitted = come(&bursts.windows, 9);
+        assert_eq!(emitted, (1..=9).map(|n| (n * 1_000, "a".to_owned(), 1)).collect::<Vec<_>>(), "{one}, {workers}");
         // The lines that b gets now are as far behind as its bound allows.
         append(&bursts.b, (10..=20).map(|n| n * 1_000));
         come(&bursts.raw, 11);
         append(&bursts.a, [40_000]);
         append(&bursts.b, [40_000]);
         come(&bursts.raw, 2);
-        let told = come(&bursts.windows, 22);
-        assert_eq!(told.iter().filter(|(_, key, _)| key == "b").count(), 11, "{one}, {workers}: {told:?}");
+        let emitted = come(&bursts.windows, 22);
+        assert_eq!(emitted.iter().filter(|(_, key, _)| key == "b").count(), 11, "{one}, {workers}: {emitted:?}");
         assert!(bursts.late.output().is_empty(), "{one}, {workers}");
     }
 }
@@ -156,8 +156,8 @@ fn bursts_that_come_more_often_than_a_file_becomes_idle_are_never_late() {
             append(&bursts.b, seconds.map(|n| n * 1_000));
             come(&bursts.raw, 3);
         }
-        let told = come(&bursts.windows, 28);
-        assert!(told.iter().all(|(_, _, count)| *count == 1), "{told:?}");
+        let emitted = come(&bursts.windows, 28);
+        assert!(emitted.iter().all(|(_, _, count)| *count == 1), "{emitted:?}");
         assert!(bursts.late.output().is_empty(), "{one}, {workers}");
     }
 }

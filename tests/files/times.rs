@@ -136,14 +136,14 @@ fn date_times_of_libraries_take_their_text_or_are_refused() {
         assert_eq!(all::<DateTime>(&path)[0].date(), Date::constant(2025, 1, 31));
         refused::<jiff::Timestamp>(
             &path,
-            "without a zone, told as \"1970-01-01T00:00:00\", which its field does not take",
+            "without a zone, given as \"1970-01-01T00:00:00\", which its field does not take",
         );
     }
     write(&path, Arc::new(Date32Array::from(vec![20_119, 0, -1])));
     assert_eq!(all::<Date>(&path), ["1969-12-31", "1970-01-01", "2025-01-31"].map(|date| date.parse().unwrap()));
     let days = [-1, 0, 20_119].map(|day| EventTime(day * 86_400_000));
     assert_eq!(all::<EventTime>(&path), days);
-    refused::<jiff::Timestamp>(&path, "is a date, told as \"1970-01-01\"");
+    refused::<jiff::Timestamp>(&path, "is a date, given as \"1970-01-01\"");
     write(&path, Arc::new(Time64MicrosecondArray::from(vec![43_200_000_000])));
     assert_eq!(all::<Time>(&path), [Time::constant(12, 0, 0, 0)]);
     refused::<EventTime>(&path, "a time of day, which is no event time");

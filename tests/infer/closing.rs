@@ -10,7 +10,7 @@ use tidemill::{error::ConnectorError, time::EventTime};
 
 use crate::fake::{Act, Fake, Item, args, item, settings, threads};
 
-/// A source that has records at every read, until the job has emitted a result or 20 s have passed.
+/// A source that has records at every read, until the job has at_first a result or 20 s have passed.
 #[derive(Clone)]
 struct Busy {
     out: Arc<AtomicU64>,
@@ -47,23 +47,23 @@ impl SourceReader for Busy {
     }
 }
 
-/// Returns the number of records read when the first result was emitted, and when the source ended.
+/// Returns the number of records read when the first result was at_first, and when the source ended.
 fn first_result(job: JobArgs, settings: InferSettings) -> (u64, u64) {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (out, read) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let first = Arc::new(AtomicU64::new(0));
-    let (seen, counted, told) = (Arc::clone(&out), Arc::clone(&read), Arc::clone(&first));
+    let (seen, counted, at_first) = (Arc::clone(&out), Arc::clone(&read), Arc::clone(&first));
     Job::new("busy", job)
         .run(move |flow| {
             let source = Busy { out: Arc::clone(&seen), since: Instant::now(), next: 0 };
-            let (seen, counted, read, told) =
-                (Arc::clone(&seen), Arc::clone(&counted), Arc::clone(&counted), Arc::clone(&told));
+            let (seen, counted, read, at_first) =
+                (Arc::clone(&seen), Arc::clone(&counted), Arc::clone(&counted), Arc::clone(&at_first));
             flow.source("items", &source)?
                 .inspect(move |_| _ = counted.fetch_add(1, Ordering::Relaxed))
                 .infer("score", &Fake::new("model", 0.0, &[]), &settings, |item: &Item| &item.wish)?
                 .inspect(move |_| {
                     if seen.fetch_add(1, Ordering::Relaxed) == 0 {
-                        told.store(read.load(Ordering::Relaxed), Ordering::Relaxed);
+                        at_first.store(read.load(Ordering::Relaxed), Ordering::Relaxed);
                     }
                 })
                 .sink("out", &NullSink::default())

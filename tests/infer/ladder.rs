@@ -37,7 +37,7 @@ fn a_default_is_marked_and_no_dead_letter() {
 }
 
 #[test]
-fn what_both_models_fail_on_tells_both_reasons() {
+fn what_both_models_fail_on_names_both_reasons() {
     let models = Models::of(Fake::new("model", 0.0, &[Act::Poison])).or(Fake::new("spare", 0.5, &[Act::Poison]));
     let ran = run(one(Act::Poison), 1, &models, &settings(100, None));
     let [letter] = &ran.dead[..] else { panic!("one dead letter: {:?}", ran.dead) };

@@ -88,7 +88,7 @@ fn a_topic_that_appears_while_running_is_read_if_the_pattern_takes_it() {
     let prefix = first.name.clone();
     first.produce((0..100).map(|n| message((n % 2) as i32, n)));
     let decode = |message: Incoming<'_>| match message.payload() {
-        Some(b"stop") => Err(NotDecoded::Stop(ConnectorError::new(ErrorKind::Unavailable, "told to stop"))),
+        Some(b"stop") => Err(NotDecoded::Stop(ConnectorError::new(ErrorKind::Unavailable, "asked to stop"))),
         _ => number(message),
     };
     let topics = Topics::pattern(&format!("{prefix}.*")).unwrap();
@@ -107,7 +107,7 @@ fn a_topic_that_appears_while_running_is_read_if_the_pattern_takes_it() {
     until("the new topic is read", || collected.data().len() == 400);
     later.produce([(0, "k".to_owned(), "stop".to_owned())]);
     let error = job.join().unwrap().unwrap_err();
-    assert!(format!("{error:?}").contains("told to stop"), "{error:?}");
+    assert!(format!("{error:?}").contains("asked to stop"), "{error:?}");
     let mut numbers = collected.data();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..400).collect::<Vec<_>>());

@@ -68,14 +68,14 @@ proptest! {
         let source = KafkaSource::new(
             Connection::new(&cluster.address), Topics::named("rows"), decode, |row: &KeyedRow<u8, i64>| row.timestamp,
         ).until_end();
-        let told = CollectSink::default();
-        let to = told.clone();
+        let emitted = CollectSink::default();
+        let to = emitted.clone();
         Job::new("table", args()).run(move |flow| {
             let rows = Changelog::new(|row: KeyedRow<u8, i64>| Upsert { key: row.key, row: row.row });
             let rows = flow.source("rows", &source)?.table("rows-by-key", rows.in_sequence(|row| row.offset))?;
-            rows.results.upserts("told")?.sink("out", &to)
+            rows.results.upserts("emitted")?.sink("out", &to)
         }).unwrap();
-        let mut records = told.records();
+        let mut records = emitted.records();
         records.sort_by_key(|record| record.event_time);
         let fold = |mut rows: BTreeMap<u8, i64>, (key, row): (u8, Option<i64>)| {
             match row {

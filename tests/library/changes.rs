@@ -17,7 +17,7 @@ use crate::names::{Ends, ends, first_run};
 /// The state of a key.
 pub trait Kept: Value {
     fn add(&mut self, n: i64);
-    fn tell(&self) -> (i64, i64);
+    fn values(&self) -> (i64, i64);
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl Kept for Old {
     fn add(&mut self, n: i64) {
         self.sum += n;
     }
-    fn tell(&self) -> (i64, i64) {
+    fn values(&self) -> (i64, i64) {
         (self.sum, 0)
     }
 }
@@ -52,7 +52,7 @@ impl Kept for New {
         self.sum += n;
         self.best = self.best.max(n);
     }
-    fn tell(&self) -> (i64, i64) {
+    fn values(&self) -> (i64, i64) {
         (self.sum, self.best)
     }
 }
@@ -62,7 +62,7 @@ impl Kept for Swapped {
         self.sum += n;
         self.best = self.best.max(n);
     }
-    fn tell(&self) -> (i64, i64) {
+    fn values(&self) -> (i64, i64) {
         (self.sum, self.best)
     }
 }
@@ -83,7 +83,7 @@ impl<V: Kept + Default> KeyedLogic for Tally<V> {
     fn on_record(&mut self, ctx: &mut Context<'_, u8, Output, ()>, record: Record<Input>) -> Result<(), LogicError> {
         let (sum, best) = self.0.update(ctx, V::default, |kept| {
             kept.add(record.data.1);
-            kept.tell()
+            kept.values()
         })?;
         ctx.set_timer(record.event_time.plus_ms(100));
         ctx.emit((record.data.0, sum, best));
@@ -91,7 +91,7 @@ impl<V: Kept + Default> KeyedLogic for Tally<V> {
     }
 
     fn on_timer(&mut self, ctx: &mut Context<'_, u8, Output, ()>, _: EventTime) -> Result<(), LogicError> {
-        let (sum, best) = self.0.read(ctx, |kept| kept.map_or((0, 0), Kept::tell))?;
+        let (sum, best) = self.0.read(ctx, |kept| kept.map_or((0, 0), Kept::values))?;
         ctx.emit((*ctx.key(), sum, best));
         Ok(())
     }
@@ -303,10 +303,10 @@ fn types_within_the_librarys_operators_are_guarded_too() {
             accumulator.add(record.1);
         }
         fn merge(&self, into: &mut V, other: &V) {
-            into.add(other.tell().0);
+            into.add(other.values().0);
         }
         fn finish(&self, accumulator: &V) -> i64 {
-            accumulator.tell().0
+            accumulator.values().0
         }
     }
     fn open<V: Kept + Default + Clone>(states: &mut States<'_, u8>) -> Result<WindowLogic<u8, Sum<V>>, JobError> {
@@ -347,17 +347,17 @@ fn an_enum_may_get_variants_at_its_end() {
             let Self::Sum(sum) = self;
             *sum += n;
         }
-        fn tell(&self) -> (i64, i64) {
+        fn values(&self) -> (i64, i64) {
             let Self::Sum(sum) = self;
             (*sum, 0)
         }
     }
     impl Kept for TwoWays {
         fn add(&mut self, n: i64) {
-            let (sum, best) = self.tell();
+            let (sum, best) = self.values();
             *self = Self::Best { sum: sum + n, best: best.max(n) };
         }
-        fn tell(&self) -> (i64, i64) {
+        fn values(&self) -> (i64, i64) {
             match self {
                 Self::Sum(sum) => (*sum, 0),
                 Self::Best { sum, best } => (*sum, *best),

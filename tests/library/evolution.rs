@@ -36,7 +36,7 @@ impl<S: Schema> Clone for Known<S> {
 struct Model<S: Schema> {
     order: Order,
     keys: BTreeMap<u8, Known<S>>,
-    held: Vec<Event>,
+    pending: Vec<Event>,
     timers: BTreeSet<(i64, u8)>,
     watermark: i64,
     answers: Vec<Answer>,
@@ -44,27 +44,27 @@ struct Model<S: Schema> {
 
 impl<S: Schema> Clone for Model<S> {
     fn clone(&self) -> Self {
-        let Self { order, keys, held, timers, watermark, answers } = self;
-        let (keys, held, timers) = (keys.clone(), held.clone(), timers.clone());
-        Self { order: *order, keys, held, timers, watermark: *watermark, answers: answers.clone() }
+        let Self { order, keys, pending, timers, watermark, answers } = self;
+        let (keys, pending, timers) = (keys.clone(), pending.clone(), timers.clone());
+        Self { order: *order, keys, pending, timers, watermark: *watermark, answers: answers.clone() }
     }
 }
 
 impl<S: Schema> Model<S> {
     fn new(order: Order) -> Self {
-        let (keys, held, timers) = (BTreeMap::new(), vec![], BTreeSet::new());
-        Self { order, keys, held, timers, watermark: i64::MIN, answers: vec![] }
+        let (keys, pending, timers) = (BTreeMap::new(), vec![], BTreeSet::new());
+        Self { order, keys, pending, timers, watermark: i64::MIN, answers: vec![] }
     }
 
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Event(event) => {
                 let late = self.is_late(&event);
-                if self.order == Order::EventTime && !late { self.held.push(event) } else { self.apply(&event) }
+                if self.order == Order::EventTime && !late { self.pending.push(event) } else { self.apply(&event) }
             }
             Step::Watermark(watermark) if watermark > self.watermark => {
                 let is_due = |event: &mut Event| event.time < watermark || watermark == i64::MAX;
-                let mut due: Vec<Event> = self.held.extract_if(.., is_due).collect();
+                let mut due: Vec<Event> = self.pending.extract_if(.., is_due).collect();
                 due.sort_by_key(|event| (event.time, event.id));
                 for event in due {
                     self.fire(event.time.min(i64::MAX - 1));
@@ -84,8 +84,8 @@ impl<S: Schema> Model<S> {
     fn fire(&mut self, up_to: i64) {
         while let Some((at, key)) = self.timers.first().copied().filter(|(at, _)| *at <= up_to) {
             self.timers.remove(&(at, key));
-            let tells = self.keys.get(&key).map_or(vec![], |known| known.count.tell());
-            self.answers.push(Answer { key, id: TIMER, tells });
+            let values = self.keys.get(&key).map_or(vec![], |known| known.count.values());
+            self.answers.push(Answer { key, id: TIMER, values });
         }
     }
 
@@ -99,33 +99,33 @@ impl<S: Schema> Model<S> {
             recent: None,
         });
         known.count.see(event);
-        let mut tells = known.count.tell();
+        let mut values = known.count.values();
         let entry = known.entries.entry(place_of(event)).or_insert_with(S::Entry::first);
         entry.see(event);
-        tells.extend(entry.tell());
+        values.extend(entry.values());
         known.header.see(event);
         let mut element = S::Element::first();
         element.see(event);
         known.list.push(element);
         known.list.drain(..known.list.len().saturating_sub(KEPT));
-        tells.extend(known.header.tell());
-        tells.extend(known.list.iter().flat_map(Kept::tell));
+        values.extend(known.header.values());
+        values.extend(known.list.iter().flat_map(Kept::values));
         if !late {
             let now = event.time.min(i64::MAX - 1);
             let living = known.recent.as_ref().filter(|(_, expires)| *expires > now);
-            tells.extend(living.map(|(recent, _)| recent.tell()).unwrap_or_default());
+            values.extend(living.map(|(recent, _)| recent.values()).unwrap_or_default());
             let mut recent = S::Recent::first();
             recent.see(event);
             known.recent = Some((recent, now.saturating_add(TTL.after.as_millis() as i64)));
         }
         self.timers.insert((event.time.saturating_add(TIMER_MS), event.key));
-        self.answers.push(Answer { key: event.key, id: event.id, tells });
+        self.answers.push(Answer { key: event.key, id: event.id, values });
     }
 
     fn into<T: Schema>(self, upgrade: impl Fn(Known<S>) -> Known<T>) -> Model<T> {
-        let Self { order, keys, held, timers, watermark, answers } = self;
+        let Self { order, keys, pending, timers, watermark, answers } = self;
         let keys = keys.into_iter().map(|(key, known)| (key, upgrade(known))).collect();
-        Model { order, keys, held, timers, watermark, answers }
+        Model { order, keys, pending, timers, watermark, answers }
     }
 }
 

@@ -17,11 +17,11 @@ pub const KEPT: usize = 4;
 pub trait Kept: Value + Clone {
     fn first() -> Self;
     fn see(&mut self, event: &Event);
-    fn tell(&self) -> Vec<i64>;
+    fn values(&self) -> Vec<i64>;
 }
 
 macro_rules! kept {
-    ($name:ident { $($field:ident: $type:ty = $first:expr),* } $see:expr, $tell:expr) => {
+    ($name:ident { $($field:ident: $type:ty = $first:expr),* } $see:expr, $values:expr) => {
         #[derive(Clone, Debug, Serialize, Deserialize)]
         pub struct $name { $($field: $type),* }
 
@@ -33,9 +33,9 @@ macro_rules! kept {
                 let see: fn(&mut Self, &Event) = $see;
                 see(self, event);
             }
-            fn tell(&self) -> Vec<i64> {
-                let tell: fn(&Self) -> Vec<i64> = $tell;
-                tell(self)
+            fn values(&self) -> Vec<i64> {
+                let values: fn(&Self) -> Vec<i64> = $values;
+                values(self)
             }
         }
     };
@@ -102,7 +102,7 @@ kept!(Recent2 { id: String = String::new() } | it, e | it.id = e.id.to_string(),
 impl Kept for () {
     fn first() -> Self {}
     fn see(&mut self, _: &Event) {}
-    fn tell(&self) -> Vec<i64> {
+    fn values(&self) -> Vec<i64> {
         vec![]
     }
 }
@@ -220,7 +220,7 @@ impl Schema for V3 {
 pub struct Answer {
     pub key: u8,
     pub id: u32,
-    pub tells: Vec<i64>,
+    pub values: Vec<i64>,
 }
 
 pub const TIMER: u32 = u32::MAX;
@@ -244,16 +244,16 @@ impl<S: Schema> KeyedLogic for Habits<S> {
 
     fn on_record(&mut self, ctx: &mut Context<'_, u8, Answer, ()>, record: Record<Event>) -> Result<(), LogicError> {
         let event = record.data;
-        let mut tells = self.count.update(ctx, S::Count::first, |count| {
+        let mut values = self.count.update(ctx, S::Count::first, |count| {
             count.see(&event);
-            count.tell()
+            count.values()
         })?;
-        tells.extend(self.entries.update(ctx, BTreeMap::new, |entries| {
+        values.extend(self.entries.update(ctx, BTreeMap::new, |entries| {
             let entry = entries.entry(place_of(&event)).or_insert_with(S::Entry::first);
             entry.see(&event);
-            entry.tell()
+            entry.values()
         })?);
-        tells.extend(self.list.with(ctx, |list| {
+        values.extend(self.list.with(ctx, |list| {
             let (header, queue) = list.parts();
             header.see(&event);
             let mut element = S::Element::first();
@@ -262,23 +262,23 @@ impl<S: Schema> KeyedLogic for Habits<S> {
             while queue.len() > KEPT {
                 queue.pop_front();
             }
-            let elements: Vec<i64> = queue.iter().flat_map(Kept::tell).collect();
-            header.tell().into_iter().chain(elements).collect::<Vec<i64>>()
+            let elements: Vec<i64> = queue.iter().flat_map(Kept::values).collect();
+            header.values().into_iter().chain(elements).collect::<Vec<i64>>()
         })?);
         if !ctx.is_late() {
-            tells.extend(self.recent.read(ctx, |recent| recent.map(Kept::tell))?.unwrap_or_default());
+            values.extend(self.recent.read(ctx, |recent| recent.map(Kept::values))?.unwrap_or_default());
             let mut recent = S::Recent::first();
             recent.see(&event);
             self.recent.put(ctx, recent)?;
         }
         ctx.set_timer(record.event_time.plus_ms(TIMER_MS));
-        ctx.emit(Answer { key: event.key, id: event.id, tells });
+        ctx.emit(Answer { key: event.key, id: event.id, values });
         Ok(())
     }
 
     fn on_timer(&mut self, ctx: &mut Context<'_, u8, Answer, ()>, _: EventTime) -> Result<(), LogicError> {
-        let tells = self.count.read(ctx, |count| count.map(Kept::tell))?.unwrap_or_default();
-        ctx.emit(Answer { key: *ctx.key(), id: TIMER, tells });
+        let values = self.count.read(ctx, |count| count.map(Kept::values))?.unwrap_or_default();
+        ctx.emit(Answer { key: *ctx.key(), id: TIMER, values });
         Ok(())
     }
 

@@ -118,8 +118,8 @@ proptest! {
             Step::Event(event) => Some((event.id, *event)),
             _ => None,
         }).collect();
-        let naive = Naive::told(&by_event_time(&steps), spec);
-        let expected = naive.told.into_iter().map(|(key, window, firing, ids)| {
+        let naive = Naive::emitted(&by_event_time(&steps), spec);
+        let expected = naive.emitted.into_iter().map(|(key, window, firing, ids)| {
             let together: Vec<Event> = ids.iter().map(|id| events[id]).collect();
             (key, window, firing, all_pairs(&together, kind, |_, _| true))
         });

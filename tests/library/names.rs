@@ -52,9 +52,9 @@ pub fn first_run(test: &mut ProgramTest, ends: &Ends, workers: usize) {
     ends.source.push(60, (1, 1));
     ends.source.push(200, (2, 2));
     ends.source.watermark(61);
-    let told = sorted(ends.sink.output());
+    let emitted = sorted(ends.sink.output());
     let expected = (0..40).map(|key| (key, 10, 0)).chain([(1, 11, 0)]).collect();
-    assert_eq!(told, sorted(expected));
+    assert_eq!(emitted, sorted(expected));
 }
 
 /// Checks the remaining output of any program that has all state of the first one: timers at 100 and 160, and the

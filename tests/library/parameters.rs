@@ -416,8 +416,8 @@ proptest! {
             for ((key, n), totals) in test.output() {
                 let at = events[n as usize].0;
                 let expected: Vec<(u64, f64)> = lengths.iter().map(|length| {
-                    let held = events[..=n as usize].iter().filter(|(time, input)| input.0 == key && *time > at - length);
-                    held.fold((0, 0.0), |(count, sum), (_, input)| (count + 1, sum + input.1 as f64))
+                    let within = events[..=n as usize].iter().filter(|(time, input)| input.0 == key && *time > at - length);
+                    within.fold((0, 0.0), |(count, sum), (_, input)| (count + 1, sum + input.1 as f64))
                 }).collect();
                 prop_assert_eq!(totals, expected, "{:?} of {:?}", (key, n), lengths);
             }
@@ -532,19 +532,19 @@ fn a_program_with_other_windows_is_refused_and_goes_on_with_the_old_ones_or_unde
         test.start(1, program(&source, &out, "windows", before));
         [1, 15, 25, 31].into_iter().for_each(|time| source.push(time, time));
         source.pass();
-        let told = out.output().iter().map(|told| told.value).sum::<u64>();
+        let emitted = out.output().iter().map(|emitted| emitted.value).sum::<u64>();
         let error = test.refused(1, program(&source, &out, "windows", after)).report();
         says(&error, &["state \"windows/", old, new, "drop_state", "another name"]);
         // The refused start has changed nothing for the old program.
         test.crash(2);
         source.push(35, 35);
-        let told = told + out.output().iter().map(|told| told.value).sum::<u64>();
+        let emitted = emitted + out.output().iter().map(|emitted| emitted.value).sum::<u64>();
         test.changes(&[], &["windows"]);
         test.upgrade(1, program(&source, &out, "other windows", after));
         (40..46).for_each(|time| source.push(time, time));
         test.finish();
-        let told_after: u64 = out.output().iter().map(|told| told.value).sum();
-        assert!(told_after > 0 && told <= 5, "{told} {told_after}");
+        let emitted_after: u64 = out.output().iter().map(|emitted| emitted.value).sum();
+        assert!(emitted_after > 0 && emitted <= 5, "{emitted} {emitted_after}");
     }
 }
 

@@ -81,8 +81,8 @@ fn check(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
         }
     }
     let windows = windows.into_iter().map(|((key, window), ids)| (key, window, sorted(ids))).collect::<Vec<_>>();
-    let told = sinks.windows.output().into_iter().map(|w| (w.key, w.window, w.value)).collect();
-    prop_assert_eq!(sorted(told), sorted(windows));
+    let emitted = sinks.windows.output().into_iter().map(|w| (w.key, w.window, w.value)).collect();
+    prop_assert_eq!(sorted(emitted), sorted(windows));
     let together = |a: &Event, b: &Event| (-10..=25).contains(&(b.time - a.time));
     let joined = sinks.joined.output().into_iter().map(ids).collect();
     prop_assert_eq!(sorted(joined), all_pairs(&all, JoinKind::Full, together));

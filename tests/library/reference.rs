@@ -22,7 +22,7 @@ pub struct Shop {
 }
 
 pub type Rows = BTreeMap<u32, u8>;
-pub type Told = Upsert<u32, Shop>;
+pub type Emitted = Upsert<u32, Shop>;
 
 /// Replaces the file at `path` by renaming a new one.
 pub fn replace(path: &Path, rows: &Rows) {
@@ -38,9 +38,9 @@ pub fn shops(path: &Path) -> ReferenceFile<u32, Shop> {
 }
 
 /// Returns the changes of the table that is made from the file.
-fn table<'s>(flow: &Flow<'s>, file: &ReferenceFile<u32, Shop>) -> Result<Stream<'s, Told>, JobError> {
+fn table<'s>(flow: &Flow<'s>, file: &ReferenceFile<u32, Shop>) -> Result<Stream<'s, Emitted>, JobError> {
     let rows = flow.reference("shops", file)?;
-    rows.table("shops-table", Changelog::new(|(key, row)| Upsert { key, row }))?.results.upserts("told")
+    rows.table("shops-table", Changelog::new(|(key, row)| Upsert { key, row }))?.results.upserts("emitted")
 }
 
 fn scratch() -> (tempfile::TempDir, PathBuf) {
@@ -98,7 +98,7 @@ fn a_file_that_is_no_version_stops_the_start() {
     }
 }
 
-fn put(id: u32, risk: u8) -> Told {
+fn put(id: u32, risk: u8) -> Emitted {
     Upsert::put(id, Shop { id, risk })
 }
 
@@ -136,29 +136,29 @@ fn events_find_the_version_of_their_time() {
 }
 
 /// Applies a change to the rows, and checks that it changes them.
-fn add(told: &mut Rows, change: &Told) {
+fn add(emitted: &mut Rows, change: &Emitted) {
     let before = match change.row {
         Some(Shop { id, risk }) => {
             assert_eq!(id, change.key);
-            told.insert(id, risk)
+            emitted.insert(id, risk)
         }
-        None => told.remove(&change.key),
+        None => emitted.remove(&change.key),
     };
     assert_ne!(before, change.row.map(|row| row.risk), "no change: {change:?}");
 }
 
 /// Applies changes in the order of event time. After each time the rows equal one of the versions, unless a crash
 /// interrupted a version: its remaining changes are then valid from 1 ms later.
-pub fn add_up(told: &mut Rows, changes: Vec<(i64, Told)>, versions: &[Rows], crashes: i64) {
+pub fn add_up(emitted: &mut Rows, changes: Vec<(i64, Emitted)>, versions: &[Rows], crashes: i64) {
     let changes = sorted(changes);
     for now in changes.chunk_by(|a, b| a.0 == b.0) {
-        now.iter().for_each(|(_, change)| add(told, change));
+        now.iter().for_each(|(_, change)| add(emitted, change));
         let is_cut = changes.iter().any(|(time, _)| (1..=crashes).contains(&time.saturating_sub(now[0].0)));
-        assert!(is_cut || versions.contains(told), "at {}: {told:?} is none of {versions:?}", now[0].0);
+        assert!(is_cut || versions.contains(emitted), "at {}: {emitted:?} is none of {versions:?}", now[0].0);
     }
 }
 
-fn timed(sink: &TestSink<Told>) -> Vec<(i64, Told)> {
+fn timed(sink: &TestSink<Emitted>) -> Vec<(i64, Emitted)> {
     sink.records().into_iter().map(|record| (record.event_time.0, record.data)).collect()
 }
 
@@ -191,7 +191,7 @@ proptest! {
             flow.source("ticks", &from)?.sink("ticks-out", &NullSink::default())?;
             table(flow, &file)?.sink("out", &to)
         });
-        let (mut told, mut clock) = (Rows::new(), 0);
+        let (mut emitted, mut clock) = (Rows::new(), 0);
         for (version, crash) in versions.iter().zip(&crashes) {
             replace(&path, version);
             if let Some(workers) = crash {
@@ -199,9 +199,9 @@ proptest! {
             }
             let mut looks = 0..200;
             let mut changes = Vec::new();
-            let mut now = told.clone();
+            let mut now = emitted.clone();
             while now != *version {
-                prop_assert!(looks.next().is_some(), "told {:?}, the file has {:?}", now, version);
+                prop_assert!(looks.next().is_some(), "emitted {:?}, the file has {:?}", now, version);
                 clock += 10;
                 test.clock(ProcessingTime(clock as i64));
                 ticks.watermark(clock as i64);
@@ -209,7 +209,7 @@ proptest! {
                 sorted(new.clone()).iter().for_each(|(_, change)| add(&mut now, change));
                 changes.extend(new);
             }
-            add_up(&mut told, changes, &versions, 1);
+            add_up(&mut emitted, changes, &versions, 1);
         }
         test.finish();
         prop_assert_eq!(out.output(), []);
@@ -249,10 +249,10 @@ fn tables_are_whole_versions_in_simulated_worlds() {
             orders.sink("orders-out", &NullSink::default())?;
             table(flow, &file)?.sink("out", &to)
         });
-        let (changes, mut told) = (timed(&out), Rows::new());
+        let (changes, mut emitted) = (timed(&out), Rows::new());
         seen.fetch_add(u64::from(changes.iter().any(|(time, _)| *time > i64::MIN + 1)), Ordering::Relaxed);
-        add_up(&mut told, changes, &versions, i64::from(starts) - 1);
-        assert!(versions.contains(&told), "{told:?}");
+        add_up(&mut emitted, changes, &versions, i64::from(starts) - 1);
+        assert!(versions.contains(&emitted), "{emitted:?}");
     });
     let later = later.load(Ordering::Relaxed);
     let alone = std::env::var_os("TIDEMILL_SEED").is_some();

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidemill::prelude::*;
 
-use crate::reference::{Rows, Shop, Told, add_up, chains, replace, shops};
+use crate::reference::{Emitted, Rows, Shop, add_up, chains, replace, shops};
 use testkit::{lines, seed};
 
 /// The variables that make a process of this test run the job: its folder, and its number of workers.
@@ -29,14 +29,14 @@ struct Timed;
 
 impl KeyedLogic for Timed {
     type Key = u32;
-    type In = Told;
-    type Out = (i64, Told);
+    type In = Emitted;
+    type Out = (i64, Emitted);
     type Side = ();
 
     fn on_record(
         &mut self,
-        ctx: &mut Context<'_, u32, (i64, Told), ()>,
-        record: Record<Told>,
+        ctx: &mut Context<'_, u32, (i64, Emitted), ()>,
+        record: Record<Emitted>,
     ) -> Result<(), LogicError> {
         ctx.emit((record.event_time.0, record.data));
         Ok(())
@@ -75,7 +75,7 @@ fn run(folder: &Path, workers: usize) {
 fn start(folder: &Path, workers: usize) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.stdout(Stdio::null());
-    command.args(["--exact", "reference_kills::a_killed_job_tells_each_change_of_its_file_once", "--nocapture"]);
+    command.args(["--exact", "reference_kills::a_killed_job_emits_each_change_of_its_file_once", "--nocapture"]);
     command.env(FOLDER, folder).env(WORKERS, workers.to_string());
     command.spawn().unwrap()
 }
@@ -93,20 +93,20 @@ fn wait(time: Duration) {
 }
 
 /// Returns all committed changes in the order of their event times.
-fn told(folder: &Path, output: &str) -> Vec<(i64, Told)> {
+fn emitted(folder: &Path, output: &str) -> Vec<(i64, Emitted)> {
     let lines = lines(&folder.join(output));
-    let mut changes: Vec<(i64, Told)> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut changes: Vec<(i64, Emitted)> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     changes.sort();
     changes
 }
 
-fn rows_of(changes: &[(i64, Told)]) -> Rows {
+fn rows_of(changes: &[(i64, Emitted)]) -> Rows {
     let rows: BTreeMap<u32, Option<Shop>> = changes.iter().map(|(_, change)| (change.key, change.row)).collect();
     rows.into_iter().filter_map(|(id, row)| Some((id, row?.risk))).collect()
 }
 
 #[test]
-fn a_killed_job_tells_each_change_of_its_file_once() {
+fn a_killed_job_emits_each_change_of_its_file_once() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         return run(Path::new(&folder), std::env::var(WORKERS).unwrap().parse().unwrap());
     }
@@ -139,17 +139,17 @@ fn a_killed_job_tells_each_change_of_its_file_once() {
     let last = next(&mut chance);
     let job = start(folder, workers);
     let since = Instant::now();
-    while OUTPUTS.iter().any(|output| rows_of(&told(folder, output)) != last) {
-        assert!(since.elapsed() < PATIENCE, "the last version is not told");
+    while OUTPUTS.iter().any(|output| rows_of(&emitted(folder, output)) != last) {
+        assert!(since.elapsed() < PATIENCE, "the last version is not emitted");
         wait(Duration::from_millis(50));
     }
     wait(Duration::from_millis(500));
     kill(job);
     for output in OUTPUTS {
-        let changes = told(folder, output);
+        let changes = emitted(folder, output);
         let times = changes.chunk_by(|a, b| a.0 == b.0).count();
         println!("{output}: {} changes at {times} times, of {} versions", changes.len(), versions.len());
-        assert!(times > 5, "{times} versions were told: the jobs were killed too soon for this test to mean much");
+        assert!(times > 5, "{times} versions were emitted: the jobs were killed too soon for this test to mean much");
         let mut rows = Rows::new();
         add_up(&mut rows, changes, &versions, KILLS);
         assert_eq!(rows, last);

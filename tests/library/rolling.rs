@@ -11,7 +11,7 @@ use testkit::exact;
 use testkit::script::{Event, Step, cases, ms, play, play_part, seen, sorted, steps};
 
 /// The id of an event, the count and sum of each window at this event, and the latest time of the key before it.
-type Told = (u32, Vec<(u64, i64)>, Option<i64>);
+type Emitted = (u32, Vec<(u64, i64)>, Option<i64>);
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Asked {
@@ -36,16 +36,16 @@ impl Counts {
 impl KeyedLogic for Counts {
     type Key = u8;
     type In = Asked;
-    type Out = Told;
+    type Out = Emitted;
     type Side = ();
 
-    fn on_record(&mut self, ctx: &mut Context<'_, u8, Told, ()>, record: Record<Asked>) -> Result<(), LogicError> {
+    fn on_record(&mut self, ctx: &mut Context<'_, u8, Emitted, ()>, record: Record<Asked>) -> Result<(), LogicError> {
         let Asked::Add(Event { id, value, .. }) = record.data else { return Ok(self.0.read(ctx, |_| ())?) };
-        let told = self.0.add(ctx, f64::from(value), |rolled| {
+        let emitted = self.0.add(ctx, f64::from(value), |rolled| {
             let windows = rolled.windows.iter().map(|totals| (totals.count, totals.sum() as i64));
             (id, windows.collect(), rolled.previous.map(|time| time.0))
         })?;
-        ctx.emit(told);
+        ctx.emit(emitted);
         Ok(())
     }
 }
@@ -65,10 +65,10 @@ fn within(seen: &[Event], length: i64) -> (u64, i64) {
 /// Returns the count and sum if events may be late: an event leaves once it and all that arrived before it were outside
 /// the window of some event.
 fn within_late(seen: &[Event], length: i64) -> (u64, i64) {
-    held(seen, length).iter().fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
+    within(seen, length).iter().fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
 }
 
-fn held(seen: &[Event], length: i64) -> &[Event] {
+fn within(seen: &[Event], length: i64) -> &[Event] {
     let mut first = 0;
     for (at, now) in seen.iter().enumerate() {
         while first <= at && i128::from(seen[first].time) <= begin(now, length) {
@@ -79,26 +79,26 @@ fn held(seen: &[Event], length: i64) -> &[Event] {
 }
 
 /// The id of an event, and the count, sum and mean of each window.
-type AnyTold = (u32, Vec<(u64, f64, f64)>);
+type AnyEmitted = (u32, Vec<(u64, f64, f64)>);
 
 struct Sums(Rolling<u8>);
 
 impl KeyedLogic for Sums {
     type Key = u8;
     type In = (Event, f64);
-    type Out = AnyTold;
+    type Out = AnyEmitted;
     type Side = ();
 
     fn on_record(
         &mut self,
-        ctx: &mut Context<'_, u8, AnyTold, ()>,
+        ctx: &mut Context<'_, u8, AnyEmitted, ()>,
         record: Record<Self::In>,
     ) -> Result<(), LogicError> {
         let (event, value) = record.data;
-        let told = self.0.add(ctx, value, |rolled| {
+        let emitted = self.0.add(ctx, value, |rolled| {
             rolled.windows.iter().map(|totals| (totals.count, totals.sum(), totals.mean())).collect()
         })?;
-        ctx.emit((event.id, told));
+        ctx.emit((event.id, emitted));
         Ok(())
     }
 }
@@ -131,7 +131,7 @@ proptest! {
         }
         test.finish();
         let mut keys: BTreeMap<u8, (Vec<Event>, bool)> = BTreeMap::new();
-        let mut expected: Vec<Told> = Vec::new();
+        let mut expected: Vec<Emitted> = Vec::new();
         for (event, _, late) in seen(&steps, |_| false) {
             let (seen, any_late) = keys.entry(event.key).or_default();
             let previous = seen.iter().map(|event| event.time).max();
@@ -164,24 +164,24 @@ proptest! {
         let open = move |states: &mut States<'_, u8>| Ok(Sums(Rolling::open(states, "sums", &windows)?));
         let mut test = LogicTest::new(Order::EventTime, |(event, _): &(Event, f64)| event.key, open);
         play(&mut test, &steps, |event| (event, value(&event)));
-        let mut told: BTreeMap<u32, _> = test.output().into_iter().collect();
+        let mut emitted: BTreeMap<u32, _> = test.output().into_iter().collect();
         let mut keys: BTreeMap<u8, Vec<Event>> = BTreeMap::new();
         for (event, _, _) in seen(&steps, |_| false) {
             let seen = keys.entry(event.key).or_default();
             seen.push(event);
-            let told = told.remove(&event.id).unwrap();
-            for ((count, sum, mean), length) in told.into_iter().zip(&lengths) {
-                let held: Vec<f64> = held(seen, *length).iter().map(value).collect();
-                let (right, n) = (exact::sum(&held), held.len() as f64);
-                prop_assert_eq!(count, held.len() as u64);
-                prop_assert!(exact::same(sum, right), "{} is not {}, of {:?}", sum, right, held);
-                let halves: Vec<f64> = held.iter().map(|value| value / 1024.0).collect();
+            let emitted = emitted.remove(&event.id).unwrap();
+            for ((count, sum, mean), length) in emitted.into_iter().zip(&lengths) {
+                let within: Vec<f64> = within(seen, *length).iter().map(value).collect();
+                let (right, n) = (exact::sum(&within), within.len() as f64);
+                prop_assert_eq!(count, within.len() as u64);
+                prop_assert!(exact::same(sum, right), "{} is not {}, of {:?}", sum, right, within);
+                let halves: Vec<f64> = within.iter().map(|value| value / 1024.0).collect();
                 let (right, scaled) = (right / n, exact::sum(&halves) / n * 1024.0);
-                let beyond = sum.is_infinite() && held.iter().all(|value| value.is_finite());
-                prop_assert!(exact::same(mean, if beyond { scaled } else { right }), "mean {} of {:?}", mean, held);
+                let beyond = sum.is_infinite() && within.iter().all(|value| value.is_finite());
+                prop_assert!(exact::same(mean, if beyond { scaled } else { right }), "mean {} of {:?}", mean, within);
             }
         }
-        prop_assert!(told.is_empty());
+        prop_assert!(emitted.is_empty());
     }
 }
 
@@ -201,8 +201,11 @@ fn a_value_that_is_not_a_number_leaves_the_sum_with_its_event() {
             test.push(time, (Event { time, id: time as u32, key: 0, value: 0 }, value));
         }
         test.finish();
-        let told: Vec<f64> = test.output().iter().map(|(_, windows)| windows[0].1).collect();
-        assert!(told.iter().zip(sums).all(|(told, right)| exact::same(*told, right)), "{told:?} is not {sums:?}");
+        let emitted: Vec<f64> = test.output().iter().map(|(_, windows)| windows[0].1).collect();
+        assert!(
+            emitted.iter().zip(sums).all(|(emitted, right)| exact::same(*emitted, right)),
+            "{emitted:?} is not {sums:?}"
+        );
     }
 }
 
@@ -216,8 +219,8 @@ impl KeyedLogic for Forgetful {
     type Side = ();
 
     fn on_record(&mut self, ctx: &mut Context<'_, u8, Self::Out, ()>, _: Record<u8>) -> Result<(), LogicError> {
-        let told = self.0.add(ctx, 1.0, |rolled| (rolled.windows[0].count, rolled.previous.is_some()))?;
-        ctx.emit(told);
+        let emitted = self.0.add(ctx, 1.0, |rolled| (rolled.windows[0].count, rolled.previous.is_some()))?;
+        ctx.emit(emitted);
         ctx.set_timer(ctx.event_time().plus_ms(50));
         Ok(())
     }

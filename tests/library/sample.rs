@@ -15,10 +15,10 @@ fn samples(records: &[(u16, u32)], fractions: [f64; 2], seed: u64) -> [Vec<(u16,
     let mut sim = Simulation::new(seed);
     let (source, sinks) = (sim.source(), [sim.sink(), sim.sink()]);
     records.iter().for_each(|record| source.push_to(record.1 as usize % 2, 0, *record));
-    let (from, told) = (source, sinks.clone());
+    let (from, emitted) = (source, sinks.clone());
     sim.run(move |flow| {
         let records = flow.source("records", &from)?;
-        let [first, second] = &told;
+        let [first, second] = &emitted;
         records.clone().sample(fractions[0], |record| record.0).sink("first", first)?;
         records.sample(fractions[1], |record| record.0).sink("second", second)
     });

@@ -10,8 +10,8 @@ use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 use tidemill::window::{WindowLogic, WindowSpec};
 
+use naive::{Emits, Emitted};
 pub use naive::{Naive, windows_of};
-use naive::{Tells, Told};
 use sessions::Sessions;
 pub use sessions::sessions_of;
 use testkit::script::{Event, Step, cases, from_the_ends, ms, play, play_freed, sorted, steps};
@@ -44,12 +44,12 @@ fn check(steps: &[Step], spec: WindowSpec, expected: Naive) -> Result<(), TestCa
     let mut test =
         LogicTest::new(Order::Arrival, |event: &Event| event.key, move |states| WindowLogic::open(states, spec, Ids));
     play_freed(&mut test, steps, 500, |event| event)?;
-    let told: Vec<Told> = test.output().into_iter().map(|w| (w.key, w.window, w.firing, w.value)).collect();
+    let emitted: Vec<Emitted> = test.output().into_iter().map(|w| (w.key, w.window, w.firing, w.value)).collect();
     for key in 0..3 {
-        let of_key: Vec<&Told> = told.iter().filter(|told| told.0 == key).collect();
+        let of_key: Vec<&Emitted> = emitted.iter().filter(|emitted| emitted.0 == key).collect();
         taken_back_in_order(&of_key, spec)?;
     }
-    prop_assert_eq!(sorted(told), sorted(expected.told));
+    prop_assert_eq!(sorted(emitted), sorted(expected.emitted));
     prop_assert_eq!(sorted(test.side().iter().map(|event| event.id).collect()), sorted(expected.late));
     prop_assert_eq!(test.state_bytes(), 0, "state is left");
     Ok(())
@@ -58,19 +58,19 @@ fn check(steps: &[Step], spec: WindowSpec, expected: Naive) -> Result<(), TestCa
 /// Checks the results of one key in the order in which they were emitted: a result that replaces an earlier one of its
 /// window comes directly after the retraction of that one. Only a session may be retracted without a result for the
 /// same window: it has grown, and its next result is for a window that contains the retracted one.
-fn taken_back_in_order(told: &[&Told], spec: WindowSpec) -> Result<(), TestCaseError> {
+fn taken_back_in_order(emitted: &[&Emitted], spec: WindowSpec) -> Result<(), TestCaseError> {
     let (mut standing, mut grown) = (BTreeMap::<Window, &Vec<u32>>::new(), Vec::<Window>::new());
-    for (at, (_, window, firing, value)) in told.iter().enumerate() {
+    for (at, (_, window, firing, value)) in emitted.iter().enumerate() {
         if *firing == Firing::Retraction {
             prop_assert_eq!(standing.remove(window), Some(value), "what does not stand is taken back");
-            let replaced = told.get(at + 1).is_some_and(|next| next.1 == *window && next.2 != Firing::Retraction);
+            let replaced = emitted.get(at + 1).is_some_and(|next| next.1 == *window && next.2 != Firing::Retraction);
             if !replaced {
                 prop_assert!(matches!(spec.assigner, Assigner::Session { .. }), "nothing follows");
                 grown.push(*window);
             }
         } else if spec.mode == AccumulationMode::Retracting {
-            prop_assert!(!grown.contains(window), "told of what has grown");
-            prop_assert_eq!(standing.insert(*window, value), None, "told twice, and not taken back");
+            prop_assert!(!grown.contains(window), "emitted of what has grown");
+            prop_assert_eq!(standing.insert(*window, value), None, "emitted twice, and not taken back");
             grown.retain(|inner| inner.start < window.start || window.end < inner.end);
         }
     }
@@ -78,10 +78,10 @@ fn taken_back_in_order(told: &[&Told], spec: WindowSpec) -> Result<(), TestCaseE
     Ok(())
 }
 
-fn tells() -> impl Strategy<Value = Tells> {
+fn emits() -> impl Strategy<Value = Emits> {
     let clock = prop_oneof![3 => Just(TimeDomain::Event), 1 => Just(TimeDomain::Processing)];
     let parts = (prop::option::of((3..25i64, clock)), prop::option::of(1..4_usize), any::<bool>());
-    parts.prop_map(|(early, records, late_at_end)| Tells { early, records, late_at_end })
+    parts.prop_map(|(early, records, late_at_end)| Emits { early, records, late_at_end })
 }
 
 fn modes() -> impl Strategy<Value = AccumulationMode> {
@@ -116,9 +116,9 @@ proptest! {
         // Sliding windows that would end after the end of time are emitted as one, and no record is lost.
         let mut test = LogicTest::new(Order::Arrival, |e: &Event| e.key, move |s| WindowLogic::open(s, spec, Ids));
         play(&mut test, &steps, |event| event);
-        let told: BTreeSet<u32> = test.output().into_iter().flat_map(|window| window.value).collect();
+        let emitted: BTreeSet<u32> = test.output().into_iter().flat_map(|window| window.value).collect();
         let late: BTreeSet<u32> = test.side().iter().map(|event| event.id).collect();
-        let all = |id: &u32| told.contains(id) != late.contains(id);
+        let all = |id: &u32| emitted.contains(id) != late.contains(id);
         prop_assert!(steps.iter().all(|step| !matches!(step, Step::Event(event) if !all(&event.id))));
         prop_assert_eq!(test.state_bytes(), 0);
     }
@@ -126,7 +126,7 @@ proptest! {
     #[test]
     fn sessions(steps in steps(), gap in 1..25i64, lateness in prop_oneof![Just(0), 1..60i64]) {
         let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(Assigner::session(ms(gap))) };
-        check(&steps, spec, Sessions::told(&steps, spec, Tells::default()))?;
+        check(&steps, spec, Sessions::emitted(&steps, spec, Emits::default()))?;
     }
 
     // Times at the limits of event time are left to the tests above: there, windows would fire early and on time at
@@ -134,23 +134,23 @@ proptest! {
     #[test]
     fn triggers_and_modes(
         steps in steps(), slide in 5..30i64, more in 0..40i64, lateness in prop_oneof![Just(0), 1..60i64],
-        tells in tells(), mode in modes(),
+        emits in emits(), mode in modes(),
     ) {
         let steps = from_the_ends(steps);
         let assigner = if more == 0 { Assigner::tumbling(ms(slide)) } else { Assigner::sliding(ms(slide + more), ms(slide)) };
-        let trigger = tells.trigger();
+        let trigger = emits.trigger();
         let spec = WindowSpec { allowed_lateness: ms(lateness), trigger, mode, ..WindowSpec::new(assigner) };
-        check(&steps, spec, Naive::triggered(&steps, spec, tells))?;
+        check(&steps, spec, Naive::triggered(&steps, spec, emits))?;
     }
 
     #[test]
     fn triggers_and_modes_of_sessions(
-        steps in steps(), gap in 1..25i64, lateness in prop_oneof![Just(0), 1..60i64], tells in tells(), mode in modes(),
+        steps in steps(), gap in 1..25i64, lateness in prop_oneof![Just(0), 1..60i64], emits in emits(), mode in modes(),
     ) {
         let steps = from_the_ends(steps);
-        let trigger = tells.trigger();
+        let trigger = emits.trigger();
         let spec = WindowSpec { allowed_lateness: ms(lateness), trigger, mode, ..WindowSpec::new(Assigner::session(ms(gap))) };
-        check(&steps, spec, Sessions::told(&steps, spec, tells))?;
+        check(&steps, spec, Sessions::emitted(&steps, spec, emits))?;
     }
 
     #[test]
@@ -173,8 +173,8 @@ proptest! {
                 expected.push((key, bounds, Firing::OnTime, sorted(window.iter().map(|e| e.id).collect())));
             }
         }
-        let told = |w: Windowed<u8, Vec<u32>>| (w.key, w.window, w.firing, w.value);
-        prop_assert_eq!(sorted(test.output().into_iter().map(told).collect()), sorted(expected));
+        let emitted = |w: Windowed<u8, Vec<u32>>| (w.key, w.window, w.firing, w.value);
+        prop_assert_eq!(sorted(test.output().into_iter().map(emitted).collect()), sorted(expected));
     }
 
     #[test]
@@ -254,7 +254,7 @@ fn windows_of_the_wall_clock_end_by_it_and_with_the_input() {
 }
 
 #[test]
-fn a_global_window_tells_by_its_trigger_and_at_the_end() {
+fn a_global_window_emits_by_its_trigger_and_at_the_end() {
     let trigger = Trigger::on_watermark().every_records(2).early_every(minutes(1), TimeDomain::Processing);
     let spec = WindowSpec { trigger, ..WindowSpec::new(Assigner::Global) };
     let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
@@ -305,13 +305,13 @@ fn days_of_a_time_zone_are_as_long_as_they_are() {
         (0..all).for_each(|hour| test.push(first_midnight + hour * HOUR, hour));
         test.crash(2);
         test.watermark(first_midnight + all * HOUR);
-        let told: Vec<_> = test.output().into_iter().map(|w| (w.window.start.0, w.window.end.0, w.value)).collect();
+        let emitted: Vec<_> = test.output().into_iter().map(|w| (w.window.start.0, w.window.end.0, w.value)).collect();
         let mut start = first_midnight;
         let expected = hours.map(|hours| {
             start += hours * HOUR;
             (start - hours * HOUR, start, hours as u64)
         });
-        assert_eq!(told, expected);
+        assert_eq!(emitted, expected);
         test.push(first_midnight + (all - 1) * HOUR, 0);
         assert_eq!(test.output().iter().map(|w| (w.firing, w.value)).collect::<Vec<_>>(), [(Firing::Late, 25)]);
         test.push(first_midnight, 1);
@@ -379,7 +379,7 @@ proptest! {
         let mut test = LogicTest::new(Order::Arrival, |_: &i64| 0, open);
         let mut sorted = times.clone();
         sorted.sort_unstable();
-        let (mut last, mut told) = (0, BTreeMap::new());
+        let (mut last, mut emitted) = (0, BTreeMap::new());
         for time in &sorted {
             test.push(*time, *time);
             if *time / 2_000 > last {
@@ -388,13 +388,13 @@ proptest! {
                 // Each window fires as soon as it ends, including one that lies within a window that is still open.
                 for window in test.output() {
                     prop_assert!(window.window.end.0 <= *time);
-                    told.insert((window.window.start.0, window.window.end.0), window.value);
+                    emitted.insert((window.window.start.0, window.window.end.0), window.value);
                 }
                 test.crash(workers);
             }
         }
         test.finish();
-        told.extend(test.output().into_iter().map(|w| ((w.window.start.0, w.window.end.0), w.value)));
+        emitted.extend(test.output().into_iter().map(|w| ((w.window.start.0, w.window.end.0), w.value)));
         let mut expected = BTreeMap::new();
         let (none, some): (Vec<i64>, Vec<i64>) = sorted.iter().copied().partition(|time| *time % 10_000 < 1_000);
         for time in some {
@@ -403,7 +403,7 @@ proptest! {
                 *expected.entry((start, start + length)).or_insert(0) += 1_u64;
             }
         }
-        prop_assert_eq!(told, expected);
+        prop_assert_eq!(emitted, expected);
         prop_assert_eq!(test.side(), none);
         prop_assert_eq!(test.state_bytes(), 0);
     }

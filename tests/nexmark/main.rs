@@ -175,10 +175,10 @@ fn bids_of_bidders(rows: Vec<String>) -> Vec<String> {
         *counts.entry(bidder).or_default() += count;
         windows.push((bidder, start));
     }
-    let told = windows.len();
+    let emitted = windows.len();
     windows.sort_unstable();
     windows.dedup();
-    assert_eq!(windows.len(), told, "a window was told twice");
+    assert_eq!(windows.len(), emitted, "a window was emitted twice");
     counts
         .into_iter()
         .map(|(bidder, bid_count)| json!({ "bidder": bidder, "bid_count": bid_count }).to_string())

@@ -23,7 +23,7 @@ pub fn until(what: &str, mut is: impl FnMut() -> bool) {
     panic!("in a minute it did not come true that {what}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "other processes tell nobody")]
+#[expect(clippy::disallowed_methods, reason = "other processes have no scheduler to report to")]
 pub fn wait(time: Duration) {
     std::thread::sleep(time);
 }

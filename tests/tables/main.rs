@@ -51,7 +51,7 @@ struct Sinks {
     superseded: TestSink<Upsert<u8, (u8, i32)>>,
 }
 
-fn told<'s, K: Debug + Key + Data, V: Debug + Key + Data>(
+fn emitted<'s, K: Debug + Key + Data, V: Debug + Key + Data>(
     view: &'static str,
     table: Table<'s, K, V>,
 ) -> Result<Stream<'s, (String, String, isize)>, JobError> {
@@ -82,13 +82,13 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks) -> Result<(
         reach.concat(onward).distinct()
     });
     let halves = accounts.clone().flat_map(|account, (group, amount)| (0..amount / 2).map(move |_| (account, group)));
-    told("rich", accounts.clone().filter(|_, (_, amount)| *amount > 1))?
-        .union(told("joined", by_group.clone().join(groups.clone()))?)
-        .union(told("distinct", accounts.map(|_, (group, amount)| (group, amount.abs())).distinct())?)
-        .union(told("within", by_group.clone().semijoin(groups.clone()))?)
-        .union(told("without", by_group.antijoin(groups.clone()))?)
-        .union(told("reach", reach)?)
-        .union(told("halves", halves.concat(groups.map(|group, (other, _)| (group, other))))?)
+    emitted("rich", accounts.clone().filter(|_, (_, amount)| *amount > 1))?
+        .union(emitted("joined", by_group.clone().join(groups.clone()))?)
+        .union(emitted("distinct", accounts.map(|_, (group, amount)| (group, amount.abs())).distinct())?)
+        .union(emitted("within", by_group.clone().semijoin(groups.clone()))?)
+        .union(emitted("without", by_group.antijoin(groups.clone()))?)
+        .union(emitted("reach", reach)?)
+        .union(emitted("halves", halves.concat(groups.map(|group, (other, _)| (group, other))))?)
         .sink("changes", &sinks.changes)?;
     let sums = sums.upserts("sums")?;
     let name = |view: &'static str| move |key: u8, row: Option<String>| (view.to_owned(), key, row);
@@ -290,18 +290,19 @@ fn check_the_end(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseE
     log.sort_by_key(|event| (event.time, event.id));
     let mut base = Base::default();
     log.iter().for_each(|event| base.apply(event));
-    let mut told: BTreeMap<String, View> = BTreeMap::new();
+    let mut emitted: BTreeMap<String, View> = BTreeMap::new();
     for (view, row, change) in sinks.changes.output() {
-        *told.entry(view).or_default().entry(row).or_default() += change;
+        *emitted.entry(view).or_default().entry(row).or_default() += change;
     }
     // The upserts of a key are in order.
     let mut upserts: BTreeMap<(String, u8), Option<String>> = BTreeMap::new();
     sinks.upserts.output().into_iter().for_each(|(view, key, row)| _ = upserts.insert((view, key), row));
     for ((view, key), row) in upserts {
-        row.into_iter().for_each(|row| _ = told.entry(view.clone()).or_default().insert(format!("{key:?} {row}"), 1));
+        row.into_iter()
+            .for_each(|row| _ = emitted.entry(view.clone()).or_default().insert(format!("{key:?} {row}"), 1));
     }
     for view in VIEWS {
-        let mut rows = told.remove(view).unwrap_or_default();
+        let mut rows = emitted.remove(view).unwrap_or_default();
         rows.retain(|_, count| *count != 0);
         prop_assert_eq!(rows, base.view(view), "{}", view);
     }
@@ -331,7 +332,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 60, ..cases(16) })]
 
     #[test]
-    fn views_tell_what_a_loop_finds_through_crashes(
+    fn views_emit_what_a_loop_finds_through_crashes(
         events in events(Just(-300), 20),
         crashes in crashes(),
         workers in 1..5_usize,
@@ -360,7 +361,7 @@ proptest! {
 
     /// At a checkpoint, workers and outputs have different watermarks more often here than on real threads.
     #[test]
-    fn views_tell_what_a_loop_finds_in_simulated_worlds(events in events(Just(-300), 20), seed: u64) {
+    fn views_emit_what_a_loop_finds_in_simulated_worlds(events in events(Just(-300), 20), seed: u64) {
         let mut sim = Simulation::new(seed);
         let settings = sim.settings();
         (settings.crashes, settings.stalls, settings.reorder) = (8, 0.2, millis(15));
@@ -425,7 +426,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
     test.start(2, move |flow| {
         let output = flow.source("log", &from)?.table("scores", scores())?;
         output.superseded.sink("stale", &aside)?;
-        output.results.upserts("told-rows")?.sink("rows", &to)
+        output.results.upserts("emitted-rows")?.sink("rows", &to)
     });
     source.push(10, (1, Some(5)));
     source.watermark(100);
@@ -445,7 +446,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
 }
 
 #[test]
-fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
+fn a_view_that_computes_something_else_after_a_restore_emits_what_differs() {
     let mut test = ProgramTest::new();
     let (source, rows, changes) = (test.source::<Score>(), test.sink(), test.sink());
     let least = Arc::new(AtomicI32::new(0));
@@ -454,8 +455,8 @@ fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
         let least = limit.load(Ordering::Relaxed);
         let table = flow.source("log", &from)?.table("scores", scores())?.results;
         let view = table.filter(move |_, row| *row >= least).map(move |key, row| (key, row + least / 10));
-        view.clone().upserts("told-rows")?.sink("rows", &to)?;
-        view.changes("told-changes")?.sink("changes", &also)
+        view.clone().upserts("emitted-rows")?.sink("rows", &to)?;
+        view.changes("emitted-changes")?.sink("changes", &also)
     });
     source.push(1, (1, Some(5)));
     source.push(2, (2, Some(50)));
@@ -464,7 +465,7 @@ fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
     assert_eq!(changes.output().len(), 2);
     test.crash(2);
     source.watermark(20);
-    assert_eq!(timed(&rows), [], "the same view has nothing to tell");
+    assert_eq!(timed(&rows), [], "the same view has nothing to emit");
     assert_eq!(timed(&changes), []);
     least.store(10, Ordering::Relaxed);
     test.crash(4);
@@ -478,13 +479,13 @@ fn a_view_that_computes_something_else_after_a_restore_tells_what_differs() {
 }
 
 #[test]
-fn a_key_with_two_rows_is_a_dead_letter_of_upserts_and_what_was_told_stays() {
+fn a_key_with_two_rows_is_a_dead_letter_of_upserts_and_what_was_emitted_stays() {
     let mut test = ProgramTest::new();
     let (source, rows, letters) = (test.source::<Score>(), test.sink(), test.sink::<DeadLetter>());
     let (from, to, dead) = (source.clone(), rows.clone(), letters.clone());
     test.start(2, move |flow| {
         let table = flow.source("log", &from)?.table("scores", scores())?.results;
-        table.map(|key, row| (key % 2, row)).upserts("told-rows")?.sink("rows", &to)?;
+        table.map(|key, row| (key % 2, row)).upserts("emitted-rows")?.sink("rows", &to)?;
         flow.dead_letters().sink("letters", &dead)
     });
     source.push(1, (1, Some(5)));

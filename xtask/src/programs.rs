@@ -61,7 +61,7 @@ impl Program {
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         // The harness reports the times of tests only as an unstable option, which these settings allow.
         command.env("RUSTC_BOOTSTRAP", "1").args(["-Z", "unstable-options", "--report-time", "--show-output"]);
-        servers.tell(&mut command);
+        servers.configure(&mut command);
         command
     }
 }
@@ -87,7 +87,7 @@ impl Servers {
     }
 
     /// Passes the places of the servers to a command, in environment variables.
-    pub fn tell(&self, command: &mut Command) {
+    pub fn configure(&self, command: &mut Command) {
         command.env("TIDEMILL_KAFKA", &self.broker.address).env("TIDEMILL_KAFKA_LIBS", &self.libs);
         command.env("TIDEMILL_SERVERS", servers::venvs());
     }

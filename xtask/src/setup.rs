@@ -120,7 +120,7 @@ mod tests {
     use super::is_libclang;
 
     #[test]
-    fn libclang_is_told_from_what_is_named_like_it() {
+    fn libclang_is_distinguished_from_files_with_similar_names() {
         assert!(
             ["libclang.so", "libclang.so.1", "libclang-14.so", "libclang-14.so.14.0.6"]
                 .map(is_libclang)

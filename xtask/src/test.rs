@@ -46,7 +46,7 @@ pub fn run() -> Result<()> {
         lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| anyhow!("a panic while tests ran"))?)
     })?;
     let mut docs = programs::checked_cargo(&["test", "--release", "--workspace", "--all-features", "--doc"]);
-    servers.tell(&mut docs);
+    servers.configure(&mut docs);
     run_one("examples in the documentation", &mut docs, &report)?;
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.print(begun.elapsed());

@@ -60,7 +60,7 @@ pub(crate) fn format_of(path: &Path) -> Result<(Format, Compression), ConnectorE
     by_extension(path).ok_or_else(|| {
         invalid(
             path,
-            "its name does not tell the format: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst, or .parquet",
+            "its name does not say which format it has: use .csv, .jsonl, .ndjson or .json, perhaps with .gz or .zst, or .parquet",
         )
     })
 }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extensions_tell_format_and_compression() {
+    fn extensions_name_format_and_compression() {
         let of = |name: &str| by_extension(Path::new(name));
         assert_eq!(of("a/b.csv.gz"), Some((Format::Csv, Compression::Gzip)));
         assert_eq!(of("b.jsonl"), Some((Format::JsonLines, Compression::None)));

@@ -173,8 +173,8 @@ impl Generation {
         };
         if !self.is_compressed() {
             let is_cut = metadata.len() < offset(&self.splits, &before);
-            let can_tell = self.seen.is_still_in(&self.handle).map_err(|e| cannot_read(&self.path, e))?;
-            if is_cut || !can_tell {
+            let is_unchanged = self.seen.is_still_in(&self.handle).map_err(|e| cannot_read(&self.path, e))?;
+            if is_cut || !is_unchanged {
                 found.clear();
                 (self.lines, self.partials) = (None, before);
                 return Ok(Outcome::Changed);

@@ -64,7 +64,7 @@ pub(super) struct FollowedPosition {
     /// The files that were read before, to which a process may still write.
     pub(super) before: Vec<Place>,
     /// The files that had the name while another file was still being read.
-    pub(super) held: Vec<FileId>,
+    pub(super) pending: Vec<FileId>,
     /// The files that were read before.
     pub(super) known: Vec<FileId>,
 }

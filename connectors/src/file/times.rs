@@ -120,7 +120,7 @@ fn taken(path: &[Step], what: &str, sample: &str, asked: Asked) -> Result<(), St
             "{column} is {what}, and a number does not say its unit: make its field an EventTime, which counts milliseconds, or a type of chrono or jiff, or a String"
         )),
         Asked::Text(Err(error)) => {
-            Err(format!("{column} is {what}, told as \"{sample}\", which its field does not take: {error}"))
+            Err(format!("{column} is {what}, given as \"{sample}\", which its field does not take: {error}"))
         }
         Asked::Text(Ok(())) | Asked::EventTime => Ok(()),
     }

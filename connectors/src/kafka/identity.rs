@@ -154,7 +154,7 @@ pub(super) fn reconcile(noted: &mut Noted, ids: &TopicIds, policy: RecreatedTopi
         let was = noted.topic_ids.get(&topic);
         let (Some(was), Some(is)) = (was, ids.of(&topic)) else {
             let reason =
-                if was.is_none() { "the checkpoint has no id of it" } else { "the brokers do not tell its id" };
+                if was.is_none() { "the checkpoint has no id of it" } else { "the brokers do not report its id" };
             tracing::info!(
                 topic,
                 reason,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_compares_ids_and_does_as_it_is_told() {
+    fn a_restore_compares_ids_and_follows_the_setting() {
         let ids = TopicIds::default();
         ids.hear(&line("t", ZERO, "two"));
         let after = |was: Option<&str>, policy| {

@@ -107,7 +107,7 @@ fn number(settings: &SinkSettings, of: &ResourceSpecifier<'_>, name: &str) -> Re
     let answer = pollster::block_on(admin.describe_configs([of], &options));
     let described: Option<ConfigResource> = answer.ok().and_then(|all| all.into_iter().next()).and_then(Result::ok);
     if described.is_none() {
-        tracing::debug!(?of, name, "the cluster does not tell");
+        tracing::debug!(?of, name, "the cluster does not report the setting");
     }
     let value = described.as_ref().and_then(|config| config.get(name)).and_then(|entry| entry.value.clone());
     Ok(value.and_then(|value| value.parse().ok()))

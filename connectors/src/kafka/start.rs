@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::{Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
 use tidemill_engine::threads;
 use tidemill_engine::{Arrival, ConnectorError, ErrorKind, EventTime};
 
@@ -18,7 +19,11 @@ const TRIES: u32 = 10;
 
 /// The place where a job without a checkpoint begins to read. A restored job continues at the positions in its
 /// checkpoint; partitions that were created since are read from their first record.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// In a file: `"earliest"`, `"latest"`, `"committed"`, `{"timestamp": "2025-01-31T12:00:00Z"}` or
+/// `{"offsets": [{"topic": "payments", "partition": 0, "offset": 17}]}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Start {
     /// At the first record that still exists.
@@ -32,7 +37,36 @@ pub enum Start {
     /// from their first record.
     Committed,
     /// At these offsets, by topic and partition. Partitions that are not listed are read from their first record.
-    Offsets(BTreeMap<(String, i32), i64>),
+    Offsets(#[serde(with = "offsets")] BTreeMap<(String, i32), i64>),
+}
+
+/// Serialization of offsets as a list of entries with `topic`, `partition` and `offset`.
+mod offsets {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    }
+
+    pub(super) fn serialize<S: Serializer>(offsets: &BTreeMap<(String, i32), i64>, to: S) -> Result<S::Ok, S::Error> {
+        let entry = |((topic, partition), offset): (&(String, i32), &i64)| Entry {
+            topic: topic.clone(),
+            partition: *partition,
+            offset: *offset,
+        };
+        to.collect_seq(offsets.iter().map(entry))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<(String, i32), i64>, D::Error> {
+        let entries = Vec::<Entry>::deserialize(from)?;
+        Ok(entries.into_iter().map(|entry| ((entry.topic, entry.partition), entry.offset)).collect())
+    }
 }
 
 impl FromStr for Start {
@@ -216,6 +250,26 @@ pub(super) fn check_restored(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn starts_are_data() {
+        let offsets = [(("a".to_owned(), 0), 17), (("a".to_owned(), 3), 4)].into();
+        for (start, json) in [
+            (Start::Earliest, r#""earliest""#),
+            (Start::Latest, r#""latest""#),
+            (Start::Committed, r#""committed""#),
+            (Start::Timestamp(EventTime(12)), r#"{"timestamp":12}"#),
+            (
+                Start::Offsets(offsets),
+                r#"{"offsets":[{"topic":"a","partition":0,"offset":17},{"topic":"a","partition":3,"offset":4}]}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&start).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Start>(json).unwrap(), start);
+        }
+        let text: Start = serde_json::from_str(r#"{"timestamp":"1970-01-01T00:00:01Z"}"#).unwrap();
+        assert_eq!(text, Start::Timestamp(EventTime(1000)));
+    }
 
     #[test]
     fn a_place_that_is_not_there_is_an_error() {

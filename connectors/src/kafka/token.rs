@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_out_as_it_went_in_and_damage_is_told() {
+    fn a_token_comes_out_as_it_went_in_and_damage_is_reported() {
         let mut chunk = Vec::new();
         Outgoing { payload: Some(b"hello".to_vec()), ..Outgoing::default() }.encode(&mut chunk);
         let chunks = [Arc::new(chunk.clone()), Arc::new(chunk.clone())];

@@ -127,11 +127,11 @@ impl Scout {
         interval: Duration,
         waker: Waker,
     ) -> Result<Self, ConnectorError> {
-        let (tell, found) = crossbeam_channel::unbounded();
+        let (report, found) = crossbeam_channel::unbounded();
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
         let look = move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = look_once(&consumer, &topics, &mut known, &mine, &tell, &waker) {
+                if let Err(error) = look_once(&consumer, &topics, &mut known, &mine, &report, &waker) {
                     // The brokers are unreachable, which reading reports; a later check may succeed.
                     tracing::debug!(%error, "could not look for new partitions");
                 }
@@ -153,7 +153,7 @@ fn look_once<C: ConsumerContext>(
     topics: &Topics,
     known: &mut BTreeSet<PartitionId>,
     mine: &impl Fn(&PartitionId) -> bool,
-    tell: &Sender<Found>,
+    report: &Sender<Found>,
     waker: &Waker,
 ) -> Result<(), ConnectorError> {
     for id in list(consumer, topics)? {
@@ -164,7 +164,7 @@ fn look_once<C: ConsumerContext>(
             .fetch_watermarks(&id.topic, id.partition, ASK)
             .map_err(|e| failed(format!("ask for the first offset of {id}"), e))?;
         known.insert(id.clone());
-        drop(tell.send((id, first)));
+        drop(report.send((id, first)));
         waker.wake();
     }
     Ok(())

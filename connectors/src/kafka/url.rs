@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brokers_topic_properties_and_options_are_told_apart() {
+    fn brokers_topic_properties_and_options_are_distinguished() {
         let url: KafkaUrl = "kafka://a:1,[::1]:2,c/my.topic-1?security.protocol=SSL&start=latest".parse().unwrap();
         assert_eq!(url.connection.brokers, "a:1,[::1]:2,c:9092");
         assert_eq!(url.topic, "my.topic-1");

@@ -93,7 +93,7 @@ impl<'s> Flow<'s> {
         self.context.worker_state.borrow().check_kept(name, "")?;
         if !self.parts.borrow_mut().names.insert(name.to_owned()) {
             return Err(JobError::Invalid(format!(
-                "operator name \"{name}\" is used twice: names tell states apart in checkpoints, give each operator its own"
+                "operator name \"{name}\" is used twice: checkpoints identify states by it; give each operator a name of its own"
             )));
         }
         Ok(Rc::clone(&self.context))

@@ -107,11 +107,11 @@ mod tests {
             WorkerStateConfig { dir: None, key_groups, worker: 0, workers: 1, memory_limit_bytes: None, durable: true };
         let mut worker_state = WorkerState::in_memory(memory, &MemoryCheckpoint::default())?;
         let key_of: KeyOf<Watermarks<COMES_AGAIN>> = Rc::new(|record| record.0);
-        let parts = Parts::open(&mut worker_state, "told", order, &key_of, |_| Ok(Watermarks::<COMES_AGAIN>))?;
+        let parts = Parts::open(&mut worker_state, "emitted", order, &key_of, |_| Ok(Watermarks::<COMES_AGAIN>))?;
         let ahead = Ahead::from([(key_groups.of_hash(hash_key(&1_u8)).0, EventTime(30))]);
         let start = (EventTime(10), Reached { key_groups, ahead });
-        let metrics = Metrics::default().operator("told", "keyed", 0);
-        let mut core = Core::new("told", key_of, parts, start, Arrival(0), metrics);
+        let metrics = Metrics::default().operator("emitted", "keyed", 0);
+        let mut core = Core::new("emitted", key_of, parts, start, Arrival(0), metrics);
         let record = |(key, time)| Record { event_time: EventTime(time), arrival: Arrival(0), data: (key, time) };
         core.take([(1, 35), (1, 20), (2, 20)].map(record).into())?;
         core.pass(EventTime(40))?;

@@ -331,8 +331,8 @@ pub struct ListState<K, V, H = ()>(Rc<RefCell<LogTable<K, V, H>>>);
 impl<K: Key, V: Value, H: Value + Default> ListState<K, V, H> {
     /// Sets the function that prefetches the parts of a list that its key's next record will read. It is called a few
     /// records ahead, so that the cache misses of different keys overlap; results do not depend on it.
-    pub fn warm_with(&self, look: impl Fn(&Log<V, H>) + 'static) {
-        self.0.borrow_mut().warm_with(look);
+    pub fn prefetch_with(&self, look: impl Fn(&Log<V, H>) + 'static) {
+        self.0.borrow_mut().prefetch_with(look);
     }
 
     /// Reads the list of the key at hand, if there is one.

@@ -130,7 +130,7 @@ impl Coordinator {
     }
 
     /// Reports to all other processes that this one has failed.
-    pub(crate) fn tell_failure(&mut self, reason: &str) {
+    pub(crate) fn report_failure(&mut self, reason: &str) {
         let process = self.context.process_of(self.context.worker);
         let others = (0..self.context.workers).filter(|worker| self.context.process_of(*worker) != process);
         for to in others.collect::<Vec<_>>() {

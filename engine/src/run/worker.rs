@@ -57,7 +57,7 @@ where
     if let Some(reason) = run.process.failure.of_this_process()
         && run.settings.hosts.len() > 1
     {
-        coordinator.tell_failure(&reason);
+        coordinator.report_failure(&reason);
         for _ in 0..cluster::STEPS_TO_TELL {
             worker.step_or_park(Some(cluster::STEP));
         }

@@ -270,7 +270,7 @@ impl<T: Data> SourceReader for TestReader<T> {
 
     fn position(&self) -> Result<Vec<u8>, ConnectorError> {
         serde_json::to_vec(&self.places)
-            .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be told", e))
+            .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "the position cannot be encoded", e))
     }
 
     fn committed(&mut self, position: &[u8]) {

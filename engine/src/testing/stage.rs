@@ -55,7 +55,7 @@ pub(super) trait Gathered: Send + Sync {
     fn staged(&self) -> Vec<u64>;
 }
 
-/// The pace of a simulation, which decides when prepared input arrives, and is told of published output.
+/// The pace of a simulation, which decides when prepared input arrives, and learns of published output.
 pub(super) trait Pace: Send + Sync {
     /// Returns whether the job has begun to run, so that no more input can be added.
     fn has_begun(&self) -> bool;

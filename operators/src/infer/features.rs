@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_and_null_are_told_apart_where_it_matters() {
+    fn absent_and_null_are_distinguished_where_it_matters() {
         let read = |text: &str| serde_json::from_str::<Mixed>(text);
         let found = read(r#"{"plain": null, "age": null, "seen": "NaN", "below": "-Infinity", "other": [1]}"#).unwrap();
         assert!(found.plain.is_nan() && found.age.is_none() && found.seen.is_some_and(f64::is_nan));

@@ -271,7 +271,7 @@ fn start(
         if !model.blocks()
             && let Err(error) = warm_up(settings.max_batch_size.limit(), model.inputs(), run)
         {
-            tracing::debug!(operator, %error, "made-up values do not warm the model up");
+            tracing::debug!(operator, %error, "the warm-up run of the model with made-up values failed");
         }
         return None;
     };

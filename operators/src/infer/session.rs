@@ -172,7 +172,7 @@ impl OnnxBackend {
     }
 }
 
-/// Classifies an error of a run as caused by the data, since only ONNX Runtime could tell whether it is.
+/// Classifies an error of a run as caused by the data, since only ONNX Runtime knows whether it is.
 fn batch_error(error: ort::Error) -> RunError {
     RunError::Batch(format!("ONNX Runtime: {error}"))
 }

@@ -7,8 +7,6 @@
 //! Slots are keys like any others: they are spread over the workers, and can be restored by any number of workers.
 //! Known limits: at most as many workers as there are slots have work, and each slot holds a copy of the set.
 
-use std::marker::PhantomData;
-
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
 use tidemill_engine::stream::{Either, KeyedStream};
 use tidemill_engine::{Data, JobError, Record, Stream};
@@ -73,50 +71,51 @@ impl<'s, K: Key, A: Data> BroadcastJoinExt<'s, A> for KeyedStream<'s, K, A> {
     }
 }
 
-/// The logic of a broadcast join, on one slot.
-pub struct BroadcastLogic<A, R, S, F, G> {
-    apply: F,
-    join: G,
+/// The logic of a broadcast join, on one slot: of records `A` with a set `S` that rules `R` change, with results `O`.
+pub struct BroadcastLogic<A, R, S, O> {
+    apply: Apply<R, S>,
+    join: Join<A, S, O>,
     set: ValueState<u16, S>,
-    records: PhantomData<fn(A, R)>,
+    /// The results of the current record. It is empty between records.
+    results: Vec<O>,
 }
 
-impl<A: Data, R: Data, S: Value + Default, F, G> BroadcastLogic<A, R, S, F, G> {
-    /// Opens the state of the set.
+/// A function that joins a record with the set, and appends the results to a list.
+type Join<A, S, O> = Box<dyn Fn(&S, A, &mut Vec<O>)>;
+
+impl<A: Data, R: Data, S: Value + Default, O: Data> BroadcastLogic<A, R, S, O> {
+    /// Opens the state of the set. `apply` changes the set by a rule, and `join` returns the results of a record.
     ///
     /// # Errors
     /// When the state cannot be opened.
-    pub fn open(states: &mut States<'_, u16>, apply: F, join: G) -> Result<Self, JobError> {
+    pub fn open<I: IntoIterator<Item = O>>(
+        states: &mut States<'_, u16>,
+        apply: impl Fn(&mut S, R) + 'static,
+        join: impl Fn(&S, A) -> I + 'static,
+    ) -> Result<Self, JobError> {
         let set = states.with_parameters(format!("a copy for each of {SLOTS} slots")).value("set")?;
-        Ok(Self { apply, join, set, records: PhantomData })
+        let join: Join<A, S, O> = Box::new(move |set, data, results| results.extend(join(set, data)));
+        Ok(Self { apply: Box::new(apply), join, set, results: Vec::new() })
     }
 }
 
-impl<A, R, S, F, G, O, I> KeyedLogic for BroadcastLogic<A, R, S, F, G>
-where
-    A: Data,
-    R: Data,
-    S: Value + Default,
-    O: Data,
-    I: IntoIterator<Item = O>,
-    F: Fn(&mut S, R) + 'static,
-    G: Fn(&S, A) -> I + 'static,
-{
+impl<A: Data, R: Data, S: Value + Default, O: Data> KeyedLogic for BroadcastLogic<A, R, S, O> {
     type Key = u16;
     type In = Either<A, (u16, R)>;
     type Out = O;
     type Side = ();
 
     fn on_record(&mut self, ctx: &mut Context<'_, u16, O, ()>, record: Record<Self::In>) -> Result<(), LogicError> {
+        let Self { apply, join, set, results } = self;
         match record.data {
             Either::First(data) => {
-                let results = self.set.read(ctx, |set| match set {
-                    Some(set) => (self.join)(set, data),
-                    None => (self.join)(&S::default(), data),
+                set.read(ctx, |set| match set {
+                    Some(set) => join(set, data, results),
+                    None => join(&S::default(), data, results),
                 })?;
-                results.into_iter().for_each(|result| ctx.emit(result));
+                results.drain(..).for_each(|result| ctx.emit(result));
             }
-            Either::Second((_, rule)) => self.set.update(ctx, S::default, |set| (self.apply)(set, rule))?,
+            Either::Second((_, rule)) => set.update(ctx, S::default, |set| apply(set, rule))?,
         }
         Ok(())
     }

@@ -67,10 +67,10 @@ where
         input_batches: Vec<Batch<K, V, T>>,
         lower: &Antichain<T>,
         upper: &Antichain<T>,
-        held: &Antichain<T>,
+        retained: &Antichain<T>,
     ) -> (Option<Span<T, Batch<K, W, T>>>, Antichain<T>) {
-        if held.iter().all(|time| upper.less_equal(time)) {
-            return (None, held.clone());
+        if retained.iter().all(|time| upper.less_equal(time)) {
+            return (None, retained.clone());
         }
         let (mut source, source_storage) = cursor_list(source_batches);
         let (mut output, output_storage) = cursor_list(output_batches);
@@ -347,8 +347,8 @@ mod tests {
     /// Reduces the rows of each key to a list of them, and returns the changes that came in and those that came out.
     fn reduced(steps: Vec<Step>) -> (Vec<Change>, Vec<(List, Three, isize)>) {
         timely::execute_directly(move |worker| {
-            let (changes, told) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(Vec::new())));
-            let into = Rc::clone(&told);
+            let (changes, emitted) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(Vec::new())));
+            let into = Rc::clone(&emitted);
             let (mut input, capability) = worker.dataflow::<Three, _, _>(|scope| {
                 let (input, stream) = scope.new_unordered_input::<CapacityContainerBuilder<Vec<Change>>>();
                 reduce(stream.as_collection(), "lists", |_, rows, out| {
@@ -375,13 +375,13 @@ mod tests {
             drop(inputs);
             drop(input);
             while worker.step() {}
-            (changes.take(), told.take())
+            (changes.take(), emitted.take())
         })
     }
 
     /// Checks the result at each time that may be a join of the times.
     fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
-        let (changes, told) = reduced(steps);
+        let (changes, emitted) = reduced(steps);
         let of = |part: fn(&Three) -> u8| changes.iter().map(|(_, time, _)| part(time)).collect::<BTreeSet<u8>>();
         let (first, second, third) = (of(|t| t.0), of(|t| t.1), of(|t| t.2));
         let times = first.iter().flat_map(|a| second.iter().map(move |b| (a, b)));
@@ -392,7 +392,7 @@ mod tests {
             let lists = rows.chunk_by(|a, b| a.0.0 == b.0.0);
             let expected: Vec<_> =
                 lists.map(|list| ((list[0].0.0, list.iter().map(|((_, row), n)| (*row, *n)).collect()), 1)).collect();
-            let mut found: Vec<(List, isize)> = told
+            let mut found: Vec<(List, isize)> = emitted
                 .iter()
                 .filter(|(_, time, _)| time.less_equal(&now))
                 .map(|(list, _, n)| (list.clone(), *n))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tidemill_engine::EventTime;
 
 use super::calendar::{self, Period, Weekday, Zone};
@@ -12,29 +13,36 @@ use crate::length::{length_ms, positive_ms};
 /// The rule that cuts time, or the sequence of records, into windows.
 ///
 /// Lengths are whole milliseconds above zero: others are refused when the operator is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Assigner {
     /// Windows of one length that follow each other: [k·size + offset, (k+1)·size + offset).
     Tumbling {
         /// Length of a window.
+        #[serde(with = "humantime_serde")]
         size: Duration,
         /// Start of one of the windows, as a length of time after the Unix epoch. With four days, windows of a week
         /// begin on Mondays in UTC. For days of a time zone there is [`Assigner::days`].
+        #[serde(default, with = "humantime_serde")]
         offset: Duration,
     },
     /// Windows of one length, of which a new one begins every `slide`: [k·slide + offset, k·slide + offset + size).
     Sliding {
         /// Length of a window.
+        #[serde(with = "humantime_serde")]
         size: Duration,
         /// Length of time from the start of a window to the start of the next one; at most `size`.
+        #[serde(with = "humantime_serde")]
         slide: Duration,
         /// Start of one of the windows, as a length of time after the Unix epoch.
+        #[serde(default, with = "humantime_serde")]
         offset: Duration,
     },
     /// Windows that begin with an event of a key and last until no event has come for `gap`. Windows that overlap are
     /// merged.
     Session {
         /// Length of the silence that ends a session.
+        #[serde(with = "humantime_serde")]
         gap: Duration,
     },
     /// One window that ends only when the input ends. It is meant to be used with a trigger.
@@ -55,7 +63,9 @@ pub enum Assigner {
         /// Time zone of the calendar.
         zone: Zone,
     },
-    /// Windows that the program defines itself, made from a [`WindowAssigner`].
+    /// Windows that the program defines itself, made from a [`WindowAssigner`]. They are code, not data: serializing
+    /// them is an error.
+    #[serde(skip)]
     Own(Own),
 }
 
@@ -315,7 +325,7 @@ impl Slices {
     /// Returns the start of the first slice that is still needed after `time`: one in a window whose end, plus the
     /// allowed lateness of `lateness_ms`, is after `time`. The start may lie beyond the range of `i64`; at the end of
     /// time it is after all slices.
-    pub(crate) fn first_held_after(self, time: EventTime, lateness_ms: i64) -> i128 {
+    pub(crate) fn first_needed_after(self, time: EventTime, lateness_ms: i64) -> i128 {
         if time == EventTime::MAX {
             return i128::MAX;
         }
@@ -416,8 +426,8 @@ mod tests {
             prop_assert_eq!(slices.first_end_after(EventTime(ends[0]), slice).0, ends[0] + slide);
             for lateness in [0, 7] {
                 for at in [*ends.last().unwrap() + lateness - 1, *ends.last().unwrap() + lateness, time] {
-                    let is_held = slices.last_end_of(slice).0 + lateness > at;
-                    prop_assert_eq!(i128::from(slice.start.0) >= slices.first_held_after(EventTime(at), lateness), is_held);
+                    let is_needed = slices.last_end_of(slice).0 + lateness > at;
+                    prop_assert_eq!(i128::from(slice.start.0) >= slices.first_needed_after(EventTime(at), lateness), is_needed);
                 }
             }
         }
@@ -432,8 +442,8 @@ mod tests {
             let end = slices.first_end_after(EventTime::MIN, slice);
             let window = slices.ending_at(end);
             prop_assert!(end >= slice.end && window.start <= slice.start && slices.last_end_of(slice) >= end);
-            let is_held = slices.last_end_of(slice).plus_ms(slide) > EventTime(at);
-            prop_assert_eq!(i128::from(slice.start.0) >= slices.first_held_after(EventTime(at), slide), is_held);
+            let is_needed = slices.last_end_of(slice).plus_ms(slide) > EventTime(at);
+            prop_assert_eq!(i128::from(slice.start.0) >= slices.first_needed_after(EventTime(at), slide), is_needed);
         }
     }
 }

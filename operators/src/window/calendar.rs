@@ -19,13 +19,15 @@ use std::sync::Mutex;
 use jiff::civil::Date;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan as _};
+use serde::{Deserialize, Serialize};
 use tidemill_engine::EventTime;
 
 use super::span::Window;
 use tidemill_engine::locks::lock;
 
 /// A time zone, identified by its IANA name.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(from = "String", into = "&'static str")]
 pub struct Zone(&'static Rules);
 
 /// The rules of the zone with a name. They are kept for the life of the process, once for each name.
@@ -56,6 +58,18 @@ impl Zone {
     }
 }
 
+impl From<String> for Zone {
+    fn from(name: String) -> Self {
+        Self::named(&name)
+    }
+}
+
+impl From<Zone> for &'static str {
+    fn from(zone: Zone) -> Self {
+        zone.name()
+    }
+}
+
 impl fmt::Debug for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Zone({:?})", self.name())
@@ -77,7 +91,8 @@ pub fn tzdata_version() -> &'static str {
 }
 
 /// A day of the week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "there is nothing to add")]
 pub enum Weekday {
     Monday,
@@ -90,7 +105,8 @@ pub enum Weekday {
 }
 
 /// A period of the calendar, which is the length of a calendar window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Period {
     /// A day, from midnight to midnight.
     Day,

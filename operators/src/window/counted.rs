@@ -7,7 +7,7 @@ use tidemill_engine::{Data, EventTime, JobError, Record};
 use tidemill_state::Key;
 
 use super::aggregate::Aggregate;
-use super::result::{WindowContext, tell};
+use super::result::{WindowContext, emit};
 use super::span::Window;
 use super::spec::{Firing, TimeDomain};
 
@@ -75,7 +75,7 @@ where
         }
         if let Some(Counted { first, last, accumulator, .. }) = full {
             let window = Window { start: first, end: last.plus_ms(1) };
-            tell(ctx, self.clock, window, Firing::OnTime, self.aggregate.finish(&accumulator));
+            emit(ctx, self.clock, window, Firing::OnTime, self.aggregate.finish(&accumulator));
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use tidemill_state::Key;
 
 use super::aggregate::Aggregate;
 use super::assigner::next_multiple;
-use super::result::{WindowContext, tell};
+use super::result::{WindowContext, emit};
 use super::span::Window;
 use super::spec::{AccumulationMode, Firing, Plan, TimeDomain};
 
@@ -31,11 +31,11 @@ struct Open<A, O> {
     /// Whether the clock has passed the end of the window.
     fired: bool,
     /// Number of records since the window last fired.
-    untold: u64,
+    since_fired: u64,
     /// Time at which the window fires early next.
     early_at: Option<EventTime>,
     /// The result that it last emitted, where that may have to be retracted. It is boxed, since most windows have none.
-    told: Option<Box<O>>,
+    emitted: Option<Box<O>>,
     accumulator: A,
 }
 
@@ -116,7 +116,7 @@ where
             let latest = open.back_mut().filter(|slot| slot.window.start <= time && time < slot.window.end);
             latest.is_some_and(|slot| {
                 self.aggregate.add(&mut slot.accumulator, record);
-                slot.untold += 1;
+                slot.since_fired += 1;
                 true
             })
         })?)
@@ -138,7 +138,7 @@ where
             };
             let slot = &mut open[at];
             self.aggregate.add(&mut slot.accumulator, record);
-            slot.untold += 1;
+            slot.since_fired += 1;
             let (mut timer, mut early_timer) = (slot.window.end, None);
             if slot.window.end <= now {
                 opened |= !slot.fired;
@@ -148,12 +148,12 @@ where
                     self.fire(slot, Firing::Late, &mut results);
                 }
             } else {
-                if trigger.records.is_some_and(|records| slot.untold >= records.get()) {
+                if trigger.records.is_some_and(|records| slot.since_fired >= records.get()) {
                     self.fire(slot, Firing::Early, &mut results);
                 }
                 if let Some((every_ms, of)) = self.plan.early
                     && slot.early_at.is_none()
-                    && slot.untold > 0
+                    && slot.since_fired > 0
                 {
                     let next = next_multiple(if of == clock { now.max(time) } else { processing }, every_ms);
                     // The window fires at its end anyway.
@@ -191,7 +191,7 @@ where
 
     fn empty(&self, window: Window) -> OpenOf<A> {
         let accumulator = self.aggregate.empty();
-        Open { window, fired: false, untold: 0, early_at: None, told: None, accumulator }
+        Open { window, fired: false, since_fired: 0, early_at: None, emitted: None, accumulator }
     }
 
     /// Merges `window` with all open windows that it overlaps. Returns the position of the merged window, and whether
@@ -222,15 +222,15 @@ where
         for (other, fired) in std::iter::once((before, merged.fired)).chain(rest.iter().map(|o| (o.window, o.fired))) {
             needless.push(if fired { self.forgotten_at(other) } else { other.end });
         }
-        if let Some(value) = merged.told.take() {
+        if let Some(value) = merged.emitted.take() {
             results.push((before, Firing::Retraction, *value));
         }
         for other in &mut rest {
-            if let Some(value) = other.told.take() {
+            if let Some(value) = other.emitted.take() {
                 results.push((other.window, Firing::Retraction, *value));
             }
             self.aggregate.merge(&mut merged.accumulator, &other.accumulator);
-            merged.untold += other.untold;
+            merged.since_fired += other.since_fired;
             merged.early_at = [merged.early_at, other.early_at].into_iter().flatten().min();
         }
         (merged.window, merged.fired) = (after, false);
@@ -243,16 +243,16 @@ where
             AccumulationMode::Accumulating => {}
             AccumulationMode::Discarding => slot.accumulator = self.aggregate.empty(),
             AccumulationMode::Retracting => {
-                let before = slot.told.replace(Box::new(value.clone()));
+                let before = slot.emitted.replace(Box::new(value.clone()));
                 results.extend(before.map(|before| (slot.window, Firing::Retraction, *before)));
             }
         }
-        slot.untold = 0;
+        slot.since_fired = 0;
         results.push((slot.window, firing, value));
     }
 
     fn emit(&self, ctx: &mut WindowContext<'_, K, A>, results: Results<A>) {
-        results.into_iter().for_each(|(window, firing, value)| tell(ctx, self.plan.clock, window, firing, value));
+        results.into_iter().for_each(|(window, firing, value)| emit(ctx, self.plan.clock, window, firing, value));
     }
 
     /// Fires and removes windows when the clock `of` reaches `at`.
@@ -272,7 +272,7 @@ where
                 for slot in open.iter_mut().filter(|slot| slot.early_at.is_some_and(|early| early <= at)) {
                     slot.early_at = None;
                     let ended = ends && slot.window.end <= at;
-                    if !ended && !slot.fired && slot.untold > 0 {
+                    if !ended && !slot.fired && slot.since_fired > 0 {
                         self.fire(slot, Firing::Early, &mut results);
                     }
                 }
@@ -286,13 +286,13 @@ where
                     slot.fired = true;
                     timers.push(self.forgotten_at(slot.window));
                     // In the other modes, a window without new records has nothing to add or to replace.
-                    if accumulating || slot.untold > 0 {
+                    if accumulating || slot.since_fired > 0 {
                         self.fire(slot, Firing::OnTime, &mut results);
                     }
                 }
                 let over = |slot: &OpenOf<A>| self.forgotten_at(slot.window) <= at;
                 while let Some(mut slot) = take_first_if(open, nests, over) {
-                    if slot.untold > 0 {
+                    if slot.since_fired > 0 {
                         self.fire(&mut slot, Firing::Late, &mut results);
                     }
                 }

@@ -27,7 +27,7 @@ pub struct Windowed<K, T> {
 pub(super) type WindowContext<'a, K, A> = Context<'a, K, Windowed<K, <A as Aggregate>::Out>, <A as Aggregate>::In>;
 
 /// Emits the result of a window, at the last moment of the window; for windows of processing time, at the watermark.
-pub(super) fn tell<K: Key + Data, T: Data, D>(
+pub(super) fn emit<K: Key + Data, T: Data, D>(
     ctx: &mut Context<'_, K, Windowed<K, T>, D>,
     clock: TimeDomain,
     window: Window,

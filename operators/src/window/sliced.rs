@@ -22,7 +22,7 @@ use tidemill_state::{Key, Queue};
 
 use super::aggregate::Aggregate;
 use super::assigner::Slices;
-use super::result::{WindowContext, tell};
+use super::result::{WindowContext, emit};
 use super::span::Window;
 use super::spec::{Firing, Plan};
 use crate::search::first_where;
@@ -131,7 +131,7 @@ where
         if let Some(at) = timer {
             clock.set_timer(ctx, at);
         }
-        results.into_iter().for_each(|(window, value)| tell(ctx, clock, window, Firing::Late, value));
+        results.into_iter().for_each(|(window, value)| emit(ctx, clock, window, Firing::Late, value));
         Ok(())
     }
 
@@ -216,7 +216,7 @@ where
             Some(next) => clock.set_timer(ctx, next),
             None => self.state.remove(ctx)?,
         }
-        results.into_iter().for_each(|(window, value)| tell(ctx, clock, window, Firing::OnTime, value));
+        results.into_iter().for_each(|(window, value)| emit(ctx, clock, window, Firing::OnTime, value));
         Ok(())
     }
 
@@ -286,7 +286,7 @@ where
 
     /// Removes slices that no window needs any more.
     fn forget(&self, beside: &mut Beside<A::Accumulator>, queue: &mut Queue<Slice<A::Accumulator>>, at: EventTime) {
-        let kept_from = self.slices.first_held_after(at, self.plan.allowed_lateness_ms);
+        let kept_from = self.slices.first_needed_after(at, self.plan.allowed_lateness_ms);
         let over = |slice: &Slice<A::Accumulator>| i128::from(slice.window.start.0) < kept_from;
         while queue.front().is_some_and(over) {
             queue.pop_front();
@@ -302,7 +302,7 @@ where
         queue: &Queue<Slice<A::Accumulator>>,
         at: EventTime,
     ) -> Option<EventTime> {
-        let from = self.slices.first_held_after(at, 0);
+        let from = self.slices.first_needed_after(at, 0);
         let window = |slice: &Slice<A::Accumulator>| slice.window;
         // Later slices end later, so the first slice of each kind is enough.
         let to_come = |slice: Window| i128::from(slice.start.0) >= from;

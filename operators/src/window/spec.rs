@@ -68,11 +68,24 @@ impl TimeDomain {
 }
 
 /// The trigger of a window: when it fires in addition to on time, which is when the watermark passes its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Trigger {
-    pub(crate) early: Option<(Duration, TimeDomain)>,
+    #[serde(rename = "early_every")]
+    pub(crate) early: Option<Early>,
+    #[serde(rename = "every_records")]
     pub(crate) records: Option<NonZeroU64>,
     pub(crate) late_at_end: bool,
+}
+
+/// The interval at which a window fires early, and the clock that measures it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Early {
+    #[serde(with = "humantime_serde")]
+    every: Duration,
+    #[serde(default)]
+    clock: TimeDomain,
 }
 
 impl Trigger {
@@ -85,7 +98,7 @@ impl Trigger {
     /// Fires early, too: at each multiple of `every` on `clock`, if records have come since the window last fired.
     #[must_use]
     pub const fn early_every(mut self, every: Duration, clock: TimeDomain) -> Self {
-        self.early = Some((every, clock));
+        self.early = Some(Early { every, clock });
         self
     }
 
@@ -105,7 +118,8 @@ impl Trigger {
 }
 
 /// The accumulation mode: how the results of a window that fires more than once relate to each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AccumulationMode {
     /// Each result covers all records so far and replaces the previous result.
     #[default]
@@ -130,18 +144,24 @@ pub enum Firing {
     Retraction,
 }
 
-/// All settings of a window operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// All settings of a window operator. In a file only the assigner is needed; durations are written as `1s` or `5m`:
+/// `{"assigner": {"tumbling": {"size": "10m"}}, "allowed_lateness": "1m", "trigger": {"every_records": 100}}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WindowSpec {
     /// The assigner, which cuts time into windows.
     pub assigner: Assigner,
     /// The clock that the windows follow.
+    #[serde(default)]
     pub clock: TimeDomain,
     /// Length of time after its end for which a window still takes late records.
+    #[serde(default, with = "humantime_serde")]
     pub allowed_lateness: Duration,
     /// The trigger, which decides when a window fires.
+    #[serde(default)]
     pub trigger: Trigger,
     /// The mode, which decides what a window emits that fires more than once.
+    #[serde(default)]
     pub mode: AccumulationMode,
 }
 
@@ -164,7 +184,9 @@ impl WindowSpec {
         let cut = assigner.cut()?;
         let allowed_lateness_ms = length_ms("the allowed lateness of windows", allowed_lateness)?;
         let early = match trigger.early {
-            Some((every, of)) => Some((positive_ms("the interval of a trigger's early results", every)?, of)),
+            Some(Early { every, clock }) => {
+                Some((positive_ms("the interval of a trigger's early results", every)?, clock))
+            }
             None => None,
         };
         if clock == TimeDomain::Processing && matches!(early, Some((_, TimeDomain::Event))) {
@@ -230,12 +252,48 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use tidemill_engine::time::millis;
+    use tidemill_engine::time::{millis, minutes, secs};
 
+    use super::super::calendar::{Period, Weekday, Zone};
     use super::*;
 
     #[test]
-    fn windows_of_processing_time_do_not_tell_early_by_event_time() {
+    fn window_specs_are_data() {
+        let zone = Zone::named("Europe/Vienna");
+        for assigner in [
+            Assigner::tumbling(minutes(10)),
+            Assigner::Sliding { size: minutes(10), slide: minutes(1), offset: millis(5) },
+            Assigner::session(secs(30)),
+            Assigner::Global,
+            Assigner::Count { size: 10, every: 2 },
+            Assigner::days("UTC"),
+            Assigner::Calendar { period: Period::Week { from: Weekday::Sunday }, zone },
+        ] {
+            let spec = WindowSpec {
+                clock: TimeDomain::Processing,
+                allowed_lateness: secs(7),
+                trigger: Trigger::on_watermark().early_every(secs(1), TimeDomain::Event).every_records(9).late_at_end(),
+                mode: AccumulationMode::Retracting,
+                ..WindowSpec::new(assigner)
+            };
+            for spec in [spec, WindowSpec::new(assigner)] {
+                let json = serde_json::to_string(&spec).unwrap();
+                assert_eq!(serde_json::from_str::<WindowSpec>(&json).unwrap(), spec, "{json}");
+            }
+        }
+        let short = r#"{"assigner":{"tumbling":{"size":"10m"}},"trigger":{"early_every":{"every":"1s"}}}"#;
+        let spec = WindowSpec {
+            trigger: Trigger::on_watermark().early_every(secs(1), TimeDomain::Event),
+            ..WindowSpec::new(Assigner::tumbling(minutes(10)))
+        };
+        assert_eq!(serde_json::from_str::<WindowSpec>(short).unwrap(), spec);
+        for wrong in [r#"{"assigner":{"tumbling":{"sise":"10m"}}}"#, r#"{"assigner":"global","lateness":"1s"}"#] {
+            assert!(serde_json::from_str::<WindowSpec>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn windows_of_processing_time_do_not_fire_early_by_event_time() {
         let early = |clock, of| WindowSpec {
             clock,
             trigger: Trigger::on_watermark().early_every(millis(10), of),

@@ -16,7 +16,7 @@ use crate::error::StateError;
 pub struct WorkDir {
     dir: PathBuf,
     lock: PathBuf,
-    _held: File,
+    _locked: File,
 }
 
 impl WorkDir {
@@ -28,7 +28,7 @@ impl WorkDir {
         fs::create_dir_all(root).map_err(StateError::io("create", root))?;
         let dir = root.join(name);
         let lock = dir.with_extension("lock");
-        let held = loop {
+        let locked = loop {
             let file = File::create(&lock).map_err(StateError::io("create", &lock))?;
             file.lock().map_err(StateError::io("lock", &lock))?;
             // Another process that cleans up may have removed the file between the two lines above.
@@ -38,7 +38,7 @@ impl WorkDir {
         };
         remove_dead(root)?;
         fs::create_dir_all(&dir).map_err(StateError::io("create", &dir))?;
-        Ok(Self { dir, lock, _held: held })
+        Ok(Self { dir, lock, _locked: locked })
     }
 
     /// Returns whether no other process works under the same root. As a rule, only processes on this machine

@@ -37,12 +37,15 @@ pub struct StateSpec {
     pub parameters: Option<Parameters>,
 }
 
-/// The time to live of a state's values, after which they expire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The time to live of a state's values, after which they expire. In a file: `{"after": "10m", "clock": "event-time"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ttl {
     /// How long a value lives after it was last written: whole milliseconds, at least one.
+    #[serde(with = "humantime_serde")]
     pub after: Duration,
-    /// The clock that measures it.
+    /// The clock that measures it. In a file it may be left out: event time.
+    #[serde(default)]
     pub clock: TtlClock,
 }
 
@@ -63,9 +66,11 @@ impl Ttl {
 }
 
 /// The clock of a TTL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TtlClock {
     /// The event time of the record or timer that reads or writes, which is the same in any replay.
+    #[default]
     EventTime,
     /// Processing time: the wall clock.
     ProcessingTime,
@@ -86,4 +91,20 @@ pub struct StateEntry {
     /// Parameters that the state was made with, if its operator describes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_is_data() {
+        let ttl = Ttl { after: Duration::from_secs(90), clock: TtlClock::ProcessingTime };
+        let json = serde_json::to_string(&ttl).unwrap();
+        assert_eq!(json, r#"{"after":"1m 30s","clock":"processing-time"}"#);
+        assert_eq!(serde_json::from_str::<Ttl>(&json).unwrap(), ttl);
+        let short: Ttl = serde_json::from_str(r#"{"after":"90s"}"#).unwrap();
+        assert_eq!(short, Ttl { clock: TtlClock::EventTime, ..ttl });
+        assert!(serde_json::from_str::<Ttl>(r#"{"after":"90s","clok":"event-time"}"#).is_err());
+    }
 }

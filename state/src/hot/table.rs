@@ -215,7 +215,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
     }
 
     /// Sets the function by which [`prefetch`](crate::Persistent::prefetch) reads an entry.
-    pub fn warm_with(&mut self, look: impl Fn(&E) + 'static) {
+    pub fn prefetch_with(&mut self, look: impl Fn(&E) + 'static) {
         self.look = Some(Box::new(look));
     }
 

@@ -25,13 +25,13 @@ struct Seen {
 
 /// A result, and the time on the clock after it was emitted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Told<T> {
-    told: i64,
+struct Emitted<T> {
+    emitted: i64,
     what: T,
 }
 
-type Results = TestSink<Told<Windowed<u8, Vec<Seen>>>>;
-type Passed = TestSink<Told<Seen>>;
+type Results = TestSink<Emitted<Windowed<u8, Vec<Seen>>>>;
+type Passed = TestSink<Emitted<Seen>>;
 
 /// The settings of the program under test.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ fn build(
         let after = clock.clone();
         windows
             .results
-            .map(move |what| Told { told: after.processing_time().0, what })
+            .map(move |what| Emitted { emitted: after.processing_time().0, what })
             .sink(&format!("{name}-out"), sink)?;
         Ok::<_, JobError>(windows.late)
     };
@@ -97,7 +97,7 @@ fn build(
         [("passed", throttled.results, &sinks.passed), ("excess", throttled.excess, &sinks.excess)]
     {
         let after = clock.clone();
-        stream.map(move |what| Told { told: after.processing_time().0, what }).sink(name, sink)?;
+        stream.map(move |what| Emitted { emitted: after.processing_time().0, what }).sink(name, sink)?;
     }
     Ok(())
 }
@@ -106,18 +106,23 @@ fn build(
 /// none begins after its result was emitted.
 fn check_windows(
     script: &Script,
-    results: Vec<Told<Windowed<u8, Vec<Seen>>>>,
+    results: Vec<Emitted<Windowed<u8, Vec<Seen>>>>,
     overlap: i64,
 ) -> Result<BTreeMap<u32, Vec<Window>>, TestCaseError> {
     let all = script.all();
     let last = results.iter().flat_map(|result| &result.what.value).map(|seen| seen.came).max();
-    let (mut windows, mut told_of) = (BTreeMap::<u32, Vec<Window>>::new(), BTreeSet::new());
-    for Told { told, what: Windowed { key, window, firing, value } } in results {
-        prop_assert!(told_of.insert((key, window)), "{:?} of {} twice", window, key);
+    let (mut windows, mut emitted_of) = (BTreeMap::<u32, Vec<Window>>::new(), BTreeSet::new());
+    for Emitted { emitted, what: Windowed { key, window, firing, value } } in results {
+        prop_assert!(emitted_of.insert((key, window)), "{:?} of {} twice", window, key);
         prop_assert_eq!(firing, Firing::OnTime);
         // Only at the end of the input does a window fire before its end.
-        prop_assert!(window.end.0 <= told || last.is_none_or(|last| last <= told), "{:?} told at {}", window, told);
-        prop_assert!(window.start.0 <= told, "{:?} told at {}", window, told);
+        prop_assert!(
+            window.end.0 <= emitted || last.is_none_or(|last| last <= emitted),
+            "{:?} emitted at {}",
+            window,
+            emitted
+        );
+        prop_assert!(window.start.0 <= emitted, "{:?} emitted at {}", window, emitted);
         prop_assert!(!value.is_empty());
         for seen in value {
             prop_assert_eq!((seen.key, all[seen.id as usize].key), (key, key));
@@ -155,20 +160,25 @@ fn check_fixed(script: &Script, sinks: &Sinks, settings: Settings) -> Result<(),
 fn check_sessions(script: &Script, sinks: &Sinks, gap_ms: i64) -> Result<(), TestCaseError> {
     let results = sinks.sessions.output();
     check_windows(script, results.clone(), 1)?;
-    for (_, mut told) in grouped(results, |result| result.what.key) {
-        told.sort_by_key(|result| result.what.window);
-        for Told { told, what } in &told {
+    for (_, mut emitted) in grouped(results, |result| result.what.key) {
+        emitted.sort_by_key(|result| result.what.window);
+        for Emitted { emitted, what } in &emitted {
             let (start, last) = (what.window.start.0, what.window.end.0 - gap_ms);
             // The first record arrived when the session starts, and the last one a gap before it ends.
             let came = || what.value.iter().map(|seen| seen.came);
             prop_assert!(came().min().is_some_and(|first| first <= start), "{:?}", what);
-            prop_assert!(came().max().is_some_and(|came| came <= last) && last <= *told, "{:?} at {}", what, told);
+            prop_assert!(
+                came().max().is_some_and(|came| came <= last) && last <= *emitted,
+                "{:?} at {}",
+                what,
+                emitted
+            );
             prop_assert!(gap_ms < DAY_MS || (0..DAY_MS).contains(&start));
         }
-        for pair in told.windows(2) {
+        for pair in emitted.windows(2) {
             prop_assert!(pair[0].what.window.end <= pair[1].what.window.start, "{:?}", pair);
         }
-        prop_assert!(gap_ms < DAY_MS || told.len() == 1, "{:?}", told);
+        prop_assert!(gap_ms < DAY_MS || emitted.len() == 1, "{:?}", emitted);
     }
     Ok(())
 }
@@ -177,11 +187,11 @@ fn check_sessions(script: &Script, sinks: &Sinks, gap_ms: i64) -> Result<(), Tes
 /// is in the excess only if that many have passed.
 fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), TestCaseError> {
     let (passed, excess) = (sinks.passed.output(), sinks.excess.output());
-    let ids = passed.iter().chain(&excess).map(|told| told.what.id).collect();
+    let ids = passed.iter().chain(&excess).map(|emitted| emitted.what.id).collect();
     prop_assert_eq!(sorted(ids), (0..script.events.len() as u32).collect::<Vec<_>>());
     let per_ms = in_ms(rate.per);
-    let (records, mut excess) = (rate.records as usize, grouped(excess, |told| told.what.key));
-    for (key, passed) in grouped(passed, |told| told.what.key) {
+    let (records, mut excess) = (rate.records as usize, grouped(excess, |emitted| emitted.what.key));
+    for (key, passed) in grouped(passed, |emitted| emitted.what.key) {
         let excess = excess.remove(&key).unwrap_or_default();
         if per_ms == DAY_MS {
             prop_assert_eq!(passed.len(), records.min(passed.len() + excess.len()));
@@ -191,10 +201,10 @@ fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), Test
         // two records are enough, because an interval begins with its first record.
         let apart = if records == 1 { 1 } else { 2 * records };
         for far in passed.windows(apart + 1) {
-            prop_assert!(far[apart].told - far[0].what.came >= per_ms, "{:?}", far);
+            prop_assert!(far[apart].emitted - far[0].what.came >= per_ms, "{:?}", far);
         }
-        for Told { told, what } in excess {
-            let near = |other: &&Told<Seen>| other.what.came <= told && what.came - per_ms < other.told;
+        for Emitted { emitted, what } in excess {
+            let near = |other: &&Emitted<Seen>| other.what.came <= emitted && what.came - per_ms < other.emitted;
             prop_assert!(passed.iter().filter(near).count() >= records, "{:?} after {:?}", what, passed);
         }
     }

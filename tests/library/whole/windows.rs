@@ -16,7 +16,7 @@ type Results = TestSink<Windowed<u8, Vec<u32>>>;
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     /// Number of records between two firings of the global window.
-    told_every: u64,
+    emitted_every: u64,
     mode: AccumulationMode,
     /// Size of the count windows, in records.
     size: u64,
@@ -32,8 +32,8 @@ fn settings() -> impl Strategy<Value = Settings> {
         Just(AccumulationMode::Retracting)
     ];
     (1..6_u64, mode, 1..5_u64, 0..6_u64, 1..25_i64, 1..60_i64).prop_map(
-        |(told_every, mode, every, more, gap_ms, horizon_ms)| Settings {
-            told_every,
+        |(emitted_every, mode, every, more, gap_ms, horizon_ms)| Settings {
+            emitted_every,
             mode,
             size: every + more,
             every,
@@ -50,17 +50,17 @@ struct Sinks {
     counted: Results,
     sessions: Results,
     late: TestSink<Event>,
-    told_again: Results,
+    emitted_again: Results,
     first: TestSink<Event>,
     duplicates: TestSink<Event>,
     never_late: TestSink<Event>,
 }
 
 fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks, settings: Settings) -> Result<(), JobError> {
-    let Settings { told_every, mode, size, every, gap_ms, horizon_ms } = settings;
+    let Settings { emitted_every, mode, size, every, gap_ms, horizon_ms } = settings;
     let events = flow.source("events", source)?;
     let keyed = || events.clone().key_by(|event| event.key);
-    let trigger = Trigger::on_watermark().every_records(told_every);
+    let trigger = Trigger::on_watermark().every_records(emitted_every);
     let global = keyed().window("global", Assigner::Global).order(Order::EventTime).trigger(trigger).mode(mode);
     let global = global.aggregate(Ids)?;
     global.results.sink("global-out", &sinks.global)?;
@@ -70,13 +70,13 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks, settings: S
     sessions.results.sink("sessions-out", &sinks.sessions)?;
     sessions.late.sink("late", &sinks.late)?;
     // With this allowed lateness no record is late. Results that change are retracted.
-    let told_again = keyed().window("told-again", Assigner::session(ms(gap_ms))).allowed_lateness(secs(1000));
-    let told_again = told_again.mode(AccumulationMode::Retracting).aggregate(Ids)?;
-    told_again.results.sink("told-again-out", &sinks.told_again)?;
+    let emitted_again = keyed().window("emitted-again", Assigner::session(ms(gap_ms))).allowed_lateness(secs(1000));
+    let emitted_again = emitted_again.mode(AccumulationMode::Retracting).aggregate(Ids)?;
+    emitted_again.results.sink("emitted-again-out", &sinks.emitted_again)?;
     let unique = keyed().deduplicate("unique", ms(horizon_ms))?;
     unique.results.sink("first", &sinks.first)?;
     unique.duplicates.sink("duplicates", &sinks.duplicates)?;
-    global.late.union(counted.late).union(told_again.late).sink("never-late", &sinks.never_late)
+    global.late.union(counted.late).union(emitted_again.late).sink("never-late", &sinks.never_late)
 }
 
 fn times(script: &[Event], ids: &[u32]) -> Vec<i64> {
@@ -84,7 +84,7 @@ fn times(script: &[Event], ids: &[u32]) -> Vec<i64> {
 }
 
 /// Returns the results of each key, in the order in which they were emitted.
-fn told(results: &Results) -> BTreeMap<u8, Vec<Windowed<u8, Vec<u32>>>> {
+fn emitted(results: &Results) -> BTreeMap<u8, Vec<Windowed<u8, Vec<u32>>>> {
     grouped(results.output(), |result| result.key)
 }
 
@@ -114,13 +114,13 @@ fn firings(records: usize, every: usize, mode: AccumulationMode) -> Vec<(Firing,
 /// Checks the global window of each key: its first result has the first records of the key, and each later one has more
 /// of them.
 fn check_global(script: &Script, exact: bool, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
-    let (all, mut told) = (script.all(), told(results));
+    let (all, mut emitted) = (script.all(), emitted(results));
     for (key, events) in script.by_key() {
-        let told = told.remove(&key).unwrap_or_default();
-        let sizes: Vec<(Firing, usize)> = told.iter().map(|w| (w.firing, w.value.len())).collect();
-        prop_assert_eq!(&sizes, &firings(events.len(), settings.told_every as usize, settings.mode));
+        let emitted = emitted.remove(&key).unwrap_or_default();
+        let sizes: Vec<(Firing, usize)> = emitted.iter().map(|w| (w.firing, w.value.len())).collect();
+        prop_assert_eq!(&sizes, &firings(events.len(), settings.emitted_every as usize, settings.mode));
         let mut before: Vec<u32> = Vec::new();
-        for result in told {
+        for result in emitted {
             prop_assert_eq!((result.key, result.window), (key, Window::ALL));
             if result.firing == Firing::Retraction {
                 prop_assert_eq!(&result.value, &before);
@@ -146,7 +146,7 @@ fn check_global(script: &Script, exact: bool, results: &Results, settings: Setti
         let is_whole = before.len() == expected.len();
         prop_assert!(is_whole && sorted(before.clone()) == expected, "{:?} of {:?}", before, expected);
     }
-    prop_assert!(told.is_empty());
+    prop_assert!(emitted.is_empty());
     Ok(())
 }
 
@@ -154,12 +154,12 @@ fn check_global(script: &Script, exact: bool, results: &Results, settings: Setti
 /// key are in no window.
 fn check_counted(script: &Script, exact: bool, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
     let (size, every) = (settings.size as usize, settings.every as usize);
-    let (all, mut told) = (script.all(), told(results));
+    let (all, mut emitted) = (script.all(), emitted(results));
     for (key, events) in script.by_key() {
-        let told = told.remove(&key).unwrap_or_default();
+        let emitted = emitted.remove(&key).unwrap_or_default();
         let expected: Vec<&[Event]> = events.windows(size).step_by(every).collect();
-        prop_assert_eq!(told.len(), expected.len());
-        for (result, expected) in told.iter().zip(expected) {
+        prop_assert_eq!(emitted.len(), expected.len());
+        for (result, expected) in emitted.iter().zip(expected) {
             let times = times(&all, &result.value);
             prop_assert_eq!(result.value.iter().collect::<BTreeSet<_>>().len(), size);
             prop_assert!(result.value.iter().all(|id| all[*id as usize].key == key) && result.firing == Firing::OnTime);
@@ -169,14 +169,14 @@ fn check_counted(script: &Script, exact: bool, results: &Results, settings: Sett
                 prop_assert_eq!(times, expected.iter().map(|event| event.time).collect::<Vec<_>>());
             }
         }
-        for (at, one) in told.iter().enumerate() {
-            for (after, other) in told[at + 1..].iter().enumerate() {
+        for (at, one) in emitted.iter().enumerate() {
+            for (after, other) in emitted[at + 1..].iter().enumerate() {
                 let shared = one.value.iter().filter(|id| other.value.contains(id)).count();
                 prop_assert_eq!(shared, size.saturating_sub(every * (after + 1)), "of {:?} and {:?}", one, other);
             }
         }
     }
-    prop_assert!(told.is_empty());
+    prop_assert!(emitted.is_empty());
     Ok(())
 }
 
@@ -226,7 +226,7 @@ fn check_sessions(
 }
 
 /// Checks that the results without the retracted ones are the sessions of all records, whatever their order of arrival.
-fn check_told_again(script: &Script, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
+fn check_emitted_again(script: &Script, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
     let mut net = BTreeMap::<(u8, Window, Vec<u32>), i32>::new();
     for Windowed { key, window, firing, value } in results.output() {
         *net.entry((key, window, value)).or_default() += if firing == Firing::Retraction { -1 } else { 1 };
@@ -290,7 +290,7 @@ proptest! {
             counted: sim.sink(),
             sessions: sim.sink(),
             late: sim.sink(),
-            told_again: sim.sink(),
+            emitted_again: sim.sink(),
             first: sim.sink(),
             duplicates: sim.sink(),
             never_late: sim.sink(),
@@ -302,7 +302,7 @@ proptest! {
         check_global(&script, exact, &sinks.global, settings)?;
         check_counted(&script, exact, &sinks.counted, settings)?;
         check_sessions(&script, &may_be_late, &sinks, settings)?;
-        check_told_again(&script, &sinks.told_again, settings)?;
+        check_emitted_again(&script, &sinks.emitted_again, settings)?;
         check_unique(&script, &may_be_late, &sinks, settings)?;
         prop_assert_eq!(sinks.never_late.output(), []);
     }

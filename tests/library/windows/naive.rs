@@ -9,17 +9,17 @@ use tidemill::window::WindowSpec;
 use super::sessions::Sessions;
 use testkit::script::{Event, Step, ms, sorted};
 
-pub type Told = (u8, Window, Firing, Vec<u32>);
+pub type Emitted = (u8, Window, Firing, Vec<u32>);
 
 /// The firings of a window other than the one on time, from which a [`Trigger`] is built.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tells {
+pub struct Emits {
     pub early: Option<(i64, TimeDomain)>,
     pub records: Option<usize>,
     pub late_at_end: bool,
 }
 
-impl Tells {
+impl Emits {
     pub fn trigger(self) -> Trigger {
         let mut trigger = Trigger::on_watermark();
         if let Some((every_ms, of)) = self.early {
@@ -75,15 +75,15 @@ pub fn windows_of(assigner: Assigner, time: i64) -> Vec<Window> {
 #[derive(Default)]
 pub struct Naive {
     windows: BTreeMap<(u8, Window), Vec<u32>>,
-    pub told: Vec<Told>,
+    pub emitted: Vec<Emitted>,
     pub late: Vec<u32>,
 }
 
 impl Naive {
     /// Computes the output of time windows of any kind, with the default trigger and mode.
-    pub fn told(steps: &[Step], spec: WindowSpec) -> Self {
+    pub fn emitted(steps: &[Step], spec: WindowSpec) -> Self {
         match spec.assigner {
-            Assigner::Session { .. } => Sessions::told(steps, spec, Tells::default()),
+            Assigner::Session { .. } => Sessions::emitted(steps, spec, Emits::default()),
             assigner => Self::fixed(steps, assigner, in_ms(spec.allowed_lateness)),
         }
     }
@@ -106,14 +106,14 @@ impl Naive {
                         let ids = naive.windows.entry((key, window)).or_default();
                         ids.push(id);
                         if window.end.0 <= watermark {
-                            naive.told.push((key, window, Firing::Late, ids.clone()));
+                            naive.emitted.push((key, window, Firing::Late, ids.clone()));
                         }
                     }
                 }
                 Step::Watermark(next) if next > watermark => {
                     for ((key, window), ids) in &naive.windows {
                         if watermark < window.end.0 && window.end.0 <= next {
-                            naive.told.push((*key, *window, Firing::OnTime, ids.clone()));
+                            naive.emitted.push((*key, *window, Firing::OnTime, ids.clone()));
                         }
                     }
                     watermark = next;
@@ -126,27 +126,27 @@ impl Naive {
     }
 
     /// Computes the output of tumbling or sliding windows with a trigger. None of them may end after the end of time.
-    pub fn triggered(steps: &[Step], spec: WindowSpec, tells: Tells) -> Self {
+    pub fn triggered(steps: &[Step], spec: WindowSpec, emits: Emits) -> Self {
         #[derive(Default)]
         struct Open {
             ids: Vec<u32>,
-            untold: Vec<u32>,
-            told: Option<Vec<u32>>,
+            unfired: Vec<u32>,
+            emitted: Option<Vec<u32>>,
             early_at: Option<i64>,
         }
         let mut open: BTreeMap<(u8, Window), Open> = BTreeMap::new();
         let (mut naive, mut watermark, mut clock) = (Self::default(), i64::MIN, 0);
-        let tell = |told: &mut Vec<Told>, (key, window): (u8, Window), open: &mut Open, firing: Firing| {
-            let untold = std::mem::take(&mut open.untold);
+        let emit = |emitted: &mut Vec<Emitted>, (key, window): (u8, Window), open: &mut Open, firing: Firing| {
+            let unfired = std::mem::take(&mut open.unfired);
             match spec.mode {
-                AccumulationMode::Discarding => return told.push((key, window, firing, sorted(untold))),
+                AccumulationMode::Discarding => return emitted.push((key, window, firing, sorted(unfired))),
                 AccumulationMode::Retracting => {
-                    told.extend(open.told.take().map(|before| (key, window, Firing::Retraction, before)));
-                    open.told = Some(sorted(open.ids.clone()));
+                    emitted.extend(open.emitted.take().map(|before| (key, window, Firing::Retraction, before)));
+                    open.emitted = Some(sorted(open.ids.clone()));
                 }
                 AccumulationMode::Accumulating => {}
             }
-            told.push((key, window, firing, sorted(open.ids.clone())));
+            emitted.push((key, window, firing, sorted(open.ids.clone())));
         };
         let end = Step::Watermark(i64::MAX);
         for step in steps.iter().chain([&end]) {
@@ -160,46 +160,46 @@ impl Naive {
                     for window in windows {
                         let slot = open.entry((key, window)).or_default();
                         slot.ids.push(id);
-                        slot.untold.push(id);
+                        slot.unfired.push(id);
                         if window.end.0 <= watermark {
-                            if !tells.late_at_end {
-                                tell(&mut naive.told, (key, window), slot, Firing::Late);
+                            if !emits.late_at_end {
+                                emit(&mut naive.emitted, (key, window), slot, Firing::Late);
                             }
                             continue;
                         }
-                        if tells.records.is_some_and(|records| slot.untold.len() >= records) {
-                            tell(&mut naive.told, (key, window), slot, Firing::Early);
+                        if emits.records.is_some_and(|records| slot.unfired.len() >= records) {
+                            emit(&mut naive.emitted, (key, window), slot, Firing::Early);
                         }
-                        if slot.early_at.is_none() && !slot.untold.is_empty() {
-                            slot.early_at = tells.early_at(time.max(watermark), clock, window.end);
+                        if slot.early_at.is_none() && !slot.unfired.is_empty() {
+                            slot.early_at = emits.early_at(time.max(watermark), clock, window.end);
                         }
                     }
                 }
                 Step::Clock(now) => {
                     clock = now;
                     for (window, slot) in &mut open {
-                        if slot.early_at.take_if(|at| tells.is_due(TimeDomain::Processing, *at, now as i64)).is_some()
+                        if slot.early_at.take_if(|at| emits.is_due(TimeDomain::Processing, *at, now as i64)).is_some()
                             && watermark < window.1.end.0
-                            && !slot.untold.is_empty()
+                            && !slot.unfired.is_empty()
                         {
-                            tell(&mut naive.told, *window, slot, Firing::Early);
+                            emit(&mut naive.emitted, *window, slot, Firing::Early);
                         }
                     }
                 }
                 Step::Watermark(next) if next > watermark => {
                     for (window, slot) in &mut open {
-                        if slot.early_at.take_if(|at| tells.is_due(TimeDomain::Event, *at, next)).is_some()
-                            && !slot.untold.is_empty()
+                        if slot.early_at.take_if(|at| emits.is_due(TimeDomain::Event, *at, next)).is_some()
+                            && !slot.unfired.is_empty()
                         {
-                            tell(&mut naive.told, *window, slot, Firing::Early);
+                            emit(&mut naive.emitted, *window, slot, Firing::Early);
                         }
                         let ends = watermark < window.1.end.0 && window.1.end.0 <= next;
-                        if ends && (spec.mode == AccumulationMode::Accumulating || !slot.untold.is_empty()) {
-                            tell(&mut naive.told, *window, slot, Firing::OnTime);
+                        if ends && (spec.mode == AccumulationMode::Accumulating || !slot.unfired.is_empty()) {
+                            emit(&mut naive.emitted, *window, slot, Firing::OnTime);
                         }
                         let over = (window.1.end + spec.allowed_lateness).0 <= next;
-                        if over && !slot.untold.is_empty() {
-                            tell(&mut naive.told, *window, slot, Firing::Late);
+                        if over && !slot.unfired.is_empty() {
+                            emit(&mut naive.emitted, *window, slot, Firing::Late);
                         }
                     }
                     watermark = next;

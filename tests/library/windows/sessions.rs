@@ -7,7 +7,7 @@ use tidemill::prelude::*;
 use tidemill::time::in_ms;
 use tidemill::window::WindowSpec;
 
-use super::naive::{Naive, Tells};
+use super::naive::{Emits, Naive};
 use testkit::script::{Event, Step, sorted};
 
 type Session = (Window, Vec<u32>);
@@ -30,7 +30,7 @@ pub fn sessions_of(events: &BTreeSet<(i64, u32)>, gap: i64) -> Vec<Session> {
 #[derive(Default)]
 struct Kept {
     events: BTreeSet<(i64, u32)>,
-    untold: BTreeSet<u32>,
+    unfired: BTreeSet<u32>,
     /// Results that have been emitted and are retracted when they change.
     standing: BTreeMap<Window, Vec<u32>>,
     /// The time of the next early firing of each session.
@@ -42,8 +42,8 @@ impl Kept {
         sessions_of(&self.events, gap)
     }
 
-    fn untold(&self, ids: &[u32]) -> Vec<u32> {
-        ids.iter().copied().filter(|id| self.untold.contains(id)).collect()
+    fn unfired(&self, ids: &[u32]) -> Vec<u32> {
+        ids.iter().copied().filter(|id| self.unfired.contains(id)).collect()
     }
 
     /// Removes the entries of all sessions within `window` from `of` and returns them.
@@ -55,7 +55,7 @@ impl Kept {
 pub struct Sessions {
     spec: WindowSpec,
     gap: i64,
-    tells: Tells,
+    emits: Emits,
     keys: BTreeMap<u8, Kept>,
     watermark: i64,
     clock: u64,
@@ -63,12 +63,12 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Computes the output of the session windows of `spec`, with the trigger of `tells`.
-    pub fn told(steps: &[Step], spec: WindowSpec, tells: Tells) -> Naive {
+    /// Computes the output of the session windows of `spec`, with the trigger of `emits`.
+    pub fn emitted(steps: &[Step], spec: WindowSpec, emits: Emits) -> Naive {
         let Assigner::Session { gap } = spec.assigner else { panic!("{:?}", spec.assigner) };
         let gap = in_ms(gap);
         let (keys, naive) = Default::default();
-        let mut sessions = Self { spec, gap, tells, keys, watermark: i64::MIN, clock: 0, naive };
+        let mut sessions = Self { spec, gap, emits, keys, watermark: i64::MIN, clock: 0, naive };
         for step in steps.iter().chain([&Step::Watermark(i64::MAX)]) {
             match *step {
                 Step::Event(event) => sessions.on_event(event),
@@ -95,7 +95,7 @@ impl Sessions {
             return self.naive.late.push(id);
         }
         kept.events.insert((time, id));
-        kept.untold.insert(id);
+        kept.unfired.insert(id);
         let (window, ids) = kept.sessions(self.gap).into_iter().find(|(_, ids)| ids.contains(&id)).unwrap();
         // Results of the sessions that were merged into this one are retracted. The merged session fires early as soon
         // as the first of these would have.
@@ -104,33 +104,33 @@ impl Sessions {
         }
         let same = kept.standing.remove_entry(&window);
         for (grown, before) in Kept::within(&mut kept.standing, window) {
-            self.naive.told.push((key, grown, Firing::Retraction, before));
+            self.naive.emitted.push((key, grown, Firing::Retraction, before));
         }
         kept.standing.extend(same);
-        let is_full = self.tells.records.is_some_and(|records| kept.untold(&ids).len() >= records);
+        let is_full = self.emits.records.is_some_and(|records| kept.unfired(&ids).len() >= records);
         if window.end.0 <= self.watermark {
-            if !self.tells.late_at_end {
-                self.tell(key, window, &ids, Firing::Late);
+            if !self.emits.late_at_end {
+                self.emit(key, window, &ids, Firing::Late);
             }
         } else if is_full {
-            self.tell(key, window, &ids, Firing::Early);
+            self.emit(key, window, &ids, Firing::Early);
         } else if !kept.early_at.contains_key(&window)
-            && let Some(at) = self.tells.early_at(time.max(self.watermark), self.clock, window.end)
+            && let Some(at) = self.emits.early_at(time.max(self.watermark), self.clock, window.end)
         {
             kept.early_at.insert(window, at);
         }
     }
 
-    fn tell(&mut self, key: u8, window: Window, ids: &[u32], firing: Firing) {
+    fn emit(&mut self, key: u8, window: Window, ids: &[u32], firing: Firing) {
         let kept = self.keys.get_mut(&key).unwrap();
-        let untold = kept.untold(ids);
-        untold.iter().for_each(|id| _ = kept.untold.remove(id));
-        let told = if self.spec.mode == AccumulationMode::Discarding { untold } else { ids.to_vec() };
+        let unfired = kept.unfired(ids);
+        unfired.iter().for_each(|id| _ = kept.unfired.remove(id));
+        let emitted = if self.spec.mode == AccumulationMode::Discarding { unfired } else { ids.to_vec() };
         if self.spec.mode == AccumulationMode::Retracting {
-            let before = kept.standing.insert(window, told.clone());
-            self.naive.told.extend(before.map(|before| (key, window, Firing::Retraction, before)));
+            let before = kept.standing.insert(window, emitted.clone());
+            self.naive.emitted.extend(before.map(|before| (key, window, Firing::Retraction, before)));
         }
-        self.naive.told.push((key, window, firing, told));
+        self.naive.emitted.push((key, window, firing, emitted));
     }
 
     /// Returns the sessions of all keys.
@@ -145,11 +145,11 @@ impl Sessions {
     fn early(&mut self, of: TimeDomain, now: i64) {
         for (key, (window, ids)) in self.all() {
             let kept = self.keys.get_mut(&key).unwrap();
-            let is_due = kept.early_at.get(&window).is_some_and(|at| self.tells.is_due(of, *at, now));
+            let is_due = kept.early_at.get(&window).is_some_and(|at| self.emits.is_due(of, *at, now));
             if is_due {
                 kept.early_at.remove(&window);
-                if self.watermark < window.end.0 && !kept.untold(&ids).is_empty() {
-                    self.tell(key, window, &ids, Firing::Early);
+                if self.watermark < window.end.0 && !kept.unfired(&ids).is_empty() {
+                    self.emit(key, window, &ids, Firing::Early);
                 }
             }
         }
@@ -164,12 +164,12 @@ impl Sessions {
         self.early(TimeDomain::Event, next);
         for (key, (window, ids)) in self.all() {
             let ends = self.watermark < window.end.0 && window.end.0 <= next;
-            if ends && (self.spec.mode == AccumulationMode::Accumulating || !self.keys[&key].untold(&ids).is_empty()) {
-                self.tell(key, window, &ids, Firing::OnTime);
+            if ends && (self.spec.mode == AccumulationMode::Accumulating || !self.keys[&key].unfired(&ids).is_empty()) {
+                self.emit(key, window, &ids, Firing::OnTime);
             }
             if self.forgotten_at(window) <= next {
-                if !self.keys[&key].untold(&ids).is_empty() {
-                    self.tell(key, window, &ids, Firing::Late);
+                if !self.keys[&key].unfired(&ids).is_empty() {
+                    self.emit(key, window, &ids, Firing::Late);
                 }
                 let kept = self.keys.get_mut(&key).unwrap();
                 kept.events.retain(|(_, id)| !ids.contains(id));

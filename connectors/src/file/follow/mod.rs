@@ -70,7 +70,7 @@ pub(super) struct Followed {
     before: Vec<Generation>,
     /// Files that had the name when it was checked, to be read after the current one. They are kept open, because
     /// such a file may lose its name before anything is in it.
-    held: Vec<Handle>,
+    pending: Vec<Handle>,
     /// Files that were rotated away by then are older than the current one.
     after: Newest,
     /// Files that were read before.
@@ -102,7 +102,7 @@ impl Followed {
             following,
             current: None,
             before: Vec::new(),
-            held: Vec::new(),
+            pending: Vec::new(),
             after: Newest::default(),
             known: Vec::new(),
             looked: None,
@@ -327,7 +327,7 @@ impl Followed {
                 waits: current.is_none(),
                 quiet_since: self.quiet_since.map(|since| since.0),
                 after: self.after,
-                held: self.held.iter().map(Handle::id).collect(),
+                pending: self.pending.iter().map(Handle::id).collect(),
                 before: self.before.iter().map(Generation::place).collect(),
                 known: self.known.clone(),
             }),

@@ -18,7 +18,7 @@ pub(super) enum Successor {
     /// A file that came after it and was itself rotated away before it was seen under the name.
     Between(Sibling),
     /// A file that had the name when it was checked.
-    Held(Handle),
+    Pending(Handle),
 }
 
 impl Followed {
@@ -42,35 +42,35 @@ impl Followed {
     /// Returns the file to read once the current one is at its end and the name has another file. A file is returned
     /// only when there is something in it.
     pub(super) fn next(&mut self, stamp: Option<Stamp>) -> io::Result<Option<Successor>> {
-        let held = self.hold(stamp)?;
+        let pending = self.keep_open(stamp)?;
         let folder = folder::folder_changed(&self.path)?;
-        if held.is_none() && self.searched == Some(folder) {
+        if pending.is_none() && self.searched == Some(folder) {
             return Ok(None);
         }
         let between = self.between()?.into_iter().next();
-        let is_first = |sibling: &Sibling| held.is_none_or(|(_, written)| sibling.order().0 < written);
+        let is_first = |sibling: &Sibling| pending.is_none_or(|(_, written)| sibling.order().0 < written);
         if let Some(sibling) = between.filter(is_first) {
             return Ok(Some(Successor::Between(sibling)));
         }
         self.searched = Some(folder);
-        Ok(held.and_then(|(index, _)| self.held.get(index)).cloned().map(Successor::Held))
+        Ok(pending.and_then(|(index, _)| self.pending.get(index)).cloned().map(Successor::Pending))
     }
 
     /// Opens the file that has the name, if it is not open yet, and keeps it open: it may lose its name before
     /// anything is in it. Returns the index of the earliest open file that is not empty, and when it was written to.
     /// The file that has the name comes last.
-    pub(super) fn hold(&mut self, stamp: Option<Stamp>) -> io::Result<Option<(usize, i64)>> {
-        let is_new = |stamp: &Stamp| !self.held.iter().any(|held| held.id() == stamp.id);
+    pub(super) fn keep_open(&mut self, stamp: Option<Stamp>) -> io::Result<Option<(usize, i64)>> {
+        let is_new = |stamp: &Stamp| !self.pending.iter().any(|pending| pending.id() == stamp.id);
         if stamp.as_ref().is_some_and(is_new) {
             match Handle::open(&self.path) {
-                Ok(handle) => self.held.push(handle),
+                Ok(handle) => self.pending.push(handle),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
             }
         }
         let mut written = None;
         let mut kept = Vec::new();
-        for handle in self.held.drain(..) {
+        for handle in self.pending.drain(..) {
             let metadata = match handle.metadata() {
                 Ok(metadata) => metadata,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -83,7 +83,7 @@ impl Followed {
             }
             kept.push(handle);
         }
-        self.held = kept;
+        self.pending = kept;
         Ok(written)
     }
 
@@ -106,7 +106,7 @@ impl Followed {
         };
         if !current.is_compressed() {
             // A compressed one is found again by `between`.
-            self.held.push(current.handle().clone());
+            self.pending.push(current.handle().clone());
         }
         self.read_between(&earlier)?;
         Ok(true)
@@ -121,7 +121,7 @@ impl Followed {
     /// Returns the files that came after the current one and were rotated away before they were seen under the name.
     pub(super) fn between(&self) -> io::Result<Vec<Sibling>> {
         let read = self.current.iter().chain(&self.before).map(Generation::handle);
-        let open: Vec<&Handle> = read.chain(&self.held).collect();
+        let open: Vec<&Handle> = read.chain(&self.pending).collect();
         siblings::between(&self.path, self.after, &self.known, &open)
     }
 
@@ -142,7 +142,7 @@ impl Followed {
         self.following.rotations.add(1);
         let handle = Handle::open(&copy.path).map_err(failed)?;
         self.after = self.after_reading(&handle, copy.compression()).map_err(failed)?;
-        self.held.push(current.handle().clone());
+        self.pending.push(current.handle().clone());
         self.current = Some(self.generation(handle, copy.compression(), begin)?);
         Ok(())
     }
@@ -165,22 +165,22 @@ impl Followed {
             self.leave(old);
         }
         let next_id = match &next {
-            Successor::Held(handle) => handle.id(),
+            Successor::Pending(handle) => handle.id(),
             Successor::Between(sibling) => sibling.id(),
         };
         // Open files that are empty and no longer have the name are treated as earlier files: lines may still come.
         let named = Stamp::of_path(&self.path).map_err(|e| cannot_read(&self.path, e))?.map(|stamp| stamp.id);
-        for held in std::mem::take(&mut self.held).into_iter().filter(|held| held.id() != next_id) {
-            let is_empty = held.metadata().is_ok_and(|metadata| metadata.len() == 0);
-            if is_empty && named != Some(held.id()) {
-                let held = self.generation(held, Compression::None, Begin::default())?;
-                self.leave(held);
+        for pending in std::mem::take(&mut self.pending).into_iter().filter(|pending| pending.id() != next_id) {
+            let is_empty = pending.metadata().is_ok_and(|metadata| metadata.len() == 0);
+            if is_empty && named != Some(pending.id()) {
+                let pending = self.generation(pending, Compression::None, Begin::default())?;
+                self.leave(pending);
             } else {
-                self.held.push(held);
+                self.pending.push(pending);
             }
         }
         match next {
-            Successor::Held(handle) => self.begin(handle, Compression::None),
+            Successor::Pending(handle) => self.begin(handle, Compression::None),
             Successor::Between(next) => self.read_between(&next),
         }
     }

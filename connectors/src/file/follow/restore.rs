@@ -45,24 +45,24 @@ impl Followed {
             [identity] => self.restore_current(identity, begin)?,
             _ => return Err(invalid(&self.path, "workers had read different files of this name before the restore")),
         }
-        self.hold_named().map_err(|e| cannot_read(&self.path, e))
+        self.keep_named_open().map_err(|e| cannot_read(&self.path, e))
     }
 
     /// Keeps the file that has the name open, if it is not the current one, so that it is read later.
-    fn hold_named(&mut self) -> io::Result<()> {
+    fn keep_named_open(&mut self) -> io::Result<()> {
         let stamp = Stamp::of_path(&self.path)?;
         let is_read = |stamp: &Stamp| self.current.as_ref().is_some_and(|current| current.id() == stamp.id);
         if let Some(stamp) = stamp.filter(|stamp| !is_read(stamp)) {
-            self.hold(Some(stamp))?;
+            self.keep_open(Some(stamp))?;
         }
         Ok(())
     }
 
     fn restore_followed(&mut self, followed: FollowedPosition) -> Result<(), ConnectorError> {
         let failed = |e| cannot_read(&self.path, e);
-        for held in followed.held {
-            if let Some(path) = folder::with_id(&self.path, held).map_err(failed)? {
-                self.held.push(Handle::open(&path).map_err(failed)?);
+        for pending in followed.pending {
+            if let Some(path) = folder::with_id(&self.path, pending).map_err(failed)? {
+                self.pending.push(Handle::open(&path).map_err(failed)?);
             }
         }
         self.quiet_since = followed.quiet_since.map(Arrival);
@@ -75,7 +75,7 @@ impl Followed {
         if let Some(Found { handle, compression, cut }) = found {
             if cut.is_some() {
                 self.after = self.after_reading(&handle, compression).map_err(|e| cannot_read(&self.path, e))?;
-                self.held.extend(cut);
+                self.pending.extend(cut);
             }
             self.current = Some(self.generation(handle, compression, begin)?);
             return Ok(());

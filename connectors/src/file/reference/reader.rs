@@ -45,7 +45,10 @@ impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> Source for VersionSo
     fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
         let Self(file) = self;
         if by_extension(&file.path).is_none() {
-            return Err(invalid(&file.path, "its name does not tell the format, as .csv, .jsonl or .parquet do"));
+            return Err(invalid(
+                &file.path,
+                "its name does not say which format it has, as .csv, .jsonl or .parquet do",
+            ));
         }
         file.check()?;
         let Share { emitted, begun } = restored(&context.restored)?;

@@ -136,7 +136,7 @@ struct World {
     logic: LogicTest<RowsLogic<u32, Shop>>,
     letters: Vec<DeadLetter>,
     /// The table that results from the changes emitted so far.
-    told: Shops,
+    emitted: Shops,
     /// The time of the last change.
     last: EventTime,
 }
@@ -163,7 +163,7 @@ impl World {
             positions: Vec::new(),
             logic: LogicTest::new(Order::Arrival, |bucket: &Bucket<u32, Shop>| bucket.bucket, RowsLogic::open),
             letters: Vec::new(),
-            told: BTreeMap::new(),
+            emitted: BTreeMap::new(),
             last: EventTime::MIN,
         }
     }
@@ -209,11 +209,11 @@ impl World {
         // Changes from several workers are in no particular order.
         changes.sort_by_key(|change| change.event_time);
         for Record { event_time, data: (key, row), .. } in changes {
-            prop_assert!(event_time >= self.last, "told at {event_time:?}, after {:?}", self.last);
+            prop_assert!(event_time >= self.last, "emitted at {event_time:?}, after {:?}", self.last);
             self.last = event_time;
             let before = match row.clone() {
-                Some(row) => self.told.insert(key, row),
-                None => self.told.remove(&key),
+                Some(row) => self.emitted.insert(key, row),
+                None => self.emitted.remove(&key),
             };
             prop_assert_ne!(before, row, "no change of {}", key);
         }
@@ -278,9 +278,9 @@ fn play(steps: &[Step]) -> Result<(), TestCaseError> {
             if let Some(rows) = &in_file {
                 possible = vec![rows.clone()];
             }
-            let told = &world.told;
-            prop_assert!(possible.contains(told), "told {:?}, possible {:?}", told, possible);
-            possible.retain(|version| version == told);
+            let emitted = &world.emitted;
+            prop_assert!(possible.contains(emitted), "emitted {:?}, possible {:?}", emitted, possible);
+            possible.retain(|version| version == emitted);
         }
     }
     Ok(())
@@ -290,7 +290,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_table_is_a_whole_version_and_each_change_is_told_once(steps in steps()) {
+    fn the_table_is_a_whole_version_and_each_change_is_emitted_once(steps in steps()) {
         play(&steps)?;
     }
 }
@@ -298,13 +298,13 @@ proptest! {
 proptest! {
     /// Checks `differences` alone, on the rows of one bucket.
     #[test]
-    fn differences_make_the_rows_of_what_was_told(
-        told in prop::collection::btree_map(0..30_u8, 0..3_u64, 0..20),
+    fn differences_make_the_rows_of_what_was_emitted(
+        emitted in prop::collection::btree_map(0..30_u8, 0..3_u64, 0..20),
         rows in prop::collection::btree_map(0..30_u8, 0..3_u64, 0..20),
     ) {
-        let before: Vec<(u8, u64)> = told.iter().map(|(key, hash)| (*key, *hash)).collect();
+        let before: Vec<(u8, u64)> = emitted.iter().map(|(key, hash)| (*key, *hash)).collect();
         let now = rows.iter().map(|(key, hash)| Row { key: *key, row: *hash, hash: *hash }).collect();
-        let mut found = told;
+        let mut found = emitted;
         for (key, row) in differences(&before, now) {
             let before = match row {
                 Some(row) => found.insert(key, row),
@@ -349,37 +349,37 @@ fn a_version_that_is_refused_says_where_and_why_once_and_the_one_before_stays() 
         ("id,city\n1,Graz\n2,Wien\n", "shops.csv", "missing field `risk`"),
     ] {
         let mut world = settled("shops.csv", THREE);
-        let before = world.told.clone();
+        let before = world.emitted.clone();
         assert_eq!(before.len(), 3);
         world.write(Some(content), false);
         world.settle().unwrap();
         world.settle().unwrap();
         world.crash(3);
         world.checkpoint().unwrap();
-        assert_eq!(world.told, before);
+        assert_eq!(world.emitted, before);
         let [letter] = &world.letters[..] else { panic!("{content}: {:?}", world.letters) };
         assert!(letter.origin.ends_with(origin), "{letter:?}");
         assert!(letter.reason.contains(reason), "{letter:?}");
         // A restored job continues with the previous version, too.
         world.settle().unwrap();
         world.checkpoint().unwrap();
-        assert_eq!((world.told, world.letters.len()), (before, 2));
+        assert_eq!((world.emitted, world.letters.len()), (before, 2));
     }
 }
 
 #[test]
 fn any_line_ends_and_newlines_in_quotes_are_read_as_by_the_file_source() {
     let mut world = settled("shops.csv", &THREE.replace('\n', "\r"));
-    assert_eq!(world.told.len(), 3);
+    assert_eq!(world.emitted.len(), 3);
     world.write(Some("id,city,risk\r\n1,\"Graz\r\nWest\",0.5\r\n2,Wien,0.5\r\n3, Linz ,0.5\r\n"), false);
     world.settle().unwrap();
     world.checkpoint().unwrap();
-    assert_eq!((world.told.len(), world.letters.len()), (3, 0), "{:?}", world.letters);
-    assert_eq!((world.told[&1].city.as_str(), world.told[&3].city.as_str()), ("Graz\r\nWest", "Linz"));
+    assert_eq!((world.emitted.len(), world.letters.len()), (3, 0), "{:?}", world.letters);
+    assert_eq!((world.emitted[&1].city.as_str(), world.emitted[&3].city.as_str()), ("Graz\r\nWest", "Linz"));
 }
 
 #[test]
-fn a_file_that_is_not_there_for_a_while_is_told_once_each_time() {
+fn a_file_that_is_not_there_for_a_while_is_emitted_once_each_time() {
     let mut world = settled("shops.csv", THREE);
     for times in 1..3 {
         let aside = world.folder.path().join("aside");
@@ -391,7 +391,7 @@ fn a_file_that_is_not_there_for_a_while_is_told_once_each_time() {
         assert!(world.letters[times - 1].reason.contains("cannot read"));
     }
     world.checkpoint().unwrap();
-    assert_eq!(world.told.len(), 3);
+    assert_eq!(world.emitted.len(), 3);
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn the_first_version_has_to_be_a_good_one() {
 #[test]
 fn a_file_is_read_once_it_is_still() {
     let mut world = settled("shops.csv", THREE);
-    let before = world.told.clone();
+    let before = world.emitted.clone();
     let mut content = THREE.to_owned();
     for id in 4..8 {
         // Each version has whole lines, but is not the last one.
@@ -420,11 +420,11 @@ fn a_file_is_read_once_it_is_still() {
         world.tick();
         while world.turn().unwrap() == Next::Now {}
         world.checkpoint().unwrap();
-        assert_eq!(world.told, before);
+        assert_eq!(world.emitted, before);
     }
     world.settle().unwrap();
     world.checkpoint().unwrap();
-    assert_eq!((world.told.len(), world.letters.len()), (7, 0));
+    assert_eq!((world.emitted.len(), world.letters.len()), (7, 0));
 }
 
 #[test]
@@ -438,17 +438,17 @@ fn what_is_written_while_it_is_read_is_read_again() {
     world.write(Some(&THREE.replace("Wien", "Bregenz")), true);
     while world.turn().unwrap() == Next::Now {}
     world.checkpoint().unwrap();
-    assert_eq!(world.told[&1].city, "Graz", "nothing of either");
+    assert_eq!(world.emitted[&1].city, "Graz", "nothing of either");
     world.settle().unwrap();
     world.checkpoint().unwrap();
-    assert_eq!((world.told[&1].city.as_str(), world.told[&2].city.as_str()), ("Graz", "Bregenz"));
+    assert_eq!((world.emitted[&1].city.as_str(), world.emitted[&2].city.as_str()), ("Graz", "Bregenz"));
 }
 
 #[test]
 fn json_lines_and_compressed_files_are_read_as_by_the_file_source() {
     let lines = "{\"id\":1,\"city\":\"Graz\",\"risk\":0.5}\n{\"id\":2,\"city\":\"Wien\",\"risk\":0.5}";
     let mut world = settled("shops.jsonl", lines);
-    assert_eq!(world.told.len(), 2);
+    assert_eq!(world.emitted.len(), 2);
     world.write(Some(&lines[..lines.len() - 1]), false);
     world.settle().unwrap();
     assert!(world.letters[0].reason.contains("line 2 cannot be decoded"), "{:?}", world.letters);
@@ -460,7 +460,7 @@ fn json_lines_and_compressed_files_are_read_as_by_the_file_source() {
     fs::write(&world.path, &packed[..packed.len() - 3]).unwrap();
     world.settle().unwrap();
     world.checkpoint().unwrap();
-    assert_eq!((world.told.len(), world.letters.len()), (3, 1), "{:?}", world.letters);
+    assert_eq!((world.emitted.len(), world.letters.len()), (3, 1), "{:?}", world.letters);
     assert!(world.letters[0].reason.contains("incomplete frame"), "{:?}", world.letters);
 }
 
@@ -491,7 +491,7 @@ fn another_extension_and_another_position_are_refused() {
     let of = |file: &ReferenceFile<u32, Shop>, restored: &[u8]| {
         VersionSource(file.clone()).open(context(restored)).err().unwrap().to_string()
     };
-    assert!(of(&file, b"").contains("does not tell the format"));
+    assert!(of(&file, b"").contains("does not say which format it has"));
     let file = ReferenceFile { path: Path::new("shops.csv").to_owned(), ..file };
     assert!(of(&file, b"{}").contains("not a reference file's"));
     assert!(of(&file, br#"{"version":9,"emitted":null,"begun":null}"#).contains("version 9"));

@@ -304,7 +304,7 @@ proptest! {
 }
 
 #[test]
-fn a_base_whose_files_are_gone_is_taken_anew_and_a_cut_one_is_told() {
+fn a_base_whose_files_are_gone_is_taken_anew_and_a_cut_one_is_reported() {
     let scratch = tempfile::tempdir().unwrap();
     let root = scratch.path().join("store");
     let store = Arc::new(LocalStore::open(&root).unwrap());

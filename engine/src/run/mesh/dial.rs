@@ -64,14 +64,14 @@ impl Drop for Dialing {
     }
 }
 
-/// Starts the thread that makes the call; it sends the outcome to `tell`.
-pub(super) fn dial(call: Call, troubles: &Troubles, tell: Sender<Reached>) -> Result<Dialing, JobError> {
+/// Starts the thread that makes the call; it sends the outcome to `reached`.
+pub(super) fn dial(call: Call, troubles: &Troubles, reached: Sender<Reached>) -> Result<Dialing, JobError> {
     let over = Arc::new(AtomicBool::new(false));
     let (is_over, troubles) = (Arc::clone(&over), troubles.clone());
     let name = format!("mesh-{}", call.hello.to);
     let work = move || {
         if let Some(answer) = call_until_reached(&call, &troubles, &is_over) {
-            drop(tell.send(Reached { index: call.hello.to, answer }));
+            drop(reached.send(Reached { index: call.hello.to, answer }));
         }
     };
     threads::spawn(name, work)

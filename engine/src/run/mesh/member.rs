@@ -40,17 +40,17 @@ impl Forming<'_> {
 
     /// Connects to process 0, then to all others, and waits for the decision of process 0.
     fn connect(&self, door: &mut Door) -> Result<(Peers, Agreement), Ended> {
-        let (tell, told) = crossbeam_channel::unbounded();
+        let (reached, contacts) = crossbeam_channel::unbounded();
         let call = |to, round| {
             let call = Call { address: self.address(to), hello: self.hello(to, round) };
-            dial(call, &self.troubles, tell.clone())
+            dial(call, &self.troubles, reached.clone())
         };
         let mut calls: Vec<Dialing> = vec![call(0, None)?];
         let mut peers = self.nobody();
         let mut round = None;
-        let mut told_connected = false;
+        let mut reported_connected = false;
         loop {
-            for Reached { index, answer } in told.try_iter().collect::<Vec<_>>() {
+            for Reached { index, answer } in contacts.try_iter().collect::<Vec<_>>() {
                 let Contact { stream, identity, round: theirs } = self.reached(index, answer)?;
                 if let Err(Misfit { reason, .. }) = self.mesh.identity.fits(self.mesh.me, &identity, index) {
                     return Err(JobError::Cluster(reason).into());
@@ -82,7 +82,7 @@ impl Forming<'_> {
                     Ok(None) => {}
                     Err(reason) => return Err(Ended::Again(format!("process 0: {reason}"))),
                 }
-                if missing.is_empty() && !std::mem::replace(&mut told_connected, true) {
+                if missing.is_empty() && !std::mem::replace(&mut reported_connected, true) {
                     leader.say(&Frame::Connected).map_err(Ended::Again)?;
                 }
             }

@@ -49,11 +49,11 @@ fn mesh(hosts: &[String], me: usize) -> Mesh {
 
 type Sockets = Vec<Option<TcpStream>>;
 
-/// Forms the mesh for one process. Returns its connections and what it was told about the start.
+/// Forms the mesh for one process. Returns its connections and what it was received about the start.
 fn run(mesh: &Mesh) -> Result<(Sockets, Agreement), JobError> {
     let own = Agreement { run: mesh.run, first_epoch: 7, found: None };
-    form(mesh, |told| {
-        let agreement = told.cloned().unwrap_or(own);
+    form(mesh, |received| {
+        let agreement = received.cloned().unwrap_or(own);
         Ok((agreement.clone(), agreement))
     })
 }
@@ -191,8 +191,8 @@ proptest! {
             formed
         });
         let formed: Result<Vec<_>, _> = formed.into_iter().collect();
-        let (sockets, told): (Vec<Sockets>, Vec<Agreement>) = formed.map_err(|e| TestCaseError::fail(e.report()))?.into_iter().unzip();
-        prop_assert!(told.iter().all(|agreement| *agreement == told[0] && agreement.run == 70), "{told:?}");
+        let (sockets, received): (Vec<Sockets>, Vec<Agreement>) = formed.map_err(|e| TestCaseError::fail(e.report()))?.into_iter().unzip();
+        prop_assert!(received.iter().all(|agreement| *agreement == received[0] && agreement.run == 70), "{received:?}");
         check_connected(sockets);
     }
 
@@ -406,7 +406,7 @@ fn a_host_name_that_is_not_known_yet_is_awaited() {
 }
 
 #[test]
-fn refusals_are_told_from_each_other() {
+fn refusals_are_distinguished() {
     let from: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let refusals = Refusals::default();
     refusals.note(from, "silent", "it says nothing");

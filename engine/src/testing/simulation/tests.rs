@@ -148,7 +148,7 @@ fn a_planted_fault_is_found_and_its_seed_finds_it_again() {
 }
 
 #[test]
-fn a_failing_check_tells_its_seed() {
+fn a_failing_check_names_its_seed() {
     if std::env::var_os("TIDEMILL_SEED").is_some() {
         return;
     }

@@ -24,12 +24,12 @@ proptest! {
             sketch
         });
         aggregate.merge(&mut sketch, &other);
-        let told = aggregate.finish(&sketch);
-        prop_assert_eq!(told.count, values.len() as u64);
-        prop_assert_eq!(told.values.len(), if values.is_empty() { 0 } else { quantiles.len() });
+        let estimated = aggregate.finish(&sketch);
+        prop_assert_eq!(estimated.count, values.len() as u64);
+        prop_assert_eq!(estimated.values.len(), if values.is_empty() { 0 } else { quantiles.len() });
         let mut sorted = values.clone();
         sorted.sort_by(f64::total_cmp);
-        for (q, told) in quantiles.iter().zip(told.values) {
+        for (q, estimated) in quantiles.iter().zip(estimated.values) {
             let right = match values.iter().any(|value| value.is_nan()) {
                 true => f64::NAN,
                 false => sorted[(q * (sorted.len() - 1) as f64) as usize],
@@ -38,11 +38,11 @@ proptest! {
             // it is only certain that the estimates are within the range of the values.
             let magnitudes = values.iter().filter(|v| v.is_finite() && v.abs() >= f64::MIN_POSITIVE).map(|v| v.abs().log10());
             let span = magnitudes.clone().fold(f64::MIN, f64::max) - magnitudes.fold(f64::MAX, f64::min);
-            let near = (told - right).abs() <= 0.0101 * right.abs() + f64::MIN_POSITIVE;
+            let near = (estimated - right).abs() <= 0.0101 * right.abs() + f64::MIN_POSITIVE;
             let finite: Vec<f64> = sorted.iter().copied().filter(|v| v.is_finite()).collect();
-            let among = || told >= finite[0] && told <= finite[finite.len() - 1];
-            prop_assert!(same(told, right) || near || (right.is_finite() && span > 17.0 && among()),
-                "{} of {:?} is not {} but {}", q, values, right, told);
+            let among = || estimated >= finite[0] && estimated <= finite[finite.len() - 1];
+            prop_assert!(same(estimated, right) || near || (right.is_finite() && span > 17.0 && among()),
+                "{} of {:?} is not {} but {}", q, values, right, estimated);
         }
     }
 }

@@ -287,7 +287,7 @@ fn a_finished_job_is_not_claimed() {
 }
 
 #[test]
-fn who_has_another_directory_is_told_with_both_sides() {
+fn another_directory_is_refused_with_both_sides_named() {
     let dirs = [0, 1].map(|_| tempfile::tempdir().unwrap());
     let stores = [0, 1].map(|at: usize| LocalStore::open(dirs[at].path()).unwrap());
     let taken = take_over(&stores[0], &RestoreFrom::Auto, &starter(1)).unwrap();
