@@ -30,7 +30,7 @@ pub(super) struct Generation {
     /// The reader of the lines; `None` while the header line is not complete.
     lines: Option<LineFile>,
     takes_open_line: bool,
-    /// Whether the last read found nothing after the lines read before.
+    /// Whether the last read found the end of the file, without an incomplete last line.
     is_all_read: bool,
     seen: Seen,
     stamp: Stamp,
@@ -132,7 +132,7 @@ impl Generation {
         self.handle.metadata().map_or(true, |metadata| metadata.nlink() == 0)
     }
 
-    /// Returns whether the last read found nothing after the lines read before.
+    /// Returns whether the last read found the end of the file, without an incomplete last line.
     pub(super) fn is_all_read(&self) -> bool {
         self.is_all_read
     }

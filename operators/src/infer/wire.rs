@@ -1,8 +1,8 @@
 //! The wire format of Protocol Buffers, as far as messages of model servers and files of models need it.
 //!
-//! It is written by hand: prost's derive macro (and with it tonic-prost) changes the features of bindgen's
-//! dependencies, so cargo would compile RocksDB a second time, for the sake of a dozen fields. Field numbers are given
-//! where messages are written and read.
+//! It is written by hand: prost's derive macro (and with it tonic-prost) makes cargo compile bindgen, and therefore
+//! RocksDB, once more in every build folder, for the sake of a dozen fields. Field numbers are given where messages are
+//! written and read.
 
 use bytes::{Buf, BufMut};
 
