@@ -119,8 +119,13 @@ pub enum JobError {
         message: String,
     },
     /// The processes of the job could not connect, or the connection to one of them was lost.
-    #[error("{0}")]
-    Cluster(String),
+    #[error("{reason}")]
+    Cluster {
+        /// What happened, and with which process.
+        reason: String,
+        /// The settings that may be wrong.
+        remedies: Vec<Remedy>,
+    },
     /// A simulation crashed the job.
     #[doc(hidden)]
     #[error("the simulation crashed the job")]
@@ -169,7 +174,7 @@ impl JobError {
             Self::Connector { source, .. } => source.kind(),
             Self::Unreadable { .. } => ErrorKind::Data,
             Self::Panicked { .. } | Self::Crashed => ErrorKind::Internal,
-            Self::Cluster(_) | Self::Io { .. } => ErrorKind::Unavailable,
+            Self::Cluster { .. } | Self::Io { .. } => ErrorKind::Unavailable,
         }
     }
 
@@ -178,13 +183,23 @@ impl JobError {
     #[must_use]
     pub fn remedies(&self) -> Vec<Remedy> {
         match self {
-            Self::Setting { remedies, .. } => remedies.clone(),
+            Self::Setting { remedies, .. } | Self::Cluster { remedies, .. } => remedies.clone(),
             Self::State(e) => e.remedies(),
             Self::Unreadable { .. } => vec![Remedy::RestoreEarlier],
             Self::Connector { source, .. } => source.remedies().to_vec(),
             Self::Setup { source, .. } | Self::Operator { source, .. } => remedies_of(&**source),
             _ => Vec::new(),
         }
+    }
+
+    /// Makes an error about the other processes of the job, for which no setting is at fault.
+    pub(crate) fn cluster(reason: impl Into<String>) -> Self {
+        Self::cluster_of(reason, [])
+    }
+
+    /// Makes an error about the other processes of the job, with the settings that may be wrong.
+    pub(crate) fn cluster_of(reason: impl Into<String>, remedies: impl Into<Vec<Remedy>>) -> Self {
+        Self::Cluster { reason: reason.into(), remedies: remedies.into() }
     }
 
     /// Makes an error about settings that cannot work, with the remedies.

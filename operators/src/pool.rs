@@ -23,8 +23,8 @@ pub struct PoolSettings {
     /// order.
     pub ordered: bool,
     /// Maximum time that a thread may take for a batch, including retries. After that the thread is abandoned, another
-    /// one takes its place, and the records of the batch count as failed. Default: none, so a thread may take any
-    /// time.
+    /// one takes its place, and the records of the batch count as failed. It must be above 0. Default: none, so a
+    /// thread may take any time.
     #[serde(with = "humantime_serde")]
     pub deadline: Option<Duration>,
 }

@@ -123,6 +123,16 @@ pub enum StateError {
         /// What is known about the other run.
         by: String,
     },
+    /// Other runs of the job start at the same time, again and again.
+    #[error(
+        "other starts of job \"{job}\" claim \"{manifests}\" at the same time, again and again, and this one stops: start the job once, or give each run its own checkpoint directory"
+    )]
+    Contested {
+        /// Name of the job.
+        job: String,
+        /// Where the manifests are.
+        manifests: String,
+    },
     /// The file system refused an operation.
     #[error("could not {what} \"{}\"", .path.display())]
     Io {
@@ -177,7 +187,7 @@ impl StateError {
             | Self::Corrupt { .. }
             | Self::Incomplete { .. }
             | Self::NoManifest { .. } => ErrorKind::Data,
-            Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::Fenced { .. } | Self::Contested { .. } => ErrorKind::Fenced,
             Self::Internal(_) => ErrorKind::Internal,
             #[cfg(feature = "rocksdb")]
             Self::Rocks { source, .. } => match source.kind() {
@@ -199,7 +209,7 @@ impl StateError {
             Self::Incomplete { others, .. } => instead(others),
             Self::NoManifest { .. } => vec![Remedy::RestoreNone],
             Self::Mismatch { .. } | Self::Gone { .. } => vec![Remedy::StartOver],
-            Self::Fenced { .. } => vec![Remedy::Setting("checkpoint_dir")],
+            Self::Fenced { .. } | Self::Contested { .. } => vec![Remedy::Setting("checkpoint_dir")],
             Self::Invalid(_) | Self::Internal(_) | Self::Unwritable { .. } | Self::Corrupt { .. } | Self::Io { .. } => {
                 Vec::new()
             }
@@ -268,6 +278,9 @@ mod tests {
             Some(StateError::NoManifest { .. }) => (StateError::Gone { path: path() }, ErrorKind::Unavailable),
             Some(StateError::Gone { .. }) => (StateError::Fenced { file: text(), by: text() }, ErrorKind::Fenced),
             Some(StateError::Fenced { .. }) => {
+                (StateError::Contested { job: text(), manifests: text() }, ErrorKind::Fenced)
+            }
+            Some(StateError::Contested { .. }) => {
                 (StateError::io("read", &path())(io::ErrorKind::NotFound.into()), ErrorKind::Unavailable)
             }
             Some(StateError::Io { .. }) => (damaged_rocks(), ErrorKind::Data),
@@ -290,7 +303,7 @@ mod tests {
             assert!(!next.to_string().contains("--"), "a program has no flags: {next}");
             (error, count) = (Some(next), count + 1);
         }
-        assert_eq!(count, 13);
+        assert_eq!(count, 14);
         // A folder that cannot be created is a fault outside the job.
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Db::open(&file.path().join("folder"), 0, true).err().unwrap();

@@ -65,10 +65,10 @@ fn within(seen: &[Event], length: i64) -> (u64, i64) {
 /// Returns the count and sum if events may be late: an event leaves once it and all that arrived before it were outside
 /// the window of some event.
 fn within_late(seen: &[Event], length: i64) -> (u64, i64) {
-    within(seen, length).iter().fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
+    retained(seen, length).iter().fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
 }
 
-fn within(seen: &[Event], length: i64) -> &[Event] {
+fn retained(seen: &[Event], length: i64) -> &[Event] {
     let mut first = 0;
     for (at, now) in seen.iter().enumerate() {
         while first <= at && i128::from(seen[first].time) <= begin(now, length) {
@@ -171,14 +171,14 @@ proptest! {
             seen.push(event);
             let emitted = emitted.remove(&event.id).unwrap();
             for ((count, sum, mean), length) in emitted.into_iter().zip(&lengths) {
-                let within: Vec<f64> = within(seen, *length).iter().map(value).collect();
-                let (right, n) = (exact::sum(&within), within.len() as f64);
-                prop_assert_eq!(count, within.len() as u64);
-                prop_assert!(exact::same(sum, right), "{} is not {}, of {:?}", sum, right, within);
-                let halves: Vec<f64> = within.iter().map(|value| value / 1024.0).collect();
+                let retained: Vec<f64> = retained(seen, *length).iter().map(value).collect();
+                let (right, n) = (exact::sum(&retained), retained.len() as f64);
+                prop_assert_eq!(count, retained.len() as u64);
+                prop_assert!(exact::same(sum, right), "{} is not {}, of {:?}", sum, right, retained);
+                let halves: Vec<f64> = retained.iter().map(|value| value / 1024.0).collect();
                 let (right, scaled) = (right / n, exact::sum(&halves) / n * 1024.0);
-                let beyond = sum.is_infinite() && within.iter().all(|value| value.is_finite());
-                prop_assert!(exact::same(mean, if beyond { scaled } else { right }), "mean {} of {:?}", mean, within);
+                let beyond = sum.is_infinite() && retained.iter().all(|value| value.is_finite());
+                prop_assert!(exact::same(mean, if beyond { scaled } else { right }), "mean {} of {:?}", mean, retained);
             }
         }
         prop_assert!(emitted.is_empty());

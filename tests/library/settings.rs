@@ -97,6 +97,24 @@ fn invalid_lengths_of_other_operators_are_refused() {
     );
 }
 
+#[test]
+fn batches_without_records_and_times_of_zero_are_refused() {
+    let look_up = |settings: LookupSettings, fetching: FetchSettings| {
+        let source = vec_source(vec![(EventTime(0), 0_u8)]);
+        let run = Job::new("batches", JobSettings::default()).run(move |flow| {
+            let open = || |keys: &[u8]| Ok::<_, std::io::Error>(vec![Some(0_u8); keys.len()]);
+            let events = flow.source("events", &source)?;
+            events.lookup_join_async("at fault", &settings, &fetching, |n| *n, open).map(|_| ())
+        });
+        run.map(|_| ()).expect_err("a refusal").report()
+    };
+    let settings = LookupSettings { max_batch_size: 0, ..LookupSettings::default() };
+    says(&look_up(settings, FetchSettings::default()), "max_batch_size is 0: a batch has at least one record");
+    let pool = PoolSettings { deadline: Some(Duration::ZERO), ..PoolSettings::default() };
+    let fetching = FetchSettings { pool, ..FetchSettings::default() };
+    says(&look_up(LookupSettings::default(), fetching), "deadline is 0: every batch would miss it");
+}
+
 /// Returns the error of a join of the events with themselves.
 fn both(between: Between) -> String {
     let source = vec_source(vec![(EventTime(0), 0_u8)]);

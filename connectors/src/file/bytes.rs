@@ -10,6 +10,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::error::bug;
 use super::format::Compression;
 use super::gzip::Members;
 use super::handle::Handle;
@@ -232,7 +233,7 @@ impl ByteStream {
     fn range(&mut self, from: u64, to: u64, out: &mut Vec<u8>) -> io::Result<()> {
         let base = self.passed.offset;
         let Some(start) = from.checked_sub(base) else {
-            return Err(io::Error::other("a compressed file was read backwards, which is a bug"));
+            return Err(bug("a compressed file was read backwards"));
         };
         self.fill(to)?;
         let (start, end) = (start as usize, ((to - base) as usize).min(self.window.len()));

@@ -9,7 +9,7 @@ use timely::progress::operate::FrontierInterest;
 
 use super::common::{Common, Outputs};
 use super::in_line::InLine;
-use super::logic::{BatchLogic, BatchRunner, Execution};
+use super::logic::{BatchLogic, BatchRunner, Execution, PoolSpec};
 use super::pool::Pool;
 use super::pooled::Pooled;
 use crate::error::JobError;
@@ -34,6 +34,21 @@ impl<'s, D: Data> Stream<'s, D> {
     }
 }
 
+/// Returns the setting that cannot work, with its value, if there is one.
+fn fault<L: BatchLogic>(logic: &L, execution: &Execution<L::Work>) -> Option<&'static str> {
+    if logic.max_batch_size() == 0 {
+        return Some("max_batch_size is 0: a batch has at least one record");
+    }
+    let Execution::Pool(PoolSpec { runners, max_in_flight, deadline, .. }) = execution else { return None };
+    if runners.is_empty() {
+        return Some("threads is 0: a pool has at least one thread");
+    }
+    if *max_in_flight == 0 {
+        return Some("max_in_flight is 0: no thread would ever get a batch");
+    }
+    deadline.is_some_and(|deadline| deadline.is_zero()).then_some("deadline is 0: every batch would miss it")
+}
+
 /// Builds the operator on this worker.
 fn batch<'s, L: BatchLogic>(
     stream: Stream<'s, L::In>,
@@ -44,6 +59,9 @@ fn batch<'s, L: BatchLogic>(
     let context = flow.claim_name(name)?;
     let metrics = flow.metrics(name, "batch");
     let (logic, execution) = logic(&metrics)?;
+    if let Some(fault) = fault(&logic, &execution) {
+        return Err(JobError::Invalid(format!("operator \"{name}\": {fault}")));
+    }
 
     let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
     let mut input = builder.new_input(inner, Pipeline);

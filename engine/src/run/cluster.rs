@@ -38,8 +38,8 @@ pub(crate) fn communication(
 ) -> Result<Communication, JobError> {
     let (threads, process) = (settings.workers, settings.process);
     match (sockets.len(), threads) {
-        (0 | 1, 1) => CommunicationConfig::Thread.try_build().map_err(JobError::Cluster),
-        (0 | 1, threads) => CommunicationConfig::Process(threads).try_build().map_err(JobError::Cluster),
+        (0 | 1, 1) => CommunicationConfig::Thread.try_build().map_err(JobError::cluster),
+        (0 | 1, threads) => CommunicationConfig::Process(threads).try_build().map_err(JobError::cluster),
         _ => {
             silence_lost_connections();
             let hooks = Hooks::default();
@@ -115,11 +115,11 @@ pub(crate) fn abandon<T>(connections: T) {
 
 /// Returns the error for a failure that another process has reported.
 pub(crate) fn failed_there(process: usize, reason: &str) -> JobError {
-    JobError::Cluster(format!("process {process} of the job failed: {reason}"))
+    JobError::cluster(format!("process {process} of the job failed: {reason}"))
 }
 
 fn lost(what: &str) -> JobError {
-    JobError::Cluster(format!(
+    JobError::cluster(format!(
         "the connection to another process of the job was lost ({what}); start all processes again: they go on from the last checkpoint"
     ))
 }
@@ -148,7 +148,7 @@ mod tests {
     fn a_panic_becomes_the_error_it_means() {
         let caught = |message: &'static str| caught::<()>(3, || panic::resume_unwind(Box::new(message))).unwrap_err();
         let lost = caught("timely communication error: reading data: socket closed");
-        assert!(matches!(&lost, JobError::Cluster(text) if text.contains("socket closed")), "{lost}");
+        assert!(matches!(&lost, JobError::Cluster { reason, .. } if reason.contains("socket closed")), "{lost}");
         let own = caught("index out of bounds");
         assert!(matches!(&own, JobError::Panicked { worker: 3, message } if message == "index out of bounds"), "{own}");
     }

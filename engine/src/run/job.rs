@@ -27,6 +27,7 @@ use crate::error::JobError;
 use crate::graph::Flow;
 use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
 use crate::threads::Scheduler;
+use crate::time::in_ms;
 use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StateUse};
 
 /// A job: a dataflow program with a name and settings.
@@ -118,8 +119,8 @@ impl Job {
             pending: AtomicI64::new(0),
             // By default a number of batches, so that sources need not advance in step.
             max_pending: i64::try_from(settings.max_in_flight / 10).unwrap_or(i64::MAX),
-            max_ahead_ms: settings.max_ahead.map(|ahead| i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)),
-            max_drift_ms: settings.max_drift.map(|drift| i64::try_from(drift.as_millis()).unwrap_or(i64::MAX)),
+            max_ahead_ms: settings.max_ahead.map(in_ms),
+            max_drift_ms: settings.max_drift.map(in_ms),
             metrics: Metrics::default(),
             source_clocks: SourceClocks::new(settings.hosts.len().max(1)),
             failure: Failure::default(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom, SPILLS};
 
 use crate::error::{JobError, Remedy};
+use crate::time::whole_ms;
 
 /// The settings of a job. In a file, durations are written as `1s` or `5m`, and names as on the command line,
 /// where each field is a flag ([`JobArgs`](crate::JobArgs)).
@@ -149,6 +150,17 @@ impl JobSettings {
                 format!("key_groups is {groups}, fewer than the {workers} workers: some would never get a key");
             faults.push(("key_groups", reason));
         }
+        if self.mesh_timeout.is_zero() {
+            faults.push(("mesh_timeout", "mesh_timeout is 0s: no other process could ever connect".to_owned()));
+        }
+        if self.state_memory == Some(0) {
+            faults.push(("state_memory", "state_memory is 0: no key could ever be in memory".to_owned()));
+        }
+        for (field, length) in [("max_drift", self.max_drift), ("max_ahead", self.max_ahead)] {
+            if let Some(Err(fault)) = length.map(whole_ms) {
+                faults.push((field, format!("{field} is {fault}")));
+            }
+        }
         let renamed = self.renamed.iter().filter_map(|rename| rename.check().err());
         faults.extend(renamed.map(|fault| ("renamed", format!("renamed: {fault}"))));
         if self.retain_checkpoints == 0 {
@@ -180,7 +192,7 @@ impl JobSettings {
     /// Returns the number of workers over all processes.
     #[must_use]
     pub fn all_workers(&self) -> usize {
-        self.workers * self.hosts.len().max(1)
+        self.workers.saturating_mul(self.hosts.len().max(1))
     }
 }
 
@@ -254,6 +266,42 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert_eq!(error.to_string().lines().count(), 3, "{error}");
         assert_eq!(error.remedies(), ["workers", "hosts", "max_in_flight"].map(Remedy::Setting));
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name_and_value() {
+        let default = JobSettings::default;
+        let beyond = Duration::from_secs(u64::MAX);
+        for (field, settings, says) in [
+            ("workers", JobSettings { workers: 0, ..default() }, "workers is 0"),
+            ("key_groups", JobSettings { key_groups: 0, ..default() }, "key_groups is 0"),
+            ("key_groups", JobSettings { workers: usize::MAX, ..default() }, "key_groups is 128"),
+            ("max_in_flight", JobSettings { max_in_flight: 0, ..default() }, "max_in_flight is 0"),
+            ("retain_checkpoints", JobSettings { retain_checkpoints: 0, ..default() }, "retain_checkpoints is 0"),
+            ("mesh_timeout", JobSettings { mesh_timeout: Duration::ZERO, ..default() }, "mesh_timeout is 0s"),
+            ("state_memory", JobSettings { state_memory: Some(0), ..default() }, "state_memory is 0"),
+            (
+                "checkpoint_interval",
+                JobSettings { checkpoint_interval: Duration::ZERO, ..default() },
+                "checkpoint_interval is 0s",
+            ),
+            (
+                "max_ahead",
+                JobSettings { max_ahead: Some(beyond), ..default() },
+                "max_ahead is 18446744073709551615s, which is longer than all of event time",
+            ),
+            (
+                "max_drift",
+                JobSettings { max_drift: Some(Duration::from_micros(1_500)), ..default() },
+                "max_drift is 1.5ms, but event time has whole milliseconds",
+            ),
+        ] {
+            let error = settings.check().expect_err(field);
+            assert_eq!((error.kind(), error.remedies()), (ErrorKind::Invalid, vec![Remedy::Setting(field)]));
+            assert!(error.to_string().starts_with(says), "{error}");
+        }
+        let settings = JobSettings { max_ahead: Some(Duration::ZERO), max_drift: Some(Duration::ZERO), ..default() };
+        assert!(settings.check().is_ok(), "zero is a bound like others");
     }
 
     #[test]

@@ -59,7 +59,7 @@ where
             cluster::abandon(worker);
         }
     })
-    .map_err(JobError::Cluster)?;
+    .map_err(JobError::cluster)?;
     let first = run.settings.process * run.settings.workers;
     for (at, outcome) in guards.join().into_iter().enumerate() {
         if let Err(message) = outcome {

@@ -26,7 +26,7 @@ impl Failure {
     /// Returns the report of an error that happened in this process, and not one that another process caused.
     pub(crate) fn of_this_process(&self) -> Option<String> {
         let first = lock(&self.first);
-        first.as_ref().filter(|error| !matches!(error, JobError::Cluster(_))).map(JobError::report)
+        first.as_ref().filter(|error| !matches!(error, JobError::Cluster { .. })).map(JobError::report)
     }
 
     pub(crate) fn take(&self) -> Option<JobError> {

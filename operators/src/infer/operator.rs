@@ -20,6 +20,7 @@ use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
 use super::tensor::{Tensor, TensorSpec};
 use super::work::{Place, Work};
+use crate::length::invalid;
 use crate::pool::Retries;
 
 /// A record with its score.
@@ -224,6 +225,9 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
     stream.batch(name, |metrics| {
         let failed = |error: ModelError| JobError::operator(&operator, error.kind(), error);
         models.check().map_err(failed)?;
+        if settings.latency_target.is_some_and(|target| target.is_zero()) {
+            return Err(invalid(&operator, "latency_target is 0: every record would miss it"));
+        }
         let retried = metrics.counter("retries");
         models.model.meter(metrics);
         let blocks = models.model.blocks() || models.fallback.as_ref().is_some_and(|model| model.blocks());

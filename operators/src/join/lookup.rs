@@ -22,15 +22,16 @@ use crate::pool::{PoolSettings, Retries};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LookupSettings {
-    /// Maximum number of records whose keys are fetched together. Default: 64.
+    /// Maximum number of records whose keys are fetched together, at least one. Default: 64.
     pub max_batch_size: usize,
     /// Maximum time that a record waits for its batch while the worker is busy. Default: 5 ms.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
     /// Maximum number of keys in the cache, including keys that have no row. Those fetched first are evicted first.
-    /// Default: 100,000.
+    /// With 0 nothing is cached. Default: 100,000.
     pub cache_rows: usize,
-    /// Length of time for which a row is used after it was fetched, by the job's clock. Default: one minute.
+    /// Length of time for which a row is used after it was fetched, by the job's clock. With 0 nothing is cached.
+    /// Default: one minute.
     #[serde(with = "humantime_serde")]
     pub ttl: Duration,
 }

@@ -65,13 +65,8 @@ pub fn take_over(
             Err(error) => return Err(error),
         }
     }
-    Err(lost.unwrap_or_else(|| {
-        StateError::Invalid(format!(
-            "other starts of job \"{}\" claim \"{}\" again and again: start it once",
-            starter.job,
-            store.locate("manifests")
-        ))
-    }))
+    Err(lost
+        .unwrap_or_else(|| StateError::Contested { job: starter.job.to_owned(), manifests: store.locate("manifests") }))
 }
 
 /// Tries once to take over. Returns `None` if another run was there first or the files have changed since they were

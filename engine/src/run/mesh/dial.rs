@@ -32,7 +32,13 @@ pub(super) struct Call {
 /// The outcome of a call: a connection, or the reason why there will be none.
 pub(super) struct Reached {
     pub(super) index: usize,
-    pub(super) answer: Result<Contact, String>,
+    pub(super) answer: Result<Contact, Rejection>,
+}
+
+/// The reason why a process does not take this one, and the names of the settings that may be wrong.
+pub(super) struct Rejection {
+    pub(super) reason: String,
+    pub(super) settings: Vec<String>,
 }
 
 pub(super) struct Contact {
@@ -79,7 +85,7 @@ pub(super) fn dial(call: Call, troubles: &Troubles, reached: Sender<Reached>) ->
     Ok(Dialing(over))
 }
 
-fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Option<Result<Contact, String>> {
+fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Option<Result<Contact, Rejection>> {
     let waits = ExponentialBuilder::default().with_min_delay(SHORTEST_WAIT).with_max_delay(LONGEST_WAIT);
     let waits = waits.with_jitter().without_max_times().build().chain(std::iter::repeat(LONGEST_WAIT));
     let (to, address) = (call.hello.to, &call.address);
@@ -90,7 +96,7 @@ fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Op
         }
         match try_once(call) {
             Ok(connection) => return Some(Ok(connection)),
-            Err(Missed::ForGood(reason)) => return Some(Err(reason)),
+            Err(Missed::ForGood(rejection)) => return Some(Err(rejection)),
             Err(Missed::ForNow(trouble)) => {
                 if threads::since(said) > LOG_EVERY {
                     said = threads::now();
@@ -106,7 +112,7 @@ fn call_until_reached(call: &Call, troubles: &Troubles, over: &AtomicBool) -> Op
 
 enum Missed {
     ForNow(String),
-    ForGood(String),
+    ForGood(Rejection),
 }
 
 fn try_once(call: &Call) -> Result<Contact, Missed> {
@@ -122,7 +128,9 @@ fn try_once(call: &Call) -> Result<Contact, Missed> {
             Ok(Some(frame)) => break frame,
             Ok(None) if threads::since(asked) < PATIENCE => {}
             Ok(None) => return Err(Missed::ForNow("it accepts the connection, but does not answer".to_owned())),
-            Err(version @ Fault::Version(_)) => return Err(Missed::ForGood(version.to_string())),
+            Err(version @ Fault::Version(_)) => {
+                return Err(Missed::ForGood(Rejection { reason: version.to_string(), settings: Vec::new() }));
+            }
             Err(fault) => return Err(Missed::ForNow(fault.to_string())),
         }
     };
@@ -130,11 +138,12 @@ fn try_once(call: &Call) -> Result<Contact, Missed> {
         Frame::Welcome { identity, index, round, .. } if index == call.hello.to => {
             Ok(Contact { stream, identity, round })
         }
-        Frame::Welcome { index, .. } => Err(Missed::ForGood(format!(
-            "it is process {index}: hosts must name the processes in the same order everywhere"
-        ))),
-        Frame::Refused { reason, again: true } => Err(Missed::ForNow(reason)),
-        Frame::Refused { reason, again: false } => Err(Missed::ForGood(reason)),
+        Frame::Welcome { index, .. } => Err(Missed::ForGood(Rejection {
+            reason: format!("it is process {index}: hosts must name the processes in the same order everywhere"),
+            settings: vec!["hosts".to_owned()],
+        })),
+        Frame::Refused { reason, again: true, .. } => Err(Missed::ForNow(reason)),
+        Frame::Refused { reason, again: false, settings } => Err(Missed::ForGood(Rejection { reason, settings })),
         _ => Err(Missed::ForNow("it does not answer as a process of a job does".to_owned())),
     }
 }

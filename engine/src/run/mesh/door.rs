@@ -47,6 +47,8 @@ pub(super) struct Refusal {
     pub(super) reason: String,
     /// Whether the client may try again.
     pub(super) again: bool,
+    /// The names of the settings that may be wrong.
+    pub(super) settings: Vec<String>,
 }
 
 impl Door {
@@ -144,7 +146,10 @@ impl Door {
                 Ok(Some(_)) => self.refusals.note(stranger.from, "garbage", "it does not say who it is"),
                 Err(fault) => {
                     if fault.kind() == "version" {
-                        say(&mut stranger.stream, &Frame::Refused { reason: fault.to_string(), again: false });
+                        say(
+                            &mut stranger.stream,
+                            &Frame::Refused { reason: fault.to_string(), again: false, settings: Vec::new() },
+                        );
                     }
                     self.refusals.note(stranger.from, fault.kind(), &fault.to_string());
                 }
@@ -163,14 +168,14 @@ impl Door {
                 let welcomed = say(&mut stranger.stream, &welcome);
                 welcomed.then_some(Guest { index: hello.index, stream: stranger.stream, from: stranger.from })
             }
-            Err(Refusal { kind, reason, again }) => {
+            Err(Refusal { kind, reason, again, settings }) => {
                 // A process that came too early is not a stranger, and is not counted as one.
                 if kind == "early" {
                     tracing::debug!(from = %stranger.from, reason, "a process is asked to come again");
                 } else {
                     self.refusals.note(stranger.from, kind, &reason);
                 }
-                say(&mut stranger.stream, &Frame::Refused { reason, again });
+                say(&mut stranger.stream, &Frame::Refused { reason, again, settings });
                 None
             }
         }

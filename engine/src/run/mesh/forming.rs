@@ -10,7 +10,7 @@ use super::identity::{Identity, Misfit};
 use super::peer::{Peer, Peers};
 use super::refusals::Refusals;
 use super::wire::{Frame, Hello, Round};
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 use crate::threads;
 
 /// The interval at which connections are polled.
@@ -54,7 +54,7 @@ impl From<JobError> for Ended {
 }
 
 pub(super) fn failed<T>(text: String) -> Result<T, JobError> {
-    Err(JobError::Cluster(text))
+    Err(JobError::cluster(text))
 }
 
 impl Forming<'_> {
@@ -98,7 +98,8 @@ impl Forming<'_> {
             return Ok(());
         }
         let waited = humantime::format_duration(patience);
-        failed(format!("after {waited} (mesh_timeout): {}", missing()))
+        let reason = format!("after {waited} (mesh_timeout): {}", missing());
+        Err(JobError::cluster_of(reason, ["hosts", "mesh_timeout"].map(Remedy::Setting)))
     }
 
     pub(super) fn hello(&self, to: usize, round: Option<Round>) -> Hello {
@@ -110,10 +111,14 @@ impl Forming<'_> {
     /// Returns the answer to a `Hello`: a welcome, or the reason why the client is refused.
     fn judge(&self, hello: &Hello, round: Option<Round>, taken: &Peers) -> Result<Frame, Refusal> {
         let Mesh { me, identity, hosts, .. } = self.mesh;
-        let refuse = |kind, again, reason| Err(Refusal { kind, reason, again });
-        if let Err(Misfit { kind, reason }) = identity.fits(*me, &hello.identity, hello.index) {
-            return refuse(kind, false, reason);
+        if let Err(Misfit { kind, reason, settings }) = identity.fits(*me, &hello.identity, hello.index) {
+            return Err(Refusal { kind, reason, again: false, settings });
         }
+        let refuse = |kind, again, reason| {
+            // A client that may try again comes too early; otherwise its own index is wrong, or the list of hosts.
+            let settings = if again { Vec::new() } else { ["hosts", "process"].map(str::to_owned).to_vec() };
+            Err(Refusal { kind, reason, again, settings })
+        };
         let (index, to) = (hello.index, hello.to);
         if to != *me {
             return refuse(
@@ -155,12 +160,12 @@ impl Forming<'_> {
     }
 
     /// Admits other processes. Returns those that were refused because of other settings, with the reasons.
-    pub(super) fn look(&self, door: &mut Door, round: Option<Round>, peers: &mut Peers) -> Vec<(usize, String)> {
+    pub(super) fn look(&self, door: &mut Door, round: Option<Round>, peers: &mut Peers) -> Vec<(usize, Misfit)> {
         let mut misfits = Vec::new();
         let guests = door.look(&mut |hello, _| {
             let answer = self.judge(hello, round, peers);
-            if let Err(Refusal { kind: "settings", reason, .. }) = &answer {
-                misfits.push((hello.index, reason.clone()));
+            if let Err(Refusal { kind: kind @ "settings", reason, settings, .. }) = &answer {
+                misfits.push((hello.index, Misfit { kind, reason: reason.clone(), settings: settings.clone() }));
             }
             answer
         });

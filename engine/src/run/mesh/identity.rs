@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{JobError, Remedy};
+
 /// The identity of a job, which has to be the same in all of its processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -21,6 +23,25 @@ pub(crate) struct Identity {
 pub(super) struct Misfit {
     pub(super) kind: &'static str,
     pub(super) reason: String,
+    /// The names of the settings that differ.
+    pub(super) settings: Vec<String>,
+}
+
+impl Misfit {
+    /// Returns the error of a job that cannot start because of it.
+    pub(super) fn error(&self) -> JobError {
+        JobError::cluster_of(self.reason.clone(), remedies(&self.settings))
+    }
+}
+
+/// The settings of a job that an error of the mesh may name as its remedies.
+const SETTINGS: [&str; 8] =
+    ["hosts", "process", "restore", "workers", "key_groups", "checkpoint_dir", "renamed", "drop_state"];
+
+/// Returns the remedies for settings that differ or are wrong. What is no setting of the job (another build of the
+/// program, another version of Tidemill) is left out.
+pub(super) fn remedies(settings: &[String]) -> Vec<Remedy> {
+    SETTINGS.into_iter().filter(|known| settings.iter().any(|name| name == known)).map(Remedy::Setting).collect()
 }
 
 impl Identity {
@@ -28,12 +49,13 @@ impl Identity {
     pub(super) fn fits(&self, me: usize, other: &Self, index: usize) -> Result<(), Misfit> {
         if self.job != other.job {
             let reason = format!("it is a process of job \"{}\", this is \"{}\"", other.job, self.job);
-            return Err(Misfit { kind: "other_job", reason });
+            return Err(Misfit { kind: "other_job", reason, settings: Vec::new() });
         }
-        let mut differences = Vec::new();
+        let (mut differences, mut settings) = (Vec::new(), Vec::new());
         let mut compare = |what: &str, theirs: &str, ours: &str| {
             if theirs != ours {
                 differences.push(format!("process {index} has {what} {theirs}, process {me} has {ours}"));
+                settings.push(what.split(' ').next().unwrap_or_default().to_owned());
             }
         };
         compare("hosts with as many processes as", &other.processes.to_string(), &self.processes.to_string());
@@ -50,7 +72,7 @@ impl Identity {
         }
         match differences.is_empty() {
             true => Ok(()),
-            false => Err(Misfit { kind: "settings", reason: differences.join("; ") }),
+            false => Err(Misfit { kind: "settings", reason: differences.join("; "), settings }),
         }
     }
 }

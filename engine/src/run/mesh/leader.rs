@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::door::Door;
 use super::forming::{Ended, Forming, LOOK, failed};
+use super::identity::Misfit;
 use super::peer::{Peers, present, stop_all};
 use super::wire::{Frame, Round};
 use crate::checkpoint::restore::Agreement;
@@ -41,11 +42,11 @@ impl Forming<'_> {
         door: &mut Door,
         round: Round,
         peers: &mut Peers,
-        misfits: &mut BTreeMap<usize, (Instant, String)>,
+        misfits: &mut BTreeMap<usize, (Instant, Misfit)>,
     ) -> Result<(), Ended> {
         loop {
-            for (index, reason) in self.look(door, Some(round), peers) {
-                misfits.entry(index).or_insert_with(|| (threads::now(), reason));
+            for (index, misfit) in self.look(door, Some(round), peers) {
+                misfits.entry(index).or_insert_with(|| (threads::now(), misfit));
             }
             for (index, peer) in peers.iter_mut().enumerate() {
                 let Some(peer) = peer else { continue };
@@ -64,8 +65,8 @@ impl Forming<'_> {
             if missing.is_empty() && peers.iter().flatten().all(|peer| peer.connected) {
                 return Ok(());
             }
-            if let Some((_, reason)) = misfits.values().find(|(since, _)| threads::since(*since) > self.mesh.hope) {
-                return Err(Ended::Failed(JobError::Cluster(reason.clone())));
+            if let Some((_, misfit)) = misfits.values().find(|(since, _)| threads::since(*since) > self.mesh.hope) {
+                return Err(Ended::Failed(misfit.error()));
             }
             self.go_on_waiting(|| self.what_is_missing(&missing, peers, misfits))?;
             threads::pause(LOOK);
@@ -76,7 +77,7 @@ impl Forming<'_> {
         &self,
         missing: &[usize],
         peers: &Peers,
-        misfits: &BTreeMap<usize, (Instant, String)>,
+        misfits: &BTreeMap<usize, (Instant, Misfit)>,
     ) -> String {
         if missing.is_empty() {
             let waiting =
@@ -85,7 +86,8 @@ impl Forming<'_> {
             return format!("{} could not connect to all other processes: see there", waiting.join(", "));
         }
         let names: Vec<String> = missing.iter().map(|index| self.name(*index)).collect();
-        let why = missing.iter().filter_map(|index| misfits.get(index)).map(|(_, reason)| format!("; {reason}"));
+        let why =
+            missing.iter().filter_map(|index| misfits.get(index)).map(|(_, misfit)| format!("; {}", misfit.reason));
         format!(
             "{} did not connect: is it running, and can it reach {}?{}",
             names.join(", "),
@@ -113,7 +115,7 @@ impl Forming<'_> {
     }
 
     fn have_all_start(&self, peers: &mut Peers, agreement: Agreement) -> Result<(), JobError> {
-        let lost = |index, reason| JobError::Cluster(format!("{} is lost: {reason}", self.name(index)));
+        let lost = |index, reason| JobError::cluster(format!("{} is lost: {reason}", self.name(index)));
         let asked = threads::now();
         for (index, peer) in present(peers) {
             peer.say(&Frame::Start(agreement.clone())).map_err(|reason| lost(index, reason))?;

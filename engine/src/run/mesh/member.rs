@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::dial::{Call, Contact, Dialing, Reached, dial};
+use super::dial::{Call, Contact, Dialing, Reached, Rejection, dial};
 use super::door::Door;
 use super::forming::{Ended, Forming, LOOK, failed};
-use super::identity::Misfit;
+use super::identity::remedies;
 use super::peer::{Peer, Peers};
 use super::wire::Frame;
 use crate::checkpoint::restore::Agreement;
@@ -52,8 +52,8 @@ impl Forming<'_> {
         loop {
             for Reached { index, answer } in contacts.try_iter().collect::<Vec<_>>() {
                 let Contact { stream, identity, round: theirs } = self.reached(index, answer)?;
-                if let Err(Misfit { reason, .. }) = self.mesh.identity.fits(self.mesh.me, &identity, index) {
-                    return Err(JobError::Cluster(reason).into());
+                if let Err(misfit) = self.mesh.identity.fits(self.mesh.me, &identity, index) {
+                    return Err(misfit.error().into());
                 }
                 let peer = Peer::new(stream, None).map_err(|error| Ended::Again(with_causes(&error)))?;
                 if let Some(place) = peers.get_mut(index) {
@@ -106,8 +106,11 @@ impl Forming<'_> {
         Ended::Again(format!("{} closed the connection", self.name(lost)))
     }
 
-    fn reached(&self, index: usize, answer: Result<Contact, String>) -> Result<Contact, JobError> {
-        answer.map_err(|reason| JobError::Cluster(format!("{} refuses this process: {reason}", self.name(index))))
+    fn reached(&self, index: usize, answer: Result<Contact, Rejection>) -> Result<Contact, JobError> {
+        answer.map_err(|Rejection { reason, settings }| {
+            let reason = format!("{} refuses this process: {reason}", self.name(index));
+            JobError::cluster_of(reason, remedies(&settings))
+        })
     }
 
     fn who_is_missing(&self, missing: &[usize]) -> String {
@@ -123,7 +126,7 @@ impl Forming<'_> {
     }
 
     fn stopped(&self, reason: &str) -> JobError {
-        JobError::Cluster(format!("{} has stopped the start: {reason}", self.name(0)))
+        JobError::cluster(format!("{} has stopped the start: {reason}", self.name(0)))
     }
 
     fn follow<T>(
@@ -132,7 +135,7 @@ impl Forming<'_> {
         agreement: &Agreement,
         decide: impl FnOnce(Option<&Agreement>) -> Result<(Agreement, T), JobError>,
     ) -> Result<T, JobError> {
-        let lost = |reason: String| JobError::Cluster(format!("{} is lost: {reason}", self.name(0)));
+        let lost = |reason: String| JobError::cluster(format!("{} is lost: {reason}", self.name(0)));
         let Some(Some(leader)) = peers.first_mut() else { return Err(lost("there is no connection".to_owned())) };
         let decided = match decide(Some(agreement)) {
             Ok((_, decided)) => decided,

@@ -15,7 +15,7 @@ use super::identity::Identity;
 use super::wire::{Fault, Frame, Hello, Reader, Round, VERSION, encode};
 use super::{Refusals, wire};
 use crate::checkpoint::restore::Agreement;
-use crate::error::JobError;
+use crate::error::{JobError, Remedy};
 use crate::threads;
 
 fn identity(processes: usize) -> Identity {
@@ -313,7 +313,7 @@ fn a_second_process_of_one_index_is_refused_and_the_first_stays() {
         second.write_all(&encode(&Frame::Hello(Box::new(hello(3, 1, 0))))).unwrap();
         let answer = Reader::default().read(&mut second).unwrap();
         assert!(
-            matches!(&answer, Some(Frame::Refused { reason, again: true }) if reason.contains("process 1")),
+            matches!(&answer, Some(Frame::Refused { reason, again: true, .. }) if reason.contains("process 1")),
             "{answer:?}"
         );
         assert_eq!(refusals.counts()["taken"], 1);
@@ -332,8 +332,9 @@ fn what_differs_is_said_with_both_sides_and_all_stop() {
     other.identity.restore = "5".to_owned();
     std::thread::scope(|scope| {
         let leads = scope.spawn(|| run(&leader));
-        let errors = [run(&other).unwrap_err(), leads.join().unwrap().unwrap_err()].map(|error| error.to_string());
-        for error in errors {
+        for error in [run(&other).unwrap_err(), leads.join().unwrap().unwrap_err()] {
+            assert_eq!(error.remedies(), ["restore", "workers"].map(Remedy::Setting), "{error}");
+            let error = error.to_string();
             assert!(error.contains("process 1 has workers 3, process 0 has 2"), "{error}");
             assert!(error.contains("process 1 has restore 5, process 0 has auto"), "{error}");
         }
@@ -370,7 +371,9 @@ fn missing_processes_are_named_after_the_timeout() {
         let leads = scope.spawn(|| run(&leader));
         let error = run(&member).unwrap_err().to_string();
         assert!(error.contains(&format!("process 2 ({})", hosts[2])), "{error}");
-        let error = leads.join().unwrap().unwrap_err().to_string();
+        let error = leads.join().unwrap().unwrap_err();
+        assert_eq!(error.remedies(), ["hosts", "mesh_timeout"].map(Remedy::Setting), "{error}");
+        let error = error.to_string();
         assert!(error.contains(&format!("process 2 ({}) did not connect", hosts[2])), "{error}");
         assert!(error.contains("mesh_timeout") && !error.contains("process 1"), "{error}");
     });

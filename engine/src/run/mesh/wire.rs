@@ -25,8 +25,14 @@ pub(super) enum Frame {
     Hello(Box<Hello>),
     /// To the client: it is admitted.
     Welcome { identity: Identity, index: usize, round: Round, nonce: String, proof: String },
-    /// To the client: it is refused; `again` says whether it may try again.
-    Refused { reason: String, again: bool },
+    /// To the client: it is refused; `again` says whether it may try again, and `settings` names the settings that may
+    /// be wrong.
+    Refused {
+        reason: String,
+        again: bool,
+        #[serde(default)]
+        settings: Vec<String>,
+    },
     /// To process 0: the sender has connections to all others.
     Connected,
     /// From process 0: the agreement on what is restored.
@@ -104,7 +110,9 @@ pub(super) fn encode(frame: &Frame) -> Vec<u8> {
         // Only reasons can be that long.
         let reason = "its reason is too long to be sent: see its own log".to_owned();
         let short = match frame {
-            Frame::Refused { again, .. } => Frame::Refused { reason, again: *again },
+            Frame::Refused { again, settings, .. } => {
+                Frame::Refused { reason, again: *again, settings: settings.clone() }
+            }
             Frame::Unable { .. } => Frame::Unable { reason },
             _ => Frame::Stop { reason },
         };

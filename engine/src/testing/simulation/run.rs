@@ -160,6 +160,7 @@ impl Simulation {
     }
 
     fn try_run(&mut self, build: Build) -> Result<(), JobError> {
+        self.settings.check().map_err(JobError::Invalid)?;
         let mut chance = stream(self.seed, 2);
         self.schedule.set_out(Faults::new(stream(self.seed, 1), self.settings.clone()));
         self.stage.prepare(self.settings.reorder, &mut chance);

@@ -76,6 +76,41 @@ impl Default for SimulationSettings {
     }
 }
 
+impl SimulationSettings {
+    /// Checks the settings. Returns all that cannot work, each with its value.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut faults = Vec::new();
+        if *self.workers.start() == 0 || self.workers.is_empty() {
+            faults.push(format!("workers is {:?}: it must have at least one number, all above 0", self.workers));
+        }
+        for (field, range) in [
+            ("checkpoint_interval", &self.checkpoint_interval),
+            ("turn", &self.turn),
+            ("stall", &self.stall),
+            ("gap", &self.gap),
+            ("call", &self.call),
+            ("slow_call", &self.slow_call),
+        ] {
+            if range.is_empty() {
+                faults.push(format!("{field} is {range:?}: its end must not be below its start"));
+            }
+        }
+        for (field, chance) in
+            [("stalls", self.stalls), ("slow_calls", self.slow_calls), ("failed_calls", self.failed_calls)]
+        {
+            if !(0.0..=1.0).contains(&chance) {
+                faults.push(format!("{field} is {chance}: a chance is between 0 and 1"));
+            }
+        }
+        for (field, is_zero) in [("burst", self.burst == 0), ("max_turns", self.max_turns == 0)] {
+            if is_zero {
+                faults.push(format!("{field} is 0: it must be above 0"));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(format!("settings of a simulation: {}", faults.join("; "))) }
+    }
+}
+
 /// Serialization of ranges of durations: `{"start": "20ms", "end": "100ms"}`.
 mod lengths {
     use std::ops::RangeInclusive;
@@ -105,6 +140,30 @@ mod lengths {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(clippy::reversed_empty_ranges, reason = "they are what is refused")]
+    fn settings_that_cannot_work_are_all_named() {
+        let default = SimulationSettings::default;
+        assert_eq!(default().check(), Ok(()));
+        for (settings, says) in [
+            (SimulationSettings { workers: 0..=2, ..default() }, "workers is 0..=2"),
+            (SimulationSettings { workers: 3..=2, ..default() }, "workers is 3..=2"),
+            (
+                SimulationSettings { stall: Duration::from_secs(2)..=Duration::from_secs(1), ..default() },
+                "stall is 2s..=1s: its end must not be below its start",
+            ),
+            (SimulationSettings { stalls: f64::NAN, ..default() }, "stalls is NaN"),
+            (SimulationSettings { failed_calls: 1.5, ..default() }, "failed_calls is 1.5"),
+            (SimulationSettings { burst: 0, ..default() }, "burst is 0"),
+            (SimulationSettings { max_turns: 0, ..default() }, "max_turns is 0"),
+        ] {
+            let refused = settings.check().unwrap_err();
+            assert!(refused.starts_with(&format!("settings of a simulation: {says}")), "{refused}");
+        }
+        let refused = SimulationSettings { burst: 0, max_turns: 0, ..default() }.check().unwrap_err();
+        assert_eq!(refused.matches("is 0").count(), 2, "{refused}");
+    }
 
     #[test]
     fn settings_are_data() {

@@ -71,23 +71,31 @@ impl ServerSettings {
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let circuit = &self.circuit;
-        let times = [("deadline", self.deadline), ("backoff", self.backoff), ("circuit.open_for", circuit.open_for)];
-        let zero = times.iter().filter(|(_, time)| time.is_zero()).map(|(name, _)| format!("{name} is 0"));
+        let times = [
+            ("deadline", self.deadline),
+            ("backoff", self.backoff),
+            ("start_timeout", self.start_timeout),
+            ("circuit.open_for", circuit.open_for),
+        ];
+        let zero = times.iter().filter(|(_, time)| time.is_zero());
+        let zero = zero.map(|(name, _)| format!("{name} is 0: it must be above 0"));
         faults.extend(zero);
         if circuit.failures == 0 || circuit.failures > circuit.window {
             let CircuitSettings { failures, window, .. } = circuit;
             faults.push(format!(
-                "circuit.failures is {failures} of {window}: it must be 1 or more, and not above window"
+                "circuit.failures is {failures} and circuit.window is {window}: failures must be 1 or more, and not above window"
             ));
         }
         if circuit.probes == 0 {
-            faults.push("circuit.probes is 0".to_owned());
+            faults.push("circuit.probes is 0: it must be 1 or more".to_owned());
         }
         if circuit.max_open_for < circuit.open_for {
-            faults.push("circuit.max_open_for is below circuit.open_for".to_owned());
+            let (most, first) = (circuit.max_open_for, circuit.open_for);
+            faults.push(format!("circuit.max_open_for is {most:?}, below circuit.open_for, which is {first:?}"));
         }
         if self.max_backoff < self.backoff {
-            faults.push("max_backoff is below backoff".to_owned());
+            let (most, first) = (self.max_backoff, self.backoff);
+            faults.push(format!("max_backoff is {most:?}, below backoff, which is {first:?}"));
         }
         faults
     }
@@ -218,5 +226,8 @@ mod tests {
         let circuit = CircuitSettings { failures: 11, probes: 0, ..CircuitSettings::default() };
         let settings = ServerSettings { deadline: Duration::ZERO, circuit, ..ServerSettings::default() };
         assert_eq!(settings.faults().len(), 3, "{:?}", settings.faults());
+        let start_timeout = Duration::ZERO;
+        let faults = ServerSettings { start_timeout, ..ServerSettings::default() }.faults();
+        assert_eq!(faults, ["start_timeout is 0: it must be above 0"]);
     }
 }
