@@ -20,7 +20,7 @@ struct Args {
     /// Rows of the file.
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
-    /// Every so manieth row changes.
+    /// One of this number of rows changes.
     #[arg(long, default_value_t = 100)]
     changed: u64,
     /// Whether the rows go into a table, whose changes are emitted.

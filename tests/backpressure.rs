@@ -16,7 +16,7 @@ use tidemill::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 const RECORDS: u64 = 60_000;
 const RECORD_BYTES: usize = 8192;
 const MAX_IN_FLIGHT: usize = 2000;
-/// Of one record: 16 of them are let through at a time.
+/// Time to write one record.
 const WRITE: Duration = Duration::from_micros(80);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ fn load(index: u64) -> (EventTime, Load) {
     (EventTime(index as i64 * 50), Load { key: index % 100, payload: "x".repeat(RECORD_BYTES) })
 }
 
-/// Takes a record each `WRITE`.
+/// A sink that needs [`WRITE`] for each record.
 #[derive(Clone, Default)]
 struct Slow(Arc<AtomicU64>);
 
@@ -91,7 +91,7 @@ fn build<S: Sink<Item = Load>>(flow: &Flow<'_>, sink: &S, order: Order) -> Resul
         .sink("out", sink)
 }
 
-/// The most memory this process ever had, bytes.
+/// Returns the peak memory of this process in bytes.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux reports it");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux reports it");

@@ -12,7 +12,7 @@ use testkit::{example, finish, is_error, lines, same_lines};
 
 const COUNT: &str = "400000";
 
-/// Two processes' addresses, free a moment ago.
+/// Returns the addresses of two processes, which were free a moment ago.
 fn hosts() -> String {
     let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("an address").to_string()).join(",")
@@ -35,7 +35,7 @@ fn start_two(to: &Path, more: impl Fn(usize, &mut Command)) -> [Child; 2] {
     })
 }
 
-/// What a process that had to fail said.
+/// Waits for a process that must fail, and returns its messages.
 fn failed(child: Child) -> String {
     let output = child.wait_with_output().expect("a child ends");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -54,7 +54,7 @@ fn two_processes_give_what_one_gives_whichever_dies() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let (one, two) = (scratch.path().join("one"), scratch.path().join("two"));
     finish(&mut job(&one));
-    // Each once, the leader too.
+    // Each process is killed once, including the leader.
     for victim in [1, 0] {
         let mut processes = start_two(&two, |_, _| ());
         wait(Duration::from_millis(1500));
@@ -118,7 +118,7 @@ fn a_process_that_cannot_start_does_not_leave_the_others_waiting() {
     assert!(second.contains("cannot read \"/nowhere/transactions.csv\""), "{second}");
 }
 
-/// Keeps trying until somebody listens there.
+/// Connects to an address as soon as a process listens there.
 fn knock(address: &str) -> TcpStream {
     loop {
         match TcpStream::connect(address) {
@@ -141,7 +141,8 @@ fn strangers_do_not_keep_the_processes_from_each_other() {
         command.spawn().expect("the program starts")
     };
     let first = start(0);
-    // A port scan, garbage, a health probe, what timely would take for process 9 and for process 1, and half a greeting.
+    // The strangers are a port scan, garbage, a health probe, what timely would take for processes 9 and 1, and an
+    // incomplete greeting.
     let mut open = vec![knock(address)];
     open.clear();
     let (nine, peer) = (9_u64.to_be_bytes(), 1_u64.to_be_bytes());
@@ -151,7 +152,7 @@ fn strangers_do_not_keep_the_processes_from_each_other() {
         stranger.write_all(word).expect("somebody who listens");
         open.push(stranger);
     }
-    // And many that say nothing.
+    // Many more connect and send nothing.
     open.extend((0..100).map(|_| knock(address)));
     for process in [start(1), first] {
         let output = process.wait_with_output().expect("a child ends");
@@ -179,7 +180,7 @@ fn processes_with_different_checkpoint_directories_do_not_start() {
     }
 }
 
-/// Clap refuses a flag that is given twice.
+/// Replaces the value of `--checkpoint-dir`, because clap refuses a flag that is given twice.
 fn replace_directory(command: &mut Command, to: &Path) {
     let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
     let mut changed = Command::new(command.get_program());
@@ -197,7 +198,7 @@ fn signal(child: &Child, name: &str) {
     assert!(status.expect("kill").success());
 }
 
-/// Scores as many transactions at a steady pace, in this folder.
+/// Returns the command of a job that scores `count` transactions at a constant rate and writes to this folder.
 fn steady(to: &Path, count: u64, interval: &str) -> Command {
     let mut command = example("fraud_velocity");
     command.args(["--rate", "20000", "--count", &count.to_string(), "--checkpoint-interval", interval]);
@@ -214,8 +215,8 @@ fn each_once(to: &Path, count: u64) {
     assert!(ids == (0..count).collect::<Vec<_>>(), "{} predictions of {count}", ids.len());
 }
 
-/// A job that stands still right before a commit, like a virtual machine that is paused, and wakes up after it was
-/// started again elsewhere: the new one goes on.
+/// A job is suspended right before a commit, as in a virtual machine that is paused, and resumes after it was started
+/// again elsewhere: the old one stops, and the new one continues.
 #[test]
 fn a_job_that_wakes_up_before_the_first_commit_of_its_successor_stops() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
@@ -225,7 +226,7 @@ fn a_job_that_wakes_up_before_the_first_commit_of_its_successor_stops() {
     while !state().contains(" T ") {
         wait(Duration::from_millis(20));
     }
-    // Its first commit is far away.
+    // The successor makes its first commit much later.
     let mut command = steady(scratch.path(), 60_000, "2s");
     let new = command.spawn().expect("the program starts");
     wait(Duration::from_secs(1));

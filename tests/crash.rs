@@ -11,8 +11,8 @@ use testkit::{data, example, finish, same_lines, seed, times};
 
 const SIGKILL: i32 = 9;
 
-/// Runs `job` again and again, each time killed at a random moment and perhaps with another number of
-/// workers, then to its end. Returns how many were killed.
+/// Runs `job` `kills` times, each time killing it at a random moment and sometimes changing the number of workers, and
+/// then once to its end. Returns the number of runs that were killed.
 fn run_with_kills(kills: usize, longest: Duration, chance: &mut ChaCha8Rng, job: impl Fn(usize) -> Command) -> usize {
     let (mut killed, mut workers) = (0, 2);
     for _ in 0..kills {
@@ -21,7 +21,7 @@ fn run_with_kills(kills: usize, longest: Duration, chance: &mut ChaCha8Rng, job:
         }
         let mut child = job(workers).spawn().expect("the program starts");
         wait(longest.mul_f64(chance.random()));
-        // It may have come to its end by itself; killing it then is no error.
+        // If the job has already ended, killing it is not an error.
         child.kill().expect("a child can be killed");
         let output = child.wait_with_output().expect("a child ends");
         let errors = String::from_utf8_lossy(&output.stderr);

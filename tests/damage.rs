@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testkit::{example, fail, fail_with, finish, is_error, lines};
 
-/// Scores simulated transactions at a steady pace; ends only when it is asked to, or after `count`.
+/// Returns the command of a job that scores `count` simulated transactions at a constant rate.
 fn job(folder: &Path, count: u64) -> Command {
     let mut command = example("fraud_velocity");
     command.args(["--rate", "20000", "--checkpoint-interval", "50ms", "--count", &count.to_string()]);
@@ -41,7 +41,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Runs the job until it has left some checkpoints, and stops it as an operator would: SIGTERM.
+/// Runs the job until it has made some checkpoints, and stops it with SIGTERM, as a human operator would.
 fn run_a_while(folder: &Path) {
     let before = manifests(folder).pop();
     let mut child = job(folder, FOR_EVER).spawn().expect("the program starts");
@@ -58,7 +58,7 @@ fn run_a_while(folder: &Path) {
     );
 }
 
-/// A folder with checkpoints that have a base and deltas.
+/// Returns a folder with checkpoints that have a base and deltas, and the newest manifest.
 fn with_checkpoints() -> (tempfile::TempDir, Value) {
     let folder = tempfile::tempdir().expect("a scratch folder");
     run_a_while(folder.path());
@@ -68,7 +68,7 @@ fn with_checkpoints() -> (tempfile::TempDir, Value) {
     (folder, manifest)
 }
 
-/// All files below the checkpoints but those of running processes, with their bytes.
+/// Returns all files of the checkpoints with their contents, without the local files of running processes.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.join("checkpoints")];
@@ -94,7 +94,7 @@ fn must_name(errors: &str, file: &Path) {
     println!("{errors}");
 }
 
-/// Breaks a file with `harm` and expects the next start to name it, to leave everything as it is, and to advise exactly the
+/// Damages a file with `harm`. Checks that the next start names the file, changes nothing, and recommends exactly those
 /// checkpoints that do not need it.
 fn broken(pick: impl Fn(&Path, &Value) -> PathBuf, harm: impl Fn(&Path)) {
     let (folder, manifest) = with_checkpoints();
@@ -125,15 +125,15 @@ fn epoch_of(manifest: &Path) -> u64 {
     manifest.file_stem().and_then(|epoch| epoch.to_str()?.parse().ok()).expect("an epoch")
 }
 
-/// The newest manifest of a job that runs, which may prune it at any moment.
+/// Returns the newest manifest of a running job; `None` if the job has just removed it.
 fn read_newest(folder: &Path) -> Option<Value> {
     let json = fs::read(manifests(folder).pop()?).ok()?;
     let mut newest: Value = serde_json::from_slice(&json).expect("JSON");
-    // A start's claim has the manifest that it goes on from.
+    // The claim of a start contains the manifest from which the job continues.
     Some(if newest["of"].is_object() { newest["of"].take() } else { newest })
 }
 
-/// The files that a manifest names.
+/// Returns the files that a manifest names.
 fn named(manifest: &Value) -> Vec<String> {
     let worker = &manifest["workers"][0];
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -164,7 +164,8 @@ fn a_missing_delta_is_named() {
     broken(newest_delta, |file| fs::remove_file(file).expect("a delta"));
 }
 
-/// What somebody's clean-up does to a job that runs: all of it is made good while it does, and costs no record.
+/// Files are removed from the checkpoints of a running job, as by a clean-up script. The job replaces them and loses no
+/// record.
 #[test]
 fn files_removed_under_a_running_job_are_noticed_and_replaced() {
     let folder = tempfile::tempdir().expect("a scratch folder");
@@ -195,7 +196,7 @@ fn files_removed_under_a_running_job_are_noticed_and_replaced() {
         let remove = || if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         // The job may put a file into a folder while it is being emptied.
         while remove().is_err_and(|e| e.kind() == std::io::ErrorKind::DirectoryNotEmpty) {}
-        // Two epochs may have been written by then.
+        // Up to two epochs may have been written before the files were removed.
         let there = |file: &String| checkpoints.join(file).exists();
         let whole = |manifest: &Value| epoch_in(manifest) > epoch + 2 && named(manifest).iter().all(there);
         manifest = wait(&format!("a whole checkpoint after {what} was removed"), &whole);
@@ -224,7 +225,7 @@ fn a_job_whose_checkpoint_directory_goes_away_stops_and_goes_on_when_it_is_back(
         manifests(folder.path()).len() >= 3 || child.try_wait().expect("a child").is_some()
     });
     fs::rename(&checkpoints, &away).expect("a folder");
-    // As it is when a volume is unmounted.
+    // An empty folder is left behind, as when a volume is unmounted.
     fs::create_dir(&checkpoints).expect("room");
     let output = child.wait_with_output().expect("a child ends");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -352,12 +353,12 @@ fn a_stop_and_a_restart_leave_every_prediction_once() {
     let mut ids: Vec<u64> = found.iter().map(id).collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..done + 30_000).collect::<Vec<_>>());
-    // The job has come to its end: another start has nothing to do.
+    // The job has reached the end of its input, so another start adds nothing.
     finish(&mut job(folder.path(), done + 30_000));
     assert_eq!(lines(&folder.path().join("predictions")), found);
 }
 
-/// A file system of a few MiB; unmounted at the end.
+/// A file system of a few MiB, which is unmounted when this is dropped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {

@@ -28,7 +28,7 @@ fn check_fraud_features(folder: &Path, expected: &Path) -> Vec<String> {
         let features = &by_id.get(&id).unwrap_or_else(|| panic!("transaction {id} did not come out"))["features"];
         for (name, value) in row.iter().filter(|(name, _)| *name != "tx_id") {
             let exact = name.contains("_count_") || name.starts_with("is_") || name == "seconds_since_last";
-            // The expected file has nine digits.
+            // Values in the expected file have nine digits.
             let relative = if exact { 0.0 } else { 1e-8 };
             assert!(
                 agree(&features[name], value, relative),
@@ -68,7 +68,7 @@ fn fraud_features_and_scores_are_the_same_at_any_number_of_workers() {
     check_scores(&scratch.path().join("1"), "models/fraud_velocity.onnx", "probabilities", "1");
 }
 
-/// The list of the riskiest terminals each time it changes, counted with a loop.
+/// Returns the list of the riskiest terminals after each of its changes, computed with a loop.
 fn riskiest_lists(input: &Path) -> Vec<String> {
     const DAY: i64 = 86_400_000;
     let mut changes: BTreeMap<i64, Vec<(u64, i64)>> = BTreeMap::new();
@@ -78,7 +78,7 @@ fn riskiest_lists(input: &Path) -> Vec<String> {
         changes.entry(known_at).or_default().push((terminal, 1));
         changes.entry(known_at + 30 * DAY).or_default().push((terminal, -1));
     }
-    // By terminal: frauds that count, and when the last one was known.
+    // For each terminal, the number of frauds that count, and the time at which the last one became known.
     let mut terminals: BTreeMap<u64, (i64, i64)> = BTreeMap::new();
     let (mut lists, mut last) = (Vec::new(), Vec::new());
     for (time, changes) in changes {
@@ -134,7 +134,7 @@ fn fraud_features_do_not_depend_on_order_within_the_bound() {
     check_fraud_features(&folder, &expected);
 }
 
-/// Moves each line by up to `bound_ms` of event time.
+/// Reorders the lines of a file: each moves by up to `bound_ms` of event time.
 fn shuffle(input: &Path, output: &Path, bound_ms: i64, chance: &mut ChaCha8Rng) {
     let file = File::open(input).expect("data that can be read");
     let mut reader = csv::Reader::from_reader(flate2::read::GzDecoder::new(file));
@@ -191,7 +191,7 @@ fn iot_windows_and_scores_are_as_expected() {
             {
                 let found = &features[name];
                 let near = found.as_f64().zip(value.parse::<f64>().ok()).is_some_and(|(a, b)| (a - b).abs() <= 1e-6);
-                // The expected file has nine digits.
+                // Values in the expected file have nine digits.
                 let fits =
                     agree(found, value, if name == "count" { 0.0 } else { 1e-8 }) || name.ends_with("_std") && near;
                 assert!(fits, "{} {}: {name} is {found}, expected {value}", row["machine_id"], row["window_start"]);
@@ -201,7 +201,7 @@ fn iot_windows_and_scores_are_as_expected() {
     check_scores(&scratch.path().join("1"), "models/iot_window.onnx", "scores", "0");
 }
 
-/// Every score equals ONNX Runtime's in Python on the same features, to 1e-6.
+/// Checks that every score differs by at most 1e-6 from that of ONNX Runtime in Python for the same features.
 fn check_scores(folder: &Path, model: &str, output: &str, column: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join(".cache/venv/bin/python");

@@ -80,7 +80,7 @@ fn write(folder: &Path, extension: &str, count: u64) -> PathBuf {
     path
 }
 
-/// With row groups that are no multiple of anything.
+/// Writes rows as Parquet. The size of row groups has nothing in common with the other sizes in these tests.
 fn write_parquet<R: Serialize + for<'de> Deserialize<'de>>(path: &Path, rows: &[R]) {
     let schema = SerdeArrowSchema::from_type::<R>(TracingOptions::default()).unwrap();
     let fields: Vec<_> = (&schema).try_into().unwrap();
@@ -106,7 +106,7 @@ fn open<S: Source>(
     source.open(context)
 }
 
-/// Reads once; whether there may be more.
+/// Reads one batch. Returns whether there may be more.
 fn read(reader: &mut impl SourceReader<Item = Sale>, into: &mut Vec<Sale>) -> bool {
     let mut batch = Batch::new(Arrival(0));
     let next = reader.read(&mut batch).unwrap();
@@ -118,7 +118,7 @@ fn read(reader: &mut impl SourceReader<Item = Sale>, into: &mut Vec<Sale>) -> bo
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Runs that read a little each, by a changing number of workers: every record once, the same.
+    /// Several runs with changing numbers of workers, each of which reads a little, together read every record once.
     #[test]
     fn every_record_comes_once_across_restores(
         kind in prop::sample::select(&KINDS[..]),
@@ -143,7 +143,7 @@ proptest! {
     }
 }
 
-/// Runs a job over the file; its records and dead letters.
+/// Runs a job over the file. Returns its records and dead letters.
 fn run(source: FileSource<Sale>) -> Result<(Vec<Sale>, Vec<DeadLetter>), JobError> {
     let (sales, letters) = (CollectSink::default(), CollectSink::default());
     let (source, to_sales, to_letters) = (Arc::new(source), sales.clone(), letters.clone());
@@ -171,7 +171,7 @@ fn malformed_lines_are_dead_letters_with_their_number() {
             _ => format!("{id},{},plain,", sale(id).ts),
         };
         let mut text = header.to_owned();
-        // Far enough apart to lie in chunks of different workers.
+        // The bad lines are far enough apart to be in chunks of different workers.
         let mut expected = Vec::new();
         for (part, bad) in bad.iter().enumerate() {
             (0..5000).for_each(|n| text.push_str(&format!("{}\n", good(part as u64 * 5000 + n))));
@@ -270,7 +270,7 @@ fn what_cannot_be_read_is_said_before_the_job_starts() {
         let error = run(source).unwrap_err().report();
         assert!(error.contains(wanted), "wanted \"{wanted}\": {error}");
     }
-    // Damage in the middle is met while reading.
+    // Damage in the middle of a file is found only while reading.
     let mut text = Vec::new();
     let mut encoder = flate2::write::GzEncoder::new(&mut text, flate2::Compression::fast());
     (0..50_000).for_each(|id| writeln!(encoder, "{}", serde_json::to_string(&sale(id)).unwrap()).unwrap());
@@ -279,7 +279,7 @@ fn what_cannot_be_read_is_said_before_the_job_starts() {
     assert!(error.contains("cut.jsonl.gz") && error.contains("is it cut off or damaged?"), "{error}");
 }
 
-/// More files than may be open, which cover times one after the other and, some, the same.
+/// There are more files than the process may open at a time. Each covers a time that many others overlap.
 #[test]
 fn more_files_are_read_than_may_be_open() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -300,7 +300,8 @@ fn more_files_are_read_than_may_be_open() {
     let (sales, letters) = run(source()).unwrap();
     assert_eq!((sales.len(), letters.len()), (3000, 0));
 
-    // Each reader alone hands them out in order of their time, and after a restore with another number of them, too.
+    // A single reader returns the records in the order of their times, also after a restore with another number of
+    // readers.
     let mut reader = open(&source(), 0, 1, &[]).unwrap();
     let mut found = Vec::new();
     while found.len() < 1200 {
@@ -314,7 +315,7 @@ fn more_files_are_read_than_may_be_open() {
     }
     found.sort_by_key(|sale| sale.id);
     assert!(found.iter().eq(&sales), "each once");
-    // Also when all of them are followed.
+    // The limit also holds when all files are followed.
     let mut reader = open(&source().follow(), 0, 1, &[]).unwrap();
     let mut found = Vec::new();
     while found.len() < 3000 {
@@ -327,7 +328,7 @@ fn more_files_are_read_than_may_be_open() {
 #[test]
 fn files_are_merged_by_the_time_they_begin_with() {
     let folder = tempfile::tempdir().unwrap();
-    // The first one named is the last in time.
+    // The first file by name is the last one in time.
     let paths: Vec<PathBuf> = (0..50u64)
         .map(|n| {
             let path = folder.path().join(format!("{n:02}.jsonl"));
@@ -362,7 +363,7 @@ fn another_file_of_the_same_name_is_not_read_on() {
         let position = reader.position().unwrap();
         drop(reader);
         let bytes = fs::read(&path).unwrap();
-        // The same file, copied or brought back.
+        // A file with the same content is accepted, as after a copy or a restored backup.
         fs::remove_file(&path).unwrap();
         fs::write(&path, &bytes).unwrap();
         open(&source, 1, 3, std::slice::from_ref(&position)).unwrap();
@@ -371,7 +372,7 @@ fn another_file_of_the_same_name_is_not_read_on() {
         let error = open(&source, 1, 3, std::slice::from_ref(&position)).err().unwrap().to_string();
         let both = error.contains(&format!("that had {} bytes", bytes.len()));
         assert!(both && error.contains("not the file that was read before"), "{kind}: {error}");
-        // One that was cut while it was read, too.
+        // A file that is truncated while it is read is refused as well.
         let mut reader = open(&source, 0, 1, &[]).unwrap();
         if kind == "jsonl" || kind == "csv" {
             OpenOptions::new().write(true).open(&path).unwrap().set_len(100).unwrap();
@@ -405,7 +406,7 @@ fn a_followed_file_is_read_as_it_grows() {
     let position = reader.position().unwrap();
     writeln!(file, "{rest}").unwrap();
     writeln!(file, "{}", serde_json::to_string(&sale(101)).unwrap()).unwrap();
-    // Also by a reader that goes on from there.
+    // A reader that is restored to the position reads the same two lines.
     for mut reader in [reader, open(&follower, 0, 1, &[position]).unwrap()] {
         let mut more = Vec::new();
         let mut batch = Batch::new(Arrival(0));

@@ -12,7 +12,7 @@ use tidemill::{
     time::Epoch,
 };
 
-/// Stages how many records came, and cannot publish; remembers what it is asked to recover.
+/// A sink that stages the number of records, cannot publish, and records what it is asked to recover.
 #[derive(Clone, Default)]
 struct Unpublished {
     recovered: Arc<Mutex<Vec<u8>>>,

@@ -18,14 +18,14 @@ struct Seen {
     value: u64,
 }
 
-/// Scattered over the keys, some of which come much more often than others, as customers do.
+/// Returns a record. Keys are scattered, and some occur much more often than others, like customers.
 fn seen(index: u64) -> (EventTime, Seen) {
     let scattered = index.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let share = (scattered >> 11) as f64 / (1_u64 << 53) as f64;
     (EventTime((index / 10) as i64), Seen { key: (KEYS as f64 * share * share) as u64, value: index })
 }
 
-/// Per key: how often, which values last, how much in the last 5 s.
+/// The state of a key: the number of its records, its last values, and the records of the last 5 s.
 struct Profile {
     count: ValueState<u64, u64>,
     last: ListState<u64, u64>,
@@ -64,7 +64,7 @@ impl KeyedLogic for Profile {
     }
 }
 
-/// Runs it; the last line of each key, a checksum of all, the report, and how long it took.
+/// Runs the job. Returns the last line of each key, a checksum of all lines, the report, and the time it took.
 fn run(state_memory: Option<u64>) -> (BTreeMap<u64, Line>, u64, Snapshot, Duration) {
     let lines = CollectSink::default();
     let sink = lines.clone();
@@ -117,8 +117,8 @@ fn a_tenth_of_the_memory_gives_the_same_answers() {
     assert!(part_report.state_bytes < all / 5, "{} bytes were kept of {all}", part_report.state_bytes);
 }
 
-/// Each id comes once, as fast as they can be read: 20 in a ms of event time, of which the last 1000 ms count. Returns the memory
-/// that state takes in the end.
+/// Deduplicates ids that occur once each, 20 per millisecond of event time, with a horizon of 1000 ms. They are read as
+/// fast as possible. Returns the memory of the state at the end.
 fn deduplicate(interval: Duration, checkpoints: bool) -> u64 {
     let dir = tempfile::tempdir().expect("a folder");
     let args = JobArgs {
@@ -143,7 +143,7 @@ fn deduplicate(interval: Duration, checkpoints: bool) -> u64 {
 
 #[test]
 fn what_has_expired_leaves_memory_whatever_the_rate_and_the_epochs() {
-    // 20,000 live; an epoch's batch of them may wait for its delta.
+    // 20,000 keys are live. Expired ones may also be in memory until the delta of their epoch is written.
     for (interval, checkpoints) in [(3600, false), (3600, true), (1, true)] {
         let bytes = deduplicate(Duration::from_secs(interval), checkpoints);
         assert!(bytes < 8 << 20, "{bytes} bytes with epochs of {interval} s, checkpoints: {checkpoints}");

@@ -34,7 +34,7 @@ struct Event {
     value: i32,
 }
 
-/// Hands out `records` records of the source below it, over all workers, and then breaks down.
+/// A source that fails after `records` records of the wrapped source, over all workers.
 struct Breaking<S> {
     source: S,
     records: Arc<AtomicI64>,
@@ -71,8 +71,8 @@ impl<R: SourceReader> SourceReader for BreakingReader<R> {
     }
 }
 
-/// Counts a key's events, forgetting after a silence of `TTL_MS`; keeps how often each value came; and
-/// emits by a timer when a key has been silent for `GAP_MS`.
+/// Counts the events of a key, with a time to live of `TTL_MS`, and the events of each value. A timer emits a result
+/// when the key had no event for `GAP_MS`.
 struct Habits {
     recent: ValueState<u8, u32>,
     values: MapState<u8, i32, u32>,
@@ -142,7 +142,7 @@ impl KeyedLogic for Sums {
     }
 }
 
-/// Count, sum, minimum and maximum, as numbers that can be compared.
+/// An aggregate of count, sum, minimum and maximum, all of which can be compared exactly.
 struct Numbers;
 
 type Four = (u64, i64, i32, i32);
@@ -199,7 +199,7 @@ fn build(flow: &Flow<'_>, source: &impl Source<Item = Event>, to: &Path) -> Resu
     Ok(())
 }
 
-/// What a plain loop over all events makes of them.
+/// Computes all outputs with a plain loop over all events.
 fn oracle(events: &[Event]) -> BTreeMap<&'static str, Vec<String>> {
     let mut sorted = events.to_vec();
     sorted.sort();
@@ -266,7 +266,7 @@ fn oracle(events: &[Event]) -> BTreeMap<&'static str, Vec<String>> {
 struct Run {
     workers: usize,
     state_memory: Option<u64>,
-    /// Records until it breaks down.
+    /// Number of records after which the source fails.
     records: i64,
 }
 
@@ -302,7 +302,7 @@ proptest! {
         let (mut broke, last_run) = (0, runs.len());
         for (number, run) in runs.iter().chain([&last]).enumerate() {
             let all = events.clone();
-            // Slow enough for an epoch to end here and there.
+            // The source is slow enough for some epochs to end during the run.
             let generator = Generator::new(all.len() as u64, move |n| (EventTime(all[n as usize].ts), all[n as usize]))
                 .max_out_of_orderness(Duration::from_millis(BOUND_MS as u64))
                 .rate(40_000.0);

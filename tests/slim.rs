@@ -60,7 +60,7 @@ fn run(scratch: &Path, input: &Path, workers: usize, stops: bool) -> Result<Snap
     })
 }
 
-/// The counts that were published, by window and key.
+/// Returns the counts that were published, by window and key.
 fn published(scratch: &Path) -> BTreeMap<(i64, u64), u64> {
     let mut counts = BTreeMap::new();
     let parts = fs::read_dir(scratch.join("out")).unwrap().map(|part| part.unwrap().path());

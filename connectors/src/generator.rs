@@ -103,7 +103,7 @@ pub struct GeneratorReader<T> {
     generator: Generator<T>,
     make: Make<T>,
     splits: Splits,
-    /// The record that is due when this run starts.
+    /// The index of the record that is due when this run starts.
     first: u64,
 }
 
@@ -128,7 +128,7 @@ impl<T: Data> SourceReader for GeneratorReader<T> {
             if first >= end {
                 return Ok(Next::Done);
             }
-            // A piece is handed out when its last record is due; each counts from when it was due itself.
+            // A piece is emitted when its last record is due; each record counts as arrived when it was due itself.
             let last_due = self.due(end - 1, batch);
             if last_due > now {
                 return Ok(Next::After(Duration::from_micros(last_due.0 - now.0)));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_is_none_is_refused_by_its_value() {
+    fn an_invalid_rate_is_refused_with_its_value() {
         let generator = Generator::new(1, |i| (EventTime(0), i));
         assert!(try_open(&generator.clone().rate(None), 0, 1, Vec::new(), &Clock::manual(Arrival(0))).is_ok());
         for rate in [0.0, -3.0, f64::NAN, f64::INFINITY] {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_by_other_workers_makes_the_rest() {
+    fn a_restore_with_other_workers_generates_the_rest() {
         let clock = Clock::manual(Arrival(0));
         let generator = Generator::new(1000, |i| (EventTime(i as i64), i));
         let mut seen: Vec<u64> = Vec::new();

@@ -60,14 +60,14 @@ impl Default for MaxMalformed {
 
 /// The malformed records that one worker has tolerated so far.
 pub(crate) struct Tolerated {
-    /// The source, as dead letters name it.
+    /// The name of the source in dead letters.
     source: String,
     limit: MaxMalformed,
-    /// What is counted, in the plural.
+    /// The word for the records of this source, in the plural.
     what: &'static str,
     read: u64,
     malformed: u64,
-    /// Which of those read were malformed, as long as they are recent.
+    /// The numbers of the malformed records among those read last.
     recent: VecDeque<u64>,
 }
 
@@ -134,7 +134,7 @@ mod tests {
     }
 
     proptest! {
-        /// It stops where counting by hand stops.
+        /// The job stops exactly where plain counting would stop it.
         #[test]
         fn it_stops_where_a_limit_is_passed(limit in limits(), bad in prop::collection::vec(any::<bool>(), 0..200)) {
             let mut tolerated = Tolerated::new("s", limit, "lines");

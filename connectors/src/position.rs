@@ -1,15 +1,15 @@
-//! What a source notes of itself in a checkpoint: JSON with a version, so that another version or another source's is an
-//! error with its name, whatever the rest looks like.
+//! The position of a source in a checkpoint, as JSON with a version: a position of a later version or of another source
+//! is an error that says so, whatever else it contains.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-/// What one worker's share of a source notes. All versions from the first to this one can be read.
+/// The position of one worker's share of a source. All versions from the first to this one can be read.
 pub(crate) trait Position: Serialize + DeserializeOwned {
-    /// The version that is written.
+    /// The version in which positions are written.
     const VERSION: u8;
-    /// Whose it is, for messages.
+    /// The kind of source, for messages.
     const OF: &'static str;
 }
 
@@ -20,7 +20,7 @@ struct Versioned<'a, P> {
     position: &'a P,
 }
 
-/// What is read first: the rest of another version may be anything.
+/// The version, which is read first, because the rest of another version may be anything.
 #[derive(Deserialize)]
 struct Head {
     version: u8,
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_is_read_and_what_is_not_ones_own_is_an_error() {
+    fn a_stored_position_is_read_and_another_sources_is_an_error() {
         let noted = Noted { next: u64::MAX };
         assert_eq!(decode::<Noted>(&encode(&noted).unwrap()).unwrap(), noted);
         assert_eq!(decode::<Noted>(br#"{"version":1,"next":4}"#).unwrap(), Noted { next: 4 });

@@ -67,7 +67,7 @@ impl Splits {
         self.own.end = self.first_undone(self.own.end + 1);
     }
 
-    /// The first piece of this worker's, from `from` on, that no past run has done.
+    /// Returns the first of this worker's pieces, from `from` on, that no past run has done.
     fn first_undone(&self, from: u64) -> u64 {
         let Share { modulus, residue, .. } = self.own;
         let from = from.max(self.before.floor);
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Runs with changing numbers of workers, each doing some pieces: every piece exactly once.
+        /// In runs with changing numbers of workers, each of which reads some pieces, every piece is read exactly once.
         #[test]
         fn every_piece_is_done_exactly_once(runs in prop::collection::vec(prop::collection::vec(0..20usize, 1..5), 1..6)) {
             let mut positions: Vec<SplitsPosition> = Vec::new();

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_done_is_said_as_it_is_typed() {
+    fn remedies_are_shown_as_flags() {
         let remedies = [
             Remedy::Rename,
             Remedy::DropState("sums/by hour".to_owned()),

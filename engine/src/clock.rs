@@ -25,7 +25,7 @@ impl Clock {
         Self(Some(Arc::new(AtomicU64::new(at.0))))
     }
 
-    /// Whether it is the machine's clock.
+    /// Returns whether it is the machine's clock.
     pub(crate) fn is_system(&self) -> bool {
         self.0.is_none()
     }

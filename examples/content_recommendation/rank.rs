@@ -151,7 +151,7 @@ pub enum Outcome {
     NotShown(Click),
 }
 
-/// A scroll that waits for its candidates, or for clicks.
+/// A scroll whose candidates are still being ranked, or whose clicks may still arrive.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Impression {
     ranked: Vec<Ranked>,

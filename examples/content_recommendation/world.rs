@@ -1,9 +1,9 @@
 //! Users, posts and what happens between them, simulated: each is a pure function of its number and the seed, so that
 //! a restored run sees the same.
 //!
-//! Users and posts lie in one space of interests, around a few topics; that is what their embeddings say. A user who
-//! scrolls wants one post of those at hand, the likelier the closer, better and newer it is, and clicks it or not. How
-//! good a post is nobody sees; its popularity is a hint.
+//! Users and posts have places in one space of interests, near a few topics; these places are their embeddings. A user
+//! who scrolls prefers one of the candidates: a post is more likely to be it the closer, better and newer it is. The
+//! user clicks it or not. The quality of a post is hidden, and its popularity is a hint at it.
 
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
-/// 2026-01-01.
+/// Event time of the first scroll: 2026-01-01, in ms since the Unix epoch.
 const START_MS: i64 = 1_767_225_600_000;
 const HOUR_MS: i64 = 3_600_000;
 /// Time between two scrolls, in milliseconds.
@@ -65,7 +65,7 @@ pub struct Click {
     pub scroll_id: u64,
     pub ts: i64,
     pub user_id: u64,
-    /// 0: none.
+    /// The post that was clicked, or 0.
     pub post_id: u64,
 }
 
@@ -83,7 +83,7 @@ pub struct Post {
     quality: f64,
 }
 
-/// All users and posts. Cheap to clone.
+/// All users and posts. It is cheap to clone.
 #[derive(Clone)]
 pub struct World {
     seed: u64,
@@ -92,7 +92,7 @@ pub struct World {
 
 impl World {
     const USERS: u64 = 2_000;
-    /// Streams of chance: scrolls have those from 0 on.
+    /// First random stream of the users. Each item has a stream of random numbers; those of scrolls begin at 0.
     const OF_USERS: u64 = 1 << 60;
     const OF_POSTS: u64 = 1 << 61;
 
@@ -109,7 +109,7 @@ impl World {
         chance
     }
 
-    /// Somewhere around a topic or two.
+    /// Returns a random place near the mean of this number of topics.
     fn around(&self, chance: &mut ChaCha8Rng, topics: usize, spread: f64) -> Embedding {
         let centres: Vec<&Embedding> = (0..topics).map(|_| &self.topics[chance.random_range(0..TOPICS)]).collect();
         unit(std::array::from_fn(|axis| {
@@ -133,7 +133,8 @@ impl World {
         Post { embedding, popularity: quality + 0.7 * hint, published_ms, quality }
     }
 
-    /// The posts a user who scrolls can be shown: what retrieval, before ranking, would find.
+    /// Returns the posts that can be shown for a scroll, which in a real system the retrieval step before ranking
+    /// finds.
     pub fn candidates(&self, scroll_id: u64, ts: i64) -> Vec<u64> {
         let mut chance = self.chance(scroll_id);
         let newest = ((ts - START_MS + MAX_AGE_MS).max(0) / POST_MS) as u64;
@@ -150,7 +151,7 @@ impl World {
 
     /// Returns scroll `index`.
     pub fn scroll(&self, index: u64) -> Scroll {
-        // Half of its stream is for candidates, half for what the user does.
+        // The first half of the stream is for the candidates, the second half for what the user does.
         let mut chance = self.chance(index);
         chance.set_word_pos(1 << 32);
         let ts = START_MS + index as i64 * STEP_MS + chance.random_range(0..STEP_MS);
@@ -161,7 +162,7 @@ impl World {
             let post = self.post(id);
             let age_hours = (ts - post.published_ms) as f64 / HOUR_MS as f64;
             let liking = 4.0 * dot(&user, &post.embedding) + 0.8 * post.quality - 0.03 * age_hours;
-            // Gumbel noise: the choice is then a softmax of the liking.
+            // With Gumbel noise, the choice is distributed as the softmax of the likings.
             let noisy = liking - (-chance.random::<f64>().max(1e-300).ln()).ln();
             if noisy > best.1 {
                 best = (id, noisy, liking);
@@ -172,12 +173,12 @@ impl World {
     }
 }
 
-/// The time of day as a number that has no jump at midnight: -1 at 18 h, 1 at 6 h.
+/// Returns the time of day as a number without a jump at midnight: 1 at 6 h, -1 at 18 h.
 pub fn time_of_day(ts: i64) -> f64 {
     (TAU * ts.rem_euclid(24 * HOUR_MS) as f64 / (24 * HOUR_MS) as f64).sin()
 }
 
-/// How old a post is.
+/// Returns the age of a post in hours.
 pub fn age_hours(ts: i64, post: &Post) -> f64 {
     (ts - post.published_ms) as f64 / HOUR_MS as f64
 }

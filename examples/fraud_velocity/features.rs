@@ -30,7 +30,7 @@ impl Transaction {
     }
 }
 
-/// The columns of a transaction that its charge-back is made of.
+/// The columns of a transaction from which its charge-back is made.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ChargeBackLine {
     ts: i64,
@@ -79,7 +79,7 @@ pub struct Featured {
     pub features: FraudFeatures,
 }
 
-/// Per card: how often and how much, over four windows.
+/// Computes the velocity of each card: the number and mean amount of its transactions in four windows.
 pub struct CardVelocity {
     spent: Rolling<u64>,
 }
@@ -129,7 +129,7 @@ impl KeyedLogic for CardVelocity {
     }
 }
 
-/// Per terminal: how many of its transactions turned out to be frauds, as far as is known.
+/// Computes the risk of each terminal: how many of its transactions are known to be frauds.
 pub struct TerminalRisk {
     known: Rolling<u64>,
 }

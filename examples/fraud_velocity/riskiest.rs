@@ -13,7 +13,7 @@ use crate::features::ChargeBack;
 
 /// Number of listed terminals.
 const LISTED: usize = 10;
-/// How long a fraud counts from when it is known.
+/// Time for which a fraud counts, from the moment it is known.
 const COUNTED: Duration = days(30);
 
 /// A terminal with frauds.
@@ -32,7 +32,7 @@ pub struct Riskiest {
     pub terminals: Vec<Risky>,
 }
 
-/// The list, whenever it changes.
+/// Returns the list after each of its changes.
 pub fn riskiest<'s>(charge_backs: Stream<'s, ChargeBack>) -> Result<Stream<'s, Riskiest>, JobError> {
     let frauds = charge_backs
         .filter(|charge_back| charge_back.is_fraud != 0)
@@ -43,7 +43,7 @@ pub fn riskiest<'s>(charge_backs: Stream<'s, ChargeBack>) -> Result<Stream<'s, R
     Ok(list.upserts("top-terminals")?.map(|list| Riskiest { terminals: list.row.unwrap_or_default() }))
 }
 
-/// Per terminal: frauds that are known, until they are too old.
+/// Counts the known frauds of each terminal, until they are too old.
 struct Frauds {
     known: Rolling<u64>,
 }

@@ -17,7 +17,7 @@ use crate::features::Transaction;
 const DAY_MS: i64 = 86_400_000;
 /// 2026-01-01, a Thursday.
 const START_MS: i64 = 1_767_225_600_000;
-/// Terminals stand on a grid of this many by this many.
+/// Number of rows and of columns of the grid on which terminals stand.
 const GRID: i64 = 100;
 /// How far from its place, in grid steps, a card pays.
 const REACH: i64 = 5;
@@ -26,7 +26,7 @@ const COMPROMISED_TERMINALS: f64 = 2.0 * 28.0 / 10_000.0;
 /// Share of cards compromised at any time: three more every day, for 14 days, of 5,000.
 const COMPROMISED_CARDS: f64 = 3.0 * 14.0 / 5_000.0;
 
-/// A city's cards and terminals. Cheap to clone.
+/// A city's cards and terminals. It is cheap to clone.
 #[derive(Clone)]
 pub struct City {
     seed: u64,
@@ -58,7 +58,7 @@ impl City {
         Self { seed, cards: cards.collect(), chance: ChaCha8Rng::seed_from_u64(seed) }
     }
 
-    /// Whether `id` is compromised on `day`, when a share of all is at any time, for `days` each.
+    /// Returns whether `id` is compromised on `day`. At any time, `share` of all ids are, each for `days` days.
     fn compromised(&self, salt: u64, id: u64, day: i64, days: u64, share: f64) -> bool {
         let offset = mix(self.seed ^ salt ^ id) % days;
         let period = (day as u64 + offset) / days;
@@ -66,7 +66,7 @@ impl City {
         (drawn as f64) < share * u64::MAX as f64
     }
 
-    /// When transaction `index` happens: more by day than by night, never before the one before it.
+    /// Returns the time of transaction `index`. Transactions are in order, with more by day than by night.
     fn time(index: u64, jitter: f64) -> i64 {
         let days = (index as f64 + jitter) / Self::PER_DAY;
         let (day, share) = (days.floor(), days.fract());
@@ -103,7 +103,7 @@ impl City {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): chance by number, without state.
+/// Returns a random number that depends on `number` only: the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -11,21 +11,21 @@ pub struct Reading {
     pub machine_id: CompactString,
     /// Event time, ms since the Unix epoch.
     pub ts: i64,
-    /// g.
+    /// Acceleration, in g.
     pub accelerometer_1: f64,
-    /// g.
+    /// Acceleration, in g.
     pub accelerometer_2: f64,
-    /// A.
+    /// Current of the motor, in A.
     pub current: f64,
-    /// bar.
+    /// Pressure after the pump, in bar.
     pub pressure: f64,
-    /// °C, of the engine.
+    /// Temperature of the engine, in °C.
     pub temperature: f64,
-    /// °C, of the fluid.
+    /// Temperature of the fluid, in °C.
     pub thermocouple: f64,
-    /// V.
+    /// Voltage of the motor, in V.
     pub voltage: f64,
-    /// l/min.
+    /// Flow rate of the fluid, in l/min.
     pub flow_rate: f64,
     /// The label that people assigned later; it is not a feature.
     pub anomaly: u8,

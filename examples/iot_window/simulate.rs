@@ -17,7 +17,7 @@ const SPELL: u64 = 60;
 /// Probability that a machine has an anomaly in any stretch of that length.
 const SPELL_CHANCE: f64 = 0.01;
 
-/// A simulated factory. Cheap to clone.
+/// A simulated factory. It is cheap to clone.
 #[derive(Clone)]
 pub struct Factory {
     seed: u64,

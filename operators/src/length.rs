@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_that_cannot_be_is_refused_with_its_setting_and_value() {
+    fn an_invalid_length_is_refused_with_its_setting_and_value() {
         assert_eq!(positive_ms("the gap", minutes(2) + millis(5)), Ok(120_005));
         assert_eq!(length_ms("the gap", Duration::ZERO), Ok(0));
         assert_eq!(length_ms("the gap", millis(i64::MAX as u64)), Ok(i64::MAX));

@@ -59,7 +59,7 @@ impl Pair {
         if sum.is_finite() { Self { sum, low: self.low + low } } else { Self { sum: self.value() + value, low: 0.0 } }
     }
 
-    /// Whether the two floats are the exact sum.
+    /// Returns whether the two floats are the exact sum.
     pub(crate) fn is_exact(self) -> bool {
         self.sum.is_finite() && !self.low.is_nan()
     }

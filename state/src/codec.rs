@@ -174,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_bytes_decoding_ends(bytes in prop::collection::vec(any::<u8>(), 0..60), whole in any::<bool>()) {
+        fn decoding_any_bytes_ends(bytes in prop::collection::vec(any::<u8>(), 0..60), whole in any::<bool>()) {
             let bytes = if whole { [&[1, 1, 253][..], &bytes].concat() } else { bytes };
             let _ = decode::<Nested>(&bytes);
             let _ = decode::<String>(&bytes);

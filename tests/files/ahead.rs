@@ -22,7 +22,8 @@ struct Line {
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-/// Windows (start, count) in order, the number of late records, and dead letters.
+/// Runs a job that counts the lines of a file per minute. Returns the windows (start, count) in order, the number of
+/// late records, and the dead letters.
 fn run(
     path: &Path,
     workers: usize,
@@ -47,10 +48,10 @@ fn run(
         .unwrap();
     let counted = |operator: &str, name: &str| snapshot.operator(operator).unwrap().counter(name);
     assert!(counted("minute", "late") >= late.data().len() as u64, "too late for a window is late for its operator");
-    // One late record is not in the counts of two under one name.
+    // A late record is counted by one operator only: the source has no counter of the same name.
     assert_eq!(counted("lines", "late"), 0);
     if workers == 1 {
-        // What is sent on together with the record that moves the watermark is behind it, and in time for the operator.
+        // Records in the same batch as the one that moves the watermark are behind it, but not late for the operator.
         assert!(counted("lines", "behind_watermark") >= counted("minute", "late"));
     }
     let mut windows = out.data();
@@ -58,7 +59,8 @@ fn run(
     (windows, late.data().len(), letters.data())
 }
 
-/// A record a second, up to an hour ago, and those of the future after as many of them.
+/// Writes one record per second, up to an hour ago, and each record of `future` (position, time ahead of the clock) in
+/// front of the record at its position.
 fn write(path: &Path, count: usize, future: &[(usize, i64)]) {
     let now = Clock::system().processing_time().0;
     let start = (now - HOUR) / MINUTE * MINUTE - count as i64 * 1000;
@@ -75,7 +77,8 @@ fn write(path: &Path, count: usize, future: &[(usize, i64)]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
-    /// However far ahead, wherever in the input, however many workers, whoever sets the bound.
+    /// This holds however far ahead events are, wherever in the input they are, with any number of workers, and whether
+    /// the job or the source sets the bound.
     #[test]
     fn the_future_is_set_aside_and_nothing_is_late(
         future in prop::collection::vec((0..9000usize, 2 * HOUR..100 * 365 * 24 * HOUR), 0..4),
@@ -98,7 +101,7 @@ proptest! {
     }
 }
 
-/// What happens without a bound, and that what is within it is a record like any other.
+/// Without a bound, such an event moves the watermark. An event within the bound does, too.
 #[test]
 fn without_a_bound_the_future_is_where_the_watermark_goes() {
     let folder = tempfile::tempdir().unwrap();

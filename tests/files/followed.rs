@@ -16,7 +16,7 @@ struct Line {
 }
 
 fn append(path: &Path, times: impl IntoIterator<Item = i64>) -> Vec<Line> {
-    // Whatever is behind its name.
+    // The lines of a rotated file have the same name as those of the file before.
     let file = path.file_name().unwrap().to_string_lossy().split('.').next().unwrap().to_owned();
     let lines: Vec<Line> = times.into_iter().map(|ts| Line { file: file.clone(), ts }).collect();
     let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
@@ -24,7 +24,7 @@ fn append(path: &Path, times: impl IntoIterator<Item = i64>) -> Vec<Line> {
     lines
 }
 
-/// Waits until so many records have come out, and returns them in order.
+/// Waits until `count` records have been emitted, and returns them sorted.
 #[track_caller]
 fn come<T: Data + Ord + Sync>(sink: &TestSink<T>, count: usize) -> Vec<T> {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -52,7 +52,7 @@ fn a_file_that_is_rotated_in_any_way_is_read_once_through_crashes_with_other_wor
     });
     assert_eq!(come(&out, 10), expected);
 
-    // A copy, and the file cut; then it grows past where it was read.
+    // The file is copied and truncated, and then grows beyond the position to which it was read.
     fs::copy(&path, &rotated).unwrap();
     fs::write(&path, "").unwrap();
     expected = append(&path, 10..15);
@@ -61,26 +61,26 @@ fn a_file_that_is_rotated_in_any_way_is_read_once_through_crashes_with_other_wor
     expected = append(&path, 15..40);
     assert_eq!(come(&out, 25), expected);
 
-    // Renamed, written to under its new name, and another one made.
+    // The file is renamed, gets more lines under its new name, and another file is created.
     fs::rename(&path, &rotated).unwrap();
     expected = append(&rotated, 40..42);
     expected.extend(append(&path, 42..50));
     assert_eq!(come(&out, 10), expected);
     test.crash(1);
-    // Removed, and created again.
+    // The file is removed and created again.
     fs::remove_file(&rotated).unwrap();
     expected = append(&path, 50..51);
     assert_eq!(come(&out, 1), expected);
     fs::remove_file(&path).unwrap();
     expected = append(&path, 51..60);
     assert_eq!(come(&out, 9), expected);
-    // Each once: nothing comes any more.
+    // Nothing is read a second time.
     test.crash(2);
     append(&path, 60..61);
     come(&out, 1);
 }
 
-/// Two followed files in one source or in one each, counted by second.
+/// Two followed files, in one source or in a source each, whose lines are counted per second.
 struct Bursts {
     test: ProgramTest,
     a: PathBuf,
@@ -98,7 +98,7 @@ impl Bursts {
         [&a, &b].into_iter().for_each(|path| fs::write(path, "").unwrap());
         let mut test = ProgramTest::new();
         let (ticks, raw, windows, late) = (test.source::<u8>(), test.sink(), test.sink(), test.sink());
-        // It has no part in event time.
+        // An idle partition takes no part in event time.
         ticks.idle(0);
         let (to_raw, to_windows, to_late, paths) = (raw.clone(), windows.clone(), late.clone(), [a.clone(), b.clone()]);
         test.start(workers, move |flow| {
@@ -128,11 +128,11 @@ fn bursts_within_their_bound_are_not_late_and_a_silent_file_holds_nobody_for_lon
         append(&bursts.a, (1..=20).map(|n| n * 1_000));
         come(&bursts.raw, 20);
         assert!(bursts.windows.output().is_empty(), "b may have something yet");
-        // Nothing of b for longer than 5 s: the windows up to its bound before the latest time are emitted.
+        // After 5 s without lines, b is idle. The windows that end by the latest time minus the bound of b fire.
         bursts.test.clock(ProcessingTime(6_000));
         let emitted = come(&bursts.windows, 9);
         assert_eq!(emitted, (1..=9).map(|n| (n * 1_000, "a".to_owned(), 1)).collect::<Vec<_>>(), "{one}, {workers}");
-        // And what b has now is as far behind as it may be.
+        // The lines that b gets now are as far behind as its bound allows.
         append(&bursts.b, (10..=20).map(|n| n * 1_000));
         come(&bursts.raw, 11);
         append(&bursts.a, [40_000]);

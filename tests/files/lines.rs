@@ -4,7 +4,9 @@
 
 use super::*;
 
-/// Reads to the end with so many workers, restoring into another number of them on the way; ids and letters, sorted.
+/// Reads to the end with this number of workers. If `crash_after` is set, another number of workers begins, makes that
+/// many reads each and stops; the rest is read from their positions. Returns the sales, and the dead letters with their
+/// line numbers, both sorted.
 fn read_with(
     source: &FileSource<Sale>,
     workers: usize,
@@ -34,7 +36,7 @@ fn read_with(
     (sales, letters)
 }
 
-/// With one to four workers, and with a restore on the way.
+/// Checks the file with one to four workers, without and with a restore in between.
 fn read_all_ways(path: &Path, mut check: impl FnMut(&[Sale], &[(u64, DeadLetter)])) {
     for workers in 1..=4 {
         for crash_after in [None, Some(1), Some(2)] {
@@ -44,7 +46,7 @@ fn read_all_ways(path: &Path, mut check: impl FnMut(&[Sale], &[(u64, DeadLetter)
     }
 }
 
-/// The text under a name that says how it is compressed.
+/// Writes a file whose extension says how it is compressed.
 fn file(folder: &Path, name: &str, text: &[u8]) -> PathBuf {
     let path = folder.join(name);
     match name.rsplit('.').next() {
@@ -74,7 +76,8 @@ fn plain_line(id: u64) -> String {
 fn an_unclosed_quote_costs_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let count = 9000_u64;
-    // Before a number, before the last field's text, at the line's begin; the first line, the last one, chunk ends.
+    // The bad quote is before a number, before a text or at the beginning of the line; the bad lines are the first one,
+    // the last one, and some at the ends of chunks.
     for bad in [vec![100], vec![0], vec![count - 1], vec![7, 8, 9], (0..count).step_by(150).collect()] {
         for (form, name) in
             [("#,7,plain,\"20.0", NAMES[0]), ("#,7,\"the 5 inch screen,3", NAMES[1]), ("\"#,7,plain,3", NAMES[2])]
@@ -124,9 +127,9 @@ fn newlines_within_quotes_are_right_wherever_a_chunk_ends() {
 }
 
 #[test]
-fn where_quotes_may_be_wrong_or_not_nothing_comes_through_as_data() {
+fn with_doubtful_quotes_nothing_is_read_as_data() {
     let folder = tempfile::tempdir().unwrap();
-    // A line within the quotes is a record by itself: either is possible, so all of it is refused.
+    // A line within the quotes could be a record by itself. Since both readings are possible, all lines are refused.
     for lines in ["1,1,\"a\n2,2,b\",2\n", "1,1,\"a\n2,2,b,2\nc\",2\n"] {
         let text = format!("{HEADER}0,0,a,0\n{lines}3,3,c,3\n");
         let path = file(folder.path(), "q.csv", text.as_bytes());

@@ -24,7 +24,7 @@ struct Row<T> {
     at: T,
 }
 
-/// What comes of a file: event times, or fields, in their order; and the reasons of dead letters.
+/// Returns the fields `at` of a file, sorted, and the reasons of dead letters.
 fn read<T: DeserializeOwned + Data + Sync + Ord>(path: &Path) -> Result<(Vec<T>, Vec<String>), String> {
     let source = FileSource::new([path], |_: &Row<T>| EventTime(0));
     let (rows, letters) = (CollectSink::default(), CollectSink::default());
@@ -60,7 +60,7 @@ fn write(path: &Path, column: ArrayRef) {
     writer.close().unwrap();
 }
 
-/// Nanoseconds as a column of each unit that can hold them.
+/// Returns the times as a column of each unit, rounded down to it.
 fn columns(ns: &[i64], zone: Option<&str>) -> [ArrayRef; 4] {
     let by = |unit: i64| ns.iter().map(|ns| ns.div_euclid(unit)).collect::<Vec<_>>();
     [
@@ -74,7 +74,8 @@ fn columns(ns: &[i64], zone: Option<&str>) -> [ArrayRef; 4] {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
-    /// Whatever the unit and the zone: the same event times, cut to what the unit holds; before 1970 as well.
+    /// Event times do not depend on the unit and the zone of a column, apart from the precision of the unit. They may
+    /// be before 1970.
     #[test]
     fn event_times_are_the_same_in_every_unit(
         mut ns in prop::collection::vec(any::<i64>(), 1..40),
@@ -94,7 +95,7 @@ proptest! {
     }
 }
 
-/// Noon of 31 January 2025, and 1 ms, 1 µs, 1 ns.
+/// Noon of 31 January 2025, plus 1 ms, 1 µs and 1 ns.
 const NS: i64 = 1_738_324_800_001_001_001;
 const MS: i64 = NS / 1_000_000;
 
@@ -150,7 +151,7 @@ fn date_times_of_libraries_take_their_text_or_are_refused() {
 }
 
 #[test]
-fn times_within_other_columns_are_no_other_times() {
+fn times_within_other_columns_are_converted_too() {
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     struct Inner<T> {
         t: T,
@@ -171,7 +172,7 @@ fn times_within_other_columns_are_no_other_times() {
     }
 }
 
-/// As Spark and Impala wrote them for years: the nanosecond of the day, and the Julian day.
+/// Spark and Impala wrote such times for years: they consist of the nanosecond of the day and the Julian day.
 #[test]
 fn times_of_96_bits_reach_beyond_what_nanoseconds_do() {
     let folder = tempfile::tempdir().unwrap();
@@ -180,7 +181,7 @@ fn times_of_96_bits_reach_beyond_what_nanoseconds_do() {
     let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::default()).unwrap();
     let mut group = writer.next_row_group().unwrap();
     let mut column = group.next_column().unwrap().unwrap();
-    // 1 January of the years 1, 1970, 9999, at noon and 1.5 µs.
+    // The times are 1.5 µs after noon, on 1 January of the years 1, 1970 and 9999.
     let days = [-719_162_i64, 0, 2_932_532];
     let value = |day: &i64| {
         let mut value = Int96::new();
@@ -207,7 +208,7 @@ fn vienna<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EventTime, D::Er
 struct Local(#[serde(deserialize_with = "vienna")] EventTime);
 
 #[test]
-fn text_is_a_time_with_an_offset_or_in_a_zone_and_a_dead_letter_else() {
+fn text_is_a_time_with_an_offset_or_in_a_zone_and_otherwise_a_dead_letter() {
     let folder = tempfile::tempdir().unwrap();
     let noon = EventTime(1_738_324_800_000);
     let lines = [

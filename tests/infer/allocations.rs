@@ -5,7 +5,8 @@ use tidemill::prelude::*;
 
 use crate::fake::{Act, Fake, Item, args, item, settings, threads};
 
-/// Allocations of a job of `batches` batches of `size` records; the source sends as many at a time as it likes.
+/// Returns the number of allocations of a job that scores `count` records in batches of `batch`, and its number of
+/// batches.
 fn allocated(count: u64, batch: usize, pool: Option<PoolSettings>) -> (u64, u64) {
     let settings = settings(batch, pool);
     let region = Region::new(&INSTRUMENTED_SYSTEM);
@@ -36,7 +37,8 @@ fn a_record_allocates_nothing() {
             "{pool:?}: {more} allocations for {records} more records, {:.1} for each of {batches} more batches",
             more as f64 / batches as f64
         );
-        // Of the whole job: source, operator and sink allocate for a message of many records, never for a record.
+        // This covers the whole job: source, operator and sink allocate for a message of many records, never for a
+        // record.
         assert!(more * 20 < records, "{more} allocations for {records} records");
     }
 }

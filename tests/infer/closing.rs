@@ -73,10 +73,10 @@ fn first_result(job: JobArgs, settings: InferSettings) -> (u64, u64) {
     (first.load(Ordering::Relaxed), read.load(Ordering::Relaxed))
 }
 
-/// More than come in a few epochs.
+/// A batch size larger than the number of records in a few epochs.
 const LARGE: usize = 1 << 20;
 
-/// Batches that neither fill nor grow old.
+/// Returns settings with which batches neither fill nor reach their maximum delay.
 fn never_full(pool: Option<PoolSettings>, max_watermark_delay: Option<Duration>) -> InferSettings {
     InferSettings { max_delay: Duration::from_secs(3600), max_watermark_delay, ..settings(LARGE, pool) }
 }
@@ -94,7 +94,7 @@ fn an_epoch_never_waits_for_a_batch_to_fill() {
             ..args(1)
         };
         let (first, read) = first_result(job, never_full(pool, None));
-        // Of the first epoch: more than a read, and long before the batch is full or the source gives up.
+        // The first result comes after more than one read, but long before the batch is full or the source ends.
         assert!(first > 2 && first < LARGE as u64, "{first} of {read}");
     }
 }

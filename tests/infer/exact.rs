@@ -72,7 +72,7 @@ proptest! {
         prop_assert!(ran.scored.iter().all(|scored| scored.score == batch as f32));
     }
 
-    /// Against a run of the row and copies of it.
+    /// Compares each score with that of a run that has only copies of its row.
     #[test]
     fn a_score_does_not_depend_on_the_batch(
         pairs in proptest::collection::vec((-4.0..4.0_f64, -4.0..4.0_f64), 1..60), count in 1..3_usize,

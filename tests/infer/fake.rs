@@ -45,7 +45,7 @@ impl Act {
 }
 
 features! {
-    /// What the fake sees.
+    /// The features of the fake model.
     pub struct Wish { id, act }
 }
 
@@ -60,7 +60,7 @@ pub fn item(id: u64, act: Act) -> Item {
     Item { id, act, wish: Wish { id: id as f64, act: f64::from(act as u8) } }
 }
 
-/// What hangs waits here.
+/// Runs that hang wait until this is opened.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -70,21 +70,21 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    /// Whether it was opened within 30 s.
+    /// Waits for at most 30 s. Returns whether the gate was opened.
     pub fn wait(&self) -> bool {
         let opened = self.0.0.lock().unwrap();
         *self.0.1.wait_timeout_while(opened, Duration::from_secs(30), |open| !*open).unwrap().0
     }
 }
 
-/// Scores twice the id, plus what it adds.
+/// A model whose score is twice the id, plus `plus`.
 #[derive(Clone)]
 pub struct Fake {
     info: ModelInfo,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
     plus: f32,
-    /// Acts this one obeys; it scores all others.
+    /// The acts that this model performs; records with any other act are scored.
     obeys: Vec<Act>,
     pub gate: Gate,
     pub runs: Arc<AtomicUsize>,
@@ -154,7 +154,7 @@ impl Backend for Fake {
     }
 }
 
-/// What a job made of its items.
+/// The outputs and counters of a job.
 pub struct Ran {
     pub scored: Vec<Scored<Item>>,
     pub dead: Vec<DeadLetter>,
@@ -166,14 +166,14 @@ impl Ran {
         self.counters[counter]
     }
 
-    /// Ids of those scored that way, sorted.
+    /// Returns the ids of the records whose scores have this origin, sorted.
     pub fn ids(&self, origin: ScoreOrigin) -> Vec<u64> {
         let mut ids: Vec<u64> = self.scored.iter().filter(|s| s.origin == origin).map(|s| s.record.id).collect();
         ids.sort_unstable();
         ids
     }
 
-    /// Ids of dead letters, out of the features they carry, sorted.
+    /// Returns the ids of the dead letters, which are among the features in their content, sorted.
     pub fn dead_ids(&self) -> Vec<u64> {
         let id = |letter: &DeadLetter| -> u64 {
             let features = letter.content.strip_prefix("id=").unwrap_or_else(|| panic!("{letter:?}"));
@@ -189,7 +189,7 @@ pub fn args(workers: usize) -> JobArgs {
     JobArgs { settings: JobSettings { workers, ..JobSettings::default() }, log_level: "off".to_owned() }
 }
 
-/// Scores the items.
+/// Runs a job that scores the items.
 pub fn run(items: Vec<Item>, workers: usize, models: impl Into<Models>, settings: &InferSettings) -> Ran {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (models, settings) = (models.into(), settings.clone());
@@ -209,7 +209,7 @@ pub fn run(items: Vec<Item>, workers: usize, models: impl Into<Models>, settings
     Ran { scored: scored.data(), dead: dead.data(), counters: operator.counters }
 }
 
-/// Batches of this size at most, on threads or in line.
+/// Returns settings for batches of at most this size, on the threads of a pool or on the worker.
 pub fn settings(batch: usize, pool: Option<PoolSettings>) -> InferSettings {
     InferSettings {
         max_batch_size: BatchSize::Fixed(batch.try_into().unwrap()),

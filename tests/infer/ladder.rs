@@ -8,7 +8,7 @@ use tidemill::prelude::*;
 
 use crate::fake::{Act, Fake, Item, item, run, settings, threads};
 
-/// 100 items, one of which asks for `act`.
+/// Returns 100 items, one of which asks for `act`.
 fn one(act: Act) -> Vec<Item> {
     (0..100).map(|id| item(id, if id == 37 { act } else { Act::Score })).collect()
 }

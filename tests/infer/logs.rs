@@ -81,7 +81,7 @@ fn a_failed_run_is_the_ladders_and_no_error_in_the_log() {
 }
 
 #[test]
-fn that_a_model_takes_so_many_rows_is_said_once() {
+fn a_fixed_number_of_rows_is_logged_once() {
     let lines = log_of("rows_4.onnx", tracing::Level::WARN, |path| {
         let model = Model::load::<Pair>(path, "score", 0).unwrap();
         (0..3).for_each(|_| drop(model.clone().open().unwrap()));

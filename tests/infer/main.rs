@@ -26,9 +26,9 @@ use std::sync::RwLock;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-/// Counts what all threads of this process allocate.
+/// Counts the allocations of all threads of this process.
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The test that looks at what was allocated runs alone.
+/// The lock with which the test that counts allocations excludes all others.
 static ALONE: RwLock<()> = RwLock::new(());

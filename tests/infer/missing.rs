@@ -72,7 +72,7 @@ const LINES: &str = r#"{"id":0,"ts":0,"features":{"a":null,"b":0.1}}
 "#;
 
 #[test]
-fn missing_is_what_the_features_say_and_is_read_again_where_it_was_written() {
+fn missing_values_are_replaced_as_declared_and_read_back_from_the_output() {
     let folder = tempfile::tempdir().unwrap();
     let first = folder.path().join("events.jsonl");
     std::fs::write(&first, LINES).unwrap();
@@ -99,7 +99,7 @@ fn missing_is_what_the_features_say_and_is_read_again_where_it_was_written() {
 
 /// The cells are read with `csv`, as the file source reads them.
 #[test]
-fn an_empty_cell_is_missing_where_something_may_be() {
+fn an_empty_cell_is_missing_if_the_feature_may_be() {
     let read =
         |text: &str| csv::Reader::from_reader(text.as_bytes()).into_deserialize().collect::<Vec<Result<Seen, _>>>();
     let rows = read("a,b\n,0.1\n1,2\n NaN ,3\n-inf, 4\n5,\n");
@@ -107,7 +107,7 @@ fn an_empty_cell_is_missing_where_something_may_be() {
     let [Some(none), Some(there), Some(nan), Some(below), None] = rows[..] else { panic!("{rows:?}") };
     assert_eq!((none, there), (Seen { a: None, b: 0.1 }, Seen { a: Some(1.0), b: 2.0 }));
     assert!(nan.a.is_some_and(f64::is_nan) && below == Seen { a: Some(f64::NEG_INFINITY), b: 4.0 });
-    // Without the column.
+    // The whole column `a` is missing.
     assert_eq!(read("b\n7\n")[0].as_ref().ok(), Some(&Seen { a: None, b: 7.0 }));
     assert!(read("a\n7\n")[0].is_err());
 }

@@ -28,7 +28,7 @@ pub fn load(name: &str, output: &str, column: usize) -> Result<Model, ModelError
     Model::load::<Pair>(&file(name), output, column)
 }
 
-/// Ids with their scores, and dead letters by their reasons.
+/// Scores the pairs in a job. Returns the ids with their scores, and the reasons of dead letters.
 pub fn score_all(
     pairs: &[[f64; 2]],
     models: impl Into<Models>,
@@ -53,7 +53,7 @@ pub fn score_all(
     (scored, dead.data().into_iter().map(|letter| letter.reason).collect())
 }
 
-/// A run of a model without a job.
+/// Runs a model once, without a job.
 pub fn run_once(model: &Model, rows: &[f32]) -> Result<Vec<f32>, RunError> {
     let mut backend: Box<dyn Backend> = model.open().unwrap();
     let inputs = [Tensor { shape: vec![2], elements: Elements::F32(rows.to_vec()) }];
@@ -74,7 +74,7 @@ fn scores_that_are_no_numbers_are_dead_letters() {
 #[test]
 fn a_feature_beyond_an_f32_is_a_dead_letter_and_what_fits_is_rounded() {
     let model = load("first.onnx", "score", 0).unwrap();
-    // The last is the least that would be infinite.
+    // The last value is the smallest one that would be rounded to infinity.
     let firsts = [16_777_217.0, 1_700_000_000_123.0, 1e39, -1e300, f64::from(f32::MAX), 3.402_823_567_797_337e38];
     let (scored, dead) = score_all(&firsts.map(|first| [first, 0.0]), &model, &settings(64, None));
     assert_eq!(scored, [(0, 16_777_216.0), (1, 1_700_000_000_123_f64 as f32), (4, f32::MAX)]);
@@ -86,7 +86,7 @@ fn a_feature_beyond_an_f32_is_a_dead_letter_and_what_fits_is_rounded() {
 #[test]
 fn weights_beside_a_model_are_found_wherever_it_is() {
     let model = load("weights/weights.onnx", "score", 0).unwrap();
-    // Also by a session that is made later, on a thread.
+    // A session that is created later, on a thread of a pool, finds them as well.
     for pool in [None, threads(2, true)] {
         let (scored, dead) = score_all(&[[1.0, 1.0], [2.0, 5.0]], &model, &settings(1, pool));
         assert_eq!((scored, dead), (vec![(0, 27.0), (1, 109.0)], vec![]));
@@ -94,7 +94,7 @@ fn weights_beside_a_model_are_found_wherever_it_is() {
     assert_eq!(run_once(&model, &[-3.0, 1.0]), Ok(vec![26.0]));
 }
 
-/// A copy of the model with its weights in a folder of its own.
+/// Copies the model and its weights to a folder of their own.
 fn copied() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("parts")).unwrap();
@@ -122,8 +122,8 @@ fn the_hash_of_a_model_covers_its_weights() {
     }
 }
 
-/// As caches of downloaded models have it: links to files that are named by their hashes. ONNX Runtime takes none for
-/// weights of branches.
+/// Caches of downloaded models have links to files that are named by their hashes. ONNX Runtime by itself does not
+/// accept links for the weights of branches.
 #[test]
 fn weights_behind_links_are_found() {
     let (files, links) = (copied(), tempfile::tempdir().unwrap());
@@ -139,7 +139,7 @@ fn weights_behind_links_are_found() {
     assert_eq!(run_once(&model, &[1.0, 1.0]), Ok(vec![27.0]));
 }
 
-/// What scores must be what the hash is of.
+/// The weights that are used must be those whose hash is the model's version.
 #[test]
 fn weights_that_change_under_a_loaded_model_are_not_used() {
     let folder = copied();
@@ -159,7 +159,7 @@ fn weights_that_are_not_there_are_named() {
 }
 
 #[test]
-fn a_model_that_takes_so_many_rows_and_no_others_is_given_so_many() {
+fn a_model_of_a_fixed_number_of_rows_gets_that_number() {
     for (name, rows) in [("rows_1.onnx", 1), ("rows_4.onnx", 4)] {
         let model = load(name, "score", 0).unwrap();
         let pairs: Vec<[f64; 2]> = (0..23).map(|n| [f64::from(n), 0.5]).collect();

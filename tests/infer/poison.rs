@@ -7,7 +7,7 @@ use tidemill::prelude::*;
 use crate::fake::{Act, Fake, Item, item, run, settings, threads};
 
 fn items() -> impl Strategy<Value = Vec<Item>> {
-    // From none to all of them.
+    // The share of poisonous items is between none and all.
     (1..400_usize, 0..=100_u32).prop_flat_map(|(len, percent)| {
         proptest::collection::vec(0..100_u32, len).prop_map(move |draws| {
             let act = |draw: u32| if draw < percent * percent / 100 { Act::Poison } else { Act::Score };

@@ -8,7 +8,7 @@ use tidemill::prelude::*;
 
 use crate::fake::{Act, Fake, Item, args, item, run, settings, threads};
 
-/// 1000 items; the first 10 of every 100 are slow.
+/// Returns 1000 items; the first 10 of every 100 are slow.
 fn items() -> Vec<Item> {
     (0..1000).map(|id| item(id, if id % 100 < 10 { Act::Slow } else { Act::Score })).collect()
 }
@@ -86,6 +86,6 @@ fn sources_wait_for_a_slow_model() {
         })
         .unwrap();
     let most = most.load(Ordering::Relaxed);
-    // What a source reads at a time may come on top.
+    // The records of one read of the source may be in flight in addition.
     assert!(most > 0 && most < 4 * MAX_IN_FLIGHT as u64, "{most} records were under way");
 }

@@ -17,7 +17,8 @@ fn batches_in_flight_come_again_after_a_restore() {
     for ordered in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let mut failed = 0;
-        // Dies after 900 results, after 1800, …; each time it goes on where its last checkpoint was.
+        // Each run fails after 900 more results than the one before, and the next one continues from its last
+        // checkpoint.
         for run in 1..=20 {
             let (out, left) = (folder.path().join("out"), Arc::new(AtomicU64::new(900 * run)));
             let args = JobArgs {

@@ -11,7 +11,7 @@ use tidemill::testing::{Simulation, SimulationReport};
 
 use crate::fake::{Act, Fake, Item, item, settings, threads};
 
-/// What became of the records of all runs: a test that nothing failed in would prove nothing.
+/// The outcomes of the records of all runs: a test in which nothing failed would prove nothing.
 #[derive(Default)]
 struct Seen {
     scored: AtomicU64,
@@ -32,7 +32,7 @@ fn every_record_comes_out_once_whatever_the_model_does() {
     assert!(alone || all.iter().all(|count| *count > 15), "{all:?}");
 }
 
-/// The threads of models have their turns like any other: in an order that the seed decides.
+/// The threads of models are scheduled like all others: the seed decides in which order they run.
 #[test]
 fn a_seed_is_the_same_run_with_models_on_threads() {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -45,7 +45,7 @@ fn a_seed_is_the_same_run_with_models_on_threads() {
     assert!(runs.iter().any(|(_, _, letters)| !letters.is_empty()));
 }
 
-/// What happened, the results with what they came by, and the reasons of dead letters.
+/// The report of a run, the results with their scores, and the reasons of dead letters.
 type Run = (SimulationReport, Vec<(u64, f32)>, Vec<String>);
 
 fn one_run(sim: &mut Simulation, seen: &Seen) -> Run {

@@ -24,7 +24,7 @@ struct Answer {
 }
 
 fn visit(id: i64) -> Visit {
-    // Rows of 0 to 3 counts, in no order.
+    // The number of counts changes irregularly from row to row, between 0 and 3.
     Visit { id, pair: [id as f32, 1.0], counts: (0..(id * 7 + id / 3) % 4).collect() }
 }
 
@@ -38,7 +38,7 @@ fn expected(visit: &Visit) -> Answer {
 }
 
 fn inputs() -> Vec<TensorSpec> {
-    // In another order than the model's.
+    // The order differs from that of the model.
     vec![
         TensorSpec::fixed("name", ElementType::Text, []),
         TensorSpec::fixed("pair", ElementType::F32, [2]),

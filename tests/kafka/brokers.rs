@@ -12,14 +12,14 @@ use testkit::broker::{Broker, free_ports};
 use testkit::{example, fail, finish, some};
 
 const COUNT: usize = 40_000;
-/// How many of the places a quick run takes.
+/// Number of places that a quick run tests.
 const QUICK: usize = 3;
 
 fn cluster_of(broker: &Broker) -> Cluster {
     Cluster { address: broker.address.clone() }
 }
 
-/// Whether SIGSTOP has reached it; `None` when it is over.
+/// Returns whether SIGSTOP has stopped the process; `None` if it has ended.
 fn stands_still(child: &mut Child) -> Option<bool> {
     if child.try_wait().unwrap().is_some() {
         return None;
@@ -28,7 +28,7 @@ fn stands_still(child: &mut Child) -> Option<bool> {
     Some(stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
 }
 
-/// The broker dies while the job is at the place, and comes back while the job goes on.
+/// The broker is killed while the job is stopped at a place in an epoch, and restarts after the job has continued.
 #[test]
 fn a_broker_that_dies_at_any_place_leaves_each_prediction_once() {
     let _alone = alone();
@@ -43,7 +43,7 @@ fn a_broker_that_dies_at_any_place_leaves_each_prediction_once() {
         assert_eq!(stands_still(&mut child), Some(true), "it never came to {place}");
         broker.kill().unwrap();
         signal(&child, "CONT");
-        // Long enough for calls to fail.
+        // This is long enough for calls to fail.
         wait(Duration::from_secs(1));
         broker.resume().unwrap();
         let ended = child.wait_with_output().unwrap();
@@ -52,7 +52,7 @@ fn a_broker_that_dies_at_any_place_leaves_each_prediction_once() {
     }
 }
 
-/// SIGKILL in the start that finishes what a crash left, before and after it has published something.
+/// The start that recovers from a crash is itself killed, before and after it has published output.
 #[test]
 fn a_crash_while_it_recovers_leaves_each_prediction_once() {
     let _alone = alone();
@@ -70,7 +70,7 @@ fn a_crash_while_it_recovers_leaves_each_prediction_once() {
     }
 }
 
-/// A producer that has written nothing for longer than the broker remembers it.
+/// The broker forgets producers that have written nothing for a while.
 #[test]
 fn a_job_that_was_quiet_for_so_long_that_the_broker_forgot_its_producers_goes_on() {
     let _alone = alone();
@@ -87,7 +87,7 @@ producer.id.expiration.check.interval.ms=500
         let (count, url) = (count.to_string(), input.url());
         finish(example("fraud_velocity").args(["--count", &count, "--seed", seed, "--write-input", &url]));
     };
-    // In the order of arrival: the second lot is of the same days as the first.
+    // The job takes records in the order of arrival, because the second part of the input covers the same days.
     let mut command = example("fraud_velocity");
     command.args(["--input", &input.url(), "--checkpoint-interval", "50ms", "--workers", "2", "--report"]);
     command.args(["--predictions", &output.url(), "--checkpoint-dir"]).arg(scratch.path().join("checkpoints"));
@@ -112,7 +112,8 @@ fn broker_with(folder: &Path, ports: [u16; 2], more: &str, format: &[&str]) -> O
     Some(Broker::start_with(&crate::crash::kafka_libs()?, folder, ports, more, format).unwrap())
 }
 
-/// A key pair for 127.0.0.1 in a PKCS #12 store, and its certificate for those who are to trust it.
+/// Creates a key pair for 127.0.0.1 in a PKCS #12 store. Returns the paths of the store and of the certificate, which
+/// clients need to trust the broker.
 fn certificate(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
     let (store, certificate) = (folder.join(format!("{name}.p12")), folder.join(format!("{name}.pem")));
     let keytool = |arguments: &[&str]| {

@@ -13,19 +13,19 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
-/// Two of these tests at a time would kill and wait on top of each other.
+/// Returns a lock that lets these tests run one at a time, since they kill processes and depend on real time.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A cluster that is there for the test.
+/// The address of a cluster.
 #[derive(Clone)]
 pub struct Cluster {
     pub address: String,
 }
 
-/// The broker of `TIDEMILL_KAFKA`. Where there is none the test says so, and fails in CI.
+/// Returns the broker of `TIDEMILL_KAFKA`. Without one, the test prints that it did not run, and fails in CI.
 pub fn cluster() -> Option<Cluster> {
     let address = std::env::var("TIDEMILL_KAFKA").ok();
     if address.is_none() {
@@ -50,7 +50,7 @@ impl Seen {
     }
 }
 
-/// A topic, removed with this.
+/// A topic, which is deleted when this is dropped.
 pub struct Topic {
     cluster: Cluster,
     pub name: String,
@@ -65,12 +65,12 @@ impl Topic {
         format!("{}?{options}", self.url())
     }
 
-    /// Everything that is committed, by partition and offset.
+    /// Returns all committed messages, by partition and offset.
     pub fn committed(&self) -> Vec<Seen> {
         self.cluster.read(&self.name, "read_committed")
     }
 
-    /// Also what is not committed, or was aborted.
+    /// Returns all messages, including those that are not committed or were aborted.
     pub fn uncommitted(&self) -> Vec<Seen> {
         self.cluster.read(&self.name, "read_uncommitted")
     }
@@ -95,12 +95,12 @@ impl Topic {
         self.cluster.produce(&self.name, messages);
     }
 
-    /// Deletes it and makes it anew.
+    /// Deletes the topic and creates it again.
     pub fn recreate(&self, partitions: i32) {
         let admin = self.cluster.admin();
         let deleted = pollster::block_on(admin.delete_topics(&[&self.name], &AdminOptions::new())).unwrap();
         deleted.into_iter().for_each(|result| drop(result.unwrap()));
-        // Until the name is free.
+        // Creating it fails until the broker has completed the deletion.
         crate::job::until("the topic is created again", || {
             self.cluster.try_create(&self.name, partitions, &[]).is_ok()
         });
@@ -126,7 +126,7 @@ impl Cluster {
         self.config().create().unwrap()
     }
 
-    /// A new topic with a name of its own.
+    /// Creates a topic with a unique name.
     pub fn topic(&self, name: &str, partitions: i32) -> Topic {
         self.topic_with(name, partitions, &[])
     }
@@ -147,7 +147,8 @@ impl Cluster {
         answer.unwrap().into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code.to_string()))
     }
 
-    /// Waits until the broker lists the new topic: before that, clients would learn that it does not exist.
+    /// Waits until the broker reports a topic that was just created: until then, clients are told that it does not
+    /// exist.
     fn wait_for(&self, name: &str, partitions: i32) {
         let consumer: BaseConsumer = self.config().create().unwrap();
         let is_there = || {
@@ -175,7 +176,7 @@ impl Cluster {
         producer.flush(Duration::from_secs(60)).unwrap();
     }
 
-    /// What a group has committed of each partition; 0 where nothing was.
+    /// Returns the offset that a group has committed for each partition, or 0 if it has committed none.
     pub fn committed_offsets(&self, group: &str, topic: &str, partitions: i32) -> Vec<i64> {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
         let mut list = TopicPartitionList::new();

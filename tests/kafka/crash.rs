@@ -16,7 +16,8 @@ use testkit::{finish, is_error, seed, some};
 
 const COUNT: usize = 40_000;
 
-/// In the order of an epoch. `after-commit:3:0`: worker 0 has published epoch 3, the other may not have.
+/// Places to crash at, in the order in which an epoch passes them. At `after-commit:3:0`, worker 0 has published epoch
+/// 3, and the other worker may not have.
 pub const PLACES: [&str; 11] = [
     "mid-epoch:3",
     "after-delta:3",
@@ -40,19 +41,19 @@ fn a_crash_at_any_place_leaves_each_prediction_once() {
     for place in some(PLACES, 4) {
         let (output, checkpoints) = (cluster.topic("predictions", 3), scratch.path().join(place));
         dies_at(&mut job(&input, &output.url(), &checkpoints, 2), place);
-        // What it left is finished by another number of workers.
+        // Another number of workers completes what the crash left unfinished.
         finish(&mut job(&input, &output.url(), &checkpoints, 2 + place.len() % 2));
         exactly_once_and_in_order(&output.committed(), &expected, place);
     }
 }
 
-/// Two processes' addresses, free a moment ago.
+/// Returns the addresses of two processes, which were free a moment ago.
 fn hosts() -> String {
     let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().to_string()).join(",")
 }
 
-/// Runs both processes of the job, and sets for the one that is to die where it does. Returns whether both ended well.
+/// Runs both processes of the job, one of which may kill itself at a place. Returns whether both succeeded.
 fn run_two(command: impl Fn() -> Command, dies: Option<(usize, &str)>) -> bool {
     let hosts = hosts();
     let children = [0, 1].map(|process| {
@@ -84,7 +85,7 @@ fn of_two_processes_either_may_crash_at_any_place() {
     let scratch = tempfile::tempdir().unwrap();
     let (input, expected) = (transactions(&cluster, COUNT, 4), expected(COUNT, scratch.path()));
     for (turn, place) in some(PLACES.into_iter().enumerate(), 3) {
-        // Manifests are written by process 0; what names a worker is to die there.
+        // Process 0 writes the manifests; a place that names a worker is reached in its process.
         let victim = match place.rsplit(':').next() {
             Some("0") => 0,
             Some("1") => 1,
@@ -99,7 +100,7 @@ fn of_two_processes_either_may_crash_at_any_place() {
     }
 }
 
-/// The folder of Kafka's jars. Where there is none the test says so, and fails in CI.
+/// Returns the folder of Kafka's jars. Without one, the test prints that it did not run, and fails in CI.
 pub fn kafka_libs() -> Option<PathBuf> {
     let libs = std::env::var_os("TIDEMILL_KAFKA_LIBS").map(PathBuf::from);
     if libs.is_none() {
@@ -109,12 +110,13 @@ pub fn kafka_libs() -> Option<PathBuf> {
     libs
 }
 
-/// A broker of the test's own, to be killed.
+/// Starts a broker that belongs to the test, which may kill it.
 pub fn own_broker(folder: &Path) -> Option<Broker> {
     Some(Broker::start(&kafka_libs()?, folder).unwrap())
 }
 
-/// `TIDEMILL_KILLS` kills (4 by default, over 300,000 transactions; from 100 on over a million).
+/// The number of kills is `TIDEMILL_KILLS`: by default 4, over 300,000 transactions; from 100 on, over a million
+/// transactions.
 #[test]
 fn random_kills_of_job_and_broker_leave_each_prediction_once() {
     let _alone = alone();
@@ -128,7 +130,7 @@ fn random_kills_of_job_and_broker_leave_each_prediction_once() {
     let output = cluster.topic("predictions", 3);
     let command = |workers: usize| {
         let mut command = job(&input, &output.url(), &scratch.path().join("checkpoints"), workers);
-        // Slow enough to be killed often.
+        // The job is slow enough to be killed often.
         command.args(["--max-in-flight", "2000"]);
         command
     };
@@ -138,7 +140,7 @@ fn random_kills_of_job_and_broker_leave_each_prediction_once() {
             workers = chance.random_range(1..=3);
         }
         let mut child = command(workers).spawn().unwrap();
-        // The start takes over the old transactions: some die in it, most after it.
+        // A start first takes over the old transactions. Some kills hit it meanwhile, most afterwards.
         wait(Duration::from_millis(chance.random_range(100..2000)));
         if chance.random_bool(0.3) && child.try_wait().unwrap().is_none() {
             broker.kill().unwrap();
@@ -150,7 +152,7 @@ fn random_kills_of_job_and_broker_leave_each_prediction_once() {
         child.kill().unwrap();
         let ended = child.wait_with_output().unwrap();
         let killed = ended.status.signal() == Some(SIGKILL);
-        // One that starts while the broker is down gives up after half a minute, and says why.
+        // A job that starts while the broker is down gives up after half a minute and reports that.
         let gave_up = job::errors(&ended).contains("no broker answered");
         assert!(killed || gave_up || ended.status.success(), "{}", job::errors(&ended));
         job_kills += usize::from(killed);

@@ -14,28 +14,28 @@ use testkit::{example, finish, lines};
 
 pub const SIGKILL: i32 = 9;
 
-/// A topic of simulated transactions.
+/// Creates a topic of simulated transactions.
 pub fn transactions(cluster: &Cluster, count: usize, partitions: i32) -> Topic {
     let topic = cluster.topic("transactions", partitions);
     finish(example("fraud_velocity").args(["--count", &count.to_string(), "--write-input", &topic.url()]));
     topic
 }
 
-/// The predictions, as a run without Kafka and without trouble makes them.
+/// Returns the predictions of a run without Kafka and without faults.
 pub fn expected(count: usize, scratch: &Path) -> Vec<String> {
     let folder = scratch.join("expected");
     finish(example("fraud_velocity").args(["--count", &count.to_string(), "--predictions"]).arg(&folder));
     lines(&folder)
 }
 
-/// Reads `input` to the end it has, by event time, in short epochs.
+/// Returns the command of a job that reads `input` to its current end, in event-time order and with short epochs.
 pub fn job(input: &Topic, predictions: &str, checkpoints: &Path, workers: usize) -> Command {
     let mut command = live_job(&input.url(), predictions, checkpoints, workers);
     command.arg("--until-end");
     command
 }
 
-/// The same without an end.
+/// Returns the command of the same job without an end.
 pub fn live_job(input: &str, predictions: &str, checkpoints: &Path, workers: usize) -> Command {
     let mut command = example("fraud_velocity");
     command.args(["--input", input, "--order", "event-time", "--checkpoint-interval", "50ms", "--report"]);
@@ -44,7 +44,7 @@ pub fn live_job(input: &str, predictions: &str, checkpoints: &Path, workers: usi
     command
 }
 
-/// Has the job die at a place (`TIDEMILL_CRASH_AT`).
+/// Runs the job until it kills itself at a place (`TIDEMILL_CRASH_AT`).
 pub fn dies_at(command: &mut Command, place: &str) {
     let output = command.env("TIDEMILL_CRASH_AT", place).output().unwrap();
     command.env_remove("TIDEMILL_CRASH_AT");
@@ -55,7 +55,7 @@ pub fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Asks it to stop, and waits; what it reports.
+/// Stops a job with SIGTERM and returns its report.
 pub fn stop(child: Child) -> Value {
     signal(&child, "TERM");
     let output = child.wait_with_output().unwrap();
@@ -63,14 +63,14 @@ pub fn stop(child: Child) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("no report ({e}): {}", errors(&output)))
 }
 
-/// A counter of an operator in a report.
+/// Returns a counter of an operator from a report.
 pub fn counter(report: &Value, operator: &str, name: &str) -> u64 {
     let operators = report["operators"].as_array().unwrap();
     let found = operators.iter().find(|o| o["name"] == operator).unwrap_or_else(|| panic!("no {operator}: {report}"));
     found["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name}: {found}"))
 }
 
-/// Each prediction that was expected, once, and in each card's order.
+/// Checks that each expected prediction is there once, and in order for each card.
 pub fn exactly_once_and_in_order(seen: &[Seen], expected: &[String], when: &str) {
     let mut last: BTreeMap<&str, (u64, i32)> = BTreeMap::new();
     for message in seen {
@@ -92,12 +92,12 @@ pub fn exactly_once_and_in_order(seen: &[Seen], expected: &[String], when: &str)
     );
 }
 
-/// Sends a signal, by name.
+/// Sends the signal of this name to a process.
 pub fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
 }
 
-/// What a running job says of itself.
+/// Returns the status page of a running job; `None` while it does not answer.
 pub fn status(address: &str) -> Option<Value> {
     let mut stream = std::net::TcpStream::connect(address).ok()?;
     stream.write_all(b"GET /status HTTP/1.0\r\n\r\n").ok()?;
@@ -106,7 +106,7 @@ pub fn status(address: &str) -> Option<Value> {
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
-/// Waits for what is sure to come; a test that waits a minute for it fails.
+/// Waits until the condition is true. The test fails after a minute.
 pub fn until(what: &str, mut is: impl FnMut() -> bool) {
     for _ in 0..600 {
         if is() {

@@ -22,7 +22,7 @@ fn number(message: Incoming<'_>) -> Result<u64, NotDecoded> {
     text.parse().map_err(NotDecoded::poison)
 }
 
-/// What a job reads to the end, sorted.
+/// Returns what a job reads to the end of the topics, sorted.
 fn read(cluster: &Cluster, topics: Topics, start: Start, group: Option<&str>) -> Vec<u64> {
     let connection = Connection::new(&cluster.address);
     let mut source = KafkaSource::new(connection, topics, number, |n| EventTime(*n as i64)).start(start).until_end();
@@ -79,7 +79,7 @@ fn offsets_are_committed_for_lag_monitors() {
     stop(child);
 }
 
-/// Reads numbers until one says stop: a job that follows topics has no other end.
+/// One of the numbers stops the job, since a job that follows topics does not end by itself.
 #[test]
 fn a_topic_that_appears_while_running_is_read_if_the_pattern_takes_it() {
     let _alone = alone();
@@ -122,7 +122,7 @@ struct Payment {
 const SCHEMA: &str =
     r#"{"type":"record","name":"Payment","fields":[{"name":"card","type":"string"},{"name":"cents","type":"long"}]}"#;
 
-/// Answers like a schema registry that has this schema, under any id but 404.
+/// Starts a schema registry that has this schema under every id except 404. Returns its address.
 fn registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -145,7 +145,7 @@ fn registry() -> String {
     url
 }
 
-/// Reads a topic to its end: records, and the reasons of dead letters.
+/// Reads a topic to its end. Returns the records, and the reasons of dead letters.
 fn decoded<T: Data>(topic: &Topic, decode: impl kafka::Decode<T>) -> (Vec<T>, Vec<String>) {
     let connection = Connection::new(topic.url().split('/').nth(2).unwrap());
     let source = KafkaSource::new(connection, Topics::named(&topic.name), decode, |_| EventTime(0)).until_end();
@@ -180,7 +180,7 @@ fn avro_and_protobuf_are_read_and_what_is_neither_is_a_dead_letter() {
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(reasons[0].contains("begins with byte 123") && reasons[1].contains("no schema 404"), "{reasons:?}");
 
-    // Protobuf's own StringValue.
+    // The messages are Protobuf's own StringValue.
     let topic = cluster.topic("protobuf", 1);
     topic.produce((0..100).map(|n| (0, "k".to_owned(), format!("card {n:02}").encode_to_vec())));
     topic.produce([(0, "k".to_owned(), b"\x0a\x7f".to_vec())]);

@@ -62,7 +62,7 @@ fn a_record_too_large_for_the_topic_stops_the_job_and_says_so() {
 }
 
 #[test]
-fn poison_goes_to_a_topic_with_where_it_was() {
+fn poison_goes_to_a_topic_with_its_origin() {
     let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ fn poison_goes_to_a_topic_with_where_it_was() {
     let mut command = example("fraud_velocity");
     command.args(["--input", &input.url(), "--until-end", "--dead-letters", &dead.url(), "--checkpoint-dir"]);
     finish(command.arg(scratch.path()));
-    // Transactions and their charge-backs are read from the same topic.
+    // There are two, because the transactions and their charge-backs are both read from this topic.
     let letters = dead.committed();
     assert_eq!(letters.len(), 2, "{letters:?}");
     for letter in letters {

@@ -12,7 +12,7 @@ use testkit::finish;
 const START_MS: i64 = 1_767_225_600_000;
 const MINUTE_MS: i64 = 60_000;
 
-/// Transaction `id` of a card of this partition's, at `START_MS + ms`.
+/// Returns transaction `id` of a card in this partition, at `START_MS + ms`.
 fn transaction(partition: i32, id: usize, ms: i64) -> (i32, String, String) {
     let card = partition as usize * 1000 + id % 7;
     let ts = START_MS + ms;
@@ -22,7 +22,7 @@ fn transaction(partition: i32, id: usize, ms: i64) -> (i32, String, String) {
     (partition, card.to_string(), transaction.to_string())
 }
 
-/// Ids of `range`, one every 10 ms of event time, distributed over `partitions`.
+/// Returns transactions with the ids in `range`, one every 10 ms of event time, in `partitions` by turns.
 fn rising(partitions: &[i32], range: std::ops::Range<usize>) -> Vec<(i32, String, String)> {
     range.map(|id| transaction(partitions[id % partitions.len()], id, id as i64 * 10)).collect()
 }
@@ -36,9 +36,9 @@ fn a_silent_partition_does_not_stop_the_watermark() {
     input.produce(rising(&[0, 1], 0..2000));
     let url = input.url_with("idle-after=1s");
     let child = live_job(&url, &output.url(), scratch.path(), 2).spawn().unwrap();
-    // The last ones wait for the watermark to pass them.
+    // The last ones are pending until the watermark has passed them.
     until("predictions come though partition 2 is silent", || output.committed().len() >= 1990);
-    // It speaks after all, of now.
+    // The silent partition gets records after all, with current times.
     input.produce(rising(&[2], 2000..3000));
     input.produce(rising(&[0, 1], 3000..4000));
     until("those of partition 2 come too", || output.committed().len() >= 3900);
@@ -94,7 +94,7 @@ fn a_partition_added_while_running_is_read_from_its_first_record() {
     assert_eq!(counter(&report, "transactions", "behind_watermark"), 0, "{report}");
     assert_eq!(counter(&report, "card-velocity", "late"), 0, "{report}");
     assert_eq!(counter(&report, "transactions", "records_in"), 9000);
-    // The new ones are in the checkpoint: what comes while the job is down is read once.
+    // The checkpoint has the new partitions, so records that arrive while the job is stopped are read once.
     input.produce(rising(&[2, 3], 9000..10_000));
     finish(&mut job(&input, &output.url(), scratch.path(), 3));
     assert_eq!(output.committed().len(), 10_000);

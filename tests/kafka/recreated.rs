@@ -19,7 +19,7 @@ use crate::job::{until, wait};
 type Numbers = CollectSink<u64>;
 
 fn source(address: &str, topics: Topics, policy: RecreatedTopic) -> KafkaSource<u64> {
-    // Looked at often, so that the test need not wait half a minute.
+    // Metadata is refreshed often, so that the test need not wait half a minute.
     let connection = Connection::new(address).property("topic.metadata.refresh.interval.ms", "500");
     KafkaSource::new(connection, topics, kafka::json(), |n: &u64| EventTime(*n as i64))
         .recreated_topic(policy)
@@ -35,7 +35,7 @@ fn args(checkpoints: &Path) -> JobArgs {
     }
 }
 
-/// Reads on from the checkpoint. What it read, sorted, or why not.
+/// Runs the job from its checkpoint. Returns what it read, sorted, or its error.
 fn run(source: KafkaSource<u64>, checkpoints: &Path) -> Result<Vec<u64>, String> {
     let collected = Numbers::default();
     let sink = collected.clone();
@@ -47,7 +47,8 @@ fn run(source: KafkaSource<u64>, checkpoints: &Path) -> Result<Vec<u64>, String>
     Ok(numbers)
 }
 
-/// What a reader per worker reads to the end of the topics, from these positions on, sorted; and the positions after it.
+/// Reads to the end of the topics from these positions, with one reader per worker. Returns the numbers, sorted, and
+/// the new positions.
 fn read(source: &KafkaSource<u64>, restored: &[Vec<u8>]) -> Result<(Vec<u64>, Vec<Vec<u8>>), String> {
     let (mut numbers, mut positions) = (Vec::new(), Vec::new());
     let (workers, clock) = (2, Clock::system());
@@ -72,7 +73,7 @@ fn read(source: &KafkaSource<u64>, restored: &[Vec<u8>]) -> Result<(Vec<u64>, Ve
     Ok((numbers, positions))
 }
 
-/// Numbers `from..to` of each partition, distinguished by partition.
+/// Returns the numbers `from..to` of each partition. They differ between partitions.
 fn numbers(partitions: i32, from: u64, to: u64) -> Vec<(i32, String, String)> {
     let of = |partition| (from..to).map(move |n| (partition, n.to_string(), number(partition, n).to_string()));
     (0..partitions).flat_map(of).collect()
@@ -96,9 +97,10 @@ fn mock(partitions: i32) -> (MockCluster<'static, rdkafka::producer::DefaultProd
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 0, ..ProptestConfig::default() })]
 
-    /// The second run reads what was not read, or says why not; with whatever is in the new topic, if it is one.
+    /// The second run reads exactly what it should, or is refused: the rest of the same topic, or what the policy says
+    /// about a new one.
     #[test]
-    fn a_restore_reads_what_is_right_or_refuses(
+    fn a_restore_reads_the_right_records_or_is_refused(
         partitions in 1..4i32, before in 1..30u64, more in 0..30u64, is_new: bool, by_pattern: bool,
         policy in prop::sample::select(vec![RecreatedTopic::Refuse, RecreatedTopic::FromFirst, RecreatedTopic::SameOffsets]),
     ) {
@@ -130,15 +132,15 @@ proptest! {
                 positions
             }
         };
-        // From then on that is the topic.
+        // From then on, the new topic is the one of the checkpoint.
         let (third, _) = read(&source(&new.address, topics, RecreatedTopic::Refuse).until_end(), &positions).unwrap();
         prop_assert!(third.is_empty());
     }
 }
 
-/// The new one has fewer partitions: it is refused for being new, and read where that is asked for.
+/// A new topic with fewer partitions is refused because it is new, and read if the policy allows that.
 #[test]
-fn a_topic_made_anew_with_fewer_partitions() {
+fn a_topic_recreated_with_fewer_partitions() {
     let _alone = alone();
     let ((_old, old), (_new, new)) = (mock(3), mock(2));
     old.produce("numbers", numbers(3, 0, 10));
@@ -153,7 +155,7 @@ fn a_topic_made_anew_with_fewer_partitions() {
 }
 
 #[test]
-fn a_topic_made_anew_while_the_job_is_stopped_or_runs_is_not_read_from_the_old_offset() {
+fn a_topic_recreated_while_the_job_is_stopped_or_runs_is_not_read_from_the_old_offset() {
     let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let (topic, checkpoints) = (cluster.topic("numbers", 2), tempfile::tempdir().unwrap());
@@ -184,7 +186,7 @@ fn a_topic_made_anew_while_the_job_is_stopped_or_runs_is_not_read_from_the_old_o
 }
 
 #[test]
-fn an_output_topic_made_anew_under_a_running_job_stops_it() {
+fn an_output_topic_recreated_under_a_running_job_stops_it() {
     let _alone = alone();
     let Some(cluster) = cluster() else { return };
     for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {

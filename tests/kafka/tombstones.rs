@@ -21,7 +21,7 @@ fn tombstones_in_a_plain_topic_are_counted_and_stop_no_job() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic("prices", 1, 1).unwrap();
     let cluster = Cluster { address: mock.bootstrap_servers() };
-    // More than malformed messages may be, one after the other; and one that is malformed.
+    // There are more tombstones in a row than malformed messages are tolerated, and one message that is malformed.
     let tombstones = (0..1500).map(|n| (0, format!("k{n}"), String::new()));
     let others = [
         (0, "k".to_owned(), "7".to_owned()),
@@ -53,7 +53,7 @@ fn tombstones_in_a_plain_topic_are_counted_and_stop_no_job() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 0, ..ProptestConfig::default() })]
 
-    /// Of each key the last row, and none where the last message is a tombstone.
+    /// The table has the last row of each key, and none if the last message of the key is a tombstone.
     #[test]
     fn a_topic_with_tombstones_is_a_table(changes in prop::collection::vec((0..12u8, prop::option::of(0..100i64)), 1..200)) {
         let _alone = alone();

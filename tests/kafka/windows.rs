@@ -13,7 +13,7 @@ const SIMULATED: [&str; 4] = ["--machines", "300", "--seconds", "1000"];
 fn job(input: &Topic, output: &Topic, checkpoints: &Path, workers: &str) -> Command {
     let mut command = example("iot_window");
     command.args(["--input", &input.url(), "--until-end", "--order", "event-time", "--workers", workers]);
-    // Slow enough to be in the middle of it after a few epochs.
+    // The job is slow enough not to be done after a few epochs.
     command.args(["--max-in-flight", "2000", "--checkpoint-interval", "20ms"]);
     command.args(["--predictions", &output.url(), "--checkpoint-dir"]).arg(checkpoints);
     command

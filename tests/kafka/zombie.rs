@@ -13,7 +13,7 @@ fn a_transaction_that_timed_out_is_published_from_memory() {
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, expected) = (transactions(&cluster, COUNT, 4), expected(COUNT, scratch.path()));
-    // Whether it is stopped while a transaction is open is a matter of luck: mostly it is.
+    // In most attempts, but not in all, the job is stopped while a transaction is open.
     for attempt in 0..5 {
         let output = cluster.topic("predictions", 3);
         let url = output.url_with("transaction-timeout=1s");

@@ -14,7 +14,7 @@ use tidemill::window::{WindowLogic, WindowSpec};
 
 use crate::names::{Ends, ends, first_run};
 
-/// What is kept of a key.
+/// The state of a key.
 pub trait Kept: Value {
     fn add(&mut self, n: i64);
     fn values(&self) -> (i64, i64);
@@ -31,7 +31,7 @@ pub struct New {
     pub best: i64,
 }
 
-/// The same bytes as `New`, read the other way round.
+/// A type with the same encoding as `New`, but with its fields swapped.
 #[derive(Default, Serialize, Deserialize)]
 struct Swapped {
     best: i64,
@@ -68,10 +68,10 @@ impl Kept for Swapped {
 }
 
 pub type Input = (u8, i64);
-/// Key, sum, best.
+/// Key, sum, and greatest value.
 pub type Output = (u8, i64, i64);
 
-/// Emits what is kept, at each record and once after it.
+/// Emits the state of the key at each record, and once more by a timer after it.
 pub struct Tally<V>(pub ValueState<u8, V>);
 
 impl<V: Kept + Default> KeyedLogic for Tally<V> {
@@ -123,7 +123,7 @@ fn logic_test<V: Kept + Default>(order: Order, open: Open<V>) -> LogicTest<Tally
     test
 }
 
-/// The message that an upgrade from one logic to another stops with.
+/// Returns the message with which an upgrade from one logic to another is refused.
 fn refusal<V: Kept + Default, W: Kept + Default>(from: Open<V>, to: Open<W>) -> String {
     let refused = logic_test(Order::Arrival, from).upgrade(2, to).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Data);
@@ -152,7 +152,7 @@ fn a_type_that_changed_without_a_new_version_stops_with_both_shapes() {
     says(&refusal(plain::<Old>, plain::<New>), &[kept, "{sum: i64}", "{sum: i64, best: i64}", "version 1", advice]);
     says(&refusal(plain::<New>, plain::<Old>), &[kept, "{sum: i64}", "{sum: i64, best: i64}", advice]);
     says(&refusal(plain::<New>, plain::<Swapped>), &["{sum: i64, best: i64}", "{best: i64, sum: i64}", advice]);
-    // Also where the program has a new version, but says of the old one what it was not.
+    // The same happens if the program has a new version, but declares the old version with another type than it had.
     says(&refusal(plain::<New>, second), &["version 1 with values {sum: i64, best: i64}", "values {sum: i64}", advice]);
 }
 
@@ -187,7 +187,7 @@ fn a_ttl_that_comes_or_goes_stops() {
 }
 
 #[test]
-fn lists_and_versions_that_cannot_be_are_refused() {
+fn invalid_lists_and_versions_are_refused() {
     struct List(#[expect(dead_code, reason = "opened only")] ListState<u8, New, Old>);
     impl KeyedLogic for List {
         type Key = u8;
@@ -208,7 +208,7 @@ fn lists_and_versions_that_cannot_be_are_refused() {
     says(&error.report(), &["its version is 256", "1 to 255"]);
 }
 
-/// Counts records, whatever they are, by whatever key.
+/// Counts records of any type by keys of any type.
 struct Count<K, I>(ValueState<K, u64>, PhantomData<I>);
 
 impl<K: Key + Sync + Send, I: Data> KeyedLogic for Count<K, I> {
@@ -231,7 +231,7 @@ impl<K: Key + Sync + Send, I: Data> KeyedLogic for Count<K, I> {
     }
 }
 
-/// Counts the inputs, changed by `change`, by `key`.
+/// Returns a program that converts the inputs with `change` and counts them by `key`.
 fn count<K: Key + Sync + Send, I: Data>(
     source: &TestSource<Input>,
     sink: &TestSink<u64>,
@@ -248,7 +248,7 @@ fn count<K: Key + Sync + Send, I: Data>(
 }
 
 #[test]
-fn keys_and_records_that_wait_keep_their_types() {
+fn keys_and_pending_records_keep_their_types() {
     let mut test = ProgramTest::new();
     let (source, sink) = (test.source::<Input>(), test.sink::<u64>());
     test.start(2, count(&source, &sink, |input| input, |input| input.0));
@@ -259,7 +259,7 @@ fn keys_and_records_that_wait_keep_their_types() {
     let with_more = || count(&source, &sink, |(key, n)| (key, n, true), |input: &(u8, i64, bool)| input.0);
     let error = test.refused(1, with_more()).report();
     says(&error, &["state \"count/pending\"", "data: (u8, i64)}", "data: (u8, i64, bool)}", "while there are any"]);
-    // Once none waits, records may be others; keys may not.
+    // Once no record is pending, the type of records may change; that of keys may not.
     test.crash(2);
     source.watermark(101);
     assert_eq!(sink.output(), [2]);
@@ -382,7 +382,7 @@ pub fn args(folder: &Path) -> JobArgs {
     }
 }
 
-/// Removes the shapes of the states' rows from all manifests, as if a version that did not write them had made them.
+/// Removes the layouts of rows from all manifests, as in manifests of versions that did not record them.
 fn forget_layouts(folder: &Path) {
     for entry in fs::read_dir(folder.join("manifests")).unwrap() {
         let path = entry.unwrap().path();
@@ -411,6 +411,6 @@ fn a_manifest_that_says_nothing_of_shapes_is_read() {
     forget_layouts(folder.path());
     run(folder.path(), plain::<Old>).unwrap();
     run(folder.path(), second).unwrap();
-    // What bincode itself notices: there are too few bytes.
+    // Without the layout, bincode itself still notices that there are too few bytes.
     says(&run(folder.path(), plain::<New>).unwrap_err().report(), &["state \"tally/kept\"", "cannot be decoded"]);
 }

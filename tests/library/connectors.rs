@@ -23,7 +23,7 @@ fn generated_records_come_once() {
     });
 }
 
-/// Counts of windows of 100 ms, as they stand in the parts of a folder.
+/// Returns the counts of windows of 100 ms in the published files of a folder.
 fn counts_in(folder: &Path) -> Vec<(u8, i64, u64)> {
     let parts = fs::read_dir(folder).unwrap().map(|part| part.unwrap().path());
     let shown = parts.filter(|part| part.extension().is_some_and(|extension| extension == "jsonl"));
@@ -31,7 +31,7 @@ fn counts_in(folder: &Path) -> Vec<(u8, i64, u64)> {
     sorted(lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
-/// Real files; the checkpoints are the simulation's.
+/// The files are real, and the checkpoints are simulated.
 #[test]
 fn lines_of_files_are_counted_once() {
     Simulation::check(30, |sim| {
@@ -41,7 +41,7 @@ fn lines_of_files_are_counted_once() {
         for path in &paths {
             let mut lines = String::new();
             let mut now = 0;
-            // Up to some pieces of 64 KiB, of which a worker has one at a time.
+            // Enough lines for several chunks of 64 KiB, of which each worker reads one at a time.
             for id in 0..sim.draw(0..4000_u32) {
                 now += sim.draw(0..3_i64);
                 let event = Event { time: now - sim.draw(0..10_i64), id, key: sim.draw(0..4_u8), value: 0 };

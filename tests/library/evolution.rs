@@ -14,13 +14,13 @@ use crate::habits::{
 };
 use testkit::script::{Event, Step, cases, play, play_part, steps};
 
-/// What a loop in memory has of a key.
+/// The state of a key in the oracle.
 struct Known<S: Schema> {
     count: S::Count,
     entries: BTreeMap<u8, S::Entry>,
     list: Vec<S::Element>,
     header: S::Header,
-    /// And when it expires.
+    /// The value with a TTL, and the time at which it expires.
     recent: Option<(S::Recent, i64)>,
 }
 
@@ -32,7 +32,7 @@ impl<S: Schema> Clone for Known<S> {
     }
 }
 
-/// The loop in memory.
+/// The oracle: a plain loop in memory that computes the expected answers.
 struct Model<S: Schema> {
     order: Order,
     keys: BTreeMap<u8, Known<S>>,
@@ -149,7 +149,7 @@ fn known_3(old: Known<V2>) -> Known<V3> {
     }
 }
 
-/// The model at the last checkpoint, and what was done since: an upgrade does that again.
+/// The oracle as of the last checkpoint, and the steps since then, which an upgrade replays.
 struct Replay<S: Schema> {
     now: Model<S>,
     checkpoint: Model<S>,
@@ -175,20 +175,20 @@ impl<S: Schema> Replay<S> {
     fn upgrade<T: Schema>(self, upgrade: impl Fn(Known<S>) -> Known<T>) -> Replay<T> {
         let checkpoint = self.checkpoint.into(upgrade);
         let mut replay = Replay { now: checkpoint.clone(), checkpoint, since: vec![] };
-        // There is no checkpoint among them.
+        // The steps contain no checkpoint.
         replay.play(&self.since);
         replay
     }
 }
 
-/// By key: the order of different keys is not promised.
+/// Groups the answers by key, because the order of different keys is not guaranteed.
 fn by_key(answers: Vec<Answer>) -> BTreeMap<u8, Vec<Answer>> {
     let mut by_key: BTreeMap<u8, Vec<Answer>> = BTreeMap::new();
     answers.into_iter().for_each(|answer| by_key.entry(answer.key).or_default().push(answer));
     by_key
 }
 
-/// Deals the keys of a script out to more of them.
+/// Replaces each key of a script by several keys.
 fn spread(steps: Vec<Step>, by: u32) -> Vec<Step> {
     let deal = |event: Event| Event { key: event.key + 3 * (event.id % by) as u8, ..event };
     steps.into_iter().map(|step| if let Step::Event(event) = step { Step::Event(deal(event)) } else { step }).collect()
@@ -216,7 +216,7 @@ proptest! {
         test.state_memory(state_memory);
         test.crash(workers.0);
         play_part(&mut test, one, |event| event);
-        // Now and then a version is left out.
+        // Sometimes the second version is skipped.
         let mut test = if first == second {
             test.upgrade(workers.2, V3::open).unwrap()
         } else {
@@ -237,7 +237,7 @@ proptest! {
     }
 }
 
-/// Records, none of them late, watermarks, crashes, and a settled checkpoint now and then.
+/// Generates records of which none is late, watermarks, crashes, and completed checkpoints.
 fn engine_steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         20 => (0..60_i64, 0..3_u8, -3..4_i32).prop_map(|(ahead, key, value)| (0, ahead, key, value)),
@@ -260,7 +260,7 @@ fn engine_steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// A program with the logic of a version.
+/// Returns a program with the logic of one version.
 fn program<S: Schema>(
     source: &TestSource<Event>,
     sink: &TestSink<Answer>,
@@ -297,7 +297,7 @@ proptest! {
                     Step::Crash(workers) => test.crash(workers),
                 }
             }
-            // What the next version finds is what this one has come to.
+            // The next version starts from a checkpoint with everything that this one has processed.
             test.settle();
         };
         test.start(workers.0, program::<V1>(&source, &sink));

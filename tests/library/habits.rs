@@ -10,10 +10,10 @@ use testkit::script::Event;
 
 pub const TTL: Ttl = Ttl { after: millis(30), clock: TtlClock::EventTime };
 pub const TIMER_MS: i64 = 25;
-/// Elements of a list.
+/// Maximum number of elements in a list.
 pub const KEPT: usize = 4;
 
-/// Something that is kept of a key, in one version.
+/// One version of a part of a key's state.
 pub trait Kept: Value + Clone {
     fn first() -> Self;
     fn see(&mut self, event: &Event);
@@ -41,7 +41,7 @@ macro_rules! kept {
     };
 }
 
-// A value: fields are added, then moved.
+// The versions of a value: fields are added, then moved.
 kept!(Count1 { n: u32 = 0 } | it, _ | it.n += 1, |it| vec![i64::from(it.n)]);
 kept!(
     Count2 { n: u32 = 0, total: i64 = 0 } | it,
@@ -54,7 +54,7 @@ kept!(
 kept!(Count3 { best: Option<i32> = None, total: i64 = 0, n: u64 = 0 }
     |it, e| { it.n += 1; it.total += i64::from(e.value); it.best = it.best.max(Some(e.value)) },
     |it| vec![it.n as i64, it.total, it.best.map_or(99, i64::from)]);
-// An entry of a map.
+// The versions of an entry of a map.
 kept!(Entry1 { times: u8 = 0 } | it, _ | it.times = it.times.wrapping_add(1), |it| vec![i64::from(it.times)]);
 kept!(
     Entry2 { times: u32 = 0, last: u32 = 7 } | it,
@@ -72,7 +72,7 @@ kept!(
     },
     |it| vec![it.times.len() as i64, i64::from(it.last)]
 );
-// An element of a list.
+// The versions of an element of a list.
 kept!(Element1 { value: i32 = 0 } | it, e | it.value = e.value, |it| vec![i64::from(it.value)]);
 kept!(
     Element2 { id: u32 = 0, value: i32 = 0 } | it,
@@ -85,7 +85,7 @@ kept!(
 kept!(Element3 { value: Vec<i64> = vec![], id: u32 = 0 }
     |it, e| { it.value = vec![i64::from(e.value)]; it.id = e.id },
     |it| it.value.iter().copied().chain([i64::from(it.id)]).collect());
-// The header of a list: there was none.
+// The versions of the header of a list. The first version has none.
 kept!(Header2 { sum: i64 = 0 } | it, e | it.sum += i64::from(e.value), |it| vec![it.sum]);
 kept!(
     Header3 { pushed: u16 = 0, sum: i64 = 0 } | it,
@@ -95,7 +95,7 @@ kept!(
     },
     |it| vec![i64::from(it.pushed), it.sum]
 );
-// A value with a TTL.
+// The versions of a value with a TTL.
 kept!(Recent1 { id: u32 = 0 } | it, e | it.id = e.id, |it| vec![i64::from(it.id)]);
 kept!(Recent2 { id: String = String::new() } | it, e | it.id = e.id.to_string(), |it| vec![it.id.parse().unwrap()]);
 
@@ -169,7 +169,7 @@ impl Schema for V1 {
     type Element = Element1;
     type Header = ();
     type Recent = Recent1;
-    /// As who never heard of versions.
+    /// Opens the states without versions, like a program whose types have never changed.
     fn open(states: &mut States<'_, u8>) -> Result<Habits<Self>, JobError> {
         Ok(Habits {
             count: states.value("count")?,
@@ -215,7 +215,7 @@ impl Schema for V3 {
     }
 }
 
-/// What is emitted for a record, or (with the id of no record) for a timer.
+/// A result for a record, or for a timer if the id is [`TIMER`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     pub key: u8,

@@ -15,7 +15,7 @@ use testkit::script::{Event, Step, cases, from_the_ends, ms, play, play_freed, s
 
 type Sides = Either<Event, Event>;
 
-/// Every other record is of the right stream.
+/// Returns the event as a record of the right stream if its id is odd, and of the left one otherwise.
 pub fn side(event: Event) -> Sides {
     if event.id.is_multiple_of(2) { Either::First(event) } else { Either::Second(event) }
 }
@@ -25,7 +25,7 @@ pub fn key(sides: &Sides) -> u8 {
     event.key
 }
 
-/// From so many milliseconds after the left record, below zero before it, to so many.
+/// Returns the bounds of an interval join in milliseconds after the left record; below zero is before it.
 pub fn between_ms(lower: i64, upper: i64) -> Between {
     let bound = |n: i64| if n < 0 { earlier(ms(-n)) } else { later(ms(n)) };
     Between::new(bound(lower), bound(upper))
@@ -43,8 +43,8 @@ fn assigners() -> impl Strategy<Value = Assigner> {
     ]
 }
 
-/// The script as an operator in event-time order sees it: time has come to each record when that is taken in, but to the
-/// end of time only after the records there.
+/// Returns the script as an operator in event-time order sees it: the watermark has reached the time of each record
+/// when the record is processed, but reaches the end of time only after the records there.
 fn by_event_time(steps: &[Step]) -> Vec<Step> {
     let seen = seen(steps, |_| false).into_iter().flat_map(|(event, watermark, late)| {
         let now = if late { watermark } else { event.time.min(i64::MAX - 1) };
@@ -53,7 +53,7 @@ fn by_event_time(steps: &[Step]) -> Vec<Step> {
     seen.collect()
 }
 
-/// All pairs of `events` that belong together, and the records that are in none.
+/// Returns all pairs of `events` that belong together, and for outer joins the records without a pair.
 pub fn all_pairs(events: &[Event], kind: JoinKind, together: impl Fn(&Event, &Event) -> bool) -> Vec<Joined<u32, u32>> {
     let mut all = Vec::new();
     let (left, right): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|event| event.id % 2 == 0);
@@ -108,7 +108,7 @@ proptest! {
     fn window_join(
         steps in steps(), assigner in assigners(), lateness in prop_oneof![Just(0), 1..60i64], kind in kinds(),
     ) {
-        // Windows that would end after the end of time are for the tests of windows.
+        // Windows that would end after the end of time are left to the tests of windows.
         let steps = if matches!(assigner, Assigner::Sliding { .. }) { from_the_ends(steps) } else { steps };
         let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(assigner) };
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, pairs(kind));

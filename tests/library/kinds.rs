@@ -4,7 +4,7 @@ use tidemill::error::{ConnectorError, ErrorKind};
 use tidemill::infer::ModelError;
 use tidemill::prelude::*;
 
-/// How a job over three numbers ends that is built so.
+/// Returns the error with which a job over three numbers ends that is built by `build`.
 fn ends<F>(build: F) -> JobError
 where
     F: for<'s> Fn(Stream<'s, u64>) -> Result<Stream<'s, u64>, JobError> + Send + Sync + 'static,

@@ -5,8 +5,8 @@ use tidemill::testing::{LogicTest, ProgramTest};
 
 use testkit::script::ms;
 
-/// Windows' (start, end, count) in the order they came, and the late records. The script has event times of records of
-/// one key, then the watermark after them.
+/// Returns the windows (start, end, count) in the order in which they were emitted, and the late records. Each step of
+/// the script has the event times of records of one key, and the watermark after them.
 fn windows(script: &[(&[i64], i64)], assigner: Assigner, lateness: i64) -> (Vec<(i64, i64, u64)>, Vec<i64>) {
     let mut test = ProgramTest::new();
     let (source, results, late) = (test.source::<i64>(), test.sink(), test.sink());
@@ -59,12 +59,12 @@ fn a_late_record_joins_an_open_session_and_bridges_two() {
     // 20's session [20, 30) is open at 25; 12 reaches [12, 22) and touches it. 1 touches nothing.
     let script: [(&[i64], i64); 3] = [(&[20], 25), (&[12, 1], 26), (&[38], 50)];
     assert_eq!(windows(&script, Assigner::session(millis(10)), 0), (vec![(12, 30, 2), (38, 48, 1)], vec![1]));
-    // With lateness a fired session is merged with late records, and emitted again.
+    // With allowed lateness, a session that has fired is merged with late records and fires again.
     let script: [(&[i64], i64); 3] = [(&[0, 15], 12), (&[8], 14), (&[], 100)];
     assert_eq!(windows(&script, Assigner::session(millis(10)), 20).0, vec![(0, 10, 1), (0, 25, 3)]);
 }
 
-/// Sets a timer for each record, and emits which timer fires when.
+/// Sets a timer for each record, and emits each record and each timer that fires.
 struct Alarm {
     wall_clock: bool,
 }

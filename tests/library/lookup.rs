@@ -17,8 +17,8 @@ use testkit::script::{cases, sorted};
 type Rows = Vec<Option<u32>>;
 type Loaded = Vec<(u32, Option<u32>)>;
 
-/// A service that answers as its keys ask for: of the multiples of 5 there is no row; the multiples of 7 fail each time
-/// they are asked for, those of 11 twice. It reports the keys that it failed for good with.
+/// A service whose answers depend on the keys: multiples of 5 have no row, calls with multiples of 7 always fail, and
+/// calls with multiples of 11 fail twice. It records the keys of calls that failed at the last try.
 #[derive(Clone, Default)]
 struct Service {
     failed: Arc<Mutex<HashSet<u32>>>,
@@ -28,7 +28,7 @@ struct Service {
 impl Service {
     const RETRIES: u32 = 2;
 
-    /// A connection, whose caller asks for the same keys so many times.
+    /// Opens a connection whose caller tries a failed call `tries` times in total.
     fn connect(&self, tries: u32) -> impl FnMut(&[u32]) -> Result<Rows, std::io::Error> + Send + use<> {
         let (service, mut refused) = (self.clone(), 0);
         move |keys| {
@@ -56,7 +56,7 @@ fn row(key: u32) -> Option<u32> {
 proptest! {
     #![proptest_config(cases(150))]
 
-    /// Each record comes out once: with the row of its key, or dead, and then its key was in a batch that failed.
+    /// Each record is emitted once: with the row of its key, or as a dead letter if its key was in a batch that failed.
     #[test]
     fn every_record_has_its_row_or_a_reason(
         keys in prop::collection::vec(0..60_u32, 0..300),
@@ -97,7 +97,7 @@ proptest! {
         let all = found.iter().map(|(key, _)| *key).chain(dead.iter().copied()).collect();
         prop_assert_eq!(sorted(all), sorted(keys.clone()));
         if workers == 1 && ordered {
-            // What is found is in the order it came.
+            // The records that were found keep the order of the input.
             let mut left: BTreeMap<u32, usize> = BTreeMap::new();
             dead.iter().for_each(|key| *left.entry(*key).or_default() += 1);
             let mut at = keys.iter();

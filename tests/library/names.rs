@@ -15,7 +15,7 @@ use tidemill::{
 use crate::changes::{Input, Kept, New, Old, Open, Output, Tally, args, plain, says, with_best};
 use testkit::script::sorted;
 
-/// What the programs of these tests read and write.
+/// The input and the output of the programs in these tests.
 #[derive(Clone)]
 pub struct Ends {
     pub source: TestSource<Input>,
@@ -26,7 +26,7 @@ pub fn ends(test: &ProgramTest) -> Ends {
     Ends { source: test.source(), sink: test.sink() }
 }
 
-/// A program: names of source, operator and sink.
+/// Returns a program with these names of its source, operator and sink.
 fn tally<V: Kept + Default>(
     ends: &Ends,
     [from, name, to]: [&'static str; 3],
@@ -41,7 +41,7 @@ fn tally<V: Kept + Default>(
 
 const NAMES: [&str; 3] = ["in", "tally", "out"];
 
-/// Runs the first program until there is a base, deltas after it, timers, and records that wait.
+/// Runs the first program until there are a base, deltas after it, timers, and pending records.
 pub fn first_run(test: &mut ProgramTest, ends: &Ends, workers: usize) {
     test.start(workers, tally(ends, NAMES, plain::<Old>));
     (0..40).for_each(|key| ends.source.push(0, (key, 10)));
@@ -57,7 +57,8 @@ pub fn first_run(test: &mut ProgramTest, ends: &Ends, workers: usize) {
     assert_eq!(emitted, sorted(expected));
 }
 
-/// What comes after that in any program that has everything of the first one: timers at 100 and 160, the record that waits.
+/// Checks the remaining output of any program that has all state of the first one: timers at 100 and 160, and the
+/// pending record.
 fn rest_of(test: &mut ProgramTest, ends: &Ends) {
     ends.source.push(300, (3, 3));
     test.finish();
@@ -86,7 +87,7 @@ fn an_operator_a_source_and_a_sink_get_other_names() {
         test.changes(&[("in", "input"), ("tally", "sums"), ("out", "output")], &[]);
         test.upgrade(workers, named());
         if workers == 3 {
-            // Once more with the same flags, when it has been done.
+            // A restart with the same flags, after the change has been made.
             test.settle();
             test.crash(2);
         }
@@ -148,7 +149,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     gone.source.push(0, (1, 7));
     [&kept, &gone].iter().for_each(|ends| ends.source.watermark(10));
     assert_eq!((kept.sink.output(), gone.sink.output()), (vec![(1, 5, 0)], vec![(1, 7, 0)]));
-    // Two checkpoints later all output is known to be published, and the sink has nothing that could be lost.
+    // Two checkpoints later all output is known to be published, so removing the sink loses nothing.
     (0..2).for_each(|_| test.settle());
     gone.source.remove();
     gone.sink.remove();
@@ -170,7 +171,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     kept.source.push(20, (1, 1));
     kept.source.watermark(30);
     assert_eq!(kept.sink.output(), [(1, 6, 0)]);
-    // It is gone from the next checkpoints: nothing is to be said of it any more, and to say it is an error.
+    // The next checkpoints do not have it any more, so to name it again is an error.
     says(&test.refused(1, without()).report(), &["drop_state gone", "nothing of that name"]);
     test.changes(&[], &[]);
     test.upgrade(1, without());
@@ -178,7 +179,7 @@ fn what_was_removed_is_given_up_by_name_only() {
     assert_eq!(kept.sink.output(), [(1, 6, 0), (1, 6, 0)]);
 }
 
-/// A sink that loses its way between the commit and what makes output visible, if the test asks for that.
+/// A sink that can be made to fail after the commit, before its output is published.
 #[derive(Clone, Default)]
 struct Fragile(Arc<Mutex<Shelf>>);
 

@@ -17,21 +17,21 @@ use crate::changes::says;
 use crate::joins::between_ms;
 use testkit::script::{cases, ms};
 
-/// A key and something in it.
+/// A key and a value.
 type Input = (u8, i64);
 
 /// Opens an operator's logic with some parameters.
 type Open<L> = Box<dyn Fn(&mut States<'_, u8>) -> Result<L, JobError>>;
 
-/// What a change is to, what the message says of the one and of the other.
+/// The changed parameters, and the texts for the old and the new ones that the message must contain.
 type Change<P> = (P, &'static str, &'static str);
 
-/// Records, one a millisecond, of a few keys.
+/// Returns records of a few keys, one per millisecond.
 fn inputs<T>(make: impl Fn(u8, i64) -> T) -> Vec<(i64, T)> {
     (0..60_i64).map(|n| (n, make((n % 3) as u8, n))).collect()
 }
 
-/// Feeds the first half, or the second one.
+/// Feeds records, with watermarks in between.
 fn feed<L: KeyedLogic>(test: &mut LogicTest<L>, inputs: &[(i64, L::In)]) {
     for (time, input) in inputs {
         test.push(*time, input.clone());
@@ -41,7 +41,7 @@ fn feed<L: KeyedLogic>(test: &mut LogicTest<L>, inputs: &[(i64, L::In)]) {
     }
 }
 
-/// The results of all of it.
+/// Feeds the remaining records and returns all results, sorted.
 fn all<L: KeyedLogic>(mut test: LogicTest<L>, rest: &[(i64, L::In)]) -> Vec<String>
 where
     L::Out: Debug,
@@ -56,7 +56,8 @@ where
     all
 }
 
-/// Over the state of `base`, all `changes` are refused, and those back; nothing else is.
+/// Checks that each of `changes` is refused over the state of `base`, and `base` over the state of each change, and
+/// that the `harmless` ones are accepted.
 fn check<L, P>(
     key: fn(&L::In) -> u8,
     inputs: &[(i64, L::In)],
@@ -96,7 +97,7 @@ fn check<L, P>(
     }
 }
 
-/// Hours that begin at some minute.
+/// An assigner of hours that begin at the given time.
 struct Hours(i64);
 
 impl WindowAssigner for Hours {
@@ -110,7 +111,7 @@ impl WindowAssigner for Hours {
     }
 }
 
-/// All fields are named, so that a new one has to be thought of here.
+/// Returns a changed specification. All fields are named, so that a new one does not compile without being added here.
 fn spec(change: impl FnOnce(&mut WindowSpec)) -> WindowSpec {
     let WindowSpec { assigner: _, clock: _, allowed_lateness: _, trigger: _, mode: _ } = BASE;
     let mut spec = BASE;
@@ -261,7 +262,7 @@ fn patterns() {
 
 type Sides = Either<Input, Input>;
 
-/// Alternating.
+/// Returns records of the two sides by turns.
 fn either(key: u8, n: i64) -> Sides {
     if n % 2 == 0 { Either::First((key, n)) } else { Either::Second((key, n)) }
 }
@@ -303,7 +304,7 @@ fn temporal_joins() {
     check(key_of, &inputs(either), open, base, changes, vec![]);
 }
 
-/// After a restore a table gives its rows once more, to its views.
+/// After a restore, a table emits its rows again for its views.
 #[test]
 fn tables() {
     let open = |deletions: i64| {
@@ -324,7 +325,7 @@ fn tables() {
     }
 }
 
-/// It has no parameters.
+/// A broadcast join has no parameters that its state depends on.
 #[test]
 fn a_broadcast_join_goes_on() {
     let mut test = ProgramTest::new();
@@ -352,7 +353,7 @@ fn a_broadcast_join_goes_on() {
     assert_eq!(out.output(), [107]);
 }
 
-/// Counts and sums of one value.
+/// Emits the count and sum of each window of one rolling aggregate.
 struct Spent(Rolling<u8>);
 
 impl KeyedLogic for Spent {
@@ -425,7 +426,7 @@ proptest! {
     }
 }
 
-/// Specifications of windows that may be the same.
+/// Generates specifications of windows from so few values that two of them are often the same.
 fn specs() -> impl Strategy<Value = WindowSpec> {
     let small = || prop::sample::select(&[10_i64, 20][..]);
     let assigner = prop_oneof![
@@ -477,7 +478,7 @@ proptest! {
         };
         match begun().upgrade(3, open(specs.1)) {
             Ok(test) => prop_assert_eq!((specs.0, all(test, second)), (specs.1, all(begun(), second))),
-            // Without a record there is a checkpoint, too.
+            // A checkpoint has the parameters even if there was no record.
             Err(error) => {
                 prop_assert_ne!(specs.0, specs.1);
                 says(&error.report(), &["the checkpoint has", "this program has", "state \"logic/"]);
@@ -499,7 +500,7 @@ fn program(
     }
 }
 
-/// Those that the field sent.
+/// These are the changes that users reported.
 #[test]
 fn a_program_with_other_windows_is_refused_and_goes_on_with_the_old_ones_or_under_another_name() {
     let of = [
@@ -534,7 +535,7 @@ fn a_program_with_other_windows_is_refused_and_goes_on_with_the_old_ones_or_unde
         let emitted = out.output().iter().map(|emitted| emitted.value).sum::<u64>();
         let error = test.refused(1, program(&source, &out, "windows", after)).report();
         says(&error, &["state \"windows/", old, new, "drop_state", "another name"]);
-        // Nothing has changed for the old program.
+        // The refused start has changed nothing for the old program.
         test.crash(2);
         source.push(35, 35);
         let emitted = emitted + out.output().iter().map(|emitted| emitted.value).sum::<u64>();
@@ -547,9 +548,9 @@ fn a_program_with_other_windows_is_refused_and_goes_on_with_the_old_ones_or_unde
     }
 }
 
-/// Logic of a user's own says what its state depends on, if it likes.
+/// A user's own logic may declare the parameters that its state depends on.
 #[test]
-fn parameters_of_logic_of_ones_own() {
+fn parameters_of_custom_logic() {
     struct Sum(ValueState<u8, i64>);
     impl KeyedLogic for Sum {
         type Key = u8;
@@ -594,7 +595,7 @@ fn parameters_of_logic_of_ones_own() {
     let error = begun(Some("in cents")).upgrade(1, open(Some("in euros"))).err().unwrap().report();
     says(&error, &["state \"logic/sum\"", "in cents", "in euros"]);
     goes_on(begun(Some("in cents")).upgrade(2, open(Some("in cents"))));
-    // Where one side says nothing, nothing is known.
+    // If one side declares no parameters, there is nothing to compare.
     goes_on(begun(None).upgrade(1, open(Some("in cents"))));
     goes_on(begun(Some("in cents")).upgrade(1, open(None)));
 }

@@ -37,15 +37,15 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks) -> Result<(
     let pattern = Pattern::begin(ms(WITHIN_MS), |e: &Event| e.value == 1);
     let pattern = pattern.followed_by_unless(|e| e.value == 2, |e| e.value == 3);
     keyed().find("pattern", pattern)?.results.sink("matches", &sinks.matches)?;
-    // Preloaded: rows of the beginning of time are there before the first record.
+    // Rows at the beginning of time are in the table before the first record.
     let prices =
         flow.source("prices", &vec_source((0..3_u8).map(|k| (EventTime::MIN, (k, i32::from(k) * 7))).collect()))?;
     let priced = keyed().temporal_join("prices-join", prices.key_by(|price| price.0), TemporalTable::new())?;
     priced.results.sink("priced", &sinks.priced)
 }
 
-/// Events of two partitions, each out of order by less than 20 ms. Of those of a key and time one has a value other than 0 at
-/// most: which of two comes first is not promised.
+/// Generates events of two partitions, each out of order by less than 20 ms. Of the events with the same key and time,
+/// at most one has a value other than 0, because their order is not guaranteed.
 fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
     let event = (0..8_i64, 0..20_i64, 0..3_u8, 0..4_i32);
     prop::collection::vec(event, 20..400).prop_map(|events| {
@@ -65,12 +65,12 @@ fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
     })
 }
 
-/// Partition and time.
+/// Returns the partition and the time of an event.
 fn place_of(event: &Event) -> (usize, i64) {
     (event.id as usize % 2, event.time)
 }
 
-/// What the sinks hold is what a loop over all events gives.
+/// Checks that the sinks received what a loop over all events computes.
 fn check(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
     let mut all: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
     all.sort();
@@ -97,7 +97,7 @@ fn check(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(200) })]
 
-    /// In a world that a seed decides everything of.
+    /// The program runs in a simulated world, in which the seed decides everything.
     #[test]
     fn a_simulated_program_gives_what_a_loop_gives(
         events in events(),
@@ -106,11 +106,11 @@ proptest! {
     ) {
         let mut sim = Simulation::new(seed);
         sim.state_memory(state_memory);
-        // Less than a watermark is behind.
+        // This is less than the time by which watermarks are behind.
         sim.settings().reorder = millis(15);
         let source = sim.source();
         let sinks = Sinks { windows: sim.sink(), joined: sim.sink(), matches: sim.sink(), priced: sim.sink() };
-        source.idle(2); // a partition that never has anything
+        source.idle(2); // a partition that never has records
         let every = sim.draw(3..50);
         feed(&source, &events, every, place_of, |_| ());
         let (from, to) = (source.clone(), sinks.clone());
@@ -122,7 +122,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(8) })]
 
-    /// On real threads, files and clocks.
+    /// The program runs on real threads, files and clocks.
     #[test]
     fn a_program_that_crashes_gives_what_a_loop_gives(
         events in events(),
@@ -136,7 +136,7 @@ proptest! {
         let sinks = Sinks { windows: test.sink(), joined: test.sink(), matches: test.sink(), priced: test.sink() };
         let (from, to) = (source.clone(), sinks.clone());
         test.start(workers, move |flow| build(flow, &from, &to));
-        source.idle(2); // a partition that never has anything
+        source.idle(2); // a partition that never has records
         feed(&source, &events, 40, place_of, |at| crash_at(&mut test, &crashes, at, events.len()));
         test.finish();
         check(&events, &sinks)?;
@@ -163,7 +163,7 @@ fn rules_reach_every_key_and_a_split_and_sampled_stream_comes_together() {
     test.crash(2);
     rules.watermark(1_000);
     source.watermark(1_000);
-    // Up to 50 ms what is above 10, from then on (keys 25 and more) what is above 30.
+    // Until 50 ms the limit is 10; from then on, at keys of 25 and more, it is 30.
     let expected: Vec<(u32, u64)> = (11..25).chain(31..40).map(|key| (key, u64::from(key))).collect();
     assert_eq!(sorted(out.output()), expected);
     test.finish();

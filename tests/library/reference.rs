@@ -24,7 +24,7 @@ pub struct Shop {
 pub type Rows = BTreeMap<u32, u8>;
 pub type Emitted = Upsert<u32, Shop>;
 
-/// Another file takes the name of `path`.
+/// Replaces the file at `path` by renaming a new one.
 pub fn replace(path: &Path, rows: &Rows) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let lines: String = rows.iter().map(|(id, risk)| format!("{id},{risk}\n")).collect();
@@ -37,7 +37,7 @@ pub fn shops(path: &Path) -> ReferenceFile<u32, Shop> {
     ReferenceFile::new(path, |shop: &Shop| shop.id).min_share(0.0)
 }
 
-/// The file as a table, and the changes that it emits.
+/// Returns the changes of the table that is made from the file.
 fn table<'s>(flow: &Flow<'s>, file: &ReferenceFile<u32, Shop>) -> Result<Stream<'s, Emitted>, JobError> {
     let rows = flow.reference("shops", file)?;
     rows.table("shops-table", Changelog::new(|(key, row)| Upsert { key, row }))?.results.upserts("emitted")
@@ -121,7 +121,7 @@ fn events_find_the_version_of_their_time() {
     sales.watermark(6);
     assert_eq!(sorted(out.output()), [(1, Some(10)), (2, Some(20))]);
     replace(&path, &Rows::from([(1, 11), (3, 30)]));
-    // Seen at 20, and read when it is still there at 40.
+    // The new file is noticed at 20, and read at 40 because it has not changed since.
     for clock in [20, 40] {
         test.clock(ProcessingTime(clock as i64));
         test.settle();
@@ -135,7 +135,7 @@ fn events_find_the_version_of_their_time() {
     assert_eq!(sorted(out.output()), [(1, Some(10)), (1, Some(11)), (2, None), (3, Some(30))]);
 }
 
-/// What changes add up to, as the rows of a version.
+/// Applies a change to the rows, and checks that it changes them.
 fn add(emitted: &mut Rows, change: &Emitted) {
     let before = match change.row {
         Some(Shop { id, risk }) => {
@@ -147,8 +147,8 @@ fn add(emitted: &mut Rows, change: &Emitted) {
     assert_ne!(before, change.row.map(|row| row.risk), "no change: {change:?}");
 }
 
-/// Adds changes up by event time. At each they are a version, but where a crash has cut one: what was left of it holds from
-/// 1 ms later.
+/// Applies changes in the order of event time. After each time the rows equal one of the versions, unless a crash
+/// interrupted a version: its remaining changes are then valid from 1 ms later.
 pub fn add_up(emitted: &mut Rows, changes: Vec<(i64, Emitted)>, versions: &[Rows], crashes: i64) {
     let changes = sorted(changes);
     for now in changes.chunk_by(|a, b| a.0 == b.0) {
@@ -162,7 +162,7 @@ fn timed(sink: &TestSink<Emitted>) -> Vec<(i64, Emitted)> {
     sink.records().into_iter().map(|record| (record.event_time.0, record.data)).collect()
 }
 
-/// Shops of chains: so many that a version is sent in several batches.
+/// Returns the shops of chains, which are so many that a version is sent in several batches.
 pub fn chains(chains: Rows) -> Rows {
     let shops = |(chain, risk): (u32, u8)| (0..60).map(move |n| (chain * 60 + n, risk));
     chains.into_iter().flat_map(shops).collect()
@@ -175,7 +175,7 @@ fn versions() -> impl Strategy<Value = Vec<Rows>> {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 40, ..cases(6) })]
 
-    /// On real threads: each version is emitted in the end, whatever crashes before.
+    /// On real threads, the changes of each version are emitted, whatever has crashed before.
     #[test]
     fn a_table_follows_its_file_through_crashes(
         versions in versions(),
@@ -216,7 +216,7 @@ proptest! {
     }
 }
 
-/// The program itself replaces the file, when its events say so: again after a crash.
+/// The program itself replaces the file when one of its events says so, and does so again after a crash.
 #[test]
 fn tables_are_whole_versions_in_simulated_worlds() {
     let later = Arc::new(AtomicU64::new(0));
@@ -229,7 +229,7 @@ fn tables_are_whole_versions_in_simulated_worlds() {
         let versions: Vec<Rows> = (0..sim.draw(2..6)).map(|_| rows(sim)).collect();
         replace(&path, &versions[0]);
         let (orders, out) = (sim.source::<usize>(), sim.sink());
-        // Input may end while a version is handed out.
+        // The input may end while a version is being emitted.
         for time in 1..sim.draw(2..60) {
             orders.push(time, time as usize / 10 % versions.len());
             orders.watermark(time);

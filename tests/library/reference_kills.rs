@@ -14,15 +14,14 @@ use tidemill::prelude::*;
 use crate::reference::{Emitted, Rows, Shop, add_up, chains, replace, shops};
 use testkit::{lines, seed};
 
-/// The environment variable that makes a process of this test run the job: the folder to work in, and the number of
-/// workers.
+/// The variables that make a process of this test run the job: its folder, and its number of workers.
 const FOLDER: &str = "TIDEMILL_REFERENCE_JOB";
 const WORKERS: &str = "TIDEMILL_REFERENCE_WORKERS";
 const SIGKILL: i32 = 9;
-/// The output files: the changes that the file emits, and those of a table that follows it.
+/// The outputs: the changes of the file, and the changes of a table that follows it.
 const OUTPUTS: [&str; 2] = ["rows", "view"];
 const KILLS: i64 = 25;
-/// What a version needs to come out, on a machine that has much else to do.
+/// Maximum time for a version to reach the output, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Writes each change with its event time.
@@ -44,7 +43,7 @@ impl KeyedLogic for Timed {
     }
 }
 
-/// The job: until it is killed.
+/// Runs the job until it is killed.
 fn run(folder: &Path, workers: usize) {
     let args = JobArgs {
         settings: JobSettings {
@@ -56,7 +55,7 @@ fn run(folder: &Path, workers: usize) {
         log_level: "warn".to_owned(),
     };
     let file = shops(&folder.join("shops.csv")).reload_every(Duration::from_millis(10));
-    // Event time goes on by the clock, as in a job that is fed all the time.
+    // Event time follows the clock, as in a job with a steady input.
     let clock = Clock::system();
     let ticks = Generator::new(u64::MAX, move |_| (EventTime(clock.processing_time().0), ())).rate(6_400.0);
     let to = OUTPUTS.map(|output| FileSink::json_lines(folder.join(output)));
@@ -81,7 +80,7 @@ fn start(folder: &Path, workers: usize) -> Child {
     command.spawn().unwrap()
 }
 
-/// It was there until now, and is no more.
+/// Kills the job, and checks that it was running until then.
 fn kill(mut child: Child) {
     assert!(child.try_wait().unwrap().is_none(), "the job ended by itself");
     child.kill().unwrap();
@@ -93,7 +92,7 @@ fn wait(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// What is committed: all changes, in the order of their event times.
+/// Returns all committed changes in the order of their event times.
 fn emitted(folder: &Path, output: &str) -> Vec<(i64, Emitted)> {
     let lines = lines(&folder.join(output));
     let mut changes: Vec<(i64, Emitted)> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -114,7 +113,7 @@ fn a_killed_job_emits_each_change_of_its_file_once() {
     let mut chance = ChaCha8Rng::seed_from_u64(seed());
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path();
-    // The first kill may be too soon for the job to make them.
+    // The first kill may come before the job has created the folders.
     OUTPUTS.iter().for_each(|output| fs::create_dir(folder.join(output)).unwrap());
     let mut versions: Vec<Rows> = Vec::new();
     let mut next = |chance: &mut ChaCha8Rng| {

@@ -15,7 +15,8 @@ fn numbers(events: Vec<Event>) -> Vec<u32> {
     sorted(events.into_iter().map(|event| event.id).collect())
 }
 
-/// All matches that begin with value 1: the first 2 after it within the time, if no 3 is between them.
+/// Returns all matches that begin with value 1: the first 2 after it within the time and, if `unless_three`, without a
+/// 3 between them.
 pub fn one_then_two(events: &[Event], within: i64, unless_three: bool) -> Vec<Vec<u32>> {
     let mut matches = Vec::new();
     for (at, first) in events.iter().enumerate().filter(|(_, event)| event.value == 1) {
@@ -27,8 +28,8 @@ pub fn one_then_two(events: &[Event], within: i64, unless_three: bool) -> Vec<Ve
     sorted(matches)
 }
 
-/// All matches of a 1, a 2 or more after it, an odd number below 0 after that and no 0 before it, all within the time; if
-/// `alone`, those that no 2 or 3 comes after within the time.
+/// Returns all matches of a 1, then a number of at least 2, then −1 or −3 without a 0 before it, all within the time.
+/// If `alone`, a match must not be followed by another number of at least 2 within the time.
 fn three_steps(events: &[Event], within: i64, alone: bool) -> Vec<Vec<u32>> {
     let mut matches = Vec::new();
     for (at, first) in events.iter().enumerate().filter(|(_, event)| event.value == 1) {
@@ -78,7 +79,7 @@ proptest! {
         for (event, watermark, _) in seen(&steps, |_| false) {
             let now = event.time.max(watermark);
             let window = running.entry(event.key).or_insert((event.time, 0));
-            // The second part differs at the end of time only: a window that would end after it ends there.
+            // The second condition differs only at the end of time: an interval that would end after it ends there.
             if now.saturating_sub(window.0) >= per_ms || window.0.saturating_add(per_ms) <= watermark {
                 *window = (event.time, 0);
             }

@@ -10,13 +10,13 @@ use tidemill::testing::LogicTest;
 use testkit::exact;
 use testkit::script::{Event, Step, cases, ms, play, play_part, seen, sorted, steps};
 
-/// The event, and count, sum and greatest time before it, for each window.
+/// The id of an event, the count and sum of each window at this event, and the latest time of the key before it.
 type Emitted = (u32, Vec<(u64, i64)>, Option<i64>);
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Asked {
     Add(Event),
-    /// Of a key: to look only, so that what has left is let go of.
+    /// Reads the windows of a key, which removes the events that have left them.
     Read(u8),
 }
 
@@ -50,19 +50,20 @@ impl KeyedLogic for Counts {
     }
 }
 
-/// The t − W of an event, which may be before time begins.
+/// Returns t − W of an event, which may be before the beginning of time.
 fn begin(now: &Event, length: i64) -> i128 {
     i128::from(now.time) - i128::from(length)
 }
 
-/// Of the events that a key has seen, the last one at hand: those in (t − W, t].
+/// Returns the count and sum of the events in (t − W, t], where t is the time of the last of these events of a key.
 fn within(seen: &[Event], length: i64) -> (u64, i64) {
     let Some(now) = seen.last() else { return (0, 0) };
     let inside = seen.iter().filter(|event| i128::from(event.time) > begin(now, length) && event.time <= now.time);
     inside.fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
 }
 
-/// With late ones among them: an event leaves once it and all that came before it were outside, at the time of some event.
+/// Returns the count and sum if events may be late: an event leaves once it and all that arrived before it were outside
+/// the window of some event.
 fn within_late(seen: &[Event], length: i64) -> (u64, i64) {
     retained(seen, length).iter().fold((0, 0), |(count, sum), event| (count + 1, sum + i64::from(event.value)))
 }
@@ -77,7 +78,7 @@ fn retained(seen: &[Event], length: i64) -> &[Event] {
     &seen[first..]
 }
 
-/// An event, and for each window count, sum and mean.
+/// The id of an event, and the count, sum and mean of each window.
 type AnyEmitted = (u32, Vec<(u64, f64, f64)>);
 
 struct Sums(Rolling<u8>);
@@ -114,7 +115,7 @@ proptest! {
             Step::Watermark(watermark) => Some((0, *watermark)),
             _ => None,
         });
-        // What is asked for later than all windows finds nothing in them, and leaves nothing of them in what is stored.
+        // A read after the end of all windows finds them empty and leaves none of their events in the state.
         if let Some(later) = latest.clone().map(|(_, time)| time).max().filter(|time| *time < i64::MAX - 200) {
             let later = later + 100;
             let mut untouched = Counts::test(&lengths);
@@ -150,7 +151,8 @@ proptest! {
 proptest! {
     #![proptest_config(cases(80))]
 
-    /// Sums are exact, rounded once: of NaN, infinities, subnormals and the largest floats, which come and go, and through restores.
+    /// Sums are exact and rounded once, also while NaN, infinities, subnormals and the largest floats enter and leave
+    /// the windows, and across restores.
     #[test]
     fn rolling_sums_of_any_floats(
         steps in steps(),
@@ -183,9 +185,9 @@ proptest! {
     }
 }
 
-/// What was found first: one value that leaves has to leave the sum as well.
+/// Keeps the cases by which the bug was found: a value that leaves the window must leave its sum as well.
 #[test]
-fn what_is_no_number_leaves_the_sum_with_its_event() {
+fn a_value_that_is_not_a_number_leaves_the_sum_with_its_event() {
     let big = f64::MAX / 1.5;
     for (values, sums) in [
         ([f64::NAN, 2.0, 3.0, 4.0], [f64::NAN, f64::NAN, 5.0, 7.0]),
@@ -207,7 +209,7 @@ fn what_is_no_number_leaves_the_sum_with_its_event() {
     }
 }
 
-/// Sums of the last 50 ms of keys that are forgotten when they have not come for as long.
+/// Sums the last 50 ms of each key, and removes a key that had no record for as long.
 struct Forgetful(Rolling<u8>);
 
 impl KeyedLogic for Forgetful {

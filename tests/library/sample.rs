@@ -9,7 +9,8 @@ use tidemill::testing::Simulation;
 
 use testkit::script::{cases, sorted};
 
-/// What is left of the records by samples of these fractions of the keys, in the world of a seed: its workers, crashes, stops.
+/// Returns the records that samples of these fractions of the keys keep. The seed decides the number of workers,
+/// crashes and stops.
 fn samples(records: &[(u16, u32)], fractions: [f64; 2], seed: u64) -> [Vec<(u16, u32)>; 2] {
     let mut sim = Simulation::new(seed);
     let (source, sinks) = (sim.source(), [sim.sink(), sim.sink()]);

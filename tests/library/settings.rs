@@ -11,7 +11,7 @@ use tidemill::infer::server::{CircuitSettings, ServerSettings};
 use tidemill::prelude::*;
 use tidemill::stream::KeyedStream;
 
-/// What a program says that has the operator "at fault".
+/// Returns the error of a program with the faulty operator, which is named "at fault".
 fn refused(
     build: impl for<'s> Fn(KeyedStream<'s, u8, u8>, &'static str) -> Result<(), JobError> + Send + Sync + 'static,
 ) -> String {
@@ -26,10 +26,11 @@ fn says(error: &str, wanted: &str) {
 }
 
 const FRACTION: Duration = Duration::from_micros(1_500);
-/// Beyond all milliseconds of event time.
+/// A duration of more milliseconds than event time has.
 const BEYOND: Duration = Duration::from_secs(u64::MAX);
 
-/// Of a setting that must be above zero, or only whole milliseconds.
+/// Checks that a setting refuses durations that are too long or not whole milliseconds, and zero unless `zero` allows
+/// it.
 fn refuses_lengths(
     setting: &str,
     zero: bool,
@@ -48,7 +49,7 @@ fn refuses_lengths(
 }
 
 #[test]
-fn lengths_of_windows_that_cannot_be_are_refused() {
+fn invalid_lengths_of_windows_are_refused() {
     let windows = |assigner: fn(Duration) -> Assigner| {
         move |events: KeyedStream<'_, u8, u8>, name: &'static str, length: Duration| {
             events.window(name, assigner(length)).aggregate(counting()).map(|_| ())
@@ -78,7 +79,7 @@ fn lengths_of_windows_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn lengths_of_other_operators_that_cannot_be_are_refused() {
+fn invalid_lengths_of_other_operators_are_refused() {
     refuses_lengths("the horizon of a deduplication", false, |events, name, horizon| {
         events.deduplicate(name, horizon).map(|_| ())
     });
@@ -114,7 +115,7 @@ fn batches_without_records_and_times_of_zero_are_refused() {
     says(&look_up(LookupSettings::default(), fetching), "deadline is 0: every batch would miss it");
 }
 
-/// A join of the events with themselves.
+/// Returns the error of a join of the events with themselves.
 fn both(between: Between) -> String {
     let source = vec_source(vec![(EventTime(0), 0_u8)]);
     let run = Job::new("lengths", JobSettings::default()).run(move |flow| {
@@ -126,7 +127,7 @@ fn both(between: Between) -> String {
 }
 
 #[test]
-fn bounds_of_an_interval_join_that_cannot_be_are_refused() {
+fn invalid_bounds_of_an_interval_join_are_refused() {
     says(&both(Between::new(earlier(FRACTION), later(secs(1)))), "the lower bound of an interval join is 1.5ms");
     says(&both(Between::new(earlier(secs(1)), later(BEYOND))), "the upper bound of an interval join is");
     says(
@@ -136,7 +137,8 @@ fn bounds_of_an_interval_join_that_cannot_be_are_refused() {
     assert_eq!((earlier(Duration::ZERO), later(Duration::ZERO)), (TimeOffset::SAME, TimeOffset::SAME));
 }
 
-/// The defaults are what an empty file says, what is written is read again, and what is not known is refused.
+/// Checks that an empty file yields the defaults, that written settings are read back, and that unknown fields are
+/// refused.
 fn is_data<S: Default + Clone + Debug + PartialEq + Serialize + DeserializeOwned>(changed: S, written: &Json) {
     assert_eq!(serde_json::from_value::<S>(json!({})).unwrap(), S::default());
     assert_ne!(changed, S::default());

@@ -10,7 +10,7 @@ use tidemill::testing::Simulation;
 
 use testkit::script::{cases, sorted};
 
-/// Number of records, their sum, and the latest of them that came in event-time order.
+/// Number of records, their sum, and the latest event time.
 type Total = (u64, i64, i64);
 
 fn count(total: &mut Total, (_, value, time): (u8, i32, i64)) {
@@ -21,8 +21,8 @@ fn count(total: &mut Total, (_, value, time): (u8, i32, i64)) {
 proptest! {
     #![proptest_config(cases(200))]
 
-    /// In a simulated world, with crashes, stops and other numbers of workers: each record is in a total once, whether the stream has
-    /// a key or not, and totals can be added up in turn.
+    /// In simulated worlds with crashes, stops and other numbers of workers, each record is in a total once, whether
+    /// the stream has a key or not, and totals can themselves be folded.
     #[test]
     fn folds_are_loops_over_all_records(
         records in prop::collection::vec((0..20_u8, -100..100_i32, 0..50_i64), 0..200),
@@ -33,7 +33,7 @@ proptest! {
         for (at, record) in records.iter().enumerate() {
             source.push_to(at % 2, record.2, *record);
         }
-        // Nobody is late: partitions end before the watermark moves.
+        // No record is late, because partitions end before the watermark moves.
         let sinks = (keyed.clone(), all.clone(), added.clone());
         let from = source;
         sim.run(move |flow| {
@@ -56,7 +56,7 @@ proptest! {
         prop_assert_eq!(added.output(), Vec::from_iter(latest.map(|_| sum)));
     }
 
-    /// A function is called with each record at least once, also where a crash comes between.
+    /// The function is called with each record at least once, even after a crash.
     #[test]
     fn for_each_is_called_with_each_record(records in prop::collection::vec(any::<u16>(), 0..100), seed: u64) {
         let mut sim = Simulation::new(seed);

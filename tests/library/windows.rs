@@ -16,7 +16,7 @@ use sessions::Sessions;
 pub use sessions::sessions_of;
 use testkit::script::{Event, Step, cases, from_the_ends, ms, play, play_freed, sorted, steps};
 
-/// The numbers of a window's records: what was counted, and nothing twice.
+/// An aggregate that collects the ids of a window's records, so that a missing or repeated record shows.
 pub struct Ids;
 
 impl Aggregate for Ids {
@@ -38,7 +38,8 @@ impl Aggregate for Ids {
     }
 }
 
-/// Runs the operator and compares; the watermark leaves nothing of its state.
+/// Runs the operator, compares its output with the oracle's, and checks that no state is left behind the last
+/// watermark.
 fn check(steps: &[Step], spec: WindowSpec, expected: Naive) -> Result<(), TestCaseError> {
     let mut test =
         LogicTest::new(Order::Arrival, |event: &Event| event.key, move |states| WindowLogic::open(states, spec, Ids));
@@ -54,9 +55,9 @@ fn check(steps: &[Step], spec: WindowSpec, expected: Naive) -> Result<(), TestCa
     Ok(())
 }
 
-/// Checks the results of a key, in the order in which they were emitted: each result of a window replaces one that was
-/// retracted directly before it. Sessions grow: earlier results are retracted, and each is replaced by that of a window
-/// around it.
+/// Checks the results of one key in the order in which they were emitted: a result that replaces an earlier one of its
+/// window comes directly after the retraction of that one. Only a session may be retracted without a result for the
+/// same window: it has grown, and its next result is for a window that contains the retracted one.
 fn taken_back_in_order(emitted: &[&Emitted], spec: WindowSpec) -> Result<(), TestCaseError> {
     let (mut standing, mut grown) = (BTreeMap::<Window, &Vec<u32>>::new(), Vec::<Window>::new());
     for (at, (_, window, firing, value)) in emitted.iter().enumerate() {
@@ -112,7 +113,7 @@ proptest! {
         if !steps.iter().any(near_the_end) {
             return check(&steps, spec, Naive::fixed(&steps, assigner, lateness));
         }
-        // Windows that would end after the end of time are emitted as one, and nothing is lost.
+        // Sliding windows that would end after the end of time are emitted as one, and no record is lost.
         let mut test = LogicTest::new(Order::Arrival, |e: &Event| e.key, move |s| WindowLogic::open(s, spec, Ids));
         play(&mut test, &steps, |event| event);
         let emitted: BTreeSet<u32> = test.output().into_iter().flat_map(|window| window.value).collect();
@@ -128,7 +129,8 @@ proptest! {
         check(&steps, spec, Sessions::emitted(&steps, spec, Emits::default()))?;
     }
 
-    // The ends of time are for the tests above: there, windows would fire early and on time at once.
+    // Times at the limits of event time are left to the tests above: there, windows would fire early and on time at
+    // once.
     #[test]
     fn triggers_and_modes(
         steps in steps(), slide in 5..30i64, more in 0..40i64, lateness in prop_oneof![Just(0), 1..60i64],
@@ -160,7 +162,7 @@ proptest! {
         play(&mut test, &steps, |event| event);
         let mut by_key: BTreeMap<u8, Vec<Event>> = BTreeMap::new();
         testkit::script::seen(&steps, |_| false).iter().for_each(|(e, ..)| by_key.entry(e.key).or_default().push(*e));
-        // Windows that are full leave nothing.
+        // Only windows that are not full yet may leave state.
         let is_over = by_key.values().all(|events| (events.len() as u64).is_multiple_of(size));
         prop_assert!(more > 0 || (test.state_bytes() == 0) == is_over);
         let mut expected = Vec::new();
@@ -183,7 +185,7 @@ proptest! {
         };
         let best = || top_n(3, |event: &Event| (event.value, event.id));
         let key = |event: &Event| event.key;
-        // Those that grow and those that do not take different ways through shared slices.
+        // Accumulators that grow with each record and those of fixed size are handled differently in shared slices.
         let mut whole = LogicTest::new(Order::Arrival, key, move |s| WindowLogic::open(s, spec, full_window(|e: &[Event]| sorted(e.to_vec()))));
         let mut parts = LogicTest::new(Order::Arrival, key, move |s| WindowLogic::open(s, spec, ((counting(), best()), sketches())));
         play(&mut whole, &steps, |event| event);
@@ -272,7 +274,7 @@ fn a_global_window_emits_by_its_trigger_and_at_the_end() {
 }
 
 #[test]
-fn records_exactly_the_gap_apart_are_of_two_sessions_wherever_the_watermark_stands() {
+fn records_exactly_the_gap_apart_are_in_two_sessions_at_any_watermark() {
     let ends = |order: Order, lateness: i64, watermark: i64, second: i64| {
         let spec = WindowSpec { allowed_lateness: ms(lateness), ..WindowSpec::new(Assigner::session(millis(10))) };
         let open = move |states: &mut States<'_, u8>| WindowLogic::open(states, spec, counting());
@@ -291,7 +293,7 @@ fn records_exactly_the_gap_apart_are_of_two_sessions_wherever_the_watermark_stan
     }
 }
 
-/// Days of Vienna around both changes of its clocks, in 2025.
+/// The days in Vienna around both clock changes of 2025 have 23 and 25 hours.
 #[test]
 fn days_of_a_time_zone_are_as_long_as_they_are() {
     const HOUR: i64 = 3_600_000;
@@ -331,7 +333,7 @@ fn a_time_zone_that_is_not_known_is_refused_when_the_program_is_built() {
     assert!(error.contains("no time zone \"Mars/Olympus\"") && error.contains("Europe/Vienna"), "{error}");
 }
 
-/// Windows of a second and of three of them, the one in the other; and none where the clock shows a multiple of ten seconds.
+/// Nested windows of one and of three seconds. Times in the first second of every ten have no window.
 struct Nested;
 
 impl WindowAssigner for Nested {
@@ -350,7 +352,7 @@ impl WindowAssigner for Nested {
     }
 }
 
-/// Its windows do not hold the times it gives them for.
+/// A faulty assigner, whose windows do not contain the times for which it returns them.
 struct Wrong;
 
 impl WindowAssigner for Wrong {
@@ -367,7 +369,7 @@ proptest! {
     #![proptest_config(cases(100))]
 
     #[test]
-    fn windows_of_ones_own_hold_what_falls_into_them(
+    fn custom_windows_contain_their_records(
         times in prop::collection::vec(0..30_000_i64, 1..60),
         lateness in prop::sample::select(&[0_i64, 2_000][..]),
         workers in 1..4_usize,
@@ -383,7 +385,7 @@ proptest! {
             if *time / 2_000 > last {
                 last = *time / 2_000;
                 test.watermark(*time);
-                // Each is emitted as soon as its time has come, also one that lies within another that is still open.
+                // Each window fires as soon as it ends, including one that lies within a window that is still open.
                 for window in test.output() {
                     prop_assert!(window.window.end.0 <= *time);
                     emitted.insert((window.window.start.0, window.window.end.0), window.value);
@@ -408,7 +410,7 @@ proptest! {
 }
 
 #[test]
-fn a_window_that_does_not_hold_its_time_is_a_dead_letter() {
+fn a_record_outside_its_window_is_a_dead_letter() {
     let spec = WindowSpec::new(Wrong.into());
     let mut test =
         LogicTest::new(Order::Arrival, |_: &i64| 0, move |states| WindowLogic::open(states, spec, counting::<i64>()));

@@ -30,27 +30,28 @@ use testkit::{example, finish, lines, same_lines, seed};
 use events::EventArgs;
 
 const SIGKILL: i32 = 9;
-/// Some 3,300 auctions that close.
+/// Number of events. About 3,300 auctions close.
 const EVENTS: usize = 60_000;
-/// Events a second of event time. One each 5 ms: thirty tumbling windows, 150 sliding ones, sessions that end at the very
-/// millisecond. Two each ms: bids in the very millisecond in which their auction opens or closes.
+/// Events per second of event time. With one event per 5 ms there are thirty tumbling windows, 150 sliding ones, and
+/// bids in the very millisecond in which a session ends; with two per millisecond, there are bids in the very
+/// millisecond in which their auction opens or closes.
 const EVENT_RATES: [u32; 2] = [200, 2_000];
 
-/// The flags of the program that say which events.
+/// The flags of the program that select the events.
 #[derive(Parser)]
 struct EventFlags {
     #[command(flatten)]
     args: EventArgs,
 }
 
-/// Events, and what SQLite makes of them.
+/// A file of events, and the results of SQLite for them.
 struct Expected {
     folder: TempDir,
     flags: Vec<String>,
 }
 
 impl Expected {
-    /// The events go to a file without the engine, and from there into SQLite.
+    /// Writes the events to a file, without the engine, and runs all queries on them in SQLite.
     fn new(event_rate: u32, seed: u64) -> Self {
         let flags = [
             ("--events", EVENTS.to_string()),
@@ -71,7 +72,7 @@ impl Expected {
         Self { folder, flags }
     }
 
-    /// The rows of a query, by SQLite.
+    /// Returns the rows of a query according to SQLite.
     fn rows(&self, query: &str) -> Vec<String> {
         let rows = fs::read_to_string(self.folder.path().join(format!("{query}.jsonl"))).unwrap();
         let rows = canonical(rows.lines().map(str::to_owned));
@@ -87,7 +88,7 @@ impl Expected {
     }
 }
 
-/// The events of this run, the same for all queries: of each rate some.
+/// Returns the seed and the events of this test run, of each rate. They are the same for all queries.
 fn expected() -> &'static (u64, [Expected; 2]) {
     static EXPECTED: OnceLock<(u64, [Expected; 2])> = OnceLock::new();
     EXPECTED.get_or_init(|| {
@@ -96,7 +97,7 @@ fn expected() -> &'static (u64, [Expected; 2]) {
     })
 }
 
-/// Sorted rows as they are written here: SQLite's come with other blanks.
+/// Returns the rows sorted and in one notation, because SQLite writes blanks differently.
 fn canonical(rows: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut rows: Vec<String> =
         rows.into_iter().map(|row| serde_json::from_str::<Value>(&row).unwrap().to_string()).collect();
@@ -104,7 +105,7 @@ fn canonical(rows: impl IntoIterator<Item = String>) -> Vec<String> {
     rows
 }
 
-/// The program's rows in `output` are those of SQLite, once `of` has made of them what SQLite was asked for.
+/// Checks that the program's rows in `output`, converted by `of`, are those of SQLite.
 fn compare(what: &str, expected: &[String], output: &Path, of: impl Fn(Vec<String>) -> Vec<String>) {
     let rows = lines(output);
     println!("{what}: {} rows, SQLite has {}", rows.len(), expected.len());
@@ -132,13 +133,13 @@ fn check(query: &str, of: impl Fn(Vec<String>) -> Vec<String>) {
         }
     }
 
-    // Each query is killed at other places.
+    // Each query is killed at different places.
     let number: u64 = query.trim_start_matches('q').parse().unwrap();
     let mut chance = ChaCha8Rng::seed_from_u64(seed.wrapping_add(number));
     let given = &expected[chance.random_range(0..expected.len())];
     let output = scratch.path().join("killed");
     let job = |workers| {
-        // A second long, so that there are epochs to be killed in.
+        // The run takes a second, so that there are epochs in which to kill it.
         let mut command = given.program(query, workers, &output);
         command.args(["--rate", "60000", "--checkpoint-interval", "40ms"]);
         command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
@@ -156,12 +157,13 @@ fn check(query: &str, of: impl Fn(Vec<String>) -> Vec<String>) {
     compare(&format!("{query}, killed twice"), &given.rows(query), &output, of);
 }
 
-/// The rows themselves.
+/// Returns the rows unchanged.
 fn rows(rows: Vec<String>) -> Vec<String> {
     rows
 }
 
-/// Returns the bids of each bidder, from windows. Checks that each window exists and is emitted once.
+/// Returns the number of bids of each bidder, summed over its windows. Checks that each window is valid and was emitted
+/// once.
 fn bids_of_bidders(rows: Vec<String>) -> Vec<String> {
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     let mut windows = Vec::new();

@@ -11,7 +11,7 @@ use crate::queries::q12;
 
 const SIZE_MS: u64 = 10_000;
 
-/// Bidder, start and end of a window, bids.
+/// Bidder, start and end of a window, and number of bids.
 type Count = (usize, i64, i64, u64);
 
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (0..4_usize).prop_map(Step::Bid),
-        // Often to the very end of a window, or just before it.
+        // The clock often moves exactly to the end of a window, or to just before it.
         2 => prop_oneof![Just(SIZE_MS), Just(SIZE_MS - 1), Just(1), 0..3 * SIZE_MS].prop_map(Step::Clock),
         1 => (1..4_usize).prop_map(Step::Crash),
     ];
@@ -57,7 +57,7 @@ proptest! {
                     *expected.entry((bidder, now / SIZE_MS * SIZE_MS)).or_default() += 1;
                 }
                 Step::Clock(on) => {
-                    // What came before is counted before the clock moves.
+                    // All earlier bids are counted before the clock moves.
                     test.settle();
                     now += on;
                     test.clock(ProcessingTime(now as i64));

@@ -65,7 +65,7 @@ fn killed_for_a_minute_and_slowed_under_load() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
 
-    // One run of one process: what it says it scored is all there was, once.
+    // It is one run of one process, so its counters cover all candidates.
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let candidates = counter(&report, "rank", "scored") + counter(&report, "rank", "fallbacks");
     assert_eq!(candidates, 110 * RATE * 20, "{report}");
@@ -78,7 +78,7 @@ fn killed_for_a_minute_and_slowed_under_load() {
     let found = parsed(&predictions);
     let ids: BTreeSet<u64> = found.iter().map(|line| line["scroll_id"].as_u64().unwrap()).collect();
     assert_eq!((found.len(), ids.len()), ((110 * RATE) as usize, (110 * RATE) as usize));
-    // Slow and gone, the server is done without; at the end it is used.
+    // While the server is slow or gone, the fallback is used; at the end, the server is used again.
     let by_id: BTreeMap<u64, u64> =
         found.iter().map(|line| (line["scroll_id"].as_u64().unwrap(), line["fallbacks"].as_u64().unwrap())).collect();
     let fallbacks = |from: u64, to: u64| by_id.range(from * RATE..to * RATE).filter(|(_, n)| **n > 0).count() as u64;
@@ -89,7 +89,7 @@ fn killed_for_a_minute_and_slowed_under_load() {
     assert!(fallbacks(12, 18) > 0 && fallbacks(40, 80) > 0);
     assert_eq!(fallbacks(108, 110), 0, "the server is not used again: {log}");
 
-    // The model that stands in is the same one: what is recommended is what it would have been without a server.
+    // The fallback is the same model, so the recommendations are the same as without a server.
     let mut plain = example("content_recommendation");
     finish(plain.args(["--count", &count, "--print", "0", "--predictions"]).arg(&expected));
     let posts = |lines: &[Value]| -> BTreeMap<u64, Vec<u64>> {

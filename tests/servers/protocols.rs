@@ -10,7 +10,7 @@ use crate::setting::{
 };
 use testkit::model_server::{Kind, MODEL};
 
-/// Batches of several sizes, the same client for all.
+/// Scores batches of several sizes with one client, and compares the scores with those of the model in this process.
 fn scores_as_here(url: &str) {
     let model = ServedModel::scoring::<RankFeatures>(url, "features", ("probabilities", 2, 1), &patient()).unwrap();
     println!("{url}: {}", model.info());
@@ -28,7 +28,7 @@ fn scores_as_here(url: &str) {
     assert_eq!((counts.batches, counts.calls, counts.failed), (24, 24, 0), "{url}");
 }
 
-/// Two outputs in the program's order, the label among them.
+/// Checks that a program can declare two outputs, one of them the label, in its own order.
 fn two_outputs(url: &str) {
     let label = TensorSpec::fixed("label", ElementType::I64, []);
     let model = ServedModel::connect(url, [features_spec(WIDTH)], [probabilities(), label], &patient()).unwrap();
@@ -51,7 +51,7 @@ fn open_inference(Running { server, .. }: &Running) {
 fn triton() {
     let Some(running) = server(Kind::Triton) else { return };
     open_inference(&running);
-    // A version by name.
+    // The address may name the version.
     scores_as_here(&format!("oip+grpc://{}/{MODEL}/1", running.server.grpc));
     scores_as_here(&format!("oip+http://{}/{MODEL}/1", running.server.rest));
 }
@@ -69,7 +69,7 @@ fn kserve_and_its_v1_protocol_which_is_tensorflow_servings() {
     scores_as_here(&format!("tfs+http://{}/{MODEL}", running.server.rest));
 }
 
-/// It takes each feature as an input of its own, and scores with LightGBM itself.
+/// pythie-serving has an input for each feature, and scores with LightGBM itself.
 #[test]
 fn pythie_serving_of_tensorflow_servings_protocol() {
     use tidemill::infer::Features;

@@ -26,7 +26,7 @@ fn run(input: &Path, top: &str, workers: &str, out: &Path) {
     finish(command.args(["--checkpoint-interval", "50ms"]));
 }
 
-/// Of the input: user, time and click of each scroll.
+/// Returns the user, time and click of each scroll in the input.
 fn scrolls(input: &Path) -> BTreeMap<u64, (u64, i64, u64)> {
     let mut reader = csv::Reader::from_path(input).unwrap();
     reader
@@ -44,7 +44,7 @@ fn the_best_posts_are_shown_and_clicks_find_the_impression_that_showed_them() {
     finish(example("content_recommendation").args(["--count", "3000", "--write-input"]).arg(&input));
     let scrolls = scrolls(&input);
     assert_eq!(scrolls.len(), 3000);
-    // All candidates, with their features: to be scored and sorted here.
+    // This run shows all candidates with their features, which are scored and sorted here.
     run(&input, "20", "1", &path("all"));
     run(&input, "5", "1", &path("one"));
     run(&input, "5", "2", &path("two"));
@@ -67,7 +67,7 @@ fn the_best_posts_are_shown_and_clicks_find_the_impression_that_showed_them() {
         let scroll_id = number(line, "scroll_id");
         let all = best.get_mut(&scroll_id).unwrap();
         assert_eq!(all.len(), 20);
-        // The newer post first where scores are the same.
+        // Of posts with the same score, the newer one comes first.
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
         let posts: Vec<u64> = line["posts"].as_array().unwrap().iter().map(|post| number(post, "post_id")).collect();
         let wanted: Vec<u64> = all.iter().take(5).map(|(_, post)| *post).collect();
@@ -75,7 +75,7 @@ fn the_best_posts_are_shown_and_clicks_find_the_impression_that_showed_them() {
         shown.extend(posts.iter().map(|post| (scroll_id, *post)));
     }
 
-    // What was shown is an example once, clicked exactly if the input says so.
+    // Each post that was shown is one example, which is labeled as clicked exactly if the input says so.
     let examples = parsed(&path("one").join("examples"));
     let ids: BTreeSet<(u64, u64)> =
         examples.iter().map(|line| (number(line, "scroll_id"), number(line, "post_id"))).collect();
@@ -86,7 +86,7 @@ fn the_best_posts_are_shown_and_clicks_find_the_impression_that_showed_them() {
         assert_eq!(number(line, "clicked"), u64::from(was), "{line}");
         clicked += number(line, "clicked");
     }
-    // What was clicked and not shown is not lost.
+    // Clicks on posts that were not shown are not lost.
     let found: BTreeSet<(u64, u64)> = parsed(&path("one").join("not-shown"))
         .iter()
         .map(|line| (number(line, "scroll_id"), number(line, "post_id")))
@@ -96,7 +96,7 @@ fn the_best_posts_are_shown_and_clicks_find_the_impression_that_showed_them() {
     assert!(clicked > 0 && !not_shown.is_empty(), "the data prove nothing");
     assert_eq!(found, not_shown);
 
-    // A user's clicks count from when they are known.
+    // A user's clicks count from the time at which they are known.
     for line in &candidates {
         let (user, ts, _) = scrolls[&number(line, "scroll_id")];
         let known = |(of, at, click): &&(u64, i64, u64)| *of == user && *click > 0 && at + CLICK_DELAY_MS <= ts;

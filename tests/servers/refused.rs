@@ -61,7 +61,7 @@ fn a_server_that_says_nothing_of_its_model_is_asked_to_score_a_row() {
 }
 
 #[test]
-fn no_server_is_waited_for_and_then_said_so() {
+fn a_missing_server_is_awaited_and_then_reported() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for scheme in ["oip+grpc", "oip+http", "tfs+grpc", "tfs+http"] {
         let error = refusal(&format!("{scheme}://{nobody}/{MODEL}"), features_spec(WIDTH), probabilities());
@@ -80,7 +80,7 @@ fn what_a_server_refuses_is_the_batchs_fault_and_the_circuit_stays_closed() {
             let mut backend = model.open().unwrap();
             let mut found = vec![tidemill::infer::Tensor::empty(&model.outputs()[0])];
             let mut wrong = crate::setting::tensor(&rows(5, 1));
-            // 30 numbers as rows of 5: the model takes 6.
+            // The 30 numbers are declared as rows of 5, but the model takes rows of 6.
             wrong.shape = vec![5];
             for _ in 0..20 {
                 let refused = backend.run(6, &[wrong.clone()], &mut found);

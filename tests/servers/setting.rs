@@ -1,4 +1,4 @@
-//! What the tests of servers share: running servers, batches of rows and the scores that are expected for them.
+//! The code that the tests of servers share: running servers, batches of rows, and the scores expected for these.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,7 +53,7 @@ pub fn server(kind: Kind) -> Option<Running> {
     Some(Running { server, _alone: alone, _folder: folder })
 }
 
-/// Long deadlines: what is tested is what comes out, on a machine that may be busy.
+/// Returns settings with long deadlines, since these tests compare results on a machine that may be busy.
 pub fn patient() -> ServerSettings {
     ServerSettings { deadline: Duration::from_secs(20), ..ServerSettings::default() }
 }
@@ -66,7 +66,7 @@ pub fn probabilities() -> TensorSpec {
     TensorSpec::fixed("probabilities", ElementType::F32, [2])
 }
 
-/// Rows like those of the example.
+/// Returns random rows with features in the ranges of the example.
 pub fn rows(count: usize, seed: u64) -> Vec<f32> {
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
     let ranges = [-1.0..1.0, -1.0..1.0, 0.0..9.0, -3.0..3.0, 0.0..48.0, -1.0..1.0_f32];
@@ -77,14 +77,14 @@ pub fn tensor(rows: &[f32]) -> Tensor {
     Tensor { shape: vec![WIDTH], elements: Elements::F32(rows.to_vec()) }
 }
 
-/// What ONNX Runtime says in this process: the chance of a click, one per row.
+/// Returns the probability of a click for each row, computed by ONNX Runtime in this process.
 pub fn expected(rows: &[f32]) -> Vec<f32> {
     let model = Model::load::<RankFeatures>(&model_file(), "probabilities", 1).unwrap();
     let mut backend = model.open().unwrap();
     score(&mut *backend, rows, model.outputs()).unwrap()
 }
 
-/// The scores of a backend that takes features and gives probabilities.
+/// Returns the scores of a backend that takes features and returns probabilities.
 pub fn score(
     backend: &mut dyn Backend,
     rows: &[f32],
@@ -100,7 +100,7 @@ pub fn column(tensor: &Tensor, column: usize) -> Vec<f32> {
     values.iter().skip(column).step_by(tensor.row_len().max(1)).copied().collect()
 }
 
-/// Fails when a score is another one.
+/// Asserts that the scores agree within the tolerance.
 pub fn same(found: &[f32], expected: &[f32], tolerance: f32, where_: &str) {
     assert_eq!(found.len(), expected.len(), "{where_}");
     for (row, (found, expected)) in found.iter().zip(expected).enumerate() {

@@ -15,7 +15,8 @@ use tidemill::testing::{ProgramTest, Simulation, TestSink, TestSource};
 
 use testkit::script::{cases, crash_at, crashes, feed, sorted};
 
-/// A change of an account (the group it is in, what is on it) or of a group (its limit). Each has its place in the log.
+/// A change of an account, whose row is its group and its balance, or of a group, whose row is its limit. The id is its
+/// position in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Event {
     time: i64,
@@ -25,21 +26,22 @@ struct Event {
     row: Option<(u8, i32)>,
 }
 
-/// All views at one event time: rows, each with how often it is there.
+/// The rows of a view at one event time, each with the number of its occurrences.
 type View = BTreeMap<String, isize>;
 
 const VIEWS: [&str; 10] =
     ["rich", "sums", "joined", "counts", "distinct", "best", "within", "without", "reach", "halves"];
 
-/// What a row of a view looks like here: the same in the program and in the oracle.
+/// Returns a row of a view as text, in the same form for the program and the oracle.
 fn text(key: impl Debug, row: impl Debug) -> String {
     format!("{key:?} {row:?}")
 }
 
-/// A row of a view as `upserts` emits it: the view, the key and the row.
+/// A row in a stream of upserts: the view, the key, and the row.
 type ToldRow = (String, u8, Option<String>);
 
-/// The outputs: changes as (view, row, how many), and what a stream saw of the sums.
+/// The outputs of the program. A change is (view, row, change of its occurrences); `looked_up` has what a stream found
+/// in the view `sums`.
 #[derive(Clone)]
 struct Sinks {
     changes: TestSink<(String, String, isize)>,
@@ -73,7 +75,7 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks) -> Result<(
         .reduce(|_, rows| Some(rows.iter().map(|((_, amount), n)| i64::from(*amount) * *n as i64).sum::<i64>()));
     let counts = by_group.clone().count();
     let best = by_group.clone().top_n(2, |(_, amount)| *amount);
-    // Who is reached from where, along account → group.
+    // All pairs of a start and an end that are connected by edges from an account to its group.
     let edges = accounts.clone().map(|account, (group, _)| (account, group));
     let reach = edges.clone().distinct().iterate(|scope, reach| {
         let onward = reach.clone().map(|from, to| (to, from)).join(edges.enter(scope)).map(|_, ends| ends);
@@ -135,7 +137,7 @@ impl Base {
         self.by_group().get(&group).map(|rows| rows.iter().map(|(_, amount)| i64::from(*amount)).sum())
     }
 
-    /// A view, computed with loops.
+    /// Computes a view with loops.
     fn view(&self, view: &str) -> View {
         let mut rows = View::new();
         let mut add = |row: String| *rows.entry(row).or_default() += 1;
@@ -185,7 +187,7 @@ impl Base {
     }
 }
 
-/// What is emitted of each view, and what each account's event finds: (event time, …).
+/// The expected changes of each view, and what the event of each account finds, each with its event time.
 #[derive(Debug, Default, PartialEq)]
 struct Expected {
     changes: Vec<(i64, (String, String, isize))>,
@@ -228,8 +230,8 @@ fn expected(log: &[Event]) -> Expected {
     expected
 }
 
-/// Events of two partitions from `start` on, each by less than `behind` ms behind the greatest time before it, which is its
-/// place; many of the same time and key.
+/// Generates events of two partitions from `start` on, many of them with the same time and key. Each has a place in the
+/// input, which is less than `behind` ms after its time.
 fn events(start: impl Strategy<Value = i64>, behind: i64) -> impl Strategy<Value = Vec<(i64, Event)>> {
     let row = prop::option::weighted(0.8, (0..4_u8, -3..5_i32));
     let event = (prop_oneof![1 => Just(0_i64), 2 => 1..8_i64], 0..behind, prop::bool::weighted(0.8), 0..6_u8, row);
@@ -246,7 +248,7 @@ fn events(start: impl Strategy<Value = i64>, behind: i64) -> impl Strategy<Value
     })
 }
 
-/// Partition and time.
+/// Returns the partition and the time of an event.
 fn place_of(event: &Event) -> (usize, i64) {
     (event.id as usize % 2, event.time)
 }
@@ -255,7 +257,7 @@ fn timed<T: Ord + Data>(sink: &TestSink<T>) -> Vec<(i64, T)> {
     sorted(sink.records().into_iter().map(|record| (record.event_time.0, record.data)).collect())
 }
 
-/// What is in one of them only: found (+) or expected (−).
+/// Returns what is in only one of the lists: found (+) or expected (−).
 fn differences<T: Ord + Debug>(found: Vec<T>, expected: Vec<T>) -> Vec<String> {
     let mut counts = BTreeMap::<T, i32>::new();
     found.into_iter().for_each(|row| *counts.entry(row).or_default() += 1);
@@ -263,7 +265,7 @@ fn differences<T: Ord + Debug>(found: Vec<T>, expected: Vec<T>) -> Vec<String> {
     counts.into_iter().filter(|(_, count)| *count != 0).map(|(row, count)| format!("{count:+} {row:?}")).collect()
 }
 
-/// What the sinks hold is what a loop over all events gives.
+/// Checks that the sinks received what a loop over all events computes.
 fn check(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
     let log: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
     let expected = expected(&log);
@@ -280,8 +282,9 @@ fn simulated(sim: &Simulation) -> Sinks {
     Sinks { changes, upserts, looked_up, late: sim.sink(), superseded: sim.sink() }
 }
 
-/// Where the time that late events hold from depends on the schedule: the newest row of each key is there in the end, and so
-/// are the views of these; what is superseded is older, and each event is emitted once.
+/// Checks the final result where the schedule decides from which time on a late event is valid: the tables have the
+/// newest row of each key, the views are those of these rows, superseded rows are older, and each event is emitted
+/// once.
 fn check_the_end(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseError> {
     let mut log: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
     log.sort_by_key(|event| (event.time, event.id));
@@ -291,7 +294,7 @@ fn check_the_end(events: &[(i64, Event)], sinks: &Sinks) -> Result<(), TestCaseE
     for (view, row, change) in sinks.changes.output() {
         *emitted.entry(view).or_default().entry(row).or_default() += change;
     }
-    // Upserts of a key come in order.
+    // The upserts of a key are in order.
     let mut upserts: BTreeMap<(String, u8), Option<String>> = BTreeMap::new();
     sinks.upserts.output().into_iter().for_each(|(view, key, row)| _ = upserts.insert((view, key), row));
     for ((view, key), row) in upserts {
@@ -356,7 +359,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(200) })]
 
-    /// Workers and outputs stand at different watermarks at a checkpoint more often here than on real threads.
+    /// At a checkpoint, workers and outputs have different watermarks more often here than on real threads.
     #[test]
     fn views_emit_what_a_loop_finds_in_simulated_worlds(events in events(Just(-300), 20), seed: u64) {
         let mut sim = Simulation::new(seed);
@@ -375,7 +378,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..cases(200) })]
 
-    /// Events far behind the watermark, at the ends of time, and a partition that is idle now and then.
+    /// Events are far behind the watermark or close to the limits of event time, and a partition is sometimes idle.
     #[test]
     fn late_changes_leave_the_newest_rows(
         events in events(prop_oneof![Just(i64::MIN + 20), Just(-300), Just(i64::MAX - 2_500)], 100),
@@ -427,7 +430,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
     });
     source.push(10, (1, Some(5)));
     source.watermark(100);
-    source.push(50, (1, Some(6))); // late, and the newest of its key
+    source.push(50, (1, Some(6))); // late, but the newest row of its key
     source.push(30, (1, Some(7))); // older than that
     source.push(60, (2, Some(8)));
     source.push(60, (2, Some(8))); // the same again
@@ -435,7 +438,7 @@ fn a_late_change_holds_from_the_watermark_on_unless_a_later_one_holds() {
     source.push(40, (1, None));
     source.push(110, (2, None));
     source.push(110, (3, Some(1)));
-    source.push(110, (3, Some(2))); // of the same time the greater row wins
+    source.push(110, (3, Some(2))); // of two rows with the same time, the greater one wins
     test.finish();
     let expected = [(10, put(1, 5)), (100, put(1, 6)), (100, put(2, 8)), (110, Upsert::delete(2)), (110, put(3, 2))];
     assert_eq!(timed(&rows), expected);

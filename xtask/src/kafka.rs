@@ -16,16 +16,16 @@ pub struct Args {
     /// The broker's port; its controller takes the next one.
     #[arg(long, default_value_t = 9092)]
     port: u16,
-    /// Topics that are made, with their numbers of partitions.
+    /// Topics to create, with their numbers of partitions.
     #[arg(long, value_delimiter = ',', default_value = "transactions:4,predictions:4,alerts:1,dead-letters:1")]
     topics: Vec<String>,
 }
 
 #[derive(clap::Args)]
 pub struct ProduceArgs {
-    /// Whose input: fraud_velocity or iot_window.
+    /// The example whose input is written: fraud_velocity or iot_window.
     example: String,
-    /// Where to: kafka://host:port/topic.
+    /// The topic to write to: kafka://host:port/topic.
     topic: String,
     /// More flags of the example: --count, --rate, --seed, --input FILE.csv.gz, …
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -34,7 +34,7 @@ pub struct ProduceArgs {
 
 #[derive(clap::Args)]
 pub struct ConsumeArgs {
-    /// What to read: kafka://host:port/topic.
+    /// The topic to read: kafka://host:port/topic.
     topic: String,
 }
 

@@ -11,7 +11,7 @@ use testkit::model_server::{Kind, MODEL, ModelServer};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which: triton, mlserver, kserve, tfserving; all by default.
+    /// The servers to run: triton, mlserver, kserve, tfserving; all by default.
     #[arg(value_name = "SERVER")]
     which: Vec<String>,
     /// The model they serve, an .onnx file; tfserving takes the .txt file beside it.

@@ -48,19 +48,20 @@ const LEAST: Duration = Duration::from_secs(45);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// When to stop: what runs then is cut off, and said to be. So is a run that takes more than twice its share.
+    /// Time for all long tests together. A run that is not done by then, or that takes more than twice its share, is
+    /// killed and reported as such.
     #[arg(long = "for", default_value = "2h", value_parser = humantime::parse_duration, value_name = "DURATION")]
     time: Duration,
-    /// Those whose name has this in it, and no others.
+    /// Runs only the long tests whose names contain this text.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Which comes first, by any text: a short run begins elsewhere for each commit.
+    /// Any text, which decides the test that comes first. With a commit's hash, short runs begin at different ones.
     #[arg(long, value_name = "TEXT")]
     from: Option<String>,
-    /// How many times the cases of `cargo xtask test` one run of a test has.
+    /// Number of cases in one run of a test, as a multiple of those in `cargo xtask test`.
     #[arg(long, default_value_t = 10, value_name = "TIMES")]
     times: u32,
-    /// Random kills of a job and its broker, in the test of that.
+    /// Number of random kills in the test that kills a job and its broker.
     #[arg(long, default_value_t = 200, value_name = "N")]
     kills: u32,
 }

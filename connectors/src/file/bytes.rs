@@ -277,7 +277,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-        /// Whatever the lengths of lines and the number of workers: each line once, with its number.
+        /// Each line is read once and with its number, whatever the lengths of lines and the number of workers.
         #[test]
         fn every_line_comes_once(
             lengths in prop::collection::vec(prop_oneof![8 => 0..200usize, 1 => 60_000..140_000usize], 0..400),
@@ -295,7 +295,7 @@ mod tests {
             match compression {
                 Compression::None => file.as_file().write_all(&text).unwrap(),
                 Compression::Gzip => {
-                    // Two members, as `cat a.gz b.gz` makes them.
+                    // The file has two members, like the output of `cat a.gz b.gz`.
                     let (a, b) = text.split_at(text.len() / 2);
                     for part in [a, b] {
                         let mut encoder = flate2::write::GzEncoder::new(file.as_file(), flate2::Compression::fast());

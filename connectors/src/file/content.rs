@@ -16,7 +16,7 @@ use super::piece::{Malformed, Partials, Read};
 use super::rows::RowFile;
 use crate::splits::Splits;
 
-/// A file by what it is made of.
+/// The reader of a file's content: lines, or rows of Parquet.
 pub(crate) enum Content {
     Lines(LineFile),
     #[cfg(feature = "parquet")]
@@ -24,7 +24,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// Opens what `path` holds, by its extension, to go on where `splits` and `partials` say.
+    /// Opens the file in the format of its extension, to continue after `splits` and `partials`.
     pub(crate) fn open<L: DeserializeOwned>(
         path: &Path,
         splits: &Splits,
@@ -35,7 +35,7 @@ impl Content {
         Self::of::<L>(path, handle, format, splits, partials)
     }
 
-    /// The content of a file that was opened.
+    /// Returns the content of a file that is open already.
     pub(crate) fn of<L: DeserializeOwned>(
         path: &Path,
         handle: Handle,
@@ -55,7 +55,7 @@ impl Content {
         }
     }
 
-    /// The first records, or as many as could be decoded.
+    /// Returns those of the first records that can be decoded.
     pub(crate) fn first<L: DeserializeOwned>(&mut self) -> Result<Vec<L>, ConnectorError> {
         match self {
             Self::Lines(lines) => lines.first(),
@@ -64,7 +64,7 @@ impl Content {
         }
     }
 
-    /// Reads `piece`, which is the one that `splits` has next.
+    /// Reads `piece`, which is the next one of `splits`.
     pub(crate) fn read<L: DeserializeOwned>(
         &mut self,
         piece: u64,
@@ -77,7 +77,7 @@ impl Content {
         }
     }
 
-    /// The piece that is read next is another one.
+    /// Begins with another piece.
     pub(crate) fn begin(&mut self, piece: u64) {
         match self {
             Self::Lines(lines) => lines.begin(piece),
@@ -86,7 +86,7 @@ impl Content {
         }
     }
 
-    /// What shows of the piece read last that the file was cut.
+    /// Returns what shows, in the piece read last, that the file was cut.
     pub(crate) fn cut(&self) -> Option<&'static str> {
         match self {
             Self::Lines(lines) => lines.cut(),
@@ -95,7 +95,7 @@ impl Content {
         }
     }
 
-    /// How much was read of `next` and of pieces after it.
+    /// Returns how much was read of `next` and of later pieces.
     pub(crate) fn partials(&self, next: u64) -> Partials {
         match self {
             Self::Lines(lines) => lines.partials(next),

@@ -8,11 +8,11 @@ use serde::de::DeserializeOwned;
 use super::fields;
 use super::quotes::{Extent, Quotes, extent, first_line, follow, open_line, split, without_end};
 
-/// How the fields of a line become those of a record.
+/// A parser of lines, which knows the columns of the file and the fields of the record's type.
 pub(crate) struct CsvParser {
-    /// Columns of the file.
+    /// Number of columns of the file.
     width: usize,
-    /// The names of what is deserialised: of all columns, or of those that the record's type has.
+    /// The names of the columns that are deserialised: all, or those that the record's type has.
     names: ByteRecord,
     fields: Fields,
     line: ByteRecord,
@@ -23,20 +23,21 @@ pub(crate) struct CsvParser {
 enum Fields {
     /// All columns, in the order of the type's fields.
     AsTheyCome,
-    /// These columns, in the order of the type's fields: no name is compared, and the others are not parsed.
+    /// These columns, in the order of the type's fields. No names are compared, and other columns are not deserialised.
     Columns(Vec<usize>),
-    /// The type's fields are not known, or not all there: names are compared in each line.
+    /// The type's fields are unknown, or some have no column: names are compared in each line.
     ByName,
 }
 
-/// Whole lines, and what is around them.
+/// Lines to parse, and the text around them.
 pub(crate) struct Piece<'a> {
     pub(crate) bytes: &'a [u8],
-    /// Where the lines are that are asked for.
+    /// The range of the lines to parse.
     pub(crate) own: Range<usize>,
-    /// How long a record of several lines may be.
+    /// Maximum length of a record of several lines, in bytes.
     pub(crate) record: usize,
-    /// Whether there are any. None are read from a file that is followed: there what comes next is not known in time.
+    /// Whether a record may have several lines. In a followed file it may not, because its next lines are not written
+    /// yet.
     pub(crate) joins: bool,
 }
 
@@ -49,7 +50,7 @@ const LEFT_OVER: &str = "a quoted field of a line before ends on this line, and 
                          from files that are followed: write them without, or as JSON";
 
 impl CsvParser {
-    /// A parser for lines under this header line.
+    /// Returns a parser for lines under this header line.
     pub(crate) fn new<T: DeserializeOwned>(header: &[u8]) -> Result<Self, String> {
         let header = without_end(header);
         if follow(header, false).0 != Quotes::Closed {
@@ -77,12 +78,12 @@ impl CsvParser {
         Ok(Self { width, names, fields, line, wanted, unquoted })
     }
 
-    /// Fields of a record.
+    /// Returns the number of fields of a record.
     pub(crate) fn width(&self) -> usize {
         self.width
     }
 
-    /// Hands out each record, or the bytes that are none and the reason.
+    /// Passes each record to `found`, or the range of a line that is not a record, with the reason.
     pub(crate) fn parse<T: DeserializeOwned>(
         &mut self,
         piece: &Piece<'_>,
@@ -96,7 +97,7 @@ impl CsvParser {
             let of_line = at..at + line.len();
             at = of_line.end;
             if memchr::memchr(b'"', text).is_none() {
-                // Of one column, a line without anything is none either, as everywhere.
+                // An empty line is skipped, even if the file has only one column.
                 if !text.trim_ascii().is_empty() {
                     found(of_line, self.record(text));
                 }
@@ -125,8 +126,8 @@ impl CsvParser {
         }
     }
 
-    /// Lines that are one record by their quotes. Where some of them are records by themselves, the quotes may be wrong: what
-    /// is lost then must not be lost without a word, and what is text must not come as data.
+    /// Parses lines that are one record according to their quotes. If some of them are records by themselves, the
+    /// quotes may be wrong. Then lines are refused, so that no record is lost silently and no text is read as a record.
     fn lines<T: DeserializeOwned>(
         &mut self,
         lines: &[u8],
@@ -179,7 +180,8 @@ impl CsvParser {
     }
 }
 
-/// Whether a line ends a quoted field that one of the lines `before` begins. Of `max` bytes the first line may be cut.
+/// Returns whether a line ends a quoted field that begins in one of the lines `before`. If these are `max` bytes, the
+/// first of them may be incomplete.
 fn ends_a_quote(before: &[u8], line: &[u8], max: usize) -> bool {
     if follow(line, true).0 == Quotes::Broken {
         return false;
@@ -202,7 +204,7 @@ fn ends_a_quote(before: &[u8], line: &[u8], max: usize) -> bool {
     false
 }
 
-/// What is wrong with a line, with the column's name.
+/// Returns the reason why a line cannot be decoded, with the name of the column.
 fn reason(error: &csv::Error, names: &ByteRecord) -> String {
     let csv::ErrorKind::Deserialize { err, .. } = error.kind() else { return error.to_string() };
     match err.field().and_then(|field| names.get(field as usize)) {
@@ -250,7 +252,7 @@ mod tests {
         assert!(rows[0].1.as_ref().unwrap_err().contains("column \"id\""));
     }
 
-    /// Where no record may have newlines in it, no part of one comes as data.
+    /// Followed files may not have newlines within records: no part of such a record is read as data.
     #[test]
     fn followed_lines_refuse_both_ends_of_a_quote() {
         let of =
@@ -268,7 +270,7 @@ mod tests {
         let rows = parse("id,name\n", "x,\"a\nb\nc\"\n2,d\n", true);
         assert_eq!((rows.len(), rows[1].0), (2, 10));
         assert!(rows[0].1.as_ref().unwrap_err().contains("column \"id\""), "{rows:?}");
-        // Unless there are others in it: then it is no record.
+        // A quoted field with other records inside is not taken as one record.
         let rows = parse("id,name\n", "x,\"a\n1,b\n2,c\"\n3,d\n", true);
         assert!(matches!(&rows[..], [(0, Err(_)), (5, Ok(_)), (9, Err(_)), (14, Ok(_))]), "{rows:?}");
     }

@@ -2,10 +2,10 @@
 
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 
-/// The field names of `T`, if it is a struct.
+/// Returns the field names of `T`, if it is a struct.
 pub(crate) fn of<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
     let mut fields = None;
-    // Always an error: only what it asks for is of interest.
+    // This always returns an error: only the fields that the type asks for matter.
     drop(T::deserialize(Probe(&mut fields)));
     fields
 }

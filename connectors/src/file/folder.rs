@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::stamp::{FileId, modified};
 
-/// A file that lies beside another one.
+/// A file in the same folder as another one.
 pub(crate) struct Sibling {
     pub(crate) path: PathBuf,
     pub(super) metadata: Metadata,
@@ -17,18 +17,19 @@ impl Sibling {
         FileId::of(&self.metadata)
     }
 
-    /// When it was written to last.
+    /// Returns the time of the last write, in ns since 1970.
     pub(super) fn modified(&self) -> i64 {
         modified(&self.metadata)
     }
 }
 
-/// Where `path` leads to, if it is a link.
+/// Returns the target of `path` if it is a link, and otherwise the path.
 fn real(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The regular files in the folder of `path` whose names will do, but not the one it names.
+/// Returns the regular files in the folder of `path`, without the file itself, for which `will_do` returns true. It
+/// gets the name of the file and the name of the other one.
 pub(super) fn others(path: &Path, will_do: impl Fn(&str, &str) -> bool) -> io::Result<Vec<Sibling>> {
     let real = real(path);
     let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -41,7 +42,7 @@ pub(super) fn others(path: &Path, will_do: impl Fn(&str, &str) -> bool) -> io::R
         if *other == *name || !will_do(&name, &other) {
             continue;
         }
-        // What goes while it is looked at is not there.
+        // A file that is removed meanwhile is left out.
         let Ok(metadata) = fs::metadata(entry.path()) else { continue };
         if metadata.is_file() {
             found.push(Sibling { path: entry.path(), metadata });
@@ -50,12 +51,12 @@ pub(super) fn others(path: &Path, will_do: impl Fn(&str, &str) -> bool) -> io::R
     Ok(found)
 }
 
-/// The file beside `path` that is this very file.
+/// Returns the path of the file in the folder of `path` that has this id.
 pub(crate) fn with_id(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
     Ok(others(path, |_, _| true)?.into_iter().find(|sibling| sibling.id() == id).map(|sibling| sibling.path))
 }
 
-/// When something was last made, renamed or removed in the folder of `path`.
+/// Returns the time at which a file was last created, renamed or removed in the folder of `path`, in ns since 1970.
 pub(crate) fn folder_changed(path: &Path) -> io::Result<i64> {
     let real = real(path);
     let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -55,7 +55,7 @@ pub fn by_extension(path: &Path) -> Option<(Format, Compression)> {
     Some((format, compression))
 }
 
-/// What the extension of `path` says.
+/// Returns the format and compression of `path`, or an error if the extension names none.
 pub(crate) fn format_of(path: &Path) -> Result<(Format, Compression), ConnectorError> {
     by_extension(path).ok_or_else(|| {
         invalid(

@@ -18,30 +18,30 @@ use super::position::Place;
 use super::stamp::{FileId, Stamp};
 use crate::splits::{Splits, SplitsPosition};
 
-/// One file, from when it was found on.
+/// One file that is followed, from the moment it was found.
 pub(super) struct Generation {
-    /// The name it is followed under, for messages.
+    /// The name under which the file is followed, for messages.
     path: PathBuf,
     handle: Handle,
     format: (Format, Compression),
     splits: Splits,
-    /// Until `lines` is there.
+    /// The parts of pieces that were read, as long as `lines` is `None`.
     partials: Partials,
-    /// Nothing while the header line is not all there.
+    /// The reader of the lines; `None` while the header line is not complete.
     lines: Option<LineFile>,
     takes_open_line: bool,
-    /// Whether there was nothing after what was read, at the last look.
+    /// Whether the last read found the end of the file, without an incomplete last line.
     is_all_read: bool,
     seen: Seen,
     stamp: Stamp,
 }
 
-/// What came of reading on.
+/// The result of reading the next piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Lines,
     Nothing,
-    /// It is no longer what was read: it was cut, or written over.
+    /// The file no longer has the content that was read: it was cut or overwritten.
     Changed,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Begin {
 }
 
 impl Begin {
-    /// Everything before it was read.
+    /// Returns the offset up to which everything was read.
     pub(super) fn offset(&self) -> u64 {
         offset(&Splits::new(0, 1, &self.done), &self.partial)
     }
@@ -99,12 +99,12 @@ impl Generation {
         &self.handle
     }
 
-    /// Whether it is a copy that nobody writes to.
+    /// Returns whether the file is compressed: then it is a copy that does not change any more.
     pub(super) fn is_compressed(&self) -> bool {
         self.format.1 != Compression::None
     }
 
-    /// Everything before it was read.
+    /// Returns the offset up to which everything was read.
     pub(super) fn offset(&self) -> u64 {
         offset(&self.splits, &self.partials())
     }
@@ -122,27 +122,27 @@ impl Generation {
         Place { done: self.splits.position(), partial: self.partials(), identity, is_all_read: self.is_all_read }
     }
 
-    /// What it looked like when it was read last.
+    /// Returns the attributes of the file at the last read.
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// Whether no name leads to it any more. What nobody can say is taken for a yes.
+    /// Returns whether the file has no name any more. If that cannot be found out, it is assumed.
     pub(super) fn is_deleted(&self) -> bool {
         self.handle.metadata().map_or(true, |metadata| metadata.nlink() == 0)
     }
 
-    /// Whether there was nothing after what was read, at the last look.
+    /// Returns whether the last read found the end of the file, without an incomplete last line.
     pub(super) fn is_all_read(&self) -> bool {
         self.is_all_read
     }
 
-    /// Whether there is something behind the last newline of a file that is at its end.
+    /// Returns whether a file that was read to its end may have text after its last line end.
     pub(super) fn has_open_line(&self) -> bool {
         !self.takes_open_line && (self.is_compressed() || !self.is_all_read)
     }
 
-    /// What has no newline is a line, too.
+    /// From now on, takes text without a line end as a line, too.
     pub(super) fn take_open_line(&mut self) {
         self.takes_open_line = true;
         if let Some(lines) = &mut self.lines {
@@ -150,14 +150,15 @@ impl Generation {
         }
     }
 
-    /// Reads the next piece. What is handed out was there before and after it was read.
+    /// Reads the next piece. The file had the content read before both before and after this: otherwise the lines that
+    /// were found are discarded.
     pub(super) fn read<L: DeserializeOwned>(
         &mut self,
         found: &mut Vec<Result<L, Malformed>>,
     ) -> Result<Outcome, ConnectorError> {
         let metadata = match self.handle.metadata() {
             Ok(metadata) => metadata,
-            // Nobody can read it any more.
+            // The file was closed and has no name any more, so it cannot be opened again.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Changed),
             Err(e) => return Err(cannot_read(&self.path, e)),
         };
@@ -184,7 +185,7 @@ impl Generation {
         match read {
             Read::Nothing => {
                 if self.offset() == 0 {
-                    // The header may become another one unseen, as long as nothing of the file was handed out.
+                    // As long as no line was emitted, the header may be replaced unnoticed, so it is read again.
                     self.lines = None;
                 }
                 return Ok(Outcome::Nothing);
@@ -204,7 +205,7 @@ impl Generation {
         Ok(Outcome::Lines)
     }
 
-    /// Whether what is there ends with a whole line. It may begin before the place up to which everything was read.
+    /// Returns whether the last line of the file is complete, including a line that was read already.
     fn ends_with_line(&self, length: u64) -> Result<bool, ConnectorError> {
         if self.takes_open_line || length <= self.offset() || self.is_compressed() {
             return Ok(true);
@@ -213,7 +214,7 @@ impl Generation {
         Ok(last == b"\n" || last == b"\r")
     }
 
-    /// Opens the lines. Where the header is not there yet they look for it again.
+    /// Opens the reader of the lines, which checks again for the header if that is not complete yet.
     fn open_lines<L: DeserializeOwned>(&mut self) -> Result<(), ConnectorError> {
         let (next, partials) = (self.splits.next(), self.partials.clone());
         let mut lines = LineFile::open::<L>(&self.path, self.handle.clone(), self.format, true, next, partials)?;

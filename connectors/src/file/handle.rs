@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_closed_is_opened_again_also_under_another_name_and_nothing_else_is() {
+    fn a_closed_file_is_opened_again_even_under_another_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "one").unwrap();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_used_for_longest_is_closed() {
+    fn the_least_recently_used_file_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         let handles: Vec<Handle> = (0..40)
             .map(|n| {

@@ -9,11 +9,11 @@ use super::bytes::Bytes;
 use super::handle::Handle;
 use super::stamp::{FileId, Stamp};
 
-/// Bytes at the beginning of a file, and before where reading stands, that must be what they were.
+/// Number of bytes at the beginning of a file, and before the offset reached, that must not have changed.
 const HEAD: u64 = 4096;
 const TAIL: u64 = 256;
 
-/// Some bytes of a file, by their hash.
+/// The hash of some bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Sample {
     from: u64,
@@ -23,24 +23,24 @@ struct Sample {
 
 impl Sample {
     fn new(from: u64, bytes: &[u8]) -> Self {
-        // 128 bits of it are enough, and there is one of each file in every position.
+        // 128 bits of the hash are enough. Every position has samples of each file, so they are kept short.
         let hash = Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self { from, len: bytes.len() as u64, hash }
     }
 }
 
-/// What a position says of a file, so that it is known again.
+/// The description of a file in a position, by which the file is recognized.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) id: FileId,
     pub(crate) length: u64,
     pub(crate) modified: i64,
-    /// In the order they lie in.
+    /// Samples of the content, in the order of their offsets.
     samples: Vec<Sample>,
 }
 
 impl Identity {
-    /// Whether `bytes` have what was read of the file: in a file that may have grown since.
+    /// Returns whether `bytes` have the content that was read. The file may have grown since.
     pub(crate) fn is_in(&self, bytes: &mut Bytes) -> io::Result<bool> {
         let mut found = Vec::new();
         for sample in &self.samples {
@@ -53,19 +53,19 @@ impl Identity {
         Ok(true)
     }
 
-    /// Whether the content can show that a file is this one: not if nothing of it was read.
+    /// Returns whether the file can be recognized by its content. It cannot if nothing of it was read.
     pub(crate) fn has_samples(&self) -> bool {
         !self.samples.is_empty()
     }
 
-    /// How they differ, for a message.
+    /// Describes the file for a message that compares two of them.
     pub(crate) fn describe(&self) -> String {
         let head = self.samples.first().map_or("", |sample| sample.hash.get(..8).unwrap_or_default());
         format!("{} bytes, inode {}, its first bytes hash to {head}", self.length, self.id.inode)
     }
 }
 
-/// What was seen in a file up to where it was read.
+/// Samples of the content of a file that was read.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     head: Vec<u8>,
@@ -73,14 +73,14 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// What there is up to `offset`.
+    /// Returns the samples of a file that was read up to `offset`.
     pub(crate) fn up_to(handle: &Handle, offset: u64) -> io::Result<Self> {
         let mut seen = Self::default();
         seen.extend(handle, offset)?;
         Ok(seen)
     }
 
-    /// The file was read up to `offset`.
+    /// Updates the samples after the file was read up to `offset`.
     pub(crate) fn extend(&mut self, handle: &Handle, offset: u64) -> io::Result<()> {
         let head = offset.min(HEAD) as usize;
         if self.head.len() < head {
@@ -91,7 +91,7 @@ impl Seen {
         Ok(())
     }
 
-    /// Whether the file still has what was seen. If not, it was cut or written over.
+    /// Returns whether the file still has the sampled content. If not, it was cut or overwritten.
     pub(crate) fn is_still_in(&self, handle: &Handle) -> io::Result<bool> {
         let (from, tail) = &self.tail;
         Ok(handle.bytes_at(0, self.head.len())? == self.head && handle.bytes_at(*from, tail.len())? == *tail)
@@ -113,7 +113,7 @@ mod tests {
     use crate::file::Compression;
 
     #[test]
-    fn a_file_is_known_by_its_first_bytes_and_by_those_before_where_it_was_read() {
+    fn a_file_is_recognized_by_its_first_bytes_and_those_before_the_offset() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         let is_in = |identity: &Identity, text: &[u8]| {

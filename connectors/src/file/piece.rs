@@ -1,23 +1,23 @@
 //! The result of reading a piece of a file.
 
-/// What reading a piece came to.
+/// The result of reading a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// It was read; whether the file ends with it.
+    /// The whole piece was read. `last` says whether the file ends with it.
     Whole { last: bool },
-    /// A part was read; the rest of it is not written yet.
+    /// A part of the piece was read; the rest is not written yet.
     Part,
-    /// There is nothing of it.
+    /// The file has nothing of the piece.
     Nothing,
 }
 
 /// A line or row that could not be decoded.
 pub(crate) struct Malformed {
-    /// Its number in the file, from 1.
+    /// The number of the line or row in the file, from 1.
     pub(crate) number: u64,
     pub(crate) reason: String,
     pub(crate) content: Vec<u8>,
 }
 
-/// How much of a piece was read, by piece.
+/// The pieces that were read in part, each with the number of bytes read.
 pub(crate) type Partials = Vec<(u64, u64)>;

@@ -99,7 +99,7 @@ pub(super) fn name(path: &Path) -> String {
 pub(super) struct Merged {
     pub(super) done: Vec<SplitsPosition>,
     pub(super) partial: Partials,
-    /// The different identities that the workers noted; normally one.
+    /// The different identities that the workers stored; normally one.
     pub(super) identities: Vec<Identity>,
     pub(super) watermark: i64,
     pub(super) finished: bool,
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_position_or_of_other_files_is_an_error() {
+    fn an_invalid_position_or_one_of_other_files_is_an_error() {
         let error = |bytes: &[u8]| restored(&[bytes.to_vec()], &["a".into()]).unwrap_err().to_string();
         assert!(error(b"{}").contains("not a file source's"));
         assert!(error(br#"{"version":9,"files":[]}"#).contains("of version 9, this build reads up to 2"));

@@ -1,4 +1,4 @@
-//! The files beside a followed one: what it was renamed to, copied to, and what came between.
+//! The files beside a followed one: those to which it was renamed or copied, and those that had its name in between.
 //!
 //! ```text
 //! a.jsonl   a.jsonl.1   a.jsonl-20261128.gz   a.2026-11-28.jsonl       logrotate, log4j, and others
@@ -15,10 +15,10 @@ use super::handle::Handle;
 use super::identity::Identity;
 use super::stamp::{FileId, born, modified};
 
-/// How far ahead two files are compared in one go.
+/// Number of bytes of two files that are compared at a time.
 const STEP: u64 = 64 * 1024;
 
-/// The newest of some files: when it was made, and when it was written to.
+/// The latest creation and the latest modification of some files, in ns since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Newest {
     born: Option<i64>,
@@ -30,11 +30,12 @@ impl Newest {
         Self { born: born(metadata), modified: modified(metadata) }
     }
 
-    /// Of one that is read.
+    /// Returns the age of a file that is being read, which later files must exceed.
     pub(crate) fn of_read(metadata: &Metadata, compression: Compression) -> Self {
         match compression {
             Compression::None => Self::of(metadata).made(),
-            // It was made whenever it was compressed. A copy may be finished and its file cut in one tick of the clock.
+            // Its creation only shows when it was compressed. The file may have been copied and cut within the same
+            // tick of the file system's clock.
             _ => Self { born: None, modified: modified(metadata) - 1 },
         }
     }
@@ -48,15 +49,17 @@ impl Newest {
         Self { born: self.born.max(other.born), modified: self.modified.max(other.modified) }
     }
 
-    /// Whether a file was made after these, and written to. The copy that compresses one is made later, but keeps its time.
+    /// Returns whether a file (`other`) was created and written to after these. A compressed copy is created later than
+    /// its original, but keeps the original's time of modification.
     fn is_before(self, other: Self) -> bool {
         other.modified > self.modified && (self.born.is_none() || other.born.is_none() || other.born > self.born)
     }
 }
 
 impl Sibling {
-    /// Its place among others: by when it was made, for whoever has it open may still write to it. One that is compressed was
-    /// made whenever that was done, but has the time of what it was made from.
+    /// Returns the place of the file among others. Files are ordered by creation, because a process that has one open
+    /// may still write to it. Compressed files are created when they are compressed, but keep the original's time of
+    /// modification.
     pub(crate) fn order(&self) -> (i64, bool) {
         match self.compression() {
             Compression::None => (born(&self.metadata).unwrap_or_else(|| self.modified()), true),
@@ -68,7 +71,7 @@ impl Sibling {
         compression_of(&self.path)
     }
 
-    /// Whether it has so many bytes, when it is decompressed.
+    /// Returns whether the decompressed content has this length.
     fn has_length(&self, length: u64) -> io::Result<bool> {
         let mut last = Vec::new();
         let before = length.saturating_sub(1);
@@ -91,7 +94,8 @@ pub(crate) fn compression_of(path: &Path) -> Compression {
     }
 }
 
-/// Whether a name is what rotation makes of `name`: with a number, a date or `old` behind it or before its extension.
+/// Returns whether `rotated` is a name that rotation gives to the file `name`: with a number, a date or `old` after it
+/// or before its extension.
 pub(crate) fn is_rotated(name: &str, rotated: &str) -> bool {
     let rotated = [".gz", ".zst"].iter().find_map(|suffix| rotated.strip_suffix(suffix)).unwrap_or(rotated);
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
@@ -107,10 +111,10 @@ fn is_of_date(c: char) -> bool {
     c.is_ascii_digit() || ".-_:TZ+".contains(c)
 }
 
-/// The files that are named as what `path` names may have been called when it was rotated.
+/// Returns the files whose names a rotation of `path` may have given them.
 fn rotated(path: &Path) -> io::Result<Vec<Sibling>> {
     let mut found = others(path, is_rotated)?;
-    // While a file is being compressed it is there twice.
+    // While a file is being compressed, both the original and the copy exist.
     let plain: Vec<PathBuf> = found.iter().map(|sibling| sibling.path.clone()).collect();
     found.retain(|sibling| {
         sibling.compression() == Compression::None || !plain.contains(&sibling.path.with_extension(""))
@@ -118,16 +122,18 @@ fn rotated(path: &Path) -> io::Result<Vec<Sibling>> {
     Ok(found)
 }
 
-/// The newest of what is there of earlier files.
+/// Returns the latest creation and modification of the rotated files that exist.
 pub(crate) fn newest(path: &Path) -> io::Result<Newest> {
     Ok(rotated(path)?.iter().map(|sibling| Newest::of(&sibling.metadata)).fold(Newest::default(), Newest::max))
 }
 
-/// A copy of the file of this identity, made after it was read up to `offset`: the longest, for it was made last.
+/// Finds a copy of the file with this identity that was made after the file was read up to `offset`. Of several copies
+/// it is the longest, which was made last.
 pub(crate) fn copy_of(path: &Path, identity: &Identity, offset: u64) -> io::Result<Option<Sibling>> {
     let mut candidates = rotated(path)?;
     if !identity.has_samples() {
-        // Nothing was read that could be compared, but it was not written to since.
+        // No content was read that could be compared; but the file was not written to since, so a copy has its time of
+        // modification and its length.
         candidates.retain(|sibling| sibling.modified() == identity.modified);
         for sibling in candidates {
             if sibling.has_length(identity.length)? {
@@ -142,7 +148,7 @@ pub(crate) fn copy_of(path: &Path, identity: &Identity, offset: u64) -> io::Resu
     });
     candidates.sort_by_key(|sibling| (sibling.compression() != Compression::None, u64::MAX - sibling.metadata.len()));
     for sibling in candidates {
-        // One that cannot be read is not it.
+        // A file that cannot be read is not taken for the copy.
         if sibling.bytes().and_then(|mut bytes| identity.is_in(&mut bytes)).unwrap_or(false) {
             return Ok(Some(sibling));
         }
@@ -150,8 +156,8 @@ pub(crate) fn copy_of(path: &Path, identity: &Identity, offset: u64) -> io::Resu
     Ok(None)
 }
 
-/// The files that came after those of `after` and were rotated away before they were seen, in order. None is one of `known`, or
-/// a copy of one that is `open`, or of what `path` names now.
+/// Returns, in order, the files that were created after `after` and rotated away before they were noticed. Files in
+/// `known` are left out, and so are copies of the files in `open` and of the file that `path` names now.
 pub(crate) fn between(path: &Path, after: Newest, known: &[FileId], open: &[&Handle]) -> io::Result<Vec<Sibling>> {
     let mut found = rotated(path)?;
     found.retain(|sibling| {
@@ -169,7 +175,7 @@ pub(crate) fn between(path: &Path, after: Newest, known: &[FileId], open: &[&Han
         for of in open.iter().copied().chain(now.as_ref()) {
             let mut of = Bytes::of(of.clone(), Compression::None)?;
             is_copy |= match begins(&mut of, &mut sibling.bytes()?) {
-                // It was closed, and is gone.
+                // The file was closed and has no name any more, so it cannot be compared.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => false,
                 is_copy => is_copy?,
             };
@@ -182,7 +188,7 @@ pub(crate) fn between(path: &Path, after: Newest, known: &[FileId], open: &[&Han
     Ok(ones)
 }
 
-/// Whether `whole` begins with all that `part` has, if that is anything.
+/// Returns whether `part` is not empty and `whole` begins with it.
 fn begins(whole: &mut Bytes, part: &mut Bytes) -> io::Result<bool> {
     let (mut from, mut some, mut of_whole) = (0, Vec::new(), Vec::new());
     loop {

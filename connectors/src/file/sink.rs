@@ -29,7 +29,7 @@ pub struct FileSink<T> {
 const EXTENSION: &str = ".jsonl";
 const IN_PROGRESS: &str = "inprogress";
 const TOKEN_VERSION: u8 = 1;
-/// Bytes gathered before they are handed to the system.
+/// Number of bytes that are buffered before they are written to the file.
 const WRITE_SIZE: usize = 256 * 1024;
 
 impl<T: Data> FileSink<T> {
@@ -68,7 +68,7 @@ fn len_of(path: &Path) -> Result<Option<u64>, ConnectorError> {
 impl Part {
     /// Reads what the sink `name` staged in an epoch.
     fn read(token: &[u8], name: &str, epoch: Epoch) -> Result<Self, ConnectorError> {
-        /// What parts of all versions have.
+        /// The field that parts of all versions have.
         #[derive(Deserialize)]
         struct Versioned {
             version: u8,
@@ -84,7 +84,7 @@ impl Part {
         serde_json::from_slice(token).map_err(other)
     }
 
-    /// Makes the part visible, if it is not yet.
+    /// Makes the part visible, unless it is already.
     fn publish(&self, folder: &Path) -> Result<(), ConnectorError> {
         let (temporary, path) = (folder.join(&self.temporary), folder.join(&self.name));
         let wrong = |path: &Path, len: u64| {
@@ -105,7 +105,7 @@ impl Part {
             }
             (None, Some(len)) => Err(wrong(&temporary, len)),
             (None, None) => {
-                // The temporary leaves only by its rename: the part was published and taken away.
+                // The temporary file disappears only when it is renamed, so the part was published and then removed.
                 tracing::warn!(part = %path.display(), "a part file that the checkpoint names is gone; it had been published");
                 Ok(())
             }
@@ -146,7 +146,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>, ConnectorError> {
     entries.map(|entry| Ok(entry.map_err(failed("list", folder))?.file_name().to_string_lossy().into_owned())).collect()
 }
 
-/// The epoch in the name of a published part.
+/// Returns the epoch in the name of a published part.
 fn epoch_of(name: &str) -> Option<u64> {
     name.strip_prefix("part-e")?.strip_suffix(EXTENSION)?.split_once("-w")?.0.parse().ok()
 }
@@ -187,7 +187,7 @@ pub struct FileWriter<T> {
     folder: PathBuf,
     worker: usize,
     incarnation: u64,
-    /// Temporaries are numbered: their epoch is known only when it closes.
+    /// Number of the current part. Temporary files are numbered, because their epoch is known only when it closes.
     part: u64,
     file: Option<(PathBuf, File)>,
     buffer: Vec<u8>,

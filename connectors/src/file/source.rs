@@ -3,7 +3,7 @@
 //! ```text
 //! bounded    every worker reads its pieces of every file, always next from the file whose watermark is lowest:
 //!            files that cover the same time, or one after the other, are merged and nothing piles up
-//! followed   every file is read by one worker, in order; a file that has been silent for `idle_after` holds nobody
+//! followed   every file is read by one worker, in order; the watermark does not wait for files silent for `idle_after`
 //! ```
 
 use std::marker::PhantomData;
@@ -21,11 +21,12 @@ use super::piece::Malformed;
 use super::position::{self, FilePosition, Merged};
 use crate::malformed::{MaxMalformed, Tolerated};
 
-/// How often followed files are looked at when none has grown.
+/// Interval at which followed files are checked when none has grown.
 const POLL: Duration = Duration::from_millis(100);
-/// How many followed files that had nothing are looked at while another one has.
+/// Number of followed files without new lines that are checked while another file has some.
 const LOOKS: usize = 8;
-/// How many bounded files are left open from the start on until their turn comes: to open one again costs as much as a piece of it.
+/// Number of bounded files that stay open from the start until their turn comes, because opening a file again costs as
+/// much as reading a piece of it.
 const LEFT_OPEN: usize = 256;
 
 type TimeOf<T> = Arc<dyn Fn(&T) -> EventTime + Send + Sync>;
@@ -180,7 +181,7 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
             let mut files = Vec::new();
             for (path, restored) in self.paths.iter().zip(restored) {
                 let mut file = Bounded::open::<L>(path, &context, Merged::of(restored))?;
-                // One alone waits for no other.
+                // A single file need not be ordered among others.
                 if self.paths.len() > 1 {
                     lines.look_ahead(&mut file)?;
                 }
@@ -195,7 +196,7 @@ impl<T: Data, L: DeserializeOwned + 'static> Source for FileSource<T, L> {
     }
 }
 
-/// How lines that were read become records, dead letters and watermarks.
+/// The conversion of lines into records, dead letters and watermarks.
 struct Lines<T, L> {
     event_time: TimeOf<T>,
     convert: Convert<L, T>,
@@ -218,7 +219,7 @@ impl<T: Data, L: DeserializeOwned> Lines<T, L> {
         self.malformed.refuse(batch, origin, reason, &content)
     }
 
-    /// The watermark of a file that had `before`, after records up to `latest`.
+    /// Returns the watermark of a file after records up to `latest`; it was `before`.
     fn watermark(&self, before: EventTime, latest: Option<EventTime>) -> EventTime {
         latest.map_or(before, |latest| (latest - self.max_out_of_orderness).max(before))
     }
@@ -261,7 +262,7 @@ impl<T: Data, L: DeserializeOwned> Lines<T, L> {
 
 enum Files {
     Bounded(Vec<Bounded>),
-    /// And which of those that had nothing is looked at next.
+    /// The files that this worker follows. `next_look` counts those without new lines in turn, to check each of them.
     Followed {
         files: Vec<Followed>,
         next_look: usize,
@@ -301,7 +302,7 @@ impl<T: Data, L: DeserializeOwned + 'static> FileReader<T, L> {
         next_look: &mut usize,
         batch: &mut Batch<T>,
     ) -> Result<Next, ConnectorError> {
-        // The one that is furthest behind of those that have something; and some of the others in turn.
+        // Files that have lines are read first where they are furthest behind. Of the others, some are checked in turn.
         let (had, mut order): (Vec<usize>, Vec<usize>) = (0..files.len()).partition(|index| files[*index].is_at_end());
         let looks = if order.is_empty() { had.len() } else { LOOKS.min(had.len()) };
         order.extend((0..looks).map(|n| had[(*next_look + n) % had.len()]));
@@ -317,7 +318,7 @@ impl<T: Data, L: DeserializeOwned + 'static> FileReader<T, L> {
         match files.iter().filter_map(Followed::holds).min() {
             Some(watermark) => batch.advance_watermark(watermark),
             None => {
-                // What was read up to now counts, should everyone be idle.
+                // All files are idle, so the watermark may follow the latest record read.
                 if let Some(latest) = files.iter().map(|file| file.watermark).max() {
                     batch.advance_watermark(latest);
                 }
@@ -335,7 +336,7 @@ impl<T: Data, L: DeserializeOwned + 'static> SourceReader for FileReader<T, L> {
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
         match &mut self.files {
             Files::Bounded(files) => Self::read_bounded(&mut self.lines, files, batch),
-            // Files are never divided anew.
+            // Files are divided among the workers once, so a worker without files never gets one.
             Files::Followed { files, .. } if files.is_empty() => Ok(Next::Done),
             Files::Followed { files, next_look } => Self::read_followed(&mut self.lines, files, next_look, batch),
         }

@@ -8,7 +8,8 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-/// A file, whatever its name. Inode numbers are reused; the creation time distinguishes such files, where it is known.
+/// The id of a file, which does not depend on its name. Inode numbers are reused; the time of creation distinguishes
+/// such files where it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileId {
     device: u64,
@@ -22,18 +23,18 @@ impl FileId {
     }
 }
 
-/// When the file was made, in ns since 1970.
+/// Returns the time of creation, in ns since 1970, if the file system records it.
 pub(crate) fn born(metadata: &Metadata) -> Option<i64> {
     let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_nanos()).ok()
 }
 
-/// When the file was written to last, in ns since 1970.
+/// Returns the time of the last write, in ns since 1970.
 pub(crate) fn modified(metadata: &Metadata) -> i64 {
     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
-/// What a file looks like from outside.
+/// The attributes of a file that show whether it changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) id: FileId,
@@ -46,7 +47,7 @@ impl Stamp {
         Self { id: FileId::of(metadata), length: metadata.len(), modified: modified(metadata) }
     }
 
-    /// Of what has this name, if anything has.
+    /// Returns the attributes of the file with this name, if there is one.
     pub(crate) fn of_path(path: &Path) -> io::Result<Option<Self>> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(Some(Self::of(&metadata))),

@@ -1,4 +1,4 @@
-//! How payloads of Avro become records.
+//! The decoding of Avro payloads.
 
 use serde::de::DeserializeOwned;
 

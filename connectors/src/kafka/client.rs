@@ -12,7 +12,7 @@ use tidemill_engine::{ConnectorError, ErrorKind, Remedy};
 
 use super::identity::TopicIds;
 
-/// How long one question to the brokers may take while a source or a sink opens.
+/// Time limit of one request to the brokers while a source or a sink opens.
 pub(super) const ASK: Duration = Duration::from_secs(30);
 
 /// A Kafka cluster and the properties of the connection to it.
@@ -69,19 +69,19 @@ impl Connection {
 }
 
 impl fmt::Debug for Connection {
-    /// Without values of properties: there may be a password among them.
+    /// Writes no values of properties, because one of them may be a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.properties.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Connection").field("brokers", &self.brokers).field("properties", &names).finish()
     }
 }
 
-/// Takes librdkafka's log and its errors, which come from its own threads.
+/// Receives librdkafka's log and errors, which come from librdkafka's own threads.
 #[derive(Clone, Default)]
 pub(super) struct ClientLog {
-    /// Errors that librdkafka waits out by itself: connections lost, brokers away.
+    /// Number of errors after which librdkafka recovers by itself: lost connections, unreachable brokers.
     pub(super) errors: Counter,
-    /// The topics it speaks of.
+    /// The ids of topics in its log.
     pub(super) topic_ids: TopicIds,
 }
 
@@ -102,21 +102,21 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(facility, message, "librdkafka");
         }
-        // What it calls errors are mostly connections lost; what matters comes as an error of a call.
+        // What librdkafka logs as errors are mostly lost connections; errors that matter are returned by calls.
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "librdkafka"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::debug!(facility, message, "librdkafka"),
         RDKafkaLogLevel::Debug => tracing::trace!(facility, message, "librdkafka"),
     }
 }
 
-/// An error of a call, with what was tried and what the user does about it.
+/// Returns the error of a call, with what was tried and what the user can do.
 pub(super) fn failed(what: impl fmt::Display, error: KafkaError) -> ConnectorError {
     let code = error.rdkafka_error_code();
     let (kind, advice) = code.map_or((kind_of_config(&error), ""), verdict);
     let advice = if advice.is_empty() { String::new() } else { format!(": {advice}") };
     let failed = ConnectorError::caused(kind, format!("could not {what}{advice}"), error);
     match kind {
-        // Records are gone that the checkpoint comes before.
+        // Records that come after the checkpoint's position have been deleted.
         ErrorKind::Data => failed.remedy(Remedy::RestoreNewest).remedy(Remedy::StartOver),
         _ => failed,
     }
@@ -129,7 +129,7 @@ fn kind_of_config(error: &KafkaError) -> ErrorKind {
     }
 }
 
-/// What an error code means for the user, and what to do.
+/// Returns the kind of an error code, and what the user can do.
 pub(super) fn verdict(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
     use RDKafkaErrorCode as Code;
     match code {
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_property_that_a_promise_rests_on_cannot_be_changed() {
+    fn a_property_on_which_a_guarantee_depends_cannot_be_changed() {
         let connection = Connection::new("a:1").property("enable.idempotence", "false").property("linger.ms", "7");
         let error = connection.config(&[], &[("enable.idempotence", "true")]).unwrap_err();
         assert!(error.to_string().contains("enable.idempotence"), "{error}");

@@ -7,7 +7,7 @@ use tidemill_engine::DeadLetter;
 
 use super::outgoing::Outgoing;
 
-/// `topic/partition@offset`, as the source names where a message came from.
+/// Splits `topic/partition@offset`, the form in which the Kafka source states the origin of a message.
 fn place(origin: &str) -> Option<(&str, &str, &str)> {
     let (place, offset) = origin.rsplit_once('@')?;
     let (topic, partition) = place.rsplit_once('/')?;
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_of_kafkas_says_where_it_was() {
+    fn a_dead_letter_from_kafka_says_where_its_message_was() {
         let letter = DeadLetter::new("payments", "pay.ments/3@1042".to_owned(), "no JSON".to_owned(), b"{oops");
         let mut message = Outgoing::default();
         encode(&letter, &mut message);

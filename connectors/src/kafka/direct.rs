@@ -1,4 +1,4 @@
-//! The at-least-once writer: an idempotent producer; an epoch is durable only once all of it was acknowledged.
+//! The at-least-once writer: an idempotent producer. An epoch is durable only once all its messages are acknowledged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle
 use super::identity;
 use super::outgoing::{Message, Outgoing};
 
-/// Messages that may wait for their acknowledgement before the sink's input waits.
+/// Number of unacknowledged messages at which the sink's input has to wait.
 const IN_FLIGHT: i32 = 50_000;
 
-/// The worker's side, shared with the checkpoint thread, which waits for acknowledgements.
+/// The writer of a worker. The checkpoint thread, which waits for acknowledgements, shares its producer.
 pub(super) struct Writer {
     producer: Arc<BaseProducer<Deliveries>>,
     topic: Arc<str>,
@@ -52,7 +52,7 @@ impl Writer {
         }
         let message = Message::from(message);
         let mut record = message.record(&self.topic, &self.epoch);
-        // Many large messages fill librdkafka's memory before they are too many.
+        // Large messages may fill librdkafka's queue before there are `IN_FLIGHT` of them.
         while let Some(same) = send(&self.producer, record).map_err(|e| undelivered(&self.topic, e))? {
             self.producer.poll(Duration::from_millis(1));
             if let Some(error) = self.producer.context().error() {
@@ -63,7 +63,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The token is empty: there is nothing to recover, a restore produces the epoch again.
+    /// Stages the epoch. The token is empty, because there is nothing to recover: a restore produces the epoch again.
     pub(super) fn stage(&mut self) -> Staged {
         let (producer, topic) = (Arc::clone(&self.producer), Arc::clone(&self.topic));
         let epoch = std::mem::take(&mut self.epoch);

@@ -1,8 +1,8 @@
-//! What Confluent's serializers put before a payload.
+//! The header that Confluent's serializers put before a payload.
 
 use super::decode::NotDecoded;
 
-/// A payload in Confluent's wire format: a zero, the schema's id, and the rest.
+/// Splits a payload in Confluent's wire format: a zero, the schema's id, and the rest.
 pub(super) fn framed(payload: &[u8]) -> Result<(u32, &[u8]), NotDecoded> {
     match payload.split_first() {
         Some((0, rest)) => match rest.split_first_chunk::<4>() {

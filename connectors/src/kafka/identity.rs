@@ -58,7 +58,7 @@ pub(super) struct Remade {
 }
 
 impl Remade {
-    /// The error that stops a job which reads the topic.
+    /// Returns the error that stops a job which reads the topic.
     pub(super) fn while_reading(&self) -> ConnectorError {
         self.error(
             "while the job reads it",
@@ -66,7 +66,7 @@ impl Remade {
         )
     }
 
-    /// The error that stops a job which writes to the topic.
+    /// Returns the error that stops a job which writes to the topic.
     pub(super) fn while_writing(&self) -> ConnectorError {
         self.error(
             "while the job writes to it",
@@ -194,7 +194,7 @@ mod tests {
         let ids = TopicIds::default();
         ids.hear("[thrd:main]: Topic t [0] Leader 1 Epoch 0");
         ids.hear(&line("t", ZERO, "one"));
-        // Another handle of the same topic starts at zero again; a broker that is too old answers with zero.
+        // Another handle of the same topic starts at zero again, and brokers that are too old always send zero.
         ids.hear(&line("t", ZERO, "one"));
         ids.hear(&line("t", "one", ZERO));
         assert_eq!((ids.of("t").as_deref(), ids.of("u"), ids.remade()), (Some("one"), None, None));

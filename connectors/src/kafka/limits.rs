@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_that_librdkafka_does_not_have_is_refused_whatever_is_promised() {
+    fn a_patience_outside_librdkafkas_range_is_refused_with_any_guarantee() {
         for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
             let settings = |patience| SinkSettings { patience, ..settings(delivery, Duration::from_secs(60)) };
             for (bad, shown) in

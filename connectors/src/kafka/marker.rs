@@ -68,7 +68,7 @@ impl Marker {
         Ok(Some(Marked { epoch, incarnation: incarnation_in(element.metadata()) }))
     }
 
-    /// What a transaction commits to move the marker to `epoch`.
+    /// Returns the offsets and the group that a transaction commits to move the marker to `epoch`.
     pub(super) fn offsets(&self, epoch: Epoch) -> Result<(TopicPartitionList, ConsumerGroupMetadata), ConnectorError> {
         let mut list = TopicPartitionList::new();
         let offset = i64::try_from(epoch.0).unwrap_or(i64::MAX);
@@ -93,7 +93,7 @@ fn incarnation_in(metadata: &str) -> Option<u64> {
     metadata.strip_prefix(INCARNATION).and_then(|text| u64::from_str_radix(text, 16).ok())
 }
 
-/// What a restart does about one worker's output, given its marker. No I/O.
+/// The action of a restart for one worker's output, given its marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Recovery {
     /// Publish the staged epochs after this one.
@@ -104,8 +104,8 @@ pub(super) enum Recovery {
     Lost,
 }
 
-/// `staged` is whether the checkpoint contains output of this worker; `restored` is the epoch from which this run
-/// continues.
+/// Decides what a restart does, without I/O. `staged` is whether the checkpoint contains output of this worker;
+/// `restored` is the epoch from which this run continues.
 pub(super) fn plan(marked: Option<&Marked>, staged: bool, restored: Epoch) -> Recovery {
     match marked {
         None if staged => Recovery::Lost,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! source ─ topics (which, discovery) ─ start (from where) ─ partition (watermark, idle, order) ─ payload, avro (registry), protobuf
-//! sink ─┬─ direct: at least once                            position (what a checkpoint notes)
+//! sink ─┬─ direct: at least once                            position (stored in checkpoints)
 //!       └─ transactional: a thread ─ session (one producer) ─ marker (what is published)
 //!          recovery (at start) ─ token (what a checkpoint stages) ─ outgoing (encoding)
 //! leaves: settings, decode, client, identity (which topic a name stands for), url, limits

@@ -209,7 +209,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_the_bytes_reading_ends(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn reading_any_bytes_ends(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(messages(&bytes).count() <= bytes.len());
         }
 

@@ -1,5 +1,5 @@
-//! The progress of one partition while it is read: its watermark, whether it is idle, whether it is done. Also decides
-//! which of several partitions is read next. No I/O.
+//! The progress of one partition while it is read: its watermark, whether it is idle, and whether it is done; and the
+//! choice of the partition that is read next. There is no I/O here.
 //!
 //! ```text
 //! busy ── broker: nothing after what was read, for `idle_after` ──▶ idle     (the watermark does not wait for it)
@@ -13,28 +13,28 @@ use tidemill_engine::{Arrival, EventTime};
 
 use super::position::Place;
 
-/// What the broker last said of a partition.
+/// The last report of the broker about a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BrokersWord {
-    /// The offset that would be fetched next: everything before has been fetched.
+    /// The next offset to fetch; everything before it has been fetched.
     pub(super) fetched: i64,
-    /// The end of what can be read.
+    /// The offset after the last record that can be read.
     pub(super) end: i64,
-    /// Whether its leader is connected. What a broker said before it was lost is not to be trusted.
+    /// Whether the leader of the partition is connected. Reports from before the connection was lost may be outdated.
     pub(super) connected: bool,
-    /// When it was said, by the job's clock.
+    /// The time of the report, by the job's clock.
     pub(super) at: Arrival,
 }
 
-/// One partition.
+/// The progress of one partition.
 #[derive(Clone, Debug)]
 pub(super) struct PartitionProgress {
     next: i64,
     watermark: EventTime,
     max_out_of_orderness: Duration,
-    /// Reading stops here, in a bounded read.
+    /// The offset at which a bounded read ends.
     end: Option<i64>,
-    /// Everything was read when the broker last said so, and nothing has come since.
+    /// Whether the broker reported the end of the partition, and no record was read since.
     at_end: bool,
     quiet_since: Arrival,
     idle: bool,
@@ -57,7 +57,7 @@ impl PartitionProgress {
         Place { next: self.next, watermark: self.watermark.0, quiet_since: self.quiet_since.0 }
     }
 
-    /// A record at `offset` was read; one that could not be decoded has no time.
+    /// Records that the message at `offset` was read. A message that could not be decoded has no event time.
     pub(super) fn read(&mut self, offset: i64, event_time: Option<EventTime>, now: Arrival) {
         self.next = offset + 1;
         if let Some(event_time) = event_time {
@@ -66,7 +66,7 @@ impl PartitionProgress {
         (self.at_end, self.idle, self.quiet_since) = (false, false, now);
     }
 
-    /// The broker says that there is nothing after what was read.
+    /// Records that the broker has nothing after the messages read so far.
     pub(super) fn reached_end(&mut self) {
         self.at_end = true;
         if let Some(end) = self.end {
@@ -74,12 +74,12 @@ impl PartitionProgress {
         }
     }
 
-    /// Whether a record at `offset` is beyond a bounded read.
+    /// Returns whether `offset` is beyond the end of a bounded read.
     pub(super) fn is_beyond(&self, offset: i64) -> bool {
         self.end.is_some_and(|end| offset >= end)
     }
 
-    /// Nothing before the end of a bounded read is left.
+    /// Records that nothing is left before the end of a bounded read.
     pub(super) fn pass_end(&mut self) {
         if let Some(end) = self.end {
             self.next = self.next.max(end);
@@ -90,7 +90,7 @@ impl PartitionProgress {
         self.end.is_some_and(|end| self.next >= end)
     }
 
-    /// Judges anew whether it is idle.
+    /// Decides whether the partition is idle now.
     pub(super) fn judge(&mut self, now: Arrival, idle_after: Duration, word: Option<BrokersWord>) {
         let quiet_us = now.0.saturating_sub(self.quiet_since.0);
         let quiet = u128::from(quiet_us) >= idle_after.as_micros();
@@ -99,7 +99,7 @@ impl PartitionProgress {
         self.idle = self.at_end && quiet && nothing_waits;
     }
 
-    /// What the source's watermark has to wait for.
+    /// Returns the watermark that the source has to wait for; `None` if the partition is idle or done.
     pub(super) fn holds(&self) -> Option<EventTime> {
         (!self.idle && !self.is_done()).then_some(self.watermark)
     }
@@ -108,14 +108,14 @@ impl PartitionProgress {
         self.watermark
     }
 
-    /// Whether the broker may have records for it that others should wait for.
+    /// Returns whether the broker may have records of this partition that the others should wait for.
     fn may_have_records(&self) -> bool {
         !self.at_end && !self.is_done()
     }
 }
 
-/// In which order partitions are asked for records: the one that is furthest behind first. Those that are
-/// more than `max_drift` ahead of one that may have records are left alone.
+/// Determines the order in which partitions are read: the one that is furthest behind comes first. Partitions that are
+/// more than `max_drift` ahead of one that may have records are left out.
 pub(super) fn reading_order<'a>(
     partitions: impl Iterator<Item = &'a PartitionProgress> + Clone,
     max_drift: Duration,
@@ -182,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn transactions_markers_at_the_end_are_not_waited_for() {
-        // The last record is at 9, a commit marker at 10: the consumer goes on at 11 without having seen 10.
+    fn transaction_markers_at_the_end_are_not_awaited() {
+        // The last record is at offset 9 and a commit marker at 10: the consumer continues at 11 without returning 10.
         let mut partition = at(10);
         partition.reached_end();
         partition.judge(Arrival(60 * SECOND), IDLE_AFTER, word(11, 11, 59));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bounded_read_ends_at_its_end_also_where_the_last_offsets_hold_no_record() {
+    fn a_bounded_read_ends_even_if_its_last_offsets_have_no_record() {
         let bounded =
             |next| PartitionProgress::new(Place { next, watermark: 0, quiet_since: 0 }, Duration::ZERO, Some(10));
         assert!(bounded(10).is_done());
@@ -218,9 +218,9 @@ mod tests {
     }
 
     proptest! {
-        /// However far apart: someone who may have records is always asked, so reading never gets stuck.
+        /// However far partitions are apart, one that may have records is always read, so reading never gets stuck.
         #[test]
-        fn whoever_may_have_records_and_is_furthest_behind_is_always_asked(
+        fn a_partition_that_may_have_records_is_always_read(
             partitions in prop::collection::vec((any::<i64>(), any::<bool>()), 1..10), drift in 0..i64::MAX as u64,
         ) {
             let partitions: Vec<PartitionProgress> = partitions.into_iter().map(|(watermark, ended)| {

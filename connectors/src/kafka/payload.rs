@@ -1,4 +1,4 @@
-//! How payloads become records: JSON, bytes as they are, rows of a changelog.
+//! The decoding of payloads that are JSON, plain bytes, or rows of a changelog.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use tidemill_engine::EventTime;
 
 use super::decode::{Decode, Incoming, NotDecoded};
 
-/// The bytes that a decoder reads.
+/// Returns the bytes that a decoder reads.
 pub(super) fn payload<'a>(message: Incoming<'a>) -> Result<&'a [u8], NotDecoded> {
     message.payload().ok_or(NotDecoded::Tombstone)
 }

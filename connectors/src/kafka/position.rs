@@ -121,15 +121,15 @@ mod tests {
         prop::collection::btree_map(id, place, 0..30)
     }
 
-    /// The brokers report two of them.
+    /// Returns the id of a topic, as if the brokers reported those of `a` and `b` only.
     fn id_of(topic: &str) -> Option<String> {
         (topic != "c").then(|| format!("id of {topic}"))
     }
 
     proptest! {
-        /// Splits out among any number of workers, noted by each, and merged: nothing is lost or doubled.
+        /// Positions that any number of workers have stored are merged without loss or duplicates.
         #[test]
-        fn what_the_workers_noted_is_what_there_was(places in places(), workers in 1..6_usize) {
+        fn merged_positions_are_what_the_workers_stored(places in places(), workers in 1..6_usize) {
             let of = |worker| places.clone().into_iter().filter(move |(id, _)| id.owner(workers) == worker);
             let noted: Vec<Vec<u8>> = (0..workers).map(|worker| encode(of(worker), id_of).unwrap()).collect();
             let merged = merge(&noted).unwrap();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_position_is_an_error() {
+    fn an_invalid_position_is_an_error() {
         for (bytes, reason) in
             [(&b"{}"[..], "not a Kafka source's"), (br#"{"version":9,"partitions":[]}"#, "version 9")]
         {

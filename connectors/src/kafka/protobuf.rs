@@ -1,4 +1,4 @@
-//! How payloads of Protobuf become records.
+//! The decoding of Protobuf payloads.
 
 use super::decode::{Decode, Incoming, NotDecoded};
 use super::frame::framed;
@@ -17,7 +17,7 @@ pub fn framed_protobuf<T: prost::Message + Default + 'static>() -> impl Decode<T
 
 fn decode_framed_protobuf<T: prost::Message + Default>(payload: &[u8]) -> Result<T, NotDecoded> {
     let (_, mut rest) = framed(payload)?;
-    // Zigzag numbers: how many, then each. None stands for the first type.
+    // The path is a list of zigzag numbers: their count, then each of them. An empty path stands for the first type.
     let number = |rest: &mut &[u8]| {
         let zigzag = prost::encoding::decode_varint(rest).map_err(NotDecoded::poison)?;
         Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
@@ -35,8 +35,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn protobuf_is_found_behind_its_frame() {
-        // Protobuf's own StringValue: a message with a string.
+    fn protobuf_is_found_after_its_frame() {
+        // The message is Protobuf's own StringValue, which has one string.
         let value = "a card".to_owned();
         let message = value.encode_to_vec();
         for path in [&[0][..], &[4, 2, 0], &[2, 6]] {

@@ -26,13 +26,14 @@ use super::topics::Scout;
 use super::watch::{ConsumerWatch, take_events};
 use crate::malformed::Tolerated;
 
-/// How often the reader looks when nobody wakes it: events of the consumer (errors, statistics) do not.
+/// Interval of reads if the reader is not woken: events of the consumer (errors, statistics) do not wake it.
 const LOOK: Duration = Duration::from_millis(50);
-/// Records read of one partition before the next one is chosen.
+/// Number of messages read from one partition before the next partition is chosen.
 const STRIDE: usize = 128;
-/// The time for which a partition may be reported missing before that is believed: restarting brokers report it too.
+/// Time for which a partition may be reported as missing before this is an error, because restarting brokers report it
+/// too.
 const MISSING: Duration = Duration::from_secs(60);
-/// Why a tombstone is a dead letter; the content is its key.
+/// The reason in the dead letter of a tombstone, whose content is the key.
 const TOMBSTONE: &str = "a tombstone: its key was deleted, which this decoder has no record for (json_or_deleted has)";
 
 /// A partition as a worker reads it.
@@ -49,7 +50,7 @@ pub struct KafkaReader<T> {
     settings: SourceSettings,
     decode: Arc<dyn Decode<T>>,
     event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
-    // Before the consumer: queues end before it does.
+    // This field is before `consumer`, so that the queues are dropped first.
     lanes: Vec<Lane>,
     consumer: Arc<BaseConsumer<ConsumerWatch>>,
     scout: Option<Scout>,
@@ -101,12 +102,12 @@ impl<T: Data> KafkaReader<T> {
                 self.settings.until_end.then_some(end),
             );
             if progress.is_done() {
-                // Nothing to read, but its place is noted like any other.
+                // There is nothing to read, but the position of the partition is stored like any other.
                 tracing::debug!(partition = %id, "nothing to read");
             }
             list.add_partition_offset(&id.topic, id.partition, Offset::Offset(place.next))
                 .map_err(|e| failed(format!("read {id} from offset {}", place.next), e))?;
-            // Before it is assigned, so that no message goes by another way.
+            // The queue is split off before the partition is assigned, so that all its messages go to this queue.
             let mut queue = self.consumer.split_partition_queue(&id.topic, id.partition).ok_or_else(|| {
                 ConnectorError::new(ErrorKind::Internal, format!("librdkafka gave no queue for {id}"))
             })?;
@@ -132,7 +133,7 @@ impl<T: Data> KafkaReader<T> {
         Ok(())
     }
 
-    /// Serves the consumer's events: its errors, statistics, commits.
+    /// Handles the events of the consumer: errors, statistics and results of commits.
     fn serve(&self) -> Result<(), ConnectorError> {
         take_events(&self.consumer, |event| match event {
             Ok(message) => {
@@ -144,7 +145,7 @@ impl<T: Data> KafkaReader<T> {
         })
     }
 
-    /// An error that librdkafka does not wait out by itself stops the job.
+    /// Returns an error that stops the job, unless librdkafka itself waits until the cause is over.
     fn judge(&self, what: &str, error: &KafkaError) -> Result<(), ConnectorError> {
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
@@ -155,7 +156,7 @@ impl<T: Data> KafkaReader<T> {
         Err(failed(what, error.clone()))
     }
 
-    /// Reads up to a stride of one partition. Returns how many messages there were.
+    /// Reads up to [`STRIDE`] messages from one partition. Returns the number of messages.
     fn drain(&mut self, index: usize, batch: &mut Batch<T>) -> Result<usize, ConnectorError> {
         let Some(lane) = self.lanes.get_mut(index) else { return Ok(0) };
         let mut read = 0;
@@ -212,7 +213,7 @@ impl<T: Data> KafkaReader<T> {
         Ok(read)
     }
 
-    /// Reads about a batch, always next from the partition that is furthest behind.
+    /// Fills the batch. It always reads next from the partition that is furthest behind.
     fn fill(&mut self, batch: &mut Batch<T>) -> Result<(), ConnectorError> {
         let mut order = std::mem::take(&mut self.order);
         let mut result = Ok(());
@@ -234,7 +235,7 @@ impl<T: Data> KafkaReader<T> {
         result
     }
 
-    /// Judges which partitions are idle, and promises a watermark for the others.
+    /// Decides which partitions are idle, and advances the watermark to the lowest of the others.
     fn promise(&mut self, batch: &mut Batch<T>) {
         let now = batch.now();
         let mut lag = 0;
@@ -250,7 +251,7 @@ impl<T: Data> KafkaReader<T> {
         match self.lanes.iter().filter_map(|lane| lane.progress.holds()).min() {
             Some(watermark) => batch.advance_watermark(watermark),
             None => {
-                // What was read up to now counts, should everyone be idle.
+                // All partitions are idle, so the watermark may follow the latest record read.
                 if let Some(latest) = self.lanes.iter().map(|lane| lane.progress.watermark()).max() {
                     batch.advance_watermark(latest);
                 }
@@ -271,7 +272,8 @@ impl<T: Data> SourceReader for KafkaReader<T> {
     fn read(&mut self, batch: &mut Batch<T>) -> Result<Next, ConnectorError> {
         self.take_discoveries()?;
         self.fill(batch)?;
-        // After the messages were taken: what was taken of a new topic in place of the old one is not handed out.
+        // The events come after the messages: if some of these are from a new topic in place of the old one, the events
+        // say so, and the batch is not emitted.
         self.serve()?;
         if let Some(remade) = self.consumer.context().topic_ids.remade() {
             return Err(remade.while_reading());

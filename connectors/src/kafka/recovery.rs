@@ -5,8 +5,9 @@
 //! per worker of this run and of the old one, side by side:
 //!   fence the old producers ─▶ read its marker ─▶ publish staged epochs above it, in order ─▶ put our name there
 //! ```
-//! After this every marker is at the restored epoch and names this incarnation: a later start with staged output
-//! and no marker knows that it was lost, and a zombie that reads it knows that it is one.
+//! After this, every marker is at the restored epoch and names this incarnation. So a later start that has staged
+//! output and finds no marker knows that the marker was lost, and an old process that reads the marker knows that it
+//! has been replaced.
 
 use std::collections::BTreeMap;
 
@@ -37,13 +38,13 @@ pub(super) fn recover(
         let token = token::decode(epoch, &token)?;
         check_topic(settings, epoch, &token)?;
         let (prefix, worker) = (token.head.prefix.clone(), token.head.worker);
-        // Each of the old workers may have left a transaction open, which readers would wait for.
+        // Each of the old workers may have left an open transaction, for which readers would wait.
         for worker in 0..token.head.workers {
             staged.entry((prefix.clone(), worker)).or_default();
         }
         staged.entry((prefix, worker)).or_default().push((epoch, token));
     }
-    // Each may have to wait for an old transaction to be aborted.
+    // There is a thread for each, because each may have to wait until an old transaction is aborted.
     let results: Vec<Result<(), ConnectorError>> = std::thread::scope(|scope| {
         let takeovers: Vec<_> = staged
             .into_iter()
@@ -74,14 +75,14 @@ fn check_topic(settings: &SinkSettings, epoch: Epoch, token: &Token) -> Result<(
     ))
 }
 
-/// Takes over what one worker of the last run wrote.
+/// Takes over the output of one worker of the last run.
 fn take_over(
     settings: &SinkSettings,
     identity: &Identity,
     restored: Epoch,
     staged: &[(Epoch, Token)],
 ) -> Result<(), ConnectorError> {
-    // Both are fenced before the marker is read: either may have moved it.
+    // The producers of both transactions are fenced before the marker is read, because each could still move it.
     let [session, other] = identity.turns().map(|turn| Session::open(&turn));
     drop(other?);
     let mut session = session?;

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::kafka::avro::decode_avro;
 
-    /// A registry that gives these answers (status, body), one after the other, and counts the questions.
+    /// Starts a registry that gives these answers (status, body) one after the other. The handle returns the requests.
     fn registry(answers: Vec<(u16, &'static str)>) -> (SchemaRegistry, threads::Handle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_asked_for_once_and_decodes() {
+    fn a_schema_is_requested_once_and_decodes() {
         let answer = r#"{"schema":"{\"type\":\"record\",\"name\":\"Payment\",\"fields\":[{\"name\":\"card\",\"type\":\"string\"},{\"name\":\"cents\",\"type\":\"long\"}]}"}"#;
         let (registry, server) = registry(vec![(500, "not yet"), (200, answer)]);
         for cents in [7, -7_000_000_000] {

@@ -27,41 +27,41 @@ use super::identity;
 use super::marker::{Marked, Marker};
 use super::outgoing::messages;
 
-/// How long one call to the brokers may take before it is tried again.
+/// Time limit of one call to the brokers, after which the call is repeated.
 const CALL: Duration = Duration::from_secs(10);
-/// Between two tries.
+/// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Transactions of a worker: an epoch's output is sent while the one before is being committed.
+/// Number of transactions per worker: the output of an epoch is sent while that of the previous one is being committed.
 pub(super) const TURNS: usize = 2;
 
-/// Whether output is visible.
+/// Whether the output of an epoch is visible.
 #[derive(Debug)]
 pub(super) enum Published {
     Yes,
     /// The transaction was aborted.
     No(KafkaError),
-    /// The answer did not come, or came from someone who cannot know: read the marker, never guess.
+    /// There was no answer, or one that does not show the outcome. The marker shows it.
     Unknown(KafkaError),
 }
 
-/// What identifies a worker's output, and how long things may take.
+/// The identity of a worker's output, and the time limits of its calls.
 #[derive(Clone)]
 pub(super) struct Identity {
     pub(super) connection: Connection,
     pub(super) topic: String,
     pub(super) prefix: String,
     pub(super) worker: usize,
-    /// Which of the worker's transactions: one is filled while the other waits for its commit.
+    /// The number of the worker's transaction: one is filled while the other waits for its commit.
     pub(super) turn: usize,
     pub(super) incarnation: u64,
-    /// The one that took all ids over, once the job has begun.
+    /// The incarnation of the process that took over all ids, once the job has begun.
     pub(super) leader: LeaderIncarnation,
     pub(super) transaction_timeout: Duration,
     /// The time for which brokers may be unreachable before the job stops.
     pub(super) patience: Duration,
     pub(super) log: ClientLog,
-    /// Whether the job is ending: then nothing is waited for any more.
+    /// Whether the job is ending. Then failed calls are not repeated.
     pub(super) ending: Arc<AtomicBool>,
 }
 
@@ -70,22 +70,22 @@ impl Identity {
         threads::now() < until && !self.ending.load(Ordering::Relaxed)
     }
 
-    /// Whether the job has taken over all ids: a producer that joins before that is fenced by the takeover.
+    /// Returns whether the job has taken over all ids. A producer that joins earlier would be fenced by that.
     pub(super) fn has_begun(&self) -> bool {
         self.leader.get().is_some()
     }
 
-    /// The marker's group: one for both transactions, which are committed one after the other.
+    /// Returns the group of the marker. Both transactions share it, because they are committed one after the other.
     pub(super) fn group(&self) -> String {
         format!("{}.w{}", self.prefix, self.worker)
     }
 
-    /// The transactional id.
+    /// Returns the transactional id.
     pub(super) fn id(&self) -> String {
         format!("{}.w{}.{}", self.prefix, self.worker, self.turn)
     }
 
-    /// All transactions of the worker.
+    /// Returns the identities of all transactions of the worker.
     pub(super) fn turns(&self) -> [Self; TURNS] {
         std::array::from_fn(|turn| Self { turn, ..self.clone() })
     }
@@ -110,18 +110,18 @@ impl Identity {
     }
 }
 
-/// An initialised transactional producer: earlier ones of the same id are fenced.
+/// An initialised transactional producer, which has fenced earlier ones with the same id.
 pub(super) struct Session {
     identity: Identity,
     producer: BaseProducer<Deliveries>,
     marker: Marker,
     undelivered: Undelivered,
-    /// Since when a transaction is open.
+    /// The time at which the open transaction began.
     open_since: Option<Instant>,
 }
 
 impl Session {
-    /// Takes the id over. Waits for brokers that are away, and for transactions that are being completed.
+    /// Takes over the id. Waits for unreachable brokers, and for transactions that are being completed.
     pub(super) fn open(identity: &Identity) -> Result<Self, ConnectorError> {
         let (producer, marker) = (identity.producer()?, identity.marker()?);
         let what = format!("begin to write as transactional id \"{}\"", identity.id());
@@ -129,9 +129,9 @@ impl Session {
         Ok(Self { identity: identity.clone(), producer, marker, undelivered: Undelivered::default(), open_since: None })
     }
 
-    /// The same for the worker that writes, after this start of the job has taken over all ids. A newer start may
-    /// have done so since, and must not be fenced: a process that was paused between the two looks learns it from the
-    /// second.
+    /// Takes over the id for the worker that writes, after this start of the job has taken over all ids. A newer start
+    /// may have done so since, and must not be fenced: the first check shows that, and the second one shows it to a
+    /// process that was paused between the two.
     pub(super) fn join(identity: &Identity) -> Result<Self, ConnectorError> {
         check_ours(identity, &identity.marker()?)?;
         let session = Self::open(identity)?;
@@ -139,12 +139,12 @@ impl Session {
         Ok(session)
     }
 
-    /// The marker, once nothing is in doubt.
+    /// Reads the marker, once no commit is under way.
     pub(super) fn read_marker(&self) -> Result<Option<Marked>, ConnectorError> {
         read_marker(&self.identity, &self.marker)
     }
 
-    /// Produces a chunk into the open transaction, which begins if there is none.
+    /// Produces a chunk in the open transaction, and begins one if there is none.
     pub(super) fn produce(&mut self, chunk: &[u8]) -> Result<(), KafkaError> {
         self.begin()?;
         for message in messages(chunk).flatten() {
@@ -173,12 +173,13 @@ impl Session {
         Ok(())
     }
 
-    /// Lets librdkafka report what became of messages.
+    /// Lets librdkafka report the delivery of messages.
     pub(super) fn poll(&self) {
         self.producer.poll(Duration::ZERO);
     }
 
-    /// Has everything delivered, and the marker of `epoch` put into the transaction: only the commit is left.
+    /// Waits until all messages are delivered, and adds the marker of `epoch` to the transaction. Then only the commit
+    /// is left.
     pub(super) fn prepare(&mut self, epoch: Epoch) -> Result<(), KafkaError> {
         self.begin()?;
         let give_up = threads::now() + self.identity.transaction_timeout;
@@ -196,7 +197,7 @@ impl Session {
         }
     }
 
-    /// Commits what was prepared.
+    /// Commits the prepared transaction.
     pub(super) fn commit(&mut self, epoch: Epoch) -> Published {
         crash::point("before-commit", epoch, self.identity.worker);
         let give_up = threads::now() + self.identity.patience;
@@ -207,7 +208,7 @@ impl Session {
                     crash::point("after-commit", epoch, self.identity.worker);
                     return Published::Yes;
                 }
-                // librdkafka goes on with the same commit: it is not sent twice.
+                // librdkafka continues the same commit, which is not sent twice.
                 Err(error) if is_retriable(&error) && self.identity.may_wait(give_up) => {
                     tracing::warn!(%epoch, %error, "the commit of a Kafka transaction failed and is tried again");
                     threads::pause(RETRY);
@@ -225,12 +226,12 @@ impl Session {
         let prepared = chunks.try_for_each(|chunk| self.produce(chunk)).and_then(|()| self.prepare(epoch));
         match prepared {
             Ok(()) => self.commit(epoch),
-            // Nothing was committed, and nothing will be: the transaction ends with the producer.
+            // Nothing was or will be committed: the transaction is aborted when the producer is dropped.
             Err(error) => Published::No(error),
         }
     }
 
-    /// Gives up the open transaction, so that readers need not wait for the broker to do so.
+    /// Aborts the open transaction, so that readers need not wait until the broker does.
     fn abandon(&mut self) {
         if self.open_since.take().is_some()
             && let Err(error) = self.producer.abort_transaction(Duration::from_secs(2))
@@ -239,15 +240,15 @@ impl Session {
         }
     }
 
-    /// Takes the id over again, with a new producer.
+    /// Takes over the id again, with a new producer.
     pub(super) fn retake(self) -> Result<Self, ConnectorError> {
         let identity = self.identity.clone();
-        // Two of the same id in one process would fence each other.
+        // Two producers with the same id in one process would fence each other.
         drop(self);
         Self::open(&identity)
     }
 
-    /// After `error`: takes the id over again, unless a newer start of the job has done so.
+    /// Takes over the id again after `error`, unless a newer start of the job has done so.
     pub(super) fn reopen(mut self, error: &KafkaError) -> Result<Self, ConnectorError> {
         let expired = self.open_since.is_some_and(|since| threads::since(since) >= self.identity.transaction_timeout);
         if is_fenced(error) && !expired {
@@ -256,7 +257,7 @@ impl Session {
         check_ours(&self.identity, &self.marker)?;
         tracing::warn!(%error, id = self.identity.id(), expired, "a Kafka transaction is begun again");
         if is_fenced(error) {
-            // It is over already.
+            // The transaction is over already, so it need not be aborted.
             self.open_since = None;
         }
         let identity = self.identity.clone();
@@ -271,12 +272,12 @@ impl Drop for Session {
     }
 }
 
-/// Reads the marker, waiting for brokers that are away and for a commit that is under way.
+/// Reads the marker. Waits for unreachable brokers, and for a commit that is under way.
 pub(super) fn read_marker(identity: &Identity, marker: &Marker) -> Result<Option<Marked>, ConnectorError> {
     patiently(identity, &format!("read the marker of group \"{}\"", marker.group()), || marker.read())
 }
 
-/// Tries until it works, or fails for good, or patience ends.
+/// Repeats the call until it succeeds, fails with an error that will not pass, or has taken [`Identity::patience`].
 pub(super) fn patiently<T>(
     identity: &Identity,
     what: &str,

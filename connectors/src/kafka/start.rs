@@ -14,7 +14,7 @@ use super::client::{ASK, failed, verdict};
 use super::position::{PartitionId, Place, Places};
 use super::topics::Topics;
 
-/// How often a partition's offsets are asked for, half a minute each time.
+/// Maximum number of requests for the offsets of a partition, each of which may take half a minute.
 const TRIES: u32 = 10;
 
 /// The place where a job without a checkpoint begins to read. A restored job continues at the positions in its
@@ -89,11 +89,11 @@ impl FromStr for Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opening {
     pub(super) place: Place,
-    /// The end of what can be read now.
+    /// The offset after the last record that can be read now.
     pub(super) end: i64,
 }
 
-/// Where each of `mine` is read from. Nothing is guessed: a place that the topic does not have is an error.
+/// Returns where reading begins for each partition of `mine`. An offset that the partition does not have is an error.
 pub(super) fn places<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     mine: &BTreeSet<PartitionId>,
@@ -138,7 +138,8 @@ fn bounds<C: ConsumerContext>(
     }
 }
 
-/// Brokers that have listed the partition exist: if they are lost just now, the source waits for them.
+/// Requests the first offset of a partition and its end. The brokers have just reported the partition, so a failure is
+/// likely to pass, and the request is repeated.
 fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) -> Result<(i64, i64), ConnectorError> {
     let mut tries = 0;
     loop {
@@ -157,7 +158,8 @@ fn watermarks<C: ConsumerContext>(consumer: &BaseConsumer<C>, id: &PartitionId) 
     }
 }
 
-/// Retention may have deleted what is to be read next, and a topic may have been created again.
+/// Checks that the partition has the offset at which reading begins. Retention may have deleted it, or the topic may
+/// have been deleted and created again.
 fn check(id: &PartitionId, place: Place, first: i64, end: i64) -> Result<Place, ConnectorError> {
     let wrong = |what: String| {
         let advice = "restore another checkpoint, or start anew in an empty checkpoint directory";
@@ -175,7 +177,7 @@ fn check(id: &PartitionId, place: Place, first: i64, end: i64) -> Result<Place, 
     Ok(place)
 }
 
-/// The offsets that the settings ask for.
+/// Returns the offsets that the settings ask for. Partitions that are not listed are read from their first record.
 fn asked_offsets<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     mine: &BTreeSet<PartitionId>,
@@ -211,19 +213,19 @@ fn asked_offsets<C: ConsumerContext>(
         element.error().map_err(|e| failed(format!("ask for the offset of {id} to start from"), e))?;
         match element.offset() {
             Offset::Offset(offset) => drop(asked.insert(id, offset)),
-            // No record is as late as that.
+            // No record has this timestamp or a later one.
             Offset::End => {
                 let (_, end) = watermarks(consumer, &id)?;
                 asked.insert(id, end);
             }
-            // Nothing was committed: at its first record.
+            // Nothing was committed, so the partition is read from its first record.
             _ => {}
         }
     }
     Ok(asked)
 }
 
-/// What the checkpoint was reading must still be read, and be there.
+/// Checks that all partitions in the checkpoint still exist and are still read.
 pub(super) fn check_restored(
     restored: &Places,
     topics: &Topics,

@@ -1,4 +1,4 @@
-//! What an exactly-once sink stages in an epoch's delta: whose output it is, and the output itself.
+//! The token that an exactly-once sink stages in an epoch's delta: the identity of the output, and the output itself.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::outgoing::messages;
 /// Encoded messages, one after the other. Shared by the token, the producer and the code that must produce them again.
 pub(super) type Chunk = Arc<Vec<u8>>;
 
-/// Whose output it is.
+/// The identity of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TokenHead {
     pub(super) topic: String,
-    /// Transactional ids and marker groups begin with it.
+    /// The prefix of transactional ids and marker groups.
     pub(super) prefix: String,
     pub(super) worker: usize,
-    /// How many workers there were: each may have left an open transaction.
+    /// Number of workers of the run, each of which may have left an open transaction.
     pub(super) workers: usize,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Token {
 
 const VERSION: u8 = 1;
 
-/// version u8 · length of the head u32 · head as JSON · messages
+/// Encodes a token: version u8 · length of the head u32 · head as JSON · messages.
 pub(super) fn encode(head: &TokenHead, chunks: &[Chunk]) -> Result<Vec<u8>, ConnectorError> {
     let head = serde_json::to_vec(head)
         .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "a token's head cannot be encoded", e))?;

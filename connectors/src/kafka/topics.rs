@@ -1,4 +1,4 @@
-//! Which topics are read, which partitions they have, and the thread that finds new ones while the job runs.
+//! The topics that are read, their partitions, and the thread that finds new partitions while the job runs.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -59,7 +59,7 @@ impl fmt::Display for Topics {
     }
 }
 
-/// The partitions that `topics` have now.
+/// Returns the partitions that `topics` have now.
 pub(super) fn list<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topics: &Topics,
@@ -82,7 +82,8 @@ pub(super) fn list<C: ConsumerContext>(
     }
 }
 
-/// Makes librdkafka ask for each topic by name, because only then it reports their ids: a list of all topics does not.
+/// Requests the metadata of each topic by name, because only then librdkafka reports the ids: a list of all topics has
+/// none.
 pub(super) fn identify<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topics: &Topics,
@@ -109,7 +110,7 @@ fn partitions<'a>(metadata: &'a Metadata, topics: &'a Topics) -> impl Iterator<I
 /// A partition that was created while the job runs, and its first offset.
 pub(super) type Found = (PartitionId, i64);
 
-/// Looks for new partitions now and then, on a thread of its own, because asking blocks.
+/// Checks for new partitions at an interval. It has its own thread, because requests block.
 pub(super) struct Scout {
     pub(super) found: Receiver<Found>,
     stop: Option<Sender<()>>,
@@ -117,7 +118,7 @@ pub(super) struct Scout {
 }
 
 impl Scout {
-    /// Looks every `interval` for partitions of `topics` that are `mine` and not `known`.
+    /// Starts to check every `interval` for partitions of `topics` that are `mine` and not `known`.
     pub(super) fn start<C: ConsumerContext + 'static>(
         consumer: Arc<BaseConsumer<C>>,
         topics: Topics,
@@ -131,7 +132,7 @@ impl Scout {
         let look = move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 if let Err(error) = look_once(&consumer, &topics, &mut known, &mine, &report, &waker) {
-                    // The brokers are away: reading says so, and the next look may find them.
+                    // The brokers are unreachable, which reading reports; a later check may succeed.
                     tracing::debug!(%error, "could not look for new partitions");
                 }
             }
@@ -172,7 +173,7 @@ fn look_once<C: ConsumerContext>(
 impl Drop for Scout {
     fn drop(&mut self) {
         self.stop = None;
-        // It may be waiting for an answer that does not come: it ends by itself.
+        // A thread that still waits for an answer is not joined: it ends by itself.
         if let Some(thread) = self.thread.take().filter(|thread| thread.is_finished()) {
             drop(thread.join());
         }

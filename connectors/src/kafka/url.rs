@@ -66,7 +66,7 @@ impl KafkaUrl {
 }
 
 const SCHEME: &str = "kafka://";
-/// What Kafka takes for a topic's name.
+/// Maximum length of a topic's name in Kafka.
 const TOPIC_LENGTH: usize = 249;
 
 impl FromStr for KafkaUrl {
@@ -100,7 +100,7 @@ fn parse(text: &str) -> Result<KafkaUrl, String> {
     Ok(KafkaUrl { connection: Connection { brokers: brokers.join(","), properties }, topic: topic.to_owned(), options })
 }
 
-/// `host:port`, `[::1]:port`; without a port it is Kafka's.
+/// Parses `host:port` or `[::1]:port`. The default port is Kafka's.
 fn broker(text: &str) -> Result<String, String> {
     let colon = text.rfind(':').filter(|colon| !text[*colon..].contains(']'));
     let (host, port) = colon.map_or((text, "9092"), |colon| (&text[..colon], &text[colon + 1..]));
@@ -114,7 +114,7 @@ fn broker(text: &str) -> Result<String, String> {
 }
 
 impl fmt::Display for KafkaUrl {
-    /// Without its properties: there may be a password among them.
+    /// Writes no properties, because one of them may be a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}{}/{}", self.connection.brokers, self.topic)
     }

@@ -37,7 +37,7 @@ impl<I> Gather<I> {
         self.meet = meet;
     }
 
-    /// Whether records of `moment` go into the open batch. Results belong to the epoch of their records, so a
+    /// Returns whether records of `moment` go into the open batch. Results belong to the epoch of their records, so a
     /// batch never spans two epochs.
     pub(super) fn is_open_to(&self, moment: Moment, max_batch_size: usize) -> bool {
         let open = self.batches.back();
@@ -81,13 +81,13 @@ impl<I> Gather<I> {
         self.batches.pop_front()
     }
 
-    /// Whether the first batch is closed: full, or followed by another one.
+    /// Returns whether the first batch is closed: full, or followed by another one.
     pub(super) fn is_first_closed(&self, max_batch_size: usize) -> bool {
         self.batches.len() > 1 || self.first().is_some_and(|first| first.records.len() >= max_batch_size)
     }
 
-    /// Whether a batch is not to be filled any longer: its epoch is over, or it is as old as `max_delay` allows,
-    /// or as `max_watermark_delay` allows if it delays the watermark.
+    /// Returns whether a batch is not to be filled any longer: its epoch is over, or it is as old as `max_delay`
+    /// allows, or as `max_watermark_delay` allows if it delays the watermark.
     pub(super) fn is_due(&self, batch: &Gathered<I>, max_delay: Duration, max_watermark_delay: Duration) -> bool {
         let at = batch.main.time();
         let Some(meet) = self.meet.filter(|meet| meet.epoch <= at.epoch) else { return true };

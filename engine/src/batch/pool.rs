@@ -117,18 +117,18 @@ impl<W: Send + 'static> Pool<W> {
         self.spec.ordered
     }
 
-    /// Whether a thread is waiting for work.
+    /// Returns whether a thread is waiting for work.
     pub(super) fn has_free_thread(&self) -> bool {
         self.running < self.threads.len()
     }
 
-    /// Whether one more batch may be in flight. Some batches wait, so that a thread finds the next one when it is
-    /// done.
+    /// Returns whether one more batch may be in flight. Some batches wait, so that a thread finds the next one when it
+    /// is done.
     pub(super) fn has_room(&self) -> bool {
         self.running < self.spec.max_in_flight && self.orders.as_ref().is_some_and(|orders| !orders.is_full())
     }
 
-    /// Whether all threads are overdue, so that nothing can be run.
+    /// Returns whether all threads are overdue, so that nothing can be run.
     pub(super) fn is_dead(&self) -> bool {
         self.threads.is_empty()
     }

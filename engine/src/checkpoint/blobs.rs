@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_says_what_it_is_of() {
+    fn a_fault_names_what_it_belongs_to() {
         let what = |name: &str| Blob::decode(name, b"\x01?").unwrap_err().what;
         assert_eq!(what("operator/sums/watermark"), "the watermark of operator \"sums\"");
         assert_eq!(what("source/cards/watermark"), "the watermark of source \"cards\"");

@@ -102,12 +102,12 @@ impl<L: KeyedLogic> Core<L> {
         }
     }
 
-    /// The operator's states, to be sealed.
+    /// Returns the operator's states, to be sealed.
     pub(crate) fn states(&mut self) -> &mut OperatorStates {
         &mut self.parts.states
     }
 
-    /// Number of records that wait for the watermark.
+    /// Returns the number of records that wait for the watermark.
     pub(crate) fn pending(&self) -> usize {
         self.parts.pending.as_ref().map_or(0, |pending| pending.borrow().len())
     }

@@ -43,7 +43,7 @@ impl Reached {
         reached
     }
 
-    /// Whether any key group may be ahead.
+    /// Returns whether any key group may be ahead.
     pub(crate) fn is_ahead(&self) -> bool {
         !self.ahead.is_empty()
     }

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_news_once_that_most_are_late_until_hardly_any_is() {
+    fn mostly_late_is_reported_once_until_hardly_any_record_is_late() {
         let share = LateShare::default();
         assert_eq!(share.add(31, 31), None, "few");
         assert_eq!(share.add(1, 10), Some((32, 41)));

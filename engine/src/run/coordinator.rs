@@ -123,7 +123,7 @@ impl Coordinator {
         state.full.store(worker_state.is_full(), Ordering::Relaxed);
     }
 
-    /// Whether the last epoch is committed and published here.
+    /// Returns whether the last epoch is committed and published here.
     pub(crate) fn is_finished(&self) -> bool {
         let finish = self.context.epochs.borrow().finish();
         finish.is_some_and(|finish| self.published >= finish.last)

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_event_time_does_not_have_are_refused_by_source_setting_and_value() {
+    fn invalid_durations_are_refused_with_source_setting_and_value() {
         let good = [1, 2, 3].map(Duration::from_millis);
         let nature = Nature::of("clicks", &Saying(good)).unwrap();
         assert_eq!((nature.lead_ms, nature.out_of_orderness_ms, nature.max_ahead_ms), (1, 2, Some(3)));

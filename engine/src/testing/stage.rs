@@ -57,7 +57,7 @@ pub(super) trait Gathered: Send + Sync {
 
 /// The pace of a simulation, which decides when prepared input arrives, and learns of published output.
 pub(super) trait Pace: Send + Sync {
-    /// Whether the job has begun to run, so that no more input can be added.
+    /// Returns whether the job has begun to run, so that no more input can be added.
     fn has_begun(&self) -> bool;
     /// Returns how many of the next `left` steps of a partition have arrived.
     fn arrived(&self, left: usize) -> usize;

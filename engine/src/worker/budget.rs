@@ -36,7 +36,7 @@ impl Budget {
         self.in_flight.fetch_sub(records as i64, Ordering::Relaxed);
     }
 
-    /// Whether sources have to wait.
+    /// Returns whether sources have to wait.
     pub(crate) fn is_spent(&self) -> bool {
         self.in_flight() >= self.limit
     }

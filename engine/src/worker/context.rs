@@ -71,8 +71,8 @@ impl WorkerContext {
         }
     }
 
-    /// As [`wake_after`](Self::wake_after), unless `planned` says that the operator is called before that anyway:
-    /// otherwise each call for another reason would add one more series of alarms that never ends.
+    /// Does the same as [`wake_after`](Self::wake_after), unless `planned` says that the operator is called before that
+    /// anyway: otherwise each call for another reason would add one more series of alarms that never ends.
     pub(crate) fn look_again(&self, planned: &mut Option<Instant>, activator: &Activator, wait: Duration) {
         let now = threads::now();
         let Some(at) = now.checked_add(wait) else { return };

@@ -185,7 +185,7 @@ macro_rules! slice {
 each_number!(slice);
 
 impl<'a> OutputRow<'a> {
-    /// The texts of output `output` in row-major order; none where it is no tensor of text.
+    /// Returns the texts of output `output` in row-major order; none where it is no tensor of text.
     #[must_use]
     pub fn text(&self, output: usize) -> &'a [String] {
         match self.outputs.get(output) {
@@ -199,7 +199,7 @@ impl<'a> OutputRow<'a> {
         values.get(self.row * len..(self.row + 1) * len).unwrap_or_default()
     }
 
-    /// The dimensions of the row of output `output`.
+    /// Returns the dimensions of the row of output `output`.
     #[must_use]
     pub fn shape(&self, output: usize) -> &'a [usize] {
         self.outputs.get(output).map_or(&[], |output| &output.shape)

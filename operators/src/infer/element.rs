@@ -245,7 +245,7 @@ mod tests {
     fn what_is_not_finite_is_found_in_every_kind_of_float() {
         let halves = |values: [f32; 3]| Elements::F16(values.map(f16::from_f32).to_vec());
         assert_eq!(halves([1.0, 2.0, 65504.0]).not_finite(0..3), None);
-        // Beyond the range of a 16-bit float.
+        // The value is beyond the range of a 16-bit float.
         assert_eq!(halves([1.0, 2.0, 1e6]).not_finite(0..3), Some(f64::INFINITY));
         assert!(Elements::BF16(vec![bf16::NAN]).not_finite(0..1).is_some_and(f64::is_nan));
         assert_eq!(Elements::F64(vec![f64::NEG_INFINITY, 1.0]).not_finite(1..2), None);

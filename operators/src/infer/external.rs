@@ -98,7 +98,7 @@ fn is_inside(location: &str) -> bool {
     path.file_name().is_some() && path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// The locations that the tensors of a ModelProto name, each once: ModelProto { graph = 7, functions = 25 }.
+/// Returns the locations that the tensors of a ModelProto { graph = 7, functions = 25 } name, each once.
 fn locations(model: &[u8]) -> Result<Vec<String>, Malformed> {
     let mut found = Vec::new();
     for field in fields(model) {
@@ -118,7 +118,7 @@ fn locations(model: &[u8]) -> Result<Vec<String>, Malformed> {
     Ok(found)
 }
 
-/// GraphProto { node = 1, initializer = 5, sparse_initializer = 15 }
+/// Adds the locations in a GraphProto { node = 1, initializer = 5, sparse_initializer = 15 }.
 fn graph_of(graph: Value<'_>, found: &mut Vec<String>, depth: usize) -> Result<(), Malformed> {
     if depth > DEEPEST {
         return Ok(());
@@ -134,8 +134,8 @@ fn graph_of(graph: Value<'_>, found: &mut Vec<String>, depth: usize) -> Result<(
     Ok(())
 }
 
-/// NodeProto { attribute = 5 }, AttributeProto { t = 5, g = 6, tensors = 10, graphs = 11, sparse_tensor = 22,
-/// sparse_tensors = 23 }
+/// Adds the locations in a NodeProto { attribute = 5 } of AttributeProto { t = 5, g = 6, tensors = 10, graphs = 11,
+/// sparse_tensor = 22, sparse_tensors = 23 }.
 fn node_of(node: Value<'_>, found: &mut Vec<String>, depth: usize) -> Result<(), Malformed> {
     for attribute in fields(node.message()?) {
         let (5, attribute) = attribute? else { continue };
@@ -151,7 +151,7 @@ fn node_of(node: Value<'_>, found: &mut Vec<String>, depth: usize) -> Result<(),
     Ok(())
 }
 
-/// SparseTensorProto { values = 1, indices = 2 }
+/// Adds the locations in a SparseTensorProto { values = 1, indices = 2 }.
 fn sparse_of(tensor: Value<'_>, found: &mut Vec<String>) -> Result<(), Malformed> {
     for field in fields(tensor.message()?) {
         if let (1 | 2, tensor) = field? {
@@ -161,7 +161,7 @@ fn sparse_of(tensor: Value<'_>, found: &mut Vec<String>) -> Result<(), Malformed
     Ok(())
 }
 
-/// TensorProto { external_data = 13 { key = 1, value = 2 }, data_location = 14 (EXTERNAL = 1) }
+/// Adds the location in a TensorProto { external_data = 13 { key = 1, value = 2 }, data_location = 14 (EXTERNAL = 1) }.
 fn tensor_of(tensor: Value<'_>, found: &mut Vec<String>) -> Result<(), Malformed> {
     let (mut location, mut is_external) = (None, false);
     for field in fields(tensor.message()?) {
@@ -218,7 +218,7 @@ mod tests {
         let wanted = ["first", "in a branch", "a constant", "values", "indices", "in a function"];
         assert_eq!(locations(&model).unwrap(), wanted);
         for end in 0..model.len() {
-            // Cut off anywhere, it is refused or says less; it is never a panic.
+            // A file that is cut off anywhere is rejected or has fewer fields; it never causes a panic.
             drop(locations(&model[..end]));
         }
     }

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_what_it_says() {
+    fn missing_values_are_replaced_as_declared() {
         let Ok([plain, age, seen, below]) = row(&Mixed { plain: f64::NAN, ..Mixed::default() }) else { panic!() };
         assert!(plain.is_nan() && seen.is_nan());
         assert_eq!((age, below), (40.0, -1.0));

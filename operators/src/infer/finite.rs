@@ -66,7 +66,7 @@ mod tests {
     use crate::infer::element::ElementType;
 
     #[test]
-    fn only_what_counts_has_to_be_finite() {
+    fn only_the_requested_values_must_be_finite() {
         let specs = [TensorSpec::fixed("p", ElementType::F32, [2]), TensorSpec::fixed("s", ElementType::F64, [])];
         let (nan, inf) = (f32::NAN, f64::INFINITY);
         let p = Tensor { shape: vec![2], elements: Elements::F32(vec![nan, 1.0, 2.0, nan, 3.0, 4.0]) };

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_what_it_has_not() {
+    fn infinities_and_nan_are_written_to_json_and_read_back() {
         let all = All { a: f64::NEG_INFINITY, b: f32::NAN, c: Some(f64::INFINITY) };
         let text = serde_json::to_string(&all).unwrap();
         assert_eq!(text, r#"{"a":"-Infinity","b":null,"c":"Infinity"}"#);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_lie_in_state_as_they_did() {
+    fn numbers_are_encoded_in_state_as_plain_floats() {
         let config = bincode::config::standard();
         let bytes = |value| bincode::serde::encode_to_vec(value, config).unwrap();
         assert_eq!(bytes(Number(f64::INFINITY)), bincode::serde::encode_to_vec(f64::INFINITY, config).unwrap());

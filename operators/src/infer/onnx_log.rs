@@ -65,7 +65,7 @@ fn said() -> MutexGuard<'static, Said> {
     lock(&SAID)
 }
 
-/// The logger of the environment.
+/// Returns the function that receives the log messages of ONNX Runtime.
 pub(super) fn logger() -> LoggerFunction {
     Arc::new(|level, _category, id, location, message| {
         let heard = said().hear(level, id, location, message);

@@ -128,7 +128,7 @@ pub(super) fn build(
     if weights.is_empty() {
         return builder.commit_from_memory(bytes).map_err(failed);
     }
-    // It is read from the file, because weights may be larger than memory and ONNX Runtime maps them.
+    // The model is read from its file, because weights may be larger than memory and ONNX Runtime maps them.
     weights.check(path)?;
     let session = builder.commit_from_file(path).map_err(failed)?;
     weights.check(path)?;

@@ -190,7 +190,7 @@ mod tests {
         assert_eq!((sizes, result.unwrap().measured.len()), (vec![1, 2, 4, 6], 4));
     }
 
-    /// A model that takes 1 ms and 10 µs a record.
+    /// Simulates a model that takes 1 ms and 10 µs a record.
     fn settle(mut limit: BatchLimit, queued: Duration) -> usize {
         for _ in 0..LOOK_EVERY * 200 {
             let size = limit.now();

@@ -1,8 +1,8 @@
 //! The wire format of Protocol Buffers, as far as messages of model servers and files of models need it.
 //!
-//! It is written by hand, not derived: prost's derive macro (and with it tonic-prost) makes bindgen, and by that
-//! RocksDB, compile anew in every build folder, for a dozen fields. Field numbers stand where messages are written and
-//! read.
+//! It is written by hand: prost's derive macro (and with it tonic-prost) makes cargo compile bindgen, and therefore
+//! RocksDB, once more in every build folder, for the sake of a dozen fields. Field numbers are given where messages are
+//! written and read.
 
 use bytes::{Buf, BufMut};
 
@@ -39,7 +39,7 @@ impl Message {
         self.bytes(field, &message.0)
     }
 
-    /// An entry of a map with text keys.
+    /// Appends an entry of a map with text keys.
     pub(super) fn entry(self, field: u64, key: &str, value: Self) -> Self {
         self.message(field, Self::default().text(1, key).message(2, value))
     }
@@ -50,7 +50,7 @@ impl Message {
         self
     }
 
-    /// Repeated integers, packed.
+    /// Appends a field of repeated integers, packed.
     pub(super) fn ints(self, field: u64, values: impl IntoIterator<Item = i64>) -> Self {
         let mut packed = Vec::new();
         values.into_iter().for_each(|value| varint(&mut packed, value.cast_unsigned()));
@@ -174,7 +174,7 @@ impl<'a> Value<'a> {
         Ok(())
     }
 
-    /// Key and value of an entry of a map with text keys.
+    /// Returns the key and the value of an entry of a map with text keys.
     pub(super) fn entry(self) -> Result<(String, &'a [u8]), Malformed> {
         let (mut key, mut value): (String, &[u8]) = Default::default();
         for field in fields(self.message()?) {

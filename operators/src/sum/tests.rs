@@ -9,7 +9,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn an_exact_sum_is_the_schoolbooks_whatever_came_and_left(
+    fn an_exact_sum_equals_addition_digit_by_digit_whatever_was_removed(
         values in prop::collection::vec(value(), 0..40),
         leave in any::<prop::sample::Index>(),
         cut in any::<prop::sample::Index>(),
@@ -58,7 +58,7 @@ fn the_mean_is_right_where_the_sum_is_beyond_the_floats() {
 }
 
 #[test]
-fn what_magnitude_hides_is_there_when_it_has_left() {
+fn small_values_remain_when_large_ones_cancel_out() {
     let mut sum = ExactSum::default();
     [1e300, 1.0, 1e-300, -1e300, -1e-300].iter().for_each(|value| sum.add(*value));
     assert_eq!(sum.pair(), Pair { sum: 1.0, low: 0.0 });

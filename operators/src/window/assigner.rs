@@ -203,17 +203,17 @@ impl Cut {
         }
     }
 
-    /// Whether each time is in exactly one window, which ends where the next one begins.
+    /// Returns whether each time is in exactly one window, which ends where the next one begins.
     pub(crate) fn is_end_to_end(self) -> bool {
         matches!(self, Self::Tumbling { .. } | Self::Calendar { .. })
     }
 
-    /// Whether a window that begins later may end earlier.
+    /// Returns whether a window that begins later may end earlier.
     pub(crate) fn nests(self) -> bool {
         matches!(self, Self::Own(_))
     }
 
-    /// Whether windows of a key that overlap are merged into one.
+    /// Returns whether windows of a key that overlap are merged into one.
     pub(crate) fn merges(self) -> bool {
         matches!(self, Self::Session { .. })
     }

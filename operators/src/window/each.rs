@@ -40,7 +40,7 @@ struct Open<A, O> {
 }
 
 impl<A, O> Open<A, O> {
-    /// Whether the window needs the key's timer at `at`.
+    /// Returns whether the window needs the key's timer at `at`.
     fn needs(&self, at: EventTime, forgotten_at: EventTime) -> bool {
         (!self.fired && self.window.end == at) || (self.fired && forgotten_at == at) || self.early_at == Some(at)
     }

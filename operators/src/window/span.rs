@@ -17,14 +17,14 @@ impl Window {
     /// The window that covers all of time.
     pub const ALL: Self = Self { start: EventTime::MIN, end: EventTime::MAX };
 
-    /// Whether `time` is in the window.
+    /// Returns whether `time` is in the window.
     pub(crate) fn holds(self, time: EventTime) -> bool {
         self.start <= time && (time < self.end || self.end == EventTime::MAX)
     }
 
-    /// Whether a time is in both windows; two windows that end at the end of time share that time. A window that begins
-    /// exactly where another one ends does not overlap it: the earlier one may have fired already, and a record that is
-    /// on time must not change its result.
+    /// Returns whether a time is in both windows; two windows that end at the end of time share that time. A window
+    /// that begins exactly where another one ends does not overlap it: the earlier one may have fired already, and a
+    /// record that is on time must not change its result.
     pub(crate) fn overlaps(self, other: Self) -> bool {
         (self.start < other.end && other.start < self.end) || (self.end == other.end && self.end == EventTime::MAX)
     }

@@ -24,7 +24,7 @@ pub enum TimeDomain {
 }
 
 impl TimeDomain {
-    /// The name of the clock in manifests and messages.
+    /// Returns the name of the clock in manifests and messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Event => "event time",
@@ -32,7 +32,7 @@ impl TimeDomain {
         }
     }
 
-    /// The time of the current record by this clock.
+    /// Returns the time of the current record by this clock.
     pub(crate) fn of_record<K: Key, O, S>(self, ctx: &Context<'_, K, O, S>) -> EventTime {
         match self {
             Self::Event => ctx.event_time(),
@@ -40,7 +40,7 @@ impl TimeDomain {
         }
     }
 
-    /// The current time of this clock. A record from before it is late.
+    /// Returns the current time of this clock. A record from before it is late.
     pub(crate) fn now<K: Key, O, S>(self, ctx: &Context<'_, K, O, S>) -> EventTime {
         match self {
             Self::Event => ctx.watermark(),
@@ -230,7 +230,8 @@ impl Plan {
         )
     }
 
-    /// The parameters that a checkpoint keeps with the state of the windows. `aggregate` describes the aggregate.
+    /// Returns the parameters that a checkpoint keeps with the state of the windows. `aggregate` describes the
+    /// aggregate.
     pub(crate) fn state_parameters(&self, aggregate: &str) -> Parameters {
         const STATES: &[&str] = &["windows", "slices", "counted"];
         let text = self.describe(aggregate);
@@ -243,7 +244,7 @@ impl Plan {
         Parameters::new(now).or_from(move |stored| stored.starts_with(&prefix)).of_one_of(STATES)
     }
 
-    /// Whether windows may share slices: they may if each fires only on time and again for each late record.
+    /// Returns whether windows may share slices: they may if each fires only on time and again for each late record.
     pub(crate) fn shares_slices(&self) -> bool {
         self.trigger == Trigger::on_watermark() && self.mode == AccumulationMode::Accumulating
     }

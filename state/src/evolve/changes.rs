@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_done_is_and_again_after_a_restart() {
+    fn possible_changes_are_made_and_accepted_again_after_a_restart() {
         for good in [
             changes(&[], &[]),
             changes(&["a=z"], &["b"]),

@@ -95,7 +95,7 @@ fn read_varint(from: &mut &[u8]) -> u64 {
     value
 }
 
-/// The bytes of a field.
+/// Returns the bytes of a field.
 fn find(mut message: &[u8], wanted: u64) -> &[u8] {
     while !message.is_empty() {
         let tag = read_varint(&mut message);
@@ -114,14 +114,14 @@ fn find(mut message: &[u8], wanted: u64) -> &[u8] {
     panic!("no field {wanted}");
 }
 
-/// The scores of rows that lie in memory, as they lie there, and how many.
+/// Scores rows of raw little-endian numbers. Returns the number of rows, and the scores in the same form.
 fn scored(raw: &[u8]) -> (i64, Vec<u8>) {
     let cells: Vec<f32> = raw.as_chunks().0.iter().map(|cell| f32::from_le_bytes(*cell)).collect();
     let scores: Vec<u8> = cells.chunks(2).flat_map(|row| score(row).to_le_bytes()).collect();
     (cells.len() as i64 / 2, scores)
 }
 
-/// The Open Inference Protocol.
+/// Answers a call of the Open Inference Protocol.
 pub fn oip(path: &str, request: &[u8]) -> Option<Vec<u8>> {
     let described = |field: u64, name: &str, shape: Vec<u8>| {
         bytes(field, &[bytes(1, name.as_bytes()), bytes(2, b"FP32"), shape].concat())
@@ -140,13 +140,13 @@ pub fn oip(path: &str, request: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// TensorFlow Serving's; it says nothing about its models.
+/// Answers a call of TensorFlow Serving's protocol. The server does not describe its models.
 pub fn tfs(path: &str, request: &[u8]) -> Option<Vec<u8>> {
     if !path.ends_with("Predict") {
         return None;
     }
     let (rows, scores) = scored(find(find(find(request, 2), 2), 4));
-    // Half of the answers as a list of floats.
+    // Some answers have raw bytes, and the others a list of floats.
     let field = if rows % 2 == 0 { 4 } else { 5 };
     let tensor = [int(1, 1), bytes(2, &bytes(2, &int(1, rows))), bytes(field, &scores)].concat();
     Some(bytes(1, &[bytes(1, b"score"), bytes(2, &tensor)].concat()))

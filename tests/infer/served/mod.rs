@@ -71,7 +71,8 @@ proptest! {
     }
 }
 
-/// Found by the property above: of one record, "nothing" is an empty list, which was taken for the answer of a server that fails.
+/// Keeps a bug that the property above found: if the only score of a batch is written as nothing, the list is empty,
+/// and that was taken for the answer of a failing server.
 #[test]
 fn a_nan_that_is_alone_in_its_batch_costs_itself_on_every_server() {
     let acts =
@@ -124,7 +125,8 @@ fn small_types_go_to_a_server_and_come_back() {
     let connect = |input, half, code| {
         ServedModel::connect(&url, [spec("x", input)], [spec("half", half), spec("code", code)], &settings)
     };
-    // As it is, or as what holds all of it; not the other way, and an input only as it is.
+    // An output may be declared with its own type or with one that can represent all its values, and an input only with
+    // its own type.
     assert!(connect(ElementType::I64, ElementType::F16, ElementType::U8).is_err());
     assert!(connect(ElementType::I32, ElementType::F16, ElementType::I8).is_err());
     assert!(connect(ElementType::I32, ElementType::F32, ElementType::I64).is_ok());

@@ -52,8 +52,8 @@ fn scores(cells: &[Value], how: [&str; 3]) -> String {
     cells.chunks(2).map(|row| written(score(row), how)).collect::<Vec<_>>().join(", ")
 }
 
-/// The Open Inference Protocol. Its texts have in them what must not be taken for numbers.
-/// Where it takes so many rows and no others, it says so.
+/// Answers a call of the Open Inference Protocol. The answers contain texts that must not be taken for numbers. `rows`
+/// is the number of rows that the model requires according to its metadata, or -1.
 pub fn oip(path: &str, body: &[u8], how: [&str; 3], rows: i64) -> Option<String> {
     if path.ends_with("/ready") {
         return Some(String::new());
@@ -74,7 +74,7 @@ pub fn oip(path: &str, body: &[u8], how: [&str; 3], rows: i64) -> Option<String>
     ))
 }
 
-/// TensorFlow Serving's.
+/// Answers a call of TensorFlow Serving's protocol.
 pub fn tfs(path: &str, body: &[u8], how: [&str; 3]) -> Option<String> {
     if path.ends_with("/metadata") {
         return None;

@@ -12,7 +12,7 @@ use tidemill::testing::{Outside, Simulation};
 use super::{Rows, row};
 use testkit::script::sorted;
 
-/// What became of the records of all simulated runs.
+/// Outcomes of all simulated runs, so that the test can check that each kind of outcome occurred.
 #[derive(Default)]
 struct Seen {
     found: AtomicUsize,
@@ -21,8 +21,9 @@ struct Seen {
     restarts: AtomicUsize,
 }
 
-/// A service that is slow and fails, on the worker or on threads, through crashes, stops and other numbers of workers: what was
-/// under way is asked again, and each record comes out once, with its row or dead.
+/// The service is slow and fails, it is called on the worker or on threads, and the job crashes, stops and continues
+/// with other numbers of workers. Calls in flight are repeated, and each record is emitted once, with its row or as a
+/// dead letter.
 #[test]
 fn every_record_comes_out_once_in_simulated_worlds() {
     let seen = Seen::default();
@@ -34,17 +35,17 @@ fn every_record_comes_out_once_in_simulated_worlds() {
     assert!(alone || all.iter().all(|count| *count > 80), "{all:?}");
 }
 
-/// A record: its number, which goes up in each partition, and the key it asks with.
+/// A record: its number, which grows within each partition, and the key of its lookup.
 type Asking = (u32, u32);
 
-/// A call to the service: whose connection it was, what for, and whether there was an answer.
+/// A call to the service: its connection, its keys, and whether it was answered.
 struct Call {
     connection: usize,
     keys: Vec<u32>,
     answered: bool,
 }
 
-/// All calls that ended, in all starts of a run. A failed one is named in the dead letters of those that asked.
+/// All calls that ended, in all starts of a run. The dead letters of a failed call contain its number.
 #[derive(Clone, Default)]
 struct Calls {
     ended: Arc<Mutex<Vec<Call>>>,
@@ -127,8 +128,8 @@ fn simulated(sim: &mut Simulation, seen: &Seen) {
     );
 }
 
-/// The records that died: of each failed batch all that had asked, after as many tries as there should be; or because there is
-/// a deadline.
+/// Returns the records that became dead letters. Each was overdue if there is a deadline, or its batch failed: then all
+/// records of the batch are dead letters, after the right number of tries.
 fn failed(
     letters: &[DeadLetter],
     calls: &[Call],

@@ -12,10 +12,10 @@ use tidemill::time::in_ms;
 use super::{Script, grouped, scripts, world};
 use testkit::script::{Event, cases, ms, sorted};
 
-/// Longer than any run.
+/// A length of time that no run of the program reaches.
 const DAY_MS: i64 = 86_400_000;
 
-/// A record, and the clock before the operator saw it.
+/// A record, and the time on the clock before the operator saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Seen {
     id: u32,
@@ -23,7 +23,7 @@ struct Seen {
     came: i64,
 }
 
-/// A result, and the clock after it was emitted.
+/// A result, and the time on the clock after it was emitted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Emitted<T> {
     emitted: i64,
@@ -33,7 +33,7 @@ struct Emitted<T> {
 type Results = TestSink<Emitted<Windowed<u8, Vec<Seen>>>>;
 type Passed = TestSink<Emitted<Seen>>;
 
-/// The settings of the program.
+/// The settings of the program under test.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     size_ms: i64,
@@ -102,7 +102,8 @@ fn build(
     Ok(())
 }
 
-/// Each record is in so many windows, none of which had ended before the record came, or began after it was emitted.
+/// Checks that each record is in `overlap` windows, that none of them had ended before the record arrived, and that
+/// none begins after its result was emitted.
 fn check_windows(
     script: &Script,
     results: Vec<Emitted<Windowed<u8, Vec<Seen>>>>,
@@ -114,7 +115,7 @@ fn check_windows(
     for Emitted { emitted, what: Windowed { key, window, firing, value } } in results {
         prop_assert!(emitted_of.insert((key, window)), "{:?} of {} twice", window, key);
         prop_assert_eq!(firing, Firing::OnTime);
-        // A window is emitted before its end only where the input ends.
+        // Only at the end of the input does a window fire before its end.
         prop_assert!(
             window.end.0 <= emitted || last.is_none_or(|last| last <= emitted),
             "{:?} emitted at {}",
@@ -148,7 +149,7 @@ fn check_fixed(script: &Script, sinks: &Sinks, settings: Settings) -> Result<(),
         for (at, window) in (0..).zip(sorted(windows.clone())) {
             prop_assert!(window.start.0 % slide_ms == 0, "{} in {:?}", id, windows);
             prop_assert!(window.end.0 - window.start.0 == slide_ms * overlap, "{} in {:?}", id, windows);
-            // No gaps: there is a time that is in all of them.
+            // The windows of a record follow each other without gaps, because one time is in all of them.
             let first = windows.iter().min().map(|first| first.start.0);
             prop_assert_eq!(first.map(|first| first + at * slide_ms), Some(window.start.0));
         }
@@ -163,7 +164,7 @@ fn check_sessions(script: &Script, sinks: &Sinks, gap_ms: i64) -> Result<(), Tes
         emitted.sort_by_key(|result| result.what.window);
         for Emitted { emitted, what } in &emitted {
             let (start, last) = (what.window.start.0, what.window.end.0 - gap_ms);
-            // The first and the last of them came at the ends of the session.
+            // The first record arrived when the session starts, and the last one a gap before it ends.
             let came = || what.value.iter().map(|seen| seen.came);
             prop_assert!(came().min().is_some_and(|first| first <= start), "{:?}", what);
             prop_assert!(
@@ -182,7 +183,8 @@ fn check_sessions(script: &Script, sinks: &Sinks, gap_ms: i64) -> Result<(), Tes
     Ok(())
 }
 
-/// Each record either passes or is in excess. No more pass than the rate allows, and none is refused below the rate.
+/// Checks the throttle: each record passes or is in the excess, no more records pass than the rate allows, and a record
+/// is in the excess only if that many have passed.
 fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), TestCaseError> {
     let (passed, excess) = (sinks.passed.output(), sinks.excess.output());
     let ids = passed.iter().chain(&excess).map(|emitted| emitted.what.id).collect();
@@ -194,7 +196,9 @@ fn check_throttle(script: &Script, sinks: &Sinks, rate: Rate) -> Result<(), Test
         if per_ms == DAY_MS {
             prop_assert_eq!(passed.len(), records.min(passed.len() + excess.len()));
         }
-        // Two times so many are of two lengths of time, and there is one in between: but for one alone, which begins its own.
+        // At most `records` records pass in an interval. So twice as many and one more belong to at least three
+        // intervals, and a whole interval lies between the first and the last of them. With one record per interval,
+        // two records are enough, because an interval begins with its first record.
         let apart = if records == 1 { 1 } else { 2 * records };
         for far in passed.windows(apart + 1) {
             prop_assert!(far[apart].emitted - far[0].what.came >= per_ms, "{:?}", far);
@@ -212,7 +216,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(200) })]
 
     #[test]
-    fn windows_and_throttles_of_the_clock_have_each_record_once(
+    fn processing_time_windows_and_throttles_have_each_record_once(
         script in scripts(),
         settings in settings(),
         seed: u64,

@@ -10,7 +10,7 @@ use tidemill::testing::{TestSink, TestSource};
 use super::{Script, grouped, scripts, world};
 use testkit::script::{Event, cases, sorted};
 
-/// A result of a key, with the number of results that were emitted for the key before.
+/// A result of a key, with the number of results that the key had before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Emitted {
     key: u8,
@@ -22,11 +22,11 @@ struct Emitted {
 enum What {
     /// An answer, and the questions that waited for one.
     Answer(u32, Vec<u32>),
-    /// Nobody has answered these in time.
+    /// The questions that were not answered in time.
     Silence(Vec<u32>),
 }
 
-/// Gathers the questions of a key until an answer comes, or for so long.
+/// Collects the questions of a key until an answer arrives, or until each has waited for `patience_ms`.
 struct Answers {
     patience_ms: i64,
     waiting: ValueState<u8, Vec<Event>>,
@@ -75,7 +75,7 @@ impl KeyedLogic for Answers {
         Ok(())
     }
 
-    /// A timer that fires although it was cancelled gives a result too: one without records.
+    /// Emits a result even if no question is due, so that a cancelled timer that fires anyway shows.
     fn on_timer(&mut self, ctx: &mut Context<'_, u8, Emitted, Event>, at: EventTime) -> Result<(), LogicError> {
         let waiting = self.waiting.remove(ctx)?.unwrap_or_default();
         let (over, left): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|question| self.due(question) <= at);
@@ -99,7 +99,7 @@ fn is_question(event: &Event) -> bool {
     event.value < 2
 }
 
-/// The expected results for the events of a key that are not late, with their times.
+/// Returns the expected results for the events of a key that are not late, each with its time.
 fn naive(events: &[Event], patience_ms: i64) -> Vec<(i64, What)> {
     let (mut emitted, mut waiting) = (Vec::new(), Vec::<Event>::new());
     let due = |question: &Event| question.time.saturating_add(patience_ms);
@@ -110,7 +110,7 @@ fn naive(events: &[Event], patience_ms: i64) -> Vec<(i64, What)> {
         }
     };
     for event in events {
-        // Nothing comes after the records at the end of time except their results.
+        // Records at the end of time arrive before the timers at that time fire.
         silence(&mut waiting, &mut emitted, event.time.min(i64::MAX - 1));
         match is_question(event) {
             true => waiting.push(*event),
@@ -139,8 +139,8 @@ fn build(flow: &Flow<'_>, sources: &[TestSource<Event>], sinks: &Sinks, patience
     output.results.sink("emitted", &sinks.emitted)
 }
 
-/// The schedule decides which events are late, where some may be. The results of the others, their times and their
-/// order do not depend on it.
+/// Where events may be late, the schedule decides which ones are. The results of the other events, with their times and
+/// their order, do not depend on it.
 fn check(script: &Script, may_be_late: &BTreeSet<u32>, sinks: &Sinks, patience_ms: i64) -> Result<(), TestCaseError> {
     let all = script.all();
     let questions: Vec<Event> = all.iter().filter(|event| is_question(event)).copied().collect();

@@ -14,25 +14,26 @@ use tidemill::testing::{Simulation, TestSource};
 
 use testkit::script::Event;
 
-/// How far watermarks are behind the events.
+/// The time by which watermarks are behind the events.
 const BEHIND_MS: i64 = 20;
-/// The partition that is idle but for single events.
+/// The partition that is idle, except for single events.
 const AWAY: usize = 2;
 
-/// What goes into a program.
+/// The input of a program.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// As they come, each with the greatest time before it and its own. Ids count from 0, in the order of time.
+    /// The events in their order of arrival, each with the value by which they were brought into this order. Ids count
+    /// from 0 in the order of event time.
     events: Vec<(i64, Event)>,
-    /// A watermark comes after so many events,
+    /// Number of events between two watermarks.
     every: usize,
-    /// and one of so many comes from the partition that is idle,
+    /// One of this number of events belongs to the partition that is otherwise idle.
     away: usize,
-    /// also where others may have gone on without it.
+    /// Whether events may be late, including those of the idle partition after the watermark has passed them.
     is_late: bool,
 }
 
-/// In one half of them nothing is late; in the other events are up to 100 ms out of order.
+/// Generates scripts. In half of them no event is late; in the others events are up to 100 ms out of order.
 pub fn scripts() -> impl Strategy<Value = Script> {
     let start = prop_oneof![1 => Just(i64::MIN), 4 => -300..0_i64, 1 => Just(i64::MAX - 300)];
     let step = prop_oneof![1 => Just(0_i64), 2 => 1..8_i64, 1 => 0..20_i64];
@@ -54,7 +55,7 @@ pub fn scripts() -> impl Strategy<Value = Script> {
 }
 
 impl Script {
-    /// All events, by time.
+    /// Returns all events in the order of event time.
     fn all(&self) -> Vec<Event> {
         let mut all: Vec<Event> = self.events.iter().map(|(_, event)| *event).collect();
         all.sort();
@@ -65,16 +66,17 @@ impl Script {
         grouped(self.all(), |event| event.key)
     }
 
-    /// The watermark after the event at this place, if one comes there. Where nothing is to be late it is as far as it can be:
-    /// at the time of the next one, but not at the end of time, after which everything is late.
+    /// Returns the watermark that follows the event at position `at`, if one does. In scripts without late events it is
+    /// as high as possible: the least time of all later events, but below the end of time, after which every event is
+    /// late.
     fn watermark(&self, at: usize) -> Option<i64> {
         let to_come = self.events[at + 1..].iter().map(|(_, event)| event.time).min().filter(|_| !self.is_late);
         let behind = || self.events[at].0.saturating_sub(BEHIND_MS);
         (at % self.every == self.every - 1).then(|| to_come.unwrap_or_else(behind).min(i64::MAX - 1))
     }
 
-    /// Fills the sources, each of two partitions and the one that is idle. Returns those events that may be late: all others
-    /// are at or after each watermark that whoever sees them may have.
+    /// Fills the sources, each of which has two partitions and the idle one. Returns the events that may be late: all
+    /// others are at or after every watermark that an operator can have when it sees them.
     fn feed(&self, sources: &[TestSource<Event>]) -> BTreeSet<u32> {
         sources.iter().for_each(|source| source.idle(AWAY));
         let last = (0..self.events.len()).filter_map(|at| self.watermark(at)).max().unwrap_or(i64::MIN);
@@ -98,7 +100,7 @@ impl Script {
     }
 }
 
-/// The world of a seed: more of what makes operators forget than in others.
+/// Returns the simulated world of a seed, with more crashes, stalls and reordering than by default.
 fn world(seed: u64, state_memory: Option<u64>) -> Simulation {
     let mut sim = Simulation::new(seed);
     sim.state_memory(state_memory);
@@ -107,7 +109,7 @@ fn world(seed: u64, state_memory: Option<u64>) -> Simulation {
     sim
 }
 
-/// In groups, each in the order that they came in.
+/// Groups the items by key. Each group keeps their order.
 fn grouped<T>(items: Vec<T>, key: impl Fn(&T) -> u8) -> BTreeMap<u8, Vec<T>> {
     let mut groups = BTreeMap::<u8, Vec<T>>::new();
     items.into_iter().for_each(|item| groups.entry(key(&item)).or_default().push(item));

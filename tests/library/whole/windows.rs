@@ -12,13 +12,13 @@ use testkit::script::{Event, cases, ms, sorted};
 
 type Results = TestSink<Windowed<u8, Vec<u32>>>;
 
-/// The settings of the program.
+/// The settings of the program under test.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
-    /// Number of records after which a global window fires.
+    /// Number of records between two firings of the global window.
     emitted_every: u64,
     mode: AccumulationMode,
-    /// Count windows.
+    /// Size of the count windows, in records.
     size: u64,
     every: u64,
     gap_ms: i64,
@@ -69,7 +69,7 @@ fn build(flow: &Flow<'_>, source: &TestSource<Event>, sinks: &Sinks, settings: S
     let sessions = keyed().window("sessions", Assigner::session(ms(gap_ms))).aggregate(Ids)?;
     sessions.results.sink("sessions-out", &sinks.sessions)?;
     sessions.late.sink("late", &sinks.late)?;
-    // Takes whatever comes, and takes back what does not hold any more.
+    // With this allowed lateness no record is late. Results that change are retracted.
     let emitted_again = keyed().window("emitted-again", Assigner::session(ms(gap_ms))).allowed_lateness(secs(1000));
     let emitted_again = emitted_again.mode(AccumulationMode::Retracting).aggregate(Ids)?;
     emitted_again.results.sink("emitted-again-out", &sinks.emitted_again)?;
@@ -83,12 +83,13 @@ fn times(script: &[Event], ids: &[u32]) -> Vec<i64> {
     sorted(ids.iter().map(|id| script[*id as usize].time).collect())
 }
 
-/// The results of each key, in the order in which they were emitted.
+/// Returns the results of each key, in the order in which they were emitted.
 fn emitted(results: &Results) -> BTreeMap<u8, Vec<Windowed<u8, Vec<u32>>>> {
     grouped(results.output(), |result| result.key)
 }
 
-/// The sizes of the results of a key with so many records, and why each fires.
+/// Returns the expected firings of the global window of a key with this number of records, each with the number of
+/// records in its result.
 fn firings(records: usize, every: usize, mode: AccumulationMode) -> Vec<(Firing, usize)> {
     let mut firings = Vec::new();
     for now in (every..=records).step_by(every) {
@@ -110,7 +111,8 @@ fn firings(records: usize, every: usize, mode: AccumulationMode) -> Vec<(Firing,
     firings
 }
 
-/// A global window emits the first records of a key, then more and more of them.
+/// Checks the global window of each key: its first result has the first records of the key, and each later one has more
+/// of them.
 fn check_global(script: &Script, exact: bool, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
     let (all, mut emitted) = (script.all(), emitted(results));
     for (key, events) in script.by_key() {
@@ -148,7 +150,8 @@ fn check_global(script: &Script, exact: bool, results: &Results, settings: Setti
     Ok(())
 }
 
-/// Windows of so many records are full, share what they are to share, and leave out the last ones only.
+/// Checks the count windows: each is full, neighbours share the right number of records, and only the last records of a
+/// key are in no window.
 fn check_counted(script: &Script, exact: bool, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
     let (size, every) = (settings.size as usize, settings.every as usize);
     let (all, mut emitted) = (script.all(), emitted(results));
@@ -185,7 +188,8 @@ fn all_sessions(script: &Script, settings: Settings) -> Vec<(u8, Window, Vec<u32
     script.by_key().into_iter().flat_map(of_key).collect()
 }
 
-/// Each record is in one session or late, and is not alone where it was on time for another one.
+/// Checks the sessions: each record is in one session or late, and two records on time within the gap are in the same
+/// session.
 fn check_sessions(
     script: &Script,
     may_be_late: &BTreeSet<u32>,
@@ -221,7 +225,7 @@ fn check_sessions(
     Ok(())
 }
 
-/// With what is taken back taken away, the sessions are those of all records, in whatever order these came.
+/// Checks that the results without the retracted ones are the sessions of all records, whatever their order of arrival.
 fn check_emitted_again(script: &Script, results: &Results, settings: Settings) -> Result<(), TestCaseError> {
     let mut net = BTreeMap::<(u8, Window, Vec<u32>), i32>::new();
     for Windowed { key, window, firing, value } in results.output() {
@@ -232,7 +236,8 @@ fn check_emitted_again(script: &Script, results: &Results, settings: Settings) -
     Ok(())
 }
 
-/// Each record passes or is a duplicate of one that did; those that were on time are a horizon apart.
+/// Checks the deduplication: each record passes or is a duplicate of one that does, and records on time that pass are
+/// at least the horizon apart.
 fn check_unique(
     script: &Script,
     may_be_late: &BTreeSet<u32>,
@@ -272,7 +277,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..cases(200) })]
 
     #[test]
-    fn windows_that_no_clock_cuts_hold_what_a_loop_finds(
+    fn global_count_and_session_windows_equal_a_loop(
         script in scripts(),
         settings in settings(),
         seed: u64,

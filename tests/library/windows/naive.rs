@@ -11,7 +11,7 @@ use testkit::script::{Event, Step, ms, sorted};
 
 pub type Emitted = (u8, Window, Firing, Vec<u32>);
 
-/// When a window fires in addition to on time: the parts of a [`Trigger`].
+/// The firings of a window other than the one on time, from which a [`Trigger`] is built.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Emits {
     pub early: Option<(i64, TimeDomain)>,
@@ -31,17 +31,17 @@ impl Emits {
         if self.late_at_end { trigger.late_at_end() } else { trigger }
     }
 
-    /// When a window that has records to emit fires early, if that is before its end.
+    /// Returns the time of the next early firing of a window that has new records now, if that is before its end.
     pub fn early_at(self, event_time: i64, clock: u64, end: EventTime) -> Option<i64> {
         let next = |time: i64, every: i64| (time.div_euclid(every) + 1) * every;
         match self.early? {
             (every, TimeDomain::Event) => Some(next(event_time, every)).filter(|at| *at < end.0),
-            // Its end may come sooner or later by this clock.
+            // Its end is in event time, so it cannot be compared with this clock.
             (every, TimeDomain::Processing) => Some(next(clock as i64, every)),
         }
     }
 
-    /// Whether an early result planned for `at` is due when that clock comes to `now`.
+    /// Returns whether an early firing that is planned for `at` is due when the clock `of` reaches `now`.
     pub fn is_due(self, of: TimeDomain, at: i64, now: i64) -> bool {
         self.early.is_some_and(|(_, clock)| clock == of) && at <= now
     }
@@ -52,7 +52,7 @@ fn window(start: i128, end: i128) -> Window {
     Window { start: clamp(start), end: clamp(end) }
 }
 
-/// All windows of a time, by trying.
+/// Returns all windows that contain a time, by testing every window near it.
 pub fn windows_of(assigner: Assigner, time: i64) -> Vec<Window> {
     let (size, slide, offset) = match assigner {
         Assigner::Tumbling { size, offset } => (size, size, offset),
@@ -65,13 +65,13 @@ pub fn windows_of(assigner: Assigner, time: i64) -> Vec<Window> {
     let starts = (near - size / slide - 2..near + 2).map(|k| k * slide + offset);
     let mut windows: Vec<Window> =
         starts.filter(|start| *start <= time && time < start + size).map(|start| window(start, start + size)).collect();
-    // Of sliding windows that would end after the end of time there is one.
+    // Of the sliding windows that would end after the end of time, only the first exists.
     let last = windows.iter().position(|window| window.end == EventTime::MAX);
     windows.truncate(last.map_or(windows.len(), |last| last + 1));
     windows
 }
 
-/// What an operator does, with a list for each window. Its watermark starts before all of time.
+/// The oracle: a list of records for each window, and the output expected from the operator.
 #[derive(Default)]
 pub struct Naive {
     windows: BTreeMap<(u8, Window), Vec<u32>>,
@@ -80,7 +80,7 @@ pub struct Naive {
 }
 
 impl Naive {
-    /// Windows of time of any kind, with the default trigger and mode.
+    /// Computes the output of time windows of any kind, with the default trigger and mode.
     pub fn emitted(steps: &[Step], spec: WindowSpec) -> Self {
         match spec.assigner {
             Assigner::Session { .. } => Sessions::emitted(steps, spec, Emits::default()),
@@ -88,7 +88,7 @@ impl Naive {
         }
     }
 
-    /// Windows of fixed times.
+    /// Computes the output of tumbling or sliding windows.
     pub fn fixed(steps: &[Step], assigner: Assigner, lateness: i64) -> Self {
         let (mut naive, mut watermark) = (Self::default(), i64::MIN);
         let end = Step::Watermark(i64::MAX);
@@ -125,7 +125,7 @@ impl Naive {
         naive
     }
 
-    /// Windows of fixed times with a trigger, none of which ends after the end of time.
+    /// Computes the output of tumbling or sliding windows with a trigger. None of them may end after the end of time.
     pub fn triggered(steps: &[Step], spec: WindowSpec, emits: Emits) -> Self {
         #[derive(Default)]
         struct Open {

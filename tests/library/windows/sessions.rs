@@ -12,8 +12,8 @@ use testkit::script::{Event, Step, sorted};
 
 type Session = (Window, Vec<u32>);
 
-/// The sessions of a key's records (time, number), and their numbers: they end where nothing came for the gap, or at the end of
-/// time.
+/// Returns the sessions of a key's records (time, id), each with the ids of its records. A session ends where no record
+/// follows within the gap, or at the end of time.
 pub fn sessions_of(events: &BTreeSet<(i64, u32)>, gap: i64) -> Vec<Session> {
     let events: Vec<(i64, u32)> = events.iter().copied().collect();
     let sessions =
@@ -26,14 +26,14 @@ pub fn sessions_of(events: &BTreeSet<(i64, u32)>, gap: i64) -> Vec<Session> {
     sessions.map(session).collect()
 }
 
-/// The records of a key that are still kept, and what was emitted for them.
+/// The records of a key whose sessions have not been removed, and the results that were emitted for them.
 #[derive(Default)]
 struct Kept {
     events: BTreeSet<(i64, u32)>,
     unfired: BTreeSet<u32>,
-    /// What is to be taken back when it does not hold any more.
+    /// Results that have been emitted and are retracted when they change.
     standing: BTreeMap<Window, Vec<u32>>,
-    /// When sessions fire early.
+    /// The time of the next early firing of each session.
     early_at: BTreeMap<Window, i64>,
 }
 
@@ -46,7 +46,7 @@ impl Kept {
         ids.iter().copied().filter(|id| self.unfired.contains(id)).collect()
     }
 
-    /// Takes out of `of` what there is of sessions within `window`.
+    /// Removes the entries of all sessions within `window` from `of` and returns them.
     fn within<T>(of: &mut BTreeMap<Window, T>, window: Window) -> Vec<(Window, T)> {
         of.extract_if(.., |inner, _| window.start <= inner.start && inner.end <= window.end).collect()
     }
@@ -63,7 +63,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Computes what sessions with the settings `spec` emit, with the trigger of `emits`.
+    /// Computes the output of the session windows of `spec`, with the trigger of `emits`.
     pub fn emitted(steps: &[Step], spec: WindowSpec, emits: Emits) -> Naive {
         let Assigner::Session { gap } = spec.assigner else { panic!("{:?}", spec.assigner) };
         let gap = in_ms(gap);
@@ -97,8 +97,8 @@ impl Sessions {
         kept.events.insert((time, id));
         kept.unfired.insert(id);
         let (window, ids) = kept.sessions(self.gap).into_iter().find(|(_, ids)| ids.contains(&id)).unwrap();
-        // The earlier result of a session that has grown is no longer valid. The grown session fires as soon as the
-        // first of those that it was merged from would have fired.
+        // Results of the sessions that were merged into this one are retracted. The merged session fires early as soon
+        // as the first of these would have.
         if let Some(early_at) = Kept::within(&mut kept.early_at, window).into_iter().map(|(_, at)| at).min() {
             kept.early_at.insert(window, early_at);
         }
@@ -133,7 +133,7 @@ impl Sessions {
         self.naive.emitted.push((key, window, firing, emitted));
     }
 
-    /// All sessions, by key.
+    /// Returns the sessions of all keys.
     fn all(&self) -> Vec<(u8, Session)> {
         let of_key = |(key, kept): (&u8, &Kept)| -> Vec<(u8, Session)> {
             kept.sessions(self.gap).into_iter().map(|session| (*key, session)).collect()
@@ -141,7 +141,7 @@ impl Sessions {
         self.keys.iter().flat_map(of_key).collect()
     }
 
-    /// Fires early, if there are records that were not emitted yet and the session has not ended.
+    /// Fires each session whose early firing is due, if it has new records and has not ended.
     fn early(&mut self, of: TimeDomain, now: i64) {
         for (key, (window, ids)) in self.all() {
             let kept = self.keys.get_mut(&key).unwrap();

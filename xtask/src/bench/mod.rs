@@ -16,7 +16,8 @@ use nexmark::NexmarkArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What: the examples on files and simulated input, on Kafka, the inference operator alone, or the Nexmark queries.
+    /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
+    /// or the Nexmark queries.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.

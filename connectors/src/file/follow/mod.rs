@@ -7,7 +7,7 @@
 //!    └── cut or written over ──▶ its copy, from the place reached; then the name's file from its beginning
 //! ```
 //! Every line is read once. If that is impossible, because unread lines may be gone, reading stops with an error, or
-//! goes on without them if the settings say so ([`LostFile`]).
+//! continues without them if the settings say so ([`LostFile`]).
 
 mod next;
 mod restore;
@@ -302,7 +302,7 @@ impl Followed {
         (!self.idle).then_some(self.watermark)
     }
 
-    /// Whether the last read found nothing.
+    /// Returns whether the last read found nothing.
     pub(super) fn is_at_end(&self) -> bool {
         self.at_end
     }

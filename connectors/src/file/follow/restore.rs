@@ -166,7 +166,7 @@ impl Followed {
         itself(handle, Compression::None)
     }
 
-    /// Whether there is more before `offset` than a header, which many files have in common.
+    /// Returns whether there is more before `offset` than a header, which many files have in common.
     fn has_lines_before(&self, handle: &Handle, offset: u64) -> io::Result<bool> {
         if self.format != Format::Csv {
             return Ok(true);
@@ -200,7 +200,7 @@ impl Followed {
     }
 }
 
-/// Whether a file begins with the content that was read of the file of this identity.
+/// Returns whether a file begins with the content that was read of the file of this identity.
 fn has_all(handle: &Handle, identity: &Identity, offset: u64) -> io::Result<bool> {
     let mut bytes = Bytes::of(handle.clone(), Compression::None)?;
     Ok(handle.first_length() >= offset && identity.is_in(&mut bytes)?)

@@ -1,4 +1,4 @@
-//! Files that are rotated in every way, against a model of what whoever follows them should see.
+//! Files that are rotated in every way, compared with the lines that a reader which follows them must return.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -21,7 +21,7 @@ struct Line {
     pad: String,
 }
 
-/// The world: files that are written and rotated, and who follows them.
+/// The files, which are written and rotated, and the readers that follow them.
 struct World {
     folder: tempfile::TempDir,
     source: FileSource<Line>,
@@ -29,7 +29,7 @@ struct World {
     now: Arrival,
     readers: Vec<FileReader<Line, Line>>,
     positions: Vec<Vec<u8>>,
-    /// Next id.
+    /// The id of the next line.
     next: u64,
     found: Vec<u64>,
 }
@@ -55,7 +55,7 @@ impl World {
         self.folder.path().join(format!("{}.{extension}{suffix}", FILES[file]))
     }
 
-    /// Waits until files get another time: the file system's clock has ticks.
+    /// Waits until the file system's clock, which has coarse ticks, gives new files a later time.
     fn tick(&self) {
         let probe = self.folder.path().join("tick");
         let time = || {
@@ -92,7 +92,7 @@ impl World {
         to.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Names what was rotated before one higher.
+    /// Increases the numbers in the names of all rotated files by one.
     fn shift(&self, file: usize) {
         for n in (1..20).rev() {
             for compressed in ["", ".gz"] {
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    /// Each worker reads once. Whether one has more at once.
+    /// Lets each worker read one batch. Returns whether any of them can read more immediately.
     fn look(&mut self) -> Result<bool, ConnectorError> {
         let mut more = false;
         for reader in &mut self.readers {
@@ -171,7 +171,7 @@ impl World {
         Ok(())
     }
 
-    /// How often each line came that did not come once.
+    /// Returns the lines that were not read exactly once, each with the number of times.
     fn wrong(&self) -> BTreeMap<u64, u64> {
         let mut times: BTreeMap<u64, u64> = (0..self.next).map(|id| (id, 0)).collect();
         self.found.iter().for_each(|id| *times.entry(*id).or_default() += 1);
@@ -179,7 +179,7 @@ impl World {
         times
     }
 
-    /// Reads what there is: each line must have come once by then.
+    /// Reads to the end of all files, and checks that each line was read once.
     #[track_caller]
     fn expect_all(&mut self) {
         self.read_all().unwrap();
@@ -190,12 +190,12 @@ impl World {
 #[derive(Clone, Debug)]
 enum Act {
     Write(usize, Vec<usize>),
-    /// Half a line, and its rest after some looks.
+    /// Writes half a line, lets the readers read this many times, and writes the rest.
     Halves(usize, usize),
     Rotate(usize),
     CopyAndCut(usize),
     Compress(usize),
-    /// To the file that was renamed.
+    /// Writes to the file that was renamed.
     Straggle(usize),
     Delete(usize),
     Look(usize),
@@ -224,13 +224,13 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Does it. Lines that nobody can read any more are not lost in what is done here.
+/// Performs the acts, and then reads to the end after a restart. None of the acts makes a line unreadable.
 fn play(world: &mut World, acts: &[Act]) -> Result<(), ConnectorError> {
-    // What was renamed last, and is still written to by those who have it open.
+    // Whether the file was renamed last, so that programs that have it open may still write to it.
     let mut renamed = [false; FILES.len()];
     let mut closed = false;
-    // Files that were renamed while they were empty, and written to after that: nothing that was read distinguishes
-    // them from others.
+    // Whether the file was renamed while it was empty and written to afterwards. A reader has read nothing by which it
+    // could recognize such a file.
     let mut unknown = [false; FILES.len()];
     for act in acts {
         match act {
@@ -254,7 +254,7 @@ fn play(world: &mut World, acts: &[Act]) -> Result<(), ConnectorError> {
                 world.copy_and_cut(*file);
                 renamed[*file] = false;
             }
-            // It is read at the next rotation then, in place of now.
+            // The file could not be recognized once it is compressed, so a later rotation does that instead.
             Act::Compress(file) if unknown[*file] && world.readers.is_empty() => {}
             Act::Compress(file) => {
                 if std::mem::take(&mut unknown[*file]) {
@@ -267,7 +267,7 @@ fn play(world: &mut World, acts: &[Act]) -> Result<(), ConnectorError> {
                 unknown[*file] |= fs::metadata(world.path(*file, ".1")).unwrap().len() == 0;
                 world.write(*file, ".1", &[5]);
             }
-            // Whoever has it open reads it to its end; nobody else can.
+            // Only a reader that has the file open can read it to its end.
             Act::Delete(file) if !closed && !world.readers.is_empty() && world.path(*file, "").exists() => {
                 world.read_all()?;
                 world.write(*file, "", &[7]);
@@ -306,7 +306,8 @@ fn play(world: &mut World, acts: &[Act]) -> Result<(), ConnectorError> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// Appends, renamings, copies that are cut, compression, stragglers, deletions, stops, restores with other workers.
+    /// Files are appended to, renamed, copied and truncated, compressed, written to after being renamed, and deleted;
+    /// readers stop and are restored with other numbers of workers.
     #[test]
     fn every_line_comes_once_however_files_are_rotated(csv: bool, acts in prop::collection::vec(act(), 1..24)) {
         let mut world = World::new(csv, |source| source);
@@ -315,16 +316,17 @@ proptest! {
         prop_assert_eq!(world.wrong(), BTreeMap::new(), "lines that did not come once");
     }
 
-    /// As above, and files are cut without a copy, removed and written over at any time: every line once, or an error.
+    /// In addition, files are truncated without a copy, removed and replaced at any time: every line is read once, or
+    /// there is an error.
     #[test]
-    fn whatever_happens_to_files_no_line_is_lost_without_a_word(
+    fn no_line_is_lost_silently_whatever_happens_to_files(
         acts in prop::collection::vec(prop_oneof![4 => act().prop_map(Ok), 1 => (harm(), any::<bool>()).prop_map(Err)], 1..24),
     ) {
         let mut world = World::new(false, |source| source);
         world.start(1).unwrap();
         let mut result = Ok(());
         for act in acts {
-            // Between two harms somebody looks, or nobody could know of the first.
+            // The readers read between two harms; otherwise they could not notice the first one.
             result = match act {
                 Ok(act) => play(&mut world, &[act]),
                 Err((harm, is_running)) => {
@@ -346,7 +348,7 @@ proptest! {
     }
 }
 
-/// What may lose lines that nobody has read.
+/// A change by which lines that have not been read may be lost.
 #[derive(Clone, Copy, Debug)]
 enum Harm {
     Cut(usize),
@@ -386,12 +388,12 @@ fn a_copy_that_is_cut_and_grows_past_where_it_was_read_is_read_from_its_beginnin
     world.expect_all();
     world.write(0, "", &[10; 15]);
     world.expect_all();
-    // Between two looks: more in the copy than was read, and more in the file than the copy had.
+    // Between two reads, the copy gets more lines than were read, and the file gets more than the copy has.
     world.write(0, "", &[10; 3]);
     world.copy_and_cut(0);
     world.write(0, "", &[10; 60]);
     world.expect_all();
-    // And while nobody looks at all.
+    // The same happens while no reader is running.
     world.stop();
     world.write(0, "", &[10; 3]);
     world.copy_and_cut(0);
@@ -416,7 +418,7 @@ fn a_file_that_is_cut_without_a_copy_stops_the_job_or_is_counted() {
             LostFile::Stop => {
                 let error = world.read_all().unwrap_err().to_string();
                 assert!(error.contains("a.jsonl\": it was read up to byte 3") && error.contains("inode"), "{error}");
-                // Also after a restart, until somebody has decided.
+                // A restart gives the same error, until the user decides what to do.
                 assert_eq!(world.start(2).unwrap_err().to_string(), error);
             }
             LostFile::ReadOn => world.expect_all(),
@@ -425,7 +427,7 @@ fn a_file_that_is_cut_without_a_copy_stops_the_job_or_is_counted() {
 }
 
 #[test]
-fn what_was_replaced_while_nobody_looked_is_read_to_its_end_where_it_is_still_there() {
+fn a_file_replaced_while_no_job_ran_is_read_to_its_end_if_it_still_exists() {
     let mut world = World::new(true, |source| source);
     world.start(2).unwrap();
     world.write(0, "", &[10; 10]);
@@ -436,7 +438,7 @@ fn what_was_replaced_while_nobody_looked_is_read_to_its_end_where_it_is_still_th
     world.write(0, "", &[10; 40]);
     world.start(1).unwrap();
     world.expect_all();
-    // Gone for good: nobody knows what it had besides.
+    // Now the file is removed, so lines that were appended to it may be lost.
     world.stop();
     fs::remove_file(world.path(0, "")).unwrap();
     world.create(0);
@@ -446,7 +448,7 @@ fn what_was_replaced_while_nobody_looked_is_read_to_its_end_where_it_is_still_th
 }
 
 #[test]
-fn a_line_without_its_end_is_read_when_its_file_is_over() {
+fn a_line_without_a_line_end_is_read_when_its_file_is_finished() {
     let mut world = World::new(false, |source| source.idle_after(Duration::from_secs(5)));
     world.start(1).unwrap();
     let line = world.line(3);
@@ -462,7 +464,7 @@ fn a_line_without_its_end_is_read_when_its_file_is_over() {
 }
 
 #[test]
-fn a_header_that_is_not_whole_is_waited_for() {
+fn an_incomplete_header_is_awaited() {
     let mut world = World::new(true, |source| source);
     world.start(1).unwrap();
     fs::write(world.path(0, ""), "id,t").unwrap();
@@ -472,12 +474,13 @@ fn a_header_that_is_not_whole_is_waited_for() {
     world.expect_all();
 }
 
-/// How a line of a file relates in time to what was there before.
+/// The time of a new line, relative to the lines before it.
 #[derive(Clone, Copy, Debug)]
 enum Time {
-    /// Behind the latest of all files, within the bound.
+    /// This many milliseconds before the latest time of all files, within the bound.
     BehindAll(i64),
-    /// Behind the latest of its own file, within the bound, if it has not been idle.
+    /// This many milliseconds before the latest time of its own file, within the bound; but not before the watermark at
+    /// which the file was idle.
     BehindOwn(i64),
     Ahead(i64),
 }
@@ -492,12 +495,12 @@ fn time() -> impl Strategy<Value = Time> {
     ]
 }
 
-/// The reader's promises so far, and what is known of each file.
+/// The watermark of the reader, and for each file what the test needs to choose times that must not be late.
 struct Promises {
     world: World,
     promised: EventTime,
     latest: [Option<i64>; FILES.len()],
-    /// When it had a line last, and what was promised while it was idle last.
+    /// The clock at the last line of each file.
     last: [u64; FILES.len()],
     floor: [EventTime; FILES.len()],
 }
@@ -522,7 +525,7 @@ impl Promises {
         self.last[file] = self.world.now.0;
     }
 
-    /// Reads all there is. No record is before what had been promised.
+    /// Reads to the end of all files, and checks that no record is before the watermark.
     fn look(&mut self) -> Result<(), TestCaseError> {
         loop {
             let mut batch = Batch::new(self.world.now);
@@ -547,10 +550,10 @@ impl Promises {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
-    /// What is within the bound of its own file, or of all where it was idle, is never late; and who is silent for longer than the
-    /// setting holds nobody.
+    /// A line is never late if it is within the bound of its own file or, after the file was idle, of all files. A file
+    /// that is idle for longer than the setting does not hold back the watermark.
     #[test]
-    fn bursts_within_the_bound_are_not_late_and_idle_files_hold_nobody(
+    fn bursts_within_the_bound_are_not_late_and_idle_files_hold_nothing_back(
         acts in prop::collection::vec((0..FILES.len(), 0..4_000u64, prop::collection::vec(time(), 0..4)), 1..40),
     ) {
         let bound = Duration::from_millis(BOUND_MS as u64);
@@ -573,9 +576,10 @@ proptest! {
     }
 }
 
-/// What comes next is not forgotten when something comes to a file before just then.
+/// The next file is not forgotten if the file before it gets another line at the moment at which the reader would move
+/// on.
 #[test]
-fn what_had_the_name_is_read_also_if_the_file_before_is_written_to_when_its_turn_comes() {
+fn the_next_file_is_read_even_if_the_one_before_grows_at_that_moment() {
     let mut world = World::new(false, |source| source);
     world.start(1).unwrap();
     let acts = [

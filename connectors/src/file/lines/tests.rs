@@ -1,5 +1,5 @@
-//! Files of lines against Python's `csv`, over random text, quoting, line ends, chunk sizes, workers, compressions, and
-//! restores on the way; followed files as they grow in pieces.
+//! Files of lines are read as Python's `csv` reads them, with random text, quoting, line ends, chunk sizes, numbers of
+//! workers, compressions and restores; and followed files, while they grow in pieces.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
@@ -12,11 +12,11 @@ use super::*;
 use crate::file::quotes::{Quotes, follow, split};
 use crate::splits::{Splits, SplitsPosition};
 
-/// Python's `csv`, in a process that answers as often as it is asked.
+/// A process that reads texts with Python's `csv`.
 struct Python {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    /// Ends when its input does.
+    /// The process, which ends when its input is closed.
     _process: Child,
 }
 
@@ -29,7 +29,7 @@ while size := sys.stdin.buffer.readline():
     print(json.dumps(list(csv.reader(io.StringIO(text, newline='')))), flush=True)
 ";
 
-/// The rows that Python's `csv` reads.
+/// Returns the rows that Python's `csv` reads.
 fn python(text: &str) -> Vec<Vec<String>> {
     let mut python = PYTHON.lock().unwrap();
     let Python { input, output, .. } = python.get_or_insert_with(|| {
@@ -51,7 +51,7 @@ fn python(text: &str) -> Vec<Vec<String>> {
 
 type Pair = (String, String);
 
-/// Of a file: each record, and each line that is none by its number.
+/// The records of a file, and the numbers of the lines that are not records.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Found {
     pairs: Vec<Pair>,
@@ -70,7 +70,7 @@ fn open(
     LineFile::open_in::<Pair>(sizes, path, handle, format, follow, next, partials).unwrap()
 }
 
-/// Reads a file by workers whose number changes after some turns of each.
+/// Reads a file. Each of `runs` has a number of workers, and a number of reads of each worker before the next run.
 fn read_all(path: &Path, compression: Compression, sizes: Sizes, runs: &[(usize, usize)]) -> Found {
     let mut pieces: Vec<(u64, Vec<Pair>)> = Vec::new();
     let (mut bad, mut done): (_, Vec<SplitsPosition>) = (Vec::new(), Vec::new());
@@ -128,7 +128,7 @@ fn runs() -> impl Strategy<Value = Vec<(usize, usize)>> {
     prop::collection::vec((1..5_usize, 0..6_usize), 0..3)
 }
 
-/// A field, and how it is written: in quotes where it must be, or may.
+/// Generates a field and its text in the file, which is quoted where that is needed, and sometimes where it is not.
 fn field() -> impl Strategy<Value = (String, String)> {
     let text = prop_oneof![6 => "[a-c1 ]{0,9}", 2 => "[ab,\"]{0,6}", 2 => "[ab,\"\n\r]{0,12}"];
     (text, any::<bool>()).prop_map(|(text, quoted): (String, bool)| {
@@ -141,7 +141,7 @@ fn field() -> impl Strategy<Value = (String, String)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What is well written comes as Python reads it; or is refused, where a line within it could be a record as well.
+    /// Valid records are read as Python reads them, or refused if a line within them could be a record by itself.
     #[test]
     fn records_are_those_of_python(
         rows in prop::collection::vec((field(), field(), line_ends()), 0..40),
@@ -152,7 +152,8 @@ proptest! {
         runs in runs(),
     ) {
         let mut text = format!("{}a,b\n", if mark { "\u{feff}" } else { "" });
-        // Where a line of only a `\n` would be one end with the line before, that is what it is to Python, too.
+        // An empty line that ends with `\n` after a line that ends with `\r` is part of that line's end, also for
+        // Python.
         let mut lines = Vec::new();
         for ((first, first_written), (second, second_written), end) in &rows {
             let line = format!("{first_written},{second_written}");
@@ -179,9 +180,9 @@ proptest! {
         prop_assert!(found.bad.len() >= 2 * refused && (refused > 0 || found.bad.is_empty()), "{:?}", found);
     }
 
-    /// Whatever the text is: chunks, workers, restores and compressions have no say in what is read.
+    /// For any text, the result does not depend on chunks, workers, restores and compression.
     #[test]
-    fn chunks_have_no_say(
+    fn results_do_not_depend_on_chunks(
         text in "([a,1\"]{0,5}(\n|\r\n|\r|,|,\"|\",|\"\n|x,y\n|\n\"\"){1,2}){0,40}",
         chunk in 1..60_u64,
         record in 1..80_usize,
@@ -195,7 +196,7 @@ proptest! {
         prop_assert_eq!(&found, &whole, "of {:?}", text);
     }
 
-    /// The fields of one line whose quotes are closed.
+    /// A line whose quotes are closed has the same fields as in Python.
     #[test]
     fn fields_are_those_of_python(line in "[ab,\"]{1,14}") {
         let (quotes, commas) = follow(line.as_bytes(), false);
@@ -206,13 +207,14 @@ proptest! {
             prop_assert_eq!(commas + 1, fields.len());
             prop_assert_eq!(&[fields][..], &python(&line)[..]);
         } else {
-            // To Python, too, the line does not end here.
+            // For Python, too, the record does not end with this line.
             let more = format!("{line}\nx");
             prop_assert_eq!(python(&more).len(), 1);
         }
     }
 
-    /// A followed file that grows in pieces: each line is read by itself, once, whatever the pieces and chunks are.
+    /// In a followed file that grows in pieces, each line is read by itself and once, whatever the pieces and chunks
+    /// are.
     #[test]
     fn a_followed_file_may_grow_in_any_pieces(
         text in "([a,1]{0,5}(\n|\r\n|\r|,\"|\",|\"\n|x,y\n|x,y\r\n){1,2}){0,20}",
@@ -240,7 +242,7 @@ proptest! {
         read_on(&mut reader, &mut 0, &mut whole);
         found.bad.sort_unstable();
         prop_assert_eq!(&found, &whole, "of {:?}", text);
-        // What has no quotes in it comes; of what has some, nothing comes that has none by itself.
+        // Every line of two fields without quotes is read.
         let body = text.trim_start_matches('\u{feff}');
         let plain = |line: &&str| !line.contains('"') && line.matches(',').count() == 1 && line.trim() == *line;
         for line in body.split(['\n', '\r']).skip(1).filter(plain) {
@@ -250,7 +252,7 @@ proptest! {
     }
 }
 
-/// Reads all there is.
+/// Reads to the current end of the file.
 fn read_on(reader: &mut LineFile, next: &mut u64, found: &mut Found) {
     loop {
         let read = reader.read::<Pair>(*next, |line| match line {
@@ -269,7 +271,7 @@ fn read_on(reader: &mut LineFile, next: &mut u64, found: &mut Found) {
 }
 
 #[test]
-fn what_is_too_long_is_counted_and_passed() {
+fn lines_that_are_too_long_are_counted_and_skipped() {
     let long = "x".repeat(5000);
     let text = format!("a,b\n1,2\n{long},1\n3,4\n5,\"{long}\n6,7\n{long}");
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {

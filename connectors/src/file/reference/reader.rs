@@ -121,7 +121,7 @@ pub(crate) struct ReferenceReader<K, V, L> {
 }
 
 impl<K: Key + Data, V: Data, L: DeserializeOwned + 'static> ReferenceReader<K, V, L> {
-    /// Whether a whole version was emitted, and nothing of a later one.
+    /// Returns whether a whole version was emitted, and nothing of a later one.
     fn is_whole(&self) -> bool {
         self.emitted.is_some() && self.begun.is_none()
     }

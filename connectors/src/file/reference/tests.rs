@@ -135,7 +135,7 @@ struct World {
     positions: Vec<Vec<u8>>,
     logic: LogicTest<RowsLogic<u32, Shop>>,
     letters: Vec<DeadLetter>,
-    /// The table that the changes emitted so far make.
+    /// The table that results from the changes emitted so far.
     emitted: Shops,
     /// The time of the last change.
     last: EventTime,
@@ -465,7 +465,7 @@ fn json_lines_and_compressed_files_are_read_as_by_the_file_source() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_by_file_and_value() {
+fn invalid_settings_are_refused_with_file_and_value() {
     let file = || ReferenceFile::<u32, Shop>::new("shops.csv", |shop: &Shop| shop.id);
     for (file, why) in [
         (file().reload_every(Duration::ZERO), "reload_every is 0 s"),

@@ -63,7 +63,7 @@ impl Refusal {
         Self::of(path, ConnectorError::caused(ErrorKind::Unavailable, what, cause))
     }
 
-    /// Whether trying the same version again cannot help.
+    /// Returns whether trying the same version again cannot help.
     pub(super) fn is_lasting(&self) -> bool {
         self.error.kind() != ErrorKind::Unavailable
     }

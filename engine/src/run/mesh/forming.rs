@@ -94,7 +94,7 @@ impl Forming<'_> {
         self.go_on_waiting_for(Duration::ZERO, missing)
     }
 
-    /// As `go_on_waiting`, with `more` time than the timeout of the mesh.
+    /// Does the same as `go_on_waiting`, with `more` time than the timeout of the mesh.
     pub(super) fn go_on_waiting_for(&self, more: Duration, missing: impl FnOnce() -> String) -> Result<(), JobError> {
         if self.mesh.stop.load(Ordering::Relaxed) {
             return failed("the job was asked to stop before all of its processes were connected".to_owned());

@@ -30,7 +30,7 @@ impl Peer {
         self.reader.read(&mut self.stream).map_err(|fault| fault.to_string())
     }
 
-    /// Whether the connection is still open. Bytes that have arrived are left for timely.
+    /// Returns whether the connection is still open. Bytes that have arrived are left for timely.
     pub(super) fn is_there(&self) -> bool {
         match self.stream.peek(&mut [0]) {
             Ok(read) => read > 0,

@@ -342,7 +342,7 @@ fn what_differs_is_said_with_both_sides_and_all_stop() {
 }
 
 #[test]
-fn whoever_cannot_start_stops_all_of_them() {
+fn a_process_that_cannot_start_stops_all_of_them() {
     let broken = || JobError::Invalid("the checkpoint is of another job".to_owned());
     for cannot in [0, 1, 2] {
         let hosts = hosts(3);
@@ -363,7 +363,7 @@ fn whoever_cannot_start_stops_all_of_them() {
 }
 
 #[test]
-fn who_is_missing_is_said_when_the_time_is_over() {
+fn missing_processes_are_named_after_the_timeout() {
     let hosts = hosts(3);
     let short = |me| Mesh { timeout: Duration::from_millis(700), ..mesh(&hosts, me) };
     let (leader, member) = (short(0), short(1));
@@ -394,7 +394,7 @@ fn a_port_that_is_taken_and_a_name_without_one_are_said() {
 }
 
 #[test]
-fn a_name_that_is_not_known_yet_is_waited_for() {
+fn a_host_name_that_is_not_known_yet_is_awaited() {
     let mut hosts = hosts(2);
     hosts[0] = "no-such-host.invalid:2101".to_owned();
     let mesh = |me| Mesh { timeout: Duration::from_millis(500), ..mesh(&hosts, me) };

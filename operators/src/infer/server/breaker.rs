@@ -70,7 +70,7 @@ pub(super) struct Admission {
 pub(super) struct Breaker {
     settings: CircuitSettings,
     state: State,
-    /// Number that grows with each change of state.
+    /// Number of changes of state so far.
     era: u64,
     /// Whether each of the last calls failed, oldest first.
     failed: VecDeque<bool>,

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_takes_so_many_rows_only_says_how_many() {
+    fn a_model_of_a_fixed_number_of_rows_says_how_many() {
         let input = |rows: i64| described("x", Some(vec![rows, 3]));
         let spec = |name: &str| TensorSpec::fixed(name, ElementType::F32, [3]);
         let found = |inputs: Vec<Described>| Description { inputs, ..Description::default() };

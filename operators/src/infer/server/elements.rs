@@ -11,7 +11,7 @@ use crate::infer::{ElementType, Elements, Tensor, TensorSpec};
 trait Raw: Copy {
     const LEN: usize;
     fn put(self, to: &mut Vec<u8>);
-    /// Of as many bytes.
+    /// Reads the number from exactly [`LEN`](Self::LEN) bytes.
     fn get(bytes: &[u8]) -> Self;
 }
 
@@ -46,7 +46,8 @@ impl Raw for bool {
 
 macro_rules! conversions {
     ($(($what:literal, $variant:ident, $value:ident, $onnx:ident, $datatype:literal)),+ $(,)?) => {
-        /// Raw bytes as Triton and the Open Inference Protocol lay them out; each text has its length before it.
+        /// Writes elements as raw bytes, as Triton and the Open Inference Protocol define them: each text is preceded
+        /// by its length.
         pub(super) fn to_raw(elements: &Elements) -> Vec<u8> {
             let mut raw = Vec::new();
             match elements {
@@ -89,7 +90,7 @@ fn texts(mut raw: &[u8]) -> Option<Elements> {
     Some(Elements::Text(texts))
 }
 
-/// Reads elements from a message's list of integers, which are the bits of 16-bit floats.
+/// Reads elements from a message's list of integers, which for 16-bit floats are their bits.
 pub(super) fn from_ints(element: ElementType, ints: Vec<i64>) -> Option<Elements> {
     fn all<T: TryFrom<i64>>(ints: Vec<i64>) -> Option<Vec<T>> {
         ints.into_iter().map(|int| int.try_into().ok()).collect()
@@ -121,7 +122,7 @@ pub(super) fn fill(
     let sizes: Option<Vec<usize>> = shape.iter().map(|size| usize::try_from(*size).ok()).collect();
     let elements = elements.widened(spec.element);
     let answer = sizes.as_deref().and_then(<[usize]>::split_first).and_then(|(batch, row)| {
-        // MLServer gives a column for a number a row: [n, 1] for [n].
+        // MLServer answers with a column where each row has one number: [n, 1] instead of [n].
         let flat = spec.shape.is_empty() && row.iter().all(|size| *size == 1);
         let answer = Tensor { shape: if flat { Vec::new() } else { row.to_vec() }, elements: elements? };
         (*batch == rows && spec.holds(rows, &answer)).then_some(answer)
@@ -184,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn elements_survive_the_way(
+        fn elements_survive_encoding_and_decoding(
             floats in any::<Vec<f32>>(), ints in any::<Vec<i64>>(), texts in any::<Vec<String>>(), bools in any::<Vec<bool>>(),
             halves in any::<Vec<u16>>(), bytes in any::<Vec<u8>>(),
         ) {

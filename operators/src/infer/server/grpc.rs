@@ -18,7 +18,7 @@ use super::call::CallError;
 const MAX_ANSWER: usize = 256 << 20;
 
 pub(super) struct GrpcClient {
-    /// Turns only while a call is made: what the server says in between is read with the next one.
+    /// Runs only during a call: what the server sends between two calls is read during the next one.
     runtime: Runtime,
     endpoint: Endpoint,
     channel: Option<Channel>,
@@ -74,7 +74,7 @@ fn sort(status: &Status) -> CallError {
     let text =
         format!("{:?}: {}{}", status.code(), status.message(), source.map(|s| format!(" ({s})")).unwrap_or_default());
     match status.code() {
-        // What a server sent has no cause: this one was made here, of a connection that broke.
+        // A status that the server sent has no source; one with a source was made here, because the connection broke.
         _ if source_of(status).is_some() => CallError::Unavailable(text),
         Code::InvalidArgument | Code::OutOfRange => CallError::Refused(text),
         Code::Internal | Code::Unknown | Code::DataLoss => CallError::Failed(text),

@@ -117,7 +117,7 @@ fn nest(values: &mut impl Iterator<Item = Value>, shape: &[usize]) -> Option<Val
     }
 }
 
-/// The shape of the rows of `spec` that came as lists in lists, as the first that are no null have it.
+/// Returns the shape of rows of `spec` that arrived as nested lists. It is taken from the first row that is not null.
 pub(super) fn shape_of(mut value: &Value, spec: &TensorSpec) -> Vec<i64> {
     let mut shape = Vec::new();
     while let Value::Array(values) = value {
@@ -126,21 +126,21 @@ pub(super) fn shape_of(mut value: &Value, spec: &TensorSpec) -> Vec<i64> {
         value = first;
     }
     if shape.len() == 1 && value.is_array() && spec.is_fixed() {
-        // All rows are null.
+        // All rows are null: only the declaration says how large they would be.
         shape.extend(spec.shape.iter().flatten().map(|size| *size as i64));
     }
     shape
 }
 
-/// Elements out of JSON, flat or lists in lists. A null is a NaN, and as many where a list belongs; where no NaN can be
-/// the batch is bisected, so that the null costs the record that has it.
+/// Reads elements from JSON, which is a flat list or nested lists. A null is read as a NaN, and in place of a list as a
+/// list of NaNs. If the type has no NaN, the batch is bisected, so that only the record with the null fails.
 pub(super) fn from_json(spec: &TensorSpec, value: &Value, shape: &[i64]) -> Result<Elements, CallError> {
     let len = |shape: &[i64]| shape.iter().product::<i64>();
     let is_flat = value.as_array().is_some_and(|values| values.len() as i64 == len(shape));
     let mut leaves = Vec::new();
     flatten(value, if is_flat { &[] } else { shape }, &mut leaves);
     if leaves.is_empty() && len(shape) == 1 {
-        // The only one was written as nothing.
+        // The only element was written as nothing, which RapidJSON does by default with a NaN.
         leaves.push(&Value::Null);
     }
     if let Some(elements) = elements(spec.element, &leaves) {
@@ -226,13 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_json_has_not_are_read() {
+    fn numbers_that_json_does_not_have_are_read() {
         let text = r#"[NaN, -NaN, nan, null, "nan", Infinity, inf,+inf, -Infinity,-inf,1e999, -1e999, 0.1, 1e39]"#;
         let Ok(Elements::F32(found)) = flat(ElementType::F32, text) else { panic!() };
         assert!(found[..5].iter().all(|value| value.is_nan()), "{found:?}");
         let inf = f32::INFINITY;
         assert_eq!(found[5..], [inf, inf, inf, -inf, -inf, inf, -inf, 0.1, inf]);
-        // They stay unchanged inside texts, and a word that is not a number is not valid JSON.
+        // Such words stay unchanged inside texts, and a word that is not a number is not valid JSON.
         let found = parse(br#"{"a\\": "NaN \" NaN", "b": [NaN], "c": "\\"}"#).unwrap();
         assert_eq!(found, json!({ "a\\": "NaN \" NaN", "b": ["NaN"], "c": "\\" }));
         let found = parse(br#"{"a": [,1 , ,"x",], "b": , "c": [[],[ ,]], "d":}"#).unwrap();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_costs_its_record_where_it_can_be_no_nan() {
+    fn a_null_fails_its_record_if_the_type_has_no_nan() {
         for (element, text) in [
             (ElementType::I64, "[1, null]"),
             (ElementType::U8, "[1, NaN]"),
@@ -263,7 +263,7 @@ mod tests {
             let failed = flat(element, text);
             assert!(matches!(failed, Err(CallError::Failed(_))), "{failed:?}");
         }
-        // A value that was written as nothing.
+        // The only value was written as nothing.
         let only = from_json(&TensorSpec::fixed("y", ElementType::F32, []), &json!([]), &[1, 1]);
         assert!(matches!(only, Ok(Elements::F32(values)) if values.len() == 1 && values[0].is_nan()));
     }
@@ -281,14 +281,14 @@ mod tests {
             let Ok(Elements::F64(found)) = from_json(&spec, &value, &shape) else { panic!("{text}") };
             assert_eq!(found.iter().map(|value| value.is_nan()).collect::<Vec<_>>(), nans);
         }
-        // A flat list has one for each number.
+        // A flat list has one null for each number.
         let flat = from_json(&spec, &json!([1.0, null, 3.0, 4.0]), &[2, 2]);
         assert!(matches!(flat, Ok(Elements::F64(values)) if values.len() == 4 && values[1].is_nan()));
     }
 
     proptest! {
         #[test]
-        fn elements_survive_the_way(
+        fn elements_survive_encoding_and_decoding(
             floats in any::<Vec<f32>>(), ints in any::<Vec<i64>>(), texts in any::<Vec<String>>(), bools in any::<Vec<bool>>(),
             halves in any::<Vec<u16>>(), large in any::<Vec<u64>>(),
         ) {
@@ -307,7 +307,8 @@ mod tests {
             }
         }
 
-        /// Against what is known of the list: whatever is in it, and however servers write it.
+        /// Values of any kind, in every form in which servers write them, are read with the same bits, and NaNs as
+        /// NaNs.
         #[test]
         fn lists_with_nans_are_read_to_the_last_bit(
             values in proptest::collection::vec((any::<f32>(), 0..3_usize), 0..40), text in ".*",

@@ -26,7 +26,7 @@ impl Client {
         Ok(Self { grpc: GrpcClient::new(&target.url.authority, target.settings.deadline)?, target })
     }
 
-    /// Model and version; requests have them as fields 1 and 2.
+    /// Begins a request with the name and version of the model, which are fields 1 and 2 of every request.
     fn named(&self) -> Message {
         let named = Message::default().text(1, &self.target.url.model);
         self.target.url.version.iter().fold(named, |message, version| message.text(2, version))
@@ -56,7 +56,7 @@ impl Protocol for Client {
                 _ => {}
             }
         }
-        // Servers without a configuration of the model's inputs and outputs answer with nothing.
+        // A server that was not configured with the inputs and outputs of a model answers with empty lists.
         Ok(Some(found).filter(|found| !found.inputs.is_empty() && !found.outputs.is_empty()))
     }
 
@@ -66,7 +66,7 @@ impl Protocol for Client {
     }
 }
 
-/// TensorMetadata { name = 1, datatype = 2, shape = 3 }
+/// Reads a TensorMetadata { name = 1, datatype = 2, shape = 3 }.
 fn described(value: Value<'_>) -> Result<Described, Malformed> {
     let (mut name, mut datatype, mut shape) = (String::new(), String::new(), Vec::new());
     for field in fields(value.message()?) {
@@ -81,8 +81,8 @@ fn described(value: Value<'_>) -> Result<Described, Malformed> {
 }
 
 impl Client {
-    /// ModelInferRequest { model_name = 1, model_version = 2, inputs = 5, outputs = 6, raw_input_contents = 7 },
-    /// InferInputTensor { name = 1, datatype = 2, shape = 3 }, InferRequestedOutputTensor { name = 1 }
+    /// Writes a ModelInferRequest { model_name = 1, model_version = 2, inputs = 5, outputs = 6, raw_input_contents = 7
+    /// } of InferInputTensor { name = 1, datatype = 2, shape = 3 } and InferRequestedOutputTensor { name = 1 }.
     fn request(&self, rows: usize, from: &[Tensor]) -> Bytes {
         let mut message = self.named();
         for (spec, tensor) in self.target.inputs.iter().zip(from) {
@@ -99,8 +99,8 @@ impl Client {
         message.finish()
     }
 
-    /// ModelInferResponse { outputs = 5, raw_output_contents = 6 },
-    /// InferOutputTensor { name = 1, datatype = 2, shape = 3, contents = 5 }
+    /// Reads a ModelInferResponse { outputs = 5, raw_output_contents = 6 } of
+    /// InferOutputTensor { name = 1, datatype = 2, shape = 3, contents = 5 }.
     fn answer(&self, rows: usize, answer: &[u8], to: &mut [Tensor]) -> Result<(), CallError> {
         let (mut outputs, mut raw) = (Vec::new(), Vec::new());
         for field in fields(answer) {
@@ -131,8 +131,8 @@ impl Client {
     }
 }
 
-/// The contents of an output that came as lists: InferTensorContents { bool = 1, int = 2, int64 = 3, uint = 4,
-/// uint64 = 5, fp32 = 6, fp64 = 7, bytes = 8 }.
+/// Reads the elements of an output that arrived as lists: InferTensorContents { bool = 1, int = 2, int64 = 3,
+/// uint = 4, uint64 = 5, fp32 = 6, fp64 = 7, bytes = 8 }.
 fn contents(element: ElementType, output: Value<'_>) -> Result<Option<Elements>, Malformed> {
     let (mut ints, mut floats, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     let lists = fields(output.message()?).filter(|field| matches!(field, Ok((5, _)) | Err(_)));

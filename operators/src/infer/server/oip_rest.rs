@@ -15,7 +15,7 @@ use crate::infer::{ElementType, Tensor};
 pub(super) struct Client {
     rest: RestClient,
     target: Target,
-    /// Of model and version.
+    /// The path of the model, with its version if the address names one.
     path: String,
 }
 
@@ -25,7 +25,7 @@ impl Client {
         Self { rest: RestClient::new(&target.url.authority, target.settings.deadline), path, target }
     }
 
-    /// Written by hand, so that numbers go from the tensor to the text without a value for each.
+    /// Returns the body of the request. It is not built with `serde_json`, which would allocate a value per number.
     fn request(&self, rows: usize, from: &[Tensor]) -> Result<Vec<u8>, CallError> {
         let mut body = b"{\"inputs\":[".to_vec();
         for (at, (spec, tensor)) in self.target.inputs.iter().zip(from).enumerate() {
@@ -47,7 +47,7 @@ impl Client {
 impl Protocol for Client {
     fn ready(&mut self, deadline: Instant) -> Result<(), CallError> {
         let answer = self.rest.get(&format!("{}/ready", self.path), deadline)?;
-        // An empty answer is what the protocol has; some say {"ready": …}.
+        // The protocol defines an empty answer; some servers send {"ready": …}.
         match answer.get("ready") {
             Some(Value::Bool(false)) => Err(CallError::Unavailable("the model is not ready".to_owned())),
             _ => Ok(()),
@@ -66,7 +66,7 @@ impl Protocol for Client {
         };
         let versions = answer["versions"].as_array().into_iter().flatten();
         let versions = versions.filter_map(|version| version.as_str().map(str::to_owned)).collect();
-        // Servers without a configuration of the model's inputs and outputs answer with nothing.
+        // A server that was not configured with the inputs and outputs of a model answers with empty lists.
         Ok((!inputs.is_empty() && !outputs.is_empty()).then_some(Description { versions, inputs, outputs }))
     }
 

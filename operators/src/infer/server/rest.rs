@@ -62,7 +62,7 @@ fn answer(answer: Result<ureq::http::Response<Body>, ureq::Error>) -> Result<ser
     json::parse(&body)
 }
 
-/// What servers say that fail to write an answer because of a NaN in it: Python's json, OpenVINO Model Server.
+/// Messages of servers that fail to write an answer because of a NaN in it: Python's json, OpenVINO Model Server.
 const UNWRITABLE: [&str; 2] = ["not JSON compliant", "cannot be serialized to JSON"];
 
 /// Classifies a status: whether the server or the batch is at fault.

@@ -15,10 +15,10 @@ use crate::infer::{ElementType, Elements, Tensor};
 const STATUS: &str = "/tensorflow.serving.ModelService/GetModelStatus";
 const METADATA: &str = "/tensorflow.serving.PredictionService/GetModelMetadata";
 const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
-/// `ModelVersionStatus.State`
+/// The number of the state in `ModelVersionStatus.State`.
 const AVAILABLE: i64 = 30;
 
-/// `DataType`: number, name, and what the Open Inference Protocol calls it.
+/// The types of `DataType`: number, name, and the name of the same type in the Open Inference Protocol.
 const TYPES: [(i64, &str, &str); 14] = [
     (1, "DT_FLOAT", "FP32"),
     (2, "DT_DOUBLE", "FP64"),
@@ -37,11 +37,11 @@ const TYPES: [(i64, &str, &str); 14] = [
 ];
 
 fn number(element: ElementType) -> i64 {
-    // 0 is DT_INVALID; there is none without a number.
+    // The table has every element type, so 0 (DT_INVALID) is never sent.
     TYPES.into_iter().find(|(_, _, datatype)| *datatype == element.datatype()).map_or(0, |(number, ..)| number)
 }
 
-/// An input or output by the number or name of its type.
+/// Describes an input or output whose type is given by its number or by its name.
 pub(super) fn described(name: String, dtype: Result<i64, &str>, shape: Option<Vec<i64>>) -> Described {
     let known = TYPES.into_iter().find(|(number, name, _)| dtype.map_or_else(|text| text == *name, |n| n == *number));
     let element = known.and_then(|(_, _, datatype)| ElementType::of_datatype(datatype));
@@ -59,7 +59,8 @@ impl Client {
         Ok(Self { grpc: GrpcClient::new(&target.url.authority, target.settings.deadline)?, target })
     }
 
-    /// ModelSpec { name = 1, version = 2 (Int64Value { value = 1 }), signature_name = 3 }, field 1 of every request.
+    /// Begins a request with its field 1, a ModelSpec { name = 1, version = 2 (Int64Value { value = 1 }),
+    /// signature_name = 3 }.
     fn named(&self, with_signature: bool) -> Message {
         let mut spec = Message::default().text(1, &self.target.url.model);
         if let Some(version) = self.target.url.version.as_ref().and_then(|version| version.parse().ok()) {
@@ -75,7 +76,7 @@ impl Client {
 impl Protocol for Client {
     fn ready(&mut self, deadline: Instant) -> Result<(), CallError> {
         let answer = match self.grpc.unary(STATUS, self.named(false).finish(), deadline) {
-            // It answers, and has no such call.
+            // The server answers; it merely does not implement this call.
             Err(CallError::Unimplemented(_)) => return Ok(()),
             answer => answer?,
         };
@@ -121,8 +122,8 @@ impl Protocol for Client {
 }
 
 impl Client {
-    /// PredictRequest { model_spec = 1, inputs = 2, output_filter = 3 }, TensorProto { dtype = 1, tensor_shape = 2,
-    /// tensor_content = 4, string_val = 8 }, TensorShapeProto { dim = 2 { size = 1 } }
+    /// Writes a PredictRequest { model_spec = 1, inputs = 2, output_filter = 3 } of TensorProto { dtype = 1,
+    /// tensor_shape = 2, tensor_content = 4, string_val = 8 } and TensorShapeProto { dim = 2 { size = 1 } }.
     fn request(&self, rows: usize, from: &[Tensor]) -> Bytes {
         let mut message = self.named(true);
         for (spec, tensor) in self.target.inputs.iter().zip(from) {
@@ -140,7 +141,7 @@ impl Client {
     }
 }
 
-/// GetModelStatusResponse { model_version_status = 1 { version = 1, state = 2 } }
+/// Reads a GetModelStatusResponse { model_version_status = 1 { version = 1, state = 2 } }.
 fn is_available(answer: &[u8]) -> Result<bool, Malformed> {
     for status in fields(answer) {
         let status = status?.1.message()?;
@@ -151,7 +152,7 @@ fn is_available(answer: &[u8]) -> Result<bool, Malformed> {
     Ok(false)
 }
 
-/// Sizes of a TensorShapeProto { dim = 2 { size = 1 }, unknown_rank = 3 }.
+/// Reads the sizes of a TensorShapeProto { dim = 2 { size = 1 }, unknown_rank = 3 }; none if their number is unknown.
 fn shape_of(shape: &[u8]) -> Result<Option<Vec<i64>>, Malformed> {
     let mut sizes = Vec::new();
     for field in fields(shape) {
@@ -172,9 +173,9 @@ fn shape_of(shape: &[u8]) -> Result<Option<Vec<i64>>, Malformed> {
     Ok(Some(sizes))
 }
 
-/// Shape and elements of a TensorProto { dtype = 1, tensor_shape = 2, tensor_content = 4, float_val = 5,
+/// Reads the shape and elements of a TensorProto { dtype = 1, tensor_shape = 2, tensor_content = 4, float_val = 5,
 /// double_val = 6, int_val = 7, string_val = 8, int64_val = 10, bool_val = 11, half_val = 13, uint32_val = 16,
-/// uint64_val = 17 }. Of a list that is short the last value goes on to the end.
+/// uint64_val = 17 }. If a list is shorter than the shape, its last value stands for the missing ones.
 fn read(tensor: &[u8]) -> Result<(Vec<i64>, Option<Elements>), Malformed> {
     let (mut dtype, mut shape, mut raw) = (0, Vec::new(), Vec::new());
     let (mut ints, mut texts) = (Vec::new(), Vec::new());
@@ -198,7 +199,7 @@ fn read(tensor: &[u8]) -> Result<(Vec<i64>, Option<Elements>), Malformed> {
         element if !ints.is_empty() => from_ints(element, ints),
         element => from_raw(element, &raw),
     };
-    // Never above what a row of the program's can be: the shape is checked next.
+    // The shape comes from the server and is compared with the program's only later, so the allocation is bounded.
     let wanted = shape.iter().try_fold(1_usize, |all, size| all.checked_mul(usize::try_from(*size).ok()?));
     if let (Some(elements), Some(wanted @ ..=MOST)) = (&mut elements, wanted) {
         elements.repeat_last(wanted);
@@ -206,12 +207,12 @@ fn read(tensor: &[u8]) -> Result<(Vec<i64>, Option<Elements>), Malformed> {
     Ok((shape, elements))
 }
 
-/// The most elements that a short list is filled up to.
+/// Maximum number of elements that a short list is extended to.
 const MOST: usize = 1 << 26;
 
-/// GetModelMetadataResponse { model_spec = 1 { version = 2 }, metadata = 2 { "signature_def": Any { value = 2 } } },
-/// SignatureDefMap { signature_def = 1 }, SignatureDef { inputs = 1, outputs = 2 }, TensorInfo { dtype = 2,
-/// tensor_shape = 3 }
+/// Finds a signature in a GetModelMetadataResponse { model_spec = 1 { version = 2 }, metadata = 2 { "signature_def":
+/// Any { value = 2 } } } of SignatureDefMap { signature_def = 1 }, SignatureDef { inputs = 1, outputs = 2 } and
+/// TensorInfo { dtype = 2, tensor_shape = 3 }.
 fn signature_of(answer: &[u8], signature: &str) -> Result<Option<Description>, Malformed> {
     let (mut found, mut versions) = (None, Vec::new());
     for field in fields(answer) {
@@ -276,7 +277,7 @@ mod tests {
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
     }
 
-    /// Messages that TensorFlow's own classes serialized.
+    /// The messages were serialized by TensorFlow's own classes.
     #[test]
     fn metadata_and_status_are_those_of_tensorflow_serving() {
         let answer = bytes(concat!(
@@ -293,7 +294,7 @@ mod tests {
         assert_eq!(shown(&found.outputs), ["\"y\" i64 [n]"]);
         assert_eq!(signature_of(&answer, "none"), Ok(None));
         for end in 0..answer.len() {
-            // Cut off anywhere, it is refused or says less; it is never a panic.
+            // A message that is cut off anywhere is rejected or has fewer fields; it never causes a panic.
             drop(signature_of(&answer[..end], "serving_default"));
         }
         assert_eq!(is_available(&bytes("0a04080110320a040802101e")), Ok(true));

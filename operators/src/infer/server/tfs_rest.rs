@@ -16,7 +16,7 @@ use crate::infer::Tensor;
 pub(super) struct Client {
     rest: RestClient,
     target: Target,
-    /// Of model and version.
+    /// The path of the model, with its version if the address names one.
     path: String,
 }
 
@@ -26,7 +26,8 @@ impl Client {
         Self { rest: RestClient::new(&target.url.authority, target.settings.deadline), path, target }
     }
 
-    /// `{"signature_name": …, "instances": [row, …]}`: a row is the only input's value, or an object of them.
+    /// Writes `{"signature_name": …, "instances": [row, …]}`. A row is an object with a value per input, or the bare
+    /// value if there is only one input.
     fn request(&self, rows: usize, from: &[Tensor]) -> Result<Vec<u8>, CallError> {
         let mut body =
             format!("{{\"signature_name\":{},\"instances\":[", json!(self.target.url.signature)).into_bytes();
@@ -54,7 +55,7 @@ impl Protocol for Client {
         let answer = self.rest.get(&self.path, deadline)?;
         let statuses = answer["model_version_status"].as_array();
         let available = statuses.is_none_or(|all| all.iter().any(|status| status["state"] == "AVAILABLE"));
-        // KServe says it in its own way.
+        // KServe's V1 protocol answers {"ready": …} instead.
         if available && answer["ready"] != false {
             return Ok(());
         }
@@ -77,13 +78,13 @@ impl Protocol for Client {
     fn infer(&mut self, rows: usize, from: &[Tensor], to: &mut [Tensor], deadline: Instant) -> Result<(), CallError> {
         let answer = self.rest.post(&format!("{}:predict", self.path), &self.request(rows, from)?, deadline)?;
         let predictions = match answer["predictions"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            // The prediction of the only row was written as nothing, as RapidJSON writes a NaN by default.
+            // By default, RapidJSON writes a NaN as nothing: the list is empty if that is the only prediction.
             [] if rows == 1 && answer["predictions"].is_array() => &[Value::Null],
             predictions => predictions,
         };
         let only = self.target.outputs.len() == 1;
         for (spec, output) in self.target.outputs.iter().zip(to) {
-            // A model with one output gives it bare.
+            // A model with one output answers with bare values, and one with several outputs with objects.
             let value = |row: &Value| match row {
                 Value::Object(outputs) => outputs.get(&spec.name).cloned(),
                 Value::Null => Some(Value::Null),
@@ -98,7 +99,7 @@ impl Protocol for Client {
     }
 }
 
-/// A signature in the answer of `/metadata`.
+/// Finds a signature in the answer of `/metadata`.
 fn described_by(answer: &Value, signature: &str) -> Option<Description> {
     let found = answer["metadata"]["signature_def"]["signature_def"].get(signature)?;
     let all = |which: &str| {
@@ -112,7 +113,8 @@ fn described_by(answer: &Value, signature: &str) -> Option<Description> {
     Some(Description { versions: version.into_iter().collect(), inputs: all("inputs"), outputs: all("outputs") })
 }
 
-/// `{"dim": [{"size": "-1"}, …], "unknown_rank": false}`: 64-bit integers are texts in the JSON of Protocol Buffers.
+/// Reads `{"dim": [{"size": "-1"}, …], "unknown_rank": false}`: 64-bit integers are texts in the JSON of Protocol
+/// Buffers.
 fn sizes(shape: &Value) -> Option<Vec<i64>> {
     if shape["unknown_rank"] == true {
         return None;
@@ -125,7 +127,7 @@ fn sizes(shape: &Value) -> Option<Vec<i64>> {
 mod tests {
     use super::*;
 
-    /// What TensorFlow's own classes print.
+    /// The answer was printed by TensorFlow's own classes.
     #[test]
     fn metadata_are_those_of_tensorflow_serving() {
         let answer = json!({

@@ -74,7 +74,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 fn weeks_months_and_years_are_days() {
     for zone in ["Europe/Vienna", "America/Sao_Paulo", "America/St_Johns", "Asia/Beirut", "Australia/Lord_Howe", "UTC"]
     {
-        // A Monday.
+        // 1 January 1990 was a Monday: years, months and weeks all begin there.
         let first = days_from_civil(1990, 1, 1);
         let begin = window(Period::Day, zone, first * DAY + 12 * HOUR).0;
         let day_after = days_from_civil(2024, 1, 1);

@@ -52,7 +52,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn whatever_the_values_and_their_order(values in prop::collection::vec(value(), 0..40), cuts in any::<(Index, Index)>()) {
+    fn statistics_are_right_for_any_values_in_any_order(values in prop::collection::vec(value(), 0..40), cuts in any::<(Index, Index)>()) {
         let [a, b] = [cuts.0, cuts.1].map(|cut| cut.index(values.len() + 1));
         let parts = [&values[..a.min(b)], &values[a.min(b)..a.max(b)], &values[a.max(b)..]].map(stats_of_all);
         let [mut in_order, mut others_first] = [&parts[0], &parts[2]].map(ExactStats::clone);
@@ -123,7 +123,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_found_first() {
+fn extreme_values_have_the_right_statistics() {
     let stats = |values: &[f64]| stats_of_all(values).stats();
     assert_eq!(stats(&[1.0, 1.0, 5.0]).sum(), 7.0);
     let apart = stats(&[1.7e308, -1.7e308]);

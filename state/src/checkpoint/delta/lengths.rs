@@ -152,7 +152,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_the_bytes_reading_takes_no_more_than_there_is(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn reading_any_bytes_takes_no_more_than_there_are(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let mut reader = Reader(&bytes);
             while let Some(read) = reader.bytes() {
                 prop_assert!(read.len() < bytes.len());

@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn a_file_of_before_is_read_as_the_same((blobs, sections) in contents()) {
+    fn a_file_of_the_old_format_is_read_the_same((blobs, sections) in contents()) {
         prop_assert_eq!(decode(&old_file(&blobs, &sections)), Ok(delta(&blobs, &sections)));
     }
 
@@ -254,7 +254,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_bytes_decoding_ends(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn decoding_any_bytes_ends(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(decode(&bytes).is_err());
         for magic in [MAGIC, old::MAGIC] {
             if let Ok(read) = decode(&with_head_and_checksum(magic, &bytes)) {
