@@ -1,13 +1,16 @@
 //! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models |
-//! layout | setup`.
+//! layout | package | setup`.
 
 mod bench;
+#[cfg(test)]
+mod container;
 mod demo;
 #[cfg(test)]
 mod features;
 mod kafka;
 mod layout;
 mod models;
+mod package;
 mod programs;
 mod servers;
 mod setup;
@@ -45,6 +48,8 @@ enum Chore {
     Models(models::Args),
     /// How the source is laid out: files, circles of imports, long lines, crates compiled.
     Layout,
+    /// Pack the crates that are published, and check what the packages contain.
+    Package(package::Args),
     /// Only the set-up: what has to be on the machine, ONNX Runtime.
     Setup,
 }
@@ -61,6 +66,7 @@ fn main() -> Result<()> {
         Chore::Servers(args) => servers::run(&args),
         Chore::Models(args) => models::run(&args),
         Chore::Layout => layout::run(),
+        Chore::Package(args) => package::run(&args),
         Chore::Setup => setup::run(),
     }
 }
