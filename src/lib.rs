@@ -50,6 +50,9 @@
 //! The crates behind this face (`tidemill-engine`, `tidemill-operators`, `tidemill-connectors`, `tidemill-state`) are internal:
 //! what they export besides may change with any release. Programs name this one only.
 
+// docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "kafka")]
 pub use tidemill_connectors::kafka;
 pub use tidemill_connectors::{file, generator, memory};

@@ -1,5 +1,8 @@
 //! Sources and sinks of Tidemill.
 
+// docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod file;
 pub mod generator;
 #[cfg(feature = "kafka")]

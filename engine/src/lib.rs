@@ -12,6 +12,9 @@
 //! cli          the command line of a job          testing/  sources, sinks and simulations for tests
 //! ```
 
+// docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod alignment;
 mod batch;
 mod checkpoint;

@@ -1,6 +1,9 @@
 //! Operators for keyed streams: windows, joins, tables, rolling aggregates, patterns and inference. Each is plain
 //! logic that the engine's shell runs.
 
+// docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod deduplicate;
 pub mod fold;
 pub mod infer;

@@ -24,6 +24,9 @@
 //! lengths of time as `Duration`s. The calls by which the engine drives the crate are in whole milliseconds
 //! ([`OperatorStates::pass`]), as event time is stored.
 
+// docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 /// Whether state may be larger than memory, which is so when this crate is built with RocksDB.
 pub const SPILLS: bool = cfg!(feature = "rocksdb");
 

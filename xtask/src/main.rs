@@ -1,7 +1,9 @@
 //! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models |
-//! layout | docs | new | rocksdb | setup`.
+//! layout | docs | new | package | rocksdb | setup`.
 
 mod bench;
+#[cfg(test)]
+mod container;
 mod demo;
 mod docs;
 #[cfg(test)]
@@ -10,6 +12,7 @@ mod kafka;
 mod layout;
 mod models;
 mod new;
+mod package;
 mod programs;
 mod rocksdb;
 mod servers;
@@ -54,6 +57,8 @@ enum Chore {
     New(new::Args),
     /// Build RocksDB for this machine, and print how another project uses it.
     Rocksdb,
+    /// Pack the crates that are published, and check what the packages contain.
+    Package(package::Args),
     /// Only the set-up: what has to be on the machine, RocksDB, ONNX Runtime.
     Setup,
 }
@@ -73,6 +78,7 @@ fn main() -> Result<()> {
         Chore::Docs => docs::run(),
         Chore::New(args) => new::run(&args),
         Chore::Rocksdb => rocksdb::run(),
+        Chore::Package(args) => package::run(&args),
         Chore::Setup => setup::run(),
     }
 }

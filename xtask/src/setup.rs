@@ -9,7 +9,11 @@ use anyhow::{Context, Result, bail};
 use crate::{cache, check, rocksdb, root};
 
 /// The Python packages: ONNX Runtime, and NumPy, which is used with it in Python (for the reference scores of tests).
-const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
+pub const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
+/// The Debian packages of libclang.
+pub const CLANG: [&str; 3] = ["clang", "libclang-dev", "cmake"];
+/// The Debian packages that librdkafka is built with.
+pub const OPENSSL: [&str; 4] = ["libssl-dev", "zlib1g-dev", "pkg-config", "make"];
 
 pub fn run() -> Result<()> {
     clang()?;
@@ -31,7 +35,7 @@ fn clang() -> Result<()> {
         return Ok(());
     }
     println!("setup: libclang is not here; installing clang");
-    install(&["clang", "libclang-dev", "cmake"])
+    install(&CLANG)
 }
 
 /// Installs make and OpenSSL if they are missing: librdkafka is built with make and uses OpenSSL for TLS.
@@ -42,7 +46,7 @@ fn openssl() -> Result<()> {
         return Ok(());
     }
     println!("setup: make or OpenSSL's headers are not here; installing them");
-    install(&["libssl-dev", "zlib1g-dev", "pkg-config", "make"])
+    install(&OPENSSL)
 }
 
 /// Installs Debian packages, where that is possible.
