@@ -23,7 +23,7 @@ use ort::session::Session;
 use ort::value::TensorRef;
 use tidemill::prelude::*;
 
-use features::{CHARGE_BACK_DELAY_MS, FraudFeatures, Transaction};
+use features::{CHARGE_BACK_DELAY, FraudFeatures, Transaction};
 use signals::{Reading, Signals, WindowFeatures};
 
 #[global_allocator]
@@ -181,7 +181,7 @@ fn fraud(args: &Args, mut model: Option<Scorer>) -> Result<(u64, f64)> {
             charge_backs.pop_front();
             terminals.entry(terminal).or_default().step(known_at, &terminal_lengths, Some(value));
         }
-        charge_backs.push_back((ts + CHARGE_BACK_DELAY_MS, terminal_id, f64::from(is_fraud)));
+        charge_backs.push_back(((EventTime(ts) + CHARGE_BACK_DELAY).0, terminal_id, f64::from(is_fraud)));
         let (card, last) = cards.entry(card_id).or_insert_with(|| (Windows::default(), i64::MIN));
         card.step(ts, &card_lengths, Some(amount));
         let previous = std::mem::replace(last, ts);

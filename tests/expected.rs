@@ -1,5 +1,6 @@
 //! The examples on real data. Every feature and window equals the result of an independent program, at any number of
-//! workers and in any order within the watermark's bound; the scores equal those of ONNX Runtime.
+//! workers and in any order within the watermark's bound; the scores equal those of ONNX Runtime. The small examples
+//! print what their heads say.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
@@ -11,7 +12,7 @@ use std::path::Path;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use testkit::{agree, data, example, finish, lines, rows, seed};
+use testkit::{agree, data, example, finish, lines, rows, seed, small_example};
 
 fn check_fraud_features(folder: &Path, expected: &Path) -> Vec<String> {
     let found = lines(folder);
@@ -214,4 +215,26 @@ fn check_scores(folder: &Path, model: &str, output: &str, column: &str) {
         .expect("Python starts");
     assert!(child.wait().expect("Python ends").success(), "the scores of {model} differ from ONNX Runtime's in Python");
     std::io::stdout().flush().expect("stdout");
+}
+
+/// Returns the lines that the head of a small example shows as its output.
+fn shown(name: &str) -> Vec<String> {
+    let source = std::fs::read_to_string(format!("examples/{name}.rs")).expect("the example's source");
+    let head =
+        source.lines().map_while(|line| line.strip_prefix("//!")).map(|line| line.strip_prefix(' ').unwrap_or(line));
+    let text = head.skip_while(|line| *line != "```text").skip(1).take_while(|line| *line != "```");
+    text.filter(|line| !line.starts_with("$ ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_small_examples_print_what_their_heads_say() {
+    for (name, count) in [("hello", 12), ("windows", 15), ("process", 4), ("infer", 12)] {
+        let output = finish(&mut small_example(name));
+        let printed = String::from_utf8(output.stdout).expect("text");
+        let shown = shown(name);
+        assert!(shown.len() >= 3, "{name}: the head shows {shown:?}");
+        let missing: Vec<_> = shown.iter().filter(|line| !printed.lines().any(|printed| printed == *line)).collect();
+        assert!(missing.is_empty(), "{name} does not print {missing:#?}, but\n{printed}");
+        assert_eq!(printed.lines().count(), count, "{name}:\n{printed}");
+    }
 }

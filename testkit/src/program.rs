@@ -3,8 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
-/// Returns a command that runs an example, which `cargo xtask test` has built beside the test.
+/// Returns a command that runs an example with the flags of a job. It logs warnings only.
 pub fn example(name: &str) -> Command {
+    let mut command = small_example(name);
+    command.args(["--log-level", "warn"]);
+    command
+}
+
+/// Returns a command that runs an example, which `cargo xtask test` has built beside the test.
+pub fn small_example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows its own path");
     let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>").join("examples");
     let path = folder.join(name);
@@ -14,7 +21,7 @@ pub fn example(name: &str) -> Command {
         path.display()
     );
     let mut command = Command::new(path);
-    command.args(["--log-level", "warn"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

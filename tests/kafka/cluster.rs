@@ -131,6 +131,13 @@ impl Cluster {
         self.topic_with(name, partitions, &[])
     }
 
+    /// A new topic with exactly this name.
+    pub fn named(&self, name: &str, partitions: i32) -> Topic {
+        self.try_create(name, partitions, &[]).unwrap();
+        self.wait_for(name, partitions);
+        Topic { cluster: self.clone(), name: name.to_owned() }
+    }
+
     pub fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Topic {
         let name = format!("{name}-{:08x}", rand::random::<u32>());
         self.try_create(&name, partitions, settings).unwrap();

@@ -11,6 +11,7 @@
 mod brokers;
 mod cluster;
 mod crash;
+mod example;
 mod job;
 mod library;
 mod limits;
