@@ -8,6 +8,8 @@ mod features;
 mod kafka;
 mod layout;
 mod models;
+#[cfg(test)]
+mod pages;
 mod programs;
 mod servers;
 mod setup;
