@@ -177,16 +177,6 @@ struct InferencePage;
 #[doc = include_str!("../docs/model-servers.md")]
 struct ModelServersPage;
 
-#[cfg(all(doctest, feature = "cli"))]
-mod operate_pages {
-    #[doc = include_str!("../docs/operate/flags.md")]
-    mod flags {}
-    #[doc = include_str!("../docs/operate/settings.md")]
-    mod settings {}
-    #[doc = include_str!("../docs/operate/errors.md")]
-    mod errors {}
-}
-
 /// A module per page, so that each program is a test with the page's name.
 #[cfg(all(
     doctest,
