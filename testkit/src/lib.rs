@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! broker, model_server     use the standard library only, because xtask starts them, too
+//! page                     the tables of a page of `docs`, which tests hold against the code
 //! chance                   the number of cases, and their seed
 //! program, parts           feature `programs`: examples as processes, and the parts that they published
 //! script, exact            feature `scripts`: scripts that property tests play, and an oracle of sums
@@ -16,6 +17,7 @@ mod chance;
 #[cfg(feature = "scripts")]
 pub mod exact;
 pub mod model_server;
+pub mod page;
 #[cfg(feature = "programs")]
 mod parts;
 #[cfg(feature = "programs")]

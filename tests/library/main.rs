@@ -16,6 +16,7 @@ mod kinds;
 mod late;
 mod lookup;
 mod names;
+mod pages;
 mod parameters;
 mod programs;
 mod reference;

@@ -13,6 +13,8 @@ mod layout;
 mod models;
 mod new;
 mod package;
+#[cfg(test)]
+mod pages;
 mod programs;
 mod rocksdb;
 mod servers;

@@ -15,7 +15,7 @@ use crate::time::EventTime;
 pub struct OperatorMetrics {
     /// The operator's name in the job.
     pub name: String,
-    /// The kind of operator: `source`, `keyed`, `infer`, `sink`, …
+    /// The kind of operator: `source`, `keyed`, `batch` (models and lookups), `sink`, `map`, …
     pub kind: &'static str,
     /// Index of the worker that it runs on.
     pub worker: usize,

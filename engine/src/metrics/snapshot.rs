@@ -94,7 +94,7 @@ impl OperatorSnapshot {
 pub struct OperatorSnapshot {
     /// The operator's name in the job.
     pub name: String,
-    /// The kind of operator: `source`, `keyed`, `infer`, `sink`, …
+    /// The kind of operator: `source`, `keyed`, `batch` (models and lookups), `sink`, `map`, …
     pub kind: String,
     /// Number of workers of the process that it runs on.
     #[serde(default)]

@@ -137,3 +137,24 @@ fn prometheus(snapshot: &Snapshot) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// A number that an operator does not have made the script of the page fail: the page then said that the job was
+    /// not reachable.
+    #[test]
+    fn the_page_shows_only_counters_that_each_operator_has() {
+        let metrics = Metrics::default();
+        let kinds = ["source", "keyed", "batch", "sink", "map"];
+        let _operators = kinds.map(|kind| metrics.operator(kind, kind, 0));
+        let shown: Vec<&str> = PAGE.split("number(c.").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        assert!(shown.len() >= 4, "{shown:?}");
+        for operator in metrics.snapshot() {
+            let has = |name: &&&str| operator.counters.contains_key(**name) || name.contains("??");
+            assert!(shown.iter().all(|name| has(&name)), "{shown:?} of {operator:?}");
+        }
+    }
+}

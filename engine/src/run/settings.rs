@@ -17,7 +17,7 @@ use crate::time::whole_ms;
 #[serde(default, deny_unknown_fields)]
 pub struct JobSettings {
     /// Number of worker threads of this process. Default 1.
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = 1, hide_default_value = true))]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 1, value_name = "N", hide_default_value = true))]
     pub workers: usize,
     /// All processes of the job, each as `host:port`, in the same order in every process. Default: none, for a job
     /// of one process.

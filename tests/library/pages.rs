@@ -1,0 +1,240 @@
+//! The reference pages in `docs/operate` are compared with what a program knows of itself: its flags, the defaults of
+//! its settings, and the metrics of a running job. What the sources alone say is compared in `xtask/src/pages.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use testkit::page::{Page, code_of};
+use tidemill::infer::SessionSettings;
+use tidemill::infer::server::{CircuitSettings, ServerSettings};
+use tidemill::job::JobSetup;
+use tidemill::prelude::*;
+use tidemill::testing::SimulationSettings;
+
+fn page(name: &str) -> Page {
+    Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operate").join(name))
+}
+
+#[derive(Parser)]
+struct Program {
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+/// The first sentence of a text.
+fn sentence(text: &str) -> &str {
+    text.split(". ").next().unwrap_or_default().trim_end_matches('.')
+}
+
+#[test]
+fn the_page_of_flags_has_each_flag_with_its_value_its_default_and_its_help() {
+    let job = Program::parse_from(["program"]).job;
+    let settings = serde_json::to_value(&job.settings).unwrap();
+    let command = Program::command();
+    let mut flags = BTreeMap::new();
+    for arg in command.get_arguments() {
+        let name = arg.get_long().unwrap_or_default();
+        let value = arg.get_value_names().unwrap_or_default().join(" ");
+        let default = arg.get_default_values().first().map_or("–".into(), |value| value.to_string_lossy());
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let field = name.replace('-', "_");
+        assert!(settings.get(&field).is_some() || name == "log-level", "{field} is no setting");
+        flags.insert(format!("--{name}"), (value, default.into_owned(), help));
+    }
+    for row in page("flags.md").rows(Some("Flags of a job")) {
+        let [flag, value, default, text] = &row[..] else { panic!("{row:?}") };
+        let flag = code_of(flag);
+        let (expected, expected_default, help) = flags.remove(flag).unwrap_or_else(|| panic!("there is no {flag}"));
+        assert_eq!((code_of(value), code_of(default)), (expected.as_str(), expected_default.as_str()), "{flag}");
+        assert!(text.starts_with(sentence(&help)), "{flag}: \"{text}\" does not begin as its help does: \"{help}\"");
+    }
+    assert!(flags.is_empty(), "flags.md lacks {:?}", flags.keys());
+}
+
+/// Compares the defaults of a type with those of its table. A nested type is a link to its own table.
+fn defaults_are<S: Default + Serialize>(page: &Page, name: &str) {
+    let Json::Object(mut defaults) = serde_json::to_value(S::default()).unwrap() else { panic!("{name} is no struct") };
+    for row in page.rows(Some(name)) {
+        let (field, told) = (code_of(&row[0]), &row[2]);
+        let default = defaults.remove(field).unwrap_or_else(|| panic!("{name} has no field {field}"));
+        if told.starts_with('[') {
+            assert_eq!(
+                *told,
+                format!("[{0}](#{1})", code_of(&row[1]), code_of(&row[1]).to_lowercase()),
+                "{name}.{field}"
+            );
+        } else {
+            let told: Json =
+                serde_json::from_str(code_of(told)).unwrap_or_else(|e| panic!("{name}.{field}: {e}: {told}"));
+            assert_eq!(told, default, "{name}.{field}");
+        }
+    }
+    assert!(defaults.is_empty(), "settings.md, {name}, lacks {defaults:?}");
+}
+
+#[test]
+fn the_page_of_settings_has_the_default_of_each_field() {
+    let page = page("settings.md");
+    defaults_are::<JobSettings>(&page, "JobSettings");
+    defaults_are::<InferSettings>(&page, "InferSettings");
+    defaults_are::<PoolSettings>(&page, "PoolSettings");
+    defaults_are::<SessionSettings>(&page, "SessionSettings");
+    defaults_are::<ServerSettings>(&page, "ServerSettings");
+    defaults_are::<CircuitSettings>(&page, "CircuitSettings");
+    defaults_are::<LookupSettings>(&page, "LookupSettings");
+    defaults_are::<FetchSettings>(&page, "FetchSettings");
+    defaults_are::<SimulationSettings>(&page, "SimulationSettings");
+    let providers = json!(["cpu", { "cuda": { "device": 0 } }, { "tensorrt": { "device": 0 } }, { "openvino": { "device": "GPU" } }]);
+    serde_json::from_value::<SessionSettings>(json!({ "providers": providers })).unwrap();
+}
+
+/// The example has each field, with another value than its default, and can work.
+#[test]
+fn the_example_on_the_page_of_settings_is_a_job() {
+    let text = page("settings.md").code(Some("A file of settings"), "json");
+    let settings: JobSettings = serde_json::from_str(&text).unwrap();
+    settings.check().unwrap();
+    let (written, all): (Json, Json) = (serde_json::from_str(&text).unwrap(), serde_json::to_value(&settings).unwrap());
+    assert_eq!(written, all);
+    let defaults = serde_json::to_value(JobSettings::default()).unwrap();
+    for (field, value) in all.as_object().unwrap() {
+        assert_ne!(*value, defaults[field], "{field}");
+    }
+}
+
+/// Reads a page of the job at `address`; `None` while nothing is served.
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    ureq::get(&format!("http://{address}/{path}")).call().ok()?.body_mut().read_to_string().ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test looks at a running job from outside")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Runs a job that has a source of files, a window, a lookup and a sink, until an epoch with output is committed.
+/// Returns `/metrics` and `/status`.
+fn watched() -> (String, Json) {
+    let scratch = tempfile::tempdir().unwrap();
+    let (input, output) = (scratch.path().join("numbers.jsonl"), scratch.path().join("out"));
+    std::fs::write(&input, (0..2000).map(|n| format!("{n}\n")).collect::<String>()).unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = JobSettings {
+        http: Some(address),
+        checkpoint_dir: Some(scratch.path().join("checkpoints")),
+        checkpoint_interval: millis(50),
+        max_ahead: Some(hours(1)),
+        ..JobSettings::default()
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    let setup = JobSetup::from(settings).prepared_by(move || Ok(Arc::clone(&asked)));
+    let job = std::thread::spawn(move || {
+        let (numbers, sink) =
+            (FileSource::new([input], |n: &i64| EventTime(*n)).follow(), FileSink::json_lines(output));
+        Job::new("watched", setup).run(move |flow| {
+            let rows = |keys: &[u64]| Ok::<_, std::fmt::Error>(keys.iter().map(|key| Some(key + 1)).collect());
+            flow.source("numbers", &numbers)?
+                .key_by(|n| n % 7)
+                .window("tens", Assigner::tumbling(millis(10)))
+                .aggregate(counting())?
+                .results
+                .map(|window| window.value)
+                .lookup_join("names", &LookupSettings::default(), |count: &u64| *count, rows)?
+                .sink("out", &sink)
+        })
+    });
+    let visible = |status: &Json| {
+        let operators = status["operators"].as_array().into_iter().flatten();
+        operators
+            .into_iter()
+            .any(|operator| operator["distributions"]["visible_latency_us"]["count"].as_u64() > Some(0))
+    };
+    let read = || {
+        let status: Json = serde_json::from_str(&get(address, "status")?).unwrap();
+        Some((get(address, "metrics")?, status)).filter(|(_, status)| visible(status))
+    };
+    let seen = loop {
+        match read() {
+            Some(seen) => break seen,
+            None => assert!(!job.is_finished(), "{:?}", job.join()),
+        }
+        wait(millis(20));
+    };
+    stop.store(true, Ordering::Relaxed);
+    job.join().unwrap().unwrap();
+    seen
+}
+
+/// The metrics below a heading: each with its type and its labels.
+fn metrics(page: &Page, heading: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let labels = |cell: &str| {
+        cell.split(", ").filter(|label| !label.is_empty()).map(|label| code_of(label).to_owned()).collect()
+    };
+    page.rows(Some(heading))
+        .iter()
+        .map(|row| (code_of(&row[0]).to_owned(), (row[1].clone(), labels(&row[2]))))
+        .collect()
+}
+
+/// The metrics of the OpenMetrics text, in the same form.
+fn metrics_in(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let (mut kind, mut found) = (String::new(), BTreeMap::new());
+    for line in text.lines() {
+        if let Some(described) = line.strip_prefix("# TYPE ") {
+            kind = described.split(' ').next_back().unwrap().to_owned();
+        } else if !line.starts_with('#') {
+            let (sample, _) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = sample.trim_end_matches('}').split_once('{').unwrap_or((sample, ""));
+            let labels = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned())).collect();
+            found.insert(name.to_owned(), (kind.clone(), labels));
+        }
+    }
+    found
+}
+
+fn keys(of: &Json) -> BTreeSet<String> {
+    of.as_object().unwrap_or_else(|| panic!("{of} is no object")).keys().cloned().collect()
+}
+
+/// What a job of one process without faults does not have.
+const RARE: [&str; 3] = ["tidemill_mesh_refused_total", "mesh_refused", "details"];
+
+#[test]
+fn the_page_of_metrics_has_what_a_running_job_serves() {
+    let (text, status) = watched();
+    let (page, served) = (page("metrics.md"), metrics_in(&text));
+    let headings: Vec<String> =
+        page.headings().into_iter().filter(|heading| heading.starts_with("Metrics of ")).collect();
+    let told: BTreeMap<_, _> = headings.iter().flat_map(|heading| metrics(&page, heading)).collect();
+    for (name, form) in &served {
+        assert_eq!(told.get(name), Some(form), "metrics.md, {name}");
+    }
+    for heading in ["Metrics of a process", "Metrics of all operators", "Metrics of sinks"] {
+        let missing =
+            metrics(&page, heading).into_keys().find(|name| !served.contains_key(name) && !RARE.contains(&&**name));
+        assert_eq!(missing, None, "{heading}");
+    }
+    let operator = &status["operators"][0];
+    for (heading, object) in [
+        ("Fields of /status", &status),
+        ("Fields of an operator in /status", operator),
+        ("Fields of percentiles in /status", &status["checkpoint_us"]),
+    ] {
+        let fields = page.rows(Some(heading)).iter().map(|row| code_of(&row[0]).to_owned()).collect::<BTreeSet<_>>();
+        let fields: BTreeSet<String> = fields.into_iter().filter(|field| !RARE.contains(&&**field)).collect();
+        assert_eq!(keys(object), fields, "{heading}");
+    }
+    let kinds = page.section(Some("How names are made"));
+    for operator in status["operators"].as_array().unwrap() {
+        let kind = operator["kind"].as_str().unwrap();
+        assert!(kinds.contains(&format!("`{kind}`")), "metrics.md does not name the kind {kind}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Tests that hold the reference pages in `docs/operate` against the sources: what is added, renamed or removed there
+//! fails them until the page says so. What only a running program knows (flags, defaults, the metrics of a job) is
+//! compared in `tests/library/pages.rs`.
+
+mod scan;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use testkit::page::{Page, code_of};
+
+use crate::root;
+use scan::{Source, library, repository};
+
+fn page(name: &str) -> Page {
+    Page::read(&root().join("docs/operate").join(name))
+}
+
+/// Returns the first cells of the rows below a heading, without the marks of code.
+fn first(page: &Page, heading: &str) -> Vec<String> {
+    page.rows(Some(heading)).iter().map(|row| code_of(&row[0]).to_owned()).collect()
+}
+
+#[track_caller]
+fn same<T: Ord + std::fmt::Debug>(page: &str, code: impl IntoIterator<Item = T>, told: impl IntoIterator<Item = T>) {
+    let code: BTreeSet<T> = code.into_iter().collect();
+    let told: BTreeSet<T> = told.into_iter().collect();
+    let missing: Vec<&T> = code.difference(&told).collect();
+    let gone: Vec<&T> = told.difference(&code).collect();
+    assert!(!code.is_empty(), "the scan finds nothing for {page}");
+    assert!(missing.is_empty() && gone.is_empty(), "{page} lacks {missing:#?}, and has what is not there: {gone:#?}");
+}
+
+#[test]
+fn each_environment_variable_that_is_read_is_on_the_page_of_flags() {
+    let read = repository().iter().flat_map(Source::variables).collect::<BTreeSet<_>>();
+    let page = page("flags.md");
+    let own = first(&page, "Environment variables of a job");
+    same(
+        "flags.md",
+        read,
+        own.iter().cloned().chain(first(&page, "Environment variables of this repository's chores and tests")),
+    );
+    let of_library = library().iter().flat_map(Source::variables).collect::<BTreeSet<_>>();
+    same("flags.md, of a job,", of_library, own);
+}
+
+#[test]
+fn each_type_of_settings_has_its_fields_on_the_page_of_settings() {
+    let page = page("settings.md");
+    let types: BTreeMap<String, Vec<(String, String)>> =
+        library().iter().flat_map(|source| source.structs("Settings")).collect();
+    let headings = page.headings().into_iter().filter(|heading| heading.ends_with("Settings"));
+    same("settings.md", types.keys().cloned(), headings);
+    for (name, fields) in types {
+        let rows = page.rows(Some(&name));
+        let told: Vec<_> = rows.iter().map(|row| (code_of(&row[0]).to_owned(), code_of(&row[1]).to_owned())).collect();
+        assert_eq!(fields, told, "settings.md, {name}");
+    }
+}
+
+#[test]
+fn each_method_that_sets_something_of_a_connector_is_on_the_page_of_settings() {
+    let methods = library().into_iter().filter(|source| source.is_in("connectors/src"));
+    let methods: Vec<String> = methods.flat_map(|source| source.builder_methods()).collect();
+    same("settings.md", methods, first(&page("settings.md"), "Sources and sinks"));
+}
+
+/// Each metric, with its type, as `/metrics` has it.
+fn metrics() -> BTreeSet<(String, String)> {
+    let sources = library().into_iter().filter(|source| !source.is_in("engine/src/testing"));
+    sources.flat_map(|source| source.metrics()).collect()
+}
+
+#[test]
+fn each_metric_is_on_the_page_of_metrics_with_its_type() {
+    let page = page("metrics.md");
+    let headings = page.headings().into_iter().filter(|heading| heading.starts_with("Metrics of "));
+    let rows = headings.flat_map(|heading| page.rows(Some(&heading)));
+    same("metrics.md", metrics(), rows.map(|row| (code_of(&row[0]).to_owned(), row[1].clone())));
+}
+
+#[test]
+fn what_the_page_of_metrics_says_to_alert_on_is_there() {
+    let names: BTreeSet<String> = metrics().into_iter().map(|(name, _)| name).collect();
+    let section = page("metrics.md").section(Some("What to alert on"));
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let used = section.split(|c| !word(c)).filter(|word| word.starts_with("tidemill_"));
+    let used: Vec<&str> = used.collect();
+    assert!(used.len() >= 10, "{used:?}");
+    used.iter().for_each(|name| assert!(names.contains(*name), "{name} is no metric"));
+}
+
+#[test]
+fn each_field_of_the_status_is_on_the_page_of_metrics() {
+    let page = page("metrics.md");
+    let structs: BTreeMap<_, _> = library()
+        .iter()
+        .flat_map(|source| [source.structs("Snapshot"), source.structs("Percentiles")])
+        .flatten()
+        .collect();
+    for (name, heading) in [
+        ("Snapshot", "Fields of /status"),
+        ("OperatorSnapshot", "Fields of an operator in /status"),
+        ("Percentiles", "Fields of percentiles in /status"),
+    ] {
+        let fields = structs[name].iter().map(|(field, _)| field.clone());
+        same(&format!("metrics.md, {heading}"), fields, first(&page, heading));
+    }
+    let details = library().iter().flat_map(Source::details).collect::<Vec<_>>();
+    let row = page.section(Some("Fields of an operator in /status"));
+    details.iter().for_each(|name| assert!(row.contains(&format!("`{name}`")), "{name}"));
+}
+
+#[test]
+fn each_variant_of_an_error_is_on_the_page_of_errors() {
+    let page = page("errors.md");
+    let mut enums: BTreeMap<String, Vec<String>> = library().iter().flat_map(Source::enums).collect();
+    let mut told = |name: &str, heading: &str| {
+        let variants = enums.remove(name).unwrap_or_default();
+        same(&format!("errors.md, {heading}"), variants, first(&page, heading));
+    };
+    told("ErrorKind", "Kinds");
+    told("Remedy", "Remedies");
+    ["JobError", "StateError", "ModelError", "RunError", "LogicError", "NotDecoded"]
+        .iter()
+        .for_each(|name| told(name, name));
+    assert!(enums.is_empty(), "errors.md has no table of {:?}", enums.keys());
+    let structs = library().iter().flat_map(|source| source.unique_errors()).collect::<Vec<_>>();
+    same("errors.md", structs, first(&page, "Other errors"));
+}
+
+/// Where the code gives a variant one kind, the page has that kind.
+#[test]
+fn each_variant_has_its_kind_on_the_page_of_errors() {
+    let page = page("errors.md");
+    let kinds: BTreeMap<String, String> = library().iter().flat_map(Source::kinds).collect();
+    let mut count = 0;
+    for name in ["JobError", "StateError", "ModelError"] {
+        for row in page.rows(Some(name)) {
+            let (variant, told) = (code_of(&row[0]), code_of(&row[1]));
+            let kind = kinds.get(&format!("{name}::{variant}")).map_or("as its cause", String::as_str);
+            assert_eq!(told, kind, "{name}::{variant}");
+            count += 1;
+        }
+    }
+    assert!(count > 25, "{count}");
+}
+
+#[test]
+fn exit_codes_and_hints_are_as_on_the_page_of_errors() {
+    let page = page("errors.md");
+    let cli = library().into_iter().find(|source| source.is_in("engine/src/cli.rs")).unwrap();
+    let codes = cli.exit_codes();
+    let rows = page.rows(Some("Exit codes"));
+    let told = rows.iter().filter(|row| !row[1].is_empty()).map(|row| (code_of(&row[1]).to_owned(), row[0].clone()));
+    // A kind without an arm has 1.
+    let codes = codes.into_iter().chain([("Internal".to_owned(), "1".to_owned())]);
+    same("errors.md, Exit codes", codes, told);
+    let hints = cli.hints();
+    for row in page.rows(Some("Remedies")) {
+        let (remedy, hint) = (code_of(&row[0]), code_of(&row[1]));
+        let begin = hints.get(remedy).unwrap_or_else(|| panic!("{remedy} has no hint"));
+        assert!(hint.starts_with(begin.as_str()), "{remedy}: {hint} is not {begin}");
+    }
+}
