@@ -61,7 +61,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     let report = match args.which {
         Which::Fraud => run::<FraudFeatures>(
             &args,

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{example, fail, fail_with, finish, is_error, lines};
+use testkit::{example, fail, fail_with, finish, is_error, lines, project};
 
 /// Returns the command of a job that scores `count` simulated transactions at a constant rate.
 fn job(folder: &Path, count: u64) -> Command {
@@ -315,7 +315,7 @@ fn a_start_from_an_older_checkpoint_that_is_refused_gives_up_no_later_one() {
 
 #[test]
 fn a_model_that_does_not_fit_is_refused_with_both_sides() {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/iot_window.onnx");
+    let model = project().join("models/iot_window.onnx");
     let errors = fail_with(2, example("fraud_velocity").arg("--model").arg(model));
     assert!(errors.contains("temperature_mean") && errors.contains("terminal_risk_7d"), "{errors}");
     let errors = fail_with(2, example("fraud_velocity").args(["--model", "no/such.onnx"]));

@@ -12,7 +12,7 @@ use std::path::Path;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use testkit::{agree, data, example, finish, lines, rows, seed, small_example};
+use testkit::{agree, data, example, finish, lines, project, rows, seed, small_example};
 
 fn check_fraud_features(folder: &Path, expected: &Path) -> Vec<String> {
     let found = lines(folder);
@@ -204,7 +204,7 @@ fn iot_windows_and_scores_are_as_expected() {
 
 /// Checks that every score differs by at most 1e-6 from that of ONNX Runtime in Python for the same features.
 fn check_scores(folder: &Path, model: &str, output: &str, column: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = project();
     let python = root.join(".cache/venv/bin/python");
     assert!(python.exists(), "\"{}\" is not there: run `cargo xtask setup`", python.display());
     let mut child = std::process::Command::new(python)
@@ -219,7 +219,7 @@ fn check_scores(folder: &Path, model: &str, output: &str, column: &str) {
 
 /// Returns the lines that the head of a small example shows as its output.
 fn shown(name: &str) -> Vec<String> {
-    let source = std::fs::read_to_string(format!("examples/{name}.rs")).expect("the example's source");
+    let source = std::fs::read_to_string(project().join(format!("examples/{name}.rs"))).expect("the example's source");
     let head =
         source.lines().map_while(|line| line.strip_prefix("//!")).map(|line| line.strip_prefix(' ').unwrap_or(line));
     let text = head.skip_while(|line| *line != "```text").skip(1).take_while(|line| *line != "```");

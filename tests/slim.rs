@@ -1,6 +1,6 @@
 //! Tests of the parts that exist without any feature: file sources, windows, checkpoints, file sinks.
 //!
-//! `cargo test --release --workspace --no-default-features --test slim` runs it without RocksDB.
+//! `cargo test --release -p tidemill --no-default-features --test slim` runs it without RocksDB.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

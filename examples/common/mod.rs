@@ -80,6 +80,7 @@ pub struct CommonArgs {
     /// Prints the job's metrics as JSON when it ends.
     #[arg(long)]
     pub report: bool,
+    /// The flags of every job.
     #[command(flatten)]
     pub job: JobArgs,
 }

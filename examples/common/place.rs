@@ -13,7 +13,9 @@ use super::topic;
 /// A path or a topic.
 #[derive(Clone, Debug)]
 pub enum Place {
+    /// A file or folder.
     Path(PathBuf),
+    /// A topic.
     #[cfg(feature = "kafka")]
     Kafka(KafkaUrl),
 }
@@ -41,12 +43,18 @@ impl FromStr for Place {
 pub enum Input {
     /// No input was named, so it is simulated.
     Simulated,
+    /// Files, in the order in which they were named.
     Files(Vec<PathBuf>),
+    /// A topic, which is read alone.
     #[cfg(feature = "kafka")]
     Topic(KafkaUrl),
 }
 
 impl Input {
+    /// Returns the input that these places are.
+    ///
+    /// # Errors
+    /// When a topic is named beside something else.
     pub fn of(places: &[Place]) -> Result<Self, JobError> {
         match places {
             [] => Ok(Self::Simulated),

@@ -6,8 +6,6 @@
 //! clicks, 20 s later ─┴─────────────────────────────────────┘             └─▶ examples (clicked or not)
 //! ```
 
-#[path = "../common/mod.rs"]
-mod common;
 mod rank;
 mod world;
 
@@ -45,7 +43,7 @@ struct Args {
     /// The model.
     #[arg(
         long,
-        default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/models/content_recommendation.onnx"),
+        default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/content_recommendation.onnx"),
         value_name = "FILE"
     )]
     model: PathBuf,

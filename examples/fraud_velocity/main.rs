@@ -6,8 +6,6 @@
 //!        └─▶ table: frauds by terminal ─▶ the riskiest ten ─▶ --riskiest, if asked for
 //! ```
 
-#[path = "../common/mod.rs"]
-mod common;
 mod features;
 #[cfg(feature = "tables")]
 mod riskiest;
@@ -41,7 +39,7 @@ struct Args {
     #[arg(long, default_value_t = 2_000_000, value_name = "N")]
     count: u64,
     /// The model.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/models/fraud_velocity.onnx"), value_name = "FILE")]
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/fraud_velocity.onnx"), value_name = "FILE")]
     model: PathBuf,
     /// Transactions scored at a time, at most; auto:N to have the best number up to N measured.
     #[arg(long, default_value = "96", value_name = "N|auto:N")]

@@ -5,8 +5,6 @@
 //!                  └─▶ late readings, counted                           └─▶ alerts
 //! ```
 
-#[path = "../common/mod.rs"]
-mod common;
 mod signals;
 mod simulate;
 
@@ -48,7 +46,7 @@ struct Args {
     #[arg(long, default_value_t = 120, value_name = "N")]
     seconds: u64,
     /// The model.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iot_window.onnx"), value_name = "FILE")]
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/iot_window.onnx"), value_name = "FILE")]
     model: PathBuf,
     /// Windows scored at a time, at most; auto:N to have the best number up to N measured.
     #[arg(long, default_value = "512", value_name = "N|auto:N")]

@@ -10,29 +10,36 @@ pub fn example(name: &str) -> Command {
     command
 }
 
-/// Returns a command that runs an example, which `cargo xtask test` has built beside the test.
+/// Returns a command that runs an example in the project's folder. `cargo xtask test` has built it beside the test.
 pub fn small_example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows its own path");
     let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>").join("examples");
     let path = folder.join(name);
     assert!(
         path.exists(),
-        "\"{}\" is not built: run `cargo xtask test`, or `cargo build --release --all-features --examples`",
+        "\"{}\" is not built: run `cargo xtask test`, or `cargo build --release --workspace --all-features --examples`",
         path.display()
     );
     let mut command = Command::new(path);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.current_dir(project()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-/// Returns the path of a file of third-party data, which is no part of the project. The file is searched for in
-/// `TIDEMILL_DATA`, and in `shared/data` in the test's package and any folder above. If it is missing, returns `None`
-/// and prints a line that says so; in CI the test fails.
-pub fn data(name: &str) -> Option<PathBuf> {
+/// Returns the project's folder: the nearest folder, from the test's package upward, that has Cargo's lock file.
+pub fn project() -> PathBuf {
     // Cargo sets this variable when it starts the test. The compiled-in path may be another clone's, because clones
     // that share a target folder may share this crate.
     let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    let above = Path::new(&own).ancestors().map(|folder| folder.join("shared/data"));
+    let project = Path::new(&own).ancestors().find(|folder| folder.join("Cargo.lock").exists());
+    project.expect("a package of the workspace").to_owned()
+}
+
+/// Returns the path of a file of third-party data, which is no part of the project. The file is searched for in
+/// `TIDEMILL_DATA`, and in `shared/data` in the project's folder and any folder above. If it is missing, returns `None`
+/// and prints a line that says so; in CI the test fails.
+pub fn data(name: &str) -> Option<PathBuf> {
+    let project = project();
+    let above = project.ancestors().map(|folder| folder.join("shared/data"));
     let folders = std::env::var_os("TIDEMILL_DATA").map(PathBuf::from).into_iter().chain(above);
     let found = folders.map(|folder| folder.join(name)).find(|path| path.exists());
     if found.is_none() {

@@ -21,7 +21,7 @@ pub struct Line {
 }
 
 pub fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/infer/models").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("infer/models").join(name)
 }
 
 pub fn load(name: &str, output: &str, column: usize) -> Result<Model, ModelError> {

@@ -58,7 +58,7 @@ fn outputs() -> Vec<TensorSpec> {
 }
 
 fn path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/infer/mixed.onnx")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("infer/mixed.onnx")
 }
 
 fn load(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>, settings: &SessionSettings) -> Result<Model, ModelError> {

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use clap::{CommandFactory, Parser};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use testkit::page::{Page, code_of};
+use testkit::project;
 use tidemill::infer::SessionSettings;
 use tidemill::infer::server::{CircuitSettings, ServerSettings};
 use tidemill::job::JobSetup;
@@ -19,7 +19,7 @@ use tidemill::prelude::*;
 use tidemill::testing::SimulationSettings;
 
 fn page(name: &str) -> Page {
-    Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operate").join(name))
+    Page::read(&project().join("docs/operate").join(name))
 }
 
 #[derive(Parser)]

@@ -67,7 +67,7 @@ impl Expected {
             writeln!(text, "{}", serde_json::to_string(&event).unwrap()).unwrap();
         }
         fs::write(folder.path().join("events.jsonl"), text).unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nexmark/expected.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("nexmark/expected.py");
         finish(Command::new("python3").arg(script).arg(folder.path()));
         Self { folder, flags }
     }

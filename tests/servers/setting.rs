@@ -1,6 +1,6 @@
 //! The code that the tests of servers share: running servers, batches of rows, and the scores expected for these.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tidemill::infer::server::ServerSettings;
 use tidemill::infer::{Backend, ElementType, Elements, Model, ModelSource, Tensor, TensorSpec};
 
 use testkit::model_server::{Kind, ModelServer};
+use testkit::project;
 
 features! {
     /// The features of the example `content_recommendation`.
@@ -22,7 +23,7 @@ features! {
 pub const WIDTH: usize = 6;
 
 pub fn model_file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/content_recommendation.onnx")
+    project().join("models/content_recommendation.onnx")
 }
 
 /// A running server and its folder.
@@ -48,8 +49,7 @@ pub fn server(kind: Kind) -> Option<Running> {
     }
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let server = ModelServer::start(kind, project, &venvs, folder.path(), &model_file()).unwrap();
+    let server = ModelServer::start(kind, &project(), &venvs, folder.path(), &model_file()).unwrap();
     Some(Running { server, _alone: alone, _folder: folder })
 }
 

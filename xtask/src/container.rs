@@ -32,8 +32,9 @@ fn its_features_exist_and_are_enough_for_its_example() -> Result<()> {
     let text = containerfile()?;
     let (example, features) = (argument(&text, "EXAMPLE")?, argument(&text, "FEATURES")?);
     let packages = workspace()?;
-    let face = packages.iter().find(|package| package["name"] == "tidemill").context("no crate tidemill")?;
-    let targets = face["targets"].as_array().context("no targets")?;
+    let programs = packages.iter().find(|package| package["name"] == "programs");
+    let programs = programs.context("no package of examples")?;
+    let targets = programs["targets"].as_array().context("no targets")?;
     let target = targets.iter().find(|target| target["name"] == example).context("no such example")?;
     let required = target["required-features"].as_array().into_iter().flatten();
     let features: Vec<&str> = features.split(',').collect();
@@ -41,8 +42,8 @@ fn its_features_exist_and_are_enough_for_its_example() -> Result<()> {
         assert!(features.iter().any(|name| feature == name), "{example} requires {feature}, which FEATURES leaves out");
     }
     for name in features {
-        assert!(face["features"].get(name).is_some(), "FEATURES names {name}, which tidemill does not have");
+        assert!(programs["features"].get(name).is_some(), "FEATURES names {name}, which the examples do not have");
     }
-    assert_eq!(argument(&text, "RUST")?, face["rust_version"].as_str().unwrap_or_default());
+    assert_eq!(argument(&text, "RUST")?, programs["rust_version"].as_str().unwrap_or_default());
     Ok(())
 }

@@ -16,7 +16,7 @@ use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use ratatui::{DefaultTerminal, Frame, TerminalOptions, Viewport};
 use serde_json::Value;
 
-use crate::{build_examples, example, scratch, setup};
+use crate::{cargo, check, example, scratch, setup};
 
 const REFRESH: Duration = Duration::from_millis(200);
 const HEIGHT: u16 = 20;
@@ -36,7 +36,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     setup::run()?;
-    build_examples()?;
+    println!("building the job");
+    check(cargo().args(["build", "--release", "--package", "programs", "--example", "fraud_velocity"]))?;
     let folder = scratch("demo")?;
     let mut screen = Screen::open();
     let outcome = act(args, &folder, &mut screen);

@@ -27,7 +27,7 @@ use anyhow::Result;
 use clap::Parser;
 use testkit::{broker, model_server};
 
-use tools::{build_examples, cache, cargo, check, example, lock, root, scratch};
+use tools::{build_examples, build_measurements, cache, cargo, check, example, lock, measurement, root, scratch};
 
 /// The chores of Tidemill. Each does its own set-up.
 #[derive(Parser)]

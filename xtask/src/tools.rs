@@ -58,16 +58,40 @@ pub fn check(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Builds the examples, with cargo's output shown to the user.
+/// Builds all examples, with cargo's output shown to the user.
 pub fn build_examples() -> Result<()> {
     println!("building the examples");
-    check(cargo().args(["build", "--release", "--all-features", "--examples"]))
+    check(&mut everything(&["--examples"]))
 }
 
-/// Returns a command that runs an example, which is beside this program.
+/// Builds all examples and the measurements, with cargo's output shown to the user.
+pub fn build_measurements() -> Result<()> {
+    println!("building the examples and the measurements");
+    check(&mut everything(&["--examples", "--bins"]))
+}
+
+/// Returns a cargo command that builds targets with all features. It selects what the tests select, so that they share
+/// what is compiled.
+fn everything(targets: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["build", "--release", "--workspace", "--all-features"]).args(targets);
+    command
+}
+
+/// Returns a command that runs an example.
 pub fn example(name: &str) -> Result<Command> {
+    built(&Path::new("examples").join(name))
+}
+
+/// Returns a command that runs a measurement.
+pub fn measurement(name: &str) -> Result<Command> {
+    built(Path::new(name))
+}
+
+/// Returns a command that runs a program which was built beside this one.
+fn built(path: &Path) -> Result<Command> {
     let own = std::env::current_exe()?;
-    let path = own.parent().context("a program lies in a folder")?.join("examples").join(name);
+    let path = own.parent().context("a program lies in a folder")?.join(path);
     let mut command = Command::new(path);
     command.current_dir(root());
     Ok(command)

@@ -13,6 +13,7 @@ use super::backend::{Backend, RunError};
 use super::element::{Elements, each_number};
 use super::error::ModelError;
 use super::external::Weights;
+use super::onnx_log;
 use super::runtime::environment;
 use super::tensor::{Tensor, TensorSpec};
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::measure::{input, job, job_of, median, with_runtime};
-use crate::{cache, example, root};
+use crate::{cache, measurement, root};
 
 const RECORDS: u64 = 1_000_000;
 const LATENCY_SECONDS: u64 = 10;
@@ -53,7 +53,7 @@ fn throughput(
 ) -> Result<()> {
     let input_text = input.to_string_lossy().into_owned();
     let model = root().join(format!("models/{name}.onnx"));
-    let mut limit = example("limit")?;
+    let mut limit = measurement("limit")?;
     limit.args([which, "--input", &input_text, "--batch", batch, "--model"]).arg(&model);
     // Rows take turns, so that a slow minute of the machine affects all of them.
     let mut speeds: BTreeMap<(usize, Row), Vec<f64>> = BTreeMap::new();

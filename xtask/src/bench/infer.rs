@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::measure::{self, median, output};
-use crate::{cache, example};
+use crate::{cache, measurement};
 
 /// The models, each with the number of records of a run, and of a run of single records.
 const MODELS: [(&str, &str, &str); 2] = [("fraud", "800000", "100000"), ("iot", "60000", "4000")];
@@ -77,7 +77,7 @@ pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
 }
 
 fn job(model: &str, count: &str, arguments: &[&str]) -> Result<Value> {
-    output(example("infer_cost")?.arg(model).args(["--count", count]).args(arguments))
+    output(measurement("infer_cost")?.arg(model).args(["--count", count]).args(arguments))
 }
 
 /// Measures where the time of `fraud_velocity` goes, including state, with one worker, in nanoseconds per transaction.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::measure::median;
-use crate::{build_examples, check, example, kafka, scratch, setup};
+use crate::{build_measurements, check, example, kafka, measurement, scratch, setup};
 use testkit::broker::Broker;
 
 const SECONDS: u64 = 15;
@@ -19,7 +19,7 @@ const WAYS: [(&str, &str); 4] =
 
 pub fn run(runs: usize, file: Option<&Path>) -> Result<()> {
     setup::run()?;
-    build_examples()?;
+    build_measurements()?;
     let folder = scratch("bench-kafka")?;
     let broker = Broker::start(&kafka::libs()?, &folder.join("broker"))?;
     println!(
@@ -70,7 +70,7 @@ fn once(broker: &Broker, folder: &Path, rate: u64, delivery: &str, epoch: &str, 
     // By that time the job has taken over the transactional ids.
     let start_at_us = micros_from_now(Duration::from_secs(6))?.to_string();
     let (rate_text, count) = (rate.to_string(), (rate * SECONDS).to_string());
-    let mut consumer = example("kafka_latency")?;
+    let mut consumer = measurement("kafka_latency")?;
     consumer.args([&url("out"), "--start-at-us", &start_at_us, "--rate", &rate_text, "--count", &count]);
     let consumer = consumer.stdout(Stdio::piped()).spawn().context("cannot start kafka_latency")?;
     let mut producer = example("fraud_velocity")?;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::{build_examples, setup};
+use crate::{build_examples, build_measurements, setup};
 
 use nexmark::NexmarkArgs;
 
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
         return nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
     }
     setup::run()?;
-    build_examples()?;
+    build_measurements()?;
     if args.what == What::Infer {
         return infer::run(args.runs, args.json.as_deref());
     }
