@@ -29,7 +29,7 @@ impl FromStr for Place {
             return text.parse().map(Self::Kafka).map_err(|e: kafka::KafkaUrlError| e.to_string());
         }
         match text.split_once("://") {
-            Some((scheme, _)) => Err(format!("\"{scheme}://\" is not known: a path, or kafka://host:port/topic")),
+            Some((scheme, _)) => Err(format!("\"{scheme}://\" is not known: give a path, or kafka://host:port/topic")),
             None => Ok(Self::Path(text.into())),
         }
     }

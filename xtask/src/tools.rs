@@ -58,7 +58,7 @@ pub fn build_examples() -> Result<()> {
 /// Returns a command that runs an example, which is beside this program.
 pub fn example(name: &str) -> Result<Command> {
     let own = std::env::current_exe()?;
-    let path = own.parent().context("a program lies in a folder")?.join("examples").join(name);
+    let path = own.parent().context("the path of this program has no folder")?.join("examples").join(name);
     let mut command = Command::new(path);
     command.current_dir(root());
     Ok(command)
