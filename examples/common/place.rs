@@ -34,7 +34,7 @@ impl FromStr for Place {
             Some(("kafka", _)) => {
                 Err("this program reads and writes no topics: build it with the feature \"kafka\"".into())
             }
-            Some((scheme, _)) => Err(format!("\"{scheme}://\" is not known: a path, or kafka://host:port/topic")),
+            Some((scheme, _)) => Err(format!("\"{scheme}://\" is not known: give a path, or kafka://host:port/topic")),
         }
     }
 }

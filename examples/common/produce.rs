@@ -22,7 +22,7 @@ impl ProducerContext for Lost {
         if let Err((error, _)) = result
             && self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0
         {
-            eprintln!("not delivered: {error}");
+            eprintln!("a message was not delivered: {error}");
         }
     }
 }

@@ -104,7 +104,10 @@ impl KeyedLogic for CardVelocity {
         let transaction = record.data;
         let Transaction { ts, amount, .. } = transaction;
         if !amount.is_finite() {
-            return Err(LogicError::record(format!("transaction {}: amount {amount} is no number", transaction.tx_id)));
+            return Err(LogicError::record(format!(
+                "transaction {}: amount {amount} is not a number",
+                transaction.tx_id
+            )));
         }
         let mut features = FraudFeatures { amount, ..FraudFeatures::default() };
         let previous = self.spent.add(ctx, amount, |Rolled { windows: spent, previous }| {

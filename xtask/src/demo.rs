@@ -101,7 +101,7 @@ fn prove(count: u64, folder: &Path) -> Result<()> {
     for part in parts(&folder.join("predictions"))? {
         for line in BufReader::new(fs::File::open(part)?).lines() {
             let value: Value = serde_json::from_str(&line?)?;
-            seen.insert(value["tx_id"].as_u64().context("a prediction without tx_id")?);
+            seen.insert(value["tx_id"].as_u64().context("a prediction has no tx_id")?);
             lines += 1;
         }
     }

@@ -25,9 +25,10 @@ fn rocksdb_with(choice: &[&str]) -> Result<Vec<String>> {
 fn features() -> Result<Vec<String>> {
     let output = cargo().args(["metadata", "--offline", "--no-deps", "--format-version", "1"]).output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().context("packages")?;
-    let face = packages.iter().find(|package| package["name"] == "tidemill").context("the face")?;
-    Ok(face["features"].as_object().context("features")?.keys().cloned().collect())
+    let packages = metadata["packages"].as_array().context("the output of cargo metadata has no packages")?;
+    let face =
+        packages.iter().find(|package| package["name"] == "tidemill").context("there is no package \"tidemill\"")?;
+    Ok(face["features"].as_object().context("the package \"tidemill\" has no features")?.keys().cloned().collect())
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = crate::scratch("kafka-broker")?;
     let mut broker = Broker::start_on(&libs, &folder, args.port, args.port + 1)?;
     for topic in &args.topics {
-        let (name, partitions) = topic.split_once(':').context("--topics wants name:partitions")?;
+        let (name, partitions) = topic.split_once(':').context("--topics must be NAME:PARTITIONS")?;
         let create = ["org.apache.kafka.tools.TopicCommand", "--bootstrap-server", &broker.address, "--create"];
         check(broker.java("256m").args(create).args(["--topic", name, "--partitions", partitions]))?;
     }
@@ -62,8 +62,8 @@ pub fn produce(args: &ProduceArgs) -> Result<()> {
 
 /// Prints the committed messages of a topic, from the first one on, until the program is interrupted.
 pub fn consume(args: &ConsumeArgs) -> Result<()> {
-    let rest = args.topic.strip_prefix("kafka://").context("kafka://host:port/topic is wanted")?;
-    let (brokers, topic) = rest.split_once('/').context("kafka://host:port/topic is wanted")?;
+    let rest = args.topic.strip_prefix("kafka://").context("the topic must be kafka://host:port/topic")?;
+    let (brokers, topic) = rest.split_once('/').context("the topic must be kafka://host:port/topic")?;
     let tool = ["org.apache.kafka.tools.consumer.ConsoleConsumer", "--isolation-level", "read_committed"];
     let more = ["--from-beginning", "--bootstrap-server", brokers, "--topic", topic];
     check(broker::java(&libs()?, "256m").args(tool).args(more))
@@ -99,7 +99,7 @@ fn java() -> Result<()> {
     }
     println!("setup: Java or Maven is not here; installing them");
     setup::install(&["openjdk-17-jre-headless", "maven"])?;
-    if has("java") && has("mvn") { Ok(()) } else { bail!("Java and Maven were installed, and do not run") }
+    if has("java") && has("mvn") { Ok(()) } else { bail!("Java and Maven were installed, but do not run") }
 }
 
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">

@@ -41,9 +41,9 @@ pub fn build() -> Result<Vec<Program>> {
         let Some(path) = message["executable"].as_str().filter(|_| message["profile"]["test"] == true) else {
             continue;
         };
-        let manifest = Path::new(message["manifest_path"].as_str().context("an artifact has a manifest")?);
+        let manifest = Path::new(message["manifest_path"].as_str().context("an artifact of cargo has no manifest")?);
         let folder = manifest.parent().unwrap_or(root()).to_owned();
-        let source = Path::new(message["target"]["src_path"].as_str().context("a target has a source")?);
+        let source = Path::new(message["target"]["src_path"].as_str().context("a target of cargo has no source file")?);
         let name = source.strip_prefix(root()).unwrap_or(source).display().to_string();
         programs.push(Program { name, path: path.into(), folder });
     }

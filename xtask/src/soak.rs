@@ -129,7 +129,7 @@ impl Marathon {
     /// same time once more, but at most until `end`.
     fn run(&self, args: &Args, programs: &[Program], servers: &Servers, share: Duration, end: Instant) -> Result<Got> {
         let program = programs.iter().find(|program| program.name == self.program);
-        let program = program.with_context(|| format!("{} is no test program", self.program))?;
+        let program = program.with_context(|| format!("{} is not a test program", self.program))?;
         let (begun, mut got) = (Instant::now(), Got::default());
         let end = end.min(begun + share * 2);
         println!("\n{} ({}): for {}", self.name, self.program, humantime::format_duration(share.max(LEAST)));
@@ -166,7 +166,7 @@ impl Marathon {
 /// succeeded, or `None` if it was killed.
 fn until(end: Instant, command: &mut Command) -> Result<(String, Option<bool>)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let mut output = child.stdout.take().context("the output is piped")?;
+    let mut output = child.stdout.take().context("the output of a test program is not piped")?;
     let (to, from) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();

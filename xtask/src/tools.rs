@@ -91,7 +91,7 @@ pub fn measurement(name: &str) -> Result<Command> {
 /// Returns a command that runs a program which was built beside this one.
 fn built(path: &Path) -> Result<Command> {
     let own = std::env::current_exe()?;
-    let path = own.parent().context("a program lies in a folder")?.join(path);
+    let path = own.parent().context("the path of this program has no folder")?.join(path);
     let mut command = Command::new(path);
     command.current_dir(root());
     Ok(command)

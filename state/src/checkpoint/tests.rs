@@ -130,7 +130,7 @@ fn only_whole_checkpoints_are_advised() {
     let plan = |from: &str| plan_restore(&store, &from.parse().unwrap(), "job", 128);
     let advised = |from: &str| plan(from).unwrap_err().to_string();
     let remedies = |from: &str| plan(from).unwrap_err().remedies();
-    assert!(advised("9").contains("to be restored instead: 5, 4, 3, 2, 1"), "{}", advised("9"));
+    assert!(advised("9").contains("can be restored instead: 5, 4, 3, 2, 1"), "{}", advised("9"));
     store.delete(&shared[0].file).unwrap();
     for from in ["auto", "5", "4", "3"] {
         let text = advised(from);

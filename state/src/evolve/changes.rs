@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn what_would_be_ambiguous_or_is_not_there_is_refused_by_name() {
         for (bad, says) in [
-            (changes(&["a=b"], &[]), "has both, \"a\" and \"b\""),
+            (changes(&["a=b"], &[]), "has both \"a\" and \"b\""),
             (changes(&["a=z", "b=z"], &[]), "another one names"),
             (changes(&["a=z", "a=y"], &[]), "another one names"),
             (changes(&["a=z"], &["z"]), "exclude each other"),

@@ -28,7 +28,7 @@ pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
     for (model, count, few) in MODELS {
         // The batch size that the calibration chooses here is used for the limit, too.
         let chosen = job(model, few, ROWS[5].1)?;
-        let best = chosen["batch_size"].as_u64().context("a batch size")?.to_string();
+        let best = chosen["batch_size"].as_u64().context("the calibration has no batch_size")?.to_string();
         let mut speeds: Vec<Vec<Value>> = vec![Vec::new(); ROWS.len() + 1];
         for _ in 0..runs {
             speeds[0].push(job(model, count, &["--alone", &best])?);
@@ -50,7 +50,7 @@ pub fn run(runs: usize, json: Option<&Path>) -> Result<()> {
         let limit = speed(&speeds[0]);
         let names = std::iter::once("ONNX Runtime alone").chain(ROWS.iter().map(|(name, _)| *name));
         for (name, runs) in names.zip(&speeds) {
-            let (speed, report) = (speed(runs), runs.last().context("a run")?);
+            let (speed, report) = (speed(runs), runs.last().context("there was no run")?);
             let records = report["records"].as_f64().unwrap_or(1.0);
             let parts = ["gather_ns", "encode_ns", "queue_ns", "model_ns", "decode_ns"]
                 .map(|name| report["counters"][name].as_f64().unwrap_or(0.0))
@@ -113,17 +113,20 @@ fn layout(runs: usize) -> Result<Vec<Value>> {
 /// Returns the parts of one run's time, in the order of the columns. Operators count the time in which they were busy;
 /// the rest is timely dataflow, the sealing of epochs, and waiting.
 fn parts(report: &Value) -> Result<[f64; 8]> {
-    let operators = report["operators"].as_array().context("a report has operators")?;
+    let operators = report["operators"].as_array().context("the report has no operators")?;
     let count = |operator: &Value, counter: &str| operator["counters"][counter].as_f64().unwrap_or(0.0);
     let busy = |kinds: &[&str]| -> f64 {
         let of_kind = |operator: &&Value| operator["kind"].as_str().is_some_and(|kind| kinds.contains(&kind));
         operators.iter().filter(of_kind).map(|operator| count(operator, "busy_ns")).sum()
     };
-    let score = operators.iter().find(|operator| operator["kind"] == "batch").context("a model")?;
+    let score = operators
+        .iter()
+        .find(|operator| operator["kind"] == "batch")
+        .context("the report has no operator of the kind \"batch\"")?;
     let [encode, model, decode] = ["encode_ns", "model_ns", "decode_ns"].map(|counter| count(score, counter));
     let batching = busy(&["batch"]) - encode - model - decode;
     let (sources, state, output) = (busy(&["source"]), busy(&["keyed"]), busy(&["map", "filter", "sink"]));
-    let all = report["elapsed_ms"].as_f64().context("a report says how long it took")? * 1e6;
+    let all = report["elapsed_ms"].as_f64().context("the report has no elapsed_ms")? * 1e6;
     let rest = all - sources - state - busy(&["batch"]) - output;
     Ok([sources, state, encode, model, decode, batching, output, rest])
 }

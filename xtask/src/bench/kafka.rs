@@ -90,7 +90,7 @@ fn once(broker: &Broker, folder: &Path, rate: u64, delivery: &str, epoch: &str, 
         bail!("kafka_latency failed");
     }
     job.stop()?;
-    serde_json::from_slice(&output.stdout).context("kafka_latency prints JSON")
+    serde_json::from_slice(&output.stdout).context("the output of kafka_latency is not JSON")
 }
 
 #[expect(clippy::disallowed_methods, reason = "programs started here agree on a time")]

@@ -47,7 +47,7 @@ pub fn run(args: &NexmarkArgs, runs: usize, json: Option<&Path>) -> Result<()> {
                 let (count, workers) = (events.to_string(), workers.to_string());
                 let arguments = ["--query", query, "--events", &count, "--workers", &workers];
                 let report = job(&folder, "nexmark", &arguments, CHECKPOINTS[*checkpoints].1)?;
-                let ms = report["elapsed_ms"].as_f64().context("a report says how long it took")?;
+                let ms = report["elapsed_ms"].as_f64().context("the report has no elapsed_ms")?;
                 speeds.entry((row, column)).or_default().push(events as f64 / ms * 1000.0);
             }
         }

@@ -93,7 +93,7 @@ impl Layout {
         }
         lengths.sort_by(|left, right| right.cmp(left));
         let roots = ["src/lib.rs", "src/main.rs"].map(|file| folder.join(file));
-        let crate_root = roots.iter().find(|file| file.exists()).context("a crate has a root")?;
+        let crate_root = roots.iter().find(|file| file.exists()).context("a crate has neither lib.rs nor main.rs")?;
         let (files, folders) = circles(&modules::read(crate_root)?);
         Ok(Self { name, lengths, long_lines, files, folders })
     }

@@ -41,7 +41,7 @@ pub struct Import {
 /// Reads the crate whose root is this file.
 pub fn read(root: &Path) -> Result<Crate> {
     let mut found = Crate::default();
-    let folder = root.parent().context("a crate's root lies in a folder")?;
+    let folder = root.parent().context("the root of a crate has no folder")?;
     file(&mut found, root, folder, None, Vec::new())?;
     Ok(found)
 }
@@ -212,7 +212,7 @@ impl Reader<'_> {
                 }
                 Some(Token::Mark(';' | ',' | '}')) => break,
                 Some(_) => {}
-                None => bail!("a use without its end"),
+                None => bail!("a `use` does not end"),
             }
             self.at += 1;
         }
