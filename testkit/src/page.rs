@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-/// A page of `docs`.
-pub struct Page {
+/// A reference page of `docs`: its headings, its tables and its blocks of code.
+pub struct ReferencePage {
     text: String,
 }
 
-impl Page {
+impl ReferencePage {
     /// Reads the page at `path`.
     pub fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn rows_are_those_below_their_heading() {
         let text = "# Page\n\n## One\n\n| a | b |\n|---|--:|\n| `x` | 1 \\| 2 |\n\n## Two\n| a |\n|---|\n| z |\n";
-        let page = Page { text: text.to_owned() };
+        let page = ReferencePage { text: text.to_owned() };
         assert_eq!(page.rows(Some("One")), [["`x`", "1 | 2"]]);
         assert_eq!(page.rows(None).len(), 2);
         assert_eq!(page.headings(), ["One", "Two"]);

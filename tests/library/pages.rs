@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
-use testkit::page::{Page, code_of};
+use testkit::page::{ReferencePage, code_of};
 use testkit::project;
 use tidemill::infer::SessionSettings;
 use tidemill::infer::server::{CircuitSettings, ServerSettings};
@@ -18,8 +18,8 @@ use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 use tidemill::testing::SimulationSettings;
 
-fn page(name: &str) -> Page {
-    Page::read(&project().join("docs/operate").join(name))
+fn page(name: &str) -> ReferencePage {
+    ReferencePage::read(&project().join("docs/operate").join(name))
 }
 
 #[derive(Parser)]
@@ -59,7 +59,7 @@ fn the_page_of_flags_has_each_flag_with_its_value_its_default_and_its_help() {
 }
 
 /// Compares the defaults of a type with those of its table. A nested type is a link to its own table.
-fn defaults_are<S: Default + Serialize>(page: &Page, name: &str) {
+fn defaults_are<S: Default + Serialize>(page: &ReferencePage, name: &str) {
     let Json::Object(mut defaults) = serde_json::to_value(S::default()).unwrap() else { panic!("{name} is no struct") };
     for row in page.rows(Some(name)) {
         let (field, told) = (code_of(&row[0]), &row[2]);
@@ -174,7 +174,7 @@ fn watched() -> (String, Json) {
 }
 
 /// The metrics below a heading: each with its type and its labels.
-fn metrics(page: &Page, heading: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+fn metrics(page: &ReferencePage, heading: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
     let labels = |cell: &str| {
         cell.split(", ").filter(|label| !label.is_empty()).map(|label| code_of(label).to_owned()).collect()
     };

@@ -6,17 +6,17 @@ mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use testkit::page::{Page, code_of};
+use testkit::page::{ReferencePage, code_of};
 
 use crate::root;
 use scan::{Source, library, repository};
 
-fn page(name: &str) -> Page {
-    Page::read(&root().join("docs/operate").join(name))
+fn page(name: &str) -> ReferencePage {
+    ReferencePage::read(&root().join("docs/operate").join(name))
 }
 
 /// Returns the first cells of the rows below a heading, without the marks of code.
-fn first(page: &Page, heading: &str) -> Vec<String> {
+fn first(page: &ReferencePage, heading: &str) -> Vec<String> {
     page.rows(Some(heading)).iter().map(|row| code_of(&row[0]).to_owned()).collect()
 }
 
@@ -65,24 +65,29 @@ fn each_method_that_sets_something_of_a_connector_is_on_the_page_of_settings() {
     same("settings.md", methods, first(&page("settings.md"), "Sources and sinks"));
 }
 
-/// Each metric, with its type, as `/metrics` has it.
-fn metrics() -> BTreeSet<(String, String)> {
-    let sources = library().into_iter().filter(|source| !source.is_in("engine/src/testing"));
-    sources.flat_map(|source| source.metrics()).collect()
-}
+/// The sections of the page of metrics with what each process and each operator has. Their labels are compared with a
+/// running job.
+const COMMON: [&str; 2] = ["Metrics of a process", "Metrics of all operators"];
 
 #[test]
 fn each_metric_is_on_the_page_of_metrics_with_its_type() {
     let page = page("metrics.md");
-    let headings = page.headings().into_iter().filter(|heading| heading.starts_with("Metrics of "));
-    let rows = headings.flat_map(|heading| page.rows(Some(&heading)));
-    same("metrics.md", metrics(), rows.map(|row| (code_of(&row[0]).to_owned(), row[1].clone())));
+    let sources = library().into_iter().filter(|source| !source.is_in("engine/src/testing")).collect::<Vec<_>>();
+    let common = COMMON.iter().flat_map(|heading| page.rows(Some(heading)));
+    let common = common.map(|row| (code_of(&row[0]).to_owned(), row[1].clone()));
+    same("metrics.md", sources.iter().flat_map(Source::common_metrics), common);
+    let others = |heading: &String| heading.starts_with("Metrics of ") && !COMMON.contains(&heading.as_str());
+    let rows = page.headings().into_iter().filter(others).flat_map(|heading| page.rows(Some(&heading)));
+    let rows = rows.map(|row| [code_of(&row[0]).to_owned(), row[1].clone(), row[2].clone()]);
+    same("metrics.md", sources.iter().flat_map(Source::metrics_of_operators), rows);
 }
 
 #[test]
 fn what_the_page_of_metrics_says_to_alert_on_is_there() {
-    let names: BTreeSet<String> = metrics().into_iter().map(|(name, _)| name).collect();
-    let section = page("metrics.md").section(Some("What to alert on"));
+    let page = page("metrics.md");
+    let headings = page.headings().into_iter().filter(|heading| heading.starts_with("Metrics of "));
+    let names: BTreeSet<String> = headings.flat_map(|heading| first(&page, &heading)).collect();
+    let section = page.section(Some("What to alert on"));
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let used = section.split(|c| !word(c)).filter(|word| word.starts_with("tidemill_"));
     let used: Vec<&str> = used.collect();

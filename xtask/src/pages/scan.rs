@@ -127,12 +127,24 @@ impl Source {
         found
     }
 
-    /// Returns the metrics that are registered here, with their types, as `/metrics` has them.
-    pub fn metrics(&self) -> Vec<(String, String)> {
+    /// Returns the metrics of operators that are registered here, with their types and labels, as the page has them.
+    pub fn metrics_of_operators(&self) -> Vec<[String; 3]> {
+        let metric = |name: String, kind: &str, labels: &str| [name, kind.to_owned(), labels.to_owned()];
+        let own = "`operator`, `kind`";
+        let counters =
+            self.registered(".counter(").map(|name| metric(format!("tidemill_{name}_total"), "counter", own));
+        let gauges = self.registered(".gauge(").map(|name| metric(format!("tidemill_{name}"), "gauge", own));
+        let spread = format!("{own}, `quantile`");
+        let spreads = self.registered(".distribution(");
+        let spreads = spreads.map(|name| metric(format!("tidemill_{name}"), "gauge", &spread));
+        counters.chain(gauges).chain(spreads).collect()
+    }
+
+    /// Returns the metrics that each process or each operator has, with their types.
+    pub fn common_metrics(&self) -> Vec<(String, String)> {
         let counter = |name: &str| (format!("tidemill_{name}_total"), "counter".to_owned());
         let gauge = |name: &str| (format!("tidemill_{name}"), "gauge".to_owned());
-        let mut found: Vec<_> = self.registered(".counter(").map(counter).collect();
-        found.extend([".gauge(", ".distribution("].iter().flat_map(|call| self.registered(call)).map(gauge));
+        let mut found = Vec::new();
         if self.is_in("engine/src/run/http.rs") {
             let calls =
                 after(&self.text, "register(").filter_map(|rest| Some((argument(rest)?, rest.split(';').next()?)));
