@@ -112,7 +112,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         let settings = common.infer_settings(args.max_batch_size);
         let name: Arc<str> = model.info().to_string().into();
         let predictions = featured
-            .infer("score", model, &settings, |featured: &Box<Featured>| &featured.features)?
+            .infer("score", model, &settings, |featured| &featured.features)?
             .map(move |scored| {
                 let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = *scored.record;
                 Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
