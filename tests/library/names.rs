@@ -120,7 +120,7 @@ fn a_name_that_would_mean_two_things_is_refused() {
         test.changes(renamed, dropped);
         says(&test.refused(1, tally(&ends, NAMES, plain::<Old>)).report(), parts);
     };
-    refused(&[("tally", "in")], &[], &["has both, \"tally\" and \"in\""]);
+    refused(&[("tally", "in")], &[], &["has both \"tally\" and \"in\""]);
     refused(&[("tally", "a/b")], &[], &["an operator's name on one side"]);
     refused(&[("tally", "sums")], &[], &["state \"sums/kept\""]);
     refused(

@@ -135,15 +135,15 @@ fn only_whole_checkpoints_are_advised() {
     for from in ["auto", "5", "4", "3"] {
         let text = advised(from);
         assert!(text.contains(&shared[0].file) && text.contains("is not there"), "{text}");
-        assert!(text.ends_with("to be restored instead: 2, 1"), "{text}");
+        assert!(text.ends_with("can be restored instead: 2, 1"), "{text}");
         assert_eq!(remedies(from), [Remedy::RestoreEpoch(2), Remedy::RestoreEpoch(1)]);
     }
-    assert!(advised("9").ends_with("to be restored instead: 2, 1"));
+    assert!(advised("9").ends_with("can be restored instead: 2, 1"));
     let flipped = Delta::new(2, 0).store(&store, 9).unwrap().file;
     let mut bytes = store.get(&flipped).unwrap();
     bytes[20] ^= 1;
     store.put(&flipped, &bytes).unwrap();
-    assert!(advised("auto").ends_with("to be restored instead: 1"), "one bit of 2 is wrong: {}", advised("auto"));
+    assert!(advised("auto").ends_with("can be restored instead: 1"), "one bit of 2 is wrong: {}", advised("auto"));
     assert!(advised("2").contains("its checksum is"), "{}", advised("2"));
     store.delete("deltas").unwrap();
     assert!(advised("auto").contains("no checkpoint here is complete"), "{}", advised("auto"));
