@@ -62,18 +62,18 @@ fn the_page_of_flags_has_each_flag_with_its_value_its_default_and_its_help() {
 fn defaults_are<S: Default + Serialize>(page: &ReferencePage, name: &str) {
     let Json::Object(mut defaults) = serde_json::to_value(S::default()).unwrap() else { panic!("{name} is no struct") };
     for row in page.rows(Some(name)) {
-        let (field, told) = (code_of(&row[0]), &row[2]);
+        let (field, documented) = (code_of(&row[0]), &row[2]);
         let default = defaults.remove(field).unwrap_or_else(|| panic!("{name} has no field {field}"));
-        if told.starts_with('[') {
+        if documented.starts_with('[') {
             assert_eq!(
-                *told,
+                *documented,
                 format!("[{0}](#{1})", code_of(&row[1]), code_of(&row[1]).to_lowercase()),
                 "{name}.{field}"
             );
         } else {
-            let told: Json =
-                serde_json::from_str(code_of(told)).unwrap_or_else(|e| panic!("{name}.{field}: {e}: {told}"));
-            assert_eq!(told, default, "{name}.{field}");
+            let documented: Json = serde_json::from_str(code_of(documented))
+                .unwrap_or_else(|e| panic!("{name}.{field}: {e}: {documented}"));
+            assert_eq!(documented, default, "{name}.{field}");
         }
     }
     assert!(defaults.is_empty(), "settings.md, {name}, lacks {defaults:?}");
@@ -213,9 +213,9 @@ fn the_page_of_metrics_has_what_a_running_job_serves() {
     let (page, served) = (page("metrics.md"), metrics_in(&text));
     let headings: Vec<String> =
         page.headings().into_iter().filter(|heading| heading.starts_with("Metrics of ")).collect();
-    let told: BTreeMap<_, _> = headings.iter().flat_map(|heading| metrics(&page, heading)).collect();
+    let documented: BTreeMap<_, _> = headings.iter().flat_map(|heading| metrics(&page, heading)).collect();
     for (name, form) in &served {
-        assert_eq!(told.get(name), Some(form), "metrics.md, {name}");
+        assert_eq!(documented.get(name), Some(form), "metrics.md, {name}");
     }
     for heading in ["Metrics of a process", "Metrics of all operators", "Metrics of sinks"] {
         let missing =

@@ -21,11 +21,15 @@ fn first(page: &ReferencePage, heading: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn same<T: Ord + std::fmt::Debug>(page: &str, code: impl IntoIterator<Item = T>, told: impl IntoIterator<Item = T>) {
+fn same<T: Ord + std::fmt::Debug>(
+    page: &str,
+    code: impl IntoIterator<Item = T>,
+    documented: impl IntoIterator<Item = T>,
+) {
     let code: BTreeSet<T> = code.into_iter().collect();
-    let told: BTreeSet<T> = told.into_iter().collect();
-    let missing: Vec<&T> = code.difference(&told).collect();
-    let gone: Vec<&T> = told.difference(&code).collect();
+    let documented: BTreeSet<T> = documented.into_iter().collect();
+    let missing: Vec<&T> = code.difference(&documented).collect();
+    let gone: Vec<&T> = documented.difference(&code).collect();
     assert!(!code.is_empty(), "the scan finds nothing for {page}");
     assert!(missing.is_empty() && gone.is_empty(), "{page} lacks {missing:#?}, and has what is not there: {gone:#?}");
 }
@@ -53,8 +57,9 @@ fn each_type_of_settings_has_its_fields_on_the_page_of_settings() {
     same("settings.md", types.keys().cloned(), headings);
     for (name, fields) in types {
         let rows = page.rows(Some(&name));
-        let told: Vec<_> = rows.iter().map(|row| (code_of(&row[0]).to_owned(), code_of(&row[1]).to_owned())).collect();
-        assert_eq!(fields, told, "settings.md, {name}");
+        let documented: Vec<_> =
+            rows.iter().map(|row| (code_of(&row[0]).to_owned(), code_of(&row[1]).to_owned())).collect();
+        assert_eq!(fields, documented, "settings.md, {name}");
     }
 }
 
@@ -120,15 +125,15 @@ fn each_field_of_the_status_is_on_the_page_of_metrics() {
 fn each_variant_of_an_error_is_on_the_page_of_errors() {
     let page = page("errors.md");
     let mut enums: BTreeMap<String, Vec<String>> = library().iter().flat_map(Source::enums).collect();
-    let mut told = |name: &str, heading: &str| {
+    let mut documented = |name: &str, heading: &str| {
         let variants = enums.remove(name).unwrap_or_default();
         same(&format!("errors.md, {heading}"), variants, first(&page, heading));
     };
-    told("ErrorKind", "Kinds");
-    told("Remedy", "Remedies");
+    documented("ErrorKind", "Kinds");
+    documented("Remedy", "Remedies");
     ["JobError", "StateError", "ModelError", "RunError", "LogicError", "NotDecoded"]
         .iter()
-        .for_each(|name| told(name, name));
+        .for_each(|name| documented(name, name));
     assert!(enums.is_empty(), "errors.md has no table of {:?}", enums.keys());
     let structs = library().iter().flat_map(|source| source.unique_errors()).collect::<Vec<_>>();
     same("errors.md", structs, first(&page, "Other errors"));
@@ -142,9 +147,9 @@ fn each_variant_has_its_kind_on_the_page_of_errors() {
     let mut count = 0;
     for name in ["JobError", "StateError", "ModelError"] {
         for row in page.rows(Some(name)) {
-            let (variant, told) = (code_of(&row[0]), code_of(&row[1]));
+            let (variant, documented) = (code_of(&row[0]), code_of(&row[1]));
             let kind = kinds.get(&format!("{name}::{variant}")).map_or("as its cause", String::as_str);
-            assert_eq!(told, kind, "{name}::{variant}");
+            assert_eq!(documented, kind, "{name}::{variant}");
             count += 1;
         }
     }
@@ -157,10 +162,11 @@ fn exit_codes_and_hints_are_as_on_the_page_of_errors() {
     let cli = library().into_iter().find(|source| source.is_in("engine/src/cli.rs")).unwrap();
     let codes = cli.exit_codes();
     let rows = page.rows(Some("Exit codes"));
-    let told = rows.iter().filter(|row| !row[1].is_empty()).map(|row| (code_of(&row[1]).to_owned(), row[0].clone()));
+    let documented =
+        rows.iter().filter(|row| !row[1].is_empty()).map(|row| (code_of(&row[1]).to_owned(), row[0].clone()));
     // A kind without an arm has 1.
     let codes = codes.into_iter().chain([("Internal".to_owned(), "1".to_owned())]);
-    same("errors.md, Exit codes", codes, told);
+    same("errors.md, Exit codes", codes, documented);
     let hints = cli.hints();
     for row in page.rows(Some("Remedies")) {
         let (remedy, hint) = (code_of(&row[0]), code_of(&row[1]));

@@ -91,7 +91,7 @@ fn throughput(
             Row::Limit => (format!("the limit, {cores} at once"), None),
             Row::Job(at) => (format!("{cores} workers, {}", CHECKPOINTS[*at].0), Some(CHECKPOINTS[*at].0)),
         };
-        let of_limit = speed / medians.get(&(*cores, Row::Limit)).context("the limit was measured")?;
+        let of_limit = speed / medians.get(&(*cores, Row::Limit)).context("the limit was not measured")?;
         let of_other = ratios.remove(&(*cores, *row)).map(median);
         let shown = of_other.map_or_else(String::new, |ratio| format!("{ratio:.3}"));
         println!("{name:<16} {text:<22} {speed:>12.0} {of_limit:>22.2} {shown:>20}");
@@ -104,7 +104,7 @@ fn throughput(
 }
 
 fn elapsed_ms(report: &Value) -> Result<f64> {
-    report["elapsed_ms"].as_f64().context("a report says how long the job took")
+    report["elapsed_ms"].as_f64().context("the report has no elapsed_ms")
 }
 
 /// A row of the table.
@@ -123,8 +123,8 @@ fn limit_speed(limit: &mut Command, cores: usize) -> Result<f64> {
     let mut speed = 0.0;
     for run in running {
         let output = run.wait_with_output()?;
-        let report: Value = serde_json::from_slice(&output.stdout).context("the limit ended with an error")?;
-        speed += RECORDS as f64 / report["seconds"].as_f64().context("the limit says how long it took")?;
+        let report: Value = serde_json::from_slice(&output.stdout).context("the output of the limit is not JSON")?;
+        speed += RECORDS as f64 / report["seconds"].as_f64().context("the output of the limit has no seconds")?;
     }
     Ok(speed)
 }
@@ -134,11 +134,15 @@ fn latency(runs: usize, folder: &Path, rate: u64, name: &str, interval: Option<&
     for _ in 0..runs {
         let (count, rate) = ((rate * LATENCY_SECONDS).to_string(), rate.to_string());
         let report = job(folder, "fraud_velocity", &["--workers", "2", "--count", &count, "--rate", &rate], interval)?;
-        let operators = report["operators"].as_array().context("a report has operators")?;
-        let sink =
-            operators.iter().find(|operator| operator["name"] == "predictions").context("a sink of predictions")?;
+        let operators = report["operators"].as_array().context("the report has no operators")?;
+        let sink = operators
+            .iter()
+            .find(|operator| operator["name"] == "predictions")
+            .context("the report has no sink \"predictions\"")?;
         for percentile in ["p50", "p99", "p999"] {
-            let us = sink["distributions"]["latency_us"][percentile].as_f64().context("a latency")?;
+            let us = sink["distributions"]["latency_us"][percentile]
+                .as_f64()
+                .context("the report has no latency of the predictions")?;
             percentiles.entry(percentile).or_default().push(us / 1000.0);
         }
     }
