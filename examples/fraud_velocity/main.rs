@@ -111,9 +111,8 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
     if let Some(model) = model {
         let settings = common.infer_settings(args.max_batch_size);
         let name: Arc<str> = model.info().to_string().into();
-        let predictions = featured
-            .infer("score", model, &settings, |featured| &featured.features)?
-            .map(move |scored| {
+        let predictions =
+            featured.infer("score", model, &settings, |featured| &featured.features)?.map(move |scored| {
                 let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = *scored.record;
                 Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
             });
