@@ -37,7 +37,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     setup::run()?;
     println!("building the job");
-    check(cargo().args(["build", "--release", "--package", "programs", "--example", "fraud_velocity"]))?;
+    let job = ["--package", "programs", "--example", "fraud_velocity", "--features", "tables"];
+    check(cargo().args(["build", "--release"]).args(job))?;
     let folder = scratch("demo")?;
     let mut screen = Screen::open();
     let outcome = act(args, &folder, &mut screen);
