@@ -29,9 +29,7 @@ pub struct Program {
 
 /// Builds all test programs, and the examples that they run.
 pub fn build() -> Result<Vec<Program>> {
-    println!(
-        "building the tests (the first time RocksDB is compiled too, which takes a quarter of an hour on two cores)"
-    );
+    println!("building the tests");
     let args = ["test", "--release", "--workspace", "--all-features", "--no-run"];
     let mut child =
         checked_cargo(&args).arg("--message-format=json-render-diagnostics").stdout(Stdio::piped()).spawn()?;
