@@ -69,7 +69,7 @@ struct Prediction {
     score: f32,
     /// Name and hash of the model; shared, because every prediction contains it.
     model: Arc<str>,
-    features: Summary,
+    features: Box<Summary>,
 }
 
 /// A line for training.
@@ -78,7 +78,7 @@ struct Example {
     machine_id: CompactString,
     window_start: i64,
     anomaly: u8,
-    features: Summary,
+    features: Box<Summary>,
 }
 
 fn main() -> ExitCode {
@@ -109,10 +109,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
     if let Some(model) = model {
         let settings = common.infer_settings(args.max_batch_size);
         let name: Arc<str> = model.info().to_string().into();
-        let scored =
-            windows
-                .results
-                .infer("score", model, &settings, |window: &Windowed<CompactString, Summary>| &window.value.signals)?;
+        let scored = windows.results.infer("score", model, &settings, |window| &window.value.signals)?;
         let predictions = scored.map(move |Scored { record, score, .. }| {
             let Windowed { key: machine_id, window, value: features, .. } = record;
             Prediction { machine_id, window_start: window.start.0, score, model: Arc::clone(&name), features }

@@ -67,7 +67,8 @@ features! {
     }
 }
 
-/// The result of one window of a machine.
+/// The result of one window of a machine. It is large, and an operator moves a record several times: streams of it have
+/// it in a box.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     pub count: u64,
@@ -91,7 +92,7 @@ pub struct Signals;
 impl Aggregate for Signals {
     type In = Reading;
     type Accumulator = Gathered;
-    type Out = Summary;
+    type Out = Box<Summary>;
 
     fn empty(&self) -> Gathered {
         Gathered::default()
@@ -107,10 +108,11 @@ impl Aggregate for Signals {
         into.anomaly |= other.anomaly;
     }
 
-    fn finish(&self, gathered: &Gathered) -> Summary {
+    fn finish(&self, gathered: &Gathered) -> Box<Summary> {
         let Gathered { signals, anomaly } = gathered;
         let each = signals.all().into_iter();
         let values = each.flat_map(|stats| [stats.mean(), stats.std(), stats.max(), stats.min()]);
-        Summary { count: signals.count(), signals: WindowFeatures::from_values(values), anomaly: *anomaly }
+        let signals_of = WindowFeatures::from_values(values);
+        Box::new(Summary { count: signals.count(), signals: signals_of, anomaly: *anomaly })
     }
 }
