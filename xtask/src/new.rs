@@ -33,6 +33,10 @@ fn make(name: &str, folder: &Path) -> Result<()> {
     let is_named_well = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     ensure!(is_named_well, "{name:?} cannot be a package's name: a letter, then letters, digits, - and _");
+    // Cargo would read this repository's settings for a project below it.
+    if std::path::absolute(folder)?.starts_with(root()) {
+        bail!("{} is in this repository: name a folder outside of it with --path", folder.display());
+    }
     if folder.exists() {
         bail!("{} exists: name another folder with --path", folder.display());
     }
@@ -80,17 +84,21 @@ mod tests {
     use std::process::Command;
 
     use super::make;
-    use crate::{cargo, scratch};
+    use crate::{cargo, root};
 
     #[test]
     fn a_new_project_builds_runs_and_passes() {
-        let folder = scratch("new").unwrap().join("my-alerts");
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("my-alerts");
+        let inside = make("my-alerts", &root().join("my-alerts")).unwrap_err().to_string();
+        assert!(inside.contains("outside"), "{inside}");
         make("my-alerts", &folder).unwrap();
         assert!(make("my-alerts", &folder).unwrap_err().to_string().contains("--path"));
-        // In release mode it shares what the workspace has compiled.
+        // In release mode, and in the same target folder, it shares what the workspace has compiled.
+        let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
         let cargo = |arguments: &[&str]| {
             let mut command = Command::new(cargo().get_program());
-            command.args(arguments).current_dir(&folder);
+            command.args(arguments).current_dir(&folder).env("CARGO_TARGET_DIR", &target);
             let output = command.output().unwrap();
             let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{command:?}: {text}");

@@ -16,6 +16,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::tools::{is_rocksdb_ours, rocksdb_folder};
 use crate::{cache, cargo};
 
 /// The version of `librocksdb-sys` whose `build.rs` the flags below are taken from.
@@ -69,8 +70,8 @@ pub fn config(folder: &Path) -> String {
 
 /// Returns the folder of the library, which is built if it is not there; `None` where cargo compiles RocksDB itself.
 pub fn library() -> Result<Option<PathBuf>> {
-    let Some(home) = user_cache() else { return Ok(None) };
-    if !cfg!(target_os = "linux") || (std::env::var_os("ROCKSDB_LIB_DIR").is_some() && !is_ours()) {
+    let Some(home) = rocksdb_folder() else { return Ok(None) };
+    if !cfg!(target_os = "linux") || (std::env::var_os("ROCKSDB_LIB_DIR").is_some() && !is_rocksdb_ours()) {
         return Ok(None);
     }
     let sources = Sources::find()?;
@@ -87,19 +88,6 @@ pub fn library() -> Result<Option<PathBuf>> {
         sources.build(&folder)?;
     }
     Ok(Some(folder))
-}
-
-/// Returns the folder of the built libraries in the user's cache folder: clones share it.
-fn user_cache() -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("tidemill/rocksdb"))
-}
-
-/// Returns whether `ROCKSDB_LIB_DIR` names a library that was built here, and not one that the user chose.
-pub fn is_ours() -> bool {
-    let chosen = std::env::var_os("ROCKSDB_LIB_DIR");
-    chosen.zip(user_cache()).is_some_and(|(chosen, home)| Path::new(&chosen).starts_with(home))
 }
 
 /// The sources, as Cargo has fetched them.

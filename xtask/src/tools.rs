@@ -6,8 +6,6 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use crate::rocksdb;
-
 /// Returns the project's folder. Cargo passes it when it starts this program. The compiled-in path may be another
 /// clone's, because clones that share a target folder may share the program.
 pub fn root() -> &'static Path {
@@ -38,10 +36,23 @@ pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     // This program may have been started before the set-up named another library in cargo's settings.
-    if rocksdb::is_ours() {
+    if is_rocksdb_ours() {
         command.env_remove("ROCKSDB_LIB_DIR");
     }
     command
+}
+
+/// Returns the folder of the built libraries in the user's cache folder: clones share it.
+pub fn rocksdb_folder() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("tidemill/rocksdb"))
+}
+
+/// Returns whether `ROCKSDB_LIB_DIR` names a library that was built here, and not one that the user chose.
+pub fn is_rocksdb_ours() -> bool {
+    let chosen = std::env::var_os("ROCKSDB_LIB_DIR");
+    chosen.zip(rocksdb_folder()).is_some_and(|(chosen, home)| Path::new(&chosen).starts_with(home))
 }
 
 /// Locks a mutex. A panic elsewhere ends this program, so its value is used only to say so.

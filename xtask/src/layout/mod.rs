@@ -53,12 +53,13 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Returns the folders of the workspace's crates.
+/// Returns the folders of the crates that have a `src`. Tests, programs and measurements are packages without one, and
+/// count as the project's own.
 fn crates() -> Result<Vec<PathBuf>> {
     let mut folders = vec![root().to_owned()];
     for entry in std::fs::read_dir(root())? {
         let path = entry?.path();
-        if path.join("Cargo.toml").exists() {
+        if path.join("Cargo.toml").exists() && path.join("src").exists() {
             folders.push(path);
         }
     }
