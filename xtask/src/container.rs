@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::package::workspace;
+use crate::tools::workspace;
 use crate::{root, setup};
 
 /// Returns the default of an `ARG` of the container file.

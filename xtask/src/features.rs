@@ -2,9 +2,9 @@
 //! hour.
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
 use crate::cargo;
+use crate::tools::workspace;
 
 /// Returns what RocksDB is compiled with for cargo's arguments `choice`: its crate and all crates below it, with their
 /// features.
@@ -23,9 +23,7 @@ fn rocksdb_with(choice: &[&str]) -> Result<Vec<String>> {
 
 /// Returns the features of the crate `tidemill`, as cargo lists them.
 fn features() -> Result<Vec<String>> {
-    let output = cargo().args(["metadata", "--offline", "--no-deps", "--format-version", "1"]).output()?;
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().context("the output of cargo metadata has no packages")?;
+    let packages = workspace()?;
     let face =
         packages.iter().find(|package| package["name"] == "tidemill").context("there is no package \"tidemill\"")?;
     Ok(face["features"].as_object().context("the package \"tidemill\" has no features")?.keys().cloned().collect())

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::tools::workspace;
 use crate::{cargo, check, scratch};
 
 /// Files that each package must contain. In the folders of the crates the licences are links to the project's.
@@ -54,14 +55,6 @@ fn published() -> Result<Vec<Value>> {
     let packages = workspace()?;
     // An empty list of registries is `publish = false`.
     Ok(packages.into_iter().filter(|package| package["publish"].is_null()).collect())
-}
-
-/// Returns the crates of the workspace.
-pub fn workspace() -> Result<Vec<Value>> {
-    let output = cargo().args(["metadata", "--offline", "--no-deps", "--format-version", "1"]).output()?;
-    ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    metadata["packages"].as_array().cloned().context("cargo metadata lists no packages")
 }
 
 /// Returns the names of the files in a package.

@@ -5,7 +5,6 @@
 //! the sources that Cargo has fetched: that takes a quarter of the processor time. `librocksdb-sys` links the library
 //! where `ROCKSDB_LIB_DIR` points to it, so no change of a feature or profile compiles RocksDB again, either.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,10 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 
-use crate::tools::{is_rocksdb_ours, rocksdb_folder};
-use crate::{cache, cargo};
+use crate::cache;
+use crate::tools::{is_rocksdb_ours, packages, rocksdb_folder};
 
 /// The version of `librocksdb-sys` whose `build.rs` the flags below are taken from.
 const FLAGS_OF: &str = "0.19.0+11.8.1";
@@ -100,10 +98,7 @@ struct Sources {
 
 impl Sources {
     fn find() -> Result<Self> {
-        let output = cargo().args(["metadata", "--locked", "--format-version", "1"]).output()?;
-        ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
-        let metadata: Value = serde_json::from_slice(&output.stdout)?;
-        let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+        let packages = packages(&["--locked"])?;
         let find = |name: &str| -> Result<(String, PathBuf)> {
             let package = packages.iter().find(|package| package["name"] == name);
             let package = package.with_context(|| format!("cargo metadata does not list {name}"))?;
@@ -120,9 +115,9 @@ impl Sources {
         // Another build at the same time has another folder, and the one that ends last wins.
         let work = folder.with_extension(std::process::id().to_string());
         fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-        let result = self.compile(&work).and_then(|objects| {
+        let result = self.compile(&work).and_then(|units| {
             let library = work.join("librocksdb.a");
-            run_quietly(Command::new("ar").arg("crs").arg(&library).args(objects))?;
+            run_quietly(Command::new("ar").arg("crs").arg(&library).args(units.iter().map(|unit| unit.object(&work))))?;
             fs::create_dir_all(folder)?;
             fs::rename(&library, folder.join("librocksdb.a")).context("cannot move librocksdb.a into its place")
         });
@@ -132,8 +127,8 @@ impl Sources {
         Ok(())
     }
 
-    /// Compiles all units, as many at a time as there are cores and memory for. Returns the object files.
-    fn compile(&self, work: &Path) -> Result<BTreeSet<PathBuf>> {
+    /// Compiles all units, as many at a time as there are cores and memory for. Returns the units.
+    fn compile(&self, work: &Path) -> Result<Vec<Unit>> {
         let units = self.units()?;
         let jobs = jobs();
         println!(
@@ -141,12 +136,10 @@ impl Sources {
             units.len()
         );
         let (total, begun) = (units.iter().map(|unit| unit.bytes).sum::<u64>(), Instant::now());
-        let (next, done, objects) = (AtomicUsize::new(0), Mutex::new((0, 0)), Mutex::new(BTreeSet::new()));
+        let (next, done) = (AtomicUsize::new(0), Mutex::new((0, 0)));
         let lane = || -> Result<()> {
             while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let object =
-                    self.compile_unit(unit, work).inspect_err(|_| next.store(units.len(), Ordering::Relaxed))?;
-                crate::lock(&objects).insert(object);
+                self.compile_unit(unit, work).inspect_err(|_| next.store(units.len(), Ordering::Relaxed))?;
                 let mut done = crate::lock(&done);
                 *done = (done.0 + 1, done.1 + unit.bytes);
                 let took = begun.elapsed().as_secs_f64();
@@ -165,7 +158,7 @@ impl Sources {
                 .into_iter()
                 .try_for_each(|lane| lane.join().unwrap_or_else(|_| bail!("a panic while RocksDB was built")))
         })?;
-        Ok(objects.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Ok(units)
     }
 
     /// Returns the units, the largest first, so that no core is left with a large one at the end.
@@ -192,8 +185,8 @@ impl Sources {
         Ok(units)
     }
 
-    fn compile_unit(&self, unit: &Unit, work: &Path) -> Result<PathBuf> {
-        let (source, object) = (work.join(format!("{}.cc", unit.number)), work.join(format!("{}.o", unit.number)));
+    fn compile_unit(&self, unit: &Unit, work: &Path) -> Result<()> {
+        let source = work.join(format!("{}.cc", unit.number));
         fs::write(&source, &unit.text)?;
         let rocksdb = self.rocksdb.join("rocksdb");
         let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()));
@@ -203,8 +196,7 @@ impl Sources {
             compiler.arg("-I").arg(folder);
         }
         compiler.args(DEFINES.map(|define| format!("-D{define}")));
-        run_quietly(compiler.arg(&source).arg("-o").arg(&object))?;
-        Ok(object)
+        run_quietly(compiler.arg(&source).arg("-o").arg(unit.object(work)))
     }
 }
 
@@ -214,6 +206,13 @@ struct Unit {
     number: usize,
     bytes: u64,
     text: String,
+}
+
+impl Unit {
+    /// Returns the path of the unit's object file in the folder where it is compiled.
+    fn object(&self, work: &Path) -> PathBuf {
+        work.join(format!("{}.o", self.number))
+    }
 }
 
 fn jobs() -> usize {

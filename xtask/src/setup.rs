@@ -25,9 +25,7 @@ pub fn run() -> Result<()> {
 
 /// Installs a C++ compiler and libclang if they are missing: RocksDB is compiled, and libclang generates its bindings.
 fn clang() -> Result<()> {
-    if std::env::var_os("CXX").is_none()
-        && !Command::new("c++").arg("--version").output().is_ok_and(|o| o.status.success())
-    {
+    if std::env::var_os("CXX").is_none() && !works(Command::new("c++").arg("--version")) {
         println!("setup: there is no C++ compiler; installing one");
         install(&["g++"])?;
     }
@@ -40,13 +38,17 @@ fn clang() -> Result<()> {
 
 /// Installs make and OpenSSL if they are missing: librdkafka is built with make and uses OpenSSL for TLS.
 fn openssl() -> Result<()> {
-    let works = |command: &mut Command| command.stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     if works(Command::new("pkg-config").args(["--exists", "openssl", "zlib"])) && works(Command::new("make").arg("-v"))
     {
         return Ok(());
     }
     println!("setup: make or OpenSSL's headers are not here; installing them");
     install(&OPENSSL)
+}
+
+/// Returns whether a command can be started and succeeds.
+fn works(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// Installs Debian packages, where that is possible.

@@ -132,28 +132,18 @@ fn timed(line: &str) -> Option<(&str, f64)> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use crate::root;
-
-    fn sources(folder: &Path, text: &mut String) {
-        for entry in fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                sources(&path, text);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                text.push_str(&fs::read_to_string(&path).unwrap());
-            }
-        }
-    }
+    use crate::tools::rust_files;
 
     /// Each row of the page names the test that proves it. A row whose test is gone or renamed would be only a claim.
     #[test]
     fn each_row_of_bad_input_names_a_test_that_is_there() {
-        let mut code = String::new();
+        let mut sources = Vec::new();
         ["tests", "connectors/src", "engine/src", "operators/src", "state/src"]
             .iter()
-            .for_each(|folder| sources(&root().join(folder), &mut code));
+            .for_each(|folder| rust_files(&root().join(folder), &mut sources).unwrap());
+        let code: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
         let page = fs::read_to_string(root().join("docs/operate/bad-input.md")).unwrap();
         let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Input"));
         let (mut missing, mut count) = (Vec::new(), 0);

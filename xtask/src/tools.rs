@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 /// Returns the project's folder. Cargo passes it when it starts this program. The compiled-in path may be another
 /// clone's, because clones that share a target folder may share the program.
@@ -40,6 +41,35 @@ pub fn cargo() -> Command {
         command.env_remove("ROCKSDB_LIB_DIR");
     }
     command
+}
+
+/// Returns the packages that `cargo metadata` lists for these arguments.
+pub fn packages(arguments: &[&str]) -> Result<Vec<Value>> {
+    let output = cargo().args(["metadata", "--format-version", "1"]).args(arguments).output()?;
+    ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    metadata["packages"].as_array().cloned().context("cargo metadata lists no packages")
+}
+
+/// Returns the packages of the workspace.
+pub fn workspace() -> Result<Vec<Value>> {
+    packages(&["--offline", "--no-deps"])
+}
+
+/// Adds the Rust files of a folder and of all folders below, if the folder exists.
+pub fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            rust_files(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// Returns the folder of the built libraries in the user's cache folder: clones share it.

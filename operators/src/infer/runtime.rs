@@ -10,13 +10,10 @@ use ort::environment::{Environment, EnvironmentBuilder};
 use super::error::ModelError;
 use super::onnx_log;
 
-/// The variable with the path of ONNX Runtime's library. Where it is set, the library is looked for nowhere else.
-const VARIABLE: &str = "ORT_DYLIB_PATH";
-
 /// Returns ONNX Runtime, which is loaded once: it allows one environment per process.
 pub(super) fn environment() -> Result<&'static Environment, ModelError> {
     static ENVIRONMENT: OnceLock<Result<Environment, String>> = OnceLock::new();
-    let chosen = || std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let chosen = || std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from);
     let program = || std::env::current_exe().ok();
     let loaded = ENVIRONMENT.get_or_init(|| load(&candidates(chosen(), program().as_deref())));
     loaded.as_ref().map_err(|tried| ModelError::NoRuntime { tried: tried.clone() })

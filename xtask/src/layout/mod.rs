@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::tools::rust_files;
 use crate::{cargo, root};
 
 /// Crates whose files may still form circles. No crate may be added, and a crate without circles is to be removed.
@@ -142,22 +143,6 @@ fn circles(read: &modules::Crate) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
 /// Returns the path of a module as text, as in `kafka/sink`.
 fn shown(module: &[String]) -> String {
     if module.is_empty() { "the root".to_owned() } else { module.join("/") }
-}
-
-/// Adds the Rust files of a folder and of all folders below, if the folder exists.
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    if !folder.exists() {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            rust_files(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// Returns the number of crates that cargo compiles for these arguments, including those of the workspace.

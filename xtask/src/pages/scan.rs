@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::root;
+use crate::tools::rust_files;
 
 /// An error that no program can reach: its module is private.
 const INTERNAL: &str = "DecodeError";
@@ -28,8 +29,13 @@ pub fn repository() -> Vec<Source> {
 }
 
 fn read(folders: &[&str], without_tests: bool) -> Vec<Source> {
-    let mut found = Vec::new();
-    folders.iter().for_each(|folder| walk(&root().join(folder), &mut found));
+    let mut paths = Vec::new();
+    folders.iter().for_each(|folder| rust_files(&root().join(folder), &mut paths).unwrap());
+    let source = |path: PathBuf| Source {
+        text: fs::read_to_string(&path).unwrap(),
+        path: path.strip_prefix(root()).unwrap().to_owned(),
+    };
+    let mut found: Vec<Source> = paths.into_iter().map(source).collect();
     // These files name what they look for.
     found.retain(|source| !source.is_in("xtask/src/pages"));
     if without_tests {
@@ -39,19 +45,6 @@ fn read(folders: &[&str], without_tests: bool) -> Vec<Source> {
             .for_each(|source| source.text = source.text.split("\nmod tests {").next().unwrap_or_default().to_owned());
     }
     found
-}
-
-fn walk(folder: &Path, found: &mut Vec<Source>) {
-    for entry in fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            walk(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let path = path.strip_prefix(root()).unwrap().to_owned();
-            found.push(Source { path, text });
-        }
-    }
 }
 
 impl Source {
