@@ -63,6 +63,22 @@ pub fn hash_value<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<u64, 
     Ok(hash_key(buffer.as_slice()))
 }
 
+/// Appends the encoding of a message between workers to `out`. It is not stored, so it may change.
+///
+/// # Errors
+/// When the type refuses to be serialised; the error is its reason.
+pub fn encode_message<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), String> {
+    encode(message, out).map_err(|DecodeError(reason)| reason)
+}
+
+/// Decodes a message of another worker.
+///
+/// # Errors
+/// When it is not one of this type; the error is the reason.
+pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    decode(bytes).map_err(|DecodeError(reason)| reason)
+}
+
 /// Writes the row key of `key` without a suffix.
 ///
 /// # Errors

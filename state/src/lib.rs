@@ -54,7 +54,7 @@ pub use checkpoint::retention::{Pruning, Retention};
 pub use checkpoint::store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
 pub use checkpoint::take_over::{Takeover, follow, take_over};
 pub use checkpoint::work_dir::WorkDir;
-pub use codec::hash_value;
+pub use codec::{decode_message, encode_message, hash_value};
 pub use error::{ErrorKind, StateError};
 pub use evolve::changes::{Changes, Rename};
 pub use evolve::parameters::Parameters;

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use timely::dataflow::channels::pushers::Output;
 use timely::scheduling::Activator;
 
 use super::gather::{Gather, Gathered};
 use super::logic::{BatchLogic, BatchOutput, BatchTimes};
 use crate::error::JobError;
+use crate::graph::Output;
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
-use crate::record::{DeadLetter, Record};
-use crate::time::Moment;
+use crate::packet::Packet;
+use crate::record::Record;
 use crate::worker::Shared;
 
 /// The two outputs of the operator.
-pub(super) struct Outputs<O> {
-    pub(super) main: Output<Moment, Vec<Record<O>>>,
-    pub(super) dead: Output<Moment, Vec<Record<DeadLetter>>>,
+pub(super) struct Outputs {
+    pub(super) main: Output,
+    pub(super) dead: Output,
 }
 
 pub(super) struct Common<L: BatchLogic> {
@@ -25,7 +25,7 @@ pub(super) struct Common<L: BatchLogic> {
     /// Buffers of finished work, to be reused by the next batches.
     spare_work: Vec<L::Work>,
     output: BatchOutput<L::Out>,
-    outputs: Outputs<L::Out>,
+    outputs: Outputs,
     batches: Counter,
     sizes: Distribution,
     pub(super) metrics: Arc<OperatorMetrics>,
@@ -36,7 +36,7 @@ pub(super) struct Common<L: BatchLogic> {
 impl<L: BatchLogic> Common<L> {
     pub(super) fn new(
         logic: L,
-        outputs: Outputs<L::Out>,
+        outputs: Outputs,
         metrics: Arc<OperatorMetrics>,
         activator: Activator,
         context: Shared,
@@ -58,6 +58,11 @@ impl<L: BatchLogic> Common<L> {
     /// Returns the logic's maximum batch size; if that is 0, then 1, as 0 would be an endless loop.
     pub(super) fn max_batch_size(&self) -> usize {
         self.logic.max_batch_size().max(1)
+    }
+
+    /// Unpacks the records of a packet.
+    pub(super) fn open(&self, packet: Packet) -> Result<Vec<Record<L::In>>, JobError> {
+        packet.open(&self.metrics.name)
     }
 
     pub(super) fn is_due(&self, batch: &Gathered<L::In>) -> bool {
@@ -86,10 +91,8 @@ impl<L: BatchLogic> Common<L> {
         self.metrics.records_out.add(self.output.records.len() as u64);
         self.metrics.dead_letters.add(self.output.dead_letters.len() as u64);
         self.output.dead_letters.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));
-        self.outputs.main.activate().give(&batch.main, &mut self.output.records);
-        self.outputs.dead.activate().give(&batch.dead, &mut self.output.dead_letters);
-        self.output.records.clear();
-        self.output.dead_letters.clear();
+        self.outputs.main.send(&batch.main, Packet::of(std::mem::take(&mut self.output.records)));
+        self.outputs.dead.send(&batch.dead, Packet::of(std::mem::take(&mut self.output.dead_letters)));
         self.gather.reuse(batch.records);
         self.spare_work.push(work);
         Ok(())

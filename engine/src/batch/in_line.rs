@@ -6,8 +6,9 @@ use timely::dataflow::operators::InputCapability;
 
 use super::common::Common;
 use super::logic::{BatchLogic, BatchRunner, BatchTimes};
+use super::machine::Machine;
 use crate::error::JobError;
-use crate::record::Record;
+use crate::packet::Packet;
 use crate::threads;
 use crate::time::Moment;
 
@@ -19,37 +20,6 @@ pub(super) struct InLine<L: BatchLogic> {
 impl<L: BatchLogic> InLine<L> {
     pub(super) fn new(common: Common<L>, runner: Box<dyn BatchRunner<L::Work>>) -> Self {
         Self { common, runner }
-    }
-
-    /// Gathers a message's records, and runs the batches that are full.
-    pub(super) fn take(
-        &mut self,
-        capability: &InputCapability<Moment>,
-        moment: Moment,
-        records: &mut Vec<Record<L::In>>,
-    ) -> Result<(), JobError> {
-        let max_batch_size = self.common.max_batch_size();
-        let mut records = records.drain(..);
-        while !records.as_slice().is_empty() {
-            if !self.common.gather.is_open_to(moment, max_batch_size) {
-                self.run()?;
-            }
-            if self.common.gather.add(capability, moment, &mut records, max_batch_size) {
-                self.run()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs the open batch if it is due, or if the worker is idle.
-    pub(super) fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
-        let Some(open) = self.common.gather.first() else { return Ok(()) };
-        if idle || self.common.is_due(open) {
-            return self.run();
-        }
-        // One more turn: if it brings no input, the worker is idle.
-        self.common.activator.activate();
-        Ok(())
     }
 
     /// Runs all gathered batches.
@@ -66,6 +36,40 @@ impl<L: BatchLogic> InLine<L> {
             };
             self.common.finish(batch, work, times)?;
         }
+        Ok(())
+    }
+}
+
+impl<L: BatchLogic> Machine for InLine<L> {
+    fn begin(&mut self, meet: Option<Moment>) -> Result<(), JobError> {
+        self.common.gather.saw(meet);
+        Ok(())
+    }
+
+    /// Gathers a packet's records, and runs the batches that are full.
+    fn take(&mut self, capability: &InputCapability<Moment>, moment: Moment, packet: Packet) -> Result<(), JobError> {
+        let mut records = self.common.open(packet)?;
+        let max_batch_size = self.common.max_batch_size();
+        let mut records = records.drain(..);
+        while !records.as_slice().is_empty() {
+            if !self.common.gather.is_open_to(moment, max_batch_size) {
+                self.run()?;
+            }
+            if self.common.gather.add(capability, moment, &mut records, max_batch_size) {
+                self.run()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the open batch if it is due, or if the worker is idle.
+    fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
+        let Some(open) = self.common.gather.first() else { return Ok(()) };
+        if idle || self.common.is_due(open) {
+            return self.run();
+        }
+        // One more turn: if it brings no input, the worker is idle.
+        self.common.activator.activate();
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod common;
 mod gather;
 mod in_line;
 mod logic;
+mod machine;
 mod operator;
 mod pool;
 mod pooled;

@@ -9,9 +9,10 @@ use timely::dataflow::operators::InputCapability;
 use super::common::Common;
 use super::gather::Gathered;
 use super::logic::{BatchLogic, BatchTimes};
+use super::machine::Machine;
 use super::pool::{Done, Pool};
 use crate::error::JobError;
-use crate::record::Record;
+use crate::packet::Packet;
 use crate::threads;
 use crate::time::Moment;
 
@@ -42,32 +43,6 @@ pub(super) struct Pooled<L: BatchLogic> {
 impl<L: BatchLogic> Pooled<L> {
     pub(super) fn new(common: Common<L>, pool: Pool<L::Work>) -> Self {
         Self { common, pool, flights: VecDeque::new(), next_look: None }
-    }
-
-    /// Gathers a message's records. They are charged to the budget: when they wait for a slow model, the sources
-    /// wait too.
-    pub(super) fn take(
-        &mut self,
-        capability: &InputCapability<Moment>,
-        moment: Moment,
-        records: &mut Vec<Record<L::In>>,
-    ) {
-        self.common.context.process.budget.charge(records.len());
-        let max_batch_size = self.common.max_batch_size();
-        let mut records = records.drain(..);
-        while !records.as_slice().is_empty() {
-            self.common.gather.add(capability, moment, &mut records, max_batch_size);
-        }
-    }
-
-    /// Hands the batches that are due to the threads, and sends the results of those that they have finished.
-    pub(super) fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
-        self.submit_due(idle);
-        // A batch that was given up makes room for others, and no thread will wake this operator for them.
-        while self.look_for_overdue()? {
-            self.submit_due(idle);
-        }
-        self.land()
     }
 
     /// Hands batches to the threads: closed ones while there is room, the open one when it is due and a thread is
@@ -101,7 +76,7 @@ impl<L: BatchLogic> Pooled<L> {
     }
 
     /// Receives the batches that the threads have finished or lost, and sends results.
-    pub(super) fn collect(&mut self) -> Result<(), JobError> {
+    fn collect(&mut self) -> Result<(), JobError> {
         while let Some(Done { ticket, work, queued, ran }) = self.pool.collect()? {
             let Some(at) = self.flights.iter().position(|flight| flight.ticket == ticket) else { continue };
             match work {
@@ -183,5 +158,35 @@ impl<L: BatchLogic> Pooled<L> {
         let (gathered, submitted) = (threads::since(batch.since), threads::now());
         let done = Some(Landed { work, queued: Duration::ZERO, ran: Duration::ZERO });
         self.flights.push_back(Flight { ticket: 0, batch, gathered, submitted, done });
+    }
+}
+
+impl<L: BatchLogic> Machine for Pooled<L> {
+    fn begin(&mut self, meet: Option<Moment>) -> Result<(), JobError> {
+        self.common.gather.saw(meet);
+        self.collect()
+    }
+
+    /// Gathers a packet's records. They are charged to the budget: when they wait for a slow model, the sources wait
+    /// too.
+    fn take(&mut self, capability: &InputCapability<Moment>, moment: Moment, packet: Packet) -> Result<(), JobError> {
+        self.common.context.process.budget.charge(packet.len());
+        let max_batch_size = self.common.max_batch_size();
+        let mut records = self.common.open(packet)?;
+        let mut records = records.drain(..);
+        while !records.as_slice().is_empty() {
+            self.common.gather.add(capability, moment, &mut records, max_batch_size);
+        }
+        Ok(())
+    }
+
+    /// Hands the batches that are due to the threads, and sends the results of those that they have finished.
+    fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
+        self.submit_due(idle);
+        // A batch that was given up makes room for others, and no thread will wake this operator for them.
+        while self.look_for_overdue()? {
+            self.submit_due(idle);
+        }
+        self.land()
     }
 }

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::finish::Finish;
+use crate::packet::Packet;
 use crate::time::{Epoch, EventTime, Moment};
 
 /// The next action of an aligned operator.
@@ -27,20 +28,18 @@ pub(crate) enum Step {
 }
 
 /// The stash and the current moment of one aligned operator.
-#[derive(Debug)]
-pub(crate) struct Aligner<B> {
+pub(crate) struct Aligner {
     current: Moment,
-    stash: BTreeMap<Epoch, Stashed<B>>,
+    stash: BTreeMap<Epoch, Stashed>,
 }
 
-#[derive(Debug)]
-struct Stashed<B> {
+struct Stashed {
     /// The least watermark at which any of the batches was sent.
     watermark: EventTime,
-    batches: Vec<B>,
+    packets: Vec<Packet>,
 }
 
-impl<B> Aligner<B> {
+impl Aligner {
     /// Starts in `epoch`, with the watermark that a restored checkpoint had reached.
     pub(crate) fn new(epoch: Epoch, watermark: EventTime) -> Self {
         Self { current: Moment::new(epoch, watermark), stash: BTreeMap::new() }
@@ -51,16 +50,16 @@ impl<B> Aligner<B> {
         self.current
     }
 
-    /// Returns `batch` if it belongs to the current epoch; otherwise stashes it for later.
-    pub(crate) fn admit(&mut self, moment: Moment, batch: B) -> Option<B> {
+    /// Returns `packet` if it belongs to the current epoch; otherwise stashes it for later.
+    pub(crate) fn admit(&mut self, moment: Moment, packet: Packet) -> Option<Packet> {
         debug_assert!(moment.epoch >= self.current.epoch, "{moment:?} came after its epoch closed");
         if moment.epoch <= self.current.epoch {
-            return Some(batch);
+            return Some(packet);
         }
         let stashed =
-            self.stash.entry(moment.epoch).or_insert(Stashed { watermark: EventTime::MAX, batches: Vec::new() });
+            self.stash.entry(moment.epoch).or_insert(Stashed { watermark: EventTime::MAX, packets: Vec::new() });
         stashed.watermark = stashed.watermark.min(moment.watermark);
-        stashed.batches.push(batch);
+        stashed.packets.push(packet);
         None
     }
 
@@ -87,41 +86,52 @@ impl<B> Aligner<B> {
         if epoch > self.current.epoch { Step::Close(self.current.epoch) } else { Step::Wait }
     }
 
-    /// Begins the epoch after the closed one, and returns the batches that were stashed for it.
-    pub(crate) fn begin_next(&mut self) -> Vec<B> {
+    /// Begins the epoch after the closed one, and returns the packets that were stashed for it.
+    pub(crate) fn begin_next(&mut self) -> Vec<Packet> {
         self.current.epoch = self.current.epoch.next();
-        self.stash.remove(&self.current.epoch).map_or_else(Vec::new, |s| s.batches)
+        self.stash.remove(&self.current.epoch).map_or_else(Vec::new, |s| s.packets)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Arrival, Record};
 
     fn moment(epoch: u64, watermark: i64) -> Moment {
         Moment::new(Epoch(epoch), EventTime(watermark))
     }
 
-    fn aligner() -> Aligner<&'static str> {
+    /// A packet with one record.
+    fn packet(of: &str) -> Packet {
+        Packet::of(vec![Record { event_time: EventTime(0), arrival: Arrival(0), data: of.to_owned() }])
+    }
+
+    fn opened(packets: impl IntoIterator<Item = Packet>) -> Vec<String> {
+        let records = packets.into_iter().flat_map(|packet| packet.open::<String>("align").unwrap());
+        records.map(|record| record.data).collect()
+    }
+
+    fn aligner() -> Aligner {
         Aligner::new(Epoch(1), EventTime::MIN)
     }
 
     #[test]
     fn later_epochs_wait_for_their_turn() {
         let mut a = aligner();
-        assert_eq!(a.admit(moment(1, 10), "now"), Some("now"));
-        assert_eq!(a.admit(moment(2, 10), "later"), None);
+        assert_eq!(opened(a.admit(moment(1, 10), packet("now"))), ["now"]);
+        assert!(a.admit(moment(2, 10), packet("later")).is_none());
         assert_eq!(a.step(Some(moment(1, 10)), None), Step::Watermark(EventTime(10)));
         assert_eq!(a.step(Some(moment(1, 10)), None), Step::Wait);
         assert_eq!(a.step(Some(moment(2, 10)), None), Step::Close(Epoch(1)));
-        assert_eq!(a.begin_next(), ["later"]);
+        assert_eq!(opened(a.begin_next()), ["later"]);
         assert_eq!(a.step(Some(moment(2, 10)), None), Step::Wait);
     }
 
     #[test]
     fn the_watermark_does_not_pass_a_stashed_batch() {
         let mut a = aligner();
-        assert_eq!(a.admit(moment(2, 50), "records from 50 on"), None);
+        assert!(a.admit(moment(2, 50), packet("records from 50 on")).is_none());
         assert_eq!(a.step(Some(moment(1, 90)), None), Step::Watermark(EventTime(50)));
         assert_eq!(a.step(Some(moment(2, 90)), None), Step::Close(Epoch(1)));
         a.begin_next();

@@ -3,10 +3,11 @@
 //! ```text
 //! Flow ── source ─▶ Stream ── map, filter, … (stateless.rs) ─▶ Stream ── key_by (keyed.rs) ─▶ KeyedStream ── process ─▶ …
 //! ```
-//! A method that has an operator of its own is defined beside that operator: `source` in `source/operator.rs`,
+//! Under it are packets of records between nodes of timely (`node.rs`), which do not know the types of a program. A method that has an operator of its own is defined beside that operator: `source` in `source/operator.rs`,
 //! `process` in `keyed/operator.rs`, `batch` in `batch/operator.rs`, `sink` in `sink/operator.rs`.
 
 mod keyed;
+mod node;
 mod port;
 mod stateless;
 mod stream;
@@ -14,5 +15,6 @@ mod stream;
 pub mod updates;
 
 pub use keyed::{Either, KeyedStream};
-pub(crate) use port::{Port, moment_of};
+pub(crate) use node::{Input, Node, Output, Packets, Split};
+pub(crate) use port::Port;
 pub use stream::{Flow, Stream};

@@ -2,20 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use timely::dataflow::Scope;
 use timely::dataflow::operators::Concatenate;
-use timely::dataflow::{Scope, Stream as TimelyStream};
 
+use super::node::{Node, Packets};
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
-use crate::record::{Data, DeadLetter, Record};
+use crate::record::{Data, DeadLetter};
 use crate::time::{Epoch, Moment};
 use crate::worker::Shared;
-
-type Inner<'s, D> = TimelyStream<'s, Moment, Vec<Record<D>>>;
 
 /// The graph of one worker while it is being built. Cheap to clone.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub struct Flow<'s> {
 struct GraphParts<'s> {
     names: BTreeSet<String>,
     unnamed: usize,
-    dead_letters: Vec<Inner<'s, DeadLetter>>,
+    dead_letters: Vec<Packets<'s>>,
 }
 
 impl<'s> Flow<'s> {
@@ -42,7 +42,7 @@ impl<'s> Flow<'s> {
     #[must_use]
     pub fn dead_letters(&self) -> Stream<'s, DeadLetter> {
         let streams = std::mem::take(&mut self.parts.borrow_mut().dead_letters);
-        self.stream(self.scope.concatenate(streams))
+        self.stream(self.concatenate(streams))
     }
 
     /// Returns the index of this worker among all workers of the job.
@@ -69,6 +69,16 @@ impl<'s> Flow<'s> {
         self.context.process.metrics.operator(name, kind, self.context.worker)
     }
 
+    pub(super) fn concatenate(&self, streams: Vec<Packets<'s>>) -> Packets<'s> {
+        self.scope.concatenate(streams)
+    }
+
+    /// Begins to build an operator. It must not be abandoned.
+    pub(crate) fn node(&self, name: &str) -> Node<'s> {
+        Node::new(name, self.scope)
+    }
+
+    #[cfg(feature = "tables")]
     pub(crate) fn scope(&self) -> Scope<'s, Moment> {
         self.scope
     }
@@ -77,12 +87,14 @@ impl<'s> Flow<'s> {
         &self.context
     }
 
-    pub(crate) fn stream<D>(&self, inner: Inner<'s, D>) -> Stream<'s, D> {
-        Stream { flow: self.clone(), inner }
+    /// Returns the stream of `packets`, all of which have records of `D`.
+    pub(crate) fn stream<D>(&self, packets: Packets<'s>) -> Stream<'s, D> {
+        Stream { flow: self.clone(), packets, data: PhantomData }
     }
 
-    pub(crate) fn add_dead_letters(&self, inner: Inner<'s, DeadLetter>) {
-        self.parts.borrow_mut().dead_letters.push(inner);
+    /// Adds the dead letters of an operator to those of the job.
+    pub(crate) fn add_dead_letters(&self, packets: Packets<'s>) {
+        self.parts.borrow_mut().dead_letters.push(packets);
     }
 
     /// Reserves a name, under which states, positions and metrics are recorded.
@@ -107,10 +119,16 @@ impl<'s> Flow<'s> {
 }
 
 /// A stream of records between operators, on all workers.
-#[derive(Clone)]
 pub struct Stream<'s, D: 'static> {
     pub(crate) flow: Flow<'s>,
-    pub(crate) inner: Inner<'s, D>,
+    pub(crate) packets: Packets<'s>,
+    data: PhantomData<fn() -> D>,
+}
+
+impl<D> Clone for Stream<'_, D> {
+    fn clone(&self) -> Self {
+        self.flow.stream(self.packets.clone())
+    }
 }
 
 impl<'s, D: Data> Stream<'s, D> {

@@ -19,8 +19,9 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe;
 use timely::progress::operate::FrontierInterest;
 
-use super::port::moment_of;
+use super::node::moment_of;
 use super::stream::{Flow, Stream};
+use crate::packet::Packet;
 use crate::record::{Data, Record};
 use crate::time::{Epoch, EventTime, Moment};
 
@@ -59,8 +60,8 @@ impl<'s, D: Data> Stream<'s, D> {
     /// stream is built.
     #[must_use]
     pub fn with_progress(self, progress: &Progress) -> Self {
-        let Self { flow, inner } = self;
-        flow.stream(inner.probe_with(&progress.0))
+        let packets = self.packets.probe_with(&progress.0);
+        self.flow.stream(packets)
     }
 }
 
@@ -69,22 +70,22 @@ impl<'s, D: Data> Stream<'s, (D, isize)> {
     /// watermark.
     #[must_use]
     pub fn into_rows(self) -> Rows<'s, D> {
-        let Self { flow, inner } = self;
-        let mut builder = OperatorBuilder::new("into_rows".to_owned(), flow.scope());
-        let mut input = builder.new_input(inner, Pipeline);
+        let name = "into_rows";
+        let context = Rc::clone(self.flow.context());
+        let mut builder = OperatorBuilder::new(name.to_owned(), self.flow.scope());
+        let mut input = builder.new_input(self.packets, Pipeline);
         builder.set_notify_for(0, FrontierInterest::Never);
         let (mut output, updates) = builder.new_output::<Vec<(D, Moment, isize)>>();
         builder.build(move |_| {
-            let mut out = Vec::new();
             move |_| {
                 let mut session = output.activate();
-                input.for_each(|capability, records| {
+                input.for_each(|capability, packet| {
                     let Some(at) = moment_of(&capability) else { return };
-                    out.extend(records.drain(..).map(|Record { event_time, data: (row, change), .. }| {
+                    let Some(records) = context.guard(std::mem::take(packet).open::<(D, isize)>(name)) else { return };
+                    let update = |Record { event_time, data: (row, change), .. }| {
                         (row, Moment::new(at.epoch, event_time.max(at.watermark)), change)
-                    }));
-                    session.give(&capability, &mut out);
-                    out.clear();
+                    };
+                    session.give(&capability, &mut records.into_iter().map(update).collect());
                 });
             }
         });
@@ -101,7 +102,7 @@ impl<'s> Flow<'s> {
         let mut builder = OperatorBuilder::new("changes".to_owned(), self.scope());
         let mut input = builder.new_input(rows.inner, Pipeline);
         builder.set_notify_for(0, FrontierInterest::Never);
-        let (mut output, stream) = builder.new_output::<Vec<Record<(D, isize)>>>();
+        let (mut output, stream) = builder.new_output::<Packet>();
         builder.build(move |_| {
             // By epoch: a message from differential may have updates of several, and operators downstream need to
             // know the epoch of each.
@@ -116,9 +117,9 @@ impl<'s> Flow<'s> {
                         let event_time = at.watermark.max(not_before);
                         records.push(Record { event_time, arrival, data: (row, change) });
                     }
-                    while let Some((epoch, (least, mut records))) = by_epoch.pop_first() {
+                    while let Some((epoch, (least, records))) = by_epoch.pop_first() {
                         let capability = capability.delayed(&Moment::new(epoch, least), 0);
-                        session.give(&capability, &mut records);
+                        session.give(&capability, &mut Packet::of(records));
                     }
                 });
             }

@@ -102,6 +102,10 @@ impl<L: KeyedLogic> Core<L> {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Returns the operator's states, to be sealed.
     pub(crate) fn states(&mut self) -> &mut OperatorStates {
         &mut self.parts.states

@@ -8,12 +8,14 @@
 //!              │             └▶ context.rs: state, timers, output    │──▶ dead letters
 //!              └── epoch closes: seal state ─▶ delta ────────────────┘
 //! ```
+//! The shell does not know the types of a program: `machine.rs` is what it asks of the core, which does.
 //! Windows, rolling aggregates and users' own functions are plain [`KeyedLogic`] that this shell runs.
 
 mod context;
 mod core;
 mod exchange;
 mod logic;
+mod machine;
 mod operator;
 mod reached;
 mod states;

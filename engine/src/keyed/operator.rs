@@ -4,32 +4,32 @@
 //! after the records and timers up to there have been handled, so a downstream watermark never runs ahead of
 //! results.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidemill_state::Key;
-use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
-use super::core::{Buffers, Core, KeyOf, Parts};
-use super::exchange::{Routed, route};
+use super::core::{Core, KeyOf, Parts};
+use super::exchange::by_key;
 use super::logic::{KeyedLogic, Order};
+use super::machine::{Machine, Ports};
 use super::reached::Reached;
 use super::states::States;
 use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
-use crate::graph::{Flow, KeyedStream, Port, Stream, moment_of};
-use crate::record::{Data, DeadLetter};
+use crate::graph::{Flow, KeyedStream, Packets, Port, Split, Stream};
+use crate::metrics::OperatorMetrics;
+use crate::packet::Packet;
+use crate::record::Data;
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
-/// Number of restored keys that the logic handles before their results are sent downstream.
-const RESTORE_SLICE: usize = 1024;
 /// Number of state entries that are written in one turn after an epoch has ended: records wait no longer than that
 /// takes.
 const SEAL_SLICE: usize = 128;
@@ -67,7 +67,7 @@ impl Flow<'_> {
     }
 }
 
-/// Builds the operator on this worker.
+/// Builds the operator on this worker. What depends on the types of the program is in [`Core`] and in [`by_key`].
 fn keyed<'s, L: KeyedLogic>(
     stream: Stream<'s, L::In>,
     key_of: KeyOf<L>,
@@ -75,28 +75,46 @@ fn keyed<'s, L: KeyedLogic>(
     order: Order,
     logic: impl FnOnce(&mut States<'_, L::Key>) -> Result<L, JobError>,
 ) -> Result<KeyedOutput<'s, L::Out, L::Side>, JobError> {
-    let flow = stream.flow.clone();
+    let Stream { flow, packets, .. } = stream;
     let context = flow.claim_name(name)?;
     let parts = Parts::open(&mut context.worker_state.borrow_mut(), name, order, &key_of, logic)?;
     let metrics = context.process.metrics.operator(name, "keyed", context.worker);
+    let split = by_key(name, &key_of, &context);
+    let start = start(name, &context);
+    let now = context.process.clock.now();
+    let core = Core::new(name, key_of, parts, start, now, Arc::clone(&metrics));
+    let [results, side] = build(&flow, packets, split, name, Box::new(core), metrics);
+    Ok(KeyedOutput { results: flow.stream(results), side: flow.stream(side) })
+}
+
+/// Returns the watermark of the slowest worker of the previous run, and what workers that were further ahead had
+/// reached.
+fn start(name: &str, context: &Shared) -> (EventTime, Reached) {
+    let watermark = context.restored.operator_watermarks(name).iter().min().copied().unwrap_or(EventTime::MIN);
+    let key_groups = context.worker_state.borrow().key_groups();
+    (watermark, Reached::restored(&context.restored, name, key_groups, (context.worker, context.workers)))
+}
+
+/// Builds the operator in timely. Returns its results and its side output.
+fn build<'s>(
+    flow: &Flow<'s>,
+    packets: Packets<'s>,
+    split: Split,
+    name: &str,
+    core: Box<dyn Machine>,
+    metrics: Arc<OperatorMetrics>,
+) -> [Packets<'s>; 2] {
+    let context = Rc::clone(flow.context());
     context.epochs.borrow_mut().join();
-    let routed = route(stream, &key_of, Arc::clone(&metrics));
-
-    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
-    let mut input = builder.new_input(routed, Exchange::new(|batch: &Routed<L::In>| u64::from(batch.target)));
-    builder.set_notify_for(0, FrontierInterest::Always);
-    let (main, main_stream) = builder.new_output();
-    let (side, side_stream) = builder.new_output();
-    let (dead, dead_stream) = builder.new_output();
-    let activator = flow.scope().activator_for(builder.operator_info().address);
-
+    let mut node = flow.node(name);
+    let mut input = node.exchanged_input(packets, split, FrontierInterest::Always);
+    let (main, main_stream) = node.output();
+    let (side, side_stream) = node.output();
+    let (dead, dead_stream) = node.output();
+    let activator = node.activator();
     activator.activate();
-
-    builder.build(move |mut capabilities| {
-        // The watermark of the slowest worker of the previous run. Workers that were further ahead keep that in
-        // `reached`.
-        let restored = context.restored.operator_watermarks(name).iter().min().copied().unwrap_or(EventTime::MIN);
-        let start = Moment::new(context.first_epoch, restored);
+    node.build(Box::new(move |mut capabilities| {
+        let start = Moment::new(context.first_epoch, start(name, &context).0);
         // Results for restored keys may have any event time; after them the ports are lowered to `start`.
         let first = Moment::new(context.first_epoch, EventTime::MIN);
         let [main_cap, side_cap, dead_cap] = three(&mut capabilities);
@@ -104,45 +122,44 @@ fn keyed<'s, L: KeyedLogic>(
             main: Port::new(main, main_cap, first),
             side: Port::new(side, side_cap, first),
             dead: Port::new(dead, dead_cap, first),
+            context: Rc::clone(&context),
         };
-        let mut begun = false;
-        let key_groups = context.worker_state.borrow().key_groups();
-        let reached = Reached::restored(&context.restored, name, key_groups, (context.worker, context.workers));
         let mut shell = Shell {
             name: name.to_owned(),
-            core: Core::new(name, key_of, parts, (start.watermark, reached), context.process.clock.now(), metrics),
+            core,
+            metrics,
             aligner: Aligner::new(start.epoch, start.watermark),
             reported_pending: 0,
             sealing: None,
             activator,
             context,
         };
-        move |frontiers| {
+        let mut begun = false;
+        Box::new(move |meet| {
             if shell.context.failed() {
-                return;
+                return false;
             }
-            let _busy = shell.core.metrics.busy();
-            shell.core.now = shell.context.process.clock.now();
+            let _busy = shell.metrics.busy();
+            shell.core.begin(shell.context.process.clock.now());
             let mut result = if std::mem::replace(&mut begun, true) { Ok(()) } else { shell.bring_back(&mut ports) };
-            input.for_each(|capability, batches| {
-                let Some(moment) = moment_of(&capability) else { return };
-                for batch in batches.drain(..) {
-                    if let Some(batch) = shell.aligner.admit(moment, batch)
-                        && result.is_ok()
-                    {
-                        result = shell.apply_batch(batch);
-                    }
+            input.for_each(&mut |_, moment, packet| {
+                if shell.context.workers == 1 {
+                    // Nothing was exchanged, and so nothing was charged.
+                    shell.context.process.budget.charge(packet.len());
+                }
+                if let Some(packet) = shell.aligner.admit(moment, packet)
+                    && result.is_ok()
+                {
+                    result = shell.apply(packet);
                 }
             });
-            let meet = Moment::meet_of(&frontiers[0].frontier());
             let result = result.and_then(|()| shell.advance(meet, &mut ports));
             shell.context.guard(result);
-        }
-    });
-    let main = flow.stream(main_stream);
-    let side = flow.stream(side_stream);
+            false
+        })
+    }));
     flow.add_dead_letters(dead_stream);
-    Ok(KeyedOutput { results: main, side })
+    [main_stream, side_stream]
 }
 
 fn three(capabilities: &mut Vec<Capability<Moment>>) -> [Option<Capability<Moment>>; 3] {
@@ -150,24 +167,11 @@ fn three(capabilities: &mut Vec<Capability<Moment>>) -> [Option<Capability<Momen
     [drain.next(), drain.next(), drain.next()]
 }
 
-struct Ports<O, S> {
-    main: Port<O>,
-    side: Port<S>,
-    dead: Port<DeadLetter>,
-}
-
-impl<O: 'static, S: 'static> Ports<O, S> {
-    fn lower(&mut self, moment: Option<Moment>) {
-        self.main.lower(moment);
-        self.side.lower(moment);
-        self.dead.lower(moment);
-    }
-}
-
-struct Shell<L: KeyedLogic> {
+struct Shell {
     name: String,
-    core: Core<L>,
-    aligner: Aligner<Routed<L::In>>,
+    core: Box<dyn Machine>,
+    metrics: Arc<OperatorMetrics>,
+    aligner: Aligner,
     reported_pending: i64,
     /// The epoch whose changes are not completely written yet, and the watermark with which it ended.
     sealing: Option<(Epoch, EventTime)>,
@@ -175,46 +179,43 @@ struct Shell<L: KeyedLogic> {
     context: Shared,
 }
 
-impl<L: KeyedLogic> Shell<L> {
+impl Shell {
     /// Runs the logic's `on_restored` for its restored keys, before anything else.
-    fn bring_back(&mut self, ports: &mut Ports<L::Out, L::Side>) -> Result<(), JobError> {
-        for keys in self.core.restored_keys()?.chunks(RESTORE_SLICE) {
-            self.core.bring_back(keys)?;
-            self.flush(ports);
-        }
+    fn bring_back(&mut self, ports: &mut Ports) -> Result<(), JobError> {
+        self.core.bring_back(ports)?;
         ports.lower(Some(self.aligner.current()));
         Ok(())
     }
 
     /// Applies a batch of the current epoch, or keeps its records pending until the watermark has passed them.
-    fn apply_batch(&mut self, batch: Routed<L::In>) -> Result<(), JobError> {
-        let (from, count) = (batch.from as usize, batch.records.len());
-        self.core.take(batch.records)?;
+    fn apply(&mut self, packet: Packet) -> Result<(), JobError> {
+        let (from, count) = (packet.from as usize, packet.len());
+        self.core.take(packet)?;
         self.context.consumed(from, count);
         Ok(())
     }
 
     /// Follows the frontier as far as it has advanced: through watermarks, closed epochs and the end of the job.
-    fn advance(&mut self, meet: Option<Moment>, ports: &mut Ports<L::Out, L::Side>) -> Result<(), JobError> {
+    fn advance(&mut self, meet: Option<Moment>, ports: &mut Ports) -> Result<(), JobError> {
         loop {
             let finish = self.context.epochs.borrow().finish();
             match self.aligner.step(meet, finish) {
                 Step::Watermark(watermark) => {
                     self.core.pass(watermark)?;
-                    self.flush(ports);
-                    self.core.metrics.watermark.set(watermark.0);
+                    self.core.send(ports);
+                    self.metrics.watermark.set(watermark.0);
                     ports.lower(Some(self.aligner.current()));
                 }
                 Step::Close(epoch) => {
                     // Late records may have set timers that the watermark has already passed: those belong to this
                     // epoch.
-                    self.core.fire_timers(self.core.lateness)?;
-                    self.flush(ports);
+                    self.core.fire_late_timers()?;
+                    self.core.send(ports);
                     self.begin_seal(epoch)?;
                     let stashed = self.aligner.begin_next();
                     ports.lower(Some(self.aligner.current()));
-                    for batch in stashed {
-                        self.apply_batch(batch)?;
+                    for packet in stashed {
+                        self.apply(packet)?;
                     }
                 }
                 Step::Wait => break,
@@ -227,16 +228,16 @@ impl<L: KeyedLogic> Shell<L> {
         }
         self.seal_on(SEAL_SLICE)?;
         // Late records may have set timers that the watermark has already passed.
-        self.core.fire_timers(self.core.lateness)?;
+        self.core.fire_late_timers()?;
         self.fire_processing_timers()?;
-        self.flush(ports);
+        self.core.send(ports);
         self.report_pending();
         Ok(())
     }
 
     fn fire_processing_timers(&mut self) -> Result<(), JobError> {
         if let Some(next) = self.core.fire_processing_timers()? {
-            let now_ms = (self.core.now.0 / 1000) as i64;
+            let now_ms = self.context.process.clock.processing_time().0;
             let wait = u64::try_from(next.saturating_sub(now_ms)).unwrap_or(0);
             self.context.wake_after(&self.activator, Duration::from_millis(wait));
         }
@@ -249,15 +250,6 @@ impl<L: KeyedLogic> Shell<L> {
         let pending = self.core.pending() as i64;
         self.context.process.pending.fetch_add(pending - self.reported_pending, Ordering::Relaxed);
         self.reported_pending = pending;
-    }
-
-    fn flush(&mut self, ports: &mut Ports<L::Out, L::Side>) {
-        let Buffers { out, side, dead } = &mut self.core.buffers;
-        self.core.metrics.records_out.add(out.len() as u64);
-        dead.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));
-        ports.main.send(out);
-        ports.side.send(side);
-        ports.dead.send(dead);
     }
 
     /// Ends `epoch` for the operator's state. Its changes are written into the worker's delta in slices, between
@@ -281,7 +273,7 @@ impl<L: KeyedLogic> Shell<L> {
         self.sealing = None;
         epochs.close(epoch, |contribution| {
             Blob::OperatorWatermark(watermark).put(&self.name, &mut contribution.delta);
-            if let Some(ahead) = self.core.reached.ahead_of(watermark) {
+            if let Some(ahead) = self.core.reached().ahead_of(watermark) {
                 Blob::Reached(ahead.clone()).put(&self.name, &mut contribution.delta);
             }
             Ok(())

@@ -12,6 +12,7 @@
 
 mod each;
 mod operator;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,31 +1,26 @@
 //! The sink operator: it writes the records of an epoch, stages them when the epoch closes, and
 //! passes the backpressure of a slow writer on to the sources.
 
-use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
-use super::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
+use super::writing::{Typed, Writing};
+use super::{Sink, SinkContext, Staged, StagedToken};
 use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
-use crate::graph::{Stream, moment_of};
+use crate::graph::{Flow, Packets, Stream};
 use crate::metrics::{Counter, Distribution, OperatorMetrics};
-use crate::record::{Arrival, Data, Record};
+use crate::record::{Arrival, Data};
 use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
-/// The longest time that a writer is called in one turn, since the other operators of the worker wait meanwhile.
-const TURN: Duration = Duration::from_millis(5);
-/// Number of records between two readings of the clock.
-const STRIDE: usize = 16;
 /// One record in this many is measured until it is visible: enough for p99.9, and cheap.
 const VISIBLE_SAMPLE: usize = 16;
 
@@ -39,12 +34,32 @@ impl<D: Data> Stream<'_, D> {
     }
 }
 
-/// Builds the operator on this worker.
+/// Builds the operator on this worker. What depends on the types of the program is in [`Typed`].
 fn operator<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Result<(), JobError> {
-    let Stream { flow, inner } = stream;
+    let Stream { flow, packets, .. } = stream;
     let context = flow.claim_name(name)?;
-    context.ends.borrow_mut().sinks.insert(name.to_owned());
     let metrics = flow.metrics(name, "sink");
+    let (sink_context, to_recover) = sink_context(name, &context, &metrics);
+    if let Some(tokens) = to_recover {
+        sink.recover(&sink_context, tokens).map_err(|e| JobError::of_connector(name, e))?;
+    }
+    let writer = sink.open(sink_context).map_err(|e| JobError::of_connector(name, e))?;
+    build(&flow, packets, name, Box::new(Typed::new(writer)), metrics);
+    Ok(())
+}
+
+/// Returns the context of the sink, and on the leading worker the tokens of output that may not be published yet.
+fn sink_context(
+    name: &str,
+    context: &Shared,
+    metrics: &Arc<OperatorMetrics>,
+) -> (SinkContext, Option<Vec<StagedToken>>) {
+    context.ends.borrow_mut().sinks.insert(name.to_owned());
+    let to_recover = (context.worker == 0).then(|| {
+        context.start.recovering.store(true, Ordering::Relaxed);
+        let staged = context.restored.staged(name);
+        staged.map(|(epoch, token)| StagedToken { epoch, token: token.to_vec() }).collect()
+    });
     let sink_context = SinkContext {
         name: name.to_owned(),
         worker: context.worker,
@@ -54,63 +69,64 @@ fn operator<S: Sink>(stream: Stream<'_, S::Item>, name: &str, sink: &S) -> Resul
         leader: context.process.progress.leader.clone(),
         clock: context.process.clock.clone(),
         checkpoint_interval: context.checkpoint_interval,
-        metrics: Arc::clone(&metrics),
+        metrics: Arc::clone(metrics),
     };
-    if context.worker == 0 {
-        let staged = context.restored.staged(name);
-        let tokens = staged.map(|(epoch, token)| StagedToken { epoch, token: token.to_vec() }).collect();
-        context.start.recovering.store(true, Ordering::Relaxed);
-        sink.recover(&sink_context, tokens).map_err(|e| JobError::of_connector(name, e))?;
-    }
-    let writer = sink.open(sink_context).map_err(|e| JobError::of_connector(name, e))?;
-    context.epochs.borrow_mut().join();
-
-    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
-    let mut input = builder.new_input(inner, Pipeline);
-    builder.set_notify_for(0, FrontierInterest::Always);
-    let activator = flow.scope().activator_for(builder.operator_info().address);
-    builder.build_reschedule(move |_| {
-        let mut egress = Egress {
-            name: name.to_owned(),
-            writer,
-            aligner: Aligner::new(context.first_epoch, EventTime::MIN),
-            waiting: VecDeque::new(),
-            sampled: Vec::new(),
-            since_sample: 0,
-            latency: metrics.distribution("latency_us"),
-            visible: metrics.distribution("visible_latency_us"),
-            staged_bytes: metrics.counter("staged_token_bytes"),
-            metrics,
-            activator,
-            context,
-        };
-        move |frontiers| {
-            if egress.context.failed() {
-                return false;
-            }
-            let _busy = egress.metrics.busy();
-            input.for_each(|capability, records| {
-                let Some(moment) = moment_of(&capability) else { return };
-                let records = std::mem::take(records);
-                egress.context.process.budget.charge(records.len());
-                if let Some(records) = egress.aligner.admit(moment, records) {
-                    egress.waiting.push_back(records.into());
-                }
-            });
-            let meet = Moment::meet_of(&frontiers[0].frontier());
-            let result = egress.turn(meet);
-            !egress.context.guard(result).unwrap_or(true)
-        }
-    });
-    Ok(())
+    (sink_context, to_recover)
 }
 
-struct Egress<W: SinkWriter> {
+/// Builds the operator in timely.
+fn build<'s>(
+    flow: &Flow<'s>,
+    packets: Packets<'s>,
+    name: &str,
+    writer: Box<dyn Writing>,
+    metrics: Arc<OperatorMetrics>,
+) {
+    let context = Rc::clone(flow.context());
+    context.epochs.borrow_mut().join();
+    let mut node = flow.node(name);
+    let mut input = node.input(packets, FrontierInterest::Always);
+    let activator = node.activator();
+    let mut egress = Egress {
+        name: name.to_owned(),
+        writer,
+        aligner: Aligner::new(context.first_epoch, EventTime::MIN),
+        written: Vec::new(),
+        sampled: Vec::new(),
+        since_sample: 0,
+        latency: metrics.distribution("latency_us"),
+        visible: metrics.distribution("visible_latency_us"),
+        staged_bytes: metrics.counter("staged_token_bytes"),
+        metrics,
+        activator,
+        context,
+    };
+    let turn = move |meet| {
+        if egress.context.failed() {
+            return false;
+        }
+        let _busy = egress.metrics.busy();
+        let mut result = Ok(());
+        input.for_each(&mut |_, moment, packet| {
+            egress.context.process.budget.charge(packet.len());
+            if let Some(packet) = egress.aligner.admit(moment, packet)
+                && result.is_ok()
+            {
+                result = egress.writer.take(packet, &egress.name);
+            }
+        });
+        let result = result.and_then(|()| egress.turn(meet));
+        !egress.context.guard(result).unwrap_or(true)
+    };
+    node.build(Box::new(|_| Box::new(turn)));
+}
+
+struct Egress {
     name: String,
-    writer: W,
-    aligner: Aligner<Vec<Record<W::Item>>>,
-    /// Records of the current epoch that the writer has not taken yet.
-    waiting: VecDeque<VecDeque<Record<W::Item>>>,
+    writer: Box<dyn Writing>,
+    aligner: Aligner,
+    /// Arrivals of the records that were written in this turn.
+    written: Vec<Arrival>,
     /// Arrivals of the sampled records of this epoch, to measure how long they took to become visible.
     sampled: Vec<Arrival>,
     since_sample: usize,
@@ -122,7 +138,7 @@ struct Egress<W: SinkWriter> {
     context: Shared,
 }
 
-impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
+impl Egress {
     /// Writes the waiting records and closes the epochs that are over. Returns whether the sink is finished.
     fn turn(&mut self, meet: Option<Moment>) -> Result<bool, JobError> {
         loop {
@@ -135,7 +151,9 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
                 Step::Watermark(watermark) => self.metrics.watermark.set(watermark.0),
                 Step::Close(epoch) => {
                     self.stage(epoch)?;
-                    self.waiting.extend(self.aligner.begin_next().into_iter().map(VecDeque::from));
+                    for packet in self.aligner.begin_next() {
+                        self.writer.take(packet, &self.name)?;
+                    }
                 }
                 Step::Wait => return Ok(false),
                 Step::Finished => return Ok(true),
@@ -145,37 +163,18 @@ impl<D: Data, W: SinkWriter<Item = D>> Egress<W> {
 
     /// Passes records to the writer. Returns false when it cannot take more now or its turn is over.
     fn write_waiting(&mut self) -> Result<bool, JobError> {
-        let started = threads::now();
-        while let Some(records) = self.waiting.front_mut() {
-            let mut written = 0;
-            let mut result = Ok(());
-            let now = self.context.process.clock.now();
-            let slice = records.make_contiguous();
-            for stride in slice.chunks(STRIDE) {
-                if !self.writer.ready() || threads::since(started) > TURN {
-                    break;
-                }
-                for record in stride {
-                    result = result.and_then(|()| self.writer.write(record));
-                }
-                written += stride.len();
-            }
-            let done = slice.get(..written).unwrap_or_default();
-            self.latency.record_since(now, done.iter().map(|record| record.arrival));
-            let skip = (VISIBLE_SAMPLE - self.since_sample) % VISIBLE_SAMPLE;
-            self.sampled.extend(done.iter().skip(skip).step_by(VISIBLE_SAMPLE).map(|record| record.arrival));
-            self.since_sample = (self.since_sample + written) % VISIBLE_SAMPLE;
-            result.map_err(|e| JobError::of_connector(&self.name, e))?;
-            self.metrics.records_in.add(written as u64);
-            self.context.process.budget.release(written);
-            let all = written == records.len();
-            records.drain(..written);
-            if !all {
-                return Ok(false);
-            }
-            self.waiting.pop_front();
-        }
-        Ok(true)
+        let result = self.writer.write(threads::now(), &mut self.written);
+        let now = self.context.process.clock.now();
+        let arrivals = self.written.iter().copied();
+        self.latency.record_since(now, arrivals.clone());
+        let skip = (VISIBLE_SAMPLE - self.since_sample) % VISIBLE_SAMPLE;
+        self.sampled.extend(arrivals.skip(skip).step_by(VISIBLE_SAMPLE));
+        let written = self.written.len();
+        self.since_sample = (self.since_sample + written) % VISIBLE_SAMPLE;
+        self.written.clear();
+        self.metrics.records_in.add(written as u64);
+        self.context.process.budget.release(written);
+        result.map_err(|e| JobError::of_connector(&self.name, e))
     }
 
     /// Ends an epoch: the token of its output goes into the delta, and the output is published once the manifest

@@ -1,13 +1,12 @@
 //! Event times ahead of the clock: a record that is too far ahead becomes a dead letter, and a warning is logged once
 //! when a watermark is far ahead.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
-use super::Batch;
+use super::reading::TooFarAhead;
 use crate::clock::Clock;
 use crate::metrics::{Counter, OperatorMetrics};
-use crate::record::DeadLetter;
+use crate::record::{Arrival, DeadLetter};
 use crate::time::EventTime;
 use crate::worker::WorkerContext;
 
@@ -36,21 +35,20 @@ impl FutureEvents {
         EventTime(clock.processing_time().0).plus_ms(self.lead_ms).plus_ms(*ms)
     }
 
-    /// Makes dead letters of the records of a batch that are too far ahead.
-    pub(super) fn refuse<T: Debug>(&self, batch: &mut Batch<T>, source: &str) {
+    /// Makes dead letters of the records that were too far ahead when they were read.
+    pub(super) fn refuse(&self, records: Vec<TooFarAhead>, read: Arrival, source: &str, to: &mut Vec<DeadLetter>) {
         let Some((max_ahead_ms, count)) = &self.max_ahead else { return };
-        let now = EventTime((batch.now.0 / 1000) as i64).plus_ms(self.lead_ms);
-        count.add(batch.ahead.len() as u64);
-        for (record, origin) in batch.ahead.drain(..) {
+        let now = EventTime((read.0 / 1000) as i64).plus_ms(self.lead_ms);
+        count.add(records.len() as u64);
+        for TooFarAhead { event_time, origin, content } in records {
             let reason = format!(
                 "its event time {} is {} s ahead of the clock, and {} s are allowed (max_ahead)",
-                record.event_time.readable(),
-                record.event_time.ms_since(now) / 1000,
+                event_time.readable(),
+                event_time.ms_since(now) / 1000,
                 max_ahead_ms / 1000
             );
             let origin = if origin.is_empty() { source.to_owned() } else { origin };
-            let content = format!("{:?}", record.data);
-            batch.dead_letters.push(DeadLetter::new(source, origin, reason, content.as_bytes()));
+            to.push(DeadLetter::new(source, origin, reason, content.as_bytes()));
         }
     }
 

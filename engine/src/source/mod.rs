@@ -10,6 +10,7 @@
 mod future;
 mod nature;
 mod operator;
+mod reading;
 
 use std::fmt;
 use std::sync::Arc;

@@ -9,24 +9,25 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::{Activator, SyncActivator};
 
 use super::future::FutureEvents;
 use super::nature::Nature;
-use super::{Batch, Next, Source, SourceContext, SourceReader, Waker};
+use super::reading::{Read, Reading, Turn, Typed};
+use super::{Next, Source, SourceContext, Waker};
 use crate::alignment::{Activity, SourceClock};
 use crate::checkpoint::blobs::Blob;
 use crate::crash;
 use crate::epoch::SourceId;
 use crate::error::JobError;
-use crate::graph::{Flow, Port, Stream};
+use crate::graph::{Flow, Packets, Port, Stream};
 use crate::metrics::OperatorMetrics;
-use crate::record::{Arrival, DeadLetter, Record};
+use crate::record::{DeadLetter, Record};
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
 
@@ -46,41 +47,62 @@ impl<'s> Flow<'s> {
     }
 }
 
-/// Builds the operator on this worker.
+/// Builds the operator on this worker. What depends on the types of the program is in [`Typed`].
 fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<Stream<'s, S::Item>, JobError> {
     let context = flow.claim_name(name)?;
     let nature = Nature::of(name, source)?;
-    context.ends.borrow_mut().sources.insert(name.to_owned());
     let metrics = context.process.metrics.operator(name, "source", context.worker);
     // The operator gets its address only after the source is open, since a builder must not be abandoned once begun.
     let wake: Arc<OnceLock<SyncActivator>> = Arc::default();
-    let woken = Arc::clone(&wake);
-    let reader = source
-        .open(SourceContext {
-            name: name.to_owned(),
-            worker: context.worker,
-            workers: context.workers,
-            restored: context.restored.positions(name).to_vec(),
-            clock: context.process.clock.clone(),
-            // An error means that the worker is gone: then there is nothing to wake.
-            waker: Waker::new(move || _ = woken.get().map(SyncActivator::activate)),
-            metrics: Arc::clone(&metrics),
-        })
-        .map_err(|source| JobError::of_connector(name, source))?;
+    let opened = source.open(source_context(name, &context, Arc::clone(&wake), Arc::clone(&metrics)));
+    let reader = opened.map_err(|source| JobError::of_connector(name, source))?;
+    let packets = build(flow, name, nature, Box::new(Typed::new(reader)), &wake, metrics);
+    Ok(flow.stream(packets))
+}
+
+fn source_context(
+    name: &str,
+    context: &Shared,
+    woken: Arc<OnceLock<SyncActivator>>,
+    metrics: Arc<OperatorMetrics>,
+) -> SourceContext {
+    context.ends.borrow_mut().sources.insert(name.to_owned());
+    SourceContext {
+        name: name.to_owned(),
+        worker: context.worker,
+        workers: context.workers,
+        restored: context.restored.positions(name).to_vec(),
+        clock: context.process.clock.clone(),
+        // An error means that the worker is gone: then there is nothing to wake.
+        waker: Waker::new(move || _ = woken.get().map(SyncActivator::activate)),
+        metrics,
+    }
+}
+
+/// Builds the operator in timely. Returns its records.
+fn build<'s>(
+    flow: &Flow<'s>,
+    name: &str,
+    nature: Nature,
+    reader: Box<dyn Reading>,
+    wake: &OnceLock<SyncActivator>,
+    metrics: Arc<OperatorMetrics>,
+) -> Packets<'s> {
+    let context = Rc::clone(flow.context());
     let watermark = context.restored.source_watermark(name).unwrap_or(EventTime::MIN);
     let max_ahead_ms = nature.max_ahead_ms.or(context.process.max_ahead_ms);
     let future = FutureEvents::new(nature.lead_ms, max_ahead_ms, &metrics);
     let clock = context.process.source_clocks.register(nature.reach(watermark));
 
-    let mut builder = OperatorBuilder::new(name.to_owned(), flow.scope());
-    let (main, main_stream) = builder.new_output();
-    let (dead, dead_stream) = builder.new_output();
-    let activator = flow.scope().activator_for(builder.operator_info().address);
-    let id = context.epochs.borrow_mut().join_source(flow.scope().activator_for(builder.operator_info().address));
-    wake.get_or_init(|| flow.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
+    let mut node = flow.node(name);
+    let (main, main_stream) = node.output();
+    let (dead, dead_stream) = node.output();
+    let activator = node.activator();
+    let id = context.epochs.borrow_mut().join_source(node.activator());
+    wake.get_or_init(|| node.sync_activator());
     activator.activate();
 
-    builder.build(move |mut capabilities| {
+    node.build(Box::new(move |mut capabilities| {
         let start = Moment::new(context.first_epoch, watermark);
         let dead_cap = capabilities.pop();
         let main_cap = capabilities.pop();
@@ -88,7 +110,6 @@ fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<St
             name: name.to_owned(),
             id,
             reader,
-            batch: Batch::new(Arrival(0)),
             at: start,
             furthest: context.restored.furthest(),
             state: State::Reading,
@@ -106,16 +127,17 @@ fn operator<'s, S: Source>(flow: &Flow<'s>, name: &str, source: &S) -> Result<St
             activator,
             context,
         };
-        move |_| {
+        Box::new(move |_| {
             if !ingest.context.failed() {
                 let _busy = ingest.metrics.busy();
                 let result = ingest.turn();
                 ingest.context.guard(result);
             }
-        }
-    });
+            false
+        })
+    }));
     flow.add_dead_letters(dead_stream);
-    Ok(flow.stream(main_stream))
+    main_stream
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,17 +153,16 @@ enum State {
     Finished,
 }
 
-struct Ingest<R: SourceReader> {
+struct Ingest {
     name: String,
     id: SourceId,
-    reader: R,
-    batch: Batch<R::Item>,
+    reader: Box<dyn Reading>,
     at: Moment,
     /// The latest watermark that the state of any operator had reached before the restore.
     furthest: EventTime,
     state: State,
-    main: Port<R::Item>,
-    dead: Port<DeadLetter>,
+    main: Port,
+    dead: Port,
     letters: Vec<Record<DeadLetter>>,
     /// Positions at the ends of epochs that are not yet known to be committed.
     ended: VecDeque<(Epoch, Vec<u8>)>,
@@ -159,7 +180,7 @@ struct Ingest<R: SourceReader> {
     context: Shared,
 }
 
-impl<R: SourceReader> Ingest<R> {
+impl Ingest {
     fn turn(&mut self) -> Result<(), JobError> {
         if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
             return Ok(());
@@ -169,8 +190,7 @@ impl<R: SourceReader> Ingest<R> {
         if self.state == State::Exhausted {
             // Other sources may go on for long: the watermark must not wait for this one, which sends nothing any
             // more.
-            self.batch.reset(self.context.process.clock.now());
-            self.follow_watermark(Next::Done);
+            self.follow_watermark(Activity::Done, None);
         }
         if self.state != State::Reading {
             return Ok(());
@@ -179,13 +199,14 @@ impl<R: SourceReader> Ingest<R> {
             self.look_again(HOLD);
             return Ok(());
         }
-        self.batch.reset(self.context.process.clock.now());
-        self.batch.latest = self.future.latest(&self.context.process.clock);
-        self.batch.reached = self.at.watermark.max(self.furthest);
-        self.batch.began = self.context.process.progress.began.get().map_or(self.batch.now, |(_, began)| *began);
-        let next = self.reader.read(&mut self.batch).map_err(|e| JobError::of_connector(&self.name, e))?;
-        self.send();
-        if !self.batch.idle {
+        let read = self.read()?;
+        let (next, promised) = (read.next, read.promised);
+        let activity = match (next, read.idle) {
+            (Next::Done, _) => Activity::Done,
+            (_, true) => Activity::Idle,
+            (_, false) => Activity::Active,
+        };
+        if !read.idle {
             crash::point("mid-epoch", self.at.epoch, self.context.worker);
         }
         match next {
@@ -202,7 +223,7 @@ impl<R: SourceReader> Ingest<R> {
             }
         }
         self.has_more = next == Next::Now;
-        self.follow_watermark(next);
+        self.follow_watermark(activity, promised);
         Ok(())
     }
 
@@ -276,38 +297,40 @@ impl<R: SourceReader> Ingest<R> {
         ahead || full || process.budget.is_spent()
     }
 
-    fn send(&mut self) {
-        self.future.refuse(&mut self.batch, &self.name);
-        let Batch { records, dead_letters, now, .. } = &mut self.batch;
-        self.metrics.records_in.add(records.len() as u64);
-        self.metrics.records_out.add(records.len() as u64);
-        self.metrics.dead_letters.add(dead_letters.len() as u64);
-        let late = records.iter().filter(|record| record.event_time < self.at.watermark).count();
-        self.metrics.count_late(late as u64, records.len() as u64);
-        let times = records.iter().map(|record| record.event_time);
-        let span = times.fold(None, |span: Option<(EventTime, EventTime)>, time| {
-            let (first, last) = span.unwrap_or((time, time));
-            Some((first.min(time), last.max(time)))
-        });
-        self.read = span.unwrap_or(self.read);
-        self.main.send(records);
-        for letter in dead_letters.drain(..) {
+    /// Reads, and sends what was read.
+    fn read(&mut self) -> Result<Read, JobError> {
+        let process = &self.context.process;
+        let now = process.clock.now();
+        let latest = self.future.latest(&process.clock);
+        let turn = Turn {
+            now,
+            began: process.progress.began.get().map_or(now, |(_, began)| *began),
+            latest,
+            reached: self.at.watermark.max(self.furthest),
+            watermark: self.at.watermark,
+        };
+        let mut read = self.reader.read(turn).map_err(|e| JobError::of_connector(&self.name, e))?;
+        // A reader that does not use `admit` may promise a watermark from records that were not handed out.
+        read.promised = read.promised.map(|promised| promised.min(latest));
+        self.future.refuse(std::mem::take(&mut read.too_far_ahead), now, &self.name, &mut read.dead_letters);
+        let records = read.records.len() as u64;
+        self.metrics.records_in.add(records);
+        self.metrics.records_out.add(records);
+        self.metrics.dead_letters.add(read.dead_letters.len() as u64);
+        self.metrics.count_late(read.late, records);
+        self.read = read.span.unwrap_or(self.read);
+        self.main.send_packet(std::mem::take(&mut read.records));
+        for letter in read.dead_letters.drain(..) {
             self.context.log_dead_letter(&letter);
-            self.letters.push(Record { event_time: self.at.watermark, arrival: *now, data: letter });
+            self.letters.push(Record { event_time: self.at.watermark, arrival: now, data: letter });
         }
         self.dead.send(&mut self.letters);
+        Ok(read)
     }
 
     /// Advances the watermark: by the reader's promise, or along with the other sources while this one is idle.
-    fn follow_watermark(&mut self, next: Next) {
-        let activity = match (next, self.batch.idle) {
-            (Next::Done, _) => Activity::Done,
-            (_, true) => Activity::Idle,
-            (_, false) => Activity::Active,
-        };
-        // A reader that does not use `admit` may promise a watermark from records that were not handed out.
-        let promised = self.batch.watermark.unwrap_or(EventTime::MIN).min(self.batch.latest);
-        let mut watermark = self.at.watermark.max(promised);
+    fn follow_watermark(&mut self, activity: Activity, promised: Option<EventTime>) {
+        let mut watermark = self.at.watermark.max(promised.unwrap_or(EventTime::MIN));
         if watermark > self.at.watermark {
             // The first step is measured from the first event, not from `EventTime::MIN`.
             let from = if self.at.watermark == EventTime::MIN { self.read.0 } else { self.at.watermark };

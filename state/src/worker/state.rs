@@ -12,7 +12,7 @@ use crate::error::StateError;
 use crate::evolve::changes::Changes;
 use crate::evolve::fit::{LogRows, PassingRows, StoredRows, ValueRows};
 use crate::evolve::shape::Layout;
-use crate::evolve::spec::{StateEntry, StateSpec};
+use crate::evolve::spec::{StateEntry, StateName, StateSpec};
 use crate::evolve::versions::Versions;
 use crate::hot::log::LogTable;
 use crate::hot::memory::MemoryUse;
@@ -204,11 +204,21 @@ impl WorkerState {
 
     fn register<T: Persistent + 'static>(
         &mut self,
-        mut spec: StateSpec,
+        spec: StateSpec,
         rows: &dyn StoredRows,
         open: impl FnOnce(&Self, StateSpec) -> Result<T, StateError>,
     ) -> Result<Rc<RefCell<T>>, StateError> {
-        let (name, operator) = (spec.name.to_string(), spec.name.operator.clone());
+        let spec = self.fitted(spec, rows)?;
+        let (name, layout) = (spec.name.clone(), rows.layout(u32::from(spec.version)));
+        let table = Rc::new(RefCell::new(open(self, spec)?));
+        self.add(name, Rc::clone(&table) as _, layout);
+        Ok(table)
+    }
+
+    /// Checks that a state can be opened, and makes what the checkpoint has of it fit. Returns its spec with its
+    /// version.
+    fn fitted(&self, mut spec: StateSpec, rows: &dyn StoredRows) -> Result<StateSpec, StateError> {
+        let name = spec.name.to_string();
         if self.states.contains_key(&name) {
             return Err(StateError::Invalid(format!(
                 "state \"{name}\" is registered twice: give each state of an operator its own name"
@@ -223,11 +233,12 @@ impl WorkerState {
         if let Some(stored) = self.restored.get(&name) {
             make_fit(&self.db, stored, rows, self.config.worker)?;
         }
-        let table = Rc::new(RefCell::new(open(self, spec)?));
-        let erased: SharedState = Rc::clone(&table) as _;
-        self.states.insert(name, (Rc::clone(&erased), rows.layout(version)));
-        self.by_operator.entry(operator).or_default().push(erased);
-        Ok(table)
+        Ok(spec)
+    }
+
+    fn add(&mut self, name: StateName, state: SharedState, layout: Layout) {
+        self.by_operator.entry(name.operator.clone()).or_default().push(Rc::clone(&state));
+        self.states.insert(name.to_string(), (state, layout));
     }
 
     /// Returns the registered states, for manifests.
