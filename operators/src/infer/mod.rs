@@ -4,7 +4,7 @@
 //! records ─▶ codec.rs: rows of tensors (work.rs) ─▶ ladder.rs: backend, in line or on a thread ─▶ records + score
 //!              │ size.rs: the batch size              └─ NaN · retry · halves · fallback model; loaded.rs: one model
 //!              └─ operator.rs: a record that all models failed on gets the default score, or becomes a dead letter
-//! backend.rs: the traits of models  ·  model.rs, session.rs: an ONNX model  ·  simulated.rs: a slow or failing model
+//! backend.rs: the traits of models  ·  model.rs, file.rs, session.rs: an ONNX model  ·  simulated.rs: a slow or failing model
 //! engine.rs: ONNX Runtime, or trees/: models that are ensembles of trees, which are walked by code of our own
 //! outlets.rs: inputs and outputs of an ONNX model  ·  external.rs: its weights in other files  ·  onnx_log.rs: its log
 //! ```
@@ -20,6 +20,8 @@ mod export;
 #[cfg(feature = "onnx")]
 mod external;
 mod features;
+#[cfg(feature = "onnx")]
+mod file;
 mod finite;
 mod ladder;
 mod loaded;

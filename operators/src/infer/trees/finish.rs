@@ -121,7 +121,7 @@ impl Classifier {
             (false, true) => *first,
             (false, false) => 0.0,
         };
-        let limit = if self.one_of_two && self.all_positive { 0.5 } else { 0.0 };
+        let limit = if self.is_probability() { 0.5 } else { 0.0 };
         let label = if self.one_of_two {
             Label::Class((positive > limit).into())
         } else {
@@ -136,12 +136,17 @@ impl Classifier {
         label
     }
 
+    /// Returns whether ONNX Runtime takes the votes for one of two classes for its probability.
+    fn is_probability(&self) -> bool {
+        self.one_of_two && self.all_positive
+    }
+
     /// Returns the scores of two classes, of which one has votes.
     fn complement(&self, total: f32, seen: bool) -> [f32; 2] {
         let total = if seen { total } else { 0.0 };
         match self.transform {
-            Transform::Logistic if !self.all_positive => [logistic(-total), logistic(total)],
-            _ if self.all_positive => [1.0 - total, total],
+            Transform::Logistic => [logistic(-total), logistic(total)],
+            _ if self.is_probability() => [1.0 - total, total],
             _ => [-total, total],
         }
     }

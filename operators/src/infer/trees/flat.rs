@@ -9,9 +9,9 @@
 //! rows of a batch go through one tree before the next, which stays in the nearest cache. The keys of the rows lie by
 //! column, so that a row is a constant offset.
 //!
-//! Index checks took a third of the time. They go away where the compiler sees that an index fits: a column is a byte of
-//! a table of 256, and a tree lies in a window of a power of two, to which its indices are cut. Instructions for 256 or
-//! 512 bits bring nothing: their gathers are slower than sixteen loads where this was measured (AMD Zen 5).
+//! Index checks took a third of the time. They go away where the compiler sees that an index fits: the keys are a table of
+//! 256 columns, and a tree lies in a window of a power of two, to which its indices are cut. Instructions for 256 or 512
+//! bits bring nothing: their gathers are slower than single loads where this was measured (AMD Zen 5).
 
 use std::collections::HashMap;
 
@@ -19,8 +19,12 @@ use super::split::{Column, Test};
 
 /// Number of rows that are walked at a time.
 pub(super) const LANES: usize = 16;
-/// Number of columns that a byte can name.
+/// Number of columns that a cell can name.
 const NARROW: usize = 256;
+/// Number of keys that a cell can name.
+const KEYS: usize = NARROW * LANES;
+/// Number of rows whose places in a tree stay in registers. More take longer.
+const HALF: usize = LANES / 2;
 /// The windows in which the index check goes away; larger trees are walked with it.
 const WINDOWS: [usize; 4] = [64, 256, 1024, 4096];
 /// Number of levels after which it is looked whether all rows have reached leaves.
@@ -29,8 +33,10 @@ const LEVELS: usize = 4;
 pub(super) const FEW: usize = 4;
 /// Maximum number of levels that are walked without looking.
 const SHALLOW: usize = 10;
-/// Maximum number of cells of a tree: what the bits beside the column can name.
-const MOST_CELLS: usize = 1 << 24;
+/// Number of bits of a cell beside its first child: the place of its column among the keys.
+const COLUMN_BITS: u32 = KEYS.trailing_zeros();
+/// Maximum number of cells of a tree: what the other bits can name.
+const MOST_CELLS: usize = 1 << (u32::BITS - COLUMN_BITS);
 
 /// A tree before it is laid out. The root is node 0.
 #[derive(Debug, Default)]
@@ -77,14 +83,14 @@ pub(super) struct Flat {
     spans: Vec<Span>,
     /// For each cell, its leaf.
     leaves: Vec<u32>,
-    /// The columns of all cells, where there are more than a byte can name.
+    /// The columns of all cells, where there are more than a cell can name.
     wide: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     key: i32,
-    /// The first child, and in the lowest byte the column.
+    /// The first child, and in the lowest bits where the keys of the column begin.
     packed: u32,
 }
 
@@ -95,9 +101,9 @@ struct Span {
     depth: usize,
 }
 
-/// The keys of sixteen rows, by column.
+/// The keys of sixteen rows, column after column.
 #[derive(Debug)]
-pub(super) struct Keys(Vec<[i32; LANES]>);
+pub(super) struct Keys(Vec<i32>);
 
 impl Flat {
     /// Lays out trees. Returns none for a tree with a cycle or a missing node, or one that is too large.
@@ -135,7 +141,7 @@ impl Flat {
                 Node::Test { test, yes, no } => {
                     let column = place(&test.column)?;
                     let children = if test.inverted { [*yes, *no] } else { [*no, *yes] };
-                    let cell = Cell { key: test.key, packed: (order.len() as u32) << 8 | (column & 0xff) };
+                    let cell = Cell::inner(test.key, order.len(), column as usize % NARROW);
                     order.extend(children.map(|child| (child, depth + 1)));
                     (cell, column, 0)
                 }
@@ -155,8 +161,8 @@ impl Flat {
 
     pub(super) fn thresholds(&self) -> impl Iterator<Item = (usize, f32)> {
         self.cells.iter().enumerate().filter(|(_, cell)| cell.key != i32::MIN).filter_map(|(at, cell)| {
-            let column = self.wide.get(at).map_or(cell.packed & 0xff, |column| *column);
-            let column = self.columns.get(column as usize)?;
+            let column = self.wide.get(at).map_or(cell.keys() / LANES, |column| *column as usize);
+            let column = self.columns.get(column)?;
             Some((column.feature, column.threshold(cell.key)))
         })
     }
@@ -174,7 +180,7 @@ impl Flat {
     /// lies. Up to `N` rows are walked.
     #[inline(always)]
     pub(super) fn walk<const N: usize>(&self, keys: &Keys, mut to: impl FnMut(usize, usize, &[u32; N])) {
-        let narrow = keys.0.first_chunk::<NARROW>().filter(|_| self.wide.is_empty());
+        let narrow = keys.0.first_chunk::<KEYS>().filter(|_| self.wide.is_empty());
         for (tree, span) in self.spans.iter().enumerate() {
             let cells = self.cells.get(span.start..).unwrap_or_default();
             let at = match narrow {
@@ -192,70 +198,94 @@ impl Flat {
 
 impl Cell {
     fn leaf(at: usize) -> Self {
-        Self { key: i32::MIN, packed: (at as u32) << 8 }
+        Self::inner(i32::MIN, at, 0)
+    }
+
+    fn inner(key: i32, child: usize, column: usize) -> Self {
+        Self { key, packed: (child as u32) << COLUMN_BITS | (column * LANES) as u32 }
+    }
+
+    /// Returns where the keys of the column begin.
+    #[inline(always)]
+    fn keys(self) -> usize {
+        self.packed as usize & (KEYS - LANES)
     }
 
     #[inline(always)]
     fn next(self, key: i32) -> u32 {
-        (self.packed >> 8) + u32::from(key <= self.key)
+        (self.packed >> COLUMN_BITS) + u32::from(key <= self.key)
     }
 }
 
+/// Walks a tree that fits the window.
 #[inline(never)]
-fn windowed<const W: usize, const N: usize>(cells: &[Cell], span: &Span, keys: &[[i32; LANES]; NARROW]) -> [u32; N] {
+fn windowed<const W: usize, const N: usize>(cells: &[Cell], span: &Span, keys: &[i32; KEYS]) -> [u32; N] {
     let Some(cells) = cells.first_chunk::<W>() else { return [0; N] };
     descend(span.depth, |at, lane| {
         let cell = cells[at as usize & (W - 1)];
-        cell.next(keys[(cell.packed & 0xff) as usize][lane & (LANES - 1)])
+        cell.next(keys[cell.keys() + lane % LANES])
     })
 }
 
 /// Walks a tree that is larger than all windows.
 #[inline(never)]
-fn large<const N: usize>(cells: &[Cell], span: &Span, keys: &[[i32; LANES]; NARROW]) -> [u32; N] {
+fn large<const N: usize>(cells: &[Cell], span: &Span, keys: &[i32; KEYS]) -> [u32; N] {
     descend(span.depth, |at, lane| {
         let cell = cells[at as usize];
-        cell.next(keys[(cell.packed & 0xff) as usize][lane])
+        cell.next(keys[cell.keys() + lane % LANES])
     })
 }
 
-/// Walks a tree whose columns have more numbers than a byte.
+/// Walks a tree with more columns than a cell can name.
 #[inline(never)]
-fn wide<const N: usize>(cells: &[Cell], columns: &[u32], span: &Span, keys: &[[i32; LANES]]) -> [u32; N] {
-    descend(span.depth, |at, lane| cells[at as usize].next(keys[columns[at as usize] as usize][lane]))
+fn wide<const N: usize>(cells: &[Cell], columns: &[u32], span: &Span, keys: &[i32]) -> [u32; N] {
+    descend(span.depth, |at, lane| cells[at as usize].next(keys[columns[at as usize] as usize * LANES + lane]))
 }
 
 /// Goes down `depth` levels, or until all rows stay where they are.
 #[inline(always)]
 fn descend<const N: usize>(depth: usize, next: impl Fn(u32, usize) -> u32) -> [u32; N] {
-    let mut at = [0; N];
-    let mut left = depth;
-    while left > 0 {
-        let before = at;
-        let levels = if depth <= SHALLOW { depth } else { LEVELS };
-        for _ in 0..levels {
-            for (lane, at) in at.iter_mut().enumerate() {
-                *at = next(*at, lane);
-            }
-        }
-        if at == before {
-            break;
-        }
-        left = left.saturating_sub(levels);
+    let mut all = [0; N];
+    if N < HALF {
+        levels(&mut all, depth, &next);
     }
-    at
+    for (half, at) in all.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+        levels(at, depth, |at, lane| next(at, half * HALF + lane));
+    }
+    all
+}
+
+#[inline(always)]
+fn levels<const N: usize>(at: &mut [u32; N], depth: usize, next: impl Fn(u32, usize) -> u32) {
+    if depth <= SHALLOW {
+        for _ in 0..depth {
+            *at = std::array::from_fn(|lane| next(at[lane], lane));
+        }
+        return;
+    }
+    for _ in 0..depth.div_ceil(LEVELS) {
+        for _ in 1..LEVELS {
+            *at = std::array::from_fn(|lane| next(at[lane], lane));
+        }
+        let last: [u32; N] = std::array::from_fn(|lane| next(at[lane], lane));
+        let moved = last.iter().zip(&*at).fold(0, |moved, (last, before)| moved | (last ^ before));
+        *at = last;
+        if moved == 0 {
+            return;
+        }
+    }
 }
 
 impl Keys {
     /// Creates the keys for trees with these columns.
     pub(super) fn of(columns: &[Column]) -> Self {
-        Self(vec![[0; LANES]; columns.len().max(NARROW)])
+        Self(vec![0; columns.len().max(NARROW) * LANES])
     }
 
     /// Fills the keys for up to sixteen rows of `width` features. The places of rows that are not there keep what they
     /// had.
     pub(super) fn fill(&mut self, columns: &[Column], rows: &[f32], width: usize) {
-        for (column, keys) in columns.iter().zip(&mut self.0) {
+        for (column, keys) in columns.iter().zip(self.0.as_chunks_mut::<LANES>().0) {
             column.keys(rows, width, keys);
         }
     }

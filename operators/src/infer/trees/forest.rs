@@ -240,8 +240,8 @@ impl Forest {
                     self.total(votes, Aggregate::Sum, lanes, &to.keys, &mut to.doubles);
                     for lane in 0..lanes {
                         let Totals { row, .. } = to.doubles.take(lane);
-                        row.iter_mut().for_each(|total| *total /= divisor);
                         to.raw.extend(row.iter().map(|total| *total as f32));
+                        row.iter_mut().for_each(|total| *total /= divisor);
                         link.row_f64(row, &mut to.scores);
                         to.labels.push(Label::Class(0));
                     }

@@ -110,11 +110,15 @@ fn finish(
         classes.dedup();
         let one_of_two = targets == 2 && classes.len() == 1;
         let all_positive = votes.values.iter().all(|value| *value >= 0.0);
-        // Versions of ONNX Runtime differ in what they make of votes for one of two classes that are not plainly
-        // probabilities or plainly logits (its issues 27533 and 28557).
-        let is_vague =
-            targets == 2 && (transform == Transform::Probit || (!one_of_two && classes.len() == 2 && base.len() == 1));
-        if is_vague || (one_of_two && all_positive && transform != Transform::None) {
+        // What ONNX Runtime makes of these is not what the standard says, or is an error.
+        let is_vague = if targets > 2 {
+            !base.is_empty() && base.len() != targets
+        } else if one_of_two {
+            transform == Transform::Probit
+        } else {
+            base.len() == 1
+        };
+        if is_vague {
             return Ok(None);
         }
         let classifier = Classifier { base, transform, one_of_two, all_positive };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::backend::{Backend, RunError};
-use super::super::element::Elements;
+use super::super::element::{ElementType, Elements};
 use super::super::tensor::{Tensor, TensorSpec};
 use super::finish::Label;
 use super::forest::{Forest, Scores};
@@ -59,6 +59,26 @@ impl Step {
 }
 
 impl Program {
+    /// Returns the program of a file of XGBoost or LightGBM: what the library predicts, and the sums before the link.
+    pub(super) fn of_library(forest: Forest, feature_names: Option<Vec<String>>) -> Self {
+        let shape = |columns: usize| (columns > 1).then_some(columns);
+        let output = |name, part, columns| {
+            let spec = TensorSpec::fixed(name, ElementType::F32, shape(columns));
+            Output { spec, part, steps: Vec::new() }
+        };
+        Self {
+            input: TensorSpec::fixed("features", ElementType::F32, [forest.width]),
+            outputs: vec![
+                output("prediction", Part::Scores, forest.columns()),
+                output("raw", Part::Raw, forest.targets),
+            ],
+            labels: Labels::None,
+            forest,
+            feature_names,
+            name: None,
+        }
+    }
+
     pub(in super::super) fn input(&self) -> &TensorSpec {
         &self.input
     }

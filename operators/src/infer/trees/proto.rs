@@ -41,8 +41,10 @@ pub(super) struct Constant {
 pub(super) struct Outlet {
     pub(super) name: String,
     /// The element type and the dimensions, for a tensor of a known type; `None` for a dimension of variable size.
-    pub(super) tensor: Option<(ElementType, Vec<Option<usize>>)>,
+    pub(super) tensor: Option<TensorType>,
 }
+
+type TensorType = (ElementType, Vec<Option<usize>>);
 
 /// The numbers of ONNX's element types.
 const FLOAT: u64 = 1;
@@ -241,7 +243,7 @@ impl Outlet {
     }
 }
 
-fn tensor_type(tensor: &[u8]) -> Result<Option<(ElementType, Vec<Option<usize>>)>, Malformed> {
+fn tensor_type(tensor: &[u8]) -> Result<Option<TensorType>, Malformed> {
     let (mut element, mut sizes) = (None, None);
     for field in fields(tensor) {
         match field? {

@@ -184,17 +184,23 @@ fn a_large_forest_is_walked_too() {
     }
 }
 
-/// Returns the shipped models; none where the crate is built without the repository.
-fn shipped() -> Vec<Vec<u8>> {
-    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
-    let names = ["fraud_velocity.onnx", "content_recommendation.onnx", "iot_window.onnx"];
-    names.iter().filter_map(|name| std::fs::read(models.join(name)).ok()).collect()
+/// Returns models of the repository; none where the crate is built without it.
+fn models() -> Vec<Vec<u8>> {
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let names = [
+        "models/fraud_velocity.onnx",
+        "models/content_recommendation.onnx",
+        "models/iot_window.onnx",
+        "tests/infer/trees/lightgbm_categories.txt",
+        "tests/infer/trees/xgboost_categories.json",
+    ];
+    names.iter().filter_map(|name| std::fs::read(repository.join(name)).ok()).collect()
 }
 
 #[test]
-fn the_shipped_models_are_forests() {
-    let trees: Vec<usize> = shipped().iter().map(|model| super::read(model).unwrap().trees()).collect();
-    assert!(trees == [100, 80, 50] || trees.is_empty(), "{trees:?}");
+fn the_models_of_the_repository_are_forests() {
+    let trees: Vec<usize> = models().iter().map(|model| super::read(model).unwrap().trees()).collect();
+    assert!(trees == [100, 80, 50, 3, 3] || trees.is_empty(), "{trees:?}");
 }
 
 /// A file that was changed anywhere is refused or is another forest; it never causes a panic or an endless loop.
@@ -206,7 +212,7 @@ fn a_damaged_model_is_refused_or_scores() {
         (state >> 33) as usize % below
     };
     let (mut read, mut refused) = (0, 0);
-    for model in shipped() {
+    for model in models() {
         for round in 0..150 {
             let mut damaged = model.clone();
             for _ in 0..=round % 4 {
