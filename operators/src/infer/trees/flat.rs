@@ -31,6 +31,8 @@ const WINDOWS: [usize; 4] = [64, 256, 1024, 4096];
 const LEVELS: usize = 4;
 /// Number of rows that are walked at a time where there are no more: what is left of a batch.
 pub(super) const FEW: usize = 4;
+/// Number of levels that all rows go down together.
+const TOP: usize = 2;
 /// Maximum number of levels that are walked without looking.
 const SHALLOW: usize = 10;
 /// Number of bits of a cell beside its first child: the place of its column among the keys.
@@ -221,59 +223,87 @@ impl Cell {
 #[inline(never)]
 fn windowed<const W: usize, const N: usize>(cells: &[Cell], span: &Span, keys: &[i32; KEYS]) -> [u32; N] {
     let Some(cells) = cells.first_chunk::<W>() else { return [0; N] };
-    descend(span.depth, |at, lane| {
+    let mut at = [0; N];
+    let mut depth = span.depth;
+    if depth >= TOP {
+        at = top(cells, keys.as_chunks().0);
+        depth -= TOP;
+    }
+    descend(&mut at, depth, |at, lane| {
         let cell = cells[at as usize & (W - 1)];
         cell.next(keys[cell.keys() + lane % LANES])
+    });
+    at
+}
+
+/// Goes down the first two levels. All rows meet the same three nodes there, so that no row has to look its own up, and the
+/// compiler makes vector instructions of it.
+#[inline(always)]
+fn top<const W: usize, const N: usize>(cells: &[Cell; W], keys: &[[i32; LANES]]) -> [u32; N] {
+    let root = cells[0];
+    let child = (root.packed >> COLUMN_BITS) as usize;
+    let (no, yes) = (cells[child & (W - 1)], cells[(child + 1) & (W - 1)]);
+    let of = |cell: Cell| &keys[cell.keys() / LANES];
+    let (of_root, of_no, of_yes) = (of(root), of(no), of(yes));
+    std::array::from_fn(|lane| {
+        let (no, yes) = (no.next(of_no[lane]), yes.next(of_yes[lane]));
+        // Not an `if`, of which the compiler may make a branch that the processor cannot foresee.
+        let mask = u32::from(of_root[lane] <= root.key).wrapping_neg();
+        no ^ ((no ^ yes) & mask)
     })
 }
 
 /// Walks a tree that is larger than all windows.
 #[inline(never)]
 fn large<const N: usize>(cells: &[Cell], span: &Span, keys: &[i32; KEYS]) -> [u32; N] {
-    descend(span.depth, |at, lane| {
+    let mut at = [0; N];
+    descend(&mut at, span.depth, |at, lane| {
         let cell = cells[at as usize];
         cell.next(keys[cell.keys() + lane % LANES])
-    })
+    });
+    at
 }
 
 /// Walks a tree with more columns than a cell can name.
 #[inline(never)]
 fn wide<const N: usize>(cells: &[Cell], columns: &[u32], span: &Span, keys: &[i32]) -> [u32; N] {
-    descend(span.depth, |at, lane| cells[at as usize].next(keys[columns[at as usize] as usize * LANES + lane]))
+    let mut at = [0; N];
+    descend(&mut at, span.depth, |at, lane| {
+        cells[at as usize].next(keys[columns[at as usize] as usize * LANES + lane])
+    });
+    at
 }
 
 /// Goes down `depth` levels, or until all rows stay where they are.
 #[inline(always)]
-fn descend<const N: usize>(depth: usize, next: impl Fn(u32, usize) -> u32) -> [u32; N] {
-    let mut all = [0; N];
+fn descend<const N: usize>(at: &mut [u32; N], depth: usize, next: impl Fn(u32, usize) -> u32) {
     if N < HALF {
-        levels(&mut all, depth, &next);
+        *at = levels(*at, depth, &next);
     }
-    for (half, at) in all.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
-        levels(at, depth, |at, lane| next(at, half * HALF + lane));
+    for (half, at) in at.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+        *at = levels(*at, depth, |at, lane| next(at, half * HALF + lane));
     }
-    all
 }
 
 #[inline(always)]
-fn levels<const N: usize>(at: &mut [u32; N], depth: usize, next: impl Fn(u32, usize) -> u32) {
+fn levels<const N: usize>(mut at: [u32; N], depth: usize, next: impl Fn(u32, usize) -> u32) -> [u32; N] {
     if depth <= SHALLOW {
         for _ in 0..depth {
-            *at = std::array::from_fn(|lane| next(at[lane], lane));
+            at = std::array::from_fn(|lane| next(at[lane], lane));
         }
-        return;
+        return at;
     }
     for _ in 0..depth.div_ceil(LEVELS) {
         for _ in 1..LEVELS {
-            *at = std::array::from_fn(|lane| next(at[lane], lane));
+            at = std::array::from_fn(|lane| next(at[lane], lane));
         }
-        let last: [u32; N] = std::array::from_fn(|lane| next(at[lane], lane));
-        let moved = last.iter().zip(&*at).fold(0, |moved, (last, before)| moved | (last ^ before));
-        *at = last;
-        if moved == 0 {
-            return;
+        let before = at;
+        at = std::array::from_fn(|lane| next(at[lane], lane));
+        if at.iter().zip(&before).fold(0, |moved, (at, before)| moved | (at ^ before)) == 0 {
+            break;
         }
     }
+    at
 }
 
 impl Keys {
