@@ -1,7 +1,8 @@
 //! A forest: trees, the values of their leaves, and how these become the scores of a row.
 
 use super::finish::{Finish, Label, Link};
-use super::flat::{FEW, Flat, Keys, LANES, Tree};
+use super::flat::{Flat, Keys, Tree};
+use super::walk::{FEW, LANES};
 
 /// The values of leaves, with the targets (classes) that they count for.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! ```text
 //! an ONNX file ─▶ proto.rs ─▶ onnx.rs: an ensemble ─▶ graph.rs: what surrounds it ─┐
 //! LightGBM's text, XGBoost's JSON ─▶ lightgbm.rs, xgboost.rs                      ─┴─▶ split.rs: tests as integers
-//!     ─▶ flat.rs: the layout and the walk ─▶ forest.rs: totals ─▶ finish.rs: scores ─▶ program.rs: outputs, a backend
+//!     ─▶ flat.rs, walk.rs: layout and walk ─▶ forest.rs: totals ─▶ finish.rs: scores ─▶ program.rs: outputs, a backend
 //! ```
 //! An ONNX model that is not recognised is no error: ONNX Runtime runs it.
 
@@ -21,6 +21,7 @@ mod scalar;
 mod split;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod xgboost;
 
 pub(super) use program::Program;
