@@ -167,6 +167,7 @@ impl Model {
     /// Chooses what runs the model, now that its outputs are known.
     fn keep(mut self, read: Read) -> Result<Self, ModelError> {
         let Read { session, forest, .. } = read;
+        let trees = forest.as_ref().ok().map(|forest| forest.trees());
         let walked = forest.and_then(|forest| {
             let backend = forest.backend(&self.outputs).ok_or_else(|| "an output is not one of the forest".to_owned());
             backend.map(|backend| (forest, backend))
@@ -196,9 +197,11 @@ impl Model {
                 choice
             }
         };
-        let Choice { engine, reason } = &self.choice;
-        let trees = self.forest.as_ref().map(|forest| forest.trees());
-        tracing::info!(model = %self.file.path.display(), %engine, trees, reason, "what runs the model was chosen");
+        let (Choice { engine, reason }, model) = (&self.choice, self.file.shown());
+        match trees {
+            Some(trees) => tracing::info!(model, trees, %engine, reason, "what runs the ensemble of trees was chosen"),
+            None => tracing::debug!(model, %engine, reason, "what runs the model was chosen"),
+        }
         Ok(self)
     }
 

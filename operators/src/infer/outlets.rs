@@ -7,7 +7,7 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 use super::element::{ElementType, each_number};
 use super::export::export_any_rows;
 use super::tensor::TensorSpec;
-use super::trees::Program;
+use super::trees::{Program, split_names};
 
 /// An input or output that is a batch of tensors.
 pub(super) struct Found {
@@ -79,11 +79,6 @@ impl Declared {
             name: forest.name().map(str::to_owned),
         }
     }
-}
-
-/// Splits the list of names as it is written into a model.
-pub(super) fn split_names(names: &str) -> Vec<String> {
-    names.split(',').map(|name| name.trim().to_owned()).collect()
 }
 
 impl Declaration {

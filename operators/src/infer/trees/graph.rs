@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::super::element::ElementType;
-use super::super::outlets::split_names;
 use super::super::tensor::TensorSpec;
 use super::super::wire::Malformed;
 use super::finish::{Finish, Transform};
@@ -20,7 +19,8 @@ use super::flat::Tree;
 use super::forest::{Aggregate, Forest, Leaves, Votes};
 use super::known::{Known, Source, Terms, binary, encode, reshape, unary};
 use super::onnx::{Ensemble, Labels};
-use super::program::{Output, Part, Program, Step};
+
+use super::program::{Output, Part, Program, Step, split_names};
 use super::proto::{Node, Outlet, Proto};
 use super::scalar::{Op, Scalar, Unary};
 

@@ -11,6 +11,11 @@ use super::onnx::Labels;
 use super::sample;
 use super::scalar::{Op, Scalar, Unary};
 
+/// Splits the list of names that is written into a model.
+pub(in super::super) fn split_names(names: &str) -> Vec<String> {
+    names.split(',').map(|name| name.trim().to_owned()).collect()
+}
+
 /// A model that is a forest.
 #[derive(Debug)]
 pub(in super::super) struct Program {
