@@ -198,6 +198,40 @@ fn files_of_xgboost_and_lightgbm_predict_what_the_libraries_do() {
     }
 }
 
+/// A process loads ONNX Runtime at most once, so this takes one of its own.
+#[test]
+fn an_ensemble_of_trees_needs_no_onnx_runtime() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "trees::a_process_without_onnx_runtime"])
+        .env("ORT_DYLIB_PATH", "/there/is/no/library.so")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+#[ignore = "another test runs it without the library"]
+fn a_process_without_onnx_runtime() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let spec = |output: &str| TensorSpec::dynamic(output, ElementType::F32, [None]);
+    for engine in [Engine::Auto, Engine::Trees] {
+        let model = load(&models.join("iot_window.onnx"), 32, &spec("scores"), engine).unwrap();
+        let Elements::F32(scores) = run(&model, &[1.0; 64], 32) else { panic!("no f32") };
+        assert!(scores.len() == 2 && scores.iter().all(|score| score.is_finite()), "{scores:?}");
+        assert!(model.engine().unwrap().starts_with("trees: "));
+    }
+    // An output that the forest does not have may be one of ONNX Runtime.
+    let missing = load(&models.join("iot_window.onnx"), 32, &spec("other"), Engine::Auto);
+    assert!(matches!(missing, Err(ModelError::NoRuntime { .. })), "{missing:?}");
+    let (_folder, paths) = unpacked();
+    let path = paths.iter().find(|path| path.ends_with("regressor_logistic_1.onnx")).unwrap();
+    let other = load(path, WIDTH, &spec("scores"), Engine::Auto);
+    assert!(matches!(other, Err(ModelError::NoRuntime { .. })), "{other:?}");
+    let refused = load(path, WIDTH, &spec("scores"), Engine::Trees).unwrap_err().to_string();
+    assert!(refused.contains("\"trees\""), "{refused}");
+}
+
 /// Files that are not supported say why.
 #[test]
 fn what_is_not_supported_is_said() {
