@@ -1,5 +1,5 @@
-//! Measures the engines that run ensembles of trees, ONNX Runtime and the one of our own, on the shipped models: the time
-//! for a row in batches of several sizes. `cargo xtask bench trees` runs it.
+//! Measures the engines that run ensembles of trees, ONNX Runtime and the one of our own, on the shipped models: the
+//! time for a row in batches of several sizes. `cargo xtask bench trees` runs it.
 
 use std::error::Error;
 use std::path::Path;

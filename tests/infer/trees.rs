@@ -1,5 +1,5 @@
-//! Ensembles of trees: the engine of our own gives what ONNX Runtime gives for ONNX files, and what XGBoost and LightGBM
-//! predict for their own files. `trees/make.py` makes the models.
+//! Ensembles of trees: the engine of our own gives what ONNX Runtime gives for ONNX files, and what XGBoost and
+//! LightGBM predict for their own files. `trees/make.py` makes the models.
 //!
 //! Among them are the cases of public reports. onnxruntime 27533 and 28557: votes for one of two classes
 //! (`classifier_two_of_…`); treelite 115 and m2cgen 168: thresholds rounded to another width; treelite 376 and LightGBM

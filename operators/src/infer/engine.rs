@@ -1,5 +1,5 @@
-//! What runs a model in this process: ONNX Runtime, or code of our own for ensembles of trees. Where both can, they score
-//! the same rows when the model is loaded: the results must be equal, and the faster one is taken.
+//! What runs a model in this process: ONNX Runtime, or code of our own for ensembles of trees. Where both can, they
+//! score the same rows when the model is loaded: the results must be equal, and the faster one is taken.
 
 use std::fmt;
 use std::time::{Duration, Instant};

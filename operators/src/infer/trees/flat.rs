@@ -136,8 +136,8 @@ impl Flat {
         &self.leaves
     }
 
-    /// Calls `to` for each tree, in order, with its number, its first cell, and for each row how far behind that its leaf
-    /// lies. Up to `N` rows are walked.
+    /// Calls `to` for each tree, in order, with its number, its first cell, and for each row how far behind that its
+    /// leaf lies. Up to `N` rows are walked.
     #[inline(always)]
     pub(super) fn walk<const N: usize>(&self, keys: &Keys, mut to: impl FnMut(usize, usize, &[u32; N])) {
         let narrow = keys.0.first_chunk::<KEYS>().filter(|_| self.wide.is_empty());

@@ -79,8 +79,8 @@ struct Totals<N> {
 }
 
 impl<N: Copy + Default + PartialOrd + std::ops::AddAssign> Votes<N> {
-    /// Creates the values of leaves, which are given in the order of the leaves' numbers, as lists of targets and values.
-    /// Returns none where a target is too large, or a leaf has no value.
+    /// Creates the values of leaves, which are given in the order of the leaves' numbers, as lists of targets and
+    /// values. Returns none where a target is too large, or a leaf has no value.
     pub(super) fn of(leaves: &[Vec<(usize, N)>], trees: &[Tree], targets: usize) -> Option<Self> {
         let (mut first, mut list) = (vec![0], Vec::new());
         for leaf in leaves {

@@ -5,8 +5,8 @@
 //!    └─▶ a tree ─▶ operations on the number of the leaf: folded into the leaves ─┐
 //!    └─▶ a tree ─▶ …                                                            ─┴─▶ Sum ─▶ operations on each value
 //! ```
-//! The second form is skl2onnx's isolation forest: a tree yields the number of its leaf, from which a dozen operations make
-//! a path length. All of that depends on the leaf alone, so it is computed once for each leaf.
+//! The second form is skl2onnx's isolation forest: a tree yields the number of its leaf, from which a dozen operations
+//! make a path length. All of that depends on the leaf alone, so it is computed once for each leaf.
 
 use std::collections::HashMap;
 use std::rc::Rc;

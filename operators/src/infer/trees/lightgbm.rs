@@ -1,7 +1,7 @@
 //! Models in LightGBM's text format (`Booster.save_model`).
 //!
-//! Thresholds and values of leaves are doubles. A feature is an f32, so `feature <= threshold` holds for the double exactly
-//! where it holds for the largest f32 that is not above it.
+//! Thresholds and values of leaves are doubles. A feature is an f32, so `feature <= threshold` holds for the double
+//! exactly where it holds for the largest f32 that is not above it.
 
 use std::collections::HashMap;
 

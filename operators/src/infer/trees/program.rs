@@ -96,8 +96,8 @@ impl Program {
         self.name.as_deref()
     }
 
-    /// Returns rows for comparisons: thresholds of the trees and their neighbours, extremes and missing values. They are
-    /// the same at each call.
+    /// Returns rows for comparisons: thresholds of the trees and their neighbours, extremes and missing values. They
+    /// are the same at each call.
     pub(in super::super) fn rows(&self, rows: usize) -> Tensor {
         Tensor { shape: vec![self.forest.width], elements: Elements::F32(sample::rows(&self.forest, rows)) }
     }

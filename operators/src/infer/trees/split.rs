@@ -1,8 +1,10 @@
-//! The tests at the inner nodes of trees, brought into one form: an integer that depends on the row is at most a constant.
+//! The tests at the inner nodes of trees, brought into one form: an integer that depends on the row is at most a
+//! constant.
 //!
 //! A feature becomes an integer that sorts as the float does ([`ordered`]), with a place below or above all numbers for
-//! NaN. Everything else that libraries can ask of a feature (is it one of these categories, is it missing) is a column of
-//! its own, which is computed once for each row. So the walk down a tree knows a single comparison and no missing value.
+//! NaN. Everything else that libraries can ask of a feature (is it one of these categories, is it missing) is a column
+//! of its own, which is computed once for each row. So the walk down a tree knows a single comparison and no missing
+//! value.
 
 /// What every node compares with: a column is derived from one feature of the row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

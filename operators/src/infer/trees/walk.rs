@@ -1,12 +1,12 @@
 //! The walk down a tree, sixteen rows at a time.
 //!
-//! A step has no branch, and the sixteen rows do not depend on each other, so the processor works on many at a time. All
-//! rows of a batch go through one tree before the next, which stays in the nearest cache. The keys of the rows lie by
-//! column, so that a row is a constant offset.
+//! A step has no branch, and the sixteen rows do not depend on each other, so the processor works on many at a time.
+//! All rows of a batch go through one tree before the next, which stays in the nearest cache. The keys of the rows lie
+//! by column, so that a row is a constant offset.
 //!
-//! Index checks took a third of the time. They go away where the compiler sees that an index fits: the keys are a table of
-//! 256 columns, and a tree lies in a window of a power of two, to which its indices are cut. Instructions for 256 or 512
-//! bits bring nothing: their gathers are slower than single loads where this was measured (AMD Zen 5).
+//! Index checks took a third of the time. They go away where the compiler sees that an index fits: the keys are a table
+//! of 256 columns, and a tree lies in a window of a power of two, to which its indices are cut. Instructions for 256 or
+//! 512 bits bring nothing: their gathers are slower than single loads where this was measured (AMD Zen 5).
 
 /// Number of rows that are walked at a time.
 pub(super) const LANES: usize = 16;
@@ -83,8 +83,8 @@ pub(super) fn windowed<const W: usize, const N: usize>(cells: &[Cell], span: &Sp
     at
 }
 
-/// Goes down the first two levels. All rows meet the same three nodes there, so that no row has to look its own up, and the
-/// compiler makes vector instructions of it.
+/// Goes down the first two levels. All rows meet the same three nodes there, so that no row has to look its own up, and
+/// the compiler makes vector instructions of it.
 #[inline(always)]
 fn top<const W: usize, const N: usize>(cells: &[Cell; W], keys: &[[i32; LANES]]) -> [u32; N] {
     let root = cells[0];
