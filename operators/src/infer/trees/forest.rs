@@ -4,6 +4,9 @@ use super::finish::{Finish, Label, Link};
 use super::flat::{Flat, Keys, Tree};
 use super::walk::{FEW, LANES};
 
+/// Maximum number of targets or classes.
+pub(super) const MOST_TARGETS: usize = 1 << 16;
+
 /// The values of leaves, with the targets (classes) that they count for.
 #[derive(Debug)]
 pub(super) struct Votes<N> {
@@ -186,7 +189,7 @@ impl Forest {
             Leaves::F64 { votes, .. } => votes.lay_out(flat.leaves()),
         }
         let fits = flat.columns.iter().all(|column| column.feature < width);
-        (fits && targets > 0 && width > 0).then_some(Self { width, targets, flat, leaves })
+        (fits && targets > 0 && targets <= MOST_TARGETS && width > 0).then_some(Self { width, targets, flat, leaves })
     }
 
     /// Returns the features with the thresholds that numbers are compared with.

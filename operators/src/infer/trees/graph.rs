@@ -17,12 +17,15 @@ use super::super::wire::Malformed;
 use super::finish::{Finish, Transform};
 use super::flat::Tree;
 use super::forest::{Aggregate, Forest, Leaves, Votes};
-use super::known::{Known, Source, Terms, binary, encode, reshape, unary};
+use super::known::{Known, Source, Terms, binary, encode, reshape, sum, unary};
 use super::onnx::{Ensemble, Labels};
 
 use super::program::{Output, Part, Program, Step, split_names};
 use super::proto::{Node, Outlet, Proto};
 use super::scalar::{Op, Scalar, Unary};
+
+/// Maximum number of features, for which rows are made up.
+const MOST_FEATURES: usize = 1 << 16;
 
 /// Reads a model. Returns none, with the reason, where it is no forest that can be walked here.
 pub(super) fn read(bytes: &[u8]) -> Result<Program, String> {
@@ -33,6 +36,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Program, String> {
     let [None, Some(width)] = shape[..] else {
         return Err("its input is not of the shape [n, width]".to_owned());
     };
+    if width > MOST_FEATURES {
+        return Err(format!("it has more than {MOST_FEATURES} features"));
+    }
     let mut known: HashMap<&str, Known> = HashMap::from([(&**input, Known::Features)]);
     for (name, constant) in &proto.constants {
         known.insert(name, Known::Constant(Rc::new(constant.clone())));
@@ -67,7 +73,8 @@ fn results(node: &Node<'_>, width: usize, known: &HashMap<&str, Known>) -> Resul
             encode(node, values)?.map(|values| Known::OfLeaf { tree: Rc::clone(tree), values, columns: *columns })
         }
         ("Reshape", [value, Known::Constant(shape)]) => reshape(value, &shape.values),
-        ("Sum" | "Max" | "Min", [first, rest @ ..]) => {
+        ("Sum", values) => sum(values),
+        ("Max" | "Min", [first, rest @ ..]) => {
             let op = Op::named(&node.op);
             rest.iter().try_fold((*first).clone(), |all, next| binary(op?, &all, next))
         }
@@ -143,7 +150,7 @@ fn program(proto: &Proto<'_>, width: usize, known: &HashMap<&str, Known>) -> Opt
             let forest = Forest::of(width, ensemble.targets, &ensemble.trees, ensemble.votes()?)?;
             (forest, ensemble.labels.clone())
         }
-        Source::Terms(terms) => (sum(width, &terms)?, Labels::None),
+        Source::Terms(terms) => (forest_of(width, &terms)?, Labels::None),
     };
     let input = proto.inputs.first()?.name.clone();
     Some(Program {
@@ -171,7 +178,7 @@ fn element(part: Part, steps: &[Step], texts: bool) -> Option<ElementType> {
 }
 
 /// Returns the forest whose score is the sum of values of leaves.
-fn sum(width: usize, terms: &Terms) -> Option<Forest> {
+fn forest_of(width: usize, terms: &Terms) -> Option<Forest> {
     let (mut trees, mut leaves) = (Vec::new(), Vec::new());
     for (ensemble, values) in terms {
         let [tree] = &ensemble.trees[..] else { return None };

@@ -1,5 +1,6 @@
 //! What is known of the values of a graph, and what operations make of it.
 
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::super::wire::Malformed;
@@ -56,17 +57,28 @@ pub(super) fn encode(node: &Node<'_>, values: &[Scalar]) -> Result<Option<Vec<Sc
     let ints = |name| node.ints(name).map(|values| values.into_iter().map(Scalar::I64).collect::<Vec<_>>());
     let keys = [floats("keys_floats")?, ints("keys_int64s")?].concat();
     let mapped = [floats("values_floats")?, ints("values_int64s")?].concat();
-    let has_same = (1..keys.len()).any(|at| keys[at - 1] == keys[at]);
-    if keys.is_empty() || keys.len() != mapped.len() || has_same {
+    let is_nan = |key: &Scalar| matches!(key, Scalar::F32(key) if key.is_nan());
+    let different: HashSet<_> = keys.iter().map(key_of).collect();
+    if keys.is_empty() || keys.len() != mapped.len() || different.len() != keys.len() || keys.iter().any(is_nan) {
         return Ok(None);
     }
     let default = match mapped.first() {
         Some(Scalar::F32(_)) => Scalar::F32(node.float("default_float")?.unwrap_or(-0.0)),
         _ => Scalar::I64(node.int("default_int64")?.unwrap_or(-1)),
     };
-    let place = |value: &Scalar| keys.iter().position(|key| key == value);
-    let of = |value: &Scalar| place(value).and_then(|at| mapped.get(at).copied()).unwrap_or(default);
+    let places: HashMap<(bool, u64), Scalar> = keys.iter().map(key_of).zip(mapped.iter().copied()).collect();
+    let of = |value: &Scalar| places.get(&key_of(value)).copied().unwrap_or(default);
     Ok(Some(values.iter().map(of).collect()))
+}
+
+/// Returns a key that is the same for equal numbers.
+fn key_of(value: &Scalar) -> (bool, u64) {
+    match value {
+        // Both zeros are equal.
+        Scalar::F32(value) => (true, (value + 0.0).to_bits().into()),
+        Scalar::I64(value) => (false, value.cast_unsigned()),
+        Scalar::Bool(value) => (false, u64::from(*value)),
+    }
 }
 
 /// Reshapes a value to a column (`[-1, 1]`) or to a list (`[-1]`).
@@ -160,6 +172,27 @@ fn with_constant(op: Op, value: &Known, constant: &Constant, constant_first: boo
 
 /// Trees with the values of their leaves.
 pub(super) type Terms = Vec<(Rc<Ensemble>, Vec<Scalar>)>;
+
+/// Adds values, from left to right.
+pub(super) fn sum(values: &[&Known]) -> Option<Known> {
+    of_different_trees(values).or_else(|| {
+        let (first, rest) = values.split_first()?;
+        rest.iter().try_fold((*first).clone(), |all, next| binary(Op::Add, &all, next))
+    })
+}
+
+/// Adds values of leaves of as many trees, all at once: one by one, the time would grow with the square of their number.
+fn of_different_trees(values: &[&Known]) -> Option<Known> {
+    let (mut terms, mut trees, mut shape) = (Terms::with_capacity(values.len()), HashSet::new(), None);
+    for value in values {
+        let Known::OfLeaf { tree, values, columns } = value else { return None };
+        if *shape.get_or_insert(*columns) != *columns || !trees.insert(Rc::as_ptr(tree)) {
+            return None;
+        }
+        terms.push((Rc::clone(tree), values.clone()));
+    }
+    Some(Known::Sum { terms: Rc::new(terms), columns: shape? })
+}
 
 fn terms(value: &Known) -> Option<(Terms, Option<usize>)> {
     match value {

@@ -30,6 +30,9 @@ pub(in super::super) struct Program {
     pub(super) name: Option<String>,
 }
 
+/// Maximum number of features of all rows that are made up.
+const MOST_CELLS: usize = 1 << 22;
+
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) spec: TensorSpec,
@@ -102,8 +105,9 @@ impl Program {
         Tensor { shape: vec![self.forest.width], elements: Elements::F32(sample::rows(&self.forest, rows)) }
     }
 
-    /// Returns batches of such rows, all different.
+    /// Returns up to that many batches of such rows, all different. Of very wide rows there are fewer.
     pub(in super::super) fn batches(&self, batches: usize, rows: usize) -> Vec<Tensor> {
+        let batches = batches.min((MOST_CELLS / (rows * self.forest.width)).max(1));
         let cells = sample::rows(&self.forest, batches * rows);
         let batch = |cells: &[f32]| Tensor { shape: vec![self.forest.width], elements: Elements::F32(cells.to_vec()) };
         cells.chunks(rows * self.forest.width).map(batch).collect()

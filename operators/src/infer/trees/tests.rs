@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::wire::Message;
 use super::finish::{Finish, Label};
 use super::flat::{Node, Tree};
 use super::forest::{Aggregate, Forest, Leaves, Votes};
@@ -235,4 +236,42 @@ fn a_damaged_model_is_refused_or_scores() {
         }
     }
     assert!(read + refused == 0 || (read > 20 && refused > 20), "{read} were read, {refused} refused");
+}
+
+/// An ONNX file of one regressor with a single leaf, with these sizes.
+fn onnx(width: i64, targets: i64, op: &str) -> Vec<u8> {
+    let message = Message::default;
+    let ints = |name: &str, values: &[i64]| message().text(1, name).ints(8, values.iter().copied());
+    let floats = |name: &str| message().text(1, name).bytes(7, &1.5_f32.to_le_bytes());
+    let mut node = message().text(1, "x").text(2, "y").text(4, op).text(7, "ai.onnx.ml");
+    let lists = ["nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_truenodeids", "nodes_falsenodeids"];
+    for name in lists.into_iter().chain(["target_treeids", "target_nodeids", "target_ids"]) {
+        node = node.message(5, ints(name, &[0]));
+    }
+    node = node.message(5, floats("nodes_values")).message(5, floats("target_weights"));
+    node = node.message(5, message().text(1, "nodes_modes").text(9, "LEAF"));
+    node = node.message(5, message().text(1, "n_targets").int(3, targets));
+    let outlet = |name: &str, size: i64| {
+        let shape = message().message(1, message().text(2, "n")).message(1, message().int(1, size));
+        message().text(1, name).message(2, message().message(1, message().int(1, 1).message(2, shape)))
+    };
+    let graph = message().message(1, node).message(11, outlet("x", width)).message(12, outlet("y", targets));
+    message().int(1, 8).message(7, graph).finish().to_vec()
+}
+
+#[test]
+fn sizes_that_no_model_has_are_refused() {
+    let program = super::read(&onnx(3, 1, "TreeEnsembleRegressor")).unwrap();
+    let mut scores = program.forest.scores();
+    program.forest.run(&[0.0; 6], &mut scores);
+    assert_eq!(scores.scores, [1.5, 1.5]);
+    for (width, targets, op) in [
+        (1 << 40, 1, "TreeEnsembleRegressor"),
+        (3, 1 << 40, "TreeEnsembleRegressor"),
+        (3, -1, "TreeEnsembleRegressor"),
+        (-3, 1, "TreeEnsembleRegressor"),
+        (3, 1, "TreeEnsemble"),
+    ] {
+        assert!(super::read(&onnx(width, targets, op)).is_err(), "{width} {targets} {op}");
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::finish::{Finish, Link};
 use super::flat::{Node, Tree};
-use super::forest::{Aggregate, Forest, Leaves, Votes};
+use super::forest::{Aggregate, Forest, Leaves, MOST_TARGETS, Votes};
 use super::program::Program;
 use super::split::{Rule, Test};
 
@@ -114,6 +114,9 @@ pub(super) fn read(json: &[u8]) -> Result<Program, String> {
     let classes = whole(&parameters.num_class, "num_class")?;
     let outputs = parameters.num_target.as_ref().map_or(Ok(1), |targets| whole(targets, "num_target"))?;
     let targets = classes.max(outputs).max(1);
+    if targets > MOST_TARGETS {
+        return Err(format!("it has more than {MOST_TARGETS} classes"));
+    }
     let Booster { name, model, gbtree, weight_drop } = learner.gradient_booster;
     let (model, weights) = match (&*name, model, gbtree) {
         ("gbtree", Some(model), _) => (model, Vec::new()),
