@@ -21,6 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tidemill::infer::{Engine, SessionSettings};
 use tidemill::prelude::*;
 
 use features::FraudFeatures;
@@ -95,7 +96,9 @@ where
     if let Some(batch) = args.alone {
         return alone(&rows, &path, output, batch, args.count);
     }
-    let model = Model::load::<F>(&path, output, column)?;
+    // The same engine as in the loop without an operator.
+    let session = SessionSettings { engine: Engine::OnnxRuntime, ..SessionSettings::default() };
+    let model = Model::load_with::<F>(&path, output, column, &session)?;
     let settings = InferSettings {
         max_batch_size: args.max_batch_size,
         latency_target: args.latency_target,

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use tidemill::infer::{ElementType, Elements, ModelSource, RunError, SessionSettings, Tensor, TensorSpec};
+use tidemill::infer::{ElementType, Elements, Engine, ModelSource, RunError, SessionSettings, Tensor, TensorSpec};
 use tidemill::prelude::*;
 
 use crate::onnx::{Pair, file};
@@ -58,7 +58,8 @@ fn a_warning_of_onnx_runtime_comes_out_once() {
                 outputs.push(TensorSpec::fixed("label", ElementType::I64, []));
             }
             let inputs = vec![TensorSpec::fixed("x", ElementType::F32, [2])];
-            let model = Model::load_tensors(path, inputs, outputs, &SessionSettings::default()).unwrap();
+            let settings = SessionSettings { engine: Engine::OnnxRuntime, ..SessionSettings::default() };
+            let model = Model::load_tensors(path, inputs, outputs, &settings).unwrap();
             for _ in 0..2 {
                 assert!(run(&model, &[1.0]).iter().all(Result::is_ok));
             }
@@ -70,7 +71,7 @@ fn a_warning_of_onnx_runtime_comes_out_once() {
 
 #[test]
 fn a_failed_run_is_the_ladders_and_no_error_in_the_log() {
-    for (level, wanted) in [(tracing::Level::INFO, 0), (tracing::Level::DEBUG, 7)] {
+    for (level, wanted) in [(tracing::Level::INFO, 0), (tracing::Level::DEBUG, 8)] {
         let lines = log_of("lookup.onnx", level, |path| {
             let model = Model::load::<Pair>(path, "score", 0).unwrap();
             assert!(run(&model, &[3.0, 1e6]).iter().all(|result| matches!(result, Err(RunError::Batch(_)))));

@@ -19,6 +19,7 @@ mod restore;
 mod served;
 mod simulated;
 mod tensors;
+mod trees;
 mod types;
 
 use std::alloc::System;

@@ -70,6 +70,11 @@ pub trait ModelSource: Send + Sync {
         false
     }
 
+    /// Returns what runs the model, and why, for the log and the page; default: nothing is said.
+    fn engine(&self) -> Option<String> {
+        None
+    }
+
     /// Adds the model's own counters to the metrics of an operator. By default there are none.
     fn meter(&self, metrics: &OperatorMetrics) {
         let _ = metrics;

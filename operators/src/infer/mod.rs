@@ -4,19 +4,24 @@
 //! records ─▶ codec.rs: rows of tensors (work.rs) ─▶ ladder.rs: backend, in line or on a thread ─▶ records + score
 //!              │ size.rs: the batch size              └─ NaN · retry · halves · fallback model; loaded.rs: one model
 //!              └─ operator.rs: a record that all models failed on gets the default score, or becomes a dead letter
-//! backend.rs: the traits of models  ·  model.rs, session.rs: an ONNX model  ·  simulated.rs: a slow or failing model
+//! backend.rs: the traits of models  ·  model.rs, file.rs, session.rs: an ONNX model  ·  simulated.rs: a slow or failing model
+//! engine.rs: ONNX Runtime, or trees/: models that are ensembles of trees, which are walked by code of our own
 //! outlets.rs: inputs and outputs of an ONNX model  ·  external.rs: its weights in other files  ·  onnx_log.rs: its log
 //! ```
 
 mod backend;
 mod codec;
 mod element;
+#[cfg(feature = "onnx")]
+mod engine;
 mod error;
 #[cfg(any(feature = "onnx", feature = "model-servers"))]
 mod export;
 #[cfg(feature = "onnx")]
 mod external;
 mod features;
+#[cfg(feature = "onnx")]
+mod file;
 mod finite;
 mod ladder;
 mod loaded;
@@ -39,6 +44,8 @@ mod settings;
 mod simulated;
 mod size;
 mod tensor;
+#[cfg(feature = "onnx")]
+mod trees;
 #[cfg(any(feature = "onnx", feature = "model-servers"))]
 #[cfg_attr(not(feature = "model-servers"), allow(dead_code, reason = "of models' files only weights are looked up"))]
 mod wire;
@@ -47,6 +54,8 @@ mod work;
 pub use backend::{Backend, ModelInfo, ModelSource, RunError};
 pub use codec::{InputRow, OutputRow};
 pub use element::{ElementType, Elements};
+#[cfg(feature = "onnx")]
+pub use engine::Engine;
 pub use error::ModelError;
 #[doc(hidden)]
 pub use features::{FeatureValue, narrow_all};

@@ -268,6 +268,9 @@ fn start(
     operator: &str,
     metrics: &OperatorMetrics,
 ) -> Option<Calibration> {
+    if let Some(engine) = model.engine() {
+        metrics.detail("engine", engine.into());
+    }
     let mut outputs = Work::outputs_of(model);
     let mut run = |rows: usize, inputs: &[Tensor]| ladder.probe(rows, inputs, &mut outputs);
     let BatchSize::Calibrated { up_to } = settings.max_batch_size else {

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::backend::{Backend, RunError};
 use super::element::{Elements, each_number};
+use super::engine::Engine;
 use super::error::ModelError;
 use super::external::Weights;
 use super::onnx_log;
 use super::runtime::environment;
 use super::tensor::{Tensor, TensorSpec};
 
-/// Settings for running a model with ONNX Runtime.
+/// Settings for running a model in this process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionSettings {
@@ -26,11 +27,13 @@ pub struct SessionSettings {
     pub providers: Vec<Provider>,
     /// Number of threads for one run; default 1, because workers and inference threads already run in parallel.
     pub intra_threads: NonZeroUsize,
+    /// What runs the model; default: whichever is faster.
+    pub engine: Engine,
 }
 
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { providers: Vec::new(), intra_threads: NonZeroUsize::MIN }
+        Self { providers: Vec::new(), intra_threads: NonZeroUsize::MIN, engine: Engine::Auto }
     }
 }
 
@@ -155,6 +158,10 @@ impl OnnxBackend {
         let options = RunOptions::new()?.with_tag(onnx_log::RUN)?.with_outputs(selected);
         let outputs = outputs.iter().map(|spec| spec.name.clone()).collect();
         Ok(Self { session, inputs, outputs, options })
+    }
+
+    pub(super) fn into_session(self) -> Session {
+        self.session
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) enum Value<'a> {
 /// The error for bytes that are not a message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a message of Protocol Buffers: {0}")]
-pub(super) struct Malformed(&'static str);
+pub(super) struct Malformed(pub(super) &'static str);
 
 fn read_varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0;

@@ -5,6 +5,7 @@ mod infer;
 mod kafka;
 mod measure;
 mod nexmark;
+mod trees;
 
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ use nexmark::NexmarkArgs;
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
-    /// or the Nexmark queries.
+    /// the engines of ensembles of trees alone, or the Nexmark queries.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -38,6 +39,7 @@ enum What {
     Engine,
     Kafka,
     Infer,
+    Trees,
     Nexmark,
 }
 
@@ -62,6 +64,9 @@ pub fn run(args: &Args) -> Result<()> {
     build_measurements()?;
     if args.what == What::Infer {
         return infer::run(args.runs, args.json.as_deref());
+    }
+    if args.what == What::Trees {
+        return trees::run(args.json.as_deref());
     }
     engine::run(args.runs, args.against.as_deref(), args.json.as_deref())
 }
