@@ -148,7 +148,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), JobError> {
     let started = Instant::now();
-    let load = |path: &PathBuf| Model::load::<VelocityFeatures>(path, "probabilities", 1).map_err(JobError::setup);
+    let load = |path: &PathBuf| Model::load::<VelocityFeatures>(path, "probabilities", 1);
     let model = args.model.as_ref().map(load).transpose()?;
     let sums = Arc::default();
     let (all, settings) = (Arc::clone(&sums), args.clone());

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::tools::build_measurement;
@@ -86,8 +86,13 @@ impl Counts {
         for line in String::from_utf8(list.stdout)?.lines() {
             let (name, records) = line.split_once(' ').context("count_pieces lists pieces without records")?;
             let records: u64 = records.parse()?;
-            let [few, many] = [ROUNDS, 2 * ROUNDS].map(|rounds| instructions(name, rounds, &folder));
-            pieces.insert(name.to_owned(), many?.saturating_sub(few?) as f64 / (ROUNDS * records) as f64);
+            let (few, many) = std::thread::scope(|scope| {
+                let few = scope.spawn(|| instructions(name, ROUNDS, &folder));
+                let many = instructions(name, 2 * ROUNDS, &folder);
+                (few.join(), many)
+            });
+            let few = few.map_err(|_| anyhow!("counting {name} panicked"))??;
+            pieces.insert(name.to_owned(), many?.saturating_sub(few) as f64 / (ROUNDS * records) as f64);
         }
         let rustc = Command::new("rustc").arg("--version").current_dir(root()).output()?;
         Ok(Self { compiler: String::from_utf8(rustc.stdout)?.trim().to_owned(), pieces })
