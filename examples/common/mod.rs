@@ -46,7 +46,7 @@ pub struct CommonArgs {
     /// Random seed of the simulation.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
-    /// Writes what would be simulated, or is in the .csv files of --input, to this .csv file or topic, and stops.
+    /// Writes what would be simulated, or is in the .csv files of --input, to this .csv or .jsonl file or topic, and stops.
     #[arg(long, value_name = "FILE|KAFKA")]
     pub write_input: Option<Place>,
     /// When record 0 of a topic is due, in microseconds since the Unix epoch; at once by default.
@@ -152,7 +152,7 @@ impl CommonArgs {
             let simulated = simulated.take_while(move |_| is_simulated);
             let records = read.into_iter().flatten().chain(simulated);
             return match place {
-                Place::Path(path) => rows::to_csv(path, records),
+                Place::Path(path) => rows::to_file(path, records),
                 #[cfg(feature = "kafka")]
                 Place::Kafka(url) => produce::to_topic(url, self.rate, self.start_at_us, records, key),
             };

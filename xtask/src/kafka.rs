@@ -89,7 +89,8 @@ pub fn libs() -> Result<PathBuf> {
     Ok(libs)
 }
 
-fn java() -> Result<()> {
+/// Installs Java and Maven if they are missing.
+pub fn java() -> Result<()> {
     let has = |program: &str| {
         let asked = Command::new(program).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         asked.is_ok_and(|status| status.success())

@@ -111,6 +111,12 @@ pub fn build_measurements() -> Result<()> {
     check(&mut everything(&["--examples", "--bins"]))
 }
 
+/// Builds one measurement, with cargo's output shown to the user.
+pub fn build_measurement(name: &str) -> Result<()> {
+    println!("building {name}");
+    check(&mut everything(&["--bin", name]))
+}
+
 /// Returns a cargo command that builds targets with all features. It selects what the tests select, so that they share
 /// what is compiled.
 fn everything(targets: &[&str]) -> Command {

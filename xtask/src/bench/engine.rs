@@ -1,4 +1,4 @@
-//! Benchmarks of the examples against a plain loop without an engine.
+//! Benchmarks of the examples against a plain loop without an engine, which shares no code with it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::measure::{input, job, job_of, median, with_runtime};
-use crate::{cache, measurement, root};
+use super::peers::setup;
+use crate::{cache, root};
 
 const RECORDS: u64 = 1_000_000;
 const LATENCY_SECONDS: u64 = 10;
@@ -19,10 +20,11 @@ const CHECKPOINTS: [(&str, Option<&str>); 3] = [("off", None), ("1 s", Some("1s"
 pub fn run(runs: usize, against: Option<&Path>, json: Option<&Path>) -> Result<()> {
     let folder = cache("bench");
     std::fs::create_dir_all(&folder)?;
+    setup::build_peers()?;
     let mut rows = Vec::new();
     let fraud = input(&folder, "fraud_velocity", &["--count", &RECORDS.to_string()])?;
     let iot = input(&folder, "iot_window", &["--machines", "10000", "--seconds", &(RECORDS / 10_000).to_string()])?;
-    println!("\n{RECORDS} records from a CSV file, medians of {} runs, no output written", runs);
+    println!("\n{RECORDS} records from a file of JSON lines, medians of {} runs, no output written", runs);
     println!("{:<16} {:<22} {:>12} {:>22} {:>20}", "", "", "records/s", "of the limit's cores", "time of the other's");
     throughput(runs, &folder, against, "fraud_velocity", ("fraud", "96"), &fraud, &mut rows)?;
     throughput(runs, &folder, against, "iot_window", ("iot", "512"), &iot, &mut rows)?;
@@ -53,7 +55,7 @@ fn throughput(
 ) -> Result<()> {
     let input_text = input.to_string_lossy().into_owned();
     let model = root().join(format!("models/{name}.onnx"));
-    let mut limit = measurement("limit")?;
+    let mut limit = setup::peer("limit");
     limit.args([which, "--input", &input_text, "--batch", batch, "--model"]).arg(&model);
     // Rows take turns, so that a slow minute of the machine affects all of them.
     let mut speeds: BTreeMap<(usize, Row), Vec<f64>> = BTreeMap::new();

@@ -88,7 +88,7 @@ fn layout(runs: usize) -> Result<Vec<Value>> {
     let input = measure::input(&folder, "fraud_velocity", &["--count", &COUNT.to_string()])?;
     let input = input.to_string_lossy();
     println!(
-        "\nfraud_velocity, {COUNT} transactions from a CSV file, one worker, epochs of 1 s: ns of the worker a transaction"
+        "\nfraud_velocity, {COUNT} transactions from a file of JSON lines, one worker, epochs of 1 s: ns of the worker a transaction"
     );
     let columns = ["sources", "state", "encode", "model", "decode", "batching", "output", "the rest"];
     println!("{:<16} {}", "", columns.map(|column| format!("{column:>9}")).join(""));

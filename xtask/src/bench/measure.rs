@@ -10,7 +10,7 @@ use crate::{cache, check, example, root};
 
 /// Writes an example's input to a file. Returns its path.
 pub fn input(folder: &Path, name: &str, size: &[&str]) -> Result<PathBuf> {
-    let path = folder.join(format!("{name}.csv"));
+    let path = folder.join(format!("{name}.jsonl"));
     check(example(name)?.args(size).arg("--write-input").arg(&path))?;
     Ok(path)
 }

@@ -1,10 +1,12 @@
 //! Benchmarks. Each call measures both sides of a comparison and reports medians.
 
+mod counts;
 mod engine;
 mod infer;
 mod kafka;
 mod measure;
 mod nexmark;
+mod peers;
 mod trees;
 
 use std::path::PathBuf;
@@ -13,25 +15,33 @@ use anyhow::{Result, bail};
 
 use crate::{build_examples, build_measurements, setup};
 
+use counts::CountsArgs;
 use nexmark::NexmarkArgs;
+use peers::PeersArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
-    /// the engines of ensembles of trees alone, or the Nexmark queries.
+    /// the engines of ensembles of trees alone, the Nexmark queries, Tidemill beside other engines, or the instructions
+    /// of the hot pieces.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, visible_alias = "rounds", default_value_t = 5)]
     runs: usize,
     /// Writes the table to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// A folder with the examples of another build. Its jobs take turns with those of this build; latencies are left out.
+    /// A folder with the examples of another build, or with its peer_iot and peer_fraud. Its jobs take turns with those of
+    /// this build; latencies are left out.
     #[arg(long, value_name = "FOLDER")]
     against: Option<PathBuf>,
     #[command(flatten)]
     nexmark: NexmarkArgs,
+    #[command(flatten)]
+    peers: PeersArgs,
+    #[command(flatten)]
+    counts: CountsArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -41,6 +51,8 @@ enum What {
     Infer,
     Trees,
     Nexmark,
+    Peers,
+    Counts,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -50,8 +62,22 @@ pub fn run(args: &Args) -> Result<()> {
     if args.nexmark.are_given() && args.what != What::Nexmark {
         bail!("--events and --workers are for `bench nexmark`: the others have their own");
     }
-    if args.against.is_some() && args.what != What::Engine {
-        bail!("--against compares the examples on files: leave out the other benchmark's name");
+    if args.peers.are_given() && args.what != What::Peers {
+        bail!("--only, --skip, --size and --list are for `bench peers`");
+    }
+    if args.against.is_some() && !matches!(args.what, What::Engine | What::Peers) {
+        bail!(
+            "--against compares the examples on files, or the jobs of `bench peers`: leave out the other benchmark's name"
+        );
+    }
+    if args.counts.update && args.what != What::Counts {
+        bail!("--update is for `bench counts`");
+    }
+    if args.what == What::Counts {
+        return counts::run(&args.counts);
+    }
+    if args.what == What::Peers {
+        return peers::run(&args.peers, args.runs, args.against.as_deref(), args.json.as_deref());
     }
     if args.what == What::Kafka {
         return kafka::run(args.runs, args.json.as_deref());

@@ -1,0 +1,4 @@
+//! What the examples compute, in plain loops.
+
+pub mod fraud;
+pub mod iot;
