@@ -5,10 +5,12 @@
 
 pub mod file;
 pub mod generator;
+mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod malformed;
 pub mod memory;
+mod plain;
 mod position;
 pub mod splits;
 

@@ -1,12 +1,16 @@
 //! CSV: the columns that a header names, and the decoding of lines into records.
 
 use std::ops::Range;
+use std::str;
 
 use csv::ByteRecord;
 use serde::de::DeserializeOwned;
 
 use super::fields;
+use super::piece::Piece;
 use super::quotes::{Extent, Quotes, extent, first_line, follow, open_line, split, without_end};
+use crate::plain::csv::{Columns, Layout};
+use crate::plain::{self, Tries};
 
 /// A parser of lines, which knows the columns of the file and the fields of the record's type.
 pub(crate) struct CsvParser {
@@ -15,6 +19,10 @@ pub(crate) struct CsvParser {
     /// The names of the columns that are deserialised: all, or those that the record's type has.
     names: ByteRecord,
     fields: Fields,
+    /// How the parser of plain text reads the fields.
+    plain: Columns,
+    tries: Tries,
+    starts: Vec<usize>,
     line: ByteRecord,
     wanted: ByteRecord,
     unquoted: Vec<u8>,
@@ -27,18 +35,6 @@ enum Fields {
     Columns(Vec<usize>),
     /// The type's fields are unknown, or some have no column: names are compared in each line.
     ByName,
-}
-
-/// Lines to parse, and the text around them.
-pub(crate) struct Piece<'a> {
-    pub(crate) bytes: &'a [u8],
-    /// The range of the lines to parse.
-    pub(crate) own: Range<usize>,
-    /// Maximum length of a record of several lines, in bytes.
-    pub(crate) record: usize,
-    /// Whether a record may have several lines. In a followed file it may not, because its next lines are not written
-    /// yet.
-    pub(crate) joins: bool,
 }
 
 const UNCLOSED: &str = "a quoted field does not end on its line, nor properly on one of the next: if the quote is text, write \
@@ -74,8 +70,21 @@ impl CsvParser {
             Some(columns) if columns.iter().copied().eq(0..width) => (headers, Fields::AsTheyCome),
             Some(columns) => (columns.iter().map(|column| &headers[*column]).collect(), Fields::Columns(columns)),
         };
+        let plain = match &fields {
+            Fields::AsTheyCome => Columns::All,
+            Fields::Columns(columns) => Columns::of(columns),
+            Fields::ByName => Columns::ByName,
+        };
+        let (tries, starts) = (Tries::default(), Vec::new());
         let (line, wanted) = (ByteRecord::new(), ByteRecord::new());
-        Ok(Self { width, names, fields, line, wanted, unquoted })
+        Ok(Self { width, names, fields, plain, tries, starts, line, wanted, unquoted })
+    }
+
+    /// Leaves everything to the `csv` crate's deserialiser.
+    #[cfg(test)]
+    pub(crate) fn never_plain(self) -> Self {
+        self.tries.stop();
+        self
     }
 
     /// Returns the number of fields of a record.
@@ -89,8 +98,15 @@ impl CsvParser {
         piece: &Piece<'_>,
         mut found: impl FnMut(Range<usize>, Result<T, String>),
     ) {
-        let mut at = piece.own.start;
-        while at < piece.own.end {
+        let own = piece.own.clone();
+        let text = str::from_utf8(&piece.bytes[own.clone()]).ok();
+        let mut at = own.start;
+        while at < own.end {
+            if let Some((record, next)) = text.and_then(|text| self.plain_line(text, at - own.start, piece.joins)) {
+                found(at..own.start + next, Ok(record));
+                at = own.start + next;
+                continue;
+            }
             let rest = &piece.bytes[at..];
             let line = first_line(rest);
             let text = without_end(line);
@@ -124,6 +140,19 @@ impl CsvParser {
                 Extent::Line => found(of_line, self.record(text)),
             }
         }
+    }
+
+    /// Returns the record in the line of `text` that begins at `at`, and where the next line begins, if all of the line
+    /// is plain. Quotes are not where lines are followed, because they may be the end of a record before.
+    #[inline]
+    fn plain_line<T: DeserializeOwned>(&mut self, text: &str, at: usize, has_quotes: bool) -> Option<(T, usize)> {
+        let Self { width, names, plain, tries, starts, .. } = self;
+        if !tries.go_on() {
+            return None;
+        }
+        let line = plain::csv::line(&Layout { columns: plain, names, width: *width, has_quotes }, text, at, starts);
+        tries.note(line.is_ok());
+        line.ok()
     }
 
     /// Parses lines that are one record according to their quotes. If some of them are records by themselves, the
@@ -162,7 +191,7 @@ impl CsvParser {
     }
 
     fn record<T: DeserializeOwned>(&mut self, text: &[u8]) -> Result<T, String> {
-        let Self { width, names, fields, line, wanted, unquoted } = self;
+        let Self { width, names, fields, line, wanted, unquoted, .. } = self;
         split(text, line, unquoted);
         if line.len() != *width {
             return Err(format!("{} fields, the header has {width}", line.len()));

@@ -6,9 +6,10 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use tidemill_engine::ConnectorError;
 
-use super::csv::{CsvParser, Piece};
+use super::csv::CsvParser;
 use super::error::invalid;
-use super::quotes::first_line;
+use super::json::JsonParser;
+use super::piece::Piece;
 
 /// The format of a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub(crate) fn format_of(path: &Path) -> Result<(Format, Compression), ConnectorE
 /// Turns lines into records.
 pub(crate) enum LineParser {
     Csv(CsvParser),
-    JsonLines,
+    JsonLines(JsonParser),
 }
 
 impl LineParser {
@@ -76,18 +77,11 @@ impl LineParser {
     pub(crate) fn parse<T: DeserializeOwned>(
         &mut self,
         piece: &Piece<'_>,
-        mut found: impl FnMut(Range<usize>, Result<T, String>),
+        found: impl FnMut(Range<usize>, Result<T, String>),
     ) {
-        if let Self::Csv(csv) = self {
-            return csv.parse(piece, found);
-        }
-        let mut at = piece.own.start;
-        while at < piece.own.end {
-            let line = first_line(&piece.bytes[at..piece.own.end]);
-            if !line.trim_ascii().is_empty() {
-                found(at..at + line.len(), serde_json::from_slice(line).map_err(|e| e.to_string()));
-            }
-            at += line.len();
+        match self {
+            Self::Csv(csv) => csv.parse(piece, found),
+            Self::JsonLines(json) => json.parse(piece, found),
         }
     }
 }

@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use tidemill_engine::ConnectorError;
 
 use super::bytes::{Bytes, Lines, Sizes};
-use super::csv::{CsvParser, Piece};
+use super::csv::CsvParser;
 use super::error::{cannot_read, invalid, unreadable};
 use super::format::{BYTE_ORDER_MARK, Compression, Format, LineParser, not_text};
 use super::handle::Handle;
-use super::piece::{Malformed, Partials, Read};
+use super::json::JsonParser;
+use super::piece::{Malformed, Partials, Piece, Read};
 use super::quotes::{first_line, line_end, open_line, reaches_into, without_end};
 use super::starts::Starts;
 
@@ -271,7 +272,7 @@ impl LineFile {
             return Ok(None);
         }
         if self.format == Format::JsonLines {
-            let (parser, starts) = (LineParser::JsonLines, None);
+            let (parser, starts) = (LineParser::JsonLines(JsonParser::default()), None);
             return Ok(Some(LinesLayout { parser, header: 0, is_header_whole: true, starts }));
         }
         let line = first_line(&first);

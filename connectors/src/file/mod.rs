@@ -16,6 +16,8 @@ mod bounded;
 mod bytes;
 #[cfg(feature = "parquet")]
 mod chunks;
+#[cfg(test)]
+mod compared;
 mod content;
 mod csv;
 mod error;
@@ -27,6 +29,7 @@ mod generation;
 mod gzip;
 mod handle;
 mod identity;
+mod json;
 mod lines;
 mod piece;
 mod position;

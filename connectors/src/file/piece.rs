@@ -1,4 +1,18 @@
-//! The result of reading a piece of a file.
+//! A piece of a file, and the result of reading it.
+
+use std::ops::Range;
+
+/// Lines to parse, and the text around them.
+pub(crate) struct Piece<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// The range of the lines to parse.
+    pub(crate) own: Range<usize>,
+    /// Maximum length of a record of several lines, in bytes.
+    pub(crate) record: usize,
+    /// Whether a record may have several lines. In a followed file it may not, because its next lines are not written
+    /// yet.
+    pub(crate) joins: bool,
+}
 
 /// The result of reading a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

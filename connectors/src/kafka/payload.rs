@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_engine::EventTime;
 
 use super::decode::{Decode, Incoming, NotDecoded};
+use crate::json::Json;
 
 /// Returns the bytes that a decoder reads.
 pub(super) fn payload<'a>(message: Incoming<'a>) -> Result<&'a [u8], NotDecoded> {
@@ -13,7 +14,8 @@ pub(super) fn payload<'a>(message: Incoming<'a>) -> Result<&'a [u8], NotDecoded>
 
 /// Returns a decoder of JSON payloads.
 pub fn json<T: DeserializeOwned + 'static>() -> impl Decode<T> {
-    |message: Incoming<'_>| serde_json::from_slice(payload(message)?).map_err(NotDecoded::poison)
+    let json = Json::default();
+    move |message: Incoming<'_>| json.value(payload(message)?).map_err(NotDecoded::poison)
 }
 
 /// A change of one key: the content of a message of a changelog (a compacted topic, change data capture).
@@ -66,7 +68,7 @@ pub fn text_key(key: &[u8]) -> Result<String, String> {
 /// # Errors
 /// When the key is not a `K`.
 pub fn json_key<K: DeserializeOwned>(key: &[u8]) -> Result<K, String> {
-    serde_json::from_slice(key).map_err(|error| error.to_string())
+    Json::default().value(key).map_err(|error| error.to_string())
 }
 
 /// Returns a decoder that returns the bytes of payloads unchanged.
