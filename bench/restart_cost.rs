@@ -24,6 +24,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Bytes of a row: key and value.
 const ROW_BYTES: u64 = 112;
 
+/// Size of deltas from which on a base follows soon: then the restart is measured after that.
+const MOST_DELTAS: u64 = 64 << 20;
+
 /// Measures restarts of a job that was killed.
 #[derive(Clone, Parser)]
 struct Args {
@@ -123,6 +126,9 @@ fn measure(args: &Args, megabytes: u64) {
         std::thread::park_timeout(Duration::from_millis(1));
     }
     kill(child);
+    if bytes_below(&filled.join("deltas")) > MOST_DELTAS {
+        settle(args, keys, &filled);
+    }
     let (mut outputs, mut commits, mut log) = (Vec::new(), Vec::new(), String::new());
     for _ in 0..args.runs.max(1) {
         drop(fs::remove_dir_all(&copy));
@@ -144,6 +150,22 @@ fn measure(args: &Args, megabytes: u64) {
         .filter_map(|line| line.find("restored epoch").and_then(|at| line.get(at..)))
         .for_each(|line| println!("          {line}"));
     drop(fs::remove_dir_all(&scratch));
+}
+
+/// Runs the job, at its rate, until its checkpoint has a base, and some epochs more.
+fn settle(args: &Args, keys: u64, checkpoints: &Path) {
+    let mut child = start(args, keys, false, checkpoints);
+    wait_for_line(&mut child, "output");
+    let mut based = 0;
+    while based == 0 || newest_epoch(checkpoints) < based + 8 {
+        let epoch = newest_epoch(checkpoints);
+        let manifest = fs::read_to_string(checkpoints.join(format!("manifests/{epoch:020}.json")));
+        if based == 0 && manifest.is_ok_and(|text| text.split_whitespace().collect::<String>().contains("\"base\":{")) {
+            based = epoch;
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    kill(child);
 }
 
 fn start(args: &Args, keys: u64, fast: bool, dir: &Path) -> Child {

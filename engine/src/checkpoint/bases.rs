@@ -8,7 +8,7 @@ use crate::threads;
 
 /// The policy that decides when a worker takes a base snapshot, instead of only adding deltas: once the deltas
 /// since the last base are too large or too many, but not more often than `min_interval`, unless the state is
-/// small.
+/// small or the deltas are far too large.
 ///
 /// Every delta since the last base is a file that each manifest names, so their number is limited too. A base costs
 /// RocksDB a flush, and with larger states a compaction now and then: those wait for the interval.
@@ -25,6 +25,10 @@ pub(crate) struct BasePolicy {
     pub(crate) small: u64,
 }
 
+/// How many times `delta_bytes` the deltas may have before a base is taken without regard to `min_interval`: a restart
+/// reads them all.
+const FAR_TOO_LARGE: u64 = 4;
+
 impl Default for BasePolicy {
     fn default() -> Self {
         Self { delta_bytes: 64 << 20, deltas: 64, min_interval: Duration::from_secs(10), small: 16 << 20 }
@@ -37,7 +41,12 @@ impl BasePolicy {
         let many = since.deltas >= self.deltas;
         let small = since.base_bytes + since.delta_bytes <= self.small;
         let long_ago = since.begun.is_none_or(|begun| threads::since(begun) >= self.min_interval);
-        (large || many) && ((many && small) || long_ago)
+        (large || many) && ((many && small) || long_ago || self.is_overdue(since))
+    }
+
+    /// Returns whether the deltas are far too large. Then a base should not wait for processor time that others leave.
+    pub(super) fn is_overdue(&self, since: &SinceBase) -> bool {
+        since.delta_bytes >= self.delta_bytes.saturating_mul(FAR_TOO_LARGE)
     }
 }
 

@@ -276,8 +276,11 @@ impl CheckpointWork {
         }
         let db = Arc::clone(&self.db);
         let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
+        let steps_back = !self.policy.is_overdue(&self.since_base);
         let take = move || {
-            threads::step_back();
+            if steps_back {
+                threads::step_back();
+            }
             db.snapshot()
         };
         self.taking = Some(threads::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);

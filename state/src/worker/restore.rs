@@ -17,7 +17,7 @@ use crate::evolve::spec::{StateEntry, StateSpec};
 use crate::rows::db::Db;
 use crate::rows::snapshot::RowSnapshot;
 
-/// Size of a base up to which all of its rows are loaded into memory before the first record.
+/// Size of base and deltas up to which all rows are loaded into memory before the first record.
 const LOADED_AT_ONCE_BYTES: u64 = 16 << 20;
 
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
@@ -130,10 +130,12 @@ pub(super) fn restore(
         db.put_above(above.take().unwrap_or_default());
         passed(StartPart::Deltas);
     }
-    let base_bytes =
-        sources.iter().filter_map(|worker| worker.base.as_ref()).flat_map(|base| &base.files).map(|f| f.len);
+    let bytes = |worker: &&WorkerEntry| {
+        let of_base = worker.base.iter().flat_map(|base| &base.files).map(|file| file.len);
+        of_base.chain(worker.deltas_to_apply().map(|delta| delta.len)).sum::<u64>()
+    };
     // A simulated state is never large, so it is loaded later in any case: otherwise simulations would not do that.
-    if config.dir.is_none() || base_bytes.sum::<u64>() > LOADED_AT_ONCE_BYTES {
+    if config.dir.is_none() || sources.iter().map(bytes).sum::<u64>() > LOADED_AT_ONCE_BYTES {
         db.load_later();
     }
     Ok(db)

@@ -203,6 +203,7 @@ fn a_large_state_takes_bases_no_more_often_than_the_interval() {
     assert!(policy.asks_for_one(&since(4, 10, 0)), "there are many, of a small state");
     assert!(!policy.asks_for_one(&since(4, 10, 991)), "there are many, of a large state, and it is soon");
     assert!(!policy.asks_for_one(&since(3, 9999, 0)), "they are large, and it is soon");
+    assert!(policy.asks_for_one(&since(3, 20_000, 0)), "they are far too large");
     let policy = BasePolicy { min_interval: Duration::ZERO, ..policy };
     assert!(policy.asks_for_one(&since(4, 10, 991)) && policy.asks_for_one(&since(1, 5000, 0)));
     assert!(!policy.asks_for_one(&since(3, 4999, 1 << 40)));
