@@ -1,13 +1,14 @@
 //! Jobs that are killed with SIGKILL at random moments: each committed result appears exactly once.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use testkit::{data, example, finish, same_lines, seed, times};
+use testkit::{data, example, finish, same_lines, seed, small_example, times};
 
 const SIGKILL: i32 = 9;
 
@@ -98,4 +99,52 @@ fn kills_of_a_windowed_job_leave_every_window_once() {
     });
     finish(&mut job("calm"));
     same_lines(&scratch.path().join("calm"), &scratch.path().join("stormy"));
+}
+
+/// How long a job lives once its sources read: much less than its `checkpoint_interval`.
+const LIFE: Duration = Duration::from_millis(400);
+
+/// A restart that needs one long epoch, or a base, before its first commit would never get on here.
+#[test]
+fn a_job_that_never_lives_for_an_epoch_gets_to_its_end() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let records = 60_000 * times().min(5);
+    // At this rate the records take three seconds (in soak, fifteen), so some ten lives are needed at best.
+    let job = |to: &str, workers: usize| {
+        let mut command = small_example("fraud_velocity");
+        command.args(["--count", &records.to_string(), "--rate", "20000", "--log-level", "info"]);
+        command.args(["--workers", &workers.to_string(), "--checkpoint-interval", "1s"]);
+        command.arg("--features").arg(scratch.path().join(to));
+        command
+    };
+    let most = 30 * times().min(5);
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        assert!(starts <= most, "after {most} starts the job has not come to its end");
+        let mut command = job("stormy", 2);
+        command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
+        let mut child = command.spawn().expect("the program starts");
+        wait_until_it_reads(&mut child);
+        wait(LIFE);
+        child.kill().expect("a child can be killed");
+        if child.wait().expect("a child ends").success() {
+            break;
+        }
+    }
+    println!("{starts} starts");
+    finish(&mut job("calm", 1));
+    same_lines(&scratch.path().join("calm"), &scratch.path().join("stormy"));
+}
+
+/// Waits for the line of the log that says how long the start took.
+fn wait_until_it_reads(child: &mut Child) {
+    let log = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut lines = log.lines().map_while(Result::ok);
+    let begun =
+        |line: &String| line.contains("started in") || line.contains("restored epoch") || line.contains("finished job");
+    if lines.find(begun).is_some() {
+        // The rest is read, too, so that the job never waits for room in the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+    }
 }

@@ -42,9 +42,10 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Runs the job until it has made some checkpoints, and stops it with SIGTERM, as a human operator would.
-fn run_a_while(folder: &Path) {
+fn run_a_while(folder: &Path, workers: usize) {
     let before = manifests(folder).pop();
-    let mut child = job(folder, FOR_EVER).spawn().expect("the program starts");
+    let mut command = job(folder, FOR_EVER);
+    let mut child = command.args(["--workers", &workers.to_string()]).spawn().expect("the program starts");
     let newer =
         || manifests(folder).into_iter().filter(|path| before.as_ref().is_none_or(|before| path > before)).count();
     wait_until("a third checkpoint", || newer() >= 3 || child.try_wait().expect("a child").is_some());
@@ -61,8 +62,9 @@ fn run_a_while(folder: &Path) {
 /// Returns a folder with checkpoints that have a base and deltas, and the newest manifest.
 fn with_checkpoints() -> (tempfile::TempDir, Value) {
     let folder = tempfile::tempdir().expect("a scratch folder");
-    run_a_while(folder.path());
-    run_a_while(folder.path());
+    // The first epoch of another number of workers takes a base.
+    run_a_while(folder.path(), 2);
+    run_a_while(folder.path(), 1);
     let newest = manifests(folder.path()).pop().expect("a manifest");
     let manifest = serde_json::from_slice(&fs::read(newest).expect("a manifest")).expect("JSON");
     (folder, manifest)
@@ -169,7 +171,7 @@ fn a_missing_delta_is_named() {
 #[test]
 fn files_removed_under_a_running_job_are_noticed_and_replaced() {
     let folder = tempfile::tempdir().expect("a scratch folder");
-    run_a_while(folder.path());
+    run_a_while(folder.path(), 1);
     let checkpoints = folder.path().join("checkpoints");
     let newest = || read_newest(folder.path());
     let epoch_in = |manifest: &Value| manifest["epoch"].as_u64().expect("an epoch");
@@ -344,7 +346,7 @@ fn a_fresh_start_does_not_write_among_the_parts_of_another_run() {
 #[test]
 fn a_stop_and_a_restart_leave_every_prediction_once() {
     let folder = tempfile::tempdir().expect("a scratch folder");
-    run_a_while(folder.path());
+    run_a_while(folder.path(), 1);
     let done = lines(&folder.path().join("predictions")).len() as u64;
     assert!(done > 0, "nothing was published before the stop ended");
     finish(&mut job(folder.path(), done + 30_000));

@@ -74,4 +74,4 @@ pub use key::{Key, Value, hash_key};
 pub use remedy::Remedy;
 pub use rows::db::Db;
 pub use rows::snapshot::RowSnapshot;
-pub use worker::{MemoryCheckpoint, OperatorStates, RestoredWorker, WorkerState, WorkerStateConfig};
+pub use worker::{MemoryCheckpoint, OperatorStates, RestoredWorker, StartPart, WorkerState, WorkerStateConfig};

@@ -18,7 +18,7 @@ use crate::splits::Splits;
 
 /// The reader of a file's content: lines, or rows of Parquet.
 pub(crate) enum Content {
-    Lines(LineFile),
+    Lines(Box<LineFile>),
     #[cfg(feature = "parquet")]
     Rows(RowFile),
 }
@@ -51,7 +51,8 @@ impl Content {
                 path,
                 "it is Parquet, which this program is built without: build it with the feature \"parquet\"",
             )),
-            _ => LineFile::open::<L>(path, handle, format, false, splits.next(), partials).map(Self::Lines),
+            _ => LineFile::open::<L>(path, handle, format, false, splits.next(), partials)
+                .map(|lines| Self::Lines(Box::new(lines))),
         }
     }
 

@@ -45,6 +45,8 @@ impl Chain {
 pub(crate) struct Leader {
     workers: usize,
     interval: Duration,
+    /// Length of the running epoch: at most `interval`.
+    pace: Duration,
     running: Epoch,
     running_since: Instant,
     committed: Option<Epoch>,
@@ -60,11 +62,16 @@ pub(crate) struct Leader {
 
 impl Leader {
     const MAX_OPEN: u64 = Manifest::MAX_OPEN_EPOCHS;
+    /// Maximum length of the first epoch. Each further one may be twice as long as the one before, so a job that is
+    /// killed again and again has by then committed about half of what it has done.
+    const FIRST_PACE: Duration = Duration::from_millis(100);
 
-    pub(crate) fn new(workers: usize, interval: Duration, first: Epoch, now: Instant) -> Self {
+    /// Makes the leader of a run that begins with these files: one chain per worker.
+    pub(crate) fn new(chains: Vec<Chain>, interval: Duration, first: Epoch, now: Instant) -> Self {
         Self {
-            workers,
+            workers: chains.len(),
             interval,
+            pace: interval.min(Self::FIRST_PACE),
             running: first,
             running_since: now,
             committed: None,
@@ -75,7 +82,7 @@ impl Leader {
             stop: false,
             finish: None,
             durable: BTreeMap::new(),
-            chains: vec![Chain::default(); workers],
+            chains,
         }
     }
 
@@ -109,7 +116,7 @@ impl Leader {
     /// Returns how long it is until the next tick; `None` while there will be no tick.
     pub(crate) fn next_tick(&self, now: Instant) -> Option<Duration> {
         let may_tick = self.finish.is_none() && self.open_epochs() < Self::MAX_OPEN;
-        may_tick.then(|| (self.running_since + self.interval).saturating_duration_since(now))
+        may_tick.then(|| (self.running_since + self.pace).saturating_duration_since(now))
     }
 
     fn open_epochs(&self) -> u64 {
@@ -150,6 +157,7 @@ impl Leader {
         }
         self.running = self.running.next();
         self.running_since = now;
+        self.pace = self.pace.saturating_mul(2).min(self.interval);
         Some(Action::Broadcast(ToWorker::Tick(self.running)))
     }
 }
@@ -166,7 +174,7 @@ mod tests {
     }
 
     fn leader(now: Instant) -> Leader {
-        let mut leader = Leader::new(2, Duration::from_secs(1), Epoch(1), now);
+        let mut leader = Leader::new(vec![Chain::default(); 2], Duration::from_secs(1), Epoch(1), now);
         assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Tick(Epoch(1)))), "sources may begin");
         leader
     }
@@ -196,6 +204,21 @@ mod tests {
         }
         now += Duration::from_secs(10);
         assert_eq!(leader.decide(now), None);
+    }
+
+    #[test]
+    fn the_first_epochs_are_short_so_that_a_job_that_is_killed_soon_gets_on() {
+        let begun = crate::threads::now();
+        let mut leader = leader(begun);
+        let (mut now, mut lengths) = (begun, Vec::new());
+        for epoch in 2..=8 {
+            let length = leader.next_tick(now).unwrap();
+            now += length;
+            lengths.push(length.as_millis());
+            assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Tick(Epoch(epoch)))));
+            leader.committed(Epoch(epoch - 1));
+        }
+        assert_eq!(lengths, [100, 200, 400, 800, 1000, 1000, 1000]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tidemill_state::{
 };
 
 use super::blobs::{Blob, Fault};
+use super::leader::Chain;
 use super::restored::Restored;
 use super::target::Target;
 use crate::error::{JobError, Remedy, with_causes};
@@ -58,6 +59,16 @@ impl StartingPoint {
     /// Returns the epoch whose state is restored; 0 on a fresh start.
     pub(crate) fn restored_epoch(&self) -> Epoch {
         Epoch(self.manifest.as_ref().map_or(0, |manifest| manifest.epoch))
+    }
+
+    /// Returns the files that each of `workers` workers adds deltas to. They are those of the restored checkpoint if it
+    /// is of as many workers.
+    pub(crate) fn chains(&self, workers: usize) -> Vec<Chain> {
+        let same = self.manifest.as_ref().filter(|manifest| manifest.workers.len() == workers);
+        same.map_or_else(
+            || vec![Chain::default(); workers],
+            |manifest| manifest.workers.iter().cloned().map(Chain).collect(),
+        )
     }
 
     /// Returns the agreement that the other processes have to start from.

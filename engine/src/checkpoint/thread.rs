@@ -15,7 +15,9 @@ use std::sync::atomic::Ordering;
 use std::thread::Thread;
 
 use crossbeam_channel::{Receiver, Sender};
-use tidemill_state::{BaseEntry, Db, Delta, DeltaEntry, Manifest, Pruning, RowSnapshot, StateError, Watch};
+use tidemill_state::{
+    BaseEntry, Db, Delta, DeltaEntry, Manifest, Pruning, RowSnapshot, StateError, Watch, WorkerEntry,
+};
 
 use super::bases::{BasePolicy, SinceBase};
 use super::leader::Chain;
@@ -26,6 +28,15 @@ use crate::epoch::SinkTask;
 use crate::error::{JobError, panic_text};
 use crate::threads;
 use crate::time::Epoch;
+
+/// What a worker begins with.
+pub(crate) struct Restored {
+    /// The restored epoch, whose output the sinks have published by now; 0 if nothing was restored.
+    pub(crate) epoch: Epoch,
+    /// The files of the restored checkpoint that are this worker's state, and to which it adds deltas. `None` if
+    /// there are no such files: then the first epoch after a restore makes a base, before it can be committed.
+    pub(crate) files: Option<WorkerEntry>,
+}
 
 /// A command of the worker to its thread.
 pub(crate) enum Command {
@@ -58,10 +69,11 @@ impl CheckpointThread {
         worker: u32,
         db: Arc<Db>,
         target: Option<Target>,
-        restored: bool,
+        restored: Restored,
         policy: BasePolicy,
         written: Written,
     ) -> Result<Self, JobError> {
+        let Restored { epoch, files } = restored;
         let (commands, queue) = crossbeam_channel::unbounded();
         let (answer, answers) = crossbeam_channel::unbounded();
         let pruning = target.as_ref().map(|target| Pruning::new(target.retention));
@@ -69,14 +81,12 @@ impl CheckpointThread {
             worker,
             db,
             target,
-            // The files of a restored checkpoint belong to the workers of the previous run, whose number may
-            // differ: the first epoch makes a base of its own.
-            base_due: restored,
-            since_base: SinceBase::now(0),
+            base_due: epoch.0 > 0 && files.is_none(),
+            since_base: files.as_ref().map_or_else(|| SinceBase::now(0), SinceBase::restored),
             taking: None,
             policy,
-            published: Epoch(0),
-            chain: Chain::default(),
+            published: epoch,
+            chain: Chain(files.unwrap_or_default()),
             unpublished: VecDeque::new(),
             watch: Watch::default(),
             pruning,
@@ -229,9 +239,9 @@ impl CheckpointWork {
         Ok(())
     }
 
-    /// Returns a base snapshot to be stored with `epoch`, if one is due or finished. The first one after a
-    /// restore, or after files were lost, is of the end of this epoch; any other is of the end of an earlier
-    /// epoch, because it is taken on another thread while epochs are committed.
+    /// Returns a base snapshot to be stored with `epoch`, if one is due or finished. One that is due, because files
+    /// were lost or no files have the restored state as it is now, is of the end of this epoch; any other is of the
+    /// end of an earlier epoch, because it is taken on another thread while epochs are committed.
     fn base_if_due(&mut self, epoch: Epoch) -> Result<Option<BaseEntry>, JobError> {
         let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(None) };
         let due = std::mem::take(&mut self.base_due);
@@ -260,13 +270,17 @@ impl CheckpointWork {
     }
 
     fn begin_base_if_asked(&mut self) -> Result<(), JobError> {
-        if self.taking.is_some() || !self.policy.asks_for_one(&self.since_base) {
+        let asked = self.policy.asks_for_one(&self.since_base) || self.db.waits_for_base();
+        if self.taking.is_some() || !asked {
             return Ok(());
         }
         let db = Arc::clone(&self.db);
         let failed = |source| JobError::Io { what: "start the snapshot thread".to_owned(), source };
+        let steps_back = !self.policy.is_overdue(&self.since_base);
         let take = move || {
-            threads::step_back();
+            if steps_back {
+                threads::step_back();
+            }
             db.snapshot()
         };
         self.taking = Some(threads::spawn(format!("snapshot-{}", self.worker), take).map_err(failed)?);

@@ -32,6 +32,10 @@ use crate::worker::Shared;
 /// The longest time that a worker parks, since signals and failures of other threads do not wake it.
 const MAX_PARK: Duration = Duration::from_millis(20);
 
+/// Number of rows that are loaded between two steps while a restored state is not completely in memory: one or two
+/// milliseconds.
+const ROWS_PER_TURN: usize = 2048;
+
 type Inbox = Rc<RefCell<VecDeque<Message>>>;
 type PacketInput = InputHandle<u64, CapacityContainerBuilder<Vec<Packet>>>;
 
@@ -60,6 +64,8 @@ pub(crate) struct Coordinator {
     /// The progress of the sources of this process that was last reported to the other processes.
     reported_sources: Option<Option<Reach>>,
     ended: BTreeMap<Epoch, Instant>,
+    /// Whether restored state is still being loaded.
+    loading: bool,
 }
 
 impl Coordinator {
@@ -80,8 +86,8 @@ impl Coordinator {
             });
             input
         });
-        let leader =
-            (context.worker == 0).then(|| Leader::new(context.workers, interval, context.first_epoch, threads::now()));
+        let leader = (context.worker == 0)
+            .then(|| Leader::new(context.start.chains(context.workers), interval, context.first_epoch, threads::now()));
         Self {
             context: Rc::clone(context),
             thread,
@@ -91,11 +97,12 @@ impl Coordinator {
             unsent: false,
             inbox,
             publishes: BTreeMap::new(),
-            published: Epoch(0),
+            published: context.start.restored_epoch(),
             reported_exhausted: false,
             reported_stop: false,
             reported_sources: None,
             ended: BTreeMap::new(),
+            loading: false,
         }
     }
 
@@ -110,8 +117,20 @@ impl Coordinator {
         self.lead();
         self.push_out();
         self.evict();
+        if self.load_on()? {
+            return Ok(Duration::ZERO);
+        }
         let tick = self.leader.as_ref().and_then(|leader| leader.next_tick(threads::now()));
         Ok(tick.unwrap_or(MAX_PARK).min(MAX_PARK))
+    }
+
+    /// Loads some more rows of a large restored state. Returns whether there are others.
+    fn load_on(&mut self) -> Result<bool, JobError> {
+        let more = self.context.worker_state.borrow_mut().load_on(ROWS_PER_TURN)?;
+        if std::mem::replace(&mut self.loading, more) && !more && self.context.times_the_start() {
+            self.context.process.progress.start.log_loaded();
+        }
+        Ok(more)
     }
 
     /// Evicts state so that it stays within its memory, and publishes whether it is full, which pauses the sources.
@@ -198,7 +217,9 @@ impl Coordinator {
             };
             match message {
                 ToWorker::Tick(epoch) => {
-                    progress.began.get_or_init(|| (threads::now(), self.context.process.clock.now()));
+                    if progress.began.set((threads::now(), self.context.process.clock.now())).is_ok() {
+                        progress.start.log_begin(self.context.start.restored_epoch());
+                    }
                     progress.running_epoch.store(epoch.0, Ordering::Relaxed);
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
@@ -206,6 +227,9 @@ impl Coordinator {
                 ToWorker::Finish(finish) => self.context.epochs.borrow_mut().finish_at(finish),
                 ToWorker::Committed(epoch) => {
                     progress.committed_epoch.store(epoch.0, Ordering::Relaxed);
+                    if self.context.times_the_start() {
+                        progress.start.log_first_commit(epoch);
+                    }
                     self.context.epochs.borrow().committed(epoch);
                     let tasks = self.publishes.remove(&epoch).unwrap_or_default();
                     self.thread.send(Command::Publish { epoch, tasks });

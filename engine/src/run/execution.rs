@@ -65,6 +65,7 @@ impl Run {
         };
         if let Some(start) = decided {
             let progress = &self.process.progress;
+            progress.start.end("checkpoint");
             progress.restored_epoch.store(start.restored_epoch().0, Ordering::Relaxed);
             progress.committed_epoch.store(start.restored_epoch().0, Ordering::Relaxed);
             progress.running_epoch.store(start.first_epoch.0, Ordering::Relaxed);

@@ -28,7 +28,7 @@ use crate::graph::Flow;
 use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
 use crate::threads::Scheduler;
 use crate::time::in_ms;
-use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StateUse};
+use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StartTimes, StateUse};
 
 /// A job: a dataflow program with a name and settings.
 #[derive(Clone, Debug)]
@@ -113,6 +113,7 @@ impl Job {
     fn prepare(self, world: World) -> Result<Arc<Run>, JobError> {
         let Self { name, setup, .. } = self;
         let settings = setup.settings;
+        let start = StartTimes::begin();
         let World { clock, incarnation, store, bases, stop, scheduler } = world;
         let process = Arc::new(Process {
             budget: Budget::new(settings.max_in_flight),
@@ -128,6 +129,7 @@ impl Job {
             progress: JobProgress {
                 began: OnceLock::new(),
                 leader: LeaderIncarnation::default(),
+                start,
                 restored_epoch: AtomicU64::new(0),
                 running_epoch: AtomicU64::new(0),
                 committed_epoch: AtomicU64::new(0),
@@ -141,6 +143,7 @@ impl Job {
             None => Some(WorkDir::claim(&working_root(&settings), &format!("{incarnation:016x}"))?),
             Some(_) => None,
         };
+        process.progress.start.end("folder");
         let refusals = Arc::default();
         Ok(Arc::new(Run { name, settings, incarnation, store, process, work_dir, bases, scheduler, refusals }))
     }

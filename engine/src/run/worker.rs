@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_state::{KeyGroups, RestoredWorker, WorkerState, WorkerStateConfig};
+use tidemill_state::{KeyGroups, RestoredWorker, StartPart, WorkerState, WorkerStateConfig};
 use timely::worker::Worker;
 
 use super::cluster;
 use super::coordinator::{Coordinator, ManifestHead};
 use super::execution::Run;
 use crate::checkpoint::restore::StartingPoint;
-use crate::checkpoint::thread::CheckpointThread;
+use crate::checkpoint::thread::{CheckpointThread, Restored};
 use crate::checkpoint::unclaimed;
 use crate::epoch::Epochs;
 use crate::error::JobError;
@@ -32,6 +32,9 @@ where
 {
     let context = open_context(worker, run, start)?;
     let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
+    if context.times_the_start() {
+        context.process.progress.start.end("graph");
+    }
     let built = built.and_then(|()| {
         unclaimed::check(&context.worker_state.borrow().unclaimed(), &context.restored, &context.ends.borrow())
     });
@@ -83,7 +86,14 @@ fn open_context(worker: &Worker, run: &Run, start: &Arc<StartingPoint>) -> Resul
         }
         _ => None,
     };
-    let first_epoch = start.first_epoch;
+    let (first_epoch, process) = (start.first_epoch, Arc::clone(&run.process));
+    let is_first = index.is_multiple_of(run.settings.workers);
+    let passed = move |part| {
+        if is_first {
+            process.progress.start.end_of_state(part)
+        }
+    };
+    let passed: Rc<dyn Fn(StartPart)> = Rc::new(passed);
     Ok(Rc::new(WorkerContext {
         process: Arc::clone(&run.process),
         worker: index,
@@ -92,7 +102,7 @@ fn open_context(worker: &Worker, run: &Run, start: &Arc<StartingPoint>) -> Resul
         incarnation: run.incarnation,
         checkpoint_interval: start.target.as_ref().map(|_| run.settings.checkpoint_interval),
         first_epoch,
-        worker_state: RefCell::new(WorkerState::open(config, restored)?),
+        worker_state: RefCell::new(WorkerState::open_observed(config, restored, passed)?),
         epochs: RefCell::new(Epochs::new(index, first_epoch)),
         start: Arc::clone(start),
         restored: Arc::clone(&start.restored),
@@ -116,7 +126,7 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         context.worker as u32,
         worker_state.db(),
         context.start.target.clone(),
-        context.start.manifest.is_some(),
+        Restored { epoch: context.start.restored_epoch(), files: worker_state.files() },
         run.bases,
         run.process.progress.written.clone(),
     )?;

@@ -52,6 +52,11 @@ impl WorkerContext {
         worker / self.threads
     }
 
+    /// Returns whether this is the worker whose parts of the start are logged: the first one of its process.
+    pub(crate) fn times_the_start(&self) -> bool {
+        self.worker.is_multiple_of(self.threads)
+    }
+
     /// Counts that records sent by worker `from` were consumed here.
     pub(crate) fn consumed(&self, from: usize, records: usize) {
         let process = self.process_of(from);

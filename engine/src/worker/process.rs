@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::budget::Budget;
 use super::failure::Failure;
+use super::start_times::StartTimes;
 use crate::alignment::SourceClocks;
 use crate::checkpoint::target::Written;
 use crate::clock::Clock;
@@ -54,6 +55,7 @@ pub(crate) struct JobProgress {
     /// The time when the first epoch began and all workers were ready: by the monotonic clock and by the job's clock.
     pub(crate) began: OnceLock<(Instant, Arrival)>,
     pub(crate) leader: LeaderIncarnation,
+    pub(crate) start: StartTimes,
     /// The restored epoch; 0 if nothing was restored, or while it is not known yet.
     pub(crate) restored_epoch: AtomicU64,
     pub(crate) running_epoch: AtomicU64,

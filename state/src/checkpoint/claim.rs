@@ -107,7 +107,7 @@ pub(super) fn describe(store: &dyn CheckpointStore, file: &str) -> String {
 }
 
 /// Returns the manifest in the claim of a start that found no checkpoint.
-pub(super) fn nothing(starter: &Starter<'_>) -> Manifest {
+pub(crate) fn nothing(starter: &Starter<'_>) -> Manifest {
     Manifest {
         format_version: Manifest::FORMAT_VERSION,
         job: starter.job.to_owned(),

@@ -35,6 +35,16 @@ pub trait Persistent {
     /// Evicts from memory entries that RocksDB has, until enough memory is free or nothing is left to evict.
     fn evict(&mut self) {}
 
+    /// Loads about `rows` more rows into memory, if not all were loaded when the state was opened. Returns whether there are
+    /// more.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    fn load_on(&mut self, rows: usize) -> Result<bool, StateError> {
+        let _ = rows;
+        Ok(false)
+    }
+
     /// Returns the name of the kind in manifests.
     fn kind(&self) -> &'static str;
 

@@ -86,6 +86,10 @@ pub struct HotTable<K, E> {
     /// Buffer for a row key.
     row: Vec<u8>,
     complete: bool,
+    /// The row with which loading continues; `None` if nothing is loaded any more.
+    loading: Option<Vec<u8>>,
+    /// Slots whose entry was removed while the table was loaded. They are freed once it is complete.
+    removed_meanwhile: Vec<u32>,
     /// The last epoch in which the slot of a removed entry was freed, because a miss meant that there is no entry.
     forgotten_in: u64,
     hand: usize,
@@ -105,7 +109,10 @@ impl<K: Key, E: Entry> HotTable<K, E> {
     /// Number of slots that each seal checks for expired entries, for times when nothing is written.
     const EXPIRED_PER_SEAL: usize = 4096;
 
-    /// Opens the table and loads the stored entries, as far as the memory limit allows.
+    /// Number of rows that are loaded at once although others are loaded later.
+    const LOADED_WHEN_OPENED: usize = 64;
+
+    /// Opens the table and loads the stored entries, as far as the memory limit allows: now, or while the job runs.
     pub(crate) fn open(
         spec: StateSpec,
         key_groups: KeyGroups,
@@ -130,7 +137,9 @@ impl<K: Key, E: Entry> HotTable<K, E> {
             generation: CLEAN + 1,
             sealing: None,
             row: Vec::new(),
-            complete: true,
+            complete: false,
+            loading: Some(Vec::new()),
+            removed_meanwhile: Vec::new(),
             forgotten_in: 0,
             hand: 0,
             now: i64::MIN,
@@ -138,7 +147,8 @@ impl<K: Key, E: Entry> HotTable<K, E> {
             expiry,
             look: None,
         };
-        table.load_all()?;
+        let at_once = if table.db.loads_later() { Self::LOADED_WHEN_OPENED } else { usize::MAX };
+        table.load_some(at_once)?;
         Ok(table)
     }
 

@@ -1,13 +1,15 @@
 //! The rows behind a worker's hot tables: its deltas, applied in the order of epochs.
 //!
 //! A `Db` always has exactly the state at the end of epoch [`Db::applied`]. Deltas wait in memory until they are needed
-//! as rows: for a base snapshot, or because a table wants to evict.
+//! as rows: for a base snapshot, or because a table wants to evict. The deltas of a restored checkpoint wait in the same
+//! way, but they are part of the state already: until they are applied, they are read on top of the rows.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock, TryLockError};
 
+use super::above::Above;
 use super::maps::Maps;
 #[cfg(feature = "rocksdb")]
 use super::rocks::Rocks;
@@ -22,6 +24,10 @@ use crate::locks;
 pub struct Db {
     pub(super) rows: Box<dyn RowStore>,
     pending: Mutex<VecDeque<Arc<Delta>>>,
+    /// Restored deltas that are not in `rows` yet, and are read on top of them. They are applied before any other.
+    above: RwLock<Option<Above>>,
+    /// Whether the rows are so many that tables should load them while the job runs.
+    large: AtomicBool,
     /// Locked while deltas are applied, because they have an order.
     applying: Mutex<()>,
     applied: AtomicU64,
@@ -67,12 +73,48 @@ impl Db {
         Self {
             rows,
             pending: Mutex::default(),
+            above: RwLock::default(),
+            large: AtomicBool::new(false),
             applying: Mutex::default(),
             applied: AtomicU64::new(applied),
             expiring: Mutex::default(),
             eager: AtomicBool::new(false),
             keeps,
         }
+    }
+
+    /// Reads these deltas on top of the rows from now on. They are those after the rows' base, up to the epoch with which
+    /// this was opened.
+    pub(crate) fn put_above(&self, deltas: Vec<Arc<Delta>>) {
+        *locks::write(&self.above) = (!deltas.is_empty()).then(|| Above::new(deltas));
+    }
+
+    /// Writes restored deltas into the rows, so that the rows alone are the state.
+    pub(super) fn settle(&self) -> Result<(), StateError> {
+        let above = locks::read(&self.above);
+        let Some(restored) = &*above else { return Ok(()) };
+        // They may be read on top meanwhile: a row that is written here already is the same above.
+        restored.deltas().iter().try_for_each(|delta| self.rows.apply(delta, &|_| true))?;
+        drop(above);
+        *locks::write(&self.above) = None;
+        Ok(())
+    }
+
+    /// Returns whether a base should be taken soon, for the sake of the rows: deltas should be applied, but those of the
+    /// restored checkpoint come first, and they may be many. Nobody should wait for that.
+    #[must_use]
+    pub fn waits_for_base(&self) -> bool {
+        self.eager.load(Ordering::Relaxed) && locks::read(&self.above).is_some()
+    }
+
+    /// Has tables load their rows while the job runs, instead of when they are opened.
+    pub(crate) fn load_later(&self) {
+        self.large.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether tables should load their rows while the job runs.
+    pub(crate) fn loads_later(&self) -> bool {
+        self.large.load(Ordering::Relaxed)
     }
 
     /// Returns the last epoch whose changes have been applied to the rows.
@@ -100,7 +142,15 @@ impl Db {
             return Ok(());
         }
         locks::lock(&self.pending).push_back(delta);
-        if self.eager.load(Ordering::Relaxed) { self.apply_pending() } else { Ok(()) }
+        if !self.eager.load(Ordering::Relaxed) || self.waits_for_base() {
+            return Ok(());
+        }
+        match self.applying.try_lock() {
+            Ok(_in_order) => self.apply_in_order(),
+            Err(TryLockError::Poisoned(_)) => self.apply_pending(),
+            // A base is being taken, which applies what was pending when it began. This delta is applied with the next one.
+            Err(TryLockError::WouldBlock) => Ok(()),
+        }
     }
 
     /// Notes that, at the end of `epoch`, every value of `state` with an expiry up to `before` has expired.
@@ -121,6 +171,7 @@ impl Db {
     fn apply_in_order(&self) -> Result<(), StateError> {
         let pending = || locks::lock(&self.pending);
         let there = pending().len();
+        self.settle()?;
         for _ in 0..there {
             let next = pending().pop_front();
             let Some(delta) = next else { return Ok(()) };
@@ -156,12 +207,33 @@ impl Db {
         prefix: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
     ) -> Result<(), StateError> {
-        self.rows.scan(state, prefix, &mut visit)
+        match &*locks::read(&self.above) {
+            Some(above) => above.scan(&*self.rows, state, (prefix, prefix), &mut visit),
+            None if prefix.is_empty() => self.rows.scan_from(state, prefix, &mut visit),
+            None => self.rows.scan(state, prefix, &mut visit),
+        }
+    }
+
+    /// Visits the rows of a state in order, from the first whose key is not before `from`, until `visit` returns false.
+    pub(crate) fn scan_from(
+        &self,
+        state: &str,
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
+    ) -> Result<(), StateError> {
+        match &*locks::read(&self.above) {
+            Some(above) => above.scan(&*self.rows, state, (&[], from), &mut visit),
+            None => self.rows.scan_from(state, from, &mut visit),
+        }
     }
 
     /// Returns the value of one row.
     pub(crate) fn get(&self, state: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.rows.get(state, key)
+        let above = locks::read(&self.above);
+        match above.as_ref().and_then(|above| above.get(state, key)) {
+            Some(value) => Ok(value.map(<[u8]>::to_vec)),
+            None => self.rows.get(state, key),
+        }
     }
 
     /// Takes a base snapshot of the state at the end of the last epoch that was pushed. Epochs that are pushed

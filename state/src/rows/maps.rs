@@ -42,10 +42,13 @@ impl RowStore for Maps {
     }
 
     fn scan(&self, state: &str, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StateError> {
+        self.scan_from(state, prefix, &mut |key, value| Ok(key.starts_with(prefix) && visit(key, value)?))
+    }
+
+    fn scan_from(&self, state: &str, from: &[u8], visit: &mut Visit<'_>) -> Result<(), StateError> {
         let maps = locks::read(&self.0);
         let Some(rows) = maps.get(state) else { return Ok(()) };
-        let within = rows.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
-        for (key, value) in within.take_while(|(key, _)| key.starts_with(prefix)) {
+        for (key, value) in rows.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) {
             if !visit(key, value)? {
                 break;
             }

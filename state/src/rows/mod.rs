@@ -1,6 +1,7 @@
 //! The stored rows of state, behind the hot tables: in RocksDB, or in maps if the job is simulated or built without
 //! RocksDB.
 
+mod above;
 pub(crate) mod db;
 mod maps;
 #[cfg(feature = "rocksdb")]

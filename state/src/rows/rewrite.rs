@@ -11,6 +11,7 @@ impl Db {
         state: &str,
         mut renew: impl FnMut(&[u8], &[u8], &mut Vec<u8>) -> Result<(), StateError>,
     ) -> Result<u64, StateError> {
+        self.settle()?;
         self.rows.rewrite(state, state, &mut renew)
     }
 

@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    AsColumnFamilyRef, Cache, ColumnFamilyDescriptor, DB, Direction, Env, IteratorMode, Options, PrefixRange,
-    ReadOptions, WriteBatch,
+    AsColumnFamilyRef, Cache, ColumnFamilyDescriptor, DB, Env, Options, PrefixRange, ReadOptions, WriteBatch,
 };
 
 use super::options::{BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, family_options, options, without_log};
@@ -24,6 +23,8 @@ use crate::locks;
 /// Size of a batch that is written into RocksDB at a time, about.
 const MAX_BATCH_BYTES: usize = 64 << 20;
 const ROWS_PER_BATCH: usize = 10_000;
+/// Number of bytes that a scan of a whole state reads at a time.
+const READ_AHEAD_BYTES: usize = 1 << 20;
 /// The column family that RocksDB always has. It belongs to no state.
 const NO_STATE: &str = "default";
 
@@ -96,18 +97,32 @@ impl Rocks {
     }
 
     fn scan_in(&self, rocks: &DB, state: &str, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StateError> {
-        let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
         let mut options = ReadOptions::default();
         options.set_iterate_range(PrefixRange(prefix));
         options.set_total_order_seek(prefix.is_empty());
         options.set_prefix_same_as_start(!prefix.is_empty());
-        for row in rocks.iterator_cf_opt(&family, options, IteratorMode::From(prefix, Direction::Forward)) {
-            let (key, value) = row.map_err(self.error("read"))?;
-            if !visit(&key, &value)? {
-                break;
+        self.visit(rocks, state, (options, prefix), visit)
+    }
+
+    /// Visits the rows of a state that these options show, from the first whose key is not before `from`.
+    fn visit(
+        &self,
+        rocks: &DB,
+        state: &str,
+        (options, from): (ReadOptions, &[u8]),
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StateError> {
+        let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
+        // This iterator lends its rows; the more convenient one allocates a key and a value for each.
+        let mut rows = rocks.raw_iterator_cf_opt(&family, options);
+        rows.seek(from);
+        while let Some((key, value)) = rows.item() {
+            if !visit(key, value)? {
+                return Ok(());
             }
+            rows.next();
         }
-        Ok(())
+        rows.status().map_err(self.error("read"))
     }
 
     /// Puts rows of a known state, in batches.
@@ -191,6 +206,15 @@ impl RowStore for Rocks {
 
     fn scan(&self, state: &str, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StateError> {
         self.scan_in(&locks::read(&self.rocks), state, prefix, visit)
+    }
+
+    fn scan_from(&self, state: &str, from: &[u8], visit: &mut Visit<'_>) -> Result<(), StateError> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        // Rows that are read once would push others out of the cache.
+        options.fill_cache(false);
+        options.set_readahead_size(READ_AHEAD_BYTES);
+        self.visit(&locks::read(&self.rocks), state, (options, from), visit)
     }
 
     fn get(&self, state: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {

@@ -34,6 +34,9 @@ pub(crate) trait RowStore: Send + Sync {
     /// of the key that the rows of an entry share ([`entry_of_row`](codec::entry_of_row)).
     fn scan(&self, state: &str, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StateError>;
 
+    /// Visits the rows of a state in order, from the first whose key is not before `from`.
+    fn scan_from(&self, state: &str, from: &[u8], visit: &mut Visit<'_>) -> Result<(), StateError>;
+
     /// Returns the value of one row.
     fn get(&self, state: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StateError>;
 

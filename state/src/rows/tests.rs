@@ -223,6 +223,54 @@ proptest! {
     }
 }
 
+/// Returns all rows of a state, those of an entry, those from a key on, and the value of a key.
+fn reads(db: &Db, state: &str, entry: &[u8], key: &[u8]) -> (Rows, Rows, Rows, Option<Vec<u8>>) {
+    fn gathered(scan: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StateError>)) -> Rows {
+        let mut rows = Rows::new();
+        scan(&mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(true)
+        });
+        rows
+    }
+    let all = gathered(|visit| db.scan(state, &[], visit).unwrap());
+    let of_entry = gathered(|visit| db.scan(state, entry, visit).unwrap());
+    let later = gathered(|visit| db.scan_from(state, key, visit).unwrap());
+    (all, of_entry, later, db.get(state, key).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(soak::times(100)))]
+
+    /// Restored deltas that are read on top of rows are what they are as rows, in maps and in RocksDB, and a scan that
+    /// stops early stops there.
+    #[test]
+    fn deltas_read_on_top_are_what_they_are_as_rows(
+        deltas in prop::collection::vec(prop::collection::vec((0..STATES.len(), prop::collection::vec(changes(), 0..12)), 0..4), 1..6),
+        based in 0..3_usize,
+        asked in prop::collection::vec((0..STATES.len(), entries(), keys(), 1..5_usize), 1..12),
+        rocks in any::<bool>(),
+    ) {
+        let based = based.min(deltas.len());
+        let open = || if rocks { Db::in_memory(1).unwrap() } else { Db::simulated(1) };
+        let deltas: Vec<Arc<Delta>> = deltas.iter().map(|sections| Arc::new(delta_of(sections))).collect();
+        let (above, rows) = (open(), open());
+        deltas.iter().try_for_each(|delta| rows.apply(delta, |_| true)).unwrap();
+        deltas[..based].iter().try_for_each(|delta| above.apply(delta, |_| true)).unwrap();
+        above.put_above(deltas[based..].to_vec());
+        for round in ["above", "settled"] {
+            for (state, entry, key, most) in &asked {
+                let state = STATES[*state];
+                prop_assert_eq!(reads(&above, state, entry, key), reads(&rows, state, entry, key), "{}", round);
+                let mut seen = 0;
+                above.scan(state, &[], |_, _| { seen += 1; Ok(seen < *most) }).unwrap();
+                prop_assert_eq!(seen, (*most).min(reads(&rows, state, entry, key).0.len()));
+            }
+            above.apply_pending().unwrap();
+        }
+    }
+}
+
 /// A restore with other names renames a state or drops it.
 #[test]
 fn a_state_gets_its_new_name_or_goes_in_both() {

@@ -27,6 +27,19 @@ pub struct WorkerStateConfig {
     pub durable: bool,
 }
 
+/// A part of the opening of a worker's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StartPart {
+    /// The base of the checkpoint is fetched, and RocksDB has opened it.
+    Base,
+    /// The deltas are read.
+    Deltas,
+    /// An operator's state is loaded.
+    Tables,
+    /// Anything else between two states.
+    Other,
+}
+
 /// The checkpoint to restore.
 pub struct RestoredWorker {
     /// The manifest of the checkpoint, with the names it was written with.

@@ -6,7 +6,7 @@ mod operator;
 mod restore;
 mod state;
 
-pub use config::{RestoredWorker, WorkerStateConfig};
+pub use config::{RestoredWorker, StartPart, WorkerStateConfig};
 pub use memory::MemoryCheckpoint;
 pub use operator::OperatorStates;
 pub use state::WorkerState;

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 #[cfg(feature = "rocksdb")]
 use std::fs;
+use std::sync::Arc;
 
-use super::config::{RestoredWorker, WorkerStateConfig};
+use super::config::{RestoredWorker, StartPart, WorkerStateConfig};
 use crate::checkpoint::delta::Delta;
 use crate::checkpoint::manifest::WorkerEntry;
 use crate::checkpoint::store::BaseEntry;
@@ -15,6 +16,9 @@ use crate::evolve::fit::{Fit, Misfit, StoredRows, fit};
 use crate::evolve::spec::{StateEntry, StateSpec};
 use crate::rows::db::Db;
 use crate::rows::snapshot::RowSnapshot;
+
+/// Size of base and deltas up to which all rows are loaded into memory before the first record.
+const LOADED_AT_ONCE_BYTES: u64 = 16 << 20;
 
 const OTHER_PARAMETERS: &str = "what was kept with other parameters would give wrong answers: give the operator another name, \
                                 and discard the old one with drop_state";
@@ -35,15 +39,16 @@ pub(super) fn check_parameters(restored: &BTreeMap<String, StateEntry>, spec: &S
     Ok(())
 }
 
-/// Upgrades the stored rows of a state to the version that the program reads, where that is needed.
+/// Upgrades the stored rows of a state to the version that the program reads, where that is needed. Returns whether the
+/// files of the checkpoint have the rows as the program writes them.
 ///
 /// # Errors
 /// When the program cannot read the rows, or a value refuses to be upgraded.
-pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn StoredRows, worker: usize) -> Result<(), StateError> {
+pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn StoredRows, worker: usize) -> Result<bool, StateError> {
     let name = &stored.name;
     match fit(stored, rows) {
-        Fit::Same => Ok(()),
-        Fit::No(_) if rows.pass_by() && db.is_empty(name)? => Ok(()),
+        Fit::Same => Ok(true),
+        Fit::No(_) if rows.pass_by() && db.is_empty(name)? => Ok(false),
         Fit::No(Misfit { found, expected, advice }) => {
             Err(StateError::Mismatch { state: name.to_owned(), found, expected, advice })
         }
@@ -58,7 +63,7 @@ pub(super) fn make_fit(db: &Db, stored: &StateEntry, rows: &dyn StoredRows, work
                 })
             })?;
             tracing::info!(state = name, from, to, rows = upgraded, worker, "state upgraded");
-            Ok(())
+            Ok(false)
         }
     }
 }
@@ -80,15 +85,31 @@ fn name_of(restored: &RestoredWorker, state: &str) -> Option<String> {
     if is_known { restored.changes.state(state) } else { Some(state.to_owned()) }
 }
 
+/// Returns the files that have this worker's state, as it is, in the checkpoint: those of the worker of the same index,
+/// if there were as many workers and no state has another name now.
+pub(super) fn own_files<'r>(config: &WorkerStateConfig, restored: &'r RestoredWorker) -> Option<&'r WorkerEntry> {
+    let RestoredWorker { manifest, changes, .. } = restored;
+    let same_names = manifest.states.iter().all(|state| changes.state(&state.name).as_deref() == Some(&*state.name));
+    let same_groups = manifest.workers.len() == config.workers;
+    manifest.workers.get(config.worker).filter(|_| same_groups && same_names)
+}
+
 /// Restores the checkpoint's state for this worker's key groups into a new `Db`.
-pub(super) fn restore(config: &WorkerStateConfig, restored: &RestoredWorker, keeps: bool) -> Result<Db, StateError> {
+pub(super) fn restore(
+    config: &WorkerStateConfig,
+    restored: &RestoredWorker,
+    keeps: bool,
+    passed: &dyn Fn(StartPart),
+) -> Result<Db, StateError> {
     let (RestoredWorker { manifest, store, .. }, name) = (restored, |state: &str| name_of(restored, state));
     let owned = config.key_groups.owned(config.worker, config.workers);
     let same = manifest.workers.len() == config.workers;
     let own = manifest.workers.get(config.worker).filter(|_| same);
     let sources: Vec<&WorkerEntry> = own.map_or_else(|| manifest.workers.iter().collect(), |own| vec![own]);
     let db = begin(config, restored, own, keeps)?;
-    for worker in sources {
+    let mut above = own_files(config, restored).map(|_| Vec::new());
+    passed(StartPart::Base);
+    for worker in &sources {
         match &worker.base {
             Some(base) if RowSnapshot::is_of_maps(base) => {
                 let rows = RowSnapshot::rows(store.as_ref(), base)?.with_names(name);
@@ -98,9 +119,24 @@ pub(super) fn restore(config: &WorkerStateConfig, restored: &RestoredWorker, kee
             Some(base) if own.is_none() || config.dir.is_none() => copy_base(&db, config, restored, base)?,
             _ => {}
         }
+        passed(StartPart::Base);
         for entry in worker.deltas_to_apply() {
-            db.apply(&Delta::load(store.as_ref(), entry)?.with_names(name), |group| owned.contains(&group.0))?;
+            let delta = Delta::load(store.as_ref(), entry)?;
+            match &mut above {
+                Some(above) => above.push(Arc::new(delta)),
+                None => db.apply(&delta.with_names(name), |group| owned.contains(&group.0))?,
+            }
         }
+        db.put_above(above.take().unwrap_or_default());
+        passed(StartPart::Deltas);
+    }
+    let bytes = |worker: &&WorkerEntry| {
+        let of_base = worker.base.iter().flat_map(|base| &base.files).map(|file| file.len);
+        of_base.chain(worker.deltas_to_apply().map(|delta| delta.len)).sum::<u64>()
+    };
+    // A simulated state is never large, so it is loaded later in any case: otherwise simulations would not do that.
+    if config.dir.is_none() || sources.iter().map(bytes).sum::<u64>() > LOADED_AT_ONCE_BYTES {
+        db.load_later();
     }
     Ok(db)
 }

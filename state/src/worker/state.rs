@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::checkpoint::delta::{Delta, Ops};
+use crate::checkpoint::manifest::WorkerEntry;
 use crate::codec;
 use crate::error::StateError;
 use crate::evolve::changes::Changes;
@@ -26,10 +27,10 @@ use crate::key::{Key, Value};
 use crate::remedy::Remedy;
 use crate::rows::db::Db;
 
-use super::config::{RestoredWorker, WorkerStateConfig};
+use super::config::{RestoredWorker, StartPart, WorkerStateConfig};
 use super::memory::MemoryCheckpoint;
 use super::operator::{OperatorStates, SharedState};
-use super::restore::{check_parameters, make_fit, restore};
+use super::restore::{check_parameters, make_fit, own_files, restore};
 
 /// A log table, shared by its operator and the worker's state.
 type SharedLog<K, V, H> = Rc<RefCell<LogTable<K, V, H>>>;
@@ -45,6 +46,11 @@ pub struct WorkerState {
     /// State of the last eviction: the epoch that RocksDB had applied, and the bytes still used afterwards.
     evicted: (u64, u64),
     restored: BTreeMap<String, StateEntry>,
+    /// The files of the restored checkpoint whose state is this worker's, as it is.
+    files: Option<WorkerEntry>,
+    /// Number of states, in the order of their names, that are loaded as far as they will be.
+    loaded: usize,
+    passed: Rc<dyn Fn(StartPart)>,
     changes: Changes,
     states: BTreeMap<String, (SharedState, Layout)>,
     /// The states of each operator, until the operator takes them.
@@ -58,21 +64,35 @@ impl WorkerState {
     /// When the folder cannot be used, when memory is limited but there is no RocksDB to evict to, or when the
     /// checkpoint's files are not as its manifest says.
     pub fn open(config: WorkerStateConfig, restored: Option<RestoredWorker>) -> Result<Self, StateError> {
+        Self::open_observed(config, restored, Rc::new(|_| ()))
+    }
+
+    /// Opens the state as [`open`](Self::open) does. `passed` is called at the end of each part of that, and of the
+    /// opening of each state.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_observed(
+        config: WorkerStateConfig,
+        restored: Option<RestoredWorker>,
+        passed: Rc<dyn Fn(StartPart)>,
+    ) -> Result<Self, StateError> {
         if config.memory_limit_bytes.is_some() && config.dir.is_some() && !crate::SPILLS {
             return Err(StateError::setting(NO_SPILLING, [Remedy::Setting("state_memory")]));
         }
         let keeps = config.durable || config.memory_limit_bytes.is_some();
-        let (db, states, changes) = match restored {
+        let (db, states, files, changes) = match restored {
             None => {
                 let db = config.dir.as_ref().map_or_else(|| Ok(Db::simulated(0)), |dir| Db::open(dir, 0, keeps))?;
-                (db, Vec::new(), Changes::default())
+                (db, Vec::new(), None, Changes::default())
             }
             Some(restored) => {
-                let db = restore(&config, &restored, keeps)?;
-                (db, restored.manifest.states.clone(), restored.changes)
+                let db = restore(&config, &restored, keeps, &*passed)?;
+                let files = own_files(&config, &restored).cloned();
+                (db, restored.manifest.states.clone(), files, restored.changes)
             }
         };
-        Ok(Self::new(config, db, states, changes))
+        Ok(Self { files, passed, ..Self::new(config, db, states, changes) })
     }
 
     /// Opens the state from a checkpoint in memory, without any file: for tests of logic.
@@ -95,6 +115,9 @@ impl WorkerState {
             db: Arc::new(db),
             config,
             restored: restored.into_iter().filter_map(named).collect(),
+            files: None,
+            loaded: 0,
+            passed: Rc::new(|_| ()),
             changes,
             states: BTreeMap::new(),
             by_operator: BTreeMap::new(),
@@ -211,13 +234,14 @@ impl WorkerState {
         let spec = self.fitted(spec, rows)?;
         let (name, layout) = (spec.name.clone(), rows.layout(u32::from(spec.version)));
         let table = Rc::new(RefCell::new(open(self, spec)?));
+        (self.passed)(StartPart::Tables);
         self.add(name, Rc::clone(&table) as _, layout);
         Ok(table)
     }
 
     /// Checks that a state can be opened, and makes what the checkpoint has of it fit. Returns its spec with its
     /// version.
-    fn fitted(&self, mut spec: StateSpec, rows: &dyn StoredRows) -> Result<StateSpec, StateError> {
+    fn fitted(&mut self, mut spec: StateSpec, rows: &dyn StoredRows) -> Result<StateSpec, StateError> {
         let name = spec.name.to_string();
         if self.states.contains_key(&name) {
             return Err(StateError::Invalid(format!(
@@ -230,8 +254,10 @@ impl WorkerState {
             StateError::Invalid(format!("state \"{name}\": its version is {version}, versions are 1 to 255"))
         })?;
         check_parameters(&self.restored, &spec)?;
+        (self.passed)(StartPart::Other);
         if let Some(stored) = self.restored.get(&name) {
-            make_fit(&self.db, stored, rows, self.config.worker)?;
+            let as_it_was = make_fit(&self.db, stored, rows, self.config.worker)?;
+            self.files = self.files.take().filter(|_| as_it_was);
         }
         Ok(spec)
     }
@@ -251,6 +277,14 @@ impl WorkerState {
             StateEntry { name: name.clone(), version: spec.version, kind, layout: Some(layout.clone()), parameters }
         };
         self.states.iter().map(entry).collect()
+    }
+
+    /// Returns the files of the restored checkpoint to which this worker can add deltas, once all states are registered.
+    /// There are none if nothing was restored, or if rows were moved, renamed or upgraded since: then only a base has
+    /// the state as it is now.
+    #[must_use]
+    pub fn files(&self) -> Option<WorkerEntry> {
+        self.files.clone()
     }
 
     /// Checks that a part of the program is not to be dropped. `name` is its name; `what` says in the error what it is.
@@ -298,6 +332,22 @@ impl WorkerState {
     pub fn operator(&mut self, operator: &str) -> OperatorStates {
         let states = self.by_operator.remove(operator).unwrap_or_default();
         OperatorStates { states, unsealed: 0 }
+    }
+
+    /// Continues to load the states that were not loaded completely when they were opened, with about `rows` rows. Returns
+    /// whether there is more to load.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    pub fn load_on(&mut self, rows: usize) -> Result<bool, StateError> {
+        while self.loaded < self.states.len() {
+            let state = self.states.values().nth(self.loaded);
+            if state.map_or(Ok(false), |(state, _)| state.borrow_mut().load_on(rows))? {
+                return Ok(true);
+            }
+            self.loaded += 1;
+        }
+        Ok(false)
     }
 
     /// Evicts entries if memory is nearly full and there may be something to evict: RocksDB has applied an epoch since

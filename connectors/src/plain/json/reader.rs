@@ -16,7 +16,8 @@ const MAX_DEPTH: u8 = 64;
 /// unknown type to visitors in a form of its own.
 static KEEPS_DIGITS: LazyLock<bool> = LazyLock::new(|| {
     let number = serde_json::from_str::<serde_json::Value>("1.50");
-    number.is_ok_and(|number| number.to_string() == "1.50")
+    let shown = number.map(|number| number.to_string());
+    shown.is_ok_and(|shown| shown == "1.50")
 });
 
 pub(super) struct Reader<'de, 's> {

@@ -197,11 +197,13 @@ fn ten_keys_have_few_files_and_a_short_manifest_however_long_the_job_runs() {
 #[test]
 fn a_large_state_takes_bases_no_more_often_than_the_interval() {
     let policy = BasePolicy { deltas: 4, small: 1000, delta_bytes: 5000, min_interval: Duration::from_secs(3600) };
-    let since = |deltas, delta_bytes, base_bytes| SinceBase { deltas, delta_bytes, base_bytes, begun: threads::now() };
+    let since =
+        |deltas, delta_bytes, base_bytes| SinceBase { deltas, delta_bytes, base_bytes, begun: Some(threads::now()) };
     assert!(!policy.asks_for_one(&since(3, 10, 0)), "there are few");
     assert!(policy.asks_for_one(&since(4, 10, 0)), "there are many, of a small state");
     assert!(!policy.asks_for_one(&since(4, 10, 991)), "there are many, of a large state, and it is soon");
     assert!(!policy.asks_for_one(&since(3, 9999, 0)), "they are large, and it is soon");
+    assert!(policy.asks_for_one(&since(3, 20_000, 0)), "they are far too large");
     let policy = BasePolicy { min_interval: Duration::ZERO, ..policy };
     assert!(policy.asks_for_one(&since(4, 10, 991)) && policy.asks_for_one(&since(1, 5000, 0)));
     assert!(!policy.asks_for_one(&since(3, 4999, 1 << 40)));

@@ -52,6 +52,11 @@ impl Delta {
         self.sections.iter().map(|(state, ops)| (state.as_str(), ops))
     }
 
+    /// Returns the encoded changes of a state.
+    pub(crate) fn section_bytes(&self, state: &str) -> Option<&[u8]> {
+        self.sections.get(state).map(Ops::as_slice)
+    }
+
     /// Returns the size of the encoded changes of all states, in bytes.
     #[must_use]
     pub fn ops_len(&self) -> usize {

@@ -188,7 +188,7 @@ impl Ops {
         readable.then_some(ops)
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         &self.0
     }
 

@@ -1,9 +1,9 @@
-//! Loading from RocksDB into a table: all entries at its start, as far as the memory limit allows, and one entry when
-//! it is looked up.
+//! Loading from RocksDB into a table: all entries, at its start or little by little after that, as far as the memory limit
+//! allows; and one entry when it is looked up and was not loaded yet.
 
 use std::sync::Arc;
 
-use super::HotTable;
+use super::{CLEAN, HotTable};
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::hot::entry::Entry;
@@ -17,47 +17,82 @@ struct Loading<E> {
     expires: i64,
 }
 
+/// The entry at which a scan of all rows is.
+struct Current<K, E> {
+    /// The part of its rows' keys that they share.
+    row: Vec<u8>,
+    hash: u64,
+    key: K,
+    /// `None` if the entry has a slot already.
+    loading: Option<Loading<E>>,
+}
+
 impl<K: Key, E: Entry> HotTable<K, E> {
-    pub(super) fn load_all(&mut self) -> Result<(), StateError> {
-        let db = Arc::clone(&self.db);
-        let mut current: Option<(Vec<u8>, Loading<E>)> = None;
-        db.scan(&self.name.clone(), &[], |row, value| {
-            let (_, key, suffix) = codec::split_row_key(row).map_err(|e| self.bad_value(row, &e))?;
-            let same = current.as_ref().is_some_and(|(known, _)| row.starts_with(known));
+    /// Loads entries with about `rows` rows, or more, or all that are left. An entry that has a slot already is newer than
+    /// its rows, and stays. Returns whether there is more to load.
+    pub(super) fn load_some(&mut self, rows: usize) -> Result<bool, StateError> {
+        let Some(from) = self.loading.take() else { return Ok(false) };
+        let (db, name) = (Arc::clone(&self.db), self.name.clone());
+        let (mut current, mut read) = (None::<Current<K, E>>, 0);
+        db.scan_from(&name, &from, |row, value| {
+            let same = current.as_ref().is_some_and(|current| row.starts_with(&current.row));
             if !same {
-                if let Some((row, loading)) = current.take() {
-                    self.insert_loaded(&row, loading)?;
-                }
-                if self.memory.is_high() {
-                    self.complete = false;
+                self.insert_loaded(current.take());
+                if read >= rows || self.memory.is_high() {
+                    self.loading = Some(row.to_vec());
                     return Ok(false);
                 }
-                let prefix = row[..6 + key.len()].to_vec();
-                current = Some((prefix, Loading { entry: None, bytes: 0, expires: i64::MAX }));
+                current = Some(self.begin_loading(row)?);
             }
-            if let Some((_, loading)) = &mut current {
-                self.absorb(loading, row, suffix, value)?;
+            read += 1;
+            if let Some(Current { row: entry, loading: Some(loading), .. }) = &mut current {
+                self.absorb(loading, row, row.get(entry.len()..).unwrap_or_default(), value)?;
             }
             Ok(true)
         })?;
-        if let Some((row, loading)) = current {
-            self.insert_loaded(&row, loading)?;
+        self.insert_loaded(current);
+        if self.loading.is_none() {
+            self.complete = true;
+            self.free_removed();
+        } else if self.memory.is_high() {
+            self.loading = None;
         }
-        Ok(())
+        Ok(self.loading.is_some())
+    }
+
+    /// Frees the slots of entries that were removed while a miss still had to read RocksDB.
+    fn free_removed(&mut self) {
+        for number in std::mem::take(&mut self.removed_meanwhile) {
+            if let Some(Some(slot)) = self.slots.get(number as usize)
+                && slot.entry.is_none()
+                && slot.dirty_in == CLEAN
+            {
+                self.forgotten_in = self.forgotten_in.max(slot.sealed_epoch);
+                self.forget(number);
+            }
+        }
+    }
+
+    /// Begins with the entry of a row.
+    fn begin_loading(&self, row: &[u8]) -> Result<Current<K, E>, StateError> {
+        let (_, key, suffix) = codec::split_row_key(row).map_err(|e| self.bad_value(row, &e))?;
+        let key: K = codec::decode(key).map_err(|e| self.bad_value(row, &e))?;
+        let (hash, slots) = (crate::key::hash_key(&key), &self.slots);
+        let known = self.index.find(hash, |slot| slots[*slot as usize].as_ref().is_some_and(|slot| slot.key == key));
+        let loading = known.is_none().then(|| Loading { entry: None, bytes: 0, expires: i64::MAX });
+        Ok(Current { row: row[..row.len() - suffix.len()].to_vec(), hash, key, loading })
+    }
+
+    fn insert_loaded(&mut self, current: Option<Current<K, E>>) {
+        if let Some(Current { hash, key, loading: Some(loading), .. }) = current {
+            self.loaded_slot(hash, key, loading);
+        }
     }
 
     fn absorb(&self, loading: &mut Loading<E>, row: &[u8], suffix: &[u8], value: &[u8]) -> Result<(), StateError> {
         let body = self.strip_header(value, &mut loading.expires).map_err(|e| self.bad_value(row, &e))?;
         loading.bytes += row.len() + value.len();
         E::absorb(&mut loading.entry, suffix, body).map_err(|e| self.bad_value(row, &e))
-    }
-
-    fn insert_loaded(&mut self, row: &[u8], loading: Loading<E>) -> Result<(), StateError> {
-        let (_, key, _) = codec::split_row_key(row).map_err(|e| self.bad_value(row, &e))?;
-        let key: K = codec::decode(key).map_err(|e| self.bad_value(row, &e))?;
-        let hash = crate::key::hash_key(&key);
-        self.loaded_slot(hash, key, loading);
-        Ok(())
     }
 
     /// Creates the slot of an entry that RocksDB has.

@@ -27,6 +27,8 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         if gone && self.complete && !self.memory.is_high() {
             self.forget(number);
             self.forgotten_in = sealing.epoch;
+        } else if gone && self.loading.is_some() {
+            self.removed_meanwhile.push(number);
         }
         Ok(())
     }
@@ -115,6 +117,10 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
         }
     }
 
+    fn load_on(&mut self, rows: usize) -> Result<bool, StateError> {
+        self.load_some(rows)
+    }
+
     /// Evicts the coldest entries first, by the clock algorithm: a hand that moves over the slots.
     fn evict(&mut self) {
         let applied = self.db.applied();
@@ -132,7 +138,7 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
             if slot.dirty_in != CLEAN || slot.sealed_epoch > applied || std::mem::take(&mut slot.touched) {
                 continue;
             }
-            self.complete = false;
+            (self.complete, self.loading) = (false, None);
             self.forget(self.hand as u32);
         }
     }

@@ -7,14 +7,19 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::checkpoint::claim::{Starter, nothing};
 use crate::checkpoint::delta::Delta;
+use crate::checkpoint::manifest::{Manifest, WorkerEntry};
+use crate::checkpoint::store::MemoryStore;
+use crate::codec;
 use crate::error::ErrorKind;
+use crate::evolve::changes::Changes;
 use crate::evolve::spec::{StateName, Ttl, TtlClock};
 use crate::hot::persistent::Persistent;
 use crate::hot::value::ValueTable;
 use crate::key::hash_key;
 use crate::soak;
-use crate::worker::{MemoryCheckpoint, WorkerState, WorkerStateConfig};
+use crate::worker::{MemoryCheckpoint, RestoredWorker, WorkerState, WorkerStateConfig};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -28,6 +33,8 @@ enum Step {
     Write(usize),
     /// Applies the next delta to RocksDB, and evicts.
     Apply,
+    /// Loads this number of restored rows.
+    Load(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -40,6 +47,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::End),
         2 => (0..6_usize).prop_map(Step::Write),
         1 => Just(Step::Apply),
+        2 => (0..4_usize).prop_map(Step::Load),
     ];
     prop::collection::vec(step, 1..250)
 }
@@ -47,6 +55,62 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn spec() -> StateSpec {
     let name = StateName { operator: "op".to_owned(), state: "values".to_owned() };
     StateSpec { name, version: 1, ttl: None, parameters: None }
+}
+
+/// A checkpoint: the values of its base, and the values that each later epoch puts or removes.
+type Stored = (BTreeMap<u8, u32>, Vec<BTreeMap<u8, Option<u32>>>);
+
+fn checkpoints() -> impl Strategy<Value = Stored> {
+    let (values, changes) = (prop::collection::btree_map(0..24_u8, any::<u32>(), 0..24), any::<Option<u32>>());
+    (values, prop::collection::vec(prop::collection::btree_map(0..24_u8, changes, 0..8), 0..3))
+}
+
+/// Restores a checkpoint, whose rows are loaded later. Returns its changes, the base first, and its values.
+fn restore(config: WorkerStateConfig, (base, epochs): &Stored) -> (WorkerState, Vec<Delta>, BTreeMap<u8, u32>) {
+    let mut map = BTreeMap::new();
+    let of_base = base.iter().map(|(key, value)| (*key, Some(*value))).collect();
+    let changes = [&of_base].into_iter().chain(epochs);
+    let deltas: Vec<Delta> = (1..)
+        .zip(changes)
+        .map(|(epoch, changes)| {
+            let mut delta = Delta::new(epoch, 0);
+            let (ops, mut row) = (delta.section("op/values"), Vec::new());
+            for (key, value) in changes {
+                codec::row_key(config.key_groups.of_hash(hash_key(key)), key, &mut row).unwrap();
+                match value {
+                    Some(value) => {
+                        map.insert(*key, *value);
+                        ops.put_with(&row, |out| {
+                            out.push(1);
+                            codec::encode(value, out)
+                        })
+                        .unwrap();
+                    }
+                    None => {
+                        map.remove(key);
+                        ops.delete(&row);
+                    }
+                }
+            }
+            delta
+        })
+        .collect();
+    let store = Arc::new(MemoryStore::default());
+    let db = Db::simulated(1);
+    db.apply(&deltas[0], |_| true).unwrap();
+    let base = Some(db.snapshot().unwrap().store(store.as_ref(), 1, 0, 7).unwrap());
+    let stored = deltas[1..].iter().map(|delta| delta.store(store.as_ref(), 7).unwrap()).collect();
+    let mut was = WorkerState::in_memory(config.clone(), &MemoryCheckpoint::default()).unwrap();
+    was.value_table::<u8, u32>(spec()).unwrap();
+    let starter = Starter { job: "job", key_groups: 4, incarnation: 7, now_ms: 0 };
+    let manifest = Manifest {
+        epoch: deltas.len() as u64,
+        states: was.states(),
+        workers: vec![WorkerEntry { base, deltas: stored }],
+        ..nothing(&starter)
+    };
+    let restored = RestoredWorker { manifest: Arc::new(manifest), changes: Changes::default(), store };
+    (WorkerState::open(config, Some(restored)).unwrap(), deltas, map)
 }
 
 /// Returns the contents of a table that is opened on a RocksDB.
@@ -63,23 +127,29 @@ proptest! {
     /// Every read returns what was written, and each delta brings RocksDB to the end of its epoch, whatever happened
     /// while it was written.
     #[test]
-    fn a_table_is_a_map_and_its_epochs_are_cuts(steps in steps(), limit in prop_oneof![Just(None), (300..3000_u64).prop_map(Some)]) {
-        let mut worker_state = WorkerState::in_memory(
-            WorkerStateConfig {
-                dir: None,
-                key_groups: KeyGroups::new(4),
-                worker: 0,
-                workers: 1,
-                memory_limit_bytes: limit,
-                durable: true,
-            },
-            &MemoryCheckpoint::default(),
-        ).unwrap();
+    fn a_table_is_a_map_and_its_epochs_are_cuts(
+        steps in steps(),
+        limit in prop_oneof![Just(None), (300..3000_u64).prop_map(Some)],
+        restored in prop::option::of(checkpoints()),
+    ) {
+        let config = WorkerStateConfig {
+            dir: None,
+            key_groups: KeyGroups::new(4),
+            worker: 0,
+            workers: 1,
+            memory_limit_bytes: limit,
+            durable: true,
+        };
+        let (mut worker_state, base, mut map) = match restored {
+            None => (WorkerState::in_memory(config, &MemoryCheckpoint::default()).unwrap(), Vec::new(), BTreeMap::new()),
+            Some(checkpoint) => restore(config, &checkpoint),
+        };
         let table = worker_state.value_table::<u8, u32>(spec()).unwrap();
         let mut states = worker_state.operator("op");
         let mirror = Arc::new(Db::in_memory(0).unwrap());
-        let mut map: BTreeMap<u8, u32> = BTreeMap::new();
-        let mut epoch = 0;
+        base.iter().try_for_each(|delta| mirror.apply(delta, |_| true)).unwrap();
+        prop_assert_eq!(&stored(&mirror), &map, "before the first epoch");
+        let mut epoch = base.len() as u64;
         // The epoch that is being written, and the contents of the table at its end.
         let mut open: Option<(Delta, BTreeMap<u8, u32>)> = None;
         let waiting = RefCell::new(VecDeque::new());
@@ -128,6 +198,7 @@ proptest! {
                         }
                     }
                 }
+                Step::Load(rows) => drop(worker_state.load_on(rows).unwrap()),
                 Step::Apply => {
                     if let Some(delta) = waiting.borrow_mut().pop_front() {
                         worker_state.db().push(Arc::new(delta)).unwrap();
