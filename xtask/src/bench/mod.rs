@@ -10,14 +10,14 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::{build_examples, build_measurements, setup};
+use crate::{build_examples, build_measurements, check, measurement, setup};
 
 use nexmark::NexmarkArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
-    /// or the Nexmark queries.
+    /// the Nexmark queries, or the parsers of lines.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -39,6 +39,7 @@ enum What {
     Kafka,
     Infer,
     Nexmark,
+    Parse,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -58,10 +59,22 @@ pub fn run(args: &Args) -> Result<()> {
         build_examples()?;
         return nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
     }
+    if args.what == What::Parse {
+        if args.json.is_some() {
+            bail!("--json is not for `bench parse`, which only prints");
+        }
+        build_measurements()?;
+        return parse(args.runs);
+    }
     setup::run()?;
     build_measurements()?;
     if args.what == What::Infer {
         return infer::run(args.runs, args.json.as_deref());
     }
     engine::run(args.runs, args.against.as_deref(), args.json.as_deref())
+}
+
+/// Compares parsers of lines. A round takes milliseconds, and the fastest counts.
+fn parse(runs: usize) -> Result<()> {
+    check(measurement("parse_cost")?.args(["--rounds", &(5 * runs).to_string()]))
 }
