@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::{build_examples, build_measurements, setup};
+use crate::{build_examples, build_measurements, check, measurement, setup};
 
 use counts::CountsArgs;
 use nexmark::NexmarkArgs;
@@ -22,8 +22,8 @@ use peers::PeersArgs;
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
-    /// the engines of ensembles of trees alone, the Nexmark queries, Tidemill beside other engines, or the instructions
-    /// of the hot pieces.
+    /// the engines of ensembles of trees alone, the parsers of lines, the Nexmark queries, Tidemill beside other engines,
+    /// or the instructions of the hot pieces.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -51,6 +51,7 @@ enum What {
     Infer,
     Trees,
     Nexmark,
+    Parse,
     Peers,
     Counts,
 }
@@ -86,6 +87,13 @@ pub fn run(args: &Args) -> Result<()> {
         build_examples()?;
         return nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
     }
+    if args.what == What::Parse {
+        if args.json.is_some() {
+            bail!("--json is not for `bench parse`, which only prints");
+        }
+        build_measurements()?;
+        return parse(args.runs);
+    }
     setup::run()?;
     build_measurements()?;
     if args.what == What::Infer {
@@ -95,4 +103,9 @@ pub fn run(args: &Args) -> Result<()> {
         return trees::run(args.json.as_deref());
     }
     engine::run(args.runs, args.against.as_deref(), args.json.as_deref())
+}
+
+/// Compares parsers of lines. A round takes milliseconds, and the fastest counts.
+fn parse(runs: usize) -> Result<()> {
+    check(measurement("parse_cost")?.args(["--rounds", &(5 * runs).to_string()]))
 }

@@ -83,6 +83,15 @@ proptest! {
         for_each_type!(compare!(header, &damaged(&text, &damage)));
     }
 
+    /// Quotes at all places, also open ones: followed files must not take the rest of a record for one.
+    #[test]
+    fn quotes_are_those_of_the_csv_crate(
+        header in prop::sample::select(HEADERS.to_vec()),
+        text in "([a,1]{0,3}(\n|\r\n|\r|,|,\"|\",|\"\n|\"\"|\"\",|,\"\"|1,\"2\"\n|\n1,\"\"\n){1,2}){0,12}",
+    ) {
+        for_each_type!(compare!(header, text.as_bytes()));
+    }
+
     /// Lines of numbers, most of which are plain.
     #[test]
     fn numbers_are_those_of_the_csv_crate(

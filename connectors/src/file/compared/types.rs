@@ -138,6 +138,19 @@ fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(deserial
     Ok(T::deserialize(deserializer).unwrap_or_default())
 }
 
+/// Has a field without reading it.
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "only shown")]
+pub(super) struct Unread {
+    #[serde(deserialize_with = "seven")]
+    a: u8,
+    b: Option<String>,
+}
+
+fn seven<'de, D: Deserializer<'de>>(_: D) -> Result<u8, D::Error> {
+    Ok(7)
+}
+
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "only shown")]
 pub(super) struct Reordered {
@@ -214,6 +227,7 @@ macro_rules! for_each_type {
         $of!(Adjacent, $($arg),*);
         $of!(Lenient, $($arg),*);
         $of!(Reordered, $($arg),*);
+        $of!(Unread, $($arg),*);
         $of!(Gaps, $($arg),*);
         $of!(Newtype, $($arg),*);
         $of!(Bytes, $($arg),*);

@@ -3,8 +3,8 @@
 use serde::de::value::BorrowedBytesDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::columns::{Columns, Layout};
 use super::row::Row;
-use super::{Columns, Layout};
 use crate::plain::refused::{Refused, refuse};
 
 /// What a type asks for its fields.
@@ -111,7 +111,7 @@ impl Fields<'_, '_> {
             }
             Columns::Anywhere(columns) => {
                 let Some(column) = columns.get(self.next) else { return Ok(false) };
-                self.row.go_to(*self.starts.get(*column).ok_or(Refused)?);
+                self.row.go_to(*self.starts.get(*column).ok_or(Refused)?)?;
             }
         }
         self.next += 1;

@@ -14,6 +14,9 @@ pub(super) struct Row<'de> {
     column: usize,
     width: usize,
     has_quotes: bool,
+    /// Whether no part of the field was read so far. Some types have a value without reading, and then the `csv` crate
+    /// has the same field for the next.
+    is_unread: bool,
     /// The offset after the line, where it is known before the fields are parsed.
     end: Option<usize>,
     /// Whether anything was refused: a type may hide an error and return a value.
@@ -22,7 +25,7 @@ pub(super) struct Row<'de> {
 
 impl<'de> Row<'de> {
     pub(super) fn new(text: &'de str, at: usize, width: usize, has_quotes: bool) -> Self {
-        Self { text, at, column: 0, width, has_quotes, end: None, was_refused: false }
+        Self { text, at, column: 0, width, has_quotes, is_unread: false, end: None, was_refused: false }
     }
 
     /// Notes whether a field was refused.
@@ -60,12 +63,13 @@ impl<'de> Row<'de> {
     #[inline]
     pub(super) fn begin_field(&mut self) -> Result<(), Refused> {
         if self.column > 0 {
-            if self.column >= self.width || self.byte() != b',' {
+            if self.column >= self.width || self.byte() != b',' || self.is_unread {
                 return Err(Refused);
             }
             self.at += 1;
         }
         self.column += 1;
+        self.is_unread = true;
         Ok(())
     }
 
@@ -77,8 +81,12 @@ impl<'de> Row<'de> {
 
     /// Goes to a field.
     #[inline]
-    pub(super) fn go_to(&mut self, start: usize) {
-        self.at = start;
+    pub(super) fn go_to(&mut self, start: usize) -> Result<(), Refused> {
+        if self.is_unread {
+            return Err(Refused);
+        }
+        (self.at, self.is_unread) = (start, true);
+        Ok(())
     }
 
     /// Checks that a field ends here.
@@ -106,14 +114,14 @@ impl<'de> Row<'de> {
     /// Returns the offset after the line end, which must come after the fields of all columns.
     #[inline]
     pub(super) fn line_end(&mut self) -> Result<usize, Refused> {
+        if self.was_refused || self.is_unread {
+            return Err(Refused);
+        }
         if let Some(end) = self.end {
-            return if self.was_refused { Err(Refused) } else { Ok(end) };
+            return Ok(end);
         }
         while !self.is_at_end() {
             self.skip_field()?;
-        }
-        if self.was_refused {
-            return Err(Refused);
         }
         match self.byte() {
             b'\n' => Ok(self.at + 1),
@@ -127,6 +135,7 @@ impl<'de> Row<'de> {
     #[inline]
     pub(super) fn field(&mut self) -> Result<&'de str, Refused> {
         let bytes = self.text.as_bytes();
+        self.is_unread = false;
         if self.byte() == b'"' {
             return self.quoted();
         }
@@ -153,7 +162,7 @@ impl<'de> Row<'de> {
     pub(super) fn number(&mut self) -> Result<Number<'de>, Refused> {
         match Number::at(self.text, self.at) {
             Some(number) if matches!(number.next(), b',' | b'\n') => {
-                self.at = number.end();
+                (self.at, self.is_unread) = (number.end(), false);
                 Ok(number)
             }
             _ => self.wrapped_number(),
@@ -180,6 +189,7 @@ impl<'de> Row<'de> {
             byte if byte < b' ' => return Err(Refused),
             _ => false,
         };
+        self.is_unread = !is_empty;
         if !is_empty {
             self.at = begin;
         }

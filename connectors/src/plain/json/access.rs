@@ -3,8 +3,7 @@
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::deserializer::RAW_VALUE;
-use super::reader::Reader;
+use super::reader::{RAW_VALUE, Reader};
 use crate::plain::refused::{Refused, refuse};
 
 pub(super) struct Items<'r, 'de, 's> {

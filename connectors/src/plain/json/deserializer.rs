@@ -1,14 +1,21 @@
 //! What a type may ask for, each answered as `serde_json` does.
 
-use serde::de::{Deserializer, Visitor};
+use std::sync::LazyLock;
 
-use super::access::{NameOnly, Variant};
-use super::reader::Reader;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::access::{Entries, Items, NameOnly, Variant};
+use super::reader::{RAW_VALUE, Reader};
 use crate::plain::number::Number;
 use crate::plain::refused::Refused;
 
-/// The name by which `serde_json` knows its `RawValue`, for which it returns the text as it is.
-pub(super) const RAW_VALUE: &str = "$serde_json::private::RawValue";
+/// Whether the program was built with the feature `arbitrary_precision` of `serde_json`, which then passes numbers of
+/// unknown type to visitors in a form of its own.
+static KEEPS_DIGITS: LazyLock<bool> = LazyLock::new(|| {
+    let number = serde_json::from_str::<serde_json::Value>("1.50");
+    let shown = number.map(|number| number.to_string());
+    shown.is_ok_and(|shown| shown == "1.50")
+});
 
 /// Defines methods that note the result of a method of the reader.
 macro_rules! by_reader {
@@ -89,6 +96,58 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
 }
 
 impl<'de> Reader<'de, '_> {
+    #[inline]
+    fn visit_map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Refused> {
+        self.enter()?;
+        let value = visitor.visit_map(Entries::of(self))?;
+        self.leave(b'}')?;
+        Ok(value)
+    }
+
+    #[inline]
+    fn visit_seq<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Refused> {
+        self.enter()?;
+        let value = visitor.visit_seq(Items::of(self))?;
+        self.leave(b']')?;
+        Ok(value)
+    }
+
+    fn visit_any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Refused> {
+        match self.token() {
+            b'"' => self.visit_string(visitor),
+            b'{' => self.visit_map(visitor),
+            b'[' => self.visit_seq(visitor),
+            b't' => self.word("true").and_then(|()| visitor.visit_bool(true)),
+            b'f' => self.word("false").and_then(|()| visitor.visit_bool(false)),
+            b'n' => self.word("null").and_then(|()| visitor.visit_unit()),
+            _ if *KEEPS_DIGITS => Err(Refused),
+            _ => self.visit_number(visitor, Number::f64),
+        }
+    }
+
+    /// Skips the next value.
+    fn skip(&mut self) -> Result<(), Refused> {
+        match self.token() {
+            b'"' => self.string().map(drop),
+            b'{' => {
+                self.enter()?;
+                let mut entries = Entries::of(self);
+                while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                self.leave(b'}')
+            }
+            b'[' => {
+                self.enter()?;
+                let mut items = Items::of(self);
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                self.leave(b']')
+            }
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => self.number().map(drop),
+        }
+    }
+
     #[inline]
     fn visit_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Refused> {
         match self.token() {

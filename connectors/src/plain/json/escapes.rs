@@ -6,7 +6,8 @@ use crate::plain::scan::{below, equal, first};
 /// character, or the end of the text.
 #[inline]
 pub(super) fn plain_end(bytes: &[u8], at: usize) -> usize {
-    first(bytes, at, |word| equal(word, b'"') | equal(word, b'\\') | below(word, b' '))
+    // With this bit changed, a quote is a blank, a blank is a quote, and control characters stay below both.
+    first(bytes, at, |word| below(word ^ 0x0202_0202_0202_0202, b' ' + 1) | equal(word, b'\\'))
 }
 
 /// Writes a string, whose first character is at `at`, without its escapes. Returns the offset after its last quote.

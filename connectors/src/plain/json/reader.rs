@@ -1,10 +1,7 @@
 //! The place in a text of JSON, and the tokens there.
 
-use std::sync::LazyLock;
+use serde::de::Visitor;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
-
-use super::access::{Entries, Items};
 use super::escapes::{plain_end, unescape};
 use crate::plain::number::Number;
 use crate::plain::refused::Refused;
@@ -12,13 +9,8 @@ use crate::plain::refused::Refused;
 /// Containers may be nested this deep, which is less than in `serde_json`.
 const MAX_DEPTH: u8 = 64;
 
-/// Whether the program was built with the feature `arbitrary_precision` of `serde_json`, which then passes numbers of
-/// unknown type to visitors in a form of its own.
-static KEEPS_DIGITS: LazyLock<bool> = LazyLock::new(|| {
-    let number = serde_json::from_str::<serde_json::Value>("1.50");
-    let shown = number.map(|number| number.to_string());
-    shown.is_ok_and(|shown| shown == "1.50")
-});
+/// The name by which `serde_json` knows its `RawValue`, for which it returns the text as it is.
+pub(super) const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
 pub(super) struct Reader<'de, 's> {
     text: &'de str,
@@ -173,22 +165,6 @@ impl<'de, 's> Reader<'de, 's> {
     }
 
     #[inline]
-    pub(super) fn visit_map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Refused> {
-        self.enter()?;
-        let value = visitor.visit_map(Entries::of(self))?;
-        self.leave(b'}')?;
-        Ok(value)
-    }
-
-    #[inline]
-    pub(super) fn visit_seq<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Refused> {
-        self.enter()?;
-        let value = visitor.visit_seq(Items::of(self))?;
-        self.leave(b']')?;
-        Ok(value)
-    }
-
-    #[inline]
     pub(super) fn enter(&mut self) -> Result<(), Refused> {
         if self.depth == MAX_DEPTH {
             return Err(Refused);
@@ -201,41 +177,5 @@ impl<'de, 's> Reader<'de, 's> {
     pub(super) fn leave(&mut self, end: u8) -> Result<(), Refused> {
         self.depth -= 1;
         self.expect(end)
-    }
-
-    pub(super) fn visit_any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Refused> {
-        match self.token() {
-            b'"' => self.visit_string(visitor),
-            b'{' => self.visit_map(visitor),
-            b'[' => self.visit_seq(visitor),
-            b't' => self.word("true").and_then(|()| visitor.visit_bool(true)),
-            b'f' => self.word("false").and_then(|()| visitor.visit_bool(false)),
-            b'n' => self.word("null").and_then(|()| visitor.visit_unit()),
-            _ if *KEEPS_DIGITS => Err(Refused),
-            _ => self.visit_number(visitor, Number::f64),
-        }
-    }
-
-    /// Skips the next value.
-    pub(super) fn skip(&mut self) -> Result<(), Refused> {
-        match self.token() {
-            b'"' => self.string().map(drop),
-            b'{' => {
-                self.enter()?;
-                let mut entries = Entries::of(self);
-                while entries.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {}
-                self.leave(b'}')
-            }
-            b'[' => {
-                self.enter()?;
-                let mut items = Items::of(self);
-                while items.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-                self.leave(b']')
-            }
-            b't' => self.word("true"),
-            b'f' => self.word("false"),
-            b'n' => self.word("null"),
-            _ => self.number().map(drop),
-        }
     }
 }
