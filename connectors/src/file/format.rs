@@ -68,7 +68,7 @@ pub(crate) fn format_of(path: &Path) -> Result<(Format, Compression), ConnectorE
 
 /// Turns lines into records.
 pub(crate) enum LineParser {
-    Csv(CsvParser),
+    Csv(Box<CsvParser>),
     JsonLines(JsonParser),
 }
 

@@ -291,7 +291,7 @@ impl LineFile {
             let shown: String = String::from_utf8_lossy(text).trim_end().chars().take(1000).collect();
             return Err(invalid(&self.path, &format!("the header \"{shown}\" does not fit: {reason}")));
         }
-        Ok(Some(LinesLayout { parser: LineParser::Csv(parser), header, is_header_whole: is_whole, starts }))
+        Ok(Some(LinesLayout { parser: LineParser::Csv(Box::new(parser)), header, is_header_whole: is_whole, starts }))
     }
 }
 

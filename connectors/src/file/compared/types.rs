@@ -138,6 +138,16 @@ fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(deserial
     Ok(T::deserialize(deserializer).unwrap_or_default())
 }
 
+/// Has a value without reading anything.
+#[derive(Debug)]
+pub(super) struct Nothing;
+
+impl<'de> Deserialize<'de> for Nothing {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Self)
+    }
+}
+
 /// Has a field without reading it.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "only shown")]
@@ -228,6 +238,7 @@ macro_rules! for_each_type {
         $of!(Lenient, $($arg),*);
         $of!(Reordered, $($arg),*);
         $of!(Unread, $($arg),*);
+        $of!(Nothing, $($arg),*);
         $of!(Gaps, $($arg),*);
         $of!(Newtype, $($arg),*);
         $of!(Bytes, $($arg),*);

@@ -177,7 +177,7 @@ impl<'de> Row<'de> {
         if number.end() == field.len() { Ok(number) } else { Err(Refused) }
     }
 
-    /// Skips the field if it is empty, and returns whether it was.
+    /// Skips the field if it is empty, and returns whether it was. A form feed, which is white space, too, is refused later.
     #[inline]
     pub(super) fn skip_if_empty(&mut self) -> Result<bool, Refused> {
         let begin = self.at;
@@ -185,8 +185,6 @@ impl<'de> Row<'de> {
             b'"' if self.at == begin => self.text.as_bytes().get(begin + 1) == Some(&b'"') && self.quoted()?.is_empty(),
             b',' | b'\n' | b'\r' => true,
             0 if self.at == self.text.len() => true,
-            // Among these is a form feed, which is white space, too.
-            byte if byte < b' ' => return Err(Refused),
             _ => false,
         };
         self.is_unread = !is_empty;
