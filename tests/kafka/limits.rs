@@ -103,9 +103,10 @@ fn records_that_retention_took_unread_are_an_error() {
     let _alone = alone();
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
-    let (input, output) = (transactions(&cluster, 40_000, 1), cluster.topic("predictions", 1));
+    // So many that not all are read by the third epoch.
+    let (input, output) = (transactions(&cluster, 200_000, 1), cluster.topic("predictions", 1));
     dies_at(&mut job(&input, &output.url(), scratch.path(), 1), "after-publish:3");
-    input.delete_before(0, 39_999);
+    input.delete_before(0, 199_999);
     let errors = fail(&mut job(&input, &output.url(), scratch.path(), 1));
     assert!(
         errors.contains("deleted by retention, unread") && errors.contains("/0 is to be read from offset"),
