@@ -80,19 +80,14 @@ fn keyed<'s, L: KeyedLogic>(
     let parts = Parts::open(&mut context.worker_state.borrow_mut(), name, order, &key_of, logic)?;
     let metrics = context.process.metrics.operator(name, "keyed", context.worker);
     let split = by_key(name, &key_of, &context);
-    let start = start(name, &context);
-    let now = context.process.clock.now();
-    let core = Core::new(name, key_of, parts, start, now, Arc::clone(&metrics));
-    let [results, side] = build(&flow, packets, split, name, Box::new(core), metrics);
-    Ok(KeyedOutput { results: flow.stream(results), side: flow.stream(side) })
-}
-
-/// Returns the watermark of the slowest worker of the previous run, and what workers that were further ahead had
-/// reached.
-fn start(name: &str, context: &Shared) -> (EventTime, Reached) {
-    let watermark = context.restored.operator_watermarks(name).iter().min().copied().unwrap_or(EventTime::MIN);
+    // The watermark of the slowest worker of the previous run. Workers that were further ahead keep that in `reached`.
+    let watermark = flow.restored_watermark(name).unwrap_or(EventTime::MIN);
     let key_groups = context.worker_state.borrow().key_groups();
-    (watermark, Reached::restored(&context.restored, name, key_groups, (context.worker, context.workers)))
+    let reached = Reached::restored(&context.restored, name, key_groups, (context.worker, context.workers));
+    let now = context.process.clock.now();
+    let core = Core::new(name, key_of, parts, (watermark, reached), now, Arc::clone(&metrics));
+    let [results, side] = build(&flow, packets, split, name, (watermark, Box::new(core)), metrics);
+    Ok(KeyedOutput { results: flow.stream(results), side: flow.stream(side) })
 }
 
 /// Builds the operator in timely. Returns its results and its side output.
@@ -101,7 +96,7 @@ fn build<'s>(
     packets: Packets<'s>,
     split: Split,
     name: &str,
-    core: Box<dyn Machine>,
+    (watermark, core): (EventTime, Box<dyn Machine>),
     metrics: Arc<OperatorMetrics>,
 ) -> [Packets<'s>; 2] {
     let context = Rc::clone(flow.context());
@@ -114,7 +109,7 @@ fn build<'s>(
     let activator = node.activator();
     activator.activate();
     node.build(Box::new(move |mut capabilities| {
-        let start = Moment::new(context.first_epoch, start(name, &context).0);
+        let start = Moment::new(context.first_epoch, watermark);
         // Results for restored keys may have any event time; after them the ports are lowered to `start`.
         let first = Moment::new(context.first_epoch, EventTime::MIN);
         let [main_cap, side_cap, dead_cap] = three(&mut capabilities);

@@ -3,7 +3,7 @@
 use super::{Batch, Next, SourceReader};
 use crate::error::ConnectorError;
 use crate::packet::Packet;
-use crate::record::{Arrival, DeadLetter};
+use crate::record::{Arrival, Data, DeadLetter};
 use crate::time::EventTime;
 
 /// A reader, whatever it reads.
@@ -61,7 +61,7 @@ impl<R: SourceReader> Typed<R> {
     }
 }
 
-impl<R: SourceReader<Item: crate::record::Data>> Reading for Typed<R> {
+impl<R: SourceReader<Item: Data>> Reading for Typed<R> {
     fn read(&mut self, turn: Turn) -> Result<Read, ConnectorError> {
         let batch = &mut self.batch;
         batch.reset(turn.now);

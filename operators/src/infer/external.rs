@@ -167,14 +167,7 @@ fn tensor_of(tensor: Value<'_>, found: &mut Vec<String>) -> Result<(), Malformed
     for field in fields(tensor.message()?) {
         match field? {
             (13, entry) => {
-                let (mut key, mut value) = Default::default();
-                for part in fields(entry.message()?) {
-                    match part? {
-                        (1, text) => key = text.text()?,
-                        (2, text) => value = text.text()?,
-                        _ => {}
-                    }
-                }
+                let (key, value) = entry.text_entry()?;
                 if key == "location" {
                     location = Some(value);
                 }

@@ -186,6 +186,12 @@ impl<'a> Value<'a> {
         }
         Ok((key, value))
     }
+
+    /// Returns the key and the value of an entry of a map from text to text.
+    pub(super) fn text_entry(self) -> Result<(String, String), Malformed> {
+        let (key, value) = self.entry()?;
+        Ok((key, Value::Bytes(value).text()?))
+    }
 }
 
 #[cfg(test)]

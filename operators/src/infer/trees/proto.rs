@@ -59,14 +59,7 @@ impl<'a> Proto<'a> {
             match field? {
                 (7, graph) => model.graph(graph.message()?)?,
                 (14, entry) => {
-                    let (mut key, mut value) = Default::default();
-                    for part in fields(entry.message()?) {
-                        match part? {
-                            (1, text) => key = text.text()?,
-                            (2, text) => value = text.text()?,
-                            _ => {}
-                        }
-                    }
+                    let (key, value) = entry.text_entry()?;
                     model.metadata.insert(key, value);
                 }
                 (25, _) => return Err(Malformed("the model has functions")),
