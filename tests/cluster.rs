@@ -35,6 +35,11 @@ fn start_two(to: &Path, more: impl Fn(usize, &mut Command)) -> [Child; 2] {
     })
 }
 
+/// Makes a job last for some seconds on any machine, so that it can be killed before its end.
+fn slowly(_: usize, command: &mut Command) {
+    command.args(["--rate", "80000"]);
+}
+
 /// Waits for a process that must fail, and returns its messages.
 fn failed(child: Child) -> String {
     let output = child.wait_with_output().expect("a child ends");
@@ -56,7 +61,7 @@ fn two_processes_give_what_one_gives_whichever_dies() {
     finish(&mut job(&one));
     // Each process is killed once, including the leader.
     for victim in [1, 0] {
-        let mut processes = start_two(&two, |_, _| ());
+        let mut processes = start_two(&two, slowly);
         wait(Duration::from_millis(1500));
         processes[victim].kill().expect("a child can be killed");
         let [first, second] = processes;
@@ -78,7 +83,7 @@ fn what_two_processes_began_one_can_finish() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let (one, two) = (scratch.path().join("one"), scratch.path().join("two"));
     finish(&mut job(&one));
-    let mut processes = start_two(&two, |_, _| ());
+    let mut processes = start_two(&two, slowly);
     wait(Duration::from_millis(1500));
     for process in &mut processes {
         process.kill().expect("a child can be killed");
@@ -199,9 +204,9 @@ fn signal(child: &Child, name: &str) {
 }
 
 /// Returns the command of a job that scores `count` transactions at a constant rate and writes to this folder.
-fn steady(to: &Path, count: u64, interval: &str) -> Command {
+fn steady(to: &Path, count: u64) -> Command {
     let mut command = example("fraud_velocity");
-    command.args(["--rate", "20000", "--count", &count.to_string(), "--checkpoint-interval", interval]);
+    command.args(["--rate", "20000", "--count", &count.to_string(), "--checkpoint-interval", "100ms"]);
     command.arg("--predictions").arg(to.join("predictions")).arg("--checkpoint-dir").arg(to.join("checkpoints"));
     command
 }
@@ -215,23 +220,30 @@ fn each_once(to: &Path, count: u64) {
     assert!(ids == (0..count).collect::<Vec<_>>(), "{} predictions of {count}", ids.len());
 }
 
+/// Waits until the process has stopped itself (`TIDEMILL_STOP_AT`).
+fn stands_still(child: &mut Child) {
+    while !fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default().contains(" T ") {
+        assert!(child.try_wait().expect("a child's state").is_none(), "it never came to the place");
+        wait(Duration::from_millis(20));
+    }
+}
+
 /// A job is suspended right before a commit, as in a virtual machine that is paused, and resumes after it was started
-/// again elsewhere: the old one stops, and the new one continues.
+/// again elsewhere, before the new one's first commit, which is of epoch 4: the old one stops, and the new one continues.
 #[test]
 fn a_job_that_wakes_up_before_the_first_commit_of_its_successor_stops() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
-    let mut command = steady(scratch.path(), FOR_EVER, "100ms");
-    let old = command.env("TIDEMILL_STOP_AT", "before-manifest:3").spawn().expect("the program starts");
-    let state = || fs::read_to_string(format!("/proc/{}/stat", old.id())).unwrap_or_default();
-    while !state().contains(" T ") {
-        wait(Duration::from_millis(20));
-    }
-    // The successor makes its first commit much later.
-    let mut command = steady(scratch.path(), 60_000, "2s");
-    let new = command.spawn().expect("the program starts");
-    wait(Duration::from_secs(1));
+    let stops_at = |place: &str, count: u64| {
+        let mut command = steady(scratch.path(), count);
+        let mut child = command.env("TIDEMILL_STOP_AT", place).spawn().expect("the program starts");
+        stands_still(&mut child);
+        child
+    };
+    let old = stops_at("before-manifest:3", FOR_EVER);
+    let new = stops_at("before-manifest:4", 60_000);
     signal(&old, "CONT");
     let errors = failed(old);
+    signal(&new, "CONT");
     let output = new.wait_with_output().expect("a child ends");
     assert!(output.status.success(), "the new one lost: {}", String::from_utf8_lossy(&output.stderr));
     assert!(errors.contains("another run of this job, started at "), "{errors}");
@@ -241,7 +253,7 @@ fn a_job_that_wakes_up_before_the_first_commit_of_its_successor_stops() {
 #[test]
 fn of_two_runs_over_one_directory_the_first_says_that_there_is_a_second() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
-    let first = steady(scratch.path(), FOR_EVER, "100ms").spawn().expect("the program starts");
+    let first = steady(scratch.path(), FOR_EVER).spawn().expect("the program starts");
     while fs::read_dir(scratch.path().join("predictions")).map_or(0, Iterator::count) < 3 {
         wait(Duration::from_millis(20));
     }

@@ -8,7 +8,7 @@ mod rows;
 mod topic;
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -22,6 +22,13 @@ pub use tidemill::cli::exit;
 pub use place::{Input, Place, write, write_dead_letters};
 #[cfg(feature = "kafka")]
 pub use topic::topic_source;
+
+/// Returns the path of a model of this repository: in the current folder, or else where the program was compiled, which
+/// may be another clone that shares the target folder.
+pub fn shipped_model(name: &str) -> PathBuf {
+    let here = Path::new("models").join(name);
+    if here.exists() { here } else { Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name) }
+}
 
 /// The flags that the examples share, including those of the job.
 #[derive(Clone, Debug, Args)]

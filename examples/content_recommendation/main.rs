@@ -20,7 +20,7 @@ use tidemill::prelude::*;
 
 #[cfg(feature = "kafka")]
 use common::topic_source;
-use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
+use common::{CommonArgs, Input, Place, exit, shipped_model, write, write_dead_letters};
 use rank::{Candidate, Interests, Outcome, RankFeatures, Ranked, Recommendation, TopN};
 use world::{Click, Scroll, World};
 
@@ -43,7 +43,7 @@ struct Args {
     /// The model.
     #[arg(
         long,
-        default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/content_recommendation.onnx"),
+        default_value_os_t = shipped_model("content_recommendation.onnx"),
         value_name = "FILE"
     )]
     model: PathBuf,

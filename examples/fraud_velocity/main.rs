@@ -21,7 +21,7 @@ use tidemill::prelude::*;
 
 #[cfg(feature = "kafka")]
 use common::topic_source;
-use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
+use common::{CommonArgs, Input, Place, exit, shipped_model, write, write_dead_letters};
 use features::{CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction};
 use simulate::City;
 
@@ -39,7 +39,7 @@ struct Args {
     #[arg(long, default_value_t = 2_000_000, value_name = "N")]
     count: u64,
     /// The model.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/fraud_velocity.onnx"), value_name = "FILE")]
+    #[arg(long, default_value_os_t = shipped_model("fraud_velocity.onnx"), value_name = "FILE")]
     model: PathBuf,
     /// Transactions scored at a time, at most; auto:N to have the best number up to N measured.
     #[arg(long, default_value = "96", value_name = "N|auto:N")]

@@ -20,7 +20,7 @@ use tidemill::prelude::*;
 
 #[cfg(feature = "kafka")]
 use common::topic_source;
-use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
+use common::{CommonArgs, Input, Place, exit, shipped_model, write, write_dead_letters};
 use signals::{Reading, Signals, Summary, WindowFeatures};
 use simulate::Factory;
 
@@ -46,7 +46,7 @@ struct Args {
     #[arg(long, default_value_t = 120, value_name = "N")]
     seconds: u64,
     /// The model.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/iot_window.onnx"), value_name = "FILE")]
+    #[arg(long, default_value_os_t = shipped_model("iot_window.onnx"), value_name = "FILE")]
     model: PathBuf,
     /// Windows scored at a time, at most; auto:N to have the best number up to N measured.
     #[arg(long, default_value = "512", value_name = "N|auto:N")]

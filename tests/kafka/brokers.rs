@@ -11,7 +11,8 @@ use crate::job::{self, exactly_once_and_in_order, expected, job, live_job, signa
 use testkit::broker::{Broker, free_ports};
 use testkit::{example, fail, finish, some};
 
-const COUNT: usize = 40_000;
+/// So many that a job does not read them all before the third epoch ends.
+const COUNT: usize = 200_000;
 /// Number of places that a quick run tests.
 const QUICK: usize = 3;
 

@@ -14,7 +14,8 @@ use crate::job::{self, SIGKILL, dies_at, exactly_once_and_in_order, expected, jo
 use testkit::broker::Broker;
 use testkit::{finish, is_error, seed, some};
 
-const COUNT: usize = 40_000;
+/// So many that a job does not read them all before the third epoch ends.
+const COUNT: usize = 200_000;
 
 /// Places to crash at, in the order in which an epoch passes them. At `after-commit:3:0`, worker 0 has published epoch
 /// 3, and the other worker may not have.
