@@ -255,6 +255,12 @@ impl<K: Key> ParameterStates<'_, K> {
 pub struct ValueState<K, V>(Rc<RefCell<ValueTable<K, V>>>);
 
 impl<K: Key, V: Value> ValueState<K, V> {
+    /// Sets the function that prefetches the parts of a value that its key's next record will read. It is called a few
+    /// records ahead, so that the cache misses of different keys overlap; results do not depend on it.
+    pub fn prefetch_with(&self, look: impl Fn(&V) + 'static) {
+        self.0.borrow_mut().prefetch_values_with(look);
+    }
+
     /// Borrows the table, with its time set to that of the record at hand: values expire by it.
     fn table<O, S>(&self, ctx: &Context<'_, K, O, S>) -> RefMut<'_, ValueTable<K, V>> {
         let mut table = self.0.borrow_mut();

@@ -20,6 +20,9 @@ pub trait Aggregate: 'static {
         String::new()
     }
 
+    /// Reads an accumulator that a record will soon be added to, so that it is in the processor's caches by then: a few
+    /// records ahead, so that the cache misses of different keys overlap. Results do not depend on it. Default: nothing.
+    fn prefetch(_accumulator: &Self::Accumulator) {}
     /// Returns the accumulator of no records.
     fn empty(&self) -> Self::Accumulator;
     /// Adds a record to the accumulator.
@@ -40,6 +43,10 @@ impl<A: Aggregate, B: Aggregate<In = A::In>> Aggregate for (A, B) {
     fn parameters(&self) -> String {
         let (first, second) = (self.0.parameters(), self.1.parameters());
         if first.is_empty() && second.is_empty() { String::new() } else { format!("({first} | {second})") }
+    }
+    fn prefetch((first, second): &Self::Accumulator) {
+        A::prefetch(first);
+        B::prefetch(second);
     }
     fn empty(&self) -> Self::Accumulator {
         (self.0.empty(), self.1.empty())

@@ -60,7 +60,15 @@ where
     A::In: Data,
 {
     pub(super) fn open(states: &mut ParameterStates<'_, K>, plan: Plan, aggregate: A) -> Result<Self, JobError> {
-        Ok(Self { plan, aggregate, open: states.value("windows")? })
+        let open: ValueState<K, VecDeque<OpenOf<A>>> = states.value("windows")?;
+        // Windows lie apart from each other and from the keys in memory.
+        open.prefetch_with(|open| {
+            if let Some(latest) = open.back() {
+                std::hint::black_box(latest.window.end);
+                A::prefetch(&latest.accumulator);
+            }
+        });
+        Ok(Self { plan, aggregate, open })
     }
 
     fn forgotten_at(&self, window: Window) -> EventTime {

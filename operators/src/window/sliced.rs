@@ -89,7 +89,15 @@ where
         slices: Slices,
         aggregate: A,
     ) -> Result<Self, JobError> {
-        Ok(Self { plan, slices, aggregate, state: states.list_with_header("slices")? })
+        let state: ListState<K, _, Beside<A::Accumulator>> = states.list_with_header("slices")?;
+        // Slices lie apart from each other and from the keys in memory.
+        state.prefetch_with(|log| {
+            if let Some(latest) = log.header().open.back() {
+                std::hint::black_box(latest.window.end);
+                A::prefetch(&latest.accumulator);
+            }
+        });
+        Ok(Self { plan, slices, aggregate, state })
     }
 
     /// Returns the time at which a slice is no longer needed.

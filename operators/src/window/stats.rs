@@ -249,6 +249,9 @@ impl<T: 'static, F: Fn(&T) -> f64 + 'static> Aggregate for StatsOf<T, F> {
     type Accumulator = ExactStats;
     type Out = Stats;
 
+    fn prefetch(accumulator: &ExactStats) {
+        std::hint::black_box(accumulator.stats.sum);
+    }
     fn empty(&self) -> ExactStats {
         ExactStats::default()
     }

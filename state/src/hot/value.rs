@@ -39,6 +39,11 @@ impl<V: Value> Entry for Single<V> {
 }
 
 impl<K: Key, V: Value> ValueTable<K, V> {
+    /// Sets the function by which [`prefetch`](crate::Persistent::prefetch) reads a value.
+    pub fn prefetch_values_with(&mut self, look: impl Fn(&V) + 'static) {
+        self.prefetch_with(move |Single(value)| look(value));
+    }
+
     /// Returns the value of `key`, whose hash is `hash`.
     ///
     /// # Errors
