@@ -7,6 +7,7 @@ mod kafka;
 mod measure;
 mod nexmark;
 mod peers;
+mod scaling;
 mod trees;
 
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use peers::PeersArgs;
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
     /// the engines of ensembles of trees alone, the parsers of lines, the Nexmark queries, Tidemill beside other engines,
-    /// or the instructions of the hot pieces.
+    /// how costs grow, or the instructions of the hot pieces.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -53,6 +54,7 @@ enum What {
     Nexmark,
     Parse,
     Peers,
+    Scaling,
     Counts,
 }
 
@@ -79,6 +81,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if args.what == What::Peers {
         return peers::run(&args.peers, args.runs, args.against.as_deref(), args.json.as_deref());
+    }
+    if args.what == What::Scaling {
+        return scaling::run(args.runs, args.json.as_deref());
     }
     if args.what == What::Kafka {
         return kafka::run(args.runs, args.json.as_deref());
