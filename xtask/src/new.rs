@@ -41,14 +41,13 @@ fn make(name: &str, folder: &Path) -> Result<()> {
         bail!("{} exists: name another folder with --path", folder.display());
     }
     let runtime = cache("onnxruntime/libonnxruntime.so");
-    let mut cargo_config =
-        rocksdb::library()?.map_or_else(|| "[env]\n".to_owned(), |rocksdb| rocksdb::config(&rocksdb));
-    cargo_config += &format!("ORT_DYLIB_PATH = {:?}", runtime.display().to_string());
+    let mut env: Vec<String> = rocksdb::library()?.map_or_else(Vec::new, |rocksdb| rocksdb::variables(&rocksdb).into());
+    env.push(format!("ORT_DYLIB_PATH = {:?}", runtime.display().to_string()));
     let values = [
         ("project-name", name.to_owned()),
         ("crate_name", name.replace('-', "_")),
         ("tidemill", format!("path = {:?}", root().display().to_string())),
-        ("cargo_config", cargo_config),
+        ("env", env.join(", ")),
     ];
     copy(&root().join("template"), folder, &values)?;
     fs::remove_file(folder.join("cargo-generate.toml"))?;

@@ -62,8 +62,13 @@ pub fn set_up() -> Result<()> {
 
 /// Returns the lines of a `.cargo/config.toml` that have Cargo link the library in `folder`.
 pub fn config(folder: &Path) -> String {
+    format!("[env]\n{}\n", variables(folder).join("\n"))
+}
+
+/// Returns the variables of the environment that have Cargo link the library in `folder`, as TOML.
+pub fn variables(folder: &Path) -> [String; 2] {
     // A debug format of a string is a TOML string as well, for any path that is text.
-    format!("[env]\nROCKSDB_LIB_DIR = {:?}\nROCKSDB_STATIC = \"1\"\n", folder.display().to_string())
+    [format!("ROCKSDB_LIB_DIR = {:?}", folder.display().to_string()), "ROCKSDB_STATIC = \"1\"".to_owned()]
 }
 
 /// Returns the folder of the library, which is built if it is not there; `None` where cargo compiles RocksDB itself.
