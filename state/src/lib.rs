@@ -45,8 +45,12 @@ mod rows;
 mod soak;
 mod worker;
 
+#[doc(hidden)]
+pub use checkpoint::catalog::{Catalogued, Contents, catalogue};
 pub use checkpoint::claim::{ManifestFile, Starter};
 pub use checkpoint::delta::{Delta, DeltaEntry, EncodedElements, Op, Ops, blobs_of};
+#[doc(hidden)]
+pub use checkpoint::examine::{Examination, Fault, Finding, Notice, examine};
 pub use checkpoint::inspection::{MissingFile, Watch};
 pub use checkpoint::manifest::{Manifest, WorkerEntry};
 pub use checkpoint::plan::{RestoreFrom, RestorePlan, plan_restore};

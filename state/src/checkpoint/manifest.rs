@@ -25,6 +25,7 @@ pub struct Manifest {
     /// Number of key groups of the job.
     pub key_groups: u16,
     /// The states in the checkpoint.
+    #[serde(serialize_with = "json::states")]
     pub states: Vec<StateEntry>,
     /// The files of each worker.
     pub workers: Vec<WorkerEntry>,

@@ -1,7 +1,9 @@
 //! Checkpoints: their parts, the store that keeps them, their retention, and how a start takes over from one.
 
+pub(crate) mod catalog;
 pub(crate) mod claim;
 pub(crate) mod delta;
+pub(crate) mod examine;
 mod history;
 pub(crate) mod inspection;
 mod json;

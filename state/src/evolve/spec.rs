@@ -93,6 +93,11 @@ pub struct StateEntry {
     pub parameters: Option<String>,
 }
 
+impl StateEntry {
+    /// The fields of the first version that wrote them.
+    pub(crate) const FIELDS: [&str; 5] = ["name", "version", "kind", "layout", "parameters"];
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

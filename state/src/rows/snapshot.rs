@@ -63,8 +63,8 @@ impl RowSnapshot {
             #[cfg(feature = "rocksdb")]
             Files::Folder(folder) => store.adopt(&dir, &folder)?,
             Files::Rows(rows) => {
-                let len = rows.put(store, &format!("{dir}/{}", Self::ROWS))?;
-                vec![BaseFile { name: Self::ROWS.to_owned(), len }]
+                let (len, crc32) = rows.put(store, &format!("{dir}/{}", Self::ROWS))?;
+                vec![BaseFile { name: Self::ROWS.to_owned(), len, crc32: Some(crc32) }]
             }
         };
         Ok(BaseEntry { epoch: self.epoch, dir, files })

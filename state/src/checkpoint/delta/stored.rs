@@ -34,11 +34,11 @@ impl Delta {
         Ok(DeltaEntry { epoch: self.epoch, file, len: encoded.len, crc32: encoded.crc32 })
     }
 
-    /// Writes the delta under the name `file`. Returns the length of the file.
-    pub(crate) fn put(&self, store: &dyn CheckpointStore, file: &str) -> Result<u64, StateError> {
+    /// Writes the delta under the name `file`. Returns the length and the checksum of the file.
+    pub(crate) fn put(&self, store: &dyn CheckpointStore, file: &str) -> Result<(u64, u32), StateError> {
         let encoded = DeltaFile::of(self);
         store.put_pieces(file, &encoded.pieces())?;
-        Ok(encoded.len)
+        Ok((encoded.len, encoded.crc32))
     }
 
     /// Reads a file that [`put`](Self::put) wrote.

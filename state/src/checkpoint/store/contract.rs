@@ -13,6 +13,9 @@ pub struct BaseFile {
     pub name: String,
     /// Length of the file in bytes.
     pub len: u64,
+    /// Checksum (crc32) of the file; missing in manifests of 0.1.0 from before bases had checksums.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<u32>,
 }
 
 /// A base snapshot, as listed in a manifest.
@@ -84,6 +87,15 @@ pub trait CheckpointStore: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn list(&self, folder: &str) -> Result<Vec<String>, StateError>;
+
+    /// Returns the names of the temporary files directly under a folder, sorted: of writes that are going on, or that a
+    /// crash interrupted. [`list`](Self::list) leaves them out.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn temporaries(&self, _folder: &str) -> Result<Vec<String>, StateError> {
+        Ok(Vec::new())
+    }
 
     /// Deletes a file or folder. A missing one is no error.
     ///

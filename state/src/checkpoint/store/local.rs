@@ -1,12 +1,13 @@
 //! A checkpoint store in a folder of a file system.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind as IoKind, Read, Write};
+use std::io::{BufWriter, ErrorKind as IoKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::contract::{BaseEntry, BaseFile, CheckpointStore};
+use super::hash::{self, Hashed};
 use crate::error::StateError;
 
 /// A checkpoint store in a folder of a local (or network) file system.
@@ -17,6 +18,7 @@ pub struct LocalStore {
     /// nobody has open.
     opened: File,
     temporaries: AtomicU64,
+    hashed: Hashed,
 }
 
 impl LocalStore {
@@ -29,8 +31,41 @@ impl LocalStore {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).map_err(StateError::io("create", &folder))?;
         }
+        Self::of_folder(root)
+    }
+
+    /// Opens the folder of a job to look at it, and creates nothing.
+    ///
+    /// # Errors
+    /// When there is no such folder, or it is no checkpoint directory.
+    pub fn look_at(root: &Path) -> Result<Self, StateError> {
+        let store = Self::of_folder(root)?;
+        let is_one = ["manifests", "deltas", "bases"].iter().any(|folder| root.join(folder).is_dir());
+        let other = format!(
+            "\"{}\" is not a checkpoint directory: it has neither \"manifests\" nor \"deltas\" nor \"bases\"; name the directory that the job has as checkpoint_dir",
+            root.display()
+        );
+        if is_one { Ok(store) } else { Err(StateError::Invalid(other)) }
+    }
+
+    fn of_folder(root: &Path) -> Result<Self, StateError> {
         let opened = File::open(root).map_err(StateError::io("open", root))?;
-        Ok(Self { root: root.to_owned(), opened, temporaries: AtomicU64::new(0) })
+        Ok(Self { root: root.to_owned(), opened, temporaries: AtomicU64::new(0), hashed: Hashed::default() })
+    }
+
+    fn names_in(&self, folder: &str) -> Result<Vec<String>, StateError> {
+        let path = self.path(folder);
+        let list = || -> std::io::Result<Vec<String>> {
+            let names = fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            names.collect()
+        };
+        let mut names = match list() {
+            // The folder was removed: the next file that is written creates it again.
+            Err(e) if e.kind() == IoKind::NotFound => self.check_place().map(|()| Vec::new())?,
+            listed => listed.map_err(StateError::io("list", &path))?,
+        };
+        names.sort();
+        Ok(names)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -127,18 +162,9 @@ impl CheckpointStore for LocalStore {
 
     fn checksum(&self, name: &str) -> Result<Option<(u64, u32)>, StateError> {
         let path = self.path(name);
-        let mut file = match File::open(&path) {
-            Err(e) if e.kind() == IoKind::NotFound => return Ok(None),
-            opened => opened.map_err(StateError::io("read checkpoint file", &path))?,
-        };
-        let (mut hasher, mut len, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 18]);
-        loop {
-            let read = file.read(&mut buffer).map_err(StateError::io("read checkpoint file", &path))?;
-            if read == 0 {
-                return Ok(Some((len, hasher.finalize())));
-            }
-            hasher.update(buffer.get(..read).unwrap_or_default());
-            len += read as u64;
+        match hash::checksum(&path) {
+            Err(e) if e.kind() == IoKind::NotFound => Ok(None),
+            found => found.map(Some).map_err(StateError::io("read checkpoint file", &path)),
         }
     }
 
@@ -153,18 +179,14 @@ impl CheckpointStore for LocalStore {
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>, StateError> {
-        let path = self.path(folder);
-        let list = || -> std::io::Result<Vec<String>> {
-            let names = fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-            names.collect()
-        };
-        let mut names = match list() {
-            // The folder was removed: the next file that is written creates it again.
-            Err(e) if e.kind() == IoKind::NotFound => self.check_place().map(|()| Vec::new())?,
-            listed => listed.map_err(StateError::io("list", &path))?,
-        };
-        names.retain(|name| !name.ends_with(".tmp"));
-        names.sort();
+        let mut names = self.names_in(folder)?;
+        names.retain(|name| !is_temporary(name));
+        Ok(names)
+    }
+
+    fn temporaries(&self, folder: &str) -> Result<Vec<String>, StateError> {
+        let mut names = self.names_in(folder)?;
+        names.retain(|name| is_temporary(name));
         Ok(names)
     }
 
@@ -185,8 +207,8 @@ impl CheckpointStore for LocalStore {
             let path = entry.path();
             // RocksDB has made the SST files durable, but the small files beside them were just written.
             File::open(&path).and_then(|f| f.sync_data()).map_err(StateError::io("make durable", &path))?;
-            let len = entry.metadata().map_err(io("look at"))?.len();
-            files.push(BaseFile { name: entry.file_name().to_string_lossy().into_owned(), len });
+            let (len, crc32) = self.hashed.checksum(&path).map_err(StateError::io("read", &path))?;
+            files.push(BaseFile { name: entry.file_name().to_string_lossy().into_owned(), len, crc32: Some(crc32) });
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let path = self.path(name);
@@ -212,6 +234,10 @@ impl CheckpointStore for LocalStore {
     fn locate(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.ends_with(".tmp")
 }
 
 #[cfg(test)]

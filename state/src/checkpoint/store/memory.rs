@@ -83,7 +83,7 @@ impl CheckpointStore for MemoryStore {
             let path = entry.map_err(StateError::io("list", folder))?.path();
             let bytes = fs::read(&path).map_err(StateError::io("read", &path))?;
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            files.push(BaseFile { name: file.clone(), len: bytes.len() as u64 });
+            files.push(BaseFile { name: file.clone(), len: bytes.len() as u64, crc32: Some(crc32fast::hash(&bytes)) });
             self.put(&format!("{name}/{file}"), &bytes)?;
         }
         fs::remove_dir_all(folder).map_err(StateError::io("remove", folder))?;

@@ -7,6 +7,7 @@
 //! ```
 
 mod contract;
+mod hash;
 mod local;
 mod memory;
 
