@@ -23,8 +23,8 @@ use peers::PeersArgs;
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
-    /// the engines of ensembles of trees alone, the parsers of lines, the Nexmark queries, Tidemill beside other engines,
-    /// how costs grow, or the instructions of the hot pieces.
+    /// the engines of ensembles of trees alone, state larger than memory, the parsers of lines, the Nexmark queries,
+    /// Tidemill beside other engines, how costs grow, or the instructions of the hot pieces.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -51,6 +51,7 @@ enum What {
     Kafka,
     Infer,
     Trees,
+    Memory,
     Nexmark,
     Parse,
     Peers,
@@ -92,12 +93,12 @@ pub fn run(args: &Args) -> Result<()> {
         build_examples()?;
         return nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
     }
-    if args.what == What::Parse {
+    if matches!(args.what, What::Parse | What::Memory) {
         if args.json.is_some() {
-            bail!("--json is not for `bench parse`, which only prints");
+            bail!("--json is not for `bench parse` and `bench memory`, which only print");
         }
         build_measurements()?;
-        return parse(args.runs);
+        return if args.what == What::Parse { parse(args.runs) } else { memory(args.runs) };
     }
     setup::run()?;
     build_measurements()?;
@@ -113,4 +114,9 @@ pub fn run(args: &Args) -> Result<()> {
 /// Compares parsers of lines. A round takes milliseconds, and the fastest counts.
 fn parse(runs: usize) -> Result<()> {
     check(measurement("parse_cost")?.args(["--rounds", &(5 * runs).to_string()]))
+}
+
+/// Compares a job whose state is larger than its memory limit with the same job without one.
+fn memory(runs: usize) -> Result<()> {
+    check(measurement("memory_cost")?.args(["--runs", &runs.to_string()]))
 }
