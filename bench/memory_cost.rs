@@ -81,7 +81,10 @@ fn main() -> Result<(), JobError> {
     let args = Args::parse();
     let Args { keys, records, .. } = args;
     println!("{records} records, {keys} keys, one worker, epochs of {}; medians of {} pairs", args.interval, args.runs);
-    println!("{:<10} {:>12} {:>12} {:>16} {:>16}", "keys", "state MiB", "limit MiB", "elapsed: times", "processor: times");
+    println!(
+        "{:<10} {:>12} {:>12} {:>16} {:>16}",
+        "keys", "state MiB", "limit MiB", "elapsed: times", "processor: times"
+    );
     for (name, exponent) in [("zipf", 1.1), ("uniform", 0.0)] {
         if args.only.as_ref().is_some_and(|only| only != name) {
             continue;
