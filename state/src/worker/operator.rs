@@ -63,6 +63,7 @@ impl OperatorStates {
     ///
     /// # Errors
     /// When stored rows cannot be read.
+    #[allow(clippy::ptr_arg, reason = "the type of the keys is found again by that of the whole list")]
     pub fn load_ahead<K: Key>(&self, keys: &Vec<K>) -> Result<(), StateError> {
         self.states.iter().try_for_each(|state| state.borrow_mut().load_ahead(keys))
     }
