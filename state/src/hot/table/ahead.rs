@@ -21,6 +21,9 @@ pub(super) struct Ahead<K> {
     of: usize,
 }
 
+/// The row key of an entry that is not in memory, and the hash and the key.
+type Missing<'k, K> = (Vec<u8>, (u64, &'k K));
+
 impl<K> Default for Ahead<K> {
     fn default() -> Self {
         Self { absent: HashTable::new(), asked: 0, of: 0 }
@@ -86,7 +89,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
     }
 
     /// Returns the row keys of these keys' entries, sorted, as far as an entry is not in memory and may be stored.
-    fn missing<'k>(&self, keys: &'k [K]) -> Result<Vec<(Vec<u8>, (u64, &'k K))>, StateError> {
+    fn missing<'k>(&self, keys: &'k [K]) -> Result<Vec<Missing<'k, K>>, StateError> {
         let mut missing = Vec::new();
         for key in keys {
             let hash = hash_key(key);
