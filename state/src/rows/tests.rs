@@ -223,8 +223,11 @@ proptest! {
     }
 }
 
+/// The index of what was asked for, and the key and value of a row.
+type Found = (usize, Vec<u8>, Vec<u8>);
+
 /// Returns what reads of many rows, and of the rows of many entries, find.
-fn reads_of_many(db: &Db, state: &str, entries: &[Vec<u8>], keys: &[Vec<u8>]) -> [Vec<(usize, Vec<u8>, Vec<u8>)>; 2] {
+fn reads_of_many(db: &Db, state: &str, entries: &[Vec<u8>], keys: &[Vec<u8>]) -> [Vec<Found>; 2] {
     let (mut of_keys, mut of_entries) = (Vec::new(), Vec::new());
     let note = |found: &mut Vec<_>, at: usize, key: &[u8], value: &[u8]| {
         found.push((at, key.to_vec(), value.to_vec()));
@@ -236,7 +239,7 @@ fn reads_of_many(db: &Db, state: &str, entries: &[Vec<u8>], keys: &[Vec<u8>]) ->
 }
 
 /// Returns what the same reads find one by one.
-fn one_by_one(db: &Db, state: &str, entries: &[Vec<u8>], keys: &[Vec<u8>]) -> [Vec<(usize, Vec<u8>, Vec<u8>)>; 2] {
+fn one_by_one(db: &Db, state: &str, entries: &[Vec<u8>], keys: &[Vec<u8>]) -> [Vec<Found>; 2] {
     let (mut of_keys, mut of_entries) = (Vec::new(), Vec::new());
     for (at, key) in keys.iter().enumerate() {
         of_keys.extend(db.get(state, key).unwrap().map(|value| (at, key.clone(), value)));
