@@ -20,6 +20,9 @@ use crate::time::{EventTime, ProcessingTime};
 
 /// Number of records whose state is prefetched together, ahead of their turn.
 const BLOCK: usize = 16;
+/// Number of records whose state is loaded together, ahead of their turn, if it is not all in memory. A multiple of the
+/// block.
+const LOADED_AHEAD: usize = 256;
 
 /// The function that takes the key out of a record.
 pub(crate) type KeyOf<L> = Rc<dyn Fn(&<L as KeyedLogic>::In) -> <L as KeyedLogic>::Key>;
@@ -74,6 +77,8 @@ pub(crate) struct Core<L: KeyedLogic> {
     pub(crate) now: Arrival,
     /// The key hashes of the block of records being applied.
     hashes: Vec<u64>,
+    /// The keys of the records whose state is loaded ahead.
+    ahead: Vec<L::Key>,
     pub(crate) buffers: Buffers<L::Out, L::Side>,
     parts: Parts<L>,
     pub(crate) reached: Reached,
@@ -95,6 +100,7 @@ impl<L: KeyedLogic> Core<L> {
             lateness: watermark,
             now,
             hashes: Vec::with_capacity(BLOCK),
+            ahead: Vec::new(),
             buffers: Buffers { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
             parts,
             reached,
@@ -142,7 +148,14 @@ impl<L: KeyedLogic> Core<L> {
         match self.parts.pending.clone() {
             None => {
                 let mut records = records.into_iter();
-                while !records.as_slice().is_empty() {
+                for turn in 0.. {
+                    if records.as_slice().is_empty() {
+                        break;
+                    }
+                    if turn % (LOADED_AHEAD / BLOCK) == 0 {
+                        self.look_ahead(records.as_slice().iter());
+                        self.load_ahead()?;
+                    }
                     let block = records.as_slice().iter().take(BLOCK);
                     self.hashes.clear();
                     self.hashes.extend(block.map(|record| hash_key(&(self.key_of)(&record.data))));
@@ -173,6 +186,22 @@ impl<L: KeyedLogic> Core<L> {
         }
         self.metrics.count_late(late, of);
         Ok(())
+    }
+
+    /// Notes the keys of the first of these records, if their state is not all in memory.
+    fn look_ahead<'r>(&mut self, records: impl Iterator<Item = &'r Record<L::In>>)
+    where
+        L::In: 'r,
+    {
+        self.ahead.clear();
+        if self.parts.states.are_partial() {
+            self.ahead.extend(records.take(LOADED_AHEAD).map(|record| (self.key_of)(&record.data)));
+        }
+    }
+
+    /// Loads the state of the noted keys.
+    fn load_ahead(&self) -> Result<(), JobError> {
+        if self.ahead.is_empty() { Ok(()) } else { Ok(self.parts.states.load_ahead(&self.ahead)?) }
     }
 
     /// Returns the watermark of a key. After a restore the key's state may be ahead of the operator: its timers up to
@@ -237,6 +266,11 @@ impl<L: KeyedLogic> Core<L> {
         if let Some(pending) = self.parts.pending.clone() {
             pending.borrow_mut().release_before(watermark.0);
             for at in 0.. {
+                if at % LOADED_AHEAD == 0 {
+                    // The buffer of pending records is a state, too: it is not borrowed any more when states are loaded.
+                    self.look_ahead(pending.borrow().due());
+                    self.load_ahead()?;
+                }
                 if at % BLOCK == 0 {
                     self.hashes.clear();
                     self.hashes.extend(pending.borrow().due_hashes().take(BLOCK));
@@ -261,11 +295,15 @@ impl<L: KeyedLogic> Core<L> {
             let Some((at, keys)) = due else { return Ok(()) };
             debug_assert!(at <= up_to.0);
             let (at, now) = (EventTime(at), self.now);
-            for keys in keys.chunks(BLOCK) {
+            for (turn, block) in keys.chunks(BLOCK).enumerate() {
+                if turn % (LOADED_AHEAD / BLOCK) == 0 && self.parts.states.are_partial() {
+                    let ahead: Vec<_> = keys.iter().skip(turn * BLOCK).take(LOADED_AHEAD).cloned().collect();
+                    self.parts.states.load_ahead(&ahead)?;
+                }
                 let mut hashes = [0; BLOCK];
-                hashes.iter_mut().zip(keys).for_each(|(hash, key)| *hash = hash_key(key));
-                self.parts.states.prefetch(&hashes[..keys.len()]);
-                for (key, hash) in keys.iter().zip(hashes) {
+                hashes.iter_mut().zip(block).for_each(|(hash, key)| *hash = hash_key(key));
+                self.parts.states.prefetch(&hashes[..block.len()]);
+                for (key, hash) in block.iter().zip(hashes) {
                     let result = self.with_context(key, hash, at, now, |logic, ctx| logic.on_timer(ctx, at));
                     self.settle(result, key, at)?;
                 }

@@ -165,6 +165,11 @@ impl<T: Value> OrderBuffer<T> {
         self.due.iter().map(|place| self.known[place.slot as usize].hash)
     }
 
+    /// Returns the due records, in the order in which they are taken.
+    pub fn due(&self) -> impl Iterator<Item = &T> {
+        self.due.iter().filter_map(|place| self.slab.get(place.slot as usize)?.as_ref())
+    }
+
     /// Takes the next due record, in the order of (time, tie). Returns its time, the hash of its key, and the record.
     #[inline]
     pub fn next_due(&mut self) -> Option<(i64, u64, T)> {

@@ -1,5 +1,7 @@
 //! The calls that every kind of state answers, above all at the end of an epoch.
 
+use std::any::Any;
+
 use crate::checkpoint::delta::Ops;
 use crate::error::StateError;
 use crate::evolve::spec::StateSpec;
@@ -30,6 +32,22 @@ pub trait Persistent {
     /// together lets the processor wait for independent cache misses at the same time.
     fn prefetch(&self, hashes: &[u64]) {
         let _ = hashes;
+    }
+
+    /// Returns whether some entries may not be in memory, so that [`load_ahead`](Self::load_ahead) has something to do.
+    fn is_partial(&self) -> bool {
+        false
+    }
+
+    /// Loads the entries of the keys that are needed next, if they are not in memory: reading them together takes less
+    /// time than one by one. `keys` is a `Vec` of the operator's keys. A state that the operator asks for less than once
+    /// in two keys does not read ahead.
+    ///
+    /// # Errors
+    /// When stored rows cannot be read.
+    fn load_ahead(&mut self, keys: &dyn Any) -> Result<(), StateError> {
+        let _ = keys;
+        Ok(())
     }
 
     /// Evicts from memory entries that RocksDB has, until enough memory is free or nothing is left to evict.

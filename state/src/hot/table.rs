@@ -26,10 +26,12 @@ use crate::ids::KeyGroups;
 use crate::key::Key;
 use crate::rows::db::Db;
 
+mod ahead;
 mod expiry;
 mod load;
 mod seal;
 
+use ahead::Ahead;
 use expiry::ExpiryQueue;
 
 /// Bytes that the index takes for a slot, about.
@@ -93,6 +95,7 @@ pub struct HotTable<K, E> {
     /// The last epoch in which the slot of a removed entry was freed, because a miss meant that there is no entry.
     forgotten_in: u64,
     hand: usize,
+    ahead: Ahead<K>,
     now: i64,
     /// Time that has passed for all keys: entries that have expired by then can be removed.
     passed: i64,
@@ -142,6 +145,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
             removed_meanwhile: Vec::new(),
             forgotten_in: 0,
             hand: 0,
+            ahead: Ahead::default(),
             now: i64::MIN,
             passed: i64::MIN,
             expiry,
@@ -154,6 +158,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
 
     /// Returns the slot of `key`, after loading it from RocksDB if it may be there. A hot key takes one hash lookup.
     fn find(&mut self, hash: u64, key: &K) -> Result<Option<u32>, StateError> {
+        self.ahead.asked += 1;
         let slots = &self.slots;
         let hot = self.index.find(hash, |slot| slots[*slot as usize].as_ref().is_some_and(|s| s.key == *key));
         if let Some(slot) = hot.copied() {

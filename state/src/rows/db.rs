@@ -14,7 +14,7 @@ use super::maps::Maps;
 #[cfg(feature = "rocksdb")]
 use super::rocks::Rocks;
 use super::snapshot::RowSnapshot;
-use super::store::RowStore;
+use super::store::{RowStore, VisitOf};
 use crate::checkpoint::delta::Delta;
 use crate::error::StateError;
 use crate::ids::KeyGroup;
@@ -234,6 +234,34 @@ impl Db {
             Some(value) => Ok(value.map(<[u8]>::to_vec)),
             None => self.rows.get(state, key),
         }
+    }
+
+    /// Visits these rows, as far as there are any, with their indices in `keys`, which must be sorted.
+    pub(crate) fn get_many(&self, state: &str, keys: &[Vec<u8>], visit: &mut VisitOf<'_>) -> Result<(), StateError> {
+        if locks::read(&self.above).is_none() {
+            return self.rows.get_many(state, keys, visit);
+        }
+        // It is so only until the first base after a restore.
+        keys.iter().enumerate().try_for_each(|(at, key)| match self.get(state, key)? {
+            Some(value) => visit(at, key, &value),
+            None => Ok(()),
+        })
+    }
+
+    /// Visits the rows of these entries in order, with the indices of the entries in `prefixes`, which must be sorted.
+    pub(crate) fn scan_many(
+        &self,
+        state: &str,
+        prefixes: &[Vec<u8>],
+        visit: &mut VisitOf<'_>,
+    ) -> Result<(), StateError> {
+        if locks::read(&self.above).is_none() {
+            return self.rows.scan_many(state, prefixes, visit);
+        }
+        let of_entry = |(at, prefix): (usize, &Vec<u8>)| {
+            self.scan(state, prefix, |key, value| visit(at, key, value).map(|()| true))
+        };
+        prefixes.iter().enumerate().try_for_each(of_entry)
     }
 
     /// Takes a base snapshot of the state at the end of the last epoch that was pushed. Epochs that are pushed

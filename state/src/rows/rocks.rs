@@ -13,7 +13,7 @@ use rocksdb::{
 
 use super::options::{BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, family_options, options, without_log};
 use super::snapshot::RowSnapshot;
-use super::store::{Put, Renew, RowStore, Visit, check_row};
+use super::store::{Put, Renew, RowStore, Visit, VisitOf, check_row};
 use crate::checkpoint::delta::{Delta, Op};
 use crate::codec;
 use crate::error::StateError;
@@ -221,6 +221,36 @@ impl RowStore for Rocks {
         let rocks = locks::read(&self.rocks);
         let Some(family) = rocks.cf_handle(state) else { return Ok(None) };
         rocks.get_cf(&family, key).map_err(self.error("read"))
+    }
+
+    fn get_many(&self, state: &str, keys: &[Vec<u8>], visit: &mut VisitOf<'_>) -> Result<(), StateError> {
+        let rocks = locks::read(&self.rocks);
+        let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
+        let values = rocks.batched_multi_get_cf(&family, keys, true);
+        keys.iter().zip(values).enumerate().try_for_each(|(at, (key, value))| {
+            match value.map_err(self.error("read"))? {
+                Some(value) => visit(at, key, &value),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Moves one iterator from entry to entry: creating it takes longer than moving it.
+    fn scan_many(&self, state: &str, prefixes: &[Vec<u8>], visit: &mut VisitOf<'_>) -> Result<(), StateError> {
+        let rocks = locks::read(&self.rocks);
+        let Some(family) = rocks.cf_handle(state) else { return Ok(()) };
+        let mut options = ReadOptions::default();
+        options.set_prefix_same_as_start(true);
+        let mut rows = rocks.raw_iterator_cf_opt(&family, options);
+        for (at, prefix) in prefixes.iter().enumerate() {
+            rows.seek(prefix);
+            while let Some((key, value)) = rows.item().filter(|(key, _)| key.starts_with(prefix)) {
+                visit(at, key, value)?;
+                rows.next();
+            }
+            rows.status().map_err(self.error("read"))?;
+        }
+        Ok(())
     }
 
     fn put_rows(

@@ -12,6 +12,8 @@ use crate::ids::KeyGroup;
 
 /// A function that gets a row's key and value, and returns whether it wants more rows.
 pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StateError> + 'v;
+/// A function that gets a row's key and value, and the index of the row or entry that was asked for.
+pub(crate) type VisitOf<'v> = dyn FnMut(usize, &[u8], &[u8]) -> Result<(), StateError> + 'v;
 /// A function that puts a row, given its key and value.
 pub(crate) type Put<'p> = dyn FnMut(&[u8], &[u8]) -> Result<(), StateError> + 'p;
 /// A function that writes the new value of a row, given its key and its old value.
@@ -39,6 +41,22 @@ pub(crate) trait RowStore: Send + Sync {
 
     /// Returns the value of one row.
     fn get(&self, state: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StateError>;
+
+    /// Visits these rows, as far as there are any. Their keys must be sorted.
+    fn get_many(&self, state: &str, keys: &[Vec<u8>], visit: &mut VisitOf<'_>) -> Result<(), StateError> {
+        keys.iter().enumerate().try_for_each(|(at, key)| match self.get(state, key)? {
+            Some(value) => visit(at, key, &value),
+            None => Ok(()),
+        })
+    }
+
+    /// Visits the rows of these entries, in order. The prefixes must be sorted, and each as in [`scan`](Self::scan).
+    fn scan_many(&self, state: &str, prefixes: &[Vec<u8>], visit: &mut VisitOf<'_>) -> Result<(), StateError> {
+        let of_entry = |(at, prefix): (usize, &Vec<u8>)| {
+            self.scan(state, prefix, &mut |key, value| visit(at, key, value).map(|()| true))
+        };
+        prefixes.iter().enumerate().try_for_each(of_entry)
+    }
 
     /// Makes a state known, and puts the rows that `fill` passes on. After an error some of the rows may have been put.
     fn put_rows(

@@ -223,6 +223,37 @@ proptest! {
     }
 }
 
+/// The index of what was asked for, and the key and value of a row.
+type Found = (usize, Vec<u8>, Vec<u8>);
+
+/// Returns what reads of many rows, and of the rows of many entries, find.
+fn reads_of_many(db: &Db, state: &str, entries: &[Vec<u8>], keys: &[Vec<u8>]) -> [Vec<Found>; 2] {
+    let (mut of_keys, mut of_entries) = (Vec::new(), Vec::new());
+    let note = |found: &mut Vec<_>, at: usize, key: &[u8], value: &[u8]| {
+        found.push((at, key.to_vec(), value.to_vec()));
+        Ok(())
+    };
+    db.get_many(state, keys, &mut |at, key, value| note(&mut of_keys, at, key, value)).unwrap();
+    db.scan_many(state, entries, &mut |at, key, value| note(&mut of_entries, at, key, value)).unwrap();
+    [of_keys, of_entries]
+}
+
+/// Returns what the same reads find one by one.
+fn one_by_one(db: &Db, state: &str, entries: &[Vec<u8>], keys: &[Vec<u8>]) -> [Vec<Found>; 2] {
+    let (mut of_keys, mut of_entries) = (Vec::new(), Vec::new());
+    for (at, key) in keys.iter().enumerate() {
+        of_keys.extend(db.get(state, key).unwrap().map(|value| (at, key.clone(), value)));
+    }
+    for (at, entry) in entries.iter().enumerate() {
+        db.scan(state, entry, |key, value| {
+            of_entries.push((at, key.to_vec(), value.to_vec()));
+            Ok(true)
+        })
+        .unwrap();
+    }
+    [of_keys, of_entries]
+}
+
 /// Returns all rows of a state, those of an entry, those from a key on, and the value of a key.
 fn reads(db: &Db, state: &str, entry: &[u8], key: &[u8]) -> (Rows, Rows, Rows, Option<Vec<u8>>) {
     fn gathered(scan: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StateError>)) -> Rows {
@@ -258,6 +289,12 @@ proptest! {
         deltas.iter().try_for_each(|delta| rows.apply(delta, |_| true)).unwrap();
         deltas[..based].iter().try_for_each(|delta| above.apply(delta, |_| true)).unwrap();
         above.put_above(deltas[based..].to_vec());
+        let mut many: (Vec<Vec<u8>>, Vec<Vec<u8>>) =
+            asked.iter().map(|(_, entry, key, _)| (entry.clone(), key.clone())).unzip();
+        for list in [&mut many.0, &mut many.1] {
+            list.sort();
+            list.dedup();
+        }
         for round in ["above", "settled"] {
             for (state, entry, key, most) in &asked {
                 let state = STATES[*state];
@@ -265,6 +302,11 @@ proptest! {
                 let mut seen = 0;
                 above.scan(state, &[], |_, _| { seen += 1; Ok(seen < *most) }).unwrap();
                 prop_assert_eq!(seen, (*most).min(reads(&rows, state, entry, key).0.len()));
+            }
+            for state in STATES {
+                let expected = one_by_one(&rows, state, &many.0, &many.1);
+                prop_assert_eq!(&reads_of_many(&above, state, &many.0, &many.1), &expected, "{}", round);
+                prop_assert_eq!(&reads_of_many(&rows, state, &many.0, &many.1), &expected, "{}", round);
             }
             above.apply_pending().unwrap();
         }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::checkpoint::delta::Delta;
 use crate::error::StateError;
 use crate::hot::persistent::Persistent;
+use crate::key::Key;
 
 /// A state of any kind, shared by its operator and the worker's state.
 pub(super) type SharedState = Rc<RefCell<dyn Persistent>>;
@@ -50,6 +51,21 @@ impl OperatorStates {
             self.unsealed -= 1;
         }
         Ok(true)
+    }
+
+    /// Returns whether some entries may not be in memory, so that [`load_ahead`](Self::load_ahead) has something to do.
+    #[must_use]
+    pub fn are_partial(&self) -> bool {
+        self.states.iter().any(|state| state.borrow().is_partial())
+    }
+
+    /// Loads the entries of the keys that are needed next, if they are not in memory.
+    ///
+    /// # Errors
+    /// When stored rows cannot be read.
+    #[allow(clippy::ptr_arg, reason = "the type of the keys is found again by that of the whole list")]
+    pub fn load_ahead<K: Key>(&self, keys: &Vec<K>) -> Result<(), StateError> {
+        self.states.iter().try_for_each(|state| state.borrow_mut().load_ahead(keys))
     }
 
     /// Prefetches the entries with these hashes into the processor's caches.

@@ -11,10 +11,16 @@ use crate::ids::KeyGroup;
 use crate::key::Key;
 
 /// An entry whose rows are being read.
-struct Loading<E> {
-    entry: Option<E>,
+pub(super) struct Loading<E> {
+    pub(super) entry: Option<E>,
     bytes: usize,
     expires: i64,
+}
+
+impl<E> Default for Loading<E> {
+    fn default() -> Self {
+        Self { entry: None, bytes: 0, expires: i64::MAX }
+    }
 }
 
 /// The entry at which a scan of all rows is.
@@ -79,7 +85,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         let key: K = codec::decode(key).map_err(|e| self.bad_value(row, &e))?;
         let (hash, slots) = (crate::key::hash_key(&key), &self.slots);
         let known = self.index.find(hash, |slot| slots[*slot as usize].as_ref().is_some_and(|slot| slot.key == key));
-        let loading = known.is_none().then(|| Loading { entry: None, bytes: 0, expires: i64::MAX });
+        let loading = known.is_none().then(Loading::default);
         Ok(Current { row: row[..row.len() - suffix.len()].to_vec(), hash, key, loading })
     }
 
@@ -89,14 +95,20 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         }
     }
 
-    fn absorb(&self, loading: &mut Loading<E>, row: &[u8], suffix: &[u8], value: &[u8]) -> Result<(), StateError> {
+    pub(super) fn absorb(
+        &self,
+        loading: &mut Loading<E>,
+        row: &[u8],
+        suffix: &[u8],
+        value: &[u8],
+    ) -> Result<(), StateError> {
         let body = self.strip_header(value, &mut loading.expires).map_err(|e| self.bad_value(row, &e))?;
         loading.bytes += row.len() + value.len();
         E::absorb(&mut loading.entry, suffix, body).map_err(|e| self.bad_value(row, &e))
     }
 
     /// Creates the slot of an entry that RocksDB has.
-    fn loaded_slot(&mut self, hash: u64, key: K, loading: Loading<E>) -> u32 {
+    pub(super) fn loaded_slot(&mut self, hash: u64, key: K, loading: Loading<E>) -> u32 {
         let number = self.new_slot(hash, key, loading.entry);
         if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
             (slot.stored, slot.sealed_epoch, slot.expires) = (true, self.db.applied(), loading.expires);
@@ -110,9 +122,12 @@ impl<K: Key, E: Entry> HotTable<K, E> {
 
     #[cold]
     pub(super) fn load_one(&mut self, hash: u64, key: &K) -> Result<Option<u32>, StateError> {
+        if self.ahead.is_absent(hash, key) {
+            return Ok(None);
+        }
         let mut row = Vec::new();
         codec::row_key(self.key_groups.of_hash(hash), key, &mut row).map_err(|e| self.bad_value(&[], &e))?;
-        let mut loading = Loading { entry: None, bytes: 0, expires: i64::MAX };
+        let mut loading = Loading::default();
         if E::SINGLE_ROW {
             if let Some(value) = self.db.get(&self.name, &row)? {
                 self.absorb(&mut loading, &row, &[], &value)?;
@@ -164,7 +179,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         Ok(rest)
     }
 
-    fn bad_value(&self, row: &[u8], error: &DecodeError) -> StateError {
+    pub(super) fn bad_value(&self, row: &[u8], error: &DecodeError) -> StateError {
         bad_value(&self.name, codec::group_of_row(row), error)
     }
 }

@@ -1,6 +1,8 @@
 //! Sealing a table into a delta, at the end of an epoch and after it, a slice at a time; removing expired entries;
 //! evicting.
 
+use std::any::Any;
+
 use smallvec::SmallVec;
 
 use super::{CLEAN, HotTable, Sealing, Slot};
@@ -117,6 +119,14 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
         }
     }
 
+    fn is_partial(&self) -> bool {
+        !self.complete
+    }
+
+    fn load_ahead(&mut self, keys: &dyn Any) -> Result<(), StateError> {
+        keys.downcast_ref::<Vec<K>>().map_or(Ok(()), |keys| self.load_all(keys))
+    }
+
     fn load_on(&mut self, rows: usize) -> Result<bool, StateError> {
         self.load_some(rows)
     }
@@ -129,6 +139,7 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
             // epoch.
             return;
         }
+        self.ahead.forget();
         for _ in 0..self.slots.len() * 2 {
             if self.memory.is_low() {
                 return;

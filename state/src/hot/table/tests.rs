@@ -33,6 +33,8 @@ enum Step {
     Write(usize),
     /// Applies the next delta to RocksDB, and evicts.
     Apply,
+    /// Loads keys ahead: those in memory, those evicted, removed ones, and ones that never were.
+    Ahead(Vec<u8>),
     /// Loads this number of restored rows.
     Load(usize),
 }
@@ -48,6 +50,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..6_usize).prop_map(Step::Write),
         1 => Just(Step::Apply),
         2 => (0..4_usize).prop_map(Step::Load),
+        3 => prop::collection::vec(key(), 0..12).prop_map(Step::Ahead),
     ];
     prop::collection::vec(step, 1..250)
 }
@@ -198,6 +201,7 @@ proptest! {
                         }
                     }
                 }
+                Step::Ahead(keys) => states.load_ahead(&keys).unwrap(),
                 Step::Load(rows) => drop(worker_state.load_on(rows).unwrap()),
                 Step::Apply => {
                     if let Some(delta) = waiting.borrow_mut().pop_front() {

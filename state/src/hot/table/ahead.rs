@@ -1,0 +1,107 @@
+//! Loading the entries of the keys that are needed next, all in one read.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::HotTable;
+use super::load::Loading;
+use crate::codec;
+use crate::error::StateError;
+use crate::hot::entry::Entry;
+use crate::key::{Key, hash_key};
+
+/// What a table knows about the keys that it read ahead.
+pub(super) struct Ahead<K> {
+    /// Keys that RocksDB does not have, so that they are not read again when they are looked up. A slot of such a key may
+    /// be created, but once one is evicted, RocksDB has rows of it: so an eviction clears this.
+    absent: HashTable<(u64, K)>,
+    /// Number of lookups since the last call, and the number of keys that it was called with.
+    pub(super) asked: usize,
+    of: usize,
+}
+
+/// The row key of an entry that is not in memory, and the hash and the key.
+type Missing<'k, K> = (Vec<u8>, (u64, &'k K));
+
+impl<K> Default for Ahead<K> {
+    fn default() -> Self {
+        Self { absent: HashTable::new(), asked: 0, of: 0 }
+    }
+}
+
+impl<K: Key> Ahead<K> {
+    /// Number of absent keys that are kept, about.
+    const MOST_ABSENT: usize = 4096;
+
+    pub(super) fn is_absent(&self, hash: u64, key: &K) -> bool {
+        self.absent.find(hash, |(_, absent)| absent == key).is_some()
+    }
+
+    /// Forgets which keys are absent.
+    pub(super) fn forget(&mut self) {
+        self.absent.clear();
+    }
+
+    fn note_absent(&mut self, hash: u64, key: K) {
+        self.absent.insert_unique(hash, (hash, key), |(hash, _)| *hash);
+    }
+
+    /// Begins a read ahead for this number of keys. Returns whether it is worth while.
+    fn begin(&mut self, keys: usize) -> bool {
+        let (asked, of) = (std::mem::take(&mut self.asked), std::mem::replace(&mut self.of, keys));
+        if self.absent.len() > Self::MOST_ABSENT {
+            self.forget();
+        }
+        asked >= of / 2
+    }
+}
+
+impl<K: Key, E: Entry> HotTable<K, E> {
+    /// Loads the entries of these keys that are not in memory.
+    pub(super) fn load_all(&mut self, keys: &[K]) -> Result<(), StateError> {
+        if self.complete || !self.ahead.begin(keys.len()) {
+            return Ok(());
+        }
+        let missing = self.missing(keys)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (rows, found): (Vec<Vec<u8>>, Vec<(u64, &K)>) = missing.into_iter().unzip();
+        let mut entries: Vec<Loading<E>> = rows.iter().map(|_| Loading::default()).collect();
+        let db = Arc::clone(&self.db);
+        let mut absorb = |at: usize, row: &[u8], value: &[u8]| match (entries.get_mut(at), rows.get(at)) {
+            (Some(entry), Some(of)) => self.absorb(entry, row, row.get(of.len()..).unwrap_or_default(), value),
+            _ => Ok(()),
+        };
+        if E::SINGLE_ROW {
+            db.get_many(&self.name, &rows, &mut absorb)?;
+        } else {
+            db.scan_many(&self.name, &rows, &mut absorb)?;
+        }
+        for ((hash, key), entry) in found.into_iter().zip(entries) {
+            match entry.entry {
+                Some(_) => drop(self.loaded_slot(hash, key.clone(), entry)),
+                None => self.ahead.note_absent(hash, key.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the row keys of these keys' entries, sorted, as far as an entry is not in memory and may be stored.
+    fn missing<'k>(&self, keys: &'k [K]) -> Result<Vec<Missing<'k, K>>, StateError> {
+        let mut missing = Vec::new();
+        for key in keys {
+            let hash = hash_key(key);
+            let slot = self.index.find(hash, |slot| self.slots[*slot as usize].as_ref().is_some_and(|s| s.key == *key));
+            if slot.is_none() && !self.ahead.is_absent(hash, key) {
+                let mut row = Vec::new();
+                codec::row_key(self.key_groups.of_hash(hash), key, &mut row).map_err(|e| self.bad_value(&[], &e))?;
+                missing.push((row, (hash, key)));
+            }
+        }
+        missing.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        missing.dedup_by(|(a, _), (b, _)| a == b);
+        Ok(missing)
+    }
+}
