@@ -10,7 +10,7 @@ mod layout;
 mod row;
 mod rows;
 
-pub use rows::{dump, rows_of};
+pub use rows::dump;
 
 #[cfg(test)]
 mod tests;

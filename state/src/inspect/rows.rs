@@ -15,6 +15,9 @@ use crate::evolve::spec::StateEntry;
 use crate::rows::db::Db;
 use crate::rows::snapshot::RowSnapshot;
 
+/// A function that gets a row's key and value, and returns whether it wants more rows.
+type VisitStored<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StateError> + 'v;
+
 /// Visits the rows of a state as JSON, until `visit` returns false. `scratch` is a folder for links to files of bases, and
 /// for copies of their small files.
 ///
@@ -32,15 +35,12 @@ pub fn dump(
 }
 
 /// Visits the rows of a state as they are stored, worker by worker, in the order of their keys.
-///
-/// # Errors
-/// As [`dump`].
-pub fn rows_of(
+fn rows_of(
     store: &dyn CheckpointStore,
     manifest: &Manifest,
     state: &str,
     scratch: &Path,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
+    visit: &mut VisitStored<'_>,
 ) -> Result<(), StateError> {
     let mut more = true;
     for (worker, files) in manifest.workers.iter().enumerate() {
