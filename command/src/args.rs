@@ -23,6 +23,34 @@ pub enum Topic {
         #[command(subcommand)]
         action: Action,
     },
+    /// The rows of states, as JSON, without the job's program.
+    State {
+        /// What to do.
+        #[command(subcommand)]
+        action: StateAction,
+    },
+}
+
+/// What to do with states.
+#[derive(Subcommand)]
+pub enum StateAction {
+    /// Prints the rows of a state, one JSON object a line.
+    Dump {
+        /// Name of the state, as `checkpoints show` has it: `OPERATOR/STATE`.
+        state: String,
+        /// Epoch of the checkpoint: a number, `latest`, or `latest~N`.
+        #[arg(long, default_value = "latest")]
+        epoch: Epoch,
+        /// Largest number of rows that are printed.
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        /// Print only the number of rows.
+        #[arg(long)]
+        count: bool,
+        /// The job's checkpoint directory.
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+    },
 }
 
 /// What to do with checkpoints.

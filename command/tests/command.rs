@@ -87,6 +87,7 @@ fn a_running_job_does_not_notice_the_command_and_damage_of_a_stopped_one_is_foun
     assert_eq!(names(&store.join("manifests")).len(), 1);
     assert!(checkpoints(&store, 0, &["verify"]).contains("1 of 1 checkpoints are whole"));
     damaged(&store);
+    dumped(&store);
     // The job goes on from what was kept.
     let mut again = start(scratch.path());
     wait_for_epoch(&store, &mut again, newest + 20);
@@ -108,6 +109,31 @@ fn damaged(store: &Path) {
     checkpoints(store, 0, &["verify"]);
 }
 
+/// Every row of a log and of pending records is read without the program's types.
+fn dumped(store: &Path) {
+    let store = store.to_string_lossy();
+    let dump = |state: &str, more: &[&str]| {
+        let output = tidemill(&[&["state", "dump", state, "--store", &store], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    for (state, field) in
+        [("card-velocity/spent", "\"value\":{\"time\":"), ("terminal-risk/pending", "\"event_time\":")]
+    {
+        let rows = dump(state, &[]);
+        assert!(
+            rows.contains(field) && !rows.contains("undecoded"),
+            "{state}: {}",
+            rows.lines().next().unwrap_or("none")
+        );
+        assert_eq!(dump(state, &["--count"]).trim(), rows.lines().count().to_string());
+        assert_eq!(dump(state, &["--limit", "1"]).lines().count(), 1);
+    }
+    let output = tidemill(&["state", "dump", "none", "--store", &store]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("card-velocity/spent"), "the error names the states");
+}
+
 #[test]
 fn what_cannot_be_done_is_said_with_the_exit_code_of_its_kind() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
@@ -124,10 +150,11 @@ fn what_cannot_be_done_is_said_with_the_exit_code_of_its_kind() {
 #[test]
 fn the_page_of_the_command_has_its_help() {
     let page = ReferencePage::read(&project().join("docs/operate/command.md"));
-    for action in ["list", "show", "verify", "prune"] {
-        let help = String::from_utf8(tidemill(&["checkpoints", action, "-h"]).stdout).expect("text");
+    let actions = ["list", "show", "verify", "prune"].map(|action| ["checkpoints", action]);
+    for [topic, action] in actions.into_iter().chain([["state", "dump"]]) {
+        let help = String::from_utf8(tidemill(&[topic, action, "-h"]).stdout).expect("text");
         let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-        let written = page.code(Some(&format!("tidemill checkpoints {action}")), "text");
+        let written = page.code(Some(&format!("tidemill {topic} {action}")), "text");
         assert_eq!(written, help.join("\n"), "the page of `{action}`");
     }
     let help = String::from_utf8(tidemill(&["checkpoints", "-h"]).stdout).expect("text");

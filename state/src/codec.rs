@@ -8,7 +8,10 @@
 //! `bincode` stands for bincode 2 in its standard configuration, through serde.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
-use serde::{Serialize, de::DeserializeOwned};
+use bincode::de::read::Reader;
+use bincode::serde::OwnedSerdeDecoder;
+use serde::Serialize;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use crate::ids::KeyGroup;
 use crate::key::hash_key;
@@ -50,6 +53,30 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError
     } else {
         Err(DecodeError(format!("{} bytes are left over", bytes.len() - read)))
     }
+}
+
+/// A reader that leaves what was not read.
+struct Rest<'r, 'b>(&'r mut &'b [u8]);
+
+impl Reader for Rest<'_, '_> {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), bincode::error::DecodeError> {
+        let missing = bytes.len().saturating_sub(self.0.len());
+        let (read, rest) = self
+            .0
+            .split_at_checked(bytes.len())
+            .ok_or(bincode::error::DecodeError::UnexpectedEnd { additional: missing })?;
+        bytes.copy_from_slice(read);
+        *self.0 = rest;
+        Ok(())
+    }
+}
+
+/// Decodes all of `bytes` by a seed, which knows what they are when the program runs, not when it is compiled.
+pub(crate) fn decode_by<'de, S: DeserializeSeed<'de>>(bytes: &[u8], seed: S) -> Result<S::Value, DecodeError> {
+    let mut rest = bytes;
+    let mut decoder = OwnedSerdeDecoder::from_reader(Rest(&mut rest), CONFIG);
+    let value = seed.deserialize(decoder.as_deserializer()).map_err(|e| DecodeError(e.to_string()))?;
+    if rest.is_empty() { Ok(value) } else { Err(DecodeError(format!("{} bytes are left over", rest.len()))) }
 }
 
 /// Returns the hash of a value's stored form, which is the same in every process of every run. The value is encoded

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! worker/      all state of one worker: opened or restored, registered, sealed, evicted
+//! inspect/     rows of a checkpoint as JSON, without the program's types
 //! hot/         state in memory, decoded: value · log · timers · pending
 //! rows/        the rows behind it: RowStore (RocksDB, or maps in a simulation), and the deltas on their way into it
 //! checkpoint/  delta · manifest · store · retention · take_over · work_dir
@@ -36,6 +37,7 @@ mod error;
 mod evolve;
 mod hot;
 mod ids;
+mod inspect;
 mod key;
 #[doc(hidden)]
 pub mod locks;
@@ -74,6 +76,8 @@ pub use hot::table::HotTable;
 pub use hot::timers::TimerTable;
 pub use hot::value::{Single, ValueTable};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
+#[doc(hidden)]
+pub use inspect::dump;
 pub use key::{Key, Value, hash_key};
 pub use remedy::Remedy;
 pub use rows::db::Db;

@@ -6,6 +6,7 @@ mod prune;
 mod show;
 mod verify;
 
+pub use choice::choose;
 use tidemill_state::LocalStore;
 
 use crate::args::{Action, Common};
