@@ -55,7 +55,7 @@ fn run(args: &Args) -> Result<(), JobError> {
     Job::new("scaling_cost", args.job.clone()).run(move |flow| {
         let mut stream = flow.source("records", &source)?;
         for _ in 0..chain {
-            stream = stream.map(|key| std::hint::black_box(key));
+            stream = stream.map(std::hint::black_box);
         }
         let (windows, counted) = totals.clone();
         stream
