@@ -28,11 +28,12 @@ use crate::rows::db::Db;
 
 mod ahead;
 mod expiry;
+mod known;
 mod load;
 mod seal;
 
-use ahead::Ahead;
 use expiry::ExpiryQueue;
+use known::Ahead;
 
 /// Bytes that the index takes for a slot, about.
 const INDEX_BYTES: usize = 16;

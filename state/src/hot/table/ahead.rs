@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
 use super::HotTable;
 use super::load::Loading;
 use crate::codec;
@@ -11,51 +9,8 @@ use crate::error::StateError;
 use crate::hot::entry::Entry;
 use crate::key::{Key, hash_key};
 
-/// What a table knows about the keys that it read ahead.
-pub(super) struct Ahead<K> {
-    /// Keys that RocksDB does not have, so that they are not read again when they are looked up. A slot of such a key may
-    /// be created, but once one is evicted, RocksDB has rows of it: so an eviction clears this.
-    absent: HashTable<(u64, K)>,
-    /// Number of lookups since the last call, and the number of keys that it was called with.
-    pub(super) asked: usize,
-    of: usize,
-}
-
 /// The row key of an entry that is not in memory, and the hash and the key.
 type Missing<'k, K> = (Vec<u8>, (u64, &'k K));
-
-impl<K> Default for Ahead<K> {
-    fn default() -> Self {
-        Self { absent: HashTable::new(), asked: 0, of: 0 }
-    }
-}
-
-impl<K: Key> Ahead<K> {
-    /// Number of absent keys that are kept, about.
-    const MOST_ABSENT: usize = 4096;
-
-    pub(super) fn is_absent(&self, hash: u64, key: &K) -> bool {
-        self.absent.find(hash, |(_, absent)| absent == key).is_some()
-    }
-
-    /// Forgets which keys are absent.
-    pub(super) fn forget(&mut self) {
-        self.absent.clear();
-    }
-
-    fn note_absent(&mut self, hash: u64, key: K) {
-        self.absent.insert_unique(hash, (hash, key), |(hash, _)| *hash);
-    }
-
-    /// Begins a read ahead for this number of keys. Returns whether it is worth while.
-    fn begin(&mut self, keys: usize) -> bool {
-        let (asked, of) = (std::mem::take(&mut self.asked), std::mem::replace(&mut self.of, keys));
-        if self.absent.len() > Self::MOST_ABSENT {
-            self.forget();
-        }
-        asked >= of / 2
-    }
-}
 
 impl<K: Key, E: Entry> HotTable<K, E> {
     /// Loads the entries of these keys that are not in memory.
