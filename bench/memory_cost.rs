@@ -138,7 +138,7 @@ fn run(keys: &Arc<Vec<u64>>, state_memory: Option<u64>, interval: Duration) -> R
     let (drawn, sums) = (Arc::clone(keys), CollectSink::default());
     let sink = sums.clone();
     let settings = JobSettings { state_memory, checkpoint_interval: interval, ..JobSettings::default() };
-    let args = JobArgs { settings, log_level: "error".to_owned() };
+    let args = JobArgs { settings, log_level: "error".to_owned(), ..JobArgs::default() };
     let seen = move |index: u64| (EventTime((index / 10) as i64), (drawn[index as usize], index));
     let source = Generator::new(keys.len() as u64, seen);
     let (started, before) = (Instant::now(), processor_seconds());

@@ -57,7 +57,7 @@ fn run(broker: String) -> Result<(), JobError> {
     // Exactly once needs a checkpoint to continue from: it has the positions in the topics.
     let settings = JobSettings { checkpoint_dir: Some("out/takings".into()), ..JobSettings::default() };
     // JobArgs has the log, and ends the job in order after Ctrl-C.
-    let job = Job::new("takings", JobArgs { settings, log_level: "warn".to_owned() });
+    let job = Job::new("takings", JobArgs { settings, log_level: "warn".to_owned(), ..JobArgs::default() });
     job.run(move |flow| {
         flow.source("generated", &generated)?.sink("written", &written)?;
         let minutes = flow

@@ -110,6 +110,7 @@ fn memory_stays_flat_when_the_sink_is_slow() {
             ..JobSettings::default()
         },
         log_level: "error".to_owned(),
+        ..JobArgs::default()
     };
     let folder = tempfile::tempdir().expect("a scratch folder");
     let started = Instant::now();

@@ -56,6 +56,7 @@ fn a_finished_job_that_had_not_published_does_so_when_it_is_run_again() {
         let args = JobArgs {
             settings: JobSettings { checkpoint_dir: Some(folder.path().to_owned()), ..JobSettings::default() },
             log_level: "error".to_owned(),
+            ..JobArgs::default()
         };
         let source = Generator::new(7, |n| (EventTime(n as i64), n));
         Job::new("finish", args).run(move |flow| flow.source("numbers", &source)?.sink("out", &sink))

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use timely::worker::Worker;
 
 use crate::error::JobError;
+use crate::place::Place;
 
 /// The scheduler of a simulated job, which decides whose turn it is among the threads. All methods except
 /// [`begin`](Self::begin) and [`rest`](Self::rest) return at once.
@@ -95,7 +96,7 @@ pub struct Handle<T> {
     scheduled: Option<Scheduled>,
 }
 
-/// Starts a thread of this name.
+/// Starts a thread of this name. It begins where the calling one is ([`Place`]).
 ///
 /// # Errors
 /// When the operating system cannot start another thread.
@@ -103,8 +104,9 @@ pub struct Handle<T> {
 pub fn spawn<T: Send + 'static>(name: String, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<Handle<T>> {
     let scheduled = scheduled()
         .map(|Scheduled { scheduler, slot }| Scheduled { slot: scheduler.announce(Some(slot), &name), scheduler });
-    let slot = scheduled.clone();
+    let (slot, place) = (scheduled.clone(), Place::here());
     let work = move || {
+        let _place = place.enter();
         let _slot = slot.map(|Scheduled { scheduler, slot }| take_slot(&scheduler, slot));
         work()
     };

@@ -379,6 +379,7 @@ pub fn args(folder: &Path) -> JobArgs {
             ..JobSettings::default()
         },
         log_level: "error".into(),
+        ..JobArgs::default()
     }
 }
 

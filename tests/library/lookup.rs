@@ -69,7 +69,11 @@ proptest! {
         let (found, letters) = (CollectSink::default(), CollectSink::<DeadLetter>::default());
         let source = vec_source((0..).map(EventTime).zip(keys.clone()).collect());
         let (asked, to, dead) = (service.clone(), found.clone(), letters.clone());
-        let job = JobArgs { settings: JobSettings { workers, ..JobSettings::default() }, log_level: "off".to_owned() };
+        let job = JobArgs {
+            settings: JobSettings { workers, ..JobSettings::default() },
+            log_level: "off".to_owned(),
+            ..JobArgs::default()
+        };
         let ordered = pool.is_none_or(|(_, ordered)| ordered);
         Job::new("lookups", job).run(move |flow| {
             let settings = LookupSettings { max_batch_size: batch, cache_rows, ..LookupSettings::default() };

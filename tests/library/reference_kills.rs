@@ -53,6 +53,7 @@ fn run(folder: &Path, workers: usize) {
             ..JobSettings::default()
         },
         log_level: "warn".to_owned(),
+        ..JobArgs::default()
     };
     let file = shops(&folder.join("shops.csv")).reload_every(Duration::from_millis(10));
     // Event time follows the clock, as in a job with a steady input.

@@ -86,6 +86,7 @@ impl<L: BatchLogic> Common<L> {
         let size = batch.records.len();
         self.batches.add(1);
         self.sizes.record(size as u64);
+        self.metrics.ran_batch(times.ran, times.queued, size);
         self.output.records.reserve(size);
         self.logic.finish(batch.records.drain(..), &mut work, times, &mut self.output)?;
         self.metrics.records_out.add(self.output.records.len() as u64);

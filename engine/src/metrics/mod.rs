@@ -6,6 +6,7 @@
 mod lateness;
 mod operator;
 mod registry;
+mod slow;
 mod snapshot;
 mod values;
 

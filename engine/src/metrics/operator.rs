@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lateness::{Jump, Jumps, LateShare};
+use super::slow::Slow;
 use super::values::{Counter, Distribution, Gauge};
 use crate::locks::lock;
+use crate::place::Turn;
 use crate::threads;
 use crate::time::EventTime;
 
@@ -32,6 +34,9 @@ pub struct OperatorMetrics {
     pub busy_ns: Counter,
     /// Watermark of the operator, ms since the Unix epoch.
     pub watermark: Gauge,
+    /// The name, as the place of a thread has it.
+    place: Arc<str>,
+    slow: Arc<Slow>,
     late_share: LateShare,
     jumps: Arc<Jumps>,
     more: Mutex<More>,
@@ -45,15 +50,20 @@ pub(super) struct More {
     pub(super) details: BTreeMap<&'static str, serde_json::Value>,
 }
 
-/// A guard that counts the time until it is dropped as busy time of the operator.
+/// A guard that counts the time until it is dropped as busy time of the operator. Meanwhile the log names the
+/// operator, and it is told of a turn that takes long.
 pub(crate) struct Busy {
     counter: Counter,
     since: Instant,
+    slow: Arc<Slow>,
+    _turn: Turn,
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.counter.add(u64::try_from(threads::since(self.since).as_nanos()).unwrap_or(u64::MAX));
+        let took = threads::since(self.since);
+        self.counter.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        self.slow.turn(took);
     }
 }
 
@@ -71,6 +81,8 @@ impl OperatorMetrics {
             dead_letters: Counter::default(),
             busy_ns: Counter::default(),
             watermark,
+            place: name.into(),
+            slow: Arc::default(),
             late_share: LateShare::default(),
             jumps,
             more: Mutex::default(),
@@ -79,7 +91,17 @@ impl OperatorMetrics {
 
     /// Begins a turn of the operator: the time until the guard is dropped counts as busy.
     pub(crate) fn busy(&self) -> Busy {
-        Busy { counter: self.busy_ns.clone(), since: threads::now() }
+        Busy {
+            counter: self.busy_ns.clone(),
+            since: threads::now(),
+            slow: Arc::clone(&self.slow),
+            _turn: Turn::of(&self.place),
+        }
+    }
+
+    /// Logs a batch if it was slow: it ran for `ran`, after it had waited for `queued`.
+    pub(crate) fn ran_batch(&self, ran: Duration, queued: Duration, records: usize) {
+        self.slow.batch(ran, queued, records);
     }
 
     /// Counts that of `of` records that came in `late` were late. When most are late, it logs a warning with the

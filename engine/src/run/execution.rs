@@ -14,6 +14,7 @@ use crate::checkpoint::bases::BasePolicy;
 use crate::checkpoint::restore::{self, Agreement, Starting, StartingPoint};
 use crate::error::JobError;
 use crate::metrics::{JobState, Snapshot};
+use crate::place::PlaceOfJob;
 use crate::threads::{self, Scheduler};
 use crate::worker::Process;
 
@@ -84,6 +85,15 @@ impl Run {
             hope: Duration::from_secs(10),
             stop: Arc::clone(&self.process.stop),
             refusals: Arc::clone(&self.refusals),
+        }
+    }
+
+    /// Returns where the threads of the job are, as its log says it.
+    pub(super) fn place(&self) -> PlaceOfJob {
+        PlaceOfJob {
+            name: self.name.clone(),
+            running_epoch: Arc::clone(&self.process.progress.running_epoch),
+            slow_batch: self.settings.slow_batch,
         }
     }
 

@@ -131,7 +131,7 @@ impl Job {
                 leader: LeaderIncarnation::default(),
                 start,
                 restored_epoch: AtomicU64::new(0),
-                running_epoch: AtomicU64::new(0),
+                running_epoch: Arc::default(),
                 committed_epoch: AtomicU64::new(0),
                 written: Written::default(),
                 state: (0..settings.workers).map(|_| StateUse::default()).collect(),

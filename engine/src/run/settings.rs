@@ -86,6 +86,11 @@ pub struct JobSettings {
     /// checkpoints. Default 128.
     #[cfg_attr(feature = "cli", arg(long, default_value_t = DEFAULT_KEY_GROUPS, value_name = "N", hide_default_value = true))]
     pub key_groups: u16,
+    /// How long a turn of an operator, or a batch of a model, may take before it is logged as a warning; at most one
+    /// line in ten seconds for an operator and worker. Default: none, nothing is logged.
+    #[serde(with = "humantime_serde")]
+    #[cfg_attr(feature = "cli", arg(long, value_parser = humantime::parse_duration, value_name = "DURATION"))]
+    pub slow_batch: Option<Duration>,
     /// Address at which the status page, `/status` and `/metrics` are served, e.g. 127.0.0.1:9090 (feature
     /// `http`). Default: none.
     #[cfg_attr(feature = "cli", arg(long, value_name = "ADDRESS"))]
@@ -111,6 +116,7 @@ impl Default for JobSettings {
             max_drift: None,
             max_ahead: None,
             key_groups: DEFAULT_KEY_GROUPS,
+            slow_batch: None,
             http: None,
         }
     }

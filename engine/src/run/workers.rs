@@ -12,6 +12,7 @@ use super::worker::run_worker;
 use crate::checkpoint::restore::StartingPoint;
 use crate::error::JobError;
 use crate::graph::Flow;
+use crate::place::Place;
 use crate::threads;
 
 /// Runs the job in this process, from connecting to the other processes until its end.
@@ -19,6 +20,7 @@ pub(super) fn execute<F>(run: &Arc<Run>, build: F) -> Result<(), JobError>
 where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
 {
+    let _place = run.place().enter();
     // Kept outside, since an error may come after the decision, from another process.
     let mut decided = None;
     let result = run.begin(&mut decided).and_then(|sockets| match &decided {
@@ -36,12 +38,13 @@ where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
 {
     let (allocators, connections) = cluster::communication(&run.settings, sockets)?;
-    let (shared, start) = (Arc::clone(run), Arc::clone(start));
+    let (shared, start, place) = (Arc::clone(run), Arc::clone(start), Place::here());
     if let Some(scheduler) = &run.scheduler {
         // All slots are announced before any worker takes one.
         (0..run.settings.workers).for_each(|worker| _ = scheduler.announce(None, &format!("worker {worker}")));
     }
     let guards = timely::communication::initialize_from(allocators, Box::new(()), move |allocator| {
+        let _place = place.clone().of_worker(allocator.index()).enter();
         let _slot = shared.scheduler.as_ref().map(|scheduler| threads::take_slot(scheduler, allocator.index()));
         #[expect(
             clippy::disallowed_methods,

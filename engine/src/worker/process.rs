@@ -58,7 +58,8 @@ pub(crate) struct JobProgress {
     pub(crate) start: StartTimes,
     /// The restored epoch; 0 if nothing was restored, or while it is not known yet.
     pub(crate) restored_epoch: AtomicU64,
-    pub(crate) running_epoch: AtomicU64,
+    /// The epoch that the sources are in; the log names it too.
+    pub(crate) running_epoch: Arc<AtomicU64>,
     /// The newest committed epoch; 0 before the first commit.
     pub(crate) committed_epoch: AtomicU64,
     pub(crate) written: Written,

@@ -3,12 +3,16 @@
 //! Nothing else in the engine depends on it: a [`Job`](crate::Job) made from [`JobSettings`] installs neither a log
 //! subscriber nor a signal handler. A job made from [`JobArgs`] installs both when it runs.
 
+mod log;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use tidemill_state::ErrorKind;
+
+pub use self::log::LogFormat;
 
 use crate::error::{JobError, Remedy};
 use crate::run::{JobSettings, JobSetup};
@@ -23,11 +27,14 @@ pub struct JobArgs {
     /// Log level: error, warn, info, debug, trace, or a filter as in RUST_LOG.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
+    /// Form of the log's lines on stderr.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
 }
 
 impl Default for JobArgs {
     fn default() -> Self {
-        Self { settings: JobSettings::default(), log_level: "info".to_owned() }
+        Self { settings: JobSettings::default(), log_level: "info".to_owned(), log_format: LogFormat::default() }
     }
 }
 
@@ -41,28 +48,13 @@ impl From<JobArgs> for JobSettings {
 /// gracefully.
 impl From<JobArgs> for JobSetup {
     fn from(args: JobArgs) -> Self {
-        let log_level = args.log_level.clone();
+        let (log_level, log_format) = (args.log_level.clone(), args.log_format);
         let prepare = move || {
-            start_logging(&log_level)?;
+            log::start(&log_level, log_format)?;
             stop_on_signals()
         };
         Self::from(args.settings).prepared_by(prepare)
     }
-}
-
-fn start_logging(level: &str) -> Result<(), JobError> {
-    use tracing_subscriber::EnvFilter;
-    // ONNX Runtime logs far too much at `info`.
-    let quiet = if level.contains("ort=") { level.to_owned() } else { format!("ort=warn,{level}") };
-    let filter = EnvFilter::try_new(quiet).map_err(|e| {
-        JobError::setting(
-            format!("log_level \"{level}\" is not a level or filter: {e}"),
-            [Remedy::Setting("log_level")],
-        )
-    })?;
-    // It fails when a subscriber exists, set by an earlier job of the process or by the program: then that one stays.
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
-    Ok(())
 }
 
 /// Installs handlers: the first SIGINT or SIGTERM asks the job to stop; the second one ends the process at once.

@@ -1,0 +1,107 @@
+//! The log of a job that was started from a command line: lines on stderr, of text or of JSON, each with its place.
+
+use std::fmt;
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, Full, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::error::{JobError, Remedy};
+use crate::place::Place;
+
+/// The form of the log's lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// Text for people, in colours on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line, for programs that collect logs.
+    Json,
+}
+
+/// Starts the log of this process on stderr.
+pub(super) fn start(level: &str, format: LogFormat) -> Result<(), JobError> {
+    // ONNX Runtime logs far too much at `info`.
+    let quiet = if level.contains("ort=") { level.to_owned() } else { format!("ort=warn,{level}") };
+    let filter = EnvFilter::try_new(quiet).map_err(|e| {
+        JobError::setting(
+            format!("log_level \"{level}\" is not a level or filter: {e}"),
+            [Remedy::Setting("log_level")],
+        )
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // It fails when a subscriber exists, set by an earlier job of the process or by the program: then that one stays.
+    drop(match format {
+        LogFormat::Text => log.with_ansi(has_colours()).event_format(Placed(Format::default())).try_init(),
+        LogFormat::Json => log.fmt_fields(JsonFields::new()).event_format(Placed(Format::default().json())).try_init(),
+    });
+    Ok(())
+}
+
+/// Returns whether people read stderr, and want colours (<https://no-color.org>).
+fn has_colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+}
+
+/// The lines of another format, and at the end of each one the place of its thread.
+struct Placed<F>(F);
+
+impl<S, N> FormatEvent<S, N> for Placed<Format<Full>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = String::new();
+        let colours = to.has_ansi_escapes();
+        self.0.clone().with_ansi(colours).format_event(context, Writer::new(&mut line), event)?;
+        to.write_str(line.trim_end_matches('\n'))?;
+        for (name, value) in said(&Place::here()) {
+            // An event that names a worker or an operator of its own means that one.
+            if event.metadata().fields().field(name).is_none() {
+                write!(to, " {name}={value}")?;
+            }
+        }
+        writeln!(to)
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Placed<Format<Json>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        // The line is an object that has members, so more of them may follow its last one.
+        let object = line.trim_end_matches('\n');
+        to.write_str(object.strip_suffix('}').ok_or(fmt::Error)?)?;
+        for (name, value) in said(&Place::here()) {
+            write!(to, ",\"{name}\":{value}")?;
+        }
+        writeln!(to, "}}")
+    }
+}
+
+/// Returns what is known of the place, as names and JSON values.
+fn said(place: &Place) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
+    let job = place.job();
+    let epoch = job.as_ref().and_then(|job| job.epoch());
+    [
+        ("job", job.map(|job| json!(job.name))),
+        ("worker", place.worker.map(|worker| json!(worker))),
+        ("operator", place.operator.as_deref().map(|operator| json!(operator))),
+        ("epoch", epoch.map(|epoch| json!(epoch))),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}
