@@ -78,6 +78,7 @@ fn run(args: &Args, folder: &Path, path: &Path) -> Result<(), Box<dyn std::error
             ..JobSettings::default()
         },
         log_level: "warn".to_owned(),
+        ..JobArgs::default()
     };
     let job = std::thread::spawn(move || {
         Job::new("reference_cost", job_args).run(move |flow| {

@@ -147,8 +147,11 @@ proptest! {
 fn run(source: FileSource<Sale>) -> Result<(Vec<Sale>, Vec<DeadLetter>), JobError> {
     let (sales, letters) = (CollectSink::default(), CollectSink::default());
     let (source, to_sales, to_letters) = (Arc::new(source), sales.clone(), letters.clone());
-    let args =
-        JobArgs { settings: JobSettings { workers: 2, ..JobSettings::default() }, log_level: "error".to_owned() };
+    let args = JobArgs {
+        settings: JobSettings { workers: 2, ..JobSettings::default() },
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    };
     Job::new("files", args).run(move |flow| {
         flow.source("sales", &*source)?.sink("sales-out", &to_sales)?;
         flow.dead_letters().sink("letters", &to_letters)

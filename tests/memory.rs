@@ -75,6 +75,7 @@ fn run(state_memory: Option<u64>) -> (BTreeMap<u64, Line>, u64, Snapshot, Durati
             ..JobSettings::default()
         },
         log_level: "error".to_owned(),
+        ..JobArgs::default()
     };
     let started = Instant::now();
     let report = Job::new("profiles", args).run(move |flow| {
@@ -128,6 +129,7 @@ fn deduplicate(interval: Duration, checkpoints: bool) -> u64 {
             ..JobSettings::default()
         },
         log_level: "error".to_owned(),
+        ..JobArgs::default()
     };
     let ids = Generator::new(400_000, |n| (EventTime(n as i64 / 20), n));
     let report = Job::new("ids", args).run(move |flow| {

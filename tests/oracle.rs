@@ -307,7 +307,7 @@ proptest! {
                 .max_out_of_orderness(Duration::from_millis(BOUND_MS as u64))
                 .rate(40_000.0);
             let source = Breaking { source: generator, records: Arc::new(AtomicI64::new(run.records)) };
-            let args = JobArgs { settings: JobSettings { workers: run.workers, state_memory: run.state_memory, checkpoint_dir: Some(folder.path().join("checkpoints")), checkpoint_interval: Duration::from_millis(20), ..JobSettings::default() }, log_level: "error".to_owned() };
+            let args = JobArgs { settings: JobSettings { workers: run.workers, state_memory: run.state_memory, checkpoint_dir: Some(folder.path().join("checkpoints")), checkpoint_interval: Duration::from_millis(20), ..JobSettings::default() }, log_level: "error".to_owned(), ..JobArgs::default() };
             let to = folder.path().to_owned();
             let result = Job::new("oracle", args).run(move |flow| build(flow, &source, &to));
             if let Err(error) = result {

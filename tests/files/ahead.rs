@@ -36,7 +36,11 @@ fn run(
     }
     let (out, late, letters) = (CollectSink::default(), CollectSink::default(), CollectSink::default());
     let (to, late_to, letters_to) = (out.clone(), late.clone(), letters.clone());
-    let args = JobArgs { settings: JobSettings { workers, ..args.settings }, log_level: "error".to_owned() };
+    let args = JobArgs {
+        settings: JobSettings { workers, ..args.settings },
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    };
     let snapshot = Job::new("ahead", args)
         .run(move |flow| {
             let lines = flow.source("lines", &source)?.key_by(|line: &Line| line.key);

@@ -29,8 +29,11 @@ fn read<T: DeserializeOwned + Data + Sync + Ord>(path: &Path) -> Result<(Vec<T>,
     let source = FileSource::new([path], |_: &Row<T>| EventTime(0));
     let (rows, letters) = (CollectSink::default(), CollectSink::default());
     let (to, letters_to) = (rows.clone(), letters.clone());
-    let args =
-        JobArgs { settings: JobSettings { workers: 2, ..JobSettings::default() }, log_level: "error".to_owned() };
+    let args = JobArgs {
+        settings: JobSettings { workers: 2, ..JobSettings::default() },
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    };
     let build = move |flow: &Flow<'_>| {
         flow.source("rows", &source)?.sink("out", &to)?;
         flow.dead_letters().sink("letters", &letters_to)

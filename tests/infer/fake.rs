@@ -186,7 +186,11 @@ impl Ran {
 }
 
 pub fn args(workers: usize) -> JobArgs {
-    JobArgs { settings: JobSettings { workers, ..JobSettings::default() }, log_level: "off".to_owned() }
+    JobArgs {
+        settings: JobSettings { workers, ..JobSettings::default() },
+        log_level: "off".to_owned(),
+        ..JobArgs::default()
+    }
 }
 
 /// Runs a job that scores the items.

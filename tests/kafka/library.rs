@@ -31,7 +31,11 @@ fn read(cluster: &Cluster, topics: Topics, start: Start, group: Option<&str>) ->
     }
     let collected = CollectSink::default();
     let sink = collected.clone();
-    let args = JobArgs { settings: JobSettings { workers: 2, ..JobSettings::default() }, log_level: "warn".to_owned() };
+    let args = JobArgs {
+        settings: JobSettings { workers: 2, ..JobSettings::default() },
+        log_level: "warn".to_owned(),
+        ..JobArgs::default()
+    };
     Job::new("read", args).run(move |flow| flow.source("numbers", &source)?.sink("collected", &sink)).unwrap();
     let mut numbers = collected.data();
     numbers.sort_unstable();
@@ -96,8 +100,11 @@ fn a_topic_that_appears_while_running_is_read_if_the_pattern_takes_it() {
     let source = source.discovery_interval(Duration::from_millis(200)).idle_after(Duration::from_secs(1));
     let collected = CollectSink::default();
     let sink = collected.clone();
-    let args =
-        JobArgs { settings: JobSettings { workers: 2, ..JobSettings::default() }, log_level: "error".to_owned() };
+    let args = JobArgs {
+        settings: JobSettings { workers: 2, ..JobSettings::default() },
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    };
     let job = std::thread::spawn(move || {
         Job::new("follow", args).run(move |flow| flow.source("numbers", &source)?.sink("collected", &sink))
     });
@@ -151,8 +158,11 @@ fn decoded<T: Data>(topic: &Topic, decode: impl kafka::Decode<T>) -> (Vec<T>, Ve
     let source = KafkaSource::new(connection, Topics::named(&topic.name), decode, |_| EventTime(0)).until_end();
     let (records, letters) = (CollectSink::default(), CollectSink::default());
     let sinks = (records.clone(), letters.clone());
-    let args =
-        JobArgs { settings: JobSettings { workers: 2, ..JobSettings::default() }, log_level: "error".to_owned() };
+    let args = JobArgs {
+        settings: JobSettings { workers: 2, ..JobSettings::default() },
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    };
     let build = move |flow: &Flow<'_>| {
         flow.source("payments", &source)?.sink("records", &sinks.0)?;
         flow.dead_letters().sink("letters", &sinks.1)

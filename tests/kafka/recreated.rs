@@ -32,6 +32,7 @@ fn args(checkpoints: &Path) -> JobArgs {
     JobArgs {
         settings: JobSettings { checkpoint_dir, checkpoint_interval, workers: 2, ..JobSettings::default() },
         log_level: "warn".to_owned(),
+        ..JobArgs::default()
     }
 }
 

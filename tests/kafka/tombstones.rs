@@ -12,7 +12,11 @@ use tidemill::stream::DeadLetter;
 use crate::cluster::{Cluster, alone};
 
 fn args() -> JobArgs {
-    JobArgs { settings: JobSettings { workers: 2, ..JobSettings::default() }, log_level: "error".to_owned() }
+    JobArgs {
+        settings: JobSettings { workers: 2, ..JobSettings::default() },
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    }
 }
 
 #[test]

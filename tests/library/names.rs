@@ -283,7 +283,7 @@ fn flags_without_a_checkpoint_are_refused_or_do_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let dropping = |args: JobArgs| JobArgs {
         settings: JobSettings { drop_state: vec!["gone".to_owned()], ..args.settings },
-        log_level: args.log_level,
+        ..args
     };
     for args in [args(folder.path()), JobArgs { log_level: "error".into(), ..JobArgs::default() }] {
         says(&run(dropping(args.clone())).unwrap_err().report(), &["drop_state gone", "there is no checkpoint"]);

@@ -50,7 +50,11 @@ fn scratch() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn args(workers: usize) -> JobArgs {
-    JobArgs { settings: JobSettings { workers, ..JobSettings::default() }, log_level: "error".to_owned() }
+    JobArgs {
+        settings: JobSettings { workers, ..JobSettings::default() },
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    }
 }
 
 #[test]

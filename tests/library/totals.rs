@@ -77,8 +77,11 @@ proptest! {
 fn a_job_that_ends_says_what_it_counted_and_functions_have_seen_each_record_once() {
     let total = Arc::new(Mutex::new(0));
     let sum = Arc::clone(&total);
-    let args =
-        JobArgs { settings: JobSettings { workers: 2, ..JobSettings::default() }, log_level: "error".to_owned() };
+    let args = JobArgs {
+        settings: JobSettings { workers: 2, ..JobSettings::default() },
+        log_level: "error".to_owned(),
+        ..JobArgs::default()
+    };
     let report: Snapshot = Job::new("totals", args)
         .run(move |flow| {
             let sum = Arc::clone(&sum);
