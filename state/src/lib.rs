@@ -77,7 +77,7 @@ pub use hot::timers::TimerTable;
 pub use hot::value::{Single, ValueTable};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 #[doc(hidden)]
-pub use inspect::dump;
+pub use inspect::{Column, ColumnType, Compared, StateDifference, StateSize, columns, compare, count, dump};
 pub use key::{Key, Value, hash_key};
 pub use remedy::Remedy;
 pub use rows::db::Db;
