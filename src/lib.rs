@@ -73,7 +73,7 @@ pub mod job {
     #[cfg(feature = "cli")]
     pub use tidemill_engine::JobArgs;
     pub use tidemill_engine::{Job, JobSettings, JobSetup, JobState, OperatorSnapshot, Snapshot};
-    pub use tidemill_state::{Rename, RestoreFrom};
+    pub use tidemill_state::{ClaimMode, Rename, RestoreFrom};
 }
 
 /// What can go wrong, sorted by what its user does about it.

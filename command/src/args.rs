@@ -1,11 +1,19 @@
 //! The command line. `docs/operate/command.md` is held against it by a test.
 
+mod common;
+pub mod savepoint;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
-/// Looks at the checkpoints of a job. Nothing but `prune --yes` changes anything, and a running job does not notice.
+pub use self::common::{Common, Epoch};
+use self::savepoint::SavepointAction;
+
+/// Looks at the checkpoints of a job, which does not notice, and takes savepoints of them. Only with `--yes` is anything
+/// deleted.
 #[derive(Parser)]
 #[command(name = "tidemill", version)]
 pub struct Args {
@@ -23,34 +31,81 @@ pub enum Topic {
         #[command(subcommand)]
         action: Action,
     },
-    /// The rows of states, as JSON, without the job's program.
+    /// Savepoints: named copies of checkpoints that stand alone and are never pruned.
+    Savepoint {
+        /// What to do.
+        #[command(subcommand)]
+        action: SavepointAction,
+    },
+    /// The states of a checkpoint and their rows, without the job's program.
     State {
         /// What to do.
         #[command(subcommand)]
         action: StateAction,
+    },
+    /// Prints the completions of this command for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
     },
 }
 
 /// What to do with states.
 #[derive(Subcommand)]
 pub enum StateAction {
-    /// Prints the rows of a state, one JSON object a line.
-    Dump {
-        /// Name of the state, as `checkpoints show` has it: `OPERATOR/STATE`.
-        state: String,
+    /// Lists the states of a checkpoint.
+    List {
         /// Epoch of the checkpoint: a number, `latest`, or `latest~N`.
         #[arg(long, default_value = "latest")]
         epoch: Epoch,
-        /// Largest number of rows that are printed.
-        #[arg(long, value_name = "N")]
-        limit: Option<u64>,
-        /// Print only the number of rows.
+        /// Count the rows of each state, and their bytes, key groups and workers.
         #[arg(long)]
         count: bool,
-        /// The job's checkpoint directory.
-        #[arg(long, value_name = "DIR")]
-        store: PathBuf,
+        #[command(flatten)]
+        common: Common,
     },
+    /// Prints the rows of a state.
+    Dump(Dump),
+}
+
+/// Which rows of a state are printed, and how.
+#[derive(clap::Args)]
+pub struct Dump {
+    /// Name of the state, as `state list` has it: `OPERATOR/STATE`.
+    pub state: String,
+    /// Epoch of the checkpoint: a number, `latest`, or `latest~N`.
+    #[arg(long, default_value = "latest")]
+    pub epoch: Epoch,
+    /// Only the rows of this key, written as the output has it.
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Only the rows of keys that begin so.
+    #[arg(long, value_name = "TEXT", conflicts_with = "key")]
+    pub prefix: Option<String>,
+    /// Largest number of rows that are printed.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Print only the number of rows.
+    #[arg(long)]
+    pub count: bool,
+    /// Format of the rows.
+    #[arg(long, value_enum, default_value = "jsonl")]
+    pub format: Format,
+    /// The job's checkpoint directory.
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+}
+
+/// A format of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A JSON object on each line.
+    Jsonl,
+    /// Comma-separated values, with a head.
+    Csv,
+    /// Apache Parquet.
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 /// What to do with checkpoints.
@@ -73,6 +128,16 @@ pub enum Action {
         #[command(flatten)]
         common: Common,
     },
+    /// Compares the rows of two checkpoints, state by state.
+    Diff {
+        /// Epoch of the first checkpoint: a number, `latest`, or `latest~N`.
+        before: Epoch,
+        /// Epoch of the second checkpoint.
+        #[arg(default_value = "latest")]
+        after: Epoch,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Deletes old checkpoints of a stopped job, and the files that only they need.
     Prune {
         /// Number of checkpoints to keep: the newest ones.
@@ -84,36 +149,4 @@ pub enum Action {
         #[command(flatten)]
         common: Common,
     },
-}
-
-/// The flags of every action.
-#[derive(clap::Args)]
-pub struct Common {
-    /// The job's checkpoint directory.
-    #[arg(long, value_name = "DIR")]
-    pub store: PathBuf,
-    /// Print one JSON document instead of a table.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// An epoch as a person names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Epoch {
-    Number(u64),
-    /// So many checkpoints before the newest.
-    BeforeLatest(usize),
-}
-
-impl std::str::FromStr for Epoch {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let before = text.strip_prefix("latest").map(|rest| match rest {
-            "" => Some(0),
-            _ => rest.strip_prefix('~').and_then(|number| number.parse().ok()),
-        });
-        let named = before.map_or_else(|| text.parse().ok().map(Self::Number), |before| before.map(Self::BeforeLatest));
-        named.ok_or_else(|| "give a number, \"latest\", or \"latest~N\"".to_owned())
-    }
 }

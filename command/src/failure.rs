@@ -38,15 +38,34 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// The failure for an error of the checkpoint store, with its causes, and with what to type next.
+    pub fn of(error: &StateError, next: &str) -> Self {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(below) = cause {
+            text = format!("{text}\n  {below}");
+            cause = below.source();
+        }
+        Self::new(error.kind(), text + next)
+    }
+}
+
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(next) = cause {
-            text = format!("{text}\n  {next}");
-            cause = next.source();
+        Self::of(&error, next_command(error.kind()))
+    }
+}
+
+/// Returns what to type next after an error of the checkpoint store.
+fn next_command(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Invalid => "\nsee what can be done with: tidemill help",
+        ErrorKind::Unavailable => {
+            "\na running job may have removed it: do it again, or see what is there with: tidemill checkpoints list --store DIR"
         }
-        Self::new(error.kind(), text)
+        ErrorKind::Data => "\nsee what is whole with: tidemill checkpoints verify --store DIR",
+        _ => "",
     }
 }
 

@@ -1,15 +1,19 @@
 //! The `tidemill` command: what a person does with the checkpoint directory of a job, running or stopped.
 //!
 //! ```text
-//! args ─▶ checkpoints/{list,show,verify,prune}, state ─▶ report: a table or JSON on stdout
-//!                 └ tidemill-state reads; only `prune --yes` changes anything
+//! args ─▶ checkpoints/…, savepoint/…, state/… ─▶ report: a table or JSON on stdout
+//!             └ tidemill-state reads and copies; only `--yes` has it delete anything
 //! ```
 //! Data goes to stdout, errors go to stderr. The exit code is that of the error's kind, as for a job.
 
 mod args;
 mod checkpoints;
+mod completions;
 mod failure;
+mod progress;
 mod report;
+mod savepoint;
+mod scratch;
 mod state;
 
 use std::process::ExitCode;
@@ -22,7 +26,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.topic {
         Topic::Checkpoints { action } => checkpoints::run(action),
+        Topic::Savepoint { action } => savepoint::run(action),
         Topic::State { action } => state::run(action),
+        Topic::Completions { shell } => Ok(completions::run(*shell)),
     };
     match done {
         Ok(text) => report::print(&text),

@@ -93,6 +93,16 @@ pub enum StateError {
         /// The other epochs in the store whose files are all there, as they were written.
         others: Vec<u64>,
     },
+    /// A savepoint is not as it was taken.
+    #[error(
+        "the savepoint \"{}\" is damaged: {}; nothing was changed: bring its files back from a copy, or restore another savepoint or a checkpoint", .place.display(), .faults.join("; ")
+    )]
+    Savepoint {
+        /// Folder of the savepoint.
+        place: PathBuf,
+        /// The affected files, each with what is wrong with it and where.
+        faults: Vec<String>,
+    },
     /// The store has files of checkpoints, but no manifest that names them.
     #[error(
         "there is no manifest in \"{manifests}\", but \"{file}\" is of epoch {epoch}, before which others were committed; nothing was changed: bring the manifests back, or start over"
@@ -186,6 +196,7 @@ impl StateError {
             | Self::Value { .. }
             | Self::Corrupt { .. }
             | Self::Incomplete { .. }
+            | Self::Savepoint { .. }
             | Self::NoManifest { .. } => ErrorKind::Data,
             Self::Fenced { .. } | Self::Contested { .. } => ErrorKind::Fenced,
             Self::Internal(_) => ErrorKind::Internal,
@@ -210,9 +221,12 @@ impl StateError {
             Self::NoManifest { .. } => vec![Remedy::RestoreNone],
             Self::Mismatch { .. } | Self::Gone { .. } => vec![Remedy::StartOver],
             Self::Fenced { .. } | Self::Contested { .. } => vec![Remedy::Setting("checkpoint_dir")],
-            Self::Invalid(_) | Self::Internal(_) | Self::Unwritable { .. } | Self::Corrupt { .. } | Self::Io { .. } => {
-                Vec::new()
-            }
+            Self::Invalid(_)
+            | Self::Internal(_)
+            | Self::Unwritable { .. }
+            | Self::Corrupt { .. }
+            | Self::Savepoint { .. }
+            | Self::Io { .. } => Vec::new(),
             #[cfg(feature = "rocksdb")]
             Self::Rocks { .. } => Vec::new(),
         }
@@ -223,7 +237,9 @@ impl StateError {
         Self::Setting { reason: reason.into(), remedies: remedies.into() }
     }
 
-    pub(crate) fn is_not_found(&self) -> bool {
+    /// Returns whether a file was not there: a running job may have removed it since its name was read.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
@@ -273,6 +289,9 @@ mod tests {
                 (StateError::Incomplete { epoch: 1, missing: vec![], others: vec![] }, ErrorKind::Data)
             }
             Some(StateError::Incomplete { .. }) => {
+                (StateError::Savepoint { place: path(), faults: vec![] }, ErrorKind::Data)
+            }
+            Some(StateError::Savepoint { .. }) => {
                 (StateError::NoManifest { manifests: text(), file: text(), epoch: 9 }, ErrorKind::Data)
             }
             Some(StateError::NoManifest { .. }) => (StateError::Gone { path: path() }, ErrorKind::Unavailable),
@@ -303,7 +322,7 @@ mod tests {
             assert!(!next.to_string().contains("--"), "a program has no flags: {next}");
             (error, count) = (Some(next), count + 1);
         }
-        assert_eq!(count, 14);
+        assert_eq!(count, 15);
         // A folder that cannot be created is a fault outside the job.
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Db::open(&file.path().join("folder"), 0, true).err().unwrap();

@@ -5,7 +5,7 @@
 //! inspect/     rows of a checkpoint as JSON, without the program's types
 //! hot/         state in memory, decoded: value · log · timers · pending
 //! rows/        the rows behind it: RowStore (RocksDB, or maps in a simulation), and the deltas on their way into it
-//! checkpoint/  delta · manifest · store · retention · take_over · work_dir
+//! checkpoint/  delta · manifest · store · retention · savepoint · take_over · work_dir
 //! evolve/      the name and shape of a state, and how stored state of an older version becomes the newest
 //! ids · key · codec · error · remedy · locks
 //! ```
@@ -57,6 +57,11 @@ pub use checkpoint::inspection::{MissingFile, Watch};
 pub use checkpoint::manifest::{Manifest, WorkerEntry};
 pub use checkpoint::plan::{RestoreFrom, RestorePlan, plan_restore};
 pub use checkpoint::retention::{Pruning, Retention};
+pub use checkpoint::savepoint::ClaimMode;
+#[doc(hidden)]
+pub use checkpoint::savepoint::{
+    ListedSavepoint, Savepoint, SavepointName, Sharing, savepoint_place, savepoints, take_savepoint,
+};
 pub use checkpoint::store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
 pub use checkpoint::take_over::{Takeover, follow, take_over};
 pub use checkpoint::work_dir::WorkDir;
@@ -77,7 +82,7 @@ pub use hot::timers::TimerTable;
 pub use hot::value::{Single, ValueTable};
 pub use ids::{DEFAULT_KEY_GROUPS, KeyGroup, KeyGroups};
 #[doc(hidden)]
-pub use inspect::dump;
+pub use inspect::{Column, ColumnType, Compared, StateDifference, StateSize, columns, compare, count, dump};
 pub use key::{Key, Value, hash_key};
 pub use remedy::Remedy;
 pub use rows::db::Db;

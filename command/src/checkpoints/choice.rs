@@ -1,6 +1,6 @@
 //! Which checkpoint a person means.
 
-use tidemill_state::{Catalogued, Contents, ErrorKind};
+use tidemill_state::{Catalogued, Contents, ErrorKind, Manifest};
 
 use crate::args::Epoch;
 use crate::failure::Failure;
@@ -22,4 +22,18 @@ pub fn choose(all: &[Catalogued], epoch: Epoch) -> Result<&Catalogued, Failure> 
             format!("there is no such checkpoint: {there}; see them with: tidemill checkpoints list --store DIR"),
         )
     })
+}
+
+/// Returns the manifest of a checkpoint, unless it is damaged.
+pub fn whole(one: &Catalogued) -> Result<&Manifest, Failure> {
+    match &one.contents {
+        Contents::Damaged(reason) => {
+            let text = format!(
+                "\"{}\" is damaged: {reason}; see what is whole with: tidemill checkpoints verify --store DIR",
+                one.file
+            );
+            Err(Failure::new(ErrorKind::Data, text))
+        }
+        _ => one.checkpoint().ok_or_else(|| Failure::new(ErrorKind::Internal, "a claim was chosen")),
+    }
 }

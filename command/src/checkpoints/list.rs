@@ -26,7 +26,7 @@ fn row(one: &Catalogued) -> Vec<String> {
             of.job.clone(),
             of.workers.len().to_string(),
             of.states.len().to_string(),
-            size(bytes(of)),
+            size(bytes_of(of)),
             text(if of.finished { "finished" } else { "" }),
         ],
         Contents::Claim { created_ms, gives_up, of } => {
@@ -49,7 +49,7 @@ fn document(one: &Catalogued) -> Value {
     match &one.contents {
         Contents::Checkpoint(of) => json!({
             "number": number, "file": file, "kind": "checkpoint", "created": time(of.created_ms), "job": of.job,
-            "workers": of.workers.len(), "states": of.states.len(), "bytes": bytes(of), "finished": of.finished,
+            "workers": of.workers.len(), "states": of.states.len(), "bytes": bytes_of(of), "finished": of.finished,
         }),
         Contents::Claim { created_ms, gives_up, of } => json!({
             "number": number, "file": file, "kind": "claim", "created": time(*created_ms), "job": of.job,
@@ -60,7 +60,7 @@ fn document(one: &Catalogued) -> Value {
 }
 
 /// Returns the size of the files that a manifest names. Checkpoints share most of them.
-fn bytes(of: &Manifest) -> u64 {
+pub fn bytes_of(of: &Manifest) -> u64 {
     of.workers.iter().map(bytes_of_worker).sum()
 }
 

@@ -1,12 +1,14 @@
 //! The actions on checkpoints.
 
 mod choice;
+mod diff;
 mod list;
 mod prune;
 mod show;
 mod verify;
 
-pub use choice::choose;
+pub use choice::{choose, whole};
+pub use list::bytes_of;
 use tidemill_state::LocalStore;
 
 use crate::args::{Action, Common};
@@ -19,6 +21,7 @@ pub fn run(action: &Action) -> Result<String, Failure> {
         Action::List(common) => list::run(&open(common)?, common.json),
         Action::Show { epoch, common } => show::run(&open(common)?, *epoch, common.json),
         Action::Verify { epoch, common } => verify::run(&open(common)?, *epoch, common),
+        Action::Diff { before, after, common } => diff::run(&open(common)?, *before, *after, common.json),
         Action::Prune { keep, yes, common } => prune::run(&open(common)?, *keep, *yes, common),
     }
 }

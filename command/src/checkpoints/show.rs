@@ -2,27 +2,16 @@
 
 use std::fmt::Write as _;
 
-use tidemill_state::{Contents, ErrorKind, LocalStore, Manifest, Shape, StateEntry, catalogue};
+use tidemill_state::{LocalStore, Manifest, Shape, StateEntry, catalogue};
 
-use super::choice::choose;
+use super::choice::{choose, whole};
 use crate::args::Epoch;
 use crate::failure::Failure;
 use crate::report::{self, size, table, time};
 
 pub fn run(store: &LocalStore, epoch: Epoch, json: bool) -> Result<String, Failure> {
     let all = catalogue(store)?;
-    let one = choose(&all, epoch)?;
-    let manifest = match &one.contents {
-        Contents::Damaged(reason) => {
-            let text = format!(
-                "\"{}\" is damaged: {reason}; see what is whole with: tidemill checkpoints verify --store DIR",
-                one.file
-            );
-            return Err(Failure::new(ErrorKind::Data, text));
-        }
-        _ => one.checkpoint(),
-    };
-    let manifest = manifest.ok_or_else(|| Failure::new(ErrorKind::Internal, "a claim was chosen"))?;
+    let manifest = whole(choose(&all, epoch)?)?;
     if json { Ok(report::json(manifest)?) } else { Ok(text(manifest)) }
 }
 

@@ -1,18 +1,23 @@
 //! `tidemill checkpoints verify`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use tidemill_state::{ErrorKind, Examination, Finding, LocalStore, catalogue, examine};
+use tidemill_state::{Catalogued, ErrorKind, Examination, LocalStore, catalogue, examine};
 
 use super::choice::choose;
 use crate::args::{Common, Epoch};
 use crate::failure::Failure;
+use crate::progress::Counted;
 use crate::report::{self, size};
 
 pub fn run(store: &LocalStore, epoch: Option<Epoch>, common: &Common) -> Result<String, Failure> {
     let all = catalogue(store)?;
     let only = epoch.map(|epoch| choose(&all, epoch)).transpose()?.map(|one| one.number);
-    let found = examine(store, only)?;
+    let examined = all.iter().filter(|one| only.is_none_or(|only| one.number == only));
+    let counted = Counted::new(store, bytes_to_read(examined));
+    let found = examine(&counted, only)?;
+    drop(counted);
     let output = if common.json { report::json(&found)? } else { text(&found) };
     if found.findings.is_empty() {
         return Ok(output);
@@ -27,14 +32,25 @@ pub fn run(store: &LocalStore, epoch: Option<Epoch>, common: &Common) -> Result<
     Err(Failure { kind: ErrorKind::Data, text, output })
 }
 
+/// Returns the size of the files that some checkpoints name, each counted once.
+fn bytes_to_read<'c>(all: impl Iterator<Item = &'c Catalogued>) -> u64 {
+    let workers = all.filter_map(Catalogued::manifest).flat_map(|manifest| &manifest.workers);
+    let mut files = BTreeMap::new();
+    for worker in workers {
+        files.extend(worker.deltas.iter().map(|delta| ((delta.file.as_str(), ""), delta.len)));
+        let of_base = worker.base.iter().flat_map(|base| base.files.iter().map(|file| (base.dir.as_str(), file)));
+        files.extend(of_base.map(|(dir, file)| ((dir, file.name.as_str()), file.len)));
+    }
+    files.values().sum()
+}
+
 fn text(found: &Examination) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
-    for Finding { file, fault, offset, expected, found, epochs } in &found.findings {
-        let at = offset.map_or_else(String::new, |offset| format!(" at byte {offset}"));
-        let epochs: Vec<String> = epochs.iter().map(u64::to_string).collect();
+    for finding in &found.findings {
+        let epochs: Vec<String> = finding.epochs.iter().map(u64::to_string).collect();
         let needed = if epochs.is_empty() { String::new() } else { format!("; epochs {}", epochs.join(", ")) };
-        _ = writeln!(text, "{fault}: {file}{at}: expected {expected}, found {found}{needed}");
+        _ = writeln!(text, "{finding}{needed}");
     }
     for notice in &found.notices {
         _ = writeln!(text, "notice: {}: {}", notice.file, notice.what);

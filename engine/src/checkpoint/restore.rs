@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tidemill_state::{
-    Changes, CheckpointStore, DeltaEntry, Manifest, ManifestFile, RestoreFrom, Retention, Starter, Takeover, blobs_of,
+    Changes, CheckpointStore, ClaimMode, DeltaEntry, Manifest, ManifestFile, RestoreFrom, Retention, Starter, Takeover,
+    blobs_of,
 };
 
 use super::blobs::{Blob, Fault};
@@ -23,6 +24,8 @@ pub(crate) struct StartingPoint {
     pub(crate) restored: Arc<Restored>,
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
+    /// Whether the first checkpoint must name no file of the restored one, which is a savepoint that stays the user's.
+    pub(crate) stands_alone: bool,
     /// The claim of this process on the checkpoint directory, if it is the one that decides.
     taken: Option<Takeover>,
     /// Whether sinks have begun to recover: to publish or remove output of the previous run.
@@ -40,12 +43,15 @@ pub(crate) struct Agreement {
     pub(crate) first_epoch: u64,
     /// The file in the checkpoint directory that determines what is restored; `None` without a checkpoint directory.
     pub(crate) found: Option<ManifestFile>,
+    /// Whether the first checkpoint must name no file of the restored one.
+    pub(crate) stands_alone: bool,
 }
 
 /// The job that is to be started, as far as the starting point depends on it.
 pub(crate) struct Starting<'a> {
     pub(crate) job: &'a str,
     pub(crate) restore: &'a RestoreFrom,
+    pub(crate) claim_mode: ClaimMode,
     pub(crate) key_groups: u16,
     pub(crate) changes: Changes,
     /// Number of checkpoints that are kept.
@@ -74,13 +80,17 @@ impl StartingPoint {
     /// Returns the agreement that the other processes have to start from.
     pub(crate) fn agreement(&self, run: u64) -> Agreement {
         let found = self.taken.as_ref().map(|taken| taken.found.clone());
-        Agreement { run, first_epoch: self.first_epoch.0, found }
+        Agreement { run, first_epoch: self.first_epoch.0, found, stands_alone: self.stands_alone }
     }
 
-    /// Begins the run, once nothing can stop the start any more: epochs after the restored one are given up.
+    /// Begins the run, once nothing can stop the start any more: epochs after the restored one are given up, and a
+    /// savepoint that is the job's now is deleted.
     pub(crate) fn begin(&self) -> Result<(), JobError> {
         if let (Some(taken), Some(target)) = (&self.taken, &self.target) {
             taken.give_up_later(target.store.as_ref())?;
+            if !self.stands_alone {
+                taken.delete_savepoint(target.store.as_ref())?;
+            }
         }
         self.begun.store(true, Ordering::Relaxed);
         Ok(())
@@ -113,16 +123,18 @@ pub(crate) fn lead(starting: &Starting<'_>) -> Result<StartingPoint, JobError> {
     let Starting { job, restore, key_groups, incarnation, now_ms, store, .. } = starting;
     let Some(store) = store else {
         if !matches!(restore, RestoreFrom::Auto | RestoreFrom::None) {
-            let reason = "restore names a checkpoint, but checkpoint_dir is not set: set it to the directory that has the checkpoint";
+            let reason = "restore names a checkpoint or a savepoint, but checkpoint_dir is not set: set it to the directory that has, or is to have, the job's checkpoints";
             return Err(JobError::setting(reason, [Remedy::Setting("checkpoint_dir")]));
         }
-        return starting.from(None, Epoch(1), None);
+        return starting.from(None, Epoch(1), false, None);
     };
     let (key_groups, incarnation, now_ms) = (*key_groups, *incarnation, *now_ms);
     let starter = Starter { job, key_groups, incarnation, now_ms };
     let taken = tidemill_state::take_over(store.as_ref(), restore, &starter)?;
     let (manifest, first_epoch) = (taken.manifest.clone(), Epoch(taken.first_epoch));
-    starting.from(manifest, first_epoch, Some(taken.clone())).inspect_err(|_| drop(taken.withdraw(store.as_ref())))
+    let stands_alone = taken.savepoint.is_some() && starting.claim_mode == ClaimMode::NoClaim;
+    let start = starting.from(manifest, first_epoch, stands_alone, Some(taken.clone()));
+    start.inspect_err(|_| drop(taken.withdraw(store.as_ref())))
 }
 
 /// Returns the starting point that process 0 has decided.
@@ -135,7 +147,7 @@ pub(crate) fn follow(starting: &Starting<'_>, agreement: &Agreement) -> Result<S
             return Err(JobError::setting(reason, [Remedy::Setting("checkpoint_dir")]));
         }
     };
-    starting.from(manifest, Epoch(agreement.first_epoch), None)
+    starting.from(manifest, Epoch(agreement.first_epoch), agreement.stands_alone, None)
 }
 
 impl Starting<'_> {
@@ -143,6 +155,7 @@ impl Starting<'_> {
         &self,
         manifest: Option<Manifest>,
         first_epoch: Epoch,
+        stands_alone: bool,
         taken: Option<Takeover>,
     ) -> Result<StartingPoint, JobError> {
         let Self { changes, keep, incarnation, store, .. } = self;
@@ -160,6 +173,7 @@ impl Starting<'_> {
             manifest: manifest.map(Arc::new),
             restored: Arc::new(restored),
             first_epoch,
+            stands_alone,
             taken,
             recovering: AtomicBool::new(false),
             begun: AtomicBool::new(false),

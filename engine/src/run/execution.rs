@@ -42,6 +42,7 @@ impl Run {
         let starting = Starting {
             job: &self.name,
             restore: &self.settings.restore,
+            claim_mode: self.settings.claim_mode,
             key_groups: self.settings.key_groups,
             changes: self.settings.changes(),
             keep: self.settings.retain_checkpoints,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidemill_state::{Changes, DEFAULT_KEY_GROUPS, Rename, RestoreFrom, SPILLS};
+use tidemill_state::{Changes, ClaimMode, DEFAULT_KEY_GROUPS, Rename, RestoreFrom, SPILLS};
 
 use crate::error::{JobError, Remedy};
 use crate::time::whole_ms;
@@ -37,14 +37,27 @@ pub struct JobSettings {
     #[serde(with = "humantime_serde")]
     #[cfg_attr(feature = "cli", arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "DURATION", hide_default_value = true))]
     pub checkpoint_interval: Duration,
-    /// Checkpoint to start from: auto (go on where the last run stopped, the default), none, an epoch, or the path
-    /// of a manifest. In a job of several processes, process 0 decides, and the others may leave it out.
+    /// Checkpoint to start from: auto (go on where the last run stopped, the default), none, an epoch, the path of a
+    /// manifest, or a savepoint, by its name or its path. In a job of several processes, process 0 decides, and the
+    /// others may leave it out.
     #[serde(with = "text")]
     #[cfg_attr(
         feature = "cli",
-        arg(long, default_value = "auto", value_name = "auto|none|EPOCH|PATH", hide_default_value = true)
+        arg(
+            long,
+            default_value = "auto",
+            value_name = "auto|none|EPOCH|PATH|savepoint:NAME|savepoint:PATH",
+            hide_default_value = true
+        )
     )]
     pub restore: RestoreFrom,
+    /// Whose the savepoint is that `restore` names: no-claim (the user's, and the job never deletes it, the default)
+    /// or claim (the job's, and it is deleted once its files are the job's).
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, default_value = "no-claim", value_name = "no-claim|claim", hide_default_value = true)
+    )]
+    pub claim_mode: ClaimMode,
     /// An operator, a source, a sink, or a state (operator/state) that is called OLD in the checkpoint and NEW in
     /// the program. It may be given several times, and may stay: it has no effect once a checkpoint has the new
     /// name.
@@ -107,6 +120,7 @@ impl Default for JobSettings {
             checkpoint_dir: None,
             checkpoint_interval: Duration::from_secs(1),
             restore: RestoreFrom::Auto,
+            claim_mode: ClaimMode::NoClaim,
             renamed: Vec::new(),
             drop_state: Vec::new(),
             retain_checkpoints: 3,
@@ -329,7 +343,8 @@ mod tests {
         };
         let json = serde_json::to_string(&settings).unwrap();
         assert!(
-            json.contains(r#""restore":"7","renamed":["a=b"]"#) && json.contains(r#""max_drift":"1m 30s""#),
+            json.contains(r#""restore":"7","claim_mode":"no-claim","renamed":["a=b"]"#)
+                && json.contains(r#""max_drift":"1m 30s""#),
             "{json}"
         );
         assert_eq!(serde_json::from_str::<JobSettings>(&json).unwrap(), settings);

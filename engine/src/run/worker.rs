@@ -122,11 +122,13 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         context.start.begin()?;
     }
     let worker_state = context.worker_state.borrow();
+    // Without files to add deltas to, the first epoch takes a base.
+    let files = if context.start.stands_alone { None } else { worker_state.files() };
     let thread = CheckpointThread::start(
         context.worker as u32,
         worker_state.db(),
         context.start.target.clone(),
-        Restored { epoch: context.start.restored_epoch(), files: worker_state.files() },
+        Restored { epoch: context.start.restored_epoch(), files },
         run.bases,
         run.process.progress.written.clone(),
     )?;

@@ -50,6 +50,29 @@ impl WorkerEntry {
     }
 }
 
+/// A file of a checkpoint, as its manifest names it.
+pub(super) struct NamedFile {
+    /// Name of the file in the checkpoint store.
+    pub(super) name: String,
+    pub(super) len: u64,
+    /// Checksum of the file; `None` in manifests from before files of bases had checksums.
+    pub(super) crc32: Option<u32>,
+}
+
+impl WorkerEntry {
+    /// Returns all files.
+    pub(super) fn files(&self) -> impl Iterator<Item = NamedFile> {
+        let deltas = self.deltas.iter();
+        let deltas =
+            deltas.map(|delta| NamedFile { name: delta.file.clone(), len: delta.len, crc32: Some(delta.crc32) });
+        let of_base = self.base.iter().flat_map(|base| {
+            let name = |file: &str| format!("{}/{file}", base.dir);
+            base.files.iter().map(move |file| NamedFile { name: name(&file.name), len: file.len, crc32: file.crc32 })
+        });
+        deltas.chain(of_base)
+    }
+}
+
 impl Manifest {
     /// Version of the format that this build writes. It also reads version 1, which had no checksum.
     pub const FORMAT_VERSION: u32 = 2;

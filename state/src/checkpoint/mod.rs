@@ -10,9 +10,12 @@ mod json;
 pub(crate) mod manifest;
 pub(crate) mod plan;
 pub(crate) mod retention;
+pub(crate) mod savepoint;
 pub(crate) mod store;
 pub(crate) mod take_over;
 pub(crate) mod work_dir;
 
+#[cfg(test)]
+mod sample;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! The decision what a start restores, given the contents of the store. This module only reads.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::history::{self, epoch_of, epoch_of_file, list_epochs};
 use super::inspection::Inspection;
 use super::manifest::Manifest;
+use super::savepoint::{Savepoint, savepoint_place};
 use super::store::CheckpointStore;
 use crate::error::{StateError, advice, instead};
 use crate::remedy::Remedy;
@@ -22,7 +23,11 @@ pub enum RestoreFrom {
     Epoch(u64),
     /// The checkpoint whose manifest is this file in the checkpoint directory.
     Path(PathBuf),
+    /// A savepoint: the one of this name in the checkpoint directory, or in this folder if it has a `/`.
+    Savepoint(PathBuf),
 }
+
+const SAVEPOINT: &str = "savepoint:";
 
 impl FromStr for RestoreFrom {
     type Err = std::convert::Infallible;
@@ -31,7 +36,10 @@ impl FromStr for RestoreFrom {
         Ok(match text {
             "auto" => Self::Auto,
             "none" => Self::None,
-            other => other.parse().map_or_else(|_| Self::Path(PathBuf::from(other)), Self::Epoch),
+            other => match other.strip_prefix(SAVEPOINT) {
+                Some(at) => Self::Savepoint(PathBuf::from(at)),
+                None => other.parse().map_or_else(|_| Self::Path(PathBuf::from(other)), Self::Epoch),
+            },
         })
     }
 }
@@ -43,6 +51,7 @@ impl fmt::Display for RestoreFrom {
             Self::None => f.write_str("none"),
             Self::Epoch(epoch) => write!(f, "{epoch}"),
             Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Savepoint(at) => write!(f, "{SAVEPOINT}{}", at.display()),
         }
     }
 }
@@ -59,7 +68,7 @@ pub enum RestorePlan {
 /// Decides what a start restores, given the contents of the store. It only reads.
 ///
 /// # Errors
-/// When the requested checkpoint is missing, incomplete, damaged, or of another job or number of key groups; when
+/// When the requested checkpoint or savepoint is missing, incomplete, damaged, or of another job or number of key groups; when
 /// [`RestoreFrom::None`] finds checkpoints; or when there are files of checkpoints but no manifest. An older checkpoint
 /// is never used instead without the user's decision.
 pub fn plan_restore(
@@ -71,6 +80,10 @@ pub fn plan_restore(
     let epochs = history::checkpoints(store)?;
     let mut inspection = Inspection::of(store);
     let epoch = match (from, epochs.last().copied()) {
+        (RestoreFrom::Savepoint(at), _) => {
+            let savepoint = open_savepoint(store, at, job, key_groups)?;
+            return Ok(RestorePlan::From(Box::new(savepoint.manifest)));
+        }
         (RestoreFrom::Auto, None) => return check_never_committed(store).map(|()| RestorePlan::StartEmpty),
         (RestoreFrom::None, None) => return Ok(RestorePlan::StartEmpty),
         (RestoreFrom::None, Some(newest)) => {
@@ -115,6 +128,33 @@ pub fn plan_restore(
     };
     let others: Vec<u64> = epochs.into_iter().filter(|other| *other != epoch).collect();
     Err(StateError::Incomplete { epoch, missing: faults, others: inspection.whole(&others, job, key_groups)? })
+}
+
+/// Opens a savepoint, and reads every byte of it. Checks that it fits the job, and that the job's store has no checkpoints
+/// of another one.
+pub(super) fn open_savepoint(
+    store: &dyn CheckpointStore,
+    at: &Path,
+    job: &str,
+    key_groups: u16,
+) -> Result<Savepoint, StateError> {
+    let place = savepoint_place(store.folder(), at).ok_or_else(|| {
+        let reason = format!(
+            "restore names the savepoint \"{}\", but the checkpoints are in no folder: give its path, with a \"/\"",
+            at.display()
+        );
+        StateError::setting(reason, [Remedy::Setting("restore")])
+    })?;
+    let savepoint = Savepoint::open(&place)?;
+    let manifest = &savepoint.manifest;
+    check_fits(manifest, job, key_groups, &savepoint.store.locate(&Manifest::file(manifest.epoch)))?;
+    if let Some(newest) = history::newest_state(store, &history::checkpoints(store)?)?
+        && let Ok(there) = Manifest::load(store, newest)
+    {
+        check_fits(&there, job, key_groups, &store.locate(&Manifest::file(newest)))?;
+    }
+    savepoint.check()?;
+    Ok(savepoint)
 }
 
 /// Checks, where there is no checkpoint, that none was ever committed. Files of an epoch that can only begin once

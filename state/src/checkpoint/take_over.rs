@@ -13,12 +13,20 @@
 //! claim meanwhile. So once its own claim is there, it checks that the file below is still the one that it read; if
 //! not, it plans again. A run that creates a file below later sees the newer number and stops (`Manifest::commit`).
 //!
+//! A savepoint has no file in `manifests/`, so a start from one puts a claim with its manifest, and only then brings its
+//! files into the store: what a claim names is not pruned. The claim does not count as the newest state as long as a
+//! later checkpoint is there. Numbers go on after the epoch of the savepoint, which may be of another directory.
+//!
 //! Known limit: a run that is fenced notices it only when it commits next. Its work until then is lost.
+
+use std::path::PathBuf;
 
 use super::claim::{Claim, ManifestFile, Starter, claim_in, sha256};
 use super::history::{checkpoints, epoch_of_file, list_epochs, newest_state};
+use super::inspection::Inspection;
 use super::manifest::Manifest;
-use super::plan::{RestoreFrom, RestorePlan, plan_restore};
+use super::plan::{RestoreFrom, RestorePlan, open_savepoint, plan_restore};
+use super::savepoint::Savepoint;
 use super::store::CheckpointStore;
 use crate::error::StateError;
 use crate::remedy::Remedy;
@@ -41,6 +49,10 @@ pub struct Takeover {
     claim: Option<u64>,
     /// The claim that discards later epochs, put once nothing can stop the start.
     gives_up: Option<Claim>,
+    /// The savepoint that is restored, if it is one.
+    pub savepoint: Option<PathBuf>,
+    /// The files of the savepoint that this start has brought into the store.
+    brought: Vec<String>,
     incarnation: u64,
 }
 
@@ -53,10 +65,14 @@ pub fn take_over(
     from: &RestoreFrom,
     starter: &Starter<'_>,
 ) -> Result<Takeover, StateError> {
+    let savepoint = match from {
+        RestoreFrom::Savepoint(at) => Some(open_savepoint(store, at, starter.job, starter.key_groups)?),
+        _ => None,
+    };
     let (mut lost, mut refused) = (None, 0);
     for _ in 0..TRIES {
         let newest = list_epochs(store)?.last().copied();
-        match try_to_take(store, from, starter, newest) {
+        match try_to_take(store, from, savepoint.as_ref(), starter, newest) {
             Ok(Some(taken)) => return Ok(taken),
             Ok(None) => {}
             Err(fenced @ StateError::Fenced { .. }) => lost = Some(fenced),
@@ -74,38 +90,68 @@ pub fn take_over(
 fn try_to_take(
     store: &dyn CheckpointStore,
     from: &RestoreFrom,
+    savepoint: Option<&Savepoint>,
     starter: &Starter<'_>,
     newest: Option<u64>,
 ) -> Result<Option<Takeover>, StateError> {
     let below = newest.map(|newest| store.get(&Manifest::file(newest))).transpose()?;
-    let restored = match plan_restore(store, from, starter.job, starter.key_groups)? {
-        RestorePlan::StartEmpty => None,
-        RestorePlan::From(manifest) => Some(*manifest),
+    let restored = match savepoint {
+        Some(savepoint) => Some(savepoint.manifest.clone()),
+        None => match plan_restore(store, from, starter.job, starter.key_groups)? {
+            RestorePlan::StartEmpty => None,
+            RestorePlan::From(manifest) => Some(*manifest),
+        },
     };
     let newest_state = newest_state(store, &checkpoints(store)?)?;
     let newest_state = newest_state.and_then(|number| Manifest::load(store, number).ok());
-    let claim = newest.map_or(0, |newest| newest + 1);
+    let claim = newest.map_or(0, |newest| newest + 1).max(restored.as_ref().map_or(0, |restored| restored.epoch + 1));
     let goes_back = restored.is_some() && restored != newest_state;
     // As long as the start may be refused, the claim copies the newest state, so that this stays the newest. If that
-    // cannot be read, the claim copies the restored manifest.
-    let of = newest_state.filter(|_| goes_back).or_else(|| restored.clone());
-    let incarnation = starter.incarnation;
+    // cannot be read, the claim copies the restored manifest. So it does for a savepoint, which no other file has.
+    let of = newest_state.filter(|_| goes_back && savepoint.is_none()).or_else(|| restored.clone());
+    let (incarnation, brought) = (starter.incarnation, Vec::new());
     if let Some(manifest) = restored.as_ref().filter(|manifest| manifest.finished) {
         // A finished job has no further epochs, in any run, so there is nothing to claim.
-        let Some(found) = file_of(store, manifest)? else { return Ok(None) };
-        let first_epoch = manifest.epoch + 1;
-        let (claim, gives_up) = (None, None);
-        return Ok(Some(Takeover { manifest: restored, first_epoch, found, claim, gives_up, incarnation }));
+        if let Some(found) = file_of(store, manifest)? {
+            let first_epoch = manifest.epoch + 1;
+            let (claim, gives_up) = (None, None);
+            let taken = Takeover {
+                manifest: restored,
+                first_epoch,
+                found,
+                claim,
+                gives_up,
+                savepoint: None,
+                brought,
+                incarnation,
+            };
+            return Ok(Some(taken));
+        }
+        if savepoint.is_none() {
+            return Ok(None);
+        }
     }
     let found = Claim::new(starter, claim, of).put(store)?;
     let gives_up = goes_back.then(|| Claim { gives_up: true, ..Claim::new(starter, claim + 1, restored.clone()) });
     let first_epoch = claim + 1 + u64::from(goes_back);
-    let taken = Takeover { manifest: restored, first_epoch, found, claim: Some(claim), gives_up, incarnation };
-    if still_below(store, claim, newest, below.as_deref())? {
-        return taken.with_file_of_restored(store).map(Some);
+    let taken = Takeover {
+        manifest: restored,
+        first_epoch,
+        found,
+        claim: Some(claim),
+        gives_up,
+        savepoint: None,
+        brought,
+        incarnation,
+    };
+    if !still_below(store, claim, newest, below.as_deref())? {
+        taken.withdraw(store)?;
+        return Ok(None);
     }
-    taken.withdraw(store)?;
-    Ok(None)
+    match savepoint {
+        Some(savepoint) => taken.with_files_of(savepoint, store).map(Some),
+        None => taken.with_file_of_restored(store).map(Some),
+    }
 }
 
 /// Returns the file that has this manifest: its own, or a claim with a copy of it.
@@ -136,6 +182,21 @@ fn still_below(
 }
 
 impl Takeover {
+    /// Brings the files of a savepoint into the store.
+    fn with_files_of(mut self, savepoint: &Savepoint, store: &dyn CheckpointStore) -> Result<Self, StateError> {
+        match savepoint.import(store) {
+            Ok(brought) => {
+                self.brought = brought;
+                self.savepoint = Some(savepoint.place.clone());
+                Ok(self)
+            }
+            Err(error) => {
+                self.withdraw(store)?;
+                Err(error)
+            }
+        }
+    }
+
     /// Sets `found` for a start that goes back to an older epoch: its manifest is in another file, not in the claim.
     fn with_file_of_restored(mut self, store: &dyn CheckpointStore) -> Result<Self, StateError> {
         if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest)
@@ -168,6 +229,24 @@ impl Takeover {
         })
     }
 
+    /// Deletes the savepoint that this start has continued from, as it is the job's now. To be called when nothing can
+    /// refuse the start any more: the claim names its files in the store, where they are checked once more.
+    ///
+    /// # Errors
+    /// When a file is not in the store. Then the savepoint is still there.
+    pub fn delete_savepoint(&self, store: &dyn CheckpointStore) -> Result<(), StateError> {
+        let (Some(place), Some(manifest)) = (&self.savepoint, &self.manifest) else { return Ok(()) };
+        let missing = Inspection::of(store).faults(manifest)?;
+        if !missing.is_empty() {
+            return Err(StateError::Incomplete { epoch: manifest.epoch, missing, others: Vec::new() });
+        }
+        if let Err(error) = Savepoint::open(place).and_then(Savepoint::delete) {
+            let place = place.display();
+            tracing::warn!(%error, %place, "the savepoint is no longer needed, but could not be deleted");
+        }
+        Ok(())
+    }
+
     /// Returns whether there are deltas of epochs after the restored one that are not of this start: a run that was
     /// killed, or one that still runs, had begun these epochs.
     ///
@@ -189,7 +268,10 @@ impl Takeover {
         let Some(file) = self.claim.map(Manifest::file) else { return Ok(()) };
         let claim = store.get(&file).ok().and_then(|bytes| claim_in(&bytes)?.ok());
         match claim {
-            Some(claim) if claim.incarnation == self.incarnation => store.delete(&file),
+            Some(claim) if claim.incarnation == self.incarnation => {
+                store.delete(&file)?;
+                self.brought.iter().try_for_each(|name| store.delete(name))
+            }
             _ => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! The rows of a checkpoint: the base and the deltas of each worker, read in a folder of the reader's own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -14,9 +14,6 @@ use crate::error::StateError;
 use crate::evolve::spec::StateEntry;
 use crate::rows::db::Db;
 use crate::rows::snapshot::RowSnapshot;
-
-/// A function that gets a row's key and value, and returns whether it wants more rows.
-type VisitStored<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StateError> + 'v;
 
 /// Visits the rows of a state as JSON, until `visit` returns false. `scratch` is a folder for links to files of bases, and
 /// for copies of their small files.
@@ -31,51 +28,59 @@ pub fn dump(
     visit: &mut dyn FnMut(Value) -> Result<bool, StateError>,
 ) -> Result<(), StateError> {
     let reader = RowReader::of(state);
-    rows_of(store, manifest, &state.name, scratch, &mut |row, value| visit(reader.read(row, value)))
-}
-
-/// Visits the rows of a state as they are stored, worker by worker, in the order of their keys.
-fn rows_of(
-    store: &dyn CheckpointStore,
-    manifest: &Manifest,
-    state: &str,
-    scratch: &Path,
-    visit: &mut VisitStored<'_>,
-) -> Result<(), StateError> {
     let mut more = true;
     for (worker, files) in manifest.workers.iter().enumerate() {
         if !more {
             break;
         }
-        let folder = scratch.join(format!("w{worker:03}"));
-        let db = open(store, files, manifest.epoch, &folder)?;
-        db.scan(state, &[], |row, value| {
-            more = visit(row, value)?;
+        let rows = WorkerRows::open(store, files, manifest.epoch, &scratch.join(format!("w{worker:03}")))?;
+        rows.db.scan(&state.name, &[], |row, value| {
+            more = visit(reader.read(row, value))?;
             Ok(more)
         })?;
-        drop(db);
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
-        }
+        rows.close()?;
     }
     Ok(())
 }
 
-/// Opens the rows of one worker, as they are at the end of the checkpoint's epoch.
-fn open(store: &dyn CheckpointStore, files: &WorkerEntry, epoch: u64, folder: &Path) -> Result<Db, StateError> {
-    let db = match &files.base {
-        Some(base) if RowSnapshot::is_of_maps(base) => {
-            let db = Db::simulated(epoch);
-            db.apply(&RowSnapshot::rows(store, base)?, |_| true)?;
-            db
+/// The rows of one worker, as they are at the end of a checkpoint's epoch.
+pub(super) struct WorkerRows {
+    pub(super) db: Db,
+    folder: PathBuf,
+}
+
+impl WorkerRows {
+    /// Opens the rows, in `folder` if they are in files.
+    pub(super) fn open(
+        store: &dyn CheckpointStore,
+        files: &WorkerEntry,
+        epoch: u64,
+        folder: &Path,
+    ) -> Result<Self, StateError> {
+        let db = match &files.base {
+            Some(base) if RowSnapshot::is_of_maps(base) => {
+                let db = Db::simulated(epoch);
+                db.apply(&RowSnapshot::rows(store, base)?, |_| true)?;
+                db
+            }
+            Some(base) => {
+                store.fetch(base, folder)?;
+                Db::open(folder, epoch, false)?
+            }
+            None => Db::simulated(epoch),
+        };
+        let deltas = files.deltas_to_apply().map(|entry| Delta::load(store, entry).map(Arc::new));
+        db.put_above(deltas.collect::<Result<_, _>>()?);
+        Ok(Self { db, folder: folder.to_owned() })
+    }
+
+    /// Closes the rows, and removes their folder.
+    pub(super) fn close(self) -> Result<(), StateError> {
+        let Self { db, folder } = self;
+        drop(db);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(StateError::io("remove", &folder))?;
         }
-        Some(base) => {
-            store.fetch(base, folder)?;
-            Db::open(folder, epoch, false)?
-        }
-        None => Db::simulated(epoch),
-    };
-    let deltas = files.deltas_to_apply().map(|entry| Delta::load(store, entry).map(Arc::new));
-    db.put_above(deltas.collect::<Result<_, _>>()?);
-    Ok(db)
+        Ok(())
+    }
 }

@@ -38,6 +38,7 @@ fn start(change: impl Fn(u32, &mut Delta)) -> Result<StartingPoint, JobError> {
     lead(&Starting {
         job: "job",
         restore: &RestoreFrom::Auto,
+        claim_mode: ClaimMode::NoClaim,
         key_groups: KEY_GROUPS,
         changes: Changes::default(),
         keep: 3,

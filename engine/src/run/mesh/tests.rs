@@ -51,7 +51,7 @@ type Sockets = Vec<Option<TcpStream>>;
 
 /// Forms the mesh for one process. Returns its connections and what it was received about the start.
 fn run(mesh: &Mesh) -> Result<(Sockets, Agreement), JobError> {
-    let own = Agreement { run: mesh.run, first_epoch: 7, found: None };
+    let own = Agreement { run: mesh.run, first_epoch: 7, found: None, stands_alone: false };
     form(mesh, |received| {
         let agreement = received.cloned().unwrap_or(own);
         Ok((agreement.clone(), agreement))
@@ -351,7 +351,7 @@ fn a_process_that_cannot_start_stops_all_of_them() {
                 .map(|me| {
                     let mesh = mesh(&hosts, me);
                     scope.spawn(move || {
-                        let agreement = Agreement { run: 1, first_epoch: 1, found: None };
+                        let agreement = Agreement { run: 1, first_epoch: 1, found: None, stands_alone: false };
                         form(&mesh, |_| if me == cannot { Err(broken()) } else { Ok((agreement, ())) }).unwrap_err()
                     })
                 })

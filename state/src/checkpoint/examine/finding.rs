@@ -21,6 +21,14 @@ pub struct Finding {
     pub epochs: Vec<u64>,
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, fault, offset, expected, found, epochs: _ } = self;
+        let at = offset.map_or_else(String::new, |offset| format!(" at byte {offset}"));
+        write!(f, "{fault}: {file}{at}: expected {expected}, found {found}")
+    }
+}
+
 /// What is wrong with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

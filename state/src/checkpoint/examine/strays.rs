@@ -10,7 +10,7 @@ use crate::checkpoint::store::CheckpointStore;
 use crate::error::StateError;
 
 /// The names directly in a checkpoint directory.
-const OWN: [&str; 4] = ["bases", "deltas", "local", "manifests"];
+const OWN: [&str; 5] = ["bases", "deltas", "local", "manifests", "savepoints"];
 
 /// The names of files, from before the manifests were read.
 pub(super) struct Listed {
@@ -43,7 +43,7 @@ pub(super) fn add(
 ) -> Result<(), StateError> {
     let named = names(all);
     for name in listed.top.iter().filter(|name| !OWN.contains(&name.as_str())) {
-        found.findings.push(unexpected(name.clone(), "only bases, deltas, local and manifests"));
+        found.findings.push(unexpected(name.clone(), "only bases, deltas, local, manifests and savepoints"));
     }
     for name in listed.manifests.iter().filter(|name| !is_manifest(name)) {
         found.findings.push(unexpected(format!("manifests/{name}"), "only files EPOCH.json"));

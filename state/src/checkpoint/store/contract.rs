@@ -1,5 +1,7 @@
 //! The contract of a checkpoint store.
 
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -115,6 +117,32 @@ pub trait CheckpointStore: Send + Sync {
     /// # Errors
     /// When a file is missing or cannot be copied.
     fn fetch(&self, base: &BaseEntry, folder: &Path) -> Result<(), StateError>;
+
+    /// Copies a file to the local path `to`, where nothing is, and makes it durable. With `shares` both may be one file,
+    /// which nobody changes.
+    ///
+    /// # Errors
+    /// When the file is missing or cannot be copied.
+    fn copy_out(&self, name: &str, to: &Path, _shares: bool) -> Result<(), StateError> {
+        let bytes = self.get(name)?;
+        let write =
+            || fs::File::create_new(to).and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_data()));
+        write().map_err(StateError::io("write", to))
+    }
+
+    /// Copies the local file `from` into the store, in place of what is there. Both may be one file, which nobody
+    /// changes.
+    ///
+    /// # Errors
+    /// When the file cannot be read or copied.
+    fn copy_in(&self, name: &str, from: &Path) -> Result<(), StateError> {
+        self.put(name, &fs::read(from).map_err(StateError::io("read", from))?)
+    }
+
+    /// Returns the folder that has the files, if they are on this machine.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 
     /// Returns the full path of a name, for messages.
     fn locate(&self, name: &str) -> String;

@@ -93,10 +93,15 @@ impl LocalStore {
         }
     }
 
+    /// Returns the path of a new temporary file in the folder where `name` will be.
+    fn temporary(&self, name: &str) -> PathBuf {
+        let n = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        self.path(&format!("{name}.{}-{n}.tmp", std::process::id()))
+    }
+
     /// Writes a temporary file in the folder where `name` will be, and makes it durable.
     fn write_temporary(&self, name: &str, pieces: &[&[u8]]) -> Result<PathBuf, StateError> {
-        let n = self.temporaries.fetch_add(1, Ordering::Relaxed);
-        let path = self.path(&format!("{name}.{}-{n}.tmp", std::process::id()));
+        let path = self.temporary(name);
         // Small pieces are buffered and written together, large ones are written without a copy.
         let mut file = BufWriter::new(File::create(&path).map_err(StateError::io("create", &path))?);
         let mut written = pieces.iter().try_for_each(|piece| file.write_all(piece));
@@ -231,9 +236,36 @@ impl CheckpointStore for LocalStore {
         Ok(())
     }
 
+    fn copy_out(&self, name: &str, to: &Path, shares: bool) -> Result<(), StateError> {
+        copy(&self.path(name), to, shares)
+    }
+
+    fn copy_in(&self, name: &str, from: &Path) -> Result<(), StateError> {
+        let path = self.path(name);
+        self.within_folder(&path, || {
+            let temporary = self.temporary(name);
+            copy(from, &temporary, true)?;
+            fs::rename(&temporary, &path).map_err(StateError::io("create", &path))?;
+            Self::sync_folder_of(&path)
+        })
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
     fn locate(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
+}
+
+/// Copies a file and makes it durable; with `shares` by a hard link, where the file system has them.
+fn copy(from: &Path, to: &Path, shares: bool) -> Result<(), StateError> {
+    if shares && fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to).map_err(StateError::io("copy checkpoint file", from))?;
+    File::open(to).and_then(|file| file.sync_data()).map_err(StateError::io("make durable", to))
 }
 
 fn is_temporary(name: &str) -> bool {

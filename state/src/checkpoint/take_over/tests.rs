@@ -75,7 +75,17 @@ fn play(role: Role, who: usize, store: &dyn CheckpointStore, emit: &dyn Fn(Event
         emit(Event::Claimed(who));
         let found = ManifestFile { number: 2, sha256: String::new() };
         let (claim, gives_up) = (Some(found.number), None);
-        Takeover { manifest: None, first_epoch: 3, found, claim, gives_up, incarnation }.withdraw(store)?;
+        Takeover {
+            manifest: None,
+            first_epoch: 3,
+            found,
+            claim,
+            gives_up,
+            savepoint: None,
+            brought: Vec::new(),
+            incarnation,
+        }
+        .withdraw(store)?;
         emit(Event::Withdrew(who));
         return Ok(());
     }

@@ -1,0 +1,21 @@
+//! `tidemill savepoint copy`.
+
+use std::path::Path;
+
+use tidemill_state::{Sharing, take_savepoint};
+
+use super::{open, place};
+use crate::checkpoints::bytes_of;
+use crate::failure::Failure;
+use crate::progress::spinner;
+use crate::report::size;
+
+pub fn run(source: &Path, target: &Path, store: Option<&Path>) -> Result<String, Failure> {
+    let savepoint = open(store, source)?;
+    let to = place(store, target)?;
+    let shown = spinner("copying and comparing");
+    take_savepoint(&savepoint.store, &savepoint.manifest, &to, Sharing::Copies)?;
+    drop(shown);
+    let size = size(bytes_of(&savepoint.manifest));
+    Ok(format!("copied \"{}\" to \"{}\" ({size})\n", savepoint.place.display(), to.display()))
+}
