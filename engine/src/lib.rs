@@ -28,6 +28,8 @@ mod graph;
 mod keyed;
 pub mod metrics;
 mod packet;
+#[cfg(all(test, feature = "http"))]
+mod page;
 pub mod record;
 mod run;
 pub mod sink;
