@@ -1,7 +1,8 @@
 // What changes the job. Which actions there are, the API says itself; each needs the token, and is asked for twice.
 
 import * as api from "./api.js"
-import { byId, h, shown, text } from "./dom.js"
+import { byId, h, list, shown, text } from "./dom.js"
+import { on, store } from "./store.js"
 
 const ACTIONS = [
   { path: "checkpoint", title: "Take a checkpoint", body: () => ({}) },
@@ -9,13 +10,15 @@ const ACTIONS = [
   { path: "stop", title: "Stop the job", body: () => ({ drain: false }), sure: "Stop the job, with a last checkpoint?" },
 ]
 
-export async function start() {
-  const { paths = {} } = await api.read("openapi.json").catch(() => ({}))
-  const known = ACTIONS.filter(({ path }) => paths[`/api/v1/${path}`]?.post)
-  if (!known.length) return
-  shown(byId("actions"), true)
+export function start() {
   const said = h("p", { id: "action-said", role: "status" })
-  byId("actions-box").append(token(said), h("div", { class: "controls" }, ...known.map(action => control(action, said))), said)
+  const controls = h("div", { class: "controls" })
+  byId("actions-box").append(token(said), controls, said)
+  on("connection", async () => {
+    const offered = store.connection === "live" ? await Promise.all(ACTIONS.map(({ path }) => api.offers(path, "post"))) : []
+    if (offered.length) list(controls, ACTIONS.filter((_, i) => offered[i]), action => action.path, action => control(action, said))
+    shown(byId("actions"), store.refused || controls.children.length > 0)
+  })
 }
 
 function token(said) {

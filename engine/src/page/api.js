@@ -39,6 +39,17 @@ export async function read(path) {
   return (await checked(await fetch(BASE + path, { headers: headers(), cache: "no-store", signal }))).json()
 }
 
+let described = null
+
+/** Returns whether this job's API has a resource. A browser reports each request that finds nothing as an error. */
+export async function offers(path, method = "get") {
+  described ??= read("openapi.json").catch(() => {
+    described = null
+    return { paths: {} }
+  })
+  return !!(await described).paths?.[BASE + path]?.[method]
+}
+
 /** Asks the job to do something. */
 export async function ask(path, body = {}) {
   const sent = { ...headers(), "Content-Type": "application/json" }

@@ -15,7 +15,7 @@ const PAD = 16
 const GAP = { least: 40, most: 90 }
 const SMALLEST_SCALE = 0.8
 const narrow = matchMedia("(max-width: 600px)")
-const LONGEST_NAME = 18
+const LONGEST_NAME = 15
 
 /** A shape for each kind of operator, 12 by 12. */
 const KINDS = {
@@ -65,7 +65,7 @@ function pattern() {
 }
 
 function addEdge(lines, labels, edge, laid) {
-  const path = s("path", { d: laid.path(edge), class: "edge", "data-exchange": edge.exchange })
+  const path = s("path", { d: laid.path(edge), class: "edge", "data-exchange": edge.exchange, "data-dead": edge.dead_letters })
   const { x, y } = laid.middle(edge)
   const label = s("text", { x, y: y - 5, class: "edge-label" })
   const word = s("text", { x, y: y + 13, class: "edge-label word" })
@@ -101,7 +101,7 @@ function addNode(svg, node, { x, y }) {
 }
 
 /** Long names often differ only at their end: the middle is left out. */
-const cut = name => (name.length > LONGEST_NAME ? `${name.slice(0, 9)}…${name.slice(9 - LONGEST_NAME + 1)}` : name)
+const cut = name => (name.length > LONGEST_NAME ? `${name.slice(0, 8)}…${name.slice(9 - LONGEST_NAME)}` : name)
 
 function update() {
   const operators = new Map(store.operators.map(one => [one.name, one]))
@@ -115,7 +115,7 @@ function update() {
     if (one) fill(parts, one, node, cause)
   }
   const names = new Map(store.graph.nodes.map(node => [node.id, node.name]))
-  const outs = count(store.graph.edges.map(edge => edge.from))
+  const outs = count(store.graph.edges.filter(edge => !edge.dead_letters).map(edge => edge.from))
   const ins = count(store.graph.edges.map(edge => edge.to))
   for (const { edge, path, label, word } of drawn.edges) {
     const [from, to] = [operators.get(names.get(edge.from)), operators.get(names.get(edge.to))]
@@ -123,7 +123,7 @@ function update() {
     attribute(path, "data-pressure", class_)
     attribute(path, "stroke-width", (1.5 + 1.6 * Math.log10(1 + (to?.queue ?? 0))).toFixed(1))
     // With several ways out, only the one that enters alone has a rate that is known.
-    const known = outs.get(edge.from) === 1 ? from?.out_per_second : ins.get(edge.to) === 1 ? to?.in_per_second : null
+    const known = edge.dead_letters ? null : outs.get(edge.from) === 1 ? from?.out_per_second : ins.get(edge.to) === 1 ? to?.in_per_second : null
     text(label, known == null ? "" : format.short(known))
     // All edges that leave an operator wait alike: the word stands at the first.
     const first = store.graph.edges.find(other => other.from === edge.from) === edge
@@ -149,7 +149,7 @@ function fill(parts, one, node, cause) {
   }
   const measured = one.busy != null
   text(parts.shares, measured ? `busy ${format.percent(one.busy)} · backpr. ${format.percent(one.backpressured)}` : "time not measured")
-  const gap = one.watermark_gap_seconds == null ? null : `gap ${format.seconds(one.watermark_gap_seconds)}`
+  const gap = one.input_ended ? "end of input" : one.watermark_gap_seconds == null ? null : `gap ${format.seconds(one.watermark_gap_seconds)}`
   const second = one.state_bytes ? format.bytes(one.state_bytes) : one.queue ? `queue ${format.short(one.queue)}` : null
   text(parts.rest, [gap, second].filter(Boolean).join(" · ") || "no watermark")
   const recent = recentOf(one)
@@ -158,7 +158,7 @@ function fill(parts, one, node, cause) {
   const words = [
     `${node.name}, ${node.kind}, ${format.plural(node.workers, "worker")}`, rates,
     measured && `busy ${format.percent(one.busy)}, backpressured ${format.percent(one.backpressured)}, idle ${format.percent(one.idle)}`,
-    gap && `watermark ${gap}`, one.queue != null && `queue ${format.count(one.queue)}`, one.state_bytes && `state ${format.bytes(one.state_bytes)}`,
+    gap && (one.input_ended ? gap : `watermark ${gap}`), one.queue != null && `queue ${format.count(one.queue)}`, one.state_bytes && `state ${format.bytes(one.state_bytes)}`,
     one.dead_letters && format.plural(one.dead_letters, "dead letter"), cause?.operator === node.name && "the bottleneck",
   ].filter(Boolean)
   attribute(parts.button, "aria-label", words.join("; "))

@@ -105,7 +105,7 @@ function showGone(gone) {
   }
   if (gone) {
     const since = store.heard ? `Last answer at ${format.clock(store.heard)}, ${format.ago(store.heard, Date.now())}.` : "It has not answered yet."
-    text(byId("gone-what"), store.connection === "ended" ? `The job has ${store.job.state === "failed" ? "failed" : "ended"}.` : "The job is gone.")
+    text(byId("gone-what"), store.refused ? "The job asks for its token (below, under Actions)." : store.connection === "ended" ? `The job has ${store.job.state === "failed" ? "failed" : "ended"}.` : "The job is gone.")
     text(byId("gone-why"), `${since} Why: ${why()} Everything below is old. This page keeps asking.`)
   } else if (isPaused()) {
     text(byId("gone-what"), "Paused.")

@@ -1,7 +1,8 @@
 // Models: which one runs, how full its batches are, what fell back and why, and the circuit to its server in words;
 // and the hot keys of keyed operators.
 
-import { attribute, byId, h, list, pairs, text } from "./dom.js"
+import * as api from "./api.js"
+import { attribute, byId, h, list, pairs, shown, text } from "./dom.js"
 import * as format from "./format.js"
 import { on, store } from "./store.js"
 
@@ -10,6 +11,7 @@ const HASH_SHOWN = 12
 export function start() {
   on("models", showModels)
   on("hotKeys", showKeys)
+  on("graph", async () => shown(byId("keys"), await api.offers("hotkeys")))
   showModels()
   showKeys()
 }

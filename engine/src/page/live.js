@@ -34,14 +34,17 @@ async function run() {
   while (!document.hidden) {
     abort = new AbortController()
     let ended = "the server closed the connection"
+    store.refused = false
     try {
       await load()
       await api.stream(events(), abort.signal, take)
     } catch (error) {
       ended = reason(error)
+      store.refused = [401, 403].includes(error?.status)
     }
     if (["other tail", "hidden"].includes(abort.signal.reason)) continue
     lost(ended)
+    abort.abort("ended")
     await new Promise(resolve => setTimeout(resolve, RETRY_MS))
   }
   running = false
@@ -56,12 +59,11 @@ function events() {
 /** Reads everything. What only one panel needs may be missing; the job itself may not. */
 async function load() {
   const job = await api.read("job")
-  const optional = (path, otherwise) => api.read(path).catch(() => otherwise)
   const rows = store.history.rows
   const since = rows.length ? rows[rows.length - 1][0] : 0
   const [graph, operators, checkpoints, history, logs, letters] = await Promise.all([
-    api.read("graph"), api.read("operators"), optional("checkpoints", {}), optional(`history?since=${since}`, {}),
-    optional("logs", {}), optional("tail?stream=dead-letters", {}),
+    api.read("graph"), api.read("operators"), optional("checkpoints"), optional("history", `?since=${since}`),
+    optional("logs"), optional("tail", "?stream=dead-letters"),
   ])
   if (store.job && store.job.started_ms !== job.started_ms) {
     store.restarts.push({ at: job.started_ms, from: job.restored_epoch })
@@ -72,22 +74,29 @@ async function load() {
   Object.assign(store, { job, graph, operators: operators.operators, connection: "live", heard: Date.now() })
   store.checkpoints = checkpoints.checkpoints ?? []
   store.logs = logs.lines ?? []
+  store.noLogs = logs.reason ?? ""
   store.deadLetters = letters.records ?? []
   changed("job", "graph", "operators", "checkpoints", "history", "logs", "deadLetters", "connection")
   await poll()
+}
+
+/** Reads what a job may not have. */
+async function optional(path, query = "") {
+  return (await api.offers(path)) ? api.read(path + query).catch(() => ({})) : {}
 }
 
 /** What changes slowly is asked for, and is not in the stream. */
 async function poll() {
   if (document.hidden || store.connection !== "live") return
   const [inference, keys, letters] = await Promise.all([
-    api.read("inference").catch(() => null), api.read("hotkeys").catch(() => null),
-    store.job.dead_letters ? api.read("tail?stream=dead-letters").catch(() => null) : null,
+    optional("inference"), optional("hotkeys"), store.job.dead_letters ? optional("tail", "?stream=dead-letters") : {},
   ])
-  if (inference) store.models = inference.models ?? []
-  if (keys) store.hotKeys = keys.operators ?? []
-  if (letters) store.deadLetters = letters.records ?? []
-  changed("models", "hotKeys", ...(letters ? ["deadLetters"] : []))
+  store.models = inference.models ?? store.models
+  store.hotKeys = keys.operators ?? store.hotKeys
+  store.deadLetters = letters.records ?? store.deadLetters
+  // A job that starts has no graph yet.
+  if (!store.graph.nodes.length) store.graph = await api.read("graph").catch(() => store.graph)
+  changed("models", "hotKeys", "deadLetters", "graph")
 }
 
 function take(name, value) {

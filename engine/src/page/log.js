@@ -14,7 +14,7 @@ export function start() {
 function showLog() {
   const lines = [...store.logs].sort((a, b) => b.time_ms - a.time_ms)
   const errors = lines.filter(line => line.level === "ERROR").length
-  text(byId("log-words"), lines.length ? `The newest first: ${format.plural(errors, "error")} among ${format.plural(lines.length, "line")}.` : "No warning and no error since the start.")
+  text(byId("log-words"), lines.length ? `The newest first: ${format.plural(errors, "error")} among ${format.plural(lines.length, "line")}.` : store.noLogs ? `No lines are kept: ${store.noLogs}.` : "No warning and no error since the start.")
   shown(byId("log-box"), lines.length > 0)
   list(byId("log-box"), lines, key, create)
 }

@@ -57,7 +57,7 @@ function sections() {
     go(link.hash.slice(1))
   })
   let first = true
-  on("graph", () => {
+  on("operators", () => {
     if (first && hash.get("at")) go(hash.get("at"))
     first = false
   })

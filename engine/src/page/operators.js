@@ -26,7 +26,7 @@ const COLUMNS = [
 const TEXT_COLUMNS = 2
 
 function gap(one) {
-  if (one.watermark_ms != null && Math.abs(one.watermark_ms) > 8.64e15) return format.instant(one.watermark_ms)
+  if (one.input_ended) return "end of input"
   return one.watermark_gap_seconds == null ? "–" : format.seconds(one.watermark_gap_seconds)
 }
 

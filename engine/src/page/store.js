@@ -9,6 +9,8 @@ export const store = {
   models: [],
   hotKeys: [],
   logs: [],
+  /** Why no lines of the log are kept, if none are. */
+  noLogs: "",
   deadLetters: [],
   history: { columns: [], rows: [] },
   /** `live`, `gone` (no answer), or `ended` (it said so before the connection closed). */
@@ -17,6 +19,8 @@ export const store = {
   heard: 0,
   why: "",
   since: "",
+  /** Whether the job asks for a token that this page does not have. */
+  refused: false,
   /** Starts of the job that this page has seen, after the first. */
   restarts: [],
   /** Events that the server dropped because this page read too slowly. */

@@ -34,6 +34,7 @@ export function start() {
     if (!isPaused()) showTail()
   })
   on("graph", showStreams)
+  on("graph", async () => shown(byId("tail"), await api.offers("tail")))
   on("deadLetters job", showDead)
   hash.onChange(name => ["tail", "filter"].includes(name) && fetchTail())
   showStreams()
@@ -51,7 +52,7 @@ async function fetchTail() {
   byId("tail-stream").value = stream
   ;[records, dropped, fault] = [[], 0, ""]
   showTail()
-  if (!stream) return
+  if (!stream || !(await api.offers("tail"))) return
   try {
     const got = await api.read("tail?" + new URLSearchParams({ stream, filter: hash.get("filter") }))
     if (stream === hash.get("tail")) {
