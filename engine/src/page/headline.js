@@ -38,6 +38,7 @@ function show() {
   text(byId("about"), about(job))
   text(byId("headline"), sentence(job))
   marked(byId("cause"), cause(job, gone))
+  sayCause(job, gone)
   attribute(byId("cause"), "data-found", !!job.cause && !gone)
   const alarms = gone ? [] : rules.alarms()
   showAlarms(alarms)
@@ -83,6 +84,16 @@ function cause(job, gone) {
   if (gone) return "The bottleneck is not known: the job does not answer."
   if (job.cause) return job.cause.sentence
   return job.state === "running" ? "No operator is a bottleneck: none waits for another." : `The job is ${job.state}.`
+}
+
+let said = ""
+
+/** Tells screen readers the cause when it is another one, and not each time that a number in it changes. */
+function sayCause(job, gone) {
+  const key = JSON.stringify([gone, job.cause?.operator, job.cause?.waiting, job.cause ? "" : job.state])
+  if (key === said) return
+  said = key
+  text(byId("cause-said"), cause(job, gone).replaceAll("`", ""))
 }
 
 function showAlarms(alarms) {
