@@ -1,26 +1,3 @@
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Tidemill</title>
-<style>
-  :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; --line: #8884; --accent: #0a7ea4 }
-  body { margin: 2rem auto; max-width: 78rem; padding: 0 1.5rem }
-  h1 { font-size: 1.4rem; margin: 0 0 .2rem } #state { color: var(--accent) }
-  .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .8rem; margin: 1.2rem 0 }
-  .cards div { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem }
-  .cards b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums } .cards span { opacity: .7; font-size: .85rem }
-  table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-  th, td { border-bottom: 1px solid var(--line); padding: .35rem .6rem; text-align: right; white-space: nowrap }
-  th:first-child, td:first-child, th:last-child, td:last-child { text-align: left }
-  td:last-child { white-space: normal; opacity: .8; font-size: .85rem } th { font-weight: 600; opacity: .7 } .bad { color: #c33; font-weight: 600 }
-</style>
-<h1><span id="job">…</span> <span id="state"></span></h1>
-<div id="line"></div>
-<div class="cards" id="cards"></div>
-<table><thead><tr><th>operator<th>in<th>out<th>in / s<th title="of the time of this process's workers">busy<th>late<th>dead letters<th>watermark<th>more</thead><tbody id="operators"></tbody></table>
-<p><a href="/status">/status</a> (JSON) · <a href="/metrics">/metrics</a> (OpenMetrics)</p>
-<script>
 const byId = id => document.getElementById(id), number = n => n.toLocaleString("en"), ms = us => (us / 1000).toFixed(2) + " ms"
 let last = null
 // Names come from programs: they are shown as text, never as markup.
@@ -63,5 +40,3 @@ async function look() {
   setTimeout(look, 1000)
 }
 look()
-</script>
-</html>
