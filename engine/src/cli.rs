@@ -12,6 +12,8 @@ use tidemill_state::ErrorKind;
 
 use crate::error::{JobError, Remedy};
 use crate::run::{JobSettings, JobSetup};
+#[cfg(feature = "http")]
+use crate::warnings::Keeper;
 
 /// The command-line flags of a job. Flatten them into a program's own flags with `#[command(flatten)]`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -52,6 +54,9 @@ impl From<JobArgs> for JobSetup {
 
 fn start_logging(level: &str) -> Result<(), JobError> {
     use tracing_subscriber::EnvFilter;
+    #[cfg(feature = "http")]
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
     // ONNX Runtime logs far too much at `info`.
     let quiet = if level.contains("ort=") { level.to_owned() } else { format!("ort=warn,{level}") };
     let filter = EnvFilter::try_new(quiet).map_err(|e| {
@@ -60,8 +65,14 @@ fn start_logging(level: &str) -> Result<(), JobError> {
             [Remedy::Setting("log_level")],
         )
     })?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).finish();
     // It fails when a subscriber exists, set by an earlier job of the process or by the program: then that one stays.
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
+    #[cfg(feature = "http")]
+    if subscriber.with(Keeper).try_init().is_ok() {
+        Keeper::begin();
+    }
+    #[cfg(not(feature = "http"))]
+    drop(subscriber.try_init());
     Ok(())
 }
 

@@ -8,7 +8,8 @@
 //! worker/      what a worker owns, and what it shares with the other workers of its process
 //! graph/       flows, streams, ports and the stateless operators
 //! source/ · sink/ · keyed/ (by key, with state and timers) · batch/ (across keys)      operators, each with its method
-//! run/         a job: settings, processes, workers, the status page
+//! http/        what a job shows of itself: the page, the API, metrics
+//! run/         a job: settings, processes, workers
 //! cli          the command line of a job          testing/  sources, sinks and simulations for tests
 //! ```
 
@@ -25,10 +26,12 @@ pub mod crash;
 mod epoch;
 pub mod error;
 mod graph;
+#[cfg(feature = "http")]
+mod http;
 mod keyed;
 pub mod metrics;
 mod packet;
-#[cfg(all(test, feature = "http"))]
+#[cfg(feature = "http")]
 mod page;
 pub mod record;
 mod run;
@@ -38,6 +41,8 @@ pub mod source;
 pub mod testing;
 pub mod threads;
 pub mod time;
+#[cfg(all(feature = "cli", feature = "http"))]
+mod warnings;
 mod worker;
 
 #[cfg(feature = "cli")]

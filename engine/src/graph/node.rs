@@ -14,6 +14,7 @@ use timely::progress::Stamp;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::{Activator, SyncActivator};
 
+use super::wires::Wires;
 use crate::packet::Packet;
 use crate::time::Moment;
 
@@ -32,15 +33,19 @@ type Exchange = DistributorPact<Box<dyn FnOnce(usize) -> Router>>;
 pub(crate) struct Node<'s> {
     builder: OperatorBuilder<'s, Moment>,
     scope: Scope<'s, Moment>,
+    wires: Wires,
 }
 
 impl<'s> Node<'s> {
-    pub(crate) fn new(name: &str, scope: Scope<'s, Moment>) -> Self {
-        Self { builder: OperatorBuilder::new(name.to_owned(), scope), scope }
+    pub(super) fn new(name: &str, scope: Scope<'s, Moment>, wires: Wires) -> Self {
+        let builder = OperatorBuilder::new(name.to_owned(), scope);
+        wires.operator(builder.index(), name);
+        Self { builder, scope, wires }
     }
 
     /// Adds the input, from the same worker. `interest` says which changes of its frontier have the operator called.
     pub(crate) fn input(&mut self, stream: Packets<'s>, interest: FrontierInterest) -> Input {
+        self.wires.connect(&stream, self.builder.index(), false);
         let input = self.builder.new_input(stream, Pipeline);
         self.builder.set_notify_for(0, interest);
         Input::Local(input)
@@ -48,6 +53,7 @@ impl<'s> Node<'s> {
 
     /// Adds the input, from all workers. `split` runs on the worker that sends, unless there is only one.
     pub(crate) fn exchanged_input(&mut self, stream: Packets<'s>, split: Split, interest: FrontierInterest) -> Input {
+        self.wires.connect(&stream, self.builder.index(), true);
         let exchange: Exchange = DistributorPact(Box::new(move |_| Router(split)));
         let input = self.builder.new_input(stream, exchange);
         self.builder.set_notify_for(0, interest);

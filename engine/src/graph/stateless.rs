@@ -60,7 +60,7 @@ impl<'s, D: Data> Stream<'s, D> {
     /// Merges this stream and another one into one stream.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
-        let both = self.flow.concatenate(vec![self.packets, other.packets]);
+        let both = self.flow.concatenate(vec![self.packets, other.packets], false);
         self.flow.stream(both)
     }
 

@@ -7,9 +7,13 @@ mod lateness;
 mod operator;
 mod registry;
 mod snapshot;
+mod topology;
 mod values;
 
 pub use operator::OperatorMetrics;
 pub use registry::Metrics;
 pub use snapshot::{JobState, OperatorSnapshot, Snapshot};
+pub(crate) use topology::{Topology, Wiring};
+#[cfg(test)]
+pub(crate) use topology::{TopologyEdge, TopologyNode};
 pub use values::{Counter, Distribution, Gauge, Percentiles};

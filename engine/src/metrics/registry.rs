@@ -9,6 +9,8 @@ use hdrhistogram::Histogram;
 use super::lateness::Jumps;
 use super::operator::OperatorMetrics;
 use super::snapshot::OperatorSnapshot;
+#[cfg(feature = "http")]
+use super::values::Distribution;
 use super::values::Percentiles;
 
 /// All metrics of a process.
@@ -24,6 +26,25 @@ impl Metrics {
         let metrics = Arc::new(OperatorMetrics::new(name, kind, worker, Arc::clone(&self.jumps)));
         lock(&self.operators).push(Arc::clone(&metrics));
         metrics
+    }
+
+    /// Returns the metrics of each operator on each worker, in the order they were built.
+    #[cfg(feature = "http")]
+    pub(crate) fn operators(&self) -> Vec<Arc<OperatorMetrics>> {
+        lock(&self.operators).clone()
+    }
+
+    /// Returns how long records took from the source to a sink, microseconds, over all sinks.
+    #[cfg(feature = "http")]
+    pub(crate) fn latency(&self) -> Histogram<u64> {
+        let mut all = Distribution::new().lock().clone();
+        for sink in self.operators().iter().filter(|operator| operator.kind == "sink") {
+            let more = sink.more();
+            for (_, latency) in more.distributions.iter().filter(|(name, _)| *name == "latency_us") {
+                all.add(&*latency.lock()).unwrap_or_else(|e| tracing::warn!(%e, "histograms differ"));
+            }
+        }
+        all
     }
 
     /// Returns all operators as they are now, each added up over its workers, in the order they were built.

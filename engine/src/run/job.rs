@@ -13,8 +13,6 @@ use std::sync::{Arc, OnceLock};
 use tidemill_state::{CheckpointStore, LocalStore, Rename, WorkDir};
 
 use super::execution::Run;
-#[cfg(feature = "http")]
-use super::http;
 use super::settings::JobSettings;
 use super::setup::JobSetup;
 use super::workers;
@@ -25,6 +23,8 @@ use crate::clock::Clock;
 use crate::crash;
 use crate::error::JobError;
 use crate::graph::Flow;
+#[cfg(feature = "http")]
+use crate::http;
 use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
 use crate::threads::Scheduler;
 use crate::time::in_ms;
@@ -92,11 +92,11 @@ impl Job {
         };
         let run = self.prepare(world)?;
         #[cfg(feature = "http")]
-        let page = serve(&run)?;
+        let server = serve(&run)?;
         let result = workers::execute(&run, build);
-        #[cfg(feature = "http")]
-        drop(page);
         let ended = if run.process.stop.load(Ordering::Relaxed) { JobState::Stopped } else { JobState::Finished };
+        #[cfg(feature = "http")]
+        server.into_iter().for_each(|server| server.end(ended, result.as_ref().err()));
         result.map(|()| run.snapshot(ended))
     }
 
@@ -123,6 +123,7 @@ impl Job {
             max_ahead_ms: settings.max_ahead.map(in_ms),
             max_drift_ms: settings.max_drift.map(in_ms),
             metrics: Metrics::default(),
+            topology: OnceLock::new(),
             source_clocks: SourceClocks::new(settings.hosts.len().max(1)),
             failure: Failure::default(),
             stop,
@@ -151,10 +152,26 @@ impl Job {
 
 /// Serves the status page of `run`, if an address is set.
 #[cfg(feature = "http")]
-fn serve(run: &Arc<Run>) -> Result<Option<http::Page>, JobError> {
-    let looked_at = Arc::clone(run);
-    let look = move || looked_at.snapshot(JobState::Running);
-    run.settings.http.map(|address| http::serve(address, look)).transpose()
+fn serve(run: &Arc<Run>) -> Result<Option<http::Server>, JobError> {
+    let Some(address) = run.settings.http else { return Ok(None) };
+    let (settings, shown) = (&run.settings, Arc::clone(run));
+    http::serve(
+        address,
+        http::Watched {
+            job: run.name.clone(),
+            workers: settings.all_workers(),
+            processes: settings.hosts.len().max(1),
+            index: settings.process,
+            settings: serde_json::to_value(settings).unwrap_or_default(),
+            checkpoint_seconds: settings.checkpoint_interval.as_secs_f64(),
+            checkpoint_dir: settings.checkpoint_dir.clone(),
+            state_limit_bytes: settings.state_memory,
+            started_ms: run.process.clock.processing_time().0,
+            process: Arc::clone(&run.process),
+            snapshot: Box::new(move || shown.snapshot(JobState::Running)),
+        },
+    )
+    .map(Some)
 }
 
 /// The surroundings of a job, which a simulation replaces.

@@ -1,7 +1,7 @@
 //! Running a job: its settings, its processes and workers, and its course from start to end.
 //!
 //! ```text
-//! job.rs  what a program calls     settings.rs, setup.rs  what can be set     http.rs  the status page
+//! job.rs  what a program calls     settings.rs, setup.rs  what can be set
 //! mesh/   how processes find each other     cluster.rs  the error when one is lost
 //! execution.rs  one run of the job in this process     workers.rs, worker.rs  all of its workers, and one of them
 //! coordinator.rs  one worker's end of the checkpoint protocol
@@ -10,8 +10,6 @@
 mod cluster;
 mod coordinator;
 mod execution;
-#[cfg(feature = "http")]
-mod http;
 mod job;
 mod mesh;
 mod settings;

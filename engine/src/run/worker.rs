@@ -31,7 +31,12 @@ where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError>,
 {
     let context = open_context(worker, run, start)?;
-    let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
+    let built = worker.dataflow_named(&run.name, |scope| {
+        let flow = Flow::new(scope, Rc::clone(&context));
+        build(&flow)?;
+        flow.publish();
+        Ok(())
+    });
     if context.times_the_start() {
         context.process.progress.start.end("graph");
     }

@@ -10,7 +10,7 @@ use super::start_times::StartTimes;
 use crate::alignment::SourceClocks;
 use crate::checkpoint::target::Written;
 use crate::clock::Clock;
-use crate::metrics::{Distribution, Metrics};
+use crate::metrics::{Distribution, Metrics, Topology};
 use crate::record::Arrival;
 
 /// The context that the worker threads of a process share.
@@ -26,6 +26,8 @@ pub(crate) struct Process {
     /// How far an event time may be ahead of the clock, for sources that set no limit of their own.
     pub(crate) max_ahead_ms: Option<i64>,
     pub(crate) metrics: Metrics,
+    /// The graph of the job, once it is built.
+    pub(crate) topology: OnceLock<Topology>,
     pub(crate) source_clocks: SourceClocks,
     pub(crate) failure: Failure,
     pub(crate) stop: Arc<AtomicBool>,

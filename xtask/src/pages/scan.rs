@@ -138,7 +138,7 @@ impl Source {
         let counter = |name: &str| (format!("tidemill_{name}_total"), "counter".to_owned());
         let gauge = |name: &str| (format!("tidemill_{name}"), "gauge".to_owned());
         let mut found = Vec::new();
-        if self.is_in("engine/src/run/http.rs") {
+        if self.is_in("engine/src/http/prometheus.rs") {
             let calls =
                 after(&self.text, "register(").filter_map(|rest| Some((argument(rest)?, rest.split(';').next()?)));
             let kind =

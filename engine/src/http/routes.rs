@@ -1,0 +1,69 @@
+//! What is served where.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use serde::Deserialize;
+
+use super::access::{self, Access};
+use super::api::{checkpoints, graph, history, inference, job, logs, operators};
+use super::problem::Problem;
+use super::shown::Shown;
+use super::{assets, headers, limits, prometheus};
+
+type Job = State<Arc<Shown>>;
+
+/// Returns everything that is served, with the checks that come before it.
+pub(super) fn router(shown: Arc<Shown>, access: Arc<Access>) -> Router {
+    assets::add(Router::new())
+        .route("/status", get(async |State(shown): Job| Json(shown.snapshot())))
+        .route("/metrics", get(metrics))
+        .nest("/api/v1", api())
+        .fallback(no_such_page)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(shown)
+        .layer(middleware::from_fn(limits::read_body))
+        .layer(middleware::from_fn_with_state(access, access::check))
+        .layer(middleware::from_fn(headers::add))
+}
+
+fn api() -> Router<Arc<Shown>> {
+    Router::new()
+        .route("/job", get(async |State(shown): Job| Json(job::job(&shown, &shown.snapshot()))))
+        .route("/graph", get(async |State(shown): Job| Json(graph::graph(&shown))))
+        .route("/operators", get(async |State(shown): Job| Json(operators::operators(&shown, &shown.snapshot()))))
+        .route("/checkpoints", get(async |State(shown): Job| Json(checkpoints::checkpoints(&shown))))
+        .route("/history", get(history))
+        .route("/inference", get(async |State(shown): Job| Json(inference::inference(&shown.snapshot()))))
+        .route("/logs", get(async || Json(logs::logs())))
+}
+
+async fn metrics(State(shown): Job) -> Response {
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    ([(CONTENT_TYPE, kind)], prometheus::text(&shown.snapshot())).into_response()
+}
+
+#[derive(Deserialize)]
+struct Since {
+    since: Option<i64>,
+}
+
+async fn history(State(shown): Job, since: Result<Query<Since>, QueryRejection>) -> Result<Response, Problem> {
+    let Query(Since { since }) = since.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, e.body_text()))?;
+    Ok(Json(history::history(&shown, since.unwrap_or(i64::MIN))).into_response())
+}
+
+async fn no_such_page(uri: Uri) -> Problem {
+    let detail = format!("there is no {}: the page is at /, and there are /status, /metrics and /api/v1", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} cannot be asked for with {method}", uri.path()))
+}

@@ -1,0 +1,76 @@
+//! What the server knows: the job, and what was seen of it.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use super::cause::{Cause, Load, cause};
+use super::sampler::Sampler;
+use super::watched::Watched;
+use crate::locks::lock;
+use crate::metrics::{JobState, Snapshot};
+use crate::threads;
+
+/// The job and what was seen of it so far. Only the thread of the server uses it.
+pub(crate) struct Shown {
+    pub(super) watched: Watched,
+    pub(super) sampler: Mutex<Sampler>,
+    /// How the job has ended, if it has: its state, and its error.
+    ended: Mutex<Option<(JobState, Option<String>)>>,
+}
+
+impl Shown {
+    pub(super) fn new(watched: Watched) -> Self {
+        Self { sampler: Mutex::new(Sampler::new(&watched)), watched, ended: Mutex::default() }
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        (self.watched.snapshot)()
+    }
+
+    /// Looks at the job, once a second.
+    pub(super) fn look(&self) -> Snapshot {
+        let snapshot = self.snapshot();
+        lock(&self.sampler).look(&self.watched, &snapshot, threads::now());
+        snapshot
+    }
+
+    /// Shows how the job has ended.
+    pub(super) fn end(&self, state: JobState, error: Option<String>) {
+        *lock(&self.ended) = Some((state, error));
+    }
+
+    /// Returns the state of the job, in a word, and the reason if it has failed.
+    pub(super) fn state(&self) -> (&'static str, Option<String>) {
+        let process = &self.watched.process;
+        match &*lock(&self.ended) {
+            Some((_, Some(error))) => return ("failed", Some(error.clone())),
+            Some((state, None)) => return (state.as_str(), None),
+            None => {}
+        }
+        let word = match process.failure.report() {
+            Some(failure) => return ("failed", Some(failure)),
+            None if process.stop.load(Ordering::Relaxed) => "stopping",
+            None if process.progress.began.get().is_some() => "running",
+            None if process.progress.restored_epoch.load(Ordering::Relaxed) > 0 => "restoring",
+            None => "starting",
+        };
+        (word, None)
+    }
+
+    /// Returns the operator that the others wait for, if there is one.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        let topology = self.watched.process.topology.get()?;
+        let sampler = lock(&self.sampler);
+        let load = |name: &String| {
+            let rates = sampler.rates.get(name);
+            let share = |share: Option<f64>| share.unwrap_or(0.0);
+            rates.map_or_else(Load::default, |rates| Load {
+                busy: share(rates.busy),
+                backpressured: share(rates.backpressured),
+                workers: rates.per_worker.len(),
+            })
+        };
+        let loads: Vec<Load> = topology.nodes.iter().map(|node| load(&node.name)).collect();
+        cause(topology, &loads)
+    }
+}

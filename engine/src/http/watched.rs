@@ -1,0 +1,27 @@
+//! The job that the server shows.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::metrics::Snapshot;
+use crate::worker::Process;
+
+/// The job that the server shows, as far as this process knows it.
+pub(crate) struct Watched {
+    pub(crate) job: String,
+    /// Number of workers over all processes.
+    pub(crate) workers: usize,
+    pub(crate) processes: usize,
+    /// Index of this process.
+    pub(crate) index: usize,
+    /// The settings in force.
+    pub(crate) settings: serde_json::Value,
+    pub(crate) checkpoint_seconds: f64,
+    pub(crate) checkpoint_dir: Option<PathBuf>,
+    pub(crate) state_limit_bytes: Option<u64>,
+    /// Time at which the process began, ms since the Unix epoch by the job's clock.
+    pub(crate) started_ms: i64,
+    pub(crate) process: Arc<Process>,
+    /// Returns the job as it is now.
+    pub(crate) snapshot: Box<dyn Fn() -> Snapshot + Send + Sync>,
+}

@@ -1,0 +1,10 @@
+//! What a running job serves over HTTP, looked at from outside: real jobs, and clients that behave well, badly, or not
+//! at all.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod answers;
+mod client;
+mod crowd;
+mod job;
+mod refused;
