@@ -62,8 +62,8 @@ async function load() {
   const rows = store.history.rows
   const since = rows.length ? rows[rows.length - 1][0] : 0
   const [graph, operators, checkpoints, history, logs, letters] = await Promise.all([
-    api.read("graph"), api.read("operators"), optional("checkpoints"), optional("history", `?since=${since}`),
-    optional("logs"), optional("tail", "?stream=dead-letters"),
+    api.read("graph"), api.read("operators"), api.read("checkpoints"), api.read(`history?since=${since}`), api.read("logs"),
+    optional("tail", "?stream=dead-letters"),
   ])
   if (store.job && store.job.started_ms !== job.started_ms) {
     store.restarts.push({ at: job.started_ms, from: job.restored_epoch })
@@ -89,7 +89,7 @@ async function optional(path, query = "") {
 async function poll() {
   if (document.hidden || store.connection !== "live") return
   const [inference, keys, letters] = await Promise.all([
-    optional("inference"), optional("hotkeys"), store.job.dead_letters ? optional("tail", "?stream=dead-letters") : {},
+    api.read("inference").catch(() => ({})), optional("hotkeys"), store.job.dead_letters ? optional("tail", "?stream=dead-letters") : {},
   ])
   store.models = inference.models ?? store.models
   store.hotKeys = keys.operators ?? store.hotKeys
