@@ -99,7 +99,8 @@ function update() {
   byId("ranges").querySelectorAll("button").forEach(one => attribute(one, "aria-pressed", one.dataset.range === range ? "true" : "false"))
   const times = column("time_ms").map(ms => ms / 1000)
   const last = times[times.length - 1] ?? Date.now() / 1000
-  const from = last - (RANGES[range] ?? RANGES["15m"])
+  // A job that has just begun fills the chart, too.
+  const from = Math.max(last - (RANGES[range] ?? RANGES["15m"]), Math.min(times[0] ?? last, last - RANGES["1m"]))
   const first = Math.max(0, times.findIndex(time => time >= from))
   const x = times.slice(first)
   for (const one of drawn) {

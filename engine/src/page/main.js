@@ -4,7 +4,7 @@ import * as actions from "./actions.js"
 import * as charts from "./charts.js"
 import * as checkpoints from "./checkpoints.js"
 import * as detail from "./detail.js"
-import { attribute, byId, h, text } from "./dom.js"
+import { attribute, byId, h, shown, text } from "./dom.js"
 import * as graph from "./graph.js"
 import * as hash from "./hash.js"
 import * as headline from "./headline.js"
@@ -42,6 +42,10 @@ function sections() {
     const section = title.closest("section")
     byId("sections").append(h("a", { href: "#" + section.id }, title.dataset.title))
   }
+  // A job need not have everything.
+  const showLinks = () => byId("sections").childNodes.forEach(link => shown(link, !byId(link.hash.slice(1)).hidden))
+  new MutationObserver(showLinks).observe(document.querySelector("main"), { attributeFilter: ["hidden"], subtree: true })
+  showLinks()
   const go = id => {
     const title = byId(id)?.querySelector("h2")
     if (!title) return
