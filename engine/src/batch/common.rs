@@ -90,7 +90,7 @@ impl<L: BatchLogic> Common<L> {
         self.logic.finish(batch.records.drain(..), &mut work, times, &mut self.output)?;
         self.metrics.records_out.add(self.output.records.len() as u64);
         self.metrics.dead_letters.add(self.output.dead_letters.len() as u64);
-        self.output.dead_letters.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));
+        self.output.dead_letters.iter().for_each(|letter| self.context.show_dead_letter(&letter.data));
         self.outputs.main.send(&batch.main, Packet::of(std::mem::take(&mut self.output.records)));
         self.outputs.dead.send(&batch.dead, Packet::of(std::mem::take(&mut self.output.dead_letters)));
         self.gather.reuse(batch.records);

@@ -70,6 +70,8 @@ impl Counts {
             let worker = operator.worker;
             all.per_worker.push(WorkerRates { worker, records_in: now.records_in, in_per_second, busy });
         }
+        // Workers build their graphs in any order.
+        rates.values_mut().for_each(|rates| rates.per_worker.sort_by_key(|rates| rates.worker));
         rates
     }
 }

@@ -17,7 +17,13 @@ pub(crate) struct Watched {
     /// The settings in force.
     pub(crate) settings: serde_json::Value,
     pub(crate) checkpoint_seconds: f64,
-    pub(crate) checkpoint_dir: Option<PathBuf>,
+    pub(crate) has_checkpoints: bool,
+    /// Directory in which a token that was drawn is written; without one it is logged.
+    pub(crate) token_dir: Option<PathBuf>,
+    /// File with the token that requests have to have.
+    pub(crate) token_file: Option<PathBuf>,
+    /// Names under which the server may be asked, besides addresses and `localhost`.
+    pub(crate) names: Vec<String>,
     pub(crate) state_limit_bytes: Option<u64>,
     /// Time at which the process began, ms since the Unix epoch by the job's clock.
     pub(crate) started_ms: i64,

@@ -273,6 +273,11 @@ impl Coordinator {
             self.reported_stop = true;
             self.send(0, ToLeader::Stop);
         }
+        let wanted = &self.context.process.checkpoint_wanted;
+        // Read first, because it is nearly never set and all workers look at it.
+        if wanted.load(Ordering::Relaxed) && wanted.swap(false, Ordering::Relaxed) {
+            self.send(0, ToLeader::Checkpoint);
+        }
     }
 
     fn acknowledge(&mut self) {

@@ -26,6 +26,7 @@ use crate::graph::Flow;
 #[cfg(feature = "http")]
 use crate::http;
 use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
+use crate::tap::Taps;
 use crate::threads::Scheduler;
 use crate::time::in_ms;
 use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StartTimes, StateUse};
@@ -124,6 +125,8 @@ impl Job {
             max_drift_ms: settings.max_drift.map(in_ms),
             metrics: Metrics::default(),
             topology: OnceLock::new(),
+            taps: Taps::default(),
+            checkpoint_wanted: AtomicBool::new(false),
             source_clocks: SourceClocks::new(settings.hosts.len().max(1)),
             failure: Failure::default(),
             stop,
@@ -164,7 +167,10 @@ fn serve(run: &Arc<Run>) -> Result<Option<http::Server>, JobError> {
             index: settings.process,
             settings: serde_json::to_value(settings).unwrap_or_default(),
             checkpoint_seconds: settings.checkpoint_interval.as_secs_f64(),
-            checkpoint_dir: settings.checkpoint_dir.clone(),
+            has_checkpoints: settings.checkpoint_dir.is_some(),
+            token_dir: settings.checkpoint_dir.clone(),
+            token_file: settings.http_token_file.clone(),
+            names: settings.http_names.clone(),
             state_limit_bytes: settings.state_memory,
             started_ms: run.process.clock.processing_time().0,
             process: Arc::clone(&run.process),

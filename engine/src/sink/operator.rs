@@ -86,7 +86,7 @@ fn build<'s>(
     context.epochs.borrow_mut().join();
     let mut node = flow.node(name);
     let mut input = node.input(packets, FrontierInterest::Always);
-    let activator = node.activator();
+    let (activator, tap) = (node.activator(), node.tap());
     let mut egress = Egress {
         name: name.to_owned(),
         writer,
@@ -109,6 +109,7 @@ fn build<'s>(
         let mut result = Ok(());
         input.for_each(&mut |_, moment, packet| {
             egress.context.process.budget.charge(packet.len());
+            tap.offer(&packet);
             if let Some(packet) = egress.aligner.admit(moment, packet)
                 && result.is_ok()
             {

@@ -321,7 +321,7 @@ impl Ingest {
         self.read = read.span.unwrap_or(self.read);
         self.main.send_packet(std::mem::take(&mut read.records));
         for letter in read.dead_letters.drain(..) {
-            self.context.log_dead_letter(&letter);
+            self.context.show_dead_letter(&letter);
             self.letters.push(Record { event_time: self.at.watermark, arrival: now, data: letter });
         }
         self.dead.send(&mut self.letters);

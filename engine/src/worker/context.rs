@@ -98,8 +98,9 @@ impl WorkerContext {
         }
     }
 
-    /// Logs a dead letter if it is among the first; the others are only counted.
-    pub(crate) fn log_dead_letter(&self, letter: &DeadLetter) {
+    /// Shows a dead letter: the last ones on the page, and the first ones in the log. The others are only counted.
+    pub(crate) fn show_dead_letter(&self, letter: &DeadLetter) {
+        self.process.taps.dead_letters.offer_letter(letter);
         let logged = self.dead_letters_logged.get();
         if logged < Self::DEAD_LETTERS_LOGGED {
             self.dead_letters_logged.set(logged + 1);

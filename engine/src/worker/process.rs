@@ -12,6 +12,7 @@ use crate::checkpoint::target::Written;
 use crate::clock::Clock;
 use crate::metrics::{Distribution, Metrics, Topology};
 use crate::record::Arrival;
+use crate::tap::Taps;
 
 /// The context that the worker threads of a process share.
 pub(crate) struct Process {
@@ -28,9 +29,13 @@ pub(crate) struct Process {
     pub(crate) metrics: Metrics,
     /// The graph of the job, once it is built.
     pub(crate) topology: OnceLock<Topology>,
+    /// Where records are sampled.
+    pub(crate) taps: Taps,
     pub(crate) source_clocks: SourceClocks,
     pub(crate) failure: Failure,
     pub(crate) stop: Arc<AtomicBool>,
+    /// Whether somebody has asked for a checkpoint before the interval is over.
+    pub(crate) checkpoint_wanted: AtomicBool,
     pub(crate) progress: JobProgress,
 }
 
