@@ -1,23 +1,23 @@
-//! The status page: `/` for people, `/status` (JSON) for programs, `/metrics` for Prometheus.
+//! The status page: `/` for people, `/status` (JSON) for programs, `/metrics` for Prometheus, `/livez` and `/readyz` for
+//! what watches over processes.
 
 use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
-use tiny_http::{Header, Response, Server};
+use tiny_http::{Header, Request, Response, Server};
 
+use super::execution::Run;
+use super::health::Probe;
+use super::{exposition, health};
 use crate::error::{JobError, Remedy};
-use crate::metrics::Snapshot;
+use crate::metrics::JobState;
 use crate::threads;
 
 const PAGE: &str = include_str!("page.html");
 
 /// The server of the status page; it ends when this is dropped.
-pub(crate) struct Page {
+pub(super) struct Page {
     server: Arc<Server>,
     thread: Option<threads::Handle<()>>,
 }
@@ -31,8 +31,8 @@ impl Drop for Page {
     }
 }
 
-/// Serves the page at `address` until the returned value is dropped. `look` returns the current snapshot of the job.
-pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 'static) -> Result<Page, JobError> {
+/// Serves the page of `run` at `address` until the returned value is dropped.
+pub(super) fn serve(address: SocketAddr, run: Arc<Run>) -> Result<Page, JobError> {
     let server = Server::http(address).map_err(|e| {
         JobError::setting(format!("cannot serve the status page at {address}: {e}"), [Remedy::Setting("http")])
     })?;
@@ -40,7 +40,7 @@ pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 's
     let listening = Arc::clone(&server);
     let serve = move || {
         for request in listening.incoming_requests() {
-            let response = answer(request.url(), &look);
+            let response = answer(&request, &run);
             if let Err(error) = request.respond(response) {
                 tracing::debug!(%error, "a client of the status page has disconnected");
             }
@@ -52,19 +52,31 @@ pub(crate) fn serve(address: SocketAddr, look: impl Fn() -> Snapshot + Send + 's
     Ok(Page { server, thread: Some(thread) })
 }
 
-fn answer(path: &str, look: &impl Fn() -> Snapshot) -> Response<Cursor<Vec<u8>>> {
+fn answer(request: &Request, run: &Run) -> Response<Cursor<Vec<u8>>> {
+    let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
+    let verbose = query.split('&').any(|part| part.split('=').next() == Some("verbose"));
     match path {
         "/" => with_type(PAGE.to_owned(), "text/html; charset=utf-8"),
-        "/status" => match serde_json::to_string(&look()) {
+        "/status" => match serde_json::to_string(&run.snapshot(JobState::Running)) {
             Ok(json) => with_type(json, "application/json"),
             Err(error) => Response::from_string(error.to_string()).with_status_code(500),
         },
         "/metrics" => {
-            let text = prometheus(&look());
-            with_type(text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+            let accept = request.headers().iter().find(|header| header.field.equiv("Accept"));
+            let (content_type, text) = exposition::metrics(run, accept.map(|header| header.value.as_str()));
+            with_type(text, content_type)
         }
-        _ => Response::from_string("there is no such page: there are /, /status and /metrics").with_status_code(404),
+        "/livez" => probe(health::live(run, verbose)),
+        "/readyz" => probe(health::ready(run, verbose)),
+        _ => {
+            let pages = "/, /status, /metrics, /livez and /readyz";
+            Response::from_string(format!("there is no such page: there are {pages}")).with_status_code(404)
+        }
     }
+}
+
+fn probe(Probe { status, body }: Probe) -> Response<Cursor<Vec<u8>>> {
+    with_type(body, "text/plain; charset=utf-8").with_status_code(status)
 }
 
 fn with_type(body: String, content_type: &str) -> Response<Cursor<Vec<u8>>> {
@@ -73,69 +85,6 @@ fn with_type(body: String, content_type: &str) -> Response<Cursor<Vec<u8>>> {
         Ok(header) => response.with_header(header),
         Err(()) => response,
     }
-}
-
-/// Returns the snapshot in the OpenMetrics text format.
-fn prometheus(snapshot: &Snapshot) -> String {
-    let mut root = Registry::default();
-    let registry = root.sub_registry_with_prefix("tidemill");
-    let gauge = |value: i64| ConstGauge::new(value);
-    registry.register("epoch", "The current epoch", gauge(snapshot.epoch as i64));
-    registry.register(
-        "committed_epoch",
-        "The newest committed epoch",
-        gauge(snapshot.committed_epoch.unwrap_or(0) as i64),
-    );
-    registry.register("in_flight_records", "Records in flight in this process", gauge(snapshot.in_flight));
-    registry.register(
-        "pending_records",
-        "Records that wait for the watermark in this process",
-        gauge(snapshot.pending),
-    );
-    registry.register("delta_bytes", "Bytes of deltas written", ConstCounter::new(snapshot.delta_bytes));
-    registry.register(
-        "checkpoint_files_lost",
-        "Checkpoint files that were removed or truncated while the job ran",
-        ConstCounter::new(snapshot.checkpoint_files_lost),
-    );
-    let state_bytes = i64::try_from(snapshot.state_bytes).unwrap_or(i64::MAX);
-    registry.register("state_bytes", "Memory of keyed state in this process, estimated", gauge(state_bytes));
-    let checkpoint = snapshot.checkpoint_us;
-    for (quantile, value) in [("0.5", checkpoint.p50), ("0.99", checkpoint.p99), ("0.999", checkpoint.p999)] {
-        let labelled = registry.sub_registry_with_label(("quantile".into(), quantile.to_owned().into()));
-        labelled.register("checkpoint_us", "From tick to commit, microseconds", gauge(value as i64));
-    }
-    for (reason, count) in &snapshot.mesh_refused {
-        let labelled = registry.sub_registry_with_label(("reason".into(), reason.clone().into()));
-        let help = "Connections refused while the processes of the job connected";
-        labelled.register("mesh_refused", help, ConstCounter::new(*count));
-    }
-    for operator in &snapshot.operators {
-        let labels = [("operator", &operator.name), ("kind", &operator.kind)];
-        let labels = labels.into_iter().map(|(k, v)| (k.into(), v.clone().into()));
-        let own = registry.sub_registry_with_labels(labels);
-        for (name, value) in &operator.counters {
-            own.register(name, format!("{name} of the operator"), ConstCounter::new(*value));
-        }
-        for (name, value) in &operator.gauges {
-            own.register(name, format!("{name} of the operator"), gauge(*value));
-        }
-        if let Some(watermark) = operator.watermark_ms {
-            own.register("watermark_ms", "Event time reached, ms since the Unix epoch", gauge(watermark));
-        }
-        for (name, percentiles) in &operator.distributions {
-            let quantiles = [("0.5", percentiles.p50), ("0.99", percentiles.p99), ("0.999", percentiles.p999)];
-            for (quantile, value) in quantiles {
-                let labelled = own.sub_registry_with_label(("quantile".into(), quantile.to_owned().into()));
-                labelled.register(name, format!("{name} of the operator"), gauge(value as i64));
-            }
-        }
-    }
-    let mut text = String::new();
-    if let Err(error) = encode(&mut text, &root) {
-        tracing::error!(%error, "could not encode the metrics");
-    }
-    text
 }
 
 #[cfg(test)]

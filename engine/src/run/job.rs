@@ -28,7 +28,7 @@ use crate::graph::Flow;
 use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
 use crate::threads::Scheduler;
 use crate::time::in_ms;
-use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StartTimes, StateUse};
+use crate::worker::{Budget, CheckpointCounts, Failure, JobProgress, LeaderIncarnation, Process, StartTimes, StateUse};
 
 /// A job: a dataflow program with a name and settings.
 #[derive(Clone, Debug)]
@@ -135,7 +135,10 @@ impl Job {
                 committed_epoch: AtomicU64::new(0),
                 written: Written::default(),
                 state: (0..settings.workers).map(|_| StateUse::default()).collect(),
-                checkpoint_time: Distribution::new(),
+                checkpoint_time: Distribution::new("checkpoint_us"),
+                checkpoints: CheckpointCounts::default(),
+                pulses: (0..settings.workers).map(|_| Arc::default()).collect(),
+                finishing: AtomicBool::new(false),
             },
             clock,
         });
@@ -152,9 +155,7 @@ impl Job {
 /// Serves the status page of `run`, if an address is set.
 #[cfg(feature = "http")]
 fn serve(run: &Arc<Run>) -> Result<Option<http::Page>, JobError> {
-    let looked_at = Arc::clone(run);
-    let look = move || looked_at.snapshot(JobState::Running);
-    run.settings.http.map(|address| http::serve(address, look)).transpose()
+    run.settings.http.map(|address| http::serve(address, Arc::clone(run))).transpose()
 }
 
 /// The surroundings of a job, which a simulation replaces.
