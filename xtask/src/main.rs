@@ -16,6 +16,7 @@ mod package;
 #[cfg(test)]
 mod pages;
 mod programs;
+mod prometheus;
 mod rocksdb;
 mod servers;
 mod setup;
@@ -61,7 +62,7 @@ enum Chore {
     Rocksdb,
     /// Pack the crates that are published, and check what the packages contain.
     Package(package::Args),
-    /// Only the set-up: what has to be on the machine, RocksDB, ONNX Runtime.
+    /// Only the set-up: what has to be on the machine, RocksDB, ONNX Runtime, promtool.
     Setup,
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cache, check, rocksdb, root};
+use crate::{cache, check, prometheus, rocksdb, root};
 
 /// The Python packages: ONNX Runtime, and NumPy, which is used with it in Python (for the reference scores of tests).
 pub const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
@@ -20,7 +20,8 @@ pub fn run() -> Result<()> {
     openssl()?;
     rocksdb::set_up()?;
     python()?;
-    onnx_runtime()
+    onnx_runtime()?;
+    prometheus::set_up()
 }
 
 /// Installs a C++ compiler and libclang if they are missing: RocksDB is compiled, and libclang generates its bindings.
@@ -47,7 +48,7 @@ fn openssl() -> Result<()> {
 }
 
 /// Returns whether a command can be started and succeeds.
-fn works(command: &mut Command) -> bool {
+pub fn works(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 

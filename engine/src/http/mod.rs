@@ -4,7 +4,7 @@
 //! clients   server.rs  one thread: accepts, looks, ends     connections.rs, place.rs, answering.rs  who may stay
 //!           stall.rs  who does not read     limits.rs  bodies     access.rs, token.rs  who may what
 //!           headers.rs  what browsers are told     problem.rs  errors     routes.rs  what is where
-//! answers   assets.rs  the page     prometheus.rs  /metrics     api/  the resources     events.rs  news, as they come
+//! answers   assets.rs  the page     api/  the resources     events.rs  news, as they come
 //!           tail.rs  records     actions.rs  what a request has the job do     openapi.json  what the API is
 //! the job   watched.rs  the job that is shown     shown.rs  what was seen of it     publisher.rs, news.rs  once a second
 //!           sampler.rs, counts.rs  rates and history     cause.rs  the bottleneck     layout.rs  the graph
@@ -27,7 +27,6 @@ mod limits;
 mod news;
 mod place;
 mod problem;
-mod prometheus;
 mod publisher;
 mod routes;
 mod sampler;

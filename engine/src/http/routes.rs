@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::header::{CONTENT_TYPE, LOCATION};
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -18,14 +18,15 @@ use super::events::{self, Events};
 use super::problem::Problem;
 use super::shown::Shown;
 use super::tail::Watch;
-use super::{actions, assets, headers, limits, prometheus};
+use super::{actions, assets, headers, limits};
 
 type Job = State<Arc<Shown>>;
 
 /// Returns everything that is served, with the checks that come before it.
 pub(super) fn router(shown: Arc<Shown>, access: Arc<Access>) -> Router {
     assets::add(Router::new())
-        .route("/livez", get(async || "ok\n"))
+        .route("/livez", get(async |State(shown): Job, uri: Uri| probe((shown.watched.live)(is_verbose(&uri)))))
+        .route("/readyz", get(async |State(shown): Job, uri: Uri| probe((shown.watched.ready)(is_verbose(&uri)))))
         .route("/status", get(async |State(shown): Job| Json(shown.snapshot())))
         .route("/metrics", get(metrics))
         .nest("/api/v1", api())
@@ -56,9 +57,19 @@ fn api() -> Router<Arc<Shown>> {
 /// What the API is, for programs and for people; a test compares it with the answers of a job.
 const DESCRIPTION: &str = include_str!("openapi.json");
 
-async fn metrics(State(shown): Job) -> Response {
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    ([(CONTENT_TYPE, kind)], prometheus::text(&shown.snapshot())).into_response()
+async fn metrics(State(shown): Job, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let (kind, text) = (shown.watched.metrics)(accept);
+    ([(CONTENT_TYPE, kind)], text).into_response()
+}
+
+/// Returns whether `verbose` is in the query, with a value or without.
+fn is_verbose(uri: &Uri) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")))
+}
+
+fn probe((status, text): (u16, String)) -> Response {
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), text).into_response()
 }
 
 #[derive(Deserialize)]

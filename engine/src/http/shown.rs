@@ -1,6 +1,5 @@
 //! What the server knows: the job, and what was seen of it.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, broadcast};
@@ -59,20 +58,12 @@ impl Shown {
 
     /// Returns the state of the job, in a word, and the reason if it has failed.
     pub(super) fn state(&self) -> (&'static str, Option<String>) {
-        let process = &self.watched.process;
         match &*lock(&self.ended) {
             Some((_, Some(error))) => return ("failed", Some(error.clone())),
             Some((state, None)) => return (state.as_str(), None),
             None => {}
         }
-        let word = match process.failure.report() {
-            Some(failure) => return ("failed", Some(failure)),
-            None if process.stop.load(Ordering::Relaxed) => "stopping",
-            None if process.progress.began.get().is_some() => "running",
-            None if process.progress.restored_epoch.load(Ordering::Relaxed) > 0 => "restoring",
-            None => "starting",
-        };
-        (word, None)
+        ((self.watched.state)(), self.watched.process.failure.report())
     }
 
     /// Returns the operator that the others wait for, if there is one.

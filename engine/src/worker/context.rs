@@ -10,6 +10,7 @@ use timely::scheduling::Activator;
 
 use super::alarms::Alarms;
 use super::process::Process;
+use super::pulse::Pulse;
 use crate::checkpoint::restore::StartingPoint;
 use crate::checkpoint::restored::{Ends, Restored};
 use crate::epoch::Epochs;
@@ -55,6 +56,11 @@ impl WorkerContext {
     /// Returns whether this is the worker whose parts of the start are logged: the first one of its process.
     pub(crate) fn times_the_start(&self) -> bool {
         self.worker.is_multiple_of(self.threads)
+    }
+
+    /// Returns the signs of life of this worker.
+    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
+        &self.process.progress.pulses[self.worker % self.threads]
     }
 
     /// Counts that records sent by worker `from` were consumed here.
