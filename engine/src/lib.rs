@@ -2,7 +2,7 @@
 //!
 //! A module imports only from those above it in this list; the same holds between the files of a folder.
 //! ```text
-//! leaves       time · error · locks · record · packet · clock · metrics · threads · crash · alignment (of watermarks)
+//! leaves       time · error · locks · record · packet · clock · tap · metrics · threads · crash · alignment (of watermarks)
 //! epoch/       which input belongs to which epoch, and what a worker's operators contribute to one
 //! checkpoint/  how an epoch becomes a commit, and how one is restored
 //! worker/      what a worker owns, and what it shares with the other workers of its process
@@ -37,6 +37,7 @@ pub mod record;
 mod run;
 pub mod sink;
 pub mod source;
+mod tap;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod threads;

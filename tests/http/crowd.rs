@@ -41,11 +41,12 @@ fn a_thousand_clients_with_half_a_request_do_not_keep_the_metrics_from_answering
     may_open_many_files();
     let job = job::start();
     let head = "GET /metrics HTTP/1.1\r\nHost: local";
-    let body = "POST /api/v1/stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
+    let token = job.token();
+    let body = format!("POST /api/v1/stop HTTP/1.1\r\nHost: localhost\r\n{token}\r\nContent-Length: 100\r\n\r\n{{");
     let half = |at: usize| {
         let mut socket = connect(job.address);
         // It may have had to go already.
-        drop(socket.write_all(if at.is_multiple_of(2) { head } else { body }.as_bytes()));
+        drop(socket.write_all(if at.is_multiple_of(2) { head } else { &body }.as_bytes()));
         socket
     };
     let crowd: Vec<TcpStream> = (0..CROWD).map(half).collect();
@@ -68,6 +69,26 @@ fn clients_that_do_not_read_do_not_keep_the_metrics_from_answering() {
     };
     let crowd: Vec<TcpStream> = (0..300).map(ask).collect();
     metrics_answer(&job);
+    drop(crowd);
+}
+
+/// Pages that listen and do not read have places of their own, and not all of them.
+#[test]
+fn pages_that_do_not_read_do_not_keep_the_metrics_from_answering() {
+    may_open_many_files();
+    let job = job::start();
+    let listen = |_| {
+        let mut socket = connect(job.address);
+        drop(write!(socket, "GET /api/v1/events?tail=counts HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        socket
+    };
+    let crowd: Vec<TcpStream> = (0..300).map(listen).collect();
+    metrics_answer(&job);
+    let refused = crowd.iter().rev().find_map(|mut socket| {
+        let mut status = [0; 12];
+        socket.read_exact(&mut status).is_ok().then_some(status)
+    });
+    assert_eq!(refused.as_ref().map(|status| &status[9..]), Some(&b"503"[..]), "some have no place");
     drop(crowd);
 }
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 
-use super::client::get;
+use super::client::ask;
 
 /// A running job, which ends with this value.
 pub struct Served {
@@ -45,12 +45,18 @@ pub fn start() -> Served {
 
 /// Starts the job, and waits until it has committed an epoch.
 pub fn start_with(scratch: TempDir, settings: JobSettings) -> Served {
+    start_as(scratch, settings, &[])
+}
+
+/// Starts the job, which may be asked with these headers only.
+pub fn start_as(scratch: TempDir, settings: JobSettings, headers: &[&str]) -> Served {
     let (input, output, refused) =
         (scratch.path().join("numbers.jsonl"), scratch.path().join("out"), scratch.path().join("refused"));
     let mut file = File::create(&input).unwrap();
     (0..2000).for_each(|n| writeln!(file, "{n}").unwrap());
     writeln!(file, "\"a letter\"").unwrap();
-    let address = settings.http.unwrap();
+    let mut address = settings.http.unwrap();
+    address.set_ip([127, 0, 0, 1].into());
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
     let setup = JobSetup::from(settings).prepared_by(move || Ok(Arc::clone(&asked)));
@@ -70,22 +76,33 @@ pub fn start_with(scratch: TempDir, settings: JobSettings) -> Served {
         })
     });
     let served = Served { address, scratch, input, stop, job: Some(job) };
-    served.wait_until("/status", |status| status["committed_epoch"].as_u64() > Some(0));
+    served.wait_as("/status", headers, |status| status["committed_epoch"].as_u64() > Some(0));
     served
 }
 
 impl Served {
     /// Asks for `path` until its answer is as wanted.
-    #[expect(clippy::disallowed_methods, reason = "the test looks at a running job from outside")]
     pub fn wait_until(&self, path: &str, wanted: impl Fn(&Json) -> bool) -> Json {
+        self.wait_as(path, &[], wanted)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test looks at a running job from outside")]
+    fn wait_as(&self, path: &str, headers: &[&str], wanted: impl Fn(&Json) -> bool) -> Json {
         loop {
             let is_served = std::net::TcpStream::connect(self.address).is_ok();
-            if let Some(answer) = is_served.then(|| get(self.address, path).json()).filter(&wanted) {
+            if let Some(answer) = is_served.then(|| ask(self.address, "GET", path, headers, "").json()).filter(&wanted)
+            {
                 return answer;
             }
             assert!(self.job.as_ref().is_some_and(|job| !job.is_finished()), "the job has ended");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The header with the token that the job has written beside its checkpoints.
+    pub fn token(&self) -> String {
+        let token = std::fs::read_to_string(self.scratch.path().join("checkpoints/http-token")).unwrap();
+        format!("Authorization: Bearer {}", token.trim())
     }
 
     pub fn write(&self, lines: &str) {

@@ -3,8 +3,12 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod actions;
 mod answers;
 mod client;
 mod crowd;
+mod described;
+mod events;
 mod job;
 mod refused;
+mod schema;

@@ -19,6 +19,7 @@ mod package;
 #[cfg(test)]
 mod pages;
 mod programs;
+mod prometheus;
 mod rocksdb;
 mod servers;
 mod setup;
@@ -67,7 +68,7 @@ enum Chore {
     Package(package::Args),
     /// Compare the files of others that the page brings with the packages that they come from.
     Vendor,
-    /// Only the set-up: what has to be on the machine, RocksDB, ONNX Runtime, the browser of the tests.
+    /// Only the set-up: what has to be on the machine, RocksDB, ONNX Runtime, promtool, the browser of the tests.
     Setup,
 }
 

@@ -65,7 +65,8 @@ pub(crate) struct CheckpointThread {
 }
 
 impl CheckpointThread {
-    /// Starts the thread; its answers wake the calling thread, which must be that of the worker.
+    /// Starts the thread; its answers wake the calling thread, which must be that of the worker. The thread drops `life`
+    /// when it ends, however that comes about.
     pub(crate) fn start(
         worker: u32,
         db: Arc<Db>,
@@ -73,6 +74,7 @@ impl CheckpointThread {
         restored: Restored,
         policy: BasePolicy,
         written: Written,
+        life: Box<dyn Any + Send>,
     ) -> Result<Self, JobError> {
         let Restored { epoch, files } = restored;
         let (commands, queue) = crossbeam_channel::unbounded();
@@ -94,7 +96,11 @@ impl CheckpointThread {
             written,
             answer: Answers { answer, wake: std::thread::current() },
         };
-        let handle = threads::spawn(format!("checkpoint-{worker}"), move || thread.serve(&queue))
+        let serve = move || {
+            let _life = life;
+            thread.serve(&queue);
+        };
+        let handle = threads::spawn(format!("checkpoint-{worker}"), serve)
             .map_err(|source| JobError::Io { what: "start the checkpoint thread".to_owned(), source })?;
         Ok(Self { commands: Some(commands), answers, handle: Some(handle) })
     }

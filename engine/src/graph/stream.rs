@@ -92,7 +92,7 @@ impl<'s> Flow<'s> {
 
     /// Begins to build an operator. It must not be abandoned.
     pub(crate) fn node(&self, name: &str) -> Node<'s> {
-        Node::new(name, self.scope, self.wires())
+        Node::new(name, self.scope, self.wires(), self.context.process.taps.of(name))
     }
 
     #[cfg(feature = "tables")]

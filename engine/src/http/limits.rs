@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
@@ -18,12 +18,17 @@ const TIME: Duration = Duration::from_secs(10);
 /// Reads the body of a request before anything else sees the request.
 pub(super) async fn read_body(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
+    let too_long = || {
+        let detail = format!("the body is longer than {LONGEST} bytes, or was not sent as it should be");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response()
+    };
+    // The head says how long it will be: nobody has to wait for it.
+    if body.size_hint().lower() > LONGEST as u64 {
+        return too_long();
+    }
     match tokio::time::timeout(TIME, to_bytes(body, LONGEST)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
-        Ok(Err(_)) => {
-            let detail = format!("the body is longer than {LONGEST} bytes, or was not sent as it should be");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response()
-        }
+        Ok(Err(_)) => too_long(),
         Err(_) => {
             let detail = format!("the body did not arrive within {} s", TIME.as_secs());
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()

@@ -54,15 +54,14 @@ impl Sampler {
 
     /// Looks at the job, at `now`.
     pub(super) fn look(&mut self, watched: &Watched, snapshot: &Snapshot, now: Instant) {
-        let operators = watched.process.metrics.operators();
-        let counts = Counts::of(&operators, now);
+        let counts = Counts::of(&snapshot.operators, now);
         let read = |rates: &BTreeMap<String, Rates>| {
             let sources = snapshot.operators.iter().filter(|operator| operator.kind == "source");
             sources.filter_map(|source| rates.get(&source.name)).map(|rates| rates.out_per_second).sum::<f64>()
         };
-        let last_second = self.looks.back().map(|before| read(&counts.since(before, &operators)));
+        let last_second = self.looks.back().map(|before| read(&counts.since(before)));
         if let Some(earliest) = self.looks.front() {
-            self.rates = counts.since(earliest, &operators);
+            self.rates = counts.since(earliest);
             self.records_per_second = read(&self.rates);
         }
         if self.looks.len() >= WINDOW {

@@ -10,8 +10,9 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-use super::access::Access;
+use super::access;
 use super::connections::Connections;
+use super::publisher::Publisher;
 use super::routes;
 use super::shown::Shown;
 use super::watched::Watched;
@@ -71,7 +72,8 @@ pub(crate) fn serve(address: SocketAddr, watched: Watched) -> Result<Server, Job
     let mut runtime = Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(failed)?;
     let shown = Arc::new(Shown::new(watched));
-    let router = routes::router(Arc::clone(&shown), Arc::new(Access::new()));
+    let access = access::open(address, &shown.watched)?;
+    let router = routes::router(Arc::clone(&shown), Arc::new(access));
     let (stop, stopped) = oneshot::channel();
     let work = move || runtime.block_on(run(listener, &shown, &router, stopped));
     let thread = threads::spawn("http".to_owned(), work).map_err(failed)?;
@@ -85,7 +87,7 @@ async fn run(listener: TcpListener, shown: &Shown, router: &Router, mut stopped:
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the status page cannot be served"),
     };
-    let connections = Connections::new();
+    let (connections, mut publisher) = (Connections::new(), Publisher::new());
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = loop {
@@ -97,7 +99,7 @@ async fn run(listener: TcpListener, shown: &Shown, router: &Router, mut stopped:
                     tokio::time::sleep(OUT_OF_FILES).await;
                 }
             },
-            _ = looks.tick() => drop(shown.look()),
+            _ = looks.tick() => publisher.publish(shown, false),
             end = &mut stopped => break end,
         }
     };
@@ -105,5 +107,6 @@ async fn run(listener: TcpListener, shown: &Shown, router: &Router, mut stopped:
     if let Ok((state, error)) = end {
         shown.end(state, error);
     }
+    publisher.publish(shown, true);
     connections.end_within(LAST_ANSWERS).await;
 }

@@ -1,9 +1,11 @@
 //! What the server knows: the job, and what was seen of it.
 
-use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Semaphore, broadcast};
 
 use super::cause::{Cause, Load, cause};
+use super::news::News;
 use super::sampler::Sampler;
 use super::watched::Watched;
 use crate::locks::lock;
@@ -16,11 +18,26 @@ pub(crate) struct Shown {
     pub(super) sampler: Mutex<Sampler>,
     /// How the job has ended, if it has: its state, and its error.
     ended: Mutex<Option<(JobState, Option<String>)>>,
+    /// To all pages that listen. One that is slower than this misses some.
+    pub(super) news: broadcast::Sender<Arc<News>>,
+    /// Limits the number of pages that listen.
+    pub(super) listeners: Arc<Semaphore>,
 }
+
+/// Number of seconds that a page may be behind.
+const BEHIND: usize = 8;
+/// Number of pages that may listen. Each has a connection, and others must have some left.
+const LISTENERS: usize = 32;
 
 impl Shown {
     pub(super) fn new(watched: Watched) -> Self {
-        Self { sampler: Mutex::new(Sampler::new(&watched)), watched, ended: Mutex::default() }
+        Self {
+            sampler: Mutex::new(Sampler::new(&watched)),
+            watched,
+            ended: Mutex::default(),
+            news: broadcast::Sender::new(BEHIND),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+        }
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -41,20 +58,12 @@ impl Shown {
 
     /// Returns the state of the job, in a word, and the reason if it has failed.
     pub(super) fn state(&self) -> (&'static str, Option<String>) {
-        let process = &self.watched.process;
         match &*lock(&self.ended) {
             Some((_, Some(error))) => return ("failed", Some(error.clone())),
             Some((state, None)) => return (state.as_str(), None),
             None => {}
         }
-        let word = match process.failure.report() {
-            Some(failure) => return ("failed", Some(failure)),
-            None if process.stop.load(Ordering::Relaxed) => "stopping",
-            None if process.progress.began.get().is_some() => "running",
-            None if process.progress.restored_epoch.load(Ordering::Relaxed) > 0 => "restoring",
-            None => "starting",
-        };
-        (word, None)
+        ((self.watched.state)(), self.watched.process.failure.report())
     }
 
     /// Returns the operator that the others wait for, if there is one.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
 
+use super::activity::{Activity, Times};
 use super::lateness::{Jump, Jumps, LateShare};
+use super::reasons::Reasons;
 use super::values::{Counter, Distribution, Gauge};
 use crate::locks::lock;
-use crate::threads;
 use crate::time::EventTime;
 
 /// The metrics of one operator on one worker.
@@ -28,10 +28,10 @@ pub struct OperatorMetrics {
     pub late: Counter,
     /// Number of dead letters.
     pub dead_letters: Counter,
-    /// Nanoseconds that the worker spent in this operator; other threads of the operator are not counted.
-    pub busy_ns: Counter,
     /// Watermark of the operator, ms since the Unix epoch.
     pub watermark: Gauge,
+    pub(super) times: Times,
+    reasons: Reasons,
     late_share: LateShare,
     jumps: Arc<Jumps>,
     more: Mutex<More>,
@@ -45,15 +45,22 @@ pub(super) struct More {
     pub(super) details: BTreeMap<&'static str, serde_json::Value>,
 }
 
-/// A guard that counts the time until it is dropped as busy time of the operator.
-pub(crate) struct Busy {
-    counter: Counter,
-    since: Instant,
+/// One turn of an operator, which is busy until this is dropped.
+pub(crate) struct Turn {
+    metrics: Arc<OperatorMetrics>,
+    after: Activity,
 }
 
-impl Drop for Busy {
+impl Turn {
+    /// Says what the operator does from the end of this turn until the next one; it is idle if this is not called.
+    pub(crate) fn then(&mut self, after: Activity) {
+        self.after = after;
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.counter.add(u64::try_from(threads::since(self.since).as_nanos()).unwrap_or(u64::MAX));
+        self.metrics.times.change(self.after);
     }
 }
 
@@ -69,8 +76,9 @@ impl OperatorMetrics {
             records_out: Counter::default(),
             late: Counter::default(),
             dead_letters: Counter::default(),
-            busy_ns: Counter::default(),
             watermark,
+            times: Times::begin(),
+            reasons: Reasons::default(),
             late_share: LateShare::default(),
             jumps,
             more: Mutex::default(),
@@ -78,8 +86,20 @@ impl OperatorMetrics {
     }
 
     /// Begins a turn of the operator: the time until the guard is dropped counts as busy.
-    pub(crate) fn busy(&self) -> Busy {
-        Busy { counter: self.busy_ns.clone(), since: threads::now() }
+    pub(crate) fn turn(self: &Arc<Self>) -> Turn {
+        self.times.change(Activity::Busy);
+        Turn { metrics: Arc::clone(self), after: Activity::Idle }
+    }
+
+    /// Counts a dead letter.
+    pub(crate) fn count_dead_letter(&self, reason: &str) {
+        self.dead_letters.add(1);
+        self.reasons.count(reason);
+    }
+
+    /// Returns the number of dead letters by the class of their reason.
+    pub(super) fn reasons(&self) -> BTreeMap<String, u64> {
+        self.reasons.counts()
     }
 
     /// Counts that of `of` records that came in `late` were late. When most are late, it logs a warning with the
@@ -130,7 +150,7 @@ impl OperatorMetrics {
 
     /// Registers a distribution of this operator's own; the name ends in its unit, e.g. `latency_us`.
     pub fn distribution(&self, name: &'static str) -> Distribution {
-        let distribution = Distribution::new();
+        let distribution = Distribution::new(name);
         self.more().distributions.push((name, distribution.clone()));
         distribution
     }

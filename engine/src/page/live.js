@@ -15,7 +15,7 @@ const FINAL = ["finished", "stopped", "failed"]
 let abort = null
 const tails = new Set()
 
-/** Calls `handle(record)` for each record of the stream's tail. */
+/** Calls `handle(sample)` for each sample of the stream's tail, and `handle(null)` when the tail begins anew. */
 export const onTail = handle => tails.add(handle)
 
 export function start() {
@@ -37,6 +37,7 @@ async function run() {
     store.refused = false
     try {
       await load()
+      tails.forEach(handle => handle(null))
       await api.stream(events(), abort.signal, take)
     } catch (error) {
       ended = reason(error)
@@ -52,7 +53,9 @@ async function run() {
 
 function events() {
   const tail = hash.get("tail")
-  const query = tail ? "?" + new URLSearchParams({ tail, filter: hash.get("filter") }) : ""
+  // An old link may name a stream that is no longer there: that is no reason to show nothing at all.
+  const known = tail === "dead-letters" || store.graph.nodes.some(node => node.name === tail)
+  const query = known ? "?" + new URLSearchParams({ tail, filter: hash.get("filter") }) : ""
   return "events" + query
 }
 

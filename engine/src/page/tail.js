@@ -10,13 +10,13 @@ import { deadLetters } from "./rules.js"
 import { isPaused, on, store } from "./store.js"
 
 const KEPT = 200
+const DEAD_LETTERS = "dead-letters"
 const FILTER_AFTER_MS = 400
 const RECENT_MS = 5 * 60_000
 
 let records = []
 let dropped = 0
 let number = 0
-let fault = ""
 const numbered = record => ({ ...record, number: (number += 1) })
 
 export function start() {
@@ -28,57 +28,49 @@ export function start() {
     clearTimeout(timer)
     timer = setTimeout(() => hash.set("filter", filter.value), FILTER_AFTER_MS)
   })
-  onTail(record => {
-    records = [...(record.records ?? [record]).map(numbered), ...records].slice(0, KEPT)
-    dropped += record.dropped ?? 0
+  onTail(sample => {
+    // A stream that is opened again begins with what it had.
+    if (sample) records = [...sample.records.map(numbered), ...records].sort((a, b) => b.time_ms - a.time_ms).slice(0, KEPT)
+    else records = []
+    dropped = sample ? dropped + sample.dropped : 0
     if (!isPaused()) showTail()
   })
   on("graph", showStreams)
   on("graph", async () => shown(byId("tail"), await api.offers("tail")))
   on("deadLetters job", showDead)
-  hash.onChange(name => ["tail", "filter"].includes(name) && fetchTail())
+  hash.onChange(name => ["tail", "filter"].includes(name) && choose())
   showStreams()
-  fetchTail()
+  choose()
 }
 
 function showStreams() {
-  const names = ["", ...store.graph.nodes.map(node => node.name), "dead-letters"]
+  const names = ["", DEAD_LETTERS, ...store.graph.nodes.map(node => node.name)]
   list(byId("tail-stream"), names, name => name, name => h("option", { value: name }, name || "none"))
   byId("tail-stream").value = hash.get("tail")
 }
 
-async function fetchTail() {
-  const stream = hash.get("tail")
-  byId("tail-stream").value = stream
-  ;[records, dropped, fault] = [[], 0, ""]
-  showTail()
-  if (!stream || !(await api.offers("tail"))) return
-  try {
-    const got = await api.read("tail?" + new URLSearchParams({ stream, filter: hash.get("filter") }))
-    if (stream === hash.get("tail")) {
-      records = [...records, ...got.records.map(numbered)].sort((a, b) => b.time_ms - a.time_ms).slice(0, KEPT)
-      dropped = got.dropped ?? 0
-    }
-  } catch (error) {
-    fault = error.message
-  }
+function choose() {
+  byId("tail-stream").value = hash.get("tail")
+  ;[records, dropped] = [[], 0]
   showTail()
 }
 
 function showTail() {
   const stream = hash.get("tail")
   const filter = hash.get("filter")
-  const missed = dropped ? ` ${format.count(dropped)} were not shown, because they came too fast.` : ""
-  text(byId("tail-words"), fault ? `The tail cannot be read: ${fault}`
-    : !stream ? "Choose a stream to see its records as they pass."
+  const missed = dropped ? ` ${format.count(dropped)} more passed by.` : ""
+  const known = store.graph.nodes.some(node => node.name === stream) || stream === DEAD_LETTERS
+  text(byId("tail-words"), !stream ? "Choose a stream to see its records as they pass."
+    : !known ? `This job has no stream "${stream}".`
       : records.length ? `A sample, the newest first, at most ${KEPT}.${missed}`
-        : `No record of ${stream}${filter ? ` matches "${filter}"` : ""} yet.`)
+        : `No record of ${stream}${filter ? ` that has "${filter}"` : ""} yet.`)
   shown(byId("tail-box"), records.length > 0)
   list(byId("tail-box"), records, record => record.number, line)
 }
 
 function line(record) {
-  return h("p", {}, h("time", {}, format.clock(record.time_ms)), record.reason ? h("b", {}, record.reason) : null, h("code", {}, record.text))
+  return h("p", {}, h("time", {}, format.clock(record.time_ms)), record.reason ? h("b", {}, record.reason) : null, h("code", {}, record.text),
+    record.operator ? h("span", { class: "muted" }, [record.operator, record.origin].filter(Boolean).join(" ")) : null)
 }
 
 function showDead() {

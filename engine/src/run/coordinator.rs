@@ -203,7 +203,10 @@ impl Coordinator {
                         self.act(action);
                     }
                 }
-                Answer::Failed(error) => return Err(error),
+                Answer::Failed(error) => {
+                    self.context.process.progress.checkpoints.count_failed(&error);
+                    return Err(error);
+                }
             }
         }
         Ok(())
@@ -237,12 +240,14 @@ impl Coordinator {
                 ToWorker::Leader { incarnation } => progress.leader.set(incarnation),
                 ToWorker::Finish(finish) => {
                     self.note_end(finish.last);
+                    progress.finishing.store(true, Ordering::Relaxed);
                     self.context.epochs.borrow_mut().finish_at(finish);
                 }
                 ToWorker::Committed(epoch) => {
                     progress.committed_epoch.store(epoch.0, Ordering::Relaxed);
                     progress.written.history.committed(epoch, self.context.process.clock.processing_time());
                     if self.context.times_the_start() {
+                        progress.checkpoints.count_committed(self.context.process.clock.processing_time());
                         progress.start.log_first_commit(epoch);
                     }
                     self.context.epochs.borrow().committed(epoch);
@@ -272,6 +277,11 @@ impl Coordinator {
         if !self.reported_stop && self.context.process.stop.load(Ordering::Relaxed) {
             self.reported_stop = true;
             self.send(0, ToLeader::Stop);
+        }
+        let wanted = &self.context.process.checkpoint_wanted;
+        // Read first, because it is nearly never set and all workers look at it.
+        if wanted.load(Ordering::Relaxed) && wanted.swap(false, Ordering::Relaxed) {
+            self.send(0, ToLeader::Checkpoint);
         }
     }
 

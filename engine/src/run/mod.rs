@@ -4,14 +4,21 @@
 //! job.rs  what a program calls     settings.rs, setup.rs  what can be set
 //! mesh/   how processes find each other     cluster.rs  the error when one is lost
 //! execution.rs  one run of the job in this process     workers.rs, worker.rs  all of its workers, and one of them
+//! exposition.rs  the answer of /metrics     health.rs  the probes     phase.rs  the state that both say
 //! coordinator.rs  one worker's end of the checkpoint protocol
 //! ```
 
 mod cluster;
 mod coordinator;
 mod execution;
+#[cfg(feature = "http")]
+mod exposition;
+#[cfg(feature = "http")]
+mod health;
 mod job;
 mod mesh;
+#[cfg(feature = "http")]
+mod phase;
 mod settings;
 mod setup;
 mod worker;

@@ -41,10 +41,12 @@ struct Operator {
     gauges: BTreeMap<String, i64>,
     distributions: BTreeMap<String, Percentiles>,
     details: BTreeMap<String, Vec<Value>>,
+    dead_letters_by_reason: BTreeMap<String, u64>,
 }
 
 /// The counters that are fields of their own.
-const FIELDS: [&str; 5] = ["records_in", "records_out", "late", "dead_letters", "busy_ns"];
+const FIELDS: [&str; 7] =
+    ["records_in", "records_out", "late", "dead_letters", "busy_ns", "idle_ns", "backpressured_ns"];
 
 pub(in crate::http) fn operators(shown: &Shown, snapshot: &Snapshot) -> Operators {
     let sampler = lock(&shown.sampler);
@@ -73,6 +75,7 @@ pub(in crate::http) fn operators(shown: &Shown, snapshot: &Snapshot) -> Operator
             gauges: operator.gauges.clone(),
             distributions: operator.distributions.clone(),
             details: operator.details.clone(),
+            dead_letters_by_reason: operator.dead_letters_by_reason.clone(),
         }
     };
     Operators { now_ms: snapshot.now_ms, operators: snapshot.operators.iter().map(operator).collect() }
