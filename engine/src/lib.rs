@@ -2,13 +2,14 @@
 //!
 //! A module imports only from those above it in this list; the same holds between the files of a folder.
 //! ```text
-//! leaves       time · error · locks · record · packet · clock · place (of a thread) · metrics · threads · crash · alignment (of watermarks)
+//! leaves       time · error · locks · record · packet · clock · place (of a thread) · tap · metrics · threads · crash · alignment (of watermarks)
 //! epoch/       which input belongs to which epoch, and what a worker's operators contribute to one
 //! checkpoint/  how an epoch becomes a commit, and how one is restored
 //! worker/      what a worker owns, and what it shares with the other workers of its process
 //! graph/       flows, streams, ports and the stateless operators
 //! source/ · sink/ · keyed/ (by key, with state and timers) · batch/ (across keys)      operators, each with its method
-//! run/         a job: settings, processes, workers, the status page
+//! http/        what a job shows of itself: the page, the API, metrics
+//! run/         a job: settings, processes, workers
 //! cli          the command line of a job          testing/  sources, sinks and simulations for tests
 //! ```
 
@@ -25,18 +26,25 @@ pub mod crash;
 mod epoch;
 pub mod error;
 mod graph;
+#[cfg(feature = "http")]
+mod http;
 mod keyed;
 pub mod metrics;
 mod packet;
+#[cfg(feature = "http")]
+mod page;
 mod place;
 pub mod record;
 mod run;
 pub mod sink;
 pub mod source;
+mod tap;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod threads;
 pub mod time;
+#[cfg(all(feature = "cli", feature = "http"))]
+mod warnings;
 mod worker;
 
 #[cfg(feature = "cli")]

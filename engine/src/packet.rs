@@ -4,6 +4,7 @@
 //! compiled again for each stream of each program, so every channel of every program carries this one type.
 
 use std::any::Any;
+use std::fmt::Debug;
 use std::io::Write;
 
 use timely::Accountable;
@@ -12,6 +13,7 @@ use timely::dataflow::channels::ContainerBytes;
 
 use crate::error::{ErrorKind, JobError};
 use crate::record::{Data, Record};
+use crate::time::EventTime;
 
 /// A batch of records of one type.
 #[derive(Clone, Default)]
@@ -36,6 +38,7 @@ enum Content {
 trait Records: Send {
     fn copy(&self) -> Box<dyn Records>;
     fn encode(&self, to: &mut Vec<u8>) -> Result<(), String>;
+    fn look(&self, at: usize) -> Option<(EventTime, &dyn Debug)>;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
@@ -46,6 +49,10 @@ impl<D: Data> Records for Vec<Record<D>> {
 
     fn encode(&self, to: &mut Vec<u8>) -> Result<(), String> {
         tidemill_state::encode_message(self, to)
+    }
+
+    fn look(&self, at: usize) -> Option<(EventTime, &dyn Debug)> {
+        self.get(at).map(|record| (record.event_time, &record.data as &dyn Debug))
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -69,6 +76,15 @@ impl Packet {
     /// Returns the number of records.
     pub(crate) fn len(&self) -> usize {
         self.len as usize
+    }
+
+    /// Returns the event time and the data of a record, to be shown; `None` if there is no such record, or if it is
+    /// encoded.
+    pub(crate) fn look(&self, at: usize) -> Option<(EventTime, &dyn Debug)> {
+        match &self.content {
+            Content::Records(records) => records.look(at),
+            Content::Nothing | Content::Encoded(_) => None,
+        }
     }
 
     /// Unpacks the records for `operator`.
@@ -166,7 +182,6 @@ mod tests {
     use super::*;
     use crate::error::with_causes;
     use crate::record::Arrival;
-    use crate::time::EventTime;
 
     fn records(data: &[&str]) -> Vec<Record<String>> {
         let record = |data: &&str| Record { event_time: EventTime(7), arrival: Arrival(8), data: (*data).to_owned() };

@@ -83,20 +83,20 @@ impl Drop for Entered {
     }
 }
 
-/// The turn of an operator on the calling thread, until it is dropped.
+/// Brings the calling thread back to the operator where it was before, when it is dropped.
 #[must_use]
-pub(crate) struct Turn {
+pub(crate) struct AtOperator {
     before: Option<Arc<str>>,
 }
 
-impl Turn {
-    /// Begins a turn of `operator`.
-    pub(crate) fn of(operator: &Arc<str>) -> Self {
+impl AtOperator {
+    /// Puts the calling thread at `operator`, until the returned guard is dropped.
+    pub(crate) fn enter(operator: &Arc<str>) -> Self {
         Self { before: HERE.with_borrow_mut(|here| here.operator.replace(Arc::clone(operator))) }
     }
 }
 
-impl Drop for Turn {
+impl Drop for AtOperator {
     fn drop(&mut self) {
         let before = self.before.take();
         HERE.with_borrow_mut(|here| here.operator = before);
@@ -126,8 +126,8 @@ mod tests {
         let all = job("fraud").enter();
         let worker = Place::here().of_worker(1).enter();
         let (outer, inner): (Arc<str>, Arc<str>) = ("features".into(), "sink".into());
-        let turn = Turn::of(&outer);
-        drop(Turn::of(&inner));
+        let turn = AtOperator::enter(&outer);
+        drop(AtOperator::enter(&inner));
         assert_eq!(said(&Place::here()), (Some("fraud".to_owned()), Some(1), Some("features".to_owned())));
         drop(turn);
         assert_eq!(said(&Place::here()), (Some("fraud".to_owned()), Some(1), None));
@@ -141,7 +141,7 @@ mod tests {
     fn a_thread_begins_where_it_was_started() {
         let _job = job("fraud").enter();
         let _worker = Place::here().of_worker(3).enter();
-        let _turn = Turn::of(&"score".into());
+        let _turn = AtOperator::enter(&"score".into());
         let there = threads::spawn("pool".to_owned(), Place::here).unwrap().join().unwrap();
         assert_eq!(said(&there), (Some("fraud".to_owned()), Some(3), Some("score".to_owned())));
     }

@@ -15,6 +15,7 @@ mod joins;
 mod kinds;
 mod late;
 mod lookup;
+mod metrics;
 mod names;
 mod pages;
 mod parameters;

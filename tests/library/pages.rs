@@ -15,6 +15,7 @@ use testkit::project;
 use tidemill::infer::SessionSettings;
 use tidemill::infer::server::{CircuitSettings, ServerSettings};
 use tidemill::job::JobSetup;
+use tidemill::metrics::FAMILIES;
 use tidemill::prelude::*;
 use tidemill::testing::SimulationSettings;
 
@@ -174,7 +175,7 @@ fn watched() -> (String, Json) {
 }
 
 /// The metrics below a heading: each with its type and its labels.
-fn metrics(page: &ReferencePage, heading: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+fn metrics(page: &ReferencePage, heading: &str) -> BTreeMap<String, (String, Vec<String>)> {
     let labels = |cell: &str| {
         cell.split(", ").filter(|label| !label.is_empty()).map(|label| code_of(label).to_owned()).collect()
     };
@@ -184,17 +185,25 @@ fn metrics(page: &ReferencePage, heading: &str) -> BTreeMap<String, (String, BTr
         .collect()
 }
 
-/// The metrics of the OpenMetrics text, in the same form.
-fn metrics_in(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let (mut kind, mut found) = (String::new(), BTreeMap::new());
+fn headings_of_metrics(page: &ReferencePage) -> Vec<String> {
+    page.headings().into_iter().filter(|heading| heading.starts_with("Metrics of ")).collect()
+}
+
+/// The metrics of a text, in the same form. The samples of a histogram are those of its name.
+fn metrics_in(text: &str) -> BTreeMap<String, (String, Vec<String>)> {
+    let (mut name, mut kind, mut found) = ("", "", BTreeMap::new());
     for line in text.lines() {
         if let Some(described) = line.strip_prefix("# TYPE ") {
-            kind = described.split(' ').next_back().unwrap().to_owned();
+            (name, kind) = described.split_once(' ').unwrap();
+            assert!(!found.contains_key(name), "{name} is there twice");
         } else if !line.starts_with('#') {
             let (sample, _) = line.rsplit_once(' ').unwrap();
-            let (name, labels) = sample.trim_end_matches('}').split_once('{').unwrap_or((sample, ""));
-            let labels = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned())).collect();
-            found.insert(name.to_owned(), (kind.clone(), labels));
+            let (sample, labels) = sample.trim_end_matches('}').split_once('{').unwrap_or((sample, ""));
+            assert!(sample.starts_with(name) && (kind == "histogram" || sample == name), "{line} is not of {name}");
+            let labels = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
+            let labels: Vec<String> = labels.filter(|label| label != "le").collect();
+            let (_, known) = found.entry(name.to_owned()).or_insert_with(|| (kind.to_owned(), labels.clone()));
+            assert_eq!(*known, labels, "{line}");
         }
     }
     found
@@ -204,20 +213,48 @@ fn keys(of: &Json) -> BTreeSet<String> {
     of.as_object().unwrap_or_else(|| panic!("{of} is no object")).keys().cloned().collect()
 }
 
-/// What a job of one process without faults does not have.
-const RARE: [&str; 3] = ["tidemill_mesh_refused_total", "mesh_refused", "details"];
+/// What a job of one process that was started anew, without a limit and without faults, does not have.
+const RARE: [&str; 6] = [
+    "tidemill_mesh_refused_connections_total",
+    "tidemill_state_limit_bytes",
+    "tidemill_restored_epoch",
+    "tidemill_dead_letters_total",
+    "mesh_refused",
+    "details",
+];
+
+#[test]
+fn the_page_of_metrics_has_each_family_with_its_type_its_labels_and_its_help() {
+    let page = page("metrics.md");
+    let headings = headings_of_metrics(&page);
+    let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in headings.iter().flat_map(|heading| page.rows(Some(heading))) {
+        assert_eq!(rows.insert(code_of(&row[0]).to_owned(), row.clone()), None);
+    }
+    for family in FAMILIES {
+        let row = rows.remove(family.name).unwrap_or_else(|| panic!("metrics.md lacks {}", family.name));
+        let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        assert_eq!((row[1].as_str(), &row[2]), (family.kind.as_str(), &labels), "{}", family.name);
+        assert!(row[3].starts_with(family.help), "{}: {} does not begin with {}", family.name, row[3], family.help);
+    }
+    assert!(rows.is_empty(), "there is no {:?}", rows.keys());
+}
 
 #[test]
 fn the_page_of_metrics_has_what_a_running_job_serves() {
     let (text, status) = watched();
     let (page, served) = (page("metrics.md"), metrics_in(&text));
-    let headings: Vec<String> =
-        page.headings().into_iter().filter(|heading| heading.starts_with("Metrics of ")).collect();
-    let documented: BTreeMap<_, _> = headings.iter().flat_map(|heading| metrics(&page, heading)).collect();
+    let documented: BTreeMap<_, _> =
+        headings_of_metrics(&page).iter().flat_map(|heading| metrics(&page, heading)).collect();
     for (name, form) in &served {
         assert_eq!(documented.get(name), Some(form), "metrics.md, {name}");
     }
-    for heading in ["Metrics of a process", "Metrics of all operators", "Metrics of sinks"] {
+    for heading in [
+        "Metrics of a process",
+        "Metrics of checkpoints",
+        "Metrics of all operators",
+        "Metrics of latency and of sinks",
+    ] {
         let missing =
             metrics(&page, heading).into_keys().find(|name| !served.contains_key(name) && !RARE.contains(&&**name));
         assert_eq!(missing, None, "{heading}");
@@ -226,6 +263,7 @@ fn the_page_of_metrics_has_what_a_running_job_serves() {
     for (heading, object) in [
         ("Fields of /status", &status),
         ("Fields of an operator in /status", operator),
+        ("Fields of a worker in /status", &operator["per_worker"][0]),
         ("Fields of percentiles in /status", &status["checkpoint_us"]),
     ] {
         let fields = page.rows(Some(heading)).iter().map(|row| code_of(&row[0]).to_owned()).collect::<BTreeSet<_>>();

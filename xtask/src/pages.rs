@@ -70,21 +70,15 @@ fn each_method_that_sets_something_of_a_connector_is_on_the_page_of_settings() {
     same("settings.md", methods, first(&page("settings.md"), "Sources and sinks"));
 }
 
-/// The sections of the page of metrics with what each process and each operator has. Their labels are compared with a
-/// running job.
-const COMMON: [&str; 2] = ["Metrics of a process", "Metrics of all operators"];
-
+/// A metric of an operator of the library has a family of its own: it is not shown as one of the program's.
 #[test]
-fn each_metric_is_on_the_page_of_metrics_with_its_type() {
-    let page = page("metrics.md");
+fn each_metric_that_an_operator_registers_has_its_family() {
     let sources = library().into_iter().filter(|source| !source.is_in("engine/src/testing")).collect::<Vec<_>>();
-    let common = COMMON.iter().flat_map(|heading| page.rows(Some(heading)));
-    let common = common.map(|row| (code_of(&row[0]).to_owned(), row[1].clone()));
-    same("metrics.md", sources.iter().flat_map(Source::common_metrics), common);
-    let others = |heading: &String| heading.starts_with("Metrics of ") && !COMMON.contains(&heading.as_str());
-    let rows = page.headings().into_iter().filter(others).flat_map(|heading| page.rows(Some(&heading)));
-    let rows = rows.map(|row| [code_of(&row[0]).to_owned(), row[1].clone(), row[2].clone()]);
-    same("metrics.md", sources.iter().flat_map(Source::metrics_of_operators), rows);
+    let placed = sources.iter().find(|source| source.is_in("engine/src/metrics/own.rs")).unwrap().names_placed();
+    let of_operators =
+        |source: &&Source| !source.is_in("engine/src/metrics") && !source.is_in("engine/src/keyed/core.rs");
+    let registered = sources.iter().filter(of_operators).flat_map(Source::metrics_registered);
+    same("engine/src/metrics/own.rs", registered, placed);
 }
 
 #[test]
@@ -111,6 +105,7 @@ fn each_field_of_the_status_is_on_the_page_of_metrics() {
     for (name, heading) in [
         ("Snapshot", "Fields of /status"),
         ("OperatorSnapshot", "Fields of an operator in /status"),
+        ("WorkerSnapshot", "Fields of a worker in /status"),
         ("Percentiles", "Fields of percentiles in /status"),
     ] {
         let fields = structs[name].iter().map(|(field, _)| field.clone());

@@ -90,8 +90,10 @@ impl<L: BatchLogic> Common<L> {
         self.output.records.reserve(size);
         self.logic.finish(batch.records.drain(..), &mut work, times, &mut self.output)?;
         self.metrics.records_out.add(self.output.records.len() as u64);
-        self.metrics.dead_letters.add(self.output.dead_letters.len() as u64);
-        self.output.dead_letters.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));
+        for Record { data: letter, .. } in &self.output.dead_letters {
+            self.metrics.count_dead_letter(&letter.reason);
+            self.context.show_dead_letter(letter);
+        }
         self.outputs.main.send(&batch.main, Packet::of(std::mem::take(&mut self.output.records)));
         self.outputs.dead.send(&batch.dead, Packet::of(std::mem::take(&mut self.output.dead_letters)));
         self.gather.reuse(batch.records);

@@ -14,6 +14,10 @@ pub(super) trait Machine {
     fn take(&mut self, capability: &InputCapability<Moment>, moment: Moment, packet: Packet) -> Result<(), JobError>;
     /// Ends a turn: runs the batches that are due. `idle` means that the turn brought no input.
     fn work_off(&mut self, idle: bool) -> Result<(), JobError>;
+    /// Returns whether all threads beside the worker are at work, so that the next batch has to wait for one.
+    fn is_saturated(&self) -> bool {
+        false
+    }
 }
 
 /// An operator whose threads could not be started. The builder of a node must not be abandoned, so the error stops the

@@ -12,7 +12,7 @@ use super::pool::Pool;
 use super::pooled::Pooled;
 use crate::error::JobError;
 use crate::graph::{Input, Node, Stream};
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{Activity, OperatorMetrics};
 use crate::record::Data;
 use crate::worker::Shared;
 
@@ -92,7 +92,7 @@ fn run(
         if context.failed() {
             return false;
         }
-        let _busy = metrics.busy();
+        let mut turn = metrics.turn();
         let mut result = machine.begin(meet);
         let mut idle = true;
         input.for_each(&mut |capability, moment, packet| {
@@ -103,6 +103,9 @@ fn run(
             }
         });
         let result = result.and_then(|()| machine.work_off(idle));
+        if machine.is_saturated() {
+            turn.then(Activity::Busy);
+        }
         context.guard(result);
         false
     };

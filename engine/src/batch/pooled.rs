@@ -189,4 +189,8 @@ impl<L: BatchLogic> Machine for Pooled<L> {
         }
         self.land()
     }
+
+    fn is_saturated(&self) -> bool {
+        !self.pool.has_free_thread()
+    }
 }

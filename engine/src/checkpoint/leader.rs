@@ -55,6 +55,8 @@ pub(crate) struct Leader {
     started: bool,
     exhausted: BTreeSet<u32>,
     stop: bool,
+    /// Whether the epoch that runs ends as soon as it may.
+    cut: bool,
     finish: Option<Finish>,
     durable: BTreeMap<Epoch, Vec<Durable>>,
     chains: Vec<Chain>,
@@ -80,6 +82,7 @@ impl Leader {
             started: false,
             exhausted: BTreeSet::new(),
             stop: false,
+            cut: false,
             finish: None,
             durable: BTreeMap::new(),
             chains,
@@ -92,6 +95,7 @@ impl Leader {
             ToLeader::Durable(durable) => self.durable.entry(durable.epoch).or_default().push(durable),
             ToLeader::Exhausted { worker } => drop(self.exhausted.insert(worker)),
             ToLeader::Stop => self.stop = true,
+            ToLeader::Checkpoint => self.cut = true,
         }
     }
 
@@ -116,7 +120,8 @@ impl Leader {
     /// Returns how long it is until the next tick; `None` while there will be no tick.
     pub(crate) fn next_tick(&self, now: Instant) -> Option<Duration> {
         let may_tick = self.finish.is_none() && self.open_epochs() < Self::MAX_OPEN;
-        may_tick.then(|| (self.running_since + self.pace).saturating_duration_since(now))
+        let pace = if self.cut { Duration::ZERO } else { self.pace };
+        may_tick.then(|| (self.running_since + pace).saturating_duration_since(now))
     }
 
     fn open_epochs(&self) -> u64 {
@@ -157,6 +162,9 @@ impl Leader {
         }
         self.running = self.running.next();
         self.running_since = now;
+        if std::mem::take(&mut self.cut) {
+            return Some(Action::Broadcast(ToWorker::Tick(self.running)));
+        }
         self.pace = self.pace.saturating_mul(2).min(self.interval);
         Some(Action::Broadcast(ToWorker::Tick(self.running)))
     }
@@ -204,6 +212,16 @@ mod tests {
         }
         now += Duration::from_secs(10);
         assert_eq!(leader.decide(now), None);
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_asked_for_comes_at_once_and_the_clock_goes_on() {
+        let now = crate::threads::now();
+        let mut leader = leader(now);
+        leader.hear(ToLeader::Checkpoint);
+        assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Tick(Epoch(2)))));
+        assert_eq!(leader.decide(now), None, "once");
+        assert_eq!(leader.next_tick(now), Some(Leader::FIRST_PACE));
     }
 
     #[test]

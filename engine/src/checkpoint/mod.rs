@@ -18,6 +18,7 @@
 
 pub(crate) mod bases;
 pub(crate) mod blobs;
+pub(crate) mod history;
 pub(crate) mod leader;
 pub(crate) mod protocol;
 pub(crate) mod restore;

@@ -29,6 +29,8 @@ pub(crate) enum ToLeader {
     Exhausted { worker: u32 },
     /// The job has been asked to stop.
     Stop,
+    /// A checkpoint was asked for before the interval is over.
+    Checkpoint,
 }
 
 /// A message to a worker, from the leader or from a worker of another process.

@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicU64;
 
 use tidemill_state::{CheckpointStore, Retention};
 
+use super::history::History;
+
 /// The target of checkpoints. A job without checkpoints has none.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -13,11 +15,13 @@ pub(crate) struct Target {
     pub(crate) incarnation: u64,
 }
 
-/// The amount that the checkpoint threads of a process have written, for metrics.
+/// What the checkpoint threads of a process have written, for metrics and the page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Written {
     /// Number of bytes of deltas.
     pub(crate) delta_bytes: Arc<AtomicU64>,
     /// Number of checkpoint files that were found removed or truncated while the job ran.
     pub(crate) lost_files: Arc<AtomicU64>,
+    /// The last checkpoints.
+    pub(crate) history: History,
 }

@@ -20,6 +20,7 @@ use tidemill_state::{
 };
 
 use super::bases::{BasePolicy, SinceBase};
+use super::history::Part;
 use super::leader::Chain;
 use super::protocol::Durable;
 use super::target::{Target, Written};
@@ -64,7 +65,8 @@ pub(crate) struct CheckpointThread {
 }
 
 impl CheckpointThread {
-    /// Starts the thread; its answers wake the calling thread, which must be that of the worker.
+    /// Starts the thread; its answers wake the calling thread, which must be that of the worker. The thread drops `life`
+    /// when it ends, however that comes about.
     pub(crate) fn start(
         worker: u32,
         db: Arc<Db>,
@@ -72,6 +74,7 @@ impl CheckpointThread {
         restored: Restored,
         policy: BasePolicy,
         written: Written,
+        life: Box<dyn Any + Send>,
     ) -> Result<Self, JobError> {
         let Restored { epoch, files } = restored;
         let (commands, queue) = crossbeam_channel::unbounded();
@@ -93,7 +96,11 @@ impl CheckpointThread {
             written,
             answer: Answers { answer, wake: std::thread::current() },
         };
-        let handle = threads::spawn(format!("checkpoint-{worker}"), move || thread.serve(&queue))
+        let serve = move || {
+            let _life = life;
+            thread.serve(&queue);
+        };
+        let handle = threads::spawn(format!("checkpoint-{worker}"), serve)
             .map_err(|source| JobError::Io { what: "start the checkpoint thread".to_owned(), source })?;
         Ok(Self { commands: Some(commands), answers, handle: Some(handle) })
     }
@@ -181,11 +188,13 @@ impl CheckpointWork {
         match command {
             Command::Write { epoch, delta, flushes } => self.write(epoch, *delta, flushes).map(Answer::Durable),
             Command::Publish { epoch, tasks } => {
+                let began = threads::now();
                 for task in tasks {
                     threads::may_crash()?;
                     run([task])?;
                     crash::point("after-publish", epoch, self.worker as usize);
                 }
+                self.note(epoch, |part| part.publish = Some(threads::since(began)));
                 self.published = epoch;
                 Ok(Answer::Published(epoch))
             }
@@ -194,7 +203,10 @@ impl CheckpointWork {
     }
 
     fn write(&mut self, epoch: Epoch, delta: Delta, flushes: Vec<(String, SinkTask)>) -> Result<Durable, JobError> {
+        let began = threads::now();
         run(flushes)?;
+        self.note(epoch, |part| part.flush = Some(threads::since(began)));
+        let began = threads::now();
         let mut durable = Durable { worker: self.worker, epoch, delta: None, base: None, published: self.published };
         let delta = Arc::new(delta);
         self.db.push(Arc::clone(&delta))?;
@@ -202,6 +214,7 @@ impl CheckpointWork {
         let entry: DeltaEntry = delta.store(store.as_ref(), *incarnation)?;
         crash::point("after-delta", epoch, self.worker as usize);
         self.written.delta_bytes.fetch_add(entry.len, Ordering::Relaxed);
+        self.note(epoch, |part| (part.write, part.delta_bytes) = (Some(threads::since(began)), entry.len));
         self.since_base.delta_bytes += entry.len;
         self.since_base.deltas += 1;
         durable.delta = Some(entry);
@@ -212,6 +225,11 @@ impl CheckpointWork {
         durable.base = self.base_if_due(epoch)?;
         self.chain.extend(durable.clone());
         Ok(durable)
+    }
+
+    /// Records something of this worker's part of the checkpoint of `epoch`.
+    fn note(&self, epoch: Epoch, note: impl FnOnce(&mut Part)) {
+        self.written.history.note(epoch, self.worker, note);
     }
 
     /// Makes sure that the checkpoint of `epoch` will be whole, even if files of it were removed or truncated.
@@ -259,7 +277,9 @@ impl CheckpointWork {
                 return Ok(None);
             }
         };
+        let began = threads::now();
         let base = snapshot.store(store.as_ref(), epoch.0, self.worker, *incarnation)?;
+        self.note(epoch, |part| part.base = Some(threads::since(began)));
         tracing::debug!(of = base.epoch, epoch = epoch.0, worker = self.worker, "base snapshot");
         let bytes = base.files.iter().map(|file| file.len).sum();
         if due {
@@ -291,7 +311,9 @@ impl CheckpointWork {
     fn commit(&mut self, manifest: &Manifest) -> Result<Answer, JobError> {
         if let Some(Target { store, .. }) = &self.target {
             crash::point("before-manifest", Epoch(manifest.epoch), self.worker as usize);
+            let began = threads::now();
             manifest.commit(store.as_ref())?;
+            self.note(Epoch(manifest.epoch), |part| part.manifest = Some(threads::since(began)));
             crash::point("after-manifest", Epoch(manifest.epoch), self.worker as usize);
             self.pruning.iter_mut().for_each(|pruning| pruning.committed(manifest));
         }

@@ -10,10 +10,15 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+#[cfg(feature = "http")]
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::{JobError, Remedy};
 use crate::place::Place;
+#[cfg(feature = "http")]
+use crate::warnings::Keeper;
 
 /// The form of the log's lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -38,12 +43,23 @@ pub(super) fn start(level: &str, format: LogFormat) -> Result<(), JobError> {
         )
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // It fails when a subscriber exists, set by an earlier job of the process or by the program: then that one stays.
-    drop(match format {
-        LogFormat::Text => log.with_ansi(has_colours()).event_format(Placed(Format::default())).try_init(),
-        LogFormat::Json => log.fmt_fields(JsonFields::new()).event_format(Placed(Format::default().json())).try_init(),
-    });
+    match format {
+        LogFormat::Text => set(log.with_ansi(has_colours()).event_format(Placed(Format::default())).finish()),
+        LogFormat::Json => {
+            set(log.fmt_fields(JsonFields::new()).event_format(Placed(Format::default().json())).finish());
+        }
+    }
     Ok(())
+}
+
+/// Sets the subscriber of the process. One that exists stays: an earlier job of the process has set it, or the program.
+fn set(subscriber: impl Subscriber + Send + Sync + 'static) {
+    #[cfg(feature = "http")]
+    if subscriber.with(Keeper).try_init().is_ok() {
+        Keeper::begin();
+    }
+    #[cfg(not(feature = "http"))]
+    drop(subscriber.try_init());
 }
 
 /// Returns whether people read stderr, and want colours (<https://no-color.org>).

@@ -13,6 +13,7 @@ mod stateless;
 mod stream;
 #[cfg(feature = "tables")]
 pub mod updates;
+mod wires;
 
 pub use keyed::{Either, KeyedStream};
 pub(crate) use node::{Input, Node, Output, Packets, Split};

@@ -2,6 +2,8 @@
 //!
 //! Nothing here is generic, so that it is compiled once with the engine and not again with each program.
 
+use std::sync::Arc;
+
 use timely::communication::Push;
 use timely::dataflow::channels::Message;
 use timely::dataflow::channels::pact::{DistributorPact, ParallelizationContract, Pipeline};
@@ -14,7 +16,9 @@ use timely::progress::Stamp;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::{Activator, SyncActivator};
 
+use super::wires::Wires;
 use crate::packet::Packet;
+use crate::tap::Tap;
 use crate::time::Moment;
 
 /// A stream of records, as timely sees it.
@@ -32,15 +36,22 @@ type Exchange = DistributorPact<Box<dyn FnOnce(usize) -> Router>>;
 pub(crate) struct Node<'s> {
     builder: OperatorBuilder<'s, Moment>,
     scope: Scope<'s, Moment>,
+    wires: Wires,
+    /// Samples what the operator emits; its first output takes it.
+    tap: Arc<Tap>,
+    tapped: bool,
 }
 
 impl<'s> Node<'s> {
-    pub(crate) fn new(name: &str, scope: Scope<'s, Moment>) -> Self {
-        Self { builder: OperatorBuilder::new(name.to_owned(), scope), scope }
+    pub(super) fn new(name: &str, scope: Scope<'s, Moment>, wires: Wires, tap: Arc<Tap>) -> Self {
+        let builder = OperatorBuilder::new(name.to_owned(), scope);
+        wires.operator(builder.index(), name);
+        Self { builder, scope, wires, tap, tapped: false }
     }
 
     /// Adds the input, from the same worker. `interest` says which changes of its frontier have the operator called.
     pub(crate) fn input(&mut self, stream: Packets<'s>, interest: FrontierInterest) -> Input {
+        self.wires.connect(&stream, self.builder.index(), false);
         let input = self.builder.new_input(stream, Pipeline);
         self.builder.set_notify_for(0, interest);
         Input::Local(input)
@@ -48,16 +59,24 @@ impl<'s> Node<'s> {
 
     /// Adds the input, from all workers. `split` runs on the worker that sends, unless there is only one.
     pub(crate) fn exchanged_input(&mut self, stream: Packets<'s>, split: Split, interest: FrontierInterest) -> Input {
+        self.wires.connect(&stream, self.builder.index(), true);
         let exchange: Exchange = DistributorPact(Box::new(move |_| Router(split)));
         let input = self.builder.new_input(stream, exchange);
         self.builder.set_notify_for(0, interest);
         Input::Exchanged(input)
     }
 
-    /// Adds an output.
+    /// Adds an output. The first one has the results of the operator; those that follow have its side outputs and dead
+    /// letters.
     pub(crate) fn output(&mut self) -> (Output, Packets<'s>) {
         let (output, stream) = self.builder.new_output();
-        (Output(output), stream)
+        let tap = (!std::mem::replace(&mut self.tapped, true)).then(|| self.tap());
+        (Output { to: output, tap }, stream)
+    }
+
+    /// Returns the tap of the operator.
+    pub(crate) fn tap(&self) -> Arc<Tap> {
+        Arc::clone(&self.tap)
     }
 
     /// Returns a handle that has the operator called, on this worker.
@@ -106,20 +125,25 @@ impl Input {
 }
 
 /// An output of an operator.
-pub(crate) struct Output(pushers::Output<Moment, Packet>);
+pub(crate) struct Output {
+    to: pushers::Output<Moment, Packet>,
+    tap: Option<Arc<Tap>>,
+}
 
 impl Output {
     /// Sends the packet, unless it is empty, at the moment of the capability.
     pub(crate) fn send(&mut self, at: &Capability<Moment>, mut packet: Packet) {
         if packet.len() > 0 {
-            self.0.activate().give(at, &mut packet);
+            self.tap.iter().for_each(|tap| tap.offer(&packet));
+            self.to.activate().give(at, &mut packet);
         }
     }
 
     /// Sends the packet, unless it is empty, at the moment at which its input came.
     pub(crate) fn pass(&mut self, at: &InputCapability<Moment>, mut packet: Packet) {
         if packet.len() > 0 {
-            self.0.activate().give(at, &mut packet);
+            self.tap.iter().for_each(|tap| tap.offer(&packet));
+            self.to.activate().give(at, &mut packet);
         }
     }
 }

@@ -60,7 +60,7 @@ impl<'s, D: Data> Stream<'s, D> {
     /// Merges this stream and another one into one stream.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
-        let both = self.flow.concatenate(vec![self.packets, other.packets]);
+        let both = self.flow.concatenate(vec![self.packets, other.packets], false);
         self.flow.stream(both)
     }
 
@@ -127,7 +127,7 @@ impl<'s> Stateless<'s> {
     fn build(self, mut each: Each) {
         let Self { node, mut input, mut outputs, name, metrics, context } = self;
         let turn = move |_| {
-            let _busy = metrics.busy();
+            let _turn = metrics.turn();
             input.for_each(&mut |capability, _, packet| {
                 metrics.records_in.add(packet.len() as u64);
                 let result = each(packet, &name, &mut |packet, output| {

@@ -10,6 +10,7 @@ use timely::dataflow::Scope;
 use timely::dataflow::operators::Concatenate;
 
 use super::node::{Node, Packets};
+use super::wires::Wires;
 use crate::clock::Clock;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
@@ -30,6 +31,7 @@ struct GraphParts<'s> {
     names: BTreeSet<String>,
     unnamed: usize,
     dead_letters: Vec<Packets<'s>>,
+    wires: Wires,
 }
 
 impl<'s> Flow<'s> {
@@ -42,7 +44,7 @@ impl<'s> Flow<'s> {
     #[must_use]
     pub fn dead_letters(&self) -> Stream<'s, DeadLetter> {
         let streams = std::mem::take(&mut self.parts.borrow_mut().dead_letters);
-        self.stream(self.concatenate(streams))
+        self.stream(self.concatenate(streams, true))
     }
 
     /// Returns the index of this worker among all workers of the job.
@@ -69,13 +71,28 @@ impl<'s> Flow<'s> {
         self.context.process.metrics.operator(name, kind, self.context.worker)
     }
 
-    pub(super) fn concatenate(&self, streams: Vec<Packets<'s>>) -> Packets<'s> {
-        self.scope.concatenate(streams)
+    /// Merges streams; `dead_letters` says whether that is what they carry.
+    pub(super) fn concatenate(&self, streams: Vec<Packets<'s>>, dead_letters: bool) -> Packets<'s> {
+        let from: Vec<usize> = streams.iter().map(|stream| stream.name().node).collect();
+        let together = self.scope.concatenate(streams);
+        self.wires().join(&from, &together, dead_letters);
+        together
+    }
+
+    pub(super) fn wires(&self) -> Wires {
+        self.parts.borrow().wires.clone()
+    }
+
+    /// Publishes the graph of the job, once it is built, for the page.
+    pub(crate) fn publish(&self) {
+        let process = &self.context.process;
+        let operators = process.metrics.snapshot().into_iter().map(|operator| (operator.name, operator.kind));
+        process.topology.get_or_init(|| self.wires().wiring().topology(operators));
     }
 
     /// Begins to build an operator. It must not be abandoned.
     pub(crate) fn node(&self, name: &str) -> Node<'s> {
-        Node::new(name, self.scope)
+        Node::new(name, self.scope, self.wires(), self.context.process.taps.of(name))
     }
 
     #[cfg(feature = "tables")]

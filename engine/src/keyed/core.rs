@@ -251,7 +251,7 @@ impl<L: KeyedLogic> Core<L> {
             Ok(()) => Ok(()),
             Err(LogicError::State(error)) => Err(error.into()),
             Err(LogicError::Record(reason)) => {
-                self.metrics.dead_letters.add(1);
+                self.metrics.count_dead_letter(&reason);
                 let origin = format!("{} at {at}", self.name);
                 let letter = DeadLetter::new(&self.name, origin, reason, format!("key {key:?}").as_bytes());
                 self.buffers.dead.push(Record { event_time: at, arrival: self.now, data: letter });

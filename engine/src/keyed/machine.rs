@@ -94,7 +94,7 @@ pub(super) struct Ports {
 
 impl Ports {
     fn send_dead(&mut self, letters: &mut Vec<Record<DeadLetter>>) {
-        letters.iter().for_each(|letter| self.context.log_dead_letter(&letter.data));
+        letters.iter().for_each(|letter| self.context.show_dead_letter(&letter.data));
         self.dead.send(letters);
     }
 

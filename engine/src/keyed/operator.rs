@@ -134,7 +134,7 @@ fn build<'s>(
             if shell.context.failed() {
                 return false;
             }
-            let _busy = shell.metrics.busy();
+            let _turn = shell.metrics.turn();
             shell.core.begin(shell.context.process.clock.now());
             let mut result = if std::mem::replace(&mut begun, true) { Ok(()) } else { shell.bring_back(&mut ports) };
             input.for_each(&mut |_, moment, packet| {

@@ -1,16 +1,47 @@
 //! The metrics of a job: one [`OperatorMetrics`] per operator and worker.
 //!
-//! Operators own counters and histograms and update them once per batch. The status page, `/metrics`
-//! and the report at the end take a [`Snapshot`], which adds the workers up.
+//! Operators own counters and histograms and update them once per batch. The status page and the report at the end take
+//! a [`Snapshot`], which adds the workers up; `/metrics` shows each worker by itself.
+//!
+//! ```text
+//! operator.rs, registry.rs  what operators update    values.rs, histogram.rs, activity.rs, reasons.rs  its parts
+//! snapshot.rs  the sums over workers                  lateness.rs  why records are late
+//! list.rs  all families of /metrics     own.rs  which family shows an operator's own metric
+//! exposition.rs, samples.rs, text.rs  from the operators to the text
+//! ```
 
+mod activity;
+#[cfg(feature = "http")]
+mod exposition;
+mod family;
+mod histogram;
 mod lateness;
+pub(crate) mod list;
 mod operator;
+#[cfg(feature = "http")]
+mod own;
+mod reasons;
 mod registry;
+#[cfg(feature = "http")]
+mod samples;
 mod slow;
 mod snapshot;
+#[cfg(feature = "http")]
+mod text;
+mod topology;
 mod values;
 
+pub(crate) use activity::Activity;
+pub use family::{Family, Kind};
+pub use list::FAMILIES;
 pub use operator::OperatorMetrics;
 pub use registry::Metrics;
-pub use snapshot::{JobState, OperatorSnapshot, Snapshot};
+#[cfg(feature = "http")]
+pub(crate) use samples::Samples;
+pub use snapshot::{JobState, OperatorSnapshot, Snapshot, WorkerSnapshot};
+#[cfg(feature = "http")]
+pub(crate) use text::Format;
+pub(crate) use topology::{Topology, Wiring};
+#[cfg(test)]
+pub(crate) use topology::{TopologyEdge, TopologyNode};
 pub use values::{Counter, Distribution, Gauge, Percentiles};

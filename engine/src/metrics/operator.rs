@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::activity::{Activity, Times};
 use super::lateness::{Jump, Jumps, LateShare};
+use super::reasons::Reasons;
 use super::slow::Slow;
 use super::values::{Counter, Distribution, Gauge};
 use crate::locks::lock;
-use crate::place::Turn;
-use crate::threads;
+use crate::place::AtOperator;
 use crate::time::EventTime;
 
 /// The metrics of one operator on one worker.
@@ -30,13 +31,13 @@ pub struct OperatorMetrics {
     pub late: Counter,
     /// Number of dead letters.
     pub dead_letters: Counter,
-    /// Nanoseconds that the worker spent in this operator; other threads of the operator are not counted.
-    pub busy_ns: Counter,
     /// Watermark of the operator, ms since the Unix epoch.
     pub watermark: Gauge,
+    pub(super) times: Times,
+    reasons: Reasons,
     /// The name, as the place of a thread has it.
     place: Arc<str>,
-    slow: Arc<Slow>,
+    slow: Slow,
     late_share: LateShare,
     jumps: Arc<Jumps>,
     more: Mutex<More>,
@@ -50,20 +51,24 @@ pub(super) struct More {
     pub(super) details: BTreeMap<&'static str, serde_json::Value>,
 }
 
-/// A guard that counts the time until it is dropped as busy time of the operator. Meanwhile the log names the
-/// operator, and it is told of a turn that takes long.
-pub(crate) struct Busy {
-    counter: Counter,
-    since: Instant,
-    slow: Arc<Slow>,
-    _turn: Turn,
+/// One turn of an operator, which is busy until this is dropped. Meanwhile the log names the operator.
+pub(crate) struct Turn {
+    metrics: Arc<OperatorMetrics>,
+    after: Activity,
+    _place: AtOperator,
 }
 
-impl Drop for Busy {
+impl Turn {
+    /// Says what the operator does from the end of this turn until the next one; it is idle if this is not called.
+    pub(crate) fn then(&mut self, after: Activity) {
+        self.after = after;
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
-        let took = threads::since(self.since);
-        self.counter.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        self.slow.turn(took);
+        let took = self.metrics.times.change(self.after);
+        self.metrics.slow.turn(took);
     }
 }
 
@@ -79,10 +84,11 @@ impl OperatorMetrics {
             records_out: Counter::default(),
             late: Counter::default(),
             dead_letters: Counter::default(),
-            busy_ns: Counter::default(),
             watermark,
+            times: Times::begin(),
+            reasons: Reasons::default(),
             place: name.into(),
-            slow: Arc::default(),
+            slow: Slow::default(),
             late_share: LateShare::default(),
             jumps,
             more: Mutex::default(),
@@ -90,13 +96,20 @@ impl OperatorMetrics {
     }
 
     /// Begins a turn of the operator: the time until the guard is dropped counts as busy.
-    pub(crate) fn busy(&self) -> Busy {
-        Busy {
-            counter: self.busy_ns.clone(),
-            since: threads::now(),
-            slow: Arc::clone(&self.slow),
-            _turn: Turn::of(&self.place),
-        }
+    pub(crate) fn turn(self: &Arc<Self>) -> Turn {
+        self.times.change(Activity::Busy);
+        Turn { metrics: Arc::clone(self), after: Activity::Idle, _place: AtOperator::enter(&self.place) }
+    }
+
+    /// Counts a dead letter.
+    pub(crate) fn count_dead_letter(&self, reason: &str) {
+        self.dead_letters.add(1);
+        self.reasons.count(reason);
+    }
+
+    /// Returns the number of dead letters by the class of their reason.
+    pub(super) fn reasons(&self) -> BTreeMap<String, u64> {
+        self.reasons.counts()
     }
 
     /// Logs a batch if it was slow: it ran for `ran`, after it had waited for `queued`.
@@ -152,7 +165,7 @@ impl OperatorMetrics {
 
     /// Registers a distribution of this operator's own; the name ends in its unit, e.g. `latency_us`.
     pub fn distribution(&self, name: &'static str) -> Distribution {
-        let distribution = Distribution::new();
+        let distribution = Distribution::new(name);
         self.more().distributions.push((name, distribution.clone()));
         distribution
     }

@@ -1,15 +1,17 @@
 //! The metrics of all operators of a process, and their sums over its workers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::locks::lock;
 use hdrhistogram::Histogram;
 
 use super::lateness::Jumps;
 use super::operator::OperatorMetrics;
-use super::snapshot::OperatorSnapshot;
-use super::values::Percentiles;
+use super::snapshot::{OperatorSnapshot, WorkerSnapshot};
+#[cfg(feature = "http")]
+use super::values::Distribution;
+use super::values::{Counter, Percentiles};
 
 /// All metrics of a process.
 #[derive(Debug, Default)]
@@ -24,6 +26,25 @@ impl Metrics {
         let metrics = Arc::new(OperatorMetrics::new(name, kind, worker, Arc::clone(&self.jumps)));
         lock(&self.operators).push(Arc::clone(&metrics));
         metrics
+    }
+
+    #[cfg(feature = "http")]
+    pub(super) fn operators(&self) -> MutexGuard<'_, Vec<Arc<OperatorMetrics>>> {
+        lock(&self.operators)
+    }
+
+    /// Returns how long records took from the source to a sink, microseconds, over all sinks.
+    #[cfg(feature = "http")]
+    pub(crate) fn latency(&self) -> Histogram<u64> {
+        let name = "latency_us";
+        let mut all = Distribution::new(name).lock().clone();
+        for sink in self.operators().iter().filter(|operator| operator.kind == "sink") {
+            let more = sink.more();
+            for (_, latency) in more.distributions.iter().filter(|(known, _)| *known == name) {
+                all.add(&*latency.lock()).unwrap_or_else(|e| tracing::warn!(%e, "histograms differ"));
+            }
+        }
+        all
     }
 
     /// Returns all operators as they are now, each added up over its workers, in the order they were built.
@@ -63,6 +84,8 @@ impl Merge {
                 gauges: BTreeMap::new(),
                 distributions: BTreeMap::new(),
                 details: BTreeMap::new(),
+                dead_letters_by_reason: BTreeMap::new(),
+                per_worker: Vec::new(),
             },
             histograms: BTreeMap::new(),
             watermark: i64::MAX,
@@ -76,13 +99,26 @@ impl Merge {
             ("records_out", &operator.records_out),
             (if operator.kind == "source" { "behind_watermark" } else { "late" }, &operator.late),
             ("dead_letters", &operator.dead_letters),
-            ("busy_ns", &operator.busy_ns),
         ];
+        let [busy_ns, idle_ns, backpressured_ns] = operator.times.read();
+        let times = [("busy_ns", busy_ns), ("idle_ns", idle_ns), ("backpressured_ns", backpressured_ns)];
         let more = operator.more();
-        let own = more.counters.iter().map(|(name, counter)| (*name, counter));
-        for (name, counter) in common.into_iter().chain(own) {
-            *self.snapshot.counters.entry(name.to_owned()).or_default() += counter.get();
+        let counted = |(name, counter): (&'static str, &Counter)| (name, counter.get());
+        let own = more.counters.iter().map(|(name, counter)| counted((*name, counter)));
+        for (name, value) in common.into_iter().map(counted).chain(times).chain(own) {
+            *self.snapshot.counters.entry(name.to_owned()).or_default() += value;
         }
+        for (reason, count) in operator.reasons() {
+            *self.snapshot.dead_letters_by_reason.entry(reason).or_default() += count;
+        }
+        self.snapshot.per_worker.push(WorkerSnapshot {
+            worker: operator.worker,
+            records_in: operator.records_in.get(),
+            records_out: operator.records_out.get(),
+            busy_ns,
+            idle_ns,
+            backpressured_ns,
+        });
         for (name, gauge) in &more.gauges {
             *self.snapshot.gauges.entry((*name).to_owned()).or_default() += gauge.get();
         }
@@ -128,5 +164,9 @@ mod tests {
         assert_eq!((op.counters["records_in"], op.counters["fired"]), (20, 2));
         assert_eq!(op.watermark_ms, Some(100));
         assert_eq!(op.distributions["latency_us"].count, 2);
+        assert_eq!(
+            op.per_worker.iter().map(|worker| (worker.worker, worker.records_in)).collect::<Vec<_>>(),
+            [(0, 10), (1, 10)]
+        );
     }
 }

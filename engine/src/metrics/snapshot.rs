@@ -102,7 +102,7 @@ pub struct OperatorSnapshot {
     /// Watermark of the slowest worker, ms since the Unix epoch; absent before the first watermark.
     pub watermark_ms: Option<i64>,
     /// Counters by name: `records_in`, `records_out`, `late` (of a source `behind_watermark`), `dead_letters`,
-    /// `busy_ns` and the operator's own.
+    /// `busy_ns`, `idle_ns`, `backpressured_ns` and the operator's own.
     pub counters: BTreeMap<String, u64>,
     /// The operator's own gauges, summed over the workers.
     pub gauges: BTreeMap<String, i64>,
@@ -112,4 +112,28 @@ pub struct OperatorSnapshot {
     /// this process.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, Vec<serde_json::Value>>,
+    /// Number of dead letters by the class of their reason.
+    #[serde(default)]
+    pub dead_letters_by_reason: BTreeMap<String, u64>,
+    /// The operator on each worker of the process that it runs on.
+    #[serde(default)]
+    pub per_worker: Vec<WorkerSnapshot>,
+}
+
+/// A snapshot of one operator on one worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WorkerSnapshot {
+    /// Index of the worker among all workers of the job.
+    pub worker: usize,
+    /// Number of records that came in.
+    pub records_in: u64,
+    /// Number of records that went out.
+    pub records_out: u64,
+    /// Time in which the operator was busy, nanoseconds.
+    pub busy_ns: u64,
+    /// Time in which it had nothing to do, nanoseconds.
+    pub idle_ns: u64,
+    /// Time in which it was held back by what comes after it, nanoseconds.
+    pub backpressured_ns: u64,
 }

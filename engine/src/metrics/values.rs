@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::histogram::Buckets;
 use crate::locks::lock;
 use crate::record::Arrival;
 
@@ -43,22 +44,34 @@ impl Gauge {
     }
 }
 
-/// A distribution (microseconds, records, bytes) with three significant digits. Cheap to clone.
+/// A distribution (microseconds, records, bytes): percentiles with three significant digits for the page, and a
+/// histogram with fixed buckets for Prometheus. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Distribution(Arc<Mutex<Histogram<u64>>>);
+pub struct Distribution(Arc<Recorded>);
+
+#[derive(Debug)]
+struct Recorded {
+    precise: Mutex<Histogram<u64>>,
+    buckets: Buckets,
+}
 
 impl Distribution {
-    /// The largest value that is distinguished: an hour in microseconds. Larger ones are counted as this.
+    /// The largest value that percentiles distinguish: an hour in microseconds. Larger ones are counted as this.
     const MAX: u64 = 3_600_000_000;
 
-    pub(crate) fn new() -> Self {
+    /// Makes an empty distribution; the end of `name` is its unit.
+    pub(crate) fn new(name: &str) -> Self {
         #[expect(clippy::expect_used, reason = "the bounds are constants that hdrhistogram takes")]
         let histogram = Histogram::new_with_bounds(1, Self::MAX, 3).expect("constant bounds are valid");
-        Self(Arc::new(Mutex::new(histogram)))
+        Self(Arc::new(Recorded { precise: Mutex::new(histogram), buckets: Buckets::of(name) }))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Histogram<u64>> {
-        lock(&self.0)
+        lock(&self.0.precise)
+    }
+
+    pub(super) fn buckets(&self) -> &Buckets {
+        &self.0.buckets
     }
 
     /// Returns the percentiles of the recorded values.
@@ -69,13 +82,19 @@ impl Distribution {
 
     /// Records one value.
     pub fn record(&self, value: u64) {
-        self.lock().saturating_record(value);
+        self.record_all(std::iter::once(value));
     }
 
     /// Records many values under one lock.
     pub fn record_all(&self, values: impl Iterator<Item = u64>) {
+        let mut tally = self.0.buckets.tally();
         let mut histogram = self.lock();
-        values.for_each(|value| histogram.saturating_record(value));
+        for value in values {
+            histogram.saturating_record(value);
+            tally.add(value);
+        }
+        drop(histogram);
+        self.0.buckets.add(&tally);
     }
 
     /// Records for each of `arrivals` how long before `now` it was, in microseconds.

@@ -64,6 +64,8 @@ pub(crate) struct Coordinator {
     /// The progress of the sources of this process that was last reported to the other processes.
     reported_sources: Option<Option<Reach>>,
     ended: BTreeMap<Epoch, Instant>,
+    /// When the epochs ended that this worker has not closed yet.
+    closing: BTreeMap<Epoch, Instant>,
     /// Whether restored state is still being loaded.
     loading: bool,
 }
@@ -102,6 +104,7 @@ impl Coordinator {
             reported_stop: false,
             reported_sources: None,
             ended: BTreeMap::new(),
+            closing: BTreeMap::new(),
             loading: false,
         }
     }
@@ -174,6 +177,10 @@ impl Coordinator {
 
     fn hand_over_closed_epochs(&mut self) {
         for (epoch, mut contribution) in self.context.epochs.borrow_mut().take_complete() {
+            if let Some(ended) = self.closing.remove(&epoch) {
+                let (history, worker) = (&self.context.process.progress.written.history, self.context.worker as u32);
+                history.note(epoch, worker, |part| part.align = Some(threads::since(ended)));
+            }
             Blob::Published(self.published).put("", &mut contribution.delta);
             self.publishes.insert(epoch, contribution.publishes);
             let (delta, flushes) = (Box::new(contribution.delta), contribution.flushes);
@@ -196,7 +203,10 @@ impl Coordinator {
                         self.act(action);
                     }
                 }
-                Answer::Failed(error) => return Err(error),
+                Answer::Failed(error) => {
+                    self.context.process.progress.checkpoints.count_failed(&error);
+                    return Err(error);
+                }
             }
         }
         Ok(())
@@ -204,7 +214,8 @@ impl Coordinator {
 
     fn read_inbox(&mut self) -> Result<(), JobError> {
         let messages: Vec<Message> = self.inbox.borrow_mut().drain(..).collect();
-        let progress = &self.context.process.progress;
+        let context = Rc::clone(&self.context);
+        let progress = &context.process.progress;
         for message in messages {
             let message = match message {
                 Message::ToWorker(message) => message,
@@ -221,13 +232,22 @@ impl Coordinator {
                         progress.start.log_begin(self.context.start.restored_epoch());
                     }
                     progress.running_epoch.store(epoch.0, Ordering::Relaxed);
+                    if epoch > self.context.first_epoch {
+                        self.note_end(Epoch(epoch.0 - 1));
+                    }
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
                 ToWorker::Leader { incarnation } => progress.leader.set(incarnation),
-                ToWorker::Finish(finish) => self.context.epochs.borrow_mut().finish_at(finish),
+                ToWorker::Finish(finish) => {
+                    self.note_end(finish.last);
+                    progress.finishing.store(true, Ordering::Relaxed);
+                    self.context.epochs.borrow_mut().finish_at(finish);
+                }
                 ToWorker::Committed(epoch) => {
                     progress.committed_epoch.store(epoch.0, Ordering::Relaxed);
+                    progress.written.history.committed(epoch, self.context.process.clock.processing_time());
                     if self.context.times_the_start() {
+                        progress.checkpoints.count_committed(self.context.process.clock.processing_time());
                         progress.start.log_first_commit(epoch);
                     }
                     self.context.epochs.borrow().committed(epoch);
@@ -242,6 +262,13 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Records that `epoch` has ended.
+    fn note_end(&mut self, epoch: Epoch) {
+        let process = &self.context.process;
+        process.progress.written.history.begin(epoch, process.clock.processing_time());
+        self.closing.insert(epoch, threads::now());
+    }
+
     fn report_to_leader(&mut self) {
         if !self.reported_exhausted && self.context.epochs.borrow().all_exhausted() {
             self.reported_exhausted = true;
@@ -250,6 +277,11 @@ impl Coordinator {
         if !self.reported_stop && self.context.process.stop.load(Ordering::Relaxed) {
             self.reported_stop = true;
             self.send(0, ToLeader::Stop);
+        }
+        let wanted = &self.context.process.checkpoint_wanted;
+        // Read first, because it is nearly never set and all workers look at it.
+        if wanted.load(Ordering::Relaxed) && wanted.swap(false, Ordering::Relaxed) {
+            self.send(0, ToLeader::Checkpoint);
         }
     }
 

@@ -14,10 +14,12 @@ use tidemill_state::{CheckpointStore, LocalStore, Rename, WorkDir};
 
 use super::execution::Run;
 #[cfg(feature = "http")]
-use super::http;
+use super::phase::Phase;
 use super::settings::JobSettings;
 use super::setup::JobSetup;
 use super::workers;
+#[cfg(feature = "http")]
+use super::{exposition, health};
 use crate::alignment::SourceClocks;
 use crate::checkpoint::bases::BasePolicy;
 use crate::checkpoint::target::Written;
@@ -25,10 +27,13 @@ use crate::clock::Clock;
 use crate::crash;
 use crate::error::JobError;
 use crate::graph::Flow;
+#[cfg(feature = "http")]
+use crate::http;
 use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
+use crate::tap::Taps;
 use crate::threads::Scheduler;
 use crate::time::in_ms;
-use crate::worker::{Budget, Failure, JobProgress, LeaderIncarnation, Process, StartTimes, StateUse};
+use crate::worker::{Budget, CheckpointCounts, Failure, JobProgress, LeaderIncarnation, Process, StartTimes, StateUse};
 
 /// A job: a dataflow program with a name and settings.
 #[derive(Clone, Debug)]
@@ -92,11 +97,11 @@ impl Job {
         };
         let run = self.prepare(world)?;
         #[cfg(feature = "http")]
-        let page = serve(&run)?;
+        let server = serve(&run)?;
         let result = workers::execute(&run, build);
-        #[cfg(feature = "http")]
-        drop(page);
         let ended = if run.process.stop.load(Ordering::Relaxed) { JobState::Stopped } else { JobState::Finished };
+        #[cfg(feature = "http")]
+        server.into_iter().for_each(|server| server.end(ended, result.as_ref().err()));
         result.map(|()| run.snapshot(ended))
     }
 
@@ -123,6 +128,9 @@ impl Job {
             max_ahead_ms: settings.max_ahead.map(in_ms),
             max_drift_ms: settings.max_drift.map(in_ms),
             metrics: Metrics::default(),
+            topology: OnceLock::new(),
+            taps: Taps::default(),
+            checkpoint_wanted: AtomicBool::new(false),
             source_clocks: SourceClocks::new(settings.hosts.len().max(1)),
             failure: Failure::default(),
             stop,
@@ -135,7 +143,10 @@ impl Job {
                 committed_epoch: AtomicU64::new(0),
                 written: Written::default(),
                 state: (0..settings.workers).map(|_| StateUse::default()).collect(),
-                checkpoint_time: Distribution::new(),
+                checkpoint_time: Distribution::new("checkpoint_us"),
+                checkpoints: CheckpointCounts::default(),
+                pulses: (0..settings.workers).map(|_| Arc::default()).collect(),
+                finishing: AtomicBool::new(false),
             },
             clock,
         });
@@ -151,10 +162,33 @@ impl Job {
 
 /// Serves the status page of `run`, if an address is set.
 #[cfg(feature = "http")]
-fn serve(run: &Arc<Run>) -> Result<Option<http::Page>, JobError> {
-    let looked_at = Arc::clone(run);
-    let look = move || looked_at.snapshot(JobState::Running);
-    run.settings.http.map(|address| http::serve(address, look)).transpose()
+fn serve(run: &Arc<Run>) -> Result<Option<http::Server>, JobError> {
+    let Some(address) = run.settings.http else { return Ok(None) };
+    let settings = &run.settings;
+    // Each of them looks at the same run.
+    let of = || Arc::clone(run);
+    let (snapshot, state, metrics, live, ready) = (of(), of(), of(), of(), of());
+    let watched = http::Watched {
+        job: run.name.clone(),
+        workers: settings.all_workers(),
+        processes: settings.hosts.len().max(1),
+        index: settings.process,
+        settings: serde_json::to_value(settings).unwrap_or_default(),
+        checkpoint_seconds: settings.checkpoint_interval.as_secs_f64(),
+        has_checkpoints: settings.checkpoint_dir.is_some(),
+        token_dir: settings.checkpoint_dir.clone(),
+        token_file: settings.http_token_file.clone(),
+        names: settings.http_names.clone(),
+        state_limit_bytes: settings.state_memory,
+        started_ms: run.process.clock.processing_time().0,
+        process: Arc::clone(&run.process),
+        snapshot: Box::new(move || snapshot.snapshot(JobState::Running)),
+        state: Box::new(move || Phase::of(&state).as_str()),
+        metrics: Box::new(move |accept| exposition::metrics(&metrics, accept)),
+        live: Box::new(move |verbose| health::live(&live, verbose).into()),
+        ready: Box::new(move |verbose| health::ready(&ready, verbose).into()),
+    };
+    http::serve(address, watched).map(Some)
 }
 
 /// The surroundings of a job, which a simulation replaces.

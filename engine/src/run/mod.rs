@@ -1,9 +1,10 @@
 //! Running a job: its settings, its processes and workers, and its course from start to end.
 //!
 //! ```text
-//! job.rs  what a program calls     settings.rs, setup.rs  what can be set     http.rs  the status page
+//! job.rs  what a program calls     settings.rs, setup.rs  what can be set
 //! mesh/   how processes find each other     cluster.rs  the error when one is lost
 //! execution.rs  one run of the job in this process     workers.rs, worker.rs  all of its workers, and one of them
+//! exposition.rs  the answer of /metrics     health.rs  the probes     phase.rs  the state that both say
 //! coordinator.rs  one worker's end of the checkpoint protocol
 //! ```
 
@@ -11,9 +12,13 @@ mod cluster;
 mod coordinator;
 mod execution;
 #[cfg(feature = "http")]
-mod http;
+mod exposition;
+#[cfg(feature = "http")]
+mod health;
 mod job;
 mod mesh;
+#[cfg(feature = "http")]
+mod phase;
 mod settings;
 mod setup;
 mod worker;

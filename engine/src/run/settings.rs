@@ -108,6 +108,15 @@ pub struct JobSettings {
     /// `http`). Default: none.
     #[cfg_attr(feature = "cli", arg(long, value_name = "ADDRESS"))]
     pub http: Option<SocketAddr>,
+    /// File with the token that a request over HTTP needs to change something, and beyond loopback for anything; at
+    /// least 16 characters. Default: the variable TIDEMILL_HTTP_TOKEN, or else a token that is drawn at the start and
+    /// written to `http-token` in the checkpoint directory.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    pub http_token_file: Option<PathBuf>,
+    /// Names under which the job is served, apart from IP addresses and `localhost`. Requests for another name are
+    /// refused.
+    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_name = "NAME,…"))]
+    pub http_names: Vec<String>,
 }
 
 impl Default for JobSettings {
@@ -132,6 +141,8 @@ impl Default for JobSettings {
             key_groups: DEFAULT_KEY_GROUPS,
             slow_batch: None,
             http: None,
+            http_token_file: None,
+            http_names: Vec::new(),
         }
     }
 }
@@ -195,6 +206,7 @@ impl JobSettings {
         let wants = [
             ("state_memory", self.state_memory.is_some(), SPILLS, "rocksdb"),
             ("http", self.http.is_some(), cfg!(feature = "http"), "http"),
+            ("http_token_file", self.http_token_file.is_some(), cfg!(feature = "http"), "http"),
         ];
         let missing = wants.into_iter().filter(|(_, wanted, there, _)| *wanted && !there);
         let fault = |(field, _, _, feature): (&'static str, bool, bool, &str)| {

@@ -31,7 +31,12 @@ where
     F: for<'s> Fn(&Flow<'s>) -> Result<(), JobError>,
 {
     let context = open_context(worker, run, start)?;
-    let built = worker.dataflow_named(&run.name, |scope| build(&Flow::new(scope, Rc::clone(&context))));
+    let built = worker.dataflow_named(&run.name, |scope| {
+        let flow = Flow::new(scope, Rc::clone(&context));
+        build(&flow)?;
+        flow.publish();
+        Ok(())
+    });
     if context.times_the_start() {
         context.process.progress.start.end("graph");
     }
@@ -57,6 +62,7 @@ where
     if let Err(error) = step_to_the_end(worker, &context, &mut coordinator) {
         run.process.failure.set(error);
     }
+    context.pulse().stop();
     if let Some(reason) = run.process.failure.of_this_process()
         && run.settings.hosts.len() > 1
     {
@@ -131,6 +137,7 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         Restored { epoch: context.start.restored_epoch(), files },
         run.bases,
         run.process.progress.written.clone(),
+        Box::new(context.pulse().checkpoint_thread()),
     )?;
     let head = ManifestHead {
         job: run.name.clone(),
@@ -142,14 +149,17 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
 }
 
 fn step_to_the_end(worker: &mut Worker, context: &Shared, coordinator: &mut Coordinator) -> Result<(), JobError> {
+    let pulse = context.pulse();
     while !coordinator.is_finished() {
         if context.failed() {
             return Ok(());
         }
+        pulse.beat();
         let park = coordinator.turn()?;
         step(worker, context, park)?;
     }
     coordinator.close();
+    pulse.stop();
     while worker.has_dataflows() && !context.failed() {
         step(worker, context, Duration::from_millis(20))?;
     }

@@ -15,7 +15,7 @@ use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::graph::{Flow, Packets, Stream};
-use crate::metrics::{Counter, Distribution, OperatorMetrics};
+use crate::metrics::{Activity, Counter, Distribution, OperatorMetrics};
 use crate::record::{Arrival, Data};
 use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
@@ -86,7 +86,7 @@ fn build<'s>(
     context.epochs.borrow_mut().join();
     let mut node = flow.node(name);
     let mut input = node.input(packets, FrontierInterest::Always);
-    let activator = node.activator();
+    let (activator, tap) = (node.activator(), node.tap());
     let mut egress = Egress {
         name: name.to_owned(),
         writer,
@@ -94,6 +94,7 @@ fn build<'s>(
         written: Vec::new(),
         sampled: Vec::new(),
         since_sample: 0,
+        behind: false,
         latency: metrics.distribution("latency_us"),
         visible: metrics.distribution("visible_latency_us"),
         staged_bytes: metrics.counter("staged_token_bytes"),
@@ -105,10 +106,11 @@ fn build<'s>(
         if egress.context.failed() {
             return false;
         }
-        let _busy = egress.metrics.busy();
+        let mut turn = egress.metrics.turn();
         let mut result = Ok(());
         input.for_each(&mut |_, moment, packet| {
             egress.context.process.budget.charge(packet.len());
+            tap.offer(&packet);
             if let Some(packet) = egress.aligner.admit(moment, packet)
                 && result.is_ok()
             {
@@ -116,6 +118,10 @@ fn build<'s>(
             }
         });
         let result = result.and_then(|()| egress.turn(meet));
+        if egress.behind {
+            // It waits for its writer, as an operator does that is at work.
+            turn.then(Activity::Busy);
+        }
         !egress.context.guard(result).unwrap_or(true)
     };
     node.build(Box::new(|_| Box::new(turn)));
@@ -130,6 +136,8 @@ struct Egress {
     /// Arrivals of the sampled records of this epoch, to measure how long they took to become visible.
     sampled: Vec<Arrival>,
     since_sample: usize,
+    /// Whether records wait because the writer cannot take more now.
+    behind: bool,
     latency: Distribution,
     visible: Distribution,
     staged_bytes: Counter,
@@ -142,7 +150,8 @@ impl Egress {
     /// Writes the waiting records and closes the epochs that are over. Returns whether the sink is finished.
     fn turn(&mut self, meet: Option<Moment>) -> Result<bool, JobError> {
         loop {
-            if !self.write_waiting()? {
+            self.behind = !self.write_waiting()?;
+            if self.behind {
                 self.context.wake_after(&self.activator, Duration::from_micros(200));
                 return Ok(false);
             }

@@ -26,7 +26,7 @@ use crate::crash;
 use crate::epoch::SourceId;
 use crate::error::JobError;
 use crate::graph::{Flow, Packets, Port, Stream};
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{self, OperatorMetrics};
 use crate::record::{DeadLetter, Record};
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
@@ -118,6 +118,7 @@ fn build<'s>(
             letters: Vec::new(),
             ended: VecDeque::new(),
             has_more: false,
+            held: false,
             next_look: None,
             nature,
             future,
@@ -129,9 +130,12 @@ fn build<'s>(
         };
         Box::new(move |_| {
             if !ingest.context.failed() {
-                let _busy = ingest.metrics.busy();
+                let mut turn = ingest.metrics.turn();
                 let result = ingest.turn();
                 ingest.context.guard(result);
+                if ingest.held {
+                    turn.then(metrics::Activity::Backpressured);
+                }
             }
             false
         })
@@ -168,6 +172,8 @@ struct Ingest {
     ended: VecDeque<(Epoch, Vec<u8>)>,
     /// Whether the reader's last answer was [`Next::Now`]: its reading is still under way.
     has_more: bool,
+    /// Whether backpressure has kept it from reading in its last turn.
+    held: bool,
     /// The time for which it has last asked to be called again.
     next_look: Option<Instant>,
     nature: Nature,
@@ -182,6 +188,7 @@ struct Ingest {
 
 impl Ingest {
     fn turn(&mut self) -> Result<(), JobError> {
+        self.held = false;
         if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
             return Ok(());
         }
@@ -195,7 +202,8 @@ impl Ingest {
         if self.state != State::Reading {
             return Ok(());
         }
-        if self.must_hold() {
+        self.held = self.must_hold();
+        if self.held {
             self.look_again(HOLD);
             return Ok(());
         }
@@ -316,12 +324,12 @@ impl Ingest {
         let records = read.records.len() as u64;
         self.metrics.records_in.add(records);
         self.metrics.records_out.add(records);
-        self.metrics.dead_letters.add(read.dead_letters.len() as u64);
         self.metrics.count_late(read.late, records);
         self.read = read.span.unwrap_or(self.read);
         self.main.send_packet(std::mem::take(&mut read.records));
         for letter in read.dead_letters.drain(..) {
-            self.context.log_dead_letter(&letter);
+            self.metrics.count_dead_letter(&letter.reason);
+            self.context.show_dead_letter(&letter);
             self.letters.push(Record { event_time: self.at.watermark, arrival: now, data: letter });
         }
         self.dead.send(&mut self.letters);

@@ -10,6 +10,7 @@ use timely::scheduling::Activator;
 
 use super::alarms::Alarms;
 use super::process::Process;
+use super::pulse::Pulse;
 use crate::checkpoint::restore::StartingPoint;
 use crate::checkpoint::restored::{Ends, Restored};
 use crate::epoch::Epochs;
@@ -57,6 +58,11 @@ impl WorkerContext {
         self.worker.is_multiple_of(self.threads)
     }
 
+    /// Returns the signs of life of this worker.
+    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
+        &self.process.progress.pulses[self.worker % self.threads]
+    }
+
     /// Counts that records sent by worker `from` were consumed here.
     pub(crate) fn consumed(&self, from: usize, records: usize) {
         let process = self.process_of(from);
@@ -98,8 +104,9 @@ impl WorkerContext {
         }
     }
 
-    /// Logs a dead letter if it is among the first; the others are only counted.
-    pub(crate) fn log_dead_letter(&self, letter: &DeadLetter) {
+    /// Shows a dead letter: the last ones on the page, and the first ones in the log. The others are only counted.
+    pub(crate) fn show_dead_letter(&self, letter: &DeadLetter) {
+        self.process.taps.dead_letters.offer_letter(letter);
         let logged = self.dead_letters_logged.get();
         if logged < Self::DEAD_LETTERS_LOGGED {
             self.dead_letters_logged.set(logged + 1);

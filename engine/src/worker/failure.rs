@@ -29,6 +29,12 @@ impl Failure {
         first.as_ref().filter(|error| !matches!(error, JobError::Cluster { .. })).map(JobError::report)
     }
 
+    /// Returns the report of the first error.
+    #[cfg(feature = "http")]
+    pub(crate) fn report(&self) -> Option<String> {
+        lock(&self.first).as_ref().map(JobError::report)
+    }
+
     pub(crate) fn take(&self) -> Option<JobError> {
         lock(&self.first).take()
     }

@@ -1,17 +1,21 @@
 //! The context that the workers of one process share.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::budget::Budget;
 use super::failure::Failure;
+use super::pulse::Pulse;
 use super::start_times::StartTimes;
 use crate::alignment::SourceClocks;
 use crate::checkpoint::target::Written;
 use crate::clock::Clock;
-use crate::metrics::{Distribution, Metrics};
+use crate::error::{ErrorKind, JobError};
+use crate::metrics::{Distribution, Metrics, Topology};
 use crate::record::Arrival;
+use crate::tap::Taps;
+use crate::time::ProcessingTime;
 
 /// The context that the worker threads of a process share.
 pub(crate) struct Process {
@@ -26,9 +30,15 @@ pub(crate) struct Process {
     /// How far an event time may be ahead of the clock, for sources that set no limit of their own.
     pub(crate) max_ahead_ms: Option<i64>,
     pub(crate) metrics: Metrics,
+    /// The graph of the job, once it is built.
+    pub(crate) topology: OnceLock<Topology>,
+    /// Where records are sampled.
+    pub(crate) taps: Taps,
     pub(crate) source_clocks: SourceClocks,
     pub(crate) failure: Failure,
     pub(crate) stop: Arc<AtomicBool>,
+    /// Whether somebody has asked for a checkpoint before the interval is over.
+    pub(crate) checkpoint_wanted: AtomicBool,
     pub(crate) progress: JobProgress,
 }
 
@@ -66,6 +76,41 @@ pub(crate) struct JobProgress {
     /// The memory of keyed state, by worker of this process.
     pub(crate) state: Vec<StateUse>,
     pub(crate) checkpoint_time: Distribution,
+    pub(crate) checkpoints: CheckpointCounts,
+    /// The signs of life, by worker of this process.
+    pub(crate) pulses: Vec<Arc<Pulse>>,
+    /// Whether the job finishes: its last epoch is decided.
+    pub(crate) finishing: AtomicBool,
+}
+
+/// The checkpoints of this run, by how they ended.
+pub(crate) struct CheckpointCounts {
+    pub(crate) committed: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    /// Another run of the job has committed the epoch.
+    pub(crate) fenced: AtomicU64,
+    /// When the last one was committed, ms since the Unix epoch; `i64::MIN` before that.
+    pub(crate) last_committed_ms: AtomicI64,
+}
+
+impl Default for CheckpointCounts {
+    fn default() -> Self {
+        let (committed, failed, fenced) = Default::default();
+        Self { committed, failed, fenced, last_committed_ms: AtomicI64::new(i64::MIN) }
+    }
+}
+
+impl CheckpointCounts {
+    pub(crate) fn count_committed(&self, now: ProcessingTime) {
+        self.committed.fetch_add(1, Ordering::Relaxed);
+        self.last_committed_ms.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Counts the checkpoint that `error` has ended, and the job with it.
+    pub(crate) fn count_failed(&self, error: &JobError) {
+        let counter = if error.kind() == ErrorKind::Fenced { &self.fenced } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The memory that the keyed state of a worker takes.

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, Uri};
 use serde_json::{Value, json};
-use tiny_http::{Response, Server};
 
 use super::score;
 
@@ -19,21 +22,21 @@ pub const WRITTEN: [[&str; 3]; 5] = [
 
 /// Starts a server that answers with `answer`, given path and body, until the process ends. Returns its port.
 pub fn serve(answer: impl Fn(&str, &[u8]) -> Option<String> + Send + Sync + 'static) -> u16 {
-    let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
-    let port = server.server_addr().to_ip().unwrap().port();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
     let answer = Arc::new(answer);
-    for _ in 0..2 {
-        let (server, answer) = (Arc::clone(&server), Arc::clone(&answer));
-        std::thread::spawn(move || {
-            while let Ok(mut request) = server.recv() {
-                let mut body = Vec::new();
-                request.as_reader().read_to_end(&mut body).unwrap();
-                let text = answer(request.url(), &body);
-                let status = if text.is_some() { 200 } else { 404 };
-                let _ = request.respond(Response::from_string(text.unwrap_or_default()).with_status_code(status));
-            }
-        });
-    }
+    let respond = move |uri: Uri, body: Bytes| {
+        let answer = Arc::clone(&answer);
+        // An answer may take its time, and others must not wait for it.
+        let answer = tokio::task::spawn_blocking(move || answer(uri.path(), &body));
+        async move { answer.await.unwrap().map_or((StatusCode::NOT_FOUND, String::new()), |text| (StatusCode::OK, text)) }
+    };
+    let router = Router::new().fallback(respond).layer(DefaultBodyLimit::disable());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await })
+    });
     port
 }
 

@@ -120,39 +120,16 @@ impl Source {
         found
     }
 
-    /// Returns the metrics of operators that are registered here, with their types and labels, as the page has them.
-    pub fn metrics_of_operators(&self) -> Vec<[String; 3]> {
-        let metric = |name: String, kind: &str, labels: &str| [name, kind.to_owned(), labels.to_owned()];
-        let own = "`operator`, `kind`";
-        let counters =
-            self.registered(".counter(").map(|name| metric(format!("tidemill_{name}_total"), "counter", own));
-        let gauges = self.registered(".gauge(").map(|name| metric(format!("tidemill_{name}"), "gauge", own));
-        let spread = format!("{own}, `quantile`");
-        let spreads = self.registered(".distribution(");
-        let spreads = spreads.map(|name| metric(format!("tidemill_{name}"), "gauge", &spread));
-        counters.chain(gauges).chain(spreads).collect()
+    /// Returns the names under which operators register metrics here.
+    pub fn metrics_registered(&self) -> Vec<String> {
+        let calls = [".counter(", ".gauge(", ".distribution("];
+        calls.into_iter().flat_map(|call| self.registered(call)).map(str::to_owned).collect()
     }
 
-    /// Returns the metrics that each process or each operator has, with their types.
-    pub fn common_metrics(&self) -> Vec<(String, String)> {
-        let counter = |name: &str| (format!("tidemill_{name}_total"), "counter".to_owned());
-        let gauge = |name: &str| (format!("tidemill_{name}"), "gauge".to_owned());
-        let mut found = Vec::new();
-        if self.is_in("engine/src/run/http.rs") {
-            let calls =
-                after(&self.text, "register(").filter_map(|rest| Some((argument(rest)?, rest.split(';').next()?)));
-            let kind =
-                |(name, call): (&str, &str)| if call.contains("ConstCounter") { counter(name) } else { gauge(name) };
-            found.extend(calls.map(kind));
-        }
-        if self.is_in("engine/src/metrics/registry.rs") {
-            let common = after(&self.text, "let common = [").next().and_then(|rest| rest.split("];").next());
-            // Every second part is within quotes; the one that is compared is a kind.
-            let parts: Vec<&str> = common.unwrap_or_default().split('"').collect();
-            let names = parts.chunks_exact(2).filter(|pair| !pair[0].ends_with("== ")).map(|pair| pair[1]);
-            found.extend(names.map(counter));
-        }
-        found
+    /// Returns the names of operators' metrics that are given a family here: the patterns of a `match`.
+    pub fn names_placed(&self) -> Vec<String> {
+        let pattern = |line: &str| Some(line.trim().strip_prefix('"')?.split_once("\" => (")?.0.to_owned());
+        self.text.lines().filter_map(pattern).collect()
     }
 
     /// Returns the names of the details of operators.

@@ -1,0 +1,60 @@
+//! `/api/v1/inference`: the operators that run a model.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::metrics::{OperatorSnapshot, Percentiles, Snapshot};
+
+#[derive(Serialize)]
+pub(in crate::http) struct Inference {
+    models: Vec<Model>,
+}
+
+/// Fields are absent where nothing is known.
+#[derive(Serialize)]
+struct Model {
+    operator: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_size: Option<Percentiles>,
+    failures: BTreeMap<String, u64>,
+    fallbacks: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    circuit: Option<&'static str>,
+}
+
+pub(in crate::http) fn inference(snapshot: &Snapshot) -> Inference {
+    // An operator that scores counts what it scored; lookups are of the same kind and do not.
+    let models = snapshot.operators.iter().filter(|operator| operator.counters.contains_key("scored"));
+    Inference { models: models.map(Model::of).collect() }
+}
+
+impl Model {
+    fn of(operator: &OperatorSnapshot) -> Self {
+        let counts = |names: &[&str]| {
+            let known = names.iter().filter_map(|name| Some(((*name).to_owned(), *operator.counters.get(*name)?)));
+            known.collect::<BTreeMap<_, _>>()
+        };
+        let detail = |name: &str| operator.details.get(name).and_then(|values| values.first());
+        let of_model = |field: &str| detail("model")?.get(field)?.as_str().map(str::to_owned);
+        Self {
+            operator: operator.name.clone(),
+            name: of_model("name"),
+            hash: of_model("hash"),
+            backend: detail("engine")
+                .map(|engine| engine.as_str().map_or_else(|| Value::to_string(engine), str::to_owned)),
+            batch_size: operator.distributions.get("batch_size_records").copied(),
+            failures: counts(&["server_failures", "not_finite", "dead_letters"]),
+            fallbacks: counts(&["fallbacks", "defaults"]),
+            // Added up over the workers, each of which has a circuit of its own.
+            circuit: operator.gauges.get("circuit_open").map(|open| if *open > 0 { "open" } else { "closed" }),
+        }
+    }
+}

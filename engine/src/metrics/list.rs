@@ -1,0 +1,106 @@
+//! The list of all metric families. `/metrics` shows these and no others, `docs/operate/metrics.md` has one row for
+//! each, and a test holds the two together.
+
+use super::family::{Family, Kind};
+
+/// The labels of a metric of one operator on one worker.
+const OPERATOR: &[&str] = &["operator", "kind", "worker"];
+
+macro_rules! families {
+    ($($id:ident: $kind:ident $name:literal $labels:expr, $help:literal;)*) => {
+        $(pub(crate) static $id: Family = Family { name: $name, kind: Kind::$kind, labels: $labels, help: $help };)*
+
+        /// All metric families, in the order of the page of metrics.
+        pub static FAMILIES: &[&Family] = &[$(&$id),*];
+    };
+}
+
+families! {
+    // The job, as this process sees it.
+    JOB_INFO: Gauge "tidemill_job_info" &["job", "version", "workers", "process", "processes"], "Always 1; the labels say which job this is, of which version of Tidemill, and how it is spread.";
+    JOB_STATE: Gauge "tidemill_job_state" &["state"], "1 for the state that the job is in, 0 for the others.";
+    IN_FLIGHT: Gauge "tidemill_in_flight_records" &[], "Records in flight in this process.";
+    IN_FLIGHT_LIMIT: Gauge "tidemill_in_flight_limit_records" &[], "Records in flight from which on sources wait: `max_in_flight`.";
+    PENDING: Gauge "tidemill_pending_records" &[], "Records that wait for the watermark in operators that handle them in event-time order.";
+    STATE_BYTES: Gauge "tidemill_state_bytes" &["worker"], "Memory of keyed state, estimated.";
+    STATE_LIMIT: Gauge "tidemill_state_limit_bytes" &[], "Memory that keyed state may take in this process: `state_memory`.";
+    MESH_REFUSED: Counter "tidemill_mesh_refused_connections_total" &["reason"], "Connections that were refused while the processes connected.";
+
+    // Checkpoints.
+    EPOCH: Gauge "tidemill_epoch" &[], "The epoch that runs.";
+    COMMITTED_EPOCH: Gauge "tidemill_committed_epoch" &[], "The newest committed epoch.";
+    RESTORED_EPOCH: Gauge "tidemill_restored_epoch" &[], "The epoch from which the job was restored.";
+    CHECKPOINTS: Counter "tidemill_checkpoints_total" &["result"], "Checkpoints by how they ended.";
+    CHECKPOINTS_OPEN: Gauge "tidemill_checkpoints_in_progress" &[], "Epochs that have ended or run and are not committed.";
+    CHECKPOINT_DURATION: Histogram "tidemill_checkpoint_duration_seconds" &[], "Time from the end of an epoch to its commit.";
+    CHECKPOINT_COMMITTED: Gauge "tidemill_checkpoint_last_committed_timestamp_seconds" &[], "When the last checkpoint was committed.";
+    DELTA_BYTES: Counter "tidemill_checkpoint_delta_bytes_total" &[], "Bytes of deltas that were written to the checkpoint directory.";
+    LOST_FILES: Counter "tidemill_checkpoint_lost_files_total" &[], "Files of checkpoints that others removed or cut while the job ran.";
+
+    // All operators.
+    RECORDS_IN: Counter "tidemill_operator_records_in_total" OPERATOR, "Records that came in; of a source, records that it read, without dead letters.";
+    RECORDS_OUT: Counter "tidemill_operator_records_out_total" OPERATOR, "Records that went out; always 0 for a sink.";
+    TIME: Counter "tidemill_operator_time_seconds_total" &["operator", "kind", "worker", "state"], "Time by what the operator did: it was busy, idle or backpressured.";
+    LATE: Counter "tidemill_operator_late_records_total" OPERATOR, "Records that were behind the watermark when they came.";
+    DEAD_LETTERS: Counter "tidemill_operator_dead_letters_total" OPERATOR, "Dead letters: records or lines that could not be used.";
+    DEAD_LETTERS_BY_REASON: Counter "tidemill_dead_letters_total" &["operator", "kind", "worker", "reason"], "Dead letters by reason.";
+    WATERMARK: Gauge "tidemill_watermark_timestamp_seconds" OPERATOR, "The watermark: the event time that the operator has reached.";
+
+    // Sources.
+    BEHIND_WATERMARK: Counter "tidemill_source_behind_watermark_records_total" OPERATOR, "Records behind the source's own watermark.";
+    TOO_FAR_AHEAD: Counter "tidemill_source_too_far_ahead_records_total" OPERATOR, "Records whose event time was further ahead of the clock than `max_ahead`.";
+    ROTATIONS: Counter "tidemill_source_rotations_total" OPERATOR, "File source: files that were left for the next one after a rotation.";
+    SOURCE_LOST_FILES: Counter "tidemill_source_lost_files_total" OPERATOR, "File source: files of which lines may be lost (with `LostFile::ReadOn`).";
+    REFERENCE_VERSIONS: Counter "tidemill_reference_versions_total" &["operator", "kind", "worker", "result"], "Reference file: versions that were emitted as a whole, and versions that were refused.";
+    REFERENCE_ROWS: Gauge "tidemill_reference_rows" OPERATOR, "Reference file: rows of the current version.";
+    SOURCE_PARTITIONS: Gauge "tidemill_source_partitions" OPERATOR, "Kafka source: partitions that are read.";
+    SOURCE_LAG: Gauge "tidemill_source_lag_records" OPERATOR, "Kafka source: offsets between what was read and the end of each partition, added up.";
+    TOMBSTONES: Counter "tidemill_source_tombstones_total" OPERATOR, "Kafka source: tombstones that became dead letters.";
+    BROKER_ERRORS: Counter "tidemill_kafka_errors_total" OPERATOR, "Kafka source and sink: errors that librdkafka reported, such as a broker that went away.";
+
+    // Models and lookups.
+    BATCHES: Counter "tidemill_batches_total" OPERATOR, "Batches that were run.";
+    BATCH_SIZE: Histogram "tidemill_batch_size_records" OPERATOR, "Records per batch.";
+    BATCH_SIZE_LIMIT: Gauge "tidemill_batch_size_limit_records" OPERATOR, "Model: largest batch at present.";
+    BATCH_RETRIES: Counter "tidemill_batch_retries_total" OPERATOR, "Retries of batches.";
+    MODEL_RECORDS: Counter "tidemill_model_records_total" &["operator", "kind", "worker", "origin"], "Model: records by what gave their score.";
+    MODEL_NOT_FINITE: Counter "tidemill_model_not_finite_scores_total" OPERATOR, "Model: scores that were NaN or infinite and did not count, once for each model that gave one.";
+    MODEL_BISECTIONS: Counter "tidemill_model_bisections_total" OPERATOR, "Model: batches that failed and were cut in halves to find the records at fault.";
+    MODEL_TIME: Counter "tidemill_model_time_seconds_total" &["operator", "kind", "worker", "step"], "Model: time of the steps of all batches.";
+    LOOKUP_ROWS: Counter "tidemill_lookup_fetched_rows_total" OPERATOR, "Lookup: rows that were fetched because they were not in the cache.";
+    SERVER_CALLS: Counter "tidemill_model_server_calls_total" OPERATOR, "Calls that were made, retries included.";
+    SERVER_FAILURES: Counter "tidemill_model_server_failures_total" OPERATOR, "Calls that failed because of the server.";
+    SERVER_KEPT_BACK: Counter "tidemill_model_server_kept_back_calls_total" OPERATOR, "Calls that were not made because the circuit was open.";
+    CIRCUIT_CHANGES: Counter "tidemill_model_server_circuit_changes_total" &["operator", "kind", "worker", "to"], "How often the circuit opened and closed.";
+    CIRCUIT_OPEN: Gauge "tidemill_model_server_circuit_open" OPERATOR, "1 while the circuit is not closed, otherwise 0.";
+
+    // Latency, and sinks.
+    LATENCY: Histogram "tidemill_latency_seconds" &["operator", "kind", "worker", "stage"], "Time that records or batches took up to a stage.";
+    STAGED_BYTES: Counter "tidemill_sink_staged_token_bytes_total" OPERATOR, "Bytes that the sink put into deltas, so that a restart can publish them.";
+
+    // What a program's own operators count.
+    USER_EVENTS: Counter "tidemill_user_events_total" &["operator", "kind", "worker", "name"], "A counter of the program's own.";
+    USER_VALUE: Gauge "tidemill_user_value" &["operator", "kind", "worker", "name"], "A gauge of the program's own.";
+    USER_DURATION: Histogram "tidemill_user_duration_seconds" &["operator", "kind", "worker", "name"], "A distribution of the program's own whose name ends in `_us`.";
+    USER_SIZE: Histogram "tidemill_user_size" &["operator", "kind", "worker", "name"], "Any other distribution of the program's own.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let names: BTreeSet<&str> = FAMILIES.iter().map(|family| family.name).collect();
+        assert_eq!(names.len(), FAMILIES.len(), "a name is there twice");
+        for family in FAMILIES {
+            let Family { name, kind, labels, help } = family;
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert!(help.ends_with('.') && !help.contains('\n'), "{name}: {help}");
+            assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len(), "{name}");
+            assert!(!labels.contains(&"le") && !labels.contains(&"quantile"), "{name}");
+        }
+    }
+}

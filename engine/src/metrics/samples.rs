@@ -1,0 +1,58 @@
+//! The samples of one answer of `/metrics`, by family, so that each family is written once.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt::Write;
+
+use super::family::Family;
+use super::histogram::Counts;
+
+/// The value of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Number(f64),
+    Counts(Counts),
+}
+
+/// The samples of all families, by name; those of a family are by their labels, as text.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    pub(super) families: BTreeMap<&'static str, (&'static Family, BTreeMap<String, Value>)>,
+}
+
+impl Samples {
+    /// Adds a number. Samples with the same labels add up.
+    pub(crate) fn add(&mut self, family: &'static Family, labels: &[(&str, &str)], value: f64) {
+        self.put(family, labels, Value::Number(value));
+    }
+
+    /// Adds a histogram.
+    pub(super) fn add_counts(&mut self, family: &'static Family, labels: &[(&str, &str)], counts: Counts) {
+        self.put(family, labels, Value::Counts(counts));
+    }
+
+    fn put(&mut self, family: &'static Family, labels: &[(&str, &str)], value: Value) {
+        debug_assert!(labels.iter().map(|(name, _)| name).eq(family.labels), "{}: {labels:?}", family.name);
+        let (_, samples) = self.families.entry(family.name).or_insert_with(|| (family, BTreeMap::new()));
+        match samples.entry(text(labels)) {
+            Entry::Vacant(vacant) => drop(vacant.insert(value)),
+            Entry::Occupied(mut occupied) => match (occupied.get_mut(), value) {
+                (Value::Number(number), Value::Number(more)) => *number += more,
+                (Value::Counts(counts), Value::Counts(more)) => counts.merge(&more),
+                _ => debug_assert!(false, "{} has values of two kinds", family.name),
+            },
+        }
+    }
+}
+
+/// Returns labels as both text formats have them, without the braces.
+fn text(labels: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in labels {
+        let comma = if text.is_empty() { "" } else { "," };
+        let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+        // Writing to a string cannot fail.
+        _ = write!(text, "{comma}{name}=\"{value}\"");
+    }
+    text
+}

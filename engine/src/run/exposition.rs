@@ -1,0 +1,77 @@
+//! The answer of `/metrics`: what the process as a whole knows, and the operators.
+
+use std::sync::atomic::Ordering;
+
+use super::execution::Run;
+use super::phase::Phase;
+use crate::metrics::{Format, Samples, list as families};
+
+/// Returns the content type and the text of `/metrics` for a request with this `Accept` header.
+pub(super) fn metrics(run: &Run, accept: Option<&str>) -> (&'static str, String) {
+    let format = Format::accepted(accept);
+    let mut samples = Samples::default();
+    job(run, &mut samples);
+    checkpoints(run, &mut samples);
+    run.process.metrics.expose(&mut samples);
+    (format.content_type(), samples.text(format))
+}
+
+fn job(run: &Run, samples: &mut Samples) {
+    let Run { name, settings, process, .. } = run;
+    let progress = &process.progress;
+    let processes = settings.hosts.len().max(1).to_string();
+    let info = [
+        ("job", name.as_str()),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("workers", &settings.all_workers().to_string()),
+        ("process", &settings.process.to_string()),
+        ("processes", &processes),
+    ];
+    samples.add(&families::JOB_INFO, &info, 1.0);
+    let phase = Phase::of(run);
+    for each in Phase::ALL {
+        samples.add(&families::JOB_STATE, &[("state", each.as_str())], f64::from(u8::from(each == phase)));
+    }
+    samples.add(&families::IN_FLIGHT, &[], process.budget.in_flight() as f64);
+    samples.add(&families::IN_FLIGHT_LIMIT, &[], settings.max_in_flight as f64);
+    samples.add(&families::PENDING, &[], process.pending.load(Ordering::Relaxed) as f64);
+    let first = settings.process * settings.workers;
+    for (at, state) in progress.state.iter().enumerate() {
+        let bytes = state.bytes.load(Ordering::Relaxed) as f64;
+        samples.add(&families::STATE_BYTES, &[("worker", &(first + at).to_string())], bytes);
+    }
+    if let Some(limit) = settings.state_memory {
+        samples.add(&families::STATE_LIMIT, &[], limit as f64);
+    }
+    for (reason, count) in run.refusals.counts() {
+        samples.add(&families::MESH_REFUSED, &[("reason", &reason)], count as f64);
+    }
+}
+
+fn checkpoints(run: &Run, samples: &mut Samples) {
+    let progress = &run.process.progress;
+    let [epoch, committed, restored] = [&progress.running_epoch, &progress.committed_epoch, &progress.restored_epoch]
+        .map(|of| of.load(Ordering::Relaxed));
+    // Epochs are counted from 1: 0 says that there is none.
+    for (family, epoch) in
+        [(&families::EPOCH, epoch), (&families::COMMITTED_EPOCH, committed), (&families::RESTORED_EPOCH, restored)]
+    {
+        if epoch > 0 {
+            samples.add(family, &[], epoch as f64);
+        }
+    }
+    let counts = &progress.checkpoints;
+    for (result, count) in [("committed", &counts.committed), ("failed", &counts.failed), ("fenced", &counts.fenced)] {
+        samples.add(&families::CHECKPOINTS, &[("result", result)], count.load(Ordering::Relaxed) as f64);
+    }
+    samples.add(&families::CHECKPOINTS_OPEN, &[], epoch.saturating_sub(committed) as f64);
+    let last_ms = counts.last_committed_ms.load(Ordering::Relaxed);
+    if last_ms != i64::MIN {
+        samples.add(&families::CHECKPOINT_COMMITTED, &[], last_ms as f64 / 1e3);
+    }
+    if run.settings.process == 0 {
+        progress.checkpoint_time.expose(samples, &families::CHECKPOINT_DURATION, &[]);
+    }
+    samples.add(&families::DELTA_BYTES, &[], progress.written.delta_bytes.load(Ordering::Relaxed) as f64);
+    samples.add(&families::LOST_FILES, &[], progress.written.lost_files.load(Ordering::Relaxed) as f64);
+}

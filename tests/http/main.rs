@@ -1,0 +1,14 @@
+//! What a running job serves over HTTP, looked at from outside: real jobs, and clients that behave well, badly, or not
+//! at all.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod actions;
+mod answers;
+mod client;
+mod crowd;
+mod described;
+mod events;
+mod job;
+mod refused;
+mod schema;
