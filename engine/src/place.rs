@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+#[cfg(feature = "cli")]
+use serde_json::json;
+
 use crate::locks::lock;
 
 /// A job that runs in this process.
@@ -52,8 +55,19 @@ impl Place {
         Entered { before: HERE.replace(self) }
     }
 
-    pub(crate) fn job(&self) -> Option<Arc<PlaceOfJob>> {
-        self.job.clone().or_else(|| lock(&NEWEST).upgrade())
+    /// Returns what a line of the log says of the place.
+    #[cfg(feature = "cli")]
+    pub(crate) fn said(self) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
+        let job = self.job.or_else(|| lock(&NEWEST).upgrade());
+        let epoch = job.as_ref().and_then(|job| job.epoch());
+        [
+            ("job", job.map(|job| json!(job.name))),
+            ("worker", self.worker.map(|worker| json!(worker))),
+            ("operator", self.operator.map(|operator| json!(*operator))),
+            ("epoch", epoch.map(|epoch| json!(epoch))),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
     }
 }
 

@@ -15,6 +15,7 @@ use tracing_subscriber::layer::Context;
 
 use crate::clock::Clock;
 use crate::locks::lock;
+use crate::place::Place;
 
 /// Number of lines that are kept.
 const KEPT: usize = 200;
@@ -70,6 +71,10 @@ impl<S: Subscriber> Layer<S> for Keeper {
             fields: BTreeMap::new(),
         };
         event.record(&mut line);
+        for (name, value) in Place::here().said().filter(|(name, _)| *name != "job") {
+            let text = || value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            line.fields.entry(name).or_insert_with(text);
+        }
         let mut lines = lock(lines);
         if lines.kept.len() >= KEPT {
             lines.kept.pop_front();

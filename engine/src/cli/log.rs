@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Json, JsonFields, Writer};
@@ -80,7 +79,7 @@ where
         let colours = to.has_ansi_escapes();
         self.0.clone().with_ansi(colours).format_event(context, Writer::new(&mut line), event)?;
         to.write_str(line.trim_end_matches('\n'))?;
-        for (name, value) in said(&Place::here()) {
+        for (name, value) in Place::here().said() {
             // An event that names a worker or an operator of its own means that one.
             if event.metadata().fields().field(name).is_none() {
                 write!(to, " {name}={value}")?;
@@ -101,23 +100,9 @@ where
         // The line is an object that has members, so more of them may follow its last one.
         let object = line.trim_end_matches('\n');
         to.write_str(object.strip_suffix('}').ok_or(fmt::Error)?)?;
-        for (name, value) in said(&Place::here()) {
+        for (name, value) in Place::here().said() {
             write!(to, ",\"{name}\":{value}")?;
         }
         writeln!(to, "}}")
     }
-}
-
-/// Returns what is known of the place, as names and JSON values.
-fn said(place: &Place) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
-    let job = place.job();
-    let epoch = job.as_ref().and_then(|job| job.epoch());
-    [
-        ("job", job.map(|job| json!(job.name))),
-        ("worker", place.worker.map(|worker| json!(worker))),
-        ("operator", place.operator.as_deref().map(|operator| json!(operator))),
-        ("epoch", epoch.map(|epoch| json!(epoch))),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value?)))
 }
