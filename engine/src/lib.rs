@@ -15,6 +15,11 @@
 
 // docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Much is kept only to be shown. What nothing uses is found with all features on.
+#![cfg_attr(
+    not(all(feature = "http", feature = "cli")),
+    allow(dead_code, reason = "what is served and logged has no reader without the server and the log")
+)]
 
 mod alignment;
 mod batch;

@@ -1,7 +1,7 @@
 //! The metrics of all operators of a process, and their sums over its workers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use crate::locks::lock;
 use hdrhistogram::Histogram;
@@ -29,7 +29,7 @@ impl Metrics {
     }
 
     #[cfg(feature = "http")]
-    pub(super) fn operators(&self) -> MutexGuard<'_, Vec<Arc<OperatorMetrics>>> {
+    pub(super) fn operators(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OperatorMetrics>>> {
         lock(&self.operators)
     }
 
