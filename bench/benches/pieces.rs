@@ -15,5 +15,5 @@ fn main() {
 #[divan::bench(args = &pieces::ALL)]
 fn piece(bencher: Bencher<'_, '_>, piece: &Piece) {
     let mut round = (piece.open)().expect("a piece can be opened");
-    bencher.counter(ItemsCount::new(piece.records)).bench_local(|| round().expect("a round can be repeated"));
+    bencher.counter(ItemsCount::new(pieces::RECORDS)).bench_local(|| round().expect("a round can be repeated"));
 }

@@ -6,10 +6,8 @@ use tidemill::prelude::*;
 use tidemill::testing::LogicTest;
 use tidemill::window::{WindowLogic, WindowSpec};
 
-use crate::{Numbers, Round};
+use crate::{BATCH, Failure, Numbers, RECORDS, Round};
 
-/// Number of records of a round.
-pub const RECORDS: u64 = 4_000;
 const KEYS: u64 = 400;
 /// Event time of a round, in ms.
 const ROUND: i64 = 10_000;
@@ -34,8 +32,8 @@ fn events() -> Vec<Event> {
 fn rounds<L: KeyedLogic<Key = u64, In = Event> + 'static>(mut test: LogicTest<L>) -> Round {
     let (events, mut start) = (events(), 0);
     Box::new(move || {
-        for event in &events {
-            test.push(start + event.ts, *event);
+        for batch in events.chunks(BATCH) {
+            test.push_all(batch.iter().map(|event| (EventTime(start + event.ts), *event)));
         }
         start += ROUND;
         test.watermark(start);
@@ -44,7 +42,7 @@ fn rounds<L: KeyedLogic<Key = u64, In = Event> + 'static>(mut test: LogicTest<L>
 }
 
 /// Adds records to tumbling windows of 10 s, which are emitted at the end of the round.
-pub fn windows() -> Result<Round, JobError> {
+pub fn windows() -> Result<Round, Failure> {
     let open = |states: &mut States<'_, u64>| {
         let spec = WindowSpec::new(Assigner::tumbling(millis(ROUND as u64)));
         WindowLogic::open(states, spec, stats_of(|event: &Event| event.value))
@@ -69,7 +67,7 @@ impl KeyedLogic for Velocity {
 }
 
 /// Adds records to rolling windows.
-pub fn rolling() -> Result<Round, JobError> {
+pub fn rolling() -> Result<Round, Failure> {
     let open = |states: &mut States<'_, u64>| Ok(Velocity(Rolling::open(states, "values", &[secs(5), minutes(1)])?));
     Ok(rounds(LogicTest::new(Order::Arrival, |event: &Event| event.key, open)))
 }

@@ -4,37 +4,50 @@
 //! pieces ─┬─▶ benches/pieces.rs   times them (divan): `cargo bench -p bench`
 //!         └─▶ count_pieces.rs     runs them in valgrind: `cargo xtask bench counts`
 //! ```
-//! A round is the same each time but for event times, which go on. Its numbers of records are small enough for valgrind,
+//! A round is the same each time but for event times, which go on. Its number of records is small enough for valgrind,
 //! which takes some fifty times as long.
 
+mod exchange;
 mod keyed;
+mod parse;
+pub mod records;
 mod state;
+mod trees;
 
+use std::error::Error;
 use std::fmt;
 
-use tidemill::prelude::JobError;
+/// The failure of a round, or of what it works on.
+pub type Failure = Box<dyn Error>;
+/// A round of work, on this many records.
+pub type Round = Box<dyn FnMut() -> Result<(), Failure>>;
 
-/// A round of work.
-pub type Round = Box<dyn FnMut() -> Result<(), JobError>>;
+/// Number of records of a round.
+pub const RECORDS: u64 = 4_096;
+/// Number of records of a batch: a source reads as many, and timely dataflow exchanges as many at a time.
+const BATCH: usize = 512;
 
 /// A hot piece of the engine.
 pub struct Piece {
-    /// Its name, which the files of counts have, too.
+    /// Its name, which the file of counts has, too.
     pub name: &'static str,
-    /// Number of records of a round.
-    pub records: u64,
     /// Makes what the rounds work on.
-    pub open: fn() -> Result<Round, JobError>,
+    pub open: fn() -> Result<Round, Failure>,
 }
 
-/// All pieces. Not here: parsing, whose benchmark compares several parsers, and the walk through the trees of a model.
-pub const ALL: [Piece; 6] = [
-    Piece { name: "key", records: state::RECORDS, open: state::keys },
-    Piece { name: "pending", records: state::RECORDS, open: state::pending },
-    Piece { name: "value", records: state::RECORDS, open: state::values },
-    Piece { name: "delta", records: state::RECORDS, open: state::deltas },
-    Piece { name: "window", records: keyed::RECORDS, open: keyed::windows },
-    Piece { name: "rolling", records: keyed::RECORDS, open: keyed::rolling },
+/// All pieces, in the order in which a record passes them.
+pub const ALL: [Piece; 11] = [
+    Piece { name: "json", open: parse::json },
+    Piece { name: "csv", open: parse::csv },
+    Piece { name: "key", open: state::keys },
+    Piece { name: "exchange", open: exchange::within_process },
+    Piece { name: "exchange-encoded", open: exchange::between_processes },
+    Piece { name: "pending", open: state::pending },
+    Piece { name: "window", open: keyed::windows },
+    Piece { name: "rolling", open: keyed::rolling },
+    Piece { name: "trees", open: trees::walk },
+    Piece { name: "encode", open: state::encode },
+    Piece { name: "delta", open: state::deltas },
 ];
 
 impl fmt::Display for Piece {

@@ -13,6 +13,8 @@ pub mod memory;
 mod plain;
 mod position;
 pub mod splits;
+#[doc(hidden)] // for benchmarks
+pub mod testing;
 
 pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile};
 pub use generator::Generator;

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use tidemill_state::{Key, hash_key};
+use tidemill_state::{Key, KeyGroups, hash_key};
 
 use crate::error::{ErrorKind, JobError};
 use crate::graph::Split;
@@ -17,25 +17,45 @@ use crate::worker::Shared;
 /// receives it.
 pub(super) fn by_key<K: Key, D: Data>(operator: &str, key_of: &Rc<dyn Fn(&D) -> K>, context: &Shared) -> Split {
     let key_groups = context.worker_state.borrow().key_groups();
-    let (operator, key_of, context) = (operator.to_owned(), Rc::clone(key_of), Rc::clone(context));
-    let workers = context.workers;
-    let mut targets: Vec<Vec<Record<D>>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut by_key = ByKey::new(Rc::clone(key_of), key_groups, context.workers);
+    let (operator, context) = (operator.to_owned(), Rc::clone(context));
     deliver(
         operator.clone(),
         Rc::clone(&context),
         Box::new(move |packet, send| {
-            let Some(records) = context.guard(packet.open::<D>(&operator)) else { return };
-            for record in records {
-                let group = key_groups.of_hash(hash_key(&key_of(&record.data)));
-                targets[key_groups.worker_of(group, workers)].push(record);
-            }
-            for (worker, records) in targets.iter_mut().enumerate() {
-                // The next batch is likely as large: the new vector is allocated once.
-                let next = Vec::with_capacity(records.len());
-                send(worker, Packet::of(std::mem::replace(records, next)));
+            if let Some(records) = context.guard(packet.open::<D>(&operator)) {
+                by_key.split(records, send);
             }
         }),
     )
+}
+
+/// Splits batches by the workers that own the key groups of their records' keys.
+pub(crate) struct ByKey<K, D> {
+    key_of: Rc<dyn Fn(&D) -> K>,
+    key_groups: KeyGroups,
+    /// The records of the batch for each worker.
+    targets: Vec<Vec<Record<D>>>,
+}
+
+impl<K: Key, D: Data> ByKey<K, D> {
+    pub(crate) fn new(key_of: Rc<dyn Fn(&D) -> K>, key_groups: KeyGroups, workers: usize) -> Self {
+        Self { key_of, key_groups, targets: (0..workers).map(|_| Vec::new()).collect() }
+    }
+
+    /// Passes on a packet for each worker, which may be empty.
+    pub(crate) fn split(&mut self, records: Vec<Record<D>>, send: &mut dyn FnMut(usize, Packet)) {
+        let workers = self.targets.len();
+        for record in records {
+            let group = self.key_groups.of_hash(hash_key(&(self.key_of)(&record.data)));
+            self.targets[self.key_groups.worker_of(group, workers)].push(record);
+        }
+        for (worker, records) in self.targets.iter_mut().enumerate() {
+            // The next batch is likely as large: the new vector is allocated once.
+            let next = Vec::with_capacity(records.len());
+            send(worker, Packet::of(std::mem::replace(records, next)));
+        }
+    }
 }
 
 /// Wraps `split`, whose parts are charged to the budget and encoded if they leave the process.

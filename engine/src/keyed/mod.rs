@@ -23,6 +23,8 @@ mod states;
 pub use context::Context;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use core::{Core, KeyOf, Parts};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use exchange::ByKey;
 pub use logic::{KeyedLogic, LogicError, Order};
 pub use operator::KeyedOutput;
 #[cfg(any(test, feature = "testing"))]

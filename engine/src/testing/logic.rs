@@ -78,7 +78,7 @@ struct Times {
 
 #[derive(Clone)]
 enum Step<D> {
-    Record(EventTime, D),
+    Records(Vec<(EventTime, D)>),
     Watermark(EventTime),
     Clock(Arrival),
 }
@@ -138,7 +138,16 @@ impl<L: KeyedLogic> LogicTest<L> {
     /// When the logic stops the job.
     #[track_caller]
     pub fn push(&mut self, event_time: impl Into<EventTime>, data: L::In) {
-        self.step(Step::Record(event_time.into(), data));
+        self.step(Step::Records(vec![(event_time.into(), data)]));
+    }
+
+    /// Pushes records into the operator in one batch, as a source's records come.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    #[track_caller]
+    pub fn push_all(&mut self, records: impl IntoIterator<Item = (EventTime, L::In)>) {
+        self.step(Step::Records(records.into_iter().collect()));
     }
 
     /// Advances the watermark to `watermark`. An earlier time is ignored.
@@ -289,11 +298,17 @@ impl<L: KeyedLogic> LogicTest<L> {
 
     fn try_step(&mut self, step: Step<L::In>) -> Result<(), JobError> {
         match step {
-            Step::Record(event_time, data) => {
-                let group = KeyGroups::new(DEFAULT_KEY_GROUPS).of_hash(hash_key(&(self.key_of)(&data)));
-                let owner = KeyGroups::new(DEFAULT_KEY_GROUPS).worker_of(group, self.workers.len());
-                let record = Record { event_time, arrival: self.at.now, data };
-                self.workers[owner].core.take(vec![record])?;
+            Step::Records(records) => {
+                let key_groups = KeyGroups::new(DEFAULT_KEY_GROUPS);
+                let mut batches: Vec<Vec<Record<L::In>>> = self.workers.iter().map(|_| Vec::new()).collect();
+                for (event_time, data) in records {
+                    let group = key_groups.of_hash(hash_key(&(self.key_of)(&data)));
+                    let owner = key_groups.worker_of(group, self.workers.len());
+                    batches[owner].push(Record { event_time, arrival: self.at.now, data });
+                }
+                for (worker, batch) in self.workers.iter_mut().zip(batches) {
+                    worker.core.take(batch)?;
+                }
             }
             Step::Watermark(watermark) if watermark > self.at.watermark => {
                 self.at.watermark = watermark;

@@ -15,6 +15,7 @@
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
+mod exchange;
 mod logic;
 mod must;
 mod program;
@@ -23,6 +24,8 @@ mod sink;
 mod source;
 mod stage;
 
+#[doc(hidden)] // for benchmarks
+pub use exchange::Exchange;
 pub use logic::LogicTest;
 pub use program::ProgramTest;
 pub use simulation::{FailingSeed, Outside, OutsideError, Simulation, SimulationReport, SimulationSettings};

@@ -13,6 +13,8 @@ use crate::{cache, root};
 
 const RECORDS: u64 = 1_000_000;
 const LATENCY_SECONDS: u64 = 10;
+/// The examples that are measured.
+pub const EXAMPLES: [&str; 2] = ["fraud_velocity", "iot_window"];
 const CHECKPOINTS: [(&str, Option<&str>); 3] = [("off", None), ("1 s", Some("1s")), ("100 ms", Some("100ms"))];
 
 /// `against` is a folder with the examples of another build: its jobs take turns with the jobs of this build, and

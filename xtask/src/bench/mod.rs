@@ -1,5 +1,6 @@
 //! Benchmarks. Each call measures both sides of a comparison and reports medians.
 
+mod against;
 mod counts;
 mod engine;
 mod infer;
@@ -100,6 +101,8 @@ pub fn run(args: &Args) -> Result<()> {
         build_measurements()?;
         return if args.what == What::Parse { parse(args.runs) } else { memory(args.runs) };
     }
+    // Before minutes of set-up.
+    let against = args.against.as_deref().map(|folder| against::folder(folder, &engine::EXAMPLES)).transpose()?;
     setup::run()?;
     build_measurements()?;
     if args.what == What::Infer {
@@ -108,7 +111,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.what == What::Trees {
         return trees::run(args.json.as_deref());
     }
-    engine::run(args.runs, args.against.as_deref(), args.json.as_deref())
+    engine::run(args.runs, against.as_deref(), args.json.as_deref())
 }
 
 /// Compares parsers of lines. A round takes milliseconds, and the fastest counts.

@@ -10,6 +10,11 @@ use super::setup::{Ready, folder, model, peer};
 use crate::bench::measure::with_runtime;
 use crate::measurement;
 
+/// Returns the name of Tidemill's program for a job.
+pub fn tidemill_program(job: Job) -> &'static str {
+    if job == Job::Iot { "peer_iot" } else { "peer_fraud" }
+}
+
 /// The folders and files of a run.
 pub struct Place<'a> {
     pub data: &'a Path,
@@ -78,7 +83,7 @@ impl Place<'_> {
     }
 
     fn tidemill(&self, job: Job, workers: usize, checkpoints: Option<&str>, of: Build) -> Result<Command> {
-        let (name, input) = if job == Job::Iot { ("peer_iot", "iot") } else { ("peer_fraud", "tx") };
+        let (name, input) = (tidemill_program(job), if job == Job::Iot { "iot" } else { "tx" });
         let mut command = match of {
             Build::This => measurement(name)?,
             Build::Other => Command::new(self.against.context("--against names no folder")?.join(name)),

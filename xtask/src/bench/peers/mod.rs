@@ -13,17 +13,18 @@ mod programs;
 pub mod setup;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::against;
 use crate::{build_measurements, check as succeeds};
 
 use check::Expected;
 use command::Place;
-use programs::Program;
+use programs::{Build, Program};
 use setup::Ready;
 use table::Row;
 
@@ -94,6 +95,8 @@ pub fn run(args: &PeersArgs, rounds: usize, against: Option<&Path>, json: Option
         programs.iter().for_each(|program| println!("{program}"));
         return Ok(());
     }
+    let against = against.map(|folder| needed_of(folder, &programs)).transpose()?;
+    let against = against.as_deref();
     build_measurements()?;
     let ready = Ready::new(&programs)?;
     let size = args.size.unwrap_or(Size::Middle);
@@ -120,6 +123,13 @@ pub fn run(args: &PeersArgs, rounds: usize, against: Option<&Path>, json: Option
     }
     let wrong: Vec<String> = rows.iter().filter(|row| !row.is_right()).map(|row| row.program.to_string()).collect();
     if wrong.is_empty() { Ok(()) } else { bail!("not run, or with wrong output: {}", wrong.join(", ")) }
+}
+
+/// Returns the folder of the other build, if it has the programs of that build that will run.
+fn needed_of(folder: &Path, programs: &[Program]) -> Result<PathBuf> {
+    let others = programs.iter().filter(|program| program.is_of(Build::Other));
+    let needed: BTreeSet<&str> = others.map(|program| command::tidemill_program(program.job)).collect();
+    against::folder(folder, &needed.into_iter().collect::<Vec<_>>())
 }
 
 /// The input of each size that is needed, and what has to come out.

@@ -104,6 +104,11 @@ impl Program {
         }
     }
 
+    /// Returns whether it is a program of this build of Tidemill.
+    pub fn is_of(self, build: Build) -> bool {
+        matches!(self.engine, Engine::Tidemill { of, .. } if of == build)
+    }
+
     /// Returns whether it is run only once, because it takes minutes.
     pub fn is_slow(self) -> bool {
         match self.engine {
