@@ -176,7 +176,7 @@ fn formats(store: &str) {
         assert!(rows == json, "{:?}", rows.iter().zip(&json).find(|(found, expected)| found != expected));
     }
     let key = json[0]["key"].to_string();
-    let with_key = |row: &&Value| row["key"].to_string() == key;
+    let with_key = |row: &&Value| row["key"] == json[0]["key"];
     let text = String::from_utf8(dump(&["--key", &key])).expect("text");
     assert_eq!(text.lines().count(), json.iter().filter(with_key).count());
     let begins = |row: &&Value| row["key"].to_string().starts_with(&key[..1]);

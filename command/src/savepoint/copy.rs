@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tidemill_state::{Sharing, take_savepoint};
 
-use super::{open, place};
+use super::find::{open, place};
 use crate::checkpoints::bytes_of;
 use crate::failure::Failure;
 use crate::progress::spinner;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tidemill_state::SavepointName;
 
-use super::open;
+use super::find::open;
 use crate::checkpoints::bytes_of;
 use crate::failure::Failure;
 use crate::report::size;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tidemill_state::{ClaimMode, ErrorKind};
 
-use super::open;
+use super::find::open;
 use crate::failure::Failure;
 
 /// The flags that are added.

@@ -5,7 +5,7 @@ use tidemill_state::{
     CheckpointStore, ErrorKind, LocalStore, Manifest, SavepointName, Sharing, StateError, catalogue, take_savepoint,
 };
 
-use super::place;
+use super::find::place;
 use crate::args::{Common, Epoch};
 use crate::checkpoints::{bytes_of, choose, whole};
 use crate::failure::Failure;

@@ -3,22 +3,16 @@
 mod csv;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod row_writer;
 
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, Stdout, Write};
 
 use serde_json::Value;
 use tidemill_state::{ErrorKind, StateEntry, columns};
 
+use self::row_writer::RowWriter;
 use crate::args::Format;
 use crate::failure::Failure;
-
-/// What writes rows to stdout.
-pub trait RowWriter {
-    fn row(&mut self, row: &Value) -> io::Result<()>;
-
-    /// Writes what is left.
-    fn finish(&mut self) -> io::Result<()>;
-}
 
 /// Begins to write the rows of a state to stdout.
 pub fn writer(format: Format, of: &StateEntry) -> Result<Box<dyn RowWriter>, Failure> {
@@ -27,7 +21,7 @@ pub fn writer(format: Format, of: &StateEntry) -> Result<Box<dyn RowWriter>, Fai
         Format::Jsonl => Ok(Box::new(JsonLines(out))),
         Format::Csv => csv::Csv::begin(out, columns(of)).map(boxed).map_err(unwritable),
         #[cfg(feature = "parquet")]
-        Format::Parquet if io::stdout().is_terminal() => {
+        Format::Parquet if io::IsTerminal::is_terminal(&io::stdout()) => {
             let text = "Parquet is not for a terminal: write it to a file, with > FILE, or add --format jsonl";
             Err(Failure::new(ErrorKind::Invalid, text))
         }

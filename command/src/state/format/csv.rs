@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Stdout};
 use serde_json::Value;
 use tidemill_state::{Column, ColumnType};
 
-use super::RowWriter;
+use super::row_writer::RowWriter;
 
 pub struct Csv {
     out: ::csv::Writer<BufWriter<Stdout>>,

@@ -12,7 +12,7 @@ use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 use tidemill_state::{Column, ColumnType};
 
-use super::RowWriter;
+use super::row_writer::RowWriter;
 
 /// Number of rows that are written at a time.
 const BATCH: usize = 8192;
