@@ -1,6 +1,6 @@
 //! Tests that hold the reference pages in `docs/operate` against the sources: what is added, renamed or removed there
-//! fails them until the page says so. What only a running program knows (flags, defaults, the metrics of a job) is
-//! compared in `tests/library/pages.rs`.
+//! fails them until the page says so. What only a running program knows is compared in
+//! `tests/library/pages.rs` (flags, defaults) and `tests/metrics/page.rs` (the metrics of a job).
 
 mod scan;
 
@@ -105,6 +105,7 @@ fn each_field_of_the_status_is_on_the_page_of_metrics() {
     for (name, heading) in [
         ("Snapshot", "Fields of /status"),
         ("OperatorSnapshot", "Fields of an operator in /status"),
+        ("PartitionSnapshot", "Fields of a partition in /status"),
         ("WorkerSnapshot", "Fields of a worker in /status"),
         ("Percentiles", "Fields of percentiles in /status"),
     ] {

@@ -19,6 +19,8 @@ mod health;
 mod http;
 mod job;
 mod mesh;
+#[cfg(all(feature = "http", target_os = "linux"))]
+mod operating_system;
 #[cfg(feature = "http")]
 mod phase;
 mod settings;

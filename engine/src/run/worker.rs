@@ -123,6 +123,7 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         context.start.begin()?;
     }
     let worker_state = context.worker_state.borrow();
+    context.state_use().rows.get_or_init(|| Arc::downgrade(&worker_state.db()));
     let thread = CheckpointThread::start(
         context.worker as u32,
         worker_state.db(),
