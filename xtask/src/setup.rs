@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::tools::works;
 use crate::{cache, check, prometheus, rocksdb, root};
 
 /// The Python packages: ONNX Runtime, and NumPy, which is used with it in Python (for the reference scores of tests).
@@ -45,11 +46,6 @@ fn openssl() -> Result<()> {
     }
     println!("setup: make or OpenSSL's headers are not here; installing them");
     install(&OPENSSL)
-}
-
-/// Returns whether a command can be started and succeeds.
-pub fn works(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// Installs Debian packages, where that is possible.

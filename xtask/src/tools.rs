@@ -1,7 +1,7 @@
 //! Helpers that all chores use: the project's folders, cargo, and the examples.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -88,6 +88,11 @@ pub fn is_rocksdb_ours() -> bool {
 /// Locks a mutex. A panic elsewhere ends this program, so its value is used only to say so.
 pub fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns whether a command can be started and succeeds.
+pub fn works(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// Runs a command, with its output shown to the user. Returns an error if it fails.
