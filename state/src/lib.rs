@@ -86,5 +86,6 @@ pub use inspect::{Column, ColumnType, Compared, StateDifference, StateSize, colu
 pub use key::{Key, Value, hash_key};
 pub use remedy::Remedy;
 pub use rows::db::Db;
+pub use rows::figures::RowFigures;
 pub use rows::snapshot::RowSnapshot;
 pub use worker::{MemoryCheckpoint, OperatorStates, RestoredWorker, StartPart, WorkerState, WorkerStateConfig};

@@ -15,7 +15,6 @@ mod joins;
 mod kinds;
 mod late;
 mod lookup;
-mod metrics;
 mod names;
 mod pages;
 mod parameters;

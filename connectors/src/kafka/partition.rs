@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use tidemill_engine::metrics::PartitionState;
 use tidemill_engine::{Arrival, EventTime};
 
 use super::position::Place;
@@ -104,6 +105,21 @@ impl PartitionProgress {
         (!self.idle && !self.is_done()).then_some(self.watermark)
     }
 
+    /// Returns what the source does with the partition, when the one that is furthest behind is at `behind`.
+    pub(super) fn state(&self, behind: Option<EventTime>, max_drift: Duration) -> PartitionState {
+        match self {
+            _ if self.is_done() => PartitionState::Done,
+            _ if self.idle => PartitionState::Idle,
+            _ if self.may_be_read(behind, max_drift) => PartitionState::Active,
+            _ => PartitionState::Paused,
+        }
+    }
+
+    /// Returns whether the partition is not too far ahead of the one that is furthest behind.
+    fn may_be_read(&self, behind: Option<EventTime>, max_drift: Duration) -> bool {
+        behind.is_none_or(|behind| self.watermark <= behind || self.watermark.since(behind) <= max_drift)
+    }
+
     pub(super) fn watermark(&self) -> EventTime {
         self.watermark
     }
@@ -114,6 +130,11 @@ impl PartitionProgress {
     }
 }
 
+/// Returns the watermark of the partition that the others should wait for, if there is one.
+pub(super) fn furthest_behind<'a>(partitions: impl Iterator<Item = &'a PartitionProgress>) -> Option<EventTime> {
+    partitions.filter(|p| p.may_have_records()).map(PartitionProgress::watermark).min()
+}
+
 /// Determines the order in which partitions are read: the one that is furthest behind comes first. Partitions that are
 /// more than `max_drift` ahead of one that may have records are left out.
 pub(super) fn reading_order<'a>(
@@ -121,12 +142,10 @@ pub(super) fn reading_order<'a>(
     max_drift: Duration,
     order: &mut Vec<usize>,
 ) {
-    let behind = partitions.clone().filter(|p| p.may_have_records()).map(PartitionProgress::watermark).min();
-    let may = |p: &PartitionProgress| {
-        behind.is_none_or(|behind| p.watermark <= behind || p.watermark.since(behind) <= max_drift)
-    };
+    let behind = furthest_behind(partitions.clone());
+    let may = |p: &PartitionProgress| !p.is_done() && p.may_be_read(behind, max_drift);
     let mut found: Vec<(EventTime, usize)> =
-        partitions.enumerate().filter(|(_, p)| !p.is_done() && may(p)).map(|(index, p)| (p.watermark, index)).collect();
+        partitions.enumerate().filter(|(_, p)| may(p)).map(|(index, p)| (p.watermark, index)).collect();
     found.sort_unstable();
     order.clear();
     order.extend(found.into_iter().map(|(_, index)| index));
@@ -179,6 +198,23 @@ mod tests {
         assert_eq!(partition.holds(), None);
         partition.read(1, Some(EventTime(60)), Arrival(16 * SECOND));
         assert_eq!(partition.holds(), Some(EventTime(70)), "busy again, and no step back");
+    }
+
+    #[test]
+    fn a_partition_that_is_too_far_ahead_is_paused_and_one_that_is_idle_is_not_waited_for() {
+        let (mut slow, mut fast) = (at(0), at(0));
+        slow.read(0, Some(EventTime(70)), Arrival(0));
+        fast.read(0, Some(EventTime(171)), Arrival(0));
+        let states = |slow: &PartitionProgress, fast: &PartitionProgress| {
+            let behind = furthest_behind([slow, fast].into_iter());
+            [slow, fast].map(|partition| partition.state(behind, Duration::from_millis(100)))
+        };
+        assert_eq!(states(&slow, &fast), [PartitionState::Active, PartitionState::Paused]);
+        slow.reached_end();
+        slow.judge(Arrival(60 * SECOND), IDLE_AFTER, word(1, 1, 59));
+        assert_eq!(states(&slow, &fast), [PartitionState::Idle, PartitionState::Active]);
+        let done = PartitionProgress::new(Place { next: 3, watermark: 0, quiet_since: 0 }, Duration::ZERO, Some(3));
+        assert_eq!(states(&done, &fast), [PartitionState::Done, PartitionState::Active]);
     }
 
     #[test]

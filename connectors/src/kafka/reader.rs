@@ -12,13 +12,13 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use tidemill_engine::metrics::{Counter, Gauge};
+use tidemill_engine::metrics::{Counter, Gauge, OperatorMetrics, PartitionMetrics};
 use tidemill_engine::source::{Batch, Next, SourceContext, SourceReader, Waker};
 use tidemill_engine::{Arrival, Clock, ConnectorError, Data, DeadLetter, ErrorKind, EventTime};
 
 use super::client::{failed, verdict};
 use super::decode::{Decode, Incoming, NotDecoded};
-use super::partition::{PartitionProgress, reading_order};
+use super::partition::{PartitionProgress, furthest_behind, reading_order};
 use super::position::{self, PartitionId, Place};
 use super::settings::SourceSettings;
 use super::start::Opening;
@@ -40,6 +40,7 @@ const TOMBSTONE: &str = "a tombstone: its key was deleted, which this decoder ha
 struct Lane {
     id: PartitionId,
     progress: PartitionProgress,
+    metrics: PartitionMetrics,
     queue: PartitionQueue<ConsumerWatch>,
     missing_since: Option<Arrival>,
 }
@@ -59,6 +60,7 @@ pub struct KafkaReader<T> {
     order: Vec<usize>,
     malformed: Tolerated,
     tombstones: Counter,
+    metrics: Arc<OperatorMetrics>,
     partitions: Gauge,
     lag: Gauge,
     record: PhantomData<fn() -> T>,
@@ -88,6 +90,7 @@ impl<T: Data> KafkaReader<T> {
             order: Vec::new(),
             partitions: context.metrics.gauge("partitions"),
             lag: context.metrics.gauge("lag_records"),
+            metrics: context.metrics,
             record: PhantomData,
         }
     }
@@ -114,7 +117,8 @@ impl<T: Data> KafkaReader<T> {
             let waker = self.waker.clone();
             queue.set_nonempty_callback(move || waker.wake());
             tracing::debug!(partition = %id, next = place.next, "reads");
-            self.lanes.push(Lane { id, progress, queue, missing_since: None });
+            let metrics = self.metrics.partition(&id.to_string());
+            self.lanes.push(Lane { id, progress, metrics, queue, missing_since: None });
         }
         if list.count() > 0 {
             self.consumer.incremental_assign(&list).map_err(|e| failed("read partitions", e))?;
@@ -239,15 +243,19 @@ impl<T: Data> KafkaReader<T> {
     fn promise(&mut self, batch: &mut Batch<T>) {
         let now = batch.now();
         let mut lag = 0;
+        let behind = furthest_behind(self.lanes.iter().map(|lane| &lane.progress));
         {
             let words = self.consumer.context().words();
             for lane in &mut self.lanes {
                 let word = words.get(&lane.id).copied();
-                lag += word.map_or(0, |word| (word.end - lane.progress.place().next).max(0));
+                let pending = word.map(|word| u64::try_from(word.end - lane.progress.place().next).unwrap_or(0));
+                lag += pending.unwrap_or(0);
                 lane.progress.judge(now, self.settings.idle_after, word);
+                let state = lane.progress.state(behind, self.settings.max_drift);
+                lane.metrics.set(state, lane.progress.watermark(), pending);
             }
         }
-        self.lag.set(lag);
+        self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         match self.lanes.iter().filter_map(|lane| lane.progress.holds()).min() {
             Some(watermark) => batch.advance_watermark(watermark),
             None => {

@@ -3,6 +3,7 @@
 use tidemill_state::{Key, TimerTable};
 
 use super::reached::Reached;
+use crate::metrics::{Counter, UserCounters};
 use crate::record::{Arrival, Record};
 use crate::time::{EventTime, ProcessingTime};
 
@@ -23,6 +24,7 @@ pub struct Context<'a, K: Key, O, S> {
     pub(crate) processing_timers: &'a mut TimerTable<K>,
     pub(crate) out: &'a mut Vec<Record<O>>,
     pub(crate) side: &'a mut Vec<Record<S>>,
+    pub(crate) counters: &'a mut UserCounters,
 }
 
 impl<K: Key, O, S> Context<'_, K, O, S> {
@@ -64,6 +66,15 @@ impl<K: Key, O, S> Context<'_, K, O, S> {
     #[must_use]
     pub fn processing_time(&self) -> ProcessingTime {
         self.now
+    }
+
+    /// Returns the counter of this name, for the program's own metrics: `ctx.counter("ties").add(1)`. It is
+    /// `tidemill_user_events_total{operator="…",name="ties"}` in `/metrics`, and in `user_counters` of
+    /// [`OperatorSnapshot`](crate::OperatorSnapshot). A counter begins at 0 with each start of the process: it is not
+    /// part of a checkpoint, and records that are read again after a restore count again. An operator has at most 32
+    /// of them.
+    pub fn counter(&mut self, name: &'static str) -> &Counter {
+        self.counters.get(name)
     }
 
     /// Emits a result with the event time at hand.

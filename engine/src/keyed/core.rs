@@ -14,7 +14,7 @@ use super::logic::{KeyedLogic, LogicError, Order};
 use super::reached::Reached;
 use super::states::States;
 use crate::error::JobError;
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{OperatorMetrics, UserCounters};
 use crate::record::{Arrival, DeadLetter, Record};
 use crate::time::{EventTime, ProcessingTime};
 
@@ -82,6 +82,7 @@ pub(crate) struct Core<L: KeyedLogic> {
     pub(crate) buffers: Buffers<L::Out, L::Side>,
     parts: Parts<L>,
     pub(crate) reached: Reached,
+    counters: UserCounters,
     pub(crate) metrics: Arc<OperatorMetrics>,
 }
 
@@ -104,6 +105,7 @@ impl<L: KeyedLogic> Core<L> {
             buffers: Buffers { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
             parts,
             reached,
+            counters: UserCounters::new(Arc::clone(&metrics)),
             metrics,
         }
     }
@@ -241,6 +243,7 @@ impl<L: KeyedLogic> Core<L> {
             processing_timers: &mut processing_timers.borrow_mut(),
             out: &mut self.buffers.out,
             side: &mut self.buffers.side,
+            counters: &mut self.counters,
         };
         f(logic, &mut context)
     }

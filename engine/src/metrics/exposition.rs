@@ -5,8 +5,10 @@ use super::family::Family;
 use super::list as families;
 use super::operator::OperatorMetrics;
 use super::own::{Place, per_base_unit, place};
+use super::partitions::{PartitionMetrics, PartitionState};
 use super::registry::Metrics;
 use super::samples::Samples;
+use super::snapshot::PartitionSnapshot;
 use super::values::Distribution;
 
 impl Metrics {
@@ -37,6 +39,7 @@ impl<'a> Exposed<'a> {
     fn all(&mut self) {
         self.common();
         self.times();
+        self.partitions();
         self.own();
     }
 
@@ -73,6 +76,9 @@ impl<'a> Exposed<'a> {
         for (name, counter) in &more.counters {
             self.add_own(name, &families::USER_EVENTS, counter.get() as f64 / per_base_unit(name));
         }
+        for (name, counter) in &more.user_counters {
+            self.add_with(&families::USER_EVENTS, ("name", name), counter.get() as f64);
+        }
         for (name, gauge) in &more.gauges {
             self.add_own(name, &families::USER_VALUE, gauge.get() as f64 / per_base_unit(name));
         }
@@ -81,6 +87,24 @@ impl<'a> Exposed<'a> {
             let (family, label) = placed(name, otherwise);
             let counts = distribution.buckets().read(per_base_unit(name));
             self.samples.add_counts(family, &labels(operator, &self.worker, label), counts);
+        }
+    }
+
+    fn partitions(&mut self) {
+        let partitions: Vec<_> = self.operator.more().partitions.iter().map(PartitionMetrics::snapshot).collect();
+        for PartitionSnapshot { partition, watermark_ms, pending, state } in partitions {
+            let label = ("partition", partition.as_str());
+            if let Some(watermark_ms) = watermark_ms {
+                self.add_with(&families::PARTITION_WATERMARK, label, watermark_ms as f64 / 1e3);
+            }
+            if let Some(pending) = pending {
+                self.add_with(&families::PARTITION_PENDING, label, pending as f64);
+            }
+            for each in PartitionState::ALL.map(PartitionState::as_str) {
+                let mut labels = labels(self.operator, &self.worker, Some(label));
+                labels.push(("state", each));
+                self.samples.add(&families::PARTITION_STATE, &labels, f64::from(u8::from(each == state)));
+            }
         }
     }
 
@@ -121,6 +145,7 @@ fn labels<'l>(
 mod tests {
     use super::super::text::Format;
     use super::*;
+    use crate::time::EventTime;
 
     fn text(metrics: &Metrics) -> String {
         let mut samples = Samples::default();
@@ -162,6 +187,25 @@ mod tests {
         assert!(text(&metrics).contains("worker=\"0\"} 1700000000.5\n"));
         operator.watermark.set(i64::MAX);
         assert!(!shown());
+    }
+
+    #[test]
+    fn a_partition_has_its_state_and_what_is_known_of_it() {
+        let metrics = Metrics::default();
+        let partition = metrics.operator("orders", "source", 0).partition("orders/3");
+        let labels = "{operator=\"orders\",kind=\"source\",worker=\"0\",partition=\"orders/3\"";
+        assert!(text(&metrics).contains(&format!("tidemill_source_partition_state{labels},state=\"active\"}} 1\n")));
+        assert!(!text(&metrics).contains("tidemill_source_pending_records"));
+        partition.set(PartitionState::Paused, EventTime(1_500), Some(7));
+        let text = text(&metrics);
+        for sample in [
+            format!("tidemill_source_partition_state{labels},state=\"paused\"}} 1\n"),
+            format!("tidemill_source_partition_state{labels},state=\"active\"}} 0\n"),
+            format!("tidemill_source_watermark_timestamp_seconds{labels}}} 1.5\n"),
+            format!("tidemill_source_pending_records{labels}}} 7\n"),
+        ] {
+            assert!(text.contains(&sample), "{sample} is not in\n{text}");
+        }
     }
 
     #[test]

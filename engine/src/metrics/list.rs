@@ -5,6 +5,8 @@ use super::family::{Family, Kind};
 
 /// The labels of a metric of one operator on one worker.
 const OPERATOR: &[&str] = &["operator", "kind", "worker"];
+/// The label of a metric of a worker.
+const WORKER: &[&str] = &["worker"];
 
 macro_rules! families {
     ($($id:ident: $kind:ident $name:literal $labels:expr, $help:literal;)*) => {
@@ -22,7 +24,7 @@ families! {
     IN_FLIGHT: Gauge "tidemill_in_flight_records" &[], "Records in flight in this process.";
     IN_FLIGHT_LIMIT: Gauge "tidemill_in_flight_limit_records" &[], "Records in flight from which on sources wait: `max_in_flight`.";
     PENDING: Gauge "tidemill_pending_records" &[], "Records that wait for the watermark in operators that handle them in event-time order.";
-    STATE_BYTES: Gauge "tidemill_state_bytes" &["worker"], "Memory of keyed state, estimated.";
+    STATE_BYTES: Gauge "tidemill_state_bytes" &["operator", "state", "worker"], "Memory of keyed state, estimated, as it was when the running epoch began.";
     STATE_LIMIT: Gauge "tidemill_state_limit_bytes" &[], "Memory that keyed state may take in this process: `state_memory`.";
     MESH_REFUSED: Counter "tidemill_mesh_refused_connections_total" &["reason"], "Connections that were refused while the processes connected.";
 
@@ -36,6 +38,28 @@ families! {
     CHECKPOINT_COMMITTED: Gauge "tidemill_checkpoint_last_committed_timestamp_seconds" &[], "When the last checkpoint was committed.";
     DELTA_BYTES: Counter "tidemill_checkpoint_delta_bytes_total" &[], "Bytes of deltas that were written to the checkpoint directory.";
     LOST_FILES: Counter "tidemill_checkpoint_lost_files_total" &[], "Files of checkpoints that others removed or cut while the job ran.";
+
+    // RocksDB, behind the keyed state of a worker.
+    ROCKSDB_ROWS: Gauge "tidemill_rocksdb_rows" WORKER, "Rows of all states, estimated.";
+    ROCKSDB_LIVE: Gauge "tidemill_rocksdb_live_data_bytes" WORKER, "Size of the rows that a scan would find, estimated.";
+    ROCKSDB_FILES: Gauge "tidemill_rocksdb_files_bytes" WORKER, "Size of the files with rows.";
+    ROCKSDB_MEMTABLES: Gauge "tidemill_rocksdb_memtables_bytes" WORKER, "Memory of the rows that are not in files yet.";
+    ROCKSDB_TABLE_READERS: Gauge "tidemill_rocksdb_table_readers_bytes" WORKER, "Memory of the indexes and filters of open files, estimated.";
+    ROCKSDB_BLOCK_CACHE: Gauge "tidemill_rocksdb_block_cache_bytes" WORKER, "Memory of the cache of blocks.";
+    ROCKSDB_PENDING_COMPACTION: Gauge "tidemill_rocksdb_pending_compaction_bytes" WORKER, "Size of what compaction has to rewrite before it has caught up, estimated.";
+    ROCKSDB_COMPACTIONS: Gauge "tidemill_rocksdb_running_compactions" WORKER, "Compactions that run.";
+    ROCKSDB_FLUSHES: Gauge "tidemill_rocksdb_running_flushes" WORKER, "Flushes that run.";
+    ROCKSDB_ERRORS: Counter "tidemill_rocksdb_background_errors_total" WORKER, "Errors of flushes and compactions.";
+    ROCKSDB_STOPPED: Gauge "tidemill_rocksdb_writes_stopped" WORKER, "1 while RocksDB takes no writes because it has to catch up, otherwise 0.";
+
+    // The process, as the operating system sees it. The names are those of Prometheus' client libraries.
+    PROCESS_CPU: Counter "process_cpu_seconds_total" &[], "Processor time of the process, user and system.";
+    PROCESS_START: Gauge "process_start_time_seconds" &[], "When the process was started, since 1970.";
+    PROCESS_RESIDENT: Gauge "process_resident_memory_bytes" &[], "Memory of the process that is resident.";
+    PROCESS_VIRTUAL: Gauge "process_virtual_memory_bytes" &[], "Virtual memory of the process.";
+    PROCESS_THREADS: Gauge "process_threads" &[], "Threads of the process.";
+    PROCESS_OPEN_FILES: Gauge "process_open_fds" &[], "Open files of the process.";
+    PROCESS_MAX_FILES: Gauge "process_max_fds" &[], "Files that the process may open.";
 
     // All operators.
     RECORDS_IN: Counter "tidemill_operator_records_in_total" OPERATOR, "Records that came in; of a source, records that it read, without dead letters.";
@@ -55,6 +79,9 @@ families! {
     REFERENCE_ROWS: Gauge "tidemill_reference_rows" OPERATOR, "Reference file: rows of the current version.";
     SOURCE_PARTITIONS: Gauge "tidemill_source_partitions" OPERATOR, "Kafka source: partitions that are read.";
     SOURCE_LAG: Gauge "tidemill_source_lag_records" OPERATOR, "Kafka source: offsets between what was read and the end of each partition, added up.";
+    PARTITION_WATERMARK: Gauge "tidemill_source_watermark_timestamp_seconds" &["operator", "kind", "worker", "partition"], "Kafka source: the watermark of a partition.";
+    PARTITION_PENDING: Gauge "tidemill_source_pending_records" &["operator", "kind", "worker", "partition"], "Kafka source: records of a partition that are not read yet.";
+    PARTITION_STATE: Gauge "tidemill_source_partition_state" &["operator", "kind", "worker", "partition", "state"], "Kafka source: 1 for the state that a partition is in, 0 for the others.";
     TOMBSTONES: Counter "tidemill_source_tombstones_total" OPERATOR, "Kafka source: tombstones that became dead letters.";
     BROKER_ERRORS: Counter "tidemill_kafka_errors_total" OPERATOR, "Kafka source and sink: errors that librdkafka reported, such as a broker that went away.";
 

@@ -4,7 +4,8 @@
 //! a [`Snapshot`], which adds the workers up; `/metrics` shows each worker by itself.
 //!
 //! ```text
-//! operator.rs, registry.rs  what operators update    values.rs, histogram.rs, activity.rs, reasons.rs  its parts
+//! operator.rs, registry.rs  what operators update    values.rs, histogram.rs, activity.rs, reasons.rs, partitions.rs  its parts
+//! user.rs  the counters of a program's logic
 //! snapshot.rs  the sums over workers                  lateness.rs  why records are late
 //! list.rs  all families of /metrics     own.rs  which family shows an operator's own metric
 //! exposition.rs, samples.rs, text.rs  from the operators to the text
@@ -20,6 +21,7 @@ pub(crate) mod list;
 mod operator;
 #[cfg(feature = "http")]
 mod own;
+mod partitions;
 mod reasons;
 mod registry;
 #[cfg(feature = "http")]
@@ -29,19 +31,22 @@ mod snapshot;
 #[cfg(feature = "http")]
 mod text;
 mod topology;
+mod user;
 mod values;
 
 pub(crate) use activity::Activity;
 pub use family::{Family, Kind};
 pub use list::FAMILIES;
 pub use operator::OperatorMetrics;
+pub use partitions::{PartitionMetrics, PartitionState};
 pub use registry::Metrics;
 #[cfg(feature = "http")]
 pub(crate) use samples::Samples;
-pub use snapshot::{JobState, OperatorSnapshot, Snapshot, WorkerSnapshot};
+pub use snapshot::{JobState, OperatorSnapshot, PartitionSnapshot, Snapshot, WorkerSnapshot};
 #[cfg(feature = "http")]
 pub(crate) use text::Format;
 pub(crate) use topology::{Topology, Wiring};
 #[cfg(test)]
 pub(crate) use topology::{TopologyEdge, TopologyNode};
+pub(crate) use user::UserCounters;
 pub use values::{Counter, Distribution, Gauge, Percentiles};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::activity::{Activity, Times};
 use super::lateness::{Jump, Jumps, LateShare};
+use super::partitions::PartitionMetrics;
 use super::reasons::Reasons;
 use super::slow::Slow;
 use super::values::{Counter, Distribution, Gauge};
@@ -46,9 +47,12 @@ pub struct OperatorMetrics {
 #[derive(Debug, Default)]
 pub(super) struct More {
     pub(super) counters: Vec<(&'static str, Counter)>,
+    /// Those that the program's logic has asked for by name.
+    pub(super) user_counters: Vec<(&'static str, Counter)>,
     pub(super) gauges: Vec<(&'static str, Gauge)>,
     pub(super) distributions: Vec<(&'static str, Distribution)>,
     pub(super) details: BTreeMap<&'static str, serde_json::Value>,
+    pub(super) partitions: Vec<PartitionMetrics>,
 }
 
 /// One turn of an operator, which is busy until this is dropped. Meanwhile the log names the operator.
@@ -156,6 +160,13 @@ impl OperatorMetrics {
         counter
     }
 
+    /// Registers a counter of the program's own logic.
+    pub(super) fn user_counter(&self, name: &'static str) -> Counter {
+        let counter = Counter::default();
+        self.more().user_counters.push((name, counter.clone()));
+        counter
+    }
+
     /// Registers a gauge of this operator's own.
     pub fn gauge(&self, name: &'static str) -> Gauge {
         let gauge = Gauge::default();
@@ -168,6 +179,13 @@ impl OperatorMetrics {
         let distribution = Distribution::new(name);
         self.more().distributions.push((name, distribution.clone()));
         distribution
+    }
+
+    /// Registers a partition of this source, e.g. `topic/3`.
+    pub fn partition(&self, name: &str) -> PartitionMetrics {
+        let partition = PartitionMetrics::new(name);
+        self.more().partitions.push(partition.clone());
+        partition
     }
 
     /// Sets a further detail of this operator for the status page; it replaces the previous value under `name`.

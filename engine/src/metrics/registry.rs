@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 
 use super::lateness::Jumps;
 use super::operator::OperatorMetrics;
+use super::partitions::PartitionMetrics;
 use super::snapshot::{OperatorSnapshot, WorkerSnapshot};
 #[cfg(feature = "http")]
 use super::values::Distribution;
@@ -80,12 +81,15 @@ impl Merge {
                 kind: operator.kind.to_owned(),
                 workers: 0,
                 watermark_ms: None,
+                state_bytes: None,
                 counters: BTreeMap::new(),
                 gauges: BTreeMap::new(),
                 distributions: BTreeMap::new(),
                 details: BTreeMap::new(),
                 dead_letters_by_reason: BTreeMap::new(),
+                user_counters: BTreeMap::new(),
                 per_worker: Vec::new(),
+                partitions: Vec::new(),
             },
             histograms: BTreeMap::new(),
             watermark: i64::MAX,
@@ -119,6 +123,9 @@ impl Merge {
             idle_ns,
             backpressured_ns,
         });
+        for (name, counter) in &more.user_counters {
+            *self.snapshot.user_counters.entry((*name).to_owned()).or_default() += counter.get();
+        }
         for (name, gauge) in &more.gauges {
             *self.snapshot.gauges.entry((*name).to_owned()).or_default() += gauge.get();
         }
@@ -129,6 +136,7 @@ impl Merge {
                 None => drop(self.histograms.insert(name, from.clone())),
             }
         }
+        self.snapshot.partitions.extend(more.partitions.iter().map(PartitionMetrics::snapshot));
         for (name, value) in &more.details {
             let values = self.snapshot.details.entry((*name).to_owned()).or_default();
             if !values.contains(value) {

@@ -104,6 +104,10 @@ pub struct OperatorSnapshot {
     /// Counters by name: `records_in`, `records_out`, `late` (of a source `behind_watermark`), `dead_letters`,
     /// `busy_ns`, `idle_ns`, `backpressured_ns` and the operator's own.
     pub counters: BTreeMap<String, u64>,
+    /// Estimated memory of the operator's keyed state, as it was when the running epoch began, bytes; absent for an
+    /// operator without state.
+    #[serde(default)]
+    pub state_bytes: Option<u64>,
     /// The operator's own gauges, summed over the workers.
     pub gauges: BTreeMap<String, i64>,
     /// Percentiles of the operator's own distributions.
@@ -115,9 +119,29 @@ pub struct OperatorSnapshot {
     /// Number of dead letters by the class of their reason.
     #[serde(default)]
     pub dead_letters_by_reason: BTreeMap<String, u64>,
+    /// The counters of the program's own logic ([`Context::counter`](crate::shell::Context::counter)), by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub user_counters: BTreeMap<String, u64>,
     /// The operator on each worker of the process that it runs on.
     #[serde(default)]
     pub per_worker: Vec<WorkerSnapshot>,
+    /// The partitions of a source that reads partitions, on the workers of this process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionSnapshot>,
+}
+
+/// A snapshot of one partition of a source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PartitionSnapshot {
+    /// The name of the partition, such as `topic/3`.
+    pub partition: String,
+    /// Watermark of the partition, ms since the Unix epoch; absent before its first record.
+    pub watermark_ms: Option<i64>,
+    /// Number of records that are not read yet; absent while that is not known.
+    pub pending: Option<i64>,
+    /// What the source does with it: `active`, `idle`, `paused` or `done`.
+    pub state: String,
 }
 
 /// A snapshot of one operator on one worker.

@@ -25,6 +25,7 @@ use crate::checkpoint::protocol::{Message, Packet, ToLeader, ToWorker};
 use crate::checkpoint::thread::{Answer, CheckpointThread, Command};
 use crate::epoch::SinkTask;
 use crate::error::JobError;
+use crate::locks::lock;
 use crate::threads;
 use crate::time::Epoch;
 use crate::worker::Shared;
@@ -140,7 +141,7 @@ impl Coordinator {
     fn evict(&mut self) {
         let mut worker_state = self.context.worker_state.borrow_mut();
         worker_state.evict();
-        let state = &self.context.process.progress.state[self.context.worker % self.context.threads];
+        let state = self.context.state_use();
         state.bytes.store(worker_state.memory_used(), Ordering::Relaxed);
         state.full.store(worker_state.is_full(), Ordering::Relaxed);
     }
@@ -235,6 +236,8 @@ impl Coordinator {
                     if epoch > self.context.first_epoch {
                         self.note_end(Epoch(epoch.0 - 1));
                     }
+                    let by_state = self.context.worker_state.borrow().memory_by_state();
+                    *lock(&self.context.state_use().by_state) = by_state;
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
                 ToWorker::Leader { incarnation } => progress.leader.set(incarnation),

@@ -13,7 +13,8 @@ use super::settings::JobSettings;
 use crate::checkpoint::bases::BasePolicy;
 use crate::checkpoint::restore::{self, Agreement, Starting, StartingPoint};
 use crate::error::JobError;
-use crate::metrics::{JobState, Snapshot};
+use crate::locks::lock;
+use crate::metrics::{JobState, OperatorSnapshot, Snapshot};
 use crate::place::PlaceOfJob;
 use crate::threads::{self, Scheduler};
 use crate::worker::Process;
@@ -121,7 +122,20 @@ impl Run {
             checkpoint_files_lost: progress.written.lost_files.load(Ordering::Relaxed),
             state_bytes: progress.state.iter().map(|state| state.bytes.load(Ordering::Relaxed)).sum(),
             mesh_refused: self.refusals.counts(),
-            operators: self.process.metrics.snapshot(),
+            operators: self.operators(),
         }
+    }
+
+    /// Returns the operators with the memory of their state.
+    fn operators(&self) -> Vec<OperatorSnapshot> {
+        let mut operators = self.process.metrics.snapshot();
+        for state in &self.process.progress.state {
+            for (name, bytes) in lock(&state.by_state).iter() {
+                if let Some(operator) = operators.iter_mut().find(|operator| operator.name == name.operator) {
+                    *operator.state_bytes.get_or_insert(0) += bytes;
+                }
+            }
+        }
+        operators
     }
 }

@@ -1,9 +1,13 @@
 //! The answer of `/metrics`: what the process as a whole knows, and the operators.
 
+use std::sync::Weak;
 use std::sync::atomic::Ordering;
+
+use tidemill_state::StateName;
 
 use super::execution::Run;
 use super::phase::Phase;
+use crate::locks::lock;
 use crate::metrics::{Format, Samples, list as families};
 
 /// Returns the content type and the text of `/metrics` for a request with this `Accept` header.
@@ -12,6 +16,9 @@ pub(super) fn metrics(run: &Run, accept: Option<&str>) -> (&'static str, String)
     let mut samples = Samples::default();
     job(run, &mut samples);
     checkpoints(run, &mut samples);
+    rows(run, &mut samples);
+    #[cfg(target_os = "linux")]
+    super::operating_system::expose(&mut samples);
     run.process.metrics.expose(&mut samples);
     (format.content_type(), samples.text(format))
 }
@@ -37,14 +44,41 @@ fn job(run: &Run, samples: &mut Samples) {
     samples.add(&families::PENDING, &[], process.pending.load(Ordering::Relaxed) as f64);
     let first = settings.process * settings.workers;
     for (at, state) in progress.state.iter().enumerate() {
-        let bytes = state.bytes.load(Ordering::Relaxed) as f64;
-        samples.add(&families::STATE_BYTES, &[("worker", &(first + at).to_string())], bytes);
+        let worker = (first + at).to_string();
+        for (StateName { operator, state }, bytes) in lock(&state.by_state).iter() {
+            let labels = [("operator", operator.as_str()), ("state", state), ("worker", &worker)];
+            samples.add(&families::STATE_BYTES, &labels, *bytes as f64);
+        }
     }
     if let Some(limit) = settings.state_memory {
         samples.add(&families::STATE_LIMIT, &[], limit as f64);
     }
     for (reason, count) in run.refusals.counts() {
         samples.add(&families::MESH_REFUSED, &[("reason", &reason)], count as f64);
+    }
+}
+
+/// Adds what RocksDB says of itself.
+fn rows(run: &Run, samples: &mut Samples) {
+    let first = run.settings.process * run.settings.workers;
+    for (at, state) in run.process.progress.state.iter().enumerate() {
+        let rows = state.rows.get().and_then(Weak::upgrade);
+        let Some(figures) = rows.and_then(|rows| rows.figures()) else { continue };
+        for (family, value) in [
+            (&families::ROCKSDB_ROWS, figures.rows),
+            (&families::ROCKSDB_LIVE, figures.live_bytes),
+            (&families::ROCKSDB_FILES, figures.files_bytes),
+            (&families::ROCKSDB_MEMTABLES, figures.memtables_bytes),
+            (&families::ROCKSDB_TABLE_READERS, figures.table_readers_bytes),
+            (&families::ROCKSDB_BLOCK_CACHE, figures.block_cache_bytes),
+            (&families::ROCKSDB_PENDING_COMPACTION, figures.pending_compaction_bytes),
+            (&families::ROCKSDB_COMPACTIONS, figures.running_compactions),
+            (&families::ROCKSDB_FLUSHES, figures.running_flushes),
+            (&families::ROCKSDB_ERRORS, figures.background_errors),
+            (&families::ROCKSDB_STOPPED, u64::from(figures.writes_stopped)),
+        ] {
+            samples.add(family, &[("worker", &(first + at).to_string())], value as f64);
+        }
     }
 }
 

@@ -17,6 +17,8 @@ mod exposition;
 mod health;
 mod job;
 mod mesh;
+#[cfg(all(feature = "http", target_os = "linux"))]
+mod operating_system;
 #[cfg(feature = "http")]
 mod phase;
 mod settings;

@@ -128,6 +128,7 @@ fn open_coordinator(worker: &mut Worker, run: &Run, context: &Shared) -> Result<
         context.start.begin()?;
     }
     let worker_state = context.worker_state.borrow();
+    context.state_use().rows.get_or_init(|| Arc::downgrade(&worker_state.db()));
     // Without files to add deltas to, the first epoch takes a base.
     let files = if context.start.stands_alone { None } else { worker_state.files() };
     let thread = CheckpointThread::start(

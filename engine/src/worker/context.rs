@@ -9,7 +9,7 @@ use tidemill_state::WorkerState;
 use timely::scheduling::Activator;
 
 use super::alarms::Alarms;
-use super::process::Process;
+use super::process::{Process, StateUse};
 use super::pulse::Pulse;
 use crate::checkpoint::restore::StartingPoint;
 use crate::checkpoint::restored::{Ends, Restored};
@@ -61,6 +61,11 @@ impl WorkerContext {
     /// Returns the signs of life of this worker.
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {
         &self.process.progress.pulses[self.worker % self.threads]
+    }
+
+    /// Returns the figures of this worker's state that others look at.
+    pub(crate) fn state_use(&self) -> &StateUse {
+        &self.process.progress.state[self.worker % self.threads]
     }
 
     /// Counts that records sent by worker `from` were consumed here.

@@ -1,8 +1,10 @@
 //! The context that the workers of one process share.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
+
+use tidemill_state::{Db, StateName};
 
 use super::budget::Budget;
 use super::failure::Failure;
@@ -117,6 +119,10 @@ impl CheckpointCounts {
 #[derive(Default)]
 pub(crate) struct StateUse {
     pub(crate) bytes: AtomicU64,
+    /// The same by state, as it was when the running epoch began.
+    pub(crate) by_state: Mutex<Vec<(StateName, u64)>>,
     /// Whether the limit is reached: sources wait until state is evicted.
     pub(crate) full: AtomicBool,
+    /// The rows behind it. They belong to the worker, and end with it.
+    pub(crate) rows: OnceLock<Weak<Db>>,
 }

@@ -53,6 +53,11 @@ pub trait Persistent {
     /// Evicts from memory entries that RocksDB has, until enough memory is free or nothing is left to evict.
     fn evict(&mut self) {}
 
+    /// Returns the memory that the state takes, in bytes (estimated); `None` if it is not counted.
+    fn memory_used(&self) -> Option<u64> {
+        None
+    }
+
     /// Loads about `rows` more rows into memory, if not all were loaded when the state was opened. Returns whether there are
     /// more.
     ///

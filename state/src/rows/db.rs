@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, TryLockError};
 
 use super::above::Above;
+use super::figures::RowFigures;
 use super::maps::Maps;
 #[cfg(feature = "rocksdb")]
 use super::rocks::Rocks;
@@ -121,6 +122,12 @@ impl Db {
     #[must_use]
     pub fn applied(&self) -> u64 {
         self.applied.load(Ordering::Acquire)
+    }
+
+    /// Returns what RocksDB says of itself; `None` if rows are in maps.
+    #[must_use]
+    pub fn figures(&self) -> Option<RowFigures> {
+        self.rows.figures()
     }
 
     /// Returns whether deltas are needed at all.

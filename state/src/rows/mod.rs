@@ -3,6 +3,7 @@
 
 mod above;
 pub(crate) mod db;
+pub(crate) mod figures;
 mod maps;
 #[cfg(feature = "rocksdb")]
 mod options;

@@ -11,6 +11,7 @@ use rocksdb::{
     AsColumnFamilyRef, Cache, ColumnFamilyDescriptor, DB, Env, Options, PrefixRange, ReadOptions, WriteBatch,
 };
 
+use super::figures::RowFigures;
 use super::options::{BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, family_options, options, without_log};
 use super::snapshot::RowSnapshot;
 use super::store::{Put, Renew, RowStore, Visit, VisitOf, check_row};
@@ -289,6 +290,10 @@ impl RowStore for Rocks {
         if let Some(expired) = locks::lock(&self.expired).get(state) {
             expired.store(before, Ordering::Relaxed);
         }
+    }
+
+    fn figures(&self) -> Option<RowFigures> {
+        Some(RowFigures::of(&locks::read(&self.rocks), &self.states(), &self.cache))
     }
 
     fn snapshot(&self, epoch: u64) -> Result<RowSnapshot, StateError> {

@@ -4,6 +4,7 @@
 //! ([`Maps`](super::maps::Maps)): `tests.rs` makes the same calls on both. It is called at the ends of epochs, in
 //! restores, and for entries that are not in memory, but never for a record whose entry is in memory.
 
+use super::figures::RowFigures;
 use super::snapshot::RowSnapshot;
 use crate::checkpoint::delta::Delta;
 use crate::codec::{self, row_too_long};
@@ -79,6 +80,11 @@ pub(crate) trait RowStore: Send + Sync {
 
     /// Takes a snapshot of all rows, which must be as at the end of `epoch`.
     fn snapshot(&self, epoch: u64) -> Result<RowSnapshot, StateError>;
+
+    /// Returns what the store says of itself; `None` if it is not RocksDB.
+    fn figures(&self) -> Option<RowFigures> {
+        None
+    }
 
     /// Compacts a state, which removes its expired rows.
     #[cfg(test)]

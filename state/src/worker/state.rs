@@ -161,7 +161,7 @@ impl WorkerState {
     ) -> Result<Rc<RefCell<ValueTable<K, V>>>, StateError> {
         let rows = ValueRows { versions, ttl: spec.ttl, key: PhantomData::<K> };
         self.register(spec, &rows, |this, spec| {
-            HotTable::open(spec, this.config.key_groups, this.db(), this.memory.clone())
+            HotTable::open(spec, this.config.key_groups, this.db(), this.memory.of_state())
         })
     }
 
@@ -199,7 +199,7 @@ impl WorkerState {
         }
         let rows = LogRows { elements, headers, ttl: spec.ttl, key: PhantomData::<K> };
         self.register(spec, &rows, |this, spec| {
-            HotTable::open(spec, this.config.key_groups, this.db(), this.memory.clone())
+            HotTable::open(spec, this.config.key_groups, this.db(), this.memory.of_state())
         })
     }
 
@@ -372,6 +372,14 @@ impl WorkerState {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.memory.is_full()
+    }
+
+    /// Returns the memory that each state takes, in bytes (estimated), with its name; states whose memory is not counted
+    /// are left out.
+    #[must_use]
+    pub fn memory_by_state(&self) -> Vec<(StateName, u64)> {
+        let states = self.states.values().map(|(state, _)| state.borrow());
+        states.filter_map(|state| Some((state.spec().name.clone(), state.memory_used()?))).collect()
     }
 
     /// Returns the memory that hot state takes, in bytes (estimated).

@@ -132,6 +132,10 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
     }
 
     /// Evicts the coldest entries first, by the clock algorithm: a hand that moves over the slots.
+    fn memory_used(&self) -> Option<u64> {
+        Some(self.memory.part())
+    }
+
     fn evict(&mut self) {
         let applied = self.db.applied();
         if self.complete && applied < self.forgotten_in {

@@ -1,6 +1,10 @@
 //! `/metrics`, `/livez` and `/readyz` of a running job, by the tools that read them: Prometheus' own checker, and a
 //! client of HTTP.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod page;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -12,6 +16,22 @@ use std::time::Duration;
 use testkit::project;
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
+
+/// Counts the odd ones of the counts that pass through it.
+struct Odd;
+
+impl KeyedLogic for Odd {
+    type Key = u64;
+    type In = u64;
+    type Out = u64;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u64, u64, ()>, record: Record<u64>) -> Result<(), LogicError> {
+        ctx.counter("odd").add(record.data % 2);
+        ctx.emit(record.data);
+        Ok(())
+    }
+}
 
 /// A job that runs beside the test, and reads the lines that the test adds to its input.
 struct Running {
@@ -52,6 +72,9 @@ impl Running {
                     .aggregate(counting())?
                     .results
                     .map(|window| window.value)
+                    .key_by(|count| *count)
+                    .process("odd", Order::Arrival, |_| Ok(Odd))?
+                    .results
                     .lookup_join("names", &LookupSettings::default(), |count: &u64| *count, rows)?
                     .sink("out \"quoted\"", &sink)
             })
@@ -147,6 +170,8 @@ fn promtool_has_nothing_to_say_under_load_and_at_rest() {
     assert_eq!(sum(&text, "tidemill_dead_letters_total", "operator=\"numbers\""), 5.0);
     assert_eq!(sum(&text, "tidemill_job_state", "state=\"running\""), 1.0);
     assert_eq!(sum(&text, "tidemill_job_state", ""), 1.0);
+    assert!(sum(&text, "tidemill_user_events_total", "operator=\"odd\",") > 0.0);
+    assert!(sum(&text, "tidemill_state_bytes", "operator=\"tens\",") > 0.0);
     assert!(text.contains("operator=\"out \\\"quoted\\\"\""), "{text}");
     running.end();
 }
@@ -155,9 +180,12 @@ fn promtool_has_nothing_to_say_under_load_and_at_rest() {
 #[test]
 fn no_counter_ever_decreases() {
     let running = Running::start();
+    running.until("/readyz", |status, _| status == 200);
     let mut last: BTreeMap<String, f64> = BTreeMap::new();
-    for _ in 0..200 {
-        running.write(100);
+    for round in 0..200 {
+        if round % 20 == 0 {
+            running.write(5_000);
+        }
         let text = running.until("/metrics", |status, _| status == 200);
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (sample, value) = line.rsplit_once(' ').unwrap();
@@ -177,7 +205,7 @@ fn no_counter_ever_decreases() {
 #[test]
 fn the_text_is_open_metrics_only_for_those_who_ask() {
     let running = Running::start();
-    running.until("/metrics", |status, _| status == 200);
+    running.until("/readyz", |status, _| status == 200);
     let (_, plain, text) = running.ask("/metrics", "*/*").unwrap();
     assert!(plain.starts_with("text/plain; version=0.0.4"), "{plain}");
     assert!(text.contains("# TYPE tidemill_operator_records_in_total counter\n"), "{text}");
