@@ -31,6 +31,8 @@ mod http;
 mod keyed;
 pub mod metrics;
 mod packet;
+#[cfg(feature = "http")]
+mod page;
 pub mod record;
 mod run;
 pub mod sink;

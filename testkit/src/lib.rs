@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! broker, model_server     use the standard library only, because xtask starts them, too
+//! browser                  the browser of the tests of the page, and where its checks are
 //! page                     the tables of a page of `docs`, which tests hold against the code
 //! chance                   the number of cases, and their seed
 //! program, parts           feature `programs`: examples as processes, and the parts that they published
@@ -13,6 +14,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod broker;
+pub mod browser;
 mod chance;
 #[cfg(feature = "scripts")]
 pub mod exact;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{build_examples, cache, check, example, setup};
+use crate::{build_examples, cache, check, debian, example, setup};
 use testkit::broker::{self, Broker};
 
 const VERSION: &str = "4.1.0";
@@ -99,7 +99,7 @@ pub fn java() -> Result<()> {
         return Ok(());
     }
     println!("setup: Java or Maven is not here; installing them");
-    setup::install(&["openjdk-17-jre-headless", "maven"])?;
+    debian::install(&["openjdk-17-jre-headless", "maven"])?;
     if has("java") && has("mvn") { Ok(()) } else { bail!("Java and Maven were installed, but do not run") }
 }
 

@@ -1,9 +1,11 @@
 //! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models |
-//! layout | docs | new | package | rocksdb | setup`.
+//! layout | docs | new | package | rocksdb | vendor | setup`.
 
 mod bench;
+mod browser;
 #[cfg(test)]
 mod container;
+mod debian;
 mod demo;
 mod docs;
 #[cfg(test)]
@@ -12,6 +14,7 @@ mod kafka;
 mod layout;
 mod models;
 mod new;
+mod npm;
 mod package;
 #[cfg(test)]
 mod pages;
@@ -23,6 +26,7 @@ mod setup;
 mod soak;
 mod test;
 mod tools;
+mod vendor;
 
 use anyhow::Result;
 use clap::Parser;
@@ -62,7 +66,9 @@ enum Chore {
     Rocksdb,
     /// Pack the crates that are published, and check what the packages contain.
     Package(package::Args),
-    /// Only the set-up: what has to be on the machine, RocksDB, ONNX Runtime, promtool.
+    /// Compare the files of others that the page brings with the packages that they come from.
+    Vendor,
+    /// Only the set-up: what has to be on the machine, RocksDB, ONNX Runtime, promtool, the browser of the tests.
     Setup,
 }
 
@@ -82,6 +88,7 @@ fn main() -> Result<()> {
         Chore::New(args) => new::run(&args),
         Chore::Rocksdb => rocksdb::run(),
         Chore::Package(args) => package::run(&args),
+        Chore::Vendor => vendor::run(),
         Chore::Setup => setup::run(),
     }
 }

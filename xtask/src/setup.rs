@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::{cache, check, prometheus, rocksdb, root};
+use crate::debian::{install, works};
+use crate::{browser, cache, check, prometheus, rocksdb, root};
 
 /// The Python packages: ONNX Runtime, and NumPy, which is used with it in Python (for the reference scores of tests).
 pub const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
@@ -21,7 +22,8 @@ pub fn run() -> Result<()> {
     rocksdb::set_up()?;
     python()?;
     onnx_runtime()?;
-    prometheus::set_up()
+    prometheus::set_up()?;
+    browser::set_up()
 }
 
 /// Installs a C++ compiler and libclang if they are missing: RocksDB is compiled, and libclang generates its bindings.
@@ -45,30 +47,6 @@ fn openssl() -> Result<()> {
     }
     println!("setup: make or OpenSSL's headers are not here; installing them");
     install(&OPENSSL)
-}
-
-/// Returns whether a command can be started and succeeds.
-pub fn works(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
-/// Installs Debian packages, where that is possible.
-pub fn install(packages: &[&str]) -> Result<()> {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0\n"));
-    for arguments in [&["update"][..], &[&["install", "-y", "--no-install-recommends"][..], packages].concat()] {
-        let mut apt = if root { Command::new("apt-get") } else { Command::new("sudo") };
-        if !root {
-            apt.args(["-n", "apt-get"]);
-        }
-        let done = apt.args(arguments).stdout(Stdio::null()).status();
-        if !done.is_ok_and(|status| status.success()) {
-            bail!(
-                "cannot install {}: install them with your system's package manager, then run this again",
-                packages.join(", ")
-            );
-        }
-    }
-    Ok(())
 }
 
 fn has_libclang() -> bool {

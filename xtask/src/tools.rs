@@ -58,14 +58,19 @@ pub fn workspace() -> Result<Vec<Value>> {
 
 /// Adds the Rust files of a folder and of all folders below, if the folder exists.
 pub fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    files_with("rs", folder, found)
+}
+
+/// Adds the files with an extension, of a folder and of all folders below, if the folder exists.
+pub fn files_with(extension: &str, folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     if !folder.exists() {
         return Ok(());
     }
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            rust_files(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files_with(extension, &path, found)?;
+        } else if path.extension().is_some_and(|own| own == extension) {
             found.push(path);
         }
     }

@@ -98,7 +98,10 @@ mod tests {
         let rates = Counts::of(&metrics.snapshot(), begun + Duration::from_secs(2)).since(&first);
         let Rates { in_per_second, out_per_second, per_worker, .. } = &rates["windows"];
         assert_eq!((*in_per_second, *out_per_second), (200.0, 5.0));
-        assert_eq!(per_worker.iter().map(|rates| (rates.worker, rates.records_in)).collect::<Vec<_>>(), [(0, 300), (1, 100)]);
+        assert_eq!(
+            per_worker.iter().map(|rates| (rates.worker, rates.records_in)).collect::<Vec<_>>(),
+            [(0, 300), (1, 100)]
+        );
     }
 
     #[test]

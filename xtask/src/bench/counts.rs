@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::tools::build_measurement;
-use crate::{measurement, root, scratch, setup};
+use crate::{debian, measurement, root, scratch};
 
 /// What a piece may take more than its count in the file.
 const TOLERANCE: f64 = 0.05;
@@ -139,7 +139,7 @@ fn valgrind() -> Result<()> {
         return Ok(());
     }
     println!("setup: valgrind is not here; installing it");
-    setup::install(&["valgrind"])?;
+    debian::install(&["valgrind"])?;
     ensure!(has(), "valgrind was installed, but does not run");
     Ok(())
 }

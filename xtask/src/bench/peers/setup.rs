@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::programs::{Engine, Program};
-use crate::{cache, cargo, check, kafka, root, setup};
+use crate::{cache, cargo, check, debian, kafka, root, setup};
 
 /// Memory of the Java machine: all of Flink is one process here.
 const JAVA: [&str; 6] = [
@@ -120,7 +120,7 @@ fn flink() -> Result<String> {
     kafka::java()?;
     if Command::new("javac").arg("-version").output().is_err() {
         println!("setup: the Java compiler is not here; installing it");
-        setup::install(&["openjdk-17-jdk-headless"])?;
+        debian::install(&["openjdk-17-jdk-headless"])?;
     }
     let (sources, home) = (folder().join("flink"), home().join("flink"));
     let libs = home.join("libs");

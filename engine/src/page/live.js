@@ -1,0 +1,147 @@
+// The life of the connection: first all resources, then one stream of events; gone and back again. Nothing is asked
+// for while the tab is hidden.
+
+import * as api from "./api.js"
+import * as hash from "./hash.js"
+import { addGap, addRows, changed, store } from "./store.js"
+
+const RETRY_MS = 1000
+/** Statistics come each second. A server that is silent for longer hangs, or the network does. */
+const SILENT_MS = 6000
+const POLL_MS = 2000
+const KEPT = { checkpoints: 60, logs: 200 }
+const FINAL = ["finished", "stopped", "failed"]
+
+let abort = null
+const tails = new Set()
+
+/** Calls `handle(record)` for each record of the stream's tail. */
+export const onTail = handle => tails.add(handle)
+
+export function start() {
+  setInterval(watch, 1000)
+  setInterval(poll, POLL_MS)
+  addEventListener("visibilitychange", () => (document.hidden ? abort?.abort("hidden") : run()))
+  hash.onChange(name => ["tail", "filter"].includes(name) && abort?.abort("other tail"))
+  run()
+}
+
+let running = false
+
+async function run() {
+  if (running) return
+  running = true
+  while (!document.hidden) {
+    abort = new AbortController()
+    let ended = "the server closed the connection"
+    store.refused = false
+    try {
+      await load()
+      await api.stream(events(), abort.signal, take)
+    } catch (error) {
+      ended = reason(error)
+      store.refused = [401, 403].includes(error?.status)
+    }
+    if (["other tail", "hidden"].includes(abort.signal.reason)) continue
+    lost(ended)
+    abort.abort("ended")
+    await new Promise(resolve => setTimeout(resolve, RETRY_MS))
+  }
+  running = false
+}
+
+function events() {
+  const tail = hash.get("tail")
+  const query = tail ? "?" + new URLSearchParams({ tail, filter: hash.get("filter") }) : ""
+  return "events" + query
+}
+
+/** Reads everything. What only one panel needs may be missing; the job itself may not. */
+async function load() {
+  const job = await api.read("job")
+  const rows = store.history.rows
+  const since = rows.length ? rows[rows.length - 1][0] : 0
+  const [graph, operators, checkpoints, history, logs, letters] = await Promise.all([
+    api.read("graph"), api.read("operators"), api.read("checkpoints"), api.read(`history?since=${since}`), api.read("logs"),
+    optional("tail", "?stream=dead-letters"),
+  ])
+  if (store.job && store.job.started_ms !== job.started_ms) {
+    store.restarts.push({ at: job.started_ms, from: job.restored_epoch })
+    if (rows.length) addGap(rows[rows.length - 1][0] + 1)
+  }
+  if (history.columns) store.history.columns = history.columns
+  addRows(history.rows ?? [])
+  Object.assign(store, { job, graph, operators: operators.operators, connection: "live", heard: Date.now() })
+  store.checkpoints = checkpoints.checkpoints ?? []
+  store.logs = logs.lines ?? []
+  store.noLogs = logs.reason ?? ""
+  store.deadLetters = letters.records ?? []
+  changed("job", "graph", "operators", "checkpoints", "history", "logs", "deadLetters", "connection")
+  await poll()
+}
+
+/** Reads what a job may not have. */
+async function optional(path, query = "") {
+  return (await api.offers(path)) ? api.read(path + query).catch(() => ({})) : {}
+}
+
+/** What changes slowly is asked for, and is not in the stream. */
+async function poll() {
+  if (document.hidden || store.connection !== "live") return
+  const [inference, keys, letters] = await Promise.all([
+    api.read("inference").catch(() => ({})), optional("hotkeys"), store.job.dead_letters ? optional("tail", "?stream=dead-letters") : {},
+  ])
+  store.models = inference.models ?? store.models
+  store.hotKeys = keys.operators ?? store.hotKeys
+  store.deadLetters = letters.records ?? store.deadLetters
+  // A job that starts has no graph yet.
+  if (!store.graph.nodes.length) store.graph = await api.read("graph").catch(() => store.graph)
+  changed("models", "hotKeys", "deadLetters", "graph")
+}
+
+function take(name, value) {
+  store.heard = Date.now()
+  if (store.connection !== "live") {
+    store.connection = "live"
+    changed("connection")
+  }
+  if (name === "stats") {
+    store.job = value.job
+    store.operators = Array.isArray(value.operators) ? value.operators : value.operators.operators
+    if (value.row) addRows([value.row])
+    changed("job", "operators", "history")
+  } else if (name === "checkpoint") {
+    const rest = store.checkpoints.filter(one => one.epoch !== value.epoch)
+    store.checkpoints = [value, ...rest].sort((a, b) => b.epoch - a.epoch).slice(0, KEPT.checkpoints)
+    changed("checkpoints")
+  } else if (name === "log") {
+    store.logs = [...store.logs, value].slice(-KEPT.logs)
+    changed("logs")
+  } else if (name === "tail") {
+    tails.forEach(handle => handle(value))
+  } else if (name === "dropped") {
+    store.dropped += value.dropped ?? value.count ?? (typeof value === "number" ? value : 1)
+    changed("connection")
+  }
+}
+
+function reason(error) {
+  if (error instanceof api.Problem) return error.message
+  if (error?.name === "TimeoutError") return "the server accepts connections and does not answer"
+  if (error === "silent") return `the server has sent nothing for ${SILENT_MS / 1000} s`
+  return "no connection: the process ended or was killed, is being restarted, or the network is down"
+}
+
+function lost(why) {
+  if (store.connection === "live" || store.connection === "starting") store.why = why
+  store.since = why
+  store.connection = FINAL.includes(store.job?.state) ? "ended" : "gone"
+  changed("connection")
+}
+
+function watch() {
+  if (document.hidden) return
+  const silent = Date.now() - store.heard > SILENT_MS
+  if (store.connection === "live" && silent) abort?.abort("silent")
+  changed("connection")
+}
