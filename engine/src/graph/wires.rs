@@ -34,14 +34,14 @@ impl Wires {
 
     /// Records that a stream becomes a table, by the operator `by`.
     #[cfg(feature = "tables")]
-    pub(super) fn into_tables(&self, stream: &Packets<'_>, by: usize) {
+    pub(super) fn enter_tables(&self, stream: &Packets<'_>, by: usize) {
         self.connect(stream, by, false);
         self.0.borrow_mut().edge(by, TABLES, false, false);
     }
 
     /// Records that a table becomes a stream, by the operator `by`.
     #[cfg(feature = "tables")]
-    pub(super) fn out_of_tables(&self, by: usize) {
+    pub(super) fn leave_tables(&self, by: usize) {
         self.0.borrow_mut().edge(TABLES, by, false, false);
     }
 
