@@ -1,7 +1,7 @@
 //! Helpers that all chores use: the project's folders, cargo, and the examples.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
