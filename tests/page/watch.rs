@@ -117,6 +117,43 @@ fn a_keyboard_reaches_everything_and_nothing_is_built_anew() {
 }
 
 #[test]
+fn records_pass_by_and_what_changes_the_job_needs_its_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let _job = Job::start(address, folder.path());
+    let browser = Browser::start();
+    browser.show_as(DESK, "light");
+    browser.open(&format!("http://{address}/#tail=predictions"));
+    wait_for_content(&browser);
+    browser.until("records in the tail", "document.querySelectorAll('#tail-box p').length > 2");
+    let filter = "const input = document.querySelector('#tail-filter'); input.value = 'no record has this'";
+    browser.run(&format!("{filter}; input.dispatchEvent(new Event('input'))"));
+    browser.until("a filter", "document.querySelector('#tail-words').innerText.includes('no record has this')");
+    browser.open(&format!("http://{address}/#tail=no-such-stream"));
+    wait_for_content(&browser);
+    browser.until("a word", "document.querySelector('#tail-words').innerText.includes('no stream')");
+    assert_eq!(browser.errors(), Vec::<String>::new());
+
+    let said = |what: &str| format!("document.querySelector('#action-said').innerText.includes('{what}')");
+    browser.until("actions", "document.querySelector('[data-action=checkpoint]')");
+    browser.click("[data-action=checkpoint]");
+    browser.until("a refusal", &said("refused"));
+    let token = fs::read_to_string(folder.path().join("checkpoints/http-token")).unwrap();
+    browser.run(&format!("document.querySelector('#token').value = {:?}", token.trim()));
+    browser.click("#actions form button");
+    browser.click("[data-action=checkpoint]");
+    browser.until("a checkpoint is taken", &said("accepted"));
+    // A token in the address is used, and is not left there.
+    browser.run("sessionStorage.clear()");
+    browser.open(&format!("http://{address}/#token={}&op=score", token.trim()));
+    wait_for_content(&browser);
+    assert_eq!(browser.run("return location.hash"), json!("#op=score"));
+    browser.until("actions", "document.querySelector('[data-action=checkpoint]')");
+    browser.click("[data-action=checkpoint]");
+    browser.until("a checkpoint is taken", &said("accepted"));
+}
+
+#[test]
 fn a_job_that_is_gone_looks_gone_until_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let address = free_address();
