@@ -96,7 +96,7 @@ pub struct Handle<T> {
     scheduled: Option<Scheduled>,
 }
 
-/// Starts a thread of this name. It begins where the calling one is ([`Place`]).
+/// Starts a thread of this name. The lines of its log name the worker and the operator that start it.
 ///
 /// # Errors
 /// When the operating system cannot start another thread.
