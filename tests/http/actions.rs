@@ -77,7 +77,7 @@ fn beyond_loopback_reading_needs_the_token_too() {
     for path in ["/status", "/metrics", "/api/v1/job", "/no/such/page"] {
         get(job.address, path).problem(401);
     }
-    for path in ["/livez", "/", "/app/page.js"] {
+    for path in ["/livez", "/", "/app/main.js"] {
         assert_eq!(get(job.address, path).status, 200, "{path}");
     }
     assert_eq!(ask(job.address, "GET", "/metrics", &[own], "").status, 200);

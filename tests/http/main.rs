@@ -5,6 +5,7 @@
 
 mod actions;
 mod answers;
+mod bottleneck;
 mod client;
 mod crowd;
 mod described;

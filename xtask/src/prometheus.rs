@@ -6,13 +6,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::debian::works;
-use crate::{cache, check};
+use crate::{cache, check, debian};
 
 /// Unpacks Debian's package into `.cache/prometheus`, unless `promtool` is there or on the path.
 pub fn set_up() -> Result<()> {
     let folder = cache("prometheus");
-    if folder.join("usr/bin/promtool").exists() || works(Command::new("promtool").arg("--version")) {
+    if folder.join("usr/bin/promtool").exists() || debian::works(Command::new("promtool").arg("--version")) {
         return Ok(());
     }
     println!("setup: promtool, in .cache/prometheus");

@@ -51,7 +51,7 @@ impl<'s> Node<'s> {
 
     /// Adds the input, from the same worker. `interest` says which changes of its frontier have the operator called.
     pub(crate) fn input(&mut self, stream: Packets<'s>, interest: FrontierInterest) -> Input {
-        self.wires.connect(&stream, self.builder.index(), false);
+        self.wires.connect(stream.name().node, self.builder.index(), false);
         let input = self.builder.new_input(stream, Pipeline);
         self.builder.set_notify_for(0, interest);
         Input::Local(input)
@@ -59,7 +59,7 @@ impl<'s> Node<'s> {
 
     /// Adds the input, from all workers. `split` runs on the worker that sends, unless there is only one.
     pub(crate) fn exchanged_input(&mut self, stream: Packets<'s>, split: Split, interest: FrontierInterest) -> Input {
-        self.wires.connect(&stream, self.builder.index(), true);
+        self.wires.connect(stream.name().node, self.builder.index(), true);
         let exchange: Exchange = DistributorPact(Box::new(move |_| Router(split)));
         let input = self.builder.new_input(stream, exchange);
         self.builder.set_notify_for(0, interest);

@@ -75,7 +75,7 @@ impl<'s> Flow<'s> {
     pub(super) fn concatenate(&self, streams: Vec<Packets<'s>>, dead_letters: bool) -> Packets<'s> {
         let from: Vec<usize> = streams.iter().map(|stream| stream.name().node).collect();
         let together = self.scope.concatenate(streams);
-        self.wires().join(&from, &together, dead_letters);
+        self.wires().join(&from, together.name().node, dead_letters);
         together
     }
 

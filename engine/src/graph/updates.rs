@@ -62,7 +62,7 @@ impl<'s, D: Data> Stream<'s, D> {
     pub fn with_progress(self, progress: &Progress) -> Self {
         let from = self.packets.name().node;
         let packets = self.packets.probe_with(&progress.0);
-        self.flow.wires().join(&[from], &packets, false);
+        self.flow.wires().join(&[from], packets.name().node, false);
         self.flow.stream(packets)
     }
 }
@@ -75,7 +75,7 @@ impl<'s, D: Data> Stream<'s, (D, isize)> {
         let name = "into_rows";
         let context = Rc::clone(self.flow.context());
         let mut builder = OperatorBuilder::new(name.to_owned(), self.flow.scope());
-        self.flow.wires().into_tables(&self.packets, builder.index());
+        self.flow.wires().enter_tables(self.packets.name().node, builder.index());
         let mut input = builder.new_input(self.packets, Pipeline);
         builder.set_notify_for(0, FrontierInterest::Never);
         let (mut output, updates) = builder.new_output::<Vec<(D, Moment, isize)>>();
@@ -103,7 +103,7 @@ impl<'s> Flow<'s> {
     pub fn changes<D: Data>(&self, rows: Rows<'s, D>, not_before: EventTime) -> Stream<'s, (D, isize)> {
         let context = Rc::clone(self.context());
         let mut builder = OperatorBuilder::new("changes".to_owned(), self.scope());
-        self.wires().out_of_tables(builder.index());
+        self.wires().leave_tables(builder.index());
         let mut input = builder.new_input(rows.inner, Pipeline);
         builder.set_notify_for(0, FrontierInterest::Never);
         let (mut output, stream) = builder.new_output::<Packet>();

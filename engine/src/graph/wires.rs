@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::node::Packets;
 use crate::metrics::Wiring;
 
 /// What has been recorded of a graph. Cheap to clone.
@@ -21,27 +20,27 @@ impl Wires {
         self.0.borrow_mut().operator(at, name);
     }
 
-    /// Records that an operator reads a stream.
-    pub(super) fn connect(&self, stream: &Packets<'_>, to: usize, exchange: bool) {
-        self.0.borrow_mut().edge(stream.name().node, to, exchange, false);
+    /// Records that operator `to` reads a stream of operator `from`.
+    pub(super) fn connect(&self, from: usize, to: usize, exchange: bool) {
+        self.0.borrow_mut().edge(from, to, exchange, false);
     }
 
     /// Records that the streams of the operators `from` go on as `to`; `dead_letters` says whether that is what they
     /// carry.
-    pub(super) fn join(&self, from: &[usize], to: &Packets<'_>, dead_letters: bool) {
-        from.iter().for_each(|from| self.0.borrow_mut().edge(*from, to.name().node, false, dead_letters));
+    pub(super) fn join(&self, from: &[usize], to: usize, dead_letters: bool) {
+        from.iter().for_each(|from| self.0.borrow_mut().edge(*from, to, false, dead_letters));
     }
 
-    /// Records that a stream becomes a table, by the operator `by`.
+    /// Records that a stream of operator `from` becomes a table, by the operator `by`.
     #[cfg(feature = "tables")]
-    pub(super) fn into_tables(&self, stream: &Packets<'_>, by: usize) {
-        self.connect(stream, by, false);
+    pub(super) fn enter_tables(&self, from: usize, by: usize) {
+        self.connect(from, by, false);
         self.0.borrow_mut().edge(by, TABLES, false, false);
     }
 
     /// Records that a table becomes a stream, by the operator `by`.
     #[cfg(feature = "tables")]
-    pub(super) fn out_of_tables(&self, by: usize) {
+    pub(super) fn leave_tables(&self, by: usize) {
         self.0.borrow_mut().edge(TABLES, by, false, false);
     }
 

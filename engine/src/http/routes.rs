@@ -14,11 +14,10 @@ use serde::Deserialize;
 
 use super::access::{self, Access};
 use super::api::{checkpoints, graph, history, inference, job, logs, operators};
-use super::events::{self, Events};
 use super::problem::Problem;
 use super::shown::Shown;
 use super::tail::Watch;
-use super::{actions, assets, headers, limits};
+use super::{actions, assets, events, headers, limits};
 
 type Job = State<Arc<Shown>>;
 
@@ -94,7 +93,7 @@ async fn tail(State(shown): Job, asked: Asked<Tail>) -> Result<Response, Problem
     Ok(Json(Watch::of(&shown, stream, filter)?.look()).into_response())
 }
 
-async fn events(State(shown): Job, asked: Asked<events::Wanted>) -> Result<Events, Problem> {
+async fn events(State(shown): Job, asked: Asked<events::Wanted>) -> Result<Response, Problem> {
     events::events(shown, query(asked)?)
 }
 

@@ -9,6 +9,9 @@ use crate::worker::Process;
 /// Returns the status and the text of a probe: all of its checks if the argument says so.
 pub(crate) type Probe = Box<dyn Fn(bool) -> (u16, String) + Send + Sync>;
 
+/// Returns the content type and the text of the metrics for an `Accept` header.
+pub(crate) type Exposition = Box<dyn Fn(Option<&str>) -> (&'static str, String) + Send + Sync>;
+
 /// The job that the server shows, as far as this process knows it.
 pub(crate) struct Watched {
     pub(crate) job: String,
@@ -35,8 +38,7 @@ pub(crate) struct Watched {
     pub(crate) snapshot: Box<dyn Fn() -> Snapshot + Send + Sync>,
     /// Returns the state of the job while it has not ended.
     pub(crate) state: Box<dyn Fn() -> &'static str + Send + Sync>,
-    /// Returns the content type and the text of `/metrics` for this `Accept` header.
-    pub(crate) metrics: Box<dyn Fn(Option<&str>) -> (&'static str, String) + Send + Sync>,
+    pub(crate) metrics: Exposition,
     pub(crate) live: Probe,
     pub(crate) ready: Probe,
 }

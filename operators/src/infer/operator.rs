@@ -271,6 +271,8 @@ fn start(
     if let Some(engine) = model.engine() {
         metrics.detail("engine", engine.into());
     }
+    let ModelInfo { name, hash } = model.info();
+    metrics.detail("model", serde_json::json!({ "name": name, "hash": hash }));
     let mut outputs = Work::outputs_of(model);
     let mut run = |rows: usize, inputs: &[Tensor]| ladder.probe(rows, inputs, &mut outputs);
     let BatchSize::Calibrated { up_to } = settings.max_batch_size else {

@@ -53,17 +53,18 @@ pub(in crate::http) fn operators(shown: &Shown, snapshot: &Snapshot) -> Operator
     let operator = |operator: &OperatorSnapshot| {
         let rates = sampler.rates.get(&operator.name).cloned().unwrap_or_default();
         let input_ended = operator.watermark_ms == Some(i64::MAX);
+        let count = |name: &str| operator.counter(name);
         let own = operator.counters.iter().filter(|(name, _)| !FIELDS.contains(&name.as_str()));
         Operator {
             name: operator.name.clone(),
             kind: operator.kind.clone(),
             workers: operator.workers,
-            records_in: operator.counter("records_in"),
-            records_out: operator.counter("records_out"),
+            records_in: count("records_in"),
+            records_out: count("records_out"),
             in_per_second: rates.in_per_second,
             out_per_second: rates.out_per_second,
-            late: operator.counter("late"),
-            dead_letters: operator.counter("dead_letters"),
+            late: count("late"),
+            dead_letters: count("dead_letters"),
             busy: rates.busy,
             backpressured: rates.backpressured,
             idle: rates.idle,
