@@ -120,13 +120,14 @@ function update() {
   for (const { edge, path, label, word } of drawn.edges) {
     const [from, to] = [operators.get(names.get(edge.from)), operators.get(names.get(edge.to))]
     const class_ = pressure(from?.backpressured)
-    attribute(path, "data-pressure", class_)
+    // Letters are few: what holds the records up does not hold them up.
+    attribute(path, "data-pressure", edge.dead_letters ? null : class_)
     attribute(path, "stroke-width", (1.5 + 1.6 * Math.log10(1 + (to?.queue ?? 0))).toFixed(1))
     // With several ways out, only the one that enters alone has a rate that is known.
     const known = edge.dead_letters ? null : outs.get(edge.from) === 1 ? from?.out_per_second : ins.get(edge.to) === 1 ? to?.in_per_second : null
     text(label, known == null ? "" : format.short(known))
     // All edges that leave an operator wait alike: the word stands at the first.
-    const first = store.graph.edges.find(other => other.from === edge.from) === edge
+    const first = store.graph.edges.find(other => other.from === edge.from && !other.dead_letters) === edge
     text(word, first && (class_ === "LOW" || class_ === "HIGH") ? class_ : "")
   }
 }

@@ -83,7 +83,7 @@ function letters() {
 function cause(job, gone) {
   if (gone) return "The bottleneck is not known: the job does not answer."
   if (job.cause) return job.cause.sentence
-  return job.state === "running" ? "No operator is a bottleneck: none waits for another." : `The job is ${job.state}.`
+  return job.state === "running" ? "No operator is a bottleneck." : `The job is ${job.state}.`
 }
 
 let said = ""
