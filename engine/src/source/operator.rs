@@ -118,7 +118,7 @@ fn build<'s>(
             letters: Vec::new(),
             ended: VecDeque::new(),
             has_more: false,
-            held: false,
+            held: None,
             next_look: None,
             nature,
             future,
@@ -133,8 +133,10 @@ fn build<'s>(
                 let mut turn = ingest.metrics.turn();
                 let result = ingest.turn();
                 ingest.context.guard(result);
-                if ingest.held {
-                    turn.then(metrics::Activity::Backpressured);
+                match ingest.held {
+                    Some(Hold::Downstream) => turn.then(metrics::Activity::Backpressured),
+                    // What comes after it is not to blame.
+                    Some(Hold::Sources) | None => {}
                 }
             }
             false
@@ -157,6 +159,15 @@ enum State {
     Finished,
 }
 
+/// What keeps a source from reading.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// Backpressure: too many records are in flight, or keyed state is full.
+    Downstream,
+    /// Watermark alignment: it is ahead of the slowest source.
+    Sources,
+}
+
 struct Ingest {
     name: String,
     id: SourceId,
@@ -172,8 +183,8 @@ struct Ingest {
     ended: VecDeque<(Epoch, Vec<u8>)>,
     /// Whether the reader's last answer was [`Next::Now`]: its reading is still under way.
     has_more: bool,
-    /// Whether backpressure has kept it from reading in its last turn.
-    held: bool,
+    /// What has kept it from reading in its last turn.
+    held: Option<Hold>,
     /// The time for which it has last asked to be called again.
     next_look: Option<Instant>,
     nature: Nature,
@@ -188,7 +199,7 @@ struct Ingest {
 
 impl Ingest {
     fn turn(&mut self) -> Result<(), JobError> {
-        self.held = false;
+        self.held = None;
         if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
             return Ok(());
         }
@@ -202,8 +213,8 @@ impl Ingest {
         if self.state != State::Reading {
             return Ok(());
         }
-        self.held = self.must_hold();
-        if self.held {
+        self.held = self.hold();
+        if self.held.is_some() {
             self.look_again(HOLD);
             return Ok(());
         }
@@ -293,7 +304,7 @@ impl Ingest {
         self.context.look_again(&mut self.next_look, &self.activator, wait);
     }
 
-    fn must_hold(&self) -> bool {
+    fn hold(&self) -> Option<Hold> {
         let process = &self.context.process;
         // The slowest source never waits for the others: pending records can only leave when it goes on.
         let least = process.source_clocks.least_active();
@@ -302,7 +313,8 @@ impl Ingest {
         let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
         let ahead = ahead_ms > 0 && (too_far || process.pending.load(Ordering::Relaxed) >= process.max_pending);
         let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
-        ahead || full || process.budget.is_spent()
+        let downstream = full || process.budget.is_spent();
+        downstream.then_some(Hold::Downstream).or_else(|| ahead.then_some(Hold::Sources))
     }
 
     /// Reads, and sends what was read.
