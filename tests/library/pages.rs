@@ -41,7 +41,8 @@ fn the_page_of_flags_has_each_flag_with_its_value_its_default_and_its_help() {
         let default = arg.get_default_values().first().map_or("–".into(), |value| value.to_string_lossy());
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let field = name.replace('-', "_");
-        assert!(settings.get(&field).is_some() || name == "log-level", "{field} is no setting");
+        let is_of_the_log = ["log-level", "log-format"].contains(&name);
+        assert!(settings.get(&field).is_some() || is_of_the_log, "{field} is no setting");
         flags.insert(format!("--{name}"), (value, default.into_owned(), help));
     }
     for row in page("flags.md").rows(Some("Flags of a job")) {

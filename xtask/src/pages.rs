@@ -159,7 +159,7 @@ fn each_variant_has_its_kind_on_the_page_of_errors() {
 #[test]
 fn exit_codes_and_hints_are_as_on_the_page_of_errors() {
     let page = page("errors.md");
-    let cli = library().into_iter().find(|source| source.is_in("engine/src/cli.rs")).unwrap();
+    let cli = library().into_iter().find(|source| source.is_in("engine/src/cli/mod.rs")).unwrap();
     let codes = cli.exit_codes();
     let rows = page.rows(Some("Exit codes"));
     let documented =
