@@ -100,7 +100,7 @@ pub struct JobSettings {
     #[cfg_attr(feature = "cli", arg(long, default_value_t = DEFAULT_KEY_GROUPS, value_name = "N", hide_default_value = true))]
     pub key_groups: u16,
     /// How long a turn of an operator, or a batch of a model, may take before it is logged as a warning; at most one
-    /// line in ten seconds for an operator and worker. Default: none, nothing is logged.
+    /// line of each kind in ten seconds for an operator and worker. Default: none, nothing is logged.
     #[serde(with = "humantime_serde")]
     #[cfg_attr(feature = "cli", arg(long, value_parser = humantime::parse_duration, value_name = "DURATION"))]
     pub slow_batch: Option<Duration>,
