@@ -14,7 +14,8 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::Signal;
+use signal_hook::consts::{SIGKILL, SIGSTOP};
+use signal_hook::low_level::raise;
 
 use crate::error::JobError;
 use crate::time::Epoch;
@@ -74,16 +75,18 @@ pub fn point(place: &str, epoch: Epoch, worker: usize) {
     let is_due = |plan: &Option<Plan>| plan.as_ref().is_some_and(|plan| plan.is_due(place, epoch, worker));
     if is_due(crash) {
         // Not `abort`: nothing may run after this, no handler and no destructor.
-        signal(Signal::KILL, place);
+        signal(SIGKILL, place);
     }
     if is_due(stop) && !stopped.swap(true, Ordering::Relaxed) {
-        signal(Signal::STOP, place);
+        signal(SIGSTOP, place);
     }
 }
 
-fn signal(signal: Signal, place: &str) {
-    if let Err(error) = rustix::process::kill_process(rustix::process::getpid(), signal) {
-        tracing::error!(%error, ?signal, place, "the signal of a crash point could not be sent");
+/// Sends the signal to the calling thread, which therefore does not return before the process has stopped. If it went to
+/// the process, another thread might have to take it, and this one would run on until that one's turn comes.
+fn signal(signal: i32, place: &str) {
+    if let Err(error) = raise(signal) {
+        tracing::error!(%error, signal, place, "the signal of a crash point could not be sent");
     }
 }
 
