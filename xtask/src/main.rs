@@ -89,6 +89,6 @@ fn main() -> Result<()> {
         Chore::Rocksdb => rocksdb::run(),
         Chore::Package(args) => package::run(&args),
         Chore::Vendor => vendor::run(),
-        Chore::Setup => setup::run(),
+        Chore::Setup => setup::for_tests(),
     }
 }

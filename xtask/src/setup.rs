@@ -16,12 +16,18 @@ pub const CLANG: [&str; 3] = ["clang", "libclang-dev", "cmake"];
 /// The Debian packages that librdkafka is built with.
 pub const OPENSSL: [&str; 4] = ["libssl-dev", "zlib1g-dev", "pkg-config", "make"];
 
+/// Sets up what programs are built with and run with.
 pub fn run() -> Result<()> {
     clang()?;
     openssl()?;
     rocksdb::set_up()?;
     python()?;
-    onnx_runtime()?;
+    onnx_runtime()
+}
+
+/// Sets up all of that, and what only tests need. Whoever looks at the demo is not made to install a browser.
+pub fn for_tests() -> Result<()> {
+    run()?;
     prometheus::set_up()?;
     browser::set_up()
 }

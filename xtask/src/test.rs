@@ -25,7 +25,7 @@ const FIRST: [&str; 5] = [
 ];
 
 pub fn run() -> Result<()> {
-    setup::run()?;
+    setup::for_tests()?;
     let mut programs = programs::build()?;
     let servers = Servers::start()?;
     let begun = Instant::now();
