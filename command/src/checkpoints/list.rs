@@ -61,10 +61,5 @@ fn document(one: &Catalogued) -> Value {
 
 /// Returns the size of the files that a manifest names. Checkpoints share most of them.
 pub fn bytes_of(of: &Manifest) -> u64 {
-    of.workers.iter().map(bytes_of_worker).sum()
-}
-
-fn bytes_of_worker(worker: &WorkerEntry) -> u64 {
-    let bases = worker.base.iter().flat_map(|base| &base.files).map(|file| file.len);
-    bases.chain(worker.deltas.iter().map(|delta| delta.len)).sum()
+    of.workers.iter().flat_map(WorkerEntry::files).map(|file| file.len).sum()
 }

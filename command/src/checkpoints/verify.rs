@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use tidemill_state::{Catalogued, ErrorKind, Examination, LocalStore, catalogue, examine};
+use tidemill_state::{Catalogued, ErrorKind, Examination, LocalStore, WorkerEntry, catalogue, examine};
 
 use super::choice::choose;
 use crate::args::{Common, Epoch};
@@ -35,12 +35,7 @@ pub fn run(store: &LocalStore, epoch: Option<Epoch>, common: &Common) -> Result<
 /// Returns the size of the files that some checkpoints name, each counted once.
 fn bytes_to_read<'c>(all: impl Iterator<Item = &'c Catalogued>) -> u64 {
     let workers = all.filter_map(Catalogued::manifest).flat_map(|manifest| &manifest.workers);
-    let mut files = BTreeMap::new();
-    for worker in workers {
-        files.extend(worker.deltas.iter().map(|delta| ((delta.file.as_str(), ""), delta.len)));
-        let of_base = worker.base.iter().flat_map(|base| base.files.iter().map(|file| (base.dir.as_str(), file)));
-        files.extend(of_base.map(|(dir, file)| ((dir, file.name.as_str()), file.len)));
-    }
+    let files: BTreeMap<_, _> = workers.flat_map(WorkerEntry::files).map(|file| (file.name, file.len)).collect();
     files.values().sum()
 }
 

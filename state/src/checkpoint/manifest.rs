@@ -51,17 +51,18 @@ impl WorkerEntry {
 }
 
 /// A file of a checkpoint, as its manifest names it.
-pub(super) struct NamedFile {
+pub struct NamedFile {
     /// Name of the file in the checkpoint store.
-    pub(super) name: String,
-    pub(super) len: u64,
+    pub name: String,
+    /// Length in bytes.
+    pub len: u64,
     /// Checksum of the file; `None` in manifests from before files of bases had checksums.
-    pub(super) crc32: Option<u32>,
+    pub crc32: Option<u32>,
 }
 
 impl WorkerEntry {
     /// Returns all files.
-    pub(super) fn files(&self) -> impl Iterator<Item = NamedFile> {
+    pub fn files(&self) -> impl Iterator<Item = NamedFile> {
         let deltas = self.deltas.iter();
         let deltas =
             deltas.map(|delta| NamedFile { name: delta.file.clone(), len: delta.len, crc32: Some(delta.crc32) });

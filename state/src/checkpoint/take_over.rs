@@ -109,23 +109,20 @@ fn try_to_take(
     // As long as the start may be refused, the claim copies the newest state, so that this stays the newest. If that
     // cannot be read, the claim copies the restored manifest. So it does for a savepoint, which no other file has.
     let of = newest_state.filter(|_| goes_back && savepoint.is_none()).or_else(|| restored.clone());
-    let (incarnation, brought) = (starter.incarnation, Vec::new());
+    let taken = |found, first_epoch| Takeover {
+        manifest: restored.clone(),
+        first_epoch,
+        found,
+        claim: None,
+        gives_up: None,
+        savepoint: None,
+        brought: Vec::new(),
+        incarnation: starter.incarnation,
+    };
     if let Some(manifest) = restored.as_ref().filter(|manifest| manifest.finished) {
         // A finished job has no further epochs, in any run, so there is nothing to claim.
         if let Some(found) = file_of(store, manifest)? {
-            let first_epoch = manifest.epoch + 1;
-            let (claim, gives_up) = (None, None);
-            let taken = Takeover {
-                manifest: restored,
-                first_epoch,
-                found,
-                claim,
-                gives_up,
-                savepoint: None,
-                brought,
-                incarnation,
-            };
-            return Ok(Some(taken));
+            return Ok(Some(taken(found, manifest.epoch + 1)));
         }
         if savepoint.is_none() {
             return Ok(None);
@@ -134,16 +131,7 @@ fn try_to_take(
     let found = Claim::new(starter, claim, of).put(store)?;
     let gives_up = goes_back.then(|| Claim { gives_up: true, ..Claim::new(starter, claim + 1, restored.clone()) });
     let first_epoch = claim + 1 + u64::from(goes_back);
-    let taken = Takeover {
-        manifest: restored,
-        first_epoch,
-        found,
-        claim: Some(claim),
-        gives_up,
-        savepoint: None,
-        brought,
-        incarnation,
-    };
+    let taken = Takeover { claim: Some(claim), gives_up, ..taken(found, first_epoch) };
     if !still_below(store, claim, newest, below.as_deref())? {
         taken.withdraw(store)?;
         return Ok(None);
