@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{example, fail, fail_with, finish, is_error, lines, project};
+use testkit::{example, fail, fail_with, finish, free_address, is_error, lines, project};
 
 /// Returns the command of a job that scores `count` simulated transactions at a constant rate.
 fn job(folder: &Path, count: u64) -> Command {
@@ -326,7 +326,7 @@ fn a_model_that_does_not_fit_is_refused_with_both_sides() {
 
 #[test]
 fn a_model_server_that_is_away_asks_for_another_try() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let nobody = free_address();
     let url = format!("oip+http://{nobody}/rank");
     let errors = fail_with(3, example("content_recommendation").args(["--server", &url, "--start-timeout", "300ms"]));
     assert!(errors.contains("is not available") && errors.contains("Is it up?"), "{errors}");

@@ -1,5 +1,6 @@
 //! The programs that tests run (the examples, as processes) and the data that they read.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
@@ -23,6 +24,11 @@ pub fn small_example(name: &str) -> Command {
     let mut command = Command::new(path);
     command.current_dir(project()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Returns an address of this machine that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
 /// Returns the project's folder: the nearest folder, from the test's package upward, that has Cargo's lock file.

@@ -1,11 +1,11 @@
 //! A planted bottleneck is named, and so is who waits for it.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use testkit::free_address;
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 
@@ -19,7 +19,7 @@ fn work() {
 
 #[test]
 fn a_slow_sink_is_the_bottleneck_and_the_source_waits_for_it() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let settings = JobSettings { http: Some(address), max_in_flight: 1000, ..JobSettings::default() };
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);

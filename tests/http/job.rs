@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
+use testkit::free_address;
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 
@@ -27,7 +28,7 @@ pub struct Served {
 
 /// The settings of the job, at an address that was free a moment ago.
 pub fn settings(scratch: &TempDir) -> JobSettings {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     JobSettings {
         http: Some(address),
         workers: 2,

@@ -1,13 +1,11 @@
 //! Partitions that are silent, behind, or added while the job runs: they make no record late, and the watermark waits
 //! only for partitions that have records.
 
-use std::net::TcpListener;
-
 use serde_json::json;
 
 use crate::cluster::{alone, cluster};
 use crate::job::{counter, job, live_job, status, stop, until};
-use testkit::finish;
+use testkit::{finish, free_address};
 
 const START_MS: i64 = 1_767_225_600_000;
 const MINUTE_MS: i64 = 60_000;
@@ -75,7 +73,7 @@ fn a_partition_added_while_running_is_read_from_its_first_record() {
     let Some(cluster) = cluster() else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (cluster.topic("transactions", 2), cluster.topic("predictions", 1));
-    let page = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let page = free_address().to_string();
     let url = input.url_with("idle-after=1s&discovery=200ms");
     let mut command = live_job(&url, &output.url(), scratch.path(), 2);
     let child = command.args(["--http", &page]).spawn().unwrap();

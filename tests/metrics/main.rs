@@ -7,13 +7,13 @@ mod page;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use testkit::project;
+use testkit::{free_address, project};
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 
@@ -47,7 +47,7 @@ impl Running {
         let scratch = tempfile::tempdir().unwrap();
         let (input, output) = (scratch.path().join("numbers.jsonl"), scratch.path().join("out"));
         std::fs::write(&input, "").unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let settings = JobSettings {
             workers: 2,
             http: Some(address),

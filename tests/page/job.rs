@@ -1,12 +1,13 @@
 //! The job that the page shows: the example `fraud_velocity`, as a process of its own.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use testkit::example;
+use tempfile::TempDir;
+use testkit::{example, free_address};
 
-use crate::browser::wait_for;
+use crate::browser::{Browser, wait_for};
 
 /// A running job. It is killed when this is dropped.
 pub struct Job(Child);
@@ -16,11 +17,6 @@ impl Drop for Job {
         drop(self.0.kill());
         drop(self.0.wait());
     }
-}
-
-/// Returns an address of this machine that nobody listens on.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 impl Job {
@@ -51,5 +47,20 @@ impl Job {
         let asked = Command::new("kill").arg(self.0.id().to_string()).status().unwrap();
         assert!(asked.success());
         self.0.wait().unwrap();
+    }
+}
+
+/// A job in a folder of its own, and a browser beside it.
+pub struct Scene {
+    pub folder: TempDir,
+    pub address: SocketAddr,
+    pub job: Job,
+    pub browser: Browser,
+}
+
+impl Scene {
+    pub fn begin() -> Self {
+        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+        Self { job: Job::start(address, folder.path()), browser: Browser::start(), folder, address }
     }
 }

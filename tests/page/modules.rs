@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::job::{Job, free_address};
+use crate::job::Scene;
 
 /// Returns what an expression gives that uses the exports of a module as `m`.
 fn with_module(browser: &Browser, module: &str, expression: &str) -> Value {
@@ -12,10 +12,7 @@ fn with_module(browser: &Browser, module: &str, expression: &str) -> Value {
 
 #[test]
 fn numbers_times_and_events_are_read_as_people_and_servers_write_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let address = free_address();
-    let _job = Job::start(address, folder.path());
-    let browser = Browser::start();
+    let Scene { folder: _folder, address, job: _job, browser } = Scene::begin();
     browser.open(&format!("http://{address}/"));
     let format = |expression: &str| with_module(&browser, "format.js", expression);
     for (expression, expected) in [

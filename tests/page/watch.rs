@@ -7,7 +7,7 @@ use serde_json::json;
 use testkit::project;
 
 use crate::browser::{Browser, wait_for};
-use crate::job::{Job, free_address};
+use crate::job::{Job, Scene};
 
 const DESK: (u32, u32) = (1440, 900);
 const PHONE: (u32, u32) = (390, 844);
@@ -29,10 +29,7 @@ fn keep_picture(browser: &Browser, name: &str) {
 
 #[test]
 fn the_page_shows_a_job_to_everybody() {
-    let folder = tempfile::tempdir().unwrap();
-    let address = free_address();
-    let _job = Job::start(address, folder.path());
-    let browser = Browser::start();
+    let Scene { folder: _folder, address, job: _job, browser } = Scene::begin();
     browser.show_as(DESK, "light");
     browser.open(&format!("http://{address}/"));
     wait_for_content(&browser);
@@ -72,10 +69,7 @@ fn wait_for_content(browser: &Browser) {
 
 #[test]
 fn a_keyboard_reaches_everything_and_nothing_is_built_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let address = free_address();
-    let _job = Job::start(address, folder.path());
-    let browser = Browser::start();
+    let Scene { folder: _folder, address, job: _job, browser } = Scene::begin();
     browser.show_as(DESK, "light");
     browser.open(&format!("http://{address}/"));
     wait_for_content(&browser);
@@ -118,10 +112,7 @@ fn a_keyboard_reaches_everything_and_nothing_is_built_anew() {
 
 #[test]
 fn records_pass_by_and_what_changes_the_job_needs_its_token() {
-    let folder = tempfile::tempdir().unwrap();
-    let address = free_address();
-    let _job = Job::start(address, folder.path());
-    let browser = Browser::start();
+    let Scene { folder, address, job: _job, browser } = Scene::begin();
     browser.show_as(DESK, "light");
     browser.open(&format!("http://{address}/#tail=predictions"));
     wait_for_content(&browser);
@@ -155,10 +146,7 @@ fn records_pass_by_and_what_changes_the_job_needs_its_token() {
 
 #[test]
 fn a_job_that_is_gone_looks_gone_until_it_is_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let address = free_address();
-    let job = Job::start(address, folder.path());
-    let browser = Browser::start();
+    let Scene { folder, address, job, browser } = Scene::begin();
     browser.show_as(DESK, "light");
     browser.save_files_in(folder.path());
     browser.open(&format!("http://{address}/#op=score"));

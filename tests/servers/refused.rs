@@ -62,7 +62,7 @@ fn a_server_that_says_nothing_of_its_model_is_asked_to_score_a_row() {
 
 #[test]
 fn a_missing_server_is_awaited_and_then_reported() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = testkit::free_address();
     for scheme in ["oip+grpc", "oip+http", "tfs+grpc", "tfs+http"] {
         let error = refusal(&format!("{scheme}://{nobody}/{MODEL}"), features_spec(WIDTH), probabilities());
         assert!(error.contains("is not available") && error.contains("Is it up?"), "{error}");
