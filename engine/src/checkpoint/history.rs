@@ -71,6 +71,12 @@ impl History {
         }
     }
 
+    /// Returns when the newest committed checkpoint began, and when it was committed.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "the API and the metrics show it"))]
+    pub(crate) fn last_committed(&self) -> Option<(ProcessingTime, ProcessingTime)> {
+        lock(&self.0).iter().rev().find_map(|attempt| Some((attempt.began, attempt.committed?)))
+    }
+
     /// Returns the checkpoints, the newest first.
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "the API shows it"))]
     pub(crate) fn newest_first(&self) -> Vec<Attempt> {
@@ -92,6 +98,7 @@ mod tests {
         history.committed(Epoch(1), ProcessingTime(21));
         let first = history.newest_first().remove(0);
         assert_eq!((first.began, first.committed), (ProcessingTime(10), Some(ProcessingTime(20))));
+        assert_eq!(history.last_committed(), Some((ProcessingTime(10), ProcessingTime(20))));
         assert_eq!(first.parts[&1].delta_bytes, 7);
         for epoch in 2..=KEPT as u64 + 1 {
             history.begin(Epoch(epoch), ProcessingTime(30));

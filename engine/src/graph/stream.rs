@@ -86,8 +86,10 @@ impl<'s> Flow<'s> {
     /// Publishes the graph of the job, once it is built, for the page.
     pub(crate) fn publish(&self) {
         let process = &self.context.process;
-        let operators = process.metrics.snapshot().into_iter().map(|operator| (operator.name, operator.kind));
-        process.topology.get_or_init(|| self.wires().wiring().topology(operators));
+        process.topology.get_or_init(|| {
+            let operators = process.metrics.snapshot().into_iter().map(|operator| (operator.name, operator.kind));
+            self.wires().wiring().topology(operators)
+        });
     }
 
     /// Begins to build an operator. It must not be abandoned.

@@ -7,15 +7,15 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 
-use super::place::{Place, Stage};
+use super::seat::{Seat, Stage};
 
 /// A request that is being answered, until this is dropped.
-pub(super) struct Answering(Arc<Place>);
+pub(super) struct Answering(Arc<Seat>);
 
 impl Answering {
-    pub(super) fn begin(place: Arc<Place>) -> Self {
-        place.enter(Stage::Answering);
-        Self(place)
+    pub(super) fn begin(seat: Arc<Seat>) -> Self {
+        seat.enter(Stage::Answering);
+        Self(seat)
     }
 
     /// Marks that the answer is a stream of events, which goes on.

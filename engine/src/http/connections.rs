@@ -1,6 +1,6 @@
 //! The open connections: how many there may be, which one has to go for another, and how each is served.
 //!
-//! A client costs a place, never the server: when all places are taken, the connection that has been silent for the
+//! A client costs a seat, never the server: when all seats are taken, the connection that has been silent for the
 //! longest time is closed in favour of the new one. So a thousand clients that connect and say nothing, or half of a
 //! request, cannot keep anybody out.
 
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::answering::Answering;
-use super::place::{Place, victim};
+use super::seat::{Seat, victim};
 use super::stall::Stall;
 use crate::locks::lock;
 
@@ -34,7 +34,7 @@ const BUFFER: usize = 64 << 10;
 
 /// The open connections.
 pub(super) struct Connections {
-    open: Arc<Mutex<Vec<Arc<Place>>>>,
+    open: Arc<Mutex<Vec<Arc<Seat>>>>,
     /// Says to all connections whether the server ends. Each of them holds a receiver.
     ending: watch::Sender<bool>,
 }
@@ -46,20 +46,20 @@ impl Connections {
 
     /// Serves a connection in a task of its own.
     pub(super) fn serve(&self, socket: TcpStream, router: Router) {
-        let place = Arc::new(Place::new());
+        let seat = Arc::new(Seat::new());
         {
             let mut open = lock(&self.open);
             if open.len() >= MOST {
-                let stages: Vec<_> = open.iter().map(|place| place.stage()).collect();
-                // Its task ends later, but its place is free now.
+                let stages: Vec<_> = open.iter().map(|seat| seat.stage()).collect();
+                // Its task ends later, but its seat is free now.
                 victim(&stages).map(|at| open.swap_remove(at)).iter().for_each(|given_up| given_up.give_up());
             }
-            open.push(Arc::clone(&place));
+            open.push(Arc::clone(&seat));
         }
         let (open, ending) = (Arc::clone(&self.open), self.ending.subscribe());
         tokio::spawn(async move {
-            serve_one(socket, router, &place, ending).await;
-            lock(&open).retain(|other| !Arc::ptr_eq(other, &place));
+            serve_one(socket, router, &seat, ending).await;
+            lock(&open).retain(|other| !Arc::ptr_eq(other, &seat));
         });
     }
 
@@ -71,10 +71,10 @@ impl Connections {
     }
 }
 
-async fn serve_one(socket: TcpStream, router: Router, place: &Arc<Place>, mut ending: watch::Receiver<bool>) {
+async fn serve_one(socket: TcpStream, router: Router, seat: &Arc<Seat>, mut ending: watch::Receiver<bool>) {
     let router = TowerToHyperService::new(router);
     let answer = service_fn(|request: hyper::Request<Incoming>| {
-        let answering = Answering::begin(Arc::clone(place));
+        let answering = Answering::begin(Arc::clone(seat));
         let answer = router.call(request);
         async move {
             let response: Response = answer.await?;
@@ -91,7 +91,7 @@ async fn serve_one(socket: TcpStream, router: Router, place: &Arc<Place>, mut en
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Stall::new(socket)), answer));
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = place.given_up() => return,
+        () = seat.given_up() => return,
         () = async { drop(ending.wait_for(|ends| *ends).await) } => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -1,7 +1,7 @@
 //! The HTTP server of a process: the page for people, `/api/v1` and `/status` for programs, `/metrics` for Prometheus.
 //!
 //! ```text
-//! clients   server.rs  one thread: accepts, looks, ends     connections.rs, place.rs, answering.rs  who may stay
+//! clients   server.rs  one thread: accepts, looks, ends     connections.rs, seat.rs, answering.rs  who may stay
 //!           stall.rs  who does not read     limits.rs  bodies     access.rs, token.rs  who may what
 //!           headers.rs  what browsers are told     problem.rs  errors     routes.rs  what is where
 //! answers   assets.rs  the page     api/  the resources     events.rs  news, as they come
@@ -25,11 +25,11 @@ mod headers;
 mod layout;
 mod limits;
 mod news;
-mod place;
 mod problem;
 mod publisher;
 mod routes;
 mod sampler;
+mod seat;
 mod server;
 mod shown;
 mod stall;

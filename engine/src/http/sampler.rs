@@ -114,6 +114,6 @@ pub(super) fn gap_of(now_ms: i64, watermark_ms: i64) -> Option<f64> {
 }
 
 fn last_checkpoint_seconds(watched: &Watched) -> Option<f64> {
-    let last = watched.process.progress.written.history.newest_first();
-    last.iter().find_map(|attempt| Some(attempt.committed?.since(attempt.began).as_secs_f64()))
+    let last = watched.process.progress.written.history.last_committed();
+    last.map(|(began, committed)| committed.since(began).as_secs_f64())
 }

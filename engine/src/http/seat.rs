@@ -1,4 +1,4 @@
-//! The place of one connection, and which of them is given up for a new one.
+//! The seat of one connection, and which of them is given up for a new one.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -19,14 +19,14 @@ pub(super) enum Stage {
     Listening,
 }
 
-/// The place of one connection.
+/// The seat of one connection.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Seat {
     stage: Mutex<(Stage, Instant)>,
     given_up: Notify,
 }
 
-impl Place {
+impl Seat {
     pub(super) fn new() -> Self {
         Self { stage: Mutex::new((Stage::Silent, threads::now())), given_up: Notify::new() }
     }
@@ -50,7 +50,7 @@ impl Place {
     }
 }
 
-/// Returns the place that is given up: the one that has been silent for the longest time; if none is silent, the one
+/// Returns the seat that is given up: the one that has been silent for the longest time; if none is silent, the one
 /// that has been answered for the longest time. Pages that listen stay: their number is limited where they begin.
 pub(super) fn victim(stages: &[(Stage, Instant)]) -> Option<usize> {
     let longest = |wanted: Stage| {

@@ -250,7 +250,7 @@ impl Coordinator {
                     progress.committed_epoch.store(epoch.0, Ordering::Relaxed);
                     progress.written.history.committed(epoch, self.context.process.clock.processing_time());
                     if self.context.times_the_start() {
-                        progress.checkpoints.count_committed(self.context.process.clock.processing_time());
+                        progress.checkpoints.count_committed();
                         progress.start.log_first_commit(epoch);
                     }
                     self.context.epochs.borrow().committed(epoch);

@@ -26,7 +26,7 @@ pub(super) fn metrics(run: &Run, accept: Option<&str>) -> (&'static str, String)
 fn job(run: &Run, samples: &mut Samples) {
     let Run { name, settings, process, .. } = run;
     let progress = &process.progress;
-    let processes = settings.hosts.len().max(1).to_string();
+    let processes = settings.processes().to_string();
     let info = [
         ("job", name.as_str()),
         ("version", env!("CARGO_PKG_VERSION")),
@@ -42,7 +42,7 @@ fn job(run: &Run, samples: &mut Samples) {
     samples.add(&families::IN_FLIGHT, &[], process.budget.in_flight() as f64);
     samples.add(&families::IN_FLIGHT_LIMIT, &[], settings.max_in_flight as f64);
     samples.add(&families::PENDING, &[], process.pending.load(Ordering::Relaxed) as f64);
-    let first = settings.process * settings.workers;
+    let first = settings.first_worker();
     for (at, state) in progress.state.iter().enumerate() {
         let worker = (first + at).to_string();
         for (StateName { operator, state }, bytes) in lock(&state.by_state).iter() {
@@ -60,7 +60,7 @@ fn job(run: &Run, samples: &mut Samples) {
 
 /// Adds what RocksDB says of itself.
 fn rows(run: &Run, samples: &mut Samples) {
-    let first = run.settings.process * run.settings.workers;
+    let first = run.settings.first_worker();
     for (at, state) in run.process.progress.state.iter().enumerate() {
         let rows = state.rows.get().and_then(Weak::upgrade);
         let Some(figures) = rows.and_then(|rows| rows.figures()) else { continue };
@@ -99,9 +99,8 @@ fn checkpoints(run: &Run, samples: &mut Samples) {
         samples.add(&families::CHECKPOINTS, &[("result", result)], count.load(Ordering::Relaxed) as f64);
     }
     samples.add(&families::CHECKPOINTS_OPEN, &[], epoch.saturating_sub(committed) as f64);
-    let last_ms = counts.last_committed_ms.load(Ordering::Relaxed);
-    if last_ms != i64::MIN {
-        samples.add(&families::CHECKPOINT_COMMITTED, &[], last_ms as f64 / 1e3);
+    if let Some((_, committed)) = progress.written.history.last_committed() {
+        samples.add(&families::CHECKPOINT_COMMITTED, &[], committed.0 as f64 / 1e3);
     }
     if run.settings.process == 0 {
         progress.checkpoint_time.expose(samples, &families::CHECKPOINT_DURATION, &[]);

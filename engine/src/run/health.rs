@@ -39,7 +39,7 @@ impl Check {
 
 /// Answers `/livez`: 200, or 503 when a restart would help, because a worker is stuck or its checkpoint thread is gone.
 pub(super) fn live(run: &Run, verbose: bool) -> Probe {
-    let first = run.settings.process * run.settings.workers;
+    let first = run.settings.first_worker();
     let checks = run.process.progress.pulses.iter().enumerate().flat_map(|(at, pulse)| {
         let worker = first + at;
         let stuck = pulse.since_step().filter(|since| *since >= STUCK);

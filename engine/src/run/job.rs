@@ -131,7 +131,7 @@ impl Job {
             topology: OnceLock::new(),
             taps: Taps::default(),
             checkpoint_wanted: AtomicBool::new(false),
-            source_clocks: SourceClocks::new(settings.hosts.len().max(1)),
+            source_clocks: SourceClocks::new(settings.processes()),
             failure: Failure::default(),
             stop,
             progress: JobProgress {
@@ -171,7 +171,7 @@ fn serve(run: &Arc<Run>) -> Result<Option<http::Server>, JobError> {
     let watched = http::Watched {
         job: run.name.clone(),
         workers: settings.all_workers(),
-        processes: settings.hosts.len().max(1),
+        processes: settings.processes(),
         index: settings.process,
         settings: serde_json::to_value(settings).unwrap_or_default(),
         checkpoint_seconds: settings.checkpoint_interval.as_secs_f64(),

@@ -224,7 +224,17 @@ impl JobSettings {
     /// Returns the number of workers over all processes.
     #[must_use]
     pub fn all_workers(&self) -> usize {
-        self.workers.saturating_mul(self.hosts.len().max(1))
+        self.workers.saturating_mul(self.processes())
+    }
+
+    /// Returns the number of processes: without hosts there is one.
+    pub(crate) fn processes(&self) -> usize {
+        self.hosts.len().max(1)
+    }
+
+    /// Returns the index, among all workers, of the first one of this process.
+    pub(crate) fn first_worker(&self) -> usize {
+        self.process * self.workers
     }
 }
 

@@ -113,7 +113,7 @@ fn open_context(worker: &Worker, run: &Run, start: &Arc<StartingPoint>) -> Resul
         start: Arc::clone(start),
         restored: Arc::clone(&start.restored),
         ends: RefCell::default(),
-        acknowledge: RefCell::new(vec![0; run.settings.hosts.len().max(1)]),
+        acknowledge: RefCell::new(vec![0; run.settings.processes()]),
         dead_letters_logged: Cell::new(0),
         alarms: RefCell::default(),
     }))

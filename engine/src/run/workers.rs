@@ -63,7 +63,7 @@ where
         }
     })
     .map_err(JobError::cluster)?;
-    let first = run.settings.process * run.settings.workers;
+    let first = run.settings.first_worker();
     for (at, outcome) in guards.join().into_iter().enumerate() {
         if let Err(message) = outcome {
             run.process.failure.set(cluster::of_panic(first + at, message));

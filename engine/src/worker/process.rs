@@ -17,7 +17,6 @@ use crate::error::{ErrorKind, JobError};
 use crate::metrics::{Distribution, Metrics, Topology};
 use crate::record::Arrival;
 use crate::tap::Taps;
-use crate::time::ProcessingTime;
 
 /// The context that the worker threads of a process share.
 pub(crate) struct Process {
@@ -86,26 +85,17 @@ pub(crate) struct JobProgress {
 }
 
 /// The checkpoints of this run, by how they ended.
+#[derive(Default)]
 pub(crate) struct CheckpointCounts {
     pub(crate) committed: AtomicU64,
     pub(crate) failed: AtomicU64,
     /// Another run of the job has committed the epoch.
     pub(crate) fenced: AtomicU64,
-    /// When the last one was committed, ms since the Unix epoch; `i64::MIN` before that.
-    pub(crate) last_committed_ms: AtomicI64,
-}
-
-impl Default for CheckpointCounts {
-    fn default() -> Self {
-        let (committed, failed, fenced) = Default::default();
-        Self { committed, failed, fenced, last_committed_ms: AtomicI64::new(i64::MIN) }
-    }
 }
 
 impl CheckpointCounts {
-    pub(crate) fn count_committed(&self, now: ProcessingTime) {
+    pub(crate) fn count_committed(&self) {
         self.committed.fetch_add(1, Ordering::Relaxed);
-        self.last_committed_ms.store(now.0, Ordering::Relaxed);
     }
 
     /// Counts the checkpoint that `error` has ended, and the job with it.

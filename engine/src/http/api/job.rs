@@ -58,7 +58,6 @@ impl Seconds {
 pub(in crate::http) fn job(shown: &Shown, snapshot: &Snapshot) -> Job {
     let watched = &shown.watched;
     let (state, failure) = shown.state();
-    let committed = watched.process.progress.written.history.newest_first();
     let sum = |name: &str| snapshot.operators.iter().map(|operator| operator.counter(name)).sum();
     let records_per_second = lock(&shown.sampler).records_per_second;
     Job {
@@ -75,7 +74,7 @@ pub(in crate::http) fn job(shown: &Shown, snapshot: &Snapshot) -> Job {
         restored_epoch: snapshot.restored_epoch,
         epoch: snapshot.epoch,
         committed_epoch: snapshot.committed_epoch,
-        last_commit_ms: committed.iter().find_map(|attempt| attempt.committed).map(|time| time.0),
+        last_commit_ms: watched.process.progress.written.history.last_committed().map(|(_, time)| time.0),
         // The epoch that runs is one of them.
         epochs_open: snapshot.epoch.saturating_sub(snapshot.committed_epoch.unwrap_or(0)),
         checkpoint_interval_seconds: watched.checkpoint_seconds,
