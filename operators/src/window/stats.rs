@@ -98,7 +98,7 @@ impl Stats {
         let share = other.count as f64 / self.count as f64;
         let apart = other_mean - mean;
         // An empty accumulator has no mean to differ from.
-        self.squares += if own == 0.0 { other.squares } else { other.squares + apart * apart * (own * share) };
+        self.squares += if own == 0.0 { other.squares } else { other.squares + weighted_square(apart, own * share) };
         self.min = least(self.min, other.min);
         self.max = greatest(self.max, other.max);
         self.sum = sum.sum;
@@ -158,6 +158,12 @@ impl Stats {
     pub fn max(&self) -> f64 {
         self.max
     }
+}
+
+/// Returns `apart * apart * weight`. The square alone may be beyond the range of floats where the product is not.
+fn weighted_square(apart: f64, weight: f64) -> f64 {
+    let product = apart * apart * weight;
+    if product.is_finite() { product } else { apart * (apart * weight) }
 }
 
 /// Returns the lesser of two values; NaN if one of them is NaN.

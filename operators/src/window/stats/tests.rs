@@ -128,6 +128,10 @@ fn extreme_values_have_the_right_statistics() {
     assert_eq!(stats(&[1.0, 1.0, 5.0]).sum(), 7.0);
     let apart = stats(&[1.7e308, -1.7e308]);
     assert_eq!((apart.sum(), apart.mean(), apart.std()), (0.0, 0.0, f64::INFINITY));
+    // The square of their distance is beyond the range, the sum of the squares of their deviations is not.
+    for nearly in [[-1.5e154, 0.0], [0.0, -1.5e154]] {
+        assert_eq!(stats(&nearly).std(), 7.5e153);
+    }
     let beyond = stats(&[1.7e308, 1.7e308]);
     assert_eq!((beyond.sum(), beyond.mean(), beyond.std()), (f64::INFINITY, 1.7e308, 0.0));
     assert_eq!(stats(&[1.7e308, 1.7e308, -1.7e308]).sum(), 1.7e308);
