@@ -1,7 +1,7 @@
 //! Who may ask for what.
 //!
-//! * `Host` is an IP address, `localhost`, or a name that the job was given. A site whose name was made to point to
-//!   this machine (DNS rebinding) sends its own name.
+//! * `Host`, where there is one, is an IP address, `localhost`, or a name that the job was given. A site whose name was
+//!   made to point to this machine (DNS rebinding) sends its own name.
 //! * `Origin`, on a request that changes something, is the page that was served from here.
 //! * Whatever changes something needs the token. Beyond loopback so does the rest, except the files of the page, which
 //!   are the same for everybody and ask for the token themselves, and the two questions whether the process lives.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -85,9 +85,8 @@ fn draw(address: SocketAddr, watched: &Watched) -> Result<Token, JobError> {
 
 impl Access {
     fn judge(&self, request: &Request) -> Result<(), Problem> {
-        let host = host(request.uri(), request.headers());
-        let host = host.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "the request has no Host, or several"))?;
-        if !self.is_ours(host) {
+        let host = host(request)?;
+        if let Some(host) = host.filter(|host| !self.is_ours(host)) {
             let detail = format!(
                 "this job is not served as \"{host}\": use its IP address or localhost, or set http_names for the job"
             );
@@ -97,7 +96,8 @@ impl Access {
         if changes {
             for origin in request.headers().get_all(ORIGIN) {
                 let of_here = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-                if !of_here.is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host)) {
+                let is_here = |host: &str| of_here.is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host));
+                if !host.is_some_and(is_here) {
                     let detail = "the page that sent this request is not one of this job";
                     return Err(Problem::new(StatusCode::FORBIDDEN, detail));
                 }
@@ -140,14 +140,18 @@ pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, n
     }
 }
 
-/// Returns the host of a request. A request for a whole address has it there.
-fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
-    if let Some(authority) = uri.authority() {
-        return Some(authority.as_str());
+/// Returns the host of a request. A request for a whole address has it there. A request of HTTP/1.0 may have none, as
+/// the checks of load balancers do; a browser always says one.
+fn host(request: &Request) -> Result<Option<&str>, Problem> {
+    if let Some(authority) = request.uri().authority() {
+        return Ok(Some(authority.as_str()));
     }
-    let mut hosts = headers.get_all(HOST).iter();
-    let first = hosts.next()?.to_str().ok()?;
-    hosts.next().is_none().then_some(first)
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
+        (Some(Ok(host)), None) => Ok(Some(host)),
+        (None, _) if request.version() == Version::HTTP_10 => Ok(None),
+        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "the request has no Host, or several")),
+    }
 }
 
 /// Returns whether a path may be read without a token, from anywhere.
@@ -212,6 +216,20 @@ mod tests {
         assert_eq!(asked(&access, "GET", "/", &[]), Some(400));
         assert_eq!(asked(&access, "GET", "/", &[("host", "localhost"), ("host", "evil.example")]), Some(400));
         assert_eq!(asked(&access, "GET", "http://evil.example/", &[("host", "localhost")]), Some(421));
+    }
+
+    #[test]
+    fn a_check_by_an_old_protocol_needs_no_host() {
+        let asked = |method: &str, origin: Option<&str>| {
+            let request = Request::builder().method(method).uri("/livez").version(Version::HTTP_10);
+            let request = request.header(AUTHORIZATION, format!("Bearer {TOKEN}"));
+            let request = origin.into_iter().fold(request, |request, origin| request.header(ORIGIN, origin));
+            let refused = access(false).judge(&request.body(Body::empty()).unwrap()).err()?;
+            Some(refused.into_response().status().as_u16())
+        };
+        assert_eq!(asked("GET", None), None);
+        assert_eq!(asked("POST", None), None);
+        assert_eq!(asked("POST", Some("http://localhost:9090")), Some(403));
     }
 
     #[test]
