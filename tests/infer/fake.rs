@@ -95,7 +95,7 @@ pub struct Fake {
 impl Fake {
     pub fn new(name: &str, plus: f32, obeys: &[Act]) -> Self {
         Self {
-            info: ModelInfo { name: name.to_owned(), hash: "0".to_owned() },
+            info: ModelInfo { name: name.to_owned(), version: None, hash: "0".to_owned() },
             inputs: vec![TensorSpec::fixed("wish", ElementType::F32, [2])],
             outputs: vec![TensorSpec::fixed("score", ElementType::F32, [])],
             plus,
@@ -105,6 +105,10 @@ impl Fake {
             opened: Arc::default(),
             refusals: Arc::default(),
         }
+    }
+
+    pub fn with_inputs(self, inputs: Vec<TensorSpec>) -> Self {
+        Self { inputs, ..self }
     }
 }
 

@@ -15,12 +15,14 @@ mod missing;
 mod onnx;
 mod poison;
 mod pool;
+mod repository;
 mod restore;
 mod served;
 mod simulated;
 mod tensors;
 mod trees;
 mod types;
+mod versions;
 
 use std::alloc::System;
 use std::sync::RwLock;

@@ -92,6 +92,8 @@ pub trait ModelSource: Send + Sync {
 pub struct ModelInfo {
     /// The model's name, from its metadata or else from its file name.
     pub name: String,
+    /// The version, for a model of a [repository](super::ModelRepository).
+    pub version: Option<u64>,
     /// The first 16 hexadecimal digits of the SHA-256 of the model's file and of its files of external weights. For a
     /// model on a server, its version.
     pub hash: String,
@@ -99,6 +101,9 @@ pub struct ModelInfo {
 
 impl fmt::Display for ModelInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.name, self.hash)
+        match self.version {
+            Some(version) => write!(f, "{}/{version}@{}", self.name, self.hash),
+            None => write!(f, "{}@{}", self.name, self.hash),
+        }
     }
 }

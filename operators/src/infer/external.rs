@@ -72,6 +72,16 @@ impl Weights {
         self.files.is_empty()
     }
 
+    /// Calls `on` with the location in the model and the path of each file of weights.
+    pub(super) fn each(&self, mut on: impl FnMut(&str, &Path) -> Result<(), ModelError>) -> Result<(), ModelError> {
+        let Some(((model, _), weights)) = self.files.split_first() else { return Ok(()) };
+        let folder = model.parent().unwrap_or(Path::new(""));
+        weights.iter().try_for_each(|(file, _)| {
+            let location = file.strip_prefix(folder).unwrap_or(file);
+            on(&location.to_string_lossy(), file)
+        })
+    }
+
     /// Checks that the model and its weights are still the files that were read.
     pub(super) fn check(&self, path: &Path) -> Result<(), ModelError> {
         for (file, before) in &self.files {

@@ -1,5 +1,7 @@
 //! A model's file: its hash, what it declares, and what can run it.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use super::engine::Engine;
 use super::error::ModelError;
 use super::external::Weights;
 use super::outlets::{Declared, hint, shown};
+use super::repository::Manifest;
 use super::session::{SessionSettings, build};
 use super::trees::{self, Program};
 
@@ -38,22 +41,45 @@ pub(super) struct Read {
 }
 
 impl ModelFile {
-    /// Reads the file and computes its name and hash.
-    pub(super) fn read(path: &Path, settings: &SessionSettings) -> Result<(Self, Read), ModelError> {
+    /// Reads the file and computes its name and hash, which are those that are stated.
+    pub(super) fn read(
+        path: &Path,
+        settings: &SessionSettings,
+        stated: Option<&Manifest>,
+    ) -> Result<(Self, Read), ModelError> {
         let bytes: Arc<[u8]> =
             std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?.into();
         let is_of_library = trees::is_of_library(&bytes);
         let mut hash = Sha256::new_with_prefix(&bytes);
+        if let Some(Manifest { sha256, .. }) = stated {
+            check_hash(path, sha256, &hex(&hash.clone().finalize()))?;
+        }
         // ONNX Runtime looks for weights in the model's folder, so the path must not depend on the working folder.
         let path = std::path::absolute(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
         let weights = if is_of_library { Weights::default() } else { Weights::find(&path, &bytes, &mut hash)? };
-        let hash = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let info = ModelInfo { name, hash };
+        if let Some(Manifest { files, .. }) = stated {
+            weights.each(|location, file| {
+                let what = file.display().to_string();
+                let Some(sha256) = files.get(location) else {
+                    let reason = "model.json states no hash of these weights under \"files\"".to_owned();
+                    return Err(ModelError::Unusable { model: what, reason });
+                };
+                let mut found = Sha256::new();
+                let read = File::open(file).and_then(|mut from| io::copy(&mut from, &mut found));
+                read.map_err(|source| ModelError::Read { path: file.to_owned(), source })?;
+                check_hash(file, sha256, &hex(&found.finalize()))
+            })?;
+        }
+        let hash = hex(hash.finalize().get(..8).unwrap_or_default());
+        let (name, version) = match stated {
+            Some(Manifest { name, version, .. }) => (name.clone(), Some(*version)),
+            None => (path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(), None),
+        };
+        let info = ModelInfo { name, version, hash };
         let weights = Arc::new(weights);
         let mut file = Self { path, info, settings: settings.clone(), is_of_library, bytes, weights };
         let read = if is_of_library { file.of_library() } else { file.onnx() }?;
-        if let Some(name) = &read.declared.name {
+        if let (Some(name), None) = (&read.declared.name, stated) {
             file.info.name.clone_from(name);
         }
         Ok((file, read))
@@ -118,4 +144,19 @@ impl ModelFile {
         let path = self.path.clone();
         move |source| ModelError::Runtime { what, path: path.clone(), source }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check_hash(path: &Path, stated: &str, found: &str) -> Result<(), ModelError> {
+    if stated.eq_ignore_ascii_case(found) {
+        return Ok(());
+    }
+    let reason = format!(
+        "its SHA-256 is {found}, and model.json states {stated}: it was changed after it was published, or not all of it \
+         was copied"
+    );
+    Err(ModelError::Unusable { model: path.display().to_string(), reason })
 }

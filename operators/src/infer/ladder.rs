@@ -20,6 +20,7 @@ use super::element::Elements;
 use super::error::ModelError;
 use super::finite::{Finite, same_bits};
 use super::loaded::Loaded;
+use super::models::Models;
 use super::size::made_up;
 use super::tensor::Tensor;
 use super::work::{Group, Place, Work};
@@ -40,9 +41,17 @@ pub(super) struct Rungs {
 
 /// The ladder of one thread.
 pub(super) struct Ladder {
-    model: Loaded,
+    versions: Vec<Loaded>,
     fallback: Option<Loaded>,
     rungs: Rungs,
+}
+
+/// What is run for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rung {
+    /// The version of the model with this index.
+    Model(usize),
+    Fallback,
 }
 
 /// The result for a group of records that is known before the group is processed.
@@ -55,22 +64,36 @@ enum Known {
 
 impl Ladder {
     /// Creates a ladder whose models are opened at their first use.
-    pub(super) fn closed(model: &Arc<dyn ModelSource>, fallback: Option<&Arc<dyn ModelSource>>, rungs: Rungs) -> Self {
+    pub(super) fn closed(models: &Models, rungs: Rungs) -> Self {
         let closed = |source: &Arc<dyn ModelSource>| Loaded::closed(source, rungs.exact_rows);
-        Self { model: closed(model), fallback: fallback.map(closed), rungs }
+        Self { versions: models.versions().map(closed).collect(), fallback: models.fallback().map(closed), rungs }
     }
 
     /// Opens the models now.
     pub(super) fn open(mut self) -> Result<Self, ModelError> {
-        for model in std::iter::once(&mut self.model).chain(&mut self.fallback) {
+        for model in self.versions.iter_mut().chain(&mut self.fallback) {
             model.open()?;
         }
         Ok(self)
     }
 
-    /// Runs the model without the fallback, to measure it.
-    pub(super) fn probe(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
-        self.model.run(rows, inputs, outputs)
+    /// Runs a version without the fallback, to measure it.
+    pub(super) fn probe(
+        &mut self,
+        version: usize,
+        rows: usize,
+        inputs: &[Tensor],
+        outputs: &mut [Tensor],
+    ) -> Result<(), RunError> {
+        self.versions[version].run(rows, inputs, outputs)
+    }
+
+    /// Returns the model of a rung.
+    fn model(&self, rung: Rung) -> Option<&Loaded> {
+        match rung {
+            Rung::Model(version) => self.versions.get(version),
+            Rung::Fallback => self.fallback.as_ref(),
+        }
     }
 
     /// Returns whether a row gets the same score at every place in a run of `rows` made-up rows.
@@ -78,7 +101,7 @@ impl Ladder {
         if rows == 1 {
             return Ok(true);
         }
-        for model in std::iter::once(&mut self.model).chain(&mut self.fallback) {
+        for model in self.versions.iter_mut().chain(&mut self.fallback) {
             let source = Arc::clone(model.source());
             let inputs: Vec<Tensor> = source.inputs().iter().map(|spec| made_up(spec, rows)).collect();
             let turned = |by: usize| move |row: usize| (row + by) % rows;
@@ -97,20 +120,18 @@ impl Ladder {
     }
 
     /// Runs one of the models, with retries while it is unavailable.
-    fn attempt(
-        &mut self,
-        by_fallback: bool,
-        rows: usize,
-        inputs: &[Tensor],
-        outputs: &mut [Tensor],
-    ) -> Result<(), RunError> {
-        let model = if by_fallback { self.fallback.as_mut() } else { Some(&mut self.model) };
-        let Some(model) = model else { return Err(RunError::Unavailable("there is no fallback".to_owned())) };
+    fn attempt(&mut self, rung: Rung, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        let model = match rung {
+            Rung::Model(version) => self.versions.get_mut(version),
+            Rung::Fallback => self.fallback.as_mut(),
+        };
+        let Some(model) = model else { return Err(RunError::Unavailable("there is no such model".to_owned())) };
         match &self.rungs.retries {
-            None => model.run(rows, inputs, outputs),
-            Some(retries) => {
+            // A client of a model server retries by itself.
+            Some(retries) if !model.source().tries_again() => {
                 retries.run(|| model.run(rows, inputs, outputs), |error| matches!(error, RunError::Unavailable(_)))
             }
+            _ => model.run(rows, inputs, outputs),
         }
     }
 
@@ -128,13 +149,13 @@ impl Ladder {
             let rows: Vec<usize> = (0..group.records.len()).collect();
             match &work.given_up {
                 Some(reason) => out.fail(group, &rows, reason, false),
-                None => self.bisect(false, group, &rows, known.take(), &mut out),
+                None => self.bisect(Rung::Model(group.version), group, &rows, known.take(), &mut out),
             }
             if self.fallback.is_some() {
                 let failed = |row: &usize| matches!(out.places.get(group.records[*row]), Some(Place::Failed(_)));
                 let rows: Vec<usize> = rows.iter().copied().filter(failed).collect();
                 if !rows.is_empty() {
-                    self.bisect(true, group, &rows, None, &mut out);
+                    self.bisect(Rung::Fallback, group, &rows, None, &mut out);
                 }
             }
         }
@@ -142,14 +163,13 @@ impl Ladder {
     }
 
     /// Runs rows of a group. When the run fails because of the records, runs each half of them.
-    fn bisect(&mut self, by_fallback: bool, group: &Group, rows: &[usize], known: Option<Known>, out: &mut Outcome) {
+    fn bisect(&mut self, rung: Rung, group: &Group, rows: &[usize], known: Option<Known>, out: &mut Outcome) {
         let result = match known {
             Some(Known::Failed(error)) => Err(error),
             Some(Known::Ran) => Ok(0),
             None => {
-                let source = if by_fallback { self.fallback.as_ref() } else { Some(&self.model) };
-                let mut outputs = source.map_or_else(Vec::new, |model| Work::outputs_of(&**model.source()));
-                let run = self.attempt(by_fallback, rows.len(), &part_of(&group.inputs, rows), &mut outputs);
+                let mut outputs = self.model(rung).map_or_else(Vec::new, |model| Work::outputs_of(&**model.source()));
+                let run = self.attempt(rung, rows.len(), &part_of(&group.inputs, rows), &mut outputs);
                 run.map(|()| {
                     out.parts.push(outputs);
                     out.parts.len() - 1
@@ -157,21 +177,23 @@ impl Ladder {
             }
         };
         match result {
-            Ok(part) => self.settle(by_fallback, group, rows, part, out),
+            Ok(part) => self.settle(rung, group, rows, part, out),
             Err(RunError::Batch(_)) if rows.len() > 1 => {
                 self.rungs.bisections.add(1);
                 let (first, second) = rows.split_at(rows.len() / 2);
-                self.bisect(by_fallback, group, first, None, out);
-                self.bisect(by_fallback, group, second, None, out);
+                self.bisect(rung, group, first, None, out);
+                self.bisect(rung, group, second, None, out);
             }
-            Err(RunError::Batch(reason) | RunError::Unavailable(reason)) => out.fail(group, rows, &reason, by_fallback),
+            Err(RunError::Batch(reason) | RunError::Unavailable(reason)) => {
+                out.fail(group, rows, &reason, rung == Rung::Fallback)
+            }
         }
     }
 
     /// Marks the rows of a run as scored, except those without a finite score.
-    fn settle(&self, by_fallback: bool, group: &Group, rows: &[usize], part: usize, out: &mut Outcome) {
-        let source = if by_fallback { self.fallback.as_ref() } else { Some(&self.model) };
-        let specs = source.map_or(&[][..], |model| model.source().outputs());
+    fn settle(&self, rung: Rung, group: &Group, rows: &[usize], part: usize, out: &mut Outcome) {
+        let by_fallback = rung == Rung::Fallback;
+        let specs = self.model(rung).map_or(&[][..], |model| model.source().outputs());
         let faults = self.rungs.finite.faults(specs, rows.len(), out.parts.get(part).map_or(&[], Vec::as_slice));
         self.rungs.not_finite.add(faults.len() as u64);
         let mut faults = faults.into_iter().peekable();
@@ -227,18 +249,19 @@ impl BatchRunner<Work> for Ladder {
         if !work.is_plain() {
             return self.climb(work, None);
         }
+        let Some(version) = work.groups().first().map(|group| group.version) else { return };
         if work.parts.is_empty() {
-            work.parts.push(Work::outputs_of(&**self.model.source()));
+            work.parts.push(Work::outputs_of(&**self.versions[version].source()));
         }
         work.parts.truncate(1);
         let mut outputs = work.parts.pop().unwrap_or_default();
         let Some(group) = work.groups().first() else { return };
         let rows = group.records.len();
-        let result = self.attempt(false, rows, &group.inputs, &mut outputs);
+        let result = self.attempt(Rung::Model(version), rows, &group.inputs, &mut outputs);
         let known = match result {
             Err(error) => Some(Known::Failed(error)),
             Ok(()) => {
-                let faults = self.rungs.finite.faults(self.model.source().outputs(), rows, &outputs);
+                let faults = self.rungs.finite.faults(self.versions[version].source().outputs(), rows, &outputs);
                 (!faults.is_empty()).then_some(Known::Ran)
             }
         };

@@ -6,6 +6,8 @@
 //!              └─ operator.rs: a record that all models failed on gets the default score, or becomes a dead letter
 //! backend.rs: the traits of models  ·  model.rs, file.rs, session.rs: an ONNX model  ·  simulated.rs: a slow or failing model
 //! engine.rs: ONNX Runtime, or trees/: models that are ensembles of trees, which are walked by code of our own
+//! repository/: versions of models in a folder, and the gates through which one is loaded
+//! models.rs: versions that take turns in event time, and the fallback
 //! outlets.rs: inputs and outputs of an ONNX model  ·  external.rs: its weights in other files  ·  onnx_log.rs: its log
 //! ```
 
@@ -27,12 +29,15 @@ mod ladder;
 mod loaded;
 #[cfg(feature = "onnx")]
 mod model;
+mod models;
 pub mod nan_as_null;
 #[cfg(feature = "onnx")]
 mod onnx_log;
 mod operator;
 #[cfg(feature = "onnx")]
 mod outlets;
+#[cfg(feature = "onnx")]
+mod repository;
 #[cfg(feature = "onnx")]
 mod runtime;
 #[cfg(feature = "model-servers")]
@@ -63,7 +68,10 @@ pub use features::{Features, narrowed};
 pub use half::{bf16, f16};
 #[cfg(feature = "onnx")]
 pub use model::Model;
-pub use operator::{InferExt, Models, ScoreOrigin, Scored};
+pub use models::Models;
+pub use operator::{InferExt, ScoreOrigin, Scored};
+#[cfg(feature = "onnx")]
+pub use repository::{ModelRef, ModelRepository, ModelVersion, VersionChoice};
 #[cfg(feature = "onnx")]
 pub use session::{Provider, SessionSettings};
 pub use settings::{BatchSize, InferSettings};

@@ -15,6 +15,7 @@ use super::features::Features;
 use super::file::{ModelFile, Read};
 use super::onnx_log;
 use super::outlets::{Declaration, Declared, Found, rows_of, shown};
+use super::repository::Manifest;
 use super::session::{OnnxBackend, SessionSettings};
 use super::tensor::TensorSpec;
 use super::trees::Program;
@@ -64,7 +65,18 @@ impl Model {
         column: usize,
         settings: &SessionSettings,
     ) -> Result<Self, ModelError> {
-        let (mut model, read) = Self::read(path, settings)?;
+        Self::load_as::<F>(path, output, column, settings, None)
+    }
+
+    /// Loads a model of which a repository states name, version and hashes.
+    pub(super) fn load_as<F: Features>(
+        path: &Path,
+        output: &str,
+        column: usize,
+        settings: &SessionSettings,
+        stated: Option<&Manifest>,
+    ) -> Result<Self, ModelError> {
+        let (mut model, read) = Self::read(path, settings, stated)?;
         let Declared { inputs, outputs, feature_names: trained_on, .. } = &read.declared;
         let row = TensorSpec::fixed("", ElementType::F32, [F::NAMES.len()]);
         let names = F::NAMES.join(", ");
@@ -112,7 +124,7 @@ impl Model {
         outputs: Vec<TensorSpec>,
         settings: &SessionSettings,
     ) -> Result<Self, ModelError> {
-        let (mut model, read) = Self::read(path, settings)?;
+        let (mut model, read) = Self::read(path, settings, None)?;
         let specs = |all: &[Declaration]| -> Vec<TensorSpec> {
             all.iter().filter_map(|one| one.found.as_ref()).map(|found| found.spec.clone()).collect()
         };
@@ -147,8 +159,8 @@ impl Model {
     }
 
     /// Reads the file. The caller checks inputs and outputs.
-    fn read(path: &Path, settings: &SessionSettings) -> Result<(Self, Read), ModelError> {
-        let (file, read) = ModelFile::read(path, settings)?;
+    fn read(path: &Path, settings: &SessionSettings, stated: Option<&Manifest>) -> Result<(Self, Read), ModelError> {
+        let (file, read) = ModelFile::read(path, settings, stated)?;
         let rows = rows_of(&read.declared.inputs).map_err(|reason| file.unusable(reason))?;
         let model = Self {
             file,

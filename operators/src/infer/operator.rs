@@ -16,9 +16,10 @@ use super::error::ModelError;
 use super::features::Features;
 use super::finite::Finite;
 use super::ladder::{Ladder, Rungs};
+use super::models::Models;
 use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
-use super::tensor::{Tensor, TensorSpec};
+use super::tensor::Tensor;
 use super::work::{Place, Work};
 use crate::length::invalid;
 use crate::pool::Retries;
@@ -47,54 +48,6 @@ pub enum ScoreOrigin {
     FallbackModel,
     /// The default score, because all models failed.
     Default,
-}
-
-/// The model of an operator and, optionally, the fallback model for records on which the model fails.
-#[derive(Clone)]
-pub struct Models {
-    model: Arc<dyn ModelSource>,
-    fallback: Option<Arc<dyn ModelSource>>,
-}
-
-impl Models {
-    /// Returns a model without a fallback.
-    pub fn of(model: impl ModelSource + 'static) -> Self {
-        Self { model: Arc::new(model), fallback: None }
-    }
-
-    /// Sets `fallback` as the model for the records on which the first model fails. It must take the same inputs in the
-    /// same order, and produce the same outputs.
-    #[must_use]
-    pub fn or(self, fallback: impl ModelSource + 'static) -> Self {
-        Self { fallback: Some(Arc::new(fallback)), ..self }
-    }
-
-    fn check(&self) -> Result<(), ModelError> {
-        let Some(fallback) = &self.fallback else { return Ok(()) };
-        let same = |a: &[TensorSpec], b: &[TensorSpec]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.fits(b));
-        let list = |specs: &[TensorSpec]| specs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let shown = |m: &Arc<dyn ModelSource>| format!("{} to {}", list(m.inputs()), list(m.outputs()));
-        if same(self.model.inputs(), fallback.inputs()) && same(self.model.outputs(), fallback.outputs()) {
-            return Ok(());
-        }
-        Err(ModelError::Schema {
-            model: fallback.info().to_string(),
-            found: shown(fallback),
-            program: format!("{} (as the model it stands in for)", shown(&self.model)),
-        })
-    }
-}
-
-impl<M: ModelSource + Clone + 'static> From<&M> for Models {
-    fn from(model: &M) -> Self {
-        Self::of(model.clone())
-    }
-}
-
-impl From<&Models> for Models {
-    fn from(models: &Models) -> Self {
-        models.clone()
-    }
 }
 
 /// Methods that add inference to streams.
@@ -144,7 +97,7 @@ impl<'s, D: Data> InferExt<'s, D> for Stream<'s, D> {
         features: impl Fn(&D) -> &F + 'static,
     ) -> Result<Stream<'s, Scored<D>>, JobError> {
         let models: Models = model.into();
-        let column = models.model.score_column();
+        let column = models.first().score_column();
         let codec = FeatureCodec { features, column };
         build(self, name, models, settings, (codec, Finite::Column(column)), settings.default_score)
     }
@@ -229,12 +182,10 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
             return Err(invalid(&operator, "latency_target is 0: every record would miss it"));
         }
         let retried = metrics.counter("retries");
-        models.model.meter(metrics);
-        let blocks = models.model.blocks() || models.fallback.as_ref().is_some_and(|model| model.blocks());
+        models.versions().for_each(|model| model.meter(metrics));
+        let blocks = models.versions().chain(models.fallback()).any(|model| model.blocks());
         let pool = settings.pool.clone().or_else(|| blocks.then(Default::default));
-        // A client of a model server retries by itself.
-        let retries = (pool.is_some() && !models.model.tries_again())
-            .then(|| Retries::new(settings.retries, settings.backoff, retried));
+        let retries = pool.is_some().then(|| Retries::new(settings.retries, settings.backoff, retried));
         let rungs = Rungs {
             retries,
             finite: if settings.finite_scores { finite } else { Finite::Nothing },
@@ -243,14 +194,11 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
             not_finite: metrics.counter("not_finite"),
         };
         let ladder_models = models.clone();
-        let ladder = move || {
-            let Models { model, fallback } = &ladder_models;
-            Ladder::closed(model, fallback.as_ref(), rungs.clone())
-        };
+        let ladder = move || Ladder::closed(&ladder_models, rungs.clone());
         let mut first = ladder().open().map_err(failed)?;
-        let calibration = start(&mut first, &*models.model, settings, &operator, metrics);
+        let calibration = start(&mut first, &models, settings, &operator, metrics);
         if settings.batch_exact && !blocks {
-            check_exact(&mut first, &*models.model, settings.max_batch_size.limit(), &operator).map_err(failed)?;
+            check_exact(&mut first, &**models.first(), settings.max_batch_size.limit(), &operator).map_err(failed)?;
         }
         let execution = match pool {
             None => Execution::InLine(Box::new(first)),
@@ -260,30 +208,42 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
     })
 }
 
-/// Runs the model once to warm it up, or measures batch sizes if the settings ask for that.
+/// Runs each version once to warm it up, or measures batch sizes with the first one if the settings ask for that.
 fn start(
     ladder: &mut Ladder,
-    model: &dyn ModelSource,
+    models: &Models,
     settings: &InferSettings,
     operator: &str,
     metrics: &OperatorMetrics,
 ) -> Option<Calibration> {
+    let model = &**models.first();
     if let Some(engine) = model.engine() {
         metrics.detail("engine", engine.into());
     }
-    let ModelInfo { name, hash } = model.info();
-    metrics.detail("model", serde_json::json!({ "name": name, "hash": hash }));
+    metrics.detail("model", shown(model.info()));
+    if !models.switches().is_empty() {
+        let mut versions = vec![shown(model.info())];
+        for (from, model) in models.switches().iter().zip(models.versions().skip(1)) {
+            let mut version = shown(model.info());
+            version["from_event_time"] = from.to_string().into();
+            versions.push(version);
+        }
+        metrics.detail("versions", versions.into());
+    }
     let mut outputs = Work::outputs_of(model);
-    let mut run = |rows: usize, inputs: &[Tensor]| ladder.probe(rows, inputs, &mut outputs);
-    let BatchSize::Calibrated { up_to } = settings.max_batch_size else {
+    let measured = matches!(settings.max_batch_size, BatchSize::Calibrated { .. });
+    for (version, model) in models.versions().enumerate().skip(usize::from(measured)) {
         // The first run of a session is slow. A server needs no warm-up, and it may reject made-up values.
+        let run = |rows: usize, inputs: &[Tensor]| ladder.probe(version, rows, inputs, &mut outputs);
         if !model.blocks()
             && let Err(error) = warm_up(settings.max_batch_size.limit(), model.inputs(), run)
         {
-            tracing::debug!(operator, %error, "the warm-up run of the model with made-up values failed");
+            let model = model.info();
+            tracing::debug!(operator, %model, %error, "the warm-up run of the model with made-up values failed");
         }
-        return None;
-    };
+    }
+    let BatchSize::Calibrated { up_to } = settings.max_batch_size else { return None };
+    let mut run = |rows: usize, inputs: &[Tensor]| ladder.probe(0, rows, inputs, &mut outputs);
     match calibrate(up_to.get(), model.inputs(), &mut run) {
         Ok(calibration) => {
             let costs: Vec<String> =
@@ -299,6 +259,10 @@ fn start(
             None
         }
     }
+}
+
+fn shown(ModelInfo { name, version, hash }: &ModelInfo) -> serde_json::Value {
+    serde_json::json!({ "name": name, "version": version, "hash": hash })
 }
 
 /// Refuses a model whose scores depend on the place of a record in its batch: a fixed batch size is no remedy there.
@@ -322,7 +286,8 @@ fn check_exact(ladder: &mut Ladder, model: &dyn ModelSource, rows: usize, operat
 struct Infer<D, C, S> {
     name: String,
     models: Models,
-    model: Arc<ModelInfo>,
+    /// The name of each version.
+    versions: Vec<Arc<ModelInfo>>,
     fallback: Option<Arc<ModelInfo>>,
     codec: C,
     default: Option<S>,
@@ -380,8 +345,8 @@ impl<D, C, S> Infer<D, C, S> {
         counts.size.set(limit.now() as i64);
         let target = settings.latency_target.map_or(Duration::MAX, |target| target / 2);
         Self {
-            model: Arc::new(models.model.info().clone()),
-            fallback: models.fallback.as_ref().map(|model| Arc::new(model.info().clone())),
+            versions: models.versions().map(|model| Arc::new(model.info().clone())).collect(),
+            fallback: models.fallback().map(|model| Arc::new(model.info().clone())),
             name,
             models,
             codec,
@@ -409,8 +374,9 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
             }));
             return;
         }
-        let origin = format!("{} at {}, model {}", self.name, record.event_time, self.model);
-        let features = work.features(at, self.models.model.inputs(), self.codec.columns());
+        let model = &self.versions[self.models.version(record.event_time)];
+        let origin = format!("{} at {}, model {model}", self.name, record.event_time);
+        let features = work.features(at, self.models.first().inputs(), self.codec.columns());
         let content = if features.is_empty() { format!("{:?}", record.data) } else { features };
         output.dead_letters.push(record.with(|_| DeadLetter::new(&self.name, origin, reason, content.as_bytes())));
     }
@@ -435,13 +401,14 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
 
     fn prepare(&mut self, records: &[Record<D>], work: &mut Work) {
         let started = threads::now();
-        work.encode(&self.codec, self.models.model.inputs(), records.len(), |at| &records[at].data);
+        let record = |at: usize| (&records[at].data, self.models.version(records[at].event_time));
+        work.encode(&self.codec, self.models.first().inputs(), records.len(), record);
         self.counts.encode_ns.add(threads::since(started).as_nanos() as u64);
     }
 
     fn give_up(&mut self, _: &[Record<D>], work: &mut Work, reason: String) -> bool {
         work.give_up(reason);
-        self.models.fallback.is_some()
+        self.models.fallback().is_some()
     }
 
     fn finish(
@@ -479,7 +446,8 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
                 (ScoreOrigin::FallbackModel, self.fallback.clone())
             } else {
                 scored += 1;
-                (ScoreOrigin::Model, Some(Arc::clone(&self.model)))
+                let version = self.models.version(record.event_time);
+                (ScoreOrigin::Model, Some(Arc::clone(&self.versions[version])))
             };
             output.records.push(record.with(|record| Scored { record, score, origin, model }));
         }

@@ -15,9 +15,11 @@ pub(super) enum Place {
     Failed(usize),
 }
 
-/// Records whose rows have the same shape.
+/// Records of one version of the model, whose rows have the same shape.
 #[derive(Debug, Default)]
 pub(super) struct Group {
+    /// The index of the version.
+    pub(super) version: usize,
     pub(super) inputs: Vec<Tensor>,
     /// The index in the batch of each row's record.
     pub(super) records: Vec<usize>,
@@ -48,13 +50,13 @@ impl Work {
         self.groups.get(..self.used).unwrap_or_default()
     }
 
-    /// Writes the rows of the records.
+    /// Writes the rows of the records. `record` returns a record and the version that scores it.
     pub(super) fn encode<'r, D: 'r, C: Codec<D>>(
         &mut self,
         codec: &C,
         specs: &[TensorSpec],
         len: usize,
-        record: impl Fn(usize) -> &'r D,
+        record: impl Fn(usize) -> (&'r D, usize),
     ) {
         self.len = len;
         self.used = 0;
@@ -70,17 +72,17 @@ impl Work {
         }
     }
 
-    /// Writes the rows that have the shape of the first one, and defers the others.
+    /// Writes the rows that have the version and the shape of the first one, and defers the others.
     fn encode_group<'r, D: 'r, C: Codec<D>>(
         &mut self,
         codec: &C,
         specs: &[TensorSpec],
         records: impl Iterator<Item = usize>,
-        record: &impl Fn(usize) -> &'r D,
+        record: &impl Fn(usize) -> (&'r D, usize),
     ) {
         if self.groups.len() == self.used {
             let inputs = specs.iter().map(Tensor::empty).collect();
-            self.groups.push(Group { inputs, records: Vec::new() });
+            self.groups.push(Group { version: 0, inputs, records: Vec::new() });
         }
         let Some(group) = self.groups.get_mut(self.used) else { return };
         group.records.clear();
@@ -92,9 +94,16 @@ impl Work {
             }
         }
         for index in records {
+            let (record, version) = record(index);
             let rows = group.records.len();
+            if rows == 0 {
+                group.version = version;
+            } else if version != group.version {
+                self.deferred.push(index);
+                continue;
+            }
             let mut row = InputRow { specs, inputs: &mut group.inputs, rows, other_shape: false, fault: None };
-            codec.encode(record(index), &mut row);
+            codec.encode(record, &mut row);
             let InputRow { other_shape, mut fault, .. } = row;
             let incomplete = |(spec, input): (&TensorSpec, &Tensor)| !spec.holds(rows + 1, input);
             if fault.is_none() && !other_shape && specs.iter().zip(&group.inputs).any(incomplete) {

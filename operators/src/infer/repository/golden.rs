@@ -1,0 +1,127 @@
+//! Golden rows: features with the score that they have where the model was trained.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::infer::backend::ModelSource;
+use crate::infer::element::{ElementType, Elements};
+use crate::infer::features::{Features, narrowed};
+use crate::infer::loaded::Loaded;
+use crate::infer::model::Model;
+use crate::infer::tensor::Tensor;
+use crate::infer::work::Work;
+
+/// The difference from a stated score that is allowed, relative to the score where that is larger than 1.
+const TOLERANCE: f64 = 1e-6;
+/// The number of rows of a run.
+const ROWS: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    features: Values,
+    score: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Values {
+    InOrder(Vec<Option<f64>>),
+    ByName(BTreeMap<String, Option<f64>>),
+}
+
+/// The rows of a `golden.jsonl`.
+pub(super) struct Golden {
+    rows: Vec<f32>,
+    scores: Vec<f64>,
+    /// The line of each row.
+    lines: Vec<usize>,
+}
+
+impl Golden {
+    /// Reads the rows. An error says which line is wrong, and how.
+    pub(super) fn read<F: Features>(text: &str) -> Result<Self, String> {
+        let mut golden = Self { rows: Vec::new(), scores: Vec::new(), lines: Vec::new() };
+        for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let fails = |reason: String| format!("line {}: {reason}", at + 1);
+            let Line { features, score } = serde_json::from_str(line).map_err(|error| fails(error.to_string()))?;
+            let values = in_order(features, F::NAMES).map_err(fails)?;
+            for (name, value) in F::NAMES.iter().zip(values) {
+                golden.rows.push(narrowed(name, value.unwrap_or(f64::NAN)).map_err(fails)?);
+            }
+            golden.scores.push(score);
+            golden.lines.push(at + 1);
+        }
+        if golden.scores.is_empty() {
+            return Err("it has no rows: leave it out, or write some".to_owned());
+        }
+        Ok(golden)
+    }
+
+    /// Scores the rows. An error says which row is the first with another score, and how many have one.
+    pub(super) fn check(&self, model: &Model, names: &[&str]) -> Result<(), String> {
+        let source: Arc<dyn ModelSource> = Arc::new(model.clone());
+        let mut loaded = Loaded::closed(&source, None);
+        let width = names.len();
+        let mut wrong: Option<String> = None;
+        let mut count = 0;
+        for (first, part) in (0..self.scores.len()).step_by(ROWS).zip(self.rows.chunks(ROWS * width)) {
+            let rows = part.len() / width;
+            let inputs = [Tensor { shape: vec![width], elements: Elements::F32(part.to_vec()) }];
+            let mut outputs = Work::outputs_of(model);
+            loaded.run(rows, &inputs, &mut outputs).map_err(|error| format!("the model fails on the rows: {error}"))?;
+            let [Tensor { elements: Elements::F32(found), .. }] = &outputs[..] else {
+                return Err(format!("the scores are not {}", ElementType::F32));
+            };
+            let columns = found.len() / rows;
+            for row in 0..rows {
+                let (at, got) = (first + row, f64::from(found[row * columns + model.score_column()]));
+                let stated = self.scores[at];
+                if is_near(got, stated) {
+                    continue;
+                }
+                count += 1;
+                wrong.get_or_insert_with(|| {
+                    let cells = names.iter().zip(&part[row * width..]);
+                    let cells: Vec<String> = cells.map(|(name, value)| format!("{name}={value}")).collect();
+                    let line = self.lines[at];
+                    format!("line {line}: the score is {got}, and is stated as {stated}, for {}", cells.join(", "))
+                });
+            }
+        }
+        match wrong {
+            None => Ok(()),
+            Some(first) => Err(format!("{count} of {} rows have other scores; {first}", self.scores.len())),
+        }
+    }
+}
+
+/// Returns the values in the order of the features. Each feature is there, and nothing else.
+fn in_order(values: Values, names: &[&str]) -> Result<Vec<Option<f64>>, String> {
+    match values {
+        Values::InOrder(values) if values.len() == names.len() => Ok(values),
+        Values::InOrder(values) => Err(format!(
+            "it has {} values, the program has {} features: {}",
+            values.len(),
+            names.len(),
+            names.join(", ")
+        )),
+        Values::ByName(mut values) => {
+            let taken: Result<Vec<_>, String> = names
+                .iter()
+                .map(|name| values.remove(*name).ok_or_else(|| format!("it lacks the feature {name}")))
+                .collect();
+            let taken = taken?;
+            match values.keys().next() {
+                None => Ok(taken),
+                Some(other) => Err(format!("\"{other}\" is no feature of the program: {}", names.join(", "))),
+            }
+        }
+    }
+}
+
+fn is_near(got: f64, stated: f64) -> bool {
+    (got - stated).abs() <= TOLERANCE * stated.abs().max(1.0)
+}

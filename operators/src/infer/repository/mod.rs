@@ -1,0 +1,175 @@
+//! A model repository: a folder with the versions of each model, in the layout of Triton Inference Server.
+//!
+//! ```text
+//! <root>/<model>/<version>/model.onnx      the model, or the file that model.json names
+//!                          golden.jsonl    rows with the scores that they have where the model was trained
+//!                          model.json      name, version, hash; it is written last, so a version with it is complete
+//!        <model>/aliases.json              {"champion": 3}
+//! ```
+
+mod golden;
+mod manifest;
+mod wanted;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use self::golden::Golden;
+pub(super) use self::manifest::Manifest;
+pub use self::wanted::{ModelRef, VersionChoice};
+use super::error::ModelError;
+use super::features::Features;
+use super::model::Model;
+use super::session::SessionSettings;
+
+const MANIFEST: &str = "model.json";
+const ALIASES: &str = "aliases.json";
+const GOLDEN: &str = "golden.jsonl";
+
+/// A model repository in a folder: `<root>/<model>/<version>/model.onnx`, as Triton Inference Server has it. Versions
+/// are whole numbers from 1.
+///
+/// A version is complete once it has `model.json`, which is written last: `name`, `version`, the `sha256` of the file,
+/// and optionally its `file` name (default `model.onnx`), the `files` of external weights with their hashes, and
+/// whatever else describes it. A version without `model.json` is ignored, because it may still be being copied.
+#[derive(Clone, Debug)]
+pub struct ModelRepository {
+    root: PathBuf,
+}
+
+impl ModelRepository {
+    /// Returns the repository in a folder.
+    #[must_use]
+    pub fn folder(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Returns the complete versions of a model, in ascending order.
+    ///
+    /// # Errors
+    /// Fails when the folder of the model cannot be read.
+    pub fn versions(&self, model: &str) -> Result<Vec<u64>, ModelError> {
+        let folder = self.root.join(model);
+        let read = |source| ModelError::Read { path: folder.clone(), source };
+        let mut versions = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(read)? {
+            let name = entry.map_err(read)?.file_name();
+            // Other folders, as .ipynb_checkpoints, are no versions; nor is 03, which could be a second 3.
+            let version = name.to_str().and_then(|name| name.parse().ok().filter(|at: &u64| at.to_string() == name));
+            if let Some(version) = version.filter(|version| *version > 0)
+                && folder.join(version.to_string()).join(MANIFEST).exists()
+            {
+                versions.push(version);
+            }
+        }
+        versions.sort_unstable();
+        Ok(versions)
+    }
+
+    /// Finds a version of a model, and reads what `model.json` says of it. The model itself is not read yet.
+    ///
+    /// # Errors
+    /// Fails when there is no such model, alias or complete version, and when `model.json` is not that of this version.
+    pub fn find(&self, wanted: &ModelRef) -> Result<ModelVersion, ModelError> {
+        let fails = |reason| ModelError::Unusable { model: wanted.to_string(), reason };
+        let versions = self.versions(&wanted.name)?;
+        let version = match &wanted.version {
+            VersionChoice::Latest => versions.last().copied().ok_or_else(|| {
+                let folder = self.root.join(&wanted.name);
+                fails(format!("\"{}\" has no version with a {MANIFEST}", folder.display()))
+            })?,
+            VersionChoice::Number(version) => version.get(),
+            VersionChoice::Alias(alias) => self.resolve(wanted, alias)?,
+        };
+        if !versions.contains(&version) {
+            let known: Vec<String> = versions.iter().map(u64::to_string).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(fails(format!(
+                "version {version} is not there; the complete ones, with a {MANIFEST}, are: {known}"
+            )));
+        }
+        let folder = self.root.join(&wanted.name).join(version.to_string());
+        let path = folder.join(MANIFEST);
+        let manifest: Manifest = read_json(&path)?;
+        manifest
+            .check(&wanted.name, version)
+            .map_err(|reason| ModelError::Unusable { model: path.display().to_string(), reason })?;
+        Ok(ModelVersion { folder, manifest })
+    }
+
+    fn resolve(&self, wanted: &ModelRef, alias: &str) -> Result<u64, ModelError> {
+        let path = self.root.join(&wanted.name).join(ALIASES);
+        let aliases: BTreeMap<String, u64> = read_json(&path)?;
+        aliases.get(alias).copied().ok_or_else(|| {
+            let known: Vec<&str> = aliases.keys().map(String::as_str).collect();
+            let reason = format!("\"{}\" has no alias \"{alias}\"; it has: {}", path.display(), known.join(", "));
+            ModelError::Unusable { model: wanted.to_string(), reason }
+        })
+    }
+}
+
+/// A complete version of a model in a repository.
+#[derive(Clone, Debug)]
+pub struct ModelVersion {
+    folder: PathBuf,
+    manifest: Manifest,
+}
+
+impl ModelVersion {
+    /// Returns the name of the model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    /// Returns the number of the version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.manifest.version
+    }
+
+    /// Returns the path of the model's file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.manifest.file)
+    }
+
+    /// Loads the model as [`Model::load_with`] does, through all gates, in this order: the files have the stated hashes;
+    /// the model opens; its inputs and outputs fit; where there is a `golden.jsonl`, each of its rows gets its score,
+    /// within 1e-6 of the larger of 1 and the score.
+    ///
+    /// A line of `golden.jsonl` is `{"features": {"amount": 3.5, "age": null}, "score": 0.25}`: values by name, or all in
+    /// order; `null` is a NaN.
+    ///
+    /// # Errors
+    /// Fails at the first gate that the model does not pass, with what was expected and what was found.
+    pub fn load<F: Features>(
+        &self,
+        output: &str,
+        column: usize,
+        settings: &SessionSettings,
+    ) -> Result<Model, ModelError> {
+        let model = Model::load_as::<F>(&self.path(), output, column, settings, Some(&self.manifest))?;
+        let golden = self.folder.join(GOLDEN);
+        match fs::read_to_string(&golden) {
+            Ok(text) => Golden::read::<F>(&text)
+                .and_then(|rows| rows.check(&model, F::NAMES))
+                .map_err(|reason| ModelError::Unusable { model: golden.display().to_string(), reason })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(ModelError::Read { path: golden, source }),
+        }
+        Ok(model)
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+    let bytes = fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes).map_err(|error| ModelError::Unusable {
+        model: path.display().to_string(),
+        reason: format!("it cannot be read: {error}"),
+    })
+}
