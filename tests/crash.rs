@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use testkit::{data, example, finish, same_lines, seed, small_example, times};
+use sha2::{Digest, Sha256};
+use testkit::{data, example, finish, project, same_lines, seed, small_example, times};
 
 const SIGKILL: i32 = 9;
 
@@ -53,27 +54,48 @@ fn fraud(input: &Path, to: &Path) -> Command {
 
 #[test]
 fn kills_leave_every_prediction_once() {
-    kill_and_compare(15 * times(), &[]);
+    kill_and_compare(15 * times(), &[], &[]);
 }
 
 #[test]
 fn kills_with_batches_on_threads_leave_every_prediction_once() {
-    kill_and_compare(8 * times(), &["--inference-threads", "2"]);
+    kill_and_compare(8 * times(), &["--inference-threads", "2"], &[]);
 }
 
-fn kill_and_compare(kills: usize, more: &[&str]) {
+/// A prediction names its version, so equal lines were scored by the same version.
+#[test]
+fn kills_around_switches_of_the_version_leave_the_predictions_of_a_calm_run() {
+    let root = tempfile::tempdir().expect("a scratch folder");
+    for version in 1..=3 {
+        let folder = root.path().join(format!("fraud_velocity/{version}"));
+        std::fs::create_dir_all(&folder).expect("a folder for the version");
+        let bytes = std::fs::read(project().join("models/fraud_velocity.onnx")).expect("the shipped model");
+        std::fs::write(folder.join("model.onnx"), &bytes).expect("the model of the version");
+        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let manifest = format!(r#"{{"name": "fraud_velocity", "version": {version}, "sha256": "{sha256}"}}"#);
+        std::fs::write(folder.join("model.json"), manifest).expect("what is said of the version");
+    }
+    let root = root.path().to_str().expect("a path of text");
+    let first = ["--models", root, "--use-model", "fraud_velocity/1"];
+    let switches =
+        ["--switch", "fraud_velocity/3=2018-06-01T00:00:00Z", "--switch", "fraud_velocity/2=2018-04-20T12:00:00Z"];
+    kill_and_compare(15 * times(), &[], &[&first[..], &switches].concat());
+}
+
+/// Compares a job that is killed, and has the flags `more` and `both`, with one that is not, and has the flags `both`.
+fn kill_and_compare(kills: usize, more: &[&str], both: &[&str]) {
     let Some(input) = data("transactions.csv.gz") else { return };
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let (calm, stormy) = (scratch.path().join("calm"), scratch.path().join("stormy"));
     let mut chance = ChaCha8Rng::seed_from_u64(seed());
     let killed = run_with_kills(kills, Duration::from_millis(1500), &mut chance, |workers| {
         let mut command = fraud(&input, &stormy);
-        command.args(more);
+        command.args(more).args(both);
         command.args(["--checkpoint-interval", "100ms", "--workers", &workers.to_string()]);
         command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
         command
     });
-    finish(&mut fraud(&input, &calm));
+    finish(fraud(&input, &calm).args(both));
     println!("{killed} of {kills} runs were killed before their end");
     assert!(killed >= kills / 4, "only {killed} runs were killed: the machine is too fast for this test to mean much");
     for output in ["predictions", "alerts"] {

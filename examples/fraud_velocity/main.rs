@@ -10,8 +10,8 @@ mod features;
 #[cfg(feature = "tables")]
 mod riskiest;
 mod simulate;
+mod versions;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -21,9 +21,10 @@ use tidemill::prelude::*;
 
 #[cfg(feature = "kafka")]
 use common::topic_source;
-use common::{CommonArgs, Input, Place, exit, shipped_model, write, write_dead_letters};
+use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
 use features::{CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction};
 use simulate::City;
+use versions::ModelArgs;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,9 +39,8 @@ struct Args {
     /// How many transactions are simulated.
     #[arg(long, default_value_t = 2_000_000, value_name = "N")]
     count: u64,
-    /// The model.
-    #[arg(long, default_value_os_t = shipped_model("fraud_velocity.onnx"), value_name = "FILE")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Transactions scored at a time, at most; auto:N to have the best number up to N measured.
     #[arg(long, default_value = "96", value_name = "N|auto:N")]
     max_batch_size: BatchSize,
@@ -62,9 +62,26 @@ struct Prediction {
     ts: i64,
     card_id: u64,
     score: f32,
-    /// Name and hash of the model; shared, because every prediction contains it.
+    /// Name, version and hash of the model; shared, because every prediction contains it.
     model: Arc<str>,
     features: FraudFeatures,
+}
+
+/// The name of the last model as a text, because nearly all predictions are of the same model.
+#[derive(Default)]
+struct Label {
+    of: Option<Arc<ModelInfo>>,
+    text: Arc<str>,
+}
+
+impl Label {
+    fn of(&mut self, model: Option<Arc<ModelInfo>>) -> Arc<str> {
+        if self.of.as_ref().map(Arc::as_ptr) != model.as_ref().map(Arc::as_ptr) {
+            self.text = model.as_ref().map(ToString::to_string).unwrap_or_default().into();
+            self.of = model;
+        }
+        Arc::clone(&self.text)
+    }
 }
 
 /// A line for training.
@@ -81,17 +98,17 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), JobError> {
-    let model = args.common.load_model::<FraudFeatures>(&args.model, "probabilities", 1)?;
+    let models = if args.common.features.is_none() { Some(args.model.load()?) } else { None };
     let (common, city) = (args.common.clone(), City::new(args.common.seed));
     let transactions = (0..args.count).map(|index| city.transaction(index));
     let input = Input::of(&args.input)?;
     let card = |transaction: &Transaction| transaction.card_id.to_string();
     common.run("fraud_velocity", &input, transactions, card, move |flow| {
-        build(flow, &args, &Input::of(&args.input)?, model.as_ref())
+        build(flow, &args, &Input::of(&args.input)?, models.as_ref())
     })
 }
 
-fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> Result<(), JobError> {
+fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -> Result<(), JobError> {
     let (order, common) = (args.common.order(input), &args.common);
     let (transactions, charge_backs) = sources(flow, args, input)?;
     #[cfg(feature = "tables")]
@@ -108,14 +125,14 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         .process("terminal-risk", order, TerminalRisk::open)?
         .results;
 
-    if let Some(model) = model {
+    if let Some(models) = models {
         let settings = common.infer_settings(args.max_batch_size);
-        let name: Arc<str> = model.info().to_string().into();
-        let predictions =
-            featured.infer("score", model, &settings, |featured| &featured.features)?.map(move |scored| {
-                let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = *scored.record;
-                Prediction { tx_id, ts, card_id, score: scored.score, model: Arc::clone(&name), features }
-            });
+        let mut label = Label::default();
+        let scored = featured.infer("score", models, &settings, |featured| &featured.features)?;
+        let predictions = scored.map(move |scored| {
+            let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = *scored.record;
+            Prediction { tx_id, ts, card_id, score: scored.score, model: label.of(scored.model), features }
+        });
         // Predictions come from the workers of their terminals, and a topic needs those of a card in order.
         let is_topic = |place: &Place| !matches!(place, Place::Path(_));
         let predictions = if common.predictions.iter().chain(&common.alerts).any(is_topic) {

@@ -62,7 +62,17 @@ fn one_run(sim: &mut Simulation, seen: &Seen) -> Run {
     }
     let model = Simulated::new(Fake::new("model", 0.0, &[Act::Poison]), sim.outside());
     let fallback = Simulated::new(Fake::new("fallback", 1.0, &[Act::Poison]), sim.outside());
-    let models = if sim.draw(0..2) == 0 { Models::of(model) } else { Models::of(model).or(fallback) };
+    let mut models = if sim.draw(0..2) == 0 { Models::of(model) } else { Models::of(model).or(fallback) };
+    // Later versions, each with an addition of its own.
+    let switches: Vec<i64> = (0..sim.draw(0..3_i64)).map(|at| 50 * at + sim.draw(0..50)).collect();
+    for (at, switch) in switches.iter().enumerate() {
+        let version = Fake::new("later", 2.0 + at as f32, &[Act::Poison]);
+        models = models.from_event_time(EventTime(*switch), Simulated::new(version, sim.outside()));
+    }
+    let addition = |id: u64| match switches.partition_point(|switch| *switch <= id as i64) {
+        0 => 0.0,
+        later => 1.0 + later as f32,
+    };
     let mut pool = threads(sim.draw(1..4), sim.draw(0..2) == 0).unwrap();
     pool.deadline = (sim.draw(0..4) > 0).then(|| Duration::from_millis(sim.draw(5..200)));
     let settings = InferSettings { retries: sim.draw(0..3), ..settings(sim.draw(1..40), Some(pool)) };
@@ -78,7 +88,7 @@ fn one_run(sim: &mut Simulation, seen: &Seen) -> Run {
         *times.entry(record.id).or_default() += 1;
         assert_eq!(acts[&record.id], Act::Score);
         let (plus, count) = match origin {
-            ScoreOrigin::Model => (0.0, &seen.scored),
+            ScoreOrigin::Model => (addition(record.id), &seen.scored),
             ScoreOrigin::FallbackModel => (1.0, &seen.by_fallback),
             other => panic!("there is no default: {other:?}"),
         };

@@ -1,0 +1,66 @@
+//! The model on the command line: a file, or versions of a repository that take turns in event time.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use tidemill::infer::{ModelRef, ModelRepository, SessionSettings};
+use tidemill::prelude::*;
+
+use crate::features::FraudFeatures;
+use common::shipped_model;
+
+const OUTPUT: &str = "probabilities";
+const COLUMN: usize = 1;
+
+/// The flags of the model.
+#[derive(Clone, Debug, Args)]
+pub struct ModelArgs {
+    /// The model.
+    #[arg(long, default_value_os_t = shipped_model("fraud_velocity.onnx"), value_name = "FILE")]
+    model: PathBuf,
+    /// A model repository, whose model scores instead of --model.
+    #[arg(long, conflicts_with = "model", value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// The model in the repository: NAME for its latest version, NAME/3, or NAME@champion.
+    #[arg(long, requires = "models", default_value = "fraud_velocity", value_name = "NAME")]
+    use_model: ModelRef,
+    /// Further models of the repository, each with the event time from which it scores.
+    #[arg(long, requires = "models", value_name = "NAME=TIME")]
+    switch: Vec<Switch>,
+}
+
+/// A model and the event time from which it scores.
+#[derive(Clone, Debug)]
+struct Switch {
+    model: ModelRef,
+    from: EventTime,
+}
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((model, from)) = text.split_once('=') else {
+            return Err("write the model and a time, like fraud_velocity/2=2018-05-01T00:00:00Z".to_owned());
+        };
+        Ok(Self { model: model.parse()?, from: EventTime::parse(from).map_err(|error| error.to_string())? })
+    }
+}
+
+impl ModelArgs {
+    /// Loads all versions, before the job starts.
+    pub fn load(&self) -> Result<Models, JobError> {
+        let settings = SessionSettings::default();
+        let Some(root) = &self.models else {
+            return Ok(Models::of(Model::load_with::<FraudFeatures>(&self.model, OUTPUT, COLUMN, &settings)?));
+        };
+        let repository = ModelRepository::folder(root);
+        let load = |wanted| repository.find(wanted)?.load::<FraudFeatures>(OUTPUT, COLUMN, &settings);
+        let mut models = Models::of(load(&self.use_model)?);
+        for Switch { model, from } in &self.switch {
+            models = models.from_event_time(*from, load(model)?);
+        }
+        Ok(models)
+    }
+}
