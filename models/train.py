@@ -8,7 +8,10 @@ import argparse
 import glob
 import hashlib
 import json
+import os
 import platform
+import shutil
+from datetime import datetime, timezone
 from importlib.metadata import version
 
 import numpy as np
@@ -62,6 +65,41 @@ def card(path, title, digest, facts, features):
         file.write("## Features, in order\n\n" + ", ".join(f"`{name}`" for name in features) + "\n")
 
 
+def publish(root, name, path, digest, facts, features, rows, scores):
+    """Adds the model to a repository as its next version. model.json comes last: a version with it is complete."""
+    versions = os.path.join(root, name)
+    os.makedirs(versions, exist_ok=True)
+    number = max((int(entry) for entry in os.listdir(versions) if entry.isdecimal()), default=0) + 1
+    folder = os.path.join(versions, str(number))
+    os.mkdir(folder)
+    shutil.copyfile(path, os.path.join(folder, "model.onnx"))
+    # Rows from all over the test, some with missing values if it has any.
+    golden = np.linspace(0, len(rows) - 1, num=min(len(rows), 200), dtype=int)
+    with open(os.path.join(folder, "golden.jsonl"), "w") as file:
+        for row, result in zip(rows[golden].tolist(), scores[golden].tolist()):
+            values = {feature: None if value != value else value for feature, value in zip(features, row)}
+            file.write(json.dumps({"features": values, "score": result}) + "\n")
+    about = {
+        "name": name,
+        "version": number,
+        "sha256": digest,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "trained_on": facts["Trained on"],
+        "metrics": {"roc_auc": facts["ROC AUC"]},
+    }
+    part = os.path.join(folder, "model.json.part")
+    with open(part, "w") as file:
+        json.dump(about, file, indent=2)
+    os.rename(part, os.path.join(folder, "model.json"))
+    print(f"{name}/{number} is in {root}")
+
+
+def finish(arguments, name, digest, facts, features, rows, scores):
+    card(arguments.card, name, digest, facts, features)
+    if arguments.repository:
+        publish(arguments.repository, name, arguments.model, digest, facts, features, rows, scores)
+
+
 def fraud(arguments):
     import xgboost
     from onnxmltools import convert_xgboost
@@ -93,7 +131,7 @@ def fraud(arguments):
         f"{fraud[test][alerts].sum() / max(fraud[test].sum(), 1):.1%} of all frauds are found",
         "Limits": "a demonstration: train your own on your own transactions before you act on a score",
     }
-    card(arguments.card, "fraud_velocity", digest, facts, names)
+    finish(arguments, "fraud_velocity", digest, facts, names, rows[test], scores)
 
 
 def iot(arguments):
@@ -124,7 +162,7 @@ def iot(arguments):
         f"{(scores[bad] < 0).mean() if bad.any() else 0:.1%} of the anomalies are found",
         "Limits": "a demonstration: train your own on your own machines, of the kind they are",
     }
-    card(arguments.card, "iot_window", digest, facts, names)
+    finish(arguments, "iot_window", digest, facts, names, rows[test], scores)
 
 
 def recommendation(arguments):
@@ -168,7 +206,7 @@ def recommendation(arguments):
         "The clicked post has the best score": f"of {len(clicks):,} scrolls with a click: {hits / len(clicks):.1%}; by chance {chance / len(clicks):.1%}",
         "Limits": "a demonstration: users and posts are simulated",
     }
-    card(arguments.card, "content_recommendation", digest, facts, names)
+    finish(arguments, "content_recommendation", digest, facts, names, rows[test], scores)
 
 
 if __name__ == "__main__":
@@ -178,5 +216,6 @@ if __name__ == "__main__":
     parser.add_argument("--data", required=True, help="what the data is, for the card")
     parser.add_argument("--model", required=True)
     parser.add_argument("--card", required=True)
+    parser.add_argument("--repository", help="a model repository, to which the model is added as its next version")
     arguments = parser.parse_args()
     {"fraud": fraud, "iot": iot, "recommendation": recommendation}[arguments.which](arguments)

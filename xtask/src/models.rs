@@ -21,6 +21,41 @@ pub struct Args {
     /// Where the models and their cards go; those the project ships by default.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A model repository, to which each model is added as its next version, with golden rows.
+    #[arg(long, value_name = "DIR")]
+    repository: Option<PathBuf>,
+    /// Trains this model only.
+    #[arg(long, value_name = "NAME")]
+    only: Option<Trained>,
+}
+
+/// A model that is trained here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Trained {
+    FraudVelocity,
+    IotWindow,
+    ContentRecommendation,
+}
+
+impl Trained {
+    /// Returns its name in train.py, and that of the example.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::FraudVelocity => ("fraud", "fraud_velocity"),
+            Self::IotWindow => ("iot", "iot_window"),
+            Self::ContentRecommendation => ("recommendation", "content_recommendation"),
+        }
+    }
+
+    /// Returns the data that is given, and the flags that simulate some otherwise.
+    fn data(self, args: &Args) -> (Option<&Path>, &'static [&'static str]) {
+        match self {
+            Self::FraudVelocity => (args.transactions.as_deref(), &["--count", "1200000"]),
+            Self::IotWindow => (args.readings.as_deref(), &["--machines", "200", "--seconds", "3000"]),
+            Self::ContentRecommendation => (args.scrolls.as_deref(), &["--count", "100000", "--print", "0"]),
+        }
+    }
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -34,23 +69,14 @@ pub fn run(args: &Args) -> Result<()> {
             .arg(root().join("models/requirements.txt")),
     )?;
     let features = scratch("training")?;
-    let simulated = ["--count", "1200000"];
-    train(&python, args, "fraud", "fraud_velocity", args.transactions.as_deref(), &simulated, &features)?;
-    let simulated = ["--machines", "200", "--seconds", "3000"];
-    train(&python, args, "iot", "iot_window", args.readings.as_deref(), &simulated, &features)?;
-    let simulated = ["--count", "100000", "--print", "0"];
-    train(&python, args, "recommendation", "content_recommendation", args.scrolls.as_deref(), &simulated, &features)
+    let all = [Trained::FraudVelocity, Trained::IotWindow, Trained::ContentRecommendation];
+    all.into_iter()
+        .filter(|model| args.only.is_none_or(|only| only == *model))
+        .try_for_each(|model| train(&python, args, model, &features))
 }
 
-fn train(
-    python: &Path,
-    args: &Args,
-    which: &str,
-    name: &str,
-    given: Option<&Path>,
-    simulated: &[&str],
-    scratch: &Path,
-) -> Result<()> {
+fn train(python: &Path, args: &Args, model: Trained, scratch: &Path) -> Result<()> {
+    let ((which, name), (given, simulated)) = (model.names(), model.data(args));
     let features = scratch.join(name);
     let mut program = example(name)?;
     program.args(["--log-level", "warn", "--features"]).arg(&features);
@@ -71,6 +97,9 @@ fn train(
     let mut script = Command::new(python);
     script.arg(root().join("models/train.py")).arg(which).arg("--features").arg(&features).args(["--data", &data]);
     script.arg("--model").arg(out.join(format!("{name}.onnx"))).arg("--card").arg(out.join(format!("{name}.md")));
+    if let Some(repository) = &args.repository {
+        script.arg("--repository").arg(repository);
+    }
     check(&mut script)?;
     println!("{}", out.join(format!("{name}.md")).display());
     Ok(())
