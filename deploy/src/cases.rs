@@ -30,7 +30,7 @@ pub fn file(groups: &[Group], times: &Times, runbooks: &Runbooks) -> String {
     }
     let content = map([
         ("rule_files", Node::List(vec![plain("tidemill.rules.yml")])),
-        ("evaluation_interval", plain(times.secs(INTERVAL))),
+        ("evaluation_interval", plain(times.mins(1))),
         ("tests", Node::List(tests)),
     ]);
     yaml(COMMENT, &content)

@@ -1,11 +1,14 @@
 //! Alerts of checkpoints. Nothing is published that is not in one.
+//!
+//! There is none on checkpoints that failed: such a checkpoint ends the job, most often before the next scrape. The
+//! alerts of the job find it.
 
-use super::{Alert, PROCESS, Severity, named, series};
+use super::{Alert, PROCESS, Severity, series};
 use crate::promql::grew;
 use crate::span::{Span, Times};
 
 pub(super) fn alerts(times: &Times) -> Vec<Alert> {
-    vec![stopped(times), failing(times), slow(times), files_lost(times), disk_filling(times)]
+    vec![stopped(times), slow(times), files_lost(times), disk_filling(times)]
 }
 
 /// A job that has committed nothing since its start has no time of a last commit.
@@ -44,37 +47,6 @@ fn stopped(times: &Times) -> Alert {
             ),
         ],
     )
-}
-
-/// A checkpoint that fails ends the job, so that its process may be gone before the name is asked for.
-fn failing(times: &Times) -> Alert {
-    let window = times.mins(15);
-    let mut alert = Alert::new(
-        "TidemillCheckpointsFailing",
-        Severity::Page,
-        "A checkpoint of {{ $labels.job_name }} ({{ $labels.instance }}) failed, which ended the job.",
-        "",
-        Span::ZERO,
-    );
-    let failed = grew(PROCESS, "tidemill_checkpoints_total{result=~\"failed|fenced\"}", window);
-    alert.expr = named(&failed, &format!("last_over_time(tidemill_job_info[{window}])"));
-    alert
-        .fires(
-            "one fails in each run",
-            [series(
-                "tidemill_checkpoints_total",
-                "result=\"failed\"",
-                "0x120 1 0x9 1 0x9 1 0x9 1 0x9 1 0x9 1 0x9 1 0x9 1 0x9 1 0x9 1 0x9 1 0x9 1 0x20",
-            )],
-        )
-        .fires(
-            "the process is gone since",
-            [
-                series("tidemill_checkpoints_total", "result=\"failed\"", "0x230 1x2 stale _x15"),
-                series("tidemill_job_info", super::series::INFO, "1x232 stale _x15"),
-            ],
-        )
-        .quiet("one failed an hour ago", [series("tidemill_checkpoints_total", "result=\"failed\"", "0x60 1x2 0x200")])
 }
 
 fn slow(times: &Times) -> Alert {

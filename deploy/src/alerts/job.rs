@@ -1,7 +1,7 @@
 //! Alerts of a job as a whole.
 
 use super::series::{INFO, at};
-use super::{Alert, Severity, series};
+use super::{Alert, Severity, named, series};
 use crate::span::{Span, Times};
 
 pub(super) fn alerts(times: &Times) -> Vec<Alert> {
@@ -59,24 +59,34 @@ fn not_running(times: &Times) -> Alert {
     )
 }
 
+/// It fires also while the process is down between two starts.
 fn restarting(times: &Times) -> Alert {
     let window = times.mins(15);
-    Alert::new(
+    let mut alert = Alert::new(
         "TidemillJobRestarting",
         Severity::Page,
         "{{ $labels.instance }} of the job {{ $labels.job_name }} is started again and again.",
-        &format!("max by (job, instance) (changes(process_start_time_seconds[{window}])) > 2"),
+        "",
         Span::ZERO,
-    )
-    .fires(
-        "it is started every two minutes",
-        [series(
-            "process_start_time_seconds",
-            "",
-            "0x119 3600x3 3720x3 3840x3 3960x3 4080x3 4200x3 4320x3 4440x3 4560x3 4680x3 4800x3 4920x3 5040x3 5160x3 \
-             5280x3 5400x3 5520x3 5640x3 5760x3 5880x3 6000x3 6120x3 6240x3 6360x3 6480x3 6600x3 6720x3 6840x3 6960x3 \
-             7080x3 7200x3",
-        )],
-    )
-    .quiet("a new version was deployed", [series("process_start_time_seconds", "", "0x219 6600x30")])
+    );
+    let starts = format!("max by (job, instance) (changes(process_start_time_seconds[{window}])) > 2");
+    alert.expr = named(&starts, &format!("last_over_time(tidemill_job_info[{window}])"));
+    // Four scrapes of each run find it; then one, with two minutes before the next.
+    let often: Vec<String> = (30..61).map(|run| format!("{}x3", run * 120)).collect();
+    let often = format!("0x119 {}", often.join(" "));
+    let down = |before: &str, runs: [&str; 6]| format!("{before} stale _x4 {} _x10", runs.join(" stale _x4 "));
+    alert
+        .fires("it is started every two minutes", [series("process_start_time_seconds", "", &often)])
+        .fires(
+            "it is down most of the time",
+            [
+                series("tidemill_job_info", INFO, &down("1x199", ["1"; 6])),
+                series(
+                    "process_start_time_seconds",
+                    "",
+                    &down("0x199", ["6000", "6180", "6360", "6540", "6720", "6900"]),
+                ),
+            ],
+        )
+        .quiet("a new version was deployed", [series("process_start_time_seconds", "", "0x219 6600x30")])
 }
