@@ -4,6 +4,7 @@
 //! ```text
 //! broker, model_server     use the standard library only, because xtask starts them, too
 //! browser                  the browser of the tests of the page, and where its checks are
+//! prometheus               Prometheus' programs, which read metrics, rules and dashboards
 //! page                     the tables of a page of `docs`, which tests hold against the code
 //! chance                   the number of cases, and their seed
 //! program, parts           feature `programs`: examples as processes, and the parts that they published
@@ -24,6 +25,7 @@ pub mod page;
 mod parts;
 #[cfg(feature = "programs")]
 mod program;
+pub mod prometheus;
 #[cfg(feature = "scripts")]
 pub mod script;
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use testkit::prometheus::program;
 use testkit::{free_address, project};
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
@@ -130,9 +131,7 @@ fn sum(text: &str, family: &str, labels: &str) -> f64 {
 
 /// Gives the text to `promtool check metrics`, which says nothing about a text without faults.
 fn check(text: &str) {
-    let unpacked = project().join(".cache/prometheus/usr/bin/promtool");
-    let tool = if unpacked.exists() { unpacked } else { "promtool".into() };
-    let child = Command::new(&tool)
+    let child = Command::new(program(&project(), "promtool"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,5 +1,5 @@
 //! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models |
-//! layout | docs | new | package | rocksdb | vendor | setup`.
+//! layout | docs | deploy | new | package | rocksdb | vendor | setup`.
 
 mod bench;
 mod browser;
@@ -7,6 +7,7 @@ mod browser;
 mod container;
 mod debian;
 mod demo;
+mod deploy;
 mod docs;
 #[cfg(test)]
 mod features;
@@ -60,6 +61,8 @@ enum Chore {
     Layout,
     /// Build the documentation as a site.
     Docs,
+    /// Write the alerts for Prometheus and the dashboards for Grafana.
+    Deploy(deploy::Args),
     /// Make a project of your own: a program, a model and a simulated test.
     New(new::Args),
     /// Build RocksDB for this machine, and print how another project uses it.
@@ -85,6 +88,7 @@ fn main() -> Result<()> {
         Chore::Models(args) => models::run(&args),
         Chore::Layout => layout::run(),
         Chore::Docs => docs::run(),
+        Chore::Deploy(args) => deploy::run(&args),
         Chore::New(args) => new::run(&args),
         Chore::Rocksdb => rocksdb::run(),
         Chore::Package(args) => package::run(&args),

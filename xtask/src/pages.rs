@@ -82,23 +82,6 @@ fn each_metric_that_an_operator_registers_has_its_family() {
 }
 
 #[test]
-fn what_the_page_of_metrics_says_to_alert_on_is_there() {
-    let page = page("metrics.md");
-    let headings = page.headings().into_iter().filter(|heading| heading.starts_with("Metrics of "));
-    let names: BTreeSet<String> = headings.flat_map(|heading| first(&page, &heading)).collect();
-    let section = page.section(Some("What to alert on"));
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let used = section.split(|c| !word(c)).filter(|word| word.starts_with("tidemill_"));
-    let used: Vec<&str> = used.collect();
-    assert!(used.len() >= 10, "{used:?}");
-    for name in used {
-        // The buckets of a histogram have a name of their own.
-        let family = name.strip_suffix("_bucket").unwrap_or(name);
-        assert!(names.contains(family), "{name} is no metric");
-    }
-}
-
-#[test]
 fn each_field_of_the_status_is_on_the_page_of_metrics() {
     let page = page("metrics.md");
     let structs: BTreeMap<_, _> = library()

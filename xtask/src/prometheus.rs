@@ -1,21 +1,22 @@
-//! Prometheus' own tools: `promtool` checks the text of `/metrics` in a test. They come out of Debian's package, which is
-//! unpacked and not installed, so no service is started.
+//! Prometheus and `promtool`, which check metrics, rules and dashboards in tests. They come out of Debian's package,
+//! which is unpacked and not installed, so no service is started.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use testkit::prometheus::program;
 
 use crate::debian::works;
-use crate::{cache, check};
+use crate::{cache, check, root};
 
-/// Unpacks Debian's package into `.cache/prometheus`, unless `promtool` is there or on the path.
+/// Unpacks Debian's package into `.cache/prometheus`, unless its programs are there or on the path.
 pub fn set_up() -> Result<()> {
     let folder = cache("prometheus");
-    if folder.join("usr/bin/promtool").exists() || works(Command::new("promtool").arg("--version")) {
+    if ["prometheus", "promtool"].into_iter().all(|name| works(Command::new(program(root(), name)).arg("--version"))) {
         return Ok(());
     }
-    println!("setup: promtool, in .cache/prometheus");
+    println!("setup: Prometheus, in .cache/prometheus");
     let download = cache("prometheus.download");
     fs::create_dir_all(&download).with_context(|| format!("cannot create {}", download.display()))?;
     let advice = "promtool is needed: install Prometheus with your system's package manager, then run this again";

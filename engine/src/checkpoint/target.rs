@@ -1,7 +1,7 @@
 //! The target of checkpoints, and the amount that was written to it.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use tidemill_state::{CheckpointStore, Retention};
 
@@ -22,6 +22,8 @@ pub(crate) struct Written {
     pub(crate) delta_bytes: Arc<AtomicU64>,
     /// Number of checkpoint files that were found removed or truncated while the job ran.
     pub(crate) lost_files: Arc<AtomicU64>,
+    /// Number of bytes that the store could still take when the last delta was in it; absent while that is not known.
+    pub(crate) free_bytes: Arc<OnceLock<AtomicU64>>,
     /// The last checkpoints.
     pub(crate) history: History,
 }

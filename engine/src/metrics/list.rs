@@ -19,7 +19,7 @@ macro_rules! families {
 
 families! {
     // The job, as this process sees it.
-    JOB_INFO: Gauge "tidemill_job_info" &["job", "version", "workers", "process", "processes"], "Always 1; the labels say which job this is, of which version of Tidemill, and how it is spread.";
+    JOB_INFO: Gauge "tidemill_job_info" &["job_name", "version", "workers", "process", "processes"], "Always 1; the labels say which job this is, of which version of Tidemill, and how it is spread.";
     JOB_STATE: Gauge "tidemill_job_state" &["state"], "1 for the state that the job is in, 0 for the others.";
     IN_FLIGHT: Gauge "tidemill_in_flight_records" &[], "Records in flight in this process.";
     IN_FLIGHT_LIMIT: Gauge "tidemill_in_flight_limit_records" &[], "Records in flight from which on sources wait: `max_in_flight`.";
@@ -34,9 +34,11 @@ families! {
     RESTORED_EPOCH: Gauge "tidemill_restored_epoch" &[], "The epoch from which the job was restored.";
     CHECKPOINTS: Counter "tidemill_checkpoints_total" &["result"], "Checkpoints by how they ended.";
     CHECKPOINTS_OPEN: Gauge "tidemill_checkpoints_in_progress" &[], "Epochs that have ended or run and are not committed.";
+    CHECKPOINT_INTERVAL: Gauge "tidemill_checkpoint_interval_seconds" &[], "Time between two checkpoints: `checkpoint_interval`.";
     CHECKPOINT_DURATION: Histogram "tidemill_checkpoint_duration_seconds" &[], "Time from the end of an epoch to its commit.";
     CHECKPOINT_COMMITTED: Gauge "tidemill_checkpoint_last_committed_timestamp_seconds" &[], "When the last checkpoint was committed.";
     DELTA_BYTES: Counter "tidemill_checkpoint_delta_bytes_total" &[], "Bytes of deltas that were written to the checkpoint directory.";
+    FREE_BYTES: Gauge "tidemill_checkpoint_disk_free_bytes" &[], "Room on the disk of the checkpoint directory, as of the last checkpoint.";
     LOST_FILES: Counter "tidemill_checkpoint_lost_files_total" &[], "Files of checkpoints that others removed or cut while the job ran.";
 
     // RocksDB, behind the keyed state of a worker.

@@ -28,7 +28,7 @@ fn job(run: &Run, samples: &mut Samples) {
     let progress = &process.progress;
     let processes = settings.processes().to_string();
     let info = [
-        ("job", name.as_str()),
+        ("job_name", name.as_str()),
         ("version", env!("CARGO_PKG_VERSION")),
         ("workers", &settings.all_workers().to_string()),
         ("process", &settings.process.to_string()),
@@ -98,6 +98,7 @@ fn checkpoints(run: &Run, samples: &mut Samples) {
     for (result, count) in [("committed", &counts.committed), ("failed", &counts.failed), ("fenced", &counts.fenced)] {
         samples.add(&families::CHECKPOINTS, &[("result", result)], count.load(Ordering::Relaxed) as f64);
     }
+    samples.add(&families::CHECKPOINT_INTERVAL, &[], run.settings.checkpoint_interval.as_secs_f64());
     samples.add(&families::CHECKPOINTS_OPEN, &[], epoch.saturating_sub(committed) as f64);
     if let Some((_, committed)) = progress.written.history.last_committed() {
         samples.add(&families::CHECKPOINT_COMMITTED, &[], committed.0 as f64 / 1e3);
@@ -106,5 +107,8 @@ fn checkpoints(run: &Run, samples: &mut Samples) {
         progress.checkpoint_time.expose(samples, &families::CHECKPOINT_DURATION, &[]);
     }
     samples.add(&families::DELTA_BYTES, &[], progress.written.delta_bytes.load(Ordering::Relaxed) as f64);
+    if let Some(free) = progress.written.free_bytes.get() {
+        samples.add(&families::FREE_BYTES, &[], free.load(Ordering::Relaxed) as f64);
+    }
     samples.add(&families::LOST_FILES, &[], progress.written.lost_files.load(Ordering::Relaxed) as f64);
 }

@@ -9,8 +9,8 @@ use crate::root;
 
 /// Folders of the repository whose files pages name by their path. `src` and `models` are left out: where pages say
 /// these, they may mean the reader's own.
-const FOLDERS: [&str; 10] =
-    ["engine", "state", "operators", "connectors", "xtask", "testkit", "tests", "examples", "bench", "docs"];
+const FOLDERS: [&str; 11] =
+    ["engine", "state", "operators", "connectors", "xtask", "testkit", "tests", "examples", "bench", "deploy", "docs"];
 
 /// Returns whether this is a path of the repository.
 fn is_path(code: &str) -> bool {

@@ -24,7 +24,7 @@ pub fn library() -> Vec<Source> {
 /// Returns all sources, with their tests, examples and chores.
 pub fn repository() -> Vec<Source> {
     let folders = ["src", "engine/src", "operators/src", "connectors/src", "state/src"];
-    let others = ["testkit/src", "xtask/src", "tests", "examples", "bench"];
+    let others = ["testkit/src", "deploy/src", "xtask/src", "tests", "examples", "bench"];
     read(&[folders, others].concat(), false)
 }
 

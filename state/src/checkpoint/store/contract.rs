@@ -84,6 +84,11 @@ pub trait CheckpointStore: Send + Sync {
         Ok(())
     }
 
+    /// Returns how many more bytes the store can take; `None` if that has no bound, or is not known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Returns the names directly under a folder, sorted.
     ///
     /// # Errors

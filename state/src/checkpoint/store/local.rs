@@ -183,6 +183,12 @@ impl CheckpointStore for LocalStore {
         }
     }
 
+    fn free_bytes(&self) -> Option<u64> {
+        let system = rustix::fs::fstatvfs(&self.opened).ok()?;
+        // What is kept for root alone is not counted.
+        system.f_bavail.checked_mul(system.f_frsize)
+    }
+
     fn list(&self, folder: &str) -> Result<Vec<String>, StateError> {
         let mut names = self.names_in(folder)?;
         names.retain(|name| !is_temporary(name));

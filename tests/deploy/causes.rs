@@ -1,0 +1,263 @@
+//! Programs with what they need to go wrong.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tidemill::error::ConnectorError;
+use tidemill::infer::{
+    Backend, ElementType, Elements, ModelError, ModelInfo, ModelSource, RunError, Tensor, TensorSpec,
+};
+use tidemill::prelude::*;
+use tidemill::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
+use tidemill::time::Epoch;
+
+use crate::running::{INPUT, Running};
+
+/// Records a second of jobs that are not asked for more.
+const RATE: f64 = 200.0;
+
+/// The event time of now.
+#[expect(clippy::disallowed_methods, reason = "the watermarks of these jobs are compared with Prometheus' clock")]
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+/// A source of numbers whose event times are those at which they are read.
+fn ticks(rate: Option<f64>) -> Generator<u64> {
+    Generator::new(u64::MAX, |n| (EventTime(now()), n)).rate(rate)
+}
+
+/// Appends a line to the input of a job.
+pub fn append(running: &Running, line: &str) {
+    let mut file = std::fs::OpenOptions::new().append(true).open(running.file(INPUT)).unwrap();
+    writeln!(file, "{line}").unwrap();
+}
+
+fn settings() -> JobSettings {
+    JobSettings::default()
+}
+
+/// Nothing happens to this one. It has what most programs have, so that it serves most metrics.
+pub fn well() -> Running {
+    let settings = JobSettings { state_memory: Some(1 << 30), max_ahead: Some(days(1)), ..settings() };
+    Running::start("well", settings, |flow, _| {
+        let rows = |keys: &[u64]| Ok::<_, std::fmt::Error>(keys.iter().map(|key| Some(key + 1)).collect());
+        flow.source("ticks", &ticks(Some(RATE)))?
+            .infer("score", &Models::of(Constant::new(None)), &InferSettings::default(), |_| &Nothing { zero: 0.0 })?
+            .map(|scored| scored.record)
+            .key_by(|n| n % 7)
+            .window("seconds", Assigner::tumbling(secs(1)))
+            .aggregate(counting())?
+            .results
+            .map(|window| window.value)
+            .key_by(|count| *count)
+            .process("noted", Order::Arrival, |_| Ok(Noted))?
+            .results
+            .lookup_join("names", &LookupSettings::default(), |count: &u64| *count, rows)?
+            .sink("out", &NullSink::default())
+    })
+}
+
+/// Counts what passes through it.
+struct Noted;
+
+impl KeyedLogic for Noted {
+    type Key = u64;
+    type In = u64;
+    type Out = u64;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u64, u64, ()>, record: Record<u64>) -> Result<(), LogicError> {
+        ctx.counter("noted").add(1);
+        ctx.emit(record.data);
+        Ok(())
+    }
+}
+
+/// One of its two sources is silent, and never taken for idle. It reads lines.
+pub fn stalled() -> Running {
+    Running::start("stalled", settings(), |flow, folder| {
+        let path = folder.join(INPUT);
+        let silent = FileSource::new([path], |n: &u64| EventTime(*n as i64)).follow().idle_after(days(1));
+        flow.source("ticks", &ticks(Some(RATE)))?
+            .union(flow.source("silent", &silent)?)
+            .key_by(|n| n % 7)
+            .window("seconds", Assigner::tumbling(secs(1)))
+            .aggregate(counting())?
+            .results
+            .sink("out", &NullSink::default())
+    })
+}
+
+/// Reads lines, of which some are no numbers.
+pub fn letters() -> Running {
+    Running::start("letters", settings(), |flow, folder| {
+        let path = folder.join(INPUT);
+        let numbers = FileSource::new([path], |n: &u64| EventTime(*n as i64)).follow();
+        flow.source("numbers", &numbers.max_malformed(MaxMalformed::unlimited()))?.sink("out", &NullSink::default())
+    })
+}
+
+/// Its model answers each batch with an error once the switch is on.
+pub fn models(broken: &Switch) -> Running {
+    let broken = broken.clone();
+    Running::start("models", settings(), move |flow, _| {
+        let settings = InferSettings { default_score: Some(0.5), ..InferSettings::default() };
+        let model = Models::of(Constant::new(Some(broken.clone())));
+        flow.source("ticks", &ticks(Some(RATE)))?
+            .infer("score", &model, &settings, |_| &Nothing { zero: 0.0 })?
+            .sink("out", &NullSink::default())
+    })
+}
+
+/// A source as fast as it can be before a sink that takes a record a millisecond.
+pub fn slow() -> Running {
+    let settings = JobSettings { max_in_flight: 1000, ..settings() };
+    Running::start("slow", settings, |flow, _| {
+        flow.source("ticks", &ticks(None))?.sink("out", &Outlet { slow: true, stuck: Switch::default() })
+    })
+}
+
+/// Its sink does not get rid of its output while the switch is on.
+pub fn stuck(switch: &Switch) -> Running {
+    let stuck = switch.clone();
+    Running::start("stuck", settings(), move |flow, _| {
+        flow.source("ticks", &ticks(Some(RATE)))?.sink("out", &Outlet { slow: false, stuck: stuck.clone() })
+    })
+}
+
+/// Keeps state, so that it writes checkpoints.
+pub fn keeps_state(name: &'static str) -> Running {
+    Running::start(name, settings(), |flow, _: &PathBuf| {
+        flow.source("ticks", &ticks(Some(RATE)))?
+            .key_by(|n| n % 7)
+            .window("days", Assigner::tumbling(days(1)))
+            .aggregate(counting())?
+            .results
+            .sink("out", &NullSink::default())
+    })
+}
+
+/// What tests turn on and off while jobs run.
+#[derive(Clone, Default)]
+pub struct Switch(Arc<(Mutex<bool>, Condvar)>);
+
+impl Switch {
+    pub fn set(&self, on: bool) {
+        *self.0.0.lock().unwrap() = on;
+        self.0.1.notify_all();
+    }
+
+    fn is_on(&self) -> bool {
+        *self.0.0.lock().unwrap()
+    }
+
+    fn wait_while_on(&self) {
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |on| *on).unwrap());
+    }
+}
+
+features! {
+    /// What the model is asked with.
+    pub struct Nothing { zero }
+}
+
+/// A model that scores everything alike, or fails.
+#[derive(Clone)]
+struct Constant {
+    info: ModelInfo,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+    broken: Option<Switch>,
+}
+
+impl Constant {
+    fn new(broken: Option<Switch>) -> Self {
+        Self {
+            info: ModelInfo { name: "constant".to_owned(), hash: "0".to_owned() },
+            inputs: vec![TensorSpec::fixed("nothing", ElementType::F32, [1])],
+            outputs: vec![TensorSpec::fixed("score", ElementType::F32, [])],
+            broken,
+        }
+    }
+}
+
+impl ModelSource for Constant {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Backend for Constant {
+    fn run(&mut self, rows: usize, _: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        if self.broken.as_ref().is_some_and(Switch::is_on) {
+            return Err(RunError::Unavailable("switched off".to_owned()));
+        }
+        let [Tensor { elements: Elements::F32(scores), .. }] = outputs else { panic!("one of f32") };
+        scores.extend(std::iter::repeat_n(1.0, rows));
+        Ok(())
+    }
+}
+
+/// A sink that is slow, or gets stuck.
+#[derive(Clone)]
+struct Outlet {
+    slow: bool,
+    stuck: Switch,
+}
+
+struct OutletWriter {
+    outlet: Outlet,
+    started: Instant,
+    written: u128,
+}
+
+impl Sink for Outlet {
+    type Item = u64;
+    type Writer = OutletWriter;
+
+    #[expect(clippy::disallowed_methods, reason = "it is as slow as the clock of the machine says")]
+    fn open(&self, _: SinkContext) -> Result<OutletWriter, ConnectorError> {
+        Ok(OutletWriter { outlet: self.clone(), started: Instant::now(), written: 0 })
+    }
+
+    fn recover(&self, _: &SinkContext, _: Vec<StagedToken>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+impl SinkWriter for OutletWriter {
+    type Item = u64;
+
+    fn ready(&mut self) -> bool {
+        !self.outlet.slow || self.written < self.started.elapsed().as_millis()
+    }
+
+    fn write(&mut self, _: &Record<u64>) -> Result<(), ConnectorError> {
+        self.written += 1;
+        Ok(())
+    }
+
+    fn stage(&mut self, _: Epoch) -> Result<Option<Staged>, ConnectorError> {
+        let stuck = self.outlet.stuck.clone();
+        let flush = move || {
+            stuck.wait_while_on();
+            Ok(())
+        };
+        Ok(Some(Staged { token: Vec::new(), flush: Box::new(flush), publish: Box::new(|| Ok(())) }))
+    }
+}
