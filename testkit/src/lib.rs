@@ -6,6 +6,7 @@
 //! browser                  the browser of the tests of the page, and where its checks are
 //! page                     the tables of a page of `docs`, which tests hold against the code
 //! chance                   the number of cases, and their seed
+//! collector                feature `programs`: a collector of OpenTelemetry
 //! program, parts           feature `programs`: examples as processes, and the parts that they published
 //! script, exact            feature `scripts`: scripts that property tests play, and an oracle of sums
 //! ```
@@ -16,6 +17,8 @@
 pub mod broker;
 pub mod browser;
 mod chance;
+#[cfg(feature = "programs")]
+pub mod collector;
 #[cfg(feature = "scripts")]
 pub mod exact;
 pub mod model_server;
