@@ -177,6 +177,7 @@ pub mod prelude {
     feature = "sketches",
     feature = "http",
     feature = "cli",
+    feature = "otlp",
     feature = "testing"
 ))]
 mod pages;

@@ -2,7 +2,9 @@
 //!
 //! A module imports only from those above it in this list; the same holds between the files of a folder.
 //! ```text
-//! leaves       time · error · locks · record · packet · clock · place (of a thread) · tap · metrics · threads · crash · alignment (of watermarks)
+//! leaves       time · error · locks · record · packet · clock · spans · place (of a thread) · call_span · tap · metrics · threads · crash ·
+//!              alignment (of watermarks)
+//! otlp/        sends spans to a collector
 //! epoch/       which input belongs to which epoch, and what a worker's operators contribute to one
 //! checkpoint/  how an epoch becomes a commit, and how one is restored
 //! worker/      what a worker owns, and what it shares with the other workers of its process
@@ -17,12 +19,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Much is kept only to be shown. What nothing uses is found with all features on.
 #![cfg_attr(
-    not(all(feature = "http", feature = "cli")),
-    allow(dead_code, reason = "what is served and logged has no reader without the server and the log")
+    not(all(feature = "http", feature = "cli", feature = "otlp")),
+    allow(
+        dead_code,
+        reason = "what is served, logged and sent has no reader without the server, the log and the exporter"
+    )
 )]
 
 mod alignment;
 mod batch;
+pub mod call_span;
 mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -35,6 +41,8 @@ mod graph;
 mod http;
 mod keyed;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod packet;
 #[cfg(feature = "http")]
 mod page;
@@ -43,6 +51,7 @@ pub mod record;
 mod run;
 pub mod sink;
 pub mod source;
+mod spans;
 mod tap;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -12,6 +12,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::locks::lock;
+use crate::spans::Tracer;
+#[cfg(feature = "cli")]
+use crate::spans::current;
 
 /// A job that runs in this process.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(crate) struct PlaceOfJob {
     pub(crate) running_epoch: Arc<AtomicU64>,
     /// How long a turn of an operator, or a batch, may take before it is logged; `None`: any time.
     pub(crate) slow_batch: Option<Duration>,
+    /// Records spans, if the job sends them to a collector.
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 /// Where a thread is.
@@ -45,6 +50,12 @@ impl Place {
         HERE.with_borrow(Clone::clone)
     }
 
+    /// Returns what records the spans of the calling thread, and the epoch that the job's sources are in; `None` if the
+    /// job records none.
+    pub(crate) fn tracer_here() -> Option<(Arc<Tracer>, Option<u64>)> {
+        HERE.with_borrow(|here| here.job.as_ref().and_then(|job| Some((Arc::clone(job.tracer.as_ref()?), job.epoch()))))
+    }
+
     /// Returns the place of a worker of the same job.
     pub(crate) fn of_worker(self, worker: usize) -> Self {
         Self { worker: Some(worker), operator: None, ..self }
@@ -60,11 +71,15 @@ impl Place {
     pub(crate) fn said(self) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
         let job = self.job.or_else(|| lock(&NEWEST).upgrade());
         let epoch = job.as_ref().and_then(|job| job.epoch());
+        let root = || job.as_ref()?.tracer.as_ref()?.epoch(epoch?);
+        let span = current().or_else(root);
         [
-            ("job", job.map(|job| json!(job.name))),
+            ("job", job.as_ref().map(|job| json!(job.name))),
             ("worker", self.worker.map(|worker| json!(worker))),
             ("operator", self.operator.map(|operator| json!(*operator))),
             ("epoch", epoch.map(|epoch| json!(epoch))),
+            ("trace_id", span.map(|span| json!(format!("{:032x}", span.trace)))),
+            ("span_id", span.map(|span| json!(format!("{:016x}", span.span)))),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -128,7 +143,7 @@ mod tests {
     use crate::threads;
 
     fn job(name: &str) -> PlaceOfJob {
-        PlaceOfJob { name: name.to_owned(), running_epoch: Arc::default(), slow_batch: None }
+        PlaceOfJob { name: name.to_owned(), running_epoch: Arc::default(), slow_batch: None, tracer: None }
     }
 
     fn said(place: &Place) -> (Option<String>, Option<usize>, Option<String>) {

@@ -7,6 +7,7 @@
 //! prometheus               Prometheus' programs, which read metrics, rules and dashboards
 //! page                     the tables of a page of `docs`, which tests hold against the code
 //! chance                   the number of cases, and their seed
+//! collector                feature `programs`: a collector of OpenTelemetry
 //! program, parts           feature `programs`: examples as processes, and the parts that they published
 //! script, exact            feature `scripts`: scripts that property tests play, and an oracle of sums
 //! ```
@@ -17,6 +18,8 @@
 pub mod broker;
 pub mod browser;
 mod chance;
+#[cfg(feature = "programs")]
+pub mod collector;
 #[cfg(feature = "scripts")]
 pub mod exact;
 pub mod model_server;

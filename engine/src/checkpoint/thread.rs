@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use tidemill_state::{
@@ -27,6 +28,8 @@ use super::target::{Target, Written};
 use crate::crash;
 use crate::epoch::SinkTask;
 use crate::error::{JobError, panic_text};
+use crate::place::Place;
+use crate::spans::{Kind, Tracer, Value};
 use crate::threads;
 use crate::time::Epoch;
 
@@ -95,6 +98,7 @@ impl CheckpointThread {
             pruning,
             written,
             answer: Answers { answer, wake: std::thread::current() },
+            tracer: Place::tracer_here().map(|(tracer, _)| tracer),
         };
         let serve = move || {
             let _life = life;
@@ -157,6 +161,8 @@ struct CheckpointWork {
     pruning: Option<Pruning>,
     written: Written,
     answer: Answers,
+    /// Records spans, if the job sends them to a collector.
+    tracer: Option<Arc<Tracer>>,
 }
 
 impl CheckpointWork {
@@ -191,10 +197,11 @@ impl CheckpointWork {
                 let began = threads::now();
                 for task in tasks {
                     threads::may_crash()?;
-                    run([task])?;
+                    self.publish(epoch, task)?;
                     crash::point("after-publish", epoch, self.worker as usize);
                 }
-                self.note(epoch, |part| part.publish = Some(threads::since(began)));
+                // Each sink has a span of its own.
+                self.written.history.note(epoch, self.worker, |part| part.publish = Some(threads::since(began)));
                 self.published = epoch;
                 Ok(Answer::Published(epoch))
             }
@@ -205,7 +212,7 @@ impl CheckpointWork {
     fn write(&mut self, epoch: Epoch, delta: Delta, flushes: Vec<(String, SinkTask)>) -> Result<Durable, JobError> {
         let began = threads::now();
         run(flushes)?;
-        self.note(epoch, |part| part.flush = Some(threads::since(began)));
+        self.note(epoch, ("flush", threads::since(began)), |part, took| part.flush = took);
         let began = threads::now();
         let mut durable = Durable { worker: self.worker, epoch, delta: None, base: None, published: self.published };
         let delta = Arc::new(delta);
@@ -218,7 +225,9 @@ impl CheckpointWork {
         if let Some(free) = store.free_bytes() {
             self.written.free_bytes.get_or_init(AtomicU64::default).store(free, Ordering::Relaxed);
         }
-        self.note(epoch, |part| (part.write, part.delta_bytes) = (Some(threads::since(began)), entry.len));
+        self.note(epoch, ("write delta", threads::since(began)), |part, took| {
+            (part.write, part.delta_bytes) = (took, entry.len);
+        });
         self.since_base.delta_bytes += entry.len;
         self.since_base.deltas += 1;
         durable.delta = Some(entry);
@@ -231,9 +240,33 @@ impl CheckpointWork {
         Ok(durable)
     }
 
-    /// Records something of this worker's part of the checkpoint of `epoch`.
-    fn note(&self, epoch: Epoch, note: impl FnOnce(&mut Part)) {
-        self.written.history.note(epoch, self.worker, note);
+    /// Records how long a phase of this worker's part of the checkpoint of `epoch` took, which ends now.
+    fn note(
+        &self,
+        epoch: Epoch,
+        (phase, took): (&'static str, Duration),
+        note: impl FnOnce(&mut Part, Option<Duration>),
+    ) {
+        self.written.history.note(epoch, self.worker, |part| note(part, Some(took)));
+        if let Some(tracer) = &self.tracer {
+            tracer.part(epoch.0, (phase, Kind::Internal), took, vec![("tidemill.worker", self.worker())], None);
+        }
+    }
+
+    /// Makes the output of a sink visible.
+    fn publish(&self, epoch: Epoch, (sink, task): (String, SinkTask)) -> Result<(), JobError> {
+        let Some(tracer) = &self.tracer else { return run([(sink, task)]) };
+        let (began, name) = (threads::now(), format!("publish {sink}"));
+        let attributes = vec![("tidemill.worker", self.worker()), ("tidemill.sink", sink.as_str().into())];
+        let result = run([(sink, task)]);
+        let error = result.as_ref().err().map(ToString::to_string);
+        tracer.part(epoch.0, (name, Kind::Producer), threads::since(began), attributes, error);
+        result
+    }
+
+    /// Returns the worker, as spans have it.
+    fn worker(&self) -> Value {
+        u64::from(self.worker).into()
     }
 
     /// Makes sure that the checkpoint of `epoch` will be whole, even if files of it were removed or truncated.
@@ -283,7 +316,7 @@ impl CheckpointWork {
         };
         let began = threads::now();
         let base = snapshot.store(store.as_ref(), epoch.0, self.worker, *incarnation)?;
-        self.note(epoch, |part| part.base = Some(threads::since(began)));
+        self.note(epoch, ("write base", threads::since(began)), |part, took| part.base = took);
         tracing::debug!(of = base.epoch, epoch = epoch.0, worker = self.worker, "base snapshot");
         let bytes = base.files.iter().map(|file| file.len).sum();
         if due {
@@ -317,7 +350,8 @@ impl CheckpointWork {
             crash::point("before-manifest", Epoch(manifest.epoch), self.worker as usize);
             let began = threads::now();
             manifest.commit(store.as_ref())?;
-            self.note(Epoch(manifest.epoch), |part| part.manifest = Some(threads::since(began)));
+            let phase = ("write manifest", threads::since(began));
+            self.note(Epoch(manifest.epoch), phase, |part, took| part.manifest = took);
             crash::point("after-manifest", Epoch(manifest.epoch), self.worker as usize);
             self.pruning.iter_mut().for_each(|pruning| pruning.committed(manifest));
         }

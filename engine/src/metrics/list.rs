@@ -28,6 +28,8 @@ families! {
     STATE_LIMIT: Gauge "tidemill_state_limit_bytes" &[], "Memory that keyed state may take in this process: `state_memory`.";
     MESH_REFUSED: Counter "tidemill_mesh_refused_connections_total" &["reason"], "Connections that were refused while the processes connected.";
 
+    SPANS: Counter "tidemill_spans_total" &["result"], "Spans for the collector of OpenTelemetry: exported, dropped because the queue was full or the job ended, or failed.";
+
     // Checkpoints.
     EPOCH: Gauge "tidemill_epoch" &[], "The epoch that runs.";
     COMMITTED_EPOCH: Gauge "tidemill_committed_epoch" &[], "The newest committed epoch.";

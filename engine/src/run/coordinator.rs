@@ -18,6 +18,7 @@ use timely::dataflow::operators::generic::Operator;
 use timely::worker::Worker;
 
 use super::cluster;
+use super::epoch_spans::EpochSpans;
 use crate::alignment::Reach;
 use crate::checkpoint::blobs::Blob;
 use crate::checkpoint::leader::{Action, Chain, Leader};
@@ -69,6 +70,7 @@ pub(crate) struct Coordinator {
     closing: BTreeMap<Epoch, Instant>,
     /// Whether restored state is still being loaded.
     loading: bool,
+    spans: EpochSpans,
 }
 
 impl Coordinator {
@@ -107,6 +109,7 @@ impl Coordinator {
             ended: BTreeMap::new(),
             closing: BTreeMap::new(),
             loading: false,
+            spans: EpochSpans::new(context.workers),
         }
     }
 
@@ -180,7 +183,9 @@ impl Coordinator {
         for (epoch, mut contribution) in self.context.epochs.borrow_mut().take_complete() {
             if let Some(ended) = self.closing.remove(&epoch) {
                 let (history, worker) = (&self.context.process.progress.written.history, self.context.worker as u32);
-                history.note(epoch, worker, |part| part.align = Some(threads::since(ended)));
+                let took = threads::since(ended);
+                history.note(epoch, worker, |part| part.align = Some(took));
+                self.spans.aligned(epoch, self.context.worker, took);
             }
             Blob::Published(self.published).put("", &mut contribution.delta);
             self.publishes.insert(epoch, contribution.publishes);
@@ -196,6 +201,7 @@ impl Coordinator {
                 Answer::Durable(durable) => self.send(0, ToLeader::Durable(durable)),
                 Answer::Published(epoch) => self.published = epoch,
                 Answer::Committed(epoch) => {
+                    self.spans.committed(epoch);
                     if let Some(ended) = self.ended.remove(&epoch) {
                         let took = u64::try_from(threads::since(ended).as_micros()).unwrap_or(u64::MAX);
                         self.context.process.progress.checkpoint_time.record(took);
@@ -206,6 +212,7 @@ impl Coordinator {
                 }
                 Answer::Failed(error) => {
                     self.context.process.progress.checkpoints.count_failed(&error);
+                    self.spans.failed(&error);
                     return Err(error);
                 }
             }
@@ -240,7 +247,10 @@ impl Coordinator {
                     *lock(&self.context.state_use().by_state) = by_state;
                     self.context.epochs.borrow_mut().tick(epoch);
                 }
-                ToWorker::Leader { incarnation } => progress.leader.set(incarnation),
+                ToWorker::Leader { incarnation } => {
+                    progress.leader.set(incarnation);
+                    self.spans.begin_run(incarnation);
+                }
                 ToWorker::Finish(finish) => {
                     self.note_end(finish.last);
                     progress.finishing.store(true, Ordering::Relaxed);
@@ -319,6 +329,9 @@ impl Coordinator {
     fn act(&mut self, action: Action) {
         match action {
             Action::Broadcast(message) => {
+                if let ToWorker::Tick(epoch) = message {
+                    self.spans.begin(epoch);
+                }
                 match &message {
                     ToWorker::Tick(epoch) if *epoch > self.context.first_epoch => {
                         self.ended.insert(Epoch(epoch.0 - 1), threads::now());

@@ -16,6 +16,7 @@ use crate::error::JobError;
 use crate::locks::lock;
 use crate::metrics::{JobState, OperatorSnapshot, Snapshot};
 use crate::place::PlaceOfJob;
+use crate::spans::Tracer;
 use crate::threads::{self, Scheduler};
 use crate::worker::Process;
 
@@ -35,6 +36,8 @@ pub(super) struct Run {
     pub(super) scheduler: Option<Arc<dyn Scheduler>>,
     /// The connections that were refused while the processes of the job connected.
     pub(super) refusals: Arc<Refusals>,
+    /// Records spans, if they are sent to a collector.
+    pub(super) tracer: Option<Arc<Tracer>>,
 }
 
 impl Run {
@@ -96,6 +99,7 @@ impl Run {
             name: self.name.clone(),
             running_epoch: Arc::clone(&self.process.progress.running_epoch),
             slow_batch: self.settings.slow_batch,
+            tracer: self.tracer.clone(),
         }
     }
 

@@ -53,6 +53,13 @@ fn job(run: &Run, samples: &mut Samples) {
     if let Some(limit) = settings.state_memory {
         samples.add(&families::STATE_LIMIT, &[], limit as f64);
     }
+    if let Some(counts) = run.tracer.as_ref().map(|tracer| tracer.counts()) {
+        for (result, count) in
+            [("exported", &counts.exported), ("dropped", &counts.dropped), ("failed", &counts.failed)]
+        {
+            samples.add(&families::SPANS, &[("result", result)], count.load(Ordering::Relaxed) as f64);
+        }
+    }
     for (reason, count) in run.refusals.counts() {
         samples.add(&families::MESH_REFUSED, &[("reason", &reason)], count as f64);
     }

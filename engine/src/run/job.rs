@@ -30,6 +30,9 @@ use crate::graph::Flow;
 #[cfg(feature = "http")]
 use crate::http;
 use crate::metrics::{Distribution, JobState, Metrics, Snapshot};
+#[cfg(feature = "otlp")]
+use crate::otlp::{Exporter, OtlpSettings};
+use crate::spans::Tracer;
 use crate::tap::Taps;
 use crate::threads::Scheduler;
 use crate::time::in_ms;
@@ -87,18 +90,27 @@ impl Job {
         crash::plan()?;
         let stop = setup.prepare()?;
         let store = |dir: &PathBuf| LocalStore::open(dir).map(|store| Arc::new(store) as Arc<dyn CheckpointStore>);
+        let incarnation = draw_incarnation(clock);
+        #[cfg(feature = "otlp")]
+        let exporter = self.export(incarnation)?;
         let world = World {
             clock: clock.clone(),
-            incarnation: draw_incarnation(clock),
+            incarnation,
             store: setup.settings.checkpoint_dir.as_ref().map(store).transpose()?,
             bases: BasePolicy::default(),
             stop,
             scheduler: None,
+            #[cfg(feature = "otlp")]
+            tracer: exporter.as_ref().map(Exporter::tracer),
+            #[cfg(not(feature = "otlp"))]
+            tracer: None,
         };
         let run = self.prepare(world)?;
         #[cfg(feature = "http")]
         let server = serve(&run)?;
         let result = workers::execute(&run, build);
+        #[cfg(feature = "otlp")]
+        exporter.into_iter().for_each(Exporter::end);
         let ended = if run.process.stop.load(Ordering::Relaxed) { JobState::Stopped } else { JobState::Finished };
         #[cfg(feature = "http")]
         server.into_iter().for_each(|server| server.end(ended, result.as_ref().err()));
@@ -115,11 +127,19 @@ impl Job {
         workers::execute(&self.prepare(world)?, build)
     }
 
+    /// Starts to send spans, if a setting or a variable of the environment says where to.
+    #[cfg(feature = "otlp")]
+    fn export(&self, incarnation: u64) -> Result<Option<Exporter>, JobError> {
+        let endpoint = self.setup.settings.otlp_endpoint.as_deref();
+        let settings = OtlpSettings::of(&self.name, endpoint, &|name| std::env::var(name).ok())?;
+        settings.map(|settings| Exporter::start(settings, self.clock.clone(), incarnation)).transpose()
+    }
+
     fn prepare(self, world: World) -> Result<Arc<Run>, JobError> {
         let Self { name, setup, .. } = self;
         let settings = setup.settings;
         let start = StartTimes::begin();
-        let World { clock, incarnation, store, bases, stop, scheduler } = world;
+        let World { clock, incarnation, store, bases, stop, scheduler, tracer } = world;
         let process = Arc::new(Process {
             budget: Budget::new(settings.max_in_flight),
             pending: AtomicI64::new(0),
@@ -156,7 +176,7 @@ impl Job {
         };
         process.progress.start.end("folder");
         let refusals = Arc::default();
-        Ok(Arc::new(Run { name, settings, incarnation, store, process, work_dir, bases, scheduler, refusals }))
+        Ok(Arc::new(Run { name, settings, incarnation, store, process, work_dir, bases, scheduler, refusals, tracer }))
     }
 }
 
@@ -202,6 +222,8 @@ pub(crate) struct World {
     pub(crate) stop: Arc<AtomicBool>,
     /// The scheduler of a simulation. If it is set, each worker has a sorted map in memory in place of RocksDB.
     pub(crate) scheduler: Option<Arc<dyn Scheduler>>,
+    /// Records spans, if they are sent to a collector.
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 /// Returns the directory below which the RocksDB of each worker has its files.

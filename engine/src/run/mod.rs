@@ -10,6 +10,7 @@
 
 mod cluster;
 mod coordinator;
+mod epoch_spans;
 mod execution;
 #[cfg(feature = "http")]
 mod exposition;

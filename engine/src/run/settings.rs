@@ -104,6 +104,11 @@ pub struct JobSettings {
     #[serde(with = "humantime_serde")]
     #[cfg_attr(feature = "cli", arg(long, value_parser = humantime::parse_duration, value_name = "DURATION"))]
     pub slow_batch: Option<Duration>,
+    /// Address of a collector of OpenTelemetry that takes OTLP over HTTP, e.g. http://localhost:4318: spans of epochs, of
+    /// calls to model servers and of what sinks publish are sent there (feature `otlp`). Default: the variable
+    /// OTEL_EXPORTER_OTLP_ENDPOINT, or else none.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "URL"))]
+    pub otlp_endpoint: Option<String>,
     /// Address at which the status page, `/status` and `/metrics` are served, e.g. 127.0.0.1:9090 (feature
     /// `http`). Default: none.
     #[cfg_attr(feature = "cli", arg(long, value_name = "ADDRESS"))]
@@ -140,6 +145,7 @@ impl Default for JobSettings {
             max_ahead: None,
             key_groups: DEFAULT_KEY_GROUPS,
             slow_batch: None,
+            otlp_endpoint: None,
             http: None,
             http_token_file: None,
             http_names: Vec::new(),
@@ -206,6 +212,7 @@ impl JobSettings {
         let wants = [
             ("state_memory", self.state_memory.is_some(), SPILLS, "rocksdb"),
             ("http", self.http.is_some(), cfg!(feature = "http"), "http"),
+            ("otlp_endpoint", self.otlp_endpoint.is_some(), cfg!(feature = "otlp"), "otlp"),
             ("http_token_file", self.http_token_file.is_some(), cfg!(feature = "http"), "http"),
         ];
         let missing = wants.into_iter().filter(|(_, wanted, there, _)| *wanted && !there);

@@ -38,6 +38,7 @@ async fn call_of(
     answer: Answer,
 ) -> Result<(), h2::Error> {
     let path = request.uri().path().to_owned();
+    super::traced::note(request.headers());
     let (mut stream, mut body) = (request.into_body(), Vec::new());
     while let Some(data) = stream.data().await {
         let data = data?;

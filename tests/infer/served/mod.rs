@@ -3,6 +3,7 @@
 
 mod grpc;
 mod rest;
+mod traced;
 
 use std::sync::OnceLock;
 use std::time::Duration;

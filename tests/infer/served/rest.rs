@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use super::score;
@@ -26,7 +26,8 @@ pub fn serve(answer: impl Fn(&str, &[u8]) -> Option<String> + Send + Sync + 'sta
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let answer = Arc::new(answer);
-    let respond = move |uri: Uri, body: Bytes| {
+    let respond = move |uri: Uri, headers: HeaderMap, body: Bytes| {
+        super::traced::note(&headers);
         let answer = Arc::clone(&answer);
         // An answer may take its time, and others must not wait for it.
         let answer = tokio::task::spawn_blocking(move || answer(uri.path(), &body));

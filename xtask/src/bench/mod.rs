@@ -7,6 +7,7 @@ mod infer;
 mod kafka;
 mod measure;
 mod nexmark;
+mod overhead;
 mod peers;
 mod scaling;
 mod trees;
@@ -25,7 +26,7 @@ use peers::PeersArgs;
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
     /// the engines of ensembles of trees alone, state larger than memory, the parsers of lines, the Nexmark queries,
-    /// Tidemill beside other engines, how costs grow, or the instructions of the hot pieces.
+    /// Tidemill beside other engines, how costs grow, what it costs to be watched, or the instructions of the hot pieces.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -57,6 +58,7 @@ enum What {
     Parse,
     Peers,
     Scaling,
+    Overhead,
     Counts,
 }
 
@@ -86,6 +88,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if args.what == What::Scaling {
         return scaling::run(args.runs, args.json.as_deref());
+    }
+    if args.what == What::Overhead {
+        return overhead::run(args.runs, args.json.as_deref());
     }
     if args.what == What::Kafka {
         return kafka::run(args.runs, args.json.as_deref());

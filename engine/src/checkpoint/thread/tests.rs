@@ -72,6 +72,7 @@ impl Worker {
             unpublished: VecDeque::new(),
             watch: Watch::default(),
             pruning: Some(Pruning::new(retention)),
+            tracer: None,
             written: Written::default(),
             answer: Answers { answer, wake: std::thread::current() },
         };

@@ -187,6 +187,7 @@ impl Simulation {
                 bases,
                 stop: self.schedule.restart(),
                 scheduler: Some(Arc::clone(&self.schedule) as _),
+                tracer: None,
             };
             let build = Arc::clone(&build);
             let result = Job::new("simulation", settings).simulate(world, move |flow| build(flow));

@@ -35,6 +35,16 @@ impl CallError {
     pub(super) fn late() -> Self {
         Self::Unavailable("the deadline passed".to_owned())
     }
+
+    /// Returns a short name, the same for all failures of this kind.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unimplemented(_) => "unimplemented",
+        }
+    }
 }
 
 impl From<crate::infer::wire::Malformed> for CallError {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes};
+use tidemill_engine::call_span::traceparent;
 use tidemill_engine::threads;
 use tidemill_engine::with_causes;
 use tokio::runtime::{Builder, Runtime};
@@ -41,6 +42,9 @@ impl GrpcClient {
         let mut request = Request::new(request);
         // The deadline is sent to the server as well, so that it need not finish a call for which nobody waits.
         request.set_timeout(left);
+        if let Some(parent) = traceparent().and_then(|parent| parent.parse().ok()) {
+            request.metadata_mut().insert("traceparent", parent);
+        }
         let endpoint = &self.endpoint;
         let channel = &mut self.channel;
         let answer = self.runtime.block_on(async {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidemill_engine::call_span::CallSpan;
 use tidemill_engine::metrics::OperatorMetrics;
 
 use super::breaker::Circuit;
@@ -203,7 +204,8 @@ impl ModelSource for ServedModel {
 
     fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
         let failed = |reason: String| ModelError::unavailable(&self.target.url.to_string(), reason);
-        Ok(Box::new(Served { client: self.target.open().map_err(failed)?, caller: Arc::clone(&self.caller) }))
+        let client = self.target.open().map_err(failed)?;
+        Ok(Box::new(Served { client, caller: Arc::clone(&self.caller), target: self.target.url.clone() }))
     }
 }
 
@@ -211,11 +213,28 @@ impl ModelSource for ServedModel {
 struct Served {
     client: Box<dyn Protocol>,
     caller: Arc<Caller>,
+    target: ServerUrl,
 }
 
 impl Backend for Served {
     fn run(&mut self, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
-        let client = &mut self.client;
-        self.caller.run(|deadline| client.infer(rows, inputs, outputs, deadline))
+        let Self { client, caller, target } = self;
+        let mut tries = 0;
+        caller.run(|deadline| {
+            let mut span = CallSpan::begin("infer");
+            span.number("tidemill.batch.records", rows);
+            span.text("tidemill.model", || target.model.clone());
+            if let Some((host, port)) = target.authority.rsplit_once(':') {
+                span.text("server.address", || host.to_owned());
+                span.number("server.port", port.parse().unwrap_or_default());
+            }
+            span.number("tidemill.retry", tries);
+            tries += 1;
+            let result = client.infer(rows, inputs, outputs, deadline);
+            if let Err(error) = &result {
+                span.failed(error.kind(), || error.to_string());
+            }
+            result
+        })
     }
 }

@@ -7,6 +7,7 @@ use ureq::{Agent, Body};
 
 use super::call::CallError;
 use super::json;
+use tidemill_engine::call_span::traceparent;
 use tidemill_engine::threads;
 
 /// Maximum size of an answer.
@@ -32,6 +33,10 @@ impl RestClient {
 
     pub(super) fn post(&self, path: &str, body: &[u8], deadline: Instant) -> Result<serde_json::Value, CallError> {
         let request = self.agent.post(format!("{}{path}", self.base)).content_type("application/json");
+        let request = match traceparent() {
+            Some(parent) => request.header("traceparent", parent),
+            None => request,
+        };
         answer(request.config().timeout_global(left(deadline)?).build().send(body))
     }
 }

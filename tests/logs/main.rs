@@ -1,6 +1,8 @@
-//! The log of a job, as a program that is started from a command line writes it.
+//! The log of a job, and its spans, as a program that is started from a command line writes and sends them.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
+
+mod spans;
 
 use std::collections::BTreeSet;
 
