@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::locks::lock;
 use hdrhistogram::Histogram;
 
+use super::activity::Spent;
 use super::lateness::Jumps;
 use super::operator::OperatorMetrics;
 use super::partitions::PartitionMetrics;
@@ -104,7 +105,8 @@ impl Merge {
             (if operator.kind == "source" { "behind_watermark" } else { "late" }, &operator.late),
             ("dead_letters", &operator.dead_letters),
         ];
-        let [busy_ns, idle_ns, backpressured_ns] = operator.times.read();
+        let Spent { in_turn: turn_ns, busy: busy_ns, idle: idle_ns, backpressured: backpressured_ns } =
+            operator.times.read();
         let times = [("busy_ns", busy_ns), ("idle_ns", idle_ns), ("backpressured_ns", backpressured_ns)];
         let more = operator.more();
         let counted = |(name, counter): (&'static str, &Counter)| (name, counter.get());
@@ -120,6 +122,7 @@ impl Merge {
             records_in: operator.records_in.get(),
             records_out: operator.records_out.get(),
             busy_ns,
+            turn_ns,
             idle_ns,
             backpressured_ns,
         });
