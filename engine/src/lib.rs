@@ -22,12 +22,14 @@
 )]
 
 mod alignment;
+mod attention;
 mod batch;
 mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
 pub mod crash;
+mod cut;
 mod epoch;
 pub mod error;
 mod graph;

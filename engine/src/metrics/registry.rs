@@ -7,6 +7,8 @@ use crate::locks::lock;
 use hdrhistogram::Histogram;
 
 use super::activity::Spent;
+#[cfg(feature = "http")]
+use super::hot_keys::{HotKeysOf, Hottest};
 use super::lateness::Jumps;
 use super::operator::OperatorMetrics;
 use super::partitions::PartitionMetrics;
@@ -47,6 +49,28 @@ impl Metrics {
             }
         }
         all
+    }
+
+    /// Returns the keys with most records of each operator that has keys, and has them counted for some more seconds.
+    #[cfg(feature = "http")]
+    pub(crate) fn hot_keys(&self) -> Vec<HotKeysOf> {
+        let mut names: Vec<String> = Vec::new();
+        let mut workers: BTreeMap<String, Vec<(usize, Hottest)>> = BTreeMap::new();
+        for one in self.operators().iter().filter(|operator| operator.kind == "keyed") {
+            one.hot_keys.listen();
+            let of_workers = workers.entry(one.name.clone()).or_insert_with(|| {
+                names.push(one.name.clone());
+                Vec::new()
+            });
+            of_workers.push((one.worker, one.hot_keys.hottest()));
+        }
+        names.iter().map(|name| HotKeysOf::of(name, workers.remove(name).unwrap_or_default())).collect()
+    }
+
+    /// Lets a second of what somebody looks at pass.
+    #[cfg(feature = "http")]
+    pub(crate) fn next_second(&self) {
+        self.operators().iter().for_each(|operator| operator.hot_keys.next_second());
     }
 
     /// Returns all operators as they are now, each added up over its workers, in the order they were built.
