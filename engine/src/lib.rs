@@ -27,6 +27,7 @@
 )]
 
 mod alignment;
+mod attention;
 mod batch;
 pub mod call_span;
 mod checkpoint;
@@ -34,6 +35,7 @@ mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod crash;
+mod cut;
 mod epoch;
 pub mod error;
 mod graph;

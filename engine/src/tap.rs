@@ -5,11 +5,12 @@
 //! are rare and wanted afterwards, so their tap is always open.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::attention::Attention;
 use crate::clock::Clock;
+use crate::cut::cut;
 use crate::locks::lock;
 use crate::packet::Packet;
 use crate::record::DeadLetter;
@@ -22,8 +23,6 @@ const LONGEST: usize = 1024;
 /// Most records that are taken of one batch, and in one second.
 const OF_A_BATCH: usize = 4;
 const IN_A_SECOND: u32 = 50;
-/// Seconds for which a tap stays open after somebody has looked.
-const SECONDS_OPEN: u32 = 10;
 
 /// The taps of a process: one per operator, for what it emits (of a sink, what it writes), and one for dead letters.
 #[derive(Debug)]
@@ -35,9 +34,8 @@ pub(crate) struct Taps {
 /// A place where records can be sampled. The workers share it.
 #[derive(Debug)]
 pub(crate) struct Tap {
-    open: AtomicBool,
-    /// Seconds for which it stays open.
-    remaining: AtomicU32,
+    /// It is open while somebody looks.
+    open: Attention,
     /// Number of records that may still be taken in this second.
     room: AtomicU32,
     /// Number of records that passed while it was open and were not taken.
@@ -73,7 +71,7 @@ pub(crate) struct Letter {
 
 impl Default for Taps {
     fn default() -> Self {
-        Self { streams: Mutex::default(), dead_letters: Arc::new(Tap::new(true)) }
+        Self { streams: Mutex::default(), dead_letters: Arc::new(Tap::new(Attention::always())) }
     }
 }
 
@@ -81,7 +79,7 @@ impl Taps {
     /// Returns the tap of an operator.
     pub(crate) fn of(&self, operator: &str) -> Arc<Tap> {
         let mut streams = lock(&self.streams);
-        Arc::clone(streams.entry(operator.to_owned()).or_insert_with(|| Arc::new(Tap::new(false))))
+        Arc::clone(streams.entry(operator.to_owned()).or_insert_with(|| Arc::new(Tap::new(Attention::default()))))
     }
 }
 
@@ -100,20 +98,14 @@ impl Taps {
 }
 
 impl Tap {
-    fn new(open: bool) -> Self {
-        Self {
-            open: AtomicBool::new(open),
-            remaining: AtomicU32::new(0),
-            room: AtomicU32::new(IN_A_SECOND),
-            passed_over: AtomicU64::new(0),
-            taken: Mutex::default(),
-        }
+    fn new(open: Attention) -> Self {
+        Self { open, room: AtomicU32::new(IN_A_SECOND), passed_over: AtomicU64::new(0), taken: Mutex::default() }
     }
 
     /// Offers the records of a batch.
     #[inline]
     pub(crate) fn offer(&self, packet: &Packet) {
-        if self.open.load(Ordering::Relaxed) {
+        if self.open.is_there() {
             self.take(packet);
         }
     }
@@ -126,7 +118,7 @@ impl Tap {
         for at in 0..wanted {
             // Spread over the batch.
             let Some((event_time, record)) = packet.look(at * len / wanted) else { break };
-            let text = cut(format_args!("{record:?}"));
+            let text = cut(format_args!("{record:?}"), LONGEST);
             self.keep(Sample {
                 time: Clock::system().processing_time(),
                 event_time: Some(event_time),
@@ -145,7 +137,7 @@ impl Tap {
             return;
         }
         let DeadLetter { operator, origin, reason, content } = letter;
-        let short = |text: &String| cut(format_args!("{text}"));
+        let short = |text: &String| cut(format_args!("{text}"), LONGEST);
         let (time, text) = (Clock::system().processing_time(), short(content));
         let letter = Letter { operator: short(operator), origin: short(origin), reason: short(reason) };
         self.keep(Sample { time, event_time: None, text, letter: Some(letter) });
@@ -167,16 +159,12 @@ impl Tap {
 impl Tap {
     /// Opens the tap for the next seconds.
     pub(crate) fn listen(&self) {
-        self.remaining.store(SECONDS_OPEN, Ordering::Relaxed);
-        self.open.store(true, Ordering::Relaxed);
+        self.open.pay();
     }
 
     fn next_second(&self) {
         self.room.store(IN_A_SECOND, Ordering::Relaxed);
-        let counted = self.remaining.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        if counted.is_err() {
-            self.open.store(false, Ordering::Relaxed);
-        }
+        self.open.next_second();
     }
 
     /// Returns the records that were taken after the first `seen`, as far as they are kept, and how many there were.
@@ -193,30 +181,10 @@ impl Tap {
     }
 }
 
-/// Writes a text up to the limit; what is longer is not even formatted.
-fn cut(text: fmt::Arguments<'_>) -> String {
-    struct Cut(String);
-    impl Write for Cut {
-        fn write_str(&mut self, piece: &str) -> fmt::Result {
-            let room = LONGEST - self.0.len();
-            if piece.len() <= room {
-                self.0.push_str(piece);
-                return Ok(());
-            }
-            self.0.extend(piece.get(..piece.floor_char_boundary(room)));
-            Err(fmt::Error)
-        }
-    }
-    let mut short = Cut(String::new());
-    if short.write_fmt(text).is_err() {
-        short.0.push('…');
-    }
-    short.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attention::SECONDS;
     use crate::record::{Arrival, Record};
 
     fn batch(len: usize) -> Packet {
@@ -259,7 +227,7 @@ mod tests {
         let taps = Taps::default();
         let tap = taps.of("score");
         tap.listen();
-        (0..SECONDS_OPEN).for_each(|_| taps.next_second());
+        (0..SECONDS).for_each(|_| taps.next_second());
         tap.offer(&batch(1));
         taps.next_second();
         tap.offer(&batch(1));

@@ -1,44 +1,234 @@
-//! A planted bottleneck is named, and so is who waits for it.
+//! Planted bottlenecks: the cause line of a live job names the right operator, each time that it is asked, and who
+//! waits for it; and none in a job that keeps up.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use testkit::free_address;
+use tidemill::infer::{Backend, ElementType, Elements, ModelError, ModelSource, RunError, Tensor, TensorSpec};
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 
 use super::client::get;
 
+/// Number of seconds in which the same operator has to be named.
+const LOOKS: usize = 4;
+
 /// Works as slowly as a slow database does.
 #[expect(clippy::disallowed_methods, reason = "the slowness is real time")]
-fn work() {
-    std::thread::sleep(Duration::from_millis(1));
+fn work(time: Duration) {
+    std::thread::sleep(time);
+}
+
+const SLOW: Duration = Duration::from_millis(1);
+/// A link of a chain.
+const SHORT: Duration = Duration::from_micros(10);
+
+fn numbers() -> Generator<u64> {
+    Generator::new(u64::MAX, |n| (EventTime(n as i64), n)).rate(None)
+}
+
+/// Runs a job, and looks at its cause line once in each second of it until `looks` have been seen that `count`.
+fn watch(
+    workers: usize,
+    build: impl for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    looks: usize,
+    count: impl Fn(&Json) -> bool,
+) -> Vec<Json> {
+    let address = free_address();
+    let settings = JobSettings { http: Some(address), workers, max_in_flight: 1000, ..JobSettings::default() };
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    let setup = JobSetup::from(settings).prepared_by(move || Ok(Arc::clone(&asked)));
+    let job = std::thread::spawn(move || Job::new("planted", setup).run(build));
+    let (mut causes, mut last) = (Vec::new(), Json::Null);
+    while causes.len() < looks {
+        assert!(!job.is_finished(), "{:?}", job.join());
+        work(Duration::from_millis(100));
+        if let Some((row, cause)) = look(address)
+            && row != last
+            && count(&cause)
+        {
+            last = row;
+            causes.push(cause);
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    job.join().unwrap().unwrap();
+    causes
+}
+
+/// Returns the time of the last look of the job at itself, and the cause that it has found; nothing before the first.
+fn look(address: SocketAddr) -> Option<(Json, Json)> {
+    std::net::TcpStream::connect(address).ok()?;
+    let cause = get(address, "/api/v1/job").json()["cause"].clone();
+    let history = get(address, "/api/v1/history").json();
+    Some((history["rows"].as_array()?.last()?[0].clone(), cause))
+}
+
+/// Runs a job until it has named a bottleneck in some seconds, which is `operator` each time. Returns the last line.
+fn bottleneck(
+    operator: &str,
+    workers: usize,
+    build: impl for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+) -> Json {
+    let causes = watch(workers, build, LOOKS, |cause| !cause.is_null());
+    println!("{}", causes.iter().map(|cause| format!("{}\n", cause["sentence"])).collect::<String>());
+    assert!(causes.iter().all(|cause| cause["operator"] == operator), "{causes:#?}");
+    let last = causes.last().unwrap().clone();
+    let start = format!("`{operator}` is the bottleneck (busy ");
+    assert!(last["sentence"].as_str().unwrap().starts_with(&start), "{last}");
+    last
+}
+
+/// A model that takes its time.
+#[derive(Clone)]
+struct Slow(Arc<(ModelInfo, [TensorSpec; 1], [TensorSpec; 1])>);
+
+features! {
+    struct Number { n }
+}
+
+impl Slow {
+    fn new() -> Self {
+        let info = ModelInfo { name: "slow".to_owned(), hash: "0".to_owned() };
+        let inputs = [TensorSpec::fixed("number", ElementType::F32, [1])];
+        Self(Arc::new((info, inputs, [TensorSpec::fixed("score", ElementType::F32, [])])))
+    }
+}
+
+impl ModelSource for Slow {
+    fn info(&self) -> &ModelInfo {
+        &self.0.0
+    }
+
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.0.1
+    }
+
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.0.2
+    }
+
+    fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Backend for Slow {
+    fn run(&mut self, rows: usize, _: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        work(SLOW * u32::try_from(rows).unwrap());
+        let [Tensor { elements: Elements::F32(scores), .. }] = outputs else { panic!("one output of f32") };
+        scores.extend(std::iter::repeat_n(0.5, rows));
+        Ok(())
+    }
+}
+
+fn slow_model(workers: usize, pool: Option<PoolSettings>) -> Json {
+    let settings =
+        InferSettings { max_batch_size: BatchSize::Fixed(16.try_into().unwrap()), pool, ..InferSettings::default() };
+    bottleneck("score", workers, move |flow| {
+        let numbers = Generator::new(u64::MAX, |n| (EventTime(n as i64), Number { n: n as f64 })).rate(None);
+        flow.source("numbers", &numbers)?
+            .infer("score", &Models::of(Slow::new()), &settings, |number| number)?
+            .sink("scores", &NullSink::default())
+    })
+}
+
+#[test]
+fn a_slow_model_on_the_worker() {
+    slow_model(1, None);
+}
+
+#[test]
+fn a_slow_model_on_threads_of_its_own() {
+    let cause = slow_model(2, Some(PoolSettings { threads: 1.try_into().unwrap(), ..PoolSettings::default() }));
+    assert_eq!(cause["waiting"], json!(["numbers"]), "{cause}");
 }
 
 #[test]
 fn a_slow_sink_is_the_bottleneck_and_the_source_waits_for_it() {
-    let address = free_address();
-    let settings = JobSettings { http: Some(address), max_in_flight: 1000, ..JobSettings::default() };
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    let setup = JobSetup::from(settings).prepared_by(move || Ok(Arc::clone(&asked)));
-    let job = std::thread::spawn(move || {
-        let numbers = Generator::new(u64::MAX, |n| (EventTime(n as i64), n)).rate(None);
-        Job::new("slow", setup).run(move |flow| flow.source("numbers", &numbers)?.for_each("slow", |_| work()))
+    let cause = bottleneck("slow", 1, |flow| flow.source("numbers", &numbers())?.for_each("slow", |_| work(SLOW)));
+    assert_eq!(cause["waiting"], json!(["numbers"]), "{cause}");
+}
+
+/// Works for each record of a key, and hands it on.
+struct Work;
+
+impl KeyedLogic for Work {
+    type Key = u64;
+    type In = u64;
+    type Out = u64;
+    type Side = ();
+
+    fn on_record(&mut self, ctx: &mut Context<'_, u64, u64, ()>, record: Record<u64>) -> Result<(), LogicError> {
+        work(SLOW);
+        ctx.emit(record.data);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_skewed_key_fills_one_worker_of_two() {
+    let cause = bottleneck("count", 2, |flow| {
+        let numbers = flow.source("numbers", &numbers())?;
+        let hot = numbers.key_by(|n| if n % 20 == 0 { n % 1000 } else { 7 });
+        hot.process("count", Order::Arrival, |_| Ok(Work))?.results.sink("counts", &NullSink::default())
     });
-    let cause = loop {
-        work();
-        let is_served = std::net::TcpStream::connect(address).is_ok();
-        let cause: Option<Json> = is_served.then(|| get(address, "/api/v1/job").json()["cause"].clone());
-        match cause.filter(|cause| !cause.is_null()) {
-            Some(cause) => break cause,
-            None => assert!(!job.is_finished(), "{:?}", job.join()),
-        }
+    assert_eq!(cause["waiting"], json!(["numbers"]), "{cause}");
+    let sentence = cause["sentence"].as_str().unwrap();
+    assert!(sentence.contains(" % on worker ") && sentence.contains(" % on the other)"), "{sentence}");
+}
+
+#[test]
+fn a_slow_source() {
+    let slow = |n: u64| {
+        work(SLOW);
+        (EventTime(n as i64), n)
     };
-    stop.store(true, Ordering::Relaxed);
-    job.join().unwrap().unwrap();
-    assert_eq!((&cause["operator"], &cause["waiting"]), (&"slow".into(), &serde_json::json!(["numbers"])), "{cause}");
-    assert!(cause["sentence"].as_str().unwrap().starts_with("`slow` is the bottleneck (busy "), "{cause}");
+    let cause = bottleneck("numbers", 1, move |flow| {
+        let numbers = flow.source("numbers", &Generator::new(u64::MAX, slow).rate(None))?;
+        numbers.map(|n| n + 1).sink("out", &NullSink::default())
+    });
+    assert_eq!(cause["waiting"], json!([]), "{cause}");
+    assert!(cause["sentence"].as_str().unwrap().ends_with("; nothing holds it back"), "{cause}");
+}
+
+#[test]
+fn a_slow_map_on_the_worker_of_its_source() {
+    bottleneck("map 1", 1, |flow| {
+        let slow = flow.source("numbers", &numbers())?.map(|n| {
+            work(SLOW);
+            n
+        });
+        slow.sink("out", &NullSink::default())
+    });
+}
+
+/// No link has half of the worker.
+#[test]
+fn the_longest_link_of_a_chain_that_one_worker_has() {
+    let short = |n: u64| {
+        work(SHORT);
+        n
+    };
+    let cause = bottleneck("map 2", 1, move |flow| {
+        let chain = flow.source("numbers", &numbers())?.map(short);
+        let longest = chain.map(move |n| short(short(n)));
+        longest.map(short).map(short).map(short).sink("out", &NullSink::default())
+    });
+    assert!(cause["sentence"].as_str().unwrap().contains("worker"), "{cause}");
+}
+
+#[test]
+fn a_job_that_keeps_up_has_none() {
+    let build = |flow: &Flow<'_>| {
+        let numbers = flow.source("numbers", &numbers().rate(200.0))?.key_by(|n| n % 10);
+        numbers.process("count", Order::Arrival, |_| Ok(Work))?.results.sink("counts", &NullSink::default())
+    };
+    let causes = watch(2, build, 2 * LOOKS, |_| true);
+    assert!(causes.iter().all(Json::is_null), "{causes:#?}");
 }

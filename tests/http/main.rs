@@ -10,6 +10,7 @@ mod client;
 mod crowd;
 mod described;
 mod events;
+mod hot_keys;
 mod job;
 mod refused;
 mod schema;

@@ -104,7 +104,7 @@ fn run(
         });
         let result = result.and_then(|()| machine.work_off(idle));
         if machine.is_saturated() {
-            turn.then(Activity::Busy);
+            turn.then(Activity::Elsewhere);
         }
         context.guard(result);
         false

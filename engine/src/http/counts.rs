@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::cause::Share;
 use crate::metrics::{OperatorSnapshot, WorkerSnapshot};
 
 /// The counters of all operators on all workers of the process, at one time.
@@ -34,6 +35,16 @@ pub(super) struct WorkerRates {
     busy: f64,
     backpressured: f64,
     idle: f64,
+    /// The part of `busy` in which the worker was in the operator.
+    #[serde(skip)]
+    in_turn: f64,
+}
+
+impl WorkerRates {
+    pub(super) fn share(&self) -> Share {
+        let Self { worker, busy, in_turn, backpressured, .. } = *self;
+        Share { worker, busy, in_turn, backpressured }
+    }
 }
 
 impl Counts {
@@ -59,6 +70,7 @@ impl Counts {
                     busy: share(now.busy_ns, |count: &WorkerSnapshot| count.busy_ns),
                     backpressured: share(now.backpressured_ns, |count| count.backpressured_ns),
                     idle: share(now.idle_ns, |count| count.idle_ns),
+                    in_turn: share(now.turn_ns, |count| count.turn_ns),
                 };
                 all.in_per_second += rates.in_per_second;
                 all.out_per_second += per_second(now.records_out, before(|count| count.records_out));

@@ -39,6 +39,7 @@ impl Publisher {
     pub(super) fn publish(&mut self, shown: &Shown, last: bool) {
         let snapshot = shown.look();
         shown.watched.process.taps.next_second();
+        shown.watched.process.metrics.next_second();
         let checkpoints = shown.watched.process.progress.written.history.newest_first();
         let checkpoints: Vec<Checkpoint> = checkpoints.iter().map(Checkpoint::of).collect();
         let lines = logs::since(self.log_lines);

@@ -13,7 +13,7 @@ use axum::{Json, Router, middleware};
 use serde::Deserialize;
 
 use super::access::{self, Access};
-use super::api::{checkpoints, graph, history, inference, job, logs, operators};
+use super::api::{checkpoints, graph, history, hotkeys, inference, job, logs, operators};
 use super::problem::Problem;
 use super::shown::Shown;
 use super::tail::Watch;
@@ -45,6 +45,7 @@ fn api() -> Router<Arc<Shown>> {
         .route("/checkpoints", get(async |State(shown): Job| Json(checkpoints::checkpoints(&shown))))
         .route("/history", get(history))
         .route("/inference", get(async |State(shown): Job| Json(inference::inference(&shown.snapshot()))))
+        .route("/hotkeys", get(async |State(shown): Job| Json(hotkeys::hot_keys(&shown))))
         .route("/logs", get(async || Json(logs::logs())))
         .route("/tail", get(tail))
         .route("/events", get(events))

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, broadcast};
 
 use super::cause::{Cause, Load, cause};
+use super::counts::WorkerRates;
 use super::news::News;
 use super::sampler::Sampler;
 use super::watched::Watched;
@@ -71,13 +72,8 @@ impl Shown {
         let topology = self.watched.process.topology.get()?;
         let sampler = lock(&self.sampler);
         let load = |name: &String| {
-            let rates = sampler.rates.get(name);
-            let share = |share: Option<f64>| share.unwrap_or(0.0);
-            rates.map_or_else(Load::default, |rates| Load {
-                busy: share(rates.busy),
-                backpressured: share(rates.backpressured),
-                workers: rates.per_worker.len(),
-            })
+            let workers = sampler.rates.get(name).map(|rates| &rates.per_worker);
+            Load(workers.into_iter().flatten().map(WorkerRates::share).collect())
         };
         let loads: Vec<Load> = topology.nodes.iter().map(|node| load(&node.name)).collect();
         cause(topology, &loads)

@@ -146,6 +146,8 @@ impl<L: KeyedLogic> Core<L> {
     pub(crate) fn take(&mut self, records: Vec<Record<L::In>>) -> Result<(), JobError> {
         let of = records.len() as u64;
         self.metrics.records_in.add(of);
+        #[cfg(feature = "http")]
+        self.metrics.hot_keys.offer(records.len(), |at| records.get(at).map(|record| (self.key_of)(&record.data)));
         let mut late = 0;
         match self.parts.pending.clone() {
             None => {

@@ -16,21 +16,31 @@ use crate::threads;
 /// What an operator is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activity {
-    /// It is in its turn, or it waits for a thread or a writer of its own that has no room.
+    /// It is in its turn.
     Busy,
     /// It has nothing to do.
     Idle,
     /// It could go on, and is held back because of what comes after it.
     Backpressured,
+    /// It is busy, and its worker is not: it waits for threads or a writer of its own that have no room.
+    Elsewhere,
+}
+
+/// How an operator has spent its time, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spent {
+    /// In its turns, in which its worker can do nothing else: a part of `busy`.
+    pub(crate) in_turn: u64,
+    pub(crate) busy: u64,
+    pub(crate) idle: u64,
+    pub(crate) backpressured: u64,
 }
 
 impl Activity {
-    pub(crate) const ALL: [Self; 3] = [Self::Busy, Self::Idle, Self::Backpressured];
-
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only /metrics has it as a label"))]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Busy => "busy",
+            Self::Busy | Self::Elsewhere => "busy",
             Self::Idle => "idle",
             Self::Backpressured => "backpressured",
         }
@@ -45,7 +55,7 @@ pub(crate) struct Times {
     version: AtomicU64,
     now: AtomicU64,
     since: AtomicU64,
-    spent: [AtomicU64; 3],
+    spent: [AtomicU64; 4],
 }
 
 impl Times {
@@ -79,17 +89,17 @@ impl Times {
         Duration::from_nanos(took)
     }
 
-    /// Returns the nanoseconds of each activity up to now, in the order of [`Activity::ALL`]. None of them ever
-    /// decreases.
-    pub(crate) fn read(&self) -> [u64; 3] {
+    /// Returns how the time up to now was spent. No part of it ever decreases.
+    pub(crate) fn read(&self) -> Spent {
         loop {
             let version = self.version.load(Ordering::Acquire);
-            let mut spent = [0, 1, 2].map(|of| self.spent[of].load(Ordering::Relaxed));
+            let mut spent = [0, 1, 2, 3].map(|of| self.spent[of].load(Ordering::Relaxed));
             let (now, since) = (self.now.load(Ordering::Relaxed) as usize, self.since.load(Ordering::Relaxed));
             fence(Ordering::Acquire);
             if version.is_multiple_of(2) && version == self.version.load(Ordering::Relaxed) {
                 spent[now] += self.elapsed().saturating_sub(since);
-                return spent;
+                let [in_turn, idle, backpressured, elsewhere] = spent;
+                return Spent { in_turn, busy: in_turn + elsewhere, idle, backpressured };
             }
             std::hint::spin_loop();
         }
@@ -106,14 +116,17 @@ mod tests {
     fn time_counts_for_what_the_operator_does() {
         let times = Times::begin();
         times.change(Activity::Busy);
-        let [busy, idle, held] = times.read();
+        let first = times.read();
         times.change(Activity::Backpressured);
-        let [busy_then, idle_then, held_then] = times.read();
-        assert_eq!((idle, held), (idle_then, 0));
-        assert!(busy_then >= busy);
+        let then = times.read();
+        assert_eq!((first.idle, first.backpressured), (then.idle, 0));
+        assert!(then.busy >= first.busy && then.busy == then.in_turn);
+        times.change(Activity::Elsewhere);
+        let later = times.read();
+        assert!(later.in_turn == then.in_turn && later.busy >= then.busy);
         times.change(Activity::Idle);
-        let [busy_now, idle_now, held_now] = times.read();
-        assert!(busy_now == busy_then && idle_now >= idle_then && held_now >= held_then);
+        let now = times.read();
+        assert!(now.busy >= later.busy && now.idle >= later.idle && now.backpressured >= then.backpressured);
     }
 
     /// Prometheus takes a counter that decreases for a restart.
@@ -122,17 +135,20 @@ mod tests {
         let (times, stop) = (Times::begin(), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                for turn in (0..3).cycle() {
-                    times.change(Activity::ALL[turn]);
+                let all = [Activity::Busy, Activity::Elsewhere, Activity::Idle, Activity::Backpressured];
+                for activity in all.into_iter().cycle() {
+                    times.change(activity);
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
                 }
             });
-            let mut last = [0; 3];
+            let mut last = Spent::default();
             for _ in 0..100_000 {
                 let next = times.read();
-                assert!(next.iter().zip(&last).all(|(next, last)| next >= last), "{last:?}, then {next:?}");
+                let parts = |of: Spent| [of.in_turn, of.busy, of.idle, of.backpressured];
+                let decreased = parts(next).into_iter().zip(parts(last)).any(|(next, last)| next < last);
+                assert!(!decreased, "{last:?}, then {next:?}");
                 last = next;
             }
             stop.store(true, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! The samples of all operators of a process, one for each worker.
 
-use super::activity::Activity;
+use super::activity::{Activity, Spent};
 use super::family::Family;
 use super::list as families;
 use super::operator::OperatorMetrics;
@@ -64,7 +64,9 @@ impl<'a> Exposed<'a> {
     }
 
     fn times(&mut self) {
-        for (activity, ns) in Activity::ALL.into_iter().zip(self.operator.times.read()) {
+        let Spent { busy, idle, backpressured, in_turn: _ } = self.operator.times.read();
+        let states = [(Activity::Busy, busy), (Activity::Idle, idle), (Activity::Backpressured, backpressured)];
+        for (activity, ns) in states {
             self.add_with(&families::TIME, ("state", activity.as_str()), ns as f64 / 1e9);
         }
     }

@@ -7,6 +7,7 @@
 //! operator.rs, registry.rs  what operators update    values.rs, histogram.rs, activity.rs, reasons.rs, partitions.rs  its parts
 //! user.rs  the counters of a program's logic
 //! snapshot.rs  the sums over workers                  lateness.rs  why records are late
+//! hot_keys.rs  the keys with most records, which are never labels
 //! list.rs  all families of /metrics     own.rs  which family shows an operator's own metric
 //! exposition.rs, samples.rs, text.rs  from the operators to the text
 //! ```
@@ -16,6 +17,8 @@ mod activity;
 mod exposition;
 mod family;
 mod histogram;
+#[cfg(feature = "http")]
+mod hot_keys;
 mod lateness;
 pub(crate) mod list;
 mod operator;
@@ -36,6 +39,8 @@ mod values;
 
 pub(crate) use activity::Activity;
 pub use family::{Family, Kind};
+#[cfg(feature = "http")]
+pub(crate) use hot_keys::HotKeysOf;
 pub use list::FAMILIES;
 pub use operator::OperatorMetrics;
 pub use partitions::{PartitionMetrics, PartitionState};

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::activity::{Activity, Times};
+#[cfg(feature = "http")]
+use super::hot_keys::HotKeys;
 use super::lateness::{Jump, Jumps, LateShare};
 use super::partitions::PartitionMetrics;
 use super::reasons::Reasons;
@@ -34,6 +36,9 @@ pub struct OperatorMetrics {
     pub dead_letters: Counter,
     /// Watermark of the operator, ms since the Unix epoch.
     pub watermark: Gauge,
+    /// The keys with most records, of an operator that has keys.
+    #[cfg(feature = "http")]
+    pub(crate) hot_keys: HotKeys,
     pub(super) times: Times,
     reasons: Reasons,
     /// The name, as the place of a thread has it.
@@ -89,6 +94,8 @@ impl OperatorMetrics {
             late: Counter::default(),
             dead_letters: Counter::default(),
             watermark,
+            #[cfg(feature = "http")]
+            hot_keys: HotKeys::default(),
             times: Times::begin(),
             reasons: Reasons::default(),
             place: name.into(),

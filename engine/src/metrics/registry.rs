@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use crate::locks::lock;
 use hdrhistogram::Histogram;
 
+use super::activity::Spent;
+#[cfg(feature = "http")]
+use super::hot_keys::{HotKeysOf, Hottest};
 use super::lateness::Jumps;
 use super::operator::OperatorMetrics;
 use super::partitions::PartitionMetrics;
@@ -46,6 +49,28 @@ impl Metrics {
             }
         }
         all
+    }
+
+    /// Returns the keys with most records of each operator that has keys, and has them counted for some more seconds.
+    #[cfg(feature = "http")]
+    pub(crate) fn hot_keys(&self) -> Vec<HotKeysOf> {
+        let mut names: Vec<String> = Vec::new();
+        let mut workers: BTreeMap<String, Vec<(usize, Hottest)>> = BTreeMap::new();
+        for one in self.operators().iter().filter(|operator| operator.kind == "keyed") {
+            one.hot_keys.listen();
+            let of_workers = workers.entry(one.name.clone()).or_insert_with(|| {
+                names.push(one.name.clone());
+                Vec::new()
+            });
+            of_workers.push((one.worker, one.hot_keys.hottest()));
+        }
+        names.iter().map(|name| HotKeysOf::of(name, workers.remove(name).unwrap_or_default())).collect()
+    }
+
+    /// Lets a second of what somebody looks at pass.
+    #[cfg(feature = "http")]
+    pub(crate) fn next_second(&self) {
+        self.operators().iter().for_each(|operator| operator.hot_keys.next_second());
     }
 
     /// Returns all operators as they are now, each added up over its workers, in the order they were built.
@@ -104,7 +129,8 @@ impl Merge {
             (if operator.kind == "source" { "behind_watermark" } else { "late" }, &operator.late),
             ("dead_letters", &operator.dead_letters),
         ];
-        let [busy_ns, idle_ns, backpressured_ns] = operator.times.read();
+        let Spent { in_turn: turn_ns, busy: busy_ns, idle: idle_ns, backpressured: backpressured_ns } =
+            operator.times.read();
         let times = [("busy_ns", busy_ns), ("idle_ns", idle_ns), ("backpressured_ns", backpressured_ns)];
         let more = operator.more();
         let counted = |(name, counter): (&'static str, &Counter)| (name, counter.get());
@@ -120,6 +146,7 @@ impl Merge {
             records_in: operator.records_in.get(),
             records_out: operator.records_out.get(),
             busy_ns,
+            turn_ns,
             idle_ns,
             backpressured_ns,
         });

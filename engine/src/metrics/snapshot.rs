@@ -156,6 +156,10 @@ pub struct WorkerSnapshot {
     pub records_out: u64,
     /// Time in which the operator was busy, nanoseconds.
     pub busy_ns: u64,
+    /// The part of it in which the worker was in the operator, nanoseconds. In the rest, threads or a writer of the
+    /// operator's own were at work.
+    #[serde(default)]
+    pub turn_ns: u64,
     /// Time in which it had nothing to do, nanoseconds.
     pub idle_ns: u64,
     /// Time in which it was held back by what comes after it, nanoseconds.

@@ -44,14 +44,14 @@ function fill(node, model) {
 
 function showKeys() {
   const operators = store.hotKeys.filter(one => one.keys?.length)
-  const create = one => (one ? h("div", { class: "panel" }, h("h3", {}, one.operator), h("ol", { class: "keys" })) : h("p", { class: "muted" }, "No key has a share worth naming."))
+  const create = one => (one ? h("div", { class: "panel" }, h("h3", {}, one.operator), h("ol", { class: "keys" })) : h("p", { class: "muted" }, "No key has 1 % of the records of its operator."))
   list(byId("keys-box"), operators.length ? operators : [null], one => one?.operator ?? "", create, (node, one) => {
     if (!one) return
     const row = () => h("li", {}, h("code"), " ", h("meter", { min: 0, max: 1, "aria-hidden": "true" }), " ", h("span"))
     list(node.lastChild, one.keys, key => key.key, row, (item, key) => {
       text(item.querySelector("code"), key.key)
       item.querySelector("meter").value = key.share
-      text(item.querySelector("span"), format.percent(key.share))
+      text(item.querySelector("span"), format.percent(key.share) + (store.job?.workers > 1 ? ` on worker ${key.worker}` : ""))
     })
   })
 }

@@ -120,7 +120,7 @@ fn build<'s>(
         let result = result.and_then(|()| egress.turn(meet));
         if egress.behind {
             // It waits for its writer, as an operator does that is at work.
-            turn.then(Activity::Busy);
+            turn.then(Activity::Elsewhere);
         }
         !egress.context.guard(result).unwrap_or(true)
     };

@@ -3,6 +3,7 @@
 pub(super) mod checkpoints;
 pub(super) mod graph;
 pub(super) mod history;
+pub(super) mod hotkeys;
 pub(super) mod inference;
 pub(super) mod job;
 pub(super) mod logs;
