@@ -61,6 +61,7 @@ pub use checkpoint::savepoint::ClaimMode;
 #[doc(hidden)]
 pub use checkpoint::savepoint::{
     ListedSavepoint, Savepoint, SavepointName, Sharing, savepoint_place, savepoints, take_savepoint,
+    take_savepoint_unless_removed,
 };
 pub use checkpoint::store::{BaseEntry, BaseFile, CheckpointStore, LocalStore, MemoryStore};
 pub use checkpoint::take_over::{Takeover, follow, take_over};

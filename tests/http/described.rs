@@ -33,7 +33,7 @@ fn each_answer_of_the_api_is_as_openapi_json_says() {
     assert!(asked.len() >= 10, "{asked:?}");
     let schema = |name: &str| document["components"]["schemas"][name].clone();
     fits(&document, &schema("Problem"), &get(job.address, "/no/such/page").json(), "a problem");
-    for path in ["/api/v1/checkpoint", "/api/v1/stop"] {
+    for path in ["/api/v1/checkpoint", "/api/v1/savepoints", "/api/v1/stop"] {
         let answer = ask(job.address, "POST", path, &[&job.token()], "");
         let described = &document["paths"][path]["post"]["responses"]["202"]["content"]["application/json"]["schema"];
         assert_eq!(answer.status, 202, "{path}");

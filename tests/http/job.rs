@@ -51,11 +51,34 @@ pub fn start_with(scratch: TempDir, settings: JobSettings) -> Served {
 
 /// Starts the job, which may be asked with these headers only.
 pub fn start_as(scratch: TempDir, settings: JobSettings, headers: &[&str]) -> Served {
+    let served = begin(scratch, settings);
+    served.wait_as("/status", headers, |status| status["committed_epoch"].as_u64() > Some(0));
+    served
+}
+
+/// Starts the job, and waits until it has read everything; nothing is committed before somebody asks for it.
+pub fn start_with_no_commit(scratch: TempDir, settings: JobSettings) -> Served {
+    let served = begin(scratch, settings);
+    let read = |operators: &Json| operators["operators"][0]["records_in"].as_u64() >= Some(2000);
+    served.wait_until("/api/v1/operators", read);
+    served
+}
+
+/// Starts the job in a folder where it ran before, and asks it to stop as soon as it runs.
+pub fn start_again(scratch: TempDir, settings: JobSettings) -> Snapshot {
+    let served = begin(scratch, settings);
+    served.wait_until("/api/v1/job", |job| job["state"] == "running");
+    served.stop().1
+}
+
+fn begin(scratch: TempDir, settings: JobSettings) -> Served {
     let (input, output, refused) =
         (scratch.path().join("numbers.jsonl"), scratch.path().join("out"), scratch.path().join("refused"));
-    let mut file = File::create(&input).unwrap();
-    (0..2000).for_each(|n| writeln!(file, "{n}").unwrap());
-    writeln!(file, "\"a letter\"").unwrap();
+    if !input.exists() {
+        let mut file = File::create(&input).unwrap();
+        (0..2000).for_each(|n| writeln!(file, "{n}").unwrap());
+        writeln!(file, "\"a letter\"").unwrap();
+    }
     let mut address = settings.http.unwrap();
     address.set_ip([127, 0, 0, 1].into());
     let stop = Arc::new(AtomicBool::new(false));
@@ -76,9 +99,7 @@ pub fn start_as(scratch: TempDir, settings: JobSettings, headers: &[&str]) -> Se
             flow.dead_letters().sink("refused", &FileSink::json_lines(refused.clone()))
         })
     });
-    let served = Served { address, scratch, input, stop, job: Some(job) };
-    served.wait_as("/status", headers, |status| status["committed_epoch"].as_u64() > Some(0));
-    served
+    Served { address, scratch, input, stop, job: Some(job) }
 }
 
 impl Served {
@@ -108,6 +129,14 @@ impl Served {
 
     pub fn write(&self, lines: &str) {
         OpenOptions::new().append(true).open(&self.input).unwrap().write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// Asks the job to stop. Returns its folder, and how it has ended.
+    pub fn stop(mut self) -> (TempDir, Snapshot) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = self.job.take().unwrap().join().unwrap().unwrap();
+        let nowhere = tempfile::tempdir().unwrap();
+        (std::mem::replace(&mut self.scratch, nowhere), ended)
     }
 
     /// Waits until the job has ended by itself.

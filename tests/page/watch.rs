@@ -134,6 +134,23 @@ fn records_pass_by_and_what_changes_the_job_needs_its_token() {
     browser.click("#actions form button");
     browser.click("[data-action=checkpoint]");
     browser.until("a checkpoint is taken", &said("accepted"));
+    // A savepoint is asked for twice, and is there in the end.
+    browser.run("window.confirm = question => { window.question = question; return false }");
+    let savepoint = "[data-action=savepoints]";
+    browser.run("document.querySelector('[aria-label=\"Name of the savepoint\"]').value = 'by-click'");
+    let folder_of_savepoints = folder.path().join("checkpoints/savepoints");
+    browser.click(savepoint);
+    assert_eq!(browser.run("return window.question"), json!("Take a savepoint of the running job?"));
+    browser.run("const token = sessionStorage.getItem('tidemill-token'); sessionStorage.clear(); window.kept = token; window.confirm = () => true");
+    browser.click(savepoint);
+    browser.until("a refusal", &said("savepoint: refused"));
+    assert_eq!(browser.run("return document.activeElement.id"), json!("token"));
+    assert!(!folder_of_savepoints.exists());
+    browser.run("sessionStorage.setItem('tidemill-token', window.kept)");
+    browser.click(savepoint);
+    browser.until("a savepoint is taken", &said("Savepoint by-click of epoch"));
+    assert!(folder_of_savepoints.join("by-click/manifests").is_dir());
+    keep_picture(&browser, "savepoint");
     // A token in the address is used, and is not left there.
     browser.run("sessionStorage.clear()");
     browser.open(&format!("http://{address}/#token={}&op=score", token.trim()));

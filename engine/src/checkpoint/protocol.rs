@@ -1,5 +1,7 @@
 //! The messages between the coordinators of the workers.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use tidemill_state::{BaseEntry, DeltaEntry};
 
@@ -51,6 +53,8 @@ pub(crate) enum ToWorker {
     /// To a worker of another process: the progress of the slowest active source of this one; `None` when all are
     /// idle.
     Sources { process: usize, least: Option<Reach> },
+    /// To a worker of another process: where this one serves HTTP.
+    Page { process: usize, address: SocketAddr },
     /// To a worker of another process: this many records of that process were consumed here.
     Acknowledge { records: u64 },
 }

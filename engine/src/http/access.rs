@@ -71,7 +71,7 @@ fn chosen(file: Option<&Path>) -> Result<Option<Token>, JobError> {
 fn draw(address: SocketAddr, watched: &Watched) -> Result<Token, JobError> {
     let failed = |source| JobError::Io { what: "draw the token for HTTP".to_owned(), source };
     let token = Token::draw().map_err(failed)?;
-    let Some(dir) = &watched.token_dir else {
+    let Some(dir) = &watched.checkpoint_dir else {
         tracing::info!("the page that may stop the job is http://{address}/#token={}", token.secret());
         return Ok(token);
     };

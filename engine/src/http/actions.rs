@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use axum::http::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
@@ -18,12 +19,8 @@ struct Stop {
 
 /// Asks the job to stop: it finishes the epoch and leaves a checkpoint.
 pub(super) fn stop(shown: &Shown, body: &[u8]) -> Result<Value, Problem> {
-    let stop: Stop = if body.is_empty() {
-        Stop::default()
-    } else {
-        serde_json::from_slice(body).map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body: {e}")))?
-    };
-    if stop.drain {
+    let Stop { drain } = self::body(body)?;
+    if drain {
         let detail = "a job cannot be drained from outside: its windows stay open and are in the checkpoint";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
@@ -35,15 +32,28 @@ pub(super) fn stop(shown: &Shown, body: &[u8]) -> Result<Value, Problem> {
 /// Asks for a checkpoint now. Whatever was read before is in it: it is made once `committed_epoch` of the job is at
 /// least the epoch of the answer.
 pub(super) fn checkpoint(shown: &Shown) -> Result<Value, Problem> {
-    let process = &shown.watched.process;
-    if !shown.watched.has_checkpoints {
+    if shown.watched.checkpoint_dir.is_none() {
         return Err(Problem::new(StatusCode::CONFLICT, "the job has no checkpoints: set checkpoint_dir"));
     }
-    if process.progress.began.get().is_none() {
+    if shown.watched.process.progress.began.get().is_none() {
         return Err(Problem::new(StatusCode::CONFLICT, "the job has not begun yet: nothing was read"));
     }
+    Ok(json!({ "epoch": want_checkpoint(shown) }))
+}
+
+/// Has a checkpoint made, and returns its epoch at least.
+pub(super) fn want_checkpoint(shown: &Shown) -> u64 {
+    let process = &shown.watched.process;
     // Read first: the tick may come before the answer.
     let epoch = process.progress.running_epoch.load(Ordering::Relaxed);
     process.checkpoint_wanted.store(true, Ordering::Relaxed);
-    Ok(json!({ "epoch": epoch }))
+    epoch
+}
+
+/// Returns what the body of a request says; without a body, the defaults.
+pub(super) fn body<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body: {e}")))
 }

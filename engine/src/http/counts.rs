@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cause::Share;
 use crate::metrics::{OperatorSnapshot, WorkerSnapshot};
@@ -27,7 +27,7 @@ pub(super) struct Rates {
 }
 
 /// What an operator did on one worker.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct WorkerRates {
     worker: usize,
     records_in: u64,

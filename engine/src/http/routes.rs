@@ -17,7 +17,7 @@ use super::api::{checkpoints, graph, history, hotkeys, inference, job, logs, ope
 use super::problem::Problem;
 use super::shown::Shown;
 use super::tail::Watch;
-use super::{actions, assets, events, headers, limits};
+use super::{actions, assets, cluster, events, headers, limits, take};
 
 type Job = State<Arc<Shown>>;
 
@@ -51,6 +51,11 @@ fn api() -> Router<Arc<Shown>> {
         .route("/events", get(events))
         .route("/stop", post(stop))
         .route("/checkpoint", post(checkpoint))
+        .route("/savepoints", get(async |State(shown): Job| Json(shown.savepoints.list())).post(savepoint))
+        .route(
+            "/cluster",
+            get(async |State(shown): Job, headers: HeaderMap| Json(cluster::cluster(&shown, &headers).await)),
+        )
         .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], DESCRIPTION)))
 }
 
@@ -104,6 +109,11 @@ async fn stop(State(shown): Job, body: Bytes) -> Result<Response, Problem> {
 
 async fn checkpoint(State(shown): Job) -> Result<Response, Problem> {
     Ok((StatusCode::ACCEPTED, [(LOCATION, "/api/v1/job")], Json(actions::checkpoint(&shown)?)).into_response())
+}
+
+async fn savepoint(State(shown): Job, body: Bytes) -> Result<Response, Problem> {
+    let begun = take::savepoint(&shown, &body)?;
+    Ok((StatusCode::ACCEPTED, [(LOCATION, "/api/v1/savepoints")], Json(begun)).into_response())
 }
 
 type Asked<Q> = Result<Query<Q>, QueryRejection>;

@@ -68,6 +68,7 @@ pub(crate) fn serve(address: SocketAddr, watched: Watched) -> Result<Server, Job
     listener.set_nonblocking(true).map_err(unusable)?;
     // With port 0 the system has chosen one.
     let address = listener.local_addr().map_err(unusable)?;
+    watched.process.pages.begin(address);
     let failed = |source| JobError::Io { what: "start the thread of the status page".to_owned(), source };
     let mut runtime = Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(failed)?;
@@ -104,9 +105,14 @@ async fn run(listener: TcpListener, shown: &Shown, router: &Router, mut stopped:
         }
     };
     // Without a word the job has ended before it could run.
+    let has_run = end.is_ok();
     if let Ok((state, error)) = end {
         shown.end(state, error);
     }
     publisher.publish(shown, true);
     connections.end_within(LAST_ANSWERS).await;
+    if has_run {
+        // Somebody has asked for it, and may have stopped the job because of it.
+        shown.savepoints.settle().await;
+    }
 }

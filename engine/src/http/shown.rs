@@ -8,6 +8,7 @@ use super::cause::{Cause, Load, cause};
 use super::counts::WorkerRates;
 use super::news::News;
 use super::sampler::Sampler;
+use super::savepoints::Savepoints;
 use super::watched::Watched;
 use crate::locks::lock;
 use crate::metrics::{JobState, Snapshot};
@@ -17,6 +18,7 @@ use crate::threads;
 pub(crate) struct Shown {
     pub(super) watched: Watched,
     pub(super) sampler: Mutex<Sampler>,
+    pub(super) savepoints: Savepoints,
     /// How the job has ended, if it has: its state, and its error.
     ended: Mutex<Option<(JobState, Option<String>)>>,
     /// To all pages that listen. One that is slower than this misses some.
@@ -35,6 +37,7 @@ impl Shown {
         Self {
             sampler: Mutex::new(Sampler::new(&watched)),
             watched,
+            savepoints: Savepoints::default(),
             ended: Mutex::default(),
             news: broadcast::Sender::new(BEHIND),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
@@ -55,6 +58,10 @@ impl Shown {
     /// Shows how the job has ended.
     pub(super) fn end(&self, state: JobState, error: Option<String>) {
         *lock(&self.ended) = Some((state, error));
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.ended).is_some()
     }
 
     /// Returns the state of the job, in a word, and the reason if it has failed.

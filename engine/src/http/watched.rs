@@ -18,14 +18,15 @@ pub(crate) struct Watched {
     /// Number of workers over all processes.
     pub(crate) workers: usize,
     pub(crate) processes: usize,
+    /// Where the processes connect to each other, by index: `host:port`. Empty in a job of one process.
+    pub(crate) hosts: Vec<String>,
     /// Index of this process.
     pub(crate) index: usize,
     /// The settings in force.
     pub(crate) settings: serde_json::Value,
     pub(crate) checkpoint_seconds: f64,
-    pub(crate) has_checkpoints: bool,
-    /// Directory in which a token that was drawn is written; without one it is logged.
-    pub(crate) token_dir: Option<PathBuf>,
+    /// Directory of the checkpoints. A token that was drawn is written there; without one it is logged.
+    pub(crate) checkpoint_dir: Option<PathBuf>,
     /// File with the token that requests have to have.
     pub(crate) token_file: Option<PathBuf>,
     /// Names under which the server may be asked, besides addresses and `localhost`.

@@ -52,7 +52,7 @@ function show() {
 function about(job) {
   const parts = [
     job.version && `version ${job.version}`, format.plural(job.workers, "worker"),
-    job.processes > 1 && `${job.processes} processes, this is number ${job.process}`,
+    job.processes > 1 && `${job.processes} processes, number ${job.process} answers`,
     `up ${format.seconds(job.uptime_seconds)}`, job.restored_epoch != null && `restored from #${job.restored_epoch}`,
   ]
   return parts.filter(Boolean).join(" · ")

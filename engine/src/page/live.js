@@ -74,7 +74,8 @@ async function load() {
   }
   if (history.columns) store.history.columns = history.columns
   addRows(history.rows ?? [])
-  Object.assign(store, { job, graph, operators: operators.operators, connection: "live", heard: Date.now() })
+  Object.assign(store, { graph, cluster: null, connection: "live", heard: Date.now() })
+  see(job, operators.operators)
   store.checkpoints = checkpoints.checkpoints ?? []
   store.logs = logs.lines ?? []
   store.noLogs = logs.reason ?? ""
@@ -91,15 +92,27 @@ async function optional(path, query = "") {
 /** What changes slowly is asked for, and is not in the stream. */
 async function poll() {
   if (document.hidden || store.connection !== "live") return
-  const [inference, keys, letters] = await Promise.all([
+  const [inference, keys, letters, cluster] = await Promise.all([
     api.read("inference").catch(() => ({})), optional("hotkeys"), store.job.dead_letters ? optional("tail", "?stream=dead-letters") : {},
+    store.job.processes > 1 ? optional("cluster") : {},
   ])
+  store.cluster = cluster.processes ? cluster : null
   store.models = inference.models ?? store.models
   store.hotKeys = keys.operators ?? store.hotKeys
   store.deadLetters = letters.records ?? store.deadLetters
   // A job that starts has no graph yet.
   if (!store.graph.nodes.length) store.graph = await api.read("graph").catch(() => store.graph)
-  changed("models", "hotKeys", "deadLetters", "graph")
+  changed("models", "hotKeys", "deadLetters", "graph", "cluster")
+}
+
+/** The numbers that the line in words has, and that add up over processes. */
+const SUMS = ["records_per_second", "dead_letters", "late"]
+
+/** What the process says; where it knows the other processes, the numbers of all of them. */
+function see(job, operators) {
+  const all = store.cluster
+  store.job = all ? { ...job, ...Object.fromEntries(SUMS.map(name => [name, all.job[name]])) } : job
+  store.operators = all ? all.operators : operators
 }
 
 function take(name, value) {
@@ -109,8 +122,7 @@ function take(name, value) {
     changed("connection")
   }
   if (name === "stats") {
-    store.job = value.job
-    store.operators = Array.isArray(value.operators) ? value.operators : value.operators.operators
+    see(value.job, value.operators.operators)
     if (value.row) addRows([value.row])
     changed("job", "operators", "history")
   } else if (name === "checkpoint") {

@@ -3,6 +3,7 @@
 import * as actions from "./actions.js"
 import * as charts from "./charts.js"
 import * as checkpoints from "./checkpoints.js"
+import * as cluster from "./cluster.js"
 import * as detail from "./detail.js"
 import { attribute, byId, h, shown, text } from "./dom.js"
 import * as graph from "./graph.js"
@@ -76,6 +77,6 @@ byId("save").addEventListener("click", save)
 on("connection", () => text(byId("dropped"), store.dropped ? ` · ${store.dropped} updates skipped: this page reads too slowly` : ""))
 
 sections()
-for (const panel of [headline, graph, detail, charts, operators, checkpoints, inference, tail, log, actions]) panel.start()
+for (const panel of [headline, graph, detail, charts, operators, cluster, checkpoints, inference, tail, log, actions]) panel.start()
 theme()
 live.start()

@@ -37,6 +37,7 @@ pub(crate) static ASSETS: &[Asset] = &[
     asset!("api.js", SCRIPT),
     asset!("charts.js", SCRIPT),
     asset!("checkpoints.js", SCRIPT),
+    asset!("cluster.js", SCRIPT),
     asset!("detail.js", SCRIPT),
     asset!("dom.js", SCRIPT),
     asset!("format.js", SCRIPT),

@@ -4,6 +4,8 @@ export const store = {
   job: null,
   graph: { nodes: [], edges: [] },
   operators: [],
+  /** All processes of a job that has several, as the one that answers knows them; `null` of a job that has one. */
+  cluster: null,
   /** Newest first. */
   checkpoints: [],
   models: [],

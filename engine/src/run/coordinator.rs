@@ -65,6 +65,7 @@ pub(crate) struct Coordinator {
     reported_stop: bool,
     /// The progress of the sources of this process that was last reported to the other processes.
     reported_sources: Option<Option<Reach>>,
+    reported_page: bool,
     ended: BTreeMap<Epoch, Instant>,
     /// When the epochs ended that this worker has not closed yet.
     closing: BTreeMap<Epoch, Instant>,
@@ -106,6 +107,7 @@ impl Coordinator {
             reported_exhausted: false,
             reported_stop: false,
             reported_sources: None,
+            reported_page: false,
             ended: BTreeMap::new(),
             closing: BTreeMap::new(),
             loading: false,
@@ -121,6 +123,7 @@ impl Coordinator {
         self.report_to_leader();
         self.acknowledge();
         self.report_sources();
+        self.report_page();
         self.lead();
         self.push_out();
         self.evict();
@@ -269,6 +272,7 @@ impl Coordinator {
                 }
                 ToWorker::Failed { process, reason } => return Err(cluster::failed_there(process, &reason)),
                 ToWorker::Sources { process, least } => self.context.process.source_clocks.hear(process, least),
+                ToWorker::Page { process, address } => self.context.process.pages.hear(process, address),
                 ToWorker::Acknowledge { records } => self.context.process.budget.release(records as usize),
             }
         }
@@ -317,6 +321,19 @@ impl Coordinator {
             self.reported_sources = Some(least);
             let others = (0..self.context.workers / threads).filter(|other| *other != process);
             others.for_each(|other| self.send((other * threads) as u32, ToWorker::Sources { process, least }));
+        }
+    }
+
+    /// Tells the other processes once where this one serves HTTP, so that each can show the whole job.
+    fn report_page(&mut self) {
+        let (threads, process) = (self.context.threads, self.context.process_of(self.context.worker));
+        if self.reported_page || !self.context.worker.is_multiple_of(threads) || threads == self.context.workers {
+            return;
+        }
+        if let Some(address) = self.context.process.pages.own() {
+            self.reported_page = true;
+            let others = (0..self.context.workers / threads).filter(|other| *other != process);
+            others.for_each(|other| self.send((other * threads) as u32, ToWorker::Page { process, address }));
         }
     }
 

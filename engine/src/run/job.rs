@@ -36,7 +36,9 @@ use crate::spans::Tracer;
 use crate::tap::Taps;
 use crate::threads::Scheduler;
 use crate::time::in_ms;
-use crate::worker::{Budget, CheckpointCounts, Failure, JobProgress, LeaderIncarnation, Process, StartTimes, StateUse};
+use crate::worker::{
+    Budget, CheckpointCounts, Failure, JobProgress, LeaderIncarnation, Pages, Process, StartTimes, StateUse,
+};
 
 /// A job: a dataflow program with a name and settings.
 #[derive(Clone, Debug)]
@@ -152,6 +154,7 @@ impl Job {
             taps: Taps::default(),
             checkpoint_wanted: AtomicBool::new(false),
             source_clocks: SourceClocks::new(settings.processes()),
+            pages: Pages::default(),
             failure: Failure::default(),
             stop,
             progress: JobProgress {
@@ -192,11 +195,11 @@ fn serve(run: &Arc<Run>) -> Result<Option<http::Server>, JobError> {
         job: run.name.clone(),
         workers: settings.all_workers(),
         processes: settings.processes(),
+        hosts: settings.hosts.clone(),
         index: settings.process,
         settings: serde_json::to_value(settings).unwrap_or_default(),
         checkpoint_seconds: settings.checkpoint_interval.as_secs_f64(),
-        has_checkpoints: settings.checkpoint_dir.is_some(),
-        token_dir: settings.checkpoint_dir.clone(),
+        checkpoint_dir: settings.checkpoint_dir.clone(),
         token_file: settings.http_token_file.clone(),
         names: settings.http_names.clone(),
         state_limit_bytes: settings.state_memory,

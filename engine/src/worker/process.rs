@@ -8,6 +8,7 @@ use tidemill_state::{Db, StateName};
 
 use super::budget::Budget;
 use super::failure::Failure;
+use super::pages::Pages;
 use super::pulse::Pulse;
 use super::start_times::StartTimes;
 use crate::alignment::SourceClocks;
@@ -36,6 +37,8 @@ pub(crate) struct Process {
     /// Where records are sampled.
     pub(crate) taps: Taps,
     pub(crate) source_clocks: SourceClocks,
+    /// Where the processes of the job serve HTTP.
+    pub(crate) pages: Pages,
     pub(crate) failure: Failure,
     pub(crate) stop: Arc<AtomicBool>,
     /// Whether somebody has asked for a checkpoint before the interval is over.

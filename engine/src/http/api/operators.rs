@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::http::counts::WorkerRates;
 use crate::http::sampler::gap_of;
 use crate::http::shown::Shown;
 use crate::locks::lock;
-use crate::metrics::{OperatorSnapshot, Percentiles, Snapshot};
+use crate::metrics::{OperatorSnapshot, PartitionSnapshot, Percentiles, Snapshot};
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(in crate::http) struct Operators {
     now_ms: i64,
-    operators: Vec<Operator>,
+    pub(in crate::http) operators: Vec<Operator>,
 }
 
-#[derive(Serialize)]
-struct Operator {
+#[derive(Clone, Serialize, Deserialize)]
+pub(in crate::http) struct Operator {
     name: String,
     kind: String,
     workers: usize,
@@ -36,12 +36,86 @@ struct Operator {
     watermark_gap_seconds: Option<f64>,
     /// Whether nothing can come any more; there is no watermark then.
     input_ended: bool,
+    /// Absent for an operator without state.
+    state_bytes: Option<u64>,
+    /// Of a source that reads partitions.
+    partitions: Vec<PartitionSnapshot>,
     per_worker: Vec<WorkerRates>,
     counters: BTreeMap<String, u64>,
     gauges: BTreeMap<String, i64>,
     distributions: BTreeMap<String, Percentiles>,
     details: BTreeMap<String, Vec<Value>>,
     dead_letters_by_reason: BTreeMap<String, u64>,
+}
+
+impl Operators {
+    /// Adds the operators of another process, which has workers of its own.
+    pub(in crate::http) fn add(&mut self, others: Self) {
+        for other in others.operators {
+            match self.operators.iter_mut().find(|operator| operator.name == other.name) {
+                Some(operator) => operator.add(other),
+                None => self.operators.push(other),
+            }
+        }
+    }
+}
+
+impl Operator {
+    fn add(&mut self, other: Self) {
+        let Self { name: _, kind: _, workers, records_in, records_out, in_per_second, out_per_second, late, .. } =
+            other;
+        self.workers += workers;
+        self.records_in += records_in;
+        self.records_out += records_out;
+        self.in_per_second += in_per_second;
+        self.out_per_second += out_per_second;
+        self.late += late;
+        self.dead_letters += other.dead_letters;
+        let most = |own: Option<f64>, other: Option<f64>| own.into_iter().chain(other).reduce(f64::max);
+        self.busy = most(self.busy, other.busy);
+        self.backpressured = most(self.backpressured, other.backpressured);
+        self.idle = most(self.idle, other.idle);
+        // A process whose input has ended does not hold back the watermark; one without a watermark does.
+        if self.input_ended {
+            (self.watermark_ms, self.watermark_gap_seconds) = (other.watermark_ms, other.watermark_gap_seconds);
+        } else if !other.input_ended {
+            let (gap, other_gap) = (self.watermark_gap_seconds, other.watermark_gap_seconds);
+            self.watermark_gap_seconds = gap.zip(other_gap).map(|(own, other)| own.max(other));
+            self.watermark_ms = self.watermark_ms.zip(other.watermark_ms).map(|(own, other)| own.min(other));
+        }
+        self.input_ended &= other.input_ended;
+        if let Some(bytes) = other.state_bytes {
+            *self.state_bytes.get_or_insert(0) += bytes;
+        }
+        self.partitions.extend(other.partitions);
+        self.per_worker.extend(other.per_worker);
+        other.counters.into_iter().for_each(|(name, count)| *self.counters.entry(name).or_default() += count);
+        other.gauges.into_iter().for_each(|(name, gauge)| *self.gauges.entry(name).or_default() += gauge);
+        for (name, distribution) in other.distributions {
+            self.distributions.entry(name).and_modify(|own| *own = slower(*own, distribution)).or_insert(distribution);
+        }
+        for (name, values) in other.details {
+            let own = self.details.entry(name).or_default();
+            let new: Vec<Value> = values.into_iter().filter(|value| !own.contains(value)).collect();
+            own.extend(new);
+        }
+        let reasons = other.dead_letters_by_reason;
+        reasons.into_iter().for_each(|(name, count)| *self.dead_letters_by_reason.entry(name).or_default() += count);
+    }
+}
+
+/// Returns the percentiles of two processes: of each the larger one. The percentiles of all values are not known.
+fn slower(one: Percentiles, other: Percentiles) -> Percentiles {
+    let count = one.count + other.count;
+    let sum = one.mean * one.count as f64 + other.mean * other.count as f64;
+    Percentiles {
+        count,
+        mean: if count == 0 { 0.0 } else { sum / count as f64 },
+        p50: one.p50.max(other.p50),
+        p99: one.p99.max(other.p99),
+        p999: one.p999.max(other.p999),
+        max: one.max.max(other.max),
+    }
 }
 
 /// The counters that are fields of their own.
@@ -71,6 +145,8 @@ pub(in crate::http) fn operators(shown: &Shown, snapshot: &Snapshot) -> Operator
             watermark_ms: operator.watermark_ms.filter(|_| !input_ended),
             watermark_gap_seconds: operator.watermark_ms.and_then(|watermark| gap_of(snapshot.now_ms, watermark)),
             input_ended,
+            state_bytes: operator.state_bytes,
+            partitions: operator.partitions.clone(),
             per_worker: rates.per_worker,
             counters: own.map(|(name, value)| (name.clone(), *value)).collect(),
             gauges: operator.gauges.clone(),

@@ -20,7 +20,7 @@ mod take;
 pub use mode::ClaimMode;
 pub use open::{ListedSavepoint, Savepoint, savepoints};
 pub use place::{SavepointName, savepoint_place};
-pub use take::{Sharing, take_savepoint};
+pub use take::{Sharing, take_savepoint, take_savepoint_unless_removed};
 
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,24 @@ pub fn take_savepoint(
     draft.publish()
 }
 
+/// Takes a savepoint of a checkpoint of a job that may be running, which removes old checkpoints. Returns false when it
+/// has removed this one meanwhile: then nothing is left, and another one can be taken.
+///
+/// # Errors
+/// Those of [`take_savepoint`].
+pub fn take_savepoint_unless_removed(
+    store: &dyn CheckpointStore,
+    manifest: &Manifest,
+    to: &Path,
+    sharing: Sharing,
+) -> Result<bool, StateError> {
+    match take_savepoint(store, manifest, to, sharing) {
+        // The job removes the manifest first.
+        Err(error) if error.is_not_found() && store.len(&Manifest::file(manifest.epoch))?.is_none() => Ok(false),
+        taken => taken.map(|()| true),
+    }
+}
+
 fn copy(store: &dyn CheckpointStore, of: &WorkerEntry, to: &Path, sharing: Sharing) -> Result<(), StateError> {
     let shares = sharing == Sharing::Links;
     if let Some(base) = &of.base {

@@ -1,0 +1,131 @@
+//! `/api/v1/cluster`: all processes of the job as one. Whoever is asked asks the others, each within a second; one that
+//! does not answer is marked, and the numbers are without it.
+
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::api::job::job;
+use super::api::operators::{Operators, operators};
+use super::peer::Peer;
+use super::shown::Shown;
+
+#[derive(Serialize)]
+pub(super) struct Cluster {
+    /// The job as the process that answers sees it, with the numbers of all that answered added up.
+    job: Value,
+    #[serde(flatten)]
+    operators: Operators,
+    processes: Vec<Process>,
+}
+
+#[derive(Serialize)]
+struct Process {
+    process: usize,
+    /// Absent while it is not known, or when the process serves nothing.
+    address: Option<String>,
+    state: &'static str,
+    /// Why it is not known how the process is.
+    problem: Option<String>,
+    /// The process's own view.
+    job: Option<Value>,
+}
+
+/// The numbers of a job that are of one process and add up.
+const SUMS: [&str; 8] = [
+    "in_flight",
+    "pending",
+    "records_per_second",
+    "dead_letters",
+    "late",
+    "state_bytes",
+    "delta_bytes",
+    "checkpoint_files_lost",
+];
+
+/// What a process says of itself, or why it says nothing.
+type Answer = Result<(Value, Operators), String>;
+
+pub(super) async fn cluster(shown: &Shown, headers: &HeaderMap) -> Cluster {
+    let watched = &shown.watched;
+    let snapshot = shown.snapshot();
+    let own = serde_json::to_value(job(shown, &snapshot)).unwrap_or_default();
+    let mut whole = Cluster { job: own.clone(), operators: operators(shown, &snapshot), processes: Vec::new() };
+    let address = watched.process.pages.own().map(|address| address.to_string());
+    whole.processes.push(Process { process: watched.index, address, state: "answers", problem: None, job: Some(own) });
+    let mut asked = JoinSet::new();
+    for process in (0..watched.processes).filter(|process| *process != watched.index) {
+        let mesh = watched.hosts.get(process).map_or("", String::as_str);
+        match watched.process.pages.of(process).map(|address| Peer::new(address, mesh)) {
+            Some(peer) => {
+                let token = headers.get(AUTHORIZATION).cloned();
+                asked.spawn(async move { (process, ask(&peer, token.as_ref()).await, peer) });
+            }
+            None => {
+                let problem =
+                    Some("it has not said where it serves HTTP: it starts, or was started without".to_owned());
+                whole.processes.push(Process { process, address: None, state: "unknown", problem, job: None });
+            }
+        }
+    }
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((process, answer, peer)) = answer {
+            whole.add(process, format!("{}:{}", peer.host, peer.port), answer);
+        }
+    }
+    whole.processes.sort_by_key(|process| process.process);
+    whole
+}
+
+async fn ask(peer: &Peer, token: Option<&HeaderValue>) -> Answer {
+    let job = peer.ask("/api/v1/job", token).await?;
+    Ok((job, peer.ask("/api/v1/operators", token).await?))
+}
+
+impl Cluster {
+    fn add(&mut self, process: usize, address: String, answer: Answer) {
+        let address = Some(address);
+        match answer {
+            Ok((job, operators)) => {
+                SUMS.iter().for_each(|name| add(&mut self.job[*name], &job[*name]));
+                self.operators.add(operators);
+                self.processes.push(Process { process, address, state: "answers", problem: None, job: Some(job) });
+            }
+            Err(problem) => {
+                self.processes.push(Process { process, address, state: "silent", problem: Some(problem), job: None });
+            }
+        }
+    }
+}
+
+/// Adds a number of JSON to another, which stays an integer if both are.
+fn add(to: &mut Value, number: &Value) {
+    let integers = to.as_i64().zip(number.as_i64()).and_then(|(own, other)| own.checked_add(other));
+    let floats = || to.as_f64().zip(number.as_f64()).map(|(own, other)| own + other);
+    if let Some(sum) = integers.map(Value::from).or_else(|| floats().map(Value::from)) {
+        *to = sum;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn counts_stay_integers_and_what_is_no_number_stays() {
+        for (own, other, sum) in [
+            (json!(1), json!(2), json!(3)),
+            (json!(1.5), json!(2), json!(3.5)),
+            (json!(null), json!(2), json!(null)),
+            (json!(4), json!(null), json!(4)),
+        ] {
+            let mut to = own;
+            add(&mut to, &other);
+            assert_eq!(to, sum);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A job of two processes looks like one, from either of them; a process that does not answer is marked.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use testkit::{example, free_address};
+
+use super::client::get;
+
+struct Two {
+    processes: [Child; 2],
+    pages: [SocketAddr; 2],
+}
+
+impl Drop for Two {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            drop(process.kill());
+            drop(process.wait());
+        }
+    }
+}
+
+impl Two {
+    fn start(folder: &Path) -> Self {
+        let (hosts, pages) = ([free_address(), free_address()], [free_address(), free_address()]);
+        let hosts = hosts.map(|host| host.to_string()).join(",");
+        let start = |process: usize| {
+            let mut command = example("fraud_velocity");
+            command.args([
+                "--rate",
+                "2000",
+                "--count",
+                "100000000",
+                "--checkpoint-interval",
+                "200ms",
+                "--workers",
+                "2",
+            ]);
+            command.args(["--hosts", &hosts, "--process", &process.to_string()]);
+            command.args(["--http", &pages[process].to_string(), "--checkpoint-dir"]).arg(folder.join("checkpoints"));
+            command.arg("--predictions").arg(folder.join("predictions"));
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        Self { processes: [start(0), start(1)], pages }
+    }
+
+    /// Asks a process how all are, until that is as wanted.
+    #[expect(clippy::disallowed_methods, reason = "processes are looked at from outside")]
+    fn wait_until(&mut self, of: usize, wanted: impl Fn(&Json) -> bool) -> Json {
+        loop {
+            let is_served = std::net::TcpStream::connect(self.pages[of]).is_ok();
+            let answer = is_served.then(|| get(self.pages[of], "/api/v1/cluster").json()).filter(&wanted);
+            if let Some(answer) = answer {
+                return answer;
+            }
+            assert!(self.processes[of].try_wait().unwrap().is_none(), "the process has ended");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, process: usize, signal: &str) {
+        let id = self.processes[process].id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+}
+
+fn states(of: &Json) -> Vec<&str> {
+    of["processes"].as_array().unwrap().iter().map(|process| process["state"].as_str().unwrap()).collect()
+}
+
+fn operator<'a>(of: &'a Json, name: &str) -> &'a Json {
+    of["operators"].as_array().unwrap().iter().find(|operator| operator["name"] == name).unwrap()
+}
+
+#[test]
+fn two_processes_look_like_one_and_one_that_stands_still_is_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::start(folder.path());
+    let all_scored = |answer: &Json| {
+        states(answer) == ["answers", "answers"]
+            && answer["operators"].as_array().unwrap().iter().any(|one| one["name"] == "score" && one["workers"] == 4)
+            && operator(answer, "score")["records_in"].as_u64() > Some(0)
+    };
+    for of in [0, 1] {
+        let answer = two.wait_until(of, all_scored);
+        let score = operator(&answer, "score");
+        let workers: Vec<u64> =
+            score["per_worker"].as_array().unwrap().iter().map(|one| one["worker"].as_u64().unwrap()).collect();
+        let mut sorted = workers.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, [0, 1, 2, 3], "{score}");
+        let jobs: Vec<&Json> = answer["processes"].as_array().unwrap().iter().map(|one| &one["job"]).collect();
+        assert_eq!((&jobs[0]["process"], &jobs[1]["process"]), (&0.into(), &1.into()));
+        let bytes = |job: &Json| job["state_bytes"].as_u64().unwrap();
+        assert_eq!(bytes(&answer["job"]), bytes(jobs[0]) + bytes(jobs[1]));
+    }
+    // The others do not notice a process that stands still.
+    two.signal(1, "-STOP");
+    let answer = two.wait_until(0, |answer| states(answer) == ["answers", "silent"]);
+    assert!(answer["processes"][1]["problem"].as_str().unwrap().contains("did not answer within"), "{answer}");
+    assert_eq!(operator(&answer, "score")["workers"], 2);
+    two.signal(1, "-CONT");
+    two.wait_until(0, |answer| states(answer) == ["answers", "answers"]);
+    // With a process that was killed the job ends, and so do its pages.
+    two.processes[1].kill().unwrap();
+    assert!(!two.processes[0].wait().unwrap().success());
+}
