@@ -176,7 +176,7 @@ struct Constant {
 impl Constant {
     fn new(broken: Option<Switch>) -> Self {
         Self {
-            info: ModelInfo { name: "constant".to_owned(), hash: "0".to_owned() },
+            info: ModelInfo::new("constant", "0"),
             inputs: vec![TensorSpec::fixed("nothing", ElementType::F32, [1])],
             outputs: vec![TensorSpec::fixed("score", ElementType::F32, [])],
             broken,

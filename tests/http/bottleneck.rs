@@ -94,7 +94,7 @@ features! {
 
 impl Slow {
     fn new() -> Self {
-        let info = ModelInfo { name: "slow".to_owned(), version: None, hash: "0".to_owned() };
+        let info = ModelInfo::new("slow", "0");
         let inputs = [TensorSpec::fixed("number", ElementType::F32, [1])];
         Self(Arc::new((info, inputs, [TensorSpec::fixed("score", ElementType::F32, [])])))
     }

@@ -22,7 +22,7 @@ impl Depends {
     fn new(on_place: bool) -> Self {
         let specs =
             [TensorSpec::fixed("wish", ElementType::F32, [2]), TensorSpec::fixed("score", ElementType::F32, [])];
-        Self { info: ModelInfo { name: "depends".to_owned(), version: None, hash: "0".to_owned() }, specs, on_place }
+        Self { info: ModelInfo::new("depends", "0"), specs, on_place }
     }
 }
 

@@ -95,7 +95,7 @@ pub struct Fake {
 impl Fake {
     pub fn new(name: &str, plus: f32, obeys: &[Act]) -> Self {
         Self {
-            info: ModelInfo { name: name.to_owned(), version: None, hash: "0".to_owned() },
+            info: ModelInfo::new(name, "0"),
             inputs: vec![TensorSpec::fixed("wish", ElementType::F32, [2])],
             outputs: vec![TensorSpec::fixed("score", ElementType::F32, [])],
             plus,

@@ -99,6 +99,13 @@ pub struct ModelInfo {
     pub hash: String,
 }
 
+impl ModelInfo {
+    /// Returns the name and the hash of a model that is not of a repository.
+    pub fn new(name: impl Into<String>, hash: impl Into<String>) -> Self {
+        Self { name: name.into(), version: None, hash: hash.into() }
+    }
+}
+
 impl fmt::Display for ModelInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.version {

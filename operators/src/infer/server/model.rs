@@ -65,7 +65,7 @@ impl ServedModel {
         let (version, rows) = wait_until_ready(&mut *client, &target)?;
         let version = target.url.version.clone().or(version).unwrap_or_else(|| "unversioned".to_owned());
         Ok(Self {
-            info: ModelInfo { name: target.url.model.clone(), version: None, hash: version },
+            info: ModelInfo::new(&target.url.model, version),
             caller: Arc::new(Caller::new(target.url.to_string(), settings.clone())),
             target,
             column: 0,
