@@ -25,7 +25,7 @@ pub fn library() -> Vec<Source> {
 pub fn repository() -> Vec<Source> {
     let folders = ["src", "engine/src", "operators/src", "connectors/src", "state/src"];
     let others = ["testkit/src", "deploy/src", "xtask/src", "tests", "examples", "bench"];
-    read(&[folders, others].concat(), false)
+    read(&[&folders[..], &others].concat(), false)
 }
 
 fn read(folders: &[&str], without_tests: bool) -> Vec<Source> {
