@@ -1,14 +1,24 @@
 //! Programs with what they need to go wrong.
 
 use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use axum::Router;
+use axum::http::{StatusCode, Uri};
+use bytes::Bytes;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 use tidemill::error::ConnectorError;
+use tidemill::infer::server::{ServedModel, ServerSettings};
 use tidemill::infer::{
     Backend, ElementType, Elements, ModelError, ModelInfo, ModelSource, RunError, Tensor, TensorSpec,
 };
+use tidemill::kafka::{self, Connection, Delivery, Topics};
 use tidemill::prelude::*;
 use tidemill::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use tidemill::time::Epoch;
@@ -56,7 +66,8 @@ pub fn well() -> Running {
             .process("noted", Order::Arrival, |_| Ok(Noted))?
             .results
             .lookup_join("names", &LookupSettings::default(), |count: &u64| *count, rows)?
-            .sink("out", &NullSink::default())
+            .map(|(count, _)| count)
+            .sink("out", &Outlet::default())
     })
 }
 
@@ -140,6 +151,82 @@ pub fn keeps_state(name: &'static str) -> Running {
     })
 }
 
+/// The name of a reference file, and a good version of it.
+pub const REFERENCE: (&str, &str) = ("terminals.csv", "id,city\n7,Graz\n8,Wien\n");
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+struct Terminal {
+    id: u32,
+    city: String,
+}
+
+/// Reads a reference file.
+pub fn reference() -> Running {
+    Running::start("reference", settings(), |flow, folder| {
+        let path = folder.join(REFERENCE.0);
+        if !path.exists() {
+            std::fs::write(&path, REFERENCE.1).unwrap();
+        }
+        let file = ReferenceFile::new(&path, |terminal: &Terminal| terminal.id).reload_every(millis(200));
+        flow.source("ticks", &ticks(Some(RATE)))?.sink("out", &NullSink::default())?;
+        flow.reference("terminals", &file)?.sink("rows", &NullSink::default())
+    })
+}
+
+/// Writes to a topic, and reads it.
+pub fn topics(kafka: &MockCluster<'_, DefaultProducerContext>) -> Running {
+    kafka.create_topic("ticks", 2, 1).unwrap();
+    let cluster = Connection::new(kafka.bootstrap_servers());
+    Running::start("topics", settings(), move |flow, _| {
+        let sink = KafkaSink::json(cluster.clone(), "ticks", Delivery::AtLeastOnce, |n: &u64| n.to_le_bytes().to_vec());
+        let topic = Topics::named("ticks");
+        let source = KafkaSource::new(cluster.clone(), topic, kafka::json(), |n: &u64| EventTime(*n as i64));
+        flow.source("ticks", &ticks(Some(RATE)))?.sink("written", &sink)?;
+        flow.source("read", &source)?.sink("out", &NullSink::default())
+    })
+}
+
+/// Its model is on a server, which answers with errors while the switch is on.
+pub fn served(broken: &Switch) -> Running {
+    let url = format!("tfs+http://{}/constant", model_server(broken.clone()));
+    let Constant { inputs, outputs, .. } = Constant::new(None);
+    let model = Models::of(ServedModel::connect(&url, inputs, outputs, &ServerSettings::default()).unwrap());
+    Running::start("served", settings(), move |flow, _| {
+        let settings = InferSettings { default_score: Some(0.5), ..InferSettings::default() };
+        flow.source("ticks", &ticks(Some(RATE)))?
+            .infer("score", &model, &settings, |_| &Nothing { zero: 0.0 })?
+            .sink("out", &NullSink::default())
+    })
+}
+
+/// Starts what speaks TensorFlow Serving's REST API, as far as it is asked here. It runs as long as the test.
+fn model_server(broken: Switch) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move |uri: Uri, body: Bytes| async move {
+        if broken.is_on() {
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        if uri.path().ends_with(":predict") {
+            let body: Json = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
+            let rows = body["instances"].as_array().map_or(0, Vec::len);
+            return Ok(axum::Json(json!({"predictions": vec![1.0; rows]})));
+        }
+        let status = json!({"model_version_status": [{"state": "AVAILABLE"}]});
+        if uri.path().ends_with("/metadata") { Err(StatusCode::NOT_FOUND) } else { Ok(axum::Json(status)) }
+    };
+    let serve = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, Router::new().fallback(answer)).await.unwrap();
+        });
+    };
+    drop(std::thread::spawn(serve));
+    address
+}
+
 /// What tests turn on and off while jobs run.
 #[derive(Clone, Default)]
 pub struct Switch(Arc<(Mutex<bool>, Condvar)>);
@@ -214,7 +301,7 @@ impl Backend for Constant {
 }
 
 /// A sink that is slow, or gets stuck.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Outlet {
     slow: bool,
     stuck: Switch,
@@ -231,7 +318,9 @@ impl Sink for Outlet {
     type Writer = OutletWriter;
 
     #[expect(clippy::disallowed_methods, reason = "it is as slow as the clock of the machine says")]
-    fn open(&self, _: SinkContext) -> Result<OutletWriter, ConnectorError> {
+    fn open(&self, context: SinkContext) -> Result<OutletWriter, ConnectorError> {
+        context.metrics.gauge("depth").set(1);
+        ["wait_us", "letters"].iter().for_each(|name| context.metrics.distribution(name).record(1));
         Ok(OutletWriter { outlet: self.clone(), started: Instant::now(), written: 0 })
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::causes::{self, Switch, append};
+use crate::causes::{self, REFERENCE, Switch, append};
 use crate::prometheus::Prometheus;
 use crate::running::{Running, pause};
 
@@ -46,9 +46,10 @@ fn alerts_fire_by_real_causes() {
     let (stuck_switch, broken) = (Switch::default(), Switch::default());
     let (well, stalled, letters, slow) = (causes::well(), causes::stalled(), causes::letters(), causes::slow());
     let (models, stuck) = (causes::models(&broken), causes::stuck(&stuck_switch));
+    let (served, reference) = (causes::served(&broken), causes::reference());
     let [lost, fails, gone] = ["lost", "fails", "gone"].map(causes::keeps_state);
     append(&letters, "1");
-    let all = [&well, &stalled, &letters, &slow, &models, &stuck, &lost, &fails, &gone];
+    let all = [&well, &stalled, &letters, &slow, &models, &stuck, &served, &reference, &lost, &fails, &gone];
     all.iter().for_each(|job| drop(job.until(|text| text.contains("tidemill_committed_epoch "))));
     let prometheus = Prometheus::start(&all);
     scraped(&prometheus, all.len());
@@ -58,6 +59,8 @@ fn alerts_fire_by_real_causes() {
         ("TidemillCheckpointFilesLost", "lost"),
         ("TidemillDeadLetters", "letters"),
         ("TidemillModelErrors", "models"),
+        ("TidemillModelServerCircuitOpen", "served"),
+        ("TidemillReferenceRefused", "reference"),
         ("TidemillCheckpointsStopped", "stuck"),
     ] {
         asleep(&prometheus, alert, job);
@@ -68,9 +71,13 @@ fn alerts_fire_by_real_causes() {
     append(&letters, "no number");
     broken.set(true);
     stuck_switch.set(true);
-    std::fs::remove_dir_all(lost.file("checkpoints/deltas")).unwrap();
-    std::fs::create_dir(lost.file("checkpoints/deltas")).unwrap();
+    // The job removes old ones meanwhile.
+    std::fs::read_dir(lost.file("checkpoints/deltas"))
+        .unwrap()
+        .for_each(|file| drop(std::fs::remove_file(file.unwrap().path())));
     std::fs::rename(fails.file("checkpoints"), fails.file("elsewhere")).unwrap();
+    std::fs::write(reference.file("next"), "id,city\nseven,Graz\n").unwrap();
+    std::fs::rename(reference.file("next"), reference.file(REFERENCE.0)).unwrap();
     gone.end().unwrap();
 
     fires(&prometheus, "TidemillJobDown", "gone", &[("severity", "page")]);
@@ -80,6 +87,8 @@ fn alerts_fire_by_real_causes() {
     fires(&prometheus, "TidemillDeadLetters", "letters", &[("operator", "numbers"), ("severity", "ticket")]);
     fires(&prometheus, "TidemillCheckpointFilesLost", "lost", &[("severity", "page")]);
     fires(&prometheus, "TidemillModelErrors", "models", &[("operator", "score")]);
+    fires(&prometheus, "TidemillModelServerCircuitOpen", "served", &[("operator", "score"), ("severity", "page")]);
+    fires(&prometheus, "TidemillReferenceRefused", "reference", &[("operator", "terminals")]);
     fires(&prometheus, "TidemillCheckpointsStopped", "stuck", &[("severity", "page")]);
     fires(&prometheus, "TidemillWatermarkStalled", "stalled", &[]);
     fires(&prometheus, "TidemillBackpressured", "slow", &[("operator", "ticks"), ("severity", "ticket")]);
@@ -88,12 +97,16 @@ fn alerts_fire_by_real_causes() {
     // What is over is no alert any more.
     stuck_switch.set(false);
     broken.set(false);
-    for (alert, job) in [("TidemillCheckpointsStopped", "stuck"), ("TidemillModelErrors", "models")] {
+    for (alert, job) in [
+        ("TidemillCheckpointsStopped", "stuck"),
+        ("TidemillModelErrors", "models"),
+        ("TidemillModelServerCircuitOpen", "served"),
+    ] {
         let still = || prometheus.firing().iter().any(|found| found["alertname"] == alert && found["job_name"] == job);
         while still() {
             pause();
         }
     }
-    let running: Vec<Running> = vec![well, stalled, letters, slow, models, stuck, lost];
+    let running: Vec<Running> = vec![well, stalled, letters, slow, models, stuck, served, reference, lost];
     running.into_iter().for_each(|job| drop(job.end().unwrap()));
 }

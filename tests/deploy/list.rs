@@ -9,11 +9,12 @@ use deploy::families::families;
 use deploy::promql::metrics;
 use deploy::span::Times;
 use deploy::{RUNBOOKS, families};
-use testkit::page::{ReferencePage, code_of};
+use rdkafka::mocking::MockCluster;
+use testkit::page::ReferencePage;
 use testkit::project;
 use tidemill::metrics::FAMILIES;
 
-use crate::causes::{self, append};
+use crate::causes::{self, Switch, append};
 
 fn all_alerts() -> Vec<Alert> {
     alerts(&Times::usual()).into_iter().flat_map(|group| group.alerts).collect()
@@ -56,38 +57,22 @@ fn each_label_that_is_asked_for_is_one_of_its_metric() {
     }
 }
 
-/// What only jobs with a broker, with a model server, with several processes or with a past serve. That these are
-/// registered is compared in `xtask/src/pages.rs`.
-const ELSEWHERE: [&str; 18] = [
-    "tidemill_kafka_errors_total",
-    "tidemill_mesh_refused_connections_total",
-    "tidemill_model_server_calls_total",
-    "tidemill_model_server_circuit_changes_total",
-    "tidemill_model_server_circuit_open",
-    "tidemill_model_server_failures_total",
-    "tidemill_model_server_kept_back_calls_total",
-    "tidemill_reference_rows",
-    "tidemill_reference_versions_total",
-    "tidemill_source_lag_records",
-    "tidemill_source_partition_state",
-    "tidemill_source_partitions",
-    "tidemill_source_pending_records",
-    "tidemill_source_tombstones_total",
-    "tidemill_source_watermark_timestamp_seconds",
-    "tidemill_user_duration_seconds",
-    "tidemill_user_size",
-    "tidemill_user_value",
-];
+/// What only a job of several processes serves, once a stranger has knocked.
+const ELSEWHERE: [&str; 1] = ["tidemill_mesh_refused_connections_total"];
 
 #[test]
 fn each_metric_that_is_asked_for_is_served_by_a_running_job() {
-    let (well, letters) = (causes::well(), causes::letters());
+    let (kafka, broken) = (MockCluster::new(1).unwrap(), Switch::default());
+    let (well, letters, reference) = (causes::well(), causes::letters(), causes::reference());
+    let (served, topics) = (causes::served(&broken), causes::topics(&kafka));
     append(&letters, "no number");
-    let published = |text: &str| text.contains("stage=\"sink\"") && text.contains("tidemill_user_events_total{");
-    let text = well.until(|text| published(text) && text.contains("last_committed"));
-    let text = text + &letters.until(|text| text.contains("tidemill_dead_letters_total{"));
-    well.end().unwrap();
-    letters.end().unwrap();
+    let has = |name: &'static str| move |text: &str| text.contains(&format!("\n{name}{{"));
+    let mut text = well.until(|text| text.contains("stage=\"total\"") && has("tidemill_user_events_total")(text));
+    text += &letters.until(has("tidemill_dead_letters_total"));
+    text += &reference.until(has("tidemill_reference_rows"));
+    text += &served.until(has("tidemill_model_server_calls_total"));
+    text += &topics.until(has("tidemill_source_pending_records"));
+    [well, letters, reference, served, topics].into_iter().for_each(|job| drop(job.end().unwrap()));
     let served: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let asked: BTreeSet<&str> = expressions()
@@ -103,12 +88,12 @@ fn each_metric_that_is_asked_for_is_served_by_a_running_job() {
 fn each_alert_has_its_part_of_the_page() {
     let page = ReferencePage::read(&project().join(RUNBOOKS));
     let rows: Vec<(String, String)> =
-        page.rows(Some("All alerts")).iter().map(|row| (code_of(&row[0]).to_owned(), row[1].clone())).collect();
+        page.rows(Some("All alerts")).iter().map(|row| (row[0].clone(), row[1].clone())).collect();
     let alerts = all_alerts();
     let expected: Vec<(String, String)> = alerts
         .iter()
         .map(|alert| {
-            (format!("[{0}](#{1})", alert.name, alert.name.to_lowercase()), alert.severity.as_str().to_owned())
+            (format!("[`{0}`](#{1})", alert.name, alert.name.to_lowercase()), alert.severity.as_str().to_owned())
         })
         .collect();
     assert_eq!(rows, expected);

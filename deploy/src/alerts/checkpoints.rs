@@ -3,7 +3,8 @@
 //! There is none on checkpoints that failed: such a checkpoint ends the job, most often before the next scrape. The
 //! alerts of the job find it.
 
-use super::{Alert, PROCESS, Severity, series};
+use super::alert::{Alert, PROCESS, Severity};
+use super::series::series;
 use crate::promql::grew;
 use crate::span::{Span, Times};
 

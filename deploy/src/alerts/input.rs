@@ -1,7 +1,7 @@
 //! Alerts of input that cannot be used, or is lost.
 
-use super::series::{SINK, SOURCE, and};
-use super::{Alert, OPERATOR, Severity, series};
+use super::alert::{Alert, OPERATOR, Severity};
+use super::series::{SINK, SOURCE, and, series};
 use crate::promql::grew;
 use crate::span::{Span, Times};
 

@@ -1,7 +1,7 @@
 //! Alerts of a job as a whole.
 
-use super::series::{INFO, at};
-use super::{Alert, Severity, named, series};
+use super::alert::{Alert, Severity, named};
+use super::series::{INFO, at, series};
 use crate::span::{Span, Times};
 
 pub(super) fn alerts(times: &Times) -> Vec<Alert> {

@@ -1,7 +1,7 @@
 //! Alerts of models.
 
-use super::series::{MODEL, and};
-use super::{Alert, OPERATOR, Severity, series};
+use super::alert::{Alert, OPERATOR, Severity};
+use super::series::{MODEL, and, series};
 use crate::span::Times;
 
 pub(super) fn alerts(times: &Times) -> Vec<Alert> {

@@ -1,6 +1,7 @@
 //! Alerts of a process and of its RocksDB.
 
-use super::{Alert, PROCESS, Severity, series};
+use super::alert::{Alert, PROCESS, Severity};
+use super::series::series;
 use crate::promql::grew;
 use crate::span::{Span, Times};
 

@@ -1,7 +1,7 @@
 //! Alerts of event time, and of how the job keeps up with its input.
 
-use super::series::{KEYED, SINK, SOURCE, and};
-use super::{Alert, OPERATOR, Severity, series};
+use super::alert::{Alert, OPERATOR, Severity};
+use super::series::{KEYED, SINK, SOURCE, and, series};
 use crate::span::Times;
 
 pub(super) fn alerts(times: &Times) -> Vec<Alert> {

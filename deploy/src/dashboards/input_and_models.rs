@@ -1,6 +1,7 @@
 //! What comes in, and what models make of it.
 
-use super::{Dashboard, Panel, Section, Unit};
+use super::dashboard::{Dashboard, Section};
+use super::panel::{Panel, Unit};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {

@@ -1,6 +1,7 @@
 //! The dashboard to look at first: is the job well, and where is it slow?
 
-use super::{Dashboard, Panel, Section, Unit};
+use super::dashboard::{Dashboard, Section};
+use super::panel::{Panel, Unit};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {

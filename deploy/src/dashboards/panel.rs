@@ -2,7 +2,6 @@
 
 use serde_json::{Value as Json, json};
 
-use super::data_source;
 use crate::families::family_of;
 use crate::promql;
 
@@ -180,4 +179,9 @@ fn number_options() -> Json {
         "colorMode": "value", "graphMode": "area", "justifyMode": "auto", "orientation": "auto",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": false}, "textMode": "auto",
     })
+}
+
+/// The data source is chosen in the dashboard, so that a file that is provisioned works as it is.
+pub(super) fn data_source() -> Json {
+    json!({"type": "prometheus", "uid": "${datasource}"})
 }

@@ -1,6 +1,7 @@
 //! The processes of a job, as the operating system sees them, and RocksDB in them.
 
-use super::{Dashboard, Panel, Section, Unit};
+use super::dashboard::{Dashboard, Section};
+use super::panel::{Panel, Unit};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
