@@ -1,6 +1,7 @@
 //! The command line. `docs/operate/command.md` is held against it by a test.
 
 mod common;
+pub mod job;
 pub mod savepoint;
 
 use std::num::NonZeroUsize;
@@ -10,10 +11,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use self::common::{Common, Epoch};
+use self::job::JobAction;
 use self::savepoint::SavepointAction;
 
-/// Looks at the checkpoints of a job, which does not notice, and takes savepoints of them. Only with `--yes` is anything
-/// deleted.
+/// Looks at the checkpoints of a job, which does not notice, takes savepoints of them, and asks a running job how it is,
+/// or to do something. Only with `--yes` is anything deleted.
 #[derive(Parser)]
 #[command(name = "tidemill", version)]
 pub struct Args {
@@ -36,6 +38,12 @@ pub enum Topic {
         /// What to do.
         #[command(subcommand)]
         action: SavepointAction,
+    },
+    /// A running job, which is asked over HTTP.
+    Job {
+        /// What to do.
+        #[command(subcommand)]
+        action: JobAction,
     },
     /// The states of a checkpoint and their rows, without the job's program.
     State {

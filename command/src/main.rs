@@ -1,7 +1,8 @@
-//! The `tidemill` command: what a person does with the checkpoint directory of a job, running or stopped.
+//! The `tidemill` command: what a person does with a job, and with its checkpoint directory.
 //!
 //! ```text
-//! args ─▶ checkpoints/…, savepoint/…, state/… ─▶ report: a table or JSON on stdout
+//! args ─▶ checkpoints/…, savepoint/…, state/…, job/… ─▶ report: a table or JSON on stdout
+//!             │                                └ the API of a running job
 //!             └ tidemill-state reads and copies; only `--yes` has it delete anything
 //! ```
 //! Data goes to stdout, errors go to stderr. The exit code is that of the error's kind, as for a job.
@@ -10,6 +11,7 @@ mod args;
 mod checkpoints;
 mod completions;
 mod failure;
+mod job;
 mod progress;
 mod report;
 mod savepoint;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let done = match &args.topic {
         Topic::Checkpoints { action } => checkpoints::run(action),
         Topic::Savepoint { action } => savepoint::run(action),
+        Topic::Job { action } => job::run(action),
         Topic::State { action } => state::run(action),
         Topic::Completions { shell } => Ok(completions::run(*shell)),
     };

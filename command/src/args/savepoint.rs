@@ -7,20 +7,13 @@ use clap::Subcommand;
 use tidemill_state::{ClaimMode, SavepointName};
 
 use super::common::{Common, Epoch};
+use super::job::{Address, How};
 
 /// What to do with savepoints.
 #[derive(Subcommand)]
 pub enum SavepointAction {
-    /// Takes a savepoint of a checkpoint, also while the job runs.
-    Take {
-        /// Name of the savepoint [default: epoch-N].
-        name: Option<SavepointName>,
-        /// Epoch of the checkpoint: a number, `latest`, or `latest~N`.
-        #[arg(long, default_value = "latest")]
-        epoch: Epoch,
-        #[command(flatten)]
-        common: Common,
-    },
+    /// Takes a savepoint: of a checkpoint, or of the next one of a running job.
+    Take(Take),
     /// Lists the savepoints of a job.
     List(Common),
     /// Copies a savepoint to another place, byte by byte.
@@ -58,4 +51,25 @@ pub enum SavepointAction {
         #[arg(last = true, required = true, value_name = "PROGRAM")]
         program: Vec<OsString>,
     },
+}
+
+/// What a savepoint is taken of.
+#[derive(clap::Args)]
+pub struct Take {
+    /// Name of the savepoint [default: epoch-N].
+    pub name: Option<SavepointName>,
+    /// Epoch of the checkpoint: a number, `latest`, or `latest~N`.
+    #[arg(long, default_value = "latest", conflicts_with = "job")]
+    pub epoch: Epoch,
+    /// The job's checkpoint directory.
+    #[arg(long, value_name = "DIR", required_unless_present = "job", conflicts_with = "job")]
+    pub store: Option<PathBuf>,
+    /// Address of the running job, its --http: it makes a checkpoint for the savepoint, and takes it itself.
+    #[arg(long, value_name = "ADDRESS")]
+    pub job: Option<Address>,
+    #[command(flatten)]
+    pub how: How,
+    /// Print one JSON document instead of text.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tidemill_state::{
-    CheckpointStore, ErrorKind, LocalStore, Manifest, SavepointName, Sharing, StateError, catalogue, take_savepoint,
+    ErrorKind, LocalStore, Manifest, SavepointName, Sharing, StateError, catalogue, take_savepoint_unless_removed,
 };
 
 use super::find::place;
@@ -18,17 +18,15 @@ const TRIES: usize = 20;
 pub fn run(store: &LocalStore, name: Option<&SavepointName>, epoch: Epoch, common: &Common) -> Result<String, Failure> {
     for _ in 0..TRIES {
         let all = catalogue(store)?;
-        let one = choose(&all, epoch)?;
-        let manifest = whole(one)?;
+        let manifest = whole(choose(&all, epoch)?)?;
         let name = name.map_or_else(|| format!("epoch-{}", manifest.epoch), ToString::to_string);
         let to = place(Some(&common.store), name.as_ref())?;
         let shown = spinner("copying and comparing");
-        let taken = take_savepoint(store, manifest, &to, Sharing::Links);
+        let taken = take_savepoint_unless_removed(store, manifest, &to, Sharing::Links);
         drop(shown);
         match taken {
-            Ok(()) => return report(manifest, &name, common),
-            // A running job removes the manifest first.
-            Err(error) if error.is_not_found() && store.len(&one.file)?.is_none() => {}
+            Ok(true) => return report(manifest, &name, common),
+            Ok(false) => {}
             Err(error) => return Err(failure(error, manifest, common)),
         }
         if let Epoch::Number(_) = epoch {
