@@ -55,7 +55,7 @@ pub fn well() -> Running {
     Running::start("well", settings, |flow, _| {
         let rows = |keys: &[u64]| Ok::<_, std::fmt::Error>(keys.iter().map(|key| Some(key + 1)).collect());
         flow.source("ticks", &ticks(Some(RATE)))?
-            .infer("score", &Models::of(Constant::new(None)), &InferSettings::default(), |_| &Nothing { zero: 0.0 })?
+            .infer("score", Models::of(Constant::new(None)), &InferSettings::default(), |_| &Nothing { zero: 0.0 })?
             .map(|scored| scored.record)
             .key_by(|n| n % 7)
             .window("seconds", Assigner::tumbling(secs(1)))
@@ -317,7 +317,6 @@ impl Sink for Outlet {
     type Item = u64;
     type Writer = OutletWriter;
 
-    #[expect(clippy::disallowed_methods, reason = "it is as slow as the clock of the machine says")]
     fn open(&self, context: SinkContext) -> Result<OutletWriter, ConnectorError> {
         context.metrics.gauge("depth").set(1);
         ["wait_us", "letters"].iter().for_each(|name| context.metrics.distribution(name).record(1));
