@@ -68,6 +68,11 @@ fn each_metric_that_is_asked_for_is_served_by_a_running_job() {
     append(&letters, "no number");
     let has = |name: &'static str| move |text: &str| text.contains(&format!("\n{name}{{"));
     let mut text = well.until(|text| text.contains("stage=\"total\"") && has("tidemill_user_events_total")(text));
+    let sample = "\ntidemill_checkpoint_disk_free_bytes ";
+    let said: f64 = text.split_once(sample).unwrap().1.lines().next().unwrap().parse().unwrap();
+    let system = rustix::fs::statvfs(well.scratch.path()).unwrap();
+    let free = system.f_bavail as f64 * system.f_frsize as f64;
+    assert!(said > free / 2.0 && said < free * 2.0, "{said} of {free}: other programs use the disk, too");
     text += &letters.until(has("tidemill_dead_letters_total"));
     text += &reference.until(has("tidemill_reference_rows"));
     text += &served.until(has("tidemill_model_server_calls_total"));
