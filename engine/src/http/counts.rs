@@ -36,6 +36,12 @@ pub(super) struct WorkerRates {
     idle: f64,
 }
 
+impl WorkerRates {
+    pub(super) fn worker(&self) -> usize {
+        self.worker
+    }
+}
+
 impl Counts {
     pub(super) fn of(operators: &[OperatorSnapshot], at: Instant) -> Self {
         Self { at, of: operators.iter().map(|one| (one.name.clone(), one.per_worker.clone())).collect() }
