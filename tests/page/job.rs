@@ -26,6 +26,19 @@ impl Job {
         command.args(["--rate", "2000", "--count", "100000000", "--workers", "2"]);
         command.args(["--checkpoint-interval", "200ms", "--http", &address.to_string()]);
         command.arg("--checkpoint-dir").arg(folder.join("checkpoints"));
+        Self::begin(command, address, folder)
+    }
+
+    /// Starts a process of a job of two.
+    pub fn start_one_of_two(process: usize, hosts: &str, address: SocketAddr, folder: &Path) -> Self {
+        let mut command = example("fraud_velocity");
+        command.args(["--rate", "2000", "--count", "100000000", "--workers", "2", "--hosts", hosts]);
+        command.args(["--process", &process.to_string(), "--checkpoint-interval", "200ms"]);
+        command.args(["--http", &address.to_string()]).arg("--checkpoint-dir").arg(folder.join("checkpoints"));
+        Self::begin(command, address, folder)
+    }
+
+    fn begin(mut command: Command, address: SocketAddr, folder: &Path) -> Self {
         command.arg("--predictions").arg(folder.join("predictions")).arg("--alerts").arg(folder.join("alerts"));
         let mut job = Self(command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap());
         let answers = wait_for(|| {
@@ -34,6 +47,12 @@ impl Job {
         });
         assert!(answers.is_some(), "the job does not listen");
         job
+    }
+
+    /// Has the process stand still, or go on.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+        assert!(sent.success());
     }
 
     /// Kills the job as an operating system does that is out of memory.

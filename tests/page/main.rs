@@ -4,6 +4,8 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod browser;
+mod cluster;
 mod job;
 mod modules;
+mod picture;
 mod watch;

@@ -4,28 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use testkit::project;
 
 use crate::browser::{Browser, wait_for};
 use crate::job::{Job, Scene};
+use crate::picture::{DESK, PHONE, axe, keep_picture};
 
-const DESK: (u32, u32) = (1440, 900);
-const PHONE: (u32, u32) = (390, 844);
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 const LEFT: &str = "\u{e012}";
-
-fn axe() -> String {
-    let path = testkit::browser::axe(&project());
-    fs::read_to_string(&path).unwrap_or_else(|e| panic!("no {} ({e}): run `cargo xtask setup`", path.display()))
-}
-
-/// Keeps a picture of the screen, for people to look at.
-fn keep_picture(browser: &Browser, name: &str) {
-    let folder = project().join("target/page");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join(format!("{name}.png")), browser.picture()).unwrap();
-}
 
 #[test]
 fn the_page_shows_a_job_to_everybody() {

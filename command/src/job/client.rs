@@ -85,8 +85,12 @@ impl Client {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
+        let why = match error {
+            ureq::Error::Timeout(_) => format!("it said nothing for {}", humantime::format_duration(self.timeout)),
+            error => error.to_string(),
+        };
         let text = format!(
-            "no job answers at {}: {error}; does it run, with this address as its --http? What it left can be seen with: tidemill checkpoints list --store DIR",
+            "no job answers at {}: {why}; does it run, with this address as its --http? What it left can be seen with: tidemill checkpoints list --store DIR",
             self.base
         );
         Failure::new(ErrorKind::Unavailable, text)

@@ -1,5 +1,7 @@
 //! The operators of a job as rows of a table.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::gathered::text;
@@ -28,7 +30,7 @@ pub fn rows(operators: &[Value], sort: Sort) -> Vec<Vec<String>> {
 fn row(of: &Value) -> Vec<String> {
     let gap = match (of["input_ended"].as_bool(), of["watermark_gap_seconds"].as_f64()) {
         (Some(true), _) => "ended".to_owned(),
-        (_, gap) => gap.map_or_else(|| "-".to_owned(), |gap| format!("{gap:.1} s")),
+        (_, gap) => gap.map_or_else(|| "-".to_owned(), seconds),
     };
     let count = |field: &str| of[field].as_u64().map_or_else(|| "-".to_owned(), |count| count.to_string());
     vec![
@@ -44,6 +46,16 @@ fn row(of: &Value) -> Vec<String> {
         count("late"),
         count("dead_letters"),
     ]
+}
+
+/// Returns a time as people read it. A watermark may be ahead of the clock.
+fn seconds(of: f64) -> String {
+    if of < 60.0 {
+        return format!("{of:.1} s");
+    }
+    // The two largest units are enough.
+    let time = humantime::format_duration(Duration::from_secs(of as u64)).to_string();
+    time.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns a number per second.
@@ -82,5 +94,7 @@ mod tests {
         assert_eq!(names(Sort::In), ["a", "b"]);
         let row = rows(&operators, Sort::Graph)[0].join(" ");
         assert_eq!(row, "a map - 3 - - - ended - - -");
+        assert_eq!([seconds(-2.0), seconds(0.44), seconds(90.0)], ["-2.0 s", "0.4 s", "1m 30s"]);
+        assert_eq!(seconds(400_000.0), "4days 15h");
     }
 }

@@ -1,6 +1,8 @@
 //! `/api/v1/cluster`: all processes of the job as one. Whoever is asked asks the others, each within a second; one that
 //! does not answer is marked, and the numbers are without it.
 
+use std::time::Duration;
+
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 use serde::Serialize;
@@ -45,6 +47,9 @@ const SUMS: [&str; 8] = [
     "checkpoint_files_lost",
 ];
 
+/// Time in which a process has to answer. A page waits for it.
+const TIME: Duration = Duration::from_secs(1);
+
 /// What a process says of itself, or why it says nothing.
 type Answer = Result<(Value, Operators), String>;
 
@@ -80,8 +85,12 @@ pub(super) async fn cluster(shown: &Shown, headers: &HeaderMap) -> Cluster {
 }
 
 async fn ask(peer: &Peer, token: Option<&HeaderValue>) -> Answer {
-    let job = peer.ask("/api/v1/job", token).await?;
-    Ok((job, peer.ask("/api/v1/operators", token).await?))
+    let both = async {
+        let job = peer.ask("/api/v1/job", token).await?;
+        Ok((job, peer.ask("/api/v1/operators", token).await?))
+    };
+    let answer = tokio::time::timeout(TIME, both).await;
+    answer.unwrap_or_else(|_| Err(format!("it did not answer within {} s", TIME.as_secs())))
 }
 
 impl Cluster {

@@ -47,6 +47,12 @@ impl WorkerRates {
     }
 }
 
+impl WorkerRates {
+    pub(super) fn worker(&self) -> usize {
+        self.worker
+    }
+}
+
 impl Counts {
     pub(super) fn of(operators: &[OperatorSnapshot], at: Instant) -> Self {
         Self { at, of: operators.iter().map(|one| (one.name.clone(), one.per_worker.clone())).collect() }

@@ -1,9 +1,9 @@
 //! Asks another process of the job for a resource of its API.
 
+use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::{HeaderValue, Request};
 use hyper::client::conn::http1;
@@ -11,8 +11,6 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
-/// Time in which a process has to answer. A page waits for it.
-const TIME: Duration = Duration::from_secs(1);
 /// Longest answer, in bytes.
 const LONGEST: usize = 16 << 20;
 
@@ -35,12 +33,11 @@ impl Peer {
 
     /// Asks for a resource, with the token of the request that is being answered. The error says what went wrong.
     pub(super) async fn ask<T: DeserializeOwned>(&self, path: &str, token: Option<&HeaderValue>) -> Result<T, String> {
-        let answer = tokio::time::timeout(TIME, self.get(path, token)).await;
-        let body = answer.unwrap_or_else(|_| Err(format!("it did not answer within {} s", TIME.as_secs())))?;
-        serde_json::from_slice(&body).map_err(|error| format!("its answer cannot be read: {error}"))
+        serde_json::from_slice(&self.get(path, token).await?)
+            .map_err(|error| format!("its answer cannot be read: {error}"))
     }
 
-    async fn get(&self, path: &str, token: Option<&HeaderValue>) -> Result<axum::body::Bytes, String> {
+    async fn get(&self, path: &str, token: Option<&HeaderValue>) -> Result<Bytes, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let socket = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|e| text(&e))?;
         // Its name may not be one that it is asked by; its address always is.
@@ -51,18 +48,22 @@ impl Peer {
         }
         let request = request.body(Body::empty()).map_err(|e| text(&e))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(|e| text(&e))?;
-        // It ends with the answer, or when nobody waits for the answer any more.
-        let connection = tokio::spawn(connection);
-        let answered = sender.send_request(request).await.map_err(|e| text(&e));
-        let read = match answered {
-            Ok(answer) if answer.status().is_success() => {
-                to_bytes(Body::new(answer.into_body()), LONGEST).await.map_err(|e| text(&e))
+        let answer = async {
+            let answer = sender.send_request(request).await.map_err(|e| text(&e))?;
+            if !answer.status().is_success() {
+                return Err(format!("it answered {}", answer.status()));
             }
-            Ok(answer) => Err(format!("it answered {}", answer.status())),
-            Err(error) => Err(error),
+            to_bytes(Body::new(answer.into_body()), LONGEST).await.map_err(|e| text(&e))
         };
-        connection.abort();
-        read
+        // It has to be polled for the answer to come. An answer that is given up takes its connection with it.
+        let connection = async {
+            drop(connection.await);
+            pending().await
+        };
+        tokio::select! {
+            answer = answer => answer,
+            never = connection => never,
+        }
     }
 }
 

@@ -89,6 +89,7 @@ impl Operator {
         }
         self.partitions.extend(other.partitions);
         self.per_worker.extend(other.per_worker);
+        self.per_worker.sort_by_key(WorkerRates::worker);
         other.counters.into_iter().for_each(|(name, count)| *self.counters.entry(name).or_default() += count);
         other.gauges.into_iter().for_each(|(name, gauge)| *self.gauges.entry(name).or_default() += gauge);
         for (name, distribution) in other.distributions {
