@@ -133,7 +133,7 @@ fn slow_model(workers: usize, pool: Option<PoolSettings>) -> Json {
     bottleneck("score", workers, move |flow| {
         let numbers = Generator::new(u64::MAX, |n| (EventTime(n as i64), Number { n: n as f64 })).rate(None);
         flow.source("numbers", &numbers)?
-            .infer("score", &Models::of(Slow::new()), &settings, |number| number)?
+            .infer("score", Models::of(Slow::new()), &settings, |number| number)?
             .sink("scores", &NullSink::default())
     })
 }
