@@ -3,6 +3,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod native;
 mod page;
 
 use std::collections::BTreeMap;
@@ -74,7 +75,7 @@ impl Running {
                     .results
                     .map(|window| window.value)
                     .key_by(|count| *count)
-                    .process("odd", Order::Arrival, |_| Ok(Odd))?
+                    .process("odd", Order::EventTime, |_| Ok(Odd))?
                     .results
                     .lookup_join("names", &LookupSettings::default(), |count: &u64| *count, rows)?
                     .sink("out \"quoted\"", &sink)
@@ -212,6 +213,31 @@ fn the_text_is_open_metrics_only_for_those_who_ask() {
     assert!(open.starts_with("application/openmetrics-text"), "{open}");
     assert!(text.contains("# TYPE tidemill_operator_records_in counter\n") && text.ends_with("# EOF\n"), "{text}");
     running.end();
+}
+
+/// The mean of a stage of the latency.
+fn mean(text: &str, stage: &str) -> f64 {
+    let of = |end: &str| sum(text, &format!("tidemill_latency_seconds_{end}"), &format!("stage=\"{stage}\""));
+    of("sum") / of("count")
+}
+
+#[test]
+fn each_stage_of_the_latency_is_measured() {
+    let running = Running::start();
+    let text = running.until("/metrics", |status, text| {
+        if status == 200 {
+            running.write(500);
+        }
+        let stages = ["source", "pending", "features", "queue", "sink", "commit", "total"];
+        stages.iter().all(|stage| mean(text, stage).is_finite())
+    });
+    running.end();
+    // The same records are measured, and the part is shorter than the whole.
+    assert!(mean(&text, "commit") <= mean(&text, "total"), "{text}");
+    let of = |kind: &str, stage: &str| {
+        sum(&text, "tidemill_latency_seconds_count", &format!("kind=\"{kind}\",worker=\"0\",stage=\"{stage}\""))
+    };
+    assert_eq!((of("keyed", "source"), of("source", "pending"), of("sink", "queue")), (0.0, 0.0, 0.0), "{text}");
 }
 
 #[test]

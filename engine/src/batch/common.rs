@@ -28,6 +28,8 @@ pub(super) struct Common<L: BatchLogic> {
     outputs: Outputs,
     batches: Counter,
     sizes: Distribution,
+    /// From a batch's first record until it is run.
+    queue: Distribution,
     pub(super) metrics: Arc<OperatorMetrics>,
     pub(super) activator: Activator,
     pub(super) context: Shared,
@@ -49,6 +51,7 @@ impl<L: BatchLogic> Common<L> {
             outputs,
             batches: metrics.counter("batches"),
             sizes: metrics.distribution("batch_size_records"),
+            queue: metrics.distribution("queue_us"),
             metrics,
             activator,
             context,
@@ -86,6 +89,8 @@ impl<L: BatchLogic> Common<L> {
         let size = batch.records.len();
         self.batches.add(1);
         self.sizes.record(size as u64);
+        let queued = times.gathered + times.queued;
+        self.queue.record(u64::try_from(queued.as_micros()).unwrap_or(u64::MAX));
         self.metrics.ran_batch(times.ran, times.queued, size);
         self.output.records.reserve(size);
         self.logic.finish(batch.records.drain(..), &mut work, times, &mut self.output)?;

@@ -64,8 +64,8 @@ const DESCRIPTION: &str = include_str!("openapi.json");
 
 async fn metrics(State(shown): Job, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let (kind, text) = (shown.watched.metrics)(accept);
-    ([(CONTENT_TYPE, kind)], text).into_response()
+    let (kind, content) = (shown.watched.metrics)(accept);
+    ([(CONTENT_TYPE, kind)], content).into_response()
 }
 
 /// Returns whether `verbose` is in the query, with a value or without.

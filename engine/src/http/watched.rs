@@ -9,8 +9,8 @@ use crate::worker::Process;
 /// Returns the status and the text of a probe: all of its checks if the argument says so.
 pub(crate) type Probe = Box<dyn Fn(bool) -> (u16, String) + Send + Sync>;
 
-/// Returns the content type and the text of the metrics for an `Accept` header.
-pub(crate) type Exposition = Box<dyn Fn(Option<&str>) -> (&'static str, String) + Send + Sync>;
+/// Returns the content type and the content of the metrics for an `Accept` header.
+pub(crate) type Exposition = Box<dyn Fn(Option<&str>) -> (&'static str, Vec<u8>) + Send + Sync>;
 
 /// The job that the server shows, as far as this process knows it.
 pub(crate) struct Watched {

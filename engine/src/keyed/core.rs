@@ -13,6 +13,7 @@ use super::context::{Context, is_late};
 use super::logic::{KeyedLogic, LogicError, Order};
 use super::reached::Reached;
 use super::states::States;
+use super::waits::Waits;
 use crate::error::JobError;
 use crate::metrics::{OperatorMetrics, UserCounters};
 use crate::record::{Arrival, DeadLetter, Record};
@@ -75,6 +76,9 @@ pub(crate) struct Core<L: KeyedLogic> {
     /// The watermark that decides whether a record is late: the one before the step that releases it.
     pub(crate) lateness: EventTime,
     pub(crate) now: Arrival,
+    /// Whether a record was handled since the turn began.
+    pub(crate) has_worked: bool,
+    waits: Option<Waits>,
     /// The key hashes of the block of records being applied.
     hashes: Vec<u64>,
     /// The keys of the records whose state is loaded ahead.
@@ -95,11 +99,14 @@ impl<L: KeyedLogic> Core<L> {
         now: Arrival,
         metrics: Arc<OperatorMetrics>,
     ) -> Self {
+        let waits = parts.pending.is_some().then(|| Waits::new(&metrics));
         Self {
             name: name.to_owned(),
             key_of,
             lateness: watermark,
             now,
+            has_worked: false,
+            waits,
             hashes: Vec::with_capacity(BLOCK),
             ahead: Vec::new(),
             buffers: Buffers { out: Vec::new(), side: Vec::new(), dead: Vec::new() },
@@ -172,6 +179,7 @@ impl<L: KeyedLogic> Core<L> {
                 }
             }
             Some(pending) => {
+                let mut latest = None;
                 for record in records {
                     let hash = || hash_key(&(self.key_of)(&record.data));
                     let time = record.event_time;
@@ -184,7 +192,11 @@ impl<L: KeyedLogic> Core<L> {
                     } else {
                         let tie = L::tie_break(&record.data);
                         pending.borrow_mut().push(record.event_time.0, tie, record);
+                        latest = Some(time);
                     }
+                }
+                if let (Some(time), Some(waits)) = (latest, &mut self.waits) {
+                    waits.begin(time, self.now);
                 }
             }
         }
@@ -215,6 +227,7 @@ impl<L: KeyedLogic> Core<L> {
     }
 
     fn apply(&mut self, hash: u64, record: Record<L::In>) -> Result<(), JobError> {
+        self.has_worked = true;
         let key = (self.key_of)(&record.data);
         let (event_time, arrival) = (record.event_time, record.arrival);
         let result = self.with_context(&key, hash, event_time, arrival, |logic, ctx| logic.on_record(ctx, record));
@@ -270,6 +283,9 @@ impl<L: KeyedLogic> Core<L> {
     pub(crate) fn pass(&mut self, watermark: EventTime) -> Result<(), JobError> {
         if let Some(pending) = self.parts.pending.clone() {
             pending.borrow_mut().release_before(watermark.0);
+            if let Some(waits) = &mut self.waits {
+                waits.end(watermark, self.now);
+            }
             for at in 0.. {
                 if at % LOADED_AHEAD == 0 {
                     // The buffer of pending records is a state, too: it is not borrowed any more when states are loaded.

@@ -26,6 +26,8 @@ pub(super) trait Machine {
     /// Fires the timers that late records have set behind the watermark.
     fn fire_late_timers(&mut self) -> Result<(), JobError>;
     fn fire_processing_timers(&mut self) -> Result<Option<i64>, JobError>;
+    /// Returns whether the logic has handled a record in this turn.
+    fn has_worked(&self) -> bool;
     fn pending(&self) -> usize;
     fn states(&mut self) -> &mut OperatorStates;
     fn reached(&mut self) -> &mut Reached;
@@ -36,6 +38,7 @@ pub(super) trait Machine {
 impl<L: KeyedLogic> Machine for Core<L> {
     fn begin(&mut self, now: Arrival) {
         self.now = now;
+        self.has_worked = false;
     }
 
     fn bring_back(&mut self, ports: &mut Ports) -> Result<(), JobError> {
@@ -61,6 +64,10 @@ impl<L: KeyedLogic> Machine for Core<L> {
 
     fn fire_processing_timers(&mut self) -> Result<Option<i64>, JobError> {
         self.fire_processing_timers()
+    }
+
+    fn has_worked(&self) -> bool {
+        self.has_worked
     }
 
     fn pending(&self) -> usize {

@@ -19,6 +19,7 @@ mod machine;
 mod operator;
 mod reached;
 mod states;
+mod waits;
 
 pub use context::Context;
 #[cfg(any(test, feature = "testing"))]

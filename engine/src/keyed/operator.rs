@@ -24,7 +24,7 @@ use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::graph::{Flow, KeyedStream, Packets, Port, Split, Stream};
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{Distribution, OperatorMetrics};
 use crate::packet::Packet;
 use crate::record::Data;
 use crate::time::{Epoch, EventTime, Moment};
@@ -122,6 +122,7 @@ fn build<'s>(
         let mut shell = Shell {
             name: name.to_owned(),
             core,
+            times: metrics.distribution("turn_us"),
             metrics,
             aligner: Aligner::new(start.epoch, start.watermark),
             reported_pending: 0,
@@ -134,7 +135,7 @@ fn build<'s>(
             if shell.context.failed() {
                 return false;
             }
-            let _turn = shell.metrics.turn();
+            let mut turn = shell.metrics.turn();
             shell.core.begin(shell.context.process.clock.now());
             let mut result = if std::mem::replace(&mut begun, true) { Ok(()) } else { shell.bring_back(&mut ports) };
             input.for_each(&mut |_, moment, packet| {
@@ -150,6 +151,9 @@ fn build<'s>(
             });
             let result = result.and_then(|()| shell.advance(meet, &mut ports));
             shell.context.guard(result);
+            if shell.core.has_worked() {
+                turn.record(&shell.times);
+            }
             false
         })
     }));
@@ -166,6 +170,8 @@ struct Shell {
     name: String,
     core: Box<dyn Machine>,
     metrics: Arc<OperatorMetrics>,
+    /// How long the turns take in which records were handled.
+    times: Distribution,
     aligner: Aligner,
     reported_pending: i64,
     /// The epoch whose changes are not completely written yet, and the watermark with which it ended.

@@ -2,7 +2,9 @@
 
 use super::activity::{Activity, Spent};
 use super::family::Family;
+use super::histogram::Counts;
 use super::list as families;
+use super::native::Native;
 use super::operator::OperatorMetrics;
 use super::own::{Place, per_base_unit, place};
 use super::partitions::{PartitionMetrics, PartitionState};
@@ -21,7 +23,12 @@ impl Metrics {
 impl Distribution {
     /// Adds a distribution that is not of an operator; its values are microseconds.
     pub(crate) fn expose(&self, samples: &mut Samples, family: &'static Family, labels: &[(&str, &str)]) {
-        samples.add_counts(family, labels, self.buckets().read(1e6));
+        samples.add_counts(family, labels, self.counts(1e6, samples.native));
+    }
+
+    fn counts(&self, per: f64, native: bool) -> Counts {
+        let native = native.then(|| Native::of(&self.lock(), per));
+        Counts { native, ..self.buckets().read(per) }
     }
 }
 
@@ -87,7 +94,7 @@ impl<'a> Exposed<'a> {
         for (name, distribution) in &more.distributions {
             let otherwise = if name.ends_with("_us") { &families::USER_DURATION } else { &families::USER_SIZE };
             let (family, label) = placed(name, otherwise);
-            let counts = distribution.buckets().read(per_base_unit(name));
+            let counts = distribution.counts(per_base_unit(name), self.samples.native);
             self.samples.add_counts(family, &labels(operator, &self.worker, label), counts);
         }
     }
@@ -145,7 +152,7 @@ fn labels<'l>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::Format;
+    use super::super::format::Format;
     use super::*;
     use crate::time::EventTime;
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::native::Native;
+
 /// Upper bounds of durations, in microseconds: 1, 2, 5 in each decade, from 100 µs to a minute.
 const DURATIONS_US: [u64; 18] = [
     100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000,
@@ -66,7 +68,7 @@ impl Buckets {
         });
         let cumulative = cumulative.collect();
         let bounds = self.bounds.iter().map(|bound| *bound as f64 / per).collect();
-        Counts { bounds, cumulative, sum: self.sum.load(Ordering::Relaxed) as f64 / per }
+        Counts { bounds, cumulative, native: None, sum: self.sum.load(Ordering::Relaxed) as f64 / per }
     }
 }
 
@@ -78,6 +80,8 @@ pub(super) struct Counts {
     /// Number of values up to each bound; the last is the number of all values.
     pub(super) cumulative: Vec<u64>,
     pub(super) sum: f64,
+    /// The same as a native histogram, if that is wanted.
+    pub(super) native: Option<Native>,
 }
 
 impl Counts {
@@ -86,6 +90,9 @@ impl Counts {
         debug_assert_eq!(self.bounds, other.bounds);
         self.cumulative.iter_mut().zip(&other.cumulative).for_each(|(count, more)| *count += more);
         self.sum += other.sum;
+        if let (Some(native), Some(more)) = (&mut self.native, &other.native) {
+            native.merge(more);
+        }
     }
 }
 
@@ -99,7 +106,7 @@ mod tests {
         let mut tally = buckets.tally();
         [0, 100, 101, 60_000_000, 60_000_001].into_iter().for_each(|value| tally.add(value));
         buckets.add(&tally);
-        let Counts { bounds, cumulative, sum } = buckets.read(1e6);
+        let Counts { bounds, cumulative, sum, .. } = buckets.read(1e6);
         assert_eq!((bounds[0], bounds[1], bounds[17]), (1e-4, 2e-4, 60.0));
         assert_eq!((cumulative[0], cumulative[1], cumulative[17], cumulative[18]), (2, 3, 4, 5));
         assert!((sum - 120.000_202).abs() < 1e-9, "{sum}");

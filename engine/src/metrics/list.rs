@@ -106,7 +106,7 @@ families! {
     CIRCUIT_OPEN: Gauge "tidemill_model_server_circuit_open" OPERATOR, "1 while the circuit is not closed, otherwise 0.";
 
     // Latency, and sinks.
-    LATENCY: Histogram "tidemill_latency_seconds" &["operator", "kind", "worker", "stage"], "Time that records or batches took up to a stage.";
+    LATENCY: Histogram "tidemill_latency_seconds" &["operator", "kind", "worker", "stage"], "Time that records or batches took, by stage.";
     STAGED_BYTES: Counter "tidemill_sink_staged_token_bytes_total" OPERATOR, "Bytes that the sink put into deltas, so that a restart can publish them.";
 
     // What a program's own operators count.

@@ -9,22 +9,27 @@
 //! snapshot.rs  the sums over workers                  lateness.rs  why records are late
 //! hot_keys.rs  the keys with most records, which are never labels
 //! list.rs  all families of /metrics     own.rs  which family shows an operator's own metric
-//! exposition.rs, samples.rs, text.rs  from the operators to the text
+//! exposition.rs, samples.rs  the samples of an answer     format.rs, text.rs, protobuf.rs, native.rs  how they are written
 //! ```
 
 mod activity;
 #[cfg(feature = "http")]
 mod exposition;
 mod family;
+#[cfg(feature = "http")]
+mod format;
 mod histogram;
 #[cfg(feature = "http")]
 mod hot_keys;
 mod lateness;
 pub(crate) mod list;
+mod native;
 mod operator;
 #[cfg(feature = "http")]
 mod own;
 mod partitions;
+#[cfg(feature = "http")]
+mod protobuf;
 mod reasons;
 mod registry;
 #[cfg(feature = "http")]
@@ -40,6 +45,8 @@ mod values;
 pub(crate) use activity::Activity;
 pub use family::{Family, Kind};
 #[cfg(feature = "http")]
+pub(crate) use format::Format;
+#[cfg(feature = "http")]
 pub(crate) use hot_keys::HotKeysOf;
 pub use list::FAMILIES;
 pub use operator::OperatorMetrics;
@@ -48,8 +55,6 @@ pub use registry::Metrics;
 #[cfg(feature = "http")]
 pub(crate) use samples::Samples;
 pub use snapshot::{JobState, OperatorSnapshot, PartitionSnapshot, Snapshot, WorkerSnapshot};
-#[cfg(feature = "http")]
-pub(crate) use text::Format;
 pub(crate) use topology::{Topology, Wiring};
 #[cfg(test)]
 pub(crate) use topology::{TopologyEdge, TopologyNode};

@@ -64,6 +64,8 @@ pub(super) struct More {
 pub(crate) struct Turn {
     metrics: Arc<OperatorMetrics>,
     after: Activity,
+    /// Gets the time of the turn, in microseconds.
+    times: Option<Distribution>,
     _place: AtOperator,
 }
 
@@ -72,12 +74,20 @@ impl Turn {
     pub(crate) fn then(&mut self, after: Activity) {
         self.after = after;
     }
+
+    /// Records how long this turn takes, in microseconds.
+    pub(crate) fn record(&mut self, times: &Distribution) {
+        self.times = Some(times.clone());
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let took = self.metrics.times.change(self.after);
         self.metrics.slow.turn(took);
+        if let Some(times) = &self.times {
+            times.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        }
     }
 }
 
@@ -109,7 +119,7 @@ impl OperatorMetrics {
     /// Begins a turn of the operator: the time until the guard is dropped counts as busy.
     pub(crate) fn turn(self: &Arc<Self>) -> Turn {
         self.times.change(Activity::Busy);
-        Turn { metrics: Arc::clone(self), after: Activity::Idle, _place: AtOperator::enter(&self.place) }
+        Turn { metrics: Arc::clone(self), after: Activity::Idle, times: None, _place: AtOperator::enter(&self.place) }
     }
 
     /// Counts a dead letter.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fmt::Write;
 
 use super::family::Family;
+use super::format::Format;
 use super::histogram::Counts;
 
 /// The value of a sample.
@@ -14,13 +14,20 @@ pub(super) enum Value {
     Counts(Counts),
 }
 
-/// The samples of all families, by name; those of a family are by their labels, as text.
+/// The samples of all families, by name; those of a family are by the values of their labels.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
-    pub(super) families: BTreeMap<&'static str, (&'static Family, BTreeMap<String, Value>)>,
+    /// Whether native histograms are wanted.
+    pub(super) native: bool,
+    pub(super) families: BTreeMap<&'static str, (&'static Family, BTreeMap<Vec<String>, Value>)>,
 }
 
 impl Samples {
+    /// Makes an empty answer in this format.
+    pub(crate) fn new(format: Format) -> Self {
+        Self { native: format == Format::Protobuf, families: BTreeMap::new() }
+    }
+
     /// Adds a number. Samples with the same labels add up.
     pub(crate) fn add(&mut self, family: &'static Family, labels: &[(&str, &str)], value: f64) {
         self.put(family, labels, Value::Number(value));
@@ -34,7 +41,7 @@ impl Samples {
     fn put(&mut self, family: &'static Family, labels: &[(&str, &str)], value: Value) {
         debug_assert!(labels.iter().map(|(name, _)| name).eq(family.labels), "{}: {labels:?}", family.name);
         let (_, samples) = self.families.entry(family.name).or_insert_with(|| (family, BTreeMap::new()));
-        match samples.entry(text(labels)) {
+        match samples.entry(labels.iter().map(|(_, value)| (*value).to_owned()).collect()) {
             Entry::Vacant(vacant) => drop(vacant.insert(value)),
             Entry::Occupied(mut occupied) => match (occupied.get_mut(), value) {
                 (Value::Number(number), Value::Number(more)) => *number += more,
@@ -43,16 +50,4 @@ impl Samples {
             },
         }
     }
-}
-
-/// Returns labels as both text formats have them, without the braces.
-fn text(labels: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    for (name, value) in labels {
-        let comma = if text.is_empty() { "" } else { "," };
-        let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
-        // Writing to a string cannot fail.
-        _ = write!(text, "{comma}{name}=\"{value}\"");
-    }
-    text
 }

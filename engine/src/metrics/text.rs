@@ -4,53 +4,21 @@
 use std::fmt::Write;
 
 use super::family::{Family, Kind};
+use super::format::Format;
 use super::histogram::Counts;
 use super::samples::{Samples, Value};
 
-/// A text format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Prometheus,
-    OpenMetrics,
-}
-
-impl Format {
-    /// Returns the format for a request with this `Accept` header: OpenMetrics if it is named there, and not refused or
-    /// liked less than plain text.
-    pub(crate) fn accepted(accept: Option<&str>) -> Self {
-        let mut quality = [0.0_f32; 2];
-        for range in accept.unwrap_or_default().split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let wanted = match parts.next() {
-                Some("application/openmetrics-text") => &mut quality[0],
-                Some("text/plain" | "text/*" | "*/*") => &mut quality[1],
-                _ => continue,
-            };
-            let q = parts.find_map(|parameter| parameter.strip_prefix("q=")?.parse().ok());
-            *wanted = wanted.max(q.unwrap_or(1.0));
-        }
-        let [open, plain] = quality;
-        if open > 0.0 && open >= plain { Self::OpenMetrics } else { Self::Prometheus }
-    }
-
-    pub(crate) fn content_type(self) -> &'static str {
-        match self {
-            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
-    }
-}
-
 impl Samples {
-    /// Writes all samples: each family once, in the order of names.
-    pub(crate) fn text(&self, format: Format) -> String {
+    /// Writes all samples in a text format: each family once, in the order of names.
+    pub(super) fn text(&self, format: Format) -> String {
         let mut text = String::new();
         for (family, samples) in self.families.values() {
             head(&mut text, family, format);
-            for (labels, value) in samples {
+            for (values, value) in samples {
+                let labels = labels(family, values);
                 match value {
-                    Value::Number(number) => sample(&mut text, family.name, "", labels, *number),
-                    Value::Counts(counts) => histogram(&mut text, family.name, labels, counts),
+                    Value::Number(number) => sample(&mut text, family.name, "", &labels, *number),
+                    Value::Counts(counts) => histogram(&mut text, family.name, &labels, counts),
                 }
             }
         }
@@ -75,12 +43,23 @@ fn head(text: &mut String, family: &Family, format: Format) {
     }
 }
 
+/// Returns labels as both formats have them, without the braces.
+fn labels(family: &Family, values: &[String]) -> String {
+    let mut text = String::new();
+    for (name, value) in family.labels.iter().zip(values) {
+        let comma = if text.is_empty() { "" } else { "," };
+        let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+        _ = write!(text, "{comma}{name}=\"{value}\"");
+    }
+    text
+}
+
 fn sample(text: &mut String, name: &str, suffix: &str, labels: &str, value: f64) {
     let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
     _ = writeln!(text, "{name}{suffix}{open}{labels}{close} {value}");
 }
 
-fn histogram(text: &mut String, name: &str, labels: &str, Counts { bounds, cumulative, sum }: &Counts) {
+fn histogram(text: &mut String, name: &str, labels: &str, Counts { bounds, cumulative, sum, native: _ }: &Counts) {
     let comma = if labels.is_empty() { "" } else { "," };
     let bounds = bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
     for (bound, count) in bounds.zip(cumulative) {
@@ -129,20 +108,5 @@ mod tests {
         assert!(text.contains("# TYPE tidemill_mesh_refused_connections counter\n"), "{text}");
         assert!(text.contains("# UNIT tidemill_checkpoint_duration_seconds seconds\n"), "{text}");
         assert!(text.ends_with("\n# EOF\n"), "{text}");
-    }
-
-    #[test]
-    fn open_metrics_is_given_only_to_those_who_ask() {
-        let accepted = |accept| Format::accepted(Some(accept));
-        assert_eq!(Format::accepted(None), Format::Prometheus);
-        assert_eq!(accepted("*/*"), Format::Prometheus);
-        assert_eq!(accepted("text/html,application/xhtml+xml,*/*;q=0.8"), Format::Prometheus);
-        assert_eq!(accepted("application/openmetrics-text;version=1.0.0"), Format::OpenMetrics);
-        // What Prometheus 2.42 sends.
-        let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
-                          text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-        assert_eq!(accepted(prometheus), Format::OpenMetrics);
-        assert_eq!(accepted("application/openmetrics-text;q=0, text/plain"), Format::Prometheus);
-        assert_eq!(accepted("application/openmetrics-text;q=0.2, text/plain;q=0.9"), Format::Prometheus);
     }
 }

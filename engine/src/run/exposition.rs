@@ -10,17 +10,17 @@ use super::phase::Phase;
 use crate::locks::lock;
 use crate::metrics::{Format, Samples, list as families};
 
-/// Returns the content type and the text of `/metrics` for a request with this `Accept` header.
-pub(super) fn metrics(run: &Run, accept: Option<&str>) -> (&'static str, String) {
+/// Returns the content type and the content of `/metrics` for a request with this `Accept` header.
+pub(super) fn metrics(run: &Run, accept: Option<&str>) -> (&'static str, Vec<u8>) {
     let format = Format::accepted(accept);
-    let mut samples = Samples::default();
+    let mut samples = Samples::new(format);
     job(run, &mut samples);
     checkpoints(run, &mut samples);
     rows(run, &mut samples);
     #[cfg(target_os = "linux")]
     super::operating_system::expose(&mut samples);
     run.process.metrics.expose(&mut samples);
-    (format.content_type(), samples.text(format))
+    (format.content_type(), format.write(&samples))
 }
 
 fn job(run: &Run, samples: &mut Samples) {

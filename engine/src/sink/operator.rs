@@ -97,6 +97,7 @@ fn build<'s>(
         behind: false,
         latency: metrics.distribution("latency_us"),
         visible: metrics.distribution("visible_latency_us"),
+        commit: metrics.distribution("commit_us"),
         staged_bytes: metrics.counter("staged_token_bytes"),
         metrics,
         activator,
@@ -133,13 +134,15 @@ struct Egress {
     aligner: Aligner,
     /// Arrivals of the records that were written in this turn.
     written: Vec<Arrival>,
-    /// Arrivals of the sampled records of this epoch, to measure how long they took to become visible.
-    sampled: Vec<Arrival>,
+    /// The sampled records of this epoch, to measure how long they take to become visible: when each arrived at its
+    /// source, and when it was written.
+    sampled: Vec<(Arrival, Arrival)>,
     since_sample: usize,
     /// Whether records wait because the writer cannot take more now.
     behind: bool,
     latency: Distribution,
     visible: Distribution,
+    commit: Distribution,
     staged_bytes: Counter,
     metrics: Arc<OperatorMetrics>,
     activator: Activator,
@@ -177,7 +180,7 @@ impl Egress {
         let arrivals = self.written.iter().copied();
         self.latency.record_since(now, arrivals.clone());
         let skip = (VISIBLE_SAMPLE - self.since_sample) % VISIBLE_SAMPLE;
-        self.sampled.extend(arrivals.skip(skip).step_by(VISIBLE_SAMPLE));
+        self.sampled.extend(arrivals.skip(skip).step_by(VISIBLE_SAMPLE).map(|arrival| (arrival, now)));
         let written = self.written.len();
         self.since_sample = (self.since_sample + written) % VISIBLE_SAMPLE;
         self.written.clear();
@@ -196,10 +199,13 @@ impl Egress {
             self.staged_bytes.add(token.len() as u64);
             Blob::Staged(epoch, token).put(&self.name, &mut contribution.delta);
             contribution.flushes.push((self.name.clone(), flush));
-            let (visible, clock) = (self.visible.clone(), self.context.process.clock.clone());
+            let (visible, commit) = (self.visible.clone(), self.commit.clone());
+            let clock = self.context.process.clock.clone();
             let publish_and_measure = Box::new(move || {
                 publish()?;
-                visible.record_since(clock.now(), sampled.into_iter());
+                let now = clock.now();
+                visible.record_since(now, sampled.iter().map(|(arrival, _)| *arrival));
+                commit.record_since(now, sampled.iter().map(|(_, written)| *written));
                 Ok(())
             });
             contribution.publishes.push((self.name.clone(), publish_and_measure));

@@ -26,7 +26,7 @@ use crate::crash;
 use crate::epoch::SourceId;
 use crate::error::JobError;
 use crate::graph::{Flow, Packets, Port, Stream};
-use crate::metrics::{self, OperatorMetrics};
+use crate::metrics::{self, Distribution, OperatorMetrics};
 use crate::record::{DeadLetter, Record};
 use crate::time::{Epoch, EventTime, Moment};
 use crate::worker::Shared;
@@ -112,6 +112,8 @@ fn build<'s>(
             reader,
             at: start,
             furthest: context.restored.furthest(),
+            has_read: false,
+            reading: metrics.distribution("read_us"),
             state: State::Reading,
             main: Port::new(main, main_cap, start),
             dead: Port::new(dead, dead_cap, start),
@@ -133,6 +135,9 @@ fn build<'s>(
                 let mut turn = ingest.metrics.turn();
                 let result = ingest.turn();
                 ingest.context.guard(result);
+                if ingest.has_read {
+                    turn.record(&ingest.reading);
+                }
                 match ingest.held {
                     Some(Hold::Downstream) => turn.then(metrics::Activity::Backpressured),
                     // What comes after it is not to blame.
@@ -175,6 +180,9 @@ struct Ingest {
     at: Moment,
     /// The latest watermark that the state of any operator had reached before the restore.
     furthest: EventTime,
+    /// Whether it has read records in its last turn, and how long such turns take.
+    has_read: bool,
+    reading: Distribution,
     state: State,
     main: Port,
     dead: Port,
@@ -200,6 +208,7 @@ struct Ingest {
 impl Ingest {
     fn turn(&mut self) -> Result<(), JobError> {
         self.held = None;
+        self.has_read = false;
         if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
             return Ok(());
         }
@@ -334,6 +343,7 @@ impl Ingest {
         read.promised = read.promised.map(|promised| promised.min(latest));
         self.future.refuse(std::mem::take(&mut read.too_far_ahead), now, &self.name, &mut read.dead_letters);
         let records = read.records.len() as u64;
+        self.has_read = records > 0;
         self.metrics.records_in.add(records);
         self.metrics.records_out.add(records);
         self.metrics.count_late(read.late, records);
