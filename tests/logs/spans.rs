@@ -121,9 +121,10 @@ fn what_the_environment_says_counts_and_a_flag_before_it() {
 
 #[test]
 fn an_endpoint_that_cannot_work_is_refused_before_the_first_record() {
-    for (url, protocol, says) in
-        [("localhost:4318", "", "http://"), ("http://localhost:4317", "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL")]
-    {
+    for (url, protocol, says) in [
+        ("localhost:4318", "", "otlp_endpoint is no URL"),
+        ("http://localhost:4317", "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+    ] {
         let mut command = example("iot_window");
         let errors = fail_with(2, command.args(["--otlp-endpoint", url]).env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol));
         assert!(errors.contains(says) && errors.contains("hint: --otlp-endpoint"), "{errors}");

@@ -16,6 +16,7 @@ use timely::scheduling::SyncActivator;
 
 use super::logic::{BatchRunner, PoolSpec};
 use crate::error::{JobError, panic_text};
+use crate::place::AtOperator;
 use crate::threads;
 
 /// Number of overdue threads, as a multiple of the pool's size, beyond which no more replacements are started.
@@ -107,6 +108,8 @@ impl<W: Send + 'static> Pool<W> {
             report: self.report.clone(),
             wake: self.wake.clone(),
         };
+        // The thread is where it is started: the pool is built before the operator's first turn.
+        let _here = AtOperator::enter(&Arc::from(&*self.name));
         let handle = threads::spawn(format!("{}-pool", self.name), move || desk.work_off(runner))
             .map_err(|source| JobError::Io { what: format!("start a thread of \"{}\"", self.name), source })?;
         self.threads.push(Thread { current, handle });

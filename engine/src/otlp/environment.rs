@@ -110,7 +110,8 @@ fn below(url: &str) -> String {
 }
 
 fn check_url(name: &str, url: &str) -> Result<(), String> {
-    let uri: Uri = url.parse().map_err(|fault| format!("{name} is no URL: \"{url}\": {fault}"))?;
+    let uri: Uri =
+        url.parse().map_err(|fault| format!("{name} is no URL such as http://localhost:4318: \"{url}\": {fault}"))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(()),
         _ => Err(format!("{name} gives \"{url}\": it has to begin with http:// or https:// and a host")),

@@ -13,14 +13,16 @@ pub(crate) struct Context {
 impl Context {
     /// Returns the root of the trace of an epoch. It is the same in all processes of a run.
     pub(crate) fn of_epoch(run: u64, epoch: u64) -> Self {
-        let [high, low, span] = [1, 2, 3].map(|part| mixed(mixed(run).wrapping_add(mixed(4 * epoch + part))));
+        let part = |part: u64| mixed(mixed(run).wrapping_add(epoch.wrapping_mul(4)).wrapping_add(part));
+        let [high, low, span] = [1, 2, 3].map(part);
         Self { trace: u128::from(high) << 64 | u128::from(low.max(1)), span: span.max(1) }
     }
 
     /// Returns another span of the same trace. `number` is one that no other span of the process has, and `seed` is one
     /// that no other process has.
     pub(crate) fn child(self, seed: u64, number: u64) -> Self {
-        Self { span: mixed(mixed(seed).wrapping_add(number)).max(1), ..self }
+        // The seed of the process that leads is the run: its children must not be the roots of epochs.
+        Self { span: mixed(mixed(!seed).wrapping_add(number)).max(1), ..self }
     }
 
     /// Returns whether the trace is among the share of all traces that are recorded, as OpenTelemetry's

@@ -96,8 +96,10 @@ impl Tracer {
 
     /// Puts a span that has ended into the queue. If the queue is full, the span is dropped and counted.
     pub(crate) fn record(&self, span: Span) {
-        if self.queue.try_send(Recorded::Span(Box::new(span))).is_err() {
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        if self.queue.try_send(Recorded::Span(Box::new(span))).is_err()
+            && self.counts.dropped.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            tracing::warn!("a span is dropped because too many wait for the collector; further ones are only counted");
         }
     }
 }

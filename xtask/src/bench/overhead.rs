@@ -18,10 +18,10 @@ use crate::{build_examples, cache, example, setup};
 
 const EXAMPLE: &str = "fraud_velocity";
 /// Records of a run at full load: some seconds of work, so that there are some scrapes.
-const RECORDS: u64 = 4_000_000;
+const RECORDS: u64 = 2_000_000;
 /// The rate of the runs that measure latency, which leaves processors idle, and their length.
 const RATE: u64 = 25_000;
-const SECONDS: u64 = 15;
+const SECONDS: u64 = 10;
 /// Number of silent clients.
 const CROWD: usize = 1000;
 
