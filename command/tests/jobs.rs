@@ -85,7 +85,7 @@ fn listed(store: &Path) -> String {
 fn a_job_is_looked_at_told_what_to_do_and_gone_in_the_end() {
     let mut job = Job::start();
     let status = job.say(&["status"], 0);
-    assert!(status.contains("fraud_velocity") && status.contains("2 in 1 processes"), "{status}");
+    assert!(status.contains("fraud_velocity") && status.contains("2 in 1 process"), "{status}");
     assert!(status.contains("none yet, epoch none"), "{status}");
     let graph = job.say(&["graph"], 0);
     assert!(graph.starts_with("OPERATOR") && graph.contains("score"), "{graph}");

@@ -90,7 +90,9 @@ fn draw(terminal: &mut DefaultTerminal, seen: &Gathered, sort: Sort, gone: Optio
     };
     let widths: Vec<Constraint> = (0..HEAD.len()).map(width).collect();
     let mut below: Vec<Line<'_>> = seen.silent().into_iter().map(Line::from).collect();
-    below.extend(gone.map(|failure| Line::styled(format!("what is above is old: {failure}"), bold)));
+    // What to type next is said at the end.
+    let why = |failure: &Failure| failure.text.split(';').next().unwrap_or_default().to_owned();
+    below.extend(gone.map(|failure| Line::styled(format!("what is above is old: {}", why(failure)), bold)));
     below.push(Line::from("q quits, s sorts by another column"));
     terminal.draw(|frame| {
         let height = u16::try_from(below.len()).unwrap_or(u16::MAX);

@@ -36,11 +36,13 @@ fn words(of: &Gathered) -> String {
     let ago = |ms: &Value| ms.as_i64().zip(job["now_ms"].as_i64()).map(|(then, now)| now.saturating_sub(then));
     let commit = ago(&job["last_commit_ms"]).map_or_else(|| "none yet".to_owned(), |ms| format!("{} ago", time(ms)));
     let up = job["uptime_seconds"].as_f64().map_or(0, |seconds| (seconds * 1000.0) as i64);
+    let processes = number("processes");
+    let plural = if processes == "1" { "" } else { "es" };
     let mut rows: Vec<Vec<String>> = [
         ["job".to_owned(), text(&job["job"])],
         ["state".to_owned(), text(&job["state"])],
         ["up".to_owned(), time(up)],
-        ["workers".to_owned(), format!("{} in {} processes", number("workers"), number("processes"))],
+        ["workers".to_owned(), format!("{} in {processes} process{plural}", number("workers"))],
         ["records/s".to_owned(), rate(&job["records_per_second"])],
         ["last commit".to_owned(), format!("{commit}, epoch {}", number("committed_epoch"))],
         ["restored from".to_owned(), number("restored_epoch")],
