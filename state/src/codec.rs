@@ -1,7 +1,7 @@
 //! The encoding of keys, values and rows.
 //!
 //! ```text
-//! row key    [key group u16 BE][length of key u32 BE][key, bincode][suffix: nothing, or a sequence number u64 BE]
+//! row key    [key group u16 BE][length of key u32 BE][key, bincode][suffix: nothing, a sequence number u64 BE, or 0x80]
 //! ordered    [key group u16 BE][time i64 BE, sign flipped][rest]              (timers, pending records)
 //! value      [version u8][expiry i64 LE, only in states with a TTL][bincode]
 //! ```
@@ -137,8 +137,13 @@ pub(crate) fn split_row_key(row: &[u8]) -> Result<(KeyGroup, &[u8], &[u8]), Deco
 
 /// Calls `f` with `row` extended by the sequence number of an element, then restores `row`.
 pub(crate) fn with_sequence<R>(row: &mut Vec<u8>, sequence: u64, f: impl FnOnce(&[u8]) -> R) -> R {
+    with_suffix(row, &sequence.to_be_bytes(), f)
+}
+
+/// Calls `f` with `row` extended by `suffix`, then restores `row`.
+pub(crate) fn with_suffix<R>(row: &mut Vec<u8>, suffix: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
     let len = row.len();
-    row.extend_from_slice(&sequence.to_be_bytes());
+    row.extend_from_slice(suffix);
     let result = f(row);
     row.truncate(len);
     result

@@ -7,6 +7,7 @@ use crate::codec::{self, DecodeError};
 use crate::evolve::shape::{Layout, Shape};
 use crate::evolve::spec::{StateEntry, Ttl, TtlClock};
 use crate::evolve::versions::Versions;
+use crate::hot::packed::{self, Packed};
 use crate::key::{Key, Value};
 
 fn clock_of(ttl: Option<Ttl>) -> Option<String> {
@@ -149,11 +150,13 @@ impl<K: Key, V: Value, H: Value> StoredRows for LogRows<'_, K, V, H> {
 
     fn upgrade(&self, version: u32, row: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         let body = copy_expiry(self.ttl, body, out)?;
-        let (_, _, sequence) = codec::split_row_key(row)?;
-        if sequence.is_empty() {
-            self.headers.upgrade(version, body, out)
-        } else {
-            self.elements.upgrade(version, body, out)
+        let (_, _, suffix) = codec::split_row_key(row)?;
+        let header = |old: &[u8], out: &mut Vec<u8>| self.headers.upgrade(version, old, out);
+        let element = |old: &[u8], out: &mut Vec<u8>| self.elements.upgrade(version, old, out);
+        match suffix {
+            [] => header(body, out),
+            packed::SUFFIX => Packed::read(body)?.renew(header, element, out),
+            _ => element(body, out),
         }
     }
 }

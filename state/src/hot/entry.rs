@@ -9,8 +9,9 @@ pub trait Entry: Sized + 'static {
     const KIND: &'static str;
 
     /// Writes the changes since the last call. `row` is the row key without a suffix; it may be extended, but must be
-    /// as it was at the end. Each value begins with `header`.
-    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], ops: &mut Ops) -> Result<(), DecodeError>;
+    /// as it was at the end. Each value begins with `header`. `whole` says that entries are evicted, so that it is good
+    /// to write a small entry as one row.
+    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], whole: bool, ops: &mut Ops) -> Result<(), DecodeError>;
 
     /// Writes the removal of the whole entry.
     fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops);
@@ -18,7 +19,10 @@ pub trait Entry: Sized + 'static {
     /// Adds one stored row to the entry. The rows of an entry come in key order.
     fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError>;
 
-    /// Whether an entry is exactly one row, found by its key.
+    /// Suffix of the row that an entry has if it is one row.
+    const WHOLE: &'static [u8];
+
+    /// Whether every entry is one row.
     const SINGLE_ROW: bool;
 
     /// Returns the memory that the entry takes besides its own size, in bytes (estimated). `encoded` is the number of

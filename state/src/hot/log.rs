@@ -5,15 +5,17 @@
 //! [row key][sequence number u64 BE]    an element each
 //! ```
 //! So an epoch writes the appended elements, the range that was cut, and the header if it changed, but never the whole
-//! queue.
+//! queue. Only where entries are evicted, short queues are packed into one row (`packed.rs`).
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
 use crate::checkpoint::delta::Ops;
+use crate::checkpoint::delta::lengths::{push_number, push_with};
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::hot::entry::Entry;
+use crate::hot::packed::{self, Packed};
 use crate::hot::table::HotTable;
 use crate::key::{Key, Value};
 
@@ -24,6 +26,10 @@ pub type LogTable<K, V, H = ()> = HotTable<K, Log<V, H>>;
 pub struct Log<V, H = ()> {
     header: H,
     header_changed: bool,
+    /// Whether deltas have a row of the header by itself.
+    header_stored: bool,
+    /// Whether deltas have the queue as one row, and no elements by themselves.
+    packed: bool,
     queue: Queue<V>,
 }
 
@@ -40,7 +46,7 @@ pub struct Queue<V> {
 impl<V, H: Default> Default for Log<V, H> {
     fn default() -> Self {
         let queue = Queue { elements: VecDeque::new(), head: 0, stored_head: 0, stored_tail: 0 };
-        Self { header: H::default(), header_changed: false, queue }
+        Self { header: H::default(), header_changed: false, header_stored: false, packed: false, queue }
     }
 }
 
@@ -130,14 +136,23 @@ impl<V> Queue<V> {
 
 impl<V: Value, H: Value + Default> Entry for Log<V, H> {
     const KIND: &'static str = "log";
+    const WHOLE: &'static [u8] = packed::SUFFIX;
     const SINGLE_ROW: bool = false;
 
-    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], ops: &mut Ops) -> Result<(), DecodeError> {
+    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], whole: bool, ops: &mut Ops) -> Result<(), DecodeError> {
+        if whole && self.seal_packed(row, header, ops)? {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.packed) {
+            codec::with_suffix(row, packed::SUFFIX, |row| ops.delete(row));
+            self.header_changed = true;
+        }
         if std::mem::take(&mut self.header_changed) {
             ops.put_with(row, |out| {
                 out.extend_from_slice(header);
                 codec::encode(&self.header, out)
             })?;
+            self.header_stored = true;
         }
         let Queue { elements, head, stored_head, stored_tail } = &mut self.queue;
         let tail = *head + elements.len() as u64;
@@ -168,9 +183,13 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
     }
 
     fn absorb(entry: &mut Option<Self>, suffix: &[u8], value: &[u8]) -> Result<(), DecodeError> {
+        if suffix == packed::SUFFIX {
+            return Self::absorb_packed(entry, value);
+        }
         let log = entry.get_or_insert_with(Self::default);
         if suffix.is_empty() {
             log.header = codec::decode(value)?;
+            log.header_stored = true;
             return Ok(());
         }
         let log = &mut log.queue;
@@ -184,6 +203,63 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
         }
         log.elements.push_back(codec::decode(value)?);
         log.stored_tail += 1;
+        Ok(())
+    }
+}
+
+impl<V: Value, H: Value + Default> Log<V, H> {
+    /// Writes the log as one row instead of those that it has, if it is short. Returns whether it is.
+    fn seal_packed(&mut self, row: &mut Vec<u8>, before: &[u8], ops: &mut Ops) -> Result<bool, DecodeError> {
+        let Self { header, queue: Queue { elements, head, stored_head, stored_tail }, .. } = self;
+        if elements.is_empty() || elements.len() > packed::MOST_ELEMENTS {
+            return Ok(false);
+        }
+        let most = if self.packed { 2 * packed::MOST_BYTES } else { packed::MOST_BYTES };
+        let mut short = true;
+        let written = codec::with_suffix(row, packed::SUFFIX, |row| {
+            ops.put_with(row, |out| {
+                let start = out.len();
+                out.extend_from_slice(before);
+                push_number(out, *head);
+                push_with(out, |out| codec::encode(header, out))?;
+                for element in &*elements {
+                    push_with(out, |out| codec::encode(element, out))?;
+                    if out.len() - start > most {
+                        short = false;
+                        return Err(DecodeError("it is not short".to_owned()));
+                    }
+                }
+                Ok(())
+            })
+        });
+        if !short {
+            return Ok(false);
+        }
+        written?;
+        if std::mem::take(&mut self.header_stored) {
+            ops.delete(row);
+        }
+        if *stored_head < *stored_tail {
+            ops.delete_elements(row, *stored_head, *stored_tail);
+        }
+        // From now on, no element has a row by itself.
+        (*stored_head, *stored_tail) = (*head, *head);
+        (self.packed, self.header_changed) = (true, false);
+        Ok(true)
+    }
+
+    fn absorb_packed(entry: &mut Option<Self>, value: &[u8]) -> Result<(), DecodeError> {
+        if entry.is_some() {
+            return Err(DecodeError("its list is stored both packed and by element".to_owned()));
+        }
+        let packed = Packed::read(value)?;
+        let (header, head) = (codec::decode(packed.header)?, packed.head());
+        let mut elements = VecDeque::with_capacity(packed.elements().count());
+        for (_, element) in packed.elements() {
+            elements.push_back(codec::decode(element)?);
+        }
+        let queue = Queue { elements, head, stored_head: head, stored_tail: head };
+        *entry = Some(Self { header, header_changed: false, header_stored: false, packed: true, queue });
         Ok(())
     }
 }

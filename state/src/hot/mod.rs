@@ -3,6 +3,7 @@
 pub(crate) mod entry;
 pub(crate) mod log;
 pub(crate) mod memory;
+pub(crate) mod packed;
 pub(crate) mod pending;
 pub(crate) mod persistent;
 pub(crate) mod table;

@@ -15,9 +15,10 @@ pub struct Single<V>(V);
 
 impl<V: Value> Entry for Single<V> {
     const KIND: &'static str = "value";
+    const WHOLE: &'static [u8] = &[];
     const SINGLE_ROW: bool = true;
 
-    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], ops: &mut Ops) -> Result<(), DecodeError> {
+    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], _whole: bool, ops: &mut Ops) -> Result<(), DecodeError> {
         ops.put_with(row, |out| {
             out.extend_from_slice(header);
             codec::encode(&self.0, out)

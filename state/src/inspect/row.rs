@@ -9,6 +9,7 @@ use super::layout::Type;
 use crate::codec::{self, DecodeError};
 use crate::evolve::shape::{Layout, Shape};
 use crate::evolve::spec::StateEntry;
+use crate::hot::packed::{self, Packed};
 
 /// How the rows of a state are read.
 pub(super) struct RowReader {
@@ -32,6 +33,21 @@ impl RowReader {
             key: of(key),
             value: of(value),
             header: of(header),
+        }
+    }
+
+    /// Visits the rows of a list that is packed into this row, or the row itself.
+    pub(super) fn unpacked<E>(
+        &self,
+        row: &[u8],
+        value: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let packed = self.kind == "log" && codec::split_row_key(row).is_ok_and(|(.., suffix)| suffix == packed::SUFFIX);
+        let parts = value.split_at_checked(if self.expires { 9 } else { 1 }).filter(|_| packed);
+        match parts.map(|(before, body)| (before, Packed::read(body))) {
+            Some((before, Ok(list))) => list.unpack(row, before, visit),
+            _ => visit(row, value),
         }
     }
 
@@ -70,6 +86,9 @@ impl RowReader {
                     ("log", Ok(sequence)) => {
                         put("sequence", u64::from_be_bytes(sequence).into());
                         put("value", decode(&self.value, body)?);
+                    }
+                    ("log", Err(_)) if !suffix.is_empty() => {
+                        return Err(DecodeError("its packed list is cut".to_owned()));
                     }
                     ("log", Err(_)) => put("header", decode(&self.header, body)?),
                     _ => put("value", decode(&self.value, body)?),

@@ -35,7 +35,7 @@ pub fn dump(
         }
         let rows = WorkerRows::open(store, files, manifest.epoch, &scratch.join(format!("w{worker:03}")))?;
         rows.db.scan(&state.name, &[], |row, value| {
-            more = visit(reader.read(row, value))?;
+            more = reader.unpacked(row, value, |row, value| visit(reader.read(row, value)))?;
             Ok(more)
         })?;
         rows.close()?;

@@ -13,7 +13,7 @@
 
 mod content;
 mod file;
-mod lengths;
+pub(crate) mod lengths;
 mod old;
 mod ops;
 mod stored;

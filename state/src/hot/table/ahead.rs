@@ -1,5 +1,6 @@
 //! Loading the entries of the keys that are needed next, all in one read.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::HotTable;
@@ -25,14 +26,21 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         let (rows, found): (Vec<Vec<u8>>, Vec<(u64, &K)>) = missing.into_iter().unzip();
         let mut entries: Vec<Loading<E>> = rows.iter().map(|_| Loading::default()).collect();
         let db = Arc::clone(&self.db);
-        let mut absorb = |at: usize, row: &[u8], value: &[u8]| match (entries.get_mut(at), rows.get(at)) {
-            (Some(entry), Some(of)) => self.absorb(entry, row, row.get(of.len()..).unwrap_or_default(), value),
-            _ => Ok(()),
-        };
-        if E::SINGLE_ROW {
-            db.get_many(&self.name, &rows, &mut absorb)?;
-        } else {
-            db.scan_many(&self.name, &rows, &mut absorb)?;
+        let with_whole = |row: &Vec<u8>| [row, E::WHOLE].concat();
+        let whole =
+            if E::WHOLE.is_empty() { Cow::Borrowed(&rows) } else { Cow::Owned(rows.iter().map(with_whole).collect()) };
+        db.get_many(&self.name, &whole, &mut |at, row, value| match entries.get_mut(at) {
+            Some(entry) => self.absorb(entry, row, E::WHOLE, value),
+            None => Ok(()),
+        })?;
+        if !E::SINGLE_ROW {
+            // The rest are in several rows, or not stored at all.
+            let mut others: Vec<_> = entries.iter_mut().zip(&rows).filter(|(entry, _)| entry.entry.is_none()).collect();
+            let prefixes: Vec<Vec<u8>> = others.iter().map(|(_, row)| (*row).clone()).collect();
+            db.scan_many(&self.name, &prefixes, &mut |at, row, value| match others.get_mut(at) {
+                Some((entry, of)) => self.absorb(entry, row, row.get(of.len()..).unwrap_or_default(), value),
+                None => Ok(()),
+            })?;
         }
         for ((hash, key), entry) in found.into_iter().zip(entries) {
             match entry.entry {

@@ -128,11 +128,10 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         let mut row = Vec::new();
         codec::row_key(self.key_groups.of_hash(hash), key, &mut row).map_err(|e| self.bad_value(&[], &e))?;
         let mut loading = Loading::default();
-        if E::SINGLE_ROW {
-            if let Some(value) = self.db.get(&self.name, &row)? {
-                self.absorb(&mut loading, &row, &[], &value)?;
-            }
-        } else {
+        let whole = codec::with_suffix(&mut row, E::WHOLE, |row| self.db.get(&self.name, row))?;
+        if let Some(value) = whole {
+            self.absorb(&mut loading, &row, E::WHOLE, &value)?;
+        } else if !E::SINGLE_ROW {
             let db = Arc::clone(&self.db);
             db.scan(&self.name, &row, |full, value| {
                 self.absorb(&mut loading, full, &full[row.len()..], value)?;

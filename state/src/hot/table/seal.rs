@@ -41,6 +41,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         slot.dirty_in = CLEAN;
         let Sealing { epoch, ops, .. } = sealing;
         let before = ops.len();
+        let whole = !self.complete && self.loading.is_none();
         if self.db.keeps() {
             let group = self.key_groups.of_hash(slot.hash);
             let name = &self.name;
@@ -55,7 +56,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
                 let mut header = [self.spec.version; 9];
                 header[1..].copy_from_slice(&slot.expires.to_le_bytes());
                 let header = if self.spec.ttl.is_some() { &header[..] } else { &header[..1] };
-                entry.seal(&mut self.row, header, ops).map_err(bad)?;
+                entry.seal(&mut self.row, header, whole, ops).map_err(bad)?;
             }
             (slot.stored, slot.sealed_epoch) = (slot.entry.is_some(), *epoch);
         }
