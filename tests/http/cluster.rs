@@ -84,6 +84,8 @@ fn two_processes_look_like_one_and_one_that_stands_still_is_marked() {
         states(answer) == ["answers", "answers"]
             && answer["operators"].as_array().unwrap().iter().any(|one| one["name"] == "score" && one["workers"] == 4)
             && operator(answer, "score")["records_in"].as_u64() > Some(0)
+            // Rates of a worker are there once it was looked at twice.
+            && operator(answer, "score")["per_worker"].as_array().unwrap().len() == 4
     };
     for of in [0, 1] {
         let answer = two.wait_until(of, all_scored);
