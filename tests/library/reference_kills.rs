@@ -20,7 +20,7 @@ const WORKERS: &str = "TIDEMILL_REFERENCE_WORKERS";
 const SIGKILL: i32 = 9;
 /// The outputs: the changes of the file, and the changes of a table that follows it.
 const OUTPUTS: [&str; 2] = ["rows", "view"];
-const KILLS: i64 = 25;
+const KILLS: usize = 25;
 /// Maximum time for a version to reach the output, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
