@@ -14,8 +14,8 @@ pub struct Args {
     /// Folder that the files are written to. Default: deploy, in the project's folder.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Address of the page of alerts, which each alert names as its runbook_url, e.g.
-    /// https://docs.example.com/operate/alerts.html. Default: the page's path in the repository.
+    /// Address of the page of alerts where it is published, which each alert names as its runbook_url. Default: the
+    /// page's path in the repository.
     #[arg(long, value_name = "URL", default_value = RUNBOOKS, hide_default_value = true)]
     runbooks: String,
 }
