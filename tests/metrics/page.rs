@@ -53,8 +53,9 @@ fn keys(of: &Json) -> BTreeSet<String> {
     of.as_object().unwrap_or_else(|| panic!("{of} is no object")).keys().cloned().collect()
 }
 
-/// What a job of one process that was started anew, without a limit and without faults, does not have.
-const RARE: [&str; 8] = [
+/// What a job of one process that was started anew, without a limit, a collector of spans and faults, does not have.
+const RARE: [&str; 9] = [
+    "tidemill_spans_total",
     "tidemill_mesh_refused_connections_total",
     "tidemill_state_limit_bytes",
     "tidemill_restored_epoch",

@@ -38,7 +38,7 @@ pub struct Alert {
     pub expr: String,
     /// How long the expression has to hold before the alert fires.
     pub hold: Span,
-    /// The labels of the alert in [`Alert::fires`], besides its severity.
+    /// The labels of the alert in `fires`, besides its severity.
     pub labels: Vec<(&'static str, &'static str)>,
     pub fires: Vec<Case>,
     pub quiet: Vec<Case>,

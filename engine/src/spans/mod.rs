@@ -13,6 +13,6 @@ mod tracer;
 
 pub(crate) use ids::{Context, current, set_current};
 pub(crate) use span::{Kind, Span, Value};
+pub(crate) use tracer::Tracer;
 #[cfg(feature = "otlp")]
-pub(crate) use tracer::Recorded;
-pub(crate) use tracer::{SpanCounts, Tracer};
+pub(crate) use tracer::{Recorded, SpanCounts};
