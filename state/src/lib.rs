@@ -7,7 +7,7 @@
 //! rows/        the rows behind it: RowStore (RocksDB, or maps in a simulation), and the deltas on their way into it
 //! checkpoint/  delta · manifest · store · retention · savepoint · take_over · work_dir
 //! evolve/      the name and shape of a state, and how stored state of an older version becomes the newest
-//! ids · key · codec · error · remedy · locks
+//! packed · lengths · ids · key · codec · error · remedy · locks
 //! ```
 //! Each module uses only the modules below it. An epoch takes this way:
 //!
@@ -39,8 +39,10 @@ mod hot;
 mod ids;
 mod inspect;
 mod key;
+mod lengths;
 #[doc(hidden)]
 pub mod locks;
+mod packed;
 mod remedy;
 mod rows;
 #[cfg(test)]

@@ -54,6 +54,11 @@ impl Format {
         }
     }
 
+    /// Whether an answer in this format has native histograms.
+    pub(crate) fn has_native(self) -> bool {
+        self == Self::Protobuf
+    }
+
     /// Writes the samples.
     pub(crate) fn write(self, samples: &Samples) -> Vec<u8> {
         match self {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::family::Family;
-use super::format::Format;
 use super::histogram::Counts;
 
 /// The value of a sample.
@@ -23,9 +22,9 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    /// Makes an empty answer in this format.
-    pub(crate) fn new(format: Format) -> Self {
-        Self { native: format == Format::Protobuf, families: BTreeMap::new() }
+    /// Makes an empty answer, with native histograms if they are wanted.
+    pub(crate) fn new(native: bool) -> Self {
+        Self { native, families: BTreeMap::new() }
     }
 
     /// Adds a number. Samples with the same labels add up.

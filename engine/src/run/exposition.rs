@@ -13,7 +13,7 @@ use crate::metrics::{Format, Samples, list as families};
 /// Returns the content type and the content of `/metrics` for a request with this `Accept` header.
 pub(super) fn metrics(run: &Run, accept: Option<&str>) -> (&'static str, Vec<u8>) {
     let format = Format::accepted(accept);
-    let mut samples = Samples::new(format);
+    let mut samples = Samples::new(format.has_native());
     job(run, &mut samples);
     checkpoints(run, &mut samples);
     rows(run, &mut samples);

@@ -12,8 +12,8 @@ use super::backend::ModelInfo;
 use super::engine::Engine;
 use super::error::ModelError;
 use super::external::Weights;
+use super::manifest::Manifest;
 use super::outlets::{Declared, hint, shown};
-use super::repository::Manifest;
 use super::session::{SessionSettings, build};
 use super::trees::{self, Program};
 

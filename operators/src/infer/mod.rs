@@ -28,6 +28,8 @@ mod finite;
 mod ladder;
 mod loaded;
 #[cfg(feature = "onnx")]
+mod manifest;
+#[cfg(feature = "onnx")]
 mod model;
 mod models;
 pub mod nan_as_null;

@@ -7,8 +7,8 @@ use crate::codec::{self, DecodeError};
 use crate::evolve::shape::{Layout, Shape};
 use crate::evolve::spec::{StateEntry, Ttl, TtlClock};
 use crate::evolve::versions::Versions;
-use crate::hot::packed::{self, Packed};
 use crate::key::{Key, Value};
+use crate::packed::{self, Packed};
 
 fn clock_of(ttl: Option<Ttl>) -> Option<String> {
     ttl.map(|ttl| match ttl.clock {

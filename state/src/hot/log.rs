@@ -11,13 +11,13 @@ use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
 use crate::checkpoint::delta::Ops;
-use crate::checkpoint::delta::lengths::{push_number, push_with};
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::hot::entry::Entry;
-use crate::hot::packed::{self, Packed};
 use crate::hot::table::HotTable;
 use crate::key::{Key, Value};
+use crate::lengths::{push_number, push_with};
+use crate::packed::{self, Packed};
 
 /// A queue per key, with a header.
 pub type LogTable<K, V, H = ()> = HotTable<K, Log<V, H>>;

@@ -3,7 +3,8 @@
 pub(crate) mod entry;
 pub(crate) mod log;
 pub(crate) mod memory;
-pub(crate) mod packed;
+#[cfg(test)]
+mod packed_tests;
 pub(crate) mod pending;
 pub(crate) mod persistent;
 pub(crate) mod table;

@@ -9,7 +9,7 @@ use super::layout::Type;
 use crate::codec::{self, DecodeError};
 use crate::evolve::shape::{Layout, Shape};
 use crate::evolve::spec::StateEntry;
-use crate::hot::packed::{self, Packed};
+use crate::packed::{self, Packed};
 
 /// How the rows of a state are read.
 pub(super) struct RowReader {

@@ -8,7 +8,6 @@
 //! ```
 
 mod golden;
-mod manifest;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -19,10 +18,10 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use self::golden::Golden;
-pub(super) use self::manifest::Manifest;
 pub use self::wanted::{ModelRef, VersionChoice};
 use super::error::ModelError;
 use super::features::Features;
+use super::manifest::Manifest;
 use super::model::Model;
 use super::session::SessionSettings;
 

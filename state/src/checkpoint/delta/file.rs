@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::content::Delta;
-use super::lengths::{Reader, push_number};
 use super::old;
 use super::ops::Ops;
+use crate::lengths::{Reader, push_number};
 
 const MAGIC: &[u8; 8] = b"TMDELTA2";
 /// Number of bytes before the body.

@@ -5,7 +5,7 @@
 //! body     [epoch][worker]
 //!          [blobs]    { [name] [value] } …
 //!          [sections] { [state] [ops] } …
-//! (numbers as in `lengths.rs`; texts and bytes with their length in front; ops as in `ops.rs`)
+//! (numbers as in `../../lengths.rs`; texts and bytes with their length in front; ops as in `ops.rs`)
 //! ```
 //! Decoding never panics and allocates no more memory than the file has bytes: the checksum is verified before anything
 //! is read, and every length is compared with the bytes that are there. Files of the old format ("TMDELTA1", with
@@ -13,7 +13,6 @@
 
 mod content;
 mod file;
-pub(crate) mod lengths;
 mod old;
 mod ops;
 mod stored;

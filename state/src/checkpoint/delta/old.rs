@@ -11,8 +11,8 @@
 //! ```
 
 use super::content::Delta;
-use super::lengths::Reader;
 use super::ops::Ops;
+use crate::lengths::Reader;
 
 pub(super) const MAGIC: &[u8; 8] = b"TMDELTA1";
 

@@ -8,8 +8,8 @@
 //! Keys are row keys as in `codec.rs`, whose length is checked where they are encoded. All keys of a range are in one
 //! key group.
 
-use super::lengths::{Reader, push_bytes, push_number, push_with};
 use crate::codec::{DecodeError, row_too_long};
+use crate::lengths::{Reader, push_bytes, push_number, push_with};
 
 /// Number of bytes that the sequence number of an element adds to its list's row key.
 const SEQUENCE_BYTES: usize = 8;

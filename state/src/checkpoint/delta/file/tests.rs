@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::lengths::push_bytes;
 use super::super::{EncodedElements, Op};
 use super::*;
+use crate::lengths::push_bytes;
 
 /// An op as a test writes it.
 #[derive(Clone, Debug)]

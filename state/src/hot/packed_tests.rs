@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::*;
 use crate::checkpoint::delta::{Delta, Op};
+use crate::codec::{self, DecodeError};
 use crate::evolve::spec::{StateName, StateSpec};
 use crate::hot::log::LogTable;
 use crate::hot::memory::MemoryUse;
 use crate::ids::KeyGroups;
 use crate::key::hash_key;
+use crate::packed::*;
 use crate::rows::db::Db;
 use crate::soak;
 use crate::worker::{MemoryCheckpoint, WorkerState, WorkerStateConfig};

@@ -7,16 +7,16 @@ use serde::Deserialize;
 
 /// What `model.json` says. Other entries (`created`, `source`, `metrics`, `trained_on`) are for people.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(in crate::infer) struct Manifest {
-    pub(in crate::infer) name: String,
-    pub(in crate::infer) version: u64,
+pub(super) struct Manifest {
+    pub(super) name: String,
+    pub(super) version: u64,
     /// The SHA-256 of the model's file, in hexadecimal digits.
-    pub(in crate::infer) sha256: String,
+    pub(super) sha256: String,
     #[serde(default = "usual_file")]
-    pub(in crate::infer) file: String,
+    pub(super) file: String,
     /// The SHA-256 of each file of external weights, by its location in the model.
     #[serde(default)]
-    pub(in crate::infer) files: BTreeMap<String, String>,
+    pub(super) files: BTreeMap<String, String>,
 }
 
 fn usual_file() -> String {

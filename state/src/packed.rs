@@ -7,17 +7,17 @@
 //! ```
 //! A list has either this row or those of `log.rs`, never both.
 
-use crate::checkpoint::delta::lengths::{Reader, push_number, push_with};
 use crate::codec::{self, DecodeError};
+use crate::lengths::{Reader, push_number, push_with};
 
 /// The suffix of a packed list's row key.
 pub(crate) const SUFFIX: &[u8] = &[0x80];
 
 /// Maximum number of elements of a list that is packed.
-pub(super) const MOST_ELEMENTS: usize = 64;
+pub(crate) const MOST_ELEMENTS: usize = 64;
 /// Maximum size in bytes of a row into which a list is packed. A packed list that grows stays packed up to twice that, so
 /// that a list around the limit does not change its form again and again.
-pub(super) const MOST_BYTES: usize = 512;
+pub(crate) const MOST_BYTES: usize = 512;
 
 /// A packed list, as its row has it.
 pub(crate) struct Packed<'b> {
@@ -86,6 +86,3 @@ impl<'b> Packed<'b> {
         Ok(true)
     }
 }
-
-#[cfg(test)]
-mod tests;
