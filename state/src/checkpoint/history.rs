@@ -6,6 +6,9 @@ use super::manifest::{self, Manifest};
 use super::store::CheckpointStore;
 use crate::error::StateError;
 
+/// Maximum number of times that a file is read again because it seems to have been created anew since the last read.
+const READS: u32 = 4;
+
 impl Manifest {
     /// Commits the epoch, by creating the manifest's file.
     ///
@@ -74,14 +77,29 @@ pub(super) fn part_claims(
 ) -> Result<(Vec<u64>, Vec<u64>), StateError> {
     let (mut claims, mut checkpoints) = (Vec::new(), Vec::new());
     for number in numbers {
-        let file = Manifest::file(number);
-        match if known(number) { None } else { Some(store.get(&file)) } {
-            Some(Ok(bytes)) if claim_in(&bytes).is_some() => claims.push(number),
-            Some(Err(_)) if store.len(&file)?.is_none() => {}
-            _ => checkpoints.push(number),
+        if known(number) {
+            checkpoints.push(number);
+        } else if let Some(bytes) = get_unless_withdrawn(store, &Manifest::file(number))? {
+            if claim_in(&bytes).is_some() { claims.push(number) } else { checkpoints.push(number) }
         }
     }
     Ok((claims, checkpoints))
+}
+
+/// Returns the contents of a file of `manifests/`, or `None` if it is not there any more.
+///
+/// SUBTLE: a file that could not be read but is there may be a claim that was withdrawn, and whose number another start
+/// has claimed since. So it is read again.
+fn get_unless_withdrawn(store: &dyn CheckpointStore, file: &str) -> Result<Option<Vec<u8>>, StateError> {
+    let mut tries = 0;
+    loop {
+        match store.get(file) {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(_) if store.len(file)?.is_none() => return Ok(None),
+            Err(_) if tries < READS => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Returns the numbers of `manifests/` that a start can continue from: all without the first ones, as long as these are
@@ -110,12 +128,8 @@ pub(super) fn checkpoints(store: &dyn CheckpointStore) -> Result<Vec<u64>, State
 pub(super) fn newest_state(store: &dyn CheckpointStore, numbers: &[u64]) -> Result<Option<u64>, StateError> {
     let mut claimed: Option<(u64, u64)> = None;
     for number in numbers.iter().rev().copied() {
-        let file = Manifest::file(number);
-        let claim = match store.get(&file) {
-            Ok(bytes) => claim_in(&bytes),
-            Err(_) if store.len(&file)?.is_none() => continue,
-            Err(error) => return Err(error),
-        };
+        let Some(bytes) = get_unless_withdrawn(store, &Manifest::file(number))? else { continue };
+        let claim = claim_in(&bytes);
         let of = match claim {
             Some(Ok(claim)) if !claim.gives_up => {
                 claimed = claimed.max(Some((claim.of.epoch, number)));

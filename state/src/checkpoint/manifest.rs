@@ -81,6 +81,12 @@ impl Manifest {
     /// one.
     pub const MAX_OPEN_EPOCHS: u64 = 4;
 
+    /// Returns the size of the files that it names, in bytes. Checkpoints share most of them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.workers.iter().flat_map(WorkerEntry::files).map(|file| file.len).sum()
+    }
+
     pub(crate) fn file(epoch: u64) -> String {
         format!("manifests/{epoch:020}.json")
     }

@@ -138,7 +138,7 @@ fn try_to_take(
     }
     match savepoint {
         Some(savepoint) => taken.with_files_of(savepoint, store).map(Some),
-        None => taken.with_file_of_restored(store).map(Some),
+        None => taken.with_file_of_restored(store),
     }
 }
 
@@ -186,13 +186,17 @@ impl Takeover {
     }
 
     /// Sets `found` for a start that goes back to an older epoch: its manifest is in another file, not in the claim.
-    fn with_file_of_restored(mut self, store: &dyn CheckpointStore) -> Result<Self, StateError> {
-        if let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest)
-            && let Some(found) = file_of(store, manifest)?
-        {
-            self.found = found;
+    /// Withdraws the claim and returns `None` if no file has it any more: a run that was fenced has deleted it since it
+    /// was read, so this start does not go back after all.
+    fn with_file_of_restored(mut self, store: &dyn CheckpointStore) -> Result<Option<Self>, StateError> {
+        let (Some(_), Some(manifest)) = (&self.gives_up, &self.manifest) else { return Ok(Some(self)) };
+        match file_of(store, manifest)? {
+            Some(found) => {
+                self.found = found;
+                Ok(Some(self))
+            }
+            None => self.withdraw(store).map(|()| None),
         }
-        Ok(self)
     }
 
     /// Returns the epoch whose state is restored, or 0 for a fresh start.

@@ -15,6 +15,12 @@ pub struct SavepointName(String);
 impl SavepointName {
     /// Largest length of a name: a draft's name, which is longer, must be the name of a file, too.
     const MOST: usize = 128;
+
+    /// Returns the name of a savepoint of the checkpoint of `epoch`: the given one, or else one that has the epoch.
+    #[must_use]
+    pub fn or_of_epoch(name: Option<&Self>, epoch: u64) -> String {
+        name.map_or_else(|| format!("epoch-{epoch}"), ToString::to_string)
+    }
 }
 
 impl FromStr for SavepointName {
