@@ -3,23 +3,16 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{example, free_address};
+use testkit::{Killed, example, free_address};
 
 struct Job {
-    process: Child,
+    process: Killed,
     address: SocketAddr,
     folder: tempfile::TempDir,
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "waits for another process")]
@@ -36,7 +29,7 @@ impl Job {
         command.args(["--http", &address.to_string(), "--checkpoint-dir"]).arg(folder.path().join("checkpoints"));
         command.arg("--predictions").arg(folder.path().join("predictions"));
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the job starts");
-        let mut job = Self { process, address, folder };
+        let mut job = Self { process: Killed(process), address, folder };
         while TcpStream::connect(address).is_err() || job.ask(&["status"], 0)["job"]["state"] != "running" {
             assert!(job.process.try_wait().expect("a child").is_none(), "the job ended");
             wait();

@@ -1,6 +1,8 @@
 //! The metrics that exist. They are read from the text of the engine's own list, so that what is made of it needs no
 //! engine; a test in `tests/deploy` compares the two.
 
+use std::sync::LazyLock;
+
 /// A family of metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Family {
@@ -13,10 +15,12 @@ pub struct Family {
 
 const LIST: &str = include_str!("../../engine/src/metrics/list.rs");
 
+static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| LIST.lines().filter_map(family).collect());
+
 /// Returns all families.
 #[must_use]
-pub fn families() -> Vec<Family> {
-    LIST.lines().filter_map(family).collect()
+pub fn families() -> &'static [Family] {
+    &FAMILIES
 }
 
 /// Reads a line `ID: Kind "name" LABELS, "help";`.
@@ -37,9 +41,9 @@ fn family(line: &'static str) -> Option<Family> {
 
 /// Returns the family of a name in an expression: a histogram has samples of other names.
 #[must_use]
-pub fn family_of(name: &str) -> Option<Family> {
+pub fn family_of(name: &str) -> Option<&'static Family> {
     let of_histogram = ["_bucket", "_sum", "_count"].into_iter().find_map(|end| name.strip_suffix(end));
-    families().into_iter().find(|family| {
+    families().iter().find(|family| {
         family.name == name || family.kind == "histogram" && of_histogram.is_some_and(|name| family.name == name)
     })
 }

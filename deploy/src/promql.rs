@@ -14,6 +14,14 @@ pub fn metrics(expression: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Returns a quantile of a stage of the latency, by operator, for the processes that `$S` stands for.
+#[must_use]
+pub fn latency(q: &str, stage: &str) -> String {
+    format!(
+        "histogram_quantile({q}, sum by (operator, le) (rate(tidemill_latency_seconds_bucket{{$S,stage=\"{stage}\"}}[$__rate_interval])))"
+    )
+}
+
 /// Returns the condition that a counter has grown within `window`, for sums `by` these labels.
 ///
 /// `increase` alone does not see what was counted before the first scrape of a process. All counters begin at 0 with

@@ -38,4 +38,4 @@ pub use chance::{seed, some};
 #[cfg(feature = "programs")]
 pub use parts::{agree, lines, rows, same_lines};
 #[cfg(feature = "programs")]
-pub use program::{data, example, fail, fail_with, finish, free_address, is_error, project, small_example};
+pub use program::{Killed, data, example, fail, fail_with, finish, free_address, is_error, project, small_example};

@@ -1,8 +1,9 @@
 //! The programs that tests run (the examples, as processes) and the data that they read.
 
 use std::net::{SocketAddr, TcpListener};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 /// Returns a command that runs an example with the flags of a job. It logs warnings only.
 pub fn example(name: &str) -> Command {
@@ -24,6 +25,30 @@ pub fn small_example(name: &str) -> Command {
     let mut command = Command::new(path);
     command.current_dir(project()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// A process that is killed when this is dropped, if it has not ended.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+impl Deref for Killed {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Killed {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
 }
 
 /// Returns an address of this machine that was free a moment ago.

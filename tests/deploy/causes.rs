@@ -13,11 +13,10 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+use tests::model::Computed;
 use tidemill::error::ConnectorError;
 use tidemill::infer::server::{ServedModel, ServerSettings};
-use tidemill::infer::{
-    Backend, ElementType, Elements, ModelError, ModelInfo, ModelSource, RunError, Tensor, TensorSpec,
-};
+use tidemill::infer::{ModelSource, RunError};
 use tidemill::kafka::{self, Connection, Delivery, Topics};
 use tidemill::prelude::*;
 use tidemill::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
@@ -55,7 +54,7 @@ pub fn well() -> Running {
     Running::start("well", settings, |flow, _| {
         let rows = |keys: &[u64]| Ok::<_, std::fmt::Error>(keys.iter().map(|key| Some(key + 1)).collect());
         flow.source("ticks", &ticks(Some(RATE)))?
-            .infer("score", Models::of(Constant::new(None)), &InferSettings::default(), |_| &Nothing { zero: 0.0 })?
+            .infer("score", &constant(None), &InferSettings::default(), |_| &Nothing { zero: 0.0 })?
             .map(|scored| scored.record)
             .key_by(|n| n % 7)
             .window("seconds", Assigner::tumbling(secs(1)))
@@ -116,7 +115,7 @@ pub fn models(broken: &Switch) -> Running {
     let broken = broken.clone();
     Running::start("models", settings(), move |flow, _| {
         let settings = InferSettings { default_score: Some(0.5), ..InferSettings::default() };
-        let model = Models::of(Constant::new(Some(broken.clone())));
+        let model = constant(Some(broken.clone()));
         flow.source("ticks", &ticks(Some(RATE)))?
             .infer("score", &model, &settings, |_| &Nothing { zero: 0.0 })?
             .sink("out", &NullSink::default())
@@ -189,7 +188,8 @@ pub fn topics(kafka: &MockCluster<'_, DefaultProducerContext>) -> Running {
 /// Its model is on a server, which answers with errors while the switch is on.
 pub fn served(broken: &Switch) -> Running {
     let url = format!("tfs+http://{}/constant", model_server(broken.clone()));
-    let Constant { inputs, outputs, .. } = Constant::new(None);
+    let like = constant(None);
+    let (inputs, outputs) = (like.inputs().to_vec(), like.outputs().to_vec());
     let model = Models::of(ServedModel::connect(&url, inputs, outputs, &ServerSettings::default()).unwrap());
     Running::start("served", settings(), move |flow, _| {
         let settings = InferSettings { default_score: Some(0.5), ..InferSettings::default() };
@@ -251,53 +251,12 @@ features! {
     pub struct Nothing { zero }
 }
 
-/// A model that scores everything alike, or fails.
-#[derive(Clone)]
-struct Constant {
-    info: ModelInfo,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
-    broken: Option<Switch>,
-}
-
-impl Constant {
-    fn new(broken: Option<Switch>) -> Self {
-        Self {
-            info: ModelInfo::new("constant", "0"),
-            inputs: vec![TensorSpec::fixed("nothing", ElementType::F32, [1])],
-            outputs: vec![TensorSpec::fixed("score", ElementType::F32, [])],
-            broken,
-        }
-    }
-}
-
-impl ModelSource for Constant {
-    fn info(&self) -> &ModelInfo {
-        &self.info
-    }
-
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.outputs
-    }
-
-    fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-impl Backend for Constant {
-    fn run(&mut self, rows: usize, _: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
-        if self.broken.as_ref().is_some_and(Switch::is_on) {
-            return Err(RunError::Unavailable("switched off".to_owned()));
-        }
-        let [Tensor { elements: Elements::F32(scores), .. }] = outputs else { panic!("one of f32") };
-        scores.extend(std::iter::repeat_n(1.0, rows));
-        Ok(())
-    }
+/// A model that scores everything alike, or fails while the switch is on.
+fn constant(broken: Option<Switch>) -> Computed {
+    Computed::new("constant", 1, move |rows| match &broken {
+        Some(broken) if broken.is_on() => Err(RunError::Unavailable("switched off".to_owned())),
+        _ => Ok(vec![1.0; rows]),
+    })
 }
 
 /// A sink that is slow, or gets stuck.

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::causes::{self, REFERENCE, Switch, append};
-use crate::prometheus::Prometheus;
+use crate::prometheus::Ruled;
 use crate::running::{Running, pause};
 
 /// Waits until an alert fires for a job. It fires with these labels, and not for the job that is well.
 #[track_caller]
-fn fires(prometheus: &Prometheus, alert: &str, job: &str, labels: &[(&str, &str)]) {
+fn fires(prometheus: &Ruled, alert: &str, job: &str, labels: &[(&str, &str)]) {
     let is = |found: &BTreeMap<String, String>, name: &str, value: &str| found.get(name).is_some_and(|is| is == value);
     loop {
         let firing = prometheus.firing();
@@ -26,7 +26,7 @@ fn fires(prometheus: &Prometheus, alert: &str, job: &str, labels: &[(&str, &str)
     }
 }
 
-fn asleep(prometheus: &Prometheus, alert: &str, job: &str) {
+fn asleep(prometheus: &Ruled, alert: &str, job: &str) {
     let firing = prometheus.firing();
     let fires =
         firing.iter().any(|found| found["alertname"] == alert && found.get("job_name").is_some_and(|is| is == job));
@@ -34,7 +34,7 @@ fn asleep(prometheus: &Prometheus, alert: &str, job: &str) {
 }
 
 /// Waits until Prometheus has seen so many scrapes of each job.
-fn scraped(prometheus: &Prometheus, jobs: usize) {
+fn scraped(prometheus: &Ruled, jobs: usize) {
     let enough = "count(count_over_time(tidemill_job_info[1m]) > 6)";
     while prometheus.value(enough) < Some(jobs as f64) {
         pause();
@@ -51,7 +51,7 @@ fn alerts_fire_by_real_causes() {
     append(&letters, "1");
     let all = [&well, &stalled, &letters, &slow, &models, &stuck, &served, &reference, &lost, &fails, &gone];
     all.iter().for_each(|job| drop(job.until(|text| text.contains("tidemill_committed_epoch "))));
-    let prometheus = Prometheus::start(&all);
+    let prometheus = Ruled::start(&all);
     scraped(&prometheus, all.len());
     for (alert, job) in [
         ("TidemillJobDown", "gone"),

@@ -29,7 +29,7 @@ fn expressions() -> Vec<String> {
 
 #[test]
 fn the_list_is_read_as_the_engine_has_it() {
-    let read: Vec<_> = families().into_iter().map(|family| (family.name, family.kind, family.help)).collect();
+    let read: Vec<_> = families().iter().map(|family| (family.name, family.kind.clone(), family.help)).collect();
     let is: Vec<_> =
         FAMILIES.iter().map(|family| (family.name, family.kind.as_str().to_owned(), family.help)).collect();
     assert_eq!(read, is);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use testkit::free_address;
-use tidemill::infer::{Backend, ElementType, Elements, ModelError, ModelSource, RunError, Tensor, TensorSpec};
+use tests::model::Computed;
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 
@@ -84,56 +84,21 @@ fn bottleneck(
     last
 }
 
-/// A model that takes its time.
-#[derive(Clone)]
-struct Slow(Arc<(ModelInfo, [TensorSpec; 1], [TensorSpec; 1])>);
-
 features! {
     struct Number { n }
-}
-
-impl Slow {
-    fn new() -> Self {
-        let info = ModelInfo::new("slow", "0");
-        let inputs = [TensorSpec::fixed("number", ElementType::F32, [1])];
-        Self(Arc::new((info, inputs, [TensorSpec::fixed("score", ElementType::F32, [])])))
-    }
-}
-
-impl ModelSource for Slow {
-    fn info(&self) -> &ModelInfo {
-        &self.0.0
-    }
-
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.0.1
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.0.2
-    }
-
-    fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-impl Backend for Slow {
-    fn run(&mut self, rows: usize, _: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
-        work(SLOW * u32::try_from(rows).unwrap());
-        let [Tensor { elements: Elements::F32(scores), .. }] = outputs else { panic!("one output of f32") };
-        scores.extend(std::iter::repeat_n(0.5, rows));
-        Ok(())
-    }
 }
 
 fn slow_model(workers: usize, pool: Option<PoolSettings>) -> Json {
     let settings =
         InferSettings { max_batch_size: BatchSize::Fixed(16.try_into().unwrap()), pool, ..InferSettings::default() };
+    let slow = Computed::new("slow", 1, |rows| {
+        work(SLOW * u32::try_from(rows).unwrap());
+        Ok(vec![0.5; rows])
+    });
     bottleneck("score", workers, move |flow| {
         let numbers = Generator::new(u64::MAX, |n| (EventTime(n as i64), Number { n: n as f64 })).rate(None);
         flow.source("numbers", &numbers)?
-            .infer("score", Models::of(Slow::new()), &settings, |number| number)?
+            .infer("score", &slow, &settings, |number| number)?
             .sink("scores", &NullSink::default())
     })
 }

@@ -2,26 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use testkit::{example, free_address};
+use testkit::{Killed, example, free_address};
 
 use super::client::get;
 
 struct Two {
-    processes: [Child; 2],
+    processes: [Killed; 2],
     pages: [SocketAddr; 2],
-}
-
-impl Drop for Two {
-    fn drop(&mut self) {
-        for process in &mut self.processes {
-            drop(process.kill());
-            drop(process.wait());
-        }
-    }
 }
 
 impl Two {
@@ -30,20 +21,12 @@ impl Two {
         let hosts = hosts.map(|host| host.to_string()).join(",");
         let start = |process: usize| {
             let mut command = example("fraud_velocity");
-            command.args([
-                "--rate",
-                "2000",
-                "--count",
-                "100000000",
-                "--checkpoint-interval",
-                "200ms",
-                "--workers",
-                "2",
-            ]);
+            command.args(["--rate", "2000", "--count", "100000000", "--workers", "2"]);
+            command.args(["--checkpoint-interval", "200ms"]);
             command.args(["--hosts", &hosts, "--process", &process.to_string()]);
             command.args(["--http", &pages[process].to_string(), "--checkpoint-dir"]).arg(folder.join("checkpoints"));
             command.arg("--predictions").arg(folder.join("predictions"));
-            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+            Killed(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
         };
         Self { processes: [start(0), start(1)], pages }
     }

@@ -2,45 +2,35 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use testkit::{example, free_address};
+use testkit::{Killed, example, free_address};
 
 use crate::browser::{Browser, wait_for};
 
 /// A running job. It is killed when this is dropped.
-pub struct Job(Child);
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+pub struct Job(Killed);
 
 impl Job {
     /// Starts the job over the checkpoints in `folder`, and waits until it listens. Its transactions do not end while a test runs.
     pub fn start(address: SocketAddr, folder: &Path) -> Self {
-        let mut command = example("fraud_velocity");
-        command.args(["--rate", "2000", "--count", "100000000", "--workers", "2"]);
-        command.args(["--checkpoint-interval", "200ms", "--http", &address.to_string()]);
-        command.arg("--checkpoint-dir").arg(folder.join("checkpoints"));
-        Self::begin(command, address, folder)
+        Self::begin(&[], address, folder)
     }
 
     /// Starts a process of a job of two.
     pub fn start_one_of_two(process: usize, hosts: &str, address: SocketAddr, folder: &Path) -> Self {
-        let mut command = example("fraud_velocity");
-        command.args(["--rate", "2000", "--count", "100000000", "--workers", "2", "--hosts", hosts]);
-        command.args(["--process", &process.to_string(), "--checkpoint-interval", "200ms"]);
-        command.args(["--http", &address.to_string()]).arg("--checkpoint-dir").arg(folder.join("checkpoints"));
-        Self::begin(command, address, folder)
+        Self::begin(&["--hosts", hosts, "--process", &process.to_string()], address, folder)
     }
 
-    fn begin(mut command: Command, address: SocketAddr, folder: &Path) -> Self {
+    fn begin(more: &[&str], address: SocketAddr, folder: &Path) -> Self {
+        let mut command = example("fraud_velocity");
+        command.args(["--rate", "2000", "--count", "100000000", "--workers", "2"]);
+        command.args(["--checkpoint-interval", "200ms", "--http", &address.to_string()]).args(more);
+        command.arg("--checkpoint-dir").arg(folder.join("checkpoints"));
         command.arg("--predictions").arg(folder.join("predictions")).arg("--alerts").arg(folder.join("alerts"));
-        let mut job = Self(command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap());
+        let process = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut job = Self(Killed(process));
         let answers = wait_for(|| {
             assert_eq!(job.0.try_wait().unwrap(), None, "the job has ended");
             TcpStream::connect(address).ok()

@@ -1,7 +1,7 @@
 //! `tidemill checkpoints list`.
 
 use serde_json::{Value, json};
-use tidemill_state::{Catalogued, Contents, LocalStore, Manifest, WorkerEntry, catalogue};
+use tidemill_state::{Catalogued, Contents, LocalStore, catalogue};
 
 use crate::failure::Failure;
 use crate::report::{self, size, table, time};
@@ -26,7 +26,7 @@ fn row(one: &Catalogued) -> Vec<String> {
             of.job.clone(),
             of.workers.len().to_string(),
             of.states.len().to_string(),
-            size(bytes_of(of)),
+            size(of.bytes()),
             text(if of.finished { "finished" } else { "" }),
         ],
         Contents::Claim { created_ms, gives_up, of } => {
@@ -49,7 +49,7 @@ fn document(one: &Catalogued) -> Value {
     match &one.contents {
         Contents::Checkpoint(of) => json!({
             "number": number, "file": file, "kind": "checkpoint", "created": time(of.created_ms), "job": of.job,
-            "workers": of.workers.len(), "states": of.states.len(), "bytes": bytes_of(of), "finished": of.finished,
+            "workers": of.workers.len(), "states": of.states.len(), "bytes": of.bytes(), "finished": of.finished,
         }),
         Contents::Claim { created_ms, gives_up, of } => json!({
             "number": number, "file": file, "kind": "claim", "created": time(*created_ms), "job": of.job,
@@ -57,9 +57,4 @@ fn document(one: &Catalogued) -> Value {
         }),
         Contents::Damaged(reason) => json!({ "number": number, "file": file, "kind": "damaged", "reason": reason }),
     }
-}
-
-/// Returns the size of the files that a manifest names. Checkpoints share most of them.
-pub fn bytes_of(of: &Manifest) -> u64 {
-    of.workers.iter().flat_map(WorkerEntry::files).map(|file| file.len).sum()
 }

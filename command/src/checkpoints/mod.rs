@@ -8,7 +8,6 @@ mod show;
 mod verify;
 
 pub use choice::{choose, whole};
-pub use list::bytes_of;
 use tidemill_state::LocalStore;
 
 use crate::args::{Action, Common};

@@ -5,7 +5,6 @@ use std::path::Path;
 use tidemill_state::{Sharing, take_savepoint};
 
 use super::find::{open, place};
-use crate::checkpoints::bytes_of;
 use crate::failure::Failure;
 use crate::progress::spinner;
 use crate::report::size;
@@ -16,6 +15,6 @@ pub fn run(source: &Path, target: &Path, store: Option<&Path>) -> Result<String,
     let shown = spinner("copying and comparing");
     take_savepoint(&savepoint.store, &savepoint.manifest, &to, Sharing::Copies)?;
     drop(shown);
-    let size = size(bytes_of(&savepoint.manifest));
+    let size = size(savepoint.manifest.bytes());
     Ok(format!("copied \"{}\" to \"{}\" ({size})\n", savepoint.place.display(), to.display()))
 }

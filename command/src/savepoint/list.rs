@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use tidemill_state::{ListedSavepoint, LocalStore, savepoints};
 
 use crate::args::Common;
-use crate::checkpoints::bytes_of;
 use crate::failure::Failure;
 use crate::report::{self, size, table, time};
 
@@ -26,14 +25,7 @@ fn row(of: &ListedSavepoint) -> Vec<String> {
         Ok(savepoint) => {
             let of = &savepoint.manifest;
             let (workers, states) = (of.workers.len().to_string(), of.states.len().to_string());
-            row.extend([
-                of.epoch.to_string(),
-                time(of.created_ms),
-                of.job.clone(),
-                workers,
-                states,
-                size(bytes_of(of)),
-            ]);
+            row.extend([of.epoch.to_string(), time(of.created_ms), of.job.clone(), workers, states, size(of.bytes())]);
             row.push(if of.finished { "finished".to_owned() } else { String::new() });
         }
         Err(error) => {
@@ -50,7 +42,7 @@ fn document(of: &ListedSavepoint) -> Value {
             let manifest = &savepoint.manifest;
             json!({
                 "name": of.name, "epoch": manifest.epoch, "created": time(manifest.created_ms), "job": manifest.job,
-                "workers": manifest.workers.len(), "states": manifest.states.len(), "bytes": bytes_of(manifest),
+                "workers": manifest.workers.len(), "states": manifest.states.len(), "bytes": manifest.bytes(),
                 "finished": manifest.finished,
             })
         }

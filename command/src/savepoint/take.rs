@@ -7,7 +7,7 @@ use tidemill_state::{
 
 use super::find::place;
 use crate::args::{Common, Epoch};
-use crate::checkpoints::{bytes_of, choose, whole};
+use crate::checkpoints::{choose, whole};
 use crate::failure::Failure;
 use crate::progress::spinner;
 use crate::report::{self, size};
@@ -19,7 +19,7 @@ pub fn run(store: &LocalStore, name: Option<&SavepointName>, epoch: Epoch, commo
     for _ in 0..TRIES {
         let all = catalogue(store)?;
         let manifest = whole(choose(&all, epoch)?)?;
-        let name = name.map_or_else(|| format!("epoch-{}", manifest.epoch), ToString::to_string);
+        let name = SavepointName::or_of_epoch(name, manifest.epoch);
         let to = place(Some(&common.store), name.as_ref())?;
         let shown = spinner("copying and comparing");
         let taken = take_savepoint_unless_removed(store, manifest, &to, Sharing::Links);
@@ -55,7 +55,7 @@ fn failure(error: StateError, of: &Manifest, common: &Common) -> Failure {
 }
 
 fn report(of: &Manifest, name: &str, common: &Common) -> Result<String, Failure> {
-    let (epoch, bytes, store) = (of.epoch, bytes_of(of), common.store.display());
+    let (epoch, bytes, store) = (of.epoch, of.bytes(), common.store.display());
     if common.json {
         let document = json!({ "name": name, "epoch": epoch, "job": of.job, "bytes": bytes });
         return Ok(report::json(&document)?);

@@ -2,6 +2,7 @@
 
 use super::dashboard::{Dashboard, Section};
 use super::panel::{Panel, Unit};
+use crate::promql;
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -56,11 +57,6 @@ fn files() -> Section {
 }
 
 fn models() -> Section {
-    let quantile = |q: &str, stage: &str| {
-        format!(
-            "histogram_quantile({q}, sum by (operator, le) (rate(tidemill_latency_seconds_bucket{{$S,stage=\"{stage}\"}}[$__rate_interval])))"
-        )
-    };
     let sizes = "histogram_quantile(0.5, sum by (operator, le) (rate(tidemill_batch_size_records_bucket{$S}[$__rate_interval])))";
     let steps = "sum by (operator, step) (rate(tidemill_model_time_seconds_total{$S}[$__rate_interval])) \
                  / on (operator) group_left sum by (operator) (rate(tidemill_batches_total{$S}[$__rate_interval]))";
@@ -69,8 +65,8 @@ fn models() -> Section {
             .query(&rate("tidemill_model_records_total", "operator, origin"), "{{operator}}: {{origin}}"),
         Panel::lines("Time of one batch, by step", Unit::Seconds).query(steps, "{{operator}}: {{step}}"),
         Panel::lines("One run of the model", Unit::Seconds)
-            .query(&quantile("0.5", "inference"), "p50 {{operator}}")
-            .query(&quantile("0.99", "inference"), "p99 {{operator}}"),
+            .query(&promql::latency("0.5", "inference"), "p50 {{operator}}")
+            .query(&promql::latency("0.99", "inference"), "p99 {{operator}}"),
         Panel::lines("Records per batch", Unit::Count)
             .query(sizes, "median {{operator}}")
             .query("max by (operator) (tidemill_batch_size_limit_records{$S})", "limit {{operator}}"),

@@ -2,6 +2,7 @@
 
 use super::dashboard::{Dashboard, Section};
 use super::panel::{Panel, Unit};
+use crate::promql;
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -55,15 +56,10 @@ fn throughput() -> Section {
 
 fn time() -> Section {
     let gap = "time() - min by (operator) (tidemill_watermark_timestamp_seconds{$S})";
-    let quantile = |q: &str, stage: &str| {
-        format!(
-            "histogram_quantile({q}, sum by (operator, le) (rate(tidemill_latency_seconds_bucket{{$S,stage=\"{stage}\"}}[$__rate_interval])))"
-        )
-    };
     let latency = |title, stage: &str| {
         Panel::lines(title, Unit::Seconds)
-            .query(&quantile("0.5", stage), "p50 {{operator}}")
-            .query(&quantile("0.99", stage), "p99 {{operator}}")
+            .query(&promql::latency("0.5", stage), "p50 {{operator}}")
+            .query(&promql::latency("0.99", stage), "p99 {{operator}}")
     };
     let panels = vec![
         Panel::lines("Watermark behind the clock", Unit::Seconds)

@@ -1,5 +1,6 @@
 //! What a request can have the job do. Each is asked for, not awaited: the answer says what to look at.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use axum::http::StatusCode;
@@ -32,13 +33,17 @@ pub(super) fn stop(shown: &Shown, body: &[u8]) -> Result<Value, Problem> {
 /// Asks for a checkpoint now. Whatever was read before is in it: it is made once `committed_epoch` of the job is at
 /// least the epoch of the answer.
 pub(super) fn checkpoint(shown: &Shown) -> Result<Value, Problem> {
-    if shown.watched.checkpoint_dir.is_none() {
-        return Err(Problem::new(StatusCode::CONFLICT, "the job has no checkpoints: set checkpoint_dir"));
-    }
+    checkpoint_dir(shown)?;
     if shown.watched.process.progress.began.get().is_none() {
         return Err(Problem::new(StatusCode::CONFLICT, "the job has not begun yet: nothing was read"));
     }
     Ok(json!({ "epoch": want_checkpoint(shown) }))
+}
+
+/// Returns where the job has its checkpoints.
+pub(super) fn checkpoint_dir(shown: &Shown) -> Result<&Path, Problem> {
+    let dir = shown.watched.checkpoint_dir.as_deref();
+    dir.ok_or_else(|| Problem::new(StatusCode::CONFLICT, "the job has no checkpoints: set checkpoint_dir"))
 }
 
 /// Has a checkpoint made, and returns its epoch at least.

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_state::{
-    Catalogued, LocalStore, Manifest, SavepointName, Sharing, StateError, WorkerEntry, catalogue, savepoint_place,
+    Catalogued, LocalStore, SavepointName, Sharing, StateError, catalogue, savepoint_place,
     take_savepoint_unless_removed,
 };
 use tokio::sync::oneshot;
@@ -43,9 +43,7 @@ pub(super) fn savepoint(shown: &Arc<Shown>, body: &[u8]) -> Result<Value, Proble
         .map(|name| name.parse())
         .transpose()
         .map_err(|fault: String| Problem::new(StatusCode::BAD_REQUEST, fault))?;
-    let Some(dir) = shown.watched.checkpoint_dir.clone() else {
-        return refused(StatusCode::CONFLICT, "the job has no checkpoints: set checkpoint_dir".to_owned());
-    };
+    let dir = actions::checkpoint_dir(shown)?.to_owned();
     let (state, _) = shown.state();
     if state != "running" {
         let detail =
@@ -105,16 +103,12 @@ fn copy(dir: &Path, least: u64, name: Option<&SavepointName>) -> Result<Taken, S
         let Some(manifest) = all.iter().filter_map(Catalogued::checkpoint).find(|one| one.epoch >= least) else {
             break;
         };
-        let name = name.map_or_else(|| format!("epoch-{}", manifest.epoch), ToString::to_string);
+        let name = SavepointName::or_of_epoch(name, manifest.epoch);
         let Some(to) = savepoint_place(Some(dir), name.as_ref()) else { break };
         if take_savepoint_unless_removed(&store, manifest, &to, Sharing::Links)? {
-            return Ok(Taken { name, epoch: manifest.epoch, bytes: bytes_of(manifest) });
+            return Ok(Taken { name, epoch: manifest.epoch, bytes: manifest.bytes() });
         }
     }
     let reason = "the job removes its checkpoints faster than they are copied: have it keep more (retain_checkpoints)";
     Err(StateError::Invalid(reason.to_owned()))
-}
-
-fn bytes_of(manifest: &Manifest) -> u64 {
-    manifest.workers.iter().flat_map(WorkerEntry::files).map(|file| file.len).sum()
 }

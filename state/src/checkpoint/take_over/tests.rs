@@ -65,7 +65,9 @@ enum Event {
     /// The run has claimed this number.
     Claimed(usize, u64),
     Withdrew(usize),
-    /// The run published the output of this line of commits.
+    /// The run restored this line of commits, and published its output again.
+    Restored(usize, Vec<String>),
+    /// The run committed, and published the output of this line of commits.
     Published(usize, Vec<String>),
     Fenced(usize),
 }
@@ -101,7 +103,7 @@ fn play(role: Role, who: usize, store: &dyn CheckpointStore, emit: &dyn Fn(Event
             return Ok(());
         }
         let line = line_of(taken.manifest.as_ref());
-        emit(Event::Published(who, line.clone()));
+        emit(Event::Restored(who, line.clone()));
         (taken.first_epoch, line)
     };
     for epoch in first..first + role.commits {
@@ -150,7 +152,7 @@ fn check_all(store: &MemoryStore, events: &[Event]) {
     let last = take_over(store, &RestoreFrom::Auto, &starter(99)).unwrap();
     let line = line_of(last.manifest.as_ref());
     for event in events {
-        if let Event::Published(_, published) = event {
+        if let Event::Published(_, published) | Event::Restored(_, published) = event {
             assert!(line.starts_with(published), "{published:?} was published, {line:?} is restored: {events:?}");
         }
     }
@@ -158,28 +160,28 @@ fn check_all(store: &MemoryStore, events: &[Event]) {
 
 fn check(events: &[Event]) {
     let stays = |who: usize| !events.contains(&Event::Withdrew(who));
+    // The later of two starts is the one with the higher number. It may hear later that it has claimed it.
+    let numbers: Vec<(usize, u64)> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Claimed(who, number) => Some((*who, *number)),
+            _ => None,
+        })
+        .collect();
+    let number = |who: usize| numbers.iter().find(|(run, _)| *run == who).map_or(0, |(_, number)| *number);
     for (at, event) in events.iter().enumerate() {
         match event {
             // A run that continues after a start is that start or a later one.
-            Event::Claimed(new, _) if stays(*new) => {
-                let mut going_on = vec![*new];
+            Event::Claimed(new, claimed) if stays(*new) => {
                 for later in &events[at..] {
-                    match later {
-                        Event::Claimed(who, _) => going_on.push(*who),
-                        Event::Published(who, _) => assert!(going_on.contains(who), "{who} after {new}: {events:?}"),
-                        _ => {}
+                    if let Event::Published(who, _) = later {
+                        assert!(number(*who) >= *claimed, "{who} after {new}: {events:?}");
                     }
                 }
             }
-            // A run is fenced only by a later start: one with a higher number. It may hear later that it has claimed it.
+            // A run is fenced only by a later start.
             Event::Fenced(who) => {
-                let number = |event: &Event| match event {
-                    Event::Claimed(run, number) => Some((*run, *number)),
-                    _ => None,
-                };
-                let claims = || events.iter().filter_map(number);
-                let own = claims().find(|(run, _)| run == who).map_or(0, |(_, own)| own);
-                let by_a_later = claims().any(|(run, number)| run != *who && number > own);
+                let by_a_later = numbers.iter().any(|(run, claimed)| run != who && *claimed > number(*who));
                 assert!(by_a_later, "{who} lost to a run that started before: {events:?}");
             }
             _ => {}

@@ -1,0 +1,8 @@
+//! The tests of the whole, through the public API: each program is beside this folder, and its head says what it proves.
+//! Here is what several of the programs use, and nothing else does.
+
+#![allow(missing_docs, reason = "it is not published, and read beside the tests that use it")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+pub mod model;
+pub mod prometheus;
