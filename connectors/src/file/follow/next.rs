@@ -101,9 +101,13 @@ impl Followed {
         let written = current.handle().metadata().map_or(current.stamp().modified, |metadata| modified(&metadata));
         let earlier = self.between().map_err(failed)?.into_iter().next();
         self.looked_back = Some(folder);
-        let Some(earlier) = earlier.filter(|earlier| earlier.order().0 <= written) else {
-            return Ok(false);
+        // A file may be copied and cut within one tick of the file system's clock. Of two compressed files of the same
+        // time neither is the earlier one: each would be left for the other, again and again.
+        let is_earlier = |earlier: &Sibling| match current.is_compressed() {
+            true => earlier.order().0 < written,
+            false => earlier.order().0 <= written,
         };
+        let Some(earlier) = earlier.filter(is_earlier) else { return Ok(false) };
         if !current.is_compressed() {
             // A compressed one is found again by `between`.
             self.pending.push(current.handle().clone());
