@@ -25,8 +25,9 @@ use peers::PeersArgs;
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
-    /// the engines of ensembles of trees alone, state larger than memory, restarts after a kill, the parsers of lines, the Nexmark queries,
-    /// Tidemill beside other engines, how costs grow, what it costs to be watched, or the instructions of the hot pieces.
+    /// the engines of ensembles of trees alone, state larger than memory, restarts after a kill, the parsers of lines, the
+    /// Nexmark queries, Tidemill beside other engines, how costs grow, what it costs to be watched, or the instructions of
+    /// the hot pieces.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
