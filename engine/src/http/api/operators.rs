@@ -51,6 +51,11 @@ pub(in crate::http) struct Operator {
 }
 
 impl Operators {
+    /// Returns what an operator did on each worker.
+    pub(in crate::http) fn rates(&self, name: &str) -> &[WorkerRates] {
+        self.operators.iter().find(|operator| operator.name == name).map_or(&[], |operator| &operator.per_worker)
+    }
+
     /// Adds the operators of another process, which has workers of its own.
     pub(in crate::http) fn add(&mut self, others: Self) {
         for other in others.operators {
