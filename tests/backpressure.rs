@@ -134,5 +134,7 @@ fn memory_stays_flat_when_the_sink_is_slow() {
         assert_eq!(sink.0.load(Ordering::Relaxed), RECORDS);
         assert!(grown < RECORDS * RECORD_BYTES as u64 / 4, "{order:?}: {} MiB more", grown >> 20);
         assert_eq!(report.in_flight, 0, "what was charged was released");
+        let queues: Vec<_> = ["loads", "pass", "out"].map(|name| report.operator(name).unwrap().queue()).into();
+        assert_eq!(queues, [None, Some(0), Some(0)], "nothing waits at the end");
     }
 }

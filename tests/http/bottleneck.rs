@@ -61,10 +61,16 @@ fn watch(
     causes
 }
 
-/// Returns the time of the last look of the job at itself, and the cause that it has found; nothing before the first.
+/// Returns the time of the last look of the job at itself, and the cause that it has found, with the records that wait
+/// there; nothing before the first.
 fn look(address: SocketAddr) -> Option<(Json, Json)> {
     std::net::TcpStream::connect(address).ok()?;
-    let cause = get(address, "/api/v1/job").json()["cause"].clone();
+    let mut cause = get(address, "/api/v1/job").json()["cause"].clone();
+    if !cause.is_null() {
+        let operators = get(address, "/api/v1/operators").json();
+        let found = operators["operators"].as_array()?.iter().find(|one| one["name"] == cause["operator"])?;
+        cause["queue"] = found["queue"].clone();
+    }
     let history = get(address, "/api/v1/history").json();
     Some((history["rows"].as_array()?.last()?[0].clone(), cause))
 }
@@ -78,6 +84,9 @@ fn bottleneck(
     let causes = watch(workers, build, LOOKS, |cause| !cause.is_null());
     println!("{}", causes.iter().map(|cause| format!("{}\n", cause["sentence"])).collect::<String>());
     assert!(causes.iter().all(|cause| cause["operator"] == operator), "{causes:#?}");
+    let queues: Vec<_> = causes.iter().map(|cause| cause["queue"].as_i64()).collect();
+    let can_wait = queues.iter().any(Option::is_some);
+    assert!(!can_wait || queues.iter().any(|queue| *queue > Some(0)), "nothing waits at the bottleneck: {queues:?}");
     let last = causes.last().unwrap().clone();
     let start = format!("`{operator}` is the bottleneck (busy ");
     assert!(last["sentence"].as_str().unwrap().starts_with(&start), "{last}");

@@ -214,6 +214,7 @@ pub fn run(items: Vec<Item>, workers: usize, models: impl Into<Models>, settings
         .unwrap();
     assert_eq!(report.in_flight, 0, "what was charged was released");
     let operator = report.operators.into_iter().find(|operator| operator.name == "score").unwrap();
+    assert_eq!(operator.queue(), Some(0), "nothing waits at the end");
     Ran { scored: scored.data(), dead: dead.data(), counters: operator.counters }
 }
 

@@ -1,8 +1,9 @@
 //! Runs every test, and reports which tests were run and which were not.
 
 use std::collections::VecDeque;
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::io::Read;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -12,6 +13,8 @@ use crate::{lock, setup};
 
 /// Number of slowest tests that are listed at the end.
 const SLOWEST: usize = 10;
+/// Time after which a program is killed: a test that waits for what does not come fails with its name.
+const LIMIT: Duration = Duration::from_mins(20);
 /// Number of programs that run side by side. It is above one, because many tests wait for brokers, for jobs that they
 /// killed, and for timeouts.
 const SIDE_BY_SIDE: usize = 2;
@@ -66,17 +69,47 @@ pub fn run() -> Result<()> {
 /// Runs a test program. The output of its tests is shown if one of them fails.
 fn run_one(name: &str, command: &mut Command, report: &Mutex<Report>) -> Result<()> {
     let begun = Instant::now();
-    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {name}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let (text, status) = output_within(LIMIT, command).with_context(|| format!("cannot run {name}"))?;
+    let well = status.is_some_and(|status| status.success());
     let mut report = lock(report);
     println!("\n     Running {name}");
-    let shown = |line: &&str| !output.status.success() || line.starts_with("test ");
-    text.lines().filter(shown).for_each(|line| println!("{line}"));
-    if !output.status.success() {
-        println!("{name}: {}", output.status);
+    text.lines().filter(|line| !well || line.starts_with("test ")).for_each(|line| println!("{line}"));
+    match status {
+        Some(status) if !well => println!("{name}: {status}"),
+        Some(_) => {}
+        None => println!("{name}: it had not ended after {} minutes and was killed", LIMIT.as_secs() / 60),
     }
-    report.add(name, &text, begun.elapsed(), output.status.success());
+    report.add(name, &text, begun.elapsed(), well);
     Ok(())
+}
+
+/// Returns what a program prints and how it ends; no status if it was killed because it had not ended in time.
+fn output_within(limit: Duration, command: &mut Command) -> Result<(String, Option<ExitStatus>)> {
+    let deadline = Instant::now() + limit;
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut from = child.stdout.take().context("it has no output")?;
+    let printed = Arc::new(Mutex::new(Vec::new()));
+    let to = Arc::clone(&printed);
+    let reader = std::thread::spawn(move || {
+        let mut piece = [0; 1 << 12];
+        while let Ok(count @ 1..) = from.read(&mut piece) {
+            lock(&to).extend_from_slice(&piece[..count]);
+        }
+    });
+    let status = loop {
+        // What the program has started may print after its end.
+        if let Some(status) = child.try_wait()?.filter(|_| reader.is_finished()) {
+            break Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let text = String::from_utf8_lossy(&lock(&printed)).into_owned();
+    Ok((text, status))
 }
 
 /// The results of all tests.
@@ -132,9 +165,22 @@ fn timed(line: &str) -> Option<(&str, f64)> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::process::Command;
+    use std::time::Duration;
 
+    use super::output_within;
     use crate::root;
     use crate::tools::rust_files;
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed_and_what_it_printed_is_there() {
+        let mut stuck = Command::new("sh");
+        stuck.args(["-c", "echo begun; exec sleep 1000"]);
+        let (text, status) = output_within(Duration::from_secs(1), &mut stuck).unwrap();
+        assert_eq!((text.as_str(), status), ("begun\n", None));
+        let (text, status) = output_within(Duration::from_mins(10), Command::new("echo").arg("all")).unwrap();
+        assert!(text == "all\n" && status.unwrap().success());
+    }
 
     /// Each row of the page names the test that proves it. A row whose test is gone or renamed would be only a claim.
     #[test]

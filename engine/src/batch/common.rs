@@ -8,7 +8,7 @@ use super::gather::{Gather, Gathered};
 use super::logic::{BatchLogic, BatchOutput, BatchTimes};
 use crate::error::JobError;
 use crate::graph::Output;
-use crate::metrics::{Counter, Distribution, OperatorMetrics};
+use crate::metrics::{Counter, Distribution, Gauge, OperatorMetrics};
 use crate::packet::Packet;
 use crate::record::Record;
 use crate::worker::Shared;
@@ -30,6 +30,8 @@ pub(super) struct Common<L: BatchLogic> {
     sizes: Distribution,
     /// From a batch's first record until it is run.
     queue: Distribution,
+    /// The records that wait here, or are run.
+    waiting: Gauge,
     pub(super) metrics: Arc<OperatorMetrics>,
     pub(super) activator: Activator,
     pub(super) context: Shared,
@@ -52,6 +54,7 @@ impl<L: BatchLogic> Common<L> {
             batches: metrics.counter("batches"),
             sizes: metrics.distribution("batch_size_records"),
             queue: metrics.distribution("queue_us"),
+            waiting: metrics.gauge("queue_records"),
             metrics,
             activator,
             context,
@@ -63,8 +66,9 @@ impl<L: BatchLogic> Common<L> {
         self.logic.max_batch_size().max(1)
     }
 
-    /// Unpacks the records of a packet.
+    /// Unpacks the records of a packet, which wait here from now on.
     pub(super) fn open(&self, packet: Packet) -> Result<Vec<Record<L::In>>, JobError> {
+        self.waiting.add(packet.len() as i64);
         packet.open(&self.metrics.name)
     }
 
@@ -89,6 +93,7 @@ impl<L: BatchLogic> Common<L> {
         let size = batch.records.len();
         self.batches.add(1);
         self.sizes.record(size as u64);
+        self.waiting.add(-(size as i64));
         let queued = times.gathered + times.queued;
         self.queue.record(u64::try_from(queued.as_micros()).unwrap_or(u64::MAX));
         self.metrics.ran_batch(times.ran, times.queued, size);

@@ -16,7 +16,8 @@ use super::shown::Shown;
 
 #[derive(Serialize)]
 pub(super) struct Cluster {
-    /// The job as the process that answers sees it, with the numbers of all that answered added up.
+    /// The job as the process that answers sees it, with the numbers of all that answered added up, and the bottleneck by
+    /// the workers of all of them.
     job: Value,
     #[serde(flatten)]
     operators: Operators,
@@ -81,6 +82,8 @@ pub(super) async fn cluster(shown: &Shown, headers: &HeaderMap) -> Cluster {
         }
     }
     whole.processes.sort_by_key(|process| process.process);
+    let cause = shown.cause_by(|name| whole.operators.rates(name));
+    whole.job["cause"] = serde_json::to_value(cause).unwrap_or_default();
     whole
 }
 

@@ -36,7 +36,6 @@ pub(super) struct WorkerRates {
     backpressured: f64,
     idle: f64,
     /// The part of `busy` in which the worker was in the operator.
-    #[serde(skip)]
     in_turn: f64,
 }
 

@@ -76,12 +76,14 @@ impl Shown {
 
     /// Returns the operator that the others wait for, if there is one.
     pub(super) fn cause(&self) -> Option<Cause> {
-        let topology = self.watched.process.topology.get()?;
         let sampler = lock(&self.sampler);
-        let load = |name: &String| {
-            let workers = sampler.rates.get(name).map(|rates| &rates.per_worker);
-            Load(workers.into_iter().flatten().map(WorkerRates::share).collect())
-        };
+        self.cause_by(|name| sampler.rates.get(name).map_or(&[], |rates| &rates.per_worker))
+    }
+
+    /// Returns the operator that the others wait for, by what each operator did on its workers.
+    pub(super) fn cause_by<'a>(&self, rates: impl Fn(&str) -> &'a [WorkerRates]) -> Option<Cause> {
+        let topology = self.watched.process.topology.get()?;
+        let load = |name: &str| Load(rates(name).iter().map(WorkerRates::share).collect());
         let loads: Vec<Load> = topology.nodes.iter().map(|node| load(&node.name)).collect();
         cause(topology, &loads)
     }

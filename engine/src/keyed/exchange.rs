@@ -9,19 +9,26 @@ use tidemill_state::{Key, KeyGroups, hash_key};
 
 use crate::error::{ErrorKind, JobError};
 use crate::graph::Split;
+use crate::metrics::Gauge;
 use crate::packet::Packet;
 use crate::record::{Data, Record};
 use crate::worker::Shared;
 
 /// Returns the function that sends each record to the worker that owns the key group of its key, where `operator`
-/// receives it.
-pub(super) fn by_key<K: Key, D: Data>(operator: &str, key_of: &Rc<dyn Fn(&D) -> K>, context: &Shared) -> Split {
+/// receives it. Records that stay in this process are in its `queue` from then on.
+pub(super) fn by_key<K: Key, D: Data>(
+    operator: &str,
+    key_of: &Rc<dyn Fn(&D) -> K>,
+    context: &Shared,
+    queue: Gauge,
+) -> Split {
     let key_groups = context.worker_state.borrow().key_groups();
     let mut by_key = ByKey::new(Rc::clone(key_of), key_groups, context.workers);
     let (operator, context) = (operator.to_owned(), Rc::clone(context));
     deliver(
         operator.clone(),
         Rc::clone(&context),
+        queue,
         Box::new(move |packet, send| {
             if let Some(records) = context.guard(packet.open::<D>(&operator)) {
                 by_key.split(records, send);
@@ -59,7 +66,7 @@ impl<K: Key, D: Data> ByKey<K, D> {
 }
 
 /// Wraps `split`, whose parts are charged to the budget and encoded if they leave the process.
-fn deliver(operator: String, context: Shared, mut split: Split) -> Split {
+fn deliver(operator: String, context: Shared, queue: Gauge, mut split: Split) -> Split {
     Box::new(move |packet, send| {
         split(packet, &mut |worker, mut part| {
             if part.len() == 0 {
@@ -67,9 +74,9 @@ fn deliver(operator: String, context: Shared, mut split: Split) -> Split {
             }
             part.from = context.worker as u32;
             context.process.budget.charge(part.len());
-            if context.process_of(worker) != context.process_of(context.worker)
-                && let Err(reason) = part.encode()
-            {
+            if context.is_of_this_process(worker) {
+                queue.add(part.len() as i64);
+            } else if let Err(reason) = part.encode() {
                 let reason = format!("records cannot be sent to another process: {reason}");
                 context.guard::<()>(Err(JobError::operator(&operator, ErrorKind::Invalid, reason)));
                 return;

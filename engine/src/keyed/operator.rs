@@ -24,7 +24,7 @@ use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::graph::{Flow, KeyedStream, Packets, Port, Split, Stream};
-use crate::metrics::{Distribution, OperatorMetrics};
+use crate::metrics::{Distribution, Gauge, OperatorMetrics};
 use crate::packet::Packet;
 use crate::record::Data;
 use crate::time::{Epoch, EventTime, Moment};
@@ -79,14 +79,15 @@ fn keyed<'s, L: KeyedLogic>(
     let context = flow.claim_name(name)?;
     let parts = Parts::open(&mut context.worker_state.borrow_mut(), name, order, &key_of, logic)?;
     let metrics = context.process.metrics.operator(name, "keyed", context.worker);
-    let split = by_key(name, &key_of, &context);
+    let queue = metrics.gauge("queue_records");
+    let split = by_key(name, &key_of, &context, queue.clone());
     // The watermark of the slowest worker of the previous run. Workers that were further ahead keep that in `reached`.
     let watermark = flow.restored_watermark(name).unwrap_or(EventTime::MIN);
     let key_groups = context.worker_state.borrow().key_groups();
     let reached = Reached::restored(&context.restored, name, key_groups, (context.worker, context.workers));
     let now = context.process.clock.now();
     let core = Core::new(name, key_of, parts, (watermark, reached), now, Arc::clone(&metrics));
-    let [results, side] = build(&flow, packets, split, name, (watermark, Box::new(core)), metrics);
+    let [results, side] = build(&flow, packets, split, name, (watermark, Box::new(core)), (metrics, queue));
     Ok(KeyedOutput { results: flow.stream(results), side: flow.stream(side) })
 }
 
@@ -97,7 +98,7 @@ fn build<'s>(
     split: Split,
     name: &str,
     (watermark, core): (EventTime, Box<dyn Machine>),
-    metrics: Arc<OperatorMetrics>,
+    (metrics, queue): (Arc<OperatorMetrics>, Gauge),
 ) -> [Packets<'s>; 2] {
     let context = Rc::clone(flow.context());
     context.epochs.borrow_mut().join();
@@ -124,6 +125,7 @@ fn build<'s>(
             core,
             times: metrics.distribution("turn_us"),
             metrics,
+            queue,
             aligner: Aligner::new(start.epoch, start.watermark),
             reported_pending: 0,
             sealing: None,
@@ -142,6 +144,9 @@ fn build<'s>(
                 if shell.context.workers == 1 {
                     // Nothing was exchanged, and so nothing was charged.
                     shell.context.process.budget.charge(packet.len());
+                    shell.queue.add(packet.len() as i64);
+                } else if !shell.context.is_of_this_process(packet.from as usize) {
+                    shell.queue.add(packet.len() as i64);
                 }
                 if let Some(packet) = shell.aligner.admit(moment, packet)
                     && result.is_ok()
@@ -172,6 +177,8 @@ struct Shell {
     metrics: Arc<OperatorMetrics>,
     /// How long the turns take in which records were handled.
     times: Distribution,
+    /// The records that wait here, or on their way from workers of this process.
+    queue: Gauge,
     aligner: Aligner,
     reported_pending: i64,
     /// The epoch whose changes are not completely written yet, and the watermark with which it ended.
@@ -193,6 +200,7 @@ impl Shell {
         let (from, count) = (packet.from as usize, packet.len());
         self.core.take(packet)?;
         self.context.consumed(from, count);
+        self.queue.add(-(count as i64));
         Ok(())
     }
 
@@ -222,6 +230,7 @@ impl Shell {
                 Step::Wait => break,
                 Step::Finished => {
                     self.seal_on(usize::MAX)?;
+                    self.report_pending();
                     ports.lower(None);
                     return Ok(());
                 }
@@ -250,6 +259,7 @@ impl Shell {
     fn report_pending(&mut self) {
         let pending = self.core.pending() as i64;
         self.context.process.pending.fetch_add(pending - self.reported_pending, Ordering::Relaxed);
+        self.queue.add(pending - self.reported_pending);
         self.reported_pending = pending;
     }
 

@@ -69,6 +69,7 @@ families! {
     RECORDS_IN: Counter "tidemill_operator_records_in_total" OPERATOR, "Records that came in; of a source, records that it read, without dead letters.";
     RECORDS_OUT: Counter "tidemill_operator_records_out_total" OPERATOR, "Records that went out; always 0 for a sink.";
     TIME: Counter "tidemill_operator_time_seconds_total" &["operator", "kind", "worker", "state"], "Time by what the operator did: it was busy, idle or backpressured.";
+    OPERATOR_QUEUE: Gauge "tidemill_operator_queue_records" OPERATOR, "Records that wait at the operator: on their way from another worker, for the next epoch, for the watermark, for a batch or a free thread, or for a slow writer. Meaningful as the sum over the workers.";
     LATE: Counter "tidemill_operator_late_records_total" OPERATOR, "Records that were behind the watermark when they came.";
     DEAD_LETTERS: Counter "tidemill_operator_dead_letters_total" OPERATOR, "Dead letters: records or lines that could not be used.";
     DEAD_LETTERS_BY_REASON: Counter "tidemill_dead_letters_total" &["operator", "kind", "worker", "reason"], "Dead letters by reason.";

@@ -25,6 +25,7 @@ pub(super) fn place(name: &str) -> Option<Place> {
         "lag_records" => (&families::SOURCE_LAG, None),
         "tombstones" => (&families::TOMBSTONES, None),
         "broker_errors" => (&families::BROKER_ERRORS, None),
+        "queue_records" => (&families::OPERATOR_QUEUE, None),
         "batches" => (&families::BATCHES, None),
         "batch_size_records" => (&families::BATCH_SIZE, None),
         "batch_size_limit" => (&families::BATCH_SIZE_LIMIT, None),

@@ -86,6 +86,12 @@ impl OperatorSnapshot {
     pub fn counter(&self, name: &str) -> u64 {
         self.counters.get(name).copied().unwrap_or(0)
     }
+
+    /// Returns the number of records that wait at the operator; `None` for one at which none can.
+    #[must_use]
+    pub fn queue(&self) -> Option<i64> {
+        self.gauges.get("queue_records").copied()
+    }
 }
 
 /// A snapshot of one operator, added up over the workers of the process.

@@ -151,8 +151,8 @@ function fill(parts, one, node, cause) {
   const measured = one.busy != null
   text(parts.shares, measured ? `busy ${format.percent(one.busy)} · backpr. ${format.percent(one.backpressured)}` : "time not measured")
   const gap = one.input_ended ? "end of input" : one.watermark_gap_seconds == null ? null : `gap ${format.seconds(one.watermark_gap_seconds)}`
-  const second = one.state_bytes ? format.bytes(one.state_bytes) : one.queue ? `queue ${format.short(one.queue)}` : null
-  text(parts.rest, [gap, second].filter(Boolean).join(" · ") || "no watermark")
+  const queue = one.queue ? `queue ${format.short(one.queue)}` : null
+  text(parts.rest, [gap, queue, one.state_bytes && format.bytes(one.state_bytes)].filter(Boolean).join(" · ") || "no watermark")
   const recent = recentOf(one)
   text(parts.badge, recent ? `✖ ${format.short(recent)} dead letters now` : one.dead_letters ? `${format.short(one.dead_letters)} old dead letters` : "")
   attribute(parts.badge, "data-recent", recent > 0)

@@ -34,7 +34,7 @@ function fill(node, model) {
   pairs(node.lastChild, [
     ["model", [model.name, model.version && `version ${model.version}`].filter(Boolean).join(", ") || "–"],
     ["hash", model.hash ? model.hash.slice(0, HASH_SHOWN) + "…" : "–"],
-    ["runs on", model.backend ?? "–"], ["records a batch", batch], ["batches waiting", format.count(model.queue)],
+    ["runs on", model.backend ?? "–"], ["records a batch", batch], ["records waiting", format.count(model.queue)],
     ["circuit", model.circuit ? (model.circuit === "closed" ? "closed: calls go through" : `${model.circuit}: calls are kept back`) : "none: no server is called"],
     ["failures", counts(model.failures) || "none"], ["fallbacks", counts(model.fallbacks) || "none"],
   ])

@@ -105,13 +105,13 @@ async function poll() {
   changed("models", "hotKeys", "deadLetters", "graph", "cluster")
 }
 
-/** The numbers that the line in words has, and that add up over processes. */
-const SUMS = ["records_per_second", "dead_letters", "late"]
+/** What the line in words and that of the cause have, and that is of all processes. */
+const WHOLE = ["records_per_second", "dead_letters", "late", "cause"]
 
 /** What the process says; where it knows the other processes, the numbers of all of them. */
 function see(job, operators) {
   const all = store.cluster
-  store.job = all ? { ...job, ...Object.fromEntries(SUMS.map(name => [name, all.job[name]])) } : job
+  store.job = all ? { ...job, ...Object.fromEntries(WHOLE.map(name => [name, all.job[name]])) } : job
   store.operators = all ? all.operators : operators
 }
 

@@ -15,7 +15,7 @@ use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Step};
 use crate::error::JobError;
 use crate::graph::{Flow, Packets, Stream};
-use crate::metrics::{Activity, Counter, Distribution, OperatorMetrics};
+use crate::metrics::{Activity, Counter, Distribution, Gauge, OperatorMetrics};
 use crate::record::{Arrival, Data};
 use crate::threads;
 use crate::time::{Epoch, EventTime, Moment};
@@ -99,6 +99,7 @@ fn build<'s>(
         visible: metrics.distribution("visible_latency_us"),
         commit: metrics.distribution("commit_us"),
         staged_bytes: metrics.counter("staged_token_bytes"),
+        queue: metrics.gauge("queue_records"),
         metrics,
         activator,
         context,
@@ -111,6 +112,7 @@ fn build<'s>(
         let mut result = Ok(());
         input.for_each(&mut |_, moment, packet| {
             egress.context.process.budget.charge(packet.len());
+            egress.queue.add(packet.len() as i64);
             tap.offer(&packet);
             if let Some(packet) = egress.aligner.admit(moment, packet)
                 && result.is_ok()
@@ -144,6 +146,8 @@ struct Egress {
     visible: Distribution,
     commit: Distribution,
     staged_bytes: Counter,
+    /// The records that wait for the writer, or for the next epoch.
+    queue: Gauge,
     metrics: Arc<OperatorMetrics>,
     activator: Activator,
     context: Shared,
@@ -186,6 +190,7 @@ impl Egress {
         self.written.clear();
         self.metrics.records_in.add(written as u64);
         self.context.process.budget.release(written);
+        self.queue.add(-(written as i64));
         result.map_err(|e| JobError::of_connector(&self.name, e))
     }
 

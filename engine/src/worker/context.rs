@@ -53,6 +53,11 @@ impl WorkerContext {
         worker / self.threads
     }
 
+    /// Returns whether a worker is of this process.
+    pub(crate) fn is_of_this_process(&self, worker: usize) -> bool {
+        self.process_of(worker) == self.process_of(self.worker)
+    }
+
     /// Returns whether this is the worker whose parts of the start are logged: the first one of its process.
     pub(crate) fn times_the_start(&self) -> bool {
         self.worker.is_multiple_of(self.threads)
@@ -70,10 +75,9 @@ impl WorkerContext {
 
     /// Counts that records sent by worker `from` were consumed here.
     pub(crate) fn consumed(&self, from: usize, records: usize) {
-        let process = self.process_of(from);
-        if process == self.process_of(self.worker) {
+        if self.is_of_this_process(from) {
             self.process.budget.release(records);
-        } else if let Some(count) = self.acknowledge.borrow_mut().get_mut(process) {
+        } else if let Some(count) = self.acknowledge.borrow_mut().get_mut(self.process_of(from)) {
             *count += records;
         }
     }

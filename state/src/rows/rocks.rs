@@ -193,14 +193,16 @@ impl RowStore for Rocks {
         let mut batch = WriteBatch::default();
         for (state, ops) in delta.sections() {
             let Some(family) = rocks.cf_handle(state) else { continue };
-            for op in ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key()))) {
+            let owned = ops.iter().flatten().filter(|op| owned(codec::group_of_row(op.key())));
+            in_order_of_entries(owned, |op| {
                 // A delta is written in parts, because RocksDB counts rows in 32 bits and a batch takes memory. No
                 // reader sees a part: a row is read here only if no delta that is still to be applied has it.
                 if batch.size_in_bytes() >= MAX_BATCH_BYTES {
                     self.write(&rocks, &mut batch)?;
                 }
                 change(&mut batch, &family, op);
-            }
+                Ok(())
+            })?;
         }
         self.write(&rocks, &mut batch)
     }
@@ -314,6 +316,27 @@ impl RowStore for Rocks {
             rocks.compact_range_cf(&family, None::<&[u8]>, None::<&[u8]>);
         }
     }
+}
+
+/// Visits changes in the order of their entries: RocksDB finds the place of a row in a write buffer faster if it comes
+/// after the one before. Changes of one entry stay in their order, and so do all around a range.
+fn in_order_of_entries<'a>(
+    ops: impl Iterator<Item = Op<'a>>,
+    mut visit: impl FnMut(Op<'a>) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    let is_range = |op: &Op<'_>| matches!(op, Op::DeleteRange { .. });
+    let (mut ops, mut run) = (ops.peekable(), Vec::new());
+    while ops.peek().is_some() {
+        while run.len() < ROWS_PER_BATCH
+            && let Some(op) = ops.next_if(|op| !is_range(op))
+        {
+            run.push(op);
+        }
+        run.sort_by(|a, b| codec::entry_of_row(a.key()).cmp(codec::entry_of_row(b.key())));
+        run.drain(..).try_for_each(&mut visit)?;
+        ops.next_if(is_range).map_or(Ok(()), &mut visit)?;
+    }
+    Ok(())
 }
 
 fn change(batch: &mut WriteBatch, family: &impl AsColumnFamilyRef, op: Op<'_>) {

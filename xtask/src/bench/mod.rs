@@ -25,8 +25,9 @@ use peers::PeersArgs;
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
-    /// the engines of ensembles of trees alone, state larger than memory, the parsers of lines, the Nexmark queries,
-    /// Tidemill beside other engines, how costs grow, what it costs to be watched, or the instructions of the hot pieces.
+    /// the engines of ensembles of trees alone, state larger than memory, restarts after a kill, the parsers of lines, the
+    /// Nexmark queries, Tidemill beside other engines, how costs grow, what it costs to be watched, or the instructions of
+    /// the hot pieces.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -54,6 +55,7 @@ enum What {
     Infer,
     Trees,
     Memory,
+    Restart,
     Nexmark,
     Parse,
     Peers,
@@ -99,12 +101,19 @@ pub fn run(args: &Args) -> Result<()> {
         build_examples()?;
         return nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
     }
-    if matches!(args.what, What::Parse | What::Memory) {
+    let prints = match args.what {
+        // A round takes milliseconds, and the fastest counts.
+        What::Parse => Some(("parse_cost", "--rounds", 5 * args.runs)),
+        What::Memory => Some(("memory_cost", "--runs", args.runs)),
+        What::Restart => Some(("restart_cost", "--runs", args.runs)),
+        _ => None,
+    };
+    if let Some((program, option, count)) = prints {
         if args.json.is_some() {
-            bail!("--json is not for `bench parse` and `bench memory`, which only print");
+            bail!("--json is not for `bench parse`, `bench memory` and `bench restart`, which only print");
         }
         build_measurements()?;
-        return if args.what == What::Parse { parse(args.runs) } else { memory(args.runs) };
+        return check(measurement(program)?.args([option, &count.to_string()]));
     }
     // Before minutes of set-up.
     let against = args.against.as_deref().map(|folder| against::folder(folder, &engine::EXAMPLES)).transpose()?;
@@ -117,14 +126,4 @@ pub fn run(args: &Args) -> Result<()> {
         return trees::run(args.json.as_deref());
     }
     engine::run(args.runs, against.as_deref(), args.json.as_deref())
-}
-
-/// Compares parsers of lines. A round takes milliseconds, and the fastest counts.
-fn parse(runs: usize) -> Result<()> {
-    check(measurement("parse_cost")?.args(["--rounds", &(5 * runs).to_string()]))
-}
-
-/// Compares a job whose state is larger than its memory limit with the same job without one.
-fn memory(runs: usize) -> Result<()> {
-    check(measurement("memory_cost")?.args(["--runs", &runs.to_string()]))
 }

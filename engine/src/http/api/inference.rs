@@ -24,6 +24,9 @@ struct Model {
     backend: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_size: Option<Percentiles>,
+    /// Records that wait for a batch or a thread, or are scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<i64>,
     failures: BTreeMap<String, u64>,
     fallbacks: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,6 +54,7 @@ impl Model {
             backend: detail("engine")
                 .map(|engine| engine.as_str().map_or_else(|| Value::to_string(engine), str::to_owned)),
             batch_size: operator.distributions.get("batch_size_records").copied(),
+            queue: operator.queue(),
             failures: counts(&["server_failures", "not_finite", "dead_letters"]),
             fallbacks: counts(&["fallbacks", "defaults"]),
             // Added up over the workers, each of which has a circuit of its own.

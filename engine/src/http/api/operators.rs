@@ -36,6 +36,8 @@ pub(in crate::http) struct Operator {
     watermark_gap_seconds: Option<f64>,
     /// Whether nothing can come any more; there is no watermark then.
     input_ended: bool,
+    /// Records that wait at the operator; absent for one at which none can.
+    queue: Option<i64>,
     /// Absent for an operator without state.
     state_bytes: Option<u64>,
     /// Of a source that reads partitions.
@@ -49,6 +51,11 @@ pub(in crate::http) struct Operator {
 }
 
 impl Operators {
+    /// Returns what an operator did on each worker.
+    pub(in crate::http) fn rates(&self, name: &str) -> &[WorkerRates] {
+        self.operators.iter().find(|operator| operator.name == name).map_or(&[], |operator| &operator.per_worker)
+    }
+
     /// Adds the operators of another process, which has workers of its own.
     pub(in crate::http) fn add(&mut self, others: Self) {
         for other in others.operators {
@@ -84,6 +91,9 @@ impl Operator {
             self.watermark_ms = self.watermark_ms.zip(other.watermark_ms).map(|(own, other)| own.min(other));
         }
         self.input_ended &= other.input_ended;
+        if let Some(records) = other.queue {
+            *self.queue.get_or_insert(0) += records;
+        }
         if let Some(bytes) = other.state_bytes {
             *self.state_bytes.get_or_insert(0) += bytes;
         }
@@ -146,6 +156,7 @@ pub(in crate::http) fn operators(shown: &Shown, snapshot: &Snapshot) -> Operator
             watermark_ms: operator.watermark_ms.filter(|_| !input_ended),
             watermark_gap_seconds: operator.watermark_ms.and_then(|watermark| gap_of(snapshot.now_ms, watermark)),
             input_ended,
+            queue: operator.queue(),
             state_bytes: operator.state_bytes,
             partitions: operator.partitions.clone(),
             per_worker: rates.per_worker,
