@@ -84,6 +84,7 @@ fn run_one(name: &str, command: &mut Command, report: &Mutex<Report>) -> Result<
 }
 
 /// Returns what a program prints and how it ends; no status if it was killed because it had not ended in time.
+#[expect(clippy::disallowed_methods, reason = "it is watched from outside")]
 fn output_within(limit: Duration, command: &mut Command) -> Result<(String, Option<ExitStatus>)> {
     let deadline = Instant::now() + limit;
     let mut child = command.stdout(Stdio::piped()).spawn()?;

@@ -98,6 +98,8 @@ fn flow() -> Section {
             .query("max(tidemill_in_flight_limit_records{$S})", "limit of a process"),
         Panel::lines("Records that wait for the watermark", Unit::Count)
             .query("sum by (instance) (tidemill_pending_records{$S})", "{{instance}}"),
+        Panel::lines("Records that wait at each operator", Unit::Count)
+            .query("sum by (operator) (tidemill_operator_queue_records{$S})", "{{operator}}"),
     ];
     Section { title: "Flow", panels }
 }

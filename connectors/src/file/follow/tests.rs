@@ -304,7 +304,7 @@ fn play(world: &mut World, acts: &[Act]) -> Result<(), ConnectorError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(128 * testkit::times() as u32))]
 
     /// Files are appended to, renamed, copied and truncated, compressed, written to after being renamed, and deleted;
     /// readers stop and are restored with other numbers of workers.
@@ -548,7 +548,7 @@ impl Promises {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(200 * testkit::times() as u32))]
 
     /// A line is never late if it is within the bound of its own file or, after the file was idle, of all files. A file
     /// that is idle for longer than the setting does not hold back the watermark.

@@ -139,7 +139,7 @@ fn field() -> impl Strategy<Value = (String, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600 * testkit::times() as u32, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Valid records are read as Python reads them, or refused if a line within them could be a record by itself.
     #[test]
