@@ -145,16 +145,54 @@ impl KeyedLogic for Work {
     }
 }
 
+/// Most records have one key.
+fn skewed(flow: &Flow<'_>) -> Result<(), JobError> {
+    let numbers = flow.source("numbers", &numbers())?;
+    let hot = numbers.key_by(|n| if n % 20 == 0 { n % 1000 } else { 7 });
+    hot.process("count", Order::Arrival, |_| Ok(Work))?.results.sink("counts", &NullSink::default())
+}
+
+/// Returns whether a cause line says that one of two workers has nearly all of the work.
+fn is_of_one_worker(cause: &Json) -> bool {
+    cause["sentence"].as_str().is_some_and(|line| line.contains(" % on worker ") && line.contains(" % on the other)"))
+}
+
 #[test]
 fn a_skewed_key_fills_one_worker_of_two() {
-    let cause = bottleneck("count", 2, |flow| {
-        let numbers = flow.source("numbers", &numbers())?;
-        let hot = numbers.key_by(|n| if n % 20 == 0 { n % 1000 } else { 7 });
-        hot.process("count", Order::Arrival, |_| Ok(Work))?.results.sink("counts", &NullSink::default())
-    });
+    let cause = bottleneck("count", 2, skewed);
     assert_eq!(cause["waiting"], json!(["numbers"]), "{cause}");
-    let sentence = cause["sentence"].as_str().unwrap();
-    assert!(sentence.contains(" % on worker ") && sentence.contains(" % on the other)"), "{sentence}");
+    assert!(is_of_one_worker(&cause), "{cause}");
+}
+
+/// Each process looks at the workers of both: the one that is full may be the other's.
+#[test]
+fn a_skewed_key_fills_one_process_of_two_and_either_says_so() {
+    let hosts = [free_address(), free_address()].map(|host| host.to_string());
+    let (pages, stop) = ([free_address(), free_address()], Arc::new(AtomicBool::new(false)));
+    let start = |process: usize| {
+        let (http, hosts) = (Some(pages[process]), hosts.to_vec());
+        let settings = JobSettings { http, hosts, process, max_in_flight: 1000, ..JobSettings::default() };
+        let asked = Arc::clone(&stop);
+        let setup = JobSetup::from(settings).prepared_by(move || Ok(Arc::clone(&asked)));
+        std::thread::spawn(move || Job::new("planted", setup).run(skewed))
+    };
+    let jobs = [start(0), start(1)];
+    for page in pages {
+        loop {
+            assert!(!jobs.iter().any(|job| job.is_finished()), "a process has ended");
+            work(Duration::from_millis(100));
+            if std::net::TcpStream::connect(page).is_err() {
+                continue;
+            }
+            let cause = &get(page, "/api/v1/cluster").json()["job"]["cause"];
+            if cause["operator"] == "count" && is_of_one_worker(cause) {
+                println!("{}", cause["sentence"]);
+                break;
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    jobs.into_iter().for_each(|job| drop(job.join().unwrap().unwrap()));
 }
 
 #[test]
