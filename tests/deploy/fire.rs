@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use tests::pause;
+
 use crate::causes::{self, REFERENCE, Switch, append};
 use crate::prometheus::Ruled;
-use crate::running::{Running, pause};
+use crate::running::Running;
 
 /// Waits until an alert fires for a job. It fires with these labels, and not for the job that is well.
 #[track_caller]

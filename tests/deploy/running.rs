@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use testkit::free_address;
+use tests::pause;
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 
@@ -77,9 +77,4 @@ impl Running {
     pub fn ended(self) -> Result<Snapshot, JobError> {
         self.job.join().unwrap()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test looks at a running job from outside")]
-pub fn pause() {
-    std::thread::sleep(Duration::from_millis(50));
 }

@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::Value as Json;
 use testkit::free_address;
+use tests::pause;
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 
@@ -54,11 +54,6 @@ fn shown(key: impl Fn(u64) -> String + Clone + Send + Sync + 'static, count: u64
     stop.store(true, Ordering::Relaxed);
     job.join().unwrap().unwrap();
     (operator, metrics)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test looks at a running job from outside")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(100));
 }
 
 fn look(address: SocketAddr) -> Option<Json> {

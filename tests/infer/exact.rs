@@ -2,54 +2,16 @@
 //! depend on them.
 
 use proptest::prelude::*;
-use tidemill::infer::{
-    Backend, ElementType, Elements, ModelError, ModelInfo, ModelSource, RunError, Tensor, TensorSpec,
-};
+use tests::model::Computed;
 use tidemill::prelude::*;
 
 use crate::fake::{Act, item, run, settings, threads};
 use crate::onnx::{load, run_once, score_all};
 
-/// A model whose scores are the number of rows of the run, or the index of each row in the run.
-#[derive(Clone)]
-struct Depends {
-    info: ModelInfo,
-    specs: [TensorSpec; 2],
-    on_place: bool,
-}
-
-impl Depends {
-    fn new(on_place: bool) -> Self {
-        let specs =
-            [TensorSpec::fixed("wish", ElementType::F32, [2]), TensorSpec::fixed("score", ElementType::F32, [])];
-        Self { info: ModelInfo::new("depends", "0"), specs, on_place }
-    }
-}
-
-impl ModelSource for Depends {
-    fn info(&self) -> &ModelInfo {
-        &self.info
-    }
-
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.specs[..1]
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.specs[1..]
-    }
-
-    fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-impl Backend for Depends {
-    fn run(&mut self, rows: usize, _: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
-        let score = |row: usize| if self.on_place { row } else { rows };
-        outputs[0].elements = Elements::F32((0..rows).map(|row| score(row) as f32).collect());
-        Ok(())
-    }
+/// Makes a model whose scores are the number of rows of the run, or the index of each row in the run.
+fn depends(on_place: bool) -> Computed {
+    let score = move |row, rows| (if on_place { row } else { rows }) as f32;
+    Computed::new("depends", 2, move |rows| Ok((0..rows).map(|row| score(row, rows)).collect()))
 }
 
 proptest! {
@@ -67,7 +29,7 @@ proptest! {
         if calibrated {
             settings.max_batch_size = BatchSize::Calibrated { up_to: batch.try_into().unwrap() };
         }
-        let ran = run((0..count).map(|id| item(id, Act::Score)).collect(), workers, &Depends::new(false), &settings);
+        let ran = run((0..count).map(|id| item(id, Act::Score)).collect(), workers, &depends(false), &settings);
         prop_assert_eq!(ran.scored.len() as u64, count);
         prop_assert!(ran.scored.iter().all(|scored| scored.score == batch as f32));
     }
@@ -95,7 +57,7 @@ fn where_runs_of_one_size_do_not_help_the_job_does_not_start() {
         let source = vec_source(vec![(EventTime(0), item(0, Act::Score))]);
         Job::new("exact", crate::fake::args(1)).run(move |flow| {
             flow.source("items", &source)?
-                .infer("score", &Depends::new(true), &settings, |item: &crate::fake::Item| &item.wish)?
+                .infer("score", &depends(true), &settings, |item: &crate::fake::Item| &item.wish)?
                 .sink("out", &NullSink::default())
         })
     };

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::Value as Json;
-use tests::prometheus::{Prometheus, pause};
+use tests::pause;
+use tests::prometheus::Prometheus;
 
 use super::{Running, sum};
 

@@ -8,6 +8,8 @@ use serde_json::Value as Json;
 use testkit::prometheus::program;
 use testkit::{Killed, free_address, project};
 
+use crate::pause;
+
 /// It ends when this is dropped.
 pub struct Prometheus {
     process: Killed,
@@ -61,9 +63,4 @@ impl Prometheus {
         let answer: Json = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
         answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "waits for another process")]
-pub fn pause() {
-    std::thread::sleep(std::time::Duration::from_millis(100));
 }
