@@ -1,5 +1,5 @@
 //! The metrics that exist. They are read from the text of the engine's own list, so that what is made of it needs no
-//! engine; a test in `tests/deploy` compares the two.
+//! engine; a test in `deploy/tests` compares the two.
 
 use std::sync::LazyLock;
 

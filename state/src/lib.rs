@@ -47,6 +47,7 @@ mod remedy;
 mod rows;
 #[cfg(test)]
 mod soak;
+mod threads;
 mod worker;
 
 #[doc(hidden)]

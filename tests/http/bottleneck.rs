@@ -38,8 +38,17 @@ fn watch(
     looks: usize,
     count: impl Fn(&Json) -> bool,
 ) -> Vec<Json> {
+    watch_with(JobSettings { workers, max_in_flight: 1000, ..JobSettings::default() }, build, looks, count)
+}
+
+fn watch_with(
+    settings: JobSettings,
+    build: impl for<'s> Fn(&Flow<'s>) -> Result<(), JobError> + Send + Sync + 'static,
+    looks: usize,
+    count: impl Fn(&Json) -> bool,
+) -> Vec<Json> {
     let address = free_address();
-    let settings = JobSettings { http: Some(address), workers, max_in_flight: 1000, ..JobSettings::default() };
+    let settings = JobSettings { http: Some(address), ..settings };
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
     let setup = JobSetup::from(settings).prepared_by(move || Ok(Arc::clone(&asked)));
@@ -66,7 +75,7 @@ fn watch(
 fn look(address: SocketAddr) -> Option<(Json, Json)> {
     std::net::TcpStream::connect(address).ok()?;
     let mut cause = get(address, "/api/v1/job").json()["cause"].clone();
-    if !cause.is_null() {
+    if cause["operator"].is_string() {
         let operators = get(address, "/api/v1/operators").json();
         let found = operators["operators"].as_array()?.iter().find(|one| one["name"] == cause["operator"])?;
         cause["queue"] = found["queue"].clone();
@@ -104,12 +113,15 @@ fn slow_model(workers: usize, pool: Option<PoolSettings>) -> Json {
         work(SLOW * u32::try_from(rows).unwrap());
         Ok(vec![0.5; rows])
     });
-    bottleneck("score", workers, move |flow| {
-        let numbers = Generator::new(u64::MAX, |n| (EventTime(n as i64), Number { n: n as f64 })).rate(None);
-        flow.source("numbers", &numbers)?
-            .infer("score", &slow, &settings, |number| number)?
-            .sink("scores", &NullSink::default())
-    })
+    bottleneck("score", workers, move |flow| scored(flow, &slow, &settings))
+}
+
+/// As many numbers as are taken, scored.
+fn scored(flow: &Flow<'_>, model: &Computed, settings: &InferSettings) -> Result<(), JobError> {
+    let numbers = Generator::new(u64::MAX, |n| (EventTime(n as i64), Number { n: n as f64 })).rate(None);
+    flow.source("numbers", &numbers)?
+        .infer("score", model, settings, |number| number)?
+        .sink("scores", &NullSink::default())
 }
 
 #[test]
@@ -243,4 +255,25 @@ fn a_job_that_keeps_up_has_none() {
     };
     let causes = watch(2, build, 2 * LOOKS, |_| true);
     assert!(causes.iter().all(Json::is_null), "{causes:#?}");
+}
+
+/// A model that takes its time, and threads that mostly wait for work.
+#[test]
+fn a_limit_of_records_in_flight_that_is_too_low() {
+    let patient = Computed::new("patient", 1, |rows| {
+        #[expect(clippy::disallowed_methods, reason = "the model takes its time")]
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(vec![0.5; rows])
+    });
+    let pool = PoolSettings { threads: 16.try_into().unwrap(), ..PoolSettings::default() };
+    let size = BatchSize::Fixed(1.try_into().unwrap());
+    let infer = InferSettings { max_batch_size: size, pool: Some(pool), ..InferSettings::default() };
+    let settings = JobSettings { max_in_flight: 4, ..JobSettings::default() };
+    let build = move |flow: &Flow<'_>| scored(flow, &patient, &infer);
+    let causes = watch_with(settings, build, LOOKS, |cause| !cause.is_null());
+    for cause in &causes {
+        assert!(cause["operator"].is_null() && cause["waiting"] == json!(["numbers"]), "{cause}");
+        let sentence = cause["sentence"].as_str().unwrap();
+        assert!(sentence.contains("no operator is busy") && sentence.contains("`max_in_flight` is 4"), "{sentence}");
+    }
 }

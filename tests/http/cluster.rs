@@ -1,5 +1,6 @@
 //! A job of two processes looks like one, from either of them; a process that does not answer is marked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,11 +33,16 @@ impl Two {
     }
 
     /// Asks a process how all are, until that is as wanted.
-    #[expect(clippy::disallowed_methods, reason = "processes are looked at from outside")]
     fn wait_until(&mut self, of: usize, wanted: impl Fn(&Json) -> bool) -> Json {
+        self.wait_for("/api/v1/cluster", of, wanted)
+    }
+
+    /// Asks a process for a resource, until it is as wanted.
+    #[expect(clippy::disallowed_methods, reason = "processes are looked at from outside")]
+    fn wait_for(&mut self, path: &str, of: usize, wanted: impl Fn(&Json) -> bool) -> Json {
         loop {
             let is_served = std::net::TcpStream::connect(self.pages[of]).is_ok();
-            let answer = is_served.then(|| get(self.pages[of], "/api/v1/cluster").json()).filter(&wanted);
+            let answer = is_served.then(|| get(self.pages[of], path).json()).filter(&wanted);
             if let Some(answer) = answer {
                 return answer;
             }
@@ -57,6 +63,35 @@ fn states(of: &Json) -> Vec<&str> {
 
 fn operator<'a>(of: &'a Json, name: &str) -> &'a Json {
     of["operators"].as_array().unwrap().iter().find(|operator| operator["name"] == name).unwrap()
+}
+
+/// Checks that what one process says of the whole job has the parts of both.
+fn have_the_parts_of_both(two: &mut Two, of: usize) {
+    let numbers = |of: &Json, name: &str| -> BTreeSet<u64> {
+        of.as_array().unwrap().iter().filter_map(|one| one[name].as_u64()).collect()
+    };
+    // Of a stream that nobody has looked at before there is nothing yet.
+    two.wait_for("/api/v1/cluster/tail?stream=score", of, |tail| {
+        numbers(&tail["records"], "process") == BTreeSet::from([0, 1])
+    });
+    let none = two.wait_for("/api/v1/cluster/tail?stream=score&filter=no-record-has-it", of, |_| true);
+    assert!(none["records"].as_array().unwrap().is_empty(), "{none}");
+    two.wait_for("/api/v1/cluster/checkpoints", of, |answer| {
+        let checkpoints = answer["checkpoints"].as_array().unwrap();
+        checkpoints.iter().any(|one| {
+            one["result"] == "committed" && numbers(&one["phases"], "worker") == BTreeSet::from([0, 1, 2, 3])
+        })
+    });
+    let state = |of: &Json| -> BTreeMap<i64, u64> {
+        let rows = of["rows"].as_array().unwrap().iter();
+        rows.map(|row| (row[0].as_f64().unwrap() as i64, row[6].as_f64().unwrap() as u64)).collect()
+    };
+    let whole = two.wait_for("/api/v1/cluster/history", of, |answer| answer["rows"].as_array().unwrap().len() > 3);
+    let (whole, own) = (state(&whole), state(&get(two.pages[of], "/api/v1/history").json()));
+    let same: Vec<(u64, u64)> = whole.iter().filter_map(|(time, whole)| Some((*whole, *own.get(time)?))).collect();
+    assert!(same.iter().all(|(whole, own)| whole >= own) && same.iter().any(|(whole, own)| whole > own), "{same:?}");
+    let logs = two.wait_for("/api/v1/cluster/logs", of, |_| true);
+    assert!(logs["lines"].is_array(), "{logs}");
 }
 
 #[test]
@@ -80,6 +115,9 @@ fn two_processes_look_like_one_and_one_that_stands_still_is_marked() {
         assert_eq!((&jobs[0]["process"], &jobs[1]["process"]), (&0.into(), &1.into()));
         let bytes = |job: &Json| job["state_bytes"].as_u64().unwrap();
         assert_eq!(bytes(&answer["job"]), bytes(jobs[0]) + bytes(jobs[1]));
+    }
+    for of in [0, 1] {
+        have_the_parts_of_both(&mut two, of);
     }
     // The others do not notice a process that stands still.
     two.signal(1, "-STOP");

@@ -15,11 +15,15 @@ fn all_processes_are_on_the_page_and_one_that_stands_still_looks_so() {
     let (_first, second) = (start(0), start(1));
     let browser = Browser::start();
     browser.show_as(DESK, "light");
-    browser.open(&format!("http://{}/#op=score", pages[0]));
+    browser.open(&format!("http://{}/#op=score&tail=score", pages[0]));
     browser.until("both processes", "document.querySelectorAll('#processes-table tbody tr').length === 2");
     browser.until("both run", "document.querySelector('#processes-table').innerText.match(/● running/g)?.length === 2");
     browser.until("all workers", "document.querySelectorAll('#workers-table tbody tr').length === 4");
     assert!(browser.text("#processes-words").contains("of all processes together"));
+    let both = "['process 0', 'process 1'].every(name => document.querySelector('#tail-box').innerText.includes(name))";
+    browser.until("records of both", both);
+    let parts = "document.querySelectorAll('#phases-table tbody tr').length === 4";
+    browser.until("parts of all workers", parts);
     browser.run("document.querySelector('#processes').scrollIntoView()");
     keep_picture(&browser, "processes");
 

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{cache, check, rocksdb, root, setup};
+use crate::{cache, cargo, check, rocksdb, root, setup};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -54,9 +55,34 @@ fn make(name: &str, folder: &Path) -> Result<()> {
     // The versions that this repository was tested with. Cargo takes out what the project does not need.
     fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
     if !folder.ancestors().any(|folder| folder.join(".git").exists()) {
-        check(std::process::Command::new("git").args(["init", "--quiet"]).arg(folder))?;
+        check(Command::new("git").args(["init", "--quiet"]).arg(folder))?;
     }
     Ok(())
+}
+
+/// Compiles what the test of a new project compiles, apart from the project itself: with other features than the workspace
+/// has, and without the checks of its tests.
+pub fn compile_dependencies() -> Result<()> {
+    println!("building what a project of one's own needs");
+    let scratch = tempfile::tempdir()?;
+    let folder = scratch.path().join("my-alerts");
+    make("my-alerts", &folder)?;
+    check(cargo_in(&folder)?.args(["test", "--release", "--no-run"]))?;
+    check(cargo_in(&folder)?.args(["build", "--release"]))
+}
+
+/// Returns a command that runs cargo in a project of one's own. In release mode, and in the same target folder, it shares what
+/// the workspace has compiled.
+fn cargo_in(folder: &Path) -> Result<Command> {
+    let program = std::env::current_exe()?;
+    let release = program.ancestors().find(|folder| folder.ends_with("release"));
+    let target = release.and_then(Path::parent).context("this program is in no target folder")?;
+    let mut command = Command::new(cargo().get_program());
+    command.current_dir(folder).env("CARGO_TARGET_DIR", target);
+    // `cargo xtask test` sets it for the harness. Build scripts look at it, so here, and then in the next build of the
+    // workspace, half of all crates would be compiled again.
+    command.env_remove("RUSTC_BOOTSTRAP");
+    Ok(command)
 }
 
 /// Copies a folder of templates. Files whose name ends with `.liquid` have placeholders.
@@ -80,10 +106,8 @@ fn copy(from: &Path, to: &Path, values: &[(&str, String)]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
-    use super::make;
-    use crate::{cargo, root};
+    use super::{cargo_in, make};
+    use crate::root;
 
     #[test]
     fn a_new_project_builds_runs_and_passes() {
@@ -93,14 +117,9 @@ mod tests {
         assert!(inside.contains("outside"), "{inside}");
         make("my-alerts", &folder).unwrap();
         assert!(make("my-alerts", &folder).unwrap_err().to_string().contains("--path"));
-        // In release mode, and in the same target folder, it shares what the workspace has compiled.
-        let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
         let cargo = |arguments: &[&str]| {
-            let mut command = Command::new(cargo().get_program());
-            command.args(arguments).current_dir(&folder).env("CARGO_TARGET_DIR", &target);
-            // `cargo xtask test` sets it for the harness. Build scripts look at it, so here, and then in the next build
-            // of the workspace, half of all crates would be compiled again.
-            command.env_remove("RUSTC_BOOTSTRAP");
+            let mut command = cargo_in(&folder).unwrap();
+            command.args(arguments);
             let output = command.output().unwrap();
             let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{command:?}: {text}");

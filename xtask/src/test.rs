@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::programs::{self, Program, Servers};
-use crate::{lock, setup};
+use crate::{lock, new, setup};
 
 /// Number of slowest tests that are listed at the end.
 const SLOWEST: usize = 10;
@@ -30,6 +30,7 @@ const FIRST: [&str; 5] = [
 pub fn run() -> Result<()> {
     setup::for_tests()?;
     let mut programs = programs::build()?;
+    new::compile_dependencies()?;
     let servers = Servers::start()?;
     let begun = Instant::now();
     let place = |program: &Program| FIRST.iter().position(|name| *name == program.name).unwrap_or(FIRST.len());

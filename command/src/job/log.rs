@@ -17,7 +17,9 @@ pub fn run(at: &At, follow: bool, jsonl: bool) -> Result<String, Failure> {
     let client = Client::of(at)?;
     // It is opened first, so that no line is lost in between; a line may come twice.
     let events = follow.then(|| client.events()).transpose()?;
-    let logs = client.get("logs")?;
+    // Events are of the process that answers: what is followed begins with its lines alone.
+    let of_all = !follow && client.get("job")?["processes"].as_u64() > Some(1);
+    let logs = client.get(if of_all { "cluster/logs" } else { "logs" })?;
     if let Some(reason) = logs["reason"].as_str() {
         return Err(Failure::new(ErrorKind::Invalid, format!("the job keeps no lines: {reason}")));
     }
@@ -62,5 +64,6 @@ fn line(of: &Value, jsonl: bool) -> String {
     let time = of["time_ms"].as_i64().map_or_else(|| "unknown".to_owned(), report::time);
     let fields = of["fields"].as_object().into_iter().flatten();
     let fields: String = fields.map(|(name, value)| format!(" {name}={}", text(value))).collect();
-    format!("{time} {:5} {}: {}{fields}\n", text(&of["level"]), text(&of["target"]), text(&of["message"]))
+    let process = of["process"].as_u64().map(|process| format!(" process={process}")).unwrap_or_default();
+    format!("{time} {:5} {}: {}{fields}{process}\n", text(&of["level"]), text(&of["target"]), text(&of["message"]))
 }

@@ -11,6 +11,9 @@
 //! before it may only be unable to hand on its results. The operators before it that are held back wait for it. In a job
 //! that keeps up no worker is full and nothing is held back, so none is named.
 //!
+//! Where there is no such operator and sources are held back all the same, time is not what is short but room: for
+//! records in flight, or for state.
+//!
 //! The second reason alone is not enough: a source that shares its worker with a slow operator is not called while that
 //! is in its turn, and so it is never found to be held back.
 
@@ -57,7 +60,8 @@ impl Load {
 /// The bottleneck of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Cause {
-    pub(super) operator: String,
+    /// Absent when a limit of the job is the bottleneck.
+    pub(super) operator: Option<String>,
     pub(super) sentence: String,
     pub(super) waiting: Vec<String>,
 }
@@ -70,8 +74,22 @@ struct Candidate {
     full: Option<usize>,
 }
 
+/// What holds sources back besides operators.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// Number of records in flight from which on they wait.
+    pub(super) in_flight: i64,
+    /// Whether state takes more memory than it may.
+    pub(super) state_is_full: bool,
+}
+
 /// Returns the bottleneck, given the load of each node.
-pub(super) fn cause(topology: &Topology, loads: &[Load]) -> Option<Cause> {
+pub(super) fn cause(topology: &Topology, loads: &[Load], room: Room) -> Option<Cause> {
+    busiest(topology, loads).or_else(|| no_room(topology, loads, room))
+}
+
+/// Returns the operator that has no time left.
+fn busiest(topology: &Topology, loads: &[Load]) -> Option<Cause> {
     let order = from_the_sinks(topology);
     let nothing = Load::default();
     let load = |node: usize| loads.get(node).unwrap_or(&nothing);
@@ -85,6 +103,25 @@ pub(super) fn cause(topology: &Topology, loads: &[Load]) -> Option<Cause> {
     let distance = |node: usize| order.iter().position(|other| *other == node);
     let found = candidates.into_iter().filter(|one| one.busy >= most - ALIKE).min_by_key(|one| distance(one.node))?;
     Some(named(topology, &found, load(found.node), &held_back(found.node)))
+}
+
+/// Returns which limit of the job holds sources back, if one does.
+fn no_room(topology: &Topology, loads: &[Load], room: Room) -> Option<Cause> {
+    let waits_most = |load: &Load| load.0.iter().any(|share| share.backpressured >= BUSY);
+    let held_back = topology.nodes.iter().zip(loads).filter(|(_, load)| waits_most(load));
+    let waiting: Vec<String> = held_back.map(|(node, _)| node.name.clone()).collect();
+    let waits = match &waiting[..] {
+        [] => return None,
+        [one] => format!("`{one}` waits"),
+        several => format!("`{}` wait", several.join("`, `")),
+    };
+    let why = if room.state_is_full {
+        "state takes all the memory that it may (`state_memory`)".to_owned()
+    } else {
+        let limit = room.in_flight;
+        format!("the limit of records in flight is too low for the time that each takes (`max_in_flight` is {limit})")
+    };
+    Some(Cause { operator: None, sentence: format!("no operator is busy, and {waits}: {why}"), waiting })
 }
 
 /// Returns for each full worker the operator that takes the most of its time.
@@ -114,7 +151,7 @@ fn named(topology: &Topology, found: &Candidate, load: &Load, waiting: &[usize])
         (several, _) => format!("`{}` wait for it", several.join("`, `")),
     };
     let sentence = format!("`{operator}` is the bottleneck ({}); {waits}", busy_in_words(load));
-    Cause { operator, sentence, waiting }
+    Cause { operator: Some(operator), sentence, waiting }
 }
 
 /// Returns how busy an operator is, and on which worker if it is busy on one of several.
@@ -180,6 +217,7 @@ mod tests {
     }
 
     const MODEL: usize = 3;
+    const ROOM: Room = Room { in_flight: 100, state_is_full: false };
 
     /// The loads of the six on one worker, each as busy and held back in percent.
     fn worker(worker: usize, of: [(u32, u32); 6]) -> [Share; 6] {
@@ -194,7 +232,7 @@ mod tests {
 
     fn of_workers(workers: &[[Share; 6]]) -> Option<Cause> {
         let load = |node: usize| Load(workers.iter().map(|shares| shares[node]).collect());
-        cause(&graph(), &(0..6).map(load).collect::<Vec<_>>())
+        cause(&graph(), &(0..6).map(load).collect::<Vec<_>>(), ROOM)
     }
 
     /// Two workers that are alike.
@@ -203,14 +241,14 @@ mod tests {
     }
 
     fn bottleneck(of: [(u32, u32); 6]) -> Option<(String, Vec<String>)> {
-        found(of).map(|cause| (cause.operator, cause.waiting))
+        found(of).map(|cause| (cause.operator.unwrap(), cause.waiting))
     }
 
     #[test]
     fn a_slow_model() {
         let cause = found([(5, 90), (1, 40), (20, 0), (97, 0), (2, 0), (0, 0)]).unwrap();
         let sentence = "`score` is the bottleneck (busy 97 %, 2 workers); `transactions`, `chargebacks` wait for it";
-        assert_eq!((&*cause.operator, &*cause.sentence), ("score", sentence));
+        assert_eq!((cause.operator.as_deref(), &*cause.sentence), (Some("score"), sentence));
     }
 
     #[test]
@@ -266,7 +304,14 @@ mod tests {
         assert_eq!(bottleneck([(5, 0), (1, 0), (20, 0), (49, 0), (2, 0), (0, 0)]), None);
         assert_eq!(bottleneck([(5, 0), (1, 0), (20, 0), (97, 0), (2, 0), (0, 0)]), None);
         assert_eq!(bottleneck([(70, 0), (1, 0), (5, 0), (5, 0), (2, 0), (0, 0)]), None);
-        assert_eq!(bottleneck([(5, 90), (1, 0), (20, 0), (49, 0), (2, 0), (0, 0)]), None);
+    }
+
+    #[test]
+    fn a_source_that_waits_while_nobody_is_busy_has_too_few_records_in_flight() {
+        let cause = found([(5, 90), (1, 60), (20, 0), (9, 0), (2, 0), (0, 0)]).unwrap();
+        let sentence = "no operator is busy, and `transactions`, `chargebacks` wait: the limit of records in flight is too low \
+                        for the time that each takes (`max_in_flight` is 100)";
+        assert_eq!((cause.operator, &*cause.sentence, cause.waiting.len()), (None, sentence, 2));
     }
 
     #[test]
@@ -277,7 +322,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_of_an_empty_graph() {
-        assert_eq!(cause(&Topology::default(), &[]), None);
-        assert_eq!(cause(&graph(), &[]), None);
+        assert_eq!(cause(&Topology::default(), &[], ROOM), None);
+        assert_eq!(cause(&graph(), &[], ROOM), None);
     }
 }

@@ -6,7 +6,7 @@
 //!           headers.rs  what browsers are told     problem.rs  errors     routes.rs  what is where
 //! answers   assets.rs  the page     api/  the resources     events.rs  news, as they come
 //!           tail.rs  records     actions.rs  what a request has the job do     openapi.json  what the API is
-//!           savepoints.rs, take.rs  savepoints, as they are taken     cluster.rs, peer.rs  all processes as one
+//!           savepoints.rs, take.rs  savepoints, as they are taken     cluster/  all processes as one
 //! the job   watched.rs  the job that is shown     shown.rs  what was seen of it     publisher.rs, news.rs  once a second
 //!           sampler.rs, counts.rs  rates and history     cause.rs  the bottleneck     layout.rs  the graph
 //! ```
@@ -27,7 +27,6 @@ mod headers;
 mod layout;
 mod limits;
 mod news;
-mod peer;
 mod problem;
 mod publisher;
 mod routes;

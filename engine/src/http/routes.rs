@@ -52,11 +52,30 @@ fn api() -> Router<Arc<Shown>> {
         .route("/stop", post(stop))
         .route("/checkpoint", post(checkpoint))
         .route("/savepoints", get(async |State(shown): Job| Json(shown.savepoints.list())).post(savepoint))
-        .route(
-            "/cluster",
-            get(async |State(shown): Job, headers: HeaderMap| Json(cluster::cluster(&shown, &headers).await)),
-        )
+        .merge(of_all_processes())
         .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], DESCRIPTION)))
+}
+
+/// What is asked of each process, as one.
+fn of_all_processes() -> Router<Arc<Shown>> {
+    use super::cluster::{cluster, whole_checkpoints, whole_hot_keys, whole_inference, whole_logs};
+    Router::new()
+        .route("/cluster", get(async |State(job): Job, asked: HeaderMap| Json(cluster(&job, &asked).await)))
+        .route("/cluster/history", get(whole_history))
+        .route(
+            "/cluster/checkpoints",
+            get(async |State(job): Job, asked: HeaderMap| Json(whole_checkpoints(&job, &asked).await)),
+        )
+        .route(
+            "/cluster/inference",
+            get(async |State(job): Job, asked: HeaderMap| Json(whole_inference(&job, &asked).await)),
+        )
+        .route(
+            "/cluster/hotkeys",
+            get(async |State(job): Job, asked: HeaderMap| Json(whole_hot_keys(&job, &asked).await)),
+        )
+        .route("/cluster/logs", get(async |State(job): Job, asked: HeaderMap| Json(whole_logs(&job, &asked).await)))
+        .route("/cluster/tail", get(whole_tail))
 }
 
 /// What the API is, for programs and for people; a test compares it with the answers of a job.
@@ -87,6 +106,11 @@ async fn history(State(shown): Job, asked: Asked<Since>) -> Result<Response, Pro
     Ok(Json(history::history(&shown, since.unwrap_or(i64::MIN))).into_response())
 }
 
+async fn whole_history(State(shown): Job, headers: HeaderMap, asked: Asked<Since>) -> Result<Response, Problem> {
+    let Since { since } = query(asked)?;
+    Ok(Json(cluster::whole_history(&shown, &headers, since.unwrap_or(i64::MIN)).await).into_response())
+}
+
 #[derive(Deserialize)]
 struct Tail {
     stream: String,
@@ -97,6 +121,12 @@ struct Tail {
 async fn tail(State(shown): Job, asked: Asked<Tail>) -> Result<Response, Problem> {
     let Tail { stream, filter } = query(asked)?;
     Ok(Json(Watch::of(&shown, stream, filter)?.look()).into_response())
+}
+
+async fn whole_tail(State(shown): Job, headers: HeaderMap, uri: Uri, asked: Asked<Tail>) -> Result<Response, Problem> {
+    let Tail { stream, filter } = query(asked)?;
+    let own = Watch::of(&shown, stream, filter)?.look();
+    Ok(Json(cluster::whole_tail(&shown, &headers, own, uri.query().unwrap_or_default()).await).into_response())
 }
 
 async fn events(State(shown): Job, asked: Asked<events::Wanted>) -> Result<Response, Problem> {

@@ -15,16 +15,26 @@ const WINDOW: usize = 6;
 /// Number of rows of history.
 const ROWS: usize = 900;
 
+/// What a value of several processes is of them together.
+#[derive(Clone, Copy)]
+pub(super) enum Whole {
+    /// That of the process that is asked.
+    Own,
+    Sum,
+    /// That of the process where it is largest: there is no telling the latency of all records from two percentiles.
+    Most,
+}
+
 /// The columns of the history, in order.
-pub(super) const COLUMNS: [&str; 8] = [
-    "time_ms",
-    "records_per_second",
-    "p50_seconds",
-    "p99_seconds",
-    "watermark_gap_seconds",
-    "checkpoint_seconds",
-    "state_bytes",
-    "pending",
+pub(super) const COLUMNS: [(&str, Whole); 8] = [
+    ("time_ms", Whole::Own),
+    ("records_per_second", Whole::Sum),
+    ("p50_seconds", Whole::Most),
+    ("p99_seconds", Whole::Most),
+    ("watermark_gap_seconds", Whole::Most),
+    ("checkpoint_seconds", Whole::Most),
+    ("state_bytes", Whole::Sum),
+    ("pending", Whole::Sum),
 ];
 
 /// A row of the history.

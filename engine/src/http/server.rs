@@ -20,6 +20,9 @@ use crate::error::{JobError, Remedy};
 use crate::metrics::JobState;
 use crate::threads;
 
+/// Number of connections that may wait to be accepted, as far as the system lets them. The standard library's 128 are too
+/// few for a thousand clients that come at once: one beyond them is not heard, and tries again after a second.
+const BACKLOG: i32 = 4096;
 /// Number of threads for calls that block; tokio starts them only when there are any.
 const BLOCKING_THREADS: usize = 2;
 /// Time between two tries to accept, when the process has no file descriptor left.
@@ -65,6 +68,7 @@ pub(crate) fn serve(address: SocketAddr, watched: Watched) -> Result<Server, Job
         JobError::setting(reason, [Remedy::Setting("http")])
     };
     let listener = TcpListener::bind(address).map_err(unusable)?;
+    rustix::net::listen(&listener, BACKLOG).map_err(|e| unusable(e.into()))?;
     listener.set_nonblocking(true).map_err(unusable)?;
     // With port 0 the system has chosen one.
     let address = listener.local_addr().map_err(unusable)?;

@@ -1,10 +1,11 @@
 //! What the server knows: the job, and what was seen of it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, broadcast};
 
-use super::cause::{Cause, Load, cause};
+use super::cause::{Cause, Load, Room, cause};
 use super::counts::WorkerRates;
 use super::news::News;
 use super::sampler::Sampler;
@@ -85,6 +86,8 @@ impl Shown {
         let topology = self.watched.process.topology.get()?;
         let load = |name: &str| Load(rates(name).iter().map(WorkerRates::share).collect());
         let loads: Vec<Load> = topology.nodes.iter().map(|node| load(&node.name)).collect();
-        cause(topology, &loads)
+        let process = &self.watched.process;
+        let state_is_full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
+        cause(topology, &loads, Room { in_flight: process.budget.limit(), state_is_full })
     }
 }

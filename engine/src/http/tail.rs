@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use super::shown::Shown;
@@ -22,7 +22,7 @@ pub(super) struct Watch {
 }
 
 /// A sample of a stream.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Tail {
     stream: String,
     /// Number of records that passed meanwhile and are not in the sample.
@@ -31,9 +31,12 @@ pub(super) struct Tail {
 }
 
 /// A record as text.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Record {
     time_ms: i64,
+    /// Index of the process where it passed, where all processes are shown as one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_time_ms: Option<i64>,
     text: String,
@@ -76,6 +79,21 @@ impl Tail {
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty() && self.dropped == 0
     }
+
+    /// Says of each record that it passed in a process.
+    pub(super) fn of(mut self, process: usize) -> Self {
+        self.records.iter_mut().for_each(|record| record.process = Some(process));
+        self
+    }
+
+    /// Adds another process's sample. The newest `kept` records stay, in the order of their times.
+    pub(super) fn add(&mut self, other: Self, kept: usize) {
+        self.records.extend(other.records);
+        self.records.sort_by_key(|record| record.time_ms);
+        let superfluous = self.records.len().saturating_sub(kept);
+        self.records.drain(..superfluous);
+        self.dropped = self.dropped.saturating_add(other.dropped).saturating_add(superfluous as u64);
+    }
 }
 
 impl Record {
@@ -91,6 +109,7 @@ impl From<Sample> for Record {
             Some(letter) => (Some(letter.operator), Some(letter.origin), Some(letter.reason)),
             None => (None, None, None),
         };
-        Self { time_ms: time.0, event_time_ms: event_time.map(|time| time.0), text, reason, operator, origin }
+        let event_time_ms = event_time.map(|time| time.0);
+        Self { time_ms: time.0, process: None, event_time_ms, text, reason, operator, origin }
     }
 }

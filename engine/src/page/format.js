@@ -79,6 +79,9 @@ export function instant(ms) {
 /** How long ago something was: "12 s ago". */
 export const ago = (ms, now) => (is(ms) && is(now) ? `${seconds(Math.max(0, Math.round((now - ms) / 100) / 10))} ago` : NONE)
 
+/** Names the process where something was, in a job that has several. */
+export const place = ({ process }) => (process == null ? "" : `process ${process}`)
+
 /** One thing, or several of it. */
 export const plural = (n, one, many = one + "s") => `${count(n)} ${n === 1 ? one : many}`
 

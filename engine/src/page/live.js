@@ -51,13 +51,24 @@ async function run() {
   running = false
 }
 
-function events() {
+/** Returns the stream whose tail is wanted. */
+function wantedTail() {
   const tail = hash.get("tail")
   // An old link may name a stream that is no longer there: that is no reason to show nothing at all.
-  const known = tail === "dead-letters" || store.graph.nodes.some(node => node.name === tail)
-  const query = known ? "?" + new URLSearchParams({ tail, filter: hash.get("filter") }) : ""
+  return tail === "dead-letters" || store.graph.nodes.some(node => node.name === tail) ? tail : ""
+}
+
+function events() {
+  const tail = hasSeveral() ? "" : wantedTail()
+  const query = tail ? "?" + new URLSearchParams({ tail, filter: hash.get("filter") }) : ""
   return "events" + query
 }
+
+/** Whether the job has several processes. Then the stream of events is only of the one that answers. */
+const hasSeveral = (job = store.job) => job.processes > 1
+
+/** Where a resource is of the whole job. */
+const whole = (path, job = store.job) => (hasSeveral(job) ? "cluster/" + path : path)
 
 /** Reads everything. What only one panel needs may be missing; the job itself may not. */
 async function load() {
@@ -65,8 +76,8 @@ async function load() {
   const rows = store.history.rows
   const since = rows.length ? rows[rows.length - 1][0] : 0
   const [graph, operators, checkpoints, history, logs, letters] = await Promise.all([
-    api.read("graph"), api.read("operators"), api.read("checkpoints"), api.read(`history?since=${since}`), api.read("logs"),
-    optional("tail", "?stream=dead-letters"),
+    api.read("graph"), api.read("operators"), api.read(whole("checkpoints", job)), api.read(whole(`history?since=${since}`, job)),
+    api.read(whole("logs", job)), optional(whole("tail", job), "?stream=dead-letters"),
   ])
   if (store.job && store.job.started_ms !== job.started_ms) {
     store.restarts.push({ at: job.started_ms, from: job.restored_epoch })
@@ -81,6 +92,7 @@ async function load() {
   store.noLogs = logs.reason ?? ""
   store.deadLetters = letters.records ?? []
   changed("job", "graph", "operators", "checkpoints", "history", "logs", "deadLetters", "connection")
+  tailed.clear()
   await poll()
 }
 
@@ -92,17 +104,45 @@ async function optional(path, query = "") {
 /** What changes slowly is asked for, and is not in the stream. */
 async function poll() {
   if (document.hidden || store.connection !== "live") return
-  const [inference, keys, letters, cluster] = await Promise.all([
-    api.read("inference").catch(() => ({})), optional("hotkeys"), store.job.dead_letters ? optional("tail", "?stream=dead-letters") : {},
-    store.job.processes > 1 ? optional("cluster") : {},
+  const letters = store.job.dead_letters ? optional(whole("tail"), "?stream=dead-letters") : {}
+  const [inference, keys, dead, cluster] = await Promise.all([
+    api.read(whole("inference")).catch(() => ({})), optional(whole("hotkeys")), letters, hasSeveral() ? optional("cluster") : {},
+    hasSeveral() ? pollWhole() : null,
   ])
   store.cluster = cluster.processes ? cluster : null
   store.models = inference.models ?? store.models
   store.hotKeys = keys.operators ?? store.hotKeys
-  store.deadLetters = letters.records ?? store.deadLetters
+  store.deadLetters = dead.records ?? store.deadLetters
   // A job that starts has no graph yet.
   if (!store.graph.nodes.length) store.graph = await api.read("graph").catch(() => store.graph)
   changed("models", "hotKeys", "deadLetters", "graph", "cluster")
+}
+
+/** Reads what the stream of events has only of the process that answers. */
+async function pollWhole() {
+  const { rows } = store.history
+  const query = new URLSearchParams({ stream: wantedTail(), filter: hash.get("filter") })
+  const [history, checkpoints, logs, sample] = await Promise.all([
+    `history?since=${rows.length ? rows[rows.length - 1][0] : 0}`, "checkpoints", "logs", wantedTail() && `tail?${query}`,
+  ].map(path => (path ? api.read("cluster/" + path).catch(() => ({})) : {})))
+  addRows(history.rows ?? [])
+  store.checkpoints = checkpoints.checkpoints ?? store.checkpoints
+  store.logs = logs.lines ?? store.logs
+  changed("history", "checkpoints", "logs")
+  const fresh = sample.records && newOf(sample)
+  if (fresh) tails.forEach(handle => handle(fresh))
+}
+
+/** Time of the newest record of the tail that was shown, by process, and how many were not in the sample. */
+const tailed = new Map()
+
+/** Returns what is new in a sample, which has all that the processes keep. */
+function newOf(sample) {
+  const records = sample.records.filter(record => record.time_ms > (tailed.get(record.process) ?? 0))
+  records.forEach(({ process, time_ms }) => tailed.set(process, Math.max(time_ms, tailed.get(process) ?? 0)))
+  const dropped = Math.max(0, sample.dropped - (tailed.get("dropped") ?? 0))
+  tailed.set("dropped", sample.dropped)
+  return { ...sample, records, dropped }
 }
 
 /** What the line in words and that of the cause have, and that is of all processes. */
@@ -123,8 +163,10 @@ function take(name, value) {
   }
   if (name === "stats") {
     see(value.job, value.operators.operators)
-    if (value.row) addRows([value.row])
+    if (value.row && !hasSeveral()) addRows([value.row])
     changed("job", "operators", "history")
+  } else if (["checkpoint", "log"].includes(name) && hasSeveral()) {
+    // They are read again together with those of the other processes.
   } else if (name === "checkpoint") {
     const rest = store.checkpoints.filter(one => one.epoch !== value.epoch)
     store.checkpoints = [value, ...rest].sort((a, b) => b.epoch - a.epoch).slice(0, KEPT.checkpoints)

@@ -19,13 +19,13 @@ function showLog() {
   list(byId("log-box"), lines, key, create)
 }
 
-const key = line => `${line.time_ms} ${line.target} ${line.message} ${JSON.stringify(line.fields)}`
+const key = line => `${line.process} ${line.time_ms} ${line.target} ${line.message} ${JSON.stringify(line.fields)}`
 
 function create(line) {
   const fields = Object.entries(line.fields ?? {}).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`).join(" ")
   return h("p", { "data-level": line.level }, h("time", { title: format.instant(line.time_ms) }, format.clock(line.time_ms)),
     h("b", {}, `${line.level === "ERROR" ? "✖" : "▲"} ${line.level}`), h("code", {}, [line.message, fields].filter(Boolean).join(" ")),
-    h("span", { class: "muted" }, line.target))
+    h("span", { class: "muted" }, [line.target, format.place(line)].filter(Boolean).join(" ")))
 }
 
 function showSettings() {

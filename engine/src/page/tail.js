@@ -70,7 +70,7 @@ function showTail() {
 
 function line(record) {
   return h("p", {}, h("time", {}, format.clock(record.time_ms)), record.reason ? h("b", {}, record.reason) : null, h("code", {}, record.text),
-    record.operator ? h("span", { class: "muted" }, [record.operator, record.origin].filter(Boolean).join(" ")) : null)
+    h("span", { class: "muted" }, [record.operator, record.origin, format.place(record)].filter(Boolean).join(" ")))
 }
 
 function showDead() {
@@ -82,6 +82,6 @@ function showDead() {
   attribute(byId("dead-words"), "data-severity", recent > 0 ? "red" : null)
   const letters = [...store.deadLetters].sort((a, b) => b.time_ms - a.time_ms)
   shown(byId("dead-box"), letters.length > 0)
-  const key = letter => `${letter.time_ms} ${letter.reason} ${letter.text}`
+  const key = letter => `${letter.process} ${letter.time_ms} ${letter.reason} ${letter.text}`
   list(byId("dead-box"), letters, key, line, (node, letter) => attribute(node, "data-old", now - letter.time_ms > RECENT_MS))
 }

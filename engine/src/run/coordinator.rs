@@ -125,8 +125,8 @@ impl Coordinator {
         self.report_sources();
         self.report_page();
         self.lead();
-        self.push_out();
         self.evict();
+        self.push_out();
         if self.load_on()? {
             return Ok(Duration::ZERO);
         }
@@ -143,13 +143,18 @@ impl Coordinator {
         Ok(more)
     }
 
-    /// Evicts state so that it stays within its memory, and publishes whether it is full, which pauses the sources.
+    /// Evicts state so that it stays within its memory, if need be by an epoch that ends early, and publishes whether it is
+    /// full, which pauses the sources.
     fn evict(&mut self) {
         let mut worker_state = self.context.worker_state.borrow_mut();
-        worker_state.evict();
+        let should_end = worker_state.evict();
         let state = self.context.state_use();
         state.bytes.store(worker_state.memory_used(), Ordering::Relaxed);
         state.full.store(worker_state.is_full(), Ordering::Relaxed);
+        drop(worker_state);
+        if should_end {
+            self.send(0, ToLeader::Checkpoint);
+        }
     }
 
     /// Returns whether the last epoch is committed and published here.

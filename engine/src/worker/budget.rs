@@ -41,6 +41,12 @@ impl Budget {
         self.in_flight() >= self.limit
     }
 
+    /// Returns the number of records in flight from which on sources wait.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "the API names it"))]
+    pub(crate) fn limit(&self) -> i64 {
+        self.limit
+    }
+
     /// Returns the number of records in flight now.
     pub(crate) fn in_flight(&self) -> i64 {
         self.in_flight.load(Ordering::Relaxed)

@@ -165,7 +165,7 @@ proptest! {
             }
         }
         let above = Arc::new(Db::simulated(0));
-        above.put_above(all);
+        above.put_above(all, 1);
         prop_assert_eq!(shown(&stored(&above)), shown(&lists), "restored deltas on top of no rows");
         prop_assert_eq!(shown(&unpacked(&mirror)), shown(&lists), "unpacked");
     }

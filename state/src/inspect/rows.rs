@@ -70,7 +70,7 @@ impl WorkerRows {
             None => Db::simulated(epoch),
         };
         let deltas = files.deltas_to_apply().map(|entry| Delta::load(store, entry).map(Arc::new));
-        db.put_above(deltas.collect::<Result<_, _>>()?);
+        db.put_above(deltas.collect::<Result<_, _>>()?, 1);
         Ok(Self { db, folder: folder.to_owned() })
     }
 

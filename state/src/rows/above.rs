@@ -3,7 +3,8 @@
 //! Writing them into RocksDB at a start would take most of the start's time, and nobody needs them there before the
 //! next base. So they are sorted by row, and a read looks here first.
 //! ```text
-//! deltas, in order ─▶ one row per key (the last change of it), and ranges in which rows of the base are deleted
+//! deltas, in order ─▶ one row per key (the last change of it), and ranges in which rows of the base are deleted; by
+//!                     several threads, each for some key groups
 //! scan              ─▶ both sorted sequences are merged; a row here replaces the row below
 //! ```
 //! Invariant: a row of the base is read as it is only if no change here is of its key.
@@ -15,6 +16,11 @@ use super::store::{RowStore, Visit};
 use crate::checkpoint::delta::{Delta, Op, Ops};
 use crate::codec;
 use crate::error::StateError;
+use crate::ids::KeyGroup;
+use crate::threads;
+
+/// Of this many changes one is looked at, to find out how many each key group has.
+const LOOKED_AT: usize = 16;
 
 /// The changes of restored deltas, by state and row.
 pub(super) struct Above {
@@ -24,6 +30,7 @@ pub(super) struct Above {
 }
 
 /// The changes of one state, with one row per key, in the order of keys.
+#[derive(Default)]
 struct Changes {
     keys: Vec<u8>,
     rows: Vec<Row>,
@@ -53,15 +60,24 @@ struct Place {
 }
 
 impl Above {
-    /// Sorts the changes of these deltas, which are in the order of epochs.
-    pub(super) fn new(deltas: Vec<Arc<Delta>>) -> Self {
-        let mut states = BTreeMap::<String, Collected>::new();
-        for (number, delta) in deltas.iter().enumerate() {
-            for (state, ops) in delta.sections() {
-                states.entry(state.to_owned()).or_default().add(number as u32, ops);
+    /// Sorts the changes of these deltas, which are in the order of epochs, with so many threads.
+    pub(super) fn new(deltas: Vec<Arc<Delta>>, threads: usize) -> Self {
+        let firsts = first_groups(&deltas, threads);
+        let sorted = threads::share(firsts.len(), |part| {
+            let (first, end) = (firsts.get(part), firsts.get(part + 1));
+            let mut states = BTreeMap::<String, Collected>::new();
+            for (number, delta) in deltas.iter().enumerate() {
+                for (state, ops) in delta.sections() {
+                    let ours = |group: KeyGroup| first <= Some(&group.0) && end.is_none_or(|end| group.0 < *end);
+                    states.entry(state.to_owned()).or_default().add(number as u32, ops, ours);
+                }
             }
+            states.into_iter().map(|(state, collected)| (state, collected.sorted())).collect::<BTreeMap<_, _>>()
+        });
+        let mut states = BTreeMap::<String, Changes>::new();
+        for (state, changes) in sorted.into_iter().flatten() {
+            states.entry(state).or_default().append(changes);
         }
-        let states = states.into_iter().map(|(state, collected)| (state, collected.sorted())).collect();
         Self { deltas, states }
     }
 
@@ -125,7 +141,35 @@ impl Above {
     }
 }
 
+/// Returns the first key group of each thread, so that all have about as many changes. They begin with the first one that
+/// there may be.
+fn first_groups(deltas: &[Arc<Delta>], threads: usize) -> Vec<u16> {
+    let ops = deltas.iter().flat_map(|delta| delta.sections()).flat_map(|(_, ops)| ops.iter().flatten());
+    let mut groups: Vec<u16> = match threads {
+        0 | 1 => Vec::new(),
+        _ => ops.step_by(LOOKED_AT).map(|op| codec::group_of_row(op.key()).0).collect(),
+    };
+    groups.sort_unstable();
+    let mut firsts = vec![0];
+    firsts.extend((1..threads).filter_map(|part| groups.get(part * groups.len() / threads).copied()));
+    firsts.dedup();
+    firsts
+}
+
 impl Changes {
+    /// Adds the changes of later key groups.
+    fn append(&mut self, later: Self) {
+        let Self { keys, rows, deleted } = later;
+        if self.rows.is_empty() && self.deleted.is_empty() {
+            *self = Self { keys, rows, deleted };
+            return;
+        }
+        let before = self.keys.len();
+        self.keys.extend(keys);
+        self.rows.extend(rows.into_iter().map(|row| Row { at: before + row.at, ..row }));
+        self.deleted.extend(deleted);
+    }
+
     fn key(&self, row: &Row) -> &[u8] {
         key_in(&self.keys, row)
     }
@@ -156,11 +200,12 @@ struct Collected {
 }
 
 impl Collected {
-    fn add(&mut self, delta: u32, ops: &Ops) {
+    /// Adds the changes of some key groups. A range of rows lies in one group.
+    fn add(&mut self, delta: u32, ops: &Ops, ours: impl Fn(KeyGroup) -> bool) {
         let start = ops.as_slice().as_ptr() as usize;
         let place = |value: &[u8]| Place { delta, at: value.as_ptr() as usize - start, len: value.len() as u32 };
         // A delta is read only if all of its changes can be read.
-        for op in ops.iter().flatten() {
+        for op in ops.iter().flatten().filter(|op| ours(codec::group_of_row(op.key()))) {
             match op {
                 Op::Put { key, value } => self.row(key, Some(place(value))),
                 Op::Delete { key } => self.row(key, None),

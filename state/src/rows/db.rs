@@ -85,9 +85,9 @@ impl Db {
     }
 
     /// Reads these deltas on top of the rows from now on. They are those after the rows' base, up to the epoch with which
-    /// this was opened.
-    pub(crate) fn put_above(&self, deltas: Vec<Arc<Delta>>) {
-        *locks::write(&self.above) = (!deltas.is_empty()).then(|| Above::new(deltas));
+    /// this was opened. So many threads sort them.
+    pub(crate) fn put_above(&self, deltas: Vec<Arc<Delta>>, threads: usize) {
+        *locks::write(&self.above) = (!deltas.is_empty()).then(|| Above::new(deltas, threads));
     }
 
     /// Writes restored deltas into the rows, so that the rows alone are the state.

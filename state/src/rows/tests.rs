@@ -281,6 +281,7 @@ proptest! {
         based in 0..3_usize,
         asked in prop::collection::vec((0..STATES.len(), entries(), keys(), 1..5_usize), 1..12),
         rocks in any::<bool>(),
+        threads in 1..4_usize,
     ) {
         let based = based.min(deltas.len());
         let open = || if rocks { Db::in_memory(1).unwrap() } else { Db::simulated(1) };
@@ -288,7 +289,7 @@ proptest! {
         let (above, rows) = (open(), open());
         deltas.iter().try_for_each(|delta| rows.apply(delta, |_| true)).unwrap();
         deltas[..based].iter().try_for_each(|delta| above.apply(delta, |_| true)).unwrap();
-        above.put_above(deltas[based..].to_vec());
+        above.put_above(deltas[based..].to_vec(), threads);
         let mut many: (Vec<Vec<u8>>, Vec<Vec<u8>>) =
             asked.iter().map(|(_, entry, key, _)| (entry.clone(), key.clone())).unzip();
         for list in [&mut many.0, &mut many.1] {

@@ -7,15 +7,16 @@ use std::fs;
 use std::sync::Arc;
 
 use super::config::{RestoredWorker, StartPart, WorkerStateConfig};
-use crate::checkpoint::delta::Delta;
+use crate::checkpoint::delta::{Delta, DeltaEntry};
 use crate::checkpoint::manifest::WorkerEntry;
-use crate::checkpoint::store::BaseEntry;
+use crate::checkpoint::store::{BaseEntry, CheckpointStore};
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::evolve::fit::{Fit, Misfit, StoredRows, fit};
 use crate::evolve::spec::{StateEntry, StateSpec};
 use crate::rows::db::Db;
 use crate::rows::snapshot::RowSnapshot;
+use crate::threads;
 
 /// Size of base and deltas up to which all rows are loaded into memory before the first record.
 const LOADED_AT_ONCE_BYTES: u64 = 16 << 20;
@@ -107,7 +108,12 @@ pub(super) fn restore(
     let own = manifest.workers.get(config.worker).filter(|_| same);
     let sources: Vec<&WorkerEntry> = own.map_or_else(|| manifest.workers.iter().collect(), |own| vec![own]);
     let db = begin(config, restored, own, keeps)?;
-    let mut above = own_files(config, restored).map(|_| Vec::new());
+    let is_own = own_files(config, restored).is_some();
+    let bytes = |worker: &&WorkerEntry| {
+        let of_base = worker.base.iter().flat_map(|base| &base.files).map(|file| file.len);
+        of_base.chain(worker.deltas_to_apply().map(|delta| delta.len)).sum::<u64>()
+    };
+    let is_large = sources.iter().map(bytes).sum::<u64>() > LOADED_AT_ONCE_BYTES;
     passed(StartPart::Base);
     for worker in &sources {
         match &worker.base {
@@ -120,25 +126,34 @@ pub(super) fn restore(
             _ => {}
         }
         passed(StartPart::Base);
-        for entry in worker.deltas_to_apply() {
-            let delta = Delta::load(store.as_ref(), entry)?;
-            match &mut above {
-                Some(above) => above.push(Arc::new(delta)),
-                None => db.apply(&delta.with_names(name), |group| owned.contains(&group.0))?,
-            }
+        if is_own {
+            let threads = if is_large && config.dir.is_some() { threads::spare(config.workers) } else { 1 };
+            db.put_above(load(store.as_ref(), worker, threads)?, threads);
+        } else {
+            worker.deltas_to_apply().try_for_each(|entry| {
+                let delta = Delta::load(store.as_ref(), entry)?;
+                db.apply(&delta.with_names(name), |group| owned.contains(&group.0))
+            })?;
         }
-        db.put_above(above.take().unwrap_or_default());
         passed(StartPart::Deltas);
     }
-    let bytes = |worker: &&WorkerEntry| {
-        let of_base = worker.base.iter().flat_map(|base| &base.files).map(|file| file.len);
-        of_base.chain(worker.deltas_to_apply().map(|delta| delta.len)).sum::<u64>()
-    };
     // A simulated state is never large, so it is loaded later in any case: otherwise simulations would not do that.
-    if config.dir.is_none() || sources.iter().map(bytes).sum::<u64>() > LOADED_AT_ONCE_BYTES {
+    if config.dir.is_none() || is_large {
         db.load_later();
     }
     Ok(db)
+}
+
+/// Reads the deltas of a worker, with so many threads.
+fn load(store: &dyn CheckpointStore, worker: &WorkerEntry, threads: usize) -> Result<Vec<Arc<Delta>>, StateError> {
+    let entries: Vec<&DeltaEntry> = worker.deltas_to_apply().collect();
+    let parts: Vec<&[&DeltaEntry]> = entries.chunks(entries.len().div_ceil(threads).max(1)).collect();
+    let of_part = |part: usize| {
+        let entries = parts.get(part).into_iter().copied().flatten();
+        entries.map(|entry| Delta::load(store, entry).map(Arc::new)).collect::<Result<Vec<_>, _>>()
+    };
+    let loaded = threads::share(parts.len(), of_part).into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(loaded.into_iter().flatten().collect())
 }
 
 /// Opens the rows. If the number of workers is the same, this worker has the same key groups as before, so RocksDB

@@ -45,6 +45,8 @@ pub struct WorkerState {
     memory: MemoryUse,
     /// State of the last eviction: the epoch that RocksDB had applied, and the bytes still used afterwards.
     evicted: (u64, u64),
+    /// The newest applied epoch when the running one was last asked to end.
+    cut_after: Option<u64>,
     restored: BTreeMap<String, StateEntry>,
     /// The files of the restored checkpoint whose state is this worker's, as it is.
     files: Option<WorkerEntry>,
@@ -112,6 +114,7 @@ impl WorkerState {
         Self {
             memory: MemoryUse::new(config.memory_limit_bytes),
             evicted: (0, 0),
+            cut_after: None,
             db: Arc::new(db),
             config,
             restored: restored.into_iter().filter_map(named).collect(),
@@ -352,20 +355,25 @@ impl WorkerState {
 
     /// Evicts entries if memory is nearly full and there may be something to evict: RocksDB has applied an epoch since
     /// the last eviction, or memory has grown by an eighth of the limit since then.
-    pub fn evict(&mut self) {
+    ///
+    /// Returns whether the running epoch should end now. Entries that it has changed cannot be evicted before its delta
+    /// is applied, and when they take most of the memory, nothing else can be read until then.
+    pub fn evict(&mut self) -> bool {
         if !self.memory.is_high() {
-            return;
+            return false;
         }
         self.db.apply_eagerly();
         let (applied, used) = (self.db.applied(), self.memory.used());
         let grown = self.config.memory_limit_bytes.is_some_and(|limit| used > self.evicted.1 + limit / 8);
         if applied == self.evicted.0 && !grown {
-            return;
+            return false;
         }
         for (state, _) in self.states.values() {
             state.borrow_mut().evict();
         }
         self.evicted = (applied, self.memory.used());
+        // Once per epoch that is applied: until then it is not known what can be evicted.
+        self.memory.is_high() && self.cut_after.replace(applied) != Some(applied)
     }
 
     /// Returns whether state exceeds its memory limit: nothing should be taken in until some of it was evicted.

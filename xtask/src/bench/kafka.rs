@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::measure::median;
-use crate::{build_measurements, check, example, kafka, measurement, scratch, setup};
+use crate::{build_measurements, check, example, kafka, measurement, scratch};
 use testkit::broker::Broker;
 
 const SECONDS: u64 = 15;
@@ -18,7 +18,6 @@ const WAYS: [(&str, &str); 4] =
     [("at-least-once", "100ms"), ("at-least-once", "1s"), ("exactly-once", "100ms"), ("exactly-once", "1s")];
 
 pub fn run(runs: usize, file: Option<&Path>) -> Result<()> {
-    setup::run()?;
     build_measurements()?;
     let folder = scratch("bench-kafka")?;
     let broker = Broker::start(&kafka::libs()?, &folder.join("broker"))?;

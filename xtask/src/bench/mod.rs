@@ -82,48 +82,45 @@ pub fn run(args: &Args) -> Result<()> {
     if args.counts.update && args.what != What::Counts {
         bail!("--update is for `bench counts`");
     }
-    if args.what == What::Counts {
-        return counts::run(&args.counts);
-    }
     if args.what == What::Peers {
         return peers::run(&args.peers, args.runs, args.against.as_deref(), args.json.as_deref());
     }
-    if args.what == What::Scaling {
-        return scaling::run(args.runs, args.json.as_deref());
-    }
-    if args.what == What::Overhead {
-        return overhead::run(args.runs, args.json.as_deref());
-    }
-    if args.what == What::Kafka {
-        return kafka::run(args.runs, args.json.as_deref());
-    }
-    if args.what == What::Nexmark {
-        build_examples()?;
-        return nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
-    }
-    let prints = match args.what {
-        // A round takes milliseconds, and the fastest counts.
-        What::Parse => Some(("parse_cost", "--rounds", 5 * args.runs)),
-        What::Memory => Some(("memory_cost", "--runs", args.runs)),
-        What::Restart => Some(("restart_cost", "--runs", args.runs)),
-        _ => None,
-    };
-    if let Some((program, option, count)) = prints {
-        if args.json.is_some() {
-            bail!("--json is not for `bench parse`, `bench memory` and `bench restart`, which only print");
-        }
-        build_measurements()?;
-        return check(measurement(program)?.args([option, &count.to_string()]));
-    }
     // Before minutes of set-up.
     let against = args.against.as_deref().map(|folder| against::folder(folder, &engine::EXAMPLES)).transpose()?;
+    let program = printing(args)?;
     setup::run()?;
-    build_measurements()?;
-    if args.what == What::Infer {
-        return infer::run(args.runs, args.json.as_deref());
+    match args.what {
+        What::Counts => return counts::run(&args.counts),
+        What::Scaling => return scaling::run(args.runs, args.json.as_deref()),
+        What::Overhead => return overhead::run(args.runs, args.json.as_deref()),
+        What::Nexmark => {
+            build_examples()?;
+            return nexmark::run(&args.nexmark, args.runs, args.json.as_deref());
+        }
+        _ => build_measurements()?,
     }
-    if args.what == What::Trees {
-        return trees::run(args.json.as_deref());
+    if let Some((program, option, count)) = program {
+        return check(measurement(program)?.args([option, &count.to_string()]));
     }
-    engine::run(args.runs, against.as_deref(), args.json.as_deref())
+    match args.what {
+        What::Kafka => kafka::run(args.runs, args.json.as_deref()),
+        What::Infer => infer::run(args.runs, args.json.as_deref()),
+        What::Trees => trees::run(args.json.as_deref()),
+        _ => engine::run(args.runs, against.as_deref(), args.json.as_deref()),
+    }
+}
+
+/// Returns the program that is a benchmark by itself and prints what it finds, with its option for the number of runs.
+fn printing(args: &Args) -> Result<Option<(&'static str, &'static str, usize)>> {
+    let program = match args.what {
+        // A round takes milliseconds, and the fastest counts.
+        What::Parse => ("parse_cost", "--rounds", 5 * args.runs),
+        What::Memory => ("memory_cost", "--runs", args.runs),
+        What::Restart => ("restart_cost", "--runs", args.runs),
+        _ => return Ok(None),
+    };
+    if args.json.is_some() {
+        bail!("--json is not for `bench parse`, `bench memory` and `bench restart`, which only print");
+    }
+    Ok(Some(program))
 }

@@ -14,7 +14,7 @@ use wait4::Wait4;
 
 use self::watcher::{Watch, Watched};
 use super::measure::{input, median, with_runtime};
-use crate::{build_examples, cache, example, setup};
+use crate::{build_examples, cache, example};
 
 const EXAMPLE: &str = "fraud_velocity";
 /// Records of a run at full load: some seconds of work, so that there are some scrapes.
@@ -35,7 +35,6 @@ struct Taken {
 }
 
 pub fn run(runs: usize, file: Option<&Path>) -> Result<()> {
-    setup::run()?;
     build_examples()?;
     let folder = cache("bench");
     std::fs::create_dir_all(&folder)?;
@@ -131,6 +130,9 @@ fn once(job: &[&str], watch: Option<Watch>) -> Result<Taken> {
     ensure!(ended.status.success(), "{command:?} failed: {}", ended.status);
     if watch.is_some() && watched.scrapes_ms.is_empty() {
         bail!("{command:?} was not watched: it has answered no scrape");
+    }
+    if watch == Some(Watch::Page) && watched.events == 0 {
+        bail!("{command:?} was not watched: its page has got no event");
     }
     let report: Value = serde_json::from_str(&text).context("the job printed no report")?;
     let operators = report["operators"].as_array().context("the report has no operators")?;

@@ -2,28 +2,35 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::history::{Attempt, Part};
 use crate::http::shown::Shown;
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(in crate::http) struct Checkpoints {
-    checkpoints: Vec<Checkpoint>,
+    pub(in crate::http) checkpoints: Vec<Checkpoint>,
 }
 
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::http) struct Checkpoint {
-    epoch: u64,
+    pub(in crate::http) epoch: u64,
     started_ms: i64,
     committed_ms: Option<i64>,
-    result: &'static str,
+    result: Outcome,
     delta_bytes: u64,
     phases: Vec<Phases>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Open,
+    Committed,
+}
+
 /// How long the parts of one worker took; absent when there was none, or it is not done.
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Phases {
     worker: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,9 +68,24 @@ impl Checkpoint {
             epoch: attempt.epoch.0,
             started_ms: attempt.began.0,
             committed_ms: attempt.committed.map(|time| time.0),
-            result: if attempt.committed.is_some() { "committed" } else { "open" },
+            result: if attempt.committed.is_some() { Outcome::Committed } else { Outcome::Open },
             delta_bytes: attempt.parts.values().map(|part| part.delta_bytes).sum(),
             phases: attempt.parts.iter().map(phases).collect(),
         }
+    }
+    /// Adds what another process has seen of the same checkpoint. It began when the first of them saw its epoch end, and
+    /// is committed when one of them knows it.
+    pub(in crate::http) fn add(&mut self, other: Self) {
+        self.started_ms = self.started_ms.min(other.started_ms);
+        self.committed_ms = match (self.committed_ms, other.committed_ms) {
+            (Some(own), Some(other)) => Some(own.min(other)),
+            (own, other) => own.or(other),
+        };
+        if other.result == Outcome::Committed {
+            self.result = Outcome::Committed;
+        }
+        self.delta_bytes += other.delta_bytes;
+        self.phases.extend(other.phases);
+        self.phases.sort_by_key(|phases| phases.worker);
     }
 }

@@ -1,27 +1,27 @@
 //! `/api/v1/hotkeys`: the keys with most records of each keyed operator.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::http::shown::Shown;
 use crate::metrics::HotKeysOf;
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(in crate::http) struct HotKeys {
     operators: Vec<Operator>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Operator {
     operator: String,
     records: u64,
     keys: Vec<Key>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Key {
     key: String,
     records: u64,
-    /// Of the records of the operator on all workers of the process.
+    /// Of the records of the operator on all workers that are looked at.
     share: f64,
     worker: usize,
 }
@@ -36,4 +36,25 @@ pub(in crate::http) fn hot_keys(shown: &Shown) -> HotKeys {
         Operator { operator, records, keys: keys.into_iter().map(key).collect() }
     };
     HotKeys { operators: shown.watched.process.metrics.hot_keys().into_iter().map(operator).collect() }
+}
+
+impl HotKeys {
+    /// Adds what another process says. The records of a key are all on one worker.
+    pub(in crate::http) fn add(&mut self, other: Self) {
+        for operator in other.operators {
+            match self.operators.iter_mut().find(|own| own.operator == operator.operator) {
+                Some(own) => own.add(operator),
+                None => self.operators.push(operator),
+            }
+        }
+    }
+}
+
+impl Operator {
+    fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.keys.extend(other.keys);
+        self.keys.iter_mut().for_each(|key| key.share = key.records as f64 / self.records.max(1) as f64);
+        self.keys.sort_by_key(|key| std::cmp::Reverse(key.records));
+    }
 }

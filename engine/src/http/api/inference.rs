@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::operators::slower;
 use crate::metrics::{OperatorSnapshot, Percentiles, Snapshot};
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(in crate::http) struct Inference {
     models: Vec<Model>,
 }
 
 /// Fields are absent where nothing is known.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Model {
     operator: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +31,14 @@ struct Model {
     failures: BTreeMap<String, u64>,
     fallbacks: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    circuit: Option<&'static str>,
+    circuit: Option<Circuit>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Circuit {
+    Closed,
+    Open,
 }
 
 pub(in crate::http) fn inference(snapshot: &Snapshot) -> Inference {
@@ -58,7 +66,34 @@ impl Model {
             failures: counts(&["server_failures", "not_finite", "dead_letters"]),
             fallbacks: counts(&["fallbacks", "defaults"]),
             // Added up over the workers, each of which has a circuit of its own.
-            circuit: operator.gauges.get("circuit_open").map(|open| if *open > 0 { "open" } else { "closed" }),
+            circuit: operator
+                .gauges
+                .get("circuit_open")
+                .map(|open| if *open > 0 { Circuit::Open } else { Circuit::Closed }),
+        }
+    }
+
+    /// Adds what another process says of the same operator: the circuit is open if one of theirs is.
+    fn add(&mut self, other: Self) {
+        self.batch_size = match (self.batch_size, other.batch_size) {
+            (Some(own), Some(other)) => Some(slower(own, other)),
+            (own, other) => own.or(other),
+        };
+        self.queue = self.queue.zip(other.queue).map(|(own, other)| own + other).or(self.queue).or(other.queue);
+        other.failures.into_iter().for_each(|(name, count)| *self.failures.entry(name).or_default() += count);
+        other.fallbacks.into_iter().for_each(|(name, count)| *self.fallbacks.entry(name).or_default() += count);
+        self.circuit = self.circuit.max(other.circuit);
+    }
+}
+
+impl Inference {
+    /// Adds what another process says.
+    pub(in crate::http) fn add(&mut self, other: Self) {
+        for model in other.models {
+            match self.models.iter_mut().find(|own| own.operator == model.operator) {
+                Some(own) => own.add(model),
+                None => self.models.push(model),
+            }
         }
     }
 }

@@ -116,7 +116,7 @@ impl Operator {
 }
 
 /// Returns the percentiles of two processes: of each the larger one. The percentiles of all values are not known.
-fn slower(one: Percentiles, other: Percentiles) -> Percentiles {
+pub(in crate::http) fn slower(one: Percentiles, other: Percentiles) -> Percentiles {
     let count = one.count + other.count;
     let sum = one.mean * one.count as f64 + other.mean * other.count as f64;
     Percentiles {

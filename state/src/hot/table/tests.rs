@@ -348,3 +348,39 @@ proptest! {
         }
     }
 }
+
+/// What the running epoch has changed cannot be evicted before its delta is applied. So it should end, and that is said
+/// once per epoch that is applied.
+#[test]
+fn an_epoch_whose_changes_take_most_of_the_memory_should_end() {
+    let config = WorkerStateConfig {
+        dir: None,
+        key_groups: KeyGroups::new(4),
+        worker: 0,
+        workers: 1,
+        memory_limit_bytes: Some(64 << 10),
+        durable: true,
+    };
+    let mut worker_state = WorkerState::in_memory(config, &MemoryCheckpoint::default()).unwrap();
+    let table = worker_state.value_table::<u64, u64>(spec()).unwrap();
+    let mut states = worker_state.operator("op");
+    let fill =
+        |keys: std::ops::Range<u64>| keys.for_each(|key| table.borrow_mut().put(hash_key(&key), &key, key).unwrap());
+    let asked = |worker_state: &mut WorkerState| (0..3).filter(|_| worker_state.evict()).count();
+    fill(0..10);
+    assert_eq!(asked(&mut worker_state), 0, "there is room");
+    fill(10..5000);
+    assert_eq!(asked(&mut worker_state), 1);
+    assert!(worker_state.is_full());
+    for epoch in 1..4 {
+        states.begin_seal(epoch, 0, 0).unwrap();
+        let mut delta = Delta::new(epoch, 0);
+        assert!(states.seal_on(usize::MAX, &mut delta).unwrap());
+        worker_state.db().push(Arc::new(delta)).unwrap();
+        worker_state.db().apply_pending().unwrap();
+        assert_eq!(asked(&mut worker_state), 0, "all of it can be evicted");
+        assert!(!worker_state.is_full());
+        fill(0..5000);
+        assert_eq!(asked(&mut worker_state), 1, "{epoch}");
+    }
+}

@@ -92,7 +92,8 @@ fn page(port: u16, over: &AtomicBool) -> usize {
     let mut events = 0;
     while !over.load(Ordering::Relaxed) {
         if let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)) {
-            let ask = "GET /api/v1/events?tail=score HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            // A job that has not built its graph has no such stream yet. Its answer ends the connection.
+            let ask = "GET /api/v1/events?tail=score HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
             drop(socket.set_read_timeout(Some(Duration::from_millis(200))));
             drop(socket.write_all(ask.as_bytes()));
             events += read_events(&mut socket, over);

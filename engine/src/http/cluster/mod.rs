@@ -1,18 +1,23 @@
 //! `/api/v1/cluster`: all processes of the job as one. Whoever is asked asks the others, each within a second; one that
 //! does not answer is marked, and the numbers are without it.
 
-use std::time::Duration;
+mod others;
+mod peer;
+mod whole;
 
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::task::JoinSet;
 
+use self::others::{Other, others};
+use self::peer::Peer;
 use super::api::job::job;
 use super::api::operators::{Operators, operators};
-use super::peer::Peer;
 use super::shown::Shown;
+
+pub(super) use self::whole::{
+    whole_checkpoints, whole_history, whole_hot_keys, whole_inference, whole_logs, whole_tail,
+};
 
 #[derive(Serialize)]
 pub(super) struct Cluster {
@@ -48,12 +53,6 @@ const SUMS: [&str; 8] = [
     "checkpoint_files_lost",
 ];
 
-/// Time in which a process has to answer. A page waits for it.
-const TIME: Duration = Duration::from_secs(1);
-
-/// What a process says of itself, or why it says nothing.
-type Answer = Result<(Value, Operators), String>;
-
 pub(super) async fn cluster(shown: &Shown, headers: &HeaderMap) -> Cluster {
     let watched = &shown.watched;
     let snapshot = shown.snapshot();
@@ -61,44 +60,21 @@ pub(super) async fn cluster(shown: &Shown, headers: &HeaderMap) -> Cluster {
     let mut whole = Cluster { job: own.clone(), operators: operators(shown, &snapshot), processes: Vec::new() };
     let address = watched.process.pages.own().map(|address| address.to_string());
     whole.processes.push(Process { process: watched.index, address, state: "answers", problem: None, job: Some(own) });
-    let mut asked = JoinSet::new();
-    for process in (0..watched.processes).filter(|process| *process != watched.index) {
-        let mesh = watched.hosts.get(process).map_or("", String::as_str);
-        match watched.process.pages.of(process).map(|address| Peer::new(address, mesh)) {
-            Some(peer) => {
-                let token = headers.get(AUTHORIZATION).cloned();
-                asked.spawn(async move { (process, ask(&peer, token.as_ref()).await, peer) });
-            }
-            None => {
-                let problem =
-                    Some("it has not said where it serves HTTP: it starts, or was started without".to_owned());
-                whole.processes.push(Process { process, address: None, state: "unknown", problem, job: None });
-            }
-        }
-    }
-    while let Some(answer) = asked.join_next().await {
-        if let Ok((process, answer, peer)) = answer {
-            whole.add(process, format!("{}:{}", peer.host, peer.port), answer);
-        }
-    }
+    others(shown, headers, ask).await.into_iter().for_each(|other| whole.add(other));
     whole.processes.sort_by_key(|process| process.process);
     let cause = shown.cause_by(|name| whole.operators.rates(name));
     whole.job["cause"] = serde_json::to_value(cause).unwrap_or_default();
     whole
 }
 
-async fn ask(peer: &Peer, token: Option<&HeaderValue>) -> Answer {
-    let both = async {
-        let job = peer.ask("/api/v1/job", token).await?;
-        Ok((job, peer.ask("/api/v1/operators", token).await?))
-    };
-    let answer = tokio::time::timeout(TIME, both).await;
-    answer.unwrap_or_else(|_| Err(format!("it did not answer within {} s", TIME.as_secs())))
+async fn ask(peer: Peer) -> Result<(Value, Operators), String> {
+    let job = peer.ask("/api/v1/job").await?;
+    Ok((job, peer.ask("/api/v1/operators").await?))
 }
 
 impl Cluster {
-    fn add(&mut self, process: usize, address: String, answer: Answer) {
-        let address = Some(address);
+    fn add(&mut self, other: Other<(Value, Operators)>) {
+        let Other { process, address, answer } = other;
         match answer {
             Ok((job, operators)) => {
                 SUMS.iter().for_each(|name| add(&mut self.job[*name], &job[*name]));
@@ -106,7 +82,8 @@ impl Cluster {
                 self.processes.push(Process { process, address, state: "answers", problem: None, job: Some(job) });
             }
             Err(problem) => {
-                self.processes.push(Process { process, address, state: "silent", problem: Some(problem), job: None });
+                let state = if address.is_some() { "silent" } else { "unknown" };
+                self.processes.push(Process { process, address, state, problem: Some(problem), job: None });
             }
         }
     }
