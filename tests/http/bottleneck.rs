@@ -257,7 +257,8 @@ fn a_job_that_keeps_up_has_none() {
     assert!(causes.iter().all(Json::is_null), "{causes:#?}");
 }
 
-/// A model that takes its time, and threads that mostly wait for work.
+/// A model that takes its time, and threads that mostly wait for work: a source reads some hundred records at a time, which
+/// are a few batches.
 #[test]
 fn a_limit_of_records_in_flight_that_is_too_low() {
     let patient = Computed::new("patient", 1, |rows| {
@@ -266,7 +267,7 @@ fn a_limit_of_records_in_flight_that_is_too_low() {
         Ok(vec![0.5; rows])
     });
     let pool = PoolSettings { threads: 16.try_into().unwrap(), ..PoolSettings::default() };
-    let size = BatchSize::Fixed(1.try_into().unwrap());
+    let size = BatchSize::Fixed(128.try_into().unwrap());
     let infer = InferSettings { max_batch_size: size, pool: Some(pool), ..InferSettings::default() };
     let settings = JobSettings { max_in_flight: 4, ..JobSettings::default() };
     let build = move |flow: &Flow<'_>| scored(flow, &patient, &infer);

@@ -24,6 +24,11 @@ fn all_processes_are_on_the_page_and_one_that_stands_still_looks_so() {
     browser.until("records of both", both);
     let parts = "document.querySelectorAll('#phases-table tbody tr').length === 4";
     browser.until("parts of all workers", parts);
+    let colours = "const of = (box, name) => [...document.querySelectorAll(box)].map(one => [name(one), one.dataset.phase]); \
+                   const heads = of('#phases-table .swatch', one => one.parentNode.innerText); \
+                   const bars = of('#phases-table td.bar i', one => one.title); \
+                   return heads.length > 3 && bars.every(([name, phase]) => heads.some(([head, of]) => head === name && of === phase))";
+    assert_eq!(browser.run(colours), json!(true), "a phase has one colour in the head and another one in the bars");
     browser.run("document.querySelector('#processes').scrollIntoView()");
     keep_picture(&browser, "processes");
 

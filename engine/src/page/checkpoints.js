@@ -64,7 +64,9 @@ function words(all) {
   ].filter(Boolean).join(" · ")
 }
 
-const phaseNames = phases => [...new Set(phases.flatMap(Object.keys))].filter(name => name.endsWith("_seconds"))
+/** The phases as they follow each other; each has its colour, also where others are missing. */
+const PHASES = ["align_seconds", "flush_seconds", "write_seconds", "base_seconds", "manifest_seconds", "publish_seconds"]
+const phaseNames = phases => PHASES.filter(name => phases.some(phase => phase[name] != null))
 const total = phase => Object.entries(phase).reduce((sum, [name, value]) => sum + (name.endsWith("_seconds") ? value ?? 0 : 0), 0)
 
 function showPhases(one) {
@@ -78,8 +80,9 @@ function showPhases(one) {
   const longest = Math.max(...phases.map(total), 1e-9)
   const table = byId("phases-table")
   shown(table, names.length > 0)
-  const head = (name, i) => h("th", { scope: "col" }, i >= 0 ? h("i", { class: "swatch", "data-phase": i % 6 }) : null, name.replace("_seconds", "").replaceAll("_", " "))
-  list(table.tHead.rows[0], ["worker", ...names, "all", "one after the other"], name => name, name => head(name, names.indexOf(name)))
+  const swatch = name => (PHASES.includes(name) ? h("i", { class: "swatch", "data-phase": PHASES.indexOf(name) }) : null)
+  const head = name => h("th", { scope: "col" }, swatch(name), name.replace("_seconds", "").replaceAll("_", " "))
+  list(table.tHead.rows[0], ["worker", ...names, "all", "one after the other"], name => name, head)
   const create = () => h("tr", {}, h("th", { scope: "row" }))
   list(table.tBodies[0], phases, phase => phase.worker, create, (row, phase) => {
     text(row.cells[0], String(phase.worker))
@@ -95,7 +98,7 @@ function showPhases(one) {
 function stack(cell, names, phase, longest) {
   list(cell, names, name => name, name => h("i", { title: name.replace("_seconds", "") }), (part, name) => {
     part.style.width = `${(100 * (phase[name] ?? 0)) / longest}%`
-    attribute(part, "data-phase", names.indexOf(name) % 6)
+    attribute(part, "data-phase", PHASES.indexOf(name))
   })
 }
 

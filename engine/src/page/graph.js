@@ -9,7 +9,7 @@ import { route } from "./route.js"
 import { pressure, recentOf } from "./rules.js"
 import { on, store } from "./store.js"
 
-const NODE = { width: 160, height: 104 }
+const NODE = { width: 160, height: 120 }
 const PAD = 16
 /** Room for an edge and its label, at least and at most. A graph that is still too wide is drawn smaller, and then scrolls. */
 const GAP = { least: 40, most: 90 }
@@ -79,7 +79,7 @@ function addNode(svg, node, { x, y }) {
   const bar = name => s("rect", { x: 10, y: 56, width: 0, height: 8, class: name })
   const parts = {
     rates: line(47, "rates"), busy: bar("busy"), held: bar("held"), idle: bar("idle"),
-    shares: line(78, "shares"), rest: line(94, "rest"), badge: s("text", { x: NODE.width - 8, y: -4, class: "badge" }), title: s("title"),
+    shares: line(78, "shares"), time: line(94, "rest"), kept: line(110, "rest"), badge: s("text", { x: NODE.width - 8, y: -4, class: "badge" }), title: s("title"),
   }
   const select = () => hash.set("op", hash.get("op") === node.name ? "" : node.name)
   // The button lies over the node, with all that the node shows as its name.
@@ -95,7 +95,7 @@ function addNode(svg, node, { x, y }) {
     s("rect", { width: NODE.width, height: NODE.height, rx: 8, class: "box" }),
     s("path", { d: KINDS[node.kind] ?? OTHER, transform: "translate(10 9)", class: "kind" }),
     s("text", { x: 28, y: 19, class: "name" }, cut(node.name)), s("text", { x: 10, y: 33, class: "about" }, `${node.kind} × ${node.workers}`),
-    parts.rates, parts.busy, parts.held, parts.idle, parts.shares, parts.rest, parts.badge), parts.button)
+    parts.rates, parts.busy, parts.held, parts.idle, parts.shares, parts.time, parts.kept, parts.badge), parts.button)
   svg.append(group)
   return { group, parts, node }
 }
@@ -152,7 +152,8 @@ function fill(parts, one, node, cause) {
   text(parts.shares, measured ? `busy ${format.percent(one.busy)} · backpr. ${format.percent(one.backpressured)}` : "time not measured")
   const gap = one.input_ended ? "end of input" : one.watermark_gap_seconds == null ? null : `gap ${format.seconds(one.watermark_gap_seconds)}`
   const queue = one.queue ? `queue ${format.short(one.queue)}` : null
-  text(parts.rest, [gap, queue, one.state_bytes && format.bytes(one.state_bytes)].filter(Boolean).join(" · ") || "no watermark")
+  text(parts.time, gap ?? "no watermark")
+  text(parts.kept, [queue, one.state_bytes && `state ${format.bytes(one.state_bytes)}`].filter(Boolean).join(" · "))
   const recent = recentOf(one)
   text(parts.badge, recent ? `✖ ${format.short(recent)} dead letters now` : one.dead_letters ? `${format.short(one.dead_letters)} old dead letters` : "")
   attribute(parts.badge, "data-recent", recent > 0)

@@ -52,6 +52,8 @@ enum Size {
     Small,
     /// 2,000,000 records.
     Middle,
+    /// 10,000,000 records, for the fast engines: the start of a job counts less.
+    Large,
 }
 
 impl Size {
@@ -59,6 +61,7 @@ impl Size {
         match self {
             Self::Small => setup::input("small", 200_000),
             Self::Middle => setup::input("middle", 2_000_000),
+            Self::Large => setup::input("large", 10_000_000),
         }
     }
 }
