@@ -68,7 +68,13 @@ pub fn compile_dependencies() -> Result<()> {
     let folder = scratch.path().join("my-alerts");
     make("my-alerts", &folder)?;
     check(cargo_in(&folder)?.args(["test", "--release", "--no-run"]))?;
-    check(cargo_in(&folder)?.args(["build", "--release"]))
+    check(cargo_in(&folder)?.args(["build", "--release"]))?;
+    clean(&folder)
+}
+
+/// Removes what was compiled of the project itself: its folder has another name each time.
+fn clean(folder: &Path) -> Result<()> {
+    check(cargo_in(folder)?.args(["clean", "--quiet", "--release", "--package", "my-alerts"]))
 }
 
 /// Returns a command that runs cargo in a project of one's own. In release mode, and in the same target folder, it shares what
@@ -106,7 +112,7 @@ fn copy(from: &Path, to: &Path, values: &[(&str, String)]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cargo_in, make};
+    use super::{cargo_in, clean, make};
     use crate::root;
 
     #[test]
@@ -136,6 +142,7 @@ mod tests {
         // The pump is hot in the second of two minutes.
         assert_eq!(lines.len(), 6, "{lines:?}");
         assert!(lines.iter().all(|line| line.contains("\"machine\":\"pump-1\"")), "{lines:?}");
+        clean(&folder).unwrap();
     }
 
     #[test]

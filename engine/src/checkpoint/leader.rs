@@ -40,6 +40,9 @@ impl Chain {
     }
 }
 
+/// Length of the shortest epochs that a job has by itself, whatever its interval.
+pub(crate) const SHORTEST_EPOCH: Duration = Duration::from_millis(20);
+
 /// The state of the leader.
 #[derive(Debug)]
 pub(crate) struct Leader {
@@ -55,8 +58,8 @@ pub(crate) struct Leader {
     started: bool,
     exhausted: BTreeSet<u32>,
     stop: bool,
-    /// Whether the epoch that runs ends as soon as it may.
-    cut: bool,
+    /// Length from which on the epoch that runs may end early, if it should.
+    cut: Option<Duration>,
     finish: Option<Finish>,
     durable: BTreeMap<Epoch, Vec<Durable>>,
     chains: Vec<Chain>,
@@ -82,7 +85,7 @@ impl Leader {
             started: false,
             exhausted: BTreeSet::new(),
             stop: false,
-            cut: false,
+            cut: None,
             finish: None,
             durable: BTreeMap::new(),
             chains,
@@ -95,8 +98,15 @@ impl Leader {
             ToLeader::Durable(durable) => self.durable.entry(durable.epoch).or_default().push(durable),
             ToLeader::Exhausted { worker } => drop(self.exhausted.insert(worker)),
             ToLeader::Stop => self.stop = true,
-            ToLeader::Checkpoint => self.cut = true,
+            ToLeader::Checkpoint => self.cut_after(Duration::ZERO),
+            // Another worker may have had it ended already: a new one has changed little.
+            ToLeader::Full(epoch) if epoch == self.running => self.cut_after(SHORTEST_EPOCH),
+            ToLeader::Full(_) => {}
         }
+    }
+
+    fn cut_after(&mut self, length: Duration) {
+        self.cut = Some(self.cut.map_or(length, |cut| cut.min(length)));
     }
 
     /// Handles the commit of `epoch`: its manifest is written.
@@ -120,7 +130,7 @@ impl Leader {
     /// Returns how long it is until the next tick; `None` while there will be no tick.
     pub(crate) fn next_tick(&self, now: Instant) -> Option<Duration> {
         let may_tick = self.finish.is_none() && self.open_epochs() < Self::MAX_OPEN;
-        let pace = if self.cut { Duration::ZERO } else { self.pace };
+        let pace = self.cut.map_or(self.pace, |cut| cut.min(self.pace));
         may_tick.then(|| (self.running_since + pace).saturating_duration_since(now))
     }
 
@@ -162,7 +172,7 @@ impl Leader {
         }
         self.running = self.running.next();
         self.running_since = now;
-        if std::mem::take(&mut self.cut) {
+        if self.cut.take().is_some() {
             return Some(Action::Broadcast(ToWorker::Tick(self.running)));
         }
         self.pace = self.pace.saturating_mul(2).min(self.interval);
@@ -222,6 +232,21 @@ mod tests {
         assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Tick(Epoch(2)))));
         assert_eq!(leader.decide(now), None, "once");
         assert_eq!(leader.next_tick(now), Some(Leader::FIRST_PACE));
+    }
+
+    #[test]
+    fn an_epoch_that_fills_the_memory_ends_early_and_one_that_has_just_begun_does_not() {
+        let now = crate::threads::now();
+        let mut leader = leader(now);
+        leader.hear(ToLeader::Full(Epoch(1)));
+        assert_eq!((leader.decide(now), leader.next_tick(now)), (None, Some(SHORTEST_EPOCH)));
+        let later = now + SHORTEST_EPOCH;
+        assert_eq!(leader.decide(later), Some(Action::Broadcast(ToWorker::Tick(Epoch(2)))));
+        leader.hear(ToLeader::Full(Epoch(1)));
+        assert_eq!(leader.next_tick(later), Some(Leader::FIRST_PACE), "another worker meant the epoch before");
+        leader.hear(ToLeader::Full(Epoch(2)));
+        leader.hear(ToLeader::Checkpoint);
+        assert_eq!(leader.decide(later), Some(Action::Broadcast(ToWorker::Tick(Epoch(3)))));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) enum ToLeader {
     Stop,
     /// A checkpoint was asked for before the interval is over.
     Checkpoint,
+    /// What this epoch has changed takes most of the memory of a worker's state.
+    Full(Epoch),
 }
 
 /// A message to a worker, from the leader or from a worker of another process.

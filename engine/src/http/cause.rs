@@ -12,7 +12,8 @@
 //! that keeps up no worker is full and nothing is held back, so none is named.
 //!
 //! Where there is no such operator and sources are held back all the same, time is not what is short but room: for
-//! records in flight, or for state.
+//! records in flight, or for state. That is only said where all workers of the job are seen: the operator may be on
+//! another.
 //!
 //! The second reason alone is not enough: a source that shares its worker with a slow operator is not called while that
 //! is in its turn, and so it is never found to be held back.
@@ -79,13 +80,13 @@ struct Candidate {
 pub(super) struct Room {
     /// Number of records in flight from which on they wait.
     pub(super) in_flight: i64,
-    /// Whether state takes more memory than it may.
+    /// Whether state has taken more memory than it may.
     pub(super) state_is_full: bool,
 }
 
-/// Returns the bottleneck, given the load of each node.
-pub(super) fn cause(topology: &Topology, loads: &[Load], room: Room) -> Option<Cause> {
-    busiest(topology, loads).or_else(|| no_room(topology, loads, room))
+/// Returns the bottleneck, given the load of each node; `room` where all workers of the job are seen.
+pub(super) fn cause(topology: &Topology, loads: &[Load], room: Option<Room>) -> Option<Cause> {
+    busiest(topology, loads).or_else(|| no_room(topology, loads, room?))
 }
 
 /// Returns the operator that has no time left.
@@ -232,7 +233,7 @@ mod tests {
 
     fn of_workers(workers: &[[Share; 6]]) -> Option<Cause> {
         let load = |node: usize| Load(workers.iter().map(|shares| shares[node]).collect());
-        cause(&graph(), &(0..6).map(load).collect::<Vec<_>>(), ROOM)
+        cause(&graph(), &(0..6).map(load).collect::<Vec<_>>(), Some(ROOM))
     }
 
     /// Two workers that are alike.
@@ -322,7 +323,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_of_an_empty_graph() {
-        assert_eq!(cause(&Topology::default(), &[], ROOM), None);
-        assert_eq!(cause(&graph(), &[], ROOM), None);
+        assert_eq!(cause(&Topology::default(), &[], Some(ROOM)), None);
+        assert_eq!(cause(&graph(), &[], Some(ROOM)), None);
     }
 }

@@ -2,6 +2,7 @@
 //! of history for whoever comes late. Workers only count; all of this is computed here.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
@@ -43,6 +44,8 @@ pub(super) type Row = [Option<f64>; COLUMNS.len()];
 /// What was seen of the job so far.
 pub(super) struct Sampler {
     looks: VecDeque<Counts>,
+    /// Whether state was full, at each of these looks.
+    full: VecDeque<bool>,
     latency: Histogram<u64>,
     /// Of the last seconds, by operator.
     pub(super) rates: BTreeMap<String, Rates>,
@@ -55,11 +58,18 @@ impl Sampler {
     pub(super) fn new(watched: &Watched) -> Self {
         Self {
             looks: VecDeque::new(),
+            full: VecDeque::new(),
             latency: watched.process.metrics.latency(),
             rates: BTreeMap::new(),
             records_per_second: 0.0,
             rows: VecDeque::new(),
         }
+    }
+
+    /// Returns whether state was full in the last seconds. It is again and again, and not in between, where it is what holds
+    /// sources back.
+    pub(super) fn state_was_full(&self) -> bool {
+        self.full.contains(&true)
     }
 
     /// Looks at the job, at `now`.
@@ -76,8 +86,11 @@ impl Sampler {
         }
         if self.looks.len() >= WINDOW {
             self.looks.pop_front();
+            self.full.pop_front();
         }
         self.looks.push_back(counts);
+        let state = &watched.process.progress.state;
+        self.full.push_back(state.iter().any(|state| state.full.load(Ordering::Relaxed)));
         let latency = watched.process.metrics.latency();
         let of_this_second = since(&latency, &self.latency);
         self.latency = latency;

@@ -1,6 +1,5 @@
 //! What the server knows: the job, and what was seen of it.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, broadcast};
@@ -78,16 +77,21 @@ impl Shown {
     /// Returns the operator that the others wait for, if there is one.
     pub(super) fn cause(&self) -> Option<Cause> {
         let sampler = lock(&self.sampler);
-        self.cause_by(|name| sampler.rates.get(name).map_or(&[], |rates| &rates.per_worker))
+        let room = (self.watched.processes == 1).then(|| self.room(sampler.state_was_full()));
+        self.cause_by(|name| sampler.rates.get(name).map_or(&[], |rates| &rates.per_worker), room)
     }
 
-    /// Returns the operator that the others wait for, by what each operator did on its workers.
-    pub(super) fn cause_by<'a>(&self, rates: impl Fn(&str) -> &'a [WorkerRates]) -> Option<Cause> {
+    /// Returns what else may hold sources back.
+    pub(super) fn room(&self, state_is_full: bool) -> Room {
+        Room { in_flight: self.watched.process.budget.limit(), state_is_full }
+    }
+
+    /// Returns the operator that the others wait for, by what each operator did on its workers; or else which limit of
+    /// `room` they wait for.
+    pub(super) fn cause_by<'a>(&self, rates: impl Fn(&str) -> &'a [WorkerRates], room: Option<Room>) -> Option<Cause> {
         let topology = self.watched.process.topology.get()?;
         let load = |name: &str| Load(rates(name).iter().map(WorkerRates::share).collect());
         let loads: Vec<Load> = topology.nodes.iter().map(|node| load(&node.name)).collect();
-        let process = &self.watched.process;
-        let state_is_full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
-        cause(topology, &loads, Room { in_flight: process.budget.limit(), state_is_full })
+        cause(topology, &loads, room)
     }
 }

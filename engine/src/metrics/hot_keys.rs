@@ -28,7 +28,7 @@ const LONGEST: usize = 128;
 /// Share of the records from which on a key is worth naming.
 const WORTH_NAMING: f64 = 0.01;
 /// Number of keys that are shown.
-const SHOWN: usize = 10;
+pub(crate) const SHOWN: usize = 10;
 
 /// The keys with most records of one operator on one worker.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl HotKeysOf {
     }
 }
 
-fn is_worth_naming(count: u64, of: u64) -> bool {
+pub(crate) fn is_worth_naming(count: u64, of: u64) -> bool {
     count as f64 >= WORTH_NAMING * of as f64
 }
 

@@ -37,7 +37,6 @@ async function run() {
     store.refused = false
     try {
       await load()
-      tails.forEach(handle => handle(null))
       await api.stream(events(), abort.signal, take)
     } catch (error) {
       ended = reason(error)
@@ -93,6 +92,7 @@ async function load() {
   store.deadLetters = letters.records ?? []
   changed("job", "graph", "operators", "checkpoints", "history", "logs", "deadLetters", "connection")
   tailed.clear()
+  tails.forEach(handle => handle(null))
   await poll()
 }
 
@@ -101,8 +101,15 @@ async function optional(path, query = "") {
   return (await api.offers(path)) ? api.read(path + query).catch(() => ({})) : {}
 }
 
-/** What changes slowly is asked for, and is not in the stream. */
-async function poll() {
+let polling = null
+
+/** What changes slowly is asked for, and is not in the stream. A process that is silent makes this slow: one at a time. */
+function poll() {
+  polling ??= ask().finally(() => (polling = null))
+  return polling
+}
+
+async function ask() {
   if (document.hidden || store.connection !== "live") return
   const letters = store.job.dead_letters ? optional(whole("tail"), "?stream=dead-letters") : {}
   const [inference, keys, dead, cluster] = await Promise.all([
@@ -121,17 +128,20 @@ async function poll() {
 /** Reads what the stream of events has only of the process that answers. */
 async function pollWhole() {
   const { rows } = store.history
-  const query = new URLSearchParams({ stream: wantedTail(), filter: hash.get("filter") })
+  const asked = tailQuery()
   const [history, checkpoints, logs, sample] = await Promise.all([
-    `history?since=${rows.length ? rows[rows.length - 1][0] : 0}`, "checkpoints", "logs", wantedTail() && `tail?${query}`,
+    `history?since=${rows.length ? rows[rows.length - 1][0] : 0}`, "checkpoints", "logs", wantedTail() && `tail?${asked}`,
   ].map(path => (path ? api.read("cluster/" + path).catch(() => ({})) : {})))
   addRows(history.rows ?? [])
   store.checkpoints = checkpoints.checkpoints ?? store.checkpoints
   store.logs = logs.lines ?? store.logs
   changed("history", "checkpoints", "logs")
-  const fresh = sample.records && newOf(sample)
+  // Another stream or filter may have been chosen meanwhile.
+  const fresh = sample.records && asked === tailQuery() && newOf(sample)
   if (fresh) tails.forEach(handle => handle(fresh))
 }
+
+const tailQuery = () => new URLSearchParams({ stream: wantedTail(), filter: hash.get("filter") }).toString()
 
 /** Time of the newest record of the tail that was shown, by process, and how many were not in the sample. */
 const tailed = new Map()
@@ -140,8 +150,10 @@ const tailed = new Map()
 function newOf(sample) {
   const records = sample.records.filter(record => record.time_ms > (tailed.get(record.process) ?? 0))
   records.forEach(({ process, time_ms }) => tailed.set(process, Math.max(time_ms, tailed.get(process) ?? 0)))
-  const dropped = Math.max(0, sample.dropped - (tailed.get("dropped") ?? 0))
-  tailed.set("dropped", sample.dropped)
+  // Without a process that is silent there are fewer.
+  const before = tailed.get("dropped") ?? 0
+  const dropped = Math.max(0, sample.dropped - before)
+  tailed.set("dropped", Math.max(before, sample.dropped))
   return { ...sample, records, dropped }
 }
 
@@ -165,14 +177,15 @@ function take(name, value) {
     see(value.job, value.operators.operators)
     if (value.row && !hasSeveral()) addRows([value.row])
     changed("job", "operators", "history")
-  } else if (["checkpoint", "log"].includes(name) && hasSeveral()) {
-    // They are read again together with those of the other processes.
+  } else if (name === "checkpoint" && hasSeveral()) {
+    // They are read again, with the parts of the other processes.
   } else if (name === "checkpoint") {
     const rest = store.checkpoints.filter(one => one.epoch !== value.epoch)
     store.checkpoints = [value, ...rest].sort((a, b) => b.epoch - a.epoch).slice(0, KEPT.checkpoints)
     changed("checkpoints")
   } else if (name === "log") {
-    store.logs = [...store.logs, value].slice(-KEPT.logs)
+    const line = hasSeveral() ? { ...value, process: store.job.process } : value
+    store.logs = [...store.logs, line].slice(-KEPT.logs)
     changed("logs")
   } else if (name === "tail") {
     tails.forEach(handle => handle(value))

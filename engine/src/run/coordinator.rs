@@ -147,13 +147,14 @@ impl Coordinator {
     /// full, which pauses the sources.
     fn evict(&mut self) {
         let mut worker_state = self.context.worker_state.borrow_mut();
-        let should_end = worker_state.evict();
+        let running = self.context.epochs.borrow().running();
+        let should_end = worker_state.evict(running.0);
         let state = self.context.state_use();
         state.bytes.store(worker_state.memory_used(), Ordering::Relaxed);
         state.full.store(worker_state.is_full(), Ordering::Relaxed);
         drop(worker_state);
         if should_end {
-            self.send(0, ToLeader::Checkpoint);
+            self.send(0, ToLeader::Full(running));
         }
     }
 

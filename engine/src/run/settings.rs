@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tidemill_state::{Changes, ClaimMode, DEFAULT_KEY_GROUPS, Rename, RestoreFrom, SPILLS};
 
+use crate::checkpoint::leader::SHORTEST_EPOCH;
 use crate::error::{JobError, Remedy};
 use crate::time::whole_ms;
 
@@ -154,7 +155,7 @@ impl Default for JobSettings {
 }
 
 impl JobSettings {
-    const MIN_INTERVAL: Duration = Duration::from_millis(20);
+    const MIN_INTERVAL: Duration = SHORTEST_EPOCH;
 
     /// Checks the settings before anything is started.
     ///

@@ -88,7 +88,8 @@ fn open_context(worker: &Worker, run: &Run, start: &Arc<StartingPoint>) -> Resul
     let restored = match (&start.manifest, &start.target) {
         (Some(manifest), Some(target)) => {
             let changes = run.settings.changes();
-            Some(RestoredWorker { manifest: Arc::clone(manifest), changes, store: Arc::clone(&target.store) })
+            let (manifest, store) = (Arc::clone(manifest), Arc::clone(&target.store));
+            Some(RestoredWorker { manifest, changes, store, restoring: run.settings.workers })
         }
         _ => None,
     };

@@ -337,7 +337,7 @@ impl<L: KeyedLogic> LogicTest<L> {
             let delta = Arc::new(delta);
             worker_state.db().push(Arc::clone(&delta))?;
             worker_state.db().apply_pending()?;
-            worker_state.evict();
+            worker_state.evict(0);
             deltas.push(delta);
             states = worker_state.states();
             self.committed.out.append(&mut core.buffers.out);

@@ -225,7 +225,8 @@ fn restored(store: &Arc<dyn CheckpointStore>, manifest: &Manifest) -> Vec<u64> {
             durable: true,
         };
         let (manifest, changes, store) = (Arc::new(manifest.clone()), Changes::default(), Arc::clone(store));
-        let worker_state = WorkerState::open(config, Some(RestoredWorker { manifest, changes, store })).unwrap();
+        let worker_state =
+            WorkerState::open(config, Some(RestoredWorker { manifest, changes, store, restoring: 1 })).unwrap();
         let value = worker_state.db().get("op/count", &row(worker)).unwrap().unwrap();
         u64::from_le_bytes(value.try_into().unwrap())
     };

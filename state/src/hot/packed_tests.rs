@@ -160,7 +160,7 @@ proptest! {
                         worker_state.db().push(delta).unwrap();
                         worker_state.db().apply_pending().unwrap();
                     }
-                    worker_state.evict();
+                    worker_state.evict(0);
                 }
             }
         }
@@ -231,7 +231,7 @@ fn a_short_list_is_packed_once_entries_are_evicted_and_unpacked_when_it_grows() 
         forms.push(delta.sections().flat_map(|(_, ops)| ops.iter().flatten()).any(packs));
         worker_state.db().push(Arc::new(delta)).unwrap();
         worker_state.db().apply_pending().unwrap();
-        worker_state.evict();
+        worker_state.evict(0);
     }
     assert_eq!(forms, [false, true, true, false, false]);
     assert_eq!(table.borrow_mut().get(hash_key(&7_u8), &7).unwrap().map(|log| (log.len(), log.head())), Some((205, 0)));

@@ -21,6 +21,9 @@ use crate::threads;
 
 /// Of this many changes one is looked at, to find out how many each key group has.
 const LOOKED_AT: usize = 16;
+/// Size of the changes that are merged at a time, about, in bytes; and the most parts, each of which reads all deltas.
+const MERGED_BYTES: usize = 16 << 20;
+const MOST_PARTS: usize = 8;
 
 /// The changes of restored deltas, by state and row.
 pub(super) struct Above {
@@ -63,17 +66,7 @@ impl Above {
     /// Sorts the changes of these deltas, which are in the order of epochs, with so many threads.
     pub(super) fn new(deltas: Vec<Arc<Delta>>, threads: usize) -> Self {
         let firsts = first_groups(&deltas, threads);
-        let sorted = threads::share(firsts.len(), |part| {
-            let (first, end) = (firsts.get(part), firsts.get(part + 1));
-            let mut states = BTreeMap::<String, Collected>::new();
-            for (number, delta) in deltas.iter().enumerate() {
-                for (state, ops) in delta.sections() {
-                    let ours = |group: KeyGroup| first <= Some(&group.0) && end.is_none_or(|end| group.0 < *end);
-                    states.entry(state.to_owned()).or_default().add(number as u32, ops, ours);
-                }
-            }
-            states.into_iter().map(|(state, collected)| (state, collected.sorted())).collect::<BTreeMap<_, _>>()
-        });
+        let sorted = threads::share(firsts.len(), |part| sorted(&deltas, &firsts, part));
         let mut states = BTreeMap::<String, Changes>::new();
         for (state, changes) in sorted.into_iter().flatten() {
             states.entry(state).or_default().append(changes);
@@ -134,6 +127,27 @@ impl Above {
         Ok(())
     }
 
+    /// Returns the changes of a state: ranges first, because the rows are right without them.
+    fn ops(&self, state: &str, changes: &Changes, deletes: bool) -> Result<Ops, StateError> {
+        let mut ops = Ops::default();
+        if deletes {
+            changes.deleted.iter().for_each(|(from, to)| ops.delete_range(from, to));
+        }
+        for row in &changes.rows {
+            let key = changes.key(row);
+            match row.value {
+                Some(place) => ops.put(key, self.value(state, place)).map_err(|e| StateError::Unwritable {
+                    state: state.to_owned(),
+                    group: codec::group_of_row(key).0,
+                    reason: e.0,
+                })?,
+                None if deletes => ops.delete(key),
+                None => {}
+            }
+        }
+        Ok(ops)
+    }
+
     fn value(&self, state: &str, place: Place) -> &[u8] {
         let Place { delta, at, len } = place;
         let section = self.deltas.get(delta as usize).and_then(|delta| delta.section_bytes(state)).unwrap_or_default();
@@ -141,17 +155,61 @@ impl Above {
     }
 }
 
-/// Returns the first key group of each thread, so that all have about as many changes. They begin with the first one that
-/// there may be.
-fn first_groups(deltas: &[Arc<Delta>], threads: usize) -> Vec<u16> {
+/// Calls `apply` with deltas that together change the same rows as these, which are in the order of epochs: each has the
+/// changes of some key groups, one per row and in the order of rows. What was written and deleted again is not written,
+/// and where `is_empty` says that a state has no rows yet, nothing is deleted.
+pub(super) fn merge(
+    deltas: &[Arc<Delta>],
+    is_empty: impl Fn(&str) -> Result<bool, StateError>,
+    mut apply: impl FnMut(&Delta) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    let Some(last) = deltas.last() else { return Ok(()) };
+    let mut empty = BTreeMap::new();
+    let mut bytes = 0;
+    for (state, ops) in deltas.iter().flat_map(|delta| delta.sections()) {
+        bytes += ops.as_slice().len();
+        if !empty.contains_key(state) {
+            empty.insert(state, is_empty(state)?);
+        }
+    }
+    let firsts = first_groups(deltas, (bytes / MERGED_BYTES + 1).min(MOST_PARTS));
+    for part in 0..firsts.len() {
+        let states = sorted(deltas, &firsts, part);
+        let part = Above { deltas: deltas.to_vec(), states };
+        let mut merged = Delta::new(last.epoch(), 0);
+        for (state, changes) in &part.states {
+            let deletes = empty.get(state.as_str()).is_none_or(|empty| !empty);
+            merged.set_section(state.clone(), part.ops(state, changes, deletes)?);
+        }
+        apply(&merged)?;
+    }
+    Ok(())
+}
+
+/// Returns the changes of one part of the key groups, by state: of those from its first group to that of the next part.
+fn sorted(deltas: &[Arc<Delta>], firsts: &[u16], part: usize) -> BTreeMap<String, Changes> {
+    let (first, end) = (firsts.get(part), firsts.get(part + 1));
+    let ours = |group: KeyGroup| first <= Some(&group.0) && end.is_none_or(|end| group.0 < *end);
+    let mut states = BTreeMap::<String, Collected>::new();
+    for (number, delta) in deltas.iter().enumerate() {
+        for (state, ops) in delta.sections() {
+            states.entry(state.to_owned()).or_default().add(number as u32, ops, ours);
+        }
+    }
+    states.into_iter().map(|(state, collected)| (state, collected.sorted())).collect()
+}
+
+/// Returns the first key group of each of so many parts, so that all have about as many changes. They begin with the first
+/// one that there may be.
+fn first_groups(deltas: &[Arc<Delta>], parts: usize) -> Vec<u16> {
     let ops = deltas.iter().flat_map(|delta| delta.sections()).flat_map(|(_, ops)| ops.iter().flatten());
-    let mut groups: Vec<u16> = match threads {
+    let mut groups: Vec<u16> = match parts {
         0 | 1 => Vec::new(),
         _ => ops.step_by(LOOKED_AT).map(|op| codec::group_of_row(op.key()).0).collect(),
     };
     groups.sort_unstable();
     let mut firsts = vec![0];
-    firsts.extend((1..threads).filter_map(|part| groups.get(part * groups.len() / threads).copied()));
+    firsts.extend((1..parts).filter_map(|part| groups.get(part * groups.len() / parts).copied()));
     firsts.dedup();
     firsts
 }

@@ -1,7 +1,8 @@
 //! The rows behind a worker's hot tables: its deltas, applied in the order of epochs.
 //!
 //! A `Db` always has exactly the state at the end of epoch [`Db::applied`]. Deltas wait in memory until they are needed
-//! as rows: for a base snapshot, or because a table wants to evict. The deltas of a restored checkpoint wait in the same
+//! as rows: for a base snapshot, or because a table wants to evict. Several are merged first: a row that they changed
+//! many times is written once. The deltas of a restored checkpoint wait in the same
 //! way, but they are part of the state already: until they are applied, they are read on top of the rows.
 
 use std::collections::VecDeque;
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, TryLockError};
 
-use super::above::Above;
+use super::above::{Above, merge};
 use super::figures::RowFigures;
 use super::maps::Maps;
 #[cfg(feature = "rocksdb")]
@@ -95,7 +96,7 @@ impl Db {
         let above = locks::read(&self.above);
         let Some(restored) = &*above else { return Ok(()) };
         // They may be read on top meanwhile: a row that is written here already is the same above.
-        restored.deltas().iter().try_for_each(|delta| self.rows.apply(delta, &|_| true))?;
+        self.merge(restored.deltas())?;
         drop(above);
         *locks::write(&self.above) = None;
         Ok(())
@@ -176,17 +177,29 @@ impl Db {
     }
 
     fn apply_in_order(&self) -> Result<(), StateError> {
-        let pending = || locks::lock(&self.pending);
-        let there = pending().len();
         self.settle()?;
-        for _ in 0..there {
-            let next = pending().pop_front();
-            let Some(delta) = next else { return Ok(()) };
-            self.apply(&delta, |_| true)?;
-            self.applied.store(delta.epoch(), Ordering::Release);
-            self.expire(delta.epoch());
+        let waiting: Vec<Arc<Delta>> = locks::lock(&self.pending).drain(..).collect();
+        let Some(last) = waiting.last() else { return Ok(()) };
+        match &waiting[..] {
+            [one] => self.apply(one, |_| true)?,
+            several => self.merge(several)?,
         }
+        self.applied.store(last.epoch(), Ordering::Release);
+        self.expire(last.epoch());
         Ok(())
+    }
+
+    /// Writes the changes of several deltas, which are in the order of epochs.
+    fn merge(&self, deltas: &[Arc<Delta>]) -> Result<(), StateError> {
+        let is_empty = |state: &str| {
+            let mut empty = true;
+            self.rows.scan_from(state, &[], &mut |_, _| {
+                empty = false;
+                Ok(false)
+            })?;
+            Ok(empty)
+        };
+        merge(deltas, is_empty, |merged| self.apply(merged, |_| true))
     }
 
     /// Passes on to the rows which values have expired at the end of `epoch`.
@@ -279,6 +292,11 @@ impl Db {
     pub fn snapshot(&self) -> Result<RowSnapshot, StateError> {
         let _in_order = locks::lock(&self.applying);
         self.apply_in_order()?;
-        self.rows.snapshot(self.applied())
+        let snapshot = self.rows.snapshot(self.applied())?;
+        // Meanwhile nothing could be applied, and a table may wait for it.
+        if self.eager.load(Ordering::Relaxed) {
+            self.apply_in_order()?;
+        }
+        Ok(snapshot)
     }
 }

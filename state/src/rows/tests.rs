@@ -290,6 +290,10 @@ proptest! {
         deltas.iter().try_for_each(|delta| rows.apply(delta, |_| true)).unwrap();
         deltas[..based].iter().try_for_each(|delta| above.apply(delta, |_| true)).unwrap();
         above.put_above(deltas[based..].to_vec(), threads);
+        let merged = open();
+        deltas[..based].iter().try_for_each(|delta| merged.apply(delta, |_| true)).unwrap();
+        deltas[based..].iter().try_for_each(|delta| merged.push(Arc::clone(delta))).unwrap();
+        merged.apply_pending().unwrap();
         let mut many: (Vec<Vec<u8>>, Vec<Vec<u8>>) =
             asked.iter().map(|(_, entry, key, _)| (entry.clone(), key.clone())).unzip();
         for list in [&mut many.0, &mut many.1] {
@@ -300,6 +304,7 @@ proptest! {
             for (state, entry, key, most) in &asked {
                 let state = STATES[*state];
                 prop_assert_eq!(reads(&above, state, entry, key), reads(&rows, state, entry, key), "{}", round);
+                prop_assert_eq!(reads(&merged, state, entry, key), reads(&rows, state, entry, key), "merged");
                 let mut seen = 0;
                 above.scan(state, &[], |_, _| { seen += 1; Ok(seen < *most) }).unwrap();
                 prop_assert_eq!(seen, (*most).min(reads(&rows, state, entry, key).0.len()));

@@ -48,4 +48,6 @@ pub struct RestoredWorker {
     pub changes: Changes,
     /// The store that has the checkpoint's files.
     pub store: Arc<dyn CheckpointStore>,
+    /// Number of workers of this process, which restore at the same time.
+    pub restoring: usize,
 }

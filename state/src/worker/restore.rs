@@ -127,7 +127,7 @@ pub(super) fn restore(
         }
         passed(StartPart::Base);
         if is_own {
-            let threads = if is_large && config.dir.is_some() { threads::spare(config.workers) } else { 1 };
+            let threads = if is_large && config.dir.is_some() { threads::spare(restored.restoring) } else { 1 };
             db.put_above(load(store.as_ref(), worker, threads)?, threads);
         } else {
             worker.deltas_to_apply().try_for_each(|entry| {

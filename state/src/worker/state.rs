@@ -45,8 +45,8 @@ pub struct WorkerState {
     memory: MemoryUse,
     /// State of the last eviction: the epoch that RocksDB had applied, and the bytes still used afterwards.
     evicted: (u64, u64),
-    /// The newest applied epoch when the running one was last asked to end.
-    cut_after: Option<u64>,
+    /// The newest epoch that was asked to end.
+    asked: Option<u64>,
     restored: BTreeMap<String, StateEntry>,
     /// The files of the restored checkpoint whose state is this worker's, as it is.
     files: Option<WorkerEntry>,
@@ -114,7 +114,7 @@ impl WorkerState {
         Self {
             memory: MemoryUse::new(config.memory_limit_bytes),
             evicted: (0, 0),
-            cut_after: None,
+            asked: None,
             db: Arc::new(db),
             config,
             restored: restored.into_iter().filter_map(named).collect(),
@@ -356,9 +356,9 @@ impl WorkerState {
     /// Evicts entries if memory is nearly full and there may be something to evict: RocksDB has applied an epoch since
     /// the last eviction, or memory has grown by an eighth of the limit since then.
     ///
-    /// Returns whether the running epoch should end now. Entries that it has changed cannot be evicted before its delta
-    /// is applied, and when they take most of the memory, nothing else can be read until then.
-    pub fn evict(&mut self) -> bool {
+    /// Returns whether `running`, the epoch that runs, should end now; once for each. Entries that it has changed cannot be
+    /// evicted before its delta is applied, and when they take most of the memory, nothing else can be read until then.
+    pub fn evict(&mut self, running: u64) -> bool {
         if !self.memory.is_high() {
             return false;
         }
@@ -372,8 +372,9 @@ impl WorkerState {
             state.borrow_mut().evict();
         }
         self.evicted = (applied, self.memory.used());
-        // Once per epoch that is applied: until then it is not known what can be evicted.
-        self.memory.is_high() && self.cut_after.replace(applied) != Some(applied)
+        // Epochs that have ended and are not applied yet are going to free some.
+        let is_next = applied + 1 >= running;
+        is_next && self.memory.is_high() && self.asked.replace(running) != Some(running)
     }
 
     /// Returns whether state exceeds its memory limit: nothing should be taken in until some of it was evicted.

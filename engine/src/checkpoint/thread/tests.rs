@@ -133,7 +133,7 @@ impl Worker {
             assert_eq!(blobs[&format!("sink/out/{unpublished}")], unpublished.to_le_bytes(), "at epoch {epoch}");
         }
         let (manifest, changes) = (Arc::new(*manifest), Changes::default());
-        let restored = RestoredWorker { manifest, changes, store: Arc::clone(&self.store) };
+        let restored = RestoredWorker { manifest, changes, store: Arc::clone(&self.store), restoring: 1 };
         let mut worker_state = WorkerState::open(config(dir), Some(restored)).unwrap();
         let sums = worker_state.value_table::<u64, u64>(spec()).unwrap();
         let mut sums = sums.borrow_mut();
@@ -229,7 +229,7 @@ fn a_base_of_maps_restores_into_rocksdb_and_none_of_rocksdbs_into_maps() {
     worker.check_restore(&RestoreFrom::Auto, manifest.epoch - 1, Some(&scratch.path().join("restored")));
     let (worker, manifest) = with_base(Some(&scratch.path().join("work")), "rocksdb");
     let (manifest, store) = (Arc::new(manifest), Arc::clone(&worker.store));
-    let restored = RestoredWorker { manifest, changes: Changes::default(), store };
+    let restored = RestoredWorker { manifest, changes: Changes::default(), store, restoring: 1 };
     let error = WorkerState::open(config(None), Some(restored)).err().unwrap();
     assert!(error.to_string().contains("build it with the feature \"rocksdb\""), "{error}");
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::http::shown::Shown;
-use crate::metrics::HotKeysOf;
+use crate::metrics::{HotKeysOf, SHOWN, is_worth_naming};
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::http) struct HotKeys {
@@ -39,22 +39,30 @@ pub(in crate::http) fn hot_keys(shown: &Shown) -> HotKeys {
 }
 
 impl HotKeys {
-    /// Adds what another process says. The records of a key are all on one worker.
-    pub(in crate::http) fn add(&mut self, other: Self) {
-        for operator in other.operators {
+    /// Adds what other processes say. The records of a key are all on one worker.
+    pub(in crate::http) fn add_all(&mut self, others: impl Iterator<Item = Self>) {
+        for operator in others.flat_map(|other| other.operators) {
             match self.operators.iter_mut().find(|own| own.operator == operator.operator) {
                 Some(own) => own.add(operator),
                 None => self.operators.push(operator),
             }
         }
+        self.operators.iter_mut().for_each(Operator::choose);
     }
 }
 
 impl Operator {
     fn add(&mut self, other: Self) {
-        self.records += other.records;
+        self.records = self.records.saturating_add(other.records);
         self.keys.extend(other.keys);
-        self.keys.iter_mut().for_each(|key| key.share = key.records as f64 / self.records.max(1) as f64);
+    }
+
+    /// Keeps the keys that are hot among the records of all processes.
+    fn choose(&mut self) {
+        let all = self.records;
+        self.keys.retain(|key| is_worth_naming(key.records, all));
+        self.keys.iter_mut().for_each(|key| key.share = key.records as f64 / all.max(1) as f64);
         self.keys.sort_by_key(|key| std::cmp::Reverse(key.records));
+        self.keys.truncate(SHOWN);
     }
 }

@@ -14,6 +14,7 @@ use self::peer::Peer;
 use super::api::job::job;
 use super::api::operators::{Operators, operators};
 use super::shown::Shown;
+use crate::locks::lock;
 
 pub(super) use self::whole::{
     whole_checkpoints, whole_history, whole_hot_keys, whole_inference, whole_logs, whole_tail,
@@ -62,9 +63,19 @@ pub(super) async fn cluster(shown: &Shown, headers: &HeaderMap) -> Cluster {
     whole.processes.push(Process { process: watched.index, address, state: "answers", problem: None, job: Some(own) });
     others(shown, headers, ask).await.into_iter().for_each(|other| whole.add(other));
     whole.processes.sort_by_key(|process| process.process);
-    let cause = shown.cause_by(|name| whole.operators.rates(name));
+    // One that is silent may be the one that the others wait for.
+    let all_answer = whole.processes.iter().all(|process| process.job.is_some());
+    let state_is_full = lock(&shown.sampler).state_was_full()
+        || whole.processes.iter().filter_map(|process| process.job.as_ref()).any(has_full_state);
+    let room = all_answer.then(|| shown.room(state_is_full));
+    let cause = shown.cause_by(|name| whole.operators.rates(name), room);
     whole.job["cause"] = serde_json::to_value(cause).unwrap_or_default();
     whole
+}
+
+fn has_full_state(job: &Value) -> bool {
+    let (bytes, limit) = (job["state_bytes"].as_u64(), job["state_limit_bytes"].as_u64());
+    bytes.zip(limit).is_some_and(|(bytes, limit)| bytes > limit)
 }
 
 async fn ask(peer: Peer) -> Result<(Value, Operators), String> {

@@ -89,7 +89,7 @@ pub(in crate::http) async fn whole_inference(shown: &Shown, headers: &HeaderMap)
 pub(in crate::http) async fn whole_hot_keys(shown: &Shown, headers: &HeaderMap) -> HotKeys {
     let mut whole = hot_keys(shown);
     let others = answers(shown, headers, "/api/v1/hotkeys".to_owned()).await;
-    others.into_iter().for_each(|(_, other)| whole.add(other));
+    whole.add_all(others.into_iter().map(|(_, other)| other));
     whole
 }
 
