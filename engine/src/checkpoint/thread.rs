@@ -184,8 +184,9 @@ impl CheckpointWork {
                 break;
             }
         }
-        // The snapshot thread works in a directory that is removed when the job ends.
+        // The snapshot thread works in a directory that is removed when the job ends. Nobody needs its base any more.
         if let Some(taking) = self.taking.take() {
+            self.db.give_up();
             drop(taking.join());
         }
     }

@@ -22,6 +22,9 @@ use crate::error::StateError;
 use crate::ids::KeyGroup;
 use crate::locks;
 
+/// Size of the deltas that are applied together, about, in bytes. They are in memory until they are.
+const TOGETHER_BYTES: usize = 128 << 20;
+
 /// The rows of one worker, and the deltas that are not applied to them yet.
 pub struct Db {
     pub(super) rows: Box<dyn RowStore>,
@@ -37,6 +40,8 @@ pub struct Db {
     /// the time have expired. Until RocksDB has applied that epoch, a restore could still read them.
     expiring: Mutex<VecDeque<(u64, String, i64)>>,
     eager: AtomicBool,
+    /// Whether the job has ended.
+    given_up: AtomicBool,
     keeps: bool,
 }
 
@@ -81,6 +86,7 @@ impl Db {
             applied: AtomicU64::new(applied),
             expiring: Mutex::default(),
             eager: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
             keeps,
         }
     }
@@ -178,15 +184,37 @@ impl Db {
 
     fn apply_in_order(&self) -> Result<(), StateError> {
         self.settle()?;
-        let waiting: Vec<Arc<Delta>> = locks::lock(&self.pending).drain(..).collect();
-        let Some(last) = waiting.last() else { return Ok(()) };
-        match &waiting[..] {
-            [one] => self.apply(one, |_| true)?,
-            several => self.merge(several)?,
+        let mut there = locks::lock(&self.pending).len();
+        while there > 0 {
+            let next = self.next_pending(there);
+            let Some(last) = next.last() else { return Ok(()) };
+            match &next[..] {
+                [one] => self.apply(one, |_| true)?,
+                several => self.merge(several)?,
+            }
+            self.applied.store(last.epoch(), Ordering::Release);
+            self.expire(last.epoch());
+            there -= next.len();
         }
-        self.applied.store(last.epoch(), Ordering::Release);
-        self.expire(last.epoch());
         Ok(())
+    }
+
+    /// Takes the next deltas that are applied together: at most so many, and about [`TOGETHER_BYTES`].
+    fn next_pending(&self, most: usize) -> Vec<Arc<Delta>> {
+        let (mut pending, mut bytes, mut next) = (locks::lock(&self.pending), 0, Vec::new());
+        while next.len() < most
+            && bytes < TOGETHER_BYTES
+            && let Some(delta) = pending.pop_front()
+        {
+            bytes += delta.sections().map(|(_, ops)| ops.as_slice().len()).sum::<usize>();
+            next.push(delta);
+        }
+        next
+    }
+
+    /// Gives up what is being applied, because the job ends: the next run begins with the checkpoint's files.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// Writes the changes of several deltas, which are in the order of epochs.
@@ -199,7 +227,12 @@ impl Db {
             })?;
             Ok(empty)
         };
-        merge(deltas, is_empty, |merged| self.apply(merged, |_| true))
+        merge(deltas, is_empty, |merged| {
+            if self.given_up.load(Ordering::Relaxed) {
+                return Err(StateError::Internal("the job has ended, and its rows are not needed any more".to_owned()));
+            }
+            self.apply(merged, |_| true)
+        })
     }
 
     /// Passes on to the rows which values have expired at the end of `epoch`.
