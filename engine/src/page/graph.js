@@ -153,7 +153,7 @@ function fill(parts, one, node, cause) {
   const gap = one.input_ended ? "end of input" : one.watermark_gap_seconds == null ? null : `gap ${format.seconds(one.watermark_gap_seconds)}`
   const queue = one.queue ? `queue ${format.short(one.queue)}` : null
   text(parts.time, gap ?? "no watermark")
-  text(parts.kept, [queue, one.state_bytes && `state ${format.bytes(one.state_bytes)}`].filter(Boolean).join(" · "))
+  text(parts.kept, [queue, one.state_bytes && format.bytes(one.state_bytes)].filter(Boolean).join(" · "))
   const recent = recentOf(one)
   text(parts.badge, recent ? `✖ ${format.short(recent)} dead letters now` : one.dead_letters ? `${format.short(one.dead_letters)} old dead letters` : "")
   attribute(parts.badge, "data-recent", recent > 0)
