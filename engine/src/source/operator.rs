@@ -362,8 +362,10 @@ impl Ingest {
     fn follow_watermark(&mut self, activity: Activity, promised: Option<EventTime>) {
         let mut watermark = self.at.watermark.max(promised.unwrap_or(EventTime::MIN));
         if watermark > self.at.watermark {
-            // The first step is measured from the first event, not from `EventTime::MIN`.
-            let from = if self.at.watermark == EventTime::MIN { self.read.0 } else { self.at.watermark };
+            // The first step is measured from the first event, not from `EventTime::MIN`; nor from a bit later, where an idle
+            // source has followed others that had no watermark either, with its lead.
+            let has_none = self.at.watermark < EventTime(i64::MIN / 2);
+            let from = if has_none { self.read.0 } else { self.at.watermark };
             self.metrics.moved(from, watermark, self.read.1);
             self.future.remark(&self.context, &self.name, watermark, self.read.1);
         }
