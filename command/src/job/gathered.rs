@@ -15,7 +15,7 @@ pub struct Gathered {
 impl Gathered {
     pub fn read(client: &Client) -> Result<Self, Failure> {
         let job = client.get("job")?;
-        let mut answer = if job["processes"].as_u64() > Some(1) {
+        let mut answer = if has_several(&job) {
             client.get("cluster")?
         } else {
             let operators = client.get("operators")?["operators"].take();
@@ -40,6 +40,11 @@ impl Gathered {
         };
         silent.map(words).collect()
     }
+}
+
+/// Returns whether a job has several processes.
+pub fn has_several(job: &Value) -> bool {
+    job["processes"].as_u64() > Some(1)
 }
 
 fn list(value: Value) -> Vec<Value> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidemill_state::ErrorKind;
 
 use super::client::Client;
-use super::gathered::text;
+use super::gathered::{has_several, text};
 use super::status::failed;
 use crate::args::job::At;
 use crate::failure::Failure;
@@ -18,7 +18,7 @@ pub fn run(at: &At, follow: bool, jsonl: bool) -> Result<String, Failure> {
     // It is opened first, so that no line is lost in between; a line may come twice.
     let events = follow.then(|| client.events()).transpose()?;
     // Events are of the process that answers: what is followed begins with its lines alone.
-    let of_all = !follow && client.get("job")?["processes"].as_u64() > Some(1);
+    let of_all = !follow && has_several(&client.get("job")?);
     let logs = client.get(if of_all { "cluster/logs" } else { "logs" })?;
     if let Some(reason) = logs["reason"].as_str() {
         return Err(Failure::new(ErrorKind::Invalid, format!("the job keeps no lines: {reason}")));

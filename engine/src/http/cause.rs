@@ -111,11 +111,7 @@ fn no_room(topology: &Topology, loads: &[Load], room: Room) -> Option<Cause> {
     let waits_most = |load: &Load| load.0.iter().any(|share| share.backpressured >= BUSY);
     let held_back = topology.nodes.iter().zip(loads).filter(|(_, load)| waits_most(load));
     let waiting: Vec<String> = held_back.map(|(node, _)| node.name.clone()).collect();
-    let waits = match &waiting[..] {
-        [] => return None,
-        [one] => format!("`{one}` waits"),
-        several => format!("`{}` wait", several.join("`, `")),
-    };
+    let waits = wait_in_words(&waiting)?;
     let why = if room.state_is_full {
         "state takes all the memory that it may (`state_memory`)".to_owned()
     } else {
@@ -145,14 +141,22 @@ fn named(topology: &Topology, found: &Candidate, load: &Load, waiting: &[usize])
     let name = |node: usize| topology.nodes.get(node).map(|node| node.name.clone()).unwrap_or_default();
     let (operator, waiting): (_, Vec<String>) = (name(found.node), waiting.iter().map(|node| name(*node)).collect());
     let is_source = topology.edges.iter().all(|edge| edge.to != found.node);
-    let waits = match (&waiting[..], found.full) {
-        ([], Some(worker)) if !is_source => format!("it takes the most of worker {worker}, which has no time left"),
-        ([], _) => "nothing holds it back".to_owned(),
-        ([one], _) => format!("`{one}` waits for it"),
-        (several, _) => format!("`{}` wait for it", several.join("`, `")),
+    let waits = match (wait_in_words(&waiting), found.full) {
+        (Some(wait), _) => format!("{wait} for it"),
+        (None, Some(worker)) if !is_source => format!("it takes the most of worker {worker}, which has no time left"),
+        (None, _) => "nothing holds it back".to_owned(),
     };
     let sentence = format!("`{operator}` is the bottleneck ({}); {waits}", busy_in_words(load));
     Cause { operator: Some(operator), sentence, waiting }
+}
+
+/// Returns that these operators wait; `None` if there is none.
+fn wait_in_words(waiting: &[String]) -> Option<String> {
+    match waiting {
+        [] => None,
+        [one] => Some(format!("`{one}` waits")),
+        several => Some(format!("`{}` wait", several.join("`, `"))),
+    }
 }
 
 /// Returns how busy an operator is, and on which worker if it is busy on one of several.
@@ -236,6 +240,11 @@ mod tests {
         cause(&graph(), &(0..6).map(load).collect::<Vec<_>>(), Some(ROOM))
     }
 
+    /// As a process says it that does not see the workers of others.
+    fn of_a_part(of: [(u32, u32); 6]) -> Option<Cause> {
+        cause(&graph(), &worker(0, of).map(|share| Load(vec![share])), None)
+    }
+
     /// Two workers that are alike.
     fn found(of: [(u32, u32); 6]) -> Option<Cause> {
         of_workers(&[worker(0, of), worker(1, of)])
@@ -305,6 +314,8 @@ mod tests {
         assert_eq!(bottleneck([(5, 0), (1, 0), (20, 0), (49, 0), (2, 0), (0, 0)]), None);
         assert_eq!(bottleneck([(5, 0), (1, 0), (20, 0), (97, 0), (2, 0), (0, 0)]), None);
         assert_eq!(bottleneck([(70, 0), (1, 0), (5, 0), (5, 0), (2, 0), (0, 0)]), None);
+        // The operator that is busy may be on a worker that is not seen.
+        assert_eq!(of_a_part([(5, 90), (1, 0), (20, 0), (49, 0), (2, 0), (0, 0)]), None);
     }
 
     #[test]

@@ -47,7 +47,6 @@ pub use family::{Family, Kind};
 #[cfg(feature = "http")]
 pub(crate) use format::Format;
 #[cfg(feature = "http")]
-#[cfg_attr(not(feature = "http"), expect(unused_imports, reason = "the API shows them"))]
 pub(crate) use hot_keys::{HotKeysOf, SHOWN, is_worth_naming};
 pub use list::FAMILIES;
 pub use operator::OperatorMetrics;

@@ -16,7 +16,7 @@ use super::maps::Maps;
 #[cfg(feature = "rocksdb")]
 use super::rocks::Rocks;
 use super::snapshot::RowSnapshot;
-use super::store::{RowStore, VisitOf};
+use super::store::{RowStore, VisitOf, finds_none};
 use crate::checkpoint::delta::Delta;
 use crate::error::StateError;
 use crate::ids::KeyGroup;
@@ -219,14 +219,7 @@ impl Db {
 
     /// Writes the changes of several deltas, which are in the order of epochs.
     fn merge(&self, deltas: &[Arc<Delta>]) -> Result<(), StateError> {
-        let is_empty = |state: &str| {
-            let mut empty = true;
-            self.rows.scan_from(state, &[], &mut |_, _| {
-                empty = false;
-                Ok(false)
-            })?;
-            Ok(empty)
-        };
+        let is_empty = |state: &str| finds_none(|visit| self.rows.scan_from(state, &[], visit));
         merge(deltas, is_empty, |merged| {
             if self.given_up.load(Ordering::Relaxed) {
                 return Err(StateError::Internal("the job has ended, and its rows are not needed any more".to_owned()));

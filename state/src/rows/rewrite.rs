@@ -1,6 +1,7 @@
 //! Rewriting the rows of a state in place, when a restore upgrades them to a newer version.
 
 use super::db::Db;
+use super::store::finds_none;
 use crate::error::StateError;
 
 impl Db {
@@ -17,11 +18,6 @@ impl Db {
 
     /// Returns whether a state has no rows.
     pub(crate) fn is_empty(&self, state: &str) -> Result<bool, StateError> {
-        let mut empty = true;
-        self.scan(state, &[], |_, _| {
-            empty = false;
-            Ok(false)
-        })?;
-        Ok(empty)
+        finds_none(|visit| self.scan(state, &[], visit))
     }
 }

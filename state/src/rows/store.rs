@@ -91,6 +91,16 @@ pub(crate) trait RowStore: Send + Sync {
     fn compact(&self, _state: &str) {}
 }
 
+/// Returns whether `scan` finds no row.
+pub(super) fn finds_none(scan: impl FnOnce(&mut Visit<'_>) -> Result<(), StateError>) -> Result<bool, StateError> {
+    let mut none = true;
+    scan(&mut |_, _| {
+        none = false;
+        Ok(false)
+    })?;
+    Ok(none)
+}
+
 /// Refuses a row that is too long to be kept.
 pub(super) fn check_row(state: &str, key: &[u8], value: &[u8]) -> Result<(), StateError> {
     row_too_long(key.len(), value.len()).map_or(Ok(()), |reason| {

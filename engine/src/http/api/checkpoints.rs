@@ -1,20 +1,22 @@
 //! `/api/v1/checkpoints`: the last checkpoints, the newest first, with the parts of the workers of this process.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::add_each;
 use crate::checkpoint::history::{Attempt, Part};
 use crate::http::shown::Shown;
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::http) struct Checkpoints {
-    pub(in crate::http) checkpoints: Vec<Checkpoint>,
+    checkpoints: Vec<Checkpoint>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::http) struct Checkpoint {
-    pub(in crate::http) epoch: u64,
+    epoch: u64,
     started_ms: i64,
     committed_ms: Option<i64>,
     result: Outcome,
@@ -52,6 +54,21 @@ pub(in crate::http) fn checkpoints(shown: &Shown) -> Checkpoints {
     Checkpoints { checkpoints: attempts.iter().map(Checkpoint::of).collect() }
 }
 
+impl Checkpoints {
+    /// Adds what other processes have seen. The newest come first.
+    pub(in crate::http) fn add_all(&mut self, others: impl Iterator<Item = Self>) {
+        let others = others.flat_map(|other| other.checkpoints);
+        add_each(&mut self.checkpoints, others, |a, b| a.epoch == b.epoch, Checkpoint::add);
+        self.checkpoints.sort_by_key(|one| Reverse(one.epoch));
+    }
+}
+
+impl Outcome {
+    fn of<T>(committed: Option<T>) -> Self {
+        if committed.is_some() { Self::Committed } else { Self::Open }
+    }
+}
+
 impl Checkpoint {
     pub(in crate::http) fn of(attempt: &Attempt) -> Self {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
@@ -68,22 +85,17 @@ impl Checkpoint {
             epoch: attempt.epoch.0,
             started_ms: attempt.began.0,
             committed_ms: attempt.committed.map(|time| time.0),
-            result: if attempt.committed.is_some() { Outcome::Committed } else { Outcome::Open },
+            result: Outcome::of(attempt.committed),
             delta_bytes: attempt.parts.values().map(|part| part.delta_bytes).sum(),
             phases: attempt.parts.iter().map(phases).collect(),
         }
     }
     /// Adds what another process has seen of the same checkpoint. It began when the first of them saw its epoch end, and
     /// is committed when one of them knows it.
-    pub(in crate::http) fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self) {
         self.started_ms = self.started_ms.min(other.started_ms);
-        self.committed_ms = match (self.committed_ms, other.committed_ms) {
-            (Some(own), Some(other)) => Some(own.min(other)),
-            (own, other) => own.or(other),
-        };
-        if other.result == Outcome::Committed {
-            self.result = Outcome::Committed;
-        }
+        self.committed_ms = self.committed_ms.into_iter().chain(other.committed_ms).reduce(i64::min);
+        self.result = Outcome::of(self.committed_ms);
         self.delta_bytes += other.delta_bytes;
         self.phases.extend(other.phases);
         self.phases.sort_by_key(|phases| phases.worker);

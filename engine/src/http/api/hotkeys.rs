@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::add_each;
 use crate::http::shown::Shown;
 use crate::metrics::{HotKeysOf, SHOWN, is_worth_naming};
 
@@ -41,12 +42,8 @@ pub(in crate::http) fn hot_keys(shown: &Shown) -> HotKeys {
 impl HotKeys {
     /// Adds what other processes say. The records of a key are all on one worker.
     pub(in crate::http) fn add_all(&mut self, others: impl Iterator<Item = Self>) {
-        for operator in others.flat_map(|other| other.operators) {
-            match self.operators.iter_mut().find(|own| own.operator == operator.operator) {
-                Some(own) => own.add(operator),
-                None => self.operators.push(operator),
-            }
-        }
+        let others = others.flat_map(|other| other.operators);
+        add_each(&mut self.operators, others, |a, b| a.operator == b.operator, Operator::add);
         self.operators.iter_mut().for_each(Operator::choose);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::add_each;
 use super::operators::slower;
 use crate::metrics::{OperatorSnapshot, Percentiles, Snapshot};
 
@@ -75,11 +76,8 @@ impl Model {
 
     /// Adds what another process says of the same operator: the circuit is open if one of theirs is.
     fn add(&mut self, other: Self) {
-        self.batch_size = match (self.batch_size, other.batch_size) {
-            (Some(own), Some(other)) => Some(slower(own, other)),
-            (own, other) => own.or(other),
-        };
-        self.queue = self.queue.zip(other.queue).map(|(own, other)| own + other).or(self.queue).or(other.queue);
+        self.batch_size = self.batch_size.into_iter().chain(other.batch_size).reduce(slower);
+        self.queue = self.queue.into_iter().chain(other.queue).reduce(|own, other| own + other);
         other.failures.into_iter().for_each(|(name, count)| *self.failures.entry(name).or_default() += count);
         other.fallbacks.into_iter().for_each(|(name, count)| *self.fallbacks.entry(name).or_default() += count);
         self.circuit = self.circuit.max(other.circuit);
@@ -89,11 +87,6 @@ impl Model {
 impl Inference {
     /// Adds what another process says.
     pub(in crate::http) fn add(&mut self, other: Self) {
-        for model in other.models {
-            match self.models.iter_mut().find(|own| own.operator == model.operator) {
-                Some(own) => own.add(model),
-                None => self.models.push(model),
-            }
-        }
+        add_each(&mut self.models, other.models, |a, b| a.operator == b.operator, Model::add);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::add_each;
 use crate::http::counts::WorkerRates;
 use crate::http::sampler::gap_of;
 use crate::http::shown::Shown;
@@ -58,12 +59,7 @@ impl Operators {
 
     /// Adds the operators of another process, which has workers of its own.
     pub(in crate::http) fn add(&mut self, others: Self) {
-        for other in others.operators {
-            match self.operators.iter_mut().find(|operator| operator.name == other.name) {
-                Some(operator) => operator.add(other),
-                None => self.operators.push(other),
-            }
-        }
+        add_each(&mut self.operators, others.operators, |a, b| a.name == b.name, Operator::add);
     }
 }
 

@@ -1,8 +1,6 @@
 //! `/api/v1/cluster/…`: history, checkpoints, models, hot keys, log, and tail of all processes together. What a process
 //! that does not answer would have said is missing; `/api/v1/cluster` says which one that is.
 
-use std::cmp::Reverse;
-
 use axum::http::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -55,11 +53,11 @@ fn add_rows(whole: &mut [Row], other: &[Row]) {
         let nearest = other.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
         let Some(nearest) = nearest.filter(|nearest| apart(nearest) <= TOGETHER_MS) else { continue };
         for ((value, other), (_, whole)) in row.iter_mut().zip(nearest).zip(COLUMNS) {
-            *value = match (*value, *other, whole) {
-                (value, _, Whole::Own) => value,
-                (Some(value), Some(other), Whole::Sum) => Some(value + other),
-                (Some(value), Some(other), Whole::Most) => Some(value.max(other)),
-                (value, other, _) => value.or(other),
+            let both = value.iter().chain(other).copied();
+            *value = match whole {
+                Whole::Own => *value,
+                Whole::Sum => both.reduce(|value, other| value + other),
+                Whole::Most => both.reduce(f64::max),
             };
         }
     }
@@ -67,15 +65,8 @@ fn add_rows(whole: &mut [Row], other: &[Row]) {
 
 pub(in crate::http) async fn whole_checkpoints(shown: &Shown, headers: &HeaderMap) -> Checkpoints {
     let mut whole = checkpoints(shown);
-    for (_, other) in answers::<Checkpoints>(shown, headers, "/api/v1/checkpoints".to_owned()).await {
-        for one in other.checkpoints {
-            match whole.checkpoints.iter_mut().find(|own| own.epoch == one.epoch) {
-                Some(own) => own.add(one),
-                None => whole.checkpoints.push(one),
-            }
-        }
-    }
-    whole.checkpoints.sort_by_key(|one| Reverse(one.epoch));
+    let others = answers(shown, headers, "/api/v1/checkpoints".to_owned()).await;
+    whole.add_all(others.into_iter().map(|(_, other)| other));
     whole
 }
 
