@@ -76,6 +76,11 @@ pub mod job {
     pub use tidemill_state::{ClaimMode, Rename, RestoreFrom};
 }
 
+/// Changes of operators while the job runs.
+pub mod control {
+    pub use tidemill_engine::{ChangeRequest, ControlEntry, Controlled};
+}
+
 /// What can go wrong, sorted by what its user does about it.
 pub mod error {
     pub use tidemill_engine::{ConnectorError, ErrorKind, JobError, Remedy, with_causes};

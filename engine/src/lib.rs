@@ -34,6 +34,7 @@ mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
+mod control;
 pub mod crash;
 mod cut;
 mod epoch;
@@ -66,6 +67,7 @@ mod worker;
 #[cfg(feature = "cli")]
 pub use cli::JobArgs;
 pub use clock::Clock;
+pub use control::{ChangeRequest, Controlled, Decision};
 pub use error::{ConnectorError, ErrorKind, JobError, Remedy, with_causes};
 #[cfg(feature = "tables")]
 pub use graph::updates;
@@ -73,6 +75,7 @@ pub use graph::{Either, Flow, KeyedStream, Stream};
 pub use metrics::{JobState, OperatorSnapshot, Snapshot};
 pub use record::{Arrival, Data, DeadLetter, Record};
 pub use run::{Job, JobSettings, JobSetup};
+pub use tidemill_state::ControlEntry;
 #[doc(hidden)]
 pub use tidemill_state::locks;
 pub use time::{Epoch, EventTime, ProcessingTime};

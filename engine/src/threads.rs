@@ -138,7 +138,7 @@ impl<T> Handle<T> {
 }
 
 /// Waits for the next message; returns `None` when there are no senders any more.
-pub(crate) fn receive<T: Send + 'static>(queue: &Receiver<T>) -> Option<T> {
+pub fn receive<T: Send + 'static>(queue: &Receiver<T>) -> Option<T> {
     let Some(scheduled) = scheduled() else { return queue.recv().ok() };
     loop {
         // Also if a message is there already: each message gets a turn of its own.
@@ -193,7 +193,7 @@ pub fn pause(time: Duration) {
 }
 
 /// Lowers the priority of this thread, so that it uses only processor time that other threads leave.
-pub(crate) fn step_back() {
+pub fn step_back() {
     /// The amount by which `nice` is raised: to the end of its scale.
     const LOWEST_PRIORITY: i32 = 19;
     // In a simulation threads take turns: all of them would wait for this one.

@@ -12,11 +12,15 @@ mod riskiest;
 mod simulate;
 mod versions;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
+use tidemill::control::ChangeRequest;
+use tidemill::infer::ModelRole;
 use tidemill::prelude::*;
 
 #[cfg(feature = "kafka")]
@@ -41,6 +45,9 @@ struct Args {
     count: u64,
     #[command(flatten)]
     model: ModelArgs,
+    /// A file of requests to change models while the job runs, as JSON lines; with --models.
+    #[arg(long, requires = "models", value_name = "FILE")]
+    control: Option<PathBuf>,
     /// Transactions scored at a time, at most; auto:N to have the best number up to N measured.
     #[arg(long, default_value = "96", value_name = "N|auto:N")]
     max_batch_size: BatchSize,
@@ -64,7 +71,14 @@ struct Prediction {
     score: f32,
     /// Name, version and hash of the model; shared, because every prediction contains it.
     model: Arc<str>,
+    /// The part that the model has in scoring, while another version is tried.
+    #[serde(default, skip_serializing_if = "is_primary")]
+    role: ModelRole,
     features: FraudFeatures,
+}
+
+fn is_primary(role: &ModelRole) -> bool {
+    *role == ModelRole::Primary
 }
 
 /// The name of the last model as a text, because nearly all predictions are of the same model.
@@ -125,13 +139,21 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         .process("terminal-risk", order, TerminalRisk::open)?
         .results;
 
+    if let Some(control) = &args.control {
+        // Nothing waits for the event time of a request, and other sources do not wait for this one.
+        let requests = FileSource::new([control], |_: &ChangeRequest| EventTime(0)).idle_after(Duration::from_millis(50));
+        let requests = if common.follow { requests.follow() } else { requests };
+        flow.source("control", &requests)?.change_operators("changes")?;
+    }
     if let Some(models) = models {
         let settings = common.infer_settings(args.max_batch_size);
         let mut label = Label::default();
-        let scored = featured.infer("score", models, &settings, |featured| &featured.features)?;
+        let card = |featured: &Box<Featured>| featured.transaction.card_id;
+        let scored = featured.infer_by_key("score", models, &settings, card, |featured| &featured.features)?;
         let predictions = scored.map(move |scored| {
             let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = *scored.record;
-            Prediction { tx_id, ts, card_id, score: scored.score, model: label.of(scored.model), features }
+            let (score, role) = (scored.score, scored.role);
+            Prediction { tx_id, ts, card_id, score, model: label.of(scored.model), role, features }
         });
         // Predictions come from the workers of their terminals, and a topic needs those of a card in order.
         let is_topic = |place: &Place| !matches!(place, Place::Path(_));

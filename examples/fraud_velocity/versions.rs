@@ -19,7 +19,8 @@ pub struct ModelArgs {
     /// The model.
     #[arg(long, default_value_os_t = shipped_model("fraud_velocity.onnx"), value_name = "FILE")]
     model: PathBuf,
-    /// A model repository, whose model scores instead of --model.
+    /// A model repository, whose model scores instead of --model. The job can be told to use other versions of it while
+    /// it runs.
     #[arg(long, conflicts_with = "model", value_name = "DIR")]
     models: Option<PathBuf>,
     /// The model in the repository: NAME for its latest version, NAME/3, or NAME@champion.
@@ -56,11 +57,12 @@ impl ModelArgs {
             return Ok(Models::of(Model::load_with::<FraudFeatures>(&self.model, OUTPUT, COLUMN, &settings)?));
         };
         let repository = ModelRepository::folder(root);
+        let versions = repository.versions_with::<FraudFeatures>(OUTPUT, COLUMN, &settings);
         let load = |wanted| repository.find(wanted)?.load::<FraudFeatures>(OUTPUT, COLUMN, &settings);
         let mut models = Models::of(load(&self.use_model)?);
         for Switch { model, from } in &self.switch {
             models = models.from_event_time(*from, load(model)?);
         }
-        Ok(models)
+        Ok(models.with_versions_of(versions))
     }
 }

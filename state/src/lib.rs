@@ -57,7 +57,7 @@ pub use checkpoint::delta::{Delta, DeltaEntry, EncodedElements, Op, Ops, blobs_o
 #[doc(hidden)]
 pub use checkpoint::examine::{Examination, Fault, Finding, Notice, examine};
 pub use checkpoint::inspection::{MissingFile, Watch};
-pub use checkpoint::manifest::{Manifest, NamedFile, WorkerEntry};
+pub use checkpoint::manifest::{ControlEntry, Manifest, NamedFile, WorkerEntry};
 pub use checkpoint::plan::{RestoreFrom, RestorePlan, plan_restore};
 pub use checkpoint::retention::{Pruning, Retention};
 pub use checkpoint::savepoint::ClaimMode;

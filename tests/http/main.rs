@@ -13,6 +13,7 @@ mod described;
 mod events;
 mod hot_keys;
 mod job;
+mod models;
 mod refused;
 mod savepoints;
 mod schema;

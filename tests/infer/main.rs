@@ -10,6 +10,7 @@ mod exact;
 mod fake;
 mod finite;
 mod ladder;
+mod live;
 mod logs;
 mod missing;
 mod onnx;

@@ -34,7 +34,7 @@ fn the_event_time_of_a_record_decides_which_version_scores_it() {
             for batch in [1, 7, 64] {
                 let ran = run(shuffled(), workers, three(), &settings(batch, pool.clone()));
                 assert_eq!((ran.count("scored"), ran.dead.len()), (1000, 0));
-                for Scored { record, score, origin, model } in &ran.scored {
+                for Scored { record, score, origin, model, .. } in &ran.scored {
                     assert_eq!((model.as_ref().unwrap().name.as_str(), *score), right(record.id));
                     assert_eq!(*origin, ScoreOrigin::Model);
                 }

@@ -79,7 +79,7 @@ impl<L: BatchLogic> Common<L> {
     /// Prepares the work of a batch.
     pub(super) fn prepare(&mut self, batch: &Gathered<L::In>) -> L::Work {
         let mut work = self.spare_work.pop().unwrap_or_default();
-        self.logic.prepare(&batch.records, &mut work);
+        self.logic.prepare(batch.epoch(), &batch.records, &mut work);
         work
     }
 

@@ -8,7 +8,7 @@ use timely::dataflow::operators::{Capability, InputCapability};
 
 use crate::record::Record;
 use crate::threads;
-use crate::time::Moment;
+use crate::time::{Epoch, Moment};
 
 /// A batch of records of one epoch, with the capabilities to send its results.
 pub(super) struct Gathered<I> {
@@ -16,6 +16,13 @@ pub(super) struct Gathered<I> {
     pub(super) dead: Capability<Moment>,
     pub(super) since: Instant,
     pub(super) records: Vec<Record<I>>,
+}
+
+impl<I> Gathered<I> {
+    /// Returns the epoch of its records.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.main.time().epoch
+    }
 }
 
 /// The batches that are not run yet. Only the last one is open; the others are full or of an earlier epoch.
@@ -41,7 +48,7 @@ impl<I> Gather<I> {
     /// batch never spans two epochs.
     pub(super) fn is_open_to(&self, moment: Moment, max_batch_size: usize) -> bool {
         let open = self.batches.back();
-        open.is_some_and(|open| open.main.time().epoch == moment.epoch && open.records.len() < max_batch_size)
+        open.is_some_and(|open| open.epoch() == moment.epoch && open.records.len() < max_batch_size)
     }
 
     /// Adds records of a message to one batch, as many as it has room for: to the open one, or to a new one if

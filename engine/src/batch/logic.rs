@@ -6,6 +6,7 @@ use std::vec::Drain;
 
 use crate::error::JobError;
 use crate::record::{Data, DeadLetter, Record};
+use crate::time::Epoch;
 
 /// The logic of a batch operator, for records of any keys: what it does on the worker before and after a batch is
 /// run.
@@ -34,8 +35,8 @@ pub trait BatchLogic: 'static {
         self.max_delay()
     }
 
-    /// Prepares the work for `records`, which are between one and [`max_batch_size`](Self::max_batch_size).
-    fn prepare(&mut self, records: &[Record<Self::In>], work: &mut Self::Work);
+    /// Prepares the work for `records` of `epoch`, which are between one and [`max_batch_size`](Self::max_batch_size).
+    fn prepare(&mut self, epoch: Epoch, records: &[Record<Self::In>], work: &mut Self::Work);
 
     /// Marks prepared work whose first run was lost together with a thread, for `reason`. Returns whether to run
     /// what can still be tried.

@@ -139,7 +139,7 @@ impl<L: BatchLogic> Pooled<L> {
     fn give_up(&mut self, at: usize, reason: String) {
         let Some(flight) = self.flights.get_mut(at) else { return };
         let mut work = L::Work::default();
-        self.common.logic.prepare(&flight.batch.records, &mut work);
+        self.common.logic.prepare(flight.batch.epoch(), &flight.batch.records, &mut work);
         let more = self.common.logic.give_up(&flight.batch.records, &mut work, reason);
         if more && !self.pool.is_dead() && self.pool.has_room() {
             flight.ticket = self.pool.submit(work);
@@ -153,7 +153,7 @@ impl<L: BatchLogic> Pooled<L> {
     /// Fails a batch because there is no thread for it; its results leave in its turn.
     fn lose(&mut self, batch: Gathered<L::In>, reason: String) {
         let mut work = L::Work::default();
-        self.common.logic.prepare(&batch.records, &mut work);
+        self.common.logic.prepare(batch.epoch(), &batch.records, &mut work);
         self.common.logic.give_up(&batch.records, &mut work, reason);
         let (gathered, submitted) = (threads::since(batch.since), threads::now());
         let done = Some(Landed { work, queued: Duration::ZERO, ran: Duration::ZERO });

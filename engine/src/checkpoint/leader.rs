@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use tidemill_state::{Manifest, WorkerEntry};
+use tidemill_state::{ControlEntry, Manifest, WorkerEntry};
 
 use super::protocol::{Durable, ToLeader, ToWorker};
+use crate::control::queue::{ChangeQueue, Tell};
 use crate::epoch::Finish;
 use crate::time::Epoch;
 
@@ -18,7 +19,10 @@ pub(crate) enum Action {
         epoch: Epoch,
         drained: bool,
         chains: Vec<Chain>,
+        control: Vec<ControlEntry>,
     },
+    /// Tell one worker of each process, or of the leading one.
+    Tell(Tell),
 }
 
 /// The files that contain one worker's state and unpublished output.
@@ -63,6 +67,7 @@ pub(crate) struct Leader {
     finish: Option<Finish>,
     durable: BTreeMap<Epoch, Vec<Durable>>,
     chains: Vec<Chain>,
+    changes: ChangeQueue,
 }
 
 impl Leader {
@@ -71,8 +76,14 @@ impl Leader {
     /// killed again and again has by then committed about half of what it has done.
     const FIRST_PACE: Duration = Duration::from_millis(100);
 
-    /// Makes the leader of a run that begins with these files: one chain per worker.
-    pub(crate) fn new(chains: Vec<Chain>, interval: Duration, first: Epoch, now: Instant) -> Self {
+    /// Makes the leader of a run that begins with these files, one chain per worker, and these changes.
+    pub(crate) fn new(
+        chains: Vec<Chain>,
+        changes: ChangeQueue,
+        interval: Duration,
+        first: Epoch,
+        now: Instant,
+    ) -> Self {
         Self {
             workers: chains.len(),
             interval,
@@ -89,11 +100,12 @@ impl Leader {
             finish: None,
             durable: BTreeMap::new(),
             chains,
+            changes,
         }
     }
 
     /// Handles a message of a worker.
-    pub(crate) fn hear(&mut self, message: ToLeader) {
+    pub(crate) fn hear(&mut self, message: ToLeader, now: Instant) {
         match message {
             ToLeader::Durable(durable) => self.durable.entry(durable.epoch).or_default().push(durable),
             ToLeader::Exhausted { worker } => drop(self.exhausted.insert(worker)),
@@ -102,6 +114,17 @@ impl Leader {
             // Another worker may have had it ended already: a new one has changed little.
             ToLeader::Full(epoch) if epoch == self.running => self.cut_after(SHORTEST_EPOCH),
             ToLeader::Full(_) => {}
+            // It is for the operators of this process.
+            ToLeader::Report { .. } => {}
+            ToLeader::Change(request) => self.changes.ask(request),
+            ToLeader::Progress { process, id, progress } => {
+                let held = self.changes.holds_epoch();
+                self.changes.hear(process, &id, progress, self.running.next(), now);
+                if held && !self.changes.holds_epoch() {
+                    // A change takes effect soon, however long epochs are.
+                    self.cut_after(SHORTEST_EPOCH);
+                }
+            }
         }
     }
 
@@ -118,7 +141,9 @@ impl Leader {
 
     /// Returns the next action, if there is one now.
     pub(crate) fn decide(&mut self, now: Instant) -> Option<Action> {
-        self.start().or_else(|| self.commit()).or_else(|| self.end()).or_else(|| self.tick(now))
+        let change = |leader: &mut Self| leader.changes.decide(now).map(Action::Tell);
+        let first = self.start().or_else(|| self.commit()).or_else(|| self.end());
+        first.or_else(|| change(self)).or_else(|| self.tick(now))
     }
 
     /// The first tick lets the sources begin: worker 0 has recovered all sinks before it.
@@ -129,7 +154,8 @@ impl Leader {
 
     /// Returns how long it is until the next tick; `None` while there will be no tick.
     pub(crate) fn next_tick(&self, now: Instant) -> Option<Duration> {
-        let may_tick = self.finish.is_none() && self.open_epochs() < Self::MAX_OPEN;
+        let may_tick =
+            self.finish.is_none() && self.open_epochs() < Self::MAX_OPEN && !self.changes.holds_epoch();
         let pace = self.cut.map_or(self.pace, |cut| cut.min(self.pace));
         may_tick.then(|| (self.running_since + pace).saturating_duration_since(now))
     }
@@ -153,7 +179,7 @@ impl Leader {
         }
         self.writing = true;
         let drained = self.finish.is_some_and(|finish| finish.drain && finish.last == epoch);
-        Some(Action::Commit { epoch, drained, chains: self.chains.clone() })
+        Some(Action::Commit { epoch, drained, chains: self.chains.clone(), control: self.changes.log() })
     }
 
     fn end(&mut self) -> Option<Action> {
@@ -163,6 +189,7 @@ impl Leader {
         }
         let finish = Finish { last: self.running, drain: drained };
         self.finish = Some(finish);
+        self.changes.close(drained);
         Some(Action::Broadcast(ToWorker::Finish(finish)))
     }
 
@@ -192,7 +219,7 @@ mod tests {
     }
 
     fn leader(now: Instant) -> Leader {
-        let mut leader = Leader::new(vec![Chain::default(); 2], Duration::from_secs(1), Epoch(1), now);
+        let mut leader = Leader::new(vec![Chain::default(); 2], ChangeQueue::new(1, Vec::new()), Duration::from_secs(1), Epoch(1), now);
         assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Tick(Epoch(1)))), "sources may begin");
         leader
     }
@@ -201,11 +228,11 @@ mod tests {
     fn an_epoch_is_committed_when_every_worker_is_durable_and_in_order() {
         let now = crate::threads::now();
         let mut leader = leader(now);
-        leader.hear(durable(0, 2));
-        leader.hear(durable(1, 2));
-        leader.hear(durable(0, 1));
+        leader.hear(durable(0, 2), now);
+        leader.hear(durable(1, 2), now);
+        leader.hear(durable(0, 1), now);
         assert_eq!(leader.decide(now), None);
-        leader.hear(durable(1, 1));
+        leader.hear(durable(1, 1), now);
         assert!(matches!(leader.decide(now), Some(Action::Commit { epoch: Epoch(1), .. })));
         assert_eq!(leader.decide(now), None, "one manifest at a time");
         assert_eq!(leader.committed(Epoch(1)), Action::Broadcast(ToWorker::Committed(Epoch(1))));
@@ -228,7 +255,7 @@ mod tests {
     fn a_checkpoint_that_was_asked_for_comes_at_once_and_the_clock_goes_on() {
         let now = crate::threads::now();
         let mut leader = leader(now);
-        leader.hear(ToLeader::Checkpoint);
+        leader.hear(ToLeader::Checkpoint, now);
         assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Tick(Epoch(2)))));
         assert_eq!(leader.decide(now), None, "once");
         assert_eq!(leader.next_tick(now), Some(Leader::FIRST_PACE));
@@ -238,14 +265,14 @@ mod tests {
     fn an_epoch_that_fills_the_memory_ends_early_and_one_that_has_just_begun_does_not() {
         let now = crate::threads::now();
         let mut leader = leader(now);
-        leader.hear(ToLeader::Full(Epoch(1)));
+        leader.hear(ToLeader::Full(Epoch(1)), now);
         assert_eq!((leader.decide(now), leader.next_tick(now)), (None, Some(SHORTEST_EPOCH)));
         let later = now + SHORTEST_EPOCH;
         assert_eq!(leader.decide(later), Some(Action::Broadcast(ToWorker::Tick(Epoch(2)))));
-        leader.hear(ToLeader::Full(Epoch(1)));
+        leader.hear(ToLeader::Full(Epoch(1)), now);
         assert_eq!(leader.next_tick(later), Some(Leader::FIRST_PACE), "another worker meant the epoch before");
-        leader.hear(ToLeader::Full(Epoch(2)));
-        leader.hear(ToLeader::Checkpoint);
+        leader.hear(ToLeader::Full(Epoch(2)), now);
+        leader.hear(ToLeader::Checkpoint, now);
         assert_eq!(leader.decide(later), Some(Action::Broadcast(ToWorker::Tick(Epoch(3)))));
     }
 
@@ -268,9 +295,9 @@ mod tests {
     fn the_end_comes_when_all_sources_are_exhausted_and_drains() {
         let now = crate::threads::now();
         let mut leader = leader(now);
-        leader.hear(ToLeader::Exhausted { worker: 0 });
+        leader.hear(ToLeader::Exhausted { worker: 0 }, now);
         assert_eq!(leader.decide(now), None);
-        leader.hear(ToLeader::Exhausted { worker: 1 });
+        leader.hear(ToLeader::Exhausted { worker: 1 }, now);
         let finish = Finish { last: Epoch(1), drain: true };
         assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Finish(finish))));
         assert_eq!(leader.decide(now + Duration::from_secs(9)), None, "no tick after the finish");
@@ -280,7 +307,7 @@ mod tests {
     fn a_stop_does_not_drain() {
         let now = crate::threads::now();
         let mut leader = leader(now);
-        leader.hear(ToLeader::Stop);
+        leader.hear(ToLeader::Stop, now);
         let finish = Finish { last: Epoch(1), drain: false };
         assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Finish(finish))));
     }

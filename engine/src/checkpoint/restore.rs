@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tidemill_state::{
-    Changes, CheckpointStore, ClaimMode, DeltaEntry, Manifest, ManifestFile, RestoreFrom, Retention, Starter, Takeover,
+    Changes, CheckpointStore, ClaimMode, ControlEntry, DeltaEntry, Manifest, ManifestFile, RestoreFrom, Retention, Starter, Takeover,
     blobs_of,
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct StartingPoint {
     pub(crate) target: Option<Target>,
     pub(crate) manifest: Option<Arc<Manifest>>,
     pub(crate) restored: Arc<Restored>,
+    /// The control log of the restored checkpoint, with the names that the program has.
+    pub(crate) control: Vec<ControlEntry>,
     /// The first epoch of this incarnation.
     pub(crate) first_epoch: Epoch,
     /// Whether the first checkpoint must name no file of the restored one, which is a savepoint that stays the user's.
@@ -166,12 +168,14 @@ impl Starting<'_> {
                 Restored::default()
             }
         };
+        let control = manifest.as_ref().map_or_else(Vec::new, |manifest| log(changes, manifest));
         let retention = Retention { keep: *keep };
         let target = store.clone().map(|store| Target { store, retention, incarnation: *incarnation });
         Ok(StartingPoint {
             target,
             manifest: manifest.map(Arc::new),
             restored: Arc::new(restored),
+            control,
             first_epoch,
             stands_alone,
             taken,
@@ -215,12 +219,22 @@ fn blobs_in(store: &dyn CheckpointStore, worker: usize, delta: &DeltaEntry) -> R
 fn renamed(changes: &Changes, manifest: &Manifest, restored: Restored) -> Result<Restored, JobError> {
     let states: BTreeSet<String> = manifest.states.iter().map(|state| state.name.clone()).collect();
     let in_states = states.iter().filter_map(|state| state.split('/').next());
-    let operators = in_states.chain(restored.owners()).map(str::to_owned).collect();
+    let changed = manifest.control.iter().map(|entry| &*entry.operator);
+    let operators = in_states.chain(restored.owners()).chain(changed).map(str::to_owned).collect();
     changes.check(&states, &operators)?;
     for state in states.iter().filter(|state| changes.state(state).is_none()) {
         tracing::warn!(state, "the state is discarded, as drop_state says");
     }
     Ok(restored.renamed(changes))
+}
+
+/// Returns the control log of a checkpoint with the names that the program has, without what is to be dropped.
+fn log(changes: &Changes, manifest: &Manifest) -> Vec<ControlEntry> {
+    let now = |entry: &ControlEntry| {
+        let operator = changes.operator(&entry.operator)?.to_owned();
+        Some(ControlEntry { operator, ..entry.clone() })
+    };
+    manifest.control.iter().filter_map(now).collect()
 }
 
 #[cfg(test)]

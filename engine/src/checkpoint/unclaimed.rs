@@ -5,12 +5,23 @@ use super::restored::{Ends, Restored};
 use crate::error::{JobError, Remedy};
 
 /// Checks that the program, whose graph is built, has an operator for everything in the restored checkpoint:
-/// `states` are those that no operator has opened, `ends` the sources and sinks of the program.
+/// `states` are those that no operator has opened, `ends` the sources and sinks of the program, `changed` the operators of
+/// the control log that it does not have.
 ///
 /// # Errors
 /// When something would be lost: all of it, by name.
-pub(crate) fn check(states: &[&str], restored: &Restored, ends: &Ends) -> Result<(), JobError> {
-    all_claimed(states, restored.unclaimed(ends))
+pub(crate) fn check(
+    states: &[&str],
+    restored: &Restored,
+    ends: &Ends,
+    changed: Vec<String>,
+) -> Result<(), JobError> {
+    let of_operator = |name: String| {
+        let what = format!("changes of the operator \"{name}\", in its control log");
+        (name, what)
+    };
+    let others = restored.unclaimed(ends).into_iter().chain(changed.into_iter().map(of_operator));
+    all_claimed(states, others.collect())
 }
 
 /// Refuses to lose these states and these other values, given as pairs of owner and description.

@@ -12,6 +12,7 @@ use timely::dataflow::operators::Concatenate;
 use super::node::{Node, Packets};
 use super::wires::Wires;
 use crate::clock::Clock;
+use crate::control::Controlled;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, DeadLetter};
@@ -69,6 +70,19 @@ impl<'s> Flow<'s> {
     #[must_use]
     pub fn metrics(&self, name: &str, kind: &'static str) -> Arc<OperatorMetrics> {
         self.context.process.metrics.operator(name, kind, self.context.worker)
+    }
+
+    /// Returns what the workers of this process share of an operator that can be changed while the job runs. The first
+    /// worker makes it, and makes the changes that the restored checkpoint has of it.
+    ///
+    /// # Errors
+    /// When `make` fails, or a change of the checkpoint cannot be made any more.
+    pub fn controlled<C: Controlled>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<C, JobError>,
+    ) -> Result<Arc<C>, JobError> {
+        self.context.process.control.share(name, self.context.first_epoch, &self.context.start.control, make)
     }
 
     /// Merges streams; `dead_letters` says whether that is what they carry.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::problem::Problem;
 use super::shown::Shown;
+use crate::control::request::Request;
 
 /// How the job is to stop.
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +39,36 @@ pub(super) fn checkpoint(shown: &Shown) -> Result<Value, Problem> {
         return Err(Problem::new(StatusCode::CONFLICT, "the job has not begun yet: nothing was read"));
     }
     Ok(json!({ "epoch": want_checkpoint(shown) }))
+}
+
+/// A change of an operator.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// Without one it gets one. Who repeats a request gives it the same.
+    id: Option<String>,
+    operator: String,
+    change: Value,
+    by: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// Asks for a change of an operator. What became of it is under `/api/v1/changes`.
+pub(super) fn change(shown: &Shown, body: &[u8]) -> Result<Value, Problem> {
+    let wrong = |e| Problem::new(StatusCode::BAD_REQUEST, format!("the body: {e}"));
+    let Change { id, operator, change, by, reason } = serde_json::from_slice(body).map_err(wrong)?;
+    let process = &shown.watched.process;
+    process.control.check(&operator).map_err(|fault| Problem::new(StatusCode::NOT_FOUND, fault))?;
+    let (state, _) = shown.state();
+    if state != "running" {
+        return Err(Problem::new(StatusCode::CONFLICT, format!("the job is {state}: only one that runs can be changed")));
+    }
+    let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| process.control.next_id(shown.watched.started_ms, shown.watched.index));
+    let asked_ms = process.clock.processing_time().0;
+    let by = by.unwrap_or_else(|| "HTTP".to_owned());
+    process.control.ask(Request { id: id.clone(), operator, change: change.to_string(), by, reason, asked_ms });
+    Ok(json!({ "id": id }))
 }
 
 /// Returns where the job has its checkpoints.

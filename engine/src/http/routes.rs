@@ -13,7 +13,7 @@ use axum::{Json, Router, middleware};
 use serde::Deserialize;
 
 use super::access::{self, Access};
-use super::api::{checkpoints, graph, history, hotkeys, inference, job, logs, operators};
+use super::api::{changes, checkpoints, graph, history, hotkeys, inference, job, logs, operators};
 use super::problem::Problem;
 use super::shown::Shown;
 use super::tail::Watch;
@@ -51,6 +51,8 @@ fn api() -> Router<Arc<Shown>> {
         .route("/events", get(events))
         .route("/stop", post(stop))
         .route("/checkpoint", post(checkpoint))
+        .route("/changes", get(async |State(shown): Job| Json(changes::changes(&shown))).post(change))
+        .route("/models", get(async |State(shown): Job| Json(changes::operators(&shown))))
         .route("/savepoints", get(async |State(shown): Job| Json(shown.savepoints.list())).post(savepoint))
         .merge(of_all_processes())
         .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], DESCRIPTION)))
@@ -139,6 +141,11 @@ async fn stop(State(shown): Job, body: Bytes) -> Result<Response, Problem> {
 
 async fn checkpoint(State(shown): Job) -> Result<Response, Problem> {
     Ok((StatusCode::ACCEPTED, [(LOCATION, "/api/v1/job")], Json(actions::checkpoint(&shown)?)).into_response())
+}
+
+async fn change(State(shown): Job, body: Bytes) -> Result<Response, Problem> {
+    let asked = actions::change(&shown, &body)?;
+    Ok((StatusCode::ACCEPTED, [(LOCATION, "/api/v1/changes")], Json(asked)).into_response())
 }
 
 async fn savepoint(State(shown): Job, body: Bytes) -> Result<Response, Problem> {

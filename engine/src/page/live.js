@@ -116,6 +116,7 @@ async function ask() {
     api.read(whole("inference")).catch(() => ({})), optional(whole("hotkeys")), letters, hasSeveral() ? optional("cluster") : {},
     hasSeveral() ? pollWhole() : null,
   ])
+  await pollVersions()
   store.cluster = cluster.processes ? cluster : null
   store.models = inference.models ?? store.models
   store.hotKeys = keys.operators ?? store.hotKeys
@@ -123,6 +124,14 @@ async function ask() {
   // A job that starts has no graph yet.
   if (!store.graph.nodes.length) store.graph = await api.read("graph").catch(() => store.graph)
   changed("models", "hotKeys", "deadLetters", "graph", "cluster")
+}
+
+/** Reads which versions of models are in effect, of a job that can change them. */
+async function pollVersions() {
+  const { operators } = await optional("models")
+  store.versions = operators ?? store.versions
+  if (Object.keys(store.versions).length) store.changes = (await optional("changes")).changes ?? store.changes
+  changed("versions")
 }
 
 /** Reads what the stream of events has only of the process that answers. */

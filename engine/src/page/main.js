@@ -16,6 +16,7 @@ import * as operators from "./operators.js"
 import { save } from "./save.js"
 import { isPaused, on, pause, store } from "./store.js"
 import * as tail from "./tail.js"
+import * as versions from "./versions.js"
 
 const THEMES = ["system", "light", "dark"]
 
@@ -77,6 +78,6 @@ byId("save").addEventListener("click", save)
 on("connection", () => text(byId("dropped"), store.dropped ? ` · ${store.dropped} updates skipped: this page reads too slowly` : ""))
 
 sections()
-for (const panel of [headline, graph, detail, charts, operators, cluster, checkpoints, inference, tail, log, actions]) panel.start()
+for (const panel of [headline, graph, detail, charts, operators, cluster, checkpoints, inference, versions, tail, log, actions]) panel.start()
 theme()
 live.start()

@@ -53,6 +53,7 @@ pub(crate) static ASSETS: &[Asset] = &[
     asset!("save.js", SCRIPT),
     asset!("store.js", SCRIPT),
     asset!("tail.js", SCRIPT),
+    asset!("versions.js", SCRIPT),
     asset!("vendor/uPlot.iife.min.js", SCRIPT),
     asset!("vendor/uPlot.min.css", STYLE),
     asset!("vendor/uPlot.LICENSE", TEXT),

@@ -9,6 +9,9 @@ export const store = {
   /** Newest first. */
   checkpoints: [],
   models: [],
+  /** What operators say whose models change while the job runs, by name, and the changes, newest first. */
+  versions: {},
+  changes: [],
   hotKeys: [],
   logs: [],
   /** Why no lines of the log are kept, if none are. */

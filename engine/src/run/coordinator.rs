@@ -6,10 +6,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tidemill_state::{Manifest, StateEntry};
+use tidemill_state::{ControlEntry, Manifest, StateEntry};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 use timely::dataflow::channels::pact::Exchange;
@@ -24,6 +25,7 @@ use crate::checkpoint::blobs::Blob;
 use crate::checkpoint::leader::{Action, Chain, Leader};
 use crate::checkpoint::protocol::{Message, Packet, ToLeader, ToWorker};
 use crate::checkpoint::thread::{Answer, CheckpointThread, Command};
+use crate::control::queue::{ChangeQueue, Progress, Tell};
 use crate::epoch::SinkTask;
 use crate::error::JobError;
 use crate::locks::lock;
@@ -33,6 +35,9 @@ use crate::worker::Shared;
 
 /// The longest time that a worker parks, since signals and failures of other threads do not wake it.
 const MAX_PARK: Duration = Duration::from_millis(20);
+
+/// Time between two reports of operators that decide on changes by themselves.
+const REPORT: Duration = Duration::from_millis(100);
 
 /// Number of rows that are loaded between two steps while a restored state is not completely in memory: one or two
 /// milliseconds.
@@ -66,6 +71,8 @@ pub(crate) struct Coordinator {
     /// The progress of the sources of this process that was last reported to the other processes.
     reported_sources: Option<Option<Reach>>,
     reported_page: bool,
+    /// When the operators that decide on changes by themselves were last asked what they have seen.
+    reported_operators: Instant,
     ended: BTreeMap<Epoch, Instant>,
     /// When the epochs ended that this worker has not closed yet.
     closing: BTreeMap<Epoch, Instant>,
@@ -92,8 +99,11 @@ impl Coordinator {
             });
             input
         });
-        let leader = (context.worker == 0)
-            .then(|| Leader::new(context.start.chains(context.workers), interval, context.first_epoch, threads::now()));
+        let leader = (context.worker == 0).then(|| {
+            let changes = ChangeQueue::new(context.workers / context.threads, context.start.control.clone());
+            let chains = context.start.chains(context.workers);
+            Leader::new(chains, changes, interval, context.first_epoch, threads::now())
+        });
         Self {
             context: Rc::clone(context),
             thread,
@@ -108,6 +118,7 @@ impl Coordinator {
             reported_stop: false,
             reported_sources: None,
             reported_page: false,
+            reported_operators: threads::now(),
             ended: BTreeMap::new(),
             closing: BTreeMap::new(),
             loading: false,
@@ -117,6 +128,7 @@ impl Coordinator {
 
     /// Carries on everything that is under way by one step. Returns how long the worker may park.
     pub(crate) fn turn(&mut self) -> Result<Duration, JobError> {
+        self.ask_for_changes();
         self.hand_over_closed_epochs();
         self.take_answers()?;
         self.read_inbox()?;
@@ -124,6 +136,7 @@ impl Coordinator {
         self.acknowledge();
         self.report_sources();
         self.report_page();
+        self.report_changes();
         self.lead();
         self.evict();
         self.push_out();
@@ -236,9 +249,14 @@ impl Coordinator {
         for message in messages {
             let message = match message {
                 Message::ToWorker(message) => message,
+                Message::ToLeader(ToLeader::Report { process, operator, report }) => {
+                    let (processes, now_ms) = (self.context.workers / self.context.threads, context.process.clock.processing_time().0);
+                    context.process.control.hear(processes, (process, &operator, report), now_ms);
+                    continue;
+                }
                 Message::ToLeader(message) => {
                     if let Some(leader) = &mut self.leader {
-                        leader.hear(message);
+                        leader.hear(message, threads::now());
                     }
                     continue;
                 }
@@ -273,12 +291,23 @@ impl Coordinator {
                         progress.start.log_first_commit(epoch);
                     }
                     self.context.epochs.borrow().committed(epoch);
+                    if self.context.times_the_start() {
+                        self.context.process.control.passed(epoch.next());
+                    }
                     let tasks = self.publishes.remove(&epoch).unwrap_or_default();
                     self.thread.send(Command::Publish { epoch, tasks });
                 }
                 ToWorker::Failed { process, reason } => return Err(cluster::failed_there(process, &reason)),
                 ToWorker::Sources { process, least } => self.context.process.source_clocks.hear(process, least),
                 ToWorker::Page { process, address } => self.context.process.pages.hear(process, address),
+                ToWorker::Resolve(request) => self.context.process.control.resolve(self.process(), request),
+                ToWorker::Prepare(request) => self.context.process.control.prepare(self.process(), request),
+                ToWorker::Apply(request, epoch) => {
+                    self.context.process.control.apply(&request, epoch);
+                    let (process, id) = (self.process(), request.id);
+                    self.send(0, ToLeader::Progress { process, id, progress: Progress::Applied });
+                }
+                ToWorker::Refused { id, reason } => self.context.process.control.refuse(&id, &reason),
                 ToWorker::Acknowledge { records } => self.context.process.budget.release(records as usize),
             }
         }
@@ -343,6 +372,32 @@ impl Coordinator {
         }
     }
 
+    /// Returns the index of this worker's process.
+    fn process(&self) -> usize {
+        self.context.process_of(self.context.worker)
+    }
+
+    /// Brings the leader what records ask for, before it hears that their epoch is durable here: then its manifest has
+    /// the request, which nobody reads again.
+    fn ask_for_changes(&mut self) {
+        let asked = std::mem::take(&mut *lock(&self.context.asked));
+        asked.into_iter().for_each(|request| self.send(0, ToLeader::Change(request)));
+    }
+
+    /// Brings the leader what this process has to say about changes of operators.
+    fn report_changes(&mut self) {
+        let control = Arc::clone(&self.context.process.control);
+        if self.context.times_the_start() && threads::since(self.reported_operators) >= REPORT {
+            self.reported_operators = threads::now();
+            for (operator, report) in control.reports() {
+                self.send(0, ToLeader::Report { process: self.process(), operator, report });
+            }
+        }
+        for message in control.take_mail() {
+            self.send(0, message);
+        }
+    }
+
     fn lead(&mut self) {
         while let Some(action) = self.leader.as_mut().and_then(|leader| leader.decide(threads::now())) {
             self.act(action);
@@ -370,14 +425,20 @@ impl Coordinator {
                     self.send(worker, message.clone());
                 }
             }
-            Action::Commit { epoch, drained, chains } => {
-                let manifest = self.manifest(epoch, drained, chains);
+            Action::Tell(Tell { only_leading, message }) => {
+                let processes = if only_leading { 1 } else { self.context.workers / self.context.threads };
+                for process in 0..processes {
+                    self.send((process * self.context.threads) as u32, message.clone());
+                }
+            }
+            Action::Commit { epoch, drained, chains, control } => {
+                let manifest = self.manifest(epoch, drained, chains, control);
                 self.thread.send(Command::Commit(Box::new(manifest)));
             }
         }
     }
 
-    fn manifest(&self, epoch: Epoch, drained: bool, chains: Vec<Chain>) -> Manifest {
+    fn manifest(&self, epoch: Epoch, drained: bool, chains: Vec<Chain>, control: Vec<ControlEntry>) -> Manifest {
         let ManifestHead { job, incarnation, key_groups, states } = self.head.clone();
         let workers = chains.into_iter().map(|Chain(files)| files).collect();
         Manifest {
@@ -390,6 +451,7 @@ impl Coordinator {
             states,
             workers,
             finished: drained,
+            control,
         }
     }
 

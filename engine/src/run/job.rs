@@ -155,6 +155,7 @@ impl Job {
             checkpoint_wanted: AtomicBool::new(false),
             source_clocks: SourceClocks::new(settings.processes()),
             pages: Pages::default(),
+            control: Arc::default(),
             failure: Failure::default(),
             stop,
             progress: JobProgress {

@@ -41,7 +41,9 @@ where
         context.process.progress.start.end("graph");
     }
     let built = built.and_then(|()| {
-        unclaimed::check(&context.worker_state.borrow().unclaimed(), &context.restored, &context.ends.borrow())
+        let states = context.worker_state.borrow();
+        let changed = context.process.control.unclaimed(&context.start.control);
+        unclaimed::check(&states.unclaimed(), &context.restored, &context.ends.borrow(), changed)
     });
     if start.manifest.as_ref().is_some_and(|manifest| manifest.finished) {
         tracing::info!(
@@ -115,6 +117,7 @@ fn open_context(worker: &Worker, run: &Run, start: &Arc<StartingPoint>) -> Resul
         restored: Arc::clone(&start.restored),
         ends: RefCell::default(),
         acknowledge: RefCell::new(vec![0; run.settings.processes()]),
+        asked: Arc::default(),
         dead_letters_logged: Cell::new(0),
         alarms: RefCell::default(),
     }))

@@ -22,9 +22,9 @@ struct Shelf<T>(Mutex<Output<T>>);
 
 struct Output<T> {
     /// The prepared output by token; it is durable if a checkpoint names the token.
-    staged: BTreeMap<u64, Vec<Record<T>>>,
+    staged: BTreeMap<u64, (Epoch, Vec<Record<T>>)>,
     next_token: u64,
-    published: Vec<Record<T>>,
+    published: Vec<(Epoch, Record<T>)>,
     /// Whether no program has it any more.
     removed: bool,
 }
@@ -37,9 +37,9 @@ impl<T> Shelf<T> {
 
 impl<T: Data> Output<T> {
     fn publish(&mut self, token: u64, stage: &Stage) {
-        if let Some(records) = self.staged.remove(&token) {
+        if let Some((epoch, records)) = self.staged.remove(&token) {
             stage.published(&records);
-            self.published.extend(records);
+            self.published.extend(records.into_iter().map(|record| (epoch, record)));
         }
     }
 }
@@ -71,6 +71,15 @@ impl<T: Data> TestSink<T> {
     /// When the job has stopped with an error.
     #[track_caller]
     pub fn records(&self) -> Vec<Record<T>> {
+        self.by_epoch().into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// Returns the records as [`records`](Self::records) does, each with its epoch.
+    ///
+    /// # Panics
+    /// As [`records`](Self::records).
+    #[track_caller]
+    pub fn by_epoch(&self) -> Vec<(Epoch, Record<T>)> {
         self.stage.settle();
         std::mem::take(&mut self.shelf.lock().published)
     }
@@ -121,7 +130,7 @@ impl<T: Data> SinkWriter for TestWriter<T> {
         Ok(())
     }
 
-    fn stage(&mut self, _epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
+    fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
         if self.records.is_empty() {
             return Ok(None);
         }
@@ -129,7 +138,7 @@ impl<T: Data> SinkWriter for TestWriter<T> {
             let mut output = self.shelf.lock();
             output.next_token += 1;
             let token = output.next_token;
-            output.staged.insert(token, std::mem::take(&mut self.records));
+            output.staged.insert(token, (epoch, std::mem::take(&mut self.records)));
             token
         };
         let (shelf, stage) = (Arc::clone(&self.shelf), Arc::clone(&self.stage));

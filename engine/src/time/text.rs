@@ -72,8 +72,9 @@ impl EventTime {
         ambiguous.unambiguous().map(Self::from).map_err(|error| refuse(error.to_string()))
     }
 
-    /// Returns the time as text for people, in UTC.
-    pub(crate) fn readable(self) -> String {
+    /// Returns the time as text for people, in UTC: `2025-01-31T11:00:00Z`.
+    #[must_use]
+    pub fn readable(self) -> String {
         Timestamp::from_millisecond(self.0).map_or_else(|_| self.to_string(), |timestamp| timestamp.to_string())
     }
 

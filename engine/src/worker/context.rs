@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tidemill_state::WorkerState;
@@ -13,6 +13,7 @@ use super::process::{Process, StateUse};
 use super::pulse::Pulse;
 use crate::checkpoint::restore::StartingPoint;
 use crate::checkpoint::restored::{Ends, Restored};
+use crate::control::request::Request;
 use crate::epoch::Epochs;
 use crate::error::JobError;
 use crate::record::DeadLetter;
@@ -41,6 +42,9 @@ pub(crate) struct WorkerContext {
     pub(crate) ends: RefCell<Ends>,
     /// Number of records from each process that were consumed here and have to be acknowledged to it.
     pub(crate) acknowledge: RefCell<Vec<usize>>,
+    /// The changes of operators that records on this worker ask for. They are sent to the leader before the worker says
+    /// that the epoch of the records is durable.
+    pub(crate) asked: Arc<Mutex<Vec<Request>>>,
     pub(crate) dead_letters_logged: Cell<u64>,
     pub(crate) alarms: RefCell<Alarms>,
 }

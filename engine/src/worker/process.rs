@@ -14,6 +14,7 @@ use super::start_times::StartTimes;
 use crate::alignment::SourceClocks;
 use crate::checkpoint::target::Written;
 use crate::clock::Clock;
+use crate::control::switchboard::Switchboard;
 use crate::error::{ErrorKind, JobError};
 use crate::metrics::{Distribution, Metrics, Topology};
 use crate::record::Arrival;
@@ -39,6 +40,8 @@ pub(crate) struct Process {
     pub(crate) source_clocks: SourceClocks,
     /// Where the processes of the job serve HTTP.
     pub(crate) pages: Pages,
+    /// The operators that can be changed while the job runs.
+    pub(crate) control: Arc<Switchboard>,
     pub(crate) failure: Failure,
     pub(crate) stop: Arc<AtomicBool>,
     /// Whether somebody has asked for a checkpoint before the interval is over.

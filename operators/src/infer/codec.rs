@@ -13,6 +13,24 @@ pub(super) trait Codec<D>: 'static {
 
     fn decode(&self, row: &OutputRow<'_>) -> Result<Self::Score, String>;
 
+    /// Returns the score as a number, where it is one.
+    fn number(&self, score: &Self::Score) -> Option<f64> {
+        let _ = score;
+        None
+    }
+
+    /// Returns the bucket of a record's key, or 0 where records have no keys.
+    fn bucket(&self, record: &D, seed: &str) -> u32 {
+        let _ = (record, seed);
+        0
+    }
+
+    /// Returns a hash of a record's key, or none where records have no keys.
+    fn key_hash(&self, record: &D) -> Option<u32> {
+        let _ = record;
+        None
+    }
+
     /// Returns the names of the first input's columns, if it has names.
     fn columns(&self) -> &'static [&'static str] {
         &[]

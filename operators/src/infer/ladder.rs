@@ -19,6 +19,7 @@ use super::backend::{ModelSource, RunError};
 use super::element::Elements;
 use super::error::ModelError;
 use super::finite::{Finite, same_bits};
+use super::live::Live;
 use super::loaded::Loaded;
 use super::models::Models;
 use super::size::made_up;
@@ -41,9 +42,14 @@ pub(super) struct Rungs {
 
 /// The ladder of one thread.
 pub(super) struct Ladder {
-    versions: Vec<Loaded>,
+    /// The versions by their index; none where it is not used here yet, or not any more.
+    versions: Vec<Option<Loaded>>,
     fallback: Option<Loaded>,
     rungs: Rungs,
+    /// Where further versions come from, if there can be any.
+    live: Option<Arc<Live>>,
+    /// That of `live`, when the versions were last compared with it.
+    generation: u64,
 }
 
 /// What is run for a group.
@@ -64,17 +70,41 @@ enum Known {
 
 impl Ladder {
     /// Creates a ladder whose models are opened at their first use.
-    pub(super) fn closed(models: &Models, rungs: Rungs) -> Self {
+    pub(super) fn closed(models: &Models, rungs: Rungs, live: Option<Arc<Live>>) -> Self {
         let closed = |source: &Arc<dyn ModelSource>| Loaded::closed(source, rungs.exact_rows);
-        Self { versions: models.versions().map(closed).collect(), fallback: models.fallback().map(closed), rungs }
+        let versions = models.versions().map(|source| Some(closed(source))).collect();
+        if let Some(live) = &live {
+            live.add_ladder();
+        }
+        Self { versions, fallback: models.fallback().map(closed), rungs, live, generation: 0 }
     }
 
     /// Opens the models now.
     pub(super) fn open(mut self) -> Result<Self, ModelError> {
-        for model in self.versions.iter_mut().chain(&mut self.fallback) {
+        for model in self.versions.iter_mut().flatten().chain(&mut self.fallback) {
             model.open()?;
         }
         Ok(self)
+    }
+
+    /// Gets the versions that a batch needs, and drops those that nothing needs any more.
+    fn fetch(&mut self, work: &Work) {
+        let Some(live) = &self.live else { return };
+        let generation = live.generation();
+        if generation != self.generation {
+            for (version, loaded) in self.versions.iter_mut().enumerate() {
+                loaded.take_if(|_| !live.has(version));
+            }
+            self.generation = generation;
+        }
+        for group in work.groups() {
+            if self.versions.len() <= group.version {
+                self.versions.resize_with(group.version + 1, || None);
+            }
+            if let Some(missing @ None) = self.versions.get_mut(group.version) {
+                *missing = live.take(group.version);
+            }
+        }
     }
 
     /// Runs a version without the fallback, to measure it.
@@ -85,13 +115,16 @@ impl Ladder {
         inputs: &[Tensor],
         outputs: &mut [Tensor],
     ) -> Result<(), RunError> {
-        self.versions[version].run(rows, inputs, outputs)
+        match self.versions.get_mut(version).and_then(Option::as_mut) {
+            Some(loaded) => loaded.run(rows, inputs, outputs),
+            None => Err(no_such_model()),
+        }
     }
 
     /// Returns the model of a rung.
     fn model(&self, rung: Rung) -> Option<&Loaded> {
         match rung {
-            Rung::Model(version) => self.versions.get(version),
+            Rung::Model(version) => self.versions.get(version).and_then(Option::as_ref),
             Rung::Fallback => self.fallback.as_ref(),
         }
     }
@@ -101,7 +134,7 @@ impl Ladder {
         if rows == 1 {
             return Ok(true);
         }
-        for model in self.versions.iter_mut().chain(&mut self.fallback) {
+        for model in self.versions.iter_mut().flatten().chain(&mut self.fallback) {
             let source = Arc::clone(model.source());
             let inputs: Vec<Tensor> = source.inputs().iter().map(|spec| made_up(spec, rows)).collect();
             let turned = |by: usize| move |row: usize| (row + by) % rows;
@@ -122,10 +155,10 @@ impl Ladder {
     /// Runs one of the models, with retries while it is unavailable.
     fn attempt(&mut self, rung: Rung, rows: usize, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
         let model = match rung {
-            Rung::Model(version) => self.versions.get_mut(version),
+            Rung::Model(version) => self.versions.get_mut(version).and_then(Option::as_mut),
             Rung::Fallback => self.fallback.as_mut(),
         };
-        let Some(model) = model else { return Err(RunError::Unavailable("there is no such model".to_owned())) };
+        let Some(model) = model else { return Err(no_such_model()) };
         match &self.rungs.retries {
             // A client of a model server retries by itself.
             Some(retries) if !model.source().tries_again() => {
@@ -233,6 +266,10 @@ impl Outcome {
     }
 }
 
+fn no_such_model() -> RunError {
+    RunError::Unavailable("there is no such model".to_owned())
+}
+
 /// Copies some rows of tensors.
 fn part_of(inputs: &[Tensor], rows: &[usize]) -> Vec<Tensor> {
     let part = |input: &Tensor| {
@@ -246,12 +283,16 @@ fn part_of(inputs: &[Tensor], rows: &[usize]) -> Vec<Tensor> {
 
 impl BatchRunner<Work> for Ladder {
     fn run(&mut self, work: &mut Work) {
+        self.fetch(work);
         if !work.is_plain() {
             return self.climb(work, None);
         }
         let Some(version) = work.groups().first().map(|group| group.version) else { return };
+        let Some(source) = self.model(Rung::Model(version)).map(|model| Arc::clone(model.source())) else {
+            return self.climb(work, None);
+        };
         if work.parts.is_empty() {
-            work.parts.push(Work::outputs_of(&**self.versions[version].source()));
+            work.parts.push(Work::outputs_of(&*source));
         }
         work.parts.truncate(1);
         let mut outputs = work.parts.pop().unwrap_or_default();
@@ -261,7 +302,7 @@ impl BatchRunner<Work> for Ladder {
         let known = match result {
             Err(error) => Some(Known::Failed(error)),
             Ok(()) => {
-                let faults = self.rungs.finite.faults(self.versions[version].source().outputs(), rows, &outputs);
+                let faults = self.rungs.finite.faults(source.outputs(), rows, &outputs);
                 (!faults.is_empty()).then_some(Known::Ran)
             }
         };

@@ -7,7 +7,7 @@
 //! backend.rs: the traits of models  ·  model.rs, file.rs, session.rs: an ONNX model  ·  simulated.rs: a slow or failing model
 //! engine.rs: ONNX Runtime, or trees/: models that are ensembles of trees, which are walked by code of our own
 //! repository/: versions of models in a folder, and the gates through which one is loaded
-//! models.rs: versions that take turns in event time, and the fallback
+//! models.rs: versions that take turns in event time, and the fallback  ·  live/: versions that change while the job runs
 //! outlets.rs: inputs and outputs of an ONNX model  ·  external.rs: its weights in other files  ·  onnx_log.rs: its log
 //! ```
 
@@ -26,6 +26,7 @@ mod features;
 mod file;
 mod finite;
 mod ladder;
+mod live;
 mod loaded;
 #[cfg(feature = "onnx")]
 mod manifest;
@@ -53,6 +54,8 @@ mod size;
 mod tensor;
 #[cfg(feature = "onnx")]
 mod trees;
+mod versions;
+mod wanted;
 #[cfg(any(feature = "onnx", feature = "model-servers"))]
 #[cfg_attr(not(feature = "model-servers"), allow(dead_code, reason = "of models' files only weights are looked up"))]
 mod wire;
@@ -70,13 +73,16 @@ pub use features::{Features, narrowed};
 pub use half::{bf16, f16};
 #[cfg(feature = "onnx")]
 pub use model::Model;
+pub use live::ModelRole;
 pub use models::Models;
 pub use operator::{InferExt, ScoreOrigin, Scored};
 #[cfg(feature = "onnx")]
-pub use repository::{ModelRef, ModelRepository, ModelVersion, VersionChoice};
+pub use repository::{ModelRepository, ModelVersion, RepositoryVersions};
 #[cfg(feature = "onnx")]
 pub use session::{Provider, SessionSettings};
 pub use settings::{BatchSize, InferSettings};
 #[cfg(feature = "testing")]
 pub use simulated::Simulated;
 pub use tensor::{Tensor, TensorSpec};
+pub use versions::{VersionId, VersionSource};
+pub use wanted::{ModelRef, VersionChoice};

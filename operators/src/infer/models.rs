@@ -7,6 +7,7 @@ use tidemill_engine::EventTime;
 use super::backend::ModelSource;
 use super::error::ModelError;
 use super::tensor::TensorSpec;
+use super::versions::VersionSource;
 
 /// The model of an operator and, optionally, later versions of it and the fallback model for records on which the model
 /// fails.
@@ -17,12 +18,13 @@ pub struct Models {
     switches: Vec<EventTime>,
     later: Vec<Arc<dyn ModelSource>>,
     fallback: Option<Arc<dyn ModelSource>>,
+    source: Option<Arc<dyn VersionSource>>,
 }
 
 impl Models {
     /// Returns a model without a fallback.
     pub fn of(model: impl ModelSource + 'static) -> Self {
-        Self { first: Arc::new(model), switches: Vec::new(), later: Vec::new(), fallback: None }
+        Self { first: Arc::new(model), switches: Vec::new(), later: Vec::new(), fallback: None, source: None }
     }
 
     /// Sets `model` as the version for the records with an event time of `from` and later, up to the next switch. Which
@@ -44,6 +46,18 @@ impl Models {
         Self { fallback: Some(Arc::new(fallback)), ..self }
     }
 
+    /// Lets the operator be told to use other versions while the job runs, which it gets from `source`: as the primary
+    /// one, as a canary for a share of the keys, or as a shadow. Each change takes effect with an epoch, or from an event
+    /// time on, on all workers of all processes, and is in the checkpoints from then on.
+    #[must_use]
+    pub fn with_versions_of(self, source: impl VersionSource + 'static) -> Self {
+        Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    pub(super) fn source(&self) -> Option<&Arc<dyn VersionSource>> {
+        self.source.as_ref()
+    }
+
     pub(super) fn first(&self) -> &Arc<dyn ModelSource> {
         &self.first
     }
@@ -61,37 +75,34 @@ impl Models {
         self.fallback.as_ref()
     }
 
-    /// Returns the index of the version for records of this event time.
-    #[inline]
-    pub(super) fn version(&self, event_time: EventTime) -> usize {
-        if self.switches.is_empty() { 0 } else { self.switches.partition_point(|from| *from <= event_time) }
-    }
-
     /// Checks that each version and the fallback can stand in for the first version.
     pub(super) fn check(&self) -> Result<(), ModelError> {
         if let Some(twice) = self.switches.windows(2).find(|pair| pair[0] == pair[1]).and_then(|pair| pair.first()) {
             let reason = format!("two versions take over at the event time {twice}");
             return Err(ModelError::Unusable { model: self.first.info().to_string(), reason });
         }
+        self.later.iter().chain(&self.fallback).try_for_each(|other| self.can_be(other))
+    }
+
+    /// Checks that a model can stand in for the first version.
+    pub(super) fn can_be(&self, other: &Arc<dyn ModelSource>) -> Result<(), ModelError> {
         let same = |a: &[TensorSpec], b: &[TensorSpec]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.fits(b));
         let list = |specs: &[TensorSpec]| specs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let shown = |m: &Arc<dyn ModelSource>| format!("{} to {}", list(m.inputs()), list(m.outputs()));
         let column = self.first.score_column();
-        for other in self.later.iter().chain(&self.fallback) {
-            if !same(self.first.inputs(), other.inputs()) || !same(self.first.outputs(), other.outputs()) {
-                return Err(ModelError::Schema {
-                    model: other.info().to_string(),
-                    found: shown(other),
-                    program: format!("{} (as the model it stands in for)", shown(&self.first)),
-                });
-            }
-            if other.score_column() != column {
-                let reason = format!(
-                    "its score is in column {}, and that of the model it stands in for is in column {column}",
-                    other.score_column()
-                );
-                return Err(ModelError::Unusable { model: other.info().to_string(), reason });
-            }
+        if !same(self.first.inputs(), other.inputs()) || !same(self.first.outputs(), other.outputs()) {
+            return Err(ModelError::Schema {
+                model: other.info().to_string(),
+                found: shown(other),
+                program: format!("{} (as the model it stands in for)", shown(&self.first)),
+            });
+        }
+        if other.score_column() != column {
+            let reason = format!(
+                "its score is in column {}, and that of the model it stands in for is in column {column}",
+                other.score_column()
+            );
+            return Err(ModelError::Unusable { model: other.info().to_string(), reason });
         }
         Ok(())
     }

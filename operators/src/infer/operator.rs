@@ -1,5 +1,6 @@
 //! The inference operator: scores a stream in batches. This is the part that runs on the worker.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Drain;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::{Counter, Distribution, Gauge, OperatorMetrics};
 use tidemill_engine::shell::{BatchLogic, BatchOutput, BatchTimes, Execution};
 use tidemill_engine::threads;
-use tidemill_engine::{Data, DeadLetter, JobError, Record, Stream};
+use tidemill_engine::{Data, DeadLetter, Epoch, EventTime, JobError, Record, Stream};
 
 use super::backend::{ModelInfo, ModelSource};
 use super::codec::{Codec, InputRow, OutputRow};
@@ -16,6 +17,8 @@ use super::error::ModelError;
 use super::features::Features;
 use super::finite::Finite;
 use super::ladder::{Ladder, Rungs};
+use super::live::route::{Assigned, Route};
+use super::live::{Copied, Fixed, Live, ModelRole, Tally, bucket};
 use super::models::Models;
 use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
@@ -35,6 +38,8 @@ pub struct Scored<D, S = f32> {
     pub origin: ScoreOrigin,
     /// The model that produced the score; none for a default score.
     pub model: Option<Arc<ModelInfo>>,
+    /// The part in scoring that the record was given: with a fallback or default score, that of the version that failed.
+    pub role: ModelRole,
 }
 
 /// The origin of a score.
@@ -69,6 +74,21 @@ pub trait InferExt<'s, D: Data> {
         features: impl Fn(&D) -> &F + 'static,
     ) -> Result<Stream<'s, Scored<D>>, JobError>;
 
+    /// Scores each record as [`infer`](Self::infer) does. Records have keys: while a version is tried as a canary, it
+    /// scores all records of a share of them. The key is a text or a number; which keys are in the share depends on its
+    /// characters alone.
+    ///
+    /// # Errors
+    /// Fails as [`infer`](Self::infer) does.
+    fn infer_by_key<K: Display, F: Features>(
+        self,
+        name: &str,
+        model: impl Into<Models>,
+        settings: &InferSettings,
+        key: impl Fn(&D) -> K + 'static,
+        features: impl Fn(&D) -> &F + 'static,
+    ) -> Result<Stream<'s, Scored<D>>, JobError>;
+
     /// Scores each record with a model whose inputs and outputs can be of any number, type and shape, in batches.
     /// `encode` fills a row of each input. `decode` computes the score from a row of each output; a record for which it
     /// returns an error gets `default`, or becomes a dead letter where there is no default. Records whose rows have
@@ -99,7 +119,21 @@ impl<'s, D: Data> InferExt<'s, D> for Stream<'s, D> {
         let models: Models = model.into();
         let column = models.first().score_column();
         let codec = FeatureCodec { features, column };
-        build(self, name, models, settings, (codec, Finite::Column(column)), settings.default_score)
+        build(self, name, models, settings, (codec, Finite::Column(column), false), settings.default_score)
+    }
+
+    fn infer_by_key<K: Display, F: Features>(
+        self,
+        name: &str,
+        model: impl Into<Models>,
+        settings: &InferSettings,
+        key: impl Fn(&D) -> K + 'static,
+        features: impl Fn(&D) -> &F + 'static,
+    ) -> Result<Stream<'s, Scored<D>>, JobError> {
+        let models: Models = model.into();
+        let column = models.first().score_column();
+        let codec = KeyedCodec { codec: FeatureCodec { features, column }, key };
+        build(self, name, models, settings, (codec, Finite::Column(column), true), settings.default_score)
     }
 
     fn infer_tensors<S: Data>(
@@ -112,7 +146,7 @@ impl<'s, D: Data> InferExt<'s, D> for Stream<'s, D> {
         default: Option<S>,
     ) -> Result<Stream<'s, Scored<D, S>>, JobError> {
         let codec = TensorCodec { encode, decode };
-        build(self, name, model.into(), settings, (codec, Finite::Everything), default)
+        build(self, name, model.into(), settings, (codec, Finite::Everything, false), default)
     }
 }
 
@@ -139,8 +173,46 @@ impl<D, F: Features, W: Fn(&D) -> &F + 'static> Codec<D> for FeatureCodec<W> {
         })
     }
 
+    fn number(&self, score: &f32) -> Option<f64> {
+        Some(f64::from(*score))
+    }
+
     fn columns(&self) -> &'static [&'static str] {
         F::NAMES
+    }
+}
+
+/// A codec that knows the keys of records.
+struct KeyedCodec<C, K> {
+    codec: C,
+    key: K,
+}
+
+impl<D, T: Display, C: Codec<D>, K: Fn(&D) -> T + 'static> Codec<D> for KeyedCodec<C, K> {
+    type Score = C::Score;
+
+    fn encode(&self, record: &D, row: &mut InputRow<'_>) {
+        self.codec.encode(record, row);
+    }
+
+    fn decode(&self, row: &OutputRow<'_>) -> Result<Self::Score, String> {
+        self.codec.decode(row)
+    }
+
+    fn number(&self, score: &Self::Score) -> Option<f64> {
+        self.codec.number(score)
+    }
+
+    fn bucket(&self, record: &D, seed: &str) -> u32 {
+        bucket::bucket(seed, (self.key)(record))
+    }
+
+    fn key_hash(&self, record: &D) -> Option<u32> {
+        Some(bucket::hash((self.key)(record)))
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        self.codec.columns()
     }
 }
 
@@ -171,10 +243,11 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
     name: &str,
     models: Models,
     settings: &InferSettings,
-    (codec, finite): (C, Finite),
+    (codec, finite, has_keys): (C, Finite, bool),
     default: Option<S>,
 ) -> Result<Stream<'s, Scored<D, S>>, JobError> {
     let operator = name.to_owned();
+    let flow = stream.flow().clone();
     stream.batch(name, |metrics| {
         let failed = |error: ModelError| JobError::operator(&operator, error.kind(), error);
         models.check().map_err(failed)?;
@@ -193,8 +266,21 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
             bisections: metrics.counter("bisections"),
             not_finite: metrics.counter("not_finite"),
         };
-        let ladder_models = models.clone();
-        let ladder = move || Ladder::closed(&ladder_models, rungs.clone());
+        let live = models.source().map(|source| {
+            flow.controlled(&operator, || {
+                Ok(Live::new(Fixed {
+                    models: models.clone(),
+                    source: Arc::clone(source),
+                    rungs: rungs.clone(),
+                    max_rows: settings.max_batch_size.limit(),
+                    has_keys,
+                    has_threads: pool.is_some(),
+                }))
+            })
+        });
+        let live = live.transpose()?;
+        let (ladder_models, ladder_live) = (models.clone(), live.clone());
+        let ladder = move || Ladder::closed(&ladder_models, rungs.clone(), ladder_live.clone());
         let mut first = ladder().open().map_err(failed)?;
         let calibration = start(&mut first, &models, settings, &operator, metrics);
         if settings.batch_exact && !blocks {
@@ -204,7 +290,8 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
             None => Execution::InLine(Box::new(first)),
             Some(pool) => pool.execution(first, ladder, |ladder| ladder.open().map_err(failed))?,
         };
-        Ok((Infer::new(operator, models, settings, codec, default, calibration.as_ref(), metrics), execution))
+        let router = Router::new(&models, live);
+        Ok((Infer::new(operator, models, router, settings, codec, default, calibration.as_ref(), metrics), execution))
     })
 }
 
@@ -283,11 +370,43 @@ fn check_exact(ladder: &mut Ladder, model: &dyn ModelSource, rows: usize, operat
     }
 }
 
+/// Which version scores which record, as this worker knows it.
+struct Router {
+    live: Option<Arc<Live>>,
+    generation: u64,
+    /// The route from each epoch on, in ascending order of epochs.
+    routes: Vec<(u64, Arc<Route>)>,
+}
+
+impl Router {
+    fn new(models: &Models, live: Option<Arc<Live>>) -> Self {
+        match live {
+            None => Self { live: None, generation: 0, routes: vec![(0, Arc::new(Route::of(models)))] },
+            Some(live) => Self { generation: live.generation(), routes: live.routes(), live: Some(live) },
+        }
+    }
+
+    /// Returns the route of the records of an epoch.
+    fn at(&mut self, epoch: Epoch) -> Option<Arc<Route>> {
+        if let Some(live) = &self.live {
+            let generation = live.generation();
+            if generation != self.generation {
+                (self.generation, self.routes) = (generation, live.routes());
+            }
+        }
+        let route = self.routes.iter().rev().find(|(from, _)| *from <= epoch.0).or(self.routes.first());
+        route.map(|(_, route)| Arc::clone(route))
+    }
+}
+
 struct Infer<D, C, S> {
     name: String,
     models: Models,
-    /// The name of each version.
-    versions: Vec<Arc<ModelInfo>>,
+    router: Router,
+    /// What was seen of a batch, while there is a canary.
+    tally: Tally,
+    /// Part of a batch that the shadow is still owed, as a share of 10,000.
+    owed: u32,
     fallback: Option<Arc<ModelInfo>>,
     codec: C,
     default: Option<S>,
@@ -317,6 +436,7 @@ impl<D, C, S> Infer<D, C, S> {
     fn new(
         name: String,
         models: Models,
+        router: Router,
         settings: &InferSettings,
         codec: C,
         default: Option<S>,
@@ -345,7 +465,9 @@ impl<D, C, S> Infer<D, C, S> {
         counts.size.set(limit.now() as i64);
         let target = settings.latency_target.map_or(Duration::MAX, |target| target / 2);
         Self {
-            versions: models.versions().map(|model| Arc::new(model.info().clone())).collect(),
+            router,
+            tally: Tally::default(),
+            owed: 0,
             fallback: models.fallback().map(|model| Arc::new(model.info().clone())),
             name,
             models,
@@ -361,8 +483,45 @@ impl<D, C, S> Infer<D, C, S> {
 }
 
 impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
+    fn tally_key(&mut self, assigned: Assigned, record: &D) {
+        if assigned.role == ModelRole::Canary
+            && let Some(hash) = self.codec.key_hash(record)
+        {
+            self.tally.key(assigned, hash);
+        }
+    }
+
+    fn tally_failed(&mut self, tallied: bool, assigned: Assigned) {
+        if tallied {
+            self.tally.failed(assigned);
+        }
+    }
+
+    /// Copies the rows that the primary version has scored for the shadow, if there is one and it is the batch's turn.
+    fn copy_for_shadow(&mut self, work: &Work, route: Option<&Route>) {
+        let (Some(live), Some(shadow)) = (&self.router.live, route.and_then(|route| route.shadow.as_ref())) else {
+            return;
+        };
+        self.owed += shadow.buckets;
+        if self.owed < bucket::BUCKETS {
+            return;
+        }
+        self.owed -= bucket::BUCKETS;
+        let column = self.models.first().score_column();
+        for group in work.groups() {
+            let score = |record: &usize| match work.place(*record) {
+                Place::Scored { by_fallback: false, part, row } => {
+                    work.output(part, row).f32(0).get(column).copied().unwrap_or(f32::NAN)
+                }
+                _ => f32::NAN,
+            };
+            live.compare(Copied { inputs: group.inputs.clone(), scores: group.records.iter().map(score).collect() });
+        }
+    }
+
     /// Emits a record without a score: with the default score, or as a dead letter with its features and the reason.
     fn fail(&self, at: usize, record: Record<D>, reason: String, work: &Work, output: &mut BatchOutput<Scored<D, S>>) {
+        let Assigned { version, role } = work.assigned(at);
         if let Some(default) = &self.default {
             self.counts.defaults.add(1);
             let score = default.clone();
@@ -371,10 +530,11 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
                 score,
                 origin: ScoreOrigin::Default,
                 model: None,
+                role,
             }));
             return;
         }
-        let model = &self.versions[self.models.version(record.event_time)];
+        let model = work.route.as_ref().and_then(|route| route.info(version)).map_or_else(String::new, |m| m.to_string());
         let origin = format!("{} at {}, model {model}", self.name, record.event_time);
         let features = work.features(at, self.models.first().inputs(), self.codec.columns());
         let content = if features.is_empty() { format!("{:?}", record.data) } else { features };
@@ -399,10 +559,20 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
         self.max_watermark_delay
     }
 
-    fn prepare(&mut self, records: &[Record<D>], work: &mut Work) {
+    fn prepare(&mut self, epoch: Epoch, records: &[Record<D>], work: &mut Work) {
         let started = threads::now();
-        let record = |at: usize| (&records[at].data, self.models.version(records[at].event_time));
-        work.encode(&self.codec, self.models.first().inputs(), records.len(), record);
+        work.route = self.router.at(epoch);
+        work.assigned.clear();
+        if let Some(route) = work.route.as_ref().filter(|route| route.only().is_none()) {
+            let assigned = |record: &Record<D>| {
+                route.assign(record.event_time, |seed| self.codec.bucket(&record.data, seed))
+            };
+            work.assigned.extend(records.iter().map(assigned));
+        }
+        if let Some(live) = &self.router.live {
+            live.saw(records.iter().map(|record| record.event_time).max().unwrap_or(EventTime::MIN));
+        }
+        work.encode(&self.codec, self.models.first().inputs(), records.len(), |at| &records[at].data);
         self.counts.encode_ns.add(threads::since(started).as_nanos() as u64);
     }
 
@@ -421,15 +591,27 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
         let started = threads::now();
         let (mut scored, mut fallbacks) = (0, 0);
         let len = batch.len();
+        // Copied, because the buffers of the batch are borrowed below.
+        let route = work.route.clone();
+        let only = route.as_ref().and_then(|route| route.only());
+        let (mut last, mut info) = (None, None);
+        let tallied = self.router.live.is_some() && route.as_ref().is_some_and(|route| route.canary.is_some());
+        self.copy_for_shadow(work, route.as_deref());
         for (at, record) in batch.enumerate() {
+            let assigned = only.unwrap_or_else(|| work.assigned(at));
+            if tallied {
+                self.tally_key(assigned, &record.data);
+            }
             let (by_fallback, part, row) = match work.place(at) {
                 Place::Scored { by_fallback, part, row } => (by_fallback, part, row),
                 Place::Failed(failure) => {
                     let reason = work.failures.get(failure).cloned().unwrap_or_default();
+                    self.tally_failed(tallied, assigned);
                     self.fail(at, record, reason, work, output);
                     continue;
                 }
                 Place::Open => {
+                    self.tally_failed(tallied, assigned);
                     self.fail(at, record, "it was not run".to_owned(), work, output);
                     continue;
                 }
@@ -437,19 +619,32 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
             let score = match self.codec.decode(&work.output(part, row)) {
                 Ok(score) => score,
                 Err(reason) => {
+                    self.tally_failed(tallied, assigned);
                     self.fail(at, record, reason, work, output);
                     continue;
                 }
             };
             let (origin, model) = if by_fallback {
                 fallbacks += 1;
+                self.tally_failed(tallied, assigned);
                 (ScoreOrigin::FallbackModel, self.fallback.clone())
             } else {
                 scored += 1;
-                let version = self.models.version(record.event_time);
-                (ScoreOrigin::Model, Some(Arc::clone(&self.versions[version])))
+                if tallied {
+                    self.tally.scored(assigned, self.codec.number(&score));
+                }
+                if last != Some(assigned.version) {
+                    last = Some(assigned.version);
+                    info = route.as_ref().and_then(|route| route.info(assigned.version)).cloned();
+                }
+                (ScoreOrigin::Model, info.clone())
             };
-            output.records.push(record.with(|record| Scored { record, score, origin, model }));
+            let role = assigned.role;
+            output.records.push(record.with(|record| Scored { record, score, origin, model, role }));
+        }
+        if let Some(live) = self.router.live.as_ref().filter(|_| !self.tally.is_empty()) {
+            live.add(&self.tally);
+            self.tally.clear();
         }
         let counts = &self.counts;
         counts.scored.add(scored);

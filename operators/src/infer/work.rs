@@ -1,7 +1,10 @@
 //! A batch in progress: the rows of its records, and the result for each record.
 
+use std::sync::Arc;
+
 use super::backend::ModelSource;
 use super::codec::{Codec, InputRow, OutputRow};
+use super::live::route::{Assigned, Route};
 use super::tensor::{Tensor, TensorSpec};
 
 /// The result for a record.
@@ -42,21 +45,31 @@ pub(super) struct Work {
     /// Whether there are records that could not be encoded.
     pub(super) has_faults: bool,
     deferred: Vec<usize>,
+    /// Which version scores which record.
+    pub(super) route: Option<Arc<Route>>,
+    /// The version of each record; empty where the route has one for all.
+    pub(super) assigned: Vec<Assigned>,
 }
 
 impl Work {
+    /// Returns the version of a record.
+    pub(super) fn assigned(&self, record: usize) -> Assigned {
+        let only = || self.route.as_ref().and_then(|route| route.only());
+        self.assigned.get(record).copied().or_else(only).unwrap_or_default()
+    }
+
     /// Returns the groups of this batch.
     pub(super) fn groups(&self) -> &[Group] {
         self.groups.get(..self.used).unwrap_or_default()
     }
 
-    /// Writes the rows of the records. `record` returns a record and the version that scores it.
+    /// Writes the rows of the records, each for the version that it is assigned to.
     pub(super) fn encode<'r, D: 'r, C: Codec<D>>(
         &mut self,
         codec: &C,
         specs: &[TensorSpec],
         len: usize,
-        record: impl Fn(usize) -> (&'r D, usize),
+        record: impl Fn(usize) -> &'r D,
     ) {
         self.len = len;
         self.used = 0;
@@ -65,11 +78,15 @@ impl Work {
         self.given_up = None;
         self.has_faults = false;
         self.deferred.clear();
+        let assigned = std::mem::take(&mut self.assigned);
+        let only = self.assigned(0).version;
+        let record = |at: usize| (record(at), assigned.get(at).map_or(only, |assigned| assigned.version));
         self.encode_group(codec, specs, 0..len, &record);
         while !self.deferred.is_empty() {
             let rest = std::mem::take(&mut self.deferred);
             self.encode_group(codec, specs, rest.iter().copied(), &record);
         }
+        self.assigned = assigned;
     }
 
     /// Writes the rows that have the version and the shape of the first one, and defers the others.

@@ -14,7 +14,7 @@ use std::vec::Drain;
 use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::{Counter, OperatorMetrics};
 use tidemill_engine::shell::{BatchLogic, BatchOutput, BatchRunner, BatchTimes, Execution};
-use tidemill_engine::{Arrival, Clock, Data, DeadLetter, ErrorKind, JobError, Record, Stream};
+use tidemill_engine::{Arrival, Clock, Data, DeadLetter, Epoch, ErrorKind, JobError, Record, Stream};
 
 use crate::pool::{PoolSettings, Retries};
 
@@ -326,7 +326,7 @@ where
         self.settings.max_delay
     }
 
-    fn prepare(&mut self, records: &[Record<A>], batch: &mut Batch<K, V>) {
+    fn prepare(&mut self, _: Epoch, records: &[Record<A>], batch: &mut Batch<K, V>) {
         self.expire(self.clock.now());
         let Batch { known, missing, rows } = batch;
         known.clear();

@@ -118,5 +118,6 @@ pub(crate) fn nothing(starter: &Starter<'_>) -> Manifest {
         states: Vec::new(),
         workers: Vec::new(),
         finished: false,
+        control: Vec::new(),
     }
 }

@@ -31,6 +31,31 @@ pub struct Manifest {
     pub workers: Vec<WorkerEntry>,
     /// Whether the job's input had ended and everything pending had fired.
     pub finished: bool,
+    /// The control log: how operators were changed while the job ran, the oldest change first. Absent while there are
+    /// none, so that builds from before there were any read the manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control: Vec<ControlEntry>,
+}
+
+/// A change of an operator that was asked for while the job ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlEntry {
+    /// Identifier of the change; no other one of the log has it.
+    pub id: String,
+    /// The first epoch in which it is in effect, which may be later than that of the manifest; `None` while nothing is
+    /// decided yet.
+    pub epoch: Option<u64>,
+    /// Name of the operator.
+    pub operator: String,
+    /// The change, as the operator understands it.
+    pub change: Value,
+    /// Who asked for it.
+    pub by: String,
+    /// The reason that was given.
+    pub reason: String,
+    /// Time when it was asked for, in milliseconds since the Unix epoch.
+    pub asked_ms: i64,
 }
 
 /// The files of one worker. Its state is the base with the later deltas applied.

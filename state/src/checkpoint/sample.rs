@@ -36,6 +36,7 @@ pub(super) fn checkpoint(store: &dyn CheckpointStore, epoch: u64) -> Manifest {
         states,
         workers: vec![WorkerEntry { base: Some(base), deltas }],
         finished: false,
+        control: Vec::new(),
     };
     manifest.commit(store).unwrap();
     manifest

@@ -34,6 +34,7 @@ fn manifest_of(store: &dyn CheckpointStore, epoch: u64) -> Manifest {
         states: Vec::new(),
         workers: vec![WorkerEntry { base: None, deltas: vec![delta] }],
         finished: false,
+        control: Vec::new(),
     }
 }
 
@@ -211,6 +212,7 @@ fn empty_manifest(epoch: u64) -> Manifest {
         states: Vec::new(),
         workers: Vec::new(),
         finished: false,
+        control: Vec::new(),
     }
 }
 

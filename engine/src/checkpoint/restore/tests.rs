@@ -33,6 +33,7 @@ fn start(change: impl Fn(u32, &mut Delta)) -> Result<StartingPoint, JobError> {
         states: Vec::new(),
         workers,
         finished: false,
+        control: Vec::new(),
     };
     manifest.commit(&store)?;
     lead(&Starting {

@@ -107,6 +107,7 @@ impl Worker {
             states: self.worker_state.states(),
             workers: vec![self.chain.0.clone()],
             finished: false,
+            control: Vec::new(),
         };
         self.work.commit(&manifest).unwrap();
         self.work.prune().unwrap();

@@ -1,5 +1,6 @@
 //! The answers of `/api/v1`: each is data that serde writes, in a file of its own. `openapi.json` describes them.
 
+pub(super) mod changes;
 pub(super) mod checkpoints;
 pub(super) mod graph;
 pub(super) mod history;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::distr::uniform::{SampleRange, SampleUniform};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tidemill_state::MemoryStore;
+use tidemill_state::{Catalogued, ControlEntry, MemoryStore, catalogue};
 
 use super::faults::{Fate, Faults};
 use super::outside::Outside;
@@ -57,6 +57,8 @@ pub struct Simulation {
     stage: Arc<Stage>,
     state_memory: Option<u64>,
     simulated: SimulationReport,
+    /// The checkpoints of the job.
+    store: Arc<MemoryStore>,
 }
 
 /// The report of a run.
@@ -94,6 +96,7 @@ impl Simulation {
             schedule,
             state_memory: None,
             simulated: SimulationReport::default(),
+            store: Arc::default(),
         }
     }
 
@@ -159,12 +162,24 @@ impl Simulation {
         self.simulated
     }
 
+    /// Returns the control log of the last checkpoint, after [`run`](Self::run).
+    ///
+    /// # Panics
+    /// When there is no checkpoint, or it cannot be read.
+    #[track_caller]
+    #[must_use]
+    pub fn control_log(&self) -> Vec<ControlEntry> {
+        let all = must(catalogue(&*self.store).map_err(JobError::from));
+        let newest = all.iter().filter_map(Catalogued::checkpoint).max_by_key(|manifest| manifest.epoch);
+        must(newest.map(|manifest| manifest.control.clone()).ok_or(JobError::Invalid("no checkpoint".to_owned())))
+    }
+
     fn try_run(&mut self, build: Build) -> Result<(), JobError> {
         self.settings.check().map_err(JobError::Invalid)?;
         let mut chance = stream(self.seed, 2);
         self.schedule.set_out(Faults::new(stream(self.seed, 1), self.settings.clone()));
         self.stage.prepare(self.settings.reorder, &mut chance);
-        let store = Arc::new(MemoryStore::default());
+        let store = Arc::clone(&self.store);
         let settings = JobSettings {
             checkpoint_interval: self.schedule.draw(|w| w.time(&w.settings().checkpoint_interval.clone())),
             state_memory: self.state_memory,

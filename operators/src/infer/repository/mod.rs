@@ -8,28 +8,34 @@
 //! ```
 
 mod golden;
-mod wanted;
+#[cfg(feature = "model-servers")]
+mod mlflow;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use self::golden::Golden;
-pub use self::wanted::{ModelRef, VersionChoice};
 use super::error::ModelError;
 use super::features::Features;
 use super::manifest::Manifest;
 use super::model::Model;
+use super::backend::ModelSource;
 use super::session::SessionSettings;
+use super::versions::{VersionId, VersionSource};
+use super::wanted::{ModelRef, VersionChoice};
 
 const MANIFEST: &str = "model.json";
 const ALIASES: &str = "aliases.json";
 const GOLDEN: &str = "golden.jsonl";
 
-/// A model repository in a folder: `<root>/<model>/<version>/model.onnx`, as Triton Inference Server has it. Versions
+/// A model repository: MLflow's registry, or a folder: `<root>/<model>/<version>/model.onnx`, as Triton Inference Server has it. Versions
 /// are whole numbers from 1.
 ///
 /// A version is complete once it has `model.json`, which is written last: `name`, `version`, the `sha256` of the file,
@@ -38,20 +44,47 @@ const GOLDEN: &str = "golden.jsonl";
 #[derive(Clone, Debug)]
 pub struct ModelRepository {
     root: PathBuf,
+    /// Where versions are fetched from into the folder.
+    #[cfg(feature = "model-servers")]
+    registry: Option<mlflow::Registry>,
 }
 
 impl ModelRepository {
     /// Returns the repository in a folder.
     #[must_use]
     pub fn folder(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            #[cfg(feature = "model-servers")]
+            registry: None,
+        }
+    }
+
+    /// Returns MLflow's model registry at `url` (`http://host:port`), which is started with `--serve-artifacts`. A version is
+    /// fetched into the folder `cache` when it is needed first; from then on it is there, with the registry or without.
+    ///
+    /// The version must be `READY`, and have a `model.onnx`, or one other file of that kind. If it has the tag `sha256`, its
+    /// file must have that hash. The token of the registry is taken from the variable `MLFLOW_TRACKING_TOKEN`.
+    #[cfg(feature = "model-servers")]
+    #[must_use]
+    pub fn mlflow(url: &str, cache: impl Into<PathBuf>) -> Self {
+        let registry = mlflow::Registry::new(url, cache.into());
+        Self { root: registry.cache().to_owned(), registry: Some(registry) }
     }
 
     /// Returns the complete versions of a model, in ascending order.
     ///
     /// # Errors
-    /// Fails when the folder of the model cannot be read.
+    /// Fails when the folder of the model cannot be read, or the registry does not answer.
     pub fn versions(&self, model: &str) -> Result<Vec<u64>, ModelError> {
+        #[cfg(feature = "model-servers")]
+        if let Some(registry) = &self.registry {
+            return registry.versions(model);
+        }
+        self.in_folder(model)
+    }
+
+    fn in_folder(&self, model: &str) -> Result<Vec<u64>, ModelError> {
         let folder = self.root.join(model);
         let read = |source| ModelError::Read { path: folder.clone(), source };
         let mut versions = Vec::new();
@@ -72,10 +105,15 @@ impl ModelRepository {
     /// Finds a version of a model, and reads what `model.json` says of it. The model itself is not read yet.
     ///
     /// # Errors
-    /// Fails when there is no such model, alias or complete version, and when `model.json` is not that of this version.
+    /// Fails when there is no such model, alias or complete version, and when `model.json` is not that of this version. With
+    /// MLflow also when the registry does not answer, or serves another file than it states.
     pub fn find(&self, wanted: &ModelRef) -> Result<ModelVersion, ModelError> {
         let fails = |reason| ModelError::Unusable { model: wanted.to_string(), reason };
-        let versions = self.versions(&wanted.name)?;
+        #[cfg(feature = "model-servers")]
+        if let Some(registry) = &self.registry {
+            return self.read(wanted, registry.fetch(wanted)?);
+        }
+        let versions = self.in_folder(&wanted.name)?;
         let version = match &wanted.version {
             VersionChoice::Latest => versions.last().copied().ok_or_else(|| {
                 let folder = self.root.join(&wanted.name);
@@ -91,6 +129,11 @@ impl ModelRepository {
                 "version {version} is not there; the complete ones, with a {MANIFEST}, are: {known}"
             )));
         }
+        self.read(wanted, version)
+    }
+
+    /// Reads what `model.json` says of a version.
+    fn read(&self, wanted: &ModelRef, version: u64) -> Result<ModelVersion, ModelError> {
         let folder = self.root.join(&wanted.name).join(version.to_string());
         let path = folder.join(MANIFEST);
         let manifest: Manifest = read_json(&path)?;
@@ -98,6 +141,19 @@ impl ModelRepository {
             .check(&wanted.name, version)
             .map_err(|reason| ModelError::Unusable { model: path.display().to_string(), reason })?;
         Ok(ModelVersion { folder, manifest })
+    }
+
+    /// Returns the versions of the repository as those of an operator that changes models while the job runs. Each is
+    /// loaded as [`ModelVersion::load`] does.
+    #[must_use]
+    pub fn versions_with<F: Features>(
+        &self,
+        output: &str,
+        column: usize,
+        settings: &SessionSettings,
+    ) -> RepositoryVersions<F> {
+        let (repository, settings) = (self.clone(), settings.clone());
+        RepositoryVersions { repository, output: output.to_owned(), column, settings, features: PhantomData }
     }
 
     fn resolve(&self, wanted: &ModelRef, alias: &str) -> Result<u64, ModelError> {
@@ -108,6 +164,40 @@ impl ModelRepository {
             let reason = format!("\"{}\" has no alias \"{alias}\"; it has: {}", path.display(), known.join(", "));
             ModelError::Unusable { model: wanted.to_string(), reason }
         })
+    }
+}
+
+/// The versions of a repository for an operator whose features are `F`.
+pub struct RepositoryVersions<F> {
+    repository: ModelRepository,
+    output: String,
+    column: usize,
+    settings: SessionSettings,
+    features: PhantomData<fn() -> F>,
+}
+
+impl<F: Features> VersionSource for RepositoryVersions<F> {
+    fn resolve(&self, wanted: &ModelRef) -> Result<VersionId, ModelError> {
+        let ModelVersion { manifest: Manifest { name, version, sha256, .. }, folder } = self.repository.find(wanted)?;
+        let version = NonZeroU64::new(version).ok_or_else(|| ModelError::Unusable {
+            model: folder.display().to_string(),
+            reason: "versions are numbered from 1".to_owned(),
+        })?;
+        Ok(VersionId { name, version, sha256 })
+    }
+
+    fn load(&self, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError> {
+        let found = self.repository.find(&id.into())?;
+        let stated = &found.manifest.sha256;
+        if !stated.eq_ignore_ascii_case(&id.sha256) {
+            let reason = format!(
+                "{MANIFEST} states the SHA-256 {stated}, and the version that was asked for has {}: another file was \
+                 published under the same number",
+                id.sha256
+            );
+            return Err(ModelError::Unusable { model: id.to_string(), reason });
+        }
+        Ok(Arc::new(found.load::<F>(&self.output, self.column, &self.settings)?))
     }
 }
 

@@ -1,0 +1,41 @@
+//! A request to change an operator, as the processes tell each other of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidemill_state::ControlEntry;
+
+use crate::time::Epoch;
+
+/// A request to change an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// Identifier of the change.
+    pub(crate) id: String,
+    pub(crate) operator: String,
+    /// The change as JSON; a text, because the messages between processes do not describe themselves.
+    pub(crate) change: String,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+    /// Time of the request, in milliseconds since the Unix epoch.
+    pub(crate) asked_ms: i64,
+}
+
+impl Request {
+    /// Returns the change.
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_str(&self.change).unwrap_or_default()
+    }
+
+    /// Returns the entry of the log for a change that takes effect with `epoch`, if that is decided.
+    pub(crate) fn entry(&self, epoch: Option<Epoch>) -> ControlEntry {
+        let Self { id, operator, change: _, by, reason, asked_ms } = self.clone();
+        ControlEntry { id, epoch: epoch.map(|epoch| epoch.0), operator, change: self.value(), by, reason, asked_ms }
+    }
+}
+
+impl From<&ControlEntry> for Request {
+    fn from(entry: &ControlEntry) -> Self {
+        let ControlEntry { id, epoch: _, operator, change, by, reason, asked_ms } = entry.clone();
+        Self { id, operator, change: change.to_string(), by, reason, asked_ms }
+    }
+}

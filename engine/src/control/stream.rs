@@ -1,0 +1,93 @@
+//! Changes that a stream asks for: a control topic or a control file as an input of the graph.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::request::Request;
+use crate::error::JobError;
+use crate::graph::Stream;
+use crate::locks::lock;
+use crate::record::{Data, Record};
+
+/// A request to change an operator while the job runs, as a line of a control file or a message of a control topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRequest {
+    /// Identifier of the change. A request whose identifier the control log has already is not made again, so a source
+    /// may be read twice.
+    pub id: String,
+    /// Name of the operator.
+    pub operator: String,
+    /// The change, as the operator understands it.
+    #[serde(with = "described")]
+    pub change: Value,
+    /// Who asks for it.
+    #[serde(default)]
+    pub by: String,
+    /// The reason for it.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A value of any form, also in formats that do not describe themselves, as that of messages between workers: there it
+/// is JSON in a text.
+mod described {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::{Serialize, Serializer};
+    use serde_json::Value;
+
+    pub(super) fn serialize<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            value.serialize(serializer)
+        } else {
+            value.to_string().serialize(serializer)
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        if deserializer.is_human_readable() {
+            return Value::deserialize(deserializer);
+        }
+        serde_json::from_str(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl<D: Data + Into<ChangeRequest>> Stream<'_, D> {
+    /// Asks for a change of an operator with each record, and ends the stream here. What becomes of it is in the log and
+    /// under `/api/v1/changes`; a request that is refused stops nothing.
+    ///
+    /// Guarantee: a request whose record is in a checkpoint is in it, too, until it is decided.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn change_operators(self, name: &str) -> Result<(), JobError> {
+        let context = self.flow.context();
+        let (process, asked) = (Arc::clone(&context.process), Arc::clone(&context.asked));
+        self.for_each(name, move |record: &Record<D>| {
+            let ChangeRequest { id, operator, change, by, reason } = record.data.clone().into();
+            let (change, asked_ms) = (change.to_string(), process.clock.processing_time().0);
+            let request = Request { id, operator, change, by, reason, asked_ms };
+            process.control.asked(&request);
+            lock(&asked).push(request);
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_state::{decode_message, encode_message};
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_a_line_of_json_and_a_message_between_workers() {
+        let line = r#"{"id":"7","operator":"score","change":{"switch":{"model":"fraud/3"}},"by":"","reason":""}"#;
+        let request: ChangeRequest = serde_json::from_str(line).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        let mut message = Vec::new();
+        encode_message(&request, &mut message).unwrap();
+        assert_eq!(decode_message::<ChangeRequest>(&message).unwrap(), request);
+    }
+}

@@ -1,0 +1,299 @@
+//! The operators of a process that can be changed, and what became of the changes that were asked for.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::Serialize;
+use serde_json::Value;
+use tidemill_state::ControlEntry;
+
+use super::{Controlled, Decision};
+use super::queue::Progress;
+use super::request::Request;
+use crate::checkpoint::protocol::ToLeader;
+use crate::error::{ErrorKind, JobError, panic_text};
+use crate::locks::lock;
+use crate::threads;
+use crate::time::Epoch;
+
+/// Number of changes that are remembered for the page and the API.
+const REMEMBERED: usize = 100;
+
+/// How far a change is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub(crate) enum Step {
+    /// The leader has it, and nothing is decided yet.
+    Asked,
+    /// The processes get ready for it.
+    Preparing,
+    /// It is in effect from this epoch on.
+    Scheduled { epoch: u64 },
+    /// It was not made.
+    Refused { error: String },
+}
+
+/// A change that was asked for.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Change {
+    pub(crate) id: String,
+    pub(crate) operator: String,
+    pub(crate) change: Value,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+    pub(crate) asked_ms: i64,
+    #[serde(flatten)]
+    pub(crate) step: Step,
+}
+
+/// The operators of a process that can be changed, and the changes.
+#[derive(Default)]
+pub(crate) struct Switchboard {
+    inner: Mutex<Inner>,
+    /// Whether there are messages for the leader: looked at by the workers all the time, and nearly never true.
+    has_mail: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inner {
+    operators: BTreeMap<String, Operator>,
+    mail: Vec<ToLeader>,
+    /// The last report of each process, by operator; in the leading process.
+    reports: BTreeMap<String, BTreeMap<usize, String>>,
+    /// The oldest first.
+    changes: VecDeque<Change>,
+    /// Number of identifiers that were given out.
+    ids: u64,
+}
+
+struct Operator {
+    controlled: Arc<dyn Controlled>,
+    /// The same, as the type that its workers know.
+    own: Arc<dyn Any + Send + Sync>,
+}
+
+impl Switchboard {
+    /// Returns the operator that the workers of this process share. The first worker makes it, and makes the changes of
+    /// the restored checkpoint, while the others wait.
+    pub(crate) fn share<C: Controlled>(
+        &self,
+        name: &str,
+        first: Epoch,
+        log: &[ControlEntry],
+        make: impl FnOnce() -> Result<C, JobError>,
+    ) -> Result<Arc<C>, JobError> {
+        let mut inner = lock(&self.inner);
+        if let Some(operator) = inner.operators.get(name) {
+            let own = Arc::clone(&operator.own).downcast();
+            return own.map_err(|_| JobError::Invalid(format!("operator \"{name}\" is of two types")));
+        }
+        let made = Arc::new(make()?);
+        let own = log.iter().filter(|entry| entry.operator == name && entry.epoch.is_some());
+        let log: Vec<ControlEntry> = own.cloned().collect();
+        if !log.is_empty() {
+            let refused = |reason: String| {
+                let reason = format!("the control log of the checkpoint cannot be followed: {reason}");
+                JobError::operator(name, ErrorKind::Invalid, Refusal(reason))
+            };
+            made.restore(first, &log).map_err(refused)?;
+        }
+        for entry in &log {
+            let Request { id, operator, by, reason, asked_ms, .. } = entry.into();
+            let step = Step::Scheduled { epoch: entry.epoch.unwrap_or(0) };
+            inner.remember(Change { id, operator, change: entry.change.clone(), by, reason, asked_ms, step });
+        }
+        let operator = Operator { controlled: made.clone(), own: made.clone() };
+        inner.operators.insert(name.to_owned(), operator);
+        Ok(made)
+    }
+
+    /// Returns the names of the operators that can be changed.
+    pub(crate) fn names(&self) -> Vec<String> {
+        lock(&self.inner).operators.keys().cloned().collect()
+    }
+
+    /// Returns the operator of this name.
+    fn operator(&self, name: &str) -> Option<Arc<dyn Controlled>> {
+        lock(&self.inner).operators.get(name).map(|operator| Arc::clone(&operator.controlled))
+    }
+
+    /// Asks the leader for a change.
+    pub(crate) fn ask(&self, request: Request) {
+        let mut inner = lock(&self.inner);
+        inner.note(&request, Step::Asked);
+        self.post(&mut inner, ToLeader::Change(request));
+    }
+
+    /// Notes that a worker asks the leader for a change.
+    pub(crate) fn asked(&self, request: &Request) {
+        lock(&self.inner).note(request, Step::Asked);
+    }
+
+    /// Returns an identifier that no other change of this job has.
+    pub(crate) fn next_id(&self, started_ms: i64, process: usize) -> String {
+        let mut inner = lock(&self.inner);
+        inner.ids += 1;
+        format!("{started_ms}-{process}-{}", inner.ids)
+    }
+
+    /// Returns what the operators that decide on changes by themselves have seen, by name.
+    pub(crate) fn reports(&self) -> Vec<(String, String)> {
+        self.operators().into_iter().filter_map(|(name, operator)| Some((name, operator.report()?))).collect()
+    }
+
+    /// Hears what a process has seen, in the leading process, and asks for what the operator decides on.
+    pub(crate) fn hear(&self, processes: usize, (process, name, report): (usize, &str, String), asked_ms: i64) {
+        let reports = {
+            let mut inner = lock(&self.inner);
+            let reports = inner.reports.entry(name.to_owned()).or_default();
+            reports.insert(process, report);
+            reports.values().cloned().collect::<Vec<_>>()
+        };
+        let operator = self.operator(name).filter(|_| reports.len() == processes);
+        let Some(Decision { id, change, reason }) = operator.and_then(|operator| operator.decide(&reports)) else { return };
+        let (operator, by) = (name.to_owned(), "the rollout".to_owned());
+        self.ask(Request { id, operator, change: change.to_string(), by, reason, asked_ms });
+    }
+
+    fn operators(&self) -> Vec<(String, Arc<dyn Controlled>)> {
+        let inner = lock(&self.inner);
+        inner.operators.iter().map(|(name, operator)| (name.clone(), Arc::clone(&operator.controlled))).collect()
+    }
+
+    /// Takes the messages for the leader.
+    pub(crate) fn take_mail(&self) -> Vec<ToLeader> {
+        if self.has_mail.load(Ordering::Relaxed) && self.has_mail.swap(false, Ordering::Acquire) {
+            return std::mem::take(&mut lock(&self.inner).mail);
+        }
+        Vec::new()
+    }
+
+    fn post(&self, inner: &mut MutexGuard<'_, Inner>, message: ToLeader) {
+        inner.mail.push(message);
+        self.has_mail.store(true, Ordering::Release);
+    }
+
+    /// Resolves a change on a thread of its own.
+    pub(crate) fn resolve(self: &Arc<Self>, process: usize, request: Request) {
+        self.work(process, request, |operator, request| {
+            Progress::Resolved(operator.and_then(|operator| operator.resolve(&request.value())).map(|c| c.to_string()))
+        });
+    }
+
+    /// Prepares a change on a thread of its own.
+    pub(crate) fn prepare(self: &Arc<Self>, process: usize, request: Request) {
+        lock(&self.inner).note(&request, Step::Preparing);
+        self.work(process, request, |operator, request| {
+            Progress::Prepared(operator.and_then(|operator| operator.prepare(&request.id, &request.value())))
+        });
+    }
+
+    fn work(
+        self: &Arc<Self>,
+        process: usize,
+        request: Request,
+        work: impl FnOnce(Result<Arc<dyn Controlled>, String>, &Request) -> Progress + Send + 'static,
+    ) {
+        let name = request.operator.clone();
+        let operator = self.operator(&name).ok_or_else(|| self.unknown(&name));
+        let (board, id) = (Arc::clone(self), request.id.clone());
+        let failed = |reason: String| Progress::Prepared(Err(reason));
+        let waiting = std::thread::current();
+        let task = move || {
+            let done = catch_unwind(AssertUnwindSafe(|| work(operator, &request)));
+            let progress = done.unwrap_or_else(|panic| failed(format!("it panicked: {}", panic_text(&*panic))));
+            board.post(&mut lock(&board.inner), ToLeader::Progress { process, id: request.id, progress });
+            waiting.unpark();
+        };
+        if let Err(error) = threads::spawn("control".to_owned(), task) {
+            let progress = failed(format!("no thread can be started: {error}"));
+            self.post(&mut lock(&self.inner), ToLeader::Progress { process, id, progress });
+        }
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let names = self.names();
+        let known = if names.is_empty() { "none can".to_owned() } else { format!("these can: {}", names.join(", ")) };
+        format!("there is no operator \"{name}\" that can be changed; {known}")
+    }
+
+    /// Returns the operators of a log that the program does not have, or does not let be changed, each once.
+    pub(crate) fn unclaimed(&self, log: &[ControlEntry]) -> Vec<String> {
+        let inner = lock(&self.inner);
+        let names: BTreeSet<&str> = log.iter().map(|entry| &*entry.operator).collect();
+        names.into_iter().filter(|name| !inner.operators.contains_key(*name)).map(str::to_owned).collect()
+    }
+
+    /// Checks that an operator can be changed.
+    pub(crate) fn check(&self, name: &str) -> Result<(), String> {
+        self.operator(name).map(drop).ok_or_else(|| self.unknown(name))
+    }
+
+    /// Applies a change that this process has prepared.
+    pub(crate) fn apply(&self, request: &Request, epoch: Epoch) {
+        let entry = request.entry(Some(epoch));
+        if let Some(operator) = self.operator(&request.operator) {
+            operator.apply(&entry);
+        }
+        lock(&self.inner).note(request, Step::Scheduled { epoch: epoch.0 });
+        let ControlEntry { id, operator, change, by, reason, .. } = entry;
+        tracing::info!(id, operator, %change, by, reason, %epoch, "an operator is changed");
+    }
+
+    /// Drops what was prepared for a change that was refused.
+    pub(crate) fn refuse(&self, id: &str, reason: &str) {
+        let mut inner = lock(&self.inner);
+        let Some(change) = inner.changes.iter_mut().rev().find(|change| change.id == id) else { return };
+        change.step = Step::Refused { error: reason.to_owned() };
+        let name = change.operator.clone();
+        drop(inner);
+        tracing::warn!(id, operator = name, reason, "a change of an operator was refused");
+        if let Some(operator) = self.operator(&name) {
+            operator.forget(id);
+        }
+    }
+
+    /// Tells the operators that no record of an epoch before `first` will come any more.
+    pub(crate) fn passed(&self, first: Epoch) {
+        self.operators().iter().for_each(|(_, operator)| operator.passed(first));
+    }
+
+    /// Returns the changes, the newest first.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        lock(&self.inner).changes.iter().rev().cloned().collect()
+    }
+
+    /// Returns what each operator says of itself.
+    pub(crate) fn statuses(&self) -> BTreeMap<String, Value> {
+        self.operators().into_iter().map(|(name, operator)| (name, operator.status())).collect()
+    }
+}
+
+impl Inner {
+    /// Notes how far a change is, which may be new to this process.
+    fn note(&mut self, request: &Request, step: Step) {
+        let Request { id, operator, by, reason, asked_ms, .. } = request.clone();
+        let change = Change { id, operator, change: request.value(), by, reason, asked_ms, step };
+        match self.changes.iter_mut().rev().find(|known| known.id == request.id) {
+            // Who repeats a request does not undo it.
+            Some(known) if change.step == Step::Asked && !matches!(known.step, Step::Refused { .. }) => {}
+            Some(known) => *known = change,
+            None => self.remember(change),
+        }
+    }
+
+    fn remember(&mut self, change: Change) {
+        if self.changes.len() >= REMEMBERED {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+    }
+}
+
+/// Why a restored control log cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refusal(String);

@@ -1,0 +1,411 @@
+//! A rollout: a new version scores ever more keys, step by step, as long as its scores are like those of the version that it
+//! is to replace.
+//!
+//! ```text
+//! shadow ─▶ canary of 1 % ─▶ 5 % ─▶ 20 % ─▶ 50 % ─▶ promoted
+//!   each step: windows of event time, in which the canary is compared with a baseline of as many keys
+//!     pass ─▶ the next step  ·  fail, as often as failure_limit ─▶ rolled back  ·  too few records ─▶ it stays
+//! ```
+//! Decisions are made in one place, from what all processes have seen, and each is a change in the control log with the
+//! numbers that it rests on. A replay follows the log, and does not decide anew.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::bucket::BUCKETS;
+use super::route::ModelRole;
+use super::tally::Part;
+
+/// How a version is rolled out. In the control log it is complete, with the defaults of the time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Rollout {
+    /// Records that the shadow scores before the first step; 0 for no shadow.
+    pub(super) shadow_records: u64,
+    /// The shares of the keys, 0 to 1, in ascending order. After the last one the version is promoted.
+    pub(super) steps: Vec<f64>,
+    /// Least length of a window, in event time.
+    #[serde(with = "humantime_serde")]
+    pub(super) interval: Duration,
+    /// Least number of records of the canary and of the baseline in a window. With fewer it is inconclusive.
+    pub(super) min_records: u64,
+    /// Number of windows that fail until the version is rolled back.
+    pub(super) failure_limit: u32,
+    /// Number of inconclusive windows until the rollout says that it is held up. It goes on when there are records.
+    pub(super) inconclusive_limit: u32,
+    pub(super) promote: Promotion,
+    /// Whether decisions are only shown, and not made.
+    pub(super) dry_run: bool,
+    pub(super) checks: Checks,
+}
+
+/// Who decides that the version replaces the primary one, after the last step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Promotion {
+    Auto,
+    Manual,
+}
+
+/// What a version has to keep to; what is absent is not checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Checks {
+    /// Largest share of records that the version does not score.
+    pub(super) failure_share: Option<f64>,
+    /// Largest population stability index of its scores against those of the baseline, in tenths of the baseline.
+    pub(super) score_psi: Option<f64>,
+    /// Largest difference of the means, in standard deviations of the baseline.
+    pub(super) score_mean_shift: Option<f64>,
+    /// A score above this is an alert.
+    pub(super) alert_threshold: Option<f64>,
+    /// Largest difference between the shares of alerts; with `alert_threshold`.
+    pub(super) alert_share: Option<f64>,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            shadow_records: 1000,
+            steps: vec![0.01, 0.05, 0.2, 0.5],
+            interval: Duration::from_secs(60),
+            min_records: 500,
+            failure_limit: 1,
+            inconclusive_limit: 10,
+            promote: Promotion::Auto,
+            dry_run: false,
+            checks: Checks::default(),
+        }
+    }
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            failure_share: Some(0.01),
+            score_psi: Some(0.2),
+            score_mean_shift: None,
+            alert_threshold: None,
+            alert_share: Some(0.02),
+        }
+    }
+}
+
+impl Rollout {
+    /// Checks the settings. Returns what is wrong with them.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let share = |share: f64| share > 0.0 && share <= 0.5;
+        if self.steps.is_empty() || !self.steps.iter().all(|step| share(*step)) {
+            let why = "a baseline of as many keys has to be left";
+            return Err(format!("steps are {:?}: at least one share, each above 0 and at most 0.5, as {why}", self.steps));
+        }
+        if !self.steps.is_sorted_by(|a, b| a < b) {
+            return Err(format!("steps are {:?}: they have to grow", self.steps));
+        }
+        if self.min_records == 0 || self.failure_limit == 0 {
+            return Err("min_records and failure_limit are at least 1".to_owned());
+        }
+        let Checks { failure_share, score_psi, score_mean_shift, alert_share, .. } = &self.checks;
+        let limits = [failure_share, score_psi, score_mean_shift, alert_share];
+        match limits.into_iter().flatten().find(|limit| !(limit.is_finite() && **limit >= 0.0)) {
+            Some(limit) => Err(format!("a limit of the checks is {limit}: it is a number from 0 on")),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the number of buckets of a step.
+    pub(super) fn buckets(&self, step: usize) -> Option<u32> {
+        self.steps.get(step).map(|share| (share * f64::from(BUCKETS)).round().max(1.0) as u32)
+    }
+
+    /// Returns the step whose share this is.
+    pub(super) fn step_of(&self, buckets: u32) -> Option<usize> {
+        (0..self.steps.len()).find(|step| self.buckets(*step) == Some(buckets))
+    }
+}
+
+/// What was found in a window.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Outcome {
+    Pass,
+    Fail(String),
+    /// Too few records.
+    Inconclusive,
+}
+
+/// The value of a check, with its limit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Checked {
+    pub(super) name: &'static str,
+    pub(super) value: f64,
+    pub(super) max: f64,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, value, max } = self;
+        write!(f, "{name} is {value:.4}, at most {max}")
+    }
+}
+
+/// Compares a canary with its baseline.
+pub(super) fn compare(checks: &Checks, canary: &Part, baseline: &Part) -> Vec<Checked> {
+    let mut found = Vec::new();
+    let mut add = |name, value: Option<f64>, max: Option<f64>| {
+        if let (Some(value), Some(max)) = (value, max) {
+            found.push(Checked { name, value, max });
+        }
+    };
+    add("failure_share", canary.failure_share(), checks.failure_share);
+    add("score_psi", psi(baseline, canary), checks.score_psi);
+    let deviation = baseline.deviation().filter(|deviation| *deviation > 0.0);
+    let shift = || Some((canary.mean()? - baseline.mean()?).abs() / deviation?);
+    add("score_mean_shift", shift(), checks.score_mean_shift);
+    if let Some(threshold) = checks.alert_threshold {
+        let difference = || Some((canary.share_above(threshold)? - baseline.share_above(threshold)?).abs());
+        add("alert_share", difference(), checks.alert_share);
+    }
+    found
+}
+
+/// Returns the outcome of a window.
+pub(super) fn outcome(rollout: &Rollout, canary: &Part, baseline: &Part) -> (Outcome, Vec<Checked>) {
+    let few = |part: &Part| part.records() < rollout.min_records;
+    let checked = compare(&rollout.checks, canary, baseline);
+    // A version that fails to score needs no baseline to be bad.
+    let (canary_is_few, baseline_is_few) = (few(canary), few(baseline));
+    if canary_is_few {
+        return (Outcome::Inconclusive, checked);
+    }
+    let failed = |one: &&Checked| one.value > one.max && (!baseline_is_few || one.name == "failure_share");
+    match checked.iter().find(failed) {
+        Some(failed) => (Outcome::Fail(failed.to_string()), checked),
+        None if baseline_is_few => (Outcome::Inconclusive, checked),
+        None => (Outcome::Pass, checked),
+    }
+}
+
+/// Number of bins.
+const BINS: u64 = 10;
+
+/// Returns the population stability index of the scores of two parts: Σ (p − q) ln (p / q) over bins that each have a tenth of
+/// the scores of `reference`, as far as scores differ. A bin without scores counts as one with half a score.
+fn psi(reference: &Part, other: &Part) -> Option<f64> {
+    let (all, others) = (reference.scored(), other.scored());
+    if all == 0 || others == 0 {
+        return None;
+    }
+    let mut rest = other.in_order().peekable();
+    let (mut bins, mut bin, mut before) = (Vec::new(), (0, 0), 0);
+    for (order, count) in reference.in_order() {
+        while let Some((_, count)) = rest.next_if(|(at, _)| *at <= order) {
+            bin.1 += count;
+        }
+        bin.0 += count;
+        if (before + bin.0) * BINS >= (before * BINS / all + 1) * all {
+            before += bin.0;
+            bins.push(std::mem::take(&mut bin));
+        }
+    }
+    // What is above the largest score of the reference is a bin of its own, so that new scores show.
+    let above: u64 = rest.map(|(_, count)| count).sum();
+    if above > 0 {
+        bins.push((0, above));
+    }
+    let share = |count: u64, all: u64| (count as f64).max(0.5) / all as f64;
+    Some(bins.iter().map(|(p, q)| (share(*p, all), share(*q, others))).map(|(p, q)| (p - q) * (p / q).ln()).sum())
+}
+
+/// What a process has seen since the last change of the canary or the shadow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Report {
+    /// The epoch of that change.
+    pub(super) since: u64,
+    pub(super) parts: BTreeMap<ModelRole, Part>,
+    /// Latest event time, in milliseconds since the Unix epoch.
+    pub(super) seen_ms: i64,
+    /// Records that the shadow has scored, and those that it has not.
+    pub(super) shadow: (u64, u64),
+    /// Records and keys that the canary has reached since it began.
+    pub(super) reached: (u64, u64),
+}
+
+impl Report {
+    /// Adds up the reports of all processes about the same step; `None` while one is missing.
+    pub(super) fn of_all(reports: &[Self], since: u64) -> Option<Self> {
+        let mut all = Self { since, seen_ms: i64::MIN, ..Self::default() };
+        for report in reports {
+            if report.since != since {
+                return None;
+            }
+            for (role, part) in &report.parts {
+                all.parts.entry(*role).or_default().add(part);
+            }
+            all.seen_ms = all.seen_ms.max(report.seen_ms);
+            all.shadow = (all.shadow.0 + report.shadow.0, all.shadow.1 + report.shadow.1);
+            all.reached = (all.reached.0 + report.reached.0, all.reached.1 + report.reached.1);
+        }
+        Some(all)
+    }
+
+    pub(super) fn part(&self, role: ModelRole) -> Part {
+        self.parts.get(&role).cloned().unwrap_or_default()
+    }
+}
+
+/// A window of a step that is not over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Windows {
+    /// The step, by the epoch that it began with.
+    pub(super) since: u64,
+    /// What was seen when the window began.
+    begun: Option<Report>,
+    failed: u32,
+    inconclusive: u32,
+    /// The last comparison.
+    pub(super) checked: Vec<Checked>,
+    /// What the last window came to.
+    pub(super) said: Option<String>,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Verdict {
+    Wait,
+    Next(String),
+    RollBack(String),
+}
+
+impl Windows {
+    /// Looks at a step: `all` is what was seen since it began.
+    pub(super) fn look(&mut self, rollout: &Rollout, all: &Report) -> Verdict {
+        if self.since != all.since || self.begun.is_none() {
+            *self = Self { since: all.since, begun: Some(Report { parts: BTreeMap::new(), ..all.clone() }), ..Self::default() };
+        }
+        let Some(begun) = &self.begun else { return Verdict::Wait };
+        let of_window = |role| all.part(role).without(&begun.part(role));
+        let (canary, baseline) = (of_window(ModelRole::Canary), of_window(ModelRole::Baseline));
+        let length = u64::try_from(all.seen_ms.saturating_sub(begun.seen_ms)).unwrap_or(0);
+        let is_over = u128::from(length) >= rollout.interval.as_millis();
+        let (outcome, checked) = outcome(rollout, &canary, &baseline);
+        let shown: Vec<String> = checked.iter().map(ToString::to_string).collect();
+        let numbers = format!("{} records against {}; {}", canary.records(), baseline.records(), shown.join("; "));
+        self.checked = checked;
+        let verdict = match outcome {
+            // A version that is bad is not kept until the window is over.
+            Outcome::Fail(_) if self.failed + 1 >= rollout.failure_limit => Verdict::RollBack(numbers),
+            _ if !is_over => return Verdict::Wait,
+            Outcome::Fail(_) => {
+                self.failed += 1;
+                self.said = Some(format!("failed, {} of {}: {}", self.failed, rollout.failure_limit, numbers));
+                Verdict::Wait
+            }
+            Outcome::Pass => Verdict::Next(numbers),
+            Outcome::Inconclusive => {
+                self.inconclusive += 1;
+                let held = self.inconclusive >= rollout.inconclusive_limit;
+                let text = format!("inconclusive, {} times: {numbers}", self.inconclusive);
+                if held && self.inconclusive == rollout.inconclusive_limit {
+                    tracing::warn!(text, "a rollout is held up: too few records");
+                }
+                self.said = Some(text);
+                // The records of this window count in the next one.
+                self.begun = Some(Report { seen_ms: all.seen_ms, ..begun.clone() });
+                return Verdict::Wait;
+            }
+        };
+        self.begun = Some(all.clone());
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(scores: impl IntoIterator<Item = f64>) -> Part {
+        let mut part = Part::default();
+        scores.into_iter().for_each(|score| part.scored_as(Some(score)));
+        part
+    }
+
+    /// Even scores from 0 to 1, moved by `by`.
+    fn even(count: u32, by: f64) -> Part {
+        part((0..count).map(|at| f64::from(at) / f64::from(count) + by))
+    }
+
+    fn report(since: u64, seen_ms: i64, canary: Part, baseline: Part) -> Report {
+        let parts = [(ModelRole::Canary, canary), (ModelRole::Baseline, baseline)].into();
+        Report { since, parts, seen_ms, ..Report::default() }
+    }
+
+    #[test]
+    fn the_same_scores_pass_others_fail_and_few_are_inconclusive() {
+        let rollout = Rollout::default();
+        let of = |canary: &Part, baseline: &Part| outcome(&rollout, canary, baseline).0;
+        assert_eq!(of(&even(2_000, 0.0), &even(1_900, 0.0)), Outcome::Pass);
+        assert_eq!(of(&even(400, 0.0), &even(2_000, 0.0)), Outcome::Inconclusive);
+        assert_eq!(of(&even(2_000, 0.0), &even(400, 0.0)), Outcome::Inconclusive);
+        let Outcome::Fail(reason) = of(&even(2_000, 0.4), &even(2_000, 0.0)) else { panic!("it is worse") };
+        assert!(reason.starts_with("score_psi is"), "{reason}");
+        let mut failing = even(2_000, 0.0);
+        (0..30).for_each(|_| failing.failed_once());
+        let Outcome::Fail(reason) = of(&failing, &even(10, 0.0)) else { panic!("it fails") };
+        assert!(reason.starts_with("failure_share is 0.0148"), "{reason}");
+    }
+
+    /// Computed by hand: ten equal bins of 0 to 1 against scores that are all in the upper half, a fifth in each bin.
+    #[test]
+    fn the_index_is_that_of_tenths() {
+        let found = psi(&even(10_000, 0.0), &part((0..10_000).map(|at| 0.5 + f64::from(at) / 20_000.0))).unwrap();
+        // The empty bins count as half a score each.
+        let wanted = 5.0 * (0.1 - 0.2) * 0.5_f64.ln() + 5.0 * (0.1 - 0.5e-4) * (0.1_f64 / 0.5e-4).ln();
+        assert!((found - wanted).abs() < 0.05 * wanted, "{found}, {wanted}");
+        assert!(psi(&even(10_000, 0.0), &even(10_000, 0.0)).unwrap() < 1e-3);
+        assert_eq!(psi(&Part::default(), &even(10, 0.0)), None);
+    }
+
+    #[test]
+    fn a_step_passes_when_its_window_is_over_and_a_bad_version_does_not_wait_for_that() {
+        let rollout = Rollout::default();
+        let mut windows = Windows::default();
+        assert_eq!(windows.look(&rollout, &report(5, 1_000, Part::default(), Part::default())), Verdict::Wait);
+        let good = |seen| report(5, seen, even(1_000, 0.0), even(1_000, 0.0));
+        assert_eq!(windows.look(&rollout, &good(50_000)), Verdict::Wait, "the window is not over");
+        let Verdict::Next(numbers) = windows.look(&rollout, &good(61_000)) else { panic!("it passes") };
+        assert!(numbers.starts_with("1000 records against 1000; failure_share is 0.0000, at most 0.01"), "{numbers}");
+        let bad = report(9, 62_000, even(1_000, 0.5), even(1_000, 0.0));
+        assert_eq!(windows.look(&rollout, &report(9, 61_500, Part::default(), Part::default())), Verdict::Wait);
+        assert!(matches!(windows.look(&rollout, &bad), Verdict::RollBack(_)));
+    }
+
+    #[test]
+    fn few_records_hold_a_step_and_count_until_there_are_enough() {
+        let rollout = Rollout { inconclusive_limit: 2, ..Rollout::default() };
+        let mut windows = Windows::default();
+        let at = |seen, count| report(5, seen, even(count, 0.0), even(count, 0.0));
+        assert_eq!(windows.look(&rollout, &at(0, 0)), Verdict::Wait);
+        for round in 1..=3 {
+            assert_eq!(windows.look(&rollout, &at(round * 60_000, round as u32 * 100)), Verdict::Wait);
+            assert!(windows.said.as_ref().unwrap().starts_with(&format!("inconclusive, {round} times")));
+        }
+        assert!(matches!(windows.look(&rollout, &at(240_000, 600)), Verdict::Next(_)));
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused() {
+        assert_eq!(Rollout::default().check(), Ok(()));
+        let with = |steps: &[f64]| Rollout { steps: steps.to_vec(), ..Rollout::default() }.check().unwrap_err();
+        for (steps, why) in [(&[][..], "at least one"), (&[0.6], "at most 0.5"), (&[0.2, 0.1], "have to grow")] {
+            assert!(with(steps).contains(why), "{steps:?}");
+        }
+        let none = Rollout { min_records: 0, ..Rollout::default() };
+        assert!(none.check().unwrap_err().contains("at least 1"));
+        let nan = Checks { score_psi: Some(f64::NAN), ..Checks::default() };
+        assert!(Rollout { checks: nan, ..Rollout::default() }.check().unwrap_err().contains("from 0 on"));
+        assert_eq!(Rollout::default().step_of(500), Some(1));
+    }
+}

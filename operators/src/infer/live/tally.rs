@@ -1,0 +1,229 @@
+//! What the scores of each part of the traffic were, while there is a canary.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::route::{Assigned, ModelRole};
+
+/// Largest number of keys that are counted one by one.
+const KEYS: usize = 1_000_000;
+/// Number of lower bits of a score that its counter leaves out: 8 bits of the mantissa are left.
+const UNCOUNTED_BITS: u32 = 44;
+
+/// What was seen of a part. All of it adds up, in any order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::infer) struct Part {
+    records: u64,
+    /// Records without a score of this version: by the fallback, with the default, or dead letters.
+    failed: u64,
+    sum: f64,
+    sum_of_squares: f64,
+    /// Number of scores by their upper bits. It does not depend on the order or the number of workers.
+    scores: BTreeMap<u32, u64>,
+    /// Hashes of the keys; only of a canary, and only in its own process.
+    #[serde(skip)]
+    keys: BTreeSet<u32>,
+}
+
+/// Returns the upper bits of a score, in the order of scores.
+fn bits(score: f64) -> u32 {
+    let bits = score.to_bits();
+    let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    (ordered >> UNCOUNTED_BITS) as u32
+}
+
+impl Part {
+    /// Notes a record with its score. A score that is no number is not part of the mean.
+    pub(super) fn scored_as(&mut self, score: Option<f64>) {
+        self.records += 1;
+        if let Some(score) = score.filter(|score| score.is_finite()) {
+            self.sum += score;
+            self.sum_of_squares += score * score;
+            *self.scores.entry(bits(score)).or_default() += 1;
+        }
+    }
+
+    /// Notes a record that was not scored.
+    pub(super) fn failed_once(&mut self) {
+        self.records += 1;
+        self.failed += 1;
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    pub(super) fn keys(&self) -> u64 {
+        self.keys.len() as u64
+    }
+
+    pub(super) fn scored(&self) -> u64 {
+        self.scores.values().sum()
+    }
+
+    pub(super) fn failure_share(&self) -> Option<f64> {
+        (self.records > 0).then(|| self.failed as f64 / self.records as f64)
+    }
+
+    pub(super) fn mean(&self) -> Option<f64> {
+        let scored = self.scored();
+        (scored > 0).then(|| self.sum / scored as f64)
+    }
+
+    /// Returns the standard deviation of the scores.
+    pub(super) fn deviation(&self) -> Option<f64> {
+        let mean = self.mean()?;
+        Some((self.sum_of_squares / self.scored() as f64 - mean * mean).max(0.0).sqrt())
+    }
+
+    /// Returns the share of scores above a threshold, as exactly as scores are counted: to one part in 256.
+    pub(super) fn share_above(&self, threshold: f64) -> Option<f64> {
+        let scored = self.scored();
+        let above: u64 = self.scores.range(bits(threshold) + 1..).map(|(_, count)| count).sum();
+        (scored > 0).then(|| above as f64 / scored as f64)
+    }
+
+    /// Returns the scores from the smallest to the largest: their upper bits, and how many there are.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.scores.iter().map(|(bits, count)| (*bits, *count))
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.failed += other.failed;
+        self.sum += other.sum;
+        self.sum_of_squares += other.sum_of_squares;
+        other.scores.iter().for_each(|(bits, count)| *self.scores.entry(*bits).or_default() += count);
+        self.keys.extend(&other.keys);
+    }
+
+    /// Returns what came after `earlier`, without the keys.
+    pub(super) fn without(&self, earlier: &Self) -> Self {
+        let count = |bits: &u32, count: &u64| count - earlier.scores.get(bits).copied().unwrap_or(0).min(*count);
+        let scores = self.scores.iter().map(|(bits, all)| (*bits, count(bits, all))).filter(|(_, count)| *count > 0);
+        Self {
+            records: self.records.saturating_sub(earlier.records),
+            failed: self.failed.saturating_sub(earlier.failed),
+            sum: self.sum - earlier.sum,
+            sum_of_squares: self.sum_of_squares - earlier.sum_of_squares,
+            scores: scores.collect(),
+            keys: BTreeSet::new(),
+        }
+    }
+}
+
+/// What was seen, by version and part.
+#[derive(Clone, Debug, Default)]
+pub(in crate::infer) struct Tally {
+    parts: BTreeMap<(usize, ModelRole), Part>,
+}
+
+/// What was seen of a version, for the page and the API.
+#[derive(Serialize)]
+struct Shown {
+    role: ModelRole,
+    model: String,
+    records: u64,
+    failed: u64,
+    mean: Option<f64>,
+    deviation: Option<f64>,
+    /// Number of keys; only of a canary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<u64>,
+}
+
+impl Tally {
+    pub(in crate::infer) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    fn part(&mut self, at: Assigned) -> &mut Part {
+        self.parts.entry((at.version, at.role)).or_default()
+    }
+
+    /// Notes a score.
+    pub(in crate::infer) fn scored(&mut self, at: Assigned, score: Option<f64>) {
+        self.part(at).scored_as(score);
+    }
+
+    /// Notes a record that the version did not score.
+    pub(in crate::infer) fn failed(&mut self, at: Assigned) {
+        self.part(at).failed_once();
+    }
+
+    /// Notes the key of a record.
+    pub(in crate::infer) fn key(&mut self, at: Assigned, hash: u32) {
+        let keys = &mut self.part(at).keys;
+        if keys.len() < KEYS {
+            keys.insert(hash);
+        }
+    }
+
+    /// Adds another tally.
+    pub(super) fn add(&mut self, other: &Self) {
+        other.parts.iter().for_each(|(at, part)| self.parts.entry(*at).or_default().add(part));
+    }
+
+    pub(in crate::infer) fn clear(&mut self) {
+        self.parts.clear();
+    }
+
+    /// Returns what was seen by role, whatever the versions.
+    pub(super) fn by_role(&self) -> BTreeMap<ModelRole, Part> {
+        let mut roles: BTreeMap<ModelRole, Part> = BTreeMap::new();
+        self.parts.iter().for_each(|((_, role), part)| roles.entry(*role).or_default().add(part));
+        roles
+    }
+
+    /// Returns what was seen of each part, with the names of the versions.
+    pub(super) fn status(&self, name: impl Fn(usize) -> String) -> Value {
+        let shown = self.parts.iter().map(|((version, role), part)| Shown {
+            role: *role,
+            model: name(*version),
+            records: part.records,
+            failed: part.failed,
+            mean: part.mean(),
+            deviation: part.deviation(),
+            keys: (*role == ModelRole::Canary).then(|| part.keys()),
+        });
+        serde_json::to_value(shown.collect::<Vec<_>>()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_add_up_and_what_is_no_number_counts_as_a_record_only() {
+        let canary = Assigned { version: 1, role: ModelRole::Canary };
+        let (mut whole, mut batch) = (Tally::default(), Tally::default());
+        for (key, score) in [(7, 0.25), (8, 0.75), (7, f64::NAN)] {
+            batch.scored(canary, Some(score));
+            batch.key(canary, key);
+        }
+        batch.failed(canary);
+        whole.add(&batch);
+        let first = whole.by_role()[&ModelRole::Canary].clone();
+        batch.clear();
+        batch.scored(canary, Some(0.5));
+        whole.add(&batch);
+        let part = &whole.by_role()[&ModelRole::Canary];
+        assert_eq!((part.records(), part.keys(), part.mean()), (5, 2, Some(0.5)));
+        assert_eq!((part.failure_share(), part.share_above(0.5)), (Some(0.2), Some(1.0 / 3.0)));
+        assert_eq!(part.without(&first), batch.by_role()[&ModelRole::Canary]);
+        assert_eq!(whole.status(|version| format!("v{version}"))[0]["model"], "v1");
+    }
+
+    #[test]
+    fn scores_are_counted_in_their_order() {
+        let mut part = Part::default();
+        let scores = [-2.0, -1.0, -0.0, 0.0, 1e-300, 0.25, 1.0, 3e9];
+        scores.iter().for_each(|score| part.scored_as(Some(*score)));
+        assert!(scores.windows(2).all(|pair| bits(pair[0]) <= bits(pair[1])));
+        assert_eq!(part.in_order().map(|(_, count)| count).sum::<u64>(), 8);
+        assert!(bits(1.0) < bits(1.004) && bits(1.0) == bits(1.003));
+    }
+}

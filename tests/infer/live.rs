@@ -1,0 +1,190 @@
+//! Versions that change while the job runs: which one scores a record follows from the control log in the checkpoint, the
+//! record's epoch, its event time and its key.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use tidemill::control::{ChangeRequest, ControlEntry};
+use tidemill::infer::{
+    ModelError, ModelRef, ModelRole, ModelSource, Simulated, VersionChoice, VersionId, VersionSource,
+};
+use tidemill::prelude::*;
+use tidemill::testing::{Outside, Simulation};
+
+use crate::fake::{Act, Fake, Item, item, settings, threads};
+
+/// Versions whose scores are twice the id, plus the number of the version. There are five, and the latest is the third.
+#[derive(Clone)]
+pub struct Numbered {
+    pub outside: Option<Outside>,
+}
+
+impl VersionSource for Numbered {
+    fn resolve(&self, wanted: &ModelRef) -> Result<VersionId, ModelError> {
+        let number = match wanted.version {
+            VersionChoice::Number(number) if number.get() <= 5 => number.get(),
+            VersionChoice::Latest => 3,
+            _ => {
+                let reason = "there are the versions 1 to 5".to_owned();
+                return Err(ModelError::Unusable { model: wanted.to_string(), reason });
+            }
+        };
+        let version = NonZeroU64::new(number).unwrap();
+        Ok(VersionId { name: wanted.name.clone(), version, sha256: format!("{number:064}") })
+    }
+
+    fn load(&self, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError> {
+        let fake = Fake::new(&format!("v{}", id.version), id.version.get() as f32, &[Act::Poison]);
+        Ok(match &self.outside {
+            Some(outside) => Arc::new(Simulated::new(fake, outside.clone())),
+            None => Arc::new(fake),
+        })
+    }
+}
+
+/// What the log says of a record, computed in another way than the operator does: the versions of the whole log, from the
+/// first change to the last one of the epoch.
+fn expected(log: &[ControlEntry], epoch: u64, id: u64) -> (u64, ModelRole) {
+    let version = |model: &Value| model["version"].as_u64().unwrap_or(0);
+    let (mut primaries, mut canary) = (vec![(i64::MIN, 0)], None);
+    for ControlEntry { epoch: from, change, .. } in log {
+        if from.is_none_or(|from| from > epoch) {
+            continue;
+        }
+        if let Some(switch) = change.get("switch") {
+            let to = version(&switch["model"]);
+            match switch.get("from_event_time").and_then(Value::as_i64) {
+                Some(from) => {
+                    primaries.retain(|(known, _)| *known != from);
+                    primaries.push((from, to));
+                    primaries.sort_unstable();
+                }
+                None => {
+                    primaries = vec![(i64::MIN, to)];
+                    canary = canary.filter(|(tried, _)| *tried != to);
+                }
+            }
+        } else if let Some(start) = change.get("canary") {
+            canary = Some((version(&start["model"]), (start["buckets"].as_u64().unwrap(), start["seed"].clone())));
+        } else if change.get("end") == Some(&json!("canary")) {
+            canary = None;
+        }
+    }
+    let primary = primaries.iter().rev().find(|(from, _)| *from <= id as i64).unwrap().1;
+    let Some((tried, (share, seed))) = canary else { return (primary, ModelRole::Primary) };
+    let bucket = growthbook(seed.as_str().unwrap(), &id.to_string());
+    match bucket {
+        _ if bucket < share => (tried, ModelRole::Canary),
+        _ if bucket < 2 * share => (primary, ModelRole::Baseline),
+        _ => (primary, ModelRole::Primary),
+    }
+}
+
+/// GrowthBook's hash, version 2, as its documentation has it.
+fn growthbook(seed: &str, key: &str) -> u64 {
+    let fnv = |text: String| text.bytes().fold(2_166_136_261_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(16_777_619));
+    u64::from(fnv(fnv(format!("{seed}{key}")).to_string()) % 10_000)
+}
+
+#[derive(Default)]
+struct Seen {
+    /// Changes that were asked for and made.
+    made: AtomicU64,
+    /// Changes that a rollout has decided on.
+    decided: AtomicU64,
+    /// Changes that were asked for and not made.
+    refused: AtomicU64,
+    /// Records by the role of their version, and those that another version than the program's has scored.
+    canary: AtomicU64,
+    baseline: AtomicU64,
+    later: AtomicU64,
+    crashes: AtomicU64,
+}
+
+#[test]
+fn the_log_says_which_version_scored_each_record_whatever_crashes() {
+    let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let seen = Seen::default();
+    Simulation::check(200, |sim| one_run(sim, &seen));
+    let Seen { made, decided, refused, canary, baseline, later, crashes } = seen;
+    let all = [made, decided, refused, canary, baseline, later, crashes].map(AtomicU64::into_inner);
+    println!("made, decided, refused, records of canaries, of baselines, of later versions, crashes: {all:?}");
+    let alone = std::env::var_os("TIDEMILL_SEED").is_some();
+    assert!(alone || all.iter().all(|count| *count > 15), "{all:?}");
+}
+
+fn request(id: usize, change: Value) -> ChangeRequest {
+    let operator = "score".to_owned();
+    ChangeRequest { id: id.to_string(), operator, change, by: "a test".to_owned(), reason: String::new() }
+}
+
+fn one_run(sim: &mut Simulation, seen: &Seen) {
+    let count = sim.draw(50..400_u64);
+    let (source, control, scored) = (sim.source(), sim.source(), sim.sink::<Scored<Item>>());
+    for id in 0..count {
+        source.push_to(sim.draw(0..2), id as i64, item(id, Act::Score));
+        if sim.draw(0..20) == 0 {
+            (0..2).for_each(|partition| source.watermark_of(partition, id as i64));
+        }
+    }
+    let asked = sim.draw(1..8_usize);
+    for id in 0..asked {
+        let model = format!("model/{}", sim.draw(1..7));
+        let change = match sim.draw(0..11) {
+            0 | 1 => json!({ "switch": { "model": model } }),
+            2 => json!({ "switch": { "model": model, "from_event_time": sim.draw(0..400_i64) } }),
+            3 | 4 => json!({ "canary": { "model": model, "share": f64::from(sim.draw(0..6)) / 10.0 } }),
+            5 => json!({ "promote": {} }),
+            6 => json!({ "roll_back": {} }),
+            7 | 8 => {
+                let settings = json!({
+                    "shadow_records": sim.draw(0..2) * 5, "steps": [0.2, 0.5], "interval": "10ms", "min_records": 2,
+                    "checks": { "score_psi": null, "score_mean_shift": f64::from(sim.draw(0..3)) },
+                });
+                json!({ "rollout": { "model": model, "settings": settings } })
+            }
+            9 => json!({ "shadow": { "model": model, "sample": 0.5 } }),
+            _ => json!({ "end": "canary" }),
+        };
+        control.push(id as i64 * sim.draw(1..60), request(id, change));
+    }
+    let outside = (sim.draw(0..2) == 0).then(|| sim.outside());
+    let pool = outside.as_ref().and_then(|_| threads(sim.draw(1..3), sim.draw(0..2) == 0));
+    let versions = Numbered { outside };
+    let models = Models::of(Fake::new("v0", 0.0, &[])).with_versions_of(versions);
+    // A version that is not there for a while is tried again, so that each record gets its score from it.
+    let settings = InferSettings { retries: 50, ..settings(sim.draw(1..40), pool) };
+    let (from, changes, to) = (source.clone(), control.clone(), scored.clone());
+    let report = sim.run(move |flow| {
+        flow.source("control", &changes)?.change_operators("changes")?;
+        let items = flow.source("items", &from)?;
+        items.infer_by_key("score", &models, &settings, |item| item.id, |item: &Item| &item.wish)?.sink("scored", &to)
+    });
+    let log = sim.control_log();
+    seen.crashes.fetch_add(u64::from(report.crashes), Ordering::Relaxed);
+    let by_test = log.iter().filter(|entry| entry.by == "a test").count();
+    seen.made.fetch_add(by_test as u64, Ordering::Relaxed);
+    seen.decided.fetch_add((log.len() - by_test) as u64, Ordering::Relaxed);
+    seen.refused.fetch_add((asked - by_test) as u64, Ordering::Relaxed);
+    assert!(log.iter().all(|entry| entry.epoch.is_some()), "the input has ended: nothing is undecided");
+    assert!(log.windows(2).all(|pair| pair[0].epoch <= pair[1].epoch), "{log:?}");
+    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    for (epoch, Record { data: Scored { record, score, origin, role, model }, .. }) in scored.by_epoch() {
+        *times.entry(record.id).or_default() += 1;
+        assert_eq!(origin, ScoreOrigin::Model);
+        let (version, wanted) = expected(&log, epoch.0, record.id);
+        let found = (score, role, model.unwrap().name.clone());
+        assert_eq!(found, (record.id as f32 * 2.0 + version as f32, wanted, format!("v{version}")), "{epoch}: {log:?}");
+        seen.later.fetch_add(u64::from(version > 0), Ordering::Relaxed);
+        let of_role = match role {
+            ModelRole::Canary => &seen.canary,
+            ModelRole::Baseline => &seen.baseline,
+            _ => continue,
+        };
+        of_role.fetch_add(1, Ordering::Relaxed);
+    }
+    assert_eq!(times.into_iter().collect::<Vec<_>>(), (0..count).map(|id| (id, 1)).collect::<Vec<_>>());
+}
