@@ -118,6 +118,7 @@ def fraud(arguments):
     model = convert_xgboost(classifier, initial_types=[("features", FloatTensorType([None, len(names)]))], target_opset=15)
     digest = save(model, arguments.model, "fraud_velocity", names)
     scores = score(arguments.model, rows[test], "probabilities", 1)
+    worse(arguments, names, rows, fraud, train, test)
     alerts = scores > 0.85
     facts = {
         "What it does": "scores a card transaction by the chance that it is a fraud, 0 to 1 (output `probabilities`, column 1)",
@@ -132,6 +133,21 @@ def fraud(arguments):
         "Limits": "a demonstration: train your own on your own transactions before you act on a score",
     }
     finish(arguments, "fraud_velocity", digest, facts, names, rows[test], scores)
+
+
+def worse(arguments, names, rows, fraud, train, test):
+    """Trains what a careless colleague might: on the amount alone, as the demo of a rollout that rolls itself back."""
+    import xgboost
+    from onnxmltools import convert_xgboost
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    rows = np.where([name == "amount" for name in names], rows, np.float32(0))
+    classifier = xgboost.XGBClassifier(n_estimators=20, max_depth=3, scale_pos_weight=50, n_jobs=2, tree_method="hist", random_state=0)
+    classifier.fit(rows[train], fraud[train])
+    model = convert_xgboost(classifier, initial_types=[("features", FloatTensorType([None, len(names)]))], target_opset=15)
+    path = arguments.model.removesuffix(".onnx") + "_worse.onnx"
+    save(model, path, "fraud_velocity", names)
+    print(f"{path}: ROC AUC {roc_auc_score(fraud[test], score(path, rows[test], 'probabilities', 1)):.3f}")
 
 
 def iot(arguments):

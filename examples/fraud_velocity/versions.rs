@@ -19,10 +19,14 @@ pub struct ModelArgs {
     /// The model.
     #[arg(long, default_value_os_t = shipped_model("fraud_velocity.onnx"), value_name = "FILE")]
     model: PathBuf,
-    /// A model repository, whose model scores instead of --model. The job can be told to use other versions of it while
-    /// it runs.
-    #[arg(long, conflicts_with = "model", value_name = "DIR")]
-    models: Option<PathBuf>,
+    /// A model repository, whose model scores instead of --model: a folder, or MLflow's registry
+    /// (mlflow+http://host:port). The job can be told to use other versions of it while it runs.
+    #[arg(long, conflicts_with = "model", value_name = "DIR|MLFLOW")]
+    models: Option<String>,
+    /// Folder that versions of MLflow's registry are fetched into.
+    #[cfg(feature = "model-servers")]
+    #[arg(long, requires = "models", default_value = "models-of-registry", value_name = "DIR")]
+    model_cache: PathBuf,
     /// The model in the repository: NAME for its latest version, NAME/3, or NAME@champion.
     #[arg(long, requires = "models", default_value = "fraud_velocity", value_name = "NAME")]
     use_model: ModelRef,
@@ -50,13 +54,29 @@ impl FromStr for Switch {
 }
 
 impl ModelArgs {
+    #[cfg(feature = "model-servers")]
+    fn repository(&self, root: &str) -> Result<ModelRepository, JobError> {
+        Ok(match root.strip_prefix("mlflow+") {
+            Some(url) => ModelRepository::mlflow(url, &self.model_cache),
+            None => ModelRepository::folder(root),
+        })
+    }
+
+    #[cfg(not(feature = "model-servers"))]
+    fn repository(&self, root: &str) -> Result<ModelRepository, JobError> {
+        if root.starts_with("mlflow+") {
+            return Err(JobError::Invalid("MLflow's registry needs the program's feature \"model-servers\"".to_owned()));
+        }
+        Ok(ModelRepository::folder(root))
+    }
+
     /// Loads all versions, before the job starts.
     pub fn load(&self) -> Result<Models, JobError> {
         let settings = SessionSettings::default();
         let Some(root) = &self.models else {
             return Ok(Models::of(Model::load_with::<FraudFeatures>(&self.model, OUTPUT, COLUMN, &settings)?));
         };
-        let repository = ModelRepository::folder(root);
+        let repository = self.repository(root)?;
         let versions = repository.versions_with::<FraudFeatures>(OUTPUT, COLUMN, &settings);
         let load = |wanted| repository.find(wanted)?.load::<FraudFeatures>(OUTPUT, COLUMN, &settings);
         let mut models = Models::of(load(&self.use_model)?);

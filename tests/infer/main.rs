@@ -13,6 +13,7 @@ mod ladder;
 mod live;
 mod logs;
 mod missing;
+mod mlflow;
 mod onnx;
 mod poison;
 mod pool;

@@ -16,13 +16,15 @@ use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use ratatui::{DefaultTerminal, Frame, TerminalOptions, Viewport};
 use serde_json::Value;
 
-use crate::{cargo, check, example, scratch, setup};
+use crate::{cargo, check, example, rollout, scratch, setup};
 
 const REFRESH: Duration = Duration::from_millis(200);
 const HEIGHT: u16 = 20;
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Another demo than that of a job which is killed.
+    other: Option<Other>,
     /// Transactions to score.
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     count: u64,
@@ -34,7 +36,17 @@ pub struct Args {
     workers: usize,
 }
 
+/// Another demo.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Other {
+    /// Models that change while the job runs: one rolls itself back, one is promoted.
+    Models,
+}
+
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(Other::Models) = args.other {
+        return rollout::run();
+    }
     setup::run()?;
     println!("building the job");
     let job = ["--package", "programs", "--example", "fraud_velocity", "--features", "tables"];
@@ -117,7 +129,7 @@ fn prove(count: u64, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn parts(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn parts(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut parts: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     parts.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));

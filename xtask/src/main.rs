@@ -22,6 +22,7 @@ mod pages;
 mod programs;
 mod prometheus;
 mod rocksdb;
+mod rollout;
 mod servers;
 mod setup;
 mod soak;
