@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use serde_json::json;
 use testkit::{example, finish, is_error, lines, same_lines};
+use tests::control::{check_predictions, control_file, newest_log, three_versions};
 
 const COUNT: &str = "400000";
 
@@ -91,6 +93,40 @@ fn what_two_processes_began_one_can_finish() {
     }
     finish(job(&two).args(["--workers", "3"]));
     same_lines(&one.join("predictions"), &two.join("predictions"));
+}
+
+#[test]
+fn models_change_in_both_processes_with_the_same_epoch() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let (models, control) = (scratch.path().join("models"), scratch.path().join("control.jsonl"));
+    three_versions(&models);
+    // What only one of the processes has is refused.
+    let half = scratch.path().join("half");
+    three_versions(&half);
+    fs::remove_file(half.join("fraud_velocity/3/model.onnx")).expect("a file that can be removed");
+    control_file(&control, &[
+        json!({ "switch": { "model": "fraud_velocity/3" } }),
+        json!({ "canary": { "model": "fraud_velocity/2", "share": 0.3 } }),
+        json!({ "rollout": { "model": "fraud_velocity/2", "settings": {
+            "shadow_records": 100, "steps": [0.4], "interval": "1s", "min_records": 10, "checks": { "score_psi": null },
+        } } }),
+    ]);
+    let processes = start_two(scratch.path(), |process, command| {
+        let models = if process == 0 { &models } else { &half };
+        command.args(["--rate", "100000", "--use-model", "fraud_velocity/1", "--models"]).arg(models);
+        command.arg("--control").arg(&control);
+    });
+    let mut errors = String::new();
+    for process in processes {
+        let output = process.wait_with_output().expect("a child ends");
+        errors.push_str(&String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{errors}");
+    }
+    let log = newest_log(&scratch.path().join("checkpoints"));
+    let [first, _, second, third] = check_predictions(&scratch.path().join("predictions"), &log, 1, 400_000);
+    assert!(first > 0 && second > 0 && third == 0, "{first}, {second}, {third}: {log:?}");
+    assert!(log.iter().any(|entry| entry.reason.contains("is promoted")), "{log:?}");
+    assert!(errors.contains("process 1: cannot read the model"), "{errors}");
 }
 
 #[test]

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
-use testkit::{data, example, finish, project, same_lines, seed, small_example, times};
+use serde_json::json;
+use testkit::{data, example, finish, same_lines, seed, small_example, times};
+use tests::control::{check_predictions, control_file, newest_log, three_versions};
 
 const SIGKILL: i32 = 9;
 
@@ -66,20 +67,58 @@ fn kills_with_batches_on_threads_leave_every_prediction_once() {
 #[test]
 fn kills_around_switches_of_the_version_leave_the_predictions_of_a_calm_run() {
     let root = tempfile::tempdir().expect("a scratch folder");
-    for version in 1..=3 {
-        let folder = root.path().join(format!("fraud_velocity/{version}"));
-        std::fs::create_dir_all(&folder).expect("a folder for the version");
-        let bytes = std::fs::read(project().join("models/fraud_velocity.onnx")).expect("the shipped model");
-        std::fs::write(folder.join("model.onnx"), &bytes).expect("the model of the version");
-        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let manifest = format!(r#"{{"name": "fraud_velocity", "version": {version}, "sha256": "{sha256}"}}"#);
-        std::fs::write(folder.join("model.json"), manifest).expect("what is said of the version");
-    }
+    three_versions(root.path());
     let root = root.path().to_str().expect("a path of text");
     let first = ["--models", root, "--use-model", "fraud_velocity/1"];
     let switches =
         ["--switch", "fraud_velocity/3=2018-06-01T00:00:00Z", "--switch", "fraud_velocity/2=2018-04-20T12:00:00Z"];
     kill_and_compare(15 * times(), &[], &[&first[..], &switches].concat());
+}
+
+/// The changes are asked for at the start, and take effect one after the other: loading, scheduled, switched, in a manifest or
+/// not, the job is killed at any of these.
+#[test]
+fn kills_while_models_are_changed_leave_each_prediction_to_the_version_of_its_manifest() {
+    let mut chance = ChaCha8Rng::seed_from_u64(seed());
+    (0..times()).for_each(|_| kill_while_models_are_changed(&mut chance));
+}
+
+fn kill_while_models_are_changed(chance: &mut ChaCha8Rng) {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let (models, control) = (scratch.path().join("models"), scratch.path().join("control.jsonl"));
+    three_versions(&models);
+    let model = |version: u64| format!("fraud_velocity/{version}");
+    let mut changes = Vec::new();
+    for round in 0..6 {
+        let (one, other) = (model(1 + round % 3), model(1 + (round + 1) % 3));
+        // From the second simulated day on; two pass in each second.
+        let later = 1_767_225_600_000_i64 + 86_400_000 * (1 + round as i64);
+        changes.extend([
+            json!({ "switch": { "model": one } }),
+            json!({ "canary": { "model": other, "share": 0.1 } }),
+            json!({ "canary": { "model": other, "share": 0.3 } }),
+            json!({ "switch": { "model": other, "from_event_time": later } }),
+            json!({ "shadow": { "model": one } }),
+            if round % 2 == 0 { json!({ "promote": {} }) } else { json!({ "roll_back": {} }) },
+            json!({ "switch": { "model": "fraud_velocity/9" } }),
+        ]);
+    }
+    control_file(&control, &changes);
+    let count = 60_000;
+    let kills = 12;
+    let killed = run_with_kills(kills, Duration::from_millis(1000), chance, |workers| {
+        let mut command = example("fraud_velocity");
+        command.args(["--count", &count.to_string(), "--rate", "20000", "--use-model", "fraud_velocity/1"]);
+        command.args(["--checkpoint-interval", "100ms", "--workers", &workers.to_string(), "--models"]).arg(&models);
+        command.arg("--control").arg(&control).arg("--predictions").arg(scratch.path().join("predictions"));
+        command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
+        command
+    });
+    let log = newest_log(&scratch.path().join("checkpoints"));
+    let by_version = check_predictions(&scratch.path().join("predictions"), &log, 1, count);
+    println!("{killed} of {kills} runs were killed; {} changes; predictions of each version: {by_version:?}", log.len());
+    assert!(killed >= kills / 4 && log.len() >= 12, "{killed} killed, {log:?}");
+    assert!(by_version[1..].iter().all(|count| *count > 0), "{by_version:?}");
 }
 
 /// Compares a job that is killed, and has the flags `more` and `both`, with one that is not, and has the flags `both`.

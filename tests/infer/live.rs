@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use tidemill::control::{ChangeRequest, ControlEntry};
+use tests::control::scored_by;
+use tidemill::control::ChangeRequest;
 use tidemill::infer::{
     ModelError, ModelRef, ModelRole, ModelSource, Simulated, VersionChoice, VersionId, VersionSource,
 };
@@ -43,50 +44,6 @@ impl VersionSource for Numbered {
             None => Arc::new(fake),
         })
     }
-}
-
-/// What the log says of a record, computed in another way than the operator does: the versions of the whole log, from the
-/// first change to the last one of the epoch.
-fn expected(log: &[ControlEntry], epoch: u64, id: u64) -> (u64, ModelRole) {
-    let version = |model: &Value| model["version"].as_u64().unwrap_or(0);
-    let (mut primaries, mut canary) = (vec![(i64::MIN, 0)], None);
-    for ControlEntry { epoch: from, change, .. } in log {
-        if from.is_none_or(|from| from > epoch) {
-            continue;
-        }
-        if let Some(switch) = change.get("switch") {
-            let to = version(&switch["model"]);
-            match switch.get("from_event_time").and_then(Value::as_i64) {
-                Some(from) => {
-                    primaries.retain(|(known, _)| *known != from);
-                    primaries.push((from, to));
-                    primaries.sort_unstable();
-                }
-                None => {
-                    primaries = vec![(i64::MIN, to)];
-                    canary = canary.filter(|(tried, _)| *tried != to);
-                }
-            }
-        } else if let Some(start) = change.get("canary") {
-            canary = Some((version(&start["model"]), (start["buckets"].as_u64().unwrap(), start["seed"].clone())));
-        } else if change.get("end") == Some(&json!("canary")) {
-            canary = None;
-        }
-    }
-    let primary = primaries.iter().rev().find(|(from, _)| *from <= id as i64).unwrap().1;
-    let Some((tried, (share, seed))) = canary else { return (primary, ModelRole::Primary) };
-    let bucket = growthbook(seed.as_str().unwrap(), &id.to_string());
-    match bucket {
-        _ if bucket < share => (tried, ModelRole::Canary),
-        _ if bucket < 2 * share => (primary, ModelRole::Baseline),
-        _ => (primary, ModelRole::Primary),
-    }
-}
-
-/// GrowthBook's hash, version 2, as its documentation has it.
-fn growthbook(seed: &str, key: &str) -> u64 {
-    let fnv = |text: String| text.bytes().fold(2_166_136_261_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(16_777_619));
-    u64::from(fnv(fnv(format!("{seed}{key}")).to_string()) % 10_000)
 }
 
 #[derive(Default)]
@@ -175,7 +132,7 @@ fn one_run(sim: &mut Simulation, seen: &Seen) {
     for (epoch, Record { data: Scored { record, score, origin, role, model }, .. }) in scored.by_epoch() {
         *times.entry(record.id).or_default() += 1;
         assert_eq!(origin, ScoreOrigin::Model);
-        let (version, wanted) = expected(&log, epoch.0, record.id);
+        let (version, wanted) = scored_by(&log, epoch.0, record.id as i64, &record.id.to_string());
         let found = (score, role, model.unwrap().name.clone());
         assert_eq!(found, (record.id as f32 * 2.0 + version as f32, wanted, format!("v{version}")), "{epoch}: {log:?}");
         seen.later.fetch_add(u64::from(version > 0), Ordering::Relaxed);

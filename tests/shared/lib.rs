@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "it is not published, and read beside the tests that use it")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod control;
 pub mod model;
 pub mod prometheus;
 
