@@ -208,6 +208,34 @@ fn a_switch_is_in_effect_from_one_epoch_on_and_after_a_restart() {
 }
 
 #[test]
+fn tools_that_know_tritons_repository_can_use_this_one() {
+    let running = start(tempfile::tempdir().unwrap());
+    let address = running.settings.http.unwrap();
+    let post = |path: &str| {
+        let token = std::fs::read_to_string(running.scratch.path().join("checkpoints/http-token")).unwrap();
+        ask(address, "POST", path, &[&format!("Authorization: Bearer {}", token.trim())], "")
+    };
+    let ready = |version: &str| json!({ "name": "constant", "version": version, "state": "READY", "reason": "" });
+    assert_eq!(post("/v2/repository/index").json(), json!([ready("1")]));
+    assert_eq!(post("/v2/repository/models/constant%2F2/load").status, 200);
+    assert_eq!(running.status()["primary"][0]["version"], 2);
+    assert_eq!(post("/v2/repository/index").json(), json!([ready("1"), ready("2")]));
+    running.decided(&json!({ "shadow": { "model": "constant/3" } }));
+    assert_eq!(post("/v2/repository/models/constant/unload").status, 200);
+    assert_eq!(running.status()["shadow"], Json::Null);
+    for (path, status, why) in [
+        ("/v2/repository/models/constant%2F7/load", 400, "half of it is missing"),
+        ("/v2/repository/models/other/load", 404, "no operator of this job has versions of"),
+        ("/v2/repository/models/constant/unload", 400, "is neither a canary nor a shadow"),
+    ] {
+        let answer = post(path);
+        assert!(answer.status == status && answer.json()["error"].as_str().unwrap().contains(why), "{answer:?}");
+    }
+    assert!(super::client::ask(address, "POST", "/v2/repository/index", &[], "").problem(401).contains("token"));
+    running.stop();
+}
+
+#[test]
 fn a_rollout_of_a_version_with_other_scores_rolls_itself_back() {
     let running = start(tempfile::tempdir().unwrap());
     let settings = json!({ "shadow_records": 500, "steps": [0.1, 0.5], "interval": "300ms", "min_records": 50 });

@@ -2,20 +2,27 @@
 //! record's epoch, its event time and its key.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::num::NonZeroU64;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tests::control::scored_by;
 use tidemill::control::ChangeRequest;
 use tidemill::infer::{
-    ModelError, ModelRef, ModelRole, ModelSource, Simulated, VersionChoice, VersionId, VersionSource,
+    ModelError, ModelRef, ModelRepository, ModelRole, ModelSource, SessionSettings, Simulated, VersionChoice, VersionId,
+    VersionSource,
 };
+use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 use tidemill::testing::{Outside, Simulation};
 
 use crate::fake::{Act, Fake, Item, item, settings, threads};
+use crate::onnx::{Pair, file};
 
 /// Versions whose scores are twice the id, plus the number of the version. There are five, and the latest is the third.
 #[derive(Clone)]
@@ -144,4 +151,68 @@ fn one_run(sim: &mut Simulation, seen: &Seen) {
         of_role.fetch_add(1, Ordering::Relaxed);
     }
     assert_eq!(times.into_iter().collect::<Vec<_>>(), (0..count).map(|id| (id, 1)).collect::<Vec<_>>());
+}
+
+/// Runs a job over pairs until `enough` says so of a version. Its first model is of a file, and is told to switch to
+/// version 1 of the repository.
+fn run_pairs(
+    repository: &Path,
+    checkpoints: &Path,
+    enough: impl Fn(Option<u64>) -> bool + Send + Sync + 'static,
+) -> Result<Vec<Option<u64>>, JobError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let settings = JobSettings {
+        checkpoint_dir: Some(checkpoints.to_owned()),
+        checkpoint_interval: Duration::from_millis(20),
+        ..JobSettings::default()
+    };
+    let asked = Arc::clone(&stop);
+    let setup = JobSetup::from(settings).prepared_by(move || Ok(Arc::clone(&asked)));
+    let first = Model::load::<Pair>(&file("tree.onnx"), "score", 0)?;
+    let versions = ModelRepository::folder(repository).versions_with::<Pair>("score", 0, &SessionSettings::default());
+    let models = Models::of(first).with_versions_of(versions);
+    let (seen, enough) = (Arc::<Mutex<Vec<Option<u64>>>>::default(), Arc::new(enough));
+    let found = Arc::clone(&seen);
+    Job::new("pairs", setup).run(move |flow| {
+        let request = request(1, json!({ "switch": { "model": "pairs/1" } }));
+        flow.source("control", &vec_source(vec![(EventTime(0), request)]))?.change_operators("changes")?;
+        let pairs = Generator::new(1_000_000, |id| (EventTime(id as i64), Pair { a: id as f64, b: 1.0 })).rate(5_000.0);
+        let (found, stop, enough) = (Arc::clone(&found), Arc::clone(&stop), Arc::clone(&enough));
+        let scored = flow.source("pairs", &pairs)?.infer("score", &models, &InferSettings::default(), |pair| pair)?;
+        scored
+            .inspect(move |scored| {
+                let version = scored.data.model.as_ref().and_then(|model| model.version);
+                found.lock().unwrap().push(version);
+                stop.fetch_or(enough(version), Ordering::Relaxed);
+            })
+            .sink("nowhere", &NullSink::default())
+    })?;
+    Ok(std::mem::take(&mut *seen.lock().unwrap()))
+}
+
+#[test]
+fn a_restart_needs_no_repository() {
+    let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (repository, checkpoints) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = repository.path().join("pairs/1");
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(file("tree.onnx"), folder.join("model.onnx")).unwrap();
+    let sha256: String = Sha256::digest(fs::read(file("tree.onnx")).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
+    let manifest = json!({ "name": "pairs", "version": 1, "sha256": sha256 });
+    fs::write(folder.join("model.json"), manifest.to_string()).unwrap();
+    let run = |enough: fn(Option<u64>) -> bool| run_pairs(repository.path(), checkpoints.path(), enough);
+    let versions = run(|version| version == Some(1)).unwrap();
+    assert!(versions.contains(&None) && versions.is_sorted(), "{versions:?}");
+    fs::remove_dir_all(&folder).unwrap();
+    let versions = run(|_| true).unwrap();
+    assert!(!versions.is_empty() && versions.iter().all(|version| *version == Some(1)), "{versions:?}");
+    // A copy that was changed is not believed, and neither is one that is gone.
+    let copy = checkpoints.path().join("models").join(&sha256);
+    fs::write(copy.join("model.onnx"), "half").unwrap();
+    let error = tidemill::error::with_causes(&run(|_| true).unwrap_err());
+    assert!(error.contains("the control log of the checkpoint cannot be followed: pairs/1: "), "{error}");
+    assert!(error.contains("its SHA-256 is"), "{error}");
+    fs::remove_dir_all(&copy).unwrap();
+    let error = tidemill::error::with_causes(&run(|_| true).unwrap_err());
+    assert!(error.contains("pairs/1: ") && error.contains("version 1 is not there"), "{error}");
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -54,6 +55,12 @@ impl<'s> Flow<'s> {
         self.context.worker
     }
 
+    /// Returns the index of this worker's process among the processes of the job.
+    #[must_use]
+    pub fn process(&self) -> usize {
+        self.context.process_of(self.context.worker)
+    }
+
     /// Returns the job's clock.
     #[must_use]
     pub fn clock(&self) -> Clock {
@@ -64,6 +71,18 @@ impl<'s> Flow<'s> {
     #[must_use]
     pub fn first_epoch(&self) -> Epoch {
         self.context.first_epoch
+    }
+
+    /// Returns the directory of the checkpoints, if the job has one.
+    #[must_use]
+    pub fn checkpoint_dir(&self) -> Option<&Path> {
+        self.context.process.checkpoints_at.dir.as_deref()
+    }
+
+    /// Returns the number of checkpoints that the job keeps.
+    #[must_use]
+    pub fn retained_checkpoints(&self) -> usize {
+        self.context.process.checkpoints_at.keep
     }
 
     /// Returns the counters of an operator that is built outside the engine.

@@ -39,6 +39,7 @@ mod stall;
 mod tail;
 mod take;
 mod token;
+mod triton;
 mod watched;
 
 pub(crate) use server::{Server, serve};

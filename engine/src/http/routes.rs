@@ -17,13 +17,13 @@ use super::api::{changes, checkpoints, graph, history, hotkeys, inference, job, 
 use super::problem::Problem;
 use super::shown::Shown;
 use super::tail::Watch;
-use super::{actions, assets, cluster, events, headers, limits, take};
+use super::{actions, assets, cluster, events, headers, limits, take, triton};
 
 type Job = State<Arc<Shown>>;
 
 /// Returns everything that is served, with the checks that come before it.
 pub(super) fn router(shown: Arc<Shown>, access: Arc<Access>) -> Router {
-    assets::add(Router::new())
+    triton::add(assets::add(Router::new()))
         .route("/livez", get(async |State(shown): Job, uri: Uri| probe((shown.watched.live)(is_verbose(&uri)))))
         .route("/readyz", get(async |State(shown): Job, uri: Uri| probe((shown.watched.ready)(is_verbose(&uri)))))
         .route("/status", get(async |State(shown): Job| Json(shown.snapshot())))

@@ -37,7 +37,7 @@ use crate::tap::Taps;
 use crate::threads::Scheduler;
 use crate::time::in_ms;
 use crate::worker::{
-    Budget, CheckpointCounts, Failure, JobProgress, LeaderIncarnation, Pages, Process, StartTimes, StateUse,
+    Budget, CheckpointCounts, CheckpointsAt, Failure, JobProgress, LeaderIncarnation, Pages, Process, StartTimes, StateUse,
 };
 
 /// A job: a dataflow program with a name and settings.
@@ -155,6 +155,7 @@ impl Job {
             checkpoint_wanted: AtomicBool::new(false),
             source_clocks: SourceClocks::new(settings.processes()),
             pages: Pages::default(),
+            checkpoints_at: CheckpointsAt { dir: settings.checkpoint_dir.clone(), keep: settings.retain_checkpoints },
             control: Arc::default(),
             failure: Failure::default(),
             stop,

@@ -21,5 +21,5 @@ pub(crate) use context::{Shared, WorkerContext};
 pub(crate) use failure::Failure;
 pub(crate) use pages::Pages;
 pub use process::LeaderIncarnation;
-pub(crate) use process::{CheckpointCounts, JobProgress, Process, StateUse};
+pub(crate) use process::{CheckpointCounts, CheckpointsAt, JobProgress, Process, StateUse};
 pub(crate) use start_times::StartTimes;

@@ -1,5 +1,6 @@
 //! The context that the workers of one process share.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
@@ -40,6 +41,7 @@ pub(crate) struct Process {
     pub(crate) source_clocks: SourceClocks,
     /// Where the processes of the job serve HTTP.
     pub(crate) pages: Pages,
+    pub(crate) checkpoints_at: CheckpointsAt,
     /// The operators that can be changed while the job runs.
     pub(crate) control: Arc<Switchboard>,
     pub(crate) failure: Failure,
@@ -47,6 +49,12 @@ pub(crate) struct Process {
     /// Whether somebody has asked for a checkpoint before the interval is over.
     pub(crate) checkpoint_wanted: AtomicBool,
     pub(crate) progress: JobProgress,
+}
+
+/// Where the checkpoints of a job are, and how many there are.
+pub(crate) struct CheckpointsAt {
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) keep: usize,
 }
 
 /// The incarnation of the leading process, which has recovered the sinks: the same in all processes of one start,

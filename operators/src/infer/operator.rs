@@ -18,7 +18,7 @@ use super::features::Features;
 use super::finite::Finite;
 use super::ladder::{Ladder, Rungs};
 use super::live::route::{Assigned, Route};
-use super::live::{Copied, Fixed, Live, ModelRole, Tally, bucket};
+use super::live::{Copied, Fixed, Kept, Live, ModelRole, Tally, bucket};
 use super::models::Models;
 use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
@@ -275,6 +275,9 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
                     max_rows: settings.max_batch_size.limit(),
                     has_keys,
                     has_threads: pool.is_some(),
+                    // One process writes, and has a copy before the leader hears that it is ready.
+                    kept: flow.checkpoint_dir().map(|dir| Kept::beside(dir, flow.process() == 0)),
+                    retained: flow.retained_checkpoints() as u64,
                 }))
             })
         });

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -49,4 +50,21 @@ pub trait VersionSource: Send + Sync {
     /// # Errors
     /// Fails at the first gate that the model does not pass, among them that its file is the one that `id` states.
     fn load(&self, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError>;
+
+    /// Returns the folder that has all files of a version that was loaded, if there is one. It is copied beside the
+    /// checkpoints, for [`load_from`](Self::load_from); by default nothing is.
+    fn folder(&self, id: &VersionId) -> Option<PathBuf> {
+        let _ = id;
+        None
+    }
+
+    /// Loads a version from a copy of its [`folder`](Self::folder), through all gates, because [`load`](Self::load) has
+    /// failed.
+    ///
+    /// # Errors
+    /// Fails as [`load`](Self::load) does.
+    fn load_from(&self, folder: &Path, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError> {
+        let reason = format!("it cannot be loaded from \"{}\"", folder.display());
+        Err(ModelError::Unusable { model: id.to_string(), reason })
+    }
 }

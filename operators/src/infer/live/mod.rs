@@ -6,10 +6,12 @@
 //!   ─▶ route.rs: the versions from that epoch on, by event time and by bucket.rs: the bucket of the key
 //!   ─▶ each worker takes the route of a batch's epoch, and its ladder the version that was opened for it
 //! rollout.rs: the decisions of a rollout, step by step  ·  tally.rs: what the scores of canary and baseline were  ·  shadow.rs: a version beside, whose scores are only compared
+//! kept.rs: copies of versions beside the checkpoints
 //! ```
 
 pub(super) mod bucket;
 mod change;
+mod kept;
 mod rollout;
 pub(super) mod route;
 mod shadow;
@@ -26,6 +28,7 @@ use tidemill_engine::{ControlEntry, Controlled, Decision, Epoch, EventTime, thre
 
 use self::change::{Change, Extra, Which, Wish, buckets};
 use self::rollout::{Promotion, Report, Rollout, Verdict, Windows};
+pub(super) use self::kept::Kept;
 pub use self::route::ModelRole;
 use self::route::{Canary, Placed, Route};
 pub(super) use self::shadow::Copied;
@@ -39,6 +42,9 @@ use super::size::made_up;
 use super::versions::{VersionId, VersionSource};
 use super::work::Work;
 
+/// Number of epochs for which a version is kept after the last checkpoint that needs it should be gone.
+const MARGIN: u64 = 16;
+
 /// What the operator is, which does not change.
 pub(super) struct Fixed {
     pub(super) models: Models,
@@ -50,6 +56,10 @@ pub(super) struct Fixed {
     pub(super) has_keys: bool,
     /// Whether batches run on threads, where a model may wait for a server.
     pub(super) has_threads: bool,
+    /// Where versions are copied to; none in a job without checkpoints.
+    pub(super) kept: Option<Kept>,
+    /// Number of checkpoints that a job keeps.
+    pub(super) retained: u64,
 }
 
 /// The versions of the models of an operator, which the workers of a process share.
@@ -82,6 +92,10 @@ struct State {
     step_since: u64,
     canary_since: Option<Instant>,
     rollout: Option<Running>,
+    /// The versions that each epoch of the log and those after it have to do with.
+    named: Vec<(u64, BTreeSet<VersionId>)>,
+    /// The version that is being loaded for a change that is not applied yet.
+    pending: Option<VersionId>,
 }
 
 /// A rollout that has not ended.
@@ -116,6 +130,8 @@ impl Live {
             step_since: 0,
             canary_since: None,
             rollout: None,
+            named: Vec::new(),
+            pending: None,
         };
         Self {
             fixed,
@@ -183,7 +199,22 @@ impl Live {
 
     /// Loads a version, checks that it can stand in for the first one, and opens a backend for each ladder.
     fn load(&self, id: &VersionId) -> Result<(Arc<dyn ModelSource>, Vec<Loaded>), String> {
-        let source = self.fixed.source.load(id).map_err(|error| with_causes(&error))?;
+        let kept = self.fixed.kept.as_ref();
+        let source = match (self.fixed.source.load(id), kept.and_then(|kept| kept.find(id))) {
+            (Ok(source), _) => {
+                if let (Some(kept), Some(folder)) = (kept, self.fixed.source.folder(id)) {
+                    let failed = |error| format!("{id} cannot be copied beside the checkpoints: {error}");
+                    kept.keep(id, &folder).map_err(failed)?;
+                }
+                source
+            }
+            (Err(error), Some(copy)) => {
+                let error = with_causes(&error);
+                tracing::warn!(model = %id, error, "a version is loaded from its copy beside the checkpoints");
+                self.fixed.source.load_from(&copy, id).map_err(|error| with_causes(&error))?
+            }
+            (Err(error), None) => return Err(with_causes(&error)),
+        };
         self.fixed.models.can_be(&source).map_err(|error| with_causes(&error))?;
         if source.blocks() && !self.fixed.has_threads {
             return Err(format!("{id} is on a server, and the model of this operator runs on the workers: set a pool"));
@@ -219,6 +250,7 @@ impl Live {
         let Which::Version(id) = which else {
             return Err("the program has fewer models now than when the control log was written".to_owned());
         };
+        lock(&self.state).pending = Some(id.clone());
         // The workers do not wait while it is loaded.
         let (source, ready) = self.load(id)?;
         let mut state = lock(&self.state);
@@ -272,6 +304,7 @@ impl Live {
             state.step_since = epoch;
         }
         state.roll_on(&entry.id, change, index);
+        state.name(epoch, &route);
         match state.routes.last_mut().filter(|(from, _)| *from == epoch) {
             Some((_, same_epoch)) => *same_epoch = Arc::new(route),
             None => state.routes.push((epoch, Arc::new(route))),
@@ -412,6 +445,7 @@ impl Controlled for Live {
     fn apply(&self, entry: &ControlEntry) {
         let mut state = lock(&self.state);
         let index = state.prepared.remove(&entry.id).flatten();
+        state.pending = None;
         let made = Change::read(&entry.change).and_then(|change| {
             // It was checked when the change was prepared; records have come since.
             if let Err(reason) = self.check_time(&change) {
@@ -428,6 +462,7 @@ impl Controlled for Live {
     fn forget(&self, id: &str) {
         let mut state = lock(&self.state);
         state.prepared.remove(id);
+        state.pending = None;
         state.drop_unused();
         self.publish(state);
     }
@@ -482,8 +517,15 @@ impl Controlled for Live {
 
     fn passed(&self, first: Epoch) {
         let mut state = lock(&self.state);
+        // Checkpoints are removed after others are committed, so some more may still be there.
+        let needed = state.needed(first.0.saturating_sub(self.fixed.retained + MARGIN));
         if state.pass(first.0) {
             self.publish(state);
+        }
+        if let (Some(needed), Some(kept)) = (needed, &self.fixed.kept)
+            && let Err(error) = kept.retain(&needed)
+        {
+            tracing::warn!(%error, "copies of versions that are not needed any more could not be deleted");
         }
     }
 
@@ -650,6 +692,30 @@ impl State {
             (Change::Canary { .. }, Some(index)) => drop(self.rollout.take_if(|running| running.version != index)),
             _ => {}
         }
+    }
+
+    /// Notes the versions of the route from an epoch on.
+    fn name(&mut self, epoch: u64, route: &Route) {
+        let which = |index: usize| self.versions.get(index)?.as_ref().map(|version| version.which.clone());
+        let rolled_out = self.rollout.iter().map(|rollout| rollout.version);
+        let routed = route.all().map(|placed| placed.index).chain(rolled_out).filter_map(which);
+        let ids = routed.chain(self.before.last().cloned()).filter_map(|which| match which {
+            Which::Version(id) => Some(id),
+            Which::Program(_) => None,
+        });
+        let ids = ids.collect();
+        self.named.push((epoch, ids));
+    }
+
+    /// Returns the versions that a restart from a checkpoint of epoch `oldest` or later may need, if there are fewer of them
+    /// than there were.
+    fn needed(&mut self, oldest: u64) -> Option<BTreeSet<VersionId>> {
+        let passed = self.named.iter().rposition(|(from, _)| *from <= oldest).unwrap_or(0);
+        if passed == 0 {
+            return None;
+        }
+        self.named.drain(..passed);
+        Some(self.named.iter().flat_map(|(_, ids)| ids).chain(&self.pending).cloned().collect())
     }
 
     /// Forgets the routes that no record of epoch `first` or later has. Returns whether there were any.

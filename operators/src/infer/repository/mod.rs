@@ -111,7 +111,8 @@ impl ModelRepository {
         let fails = |reason| ModelError::Unusable { model: wanted.to_string(), reason };
         #[cfg(feature = "model-servers")]
         if let Some(registry) = &self.registry {
-            return self.read(wanted, registry.fetch(wanted)?);
+            let version = registry.fetch(wanted)?;
+            return ModelVersion::read(self.folder_of(&wanted.name, version), &wanted.name, version);
         }
         let versions = self.in_folder(&wanted.name)?;
         let version = match &wanted.version {
@@ -129,18 +130,11 @@ impl ModelRepository {
                 "version {version} is not there; the complete ones, with a {MANIFEST}, are: {known}"
             )));
         }
-        self.read(wanted, version)
+        ModelVersion::read(self.folder_of(&wanted.name, version), &wanted.name, version)
     }
 
-    /// Reads what `model.json` says of a version.
-    fn read(&self, wanted: &ModelRef, version: u64) -> Result<ModelVersion, ModelError> {
-        let folder = self.root.join(&wanted.name).join(version.to_string());
-        let path = folder.join(MANIFEST);
-        let manifest: Manifest = read_json(&path)?;
-        manifest
-            .check(&wanted.name, version)
-            .map_err(|reason| ModelError::Unusable { model: path.display().to_string(), reason })?;
-        Ok(ModelVersion { folder, manifest })
+    fn folder_of(&self, model: &str, version: u64) -> PathBuf {
+        self.root.join(model).join(version.to_string())
     }
 
     /// Returns the versions of the repository as those of an operator that changes models while the job runs. Each is
@@ -187,7 +181,20 @@ impl<F: Features> VersionSource for RepositoryVersions<F> {
     }
 
     fn load(&self, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError> {
-        let found = self.repository.find(&id.into())?;
+        self.load_found(self.repository.find(&id.into())?, id)
+    }
+
+    fn folder(&self, id: &VersionId) -> Option<PathBuf> {
+        Some(self.repository.folder_of(&id.name, id.version.get()))
+    }
+
+    fn load_from(&self, folder: &Path, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError> {
+        self.load_found(ModelVersion::read(folder.to_owned(), &id.name, id.version.get())?, id)
+    }
+}
+
+impl<F: Features> RepositoryVersions<F> {
+    fn load_found(&self, found: ModelVersion, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError> {
         let stated = &found.manifest.sha256;
         if !stated.eq_ignore_ascii_case(&id.sha256) {
             let reason = format!(
@@ -209,6 +216,16 @@ pub struct ModelVersion {
 }
 
 impl ModelVersion {
+    /// Reads what `model.json` says of the version in a folder.
+    fn read(folder: PathBuf, name: &str, version: u64) -> Result<Self, ModelError> {
+        let path = folder.join(MANIFEST);
+        let manifest: Manifest = read_json(&path)?;
+        manifest
+            .check(name, version)
+            .map_err(|reason| ModelError::Unusable { model: path.display().to_string(), reason })?;
+        Ok(Self { folder, manifest })
+    }
+
     /// Returns the name of the model.
     #[must_use]
     pub fn name(&self) -> &str {
