@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use testkit::{Killed, example, free_address};
+use tests::control::three_versions;
 
 use crate::browser::{Browser, wait_for};
 
@@ -24,7 +25,13 @@ impl Job {
     }
 
     fn begin(more: &[&str], address: SocketAddr, folder: &Path) -> Self {
+        let models = folder.join("models");
+        // The processes of a job share the folder.
+        if !models.exists() {
+            three_versions(&models);
+        }
         let mut command = example("fraud_velocity");
+        command.args(["--use-model", "fraud_velocity/1", "--models"]).arg(models);
         command.args(["--rate", "2000", "--count", "100000000", "--workers", "2"]);
         command.args(["--checkpoint-interval", "200ms", "--http", &address.to_string()]).args(more);
         command.arg("--checkpoint-dir").arg(folder.join("checkpoints"));

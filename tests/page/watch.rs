@@ -149,6 +149,42 @@ fn records_pass_by_and_what_changes_the_job_needs_its_token() {
 }
 
 #[test]
+fn a_version_is_tried_and_rolled_back_by_buttons() {
+    let Scene { folder, address, job: _job, browser } = Scene::begin();
+    browser.show_as(DESK, "light");
+    browser.open(&format!("http://{address}/"));
+    wait_for_content(&browser);
+    let says = |what: &str| format!("document.querySelector('#versions-box').innerText.includes('{what}')");
+    browser.until("the versions are shown", &says("fraud_velocity, version 1"));
+    assert!(browser.text("#versions-box").contains("canary\nnone"), "{}", browser.text("#versions-box"));
+    let token = fs::read_to_string(folder.path().join("checkpoints/http-token")).unwrap();
+    browser.run("window.confirm = () => true");
+    let ask = |model: &str, what: &str| {
+        let form = "const form = document.querySelector('#versions-box form'); const select = form.querySelector('select')";
+        browser.run(&format!(
+            "{form}; form.querySelector('input').value = '{model}'; select.value = '{what}'; \
+             select.dispatchEvent(new Event('change')); form.requestSubmit()"
+        ));
+    };
+    ask("fraud_velocity/2", "canary");
+    browser.until("a refusal", &says("refused: "));
+    browser.run(&format!("document.querySelector('#token').value = {:?}", token.trim()));
+    browser.click("#actions form button");
+    ask("fraud_velocity/2", "canary");
+    browser.until("the canary", &says("fraud_velocity, version 2"));
+    browser.until("what was seen of it", &says("seen of the canary"));
+    browser.until("it is in the list", &says("canary fraud_velocity/2 5 %"));
+    ask("fraud_velocity/9", "switch");
+    browser.until("why it is refused", &says("version 9 is not there"));
+    assert_eq!(browser.violations(&axe()), Vec::<String>::new());
+    keep_picture(&browser, "versions");
+    browser.click("[data-change=roll_back]");
+    browser.until("the canary has ended", &says("end canary"));
+    browser.until("there is none", "document.querySelector('#versions-box dl').innerText.includes('canary\\nnone')");
+    assert_eq!(browser.errors().into_iter().filter(|e| !e.contains("401")).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
 fn a_job_that_is_gone_looks_gone_until_it_is_back() {
     let Scene { folder, address, job, browser } = Scene::begin();
     browser.show_as(DESK, "light");
