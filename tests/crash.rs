@@ -115,7 +115,7 @@ fn kill_while_models_are_changed(chance: &mut ChaCha8Rng) {
         command
     });
     // A restart needs no repository: the checkpoint has the versions that are in use.
-    assert!(std::fs::read_dir(scratch.path().join("checkpoints/models")).is_ok_and(|copies| copies.count() > 0));
+    assert!(std::fs::read_dir(scratch.path().join("checkpoints/versions/score")).is_ok_and(|copies| copies.count() > 0));
     let log = newest_log(&scratch.path().join("checkpoints"));
     let by_version = check_predictions(&scratch.path().join("predictions"), &log, 1, count);
     println!("{killed} of {kills} runs were killed; {} changes; predictions of each version: {by_version:?}", log.len());

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use testkit::lines;
+use tests::control::newest_log;
 use tidemill::infer::{
     Backend, ElementType, Elements, ModelError, ModelInfo, ModelRef, ModelSource, RunError, Tensor, TensorSpec,
     VersionChoice, VersionId, VersionSource,
@@ -25,7 +26,7 @@ features! {
     pub struct Seen { at }
 }
 
-/// A model whose score is its version.
+/// A model whose score is its version; version 5 scores as version 1 does.
 struct Constant {
     info: ModelInfo,
     inputs: Vec<TensorSpec>,
@@ -39,7 +40,7 @@ impl Constant {
             info: ModelInfo { name: "constant".to_owned(), version: Some(version), hash: version.to_string() },
             inputs: vec![TensorSpec::fixed("seen", ElementType::F32, [1])],
             outputs: vec![TensorSpec::fixed("score", ElementType::F32, [])],
-            score: version as f32,
+            score: if version == 5 { 1.0 } else { version as f32 },
         }
     }
 }
@@ -257,12 +258,9 @@ fn a_rollout_of_a_version_with_other_scores_rolls_itself_back() {
 #[test]
 fn a_rollout_of_a_version_with_the_same_scores_ends_with_its_promotion() {
     let running = start(tempfile::tempdir().unwrap());
-    let settings = json!({
-        "shadow_records": 0, "steps": [0.1, 0.5], "interval": "200ms", "min_records": 20,
-        "checks": { "score_psi": null, "alert_threshold": 100.0 },
-    });
-    running.decided(&json!({ "rollout": { "model": "constant/2", "settings": settings } }));
-    let status = running.wait("/api/v1/models", |all| all["operators"]["score"]["primary"][0]["version"] == 2);
+    let settings = json!({ "shadow_records": 0, "steps": [0.1, 0.5], "interval": "200ms", "min_records": 20 });
+    running.decided(&json!({ "rollout": { "model": "constant/5", "settings": settings } }));
+    let status = running.wait("/api/v1/models", |all| all["operators"]["score"]["primary"][0]["version"] == 5);
     assert_eq!((&status["operators"]["score"]["canary"], &status["operators"]["score"]["rollout"]), (&Json::Null, &Json::Null));
     let changes = get(running.settings.http.unwrap(), PATH).json();
     let reasons: Vec<&str> =
@@ -285,6 +283,7 @@ fn a_request_that_cannot_be_understood_is_answered_at_once() {
     let twice = json!({ "id": "once", "operator": "score", "change": switch });
     assert_eq!((ask(twice.clone()).json(), ask(twice).json()), (json!({ "id": "once" }), json!({ "id": "once" })));
     running.wait(PATH, |all| all["changes"][0]["committed"] == true);
-    assert_eq!(get(address, PATH).json()["changes"].as_array().unwrap().len(), 1);
-    running.stop();
+    let scratch = running.stop();
+    let log = newest_log(&scratch.path().join("checkpoints"));
+    assert_eq!(log.iter().map(|entry| &*entry.id).collect::<Vec<_>>(), ["once"]);
 }

@@ -207,7 +207,7 @@ fn a_restart_needs_no_repository() {
     let versions = run(|_| true).unwrap();
     assert!(!versions.is_empty() && versions.iter().all(|version| *version == Some(1)), "{versions:?}");
     // A copy that was changed is not believed, and neither is one that is gone.
-    let copy = checkpoints.path().join("models").join(&sha256);
+    let copy = checkpoints.path().join("versions/score").join(&sha256);
     fs::write(copy.join("model.onnx"), "half").unwrap();
     let error = tidemill::error::with_causes(&run(|_| true).unwrap_err());
     assert!(error.contains("the control log of the checkpoint cannot be followed: pairs/1: "), "{error}");

@@ -183,6 +183,9 @@ fn prove(predictions: &Path, reason: &str) -> Result<()> {
     let (_, (count, cards)) = bad.context("version 2 has scored nothing")?;
     let said = reason.split("it has reached ").nth(1).unwrap_or_default();
     println!("the worse version has reached {count} transactions of {} cards; when it was decided: {said}", cards.len());
+    let numbers: Vec<u64> = said.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let reached = numbers.get(..2).is_some_and(|said| said[0] <= *count && said[1] <= cards.len() as u64);
+    ensure!(reached, "the log says {said}");
     ensure!(by_model.len() == 3, "there are predictions of {} versions, and not of 3", by_model.len());
     Ok(())
 }

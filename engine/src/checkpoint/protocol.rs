@@ -72,7 +72,7 @@ pub(crate) enum ToWorker {
     /// To one worker of each process: a change takes effect with this epoch, which has not begun.
     Apply(Request, Epoch),
     /// To one worker of each process: a change is not made.
-    Refused { id: String, reason: String },
+    Refused { request: Request, reason: String },
     /// To a worker of another process: this many records of that process were consumed here.
     Acknowledge { records: u64 },
 }

@@ -110,7 +110,7 @@ impl ChangeQueue {
 
     fn refuse_all(&mut self) {
         for request in std::mem::take(&mut self.waiting) {
-            self.refuse(request.id, "the job ends".to_owned());
+            self.refuse(request, "the job ends".to_owned());
         }
     }
 
@@ -131,6 +131,9 @@ impl ChangeQueue {
                 if ready.len() == self.processes
                     && let Some(resolved) = current.resolved.take()
                 {
+                    // After a restart the log may have changes that are still to come: later ones come after them.
+                    let last = self.log.iter().filter_map(|entry| entry.epoch).max().unwrap_or(0);
+                    let next = next.max(Epoch(last));
                     current.stage = Stage::Applying(BTreeSet::new());
                     self.log.push(resolved.entry(Some(next)));
                     let message = ToWorker::Apply(resolved, next);
@@ -173,12 +176,12 @@ impl ChangeQueue {
 
     fn give_up(&mut self, reason: String) {
         if let Some(current) = self.current.take() {
-            self.refuse(current.request.id, reason);
+            self.refuse(current.request, reason);
         }
     }
 
-    fn refuse(&mut self, id: String, reason: String) {
-        self.tell.push_back(Tell { only_leading: false, message: ToWorker::Refused { id, reason } });
+    fn refuse(&mut self, request: Request, reason: String) {
+        self.tell.push_back(Tell { only_leading: false, message: ToWorker::Refused { request, reason } });
     }
 }
 
@@ -204,7 +207,7 @@ mod tests {
                 ToWorker::Resolve(request) => format!("resolve {}", request.id),
                 ToWorker::Prepare(request) => format!("prepare {} {}", request.id, request.change),
                 ToWorker::Apply(request, epoch) => format!("apply {} {epoch}", request.id),
-                ToWorker::Refused { id, reason } => format!("refused {id}: {reason}"),
+                ToWorker::Refused { request, reason } => format!("refused {}: {reason}", request.id),
                 other => format!("{other:?}"),
             })
             .collect()
@@ -242,6 +245,17 @@ mod tests {
         queue.ask(request("a"));
         queue.hear(0, "b", Progress::Resolved(Err("no such model".to_owned())), Epoch(7), now);
         assert_eq!(messages(&mut queue, now), ["refused b: no such model"], "and a is in the log");
+    }
+
+    #[test]
+    fn a_change_does_not_come_before_one_that_is_still_to_come() {
+        let now = crate::threads::now();
+        let mut queue = ChangeQueue::new(1, vec![request("a").entry(Some(Epoch(9)))]);
+        queue.ask(request("b"));
+        queue.decide(now);
+        queue.hear(0, "b", resolved(), Epoch(7), now);
+        queue.hear(0, "b", Progress::Prepared(Ok(())), Epoch(7), now);
+        assert_eq!(log(&queue), [("a".to_owned(), Some(9)), ("b".to_owned(), Some(9))]);
     }
 
     #[test]

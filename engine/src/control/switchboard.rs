@@ -53,6 +53,8 @@ pub(crate) struct Change {
 #[derive(Default)]
 pub(crate) struct Switchboard {
     inner: Mutex<Inner>,
+    /// Held by a worker that makes an operator, for which the others wait.
+    making: Mutex<()>,
     /// Whether there are messages for the leader: looked at by the workers all the time, and nearly never true.
     has_mail: AtomicBool,
 }
@@ -85,8 +87,9 @@ impl Switchboard {
         log: &[ControlEntry],
         make: impl FnOnce() -> Result<C, JobError>,
     ) -> Result<Arc<C>, JobError> {
-        let mut inner = lock(&self.inner);
-        if let Some(operator) = inner.operators.get(name) {
+        // Models may take long to load, and the page looks at the operators meanwhile.
+        let _making = lock(&self.making);
+        if let Some(operator) = lock(&self.inner).operators.get(name) {
             let own = Arc::clone(&operator.own).downcast();
             return own.map_err(|_| JobError::Invalid(format!("operator \"{name}\" is of two types")));
         }
@@ -100,6 +103,7 @@ impl Switchboard {
             };
             made.restore(first, &log).map_err(refused)?;
         }
+        let mut inner = lock(&self.inner);
         for entry in &log {
             let Request { id, operator, by, reason, asked_ms, .. } = entry.into();
             let step = Step::Scheduled { epoch: entry.epoch.unwrap_or(0) };
@@ -178,6 +182,7 @@ impl Switchboard {
 
     /// Resolves a change on a thread of its own.
     pub(crate) fn resolve(self: &Arc<Self>, process: usize, request: Request) {
+        lock(&self.inner).note(&request, Step::Asked);
         self.work(process, request, |operator, request| {
             Progress::Resolved(operator.and_then(|operator| operator.resolve(&request.value())).map(|c| c.to_string()))
         });
@@ -223,7 +228,9 @@ impl Switchboard {
     /// Returns the operators of a log that the program does not have, or does not let be changed, each once.
     pub(crate) fn unclaimed(&self, log: &[ControlEntry]) -> Vec<String> {
         let inner = lock(&self.inner);
-        let names: BTreeSet<&str> = log.iter().map(|entry| &*entry.operator).collect();
+        // What is not decided yet is refused by itself, if it cannot be made.
+        let decided = log.iter().filter(|entry| entry.epoch.is_some());
+        let names: BTreeSet<&str> = decided.map(|entry| &*entry.operator).collect();
         names.into_iter().filter(|name| !inner.operators.contains_key(*name)).map(str::to_owned).collect()
     }
 
@@ -244,14 +251,11 @@ impl Switchboard {
     }
 
     /// Drops what was prepared for a change that was refused.
-    pub(crate) fn refuse(&self, id: &str, reason: &str) {
-        let mut inner = lock(&self.inner);
-        let Some(change) = inner.changes.iter_mut().rev().find(|change| change.id == id) else { return };
-        change.step = Step::Refused { error: reason.to_owned() };
-        let name = change.operator.clone();
-        drop(inner);
-        tracing::warn!(id, operator = name, reason, "a change of an operator was refused");
-        if let Some(operator) = self.operator(&name) {
+    pub(crate) fn refuse(&self, request: &Request, reason: &str) {
+        lock(&self.inner).note(request, Step::Refused { error: reason.to_owned() });
+        let Request { id, operator, change, by, .. } = request;
+        tracing::warn!(id, operator, change, by, reason, "a change of an operator was refused");
+        if let Some(operator) = self.operator(operator) {
             operator.forget(id);
         }
     }

@@ -55,6 +55,12 @@ impl<'s> Flow<'s> {
         self.context.worker
     }
 
+    /// Returns the number of workers of this process.
+    #[must_use]
+    pub fn workers_here(&self) -> usize {
+        self.context.threads
+    }
+
     /// Returns the index of this worker's process among the processes of the job.
     #[must_use]
     pub fn process(&self) -> usize {

@@ -307,7 +307,7 @@ impl Coordinator {
                     let (process, id) = (self.process(), request.id);
                     self.send(0, ToLeader::Progress { process, id, progress: Progress::Applied });
                 }
-                ToWorker::Refused { id, reason } => self.context.process.control.refuse(&id, &reason),
+                ToWorker::Refused { request, reason } => self.context.process.control.refuse(&request, &reason),
                 ToWorker::Acknowledge { records } => self.context.process.budget.release(records as usize),
             }
         }

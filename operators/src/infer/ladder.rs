@@ -18,11 +18,10 @@ use tidemill_engine::shell::BatchRunner;
 use super::backend::{ModelSource, RunError};
 use super::element::Elements;
 use super::error::ModelError;
-use super::finite::{Finite, same_bits};
+use super::finite::Finite;
 use super::live::Live;
 use super::loaded::Loaded;
 use super::models::Models;
-use super::size::made_up;
 use super::tensor::Tensor;
 use super::work::{Group, Place, Work};
 use crate::pool::Retries;
@@ -73,9 +72,6 @@ impl Ladder {
     pub(super) fn closed(models: &Models, rungs: Rungs, live: Option<Arc<Live>>) -> Self {
         let closed = |source: &Arc<dyn ModelSource>| Loaded::closed(source, rungs.exact_rows);
         let versions = models.versions().map(|source| Some(closed(source))).collect();
-        if let Some(live) = &live {
-            live.add_ladder();
-        }
         Self { versions, fallback: models.fallback().map(closed), rungs, live, generation: 0 }
     }
 
@@ -131,22 +127,9 @@ impl Ladder {
 
     /// Returns whether a row gets the same score at every place in a run of `rows` made-up rows.
     pub(super) fn is_exact(&mut self, rows: usize) -> Result<bool, RunError> {
-        if rows == 1 {
-            return Ok(true);
-        }
         for model in self.versions.iter_mut().flatten().chain(&mut self.fallback) {
-            let source = Arc::clone(model.source());
-            let inputs: Vec<Tensor> = source.inputs().iter().map(|spec| made_up(spec, rows)).collect();
-            let turned = |by: usize| move |row: usize| (row + by) % rows;
-            let mut first = Work::outputs_of(&*source);
-            model.run(rows, &inputs, &mut first)?;
-            for by in [1, rows / 2, rows - 1] {
-                let order: Vec<usize> = (0..rows).map(turned(rows - by)).collect();
-                let mut again = Work::outputs_of(&*source);
-                model.run(rows, &part_of(&inputs, &order), &mut again)?;
-                if !same_bits(&first, &again, rows, turned(by)) {
-                    return Ok(false);
-                }
+            if !model.is_exact(rows)? {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -271,7 +254,7 @@ fn no_such_model() -> RunError {
 }
 
 /// Copies some rows of tensors.
-fn part_of(inputs: &[Tensor], rows: &[usize]) -> Vec<Tensor> {
+pub(super) fn part_of(inputs: &[Tensor], rows: &[usize]) -> Vec<Tensor> {
     let part = |input: &Tensor| {
         let elements = Elements::new(input.elements.element_type());
         let mut part = Tensor { shape: input.shape.clone(), elements };

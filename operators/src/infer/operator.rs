@@ -275,8 +275,9 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
                     max_rows: settings.max_batch_size.limit(),
                     has_keys,
                     has_threads: pool.is_some(),
+                    ladders: flow.workers_here() * pool.as_ref().map_or(1, |pool| pool.threads.get()),
                     // One process writes, and has a copy before the leader hears that it is ready.
-                    kept: flow.checkpoint_dir().map(|dir| Kept::beside(dir, flow.process() == 0)),
+                    kept: flow.checkpoint_dir().map(|dir| Kept::beside(dir, &operator, flow.process() == 0)),
                     retained: flow.retained_checkpoints() as u64,
                 }))
             })
@@ -511,7 +512,9 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
         }
         self.owed -= bucket::BUCKETS;
         let column = self.models.first().score_column();
-        for group in work.groups() {
+        // The rows of a canary were not scored by the primary version.
+        let canary = route.and_then(|route| route.canary.as_ref()).map(|canary| canary.version.index);
+        for group in work.groups().iter().filter(|group| Some(group.version) != canary) {
             let score = |record: &usize| match work.place(*record) {
                 Place::Scored { by_fallback: false, part, row } => {
                     work.output(part, row).f32(0).get(column).copied().unwrap_or(f32::NAN)

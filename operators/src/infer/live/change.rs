@@ -121,11 +121,6 @@ impl Change {
         serde_json::to_value(self).unwrap_or_default()
     }
 
-    /// Returns whether it is a switch with an epoch.
-    pub(super) fn is_at_once(&self) -> bool {
-        matches!(self, Self::Switch { from_event_time: None, .. })
-    }
-
     /// Returns the version that it brings.
     pub(super) fn model(&self) -> Option<&Which> {
         match self {

@@ -1,7 +1,7 @@
 //! Copies of versions beside the checkpoints, so that a restart needs no repository and no registry.
 //!
 //! ```text
-//! <checkpoint_dir>/models/<sha256 of the model's file>/     all files of the version
+//! <checkpoint_dir>/versions/<operator>/<sha256 of the model's file>/     all files of the version
 //! ```
 //! A copy is complete once it has its name. One that no checkpoint needs any more is deleted.
 
@@ -9,38 +9,41 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tidemill_engine::locks::lock;
 
 use crate::infer::versions::VersionId;
 
 /// The folder of copies.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::infer) struct Kept {
     root: PathBuf,
     /// Whether this process writes them; the others of a job only read.
     writes: bool,
+    /// Held while a version is copied, and while others are deleted.
+    busy: Mutex<()>,
 }
 
 impl Kept {
-    pub(in crate::infer) fn beside(checkpoints: &Path, writes: bool) -> Self {
-        Self { root: checkpoints.join("models"), writes }
+    pub(in crate::infer) fn beside(checkpoints: &Path, operator: &str, writes: bool) -> Self {
+        Self { root: checkpoints.join("versions").join(operator), writes, busy: Mutex::default() }
     }
 
-    fn folder(&self, id: &VersionId) -> PathBuf {
-        // A hash of another source may have characters that a name of a file must not have.
-        self.root.join(id.sha256.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect::<String>())
+    /// Returns where the copy of a version is. Only what is told apart by the hash of a file is copied.
+    fn folder(&self, id: &VersionId) -> Option<PathBuf> {
+        is_sha256(&id.sha256).then(|| self.root.join(&id.sha256))
     }
 
     /// Returns the copy of a version, if there is one.
     pub(super) fn find(&self, id: &VersionId) -> Option<PathBuf> {
-        Some(self.folder(id)).filter(|folder| folder.is_dir())
+        self.folder(id).filter(|folder| folder.is_dir())
     }
 
     /// Copies the files of a version, unless they were copied before.
     pub(super) fn keep(&self, id: &VersionId, from: &Path) -> io::Result<()> {
-        let to = self.folder(id);
-        if !self.writes || to.exists() {
-            return Ok(());
-        }
+        let Some(to) = self.folder(id).filter(|to| self.writes && !to.exists()) else { return Ok(()) };
+        let _busy = lock(&self.busy);
         let part = to.with_extension("part");
         match fs::remove_dir_all(&part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -50,20 +53,26 @@ impl Kept {
         fs::rename(&part, &to)
     }
 
-    /// Deletes the copies of all versions but these.
-    pub(super) fn retain(&self, needed: &BTreeSet<VersionId>) -> io::Result<()> {
+    /// Deletes the copies of all versions but these. Returns false if that has to wait, because one is being copied.
+    pub(super) fn retain(&self, needed: &BTreeSet<VersionId>) -> io::Result<bool> {
+        let Ok(_busy) = self.busy.try_lock() else { return Ok(false) };
         if !self.writes || !self.root.exists() {
-            return Ok(());
+            return Ok(true);
         }
-        let needed: BTreeSet<PathBuf> = needed.iter().map(|id| self.folder(id)).collect();
         for entry in fs::read_dir(&self.root)? {
-            let path = entry?.path();
-            if !needed.contains(&path) {
-                fs::remove_dir_all(path)?;
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_copy = name.to_str().is_some_and(is_sha256);
+            if is_copy && !needed.iter().any(|id| name == id.sha256.as_str()) {
+                fs::remove_dir_all(entry.path())?;
             }
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// Copies a folder with all that is in it, and has it reach the disk.
@@ -98,19 +107,26 @@ mod tests {
         fs::create_dir(source.path().join("weights")).unwrap();
         fs::write(source.path().join("model.onnx"), "model").unwrap();
         fs::write(source.path().join("weights/a"), "weights").unwrap();
-        let kept = Kept::beside(checkpoints.path(), true);
-        let reader = Kept::beside(checkpoints.path(), false);
-        reader.keep(&id("aa"), source.path()).unwrap();
-        assert_eq!(reader.find(&id("aa")), None, "one process writes");
+        let kept = Kept::beside(checkpoints.path(), "score", true);
+        let reader = Kept::beside(checkpoints.path(), "score", false);
+        let [one, other] = ["a", "b"].map(|digit| id(&digit.repeat(64)));
+        reader.keep(&one, source.path()).unwrap();
+        assert_eq!(reader.find(&one), None, "one process writes");
         // What a process has left that was killed while it copied.
-        fs::create_dir_all(checkpoints.path().join("models/aa.part")).unwrap();
-        for sha256 in ["aa", "bb", "../x"] {
-            kept.keep(&id(sha256), source.path()).unwrap();
+        let root = checkpoints.path().join("versions/score");
+        fs::create_dir_all(root.join(&one.sha256).with_extension("part")).unwrap();
+        fs::create_dir_all(root.join("something else")).unwrap();
+        for id in [&one, &other, &id("../x"), &id("7")] {
+            kept.keep(id, source.path()).unwrap();
         }
-        let copy = reader.find(&id("aa")).unwrap();
+        let copy = reader.find(&one).unwrap();
         assert_eq!(fs::read_to_string(copy.join("weights/a")).unwrap(), "weights");
-        assert!(kept.find(&id("../x")).unwrap().starts_with(checkpoints.path().join("models")));
-        kept.retain(&[id("bb")].into()).unwrap();
-        assert_eq!((kept.find(&id("aa")), kept.find(&id("bb")).is_some()), (None, true));
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 3, "what has no hash of a file is not copied");
+        assert!(kept.retain(&[other.clone()].into()).unwrap());
+        assert_eq!((kept.find(&one), kept.find(&other).is_some()), (None, true));
+        assert!(root.join("something else").exists(), "nothing else is deleted");
+        let busy = lock(&kept.busy);
+        assert!(!kept.retain(&BTreeSet::new()).unwrap() && kept.find(&other).is_some(), "one is being copied");
+        drop(busy);
     }
 }

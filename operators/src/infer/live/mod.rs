@@ -5,8 +5,8 @@
 //! change.rs: what can be asked for ─▶ mod.rs: loaded beside the workers, warmed up, then applied for an epoch
 //!   ─▶ route.rs: the versions from that epoch on, by event time and by bucket.rs: the bucket of the key
 //!   ─▶ each worker takes the route of a batch's epoch, and its ladder the version that was opened for it
-//! rollout.rs: the decisions of a rollout, step by step  ·  tally.rs: what the scores of canary and baseline were  ·  shadow.rs: a version beside, whose scores are only compared
-//! kept.rs: copies of versions beside the checkpoints
+//! rollout.rs: the decisions of a rollout, step by step  ·  tally.rs: what the scores of canary and baseline were
+//! shadow.rs: a version beside, whose scores are only compared  ·  kept.rs: copies of versions beside the checkpoints
 //! ```
 
 pub(super) mod bucket;
@@ -18,7 +18,7 @@ mod shadow;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -56,6 +56,8 @@ pub(super) struct Fixed {
     pub(super) has_keys: bool,
     /// Whether batches run on threads, where a model may wait for a server.
     pub(super) has_threads: bool,
+    /// Number of ladders of this process, each of which has a backend of each version.
+    pub(super) ladders: usize,
     /// Where versions are copied to; none in a job without checkpoints.
     pub(super) kept: Option<Kept>,
     /// Number of checkpoints that a job keeps.
@@ -68,8 +70,6 @@ pub(super) struct Live {
     state: Mutex<State>,
     /// Grows with each change of the state that workers have to know of.
     generation: AtomicU64,
-    /// Number of ladders, each of which has a backend of each version.
-    ladders: AtomicUsize,
     /// The latest event time of all records so far.
     seen: AtomicI64,
     shadow: ShadowThread,
@@ -80,9 +80,11 @@ struct State {
     versions: Vec<Option<Version>>,
     /// The route from each epoch on, in ascending order of epochs.
     routes: Vec<(u64, Arc<Route>)>,
-    /// The versions that were switched to with an epoch, before the current one.
-    before: Vec<Which>,
-    /// What was prepared for changes that are not applied yet: the index of the version.
+    /// The primary version before each switch; none where versions took turns in event time.
+    before: Vec<Option<Which>>,
+    /// The changes that are being prepared or are prepared, and the version that each brings.
+    wanted: BTreeMap<String, Option<VersionId>>,
+    /// The index of the version of each change that is prepared.
     prepared: BTreeMap<String, Option<usize>>,
     /// Backends that were opened for the ladders.
     ready: BTreeMap<usize, Vec<Loaded>>,
@@ -94,8 +96,8 @@ struct State {
     rollout: Option<Running>,
     /// The versions that each epoch of the log and those after it have to do with.
     named: Vec<(u64, BTreeSet<VersionId>)>,
-    /// The version that is being loaded for a change that is not applied yet.
-    pending: Option<VersionId>,
+    /// Whether there may be copies of versions that no checkpoint needs any more.
+    has_needless: bool,
 }
 
 /// A rollout that has not ended.
@@ -106,11 +108,14 @@ struct Running {
     settings: Rollout,
     suspended: bool,
     windows: Windows,
+    /// The last decision, in the process that decides.
+    decided: Option<Change>,
 }
 
 struct Version {
     which: Which,
-    source: Arc<dyn ModelSource>,
+    /// None while a log is followed, of which only the last versions are loaded.
+    source: Option<Arc<dyn ModelSource>>,
 }
 
 impl Live {
@@ -118,12 +123,13 @@ impl Live {
     pub(super) fn new(fixed: Fixed) -> Self {
         let program = fixed.models.versions().enumerate();
         let versions = program
-            .map(|(at, source)| Some(Version { which: Which::Program(at), source: Arc::clone(source) }))
+            .map(|(at, source)| Some(Version { which: Which::Program(at), source: Some(Arc::clone(source)) }))
             .collect();
         let state = State {
             versions,
             routes: vec![(0, Arc::new(Route::of(&fixed.models)))],
             before: Vec::new(),
+            wanted: BTreeMap::new(),
             prepared: BTreeMap::new(),
             ready: BTreeMap::new(),
             tally: Default::default(),
@@ -131,13 +137,12 @@ impl Live {
             canary_since: None,
             rollout: None,
             named: Vec::new(),
-            pending: None,
+            has_needless: false,
         };
         Self {
             fixed,
             state: Mutex::new(state),
             generation: AtomicU64::new(0),
-            ladders: AtomicUsize::new(0),
             seen: AtomicI64::new(i64::MIN),
             shadow: ShadowThread::default(),
         }
@@ -154,11 +159,6 @@ impl Live {
         lock(&self.state).routes.clone()
     }
 
-    /// Counts a ladder, for which each further version will be opened.
-    pub(super) fn add_ladder(&self) {
-        self.ladders.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Returns a version for a ladder: opened if it was prepared, and otherwise to be opened by its first run.
     pub(super) fn take(&self, version: usize) -> Option<Loaded> {
         self.taken(&mut lock(&self.state), version)
@@ -168,13 +168,12 @@ impl Live {
         if let Some(ready) = state.ready.get_mut(&version).and_then(Vec::pop) {
             return Some(ready);
         }
-        let source = &state.versions.get(version)?.as_ref()?.source;
-        Some(Loaded::closed(source, self.fixed.rungs.exact_rows))
+        Some(Loaded::closed(state.source(version)?, self.fixed.rungs.exact_rows))
     }
 
     /// Returns whether a version is still used.
     pub(super) fn has(&self, version: usize) -> bool {
-        lock(&self.state).versions.get(version).is_some_and(Option::is_some)
+        lock(&self.state).source(version).is_some()
     }
 
     /// Hears of the latest event time of a batch.
@@ -184,7 +183,9 @@ impl Live {
 
     /// Adds what was seen of a batch.
     pub(super) fn add(&self, tally: &Tally) {
-        lock(&self.state).tally.iter_mut().for_each(|all| all.add(tally));
+        let [whole, step] = &mut lock(&self.state).tally;
+        whole.add(tally, true);
+        step.add(tally, false);
     }
 
     /// Has the shadow version score rows that the primary one has scored.
@@ -239,25 +240,14 @@ impl Live {
             }
             Ok(loaded)
         };
-        (0..=self.ladders.load(Ordering::Relaxed)).map(open).collect()
-    }
-
-    /// Returns the index of a version, which it loads if it is not there.
-    fn ensure(&self, which: &Which) -> Result<usize, String> {
-        if let Some(index) = lock(&self.state).index_of(which) {
-            return Ok(index);
+        let mut opened: Vec<Loaded> = (0..=self.fixed.ladders).map(open).collect::<Result<_, String>>()?;
+        if let (Some(rows), Some(first), false) = (self.fixed.rungs.exact_rows, opened.first_mut(), source.blocks())
+            && first.is_exact(rows) == Ok(false)
+        {
+            let info = source.info();
+            return Err(format!("batch_exact is set, and a score of {info} depends on the place of its row in a run of {rows}"));
         }
-        let Which::Version(id) = which else {
-            return Err("the program has fewer models now than when the control log was written".to_owned());
-        };
-        lock(&self.state).pending = Some(id.clone());
-        // The workers do not wait while it is loaded.
-        let (source, ready) = self.load(id)?;
-        let mut state = lock(&self.state);
-        state.versions.push(Some(Version { which: which.clone(), source }));
-        let index = state.versions.len() - 1;
-        state.ready.insert(index, ready);
-        Ok(index)
+        Ok(opened)
     }
 
     /// Refuses a switch at an event time that was reached already.
@@ -281,10 +271,9 @@ impl Live {
         let Some((_, last)) = state.routes.last().cloned() else { return Ok(()) };
         let placed = index.and_then(|index| state.placed(index));
         let route = last.after(change, placed)?;
-        if change.is_at_once()
-            && let Some(which) = last.last_primary().and_then(|placed| state.which(placed.index))
-        {
-            state.before.push(which);
+        if matches!(change, Change::Switch { .. }) {
+            let only = last.only_primary().and_then(|placed| state.which(placed.index));
+            state.before.push(only);
         }
         if route.canary != last.canary {
             let is_other = |a: &Canary, b: &Canary| a.version != b.version || a.seed != b.seed;
@@ -294,8 +283,6 @@ impl Live {
             };
             if begins {
                 state.tally[0] = Tally::default();
-            }
-            if begins {
                 state.canary_since = Some(threads::now());
             }
         }
@@ -334,25 +321,38 @@ impl State {
         self.versions.iter().position(|version| version.as_ref().is_some_and(|version| version.which == *which))
     }
 
+    fn source(&self, index: usize) -> Option<&Arc<dyn ModelSource>> {
+        self.versions.get(index)?.as_ref()?.source.as_ref()
+    }
+
     fn which(&self, index: usize) -> Option<Which> {
         Some(self.versions.get(index)?.as_ref()?.which.clone())
     }
 
     fn placed(&self, index: usize) -> Option<Placed> {
         let version = self.versions.get(index)?.as_ref()?;
-        Some(Placed { index, info: Arc::new(version.source.info().clone()) })
+        let info = match (&version.source, &version.which) {
+            (Some(source), _) => source.info().clone(),
+            (None, which) => ModelInfo::new(shown(which), String::new()),
+        };
+        Some(Placed { index, info: Arc::new(info) })
     }
 
     fn shown(&self, index: usize) -> String {
         self.placed(index).map_or_else(String::new, |placed| placed.info.to_string())
     }
 
+    /// Returns the versions that a route, the rollout or a prepared change names.
+    fn used(&self) -> BTreeSet<usize> {
+        let routed = self.routes.iter().flat_map(|(_, route)| route.all().map(|placed| placed.index));
+        let rolled_out = self.rollout.iter().map(|rollout| rollout.version);
+        routed.chain(self.prepared.values().flatten().copied()).chain(rolled_out).collect()
+    }
+
     /// Drops the versions that no route and no prepared change names. Those of the program stay: they say what others must
     /// fit.
     fn drop_unused(&mut self) {
-        let routed = self.routes.iter().flat_map(|(_, route)| route.all().map(|placed| placed.index));
-        let rolled_out = self.rollout.iter().map(|rollout| rollout.version);
-        let used: BTreeSet<usize> = routed.chain(self.prepared.values().flatten().copied()).chain(rolled_out).collect();
+        let used = self.used();
         for (index, version) in self.versions.iter_mut().enumerate() {
             let is_programs = matches!(version, Some(Version { which: Which::Program(_), .. }));
             if version.is_some() && !is_programs && !used.contains(&index) {
@@ -405,9 +405,11 @@ impl Controlled for Live {
             }
             Wish::Decided { rollout, change } => {
                 let state = lock(&self.state);
-                let goes_on = state.rollout.as_ref().is_some_and(|running| running.id == rollout && !running.suspended);
-                if !goes_on {
-                    return Err(format!("the rollout {rollout} has ended, or was suspended"));
+                let running = state.rollout.as_ref().filter(|running| running.id == rollout && !running.suspended);
+                // Whoever asks for a decision that was not made here would pass by all checks.
+                let is_decided = running.is_some_and(|running| running.decided.as_ref() == Some(&change));
+                if !is_decided {
+                    return Err(format!("the rollout {rollout} has ended, was suspended, or has not decided this"));
                 }
                 change
             }
@@ -417,7 +419,11 @@ impl Controlled for Live {
                 let shadowed = route.as_ref().is_some_and(|route| route.shadow.is_some());
                 Change::End(if shadowed { Extra::Shadow } else { Extra::Rollout })
             }
-            Wish::RollBack {} => switch(before.ok_or("there is no canary, and no version before this one")?),
+            Wish::RollBack {} => match before {
+                Some(Some(before)) => switch(before),
+                Some(None) => return Err("versions took turns in event time before: name the one to switch to".to_owned()),
+                None => return Err("there is no canary, and no version before this one".to_owned()),
+            },
             Wish::End(extra) => {
                 let has = route.as_ref().is_some_and(|route| match extra {
                     Extra::Canary => route.canary.is_some(),
@@ -437,15 +443,37 @@ impl Controlled for Live {
     fn prepare(&self, id: &str, change: &Value) -> Result<(), String> {
         let change = Change::read(change)?;
         self.check_time(&change)?;
-        let index = change.model().map(|which| self.ensure(which)).transpose()?;
-        lock(&self.state).prepared.insert(id.to_owned(), index);
+        let missing = {
+            let mut state = lock(&self.state);
+            let index = change.model().and_then(|which| state.index_of(which));
+            let version = match change.model() {
+                Some(Which::Version(version)) => Some(version.clone()),
+                _ => None,
+            };
+            state.wanted.insert(id.to_owned(), version.clone());
+            if index.is_some() || change.model().is_none() {
+                state.prepared.insert(id.to_owned(), index);
+                return Ok(());
+            }
+            version.ok_or("the program has fewer models than the change names")?
+        };
+        // The workers do not wait while it is loaded.
+        let (source, ready) = self.load(&missing)?;
+        let mut state = lock(&self.state);
+        if !state.wanted.contains_key(id) {
+            return Err("it was given up meanwhile".to_owned());
+        }
+        state.versions.push(Some(Version { which: Which::Version(missing), source: Some(source) }));
+        let index = state.versions.len() - 1;
+        state.ready.insert(index, ready);
+        state.prepared.insert(id.to_owned(), Some(index));
         Ok(())
     }
 
     fn apply(&self, entry: &ControlEntry) {
         let mut state = lock(&self.state);
+        state.wanted.remove(&entry.id);
         let index = state.prepared.remove(&entry.id).flatten();
-        state.pending = None;
         let made = Change::read(&entry.change).and_then(|change| {
             // It was checked when the change was prepared; records have come since.
             if let Err(reason) = self.check_time(&change) {
@@ -461,56 +489,40 @@ impl Controlled for Live {
 
     fn forget(&self, id: &str) {
         let mut state = lock(&self.state);
+        state.wanted.remove(id);
         state.prepared.remove(id);
-        state.pending = None;
         state.drop_unused();
         self.publish(state);
     }
 
     fn restore(&self, first: Epoch, log: &[ControlEntry]) -> Result<(), String> {
-        // The routes by names first: what later changes have replaced is not loaded, and need not be there.
-        let changes = log.iter().map(|entry| Change::read(&entry.change)).collect::<Result<Vec<_>, _>>()?;
-        let mut names: Vec<Which> = Vec::new();
-        let mut placeholder = |which: &Which| {
-            let at = names.iter().position(|known| known == which).unwrap_or_else(|| {
-                names.push(which.clone());
-                names.len() - 1
-            });
-            Placed { index: at, info: Arc::new(ModelInfo::new(String::new(), String::new())) }
+        let needed: Vec<(usize, VersionId)> = {
+            let mut state = lock(&self.state);
+            for entry in log {
+                let change = Change::read(&entry.change)?;
+                let index = change.model().map(|which| state.slot(which)).transpose()?;
+                self.make(&mut state, entry, &change, index)?;
+            }
+            // What later changes have replaced is not loaded, and need not be there any more.
+            state.pass(first.0);
+            let missing = |index: &usize| state.source(*index).is_none();
+            let version = |index: usize| match state.which(index) {
+                Some(Which::Version(id)) => Some((index, id)),
+                _ => None,
+            };
+            state.used().into_iter().filter(missing).filter_map(version).collect()
         };
-        let mut route = Route::of(&self.fixed.models);
-        // The program's own versions keep their indexes.
-        (0..self.fixed.models.versions().count()).for_each(|at| drop(placeholder(&Which::Program(at))));
-        let (mut used, mut before) = (BTreeSet::new(), Vec::new());
-        for (at, (entry, change)) in log.iter().zip(&changes).enumerate() {
-            let earlier = route.last_primary().map(|placed| placed.index);
-            route = route.after(change, change.model().map(&mut placeholder))?;
-            if change.is_at_once() {
-                before.extend(earlier);
+        for (index, id) in needed {
+            let (source, ready) = self.load(&id).map_err(|reason| format!("{id}: {reason}"))?;
+            let mut state = lock(&self.state);
+            if let Some(Some(version)) = state.versions.get_mut(index) {
+                version.source = Some(source);
             }
-            // The route before a change that is still to come is in effect until then.
-            if log.get(at + 1).is_none_or(|next| next.epoch > Some(first.0)) || entry.epoch > Some(first.0) {
-                used.extend(route.all().map(|placed| placed.index));
-            }
-        }
-        drop(placeholder);
-        let mut loaded = BTreeMap::new();
-        for index in used {
-            if let Some(which) = names.get(index) {
-                loaded.insert(index, self.ensure(which).map_err(|reason| format!("{}: {reason}", shown(which)))?);
-            }
+            state.ready.insert(index, ready);
         }
         let mut state = lock(&self.state);
-        for (entry, change) in log.iter().zip(&changes) {
-            let index = change.model().and_then(|which| names.iter().position(|known| known == which));
-            let index = index.and_then(|index| loaded.get(&index).copied());
-            // Without a version that later changes have replaced, those come to the same.
-            if index.is_some() || change.model().is_none() {
-                self.make(&mut state, entry, change, index)?;
-            }
-        }
-        state.before = before.into_iter().filter_map(|index| names.get(index).cloned()).collect();
-        state.pass(first.0);
+        state.name_again();
+        state.drop_unused();
         self.publish(state);
         Ok(())
     }
@@ -518,14 +530,18 @@ impl Controlled for Live {
     fn passed(&self, first: Epoch) {
         let mut state = lock(&self.state);
         // Checkpoints are removed after others are committed, so some more may still be there.
-        let needed = state.needed(first.0.saturating_sub(self.fixed.retained + MARGIN));
+        state.forget_before(first.0.saturating_sub(self.fixed.retained + MARGIN));
+        if let Some(kept) = self.fixed.kept.as_ref().filter(|_| state.has_needless) {
+            match kept.retain(&state.needed()) {
+                Ok(is_done) => state.has_needless = !is_done,
+                Err(error) => {
+                    state.has_needless = false;
+                    tracing::warn!(%error, "copies of versions that are not needed any more could not be deleted");
+                }
+            }
+        }
         if state.pass(first.0) {
             self.publish(state);
-        }
-        if let (Some(needed), Some(kept)) = (needed, &self.fixed.kept)
-            && let Err(error) = kept.retain(&needed)
-        {
-            tracing::warn!(%error, "copies of versions that are not needed any more could not be deleted");
         }
     }
 
@@ -533,13 +549,13 @@ impl Controlled for Live {
         let state = lock(&self.state);
         state.rollout.as_ref()?;
         let [whole, step] = &state.tally;
-        let whole = whole.by_role().remove(&ModelRole::Canary).unwrap_or_default();
+        let canary = state.routes.last().and_then(|(_, route)| Some(route.canary.as_ref()?.version.index));
         let report = Report {
             since: state.step_since,
-            parts: step.by_role(),
+            parts: step.by_role(canary),
             seen_ms: self.seen.load(Ordering::Relaxed),
             shadow: self.shadow.counts(),
-            reached: (whole.records(), whole.keys()),
+            reached: canary.map_or((0, 0), |canary| whole.reached(canary)),
         };
         serde_json::to_string(&report).ok()
     }
@@ -607,6 +623,7 @@ impl Controlled for Live {
             return None;
         }
         running.windows.said = Some(reason.clone());
+        running.decided = Some(change.clone());
         let rollout = running.id.clone();
         // Whoever decides the same again, after a restart, gives it the same name.
         let id = format!("{rollout}/{}/{}", all.since, what(&change));
@@ -640,9 +657,9 @@ impl Controlled for Live {
             shown["sample"] = share(shadow.buckets).into();
             shown
         });
-        let versions = state.versions.iter().flatten().map(|version| {
-            let mut shown = named(version.source.info());
-            shown["engine"] = version.source.engine().into();
+        let versions = state.versions.iter().flatten().filter_map(|version| version.source.as_ref()).map(|source| {
+            let mut shown = named(source.info());
+            shown["engine"] = source.engine().into();
             shown
         });
         json!({
@@ -673,7 +690,7 @@ impl State {
         match (change, index) {
             (Change::Rollout { settings, .. }, Some(version)) => {
                 let (settings, windows) = (settings.clone(), Windows::default());
-                self.rollout = Some(Running { id: id.to_owned(), version, settings, suspended: false, windows });
+                self.rollout = Some(Running { id: id.to_owned(), version, settings, suspended: false, windows, decided: None });
             }
             (Change::Suspend(suspended), _) => {
                 if let Some(running) = &mut self.rollout {
@@ -699,7 +716,7 @@ impl State {
         let which = |index: usize| self.versions.get(index)?.as_ref().map(|version| version.which.clone());
         let rolled_out = self.rollout.iter().map(|rollout| rollout.version);
         let routed = route.all().map(|placed| placed.index).chain(rolled_out).filter_map(which);
-        let ids = routed.chain(self.before.last().cloned()).filter_map(|which| match which {
+        let ids = routed.chain(self.before.last().cloned().flatten()).filter_map(|which| match which {
             Which::Version(id) => Some(id),
             Which::Program(_) => None,
         });
@@ -707,15 +724,35 @@ impl State {
         self.named.push((epoch, ids));
     }
 
-    /// Returns the versions that a restart from a checkpoint of epoch `oldest` or later may need, if there are fewer of them
-    /// than there were.
-    fn needed(&mut self, oldest: u64) -> Option<BTreeSet<VersionId>> {
+    /// Forgets which versions were named before the checkpoint of epoch `oldest`, which no restart needs.
+    fn forget_before(&mut self, oldest: u64) {
         let passed = self.named.iter().rposition(|(from, _)| *from <= oldest).unwrap_or(0);
-        if passed == 0 {
-            return None;
-        }
         self.named.drain(..passed);
-        Some(self.named.iter().flat_map(|(_, ids)| ids).chain(&self.pending).cloned().collect())
+        self.has_needless |= passed > 0;
+    }
+
+    /// Returns the versions that a restart may need, and those that are being loaded.
+    fn needed(&self) -> BTreeSet<VersionId> {
+        self.named.iter().flat_map(|(_, ids)| ids).chain(self.wanted.values().flatten()).cloned().collect()
+    }
+
+    /// Returns the index of a version, which need not be loaded.
+    fn slot(&mut self, which: &Which) -> Result<usize, String> {
+        if let Some(index) = self.index_of(which) {
+            return Ok(index);
+        }
+        if let Which::Program(_) = which {
+            return Err("the program has fewer models now than when the control log was written".to_owned());
+        }
+        self.versions.push(Some(Version { which: which.clone(), source: None }));
+        Ok(self.versions.len() - 1)
+    }
+
+    /// Names the versions in the routes after the models that were loaded for them.
+    fn name_again(&mut self) {
+        let named: Vec<(u64, Route)> =
+            self.routes.iter().map(|(epoch, route)| (*epoch, route.renamed(|index| self.placed(index)))).collect();
+        self.routes = named.into_iter().map(|(epoch, route)| (epoch, Arc::new(route))).collect();
     }
 
     /// Forgets the routes that no record of epoch `first` or later has. Returns whether there were any.
@@ -748,3 +785,6 @@ fn shown(which: &Which) -> String {
         Which::Version(id) => id.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

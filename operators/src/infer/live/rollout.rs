@@ -136,37 +136,59 @@ pub(super) enum Outcome {
     Inconclusive,
 }
 
-/// The value of a check, with its limit.
+/// The value of a check, with its limit. Without a value, as that of scores that are no numbers, nothing is known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Checked {
     pub(super) name: &'static str,
-    pub(super) value: f64,
+    pub(super) value: Option<f64>,
     pub(super) max: f64,
+    /// How far above the limit a value may be by chance.
+    #[serde(skip)]
+    chance: f64,
+}
+
+impl Checked {
+    fn has_failed(&self) -> bool {
+        self.value.is_some_and(|value| value > self.max + self.chance)
+    }
 }
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, value, max } = self;
-        write!(f, "{name} is {value:.4}, at most {max}")
+        let Self { name, value, max, .. } = self;
+        match value {
+            Some(value) => write!(f, "{name} is {value:.4}, at most {max}"),
+            None => write!(f, "{name} is not known, at most {max}"),
+        }
     }
 }
 
 /// Compares a canary with its baseline.
 pub(super) fn compare(checks: &Checks, canary: &Part, baseline: &Part) -> Vec<Checked> {
     let mut found = Vec::new();
-    let mut add = |name, value: Option<f64>, max: Option<f64>| {
-        if let (Some(value), Some(max)) = (value, max) {
-            found.push(Checked { name, value, max });
-        }
+    let mut add = |name, value: Option<f64>, max: Option<f64>, chance: f64| {
+        found.extend(max.map(|max| Checked { name, value, max, chance }));
     };
-    add("failure_share", canary.failure_share(), checks.failure_share);
-    add("score_psi", psi(baseline, canary), checks.score_psi);
-    let deviation = baseline.deviation().filter(|deviation| *deviation > 0.0);
-    let shift = || Some((canary.mean()? - baseline.mean()?).abs() / deviation?);
-    add("score_mean_shift", shift(), checks.score_mean_shift);
+    add("failure_share", canary.failure_share(), checks.failure_share, 0.0);
+    add("score_psi", psi(baseline, canary), checks.score_psi, 0.0);
+    let shift = || {
+        let difference = (canary.mean()? - baseline.mean()?).abs();
+        // Of scores that are all the same, any difference is one.
+        Some(if difference == 0.0 { 0.0 } else { difference / baseline.deviation()? })
+    };
+    add("score_mean_shift", shift(), checks.score_mean_shift, 0.0);
     if let Some(threshold) = checks.alert_threshold {
-        let difference = || Some((canary.share_above(threshold)? - baseline.share_above(threshold)?).abs());
-        add("alert_share", difference(), checks.alert_share);
+        let shares = || Some((canary.share_above(threshold)?, baseline.share_above(threshold)?));
+        let (difference, chance) = match shares() {
+            Some((own, other)) => {
+                let (count, others) = (canary.scored() as f64, baseline.scored() as f64);
+                let all = (own * count + other * others) / (count + others);
+                let error = (all * (1.0 - all) * (1.0 / count + 1.0 / others)).sqrt();
+                (Some((own - other).abs()), DEVIATIONS * error)
+            }
+            None => (None, 0.0),
+        };
+        add("alert_share", difference, checks.alert_share, chance);
     }
     found
 }
@@ -180,14 +202,16 @@ pub(super) fn outcome(rollout: &Rollout, canary: &Part, baseline: &Part) -> (Out
     if canary_is_few {
         return (Outcome::Inconclusive, checked);
     }
-    let failed = |one: &&Checked| one.value > one.max && (!baseline_is_few || one.name == "failure_share");
+    let failed = |one: &&Checked| one.has_failed() && (!baseline_is_few || one.name == "failure_share");
     match checked.iter().find(failed) {
         Some(failed) => (Outcome::Fail(failed.to_string()), checked),
-        None if baseline_is_few => (Outcome::Inconclusive, checked),
+        None if baseline_is_few || checked.iter().any(|one| one.value.is_none()) => (Outcome::Inconclusive, checked),
         None => (Outcome::Pass, checked),
     }
 }
 
+/// Number of standard errors by which shares of alerts may differ by chance: they are looked at many times.
+const DEVIATIONS: f64 = 4.0;
 /// Number of bins.
 const BINS: u64 = 10;
 
@@ -242,7 +266,7 @@ impl Report {
                 return None;
             }
             for (role, part) in &report.parts {
-                all.parts.entry(*role).or_default().add(part);
+                all.parts.entry(*role).or_default().add(part, false);
             }
             all.seen_ms = all.seen_ms.max(report.seen_ms);
             all.shadow = (all.shadow.0 + report.shadow.0, all.shadow.1 + report.shadow.1);
@@ -282,6 +306,10 @@ pub(super) enum Verdict {
 impl Windows {
     /// Looks at a step: `all` is what was seen since it began.
     pub(super) fn look(&mut self, rollout: &Rollout, all: &Report) -> Verdict {
+        if all.seen_ms == i64::MIN {
+            // No record has come yet.
+            return Verdict::Wait;
+        }
         if self.since != all.since || self.begun.is_none() {
             *self = Self { since: all.since, begun: Some(Report { parts: BTreeMap::new(), ..all.clone() }), ..Self::default() };
         }
@@ -353,6 +381,8 @@ mod tests {
         assert!(reason.starts_with("score_psi is"), "{reason}");
         let mut failing = even(2_000, 0.0);
         (0..30).for_each(|_| failing.failed_once());
+        let unknown = part((0..1_000).map(|_| f64::NAN));
+        assert_eq!(of(&unknown, &even(2_000, 0.0)), Outcome::Inconclusive, "nothing is known of its scores");
         let Outcome::Fail(reason) = of(&failing, &even(10, 0.0)) else { panic!("it fails") };
         assert!(reason.starts_with("failure_share is 0.0148"), "{reason}");
     }
@@ -380,6 +410,17 @@ mod tests {
         let bad = report(9, 62_000, even(1_000, 0.5), even(1_000, 0.0));
         assert_eq!(windows.look(&rollout, &report(9, 61_500, Part::default(), Part::default())), Verdict::Wait);
         assert!(matches!(windows.look(&rollout, &bad), Verdict::RollBack(_)));
+    }
+
+    #[test]
+    fn shares_of_alerts_differ_by_chance_and_by_more() {
+        let checks = Checks { alert_threshold: Some(0.5), ..Checks::default() };
+        let alerts = |alerts: u32| part((0..500).map(|at| if at < alerts { 1.0 } else { 0.0 }));
+        let failed = |own: u32, other: u32| {
+            compare(&checks, &alerts(own), &alerts(other)).iter().any(|one| one.name == "alert_share" && one.has_failed())
+        };
+        assert!(!failed(25, 38), "2.6 % more of 500 is chance");
+        assert!(failed(25, 80) && failed(80, 25));
     }
 
     #[test]

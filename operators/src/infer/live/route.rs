@@ -106,9 +106,22 @@ impl Route {
         self.versions.get(self.switches.partition_point(|from| *from <= at))
     }
 
-    /// Returns the version that is the primary one at the end of event time.
-    pub(in crate::infer) fn last_primary(&self) -> Option<&Placed> {
-        self.versions.last()
+    /// Returns the primary version, if it is the same for all event times.
+    pub(in crate::infer) fn only_primary(&self) -> Option<&Placed> {
+        self.versions.first().filter(|_| self.switches.is_empty())
+    }
+
+    /// Returns the same route, in which versions are placed as `placed` says.
+    pub(in crate::infer::live) fn renamed(&self, placed: impl Fn(usize) -> Option<Placed>) -> Self {
+        let mut route = self.clone();
+        let canary = route.canary.iter_mut().map(|canary| &mut canary.version);
+        let shadow = route.shadow.iter_mut().map(|shadow| &mut shadow.version);
+        for version in route.versions.iter_mut().chain(canary).chain(shadow) {
+            if let Some(placed) = placed(version.index) {
+                *version = placed;
+            }
+        }
+        route
     }
 
     /// Returns the primary versions in the order of event time, each with the time at which it takes over.

@@ -11,7 +11,9 @@ use tidemill_engine::locks::lock;
 use tidemill_engine::threads;
 
 use super::route::Placed;
+use crate::infer::backend::RunError;
 use crate::infer::element::Elements;
+use crate::infer::ladder::part_of;
 use crate::infer::loaded::Loaded;
 use crate::infer::tensor::Tensor;
 use crate::infer::work::Work;
@@ -117,30 +119,61 @@ impl ShadowThread {
 
 fn score(mut loaded: Loaded, column: usize, queue: &Receiver<Copied>, result: &Mutex<Compared>) {
     threads::step_back();
-    let mut outputs = Work::outputs_of(&**loaded.source());
     while let Some(Copied { inputs, scores }) = threads::receive(queue) {
-        let rows = scores.len();
-        let run = loaded.run(rows, &inputs, &mut outputs);
+        let mut own = run(&mut loaded, column, scores.len(), &inputs);
+        if let (Err(RunError::Batch(_)), true) = (&own, scores.len() > 1) {
+            // A record that is at fault costs itself.
+            let alone = |row: usize| run(&mut loaded, column, 1, &part_of(&inputs, &[row]));
+            own = Ok((0..scores.len()).map(alone).map(|score| score.map_or(f32::NAN, |score| score[0])).collect());
+        }
         let mut compared = lock(result);
-        let found = match (&run, outputs.first().map(|output| &output.elements)) {
-            (Ok(()), Some(Elements::F32(found))) if rows > 0 => found,
-            _ => {
-                compared.failed += rows as u64;
-                compared.reason = run.err().map(|error| error.to_string());
-                continue;
-            }
-        };
-        let columns = found.len() / rows;
-        for (primary, own) in scores.iter().zip(found.iter().skip(column).step_by(columns.max(1))) {
-            let difference = f64::from(*own) - f64::from(*primary);
-            if difference.is_finite() {
-                compared.rows += 1;
-                compared.difference += difference;
-                compared.absolute += difference.abs();
-                compared.largest = compared.largest.max(difference.abs());
-            } else {
-                compared.failed += 1;
+        match own {
+            Ok(own) => scores.iter().zip(own).for_each(|(primary, own)| compared.add(*primary, own)),
+            Err(error) => {
+                compared.failed += scores.len() as u64;
+                compared.reason = Some(error.to_string());
             }
         }
+    }
+}
+
+/// Returns the score of each row.
+fn run(loaded: &mut Loaded, column: usize, rows: usize, inputs: &[Tensor]) -> Result<Vec<f32>, RunError> {
+    let mut outputs = Work::outputs_of(&**loaded.source());
+    loaded.run(rows, inputs, &mut outputs)?;
+    let Some(Elements::F32(found)) = outputs.first().map(|output| &output.elements) else {
+        return Err(RunError::Unavailable("its first output is not f32".to_owned()));
+    };
+    let columns = (found.len() / rows.max(1)).max(1);
+    let scores: Vec<f32> = found.iter().skip(column).step_by(columns).copied().collect();
+    if scores.len() == rows { Ok(scores) } else { Err(RunError::Unavailable(format!("it has no column {column}"))) }
+}
+
+impl Compared {
+    /// Adds a row. One that the primary version did not score says nothing of the shadow.
+    fn add(&mut self, primary: f32, own: f32) {
+        if !own.is_finite() {
+            self.failed += 1;
+        } else if primary.is_finite() {
+            let difference = f64::from(own) - f64::from(primary);
+            self.rows += 1;
+            self.difference += difference;
+            self.absolute += difference.abs();
+            self.largest = self.largest.max(difference.abs());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_primary_version_did_not_score_is_not_the_shadows_failure() {
+        let mut compared = Compared::default();
+        for (primary, own) in [(0.5, 0.75), (f32::NAN, 0.5), (0.5, f32::NAN), (1.0, 0.5)] {
+            compared.add(primary, own);
+        }
+        assert_eq!((compared.rows, compared.failed, compared.difference, compared.largest), (2, 1, -0.25, 0.5));
     }
 }

@@ -90,13 +90,17 @@ impl Part {
         self.scores.iter().map(|(bits, count)| (*bits, *count))
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    /// Adds another part, with its keys or without.
+    pub(super) fn add(&mut self, other: &Self, with_keys: bool) {
         self.records += other.records;
         self.failed += other.failed;
         self.sum += other.sum;
         self.sum_of_squares += other.sum_of_squares;
         other.scores.iter().for_each(|(bits, count)| *self.scores.entry(*bits).or_default() += count);
-        self.keys.extend(&other.keys);
+        if with_keys {
+            let room = KEYS.saturating_sub(self.keys.len());
+            self.keys.extend(other.keys.iter().take(room));
+        }
     }
 
     /// Returns what came after `earlier`, without the keys.
@@ -155,25 +159,31 @@ impl Tally {
 
     /// Notes the key of a record.
     pub(in crate::infer) fn key(&mut self, at: Assigned, hash: u32) {
-        let keys = &mut self.part(at).keys;
-        if keys.len() < KEYS {
-            keys.insert(hash);
-        }
+        self.part(at).keys.insert(hash);
     }
 
-    /// Adds another tally.
-    pub(super) fn add(&mut self, other: &Self) {
-        other.parts.iter().for_each(|(at, part)| self.parts.entry(*at).or_default().add(part));
+    /// Adds another tally, with its keys or without.
+    pub(super) fn add(&mut self, other: &Self, with_keys: bool) {
+        other.parts.iter().for_each(|(at, part)| self.parts.entry(*at).or_default().add(part, with_keys));
+    }
+
+    /// Returns the number of records and of keys that a canary has reached.
+    pub(super) fn reached(&self, canary: usize) -> (u64, u64) {
+        let part = self.parts.get(&(canary, ModelRole::Canary));
+        part.map_or((0, 0), |part| (part.records(), part.keys()))
     }
 
     pub(in crate::infer) fn clear(&mut self) {
         self.parts.clear();
     }
 
-    /// Returns what was seen by role, whatever the versions.
-    pub(super) fn by_role(&self) -> BTreeMap<ModelRole, Part> {
+    /// Returns what was seen by role, without keys: of `canary` and of no other one, whose last batches may have come since.
+    pub(super) fn by_role(&self, canary: Option<usize>) -> BTreeMap<ModelRole, Part> {
         let mut roles: BTreeMap<ModelRole, Part> = BTreeMap::new();
-        self.parts.iter().for_each(|((_, role), part)| roles.entry(*role).or_default().add(part));
+        let is_other = |version: usize, role: ModelRole| role == ModelRole::Canary && Some(version) != canary;
+        for ((_, role), part) in self.parts.iter().filter(|((version, role), _)| !is_other(*version, *role)) {
+            roles.entry(*role).or_default().add(part, false);
+        }
         roles
     }
 
@@ -205,15 +215,16 @@ mod tests {
             batch.key(canary, key);
         }
         batch.failed(canary);
-        whole.add(&batch);
-        let first = whole.by_role()[&ModelRole::Canary].clone();
+        whole.add(&batch, true);
+        let first = whole.by_role(Some(1))[&ModelRole::Canary].clone();
         batch.clear();
         batch.scored(canary, Some(0.5));
-        whole.add(&batch);
-        let part = &whole.by_role()[&ModelRole::Canary];
-        assert_eq!((part.records(), part.keys(), part.mean()), (5, 2, Some(0.5)));
+        whole.add(&batch, true);
+        assert!(whole.by_role(Some(2)).is_empty(), "another one is the canary now");
+        let part = &whole.by_role(Some(1))[&ModelRole::Canary];
+        assert_eq!((whole.reached(1), part.keys(), part.mean()), ((5, 2), 0, Some(0.5)));
         assert_eq!((part.failure_share(), part.share_above(0.5)), (Some(0.2), Some(1.0 / 3.0)));
-        assert_eq!(part.without(&first), batch.by_role()[&ModelRole::Canary]);
+        assert_eq!(part.without(&first), batch.by_role(Some(1))[&ModelRole::Canary]);
         assert_eq!(whole.status(|version| format!("v{version}"))[0]["model"], "v1");
     }
 

@@ -9,6 +9,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -43,6 +44,8 @@ const VERSIONS: u32 = 1000;
 #[derive(Clone, Debug)]
 pub(super) struct Registry {
     base: String,
+    /// The same without a password, to be shown.
+    shown: String,
     cache: PathBuf,
     agent: Agent,
 }
@@ -94,7 +97,12 @@ struct Listing {
 impl Registry {
     pub(super) fn new(url: &str, cache: PathBuf) -> Self {
         let config = Agent::config_builder().http_status_as_error(false).timeout_connect(Some(CONNECT)).build();
-        Self { base: url.trim_end_matches('/').to_owned(), cache, agent: config.into() }
+        let base = url.trim_end_matches('/').to_owned();
+        let shown = match (base.split_once("://"), base.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+            _ => base.clone(),
+        };
+        Self { base, shown, cache, agent: config.into() }
     }
 
     /// Returns the folder that versions are fetched into.
@@ -225,11 +233,11 @@ impl Registry {
         for (beside, size) in files.iter().filter(|(file, _)| BESIDE.contains(file)) {
             self.file(wanted, place, beside, *size, &folder.join(beside))?;
         }
-        let about = json!({ "name": wanted.name, "version": number, SHA256: sha256, "source": artifact_uri, "registry": self.base });
-        let part = folder.join("model.json.part");
+        let about = json!({ "name": wanted.name, "version": number, SHA256: sha256, "source": artifact_uri, "registry": self.shown });
+        let part = unique(&folder.join(MANIFEST));
         fs::write(&part, format!("{about:#}\n")).map_err(write)?;
         fs::rename(&part, folder.join(MANIFEST)).map_err(write)?;
-        tracing::info!(model = %wanted, version = number, registry = self.base, sha256, "a version was fetched");
+        tracing::info!(model = %wanted, version = number, registry = self.shown, sha256, "a version was fetched");
         Ok(())
     }
 
@@ -244,7 +252,7 @@ impl Registry {
     ) -> Result<String, ModelError> {
         let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{}/{}", self.base, path(place), path(name));
         let mut answer = self.ask(wanted, &url, FETCH)?;
-        let part = to.with_extension("part");
+        let part = unique(to);
         let write = |source| ModelError::Read { path: part.clone(), source };
         let mut file = File::create(&part).map_err(write)?;
         let mut hashing = Hashing { file: &mut file, hash: Sha256::new() };
@@ -267,7 +275,7 @@ impl Registry {
         let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
         let body = body.map_err(|e| self.unusable(wanted, format!("the registry does not answer: {e}")))?;
         serde_json::from_slice(&body)
-            .map_err(|e| self.unusable(wanted, format!("the registry's answer to {url} is not understood: {e}")))
+            .map_err(|e| self.unusable(wanted, format!("the registry's answer to {path} is not understood: {e}")))
     }
 
     fn ask(&self, wanted: &ModelRef, url: &str, within: Duration) -> Result<ureq::http::Response<Body>, ModelError> {
@@ -295,8 +303,15 @@ impl Registry {
     }
 
     fn unusable(&self, wanted: &ModelRef, reason: String) -> ModelError {
-        ModelError::Unusable { model: format!("{wanted} of {}", self.base), reason }
+        ModelError::Unusable { model: format!("{wanted} of {}", self.shown), reason }
     }
+}
+
+/// Returns a name that no other fetch into the same folder uses.
+fn unique(path: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    path.with_extension(format!("{}-{next}.part", std::process::id()))
 }
 
 /// Writes to a file, and hashes what it writes.

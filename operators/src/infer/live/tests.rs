@@ -1,0 +1,200 @@
+//! A log that is followed after a restart comes to the same as the changes that were made one after the other.
+
+use std::num::NonZeroU64;
+
+use proptest::prelude::*;
+use tidemill_engine::metrics::Counter;
+
+use super::route::Assigned;
+use super::*;
+use crate::infer::backend::{Backend, RunError};
+use crate::infer::element::{ElementType, Elements};
+use crate::infer::error::ModelError;
+use crate::infer::finite::Finite;
+use crate::infer::tensor::{Tensor, TensorSpec};
+use crate::infer::wanted::{ModelRef, VersionChoice};
+
+#[derive(Clone)]
+struct Constant {
+    info: ModelInfo,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+}
+
+impl Constant {
+    fn new(name: &str) -> Self {
+        let spec = |name| vec![TensorSpec::fixed(name, ElementType::F32, [1])];
+        Self { info: ModelInfo::new(name, "0"), inputs: spec("in"), outputs: spec("out") }
+    }
+}
+
+impl ModelSource for Constant {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    fn open(&self) -> Result<Box<dyn Backend>, ModelError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Backend for Constant {
+    fn run(&mut self, rows: usize, _: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        outputs[0].elements = Elements::F32(vec![0.5; rows]);
+        Ok(())
+    }
+}
+
+/// Versions of which those that are gone can be resolved no more, and not loaded.
+struct Versions;
+
+impl VersionSource for Versions {
+    fn resolve(&self, wanted: &ModelRef) -> Result<VersionId, ModelError> {
+        let version = match wanted.version {
+            VersionChoice::Number(number) => number,
+            _ => NonZeroU64::MIN,
+        };
+        Ok(VersionId { name: wanted.name.clone(), version, sha256: version.to_string() })
+    }
+
+    fn load(&self, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError> {
+        Ok(Arc::new(Constant::new(&id.to_string())))
+    }
+}
+
+fn live() -> Live {
+    let rungs = Rungs {
+        retries: None,
+        finite: Finite::Nothing,
+        exact_rows: None,
+        bisections: Counter::default(),
+        not_finite: Counter::default(),
+    };
+    Live::new(Fixed {
+        models: Models::of(Constant::new("program")),
+        source: Arc::new(Versions),
+        rungs,
+        max_rows: 4,
+        has_keys: true,
+        has_threads: false,
+        ladders: 1,
+        kept: None,
+        retained: 3,
+    })
+}
+
+/// Makes a change as the engine does, if it can be made.
+fn change(live: &Live, log: &mut Vec<ControlEntry>, epoch: u64, wish: &Value) {
+    let id = log.len().to_string();
+    let Ok(change) = live.resolve(wish) else { return };
+    live.prepare(&id, &change).unwrap();
+    let text = String::new;
+    let entry = ControlEntry { id, epoch: Some(epoch), operator: text(), change, by: text(), reason: text(), asked_ms: 0 };
+    live.apply(&entry);
+    log.push(entry);
+}
+
+/// What is in effect from an epoch on, by names.
+fn shown_from(live: &Live, first: u64) -> Vec<String> {
+    let mut state = lock(&live.state);
+    state.pass(first);
+    let mut shown: Vec<String> = state.routes.iter().map(|(epoch, route)| {
+        let by = |bucket: u32| -> Vec<String> {
+            let at = |time: i64| {
+                let Assigned { version, role } = route.assign(EventTime(time), |_| bucket);
+                format!("{:?} {role:?} {}", state.which(version), route.info(version).unwrap())
+            };
+            [-1, 50, 150, 250, 350].into_iter().map(at).collect()
+        };
+        let shadow = route.shadow.as_ref().map(|shadow| (state.which(shadow.version.index), shadow.buckets));
+        format!("{} {:?} {:?} {:?} {shadow:?}", epoch.max(&first), by(0), by(1_500), by(9_999))
+    }).collect();
+    let rollout = state.rollout.as_ref().map(|running| (&running.id, state.which(running.version), running.suspended));
+    shown.push(format!("{rollout:?} {:?} {}", state.before, state.step_since));
+    shown
+}
+
+fn wish() -> impl Strategy<Value = Value> {
+    let model = (1..5_u64).prop_map(|version| format!("m/{version}"));
+    (0..10_u32, model, 0..400_i64, 1..5_u32).prop_map(|(kind, model, at, tenths)| match kind {
+        0 | 1 => json!({ "switch": { "model": model } }),
+        2 => json!({ "switch": { "model": model, "from_event_time": at } }),
+        3 | 4 => json!({ "canary": { "model": model, "share": f64::from(tenths) / 10.0 } }),
+        5 => json!({ "shadow": { "model": model } }),
+        6 => json!({ "rollout": { "model": model } }),
+        7 => json!({ "suspend": tenths % 2 == 0 }),
+        8 => json!({ "roll_back": {} }),
+        _ => json!({ "end": if tenths < 3 { "canary" } else { "shadow" } }),
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_log_that_is_followed_comes_to_the_same(wishes in prop::collection::vec((wish(), 0..3_u64), 1..14), back in 0..4_u64) {
+        let (made, mut log, mut epoch) = (live(), Vec::new(), 1);
+        for (wish, later) in wishes {
+            epoch += later;
+            change(&made, &mut log, epoch, &wish);
+        }
+        // The first epoch after a restart may come before the last changes of the log.
+        let first = epoch.saturating_sub(back).max(1);
+        let followed = live();
+        followed.restore(Epoch(first), &log).unwrap();
+        prop_assert_eq!(shown_from(&followed, first), shown_from(&made, first), "{:?}", log);
+        let state = lock(&followed.state);
+        let unloaded = state.used().into_iter().filter(|index| state.source(*index).is_none());
+        prop_assert_eq!(unloaded.count(), 0, "what is used is loaded");
+        let loaded = state.versions.iter().flatten().count();
+        prop_assert!(loaded <= state.used().len() + 1, "and nothing else but the program's own model");
+    }
+}
+
+#[test]
+fn a_change_that_is_given_up_while_it_is_loaded_leaves_nothing() {
+    let live = live();
+    let change = live.resolve(&json!({ "switch": { "model": "m/2" } })).unwrap();
+    live.prepare("a", &change).unwrap();
+    assert_eq!(lock(&live.state).versions.iter().flatten().count(), 2);
+    live.forget("a");
+    let state = lock(&live.state);
+    assert_eq!(state.versions.iter().flatten().count(), 1);
+    assert!(state.ready.is_empty() && state.wanted.is_empty() && state.prepared.is_empty());
+}
+
+#[test]
+fn a_decision_that_was_not_made_here_is_refused() {
+    let (live, mut log) = (live(), Vec::new());
+    change(&live, &mut log, 1, &json!({ "rollout": { "model": "m/2" } }));
+    let forged = json!({ "shadow": { "model": { "name": "../../x", "version": 1, "sha256": "x" }, "buckets": 4_294_967_295_u32 } });
+    let error = live.resolve(&json!({ "decided": { "rollout": "0", "change": forged } })).unwrap_err();
+    assert!(error.contains("has not decided this"), "{error}");
+    let report = live.report().unwrap();
+    let Decision { change: decided, .. } = live.decide(&[report]).unwrap();
+    live.resolve(&decided).unwrap();
+    change(&live, &mut log, 2, &json!({ "suspend": true }));
+    assert!(live.resolve(&decided).unwrap_err().contains("was suspended"), "it is suspended meanwhile");
+}
+
+#[test]
+fn a_roll_back_goes_to_the_version_before_the_last_switch() {
+    let back = |wishes: &[Value]| {
+        let (live, mut log) = (live(), Vec::new());
+        wishes.iter().for_each(|wish| change(&live, &mut log, 1, wish));
+        live.resolve(&json!({ "roll_back": {} })).map(|change| change["switch"]["model"]["version"].clone())
+    };
+    let at_once = |version: u64| json!({ "switch": { "model": format!("m/{version}") } });
+    let from = |version: u64| json!({ "switch": { "model": format!("m/{version}"), "from_event_time": 1000 } });
+    assert_eq!(back(&[at_once(2), at_once(3)]), Ok(2.into()));
+    assert_eq!(back(&[at_once(2), from(3)]), Ok(2.into()));
+    assert_eq!(back(&[from(2)]), Ok(Value::Null), "to the program's own");
+    assert!(back(&[from(2), at_once(3)]).unwrap_err().contains("took turns"));
+    assert!(back(&[]).unwrap_err().contains("no version before"));
+}
