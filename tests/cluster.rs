@@ -104,13 +104,16 @@ fn models_change_in_both_processes_with_the_same_epoch() {
     let half = scratch.path().join("half");
     three_versions(&half);
     fs::remove_file(half.join("fraud_velocity/3/model.onnx")).expect("a file that can be removed");
-    control_file(&control, &[
-        json!({ "switch": { "model": "fraud_velocity/3" } }),
-        json!({ "canary": { "model": "fraud_velocity/2", "share": 0.3 } }),
-        json!({ "rollout": { "model": "fraud_velocity/2", "settings": {
+    control_file(
+        &control,
+        &[
+            json!({ "switch": { "model": "fraud_velocity/3" } }),
+            json!({ "canary": { "model": "fraud_velocity/2", "share": 0.3 } }),
+            json!({ "rollout": { "model": "fraud_velocity/2", "settings": {
             "shadow_records": 100, "steps": [0.4], "interval": "1s", "min_records": 10, "checks": { "score_psi": null },
         } } }),
-    ]);
+        ],
+    );
     let processes = start_two(scratch.path(), |process, command| {
         let models = if process == 0 { &models } else { &half };
         command.args(["--rate", "100000", "--use-model", "fraud_velocity/1", "--models"]).arg(models);

@@ -115,10 +115,15 @@ fn kill_while_models_are_changed(chance: &mut ChaCha8Rng) {
         command
     });
     // A restart needs no repository: the checkpoint has the versions that are in use.
-    assert!(std::fs::read_dir(scratch.path().join("checkpoints/versions/score")).is_ok_and(|copies| copies.count() > 0));
+    assert!(
+        std::fs::read_dir(scratch.path().join("checkpoints/versions/score")).is_ok_and(|copies| copies.count() > 0)
+    );
     let log = newest_log(&scratch.path().join("checkpoints"));
     let by_version = check_predictions(&scratch.path().join("predictions"), &log, 1, count);
-    println!("{killed} of {kills} runs were killed; {} changes; predictions of each version: {by_version:?}", log.len());
+    println!(
+        "{killed} of {kills} runs were killed; {} changes; predictions of each version: {by_version:?}",
+        log.len()
+    );
     assert!(killed >= kills / 4 && log.len() >= 12, "{killed} killed, {log:?}");
     assert!(by_version[1..].iter().all(|count| *count > 0), "{by_version:?}");
 }

@@ -141,7 +141,8 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
 
     if let Some(control) = &args.control {
         // Nothing waits for the event time of a request, and other sources do not wait for this one.
-        let requests = FileSource::new([control], |_: &ChangeRequest| EventTime(0)).idle_after(Duration::from_millis(50));
+        let requests =
+            FileSource::new([control], |_: &ChangeRequest| EventTime(0)).idle_after(Duration::from_millis(50));
         let requests = if common.follow { requests.follow() } else { requests };
         flow.source("control", &requests)?.change_operators("changes")?;
     }

@@ -65,7 +65,9 @@ impl ModelArgs {
     #[cfg(not(feature = "model-servers"))]
     fn repository(&self, root: &str) -> Result<ModelRepository, JobError> {
         if root.starts_with("mlflow+") {
-            return Err(JobError::Invalid("MLflow's registry needs the program's feature \"model-servers\"".to_owned()));
+            return Err(JobError::Invalid(
+                "MLflow's registry needs the program's feature \"model-servers\"".to_owned(),
+            ));
         }
         Ok(ModelRepository::folder(root))
     }

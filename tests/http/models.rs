@@ -261,7 +261,10 @@ fn a_rollout_of_a_version_with_the_same_scores_ends_with_its_promotion() {
     let settings = json!({ "shadow_records": 0, "steps": [0.1, 0.5], "interval": "200ms", "min_records": 20 });
     running.decided(&json!({ "rollout": { "model": "constant/5", "settings": settings } }));
     let status = running.wait("/api/v1/models", |all| all["operators"]["score"]["primary"][0]["version"] == 5);
-    assert_eq!((&status["operators"]["score"]["canary"], &status["operators"]["score"]["rollout"]), (&Json::Null, &Json::Null));
+    assert_eq!(
+        (&status["operators"]["score"]["canary"], &status["operators"]["score"]["rollout"]),
+        (&Json::Null, &Json::Null)
+    );
     let changes = get(running.settings.http.unwrap(), PATH).json();
     let reasons: Vec<&str> =
         changes["changes"].as_array().unwrap().iter().map(|one| one["reason"].as_str().unwrap()).collect();

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use tests::control::scored_by;
 use tidemill::control::ChangeRequest;
 use tidemill::infer::{
-    ModelError, ModelRef, ModelRepository, ModelRole, ModelSource, SessionSettings, Simulated, VersionChoice, VersionId,
-    VersionSource,
+    ModelError, ModelRef, ModelRepository, ModelRole, ModelSource, SessionSettings, Simulated, VersionChoice,
+    VersionId, VersionSource,
 };
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
@@ -197,7 +197,8 @@ fn a_restart_needs_no_repository() {
     let folder = repository.path().join("pairs/1");
     fs::create_dir_all(&folder).unwrap();
     fs::copy(file("tree.onnx"), folder.join("model.onnx")).unwrap();
-    let sha256: String = Sha256::digest(fs::read(file("tree.onnx")).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
+    let sha256: String =
+        Sha256::digest(fs::read(file("tree.onnx")).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
     let manifest = json!({ "name": "pairs", "version": 1, "sha256": sha256 });
     fs::write(folder.join("model.json"), manifest.to_string()).unwrap();
     let run = |enough: fn(Option<u64>) -> bool| run_pairs(repository.path(), checkpoints.path(), enough);

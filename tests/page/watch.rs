@@ -160,7 +160,8 @@ fn a_version_is_tried_and_rolled_back_by_buttons() {
     let token = fs::read_to_string(folder.path().join("checkpoints/http-token")).unwrap();
     browser.run("window.confirm = () => true");
     let ask = |model: &str, what: &str| {
-        let form = "const form = document.querySelector('#versions-box form'); const select = form.querySelector('select')";
+        let form =
+            "const form = document.querySelector('#versions-box form'); const select = form.querySelector('select')";
         browser.run(&format!(
             "{form}; form.querySelector('input').value = '{model}'; select.value = '{what}'; \
              select.dispatchEvent(new Event('change')); form.requestSubmit()"

@@ -53,10 +53,7 @@ fn publish(repository: &Path, model: &Path, version: u64) -> Result<()> {
     fs::write(folder.join("model.onnx"), &bytes)?;
     let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     // Written last: a version with it is complete.
-    fs::write(
-        folder.join("model.json"),
-        json!({ "name": MODEL, "version": version, "sha256": sha256 }).to_string(),
-    )?;
+    fs::write(folder.join("model.json"), json!({ "name": MODEL, "version": version, "sha256": sha256 }).to_string())?;
     Ok(())
 }
 
@@ -182,7 +179,10 @@ fn prove(predictions: &Path, reason: &str) -> Result<()> {
     let bad = by_model.iter().find(|(model, _)| model.starts_with("fraud_velocity/2"));
     let (_, (count, cards)) = bad.context("version 2 has scored nothing")?;
     let said = reason.split("it has reached ").nth(1).unwrap_or_default();
-    println!("the worse version has reached {count} transactions of {} cards; when it was decided: {said}", cards.len());
+    println!(
+        "the worse version has reached {count} transactions of {} cards; when it was decided: {said}",
+        cards.len()
+    );
     let numbers: Vec<u64> = said.split(' ').filter_map(|word| word.parse().ok()).collect();
     let reached = numbers.get(..2).is_some_and(|said| said[0] <= *count && said[1] <= cards.len() as u64);
     ensure!(reached, "the log says {said}");

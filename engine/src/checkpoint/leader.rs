@@ -154,8 +154,7 @@ impl Leader {
 
     /// Returns how long it is until the next tick; `None` while there will be no tick.
     pub(crate) fn next_tick(&self, now: Instant) -> Option<Duration> {
-        let may_tick =
-            self.finish.is_none() && self.open_epochs() < Self::MAX_OPEN && !self.changes.holds_epoch();
+        let may_tick = self.finish.is_none() && self.open_epochs() < Self::MAX_OPEN && !self.changes.holds_epoch();
         let pace = self.cut.map_or(self.pace, |cut| cut.min(self.pace));
         may_tick.then(|| (self.running_since + pace).saturating_duration_since(now))
     }
@@ -219,7 +218,13 @@ mod tests {
     }
 
     fn leader(now: Instant) -> Leader {
-        let mut leader = Leader::new(vec![Chain::default(); 2], ChangeQueue::new(1, Vec::new()), Duration::from_secs(1), Epoch(1), now);
+        let mut leader = Leader::new(
+            vec![Chain::default(); 2],
+            ChangeQueue::new(1, Vec::new()),
+            Duration::from_secs(1),
+            Epoch(1),
+            now,
+        );
         assert_eq!(leader.decide(now), Some(Action::Broadcast(ToWorker::Tick(Epoch(1)))), "sources may begin");
         leader
     }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tidemill_state::{
-    Changes, CheckpointStore, ClaimMode, ControlEntry, DeltaEntry, Manifest, ManifestFile, RestoreFrom, Retention, Starter, Takeover,
-    blobs_of,
+    Changes, CheckpointStore, ClaimMode, ControlEntry, DeltaEntry, Manifest, ManifestFile, RestoreFrom, Retention,
+    Starter, Takeover, blobs_of,
 };
 
 use super::blobs::{Blob, Fault};

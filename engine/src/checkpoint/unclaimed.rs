@@ -10,12 +10,7 @@ use crate::error::{JobError, Remedy};
 ///
 /// # Errors
 /// When something would be lost: all of it, by name.
-pub(crate) fn check(
-    states: &[&str],
-    restored: &Restored,
-    ends: &Ends,
-    changed: Vec<String>,
-) -> Result<(), JobError> {
+pub(crate) fn check(states: &[&str], restored: &Restored, ends: &Ends, changed: Vec<String>) -> Result<(), JobError> {
     let of_operator = |name: String| {
         let what = format!("changes of the operator \"{name}\", in its control log");
         (name, what)

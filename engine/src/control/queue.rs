@@ -85,7 +85,8 @@ impl ChangeQueue {
     }
 
     pub(crate) fn ask(&mut self, request: Request) {
-        let known = self.current.iter().map(|current| &current.request).chain(&self.waiting).any(|r| r.id == request.id);
+        let known =
+            self.current.iter().map(|current| &current.request).chain(&self.waiting).any(|r| r.id == request.id);
         // The log has it already: the request was repeated, or whoever asks for it reads it anew after a restart.
         if known || self.log.iter().any(|entry| entry.id == request.id) {
             return;

@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tidemill_state::ControlEntry;
 
-use super::{Controlled, Decision};
 use super::queue::Progress;
 use super::request::Request;
+use super::{Controlled, Decision};
 use crate::checkpoint::protocol::ToLeader;
 use crate::error::{ErrorKind, JobError, panic_text};
 use crate::locks::lock;
@@ -157,7 +157,9 @@ impl Switchboard {
             reports.values().cloned().collect::<Vec<_>>()
         };
         let operator = self.operator(name).filter(|_| reports.len() == processes);
-        let Some(Decision { id, change, reason }) = operator.and_then(|operator| operator.decide(&reports)) else { return };
+        let Some(Decision { id, change, reason }) = operator.and_then(|operator| operator.decide(&reports)) else {
+            return;
+        };
         let (operator, by) = (name.to_owned(), "the rollout".to_owned());
         self.ask(Request { id, operator, change: change.to_string(), by, reason, asked_ms });
     }

@@ -62,9 +62,14 @@ pub(super) fn change(shown: &Shown, body: &[u8]) -> Result<Value, Problem> {
     process.control.check(&operator).map_err(|fault| Problem::new(StatusCode::NOT_FOUND, fault))?;
     let (state, _) = shown.state();
     if state != "running" {
-        return Err(Problem::new(StatusCode::CONFLICT, format!("the job is {state}: only one that runs can be changed")));
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            format!("the job is {state}: only one that runs can be changed"),
+        ));
     }
-    let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| process.control.next_id(shown.watched.started_ms, shown.watched.index));
+    let id = id
+        .filter(|id| !id.is_empty())
+        .unwrap_or_else(|| process.control.next_id(shown.watched.started_ms, shown.watched.index));
     let asked_ms = process.clock.processing_time().0;
     let by = by.unwrap_or_else(|| "HTTP".to_owned());
     process.control.ask(Request { id: id.clone(), operator, change: change.to_string(), by, reason, asked_ms });

@@ -75,7 +75,9 @@ async fn unload(State(shown): Job, Path(model): Path<String>) -> Result<Response
         match (is("canary"), is("shadow")) {
             (true, _) => Ok(json!({ "end": "canary" })),
             (_, true) => Ok(json!({ "end": "shadow" })),
-            _ => Err(format!("\"{model}\" is neither a canary nor a shadow; what scores is replaced by another version, and not unloaded")),
+            _ => Err(format!(
+                "\"{model}\" is neither a canary nor a shadow; what scores is replaced by another version, and not unloaded"
+            )),
         }
     };
     change(&shown, &model, of).await
@@ -127,6 +129,7 @@ async fn change(
             }
         }
     };
-    let late = |_| refused(StatusCode::GATEWAY_TIMEOUT, format!("not decided within {PATIENCE:?}: see /api/v1/changes"));
+    let late =
+        |_| refused(StatusCode::GATEWAY_TIMEOUT, format!("not decided within {PATIENCE:?}: see /api/v1/changes"));
     tokio::time::timeout(PATIENCE, decided).await.unwrap_or_else(|late_by| Err(late(late_by)))
 }

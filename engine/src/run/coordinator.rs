@@ -250,7 +250,8 @@ impl Coordinator {
             let message = match message {
                 Message::ToWorker(message) => message,
                 Message::ToLeader(ToLeader::Report { process, operator, report }) => {
-                    let (processes, now_ms) = (self.context.workers / self.context.threads, context.process.clock.processing_time().0);
+                    let (processes, now_ms) =
+                        (self.context.workers / self.context.threads, context.process.clock.processing_time().0);
                     context.process.control.hear(processes, (process, &operator, report), now_ms);
                     continue;
                 }

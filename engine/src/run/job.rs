@@ -37,7 +37,8 @@ use crate::tap::Taps;
 use crate::threads::Scheduler;
 use crate::time::in_ms;
 use crate::worker::{
-    Budget, CheckpointCounts, CheckpointsAt, Failure, JobProgress, LeaderIncarnation, Pages, Process, StartTimes, StateUse,
+    Budget, CheckpointCounts, CheckpointsAt, Failure, JobProgress, LeaderIncarnation, Pages, Process, StartTimes,
+    StateUse,
 };
 
 /// A job: a dataflow program with a name and settings.

@@ -71,9 +71,9 @@ pub use error::ModelError;
 pub use features::{FeatureValue, narrow_all};
 pub use features::{Features, narrowed};
 pub use half::{bf16, f16};
+pub use live::ModelRole;
 #[cfg(feature = "onnx")]
 pub use model::Model;
-pub use live::ModelRole;
 pub use models::Models;
 pub use operator::{InferExt, ScoreOrigin, Scored};
 #[cfg(feature = "onnx")]

@@ -540,7 +540,8 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
             }));
             return;
         }
-        let model = work.route.as_ref().and_then(|route| route.info(version)).map_or_else(String::new, |m| m.to_string());
+        let model =
+            work.route.as_ref().and_then(|route| route.info(version)).map_or_else(String::new, |m| m.to_string());
         let origin = format!("{} at {}, model {model}", self.name, record.event_time);
         let features = work.features(at, self.models.first().inputs(), self.codec.columns());
         let content = if features.is_empty() { format!("{:?}", record.data) } else { features };
@@ -570,9 +571,8 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
         work.route = self.router.at(epoch);
         work.assigned.clear();
         if let Some(route) = work.route.as_ref().filter(|route| route.only().is_none()) {
-            let assigned = |record: &Record<D>| {
-                route.assign(record.event_time, |seed| self.codec.bucket(&record.data, seed))
-            };
+            let assigned =
+                |record: &Record<D>| route.assign(record.event_time, |seed| self.codec.bucket(&record.data, seed));
             work.assigned.extend(records.iter().map(assigned));
         }
         if let Some(live) = &self.router.live {

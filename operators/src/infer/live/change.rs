@@ -42,10 +42,7 @@ pub(super) enum Wish {
     /// A rollout stays where it is, or goes on.
     Suspend(bool),
     /// A decision of a rollout.
-    Decided {
-        rollout: String,
-        change: Change,
-    },
+    Decided { rollout: String, change: Change },
     /// The canary becomes the primary version.
     Promote {},
     /// The canary, or the rollout, ends; if there is none, the version before the last switch becomes the primary one.

@@ -27,8 +27,8 @@ use tidemill_engine::locks::lock;
 use tidemill_engine::{ControlEntry, Controlled, Decision, Epoch, EventTime, threads, with_causes};
 
 use self::change::{Change, Extra, Which, Wish, buckets};
-use self::rollout::{Promotion, Report, Rollout, Verdict, Windows};
 pub(super) use self::kept::Kept;
+use self::rollout::{Promotion, Report, Rollout, Verdict, Windows};
 pub use self::route::ModelRole;
 use self::route::{Canary, Placed, Route};
 pub(super) use self::shadow::Copied;
@@ -234,9 +234,9 @@ impl Live {
             for rows in [1, self.fixed.max_rows].into_iter().filter(|_| !source.blocks()) {
                 let inputs: Vec<_> = source.inputs().iter().map(|spec| made_up(spec, rows)).collect();
                 let mut outputs = Work::outputs_of(&**source);
-                loaded.run(rows, &inputs, &mut outputs).map_err(|error| {
-                    format!("{} does not score {rows} made-up rows: {error}", source.info())
-                })?;
+                loaded
+                    .run(rows, &inputs, &mut outputs)
+                    .map_err(|error| format!("{} does not score {rows} made-up rows: {error}", source.info()))?;
             }
             Ok(loaded)
         };
@@ -245,7 +245,9 @@ impl Live {
             && first.is_exact(rows) == Ok(false)
         {
             let info = source.info();
-            return Err(format!("batch_exact is set, and a score of {info} depends on the place of its row in a run of {rows}"));
+            return Err(format!(
+                "batch_exact is set, and a score of {info} depends on the place of its row in a run of {rows}"
+            ));
         }
         Ok(opened)
     }
@@ -266,7 +268,13 @@ impl Live {
     }
 
     /// Makes the route after a change.
-    fn make(&self, state: &mut State, entry: &ControlEntry, change: &Change, index: Option<usize>) -> Result<(), String> {
+    fn make(
+        &self,
+        state: &mut State,
+        entry: &ControlEntry,
+        change: &Change,
+        index: Option<usize>,
+    ) -> Result<(), String> {
         let epoch = entry.epoch.unwrap_or(0);
         let Some((_, last)) = state.routes.last().cloned() else { return Ok(()) };
         let placed = index.and_then(|index| state.placed(index));
@@ -301,7 +309,8 @@ impl Live {
 
     /// Tells the workers, and the thread of the shadow.
     fn publish(&self, mut state: MutexGuard<'_, State>) {
-        let shadow = state.routes.last().and_then(|(_, route)| route.shadow.as_ref()).map(|shadow| shadow.version.clone());
+        let shadow =
+            state.routes.last().and_then(|(_, route)| route.shadow.as_ref()).map(|shadow| shadow.version.clone());
         match shadow {
             None => self.shadow.end(),
             Some(version) if self.shadow.runs(version.index) => {}
@@ -373,9 +382,7 @@ impl Controlled for Live {
         let canary = route.as_ref().and_then(|route| route.canary.as_ref()).and_then(|canary| which(&canary.version));
         let switch = |model: Which| Change::Switch { model, from_event_time: None };
         let change = match Wish::read(change)? {
-            Wish::Switch { model, from_event_time } => {
-                Change::Switch { model: self.find(&model)?, from_event_time }
-            }
+            Wish::Switch { model, from_event_time } => Change::Switch { model: self.find(&model)?, from_event_time },
             Wish::Canary { .. } if !self.fixed.has_keys => {
                 return Err("the operator does not know the keys of its records: use infer_by_key".to_owned());
             }
@@ -421,7 +428,9 @@ impl Controlled for Live {
             }
             Wish::RollBack {} => match before {
                 Some(Some(before)) => switch(before),
-                Some(None) => return Err("versions took turns in event time before: name the one to switch to".to_owned()),
+                Some(None) => {
+                    return Err("versions took turns in event time before: name the one to switch to".to_owned());
+                }
                 None => return Err("there is no canary, and no version before this one".to_owned()),
             },
             Wish::End(extra) => {
@@ -561,7 +570,8 @@ impl Controlled for Live {
     }
 
     fn decide(&self, reports: &[String]) -> Option<Decision> {
-        let reports = reports.iter().map(|report| serde_json::from_str(report)).collect::<Result<Vec<Report>, _>>().ok()?;
+        let reports =
+            reports.iter().map(|report| serde_json::from_str(report)).collect::<Result<Vec<Report>, _>>().ok()?;
         let mut state = lock(&self.state);
         let all = Report::of_all(&reports, state.step_since)?;
         let route = state.routes.last().map(|(_, route)| Arc::clone(route))?;
@@ -571,7 +581,11 @@ impl Controlled for Live {
         let running = state.rollout.as_mut().filter(|running| !running.suspended)?;
         let settings = running.settings.clone();
         let canary = |step: usize| {
-            Some(Change::Canary { model: model.clone(), buckets: settings.buckets(step)?, seed: format!("{}", running.id) })
+            Some(Change::Canary {
+                model: model.clone(),
+                buckets: settings.buckets(step)?,
+                seed: format!("{}", running.id),
+            })
         };
         let is_ours = |placed: &Placed| placed.index == running.version;
         let tried = route.canary.as_ref().filter(|canary| is_ours(&canary.version));
@@ -590,9 +604,12 @@ impl Controlled for Live {
                     (Change::End(Extra::Canary), reason)
                 }
                 Verdict::Next(numbers) => match next {
-                    Some(next) => (next, format!("step {} of {} has passed: {numbers}", step + 1, settings.steps.len())),
+                    Some(next) => {
+                        (next, format!("step {} of {} has passed: {numbers}", step + 1, settings.steps.len()))
+                    }
                     None if settings.promote == Promotion::Manual => {
-                        running.windows.said = Some(format!("all steps have passed, it waits to be promoted: {numbers}"));
+                        running.windows.said =
+                            Some(format!("all steps have passed, it waits to be promoted: {numbers}"));
                         return None;
                     }
                     None => {
@@ -690,7 +707,8 @@ impl State {
         match (change, index) {
             (Change::Rollout { settings, .. }, Some(version)) => {
                 let (settings, windows) = (settings.clone(), Windows::default());
-                self.rollout = Some(Running { id: id.to_owned(), version, settings, suspended: false, windows, decided: None });
+                self.rollout =
+                    Some(Running { id: id.to_owned(), version, settings, suspended: false, windows, decided: None });
             }
             (Change::Suspend(suspended), _) => {
                 if let Some(running) = &mut self.rollout {

@@ -100,7 +100,10 @@ impl Rollout {
         let share = |share: f64| share > 0.0 && share <= 0.5;
         if self.steps.is_empty() || !self.steps.iter().all(|step| share(*step)) {
             let why = "a baseline of as many keys has to be left";
-            return Err(format!("steps are {:?}: at least one share, each above 0 and at most 0.5, as {why}", self.steps));
+            return Err(format!(
+                "steps are {:?}: at least one share, each above 0 and at most 0.5, as {why}",
+                self.steps
+            ));
         }
         if !self.steps.is_sorted_by(|a, b| a < b) {
             return Err(format!("steps are {:?}: they have to grow", self.steps));
@@ -311,7 +314,11 @@ impl Windows {
             return Verdict::Wait;
         }
         if self.since != all.since || self.begun.is_none() {
-            *self = Self { since: all.since, begun: Some(Report { parts: BTreeMap::new(), ..all.clone() }), ..Self::default() };
+            *self = Self {
+                since: all.since,
+                begun: Some(Report { parts: BTreeMap::new(), ..all.clone() }),
+                ..Self::default()
+            };
         }
         let Some(begun) = &self.begun else { return Verdict::Wait };
         let of_window = |role| all.part(role).without(&begun.part(role));
@@ -417,7 +424,9 @@ mod tests {
         let checks = Checks { alert_threshold: Some(0.5), ..Checks::default() };
         let alerts = |alerts: u32| part((0..500).map(|at| if at < alerts { 1.0 } else { 0.0 }));
         let failed = |own: u32, other: u32| {
-            compare(&checks, &alerts(own), &alerts(other)).iter().any(|one| one.name == "alert_share" && one.has_failed())
+            compare(&checks, &alerts(own), &alerts(other))
+                .iter()
+                .any(|one| one.name == "alert_share" && one.has_failed())
         };
         assert!(!failed(25, 38), "2.6 % more of 500 is chance");
         assert!(failed(25, 80) && failed(80, 25));

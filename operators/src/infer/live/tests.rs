@@ -97,7 +97,8 @@ fn change(live: &Live, log: &mut Vec<ControlEntry>, epoch: u64, wish: &Value) {
     let Ok(change) = live.resolve(wish) else { return };
     live.prepare(&id, &change).unwrap();
     let text = String::new;
-    let entry = ControlEntry { id, epoch: Some(epoch), operator: text(), change, by: text(), reason: text(), asked_ms: 0 };
+    let entry =
+        ControlEntry { id, epoch: Some(epoch), operator: text(), change, by: text(), reason: text(), asked_ms: 0 };
     live.apply(&entry);
     log.push(entry);
 }
@@ -106,17 +107,21 @@ fn change(live: &Live, log: &mut Vec<ControlEntry>, epoch: u64, wish: &Value) {
 fn shown_from(live: &Live, first: u64) -> Vec<String> {
     let mut state = lock(&live.state);
     state.pass(first);
-    let mut shown: Vec<String> = state.routes.iter().map(|(epoch, route)| {
-        let by = |bucket: u32| -> Vec<String> {
-            let at = |time: i64| {
-                let Assigned { version, role } = route.assign(EventTime(time), |_| bucket);
-                format!("{:?} {role:?} {}", state.which(version), route.info(version).unwrap())
+    let mut shown: Vec<String> = state
+        .routes
+        .iter()
+        .map(|(epoch, route)| {
+            let by = |bucket: u32| -> Vec<String> {
+                let at = |time: i64| {
+                    let Assigned { version, role } = route.assign(EventTime(time), |_| bucket);
+                    format!("{:?} {role:?} {}", state.which(version), route.info(version).unwrap())
+                };
+                [-1, 50, 150, 250, 350].into_iter().map(at).collect()
             };
-            [-1, 50, 150, 250, 350].into_iter().map(at).collect()
-        };
-        let shadow = route.shadow.as_ref().map(|shadow| (state.which(shadow.version.index), shadow.buckets));
-        format!("{} {:?} {:?} {:?} {shadow:?}", epoch.max(&first), by(0), by(1_500), by(9_999))
-    }).collect();
+            let shadow = route.shadow.as_ref().map(|shadow| (state.which(shadow.version.index), shadow.buckets));
+            format!("{} {:?} {:?} {:?} {shadow:?}", epoch.max(&first), by(0), by(1_500), by(9_999))
+        })
+        .collect();
     let rollout = state.rollout.as_ref().map(|running| (&running.id, state.which(running.version), running.suspended));
     shown.push(format!("{rollout:?} {:?} {}", state.before, state.step_since));
     shown

@@ -121,7 +121,10 @@ impl Registry {
         let found = self.resolve(wanted)?;
         let fails = |reason: String| self.unusable(wanted, reason);
         let number: u64 = found.version.parse().ok().filter(|number| *number > 0).ok_or_else(|| {
-            fails(format!("the registry says that its version is \"{}\", which is no whole number from 1", found.version))
+            fails(format!(
+                "the registry says that its version is \"{}\", which is no whole number from 1",
+                found.version
+            ))
         })?;
         if found.name != wanted.name {
             return Err(fails(format!("the registry answers with a version of \"{}\"", found.name)));
@@ -165,7 +168,8 @@ impl Registry {
             VersionChoice::Latest => {
                 let number = |version: &Version| version.version.parse::<u64>().unwrap_or(0);
                 let latest = self.search(wanted)?.into_iter().max_by_key(number);
-                latest.ok_or_else(|| self.unusable(wanted, "the registry has no version of it that is READY".to_owned()))
+                latest
+                    .ok_or_else(|| self.unusable(wanted, "the registry has no version of it that is READY".to_owned()))
             }
         }
     }
@@ -215,7 +219,8 @@ impl Registry {
         let files: Vec<(&str, Option<u64>)> =
             files.iter().filter(|file| !file.is_dir).map(|file| (last(&file.path), file.file_size)).collect();
         let onnx: Vec<_> = files.iter().filter(|(file, _)| is_onnx(file)).collect();
-        let model = files.iter().find(|(file, _)| *file == MODEL).or(if let [only] = onnx[..] { Some(only) } else { None });
+        let model =
+            files.iter().find(|(file, _)| *file == MODEL).or(if let [only] = onnx[..] { Some(only) } else { None });
         let Some((model, size)) = model else {
             let names: Vec<&str> = files.iter().map(|(file, _)| *file).collect();
             return Err(fails(format!("its version {number} has no {MODEL}; it has: {}", names.join(", "))));

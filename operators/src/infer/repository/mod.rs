@@ -22,11 +22,11 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use self::golden::Golden;
+use super::backend::ModelSource;
 use super::error::ModelError;
 use super::features::Features;
 use super::manifest::Manifest;
 use super::model::Model;
-use super::backend::ModelSource;
 use super::session::SessionSettings;
 use super::versions::{VersionId, VersionSource};
 use super::wanted::{ModelRef, VersionChoice};

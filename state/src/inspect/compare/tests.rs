@@ -55,7 +55,18 @@ fn checkpoint(store: &MemoryStore, epoch: u64, states: &[Rows], workers: u16) ->
     let (format_version, incarnation) = (Manifest::FORMAT_VERSION, epoch);
     let workers = (0..workers).map(of_worker).collect();
     let (created_ms, key_groups, finished) = (0, 128, false);
-    Manifest { format_version, job, epoch, incarnation, created_ms, key_groups, states, workers, finished, control: Vec::new() }
+    Manifest {
+        format_version,
+        job,
+        epoch,
+        incarnation,
+        created_ms,
+        key_groups,
+        states,
+        workers,
+        finished,
+        control: Vec::new(),
+    }
 }
 
 fn bytes(rows: &Rows) -> u64 {
