@@ -149,8 +149,13 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
     if let Some(models) = models {
         let settings = common.infer_settings(args.max_batch_size);
         let mut label = Label::default();
-        let card = |featured: &Box<Featured>| featured.transaction.card_id;
-        let scored = featured.infer_by_key("score", models, &settings, card, |featured| &featured.features)?;
+        let scored = featured.infer_by_key(
+            "score",
+            models,
+            &settings,
+            |featured| featured.transaction.card_id,
+            |featured| &featured.features,
+        )?;
         let predictions = scored.map(move |scored| {
             let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = *scored.record;
             let (score, role) = (scored.score, scored.role);

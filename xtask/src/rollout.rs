@@ -158,14 +158,21 @@ impl Drop for Job {
     }
 }
 
+/// What a version has scored.
+#[derive(Default)]
+struct Reached {
+    count: u64,
+    cards: BTreeSet<u64>,
+}
+
 /// Counts the predictions of each version, and compares those of the bad one with what the log says of it.
 fn prove(predictions: &Path, reason: &str) -> Result<()> {
-    let (mut by_model, mut seen): (BTreeMap<String, (u64, BTreeSet<u64>)>, BTreeSet<u64>) = Default::default();
+    let (mut by_model, mut seen): (BTreeMap<String, Reached>, BTreeSet<u64>) = Default::default();
     for part in parts(predictions)? {
         for line in BufReader::new(fs::File::open(part)?).lines() {
             let prediction: Value = serde_json::from_str(&line?)?;
             let model = prediction["model"].as_str().unwrap_or_default().to_owned();
-            let (count, cards) = by_model.entry(model).or_default();
+            let Reached { count, cards } = by_model.entry(model).or_default();
             *count += 1;
             cards.insert(prediction["card_id"].as_u64().context("a prediction has no card_id")?);
             let id = prediction["tx_id"].as_u64().context("a prediction has no tx_id")?;
@@ -173,11 +180,11 @@ fn prove(predictions: &Path, reason: &str) -> Result<()> {
         }
     }
     println!("\n{} predictions, none twice:", seen.len());
-    for (model, (count, cards)) in &by_model {
+    for (model, Reached { count, cards }) in &by_model {
         println!("  {model:45} {count:>9} of {} cards", cards.len());
     }
     let bad = by_model.iter().find(|(model, _)| model.starts_with("fraud_velocity/2"));
-    let (_, (count, cards)) = bad.context("version 2 has scored nothing")?;
+    let (_, Reached { count, cards }) = bad.context("version 2 has scored nothing")?;
     let said = reason.split("it has reached ").nth(1).unwrap_or_default();
     println!(
         "the worse version has reached {count} transactions of {} cards; when it was decided: {said}",

@@ -63,13 +63,13 @@ async fn index(State(shown): Job, body: Bytes) -> Result<Response, Problem> {
 
 /// Has the model, or the version that `model/3` or `model@alias` names, score from the next epoch on. As in Triton, the answer
 /// comes once it is loaded.
-async fn load(State(shown): Job, Path(model): Path<String>) -> Result<Response, Response> {
+async fn load(State(shown): Job, Path(model): Path<String>) -> Result<StatusCode, Refused> {
     let name = model.split(['/', '@']).next().unwrap_or_default();
     change(&shown, name, |_| Ok(json!({ "switch": { "model": model } }))).await
 }
 
 /// Ends the canary or the shadow that is this model.
-async fn unload(State(shown): Job, Path(model): Path<String>) -> Result<Response, Response> {
+async fn unload(State(shown): Job, Path(model): Path<String>) -> Result<StatusCode, Refused> {
     let of = |status: &Value| {
         let is = |part: &str| status[part]["name"] == model.as_str();
         match (is("canary"), is("shadow")) {
@@ -84,8 +84,16 @@ async fn unload(State(shown): Job, Path(model): Path<String>) -> Result<Response
 }
 
 /// An error as Triton says it.
-fn refused(status: StatusCode, error: impl Into<String>) -> Response {
-    (status, Json(json!({ "error": error.into() }))).into_response()
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1 }))).into_response()
+    }
+}
+
+fn refused(status: StatusCode, error: impl Into<String>) -> Refused {
+    Refused(status, error.into())
 }
 
 /// Asks the operator that has versions of `model` for a change, and waits until it is decided.
@@ -93,7 +101,7 @@ async fn change(
     shown: &Shown,
     model: &str,
     wanted: impl Fn(&Value) -> Result<Value, String>,
-) -> Result<Response, Response> {
+) -> Result<StatusCode, Refused> {
     let process = &shown.watched.process;
     let statuses = process.control.statuses();
     let has = |status: &Value| {
@@ -123,13 +131,13 @@ async fn change(
     let decided = async {
         loop {
             match process.control.changes().into_iter().find(|change| change.id == id).map(|change| change.step) {
-                Some(Step::Scheduled { .. }) => return Ok(StatusCode::OK.into_response()),
+                Some(Step::Scheduled { .. }) => return Ok(StatusCode::OK),
                 Some(Step::Refused { error }) => return Err(refused(StatusCode::BAD_REQUEST, error)),
                 _ => tokio::time::sleep(LOOK).await,
             }
         }
     };
-    let late =
-        |_| refused(StatusCode::GATEWAY_TIMEOUT, format!("not decided within {PATIENCE:?}: see /api/v1/changes"));
-    tokio::time::timeout(PATIENCE, decided).await.unwrap_or_else(|late_by| Err(late(late_by)))
+    tokio::time::timeout(PATIENCE, decided).await.unwrap_or_else(|_| {
+        Err(refused(StatusCode::GATEWAY_TIMEOUT, format!("not decided within {PATIENCE:?}: see /api/v1/changes")))
+    })
 }

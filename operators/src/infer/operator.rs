@@ -294,8 +294,9 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
             None => Execution::InLine(Box::new(first)),
             Some(pool) => pool.execution(first, ladder, |ladder| ladder.open().map_err(failed))?,
         };
-        let router = Router::new(&models, live);
-        Ok((Infer::new(operator, models, router, settings, codec, default, calibration.as_ref(), metrics), execution))
+        let mut infer = Infer::new(operator, models, settings, codec, default, calibration.as_ref(), metrics);
+        infer.router = Router::new(&infer.models, live);
+        Ok((infer, execution))
     })
 }
 
@@ -440,7 +441,6 @@ impl<D, C, S> Infer<D, C, S> {
     fn new(
         name: String,
         models: Models,
-        router: Router,
         settings: &InferSettings,
         codec: C,
         default: Option<S>,
@@ -469,7 +469,7 @@ impl<D, C, S> Infer<D, C, S> {
         counts.size.set(limit.now() as i64);
         let target = settings.latency_target.map_or(Duration::MAX, |target| target / 2);
         Self {
-            router,
+            router: Router::new(&models, None),
             tally: Tally::default(),
             owed: 0,
             fallback: models.fallback().map(|model| Arc::new(model.info().clone())),

@@ -581,11 +581,7 @@ impl Controlled for Live {
         let running = state.rollout.as_mut().filter(|running| !running.suspended)?;
         let settings = running.settings.clone();
         let canary = |step: usize| {
-            Some(Change::Canary {
-                model: model.clone(),
-                buckets: settings.buckets(step)?,
-                seed: format!("{}", running.id),
-            })
+            Some(Change::Canary { model: model.clone(), buckets: settings.buckets(step)?, seed: running.id.clone() })
         };
         let is_ours = |placed: &Placed| placed.index == running.version;
         let tried = route.canary.as_ref().filter(|canary| is_ours(&canary.version));
