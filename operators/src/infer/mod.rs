@@ -1,7 +1,7 @@
 //! Inference: a model as an operator of the dataflow graph, which scores records in batches.
 //!
 //! ```text
-//! records ─▶ codec.rs: rows of tensors (work.rs) ─▶ ladder.rs: backend, in line or on a thread ─▶ records + score
+//! records ─▶ codec.rs, codecs.rs: rows of tensors (work.rs) ─▶ ladder.rs: backend, in line or on a thread ─▶ records + score
 //!              │ size.rs: the batch size              └─ NaN · retry · halves · fallback model; loaded.rs: one model
 //!              └─ operator.rs: a record that all models failed on gets the default score, or becomes a dead letter
 //! backend.rs: the traits of models  ·  model.rs, file.rs, session.rs: an ONNX model  ·  simulated.rs: a slow or failing model
@@ -13,6 +13,7 @@
 
 mod backend;
 mod codec;
+mod codecs;
 mod element;
 #[cfg(feature = "onnx")]
 mod engine;

@@ -13,12 +13,13 @@ use tidemill_engine::{Data, DeadLetter, Epoch, EventTime, JobError, Record, Stre
 
 use super::backend::{ModelInfo, ModelSource};
 use super::codec::{Codec, InputRow, OutputRow};
+use super::codecs::{FeatureCodec, KeyedCodec, TensorCodec};
 use super::error::ModelError;
 use super::features::Features;
 use super::finite::Finite;
 use super::ladder::{Ladder, Rungs};
 use super::live::route::{Assigned, Route};
-use super::live::{Copied, Fixed, Kept, Live, ModelRole, Tally, bucket};
+use super::live::{Copied, Fixed, Kept, Live, ModelRole, Router, Tally, bucket};
 use super::models::Models;
 use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
@@ -147,94 +148,6 @@ impl<'s, D: Data> InferExt<'s, D> for Stream<'s, D> {
     ) -> Result<Stream<'s, Scored<D, S>>, JobError> {
         let codec = TensorCodec { encode, decode };
         build(self, name, model.into(), settings, (codec, Finite::Everything, false), default)
-    }
-}
-
-/// A codec for one f32 input of named columns, and one score.
-struct FeatureCodec<W> {
-    features: W,
-    column: usize,
-}
-
-impl<D, F: Features, W: Fn(&D) -> &F + 'static> Codec<D> for FeatureCodec<W> {
-    type Score = f32;
-
-    fn encode(&self, record: &D, row: &mut InputRow<'_>) {
-        if let Err(reason) = (self.features)(record).try_write(row.zeros(0, F::NAMES.len())) {
-            row.refuse(reason);
-        }
-    }
-
-    fn decode(&self, row: &OutputRow<'_>) -> Result<f32, String> {
-        // A row of an output `[n]` has no dimensions and one value.
-        let values = row.f32(0);
-        values.get(self.column).copied().ok_or_else(|| {
-            format!("the model gave {} scores a row; column {} was asked for", values.len(), self.column)
-        })
-    }
-
-    fn number(&self, score: &f32) -> Option<f64> {
-        Some(f64::from(*score))
-    }
-
-    fn columns(&self) -> &'static [&'static str] {
-        F::NAMES
-    }
-}
-
-/// A codec that knows the keys of records.
-struct KeyedCodec<C, K> {
-    codec: C,
-    key: K,
-}
-
-impl<D, T: Display, C: Codec<D>, K: Fn(&D) -> T + 'static> Codec<D> for KeyedCodec<C, K> {
-    type Score = C::Score;
-
-    fn encode(&self, record: &D, row: &mut InputRow<'_>) {
-        self.codec.encode(record, row);
-    }
-
-    fn decode(&self, row: &OutputRow<'_>) -> Result<Self::Score, String> {
-        self.codec.decode(row)
-    }
-
-    fn number(&self, score: &Self::Score) -> Option<f64> {
-        self.codec.number(score)
-    }
-
-    fn bucket(&self, record: &D, seed: &str) -> u32 {
-        bucket::bucket(seed, (self.key)(record))
-    }
-
-    fn key_hash(&self, record: &D) -> Option<u32> {
-        Some(bucket::hash((self.key)(record)))
-    }
-
-    fn columns(&self) -> &'static [&'static str] {
-        self.codec.columns()
-    }
-}
-
-/// A codec that calls the functions of the program.
-struct TensorCodec<E, O> {
-    encode: E,
-    decode: O,
-}
-
-impl<D, S, E, O> Codec<D> for TensorCodec<E, O>
-where
-    E: Fn(&D, &mut InputRow<'_>) + 'static,
-    O: Fn(&OutputRow<'_>) -> Result<S, String> + 'static,
-{
-    type Score = S;
-
-    fn encode(&self, record: &D, row: &mut InputRow<'_>) {
-        (self.encode)(record, row);
-    }
-
-    fn decode(&self, row: &OutputRow<'_>) -> Result<S, String> {
-        (self.decode)(row)
     }
 }
 
@@ -372,35 +285,6 @@ fn check_exact(ladder: &mut Ladder, model: &dyn ModelSource, rows: usize, operat
             tracing::debug!(operator, %error, "made-up values do not show whether scores depend on the batch");
             Ok(())
         }
-    }
-}
-
-/// Which version scores which record, as this worker knows it.
-struct Router {
-    live: Option<Arc<Live>>,
-    generation: u64,
-    /// The route from each epoch on, in ascending order of epochs.
-    routes: Vec<(u64, Arc<Route>)>,
-}
-
-impl Router {
-    fn new(models: &Models, live: Option<Arc<Live>>) -> Self {
-        match live {
-            None => Self { live: None, generation: 0, routes: vec![(0, Arc::new(Route::of(models)))] },
-            Some(live) => Self { generation: live.generation(), routes: live.routes(), live: Some(live) },
-        }
-    }
-
-    /// Returns the route of the records of an epoch.
-    fn at(&mut self, epoch: Epoch) -> Option<Arc<Route>> {
-        if let Some(live) = &self.live {
-            let generation = live.generation();
-            if generation != self.generation {
-                (self.generation, self.routes) = (generation, live.routes());
-            }
-        }
-        let route = self.routes.iter().rev().find(|(from, _)| *from <= epoch.0).or(self.routes.first());
-        route.map(|(_, route)| Arc::clone(route))
     }
 }
 

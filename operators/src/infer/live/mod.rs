@@ -2,39 +2,43 @@
 //! event time and the key of the record.
 //!
 //! ```text
-//! change.rs: what can be asked for ─▶ mod.rs: loaded beside the workers, warmed up, then applied for an epoch
-//!   ─▶ route.rs: the versions from that epoch on, by event time and by bucket.rs: the bucket of the key
-//!   ─▶ each worker takes the route of a batch's epoch, and its ladder the version that was opened for it
-//! rollout.rs: the decisions of a rollout, step by step  ·  tally.rs: what the scores of canary and baseline were
+//! change.rs, resolve.rs: what can be asked for, and what it means ─▶ mod.rs: loaded beside the workers, warmed up, applied
+//!   ─▶ state.rs: versions and routes, one change after the other ─▶ route.rs: the versions from that epoch on, by event time and by bucket.rs: the bucket of the key
+//!   ─▶ router.rs: each worker takes the route of a batch's epoch, and its ladder the version that was opened for it
+//! rollout.rs, decide.rs: a rollout and its decisions, step by step  ·  tally.rs: what the scores of canary and baseline were
 //! shadow.rs: a version beside, whose scores are only compared  ·  kept.rs: copies of versions beside the checkpoints
 //! ```
 
 pub(super) mod bucket;
 mod change;
+mod decide;
 mod kept;
+mod resolve;
 mod rollout;
 pub(super) mod route;
+mod router;
 mod shadow;
+mod state;
+mod status;
 mod tally;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tidemill_engine::locks::lock;
-use tidemill_engine::{ControlEntry, Controlled, Decision, Epoch, EventTime, threads, with_causes};
+use tidemill_engine::{ControlEntry, Controlled, Decision, Epoch, EventTime, with_causes};
 
-use self::change::{Change, Extra, Which, Wish, buckets};
+use self::change::{Change, Which};
 pub(super) use self::kept::Kept;
-use self::rollout::{Promotion, Report, Rollout, Verdict, Windows};
 pub use self::route::ModelRole;
-use self::route::{Canary, Placed, Route};
+use self::route::Route;
+pub(super) use self::router::Router;
 pub(super) use self::shadow::Copied;
 use self::shadow::ShadowThread;
+use self::state::{State, Version};
 pub(super) use self::tally::Tally;
-use super::backend::{ModelInfo, ModelSource};
+use super::backend::ModelSource;
 use super::ladder::Rungs;
 use super::loaded::Loaded;
 use super::models::Models;
@@ -75,70 +79,10 @@ pub(super) struct Live {
     shadow: ShadowThread,
 }
 
-struct State {
-    /// All versions by their index; none where nothing uses it any more.
-    versions: Vec<Option<Version>>,
-    /// The route from each epoch on, in ascending order of epochs.
-    routes: Vec<(u64, Arc<Route>)>,
-    /// The primary version before each switch; none where versions took turns in event time.
-    before: Vec<Option<Which>>,
-    /// The changes that are being prepared or are prepared, and the version that each brings.
-    wanted: BTreeMap<String, Option<VersionId>>,
-    /// The index of the version of each change that is prepared.
-    prepared: BTreeMap<String, Option<usize>>,
-    /// Backends that were opened for the ladders.
-    ready: BTreeMap<usize, Vec<Loaded>>,
-    /// What was seen since the canary began, and since its share was last changed.
-    tally: [Tally; 2],
-    /// The epoch from which on canary and shadow are as they are, and when this process heard of the canary.
-    step_since: u64,
-    canary_since: Option<Instant>,
-    rollout: Option<Running>,
-    /// The versions that each epoch of the log and those after it have to do with.
-    named: Vec<(u64, BTreeSet<VersionId>)>,
-    /// Whether there may be copies of versions that no checkpoint needs any more.
-    has_needless: bool,
-}
-
-/// A rollout that has not ended.
-struct Running {
-    id: String,
-    /// The index of the version that is rolled out.
-    version: usize,
-    settings: Rollout,
-    suspended: bool,
-    windows: Windows,
-    /// The last decision, in the process that decides.
-    decided: Option<Change>,
-}
-
-struct Version {
-    which: Which,
-    /// None while a log is followed, of which only the last versions are loaded.
-    source: Option<Arc<dyn ModelSource>>,
-}
-
 impl Live {
     /// Creates the versions that the program names.
     pub(super) fn new(fixed: Fixed) -> Self {
-        let program = fixed.models.versions().enumerate();
-        let versions = program
-            .map(|(at, source)| Some(Version { which: Which::Program(at), source: Some(Arc::clone(source)) }))
-            .collect();
-        let state = State {
-            versions,
-            routes: vec![(0, Arc::new(Route::of(&fixed.models)))],
-            before: Vec::new(),
-            wanted: BTreeMap::new(),
-            prepared: BTreeMap::new(),
-            ready: BTreeMap::new(),
-            tally: Default::default(),
-            step_since: 0,
-            canary_since: None,
-            rollout: None,
-            named: Vec::new(),
-            has_needless: false,
-        };
+        let state = State::new(&fixed.models);
         Self {
             fixed,
             state: Mutex::new(state),
@@ -191,11 +135,6 @@ impl Live {
     /// Has the shadow version score rows that the primary one has scored.
     pub(super) fn compare(&self, copied: Copied) {
         self.shadow.offer(copied);
-    }
-
-    /// Resolves a reference with the source.
-    fn find(&self, wanted: &super::wanted::ModelRef) -> Result<Which, String> {
-        self.fixed.source.resolve(wanted).map(Which::Version).map_err(|error| with_causes(&error))
     }
 
     /// Loads a version, checks that it can stand in for the first one, and opens a backend for each ladder.
@@ -267,46 +206,6 @@ impl Live {
         Ok(())
     }
 
-    /// Makes the route after a change.
-    fn make(
-        &self,
-        state: &mut State,
-        entry: &ControlEntry,
-        change: &Change,
-        index: Option<usize>,
-    ) -> Result<(), String> {
-        let epoch = entry.epoch.unwrap_or(0);
-        let Some((_, last)) = state.routes.last().cloned() else { return Ok(()) };
-        let placed = index.and_then(|index| state.placed(index));
-        let route = last.after(change, placed)?;
-        if matches!(change, Change::Switch { .. }) {
-            let only = last.only_primary().and_then(|placed| state.which(placed.index));
-            state.before.push(only);
-        }
-        if route.canary != last.canary {
-            let is_other = |a: &Canary, b: &Canary| a.version != b.version || a.seed != b.seed;
-            let begins = match (&route.canary, &last.canary) {
-                (Some(now), Some(then)) => is_other(now, then),
-                (now, _) => now.is_some(),
-            };
-            if begins {
-                state.tally[0] = Tally::default();
-                state.canary_since = Some(threads::now());
-            }
-        }
-        if (&route.canary, &route.shadow) != (&last.canary, &last.shadow) {
-            state.tally[1] = Tally::default();
-            state.step_since = epoch;
-        }
-        state.roll_on(&entry.id, change, index);
-        state.name(epoch, &route);
-        match state.routes.last_mut().filter(|(from, _)| *from == epoch) {
-            Some((_, same_epoch)) => *same_epoch = Arc::new(route),
-            None => state.routes.push((epoch, Arc::new(route))),
-        }
-        Ok(())
-    }
-
     /// Tells the workers, and the thread of the shadow.
     fn publish(&self, mut state: MutexGuard<'_, State>) {
         let shadow =
@@ -325,128 +224,9 @@ impl Live {
     }
 }
 
-impl State {
-    fn index_of(&self, which: &Which) -> Option<usize> {
-        self.versions.iter().position(|version| version.as_ref().is_some_and(|version| version.which == *which))
-    }
-
-    fn source(&self, index: usize) -> Option<&Arc<dyn ModelSource>> {
-        self.versions.get(index)?.as_ref()?.source.as_ref()
-    }
-
-    fn which(&self, index: usize) -> Option<Which> {
-        Some(self.versions.get(index)?.as_ref()?.which.clone())
-    }
-
-    fn placed(&self, index: usize) -> Option<Placed> {
-        let version = self.versions.get(index)?.as_ref()?;
-        let info = match (&version.source, &version.which) {
-            (Some(source), _) => source.info().clone(),
-            (None, which) => ModelInfo::new(shown(which), String::new()),
-        };
-        Some(Placed { index, info: Arc::new(info) })
-    }
-
-    fn shown(&self, index: usize) -> String {
-        self.placed(index).map_or_else(String::new, |placed| placed.info.to_string())
-    }
-
-    /// Returns the versions that a route, the rollout or a prepared change names.
-    fn used(&self) -> BTreeSet<usize> {
-        let routed = self.routes.iter().flat_map(|(_, route)| route.all().map(|placed| placed.index));
-        let rolled_out = self.rollout.iter().map(|rollout| rollout.version);
-        routed.chain(self.prepared.values().flatten().copied()).chain(rolled_out).collect()
-    }
-
-    /// Drops the versions that no route and no prepared change names. Those of the program stay: they say what others must
-    /// fit.
-    fn drop_unused(&mut self) {
-        let used = self.used();
-        for (index, version) in self.versions.iter_mut().enumerate() {
-            let is_programs = matches!(version, Some(Version { which: Which::Program(_), .. }));
-            if version.is_some() && !is_programs && !used.contains(&index) {
-                *version = None;
-                self.ready.remove(&index);
-            }
-        }
-    }
-}
-
 impl Controlled for Live {
     fn resolve(&self, change: &Value) -> Result<Value, String> {
-        let (route, before) = {
-            let state = lock(&self.state);
-            (state.routes.last().map(|(_, route)| Arc::clone(route)), state.before.last().cloned())
-        };
-        let which = |placed: &Placed| lock(&self.state).which(placed.index);
-        let canary = route.as_ref().and_then(|route| route.canary.as_ref()).and_then(|canary| which(&canary.version));
-        let switch = |model: Which| Change::Switch { model, from_event_time: None };
-        let change = match Wish::read(change)? {
-            Wish::Switch { model, from_event_time } => Change::Switch { model: self.find(&model)?, from_event_time },
-            Wish::Canary { .. } if !self.fixed.has_keys => {
-                return Err("the operator does not know the keys of its records: use infer_by_key".to_owned());
-            }
-            Wish::Canary { model, share, seed } => {
-                let found = self.find(&model)?;
-                // Its own for each version, so that not always the same keys are tried on.
-                let own = || match &found {
-                    Which::Version(id) => id.to_string(),
-                    Which::Program(at) => at.to_string(),
-                };
-                let seed = seed.unwrap_or_else(own);
-                Change::Canary { model: found, buckets: buckets("share", share)?, seed }
-            }
-            Wish::Shadow { model, sample } => {
-                Change::Shadow { model: self.find(&model)?, buckets: buckets("sample", sample)? }
-            }
-            Wish::Rollout { .. } if !self.fixed.has_keys => {
-                return Err("the operator does not know the keys of its records: use infer_by_key".to_owned());
-            }
-            Wish::Rollout { model, settings } => {
-                settings.check()?;
-                Change::Rollout { model: self.find(&model)?, settings }
-            }
-            Wish::Suspend(suspended) => {
-                lock(&self.state).rollout.as_ref().ok_or("there is no rollout")?;
-                Change::Suspend(suspended)
-            }
-            Wish::Decided { rollout, change } => {
-                let state = lock(&self.state);
-                let running = state.rollout.as_ref().filter(|running| running.id == rollout && !running.suspended);
-                // Whoever asks for a decision that was not made here would pass by all checks.
-                let is_decided = running.is_some_and(|running| running.decided.as_ref() == Some(&change));
-                if !is_decided {
-                    return Err(format!("the rollout {rollout} has ended, was suspended, or has not decided this"));
-                }
-                change
-            }
-            Wish::Promote {} => switch(canary.ok_or("there is no canary to promote")?),
-            Wish::RollBack {} if canary.is_some() => Change::End(Extra::Canary),
-            Wish::RollBack {} if lock(&self.state).rollout.is_some() => {
-                let shadowed = route.as_ref().is_some_and(|route| route.shadow.is_some());
-                Change::End(if shadowed { Extra::Shadow } else { Extra::Rollout })
-            }
-            Wish::RollBack {} => match before {
-                Some(Some(before)) => switch(before),
-                Some(None) => {
-                    return Err("versions took turns in event time before: name the one to switch to".to_owned());
-                }
-                None => return Err("there is no canary, and no version before this one".to_owned()),
-            },
-            Wish::End(extra) => {
-                let has = route.as_ref().is_some_and(|route| match extra {
-                    Extra::Canary => route.canary.is_some(),
-                    Extra::Shadow => route.shadow.is_some(),
-                    Extra::Rollout => lock(&self.state).rollout.is_some(),
-                });
-                if !has {
-                    return Err(format!("there is no {extra:?} to end").to_lowercase());
-                }
-                Change::End(extra)
-            }
-        };
-        self.check_time(&change)?;
-        Ok(change.value())
+        self.find_out(change)
     }
 
     fn prepare(&self, id: &str, change: &Value) -> Result<(), String> {
@@ -488,7 +268,7 @@ impl Controlled for Live {
             if let Err(reason) = self.check_time(&change) {
                 tracing::warn!(id = entry.id, reason, "a switch comes later than its event time");
             }
-            self.make(&mut state, entry, &change, index)
+            state.make(entry, &change, index)
         });
         if let Err(reason) = made {
             tracing::error!(id = entry.id, reason, "a change that was prepared could not be made: this is a bug");
@@ -510,7 +290,7 @@ impl Controlled for Live {
             for entry in log {
                 let change = Change::read(&entry.change)?;
                 let index = change.model().map(|which| state.slot(which)).transpose()?;
-                self.make(&mut state, entry, &change, index)?;
+                state.make(entry, &change, index)?;
             }
             // What later changes have replaced is not loaded, and need not be there any more.
             state.pass(first.0);
@@ -555,248 +335,16 @@ impl Controlled for Live {
     }
 
     fn report(&self) -> Option<String> {
-        let state = lock(&self.state);
-        state.rollout.as_ref()?;
-        let [whole, step] = &state.tally;
-        let canary = state.routes.last().and_then(|(_, route)| Some(route.canary.as_ref()?.version.index));
-        let report = Report {
-            since: state.step_since,
-            parts: step.by_role(canary),
-            seen_ms: self.seen.load(Ordering::Relaxed),
-            shadow: self.shadow.counts(),
-            reached: canary.map_or((0, 0), |canary| whole.reached(canary)),
-        };
-        serde_json::to_string(&report).ok()
+        let seen = EventTime(self.seen.load(Ordering::Relaxed));
+        lock(&self.state).report(seen, self.shadow.counts())
     }
 
     fn decide(&self, reports: &[String]) -> Option<Decision> {
-        let reports =
-            reports.iter().map(|report| serde_json::from_str(report)).collect::<Result<Vec<Report>, _>>().ok()?;
-        let mut state = lock(&self.state);
-        let all = Report::of_all(&reports, state.step_since)?;
-        let route = state.routes.last().map(|(_, route)| Arc::clone(route))?;
-        let since = state.canary_since;
-        let model = state.which(state.rollout.as_ref()?.version)?;
-        let name = shown(&model);
-        let running = state.rollout.as_mut().filter(|running| !running.suspended)?;
-        let settings = running.settings.clone();
-        let canary = |step: usize| {
-            Some(Change::Canary { model: model.clone(), buckets: settings.buckets(step)?, seed: running.id.clone() })
-        };
-        let is_ours = |placed: &Placed| placed.index == running.version;
-        let tried = route.canary.as_ref().filter(|canary| is_ours(&canary.version));
-        let shadowed = route.shadow.as_ref().filter(|shadow| is_ours(&shadow.version));
-        let (change, reason) = if let Some(Canary { buckets, .. }) = tried {
-            let step = settings.step_of(*buckets).unwrap_or(0);
-            let next = canary(step + 1);
-            match running.windows.look(&settings, &all) {
-                Verdict::Wait => return None,
-                Verdict::RollBack(numbers) => {
-                    let (records, keys) = all.reached;
-                    let seconds = since.map_or(0.0, |since| threads::since(since).as_secs_f64());
-                    let reason = format!(
-                        "{name} is rolled back: {numbers}; it has reached {records} records of {keys} keys in {seconds:.1} s"
-                    );
-                    (Change::End(Extra::Canary), reason)
-                }
-                Verdict::Next(numbers) => match next {
-                    Some(next) => {
-                        (next, format!("step {} of {} has passed: {numbers}", step + 1, settings.steps.len()))
-                    }
-                    None if settings.promote == Promotion::Manual => {
-                        running.windows.said =
-                            Some(format!("all steps have passed, it waits to be promoted: {numbers}"));
-                        return None;
-                    }
-                    None => {
-                        let change = Change::Switch { model: model.clone(), from_event_time: None };
-                        (change, format!("{name} is promoted: {numbers}"))
-                    }
-                },
-            }
-        } else if shadowed.is_some() {
-            let (scored, failed) = all.shadow;
-            if scored + failed < settings.shadow_records {
-                return None;
-            }
-            let share = failed as f64 / (scored + failed) as f64;
-            let numbers = format!("as a shadow it has scored {scored} records and failed on {failed}");
-            match settings.checks.failure_share.filter(|max| share > *max) {
-                Some(max) => (Change::End(Extra::Shadow), format!("{name} is given up: {numbers}, at most {max}")),
-                None => (canary(0)?, format!("{name} begins as a canary: {numbers}")),
-            }
-        } else if settings.shadow_records > 0 {
-            let buckets = bucket::BUCKETS;
-            (Change::Shadow { model: model.clone(), buckets }, format!("{name} begins as a shadow"))
-        } else {
-            (canary(0)?, format!("{name} begins as a canary"))
-        };
-        if settings.dry_run {
-            running.windows.said = Some(format!("a dry run, so nothing is done: {reason}"));
-            return None;
-        }
-        running.windows.said = Some(reason.clone());
-        running.decided = Some(change.clone());
-        let rollout = running.id.clone();
-        // Whoever decides the same again, after a restart, gives it the same name.
-        let id = format!("{rollout}/{}/{}", all.since, what(&change));
-        let change = json!({ "decided": { "rollout": rollout, "change": change.value() } });
-        Some(Decision { id, change, reason })
+        lock(&self.state).decide(reports)
     }
 
     fn status(&self) -> Value {
-        let state = lock(&self.state);
-        let Some((epoch, route)) = state.routes.last() else { return Value::Null };
-        let named = |info: &ModelInfo| json!({ "name": info.name, "version": info.version, "hash": info.hash });
-        let primaries: Vec<Value> = route
-            .primaries()
-            .map(|(from, placed)| {
-                let mut shown = named(&placed.info);
-                if let Some(from) = from {
-                    shown["from_event_time"] = from.readable().into();
-                }
-                shown
-            })
-            .collect();
-        let share = |buckets: u32| f64::from(buckets) / f64::from(bucket::BUCKETS);
-        let canary = route.canary.as_ref().map(|canary| {
-            let mut shown = named(&canary.version.info);
-            shown["share"] = share(canary.buckets).into();
-            shown["seed"] = (&*canary.seed).into();
-            shown
-        });
-        let shadow = route.shadow.as_ref().map(|shadow| {
-            let mut shown = named(&shadow.version.info);
-            shown["sample"] = share(shadow.buckets).into();
-            shown
-        });
-        let versions = state.versions.iter().flatten().filter_map(|version| version.source.as_ref()).map(|source| {
-            let mut shown = named(source.info());
-            shown["engine"] = source.engine().into();
-            shown
-        });
-        json!({
-            "epoch": epoch,
-            "primary": primaries,
-            "canary": canary,
-            "shadow": shadow,
-            "versions": versions.collect::<Vec<_>>(),
-            "roles": state.tally[0].status(|version| state.shown(version)),
-            "roles_of_step": state.tally[1].status(|version| state.shown(version)),
-            "compared": self.shadow.status(),
-            "rollout": state.rollout.as_ref().map(|running| json!({
-                "id": running.id,
-                "model": state.shown(running.version),
-                "step": route.canary.as_ref().and_then(|canary| running.settings.step_of(canary.buckets)),
-                "settings": running.settings,
-                "suspended": running.suspended,
-                "checks": running.windows.checked,
-                "said": running.windows.said,
-            })),
-        })
-    }
-}
-
-impl State {
-    /// Follows a rollout: it begins, is suspended, or ends with what has become of its version.
-    fn roll_on(&mut self, id: &str, change: &Change, index: Option<usize>) {
-        match (change, index) {
-            (Change::Rollout { settings, .. }, Some(version)) => {
-                let (settings, windows) = (settings.clone(), Windows::default());
-                self.rollout =
-                    Some(Running { id: id.to_owned(), version, settings, suspended: false, windows, decided: None });
-            }
-            (Change::Suspend(suspended), _) => {
-                if let Some(running) = &mut self.rollout {
-                    running.suspended = *suspended;
-                }
-            }
-            (Change::Switch { from_event_time: None, .. } | Change::End(Extra::Canary | Extra::Rollout), _) => {
-                self.rollout = None;
-            }
-            // The shadow of a rollout that goes on as a canary has not ended it.
-            (Change::End(Extra::Shadow), _) => {
-                let tried = self.routes.last().is_some_and(|(_, route)| route.canary.is_some());
-                self.rollout.take_if(|_| !tried);
-            }
-            // Another canary replaces that of the rollout.
-            (Change::Canary { .. }, Some(index)) => drop(self.rollout.take_if(|running| running.version != index)),
-            _ => {}
-        }
-    }
-
-    /// Notes the versions of the route from an epoch on.
-    fn name(&mut self, epoch: u64, route: &Route) {
-        let which = |index: usize| self.versions.get(index)?.as_ref().map(|version| version.which.clone());
-        let rolled_out = self.rollout.iter().map(|rollout| rollout.version);
-        let routed = route.all().map(|placed| placed.index).chain(rolled_out).filter_map(which);
-        let ids = routed.chain(self.before.last().cloned().flatten()).filter_map(|which| match which {
-            Which::Version(id) => Some(id),
-            Which::Program(_) => None,
-        });
-        let ids = ids.collect();
-        self.named.push((epoch, ids));
-    }
-
-    /// Forgets which versions were named before the checkpoint of epoch `oldest`, which no restart needs.
-    fn forget_before(&mut self, oldest: u64) {
-        let passed = self.named.iter().rposition(|(from, _)| *from <= oldest).unwrap_or(0);
-        self.named.drain(..passed);
-        self.has_needless |= passed > 0;
-    }
-
-    /// Returns the versions that a restart may need, and those that are being loaded.
-    fn needed(&self) -> BTreeSet<VersionId> {
-        self.named.iter().flat_map(|(_, ids)| ids).chain(self.wanted.values().flatten()).cloned().collect()
-    }
-
-    /// Returns the index of a version, which need not be loaded.
-    fn slot(&mut self, which: &Which) -> Result<usize, String> {
-        if let Some(index) = self.index_of(which) {
-            return Ok(index);
-        }
-        if let Which::Program(_) = which {
-            return Err("the program has fewer models now than when the control log was written".to_owned());
-        }
-        self.versions.push(Some(Version { which: which.clone(), source: None }));
-        Ok(self.versions.len() - 1)
-    }
-
-    /// Names the versions in the routes after the models that were loaded for them.
-    fn name_again(&mut self) {
-        let named: Vec<(u64, Route)> =
-            self.routes.iter().map(|(epoch, route)| (*epoch, route.renamed(|index| self.placed(index)))).collect();
-        self.routes = named.into_iter().map(|(epoch, route)| (epoch, Arc::new(route))).collect();
-    }
-
-    /// Forgets the routes that no record of epoch `first` or later has. Returns whether there were any.
-    fn pass(&mut self, first: u64) -> bool {
-        let passed = self.routes.iter().rposition(|(from, _)| *from <= first).unwrap_or(0);
-        if passed == 0 {
-            return false;
-        }
-        self.routes.drain(..passed);
-        self.drop_unused();
-        true
-    }
-}
-
-/// Returns a word for a change.
-fn what(change: &Change) -> String {
-    match change {
-        Change::Switch { .. } => "promote".to_owned(),
-        Change::Canary { buckets, .. } => format!("canary-{buckets}"),
-        Change::Shadow { .. } => "shadow".to_owned(),
-        Change::End(_) => "end".to_owned(),
-        Change::Rollout { .. } => "rollout".to_owned(),
-        Change::Suspend(_) => "suspend".to_owned(),
-    }
-}
-
-fn shown(which: &Which) -> String {
-    match which {
-        Which::Program(at) => format!("model {at} of the program"),
-        Which::Version(id) => id.to_string(),
+        lock(&self.state).status(self.shadow.status())
     }
 }
 
