@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! change.rs, resolve.rs: what can be asked for, and what it means ─▶ mod.rs: loaded beside the workers, warmed up, applied
-//!   ─▶ state.rs: versions and routes, one change after the other ─▶ route.rs: the versions from that epoch on, by event time and by bucket.rs: the bucket of the key
+//!   ─▶ state.rs: versions and routes, one change after the other
+//!   ─▶ route.rs: the versions from that epoch on, by event time and by bucket.rs: the bucket of the key
 //!   ─▶ router.rs: each worker takes the route of a batch's epoch, and its ladder the version that was opened for it
 //! rollout.rs, decide.rs: a rollout and its decisions, step by step  ·  tally.rs: what the scores of canary and baseline were
 //! shadow.rs: a version beside, whose scores are only compared  ·  kept.rs: copies of versions beside the checkpoints

@@ -83,12 +83,7 @@ impl State {
     }
 
     /// Makes the route after a change.
-    pub(super) fn make(
-        &mut self,
-        entry: &ControlEntry,
-        change: &Change,
-        index: Option<usize>,
-    ) -> Result<(), String> {
+    pub(super) fn make(&mut self, entry: &ControlEntry, change: &Change, index: Option<usize>) -> Result<(), String> {
         let epoch = entry.epoch.unwrap_or(0);
         let Some((_, last)) = self.routes.last().cloned() else { return Ok(()) };
         let placed = index.and_then(|index| self.placed(index));

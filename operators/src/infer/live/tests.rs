@@ -3,11 +3,12 @@
 use std::num::NonZeroU64;
 
 use proptest::prelude::*;
+use serde_json::json;
 use tidemill_engine::metrics::Counter;
 
 use super::route::Assigned;
 use super::*;
-use crate::infer::backend::{Backend, RunError};
+use crate::infer::backend::{Backend, ModelInfo, RunError};
 use crate::infer::element::{ElementType, Elements};
 use crate::infer::error::ModelError;
 use crate::infer::finite::Finite;
