@@ -1,5 +1,6 @@
 //! `tidemill job` and a running job, from its start until it is gone; and what answers that is no job.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{Killed, example, free_address};
+use sha2::{Digest, Sha256};
+use testkit::{Killed, example, free_address, project};
 
 struct Job {
     process: Killed,
@@ -24,7 +26,17 @@ impl Job {
     /// Starts a job that makes a checkpoint only when it is asked for one, and waits until it runs.
     fn start() -> Self {
         let (folder, address) = (tempfile::tempdir().expect("a scratch folder"), free_address());
+        let models = folder.path().join("models/fraud_velocity");
+        for version in ["1", "2"] {
+            fs::create_dir_all(models.join(version)).expect("a folder");
+            let model = fs::read(project().join("models/fraud_velocity.onnx")).expect("the shipped model");
+            fs::write(models.join(version).join("model.onnx"), &model).expect("room");
+            let sha256: String = Sha256::digest(&model).iter().map(|byte| format!("{byte:02x}")).collect();
+            let about = format!("{{\"name\":\"fraud_velocity\",\"version\":{version},\"sha256\":\"{sha256}\"}}");
+            fs::write(models.join(version).join("model.json"), about).expect("room");
+        }
         let mut command = example("fraud_velocity");
+        command.args(["--use-model", "fraud_velocity/1", "--models"]).arg(folder.path().join("models"));
         command.args(["--rate", "2000", "--count", "100000000", "--workers", "2", "--checkpoint-interval", "1h"]);
         command.args(["--http", &address.to_string(), "--checkpoint-dir"]).arg(folder.path().join("checkpoints"));
         command.arg("--predictions").arg(folder.path().join("predictions"));
@@ -113,6 +125,26 @@ fn a_job_is_looked_at_told_what_to_do_and_gone_in_the_end() {
     assert!(list.contains("before-v2") && list.contains("epoch-"), "{list}");
     let savepoint = store.join("savepoints/before-v2");
     said(&tidemill(&["checkpoints", "verify", "--store", &savepoint.to_string_lossy()]), 0);
+
+    // The epochs of this job are an hour long; a change ends the running one, and the next checkpoint has it.
+    assert!(job.say(&["change", "roll-back"], 5).contains("needs the header"));
+    let refused = |change: &[&str]| job.say_with_token(&[&["change"], change].concat(), 5);
+    assert!(refused(&["roll-back"]).contains("no version before this one"));
+    assert!(refused(&["switch", "fraud_velocity/7"]).contains("version 7 is not there"));
+    assert!(job.say_with_token(&["change", "explode"], 2).contains("is no change; write one of: switch MODEL"));
+    assert!(job.say_with_token(&["change", "promote", "--operator", "scoer"], 2).contains("these can: score"));
+    let asked = job.say_with_token(&["change", "switch", "fraud_velocity/2", "--id", "v2", "--no-wait"], 0);
+    assert!(asked.contains("the change v2 was asked for"), "{asked}");
+    let of = |id: &str| {
+        let changes = job.ask(&["changes"], 0)["changes"].as_array().cloned().unwrap_or_default();
+        changes.into_iter().find(|change| change["id"] == id)
+    };
+    while of("v2").is_none_or(|change| change["committed"] != true) {
+        wait();
+    }
+    assert!(job.say_with_token(&["change", "switch", "fraud_velocity/2", "--id", "v2"], 0).contains("as change v2"));
+    let list = job.say(&["changes"], 0);
+    assert!(list.starts_with("ASKED") && list.contains("from epoch") && list.contains("refused"), "{list}");
 
     assert!(job.say(&["stop"], 5).contains("needs the header"));
     assert!(job.say_with_token(&["stop"], 0).contains("it has ended; epoch"));

@@ -47,6 +47,21 @@ pub enum JobAction {
         #[arg(long)]
         json: bool,
     },
+    /// Changes which model scores while the job runs, and waits until a checkpoint has the change.
+    Change {
+        #[command(flatten)]
+        at: At,
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    /// Lists the changes of operators, the newest first.
+    Changes {
+        #[command(flatten)]
+        at: At,
+        /// Print one JSON document instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
     /// Prints the last warnings and errors of a job's log.
     Log {
         #[command(flatten)]
@@ -58,6 +73,29 @@ pub enum JobAction {
         #[arg(long)]
         jsonl: bool,
     },
+}
+
+/// A change of an operator.
+#[derive(clap::Args)]
+pub struct Wanted {
+    /// The change: switch MODEL, canary MODEL SHARE, shadow MODEL, rollout MODEL, promote, roll-back, or JSON.
+    #[arg(required = true, value_name = "CHANGE")]
+    pub change: Vec<String>,
+    /// The operator; may be left out if only one can be changed.
+    #[arg(long, value_name = "NAME")]
+    pub operator: Option<String>,
+    /// Who asks for it.
+    #[arg(long, default_value = "tidemill job change", value_name = "NAME")]
+    pub by: String,
+    /// The reason for it.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Identifier of the change: a second request with the same one changes nothing.
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Do not wait until the change is decided.
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// What is shown of the operators, and how often.

@@ -1,10 +1,11 @@
 //! The actions on a running job, which go through its API.
 //!
 //! ```text
-//! status, graph, top, stop, checkpoint, log ─▶ client.rs ─▶ /api/v1 of the job
+//! status, graph, top, stop, checkpoint, change, log ─▶ client.rs ─▶ /api/v1 of the job
 //! ```
 //! No request waits for what it asks for: the job says what to look at, and the command looks until it is there.
 
+mod change;
 mod checkpoint;
 mod client;
 mod gathered;
@@ -31,6 +32,8 @@ pub fn run(action: &JobAction) -> Result<String, Failure> {
         JobAction::Top(asked) => top::run(asked),
         JobAction::Stop { at, no_wait } => stop::run(at, *no_wait),
         JobAction::Checkpoint { at, no_wait, json } => checkpoint::run(at, *no_wait, *json),
+        JobAction::Change { at, wanted } => change::run(at, wanted),
+        JobAction::Changes { at, json } => change::list(at, *json),
         JobAction::Log { at, follow, jsonl } => log::run(at, *follow, *jsonl),
     }
 }

@@ -34,8 +34,9 @@ pub(in crate::http) fn changes(shown: &Shown) -> Changes {
     let process = &shown.watched.process;
     let committed = process.progress.committed_epoch.load(Ordering::Relaxed);
     let shows = |change: Change| {
-        // The manifest of the epoch before already has it, and that one surely.
-        let committed = matches!(change.step, Step::Scheduled { epoch } if epoch <= committed);
+        // The manifest of the epoch before has it: it is written when that epoch has ended, and the change was scheduled
+        // by then.
+        let committed = matches!(change.step, Step::Scheduled { epoch } if epoch <= committed + 1);
         Shows { change, committed }
     };
     Changes { changes: process.control.changes().into_iter().map(shows).collect() }
