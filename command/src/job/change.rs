@@ -40,7 +40,10 @@ pub fn run(at: &At, wanted: &Wanted) -> Result<String, Failure> {
         let job = client.get("job")?;
         failed(&job).map_or(Ok(()), Err)?;
         if ["stopped", "finished"].iter().any(|ended| job["state"] == *ended) {
-            return Err(Failure::new(ErrorKind::Unavailable, format!("the job has ended before it made the change {id}")));
+            return Err(Failure::new(
+                ErrorKind::Unavailable,
+                format!("the job has ended before it made the change {id}"),
+            ));
         }
         pause(LOOK);
     }
@@ -97,7 +100,8 @@ fn change(words: &[String]) -> Result<Value, String> {
         ["shadow", model] => json!({ "shadow": { "model": model } }),
         ["rollout", model] => json!({ "rollout": { "model": model } }),
         ["rollout", model, settings] => {
-            let settings: Value = serde_json::from_str(settings).map_err(|e| format!("the settings are no JSON: {e}"))?;
+            let settings: Value =
+                serde_json::from_str(settings).map_err(|e| format!("the settings are no JSON: {e}"))?;
             json!({ "rollout": { "model": model, "settings": settings } })
         }
         ["promote"] => json!({ "promote": {} }),
@@ -126,7 +130,10 @@ mod tests {
     #[test]
     fn words_are_changes_and_json_is_taken_as_it_is() {
         assert_eq!(of("switch fraud/4"), Ok(json!({ "switch": { "model": "fraud/4" } })));
-        assert_eq!(of("canary fraud@challenger 0.05"), Ok(json!({ "canary": { "model": "fraud@challenger", "share": 0.05 } })));
+        assert_eq!(
+            of("canary fraud@challenger 0.05"),
+            Ok(json!({ "canary": { "model": "fraud@challenger", "share": 0.05 } }))
+        );
         assert_eq!(of("roll-back"), Ok(json!({ "roll_back": {} })));
         assert_eq!(of("{\"end\":\"canary\"}"), Ok(json!({ "end": "canary" })));
         let rollout = json!({ "rollout": { "model": "fraud", "settings": { "dry_run": true } } });
