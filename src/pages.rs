@@ -51,6 +51,8 @@ mod memory {}
 mod own_connector {}
 #[doc = include_str!("../docs/inference/README.md")]
 mod inference {}
+#[doc = include_str!("../docs/inference/versions.md")]
+mod versions {}
 #[doc = include_str!("../docs/inference/model-servers.md")]
 mod model_servers {}
 #[doc = include_str!("../docs/operate/flags.md")]
