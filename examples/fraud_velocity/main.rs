@@ -71,14 +71,9 @@ struct Prediction {
     score: f32,
     /// Name, version and hash of the model; shared, because every prediction contains it.
     model: Arc<str>,
-    /// The part that the model has in scoring, while another version is tried.
-    #[serde(default, skip_serializing_if = "is_primary")]
+    /// The part that the model has in scoring: primary, canary or baseline.
     role: ModelRole,
     features: FraudFeatures,
-}
-
-fn is_primary(role: &ModelRole) -> bool {
-    *role == ModelRole::Primary
 }
 
 /// The name of the last model as a text, because nearly all predictions are of the same model.

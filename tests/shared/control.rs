@@ -54,8 +54,7 @@ pub fn check_predictions(folder: &Path, log: &[ControlEntry], first: u64, count:
             let found = prediction["model"].as_str().unwrap();
             let wanted = format!("fraud_velocity/{}@", if version == 0 { first } else { version });
             assert!(found.starts_with(&wanted), "{name}: {line}: {wanted} by {log:?}");
-            let role = if role == ModelRole::Primary { Value::Null } else { serde_json::to_value(role).unwrap() };
-            assert_eq!(prediction["role"], role, "{name}: {line}");
+            assert_eq!(prediction["role"], serde_json::to_value(role).unwrap(), "{name}: {line}");
             by_version[version as usize] += 1;
             let seen = &mut seen[prediction["tx_id"].as_u64().unwrap() as usize];
             assert!(!std::mem::replace(seen, true), "twice: {line}");

@@ -16,7 +16,7 @@ use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use ratatui::{DefaultTerminal, Frame, TerminalOptions, Viewport};
 use serde_json::Value;
 
-use crate::{cargo, check, example, rollout, scratch, setup};
+use crate::{cargo, check, example, scratch, setup};
 
 const REFRESH: Duration = Duration::from_millis(200);
 const HEIGHT: u16 = 20;
@@ -24,7 +24,7 @@ const HEIGHT: u16 = 20;
 #[derive(clap::Args)]
 pub struct Args {
     /// Another demo than that of a job which is killed.
-    other: Option<Other>,
+    pub other: Option<Other>,
     /// Transactions to score.
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     count: u64,
@@ -38,15 +38,12 @@ pub struct Args {
 
 /// Another demo.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Other {
+pub enum Other {
     /// Models that change while the job runs: one rolls itself back, one is promoted.
     Models,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if let Some(Other::Models) = args.other {
-        return rollout::run();
-    }
     setup::run()?;
     println!("building the job");
     let job = ["--package", "programs", "--example", "fraud_velocity", "--features", "tables"];

@@ -78,6 +78,7 @@ enum Chore {
 
 fn main() -> Result<()> {
     match Chore::parse() {
+        Chore::Demo(demo::Args { other: Some(demo::Other::Models), .. }) => rollout::run(),
         Chore::Demo(args) => demo::run(&args),
         Chore::Test => test::run(),
         Chore::Soak(args) => soak::run(&args),

@@ -7,6 +7,7 @@ use tidemill_state::{ControlEntry, Manifest, WorkerEntry};
 
 use super::protocol::{Durable, ToLeader, ToWorker};
 use crate::control::queue::{ChangeQueue, Tell};
+use crate::control::request::Said;
 use crate::epoch::Finish;
 use crate::time::Epoch;
 
@@ -115,9 +116,9 @@ impl Leader {
             ToLeader::Full(epoch) if epoch == self.running => self.cut_after(SHORTEST_EPOCH),
             ToLeader::Full(_) => {}
             // It is for the operators of this process.
-            ToLeader::Report { .. } => {}
-            ToLeader::Change(request) => self.changes.ask(request),
-            ToLeader::Progress { process, id, progress } => {
+            ToLeader::Control(Said::Seen { .. }) => {}
+            ToLeader::Control(Said::Asked(request)) => self.changes.ask(request),
+            ToLeader::Control(Said::Progress { process, id, progress }) => {
                 let held = self.changes.holds_epoch();
                 self.changes.hear(process, &id, progress, self.running.next(), now);
                 if held && !self.changes.holds_epoch() {

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_state::{BaseEntry, DeltaEntry};
 
 use crate::alignment::Reach;
-use crate::control::queue::Progress;
-use crate::control::request::Request;
+use crate::control::request::{Order, Said};
 use crate::epoch::Finish;
 use crate::time::Epoch;
 
@@ -37,12 +36,8 @@ pub(crate) enum ToLeader {
     Checkpoint,
     /// What this epoch has changed takes most of the memory of a worker's state.
     Full(Epoch),
-    /// A change of an operator was asked for.
-    Change(Request),
-    /// What a process has seen of an operator that decides on changes by itself.
-    Report { process: usize, operator: String, report: String },
-    /// How far a process is with a change.
-    Progress { process: usize, id: String, progress: Progress },
+    /// What there is to say of changes of operators.
+    Control(Said),
 }
 
 /// A message to a worker, from the leader or from a worker of another process.
@@ -65,14 +60,8 @@ pub(crate) enum ToWorker {
     Sources { process: usize, least: Option<Reach> },
     /// To a worker of another process: where this one serves HTTP.
     Page { process: usize, address: SocketAddr },
-    /// To the leading process: find out what a change means.
-    Resolve(Request),
-    /// To one worker of each process: get ready for a change.
-    Prepare(Request),
-    /// To one worker of each process: a change takes effect with this epoch, which has not begun.
-    Apply(Request, Epoch),
-    /// To one worker of each process: a change is not made.
-    Refused { request: Request, reason: String },
+    /// To one worker of each process, or of the leading one: what to do about a change of an operator.
+    Control(Order),
     /// To a worker of another process: this many records of that process were consumed here.
     Acknowledge { records: u64 },
 }

@@ -11,9 +11,9 @@
 //! A record's epoch says which changes it is subject to. So a restore, whose manifest has the log, decides as the run did
 //! that wrote it.
 
+mod asked;
 pub(crate) mod queue;
 pub(crate) mod request;
-mod stream;
 pub(crate) mod switchboard;
 
 use std::any::Any;
@@ -21,7 +21,7 @@ use std::any::Any;
 use serde_json::Value;
 use tidemill_state::ControlEntry;
 
-pub use self::stream::ChangeRequest;
+pub use self::asked::ChangeRequest;
 use crate::time::Epoch;
 
 /// A change that an operator has decided on by itself.

@@ -6,30 +6,18 @@ use std::time::{Duration, Instant};
 
 use tidemill_state::ControlEntry;
 
-use super::request::Request;
-use crate::checkpoint::protocol::ToWorker;
+use super::request::{Order, Progress, Request};
 use crate::time::Epoch;
 
 /// Time for which the processes may prepare a change, such as loading a model. Then it is refused, so that others can
 /// be made.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What a process says of the change that is being made.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum Progress {
-    /// The change as it was resolved, or why that failed.
-    Resolved(Result<String, String>),
-    /// The process is ready for it, or why it is not.
-    Prepared(Result<(), String>),
-    /// The process has applied it.
-    Applied,
-}
-
-/// A message for processes, and whether only the leading one gets it.
+/// An order for processes, and whether only the leading one gets it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tell {
     pub(crate) only_leading: bool,
-    pub(crate) message: ToWorker,
+    pub(crate) order: Order,
 }
 
 #[derive(Debug)]
@@ -123,9 +111,9 @@ impl ChangeQueue {
             (Stage::Resolving, Progress::Resolved(Ok(change))) => {
                 let resolved = Request { change, ..current.request.clone() };
                 (current.stage, current.since) = (Stage::Preparing(BTreeSet::new()), now);
-                let message = ToWorker::Prepare(resolved.clone());
+                let order = Order::Prepare(resolved.clone());
                 current.resolved = Some(resolved);
-                self.tell.push_back(Tell { only_leading: false, message });
+                self.tell.push_back(Tell { only_leading: false, order });
             }
             (Stage::Preparing(ready), Progress::Prepared(Ok(()))) => {
                 ready.insert(process);
@@ -137,8 +125,8 @@ impl ChangeQueue {
                     let next = next.max(Epoch(last));
                     current.stage = Stage::Applying(BTreeSet::new());
                     self.log.push(resolved.entry(Some(next)));
-                    let message = ToWorker::Apply(resolved, next);
-                    self.tell.push_back(Tell { only_leading: false, message });
+                    let order = Order::Apply(resolved, next);
+                    self.tell.push_back(Tell { only_leading: false, order });
                 }
             }
             (Stage::Applying(heard), Progress::Applied) => {
@@ -169,7 +157,7 @@ impl ChangeQueue {
             && !self.closed
             && let Some(request) = self.waiting.pop_front()
         {
-            self.tell.push_back(Tell { only_leading: true, message: ToWorker::Resolve(request.clone()) });
+            self.tell.push_back(Tell { only_leading: true, order: Order::Resolve(request.clone()) });
             self.current = Some(Current { request, resolved: None, stage: Stage::Resolving, since: now });
         }
         self.tell.pop_front()
@@ -182,7 +170,7 @@ impl ChangeQueue {
     }
 
     fn refuse(&mut self, request: Request, reason: String) {
-        self.tell.push_back(Tell { only_leading: false, message: ToWorker::Refused { request, reason } });
+        self.tell.push_back(Tell { only_leading: false, order: Order::Refused { request, reason } });
     }
 }
 
@@ -204,12 +192,11 @@ mod tests {
 
     fn messages(queue: &mut ChangeQueue, now: Instant) -> Vec<String> {
         std::iter::from_fn(|| queue.decide(now))
-            .map(|Tell { message, .. }| match message {
-                ToWorker::Resolve(request) => format!("resolve {}", request.id),
-                ToWorker::Prepare(request) => format!("prepare {} {}", request.id, request.change),
-                ToWorker::Apply(request, epoch) => format!("apply {} {epoch}", request.id),
-                ToWorker::Refused { request, reason } => format!("refused {}: {reason}", request.id),
-                other => format!("{other:?}"),
+            .map(|Tell { order, .. }| match order {
+                Order::Resolve(request) => format!("resolve {}", request.id),
+                Order::Prepare(request) => format!("prepare {} {}", request.id, request.change),
+                Order::Apply(request, epoch) => format!("apply {} {epoch}", request.id),
+                Order::Refused { request, reason } => format!("refused {}: {reason}", request.id),
             })
             .collect()
     }

@@ -1,4 +1,4 @@
-//! A request to change an operator, as the processes tell each other of it.
+//! Requests to change operators, and what the processes tell each other of them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,4 +38,39 @@ impl From<&ControlEntry> for Request {
         let ControlEntry { id, epoch: _, operator, change, by, reason, asked_ms } = entry.clone();
         Self { id, operator, change: change.to_string(), by, reason, asked_ms }
     }
+}
+
+/// What the leader tells a worker of each process, or of the leading one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// To the leading process: find out what a change means.
+    Resolve(Request),
+    /// Get ready for a change.
+    Prepare(Request),
+    /// A change takes effect with this epoch, which has not begun.
+    Apply(Request, Epoch),
+    /// A change is not made.
+    Refused { request: Request, reason: String },
+}
+
+/// What a process tells the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Said {
+    /// A change of an operator was asked for.
+    Asked(Request),
+    /// What a process has seen of an operator that decides on changes by itself.
+    Seen { process: usize, operator: String, report: String },
+    /// How far a process is with a change.
+    Progress { process: usize, id: String, progress: Progress },
+}
+
+/// How far a process is with the change that is being made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Progress {
+    /// The change as it was resolved, or why that failed.
+    Resolved(Result<String, String>),
+    /// The process is ready for it, or why it is not.
+    Prepared(Result<(), String>),
+    /// The process has applied it.
+    Applied,
 }

@@ -10,10 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tidemill_state::ControlEntry;
 
-use super::queue::Progress;
-use super::request::Request;
+use super::request::{Progress, Request, Said};
 use super::{Controlled, Decision};
-use crate::checkpoint::protocol::ToLeader;
 use crate::error::{ErrorKind, JobError, panic_text};
 use crate::locks::lock;
 use crate::threads;
@@ -62,7 +60,7 @@ pub(crate) struct Switchboard {
 #[derive(Default)]
 struct Inner {
     operators: BTreeMap<String, Operator>,
-    mail: Vec<ToLeader>,
+    mail: Vec<Said>,
     /// The last report of each process, by operator; in the leading process.
     reports: BTreeMap<String, BTreeMap<usize, String>>,
     /// The oldest first.
@@ -128,7 +126,7 @@ impl Switchboard {
     pub(crate) fn ask(&self, request: Request) {
         let mut inner = lock(&self.inner);
         inner.note(&request, Step::Asked);
-        self.post(&mut inner, ToLeader::Change(request));
+        self.post(&mut inner, Said::Asked(request));
     }
 
     /// Notes that a worker asks the leader for a change.
@@ -170,14 +168,14 @@ impl Switchboard {
     }
 
     /// Takes the messages for the leader.
-    pub(crate) fn take_mail(&self) -> Vec<ToLeader> {
+    pub(crate) fn take_mail(&self) -> Vec<Said> {
         if self.has_mail.load(Ordering::Relaxed) && self.has_mail.swap(false, Ordering::Acquire) {
             return std::mem::take(&mut lock(&self.inner).mail);
         }
         Vec::new()
     }
 
-    fn post(&self, inner: &mut MutexGuard<'_, Inner>, message: ToLeader) {
+    fn post(&self, inner: &mut MutexGuard<'_, Inner>, message: Said) {
         inner.mail.push(message);
         self.has_mail.store(true, Ordering::Release);
     }
@@ -212,12 +210,12 @@ impl Switchboard {
         let task = move || {
             let done = catch_unwind(AssertUnwindSafe(|| work(operator, &request)));
             let progress = done.unwrap_or_else(|panic| failed(format!("it panicked: {}", panic_text(&*panic))));
-            board.post(&mut lock(&board.inner), ToLeader::Progress { process, id: request.id, progress });
+            board.post(&mut lock(&board.inner), Said::Progress { process, id: request.id, progress });
             waiting.unpark();
         };
         if let Err(error) = threads::spawn("control".to_owned(), task) {
             let progress = failed(format!("no thread can be started: {error}"));
-            self.post(&mut lock(&self.inner), ToLeader::Progress { process, id, progress });
+            self.post(&mut lock(&self.inner), Said::Progress { process, id, progress });
         }
     }
 

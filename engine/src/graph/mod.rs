@@ -6,6 +6,7 @@
 //! Under it are packets of records between nodes of timely (`node.rs`), which do not know the types of a program. A method that has an operator of its own is defined beside that operator: `source` in `source/operator.rs`,
 //! `process` in `keyed/operator.rs`, `batch` in `batch/operator.rs`, `sink` in `sink/operator.rs`.
 
+mod changes;
 mod keyed;
 mod node;
 mod port;

@@ -25,7 +25,8 @@ use crate::checkpoint::blobs::Blob;
 use crate::checkpoint::leader::{Action, Chain, Leader};
 use crate::checkpoint::protocol::{Message, Packet, ToLeader, ToWorker};
 use crate::checkpoint::thread::{Answer, CheckpointThread, Command};
-use crate::control::queue::{ChangeQueue, Progress, Tell};
+use crate::control::queue::{ChangeQueue, Tell};
+use crate::control::request::{Order, Progress, Said};
 use crate::epoch::SinkTask;
 use crate::error::JobError;
 use crate::locks::lock;
@@ -249,7 +250,7 @@ impl Coordinator {
         for message in messages {
             let message = match message {
                 Message::ToWorker(message) => message,
-                Message::ToLeader(ToLeader::Report { process, operator, report }) => {
+                Message::ToLeader(ToLeader::Control(Said::Seen { process, operator, report })) => {
                     let (processes, now_ms) =
                         (self.context.workers / self.context.threads, context.process.clock.processing_time().0);
                     context.process.control.hear(processes, (process, &operator, report), now_ms);
@@ -301,14 +302,7 @@ impl Coordinator {
                 ToWorker::Failed { process, reason } => return Err(cluster::failed_there(process, &reason)),
                 ToWorker::Sources { process, least } => self.context.process.source_clocks.hear(process, least),
                 ToWorker::Page { process, address } => self.context.process.pages.hear(process, address),
-                ToWorker::Resolve(request) => self.context.process.control.resolve(self.process(), request),
-                ToWorker::Prepare(request) => self.context.process.control.prepare(self.process(), request),
-                ToWorker::Apply(request, epoch) => {
-                    self.context.process.control.apply(&request, epoch);
-                    let (process, id) = (self.process(), request.id);
-                    self.send(0, ToLeader::Progress { process, id, progress: Progress::Applied });
-                }
-                ToWorker::Refused { request, reason } => self.context.process.control.refuse(&request, &reason),
+                ToWorker::Control(order) => self.follow(order),
                 ToWorker::Acknowledge { records } => self.context.process.budget.release(records as usize),
             }
         }
@@ -378,11 +372,26 @@ impl Coordinator {
         self.context.process_of(self.context.worker)
     }
 
+    /// Does what the leader has decided about a change of an operator.
+    fn follow(&mut self, order: Order) {
+        let (control, process) = (&self.context.process.control, self.process());
+        match order {
+            Order::Resolve(request) => control.resolve(process, request),
+            Order::Prepare(request) => control.prepare(process, request),
+            Order::Apply(request, epoch) => {
+                control.apply(&request, epoch);
+                let said = Said::Progress { process, id: request.id, progress: Progress::Applied };
+                self.send(0, ToLeader::Control(said));
+            }
+            Order::Refused { request, reason } => control.refuse(&request, &reason),
+        }
+    }
+
     /// Brings the leader what records ask for, before it hears that their epoch is durable here: then its manifest has
     /// the request, which nobody reads again.
     fn ask_for_changes(&mut self) {
         let asked = std::mem::take(&mut *lock(&self.context.asked));
-        asked.into_iter().for_each(|request| self.send(0, ToLeader::Change(request)));
+        asked.into_iter().for_each(|request| self.send(0, ToLeader::Control(Said::Asked(request))));
     }
 
     /// Brings the leader what this process has to say about changes of operators.
@@ -391,11 +400,12 @@ impl Coordinator {
         if self.context.times_the_start() && threads::since(self.reported_operators) >= REPORT {
             self.reported_operators = threads::now();
             for (operator, report) in control.reports() {
-                self.send(0, ToLeader::Report { process: self.process(), operator, report });
+                let process = self.process();
+                self.send(0, ToLeader::Control(Said::Seen { process, operator, report }));
             }
         }
-        for message in control.take_mail() {
-            self.send(0, message);
+        for said in control.take_mail() {
+            self.send(0, ToLeader::Control(said));
         }
     }
 
@@ -426,10 +436,10 @@ impl Coordinator {
                     self.send(worker, message.clone());
                 }
             }
-            Action::Tell(Tell { only_leading, message }) => {
+            Action::Tell(Tell { only_leading, order }) => {
                 let processes = if only_leading { 1 } else { self.context.workers / self.context.threads };
                 for process in 0..processes {
-                    self.send((process * self.context.threads) as u32, message.clone());
+                    self.send((process * self.context.threads) as u32, ToWorker::Control(order.clone()));
                 }
             }
             Action::Commit { epoch, drained, chains, control } => {

@@ -16,11 +16,10 @@ use tidemill_engine::metrics::Counter;
 use tidemill_engine::shell::BatchRunner;
 
 use super::backend::{ModelSource, RunError};
-use super::element::Elements;
 use super::error::ModelError;
 use super::finite::Finite;
 use super::live::Live;
-use super::loaded::Loaded;
+use super::loaded::{Loaded, outputs_of, part_of};
 use super::models::Models;
 use super::tensor::Tensor;
 use super::work::{Group, Place, Work};
@@ -184,7 +183,7 @@ impl Ladder {
             Some(Known::Failed(error)) => Err(error),
             Some(Known::Ran) => Ok(0),
             None => {
-                let mut outputs = self.model(rung).map_or_else(Vec::new, |model| Work::outputs_of(&**model.source()));
+                let mut outputs = self.model(rung).map_or_else(Vec::new, |model| outputs_of(&**model.source()));
                 let run = self.attempt(rung, rows.len(), &part_of(&group.inputs, rows), &mut outputs);
                 run.map(|()| {
                     out.parts.push(outputs);
@@ -253,17 +252,6 @@ fn no_such_model() -> RunError {
     RunError::Unavailable("there is no such model".to_owned())
 }
 
-/// Copies some rows of tensors.
-pub(super) fn part_of(inputs: &[Tensor], rows: &[usize]) -> Vec<Tensor> {
-    let part = |input: &Tensor| {
-        let elements = Elements::new(input.elements.element_type());
-        let mut part = Tensor { shape: input.shape.clone(), elements };
-        rows.iter().for_each(|row| part.push_row(input, *row));
-        part
-    };
-    inputs.iter().map(part).collect()
-}
-
 impl BatchRunner<Work> for Ladder {
     fn run(&mut self, work: &mut Work) {
         self.fetch(work);
@@ -275,7 +263,7 @@ impl BatchRunner<Work> for Ladder {
             return self.climb(work, None);
         };
         if work.parts.is_empty() {
-            work.parts.push(Work::outputs_of(&*source));
+            work.parts.push(outputs_of(&*source));
         }
         work.parts.truncate(1);
         let mut outputs = work.parts.pop().unwrap_or_default();

@@ -7,12 +7,11 @@ use tidemill_engine::error::panic_text;
 use tidemill_engine::with_causes;
 
 use super::backend::{Backend, ModelSource, RunError};
+use super::element::Elements;
 use super::error::ModelError;
 use super::finite::same_bits;
-use super::ladder::part_of;
 use super::size::made_up;
 use super::tensor::{Tensor, TensorSpec};
-use super::work::Work;
 
 pub(super) struct Loaded {
     source: Arc<dyn ModelSource>,
@@ -32,7 +31,7 @@ impl Loaded {
         Self {
             rows: source.batch_rows().or(exact_rows),
             inputs: source.inputs().iter().map(Tensor::empty).collect(),
-            outputs: Work::outputs_of(&**source),
+            outputs: outputs_of(&**source),
             source: Arc::clone(source),
             backend: None,
         }
@@ -55,11 +54,11 @@ impl Loaded {
         let source = Arc::clone(&self.source);
         let inputs: Vec<Tensor> = source.inputs().iter().map(|spec| made_up(spec, rows)).collect();
         let turned = |by: usize| move |row: usize| (row + by) % rows;
-        let mut first = Work::outputs_of(&*source);
+        let mut first = outputs_of(&*source);
         self.run(rows, &inputs, &mut first)?;
         for by in [1, rows / 2, rows - 1] {
             let order: Vec<usize> = (0..rows).map(turned(rows - by)).collect();
-            let mut again = Work::outputs_of(&*source);
+            let mut again = outputs_of(&*source);
             self.run(rows, &part_of(&inputs, &order), &mut again)?;
             if !same_bits(&first, &again, rows, turned(by)) {
                 return Ok(false);
@@ -131,4 +130,20 @@ impl Loaded {
             ))),
         }
     }
+}
+
+/// Creates buffers for the outputs of a run of `model`.
+pub(super) fn outputs_of(model: &dyn ModelSource) -> Vec<Tensor> {
+    model.outputs().iter().map(Tensor::empty).collect()
+}
+
+/// Copies some rows of tensors.
+pub(super) fn part_of(inputs: &[Tensor], rows: &[usize]) -> Vec<Tensor> {
+    let part = |input: &Tensor| {
+        let elements = Elements::new(input.elements.element_type());
+        let mut part = Tensor { shape: input.shape.clone(), elements };
+        rows.iter().for_each(|row| part.push_row(input, *row));
+        part
+    };
+    inputs.iter().map(part).collect()
 }

@@ -5,6 +5,9 @@ use std::path::{Component, Path};
 
 use serde::Deserialize;
 
+/// The file that says what a version is. It is written last, so a version with it is complete.
+pub(super) const MANIFEST: &str = "model.json";
+
 /// What `model.json` says. Other entries (`created`, `source`, `metrics`, `trained_on`) are for people.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Manifest {

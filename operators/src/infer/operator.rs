@@ -20,6 +20,7 @@ use super::finite::Finite;
 use super::ladder::{Ladder, Rungs};
 use super::live::route::{Assigned, Route};
 use super::live::{Copied, Fixed, Kept, Live, ModelRole, Router, Tally, bucket};
+use super::loaded::outputs_of;
 use super::models::Models;
 use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
@@ -184,7 +185,7 @@ fn build<'s, D: Data, S: Data, C: Codec<D, Score = S>>(
                 Ok(Live::new(Fixed {
                     models: models.clone(),
                     source: Arc::clone(source),
-                    rungs: rungs.clone(),
+                    exact_rows: rungs.exact_rows,
                     max_rows: settings.max_batch_size.limit(),
                     has_keys,
                     has_threads: pool.is_some(),
@@ -235,7 +236,7 @@ fn start(
         }
         metrics.detail("versions", versions.into());
     }
-    let mut outputs = Work::outputs_of(model);
+    let mut outputs = outputs_of(model);
     let measured = matches!(settings.max_batch_size, BatchSize::Calibrated { .. });
     for (version, model) in models.versions().enumerate().skip(usize::from(measured)) {
         // The first run of a session is slow. A server needs no warm-up, and it may reject made-up values.

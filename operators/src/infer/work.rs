@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::backend::ModelSource;
 use super::codec::{Codec, InputRow, OutputRow};
 use super::live::route::{Assigned, Route};
 use super::tensor::{Tensor, TensorSpec};
@@ -160,11 +159,6 @@ impl Work {
     /// Returns whether the batch is a single group of all its records.
     pub(super) fn is_plain(&self) -> bool {
         self.used == 1 && !self.has_faults && self.given_up.is_none()
-    }
-
-    /// Creates buffers for the outputs of a run of `model`.
-    pub(super) fn outputs_of(model: &dyn ModelSource) -> Vec<Tensor> {
-        model.outputs().iter().map(Tensor::empty).collect()
     }
 
     /// Returns the result of a record.

@@ -40,12 +40,10 @@ use self::shadow::ShadowThread;
 use self::state::{State, Version};
 pub(super) use self::tally::Tally;
 use super::backend::ModelSource;
-use super::ladder::Rungs;
-use super::loaded::Loaded;
+use super::loaded::{Loaded, outputs_of};
 use super::models::Models;
 use super::size::made_up;
 use super::versions::{VersionId, VersionSource};
-use super::work::Work;
 
 /// Number of epochs for which a version is kept after the last checkpoint that needs it should be gone.
 const MARGIN: u64 = 16;
@@ -54,7 +52,8 @@ const MARGIN: u64 = 16;
 pub(super) struct Fixed {
     pub(super) models: Models,
     pub(super) source: Arc<dyn VersionSource>,
-    pub(super) rungs: Rungs,
+    /// Number of rows of every run, where all must have the same number.
+    pub(super) exact_rows: Option<usize>,
     /// Largest number of rows of a run.
     pub(super) max_rows: usize,
     /// Whether records have keys, without which there can be no canary.
@@ -113,7 +112,7 @@ impl Live {
         if let Some(ready) = state.ready.get_mut(&version).and_then(Vec::pop) {
             return Some(ready);
         }
-        Some(Loaded::closed(state.source(version)?, self.fixed.rungs.exact_rows))
+        Some(Loaded::closed(state.source(version)?, self.fixed.exact_rows))
     }
 
     /// Returns whether a version is still used.
@@ -168,12 +167,12 @@ impl Live {
     /// have.
     fn open(&self, source: &Arc<dyn ModelSource>) -> Result<Vec<Loaded>, String> {
         let open = |_| {
-            let mut loaded = Loaded::closed(source, self.fixed.rungs.exact_rows);
+            let mut loaded = Loaded::closed(source, self.fixed.exact_rows);
             loaded.open().map_err(|error| with_causes(&error))?;
             // A server needs no warm-up, and it may reject made-up values.
             for rows in [1, self.fixed.max_rows].into_iter().filter(|_| !source.blocks()) {
                 let inputs: Vec<_> = source.inputs().iter().map(|spec| made_up(spec, rows)).collect();
-                let mut outputs = Work::outputs_of(&**source);
+                let mut outputs = outputs_of(&**source);
                 loaded
                     .run(rows, &inputs, &mut outputs)
                     .map_err(|error| format!("{} does not score {rows} made-up rows: {error}", source.info()))?;
@@ -181,7 +180,7 @@ impl Live {
             Ok(loaded)
         };
         let mut opened: Vec<Loaded> = (0..=self.fixed.ladders).map(open).collect::<Result<_, String>>()?;
-        if let (Some(rows), Some(first), false) = (self.fixed.rungs.exact_rows, opened.first_mut(), source.blocks())
+        if let (Some(rows), Some(first), false) = (self.fixed.exact_rows, opened.first_mut(), source.blocks())
             && first.is_exact(rows) == Ok(false)
         {
             let info = source.info();

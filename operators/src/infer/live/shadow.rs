@@ -13,10 +13,8 @@ use tidemill_engine::threads;
 use super::route::Placed;
 use crate::infer::backend::RunError;
 use crate::infer::element::Elements;
-use crate::infer::ladder::part_of;
-use crate::infer::loaded::Loaded;
+use crate::infer::loaded::{Loaded, outputs_of, part_of};
 use crate::infer::tensor::Tensor;
-use crate::infer::work::Work;
 
 /// Number of batches that may wait for the shadow.
 const QUEUE: usize = 64;
@@ -139,7 +137,7 @@ fn score(mut loaded: Loaded, column: usize, queue: &Receiver<Copied>, result: &M
 
 /// Returns the score of each row.
 fn run(loaded: &mut Loaded, column: usize, rows: usize, inputs: &[Tensor]) -> Result<Vec<f32>, RunError> {
-    let mut outputs = Work::outputs_of(&**loaded.source());
+    let mut outputs = outputs_of(&**loaded.source());
     loaded.run(rows, inputs, &mut outputs)?;
     let Some(Elements::F32(found)) = outputs.first().map(|output| &output.elements) else {
         return Err(RunError::Unavailable("its first output is not f32".to_owned()));

@@ -9,7 +9,7 @@ use tidemill_engine::{ControlEntry, threads};
 
 use super::change::{Change, Extra, Which};
 use super::rollout::{Rollout, Windows};
-use super::route::{Canary, Placed, Route};
+use super::route::{Canary, Placed, Route, Shadow};
 use super::tally::Tally;
 use crate::infer::backend::{ModelInfo, ModelSource};
 use crate::infer::loaded::Loaded;
@@ -249,5 +249,96 @@ pub(super) fn shown(which: &Which) -> String {
     match which {
         Which::Program(at) => format!("model {at} of the program"),
         Which::Version(id) => id.to_string(),
+    }
+}
+
+impl Route {
+    /// Returns the route after a change. `placed` is the version that the change brings.
+    pub(in crate::infer::live) fn after(&self, change: &Change, placed: Option<Placed>) -> Result<Self, String> {
+        let mut route = self.clone();
+        match (change, placed) {
+            (Change::Switch { from_event_time: None, .. }, Some(version)) => {
+                // The canary has become the primary version, or is not needed any more.
+                route.canary = route.canary.filter(|canary| canary.version.index != version.index);
+                route.shadow = route.shadow.filter(|shadow| shadow.version.index != version.index);
+                (route.switches, route.versions) = (Vec::new(), vec![version]);
+            }
+            (Change::Switch { from_event_time: Some(from), .. }, Some(version)) => {
+                match route.switches.binary_search(from) {
+                    Ok(at) => route.versions[at + 1] = version,
+                    Err(at) => {
+                        route.switches.insert(at, *from);
+                        route.versions.insert(at + 1, version);
+                    }
+                }
+            }
+            (Change::Canary { buckets, seed, .. }, Some(version)) => {
+                // What scores for some keys need not be compared for all.
+                route.shadow = route.shadow.filter(|shadow| shadow.version.index != version.index);
+                route.canary = Some(Canary { version, buckets: *buckets, seed: seed.as_str().into() });
+            }
+            (Change::Shadow { buckets, .. }, Some(version)) => {
+                route.shadow = Some(Shadow { version, buckets: *buckets });
+            }
+            // A rollout changes something by its decisions.
+            (Change::Rollout { .. } | Change::Suspend(_) | Change::End(Extra::Rollout), _) => {}
+            (Change::End(Extra::Canary), _) => route.canary = None,
+            (Change::End(Extra::Shadow), _) => route.shadow = None,
+            (change, None) => return Err(format!("the version of the change {} is not there", change.value())),
+        }
+        Ok(route)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_engine::EventTime;
+
+    use super::*;
+    use crate::infer::live::route::ModelRole;
+
+    fn placed(index: usize) -> Placed {
+        Placed { index, info: Arc::new(ModelInfo::new(format!("v{index}"), "0")) }
+    }
+
+    fn route() -> Route {
+        Route { switches: Vec::new(), versions: vec![placed(0)], canary: None, shadow: None }
+    }
+
+    fn switch(from: Option<i64>) -> Change {
+        Change::Switch { model: Which::Program(0), from_event_time: from.map(EventTime) }
+    }
+
+    fn versions(route: &Route, times: &[i64]) -> Vec<usize> {
+        times.iter().map(|at| route.assign(EventTime(*at), |_| unreachable!("there is no canary")).version).collect()
+    }
+
+    #[test]
+    fn switches_take_turns_in_event_time_and_one_at_once_ends_them() {
+        let later = route().after(&switch(Some(2_000)), Some(placed(2))).unwrap();
+        let both = later.after(&switch(Some(1_000)), Some(placed(1))).unwrap();
+        assert_eq!(versions(&both, &[0, 999, 1_000, 1_999, 2_000]), [0, 0, 1, 1, 2]);
+        let replaced = both.after(&switch(Some(1_000)), Some(placed(3))).unwrap();
+        assert_eq!(versions(&replaced, &[0, 1_000, 2_000]), [0, 3, 2]);
+        let at_once = replaced.after(&switch(None), Some(placed(4))).unwrap();
+        assert_eq!((versions(&at_once, &[0, 5_000]), at_once.only().is_some()), (vec![4, 4], true));
+    }
+
+    #[test]
+    fn a_canary_has_its_keys_a_baseline_as_many_and_growing_takes_none_away() {
+        let canary = |buckets| Change::Canary { model: Which::Program(0), buckets, seed: "s".to_owned() };
+        let role = |route: &Route, bucket: u32| route.assign(EventTime(0), |_| bucket).role;
+        let small = route().after(&canary(100), Some(placed(1))).unwrap();
+        let large = small.after(&canary(500), Some(placed(1))).unwrap();
+        let counts = |route: &Route| {
+            let of = |wanted: ModelRole| (0..10_000).filter(|bucket| role(route, *bucket) == wanted).count();
+            [of(ModelRole::Canary), of(ModelRole::Baseline), of(ModelRole::Primary)]
+        };
+        assert_eq!((counts(&small), counts(&large)), ([100, 100, 9_800], [500, 500, 9_000]));
+        let stays = |bucket: &u32| role(&large, *bucket) == ModelRole::Canary;
+        assert!((0..10_000).filter(|bucket| role(&small, *bucket) == ModelRole::Canary).all(|bucket| stays(&bucket)));
+        let promoted = large.after(&switch(None), Some(placed(1))).unwrap();
+        assert!(promoted.canary.is_none() && promoted.only().unwrap().version == 1);
+        assert!(large.after(&Change::End(Extra::Canary), None).unwrap() == route());
     }
 }

@@ -4,14 +4,12 @@ use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 use serde_json::json;
-use tidemill_engine::metrics::Counter;
 
 use super::route::Assigned;
 use super::*;
 use crate::infer::backend::{Backend, ModelInfo, RunError};
 use crate::infer::element::{ElementType, Elements};
 use crate::infer::error::ModelError;
-use crate::infer::finite::Finite;
 use crate::infer::tensor::{Tensor, TensorSpec};
 use crate::infer::wanted::{ModelRef, VersionChoice};
 
@@ -72,17 +70,10 @@ impl VersionSource for Versions {
 }
 
 fn live() -> Live {
-    let rungs = Rungs {
-        retries: None,
-        finite: Finite::Nothing,
-        exact_rows: None,
-        bisections: Counter::default(),
-        not_finite: Counter::default(),
-    };
     Live::new(Fixed {
         models: Models::of(Constant::new("program")),
         source: Arc::new(Versions),
-        rungs,
+        exact_rows: None,
         max_rows: 4,
         has_keys: true,
         has_threads: false,

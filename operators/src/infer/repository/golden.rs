@@ -8,10 +8,9 @@ use serde::Deserialize;
 use crate::infer::backend::ModelSource;
 use crate::infer::element::{ElementType, Elements};
 use crate::infer::features::{Features, narrowed};
-use crate::infer::loaded::Loaded;
+use crate::infer::loaded::{Loaded, outputs_of};
 use crate::infer::model::Model;
 use crate::infer::tensor::Tensor;
-use crate::infer::work::Work;
 
 /// The difference from a stated score that is allowed, relative to the score where that is larger than 1.
 const TOLERANCE: f64 = 1e-6;
@@ -70,7 +69,7 @@ impl Golden {
         for (first, part) in (0..self.scores.len()).step_by(ROWS).zip(self.rows.chunks(ROWS * width)) {
             let rows = part.len() / width;
             let inputs = [Tensor { shape: vec![width], elements: Elements::F32(part.to_vec()) }];
-            let mut outputs = Work::outputs_of(model);
+            let mut outputs = outputs_of(model);
             loaded.run(rows, &inputs, &mut outputs).map_err(|error| format!("the model fails on the rows: {error}"))?;
             let [Tensor { elements: Elements::F32(found), .. }] = &outputs[..] else {
                 return Err(format!("the scores are not {}", ElementType::F32));

@@ -20,8 +20,8 @@ use sha2::{Digest, Sha256};
 use ureq::http::StatusCode;
 use ureq::{Agent, Body};
 
-use super::MANIFEST;
 use crate::infer::error::ModelError;
+use crate::infer::manifest::MANIFEST;
 use crate::infer::wanted::{ModelRef, VersionChoice};
 
 /// The variable of the environment with the token of the registry, as MLflow's own clients have it.

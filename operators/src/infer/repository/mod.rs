@@ -25,13 +25,12 @@ use self::golden::Golden;
 use super::backend::ModelSource;
 use super::error::ModelError;
 use super::features::Features;
-use super::manifest::Manifest;
+use super::manifest::{MANIFEST, Manifest};
 use super::model::Model;
 use super::session::SessionSettings;
 use super::versions::{VersionId, VersionSource};
 use super::wanted::{ModelRef, VersionChoice};
 
-const MANIFEST: &str = "model.json";
 const ALIASES: &str = "aliases.json";
 const GOLDEN: &str = "golden.jsonl";
 
