@@ -1,6 +1,5 @@
 //! `tidemill job` and a running job, from its start until it is gone; and what answers that is no job.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -8,8 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use testkit::{Killed, example, free_address, project};
+use testkit::{Killed, example, free_address, project, publish_version};
 
 struct Job {
     process: Killed,
@@ -26,17 +24,10 @@ impl Job {
     /// Starts a job that makes a checkpoint only when it is asked for one, and waits until it runs.
     fn start() -> Self {
         let (folder, address) = (tempfile::tempdir().expect("a scratch folder"), free_address());
-        let models = folder.path().join("models/fraud_velocity");
-        for version in ["1", "2"] {
-            fs::create_dir_all(models.join(version)).expect("a folder");
-            let model = fs::read(project().join("models/fraud_velocity.onnx")).expect("the shipped model");
-            fs::write(models.join(version).join("model.onnx"), &model).expect("room");
-            let sha256: String = Sha256::digest(&model).iter().map(|byte| format!("{byte:02x}")).collect();
-            let about = format!("{{\"name\":\"fraud_velocity\",\"version\":{version},\"sha256\":\"{sha256}\"}}");
-            fs::write(models.join(version).join("model.json"), about).expect("room");
-        }
+        let (models, model) = (folder.path().join("models"), project().join("models/fraud_velocity.onnx"));
+        (1..=2).for_each(|version| publish_version(&models, "fraud_velocity", version, &model).expect("a version"));
         let mut command = example("fraud_velocity");
-        command.args(["--use-model", "fraud_velocity/1", "--models"]).arg(folder.path().join("models"));
+        command.args(["--use-model", "fraud_velocity/1", "--models"]).arg(models);
         command.args(["--rate", "2000", "--count", "100000000", "--workers", "2", "--checkpoint-interval", "1h"]);
         command.args(["--http", &address.to_string(), "--checkpoint-dir"]).arg(folder.path().join("checkpoints"));
         command.arg("--predictions").arg(folder.path().join("predictions"));

@@ -29,6 +29,7 @@ mod parts;
 #[cfg(feature = "programs")]
 mod program;
 pub mod prometheus;
+mod repository;
 #[cfg(feature = "scripts")]
 pub mod script;
 
@@ -39,3 +40,4 @@ pub use chance::{seed, some};
 pub use parts::{agree, lines, rows, same_lines};
 #[cfg(feature = "programs")]
 pub use program::{Killed, data, example, fail, fail_with, finish, free_address, is_error, project, small_example};
+pub use repository::publish_version;

@@ -4,21 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tidemill::control::ControlEntry;
 use tidemill::infer::ModelRole;
 
 /// Writes the versions 1 to 3 of the shipped model of `fraud_velocity` to a model repository.
 pub fn three_versions(repository: &Path) {
-    for version in 1..=3 {
-        let folder = repository.join(format!("fraud_velocity/{version}"));
-        fs::create_dir_all(&folder).unwrap();
-        let bytes = fs::read(testkit::project().join("models/fraud_velocity.onnx")).unwrap();
-        fs::write(folder.join("model.onnx"), &bytes).unwrap();
-        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let manifest = json!({ "name": "fraud_velocity", "version": version, "sha256": sha256 });
-        fs::write(folder.join("model.json"), manifest.to_string()).unwrap();
-    }
+    let model = testkit::project().join("models/fraud_velocity.onnx");
+    (1..=3).for_each(|version| testkit::publish_version(repository, "fraud_velocity", version, &model).unwrap());
 }
 
 /// Writes a control file with these changes of the operator `score`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use testkit::publish_version;
 
 use crate::demo::parts;
 use crate::{cargo, check, example, root, scratch, setup};
@@ -27,7 +27,9 @@ pub fn run() -> Result<()> {
     // The shipped model, one that was trained on the amount alone, and one that is as good as the first.
     let models = [("fraud_velocity.onnx", 1), ("fraud_velocity_worse.onnx", 2), ("fraud_velocity.onnx", 3)];
     for (file, version) in models {
-        publish(&folder.join("models"), &root().join("models").join(file), version)?;
+        let model = root().join("models").join(file);
+        publish_version(&folder.join("models"), MODEL, version, &model)
+            .with_context(|| format!("cannot publish {}", model.display()))?;
     }
     let mut job = Job::start(&folder)?;
     println!("page of the job: http://{}/ (Inference)", job.address);
@@ -43,18 +45,6 @@ pub fn run() -> Result<()> {
     job.follow("is promoted")?;
     job.stop()?;
     prove(&folder.join("predictions"), &reason)
-}
-
-/// Adds a version to a model repository.
-fn publish(repository: &Path, model: &Path, version: u64) -> Result<()> {
-    let folder = repository.join(MODEL).join(version.to_string());
-    fs::create_dir_all(&folder)?;
-    let bytes = fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
-    fs::write(folder.join("model.onnx"), &bytes)?;
-    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    // Written last: a version with it is complete.
-    fs::write(folder.join("model.json"), json!({ "name": MODEL, "version": version, "sha256": sha256 }).to_string())?;
-    Ok(())
 }
 
 struct Job {

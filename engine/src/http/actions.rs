@@ -41,39 +41,44 @@ pub(super) fn checkpoint(shown: &Shown) -> Result<Value, Problem> {
     Ok(json!({ "epoch": want_checkpoint(shown) }))
 }
 
-/// A change of an operator.
-#[derive(Debug, Deserialize)]
+/// A change of an operator that is asked for.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Change {
+pub(super) struct Change {
     /// Without one it gets one. Who repeats a request gives it the same.
-    id: Option<String>,
-    operator: String,
-    change: Value,
-    by: Option<String>,
+    pub(super) id: Option<String>,
+    pub(super) operator: String,
+    pub(super) change: Value,
+    pub(super) by: Option<String>,
     #[serde(default)]
-    reason: String,
+    pub(super) reason: String,
+}
+
+impl Change {
+    /// Asks the leader for it, and returns its id.
+    pub(super) fn ask(self, shown: &Shown) -> String {
+        let Self { id, operator, change, by, reason } = self;
+        let process = &shown.watched.process;
+        let new_id = || process.control.next_id(shown.watched.started_ms, shown.watched.index);
+        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(new_id);
+        let (by, asked_ms) = (by.unwrap_or_else(|| "HTTP".to_owned()), process.clock.processing_time().0);
+        process.control.ask(Request { id: id.clone(), operator, change: change.to_string(), by, reason, asked_ms });
+        id
+    }
 }
 
 /// Asks for a change of an operator. What became of it is under `/api/v1/changes`.
 pub(super) fn change(shown: &Shown, body: &[u8]) -> Result<Value, Problem> {
     let wrong = |e| Problem::new(StatusCode::BAD_REQUEST, format!("the body: {e}"));
-    let Change { id, operator, change, by, reason } = serde_json::from_slice(body).map_err(wrong)?;
-    let process = &shown.watched.process;
-    process.control.check(&operator).map_err(|fault| Problem::new(StatusCode::NOT_FOUND, fault))?;
+    let change: Change = serde_json::from_slice(body).map_err(wrong)?;
+    let checked = shown.watched.process.control.check(&change.operator);
+    checked.map_err(|fault| Problem::new(StatusCode::NOT_FOUND, fault))?;
     let (state, _) = shown.state();
     if state != "running" {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            format!("the job is {state}: only one that runs can be changed"),
-        ));
+        let detail = format!("the job is {state}: only one that runs can be changed");
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
-    let id = id
-        .filter(|id| !id.is_empty())
-        .unwrap_or_else(|| process.control.next_id(shown.watched.started_ms, shown.watched.index));
-    let asked_ms = process.clock.processing_time().0;
-    let by = by.unwrap_or_else(|| "HTTP".to_owned());
-    process.control.ask(Request { id: id.clone(), operator, change: change.to_string(), by, reason, asked_ms });
-    Ok(json!({ "id": id }))
+    Ok(json!({ "id": change.ask(shown) }))
 }
 
 /// Returns where the job has its checkpoints.

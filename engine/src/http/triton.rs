@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use super::actions;
 use super::problem::Problem;
 use super::shown::Shown;
-use crate::control::request::Request;
 use crate::control::switchboard::Step;
 
 /// Time between two looks whether a change is decided, and how long it is waited for.
@@ -119,15 +118,8 @@ async fn change(
         }
     };
     let change = wanted(status).map_err(|error| refused(StatusCode::BAD_REQUEST, error))?;
-    let id = process.control.next_id(shown.watched.started_ms, shown.watched.index);
-    process.control.ask(Request {
-        id: id.clone(),
-        operator,
-        change: change.to_string(),
-        by: "HTTP, as Triton".to_owned(),
-        reason: String::new(),
-        asked_ms: process.clock.processing_time().0,
-    });
+    let by = Some("HTTP, as Triton".to_owned());
+    let id = actions::Change { operator, change, by, ..actions::Change::default() }.ask(shown);
     let decided = async {
         loop {
             match process.control.changes().into_iter().find(|change| change.id == id).map(|change| change.step) {

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -101,7 +100,7 @@ impl Coordinator {
             input
         });
         let leader = (context.worker == 0).then(|| {
-            let changes = ChangeQueue::new(context.workers / context.threads, context.start.control.clone());
+            let changes = ChangeQueue::new(context.processes(), context.start.control.clone());
             let chains = context.start.chains(context.workers);
             Leader::new(chains, changes, interval, context.first_epoch, threads::now())
         });
@@ -251,8 +250,7 @@ impl Coordinator {
             let message = match message {
                 Message::ToWorker(message) => message,
                 Message::ToLeader(ToLeader::Control(Said::Seen { process, operator, report })) => {
-                    let (processes, now_ms) =
-                        (self.context.workers / self.context.threads, context.process.clock.processing_time().0);
+                    let (processes, now_ms) = (self.context.processes(), context.process.clock.processing_time().0);
                     context.process.control.hear(processes, (process, &operator, report), now_ms);
                     continue;
                 }
@@ -349,7 +347,7 @@ impl Coordinator {
         let least = self.context.process.source_clocks.least_active_here();
         if self.reported_sources != Some(least) {
             self.reported_sources = Some(least);
-            let others = (0..self.context.workers / threads).filter(|other| *other != process);
+            let others = (0..self.context.processes()).filter(|other| *other != process);
             others.for_each(|other| self.send((other * threads) as u32, ToWorker::Sources { process, least }));
         }
     }
@@ -362,7 +360,7 @@ impl Coordinator {
         }
         if let Some(address) = self.context.process.pages.own() {
             self.reported_page = true;
-            let others = (0..self.context.workers / threads).filter(|other| *other != process);
+            let others = (0..self.context.processes()).filter(|other| *other != process);
             others.for_each(|other| self.send((other * threads) as u32, ToWorker::Page { process, address }));
         }
     }
@@ -396,15 +394,14 @@ impl Coordinator {
 
     /// Brings the leader what this process has to say about changes of operators.
     fn report_changes(&mut self) {
-        let control = Arc::clone(&self.context.process.control);
         if self.context.times_the_start() && threads::since(self.reported_operators) >= REPORT {
             self.reported_operators = threads::now();
-            for (operator, report) in control.reports() {
+            for (operator, report) in self.context.process.control.reports() {
                 let process = self.process();
                 self.send(0, ToLeader::Control(Said::Seen { process, operator, report }));
             }
         }
-        for said in control.take_mail() {
+        for said in self.context.process.control.take_mail() {
             self.send(0, ToLeader::Control(said));
         }
     }
@@ -437,7 +434,7 @@ impl Coordinator {
                 }
             }
             Action::Tell(Tell { only_leading, order }) => {
-                let processes = if only_leading { 1 } else { self.context.workers / self.context.threads };
+                let processes = if only_leading { 1 } else { self.context.processes() };
                 for process in 0..processes {
                     self.send((process * self.context.threads) as u32, ToWorker::Control(order.clone()));
                 }

@@ -52,6 +52,11 @@ pub(crate) struct WorkerContext {
 impl WorkerContext {
     const DEAD_LETTERS_LOGGED: u64 = 10;
 
+    /// Returns the number of processes.
+    pub(crate) fn processes(&self) -> usize {
+        self.workers / self.threads
+    }
+
     /// Returns the process of a worker.
     pub(crate) fn process_of(&self, worker: usize) -> usize {
         worker / self.threads

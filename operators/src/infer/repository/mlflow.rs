@@ -21,6 +21,7 @@ use ureq::http::StatusCode;
 use ureq::{Agent, Body};
 
 use crate::infer::error::ModelError;
+use crate::infer::file::hex;
 use crate::infer::manifest::MANIFEST;
 use crate::infer::wanted::{ModelRef, VersionChoice};
 
@@ -271,7 +272,7 @@ impl Registry {
         }
         file.sync_all().map_err(write)?;
         fs::rename(&part, to).map_err(write)?;
-        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&hash))
     }
 
     fn get<T: DeserializeOwned>(&self, wanted: &ModelRef, path: &str) -> Result<T, ModelError> {
