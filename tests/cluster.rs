@@ -3,21 +3,20 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::{example, finish, is_error, lines, same_lines};
+use testkit::{example, finish, free_addresses, is_error, lines, same_lines};
 use tests::control::{check_predictions, control_file, newest_log, three_versions};
 
 const COUNT: &str = "400000";
 
-/// Returns the addresses of two processes, which were free a moment ago.
+/// Returns addresses for two processes.
 fn hosts() -> String {
-    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").to_string()).join(",")
+    free_addresses::<2>().expect("free ports").map(|address| address.to_string()).join(",")
 }
 
 fn job(to: &Path) -> Command {

@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::io::{self, Error};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::free_addresses;
 
 /// Maximum time that a broker may take to start.
 const START: Duration = Duration::from_secs(90);
@@ -26,7 +28,7 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker with Kafka's jars in `libs` and its data in `folder`, on free ports.
     pub fn start(libs: &Path, folder: &Path) -> io::Result<Self> {
-        let [port, controller] = free_ports()?;
+        let [port, controller] = free_addresses()?.map(|address| address.port());
         Self::start_on(libs, folder, port, controller)
     }
 
@@ -119,17 +121,6 @@ pub fn java(libs: &Path, heap: &str) -> Command {
 #[expect(clippy::disallowed_methods, reason = "a broker that starts has no scheduler to report to")]
 fn pause() {
     std::thread::sleep(Duration::from_millis(100));
-}
-
-/// Returns ports that were free a moment ago.
-pub fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
-    // All listeners stay open until every port is known, so that the ports differ.
-    let listeners = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<Vec<_>>>()?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
 }
 
 fn properties(folder: &Path, address: &str, controller: u16) -> String {

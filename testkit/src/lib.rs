@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! broker, model_server     use the standard library only, because xtask starts them, too
+//! ports                    addresses for them
 //! browser                  the browser of the tests of the page, and where its checks are
 //! prometheus               Prometheus' programs, which read metrics, rules and dashboards
 //! page                     the tables of a page of `docs`, which tests hold against the code
@@ -26,6 +27,7 @@ pub mod model_server;
 pub mod page;
 #[cfg(feature = "programs")]
 mod parts;
+mod ports;
 #[cfg(feature = "programs")]
 mod program;
 pub mod prometheus;
@@ -38,6 +40,7 @@ pub use chance::times;
 pub use chance::{seed, some};
 #[cfg(feature = "programs")]
 pub use parts::{agree, lines, rows, same_lines};
+pub use ports::{free_address, free_addresses};
 #[cfg(feature = "programs")]
-pub use program::{Killed, data, example, fail, fail_with, finish, free_address, is_error, project, small_example};
+pub use program::{Killed, data, example, fail, fail_with, finish, is_error, project, small_example};
 pub use repository::publish_version;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::broker::free_ports;
+use crate::free_addresses;
 
 /// Maximum time that a server may take to start.
 const START: Duration = Duration::from_secs(120);
@@ -68,7 +68,7 @@ impl ModelServer {
     /// Starts a server on free ports, with the model `model`.onnx (for pythie-serving: .txt) and its virtual
     /// environment in `venvs`.
     pub fn start(kind: Kind, project: &Path, venvs: &Path, folder: &Path, model: &Path) -> io::Result<Self> {
-        let [rest, grpc] = free_ports()?.map(|port| format!("127.0.0.1:{port}"));
+        let [rest, grpc] = free_addresses()?.map(|address| address.to_string());
         Self::start_on(kind, project, venvs, folder, model, rest, grpc)
     }
 
@@ -169,11 +169,11 @@ impl ModelServer {
                 command
             }
             Kind::MlServer => {
-                let [metrics, _] = free_ports()?;
+                let [metrics] = free_addresses()?;
                 let mut command = Command::new(self.venv.join("bin/mlserver"));
                 command.arg("start").arg(self.scripts.join("mlserver")).env("MLSERVER_HOST", "127.0.0.1");
                 command.env("MLSERVER_HTTP_PORT", rest).env("MLSERVER_GRPC_PORT", grpc);
-                command.env("MLSERVER_METRICS_PORT", metrics.to_string()).env("MLSERVER_PARALLEL_WORKERS", "0");
+                command.env("MLSERVER_METRICS_PORT", metrics.port().to_string()).env("MLSERVER_PARALLEL_WORKERS", "0");
                 command
             }
             Kind::KServe => {

@@ -1,6 +1,5 @@
 //! The programs that tests run (the examples, as processes) and the data that they read.
 
-use std::net::{SocketAddr, TcpListener};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -49,11 +48,6 @@ impl DerefMut for Killed {
     fn deref_mut(&mut self) -> &mut Child {
         &mut self.0
     }
-}
-
-/// Returns an address of this machine that was free a moment ago.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
 /// Returns the project's folder: the nearest folder, from the test's package upward, that has Cargo's lock file.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::cluster::{Cluster, alone};
 use crate::crash::{PLACES, own_broker};
 use crate::job::{self, exactly_once_and_in_order, expected, job, live_job, signal, transactions, until, wait};
-use testkit::broker::{Broker, free_ports};
-use testkit::{example, fail, finish, some};
+use testkit::broker::Broker;
+use testkit::{example, fail, finish, free_addresses, some};
 
 /// So many that a job does not read them all before the third epoch ends.
 const COUNT: usize = 200_000;
@@ -27,6 +27,10 @@ fn stands_still(child: &mut Child) -> Option<bool> {
     }
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
     Some(stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+}
+
+fn free_ports<const N: usize>() -> [u16; N] {
+    free_addresses().unwrap().map(|address| address.port())
 }
 
 /// The broker is killed while the job is stopped at a place in an epoch, and restarts after the job has continued.
@@ -81,7 +85,7 @@ transaction.remove.expired.transaction.cleanup.interval.ms=500
 producer.id.expiration.ms=2000
 producer.id.expiration.check.interval.ms=500
 ";
-    let Some(broker) = broker_with(&scratch.path().join("broker"), free_ports().unwrap(), forgets, &[]) else { return };
+    let Some(broker) = broker_with(&scratch.path().join("broker"), free_ports(), forgets, &[]) else { return };
     let cluster = cluster_of(&broker);
     let (input, output) = (cluster.topic("transactions", 2), cluster.topic("predictions", 2));
     let write = |count: usize, seed: &str| {
@@ -137,7 +141,7 @@ fn tls_and_a_password_are_passed_through_and_what_is_wrong_with_them_is_said() {
     let scratch = tempfile::tempdir().unwrap();
     let (store, trusted) = certificate(scratch.path(), "broker");
     let (_, other) = certificate(scratch.path(), "other");
-    let [port, controller, secure] = free_ports().unwrap();
+    let [port, controller, secure] = free_ports();
     let more = format!(
         "listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure}

@@ -1,6 +1,5 @@
 //! The job or the broker is killed with SIGKILL, at every named place and at random moments.
 
-use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::cluster::{Cluster, alone, cluster};
 use crate::job::{self, SIGKILL, dies_at, exactly_once_and_in_order, expected, job, transactions, wait};
 use testkit::broker::Broker;
-use testkit::{finish, is_error, seed, some};
+use testkit::{finish, free_addresses, is_error, seed, some};
 
 /// So many that a job does not read them all before the third epoch ends.
 const COUNT: usize = 200_000;
@@ -48,10 +47,9 @@ fn a_crash_at_any_place_leaves_each_prediction_once() {
     }
 }
 
-/// Returns the addresses of two processes, which were free a moment ago.
+/// Returns addresses for two processes.
 fn hosts() -> String {
-    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().to_string()).join(",")
+    free_addresses::<2>().unwrap().map(|address| address.to_string()).join(",")
 }
 
 /// Runs both processes of the job, one of which may kill itself at a place. Returns whether both succeeded.

@@ -3,7 +3,6 @@
 use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader, IsTerminal};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use ratatui::text::{Line, Text};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use ratatui::{DefaultTerminal, Frame, TerminalOptions, Viewport};
 use serde_json::Value;
+use testkit::free_address;
 
 use crate::{cargo, check, example, scratch, setup};
 
@@ -142,7 +142,7 @@ struct RunningJob {
 
 impl RunningJob {
     fn start(args: &Args, folder: &Path) -> Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let address = free_address().to_string();
         let log = folder.join("job.log");
         let mut command = example("fraud_velocity")?;
         command.args(["--count", &args.count.to_string(), "--rate", &args.rate.to_string()]);

@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use testkit::publish_version;
+use testkit::{free_address, publish_version};
 
 use crate::demo::parts;
 use crate::{cargo, check, example, root, scratch, setup};
@@ -58,7 +57,7 @@ struct Job {
 
 impl Job {
     fn start(folder: &Path) -> Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let address = free_address().to_string();
         let log = folder.join("job.log");
         let mut command = example(MODEL)?;
         command.args(["--count", "100000000", "--rate", "20000", "--workers", "2", "--http", &address]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use testkit::broker::free_ports;
+use testkit::free_address;
 use wait4::Wait4;
 
 use self::watcher::{Watch, Watched};
@@ -116,12 +116,12 @@ fn spread(values: &[f64]) -> (f64, f64) {
 fn once(job: &[&str], watch: Option<Watch>) -> Result<Taken> {
     let mut command = example(EXAMPLE)?;
     command.args(["--log-level", "warn", "--report"]).args(job).stdout(Stdio::piped());
-    let [port] = free_ports::<1>()?;
+    let address = free_address();
     if watch.is_some() {
-        command.args(["--http", &format!("127.0.0.1:{port}")]);
+        command.args(["--http", &address.to_string()]);
     }
     let mut child = with_runtime(&mut command).spawn().context("cannot start the job")?;
-    let watching = watch.map(|watch| watcher::start(port, watch)).transpose()?;
+    let watching = watch.map(|watch| watcher::start(address.port(), watch)).transpose()?;
     let mut stdout = child.stdout.take().context("its output is piped")?;
     let mut text = String::new();
     std::io::Read::read_to_string(&mut stdout, &mut text)?;

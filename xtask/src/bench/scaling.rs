@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testkit::broker::free_ports;
+use testkit::free_addresses;
 use wait4::Wait4;
 
 use super::measure::median;
@@ -105,7 +105,7 @@ fn median_of(runs: usize, flags: &[&str], shape: (usize, usize)) -> Result<Taken
 
 /// Runs the job once in `processes` processes.
 fn once(flags: &[&str], (processes, workers): (usize, usize)) -> Result<Taken> {
-    let hosts = free_ports::<2>()?.map(|port| format!("127.0.0.1:{port}")).join(",");
+    let hosts = free_addresses::<2>()?.map(|address| address.to_string()).join(",");
     let (started, records) = (Instant::now(), RECORDS.to_string());
     let start = |process: usize| {
         let mut command: Command = measurement("scaling_cost")?;

@@ -28,10 +28,8 @@ fn identity(processes: usize) -> Identity {
     }
 }
 
-/// Returns addresses that were free a moment ago.
 fn hosts(processes: usize) -> Vec<String> {
-    let listeners: Vec<TcpListener> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
+    (0..processes).map(|_| testkit::free_address().to_string()).collect()
 }
 
 fn mesh(hosts: &[String], me: usize) -> Mesh {
