@@ -78,7 +78,7 @@ pub mod job {
 
 /// Changes of operators while the job runs.
 pub mod control {
-    pub use tidemill_engine::{ChangeRequest, ControlEntry, Controlled};
+    pub use tidemill_engine::{ChangeEvent, ChangeRequest, ControlEntry, Controlled};
 }
 
 /// What can go wrong, sorted by what its user does about it.

@@ -67,7 +67,7 @@ mod worker;
 #[cfg(feature = "cli")]
 pub use cli::JobArgs;
 pub use clock::Clock;
-pub use control::{ChangeRequest, Controlled, Decision};
+pub use control::{ChangeEvent, ChangeRequest, Controlled, Decision};
 pub use error::{ConnectorError, ErrorKind, JobError, Remedy, with_causes};
 #[cfg(feature = "tables")]
 pub use graph::updates;

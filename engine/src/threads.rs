@@ -192,13 +192,25 @@ pub fn pause(time: Duration) {
     }
 }
 
-/// Lowers the priority of this thread, so that it uses only processor time that other threads leave.
-pub fn step_back() {
-    /// The amount by which `nice` is raised: to the end of its scale.
-    const LOWEST_PRIORITY: i32 = 19;
+/// How much of the processor a thread gets beside others that use it all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// About a tenth of a core.
+    Low,
+    /// Next to nothing.
+    Lowest,
+}
+
+/// Lowers the priority of this thread, and of those that it starts from now on.
+pub fn step_back(to: Priority) {
+    // By how much `nice` is raised; its scale ends at 19.
+    let nice = match to {
+        Priority::Low => 10,
+        Priority::Lowest => 19,
+    };
     // In a simulation threads take turns: all of them would wait for this one.
     if scheduled().is_none()
-        && let Err(error) = rustix::process::nice(LOWEST_PRIORITY)
+        && let Err(error) = rustix::process::nice(nice)
     {
         tracing::debug!(%error, "a thread keeps its priority");
     }

@@ -337,7 +337,7 @@ impl CheckpointWork {
         let steps_back = !self.policy.is_overdue(&self.since_base);
         let take = move || {
             if steps_back {
-                threads::step_back();
+                threads::step_back(threads::Priority::Lowest);
             }
             db.snapshot()
         };

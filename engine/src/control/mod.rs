@@ -6,12 +6,14 @@
 //!   ─▶ resolve, on the leader's process: names become what they stand for now
 //!   ─▶ prepare, on each process, on a thread beside its workers ─ refused by one ─▶ nothing changes
 //!   ─▶ all are ready: scheduled for the next epoch ─▶ each process applies it ─▶ only then that epoch begins
-//! switchboard.rs: the operators of a process that can be changed, and what became of the requests
+//! switchboard.rs: the operators of a process that can be changed, and what became of the requests ─▶ events.rs: as a stream
 //! ```
 //! A record's epoch says which changes it is subject to. So a restore, whose manifest has the log, decides as the run did
 //! that wrote it.
 
 mod asked;
+mod described;
+pub(crate) mod events;
 pub(crate) mod queue;
 pub(crate) mod request;
 pub(crate) mod switchboard;
@@ -22,6 +24,7 @@ use serde_json::Value;
 use tidemill_state::ControlEntry;
 
 pub use self::asked::ChangeRequest;
+pub use self::events::ChangeEvent;
 use crate::time::Epoch;
 
 /// A change that an operator has decided on by itself.

@@ -6,10 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crossbeam_channel::{Receiver, Sender};
 use serde::Serialize;
 use serde_json::Value;
 use tidemill_state::ControlEntry;
 
+use super::events::ChangeEvent;
 use super::request::{Progress, Request, Said};
 use super::{Controlled, Decision};
 use crate::error::{ErrorKind, JobError, panic_text};
@@ -67,6 +69,8 @@ struct Inner {
     changes: VecDeque<Change>,
     /// Number of identifiers that were given out.
     ids: u64,
+    /// Who hears what becomes of changes.
+    listeners: Vec<Sender<ChangeEvent>>,
 }
 
 struct Operator {
@@ -120,6 +124,13 @@ impl Switchboard {
     /// Returns the operator of this name.
     fn operator(&self, name: &str) -> Option<Arc<dyn Controlled>> {
         lock(&self.inner).operators.get(name).map(|operator| Arc::clone(&operator.controlled))
+    }
+
+    /// Returns what becomes of changes from now on.
+    pub(crate) fn listen(&self) -> Receiver<ChangeEvent> {
+        let (listener, events) = crossbeam_channel::unbounded();
+        lock(&self.inner).listeners.push(listener);
+        events
     }
 
     /// Asks the leader for a change.
@@ -245,14 +256,20 @@ impl Switchboard {
         if let Some(operator) = self.operator(&request.operator) {
             operator.apply(&entry);
         }
-        lock(&self.inner).note(request, Step::Scheduled { epoch: epoch.0 });
+        let mut inner = lock(&self.inner);
+        inner.note(request, Step::Scheduled { epoch: epoch.0 });
+        inner.tell(&entry.clone().into());
+        drop(inner);
         let ControlEntry { id, operator, change, by, reason, .. } = entry;
         tracing::info!(id, operator, %change, by, reason, %epoch, "an operator is changed");
     }
 
     /// Drops what was prepared for a change that was refused.
     pub(crate) fn refuse(&self, request: &Request, reason: &str) {
-        lock(&self.inner).note(request, Step::Refused { error: reason.to_owned() });
+        let mut inner = lock(&self.inner);
+        inner.note(request, Step::Refused { error: reason.to_owned() });
+        inner.tell(&ChangeEvent { error: Some(reason.to_owned()), ..request.entry(None).into() });
+        drop(inner);
         let Request { id, operator, change, by, .. } = request;
         tracing::warn!(id, operator, change, by, reason, "a change of an operator was refused");
         if let Some(operator) = self.operator(operator) {
@@ -287,6 +304,11 @@ impl Inner {
             Some(known) => *known = change,
             None => self.remember(change),
         }
+    }
+
+    /// Tells who listens.
+    fn tell(&mut self, event: &ChangeEvent) {
+        self.listeners.retain(|listener| listener.send(event.clone()).is_ok());
     }
 
     fn remember(&mut self, change: Change) {

@@ -11,9 +11,11 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidemill_engine::metrics::Counter;
 use tidemill_engine::shell::BatchRunner;
+use tidemill_engine::threads;
 
 use super::backend::{ModelSource, RunError};
 use super::error::ModelError;
@@ -159,6 +161,7 @@ impl Ladder {
             failures: std::mem::take(&mut work.failures),
             // The buffers of the first part are kept for the next batch.
             parts: work.parts.drain(..).take(1).collect(),
+            took: std::mem::take(&mut work.took),
         };
         for group in work.groups() {
             let rows: Vec<usize> = (0..group.records.len()).collect();
@@ -174,7 +177,7 @@ impl Ladder {
                 }
             }
         }
-        Outcome { places: work.places, failures: work.failures, parts: work.parts } = out;
+        Outcome { places: work.places, failures: work.failures, parts: work.parts, took: work.took } = out;
     }
 
     /// Runs rows of a group. When the run fails because of the records, runs each half of them.
@@ -184,8 +187,11 @@ impl Ladder {
             Some(Known::Ran) => Ok(0),
             None => {
                 let mut outputs = self.model(rung).map_or_else(Vec::new, |model| outputs_of(&**model.source()));
+                let began = threads::now();
                 let run = self.attempt(rung, rows.len(), &part_of(&group.inputs, rows), &mut outputs);
                 run.map(|()| {
+                    out.took.resize(out.parts.len(), Duration::ZERO);
+                    out.took.push(threads::since(began));
                     out.parts.push(outputs);
                     out.parts.len() - 1
                 })
@@ -226,6 +232,7 @@ struct Outcome {
     places: Vec<Place>,
     failures: Vec<String>,
     parts: Vec<Vec<Tensor>>,
+    took: Vec<Duration>,
 }
 
 impl Outcome {
@@ -269,7 +276,9 @@ impl BatchRunner<Work> for Ladder {
         let mut outputs = work.parts.pop().unwrap_or_default();
         let Some(group) = work.groups().first() else { return };
         let rows = group.records.len();
+        let began = threads::now();
         let result = self.attempt(Rung::Model(version), rows, &group.inputs, &mut outputs);
+        let took = threads::since(began);
         let known = match result {
             Err(error) => Some(Known::Failed(error)),
             Ok(()) => {
@@ -278,6 +287,8 @@ impl BatchRunner<Work> for Ladder {
             }
         };
         work.parts.push(outputs);
+        work.took.clear();
+        work.took.push(took);
         if known.is_some() {
             self.climb(work, known);
         }

@@ -522,7 +522,7 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
             } else {
                 scored += 1;
                 if tallied {
-                    self.tally.scored(assigned, self.codec.number(&score));
+                    self.tally.scored(assigned, self.codec.number(&score), work.took(part));
                 }
                 if last != Some(assigned.version) {
                     last = Some(assigned.version);

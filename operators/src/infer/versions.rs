@@ -36,7 +36,7 @@ impl From<&VersionId> for ModelRef {
 }
 
 /// Where an operator gets the versions of its model that it is told to use while the job runs: a
-/// [repository](super::ModelRepository), or a program's own. Both methods are called on threads beside the workers, and
+/// [repository](super::ModelRepository), or a program's own. Its methods are called on threads beside the workers, and
 /// may block.
 pub trait VersionSource: Send + Sync {
     /// Finds out what a reference means now.
@@ -50,6 +50,13 @@ pub trait VersionSource: Send + Sync {
     /// # Errors
     /// Fails at the first gate that the model does not pass, among them that its file is the one that `id` states.
     fn load(&self, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError>;
+
+    /// Returns whether its models start threads of their own, as those do that run on several. Then they are loaded with
+    /// the priority of a worker, which such threads take over; all others get about a tenth of a core for it while workers
+    /// use all of them. By default they may.
+    fn starts_threads(&self) -> bool {
+        true
+    }
 
     /// Returns the folder that has all files of a version that was loaded, if there is one. It is copied beside the
     /// checkpoints, for [`load_from`](Self::load_from); by default nothing is.

@@ -1,6 +1,7 @@
 //! A batch in progress: the rows of its records, and the result for each record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::codec::{Codec, InputRow, OutputRow};
 use super::live::route::{Assigned, Route};
@@ -36,6 +37,8 @@ pub(super) struct Work {
     used: usize,
     /// The outputs of each successful run. The buffers of the first one are kept for the next batch.
     pub(super) parts: Vec<Vec<Tensor>>,
+    /// How long each of these runs took.
+    pub(super) took: Vec<Duration>,
     /// The result of each record. It is empty when the model scored all of them, as rows of the first part, in order.
     pub(super) places: Vec<Place>,
     pub(super) failures: Vec<String>,
@@ -170,6 +173,11 @@ impl Work {
     /// Returns a row of the outputs of a run.
     pub(super) fn output(&self, part: usize, row: usize) -> OutputRow<'_> {
         OutputRow { outputs: self.parts.get(part).map_or(&[], Vec::as_slice), row }
+    }
+
+    /// Returns how long a run took.
+    pub(super) fn took(&self, part: usize) -> Duration {
+        self.took.get(part).copied().unwrap_or_default()
     }
 
     /// Formats the features of a record for people to read: `amount=3.5, is_night=0`.

@@ -7,14 +7,13 @@ use tidemill_engine::{Decision, EventTime, threads};
 
 use super::bucket;
 use super::change::{Change, Extra};
-use super::rollout::{Promotion, Report, Verdict};
+use super::rollout::{Checked, Compared, Promotion, Report, Verdict, of_shadow};
 use super::route::{Canary, Placed};
 use super::state::{State, shown};
 
 impl State {
-    /// Returns what this process has seen, if there is a rollout: `seen` is the latest event time, `shadow` the records that the
-    /// shadow has scored, and those that it has not.
-    pub(super) fn report(&self, seen: EventTime, shadow: (u64, u64)) -> Option<String> {
+    /// Returns what this process has seen, if there is a rollout: `seen` is the latest event time.
+    pub(super) fn report(&self, seen: EventTime, shadow: Compared) -> Option<String> {
         self.rollout.as_ref()?;
         let [whole, step] = &self.tally;
         let canary = self.routes.last().and_then(|(_, route)| Some(route.canary.as_ref()?.version.index));
@@ -74,15 +73,17 @@ impl State {
                 },
             }
         } else if shadowed.is_some() {
-            let (scored, failed) = all.shadow;
-            if scored + failed < settings.shadow_records {
-                return None;
-            }
-            let share = failed as f64 / (scored + failed) as f64;
-            let numbers = format!("as a shadow it has scored {scored} records and failed on {failed}");
-            match settings.checks.failure_share.filter(|max| share > *max) {
-                Some(max) => (Change::End(Extra::Shadow), format!("{name} is given up: {numbers}, at most {max}")),
-                None => (canary(0)?, format!("{name} begins as a canary: {numbers}")),
+            let Compared { scored, failed, .. } = all.shadow;
+            let checked = of_shadow(&settings, &all.shadow)?;
+            let shown: Vec<String> = checked.iter().map(ToString::to_string).collect();
+            let shown = shown.join("; ");
+            let numbers = format!("as a shadow it has scored {scored} records and failed on {failed}; {shown}");
+            let has_failed = checked.iter().any(Checked::has_failed);
+            running.windows.checked = checked;
+            if has_failed {
+                (Change::End(Extra::Shadow), format!("{name} is given up: {numbers}"))
+            } else {
+                (canary(0)?, format!("{name} begins as a canary: {numbers}"))
             }
         } else if settings.shadow_records > 0 {
             let buckets = bucket::BUCKETS;

@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::Value;
 use tidemill_engine::locks::lock;
+use tidemill_engine::threads::{self, Priority};
 use tidemill_engine::{ControlEntry, Controlled, Decision, Epoch, EventTime, with_causes};
 
 use self::change::{Change, Which};
@@ -210,12 +211,14 @@ impl Live {
     fn publish(&self, mut state: MutexGuard<'_, State>) {
         let shadow =
             state.routes.last().and_then(|(_, route)| route.shadow.as_ref()).map(|shadow| shadow.version.clone());
+        let threshold = state.rollout.as_ref().and_then(|running| running.settings.checks.alert_threshold);
         match shadow {
             None => self.shadow.end(),
-            Some(version) if self.shadow.runs(version.index) => {}
+            Some(version) if self.shadow.runs(version.index, threshold) => {}
             Some(version) => {
                 if let Some(loaded) = self.taken(&mut state, version.index) {
-                    self.shadow.begin(version, loaded, self.fixed.models.first().score_column());
+                    let column = self.fixed.models.first().score_column();
+                    self.shadow.begin(version, loaded, column, threshold);
                 }
             }
         }
@@ -247,6 +250,9 @@ impl Controlled for Live {
             version.ok_or("the program has fewer models than the change names")?
         };
         // The workers do not wait while it is loaded.
+        if !self.fixed.source.starts_threads() {
+            threads::step_back(Priority::Low);
+        }
         let (source, ready) = self.load(&missing)?;
         let mut state = lock(&self.state);
         if !state.wanted.contains_key(id) {

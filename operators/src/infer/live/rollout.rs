@@ -56,14 +56,20 @@ pub(super) enum Promotion {
 pub(super) struct Checks {
     /// Largest share of records that the version does not score.
     pub(super) failure_share: Option<f64>,
+    /// Largest quotient of the times of runs in which 99 % of the records were scored, the version's by the baseline's.
+    pub(super) latency_p99: Option<f64>,
     /// Largest population stability index of its scores against those of the baseline, in tenths of the baseline.
     pub(super) score_psi: Option<f64>,
+    /// Largest Jensen–Shannon distance of its scores to those of the baseline, in the same bins: from 0 to 0.8326.
+    pub(super) score_js: Option<f64>,
     /// Largest difference of the means, in standard deviations of the baseline.
     pub(super) score_mean_shift: Option<f64>,
     /// A score above this is an alert.
     pub(super) alert_threshold: Option<f64>,
     /// Largest difference between the shares of alerts; with `alert_threshold`.
     pub(super) alert_share: Option<f64>,
+    /// Largest share of records for which only one of shadow and primary version raises an alert; with `alert_threshold`.
+    pub(super) disagreement: Option<f64>,
 }
 
 impl Default for Rollout {
@@ -86,10 +92,13 @@ impl Default for Checks {
     fn default() -> Self {
         Self {
             failure_share: Some(0.01),
+            latency_p99: Some(1.25),
             score_psi: Some(0.2),
+            score_js: None,
             score_mean_shift: None,
             alert_threshold: None,
             alert_share: Some(0.02),
+            disagreement: Some(0.02),
         }
     }
 }
@@ -111,9 +120,10 @@ impl Rollout {
         if self.min_records == 0 || self.failure_limit == 0 {
             return Err("min_records and failure_limit are at least 1".to_owned());
         }
-        let Checks { failure_share, score_psi, score_mean_shift, alert_share, .. } = &self.checks;
-        let limits = [failure_share, score_psi, score_mean_shift, alert_share];
-        match limits.into_iter().flatten().find(|limit| !(limit.is_finite() && **limit >= 0.0)) {
+        let Checks { failure_share, latency_p99, score_psi, score_js, score_mean_shift, .. } = &self.checks;
+        let limits = [failure_share, latency_p99, score_psi, score_js, score_mean_shift];
+        let of_alerts = [&self.checks.alert_share, &self.checks.disagreement];
+        match limits.into_iter().chain(of_alerts).flatten().find(|limit| !(limit.is_finite() && **limit >= 0.0)) {
             Some(limit) => Err(format!("a limit of the checks is {limit}: it is a number from 0 on")),
             None => Ok(()),
         }
@@ -151,7 +161,7 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.value.is_some_and(|value| value > self.max + self.chance)
     }
 }
@@ -173,7 +183,10 @@ pub(super) fn compare(checks: &Checks, canary: &Part, baseline: &Part) -> Vec<Ch
         found.extend(max.map(|max| Checked { name, value, max, chance }));
     };
     add("failure_share", canary.failure_share(), checks.failure_share, 0.0);
-    add("score_psi", psi(baseline, canary), checks.score_psi, 0.0);
+    add("latency_p99", slower(baseline, canary), checks.latency_p99, 0.0);
+    let bins = bins(baseline, canary);
+    add("score_psi", bins.as_deref().map(psi), checks.score_psi, 0.0);
+    add("score_js", bins.as_deref().map(jensen_shannon), checks.score_js, 0.0);
     let shift = || {
         let difference = (canary.mean()? - baseline.mean()?).abs();
         // Of scores that are all the same, any difference is one.
@@ -186,8 +199,7 @@ pub(super) fn compare(checks: &Checks, canary: &Part, baseline: &Part) -> Vec<Ch
             Some((own, other)) => {
                 let (count, others) = (canary.scored() as f64, baseline.scored() as f64);
                 let all = (own * count + other * others) / (count + others);
-                let error = (all * (1.0 - all) * (1.0 / count + 1.0 / others)).sqrt();
-                (Some((own - other).abs()), DEVIATIONS * error)
+                (Some((own - other).abs()), by_chance(all, 1.0 / count + 1.0 / others))
             }
             None => (None, 0.0),
         };
@@ -213,14 +225,50 @@ pub(super) fn outcome(rollout: &Rollout, canary: &Part, baseline: &Part) -> (Out
     }
 }
 
+/// Checks what a shadow has done: `None` while it has scored too few records.
+pub(super) fn of_shadow(rollout: &Rollout, shadow: &Compared) -> Option<Vec<Checked>> {
+    let Compared { scored, failed, disagreed } = *shadow;
+    let (all, checks) = (scored + failed, &rollout.checks);
+    if all < rollout.shadow_records {
+        return None;
+    }
+    let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
+    let mut found = Vec::new();
+    let mut add = |name, value: Option<f64>, max: Option<f64>, chance: f64| {
+        found.extend(max.map(|max| Checked { name, value, max, chance }));
+    };
+    add("failure_share", share(failed, all), checks.failure_share, 0.0);
+    if checks.alert_threshold.is_some() {
+        let value = share(disagreed, scored);
+        let chance = value.map_or(0.0, |value| by_chance(value, 1.0 / scored as f64));
+        add("disagreement", value, checks.disagreement, chance);
+    }
+    Some(found)
+}
+
+/// Returns by how much a share may be off by chance; `per` is 1 divided by the number of records, added up over both sides.
+fn by_chance(share: f64, per: f64) -> f64 {
+    DEVIATIONS * (share * (1.0 - share) * per).sqrt()
+}
+
 /// Number of standard errors by which shares of alerts may differ by chance: they are looked at many times.
 const DEVIATIONS: f64 = 4.0;
 /// Number of bins.
 const BINS: u64 = 10;
 
-/// Returns the population stability index of the scores of two parts: Σ (p − q) ln (p / q) over bins that each have a tenth of
-/// the scores of `reference`, as far as scores differ. A bin without scores counts as one with half a score.
-fn psi(reference: &Part, other: &Part) -> Option<f64> {
+/// Difference of two times, in seconds, that is too small to matter: less than a system's own unrest.
+const UNREST: f64 = 5e-3;
+
+/// Returns the quotient of the times in which 99 % of the records were scored, or 1 where they differ by nothing that matters.
+fn slower(reference: &Part, other: &Part) -> Option<f64> {
+    let (before, now) = (reference.latency_p99()?, other.latency_p99()?);
+    let quotient = now / before.max(f64::MIN_POSITIVE);
+    Some(if now - before < UNREST { quotient.min(1.0) } else { quotient })
+}
+
+/// Returns the shares of the scores of two parts in bins that each have a tenth of the scores of `reference`, as far as
+/// scores differ. A bin without scores counts as one with half a score.
+fn bins(reference: &Part, other: &Part) -> Option<Vec<(f64, f64)>> {
     let (all, others) = (reference.scored(), other.scored());
     if all == 0 || others == 0 {
         return None;
@@ -243,7 +291,39 @@ fn psi(reference: &Part, other: &Part) -> Option<f64> {
         bins.push((0, above));
     }
     let share = |count: u64, all: u64| (count as f64).max(0.5) / all as f64;
-    Some(bins.iter().map(|(p, q)| (share(*p, all), share(*q, others))).map(|(p, q)| (p - q) * (p / q).ln()).sum())
+    Some(bins.iter().map(|(p, q)| (share(*p, all), share(*q, others))).collect())
+}
+
+/// Returns the population stability index: Σ (p − q) ln (p / q).
+fn psi(bins: &[(f64, f64)]) -> f64 {
+    bins.iter().map(|(p, q)| (p - q) * (p / q).ln()).sum()
+}
+
+/// Returns the Jensen–Shannon distance with the natural logarithm: √((KL(p‖m) + KL(q‖m)) / 2), m = (p + q) / 2.
+fn jensen_shannon(bins: &[(f64, f64)]) -> f64 {
+    let divergence = |(p, q): &(f64, f64)| {
+        let middle = f64::midpoint(*p, *q);
+        p * (p / middle).ln() + q * (q / middle).ln()
+    };
+    (bins.iter().map(divergence).sum::<f64>() / 2.0).max(0.0).sqrt()
+}
+
+/// What came out of the comparison with a shadow, in numbers of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Compared {
+    /// Those that both have scored.
+    pub(super) scored: u64,
+    pub(super) failed: u64,
+    /// Those for which only one of them raises an alert.
+    pub(super) disagreed: u64,
+}
+
+impl Compared {
+    fn add(&mut self, other: &Self) {
+        self.scored += other.scored;
+        self.failed += other.failed;
+        self.disagreed += other.disagreed;
+    }
 }
 
 /// What a process has seen since the last change of the canary or the shadow.
@@ -254,8 +334,7 @@ pub(super) struct Report {
     pub(super) parts: BTreeMap<ModelRole, Part>,
     /// Latest event time, in milliseconds since the Unix epoch.
     pub(super) seen_ms: i64,
-    /// Records that the shadow has scored, and those that it has not.
-    pub(super) shadow: (u64, u64),
+    pub(super) shadow: Compared,
     /// Records and keys that the canary has reached since it began.
     pub(super) reached: (u64, u64),
 }
@@ -272,7 +351,7 @@ impl Report {
                 all.parts.entry(*role).or_default().add(part, false);
             }
             all.seen_ms = all.seen_ms.max(report.seen_ms);
-            all.shadow = (all.shadow.0 + report.shadow.0, all.shadow.1 + report.shadow.1);
+            all.shadow.add(&report.shadow);
             all.reached = (all.reached.0 + report.reached.0, all.reached.1 + report.reached.1);
         }
         Some(all)
@@ -363,7 +442,7 @@ mod tests {
 
     fn part(scores: impl IntoIterator<Item = f64>) -> Part {
         let mut part = Part::default();
-        scores.into_iter().for_each(|score| part.scored_as(Some(score)));
+        scores.into_iter().for_each(|score| part.scored_as(Some(score), Duration::from_millis(2)));
         part
     }
 
@@ -397,12 +476,19 @@ mod tests {
     /// Computed by hand: ten equal bins of 0 to 1 against scores that are all in the upper half, a fifth in each bin.
     #[test]
     fn the_index_is_that_of_tenths() {
-        let found = psi(&even(10_000, 0.0), &part((0..10_000).map(|at| 0.5 + f64::from(at) / 20_000.0))).unwrap();
+        let index = |other: &Part| psi(&bins(&even(10_000, 0.0), other).unwrap());
+        let upper = part((0..10_000).map(|at| 0.5 + f64::from(at) / 20_000.0));
+        let found = index(&upper);
         // The empty bins count as half a score each.
         let wanted = 5.0 * (0.1 - 0.2) * 0.5_f64.ln() + 5.0 * (0.1 - 0.5e-4) * (0.1_f64 / 0.5e-4).ln();
         assert!((found - wanted).abs() < 0.05 * wanted, "{found}, {wanted}");
-        assert!(psi(&even(10_000, 0.0), &even(10_000, 0.0)).unwrap() < 1e-3);
-        assert_eq!(psi(&Part::default(), &even(10, 0.0)), None);
+        assert!(index(&even(10_000, 0.0)) < 1e-3);
+        assert_eq!(bins(&Part::default(), &even(10, 0.0)), None);
+        // Half of the one lies where all of the other does: KL(p‖m) = ½ ln 2 + ½ ln ⅔, KL(q‖m) = ln 4/3.
+        let wanted = ((0.5 * 2.0_f64.ln() + 0.5 * (2.0_f64 / 3.0).ln() + (4.0_f64 / 3.0).ln()) / 2.0).sqrt();
+        let found = jensen_shannon(&bins(&even(10_000, 0.0), &upper).unwrap());
+        assert!((found - wanted).abs() < 0.01, "{found}, {wanted}");
+        assert!(jensen_shannon(&[(1.0, 0.5e-9), (0.5e-9, 1.0)]) < 2.0_f64.ln().sqrt());
     }
 
     #[test]
@@ -430,6 +516,35 @@ mod tests {
         };
         assert!(!failed(25, 38), "2.6 % more of 500 is chance");
         assert!(failed(25, 80) && failed(80, 25));
+    }
+
+    #[test]
+    fn a_version_that_is_slower_fails_unless_the_difference_is_nothing() {
+        let taking = |ms: u64| {
+            let mut part = Part::default();
+            (0..1_000).for_each(|at| part.scored_as(Some(f64::from(at)), Duration::from_millis(ms)));
+            part
+        };
+        let of = |canary: u64, baseline: u64| outcome(&Rollout::default(), &taking(canary), &taking(baseline)).0;
+        assert_eq!((of(2, 1), of(24, 20), of(20, 100)), (Outcome::Pass, Outcome::Pass, Outcome::Pass));
+        let Outcome::Fail(reason) = of(30, 20) else { panic!("it is slower") };
+        assert!(reason.starts_with("latency_p99 is 1.5"), "{reason}");
+    }
+
+    #[test]
+    fn a_shadow_fails_by_the_records_that_it_does_not_score_and_by_those_it_sees_otherwise() {
+        let checks = Checks { alert_threshold: Some(0.5), ..Checks::default() };
+        let rollout = Rollout { checks, ..Rollout::default() };
+        let failed = |failed, disagreed| {
+            let found = of_shadow(&rollout, &Compared { scored: 2_000 - failed, failed, disagreed }).unwrap();
+            found.into_iter().find(Checked::has_failed).map(|one| one.name)
+        };
+        assert_eq!((failed(20, 40), failed(0, 60)), (None, None), "3 % of 2,000 may be 2 %");
+        assert_eq!((failed(21, 0), failed(0, 80)), (Some("failure_share"), Some("disagreement")));
+        let few = Compared { scored: 999, ..Compared::default() };
+        assert_eq!(of_shadow(&rollout, &few), None);
+        let blind = Rollout::default();
+        assert_eq!(of_shadow(&blind, &Compared { scored: 1_000, ..few }).unwrap().len(), 1, "no threshold, no alerts");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tidemill_engine::locks::lock;
 use tidemill_engine::threads;
 
+use super::rollout;
 use super::route::Placed;
 use crate::infer::backend::RunError;
 use crate::infer::element::Elements;
@@ -39,12 +40,15 @@ struct Compared {
     difference: f64,
     absolute: f64,
     largest: f64,
+    /// Number of rows for which only one of both is above the threshold.
+    disagreed: u64,
     /// The last reason for which it failed.
     reason: Option<String>,
 }
 
 struct Running {
     version: Placed,
+    threshold: Option<f64>,
     queue: Sender<Copied>,
     compared: Arc<Mutex<Compared>>,
 }
@@ -54,9 +58,9 @@ struct Running {
 pub(super) struct ShadowThread(Mutex<Option<Running>>);
 
 impl ShadowThread {
-    /// Returns whether this version is the one that scores.
-    pub(super) fn runs(&self, version: usize) -> bool {
-        lock(&self.0).as_ref().is_some_and(|running| running.version.index == version)
+    /// Returns whether this version is the one that scores, with this threshold of an alert.
+    pub(super) fn runs(&self, version: usize, threshold: Option<f64>) -> bool {
+        lock(&self.0).as_ref().is_some_and(|running| running.version.index == version && running.threshold == threshold)
     }
 
     /// Ends the shadow, if there is one.
@@ -64,16 +68,16 @@ impl ShadowThread {
         *lock(&self.0) = None;
     }
 
-    /// Makes a version the shadow; `column` is that of its score.
-    pub(super) fn begin(&self, version: Placed, loaded: Loaded, column: usize) {
+    /// Makes a version the shadow; `column` is that of its score. A score above `threshold` is an alert.
+    pub(super) fn begin(&self, version: Placed, loaded: Loaded, column: usize, threshold: Option<f64>) {
         let mut running = lock(&self.0);
         let (queue, rows) = crossbeam_channel::bounded(QUEUE);
         let compared = Arc::<Mutex<Compared>>::default();
         let result = Arc::clone(&compared);
         // It ends when its queue has no sender any more.
-        let work = move || score(loaded, column, &rows, &result);
+        let work = move || score(loaded, (column, threshold), &rows, &result);
         match threads::spawn("shadow".to_owned(), work) {
-            Ok(_) => *running = Some(Running { version, queue, compared }),
+            Ok(_) => *running = Some(Running { version, threshold, queue, compared }),
             Err(error) => tracing::warn!(%error, "no thread can be started for the shadow model"),
         }
     }
@@ -88,18 +92,18 @@ impl ShadowThread {
         }
     }
 
-    /// Returns the number of rows that the shadow has scored, and of those that it has not, among those that it was given.
-    pub(super) fn counts(&self) -> (u64, u64) {
+    /// Returns what came out of the comparison of the rows that it was given.
+    pub(super) fn counts(&self) -> rollout::Compared {
         let running = lock(&self.0);
-        running.as_ref().map_or((0, 0), |running| {
-            let compared = lock(&running.compared);
-            (compared.rows, compared.failed)
+        running.as_ref().map_or_else(rollout::Compared::default, |running| {
+            let Compared { rows, failed, disagreed, .. } = *lock(&running.compared);
+            rollout::Compared { scored: rows, failed, disagreed }
         })
     }
 
     pub(super) fn status(&self) -> Value {
         let running = lock(&self.0);
-        let Some(Running { version, compared, .. }) = &*running else { return Value::Null };
+        let Some(Running { version, threshold, compared, .. }) = &*running else { return Value::Null };
         let compared = lock(compared);
         let mean = |sum: f64| (compared.rows > 0).then(|| sum / compared.rows as f64);
         json!({
@@ -110,13 +114,19 @@ impl ShadowThread {
             "mean_difference": mean(compared.difference),
             "mean_absolute_difference": mean(compared.absolute),
             "largest_difference": compared.largest,
+            "disagreed": threshold.map(|_| compared.disagreed),
             "error": compared.reason,
         })
     }
 }
 
-fn score(mut loaded: Loaded, column: usize, queue: &Receiver<Copied>, result: &Mutex<Compared>) {
-    threads::step_back();
+fn score(
+    mut loaded: Loaded,
+    (column, threshold): (usize, Option<f64>),
+    queue: &Receiver<Copied>,
+    result: &Mutex<Compared>,
+) {
+    threads::step_back(threads::Priority::Lowest);
     while let Some(Copied { inputs, scores }) = threads::receive(queue) {
         let mut own = run(&mut loaded, column, scores.len(), &inputs);
         if let (Err(RunError::Batch(_)), true) = (&own, scores.len() > 1) {
@@ -126,7 +136,7 @@ fn score(mut loaded: Loaded, column: usize, queue: &Receiver<Copied>, result: &M
         }
         let mut compared = lock(result);
         match own {
-            Ok(own) => scores.iter().zip(own).for_each(|(primary, own)| compared.add(*primary, own)),
+            Ok(own) => scores.iter().zip(own).for_each(|(primary, own)| compared.add(*primary, own, threshold)),
             Err(error) => {
                 compared.failed += scores.len() as u64;
                 compared.reason = Some(error.to_string());
@@ -149,7 +159,7 @@ fn run(loaded: &mut Loaded, column: usize, rows: usize, inputs: &[Tensor]) -> Re
 
 impl Compared {
     /// Adds a row. One that the primary version did not score says nothing of the shadow.
-    fn add(&mut self, primary: f32, own: f32) {
+    fn add(&mut self, primary: f32, own: f32, threshold: Option<f64>) {
         if !own.is_finite() {
             self.failed += 1;
         } else if primary.is_finite() {
@@ -158,6 +168,8 @@ impl Compared {
             self.difference += difference;
             self.absolute += difference.abs();
             self.largest = self.largest.max(difference.abs());
+            let is_alert = |score: f32| threshold.is_some_and(|threshold| f64::from(score) > threshold);
+            self.disagreed += u64::from(is_alert(primary) != is_alert(own));
         }
     }
 }
@@ -170,8 +182,9 @@ mod tests {
     fn what_the_primary_version_did_not_score_is_not_the_shadows_failure() {
         let mut compared = Compared::default();
         for (primary, own) in [(0.5, 0.75), (f32::NAN, 0.5), (0.5, f32::NAN), (1.0, 0.5)] {
-            compared.add(primary, own);
+            compared.add(primary, own, Some(0.6));
         }
         assert_eq!((compared.rows, compared.failed, compared.difference, compared.largest), (2, 1, -0.25, 0.5));
+        assert_eq!(compared.disagreed, 2);
     }
 }

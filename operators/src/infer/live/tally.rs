@@ -1,6 +1,7 @@
 //! What the scores of each part of the traffic were, while there is a canary.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,22 +23,36 @@ pub(in crate::infer) struct Part {
     sum_of_squares: f64,
     /// Number of scores by their upper bits. It does not depend on the order or the number of workers.
     scores: BTreeMap<u32, u64>,
+    /// Number of records by the upper bits of the seconds that the run took in which they were scored.
+    times: BTreeMap<u32, u64>,
     /// Hashes of the keys; only of a canary, and only in its own process.
     #[serde(skip)]
     keys: BTreeSet<u32>,
 }
 
-/// Returns the upper bits of a score, in the order of scores.
-fn bits(score: f64) -> u32 {
-    let bits = score.to_bits();
+/// Returns the upper bits of a number, in the order of numbers.
+fn bits(number: f64) -> u32 {
+    let bits = number.to_bits();
     let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
     (ordered >> UNCOUNTED_BITS) as u32
 }
 
+/// Returns the smallest of the numbers with these upper bits, if it is not negative.
+fn least(bits: u32) -> f64 {
+    f64::from_bits((u64::from(bits) << UNCOUNTED_BITS) & !(1 << 63))
+}
+
+/// Returns what of `all` was not there `earlier`.
+fn later(all: &BTreeMap<u32, u64>, earlier: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
+    let count = |(bits, count): (&u32, &u64)| (*bits, count.saturating_sub(earlier.get(bits).copied().unwrap_or(0)));
+    all.iter().map(count).filter(|(_, count)| *count > 0).collect()
+}
+
 impl Part {
-    /// Notes a record with its score. A score that is no number is not part of the mean.
-    pub(super) fn scored_as(&mut self, score: Option<f64>) {
+    /// Notes a record with its score, and how long the run took. A score that is no number is not part of the mean.
+    pub(super) fn scored_as(&mut self, score: Option<f64>, took: Duration) {
         self.records += 1;
+        *self.times.entry(bits(took.as_secs_f64())).or_default() += 1;
         if let Some(score) = score.filter(|score| score.is_finite()) {
             self.sum += score;
             self.sum_of_squares += score * score;
@@ -85,6 +100,17 @@ impl Part {
         (scored > 0).then(|| above as f64 / scored as f64)
     }
 
+    /// Returns the time, in seconds, in which 99 % of the records that were scored were, to one part in 256.
+    pub(super) fn latency_p99(&self) -> Option<f64> {
+        let all: u64 = self.times.values().sum();
+        let mut left = all - all / 100;
+        let slowest = |(_, count): &(&u32, &u64)| {
+            left = left.saturating_sub(**count);
+            left == 0
+        };
+        self.times.iter().find(slowest).map(|(bits, _)| least(*bits))
+    }
+
     /// Returns the scores from the smallest to the largest: their upper bits, and how many there are.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (u32, u64)> {
         self.scores.iter().map(|(bits, count)| (*bits, *count))
@@ -96,7 +122,9 @@ impl Part {
         self.failed += other.failed;
         self.sum += other.sum;
         self.sum_of_squares += other.sum_of_squares;
-        other.scores.iter().for_each(|(bits, count)| *self.scores.entry(*bits).or_default() += count);
+        for (own, other) in [(&mut self.scores, &other.scores), (&mut self.times, &other.times)] {
+            other.iter().for_each(|(bits, count)| *own.entry(*bits).or_default() += count);
+        }
         if with_keys {
             let room = KEYS.saturating_sub(self.keys.len());
             self.keys.extend(other.keys.iter().take(room));
@@ -105,14 +133,13 @@ impl Part {
 
     /// Returns what came after `earlier`, without the keys.
     pub(super) fn without(&self, earlier: &Self) -> Self {
-        let count = |bits: &u32, count: &u64| count - earlier.scores.get(bits).copied().unwrap_or(0).min(*count);
-        let scores = self.scores.iter().map(|(bits, all)| (*bits, count(bits, all))).filter(|(_, count)| *count > 0);
         Self {
             records: self.records.saturating_sub(earlier.records),
             failed: self.failed.saturating_sub(earlier.failed),
             sum: self.sum - earlier.sum,
             sum_of_squares: self.sum_of_squares - earlier.sum_of_squares,
-            scores: scores.collect(),
+            scores: later(&self.scores, &earlier.scores),
+            times: later(&self.times, &earlier.times),
             keys: BTreeSet::new(),
         }
     }
@@ -133,6 +160,8 @@ struct Shown {
     failed: u64,
     mean: Option<f64>,
     deviation: Option<f64>,
+    /// Time of a run in which 99 % of the records were scored.
+    latency_p99_ms: Option<f64>,
     /// Number of keys; only of a canary.
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<u64>,
@@ -147,9 +176,9 @@ impl Tally {
         self.parts.entry((at.version, at.role)).or_default()
     }
 
-    /// Notes a score.
-    pub(in crate::infer) fn scored(&mut self, at: Assigned, score: Option<f64>) {
-        self.part(at).scored_as(score);
+    /// Notes a score, and how long the run took.
+    pub(in crate::infer) fn scored(&mut self, at: Assigned, score: Option<f64>, took: Duration) {
+        self.part(at).scored_as(score, took);
     }
 
     /// Notes a record that the version did not score.
@@ -196,6 +225,7 @@ impl Tally {
             failed: part.failed,
             mean: part.mean(),
             deviation: part.deviation(),
+            latency_p99_ms: part.latency_p99().map(|seconds| seconds * 1e3),
             keys: (*role == ModelRole::Canary).then(|| part.keys()),
         });
         serde_json::to_value(shown.collect::<Vec<_>>()).unwrap_or_default()
@@ -211,14 +241,14 @@ mod tests {
         let canary = Assigned { version: 1, role: ModelRole::Canary };
         let (mut whole, mut batch) = (Tally::default(), Tally::default());
         for (key, score) in [(7, 0.25), (8, 0.75), (7, f64::NAN)] {
-            batch.scored(canary, Some(score));
+            batch.scored(canary, Some(score), Duration::ZERO);
             batch.key(canary, key);
         }
         batch.failed(canary);
         whole.add(&batch, true);
         let first = whole.by_role(Some(1))[&ModelRole::Canary].clone();
         batch.clear();
-        batch.scored(canary, Some(0.5));
+        batch.scored(canary, Some(0.5), Duration::ZERO);
         whole.add(&batch, true);
         assert!(whole.by_role(Some(2)).is_empty(), "another one is the canary now");
         let part = &whole.by_role(Some(1))[&ModelRole::Canary];
@@ -232,9 +262,26 @@ mod tests {
     fn scores_are_counted_in_their_order() {
         let mut part = Part::default();
         let scores = [-2.0, -1.0, -0.0, 0.0, 1e-300, 0.25, 1.0, 3e9];
-        scores.iter().for_each(|score| part.scored_as(Some(*score)));
+        scores.iter().for_each(|score| part.scored_as(Some(*score), Duration::ZERO));
         assert!(scores.windows(2).all(|pair| bits(pair[0]) <= bits(pair[1])));
         assert_eq!(part.in_order().map(|(_, count)| count).sum::<u64>(), 8);
         assert!(bits(1.0) < bits(1.004) && bits(1.0) == bits(1.003));
+    }
+
+    #[test]
+    fn the_time_of_99_of_100_records_is_that_of_their_runs() {
+        let mut part = Part::default();
+        assert_eq!(part.latency_p99(), None);
+        let took = |part: &mut Part, ms: u64, count: u32| {
+            (0..count).for_each(|_| part.scored_as(None, Duration::from_millis(ms)));
+        };
+        took(&mut part, 8, 990);
+        let first = part.clone();
+        took(&mut part, 64, 10);
+        let near = |found: Option<f64>, wanted: f64| (found.unwrap() / wanted - 1.0).abs() < 1.0 / 256.0;
+        assert!(near(part.latency_p99(), 0.008), "{:?}", part.latency_p99());
+        took(&mut part, 64, 1);
+        assert!(near(part.latency_p99(), 0.064) && near(part.without(&first).latency_p99(), 0.064));
+        assert_eq!(part.without(&first).records(), 11);
     }
 }

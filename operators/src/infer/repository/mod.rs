@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::marker::PhantomData;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -181,6 +181,10 @@ impl<F: Features> VersionSource for RepositoryVersions<F> {
 
     fn load(&self, id: &VersionId) -> Result<Arc<dyn ModelSource>, ModelError> {
         self.load_found(self.repository.find(&id.into())?, id)
+    }
+
+    fn starts_threads(&self) -> bool {
+        self.settings.intra_threads > NonZeroUsize::MIN || !self.settings.providers.is_empty()
     }
 
     fn folder(&self, id: &VersionId) -> Option<PathBuf> {
