@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
-use tidemill::control::ChangeRequest;
+use tidemill::control::{ChangeEvent, ChangeRequest};
 use tidemill::infer::ModelRole;
 use tidemill::prelude::*;
 
@@ -48,6 +48,9 @@ struct Args {
     /// A file of requests to change models while the job runs, as JSON lines; with --models.
     #[arg(long, requires = "models", value_name = "FILE")]
     control: Option<PathBuf>,
+    /// Where it is written what becomes of each change of a model; it is written nowhere by default.
+    #[arg(long, requires = "models", value_name = "DIR|KAFKA")]
+    model_events: Option<Place>,
     /// Transactions scored at a time, at most; auto:N to have the best number up to N measured.
     #[arg(long, default_value = "96", value_name = "N|auto:N")]
     max_batch_size: BatchSize,
@@ -140,6 +143,10 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
             FileSource::new([control], |_: &ChangeRequest| EventTime(0)).idle_after(Duration::from_millis(50));
         let requests = if common.follow { requests.follow() } else { requests };
         flow.source("control", &requests)?.change_operators("changes")?;
+    }
+    if args.model_events.is_some() {
+        let events = flow.change_events("model-events")?;
+        write(events, "events", args.model_events.as_ref(), |event: &ChangeEvent| event.operator.clone())?;
     }
     if let Some(models) = models {
         let settings = common.infer_settings(args.max_batch_size);

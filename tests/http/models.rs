@@ -256,6 +256,43 @@ fn a_rollout_of_a_version_with_other_scores_rolls_itself_back() {
 }
 
 #[test]
+fn a_rollout_is_led_from_step_to_step_as_a_resource_of_its_model() {
+    let running = start(tempfile::tempdir().unwrap());
+    let address = running.settings.http.unwrap();
+    const ROLLOUT: &str = "/v2/models/constant/rollout";
+    let shown = || get(address, ROLLOUT).json();
+    let post = |body: Json| {
+        let token = std::fs::read_to_string(running.scratch.path().join("checkpoints/http-token")).unwrap();
+        ask(address, "POST", ROLLOUT, &[&format!("Authorization: Bearer {}", token.trim())], &body.to_string())
+    };
+    assert_eq!((&shown()["operator"], &shown()["rollout"]), (&json!("score"), &Json::Null));
+    // Nothing goes on by itself: no window is ever over.
+    let settings = json!({ "shadow_records": 0, "steps": [0.1, 0.5], "interval": "1day", "min_records": 1_000_000 });
+    assert_eq!(post(json!({ "start": { "model": "constant/5", "settings": settings } })).status, 200);
+    running.wait(ROLLOUT, |shown| shown["rollout"]["step"] == 0);
+    assert_eq!(post(json!({ "suspend": true })).status, 200);
+    assert_eq!(shown()["rollout"]["suspended"], true);
+    assert_eq!(post(json!({ "step": {} })).status, 200);
+    let (canary, rollout) = (shown()["canary"].clone(), shown()["rollout"].clone());
+    assert_eq!((&canary["share"], &canary["seed"], &rollout["step"]), (&json!(0.5), &rollout["id"], &json!(1)));
+    for (body, why) in [
+        (json!({ "step": {} }), "is at its last step"),
+        (json!({ "start": { "model": "constant/7" } }), "half of it is missing"),
+        (json!({ "leap": {} }), "leap"),
+    ] {
+        let answer = post(body);
+        assert!(answer.status == 400 && answer.json()["error"].as_str().unwrap().contains(why), "{answer:?}");
+    }
+    assert_eq!(post(json!({ "promote": {} })).status, 200);
+    assert_eq!((&shown()["primary"][0]["version"], &shown()["rollout"]), (&json!(5), &Json::Null));
+    assert_eq!(post(json!({ "step": {} })).status, 400);
+    assert_eq!(post(json!({ "roll_back": {} })).status, 200);
+    assert_eq!(shown()["primary"][0]["version"], 1);
+    assert_eq!(get(address, "/v2/models/other/rollout").status, 404);
+    running.stop();
+}
+
+#[test]
 fn a_rollout_of_a_version_with_the_same_scores_ends_with_its_promotion() {
     let running = start(tempfile::tempdir().unwrap());
     let settings = json!({ "shadow_records": 0, "steps": [0.1, 0.5], "interval": "200ms", "min_records": 20 });

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tests::control::scored_by;
-use tidemill::control::ChangeRequest;
+use tidemill::control::{ChangeEvent, ChangeRequest, ControlEntry};
 use tidemill::infer::{
     ModelError, ModelRef, ModelRepository, ModelRole, ModelSource, SessionSettings, Simulated, VersionChoice,
     VersionId, VersionSource,
@@ -20,6 +20,7 @@ use tidemill::infer::{
 use tidemill::job::JobSetup;
 use tidemill::prelude::*;
 use tidemill::testing::{Outside, Simulation};
+use tidemill::time::Epoch;
 
 use crate::fake::{Act, Fake, Item, item, settings, threads};
 use crate::onnx::{Pair, file};
@@ -88,6 +89,7 @@ fn request(id: usize, change: Value) -> ChangeRequest {
 fn one_run(sim: &mut Simulation, seen: &Seen) {
     let count = sim.draw(50..400_u64);
     let (source, control, scored) = (sim.source(), sim.source(), sim.sink::<Scored<Item>>());
+    let events = sim.sink::<ChangeEvent>();
     for id in 0..count {
         source.push_to(sim.draw(0..2), id as i64, item(id, Act::Score));
         if sim.draw(0..20) == 0 {
@@ -121,9 +123,10 @@ fn one_run(sim: &mut Simulation, seen: &Seen) {
     let models = Models::of(Fake::new("v0", 0.0, &[])).with_versions_of(versions);
     // A version that is not there for a while is tried again, so that each record gets its score from it.
     let settings = InferSettings { retries: 50, ..settings(sim.draw(1..40), pool) };
-    let (from, changes, to) = (source.clone(), control.clone(), scored.clone());
+    let (from, changes, to, told) = (source.clone(), control.clone(), scored.clone(), events.clone());
     let report = sim.run(move |flow| {
         flow.source("control", &changes)?.change_operators("changes")?;
+        flow.change_events("events")?.sink("told", &told)?;
         let items = flow.source("items", &from)?;
         items.infer_by_key("score", &models, &settings, |item| item.id, |item: &Item| &item.wish)?.sink("scored", &to)
     });
@@ -135,6 +138,7 @@ fn one_run(sim: &mut Simulation, seen: &Seen) {
     seen.refused.fetch_add((asked - by_test) as u64, Ordering::Relaxed);
     assert!(log.iter().all(|entry| entry.epoch.is_some()), "the input has ended: nothing is undecided");
     assert!(log.windows(2).all(|pair| pair[0].epoch <= pair[1].epoch), "{log:?}");
+    check_events(&log, &events.by_epoch(), scored.by_epoch().last().map_or(0, |(epoch, _)| epoch.0));
     let mut times: BTreeMap<u64, u32> = BTreeMap::new();
     for (epoch, Record { data: Scored { record, score, origin, role, model }, .. }) in scored.by_epoch() {
         *times.entry(record.id).or_default() += 1;
@@ -151,6 +155,20 @@ fn one_run(sim: &mut Simulation, seen: &Seen) {
         of_role.fetch_add(1, Ordering::Relaxed);
     }
     assert_eq!(times.into_iter().collect::<Vec<_>>(), (0..count).map(|id| (id, 1)).collect::<Vec<_>>());
+}
+
+/// Checks that each change that a record was subject to is an event, once and in order; `last` is the epoch of the last
+/// record.
+fn check_events(log: &[ControlEntry], events: &[(Epoch, Record<ChangeEvent>)], last: u64) {
+    let made: Vec<&ChangeEvent> = events.iter().map(|(_, event)| &event.data).filter(|e| e.epoch.is_some()).collect();
+    let wanted: Vec<ChangeEvent> = log.iter().cloned().map(ChangeEvent::from).collect();
+    assert!(made.iter().copied().eq(wanted.iter().take(made.len())), "{made:?} of {wanted:?}");
+    let missing = &log[made.len()..];
+    assert!(missing.iter().all(|entry| entry.epoch > Some(last)), "after {last}: {missing:?}");
+    let mut refused: Vec<&str> =
+        events.iter().map(|(_, event)| &event.data).filter(|e| e.error.is_some()).map(|e| &*e.id).collect();
+    refused.sort_unstable();
+    assert!(refused.iter().all(|id| !log.iter().any(|entry| entry.id == *id)), "{refused:?}");
 }
 
 /// Runs a job over pairs until `enough` says so of a version. Its first model is of a file, and is told to switch to

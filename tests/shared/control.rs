@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tidemill::control::ControlEntry;
+use tidemill::control::{ChangeEvent, ControlEntry};
 use tidemill::infer::ModelRole;
 
 /// Writes the versions 1 to 3 of the shipped model of `fraud_velocity` to a model repository.
@@ -54,6 +54,20 @@ pub fn check_predictions(folder: &Path, log: &[ControlEntry], first: u64, count:
     }
     assert!(seen.iter().all(|seen| *seen), "a transaction has no prediction");
     by_version
+}
+
+/// Checks that each change of the log was written as an event, once and in order; the last ones may be missing, to which no
+/// record was subject.
+pub fn check_events(folder: &Path, log: &[ControlEntry]) {
+    let lines = testkit::lines(folder);
+    let events: Vec<ChangeEvent> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (mut made, refused): (Vec<ChangeEvent>, Vec<ChangeEvent>) =
+        events.into_iter().partition(|event| event.epoch.is_some());
+    made.sort_by_key(|event| log.iter().position(|entry| entry.id == event.id));
+    assert!(made.iter().cloned().eq(log.iter().take(made.len()).cloned().map(ChangeEvent::from)), "{made:?}, {log:?}");
+    let last = log.last().and_then(|entry| entry.epoch);
+    assert!(log[made.len()..].iter().all(|entry| entry.epoch == last), "{} of {log:?}", made.len());
+    assert!(!refused.is_empty() && refused.iter().all(|event| event.error.is_some()), "{refused:?}");
 }
 
 /// Returns the version and the role that the log says for a record, computed in another way than the operator does: from the

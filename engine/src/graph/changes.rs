@@ -37,9 +37,9 @@ impl<'s> Flow<'s> {
     /// that others look at.
     /// * Time, order: the event time is that of the request; the order is that of the decisions. Nothing waits for its
     ///   watermark, and the job does not wait for its end.
-    /// * Guarantee: a change that is made is in the stream once, after a restore, too. One that is refused is in it once,
-    ///   unless the job crashes between the refusal and the next checkpoint: then the request is decided anew, if the
-    ///   checkpoint or its source has it.
+    /// * Guarantee: a change that any record is subject to is in the stream once, after a restore, too. One that is refused
+    ///   is in it once, unless the job crashes between the refusal and the next checkpoint (then the request is decided
+    ///   anew, if the checkpoint or its source has it), or is refused because the input has ended.
     ///
     /// # Errors
     /// When the name is taken.

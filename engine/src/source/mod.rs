@@ -158,8 +158,8 @@ pub enum Next {
     /// There is nothing to read right now: call again after this long.
     After(Duration),
     /// There is nothing to read right now, and nothing that the job has to wait for: the job ends when all other
-    /// sources have ended. Until then, call again after this long. Reading that is under way by then (a
-    /// [`Now`](Self::Now)) is completed.
+    /// sources have ended. Until then, call again after this long. Then it is called for a last time, and reading that is
+    /// under way (a [`Now`](Self::Now)) is completed.
     Accompany(Duration),
     /// Everything has been handed out, and no record will come any more.
     Done,

@@ -120,6 +120,7 @@ fn build<'s>(
             letters: Vec::new(),
             ended: VecDeque::new(),
             has_more: false,
+            has_looked: false,
             held: None,
             next_look: None,
             nature,
@@ -191,6 +192,8 @@ struct Ingest {
     ended: VecDeque<(Epoch, Vec<u8>)>,
     /// Whether the reader's last answer was [`Next::Now`]: its reading is still under way.
     has_more: bool,
+    /// Whether it has read for a last time, after all other sources had ended.
+    has_looked: bool,
     /// What has kept it from reading in its last turn.
     held: Option<Hold>,
     /// The time for which it has last asked to be called again.
@@ -267,8 +270,7 @@ impl Ingest {
             self.lower(Some(self.at));
         }
         let Some(finish) = finish else { return Ok(()) };
-        if finish.drain && self.state == State::Reading && self.has_more {
-            // It accompanies the others, which have ended; it still completes the reading that is under way.
+        if finish.drain && self.state == State::Reading && self.is_read_on()? {
             return Ok(());
         }
         if self.at.epoch == finish.last {
@@ -283,6 +285,19 @@ impl Ingest {
             self.state = State::Finished;
         }
         Ok(())
+    }
+
+    /// Has a source that accompanies the others, which have ended, read what is there now, and complete a reading that is
+    /// under way. Returns whether it still does.
+    fn is_read_on(&mut self) -> Result<bool, JobError> {
+        if !self.has_more && !self.has_looked {
+            self.has_looked = true;
+            self.has_more = self.read()?.next == Next::Now;
+            if self.has_more {
+                self.activator.activate();
+            }
+        }
+        Ok(self.has_more)
     }
 
     /// Stores the position and the watermark of the source at the end of `epoch`.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::bucket;
-use super::state::State;
+use super::state::{State, shown};
 use crate::infer::backend::ModelInfo;
 
 impl State {
@@ -49,7 +49,7 @@ impl State {
             "compared": compared,
             "rollout": self.rollout.as_ref().map(|running| json!({
                 "id": running.id,
-                "model": self.shown(running.version),
+                "model": self.which(running.version).map(|which| shown(&which)),
                 "step": route.canary.as_ref().and_then(|canary| running.settings.step_of(canary.buckets)),
                 "settings": running.settings,
                 "suspended": running.suspended,
