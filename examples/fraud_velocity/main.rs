@@ -7,6 +7,7 @@
 //! ```
 
 mod features;
+mod rescore;
 #[cfg(feature = "tables")]
 mod riskiest;
 mod simulate;
@@ -27,6 +28,7 @@ use tidemill::prelude::*;
 use common::topic_source;
 use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
 use features::{CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction};
+use rescore::RescoreArgs;
 use simulate::City;
 use versions::ModelArgs;
 
@@ -61,6 +63,8 @@ struct Args {
     #[cfg(feature = "tables")]
     #[arg(long, value_name = "DIR|KAFKA")]
     riskiest: Option<Place>,
+    #[command(flatten)]
+    rescore: RescoreArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -150,6 +154,10 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
     }
     if let Some(models) = models {
         let settings = common.infer_settings(args.max_batch_size);
+        if args.rescore.is_asked() {
+            args.rescore.build(flow, featured, models, &settings)?;
+            return write_dead_letters(flow.dead_letters(), common.dead_letters.as_ref());
+        }
         let mut label = Label::default();
         let scored = featured.infer_by_key(
             "score",

@@ -138,9 +138,10 @@ fn one_run(sim: &mut Simulation, seen: &Seen) {
     seen.refused.fetch_add((asked - by_test) as u64, Ordering::Relaxed);
     assert!(log.iter().all(|entry| entry.epoch.is_some()), "the input has ended: nothing is undecided");
     assert!(log.windows(2).all(|pair| pair[0].epoch <= pair[1].epoch), "{log:?}");
-    check_events(&log, &events.by_epoch(), scored.by_epoch().last().map_or(0, |(epoch, _)| epoch.0));
+    let scored = scored.by_epoch();
+    check_events(&log, &events.by_epoch(), scored.last().map_or(0, |(epoch, _)| epoch.0));
     let mut times: BTreeMap<u64, u32> = BTreeMap::new();
-    for (epoch, Record { data: Scored { record, score, origin, role, model }, .. }) in scored.by_epoch() {
+    for (epoch, Record { data: Scored { record, score, origin, role, model }, .. }) in scored {
         *times.entry(record.id).or_default() += 1;
         assert_eq!(origin, ScoreOrigin::Model);
         let (version, wanted) = scored_by(&log, epoch.0, record.id as i64, &record.id.to_string());

@@ -2,11 +2,13 @@
 //! session in this process, or a client of a model server.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::metrics::OperatorMetrics;
 
 use super::error::ModelError;
+use super::spec::FeatureRules;
 use super::tensor::{Tensor, TensorSpec};
 
 /// A model that is ready to score batches: an ONNX session, or a client of a model server. Each thread has its own; a
@@ -47,6 +49,12 @@ pub trait ModelSource: Send + Sync {
 
     /// Returns the outputs that the backends fill, in order.
     fn outputs(&self) -> &[TensorSpec];
+
+    /// Returns the rules by which the program's features become a row of the input; default: none, and features are written
+    /// in their order.
+    fn rules(&self) -> Option<&Arc<FeatureRules>> {
+        None
+    }
 
     /// Returns the column of the first output that is the score of a record, where the score is one number; default 0.
     fn score_column(&self) -> usize {

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use super::element::{Elements, each_number};
+use super::spec::FeatureRules;
 use super::tensor::{Tensor, TensorSpec};
 
 /// The conversion of a program's records to rows, and of a model's rows to scores.
@@ -59,6 +60,8 @@ pub struct InputRow<'a> {
     /// Whether this row has another shape than the rows before it, and goes into another tensor.
     pub(super) other_shape: bool,
     pub(super) fault: Option<String>,
+    /// The rules by which features become a row.
+    pub(super) rules: Option<&'a FeatureRules>,
 }
 
 macro_rules! fill {

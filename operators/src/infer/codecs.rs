@@ -16,7 +16,12 @@ impl<D, F: Features, W: Fn(&D) -> &F + 'static> Codec<D> for FeatureCodec<W> {
     type Score = f32;
 
     fn encode(&self, record: &D, row: &mut InputRow<'_>) {
-        if let Err(reason) = (self.features)(record).try_write(row.zeros(0, F::NAMES.len())) {
+        let features = (self.features)(record);
+        let written = match row.rules {
+            None => features.try_write(row.zeros(0, F::NAMES.len())),
+            Some(rules) => rules.write(features, row.zeros(0, rules.columns().len())),
+        };
+        if let Err(reason) = written {
             row.refuse(reason);
         }
     }

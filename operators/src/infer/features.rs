@@ -1,7 +1,12 @@
 //! The feature spec: which features a record has, their order in the model's input, and the value that replaces a
 //! missing feature.
 
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::codec::{beyond, narrow};
+use super::nan_as_null::Number;
 
 /// The features of a record, in the form that a model takes.
 ///
@@ -9,6 +14,9 @@ use super::codec::{beyond, narrow};
 pub trait Features {
     /// The names of the features, in the order of the model's columns.
     const NAMES: &'static [&'static str];
+
+    /// What the features are, in the same order; those that are not listed are numbers.
+    const KINDS: &'static [FeatureKind] = &[];
 
     /// Writes the features into one row of the tensor, which is `NAMES.len()` wide.
     fn write(&self, row: &mut [f32]);
@@ -22,6 +30,46 @@ pub trait Features {
         self.write(row);
         Ok(())
     }
+
+    /// Hands out each feature with its index, for a model with a `features.json`. Where a value is missing, that file and
+    /// not the program says what the model gets. By default these are the numbers that [`write`](Self::write) writes.
+    fn visit(&self, visit: &mut dyn FnMut(usize, FeatureCell<'_>)) {
+        let mut row = vec![0.0; Self::NAMES.len()];
+        self.write(&mut row);
+        row.iter().enumerate().for_each(|(at, value)| visit(at, FeatureCell::Number(f64::from(*value))));
+    }
+}
+
+/// What a feature is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FeatureKind {
+    /// A number.
+    #[default]
+    Number,
+    /// A text, as a category. Only models with a `features.json` take it, which says how it becomes numbers.
+    Text,
+}
+
+impl fmt::Display for FeatureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Number => "number",
+            Self::Text => "text",
+        })
+    }
+}
+
+/// The value of a feature of a record, as the rules of a `features.json` get it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FeatureCell<'f> {
+    /// There is none.
+    Missing,
+    /// A number; NaN is missing, too.
+    Number(f64),
+    /// A text.
+    Text(&'f str),
 }
 
 /// Converts a feature to the nearest f32. NaN and infinities stay what they are.
@@ -48,44 +96,127 @@ fn all_fit(names: &[&str], values: &[f64]) -> Result<(), String> {
     names.iter().zip(values).try_for_each(|(name, value)| narrowed(name, *value).map(drop))
 }
 
-/// The type of a field in [`features!`](crate::features): `f64`, or `Option<f64>`.
+/// The type of a field in [`features!`](crate::features): `f64`, `Option<f64>`, or `Option<String>`.
 #[doc(hidden)]
-pub trait FeatureValue: Copy {
-    /// Converts an entry of a list of values, which may be too short.
-    fn of(value: Option<f64>) -> Self;
+pub trait FeatureValue: Sized {
+    const KIND: FeatureKind;
 
-    /// Returns the value for the model, which is `missing` where the feature is missing.
-    fn or_missing(self, missing: f64) -> f64;
+    /// Takes a number off a list of values, which may be too short.
+    fn of(values: &mut impl Iterator<Item = f64>) -> Self;
+
+    /// Returns the number for the model, which is `missing` where the feature is missing.
+    fn or_missing(&self, missing: f64) -> f64;
+
+    fn cell(&self) -> FeatureCell<'_>;
+
+    fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+
+    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 
 impl FeatureValue for f64 {
-    fn of(value: Option<f64>) -> Self {
-        value.unwrap_or_default()
+    const KIND: FeatureKind = FeatureKind::Number;
+
+    fn of(values: &mut impl Iterator<Item = f64>) -> Self {
+        values.next().unwrap_or_default()
     }
 
     #[inline]
-    fn or_missing(self, _: f64) -> f64 {
-        self
+    fn or_missing(&self, _: f64) -> f64 {
+        *self
+    }
+
+    fn cell(&self) -> FeatureCell<'_> {
+        FeatureCell::Number(*self)
+    }
+
+    fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Number(*self).serialize(serializer)
+    }
+
+    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Number::deserialize(deserializer).map(|Number(value)| value)
     }
 }
 
 impl FeatureValue for Option<f64> {
-    fn of(value: Option<f64>) -> Self {
-        value
+    const KIND: FeatureKind = FeatureKind::Number;
+
+    fn of(values: &mut impl Iterator<Item = f64>) -> Self {
+        values.next()
     }
 
     /// NaN counts as missing too, because JSON writes both as `null`.
     #[inline]
-    fn or_missing(self, missing: f64) -> f64 {
+    fn or_missing(&self, missing: f64) -> f64 {
         self.filter(|value| !value.is_nan()).unwrap_or(missing)
+    }
+
+    fn cell(&self) -> FeatureCell<'_> {
+        self.map_or(FeatureCell::Missing, FeatureCell::Number)
+    }
+
+    fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Number(*self).serialize(serializer)
+    }
+
+    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Number::deserialize(deserializer).map(|Number(value)| value)
     }
 }
 
-/// Declares a struct of `f64` features in the order of a model's columns. The struct implements [`Features`],
+impl FeatureValue for Option<String> {
+    const KIND: FeatureKind = FeatureKind::Text;
+
+    /// A list of numbers has no texts.
+    fn of(_: &mut impl Iterator<Item = f64>) -> Self {
+        None
+    }
+
+    fn or_missing(&self, _: f64) -> f64 {
+        f64::NAN
+    }
+
+    fn cell(&self) -> FeatureCell<'_> {
+        self.as_deref().map_or(FeatureCell::Missing, FeatureCell::Text)
+    }
+
+    fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize(serializer)
+    }
+
+    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+/// A field of [`features!`](crate::features) that is written.
+#[doc(hidden)]
+pub struct WrittenFeature<'f, T>(pub &'f T);
+
+impl<T: FeatureValue> Serialize for WrittenFeature<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.write_field(serializer)
+    }
+}
+
+/// A field of [`features!`](crate::features) that is read.
+#[doc(hidden)]
+pub struct ReadFeature<T>(pub T);
+
+impl<'de, T: FeatureValue> Deserialize<'de> for ReadFeature<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::read_field(deserializer).map(Self)
+    }
+}
+
+/// Declares a struct of features in the order of a model's columns. The struct implements [`Features`],
 /// `Serialize` (as an object of names and values) and `Deserialize`. The crate that uses it must depend on `serde`.
 ///
 /// For a feature that may be missing, `or` names the value that the model gets instead; its field is an
 /// `Option<f64>`. Use `or NaN` for models that were trained with missing values, as XGBoost and LightGBM can be.
+/// `country: text` is a category, an `Option<String>`: only models of a repository with a `features.json` take it. Where
+/// there is such a file, what the model gets for a missing value is what the file says.
 ///
 /// ```
 /// tidemill_operators::features! {
@@ -121,15 +252,22 @@ impl FeatureValue for Option<f64> {
 /// | finite, beyond the range of an f32 | the record is refused: default score, or dead letter | the same |
 #[macro_export]
 macro_rules! features {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident $(or $missing:expr)?),+ $(,)? }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident $(: $kind:ident)? $(or $missing:expr)?),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        #[derive(Clone, Debug, Default, PartialEq)]
         $vis struct $name {
             $(
                 #[doc = concat!("Feature `", stringify!($field), "`.")]
                 $(#[doc = concat!("Where it is missing the model gets `", stringify!($missing), "`.")])?
-                pub $field: $crate::__feature_type!($($missing)?)
+                pub $field: $crate::__feature_type!($($kind)?; $($missing)?)
             ),+
+        }
+
+        // With a text it is not copied: the lifetimes keep that from being an error.
+        impl ::core::marker::Copy for $name
+        where
+            $(for<'any> $crate::__feature_type!($($kind)?; $($missing)?): ::core::marker::Copy),+
+        {
         }
 
         impl $name {
@@ -137,16 +275,19 @@ macro_rules! features {
             #[allow(dead_code)]
             $vis fn from_values(values: impl IntoIterator<Item = f64>) -> Self {
                 let mut values = values.into_iter();
-                Self { $($field: $crate::infer::FeatureValue::of(values.next())),+ }
+                Self { $($field: $crate::infer::FeatureValue::of(&mut values)),+ }
             }
         }
 
         impl $crate::infer::Features for $name {
             const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
+            const KINDS: &'static [$crate::infer::FeatureKind] = &[$(
+                <$crate::__feature_type!($($kind)?; $($missing)?) as $crate::infer::FeatureValue>::KIND
+            ),+];
 
             fn write(&self, row: &mut [f32]) {
                 let values = [$($crate::infer::FeatureValue::or_missing(
-                    self.$field, $crate::__feature_missing!($($missing)?))),+];
+                    &self.$field, $crate::__feature_missing!($($missing)?))),+];
                 for (cell, value) in row.iter_mut().zip(values) {
                     *cell = value as f32;
                 }
@@ -154,8 +295,13 @@ macro_rules! features {
 
             fn try_write(&self, row: &mut [f32]) -> ::core::result::Result<(), ::std::string::String> {
                 let values = [$($crate::infer::FeatureValue::or_missing(
-                    self.$field, $crate::__feature_missing!($($missing)?))),+];
+                    &self.$field, $crate::__feature_missing!($($missing)?))),+];
                 $crate::infer::narrow_all(<Self as $crate::infer::Features>::NAMES, &values, row)
+            }
+
+            fn visit(&self, visit: &mut dyn ::core::ops::FnMut(usize, $crate::infer::FeatureCell<'_>)) {
+                let cells = [$($crate::infer::FeatureValue::cell(&self.$field)),+];
+                cells.into_iter().enumerate().for_each(|(at, cell)| visit(at, cell));
             }
         }
 
@@ -164,7 +310,7 @@ macro_rules! features {
                 use serde::ser::SerializeStruct as _;
                 let count = <Self as $crate::infer::Features>::NAMES.len();
                 let mut fields = serializer.serialize_struct(stringify!($name), count)?;
-                $(fields.serialize_field(stringify!($field), &$crate::infer::nan_as_null::Number(self.$field))?;)+
+                $(fields.serialize_field(stringify!($field), &$crate::infer::WrittenFeature(&self.$field))?;)+
                 fields.end()
             }
         }
@@ -174,9 +320,9 @@ macro_rules! features {
                 // Another struct of the same name, because serde reads each field according to its type.
                 fn read<'de, D: serde::Deserializer<'de>>(
                     deserializer: D,
-                ) -> ::core::result::Result<($($crate::__feature_type!($($missing)?),)+), D::Error> {
+                ) -> ::core::result::Result<($($crate::__feature_type!($($kind)?; $($missing)?),)+), D::Error> {
                     #[derive(serde::Deserialize)]
-                    struct $name { $($field: $crate::infer::nan_as_null::Number<$crate::__feature_type!($($missing)?)>),+ }
+                    struct $name { $($field: $crate::infer::ReadFeature<$crate::__feature_type!($($kind)?; $($missing)?)>),+ }
                     let read: $name = serde::Deserialize::deserialize(deserializer)?;
                     ::core::result::Result::Ok(($(read.$field.0,)+))
                 }
@@ -191,8 +337,9 @@ macro_rules! features {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __feature_type {
-    () => { f64 };
-    ($missing:expr) => { ::core::option::Option<f64> };
+    (;) => { f64 };
+    (; $missing:expr) => { ::core::option::Option<f64> };
+    (text;) => { ::core::option::Option<::std::string::String> };
 }
 
 /// The value that the model gets for a missing field of [`features!`](crate::features).

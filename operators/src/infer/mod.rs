@@ -52,6 +52,8 @@ mod settings;
 #[cfg(feature = "testing")]
 mod simulated;
 mod size;
+mod spec;
+mod takes;
 mod tensor;
 #[cfg(feature = "onnx")]
 mod trees;
@@ -68,9 +70,9 @@ pub use element::{ElementType, Elements};
 #[cfg(feature = "onnx")]
 pub use engine::Engine;
 pub use error::ModelError;
+pub use features::{FeatureCell, FeatureKind, Features, narrowed};
 #[doc(hidden)]
-pub use features::{FeatureValue, narrow_all};
-pub use features::{Features, narrowed};
+pub use features::{FeatureValue, ReadFeature, WrittenFeature, narrow_all};
 pub use half::{bf16, f16};
 pub use live::ModelRole;
 #[cfg(feature = "onnx")]
@@ -84,6 +86,7 @@ pub use session::{Provider, SessionSettings};
 pub use settings::{BatchSize, InferSettings};
 #[cfg(feature = "testing")]
 pub use simulated::Simulated;
+pub use spec::FeatureRules;
 pub use tensor::{Tensor, TensorSpec};
 pub use versions::{VersionId, VersionSource};
 pub use wanted::{ModelRef, VersionChoice};

@@ -5,21 +5,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ort::session::Session;
+use sha2::{Digest, Sha256};
 
 use super::backend::{Backend, ModelInfo, ModelSource};
 use super::element::ElementType;
 use super::engine::{Choice, Engine, choose};
 use super::error::ModelError;
 use super::export::export_any_rows;
-use super::features::Features;
-use super::file::{ModelFile, Read};
+use super::features::{FeatureKind, Features};
+use super::file::{ModelFile, Read, hex};
 use super::manifest::Manifest;
 use super::onnx_log;
 use super::outlets::{Declaration, Declared, Found, rows_of, shown};
 use super::session::{OnnxBackend, SessionSettings};
+use super::spec::{FEATURES, FeatureRules};
 use super::tensor::TensorSpec;
 use super::trees::Program;
 use tidemill_engine::locks::lock;
+use tidemill_engine::metrics::OperatorMetrics;
 
 /// A model in a file, which has been loaded and checked. It is cheap to clone; every thread that scores opens its own
 /// session.
@@ -29,6 +32,8 @@ pub struct Model {
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
     column: usize,
+    /// The rules of its `features.json`.
+    rules: Option<Arc<FeatureRules>>,
     /// The number of rows that every run must have, if the model accepts only one.
     rows: Option<usize>,
     /// The forest, where it is walked here instead of by ONNX Runtime.
@@ -65,7 +70,7 @@ impl Model {
         column: usize,
         settings: &SessionSettings,
     ) -> Result<Self, ModelError> {
-        Self::load_as::<F>(path, output, column, settings, None)
+        Self::load_as::<F>(path, output, column, settings, None, None)
     }
 
     /// Loads a model of which a repository states name, version and hashes.
@@ -75,12 +80,18 @@ impl Model {
         column: usize,
         settings: &SessionSettings,
         stated: Option<&Manifest>,
+        features: Option<(&Path, &[u8])>,
     ) -> Result<Self, ModelError> {
         let (mut model, read) = Self::read(path, settings, stated)?;
         let Declared { inputs, outputs, feature_names: trained_on, .. } = &read.declared;
-        let row = TensorSpec::fixed("", ElementType::F32, [F::NAMES.len()]);
-        let names = F::NAMES.join(", ");
-        let same_names = trained_on.as_ref().is_none_or(|known| known.iter().eq(F::NAMES));
+        model.rules = model.rules_for::<F>(&read.declared, features)?.map(Arc::new);
+        let columns: Vec<&str> = match &model.rules {
+            Some(rules) => rules.columns().iter().map(String::as_str).collect(),
+            None => F::NAMES.to_vec(),
+        };
+        let row = TensorSpec::fixed("", ElementType::F32, [columns.len()]);
+        let names = columns.join(", ");
+        let same_names = trained_on.as_ref().is_none_or(|known| known.iter().eq(&columns));
         match inputs.iter().map(|input| &input.found).collect::<Vec<_>>()[..] {
             [Some(Found { spec, .. })] if spec.fits(&row) && same_names => {
                 model.inputs = vec![TensorSpec { name: spec.name.clone(), ..row }]
@@ -90,7 +101,7 @@ impl Model {
                 return Err(ModelError::Schema {
                     model: model.file.shown(),
                     found: format!("{}{}", shown(inputs), names_known.unwrap_or_default()),
-                    program: format!("one input, f32 [n, {}]: {names}", F::NAMES.len()),
+                    program: format!("one input, f32 [n, {}]: {names}", columns.len()),
                 });
             }
         }
@@ -111,6 +122,37 @@ impl Model {
         model.outputs = vec![scores];
         model.column = column;
         model.keep(read)
+    }
+
+    /// Reads the rules beside the model, which have to be those that it was exported with.
+    fn rules_for<F: Features>(
+        &self,
+        declared: &Declared,
+        features: Option<(&Path, &[u8])>,
+    ) -> Result<Option<FeatureRules>, ModelError> {
+        let Some((path, bytes)) = features else {
+            if let Some(sha256) = &declared.features_sha256 {
+                let reason = format!("it was exported with the {FEATURES} {sha256}, which is not beside it");
+                return Err(self.file.unusable(reason));
+            }
+            return match F::NAMES.iter().zip(F::KINDS).find(|(_, kind)| **kind != FeatureKind::Number) {
+                Some((name, kind)) => Err(self.file.unusable(format!(
+                    "the program's feature {name} is a {kind}: that takes a model of a repository with a {FEATURES}, which \
+                     says how it becomes numbers"
+                ))),
+                None => Ok(None),
+            };
+        };
+        let fails = |reason| ModelError::Unusable { model: path.display().to_string(), reason };
+        let input = declared.inputs.first().map_or("", |input| &input.name);
+        let rules = FeatureRules::read::<F>(bytes, hex(&Sha256::digest(bytes)), input).map_err(fails)?;
+        match &declared.features_sha256 {
+            Some(stated) if !stated.eq_ignore_ascii_case(rules.sha256()) => Err(fails(format!(
+                "its SHA-256 is {}, and the model was exported with {stated}: it was changed, or is that of another model",
+                rules.sha256()
+            ))),
+            _ => Ok(Some(rules)),
+        }
     }
 
     /// Loads the model at `path` and checks its inputs and outputs by name, type and shape. `inputs` must list all
@@ -167,6 +209,7 @@ impl Model {
             inputs: Vec::new(),
             outputs: Vec::new(),
             column: 0,
+            rules: None,
             rows,
             forest: None,
             choice: Choice { engine: Engine::OnnxRuntime, reason: String::new() },
@@ -233,6 +276,14 @@ impl ModelSource for Model {
 
     fn outputs(&self) -> &[TensorSpec] {
         &self.outputs
+    }
+
+    fn rules(&self) -> Option<&Arc<FeatureRules>> {
+        self.rules.as_ref()
+    }
+
+    fn meter(&self, metrics: &OperatorMetrics) {
+        self.rules.iter().for_each(|rules| rules.meter(metrics));
     }
 
     fn score_column(&self) -> usize {

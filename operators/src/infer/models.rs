@@ -6,6 +6,7 @@ use tidemill_engine::EventTime;
 
 use super::backend::ModelSource;
 use super::error::ModelError;
+use super::takes::Takes;
 use super::tensor::TensorSpec;
 use super::versions::VersionSource;
 
@@ -81,7 +82,7 @@ impl Models {
             let reason = format!("two versions take over at the event time {twice}");
             return Err(ModelError::Unusable { model: self.first.info().to_string(), reason });
         }
-        self.later.iter().chain(&self.fallback).try_for_each(|other| self.can_be(other))
+        self.versions().chain(&self.fallback).try_for_each(|other| self.can_be(other))
     }
 
     /// Checks that a model can stand in for the first version.
@@ -90,12 +91,20 @@ impl Models {
         let list = |specs: &[TensorSpec]| specs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let shown = |m: &Arc<dyn ModelSource>| format!("{} to {}", list(m.inputs()), list(m.outputs()));
         let column = self.first.score_column();
-        if !same(self.first.inputs(), other.inputs()) || !same(self.first.outputs(), other.outputs()) {
+        let (own, takes) = (Takes::of(&*self.first), Takes::of(&**other));
+        if !(own.is_as(&takes) || own.are_features_for(&takes)) || !same(self.first.outputs(), other.outputs()) {
             return Err(ModelError::Schema {
                 model: other.info().to_string(),
                 found: shown(other),
                 program: format!("{} (as the model it stands in for)", shown(&self.first)),
             });
+        }
+        if let Some(fallback) = self.fallback.as_ref().filter(|fallback| !takes.is_as(&Takes::of(&***fallback))) {
+            let reason = format!(
+                "its features.json makes other rows of the features than that of the fallback model {}, which takes over its rows",
+                fallback.info()
+            );
+            return Err(ModelError::Unusable { model: other.info().to_string(), reason });
         }
         if other.score_column() != column {
             let reason = format!(

@@ -24,8 +24,9 @@ use super::loaded::outputs_of;
 use super::models::Models;
 use super::settings::{BatchSize, InferSettings};
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
+use super::takes::Takes;
 use super::tensor::Tensor;
-use super::work::{Place, Work};
+use super::work::{Beside, Place, Work};
 use crate::length::invalid;
 use crate::pool::Retries;
 
@@ -292,6 +293,8 @@ fn check_exact(ladder: &mut Ladder, model: &dyn ModelSource, rows: usize, operat
 struct Infer<D, C, S> {
     name: String,
     models: Models,
+    /// What the first of them takes.
+    takes: Arc<Takes>,
     router: Router,
     /// What was seen of a batch, while there is a canary.
     tally: Tally,
@@ -355,6 +358,7 @@ impl<D, C, S> Infer<D, C, S> {
         let target = settings.latency_target.map_or(Duration::MAX, |target| target / 2);
         Self {
             router: Router::new(&models, None),
+            takes: Arc::new(Takes::of(&**models.first())),
             tally: Tally::default(),
             owed: 0,
             fallback: models.fallback().map(|model| Arc::new(model.info().clone())),
@@ -387,7 +391,7 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
     }
 
     /// Copies the rows that the primary version has scored for the shadow, if there is one and it is the batch's turn.
-    fn copy_for_shadow(&mut self, work: &Work, route: Option<&Route>) {
+    fn copy_for_shadow(&mut self, work: &mut Work, route: Option<&Route>) {
         let (Some(live), Some(shadow)) = (&self.router.live, route.and_then(|route| route.shadow.as_ref())) else {
             return;
         };
@@ -399,14 +403,20 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
         let column = self.models.first().score_column();
         // The rows of a canary were not scored by the primary version.
         let canary = route.and_then(|route| route.canary.as_ref()).map(|canary| canary.version.index);
+        let beside = work.beside.take();
+        let work = &*work;
+        let score = |record: &usize| match work.place(*record) {
+            Place::Scored { by_fallback: false, part, row } if Some(work.assigned(*record).version) != canary => {
+                work.output(part, row).f32(0).get(column).copied().unwrap_or(f32::NAN)
+            }
+            _ => f32::NAN,
+        };
+        if let Some(Beside { inputs, records, refused }) = beside {
+            return live.compare(Copied { inputs, scores: records.iter().map(score).collect(), refused });
+        }
         for group in work.groups().iter().filter(|group| Some(group.version) != canary) {
-            let score = |record: &usize| match work.place(*record) {
-                Place::Scored { by_fallback: false, part, row } => {
-                    work.output(part, row).f32(0).get(column).copied().unwrap_or(f32::NAN)
-                }
-                _ => f32::NAN,
-            };
-            live.compare(Copied { inputs: group.inputs.clone(), scores: group.records.iter().map(score).collect() });
+            let (inputs, scores) = (group.inputs.clone(), group.records.iter().map(score).collect());
+            live.compare(Copied { inputs, scores, refused: 0 });
         }
     }
 
@@ -428,7 +438,7 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
         let model =
             work.route.as_ref().and_then(|route| route.info(version)).map_or_else(String::new, |m| m.to_string());
         let origin = format!("{} at {}, model {model}", self.name, record.event_time);
-        let features = work.features(at, self.models.first().inputs(), self.codec.columns());
+        let features = work.features(at, self.codec.columns());
         let content = if features.is_empty() { format!("{:?}", record.data) } else { features };
         output.dead_letters.push(record.with(|_| DeadLetter::new(&self.name, origin, reason, content.as_bytes())));
     }
@@ -463,7 +473,14 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
         if let Some(live) = &self.router.live {
             live.saw(records.iter().map(|record| record.event_time).max().unwrap_or(EventTime::MIN));
         }
-        work.encode(&self.codec, self.models.first().inputs(), records.len(), |at| &records[at].data);
+        let record = |at: usize| &records[at].data;
+        work.encode(&self.codec, &self.takes, records.len(), record);
+        if let Some(shadow) = work.route.as_ref().and_then(|route| route.shadow.as_ref()) {
+            let takes = Arc::clone(&shadow.version.takes);
+            if work.groups().iter().any(|group| group.takes != takes) {
+                work.encode_beside(&self.codec, &takes, records.len(), record);
+            }
+        }
         self.counts.encode_ns.add(threads::since(started).as_nanos() as u64);
     }
 

@@ -7,7 +7,7 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 use super::element::{ElementType, each_number};
 use super::export::export_any_rows;
 use super::tensor::TensorSpec;
-use super::trees::{Program, split_names};
+use super::trees::{FEATURES_SHA256, Program, split_names};
 
 /// An input or output that is a batch of tensors.
 pub(super) struct Found {
@@ -45,6 +45,8 @@ pub(super) struct Declared {
     pub(super) feature_names: Option<Vec<String>>,
     /// The name that the model has for itself.
     pub(super) name: Option<String>,
+    /// The SHA-256 of its `features.json`, if it was exported with one.
+    pub(super) features_sha256: Option<String>,
 }
 
 /// The declaration of one input or output.
@@ -67,6 +69,7 @@ impl Declared {
             outputs: session.outputs().iter().map(Declaration::of_outlet).collect(),
             feature_names: names.map(|names| split_names(&names)),
             name: metadata.custom("model_name"),
+            features_sha256: metadata.custom(FEATURES_SHA256),
         })
     }
 
@@ -77,6 +80,7 @@ impl Declared {
             outputs: forest.outputs().map(Declaration::of_spec).collect(),
             feature_names: forest.feature_names().map(<[String]>::to_vec),
             name: forest.name().map(str::to_owned),
+            features_sha256: forest.features_sha256().map(str::to_owned),
         }
     }
 }

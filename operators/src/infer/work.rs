@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::codec::{Codec, InputRow, OutputRow};
 use super::live::route::{Assigned, Route};
+use super::takes::Takes;
 use super::tensor::{Tensor, TensorSpec};
 
 /// The result for a record.
@@ -23,9 +24,21 @@ pub(super) enum Place {
 pub(super) struct Group {
     /// The index of the version.
     pub(super) version: usize,
+    /// What the version takes.
+    pub(super) takes: Arc<Takes>,
     pub(super) inputs: Vec<Tensor>,
     /// The index in the batch of each row's record.
     pub(super) records: Vec<usize>,
+}
+
+/// Rows of the records of a batch for a version that does not score them.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) inputs: Vec<Tensor>,
+    /// The index in the batch of each row's record.
+    pub(super) records: Vec<usize>,
+    /// Number of records that have no row: its rules refuse them.
+    pub(super) refused: u64,
 }
 
 /// The buffers of one batch. They are reused, so that records cause no allocations.
@@ -47,6 +60,8 @@ pub(super) struct Work {
     /// Whether there are records that could not be encoded.
     pub(super) has_faults: bool,
     deferred: Vec<usize>,
+    /// The rows for the shadow, if it takes others than the version that scores.
+    pub(super) beside: Option<Beside>,
     /// Which version scores which record.
     pub(super) route: Option<Arc<Route>>,
     /// The version of each record; empty where the route has one for all.
@@ -65,11 +80,12 @@ impl Work {
         self.groups.get(..self.used).unwrap_or_default()
     }
 
-    /// Writes the rows of the records, each for the version that it is assigned to.
+    /// Writes the rows of the records, each for the version that it is assigned to; `first` is what a version takes that the
+    /// route does not name.
     pub(super) fn encode<'r, D: 'r, C: Codec<D>>(
         &mut self,
         codec: &C,
-        specs: &[TensorSpec],
+        first: &Arc<Takes>,
         len: usize,
         record: impl Fn(usize) -> &'r D,
     ) {
@@ -80,13 +96,14 @@ impl Work {
         self.given_up = None;
         self.has_faults = false;
         self.deferred.clear();
+        self.beside = None;
         let assigned = std::mem::take(&mut self.assigned);
         let only = self.assigned(0).version;
         let record = |at: usize| (record(at), assigned.get(at).map_or(only, |assigned| assigned.version));
-        self.encode_group(codec, specs, 0..len, &record);
+        self.encode_group(codec, first, 0..len, &record);
         while !self.deferred.is_empty() {
             let rest = std::mem::take(&mut self.deferred);
-            self.encode_group(codec, specs, rest.iter().copied(), &record);
+            self.encode_group(codec, first, rest.iter().copied(), &record);
         }
         self.assigned = assigned;
     }
@@ -95,16 +112,24 @@ impl Work {
     fn encode_group<'r, D: 'r, C: Codec<D>>(
         &mut self,
         codec: &C,
-        specs: &[TensorSpec],
+        first: &Arc<Takes>,
         records: impl Iterator<Item = usize>,
         record: &impl Fn(usize) -> (&'r D, usize),
     ) {
+        let mut records = records.peekable();
+        let Some(version) = records.peek().map(|index| record(*index).1) else { return };
+        let takes = self.route.as_ref().and_then(|route| route.takes(version)).unwrap_or(first);
         if self.groups.len() == self.used {
-            let inputs = specs.iter().map(Tensor::empty).collect();
-            self.groups.push(Group { version: 0, inputs, records: Vec::new() });
+            self.groups.push(Group::default());
         }
         let Some(group) = self.groups.get_mut(self.used) else { return };
+        if !Arc::ptr_eq(&group.takes, takes) {
+            group.inputs = takes.inputs.iter().map(Tensor::empty).collect();
+            group.takes = Arc::clone(takes);
+        }
+        group.version = version;
         group.records.clear();
+        let specs = &takes.inputs[..];
         for (spec, input) in specs.iter().zip(&mut group.inputs) {
             input.clear();
             if spec.shape.iter().filter(|size| size.is_none()).count() > 1 {
@@ -115,13 +140,12 @@ impl Work {
         for index in records {
             let (record, version) = record(index);
             let rows = group.records.len();
-            if rows == 0 {
-                group.version = version;
-            } else if version != group.version {
+            if version != group.version {
                 self.deferred.push(index);
                 continue;
             }
-            let mut row = InputRow { specs, inputs: &mut group.inputs, rows, other_shape: false, fault: None };
+            let rules = takes.rules.as_deref();
+            let mut row = InputRow { specs, inputs: &mut group.inputs, rows, other_shape: false, fault: None, rules };
             codec.encode(record, &mut row);
             let InputRow { other_shape, mut fault, .. } = row;
             let incomplete = |(spec, input): (&TensorSpec, &Tensor)| !spec.holds(rows + 1, input);
@@ -132,10 +156,7 @@ impl Work {
                 group.records.push(index);
                 continue;
             }
-            for input in &mut group.inputs {
-                let len = rows * input.row_len();
-                input.elements.truncate(len);
-            }
+            cut(&mut group.inputs, rows);
             if let Some(fault) = fault {
                 self.has_faults = true;
                 self.failures.push(fault);
@@ -148,6 +169,31 @@ impl Work {
             }
         }
         self.used += usize::from(!group.records.is_empty());
+    }
+
+    /// Writes the rows of the records for a version that only looks on.
+    pub(super) fn encode_beside<'r, D: 'r, C: Codec<D>>(
+        &mut self,
+        codec: &C,
+        takes: &Takes,
+        len: usize,
+        record: impl Fn(usize) -> &'r D,
+    ) {
+        let specs = &takes.inputs[..];
+        let inputs = specs.iter().map(Tensor::empty).collect();
+        let mut beside = Beside { inputs, records: Vec::with_capacity(len), refused: 0 };
+        for index in 0..len {
+            let (rows, rules) = (beside.records.len(), takes.rules.as_deref());
+            let mut row = InputRow { specs, inputs: &mut beside.inputs, rows, other_shape: false, fault: None, rules };
+            codec.encode(record(index), &mut row);
+            if row.fault.is_none() {
+                beside.records.push(index);
+            } else {
+                cut(&mut beside.inputs, rows);
+                beside.refused += 1;
+            }
+        }
+        self.beside = Some(beside);
     }
 
     /// Gives up a batch with which the model did not return: nothing of it is scored, and the model is not run again.
@@ -180,20 +226,31 @@ impl Work {
         self.took.get(part).copied().unwrap_or_default()
     }
 
-    /// Formats the features of a record for people to read: `amount=3.5, is_night=0`.
-    pub(super) fn features(&self, record: usize, specs: &[TensorSpec], columns: &[&str]) -> String {
+    /// Formats the features of a record for people to read, as they are given to the model: `amount=3.5, is_night=0`.
+    pub(super) fn features(&self, record: usize, columns: &[&str]) -> String {
         let found =
             self.groups().iter().find_map(|group| group.records.binary_search(&record).ok().map(|row| (group, row)));
         let Some((group, row)) = found else { return String::new() };
+        let named: Vec<&str> = match &group.takes.rules {
+            Some(rules) => rules.columns().iter().map(String::as_str).collect(),
+            None => columns.to_vec(),
+        };
         let mut cells = Vec::new();
-        for (at, (spec, input)) in specs.iter().zip(&group.inputs).enumerate() {
-            if at == 0 && columns.len() == input.row_len() {
-                cells
-                    .extend(columns.iter().enumerate().map(|(c, name)| format!("{name}={}", input.shown_cell(row, c))));
+        for (at, (spec, input)) in group.takes.inputs.iter().zip(&group.inputs).enumerate() {
+            if at == 0 && named.len() == input.row_len() {
+                cells.extend(named.iter().enumerate().map(|(c, name)| format!("{name}={}", input.shown_cell(row, c))));
             } else {
                 cells.push(format!("{}={}", spec.name, input.shown_row(row)));
             }
         }
         cells.join(", ")
+    }
+}
+
+/// Drops what was written after the first `rows` rows.
+fn cut(inputs: &mut [Tensor], rows: usize) {
+    for input in inputs {
+        let len = rows * input.row_len();
+        input.elements.truncate(len);
     }
 }

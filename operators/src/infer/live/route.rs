@@ -7,6 +7,7 @@ use tidemill_engine::EventTime;
 
 use crate::infer::backend::ModelInfo;
 use crate::infer::models::Models;
+use crate::infer::takes::Takes;
 
 /// The part that a version has in scoring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,6 +28,7 @@ pub enum ModelRole {
 pub(in crate::infer) struct Placed {
     pub(in crate::infer) index: usize,
     pub(in crate::infer) info: Arc<ModelInfo>,
+    pub(in crate::infer) takes: Arc<Takes>,
 }
 
 /// The version that is tried on a share of the keys.
@@ -68,6 +70,7 @@ impl Route {
         let placed = |(index, model): (usize, &Arc<dyn crate::infer::backend::ModelSource>)| Placed {
             index,
             info: Arc::new(model.info().clone()),
+            takes: Arc::new(Takes::of(&**model)),
         };
         Self {
             switches: models.switches().to_vec(),
@@ -132,6 +135,11 @@ impl Route {
     pub(in crate::infer) fn all(&self) -> impl Iterator<Item = &Placed> {
         let canary = self.canary.iter().map(|canary| &canary.version);
         self.versions.iter().chain(canary).chain(self.shadow.iter().map(|shadow| &shadow.version))
+    }
+
+    /// Returns what a version takes.
+    pub(in crate::infer) fn takes(&self, version: usize) -> Option<&Arc<Takes>> {
+        self.all().find(|placed| placed.index == version).map(|placed| &placed.takes)
     }
 
     /// Returns the name of a version.

@@ -25,6 +25,8 @@ pub(in crate::infer) struct Copied {
     pub(in crate::infer) inputs: Vec<Tensor>,
     /// The score of each row; NaN where the primary version has none.
     pub(in crate::infer) scores: Vec<f32>,
+    /// Number of rows that its rules refuse.
+    pub(in crate::infer) refused: u64,
 }
 
 /// What came out of the comparison.
@@ -127,7 +129,11 @@ fn score(
     result: &Mutex<Compared>,
 ) {
     threads::step_back(threads::Priority::Lowest);
-    while let Some(Copied { inputs, scores }) = threads::receive(queue) {
+    while let Some(Copied { inputs, scores, refused }) = threads::receive(queue) {
+        lock(result).failed += refused;
+        if scores.is_empty() {
+            continue;
+        }
         let mut own = run(&mut loaded, column, scores.len(), &inputs);
         if let (Err(RunError::Batch(_)), true) = (&own, scores.len() > 1) {
             // A record that is at fault costs itself.

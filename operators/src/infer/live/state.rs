@@ -14,6 +14,7 @@ use super::tally::Tally;
 use crate::infer::backend::{ModelInfo, ModelSource};
 use crate::infer::loaded::Loaded;
 use crate::infer::models::Models;
+use crate::infer::takes::Takes;
 use crate::infer::versions::VersionId;
 
 pub(super) struct State {
@@ -134,7 +135,8 @@ impl State {
             (Some(source), _) => source.info().clone(),
             (None, which) => ModelInfo::new(shown(which), String::new()),
         };
-        Some(Placed { index, info: Arc::new(info) })
+        let takes = version.source.as_ref().map(|source| Takes::of(&**source)).unwrap_or_default();
+        Some(Placed { index, info: Arc::new(info), takes: Arc::new(takes) })
     }
 
     pub(super) fn shown(&self, index: usize) -> String {
@@ -298,7 +300,7 @@ mod tests {
     use crate::infer::live::route::ModelRole;
 
     fn placed(index: usize) -> Placed {
-        Placed { index, info: Arc::new(ModelInfo::new(format!("v{index}"), "0")) }
+        Placed { index, info: Arc::new(ModelInfo::new(format!("v{index}"), "0")), takes: Arc::default() }
     }
 
     fn route() -> Route {

@@ -36,6 +36,7 @@ impl State {
         let versions = self.versions.iter().flatten().filter_map(|version| version.source.as_ref()).map(|source| {
             let mut shown = named(source.info());
             shown["engine"] = source.engine().into();
+            shown["odd_features"] = source.rules().map(|rules| rules.status()).into();
             shown
         });
         json!({

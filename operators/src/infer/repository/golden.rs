@@ -7,9 +7,10 @@ use serde::Deserialize;
 
 use crate::infer::backend::ModelSource;
 use crate::infer::element::{ElementType, Elements};
-use crate::infer::features::{Features, narrowed};
+use crate::infer::features::{FeatureCell, Features, narrowed};
 use crate::infer::loaded::{Loaded, outputs_of};
 use crate::infer::model::Model;
+use crate::infer::spec::FeatureRules;
 use crate::infer::tensor::Tensor;
 
 /// The difference from a stated score that is allowed, relative to the score where that is larger than 1.
@@ -27,12 +28,32 @@ struct Line {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Values {
-    InOrder(Vec<Option<f64>>),
-    ByName(BTreeMap<String, Option<f64>>),
+    InOrder(Vec<Option<Cell>>),
+    ByName(BTreeMap<String, Option<Cell>>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Cell {
+    Number(f64),
+    Text(String),
+    Bool(bool),
+}
+
+impl Cell {
+    fn of(cell: Option<&Self>) -> FeatureCell<'_> {
+        match cell {
+            None => FeatureCell::Missing,
+            Some(Self::Number(value)) => FeatureCell::Number(*value),
+            Some(Self::Text(text)) => FeatureCell::Text(text),
+            Some(Self::Bool(value)) => FeatureCell::Number(f64::from(*value)),
+        }
+    }
 }
 
 /// The rows of a `golden.jsonl`.
 pub(super) struct Golden {
+    columns: Vec<String>,
     rows: Vec<f32>,
     scores: Vec<f64>,
     /// The line of each row.
@@ -41,14 +62,33 @@ pub(super) struct Golden {
 
 impl Golden {
     /// Reads the rows. An error says which line is wrong, and how.
-    pub(super) fn read<F: Features>(text: &str) -> Result<Self, String> {
-        let mut golden = Self { rows: Vec::new(), scores: Vec::new(), lines: Vec::new() };
+    pub(super) fn read<F: Features>(text: &str, rules: Option<&FeatureRules>) -> Result<Self, String> {
+        let columns = match rules {
+            Some(rules) => rules.columns().to_vec(),
+            None => F::NAMES.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let mut golden = Self { columns, rows: Vec::new(), scores: Vec::new(), lines: Vec::new() };
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let fails = |reason: String| format!("line {}: {reason}", at + 1);
             let Line { features, score } = serde_json::from_str(line).map_err(|error| fails(error.to_string()))?;
             let values = in_order(features, F::NAMES).map_err(fails)?;
-            for (name, value) in F::NAMES.iter().zip(values) {
-                golden.rows.push(narrowed(name, value.unwrap_or(f64::NAN)).map_err(fails)?);
+            let cells = values.iter().map(|value| Cell::of(value.as_ref()));
+            if let Some(rules) = rules {
+                let from = golden.rows.len();
+                golden.rows.resize(from + rules.columns().len(), 0.0);
+                let each = |write: &mut dyn FnMut(usize, FeatureCell<'_>)| {
+                    cells.enumerate().for_each(|(at, cell)| write(at, cell));
+                };
+                rules.write_cells(golden.rows.get_mut(from..).unwrap_or_default(), each).map_err(fails)?;
+            } else {
+                for (name, cell) in F::NAMES.iter().zip(cells) {
+                    let value = match cell {
+                        FeatureCell::Missing => f64::NAN,
+                        FeatureCell::Number(value) => value,
+                        FeatureCell::Text(text) => return Err(fails(format!("{name} is \"{text}\", and no number"))),
+                    };
+                    golden.rows.push(narrowed(name, value).map_err(fails)?);
+                }
             }
             golden.scores.push(score);
             golden.lines.push(at + 1);
@@ -60,10 +100,10 @@ impl Golden {
     }
 
     /// Scores the rows. An error says which row is the first with another score, and how many have one.
-    pub(super) fn check(&self, model: &Model, names: &[&str]) -> Result<(), String> {
+    pub(super) fn check(&self, model: &Model) -> Result<(), String> {
         let source: Arc<dyn ModelSource> = Arc::new(model.clone());
         let mut loaded = Loaded::closed(&source, None);
-        let width = names.len();
+        let width = self.columns.len();
         let mut wrong: Option<String> = None;
         let mut count = 0;
         for (first, part) in (0..self.scores.len()).step_by(ROWS).zip(self.rows.chunks(ROWS * width)) {
@@ -83,7 +123,7 @@ impl Golden {
                 }
                 count += 1;
                 wrong.get_or_insert_with(|| {
-                    let cells = names.iter().zip(&part[row * width..]);
+                    let cells = self.columns.iter().zip(&part[row * width..]);
                     let cells: Vec<String> = cells.map(|(name, value)| format!("{name}={value}")).collect();
                     let line = self.lines[at];
                     format!("line {line}: the score is {got}, and is stated as {stated}, for {}", cells.join(", "))
@@ -98,7 +138,7 @@ impl Golden {
 }
 
 /// Returns the values in the order of the features. Each feature is there, and nothing else.
-fn in_order(values: Values, names: &[&str]) -> Result<Vec<Option<f64>>, String> {
+fn in_order(values: Values, names: &[&str]) -> Result<Vec<Option<Cell>>, String> {
     match values {
         Values::InOrder(values) if values.len() == names.len() => Ok(values),
         Values::InOrder(values) => Err(format!(

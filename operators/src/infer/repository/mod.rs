@@ -28,6 +28,7 @@ use super::features::Features;
 use super::manifest::{MANIFEST, Manifest};
 use super::model::Model;
 use super::session::SessionSettings;
+use super::spec::FEATURES;
 use super::versions::{VersionId, VersionSource};
 use super::wanted::{ModelRef, VersionChoice};
 
@@ -248,8 +249,9 @@ impl ModelVersion {
     }
 
     /// Loads the model as [`Model::load_with`] does, through all gates, in this order: the files have the stated hashes;
-    /// the model opens; its inputs and outputs fit; where there is a `golden.jsonl`, each of its rows gets its score,
-    /// within 1e-6 of the larger of 1 and the score.
+    /// the model opens; where there is a `features.json`, it is that of the model and fits the features `F`; inputs and
+    /// outputs fit; where there is a `golden.jsonl`, each of its rows gets its score, within 1e-6 of the larger of 1 and the
+    /// score.
     ///
     /// A line of `golden.jsonl` is `{"features": {"amount": 3.5, "age": null}, "score": 0.25}`: values by name, or all in
     /// order; `null` is a NaN.
@@ -262,11 +264,18 @@ impl ModelVersion {
         column: usize,
         settings: &SessionSettings,
     ) -> Result<Model, ModelError> {
-        let model = Model::load_as::<F>(&self.path(), output, column, settings, Some(&self.manifest))?;
+        let features = self.folder.join(FEATURES);
+        let rules = match fs::read(&features) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(ModelError::Read { path: features, source }),
+        };
+        let rules = rules.as_deref().map(|bytes| (&*features, bytes));
+        let model = Model::load_as::<F>(&self.path(), output, column, settings, Some(&self.manifest), rules)?;
         let golden = self.folder.join(GOLDEN);
         match fs::read_to_string(&golden) {
-            Ok(text) => Golden::read::<F>(&text)
-                .and_then(|rows| rows.check(&model, F::NAMES))
+            Ok(text) => Golden::read::<F>(&text, model.rules().map(|rules| &**rules))
+                .and_then(|rows| rows.check(&model))
                 .map_err(|reason| ModelError::Unusable { model: golden.display().to_string(), reason })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(ModelError::Read { path: golden, source }),

@@ -20,7 +20,7 @@ use super::forest::{Aggregate, Forest, Leaves, Votes};
 use super::known::{Known, Source, Terms, binary, encode, reshape, sum, unary};
 use super::onnx::{Ensemble, Labels};
 
-use super::program::{Output, Part, Program, Step, split_names};
+use super::program::{FEATURES_SHA256, Output, Part, Program, Step, split_names};
 use super::proto::{Node, Outlet, Proto};
 use super::scalar::{Op, Scalar, Unary};
 
@@ -160,6 +160,7 @@ fn program(proto: &Proto<'_>, width: usize, known: &HashMap<&str, Known>) -> Opt
         forest,
         feature_names: proto.metadata.get("feature_names").map(|names| split_names(names)),
         name: proto.metadata.get("model_name").cloned(),
+        features_sha256: proto.metadata.get(FEATURES_SHA256).cloned(),
     })
 }
 

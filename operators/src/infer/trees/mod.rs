@@ -24,7 +24,7 @@ mod tests;
 mod walk;
 mod xgboost;
 
-pub(super) use program::{Program, split_names};
+pub(super) use program::{FEATURES_SHA256, Program, split_names};
 
 /// Returns whether a file is in a format of XGBoost or LightGBM, which ONNX Runtime does not read.
 pub(super) fn is_of_library(bytes: &[u8]) -> bool {

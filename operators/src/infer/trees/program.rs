@@ -28,8 +28,12 @@ pub(in super::super) struct Program {
     pub(super) feature_names: Option<Vec<String>>,
     /// The name that the model has for itself.
     pub(super) name: Option<String>,
+    /// The SHA-256 of its `features.json`, if it was exported with one.
+    pub(super) features_sha256: Option<String>,
 }
 
+/// The key of a model's metadata with the SHA-256 of its `features.json`.
+pub(in super::super) const FEATURES_SHA256: &str = "tidemill.features";
 /// Maximum number of features of all rows that are made up.
 const MOST_CELLS: usize = 1 << 22;
 
@@ -84,6 +88,7 @@ impl Program {
             forest,
             feature_names,
             name: None,
+            features_sha256: None,
         }
     }
 
@@ -97,6 +102,10 @@ impl Program {
 
     pub(in super::super) fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    pub(in super::super) fn features_sha256(&self) -> Option<&str> {
+        self.features_sha256.as_deref()
     }
 
     /// Returns rows for comparisons: thresholds of the trees and their neighbours, extremes and missing values. They
