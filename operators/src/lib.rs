@@ -5,6 +5,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod deduplicate;
+pub mod drift;
 pub mod fold;
 pub mod infer;
 pub mod join;

@@ -21,6 +21,7 @@ mod repository;
 mod restore;
 mod served;
 mod simulated;
+mod spec;
 mod tensors;
 mod trees;
 mod types;

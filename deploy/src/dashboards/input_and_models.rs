@@ -76,7 +76,8 @@ fn models() -> Section {
         Panel::lines("What went wrong", Unit::PerSecond)
             .query(&rate("tidemill_batch_retries_total", "operator"), "{{operator}}: retries")
             .query(&rate("tidemill_model_bisections_total", "operator"), "{{operator}}: batches cut in halves")
-            .query(&rate("tidemill_model_not_finite_scores_total", "operator"), "{{operator}}: NaN or infinite"),
+            .query(&rate("tidemill_model_not_finite_scores_total", "operator"), "{{operator}}: NaN or infinite")
+            .query(&rate("tidemill_model_odd_features_total", "operator, oddity"), "{{operator}}: features {{oddity}}"),
     ];
     Section { title: "Models and lookups", panels }
 }

@@ -79,6 +79,26 @@ impl<'s, D: Data> Stream<'s, D> {
         (self.flow.stream(yes), self.flow.stream(no))
     }
 
+    /// Passes all records on unchanged, and makes records of another stream from some of them; they keep the event time.
+    #[must_use]
+    pub fn derive<E: Data>(self, mut f: impl FnMut(&Record<D>) -> Option<E> + 'static) -> (Self, Stream<'s, E>) {
+        let each = move |packet: Packet, name: &str, send: &mut dyn FnMut(Packet, usize)| {
+            let records = packet.open::<D>(name)?;
+            let derived = |record: &Record<D>| {
+                let Record { event_time, arrival, .. } = *record;
+                f(record).map(|data| Record { event_time, arrival, data })
+            };
+            let derived = records.iter().filter_map(derived).collect();
+            send(Packet::of::<D>(records), 0);
+            send(Packet::of::<E>(derived), 1);
+            Ok(())
+        };
+        let mut operator = Stateless::new(&self.flow, "derive", self.packets);
+        let (passed, derived) = (operator.output(), operator.output());
+        operator.build(Box::new(each));
+        (self.flow.stream(passed), self.flow.stream(derived))
+    }
+
     /// Builds a stateless operator: `f` turns a batch of records into another one.
     fn transform<E: Data>(
         self,

@@ -98,6 +98,7 @@ families! {
     MODEL_RECORDS: Counter "tidemill_model_records_total" &["operator", "kind", "worker", "origin"], "Model: records by what gave their score.";
     MODEL_NOT_FINITE: Counter "tidemill_model_not_finite_scores_total" OPERATOR, "Model: scores that were NaN or infinite and did not count, once for each model that gave one.";
     MODEL_BISECTIONS: Counter "tidemill_model_bisections_total" OPERATOR, "Model: batches that failed and were cut in halves to find the records at fault.";
+    MODEL_ODD_FEATURES: Counter "tidemill_model_odd_features_total" &["operator", "kind", "worker", "oddity"], "Model: features of which its features.json says what becomes of them.";
     MODEL_TIME: Counter "tidemill_model_time_seconds_total" &["operator", "kind", "worker", "step"], "Model: time of the steps of all batches.";
     LOOKUP_ROWS: Counter "tidemill_lookup_fetched_rows_total" OPERATOR, "Lookup: rows that were fetched because they were not in the cache.";
     SERVER_CALLS: Counter "tidemill_model_server_calls_total" OPERATOR, "Calls that were made, retries included.";

@@ -22,7 +22,6 @@ use super::spec::{FEATURES, FeatureRules};
 use super::tensor::TensorSpec;
 use super::trees::Program;
 use tidemill_engine::locks::lock;
-use tidemill_engine::metrics::OperatorMetrics;
 
 /// A model in a file, which has been loaded and checked. It is cheap to clone; every thread that scores opens its own
 /// session.
@@ -280,10 +279,6 @@ impl ModelSource for Model {
 
     fn rules(&self) -> Option<&Arc<FeatureRules>> {
         self.rules.as_ref()
-    }
-
-    fn meter(&self, metrics: &OperatorMetrics) {
-        self.rules.iter().for_each(|rules| rules.meter(metrics));
     }
 
     fn score_column(&self) -> usize {

@@ -323,6 +323,8 @@ struct Counts {
     batch_us: Distribution,
     latency_us: Distribution,
     size: Gauge,
+    /// Features that were missing, unknown and out of range.
+    odd: [Counter; 3],
 }
 
 impl<D, C, S> Infer<D, C, S> {
@@ -353,6 +355,7 @@ impl<D, C, S> Infer<D, C, S> {
             batch_us: metrics.distribution("model_batch_us"),
             latency_us: metrics.distribution("batch_latency_us"),
             size: metrics.gauge("batch_size_limit"),
+            odd: ["features_missing", "features_unknown", "features_out_of_range"].map(|name| metrics.counter(name)),
         };
         counts.size.set(limit.now() as i64);
         let target = settings.latency_target.map_or(Duration::MAX, |target| target / 2);
@@ -555,6 +558,9 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
             self.tally.clear();
         }
         let counts = &self.counts;
+        for rules in work.groups().iter().filter_map(|group| group.takes.rules.as_ref()) {
+            counts.odd.iter().zip(rules.take_odd()).for_each(|(counter, count)| counter.add(count));
+        }
         counts.scored.add(scored);
         counts.fallbacks.add(fallbacks);
         counts.gather_ns.add(times.gathered.as_nanos() as u64);

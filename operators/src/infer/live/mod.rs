@@ -14,6 +14,7 @@ pub(super) mod bucket;
 mod change;
 mod decide;
 mod kept;
+mod memory;
 mod resolve;
 mod rollout;
 pub(super) mod route;
@@ -33,6 +34,7 @@ use tidemill_engine::{ControlEntry, Controlled, Decision, Epoch, EventTime, with
 
 use self::change::{Change, Which};
 pub(super) use self::kept::Kept;
+use self::memory::Memory;
 pub use self::route::ModelRole;
 use self::route::Route;
 pub(super) use self::router::Router;
@@ -167,7 +169,7 @@ impl Live {
     /// Opens a backend for each ladder, and one for a shadow, and runs each with one row and with as many as a batch may
     /// have.
     fn open(&self, source: &Arc<dyn ModelSource>) -> Result<Vec<Loaded>, String> {
-        let open = |_| {
+        let open = |_: usize| -> Result<Loaded, String> {
             let mut loaded = Loaded::closed(source, self.fixed.exact_rows);
             loaded.open().map_err(|error| with_causes(&error))?;
             // A server needs no warm-up, and it may reject made-up values.
@@ -180,7 +182,15 @@ impl Live {
             }
             Ok(loaded)
         };
-        let mut opened: Vec<Loaded> = (0..=self.fixed.ladders).map(open).collect::<Result<_, String>>()?;
+        // The first one may be the one with which the model was checked; the second one shows what another one takes.
+        let mut opened = vec![open(0)?];
+        let (count, before) = (self.fixed.ladders, Memory::now());
+        for at in 1..=count {
+            opened.push(open(at)?);
+            if at == 1 && !source.blocks() {
+                Memory::check(before, Memory::now(), count - 1)?;
+            }
+        }
         if let (Some(rows), Some(first), false) = (self.fixed.exact_rows, opened.first_mut(), source.blocks())
             && first.is_exact(rows) == Ok(false)
         {

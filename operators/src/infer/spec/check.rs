@@ -1,10 +1,9 @@
 //! Whether a `features.json` fits the features of a program, and the model.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::OnceLock;
 
 use super::format::{Domain, Dtype, Encode, FORMAT, Feature, OnOutOfRange, OnUnknown, SpecFile};
-use super::rules::{Counts, FeatureRules, Kind, Rule};
+use super::rules::{Counts, FeatureRules, Kind, Rule, Totals};
 use crate::infer::features::{FeatureKind, Features};
 
 impl FeatureRules {
@@ -61,7 +60,7 @@ impl FeatureRules {
         if !faults.is_empty() {
             return Err(faults.join("; "));
         }
-        Ok(Self { sha256, columns, rules, meters: OnceLock::new() })
+        Ok(Self { sha256, columns, rules, totals: Totals::default() })
     }
 }
 
@@ -212,6 +211,7 @@ mod tests {
             "channel": { "MISSING": 1, "ENUM_TYPE_UNEXPECTED_STRING_VALUES": 1 },
         });
         assert_eq!(rules.status(), wanted);
+        assert_eq!((rules.take_odd(), rules.take_odd()), ([5, 2, 3], [0, 0, 0]));
     }
 
     #[test]

@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
-use tidemill_engine::metrics::{Counter, OperatorMetrics};
 
 use super::format::{Domain, Encode, OnOutOfRange, OnUnknown};
 use crate::infer::codec::narrow;
@@ -20,14 +18,22 @@ pub struct FeatureRules {
     pub(super) columns: Vec<String>,
     /// In the order of the program's features.
     pub(super) rules: Vec<Rule>,
-    pub(super) meters: OnceLock<Meters>,
+    pub(super) totals: Totals,
 }
 
-/// How often something was odd about any feature, in the metrics of an operator.
-pub(super) struct Meters {
-    missing: Counter,
-    unknown: Counter,
-    out_of_range: Counter,
+/// How often something was odd about any feature, and how much of it is in the metrics of an operator.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    odd: [AtomicU64; 3],
+    reported: [AtomicU64; 3],
+}
+
+/// What can be odd about a feature; an index of the totals.
+#[derive(Clone, Copy)]
+enum Odd {
+    Missing,
+    Unknown,
+    OutOfRange,
 }
 
 /// The rule of a feature.
@@ -95,13 +101,13 @@ impl FeatureRules {
         &self.sha256
     }
 
-    /// Adds counters to the metrics of an operator.
-    pub(in crate::infer) fn meter(&self, metrics: &OperatorMetrics) {
-        self.meters.get_or_init(|| Meters {
-            missing: metrics.counter("features_missing"),
-            unknown: metrics.counter("features_unknown"),
-            out_of_range: metrics.counter("features_out_of_range"),
-        });
+    /// Returns the number of features that were missing, unknown and out of range since any worker of this process called
+    /// it.
+    pub(in crate::infer) fn take_odd(&self) -> [u64; 3] {
+        std::array::from_fn(|at| {
+            let now = self.totals.odd[at].load(Ordering::Relaxed);
+            now.saturating_sub(self.totals.reported[at].fetch_max(now, Ordering::Relaxed))
+        })
     }
 
     /// Returns the names of the columns of the model's input.
@@ -130,7 +136,7 @@ impl FeatureRules {
     ) -> Result<(), String> {
         let mut fault = None;
         each(&mut |at, cell| {
-            if let Some(Err(reason)) = self.rules.get(at).map(|rule| rule.write(cell, row, self.meters.get())) {
+            if let Some(Err(reason)) = self.rules.get(at).map(|rule| rule.write(cell, row, &self.totals)) {
                 fault.get_or_insert(reason);
             }
         });
@@ -151,21 +157,21 @@ impl FeatureRules {
 }
 
 impl Rule {
-    fn write(&self, cell: FeatureCell<'_>, row: &mut [f32], meters: Option<&Meters>) -> Result<(), String> {
-        let count = |counter: &AtomicU64, meter: fn(&Meters) -> &Counter| {
+    fn write(&self, cell: FeatureCell<'_>, row: &mut [f32], totals: &Totals) -> Result<(), String> {
+        let count = |counter: &AtomicU64, odd: Odd| {
             counter.fetch_add(1, Ordering::Relaxed);
-            meters.iter().for_each(|meters| meter(meters).add(1));
+            totals.odd[odd as usize].fetch_add(1, Ordering::Relaxed);
         };
         let is_missing = match &self.kind {
             Kind::Number { domain, on_out_of_range, is_f32, missing } => {
-                let odd = |counter: &AtomicU64| count(counter, |meters| &meters.out_of_range);
+                let odd = |counter: &AtomicU64| count(counter, Odd::OutOfRange);
                 let found = self.number(cell, domain, (*on_out_of_range, *is_f32), odd)?;
                 let value = found.unwrap_or(*missing);
                 set(row, self.position, narrowed(&self.name, value)?);
                 found.is_none()
             }
             Kind::Text { vocabulary, encode, unknown, unknown_code, missing, is_required } => {
-                let odd = |counter: &AtomicU64| count(counter, |meters| &meters.unknown);
+                let odd = |counter: &AtomicU64| count(counter, Odd::Unknown);
                 let found = self.code(cell, vocabulary, (*unknown, *unknown_code), odd)?;
                 if found.is_none() && *is_required {
                     return Err(format!("feature {} is missing, and the model needs it", self.name));
@@ -183,7 +189,7 @@ impl Rule {
             }
         };
         if is_missing {
-            count(&self.counts.missing, |meters| &meters.missing);
+            count(&self.counts.missing, Odd::Missing);
         }
         if let Some(column) = self.indicator {
             set(row, column, f32::from(u8::from(is_missing)));

@@ -1,0 +1,102 @@
+//! What was seen in a window: an aggregate, whose parts add up to the bit whatever their order.
+
+use serde::{Deserialize, Serialize};
+
+use super::categories::{Categories, Category};
+use super::values::Distribution;
+use crate::window::Aggregate;
+
+/// A record of the sample: its features in their order, and its score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sampled {
+    pub(super) model: String,
+    /// The part of the sample that it is counted in first.
+    pub(super) shard: u8,
+    /// The numbers; NaN where one is missing.
+    pub(super) numbers: Vec<f64>,
+    pub(super) texts: Vec<Option<String>>,
+    /// NaN for a record that the model did not score.
+    pub(super) score: f64,
+}
+
+/// What was seen of a version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub(super) records: u64,
+    pub(super) numbers: Vec<Distribution>,
+    pub(super) texts: Vec<Categories>,
+    pub(super) scores: Distribution,
+}
+
+impl Seen {
+    fn merge(&mut self, other: &Self) {
+        self.records += other.records;
+        extend(&mut self.numbers, other.numbers.len());
+        extend(&mut self.texts, other.texts.len());
+        self.numbers.iter_mut().zip(&other.numbers).for_each(|(own, other)| own.merge(other));
+        self.texts.iter_mut().zip(&other.texts).for_each(|(own, other)| own.merge(other));
+        self.scores.merge(&other.scores);
+    }
+}
+
+fn extend<T: Default + Clone>(columns: &mut Vec<T>, len: usize) {
+    columns.resize(columns.len().max(len), T::default());
+}
+
+/// Counts the records of a window.
+pub(super) struct Count;
+
+impl Aggregate for Count {
+    type In = Sampled;
+    type Accumulator = Seen;
+    type Out = Seen;
+
+    fn empty(&self) -> Seen {
+        Seen::default()
+    }
+
+    fn add(&self, seen: &mut Seen, record: &Sampled) {
+        seen.records += 1;
+        extend(&mut seen.numbers, record.numbers.len());
+        extend(&mut seen.texts, record.texts.len());
+        seen.numbers.iter_mut().zip(&record.numbers).for_each(|(column, value)| column.add(Some(*value)));
+        // Which of them the training data had is known where they are compared.
+        for (column, value) in seen.texts.iter_mut().zip(&record.texts) {
+            column.add(value.as_deref().map(Category::Unknown));
+        }
+        seen.scores.add(Some(record.score));
+    }
+
+    fn merge(&self, into: &mut Seen, other: &Seen) {
+        into.merge(other);
+    }
+
+    fn finish(&self, seen: &Seen) -> Seen {
+        seen.clone()
+    }
+}
+
+/// Adds up what was counted in parts.
+pub(super) struct Add;
+
+impl Aggregate for Add {
+    type In = (String, Seen);
+    type Accumulator = Seen;
+    type Out = Seen;
+
+    fn empty(&self) -> Seen {
+        Seen::default()
+    }
+
+    fn add(&self, seen: &mut Seen, (_, part): &(String, Seen)) {
+        seen.merge(part);
+    }
+
+    fn merge(&self, into: &mut Seen, other: &Seen) {
+        into.merge(other);
+    }
+
+    fn finish(&self, seen: &Seen) -> Seen {
+        seen.clone()
+    }
+}

@@ -1,0 +1,64 @@
+//! An estimate of the number of different values, in bounded memory.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::hash::mix;
+
+/// Number of hashes that are kept. The standard error of the estimate is about 3 %.
+const KEPT: usize = 1024;
+
+/// The smallest hashes of the values (Bar-Yossef et al., RANDOM 2002; bottom-k). They do not depend on the order of the
+/// values, and those of two parts are the smallest of both.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Distinct {
+    smallest: BTreeSet<u64>,
+}
+
+impl Distinct {
+    pub(super) fn add(&mut self, value: f64) {
+        self.add_hash(mix(value.to_bits()));
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        other.smallest.iter().for_each(|hash| self.add_hash(*hash));
+    }
+
+    fn add_hash(&mut self, hash: u64) {
+        if self.smallest.len() < KEPT {
+            self.smallest.insert(hash);
+        } else if self.smallest.last().is_some_and(|last| hash < *last) && self.smallest.insert(hash) {
+            self.smallest.pop_last();
+        }
+    }
+
+    /// Returns the estimate; it is exact up to 1023 different values.
+    pub(super) fn estimate(&self) -> f64 {
+        match self.smallest.last() {
+            Some(last) if self.smallest.len() == KEPT => (KEPT - 1) as f64 / (*last as f64 / 2f64.powi(64)),
+            _ => self.smallest.len() as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_values_are_counted_once() {
+        let mut few = Distinct::default();
+        (0..5000).for_each(|i| few.add(f64::from(i % 700)));
+        assert_eq!(few.estimate(), 700.0);
+        let (mut whole, mut part) = (Distinct::default(), Distinct::default());
+        for i in (0..100_000).rev() {
+            whole.add(f64::from(i) / 7.0);
+            part.add(f64::from((i * 17) % 100_000) / 7.0);
+        }
+        assert!((whole.estimate() / 100_000.0 - 1.0).abs() < 0.06, "{}", whole.estimate());
+        part.merge(&few);
+        whole.merge(&few);
+        assert_eq!(whole, part);
+    }
+}

@@ -1,0 +1,297 @@
+//! Drift of a stream of scored records.
+//!
+//! ```text
+//! scored ─▶ sample ─▶ by version and shard: windows, counted ─▶ by version: the same windows, added up
+//!   ─▶ compared with the baseline of the version: reports ─▶ by feature: so many in a row ─▶ alerts
+//! ```
+//! Counts add up to the bit in any order, so reports do not depend on the number of workers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, ValueState};
+use tidemill_engine::{Data, JobError, Record, Stream};
+
+use super::baseline::Baseline;
+use super::collect::{Add, Count, Sampled};
+use super::compare::DriftCheck;
+use super::missing::MissingShare;
+use super::report::{DriftAlert, DriftReport, Looks, Verdict};
+use crate::infer::{FeatureCell, FeatureKind, Features, ModelInfo, Scored};
+use crate::length::invalid;
+use crate::window::{Assigner, WindowExt, Windowed};
+
+/// Number of parts in which a version is counted at first. It does not depend on the number of workers, so that the state
+/// does not either.
+const SHARDS: u64 = 16;
+
+/// Settings of drift.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DriftSettings {
+    /// Length of a window, in event time; default: an hour.
+    #[serde(with = "humantime_serde")]
+    pub window: Duration,
+    /// Share of the records that are looked at, 0 to 1; default: all. Which ones they are depends on their content alone.
+    pub sample: f64,
+    /// Least number of records of a window that says something; default: 1,000.
+    pub min_records: u64,
+    /// Number of windows in a row that have to agree until an alert begins or ends; default: 2.
+    pub consecutive: u32,
+    /// How a feature is compared for which the baseline says nothing else.
+    pub check: DriftCheck,
+    /// Difference of the shares of missing values that is drift; default: 0.05.
+    pub missing_threshold: f64,
+}
+
+impl Default for DriftSettings {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(3600),
+            sample: 1.0,
+            min_records: 1000,
+            consecutive: 2,
+            check: DriftCheck::default(),
+            missing_threshold: MissingShare::THRESHOLD,
+        }
+    }
+}
+
+type Find = dyn Fn(&ModelInfo) -> Result<Arc<Baseline>, String> + Send + Sync;
+
+/// The baselines of the versions.
+#[derive(Clone)]
+pub struct Baselines(Arc<Find>);
+
+impl Baselines {
+    /// Compares all versions with the same baseline.
+    #[must_use]
+    pub fn of(baseline: Baseline) -> Self {
+        let baseline = Arc::new(baseline);
+        Self(Arc::new(move |_| Ok(Arc::clone(&baseline))))
+    }
+
+    /// Finds the baseline of a version when it is first seen. It must be the same whenever it is asked for; an error is
+    /// the reason why windows of the version are inconclusive.
+    pub fn found_by(find: impl Fn(&ModelInfo) -> Result<Baseline, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |info| find(info).map(Arc::new)))
+    }
+}
+
+/// What came out of drift.
+pub struct DriftOutput<'s, D: Data, S: Data> {
+    /// The records, unchanged.
+    pub records: Stream<'s, Scored<D, S>>,
+    /// A report for each feature, and for the scores, of each version and window.
+    pub reports: Stream<'s, DriftReport>,
+    /// What begins to drift, and what ends.
+    pub alerts: Stream<'s, DriftAlert>,
+}
+
+/// Adds drift to streams of scored records.
+pub trait DriftExt<'s, D: Data> {
+    /// Compares the features and scores of each version in windows of event time with those that it was trained on.
+    /// * Time: a report and an alert have the last millisecond of the window as their event time.
+    /// * State: for each version, `windows` that are open, and feature, what [`Distribution`](super::Distribution) keeps.
+    /// * Guarantee: each record of the sample is counted once. Late ones are not counted, as by any window.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, the name is taken, or the state cannot be opened.
+    fn drift<F: Features>(
+        self,
+        name: &str,
+        baselines: &Baselines,
+        settings: &DriftSettings,
+        features: impl Fn(&D) -> &F + 'static,
+    ) -> Result<DriftOutput<'s, D, f32>, JobError>;
+}
+
+impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
+    fn drift<F: Features>(
+        self,
+        name: &str,
+        baselines: &Baselines,
+        settings: &DriftSettings,
+        features: impl Fn(&D) -> &F + 'static,
+    ) -> Result<DriftOutput<'s, D, f32>, JobError> {
+        settings.check(name)?;
+        let kind = |at: usize| F::KINDS.get(at).copied().unwrap_or_default();
+        let of = |wanted: FeatureKind| {
+            F::NAMES.iter().enumerate().filter(|(at, _)| kind(*at) == wanted).map(|(_, name)| *name).collect()
+        };
+        let looks = Looks {
+            numbers: of(FeatureKind::Number),
+            texts: of(FeatureKind::Text),
+            min_records: settings.min_records,
+            check: settings.check,
+            missing_threshold: settings.missing_threshold,
+        };
+        let share = settings.sample;
+        let mut sampler = Sampler::default();
+        let (records, sampled) = self.derive(move |scored: &Record<Scored<D>>| {
+            let Scored { record, score, model, .. } = &scored.data;
+            // A default score is not that of a version.
+            let model = model.as_ref()?;
+            sampler.sample(features(record), f64::from(*score), scored.event_time.0, share, model)
+        });
+        let window = Assigner::tumbling(settings.window);
+        let parts = sampled
+            .key_by(|sampled: &Sampled| (sampled.model.clone(), sampled.shard))
+            .window(&format!("{name}-parts"), window)
+            .aggregate(Count)?;
+        let whole = parts
+            .results
+            .map(|part: Windowed<(String, u8), _>| (part.key.0, part.value))
+            .key_by(|(model, _)| model.clone())
+            .window(&format!("{name}-windows"), window)
+            .aggregate(Add)?;
+        let mut known: BTreeMap<String, Result<Arc<Baseline>, String>> = BTreeMap::new();
+        let baselines = baselines.clone();
+        let reports = whole.results.flat_map(move |window: Windowed<String, _>| {
+            let found = known.entry(window.key.clone()).or_insert_with(|| (baselines.0)(&info_of(&window.key)));
+            let baseline = found.as_deref().map_err(String::as_str);
+            let times = (window.window.start, window.window.end);
+            looks.report(&window.key, times, &window.value, baseline)
+        });
+        let consecutive = settings.consecutive;
+        let alerts = reports
+            .clone()
+            .key_by(|report: &DriftReport| (report.model.clone(), report.feature.clone()))
+            .process(&format!("{name}-alerts"), Order::EventTime, move |states| {
+                AlertLogic::open(states, consecutive)
+            })?;
+        Ok(DriftOutput { records, reports, alerts: alerts.results })
+    }
+}
+
+impl DriftSettings {
+    fn check(&self, name: &str) -> Result<(), JobError> {
+        let Self { sample, consecutive, missing_threshold, .. } = self;
+        if !(*sample > 0.0 && *sample <= 1.0) {
+            return Err(invalid(name, format!("the sample of drift is {sample}: it is a share above 0, at most 1")));
+        }
+        if *consecutive == 0 {
+            return Err(invalid(name, "consecutive is 0: at least one window has to say that there is drift"));
+        }
+        if !(*missing_threshold > 0.0 && *missing_threshold <= 1.0) {
+            let why = "it is a difference of shares, above 0";
+            return Err(invalid(name, format!("missing_threshold is {missing_threshold}: {why}")));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the name, version and hash of a model that is named as [`ModelInfo`] shows itself.
+fn info_of(shown: &str) -> ModelInfo {
+    let (model, hash) = shown.rsplit_once('@').unwrap_or((shown, ""));
+    match model.rsplit_once('/').map(|(name, version)| (name, version.parse())) {
+        Some((name, Ok(version))) => ModelInfo { version: Some(version), ..ModelInfo::new(name, hash) },
+        _ => ModelInfo::new(model, hash),
+    }
+}
+
+/// Takes records into the sample by their content.
+#[derive(Default)]
+struct Sampler {
+    /// The last version, and how it is shown: nearly all records are of the same.
+    last: Option<Arc<ModelInfo>>,
+    shown: String,
+}
+
+impl Sampler {
+    fn sample<F: Features>(
+        &mut self,
+        features: &F,
+        score: f64,
+        time: i64,
+        share: f64,
+        model: &Arc<ModelInfo>,
+    ) -> Option<Sampled> {
+        let mut hash = mix(time as u64 ^ score.to_bits());
+        features.visit(&mut |_, cell| {
+            if let FeatureCell::Number(value) = cell {
+                hash = mix(hash ^ value.to_bits());
+            }
+        });
+        // The upper half says whether it is in, the lower bits in which part.
+        if (hash >> 32) as f64 >= share * 4_294_967_296.0 {
+            return None;
+        }
+        if self.last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, model)) {
+            self.shown = model.to_string();
+            self.last = Some(Arc::clone(model));
+        }
+        let (mut numbers, mut texts) = (Vec::with_capacity(F::NAMES.len()), Vec::new());
+        features.visit(&mut |at, cell| match (F::KINDS.get(at).copied().unwrap_or_default(), cell) {
+            (FeatureKind::Text, FeatureCell::Text(text)) => texts.push(Some(text.to_owned())),
+            (FeatureKind::Text, _) => texts.push(None),
+            (FeatureKind::Number, FeatureCell::Number(value)) => numbers.push(value),
+            (FeatureKind::Number, _) => numbers.push(f64::NAN),
+        });
+        let shard = (hash % SHARDS) as u8;
+        Some(Sampled { model: self.shown.clone(), shard, numbers, texts, score })
+    }
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// How often in a row a feature has drifted, or has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Run {
+    firing: bool,
+    /// Number of windows that say something else.
+    windows: u32,
+}
+
+/// Says when a feature begins to drift, and when it ends.
+struct AlertLogic {
+    run: ValueState<(String, String), Run>,
+    consecutive: u32,
+}
+
+impl AlertLogic {
+    fn open(states: &mut States<'_, (String, String)>, consecutive: u32) -> Result<Self, JobError> {
+        Ok(Self { run: states.value("run")?, consecutive })
+    }
+}
+
+impl KeyedLogic for AlertLogic {
+    type Key = (String, String);
+    type In = DriftReport;
+    type Out = DriftAlert;
+    type Side = ();
+
+    fn on_record(
+        &mut self,
+        ctx: &mut Context<'_, (String, String), DriftAlert, ()>,
+        record: Record<DriftReport>,
+    ) -> Result<(), LogicError> {
+        let report = record.data;
+        let drifted = match report.verdict {
+            Verdict::Drifted => true,
+            Verdict::Steady => false,
+            Verdict::Inconclusive => return Ok(()),
+        };
+        let consecutive = self.consecutive;
+        let changed = self.run.update(ctx, Run::default, |run| {
+            run.windows = if drifted == run.firing { 0 } else { run.windows + 1 };
+            let changes = run.windows >= consecutive;
+            if changes {
+                *run = Run { firing: drifted, windows: 0 };
+            }
+            changes
+        })?;
+        if changed {
+            ctx.emit(DriftAlert { firing: drifted, windows: consecutive, report });
+        }
+        Ok(())
+    }
+}

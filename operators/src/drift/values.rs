@@ -1,0 +1,270 @@
+//! The values of one numeric feature in one window: exact while there are few different ones, then counted in buckets.
+//!
+//! ```text
+//! add ─▶ recent values ─ sort ─▶ different values with counts ─ more than `exact_values` ─▶ buckets (see `buckets`)
+//! ```
+//! The limit is on *different* values, not on values, so a feature with few of them (an hour, an amount in whole euros)
+//! stays exact in a window of any size. Whether there are too many does not depend on the order of values or parts.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::buckets::{bounds_within, bucket};
+use super::distinct::Distinct;
+use super::moments::Moments;
+use super::stored::Stored;
+
+/// Least number of recent values that are sorted at a time.
+const LEAST_RECENT: usize = 256;
+
+/// The distribution of one numeric feature in one window, or in the training data.
+///
+/// * Size: 16 bytes per different value, up to `exact_values` of them (16,384 by default); then 16 bytes per bucket, of
+///   which usual data fill up to about 6,000.
+/// * Order: two distributions that were given the same values, in any order and any parts, are equal, and are the same
+///   bytes when they are stored. All parts must have one `exact_values`; otherwise the least one counts.
+/// * Cost: 40 to 120 ns per value, most of it for exact sums and sorting.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub struct Distribution {
+    pub(super) exact_values: usize,
+    pub(super) count: u64,
+    pub(super) missing: u64,
+    pub(super) infinite: u64,
+    pub(super) moments: Moments,
+    pub(super) settled: Settled,
+    /// Values that are in `count`, and not yet in `moments` and `settled`.
+    pub(super) recent: Vec<f64>,
+}
+
+/// Values with their counts, from the smallest to the largest.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Settled {
+    /// Different values.
+    Exact(Vec<(f64, u64)>),
+    /// Buckets of values.
+    Folded(Folded),
+}
+
+/// Values of which only the buckets are known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Folded {
+    pub(super) buckets: Vec<(u32, u64)>,
+    pub(super) min: f64,
+    pub(super) max: f64,
+    pub(super) distinct: Distinct,
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self::with_exact_values(Self::EXACT_VALUES)
+    }
+}
+
+impl PartialEq for Distribution {
+    fn eq(&self, other: &Self) -> bool {
+        let (left, right) = (self.settled(), other.settled());
+        let Self { exact_values, count, missing, infinite, moments, settled, recent: _ } = &*left;
+        (*exact_values, *count, *missing, *infinite) == (right.exact_values, right.count, right.missing, right.infinite)
+            && (moments, settled) == (&right.moments, &right.settled)
+    }
+}
+
+impl Distribution {
+    /// Number of different values that are kept by default.
+    pub const EXACT_VALUES: usize = 16_384;
+
+    /// Returns an empty distribution that keeps up to so many different values. A baseline may keep more than a window.
+    pub fn with_exact_values(exact_values: usize) -> Self {
+        Self {
+            exact_values,
+            count: 0,
+            missing: 0,
+            infinite: 0,
+            moments: Moments::default(),
+            settled: Settled::Exact(Vec::new()),
+            recent: Vec::new(),
+        }
+    }
+
+    /// Adds the value of a record. `None` and NaN are missing; infinities are counted, and are not part of any
+    /// statistic, as in Evidently.
+    pub fn add(&mut self, value: Option<f64>) {
+        match value {
+            None => self.missing += 1,
+            Some(value) if value.is_nan() => self.missing += 1,
+            Some(value) if value.is_infinite() => self.infinite += 1,
+            Some(value) => {
+                self.count += 1;
+                self.recent.push(value + 0.0); // There is no -0.0: it is equal to 0.0, and must be the same bytes.
+                if self.recent.len() >= LEAST_RECENT.max(self.settled.len() / 4) {
+                    self.settle();
+                }
+            }
+        }
+    }
+
+    /// Adds all values of another part.
+    pub fn merge(&mut self, other: &Self) {
+        self.settle();
+        let other = other.settled();
+        let Self { exact_values, count, missing, infinite, moments, settled, recent: _ } = &*other;
+        self.exact_values = self.exact_values.min(*exact_values);
+        self.count += count;
+        self.missing += missing;
+        self.infinite += infinite;
+        self.moments.merge(moments);
+        self.settled.add(settled);
+        self.settled.fold_beyond(self.exact_values);
+    }
+
+    /// Returns the number of finite values.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Returns the number of records without a value, or with NaN.
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// Returns the number of infinite values.
+    pub fn infinite(&self) -> u64 {
+        self.infinite
+    }
+
+    /// Returns whether all values are known, not only their buckets.
+    pub fn is_exact(&self) -> bool {
+        matches!(self.settled().settled, Settled::Exact(_))
+    }
+
+    /// Returns the mean of the finite values, rounded once; `None` if there are none.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.settled().moments.mean(self.count))
+    }
+
+    /// Returns the population standard deviation of the finite values; `None` if there are none.
+    pub fn deviation(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.settled().moments.deviation(self.count))
+    }
+
+    /// Returns the smallest and the largest finite value; `None` if there are none.
+    pub fn range(&self) -> Option<(f64, f64)> {
+        match &self.settled().settled {
+            Settled::Exact(values) => Some((values.first()?.0, values.last()?.0)),
+            Settled::Folded(folded) => Some((folded.min, folded.max)),
+        }
+    }
+
+    /// Returns the distribution without recent values.
+    pub(super) fn settled(&self) -> Cow<'_, Self> {
+        if self.recent.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut settled = self.clone();
+        settled.settle();
+        Cow::Owned(settled)
+    }
+
+    /// Sorts in the values that came last. It is not needed, but makes what follows faster: otherwise each question and
+    /// comparison does it anew, on a copy.
+    pub fn settle(&mut self) {
+        let mut recent = std::mem::take(&mut self.recent);
+        recent.iter().for_each(|value| self.moments.add(*value));
+        recent.sort_unstable_by(f64::total_cmp);
+        let added = recent.chunk_by(|a, b| a == b).filter_map(|run| Some((*run.first()?, run.len() as u64)));
+        self.settled.add(&Settled::Exact(added.collect()));
+        self.settled.fold_beyond(self.exact_values);
+        recent.clear();
+        self.recent = recent;
+    }
+}
+
+impl Settled {
+    fn len(&self) -> usize {
+        match self {
+            Self::Exact(values) => values.len(),
+            Self::Folded(folded) => folded.buckets.len(),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Exact(values), Self::Exact(added)) => *values = union(values, added),
+            (Self::Folded(folded), Self::Folded(added)) => folded.merge(added),
+            (Self::Folded(folded), Self::Exact(added)) => folded.merge_exact(added),
+            (Self::Exact(values), Self::Folded(folded)) => {
+                let mut folded = folded.clone();
+                folded.merge_exact(values);
+                *self = Self::Folded(folded);
+            }
+        }
+    }
+
+    fn fold_beyond(&mut self, exact_values: usize) {
+        if let Self::Exact(values) = self
+            && values.len() > exact_values
+        {
+            *self = Self::Folded(Folded::of(values));
+        }
+    }
+}
+
+impl Folded {
+    /// Folds values that are sorted.
+    pub(super) fn of(values: &[(f64, u64)]) -> Self {
+        let nothing =
+            Self { buckets: Vec::new(), min: f64::INFINITY, max: f64::NEG_INFINITY, distinct: Distinct::default() };
+        let mut folded = nothing;
+        folded.merge_exact(values);
+        folded
+    }
+
+    fn merge_exact(&mut self, values: &[(f64, u64)]) {
+        let (Some(first), Some(last)) = (values.first(), values.last()) else { return };
+        (self.min, self.max) = (self.min.min(first.0), self.max.max(last.0));
+        values.iter().for_each(|(value, _)| self.distinct.add(*value));
+        self.buckets = union(&self.buckets, &in_buckets(values));
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let Self { buckets, min, max, distinct } = other;
+        (self.min, self.max) = (self.min.min(*min), self.max.max(*max));
+        self.distinct.merge(distinct);
+        self.buckets = union(&self.buckets, buckets);
+    }
+
+    /// Returns each bucket as if all its values were in its middle.
+    pub(super) fn middles(buckets: &[(u32, u64)], min: f64, max: f64) -> Vec<(f64, u64)> {
+        let middle = |bucket: u32| {
+            let (low, high) = bounds_within(bucket, min, max);
+            low / 2.0 + high / 2.0
+        };
+        buckets.iter().map(|(bucket, count)| (middle(*bucket), *count)).collect()
+    }
+}
+
+/// Returns the counts of the buckets of sorted values.
+pub(super) fn in_buckets(values: &[(f64, u64)]) -> Vec<(u32, u64)> {
+    let runs = values.chunk_by(|a, b| bucket(a.0) == bucket(b.0));
+    runs.filter_map(|run| Some((bucket(run.first()?.0), run.iter().map(|(_, count)| count).sum()))).collect()
+}
+
+/// Returns the counts of two sorted lists in one.
+fn union<K: Copy + PartialOrd>(left: &[(K, u64)], right: &[(K, u64)]) -> Vec<(K, u64)> {
+    let mut all = Vec::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+    while let (Some((a, of_a)), Some((b, of_b))) = (left.peek(), right.peek()) {
+        let (takes_left, takes_right) = (a <= b, b <= a);
+        let key = if takes_left { *a } else { *b };
+        all.push((key, if takes_left { *of_a } else { 0 } + if takes_right { *of_b } else { 0 }));
+        left.next_if(|_| takes_left);
+        right.next_if(|_| takes_right);
+    }
+    all.extend(left.chain(right));
+    all
+}
+
+#[cfg(test)]
+mod tests;
