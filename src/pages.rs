@@ -53,6 +53,10 @@ mod own_connector {}
 mod inference {}
 #[doc = include_str!("../docs/inference/versions.md")]
 mod versions {}
+#[doc = include_str!("../docs/inference/features.md")]
+mod model_features {}
+#[doc = include_str!("../docs/inference/drift.md")]
+mod drift {}
 #[doc = include_str!("../docs/inference/model-servers.md")]
 mod model_servers {}
 #[doc = include_str!("../docs/operate/flags.md")]

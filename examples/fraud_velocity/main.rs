@@ -6,6 +6,7 @@
 //!        └─▶ table: frauds by terminal ─▶ the riskiest ten ─▶ --riskiest, if asked for
 //! ```
 
+mod drift;
 mod features;
 mod rescore;
 #[cfg(feature = "tables")]
@@ -27,6 +28,7 @@ use tidemill::prelude::*;
 #[cfg(feature = "kafka")]
 use common::topic_source;
 use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
+use drift::DriftArgs;
 use features::{CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction};
 use rescore::RescoreArgs;
 use simulate::City;
@@ -63,6 +65,8 @@ struct Args {
     #[cfg(feature = "tables")]
     #[arg(long, value_name = "DIR|KAFKA")]
     riskiest: Option<Place>,
+    #[command(flatten)]
+    drift: DriftArgs,
     #[command(flatten)]
     rescore: RescoreArgs,
     #[command(flatten)]
@@ -166,6 +170,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
             |featured| featured.transaction.card_id,
             |featured| &featured.features,
         )?;
+        let scored = args.drift.watch(scored, args.model.baselines()?.as_ref())?;
         let predictions = scored.map(move |scored| {
             let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = *scored.record;
             let (score, role) = (scored.score, scored.role);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use tidemill::drift::Baselines;
 use tidemill::infer::{ModelRef, ModelRepository, SessionSettings};
 use tidemill::prelude::*;
 
@@ -70,6 +71,12 @@ impl ModelArgs {
             ));
         }
         Ok(ModelRepository::folder(root))
+    }
+
+    /// Returns the baselines of the repository, if the models are of one.
+    pub fn baselines(&self) -> Result<Option<Baselines>, JobError> {
+        let repository = self.models.as_ref().map(|root| self.repository(root)).transpose()?;
+        Ok(repository.as_ref().map(Baselines::of_repository))
     }
 
     /// Loads all versions, before the job starts.

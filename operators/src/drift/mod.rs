@@ -15,6 +15,8 @@
 //! Names, formulas and default thresholds are those of Evidently 0.7.23, and of river 0.26.1 for detectors.
 
 mod baseline;
+#[cfg(feature = "onnx")]
+mod beside;
 mod bins;
 mod buckets;
 mod calibration;

@@ -242,6 +242,12 @@ impl ModelVersion {
         self.manifest.version
     }
 
+    /// Returns the folder with all files of the version.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Returns the path of the model's file.
     #[must_use]
     pub fn path(&self) -> PathBuf {
