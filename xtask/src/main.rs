@@ -1,5 +1,5 @@
 //! The chores of Tidemill: `cargo xtask demo | test | soak | bench | kafka | produce | consume | servers | models |
-//! layout | docs | deploy | new | package | rocksdb | vendor | setup`.
+//! layout | docs | deploy | new | package | python | rocksdb | vendor | setup`.
 
 mod bench;
 mod browser;
@@ -21,6 +21,7 @@ mod package;
 mod pages;
 mod programs;
 mod prometheus;
+mod python;
 mod rocksdb;
 mod rollout;
 mod servers;
@@ -70,6 +71,8 @@ enum Chore {
     Rocksdb,
     /// Pack the crates that are published, and check what the packages contain.
     Package(package::Args),
+    /// Check the Python package: its style, and its tests.
+    Python,
     /// Compare the files of others that the page brings with the packages that they come from.
     Vendor,
     /// Only the set-up: what has to be on the machine, RocksDB, ONNX Runtime, promtool, the browser of the tests.
@@ -94,6 +97,7 @@ fn main() -> Result<()> {
         Chore::New(args) => new::run(&args),
         Chore::Rocksdb => rocksdb::run(),
         Chore::Package(args) => package::run(&args),
+        Chore::Python => python::run(),
         Chore::Vendor => vendor::run(),
         Chore::Setup => setup::for_tests(),
     }

@@ -27,7 +27,7 @@ const MARATHONS: &[Marathon] = &[
     of("evolution", "tests/library/main.rs", &["evolution::"]),
     of("take-overs", "state/src/lib.rs", &["take_over::", "manifest::", "table::"]),
     of("references", "tests/library/main.rs", &["reference"]),
-    of("inference", "tests/infer/main.rs", &["simulated::", "poison::", "finite::", "exact::", "types::"]),
+    of("inference", "tests/infer/main.rs", &["simulated::", "live::", "poison::", "finite::", "exact::", "types::"]),
     of("brokers", "tests/kafka/main.rs", &["crash::", "brokers::"]),
     of("lookups", "tests/library/main.rs", &["lookup::"]),
     of("tables", "tests/tables/main.rs", &[]),
@@ -37,6 +37,7 @@ const MARATHONS: &[Marathon] = &[
     of("processes", "tests/cluster.rs", &[]),
     of("worlds", "engine/src/lib.rs", &["simulation::", "mesh::", "checkpoint::"]),
     of("oracle", "tests/oracle.rs", &[]),
+    of("drift", "tests/drift/main.rs", &["worlds::"]),
 ];
 
 const fn of(name: &'static str, program: &'static str, tests: &'static [&'static str]) -> Marathon {
