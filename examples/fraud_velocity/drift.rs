@@ -36,9 +36,9 @@ impl DriftArgs {
         let (Some(place), Some(baselines)) = (&self.drift, baselines) else { return Ok(scored) };
         let settings =
             DriftSettings { window: self.drift_window, sample: self.drift_sample, ..DriftSettings::default() };
-        let drift = scored.drift("drift", baselines, &settings, |featured: &Box<Featured>| &featured.features)?;
-        write(drift.reports, "drift-reports", Some(place), |report| report.model.clone())?;
-        write(drift.alerts, "drift-alerts", self.drift_alerts.as_ref(), |alert| alert.report.model.clone())?;
+        let drift = scored.drift("drift", baselines, &settings, |featured| &featured.features)?;
+        write(drift.reports, "reported-drift", Some(place), |report| report.model.clone())?;
+        write(drift.alerts, "alerted-drift", self.drift_alerts.as_ref(), |alert| alert.report.model.clone())?;
         Ok(drift.records)
     }
 }

@@ -13,7 +13,7 @@
 
 mod asked;
 mod described;
-pub(crate) mod events;
+mod events;
 pub(crate) mod queue;
 pub(crate) mod request;
 pub(crate) mod switchboard;

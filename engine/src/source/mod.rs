@@ -7,6 +7,7 @@
 //! ```
 //! The engine handles capabilities, epochs, backpressure and metrics; a reader only reads.
 
+mod change_events;
 mod future;
 mod nature;
 mod operator;

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::buckets::bounds_within;
-use super::values::{Distribution, Folded, Settled, in_buckets};
+use super::folded::{Folded, in_buckets};
+use super::values::{Distribution, Settled};
 
 /// Up to so many different values in the reference are counted by value, and not in bins.
 const BY_VALUE: usize = 20;

@@ -27,6 +27,7 @@ mod distance;
 mod distinct;
 mod error;
 mod estimate;
+mod folded;
 mod hash;
 mod kolmogorov;
 mod method;

@@ -10,10 +10,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::buckets::{bounds_within, bucket};
-use super::distinct::Distinct;
+use super::DriftError;
+use super::folded::{Folded, union};
 use super::moments::Moments;
-use super::stored::Stored;
+use super::stored::{Stored, counted, valid};
 
 /// Least number of recent values that are sorted at a time.
 const LEAST_RECENT: usize = 256;
@@ -45,15 +45,6 @@ pub(super) enum Settled {
     Exact(Vec<(f64, u64)>),
     /// Buckets of values.
     Folded(Folded),
-}
-
-/// Values of which only the buckets are known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Folded {
-    pub(super) buckets: Vec<(u32, u64)>,
-    pub(super) min: f64,
-    pub(super) max: f64,
-    pub(super) distinct: Distinct,
 }
 
 impl Default for Distribution {
@@ -211,59 +202,38 @@ impl Settled {
     }
 }
 
-impl Folded {
-    /// Folds values that are sorted.
-    pub(super) fn of(values: &[(f64, u64)]) -> Self {
-        let nothing =
-            Self { buckets: Vec::new(), min: f64::INFINITY, max: f64::NEG_INFINITY, distinct: Distinct::default() };
-        let mut folded = nothing;
-        folded.merge_exact(values);
-        folded
-    }
-
-    fn merge_exact(&mut self, values: &[(f64, u64)]) {
-        let (Some(first), Some(last)) = (values.first(), values.last()) else { return };
-        (self.min, self.max) = (self.min.min(first.0), self.max.max(last.0));
-        values.iter().for_each(|(value, _)| self.distinct.add(*value));
-        self.buckets = union(&self.buckets, &in_buckets(values));
-    }
-
-    fn merge(&mut self, other: &Self) {
-        let Self { buckets, min, max, distinct } = other;
-        (self.min, self.max) = (self.min.min(*min), self.max.max(*max));
-        self.distinct.merge(distinct);
-        self.buckets = union(&self.buckets, buckets);
-    }
-
-    /// Returns each bucket as if all its values were in its middle.
-    pub(super) fn middles(buckets: &[(u32, u64)], min: f64, max: f64) -> Vec<(f64, u64)> {
-        let middle = |bucket: u32| {
-            let (low, high) = bounds_within(bucket, min, max);
-            low / 2.0 + high / 2.0
+impl From<Distribution> for Stored {
+    fn from(mut distribution: Distribution) -> Self {
+        distribution.settle();
+        let Distribution { exact_values, count: _, missing, infinite, moments, settled, recent: _ } = distribution;
+        let (values, folded) = match settled {
+            Settled::Exact(values) => (values, None),
+            Settled::Folded(folded) => (Vec::new(), Some(folded)),
         };
-        buckets.iter().map(|(bucket, count)| (middle(*bucket), *count)).collect()
+        Self { exact_values, missing, infinite, moments, values, folded }
     }
 }
 
-/// Returns the counts of the buckets of sorted values.
-pub(super) fn in_buckets(values: &[(f64, u64)]) -> Vec<(u32, u64)> {
-    let runs = values.chunk_by(|a, b| bucket(a.0) == bucket(b.0));
-    runs.filter_map(|run| Some((bucket(run.first()?.0), run.iter().map(|(_, count)| count).sum()))).collect()
-}
+impl TryFrom<Stored> for Distribution {
+    type Error = DriftError;
 
-/// Returns the counts of two sorted lists in one.
-fn union<K: Copy + PartialOrd>(left: &[(K, u64)], right: &[(K, u64)]) -> Vec<(K, u64)> {
-    let mut all = Vec::with_capacity(left.len() + right.len());
-    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
-    while let (Some((a, of_a)), Some((b, of_b))) = (left.peek(), right.peek()) {
-        let (takes_left, takes_right) = (a <= b, b <= a);
-        let key = if takes_left { *a } else { *b };
-        all.push((key, if takes_left { *of_a } else { 0 } + if takes_right { *of_b } else { 0 }));
-        left.next_if(|_| takes_left);
-        right.next_if(|_| takes_right);
+    fn try_from(stored: Stored) -> Result<Self, DriftError> {
+        let Stored { exact_values, missing, infinite, moments, values, folded } = stored;
+        let (count, settled) = match folded {
+            None => {
+                valid(values.iter().all(|(value, _)| value.is_finite()), "a value is not finite")?;
+                valid(values.len() <= exact_values, "there are more values than `exact_values`")?;
+                (counted(&values)?, Settled::Exact(values))
+            }
+            Some(folded) => {
+                valid(values.is_empty(), "there are both values and buckets")?;
+                let is_range = folded.min.is_finite() && folded.max.is_finite() && folded.min <= folded.max;
+                valid(is_range, "`min` and `max` are no range")?;
+                (counted(&folded.buckets)?, Settled::Folded(folded))
+            }
+        };
+        Ok(Self { exact_values, count, missing, infinite, moments, settled, recent: Vec::new() })
     }
-    all.extend(left.chain(right));
-    all
 }
 
 #[cfg(test)]

@@ -1,12 +1,8 @@
 //! The feature spec: which features a record has, their order in the model's input, and the value that replaces a
 //! missing feature.
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use super::codec::{beyond, narrow};
-use super::nan_as_null::Number;
+use super::field::{FeatureCell, FeatureKind};
+use super::narrow::{beyond, narrow};
 
 /// The features of a record, in the form that a model takes.
 ///
@@ -40,38 +36,6 @@ pub trait Features {
     }
 }
 
-/// What a feature is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FeatureKind {
-    /// A number.
-    #[default]
-    Number,
-    /// A text, as a category. Only models with a `features.json` take it, which says how it becomes numbers.
-    Text,
-}
-
-impl fmt::Display for FeatureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Number => "number",
-            Self::Text => "text",
-        })
-    }
-}
-
-/// The value of a feature of a record, as the rules of a `features.json` get it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum FeatureCell<'f> {
-    /// There is none.
-    Missing,
-    /// A number; NaN is missing, too.
-    Number(f64),
-    /// A text.
-    Text(&'f str),
-}
-
 /// Converts a feature to the nearest f32. NaN and infinities stay what they are.
 ///
 /// # Errors
@@ -94,120 +58,6 @@ pub fn narrow_all(names: &[&str], values: &[f64], row: &mut [f32]) -> Result<(),
 #[cold]
 fn all_fit(names: &[&str], values: &[f64]) -> Result<(), String> {
     names.iter().zip(values).try_for_each(|(name, value)| narrowed(name, *value).map(drop))
-}
-
-/// The type of a field in [`features!`](crate::features): `f64`, `Option<f64>`, or `Option<String>`.
-#[doc(hidden)]
-pub trait FeatureValue: Sized {
-    const KIND: FeatureKind;
-
-    /// Takes a number off a list of values, which may be too short.
-    fn of(values: &mut impl Iterator<Item = f64>) -> Self;
-
-    /// Returns the number for the model, which is `missing` where the feature is missing.
-    fn or_missing(&self, missing: f64) -> f64;
-
-    fn cell(&self) -> FeatureCell<'_>;
-
-    fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
-
-    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
-}
-
-impl FeatureValue for f64 {
-    const KIND: FeatureKind = FeatureKind::Number;
-
-    fn of(values: &mut impl Iterator<Item = f64>) -> Self {
-        values.next().unwrap_or_default()
-    }
-
-    #[inline]
-    fn or_missing(&self, _: f64) -> f64 {
-        *self
-    }
-
-    fn cell(&self) -> FeatureCell<'_> {
-        FeatureCell::Number(*self)
-    }
-
-    fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Number(*self).serialize(serializer)
-    }
-
-    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Number::deserialize(deserializer).map(|Number(value)| value)
-    }
-}
-
-impl FeatureValue for Option<f64> {
-    const KIND: FeatureKind = FeatureKind::Number;
-
-    fn of(values: &mut impl Iterator<Item = f64>) -> Self {
-        values.next()
-    }
-
-    /// NaN counts as missing too, because JSON writes both as `null`.
-    #[inline]
-    fn or_missing(&self, missing: f64) -> f64 {
-        self.filter(|value| !value.is_nan()).unwrap_or(missing)
-    }
-
-    fn cell(&self) -> FeatureCell<'_> {
-        self.map_or(FeatureCell::Missing, FeatureCell::Number)
-    }
-
-    fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Number(*self).serialize(serializer)
-    }
-
-    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Number::deserialize(deserializer).map(|Number(value)| value)
-    }
-}
-
-impl FeatureValue for Option<String> {
-    const KIND: FeatureKind = FeatureKind::Text;
-
-    /// A list of numbers has no texts.
-    fn of(_: &mut impl Iterator<Item = f64>) -> Self {
-        None
-    }
-
-    fn or_missing(&self, _: f64) -> f64 {
-        f64::NAN
-    }
-
-    fn cell(&self) -> FeatureCell<'_> {
-        self.as_deref().map_or(FeatureCell::Missing, FeatureCell::Text)
-    }
-
-    fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.serialize(serializer)
-    }
-
-    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::deserialize(deserializer)
-    }
-}
-
-/// A field of [`features!`](crate::features) that is written.
-#[doc(hidden)]
-pub struct WrittenFeature<'f, T>(pub &'f T);
-
-impl<T: FeatureValue> Serialize for WrittenFeature<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.write_field(serializer)
-    }
-}
-
-/// A field of [`features!`](crate::features) that is read.
-#[doc(hidden)]
-pub struct ReadFeature<T>(pub T);
-
-impl<'de, T: FeatureValue> Deserialize<'de> for ReadFeature<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::read_field(deserializer).map(Self)
-    }
 }
 
 /// Declares a struct of features in the order of a model's columns. The struct implements [`Features`],

@@ -23,6 +23,7 @@ mod export;
 #[cfg(feature = "onnx")]
 mod external;
 mod features;
+mod field;
 #[cfg(feature = "onnx")]
 mod file;
 mod finite;
@@ -35,6 +36,7 @@ mod manifest;
 mod model;
 mod models;
 pub mod nan_as_null;
+mod narrow;
 #[cfg(feature = "onnx")]
 mod onnx_log;
 mod operator;
@@ -70,9 +72,12 @@ pub use element::{ElementType, Elements};
 #[cfg(feature = "onnx")]
 pub use engine::Engine;
 pub use error::ModelError;
-pub use features::{FeatureCell, FeatureKind, Features, narrowed};
 #[doc(hidden)]
-pub use features::{FeatureValue, ReadFeature, WrittenFeature, narrow_all};
+pub use features::narrow_all;
+pub use features::{Features, narrowed};
+pub use field::{FeatureCell, FeatureKind};
+#[doc(hidden)]
+pub use field::{FeatureValue, ReadFeature, WrittenFeature};
 pub use half::{bf16, f16};
 pub use live::ModelRole;
 #[cfg(feature = "onnx")]

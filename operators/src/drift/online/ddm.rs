@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Direction, Level, Mean};
+use super::detection::{Detection, Direction, Level, Mean};
 use crate::drift::DriftError;
 use crate::drift::error::in_range;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Direction, Level};
+use super::detection::{Detection, Direction, Level};
 use crate::drift::DriftError;
 use crate::drift::error::in_range;
 use crate::drift::hash::Random;

@@ -7,6 +7,7 @@
 
 mod adwin;
 mod ddm;
+mod detection;
 mod kswin;
 mod page_hinkley;
 
@@ -14,43 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use adwin::{Adwin, AdwinSettings};
 pub use ddm::{Ddm, DdmSettings};
+pub use detection::{Detection, Direction, Level};
 pub use kswin::{Kswin, KswinSettings};
 pub use page_hinkley::{PageHinkley, PageHinkleyMode, PageHinkleySettings};
-
-/// What a detector reports of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Detection {
-    /// How sure it is.
-    pub level: Level,
-    /// Where the values went.
-    pub direction: Direction,
-}
-
-/// How sure a detector is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// There may be a change. Only DDM warns.
-    Warning,
-    /// There is a change.
-    Drift,
-}
-
-/// Where the values went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// They became larger.
-    Up,
-    /// They became smaller.
-    Down,
-}
-
-impl Direction {
-    fn of(from: f64, to: f64) -> Self {
-        if to >= from { Self::Up } else { Self::Down }
-    }
-}
 
 /// Any of the detectors, with its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,20 +43,6 @@ impl Detector {
             Self::Kswin(detector) => detector.update(value),
             Self::Ddm(detector) => detector.update(value),
         }
-    }
-}
-
-/// A mean that is kept up to date, by the arithmetic of river's `stats.Mean` (West 1979).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Mean {
-    n: u64,
-    mean: f64,
-}
-
-impl Mean {
-    fn update(&mut self, value: f64) {
-        self.n += 1;
-        self.mean += 1.0 / self.n as f64 * (value - self.mean);
     }
 }
 

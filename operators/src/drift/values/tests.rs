@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::drift::folded::in_buckets;
 
 fn of(exact_values: usize, values: &[Option<f64>]) -> Distribution {
     let mut distribution = Distribution::with_exact_values(exact_values);
@@ -119,4 +120,28 @@ fn the_middle_of_a_bucket_is_between_the_least_and_the_largest_value() {
     let values = [(1.0, 2), (1.001, 3), (7.0, 1)];
     let middles = Folded::middles(&in_buckets(&values), 1.0, 7.0);
     assert_eq!(middles, [(1.0 + 0.5 / 256.0, 5), (7.0, 1)]);
+}
+
+#[test]
+fn a_damaged_distribution_is_refused() {
+    let mut distribution = Distribution::with_exact_values(3);
+    [2.0, 1.0, 2.0].iter().for_each(|value| distribution.add(Some(*value)));
+    let stored = serde_json::to_string(&distribution).unwrap();
+    assert!(stored.contains("\"values\":[[1.0,1],[2.0,2]]"), "{stored}");
+    assert_eq!(serde_json::from_str::<Distribution>(&stored).unwrap(), distribution);
+    for (damaged, what) in [
+        ("[[2.0,2],[1.0,1]]", "not sorted"),
+        ("[[1.0,0],[2.0,2]]", "a count is zero"),
+        ("[[1.0,18446744073709551615],[2.0,2]]", "too large"),
+        ("[[1.0,1],[2.0,2],[3.0,1],[4.0,1]]", "more values than"),
+    ] {
+        let edited = stored.replace("[[1.0,1],[2.0,2]]", damaged);
+        let error = serde_json::from_str::<Distribution>(&edited).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+    [3.0, 4.0].iter().for_each(|value| distribution.add(Some(*value)));
+    let folded = serde_json::to_string(&distribution).unwrap();
+    assert_eq!(serde_json::from_str::<Distribution>(&folded).unwrap(), distribution);
+    let error = serde_json::from_str::<Distribution>(&folded.replace("\"max\":4.0", "\"max\":0.5")).unwrap_err();
+    assert!(error.to_string().contains("no range"), "{error}");
 }

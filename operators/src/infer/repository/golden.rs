@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::infer::backend::ModelSource;
 use crate::infer::element::{ElementType, Elements};
-use crate::infer::features::{FeatureCell, Features, narrowed};
+use crate::infer::features::{Features, narrowed};
+use crate::infer::field::FeatureCell;
 use crate::infer::loaded::{Loaded, outputs_of};
 use crate::infer::model::Model;
 use crate::infer::spec::FeatureRules;

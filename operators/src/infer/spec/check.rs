@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::format::{Domain, Dtype, Encode, FORMAT, Feature, OnOutOfRange, OnUnknown, SpecFile};
 use super::rules::{Counts, FeatureRules, Kind, Rule, Totals};
-use crate::infer::features::{FeatureKind, Features};
+use crate::infer::features::Features;
+use crate::infer::field::FeatureKind;
 
 impl FeatureRules {
     /// Reads a file, which has this SHA-256, for the features of a program and the input of a model.

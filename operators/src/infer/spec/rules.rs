@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Map, Value};
 
 use super::format::{Domain, Encode, OnOutOfRange, OnUnknown};
-use crate::infer::codec::narrow;
-use crate::infer::features::{FeatureCell, Features, narrowed};
+use crate::infer::features::{Features, narrowed};
+use crate::infer::field::FeatureCell;
+use crate::infer::narrow::narrow;
 
 /// The rules of a model's `features.json`, checked against the features of a program.
 pub struct FeatureRules {
