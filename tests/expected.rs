@@ -238,3 +238,41 @@ fn the_small_examples_print_what_their_heads_say() {
         assert_eq!(printed.lines().count(), count, "{name}:\n{printed}");
     }
 }
+
+/// What a bad version has scored is scored again by another one: as if that one had scored it at first.
+#[test]
+fn corrections_are_the_scores_of_the_other_version() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let models = scratch.path().join("models");
+    let shipped = project().join("models/fraud_velocity.onnx");
+    let worse = project().join("models/fraud_velocity_worse.onnx");
+    testkit::publish_version(&models, "fraud_velocity", 1, &shipped).expect("a version");
+    testkit::publish_version(&models, "fraud_velocity", 2, &worse).expect("a version");
+    let job = |version: u64| {
+        let mut command = example("fraud_velocity");
+        command
+            .args(["--count", "40000", "--use-model", &format!("fraud_velocity/{version}"), "--models"])
+            .arg(&models);
+        command
+    };
+    let folder = |name: &str| scratch.path().join(name);
+    let by_id = |name: &str| -> BTreeMap<u64, Value> {
+        let line = |line: &String| serde_json::from_str::<Value>(line).expect("a line of JSON");
+        lines(&folder(name)).iter().map(line).map(|line| (line["tx_id"].as_u64().expect("an id"), line)).collect()
+    };
+    finish(job(2).args(["--switch", "fraud_velocity/1=2026-01-03T00:00:00Z", "--predictions"]).arg(folder("bad")));
+    finish(job(1).arg("--predictions").arg(folder("good")));
+    let mut rescored = job(1);
+    rescored.args(["--bad-version", "fraud_velocity/2", "--workers", "2", "--rescore"]).arg(folder("bad"));
+    finish(rescored.arg("--corrections").arg(folder("corrections")));
+    let (bad, good, corrected) = (by_id("bad"), by_id("good"), by_id("corrections"));
+    let is_bad = |line: &Value| line["model"].as_str().expect("a model").starts_with("fraud_velocity/2@");
+    let wanted: Vec<&u64> = bad.iter().filter(|(_, line)| is_bad(line)).map(|(id, _)| id).collect();
+    assert!(corrected.keys().eq(wanted), "{} corrections", corrected.len());
+    assert!(corrected.len() > 1_000 && corrected.len() < 40_000, "{}", corrected.len());
+    for (id, line) in corrected {
+        assert_eq!((&line["old_score"], &line["score"]), (&bad[&id]["score"], &good[&id]["score"]), "{line}");
+        assert_eq!((&line["old_model"], &line["model"]), (&bad[&id]["model"], &good[&id]["model"]), "{line}");
+    }
+    assert_eq!(lines(&folder("corrections")).len(), by_id("corrections").len(), "each once");
+}

@@ -1,6 +1,9 @@
 //! Corrections after a roll-back: what the records that a bad version has scored get from another one. The features are
 //! computed again from the history; they are the same, because they are computed by the same operators.
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -123,11 +126,27 @@ impl Correction {
     }
 }
 
+/// Returns the files that a job has published in a folder, in the order of epochs.
+fn parts(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    if folder.is_file() {
+        return Ok(vec![folder.to_owned()]);
+    }
+    let mut parts: Vec<PathBuf> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
+    parts.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    parts.sort_unstable();
+    Ok(parts)
+}
+
 fn earlier<'s>(flow: &Flow<'s>, place: &Place) -> Result<Stream<'s, Earlier>, JobError> {
     let event_time = |earlier: &Earlier| EventTime(earlier.ts);
     match place {
         Place::Path(folder) => {
-            flow.source("predictions", &FileSource::new([folder], event_time).max_out_of_orderness(OUT_OF_ORDER))
+            let parts = parts(folder).map_err(|source| JobError::Io {
+                what: format!("list the predictions in \"{}\"", folder.display()),
+                source,
+            })?;
+            flow.source("predictions", &FileSource::new(parts, event_time).max_out_of_orderness(OUT_OF_ORDER))
         }
         #[cfg(feature = "kafka")]
         Place::Kafka(url) => {
