@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! broker, model_server     use the standard library only, because xtask starts them, too
+//! mlflow                   MLflow's server, whose registry versions of models come from
+//! server_process           the process of a server: its log, the wait until it answers, its end
 //! ports                    addresses for them
 //! browser                  the browser of the tests of the page, and where its checks are
 //! prometheus               Prometheus' programs, which read metrics, rules and dashboards
@@ -23,6 +25,7 @@ mod chance;
 pub mod collector;
 #[cfg(feature = "scripts")]
 pub mod exact;
+pub mod mlflow;
 pub mod model_server;
 pub mod page;
 #[cfg(feature = "programs")]
@@ -34,6 +37,7 @@ pub mod prometheus;
 mod repository;
 #[cfg(feature = "scripts")]
 pub mod script;
+mod server_process;
 
 pub use chance::times;
 #[cfg(feature = "programs")]

@@ -1,18 +1,18 @@
 //! A real model server on loopback, for tests and for use by hand: Triton, MLServer, KServe, or pythie-serving for
 //! TensorFlow Serving's protocol.
 //!
-//! Known limits: when the process that started it is killed with SIGKILL, the server is left running. KServe and
-//! pythie-serving listen on all interfaces, and have no setting to change that.
+//! Known limit: KServe and pythie-serving listen on all interfaces, and have no setting to change that.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Error};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::free_addresses;
+use crate::server_process::ServerProcess;
 
 /// Maximum time that a server may take to start.
 const START: Duration = Duration::from_secs(120);
@@ -61,7 +61,7 @@ pub struct ModelServer {
     pub rest: String,
     /// Address of the gRPC API, as `127.0.0.1:port`.
     pub grpc: String,
-    child: Option<Child>,
+    process: Option<ServerProcess>,
 }
 
 impl ModelServer {
@@ -85,7 +85,7 @@ impl ModelServer {
         let (scripts, venv) = (project.join("testkit/servers"), venvs.join(kind.name()));
         let (folder, model) = (folder.join(kind.name()), model.to_owned());
         fs::create_dir_all(&folder)?;
-        let mut server = Self { kind, scripts, venv, folder, model, rest, grpc, child: None };
+        let mut server = Self { kind, scripts, venv, folder, model, rest, grpc, process: None };
         server.prepare()?;
         server.resume()?;
         Ok(server)
@@ -201,63 +201,24 @@ impl ModelServer {
 
     /// Starts the server again after [`kill`](Self::kill), on the same ports.
     pub fn resume(&mut self) -> io::Result<()> {
-        let log = File::options().create(true).append(true).open(self.folder.join("server.log"))?;
-        let mut command = self.command()?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.child = Some(command.spawn()?);
-        let addresses: Vec<String> = match self.kind {
-            Kind::TfServing => vec![self.grpc.clone()],
-            _ => vec![self.rest.clone(), self.grpc.clone()],
+        let addresses: Vec<&str> = match self.kind {
+            Kind::TfServing => vec![&self.grpc],
+            _ => vec![&self.rest, &self.grpc],
         };
-        let started = Instant::now();
-        while addresses.iter().any(|address| TcpStream::connect(address).is_err()) {
-            let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
-            if ended.is_some() || started.elapsed() > START {
-                let log = fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
-                let last: Vec<&str> = log.lines().rev().take(30).collect();
-                let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
-                return Err(Error::other(format!("{} did not start ({ended:?}): {last}", self.kind.name())));
-            }
-            pause();
-        }
+        let is_ready = || addresses.iter().all(|address| TcpStream::connect(address).is_ok());
+        let (mut command, log) = (self.command()?, self.folder.join("server.log"));
+        self.process = Some(ServerProcess::start(self.kind.name(), &mut command, &log, START, is_ready)?);
         Ok(())
     }
 
     /// Kills the server with SIGKILL, and the processes that it started: Triton's Python processes would not always
     /// notice.
     pub fn kill(&mut self) -> io::Result<()> {
-        if let Some(mut child) = self.child.take() {
-            let its_own = started_by(child.id());
-            child.kill()?;
-            child.wait()?;
-            if !its_own.is_empty() {
-                // Most of them have ended by themselves by now, so `kill` may fail to find them.
-                Command::new("kill").arg("-KILL").args(its_own).stderr(Stdio::null()).status()?;
-            }
-        }
-        Ok(())
+        self.process.take().map_or(Ok(()), |mut process| process.kill())
     }
 
     /// Waits until the server ends by itself.
     pub fn wait(&mut self) -> io::Result<()> {
-        self.child.as_mut().map(Child::wait).transpose().map(drop)
+        self.process.as_mut().map_or(Ok(()), ServerProcess::wait)
     }
-}
-
-impl Drop for ModelServer {
-    fn drop(&mut self) {
-        drop(self.kill());
-    }
-}
-
-/// Returns the ids of the processes that a process started.
-fn started_by(id: u32) -> Vec<String> {
-    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
-    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    children.flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a server that starts has no scheduler to report to")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(100));
 }

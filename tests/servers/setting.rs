@@ -1,6 +1,7 @@
 //! The code that the tests of servers share: running servers, batches of rows, and the scores expected for these.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,29 +28,35 @@ pub fn model_file() -> PathBuf {
 }
 
 /// A running server and its folder.
-pub struct Running {
-    pub server: ModelServer,
+pub struct Running<S = ModelServer> {
+    pub server: S,
     // Tests that start servers run one at a time, because machines may have only two cores.
     _alone: MutexGuard<'static, ()>,
     _folder: TempDir,
 }
 
-/// Starts a server. Where no servers are installed, returns `None` after a message, and fails in CI.
+/// Starts a model server. Where none is installed, returns `None` after a message, and fails in CI.
 pub fn server(kind: Kind) -> Option<Running> {
+    started(kind.name(), |venvs, folder| ModelServer::start(kind, &project(), venvs, folder, &model_file()))
+}
+
+/// Starts a server, given the folder of virtual environments and one to write to. Where it is not installed, returns
+/// `None` after a message, and fails in CI.
+pub fn started<S>(name: &str, start: impl FnOnce(&Path, &Path) -> io::Result<S>) -> Option<Running<S>> {
     static ALONE: Mutex<()> = Mutex::new(());
     let Some(venvs) = std::env::var_os("TIDEMILL_SERVERS").map(PathBuf::from) else {
-        assert!(std::env::var_os("CI").is_none(), "CI must have model servers (TIDEMILL_SERVERS)");
-        eprintln!("NOT RUN: {} is not here; `cargo xtask test` sets it up", kind.name());
+        assert!(std::env::var_os("CI").is_none(), "CI must have servers (TIDEMILL_SERVERS)");
+        eprintln!("NOT RUN: {name} is not here; `cargo xtask test` and `cargo xtask soak` set servers up");
         return None;
     };
-    if !venvs.join(kind.name()).join("installed.txt").exists() {
-        assert!(std::env::var_os("CI").is_none(), "CI must have {}", kind.name());
-        eprintln!("NOT RUN: {} could not be set up", kind.name());
+    if !venvs.join(name).join("installed.txt").exists() {
+        assert!(std::env::var_os("CI").is_none(), "CI must have {name}");
+        eprintln!("NOT RUN: {name} could not be set up");
         return None;
     }
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
-    let server = ModelServer::start(kind, &project(), &venvs, folder.path(), &model_file()).unwrap();
+    let server = start(&venvs, folder.path()).unwrap_or_else(|error| panic!("{error}"));
     Some(Running { server, _alone: alone, _folder: folder })
 }
 

@@ -68,20 +68,23 @@ impl Program {
 pub struct Servers {
     broker: Broker,
     libs: PathBuf,
-    /// Messages why some model servers could not be set up.
+    /// The servers that tests start themselves.
+    names: Vec<&'static str>,
+    /// Messages why some of them could not be set up.
     pub missing: Vec<String>,
 }
 
 impl Servers {
-    /// Sets up the model servers and starts the broker. In CI no server may be missing.
-    pub fn start() -> Result<Self> {
-        let missing = servers::set_up(&Kind::ALL)?;
+    /// Sets up the model servers and these others, and starts the broker. In CI no server may be missing.
+    pub fn start(others: &[&'static str]) -> Result<Self> {
+        let names = [&Kind::ALL.map(Kind::name)[..], others].concat();
+        let missing = servers::set_up(&names)?;
         if !missing.is_empty() && std::env::var_os("CI").is_some() {
-            bail!("CI must have every model server: {}", missing.join("\n"));
+            bail!("CI must have every server: {}", missing.join("\n"));
         }
         let libs = kafka::libs()?;
         let broker = Broker::start(&libs, &scratch("kafka-test")?)?;
-        Ok(Self { broker, libs, missing })
+        Ok(Self { broker, libs, names, missing })
     }
 
     /// Passes the places of the servers to a command, in environment variables.
@@ -93,7 +96,7 @@ impl Servers {
     /// Prints which servers there were.
     pub fn print(&self) {
         println!("servers: Apache Kafka at {}, and others that tests killed", self.broker.address);
-        println!("model servers: {}, started by their tests", Kind::ALL.map(Kind::name).join(", "));
+        println!("servers from PyPI, for the tests that start them: {}", self.names.join(", "));
     }
 }
 

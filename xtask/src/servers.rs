@@ -1,4 +1,4 @@
-//! Real model servers on loopback, from PyPI, each in a virtual environment of its own: their pins conflict.
+//! Real servers on loopback, from PyPI, each in a virtual environment of its own: their pins conflict.
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,7 +30,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let wanted = |kind: &Kind| args.which.is_empty() || args.which.iter().any(|name| name == kind.name());
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
-    let failed = set_up(&kinds)?;
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    let failed = set_up(&names)?;
     if !failed.is_empty() {
         bail!("{}", failed.join("\n"));
     }
@@ -75,32 +76,32 @@ pub fn venvs() -> PathBuf {
 
 /// Installs the servers that are not installed yet, all at the same time. Returns messages why some could not be
 /// installed.
-pub fn set_up(kinds: &[Kind]) -> Result<Vec<String>> {
+pub fn set_up(names: &[&str]) -> Result<Vec<String>> {
     fs::create_dir_all(venvs())?;
     let failures = std::thread::scope(|scope| {
-        let running: Vec<_> = kinds.iter().map(|kind| scope.spawn(|| install(*kind))).collect();
+        let running: Vec<_> = names.iter().map(|name| scope.spawn(|| install(name))).collect();
         running.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
     });
     let mut failed = Vec::new();
-    for (kind, result) in kinds.iter().zip(failures) {
+    for (name, result) in names.iter().zip(failures) {
         match result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => failed.push(format!("{} cannot be had: {error:#}", kind.name())),
-            Err(_) => failed.push(format!("{} cannot be had: its set-up panicked", kind.name())),
+            Ok(Err(error)) => failed.push(format!("{name} cannot be had: {error:#}")),
+            Err(_) => failed.push(format!("{name} cannot be had: its set-up panicked")),
         }
     }
     Ok(failed)
 }
 
-fn install(kind: Kind) -> Result<()> {
-    let (venv, requirements) = (venvs().join(kind.name()), root().join(format!("testkit/servers/{}.txt", kind.name())));
+fn install(name: &str) -> Result<()> {
+    let (venv, requirements) = (venvs().join(name), root().join(format!("testkit/servers/{name}.txt")));
     // This file is written once everything is installed, because an incomplete folder would look like a complete one.
     let done = venv.join("installed.txt");
     let wanted = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
     if fs::read(&done).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    println!("setup: {}, in {}", kind.name(), venvs().display());
+    println!("setup: {name}, in {}", venvs().display());
     quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
         .context("Python 3.11 with its venv module is needed (Debian: python3-venv)")?;
     quiet(Command::new(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements))?;

@@ -11,13 +11,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::programs::{self, Program, Servers};
 use crate::setup;
+use testkit::mlflow;
 
-/// A group of tests that find more faults the longer they run.
+/// A group of tests that find more faults the longer they run, or that take too long for `cargo xtask test`.
 struct Marathon {
     name: &'static str,
     program: &'static str,
     /// Parts of the tests' names; if empty, all tests of the program are run.
     tests: &'static [&'static str],
+    /// A server from PyPI that only these tests need and that is slow to start. They are marked `#[ignore]`, and run
+    /// once, since they find no more when they are repeated.
+    once_with: Option<&'static str>,
 }
 
 const MARATHONS: &[Marathon] = &[
@@ -38,10 +42,20 @@ const MARATHONS: &[Marathon] = &[
     of("worlds", "engine/src/lib.rs", &["simulation::", "mesh::", "checkpoint::"]),
     of("oracle", "tests/oracle.rs", &[]),
     of("drift", "tests/drift/main.rs", &["worlds::"]),
+    once_with(mlflow::NAME, "registry", "tests/servers/main.rs", &["mlflow::"]),
 ];
 
 const fn of(name: &'static str, program: &'static str, tests: &'static [&'static str]) -> Marathon {
-    Marathon { name, program, tests }
+    Marathon { name, program, tests, once_with: None }
+}
+
+const fn once_with(
+    server: &'static str,
+    name: &'static str,
+    program: &'static str,
+    tests: &'static [&'static str],
+) -> Marathon {
+    Marathon { name, program, tests, once_with: Some(server) }
 }
 
 /// Minimum time for a marathon: with less time left, no further one is begun.
@@ -82,7 +96,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     setup::run()?;
     let programs = programs::build()?;
-    let servers = Servers::start()?;
+    let more: Vec<&str> = chosen.iter().filter_map(|marathon| marathon.once_with).collect();
+    let servers = Servers::start(&more)?;
     let end = Instant::now() + args.time;
     let mut lines = Vec::new();
     let mut failed = Vec::new();
@@ -101,6 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("\n{} of {} long tests had their turn:\n{}", lines.len(), chosen.len(), lines.join("\n"));
     servers.print();
+    servers.missing.iter().for_each(|reason| println!("NOT RUN: {reason}"));
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }
@@ -133,10 +149,15 @@ impl Marathon {
         let program = program.with_context(|| format!("{} is not a test program", self.program))?;
         let (begun, mut got) = (Instant::now(), Got::default());
         let end = end.min(begun + share * 2);
-        println!("\n{} ({}): for {}", self.name, self.program, humantime::format_duration(share.max(LEAST)));
-        while begun.elapsed() < share && !got.cut_off && got.failed == 0 {
+        let how = match self.once_with {
+            Some(server) => format!("once, with {server}"),
+            None => format!("for {}", humantime::format_duration(share.max(LEAST))),
+        };
+        println!("\n{} ({}): {how}", self.name, self.program);
+        let is_over = |got: &Got| begun.elapsed() >= share || self.once_with.is_some() && got.runs > 0;
+        while !is_over(&got) && !got.cut_off && got.failed == 0 {
             let mut command = program.command(servers);
-            command.args(self.tests);
+            command.args(self.tests).args(self.once_with.map(|_| "--ignored"));
             command.env("TIDEMILL_SOAK", args.times.to_string()).env("TIDEMILL_KILLS", args.kills.to_string());
             let (text, ended) = until(end, &mut command)?;
             let [passed, failed] = ["passed", "failed"].map(|what| programs::counted(&text, what));
@@ -157,6 +178,7 @@ impl Marathon {
             if got.failed > 0 {
                 println!("{text}");
             }
+            text.lines().filter(|line| line.contains("NOT RUN:")).for_each(|line| println!("{line}"));
         }
         got.took = begun.elapsed();
         Ok(got)

@@ -31,7 +31,7 @@ pub fn run() -> Result<()> {
     setup::for_tests()?;
     let mut programs = programs::build()?;
     new::compile_dependencies()?;
-    let servers = Servers::start()?;
+    let servers = Servers::start(&[])?;
     let begun = Instant::now();
     let place = |program: &Program| FIRST.iter().position(|name| *name == program.name).unwrap_or(FIRST.len());
     programs.sort_by_key(place);

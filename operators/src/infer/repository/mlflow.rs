@@ -176,7 +176,16 @@ impl Registry {
     }
 
     fn search(&self, wanted: &ModelRef) -> Result<Vec<Version>, ModelError> {
-        let filter = query(&format!("name='{}'", wanted.name.replace('\'', "''")));
+        // A filter has no escapes: a name ends at the next quote of the kind that it began with.
+        let Some(quote) = ['\'', '"'].into_iter().find(|quote| !wanted.name.contains(*quote)) else {
+            return Err(self.unusable(
+                wanted,
+                "its name has both kinds of quotes, so the registry cannot be asked for its versions: ask for one, by its \
+                 number or an alias"
+                    .to_owned(),
+            ));
+        };
+        let filter = query(&format!("name={quote}{}{quote}", wanted.name));
         let path = format!("api/2.0/mlflow/model-versions/search?filter={filter}&max_results={VERSIONS}");
         let found = self.get::<Many>(wanted, &path)?.model_versions;
         Ok(found.into_iter().filter(|version| version.status == "READY").collect())
