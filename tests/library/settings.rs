@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
+use tidemill::drift::DriftSettings;
 use tidemill::infer::SessionSettings;
 use tidemill::infer::server::{CircuitSettings, ServerSettings};
 use tidemill::prelude::*;
@@ -167,6 +168,7 @@ fn settings_are_data() {
         &json!({ "pool": { "threads": 2, "max_in_flight": null, "ordered": false, "deadline": "500ms" }, "backoff": "2s" }),
     );
     is_data(ServerSettings { deadline: secs(2), ..ServerSettings::default() }, &json!({ "deadline": "2s" }));
+    is_data(DriftSettings { window: minutes(5), ..DriftSettings::default() }, &json!({ "window": "5m" }));
     is_data(CircuitSettings { open_for: minutes(1), ..CircuitSettings::default() }, &json!({ "open_for": "1m" }));
     is_data(
         SessionSettings { intra_threads: 3.try_into().unwrap(), ..SessionSettings::default() },

@@ -114,7 +114,7 @@ fn each_variant_of_an_error_is_on_the_page_of_errors() {
     };
     documented("ErrorKind", "Kinds");
     documented("Remedy", "Remedies");
-    ["JobError", "StateError", "ModelError", "RunError", "LogicError", "NotDecoded"]
+    ["JobError", "StateError", "ModelError", "RunError", "LogicError", "NotDecoded", "DriftError"]
         .iter()
         .for_each(|name| documented(name, name));
     assert!(enums.is_empty(), "errors.md has no table of {:?}", enums.keys());

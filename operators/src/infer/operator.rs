@@ -355,7 +355,11 @@ impl<D, C, S> Infer<D, C, S> {
             batch_us: metrics.distribution("model_batch_us"),
             latency_us: metrics.distribution("batch_latency_us"),
             size: metrics.gauge("batch_size_limit"),
-            odd: ["features_missing", "features_unknown", "features_out_of_range"].map(|name| metrics.counter(name)),
+            odd: [
+                metrics.counter("features_missing"),
+                metrics.counter("features_unknown"),
+                metrics.counter("features_out_of_range"),
+            ],
         };
         counts.size.set(limit.now() as i64);
         let target = settings.latency_target.map_or(Duration::MAX, |target| target / 2);
