@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use tidemill::infer::ModelRef;
+use tidemill::infer::{ModelRef, VersionChoice};
 use tidemill::join::{Between, JoinExt, JoinKind, Joined, TimeOffset};
 use tidemill::prelude::*;
 
@@ -25,7 +25,12 @@ const OUT_OF_ORDER: Duration = Duration::from_secs(86_400);
 #[derive(Clone, Debug, Args)]
 pub struct RescoreArgs {
     /// Predictions of an earlier run over the same input: those of --bad-version are scored again.
-    #[arg(long, requires_all = ["bad_version", "corrections"], value_name = "DIR|KAFKA")]
+    #[arg(
+        long,
+        requires_all = ["bad_version", "corrections"],
+        conflicts_with_all = ["predictions", "alerts", "features", "drift"],
+        value_name = "DIR|KAFKA"
+    )]
     rescore: Option<Place>,
     /// The version whose predictions are corrected, as fraud_velocity/3.
     #[arg(long, requires = "rescore", value_name = "NAME")]
@@ -80,6 +85,12 @@ impl RescoreArgs {
         settings: &InferSettings,
     ) -> Result<(), JobError> {
         let (Some(place), Some(bad)) = (&self.rescore, &self.bad_version) else { return Ok(()) };
+        if !matches!(bad.version, VersionChoice::Number(_)) {
+            return Err(JobError::Invalid(format!(
+                "--bad-version {bad}: predictions name versions by their numbers, so write one, as {}/3",
+                bad.name
+            )));
+        }
         // A prediction names its model as fraud_velocity/3@2f0c…
         let bad = format!("{bad}@");
         let earlier = earlier(flow, place)?.filter(move |earlier| earlier.model.starts_with(&bad));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::categories::{Categories, Category};
+use super::categories::Categories;
 use super::compare::DriftCheck;
 use super::values::Distribution;
 
@@ -88,8 +88,8 @@ impl Column {
         // Of a sample as many are missing, in proportion.
         let of_sample =
             |part: u64| if kept == *count { part } else { (part as f64 * kept as f64 / *count as f64).round() as u64 };
-        (0..of_sample(*missing)).for_each(|_| numbers.add(None));
-        (0..of_sample(*infinite)).for_each(|_| numbers.add(Some(f64::INFINITY)));
+        numbers.missing += of_sample(*missing);
+        numbers.infinite += of_sample(*infinite);
         numbers.settle();
         Ok(numbers)
     }
@@ -97,10 +97,8 @@ impl Column {
 
 fn categories(counts: &BTreeMap<String, u64>, missing: u64) -> Reference {
     let mut all = Categories::default();
-    for (name, count) in counts {
-        (0..*count).for_each(|_| all.add(Some(Category::Unknown(name))));
-    }
-    (0..missing).for_each(|_| all.add(None));
+    counts.iter().for_each(|(name, count)| all.add_many(name, *count));
+    all.add_missing(missing);
     Reference::Categories(all)
 }
 

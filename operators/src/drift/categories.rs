@@ -152,12 +152,35 @@ impl Categories {
         names
     }
 
-    /// Returns the counts by category, in one order for all that have the same vocabulary.
-    pub(super) fn counts(&self) -> BTreeMap<CategoryKey<'_>, u64> {
+    /// Returns the last name that is counted one by one, if others are not: all names up to it are.
+    pub(super) fn last_counted(&self) -> Option<&(u64, String)> {
+        self.unknown.last_key_value().map(|(key, _)| key).filter(|_| self.other > 0)
+    }
+
+    /// Returns the counts by category, in one order for all that have the same vocabulary. Names after `last`, which
+    /// another side has not counted one by one, are counted together.
+    pub(super) fn counts(&self, last: Option<&(u64, String)>) -> BTreeMap<CategoryKey<'_>, u64> {
         let known = self.known.iter().enumerate().map(|(index, count)| (CategoryKey::Known(index), *count));
-        let unknown = self.unknown.iter().map(|((_, name), count)| (CategoryKey::Unknown(name), *count));
-        let other = [(CategoryKey::Other, self.other)];
-        known.chain(unknown).chain(other).filter(|(_, count)| *count > 0).collect()
+        let mut counts: BTreeMap<CategoryKey<'_>, u64> = known.collect();
+        for (key, count) in &self.unknown {
+            let is_counted = last.is_none_or(|last| key <= last);
+            let key = if is_counted { CategoryKey::Unknown(&key.1) } else { CategoryKey::Other };
+            *counts.entry(key).or_default() += count;
+        }
+        *counts.entry(CategoryKey::Other).or_default() += self.other;
+        counts.retain(|_, count| *count > 0);
+        counts
+    }
+
+    /// Adds so many records with a name that is in no vocabulary, and so many without a value.
+    pub(super) fn add_many(&mut self, name: &str, count: u64) {
+        if count > 0 {
+            self.add_unknown((of_name(name), name.to_owned()), count);
+        }
+    }
+
+    pub(super) fn add_missing(&mut self, count: u64) {
+        self.missing += count;
     }
 }
 
@@ -238,9 +261,9 @@ mod tests {
         let all = of(16, &vocabulary, &values);
         assert_eq!((all.count(), all.unknown(), all.missing()), (6, 3, 1));
         assert_eq!(all.top_unknown(1), [("XX", 2)]);
-        assert_eq!(all.counts().values().copied().collect::<Vec<_>>(), [2, 1, 2, 1]);
+        assert_eq!(all.counts(None).values().copied().collect::<Vec<_>>(), [2, 1, 2, 1]);
         let none_kept = of(0, &vocabulary, &values);
-        assert_eq!((none_kept.unknown(), none_kept.counts()[&CategoryKey::Other]), (3, 3));
+        assert_eq!((none_kept.unknown(), none_kept.counts(None)[&CategoryKey::Other]), (3, 3));
         assert_eq!(vocabulary.name(1), Some("FR"));
     }
 }

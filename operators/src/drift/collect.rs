@@ -43,13 +43,17 @@ fn extend<T: Default + Clone>(columns: &mut Vec<T>, len: usize) {
     columns.resize(columns.len().max(len), T::default());
 }
 
-/// Counts the records of a window.
-pub(super) struct Count;
+/// Counts the records of a window. Its columns are those of these features, in this order.
+pub(super) struct Count(pub(super) String);
 
 impl Aggregate for Count {
     type In = Sampled;
     type Accumulator = Seen;
     type Out = Seen;
+
+    fn parameters(&self) -> String {
+        format!("features {}", self.0)
+    }
 
     fn empty(&self) -> Seen {
         Seen::default()
@@ -76,13 +80,17 @@ impl Aggregate for Count {
     }
 }
 
-/// Adds up what was counted in parts.
-pub(super) struct Add;
+/// Adds up what was counted in parts, of the same columns.
+pub(super) struct Add(pub(super) String);
 
 impl Aggregate for Add {
     type In = (String, Seen);
     type Accumulator = Seen;
     type Out = Seen;
+
+    fn parameters(&self) -> String {
+        format!("features {}", self.0)
+    }
 
     fn empty(&self) -> Seen {
         Seen::default()

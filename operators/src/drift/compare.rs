@@ -94,8 +94,10 @@ impl DriftCheck {
         let (n_reference, n) = (reference.count(), window.count());
         not_empty(n_reference, n)?;
         let mut both: BTreeMap<CategoryKey<'_>, (f64, f64)> = BTreeMap::new();
-        reference.counts().into_iter().for_each(|(key, count)| both.entry(key).or_default().0 = count as f64);
-        window.counts().into_iter().for_each(|(key, count)| both.entry(key).or_default().1 = count as f64);
+        // What one side has counted together is compared together.
+        let last = [reference.last_counted(), window.last_counted()].into_iter().flatten().min();
+        reference.counts(last).into_iter().for_each(|(key, count)| both.entry(key).or_default().0 = count as f64);
+        window.counts(last).into_iter().for_each(|(key, count)| both.entry(key).or_default().1 = count as f64);
         let counts = Counts::of(both.into_values(), n_reference, n);
         let method = self.method.unwrap_or_else(|| Method::for_categories(n_reference, counts.bins.len()));
         let value = match method {
@@ -194,6 +196,20 @@ mod tests {
                 check.categories(&reference, &window).unwrap().value
             });
         assert!(results[0] > 0.1 && (results[0] - results[1]).abs() < 1e-12, "{results:?}");
+    }
+
+    #[test]
+    fn many_categories_of_the_same_distribution_do_not_drift() {
+        let of = |count: u32, step: u32| {
+            let mut all = Categories::default();
+            (0..count).for_each(|at| all.add_many(&format!("merchant {}", (at * step) % 5_000), 1));
+            all
+        };
+        let check = DriftCheck { method: Some(Method::JensenShannon), ..DriftCheck::default() };
+        let found = check.categories(&of(50_000, 1), &of(400, 7)).unwrap();
+        assert!(!found.drifted, "{found:?}");
+        let found = check.categories(&of(50_000, 1), &of(400, 0)).unwrap();
+        assert!(found.drifted, "all of one merchant: {found:?}");
     }
 
     #[test]

@@ -73,8 +73,8 @@ impl Baselines {
         Self(Arc::new(move |_| Ok(Arc::clone(&baseline))))
     }
 
-    /// Finds the baseline of a version when it is first seen. It must be the same whenever it is asked for; an error is
-    /// the reason why windows of the version are inconclusive.
+    /// Finds the baseline of a version on the worker, when the first window of the version is over. It must be the same
+    /// whenever it is asked for. An error is the reason why that window is inconclusive, and the next one asks again.
     pub fn found_by(find: impl Fn(&ModelInfo) -> Result<Baseline, String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(move |info| find(info).map(Arc::new)))
     }
@@ -94,7 +94,8 @@ pub struct DriftOutput<'s, D: Data, S: Data> {
 pub trait DriftExt<'s, D: Data> {
     /// Compares the features and scores of each version in windows of event time with those that it was trained on.
     /// * Time: a report and an alert have the last millisecond of the window as their event time.
-    /// * State: for each version, `windows` that are open, and feature, what [`Distribution`](super::Distribution) keeps.
+    /// * State: for each version, window that is open and feature, up to 17 times what [`Distribution`](super::Distribution)
+    ///   keeps: it is counted in 16 parts.
     /// * Guarantee: each record of the sample is counted once. Late ones are not counted, as by any window.
     ///
     /// # Errors
@@ -128,6 +129,7 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
             check: settings.check,
             missing_threshold: settings.missing_threshold,
         };
+        let columns = F::NAMES.join(", ");
         let share = settings.sample;
         let mut sampler = Sampler::default();
         let (records, sampled) = self.derive(move |scored: &Record<Scored<D>>| {
@@ -140,17 +142,22 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
         let parts = sampled
             .key_by(|sampled: &Sampled| (sampled.model.clone(), sampled.shard))
             .window(&format!("{name}-parts"), window)
-            .aggregate(Count)?;
+            .aggregate(Count(columns.clone()))?;
         let whole = parts
             .results
             .map(|part: Windowed<(String, u8), _>| (part.key.0, part.value))
             .key_by(|(model, _)| model.clone())
             .window(&format!("{name}-windows"), window)
-            .aggregate(Add)?;
-        let mut known: BTreeMap<String, Result<Arc<Baseline>, String>> = BTreeMap::new();
+            .aggregate(Add(columns))?;
+        let mut known: BTreeMap<String, Arc<Baseline>> = BTreeMap::new();
         let baselines = baselines.clone();
         let reports = whole.results.flat_map(move |window: Windowed<String, _>| {
-            let found = known.entry(window.key.clone()).or_insert_with(|| (baselines.0)(&info_of(&window.key)));
+            // What could not be found is looked for again in the next window.
+            let found =
+                known.get(&window.key).map_or_else(|| (baselines.0)(&info_of(&window.key)), |b| Ok(Arc::clone(b)));
+            if let Ok(baseline) = &found {
+                known.insert(window.key.clone(), Arc::clone(baseline));
+            }
             let baseline = found.as_deref().map_err(String::as_str);
             let times = (window.window.start, window.window.end);
             looks.report(&window.key, times, &window.value, baseline)

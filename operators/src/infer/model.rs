@@ -21,7 +21,7 @@ use super::outlets::{Declaration, Declared, Found, rows_of, shown};
 use super::session::{OnnxBackend, SessionSettings};
 use super::spec::{FEATURES, FeatureRules};
 use super::tensor::TensorSpec;
-use super::trees::Program;
+use super::trees::{FEATURES_SHA256, Program};
 use tidemill_engine::locks::lock;
 
 /// A model in a file, which has been loaded and checked. It is cheap to clone; every thread that scores opens its own
@@ -151,7 +151,12 @@ impl Model {
                 "its SHA-256 is {}, and the model was exported with {stated}: it was changed, or is that of another model",
                 rules.sha256()
             ))),
-            _ => Ok(Some(rules)),
+            Some(_) => Ok(Some(rules)),
+            // The hash of the model's file has to stand for the rules as well: it is what the control log names.
+            None => Err(fails(format!(
+                "the model does not state its SHA-256 as \"{FEATURES_SHA256}\" in its metadata: export it as ONNX by the Python \
+                 package, and not as a file of XGBoost or LightGBM"
+            ))),
         }
     }
 

@@ -397,16 +397,15 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
         }
     }
 
-    /// Copies the rows that the primary version has scored for the shadow, if there is one and it is the batch's turn.
+    /// Copies the rows that the primary version has scored for the shadow, if it is the batch's turn.
     fn copy_for_shadow(&mut self, work: &mut Work, route: Option<&Route>) {
         let (Some(live), Some(shadow)) = (&self.router.live, route.and_then(|route| route.shadow.as_ref())) else {
             return;
         };
-        self.owed += shadow.buckets;
-        if self.owed < bucket::BUCKETS {
+        if !work.for_shadow {
             return;
         }
-        self.owed -= bucket::BUCKETS;
+        let version = shadow.version.index;
         let column = self.models.first().score_column();
         // The rows of a canary were not scored by the primary version.
         let canary = route.and_then(|route| route.canary.as_ref()).map(|canary| canary.version.index);
@@ -419,11 +418,13 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> Infer<D, C, S> {
             _ => f32::NAN,
         };
         if let Some(Beside { inputs, records, refused }) = beside {
-            return live.compare(Copied { inputs, scores: records.iter().map(score).collect(), refused });
+            let refused = refused.iter().filter(|record| score(record).is_finite()).count() as u64;
+            let scores = records.iter().map(score).collect();
+            return live.compare(Copied { version, inputs, scores, refused });
         }
         for group in work.groups().iter().filter(|group| Some(group.version) != canary) {
             let (inputs, scores) = (group.inputs.clone(), group.records.iter().map(score).collect());
-            live.compare(Copied { inputs, scores, refused: 0 });
+            live.compare(Copied { version, inputs, scores, refused: 0 });
         }
     }
 
@@ -482,9 +483,13 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
         }
         let record = |at: usize| &records[at].data;
         work.encode(&self.codec, &self.takes, records.len(), record);
+        work.for_shadow = false;
         if let Some(shadow) = work.route.as_ref().and_then(|route| route.shadow.as_ref()) {
+            self.owed += shadow.buckets;
+            work.for_shadow = self.owed >= bucket::BUCKETS;
+            self.owed -= if work.for_shadow { bucket::BUCKETS } else { 0 };
             let takes = Arc::clone(&shadow.version.takes);
-            if work.groups().iter().any(|group| group.takes != takes) {
+            if work.for_shadow && work.groups().iter().any(|group| !group.takes.is_as(&takes)) {
                 work.encode_beside(&self.codec, &takes, records.len(), record);
             }
         }
@@ -562,7 +567,7 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
             self.tally.clear();
         }
         let counts = &self.counts;
-        for rules in work.groups().iter().filter_map(|group| group.takes.rules.as_ref()) {
+        for rules in route.iter().flat_map(|route| route.all()).filter_map(|placed| placed.takes.rules.as_ref()) {
             counts.odd.iter().zip(rules.take_odd()).for_each(|(counter, count)| counter.add(count));
         }
         counts.scored.add(scored);

@@ -37,8 +37,8 @@ pub(super) struct Beside {
     pub(super) inputs: Vec<Tensor>,
     /// The index in the batch of each row's record.
     pub(super) records: Vec<usize>,
-    /// Number of records that have no row: its rules refuse them.
-    pub(super) refused: u64,
+    /// The records that have no row, because its rules refuse them.
+    pub(super) refused: Vec<usize>,
 }
 
 /// The buffers of one batch. They are reused, so that records cause no allocations.
@@ -60,6 +60,8 @@ pub(super) struct Work {
     /// Whether there are records that could not be encoded.
     pub(super) has_faults: bool,
     deferred: Vec<usize>,
+    /// Whether the shadow gets the rows of this batch.
+    pub(super) for_shadow: bool,
     /// The rows for the shadow, if it takes others than the version that scores.
     pub(super) beside: Option<Beside>,
     /// Which version scores which record.
@@ -124,7 +126,9 @@ impl Work {
         }
         let Some(group) = self.groups.get_mut(self.used) else { return };
         if !Arc::ptr_eq(&group.takes, takes) {
-            group.inputs = takes.inputs.iter().map(Tensor::empty).collect();
+            if group.inputs.is_empty() || !group.takes.is_as(takes) {
+                group.inputs = takes.inputs.iter().map(Tensor::empty).collect();
+            }
             group.takes = Arc::clone(takes);
         }
         group.version = version;
@@ -181,16 +185,19 @@ impl Work {
     ) {
         let specs = &takes.inputs[..];
         let inputs = specs.iter().map(Tensor::empty).collect();
-        let mut beside = Beside { inputs, records: Vec::with_capacity(len), refused: 0 };
+        let mut beside = Beside { inputs, records: Vec::with_capacity(len), refused: Vec::new() };
         for index in 0..len {
             let (rows, rules) = (beside.records.len(), takes.rules.as_deref());
             let mut row = InputRow { specs, inputs: &mut beside.inputs, rows, other_shape: false, fault: None, rules };
             codec.encode(record(index), &mut row);
-            if row.fault.is_none() {
+            let InputRow { fault, other_shape, .. } = row;
+            if fault.is_none() && !other_shape {
                 beside.records.push(index);
-            } else {
-                cut(&mut beside.inputs, rows);
-                beside.refused += 1;
+                continue;
+            }
+            cut(&mut beside.inputs, rows);
+            if !other_shape {
+                beside.refused.push(index);
             }
         }
         self.beside = Some(beside);

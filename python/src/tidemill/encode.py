@@ -142,6 +142,8 @@ def _text(feature: Feature, column: pd.Series, reasons: Reasons) -> tuple[np.nda
             found[row] = unknown_code
         elif unknown == "missing":
             missing[row] = True
+            if refuses_missing:
+                reasons.setdefault(row, f'is "{value}", which is not in the vocabulary, so it is missing, which is out of range')
         else:
             reasons.setdefault(row, f'is "{value}", which is not in the vocabulary')
     found[missing] = _imputed(feature)

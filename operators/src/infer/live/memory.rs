@@ -54,7 +54,10 @@ fn of_cgroup(folder: &std::path::Path) -> Option<u64> {
         std::fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok()
     };
     let left = |folder: &std::path::Path| {
-        let used = number(folder, "memory.current")?;
+        // The system gives up copies of files that nobody has used lately.
+        let stat = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+        let files = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse::<u64>().ok());
+        let used = number(folder, "memory.current")?.saturating_sub(files.unwrap_or(0));
         Some(number(folder, "memory.max")?.saturating_sub(used))
     };
     folder.ancestors().filter_map(left).min()
@@ -89,6 +92,8 @@ mod tests {
         assert_eq!(of_cgroup(&inner), Some(20));
         write(&inner, "90\n", "95\n");
         assert_eq!(of_cgroup(&inner), Some(0));
+        std::fs::write(inner.join("memory.stat"), "file 60\ninactive_file 15\n").unwrap();
+        assert_eq!(of_cgroup(&inner), Some(10));
         assert!(Memory::now().is_some_and(|memory| memory.resident > 0 && memory.left > 0));
     }
 }

@@ -22,10 +22,12 @@ const QUEUE: usize = 64;
 
 /// Rows that the primary version has scored.
 pub(in crate::infer) struct Copied {
+    /// The index of the version that they were written for.
+    pub(in crate::infer) version: usize,
     pub(in crate::infer) inputs: Vec<Tensor>,
     /// The score of each row; NaN where the primary version has none.
     pub(in crate::infer) scores: Vec<f32>,
-    /// Number of rows that its rules refuse.
+    /// Number of records that the primary version has scored, and that the rules of this one refuse.
     pub(in crate::infer) refused: u64,
 }
 
@@ -86,7 +88,8 @@ impl ShadowThread {
 
     /// Hands rows to the shadow, if it has room for them.
     pub(super) fn offer(&self, copied: Copied) {
-        if let Some(running) = &*lock(&self.0) {
+        // Another version may have become the shadow since the batch began.
+        if let Some(running) = lock(&self.0).as_ref().filter(|running| running.version.index == copied.version) {
             let rows = copied.scores.len() as u64;
             if running.queue.try_send(copied).is_err() {
                 lock(&running.compared).dropped += rows;
@@ -129,7 +132,7 @@ fn score(
     result: &Mutex<Compared>,
 ) {
     threads::step_back(threads::Priority::Lowest);
-    while let Some(Copied { inputs, scores, refused }) = threads::receive(queue) {
+    while let Some(Copied { version: _, inputs, scores, refused }) = threads::receive(queue) {
         lock(result).failed += refused;
         if scores.is_empty() {
             continue;

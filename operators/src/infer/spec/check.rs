@@ -25,6 +25,10 @@ impl FeatureRules {
                 faults.push(format!("{name} is there twice"));
             }
         }
+        let filled: usize = features.values().map(Feature::columns).sum();
+        if file.width != filled {
+            return Err(format!("its width is {}, and its features fill {filled} columns", file.width));
+        }
         let mut columns = vec![String::new(); file.width];
         let mut rules = Vec::new();
         let mut lacking = Vec::new();
@@ -51,17 +55,18 @@ impl FeatureRules {
             let others: Vec<&str> = features.keys().map(String::as_str).collect();
             faults.push(format!("the program lacks its {}", others.join(", ")));
         }
-        if faults.is_empty() {
-            let empty: Vec<String> =
-                columns.iter().enumerate().filter(|(_, n)| n.is_empty()).map(|(at, _)| at.to_string()).collect();
-            if !empty.is_empty() {
-                faults.push(format!("no feature fills the columns {} of {}", empty.join(", "), file.width));
-            }
-        }
         if !faults.is_empty() {
             return Err(faults.join("; "));
         }
         Ok(Self { sha256, columns, rules, totals: Totals::default() })
+    }
+}
+
+impl Feature {
+    /// Returns the number of columns that it fills.
+    fn columns(&self) -> usize {
+        let own = if self.encode == Encode::OneHot { self.vocabulary.len() } else { 1 };
+        own + usize::from(self.indicator.is_some())
     }
 }
 
@@ -117,9 +122,10 @@ impl Rule {
     /// Names the columns that it fills, each of which is filled once.
     fn name_columns(&self, columns: &mut [String]) -> Result<(), String> {
         let mut own: Vec<(usize, String)> = match &self.kind {
-            Kind::Text { vocabulary, encode: Encode::OneHot, .. } => {
-                vocabulary.iter().map(|(entry, index)| (self.position + index, self.column_of(entry))).collect()
-            }
+            Kind::Text { vocabulary, encode: Encode::OneHot, .. } => vocabulary
+                .iter()
+                .map(|(entry, index)| (self.position.saturating_add(*index), self.column_of(entry)))
+                .collect(),
             _ => vec![(self.position, self.name.clone())],
         };
         own.extend(self.indicator.map(|column| (column, format!("{}:missing", self.name))));
@@ -240,7 +246,9 @@ mod tests {
             ),
             (|file| file["features"][1]["position"] = 1.into(), "age: its column 1 is that of amount, too"),
             (|file| file["features"][1]["position"] = 8.into(), "amount: its column 8 is not one of 6"),
-            (|file| file["width"] = 7.into(), "no feature fills the columns 6 of 7"),
+            (|file| file["width"] = 7.into(), "its width is 7, and its features fill 6 columns"),
+            (|file| file["width"] = 10_000_000_000_u64.into(), "its width is 10000000000, and"),
+            (|file| file["features"][1]["drift"] = json!({ "methd": "psi" }), "unknown field `methd`"),
             (|file| file["features"][1]["input"] = "other".into(), "its input is \"other\", and that of the model"),
             (
                 |file| file["features"][1]["domain"]["min"] = 200.into(),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::drift::rule::DriftRule;
+
 /// The version of the format that is read here.
 pub(super) const FORMAT: u32 = 1;
 
@@ -49,7 +51,7 @@ pub(super) struct Feature {
     #[expect(dead_code, reason = "the program knows how old a feature is")]
     pub(super) max_age: Option<Duration>,
     #[expect(dead_code, reason = "what is looked at over a window is not a rule for a record")]
-    pub(super) drift: Option<serde_json::Value>,
+    pub(super) drift: Option<DriftRule>,
     /// Whether it is there only where the model is trained.
     #[serde(default)]
     pub(super) labels_only: bool,

@@ -111,6 +111,14 @@ impl FeatureRules {
         })
     }
 
+    /// Forgets what was odd so far, about rows that were no records.
+    #[cfg(feature = "onnx")]
+    pub(in crate::infer) fn forget(&self) {
+        let own = self.totals.odd.iter().chain(&self.totals.reported);
+        let of_rules = self.rules.iter().flat_map(|rule| rule.counts.named().map(|(_, count)| count));
+        own.chain(of_rules).for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+
     /// Returns the names of the columns of the model's input.
     pub(in crate::infer) fn columns(&self) -> &[String] {
         &self.columns
