@@ -153,6 +153,13 @@ impl Running {
         of(&self.wait(PATH, |all| of(all).is_some_and(|one| is_over(&one)))).unwrap()
     }
 
+    /// Waits until epochs with more records are committed.
+    fn records_go_on(&self) {
+        let committed = |status: &Json| status["committed_epoch"].as_u64().unwrap();
+        let now = committed(&self.wait("/status", |_| true));
+        self.wait("/status", |status| committed(status) > now + 2);
+    }
+
     fn status(&self) -> Json {
         get(self.settings.http.unwrap(), "/api/v1/models").json()["operators"]["score"].clone()
     }
@@ -201,8 +208,10 @@ fn a_switch_is_in_effect_from_one_epoch_on_and_after_a_restart() {
     let running = start(scratch);
     assert_eq!(running.status()["primary"][0]["version"], 2, "the checkpoint has it");
     assert_eq!(get(running.settings.http.unwrap(), PATH).json()["changes"][0]["id"], made["id"]);
+    running.records_go_on();
     let made = running.decided(&json!({ "roll_back": {} }));
     assert_eq!(made["change"], json!({ "switch": { "model": { "program": 0 } } }));
+    running.records_go_on();
     let mut later = scores(&running.stop().path().join("out"));
     later.retain(|record| first.binary_search_by_key(&record.0, |(id, _)| *id).is_err());
     assert!(has(&later, 2.0) && has(&later, 1.0));

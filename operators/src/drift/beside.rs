@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::baseline::Baseline;
 use super::compare::DriftCheck;
+use super::method::Method;
 use super::operator::Baselines;
-use super::rule::DriftRule;
 use crate::infer::{ModelInfo, ModelRef, ModelRepository};
 
 /// The part of a `features.json` that says how features are compared.
@@ -20,7 +20,14 @@ struct Spec {
 #[derive(Deserialize)]
 struct Feature {
     name: String,
-    drift: Option<DriftRule>,
+    drift: Option<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    method: Method,
+    threshold: Option<f64>,
 }
 
 impl Baselines {
@@ -44,7 +51,7 @@ fn beside(repository: &ModelRepository, info: &ModelInfo) -> Result<Baseline, St
         let spec: Spec = serde_json::from_slice(&read(&path)?)
             .map_err(|error| format!("\"{}\": it cannot be read: {error}", path.display()))?;
         let checks = spec.features.into_iter().filter_map(|feature| Some((feature.name, feature.drift?)));
-        baseline.checks.extend(checks.map(|(name, DriftRule { method, threshold })| {
+        baseline.checks.extend(checks.map(|(name, Rule { method, threshold })| {
             (name, DriftCheck { method: Some(method), threshold, ..DriftCheck::default() })
         }));
     }
@@ -54,7 +61,6 @@ fn beside(repository: &ModelRepository, info: &ModelInfo) -> Result<Baseline, St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drift::Method;
 
     #[test]
     fn a_baseline_is_beside_its_version_with_the_checks_of_its_features() {

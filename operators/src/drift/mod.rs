@@ -36,8 +36,6 @@ mod moments;
 mod online;
 mod operator;
 mod report;
-#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only models of files have one"))]
-pub(crate) mod rule;
 mod smirnov;
 mod special;
 mod steps;

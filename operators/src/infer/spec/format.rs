@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::drift::rule::DriftRule;
-
 /// The version of the format that is read here.
 pub(super) const FORMAT: u32 = 1;
 
@@ -116,6 +114,16 @@ pub(super) struct Impute {
     pub(super) strategy: String,
     /// A number, or a code; with one column for each entry the index of the one that is 1, or -1 for none.
     pub(super) value: f64,
+}
+
+/// How a feature is compared with the training data, as `drift` knows it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DriftRule {
+    #[expect(dead_code, reason = "as the field that has it")]
+    pub(super) method: String,
+    #[expect(dead_code, reason = "as the field that has it")]
+    pub(super) threshold: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
