@@ -216,6 +216,45 @@ pub fn step_back(to: Priority) {
     }
 }
 
+/// The pace of a thread with a low priority. A priority does not hold inside the system, where files are read and memory is
+/// cleared: so after a piece of work that took the processor from others, the thread rests.
+pub struct Pace {
+    since: Instant,
+    /// How long this thread has waited for a processor; none where the system does not say.
+    waited: Option<Duration>,
+}
+
+impl Pace {
+    /// By how much longer the thread rests than it has worked.
+    const REST: u32 = 4;
+    const MOST: Duration = Duration::from_secs(10);
+
+    /// Begins a piece of work.
+    pub fn begin() -> Self {
+        Self { since: now(), waited: waited() }
+    }
+
+    /// Rests after a piece of work if this thread had to wait for a processor for a tenth of it, and begins another one.
+    pub fn rest(&mut self) {
+        let took = since(self.since);
+        let waited = waited().zip(self.waited).map(|(now, then)| now.saturating_sub(then));
+        if waited.is_some_and(|waited| waited * 10 > took) {
+            pause((took * Self::REST).min(Self::MOST));
+        }
+        *self = Self::begin();
+    }
+}
+
+/// Returns how long this thread has waited for a processor. In a simulation threads do not.
+fn waited() -> Option<Duration> {
+    if scheduled().is_some() {
+        return None;
+    }
+    // Nanoseconds on a processor, nanoseconds of waiting for one, number of slices.
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
 /// Runs the operators of `worker`, or waits up to `park` until there is something to do.
 ///
 /// # Errors

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::Value;
 use tidemill_engine::locks::lock;
-use tidemill_engine::threads::{self, Priority};
+use tidemill_engine::threads::{self, Pace, Priority};
 use tidemill_engine::{ControlEntry, Controlled, Decision, Epoch, EventTime, with_causes};
 
 use self::change::{Change, Which};
@@ -141,13 +141,17 @@ impl Live {
     }
 
     /// Loads a version, checks that it can stand in for the first one, and opens a backend for each ladder.
-    fn load(&self, id: &VersionId) -> Result<(Arc<dyn ModelSource>, Vec<Loaded>), String> {
+    /// `rest` is called after each piece of work.
+    fn load(&self, id: &VersionId, rest: &mut dyn FnMut()) -> Result<(Arc<dyn ModelSource>, Vec<Loaded>), String> {
         let kept = self.fixed.kept.as_ref();
-        let source = match (self.fixed.source.load(id), kept.and_then(|kept| kept.find(id))) {
+        let loaded = self.fixed.source.load(id);
+        rest();
+        let source = match (loaded, kept.and_then(|kept| kept.find(id))) {
             (Ok(source), _) => {
                 if let (Some(kept), Some(folder)) = (kept, self.fixed.source.folder(id)) {
                     let failed = |error| format!("{id} cannot be copied beside the checkpoints: {error}");
                     kept.keep(id, &folder).map_err(failed)?;
+                    rest();
                 }
                 source
             }
@@ -162,13 +166,13 @@ impl Live {
         if source.blocks() && !self.fixed.has_threads {
             return Err(format!("{id} is on a server, and the model of this operator runs on the workers: set a pool"));
         }
-        let ready = self.open(&source)?;
+        let ready = self.open(&source, rest)?;
         Ok((source, ready))
     }
 
     /// Opens a backend for each ladder, and one for a shadow, and runs each with one row and with as many as a batch may
     /// have.
-    fn open(&self, source: &Arc<dyn ModelSource>) -> Result<Vec<Loaded>, String> {
+    fn open(&self, source: &Arc<dyn ModelSource>, rest: &mut dyn FnMut()) -> Result<Vec<Loaded>, String> {
         let open = |_: usize| -> Result<Loaded, String> {
             let mut loaded = Loaded::closed(source, self.fixed.exact_rows);
             loaded.open().map_err(|error| with_causes(&error))?;
@@ -187,6 +191,7 @@ impl Live {
         let (count, before) = (self.fixed.ladders, Memory::now());
         for at in 1..=count {
             opened.push(open(at)?);
+            rest();
             if at == 1 && !source.blocks() {
                 Memory::check(before, Memory::now(), count - 1)?;
             }
@@ -260,10 +265,12 @@ impl Controlled for Live {
             version.ok_or("the program has fewer models than the change names")?
         };
         // The workers do not wait while it is loaded.
+        let mut pace = None;
         if !self.fixed.source.starts_threads() {
             threads::step_back(Priority::Low);
+            pace = Some(Pace::begin());
         }
-        let (source, ready) = self.load(&missing)?;
+        let (source, ready) = self.load(&missing, &mut || pace.iter_mut().for_each(Pace::rest))?;
         let mut state = lock(&self.state);
         if !state.wanted.contains_key(id) {
             return Err("it was given up meanwhile".to_owned());
@@ -318,7 +325,7 @@ impl Controlled for Live {
             state.used().into_iter().filter(missing).filter_map(version).collect()
         };
         for (index, id) in needed {
-            let (source, ready) = self.load(&id).map_err(|reason| format!("{id}: {reason}"))?;
+            let (source, ready) = self.load(&id, &mut || {}).map_err(|reason| format!("{id}: {reason}"))?;
             let mut state = lock(&self.state);
             if let Some(Some(version)) = state.versions.get_mut(index) {
                 version.source = Some(source);
