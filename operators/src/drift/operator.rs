@@ -34,7 +34,8 @@ pub struct DriftSettings {
     /// Length of a window, in event time; default: an hour.
     #[serde(with = "humantime_serde")]
     pub window: Duration,
-    /// Share of the records that are looked at, 0 to 1; default: all. Which ones they are depends on their content alone.
+    /// Share of the records that are looked at, 0 to 1; default: all. Which ones they are depends on their event time and
+    /// score alone.
     pub sample: f64,
     /// Least number of records of a window that says something; default: 1,000.
     pub min_records: u64,
@@ -199,7 +200,7 @@ fn info_of(shown: &str) -> ModelInfo {
     }
 }
 
-/// Takes records into the sample by their content.
+/// Takes records into the sample by their event time and score: of those that have both in common, all or none.
 #[derive(Default)]
 struct Sampler {
     /// The last version, and how it is shown: nearly all records are of the same.
@@ -216,12 +217,7 @@ impl Sampler {
         share: f64,
         model: &Arc<ModelInfo>,
     ) -> Option<Sampled> {
-        let mut hash = mix(time as u64 ^ score.to_bits());
-        features.visit(&mut |_, cell| {
-            if let FeatureCell::Number(value) = cell {
-                hash = mix(hash ^ value.to_bits());
-            }
-        });
+        let hash = mix(mix(time as u64) ^ score.to_bits());
         // The upper half says whether it is in, the lower bits in which part.
         if (hash >> 32) as f64 >= share * 4_294_967_296.0 {
             return None;
