@@ -4,6 +4,7 @@
 // docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod buckets;
 pub mod deduplicate;
 pub mod drift;
 pub mod fold;

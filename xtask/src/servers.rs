@@ -1,7 +1,7 @@
 //! Real servers on loopback, from PyPI, each in a virtual environment of its own: their pins conflict.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -94,19 +94,27 @@ pub fn set_up(names: &[&str]) -> Result<Vec<String>> {
 }
 
 fn install(name: &str) -> Result<()> {
-    let (venv, requirements) = (venvs().join(name), root().join(format!("testkit/servers/{name}.txt")));
+    venv(name, &root().join(format!("testkit/servers/{name}.txt")), &[]).map(drop)
+}
+
+/// Makes a virtual environment with what a file lists, unless it was made of the same files before; `included` are those that it
+/// includes.
+pub fn venv(name: &str, requirements: &Path, included: &[&Path]) -> Result<PathBuf> {
+    let venv = venvs().join(name);
     // This file is written once everything is installed, because an incomplete folder would look like a complete one.
     let done = venv.join("installed.txt");
-    let wanted = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let all = std::iter::once(requirements).chain(included.iter().copied());
+    let wanted = all.map(read).collect::<Result<Vec<_>>>()?.concat();
     if fs::read(&done).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
+        return Ok(venv);
     }
     println!("setup: {name}, in {}", venvs().display());
     quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
         .context("Python 3.11 with its venv module is needed (Debian: python3-venv)")?;
-    quiet(Command::new(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements))?;
+    quiet(Command::new(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements))?;
     fs::write(done, wanted)?;
-    Ok(())
+    Ok(venv)
 }
 
 /// Runs a command without showing its output. Returns an error with the command's messages if it fails.

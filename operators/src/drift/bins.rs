@@ -7,9 +7,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::buckets::bounds_within;
 use super::folded::{Folded, in_buckets};
 use super::values::{Distribution, Settled};
+use crate::buckets::bounds_within;
 
 /// Up to so many different values in the reference are counted by value, and not in bins.
 const BY_VALUE: usize = 20;

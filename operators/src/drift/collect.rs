@@ -1,5 +1,7 @@
 //! What was seen in a window: an aggregate, whose parts add up to the bit whatever their order.
 
+use std::marker::PhantomData;
+
 use serde::{Deserialize, Serialize};
 
 use super::categories::{Categories, Category};
@@ -43,61 +45,58 @@ fn extend<T: Default + Clone>(columns: &mut Vec<T>, len: usize) {
     columns.resize(columns.len().max(len), T::default());
 }
 
-/// Counts the records of a window. Its columns are those of these features, in this order.
-pub(super) struct Count(pub(super) String);
+/// What is counted of a window: records of the sample, or what was counted of them in parts.
+pub(super) trait Counted: 'static {
+    fn add_to(&self, seen: &mut Seen);
+}
 
-impl Aggregate for Count {
-    type In = Sampled;
-    type Accumulator = Seen;
-    type Out = Seen;
-
-    fn parameters(&self) -> String {
-        format!("features {}", self.0)
-    }
-
-    fn empty(&self) -> Seen {
-        Seen::default()
-    }
-
-    fn add(&self, seen: &mut Seen, record: &Sampled) {
+impl Counted for Sampled {
+    fn add_to(&self, seen: &mut Seen) {
         seen.records += 1;
-        extend(&mut seen.numbers, record.numbers.len());
-        extend(&mut seen.texts, record.texts.len());
-        seen.numbers.iter_mut().zip(&record.numbers).for_each(|(column, value)| column.add(Some(*value)));
+        extend(&mut seen.numbers, self.numbers.len());
+        extend(&mut seen.texts, self.texts.len());
+        seen.numbers.iter_mut().zip(&self.numbers).for_each(|(column, value)| column.add(Some(*value)));
         // Which of them the training data had is known where they are compared.
-        for (column, value) in seen.texts.iter_mut().zip(&record.texts) {
+        for (column, value) in seen.texts.iter_mut().zip(&self.texts) {
             column.add(value.as_deref().map(Category::Unknown));
         }
-        seen.scores.add(Some(record.score));
-    }
-
-    fn merge(&self, into: &mut Seen, other: &Seen) {
-        into.merge(other);
-    }
-
-    fn finish(&self, seen: &Seen) -> Seen {
-        seen.clone()
+        seen.scores.add(Some(self.score));
     }
 }
 
-/// Adds up what was counted in parts, of the same columns.
-pub(super) struct Add(pub(super) String);
+impl Counted for (String, Seen) {
+    fn add_to(&self, seen: &mut Seen) {
+        seen.merge(&self.1);
+    }
+}
 
-impl Aggregate for Add {
-    type In = (String, Seen);
+/// Adds up what is counted. The columns are those of these features, in this order.
+pub(super) struct Count<T> {
+    features: String,
+    counted: PhantomData<fn(&T)>,
+}
+
+impl<T> Count<T> {
+    pub(super) fn of(features: &[&str]) -> Self {
+        Self { features: features.join(", "), counted: PhantomData }
+    }
+}
+
+impl<T: Counted> Aggregate for Count<T> {
+    type In = T;
     type Accumulator = Seen;
     type Out = Seen;
 
     fn parameters(&self) -> String {
-        format!("features {}", self.0)
+        format!("features {}", self.features)
     }
 
     fn empty(&self) -> Seen {
         Seen::default()
     }
 
-    fn add(&self, seen: &mut Seen, (_, part): &(String, Seen)) {
-        seen.merge(part);
+    fn add(&self, seen: &mut Seen, counted: &T) {
+        counted.add_to(seen);
     }
 
     fn merge(&self, into: &mut Seen, other: &Seen) {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::buckets::{bounds_within, bucket};
 use super::distinct::Distinct;
+use crate::buckets::{bounds_within, bucket};
 
 /// Values of which only the buckets are known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,14 @@ pub(super) fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
+/// The step from one state of SplitMix64 to the next.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Returns the hash of a number: what SplitMix64 draws first with this seed.
+pub(super) fn of_number(number: u64) -> u64 {
+    mix(number.wrapping_add(STEP))
+}
+
 /// Returns the hash of a name: 64-bit FNV-1a, mixed.
 pub(super) fn of_name(name: &str) -> u64 {
     mix(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)))
@@ -24,9 +32,10 @@ impl Random {
 
     /// Returns a number below `bound`, or 0 if the bound is 0.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let drawn = of_number(self.0);
+        self.0 = self.0.wrapping_add(STEP);
         // The upper half of a product: the bias is below bound / 2^64.
-        ((u128::from(mix(self.0)) * bound as u128) >> 64) as usize
+        ((u128::from(drawn) * bound as u128) >> 64) as usize
     }
 }
 

@@ -18,7 +18,6 @@ mod baseline;
 #[cfg(feature = "onnx")]
 mod beside;
 mod bins;
-mod buckets;
 mod calibration;
 mod categories;
 mod collect;

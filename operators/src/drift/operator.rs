@@ -15,8 +15,9 @@ use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, Val
 use tidemill_engine::{Data, JobError, Record, Stream};
 
 use super::baseline::Baseline;
-use super::collect::{Add, Count, Sampled};
+use super::collect::{Count, Sampled};
 use super::compare::DriftCheck;
+use super::hash::of_number;
 use super::missing::MissingShare;
 use super::report::{DriftAlert, DriftReport, Looks, Verdict};
 use crate::infer::{FeatureCell, FeatureKind, Features, ModelInfo, Scored};
@@ -130,7 +131,6 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
             check: settings.check,
             missing_threshold: settings.missing_threshold,
         };
-        let columns = F::NAMES.join(", ");
         let share = settings.sample;
         let mut sampler = Sampler::default();
         let (records, sampled) = self.derive(move |scored: &Record<Scored<D>>| {
@@ -143,13 +143,13 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
         let parts = sampled
             .key_by(|sampled: &Sampled| (sampled.model.clone(), sampled.shard))
             .window(&format!("{name}-parts"), window)
-            .aggregate(Count(columns.clone()))?;
+            .aggregate(Count::of(F::NAMES))?;
         let whole = parts
             .results
             .map(|part: Windowed<(String, u8), _>| (part.key.0, part.value))
             .key_by(|(model, _)| model.clone())
             .window(&format!("{name}-windows"), window)
-            .aggregate(Add(columns))?;
+            .aggregate(Count::of(F::NAMES))?;
         let mut known: BTreeMap<String, Arc<Baseline>> = BTreeMap::new();
         let baselines = baselines.clone();
         let reports = whole.results.flat_map(move |window: Windowed<String, _>| {
@@ -217,7 +217,7 @@ impl Sampler {
         share: f64,
         model: &Arc<ModelInfo>,
     ) -> Option<Sampled> {
-        let hash = mix(mix(time as u64) ^ score.to_bits());
+        let hash = of_number(of_number(time as u64) ^ score.to_bits());
         // The upper half says whether it is in, the lower bits in which part.
         if (hash >> 32) as f64 >= share * 4_294_967_296.0 {
             return None;
@@ -236,14 +236,6 @@ impl Sampler {
         let shard = (hash % SHARDS) as u8;
         Some(Sampled { model: self.shown.clone(), shard, numbers, texts, score })
     }
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 /// How often in a row a feature has drifted, or has not.

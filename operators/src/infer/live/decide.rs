@@ -75,8 +75,7 @@ impl State {
         } else if shadowed.is_some() {
             let Compared { scored, failed, .. } = all.shadow;
             let checked = of_shadow(&settings, &all.shadow)?;
-            let shown: Vec<String> = checked.iter().map(ToString::to_string).collect();
-            let shown = shown.join("; ");
+            let shown = Checked::shown(&checked);
             let numbers = format!("as a shadow it has scored {scored} records and failed on {failed}; {shown}");
             let has_failed = checked.iter().any(Checked::has_failed);
             running.windows.checked = checked;

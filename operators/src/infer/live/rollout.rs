@@ -161,6 +161,16 @@ pub(super) struct Checked {
 }
 
 impl Checked {
+    /// Returns a check, if there is a limit.
+    fn of(name: &'static str, value: Option<f64>, max: Option<f64>, chance: f64) -> Option<Self> {
+        max.map(|max| Self { name, value, max, chance })
+    }
+
+    /// Shows checks for people to read.
+    pub(super) fn shown(all: &[Self]) -> String {
+        all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.value.is_some_and(|value| value > self.max + self.chance)
     }
@@ -179,9 +189,7 @@ impl fmt::Display for Checked {
 /// Compares a canary with its baseline.
 pub(super) fn compare(checks: &Checks, canary: &Part, baseline: &Part) -> Vec<Checked> {
     let mut found = Vec::new();
-    let mut add = |name, value: Option<f64>, max: Option<f64>, chance: f64| {
-        found.extend(max.map(|max| Checked { name, value, max, chance }));
-    };
+    let mut add = |name, value, max, chance| found.extend(Checked::of(name, value, max, chance));
     add("failure_share", canary.failure_share(), checks.failure_share, 0.0);
     add("latency_p99", slower(baseline, canary), checks.latency_p99, 0.0);
     let bins = bins(baseline, canary);
@@ -234,9 +242,7 @@ pub(super) fn of_shadow(rollout: &Rollout, shadow: &Compared) -> Option<Vec<Chec
     }
     let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
     let mut found = Vec::new();
-    let mut add = |name, value: Option<f64>, max: Option<f64>, chance: f64| {
-        found.extend(max.map(|max| Checked { name, value, max, chance }));
-    };
+    let mut add = |name, value, max, chance| found.extend(Checked::of(name, value, max, chance));
     add("failure_share", share(failed, all), checks.failure_share, 0.0);
     if checks.alert_threshold.is_some() {
         let value = share(disagreed, scored);
@@ -405,8 +411,8 @@ impl Windows {
         let length = u64::try_from(all.seen_ms.saturating_sub(begun.seen_ms)).unwrap_or(0);
         let is_over = u128::from(length) >= rollout.interval.as_millis();
         let (outcome, checked) = outcome(rollout, &canary, &baseline);
-        let shown: Vec<String> = checked.iter().map(ToString::to_string).collect();
-        let numbers = format!("{} records against {}; {}", canary.records(), baseline.records(), shown.join("; "));
+        let shown = Checked::shown(&checked);
+        let numbers = format!("{} records against {}; {shown}", canary.records(), baseline.records());
         self.checked = checked;
         let verdict = match outcome {
             // A version that is bad is not kept until the window is over.

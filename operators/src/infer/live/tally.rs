@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::route::{Assigned, ModelRole};
+use crate::buckets::{bounds, bucket};
 
 /// Largest number of keys that are counted one by one.
 const KEYS: usize = 1_000_000;
-/// Number of lower bits of a score that its counter leaves out: 8 bits of the mantissa are left.
-const UNCOUNTED_BITS: u32 = 44;
 
 /// What was seen of a part. All of it adds up, in any order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,18 +29,6 @@ pub(in crate::infer) struct Part {
     keys: BTreeSet<u32>,
 }
 
-/// Returns the upper bits of a number, in the order of numbers.
-fn bits(number: f64) -> u32 {
-    let bits = number.to_bits();
-    let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
-    (ordered >> UNCOUNTED_BITS) as u32
-}
-
-/// Returns the smallest of the numbers with these upper bits, if it is not negative.
-fn least(bits: u32) -> f64 {
-    f64::from_bits((u64::from(bits) << UNCOUNTED_BITS) & !(1 << 63))
-}
-
 /// Returns what of `all` was not there `earlier`.
 fn later(all: &BTreeMap<u32, u64>, earlier: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
     let count = |(bits, count): (&u32, &u64)| (*bits, count.saturating_sub(earlier.get(bits).copied().unwrap_or(0)));
@@ -52,11 +39,11 @@ impl Part {
     /// Notes a record with its score, and how long the run took. A score that is no number is not part of the mean.
     pub(super) fn scored_as(&mut self, score: Option<f64>, took: Duration) {
         self.records += 1;
-        *self.times.entry(bits(took.as_secs_f64())).or_default() += 1;
+        *self.times.entry(bucket(took.as_secs_f64())).or_default() += 1;
         if let Some(score) = score.filter(|score| score.is_finite()) {
             self.sum += score;
             self.sum_of_squares += score * score;
-            *self.scores.entry(bits(score)).or_default() += 1;
+            *self.scores.entry(bucket(score)).or_default() += 1;
         }
     }
 
@@ -96,7 +83,7 @@ impl Part {
     /// Returns the share of scores above a threshold, as exactly as scores are counted: to one part in 256.
     pub(super) fn share_above(&self, threshold: f64) -> Option<f64> {
         let scored = self.scored();
-        let above: u64 = self.scores.range(bits(threshold) + 1..).map(|(_, count)| count).sum();
+        let above: u64 = self.scores.range(bucket(threshold) + 1..).map(|(_, count)| count).sum();
         (scored > 0).then(|| above as f64 / scored as f64)
     }
 
@@ -108,7 +95,7 @@ impl Part {
             left = left.saturating_sub(**count);
             left == 0
         };
-        self.times.iter().find(slowest).map(|(bits, _)| least(*bits))
+        self.times.iter().find(slowest).map(|(bits, _)| bounds(*bits).0)
     }
 
     /// Returns the scores from the smallest to the largest: their upper bits, and how many there are.
@@ -263,9 +250,9 @@ mod tests {
         let mut part = Part::default();
         let scores = [-2.0, -1.0, -0.0, 0.0, 1e-300, 0.25, 1.0, 3e9];
         scores.iter().for_each(|score| part.scored_as(Some(*score), Duration::ZERO));
-        assert!(scores.windows(2).all(|pair| bits(pair[0]) <= bits(pair[1])));
+        assert!(scores.windows(2).all(|pair| bucket(pair[0]) <= bucket(pair[1])));
         assert_eq!(part.in_order().map(|(_, count)| count).sum::<u64>(), 8);
-        assert!(bits(1.0) < bits(1.004) && bits(1.0) == bits(1.003));
+        assert!(bucket(1.0) < bucket(1.004) && bucket(1.0) == bucket(1.003));
     }
 
     #[test]

@@ -8,14 +8,14 @@ const LEFT_OUT: u32 = 44;
 const SIGN: u64 = 1 << 63;
 
 /// Returns the bucket of a float. Buckets are in the order of floats.
-pub(super) fn bucket(value: f64) -> u32 {
+pub(crate) fn bucket(value: f64) -> u32 {
     let bits = value.to_bits();
     let ordered = if bits & SIGN == SIGN { !bits } else { bits | SIGN };
     (ordered >> LEFT_OUT) as u32
 }
 
 /// Returns the least float of a bucket, and that of the next one.
-pub(super) fn bounds(bucket: u32) -> (f64, f64) {
+pub(crate) fn bounds(bucket: u32) -> (f64, f64) {
     let least = |bucket: u64| {
         let ordered = bucket << LEFT_OUT;
         f64::from_bits(if ordered & SIGN == SIGN { ordered ^ SIGN } else { !ordered })
@@ -24,7 +24,7 @@ pub(super) fn bounds(bucket: u32) -> (f64, f64) {
 }
 
 /// Returns the ends of a bucket, of which values are known to be between `min` and `max`.
-pub(super) fn bounds_within(bucket: u32, min: f64, max: f64) -> (f64, f64) {
+pub(crate) fn bounds_within(bucket: u32, min: f64, max: f64) -> (f64, f64) {
     let (low, high) = bounds(bucket);
     (low.max(min), high.min(max))
 }
