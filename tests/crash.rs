@@ -81,26 +81,37 @@ fn kills_while_switches_at_event_times_are_asked_for_leave_the_predictions_of_a_
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let (models, control) = (scratch.path().join("models"), scratch.path().join("control.jsonl"));
     three_versions(&models);
-    // Two simulated days pass in each second: half of the records come before the first switch.
-    let from = |day: f64| 1_767_225_600_000_i64 + (86_400_000.0 * day) as i64;
-    let switch = |version: u64, day: f64| json!({ "switch": { "model": format!("fraud_velocity/{version}"), "from_event_time": from(day) } });
-    control_file(&control, &[switch(3, 3.5), switch(2, 3.0), switch(1, 4.5)]);
+    // A simulated day passes in each second: the versions have five seconds to be loaded in before the first switch.
+    const SWITCHES: [(u64, i64, &str); 3] =
+        [(3, 126, "2026-01-06T06:00:00Z"), (2, 120, "2026-01-06T00:00:00Z"), (1, 132, "2026-01-06T12:00:00Z")];
+    control_file(
+        &control,
+        &SWITCHES.map(|(version, hours, _)| {
+            let from = 1_767_225_600_000_i64 + 3_600_000 * hours;
+            json!({ "switch": { "model": format!("fraud_velocity/{version}"), "from_event_time": from } })
+        }),
+    );
     let job = |to: &str| {
         let mut command = example("fraud_velocity");
-        command
-            .args(["--count", "60000", "--rate", "20000", "--use-model", "fraud_velocity/1", "--models"])
-            .arg(&models);
-        command.arg("--control").arg(&control).arg("--predictions").arg(scratch.path().join(to));
+        command.args(["--count", "60000", "--use-model", "fraud_velocity/1", "--models"]).arg(&models);
+        command.arg("--predictions").arg(scratch.path().join(to));
         command
     };
     let mut chance = ChaCha8Rng::seed_from_u64(seed());
-    let killed = run_with_kills(6 * times(), Duration::from_millis(1000), &mut chance, |workers| {
+    let killed = run_with_kills(6 * times(), Duration::from_millis(800), &mut chance, |workers| {
         let mut command = job("stormy");
-        command.args(["--checkpoint-interval", "100ms", "--workers", &workers.to_string()]);
-        command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
+        command.args(["--rate", "10000", "--checkpoint-interval", "100ms", "--workers", &workers.to_string()]);
+        command.arg("--control").arg(&control).arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
         command
     });
-    finish(&mut job("calm"));
+    let log = newest_log(&scratch.path().join("checkpoints"));
+    assert_eq!(log.len(), SWITCHES.len(), "a switch was asked for too late, and refused: {log:?}");
+    // The calm job has the switches from its start.
+    let mut calm = job("calm");
+    for (version, _, from) in SWITCHES {
+        calm.arg("--switch").arg(format!("fraud_velocity/{version}={from}"));
+    }
+    finish(&mut calm);
     assert!(killed > 0, "no run was killed");
     same_lines(&scratch.path().join("calm"), &scratch.path().join("stormy"));
     let lines = lines(&scratch.path().join("calm"));

@@ -220,6 +220,8 @@ pub fn step_back(to: Priority) {
 /// cleared: so after a piece of work that took the processor from others, the thread rests.
 pub struct Pace {
     since: Instant,
+    /// How long this thread has worked, at most [`FREE`](Self::FREE) of it without a rest.
+    worked: Duration,
     /// How long this thread has waited for a processor; none where the system does not say.
     waited: Option<Duration>,
 }
@@ -228,20 +230,23 @@ impl Pace {
     /// By how much longer the thread rests than it has worked.
     const REST: u32 = 4;
     const MOST: Duration = Duration::from_secs(10);
+    /// What is over by then is over before it is noticed.
+    const FREE: Duration = Duration::from_millis(500);
 
     /// Begins a piece of work.
     pub fn begin() -> Self {
-        Self { since: now(), waited: waited() }
+        Self { since: now(), worked: Duration::ZERO, waited: waited() }
     }
 
     /// Rests after a piece of work if this thread had to wait for a processor for a tenth of it, and begins another one.
     pub fn rest(&mut self) {
         let took = since(self.since);
+        let worked = self.worked + took;
         let waited = waited().zip(self.waited).map(|(now, then)| now.saturating_sub(then));
-        if waited.is_some_and(|waited| waited * 10 > took) {
+        if worked > Self::FREE && waited.is_some_and(|waited| waited * 10 > took) {
             pause((took * Self::REST).min(Self::MOST));
         }
-        *self = Self::begin();
+        *self = Self { worked, ..Self::begin() };
     }
 }
 
