@@ -63,7 +63,7 @@ pub use tidemill_engine::testing;
 pub use tidemill_engine::{metrics, sink};
 pub use tidemill_operators::infer::nan_as_null;
 pub use tidemill_operators::{
-    deduplicate, drift, features, fold, infer, join, pattern, pool, rolling, sample, throttle, window,
+    deduplicate, drift, features, fold, infer, join, labels, pattern, pool, rolling, sample, throttle, window,
 };
 #[cfg(feature = "tables")]
 pub use tidemill_operators::{differential, table};

@@ -57,6 +57,8 @@ mod versions {}
 mod model_features {}
 #[doc = include_str!("../docs/inference/drift.md")]
 mod drift {}
+#[doc = include_str!("../docs/inference/labels.md")]
+mod labels {}
 #[doc = include_str!("../docs/inference/model-servers.md")]
 mod model_servers {}
 #[doc = include_str!("../docs/operate/flags.md")]

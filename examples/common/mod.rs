@@ -84,6 +84,10 @@ pub struct CommonArgs {
     /// Writes features and label here, for training; nothing is scored.
     #[arg(long, value_name = "DIR|KAFKA", conflicts_with_all = ["predictions", "alerts"])]
     pub features: Option<Place>,
+    /// Writes them as parts of Parquet, into a folder.
+    #[cfg(feature = "parquet")]
+    #[arg(long, requires = "features")]
+    pub features_as_parquet: bool,
     /// Prints the job's metrics as JSON when it ends.
     #[arg(long)]
     pub report: bool,
@@ -110,6 +114,27 @@ impl CommonArgs {
             pool: self.inference_threads.map(|threads| PoolSettings { threads, ..PoolSettings::default() }),
             ..InferSettings::default()
         }
+    }
+
+    /// Writes rows for training where --features says. `columns` are the names of what a model takes, if rows have it.
+    pub fn write_features<D: Data>(
+        &self,
+        rows: Stream<'_, D>,
+        columns: &[String],
+        key: impl Fn(&D) -> String + Send + Sync + 'static,
+    ) -> Result<(), JobError> {
+        let _ = columns; // only Parquet has a place for them
+        #[cfg(feature = "parquet")]
+        if self.features_as_parquet {
+            return match &self.features {
+                Some(Place::Path(folder)) => {
+                    let columns = (!columns.is_empty()).then(|| ("tidemill.columns".to_owned(), columns.join(",")));
+                    rows.sink("features", &FileSink::parquet_with(folder, columns))
+                }
+                _ => Err(JobError::Invalid("Parquet is written into a folder: name one with --features".to_owned())),
+            };
+        }
+        write(rows, "features", self.features.as_ref(), key)
     }
 
     fn malformed_limit(&self) -> MaxMalformed {

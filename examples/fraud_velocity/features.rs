@@ -33,6 +33,7 @@ impl Transaction {
 /// The columns of a transaction from which its charge-back is made.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ChargeBackLine {
+    tx_id: u64,
     ts: i64,
     terminal_id: u64,
     is_fraud: u8,
@@ -42,20 +43,21 @@ pub struct ChargeBackLine {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChargeBack {
     pub known_at: i64,
+    pub tx_id: u64,
     pub terminal_id: u64,
     pub is_fraud: u8,
 }
 
 impl From<Transaction> for ChargeBack {
     fn from(transaction: Transaction) -> Self {
-        let Transaction { ts, terminal_id, is_fraud, .. } = transaction;
-        ChargeBackLine { ts, terminal_id, is_fraud }.into()
+        let Transaction { tx_id, ts, terminal_id, is_fraud, .. } = transaction;
+        ChargeBackLine { tx_id, ts, terminal_id, is_fraud }.into()
     }
 }
 
 impl From<ChargeBackLine> for ChargeBack {
-    fn from(ChargeBackLine { ts, terminal_id, is_fraud }: ChargeBackLine) -> Self {
-        Self { known_at: (EventTime(ts) + CHARGE_BACK_DELAY).0, terminal_id, is_fraud }
+    fn from(ChargeBackLine { tx_id, ts, terminal_id, is_fraud }: ChargeBackLine) -> Self {
+        Self { known_at: (EventTime(ts) + CHARGE_BACK_DELAY).0, tx_id, terminal_id, is_fraud }
     }
 }
 

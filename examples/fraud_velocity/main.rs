@@ -8,6 +8,7 @@
 
 mod drift;
 mod features;
+mod labels;
 mod rescore;
 #[cfg(feature = "tables")]
 mod riskiest;
@@ -30,6 +31,7 @@ use common::topic_source;
 use common::{CommonArgs, Input, Place, exit, write, write_dead_letters};
 use drift::DriftArgs;
 use features::{CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures, TerminalRisk, Transaction};
+use labels::LabelArgs;
 use rescore::RescoreArgs;
 use simulate::City;
 use versions::ModelArgs;
@@ -67,6 +69,8 @@ struct Args {
     riskiest: Option<Place>,
     #[command(flatten)]
     drift: DriftArgs,
+    #[command(flatten)]
+    labels: LabelArgs,
     #[command(flatten)]
     rescore: RescoreArgs,
     #[command(flatten)]
@@ -109,8 +113,11 @@ impl Label {
 struct Example {
     tx_id: u64,
     ts: i64,
-    is_fraud: u8,
+    /// Null if nothing is known.
+    is_fraud: Option<u8>,
     features: FraudFeatures,
+    /// What the model with --models takes for them; null if there is none, or it would not score them.
+    after: Option<Vec<f32>>,
 }
 
 fn main() -> ExitCode {
@@ -141,7 +148,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         .process("card-velocity", order, CardVelocity::open)?
         .results
         .key_by(|featured| featured.transaction.terminal_id)
-        .connect(charge_backs.key_by(|charge_back| charge_back.terminal_id))
+        .connect(charge_backs.clone().key_by(|charge_back| charge_back.terminal_id))
         .process("terminal-risk", order, TerminalRisk::open)?
         .results;
 
@@ -171,6 +178,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
             |featured| &featured.features,
         )?;
         let scored = args.drift.watch(scored, args.model.baselines()?.as_ref())?;
+        let scored = args.labels.judge(scored, charge_backs, args.threshold, args.model.can_change())?;
         let predictions = scored.map(move |scored| {
             let Featured { transaction: Transaction { tx_id, ts, card_id, .. }, features } = *scored.record;
             let (score, role) = (scored.score, scored.role);
@@ -188,11 +196,15 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         write(predictions.clone().filter(move |p| p.score > threshold), "alerts", common.alerts.as_ref(), card)?;
         write(predictions, "predictions", common.predictions.as_ref(), card)?;
     } else {
-        let examples = featured.map(|featured| {
-            let Featured { transaction: Transaction { tx_id, ts, is_fraud, .. }, features } = *featured;
-            Example { tx_id, ts, is_fraud, features }
+        let rules = args.model.rules()?;
+        let columns = rules.as_ref().map(|rules| rules.columns().to_vec()).unwrap_or_default();
+        let examples = args.labels.label(featured, charge_backs)?.map(move |labelled| {
+            let Featured { transaction: Transaction { tx_id, ts, .. }, features } = *labelled.record;
+            let is_fraud = labelled.label.map(|label| label.is_fraud);
+            let after = rules.as_ref().and_then(|rules| rules.encode(&features).ok());
+            Example { tx_id, ts, is_fraud, features, after }
         });
-        write(examples, "features", common.features.as_ref(), |example| example.tx_id.to_string())?;
+        common.write_features(examples, &columns, |example| example.tx_id.to_string())?;
     }
     write_dead_letters(flow.dead_letters(), common.dead_letters.as_ref())
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Args;
 use tidemill::drift::Baselines;
-use tidemill::infer::{ModelRef, ModelRepository, SessionSettings};
+use tidemill::infer::{FeatureRules, ModelRef, ModelRepository, ModelSource as _, SessionSettings};
 use tidemill::prelude::*;
 
 use crate::features::FraudFeatures;
@@ -73,10 +74,22 @@ impl ModelArgs {
         Ok(ModelRepository::folder(root))
     }
 
+    /// Returns whether versions can change while the job runs.
+    pub fn can_change(&self) -> bool {
+        self.models.is_some()
+    }
+
     /// Returns the baselines of the repository, if the models are of one.
     pub fn baselines(&self) -> Result<Option<Baselines>, JobError> {
         let repository = self.models.as_ref().map(|root| self.repository(root)).transpose()?;
         Ok(repository.as_ref().map(Baselines::of_repository))
+    }
+
+    /// Returns the rules by which the model of a repository takes features, if it has some.
+    pub fn rules(&self) -> Result<Option<Arc<FeatureRules>>, JobError> {
+        let Some(root) = &self.models else { return Ok(None) };
+        let version = self.repository(root)?.find(&self.use_model)?;
+        Ok(version.load::<FraudFeatures>(OUTPUT, COLUMN, &SessionSettings::default())?.rules().cloned())
     }
 
     /// Loads all versions, before the job starts.

@@ -1,5 +1,5 @@
 //! Sources and sinks of files. Input is CSV, JSON lines or Parquet; a source reads files to their end or follows
-//! files of lines as they grow. Output is JSON lines, exactly once.
+//! files of lines as they grow. Output is JSON lines or Parquet, exactly once.
 //!
 //! ```text
 //! source ─┬─ bounded ─▶ content ─┬─ lines: bytes ─▶ quotes ─▶ format     plain, gzip, zstd
@@ -16,6 +16,8 @@ mod bounded;
 mod bytes;
 #[cfg(feature = "parquet")]
 mod chunks;
+#[cfg(feature = "parquet")]
+mod columns;
 #[cfg(test)]
 mod compared;
 mod content;
@@ -30,7 +32,10 @@ mod gzip;
 mod handle;
 mod identity;
 mod json;
+#[cfg(feature = "parquet")]
+mod kinds;
 mod lines;
+mod part;
 mod piece;
 mod position;
 mod quotes;

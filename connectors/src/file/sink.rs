@@ -9,24 +9,27 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::sink::{Sink, SinkContext, SinkWriter, Staged, StagedToken};
 use tidemill_engine::{ConnectorError, Data, Epoch, ErrorKind, Record};
 
-/// A sink that writes each record as one line of JSON into part files of a folder, exactly once.
+#[cfg(feature = "parquet")]
+use super::columns::Parquet;
+use super::part::{Format, JsonLines, Rows};
+
+/// A sink that writes records into part files of a folder, exactly once: lines of JSON, or rows of Parquet.
 ///
-/// * Guarantee: exactly once. The lines of an epoch appear together, when its checkpoint is committed.
-///   The content of a part never changes. `ls *.jsonl` never shows a part that may be withdrawn.
+/// * Guarantee: exactly once. The records of an epoch appear together, when its checkpoint is committed.
+///   The content of a part never changes. `ls *.jsonl` (or `*.parquet`) never shows a part that may be withdrawn.
 /// * Without a checkpoint directory parts appear at the same pace, but a restart begins from the start.
 pub struct FileSink<T> {
     folder: PathBuf,
-    record: PhantomData<fn(T)>,
+    format: Arc<dyn Format<T>>,
 }
 
-const EXTENSION: &str = ".jsonl";
 const IN_PROGRESS: &str = "inprogress";
 const TOKEN_VERSION: u8 = 1;
 /// Number of bytes that are buffered before they are written to the file.
@@ -35,7 +38,23 @@ const WRITE_SIZE: usize = 256 * 1024;
 impl<T: Data> FileSink<T> {
     /// Returns a sink that writes JSON lines into `folder`, which is created if it does not exist.
     pub fn json_lines(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), record: PhantomData }
+        Self { folder: folder.into(), format: Arc::new(JsonLines::default()) }
+    }
+
+    /// Returns a sink that writes rows of Parquet into `folder`, which is created if it does not exist. Each field of a
+    /// record is a column, and a field that is a struct a column of structs. NaN stays NaN. A part has the rows of an
+    /// epoch, so choose a checkpoint interval of minutes for files of a good size.
+    ///
+    /// A type with a map, or with an enum that has data, has no columns: the job does not start.
+    #[cfg(feature = "parquet")]
+    pub fn parquet(folder: impl Into<PathBuf>) -> Self {
+        Self::parquet_with(folder, [])
+    }
+
+    /// Returns a sink as [`parquet`](Self::parquet) does, whose files have these keys and values in their metadata.
+    #[cfg(feature = "parquet")]
+    pub fn parquet_with(folder: impl Into<PathBuf>, metadata: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { folder: folder.into(), format: Arc::new(Parquet::with_metadata(metadata)) }
     }
 }
 
@@ -119,15 +138,18 @@ impl<T: Data> Sink for FileSink<T> {
 
     fn open(&self, context: SinkContext) -> Result<Self::Writer, ConnectorError> {
         fs::create_dir_all(&self.folder).map_err(failed("create", &self.folder))?;
+        // A type that cannot be written is refused before the job starts.
+        drop(self.format.begin()?);
         Ok(FileWriter {
             folder: self.folder.clone(),
+            format: Arc::clone(&self.format),
+            rows: None,
             worker: context.worker,
             incarnation: context.incarnation,
             part: 0,
             file: None,
             buffer: Vec::with_capacity(WRITE_SIZE * 2),
             len: 0,
-            record: PhantomData,
         })
     }
 
@@ -148,7 +170,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>, ConnectorError> {
 
 /// Returns the epoch in the name of a published part.
 fn epoch_of(name: &str) -> Option<u64> {
-    name.strip_prefix("part-e")?.strip_suffix(EXTENSION)?.split_once("-w")?.0.parse().ok()
+    name.strip_prefix("part-e")?.split_once("-w")?.0.parse().ok()
 }
 
 /// Refuses parts of epochs that this job has not run yet: they are from another run, and lines would appear twice.
@@ -185,6 +207,8 @@ fn remove_unnamed(folder: &Path) -> Result<(), ConnectorError> {
 /// The writer of one worker of a [`FileSink`].
 pub struct FileWriter<T> {
     folder: PathBuf,
+    format: Arc<dyn Format<T>>,
+    rows: Option<Box<dyn Rows<T>>>,
     worker: usize,
     incarnation: u64,
     /// Number of the current part. Temporary files are numbered, because their epoch is known only when it closes.
@@ -192,7 +216,6 @@ pub struct FileWriter<T> {
     file: Option<(PathBuf, File)>,
     buffer: Vec<u8>,
     len: u64,
-    record: PhantomData<fn(T)>,
 }
 
 impl<T> FileWriter<T> {
@@ -218,27 +241,21 @@ impl<T: Data> SinkWriter for FileWriter<T> {
     type Item = T;
 
     fn write(&mut self, record: &Record<T>) -> Result<(), ConnectorError> {
-        let before = self.buffer.len();
-        if let Err(e) = serde_json::to_writer(&mut self.buffer, &record.data) {
-            self.buffer.truncate(before);
-            return Err(ConnectorError::caused(
-                ErrorKind::Invalid,
-                format!("a record cannot be written as JSON: {:?}", record.data),
-                e,
-            ));
-        }
-        self.buffer.push(b'\n');
+        let rows = match &mut self.rows {
+            Some(rows) => rows,
+            none => none.insert(self.format.begin()?),
+        };
+        rows.write(&record.data, &mut self.buffer)?;
         if self.buffer.len() >= WRITE_SIZE { self.write_out() } else { Ok(()) }
     }
 
     fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
-        if self.buffer.is_empty() && self.file.is_none() {
-            return Ok(None);
-        }
+        let Some(rows) = self.rows.take() else { return Ok(None) };
+        rows.finish(&mut self.buffer)?;
         self.write_out()?;
         let Some((path, file)) = self.file.take() else { return Ok(None) };
         let temporary = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = format!("part-e{:010}-w{:03}{EXTENSION}", epoch.0, self.worker);
+        let name = format!("part-e{:010}-w{:03}{}", epoch.0, self.worker, self.format.extension());
         let part = Part { version: TOKEN_VERSION, temporary, name, len: std::mem::take(&mut self.len) };
         let token = serde_json::to_vec(&part)
             .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "a part's token cannot be encoded", e))?;

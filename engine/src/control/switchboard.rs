@@ -116,6 +116,11 @@ impl Switchboard {
         Ok(made)
     }
 
+    /// Returns the operator of this name that the workers of this process share, if one was made of this type.
+    pub(crate) fn shared<C: Controlled>(&self, name: &str) -> Option<Arc<C>> {
+        lock(&self.inner).operators.get(name).and_then(|operator| Arc::clone(&operator.own).downcast().ok())
+    }
+
     /// Returns the names of the operators that can be changed.
     pub(crate) fn names(&self) -> Vec<String> {
         lock(&self.inner).operators.keys().cloned().collect()

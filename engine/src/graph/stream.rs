@@ -110,6 +110,13 @@ impl<'s> Flow<'s> {
         self.context.process.control.share(name, self.context.first_epoch, &self.context.start.control, make)
     }
 
+    /// Returns what the workers of this process share of an operator that was built before, and can be changed while the
+    /// job runs.
+    #[must_use]
+    pub fn find_controlled<C: Controlled>(&self, name: &str) -> Option<Arc<C>> {
+        self.context.process.control.shared(name)
+    }
+
     /// Merges streams; `dead_letters` says whether that is what they carry.
     pub(super) fn concatenate(&self, streams: Vec<Packets<'s>>, dead_letters: bool) -> Packets<'s> {
         let from: Vec<usize> = streams.iter().map(|stream| stream.name().node).collect();

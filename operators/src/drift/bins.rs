@@ -53,6 +53,13 @@ pub(super) struct Sides<'a> {
     pub(super) window: &'a Distribution,
 }
 
+/// Returns the values of two distributions with their counts, sorted. If the values of one are folded, those of the other
+/// are, too, so that values of one bucket are equal.
+pub(crate) fn points_of_both(left: &Distribution, right: &Distribution) -> [Vec<(f64, u64)>; 2] {
+    let (left, right) = (left.settled(), right.settled());
+    Sides { reference: &left, window: &right }.points().map(Cow::into_owned)
+}
+
 impl Sides<'_> {
     /// Returns the smallest and the largest value of both.
     fn range(&self) -> (f64, f64) {

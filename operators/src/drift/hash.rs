@@ -12,7 +12,7 @@ pub(super) fn mix(number: u64) -> u64 {
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Returns the hash of a number: what SplitMix64 draws first with this seed.
-pub(super) fn of_number(number: u64) -> u64 {
+pub(crate) fn of_number(number: u64) -> u64 {
     mix(number.wrapping_add(STEP))
 }
 

@@ -57,3 +57,6 @@ pub use online::{
 pub use operator::{Baselines, DriftExt, DriftOutput, DriftSettings};
 pub use report::{DriftAlert, DriftReport, SCORES, Verdict};
 pub use values::Distribution;
+
+pub(crate) use bins::points_of_both;
+pub(crate) use hash::of_number as hash_of_number;

@@ -79,6 +79,7 @@ pub use field::{FeatureCell, FeatureKind};
 #[doc(hidden)]
 pub use field::{FeatureValue, ReadFeature, WrittenFeature};
 pub use half::{bf16, f16};
+pub(crate) use live::Labels;
 pub use live::ModelRole;
 #[cfg(feature = "onnx")]
 pub use model::Model;

@@ -97,7 +97,7 @@ pub(super) enum Change {
     },
     Rollout {
         model: Which,
-        settings: Rollout,
+        settings: Box<Rollout>,
     },
     Suspend(bool),
     End(Extra),
@@ -151,7 +151,7 @@ mod tests {
             Change::Switch { model: Which::Version(id.clone()), from_event_time: Some(EventTime(7)) },
             Change::Canary { model: Which::Version(id.clone()), buckets: 500, seed: "fraud/3".to_owned() },
             Change::Shadow { model: Which::Version(id.clone()), buckets: 10_000 },
-            Change::Rollout { model: Which::Version(id), settings: Rollout::default() },
+            Change::Rollout { model: Which::Version(id), settings: Box::default() },
             Change::Suspend(true),
             Change::End(Extra::Canary),
         ] {

@@ -7,7 +7,8 @@ use tidemill_engine::{Decision, EventTime, threads};
 
 use super::bucket;
 use super::change::{Change, Extra};
-use super::rollout::{Checked, Compared, Promotion, Report, Verdict, of_shadow};
+use super::checks::{Checked, Compared, of_shadow};
+use super::rollout::{Promotion, Report, Verdict};
 use super::route::{Canary, Placed};
 use super::state::{State, shown};
 
@@ -74,7 +75,7 @@ impl State {
             }
         } else if shadowed.is_some() {
             let Compared { scored, failed, .. } = all.shadow;
-            let checked = of_shadow(&settings, &all.shadow)?;
+            let checked = of_shadow(&settings.checks, settings.shadow_records, &all.shadow)?;
             let shown = Checked::shown(&checked);
             let numbers = format!("as a shadow it has scored {scored} records and failed on {failed}; {shown}");
             let has_failed = checked.iter().any(Checked::has_failed);

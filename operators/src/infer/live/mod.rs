@@ -6,14 +6,17 @@
 //!   ─▶ state.rs: versions and routes, one change after the other
 //!   ─▶ route.rs: the versions from that epoch on, by event time and by bucket.rs: the bucket of the key
 //!   ─▶ router.rs: each worker takes the route of a batch's epoch, and its ladder the version that was opened for it
-//! rollout.rs, decide.rs: a rollout and its decisions, step by step  ·  tally.rs: what the scores of canary and baseline were
+//! rollout.rs, checks.rs, decide.rs: a rollout, its checks and its decisions, step by step
+//!   tally.rs: what the scores of canary and baseline were  ·  labels.rs: what labels said of them, later
 //! shadow.rs: a version beside, whose scores are only compared  ·  kept.rs: copies of versions beside the checkpoints
 //! ```
 
 pub(super) mod bucket;
 mod change;
+mod checks;
 mod decide;
 mod kept;
+mod labels;
 mod memory;
 mod resolve;
 mod rollout;
@@ -34,15 +37,16 @@ use tidemill_engine::{ControlEntry, Controlled, Decision, Epoch, EventTime, with
 
 use self::change::{Change, Which};
 pub(super) use self::kept::Kept;
+pub(crate) use self::labels::Labels;
 use self::memory::Memory;
 pub use self::route::ModelRole;
-use self::route::Route;
+use self::route::{Assigned, Route};
 pub(super) use self::router::Router;
 pub(super) use self::shadow::Copied;
 use self::shadow::ShadowThread;
 use self::state::{State, Version};
 pub(super) use self::tally::Tally;
-use super::backend::ModelSource;
+use super::backend::{ModelInfo, ModelSource};
 use super::loaded::{Loaded, outputs_of};
 use super::models::Models;
 use super::size::made_up;
@@ -133,6 +137,19 @@ impl Live {
         let [whole, step] = &mut lock(&self.state).tally;
         whole.add(tally, true);
         step.add(tally, false);
+    }
+
+    /// Hears what a label said of a record that the canary or the baseline of now has scored.
+    fn labelled(&self, model: &ModelInfo, role: ModelRole, at: EventTime, score: f64, truth: bool) {
+        let mut state = lock(&self.state);
+        if state.canary_after.is_none_or(|after| at <= after) {
+            return;
+        }
+        let is_it = |version: &Option<Version>| {
+            version.as_ref().and_then(|version| version.source.as_ref()).is_some_and(|source| source.info() == model)
+        };
+        let Some(version) = state.versions.iter().position(is_it) else { return };
+        state.tally.iter_mut().for_each(|tally| tally.labelled(Assigned { version, role }, score, truth));
     }
 
     /// Has the shadow version score rows that the primary one has scored.
@@ -296,6 +313,10 @@ impl Controlled for Live {
         if let Err(reason) = made {
             tracing::error!(id = entry.id, reason, "a change that was prepared could not be made: this is a bug");
         }
+        // A label of a record that was scored before says nothing of this canary and its baseline.
+        if state.canary_since.is_some() && state.canary_after.is_none() {
+            state.canary_after = Some(EventTime(self.seen.load(Ordering::Relaxed)));
+        }
         self.publish(state);
     }
 
@@ -335,6 +356,9 @@ impl Controlled for Live {
         let mut state = lock(&self.state);
         state.name_again();
         state.drop_unused();
+        if state.canary_since.is_some() {
+            state.canary_after = Some(EventTime::MIN);
+        }
         self.publish(state);
         Ok(())
     }

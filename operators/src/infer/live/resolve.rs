@@ -44,7 +44,7 @@ impl Live {
             }
             Wish::Rollout { model, settings } => {
                 settings.check()?;
-                Change::Rollout { model: self.find(&model)?, settings }
+                Change::Rollout { model: self.find(&model)?, settings: Box::new(settings) }
             }
             Wish::Suspend(suspended) => {
                 lock(&self.state).rollout.as_ref().ok_or("there is no rollout")?;

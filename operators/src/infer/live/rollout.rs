@@ -10,12 +10,12 @@
 //! numbers that it rests on. A replay follows the log, and does not decide anew.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::bucket::BUCKETS;
+use super::checks::{Checked, Checks, Compared, Outcome, outcome};
 use super::route::ModelRole;
 use super::tally::Part;
 
@@ -30,7 +30,8 @@ pub(super) struct Rollout {
     /// Least length of a window, in event time.
     #[serde(with = "humantime_serde")]
     pub(super) interval: Duration,
-    /// Least number of records of the canary and of the baseline in a window. With fewer it is inconclusive.
+    /// Least number of records of the canary and of the baseline in a window, and of those with labels if a check needs
+    /// labels. With fewer it is inconclusive.
     pub(super) min_records: u64,
     /// Number of windows that fail until the version is rolled back.
     pub(super) failure_limit: u32,
@@ -50,28 +51,6 @@ pub(super) enum Promotion {
     Manual,
 }
 
-/// What a version has to keep to; what is absent is not checked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Checks {
-    /// Largest share of records that the version does not score.
-    pub(super) failure_share: Option<f64>,
-    /// Largest quotient of the times of runs in which 99 % of the records were scored, the version's by the baseline's.
-    pub(super) latency_p99: Option<f64>,
-    /// Largest population stability index of its scores against those of the baseline, in tenths of the baseline.
-    pub(super) score_psi: Option<f64>,
-    /// Largest Jensen–Shannon distance of its scores to those of the baseline, in the same bins: from 0 to 0.8326.
-    pub(super) score_js: Option<f64>,
-    /// Largest difference of the means, in standard deviations of the baseline.
-    pub(super) score_mean_shift: Option<f64>,
-    /// A score above this is an alert.
-    pub(super) alert_threshold: Option<f64>,
-    /// Largest difference between the shares of alerts; with `alert_threshold`.
-    pub(super) alert_share: Option<f64>,
-    /// Largest share of records for which only one of shadow and primary version raises an alert; with `alert_threshold`.
-    pub(super) disagreement: Option<f64>,
-}
-
 impl Default for Rollout {
     fn default() -> Self {
         Self {
@@ -84,21 +63,6 @@ impl Default for Rollout {
             promote: Promotion::Auto,
             dry_run: false,
             checks: Checks::default(),
-        }
-    }
-}
-
-impl Default for Checks {
-    fn default() -> Self {
-        Self {
-            failure_share: Some(0.01),
-            latency_p99: Some(1.25),
-            score_psi: Some(0.2),
-            score_js: None,
-            score_mean_shift: None,
-            alert_threshold: None,
-            alert_share: Some(0.02),
-            disagreement: Some(0.02),
         }
     }
 }
@@ -120,13 +84,7 @@ impl Rollout {
         if self.min_records == 0 || self.failure_limit == 0 {
             return Err("min_records and failure_limit are at least 1".to_owned());
         }
-        let Checks { failure_share, latency_p99, score_psi, score_js, score_mean_shift, .. } = &self.checks;
-        let limits = [failure_share, latency_p99, score_psi, score_js, score_mean_shift];
-        let of_alerts = [&self.checks.alert_share, &self.checks.disagreement];
-        match limits.into_iter().chain(of_alerts).flatten().find(|limit| !(limit.is_finite() && **limit >= 0.0)) {
-            Some(limit) => Err(format!("a limit of the checks is {limit}: it is a number from 0 on")),
-            None => Ok(()),
-        }
+        self.checks.check()
     }
 
     /// Returns the number of buckets of a step.
@@ -137,198 +95,6 @@ impl Rollout {
     /// Returns the step whose share this is.
     pub(super) fn step_of(&self, buckets: u32) -> Option<usize> {
         (0..self.steps.len()).find(|step| self.buckets(*step) == Some(buckets))
-    }
-}
-
-/// What was found in a window.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Outcome {
-    Pass,
-    Fail(String),
-    /// Too few records.
-    Inconclusive,
-}
-
-/// The value of a check, with its limit. Without a value, as that of scores that are no numbers, nothing is known.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Checked {
-    pub(super) name: &'static str,
-    pub(super) value: Option<f64>,
-    pub(super) max: f64,
-    /// How far above the limit a value may be by chance.
-    #[serde(skip)]
-    chance: f64,
-}
-
-impl Checked {
-    /// Returns a check, if there is a limit.
-    fn of(name: &'static str, value: Option<f64>, max: Option<f64>, chance: f64) -> Option<Self> {
-        max.map(|max| Self { name, value, max, chance })
-    }
-
-    /// Shows checks for people to read.
-    pub(super) fn shown(all: &[Self]) -> String {
-        all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    }
-
-    pub(super) fn has_failed(&self) -> bool {
-        self.value.is_some_and(|value| value > self.max + self.chance)
-    }
-}
-
-impl fmt::Display for Checked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, value, max, .. } = self;
-        match value {
-            Some(value) => write!(f, "{name} is {value:.4}, at most {max}"),
-            None => write!(f, "{name} is not known, at most {max}"),
-        }
-    }
-}
-
-/// Compares a canary with its baseline.
-pub(super) fn compare(checks: &Checks, canary: &Part, baseline: &Part) -> Vec<Checked> {
-    let mut found = Vec::new();
-    let mut add = |name, value, max, chance| found.extend(Checked::of(name, value, max, chance));
-    add("failure_share", canary.failure_share(), checks.failure_share, 0.0);
-    add("latency_p99", slower(baseline, canary), checks.latency_p99, 0.0);
-    let bins = bins(baseline, canary);
-    add("score_psi", bins.as_deref().map(psi), checks.score_psi, 0.0);
-    add("score_js", bins.as_deref().map(jensen_shannon), checks.score_js, 0.0);
-    let shift = || {
-        let difference = (canary.mean()? - baseline.mean()?).abs();
-        // Of scores that are all the same, any difference is one.
-        Some(if difference == 0.0 { 0.0 } else { difference / baseline.deviation()? })
-    };
-    add("score_mean_shift", shift(), checks.score_mean_shift, 0.0);
-    if let Some(threshold) = checks.alert_threshold {
-        let shares = || Some((canary.share_above(threshold)?, baseline.share_above(threshold)?));
-        let (difference, chance) = match shares() {
-            Some((own, other)) => {
-                let (count, others) = (canary.scored() as f64, baseline.scored() as f64);
-                let all = (own * count + other * others) / (count + others);
-                (Some((own - other).abs()), by_chance(all, 1.0 / count + 1.0 / others))
-            }
-            None => (None, 0.0),
-        };
-        add("alert_share", difference, checks.alert_share, chance);
-    }
-    found
-}
-
-/// Returns the outcome of a window.
-pub(super) fn outcome(rollout: &Rollout, canary: &Part, baseline: &Part) -> (Outcome, Vec<Checked>) {
-    let few = |part: &Part| part.records() < rollout.min_records;
-    let checked = compare(&rollout.checks, canary, baseline);
-    // A version that fails to score needs no baseline to be bad.
-    let (canary_is_few, baseline_is_few) = (few(canary), few(baseline));
-    if canary_is_few {
-        return (Outcome::Inconclusive, checked);
-    }
-    let failed = |one: &&Checked| one.has_failed() && (!baseline_is_few || one.name == "failure_share");
-    match checked.iter().find(failed) {
-        Some(failed) => (Outcome::Fail(failed.to_string()), checked),
-        None if baseline_is_few || checked.iter().any(|one| one.value.is_none()) => (Outcome::Inconclusive, checked),
-        None => (Outcome::Pass, checked),
-    }
-}
-
-/// Checks what a shadow has done: `None` while it has scored too few records.
-pub(super) fn of_shadow(rollout: &Rollout, shadow: &Compared) -> Option<Vec<Checked>> {
-    let Compared { scored, failed, disagreed } = *shadow;
-    let (all, checks) = (scored + failed, &rollout.checks);
-    if all < rollout.shadow_records {
-        return None;
-    }
-    let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
-    let mut found = Vec::new();
-    let mut add = |name, value, max, chance| found.extend(Checked::of(name, value, max, chance));
-    add("failure_share", share(failed, all), checks.failure_share, 0.0);
-    if checks.alert_threshold.is_some() {
-        let value = share(disagreed, scored);
-        let chance = value.map_or(0.0, |value| by_chance(value, 1.0 / scored as f64));
-        add("disagreement", value, checks.disagreement, chance);
-    }
-    Some(found)
-}
-
-/// Returns by how much a share may be off by chance; `per` is 1 divided by the number of records, added up over both sides.
-fn by_chance(share: f64, per: f64) -> f64 {
-    DEVIATIONS * (share * (1.0 - share) * per).sqrt()
-}
-
-/// Number of standard errors by which shares of alerts may differ by chance: they are looked at many times.
-const DEVIATIONS: f64 = 4.0;
-/// Number of bins.
-const BINS: u64 = 10;
-
-/// Difference of two times, in seconds, that is too small to matter: less than a system's own unrest.
-const UNREST: f64 = 5e-3;
-
-/// Returns the quotient of the times in which 99 % of the records were scored, or 1 where they differ by nothing that matters.
-fn slower(reference: &Part, other: &Part) -> Option<f64> {
-    let (before, now) = (reference.latency_p99()?, other.latency_p99()?);
-    let quotient = now / before.max(f64::MIN_POSITIVE);
-    Some(if now - before < UNREST { quotient.min(1.0) } else { quotient })
-}
-
-/// Returns the shares of the scores of two parts in bins that each have a tenth of the scores of `reference`, as far as
-/// scores differ. A bin without scores counts as one with half a score.
-fn bins(reference: &Part, other: &Part) -> Option<Vec<(f64, f64)>> {
-    let (all, others) = (reference.scored(), other.scored());
-    if all == 0 || others == 0 {
-        return None;
-    }
-    let mut rest = other.in_order().peekable();
-    let (mut bins, mut bin, mut before) = (Vec::new(), (0, 0), 0);
-    for (order, count) in reference.in_order() {
-        while let Some((_, count)) = rest.next_if(|(at, _)| *at <= order) {
-            bin.1 += count;
-        }
-        bin.0 += count;
-        if (before + bin.0) * BINS >= (before * BINS / all + 1) * all {
-            before += bin.0;
-            bins.push(std::mem::take(&mut bin));
-        }
-    }
-    // What is above the largest score of the reference is a bin of its own, so that new scores show.
-    let above: u64 = rest.map(|(_, count)| count).sum();
-    if above > 0 {
-        bins.push((0, above));
-    }
-    let share = |count: u64, all: u64| (count as f64).max(0.5) / all as f64;
-    Some(bins.iter().map(|(p, q)| (share(*p, all), share(*q, others))).collect())
-}
-
-/// Returns the population stability index: Σ (p − q) ln (p / q).
-fn psi(bins: &[(f64, f64)]) -> f64 {
-    bins.iter().map(|(p, q)| (p - q) * (p / q).ln()).sum()
-}
-
-/// Returns the Jensen–Shannon distance with the natural logarithm: √((KL(p‖m) + KL(q‖m)) / 2), m = (p + q) / 2.
-fn jensen_shannon(bins: &[(f64, f64)]) -> f64 {
-    let divergence = |(p, q): &(f64, f64)| {
-        let middle = f64::midpoint(*p, *q);
-        p * (p / middle).ln() + q * (q / middle).ln()
-    };
-    (bins.iter().map(divergence).sum::<f64>() / 2.0).max(0.0).sqrt()
-}
-
-/// What came out of the comparison with a shadow, in numbers of records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Compared {
-    /// Those that both have scored.
-    pub(super) scored: u64,
-    pub(super) failed: u64,
-    /// Those for which only one of them raises an alert.
-    pub(super) disagreed: u64,
-}
-
-impl Compared {
-    fn add(&mut self, other: &Self) {
-        self.scored += other.scored;
-        self.failed += other.failed;
-        self.disagreed += other.disagreed;
     }
 }
 
@@ -410,7 +176,7 @@ impl Windows {
         let (canary, baseline) = (of_window(ModelRole::Canary), of_window(ModelRole::Baseline));
         let length = u64::try_from(all.seen_ms.saturating_sub(begun.seen_ms)).unwrap_or(0);
         let is_over = u128::from(length) >= rollout.interval.as_millis();
-        let (outcome, checked) = outcome(rollout, &canary, &baseline);
+        let (outcome, checked) = outcome(&rollout.checks, rollout.min_records, &canary, &baseline);
         let shown = Checked::shown(&checked);
         let numbers = format!("{} records against {}; {shown}", canary.records(), baseline.records());
         self.checked = checked;
@@ -463,41 +229,6 @@ mod tests {
     }
 
     #[test]
-    fn the_same_scores_pass_others_fail_and_few_are_inconclusive() {
-        let rollout = Rollout::default();
-        let of = |canary: &Part, baseline: &Part| outcome(&rollout, canary, baseline).0;
-        assert_eq!(of(&even(2_000, 0.0), &even(1_900, 0.0)), Outcome::Pass);
-        assert_eq!(of(&even(400, 0.0), &even(2_000, 0.0)), Outcome::Inconclusive);
-        assert_eq!(of(&even(2_000, 0.0), &even(400, 0.0)), Outcome::Inconclusive);
-        let Outcome::Fail(reason) = of(&even(2_000, 0.4), &even(2_000, 0.0)) else { panic!("it is worse") };
-        assert!(reason.starts_with("score_psi is"), "{reason}");
-        let mut failing = even(2_000, 0.0);
-        (0..30).for_each(|_| failing.failed_once());
-        let unknown = part((0..1_000).map(|_| f64::NAN));
-        assert_eq!(of(&unknown, &even(2_000, 0.0)), Outcome::Inconclusive, "nothing is known of its scores");
-        let Outcome::Fail(reason) = of(&failing, &even(10, 0.0)) else { panic!("it fails") };
-        assert!(reason.starts_with("failure_share is 0.0148"), "{reason}");
-    }
-
-    /// Computed by hand: ten equal bins of 0 to 1 against scores that are all in the upper half, a fifth in each bin.
-    #[test]
-    fn the_index_is_that_of_tenths() {
-        let index = |other: &Part| psi(&bins(&even(10_000, 0.0), other).unwrap());
-        let upper = part((0..10_000).map(|at| 0.5 + f64::from(at) / 20_000.0));
-        let found = index(&upper);
-        // The empty bins count as half a score each.
-        let wanted = 5.0 * (0.1 - 0.2) * 0.5_f64.ln() + 5.0 * (0.1 - 0.5e-4) * (0.1_f64 / 0.5e-4).ln();
-        assert!((found - wanted).abs() < 0.05 * wanted, "{found}, {wanted}");
-        assert!(index(&even(10_000, 0.0)) < 1e-3);
-        assert_eq!(bins(&Part::default(), &even(10, 0.0)), None);
-        // Half of the one lies where all of the other does: KL(p‖m) = ½ ln 2 + ½ ln ⅔, KL(q‖m) = ln 4/3.
-        let wanted = ((0.5 * 2.0_f64.ln() + 0.5 * (2.0_f64 / 3.0).ln() + (4.0_f64 / 3.0).ln()) / 2.0).sqrt();
-        let found = jensen_shannon(&bins(&even(10_000, 0.0), &upper).unwrap());
-        assert!((found - wanted).abs() < 0.01, "{found}, {wanted}");
-        assert!(jensen_shannon(&[(1.0, 0.5e-9), (0.5e-9, 1.0)]) < 2.0_f64.ln().sqrt());
-    }
-
-    #[test]
     fn a_step_passes_when_its_window_is_over_and_a_bad_version_does_not_wait_for_that() {
         let rollout = Rollout::default();
         let mut windows = Windows::default();
@@ -509,48 +240,6 @@ mod tests {
         let bad = report(9, 62_000, even(1_000, 0.5), even(1_000, 0.0));
         assert_eq!(windows.look(&rollout, &report(9, 61_500, Part::default(), Part::default())), Verdict::Wait);
         assert!(matches!(windows.look(&rollout, &bad), Verdict::RollBack(_)));
-    }
-
-    #[test]
-    fn shares_of_alerts_differ_by_chance_and_by_more() {
-        let checks = Checks { alert_threshold: Some(0.5), ..Checks::default() };
-        let alerts = |alerts: u32| part((0..500).map(|at| if at < alerts { 1.0 } else { 0.0 }));
-        let failed = |own: u32, other: u32| {
-            compare(&checks, &alerts(own), &alerts(other))
-                .iter()
-                .any(|one| one.name == "alert_share" && one.has_failed())
-        };
-        assert!(!failed(25, 38), "2.6 % more of 500 is chance");
-        assert!(failed(25, 80) && failed(80, 25));
-    }
-
-    #[test]
-    fn a_version_that_is_slower_fails_unless_the_difference_is_nothing() {
-        let taking = |ms: u64| {
-            let mut part = Part::default();
-            (0..1_000).for_each(|at| part.scored_as(Some(f64::from(at)), Duration::from_millis(ms)));
-            part
-        };
-        let of = |canary: u64, baseline: u64| outcome(&Rollout::default(), &taking(canary), &taking(baseline)).0;
-        assert_eq!((of(2, 1), of(24, 20), of(20, 100)), (Outcome::Pass, Outcome::Pass, Outcome::Pass));
-        let Outcome::Fail(reason) = of(30, 20) else { panic!("it is slower") };
-        assert!(reason.starts_with("latency_p99 is 1.5"), "{reason}");
-    }
-
-    #[test]
-    fn a_shadow_fails_by_the_records_that_it_does_not_score_and_by_those_it_sees_otherwise() {
-        let checks = Checks { alert_threshold: Some(0.5), ..Checks::default() };
-        let rollout = Rollout { checks, ..Rollout::default() };
-        let failed = |failed, disagreed| {
-            let found = of_shadow(&rollout, &Compared { scored: 2_000 - failed, failed, disagreed }).unwrap();
-            found.into_iter().find(Checked::has_failed).map(|one| one.name)
-        };
-        assert_eq!((failed(20, 40), failed(0, 60)), (None, None), "3 % of 2,000 may be 2 %");
-        assert_eq!((failed(21, 0), failed(0, 80)), (Some("failure_share"), Some("disagreement")));
-        let few = Compared { scored: 999, ..Compared::default() };
-        assert_eq!(of_shadow(&rollout, &few), None);
-        let blind = Rollout::default();
-        assert_eq!(of_shadow(&blind, &Compared { scored: 1_000, ..few }).unwrap().len(), 1, "no threshold, no alerts");
     }
 
     #[test]

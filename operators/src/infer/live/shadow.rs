@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tidemill_engine::locks::lock;
 use tidemill_engine::threads;
 
-use super::rollout;
+use super::checks;
 use super::route::Placed;
 use crate::infer::backend::RunError;
 use crate::infer::element::Elements;
@@ -98,11 +98,11 @@ impl ShadowThread {
     }
 
     /// Returns what came out of the comparison of the rows that it was given.
-    pub(super) fn counts(&self) -> rollout::Compared {
+    pub(super) fn counts(&self) -> checks::Compared {
         let running = lock(&self.0);
-        running.as_ref().map_or_else(rollout::Compared::default, |running| {
+        running.as_ref().map_or_else(checks::Compared::default, |running| {
             let Compared { rows, failed, disagreed, .. } = *lock(&running.compared);
-            rollout::Compared { scored: rows, failed, disagreed }
+            checks::Compared { scored: rows, failed, disagreed }
         })
     }
 

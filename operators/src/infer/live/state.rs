@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidemill_engine::{ControlEntry, threads};
+use tidemill_engine::{ControlEntry, EventTime, threads};
 
 use super::change::{Change, Extra, Which};
 use super::rollout::{Rollout, Windows};
@@ -35,6 +35,8 @@ pub(super) struct State {
     /// The epoch from which on canary and shadow are as they are, and when this process heard of the canary.
     pub(super) step_since: u64,
     pub(super) canary_since: Option<Instant>,
+    /// The latest event time that was seen when the canary began.
+    pub(super) canary_after: Option<EventTime>,
     pub(super) rollout: Option<Running>,
     /// The versions that each epoch of the log and those after it have to do with.
     pub(super) named: Vec<(u64, BTreeSet<VersionId>)>,
@@ -77,6 +79,7 @@ impl State {
             tally: Default::default(),
             step_since: 0,
             canary_since: None,
+            canary_after: None,
             rollout: None,
             named: Vec::new(),
             has_needless: false,
@@ -102,6 +105,7 @@ impl State {
             if begins {
                 self.tally[0] = Tally::default();
                 self.canary_since = Some(threads::now());
+                self.canary_after = None;
             }
         }
         if (&route.canary, &route.shadow) != (&last.canary, &last.shadow) {
@@ -167,7 +171,7 @@ impl State {
     pub(super) fn roll_on(&mut self, id: &str, change: &Change, index: Option<usize>) {
         match (change, index) {
             (Change::Rollout { settings, .. }, Some(version)) => {
-                let (settings, windows) = (settings.clone(), Windows::default());
+                let (settings, windows) = ((**settings).clone(), Windows::default());
                 self.rollout =
                     Some(Running { id: id.to_owned(), version, settings, suspended: false, windows, decided: None });
             }
@@ -294,8 +298,6 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
-    use tidemill_engine::EventTime;
-
     use super::*;
     use crate::infer::live::route::ModelRole;
 

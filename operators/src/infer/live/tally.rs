@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::labels::LabelTally;
 use super::route::{Assigned, ModelRole};
 use crate::buckets::{bounds, bucket};
 
@@ -24,13 +25,15 @@ pub(in crate::infer) struct Part {
     scores: BTreeMap<u32, u64>,
     /// Number of records by the upper bits of the seconds that the run took in which they were scored.
     times: BTreeMap<u32, u64>,
+    /// What labels said of records, which they do later.
+    labelled: LabelTally,
     /// Hashes of the keys; only of a canary, and only in its own process.
     #[serde(skip)]
     keys: BTreeSet<u32>,
 }
 
 /// Returns what of `all` was not there `earlier`.
-fn later(all: &BTreeMap<u32, u64>, earlier: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
+pub(super) fn later(all: &BTreeMap<u32, u64>, earlier: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
     let count = |(bits, count): (&u32, &u64)| (*bits, count.saturating_sub(earlier.get(bits).copied().unwrap_or(0)));
     all.iter().map(count).filter(|(_, count)| *count > 0).collect()
 }
@@ -53,8 +56,17 @@ impl Part {
         self.failed += 1;
     }
 
+    /// Notes what a label said of a record with a score.
+    pub(super) fn labelled_as(&mut self, score: f64, truth: bool) {
+        self.labelled.add(score, truth);
+    }
+
     pub(super) fn records(&self) -> u64 {
         self.records
+    }
+
+    pub(super) fn labelled(&self) -> &LabelTally {
+        &self.labelled
     }
 
     pub(super) fn keys(&self) -> u64 {
@@ -112,6 +124,7 @@ impl Part {
         for (own, other) in [(&mut self.scores, &other.scores), (&mut self.times, &other.times)] {
             other.iter().for_each(|(bits, count)| *own.entry(*bits).or_default() += count);
         }
+        self.labelled.merge(&other.labelled);
         if with_keys {
             let room = KEYS.saturating_sub(self.keys.len());
             self.keys.extend(other.keys.iter().take(room));
@@ -127,6 +140,7 @@ impl Part {
             sum_of_squares: self.sum_of_squares - earlier.sum_of_squares,
             scores: later(&self.scores, &earlier.scores),
             times: later(&self.times, &earlier.times),
+            labelled: self.labelled.without(&earlier.labelled),
             keys: BTreeSet::new(),
         }
     }
@@ -149,6 +163,10 @@ struct Shown {
     deviation: Option<f64>,
     /// Time of a run in which 99 % of the records were scored.
     latency_p99_ms: Option<f64>,
+    /// Number of records whose label has come, and what they came to.
+    labelled: u64,
+    log_loss: Option<f64>,
+    roc_auc: Option<f64>,
     /// Number of keys; only of a canary.
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<u64>,
@@ -171,6 +189,11 @@ impl Tally {
     /// Notes a record that the version did not score.
     pub(in crate::infer) fn failed(&mut self, at: Assigned) {
         self.part(at).failed_once();
+    }
+
+    /// Notes what a label said of a record.
+    pub(super) fn labelled(&mut self, at: Assigned, score: f64, truth: bool) {
+        self.part(at).labelled_as(score, truth);
     }
 
     /// Notes the key of a record.
@@ -213,6 +236,9 @@ impl Tally {
             mean: part.mean(),
             deviation: part.deviation(),
             latency_p99_ms: part.latency_p99().map(|seconds| seconds * 1e3),
+            labelled: part.labelled.records(),
+            log_loss: part.labelled.log_loss().map(|(value, _)| value),
+            roc_auc: part.labelled.roc_auc().map(|(value, _)| value),
             keys: (*role == ModelRole::Canary).then(|| part.keys()),
         });
         serde_json::to_value(shown.collect::<Vec<_>>()).unwrap_or_default()

@@ -119,8 +119,18 @@ impl FeatureRules {
         own.chain(of_rules).for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
+    /// Returns the row that the model gets for these features: after imputation, encoding and rounding.
+    ///
+    /// # Errors
+    /// Returns the name of the feature and the reason why the record is not to be scored.
+    pub fn encode<F: Features>(&self, features: &F) -> Result<Vec<f32>, String> {
+        let mut row = vec![0.0; self.columns.len()];
+        self.write(features, &mut row).map(|()| row)
+    }
+
     /// Returns the names of the columns of the model's input.
-    pub(in crate::infer) fn columns(&self) -> &[String] {
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
         &self.columns
     }
 

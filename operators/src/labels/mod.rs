@@ -1,0 +1,18 @@
+//! Labels that come later: what became of a record that was scored, and how well each version has scored.
+//!
+//! ```text
+//! records ─┐ by key                 ┌─▶ labelled: each record once, with its label or without ─▶ quality
+//! labels  ─┴─▶ join: wait at most ──┼─▶ late: records that came behind the watermark
+//!                                   └─▶ unmatched: labels that no record waits for
+//! quality: windows by version and role ─▶ log loss, ROC AUC, precision … ─▶ QualityReport
+//!                                      └▶ the rollout of the operator that scored
+//! ```
+
+mod join;
+mod judged;
+mod quality;
+mod report;
+
+pub use join::{Labelled, LabelsExt, LabelsOutput};
+pub use quality::{QualityExt, QualityOutput, QualitySettings};
+pub use report::QualityReport;
