@@ -4,11 +4,12 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -51,14 +52,12 @@ fn fraud_features_and_scores_are_the_same_at_any_number_of_workers() {
     let mut first: Option<Vec<String>> = None;
     for workers in ["1", "4"] {
         let folder = scratch.path().join(workers);
-        finish(
-            example("fraud_velocity")
-                .args(["--workers", workers])
-                .arg("--input")
-                .arg(&input)
-                .arg("--predictions")
-                .arg(&folder),
-        );
+        let mut command = example("fraud_velocity");
+        command.args(["--workers", workers]).arg("--input").arg(&input).arg("--predictions").arg(&folder);
+        if workers == "4" {
+            command.arg("--quality").arg(scratch.path().join("quality"));
+        }
+        finish(&mut command);
         let found = check_fraud_features(&folder, &expected);
         assert_eq!(found.len(), 940_312);
         match &first {
@@ -67,6 +66,50 @@ fn fraud_features_and_scores_are_the_same_at_any_number_of_workers() {
         }
     }
     check_scores(&scratch.path().join("1"), "models/fraud_velocity.onnx", "probabilities", "1");
+    check_quality(&scratch.path().join("quality"), &first.expect("lines"), &input);
+}
+
+/// Checks the reports of quality against sorted lists of the predictions whose charge-backs became known on each day.
+fn check_quality(folder: &Path, predictions: &[String], input: &Path) {
+    const DAY: i64 = 86_400_000;
+    let frauds: HashSet<u64> = rows(input)
+        .iter()
+        .filter(|row| row["is_fraud"] == "1")
+        .map(|row| row["tx_id"].parse().expect("a tx_id"))
+        .collect();
+    let mut days: BTreeMap<i64, Vec<(f64, bool)>> = BTreeMap::new();
+    for line in predictions {
+        let value: Value = serde_json::from_str(line).expect("a line of JSON");
+        let known_at = value["ts"].as_i64().expect("a time") + 7 * DAY;
+        // A score is of 32 bits.
+        let score = f64::from(value["score"].as_f64().expect("a score") as f32);
+        let is_fraud = frauds.contains(&value["tx_id"].as_u64().expect("a tx_id"));
+        days.entry(known_at.div_euclid(DAY) * DAY).or_default().push((score, is_fraud));
+    }
+    let mut reports: Vec<Value> =
+        lines(folder).iter().map(|line| serde_json::from_str(line).expect("a report")).collect();
+    reports.sort_by_key(|report| report["start"].as_i64());
+    assert_eq!(reports.len(), days.len());
+    for (report, (start, mut scores)) in reports.iter().zip(days) {
+        scores.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let positives = scores.iter().filter(|(_, is)| *is).count();
+        let alerts = scores.iter().filter(|(score, _)| *score > f64::from(0.85_f32)).count();
+        assert_eq!(
+            [&report["start"], &report["records"], &report["positives"], &report["alerts"], &report["unknown"]],
+            [start, scores.len() as i64, positives as i64, alerts as i64, 0].map(Value::from).each_ref()
+        );
+        // Few scores of a day are equal, so the order among them hardly matters.
+        let (mut above, mut wins) = (0_u64, 0_u64);
+        for (_, is_fraud) in &scores {
+            if *is_fraud { above += 1 } else { wins += above }
+        }
+        let pairs = (positives * (scores.len() - positives)) as f64;
+        let area = report["roc_auc"].as_f64();
+        assert!(area.is_none_or(|area| (area - wins as f64 / pairs).abs() < 1e-3), "{report}: {}", wins as f64 / pairs);
+        let best = scores.iter().take(100).filter(|(_, is)| *is).count() as f64 / 100.0;
+        let found = report["precision_at"][0][1].as_f64().expect("a share");
+        assert!((found - best).abs() < 0.03, "{report}: {best}");
+    }
 }
 
 /// Returns the list of the riskiest terminals after each of its changes, computed with a loop.
@@ -114,8 +157,34 @@ fn the_riskiest_terminals_are_those_with_the_most_frauds_of_thirty_days() {
         let folder = |name: &str| scratch.path().join(format!("{name}-{workers}"));
         let mut command = example("fraud_velocity");
         command.args(["--workers", workers]).arg("--input").arg(&input);
+        if workers == "3" {
+            command.arg("--features-as-parquet");
+        }
         finish(command.arg("--features").arg(folder("features")).arg("--riskiest").arg(folder("riskiest")));
         assert!(lines(&folder("riskiest")) == expected, "{workers} workers gave other lists than the loop");
+    }
+    let labels = rows(&input).iter().map(|row| (row["tx_id"].clone(), row["is_fraud"].clone())).collect();
+    check_training_sets(&scratch.path().join("features-1"), &scratch.path().join("features-3"), &labels);
+}
+
+/// Checks that two training sets, of lines and of Parquet, have the same rows, and the labels of the input.
+fn check_training_sets(lines_in: &Path, parquet_in: &Path, labels: &HashMap<String, String>) {
+    let mut by_id: HashMap<u64, Value> = HashMap::new();
+    for part in std::fs::read_dir(parquet_in).expect("a folder").map(|entry| entry.expect("a part").path()) {
+        let file = File::open(&part).expect("a part that can be read");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
+        for batch in reader.expect("a part of Parquet") {
+            let rows: Vec<Value> = serde_arrow::from_record_batch(&batch.expect("rows")).expect("rows");
+            by_id.extend(rows.into_iter().map(|row| (row["tx_id"].as_u64().expect("a tx_id"), row)));
+        }
+    }
+    let found = lines(lines_in);
+    assert_eq!((found.len(), by_id.len()), (labels.len(), labels.len()));
+    for line in found {
+        let row: Value = serde_json::from_str(&line).expect("a line of JSON");
+        let id = row["tx_id"].as_u64().expect("a tx_id");
+        assert_eq!(row["is_fraud"].to_string(), labels[&id.to_string()], "transaction {id}");
+        assert_eq!(row, by_id[&id], "transaction {id}");
     }
 }
 

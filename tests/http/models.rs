@@ -15,6 +15,7 @@ use tidemill::infer::{
     VersionChoice, VersionId, VersionSource,
 };
 use tidemill::job::{JobSetup, JobState};
+use tidemill::labels::{LabelsExt, QualityExt, QualitySettings};
 use tidemill::prelude::*;
 
 use super::client::{Answer, ask, get};
@@ -26,7 +27,7 @@ features! {
     pub struct Seen { at }
 }
 
-/// A model whose score is its version; version 5 scores as version 1 does.
+/// A model whose score is its version; version 5 scores as version 1 does, and version 9 says the opposite.
 struct Constant {
     info: ModelInfo,
     inputs: Vec<TensorSpec>,
@@ -40,7 +41,11 @@ impl Constant {
             info: ModelInfo { name: "constant".to_owned(), version: Some(version), hash: version.to_string() },
             inputs: vec![TensorSpec::fixed("seen", ElementType::F32, [1])],
             outputs: vec![TensorSpec::fixed("score", ElementType::F32, [])],
-            score: if version == 5 { 1.0 } else { version as f32 },
+            score: match version {
+                5 => 1.0,
+                9 => 0.0,
+                other => other as f32,
+            },
         }
     }
 }
@@ -115,6 +120,7 @@ fn start(scratch: TempDir) -> Running {
             let settings = InferSettings::default();
             let records = flow.source("records", &source)?;
             let scored = records.infer_by_key("score", &models, &settings, |(id, _)| id % 1000, |(_, seen)| seen)?;
+            judge(flow, scored.clone())?;
             scored.map(|scored| (scored.record.0, scored.score)).sink("out", &FileSink::json_lines(&out))
         })
     });
@@ -123,6 +129,19 @@ fn start(scratch: TempDir) -> Running {
     // A job that was restored has committed epochs before it is built.
     running.wait("/api/v1/models", |all| all["operators"]["score"]["primary"].is_array());
     running
+}
+
+/// Judges the scores by labels that come five milliseconds of event time later: nine of ten records are positive.
+fn judge<'s>(flow: &Flow<'s>, scored: Stream<'s, Scored<(u64, Seen)>>) -> Result<(), JobError> {
+    let made = |id: u64| (EventTime(id as i64 + 5), (id, !id.is_multiple_of(10)));
+    let labels = flow.source("labels", &Generator::new(1_000_000, made).rate(5_000.0))?;
+    let joined = scored
+        .key_by(|scored| scored.record.0)
+        .join_labels("labels-of-records", labels.key_by(|(id, _)| *id), millis(100))?;
+    let settings = QualitySettings { rollout: Some("score".to_owned()), ..QualitySettings::default() };
+    let truth = |_: &(u64, Seen), label: Option<&(u64, bool)>| label.map(|(_, is_positive)| *is_positive);
+    let judged = joined.labelled.quality("quality", &settings, truth)?;
+    judged.reports.sink("reports", &NullSink::default())
 }
 
 impl Running {
@@ -267,6 +286,28 @@ fn a_rollout_of_a_version_with_other_scores_rolls_itself_back() {
     let reached = all.iter().filter(|(_, score)| *score == 2.0);
     let keys: std::collections::BTreeSet<u64> = reached.map(|(id, _)| id % 1000).collect();
     assert!((50..200).contains(&keys.len()), "a tenth of the keys, and no other: {}", keys.len());
+}
+
+#[test]
+fn a_rollout_of_a_version_of_which_labels_say_that_it_is_worse_rolls_itself_back() {
+    let running = start(tempfile::tempdir().unwrap());
+    let rollout = |version: u64| {
+        let checks = json!({ "score_psi": null, "log_loss": 0.5 });
+        let settings = json!({
+            "shadow_records": 0, "steps": [0.3], "interval": "200ms", "min_records": 50, "checks": checks
+        });
+        json!({ "rollout": { "model": format!("constant/{version}"), "settings": settings } })
+    };
+    running.decided(&rollout(9));
+    let is_over = |all: &Json| all["changes"][0]["change"] == json!({ "end": "canary" });
+    let reason = running.wait(PATH, is_over)["changes"][0]["reason"].as_str().unwrap().to_owned();
+    // Of ten records with ln 2^52 each, nine are wrong instead of one.
+    let loss = reason.split("log_loss is ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    let loss: f64 = loss.parse().unwrap();
+    assert!(reason.contains("is rolled back") && (20.0..36.0).contains(&loss), "{reason}");
+    running.decided(&rollout(5));
+    running.wait("/api/v1/models", |all| all["operators"]["score"]["primary"][0]["version"] == 5);
+    running.stop();
 }
 
 #[test]
