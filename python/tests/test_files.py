@@ -11,9 +11,11 @@ import lightgbm
 import numpy as np
 import onnx
 import pandas as pd
+import pyarrow
 import pytest
 import xgboost
 from conftest import feature, golden, payments, read, scores_of
+from pyarrow import parquet
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -223,6 +225,55 @@ def test_training_set_of_parquet(tmp_path):
     expected = pd.DataFrame({"ts": [1, 2], "amount": [3.5, np.nan], "country": ["DE", np.nan]})
     pd.testing.assert_frame_equal(tidemill.load_training_set(tmp_path / "flat.parquet"), expected)
     pd.testing.assert_frame_equal(tidemill.load_training_set(tmp_path / "nested.parquet")[["ts", "amount"]], expected[["ts", "amount"]])
+
+
+def test_training_set_of_parquet_as_an_engine_writes_it(tmp_path):
+    """Flat: ids, `event_time` in milliseconds, `label`, the features, and the model's columns as `after.…`."""
+    rows = {
+        "card": ["a", "b", "a"],
+        "event_time": [1767225602454, 1767225602999, 1767225603000],
+        "label": [0, 1, 0],
+        "amount": [3.5, None, 2.0],
+        "country": ["DE", None, "FR"],
+        "after.amount": np.array([3.5, 2.75, 2.0], dtype=np.float32),
+    }
+    for part in range(2):
+        written = pyarrow.table(rows | {"country": pyarrow.array(rows["country"]).dictionary_encode()})
+        parquet.write_table(written.slice(part * 2, 2), tmp_path / f"part-{part}.parquet", row_group_size=1)
+    names = [name for name in rows if name != "after.amount"]
+    loaded = tidemill.load_training_set(tmp_path)
+    expected = pd.DataFrame({name: rows[name] for name in names}).replace({None: np.nan})
+    pd.testing.assert_frame_equal(loaded, expected)
+    assert (str(loaded["event_time"].dtype), str(loaded["label"].dtype)) == ("int64", "int64")
+    pd.testing.assert_frame_equal(
+        tidemill.load_training_set(tmp_path, after=True)[list(rows)], expected.assign(**{"after.amount": rows["after.amount"]})
+    )
+
+
+def test_what_the_model_gets_is_left_out_of_json_lines(tmp_path):
+    (tmp_path / "set.jsonl").write_text('{"amount": null, "after.amount": 2.5, "label": 1}\n')
+    assert list(tidemill.load_training_set(tmp_path / "set.jsonl")) == ["amount", "label"]
+    assert list(tidemill.load_training_set(tmp_path / "set.jsonl", after=True)) == ["amount", "after.amount", "label"]
+
+
+def test_a_column_may_be_empty_in_one_file_and_missing_in_another(tmp_path):
+    for part, line in enumerate(['{"a": null, "b": null, "n": 1}', '{"a": 3, "c": null}', '{"a": null}']):
+        (tmp_path / f"part-{part}.jsonl").write_text(line + "\n")
+    loaded = tidemill.load_training_set(tmp_path)
+    assert list(loaded) == ["a", "b", "n", "c"]
+    np.testing.assert_array_equal(loaded["a"], [np.nan, 3, np.nan])
+    np.testing.assert_array_equal(loaded["n"], [1, np.nan, np.nan])
+    assert loaded[["b", "c"]].isna().all(axis=None)
+
+
+def test_files_that_are_no_parquet(tmp_path):
+    (tmp_path / "set.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(tidemill.TidemillError, match=r'set.parquet" cannot be read as Parquet: '):
+        tidemill.load_training_set(tmp_path)
+    both = {"amount": [1.0], "features": [{"amount": 2.0}]}
+    parquet.write_table(pyarrow.table(both), tmp_path / "set.parquet")
+    with pytest.raises(tidemill.TidemillError, match="amount is a feature and a field beside"):
+        tidemill.load_training_set(tmp_path)
 
 
 def test_folders_that_are_no_training_set(tmp_path, monkeypatch):
