@@ -171,6 +171,62 @@ def test_baseline_of_many_rows_is_a_sample(export):
     assert all(np.isfinite(line["features"]["amount"] or 0) for line in golden(exported))
 
 
+def parts_add_up(baseline):
+    columns = [("scores", [baseline["scores"]], [part["scores"] for part in baseline["chunks"]])]
+    for name, column in baseline["features"].items():
+        columns.append((name, [column], [part["features"][name] for part in baseline["chunks"]]))
+    for name, whole, parts in columns:
+        for key in ("count", "missing", "infinite"):
+            assert sum(part[key] for part in parts) == whole[0][key], f"{name}, {key}"
+    assert all(list(part) == ["rows", "features", "scores"] for part in baseline["chunks"])
+    assert sum(part["rows"] for part in baseline["chunks"]) == baseline["rows"]
+
+
+def test_chunks_are_parts_of_the_rows_in_order_of_time(data, export):
+    model = mixed().fit(data[COLUMNS], data["fraud"])
+    chunks = read(export(model, data), "baseline.json")["chunks"]
+    assert [part["rows"] for part in chunks] == [300] * 10
+    for at, part in enumerate(chunks):
+        rows = data[at * 300 : at * 300 + 300]
+        assert part["features"]["amount"]["values"] == sorted(rows["amount"].dropna())
+        assert part["features"]["country"]["categories"] == rows["country"].value_counts().to_dict()
+    # The same rows in another order are the same chunks, if their time is known; equal times stay in their order.
+    for name in ("event_time", "ts"):
+        timed = (
+            data.assign(**{name: np.arange(len(data)) // 2}).sample(frac=1, random_state=1).sort_index(kind="stable", key=lambda at: at % 2)
+        )
+        timed = timed.reset_index(drop=True)
+        baseline = read(export(model, timed), "baseline.json")
+        assert baseline["chunks"] == chunks
+        parts_add_up(baseline)
+
+
+def test_chunks_may_be_others_or_none(data, export):
+    model = xgboost.XGBClassifier(n_estimators=2).fit(data[NUMBERS], data["fraud"])
+    baseline = read(export(model, data[:1001], chunks=4), "baseline.json")
+    assert [part["rows"] for part in baseline["chunks"]] == [251, 250, 250, 250]
+    parts_add_up(baseline)
+    assert "chunks" not in read(export(model, data, chunks=0), "baseline.json")
+    assert "chunks" not in read(export(model, data[:1]), "baseline.json")
+    baseline = read(export(model, data[:3]), "baseline.json")
+    assert [part["rows"] for part in baseline["chunks"]] == [1, 1, 1]
+    parts_add_up(baseline)
+
+
+def test_chunks_of_many_rows_are_samples(export):
+    data = payments(2, 60_000)
+    data.loc[:9, "amount"] = np.inf
+    model = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(data[NUMBERS], data["fraud"])
+    learned = {"amount": {"drift": {"method": "kolmogorov_smirnov", "threshold": "learned"}}}
+    exported = export(model, data, features=learned)
+    assert feature(exported, "amount")["drift"] == learned["amount"]["drift"]
+    baseline = read(exported, "baseline.json")
+    parts_add_up(baseline)
+    first = baseline["chunks"][0]["features"]["amount"]
+    assert (first["sampled"], len(first["values"]), first["infinite"]) == (True, 4096, 10)
+    assert set(first["values"]) <= set(data["amount"][:6000])
+
+
 def test_further_rules(data, export):
     rules = {
         "amount": {
