@@ -11,9 +11,11 @@ import lightgbm
 import numpy as np
 import onnx
 import pandas as pd
+import pyarrow
 import pytest
 import xgboost
 from conftest import feature, golden, payments, read, scores_of
+from pyarrow import parquet
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -169,6 +171,62 @@ def test_baseline_of_many_rows_is_a_sample(export):
     assert all(np.isfinite(line["features"]["amount"] or 0) for line in golden(exported))
 
 
+def parts_add_up(baseline):
+    columns = [("scores", [baseline["scores"]], [part["scores"] for part in baseline["chunks"]])]
+    for name, column in baseline["features"].items():
+        columns.append((name, [column], [part["features"][name] for part in baseline["chunks"]]))
+    for name, whole, parts in columns:
+        for key in ("count", "missing", "infinite"):
+            assert sum(part[key] for part in parts) == whole[0][key], f"{name}, {key}"
+    assert all(list(part) == ["rows", "features", "scores"] for part in baseline["chunks"])
+    assert sum(part["rows"] for part in baseline["chunks"]) == baseline["rows"]
+
+
+def test_chunks_are_parts_of_the_rows_in_order_of_time(data, export):
+    model = mixed().fit(data[COLUMNS], data["fraud"])
+    chunks = read(export(model, data), "baseline.json")["chunks"]
+    assert [part["rows"] for part in chunks] == [300] * 10
+    for at, part in enumerate(chunks):
+        rows = data[at * 300 : at * 300 + 300]
+        assert part["features"]["amount"]["values"] == sorted(rows["amount"].dropna())
+        assert part["features"]["country"]["categories"] == rows["country"].value_counts().to_dict()
+    # The same rows in another order are the same chunks, if their time is known; equal times stay in their order.
+    for name in ("event_time", "ts"):
+        timed = (
+            data.assign(**{name: np.arange(len(data)) // 2}).sample(frac=1, random_state=1).sort_index(kind="stable", key=lambda at: at % 2)
+        )
+        timed = timed.reset_index(drop=True)
+        baseline = read(export(model, timed), "baseline.json")
+        assert baseline["chunks"] == chunks
+        parts_add_up(baseline)
+
+
+def test_chunks_may_be_others_or_none(data, export):
+    model = xgboost.XGBClassifier(n_estimators=2).fit(data[NUMBERS], data["fraud"])
+    baseline = read(export(model, data[:1001], chunks=4), "baseline.json")
+    assert [part["rows"] for part in baseline["chunks"]] == [251, 250, 250, 250]
+    parts_add_up(baseline)
+    assert "chunks" not in read(export(model, data, chunks=0), "baseline.json")
+    assert "chunks" not in read(export(model, data[:1]), "baseline.json")
+    baseline = read(export(model, data[:3]), "baseline.json")
+    assert [part["rows"] for part in baseline["chunks"]] == [1, 1, 1]
+    parts_add_up(baseline)
+
+
+def test_chunks_of_many_rows_are_samples(export):
+    data = payments(2, 60_000)
+    data.loc[:9, "amount"] = np.inf
+    model = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(data[NUMBERS], data["fraud"])
+    learned = {"amount": {"drift": {"method": "kolmogorov_smirnov", "threshold": "learned"}}}
+    exported = export(model, data, features=learned)
+    assert feature(exported, "amount")["drift"] == learned["amount"]["drift"]
+    baseline = read(exported, "baseline.json")
+    parts_add_up(baseline)
+    first = baseline["chunks"][0]["features"]["amount"]
+    assert (first["sampled"], len(first["values"]), first["infinite"]) == (True, 4096, 10)
+    assert set(first["values"]) <= set(data["amount"][:6000])
+
+
 def test_further_rules(data, export):
     rules = {
         "amount": {
@@ -212,7 +270,8 @@ def test_training_set_of_json_lines(tmp_path):
     (folder / "schema.txt").write_text("no rows")
     expected = pd.DataFrame({"amount": [3.5, np.nan], "country": ["DE", np.nan], "speed": [np.inf, 2.0], "ts": [1, 2], "label": [0, 1]})
     pd.testing.assert_frame_equal(tidemill.load_training_set(folder), expected)
-    (tmp_path / "set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    lines = [{"features": {"amount": None}, "after": [2.5], "label": 1}, {"features": {"amount": 1}, "after": None, "label": 0}]
+    (tmp_path / "set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     pd.testing.assert_frame_equal(tidemill.load_training_set(tmp_path / "set.jsonl"), expected)
 
 
@@ -223,6 +282,56 @@ def test_training_set_of_parquet(tmp_path):
     expected = pd.DataFrame({"ts": [1, 2], "amount": [3.5, np.nan], "country": ["DE", np.nan]})
     pd.testing.assert_frame_equal(tidemill.load_training_set(tmp_path / "flat.parquet"), expected)
     pd.testing.assert_frame_equal(tidemill.load_training_set(tmp_path / "nested.parquet")[["ts", "amount"]], expected[["ts", "amount"]])
+
+
+def test_training_set_of_parquet_as_an_engine_writes_it(tmp_path):
+    """Fields of the row, the features in a struct, and the list of what the model gets, with its names in the metadata."""
+    rows = {
+        "tx_id": [7, 8, 9],
+        "ts": [1767225602454, 1767225602999, 1767225603000],
+        "is_fraud": pyarrow.array([0, 1, None], pyarrow.uint8()),
+        "features": [{"amount": 3.5, "country": "DE"}, {"amount": float("nan"), "country": None}, {"amount": 2.0, "country": "FR"}],
+        "after": pyarrow.array([[3.5, 0.0], [2.75, 1.0], None], pyarrow.list_(pyarrow.float32())),
+    }
+    written = pyarrow.table(rows).replace_schema_metadata({"tidemill.columns": "amount,amount.missing"})
+    for part in range(2):
+        parquet.write_table(written.slice(part * 2, 2), tmp_path / f"part-{part}.parquet", row_group_size=1)
+    loaded = tidemill.load_training_set(tmp_path)
+    assert sorted(loaded) == ["amount", "country", "is_fraud", "ts", "tx_id"]
+    assert (str(loaded["ts"].dtype), loaded["is_fraud"].isna().tolist()) == ("int64", [False, False, True])
+    assert loaded["amount"].isna().tolist() == [False, True, False]
+    made = tidemill.load_training_set(tmp_path, after=True)
+    assert made["after.amount"].tolist()[:2] == [3.5, 2.75]
+    assert made["after.amount.missing"].isna().tolist() == [False, False, True]
+
+
+def test_what_the_model_gets_is_left_out_of_json_lines(tmp_path):
+    (tmp_path / "set.jsonl").write_text(
+        '{"features": {"amount": null}, "after": [2.5], "label": 1}\n{"features": {"amount": 1}, "after": null, "label": 0}\n'
+    )
+    assert sorted(tidemill.load_training_set(tmp_path / "set.jsonl")) == ["amount", "label"]
+    made = tidemill.load_training_set(tmp_path / "set.jsonl", after=True)
+    assert made["after.0"].isna().tolist() == [False, True]
+
+
+def test_a_column_may_be_empty_in_one_file_and_missing_in_another(tmp_path):
+    for part, line in enumerate(['{"a": null, "b": null, "n": 1}', '{"a": 3, "c": null}', '{"a": null}']):
+        (tmp_path / f"part-{part}.jsonl").write_text(line + "\n")
+    loaded = tidemill.load_training_set(tmp_path)
+    assert list(loaded) == ["a", "b", "n", "c"]
+    np.testing.assert_array_equal(loaded["a"], [np.nan, 3, np.nan])
+    np.testing.assert_array_equal(loaded["n"], [1, np.nan, np.nan])
+    assert loaded[["b", "c"]].isna().all(axis=None)
+
+
+def test_files_that_are_no_parquet(tmp_path):
+    (tmp_path / "set.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(tidemill.TidemillError, match=r'set.parquet" cannot be read as Parquet: '):
+        tidemill.load_training_set(tmp_path)
+    both = {"amount": [1.0], "features": [{"amount": 2.0}]}
+    parquet.write_table(pyarrow.table(both), tmp_path / "set.parquet")
+    with pytest.raises(tidemill.TidemillError, match="amount is a feature and a field beside"):
+        tidemill.load_training_set(tmp_path)
 
 
 def test_folders_that_are_no_training_set(tmp_path, monkeypatch):

@@ -290,6 +290,21 @@ def test_values_that_are_no_features(values, reason, tmp_path):
         tidemill.export(model, pd.DataFrame({"x": pd.Series(values, dtype=object)}), root=tmp_path, name="m")
 
 
+def test_chunks_that_nothing_is_learned_from(tmp_path):
+    learned = {"amount": {"drift": {"method": "psi", "threshold": "learned"}}}
+    model = xgboost.XGBClassifier(n_estimators=2).fit(NO_GAPS[["amount"]], NO_GAPS["fraud"])
+    for rows, chunks, features, reason in [
+        (NO_GAPS, 1, {}, "chunks is 1: a threshold is learned from at least 2"),
+        (NO_GAPS, -3, {}, "chunks is -3"),
+        (NO_GAPS, 0, learned, 'the threshold of drift of "amount" is learned, which takes chunks'),
+        (NO_GAPS[:1], 10, learned, "and at least 2 rows"),
+        (NO_GAPS.assign(ts=pd.Series([1, "a"] * 200, dtype=object)), 10, {}, 'cannot be sorted by "ts"'),
+    ]:
+        with pytest.raises(tidemill.ExportError, match=reason):
+            tidemill.export(model, rows, root=tmp_path, name="m", chunks=chunks, features=features)
+    assert not list(tmp_path.iterdir())
+
+
 def test_names_with_commas(tmp_path):
     model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
     with pytest.raises(tidemill.ExportError, match='"a,b" has a comma'):

@@ -215,6 +215,8 @@ TEXT = GOOD | WORDS | {"encode": "ordinal", "unknown": "code", "unknown_code": -
         (GOOD | {"presence": {"min_fraction": 2}}, "not in 0..=1"),
         (GOOD | {"max_age": "soon"}, "write it like 90s"),
         (GOOD | {"drift": {"method": "kl", "threshold": 1}}, "method is 'kl'"),
+        (GOOD | {"drift": {"method": "psi", "threshold": "learnt"}}, "threshold is 'learnt', not a finite number or \"learned\""),
+        (GOOD | {"drift": {"method": "z", "threshold": "learned"}}, "drift: z gives a p-value"),
         (GOOD | {"description": ""}, "description is '', not a text"),
         (GOOD | {"labels_only": 1}, "labels_only is 1"),
         (GOOD | {"dtype": "text"}, "is text and lacks vocabulary"),

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidemill::drift::{Binning, Categories, Comparison, Distribution, DriftCheck, Method, MissingShare, Vocabulary};
+use tidemill::drift::{
+    Binning, Categories, Comparison, Distribution, DriftCheck, Method, MissingShare, Threshold, Vocabulary,
+};
 
 fn read(file: &str) -> String {
     super::read(file)
@@ -110,7 +112,7 @@ fn all_statistics_are_those_of_evidently() {
     each_column(|at, expected, compare| {
         seen += 1;
         for (method, name, _) in METHODS {
-            let check = DriftCheck { method: Some(method), threshold: None, binning: Binning::Evidently };
+            let check = DriftCheck { method: Some(method), threshold: Threshold::Default, binning: Binning::Evidently };
             if let Some(value) = expected[name].as_f64() {
                 let result = compare(check);
                 worst.note(name, at, result.value, value);
@@ -163,7 +165,11 @@ fn bins_of_the_reference_are_those_of_numpy() {
                 (Method::Hellinger, "hellinger"),
             ];
             for (method, name) in methods {
-                let result = compare(DriftCheck { method: Some(method), threshold: None, binning: Binning::Reference });
+                let result = compare(DriftCheck {
+                    method: Some(method),
+                    threshold: Threshold::Default,
+                    binning: Binning::Reference,
+                });
                 worst.note(name, at, result.value, expected[at][name].as_f64().unwrap());
             }
         }
@@ -237,7 +243,7 @@ fn folded_distributions_are_close_to_exact_ones() {
             for reference in [&reference_exact, &of(&reference, Distribution::EXACT_VALUES)] {
                 for (method, name, _) in METHODS {
                     for binning in [Binning::Evidently, Binning::Reference] {
-                        let check = DriftCheck { method: Some(method), threshold: None, binning };
+                        let check = DriftCheck { method: Some(method), threshold: Threshold::Default, binning };
                         if matches!(method, Method::ChiSquare | Method::Z) {
                             continue;
                         }

@@ -48,7 +48,7 @@ fn settings() -> DriftSettings {
     DriftSettings {
         window: Duration::from_millis(WINDOW as u64),
         min_records: 20,
-        check: DriftCheck { method: Some(Method::Psi), threshold: Some(0.3), ..DriftCheck::default() },
+        check: DriftCheck { method: Some(Method::Psi), threshold: 0.3.into(), ..DriftCheck::default() },
         missing_threshold: 0.3,
         ..DriftSettings::default()
     }

@@ -21,7 +21,7 @@ pub struct Args {
     /// Where the models and their cards go; those the project ships by default.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// A model repository, to which each model is added as its next version, with golden rows.
+    /// A model repository, to which the Python package exports each model as its next version.
     #[arg(long, value_name = "DIR")]
     repository: Option<PathBuf>,
     /// Trains this model only.
@@ -62,12 +62,15 @@ pub fn run(args: &Args) -> Result<()> {
     setup::run()?;
     build_examples()?;
     let python = setup::python()?;
-    println!("the pinned training environment (models/requirements.txt)");
-    check(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "-r"])
-            .arg(root().join("models/requirements.txt")),
-    )?;
+    println!("the pinned training environment (models/requirements.txt), and the package in python/");
+    let install = || {
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet"]);
+        pip
+    };
+    check(install().arg("-r").arg(root().join("models/requirements.txt")))?;
+    // Again each time, for its version stays the same. What it depends on is pinned above.
+    check(install().args(["--force-reinstall", "--no-deps"]).arg(root().join("python")))?;
     let features = scratch("training")?;
     let all = [Trained::FraudVelocity, Trained::IotWindow, Trained::ContentRecommendation];
     all.into_iter()

@@ -9,6 +9,7 @@ use super::baseline::Baseline;
 use super::compare::DriftCheck;
 use super::method::Method;
 use super::operator::Baselines;
+use super::threshold::Threshold;
 use crate::infer::{ModelInfo, ModelRef, ModelRepository};
 
 /// The part of a `features.json` that says how features are compared.
@@ -27,7 +28,8 @@ struct Feature {
 #[serde(deny_unknown_fields)]
 struct Rule {
     method: Method,
-    threshold: Option<f64>,
+    #[serde(default)]
+    threshold: Threshold,
 }
 
 impl Baselines {
@@ -81,7 +83,11 @@ mod tests {
         let spec = r#"{"features": [{"name": "a", "dtype": "f64", "drift": {"method": "psi", "threshold": 0.3}}, {"name": "b"}]}"#;
         fs::write(folder.join("features.json"), spec).unwrap();
         let check = of(Some(3)).unwrap().checks["a"];
-        assert_eq!((check.method, check.threshold), (Some(Method::Psi), Some(0.3)));
+        assert_eq!((check.method, check.threshold), (Some(Method::Psi), Threshold::At(0.3)));
+        fs::write(folder.join("features.json"), spec.replace("0.3", "\"learned\"")).unwrap();
+        assert_eq!(of(Some(3)).unwrap().checks["a"].threshold, Threshold::Learned);
+        fs::write(folder.join("features.json"), spec.replace(", \"threshold\": 0.3", "")).unwrap();
+        assert_eq!(of(Some(3)).unwrap().checks["a"].threshold, Threshold::Default);
         fs::write(folder.join("features.json"), spec.replace("psi", "guess")).unwrap();
         assert!(of(Some(3)).unwrap_err().contains("unknown variant `guess`"));
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bins::{Binning, Counts, Sides};
 use super::categories::{Categories, CategoryKey};
 use super::method::FEW;
+use super::threshold::{Threshold, learned};
 use super::values::Distribution;
 use super::{DriftError, Method, distance, smirnov, steps};
 
@@ -19,8 +20,8 @@ const LEAST_DEVIATION: f64 = 0.001;
 pub struct DriftCheck {
     /// The statistic; by default the one that Evidently would use for such data.
     pub method: Option<Method>,
-    /// The threshold; by default [`Method::default_threshold`].
-    pub threshold: Option<f64>,
+    /// What it is compared with; by default [`Method::default_threshold`].
+    pub threshold: Threshold,
     /// How numbers are cut into bins. Kolmogorov-Smirnov, Wasserstein, chi-square and Z do not use it.
     pub binning: Binning,
 }
@@ -30,7 +31,7 @@ pub struct DriftCheck {
 pub struct Comparison {
     /// The statistic.
     pub method: Method,
-    /// Its value: a p-value or a distance; see [`Method`].
+    /// Its value: a p-value or a distance; see [`Method`]. With a learned threshold it is a distance.
     pub value: f64,
     /// What it was compared with.
     pub threshold: f64,
@@ -61,14 +62,94 @@ impl DriftCheck {
     ///   is folded for the comparison, too: distances move by about 0.0001 then, and a p-value by what its distance
     ///   moved.
     /// # Errors
-    /// [`DriftError::Empty`] if one side has no finite values.
+    /// [`DriftError::Empty`] if one side has no finite values; [`DriftError::FewChunks`] if the threshold is to be learned:
+    /// that takes a [`Baseline`](super::Baseline) with chunks, in [`DriftExt::drift`](super::DriftExt::drift).
     pub fn values(&self, reference: &Distribution, window: &Distribution) -> Result<Comparison, DriftError> {
+        self.values_by(reference, window, |_| learned(&[]))
+    }
+
+    /// Compares categories that are counted by one vocabulary.
+    ///
+    /// # Errors
+    /// [`DriftError::Empty`] if one side has no values; [`DriftError::NeedsNumbers`] for Kolmogorov-Smirnov and
+    /// Wasserstein; [`DriftError::FewChunks`] as for numbers.
+    pub fn categories(&self, reference: &Categories, window: &Categories) -> Result<Comparison, DriftError> {
+        self.categories_by(reference, window, |_| learned(&[]))
+    }
+
+    /// Compares numbers. `learn` is asked for the threshold of the method, if it is to be learned.
+    pub(super) fn values_by(
+        &self,
+        reference: &Distribution,
+        window: &Distribution,
+        learn: impl FnOnce(Method) -> Result<f64, DriftError>,
+    ) -> Result<Comparison, DriftError> {
         not_empty(reference.count(), window.count())?;
         let (reference, window) = (reference.settled(), window.settled());
         let sides = Sides { reference: &reference, window: &window };
-        let method = self.method.unwrap_or_else(|| Method::for_numbers(reference.count, sides.distinct_up_to(FEW)));
-        let mut kolmogorov_smirnov = None;
-        let value = match method {
+        let distinct = || sides.distinct_up_to(FEW);
+        let method = self.method.unwrap_or_else(|| Method::for_numbers(self.rows(reference.count), distinct()));
+        let threshold = self.threshold_of(method, learn)?;
+        let tested = (method == Method::KolmogorovSmirnov).then(|| largest_distance(&sides));
+        let value = match tested {
+            Some(tested) if self.threshold == Threshold::Learned => tested.distance,
+            Some(tested) => tested.p_value,
+            None => self.statistic(method, &sides),
+        };
+        let found = self.comparison((method, value, threshold), reference.count, window.count);
+        Ok(Comparison { kolmogorov_smirnov: tested, ..found })
+    }
+
+    /// Compares categories. `learn` is asked for the threshold of the method, if it is to be learned.
+    pub(super) fn categories_by(
+        &self,
+        reference: &Categories,
+        window: &Categories,
+        learn: impl FnOnce(Method) -> Result<f64, DriftError>,
+    ) -> Result<Comparison, DriftError> {
+        let (n_reference, n) = (reference.count(), window.count());
+        not_empty(n_reference, n)?;
+        let counts = counts_of(reference, window);
+        let by_default = || Method::for_categories(self.rows(n_reference), counts.bins.len());
+        let method = self.method.unwrap_or_else(by_default);
+        let value = statistic_of_categories(method, &counts)?;
+        let threshold = self.threshold_of(method, learn)?;
+        Ok(self.comparison((method, value, threshold), n_reference, n))
+    }
+
+    /// Returns the threshold that chunks of the training data have learned for numbers. Those without values say nothing.
+    ///
+    /// # Errors
+    /// [`DriftError::FewChunks`], and [`DriftError::NotLearned`] for chi-square and Z.
+    pub(super) fn learn_values<'a>(
+        &self,
+        method: Method,
+        reference: &Distribution,
+        chunks: impl Iterator<Item = &'a Distribution>,
+    ) -> Result<f64, DriftError> {
+        let reference = reference.settled();
+        let statistic = |chunk: &Distribution| {
+            let window = chunk.settled();
+            self.statistic(method, &Sides { reference: &reference, window: &window })
+        };
+        let with_values = chunks.filter(|chunk| reference.count > 0 && chunk.count() > 0);
+        learned(&with_values.map(statistic).collect::<Vec<_>>())
+    }
+
+    /// As [`DriftCheck::learn_values`], for categories.
+    pub(super) fn learn_categories<'a>(
+        method: Method,
+        reference: &Categories,
+        chunks: impl Iterator<Item = &'a Categories>,
+    ) -> Result<f64, DriftError> {
+        let with_values = chunks.filter(|chunk| reference.count() > 0 && chunk.count() > 0);
+        let statistics = with_values.map(|chunk| statistic_of_categories(method, &counts_of(reference, chunk)));
+        learned(&statistics.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Returns the statistic of numbers; of Kolmogorov and Smirnov it is the distance.
+    fn statistic(&self, method: Method, sides: &Sides<'_>) -> f64 {
+        match method {
             Method::Psi => distance::psi(&sides.binned(self.binning)),
             Method::JensenShannon => distance::jensen_shannon(&sides.binned(self.binning)),
             Method::KullbackLeibler => distance::kullback_leibler(&sides.binned(self.binning)),
@@ -76,54 +157,77 @@ impl DriftCheck {
             Method::Hellinger => distance::hellinger(&sides.binned(self.binning)),
             Method::ChiSquare => distance::chi_square(&sides.by_value()),
             Method::Z => distance::z(&sides.by_value()),
-            Method::KolmogorovSmirnov => kolmogorov_smirnov.insert(largest_distance(&sides)).p_value,
+            Method::KolmogorovSmirnov => share(steps_of(sides).largest, sides),
             Method::Wasserstein => {
-                let [left, right] = sides.points();
-                steps::between(&left, &right).area / reference.moments.deviation(reference.count).max(LEAST_DEVIATION)
+                let reference = sides.reference;
+                steps_of(sides).area / reference.moments.deviation(reference.count).max(LEAST_DEVIATION)
             }
-        };
-        Ok(Comparison { kolmogorov_smirnov, ..self.comparison(method, value, reference.count, window.count) })
+        }
     }
 
-    /// Compares categories that are counted by one vocabulary.
-    ///
-    /// # Errors
-    /// [`DriftError::Empty`] if one side has no values; [`DriftError::NeedsNumbers`] for Kolmogorov-Smirnov and
-    /// Wasserstein.
-    pub fn categories(&self, reference: &Categories, window: &Categories) -> Result<Comparison, DriftError> {
-        let (n_reference, n) = (reference.count(), window.count());
-        not_empty(n_reference, n)?;
-        let mut both: BTreeMap<CategoryKey<'_>, (f64, f64)> = BTreeMap::new();
-        // What one side has counted together is compared together.
-        let last = [reference.last_counted(), window.last_counted()].into_iter().flatten().min();
-        reference.counts(last).into_iter().for_each(|(key, count)| both.entry(key).or_default().0 = count as f64);
-        window.counts(last).into_iter().for_each(|(key, count)| both.entry(key).or_default().1 = count as f64);
-        let counts = Counts::of(both.into_values(), n_reference, n);
-        let method = self.method.unwrap_or_else(|| Method::for_categories(n_reference, counts.bins.len()));
-        let value = match method {
-            Method::Psi => distance::psi(&counts),
-            Method::JensenShannon => distance::jensen_shannon(&counts),
-            Method::KullbackLeibler => distance::kullback_leibler(&counts),
-            Method::Hellinger => distance::hellinger(&counts),
-            Method::ChiSquare => distance::chi_square(&counts),
-            Method::Z => distance::z(&counts),
-            Method::KolmogorovSmirnov | Method::Wasserstein => return Err(DriftError::NeedsNumbers { method }),
-        };
-        Ok(self.comparison(method, value, n_reference, n))
+    /// Returns the number of rows by which a method is chosen: for a learned threshold it is a distance.
+    fn rows(&self, n_reference: u64) -> u64 {
+        if self.threshold == Threshold::Learned { u64::MAX } else { n_reference }
     }
 
-    fn comparison(&self, method: Method, value: f64, n_reference: u64, n: u64) -> Comparison {
-        let threshold = self.threshold.unwrap_or_else(|| method.default_threshold());
-        let drifted = method.is_drift(value, threshold);
+    fn threshold_of(
+        &self,
+        method: Method,
+        learn: impl FnOnce(Method) -> Result<f64, DriftError>,
+    ) -> Result<f64, DriftError> {
+        match self.threshold {
+            Threshold::Default => Ok(method.default_threshold()),
+            Threshold::At(threshold) => Ok(threshold),
+            Threshold::Learned if method.is_learnable() => learn(method),
+            Threshold::Learned => Err(DriftError::NotLearned { method }),
+        }
+    }
+
+    fn comparison(&self, (method, value, threshold): (Method, f64, f64), n_reference: u64, n: u64) -> Comparison {
+        let drifted = match self.threshold {
+            // Above it, as NannyML: a feature that never changes has learned 0, and 0 is no drift.
+            Threshold::Learned => value > threshold,
+            Threshold::Default | Threshold::At(_) => method.is_drift(value, threshold),
+        };
         Comparison { method, value, threshold, drifted, n_reference, n, kolmogorov_smirnov: None }
     }
 }
 
-fn largest_distance(sides: &Sides<'_>) -> KolmogorovSmirnov {
+fn statistic_of_categories(method: Method, counts: &Counts) -> Result<f64, DriftError> {
+    match method {
+        Method::Psi => Ok(distance::psi(counts)),
+        Method::JensenShannon => Ok(distance::jensen_shannon(counts)),
+        Method::KullbackLeibler => Ok(distance::kullback_leibler(counts)),
+        Method::Hellinger => Ok(distance::hellinger(counts)),
+        Method::ChiSquare => Ok(distance::chi_square(counts)),
+        Method::Z => Ok(distance::z(counts)),
+        Method::KolmogorovSmirnov | Method::Wasserstein => Err(DriftError::NeedsNumbers { method }),
+    }
+}
+
+/// Returns the counts of each category on both sides. What one side has counted together is compared together.
+fn counts_of(reference: &Categories, window: &Categories) -> Counts {
+    let mut both: BTreeMap<CategoryKey<'_>, (f64, f64)> = BTreeMap::new();
+    let last = [reference.last_counted(), window.last_counted()].into_iter().flatten().min();
+    reference.counts(last).into_iter().for_each(|(key, count)| both.entry(key).or_default().0 = count as f64);
+    window.counts(last).into_iter().for_each(|(key, count)| both.entry(key).or_default().1 = count as f64);
+    Counts::of(both.into_values(), reference.count(), window.count())
+}
+
+fn steps_of(sides: &Sides<'_>) -> steps::Between {
     let [left, right] = sides.points();
-    let (n, m) = (sides.reference.count, sides.window.count);
-    let largest = steps::between(&left, &right).largest;
-    KolmogorovSmirnov { distance: largest as f64 / (n as f64 * m as f64), p_value: smirnov::p_value(n, m, largest) }
+    steps::between(&left, &right)
+}
+
+/// Returns a distance of distribution functions that is counted in steps as what it is, 0 to 1.
+fn share(largest: i128, sides: &Sides<'_>) -> f64 {
+    largest as f64 / (sides.reference.count as f64 * sides.window.count as f64)
+}
+
+fn largest_distance(sides: &Sides<'_>) -> KolmogorovSmirnov {
+    let largest = steps_of(sides).largest;
+    let p_value = smirnov::p_value(sides.reference.count, sides.window.count, largest);
+    KolmogorovSmirnov { distance: share(largest, sides), p_value }
 }
 
 fn not_empty(n_reference: u64, n: u64) -> Result<(), DriftError> {
@@ -147,10 +251,10 @@ mod tests {
 
     #[test]
     fn the_result_says_what_was_compared_with_what() {
-        let check = DriftCheck { method: Some(Method::Wasserstein), threshold: Some(0.5), ..DriftCheck::default() };
+        let check = DriftCheck { method: Some(Method::Wasserstein), threshold: 0.5.into(), ..DriftCheck::default() };
         let result = check.values(&of([0.0, 2.0]), &of([0.5, 2.5, 0.5, 2.5])).unwrap();
         assert_eq!((result.value, result.drifted, result.n_reference, result.n), (0.5, true, 2, 4));
-        let result = DriftCheck { threshold: Some(0.51), ..check }.values(&of([0.0, 2.0]), &of([0.5, 2.5])).unwrap();
+        let result = DriftCheck { threshold: 0.51.into(), ..check }.values(&of([0.0, 2.0]), &of([0.5, 2.5])).unwrap();
         assert_eq!((result.threshold, result.drifted, result.kolmogorov_smirnov), (0.51, false, None));
     }
 
@@ -219,8 +323,91 @@ mod tests {
         let check: DriftCheck = serde_json::from_str(r#"{"method":"jensen_shannon","binning":"evidently"}"#).unwrap();
         assert_eq!(
             (check.method, check.threshold, check.binning),
-            (Some(Method::JensenShannon), None, Binning::Evidently)
+            (Some(Method::JensenShannon), Threshold::Default, Binning::Evidently)
         );
         assert!(serde_json::from_str::<DriftCheck>(r#"{"methods":"psi"}"#).is_err());
+    }
+
+    const LEARNED: DriftCheck = DriftCheck { method: None, threshold: Threshold::Learned, binning: Binning::Reference };
+
+    #[test]
+    fn thresholds_are_learned_from_chunks_as_by_numpy() {
+        use Method::{Hellinger, JensenShannon, KolmogorovSmirnov, KullbackLeibler, Psi, Wasserstein};
+        let rows = || (0..400_u32).map(|row| (row * 7919 % 1009, row / 40));
+        let numbers: Vec<f64> =
+            rows().map(|(value, chunk)| f64::from(value) / 1009.0 + f64::from(chunk) * 0.01).collect();
+        let chunks: Vec<Distribution> = numbers.chunks(40).map(|chunk| of(chunk.iter().copied())).collect();
+        // What tests/drift/make_learned.py prints.
+        for (method, expected) in [
+            (Psi, 0.1460012692591018),
+            (JensenShannon, 0.14652182168824662),
+            (KullbackLeibler, 0.0769574238834102),
+            (Hellinger, 0.14752024664780222),
+            (Wasserstein, 0.24259066983168182),
+            (KolmogorovSmirnov, 0.0975),
+        ] {
+            let found = LEARNED.learn_values(method, &of(numbers.iter().copied()), chunks.iter()).unwrap();
+            assert!((found - expected).abs() < 1e-12, "{method:?}: {found}, and {expected} by numpy");
+        }
+        let names: Vec<u32> = rows().map(|(value, chunk)| value * (chunk + 20) / 4000).collect();
+        let of_names = |names: &[u32]| {
+            let mut all = Categories::default();
+            names.iter().for_each(|name| all.add_many(&name.to_string(), 1));
+            all
+        };
+        let chunks: Vec<Categories> = names.chunks(40).map(of_names).collect();
+        for (method, expected) in [
+            (Psi, 0.7348637804934354),
+            (JensenShannon, 0.25226470867287587),
+            (KullbackLeibler, 0.6015192646479273),
+            (Hellinger, 0.2908110689325578),
+        ] {
+            let found = DriftCheck::learn_categories(method, &of_names(&names), chunks.iter()).unwrap();
+            assert!((found - expected).abs() < 1e-12, "{method:?}: {found}, and {expected} by numpy");
+        }
+    }
+
+    #[test]
+    fn above_a_learned_threshold_is_drift() {
+        let (reference, window) = (of([0.0, 2.0]), of([0.5, 2.5]));
+        let by = |learned: f64| {
+            LEARNED.values_by(&reference, &window, |method| {
+                assert_eq!(method, Method::JensenShannon, "a distance, though there are few rows");
+                Ok(learned)
+            })
+        };
+        let found = by(0.5).unwrap();
+        assert_eq!((found.threshold, found.drifted), (0.5, true));
+        assert!(!by(found.value).unwrap().drifted, "it is not above itself");
+        let by_itself = LEARNED.values_by(&reference, &reference, |_| Ok(0.0)).unwrap();
+        assert_eq!((by_itself.value, by_itself.drifted), (0.0, false), "what never changes does not drift");
+    }
+
+    #[test]
+    fn with_a_learned_threshold_kolmogorov_smirnov_is_a_distance() {
+        let check = DriftCheck { method: Some(Method::KolmogorovSmirnov), ..LEARNED };
+        let found = check.values_by(&of([1.0, 2.0]), &of([2.0, 3.0]), |_| Ok(0.4)).unwrap();
+        assert_eq!((found.value, found.drifted), (0.5, true));
+        assert_eq!(found.kolmogorov_smirnov.map(|both| (both.distance, both.p_value)), Some((0.5, 1.0)));
+    }
+
+    #[test]
+    fn a_threshold_that_cannot_be_learned_is_an_error() {
+        let some = of([1.0, 2.0]);
+        assert_eq!(LEARNED.values(&some, &some), Err(DriftError::FewChunks { chunks: 0 }));
+        let empty = of([f64::NAN]);
+        let learn = |chunks: &[&Distribution]| LEARNED.learn_values(Method::Psi, &some, chunks.iter().copied());
+        assert_eq!(learn(&[&some, &empty, &empty]), Err(DriftError::FewChunks { chunks: 1 }));
+        assert_eq!(learn(&[&some, &empty, &some]), Ok(0.0), "a chunk without values says nothing");
+        let nothing = LEARNED.learn_values(Method::Psi, &empty, [&some, &some].into_iter());
+        assert_eq!(nothing, Err(DriftError::FewChunks { chunks: 0 }));
+        let mut names = Categories::default();
+        names.add_many("a", 3);
+        assert_eq!(LEARNED.categories(&names, &names), Err(DriftError::FewChunks { chunks: 0 }));
+        for method in [Method::Z, Method::ChiSquare] {
+            let check = DriftCheck { method: Some(method), ..LEARNED };
+            assert_eq!(check.values(&some, &some), Err(DriftError::NotLearned { method }));
+            assert_eq!(check.categories(&names, &names), Err(DriftError::NotLearned { method }));
+        }
     }
 }

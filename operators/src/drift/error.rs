@@ -18,6 +18,24 @@ pub enum DriftError {
         /// The method that was asked for.
         method: Method,
     },
+    /// There is nothing to learn a threshold from.
+    #[error(
+        "the training data has values in {chunks} chunks, and a learned threshold needs at least 2: export the model \
+         again, with chunks, or set a number"
+    )]
+    FewChunks {
+        /// Number of chunks that have values.
+        chunks: usize,
+    },
+    /// No threshold is learned for the method.
+    #[error(
+        "{method:?} gives a p-value, which allows for the number of values already, so no threshold is learned for it: \
+         compare by a distance, as psi, jensen_shannon or kolmogorov_smirnov (whose distance is compared then)"
+    )]
+    NotLearned {
+        /// The method that was asked for.
+        method: Method,
+    },
     /// A setting is out of its range.
     #[error("{setting} is {value}, but must be {range}")]
     Setting {

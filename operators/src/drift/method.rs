@@ -40,6 +40,11 @@ impl Method {
         matches!(self, Self::KolmogorovSmirnov | Self::ChiSquare | Self::Z)
     }
 
+    /// Returns whether a threshold can be learned: not for p-values, but for the distance of Kolmogorov and Smirnov.
+    pub(super) fn is_learnable(self) -> bool {
+        !matches!(self, Self::ChiSquare | Self::Z)
+    }
+
     /// Returns whether a value is drift, by the comparison of Evidently: ≥ for distances, ≤ for Kolmogorov-Smirnov, <
     /// for the two other p-values. NaN is no drift.
     pub fn is_drift(self, value: f64, threshold: f64) -> bool {

@@ -3,7 +3,8 @@
 //! ```text
 //! scored records ─▶ DriftExt::drift: windows of each version against its Baseline ─▶ DriftReport ─▶ DriftAlert
 //! feature ─▶ Distribution or Categories, per window ─┐
-//! training data ─▶ the same, once ───────────────────┴─▶ DriftCheck ─▶ Comparison: value, threshold, drifted
+//! training data ─▶ the same, once ───────────────────┼─▶ DriftCheck ─▶ Comparison: value, threshold, drifted
+//! chunks of it ─▶ each against the whole ─▶ Threshold┘
 //!                                                     └─▶ MissingShare
 //! scores ─▶ ExpectedQuality, per window ─▶ accuracy, precision, recall, ROC AUC before there are labels
 //! losses ─▶ Detector: ADWIN, Page-Hinkley, KSWIN, DDM ─▶ Detection
@@ -39,9 +40,10 @@ mod smirnov;
 mod special;
 mod steps;
 mod stored;
+mod threshold;
 mod values;
 
-pub use baseline::{Baseline, Reference};
+pub use baseline::{Baseline, Chunk, Reference};
 pub use bins::Binning;
 pub use calibration::Calibration;
 pub use categories::{Categories, Category, Vocabulary};
@@ -56,6 +58,7 @@ pub use online::{
 };
 pub use operator::{Baselines, DriftExt, DriftOutput, DriftSettings};
 pub use report::{DriftAlert, DriftReport, SCORES, Verdict};
+pub use threshold::Threshold;
 pub use values::Distribution;
 
 pub(crate) use bins::points_of_both;

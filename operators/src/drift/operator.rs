@@ -17,9 +17,11 @@ use tidemill_engine::{Data, JobError, Record, Stream};
 use super::baseline::Baseline;
 use super::collect::{Count, Sampled};
 use super::compare::DriftCheck;
+use super::error::DriftError;
 use super::hash::of_number;
 use super::missing::MissingShare;
-use super::report::{DriftAlert, DriftReport, Looks, Verdict};
+use super::report::{DriftAlert, DriftReport, Looks, Thresholds, Verdict};
+use super::threshold::Threshold;
 use crate::infer::{FeatureCell, FeatureKind, Features, ModelInfo, Scored};
 use crate::length::invalid;
 use crate::window::{Assigner, WindowExt, Windowed};
@@ -150,18 +152,22 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
             .key_by(|(model, _)| model.clone())
             .window(&format!("{name}-windows"), window)
             .aggregate(Count::of(F::NAMES))?;
-        let mut known: BTreeMap<String, Arc<Baseline>> = BTreeMap::new();
+        let mut known: BTreeMap<String, (Arc<Baseline>, Thresholds)> = BTreeMap::new();
         let baselines = baselines.clone();
         let reports = whole.results.flat_map(move |window: Windowed<String, _>| {
-            // What could not be found is looked for again in the next window.
-            let found =
-                known.get(&window.key).map_or_else(|| (baselines.0)(&info_of(&window.key)), |b| Ok(Arc::clone(b)));
-            if let Ok(baseline) = &found {
-                known.insert(window.key.clone(), Arc::clone(baseline));
-            }
-            let baseline = found.as_deref().map_err(String::as_str);
             let times = (window.window.start, window.window.end);
-            looks.report(&window.key, times, &window.value, baseline)
+            if !known.contains_key(&window.key) {
+                match (baselines.0)(&info_of(&window.key)) {
+                    Ok(baseline) => _ = known.insert(window.key.clone(), (baseline, Thresholds::default())),
+                    // It is looked for again in the next window.
+                    Err(reason) => {
+                        let nothing = &mut Thresholds::default();
+                        return looks.report(&window.key, times, &window.value, Err(&reason), nothing);
+                    }
+                }
+            }
+            let Some((baseline, learned)) = known.get_mut(&window.key) else { return Vec::new() };
+            looks.report(&window.key, times, &window.value, Ok(baseline), learned)
         });
         let consecutive = settings.consecutive;
         let alerts = reports
@@ -176,7 +182,7 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
 
 impl DriftSettings {
     fn check(&self, name: &str) -> Result<(), JobError> {
-        let Self { sample, consecutive, missing_threshold, .. } = self;
+        let Self { sample, consecutive, missing_threshold, check, .. } = self;
         if !(*sample > 0.0 && *sample <= 1.0) {
             return Err(invalid(name, format!("the sample of drift is {sample}: it is a share above 0, at most 1")));
         }
@@ -186,6 +192,11 @@ impl DriftSettings {
         if !(*missing_threshold > 0.0 && *missing_threshold <= 1.0) {
             let why = "it is a difference of shares, above 0";
             return Err(invalid(name, format!("missing_threshold is {missing_threshold}: {why}")));
+        }
+        if let DriftCheck { method: Some(method), threshold: Threshold::Learned, .. } = check
+            && !method.is_learnable()
+        {
+            return Err(invalid(name, DriftError::NotLearned { method: *method }.to_string()));
         }
         Ok(())
     }
@@ -288,5 +299,29 @@ impl KeyedLogic for AlertLogic {
             ctx.emit(DriftAlert { firing: drifted, windows: consecutive, report });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drift::Method;
+
+    #[test]
+    fn a_threshold_that_is_never_learned_is_refused_early() {
+        let with = |method: Option<Method>| {
+            let check = DriftCheck { method, threshold: Threshold::Learned, ..DriftCheck::default() };
+            DriftSettings { check, ..DriftSettings::default() }.check("drift")
+        };
+        assert!(with(None).is_ok() && with(Some(Method::KolmogorovSmirnov)).is_ok());
+        let error = with(Some(Method::ChiSquare)).unwrap_err().to_string();
+        assert!(error.contains("ChiSquare gives a p-value"), "{error}");
+    }
+
+    #[test]
+    fn a_learned_threshold_is_data() {
+        let settings: DriftSettings = serde_json::from_str(r#"{"check": {"threshold": "learned"}}"#).unwrap();
+        assert_eq!(settings.check.threshold, Threshold::Learned);
+        assert_eq!(serde_json::to_value(settings).unwrap()["check"]["threshold"], "learned");
     }
 }

@@ -1,5 +1,7 @@
 //! What a window of a version came to, feature by feature.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tidemill_engine::EventTime;
 
@@ -88,14 +90,31 @@ pub(super) struct Looks {
     pub(super) missing_threshold: f64,
 }
 
+/// Thresholds that have been learned from a baseline: they are the same in each window. By name and method, since the
+/// method may depend on what a window has.
+#[derive(Default)]
+pub(super) struct Thresholds(BTreeMap<(String, Method), Result<f64, DriftError>>);
+
+impl Thresholds {
+    fn get_or(
+        &mut self,
+        feature: &str,
+        method: Method,
+        learn: impl FnOnce() -> Result<f64, DriftError>,
+    ) -> Result<f64, DriftError> {
+        self.0.entry((feature.to_owned(), method)).or_insert_with(learn).clone()
+    }
+}
+
 impl Looks {
-    /// Reports on a window of a version.
+    /// Reports on a window of a version. `learned` is of its baseline, and is added to.
     pub(super) fn report(
         &self,
         model: &str,
         (start, end): (EventTime, EventTime),
         seen: &Seen,
         baseline: Result<&Baseline, &str>,
+        learned: &mut Thresholds,
     ) -> Vec<DriftReport> {
         let empty = |feature: &str| DriftReport {
             model: model.to_owned(),
@@ -125,49 +144,64 @@ impl Looks {
         };
         let mut reports = Vec::new();
         for (name, values) in self.numbers.iter().zip(&seen.numbers) {
+            let chunks = baseline.chunks.iter().filter_map(|chunk| chunk.numbers(name));
             reports.push(match baseline.features.get(*name) {
-                Some(Reference::Numbers(reference)) => self.numbers(empty(name), baseline, reference, values),
+                Some(Reference::Numbers(reference)) => {
+                    self.numbers(empty(name), baseline, [reference, values], chunks, learned)
+                }
                 Some(Reference::Categories(_)) => other_kind(empty(name), "categories", "numbers"),
                 None => unknown(empty(name)),
             });
         }
         for (name, values) in self.texts.iter().zip(&seen.texts) {
+            let chunks = baseline.chunks.iter().filter_map(|chunk| chunk.categories(name));
             reports.push(match baseline.features.get(*name) {
-                Some(Reference::Categories(reference)) => self.texts(empty(name), baseline, reference, values),
+                Some(Reference::Categories(reference)) => {
+                    self.texts(empty(name), baseline, [reference, values], chunks, learned)
+                }
                 Some(Reference::Numbers(_)) => other_kind(empty(name), "numbers", "texts"),
                 None => unknown(empty(name)),
             });
         }
+        let chunks = baseline.chunks.iter().filter_map(|chunk| chunk.scores.as_ref());
         reports.push(match &baseline.scores {
-            Some(reference) => self.numbers(empty(SCORES), baseline, reference, &seen.scores),
+            Some(reference) => self.numbers(empty(SCORES), baseline, [reference, &seen.scores], chunks, learned),
             None => unknown(empty(SCORES)),
         });
         reports
     }
 
-    fn numbers(
+    fn numbers<'a>(
         &self,
         report: DriftReport,
         baseline: &Baseline,
-        reference: &Distribution,
-        values: &Distribution,
+        [reference, values]: [&Distribution; 2],
+        chunks: impl Iterator<Item = &'a Distribution>,
+        learned: &mut Thresholds,
     ) -> DriftReport {
         let check = baseline.checks.get(&report.feature).unwrap_or(&self.check);
         let missing = MissingShare::of_values(reference, values, self.missing_threshold);
         let report = DriftReport { mean: values.mean(), mean_reference: reference.mean(), ..report };
-        self.judge(report, check.values(reference, values), missing, (values.count(), reference.count()))
+        let compared = check.values_by(reference, values, |method| {
+            learned.get_or(&report.feature, method, || check.learn_values(method, reference, chunks))
+        });
+        self.judge(report, compared, missing, (values.count(), reference.count()))
     }
 
-    fn texts(
+    fn texts<'a>(
         &self,
         report: DriftReport,
         baseline: &Baseline,
-        reference: &Categories,
-        values: &Categories,
+        [reference, values]: [&Categories; 2],
+        chunks: impl Iterator<Item = &'a Categories>,
+        learned: &mut Thresholds,
     ) -> DriftReport {
         let check = baseline.checks.get(&report.feature).unwrap_or(&self.check);
         let missing = MissingShare::of_categories(reference, values, self.missing_threshold);
-        self.judge(report, check.categories(reference, values), missing, (values.count(), reference.count()))
+        let compared = check.categories_by(reference, values, |method| {
+            learned.get_or(&report.feature, method, || DriftCheck::learn_categories(method, reference, chunks))
+        });
+        self.judge(report, compared, missing, (values.count(), reference.count()))
     }
 
     fn judge(
@@ -223,6 +257,7 @@ fn other_kind(report: DriftReport, baseline: &str, program: &str) -> DriftReport
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drift::{Chunk, Threshold};
 
     fn looks() -> Looks {
         let check = DriftCheck { method: Some(Method::Psi), ..DriftCheck::default() };
@@ -250,7 +285,7 @@ mod tests {
 
     fn verdicts(looks: &Looks, seen: &Seen) -> Vec<(String, Verdict)> {
         let window = (EventTime(0), EventTime(60_000));
-        let reports = looks.report("m/1", window, seen, Ok(&baseline()));
+        let reports = looks.report("m/1", window, seen, Ok(&baseline()), &mut Thresholds::default());
         reports.into_iter().map(|report| (report.feature, report.verdict)).collect()
     }
 
@@ -273,8 +308,38 @@ mod tests {
     #[test]
     fn a_version_without_a_baseline_is_reported_as_that() {
         let window = (EventTime(0), EventTime(60_000));
-        let found = looks().report("m/2", window, &seen(even(9, 0.0, 0), even(9, 0.0, 0), 9), Err("there is none"));
+        let seen = seen(even(9, 0.0, 0), even(9, 0.0, 0), 9);
+        let found = looks().report("m/2", window, &seen, Err("there is none"), &mut Thresholds::default());
         assert_eq!(found.len(), 4);
         assert!(found.iter().all(|report| report.reason.as_deref() == Some("there is none")));
+    }
+
+    #[test]
+    fn thresholds_are_learned_from_the_chunks_of_the_baseline() {
+        let check =
+            DriftCheck { method: Some(Method::Wasserstein), threshold: Threshold::Learned, ..DriftCheck::default() };
+        let looks = Looks { check, texts: Vec::new(), ..looks() };
+        let chunk = |by: f64| {
+            let features = [("a", even(100, by, 0)), ("b", even(90, 0.0, 10))];
+            let features = features.map(|(name, values)| (name.to_owned(), Reference::Numbers(values))).into();
+            Chunk { features, scores: Some(even(100, 0.0, 0)) }
+        };
+        let chunks = (0..10).map(|at| chunk(f64::from(at) * 0.01)).collect();
+        let learned = Baseline { chunks, ..baseline() };
+        let mut thresholds = Thresholds::default();
+        let report = |by: f64, baseline: &Baseline, thresholds: &mut Thresholds| {
+            let seen = Seen { texts: Vec::new(), ..seen(even(500, by, 0), even(450, 0.0, 50), 500) };
+            looks.report("m/1", (EventTime(0), EventTime(60_000)), &seen, Ok(baseline), thresholds)
+        };
+        let found = report(0.1, &learned, &mut thresholds);
+        assert_eq!(found.iter().map(|report| report.verdict).collect::<Vec<_>>(), [Verdict::Steady; 3], "{found:?}");
+        let (a, scores) = (found[0].threshold.unwrap(), found[2].threshold.unwrap());
+        assert!(a > 0.3 && a < 0.5 && scores < 0.02, "{a} and {scores} deviations");
+        let found = report(0.2, &learned, &mut thresholds);
+        assert_eq!((found[0].verdict, found[0].threshold), (Verdict::Drifted, Some(a)), "it has been learned before");
+        assert_eq!(thresholds.0.len(), 3);
+        let found = report(0.2, &baseline(), &mut Thresholds::default());
+        assert_eq!(found[0].verdict, Verdict::Inconclusive);
+        assert!(found[0].reason.as_ref().is_some_and(|why| why.contains("values in 0 chunks")), "{found:?}");
     }
 }

@@ -1,39 +1,69 @@
 """The files beside a model: baseline.json, which drift is measured against, and golden.jsonl, which is scored at its start."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .encode import encode_all
+from .errors import ExportError
 from .rows import numbers_of, texts_of
 from .spec import FORMAT, Feature, Spec
 
-# As many values are kept exactly; of more rows a sample is.
+# As many values are kept exactly; of more rows a sample is. Of a chunk, fewer: there are ten of them.
 EXACT_VALUES = 16_384
+EXACT_VALUES_OF_CHUNK = 4_096
 SEED = 20_261_130
+# A column that says when a row was, by the names that Tidemill's programs write.
+TIMES = ("event_time", "ts")
 GOLDEN_ROWS = 200
 # A text that is no category.
 UNKNOWN = "(unknown)"
 
 
-def baseline(spec: Spec, frame: pd.DataFrame, scores: np.ndarray) -> bytes:
-    """Returns baseline.json: for each feature, as the program gives it, what its values are."""
-    features = {feature["name"]: _of_feature(feature, frame[feature["name"]]) for feature in spec["features"]}
-    content = {
-        "format": FORMAT,
-        "model": spec["model"],
-        "rows": len(frame),
-        "features": features,
-        "scores": _of_numbers(scores.astype(np.float64), whole=False),
-    }
+def baseline(spec: Spec, frame: pd.DataFrame, scores: np.ndarray, chunks: Sequence[np.ndarray]) -> bytes:
+    """Returns baseline.json: for each feature, as the program gives it, what its values are.
+
+    `chunks` are the rows of each chunk; from them the engine learns thresholds.
+    """
+    content = {"format": FORMAT, "model": spec["model"], **_of_rows(spec, frame, scores, EXACT_VALUES)}
+    if chunks:
+        content["chunks"] = [_of_rows(spec, frame.iloc[rows], scores[rows], EXACT_VALUES_OF_CHUNK) for rows in chunks]
     return (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _of_feature(feature: Feature, column: pd.Series) -> dict[str, Any]:
+def in_chunks(frame: pd.DataFrame, count: int) -> list[np.ndarray]:
+    """Returns the places of the rows of each chunk: equal parts in the order of time, if the rows have one of its columns."""
+    if count < 0 or count == 1:
+        raise ExportError(f"chunks is {count}: a threshold is learned from at least 2, and 0 is none")
+    count = min(count, len(frame))
+    if count < 2:
+        return []
+    order = np.arange(len(frame))
+    name = next((name for name in TIMES if name in frame), None)
+    if name is not None:
+        try:
+            order = frame[name].reset_index(drop=True).sort_values(kind="stable").index.to_numpy()
+        except TypeError as error:
+            raise ExportError(
+                f'the rows cannot be sorted by "{name}", which chunks are cut by: {error}; make times or numbers of it'
+            ) from error
+    return [np.sort(part) for part in np.array_split(order, count)]
+
+
+def _of_rows(spec: Spec, frame: pd.DataFrame, scores: np.ndarray, exact_values: int) -> dict[str, Any]:
+    return {
+        "rows": len(frame),
+        "features": {feature["name"]: _of_feature(feature, frame[feature["name"]], exact_values) for feature in spec["features"]},
+        "scores": _of_numbers(scores.astype(np.float64), whole=False, exact_values=exact_values),
+    }
+
+
+def _of_feature(feature: Feature, column: pd.Series, exact_values: int) -> dict[str, Any]:
     if feature["dtype"] != "text":
-        return _of_numbers(numbers_of(column), whole=feature["dtype"] in ("i64", "bool"))
+        return _of_numbers(numbers_of(column), whole=feature["dtype"] in ("i64", "bool"), exact_values=exact_values)
     values = texts_of(column)
     given = [value for value in values if value is not None]
     categories: dict[str, int] = {}
@@ -42,7 +72,7 @@ def _of_feature(feature: Feature, column: pd.Series) -> dict[str, Any]:
     return {"count": len(given), "missing": len(values) - len(given), "infinite": 0, "categories": categories}
 
 
-def _of_numbers(values: np.ndarray, whole: bool) -> dict[str, Any]:
+def _of_numbers(values: np.ndarray, whole: bool, exact_values: int) -> dict[str, Any]:
     """`count` is the number of finite values; with `missing` and `infinite` it adds up to the rows."""
     finite = values[np.isfinite(values)]
     about: dict[str, Any] = {
@@ -50,8 +80,8 @@ def _of_numbers(values: np.ndarray, whole: bool) -> dict[str, Any]:
         "missing": int(np.isnan(values).sum()),
         "infinite": int(np.isinf(values).sum()),
     }
-    if len(finite) > EXACT_VALUES:
-        finite = np.random.default_rng(SEED).choice(finite, EXACT_VALUES, replace=False)
+    if len(finite) > exact_values:
+        finite = np.random.default_rng(SEED).choice(finite, exact_values, replace=False)
         about["sampled"] = True
     # A zero is written one way, whatever its sign.
     ordered = np.sort(finite) + 0.0

@@ -17,12 +17,12 @@ from sklearn.metrics import average_precision_score, mean_absolute_error, roc_au
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .beside import baseline, golden, golden_rows
+from .beside import baseline, golden, golden_rows, in_chunks
 from .convert import Scorer, is_lightgbm, is_xgboost, own_scores, to_onnx, usual_output
 from .encode import encode_all
 from .errors import ExportError
 from .rows import Rows, dtype_of, numbers_of, to_frame
-from .spec import DTYPES, Spec, check, column_names, sha256, to_bytes
+from .spec import DTYPES, LEARNED, Spec, check, column_names, sha256, to_bytes
 from .split import lay_out, rest, split
 
 # What a caller may add to a feature; the rest follows from the pipeline.
@@ -58,6 +58,7 @@ def export(
     output: str | None = None,
     column: int | None = None,
     features: Mapping[str, Mapping[str, Any]] | None = None,
+    chunks: int = 10,
     about: Mapping[str, Any] | None = None,
     tolerance: float = 1e-5,
     max_differing: float = 0.001,
@@ -72,6 +73,8 @@ def export(
     * `target`: the class whose probability is the score; of two classes it is the second. Or `output` and `column` of
       the ONNX file, by default `probabilities`, `variable` (regressors) or `scores` (outlier detectors).
     * `features`: further rules by feature: dtype, description, domain, on_out_of_range, presence, max_age, drift.
+    * `chunks`: as many parts of the rows, in the order of time, are in baseline.json, for `"threshold": "learned"` of drift.
+      The rows are sorted by their column `event_time` or `ts`; without one they are taken as they come. 0 is none.
     * `about`: further entries of model.json, as `{"trained_on": "May to July"}`.
     * `tolerance`, `max_differing`: the ONNX file has to give the model's own scores, within `tolerance` of the larger of 1
       and the score, for all but this share of the rows.
@@ -105,6 +108,10 @@ def export(
     plain = tensor.spec
     spec = _with_options(plain, options)
     check(spec)
+    parts = in_chunks(frame, chunks)
+    learned = [feature["name"] for feature in spec["features"] if feature.get("drift", {}).get("threshold") == LEARNED]
+    if learned and not parts:
+        raise ExportError(f'the threshold of drift of "{learned[0]}" is learned, which takes chunks: pass chunks=10, and at least 2 rows')
 
     spec_bytes = to_bytes(spec)
     onnx = to_onnx(rest(plan, estimator, tensor), spec["width"], name, column_names(spec), sha256(spec_bytes))
@@ -139,7 +146,7 @@ def export(
     files = {
         "model.onnx": onnx,
         "features.json": spec_bytes,
-        "baseline.json": baseline(spec, frame, scores),
+        "baseline.json": baseline(spec, frame, scores, parts),
         "golden.jsonl": golden(chosen, score(encode_all(spec, chosen)[0])),
     }
     manifest = {

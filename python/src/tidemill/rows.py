@@ -16,30 +16,43 @@ from .errors import ExportError, TidemillError
 
 Rows = pd.DataFrame | Sequence[Mapping[str, Any]] | np.ndarray
 
+# So begin the names of the columns that the model gets.
+# What the model gets for the features of a row: a list, whose columns are named in the metadata of a Parquet file.
+AFTER = "after"
+COLUMNS = b"tidemill.columns"
 # How the engine writes infinities to JSON.
 INFINITIES = {"Infinity": np.inf, "-Infinity": -np.inf}
 
 
-def load_training_set(path: str | Path) -> pd.DataFrame:
+def load_training_set(path: str | Path, *, after: bool = False) -> pd.DataFrame:
     """Reads a training set that a Tidemill program has written: one column for each feature and each other field.
 
     `path` is a file of JSON lines, a Parquet file (needs pyarrow), or a folder with either. The object `features` of a
-    line is flattened: `{"ts": 1, "features": {"amount": 3.5}}` has the columns `ts` and `amount`.
+    line is flattened: `{"ts": 1, "features": {"amount": 3.5}}` has the columns `amount` and `ts`.
+
+    `after` of a row is what the model gets, by the rules of the features.json that the program had. It is left out unless
+    `after` is true, since a pipeline is fitted on the features, and makes its own columns of them: then there is a column
+    `after.NAME` for each of the model's, or `after.0` and so on from JSON lines, which have no names.
     """
     path = Path(path)
     files = sorted(file for file in path.iterdir() if file.suffix in (".jsonl", ".parquet")) if path.is_dir() else [path]
     if not files:
         raise TidemillError(f'"{path}" has no files .jsonl or .parquet')
-    parquet = {file.suffix == ".parquet" for file in files}
-    if len(parquet) == 2:
+    if len({file.suffix == ".parquet" for file in files}) == 2:
         raise TidemillError(f'"{path}" has both .jsonl and .parquet files: name one of them')
-    lines = [line for file in files for line in (_parquet(file) if file.suffix == ".parquet" else _json(file))]
-    if not lines:
+    # A file at a time: the lines of all together take several times the memory of the columns.
+    parts = [_parquet(file, after) if file.suffix == ".parquet" else to_frame(list(_json(file, after))) for file in files]
+    parts = [part for part in parts if len(part)]
+    if not parts:
         raise TidemillError(f'"{path}" has no rows')
-    return to_frame(lines)
+    if len(parts) == 1:
+        return parts[0].reset_index(drop=True)
+    # Where a column has no value, it says nothing about the type that it has in the other files.
+    joined = pd.concat([part.dropna(axis="columns", how="all") for part in parts], ignore_index=True)
+    return _tidied(joined.reindex(columns=list(dict.fromkeys(name for part in parts for name in part))))
 
 
-def _json(file: Path) -> Iterator[dict[str, Any]]:
+def _json(file: Path, after: bool) -> Iterator[dict[str, Any]]:
     with open(file, encoding="utf-8") as lines:
         for at, text in enumerate(lines, 1):
             if not text.strip():
@@ -50,23 +63,62 @@ def _json(file: Path) -> Iterator[dict[str, Any]]:
                 raise TidemillError(f'"{file}", line {at} is no JSON: {error}') from error
             if not isinstance(line, dict):
                 raise TidemillError(f'"{file}", line {at} is no object')
-            yield _flat(line, f'"{file}", line {at}')
+            made = line.pop(AFTER, None)
+            flat = _flat(line, f'"{file}", line {at}')
+            if after and isinstance(made, list):
+                flat |= {f"{AFTER}.{at}": value for at, value in enumerate(made)}
+            yield flat
 
 
-def _parquet(file: Path) -> Iterator[dict[str, Any]]:
+def _parquet(file: Path, after: bool) -> pd.DataFrame:
     try:
+        import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise TidemillError(f'"{file}" needs pyarrow: pip install "tidemill[parquet]", or write JSON lines') from error
-    for at, line in enumerate(parquet.read_table(file).to_pylist(), 1):
-        yield _flat(line, f'"{file}", row {at}')
+    try:
+        with parquet.ParquetFile(file) as opened:
+            names = [name for name in opened.schema_arrow.names if after or name != AFTER]
+            table = opened.read(names)
+            made = (opened.metadata.metadata or {}).get(COLUMNS, b"").decode()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise TidemillError(f'"{file}" cannot be read as Parquet: {error}') from error
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    if "features" in columns and pyarrow.types.is_struct(columns["features"].type):
+        nested = columns.pop("features")
+        features = dict(zip([field.name for field in nested.type], nested.flatten(), strict=True))
+        columns = _beside(features, columns, f'"{file}"')
+    rows = columns.pop(AFTER, None)
+    if rows is not None and pyarrow.types.is_list(rows.type):
+        columns |= _made(rows.to_pylist(), made.split(",") if made else [])
+    for name, column in columns.items():
+        if pyarrow.types.is_dictionary(column.type):
+            columns[name] = column.cast(column.type.value_type)
+    # Without what pandas may have written beside the columns, such as which of them is the index.
+    return _tidied(pyarrow.table(columns).to_pandas(ignore_metadata=True))
+
+
+def _made(rows: list[list[float] | None], names: list[str]) -> dict[str, Any]:
+    """Returns the columns of lists; a row without one has gaps."""
+    import pyarrow
+
+    width = max((len(row) for row in rows if row is not None), default=0)
+    values = np.full((len(rows), width), np.nan, dtype=np.float32)
+    for at, row in enumerate(rows):
+        if row is not None:
+            values[at, : len(row)] = row
+    names = names if len(names) == width else [str(at) for at in range(width)]
+    return {f"{AFTER}.{name}": pyarrow.chunked_array([values[:, at]]) for at, name in enumerate(names)}
 
 
 def _flat(line: dict[str, Any], where: str) -> dict[str, Any]:
     features = line.get("features")
     if not isinstance(features, dict):
         return line
-    other = {key: value for key, value in line.items() if key != "features"}
+    return _beside(features, {key: value for key, value in line.items() if key != "features"}, where)
+
+
+def _beside(features: dict[str, Any], other: dict[str, Any], where: str) -> dict[str, Any]:
     if both := sorted(other.keys() & features.keys()):
         raise TidemillError(f"{where}: {both[0]} is a feature and a field beside the features; rename one of them")
     return features | other
@@ -87,7 +139,10 @@ def to_frame(rows: Rows, names: Sequence[str] | None = None) -> pd.DataFrame:
         return pd.DataFrame(rows, columns=list(names))
     if names is not None:
         raise ExportError("names is for arrays; rows of dicts have names")
-    frame = pd.DataFrame(list(rows))
+    return _tidied(pd.DataFrame(list(rows)))
+
+
+def _tidied(frame: pd.DataFrame) -> pd.DataFrame:
     for name in frame:
         if frame[name].dtype == object:
             frame[name] = _tidy(frame[name])

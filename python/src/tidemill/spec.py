@@ -24,7 +24,10 @@ OUT_OF_RANGE = ("pass", "clip", "missing", "dead_letter")
 ENCODINGS = ("ordinal", "one_hot")
 UNKNOWN = ("code", "missing", "dead_letter")
 STRATEGIES = ("constant", "mean", "median", "most_frequent")
-DRIFT_METHODS = ("psi", "kolmogorov_smirnov", "jensen_shannon", "wasserstein", "chi_square", "z")
+DRIFT_METHODS = ("psi", "kolmogorov_smirnov", "jensen_shannon", "wasserstein", "hellinger", "kullback_leibler", "chi_square", "z")
+# Their p-values allow for the number of values already, so no threshold is learned for them.
+NOT_LEARNED = ("chi_square", "z")
+LEARNED = "learned"
 
 # In this order they are written.
 KEYS = (
@@ -142,7 +145,13 @@ def _feature(feature: Mapping[str, Any]) -> None:
     if "drift" in feature:
         rule = _keys(feature["drift"], {"method", "threshold"}, {"method", "threshold"}, f"{where}, drift")
         _one_of(rule, "method", DRIFT_METHODS, f"{where}, drift")
-        _number(rule, "threshold", f"{where}, drift")
+        if rule["threshold"] != LEARNED:
+            _number(rule, "threshold", f"{where}, drift", f' or "{LEARNED}"')
+        elif rule["method"] in NOT_LEARNED:
+            raise SpecError(
+                f"{where}, drift: {rule['method']} gives a p-value, which allows for the number of values already, so no threshold "
+                "is learned for it; take a distance, as psi, jensen_shannon or kolmogorov_smirnov"
+            )
 
 
 def _domain(feature: Mapping[str, Any], where: str) -> None:
@@ -198,10 +207,10 @@ def _text(value: Mapping[str, Any], key: str, where: str) -> None:
         raise SpecError(f"{where}: {key} is {value[key]!r}, not a text")
 
 
-def _number(value: Mapping[str, Any], key: str, where: str) -> float:
+def _number(value: Mapping[str, Any], key: str, where: str, other: str = "") -> float:
     found = value.get(key)
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        raise SpecError(f"{where}: {key} is {found!r}, not a finite number")
+        raise SpecError(f"{where}: {key} is {found!r}, not a finite number{other}")
     return found
 
 

@@ -222,6 +222,15 @@ mod tests {
     }
 
     #[test]
+    fn how_drift_is_compared_is_for_drift() {
+        for threshold in [json!("learned"), json!(0.1), json!(1), Value::Null] {
+            let mut file = fitting();
+            file["features"][1]["drift"] = json!({ "method": "psi", "threshold": threshold });
+            assert!(read(&file).is_ok(), "{threshold}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_said_with_both_sides() {
         let error = read(&file()).unwrap_err();
         assert_eq!(error, "the program lacks its hour");
@@ -249,6 +258,10 @@ mod tests {
             (|file| file["width"] = 7.into(), "its width is 7, and its features fill 6 columns"),
             (|file| file["width"] = 10_000_000_000_u64.into(), "its width is 10000000000, and"),
             (|file| file["features"][1]["drift"] = json!({ "methd": "psi" }), "unknown field `methd`"),
+            (
+                |file| file["features"][1]["drift"] = json!({ "method": "psi", "threshold": "learnt" }),
+                "threshold is neither a number nor \"learned\"",
+            ),
             (|file| file["features"][1]["input"] = "other".into(), "its input is \"other\", and that of the model"),
             (
                 |file| file["features"][1]["domain"]["min"] = 200.into(),

@@ -123,7 +123,22 @@ pub(super) struct DriftRule {
     #[expect(dead_code, reason = "as the field that has it")]
     pub(super) method: String,
     #[expect(dead_code, reason = "as the field that has it")]
-    pub(super) threshold: Option<f64>,
+    pub(super) threshold: Option<DriftThreshold>,
+}
+
+/// What a distance is compared with.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "threshold is neither a number nor \"learned\"")]
+#[expect(dead_code, reason = "as the field that has it")]
+pub(super) enum DriftThreshold {
+    At(f64),
+    Word(DriftWord),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DriftWord {
+    Learned,
 }
 
 #[derive(Debug, Deserialize)]
