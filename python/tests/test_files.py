@@ -270,8 +270,7 @@ def test_training_set_of_json_lines(tmp_path):
     (folder / "schema.txt").write_text("no rows")
     expected = pd.DataFrame({"amount": [3.5, np.nan], "country": ["DE", np.nan], "speed": [np.inf, 2.0], "ts": [1, 2], "label": [0, 1]})
     pd.testing.assert_frame_equal(tidemill.load_training_set(folder), expected)
-    lines = [{"features": {"amount": None}, "after": [2.5], "label": 1}, {"features": {"amount": 1}, "after": None, "label": 0}]
-    (tmp_path / "set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
     pd.testing.assert_frame_equal(tidemill.load_training_set(tmp_path / "set.jsonl"), expected)
 
 
@@ -306,9 +305,8 @@ def test_training_set_of_parquet_as_an_engine_writes_it(tmp_path):
 
 
 def test_what_the_model_gets_is_left_out_of_json_lines(tmp_path):
-    (tmp_path / "set.jsonl").write_text(
-        '{"features": {"amount": null}, "after": [2.5], "label": 1}\n{"features": {"amount": 1}, "after": null, "label": 0}\n'
-    )
+    lines = [{"features": {"amount": None}, "after": [2.5], "label": 1}, {"features": {"amount": 1}, "after": None, "label": 0}]
+    (tmp_path / "set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert sorted(tidemill.load_training_set(tmp_path / "set.jsonl")) == ["amount", "label"]
     made = tidemill.load_training_set(tmp_path / "set.jsonl", after=True)
     assert made["after.0"].isna().tolist() == [False, True]
