@@ -57,6 +57,7 @@ struct Columns {
 }
 
 impl Columns {
+    /// `flat` are the columns that are features where there is no column `features`; none where that is not known yet.
     fn of(schema: &Schema, wanted: &Wanted<'_>, names: &Names, flat: Option<&[String]>) -> Result<Self, String> {
         let all = || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
         let find = |name: &str| schema.fields().iter().position(|field| field.name() == name);
@@ -67,7 +68,10 @@ impl Columns {
             check(name, schema.field(at).data_type())?;
             roots.push(at);
         }
-        roots.extend(find("model"));
+        if let Some(at) = find("model") {
+            check("model", schema.field(at).data_type())?;
+            roots.push(at);
+        }
         if let Some(at) = find("features") {
             roots.push(at);
             let DataType::Struct(fields) = schema.field(at).data_type() else {

@@ -255,13 +255,12 @@ impl Comparing {
         let [has_left, has_right] = [&findings.served, &findings.recomputed].map(|side| side.sampled > 0);
         let has_columns = (0..list.len()).any(|number| left.has(number) || right.has(number));
         if has_left && has_right && has_columns && !(0..list.len()).any(is_feature) {
+            let on_both = (0..list.len()).filter(|number| left.has(*number) && right.has(*number));
+            let on_both: Vec<&str> = on_both.filter_map(|number| list.get(number).map(String::as_str)).collect();
             let text = format!(
-                "neither side has a field \"features\", so it is not known which columns are features: name them with --feature NAME; both have {}",
-                (0..list.len())
-                    .filter(|number| left.has(*number) && right.has(*number))
-                    .filter_map(|number| list.get(number).cloned())
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                "neither side has a field \"features\", so it is not known which columns are features: \
+                 name them with --feature NAME; both have {}",
+                on_both.join(", ")
             );
             return Err(Failure::new(ErrorKind::Invalid, text));
         }

@@ -52,7 +52,8 @@ fn undecided(asked: &ParityArgs, of: &Findings) -> Option<Failure> {
     for (side, found) in [("served", &of.served), ("recomputed", &of.recomputed)] {
         if let Some((place, key)) = &found.first_repeated {
             reasons.push(format!(
-                "{} {side} rows have the key of an earlier one, the first at {place}: {}; name more fields with --key if they are not copies",
+                "{} {side} rows have the key of an earlier one, the first at {place}: {}; \
+                 name more fields with --key if they are not copies",
                 found.repeated,
                 show_key(&asked.keys, key)
             ));

@@ -144,7 +144,10 @@ fn feature_document(asked: &ParityArgs, name: &str, of: &FeatureCounts) -> Value
         of.kinds.iter().map(|((left, right), count)| json!({ "left": left, "right": right, "count": count })).collect();
     let quantiles: Option<Map<String, Value>> =
         QUANTILES.iter().map(|(name, share)| Some(((*name).to_owned(), json_number(of.quantile(*share)?)))).collect();
-    let row = |row: &DifferingRow| json!({ "key": key_document(asked, &row.key), "left": row.left.to_json(), "right": row.right.to_json() });
+    let row = |row: &DifferingRow| {
+        let DifferingRow { key, left, right } = row;
+        json!({ "key": key_document(asked, key), "left": left.to_json(), "right": right.to_json() })
+    };
     json!({
         "feature": name,
         "total": of.total,

@@ -142,8 +142,11 @@ pub fn fields_of_key<'k>(keys: &'k [String], key: &str) -> Vec<(&'k str, String)
 
 /// Returns a key as a person reads it: `tx_id=7, ts=9`.
 pub fn show_key(keys: &[String], key: &str) -> String {
-    let fields = fields_of_key(keys, key);
-    fields.iter().map(|(name, text)| format!("{name}={text}")).collect::<Vec<_>>().join(", ")
+    let show = |(name, text): (&str, String)| {
+        // A line break in a text would look like another row.
+        if text.contains(char::is_control) { format!("{name}={text:?}") } else { format!("{name}={text}") }
+    };
+    fields_of_key(keys, key).into_iter().map(show).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -157,6 +160,7 @@ mod tests {
         assert_ne!(key(["x\",\"y", "z"]), key(["x", "y\",\"z"]));
         assert_eq!(show_key(&keys, &key(["x", "7"])), "a=x, b=7");
         assert_eq!(show_key(&keys[..1], &key_of(vec!["[1]".to_owned()])), "a=[1]");
+        assert_eq!(show_key(&keys[..1], "x\ny"), "a=\"x\\ny\"");
         assert_eq!([number_text(7.0), number_text(0.5), number_text(-0.0)], ["7", "0.5", "0"]);
     }
 
