@@ -2,6 +2,7 @@
 
 mod common;
 pub mod job;
+pub mod parity;
 pub mod savepoint;
 
 use std::num::NonZeroUsize;
@@ -12,10 +13,11 @@ use clap_complete::Shell;
 
 pub use self::common::{Common, Epoch};
 use self::job::JobAction;
+use self::parity::ParityArgs;
 use self::savepoint::SavepointAction;
 
 /// Looks at the checkpoints of a job, which does not notice, takes savepoints of them, and asks a running job how it is,
-/// or to do something. Only with `--yes` is anything deleted.
+/// or to do something. Compares served features with recomputed ones. Only with `--yes` is anything deleted.
 #[derive(Parser)]
 #[command(name = "tidemill", version)]
 pub struct Args {
@@ -51,6 +53,8 @@ pub enum Topic {
         #[command(subcommand)]
         action: StateAction,
     },
+    /// Compares features as they were served with the same ones recomputed from history; ends with 1 if they differ.
+    Parity(ParityArgs),
     /// Prints the completions of this command for a shell.
     Completions {
         /// The shell.

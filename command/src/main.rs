@@ -1,7 +1,7 @@
 //! The `tidemill` command: what a person does with a job, and with its checkpoint directory.
 //!
 //! ```text
-//! args ─▶ checkpoints/…, savepoint/…, state/…, job/… ─▶ report: a table or JSON on stdout
+//! args ─▶ checkpoints/…, savepoint/…, state/…, job/…, parity/… ─▶ report: a table or JSON on stdout
 //!             │                                └ the API of a running job
 //!             └ tidemill-state reads and copies; only `--yes` has it delete anything
 //! ```
@@ -12,6 +12,7 @@ mod checkpoints;
 mod completions;
 mod failure;
 mod job;
+mod parity;
 mod progress;
 mod report;
 mod savepoint;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Topic::Savepoint { action } => savepoint::run(action),
         Topic::Job { action } => job::run(action),
         Topic::State { action } => state::run(action),
+        Topic::Parity(asked) => parity::run(asked),
         Topic::Completions { shell } => Ok(completions::run(*shell)),
     };
     match done {

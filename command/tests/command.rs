@@ -293,5 +293,5 @@ fn the_page_of_the_command_has_its_help() {
             count += 1;
         }
     }
-    assert_eq!(count, 21);
+    assert_eq!(count, 22);
 }
