@@ -33,6 +33,8 @@ def load(folder, time, label, order):
     """Returns the rows in order, with their `event_time` and `label`, and the names of the features."""
     rows = tidemill.load_training_set(folder)
     rows = rows.rename(columns={old: new for old, new in ((time, "event_time"), (label, "label")) if new not in rows})
+    # What is not known yet is not trained on.
+    rows = rows[rows["label"].notna()]
     return rows.sort_values(order, ignore_index=True), [name for name in rows if name not in OTHERS]
 
 

@@ -116,25 +116,27 @@ impl CommonArgs {
         }
     }
 
-    /// Writes rows for training where --features says. `columns` are the names of what a model takes, if rows have it.
+    /// Writes rows for training. `columns` are the names of what a model takes, if rows have it.
     pub fn write_features<D: Data>(
         &self,
         rows: Stream<'_, D>,
+        name: &str,
+        place: Option<&Place>,
         columns: &[String],
         key: impl Fn(&D) -> String + Send + Sync + 'static,
     ) -> Result<(), JobError> {
         let _ = columns; // only Parquet has a place for them
         #[cfg(feature = "parquet")]
         if self.features_as_parquet {
-            return match &self.features {
+            return match place {
                 Some(Place::Path(folder)) => {
                     let columns = (!columns.is_empty()).then(|| ("tidemill.columns".to_owned(), columns.join(",")));
-                    rows.sink("features", &FileSink::parquet_with(folder, columns))
+                    rows.sink(name, &FileSink::parquet_with(folder, columns))
                 }
                 _ => Err(JobError::Invalid("Parquet is written into a folder: name one with --features".to_owned())),
             };
         }
-        write(rows, "features", self.features.as_ref(), key)
+        write(rows, name, place, key)
     }
 
     fn malformed_limit(&self) -> MaxMalformed {

@@ -148,7 +148,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         Outcome::NotShown(click) => Some(click),
     });
     let place = common.features.as_ref().or(args.examples.as_ref());
-    write(examples, "examples", place, |example| example.user_id.to_string())?;
+    common.write_features(examples, "examples", place, &[], |example| example.user_id.to_string())?;
     write(not_shown, "not-shown", args.not_shown.as_ref(), |click| click.user_id.to_string())?;
     write_dead_letters(flow.dead_letters(), common.dead_letters.as_ref())
 }

@@ -204,7 +204,9 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
             let after = rules.as_ref().and_then(|rules| rules.encode(&features).ok());
             Example { tx_id, ts, is_fraud, features, after }
         });
-        common.write_features(examples, &columns, |example| example.tx_id.to_string())?;
+        common.write_features(examples, "features", common.features.as_ref(), &columns, |example| {
+            example.tx_id.to_string()
+        })?;
     }
     write_dead_letters(flow.dead_letters(), common.dead_letters.as_ref())
 }

@@ -125,7 +125,9 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
             anomaly: features.anomaly,
             features,
         });
-        common.write_features(examples, &[], |example| example.machine_id.to_string())?;
+        common.write_features(examples, "features", common.features.as_ref(), &[], |example| {
+            example.machine_id.to_string()
+        })?;
     }
     write_dead_letters(flow.dead_letters(), common.dead_letters.as_ref())
 }

@@ -135,9 +135,11 @@ fn start(scratch: TempDir) -> Running {
 fn judge<'s>(flow: &Flow<'s>, scored: Stream<'s, Scored<(u64, Seen)>>) -> Result<(), JobError> {
     let made = |id: u64| (EventTime(id as i64 + 5), (id, !id.is_multiple_of(10)));
     let labels = flow.source("labels", &Generator::new(1_000_000, made).rate(5_000.0))?;
-    let joined = scored
-        .key_by(|scored| scored.record.0)
-        .join_labels("labels-of-records", labels.key_by(|(id, _)| *id), millis(100))?;
+    let joined = scored.key_by(|scored| scored.record.0).join_labels(
+        "labels-of-records",
+        labels.key_by(|(id, _)| *id),
+        millis(100),
+    )?;
     let settings = QualitySettings { rollout: Some("score".to_owned()), ..QualitySettings::default() };
     let truth = |_: &(u64, Seen), label: Option<&(u64, bool)>| label.map(|(_, is_positive)| *is_positive);
     let judged = joined.labelled.quality("quality", &settings, truth)?;

@@ -82,7 +82,7 @@ fn train(python: &Path, args: &Args, model: Trained, scratch: &Path) -> Result<(
     let ((which, name), (given, simulated)) = (model.names(), model.data(args));
     let features = scratch.join(name);
     let mut program = example(name)?;
-    program.args(["--log-level", "warn", "--features"]).arg(&features);
+    program.args(["--log-level", "warn", "--features-as-parquet", "--features"]).arg(&features);
     let data = match given {
         Some(file) => {
             program.arg("--input").arg(file);
