@@ -20,7 +20,7 @@ fn parity(folder: &Path, args: &[&str]) -> Output {
 
 /// Compares by `tx_id`. Checks the exit code, and returns the document and the errors.
 fn document(folder: &Path, code: i32, args: &[&str]) -> (Value, String) {
-    let output = parity(folder, &[&["--key", "tx_id", "--output", "json"], args].concat());
+    let output = parity(folder, &[&["--key", "tx_id", "--json"], args].concat());
     let errors = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
     (serde_json::from_slice(&output.stdout).unwrap_or_default(), errors)
@@ -403,4 +403,42 @@ mod of_parquet {
         fs::write(folder.path().join("recomputed/a.parquet"), "PAR1").expect("it is written");
         assert!(document(folder.path(), 4, &[]).1.contains("\"recomputed/a.parquet\" is not whole Parquet"));
     }
+}
+
+/// The features that `fraud_velocity` served on real transactions are those that it computes again from history; with a window
+/// that is off by one, its feature is named.
+#[test]
+fn real_features_are_recomputed_as_they_were_served() {
+    let Some(input) = testkit::data("transactions.csv.gz") else { return };
+    let scratch = scratch();
+    let folder = scratch.path();
+    for (name, flag, workers) in [("served", "--predictions", "2"), ("recomputed", "--features", "1")] {
+        let mut command = testkit::example("fraud_velocity");
+        command.args(["--workers", workers, flag]).arg(folder.join(name)).arg("--input").arg(&input);
+        testkit::finish(&mut command);
+    }
+    let (found, _) = document(folder, 0, &[]);
+    assert_eq!((&found["matched"], &found["left_only"], &found["right_only"]), (&json!(940_312), &json!(0), &json!(0)));
+    let features = found["models"][0]["features"].as_array().expect("features");
+    assert!(features.len() == 18 && features.iter().all(|one| one["identical"] == 940_312), "{features:?}");
+    // As if (t - 1d, t) had been computed where (t - 1d, t] was served.
+    for part in fs::read_dir(folder.join("recomputed")).expect("parts").map(|part| part.expect("a part").path()) {
+        let text = fs::read_to_string(&part).expect("lines");
+        let broken: Vec<String> = text
+            .lines()
+            .map(|line| {
+                let mut row: Value = serde_json::from_str(line).expect("a line");
+                let count = row["features"]["card_count_1d"].as_f64().expect("a count");
+                row["features"]["card_count_1d"] = json!(count - 1.0);
+                format!("{row}\n")
+            })
+            .collect();
+        fs::write(&part, broken.concat()).expect("it is written");
+    }
+    let (found, _) = document(folder, 1, &["--sample", "1%"]);
+    let features = found["models"][0]["features"].as_array().expect("features");
+    let differ: Vec<&Value> = features.iter().filter(|one| one["mismatch"] != 0).collect();
+    let [count] = *differ else { panic!("{differ:?}") };
+    assert_eq!((&count["feature"], &count["mismatch"]), (&json!("card_count_1d"), &count["total"]));
+    assert!((9_000..10_000).contains(&count["total"].as_u64().expect("a count")), "{count}");
 }

@@ -42,6 +42,7 @@ const MARATHONS: &[Marathon] = &[
     of("worlds", "engine/src/lib.rs", &["simulation::", "mesh::", "checkpoint::"]),
     of("oracle", "tests/oracle.rs", &[]),
     of("drift", "tests/drift/main.rs", &["worlds::"]),
+    of("labels", "tests/labels/main.rs", &["worlds::"]),
     once_with(mlflow::NAME, "registry", "tests/servers/main.rs", &["mlflow::"]),
 ];
 

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::ValueEnum;
-
 /// What is compared, and how.
 #[derive(clap::Args)]
 pub struct ParityArgs {
@@ -30,18 +28,9 @@ pub struct ParityArgs {
     /// End with 1 also for recomputed rows that were never served.
     #[arg(long)]
     pub strict: bool,
-    /// Format of the result.
-    #[arg(long, value_enum, default_value = "text")]
-    pub output: OutputFormat,
-}
-
-/// A format of the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// Tables for people.
-    Text,
-    /// One JSON document.
-    Json,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A share of the keys: above 0, and at most 1.

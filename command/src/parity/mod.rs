@@ -21,7 +21,7 @@ use self::compare::{Findings, compare};
 use self::counts::Strictness;
 use self::files::Files;
 use self::row::{Wanted, show_key};
-use crate::args::parity::{OutputFormat, ParityArgs};
+use crate::args::parity::ParityArgs;
 use crate::failure::Failure;
 use crate::progress::spinner;
 use crate::report;
@@ -39,9 +39,10 @@ pub fn run(asked: &ParityArgs) -> Result<String, Failure> {
     let findings = compare([&served, &recomputed], wanted, &asked.features, strictness)?;
     drop(shown);
     let failure = undecided(asked, &findings).or_else(|| difference(asked, &findings));
-    let output = match asked.output {
-        OutputFormat::Text => output::text(asked, &findings),
-        OutputFormat::Json => report::json(&output::document(asked, &findings, failure.is_none()))?,
+    let output = if asked.json {
+        report::json(&output::document(asked, &findings, failure.is_none()))?
+    } else {
+        output::text(asked, &findings)
     };
     failure.map_or(Ok(output.clone()), |failure| Err(Failure { output, ..failure }))
 }

@@ -104,7 +104,7 @@ fn differing(asked: &ParityArgs, feature: &str, of: &FeatureCounts) -> String {
     text
 }
 
-/// Returns the document of `--output json`. `docs/operate/command.md` names its fields.
+/// Returns the document of `--json`. `docs/operate/command.md` names its fields.
 pub fn document(asked: &ParityArgs, of: &Findings, agree: bool) -> Value {
     let Findings { served, recomputed, matched, models, right_only, only_served, only_recomputed, both: _ } = of;
     let models: Vec<Value> = models.iter().map(|(name, model)| model_document(asked, name, model)).collect();
