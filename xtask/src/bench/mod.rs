@@ -6,6 +6,7 @@ mod engine;
 mod infer;
 mod kafka;
 mod measure;
+mod models;
 mod nexmark;
 mod overhead;
 mod peers;
@@ -26,8 +27,8 @@ use peers::PeersArgs;
 pub struct Args {
     /// What to measure: the examples on files and simulated input, the examples on Kafka, the inference operator alone,
     /// the engines of ensembles of trees alone, state larger than memory, restarts after a kill, the parsers of lines, the
-    /// Nexmark queries, Tidemill beside other engines, how costs grow, what it costs to be watched, or the instructions of
-    /// the hot pieces.
+    /// Nexmark queries, Tidemill beside other engines, how costs grow, what it costs to be watched, what
+    /// versions, drift and labels cost, or the instructions of the hot pieces.
     #[arg(value_enum, default_value_t = What::Engine)]
     what: What,
     /// Runs of each row; the median counts.
@@ -61,6 +62,7 @@ enum What {
     Peers,
     Scaling,
     Overhead,
+    Models,
     Counts,
 }
 
@@ -93,6 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
         What::Counts => return counts::run(&args.counts),
         What::Scaling => return scaling::run(args.runs, args.json.as_deref()),
         What::Overhead => return overhead::run(args.runs, args.json.as_deref()),
+        What::Models => return models::run(args.runs, args.json.as_deref()),
         What::Nexmark => {
             build_examples()?;
             return nexmark::run(&args.nexmark, args.runs, args.json.as_deref());

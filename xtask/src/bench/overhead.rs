@@ -26,10 +26,10 @@ const SECONDS: u64 = 10;
 const CROWD: usize = 1000;
 
 /// What one run took.
-struct Taken {
-    elapsed_s: f64,
+pub(super) struct Taken {
+    pub(super) elapsed_s: f64,
     /// Processor time, user and system.
-    cpu_s: f64,
+    pub(super) cpu_s: f64,
     p99_ms: f64,
     watched: Watched,
 }
@@ -108,12 +108,12 @@ fn compare(runs: usize, name: &str, job: &[&str], without: Option<Watch>, with: 
 }
 
 /// Returns the smallest and the largest value.
-fn spread(values: &[f64]) -> (f64, f64) {
+pub(super) fn spread(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::INFINITY, 0.0), |(least, most), value| (value.min(least), value.max(most)))
 }
 
 /// Runs the job once.
-fn once(job: &[&str], watch: Option<Watch>) -> Result<Taken> {
+pub(super) fn once(job: &[&str], watch: Option<Watch>) -> Result<Taken> {
     let mut command = example(EXAMPLE)?;
     command.args(["--log-level", "warn", "--report"]).args(job).stdout(Stdio::piped());
     let address = free_address();
