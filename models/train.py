@@ -26,7 +26,7 @@ DAY = 86_400_000
 # Fields of a training set beside the features: what a row is of, when it was, and what it turned out to be. In JSON lines
 # the examples have names of their own for the last two.
 IDS = {"tx_id", "card_id", "terminal_id", "machine_id", "scroll_id", "user_id", "post_id"}
-OTHERS = IDS | {"event_time", "ts", "window_start", "label", "is_fraud", "anomaly", "clicked"}
+OTHERS = IDS | {"count", "event_time", "ts", "window_start", "label", "is_fraud", "anomaly", "clicked"}
 
 
 def load(folder, time, label, order):
@@ -139,7 +139,6 @@ def iot(arguments):
     from skl2onnx import to_onnx
 
     table, names = load(arguments.features, "window_start", "anomaly", ["event_time", "machine_id"])
-    names = [name for name in names if name != "count"]
     rows, anomaly = matrix(table, names), table["label"].to_numpy() > 0
     # 50 trees: the time ONNX Runtime takes to load a converted forest grows with the square of their number.
     forest = IsolationForest(n_estimators=50, contamination=0.01, random_state=0, n_jobs=1)

@@ -69,7 +69,9 @@ struct Prediction {
     score: f32,
     /// Name and hash of the model; shared, because every prediction contains it.
     model: Arc<str>,
-    features: Box<Summary>,
+    /// Number of readings.
+    count: u64,
+    features: WindowFeatures,
 }
 
 /// A line for training.
@@ -78,7 +80,8 @@ struct Example {
     machine_id: CompactString,
     window_start: i64,
     anomaly: u8,
-    features: Box<Summary>,
+    count: u64,
+    features: WindowFeatures,
 }
 
 fn main() -> ExitCode {
@@ -111,19 +114,19 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         let name: Arc<str> = model.info().to_string().into();
         let scored = windows.results.infer("score", model, &settings, |window| &window.value.signals)?;
         let predictions = scored.map(move |Scored { record, score, .. }| {
-            let Windowed { key: machine_id, window, value: features, .. } = record;
-            Prediction { machine_id, window_start: window.start.0, score, model: Arc::clone(&name), features }
+            let Windowed { key: machine_id, window, value, .. } = record;
+            let Summary { count, signals: features, .. } = *value;
+            let model = Arc::clone(&name);
+            Prediction { machine_id, window_start: window.start.0, score, model, count, features }
         });
         let threshold = args.threshold;
         let machine = |prediction: &Prediction| prediction.machine_id.to_string();
         write(predictions.clone().filter(move |p| p.score < threshold), "alerts", common.alerts.as_ref(), machine)?;
         write(predictions, "predictions", common.predictions.as_ref(), machine)?;
     } else {
-        let examples = windows.results.map(|Windowed { key: machine_id, window, value: features, .. }| Example {
-            machine_id,
-            window_start: window.start.0,
-            anomaly: features.anomaly,
-            features,
+        let examples = windows.results.map(|Windowed { key: machine_id, window, value, .. }| {
+            let Summary { count, signals: features, anomaly } = *value;
+            Example { machine_id, window_start: window.start.0, anomaly, count, features }
         });
         common.write_features(examples, "features", common.features.as_ref(), &[], |example| {
             example.machine_id.to_string()

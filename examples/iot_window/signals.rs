@@ -72,7 +72,6 @@ features! {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     pub count: u64,
-    #[serde(flatten)]
     pub signals: WindowFeatures,
     /// Whether any reading is labeled as an anomaly; for training only.
     #[serde(skip)]

@@ -35,6 +35,8 @@ def load_training_set(path: str | Path, *, after: bool = False) -> pd.DataFrame:
     `after.NAME` for each of the model's, or `after.0` and so on from JSON lines, which have no names.
     """
     path = Path(path)
+    if not path.exists():
+        raise TidemillError(f'"{path}" is not there')
     files = sorted(file for file in path.iterdir() if file.suffix in (".jsonl", ".parquet")) if path.is_dir() else [path]
     if not files:
         raise TidemillError(f'"{path}" has no files .jsonl or .parquet')
