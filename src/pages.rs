@@ -57,6 +57,8 @@ mod versions {}
 mod model_features {}
 #[doc = include_str!("../docs/inference/drift.md")]
 mod drift {}
+#[doc = include_str!("../docs/inference/training.md")]
+mod training {}
 #[doc = include_str!("../docs/inference/model-servers.md")]
 mod model_servers {}
 #[doc = include_str!("../docs/operate/flags.md")]
