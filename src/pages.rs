@@ -59,6 +59,8 @@ mod model_features {}
 mod drift {}
 #[doc = include_str!("../docs/inference/labels.md")]
 mod labels {}
+#[doc = include_str!("../docs/inference/training.md")]
+mod training {}
 #[doc = include_str!("../docs/inference/model-servers.md")]
 mod model_servers {}
 #[doc = include_str!("../docs/operate/flags.md")]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidemill::drift::{
-    Baseline, Baselines, Distribution, DriftAlert, DriftCheck, DriftExt, DriftReport, DriftSettings, Method, Reference,
-    SCORES, Verdict,
+    Baseline, Baselines, Chunk, Comparison, Distribution, DriftAlert, DriftCheck, DriftExt, DriftReport, DriftSettings,
+    Method, Reference, SCORES, Threshold, Verdict,
 };
 use tidemill::infer::{ModelInfo, ModelRole};
 use tidemill::prelude::*;
@@ -37,7 +37,30 @@ fn baseline() -> Baseline {
     };
     let even: Vec<f64> = (0..400).map(|at| f64::from(at) / 400.0).collect();
     let features = ["amount", "age"].map(|name| (name.to_owned(), Reference::Numbers(numbers(&even))));
-    Baseline { features: features.into(), scores: Some(numbers(&even)), ..Baseline::default() }
+    // As large as windows are, and not even: thresholds are learned from them.
+    let chunk = |at: usize| {
+        let some: Vec<f64> = (0..33).map(|place| even[(at * 33 + place) * 7919 % 1009 % 400]).collect();
+        Chunk { features: [("amount".to_owned(), Reference::Numbers(numbers(&some)))].into(), scores: None }
+    };
+    Baseline {
+        features: features.into(),
+        scores: Some(numbers(&even)),
+        checks: [("amount".to_owned(), DriftCheck { threshold: Threshold::Learned, ..settings().check })].into(),
+        chunks: (0..10).map(chunk).collect(),
+    }
+}
+
+/// Computes the threshold that the chunks have learned for the amount.
+fn learned(baseline: &Baseline) -> f64 {
+    let of = |features: &BTreeMap<String, Reference>| match &features["amount"] {
+        Reference::Numbers(numbers) => numbers.clone(),
+        Reference::Categories(_) => panic!("amounts are numbers"),
+    };
+    let whole = of(&baseline.features);
+    let statistic = |chunk: &Chunk| settings().check.values(&whole, &of(&chunk.features)).unwrap().value;
+    let statistics: Vec<f64> = baseline.chunks.iter().map(statistic).collect();
+    let mean = statistics.iter().sum::<f64>() / 10.0;
+    mean + 3.0 * (statistics.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / 10.0).sqrt()
 }
 
 fn baseline_of(info: &ModelInfo) -> Result<Baseline, String> {
@@ -157,7 +180,11 @@ fn expected(all: &BTreeMap<(u64, i64), Vec<Payment>>) -> Vec<DriftReport> {
             };
             let (start, end) = (EventTime(window * WINDOW), EventTime((window + 1) * WINDOW));
             let missing = values.iter().filter(|value| value.is_none()).count() as f64 / records as f64;
-            let compared = check.values(reference, &seen);
+            let (mut compared, mut threshold) = (check.values(reference, &seen), 0.3);
+            if name == "amount" {
+                threshold = learned(&baseline);
+                compared = compared.map(|found| Comparison { drifted: found.value > threshold, ..found });
+            }
             let (few, has_none) = (records < 20, *version == 3);
             let drifted = missing >= 0.3 || compared.as_ref().is_ok_and(|found| found.drifted);
             let empty = DriftReport {
@@ -199,7 +226,7 @@ fn expected(all: &BTreeMap<(u64, i64), Vec<Payment>>) -> Vec<DriftReport> {
                 reason,
                 method: compared.is_ok().then_some(Method::Psi),
                 value: compared.as_ref().ok().map(|found| found.value),
-                threshold: compared.is_ok().then_some(0.3),
+                threshold: compared.is_ok().then_some(threshold),
                 n: seen.count(),
                 n_reference: 400,
                 missing_share: missing,
