@@ -32,7 +32,7 @@ enum Counts {
     #[default]
     Nothing,
     ByValue(ByValue),
-    ByBucket(ByBucket),
+    ByBucket(Box<ByBucket>),
 }
 
 impl Recent {
@@ -63,7 +63,7 @@ impl Recent {
             (block, rest) = rest.split_at(rest.len().min(BLOCK));
             by_value.add_block(block);
             if by_value.len > exact_values {
-                *counts = Counts::ByBucket(ByBucket::of(by_value));
+                *counts = Counts::ByBucket(Box::new(ByBucket::of(by_value)));
             }
         }
         if let Counts::ByBucket(by_bucket) = counts {
