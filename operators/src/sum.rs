@@ -112,9 +112,14 @@ impl ExactSum {
 
     /// Adds a value.
     pub(crate) fn add(&mut self, value: f64) {
+        self.add_times(value, 1);
+    }
+
+    /// Adds a value `times` times.
+    pub(crate) fn add_times(&mut self, value: f64, times: u64) {
         match self.special(value) {
-            Some(count) => *count += 1,
-            None => self.add_finite(value),
+            Some(count) => *count += times,
+            None => self.add_finite(value, times),
         }
     }
 
@@ -122,7 +127,7 @@ impl ExactSum {
     pub(crate) fn remove(&mut self, value: f64) {
         match self.special(value) {
             Some(count) => *count = count.saturating_sub(1),
-            None => self.add_finite(-value),
+            None => self.add_finite(-value, 1),
         }
     }
 
@@ -150,13 +155,20 @@ impl ExactSum {
         }
     }
 
-    fn add_finite(&mut self, value: f64) {
+    fn add_finite(&mut self, value: f64, times: u64) {
         let bits = value.to_bits();
         let (exponent, fraction) = ((bits >> 52) & 0x7ff, bits & ((1 << 52) - 1));
         let (mantissa, shift) =
             if exponent == 0 { (fraction, 0) } else { (fraction | (1 << 52), exponent as usize - 1) };
-        let placed = u128::from(mantissa) << (shift % 64);
-        let mut parts = [placed as u64, (placed >> 64) as u64].into_iter();
+        self.add_units(value.is_sign_negative(), u128::from(mantissa) * u128::from(times), shift);
+    }
+
+    /// Adds `mantissa` · 2^`shift` units, or takes them away.
+    pub(crate) fn add_units(&mut self, negative: bool, mantissa: u128, shift: usize) {
+        let by = shift % 64;
+        let low = mantissa << by;
+        let high = if by == 0 { 0 } else { (mantissa >> (128 - by)) as u64 };
+        let mut parts = [low as u64, (low >> 64) as u64, high].into_iter();
         let mut carry = false;
         for limb in self.limbs.iter_mut().skip(shift / 64) {
             let part = parts.next();
@@ -164,8 +176,7 @@ impl ExactSum {
                 return;
             }
             let part = part.unwrap_or(0);
-            (*limb, carry) =
-                if value.is_sign_negative() { limb.borrowing_sub(part, carry) } else { limb.carrying_add(part, carry) };
+            (*limb, carry) = if negative { limb.borrowing_sub(part, carry) } else { limb.carrying_add(part, carry) };
         }
     }
 
@@ -198,9 +209,9 @@ impl ExactSum {
             return Pair { sum, low: f64::NAN };
         }
         let mut rest = self.clone();
-        rest.add_finite(-sum);
+        rest.add_finite(-sum, 1);
         let low = rest.value();
-        rest.add_finite(-low);
+        rest.add_finite(-low, 1);
         Pair { sum, low: if rest.limbs.iter().all(|limb| *limb == 0) { low } else { f64::NAN } }
     }
 

@@ -82,13 +82,23 @@ impl<'s, D: Data> Stream<'s, D> {
     /// Passes all records on unchanged, and makes records of another stream from some of them; they keep the event time.
     #[must_use]
     pub fn derive<E: Data>(self, mut f: impl FnMut(&Record<D>) -> Option<E> + 'static) -> (Self, Stream<'s, E>) {
+        let mut derived = move |record: &Record<D>| {
+            let Record { event_time, arrival, .. } = *record;
+            f(record).map(|data| Record { event_time, arrival, data })
+        };
+        self.derive_batches(move |records| records.iter().filter_map(&mut derived).collect())
+    }
+
+    /// Passes all records on unchanged, and makes records of another stream from those that came together. What comes
+    /// together differs from replay to replay: only the sum of what is made may matter.
+    #[must_use]
+    pub fn derive_batches<E: Data>(
+        self,
+        mut f: impl FnMut(&[Record<D>]) -> Vec<Record<E>> + 'static,
+    ) -> (Self, Stream<'s, E>) {
         let each = move |packet: Packet, name: &str, send: &mut dyn FnMut(Packet, usize)| {
             let records = packet.open::<D>(name)?;
-            let derived = |record: &Record<D>| {
-                let Record { event_time, arrival, .. } = *record;
-                f(record).map(|data| Record { event_time, arrival, data })
-            };
-            let derived = records.iter().filter_map(derived).collect();
+            let derived = f(&records);
             send(Packet::of::<D>(records), 0);
             send(Packet::of::<E>(derived), 1);
             Ok(())

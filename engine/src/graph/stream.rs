@@ -7,6 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tidemill_state::{Key, hash_key};
 use timely::dataflow::Scope;
 use timely::dataflow::operators::Concatenate;
 
@@ -53,6 +54,12 @@ impl<'s> Flow<'s> {
     #[must_use]
     pub fn worker(&self) -> usize {
         self.context.worker
+    }
+
+    /// Returns the function that says which worker of the job owns a key.
+    pub fn owner<K: Key>(&self) -> impl Fn(&K) -> usize + use<K> {
+        let (key_groups, workers) = (self.context.worker_state.borrow().key_groups(), self.context.workers);
+        move |key| key_groups.worker_of(key_groups.of_hash(hash_key(key)), workers)
     }
 
     /// Returns the number of workers of this process.

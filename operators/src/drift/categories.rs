@@ -91,7 +91,14 @@ impl Categories {
         match value {
             None => self.missing += 1,
             Some(Category::Known(index)) => self.add_known(index, 1),
-            Some(Category::Unknown(name)) => self.add_unknown((of_name(name), name.to_owned()), 1),
+            Some(Category::Unknown(name)) => {
+                let hash = of_name(name);
+                // Nearly always it is there, the first with its hash, and nothing is allocated.
+                match self.unknown.range_mut((hash, String::new())..).next() {
+                    Some((known, count)) if known.0 == hash && known.1 == name => *count += 1,
+                    _ => self.add_unknown((hash, name.to_owned()), 1),
+                }
+            }
         }
     }
 

@@ -1,24 +1,24 @@
 //! What was seen in a window: an aggregate, whose parts add up to the bit whatever their order.
 
-use std::marker::PhantomData;
-
 use serde::{Deserialize, Serialize};
 
 use super::categories::{Categories, Category};
 use super::values::Distribution;
 use crate::window::Aggregate;
 
-/// A record of the sample: its features in their order, and its score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Sampled {
+/// Records of the sample that came together, of one version and in one window: their features in their order, and their
+/// scores.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rows {
     pub(super) model: String,
-    /// The part of the sample that it is counted in first.
-    pub(super) shard: u8,
-    /// The numbers; NaN where one is missing.
+    /// The part of the version that they are counted in first.
+    pub(super) part: u32,
+    /// Row by row; NaN where one is missing.
     pub(super) numbers: Vec<f64>,
+    /// Row by row.
     pub(super) texts: Vec<Option<String>>,
     /// NaN for a record that the model did not score.
-    pub(super) score: f64,
+    pub(super) scores: Vec<f64>,
 }
 
 /// What was seen of a version.
@@ -31,7 +31,29 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    pub(super) fn add(&mut self, rows: &Rows) {
+        let Rows { model: _, part: _, numbers, texts, scores } = rows;
+        let records = scores.len().max(1);
+        let (of_numbers, of_texts) = (numbers.len() / records, texts.len() / records);
+        self.records += scores.len() as u64;
+        extend(&mut self.numbers, of_numbers);
+        extend(&mut self.texts, of_texts);
+        for (at, column) in self.numbers.iter_mut().take(of_numbers).enumerate() {
+            column.extend(numbers.iter().skip(at).step_by(of_numbers).copied());
+        }
+        // Which of them the training data had is known where they are compared.
+        for (at, column) in self.texts.iter_mut().take(of_texts).enumerate() {
+            let texts = texts.iter().skip(at).step_by(of_texts);
+            texts.for_each(|text| column.add(text.as_deref().map(Category::Unknown)));
+        }
+        self.scores.extend(scores.iter().copied());
+    }
+
     fn merge(&mut self, other: &Self) {
+        if self.records == 0 {
+            *self = other.clone();
+            return;
+        }
         self.records += other.records;
         extend(&mut self.numbers, other.numbers.len());
         extend(&mut self.texts, other.texts.len());
@@ -39,51 +61,30 @@ impl Seen {
         self.texts.iter_mut().zip(&other.texts).for_each(|(own, other)| own.merge(other));
         self.scores.merge(&other.scores);
     }
+
+    pub(super) fn settle(&mut self) {
+        self.numbers.iter_mut().for_each(Distribution::settle);
+        self.scores.settle();
+    }
 }
 
 fn extend<T: Default + Clone>(columns: &mut Vec<T>, len: usize) {
     columns.resize(columns.len().max(len), T::default());
 }
 
-/// What is counted of a window: records of the sample, or what was counted of them in parts.
-pub(super) trait Counted: 'static {
-    fn add_to(&self, seen: &mut Seen);
-}
-
-impl Counted for Sampled {
-    fn add_to(&self, seen: &mut Seen) {
-        seen.records += 1;
-        extend(&mut seen.numbers, self.numbers.len());
-        extend(&mut seen.texts, self.texts.len());
-        seen.numbers.iter_mut().zip(&self.numbers).for_each(|(column, value)| column.add(Some(*value)));
-        // Which of them the training data had is known where they are compared.
-        for (column, value) in seen.texts.iter_mut().zip(&self.texts) {
-            column.add(value.as_deref().map(Category::Unknown));
-        }
-        seen.scores.add(Some(self.score));
-    }
-}
-
-impl Counted for (String, Seen) {
-    fn add_to(&self, seen: &mut Seen) {
-        seen.merge(&self.1);
-    }
-}
-
-/// Adds up what is counted. The columns are those of these features, in this order.
-pub(super) struct Count<T> {
+/// Adds up the parts of a version. The columns are those of these features, in this order.
+pub(super) struct Count {
     features: String,
-    counted: PhantomData<fn(&T)>,
 }
 
-impl<T> Count<T> {
+impl Count {
     pub(super) fn of(features: &[&str]) -> Self {
-        Self { features: features.join(", "), counted: PhantomData }
+        Self { features: features.join(", ") }
     }
 }
 
-impl<T: Counted> Aggregate for Count<T> {
-    type In = T;
+impl Aggregate for Count {
+    type In = (String, Seen);
     type Accumulator = Seen;
     type Out = Seen;
 
@@ -95,8 +96,8 @@ impl<T: Counted> Aggregate for Count<T> {
         Seen::default()
     }
 
-    fn add(&self, seen: &mut Seen, counted: &T) {
-        counted.add_to(seen);
+    fn add(&self, seen: &mut Seen, (_, part): &(String, Seen)) {
+        seen.merge(part);
     }
 
     fn merge(&self, into: &mut Seen, other: &Seen) {

@@ -17,8 +17,11 @@ pub(super) struct Distinct {
 }
 
 impl Distinct {
-    pub(super) fn add(&mut self, value: f64) {
-        self.add_hash(mix(value.to_bits()));
+    /// Returns the smallest hashes of values.
+    pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut hashes = Hashes::default();
+        values.for_each(|value| hashes.add(value));
+        hashes.distinct()
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -42,20 +45,61 @@ impl Distinct {
     }
 }
 
+/// Hashes that may be among the smallest ones: cheaper to add to.
+#[derive(Clone, Debug)]
+pub(super) struct Hashes {
+    candidates: Vec<u64>,
+    /// No larger one is among the smallest.
+    bound: u64,
+}
+
+impl Default for Hashes {
+    fn default() -> Self {
+        Self { candidates: Vec::new(), bound: u64::MAX }
+    }
+}
+
+impl Hashes {
+    #[inline]
+    pub(super) fn add(&mut self, value: f64) {
+        let hash = mix(value.to_bits());
+        if hash <= self.bound {
+            self.candidates.push(hash);
+            if self.candidates.len() == 4 * KEPT {
+                self.tidy();
+            }
+        }
+    }
+
+    #[cold]
+    fn tidy(&mut self) {
+        self.candidates = smallest(std::mem::take(&mut self.candidates));
+        self.bound = self.candidates.get(KEPT - 1).copied().unwrap_or(u64::MAX);
+    }
+
+    pub(super) fn distinct(&self) -> Distinct {
+        Distinct { smallest: smallest(self.candidates.clone()).into_iter().collect() }
+    }
+}
+
+/// Returns the smallest of some hashes, in their order.
+fn smallest(mut hashes: Vec<u64>) -> Vec<u64> {
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes.truncate(KEPT);
+    hashes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn different_values_are_counted_once() {
-        let mut few = Distinct::default();
-        (0..5000).for_each(|i| few.add(f64::from(i % 700)));
+        let few = Distinct::of((0..50_000).map(|i| f64::from(i % 700)));
         assert_eq!(few.estimate(), 700.0);
-        let (mut whole, mut part) = (Distinct::default(), Distinct::default());
-        for i in (0..100_000).rev() {
-            whole.add(f64::from(i) / 7.0);
-            part.add(f64::from((i * 17) % 100_000) / 7.0);
-        }
+        let mut whole = Distinct::of((0..100_000).rev().map(|i| f64::from(i) / 7.0));
+        let mut part = Distinct::of((0..100_000).map(|i| f64::from((i * 17) % 100_000) / 7.0));
         assert!((whole.estimate() / 100_000.0 - 1.0).abs() < 0.06, "{}", whole.estimate());
         part.merge(&few);
         whole.merge(&few);

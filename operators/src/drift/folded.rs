@@ -27,7 +27,7 @@ impl Folded {
     pub(super) fn merge_exact(&mut self, values: &[(f64, u64)]) {
         let (Some(first), Some(last)) = (values.first(), values.last()) else { return };
         (self.min, self.max) = (self.min.min(first.0), self.max.max(last.0));
-        values.iter().for_each(|(value, _)| self.distinct.add(*value));
+        self.distinct.merge(&Distinct::of(values.iter().map(|(value, _)| *value)));
         self.buckets = union(&self.buckets, &in_buckets(values));
     }
 

@@ -9,7 +9,7 @@ pub(super) fn mix(number: u64) -> u64 {
 }
 
 /// The step from one state of SplitMix64 to the next.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Returns the hash of a number: what SplitMix64 draws first with this seed.
 pub(crate) fn of_number(number: u64) -> u64 {

@@ -1,7 +1,7 @@
 //! Drift of a stream of scored records.
 //!
 //! ```text
-//! scored ─▶ sample ─▶ by version and shard: windows, counted ─▶ by version: the same windows, added up
+//! scored ─▶ sample ─▶ by version and worker: windows, counted ─▶ by version: the same windows, added up
 //!   ─▶ compared with the baseline of the version: reports ─▶ by feature: so many in a row ─▶ alerts
 //! ```
 //! Counts add up to the bit in any order, so reports do not depend on the number of workers.
@@ -15,20 +15,17 @@ use tidemill_engine::shell::{Context, KeyedLogic, LogicError, Order, States, Val
 use tidemill_engine::{Data, JobError, Record, Stream};
 
 use super::baseline::Baseline;
-use super::collect::{Count, Sampled};
+use super::collect::{Count, Rows, Seen};
 use super::compare::DriftCheck;
 use super::error::DriftError;
-use super::hash::of_number;
 use super::missing::MissingShare;
+use super::parts::PartLogic;
 use super::report::{DriftAlert, DriftReport, Looks, Thresholds, Verdict};
+use super::sample::Sampler;
 use super::threshold::Threshold;
-use crate::infer::{FeatureCell, FeatureKind, Features, ModelInfo, Scored};
+use crate::infer::{FeatureKind, Features, ModelInfo, Scored};
 use crate::length::invalid;
 use crate::window::{Assigner, WindowExt, Windowed};
-
-/// Number of parts in which a version is counted at first. It does not depend on the number of workers, so that the state
-/// does not either.
-const SHARDS: u64 = 16;
 
 /// Settings of drift.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,8 +95,8 @@ pub struct DriftOutput<'s, D: Data, S: Data> {
 pub trait DriftExt<'s, D: Data> {
     /// Compares the features and scores of each version in windows of event time with those that it was trained on.
     /// * Time: a report and an alert have the last millisecond of the window as their event time.
-    /// * State: for each version, window that is open and feature, up to 17 times what [`Distribution`](super::Distribution)
-    ///   keeps: it is counted in 16 parts.
+    /// * State: for each version, window that is open and feature, what [`Distribution`](super::Distribution) keeps, once for
+    ///   each worker.
     /// * Guarantee: each record of the sample is counted once. Late ones are not counted, as by any window.
     ///
     /// # Errors
@@ -133,23 +130,18 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
             check: settings.check,
             missing_threshold: settings.missing_threshold,
         };
-        let share = settings.sample;
-        let mut sampler = Sampler::default();
-        let (records, sampled) = self.derive(move |scored: &Record<Scored<D>>| {
-            let Scored { record, score, model, .. } = &scored.data;
-            // A default score is not that of a version.
-            let model = model.as_ref()?;
-            sampler.sample(features(record), f64::from(*score), scored.event_time.0, share, model)
-        });
         let window = Assigner::tumbling(settings.window);
-        let parts = sampled
-            .key_by(|sampled: &Sampled| (sampled.model.clone(), sampled.shard))
-            .window(&format!("{name}-parts"), window)
-            .aggregate(Count::of(F::NAMES))?;
+        let cut = window.cut().map_err(|fault| invalid(name, fault))?;
+        let mut sampler = Sampler::new::<F>(settings.sample, cut, self.flow());
+        let (records, rows) = self.derive_batches(move |scored| sampler.rows(scored, &features));
+        let parts = rows.key_by(|rows: &Rows| (rows.model.clone(), rows.part)).process(
+            &format!("{name}-parts"),
+            Order::Arrival,
+            |states| PartLogic::open(states, cut, F::NAMES),
+        )?;
         let whole = parts
             .results
-            .map(|part: Windowed<(String, u8), _>| (part.key.0, part.value))
-            .key_by(|(model, _)| model.clone())
+            .key_by(|(model, _): &(String, Seen)| model.clone())
             .window(&format!("{name}-windows"), window)
             .aggregate(Count::of(F::NAMES))?;
         let mut known: BTreeMap<String, (Arc<Baseline>, Thresholds)> = BTreeMap::new();
@@ -208,44 +200,6 @@ fn info_of(shown: &str) -> ModelInfo {
     match model.rsplit_once('/').map(|(name, version)| (name, version.parse())) {
         Some((name, Ok(version))) => ModelInfo { version: Some(version), ..ModelInfo::new(name, hash) },
         _ => ModelInfo::new(model, hash),
-    }
-}
-
-/// Takes records into the sample by their event time and score: of those that have both in common, all or none.
-#[derive(Default)]
-struct Sampler {
-    /// The last version, and how it is shown: nearly all records are of the same.
-    last: Option<Arc<ModelInfo>>,
-    shown: String,
-}
-
-impl Sampler {
-    fn sample<F: Features>(
-        &mut self,
-        features: &F,
-        score: f64,
-        time: i64,
-        share: f64,
-        model: &Arc<ModelInfo>,
-    ) -> Option<Sampled> {
-        let hash = of_number(of_number(time as u64) ^ score.to_bits());
-        // The upper half says whether it is in, the lower bits in which part.
-        if (hash >> 32) as f64 >= share * 4_294_967_296.0 {
-            return None;
-        }
-        if self.last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, model)) {
-            self.shown = model.to_string();
-            self.last = Some(Arc::clone(model));
-        }
-        let (mut numbers, mut texts) = (Vec::with_capacity(F::NAMES.len()), Vec::new());
-        features.visit(&mut |at, cell| match (F::KINDS.get(at).copied().unwrap_or_default(), cell) {
-            (FeatureKind::Text, FeatureCell::Text(text)) => texts.push(Some(text.to_owned())),
-            (FeatureKind::Text, _) => texts.push(None),
-            (FeatureKind::Number, FeatureCell::Number(value)) => numbers.push(value),
-            (FeatureKind::Number, _) => numbers.push(f64::NAN),
-        });
-        let shard = (hash % SHARDS) as u8;
-        Some(Sampled { model: self.shown.clone(), shard, numbers, texts, score })
     }
 }
 

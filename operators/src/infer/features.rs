@@ -149,9 +149,14 @@ macro_rules! features {
                 $crate::infer::narrow_all(<Self as $crate::infer::Features>::NAMES, &values, row)
             }
 
+            #[inline]
             fn visit(&self, visit: &mut dyn ::core::ops::FnMut(usize, $crate::infer::FeatureCell<'_>)) {
-                let cells = [$($crate::infer::FeatureValue::cell(&self.$field)),+];
-                cells.into_iter().enumerate().for_each(|(at, cell)| visit(at, cell));
+                let mut at = 0;
+                let mut next = |cell: $crate::infer::FeatureCell<'_>| {
+                    visit(at, cell);
+                    at += 1;
+                };
+                $(next($crate::infer::FeatureValue::cell(&self.$field));)+
             }
         }
 

@@ -29,6 +29,7 @@ mod stats;
 
 pub use aggregate::Aggregate;
 pub use assigner::Assigner;
+pub(crate) use assigner::Cut;
 pub use calendar::{Period, Weekday, Zone, tzdata_version};
 pub use functions::{Counting, FullWindow, TopN, counting, full_window, top_n};
 pub use logic::WindowLogic;

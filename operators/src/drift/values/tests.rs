@@ -57,6 +57,10 @@ proptest! {
         finite.sort_by(f64::total_cmp);
         finite.dedup();
         prop_assert_eq!(merged.is_exact(), finite.len() <= exact_values);
+        let mut moments = Moments::default();
+        let all = values.iter().flatten().filter(|value| value.is_finite());
+        all.for_each(|value| moments.add(*value, 1));
+        prop_assert_eq!(&merged.moments, &moments);
     }
 }
 
