@@ -36,6 +36,7 @@ mod moments;
 mod online;
 mod operator;
 mod report;
+mod shown;
 mod smirnov;
 mod special;
 mod steps;

@@ -21,6 +21,7 @@ use super::error::DriftError;
 use super::hash::of_number;
 use super::missing::MissingShare;
 use super::report::{DriftAlert, DriftReport, Looks, Thresholds, Verdict};
+use super::shown::shown;
 use super::threshold::Threshold;
 use crate::infer::{FeatureCell, FeatureKind, Features, ModelInfo, Scored};
 use crate::length::invalid;
@@ -133,6 +134,7 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
             check: settings.check,
             missing_threshold: settings.missing_threshold,
         };
+        let board = self.flow().board("drift", name);
         let share = settings.sample;
         let mut sampler = Sampler::default();
         let (records, sampled) = self.derive(move |scored: &Record<Scored<D>>| {
@@ -162,12 +164,16 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
                     // It is looked for again in the next window.
                     Err(reason) => {
                         let nothing = &mut Thresholds::default();
-                        return looks.report(&window.key, times, &window.value, Err(&reason), nothing);
+                        let reports = looks.report(&window.key, times, &window.value, Err(&reason), nothing);
+                        board.show(&window.key, shown(&looks, &reports, &window.value, None));
+                        return reports;
                     }
                 }
             }
             let Some((baseline, learned)) = known.get_mut(&window.key) else { return Vec::new() };
-            looks.report(&window.key, times, &window.value, Ok(baseline), learned)
+            let reports = looks.report(&window.key, times, &window.value, Ok(baseline), learned);
+            board.show(&window.key, shown(&looks, &reports, &window.value, Some(baseline)));
+            reports
         });
         let consecutive = settings.consecutive;
         let alerts = reports
