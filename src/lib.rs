@@ -89,7 +89,7 @@ pub mod error {
 
 /// Streams, and what is in them.
 pub mod stream {
-    pub use tidemill_engine::{Arrival, Data, DeadLetter, Either, Flow, KeyedStream, Record, Stream};
+    pub use tidemill_engine::{Arrival, Board, Data, DeadLetter, Either, Flow, KeyedStream, Record, Stream};
 }
 
 /// Event time, processing time, durations, epochs, and the job's clock.

@@ -2,8 +2,8 @@
 //!
 //! A module imports only from those above it in this list; the same holds between the files of a folder.
 //! ```text
-//! leaves       time · error · locks · record · packet · clock · spans · place (of a thread) · call_span · tap · metrics · threads · crash ·
-//!              alignment (of watermarks)
+//! leaves       time · error · locks · record · packet · clock · spans · place (of a thread) · call_span · tap · board · metrics · threads ·
+//!              crash · alignment (of watermarks)
 //! otlp/        sends spans to a collector
 //! epoch/       which input belongs to which epoch, and what a worker's operators contribute to one
 //! checkpoint/  how an epoch becomes a commit, and how one is restored
@@ -29,6 +29,7 @@
 mod alignment;
 mod attention;
 mod batch;
+mod board;
 pub mod call_span;
 mod checkpoint;
 #[cfg(feature = "cli")]
@@ -64,6 +65,7 @@ pub mod time;
 mod warnings;
 mod worker;
 
+pub use board::Board;
 #[cfg(feature = "cli")]
 pub use cli::JobArgs;
 pub use clock::Clock;

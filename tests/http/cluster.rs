@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use testkit::{Killed, example, free_address};
+use tests::control::three_versions;
 
 use super::client::get;
 
@@ -18,6 +19,10 @@ struct Two {
 
 impl Two {
     fn start(folder: &Path) -> Self {
+        Self::start_with(&[], folder)
+    }
+
+    fn start_with(more: &[&str], folder: &Path) -> Self {
         let (hosts, pages) = ([free_address(), free_address()], [free_address(), free_address()]);
         let hosts = hosts.map(|host| host.to_string()).join(",");
         let start = |process: usize| {
@@ -26,7 +31,7 @@ impl Two {
             command.args(["--checkpoint-interval", "200ms"]);
             command.args(["--hosts", &hosts, "--process", &process.to_string()]);
             command.args(["--http", &pages[process].to_string(), "--checkpoint-dir"]).arg(folder.join("checkpoints"));
-            command.arg("--predictions").arg(folder.join("predictions"));
+            command.arg("--predictions").arg(folder.join("predictions")).args(more);
             Killed(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
         };
         Self { processes: [start(0), start(1)], pages }
@@ -129,4 +134,23 @@ fn two_processes_look_like_one_and_one_that_stands_still_is_marked() {
     // With a process that was killed the job ends, and so do its pages.
     two.processes[1].kill().unwrap();
     assert!(!two.processes[0].wait().unwrap().success());
+}
+
+#[test]
+fn drift_that_one_process_has_compared_is_shown_by_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let (models, drift) = (folder.path().join("models"), folder.path().join("drift"));
+    three_versions(&models);
+    let [models, drift] = [models, drift].map(|path| path.display().to_string());
+    let more = ["--models", &models, "--use-model", "fraud_velocity/1", "--drift", &drift, "--drift-window", "1h"];
+    let mut two = Two::start_with(&more, folder.path());
+    let versions = |answer: &Json| answer["operators"]["drift"].as_object().map_or(0, serde_json::Map::len);
+    for of in [0, 1] {
+        let answer = two.wait_for("/api/v1/cluster/drift", of, |answer| versions(answer) == 1);
+        let (name, window) = answer["operators"]["drift"].as_object().unwrap().iter().next().unwrap();
+        assert!(name.starts_with("fraud_velocity/1@"), "{name}");
+        assert!(window["features"][0]["reason"].as_str().unwrap().contains("baseline.json"), "{window}");
+    }
+    let own = [0, 1].map(|of| versions(&get(two.pages[of], "/api/v1/drift").json()));
+    assert_eq!(own.iter().sum::<usize>(), 1, "all windows of a version are compared on one worker");
 }

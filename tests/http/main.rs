@@ -10,6 +10,7 @@ mod client;
 mod cluster;
 mod crowd;
 mod described;
+mod drift;
 mod events;
 mod hot_keys;
 mod job;

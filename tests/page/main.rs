@@ -5,6 +5,7 @@
 
 mod browser;
 mod cluster;
+mod drift;
 mod job;
 mod modules;
 mod picture;

@@ -26,6 +26,7 @@ fn the_page_shows_a_job_to_everybody() {
     }
     assert!(browser.text("#settings-list").contains("checkpoint_interval"));
     assert!(browser.text("#inference-box").contains("score"));
+    assert_eq!(browser.run("return document.querySelector('#drift').hidden"), json!(true), "the job has none");
     browser.until("the hot keys are shown", "document.querySelector('#keys-box').innerText.includes(' % ')");
 
     let axe = axe();

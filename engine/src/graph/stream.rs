@@ -13,6 +13,7 @@ use timely::dataflow::operators::Concatenate;
 
 use super::node::{Node, Packets};
 use super::wires::Wires;
+use crate::board::Board;
 use crate::clock::Clock;
 use crate::control::Controlled;
 use crate::error::JobError;
@@ -102,6 +103,13 @@ impl<'s> Flow<'s> {
     #[must_use]
     pub fn metrics(&self, name: &str, kind: &'static str) -> Arc<OperatorMetrics> {
         self.context.process.metrics.operator(name, kind, self.context.worker)
+    }
+
+    /// Returns where an operator shows its last findings on a topic: `drift` is in `/api/v1/drift` and on the page. The
+    /// workers of this process share it.
+    #[must_use]
+    pub fn board(&self, topic: &str, operator: &str) -> Board {
+        self.context.process.boards.of(topic, operator)
     }
 
     /// Returns what the workers of this process share of an operator that can be changed while the job runs. The first

@@ -13,7 +13,7 @@ use axum::{Json, Router, middleware};
 use serde::Deserialize;
 
 use super::access::{self, Access};
-use super::api::{changes, checkpoints, graph, history, hotkeys, inference, job, logs, operators};
+use super::api::{changes, checkpoints, drift, graph, history, hotkeys, inference, job, logs, operators};
 use super::problem::Problem;
 use super::shown::Shown;
 use super::tail::Watch;
@@ -45,6 +45,7 @@ fn api() -> Router<Arc<Shown>> {
         .route("/checkpoints", get(async |State(shown): Job| Json(checkpoints::checkpoints(&shown))))
         .route("/history", get(history))
         .route("/inference", get(async |State(shown): Job| Json(inference::inference(&shown.snapshot()))))
+        .route("/drift", get(async |State(shown): Job| Json(drift::drift(&shown))))
         .route("/hotkeys", get(async |State(shown): Job| Json(hotkeys::hot_keys(&shown))))
         .route("/logs", get(async || Json(logs::logs())))
         .route("/tail", get(tail))
@@ -60,7 +61,7 @@ fn api() -> Router<Arc<Shown>> {
 
 /// What is asked of each process, as one.
 fn of_all_processes() -> Router<Arc<Shown>> {
-    use super::cluster::{cluster, whole_checkpoints, whole_hot_keys, whole_inference, whole_logs};
+    use super::cluster::{cluster, whole_checkpoints, whole_drift, whole_hot_keys, whole_inference, whole_logs};
     Router::new()
         .route("/cluster", get(async |State(job): Job, asked: HeaderMap| Json(cluster(&job, &asked).await)))
         .route("/cluster/history", get(whole_history))
@@ -72,6 +73,7 @@ fn of_all_processes() -> Router<Arc<Shown>> {
             "/cluster/inference",
             get(async |State(job): Job, asked: HeaderMap| Json(whole_inference(&job, &asked).await)),
         )
+        .route("/cluster/drift", get(async |State(job): Job, asked: HeaderMap| Json(whole_drift(&job, &asked).await)))
         .route(
             "/cluster/hotkeys",
             get(async |State(job): Job, asked: HeaderMap| Json(whole_hot_keys(&job, &asked).await)),

@@ -112,18 +112,19 @@ function poll() {
 async function ask() {
   if (document.hidden || store.connection !== "live") return
   const letters = store.job.dead_letters ? optional(whole("tail"), "?stream=dead-letters") : {}
-  const [inference, keys, dead, cluster] = await Promise.all([
-    api.read(whole("inference")).catch(() => ({})), optional(whole("hotkeys")), letters, hasSeveral() ? optional("cluster") : {},
+  const [inference, keys, drift, dead, cluster] = await Promise.all([
+    api.read(whole("inference")).catch(() => ({})), optional(whole("hotkeys")), optional(whole("drift")), letters, hasSeveral() ? optional("cluster") : {},
     hasSeveral() ? pollWhole() : null,
   ])
   await pollVersions()
   store.cluster = cluster.processes ? cluster : null
   store.models = inference.models ?? store.models
   store.hotKeys = keys.operators ?? store.hotKeys
+  store.drift = drift.operators ?? store.drift
   store.deadLetters = dead.records ?? store.deadLetters
   // A job that starts has no graph yet.
   if (!store.graph.nodes.length) store.graph = await api.read("graph").catch(() => store.graph)
-  changed("models", "hotKeys", "deadLetters", "graph", "cluster")
+  changed("models", "hotKeys", "drift", "deadLetters", "graph", "cluster")
 }
 
 /** Reads which versions of models are in effect, of a job that can change them. */

@@ -6,6 +6,7 @@ import * as checkpoints from "./checkpoints.js"
 import * as cluster from "./cluster.js"
 import * as detail from "./detail.js"
 import { attribute, byId, h, shown, text } from "./dom.js"
+import * as drift from "./drift.js"
 import * as graph from "./graph.js"
 import * as hash from "./hash.js"
 import * as headline from "./headline.js"
@@ -78,6 +79,6 @@ byId("save").addEventListener("click", save)
 on("connection", () => text(byId("dropped"), store.dropped ? ` · ${store.dropped} updates skipped: this page reads too slowly` : ""))
 
 sections()
-for (const panel of [headline, graph, detail, charts, operators, cluster, checkpoints, inference, versions, tail, log, actions]) panel.start()
+for (const panel of [headline, graph, detail, charts, operators, cluster, checkpoints, inference, versions, drift, tail, log, actions]) panel.start()
 theme()
 live.start()

@@ -40,6 +40,7 @@ pub(crate) static ASSETS: &[Asset] = &[
     asset!("cluster.js", SCRIPT),
     asset!("detail.js", SCRIPT),
     asset!("dom.js", SCRIPT),
+    asset!("drift.js", SCRIPT),
     asset!("format.js", SCRIPT),
     asset!("graph.js", SCRIPT),
     asset!("hash.js", SCRIPT),

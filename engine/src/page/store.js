@@ -12,6 +12,8 @@ export const store = {
   /** What operators say whose models change while the job runs, by name, and the changes, newest first. */
   versions: {},
   changes: [],
+  /** What was found in the last window of each version, by operator. */
+  drift: {},
   hotKeys: [],
   logs: [],
   /** Why no lines of the log are kept, if none are. */

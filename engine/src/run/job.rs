@@ -21,6 +21,7 @@ use super::workers;
 #[cfg(feature = "http")]
 use super::{exposition, health};
 use crate::alignment::SourceClocks;
+use crate::board::Boards;
 use crate::checkpoint::bases::BasePolicy;
 use crate::checkpoint::target::Written;
 use crate::clock::Clock;
@@ -153,6 +154,7 @@ impl Job {
             metrics: Metrics::default(),
             topology: OnceLock::new(),
             taps: Taps::default(),
+            boards: Boards::default(),
             checkpoint_wanted: AtomicBool::new(false),
             source_clocks: SourceClocks::new(settings.processes()),
             pages: Pages::default(),

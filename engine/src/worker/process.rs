@@ -13,6 +13,7 @@ use super::pages::Pages;
 use super::pulse::Pulse;
 use super::start_times::StartTimes;
 use crate::alignment::SourceClocks;
+use crate::board::Boards;
 use crate::checkpoint::target::Written;
 use crate::clock::Clock;
 use crate::control::switchboard::Switchboard;
@@ -38,6 +39,8 @@ pub(crate) struct Process {
     pub(crate) topology: OnceLock<Topology>,
     /// Where records are sampled.
     pub(crate) taps: Taps,
+    /// What operators show of their last findings.
+    pub(crate) boards: Boards,
     pub(crate) source_clocks: SourceClocks,
     /// Where the processes of the job serve HTTP.
     pub(crate) pages: Pages,

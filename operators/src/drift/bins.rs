@@ -47,6 +47,16 @@ impl Counts {
     }
 }
 
+/// Counts, and where their bins are.
+#[derive(Debug, PartialEq)]
+pub(super) enum Placed {
+    /// Below the first edge, between each two, and above the last one. A bin has its lower edge, and the last one that is
+    /// inside has both.
+    Between { edges: Vec<f64>, counts: Counts },
+    /// At these values, and at all others.
+    At { values: Vec<f64>, counts: Counts },
+}
+
 /// Both sides of a comparison, without recent values. Neither is empty.
 pub(super) struct Sides<'a> {
     pub(super) reference: &'a Distribution,
@@ -117,6 +127,38 @@ impl Sides<'_> {
             Binning::Reference if few => self.by_value_of_reference(),
             Binning::Reference => self.between(&doane(self.reference)),
         }
+    }
+
+    /// Returns the counts by bins that stay where they are from window to window, and say where they are: those of
+    /// [`Binning::Reference`], of which neighbours are put together beyond `most`.
+    pub(super) fn placed(&self, most: usize) -> Placed {
+        if matches!(&self.reference.settled, Settled::Exact(values) if values.len() <= BY_VALUE) {
+            return self.placed_by_value();
+        }
+        let all = doane(self.reference);
+        let group = all.len().saturating_sub(1).div_ceil(most.max(1)).max(1);
+        let mut edges: Vec<f64> = all.iter().copied().step_by(group).collect();
+        if edges.last() != all.last() {
+            edges.extend(all.last());
+        }
+        let [reference, window] = [self.reference, self.window].map(|side| {
+            let below = counts_below(side, &edges);
+            let inside = below.windows(2).map(|pair| pair[1] - pair[0]);
+            let (first, last) = (below.first().copied().unwrap_or(0.0), below.last().copied().unwrap_or(0.0));
+            std::iter::once(first).chain(inside).chain([side.count as f64 - last]).collect::<Vec<_>>()
+        });
+        let bins = reference.into_iter().zip(window);
+        Placed::Between { edges, counts: Counts::of(bins, self.reference.count, self.window.count) }
+    }
+
+    fn placed_by_value(&self) -> Placed {
+        let [reference, window] = self.points();
+        // If the window is folded, values stand for their buckets.
+        let values = reference.iter().map(|(value, _)| *value).collect();
+        let both = side_by_side(&reference, &window);
+        let (mut bins, new): (Vec<_>, Vec<_>) = both.into_iter().partition(|(reference, _)| *reference > 0.0);
+        bins.push((0.0, new.iter().map(|(_, window)| window).sum()));
+        Placed::At { values, counts: Counts::of(bins, self.reference.count, self.window.count) }
     }
 
     /// Returns the counts by the bins that Evidently uses for the Hellinger distance of numbers: as many as there would
@@ -210,12 +252,16 @@ fn equal_bins(min: f64, max: f64, bins: f64) -> Vec<f64> {
 
 /// Returns how many values are in each bin. A bin has its lower edge, and the last one both.
 fn counts_between(of: &Distribution, edges: &[f64]) -> Vec<f64> {
+    counts_below(of, edges).windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+/// Returns how many values are below each edge, and up to the last one.
+fn counts_below(of: &Distribution, edges: &[f64]) -> Vec<f64> {
     let last = edges.len().saturating_sub(1);
-    let below = match &of.settled {
+    match &of.settled {
         Settled::Exact(values) => exact_below(values, edges, last),
         Settled::Folded(folded) => folded_below(folded, edges, last),
-    };
-    below.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
 }
 
 /// Returns the number of values below each edge, and of those up to the last one.
@@ -303,10 +349,34 @@ mod tests {
         assert_eq!((counts.bins.len(), counts.bins.last()), (doane(&reference).len(), Some(&(0.0, 3.0))));
         let inside = Sides { reference: &reference, window: &reference }.binned(Binning::Reference);
         assert_eq!(inside.bins.len() + 1, doane(&reference).len());
+        let Placed::Between { edges, counts } = sides.placed(40) else { panic!("there are many values") };
+        assert_eq!((edges, counts.bins.len()), (doane(&reference), doane(&reference).len() + 1));
+        assert_eq!((counts.bins[0], counts.bins.last()), ((0.0, 1.0), Some(&(0.0, 2.0))), "outside of both ends");
         let few = of(9, [1.0, 2.0, 2.0]);
         let counts = Sides { reference: &few, window: &of(9, [2.0, 3.0, 0.5, 2.0]) }.binned(Binning::Reference);
         assert_eq!(counts.bins, [(1.0, 0.0), (2.0, 2.0), (0.0, 2.0)]);
         let counts = Sides { reference: &few, window: &of(9, [2.0, 3.0, 0.5, 2.0]) }.binned(Binning::Evidently);
         assert_eq!(counts.bins, [(0.0, 1.0), (1.0, 0.0), (2.0, 2.0), (0.0, 1.0)]);
+        let window = of(9, [2.0, 3.0, 0.5, 2.0]);
+        let Placed::At { values, counts } = (Sides { reference: &few, window: &window }).placed(40) else {
+            panic!("there are few values")
+        };
+        assert_eq!((values, counts.bins), (vec![1.0, 2.0], vec![(1.0, 0.0), (2.0, 2.0), (0.0, 2.0)]));
+    }
+
+    #[test]
+    fn bins_that_are_too_many_are_put_together_and_nothing_is_lost() {
+        let reference = of(1000, (0..1000).map(|i| f64::from(i * i)));
+        let window = of(1, (0..500).map(|i| f64::from(i * 3000) - 5000.0));
+        let sides = Sides { reference: &reference, window: &window };
+        let all = doane(&reference);
+        for most in [0, 1, 4, 5, 1000] {
+            let Placed::Between { edges, counts } = sides.placed(most) else { panic!("there are many values") };
+            assert!(edges.len() <= most.max(1) + 1 && edges.len() + 1 == counts.bins.len(), "{most}: {edges:?}");
+            assert_eq!((edges.first(), edges.last()), (all.first(), all.last()));
+            let sum = counts.bins.iter().fold((0.0, 0.0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1));
+            assert_eq!(sum, (1000.0, 500.0), "{most}");
+            assert!(counts.bins[0].1 > 0.0 && counts.bins.last().is_some_and(|bin| bin.1 > 100.0), "{counts:?}");
+        }
     }
 }

@@ -205,13 +205,20 @@ fn statistic_of_categories(method: Method, counts: &Counts) -> Result<f64, Drift
     }
 }
 
-/// Returns the counts of each category on both sides. What one side has counted together is compared together.
 fn counts_of(reference: &Categories, window: &Categories) -> Counts {
+    Counts::of(by_category(reference, window).into_values(), reference.count(), window.count())
+}
+
+/// Returns the counts of each category on both sides. What one side has counted together is compared together.
+pub(super) fn by_category<'a>(
+    reference: &'a Categories,
+    window: &'a Categories,
+) -> BTreeMap<CategoryKey<'a>, (f64, f64)> {
     let mut both: BTreeMap<CategoryKey<'_>, (f64, f64)> = BTreeMap::new();
     let last = [reference.last_counted(), window.last_counted()].into_iter().flatten().min();
     reference.counts(last).into_iter().for_each(|(key, count)| both.entry(key).or_default().0 = count as f64);
     window.counts(last).into_iter().for_each(|(key, count)| both.entry(key).or_default().1 = count as f64);
-    Counts::of(both.into_values(), reference.count(), window.count())
+    both
 }
 
 fn steps_of(sides: &Sides<'_>) -> steps::Between {

@@ -39,6 +39,7 @@ mod parts;
 mod recent;
 mod report;
 mod sample;
+mod shown;
 mod smirnov;
 mod special;
 mod steps;

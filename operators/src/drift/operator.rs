@@ -22,6 +22,7 @@ use super::missing::MissingShare;
 use super::parts::PartLogic;
 use super::report::{DriftAlert, DriftReport, Looks, Thresholds, Verdict};
 use super::sample::Sampler;
+use super::shown::shown;
 use super::threshold::Threshold;
 use crate::infer::{FeatureKind, Features, ModelInfo, Scored};
 use crate::length::invalid;
@@ -130,6 +131,7 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
             check: settings.check,
             missing_threshold: settings.missing_threshold,
         };
+        let board = self.flow().board("drift", name);
         let window = Assigner::tumbling(settings.window);
         let cut = window.cut().map_err(|fault| invalid(name, fault))?;
         let mut sampler = Sampler::new::<F>(settings.sample, cut, self.flow());
@@ -154,12 +156,16 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
                     // It is looked for again in the next window.
                     Err(reason) => {
                         let nothing = &mut Thresholds::default();
-                        return looks.report(&window.key, times, &window.value, Err(&reason), nothing);
+                        let reports = looks.report(&window.key, times, &window.value, Err(&reason), nothing);
+                        board.show(&window.key, shown(&looks, &reports, &window.value, None));
+                        return reports;
                     }
                 }
             }
             let Some((baseline, learned)) = known.get_mut(&window.key) else { return Vec::new() };
-            looks.report(&window.key, times, &window.value, Ok(baseline), learned)
+            let reports = looks.report(&window.key, times, &window.value, Ok(baseline), learned);
+            board.show(&window.key, shown(&looks, &reports, &window.value, Some(baseline)));
+            reports
         });
         let consecutive = settings.consecutive;
         let alerts = reports

@@ -2,6 +2,7 @@
 
 pub(super) mod changes;
 pub(super) mod checkpoints;
+pub(super) mod drift;
 pub(super) mod graph;
 pub(super) mod history;
 pub(super) mod hotkeys;

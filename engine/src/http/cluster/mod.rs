@@ -17,7 +17,7 @@ use super::shown::Shown;
 use crate::locks::lock;
 
 pub(super) use self::whole::{
-    whole_checkpoints, whole_history, whole_hot_keys, whole_inference, whole_logs, whole_tail,
+    whole_checkpoints, whole_drift, whole_history, whole_hot_keys, whole_inference, whole_logs, whole_tail,
 };
 
 #[derive(Serialize)]

@@ -1,4 +1,4 @@
-//! `/api/v1/cluster/…`: history, checkpoints, models, hot keys, log, and tail of all processes together. What a process
+//! `/api/v1/cluster/…`: history, checkpoints, models, drift, hot keys, log, and tail of all processes together. What a process
 //! that does not answer would have said is missing; `/api/v1/cluster` says which one that is.
 
 use axum::http::HeaderMap;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::others::others;
 use super::peer::Peer;
 use crate::http::api::checkpoints::{Checkpoints, checkpoints};
+use crate::http::api::drift::{Drift, drift};
 use crate::http::api::history::{History, Rows, history};
 use crate::http::api::hotkeys::{HotKeys, hot_keys};
 use crate::http::api::inference::{Inference, inference};
@@ -73,6 +74,13 @@ pub(in crate::http) async fn whole_checkpoints(shown: &Shown, headers: &HeaderMa
 pub(in crate::http) async fn whole_inference(shown: &Shown, headers: &HeaderMap) -> Inference {
     let mut whole = inference(&shown.snapshot());
     let others = answers(shown, headers, "/api/v1/inference".to_owned()).await;
+    others.into_iter().for_each(|(_, other)| whole.add(other));
+    whole
+}
+
+pub(in crate::http) async fn whole_drift(shown: &Shown, headers: &HeaderMap) -> Drift {
+    let mut whole = drift(shown);
+    let others = answers(shown, headers, "/api/v1/drift".to_owned()).await;
     others.into_iter().for_each(|(_, other)| whole.add(other));
     whole
 }
