@@ -85,17 +85,18 @@ impl Distribution {
 
     /// Adds values, of which NaN is missing.
     pub(super) fn extend(&mut self, values: impl Iterator<Item = f64>) {
-        for value in values {
+        let Self { exact_values, count, missing, infinite, recent, .. } = self;
+        values.for_each(|value| {
             if value.is_finite() {
-                self.count += 1;
+                *count += 1;
                 // There is no -0.0: it is equal to 0.0, and must be the same bytes.
-                self.recent.add(value + 0.0, self.exact_values);
+                recent.add(value + 0.0, *exact_values);
             } else if value.is_nan() {
-                self.missing += 1;
+                *missing += 1;
             } else {
-                self.infinite += 1;
+                *infinite += 1;
             }
-        }
+        });
     }
 
     /// Adds all values of another part.
