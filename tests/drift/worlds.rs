@@ -47,6 +47,7 @@ fn baseline() -> Baseline {
         scores: Some(numbers(&even)),
         checks: [("amount".to_owned(), DriftCheck { threshold: Threshold::Learned, ..settings().check })].into(),
         chunks: (0..10).map(chunk).collect(),
+        ..Baseline::default()
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Baseline {
     pub scores: Option<Distribution>,
     /// How a feature is compared, where that is said; by name.
     pub checks: BTreeMap<String, DriftCheck>,
+    /// Least share of records that have a value, where that is said; by name. Less is drift.
+    pub presence: BTreeMap<String, f64>,
     /// The training data once more, cut into parts in the order of time. Thresholds are learned from it.
     pub chunks: Vec<Chunk>,
 }
@@ -103,7 +105,7 @@ impl Baseline {
         };
         let chunks = file.chunks.into_iter().enumerate().map(of_chunk).collect::<Result<_, String>>()?;
         let (features, scores) = whole(file.features, file.scores)?;
-        Ok(Self { features, scores, checks: BTreeMap::new(), chunks })
+        Ok(Self { features, scores, chunks, ..Self::default() })
     }
 }
 

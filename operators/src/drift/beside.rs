@@ -22,6 +22,12 @@ struct Spec {
 struct Feature {
     name: String,
     drift: Option<Rule>,
+    presence: Option<Presence>,
+}
+
+#[derive(Deserialize)]
+struct Presence {
+    min_fraction: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +58,8 @@ fn beside(repository: &ModelRepository, info: &ModelInfo) -> Result<Baseline, St
     if path.exists() {
         let spec: Spec = serde_json::from_slice(&read(&path)?)
             .map_err(|error| format!("\"{}\": it cannot be read: {error}", path.display()))?;
+        let present = |feature: &Feature| Some((feature.name.clone(), feature.presence.as_ref()?.min_fraction?));
+        baseline.presence.extend(spec.features.iter().filter_map(present));
         let checks = spec.features.into_iter().filter_map(|feature| Some((feature.name, feature.drift?)));
         baseline.checks.extend(checks.map(|(name, Rule { method, threshold })| {
             (name, DriftCheck { method: Some(method), threshold, ..DriftCheck::default() })
@@ -80,8 +88,10 @@ mod tests {
         let baseline = r#"{"format": 1, "model": "fraud", "rows": 1, "features": {"a": {"count": 1, "missing": 0, "values": [1]}}}"#;
         fs::write(folder.join("baseline.json"), baseline).unwrap();
         assert!(of(Some(3)).unwrap().checks.is_empty());
-        let spec = r#"{"features": [{"name": "a", "dtype": "f64", "drift": {"method": "psi", "threshold": 0.3}}, {"name": "b"}]}"#;
+        let spec = r#"{"features": [{"name": "a", "dtype": "f64", "drift": {"method": "psi", "threshold": 0.3}},
+            {"name": "b", "presence": {"min_fraction": 0.9}}]}"#;
         fs::write(folder.join("features.json"), spec).unwrap();
+        assert_eq!(of(Some(3)).unwrap().presence, [("b".to_owned(), 0.9)].into());
         let check = of(Some(3)).unwrap().checks["a"];
         assert_eq!((check.method, check.threshold), (Some(Method::Psi), Threshold::At(0.3)));
         fs::write(folder.join("features.json"), spec.replace("0.3", "\"learned\"")).unwrap();

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::folded::{Folded, in_buckets};
-use super::values::{Distribution, Settled};
+use super::settled::Settled;
+use super::values::Distribution;
 use crate::buckets::bounds_within;
 
 /// Up to so many different values in the reference are counted by value, and not in bins.

@@ -49,6 +49,12 @@ impl MissingShare {
         Self::of(of(reference), of(window), threshold)
     }
 
+    /// Says that there is drift if fewer of the records of the window than `least` have a value.
+    pub(super) fn with_least(self, least: Option<&f64>) -> Self {
+        let drifted = self.drifted || least.is_some_and(|least| self.n > 0 && 1.0 - self.window < *least);
+        Self { drifted, ..self }
+    }
+
     fn of((a, n_reference): (u64, u64), (b, n): (u64, u64), threshold: f64) -> Self {
         let share = |part: u64, all: u64| if all > 0 { part as f64 / all as f64 } else { 0.0 };
         let (reference, window, pooled) = (share(a, n_reference), share(b, n), share(a + b, n_reference + n));

@@ -39,6 +39,7 @@ mod parts;
 mod recent;
 mod report;
 mod sample;
+mod settled;
 mod shown;
 mod smirnov;
 mod special;

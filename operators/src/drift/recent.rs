@@ -10,7 +10,7 @@ use super::distinct::Hashes;
 use super::folded::Folded;
 use super::hash::STEP;
 use super::moments::{MOST_TIMES, Mantissas, Moments, head, is_usual};
-use super::values::Settled;
+use super::settled::Settled;
 use crate::buckets::bucket;
 
 /// Number of values that are counted at a time.

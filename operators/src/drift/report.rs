@@ -181,6 +181,7 @@ impl Looks {
     ) -> DriftReport {
         let check = baseline.checks.get(&report.feature).unwrap_or(&self.check);
         let missing = MissingShare::of_values(reference, values, self.missing_threshold);
+        let missing = missing.with_least(baseline.presence.get(&report.feature));
         let report = DriftReport { mean: values.mean(), mean_reference: reference.mean(), ..report };
         let compared = check.values_by(reference, values, |method| {
             learned.get_or(&report.feature, method, || check.learn_values(method, reference, chunks))
@@ -198,6 +199,7 @@ impl Looks {
     ) -> DriftReport {
         let check = baseline.checks.get(&report.feature).unwrap_or(&self.check);
         let missing = MissingShare::of_categories(reference, values, self.missing_threshold);
+        let missing = missing.with_least(baseline.presence.get(&report.feature));
         let compared = check.categories_by(reference, values, |method| {
             learned.get_or(&report.feature, method, || DriftCheck::learn_categories(method, reference, chunks))
         });
@@ -303,6 +305,17 @@ mod tests {
         assert_eq!(of(even(500, 0.0, 0), even(400, 0.0, 100), 500)[1], Drifted, "a fifth is missing");
         assert_eq!(of(even(0, 0.0, 500), same(), 500)[0], Drifted, "nothing is left of it");
         assert_eq!(of(even(50, 0.5, 0), even(50, 0.5, 0), 50), [Inconclusive; 4]);
+    }
+
+    #[test]
+    fn fewer_values_than_a_feature_has_to_have_are_drift() {
+        let seen = seen(even(500, 0.0, 10), even(500, 0.0, 56), 510);
+        let verdict = |least: f64| {
+            let baseline = Baseline { presence: [("a".to_owned(), least)].into(), ..baseline() };
+            let window = (EventTime(0), EventTime(60_000));
+            looks().report("m/1", window, &seen, Ok(&baseline), &mut Thresholds::default())[0].verdict
+        };
+        assert_eq!((verdict(0.98), verdict(0.99)), (Verdict::Steady, Verdict::Drifted));
     }
 
     #[test]

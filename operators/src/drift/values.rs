@@ -11,9 +11,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::DriftError;
-use super::folded::{Folded, union};
 use super::moments::Moments;
 use super::recent::Recent;
+use super::settled::Settled;
 use super::stored::{Stored, counted, valid};
 
 /// The distribution of one numeric feature in one window, or in the training data.
@@ -34,15 +34,6 @@ pub struct Distribution {
     pub(super) settled: Settled,
     /// Values that are in `count`, and not yet in `moments` and `settled`.
     pub(super) recent: Recent,
-}
-
-/// Values with their counts, from the smallest to the largest.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Settled {
-    /// Different values.
-    Exact(Vec<(f64, u64)>),
-    /// Buckets of values.
-    Folded(Folded),
 }
 
 impl Default for Distribution {
@@ -170,30 +161,6 @@ impl Distribution {
     pub fn settle(&mut self) {
         if let Cow::Owned(settled) = self.settled() {
             *self = settled;
-        }
-    }
-}
-
-impl Settled {
-    pub(super) fn add(&mut self, other: &Self) {
-        match (&mut *self, other) {
-            (_, Self::Exact(added)) if added.is_empty() => {}
-            (Self::Exact(values), Self::Exact(added)) => *values = union(values, added),
-            (Self::Folded(folded), Self::Folded(added)) => folded.merge(added),
-            (Self::Folded(folded), Self::Exact(added)) => folded.merge_exact(added),
-            (Self::Exact(values), Self::Folded(folded)) => {
-                let mut folded = folded.clone();
-                folded.merge_exact(values);
-                *self = Self::Folded(folded);
-            }
-        }
-    }
-
-    fn fold_beyond(&mut self, exact_values: usize) {
-        if let Self::Exact(values) = self
-            && values.len() > exact_values
-        {
-            *self = Self::Folded(Folded::of(values));
         }
     }
 }

@@ -12,7 +12,9 @@ mod join;
 mod judged;
 mod quality;
 mod report;
+mod settings;
 
 pub use join::{Labelled, LabelsExt, LabelsOutput};
-pub use quality::{QualityExt, QualityOutput, QualitySettings};
+pub use quality::{QualityExt, QualityOutput};
 pub use report::QualityReport;
+pub use settings::QualitySettings;

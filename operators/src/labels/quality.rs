@@ -8,14 +8,13 @@
 //! Counts add up to the bit in any order, so reports do not depend on the number of workers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tidemill_engine::{Data, JobError, Record, Stream};
 
 use super::join::Labelled;
 use super::judged::{Count, Counts, Judged, Judgement};
 use super::report::QualityReport;
+use super::settings::QualitySettings;
 use crate::drift::hash_of_number;
 use crate::infer::{Labels, ModelInfo, Scored};
 use crate::length::invalid;
@@ -24,36 +23,6 @@ use crate::window::{Assigner, WindowExt, Windowed};
 /// Number of parts in which a version is counted at first. It does not depend on the number of workers, so that the state
 /// does not either.
 const SHARDS: u64 = 16;
-
-/// Settings of the quality of scores.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct QualitySettings {
-    /// Length of a window, in the event time of labels; default: a day.
-    #[serde(with = "humantime_serde")]
-    pub window: Duration,
-    /// A score above this is an alert; default: 0.5.
-    pub threshold: f64,
-    /// The numbers of records with the highest scores whose precision is reported; default: 100.
-    pub at_k: Vec<u64>,
-    /// Least number of records of a window that says something; default: 1,000.
-    pub min_records: u64,
-    /// The operator that scored. The rollout of a version there compares what labels say of canary and baseline. None by
-    /// default.
-    pub rollout: Option<String>,
-}
-
-impl Default for QualitySettings {
-    fn default() -> Self {
-        Self {
-            window: Duration::from_secs(24 * 3600),
-            threshold: 0.5,
-            at_k: vec![100],
-            min_records: 1000,
-            rollout: None,
-        }
-    }
-}
 
 /// What came out of judging scores by labels.
 pub struct QualityOutput<'s, D: Data, L: Data> {
@@ -124,18 +93,6 @@ impl<'s, D: Data, L: Data> QualityExt<'s, D, L> for Stream<'s, Labelled<Scored<D
             QualityReport::of(&settings, window.key, times, &window.value)
         });
         Ok(QualityOutput { records, reports })
-    }
-}
-
-impl QualitySettings {
-    fn check(&self, name: &str) -> Result<(), JobError> {
-        if self.threshold.is_nan() {
-            return Err(invalid(name, "the threshold is no number: a score above it is an alert"));
-        }
-        if self.at_k.contains(&0) {
-            return Err(invalid(name, "at_k has 0: the precision is that of at least one record"));
-        }
-        Ok(())
     }
 }
 

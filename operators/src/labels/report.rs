@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_engine::EventTime;
 
 use super::judged::Counts;
-use super::quality::QualitySettings;
+use super::settings::QualitySettings;
 use crate::drift::points_of_both;
 use crate::infer::ModelRole;
 use crate::ranked::Ranked;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::drift::folded::in_buckets;
+use crate::drift::folded::{Folded, in_buckets};
 
 fn of(exact_values: usize, values: &[Option<f64>]) -> Distribution {
     let mut distribution = Distribution::with_exact_values(exact_values);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::labels::LabelTally;
+use super::label_tally::LabelTally;
 use super::tally::Part;
 
 /// What a version has to keep to; what is absent is not checked.

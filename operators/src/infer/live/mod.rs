@@ -7,7 +7,7 @@
 //!   ─▶ route.rs: the versions from that epoch on, by event time and by bucket.rs: the bucket of the key
 //!   ─▶ router.rs: each worker takes the route of a batch's epoch, and its ladder the version that was opened for it
 //! rollout.rs, checks.rs, decide.rs: a rollout, its checks and its decisions, step by step
-//!   tally.rs: what the scores of canary and baseline were  ·  labels.rs: what labels said of them, later
+//!   tally.rs: what the scores of canary and baseline were  ·  label_tally.rs: what labels.rs was told of them, later
 //! shadow.rs: a version beside, whose scores are only compared  ·  kept.rs: copies of versions beside the checkpoints
 //! ```
 
@@ -16,6 +16,7 @@ mod change;
 mod checks;
 mod decide;
 mod kept;
+mod label_tally;
 mod labels;
 mod memory;
 mod resolve;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::labels::LabelTally;
+use super::label_tally::{LabelTally, later};
 use super::route::{Assigned, ModelRole};
 use crate::buckets::{bounds, bucket};
 
@@ -30,12 +30,6 @@ pub(in crate::infer) struct Part {
     /// Hashes of the keys; only of a canary, and only in its own process.
     #[serde(skip)]
     keys: BTreeSet<u32>,
-}
-
-/// Returns what of `all` was not there `earlier`.
-pub(super) fn later(all: &BTreeMap<u32, u64>, earlier: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
-    let count = |(bits, count): (&u32, &u64)| (*bits, count.saturating_sub(earlier.get(bits).copied().unwrap_or(0)));
-    all.iter().map(count).filter(|(_, count)| *count > 0).collect()
 }
 
 impl Part {

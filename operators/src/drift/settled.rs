@@ -1,0 +1,36 @@
+//! Values that are sorted, with their counts.
+
+use super::folded::{Folded, union};
+
+/// Values with their counts, from the smallest to the largest.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Settled {
+    /// Different values.
+    Exact(Vec<(f64, u64)>),
+    /// Buckets of values.
+    Folded(Folded),
+}
+
+impl Settled {
+    pub(super) fn add(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (_, Self::Exact(added)) if added.is_empty() => {}
+            (Self::Exact(values), Self::Exact(added)) => *values = union(values, added),
+            (Self::Folded(folded), Self::Folded(added)) => folded.merge(added),
+            (Self::Folded(folded), Self::Exact(added)) => folded.merge_exact(added),
+            (Self::Exact(values), Self::Folded(folded)) => {
+                let mut folded = folded.clone();
+                folded.merge_exact(values);
+                *self = Self::Folded(folded);
+            }
+        }
+    }
+
+    pub(super) fn fold_beyond(&mut self, exact_values: usize) {
+        if let Self::Exact(values) = self
+            && values.len() > exact_values
+        {
+            *self = Self::Folded(Folded::of(values));
+        }
+    }
+}
