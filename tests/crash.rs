@@ -81,7 +81,8 @@ fn kills_while_switches_at_event_times_are_asked_for_leave_the_predictions_of_a_
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let (models, control) = (scratch.path().join("models"), scratch.path().join("control.jsonl"));
     three_versions(&models);
-    // A simulated day passes in each second: the versions have five seconds to be loaded in before the first switch.
+    // A simulated day passes in one and a half seconds: the versions have seven seconds to be loaded in before the first
+    // switch.
     const SWITCHES: [(u64, i64, &str); 3] =
         [(3, 126, "2026-01-06T06:00:00Z"), (2, 120, "2026-01-06T00:00:00Z"), (1, 132, "2026-01-06T12:00:00Z")];
     control_file(
@@ -100,7 +101,7 @@ fn kills_while_switches_at_event_times_are_asked_for_leave_the_predictions_of_a_
     let mut chance = ChaCha8Rng::seed_from_u64(seed());
     let killed = run_with_kills(6 * times(), Duration::from_millis(800), &mut chance, |workers| {
         let mut command = job("stormy");
-        command.args(["--rate", "10000", "--checkpoint-interval", "100ms", "--workers", &workers.to_string()]);
+        command.args(["--rate", "7000", "--checkpoint-interval", "100ms", "--workers", &workers.to_string()]);
         command.arg("--control").arg(&control).arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
         command
     });

@@ -105,7 +105,11 @@ fn check_quality(folder: &Path, predictions: &[String], input: &Path) {
         }
         let pairs = (positives * (scores.len() - positives)) as f64;
         let area = report["roc_auc"].as_f64();
+        assert_eq!(area.is_some(), pairs > 0.0, "{report}");
         assert!(area.is_none_or(|area| (area - wins as f64 / pairs).abs() < 1e-3), "{report}: {}", wins as f64 / pairs);
+        let losses = scores.iter().map(|(score, is_fraud)| -(if *is_fraud { *score } else { 1.0 - score }).ln());
+        let (loss, wanted) = (report["log_loss"].as_f64().expect("a loss"), losses.sum::<f64>() / scores.len() as f64);
+        assert!((loss - wanted).abs() < 1e-9, "{report}: {wanted}");
         let best = scores.iter().take(100).filter(|(_, is)| *is).count() as f64 / 100.0;
         let found = report["precision_at"][0][1].as_f64().expect("a share");
         assert!((found - best).abs() < 0.03, "{report}: {best}");

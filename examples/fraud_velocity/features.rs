@@ -8,8 +8,6 @@ use tidemill::prelude::*;
 
 const MINUTE: i64 = 60_000;
 pub const DAY: i64 = 24 * 60 * MINUTE;
-/// How long after a transaction its charge-back, or that there is none, becomes known.
-pub const CHARGE_BACK_DELAY: Duration = days(7);
 
 /// A line of the input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +18,7 @@ pub struct Transaction {
     pub card_id: u64,
     pub terminal_id: u64,
     pub amount: f64,
-    /// Known only 7 days later: used for charge-backs, never for the features of this transaction.
+    /// Known only later: used for charge-backs, never for the features of this transaction.
     pub is_fraud: u8,
 }
 
@@ -39,7 +37,7 @@ pub struct ChargeBackLine {
     is_fraud: u8,
 }
 
-/// The facts about a transaction that become known 7 days after it.
+/// The facts about a transaction that become known later: 7 days after it, where nothing else is said.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChargeBack {
     pub known_at: i64,
@@ -48,16 +46,18 @@ pub struct ChargeBack {
     pub is_fraud: u8,
 }
 
-impl From<Transaction> for ChargeBack {
+impl From<Transaction> for ChargeBackLine {
     fn from(transaction: Transaction) -> Self {
         let Transaction { tx_id, ts, terminal_id, is_fraud, .. } = transaction;
-        ChargeBackLine { tx_id, ts, terminal_id, is_fraud }.into()
+        Self { tx_id, ts, terminal_id, is_fraud }
     }
 }
 
-impl From<ChargeBackLine> for ChargeBack {
-    fn from(ChargeBackLine { tx_id, ts, terminal_id, is_fraud }: ChargeBackLine) -> Self {
-        Self { known_at: (EventTime(ts) + CHARGE_BACK_DELAY).0, tx_id, terminal_id, is_fraud }
+impl ChargeBackLine {
+    /// Returns what becomes known so long after the transaction.
+    pub fn known_after(self, delay: Duration) -> ChargeBack {
+        let Self { tx_id, ts, terminal_id, is_fraud } = self;
+        ChargeBack { known_at: (EventTime(ts) + delay).0, tx_id, terminal_id, is_fraud }
     }
 }
 

@@ -18,12 +18,19 @@ pub struct LabelArgs {
     /// Length of the windows, in the event time of charge-backs.
     #[arg(long, requires = "quality", default_value = "1day", value_parser = humantime::parse_duration, value_name = "TIME")]
     quality_window: Duration,
-    /// How long a transaction waits for its charge-back, or that there is none. Without either nothing is known of it.
+    /// How long after a transaction its charge-back, or that there is none, becomes known: to the bank, and to this job.
     #[arg(long, default_value = "7days", value_parser = humantime::parse_duration, value_name = "TIME")]
-    label_wait: Duration,
+    pub label_delay: Duration,
+    /// How long a transaction waits for that; by default as long as --label-delay. Then nothing is known of it.
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    label_wait: Option<Duration>,
 }
 
 impl LabelArgs {
+    fn wait(&self) -> Duration {
+        self.label_wait.unwrap_or(self.label_delay).max(millis(1))
+    }
+
     /// Judges scored transactions by their charge-backs. `threshold` is that of an alert.
     pub fn judge<'s>(
         &self,
@@ -41,10 +48,11 @@ impl LabelArgs {
             model: scored.model,
             role: scored.role,
         });
-        let labelled = waiting
+        let joined = waiting
             .key_by(|scored| scored.record)
-            .join_labels("labels", charge_backs.key_by(|charge_back| charge_back.tx_id), self.label_wait)?
-            .labelled;
+            .join_labels("labels", charge_backs.key_by(|charge_back| charge_back.tx_id), self.wait())?;
+        // Late ones are reported as those of which nothing is known.
+        let labelled = joined.labelled.union(joined.late);
         let settings = QualitySettings {
             window: self.quality_window,
             threshold: f64::from(threshold),
@@ -65,6 +73,7 @@ impl LabelArgs {
     ) -> Result<Stream<'s, Labelled<Box<Featured>, ChargeBack>>, JobError> {
         let charge_backs = charge_backs.key_by(|charge_back| charge_back.tx_id);
         let joined = featured.key_by(|featured| featured.transaction.tx_id);
-        Ok(joined.join_labels("labels", charge_backs, self.label_wait)?.labelled)
+        let joined = joined.join_labels("labels", charge_backs, self.wait())?;
+        Ok(joined.labelled.union(joined.late))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! transactions ─▶ by card: velocity ─▶ by terminal: risk ─▶ score ─┬─▶ predictions
-//! charge-backs, 7 days later ─────────────────┘                    └─▶ alerts
+//! charge-backs, later        ─────────────────┘                    └─▶ alerts
 //!        └─▶ table: frauds by terminal ─▶ the riskiest ten ─▶ --riskiest, if asked for
 //! ```
 
@@ -236,11 +236,11 @@ impl KeyedLogic for InOrder {
 
 type Sources<'s> = (Stream<'s, Transaction>, Stream<'s, ChargeBack>);
 
-/// Opens the sources of transactions and of their charge-backs, which become known 7 days later: the same events,
-/// read at two times.
+/// Opens the sources of transactions and of their charge-backs, which become known later: the same events, read at two
+/// times.
 fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s>, JobError> {
     let known_at = |charge_back: &ChargeBack| EventTime(charge_back.known_at);
-    let common = &args.common;
+    let (common, delay) = (&args.common, args.labels.label_delay);
     match input {
         Input::Simulated => {
             let city = City::new(common.seed);
@@ -250,7 +250,7 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
                 (transaction.event_time(), transaction)
             });
             let charge_backs = Generator::new(args.count, move |index| {
-                let charge_back = ChargeBack::from(same_city.transaction(index));
+                let charge_back = ChargeBackLine::from(same_city.transaction(index)).known_after(delay);
                 (known_at(&charge_back), charge_back)
             });
             let transactions = transactions.rate(common.rate);
@@ -258,7 +258,7 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
         }
         Input::Files(paths) => {
             let transactions = FileSource::new(paths, Transaction::event_time);
-            let charge_backs = FileSource::converted(paths, |line: ChargeBackLine| ChargeBack::from(line), known_at);
+            let charge_backs = FileSource::converted(paths, move |line: ChargeBackLine| line.known_after(delay), known_at);
             Ok((
                 flow.source("transactions", &common.configure(transactions))?,
                 flow.source("charge-backs", &common.configure(charge_backs))?,
@@ -267,8 +267,8 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
         #[cfg(feature = "kafka")]
         Input::Topic(url) => {
             let transactions = topic_source(url, |line: Transaction| line, Transaction::event_time)?;
-            let charge_backs = topic_source(url, |line: ChargeBackLine| ChargeBack::from(line), known_at)?;
-            let charge_backs = charge_backs.lead(features::CHARGE_BACK_DELAY);
+            let charge_backs = topic_source(url, move |line: ChargeBackLine| line.known_after(delay), known_at)?;
+            let charge_backs = charge_backs.lead(delay);
             Ok((
                 flow.source("transactions", &common.configure_topic(transactions))?,
                 flow.source("charge-backs", &common.configure_topic(charge_backs))?,

@@ -76,6 +76,20 @@ impl Ranked {
     }
 }
 
+/// Returns a number that orders scores as they are, and is as fine near 1 as near 0, where floats are dense: scores of a
+/// confident model lie close to both.
+pub(crate) fn spread(score: f64) -> f64 {
+    if score <= 0.5 {
+        score
+    } else if score < 1.0 {
+        // From 2 on; a float below 1 is at least 2^-53 away from it.
+        1.0 / (1.0 - score)
+    } else {
+        // Beyond these, and finite for each score of 32 bits.
+        score * 2.0_f64.powi(64)
+    }
+}
+
 /// Returns what the score of a record costs: −ln of the probability that it gives to what came true. A probability is at
 /// least the distance of 1 to the next float, as in scikit-learn, so that one wrong certainty is not infinitely bad.
 pub(crate) fn log_loss(score: f64, is_positive: bool) -> f64 {
@@ -101,6 +115,14 @@ mod tests {
         assert!((mean - 0.552_711_361_812_808_4).abs() < 1e-15, "{mean}");
         assert!((log_loss(0.0, true) - 36.043_653_389_117_15).abs() < 1e-12);
         assert!((log_loss(1.0, true) - f64::EPSILON).abs() < 1e-30);
+    }
+
+    #[test]
+    fn scores_are_spread_in_their_order() {
+        let near_one = 1.0 - f64::EPSILON / 2.0;
+        let scores = [-3.0, 0.0, 1e-300, 0.25, 0.5, 0.5_f64.next_up(), 0.75, 0.998, 0.9985, near_one, 1.0, 1.5, 3e38];
+        assert!(scores.windows(2).all(|pair| spread(pair[0]) < spread(pair[1])), "{:?}", scores.map(spread));
+        assert!(scores.iter().all(|score| spread(*score).is_finite()));
     }
 
     #[test]

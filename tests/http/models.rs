@@ -294,7 +294,7 @@ fn a_rollout_of_a_version_with_other_scores_rolls_itself_back() {
 fn a_rollout_of_a_version_of_which_labels_say_that_it_is_worse_rolls_itself_back() {
     let running = start(tempfile::tempdir().unwrap());
     let rollout = |version: u64| {
-        let checks = json!({ "score_psi": null, "log_loss": 0.5 });
+        let checks = json!({ "score_psi": null, "latency_p99": null, "log_loss": 0.5 });
         let settings = json!({
             "shadow_records": 0, "steps": [0.3], "interval": "200ms", "min_records": 50, "checks": checks
         });

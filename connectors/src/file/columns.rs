@@ -19,6 +19,9 @@ use super::part::{Format, Rows};
 
 /// Number of rows that become columns at a time.
 const BATCH: usize = 4096;
+/// Size of a row group, which is in memory until it is complete.
+const GROUP_ROWS: usize = 128 * 1024;
+const GROUP_BYTES: usize = 64 * 1024 * 1024;
 
 /// The format of parts of Parquet.
 pub(super) struct Parquet<T> {
@@ -43,12 +46,17 @@ impl<T: Data> Format<T> for Parquet<T> {
 
     fn begin(&self) -> Result<Box<dyn Rows<T>>, ConnectorError> {
         let refused = "the type of the records has no columns of Parquet";
-        let fields = kinds::columns::<T>().map_err(failed(refused))?;
+        let (fields, made_up) = kinds::columns::<T>().map_err(failed(refused))?;
         let schema = SerdeArrowSchema::try_from(fields.as_slice()).map_err(failed(refused))?;
+        // What a type reads may be other than what it writes.
+        let mut tried = ArrayBuilder::new(schema.clone()).map_err(failed(refused))?;
+        tried.push(&made_up).map_err(failed(refused))?;
         let builder = ArrayBuilder::new(schema).map_err(failed(refused))?;
         let metadata = self.metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_max_row_group_bytes(Some(GROUP_BYTES))
             .set_key_value_metadata((!self.metadata.is_empty()).then(|| metadata.collect()))
             .build();
         let schema = Arc::new(Schema::new(fields));
@@ -95,8 +103,8 @@ impl<T: Data> Rows<T> for ParquetRows<T> {
             self.write_batch()?;
         }
         // What was taken from the writer's buffer before comes first.
-        let rest = self.writer.into_inner().map_err(failed("a file of Parquet cannot be finished"))?;
-        out.extend_from_slice(&rest);
+        let mut rest = self.writer.into_inner().map_err(failed("a file of Parquet cannot be finished"))?;
+        out.append(&mut rest);
         Ok(())
     }
 }
@@ -147,7 +155,8 @@ mod tests {
 
     #[test]
     fn rows_are_read_as_they_were_written() {
-        for count in [1, 4096, 10_000] {
+        // The last ones fill several row groups.
+        for count in [1, 4096, 10_000, 300_000] {
             let format = Parquet::<Row>::with_metadata([("columns".to_owned(), "a,b".to_owned())]);
             let (mut rows, mut out) = (format.begin().unwrap(), Vec::new());
             (0..count).for_each(|id| rows.write(&row(id), &mut out).unwrap());
@@ -194,12 +203,27 @@ mod tests {
         struct Shaped {
             shape: Shape,
         }
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        enum Outcome {
+            Unknown,
+            Fraud(f64),
+        }
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        struct Sometimes {
+            outcome: Outcome,
+        }
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        struct Address {
+            at: std::net::Ipv4Addr,
+        }
         fn refused<T: Data>() -> String {
             Parquet::<T>::with_metadata([]).begin().err().unwrap().to_string()
         }
         assert!(refused::<Mapped>().ends_with("counts: a map has no column"), "{}", refused::<Mapped>());
         assert!(refused::<Nested>().ends_with("contains itself, has no column"), "{}", refused::<Nested>());
         assert!(refused::<Shaped>().ends_with("shape: the enum Shape, which has data, has no column"));
+        assert!(refused::<Sometimes>().contains("has data, has no column"), "{}", refused::<Sometimes>());
+        assert!(refused::<Address>().contains("of the records has no columns of Parquet"), "{}", refused::<Address>());
         assert!(refused::<u64>().ends_with("it is not a struct with fields"), "{}", refused::<u64>());
     }
 }

@@ -3,6 +3,7 @@
 //! The type is given a made-up record, and each field says what it asks for. A field that refuses a made-up value, such as a
 //! text that has to be an address, has no column.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,18 +18,38 @@ use serde_arrow::schema::{STRATEGY_KEY, Strategy};
 /// How deep a type may be. One that contains itself would have no end.
 const DEPTH: usize = 32;
 
-/// Returns the columns of a type.
+/// Returns the columns of a type, and a made-up record.
 ///
 /// # Errors
 /// Returns the field that has none, and why.
-pub(super) fn columns<T: DeserializeOwned>() -> Result<Vec<FieldRef>, String> {
-    let mut found = Found::default();
-    let traced = T::deserialize(Tracer { found: &mut found, depth: 0 });
-    match (traced, found.kind) {
-        (Ok(_), Some(DataType::Struct(fields))) if !fields.is_empty() => Ok(fields.to_vec()),
-        (Ok(_), _) => Err("it is not a struct with fields".to_owned()),
-        (Err(error), _) => Err(error.to_string()),
+pub(super) fn columns<T: DeserializeOwned>() -> Result<(Vec<FieldRef>, T), String> {
+    // Of an enum, one variant is looked at each time.
+    let (mut round, most) = (0, Cell::new(0));
+    loop {
+        let mut found = Found::default();
+        let made = T::deserialize(Tracer { found: &mut found, depth: 0, rounds: Rounds { round, most: &most } });
+        let made = made.map_err(|error| match error.to_string() {
+            // An alias is one more name of a field, and only one of them is written.
+            twice if twice.contains("duplicate field") => format!("{twice}: a field with an alias has no column"),
+            other => other,
+        })?;
+        round += 1;
+        if round < most.get() {
+            continue;
+        }
+        return match found.kind {
+            Some(DataType::Struct(fields)) if !fields.is_empty() => Ok((fields.to_vec(), made)),
+            _ => Err("it is not a struct with fields".to_owned()),
+        };
     }
+}
+
+/// Which variant of each enum is looked at.
+#[derive(Clone, Copy)]
+struct Rounds<'a> {
+    round: usize,
+    /// The largest number of variants that an enum has.
+    most: &'a Cell<usize>,
 }
 
 /// What a field asked for.
@@ -51,9 +72,10 @@ impl Found {
 struct Tracer<'a> {
     found: &'a mut Found,
     depth: usize,
+    rounds: Rounds<'a>,
 }
 
-impl<'a> Tracer<'a> {
+impl Tracer<'_> {
     fn refuse<T>(what: &str) -> Result<T, Error> {
         Err(Error::custom(format!("{what} has no column")))
     }
@@ -67,7 +89,8 @@ impl<'a> Tracer<'a> {
             return Self::refuse("a type that is this deep, or contains itself,");
         }
         let is_tuple = matches!(names, Names::Counted(_));
-        let mut members = Members { names, next: 0, fields: Vec::new(), depth: self.depth + 1 };
+        let mut members =
+            Members { names, next: 0, fields: Vec::new(), depth: self.depth + 1, rounds: self.rounds };
         let value = if is_tuple { visitor.visit_seq(&mut members) } else { visitor.visit_map(&mut members) }?;
         self.found.kind = Some(DataType::Struct(members.fields.into()));
         self.found.is_tuple = is_tuple;
@@ -129,7 +152,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         if self.depth == DEPTH {
             return Self::refuse("a type that is this deep, or contains itself,");
         }
-        let mut list = Item { item: &mut item, is_read: false };
+        let mut list = Item { item: &mut item, is_read: false, rounds: self.rounds };
         let value = visitor.visit_seq(&mut list)?;
         let (found, _) = item.ok_or_else(|| Error::custom("a list"))?;
         self.found.kind = Some(DataType::List(Arc::new(found.field("element")?)));
@@ -164,9 +187,11 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let Some(first) = variants.first() else { return Self::refuse(name) };
+        let Rounds { round, most } = self.rounds;
+        most.set(most.get().max(variants.len()));
+        let Some(variant) = variants.get(round).or(variants.last()) else { return Self::refuse(name) };
         self.is(DataType::Utf8);
-        visitor.visit_enum(Variant { of: name, name: first })
+        visitor.visit_enum(Variant { of: name, name: variant })
     }
 
     fn deserialize_i128<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
@@ -198,18 +223,19 @@ enum Names {
     Counted(usize),
 }
 
-struct Members {
+struct Members<'a> {
     names: Names,
     next: usize,
     fields: Vec<FieldRef>,
     depth: usize,
+    rounds: Rounds<'a>,
 }
 
-impl Members {
+impl Members<'_> {
     fn member<'de, S: DeserializeSeed<'de>>(&mut self, name: &str, seed: S) -> Result<S::Value, Error> {
         let mut found = Found::default();
         let value = seed
-            .deserialize(Tracer { found: &mut found, depth: self.depth })
+            .deserialize(Tracer { found: &mut found, depth: self.depth, rounds: self.rounds })
             .map_err(|error| Error::custom(format!("{name}: {error}")))?;
         self.fields.push(Arc::new(found.field(name)?));
         self.next += 1;
@@ -217,7 +243,7 @@ impl Members {
     }
 }
 
-impl<'de> MapAccess<'de> for &mut Members {
+impl<'de> MapAccess<'de> for &mut Members<'_> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
@@ -233,7 +259,7 @@ impl<'de> MapAccess<'de> for &mut Members {
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Members {
+impl<'de> SeqAccess<'de> for &mut Members<'_> {
     type Error = Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
@@ -246,6 +272,7 @@ impl<'de> SeqAccess<'de> for &mut Members {
 struct Item<'a> {
     item: &'a mut Option<(Found, usize)>,
     is_read: bool,
+    rounds: Rounds<'a>,
 }
 
 impl<'de> SeqAccess<'de> for &mut Item<'_> {
@@ -254,11 +281,11 @@ impl<'de> SeqAccess<'de> for &mut Item<'_> {
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
         let Some((found, depth)) = self.item.as_mut().filter(|_| !self.is_read) else { return Ok(None) };
         self.is_read = true;
-        seed.deserialize(Tracer { found, depth: *depth }).map(Some)
+        seed.deserialize(Tracer { found, depth: *depth, rounds: self.rounds }).map(Some)
     }
 }
 
-/// The first variant of an enum.
+/// A variant of an enum.
 struct Variant {
     of: &'static str,
     name: &'static str,

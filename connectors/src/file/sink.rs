@@ -253,6 +253,7 @@ impl<T: Data> SinkWriter for FileWriter<T> {
         let Some(rows) = self.rows.take() else { return Ok(None) };
         rows.finish(&mut self.buffer)?;
         self.write_out()?;
+        self.buffer.shrink_to(WRITE_SIZE * 2);
         let Some((path, file)) = self.file.take() else { return Ok(None) };
         let temporary = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = format!("part-e{:010}-w{:03}{}", epoch.0, self.worker, self.format.extension());

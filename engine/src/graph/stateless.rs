@@ -92,6 +92,7 @@ impl<'s, D: Data> Stream<'s, D> {
     /// Passes all records on unchanged, and makes records of another stream from those that came together. What comes
     /// together differs from replay to replay: only the sum of what is made may matter.
     #[must_use]
+    #[doc(hidden)]
     pub fn derive_batches<E: Data>(
         self,
         mut f: impl FnMut(&[Record<D>]) -> Vec<Record<E>> + 'static,

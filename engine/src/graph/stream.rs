@@ -58,6 +58,7 @@ impl<'s> Flow<'s> {
     }
 
     /// Returns the function that says which worker of the job owns a key.
+    #[doc(hidden)]
     pub fn owner<K: Key>(&self) -> impl Fn(&K) -> usize + use<K> {
         let (key_groups, workers) = (self.context.worker_state.borrow().key_groups(), self.context.workers);
         move |key| key_groups.worker_of(key_groups.of_hash(hash_key(key)), workers)
@@ -128,6 +129,7 @@ impl<'s> Flow<'s> {
     /// Returns what the workers of this process share of an operator that was built before, and can be changed while the
     /// job runs.
     #[must_use]
+    #[doc(hidden)]
     pub fn find_controlled<C: Controlled>(&self, name: &str) -> Option<Arc<C>> {
         self.context.process.control.shared(name)
     }

@@ -12,8 +12,13 @@ pub(super) fn mix(number: u64) -> u64 {
 pub(super) const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Returns the hash of a number: what SplitMix64 draws first with this seed.
-pub(crate) fn of_number(number: u64) -> u64 {
+pub(super) fn of_number(number: u64) -> u64 {
     mix(number.wrapping_add(STEP))
+}
+
+/// Returns the hash of a record, by its event time and score.
+pub(crate) fn of_record(time: i64, score: f64) -> u64 {
+    of_number(of_number(time as u64) ^ score.to_bits())
 }
 
 /// Returns the hash of a name: 64-bit FNV-1a, mixed.

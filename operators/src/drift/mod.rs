@@ -67,4 +67,4 @@ pub use threshold::Threshold;
 pub use values::Distribution;
 
 pub(crate) use bins::points_of_both;
-pub(crate) use hash::of_number as hash_of_number;
+pub(crate) use hash::of_record as hash_of_record;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemill_engine::{Data, Flow, Record};
 
 use super::collect::Rows;
-use super::hash::of_number;
+use super::hash::of_record;
 use super::parts::{Part, window_of};
 use crate::infer::{FeatureCell, FeatureKind, Features, ModelInfo, Scored};
 use crate::window::{Cut, Window};
@@ -79,7 +79,7 @@ impl Sampler {
     }
 
     fn takes(&self, time: i64, score: f64) -> bool {
-        let hash = || of_number(of_number(time as u64) ^ score.to_bits()) >> 32;
+        let hash = || of_record(time, score) >> 32;
         self.share >= 1.0 || (hash() as f64) < self.share * 4_294_967_296.0
     }
 

@@ -103,6 +103,8 @@ impl<'a> Feature<'a> {
             _ => DriftIf::AtLeast,
         });
         let missing = (report.missing_share - report.missing_share_reference).abs();
+        let least = baseline.and_then(|baseline| baseline.presence.get(&report.feature));
+        let is_rare = report.records > 0 && least.is_some_and(|least| 1.0 - report.missing_share < *least);
         Self {
             name: &report.feature,
             verdict: report.verdict,
@@ -115,7 +117,7 @@ impl<'a> Feature<'a> {
             n_reference: report.n_reference,
             missing_share: report.missing_share,
             missing_share_reference: report.missing_share_reference,
-            missing_drifted: missing >= looks.missing_threshold,
+            missing_drifted: missing >= looks.missing_threshold || is_rare,
             mean: report.mean,
             mean_reference: report.mean_reference,
             histogram: None,
@@ -124,13 +126,15 @@ impl<'a> Feature<'a> {
 
     /// Returns how near a value is to being drift: 1 is at the threshold.
     fn nearness(&self) -> f64 {
-        let (Some(value), Some(threshold)) = (self.value, self.threshold) else { return 0.0 };
+        // What goes missing may have no value left to compare.
+        let least = if self.missing_drifted { 1.0 } else { 0.0 };
+        let (Some(value), Some(threshold)) = (self.value, self.threshold) else { return least };
         let nearness = match self.drift_if {
             Some(DriftIf::AtMost | DriftIf::Below) => threshold / value,
             _ => value / threshold,
         };
         // Of a feature that has learned 0 the distance is 0, too.
-        if nearness.is_nan() { 0.0 } else { nearness }
+        nearness.max(least)
     }
 }
 

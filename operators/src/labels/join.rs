@@ -25,8 +25,8 @@ pub struct Labelled<D, L> {
 pub struct LabelsOutput<'s, D: Data, L: Data> {
     /// Each record once: at the event time of its label, or, without one, at the end of the wait.
     pub labelled: Stream<'s, Labelled<D, L>>,
-    /// Records that came behind the watermark: their label may have come before.
-    pub late: Stream<'s, D>,
+    /// Records that came behind the watermark, without a label: theirs may have come before.
+    pub late: Stream<'s, Labelled<D, L>>,
     /// Labels for which no record waits: it had another label before, its wait is over, or it never came.
     pub unmatched: Stream<'s, L>,
 }
@@ -58,11 +58,11 @@ impl<'s, K: Key + Data, D: Data> LabelsExt<'s, K, D> for KeyedStream<'s, K, D> {
         let open = move |states: &mut States<'_, K>| LabelLogic::open(states, wait);
         let output = self.connect(labels).process(name, Order::EventTime, open)?;
         let side = output.side;
-        let late = side.clone().flat_map(|one: Either<D, L>| match one {
+        let late = side.clone().flat_map(|one: Either<Labelled<D, L>, L>| match one {
             Either::First(record) => Some(record),
             Either::Second(_) => None,
         });
-        let unmatched = side.flat_map(|one: Either<D, L>| match one {
+        let unmatched = side.flat_map(|one: Either<Labelled<D, L>, L>| match one {
             Either::First(_) => None,
             Either::Second(label) => Some(label),
         });
@@ -76,15 +76,19 @@ struct Waiting<D> {
     record: D,
 }
 
-/// The logic of the join. The side output has what could not be joined.
-struct LabelLogic<K: Key, D: Data, L> {
+/// The logic of the join. The side output has late records, and labels for which no record waits.
+pub struct LabelLogic<K: Key, D: Data, L> {
     wait_ms: i64,
     waiting: ListState<K, Waiting<D>>,
     label: std::marker::PhantomData<fn(L)>,
 }
 
 impl<K: Key, D: Data, L: Data> LabelLogic<K, D, L> {
-    fn open(states: &mut States<'_, K>, wait: Duration) -> Result<Self, JobError> {
+    /// Opens the state.
+    ///
+    /// # Errors
+    /// When `wait` is zero or has fractions of a millisecond, or the state cannot be opened.
+    pub fn open(states: &mut States<'_, K>, wait: Duration) -> Result<Self, JobError> {
         let wait_ms = positive_ms("the wait for labels", wait).map_err(|fault| invalid(states.operator(), fault))?;
         // The timers that are set already are those of this wait.
         let mut states = states.with_parameters(format!("a wait of {wait_ms} ms"));
@@ -97,23 +101,24 @@ impl<K: Key, D: Data, L: Data> LabelLogic<K, D, L> {
     }
 }
 
+type JoinContext<'a, K, D, L> = Context<'a, K, Labelled<D, L>, Either<Labelled<D, L>, L>>;
+
 impl<K: Key, D: Data, L: Data> KeyedLogic for LabelLogic<K, D, L> {
     type Key = K;
     type In = Either<D, L>;
     type Out = Labelled<D, L>;
-    type Side = Either<D, L>;
+    type Side = Either<Labelled<D, L>, L>;
 
     fn on_record(
         &mut self,
-        ctx: &mut Context<'_, K, Labelled<D, L>, Either<D, L>>,
+        ctx: &mut JoinContext<'_, K, D, L>,
         record: Record<Either<D, L>>,
     ) -> Result<(), LogicError> {
-        if ctx.is_late() {
-            ctx.side(record.data);
-            return Ok(());
-        }
         let now = ctx.event_time();
         match record.data {
+            Either::First(record) if ctx.is_late() => {
+                ctx.side(Either::First(Labelled { record, at: now, label: None }));
+            }
             Either::First(record) => {
                 self.waiting.with(ctx, |waiting| waiting.push_back(Waiting { at: now.0, record }))?;
                 ctx.set_timer(self.over_at(now.0));
@@ -133,8 +138,10 @@ impl<K: Key, D: Data, L: Data> KeyedLogic for LabelLogic<K, D, L> {
                     found
                 })?;
                 self.waiting.remove(ctx)?;
+                // A label that is late is one still, if its record waits.
+                let known_at = now.max(ctx.watermark());
                 for Waiting { at, record } in found {
-                    ctx.emit(Labelled { record, at: EventTime(at), label: Some(label.clone()) });
+                    ctx.emit_at(known_at, Labelled { record, at: EventTime(at), label: Some(label.clone()) });
                 }
             }
         }
@@ -143,7 +150,7 @@ impl<K: Key, D: Data, L: Data> KeyedLogic for LabelLogic<K, D, L> {
 
     fn on_timer(
         &mut self,
-        ctx: &mut Context<'_, K, Labelled<D, L>, Either<D, L>>,
+        ctx: &mut JoinContext<'_, K, D, L>,
         at: EventTime,
     ) -> Result<(), LogicError> {
         if self.waiting.read(ctx, |waiting| waiting.is_none())? {

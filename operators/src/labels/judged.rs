@@ -7,7 +7,7 @@ use tidemill_engine::EventTime;
 
 use crate::drift::Distribution;
 use crate::infer::ModelRole;
-use crate::ranked::log_loss;
+use crate::ranked::{log_loss, spread};
 use crate::sum::ExactSum;
 use crate::window::Aggregate;
 
@@ -30,7 +30,7 @@ pub(super) struct Judgement {
 /// What was counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Counts {
-    /// Scores of positive and negative records.
+    /// Scores of positive and negative records, spread: only their order matters.
     pub(super) positives: Distribution,
     pub(super) negatives: Distribution,
     /// Records without a truth, and those with one that have no score.
@@ -83,7 +83,7 @@ impl Counted for (Judgement, EventTime) {
             counts.without_score += 1;
             return;
         }
-        if truth { &mut counts.positives } else { &mut counts.negatives }.add(Some(*score));
+        if truth { &mut counts.positives } else { &mut counts.negatives }.add(Some(spread(*score)));
         counts.beyond += u64::from(!(0.0..=1.0).contains(score));
         counts.losses.add(log_loss(*score, truth));
         counts.alerts += u64::from(*score > threshold);

@@ -14,7 +14,7 @@ mod quality;
 mod report;
 mod settings;
 
-pub use join::{Labelled, LabelsExt, LabelsOutput};
+pub use join::{LabelLogic, Labelled, LabelsExt, LabelsOutput};
 pub use quality::{QualityExt, QualityOutput};
 pub use report::QualityReport;
 pub use settings::QualitySettings;

@@ -15,7 +15,7 @@ use super::join::Labelled;
 use super::judged::{Count, Counts, Judged, Judgement};
 use super::report::QualityReport;
 use super::settings::QualitySettings;
-use crate::drift::hash_of_number;
+use crate::drift::hash_of_record;
 use crate::infer::{Labels, ModelInfo, Scored};
 use crate::length::invalid;
 use crate::window::{Assigner, WindowExt, Windowed};
@@ -69,7 +69,7 @@ impl<'s, D: Data, L: Data> QualityExt<'s, D, L> for Stream<'s, Labelled<Scored<D
             if let (Some(labels), Some(truth)) = (&labels, truth) {
                 labels.judged(model, *role, *at, score, truth);
             }
-            let hash = hash_of_number(hash_of_number(at.0 as u64) ^ score.to_bits());
+            let hash = hash_of_record(at.0, score);
             let of = (shown.of(model), *role);
             Some((Judgement { of, shard: (hash % SHARDS) as u8, score, at: *at, truth }, labelled.event_time))
         });

@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::buckets::{bounds, bucket};
-use crate::ranked::{Ranked, log_loss};
+use crate::ranked::{Ranked, log_loss, spread};
 
 /// Returns what of `all` was not there `earlier`.
 pub(super) fn later(all: &BTreeMap<u32, u64>, earlier: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
     let count = |(bits, count): (&u32, &u64)| (*bits, count.saturating_sub(earlier.get(bits).copied().unwrap_or(0)));
     all.iter().map(count).filter(|(_, count)| *count > 0).collect()
+}
+
+/// Adds counts.
+pub(super) fn add(own: &mut BTreeMap<u32, u64>, other: &BTreeMap<u32, u64>) {
+    other.iter().for_each(|(bits, count)| *own.entry(*bits).or_default() += count);
 }
 
 /// Scores of records whose label has come. All of it adds up, in any order.
@@ -26,7 +31,7 @@ pub(in crate::infer) struct LabelTally {
 impl LabelTally {
     pub(super) fn add(&mut self, score: f64, truth: bool) {
         let scores = if truth { &mut self.positives } else { &mut self.negatives };
-        *scores.entry(bucket(score)).or_default() += 1;
+        *scores.entry(bucket(spread(score))).or_default() += 1;
         let loss = log_loss(score, truth);
         self.losses += loss;
         self.squares_of_losses += loss * loss;
@@ -34,7 +39,7 @@ impl LabelTally {
 
     pub(super) fn merge(&mut self, other: &Self) {
         for (own, other) in [(&mut self.positives, &other.positives), (&mut self.negatives, &other.negatives)] {
-            other.iter().for_each(|(bits, count)| *own.entry(*bits).or_default() += count);
+            add(own, other);
         }
         self.losses += other.losses;
         self.squares_of_losses += other.squares_of_losses;
@@ -103,6 +108,17 @@ mod tests {
         let deviation = (far - near) / 2.0;
         assert!((error - deviation * deviation / 4.0).abs() < 1e-15);
         assert_eq!((LabelTally::default().log_loss(), of(&[(0.5, true)]).roc_auc()), (None, None));
+    }
+
+    #[test]
+    fn scores_of_a_confident_model_are_told_apart() {
+        let mut labelled = LabelTally::default();
+        for at in 0..100 {
+            let at = f64::from(at);
+            labelled.add(0.9999 + at * 1e-7, true);
+            labelled.add(0.9982 + at * 1e-6, false);
+        }
+        assert_eq!(labelled.roc_auc().map(|(area, _)| area), Some(1.0));
     }
 
     /// By the formula: A = 0.75 of 100 and 200 records has a standard error of 0.0313 (Hanley and McNeil, table II has

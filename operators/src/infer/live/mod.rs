@@ -143,7 +143,12 @@ impl Live {
     /// Hears what a label said of a record that the canary or the baseline of now has scored.
     fn labelled(&self, model: &ModelInfo, role: ModelRole, at: EventTime, score: f64, truth: bool) {
         let mut state = lock(&self.state);
-        if state.canary_after.is_none_or(|after| at <= after) {
+        if state.canary_since.is_none() {
+            return;
+        }
+        // After a restart it is not known when the canary began: what came since counts.
+        let seen = EventTime(self.seen.load(Ordering::Relaxed)).max(at);
+        if at <= *state.canary_after.get_or_insert(seen) {
             return;
         }
         let is_it = |version: &Option<Version>| {
@@ -357,9 +362,6 @@ impl Controlled for Live {
         let mut state = lock(&self.state);
         state.name_again();
         state.drop_unused();
-        if state.canary_since.is_some() {
-            state.canary_after = Some(EventTime::MIN);
-        }
         self.publish(state);
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::label_tally::{LabelTally, later};
+use super::label_tally::{LabelTally, add, later};
 use super::route::{Assigned, ModelRole};
 use crate::buckets::{bounds, bucket};
 
@@ -116,7 +116,7 @@ impl Part {
         self.sum += other.sum;
         self.sum_of_squares += other.sum_of_squares;
         for (own, other) in [(&mut self.scores, &other.scores), (&mut self.times, &other.times)] {
-            other.iter().for_each(|(bits, count)| *own.entry(*bits).or_default() += count);
+            add(own, other);
         }
         self.labelled.merge(&other.labelled);
         if with_keys {
