@@ -48,9 +48,11 @@ impl LabelArgs {
             model: scored.model,
             role: scored.role,
         });
-        let joined = waiting
-            .key_by(|scored| scored.record)
-            .join_labels("labels", charge_backs.key_by(|charge_back| charge_back.tx_id), self.wait())?;
+        let joined = waiting.key_by(|scored| scored.record).join_labels(
+            "labels",
+            charge_backs.key_by(|charge_back| charge_back.tx_id),
+            self.wait(),
+        )?;
         // Late ones are reported as those of which nothing is known.
         let labelled = joined.labelled.union(joined.late);
         let settings = QualitySettings {

@@ -258,7 +258,8 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
         }
         Input::Files(paths) => {
             let transactions = FileSource::new(paths, Transaction::event_time);
-            let charge_backs = FileSource::converted(paths, move |line: ChargeBackLine| line.known_after(delay), known_at);
+            let charge_backs =
+                FileSource::converted(paths, move |line: ChargeBackLine| line.known_after(delay), known_at);
             Ok((
                 flow.source("transactions", &common.configure(transactions))?,
                 flow.source("charge-backs", &common.configure(charge_backs))?,

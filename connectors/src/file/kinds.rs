@@ -89,8 +89,7 @@ impl Tracer<'_> {
             return Self::refuse("a type that is this deep, or contains itself,");
         }
         let is_tuple = matches!(names, Names::Counted(_));
-        let mut members =
-            Members { names, next: 0, fields: Vec::new(), depth: self.depth + 1, rounds: self.rounds };
+        let mut members = Members { names, next: 0, fields: Vec::new(), depth: self.depth + 1, rounds: self.rounds };
         let value = if is_tuple { visitor.visit_seq(&mut members) } else { visitor.visit_map(&mut members) }?;
         self.found.kind = Some(DataType::Struct(members.fields.into()));
         self.found.is_tuple = is_tuple;

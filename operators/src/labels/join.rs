@@ -148,11 +148,7 @@ impl<K: Key, D: Data, L: Data> KeyedLogic for LabelLogic<K, D, L> {
         Ok(())
     }
 
-    fn on_timer(
-        &mut self,
-        ctx: &mut JoinContext<'_, K, D, L>,
-        at: EventTime,
-    ) -> Result<(), LogicError> {
+    fn on_timer(&mut self, ctx: &mut JoinContext<'_, K, D, L>, at: EventTime) -> Result<(), LogicError> {
         if self.waiting.read(ctx, |waiting| waiting.is_none())? {
             return Ok(());
         }
