@@ -28,11 +28,12 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path of text")
 }
 
-/// The job, without the flags of its checkpoints: it computes features of a stream of transactions.
+/// The job, without the flags of its checkpoints: it computes features of a stream of transactions. Their labels are
+/// known at once, so that rows come out while it runs.
 fn program(output: &Path, more: &[&str]) -> Command {
     let mut command = small_example("fraud_velocity");
     command.args(["--count", &COUNT.to_string(), "--checkpoint-interval", "50ms", "--log-level", "warn"]);
-    command.args(more).arg("--features").arg(output);
+    command.args(["--label-delay", "0s"]).args(more).arg("--features").arg(output);
     command
 }
 
