@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -183,7 +184,11 @@ fn files_removed_under_a_running_job_are_noticed_and_replaced() {
             found = newest().filter(holds);
             found.is_some() || child.try_wait().expect("a child").is_some()
         });
-        found.unwrap_or_else(|| panic!("the job ended while waiting for {what}"))
+        found.unwrap_or_else(|| {
+            let mut errors = String::new();
+            child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut errors)).transpose().expect("text");
+            panic!("the job ended while waiting for {what}: {errors}")
+        })
     };
     let is_new = |manifest: &Value| Some(epoch_in(manifest)) > before && !manifest["workers"][0]["base"].is_null();
     let mut manifest = wait("a checkpoint with a base", &is_new);
