@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::measure::{input, job, job_of, median, with_runtime};
+use super::measure::{input, job, job_of, median, turn, with_runtime};
 use super::peers::setup;
 use crate::{cache, root};
 
@@ -73,13 +73,7 @@ fn throughput(
                     None => this()?,
                     Some(program) => {
                         let other = || elapsed_ms(&job_of(Command::new(&program), folder, &arguments, *interval)?);
-                        // The side that goes first changes, for what runs first may find a colder or a warmer machine.
-                        let (ms, other_ms) = if run % 2 == 0 {
-                            (this()?, other()?)
-                        } else {
-                            let other_ms = other()?;
-                            (this()?, other_ms)
-                        };
+                        let (ms, other_ms) = turn(run, this, other)?;
                         ratios.entry((cores, Row::Job(at))).or_default().push(ms / other_ms);
                         ms
                     }

@@ -30,6 +30,27 @@ pub fn output(command: &mut Command) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
+/// Runs both sides of a comparison. The side that goes first changes from run to run, for what runs first may find a colder
+/// or a warmer machine.
+pub fn turn<T>(run: usize, one: impl Fn() -> Result<T>, other: impl Fn() -> Result<T>) -> Result<(T, T)> {
+    if run.is_multiple_of(2) {
+        return Ok((one()?, other()?));
+    }
+    let second = other()?;
+    Ok((one()?, second))
+}
+
+/// Returns the smallest and the largest value.
+pub fn spread(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::INFINITY, 0.0), |(least, most), value| (value.min(least), value.max(most)))
+}
+
+/// Shows ratios: the median, and the smallest and the largest one.
+pub fn shown(ratios: &[f64]) -> String {
+    let (least, most) = spread(ratios);
+    format!("{:.3} ({least:.3} to {most:.3})", median(ratios.to_vec()))
+}
+
 /// Returns the median. For an even number of values it is the upper one of the two in the middle.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::measure::{input, median};
-use super::overhead::{once, spread};
+use super::measure::{input, shown, turn};
+use super::overhead::once;
 use crate::{build_examples, cache, root};
 
 const EXAMPLE: &str = "fraud_velocity";
@@ -44,23 +44,10 @@ pub fn run(runs: usize, file: Option<&Path>) -> Result<()> {
                 drop(std::fs::remove_dir_all(&out));
                 once(&[&job[..], more].concat(), None)
             };
-            let mut pairs = Vec::new();
-            for run in 0..runs {
-                // The side that goes first changes, for what runs first may find a colder or a warmer machine.
-                pairs.push(if run % 2 == 0 {
-                    let plain = run_of(without)?;
-                    (plain, run_of(with)?)
-                } else {
-                    let other = run_of(with)?;
-                    (run_of(without)?, other)
-                });
-            }
+            let pair = |run| turn(run, || run_of(without), || run_of(with));
+            let pairs = (0..runs).map(pair).collect::<Result<Vec<_>>>()?;
             let elapsed: Vec<f64> = pairs.iter().map(|(plain, other)| other.elapsed_s / plain.elapsed_s).collect();
             let cpu: Vec<f64> = pairs.iter().map(|(plain, other)| other.cpu_s / plain.cpu_s).collect();
-            let shown = |ratios: &[f64]| {
-                let (least, most) = spread(ratios);
-                format!("{:.3} ({least:.3} to {most:.3})", median(ratios.to_vec()))
-            };
             println!("{workers} workers, {name:<26} time {}   processor time {}", shown(&elapsed), shown(&cpu));
             rows.push(json!({ "workers": workers, "with": name, "time": elapsed, "processor_time": cpu }));
         }

@@ -13,7 +13,7 @@ use testkit::free_address;
 use wait4::Wait4;
 
 use self::watcher::{Watch, Watched};
-use super::measure::{input, median, with_runtime};
+use super::measure::{input, median, shown, spread, turn, with_runtime};
 use crate::{build_examples, cache, example};
 
 const EXAMPLE: &str = "fraud_velocity";
@@ -59,28 +59,14 @@ pub fn run(runs: usize, file: Option<&Path>) -> Result<()> {
 
 /// Compares a job that is watched as `with` says with the same one that is watched as `without` says.
 fn compare(runs: usize, name: &str, job: &[&str], without: Option<Watch>, with: Watch) -> Result<Value> {
-    let mut pairs = Vec::new();
-    for run in 0..runs {
-        // The side that goes first changes, for what runs first may find a colder or a warmer machine.
-        let (plain, watched) = if run % 2 == 0 {
-            let plain = once(job, without)?;
-            (plain, once(job, Some(with))?)
-        } else {
-            let watched = once(job, Some(with))?;
-            (once(job, without)?, watched)
-        };
-        pairs.push((plain, watched));
-    }
+    let pair = |run| turn(run, || once(job, without), || once(job, Some(with)));
+    let pairs = (0..runs).map(pair).collect::<Result<Vec<_>>>()?;
     let ratios = |of: fn(&Taken) -> f64| -> Vec<f64> { pairs.iter().map(|(plain, it)| of(it) / of(plain)).collect() };
     let noise = |of: fn(&Taken) -> f64| {
         let plain: Vec<f64> = pairs.iter().map(|(plain, _)| of(plain)).collect();
         spread(&plain).1 / spread(&plain).0
     };
     let [elapsed, cpu, p99] = [ratios(|t| t.elapsed_s), ratios(|t| t.cpu_s), ratios(|t| t.p99_ms)];
-    let shown = |ratios: &[f64]| {
-        let (least, most) = spread(ratios);
-        format!("{:.3} ({least:.3} to {most:.3})", median(ratios.to_vec()))
-    };
     let scrapes: Vec<f64> = pairs.iter().flat_map(|(_, it)| it.watched.scrapes_ms.iter().copied()).collect();
     let (_, slowest) = spread(&scrapes);
     println!(
@@ -105,11 +91,6 @@ fn compare(runs: usize, name: &str, job: &[&str], without: Option<Watch>, with: 
     Ok(json!({
         "job": name, "runs": runs, "time": elapsed, "processor_time": cpu, "p99": p99, "metrics_ms": scrapes,
     }))
-}
-
-/// Returns the smallest and the largest value.
-pub(super) fn spread(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::INFINITY, 0.0), |(least, most), value| (value.min(least), value.max(most)))
 }
 
 /// Runs the job once.

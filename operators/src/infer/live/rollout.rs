@@ -211,17 +211,7 @@ impl Windows {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn part(scores: impl IntoIterator<Item = f64>) -> Part {
-        let mut part = Part::default();
-        scores.into_iter().for_each(|score| part.scored_as(Some(score), Duration::from_millis(2)));
-        part
-    }
-
-    /// Even scores from 0 to 1, moved by `by`.
-    fn even(count: u32, by: f64) -> Part {
-        part((0..count).map(|at| f64::from(at) / f64::from(count) + by))
-    }
+    use crate::infer::live::tally::made_up::even;
 
     fn report(since: u64, seen_ms: i64, canary: Part, baseline: Part) -> Report {
         let parts = [(ModelRole::Canary, canary), (ModelRole::Baseline, baseline)].into();

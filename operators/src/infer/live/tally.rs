@@ -239,6 +239,23 @@ impl Tally {
     }
 }
 
+/// Parts with scores, for the tests of what is done with them.
+#[cfg(test)]
+pub(super) mod made_up {
+    use super::*;
+
+    pub(in crate::infer::live) fn part(scores: impl IntoIterator<Item = f64>) -> Part {
+        let mut part = Part::default();
+        scores.into_iter().for_each(|score| part.scored_as(Some(score), Duration::from_millis(2)));
+        part
+    }
+
+    /// Even scores from 0 to 1, moved by `by`.
+    pub(in crate::infer::live) fn even(count: u32, by: f64) -> Part {
+        part((0..count).map(|at| f64::from(at) / f64::from(count) + by))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
