@@ -182,20 +182,18 @@ impl Column {
         ))
     }
 
-    fn numbers(&self) -> Result<Distribution, String> {
+    fn numbers(self) -> Result<Distribution, String> {
         let Self { count, missing, infinite, values, .. } = self;
         let kept = values.len() as u64;
-        if kept > *count || (kept == 0) != (*count == 0) {
+        if kept > count || (kept == 0) != (count == 0) {
             return Err(format!("it has {kept} values, and states {count}"));
         }
-        let mut numbers = Distribution::with_exact_values(EXACT_VALUES);
-        values.iter().for_each(|value| numbers.add(Some(*value)));
+        let mut numbers = Distribution::of(values, EXACT_VALUES);
         // Of a sample as many are missing, in proportion.
         let of_sample =
-            |part: u64| if kept == *count { part } else { (part as f64 * kept as f64 / *count as f64).round() as u64 };
-        numbers.missing += of_sample(*missing);
-        numbers.infinite += of_sample(*infinite);
-        numbers.settle();
+            |part: u64| if kept == count { part } else { (part as f64 * kept as f64 / count as f64).round() as u64 };
+        numbers.missing += of_sample(missing);
+        numbers.infinite += of_sample(infinite);
         Ok(numbers)
     }
 }

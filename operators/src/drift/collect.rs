@@ -39,7 +39,7 @@ impl Seen {
         extend(&mut self.numbers, of_numbers);
         extend(&mut self.texts, of_texts);
         for (at, column) in self.numbers.iter_mut().take(of_numbers).enumerate() {
-            column.extend(numbers.iter().skip(at).step_by(of_numbers).copied());
+            column.extend(numbers.chunks_exact(of_numbers).map(|row| row[at]));
         }
         // Which of them the training data had is known where they are compared.
         for (at, column) in self.texts.iter_mut().take(of_texts).enumerate() {

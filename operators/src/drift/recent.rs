@@ -10,10 +10,10 @@ use super::distinct::Hashes;
 use super::folded::Folded;
 use super::hash::STEP;
 use super::moments::{MOST_TIMES, Mantissas, Moments, head, is_usual};
-use super::settled::Settled;
+use super::settled::{Settled, runs};
 use crate::buckets::bucket;
 
-/// Number of values that are counted at a time.
+/// Least number of values that are counted at a time.
 const WAITING: usize = 4096;
 /// Number of values that are looked up together.
 const BLOCK: usize = 32;
@@ -40,11 +40,11 @@ impl Recent {
         self.waiting.is_empty() && matches!(self.counts, Counts::Nothing)
     }
 
-    /// Adds a finite value. More different ones than `exact_values` are counted by bucket.
+    /// Adds finite values. More different ones than `exact_values` are counted by bucket.
     #[inline]
-    pub(super) fn add(&mut self, value: f64, exact_values: usize) {
-        self.waiting.push(value);
-        if self.waiting.len() == WAITING {
+    pub(super) fn extend(&mut self, values: impl ExactSizeIterator<Item = f64>, exact_values: usize) {
+        self.waiting.extend(values);
+        if self.waiting.len() >= WAITING {
             self.count(exact_values);
         }
     }
@@ -75,10 +75,7 @@ impl Recent {
     /// Returns all of them sorted, and adds them to the moments.
     pub(super) fn settled(&self, moments: &mut Moments) -> Settled {
         let Self { waiting, counts } = self;
-        let mut waiting = waiting.clone();
-        waiting.sort_unstable_by(f64::total_cmp);
-        let runs = waiting.chunk_by(|a, b| a == b);
-        let waiting: Vec<(f64, u64)> = runs.filter_map(|run| Some((*run.first()?, run.len() as u64))).collect();
+        let waiting = runs(waiting.clone());
         moments.extend(&waiting);
         let mut all = match counts {
             Counts::Nothing => return Settled::Exact(waiting),

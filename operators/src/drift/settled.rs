@@ -11,6 +11,13 @@ pub(super) enum Settled {
     Folded(Folded),
 }
 
+/// Returns finite values with their counts.
+pub(super) fn runs(mut values: Vec<f64>) -> Vec<(f64, u64)> {
+    values.sort_unstable_by(f64::total_cmp);
+    let runs = values.chunk_by(|a, b| a == b);
+    runs.filter_map(|run| Some((*run.first()?, run.len() as u64))).collect()
+}
+
 impl Settled {
     pub(super) fn add(&mut self, other: &Self) {
         match (&mut *self, other) {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::DriftError;
 use super::moments::Moments;
 use super::recent::Recent;
-use super::settled::Settled;
+use super::settled::{Settled, runs};
 use super::stored::{Stored, counted, valid};
 
 /// The distribution of one numeric feature in one window, or in the training data.
@@ -69,20 +69,38 @@ impl Distribution {
         }
     }
 
+    /// Counts finite values that are all there already.
+    pub(super) fn of(values: Vec<f64>, exact_values: usize) -> Self {
+        let count = values.len() as u64;
+        // There is no -0.0, as in `extend`.
+        let values = runs(values.into_iter().map(|value| value + 0.0).collect());
+        let mut moments = Moments::default();
+        moments.extend(&values);
+        let mut settled = Settled::Exact(values);
+        settled.fold_beyond(exact_values);
+        Self { count, moments, settled, ..Self::with_exact_values(exact_values) }
+    }
+
     /// Adds the value of a record. `None` and NaN are missing; infinities are counted, and are not part of any
     /// statistic, as in Evidently.
     pub fn add(&mut self, value: Option<f64>) {
         self.extend(std::iter::once(value.unwrap_or(f64::NAN)));
     }
 
-    /// Adds values, of which NaN is missing.
-    pub(super) fn extend(&mut self, values: impl Iterator<Item = f64>) {
+    /// Adds values, of which NaN is missing. Most often all are finite.
+    pub(super) fn extend(&mut self, values: impl ExactSizeIterator<Item = f64> + Clone) {
         let Self { exact_values, count, missing, infinite, recent, .. } = self;
+        // The product of a number that is not finite is NaN.
+        if values.clone().fold(0.0, |all, value| all + value * 0.0) == 0.0 {
+            *count += values.len() as u64;
+            // There is no -0.0: it is equal to 0.0, and must be the same bytes.
+            recent.extend(values.map(|value| value + 0.0), *exact_values);
+            return;
+        }
         values.for_each(|value| {
             if value.is_finite() {
                 *count += 1;
-                // There is no -0.0: it is equal to 0.0, and must be the same bytes.
-                recent.add(value + 0.0, *exact_values);
+                recent.extend(std::iter::once(value + 0.0), *exact_values);
             } else if value.is_nan() {
                 *missing += 1;
             } else {

@@ -54,6 +54,9 @@ proptest! {
         prop_assert_eq!(bytes(&merged), bytes(&whole));
         prop_assert_eq!(serde_json::to_string(&merged).unwrap(), serde_json::to_string(&whole).unwrap());
         let mut finite: Vec<f64> = values.iter().flatten().copied().filter(|value| value.is_finite()).collect();
+        let mut at_once = Distribution::of(finite.clone(), exact_values);
+        (at_once.missing, at_once.infinite) = (whole.missing, whole.infinite);
+        prop_assert_eq!(bytes(&at_once), bytes(&whole));
         finite.sort_by(f64::total_cmp);
         finite.dedup();
         prop_assert_eq!(merged.is_exact(), finite.len() <= exact_values);
