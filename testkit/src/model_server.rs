@@ -199,6 +199,15 @@ impl ModelServer {
         Ok(command)
     }
 
+    /// Gives Triton another version of the model, whose probabilities are those of the other class, and starts it anew.
+    pub fn add_version(&mut self, version: u32) -> io::Result<()> {
+        let model = self.folder.join("repository").join(MODEL);
+        fs::create_dir_all(model.join(version.to_string()))?;
+        fs::copy(model.join("1/model.py"), model.join(version.to_string()).join("model.py"))?;
+        self.kill()?;
+        self.resume()
+    }
+
     /// Starts the server again after [`kill`](Self::kill), on the same ports.
     pub fn resume(&mut self) -> io::Result<()> {
         let addresses: Vec<&str> = match self.kind {

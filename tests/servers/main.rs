@@ -16,3 +16,4 @@ mod proxy;
 mod recommend;
 mod refused;
 mod setting;
+mod versions;

@@ -25,8 +25,10 @@ mod rest;
 mod settings;
 mod tfs_grpc;
 mod tfs_rest;
+mod versions;
 
 pub use breaker::{Circuit, CircuitSettings};
 pub use call::ServerCounts;
 pub use model::ServedModel;
 pub use settings::{ServerErrors, ServerSettings};
+pub use versions::ServedVersions;

@@ -1,5 +1,6 @@
 //! A model on a model server, which is checked before the job starts and then called for each batch.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,30 @@ impl ServedModel {
         let input = TensorSpec::fixed(input, ElementType::F32, [F::NAMES.len()]);
         let output = TensorSpec::fixed(output, ElementType::F32, [columns]);
         Ok(Self { column, ..Self::connect(url, [input], [output], settings)? })
+    }
+
+    /// Returns the address of a version of this model on the same server.
+    pub(super) fn address_of(&self, version: NonZeroU64) -> String {
+        ServerUrl { version: Some(version.to_string()), ..self.target.url.clone() }.to_string()
+    }
+
+    /// Asks the server for the versions of this model, as it writes them.
+    pub(super) fn listed_versions(&self) -> Result<Vec<String>, ModelError> {
+        let failed = |reason: String| ModelError::unavailable(&self.target.url.to_string(), reason);
+        let url = ServerUrl { version: None, ..self.target.url.clone() };
+        let mut client = Target { url, ..self.target.clone() }.open().map_err(failed)?;
+        let deadline = threads::now() + PATIENCE.max(self.target.settings.deadline);
+        let found = client.describe(deadline).map_err(|error| failed(error.to_string()))?;
+        Ok(found.map(|found| found.versions).unwrap_or_default())
+    }
+
+    /// Connects to a model that stands in for this one. `info` names it; its hash becomes the host and port, since nobody
+    /// knows its file.
+    pub(super) fn elsewhere(&self, url: &str, info: ModelInfo) -> Result<Self, ModelError> {
+        let Target { settings, inputs, outputs, .. } = &self.target;
+        let other = Self::connect(url, inputs.iter().cloned(), outputs.iter().cloned(), settings)?;
+        let info = ModelInfo { hash: other.target.url.authority.clone(), ..info };
+        Ok(Self { info, column: self.column, ..other })
     }
 
     /// Returns the counts of all clients of this model in this process so far.

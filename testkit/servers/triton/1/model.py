@@ -36,6 +36,8 @@ class TritonPythonModel:
 
     def initialize(self, args):
         self.session = session()
+        # Another version says the opposite.
+        self.step = 1 if args["model_version"] == "1" else -1
 
     def execute(self, requests):
         return [self.answer(request) for request in requests]
@@ -44,7 +46,7 @@ class TritonPythonModel:
         try:
             inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             names = list(request.requested_output_names())
-            outputs = self.session.run(names, inputs)
-            return pb_utils.InferenceResponse([pb_utils.Tensor(name, np.asarray(values)) for name, values in zip(names, outputs)])
+            outputs = [values[..., :: self.step] if values.ndim == 2 else values for values in self.session.run(names, inputs)]
+            return pb_utils.InferenceResponse([pb_utils.Tensor(name, np.ascontiguousarray(values)) for name, values in zip(names, outputs)])
         except Exception as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
