@@ -61,6 +61,24 @@ impl Trained {
 pub fn run(args: &Args) -> Result<()> {
     setup::run()?;
     build_examples()?;
+    let python = environment()?;
+    let features = scratch("training")?;
+    let all = [Trained::FraudVelocity, Trained::IotWindow, Trained::ContentRecommendation];
+    all.into_iter()
+        .filter(|model| args.only.is_none_or(|only| only == *model))
+        .try_for_each(|model| train(&python, args, model, &features))
+}
+
+/// Trains the model of `fraud_velocity` on simulated transactions, and exports it to a repository with all that is beside a
+/// model. The model itself and its card go to `out`.
+pub fn export_fraud(repository: &Path, out: &Path) -> Result<()> {
+    let (repository, out) = (Some(repository.to_owned()), Some(out.to_owned()));
+    let only = Some(Trained::FraudVelocity);
+    run(&Args { transactions: None, readings: None, scrolls: None, out, repository, only })
+}
+
+/// Returns the Python that models are trained with, with the package in `python/`.
+pub fn environment() -> Result<PathBuf> {
     let python = setup::python()?;
     println!("the pinned training environment (models/requirements.txt), and the package in python/");
     let install = || {
@@ -71,11 +89,7 @@ pub fn run(args: &Args) -> Result<()> {
     check(install().arg("-r").arg(root().join("models/requirements.txt")))?;
     // Again each time, for its version stays the same. What it depends on is pinned above.
     check(install().args(["--force-reinstall", "--no-deps"]).arg(root().join("python")))?;
-    let features = scratch("training")?;
-    let all = [Trained::FraudVelocity, Trained::IotWindow, Trained::ContentRecommendation];
-    all.into_iter()
-        .filter(|model| args.only.is_none_or(|only| only == *model))
-        .try_for_each(|model| train(&python, args, model, &features))
+    Ok(python)
 }
 
 fn train(python: &Path, args: &Args, model: Trained, scratch: &Path) -> Result<()> {

@@ -1,60 +1,146 @@
-//! What it costs a job that its models can change, that drift is looked for, and that labels judge the scores: runs with and
-//! without take turns, and the ratios of neighbours are reported.
+//! What it costs a job that its models can change, that one is loaded or scores in the shadow, that drift is looked for, and
+//! that labels judge the scores: runs with and without take turns, and the ratios of neighbours are reported.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::measure::{input, shown, turn};
-use super::overhead::once;
-use crate::{build_examples, cache, root};
+use super::overhead::{Taken, once};
+use crate::{build_examples, cache, check, models, root};
 
 const EXAMPLE: &str = "fraud_velocity";
 const RECORDS: u64 = 1_500_000;
+/// The version that is ten times slower than the first one, and the one of 100 MB.
+const SLOW: u64 = 2;
+const LARGE: u64 = 3;
+/// The rates with which a shadow runs, by workers, and for how long. They leave processors idle.
+const RATES: [(&str, u64); 2] = [("1", 20_000), ("2", 30_000)];
+const SECONDS: u64 = 15;
+/// Records of a run in which the large version is loaded: it takes most of it.
+const RECORDS_OF_LOAD: u64 = 12_000_000;
 
 pub fn run(runs: usize, file: Option<&Path>) -> Result<()> {
     build_examples()?;
     let folder = cache("bench");
     std::fs::create_dir_all(&folder)?;
+    let repository = repository(&folder)?;
     let path = input(&folder, EXAMPLE, &["--count", &RECORDS.to_string()])?.to_string_lossy().into_owned();
-    let (models, out) = (folder.join("models"), folder.join("out"));
-    drop(std::fs::remove_dir_all(&models));
-    let model = root().join("models/fraud_velocity.onnx");
-    testkit::publish_version(&models, EXAMPLE, 1, &model).context("cannot write the model repository")?;
-    let (models, out) = (models.to_string_lossy().into_owned(), out.to_string_lossy().into_owned());
-    let repository = ["--models", &models];
-    let drift = |share| ["--models", &models, "--drift", &out, "--drift-window", "10days", "--drift-sample", share];
-    let (tenth, all) = (drift("0.1"), drift("1"));
-    let quality = ["--models", &models, "--quality", &out];
-    println!(
-        "\n{EXAMPLE}, {RECORDS} records of a file, {runs} pairs of runs; ratios of neighbours: median (smallest to largest)"
-    );
-    let mut rows = Vec::new();
+    let mut bench = Bench { runs, folder: &folder, rows: Vec::new() };
+    println!("\n{EXAMPLE}, {runs} pairs of runs; ratios of neighbours: median (smallest to largest)");
+    let (out, model) = (text(&folder.join("out")), text(&repository.join(EXAMPLE).join("1/model.onnx")));
+    let models = text(&repository);
+    let first = ["--models", &models, "--use-model", "fraud_velocity/1"];
+    let drift = |share| ["--drift", &out, "--drift-window", "10days", "--drift-sample", share];
+    println!("{RECORDS} records of a file: time and processor time");
     for workers in ["1", "2"] {
         let job = ["--input", &path, "--workers", workers];
-        for (name, without, with) in [
-            ("versions of a repository", &[][..], &repository[..]),
-            ("drift of a tenth", &repository, &tenth),
-            ("drift of all", &repository, &all),
-            ("quality by labels", &repository, &quality),
+        let versions = [&job[..], &first].concat();
+        let file = [&job[..], &["--model", &model]].concat();
+        bench.compare(workers, "versions of a repository", &file, &versions, false)?;
+        for (name, more) in [
+            ("drift of a tenth", &drift("0.1")[..]),
+            ("drift of all", &drift("1")),
+            ("quality by labels", &["--quality", &out]),
         ] {
-            let run_of = |more: &[&str]| {
-                // A job that starts anew does not write beside the parts of another one.
-                drop(std::fs::remove_dir_all(&out));
-                once(&[&job[..], more].concat(), None)
-            };
-            let pair = |run| turn(run, || run_of(without), || run_of(with));
-            let pairs = (0..runs).map(pair).collect::<Result<Vec<_>>>()?;
-            let elapsed: Vec<f64> = pairs.iter().map(|(plain, other)| other.elapsed_s / plain.elapsed_s).collect();
-            let cpu: Vec<f64> = pairs.iter().map(|(plain, other)| other.cpu_s / plain.cpu_s).collect();
-            println!("{workers} workers, {name:<26} time {}   processor time {}", shown(&elapsed), shown(&cpu));
-            rows.push(json!({ "workers": workers, "with": name, "time": elapsed, "processor_time": cpu }));
+            bench.compare(workers, name, &versions, &[&versions[..], more].concat(), false)?;
         }
     }
+    let control = |name: &str, change: Value| -> Result<String> {
+        let path = folder.join(format!("{name}.jsonl"));
+        let request = json!({ "id": name, "operator": "score", "change": change, "by": "bench", "reason": name });
+        std::fs::write(&path, format!("{request}\n"))?;
+        Ok(text(&path))
+    };
+    println!("fixed rates for {SECONDS} s: p99 from arrival to prediction");
+    let shadow = control("shadow", json!({ "shadow": { "model": format!("{EXAMPLE}/{SLOW}") } }))?;
+    for (workers, rate) in RATES {
+        let (count, rate) = ((rate * SECONDS).to_string(), rate.to_string());
+        let job = ["--count", &count, "--rate", &rate, "--workers", workers];
+        let without = [&job[..], &first].concat();
+        bench.compare(
+            workers,
+            "a shadow, 10 times slower",
+            &without,
+            &[&without[..], &["--control", &shadow]].concat(),
+            true,
+        )?;
+    }
+    println!("{RECORDS_OF_LOAD} records as they are made: time");
+    let switch =
+        json!({ "switch": { "model": format!("{EXAMPLE}/{LARGE}"), "from_event_time": "2100-01-01T00:00:00Z" } });
+    let load = control("load", switch)?;
+    for workers in ["1", "2"] {
+        let count = RECORDS_OF_LOAD.to_string();
+        let without = [&["--count", &count, "--workers", workers][..], &first].concat();
+        bench.compare(
+            workers,
+            "100 MB are loaded",
+            &without,
+            &[&without[..], &["--control", &load]].concat(),
+            false,
+        )?;
+    }
     if let Some(file) = file {
-        std::fs::write(file, serde_json::to_string_pretty(&Value::from(rows))?)
+        std::fs::write(file, serde_json::to_string_pretty(&bench.rows)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Returns a repository with the example's model, trained and exported with a baseline, and both heavier ones. It is made
+/// once.
+fn repository(folder: &Path) -> Result<PathBuf> {
+    let repository = folder.join("repository");
+    let versions = repository.join(EXAMPLE);
+    if !versions.join(LARGE.to_string()).join("model.json").exists() {
+        drop(std::fs::remove_dir_all(&repository));
+        let trained = folder.join("trained");
+        std::fs::create_dir_all(&trained)?;
+        models::export_fraud(&repository, &trained)?;
+        let (slow, large) = (folder.join("slow.onnx"), folder.join("large.onnx"));
+        let mut script = Command::new(models::environment()?);
+        script.arg(root().join("bench/heavier.py")).arg(versions.join("1/model.onnx")).args([&slow, &large]);
+        check(&mut script)?;
+        for (version, model) in [(SLOW, slow), (LARGE, large)] {
+            testkit::publish_version(&repository, EXAMPLE, version, &model).context("cannot write the repository")?;
+        }
+    }
+    Ok(repository)
+}
+
+struct Bench<'a> {
+    runs: usize,
+    folder: &'a Path,
+    rows: Vec<Value>,
+}
+
+impl Bench<'_> {
+    /// Runs both jobs in turn, and prints the ratios: of p99, or of time and processor time.
+    fn compare(&mut self, workers: &str, name: &str, without: &[&str], with: &[&str], of_p99: bool) -> Result<()> {
+        let run_of = |job: &[&str]| {
+            // A job that starts anew does not write beside the parts of another one.
+            drop(std::fs::remove_dir_all(self.folder.join("out")));
+            once(job, None)
+        };
+        let pair = |run| turn(run, || run_of(without), || run_of(with));
+        let pairs = (0..self.runs).map(pair).collect::<Result<Vec<_>>>()?;
+        let ratios =
+            |of: fn(&Taken) -> f64| -> Vec<f64> { pairs.iter().map(|(plain, other)| of(other) / of(plain)).collect() };
+        let [elapsed, cpu, p99] = [ratios(|t| t.elapsed_s), ratios(|t| t.cpu_s), ratios(|t| t.p99_ms)];
+        if of_p99 {
+            let plain: Vec<f64> = pairs.iter().map(|(plain, _)| plain.p99_ms).collect();
+            println!("{workers} workers, {name:<26} p99 {}, without it {} ms", shown(&p99), shown(&plain));
+        } else {
+            println!("{workers} workers, {name:<26} time {}   processor time {}", shown(&elapsed), shown(&cpu));
+        }
+        self.rows.push(json!({ "workers": workers, "with": name, "time": elapsed, "processor_time": cpu, "p99": p99 }));
+        Ok(())
+    }
 }

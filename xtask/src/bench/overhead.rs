@@ -30,7 +30,7 @@ pub(super) struct Taken {
     pub(super) elapsed_s: f64,
     /// Processor time, user and system.
     pub(super) cpu_s: f64,
-    p99_ms: f64,
+    pub(super) p99_ms: f64,
     watched: Watched,
 }
 
