@@ -368,6 +368,25 @@ fn a_rollout_of_a_version_with_the_same_scores_ends_with_its_promotion() {
 }
 
 #[test]
+fn a_step_of_a_rollout_goes_on_after_a_restart() {
+    let running = start(tempfile::tempdir().unwrap());
+    let settings = json!({ "shadow_records": 0, "steps": [0.5], "interval": "1h", "min_records": 20 });
+    running.decided(&json!({ "rollout": { "model": "constant/5", "settings": settings } }));
+    let seen = |all: &Json| -> Option<u64> {
+        let roles = all["operators"]["score"]["roles_of_step"].as_array()?;
+        roles.iter().find(|one| one["role"] == "canary")?["records"].as_u64()
+    };
+    let before = seen(&running.wait("/api/v1/models", |all| seen(all) > Some(10_000))).unwrap();
+    let running = start(running.stop());
+    // It takes four seconds until as many come again.
+    let after = seen(&get(running.settings.http.unwrap(), "/api/v1/models").json()).unwrap();
+    assert!(after >= before, "{after} of {before}");
+    let status = running.status();
+    assert_eq!((&status["rollout"]["step"], &status["canary"]["share"]), (&json!(0), &json!(0.5)));
+    running.stop();
+}
+
+#[test]
 fn a_request_that_cannot_be_understood_is_answered_at_once() {
     let running = start(tempfile::tempdir().unwrap());
     let switch = json!({ "switch": { "model": "constant/2" } });

@@ -7,6 +7,7 @@
 //! source/NAME/watermark        i64
 //! operator/NAME/watermark      i64
 //! operator/NAME/reached        u16 key group and i64, for each group whose state is ahead of that
+//! operator/NAME/seen           what a process has seen for decisions, in the operator's own encoding
 //! sink/NAME/staged/EPOCH       the token it staged in that epoch, in the connector's own encoding
 //! worker/published             u64: the newest epoch whose output this worker has published
 //! ```
@@ -34,6 +35,8 @@ pub(crate) enum Blob {
     SourceWatermark(EventTime),
     OperatorWatermark(EventTime),
     Reached(Ahead),
+    /// What a process has seen for the decisions of an operator.
+    Seen(Vec<u8>),
     Staged(Epoch, Vec<u8>),
     /// The newest epoch whose output the worker has published.
     Published(Epoch),
@@ -59,6 +62,7 @@ impl Blob {
             Self::SourceWatermark(_) => format!("source/{owner}/watermark"),
             Self::OperatorWatermark(_) => format!("operator/{owner}/watermark"),
             Self::Reached(_) => format!("operator/{owner}/reached"),
+            Self::Seen(_) => format!("operator/{owner}/seen"),
             Self::Staged(epoch, _) => format!("sink/{owner}/staged/{epoch}"),
             Self::Published(_) => "worker/published".to_owned(),
         }
@@ -67,7 +71,7 @@ impl Blob {
     fn encode(self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         match self {
-            Self::SourcePosition(own) | Self::Staged(_, own) => bytes.extend(own),
+            Self::SourcePosition(own) | Self::Seen(own) | Self::Staged(_, own) => bytes.extend(own),
             Self::SourceWatermark(time) | Self::OperatorWatermark(time) => bytes.extend(time.0.to_le_bytes()),
             Self::Published(epoch) => bytes.extend(epoch.0.to_le_bytes()),
             Self::Reached(ahead) => {
@@ -89,6 +93,7 @@ impl Blob {
             ["source", owner, "watermark"] => Ok((owner, Self::SourceWatermark(time(value)?))),
             ["operator", owner, "watermark"] => Ok((owner, Self::OperatorWatermark(time(value)?))),
             ["operator", owner, "reached"] => Ok((owner, Self::Reached(ahead(value)?))),
+            ["operator", owner, "seen"] => Ok((owner, Self::Seen(value.to_vec()))),
             ["sink", owner, "staged", epoch] => {
                 let epoch = epoch.parse().map_err(|_| format!("is of epoch \"{epoch}\", which is not a number"))?;
                 Ok((owner, Self::Staged(Epoch(epoch), value.to_vec())))
@@ -147,12 +152,13 @@ fn ahead(value: &[u8]) -> Result<Ahead, String> {
 mod tests {
     use super::*;
 
-    fn all() -> [Blob; 6] {
+    fn all() -> [Blob; 7] {
         [
             Blob::SourcePosition(b"line 7".to_vec()),
             Blob::SourceWatermark(EventTime(-3)),
             Blob::OperatorWatermark(EventTime::MAX),
             Blob::Reached(Ahead::from([(0, EventTime(1)), (300, EventTime::MIN)])),
+            Blob::Seen(b"half".to_vec()),
             Blob::Staged(Epoch(12), Vec::new()),
             Blob::Published(Epoch(u64::MAX)),
         ]
@@ -181,11 +187,12 @@ mod tests {
     #[test]
     fn another_length_is_refused() {
         for blob in all() {
-            let (name, own) = (blob.name("sums"), matches!(blob, Blob::SourcePosition(_) | Blob::Staged(..)));
+            let (name, own) =
+                (blob.name("sums"), matches!(blob, Blob::SourcePosition(_) | Blob::Seen(_) | Blob::Staged(..)));
             let bytes = blob.encode();
             let cut = Blob::decode(&name, &bytes[..bytes.len() - 1]);
             let more = Blob::decode(&name, &[&bytes[..], &[0]].concat());
-            // The connectors decide the length of their own values; but no value is valid without its version byte.
+            // Connectors and operators decide the length of their own values; but no value is valid without its version byte.
             let refused = |read: &Result<(&str, Blob), Fault>| read.as_ref().is_err_and(|e| e.reason.contains("bytes"));
             assert!(own || (refused(&cut) && refused(&more)), "{name}: {cut:?}, {more:?}");
         }

@@ -27,6 +27,7 @@ struct OfSource {
 struct OfOperator {
     watermarks: Vec<EventTime>,
     reached: Vec<Ahead>,
+    seen: Vec<Vec<u8>>,
 }
 
 /// The sources and sinks of a program.
@@ -45,6 +46,7 @@ impl Restored {
             Blob::SourceWatermark(time) => self.sources.entry(owner).or_default().watermarks.push(time),
             Blob::OperatorWatermark(time) => self.operators.entry(owner).or_default().watermarks.push(time),
             Blob::Reached(ahead) => self.operators.entry(owner).or_default().reached.push(ahead),
+            Blob::Seen(seen) => self.operators.entry(owner).or_default().seen.push(seen),
             Blob::Staged(epoch, token) => {
                 self.sinks.entry(owner).or_default().entry(epoch).or_default().push(token);
             }
@@ -73,6 +75,11 @@ impl Restored {
     /// stored them.
     pub(crate) fn reached(&self, operator: &str) -> &[Ahead] {
         self.operators.get(operator).map_or(&[], |of| &of.reached)
+    }
+
+    /// Returns what each process of the previous run had seen for the decisions of an operator.
+    pub(crate) fn seen(&self, operator: &str) -> &[Vec<u8>] {
+        self.operators.get(operator).map_or(&[], |of| &of.seen)
     }
 
     /// Returns the tokens that a sink has staged and may not have published, in the order of epochs.

@@ -82,6 +82,19 @@ pub trait Controlled: Any + Send + Sync {
         None
     }
 
+    /// Returns what this process has seen of the records of `epoch` and earlier, for [`resume`](Self::resume): the checkpoint
+    /// of `epoch` has it.
+    fn seen(&self, epoch: Epoch) -> Option<Vec<u8>> {
+        let _ = epoch;
+        None
+    }
+
+    /// Goes on from what each process of the restored run had [seen](Self::seen). It is called in each process, after
+    /// [`restore`](Self::restore), with `leads` in the one that decides: what was seen must count once.
+    fn resume(&self, seen: &[Vec<u8>], leads: bool) {
+        let _ = (seen, leads);
+    }
+
     /// Decides on a change by itself, from the last report of each process. It is called in the leading process, whenever
     /// there is a new report.
     fn decide(&self, reports: &[String]) -> Option<Decision> {

@@ -49,6 +49,18 @@ pub(crate) struct Change {
     pub(crate) step: Step,
 }
 
+/// What an operator goes on from.
+pub(crate) struct Past<'a> {
+    /// The first epoch of this run.
+    pub(crate) first: Epoch,
+    /// The control log of the restored checkpoint, of all operators.
+    pub(crate) log: &'a [ControlEntry],
+    /// What each process of the restored run had seen of this operator.
+    pub(crate) seen: &'a [Vec<u8>],
+    /// Whether this is the process that decides.
+    pub(crate) leads: bool,
+}
+
 /// The operators of a process that can be changed, and the changes.
 #[derive(Default)]
 pub(crate) struct Switchboard {
@@ -85,8 +97,7 @@ impl Switchboard {
     pub(crate) fn share<C: Controlled>(
         &self,
         name: &str,
-        first: Epoch,
-        log: &[ControlEntry],
+        past: &Past<'_>,
         make: impl FnOnce() -> Result<C, JobError>,
     ) -> Result<Arc<C>, JobError> {
         // Models may take long to load, and the page looks at the operators meanwhile.
@@ -96,14 +107,15 @@ impl Switchboard {
             return own.map_err(|_| JobError::Invalid(format!("operator \"{name}\" is of two types")));
         }
         let made = Arc::new(make()?);
-        let own = log.iter().filter(|entry| entry.operator == name && entry.epoch.is_some());
+        let own = past.log.iter().filter(|entry| entry.operator == name && entry.epoch.is_some());
         let log: Vec<ControlEntry> = own.cloned().collect();
         if !log.is_empty() {
             let refused = |reason: String| {
                 let reason = format!("the control log of the checkpoint cannot be followed: {reason}");
                 JobError::operator(name, ErrorKind::Invalid, Refusal(reason))
             };
-            made.restore(first, &log).map_err(refused)?;
+            made.restore(past.first, &log).map_err(refused)?;
+            made.resume(past.seen, past.leads);
         }
         let mut inner = lock(&self.inner);
         for entry in &log {
@@ -176,6 +188,11 @@ impl Switchboard {
         };
         let (operator, by) = (name.to_owned(), "the rollout".to_owned());
         self.ask(Request { id, operator, change: change.to_string(), by, reason, asked_ms });
+    }
+
+    /// Returns what this process has seen of the records of `epoch` and earlier, by the operators that decide.
+    pub(crate) fn seen(&self, epoch: Epoch) -> Vec<(String, Vec<u8>)> {
+        self.operators().into_iter().filter_map(|(name, operator)| Some((name, operator.seen(epoch)?))).collect()
     }
 
     fn operators(&self) -> Vec<(String, Arc<dyn Controlled>)> {

@@ -16,6 +16,7 @@ use super::wires::Wires;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::control::Controlled;
+use crate::control::switchboard::Past;
 use crate::error::JobError;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Data, DeadLetter};
@@ -123,7 +124,14 @@ impl<'s> Flow<'s> {
         name: &str,
         make: impl FnOnce() -> Result<C, JobError>,
     ) -> Result<Arc<C>, JobError> {
-        self.context.process.control.share(name, self.context.first_epoch, &self.context.start.control, make)
+        let context = &self.context;
+        let past = Past {
+            first: context.first_epoch,
+            log: &context.start.control,
+            seen: context.restored.seen(name),
+            leads: context.process_of(context.worker) == 0,
+        };
+        context.process.control.share(name, &past, make)
     }
 
     /// Returns what the workers of this process share of an operator that was built before, and can be changed while the

@@ -210,6 +210,10 @@ impl Coordinator {
                 self.spans.aligned(epoch, self.context.worker, took);
             }
             Blob::Published(self.published).put("", &mut contribution.delta);
+            if self.context.times_the_start() {
+                let seen = self.context.process.control.seen(epoch);
+                seen.into_iter().for_each(|(operator, seen)| Blob::Seen(seen).put(&operator, &mut contribution.delta));
+            }
             self.publishes.insert(epoch, contribution.publishes);
             let (delta, flushes) = (Box::new(contribution.delta), contribution.flushes);
             self.thread.send(Command::Write { epoch, delta, flushes });

@@ -471,6 +471,7 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
 
     fn prepare(&mut self, epoch: Epoch, records: &[Record<D>], work: &mut Work) {
         let started = threads::now();
+        work.epoch = epoch;
         work.route = self.router.at(epoch);
         work.assigned.clear();
         if let Some(route) = work.route.as_ref().filter(|route| route.only().is_none()) {
@@ -563,7 +564,7 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
             output.records.push(record.with(|record| Scored { record, score, origin, model, role }));
         }
         if let Some(live) = self.router.live.as_ref().filter(|_| !self.tally.is_empty()) {
-            live.add(&self.tally);
+            live.add(work.epoch, &self.tally);
             self.tally.clear();
         }
         let counts = &self.counts;

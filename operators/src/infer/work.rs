@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemill_engine::Epoch;
+
 use super::codec::{Codec, InputRow, OutputRow};
 use super::live::route::{Assigned, Route};
 use super::takes::Takes;
@@ -66,6 +68,7 @@ pub(super) struct Work {
     pub(super) beside: Option<Beside>,
     /// Which version scores which record.
     pub(super) route: Option<Arc<Route>>,
+    pub(super) epoch: Epoch,
     /// The version of each record; empty where the route has one for all.
     pub(super) assigned: Vec<Assigned>,
 }

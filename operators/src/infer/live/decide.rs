@@ -14,10 +14,11 @@ use super::state::{State, shown};
 
 impl State {
     /// Returns what this process has seen, if there is a rollout: `seen` is the latest event time.
-    pub(super) fn report(&self, seen: EventTime, shadow: Compared) -> Option<String> {
+    pub(super) fn report(&self, seen: EventTime, mut shadow: Compared) -> Option<String> {
         self.rollout.as_ref()?;
         let [whole, step] = &self.tally;
         let canary = self.routes.last().and_then(|(_, route)| Some(route.canary.as_ref()?.version.index));
+        shadow.add(&self.compared);
         let report = Report {
             since: self.step_since,
             parts: step.by_role(canary),

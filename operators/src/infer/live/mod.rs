@@ -8,6 +8,7 @@
 //!   ─▶ router.rs: each worker takes the route of a batch's epoch, and its ladder the version that was opened for it
 //! rollout.rs, checks.rs, decide.rs: a rollout, its checks and its decisions, step by step
 //!   tally.rs: what the scores of canary and baseline were  ·  label_tally.rs: what labels.rs was told of them, later
+//!   resume.rs: both in a checkpoint
 //! shadow.rs: a version beside, whose scores are only compared  ·  kept.rs: copies of versions beside the checkpoints
 //! ```
 
@@ -20,6 +21,7 @@ mod label_tally;
 mod labels;
 mod memory;
 mod resolve;
+mod resume;
 mod rollout;
 pub(super) mod route;
 mod router;
@@ -133,11 +135,12 @@ impl Live {
         self.seen.fetch_max(latest.0, Ordering::Relaxed);
     }
 
-    /// Adds what was seen of a batch.
-    pub(super) fn add(&self, tally: &Tally) {
-        let [whole, step] = &mut lock(&self.state).tally;
+    /// Adds what was seen of a batch of an epoch.
+    pub(super) fn add(&self, epoch: Epoch, tally: &Tally) {
+        let State { tally: [whole, step], later, .. } = &mut *lock(&self.state);
         whole.add(tally, true);
         step.add(tally, false);
+        later.entry(epoch.0).or_default().add(tally, false);
     }
 
     /// Hears what a label said of a record that the canary or the baseline of now has scored.
@@ -146,7 +149,7 @@ impl Live {
         if state.canary_since.is_none() {
             return;
         }
-        // After a restart it is not known when the canary began: what came since counts.
+        // Where it is not known when the canary began, what came since counts.
         let seen = EventTime(self.seen.load(Ordering::Relaxed)).max(at);
         if at <= *state.canary_after.get_or_insert(seen) {
             return;
@@ -387,6 +390,14 @@ impl Controlled for Live {
     fn report(&self) -> Option<String> {
         let seen = EventTime(self.seen.load(Ordering::Relaxed));
         lock(&self.state).report(seen, self.shadow.counts())
+    }
+
+    fn seen(&self, epoch: Epoch) -> Option<Vec<u8>> {
+        lock(&self.state).seen(epoch.0, self.shadow.counts())
+    }
+
+    fn resume(&self, seen: &[Vec<u8>], leads: bool) {
+        lock(&self.state).resume(seen, leads);
     }
 
     fn decide(&self, reports: &[String]) -> Option<Decision> {

@@ -135,7 +135,7 @@ impl Report {
 }
 
 /// A window of a step that is not over.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Windows {
     /// The step, by the epoch that it began with.
     pub(super) since: u64,
@@ -144,6 +144,7 @@ pub(super) struct Windows {
     failed: u32,
     inconclusive: u32,
     /// The last comparison.
+    #[serde(skip)]
     pub(super) checked: Vec<Checked>,
     /// What the last window came to.
     pub(super) said: Option<String>,
@@ -158,6 +159,10 @@ pub(super) enum Verdict {
 }
 
 impl Windows {
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// Looks at a step: `all` is what was seen since it began.
     pub(super) fn look(&mut self, rollout: &Rollout, all: &Report) -> Verdict {
         if all.seen_ms == i64::MIN {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tidemill_engine::{ControlEntry, EventTime, threads};
 
 use super::change::{Change, Extra, Which};
+use super::checks::Compared;
 use super::rollout::{Rollout, Windows};
 use super::route::{Canary, Placed, Route, Shadow};
 use super::tally::Tally;
@@ -32,8 +33,14 @@ pub(super) struct State {
     pub(super) ready: BTreeMap<usize, Vec<Loaded>>,
     /// What was seen since the canary began, and since its share was last changed.
     pub(super) tally: [Tally; 2],
-    /// The epoch from which on canary and shadow are as they are, and when this process heard of the canary.
+    /// What of it is of epochs that no checkpoint of this process has yet.
+    pub(super) later: BTreeMap<u64, Tally>,
+    /// What the shadow has scored before a restart.
+    pub(super) compared: Compared,
+    /// The epoch from which on canary and shadow are as they are, the one from which on there is this canary, and when
+    /// this process heard of it.
     pub(super) step_since: u64,
+    pub(super) canary_from: u64,
     pub(super) canary_since: Option<Instant>,
     /// The latest event time that was seen when the canary began.
     pub(super) canary_after: Option<EventTime>,
@@ -77,7 +84,10 @@ impl State {
             prepared: BTreeMap::new(),
             ready: BTreeMap::new(),
             tally: Default::default(),
+            later: BTreeMap::new(),
+            compared: Compared::default(),
             step_since: 0,
+            canary_from: 0,
             canary_since: None,
             canary_after: None,
             rollout: None,
@@ -104,12 +114,15 @@ impl State {
             };
             if begins {
                 self.tally[0] = Tally::default();
+                self.canary_from = epoch;
                 self.canary_since = Some(threads::now());
                 self.canary_after = None;
             }
         }
         if (&route.canary, &route.shadow) != (&last.canary, &last.shadow) {
             self.tally[1] = Tally::default();
+            self.later.clear();
+            self.compared = Compared::default();
             self.step_since = epoch;
         }
         self.roll_on(&entry.id, change, index);

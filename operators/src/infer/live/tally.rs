@@ -30,6 +30,9 @@ pub(in crate::infer) struct Part {
     /// Hashes of the keys; only of a canary, and only in its own process.
     #[serde(skip)]
     keys: BTreeSet<u32>,
+    /// Number of keys before a restart, of which some may have come again.
+    #[serde(skip)]
+    earlier_keys: u64,
 }
 
 impl Part {
@@ -64,7 +67,7 @@ impl Part {
     }
 
     pub(super) fn keys(&self) -> u64 {
-        self.keys.len() as u64
+        self.earlier_keys + self.keys.len() as u64
     }
 
     pub(super) fn scored(&self) -> u64 {
@@ -122,6 +125,7 @@ impl Part {
         if with_keys {
             let room = KEYS.saturating_sub(self.keys.len());
             self.keys.extend(other.keys.iter().take(room));
+            self.earlier_keys += other.earlier_keys;
         }
     }
 
@@ -136,6 +140,7 @@ impl Part {
             times: later(&self.times, &earlier.times),
             labelled: self.labelled.without(&earlier.labelled),
             keys: BTreeSet::new(),
+            earlier_keys: 0,
         }
     }
 }
@@ -198,6 +203,13 @@ impl Tally {
     /// Adds another tally, with its keys or without.
     pub(super) fn add(&mut self, other: &Self, with_keys: bool) {
         other.parts.iter().for_each(|(at, part)| self.parts.entry(*at).or_default().add(part, with_keys));
+    }
+
+    /// Adds what was seen before a restart.
+    pub(super) fn add_earlier(&mut self, at: Assigned, part: &Part, keys: u64) {
+        let own = self.part(at);
+        own.add(part, false);
+        own.earlier_keys += keys;
     }
 
     /// Returns the number of records and of keys that a canary has reached.

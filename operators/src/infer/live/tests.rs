@@ -154,6 +154,80 @@ proptest! {
     }
 }
 
+/// Two processes have a canary; the checkpoint of epoch 4 is restored by two others.
+#[test]
+fn a_restart_goes_on_with_what_was_seen_of_a_step() {
+    let settings = json!({ "shadow_records": 0, "steps": [0.1], "interval": "1s", "min_records": 20 });
+    let (made, mut log) = (live(), Vec::new());
+    change(&made, &mut log, 1, &json!({ "rollout": { "model": "m/2", "settings": settings } }));
+    change(&made, &mut log, 3, &json!({ "canary": { "model": "m/2", "share": 0.1 } }));
+    let other = live();
+    other.restore(Epoch(1), &log).unwrap();
+    let places = [(1, ModelRole::Canary), (0, ModelRole::Baseline)].map(|(version, role)| Assigned { version, role });
+    let score = |live: &Live, epoch: u64, keys: std::ops::Range<u32>| {
+        let mut tally = Tally::default();
+        for (at, key) in places.into_iter().flat_map(|at| keys.clone().map(move |key| (at, key))) {
+            tally.scored(at, Some(f64::from(key % 8) / 8.0), std::time::Duration::from_millis(1));
+            tally.key(at, key);
+        }
+        live.add(Epoch(epoch), &tally);
+        live.saw(EventTime(i64::from(keys.end)));
+    };
+    score(&made, 3, 0..6);
+    score(&other, 4, 6..14);
+    // The window begins with what was seen so far.
+    assert_eq!(made.decide(&[made.report().unwrap(), other.report().unwrap()]), None);
+    score(&made, 4, 14..19);
+    score(&made, 5, 19..30);
+    let seen = [made.seen(Epoch(4)).unwrap(), other.seen(Epoch(4)).unwrap()];
+    let [leads, follows] = [true, false].map(|leads| {
+        let live = live();
+        live.restore(Epoch(5), &log).unwrap();
+        live.resume(&seen, leads);
+        live
+    });
+    let records = |live: &Live| {
+        let status = live.status();
+        let of = |which: &str| {
+            status[which].as_array().unwrap().iter().map(|one| one["records"].clone()).collect::<Vec<_>>()
+        };
+        (of("roles"), of("roles_of_step"), status["roles"][1]["keys"].clone())
+    };
+    assert_eq!(
+        records(&leads),
+        (vec![json!(19), json!(19)], vec![json!(19), json!(19)], json!(30)),
+        "keys count again"
+    );
+    assert_eq!(records(&follows), (vec![], vec![], Value::Null), "everything counts once");
+    let reports = |more: &Live| [leads.report().unwrap(), more.report().unwrap()];
+    score(&leads, 5, 19..33);
+    score(&follows, 5, 33..34);
+    // The window began at 14, before the restart, and has a second.
+    follows.saw(EventTime(1_013));
+    assert_eq!(leads.decide(&reports(&follows)), None);
+    follows.saw(EventTime(1_014));
+    let decision = leads.decide(&reports(&follows)).unwrap();
+    assert!(decision.reason.contains("m/2 is promoted: 34 records against 34"), "{}", decision.reason);
+}
+
+#[test]
+fn what_was_seen_of_another_step_or_cannot_be_read_does_not_count() {
+    let (made, mut log) = (live(), Vec::new());
+    change(&made, &mut log, 3, &json!({ "canary": { "model": "m/2", "share": 0.1 } }));
+    let mut tally = Tally::default();
+    tally.failed(Assigned { version: 1, role: ModelRole::Canary });
+    made.add(Epoch(3), &tally);
+    let seen = made.seen(Epoch(3)).unwrap();
+    change(&made, &mut log, 4, &json!({ "canary": { "model": "m/2", "share": 0.2 } }));
+    let restored = live();
+    restored.restore(Epoch(4), &log).unwrap();
+    restored.resume(&[b"?".to_vec(), seen], true);
+    let status = restored.status();
+    assert_eq!((&status["roles"][0]["failed"], status["roles_of_step"].as_array().unwrap().len()), (&json!(1), 0));
+    change(&made, &mut log, 5, &json!({ "end": "canary" }));
+    assert_eq!(made.seen(Epoch(5)), None);
+}
+
 #[test]
 fn a_change_that_is_given_up_while_it_is_loaded_leaves_nothing() {
     let live = live();
