@@ -16,7 +16,7 @@ pub mod splits;
 #[doc(hidden)] // for benchmarks
 pub mod testing;
 
-pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile};
+pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile, RollSettings};
 pub use generator::Generator;
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaSink, KafkaSource};

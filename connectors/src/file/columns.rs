@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::fs::File;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_schema::Schema;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -23,6 +26,8 @@ const BATCH: usize = 4096;
 const GROUP_ROWS: usize = 128 * 1024;
 const GROUP_BYTES: usize = 64 * 1024 * 1024;
 
+const UNWRITABLE: &str = "columns cannot be written as Parquet";
+
 /// The format of parts of Parquet.
 pub(super) struct Parquet<T> {
     metadata: BTreeMap<String, String>,
@@ -32,6 +37,18 @@ pub(super) struct Parquet<T> {
 impl<T> Parquet<T> {
     pub(super) fn with_metadata(metadata: impl IntoIterator<Item = (String, String)>) -> Self {
         Self { metadata: metadata.into_iter().collect(), record: PhantomData }
+    }
+}
+
+impl<T> Parquet<T> {
+    fn properties(&self) -> WriterProperties {
+        let metadata = self.metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+        WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_max_row_group_bytes(Some(GROUP_BYTES))
+            .set_key_value_metadata((!self.metadata.is_empty()).then(|| metadata.collect()))
+            .build()
     }
 }
 
@@ -52,16 +69,36 @@ impl<T: Data> Format<T> for Parquet<T> {
         let mut tried = ArrayBuilder::new(schema.clone()).map_err(failed(refused))?;
         tried.push(&made_up).map_err(failed(refused))?;
         let builder = ArrayBuilder::new(schema).map_err(failed(refused))?;
-        let metadata = self.metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .set_max_row_group_bytes(Some(GROUP_BYTES))
-            .set_key_value_metadata((!self.metadata.is_empty()).then(|| metadata.collect()))
-            .build();
         let schema = Arc::new(Schema::new(fields));
-        let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(failed(refused))?;
+        let writer = ArrowWriter::try_new(Vec::new(), schema, Some(self.properties())).map_err(failed(refused))?;
         Ok(Box::new(ParquetRows { builder, rows: 0, writer, record: PhantomData }))
+    }
+
+    /// The rows are written anew: row groups of one epoch each would be too small to be read fast.
+    fn put_together(&self, pieces: &[PathBuf], part: &mut File) -> Result<(), ConnectorError> {
+        let mut writer = None;
+        for piece in pieces {
+            let cannot_open = |e| {
+                let message = format!("could not read \"{}\"", piece.display());
+                ConnectorError::caused(ErrorKind::Unavailable, message, e)
+            };
+            let unreadable = "a piece of Parquet cannot be read";
+            let file = File::open(piece).map_err(cannot_open)?;
+            let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed(unreadable))?;
+            let schema = Arc::clone(reader.schema());
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                none => {
+                    let file = part.try_clone().map_err(failed(UNWRITABLE))?;
+                    let begun = ArrowWriter::try_new(file, schema, Some(self.properties()));
+                    none.insert(begun.map_err(failed(UNWRITABLE))?)
+                }
+            };
+            for batch in reader.with_batch_size(BATCH).build().map_err(failed(unreadable))? {
+                writer.write(&batch.map_err(failed(unreadable))?).map_err(failed(UNWRITABLE))?;
+            }
+        }
+        writer.map_or(Ok(()), |writer| writer.close().map(drop).map_err(failed(UNWRITABLE)))
     }
 }
 
@@ -77,7 +114,7 @@ impl<T> ParquetRows<T> {
     fn write_batch(&mut self) -> Result<(), ConnectorError> {
         self.rows = 0;
         let batch = self.builder.to_record_batch().map_err(failed("records cannot be written as columns"))?;
-        self.writer.write(&batch).map_err(failed("columns cannot be written as Parquet"))
+        self.writer.write(&batch).map_err(failed(UNWRITABLE))
     }
 }
 
@@ -112,7 +149,6 @@ impl<T: Data> Rows<T> for ParquetRows<T> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use serde::{Deserialize, Serialize};
     use tidemill_engine::EventTime;
 
@@ -168,6 +204,32 @@ mod tests {
             let found: Vec<Row> = batches.flat_map(|rows: Vec<Row>| rows).collect();
             assert!(found == (0..count).map(row).collect::<Vec<_>>(), "{count} rows");
         }
+    }
+
+    #[test]
+    fn pieces_are_put_together_as_one_row_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let format = Parquet::<Row>::with_metadata([("columns".to_owned(), "a,b".to_owned())]);
+        let pieces = [(0, 10), (10, 11), (11, 9_000)].map(|(from, to)| {
+            let (mut rows, mut out) = (format.begin().unwrap(), Vec::new());
+            (from..to).for_each(|id| rows.write(&row(id), &mut out).unwrap());
+            rows.finish(&mut out).unwrap();
+            let path = dir.path().join(from.to_string());
+            std::fs::write(&path, out).unwrap();
+            path
+        });
+        let path = dir.path().join("part");
+        format.put_together(&pieces, &mut File::create(&path).unwrap()).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+        assert_eq!(reader.metadata().num_row_groups(), 1);
+        let metadata = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        assert!(metadata.iter().any(|one| one.key == "columns" && one.value.as_deref() == Some("a,b")));
+        let batches = reader.build().unwrap().map(|batch| serde_arrow::from_record_batch(&batch.unwrap()).unwrap());
+        let found: Vec<Row> = batches.flat_map(|rows: Vec<Row>| rows).collect();
+        assert!(found == (0..9_000).map(row).collect::<Vec<_>>());
+        std::fs::write(&pieces[1], "half").unwrap();
+        let error = format.put_together(&pieces, &mut File::create(dir.path().join("x")).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("a piece of Parquet cannot be read"), "{error}");
     }
 
     #[test]

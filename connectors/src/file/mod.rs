@@ -53,5 +53,5 @@ mod times;
 pub use follow::LostFile;
 pub use format::{Compression, Format, by_extension};
 pub use reference::{ReferenceExt, ReferenceFile, Version};
-pub use sink::{FileSink, FileWriter};
+pub use sink::{FileSink, FileWriter, RollSettings};
 pub use source::{FileReader, FileSource};

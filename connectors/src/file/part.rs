@@ -1,6 +1,9 @@
 //! How the records of a part are written.
 
+use std::fs::File;
+use std::io;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 use tidemill_engine::{ConnectorError, Data, ErrorKind};
 
@@ -11,6 +14,9 @@ pub(super) trait Format<T>: Send + Sync {
 
     /// Begins a part.
     fn begin(&self) -> Result<Box<dyn Rows<T>>, ConnectorError>;
+
+    /// Writes the records of these files into one, in their order.
+    fn put_together(&self, pieces: &[PathBuf], part: &mut File) -> Result<(), ConnectorError>;
 }
 
 /// The records of a part that is being written.
@@ -38,6 +44,17 @@ impl<T: Data> Format<T> for JsonLines<T> {
 
     fn begin(&self) -> Result<Box<dyn Rows<T>>, ConnectorError> {
         Ok(Box::new(Self::default()))
+    }
+
+    fn put_together(&self, pieces: &[PathBuf], part: &mut File) -> Result<(), ConnectorError> {
+        pieces.iter().try_for_each(|piece| {
+            let copied = File::open(piece).and_then(|mut piece| io::copy(&mut piece, part));
+            let failed = |e| {
+                let message = format!("could not copy \"{}\" into its part", piece.display());
+                ConnectorError::caused(ErrorKind::Unavailable, message, e)
+            };
+            copied.map(drop).map_err(failed)
+        })
     }
 }
 

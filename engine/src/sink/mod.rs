@@ -120,6 +120,9 @@ pub trait SinkWriter: 'static {
     /// When the output cannot be prepared.
     fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError>;
 
+    /// Hears that the epoch that is staged next is the last one of this run: what was kept back has to appear with it.
+    fn ends(&mut self) {}
+
     /// Returns whether the writer can take more records now. While it cannot, its input waits and
     /// backpressure slows down the sources of the job.
     fn ready(&mut self) -> bool {

@@ -166,6 +166,9 @@ impl Egress {
             match self.aligner.step(meet, finish) {
                 Step::Watermark(watermark) => self.metrics.watermark.set(watermark.0),
                 Step::Close(epoch) => {
+                    if finish.is_some_and(|finish| finish.last == epoch) {
+                        self.writer.ends();
+                    }
                     self.stage(epoch)?;
                     for packet in self.aligner.begin_next() {
                         self.writer.take(packet, &self.name)?;

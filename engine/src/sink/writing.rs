@@ -23,6 +23,8 @@ pub(super) trait Writing {
     /// Writes the records that wait, and notes when those that were written had arrived. Returns false when the writer
     /// cannot take more now, or when the turn that began at `began` is over.
     fn write(&mut self, began: Instant, written: &mut Vec<Arrival>) -> Result<bool, ConnectorError>;
+    /// As [`SinkWriter::ends`].
+    fn ends(&mut self);
     /// As [`SinkWriter::stage`].
     fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError>;
 }
@@ -58,6 +60,10 @@ impl<D: Data, W: SinkWriter<Item = D>> Writing for Typed<W> {
             self.waiting.pop_front();
         }
         Ok(true)
+    }
+
+    fn ends(&mut self) {
+        self.writer.ends();
     }
 
     fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {

@@ -30,7 +30,8 @@ pub fn run(runs: usize, file: Option<&Path>) -> Result<()> {
     let path = input(&folder, EXAMPLE, &["--count", &RECORDS.to_string()])?.to_string_lossy().into_owned();
     let mut bench = Bench { runs, folder: &folder, rows: Vec::new() };
     println!("\n{EXAMPLE}, {runs} pairs of runs; ratios of neighbours: median (smallest to largest)");
-    let (out, model) = (text(&folder.join("out")), text(&repository.join(EXAMPLE).join("1/model.onnx")));
+    // The same trees, without features.json.
+    let (out, model) = (text(&folder.join("out")), text(&folder.join("trained/fraud_velocity.onnx")));
     let models = text(&repository);
     let first = ["--models", &models, "--use-model", "fraud_velocity/1"];
     let drift = |share| ["--drift", &out, "--drift-window", "10days", "--drift-sample", share];
