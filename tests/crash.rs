@@ -2,15 +2,17 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{data, example, finish, lines, same_lines, seed, small_example, times};
 use tests::control::{check_events, check_predictions, control_file, newest_log, three_versions};
+use tidemill::prelude::EventTime;
 
 const SIGKILL: i32 = 9;
 
@@ -120,6 +122,58 @@ fn kills_while_switches_at_event_times_are_asked_for_leave_the_predictions_of_a_
         let name = format!("\"fraud_velocity/{version}@");
         assert!(lines.iter().any(|line| line.contains(&name)), "version {version} has scored nothing");
     }
+}
+
+/// Predictions of several epochs gather in a part, in the folder of their day; each restart closes the parts.
+#[test]
+fn kills_leave_each_prediction_in_the_folder_of_its_day_once() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let (lake, predictions) = (scratch.path().join("lake"), scratch.path().join("predictions"));
+    let mut chance = ChaCha8Rng::seed_from_u64(seed());
+    let killed = run_with_kills(8 * times(), Duration::from_millis(1200), &mut chance, |workers| {
+        let mut command = example("fraud_velocity");
+        command.args(["--count", "60000", "--rate", "15000", "--workers", &workers.to_string()]);
+        command.args(["--checkpoint-interval", "50ms", "--checkpoint-dir"]).arg(scratch.path().join("checkpoints"));
+        command.arg("--predictions").arg(&predictions).arg("--lake").arg(&lake).args(["--lake-roll", "300ms"]);
+        command
+    });
+    assert!(killed > 0, "no run was killed");
+    let (mut rows, mut parts) = (Vec::new(), 0);
+    for day in entries(&lake) {
+        let name = day.file_name().and_then(|name| name.to_str()).expect("a name of text");
+        for part in entries(&day) {
+            let file = std::fs::File::open(&part).expect("a part that can be read");
+            let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
+            for batch in reader.expect("a part of Parquet") {
+                let found: Vec<Value> = serde_arrow::from_record_batch(&batch.expect("rows")).expect("rows");
+                for row in &found {
+                    let ts = EventTime(row["ts"].as_i64().expect("a time")).readable();
+                    assert_eq!(name, format!("dt={}", &ts[..10]), "{row}");
+                }
+                rows.extend(found);
+            }
+            parts += 1;
+        }
+    }
+    let id = |row: &Value| row["tx_id"].as_u64();
+    rows.sort_by_key(id);
+    let mut wanted: Vec<Value> =
+        lines(&predictions).iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    wanted.sort_by_key(id);
+    assert_eq!((rows.len(), wanted.len()), (60_000, 60_000));
+    for (row, mut wanted) in rows.iter().zip(wanted) {
+        // Text has as many digits of a score as tell it from other floats of 32 bits.
+        let score = wanted["score"].as_f64().expect("a score") as f32;
+        wanted["score"] = f64::from(score).into();
+        assert_eq!(*row, wanted);
+    }
+    let files = entries(&predictions).len();
+    println!("{killed} runs were killed; {parts} parts of Parquet beside {files} of lines");
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
 /// The changes are asked for at the start, and take effect one after the other: loading, scheduled, switched, in a manifest or

@@ -1,5 +1,7 @@
 //! The code that the examples share: common flags, destinations of output, and the end of a run.
 
+#[cfg(feature = "parquet")]
+mod lake;
 mod place;
 #[cfg(feature = "kafka")]
 mod produce;
@@ -19,6 +21,8 @@ use tidemill::source::MaxMalformed;
 
 pub use tidemill::cli::exit;
 
+#[cfg(feature = "parquet")]
+pub use lake::LakeArgs;
 pub use place::{Input, Place, write, write_dead_letters};
 #[cfg(feature = "kafka")]
 pub use topic::topic_source;
@@ -88,6 +92,10 @@ pub struct CommonArgs {
     #[cfg(feature = "parquet")]
     #[arg(long, requires = "features")]
     pub features_as_parquet: bool,
+    /// The flags of predictions for a warehouse.
+    #[cfg(feature = "parquet")]
+    #[command(flatten)]
+    pub lake: LakeArgs,
     /// Prints the job's metrics as JSON when it ends.
     #[arg(long)]
     pub report: bool,
@@ -137,6 +145,17 @@ impl CommonArgs {
             };
         }
         write(rows, name, place, key)
+    }
+
+    /// Writes predictions.
+    pub fn write_predictions<D: Data>(
+        &self,
+        predictions: Stream<'_, D>,
+        key: impl Fn(&D) -> String + Send + Sync + 'static,
+    ) -> Result<(), JobError> {
+        #[cfg(feature = "parquet")]
+        self.lake.write(&predictions)?;
+        write(predictions, "predictions", self.predictions.as_ref(), key)
     }
 
     fn malformed_limit(&self) -> MaxMalformed {

@@ -138,7 +138,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
             println!("{} user {user_id}: posts {}", record.event_time, posts.join(", "));
         }
     });
-    write(recommendations, "predictions", common.predictions.as_ref(), user)?;
+    common.write_predictions(recommendations, user)?;
     let examples = shown.side.clone().flat_map(|outcome| match outcome {
         Outcome::Example(example) => Some(example),
         Outcome::NotShown(_) => None,

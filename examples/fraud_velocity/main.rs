@@ -194,7 +194,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         let threshold = args.threshold;
         let card = |prediction: &Prediction| prediction.card_id.to_string();
         write(predictions.clone().filter(move |p| p.score > threshold), "alerts", common.alerts.as_ref(), card)?;
-        write(predictions, "predictions", common.predictions.as_ref(), card)?;
+        common.write_predictions(predictions, card)?;
     } else {
         let rules = args.model.rules()?;
         let columns = rules.as_ref().map(|rules| rules.columns().to_vec()).unwrap_or_default();

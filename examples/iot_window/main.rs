@@ -122,7 +122,7 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         let threshold = args.threshold;
         let machine = |prediction: &Prediction| prediction.machine_id.to_string();
         write(predictions.clone().filter(move |p| p.score < threshold), "alerts", common.alerts.as_ref(), machine)?;
-        write(predictions, "predictions", common.predictions.as_ref(), machine)?;
+        common.write_predictions(predictions, machine)?;
     } else {
         let examples = windows.results.map(|Windowed { key: machine_id, window, value, .. }| {
             let Summary { count, signals: features, anomaly } = *value;

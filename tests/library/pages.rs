@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use testkit::page::{ReferencePage, code_of};
 use testkit::project;
 use tidemill::drift::{AdwinSettings, DdmSettings, DriftSettings, KswinSettings, PageHinkleySettings};
+use tidemill::file::RollSettings;
 use tidemill::infer::SessionSettings;
 use tidemill::infer::server::{CircuitSettings, ServerSettings};
 use tidemill::prelude::*;
@@ -87,6 +88,7 @@ fn the_page_of_settings_has_the_default_of_each_field() {
     defaults_are::<ServerSettings>(&page, "ServerSettings");
     defaults_are::<CircuitSettings>(&page, "CircuitSettings");
     defaults_are::<DriftSettings>(&page, "DriftSettings");
+    defaults_are::<RollSettings>(&page, "RollSettings");
     defaults_are::<AdwinSettings>(&page, "AdwinSettings");
     defaults_are::<DdmSettings>(&page, "DdmSettings");
     defaults_are::<KswinSettings>(&page, "KswinSettings");

@@ -72,8 +72,9 @@ impl<T: Data> FileSink<T> {
     /// Lets the records of several epochs gather in a part, until it is old or large enough. They appear together, with the
     /// checkpoint of the last of these epochs. The end of the job closes its parts, and so does a restart.
     #[must_use]
-    pub fn roll(self, roll: RollSettings) -> Self {
-        Self { roll, ..self }
+    pub fn roll(mut self, roll: RollSettings) -> Self {
+        self.roll = roll;
+        self
     }
 
     /// Writes each record into the folder that `partition` names, below that of the sink, as `"country=DE"`. Tools that read
@@ -81,8 +82,9 @@ impl<T: Data> FileSink<T> {
     ///
     /// A name that is no path below the folder stops the job, and so do more than 256 folders in an epoch.
     #[must_use]
-    pub fn partitioned_by(self, partition: impl Fn(&Record<T>) -> String + Send + Sync + 'static) -> Self {
-        Self { partition: Some(Arc::new(partition)), ..self }
+    pub fn partitioned_by(mut self, partition: impl Fn(&Record<T>) -> String + Send + Sync + 'static) -> Self {
+        self.partition = Some(Arc::new(partition));
+        self
     }
 
     /// Writes each record into a folder of the day of its event time, in UTC: `dt=2026-11-30`.
