@@ -4,7 +4,7 @@
 //! epoch e runs     SinkWriter::write      prepares output of e, not visible yet
 //! e closes         SinkWriter::stage ─▶ Staged { token, flush, publish }
 //! checkpoint       flush (durable), token goes into the delta of e ─▶ manifest of e = commit
-//! e is committed   publish: makes the output of e visible
+//! e is committed   publish: makes the output of e visible, on a thread of the sink, in the order of epochs
 //! restore          Sink::recover(tokens that may not have been published)
 //! ```
 //! `publish` and `recover` are idempotent by epoch: after a crash between manifest and publish the
@@ -43,7 +43,7 @@ pub trait Sink: Send + Sync + 'static {
     ///
     /// Called once per start, on worker 0, before any record is written; also on a fresh start, with no tokens.
     /// Other workers may be opening their writers meanwhile. `tokens` has those of all workers, in the order of
-    /// epochs.
+    /// epochs: of the restored epoch, and of all earlier ones that a slow target had not taken when it was committed.
     ///
     /// # Errors
     /// When staged output does not match the checkpoint. Nothing is overwritten.
@@ -134,6 +134,8 @@ pub struct Staged {
     /// The task that makes the prepared output durable. It runs on the checkpoint thread, before the delta is
     /// written.
     pub flush: SinkTask,
-    /// The task that makes the output visible. It runs on the checkpoint thread, after the commit.
+    /// The task that makes the output visible. It runs after the commit, on a thread that each sink has on each worker,
+    /// one task after the other in the order of epochs. It may take long: later epochs are committed meanwhile, and other
+    /// sinks publish. The sink takes no more records while 64 MiB of its tokens, or 2,000 epochs, wait for it.
     pub publish: SinkTask,
 }
