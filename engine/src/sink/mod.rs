@@ -14,6 +14,7 @@ mod each;
 mod operator;
 mod writing;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +83,31 @@ pub struct SinkContext {
     pub checkpoint_interval: Option<Duration>,
     /// The metrics of the sink on this worker.
     pub metrics: Arc<OperatorMetrics>,
+    /// Whether the job has failed.
+    pub failing: Failing,
+}
+
+/// Whether the job has failed, here or elsewhere. A task that waits for a target gives up then: the job waits for it, and
+/// the next start publishes what it has not. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Failing(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl Failing {
+    pub(crate) fn new(has_failed: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(has_failed)))
+    }
+
+    /// Returns whether the job has failed; false without a job.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.as_ref().is_some_and(|has_failed| has_failed())
+    }
+}
+
+impl fmt::Debug for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Failing").field(&self.is_set()).finish()
+    }
 }
 
 impl SinkContext {
@@ -99,6 +125,7 @@ impl SinkContext {
             clock,
             checkpoint_interval: None,
             metrics: Metrics::default().operator(name, "sink", worker),
+            failing: Failing::default(),
         }
     }
 }

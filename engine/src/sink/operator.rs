@@ -10,7 +10,7 @@ use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
 use super::writing::{Typed, Writing};
-use super::{Sink, SinkContext, Staged, StagedToken};
+use super::{Failing, Sink, SinkContext, Staged, StagedToken};
 use crate::checkpoint::blobs::Blob;
 use crate::epoch::{Aligner, Backlog, StagedOutput, Step};
 use crate::error::JobError;
@@ -60,6 +60,7 @@ fn sink_context(
         let staged = context.restored.staged(name);
         staged.map(|(epoch, token)| StagedToken { epoch, token: token.to_vec() }).collect()
     });
+    let process = Arc::downgrade(&context.process);
     let sink_context = SinkContext {
         name: name.to_owned(),
         worker: context.worker,
@@ -70,6 +71,7 @@ fn sink_context(
         clock: context.process.clock.clone(),
         checkpoint_interval: context.checkpoint_interval,
         metrics: Arc::clone(metrics),
+        failing: Failing::new(move || process.upgrade().is_none_or(|process| process.failure.is_set())),
     };
     (sink_context, to_recover)
 }
