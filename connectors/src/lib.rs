@@ -10,12 +10,18 @@ mod json;
 pub mod kafka;
 mod malformed;
 pub mod memory;
+#[cfg(any(feature = "kafka", feature = "postgres"))]
+mod outbox;
 mod plain;
 mod position;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod splits;
 #[doc(hidden)] // for benchmarks
 pub mod testing;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresSink;
 pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile, RollSettings};
 pub use generator::Generator;
 #[cfg(feature = "kafka")]

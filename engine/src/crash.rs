@@ -6,7 +6,8 @@
 //! ```text
 //! mid-epoch ─▶ after-delta ─▶ before-manifest ─▶ after-manifest ─▶ after-publish (each sink)
 //! Kafka, exactly once: mid-produce ─▶ before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
-//! Kafka, at a start, the epoch being the one that is restored: taken-over ─▶ republished
+//! PostgreSQL: before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
+//! both, at a start, the epoch being the one that is restored: taken-over ─▶ republished
 //! ```
 //! Without the variables a crash point costs one read of a static.
 

@@ -208,6 +208,8 @@ impl CommonArgs {
                 Place::Path(path) => rows::to_file(path, records),
                 #[cfg(feature = "kafka")]
                 Place::Kafka(url) => produce::to_topic(url, self.rate, self.start_at_us, records, key),
+                #[cfg(feature = "postgres")]
+                Place::Postgres(url) => Err(JobError::Invalid(format!("--write-input does not write tables ({url})"))),
             };
         }
         let snapshot = Job::new(name, self.job.clone()).run(build)?;

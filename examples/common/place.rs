@@ -1,16 +1,19 @@
-//! Sources and destinations of records: a file or folder, or, with the feature `kafka`, a topic.
+//! Sources and destinations of records: a file or folder; with the feature `kafka`, a topic; with the feature `postgres`, a table
+//! to write to.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 #[cfg(feature = "kafka")]
 use tidemill::kafka::KafkaUrl;
+#[cfg(feature = "postgres")]
+use tidemill::postgres::{PostgresUrl, PostgresUrlError};
 use tidemill::prelude::*;
 
 #[cfg(feature = "kafka")]
 use super::topic;
 
-/// A path or a topic.
+/// A path, a topic or a table.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// A file or folder.
@@ -18,6 +21,9 @@ pub enum Place {
     /// A topic.
     #[cfg(feature = "kafka")]
     Kafka(KafkaUrl),
+    /// A table.
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresUrl),
 }
 
 impl FromStr for Place {
@@ -34,7 +40,17 @@ impl FromStr for Place {
             Some(("kafka", _)) => {
                 Err("this program reads and writes no topics: build it with the feature \"kafka\"".into())
             }
-            Some((scheme, _)) => Err(format!("\"{scheme}://\" is not known: give a path, or kafka://host:port/topic")),
+            #[cfg(feature = "postgres")]
+            Some(("postgres" | "postgresql", _)) => {
+                text.parse().map(Self::Postgres).map_err(|e: PostgresUrlError| e.to_string())
+            }
+            #[cfg(not(feature = "postgres"))]
+            Some(("postgres" | "postgresql", _)) => {
+                Err("this program writes no tables: build it with the feature \"postgres\"".into())
+            }
+            Some((scheme, _)) => Err(format!(
+                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, or postgres://host:port/database?table=NAME"
+            )),
         }
     }
 }
@@ -67,6 +83,10 @@ impl Input {
                     Place::Kafka(url) => {
                         Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other topics")))
                     }
+                    #[cfg(feature = "postgres")]
+                    Place::Postgres(url) => {
+                        Err(JobError::Invalid(format!("--input: {url} is written to, and cannot be read")))
+                    }
                 };
                 places.iter().map(path).collect::<Result<_, _>>().map(Self::Files)
             }
@@ -79,7 +99,7 @@ impl Input {
     }
 }
 
-/// Writes a stream to a folder, to a topic under `key`, or nowhere.
+/// Writes a stream to a folder, to a topic under `key`, to a table, or nowhere.
 pub fn write<D: Data>(
     stream: Stream<'_, D>,
     name: &str,
@@ -92,6 +112,8 @@ pub fn write<D: Data>(
         Some(Place::Path(folder)) => stream.sink(name, &FileSink::json_lines(folder)),
         #[cfg(feature = "kafka")]
         Some(Place::Kafka(url)) => stream.sink(name, &topic::sink(url, key)?),
+        #[cfg(feature = "postgres")]
+        Some(Place::Postgres(url)) => stream.sink(name, &PostgresSink::from_url(url)),
     }
 }
 

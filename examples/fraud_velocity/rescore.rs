@@ -164,5 +164,7 @@ fn earlier<'s>(flow: &Flow<'s>, place: &Place) -> Result<Stream<'s, Earlier>, Jo
             let source = topic_source(url, |line: Earlier| line, event_time)?;
             flow.source("predictions", &source.max_out_of_orderness(OUT_OF_ORDER))
         }
+        #[cfg(feature = "postgres")]
+        Place::Postgres(url) => Err(JobError::Invalid(format!("--rescore does not read tables ({url})"))),
     }
 }

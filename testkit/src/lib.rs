@@ -4,6 +4,7 @@
 //! ```text
 //! broker, model_server     use the standard library only, because xtask starts them, too
 //! mlflow                   MLflow's server, whose registry versions of models come from
+//! postgres                 PostgreSQL, from Debian's package
 //! server_process           the process of a server: its log, the wait until it answers, its end
 //! ports                    addresses for them
 //! browser                  the browser of the tests of the page, and where its checks are
@@ -31,6 +32,7 @@ pub mod page;
 #[cfg(feature = "programs")]
 mod parts;
 mod ports;
+pub mod postgres;
 #[cfg(feature = "programs")]
 mod program;
 pub mod prometheus;

@@ -56,6 +56,12 @@ impl ServerProcess {
         Ok(())
     }
 
+    /// Returns the ids of the server and of the processes that it started.
+    pub fn ids(&self) -> Vec<String> {
+        let id = self.0.id();
+        [vec![id.to_string()], started_by(id)].concat()
+    }
+
     /// Waits until the server ends by itself.
     pub fn wait(&mut self) -> io::Result<()> {
         self.0.wait().map(drop)

@@ -19,6 +19,7 @@ mod npm;
 mod package;
 #[cfg(test)]
 mod pages;
+mod postgres;
 mod programs;
 mod prometheus;
 mod python;

@@ -117,7 +117,7 @@ fn number(settings: &SinkSettings, of: &ResourceSpecifier<'_>, name: &str) -> Re
 mod tests {
     use super::*;
     use crate::kafka::client::Connection;
-    use crate::kafka::settings::LostMarker;
+    use crate::outbox::LostMarker;
 
     fn settings(delivery: Delivery, timeout: Duration) -> SinkSettings {
         SinkSettings {

@@ -11,17 +11,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind};
 
 use super::client::{ASK, ClientLog, Connection, failed};
+use crate::outbox::Marked;
 
 impl ConsumerContext for ClientLog {}
-
-/// The content of the marker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Marked {
-    /// The epoch up to which everything is published.
-    pub(super) epoch: Epoch,
-    /// The start of the job that published it.
-    pub(super) incarnation: Option<u64>,
-}
 
 /// Reads and writes the marker of one worker.
 pub(super) struct Marker {
@@ -93,44 +85,9 @@ fn incarnation_in(metadata: &str) -> Option<u64> {
     metadata.strip_prefix(INCARNATION).and_then(|text| u64::from_str_radix(text, 16).ok())
 }
 
-/// The action of a restart for one worker's output, given its marker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Recovery {
-    /// Publish the staged epochs after this one.
-    PublishAfter(Epoch),
-    /// The topic has output of epochs that this run has not reached.
-    Ahead(Epoch),
-    /// There is staged output, so there was a marker, and it is gone: it is unknown what was published.
-    Lost,
-}
-
-/// Decides what a restart does, without I/O. `staged` is whether the checkpoint contains output of this worker;
-/// `restored` is the epoch from which this run continues.
-pub(super) fn plan(marked: Option<&Marked>, staged: bool, restored: Epoch) -> Recovery {
-    match marked {
-        None if staged => Recovery::Lost,
-        None => Recovery::PublishAfter(Epoch(0)),
-        Some(marked) if marked.epoch > restored => Recovery::Ahead(marked.epoch),
-        Some(marked) => Recovery::PublishAfter(marked.epoch),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(epoch: u64) -> Marked {
-        Marked { epoch: Epoch(epoch), incarnation: Some(1) }
-    }
-
-    #[test]
-    fn the_marker_decides_and_nothing_is_guessed() {
-        assert_eq!(plan(Some(&at(5)), true, Epoch(7)), Recovery::PublishAfter(Epoch(5)));
-        assert_eq!(plan(Some(&at(7)), true, Epoch(7)), Recovery::PublishAfter(Epoch(7)));
-        assert_eq!(plan(Some(&at(8)), false, Epoch(7)), Recovery::Ahead(Epoch(8)));
-        assert_eq!(plan(None, true, Epoch(7)), Recovery::Lost);
-        assert_eq!(plan(None, false, Epoch(0)), Recovery::PublishAfter(Epoch(0)));
-    }
 
     #[test]
     fn the_incarnation_is_read_back() {

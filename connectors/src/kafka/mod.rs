@@ -55,9 +55,11 @@ pub use protobuf::{framed_protobuf, protobuf};
 pub use reader::KafkaReader;
 #[cfg(feature = "avro")]
 pub use registry::SchemaRegistry;
-pub use settings::{Delivery, LostMarker};
+pub use settings::Delivery;
 pub use sink::{KafkaSink, KafkaWriter};
 pub use source::KafkaSource;
 pub use start::Start;
 pub use topics::Topics;
 pub use url::{KafkaUrl, KafkaUrlError};
+
+pub use crate::outbox::LostMarker;

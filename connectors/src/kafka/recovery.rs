@@ -15,10 +15,10 @@ use tidemill_engine::sink::{SinkContext, StagedToken};
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
 use super::client::failed;
-use super::marker::{Recovery, plan};
 use super::session::{Identity, Published, Session, is_fenced};
-use super::settings::{Delivery, LostMarker, SinkSettings};
+use super::settings::{Delivery, SinkSettings};
 use super::token::{self, Token};
+use crate::outbox::{LostMarker, Recovery, plan};
 
 /// The staged epochs of each transactional id.
 type StagedOutput = BTreeMap<(String, usize), Vec<(Epoch, Token)>>;

@@ -24,8 +24,9 @@ use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 use super::client::{ClientLog, Connection, failed};
 use super::deliveries::{Deliveries, PRODUCER_DEFAULTS, Undelivered, send, settle};
 use super::identity;
-use super::marker::{Marked, Marker};
+use super::marker::Marker;
 use super::outgoing::messages;
+use crate::outbox::Marked;
 
 /// Time limit of one call to the brokers, after which the call is repeated.
 const CALL: Duration = Duration::from_secs(10);

@@ -14,6 +14,7 @@ use super::session::Identity;
 use super::start::Start;
 use super::topics::Topics;
 use crate::malformed::MaxMalformed;
+use crate::outbox::LostMarker;
 
 /// The settings of a [`KafkaSource`](super::KafkaSource).
 #[derive(Clone)]
@@ -57,21 +58,6 @@ pub enum Delivery {
     /// Exactly once. A consumer with the isolation level `read_committed` sees each message once, whichever process
     /// fails at whatever moment. Messages are visible when their epoch is committed. Needs a checkpoint directory.
     ExactlyOnce,
-}
-
-/// The policy of a restart that finds staged output without its marker, so that it is unknown whether the output was
-/// published. Brokers delete a marker when nothing was committed for `offsets.retention.minutes` (7 days).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum LostMarker {
-    /// Stop with an error.
-    #[default]
-    Refuse,
-    /// Publish the output: consumers may see it twice.
-    Publish,
-    /// Discard the output: consumers may never see it.
-    Skip,
 }
 
 /// The settings of a [`KafkaSink`](super::KafkaSink).

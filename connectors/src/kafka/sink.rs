@@ -13,9 +13,10 @@ use super::identity::TopicIds;
 use super::limits;
 use super::outgoing::Outgoing;
 use super::recovery;
-use super::settings::{Delivery, LostMarker, SinkSettings};
+use super::settings::{Delivery, SinkSettings};
 use super::token::TokenHead;
 use super::{direct, transactional};
+use crate::outbox::LostMarker;
 
 type Encode<T> = Arc<dyn Fn(&Record<T>, &mut Outgoing) -> Result<(), String> + Send + Sync>;
 

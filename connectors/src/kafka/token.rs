@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidemill_engine::{ConnectorError, Epoch, ErrorKind};
+use tidemill_engine::{ConnectorError, Epoch};
 
 use super::outgoing::messages;
+use crate::outbox;
 
 /// Encoded messages, one after the other. Shared by the token, the producer and the code that must produce them again.
 pub(super) type Chunk = Arc<Vec<u8>>;
@@ -28,47 +29,23 @@ pub(super) struct Token {
     pub(super) messages: Vec<u8>,
 }
 
-const VERSION: u8 = 1;
-
-/// Encodes a token: version u8 · length of the head u32 · head as JSON · messages.
 pub(super) fn encode(head: &TokenHead, chunks: &[Chunk]) -> Result<Vec<u8>, ConnectorError> {
-    let head = serde_json::to_vec(head)
-        .map_err(|e| ConnectorError::caused(ErrorKind::Internal, "a token's head cannot be encoded", e))?;
-    let len: usize = chunks.iter().map(|chunk| chunk.len()).sum();
-    let mut bytes = Vec::with_capacity(5 + head.len() + len);
-    bytes.push(VERSION);
-    let head_len = u32::try_from(head.len()).map_err(|e| {
-        ConnectorError::caused(ErrorKind::Invalid, "the names of a topic and its transactions are too long", e)
-    })?;
-    bytes.extend(head_len.to_le_bytes());
-    bytes.extend(head);
-    chunks.iter().for_each(|chunk| bytes.extend(chunk.iter()));
-    Ok(bytes)
+    let chunks: Vec<&[u8]> = chunks.iter().map(|chunk| chunk.as_slice()).collect();
+    outbox::encode(head, &chunks)
 }
 
 pub(super) fn decode(epoch: Epoch, bytes: &[u8]) -> Result<Token, ConnectorError> {
-    let wrong = |what: String| {
-        ConnectorError::new(
-            ErrorKind::Data,
-            format!("what the checkpoint staged in epoch {epoch} {what}; nothing was published"),
-        )
-    };
-    let (version, rest) = bytes.split_first().ok_or_else(|| wrong("is empty".to_owned()))?;
-    if *version != VERSION {
-        return Err(wrong(format!("is of version {version}, this build reads {VERSION}")));
-    }
-    let (len, rest) = rest.split_first_chunk::<4>().ok_or_else(|| wrong("is cut off".to_owned()))?;
-    let (head, staged) =
-        rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or_else(|| wrong("is cut off".to_owned()))?;
-    let head = serde_json::from_slice(head).map_err(|e| wrong(format!("is not a Kafka sink's ({e})")))?;
+    let (head, staged) = outbox::decode("Kafka", epoch, bytes)?;
     if messages(staged).any(|message| message.is_none()) {
-        return Err(wrong("is damaged".to_owned()));
+        return Err(outbox::damaged(epoch, "is damaged"));
     }
     Ok(Token { head, messages: staged.to_vec() })
 }
 
 #[cfg(test)]
 mod tests {
+    use tidemill_engine::ErrorKind;
+
     use super::*;
     use crate::kafka::outgoing::Outgoing;
 

@@ -9,7 +9,8 @@
 //! operator/NAME/reached        u16 key group and i64, for each group whose state is ahead of that
 //! operator/NAME/seen           what a process has seen for decisions, in the operator's own encoding
 //! sink/NAME/staged/EPOCH       the token it staged in that epoch, in the connector's own encoding
-//! worker/published             u64: the newest epoch whose output this worker has published
+//! sink/NAME/published          u64: the newest epoch up to which it has published here, if the next one is less
+//! worker/published             u64: the newest epoch up to which all sinks have published here
 //! ```
 //! Numbers are little-endian. Only this module knows names and encodings: an operator that closes an epoch puts a
 //! [`Blob`] into its delta, and a restore asks [`Restored`](super::restored::Restored). A value that cannot be
@@ -38,7 +39,9 @@ pub(crate) enum Blob {
     /// What a process has seen for the decisions of an operator.
     Seen(Vec<u8>),
     Staged(Epoch, Vec<u8>),
-    /// The newest epoch whose output the worker has published.
+    /// The newest epoch up to which a sink has published the worker's output.
+    PublishedBySink(Epoch),
+    /// The newest epoch up to which all sinks have published the worker's output.
     Published(Epoch),
 }
 
@@ -64,8 +67,15 @@ impl Blob {
             Self::Reached(_) => format!("operator/{owner}/reached"),
             Self::Seen(_) => format!("operator/{owner}/seen"),
             Self::Staged(epoch, _) => format!("sink/{owner}/staged/{epoch}"),
+            Self::PublishedBySink(_) => format!("sink/{owner}/published"),
             Self::Published(_) => "worker/published".to_owned(),
         }
+    }
+
+    /// Returns whether the value of this name is output of a sink: what a restore needs of a delta whose state is in the
+    /// base.
+    pub(super) fn is_output(name: &str) -> bool {
+        name.starts_with("sink/")
     }
 
     fn encode(self) -> Vec<u8> {
@@ -73,7 +83,7 @@ impl Blob {
         match self {
             Self::SourcePosition(own) | Self::Seen(own) | Self::Staged(_, own) => bytes.extend(own),
             Self::SourceWatermark(time) | Self::OperatorWatermark(time) => bytes.extend(time.0.to_le_bytes()),
-            Self::Published(epoch) => bytes.extend(epoch.0.to_le_bytes()),
+            Self::Published(epoch) | Self::PublishedBySink(epoch) => bytes.extend(epoch.0.to_le_bytes()),
             Self::Reached(ahead) => {
                 for (group, time) in ahead {
                     bytes.extend(group.to_le_bytes());
@@ -98,7 +108,8 @@ impl Blob {
                 let epoch = epoch.parse().map_err(|_| format!("is of epoch \"{epoch}\", which is not a number"))?;
                 Ok((owner, Self::Staged(Epoch(epoch), value.to_vec())))
             }
-            ["worker", "published"] => Ok(("", Self::Published(Epoch(u64::from_le_bytes(exactly(value)?))))),
+            ["sink", owner, "published"] => Ok((owner, Self::PublishedBySink(epoch_in(value)?))),
+            ["worker", "published"] => Ok(("", Self::Published(epoch_in(value)?))),
             _ => Err("is of a kind that this build does not know".to_owned()),
         });
         decoded.map_err(|reason| Fault { what: describe(&parts, name), reason })
@@ -108,6 +119,7 @@ impl Blob {
 fn describe(parts: &[&str], name: &str) -> String {
     match parts {
         ["sink", owner, "staged", epoch] => staged_output(owner, epoch),
+        ["sink", owner, "published"] => format!("the number of the newest epoch that sink \"{owner}\" has published"),
         [kind @ ("source" | "operator"), owner, what] => format!("the {what} of {kind} \"{owner}\""),
         ["worker", "published"] => "the number of the newest published epoch".to_owned(),
         _ => format!("\"{name}\""),
@@ -131,6 +143,10 @@ fn exactly<const N: usize>(value: &[u8]) -> Result<[u8; N], String> {
     value.try_into().map_err(|_| format!("has {} bytes, {N} are expected", value.len()))
 }
 
+fn epoch_in(value: &[u8]) -> Result<Epoch, String> {
+    exactly(value).map(u64::from_le_bytes).map(Epoch)
+}
+
 fn time(value: &[u8]) -> Result<EventTime, String> {
     exactly(value).map(i64::from_le_bytes).map(EventTime)
 }
@@ -152,7 +168,7 @@ fn ahead(value: &[u8]) -> Result<Ahead, String> {
 mod tests {
     use super::*;
 
-    fn all() -> [Blob; 7] {
+    fn all() -> [Blob; 8] {
         [
             Blob::SourcePosition(b"line 7".to_vec()),
             Blob::SourceWatermark(EventTime(-3)),
@@ -160,6 +176,7 @@ mod tests {
             Blob::Reached(Ahead::from([(0, EventTime(1)), (300, EventTime::MIN)])),
             Blob::Seen(b"half".to_vec()),
             Blob::Staged(Epoch(12), Vec::new()),
+            Blob::PublishedBySink(Epoch(4)),
             Blob::Published(Epoch(u64::MAX)),
         ]
     }
@@ -206,6 +223,7 @@ mod tests {
         assert_eq!(what("worker/published"), "the number of the newest published epoch");
         assert_eq!(what("source/cards/mood"), "the mood of source \"cards\"");
         assert_eq!(what("sink/out/staged/x"), "output of sink \"out\" of epoch x, which may not have been published");
+        assert_eq!(what("sink/out/published"), "the number of the newest epoch that sink \"out\" has published");
         assert_eq!(what("weather"), "\"weather\"");
     }
 }

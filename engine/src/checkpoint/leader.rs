@@ -34,14 +34,17 @@ impl Chain {
     /// Adds files that have become durable, and drops those that are no longer needed: deltas before
     /// the base, unless their output may still have to be published.
     pub(crate) fn extend(&mut self, durable: Durable) {
-        let Durable { worker: _, epoch: _, delta, base, published } = durable;
+        let Durable { worker: _, epoch: _, delta, base, rewritten, unpublished } = durable;
         let Self(WorkerEntry { base: known, deltas }) = self;
+        for new in rewritten {
+            deltas.iter_mut().filter(|old| old.epoch == new.epoch).for_each(|old| old.clone_from(&new));
+        }
         deltas.extend(delta);
         if base.is_some() {
             *known = base;
         }
         let base_epoch = known.as_ref().map_or(0, |base| base.epoch);
-        deltas.retain(|delta| delta.epoch >= base_epoch || delta.epoch > published.0);
+        deltas.retain(|delta| delta.epoch >= base_epoch || unpublished.has(Epoch(delta.epoch)));
     }
 }
 
@@ -211,11 +214,17 @@ impl Leader {
 mod tests {
     use tidemill_state::{BaseEntry, DeltaEntry};
 
+    use super::super::protocol::Unpublished;
     use super::*;
+
+    fn durable_of(worker: u32, delta: DeltaEntry, base: Option<BaseEntry>, unpublished: Unpublished) -> Durable {
+        let (epoch, delta) = (Epoch(delta.epoch), Some(delta));
+        Durable { worker, epoch, delta, base, rewritten: Vec::new(), unpublished }
+    }
 
     fn durable(worker: u32, epoch: u64) -> ToLeader {
         let delta = DeltaEntry { epoch, file: format!("{epoch}-{worker}"), len: 1, crc32: 0 };
-        ToLeader::Durable(Durable { worker, epoch: Epoch(epoch), delta: Some(delta), base: None, published: Epoch(0) })
+        ToLeader::Durable(durable_of(worker, delta, None, Unpublished::default()))
     }
 
     fn leader(now: Instant) -> Leader {
@@ -323,9 +332,24 @@ mod tests {
         let entry = |epoch| DeltaEntry { epoch, file: epoch.to_string(), len: 1, crc32: 0 };
         let base = BaseEntry { epoch: 3, dir: "base".to_owned(), files: Vec::new() };
         let mut chain = Chain(WorkerEntry { base: None, deltas: vec![entry(1), entry(2)] });
-        let published = Epoch(1);
-        chain.extend(Durable { worker: 0, epoch: Epoch(3), delta: Some(entry(3)), base: Some(base), published });
-        let kept: Vec<u64> = chain.0.deltas.iter().map(|d| d.epoch).collect();
-        assert_eq!(kept, [2, 3]);
+        let mut unpublished = Unpublished { committed: Epoch(2), epochs: [Epoch(2)].into() };
+        let kept = |chain: &Chain| chain.0.deltas.iter().map(|d| d.epoch).collect::<Vec<_>>();
+        chain.extend(durable_of(0, entry(3), Some(base.clone()), unpublished.clone()));
+        assert_eq!(kept(&chain), [2, 3]);
+        // A sink that is far behind keeps its own deltas, and not those of others.
+        let base = BaseEntry { epoch: 5, ..base };
+        unpublished.committed = Epoch(4);
+        chain.extend(durable_of(0, entry(4), None, unpublished.clone()));
+        chain.extend(durable_of(0, entry(5), Some(base), unpublished));
+        assert_eq!(kept(&chain), [2, 5]);
+    }
+
+    #[test]
+    fn a_delta_that_was_written_anew_takes_the_place_of_the_lost_one() {
+        let entry = |epoch, len| DeltaEntry { epoch, file: epoch.to_string(), len, crc32: 0 };
+        let mut chain = Chain(WorkerEntry { base: None, deltas: vec![entry(1, 9), entry(2, 9)] });
+        let rewritten = vec![entry(1, 4)];
+        chain.extend(Durable { rewritten, ..durable_of(0, entry(3, 9), None, Unpublished::default()) });
+        assert_eq!(chain.0.deltas, [entry(1, 4), entry(2, 9), entry(3, 9)]);
     }
 }

@@ -7,7 +7,7 @@
 //!                            run/coordinator.rs ───────────▶ flush sinks, write delta of e
 //!   durable(e) from all ◀────────────────────────────────── thread.rs
 //!   manifest of e ─────────────────────────────────────────▶ create-only put: the commit point
-//!   committed(e) ──────────▶ run/coordinator.rs ───────────▶ publish the output staged for e
+//!   committed(e) ──────────▶ run/coordinator.rs ─▶ publishing.rs: a thread of each sink publishes its output of e
 //! ```
 //! `leader.rs` makes the decisions and does no I/O. Messages travel in a small timely dataflow of their
 //! own, so that they cross processes as records do.
@@ -21,6 +21,7 @@ pub(crate) mod blobs;
 pub(crate) mod history;
 pub(crate) mod leader;
 pub(crate) mod protocol;
+pub(crate) mod publishing;
 pub(crate) mod restore;
 pub(crate) mod restored;
 pub(crate) mod target;

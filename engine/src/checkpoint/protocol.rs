@@ -1,5 +1,6 @@
 //! The messages between the coordinators of the workers.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,24 @@ pub(crate) struct Durable {
     pub(crate) delta: Option<DeltaEntry>,
     /// The base snapshot that was stored with it, if there was one.
     pub(crate) base: Option<BaseEntry>,
-    /// The newest epoch whose output this worker had published by then.
-    pub(crate) published: Epoch,
+    /// Deltas of earlier epochs that were lost and are written anew, without the state that the base has.
+    pub(crate) rewritten: Vec<DeltaEntry>,
+    /// The epochs whose output this worker may not have published by then.
+    pub(crate) unpublished: Unpublished,
+}
+
+/// The epochs whose output a worker may not have published: what its sinks still have to publish of committed epochs,
+/// and everything later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unpublished {
+    /// The newest committed epoch.
+    pub(crate) committed: Epoch,
+    /// The committed epochs with output that is not published.
+    pub(crate) epochs: BTreeSet<Epoch>,
+}
+
+impl Unpublished {
+    pub(crate) fn has(&self, epoch: Epoch) -> bool {
+        epoch > self.committed || self.epochs.contains(&epoch)
+    }
 }

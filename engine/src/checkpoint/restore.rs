@@ -1,6 +1,6 @@
 //! The start of a job from the checkpoint store, before the workers run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -195,15 +195,26 @@ fn read_blobs(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<Restor
             Blob::Published(epoch) => Some(epoch.0),
             _ => None,
         });
+        // Sinks that are ahead of the slowest one.
+        let ahead: BTreeMap<String, Epoch> = newest.iter().filter_map(published_by_sink).collect();
         let older = entry.deltas.iter().filter(|d| d.epoch > published.unwrap_or(0) && d.epoch < manifest.epoch);
         for delta in older {
-            let staged =
-                blobs_in(store, worker, delta)?.into_iter().filter(|(_, blob)| matches!(blob, Blob::Staged(..)));
+            let staged = blobs_in(store, worker, delta)?.into_iter().filter(|(owner, blob)| match blob {
+                Blob::Staged(epoch, _) => ahead.get(owner).is_none_or(|published| epoch > published),
+                _ => false,
+            });
             staged.for_each(|(owner, blob)| restored.add(&owner, blob));
         }
         newest.into_iter().for_each(|(owner, blob)| restored.add(&owner, blob));
     }
     Ok(restored)
+}
+
+fn published_by_sink((owner, blob): &(String, Blob)) -> Option<(String, Epoch)> {
+    match blob {
+        Blob::PublishedBySink(epoch) => Some((owner.clone(), *epoch)),
+        _ => None,
+    }
 }
 
 /// Reads the values of one delta, with their owners.

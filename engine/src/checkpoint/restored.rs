@@ -50,8 +50,8 @@ impl Restored {
             Blob::Staged(epoch, token) => {
                 self.sinks.entry(owner).or_default().entry(epoch).or_default().push(token);
             }
-            // It only determines which output is restored, and has no owner.
-            Blob::Published(_) => {}
+            // They only determine which output is restored.
+            Blob::Published(_) | Blob::PublishedBySink(_) => {}
         }
     }
 

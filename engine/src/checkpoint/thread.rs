@@ -1,7 +1,7 @@
 //! The checkpoint thread of a worker, which does all blocking work of a checkpoint.
 //!
-//! Each worker has one thread with one queue, so that deltas reach RocksDB in the order of epochs and
-//! output is published in the order of commits.
+//! Each worker has one thread with one queue, so that deltas reach RocksDB in the order of epochs. Output is published by
+//! other threads ([`publishing`](super::publishing)).
 //!
 //! If somebody removes checkpoint files while the job runs, the next restore is impossible, but the state is still
 //! whole in memory and RocksDB. So the thread checks, at each epoch, whether the files that its chain names exist;
@@ -21,9 +21,10 @@ use tidemill_state::{
 };
 
 use super::bases::{BasePolicy, SinceBase};
+use super::blobs::Blob;
 use super::history::Part;
 use super::leader::Chain;
-use super::protocol::Durable;
+use super::protocol::{Durable, Unpublished};
 use super::target::{Target, Written};
 use crate::crash;
 use crate::epoch::SinkTask;
@@ -45,9 +46,7 @@ pub(crate) struct Restored {
 /// A command of the worker to its thread.
 pub(crate) enum Command {
     /// Make sink output durable, then the delta.
-    Write { epoch: Epoch, delta: Box<Delta>, flushes: Vec<(String, SinkTask)> },
-    /// Make the output of a committed epoch visible.
-    Publish { epoch: Epoch, tasks: Vec<(String, SinkTask)> },
+    Write { epoch: Epoch, delta: Box<Delta>, flushes: Vec<(String, SinkTask)>, unpublished: Unpublished },
     /// Write the manifest, which is the commit.
     Commit(Box<Manifest>),
 }
@@ -55,7 +54,6 @@ pub(crate) enum Command {
 /// An answer of the thread.
 pub(crate) enum Answer {
     Durable(Durable),
-    Published(Epoch),
     Committed(Epoch),
     Failed(JobError),
 }
@@ -91,7 +89,6 @@ impl CheckpointThread {
             since_base: files.as_ref().map_or_else(|| SinceBase::now(0), SinceBase::restored),
             taking: None,
             policy,
-            published: epoch,
             chain: Chain(files.unwrap_or_default()),
             unpublished: VecDeque::new(),
             watch: Watch::default(),
@@ -152,7 +149,6 @@ struct CheckpointWork {
     since_base: SinceBase,
     taking: Option<threads::Handle<Result<RowSnapshot, StateError>>>,
     policy: BasePolicy,
-    published: Epoch,
     /// The files of this worker in the next manifest; the leader has the same.
     chain: Chain,
     /// The deltas with output that may be unpublished, which a base does not contain.
@@ -193,29 +189,26 @@ impl CheckpointWork {
 
     fn handle(&mut self, command: Command) -> Result<Answer, JobError> {
         match command {
-            Command::Write { epoch, delta, flushes } => self.write(epoch, *delta, flushes).map(Answer::Durable),
-            Command::Publish { epoch, tasks } => {
-                let began = threads::now();
-                for task in tasks {
-                    threads::may_crash()?;
-                    self.publish(epoch, task)?;
-                    crash::point("after-publish", epoch, self.worker as usize);
-                }
-                // Each sink has a span of its own.
-                self.written.history.note(epoch, self.worker, |part| part.publish = Some(threads::since(began)));
-                self.published = epoch;
-                Ok(Answer::Published(epoch))
+            Command::Write { epoch, delta, flushes, unpublished } => {
+                self.write(epoch, *delta, flushes, unpublished).map(Answer::Durable)
             }
             Command::Commit(manifest) => self.commit(&manifest),
         }
     }
 
-    fn write(&mut self, epoch: Epoch, delta: Delta, flushes: Vec<(String, SinkTask)>) -> Result<Durable, JobError> {
+    fn write(
+        &mut self,
+        epoch: Epoch,
+        delta: Delta,
+        flushes: Vec<(String, SinkTask)>,
+        unpublished: Unpublished,
+    ) -> Result<Durable, JobError> {
         let began = threads::now();
         run(flushes)?;
         self.note(epoch, ("flush", threads::since(began)), |part, took| part.flush = took);
         let began = threads::now();
-        let mut durable = Durable { worker: self.worker, epoch, delta: None, base: None, published: self.published };
+        let (worker, rewritten) = (self.worker, Vec::new());
+        let mut durable = Durable { worker, epoch, delta: None, base: None, rewritten, unpublished };
         let delta = Arc::new(delta);
         self.db.push(Arc::clone(&delta))?;
         let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(durable) };
@@ -233,9 +226,9 @@ impl CheckpointWork {
         self.since_base.deltas += 1;
         durable.delta = Some(entry);
         self.unpublished.push_back(delta);
-        let published = self.published.0;
-        self.unpublished.retain(|delta| delta.epoch() > published);
-        self.replace_lost_files(epoch)?;
+        self.unpublished.retain(|delta| durable.unpublished.has(Epoch(delta.epoch())));
+        self.keep_only_output(durable.unpublished.committed);
+        durable.rewritten = self.replace_lost_files(epoch)?;
         durable.base = self.base_if_due(epoch)?;
         self.chain.extend(durable.clone());
         Ok(durable)
@@ -254,15 +247,16 @@ impl CheckpointWork {
         }
     }
 
-    /// Makes the output of a sink visible.
-    fn publish(&self, epoch: Epoch, (sink, task): (String, SinkTask)) -> Result<(), JobError> {
-        let Some(tracer) = &self.tracer else { return run([(sink, task)]) };
-        let (began, name) = (threads::now(), format!("publish {sink}"));
-        let attributes = vec![("tidemill.worker", self.worker()), ("tidemill.sink", sink.as_str().into())];
-        let result = run([(sink, task)]);
-        let error = result.as_ref().err().map(ToString::to_string);
-        tracer.part(epoch.0, (name, Kind::Producer), threads::since(began), attributes, error);
-        result
+    /// Drops the changes of state from the deltas of epochs that have been committed for long: a base has them by the time
+    /// they are needed, and they may be many while a sink does not publish.
+    fn keep_only_output(&mut self, committed: Epoch) {
+        for delta in
+            self.unpublished.iter_mut().take_while(|delta| delta.epoch() + Manifest::MAX_OPEN_EPOCHS < committed.0)
+        {
+            if delta.ops_len() > 0 {
+                *delta = Arc::new(delta.only_blobs(Blob::is_output));
+            }
+        }
     }
 
     /// Returns the worker, as spans have it.
@@ -270,12 +264,13 @@ impl CheckpointWork {
         u64::from(self.worker).into()
     }
 
-    /// Makes sure that the checkpoint of `epoch` will be whole, even if files of it were removed or truncated.
-    fn replace_lost_files(&mut self, epoch: Epoch) -> Result<(), JobError> {
-        let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(()) };
+    /// Makes sure that the checkpoint of `epoch` will be whole, even if files of it were removed or truncated. Returns the
+    /// deltas that are written anew.
+    fn replace_lost_files(&mut self, epoch: Epoch) -> Result<Vec<DeltaEntry>, JobError> {
+        let Some(Target { store, incarnation, .. }) = &self.target else { return Ok(Vec::new()) };
         let lost = self.watch.look(store.as_ref(), &self.chain.0)?;
         if lost.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let files: Vec<&str> = lost.iter().map(|lost| lost.what.as_str()).collect();
         tracing::warn!(
@@ -285,14 +280,14 @@ impl CheckpointWork {
             "checkpoint files were removed or truncated while the job runs: checkpoints before this epoch may be incomplete; a new base snapshot replaces these files"
         );
         self.written.lost_files.fetch_add(lost.len() as u64, Ordering::Relaxed);
+        let mut rewritten = Vec::new();
         for delta in &self.unpublished {
             if lost.iter().any(|lost| lost.delta_of == Some(delta.epoch())) {
-                // It writes the same bytes under the same name.
-                delta.store(store.as_ref(), *incarnation)?;
+                rewritten.push(delta.store(store.as_ref(), *incarnation)?);
             }
         }
         self.base_due = true;
-        Ok(())
+        Ok(rewritten)
     }
 
     /// Returns a base snapshot to be stored with `epoch`, if one is due or finished. One that is due, because files

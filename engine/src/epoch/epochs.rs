@@ -12,12 +12,9 @@ use std::collections::BTreeMap;
 use tidemill_state::Delta;
 use timely::scheduling::Activator;
 
+use super::backlog::{SinkTask, StagedOutput};
 use super::finish::Finish;
-use crate::error::ConnectorError;
 use crate::time::Epoch;
-
-/// A task of a sink that runs on the checkpoint thread.
-pub type SinkTask = Box<dyn FnOnce() -> Result<(), ConnectorError> + Send>;
 
 /// The contribution of this worker to one epoch.
 pub(crate) struct Contribution {
@@ -25,8 +22,8 @@ pub(crate) struct Contribution {
     pub(crate) delta: Delta,
     /// The tasks that make prepared output durable before the delta is written, each with the name of its sink.
     pub(crate) flushes: Vec<(String, SinkTask)>,
-    /// The tasks that make output visible after the commit, each with the name of its sink.
-    pub(crate) publishes: Vec<(String, SinkTask)>,
+    /// The output that is made visible after the commit.
+    pub(crate) staged: Vec<StagedOutput>,
     closed_by: usize,
 }
 
@@ -143,7 +140,7 @@ impl Epochs {
         self.open.entry(epoch).or_insert_with(|| Contribution {
             delta: Delta::new(epoch.0, worker),
             flushes: Vec::new(),
-            publishes: Vec::new(),
+            staged: Vec::new(),
             closed_by: 0,
         })
     }

@@ -59,6 +59,8 @@ pub(super) fn place(name: &str) -> Option<Place> {
         "latency_us" => (&families::LATENCY, Some(("stage", "sink"))),
         "commit_us" => (&families::LATENCY, Some(("stage", "commit"))),
         "visible_latency_us" => (&families::LATENCY, Some(("stage", "total"))),
+        "unpublished_bytes" => (&families::UNPUBLISHED_BYTES, None),
+        "unpublished_epochs" => (&families::UNPUBLISHED_EPOCHS, None),
         "staged_token_bytes" => (&families::STAGED_BYTES, None),
         _ => return None,
     };

@@ -1,7 +1,7 @@
 //! One worker's end of the checkpoint protocol, which runs between two steps of timely.
 //!
 //! It carries closed epochs to the checkpoint thread, the thread's answers to the leader, the
-//! leader's messages to the operators, and committed epochs back to the thread for publishing.
+//! leader's messages to the operators, and the output of committed epochs to the threads that publish it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -23,10 +23,11 @@ use crate::alignment::Reach;
 use crate::checkpoint::blobs::Blob;
 use crate::checkpoint::leader::{Action, Chain, Leader};
 use crate::checkpoint::protocol::{Message, Packet, ToLeader, ToWorker};
+use crate::checkpoint::publishing::Publishing;
 use crate::checkpoint::thread::{Answer, CheckpointThread, Command};
 use crate::control::queue::{ChangeQueue, Tell};
 use crate::control::request::{Order, Progress, Said};
-use crate::epoch::SinkTask;
+use crate::epoch::StagedOutput;
 use crate::error::JobError;
 use crate::locks::lock;
 use crate::threads;
@@ -64,8 +65,9 @@ pub(crate) struct Coordinator {
     /// Whether packets were sent that timely may still be buffering.
     unsent: bool,
     inbox: Inbox,
-    publishes: BTreeMap<Epoch, Vec<(String, SinkTask)>>,
-    published: Epoch,
+    /// The output of epochs that are not committed yet.
+    staged: BTreeMap<Epoch, Vec<StagedOutput>>,
+    publishing: Publishing,
     reported_exhausted: bool,
     reported_stop: bool,
     /// The progress of the sources of this process that was last reported to the other processes.
@@ -112,8 +114,12 @@ impl Coordinator {
             input: Some(input),
             unsent: false,
             inbox,
-            publishes: BTreeMap::new(),
-            published: context.start.restored_epoch(),
+            staged: BTreeMap::new(),
+            publishing: Publishing::new(
+                context.worker as u32,
+                context.start.restored_epoch(),
+                context.process.progress.written.history.clone(),
+            ),
             reported_exhausted: false,
             reported_stop: false,
             reported_sources: None,
@@ -174,7 +180,7 @@ impl Coordinator {
     /// Returns whether the last epoch is committed and published here.
     pub(crate) fn is_finished(&self) -> bool {
         let finish = self.context.epochs.borrow().finish();
-        finish.is_some_and(|finish| self.published >= finish.last)
+        finish.is_some_and(|finish| self.publishing.published() >= finish.last)
     }
 
     /// Reports to all other processes that this one has failed.
@@ -209,23 +215,27 @@ impl Coordinator {
                 history.note(epoch, worker, |part| part.align = Some(took));
                 self.spans.aligned(epoch, self.context.worker, took);
             }
-            Blob::Published(self.published).put("", &mut contribution.delta);
+            Blob::Published(self.publishing.published()).put("", &mut contribution.delta);
+            for (sink, published) in self.publishing.ahead() {
+                Blob::PublishedBySink(published).put(&sink, &mut contribution.delta);
+            }
             if self.context.times_the_start() {
                 let seen = self.context.process.control.seen(epoch);
                 seen.into_iter().for_each(|(operator, seen)| Blob::Seen(seen).put(&operator, &mut contribution.delta));
             }
-            self.publishes.insert(epoch, contribution.publishes);
+            let unpublished = self.publishing.unpublished();
+            self.staged.insert(epoch, contribution.staged);
             let (delta, flushes) = (Box::new(contribution.delta), contribution.flushes);
-            self.thread.send(Command::Write { epoch, delta, flushes });
+            self.thread.send(Command::Write { epoch, delta, flushes, unpublished });
         }
     }
 
     fn take_answers(&mut self) -> Result<(), JobError> {
+        self.publishing.take_answers().map_err(|error| self.failed(error))?;
         let answers: Vec<Answer> = self.thread.answers().collect();
         for answer in answers {
             match answer {
                 Answer::Durable(durable) => self.send(0, ToLeader::Durable(durable)),
-                Answer::Published(epoch) => self.published = epoch,
                 Answer::Committed(epoch) => {
                     self.spans.committed(epoch);
                     if let Some(ended) = self.ended.remove(&epoch) {
@@ -236,14 +246,17 @@ impl Coordinator {
                         self.act(action);
                     }
                 }
-                Answer::Failed(error) => {
-                    self.context.process.progress.checkpoints.count_failed(&error);
-                    self.spans.failed(&error);
-                    return Err(error);
-                }
+                Answer::Failed(error) => return Err(self.failed(error)),
             }
         }
         Ok(())
+    }
+
+    /// Notes that `error` ends the job.
+    fn failed(&mut self, error: JobError) -> JobError {
+        self.context.process.progress.checkpoints.count_failed(&error);
+        self.spans.failed(&error);
+        error
     }
 
     fn read_inbox(&mut self) -> Result<(), JobError> {
@@ -298,8 +311,7 @@ impl Coordinator {
                     if self.context.times_the_start() {
                         self.context.process.control.passed(epoch.next());
                     }
-                    let tasks = self.publishes.remove(&epoch).unwrap_or_default();
-                    self.thread.send(Command::Publish { epoch, tasks });
+                    self.publishing.publish(epoch, self.staged.remove(&epoch).unwrap_or_default())?;
                 }
                 ToWorker::Failed { process, reason } => return Err(cluster::failed_there(process, &reason)),
                 ToWorker::Sources { process, least } => self.context.process.source_clocks.hear(process, least),

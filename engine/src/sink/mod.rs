@@ -4,7 +4,7 @@
 //! epoch e runs     SinkWriter::write      prepares output of e, not visible yet
 //! e closes         SinkWriter::stage ─▶ Staged { token, flush, publish }
 //! checkpoint       flush (durable), token goes into the delta of e ─▶ manifest of e = commit
-//! e is committed   publish: makes the output of e visible
+//! e is committed   publish: makes the output of e visible, on a thread of the sink, in the order of epochs
 //! restore          Sink::recover(tokens that may not have been published)
 //! ```
 //! `publish` and `recover` are idempotent by epoch: after a crash between manifest and publish the
@@ -14,6 +14,7 @@ mod each;
 mod operator;
 mod writing;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub trait Sink: Send + Sync + 'static {
     ///
     /// Called once per start, on worker 0, before any record is written; also on a fresh start, with no tokens.
     /// Other workers may be opening their writers meanwhile. `tokens` has those of all workers, in the order of
-    /// epochs.
+    /// epochs: of the restored epoch, and of all earlier ones that a slow target had not taken when it was committed.
     ///
     /// # Errors
     /// When staged output does not match the checkpoint. Nothing is overwritten.
@@ -82,6 +83,31 @@ pub struct SinkContext {
     pub checkpoint_interval: Option<Duration>,
     /// The metrics of the sink on this worker.
     pub metrics: Arc<OperatorMetrics>,
+    /// Whether the job has failed.
+    pub failing: Failing,
+}
+
+/// Whether the job has failed, here or elsewhere. A task that waits for a target gives up then: the job waits for it, and
+/// the next start publishes what it has not. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Failing(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl Failing {
+    pub(crate) fn new(has_failed: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(has_failed)))
+    }
+
+    /// Returns whether the job has failed; false without a job.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.as_ref().is_some_and(|has_failed| has_failed())
+    }
+}
+
+impl fmt::Debug for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Failing").field(&self.is_set()).finish()
+    }
 }
 
 impl SinkContext {
@@ -99,6 +125,7 @@ impl SinkContext {
             clock,
             checkpoint_interval: None,
             metrics: Metrics::default().operator(name, "sink", worker),
+            failing: Failing::default(),
         }
     }
 }
@@ -137,6 +164,8 @@ pub struct Staged {
     /// The task that makes the prepared output durable. It runs on the checkpoint thread, before the delta is
     /// written.
     pub flush: SinkTask,
-    /// The task that makes the output visible. It runs on the checkpoint thread, after the commit.
+    /// The task that makes the output visible. It runs after the commit, on a thread that each sink has on each worker,
+    /// one task after the other in the order of epochs. It may take long: later epochs are committed meanwhile, and other
+    /// sinks publish. The sink takes no more records while 64 MiB of its tokens, or 2,000 epochs, wait for it.
     pub publish: SinkTask,
 }

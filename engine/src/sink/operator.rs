@@ -10,9 +10,9 @@ use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
 use super::writing::{Typed, Writing};
-use super::{Sink, SinkContext, Staged, StagedToken};
+use super::{Failing, Sink, SinkContext, Staged, StagedToken};
 use crate::checkpoint::blobs::Blob;
-use crate::epoch::{Aligner, Step};
+use crate::epoch::{Aligner, Backlog, StagedOutput, Step};
 use crate::error::JobError;
 use crate::graph::{Flow, Packets, Stream};
 use crate::metrics::{Activity, Counter, Distribution, Gauge, OperatorMetrics};
@@ -60,6 +60,7 @@ fn sink_context(
         let staged = context.restored.staged(name);
         staged.map(|(epoch, token)| StagedToken { epoch, token: token.to_vec() }).collect()
     });
+    let process = Arc::downgrade(&context.process);
     let sink_context = SinkContext {
         name: name.to_owned(),
         worker: context.worker,
@@ -70,6 +71,7 @@ fn sink_context(
         clock: context.process.clock.clone(),
         checkpoint_interval: context.checkpoint_interval,
         metrics: Arc::clone(metrics),
+        failing: Failing::new(move || process.upgrade().is_none_or(|process| process.failure.is_set())),
     };
     (sink_context, to_recover)
 }
@@ -100,6 +102,7 @@ fn build<'s>(
         commit: metrics.distribution("commit_us"),
         staged_bytes: metrics.counter("staged_token_bytes"),
         queue: metrics.gauge("queue_records"),
+        backlog: Arc::new(Backlog::new(&metrics)),
         metrics,
         activator,
         context,
@@ -148,6 +151,8 @@ struct Egress {
     staged_bytes: Counter,
     /// The records that wait for the writer, or for the next epoch.
     queue: Gauge,
+    /// The output that is committed and not published yet.
+    backlog: Arc<Backlog>,
     metrics: Arc<OperatorMetrics>,
     activator: Activator,
     context: Shared,
@@ -182,7 +187,10 @@ impl Egress {
 
     /// Passes records to the writer. Returns false when it cannot take more now or its turn is over.
     fn write_waiting(&mut self) -> Result<bool, JobError> {
-        let result = self.writer.write(threads::now(), &mut self.written);
+        let result = match self.backlog.is_full() {
+            true => Ok(!self.writer.has_waiting()),
+            false => self.writer.write(threads::now(), &mut self.written),
+        };
         let now = self.context.process.clock.now();
         let arrivals = self.written.iter().copied();
         self.latency.record_since(now, arrivals.clone());
@@ -205,6 +213,7 @@ impl Egress {
         self.context.epochs.borrow_mut().close(epoch, |contribution| {
             let Some(Staged { token, flush, publish }) = staged else { return Ok(()) };
             self.staged_bytes.add(token.len() as u64);
+            let bytes = (token.len() + std::mem::size_of_val(sampled.as_slice())) as u64;
             Blob::Staged(epoch, token).put(&self.name, &mut contribution.delta);
             contribution.flushes.push((self.name.clone(), flush));
             let (visible, commit) = (self.visible.clone(), self.commit.clone());
@@ -216,7 +225,8 @@ impl Egress {
                 commit.record_since(now, sampled.iter().map(|(_, written)| *written));
                 Ok(())
             });
-            contribution.publishes.push((self.name.clone(), publish_and_measure));
+            let (sink, backlog) = (self.name.clone(), Arc::clone(&self.backlog));
+            contribution.staged.push(StagedOutput { sink, task: publish_and_measure, bytes, backlog });
             Ok(())
         })
     }

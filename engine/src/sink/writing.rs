@@ -20,6 +20,8 @@ const STRIDE: usize = 16;
 pub(super) trait Writing {
     /// Adds records to those that wait.
     fn take(&mut self, packet: Packet, sink: &str) -> Result<(), JobError>;
+    /// Returns whether records wait.
+    fn has_waiting(&self) -> bool;
     /// Writes the records that wait, and notes when those that were written had arrived. Returns false when the writer
     /// cannot take more now, or when the turn that began at `began` is over.
     fn write(&mut self, began: Instant, written: &mut Vec<Arrival>) -> Result<bool, ConnectorError>;
@@ -44,6 +46,10 @@ impl<D: Data, W: SinkWriter<Item = D>> Writing for Typed<W> {
     fn take(&mut self, packet: Packet, sink: &str) -> Result<(), JobError> {
         self.waiting.push_back(packet.open(sink)?.into_iter());
         Ok(())
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     fn write(&mut self, began: Instant, written: &mut Vec<Arrival>) -> Result<bool, ConnectorError> {

@@ -143,8 +143,9 @@ pub trait SourceReader: 'static {
     fn position(&self) -> Result<Vec<u8>, ConnectorError>;
 
     /// Called when the epoch that ended at `position` is committed, so that the position can be shown to the
-    /// outside, as the offsets of a consumer group. Nothing may rely on it: a restore goes on from the checkpoint
-    /// alone.
+    /// outside, as the offsets of a consumer group, or what was read acknowledged. Also called for the last epoch of a
+    /// job that ends in order, and not after a crash: a restore goes on from the checkpoint alone, and what it
+    /// restores is committed.
     fn committed(&mut self, position: &[u8]) {
         let _ = position;
     }

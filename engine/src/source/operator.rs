@@ -145,7 +145,8 @@ fn build<'s>(
                     Some(Hold::Sources) | None => {}
                 }
             }
-            false
+            // Timely keeps the operator for that long, although its capabilities are gone.
+            ingest.waits_for_commit()
         })
     }));
     flow.add_dead_letters(dead_stream);
@@ -161,7 +162,7 @@ enum State {
     /// after the restore: the capabilities stay at the present watermark until every operator of every worker has
     /// closed the last epoch.
     Stopped,
-    /// The capabilities are dropped.
+    /// The capabilities are dropped; the last epoch may still have to be committed.
     Finished,
 }
 
@@ -212,10 +213,13 @@ impl Ingest {
     fn turn(&mut self) -> Result<(), JobError> {
         self.held = None;
         self.has_read = false;
-        if self.state == State::Finished || !self.context.epochs.borrow().has_started() {
+        if !self.context.epochs.borrow().has_started() {
             return Ok(());
         }
         self.report_committed();
+        if self.state == State::Finished {
+            return Ok(());
+        }
         self.follow_epochs()?;
         if self.state == State::Exhausted {
             // Other sources may go on for long: the watermark must not wait for this one, which sends nothing any
@@ -310,6 +314,12 @@ impl Ingest {
             Blob::SourceWatermark(watermark).put(&self.name, &mut contribution.delta);
             Ok(())
         })
+    }
+
+    /// Returns whether the source has finished and its reader has not heard of the commit of the last epoch: a reader that
+    /// acknowledges what it has read does so then.
+    fn waits_for_commit(&self) -> bool {
+        self.state == State::Finished && !self.ended.is_empty() && !self.context.failed()
     }
 
     /// Reports to the reader the newest of its epochs that has been committed since the last call.

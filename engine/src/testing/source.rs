@@ -302,4 +302,39 @@ mod tests {
         let reader = source.open(context).unwrap();
         assert_eq!(reader.position().unwrap(), encoded(&[place(0), place(2)]));
     }
+
+    /// A source whose readers must have heard of all that is restored, and of all its input at the end.
+    struct Heard(TestSource<u8>);
+
+    impl Source for Heard {
+        type Item = u8;
+        type Reader = TestReader<u8>;
+
+        fn open(&self, context: SourceContext) -> Result<Self::Reader, ConnectorError> {
+            let restored: Vec<Place> = context
+                .restored
+                .iter()
+                .flat_map(|bytes| serde_json::from_slice::<Vec<Place>>(bytes).unwrap())
+                .collect();
+            let heard = self.0.script.lock().committed.clone();
+            for place in restored {
+                assert_eq!(heard[place.partition], place.done, "of partition {}", place.partition);
+            }
+            self.0.open(context)
+        }
+    }
+
+    /// A source that acknowledges what is committed would otherwise leave its last epoch unacknowledged at each stop, and
+    /// at the end of the input.
+    #[test]
+    fn a_reader_hears_of_the_commit_of_the_last_epoch() {
+        Simulation::check(100, |sim| {
+            sim.settings().crashes = 0;
+            let (numbers, out) = (sim.source::<u8>(), sim.sink::<u8>());
+            (0..60).for_each(|n| numbers.push_to(usize::from(n) % 3, 0, n));
+            let (from, to) = (numbers.clone(), out.clone());
+            sim.run(move |flow| flow.source("numbers", &Heard(from.clone()))?.sink("out", &to));
+            assert!(numbers.script.is_committed(), "{:?}", numbers.script.lock().committed);
+        });
+    }
 }

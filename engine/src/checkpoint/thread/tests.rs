@@ -67,7 +67,6 @@ impl Worker {
             since_base: SinceBase::now(0),
             taking: None,
             policy,
-            published: Epoch(0),
             chain: Chain::default(),
             unpublished: VecDeque::new(),
             watch: Watch::default(),
@@ -94,8 +93,9 @@ impl Worker {
         delta.set_blob(format!("sink/out/{}", self.epoch), self.epoch.to_le_bytes().to_vec());
         self.states.begin_seal(self.epoch, 0, 0).unwrap();
         assert!(self.states.seal_on(usize::MAX, &mut delta).unwrap());
-        self.work.published = Epoch(published);
-        let durable = self.work.write(Epoch(self.epoch), delta, Vec::new()).unwrap();
+        let (committed, epochs) = (Epoch(self.epoch - 1), (published + 1..self.epoch).map(Epoch).collect());
+        let unpublished = Unpublished { committed, epochs };
+        let durable = self.work.write(Epoch(self.epoch), delta, Vec::new(), unpublished).unwrap();
         self.chain.extend(durable);
         let manifest = Manifest {
             format_version: Manifest::FORMAT_VERSION,
@@ -289,7 +289,7 @@ proptest! {
 
     #[test]
     fn the_next_checkpoint_is_whole_whatever_was_removed_under_the_job(
-        epochs in prop::collection::vec((prop::collection::vec((0..10_u64, 0..100_u64), 0..5), 0..3_u64, prop::option::weighted(0.15, harms())), 1..60),
+        epochs in prop::collection::vec((prop::collection::vec((0..10_u64, 0..100_u64), 0..5), 0..20_u64, prop::option::weighted(0.15, harms())), 1..60),
         deltas in 2..12_usize, keep in 1..5_usize,
     ) {
         let store = Arc::new(MemoryStore::default());
@@ -341,7 +341,12 @@ fn a_base_whose_files_are_gone_is_taken_anew_and_a_cut_one_is_reported() {
     // The same file is one of RocksDB's own (a hard link): as long as RocksDB needs it, no whole base can be taken.
     let sst = files_of(&manifest).into_iter().rfind(|file| file.ends_with(".sst")).unwrap();
     std::fs::OpenOptions::new().write(true).open(root.join(&sst)).unwrap().set_len(10).unwrap();
-    match worker.work.write(Epoch(manifest.epoch + 1), Delta::new(manifest.epoch + 1, 0), Vec::new()) {
+    match worker.work.write(
+        Epoch(manifest.epoch + 1),
+        Delta::new(manifest.epoch + 1, 0),
+        Vec::new(),
+        Unpublished::default(),
+    ) {
         Err(error) => assert!(
             ["no base snapshot can be taken", "RocksDB in"].iter().any(|text| error.to_string().contains(text)),
             "{error}"
@@ -352,7 +357,9 @@ fn a_base_whose_files_are_gone_is_taken_anew_and_a_cut_one_is_reported() {
     }
     // When the whole directory is gone, the error says so.
     std::fs::rename(&root, scratch.path().join("away")).unwrap();
-    let error =
-        worker.work.write(Epoch(manifest.epoch + 2), Delta::new(manifest.epoch + 2, 0), Vec::new()).unwrap_err();
+    let error = worker
+        .work
+        .write(Epoch(manifest.epoch + 2), Delta::new(manifest.epoch + 2, 0), Vec::new(), Unpublished::default())
+        .unwrap_err();
     assert!(error.to_string().contains("removed, replaced or unmounted"), "{error}");
 }

@@ -12,6 +12,8 @@ mod run;
 mod schedule;
 mod seeds;
 mod settings;
+#[cfg(test)]
+mod slow_sinks;
 mod table;
 #[cfg(test)]
 mod tests;

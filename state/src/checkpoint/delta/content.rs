@@ -31,6 +31,14 @@ impl Delta {
         self.blobs.insert(name, value);
     }
 
+    /// Returns a delta of the same epoch with only the blobs whose name `keeps` accepts, and no changes of states.
+    #[must_use]
+    pub fn only_blobs(&self, keeps: impl Fn(&str) -> bool) -> Self {
+        let blobs = self.blobs.iter().filter(|(name, _)| keeps(name));
+        let blobs = blobs.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { epoch: self.epoch, worker: self.worker, blobs, sections: BTreeMap::new() }
+    }
+
     pub(crate) fn set_section(&mut self, state: String, ops: Ops) {
         self.sections.insert(state, ops);
     }
