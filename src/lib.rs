@@ -44,7 +44,7 @@
 //! | [`process`], [`state`] | logic of one's own with keyed state and timers |
 //! | [`window`], [`join`], [`rolling`], [`pattern`], [`deduplicate`], [`throttle`], [`fold`], [`sample`], `table` | the operators |
 //! | [`infer`] | models |
-//! | [`source`], [`sink`], [`mod@file`], `kafka`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
+//! | [`source`], [`sink`], [`mod@file`], `kafka`, `mqtt`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
 //! | `testing` | a test's own world: simulated time, crashes, restores |
 //!
 //! The crates behind this face (`tidemill-engine`, `tidemill-operators`, `tidemill-connectors`, `tidemill-state`) are internal:
@@ -55,6 +55,8 @@
 
 #[cfg(feature = "kafka")]
 pub use tidemill_connectors::kafka;
+#[cfg(feature = "mqtt")]
+pub use tidemill_connectors::mqtt;
 pub use tidemill_connectors::{file, generator, memory};
 #[cfg(feature = "cli")]
 pub use tidemill_engine::cli;
@@ -165,6 +167,8 @@ pub mod prelude {
     #[cfg(feature = "kafka")]
     pub use crate::kafka::{KafkaSink, KafkaSource};
     pub use crate::memory::{CollectSink, NullSink, vec_source};
+    #[cfg(feature = "mqtt")]
+    pub use crate::mqtt::MqttSource;
     pub use crate::source::MaxMalformed;
 }
 
@@ -173,6 +177,7 @@ pub mod prelude {
     doctest,
     feature = "rocksdb",
     feature = "kafka",
+    feature = "mqtt",
     feature = "parquet",
     feature = "avro",
     feature = "protobuf",

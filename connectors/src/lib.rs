@@ -5,11 +5,15 @@
 
 pub mod file;
 pub mod generator;
+#[cfg(any(feature = "kafka", feature = "mqtt"))]
+mod inbox;
 mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod malformed;
 pub mod memory;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 mod plain;
 mod position;
 pub mod splits;
@@ -22,3 +26,5 @@ pub use generator::Generator;
 pub use kafka::{KafkaSink, KafkaSource};
 pub use malformed::MaxMalformed;
 pub use memory::{CollectSink, NullSink, vec_source};
+#[cfg(feature = "mqtt")]
+pub use mqtt::MqttSource;
