@@ -1,10 +1,12 @@
-//! Sources and destinations of records: a file or folder, or, with the feature `kafka`, a topic.
+//! Sources and destinations of records: a file or folder, or, with the feature `kafka`, a topic; with `mqtt`, topics to read.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 #[cfg(feature = "kafka")]
 use tidemill::kafka::KafkaUrl;
+#[cfg(feature = "mqtt")]
+use tidemill::mqtt::MqttUrl;
 use tidemill::prelude::*;
 
 #[cfg(feature = "kafka")]
@@ -18,6 +20,9 @@ pub enum Place {
     /// A topic.
     #[cfg(feature = "kafka")]
     Kafka(KafkaUrl),
+    /// Topics of MQTT, which are only read.
+    #[cfg(feature = "mqtt")]
+    Mqtt(MqttUrl),
 }
 
 impl FromStr for Place {
@@ -34,6 +39,12 @@ impl FromStr for Place {
             Some(("kafka", _)) => {
                 Err("this program reads and writes no topics: build it with the feature \"kafka\"".into())
             }
+            #[cfg(feature = "mqtt")]
+            Some(("mqtt" | "mqtts", _)) => {
+                text.parse().map(Self::Mqtt).map_err(|e: tidemill::mqtt::MqttUrlError| e.to_string())
+            }
+            #[cfg(not(feature = "mqtt"))]
+            Some(("mqtt" | "mqtts", _)) => Err("this program reads no MQTT: build it with the feature \"mqtt\"".into()),
             Some((scheme, _)) => Err(format!("\"{scheme}://\" is not known: give a path, or kafka://host:port/topic")),
         }
     }
@@ -48,6 +59,9 @@ pub enum Input {
     /// A topic, which is read alone.
     #[cfg(feature = "kafka")]
     Topic(KafkaUrl),
+    /// Topics of MQTT, which are read alone.
+    #[cfg(feature = "mqtt")]
+    Mqtt(MqttUrl),
 }
 
 impl Input {
@@ -60,11 +74,17 @@ impl Input {
             [] => Ok(Self::Simulated),
             #[cfg(feature = "kafka")]
             [Place::Kafka(url)] => Ok(Self::Topic(url.clone())),
+            #[cfg(feature = "mqtt")]
+            [Place::Mqtt(url)] => Ok(Self::Mqtt(url.clone())),
             places => {
                 let path = |place: &Place| match place {
                     Place::Path(path) => Ok(path.clone()),
                     #[cfg(feature = "kafka")]
                     Place::Kafka(url) => {
+                        Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other topics")))
+                    }
+                    #[cfg(feature = "mqtt")]
+                    Place::Mqtt(url) => {
                         Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other topics")))
                     }
                 };
@@ -92,6 +112,8 @@ pub fn write<D: Data>(
         Some(Place::Path(folder)) => stream.sink(name, &FileSink::json_lines(folder)),
         #[cfg(feature = "kafka")]
         Some(Place::Kafka(url)) => stream.sink(name, &topic::sink(url, key)?),
+        #[cfg(feature = "mqtt")]
+        Some(Place::Mqtt(url)) => Err(JobError::Invalid(format!("{name}: {url} is only read"))),
     }
 }
 
