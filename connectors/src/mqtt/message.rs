@@ -1,9 +1,17 @@
 //! Messages as a decoder sees them, and decoders.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use tidemill_engine::EventTime;
 
 use crate::json::Json;
+
+/// A decoder, which turns messages into records.
+pub(super) type Decode<T> = Arc<dyn Fn(MqttMessage<'_>) -> Result<T, String> + Send + Sync>;
+/// The event time of a record.
+pub(super) type EventTimeOf<T> = Arc<dyn Fn(&T) -> EventTime + Send + Sync>;
 
 /// A message as it is between the client's thread and the reader.
 pub(super) struct Received {

@@ -8,11 +8,10 @@ use tidemill_engine::metrics::{Counter, Gauge, PartitionMetrics, PartitionState}
 use tidemill_engine::source::{Batch, Next, SourceContext, SourceReader};
 use tidemill_engine::{Arrival, ConnectorError, Data, EventTime};
 
-use super::message::{MqttMessage, Received};
+use super::message::{Decode, EventTimeOf, MqttMessage, Received};
 use super::position::{Ends, SessionPosition, Sessions, Stored};
 use super::session::{Session, SessionMetrics};
 use super::settings::SourceSettings;
-use super::source::{Decode, EventTimeOf};
 use crate::inbox::{SplitProgress, Taken};
 use crate::malformed::Tolerated;
 use crate::position;

@@ -7,17 +7,12 @@ use tidemill_engine::source::{Source, SourceContext};
 use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime};
 
 use super::broker::Broker;
-use super::message::MqttMessage;
+use super::message::{Decode, EventTimeOf, MqttMessage};
 use super::position::{self, Sessions};
 use super::reader::{MqttReader, numbers};
 use super::settings::{LostSession, SourceSettings};
 use super::url::{MqttUrl, MqttUrlError};
 use crate::malformed::MaxMalformed;
-
-/// A decoder, which turns messages into records.
-pub(super) type Decode<T> = Arc<dyn Fn(MqttMessage<'_>) -> Result<T, String> + Send + Sync>;
-/// The event time of a record.
-pub(super) type EventTimeOf<T> = Arc<dyn Fn(&T) -> EventTime + Send + Sync>;
 
 /// A source that reads records of type `T` from topics of MQTT 5, with QoS 1.
 ///
