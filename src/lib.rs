@@ -44,7 +44,7 @@
 //! | [`process`], [`state`] | logic of one's own with keyed state and timers |
 //! | [`window`], [`join`], [`rolling`], [`pattern`], [`deduplicate`], [`throttle`], [`fold`], [`sample`], `table` | the operators |
 //! | [`infer`] | models |
-//! | [`source`], [`sink`], [`mod@file`], `kafka`, `postgres`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
+//! | [`source`], [`sink`], [`mod@file`], `kafka`, `mqtt`, `postgres`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
 //! | `testing` | a test's own world: simulated time, crashes, restores |
 //!
 //! The crates behind this face (`tidemill-engine`, `tidemill-operators`, `tidemill-connectors`, `tidemill-state`) are internal:
@@ -55,6 +55,8 @@
 
 #[cfg(feature = "kafka")]
 pub use tidemill_connectors::kafka;
+#[cfg(feature = "mqtt")]
+pub use tidemill_connectors::mqtt;
 #[cfg(feature = "postgres")]
 pub use tidemill_connectors::postgres;
 pub use tidemill_connectors::{file, generator, memory};
@@ -167,6 +169,8 @@ pub mod prelude {
     #[cfg(feature = "kafka")]
     pub use crate::kafka::{KafkaSink, KafkaSource};
     pub use crate::memory::{CollectSink, NullSink, vec_source};
+    #[cfg(feature = "mqtt")]
+    pub use crate::mqtt::MqttSource;
     #[cfg(feature = "postgres")]
     pub use crate::postgres::PostgresSink;
     pub use crate::source::MaxMalformed;
@@ -177,6 +181,7 @@ pub mod prelude {
     doctest,
     feature = "rocksdb",
     feature = "kafka",
+    feature = "mqtt",
     feature = "postgres",
     feature = "parquet",
     feature = "avro",

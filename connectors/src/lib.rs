@@ -5,11 +5,15 @@
 
 pub mod file;
 pub mod generator;
+#[cfg(any(feature = "kafka", feature = "mqtt"))]
+mod inbox;
 mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod malformed;
 pub mod memory;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 #[cfg(any(feature = "kafka", feature = "postgres"))]
 mod outbox;
 mod plain;
@@ -28,3 +32,5 @@ pub use generator::Generator;
 pub use kafka::{KafkaSink, KafkaSource};
 pub use malformed::MaxMalformed;
 pub use memory::{CollectSink, NullSink, vec_source};
+#[cfg(feature = "mqtt")]
+pub use mqtt::MqttSource;

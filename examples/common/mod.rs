@@ -175,6 +175,20 @@ impl CommonArgs {
         if self.until_end { topic.until_end() } else { topic }
     }
 
+    /// Returns the source of JSON messages of MQTT that the command line describes.
+    #[cfg(feature = "mqtt")]
+    pub fn mqtt_source<T: Data>(
+        &self,
+        url: &tidemill::mqtt::MqttUrl,
+        event_time: impl Fn(&T) -> EventTime + Send + Sync + 'static,
+    ) -> Result<MqttSource<T>, JobError> {
+        let source = MqttSource::at(url, tidemill::mqtt::json()).map_err(|e| JobError::Invalid(e.to_string()))?;
+        let source = source.event_time(event_time).max_malformed(self.malformed_limit());
+        // The option of the URL counts, unless there is the flag.
+        let bound = self.max_out_of_orderness;
+        Ok(if bound.is_zero() { source } else { source.max_out_of_orderness(bound) })
+    }
+
     /// Returns the order in which a key sees its records.
     pub fn order(&self, input: &Input) -> Order {
         let usual = if input.is_topic() { Order::Arrival } else { Order::EventTime };
@@ -199,6 +213,10 @@ impl CommonArgs {
                 Input::Topic(url) => {
                     return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
                 }
+                #[cfg(feature = "mqtt")]
+                Input::Mqtt(url) => {
+                    return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
+                }
             };
             // Only one of the two has records.
             let is_simulated = read.is_none();
@@ -208,6 +226,8 @@ impl CommonArgs {
                 Place::Path(path) => rows::to_file(path, records),
                 #[cfg(feature = "kafka")]
                 Place::Kafka(url) => produce::to_topic(url, self.rate, self.start_at_us, records, key),
+                #[cfg(feature = "mqtt")]
+                Place::Mqtt(url) => Err(JobError::Invalid(format!("--write-input: {url} is only read"))),
                 #[cfg(feature = "postgres")]
                 Place::Postgres(url) => Err(JobError::Invalid(format!("--write-input does not write tables ({url})"))),
             };

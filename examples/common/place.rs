@@ -1,11 +1,13 @@
-//! Sources and destinations of records: a file or folder; with the feature `kafka`, a topic; with the feature `postgres`, a table
-//! to write to.
+//! Sources and destinations of records: a file or folder; with the feature `kafka`, a topic; with `mqtt`, topics to read; with
+//! `postgres`, a table to write to.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 #[cfg(feature = "kafka")]
 use tidemill::kafka::KafkaUrl;
+#[cfg(feature = "mqtt")]
+use tidemill::mqtt::MqttUrl;
 #[cfg(feature = "postgres")]
 use tidemill::postgres::{PostgresUrl, PostgresUrlError};
 use tidemill::prelude::*;
@@ -21,6 +23,9 @@ pub enum Place {
     /// A topic.
     #[cfg(feature = "kafka")]
     Kafka(KafkaUrl),
+    /// Topics of MQTT, which are only read.
+    #[cfg(feature = "mqtt")]
+    Mqtt(MqttUrl),
     /// A table.
     #[cfg(feature = "postgres")]
     Postgres(PostgresUrl),
@@ -40,6 +45,12 @@ impl FromStr for Place {
             Some(("kafka", _)) => {
                 Err("this program reads and writes no topics: build it with the feature \"kafka\"".into())
             }
+            #[cfg(feature = "mqtt")]
+            Some(("mqtt" | "mqtts", _)) => {
+                text.parse().map(Self::Mqtt).map_err(|e: tidemill::mqtt::MqttUrlError| e.to_string())
+            }
+            #[cfg(not(feature = "mqtt"))]
+            Some(("mqtt" | "mqtts", _)) => Err("this program reads no MQTT: build it with the feature \"mqtt\"".into()),
             #[cfg(feature = "postgres")]
             Some(("postgres" | "postgresql", _)) => {
                 text.parse().map(Self::Postgres).map_err(|e: PostgresUrlError| e.to_string())
@@ -49,7 +60,7 @@ impl FromStr for Place {
                 Err("this program writes no tables: build it with the feature \"postgres\"".into())
             }
             Some((scheme, _)) => Err(format!(
-                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, or postgres://host:port/database?table=NAME"
+                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, mqtt://host:port/topic, or postgres://host:port/database?table=NAME"
             )),
         }
     }
@@ -64,6 +75,9 @@ pub enum Input {
     /// A topic, which is read alone.
     #[cfg(feature = "kafka")]
     Topic(KafkaUrl),
+    /// Topics of MQTT, which are read alone.
+    #[cfg(feature = "mqtt")]
+    Mqtt(MqttUrl),
 }
 
 impl Input {
@@ -76,11 +90,17 @@ impl Input {
             [] => Ok(Self::Simulated),
             #[cfg(feature = "kafka")]
             [Place::Kafka(url)] => Ok(Self::Topic(url.clone())),
+            #[cfg(feature = "mqtt")]
+            [Place::Mqtt(url)] => Ok(Self::Mqtt(url.clone())),
             places => {
                 let path = |place: &Place| match place {
                     Place::Path(path) => Ok(path.clone()),
                     #[cfg(feature = "kafka")]
                     Place::Kafka(url) => {
+                        Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other topics")))
+                    }
+                    #[cfg(feature = "mqtt")]
+                    Place::Mqtt(url) => {
                         Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other topics")))
                     }
                     #[cfg(feature = "postgres")]
@@ -112,6 +132,8 @@ pub fn write<D: Data>(
         Some(Place::Path(folder)) => stream.sink(name, &FileSink::json_lines(folder)),
         #[cfg(feature = "kafka")]
         Some(Place::Kafka(url)) => stream.sink(name, &topic::sink(url, key)?),
+        #[cfg(feature = "mqtt")]
+        Some(Place::Mqtt(url)) => Err(JobError::Invalid(format!("{name}: {url} is only read"))),
         #[cfg(feature = "postgres")]
         Some(Place::Postgres(url)) => stream.sink(name, &PostgresSink::from_url(url)),
     }

@@ -265,6 +265,8 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
                 flow.source("charge-backs", &common.configure(charge_backs))?,
             ))
         }
+        #[cfg(feature = "mqtt")]
+        Input::Mqtt(url) => Err(JobError::Invalid(format!("--input: {url}: of the examples, iot_window reads MQTT"))),
         #[cfg(feature = "kafka")]
         Input::Topic(url) => {
             let transactions = topic_source(url, |line: Transaction| line, Transaction::event_time)?;

@@ -4,6 +4,7 @@
 //! ```text
 //! broker, model_server     use the standard library only, because xtask starts them, too
 //! mlflow                   MLflow's server, whose registry versions of models come from
+//! mosquitto                the MQTT broker of Debian, and its clients
 //! postgres                 PostgreSQL, from Debian's package
 //! server_process           the process of a server: its log, the wait until it answers, its end
 //! ports                    addresses for them
@@ -28,6 +29,7 @@ pub mod collector;
 pub mod exact;
 pub mod mlflow;
 pub mod model_server;
+pub mod mosquitto;
 pub mod page;
 #[cfg(feature = "programs")]
 mod parts;

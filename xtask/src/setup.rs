@@ -16,6 +16,9 @@ pub const CLANG: [&str; 3] = ["clang", "libclang-dev", "cmake"];
 /// The Debian packages that librdkafka is built with.
 pub const OPENSSL: [&str; 4] = ["libssl-dev", "zlib1g-dev", "pkg-config", "make"];
 
+/// The Debian packages of the MQTT broker that tests start.
+const MOSQUITTO: [&str; 2] = ["mosquitto", "mosquitto-clients"];
+
 /// Sets up what programs are built with and run with.
 pub fn run() -> Result<()> {
     clang()?;
@@ -29,6 +32,7 @@ pub fn run() -> Result<()> {
 pub fn for_tests() -> Result<()> {
     run()?;
     prometheus::set_up()?;
+    mosquitto()?;
     postgres::set_up()?;
     browser::set_up()
 }
@@ -54,6 +58,26 @@ fn openssl() -> Result<()> {
     }
     println!("setup: make or OpenSSL's headers are not here; installing them");
     install(&OPENSSL)
+}
+
+/// Installs the MQTT broker and its clients if they are missing. Debian would start the broker as a service; tests start their
+/// own.
+pub fn mosquitto() -> Result<()> {
+    if ["mosquitto", "mosquitto_pub", "mosquitto_sub"].into_iter().all(exists) {
+        return Ok(());
+    }
+    println!("setup: mosquitto is not here; installing it");
+    install(&MOSQUITTO)
+}
+
+/// Returns whether a program is there: mosquitto's fail when they show their help.
+fn exists(name: &str) -> bool {
+    Command::new(testkit::mosquitto::program(name))
+        .arg("-h")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
 }
 
 fn has_libclang() -> bool {

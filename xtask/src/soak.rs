@@ -37,6 +37,7 @@ const MARATHONS: &[Marathon] = &[
     of("tables", "tests/tables/main.rs", &[]),
     of("files", "connectors/src/lib.rs", &["file::"]),
     of("nexmark", "tests/nexmark/main.rs", &[]),
+    of("sessions", "tests/mqtt/main.rs", &["crash::"]),
     of("topics", "tests/kafka/main.rs", &["recreated::", "tombstones::"]),
     of("processes", "tests/cluster.rs", &[]),
     of("worlds", "engine/src/lib.rs", &["simulation::", "mesh::", "checkpoint::"]),
@@ -96,6 +97,7 @@ pub fn run(args: &Args) -> Result<()> {
         chosen.rotate_left(first as usize);
     }
     setup::run()?;
+    setup::mosquitto()?;
     let programs = programs::build()?;
     let more: Vec<&str> = chosen.iter().filter_map(|marathon| marathon.once_with).collect();
     let servers = Servers::start(&more)?;

@@ -13,6 +13,7 @@ use tidemill_engine::metrics::PartitionState;
 use tidemill_engine::{Arrival, EventTime};
 
 use super::position::Place;
+use crate::inbox::SplitProgress;
 
 /// The last report of the broker about a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,40 +32,27 @@ pub(super) struct BrokersWord {
 #[derive(Clone, Debug)]
 pub(super) struct PartitionProgress {
     next: i64,
-    watermark: EventTime,
-    max_out_of_orderness: Duration,
+    split: SplitProgress,
     /// The offset at which a bounded read ends.
     end: Option<i64>,
     /// Whether the broker reported the end of the partition, and no record was read since.
     at_end: bool,
-    quiet_since: Arrival,
-    idle: bool,
 }
 
 impl PartitionProgress {
     pub(super) fn new(place: Place, max_out_of_orderness: Duration, end: Option<i64>) -> Self {
-        Self {
-            next: place.next,
-            watermark: EventTime(place.watermark),
-            max_out_of_orderness,
-            end,
-            at_end: false,
-            quiet_since: Arrival(place.quiet_since),
-            idle: false,
-        }
+        let split = SplitProgress::new(EventTime(place.watermark), Arrival(place.quiet_since), max_out_of_orderness);
+        Self { next: place.next, split, end, at_end: false }
     }
 
     pub(super) fn place(&self) -> Place {
-        Place { next: self.next, watermark: self.watermark.0, quiet_since: self.quiet_since.0 }
+        Place { next: self.next, watermark: self.split.watermark().0, quiet_since: self.split.quiet_since().0 }
     }
 
     /// Records that the message at `offset` was read. A message that could not be decoded has no event time.
     pub(super) fn read(&mut self, offset: i64, event_time: Option<EventTime>, now: Arrival) {
-        self.next = offset + 1;
-        if let Some(event_time) = event_time {
-            self.watermark = self.watermark.max(event_time - self.max_out_of_orderness);
-        }
-        (self.at_end, self.idle, self.quiet_since) = (false, false, now);
+        (self.next, self.at_end) = (offset + 1, false);
+        self.split.read(event_time, now);
     }
 
     /// Records that the broker has nothing after the messages read so far.
@@ -93,23 +81,21 @@ impl PartitionProgress {
 
     /// Decides whether the partition is idle now.
     pub(super) fn judge(&mut self, now: Arrival, idle_after: Duration, word: Option<BrokersWord>) {
-        let quiet_us = now.0.saturating_sub(self.quiet_since.0);
-        let quiet = u128::from(quiet_us) >= idle_after.as_micros();
-        let nothing_waits =
-            word.is_some_and(|word| word.connected && word.at >= self.quiet_since && word.fetched >= word.end);
-        self.idle = self.at_end && quiet && nothing_waits;
+        let since = self.split.quiet_since();
+        let nothing_waits = word.is_some_and(|word| word.connected && word.at >= since && word.fetched >= word.end);
+        self.split.judge(now, idle_after, self.at_end && nothing_waits);
     }
 
     /// Returns the watermark that the source has to wait for; `None` if the partition is idle or done.
     pub(super) fn holds(&self) -> Option<EventTime> {
-        (!self.idle && !self.is_done()).then_some(self.watermark)
+        (!self.split.is_idle() && !self.is_done()).then_some(self.watermark())
     }
 
     /// Returns what the source does with the partition, when the one that is furthest behind is at `behind`.
     pub(super) fn state(&self, behind: Option<EventTime>, max_drift: Duration) -> PartitionState {
         match self {
             _ if self.is_done() => PartitionState::Done,
-            _ if self.idle => PartitionState::Idle,
+            _ if self.split.is_idle() => PartitionState::Idle,
             _ if self.may_be_read(behind, max_drift) => PartitionState::Active,
             _ => PartitionState::Paused,
         }
@@ -117,11 +103,11 @@ impl PartitionProgress {
 
     /// Returns whether the partition is not too far ahead of the one that is furthest behind.
     fn may_be_read(&self, behind: Option<EventTime>, max_drift: Duration) -> bool {
-        behind.is_none_or(|behind| self.watermark <= behind || self.watermark.since(behind) <= max_drift)
+        behind.is_none_or(|behind| self.watermark() <= behind || self.watermark().since(behind) <= max_drift)
     }
 
     pub(super) fn watermark(&self) -> EventTime {
-        self.watermark
+        self.split.watermark()
     }
 
     /// Returns whether the broker may have records of this partition that the others should wait for.
@@ -145,7 +131,7 @@ pub(super) fn reading_order<'a>(
     let behind = furthest_behind(partitions.clone());
     let may = |p: &PartitionProgress| !p.is_done() && p.may_be_read(behind, max_drift);
     let mut found: Vec<(EventTime, usize)> =
-        partitions.enumerate().filter(|(_, p)| may(p)).map(|(index, p)| (p.watermark, index)).collect();
+        partitions.enumerate().filter(|(_, p)| may(p)).map(|(index, p)| (p.watermark(), index)).collect();
     found.sort_unstable();
     order.clear();
     order.extend(found.into_iter().map(|(_, index)| index));
@@ -267,7 +253,7 @@ mod tests {
             let mut order = Vec::new();
             reading_order(partitions.iter(), Duration::from_millis(drift), &mut order);
             let waiting = (0..partitions.len()).filter(|i| partitions[*i].may_have_records());
-            match waiting.min_by_key(|i| partitions[*i].watermark) {
+            match waiting.min_by_key(|i| partitions[*i].watermark()) {
                 Some(behind) => prop_assert!(order.contains(&behind)),
                 None => prop_assert_eq!(order.len(), partitions.len()),
             }
