@@ -13,7 +13,7 @@ mod settings;
 mod token;
 mod writer;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -126,14 +126,15 @@ impl<T: Data> Sink for FileSink<T> {
 
     fn recover(&self, context: &SinkContext, tokens: Vec<StagedToken>) -> Result<(), ConnectorError> {
         fs::create_dir_all(&self.folder).map_err(failed("create", &self.folder))?;
-        refuse_later_parts(&self.folder, context.restored_epoch)?;
+        refuse_later_parts(&self.folder, self.partition.is_some(), context.restored_epoch)?;
         for StagedToken { epoch, token } in tokens {
             let token = Token::read(&token, &context.name, epoch)?;
             // What waited in an earlier epoch waits in the last one, too, or is in a part since.
             let closed =
                 if epoch == context.restored_epoch { token.closed(epoch, self.format.extension()) } else { Vec::new() };
             for part in token.parts.iter().chain(&closed) {
-                part.publish(&self.folder, &|pieces, part| self.format.put_together(pieces, part))?;
+                let put_together = |pieces: &[PathBuf], part: &mut File| self.format.put_together(pieces, part);
+                part.publish(&self.folder, &put_together, true)?;
             }
         }
         remove_unnamed(&self.folder)

@@ -25,6 +25,8 @@ struct Shared<I, M> {
     queue: VecDeque<(M, usize)>,
     bytes: usize,
     online: bool,
+    /// Whether what waited at the server when the connection began has come, as far as that is known.
+    settled: bool,
     failure: Option<ConnectorError>,
 }
 
@@ -44,7 +46,7 @@ impl<I: Copy + Eq + Hash, M> Inbox<I, M> {
         reader: Waker,
         client: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let shared = Shared { ledger, queue: VecDeque::new(), bytes: 0, online: false, failure: None };
+        let shared = Shared { ledger, queue: VecDeque::new(), bytes: 0, online: false, settled: false, failure: None };
         Self { shared: Mutex::new(shared), max_bytes, reader, client: Box::new(client) }
     }
 
@@ -63,7 +65,12 @@ impl<I: Copy + Eq + Hash, M> Inbox<I, M> {
     pub(crate) fn connected(&self, resumed: bool) {
         let mut shared = self.lock();
         shared.ledger.connected(resumed);
-        shared.online = true;
+        (shared.online, shared.settled) = (true, false);
+    }
+
+    /// Notes that the server has answered to something that was asked after the connection had begun.
+    pub(crate) fn settled(&self) {
+        self.lock().settled = true;
     }
 
     /// Notes that the connection has ended.
@@ -112,7 +119,7 @@ impl<I: Copy + Eq + Hash, M> Inbox<I, M> {
             if let Some(error) = shared.failure.take() {
                 return Err(error);
             }
-            let nothing_waits = shared.online && !shared.ledger.is_at(limit);
+            let nothing_waits = shared.online && shared.settled && !shared.ledger.is_at(limit);
             return Ok(Taken::Empty { nothing_waits });
         };
         shared.ledger.hand_out();
@@ -181,6 +188,8 @@ mod tests {
         let inbox: Inbox<u16, ()> = Inbox::new(Ledger::restored([]), 10, Waker::default(), || ());
         assert!(matches!(inbox.take(1), Ok(Taken::Empty { nothing_waits: false })), "not connected");
         inbox.connected(false);
+        assert!(matches!(inbox.take(1), Ok(Taken::Empty { nothing_waits: false })), "something may be on its way");
+        inbox.settled();
         assert!(matches!(inbox.take(1), Ok(Taken::Empty { nothing_waits: true })));
         assert!(inbox.arrived(Delivery { id: Some(1), fingerprint: 1, again: false }, (), 1));
         assert!(matches!(inbox.take(1), Ok(Taken::Message(()))));

@@ -43,8 +43,9 @@ pub(super) type Sessions = BTreeMap<usize, SessionPosition>;
 pub(super) struct Stored {
     /// The name from which those of the sessions are made.
     pub(super) session: String,
-    /// The topic filter that the sessions have subscribed to.
-    pub(super) topic: String,
+    /// What the sessions have subscribed to, with the name of the share if they share it. A session that subscribed to both would
+    /// get each message twice.
+    pub(super) filter: String,
     pub(super) sessions: Sessions,
 }
 
@@ -77,15 +78,16 @@ impl Ends {
 }
 
 /// Merges the positions of all workers of the restored run, which must have read the same topic by the same session.
-pub(super) fn merge(positions: &[Vec<u8>], session: &str, topic: &str) -> Result<Sessions, ConnectorError> {
+pub(super) fn merge(positions: &[Vec<u8>], session: &str, filter: &str) -> Result<Sessions, ConnectorError> {
     let mut sessions = Sessions::new();
     for bytes in positions {
         let stored: Stored = position::decode(bytes)?;
-        for (what, stored, now) in [("session", &stored.session, session), ("topic", &stored.topic, topic)] {
+        for (what, stored, now) in [("session", &stored.session, session), ("subscription", &stored.filter, filter)] {
             if stored != now {
                 let message = format!(
                     "the checkpoint was reading by {what} \"{stored}\", and this run reads by {what} \"{now}\": \
-                     messages that wait for the old one would be lost; name the same one"
+                     messages that wait for the old one would be lost, or come twice; name the same one, or start over in an empty \
+                     checkpoint directory with a session of another name"
                 );
                 return Err(ConnectorError::new(ErrorKind::Invalid, message));
             }
@@ -105,12 +107,12 @@ pub(super) fn merge(positions: &[Vec<u8>], session: &str, topic: &str) -> Result
 mod tests {
     use super::*;
 
-    fn stored(numbers: &[usize], topic: &str) -> Vec<u8> {
+    fn stored(numbers: &[usize], filter: &str) -> Vec<u8> {
         let of = |number: &usize| {
             (*number, SessionPosition::new(7 + *number as u64, -3, 9, &[(u16::MAX, (1 << BITS) - 1), (1, 0)]))
         };
         let sessions = numbers.iter().map(of).collect();
-        position::encode(&Stored { session: "s".to_owned(), topic: topic.to_owned(), sessions }).unwrap()
+        position::encode(&Stored { session: "s".to_owned(), filter: filter.to_owned(), sessions }).unwrap()
     }
 
     #[test]

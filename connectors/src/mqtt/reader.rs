@@ -182,8 +182,8 @@ impl<T: Data> SourceReader for MqttReader<T> {
         };
         let sessions = self.lanes.iter().map(of).collect();
         self.unacknowledged.set(open as i64);
-        let SourceSettings { session, topic, .. } = &self.settings;
-        position::encode(&Stored { session: session.clone(), topic: topic.clone(), sessions })
+        let (session, filter) = (self.settings.session.clone(), self.settings.filter());
+        position::encode(&Stored { session, filter, sessions })
     }
 
     fn committed(&mut self, position: &[u8]) {

@@ -10,6 +10,8 @@
 //! Known limit: while the inbox is full the client sends no pings. If that lasts for longer than the broker waits, it closes
 //! the connection; what it then sends again is known.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -150,9 +152,16 @@ impl Drop for Session {
     }
 }
 
+fn panicked(panic: &(dyn Any + Send)) -> ConnectorError {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("without a message");
+    ConnectorError::new(ErrorKind::Internal, format!("the thread of an MQTT session panicked: {text}"))
+}
+
 impl Keeper {
     fn run(mut self) {
-        if let Err(error) = self.block() {
+        let kept = catch_unwind(AssertUnwindSafe(|| self.block()));
+        if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(&*panic))) {
             if self.was_ready {
                 self.inbox.fail(error);
             } else {
@@ -198,6 +207,8 @@ impl Keeper {
         let mut outage = Outage::new(self.settings.patience.min(ASK));
         loop {
             while self.inbox.is_full() && !self.is_ending() {
+                // What waited at the broker may come before its answer to the subscription, and nobody reads before the start.
+                self.is_ready();
                 self.signals.room.notified().await;
             }
             match client.next().await {
@@ -205,9 +216,8 @@ impl Keeper {
                 Ok(Happened::Subscribed(Ok(()))) if self.is_ending() => requests.disconnect(),
                 Ok(Happened::Subscribed(Ok(()))) => {
                     outage = Outage::new(self.settings.patience);
-                    if !std::mem::replace(&mut self.was_ready, true) {
-                        drop(self.first.send(Ok(())));
-                    }
+                    self.inbox.settled();
+                    self.is_ready();
                 }
                 Ok(Happened::Subscribed(Err(why))) => {
                     let (broker, filter) = (&self.settings.broker, self.settings.filter());
@@ -242,6 +252,13 @@ impl Keeper {
                     client.refresh()?;
                 }
             }
+        }
+    }
+
+    /// Lets the reader begin.
+    fn is_ready(&mut self) {
+        if !std::mem::replace(&mut self.was_ready, true) {
+            drop(self.first.send(Ok(())));
         }
     }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_engine::source::{Source, SourceContext};
-use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime};
+use tidemill_engine::{ConnectorError, Data, EventTime};
 
 use super::broker::Broker;
 use super::message::{Decode, EventTimeOf, MqttMessage};
-use super::position::{self, Sessions};
+use super::position;
 use super::reader::{MqttReader, numbers};
 use super::settings::{LostSession, SourceSettings};
 use super::url::{MqttUrl, MqttUrlError};
@@ -232,26 +232,11 @@ impl<T: Data> Source for MqttSource<T> {
     fn open(&self, context: SourceContext) -> Result<MqttReader<T>, ConnectorError> {
         let settings = self.settings.clone();
         settings.check()?;
-        let restored = position::merge(&context.restored, &settings.session, &settings.topic)?;
-        check_sharing(&settings, &restored)?;
+        let restored = position::merge(&context.restored, &settings.session, &settings.filter())?;
         let numbers = numbers(context.worker, context.workers, settings.shared, &restored);
         let (decode, event_time) = (Arc::clone(&self.decode), self.event_time.clone());
         MqttReader::open(settings, decode, event_time, numbers.into_iter(), &restored, &context)
     }
-}
-
-/// Several sessions that subscribe without sharing would each get every message.
-fn check_sharing(settings: &SourceSettings, restored: &Sessions) -> Result<(), ConnectorError> {
-    if settings.shared || restored.len() <= 1 {
-        return Ok(());
-    }
-    let message = format!(
-        "the checkpoint was reading \"{}\" by {} shared sessions, and this run reads it by one session: use a session of \
-         another name, and start over in an empty checkpoint directory",
-        settings.topic,
-        restored.len()
-    );
-    Err(ConnectorError::new(ErrorKind::Invalid, message))
 }
 
 #[cfg(test)]

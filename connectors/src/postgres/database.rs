@@ -18,9 +18,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// What a session needs. A committed transaction survives a crash of the server; one that a stopped process has left
-/// open ends, so that its successor can go on; times are written as Tidemill writes them.
+/// What a session needs. A committed transaction survives a crash of the server; one that a stopped process or a lost
+/// machine has left open ends, so that its successor can go on; times are written as Tidemill writes them.
 const SESSION: &str = "set synchronous_commit = on; set idle_in_transaction_session_timeout = '60s'; \
+    set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3; \
     set timezone = 'UTC'; set datestyle = 'ISO, YMD'";
 
 /// A PostgreSQL database: where it is, who connects, and how.

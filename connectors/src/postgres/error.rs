@@ -7,8 +7,9 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 use crate::outbox::Failure;
 
 /// The classes and codes of SQLSTATE after which the same may succeed later: connection, resources, intervention of an
-/// operator, deadlock, lock, system; a standby that is about to be the primary.
-const LATER: [&str; 10] = ["08", "53", "57P", "57014", "40001", "40P01", "55P03", "58", "XX000", "25006"];
+/// operator, deadlock, lock, system; a standby that is about to be the primary; a time-out of a session that was suspended.
+const LATER: [&str; 12] =
+    ["08", "53", "57P", "57014", "40001", "40P01", "55P03", "58", "XX000", "25006", "25P03", "25P04"];
 
 /// Sorts an error. `what` is what was tried.
 pub(super) fn failure(what: &str, error: Error) -> Failure {

@@ -42,7 +42,7 @@ impl fmt::Display for Kind {
 pub(super) fn fields_of<T: DeserializeOwned>() -> Option<Vec<Field>> {
     let mut found = None;
     // It ends with an error where a field takes no value but its own: what was found until then counts.
-    drop(T::deserialize(Record { found: &mut found }));
+    drop(T::deserialize(Record { found: &mut found, nested: false }));
     found
 }
 
@@ -60,6 +60,8 @@ impl de::Error for Over {
 /// Stands for a record.
 struct Record<'f> {
     found: &'f mut Option<Vec<Field>>,
+    /// Whether it is a field of another one, whose fields are of no interest.
+    nested: bool,
 }
 
 impl<'de> de::Deserializer<'de> for Record<'_> {
@@ -80,7 +82,7 @@ impl<'de> de::Deserializer<'de> for Record<'_> {
         visitor: V,
     ) -> Result<V::Value, Over> {
         let fields = self.found.insert(names.iter().map(|name| Field { name, kind: None }).collect());
-        visitor.visit_map(Fields { fields, next: 0 })
+        visitor.visit_map(Fields { fields, next: 0, nested: self.nested })
     }
 
     forward_to_deserialize_any! {
@@ -93,6 +95,7 @@ impl<'de> de::Deserializer<'de> for Record<'_> {
 struct Fields<'f> {
     fields: &'f mut Vec<Field>,
     next: usize,
+    nested: bool,
 }
 
 impl<'de> MapAccess<'de> for Fields<'_> {
@@ -106,13 +109,14 @@ impl<'de> MapAccess<'de> for Fields<'_> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Over> {
         let field = self.fields.get_mut(self.next.wrapping_sub(1)).ok_or(Over)?;
-        seed.deserialize(Value { kind: &mut field.kind })
+        seed.deserialize(Value { kind: &mut field.kind, nested: self.nested })
     }
 }
 
 /// Stands for a value of a field, of whatever kind it is asked for.
 struct Value<'f> {
     kind: &'f mut Option<Kind>,
+    nested: bool,
 }
 
 macro_rules! values {
@@ -154,7 +158,8 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Over> {
-        visitor.visit_some(self)
+        // A type that contains itself has no end otherwise.
+        if self.nested { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Over> {
@@ -199,7 +204,7 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
         visitor: V,
     ) -> Result<V::Value, Over> {
         *self.kind = Some(Kind::Nested);
-        Record { found: &mut None }.deserialize_struct(name, fields, visitor)
+        Record { found: &mut None, nested: true }.deserialize_struct(name, fields, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

@@ -1,6 +1,6 @@
 //! The PostgreSQL sink: the checks before anything is written, and the rows of an epoch.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,7 +182,8 @@ impl<T: Data> Sink for PostgresSink<T> {
             encoder: RowEncoder::new(columns.clone()),
             key_columns,
             appended: Vec::new(),
-            latest: BTreeMap::new(),
+            latest: HashMap::new(),
+            number: 0,
             head: TokenHead { table, marker, worker, workers, columns, keys },
             publisher: Arc::new(Publisher::new(target, outbox, settings.patience, failing)),
             leader,
@@ -236,8 +237,11 @@ pub struct PostgresWriter<T> {
     key_columns: Vec<usize>,
     /// The rows of the epoch, if they are appended.
     appended: Vec<u8>,
-    /// The last row of each key, if they replace others.
-    latest: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The last row of each key, if they replace others, and its number: keys that are other texts may be equal to the
+    /// database, which keeps the last one of them.
+    latest: HashMap<Vec<u8>, (u64, Vec<u8>)>,
+    /// Number of rows that replace others, so far.
+    number: u64,
     head: TokenHead,
     publisher: Arc<Publisher<TableTarget>>,
     leader: LeaderIncarnation,
@@ -256,14 +260,17 @@ impl<T: Data> SinkWriter for PostgresWriter<T> {
             ConnectorError::new(ErrorKind::Data, message)
         })?;
         if !self.key_columns.is_empty() {
-            self.latest.insert(self.encoder.key(&self.key_columns), row);
+            self.number += 1;
+            self.latest.insert(self.encoder.key(&self.key_columns), (self.number, row));
         }
         Ok(())
     }
 
     fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
         let mut rows = std::mem::take(&mut self.appended);
-        std::mem::take(&mut self.latest).into_values().for_each(|row| rows.extend(row));
+        let mut latest: Vec<(u64, Vec<u8>)> = std::mem::take(&mut self.latest).into_values().collect();
+        latest.sort_unstable_by_key(|(number, _)| *number);
+        latest.into_iter().for_each(|(_, row)| rows.extend(row));
         if rows.is_empty() {
             return Ok(None);
         }

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::io::Write;
 
+use postgres::error::SqlState;
 use postgres::{Client, Transaction};
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 
@@ -148,6 +149,13 @@ impl Target for TableTarget {
     ) -> Result<(), Failure> {
         let what = format!("take over the marker of {self}");
         let failed = |error| failure(&what, error);
+        // Another job has made the table, or the row, at the same moment.
+        let raced = |error: postgres::Error| match error.code().map(SqlState::code) {
+            Some("23505" | "42P07") => {
+                Failure::Retry(ConnectorError::caused(ErrorKind::Unavailable, format!("could not {what}"), error))
+            }
+            _ => failure(&what, error),
+        };
         let marker = quoted_table(&self.marker_table);
         // Without the right to create tables an existing one is used.
         let exists = client.query_one("select to_regclass($1) is not null", &[&marker]).map_err(failed)?;
@@ -155,7 +163,7 @@ impl Target for TableTarget {
             let create = format!(
                 "create table if not exists {marker} (sink text, worker int, epoch bigint not null, incarnation bigint not null, primary key (sink, worker))"
             );
-            client.batch_execute(&create).map_err(failed)?;
+            client.batch_execute(&create).map_err(raced)?;
         }
         let mut transaction = client.transaction().map_err(failed)?;
         let marked = self.marked(&mut transaction, outbox).map_err(failed)?;
@@ -168,7 +176,7 @@ impl Target for TableTarget {
         };
         let arguments: [&(dyn postgres::types::ToSql + Sync); 3] =
             [&outbox.name, &worker(outbox), &stored(incarnation)];
-        transaction.execute(&take, &arguments).map_err(failed)?;
+        transaction.execute(&take, &arguments).map_err(raced)?;
         transaction.commit().map_err(failed)
     }
 

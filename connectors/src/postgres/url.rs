@@ -66,19 +66,27 @@ impl FromStr for PostgresUrl {
     }
 }
 
-/// Returns the text without options, and without a password that should not be there.
+/// Returns the text without options, and without a password that should not be there, which may have any characters.
 fn without_secrets(text: &str) -> String {
-    let place = text.split('?').next().unwrap_or_default();
-    let Some((scheme, rest)) = place.split_once("://") else { return place.to_owned() };
+    let Some((scheme, rest)) = text.split_once("://") else { return place_of(text).to_owned() };
     match rest.rsplit_once('@') {
-        Some((user, host)) => format!("{scheme}://{}@{host}", user.split(':').next().unwrap_or_default()),
-        None => place.to_owned(),
+        Some((user, host)) => {
+            format!("{scheme}://{}@{}", user.split(':').next().unwrap_or_default(), place_of(host))
+        }
+        None => format!("{scheme}://{}", place_of(rest)),
     }
+}
+
+fn place_of(text: &str) -> &str {
+    text.split('?').next().unwrap_or_default()
 }
 
 fn parse(text: &str) -> Result<PostgresUrl, String> {
     let rest =
         SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)).ok_or("it does not begin with postgres://")?;
+    if rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(':')) {
+        return Err("a password does not belong in a URL: use password-file=FILE or password-env=NAME".to_owned());
+    }
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, name) = place.split_once('/').unwrap_or((place, ""));
     let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
@@ -88,9 +96,6 @@ fn parse(text: &str) -> Result<PostgresUrl, String> {
     }
     let mut database = Database::new(host, name).port(port);
     if let Some(user) = user {
-        if user.contains(':') {
-            return Err("a password does not belong in a URL: use password-file=FILE or password-env=NAME".to_owned());
-        }
         database = database.user(user);
     }
     let (mut table, mut mode, mut keys, mut marker) = (None, "append", Vec::new(), None);
@@ -181,6 +186,9 @@ mod tests {
             ("postgres://h/d?table=t&key=a", "key is for mode=upsert"),
             ("postgres://h/d?table=t&tls=maybe", "can be on or off"),
             ("postgres://me:hunter2@h/d?table=t", "a password does not belong in a URL"),
+            ("postgres://me:x/hunter2@h/d?table=t", "a password does not belong in a URL"),
+            ("postgres://me:1?hunter2@h/d?table=t", "a password does not belong in a URL"),
+            ("postgres://me:123/hunter2@h/d?table=t", "a password does not belong in a URL"),
         ] {
             let error = text.parse::<PostgresUrl>().unwrap_err().to_string();
             assert!(error.contains(reason) && !error.contains("hunter2"), "{error}");

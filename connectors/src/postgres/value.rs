@@ -49,6 +49,8 @@ impl ColumnType {
                 None => Self::Numeric(None),
                 // Eleven bits with a sign: a scale below 0 rounds digits before the point, which is seldom wanted.
                 Some(own) if own & 0x400 != 0 => return None,
+                // Of numeric(3, 5) the first places after the point are always zeros: as seldom.
+                Some(own) if own & 0x3ff > own >> 16 => return None,
                 Some(own) => Self::Numeric(Some(((own >> 16) as u16, (own & 0x3ff) as u16))),
             },
             "text" => Self::Text(None),

@@ -148,7 +148,8 @@ impl Drop for Publishing {
         self.over.store(true, Ordering::Relaxed);
         // All queues first: the threads end side by side.
         self.sinks.values_mut().for_each(|publisher| publisher.queue = None);
-        for publisher in self.sinks.values_mut() {
+        // After a panic of its worker, the other workers hear of it only when this is over.
+        for publisher in self.sinks.values_mut().filter(|_| !std::thread::panicking()) {
             if let Some(handle) = publisher.handle.take()
                 && handle.join().is_err()
             {

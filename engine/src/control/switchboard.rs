@@ -79,6 +79,8 @@ struct Inner {
     reports: BTreeMap<String, BTreeMap<usize, String>>,
     /// The oldest first.
     changes: VecDeque<Change>,
+    /// Number of workers that have closed an epoch, while others have not.
+    closed: BTreeMap<Epoch, usize>,
     /// Number of identifiers that were given out.
     ids: u64,
     /// Who hears what becomes of changes.
@@ -190,8 +192,18 @@ impl Switchboard {
         self.ask(Request { id, operator, change: change.to_string(), by, reason, asked_ms });
     }
 
-    /// Returns what this process has seen of the records of `epoch` and earlier, by the operators that decide.
-    pub(crate) fn seen(&self, epoch: Epoch) -> Vec<(String, Vec<u8>)> {
+    /// Returns what this process has seen of the records of `epoch` and earlier, by the operators that decide. Each of its
+    /// `workers` calls it when it has closed the epoch, and only the last one hears of it: the others may have had records.
+    pub(crate) fn seen(&self, epoch: Epoch, workers: usize) -> Vec<(String, Vec<u8>)> {
+        {
+            let mut inner = lock(&self.inner);
+            let closed = inner.closed.entry(epoch).or_default();
+            *closed += 1;
+            if *closed < workers {
+                return Vec::new();
+            }
+            inner.closed.remove(&epoch);
+        }
         self.operators().into_iter().filter_map(|(name, operator)| Some((name, operator.seen(epoch)?))).collect()
     }
 

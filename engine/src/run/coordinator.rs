@@ -219,10 +219,8 @@ impl Coordinator {
             for (sink, published) in self.publishing.ahead() {
                 Blob::PublishedBySink(published).put(&sink, &mut contribution.delta);
             }
-            if self.context.times_the_start() {
-                let seen = self.context.process.control.seen(epoch);
-                seen.into_iter().for_each(|(operator, seen)| Blob::Seen(seen).put(&operator, &mut contribution.delta));
-            }
+            let seen = self.context.process.control.seen(epoch, self.context.threads);
+            seen.into_iter().for_each(|(operator, seen)| Blob::Seen(seen).put(&operator, &mut contribution.delta));
             let unpublished = self.publishing.unpublished();
             self.staged.insert(epoch, contribution.staged);
             let (delta, flushes) = (Box::new(contribution.delta), contribution.flushes);

@@ -55,10 +55,12 @@ impl Difference for i128 {
 fn merged<T: Difference>(reference: &[(f64, u64)], window: &[(f64, u64)], (n, m): (u64, u64)) -> Between {
     let (mut left, mut right) = (reference, window);
     let (mut distance, mut largest, mut area, mut before) = (T::default(), T::default(), 0.0, None);
+    let share = 1.0 / (n as f64 * m as f64);
     let mut go_to = |at: f64, more: T, less: T| {
         let between = distance.max(T::default() - distance);
         largest = largest.max(between);
-        area += between.to_f64() * (at - before.replace(at).unwrap_or(at));
+        // The distance of two values may be infinite, and no area is more than that between them.
+        area += between.to_f64() * share * (at - before.replace(at).unwrap_or(at)).min(f64::MAX);
         distance += more - less;
     };
     while let ([(of_left, count_left), ..], [(of_right, count_right), ..]) = (left, right) {
@@ -68,7 +70,7 @@ fn merged<T: Difference>(reference: &[(f64, u64)], window: &[(f64, u64)], (n, m)
     }
     left.iter().for_each(|(at, count)| go_to(*at, T::product(*count, m, true), T::default()));
     right.iter().for_each(|(at, count)| go_to(*at, T::default(), T::product(*count, n, true)));
-    Between { largest: largest.into(), area: area / (n as f64 * m as f64) }
+    Between { largest: largest.into(), area }
 }
 
 #[cfg(test)]
@@ -83,6 +85,9 @@ mod tests {
         assert!((found.area - (0.5 + 1.0 / 6.0 + 2.0 * 2.0 / 3.0)).abs() < 1e-15);
         assert_eq!(between(&[(1.0, 2), (2.0, 4)], &[(1.0, 1), (2.0, 2)]), Between { largest: 0, area: 0.0 });
         assert_eq!(between(&[(1.0, 2)], &[(4.0, 5)]), Between { largest: 10, area: 3.0 });
+        let huge = [(-f64::MAX, 500_000), (0.0, 1), (f64::MAX, 500_000)];
+        assert_eq!(between(&huge, &huge), Between { largest: 0, area: 0.0 });
+        assert!(between(&[(0.0, 1_000_000), (1e306, 2)], &[(0.0, 900_000), (1e306, 1)]).area.is_finite());
         // More than 64 bits have: 2^32 values of one side and 2^33 of the other.
         let many = between(&[(1.0, 1 << 31), (3.0, 1 << 31)], &[(2.0, 1 << 33)]);
         assert_eq!(many, Between { largest: 1 << 64, area: 1.0 });

@@ -42,14 +42,17 @@ pub(super) fn remove(path: &Path) -> Result<(), ConnectorError> {
     }
 }
 
-/// Returns the files of a folder, and of those below it.
-fn files_in(folder: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
+/// Returns the files of a folder, and of those below it if it has `partitions`.
+fn files_in(folder: &Path, partitions: bool) -> Result<Vec<PathBuf>, ConnectorError> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
             let entry = entry.map_err(failed("list", &folder))?;
-            let is_folder = entry.file_type().map_err(failed("look at", &entry.path()))?.is_dir();
-            if is_folder { &mut folders } else { &mut found }.push(entry.path());
+            match entry.file_type().map_err(failed("look at", &entry.path()))?.is_dir() {
+                true if partitions => folders.push(entry.path()),
+                true => {}
+                false => found.push(entry.path()),
+            }
         }
     }
     Ok(found)
@@ -65,9 +68,9 @@ fn epoch_of(name: &str) -> Option<u64> {
 }
 
 /// Refuses parts of epochs that this job has not run yet: they are from another run, and records would appear twice.
-pub(super) fn refuse_later_parts(folder: &Path, restored: Epoch) -> Result<(), ConnectorError> {
+pub(super) fn refuse_later_parts(folder: &Path, partitions: bool, restored: Epoch) -> Result<(), ConnectorError> {
     let is_later = |path: &PathBuf| epoch_of(name(path)).is_some_and(|epoch| epoch > restored.0);
-    let Some(path) = files_in(folder)?.into_iter().find(is_later) else { return Ok(()) };
+    let Some(path) = files_in(folder, partitions)?.into_iter().find(is_later) else { return Ok(()) };
     let started = match restored.0 {
         0 => "this run starts anew".to_owned(),
         epoch => format!("this run goes on from epoch {epoch}"),
@@ -82,9 +85,9 @@ pub(super) fn refuse_later_parts(folder: &Path, restored: Epoch) -> Result<(), C
     ))
 }
 
-/// Removes the hidden files of epochs that never committed. The caller has already published every part that a token
-/// names.
+/// Removes the hidden files of epochs that never committed: all are in the folder of the sink itself, since those below it may
+/// be another one's. The caller has already published every part that a token names.
 pub(super) fn remove_unnamed(folder: &Path) -> Result<(), ConnectorError> {
-    let unnamed = files_in(folder)?.into_iter().filter(|path| name(path).ends_with(IN_PROGRESS));
+    let unnamed = files_in(folder, false)?.into_iter().filter(|path| name(path).ends_with(IN_PROGRESS));
     unnamed.into_iter().try_for_each(|path| remove(&path))
 }

@@ -232,6 +232,38 @@ fn a_piece_that_is_gone_or_was_changed_stops_the_start() {
 }
 
 #[test]
+fn hidden_files_that_are_gone_before_they_are_published_stop_the_job() {
+    let dir = tempfile::tempdir().unwrap();
+    for roll in [Duration::ZERO, Duration::from_secs(60)] {
+        let roll = RollSettings { interval: roll, max_bytes: 8 };
+        let mut writer = FileSink::<u32>::json_lines(dir.path()).roll(roll).open(context(1, 0)).unwrap();
+        [1, 2, 3, 4].into_iter().for_each(|n| writer.write(&record(n)).unwrap());
+        let staged = writer.stage(Epoch(1)).unwrap().unwrap();
+        (staged.flush)().unwrap();
+        walk(dir.path()).iter().for_each(|name| fs::remove_file(dir.path().join(name)).unwrap());
+        let error = (staged.publish)().unwrap_err();
+        assert!(error.kind() == ErrorKind::Data && error.to_string().contains("are gone"), "{error}");
+    }
+}
+
+/// What is below the folder of a sink may be another one's.
+#[test]
+fn a_start_removes_nothing_below_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("alerts")).unwrap();
+    for name in ["alerts/.part-w000-01-0.inprogress", "alerts/part-e0000000009-w000.jsonl"] {
+        fs::write(dir.path().join(name), "1\n").unwrap();
+    }
+    FileSink::<u32>::json_lines(dir.path()).recover(&context(2, 1), Vec::new()).unwrap();
+    assert_eq!(walk(dir.path()).len(), 2);
+    let partitioned = FileSink::<u32>::json_lines(dir.path()).partitioned_by_day();
+    let error = partitioned.recover(&context(2, 1), Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("has \"alerts/part-e0000000009-w000.jsonl\" of another run"), "{error}");
+    partitioned.recover(&context(2, 9), Vec::new()).unwrap();
+    assert_eq!(walk(dir.path()).len(), 2);
+}
+
+#[test]
 fn records_go_to_the_folders_of_their_event_times() {
     let dir = tempfile::tempdir().unwrap();
     let sink = rolled(dir.path()).partitioned_by_hour();
@@ -264,6 +296,10 @@ fn a_folder_must_be_below_that_of_the_sink_and_there_are_not_too_many() {
         |_| "/x".to_owned(),
         |_| String::new(),
         |_| "a/./../..".to_owned(),
+        |_| "a//b".to_owned(),
+        |_| "a/b/".to_owned(),
+        |_| "a/./b".to_owned(),
+        |_| "a/".repeat(600) + "a",
         |_| "a\0b".to_owned(),
         |_| "n".repeat(256),
     ] {

@@ -112,12 +112,17 @@ impl Token {
 pub(super) type PutTogether<'a> = dyn Fn(&[PathBuf], &mut File) -> Result<(), ConnectorError> + 'a;
 
 impl Part {
-    /// Makes the part visible, unless it is already.
-    pub(super) fn publish(&self, root: &Path, put_together: &PutTogether<'_>) -> Result<(), ConnectorError> {
+    /// Makes the part visible, unless it is already. It may only be gone if it `may_be_published`, by the run before.
+    pub(super) fn publish(
+        &self,
+        root: &Path,
+        put_together: &PutTogether<'_>,
+        may_be_published: bool,
+    ) -> Result<(), ConnectorError> {
         let path = root.join(&self.name);
         let folder = path.parent().unwrap_or(root);
         if let [Piece { temporary, len, .. }] = &*self.pieces {
-            return publish_one((root, folder), &root.join(temporary), &path, *len);
+            return publish_one((root, folder), &root.join(temporary), &path, *len, may_be_published);
         }
         let pieces: Vec<PathBuf> = self.pieces.iter().map(|piece| root.join(&piece.temporary)).collect();
         if len_of(&path)?.is_some() {
@@ -125,8 +130,7 @@ impl Part {
         }
         let lens = pieces.iter().map(|piece| len_of(piece)).collect::<Result<Vec<_>, _>>()?;
         if lens.iter().all(Option::is_none) {
-            warn_of(&path);
-            return Ok(());
+            return gone(&path, may_be_published);
         }
         for ((piece, found), Piece { len, .. }) in pieces.iter().zip(lens).zip(&self.pieces) {
             match found {
@@ -144,7 +148,7 @@ impl Part {
         }
         make_folder(root, folder)?;
         // Nobody else makes this part now: of two starts of a job only the last one commits.
-        let made = folder.join(format!(".{}.{IN_PROGRESS}", path.file_name().unwrap_or_default().display()));
+        let made = root.join(format!(".{}.{IN_PROGRESS}", self.name.replace('/', "%")));
         let mut file = File::create(&made).map_err(failed("create", &made))?;
         put_together(&pieces, &mut file)?;
         file.sync_all().map_err(failed("make durable", &made))?;
@@ -161,6 +165,7 @@ fn publish_one(
     temporary: &Path,
     path: &Path,
     expected: u64,
+    may_be_published: bool,
 ) -> Result<(), ConnectorError> {
     match (len_of(path)?, len_of(temporary)?) {
         (Some(len), _) if len == expected => Ok(()),
@@ -171,16 +176,19 @@ fn publish_one(
             sync_folder(folder)
         }
         (None, Some(len)) => Err(changed(temporary, len, expected)),
-        (None, None) => {
-            warn_of(path);
-            Ok(())
-        }
+        (None, None) => gone(path, may_be_published),
     }
 }
 
-/// Warns of a part that is gone: its pieces disappear only when it is published.
-fn warn_of(path: &Path) {
-    tracing::warn!(part = %path.display(), "a part file that the checkpoint names is gone; it had been published");
+/// Reports a part that is gone with its pieces, which disappear when it is published.
+fn gone(path: &Path, may_be_published: bool) -> Result<(), ConnectorError> {
+    if may_be_published {
+        let part = path.display();
+        tracing::warn!(%part, "a part file that the checkpoint names is gone: it was taken away after it had been published, or it is lost");
+        return Ok(());
+    }
+    let message = format!("the hidden files of \"{}\" are gone: they were removed by someone else", path.display());
+    Err(ConnectorError::new(ErrorKind::Data, message))
 }
 
 fn changed(path: &Path, len: u64, expected: u64) -> ConnectorError {

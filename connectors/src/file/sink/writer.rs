@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidemill_engine::sink::{SinkContext, SinkWriter, Staged};
@@ -18,6 +18,10 @@ use crate::file::part::{Format, Rows};
 const WRITE_SIZE: usize = 256 * 1024;
 /// Largest number of folders that records of one epoch go to.
 const MOST_FOLDERS: usize = 256;
+/// Number of pieces from which on the parts are closed: each epoch names all that wait.
+const MOST_WAITING: usize = 4096;
+/// Longest name of a folder, with those above it.
+const LONGEST: usize = 1000;
 
 /// The writer of one worker of a [`FileSink`](super::FileSink).
 pub struct FileWriter<T> {
@@ -111,14 +115,15 @@ impl<T: Data> FileWriter<T> {
         let waited = self.since.map_or(0, |since| self.clock.now().0.saturating_sub(since.0));
         self.ends
             || u128::try_from(waited).unwrap_or(0) >= interval.as_micros()
+            || self.waiting.len() >= MOST_WAITING
             || self.waiting.iter().map(|piece| piece.len).sum::<u64>() >= max_bytes
     }
 }
 
-/// Returns whether a folder can be made below another one of this name.
+/// Returns whether a folder of this name can be made below another one, and has no second name.
 fn is_below(folder: &str) -> bool {
-    let is_name = |part| matches!(part, Component::Normal(name) if name.len() <= 255);
-    !folder.is_empty() && !folder.contains('\0') && Path::new(folder).components().all(is_name)
+    let is_name = |part: &str| !part.is_empty() && part != "." && part != ".." && part.len() <= 255;
+    folder.len() <= LONGEST && !folder.contains('\0') && folder.split('/').all(is_name)
 }
 
 impl Hidden {
@@ -158,10 +163,10 @@ impl<T: Data> SinkWriter for FileWriter<T> {
         for Open { folder, rows, mut file } in std::mem::take(&mut self.open) {
             rows.finish(&mut file.buffer)?;
             file.write_out()?;
-            let Hidden { path, file, len, .. } = file;
+            let Hidden { path, len, .. } = file;
             let temporary = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             self.waiting.push(Piece { temporary, folder, len });
-            written.extend(file.map(|file| (path, file)));
+            written.push(path);
         }
         if self.waiting.is_empty() {
             return Ok(None);
@@ -179,13 +184,15 @@ impl<T: Data> SinkWriter for FileWriter<T> {
             if written.is_empty() {
                 return Ok(());
             }
-            written.into_iter().try_for_each(|(path, file)| file.sync_data().map_err(failed("make durable", &path)))?;
+            // Opened again: an epoch may have more files than a process may have open.
+            let sync = |path: &PathBuf| File::open(path).and_then(|file| file.sync_data());
+            written.iter().try_for_each(|path| sync(path).map_err(failed("make durable", path)))?;
             sync_folder(&folder)
         };
         let (folder, format) = (self.folder.clone(), Arc::clone(&self.format));
         let publish = move || {
             let put_together = |pieces: &[PathBuf], part: &mut File| format.put_together(pieces, part);
-            token.parts.iter().try_for_each(|part| part.publish(&folder, &put_together))
+            token.parts.iter().try_for_each(|part| part.publish(&folder, &put_together, false))
         };
         Ok(Some(Staged { token: bytes, flush: Box::new(flush), publish: Box::new(publish) }))
     }

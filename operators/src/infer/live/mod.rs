@@ -140,7 +140,7 @@ impl Live {
         let State { tally: [whole, step], later, .. } = &mut *lock(&self.state);
         whole.add(tally, true);
         step.add(tally, false);
-        later.entry(epoch.0).or_default().add(tally, false);
+        later.iter_mut().for_each(|later| later.entry(epoch.0).or_default().add(tally, false));
     }
 
     /// Hears what a label said of a record that the canary or the baseline of now has scored.

@@ -35,15 +35,15 @@ impl State {
     /// Returns what this process has seen of the records up to `epoch`, if there is something to decide. It forgets which
     /// of it came earlier. `shadow` is what the shadow of this run has scored: of any epoch, since it is not in their way.
     pub(super) fn seen(&mut self, epoch: u64, mut shadow: Compared) -> Option<Vec<u8>> {
-        self.later = self.later.split_off(&(epoch + 1));
+        self.later.iter_mut().for_each(|later| *later = later.split_off(&(epoch + 1)));
         let (_, route) = self.routes.last()?;
         if self.rollout.is_none() && route.canary.is_none() {
             return None;
         }
         let canary = route.canary.as_ref().map(|canary| canary.version.index);
-        let [whole, step] = self.tally.each_ref().map(|tally| {
-            let mut roles = tally.by_role(canary);
-            for (role, later) in self.later.values().flat_map(|later| later.by_role(canary)) {
+        let [whole, step] = [0, 1].map(|at| {
+            let mut roles = self.tally[at].by_role(canary);
+            for (role, later) in self.later[at].values().flat_map(|later| later.by_role(canary)) {
                 roles.entry(role).and_modify(|part| *part = part.without(&later));
             }
             roles

@@ -33,8 +33,8 @@ pub(super) struct State {
     pub(super) ready: BTreeMap<usize, Vec<Loaded>>,
     /// What was seen since the canary began, and since its share was last changed.
     pub(super) tally: [Tally; 2],
-    /// What of it is of epochs that no checkpoint of this process has yet.
-    pub(super) later: BTreeMap<u64, Tally>,
+    /// What of each is of epochs that no checkpoint of this process has yet.
+    pub(super) later: [BTreeMap<u64, Tally>; 2],
     /// What the shadow has scored before a restart.
     pub(super) compared: Compared,
     /// The epoch from which on canary and shadow are as they are, the one from which on there is this canary, and when
@@ -84,7 +84,7 @@ impl State {
             prepared: BTreeMap::new(),
             ready: BTreeMap::new(),
             tally: Default::default(),
-            later: BTreeMap::new(),
+            later: Default::default(),
             compared: Compared::default(),
             step_since: 0,
             canary_from: 0,
@@ -114,6 +114,7 @@ impl State {
             };
             if begins {
                 self.tally[0] = Tally::default();
+                self.later[0].clear();
                 self.canary_from = epoch;
                 self.canary_since = Some(threads::now());
                 self.canary_after = None;
@@ -121,7 +122,7 @@ impl State {
         }
         if (&route.canary, &route.shadow) != (&last.canary, &last.shadow) {
             self.tally[1] = Tally::default();
-            self.later.clear();
+            self.later[1].clear();
             self.compared = Compared::default();
             self.step_since = epoch;
         }
