@@ -241,6 +241,8 @@ impl<T: Data> Source for MqttSource<T> {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_engine::ErrorKind;
+
     use super::super::message::json;
     use super::*;
 
