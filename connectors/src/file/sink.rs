@@ -21,6 +21,7 @@ use tidemill_engine::sink::{Sink, SinkContext, StagedToken};
 use tidemill_engine::{ConnectorError, Data, Record};
 
 use self::files::{failed, refuse_later_parts, remove_unnamed};
+use self::settings::Partition;
 pub use self::settings::RollSettings;
 use self::token::Token;
 pub use self::writer::FileWriter;
@@ -39,9 +40,6 @@ pub struct FileSink<T> {
     partition: Option<Arc<Partition<T>>>,
     roll: RollSettings,
 }
-
-/// Returns the folder of a record, below that of the sink.
-type Partition<T> = dyn Fn(&Record<T>) -> String + Send + Sync;
 
 impl<T: Data> FileSink<T> {
     /// Returns a sink that writes JSON lines into `folder`, which is created if it does not exist.

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidemill_engine::Record;
+
+/// Returns the folder of a record, below that of the sink.
+pub(super) type Partition<T> = dyn Fn(&Record<T>) -> String + Send + Sync;
 
 /// Settings of when a part is closed, and appears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

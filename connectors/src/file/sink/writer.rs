@@ -8,9 +8,8 @@ use std::sync::Arc;
 use tidemill_engine::sink::{SinkContext, SinkWriter, Staged};
 use tidemill_engine::{Arrival, Clock, ConnectorError, Data, Epoch, ErrorKind, Record};
 
-use super::Partition;
 use super::files::{IN_PROGRESS, failed, sync_folder};
-use super::settings::RollSettings;
+use super::settings::{Partition, RollSettings};
 use super::token::{Piece, Token, parts_of};
 use crate::file::part::{Format, Rows};
 
@@ -114,7 +113,7 @@ impl<T: Data> FileWriter<T> {
         let RollSettings { interval, max_bytes } = self.roll;
         let waited = self.since.map_or(0, |since| self.clock.now().0.saturating_sub(since.0));
         self.ends
-            || u128::try_from(waited).unwrap_or(0) >= interval.as_micros()
+            || u128::from(waited) >= interval.as_micros()
             || self.waiting.len() >= MOST_WAITING
             || self.waiting.iter().map(|piece| piece.len).sum::<u64>() >= max_bytes
     }
