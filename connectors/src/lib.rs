@@ -3,6 +3,7 @@
 // docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod began;
 pub mod file;
 pub mod generator;
 #[cfg(any(feature = "kafka", feature = "mqtt"))]

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, alone};
 use crate::crash::{PLACES, own_broker};
-use crate::job::{self, exactly_once_and_in_order, expected, job, live_job, signal, transactions, until, wait};
+use crate::job::{self, exactly_once_and_in_order, expected, job, live_job, signal, transactions, wait};
 use testkit::broker::Broker;
 use testkit::{example, fail, finish, free_addresses, some};
+use tests::until;
 
 /// So many that a job does not read them all before the third epoch ends.
 const COUNT: usize = 200_000;

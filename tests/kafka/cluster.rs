@@ -101,9 +101,7 @@ impl Topic {
         let deleted = pollster::block_on(admin.delete_topics(&[&self.name], &AdminOptions::new())).unwrap();
         deleted.into_iter().for_each(|result| drop(result.unwrap()));
         // Creating it fails until the broker has completed the deletion.
-        crate::job::until("the topic is created again", || {
-            self.cluster.try_create(&self.name, partitions, &[]).is_ok()
-        });
+        tests::until("the topic is created again", || self.cluster.try_create(&self.name, partitions, &[]).is_ok());
         self.cluster.wait_for(&self.name, partitions);
     }
 }
@@ -162,7 +160,7 @@ impl Cluster {
             let metadata = consumer.fetch_metadata(Some(name), Duration::from_secs(30)).unwrap();
             metadata.topics()[0].partitions().len() == partitions as usize && metadata.topics()[0].error().is_none()
         };
-        crate::job::until("the topic is there", is_there);
+        tests::until("the topic is there", is_there);
     }
 
     /// Produces messages (partition, key, payload; an empty payload is a tombstone) and waits until they are there.

@@ -7,7 +7,8 @@ use std::process::Command;
 use testkit::small_example;
 
 use crate::cluster::{Topic, alone, cluster};
-use crate::job::{errors, signal, until};
+use crate::job::{errors, signal};
+use tests::until;
 
 fn start(address: &str, folder: &Path) -> Command {
     let mut command = small_example("kafka");

@@ -106,17 +106,6 @@ pub fn status(address: &str) -> Option<Value> {
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
-/// Waits until the condition is true. The test fails after a minute.
-pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if is() {
-            return;
-        }
-        wait(Duration::from_millis(100));
-    }
-    panic!("in a minute it did not come true that {what}");
-}
-
 #[expect(clippy::disallowed_methods, reason = "other processes have no scheduler to report to")]
 pub fn wait(time: Duration) {
     std::thread::sleep(time);

@@ -13,7 +13,8 @@ use tidemill::kafka::{self, Connection, Incoming, NotDecoded, Start, Topics};
 use tidemill::prelude::*;
 
 use crate::cluster::{Cluster, Topic, alone, cluster};
-use crate::job::{live_job, stop, transactions, until};
+use crate::job::{live_job, stop, transactions};
+use tests::until;
 
 fn number(message: Incoming<'_>) -> Result<u64, NotDecoded> {
     let text = std::str::from_utf8(message.payload().unwrap_or_default()).map_err(NotDecoded::poison)?;

@@ -4,8 +4,9 @@
 use serde_json::json;
 
 use crate::cluster::{alone, cluster};
-use crate::job::{counter, job, live_job, status, stop, until};
+use crate::job::{counter, job, live_job, status, stop};
 use testkit::{finish, free_address};
+use tests::until;
 
 const START_MS: i64 = 1_767_225_600_000;
 const MINUTE_MS: i64 = 60_000;

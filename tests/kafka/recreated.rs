@@ -14,7 +14,8 @@ use tidemill::prelude::*;
 use tidemill::source::{Batch, Next, Source, SourceContext, SourceReader};
 
 use crate::cluster::{Cluster, alone, cluster};
-use crate::job::{until, wait};
+use crate::job::wait;
+use tests::until;
 
 type Numbers = CollectSink<u64>;
 

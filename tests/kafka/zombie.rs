@@ -2,8 +2,9 @@
 //! another one has taken over.
 
 use crate::cluster::{alone, cluster};
-use crate::job::{errors, exactly_once_and_in_order, expected, job, live_job, signal, transactions, until, wait};
+use crate::job::{errors, exactly_once_and_in_order, expected, job, live_job, signal, transactions, wait};
 use testkit::finish;
+use tests::until;
 
 const COUNT: usize = 200_000;
 

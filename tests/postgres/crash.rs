@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use testkit::{Killed, finish, some};
 
-use crate::job::{dies_at, errors, exactly_once, expected, job, new_tables, until, wait};
+use crate::job::{dies_at, errors, exactly_once, expected, job, new_tables, wait};
 use crate::server::{alone, server};
+use tests::until;
 
 /// Places in the order in which an epoch passes them. At `after-commit:3:0` worker 0 has published epoch 3, and the other
 /// one may not have.

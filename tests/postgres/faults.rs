@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use tidemill::job::JobSettings;
 use tidemill::prelude::*;
 
-use crate::job::{until, wait};
+use crate::job::wait;
 use crate::server::{alone, database, execute, numbers, query, server};
+use tests::until;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Numbered {

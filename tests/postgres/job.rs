@@ -89,17 +89,6 @@ pub fn exactly_once(server: &Postgres, expected: &Windows, when: &str) {
     assert!(found == latest, "{when}: of {} machines the last window is wrong", latest.len());
 }
 
-/// Waits until the condition is true. The test fails after a minute.
-pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if is() {
-            return;
-        }
-        wait(Duration::from_millis(100));
-    }
-    panic!("waited for a minute: {what}");
-}
-
 #[expect(clippy::disallowed_methods, reason = "processes are watched from outside")]
 pub fn wait(time: Duration) {
     std::thread::sleep(time);

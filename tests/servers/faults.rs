@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tidemill::infer::server::{Circuit, CircuitSettings, ServedModel, ServerErrors, ServerSettings};
 use tidemill::infer::{Backend, ModelSource, RunError};
 
-use crate::job::until;
 use crate::proxy::Proxy;
 use crate::setting::{RankFeatures, WIDTH, expected, rows, same, score, server};
 use testkit::model_server::{Kind, MODEL};
+use tests::until;
 
 fn hurried() -> ServerSettings {
     let open_for = Duration::from_millis(100);

@@ -12,17 +12,6 @@ use crate::setting::server;
 use testkit::model_server::{Kind, MODEL};
 use testkit::{example, finish, lines};
 
-/// Waits until the condition is true. The test fails after a minute.
-pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if is() {
-            return;
-        }
-        wait(Duration::from_millis(20));
-    }
-    panic!("in a minute it did not come true that {what}");
-}
-
 #[expect(clippy::disallowed_methods, reason = "other processes have no scheduler to report to")]
 pub fn wait(time: Duration) {
     std::thread::sleep(time);

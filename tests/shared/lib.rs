@@ -9,6 +9,17 @@ pub mod drifting;
 pub mod model;
 pub mod prometheus;
 
+/// Waits until the condition is true. The test fails after a minute.
+pub fn until(what: &str, mut is: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if is() {
+            return;
+        }
+        pause();
+    }
+    panic!("in a minute it did not come true that {what}");
+}
+
 /// Waits a moment before a running job or server is looked at again.
 #[expect(clippy::disallowed_methods, reason = "it is looked at from outside")]
 pub fn pause() {

@@ -18,6 +18,7 @@ use super::client::failed;
 use super::session::{Identity, Published, Session, is_fenced};
 use super::settings::{Delivery, SinkSettings};
 use super::token::{self, Token};
+use crate::began::began;
 use crate::outbox::{LostMarker, Recovery, plan};
 
 /// The staged epochs of each transactional id.
@@ -123,10 +124,7 @@ fn publish(mut session: Session, epoch: Epoch, messages: &[&[u8]]) -> Result<Ses
 
 fn ahead(identity: &Identity, marked: Epoch, restored: Epoch) -> ConnectorError {
     let id = identity.group();
-    let run = match restored.0 {
-        0 => "this run starts anew".to_owned(),
-        epoch => format!("this run goes on from epoch {epoch}"),
-    };
+    let run = began(restored);
     ConnectorError::new(
         ErrorKind::Invalid,
         format!(
@@ -137,16 +135,14 @@ fn ahead(identity: &Identity, marked: Epoch, restored: Epoch) -> ConnectorError 
 }
 
 fn lost(policy: LostMarker, identity: &Identity, restored: Epoch) -> Result<Epoch, ConnectorError> {
-    match policy {
-        LostMarker::Publish => Ok(Epoch(0)),
-        LostMarker::Skip => Ok(restored),
-        LostMarker::Refuse => Err(ConnectorError::new(
+    policy.published(restored, || {
+        ConnectorError::new(
             ErrorKind::Data,
             format!(
                 "group \"{}\", the marker of what was published, is gone (brokers forget groups after offsets.retention.minutes, and markers with the topic when that is deleted, also if it is created again), and the checkpoint has output that may or may not be in topic \"{}\": check the topic, and set lost_marker to publish or to skip it",
                 identity.group(),
                 identity.topic
             ),
-        )),
-    }
+        )
+    })
 }

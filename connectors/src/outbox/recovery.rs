@@ -20,6 +20,7 @@ use super::marker::{Marked, Recovery, plan};
 use super::publisher::{Publisher, retried};
 use super::settings::LostMarker;
 use super::target::{Failure, Outbox, Target};
+use crate::began::began;
 
 /// The staged epochs of each outbox of the last run, in order; also of those that staged nothing.
 pub(crate) type Staged = BTreeMap<Outbox, Vec<(Epoch, Arc<Vec<u8>>)>>;
@@ -78,10 +79,7 @@ fn take_over<T: Target>(
 }
 
 fn ahead(target: &impl Target, outbox: &Outbox, marked: Epoch, restored: Epoch) -> ConnectorError {
-    let run = match restored.0 {
-        0 => "this run starts anew".to_owned(),
-        epoch => format!("this run goes on from epoch {epoch}"),
-    };
+    let run = began(restored);
     let Outbox { name, worker } = outbox;
     let message = format!(
         "{target} has output of worker {worker} up to epoch {marked} by \"{name}\", and {run}: published output is not removed; restore that run's newest checkpoint, or, to have the output twice, give another name of the marker"
@@ -91,14 +89,12 @@ fn ahead(target: &impl Target, outbox: &Outbox, marked: Epoch, restored: Epoch) 
 
 fn lost(target: &impl Target, outbox: &Outbox, policy: LostMarker, restored: Epoch) -> Result<Epoch, ConnectorError> {
     let Outbox { name, worker } = outbox;
-    match policy {
-        LostMarker::Publish => Ok(Epoch(0)),
-        LostMarker::Skip => Ok(restored),
-        LostMarker::Refuse => Err(ConnectorError::new(
+    policy.published(restored, || {
+        ConnectorError::new(
             ErrorKind::Data,
             format!(
                 "the marker \"{name}\" of worker {worker}, which says what is published, is gone, and the checkpoint of epoch {restored} has output that may or may not be in {target}: look there, and set lost_marker to publish or to skip it"
             ),
-        )),
-    }
+        )
+    })
 }

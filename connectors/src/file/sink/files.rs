@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tidemill_engine::{ConnectorError, Epoch, ErrorKind};
 
+use crate::began::began;
+
 /// How the names of hidden files end.
 pub(super) const IN_PROGRESS: &str = "inprogress";
 
@@ -71,10 +73,7 @@ fn epoch_of(name: &str) -> Option<u64> {
 pub(super) fn refuse_later_parts(folder: &Path, partitions: bool, restored: Epoch) -> Result<(), ConnectorError> {
     let is_later = |path: &PathBuf| epoch_of(name(path)).is_some_and(|epoch| epoch > restored.0);
     let Some(path) = files_in(folder, partitions)?.into_iter().find(is_later) else { return Ok(()) };
-    let started = match restored.0 {
-        0 => "this run starts anew".to_owned(),
-        epoch => format!("this run goes on from epoch {epoch}"),
-    };
+    let started = began(restored);
     let (folder, name) = (folder.display(), path.strip_prefix(folder).unwrap_or(&path).display());
     Err(ConnectorError::new(
         ErrorKind::Invalid,
