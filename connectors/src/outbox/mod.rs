@@ -24,7 +24,9 @@ mod token;
 
 #[cfg(feature = "postgres")]
 pub(crate) use deadline::within;
-pub(crate) use marker::{Marked, Recovery, plan};
+pub(crate) use marker::Marked;
+#[cfg(feature = "kafka")]
+pub(crate) use marker::{Recovery, plan};
 #[cfg(feature = "postgres")]
 pub(crate) use publisher::{Publisher, retried};
 #[cfg(feature = "postgres")]
