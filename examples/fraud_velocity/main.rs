@@ -143,22 +143,25 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         let list = riskiest::riskiest(charge_backs.clone())?;
         write(list, "riskiest", args.riskiest.as_ref(), |_| "riskiest".to_owned())?;
     }
+    // Nothing of the event time of a switch is scored before that is decided: each run switches at the same transaction.
+    let (known, never) = (charge_backs.clone(), |_: &ChangeRequest| EventTime::MIN);
+    let known = match &args.control {
+        Some(control) => {
+            let requests = FileSource::new([control], never).idle_after(Duration::from_millis(50));
+            let requests = if common.follow { requests.follow() } else { requests };
+            flow.source("control", &requests)?.change_operators_before("changes", known)?
+        }
+        None => known,
+    };
     let featured = transactions
         .key_by(|transaction| transaction.card_id)
         .process("card-velocity", order, CardVelocity::open)?
         .results
         .key_by(|featured| featured.transaction.terminal_id)
-        .connect(charge_backs.clone().key_by(|charge_back| charge_back.terminal_id))
+        .connect(known.key_by(|charge_back| charge_back.terminal_id))
         .process("terminal-risk", order, TerminalRisk::open)?
         .results;
 
-    if let Some(control) = &args.control {
-        // Nothing waits for the event time of a request, and other sources do not wait for this one.
-        let requests =
-            FileSource::new([control], |_: &ChangeRequest| EventTime(0)).idle_after(Duration::from_millis(50));
-        let requests = if common.follow { requests.follow() } else { requests };
-        flow.source("control", &requests)?.change_operators("changes")?;
-    }
     if args.model_events.is_some() {
         let events = flow.change_events("model-events")?;
         write(events, "events", args.model_events.as_ref(), |event: &ChangeEvent| event.operator.clone())?;

@@ -6,6 +6,7 @@
 //!   ─▶ resolve, on the leader's process: names become what they stand for now
 //!   ─▶ prepare, on each process, on a thread beside its workers ─ refused by one ─▶ nothing changes
 //!   ─▶ all are ready: scheduled for the next epoch ─▶ each process applies it ─▶ only then that epoch begins
+//! held.rs: the requests whose event time no watermark passes before they are in effect
 //! switchboard.rs: the operators of a process that can be changed, and what became of the requests ─▶ events.rs: as a stream
 //! ```
 //! A record's epoch says which changes it is subject to. So a restore, whose manifest has the log, decides as the run did
@@ -14,6 +15,7 @@
 mod asked;
 mod described;
 mod events;
+mod held;
 pub(crate) mod queue;
 pub(crate) mod request;
 pub(crate) mod switchboard;
@@ -25,7 +27,7 @@ use tidemill_state::ControlEntry;
 
 pub use self::asked::ChangeRequest;
 pub use self::events::ChangeEvent;
-use crate::time::Epoch;
+use crate::time::{Epoch, EventTime};
 
 /// A change that an operator has decided on by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,12 @@ pub trait Controlled: Any + Send + Sync {
     /// # Errors
     /// Fails when the change is not understood, or names something that is not there.
     fn resolve(&self, change: &Value) -> Result<Value, String>;
+
+    /// Returns the event time from which on a change is in effect, resolved or not, if it says so.
+    fn effective_from(&self, change: &Value) -> Option<EventTime> {
+        let _ = change;
+        None
+    }
 
     /// Gets everything ready for a resolved change, such as loading a model. It is called in each process, on a thread
     /// of its own, and may take long; the operator runs on meanwhile.

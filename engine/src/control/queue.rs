@@ -76,7 +76,12 @@ impl ChangeQueue {
         let known =
             self.current.iter().map(|current| &current.request).chain(&self.waiting).any(|r| r.id == request.id);
         // The log has it already: the request was repeated, or whoever asks for it reads it anew after a restart.
-        if known || self.log.iter().any(|entry| entry.id == request.id) {
+        if let Some(epoch) = self.log.iter().find(|entry| entry.id == request.id).and_then(|entry| entry.epoch) {
+            let order = Order::Known { id: request.id, epoch: Epoch(epoch) };
+            self.tell.push_back(Tell { only_leading: false, order });
+            return;
+        }
+        if known {
             return;
         }
         self.waiting.push_back(request);
@@ -196,6 +201,7 @@ mod tests {
                 Order::Resolve(request) => format!("resolve {}", request.id),
                 Order::Prepare(request) => format!("prepare {} {}", request.id, request.change),
                 Order::Apply(request, epoch) => format!("apply {} {epoch}", request.id),
+                Order::Known { id, epoch } => format!("known {id} {epoch}"),
                 Order::Refused { request, reason } => format!("refused {}: {reason}", request.id),
             })
             .collect()
@@ -231,6 +237,7 @@ mod tests {
         assert!(!queue.holds_epoch());
         assert_eq!(messages(&mut queue, now), ["resolve b"]);
         queue.ask(request("a"));
+        assert_eq!(messages(&mut queue, now), ["known a 7"]);
         queue.hear(0, "b", Progress::Resolved(Err("no such model".to_owned())), Epoch(7), now);
         assert_eq!(messages(&mut queue, now), ["refused b: no such model"], "and a is in the log");
     }

@@ -49,6 +49,8 @@ pub(crate) enum Order {
     Prepare(Request),
     /// A change takes effect with this epoch, which has not begun.
     Apply(Request, Epoch),
+    /// A change that was asked for again has been in the log from this epoch on.
+    Known { id: String, epoch: Epoch },
     /// A change is not made.
     Refused { request: Request, reason: String },
 }

@@ -12,12 +12,13 @@ use serde_json::Value;
 use tidemill_state::ControlEntry;
 
 use super::events::ChangeEvent;
+use super::held::Held;
 use super::request::{Progress, Request, Said};
 use super::{Controlled, Decision};
 use crate::error::{ErrorKind, JobError, panic_text};
 use crate::locks::lock;
 use crate::threads;
-use crate::time::Epoch;
+use crate::time::{Epoch, EventTime};
 
 /// Number of changes that are remembered for the page and the API.
 const REMEMBERED: usize = 100;
@@ -79,6 +80,7 @@ struct Inner {
     reports: BTreeMap<String, BTreeMap<usize, String>>,
     /// The oldest first.
     changes: VecDeque<Change>,
+    held: Held,
     /// Number of workers that have closed an epoch, while others have not.
     closed: BTreeMap<Epoch, usize>,
     /// Number of identifiers that were given out.
@@ -109,8 +111,8 @@ impl Switchboard {
             return own.map_err(|_| JobError::Invalid(format!("operator \"{name}\" is of two types")));
         }
         let made = Arc::new(make()?);
-        let own = past.log.iter().filter(|entry| entry.operator == name && entry.epoch.is_some());
-        let log: Vec<ControlEntry> = own.cloned().collect();
+        let own: Vec<&ControlEntry> = past.log.iter().filter(|entry| entry.operator == name).collect();
+        let log: Vec<ControlEntry> = own.iter().copied().filter(|entry| entry.epoch.is_some()).cloned().collect();
         if !log.is_empty() {
             let refused = |reason: String| {
                 let reason = format!("the control log of the checkpoint cannot be followed: {reason}");
@@ -120,6 +122,14 @@ impl Switchboard {
             made.resume(past.seen, past.leads);
         }
         let mut inner = lock(&self.inner);
+        inner.held.passed(past.first);
+        // Records may still wait for these.
+        for entry in own {
+            if let Some(from) = made.effective_from(&entry.change) {
+                inner.held.hold(&entry.id, from);
+                entry.epoch.into_iter().for_each(|epoch| inner.held.scheduled(&entry.id, Epoch(epoch)));
+            }
+        }
         for entry in &log {
             let Request { id, operator, by, reason, asked_ms, .. } = entry.into();
             let step = Step::Scheduled { epoch: entry.epoch.unwrap_or(0) };
@@ -162,6 +172,24 @@ impl Switchboard {
     /// Notes that a worker asks the leader for a change.
     pub(crate) fn asked(&self, request: &Request) {
         lock(&self.inner).note(request, Step::Asked);
+    }
+
+    /// Holds the event time of a request, if it has one, until it is decided and in effect.
+    pub(crate) fn hold(&self, request: &Request) {
+        let operator = self.operator(&request.operator);
+        if let Some(from) = operator.and_then(|operator| operator.effective_from(&request.value())) {
+            lock(&self.inner).held.hold(&request.id, from);
+        }
+    }
+
+    /// Returns the event time that no watermark may pass yet.
+    pub(crate) fn held(&self) -> Option<EventTime> {
+        lock(&self.inner).held.least()
+    }
+
+    /// Hears of a change that was asked for again.
+    pub(crate) fn known(&self, id: &str, epoch: Epoch) {
+        lock(&self.inner).held.scheduled(id, epoch);
     }
 
     /// Returns an identifier that no other change of this job has.
@@ -291,6 +319,7 @@ impl Switchboard {
             operator.apply(&entry);
         }
         let mut inner = lock(&self.inner);
+        inner.held.scheduled(&request.id, epoch);
         inner.note(request, Step::Scheduled { epoch: epoch.0 });
         inner.tell(&entry.clone().into());
         drop(inner);
@@ -301,6 +330,7 @@ impl Switchboard {
     /// Drops what was prepared for a change that was refused.
     pub(crate) fn refuse(&self, request: &Request, reason: &str) {
         let mut inner = lock(&self.inner);
+        inner.held.refused(&request.id);
         inner.note(request, Step::Refused { error: reason.to_owned() });
         inner.tell(&ChangeEvent { error: Some(reason.to_owned()), ..request.entry(None).into() });
         drop(inner);
@@ -313,6 +343,7 @@ impl Switchboard {
 
     /// Tells the operators that no record of an epoch before `first` will come any more.
     pub(crate) fn passed(&self, first: Epoch) {
+        lock(&self.inner).held.passed(first);
         self.operators().iter().for_each(|(_, operator)| operator.passed(first));
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Epochs {
 
 struct SourceEnd {
     activator: Activator,
+    /// Whether it is a source.
+    reads: bool,
     exhausted: bool,
 }
 
@@ -69,8 +71,17 @@ impl Epochs {
 
     /// Adds a source as a participant; `activator` wakes it when the epoch ticks.
     pub(crate) fn join_source(&mut self, activator: Activator) -> SourceId {
+        self.join_end(activator, true)
+    }
+
+    /// Adds an operator as a participant for which the end of the job waits, as it does for a source.
+    pub(crate) fn join_waiting(&mut self, activator: Activator) -> SourceId {
+        self.join_end(activator, false)
+    }
+
+    fn join_end(&mut self, activator: Activator, reads: bool) -> SourceId {
         self.join();
-        self.sources.push(SourceEnd { activator, exhausted: false });
+        self.sources.push(SourceEnd { activator, reads, exhausted: false });
         SourceId(self.sources.len() - 1)
     }
 
@@ -115,19 +126,29 @@ impl Epochs {
 
     /// Marks a source as exhausted: it has handed out everything.
     pub(crate) fn exhausted(&mut self, source: SourceId) {
+        self.set_exhausted(source, true);
+    }
+
+    /// Says whether the end of the job need not wait for a source, or for an operator that joined as one.
+    pub(crate) fn set_exhausted(&mut self, source: SourceId, exhausted: bool) {
         if let Some(source) = self.sources.get_mut(source.0) {
-            source.exhausted = true;
+            source.exhausted = exhausted;
         }
     }
 
     /// Returns whether this worker has sources.
     pub(crate) fn has_sources(&self) -> bool {
-        !self.sources.is_empty()
+        self.sources.iter().any(|source| source.reads)
+    }
+
+    /// Returns whether all sources of this worker have handed out everything, and no operator has the end wait.
+    pub(crate) fn all_exhausted(&self) -> bool {
+        self.sources.iter().all(|source| source.exhausted)
     }
 
     /// Returns whether all sources of this worker have handed out everything.
-    pub(crate) fn all_exhausted(&self) -> bool {
-        self.sources.iter().all(|source| source.exhausted)
+    pub(crate) fn is_read(&self) -> bool {
+        self.sources.iter().all(|source| source.exhausted || !source.reads)
     }
 
     /// Returns the delta of an epoch that is still open, for a participant that writes to it in slices.

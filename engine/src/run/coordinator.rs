@@ -28,7 +28,7 @@ use crate::checkpoint::thread::{Answer, CheckpointThread, Command};
 use crate::control::queue::{ChangeQueue, Tell};
 use crate::control::request::{Order, Progress, Said};
 use crate::epoch::StagedOutput;
-use crate::error::JobError;
+use crate::error::{ErrorKind, JobError};
 use crate::locks::lock;
 use crate::threads;
 use crate::time::Epoch;
@@ -250,8 +250,18 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Notes that `error` ends the job.
+    /// Notes that `error` ends the job. If another run has taken over, that is the reason: it removes what this run wrote and
+    /// did not commit, or locks it out.
     fn failed(&mut self, error: JobError) -> JobError {
+        let explained = matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Internal);
+        let target = self.context.start.target.as_ref().filter(|_| !explained);
+        let error = match target.and_then(|target| Manifest::taken_over(&*target.store, target.incarnation)) {
+            Some(taken_over) => {
+                tracing::warn!(%error, "this failed because another run of the job has taken over");
+                taken_over.into()
+            }
+            None => error,
+        };
         self.context.process.progress.checkpoints.count_failed(&error);
         self.spans.failed(&error);
         error
@@ -395,6 +405,7 @@ impl Coordinator {
                 let said = Said::Progress { process, id: request.id, progress: Progress::Applied };
                 self.send(0, ToLeader::Control(said));
             }
+            Order::Known { id, epoch } => control.known(&id, epoch),
             Order::Refused { request, reason } => control.refuse(&request, &reason),
         }
     }

@@ -128,6 +128,12 @@ impl Change {
     }
 }
 
+/// Returns the event time of a switch, as somebody asks for it or as it is in the control log.
+pub(super) fn from_event_time(change: &Value) -> Option<EventTime> {
+    let from = change.get("switch")?.get("from_event_time")?;
+    serde_json::from_value(from.clone()).ok()
+}
+
 /// Returns the number of buckets of a share.
 pub(super) fn buckets(name: &str, share: f64) -> Result<u32, String> {
     if !(0.0..=1.0).contains(&share) {
@@ -156,6 +162,8 @@ mod tests {
             Change::End(Extra::Canary),
         ] {
             assert_eq!(Change::read(&change.value()).unwrap(), change, "{}", change.value());
+            let is_later = matches!(change, Change::Switch { from_event_time: Some(_), .. });
+            assert_eq!(from_event_time(&change.value()), is_later.then_some(EventTime(7)));
         }
     }
 

@@ -273,6 +273,10 @@ impl Controlled for Live {
         self.find_out(change)
     }
 
+    fn effective_from(&self, change: &Value) -> Option<EventTime> {
+        change::from_event_time(change)
+    }
+
     fn prepare(&self, id: &str, change: &Value) -> Result<(), String> {
         let change = Change::read(change)?;
         self.check_time(&change)?;
