@@ -4,7 +4,7 @@
 //! later epoch that reaches it; `after-delta:7:1` does so only on worker 1. `TIDEMILL_STOP_AT` sends SIGSTOP
 //! instead, so that a test can act on the servers before it sends SIGCONT. The points, in the order of an epoch:
 //! ```text
-//! mid-epoch ─▶ after-delta ─▶ before-manifest ─▶ after-manifest ─▶ after-publish (each sink)
+//! mid-epoch ─▶ before-flush ─▶ after-delta ─▶ before-manifest ─▶ after-manifest ─▶ after-publish (each sink)
 //! Kafka, exactly once: mid-produce ─▶ before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
 //! PostgreSQL: before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
 //! both, at a start, the epoch being the one that is restored: taken-over ─▶ republished

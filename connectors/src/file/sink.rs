@@ -132,7 +132,7 @@ impl<T: Data> Sink for FileSink<T> {
                 if epoch == context.restored_epoch { token.closed(epoch, self.format.extension()) } else { Vec::new() };
             for part in token.parts.iter().chain(&closed) {
                 let put_together = |pieces: &[PathBuf], part: &mut File| self.format.put_together(pieces, part);
-                part.publish(&self.folder, &put_together, true)?;
+                part.publish(&self.folder, &put_together, context.incarnation, true)?;
             }
         }
         remove_unnamed(&self.folder)

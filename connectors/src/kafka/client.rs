@@ -4,16 +4,30 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use tidemill_engine::metrics::Counter;
+use tidemill_engine::threads;
 use tidemill_engine::{ConnectorError, ErrorKind, Remedy};
 
 use super::identity::TopicIds;
 
 /// Time limit of one request to the brokers while a source or a sink opens.
 pub(super) const ASK: Duration = Duration::from_secs(30);
+
+/// Asks the brokers for metadata: of a topic, or of all. A connection that breaks while they answer is made again.
+pub(super) fn metadata<C: ClientContext>(client: &Client<C>, topic: Option<&str>) -> Result<Metadata, KafkaError> {
+    let give_up = threads::now() + ASK;
+    loop {
+        let left = give_up.saturating_duration_since(threads::now());
+        match client.fetch_metadata(topic, left) {
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure)) if threads::now() < give_up => {}
+            done => return done,
+        }
+    }
+}
 
 /// A Kafka cluster and the properties of the connection to it.
 #[derive(Clone, PartialEq, Eq)]

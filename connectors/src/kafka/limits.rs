@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifie
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidemill_engine::{ConnectorError, ErrorKind, Remedy};
 
-use super::client::{ASK, ClientLog, failed};
+use super::client::{ClientLog, failed, metadata};
 use super::settings::{Delivery, SinkSettings};
 
 /// librdkafka's default of `message.max.bytes`.
@@ -56,7 +56,7 @@ pub(super) fn check_cluster(settings: &SinkSettings) -> Result<(), ConnectorErro
         config.create_with_context(ClientLog::default()).map_err(|e| failed("make a Kafka client", e))?;
     let topic = &settings.topic;
     let metadata =
-        client.fetch_metadata(Some(topic), ASK).map_err(|e| failed(format!("look for topic \"{topic}\""), e))?;
+        metadata(client.client(), Some(topic)).map_err(|e| failed(format!("look for topic \"{topic}\""), e))?;
     if !metadata.topics().iter().any(|found| found.error().is_none() && !found.partitions().is_empty()) {
         let message = format!("there is no topic \"{topic}\" to write to: create it, or correct the name");
         return Err(ConnectorError::new(ErrorKind::Invalid, message));

@@ -13,7 +13,7 @@ use tidemill_engine::source::Waker;
 use tidemill_engine::threads;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use super::client::{ASK, failed};
+use super::client::{ASK, failed, metadata};
 use super::position::PartitionId;
 
 /// The topics that a source reads.
@@ -65,7 +65,7 @@ pub(super) fn list<C: ConsumerContext>(
     topics: &Topics,
 ) -> Result<BTreeSet<PartitionId>, ConnectorError> {
     let ask = |topic: Option<&str>| {
-        consumer.fetch_metadata(topic, ASK).map_err(|e| failed(format!("list the partitions of {topics}"), e))
+        metadata(consumer.client(), topic).map_err(|e| failed(format!("list the partitions of {topics}"), e))
     };
     match topics {
         Topics::Pattern(_) => {
@@ -94,7 +94,7 @@ pub(super) fn identify<C: ConsumerContext>(
     }
     let names: BTreeSet<&str> = there.iter().map(|id| id.topic.as_str()).collect();
     for name in names {
-        consumer.fetch_metadata(Some(name), ASK).map_err(|e| failed(format!("ask for topic \"{name}\""), e))?;
+        metadata(consumer.client(), Some(name)).map_err(|e| failed(format!("ask for topic \"{name}\""), e))?;
     }
     Ok(())
 }

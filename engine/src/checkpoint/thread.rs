@@ -204,6 +204,7 @@ impl CheckpointWork {
         unpublished: Unpublished,
     ) -> Result<Durable, JobError> {
         let began = threads::now();
+        crash::point("before-flush", epoch, self.worker as usize);
         run(flushes)?;
         self.note(epoch, ("flush", threads::since(began)), |part, took| part.flush = took);
         let began = threads::now();

@@ -31,6 +31,20 @@ impl Manifest {
         }
     }
 
+    /// Returns the error of a run whose job another one has taken over: it has a newer file in `manifests/`. A store that cannot
+    /// be read tells nothing.
+    #[must_use]
+    pub fn taken_over(store: &dyn CheckpointStore, incarnation: u64) -> Option<StateError> {
+        let newest = list_epochs(store).ok()?.pop()?;
+        let file = Self::file(newest);
+        let bytes = store.get(&file).ok()?;
+        let other = match claim_in(&bytes) {
+            Some(claim) => claim.ok()?.incarnation,
+            None => manifest::decode(&bytes).ok()?.incarnation,
+        };
+        (other != incarnation).then(|| StateError::Fenced { file: store.locate(&file), by: describe(store, &file) })
+    }
+
     /// Reads the manifest under a number of `manifests/`: a committed one, or the copy in a start's claim.
     pub(crate) fn load(store: &dyn CheckpointStore, number: u64) -> Result<Self, StateError> {
         Self::read(store, number, &store.get(&Self::file(number))?)

@@ -246,6 +246,31 @@ fn hidden_files_that_are_gone_before_they_are_published_stop_the_job() {
     }
 }
 
+/// An old run publishes what it committed while the new one starts, which publishes the same.
+#[test]
+fn two_runs_may_publish_the_same_part_at_once() {
+    for n in 0..400 {
+        let dir = tempfile::tempdir().unwrap();
+        let max_bytes = if n % 2 == 0 { 8 } else { 1 };
+        let roll = RollSettings { interval: Duration::from_secs(60), max_bytes };
+        let sink = FileSink::<u32>::json_lines(dir.path()).roll(roll);
+        let mut writer = sink.open(context(1, 0)).unwrap();
+        let last = if max_bytes == 8 { epoch(&mut writer, 1, &[1, 2]).map(|_| 2).unwrap() } else { 1 };
+        [3, 4].into_iter().for_each(|n| writer.write(&record(n)).unwrap());
+        let Staged { token, flush, publish } = writer.stage(Epoch(last)).unwrap().unwrap();
+        flush().unwrap();
+        std::thread::scope(|scope| {
+            let old = scope.spawn(publish);
+            sink.recover(&context(2, last), vec![StagedToken { epoch: Epoch(last), token }]).unwrap();
+            old.join().unwrap().unwrap();
+        });
+        let lines = if max_bytes == 8 { "1 2 3 4 " } else { "3 4 " };
+        assert_eq!(visible(dir.path()), shown(&[(&format!("part-e{last:010}-w000.jsonl"), lines)]));
+        sink.recover(&context(3, last), Vec::new()).unwrap();
+        assert_eq!(walk(dir.path()).len(), 1);
+    }
+}
+
 /// What is below the folder of a sink may be another one's.
 #[test]
 fn a_start_removes_nothing_below_its_folder() {

@@ -113,10 +113,13 @@ pub(super) type PutTogether<'a> = dyn Fn(&[PathBuf], &mut File) -> Result<(), Co
 
 impl Part {
     /// Makes the part visible, unless it is already. It may only be gone if it `may_be_published`, by the run before.
+    ///
+    /// Two runs may do so at once, if one has just taken over from the other.
     pub(super) fn publish(
         &self,
         root: &Path,
         put_together: &PutTogether<'_>,
+        incarnation: u64,
         may_be_published: bool,
     ) -> Result<(), ConnectorError> {
         let path = root.join(&self.name);
@@ -129,6 +132,10 @@ impl Part {
             return pieces.iter().try_for_each(|piece| remove(piece));
         }
         let lens = pieces.iter().map(|piece| len_of(piece)).collect::<Result<Vec<_>, _>>()?;
+        if lens.iter().any(Option::is_none) && len_of(&path)?.is_some() {
+            // The other run has put them together since.
+            return pieces.iter().try_for_each(|piece| remove(piece));
+        }
         if lens.iter().all(Option::is_none) {
             return gone(&path, may_be_published);
         }
@@ -147,12 +154,18 @@ impl Part {
             }
         }
         make_folder(root, folder)?;
-        // Nobody else makes this part now: of two starts of a job only the last one commits.
-        let made = root.join(format!(".{}.{IN_PROGRESS}", self.name.replace('/', "%")));
-        let mut file = File::create(&made).map_err(failed("create", &made))?;
-        put_together(&pieces, &mut file)?;
-        file.sync_all().map_err(failed("make durable", &made))?;
-        fs::rename(&made, &path).map_err(failed("publish", &path))?;
+        let made = root.join(format!(".{}-{incarnation:016x}.{IN_PROGRESS}", self.name.replace('/', "%")));
+        let make = || {
+            let mut file = File::create(&made).map_err(failed("create", &made))?;
+            put_together(&pieces, &mut file)?;
+            file.sync_all().map_err(failed("make durable", &made))?;
+            fs::rename(&made, &path).map_err(failed("publish", &path))
+        };
+        match make() {
+            // The other run was quicker, and has removed the pieces.
+            Err(_) if len_of(&path)?.is_some() => remove(&made)?,
+            made => made?,
+        }
         sync_folder(folder)?;
         // A piece that stays, because of a crash here, is removed by the next start.
         pieces.iter().try_for_each(|piece| remove(piece))
@@ -172,10 +185,16 @@ fn publish_one(
         (Some(len), _) => Err(changed(path, len, expected)),
         (None, Some(len)) if len == expected => {
             make_folder(root, folder)?;
-            fs::rename(temporary, path).map_err(failed("publish", path))?;
+            match fs::rename(temporary, path) {
+                // The other run was quicker.
+                Err(_) if len_of(path)? == Some(expected) => {}
+                renamed => renamed.map_err(failed("publish", path))?,
+            }
             sync_folder(folder)
         }
         (None, Some(len)) => Err(changed(temporary, len, expected)),
+        // It may have been renamed between the two looks.
+        (None, None) if len_of(path)? == Some(expected) => Ok(()),
         (None, None) => gone(path, may_be_published),
     }
 }

@@ -188,10 +188,10 @@ impl<T: Data> SinkWriter for FileWriter<T> {
             written.iter().try_for_each(|path| sync(path).map_err(failed("make durable", path)))?;
             sync_folder(&folder)
         };
-        let (folder, format) = (self.folder.clone(), Arc::clone(&self.format));
+        let (folder, format, incarnation) = (self.folder.clone(), Arc::clone(&self.format), self.incarnation);
         let publish = move || {
             let put_together = |pieces: &[PathBuf], part: &mut File| format.put_together(pieces, part);
-            token.parts.iter().try_for_each(|part| part.publish(&folder, &put_together, false))
+            token.parts.iter().try_for_each(|part| part.publish(&folder, &put_together, incarnation, false))
         };
         Ok(Some(Staged { token: bytes, flush: Box::new(flush), publish: Box::new(publish) }))
     }
